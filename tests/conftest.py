@@ -1,0 +1,22 @@
+"""Every test runs under JAX's strict rules, on two simulated CPU devices."""
+
+import os
+
+# Before JAX is imported anywhere: two devices, so that both data-parallel modes have something to divide.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+
+import hypothesis
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+hypothesis.settings.register_profile("sdt", max_examples=50, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("sdt")
+
+
+@pytest.fixture
+def key():
+  return jax.random.key(0)
