@@ -1,0 +1,123 @@
+"""The workdir: what a disk error says, whether the directory can be written, and the lock that one process holds on it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sdt.errors import LockedError, WorkdirError
+
+LOCK_NAME = ".lock"
+TMP_PREFIX = ".sdt-tmp-"
+_PROBE_BYTES = 2**16
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ADVICE = {
+  errno.EACCES: "give this user write permission or choose another workdir",
+  errno.EROFS: "choose a workdir on another file system",
+  errno.ENAMETOOLONG: "choose a workdir with a shorter path",
+  errno.ENOTDIR: "a part of the path is a file: choose another workdir",
+  errno.EEXIST: "a file stands where a directory is needed: choose another workdir",
+}
+
+
+@contextlib.contextmanager
+def disk_errors(path: str | os.PathLike[str], num_bytes: int = 0) -> Iterator[None]:
+  """Turns an OSError inside the block into a WorkdirError that names the path, the bytes needed and what to do."""
+  try:
+    yield
+  except OSError as error:
+    raise WorkdirError(describe_disk_error(path, error, num_bytes)) from error
+
+
+def describe_disk_error(path: str | os.PathLike[str], error: OSError, num_bytes: int = 0) -> str:
+  """Returns one line: what failed, where, how many bytes were needed, what to do."""
+  reason = error.strerror or str(error)
+  if error.errno not in _NO_SPACE:
+    return f"cannot write {path}: {reason}; {_ADVICE.get(error.errno or 0, 'check the disk or choose another workdir')}"
+  return f"cannot write {path}: {reason}; {num_bytes} bytes needed, {_free_bytes(path)}; free some space and run the same command again"
+
+
+def _free_bytes(path: str | os.PathLike[str]) -> str:
+  """Returns "<n> free on this disk", of the nearest parent that exists."""
+  for place in [Path(path), *Path(path).absolute().parents]:
+    with contextlib.suppress(OSError):  # the message must come out even where the disk cannot be asked
+      return f"{shutil.disk_usage(place).free} free on this disk (a quota or file-size limit may be lower)"
+  return "free space unknown"
+
+
+@contextlib.contextmanager
+def hold_workdir(path: str | os.PathLike[str]) -> Iterator[Path]:
+  """Makes the workdir if needed, checks that it can be written, and holds its lock until the block ends; gives its absolute path.
+
+  The lock is `flock` on `<workdir>/.lock`, so the kernel frees it the moment the holder dies, however it dies. The file itself stays. A
+  symbolic link is followed for the workdir alone. On a network file system the lock is as good as that system's flock: between
+  hosts it may be missing.
+
+  Raises:
+    WorkdirError: it is a file, cannot be made or written, or there is no space. LockedError: another process holds it.
+  """
+  path = Path(path).absolute()
+  with disk_errors(path, _PROBE_BYTES):
+    path.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+  try:
+    _lock(handle, path)
+    with disk_errors(path, _PROBE_BYTES):
+      os.ftruncate(handle, 0)
+      os.pwrite(handle, f"pid {os.getpid()} on host {socket.gethostname()}".encode(), 0)
+      _remove_leftovers(path)
+      _probe(path)
+    yield path
+    os.ftruncate(handle, 0)
+  finally:
+    os.close(handle)
+
+
+def _lock(handle: int, path: Path) -> None:
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    raise LockedError(f"{path} is in use by {_read_holder(handle)}; wait until it ends, stop it, or choose another workdir") from None
+  except OSError as error:
+    raise WorkdirError(f"cannot lock {path / LOCK_NAME}: {error.strerror}; choose a workdir on a file system that has flock") from error
+
+
+def _read_holder(handle: int) -> str:
+  """Returns "pid <n> on host <name>". The holder writes it just after it took the lock, so an empty or outdated text is read again."""
+  text = ""
+  for _ in range(20):
+    text = os.pread(handle, 200, 0).decode("utf-8", "replace")
+    words = text.split()
+    if len(words) == 5 and not (words[4] == socket.gethostname() and words[1].isdigit() and not Path(f"/proc/{words[1]}").exists()):
+      return text
+    time.sleep(0.05)
+  return text or "another process"
+
+
+def _remove_leftovers(path: Path) -> None:
+  """Removes the temporary files of writers that were killed, in the workdir and the directories below, checkpoints apart."""
+  for directory, names, files in os.walk(path):
+    names[:] = [name for name in names if name != "checkpoints"]
+    for name in files:
+      if name.startswith(TMP_PREFIX):
+        Path(directory, name).unlink()
+
+
+def _probe(path: Path) -> None:
+  """Writes some bytes and removes them; a full or read-only disk raises OSError here, before any work is done."""
+  probe = path / f"{TMP_PREFIX}probe"
+  try:
+    with open(probe, "wb") as file:
+      file.write(bytes(_PROBE_BYTES))
+      file.flush()
+      os.fsync(file.fileno())
+  finally:
+    probe.unlink(missing_ok=True)
