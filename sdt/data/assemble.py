@@ -1,0 +1,160 @@
+"""From what a reader returns to the verified `Data`: test split, seeded draws, checks, statistics, checksum. Touches no files."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from sdt.config import DataConfig
+from sdt.data import seeded
+from sdt.data.dataset import Data, Dataset, checksum, constant_examples, make_dataset, mean_and_std
+from sdt.errors import DataError
+
+_SHOWN = 5  # ids or classes named in a message before "..."
+
+
+@dataclasses.dataclass(frozen=True)
+class RawSplit:
+  """One split as read, unverified; the fields are those of `Dataset`, ids are rows in the order read."""
+
+  inputs: np.ndarray
+  labels: np.ndarray
+  example_ids: np.ndarray | None = None
+  source_files: tuple[str, ...] | None = None
+  difficulty: np.ndarray | None = None
+  wrong_label: np.ndarray | None = None
+
+  def take(self, positions: np.ndarray) -> RawSplit:
+    """Returns the examples at `positions` with the ids that they have here."""
+
+    def pick(array: np.ndarray | None) -> np.ndarray | None:
+      return None if array is None else array[positions]
+
+    return RawSplit(
+      inputs=self.inputs[positions],
+      labels=self.labels[positions],
+      example_ids=positions if self.example_ids is None else self.example_ids[positions],
+      source_files=None if self.source_files is None else tuple(self.source_files[int(p)] for p in positions),
+      difficulty=pick(self.difficulty),
+      wrong_label=pick(self.wrong_label),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+  """A set as read, unverified. `test` is None where the set has no test split; `mean_std` where the training split decides."""
+
+  train: RawSplit
+  test: RawSplit | None
+  class_names: tuple[str, ...]
+  where: str
+  variant: str
+  notes: tuple[str, ...] = ()
+  mean_std: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+
+def _listed(values: np.ndarray | list[str]) -> str:
+  """Returns the first few values, and "..." if there are more."""
+  shown = ", ".join(str(value) for value in values[:_SHOWN])
+  return shown + (", ..." if len(values) > _SHOWN else "")
+
+
+def _verified(split: RawSplit, num_classes: int, where: str) -> Dataset:
+  return make_dataset(
+    split.inputs,
+    split.labels,
+    num_classes=num_classes,
+    where=where,
+    example_ids=split.example_ids,
+    source_files=split.source_files,
+    difficulty=split.difficulty,
+    wrong_label=split.wrong_label,
+  )
+
+
+def _hold_out(raw: Raw, config: DataConfig) -> tuple[RawSplit, RawSplit]:
+  """Returns (train, test): a seeded stratified draw of round(test_fraction * N) examples is the test split."""
+  total = len(raw.train.labels)
+  if config.test_fraction is None:
+    raise DataError(f"{raw.where}: there is no test split; give the share to hold out, such as --config.data.test_fraction=0.2")
+  num_test = round(config.test_fraction * total)
+  if not 0 < num_test < total:
+    raise DataError(
+      f"{raw.where}: data.test_fraction={config.test_fraction} of {total} examples leaves the training or the test split empty"
+    )
+  chosen = np.zeros(total, dtype=bool)
+  chosen[seeded.stratified(raw.train.labels, num_test, config.split_seed, "test split", leave_one=True)] = True
+  return raw.train.take(np.flatnonzero(~chosen)), raw.train.take(np.flatnonzero(chosen))
+
+
+def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where: str) -> RawSplit:
+  """Returns the seeded stratified draw that `data.num_<name>` asks for."""
+  total = len(split.labels)
+  if num is None or num == total:
+    return split
+  if num > total:
+    raise DataError(f"{where}: data.num_{name}={num} asks for more than the {total} examples that there are")
+  return split.take(seeded.stratified(split.labels, num, config.split_seed, f"{name} draw"))
+
+
+def _check_classes(train: Dataset, class_names: tuple[str, ...], config: DataConfig, where: str) -> None:
+  counts = np.bincount(train.labels, minlength=len(class_names))
+  empty = np.flatnonzero(counts == 0)
+  if len(empty) and not config.allow_empty_class:
+    names = [f"{label} ({class_names[label]})" for label in empty]
+    raise DataError(
+      f"{where}: {len(empty)} of {len(class_names)} classes have no training example: {_listed(names)}; add examples, or accept it with"
+      " --config.data.allow_empty_class=True"
+    )
+
+
+def assemble(raw: Raw, config: DataConfig) -> Data:
+  """Returns the verified Data of a set as read.
+
+  The whole set is verified before anything is drawn from it, so that a damaged example is found whatever the seed is.
+
+  Args:
+    raw: what a reader returned.
+    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `allow_empty_class`.
+
+  Raises:
+    DataError: wrong dtype, shape, value, label or length; an empty class; a draw larger than the set; no way to a test split.
+  """
+  num_classes = len(raw.class_names)
+  sides = {"train": raw.train} if raw.test is None else {"train": raw.train, "test": raw.test}
+  for side, split in sides.items():
+    _verified(split, num_classes, f"{raw.where}, {side} split")
+  if raw.test is not None and config.test_fraction is not None:
+    raise DataError(
+      f"{raw.where}: the set has its own test split, so data.test_fraction={config.test_fraction} has no meaning; leave it out"
+    )
+  train_split, test_split = _hold_out(raw, config) if raw.test is None else (raw.train, raw.test)
+  if train_split.inputs.shape[1:] != test_split.inputs.shape[1:] or train_split.inputs.dtype != test_split.inputs.dtype:
+    raise DataError(
+      f"{raw.where}: training inputs are {train_split.inputs.dtype} {list(train_split.inputs.shape[1:])} each, but test inputs"
+      f" {test_split.inputs.dtype} {list(test_split.inputs.shape[1:])}; they must be alike"
+    )
+  train = _verified(_draw(train_split, config.num_train, config, "train", raw.where), num_classes, f"{raw.where}, training split")
+  test = _verified(_draw(test_split, config.num_test, config, "test", raw.where), num_classes, f"{raw.where}, test split")
+  _check_classes(train, raw.class_names, config, raw.where)
+  notes = list(raw.notes)
+  for name, dataset in (("training", train), ("test", test)):
+    constant = constant_examples(dataset)
+    if len(constant):
+      notes.append(f"{len(constant)} {name} image(s) are constant, all pixels alike; example ids {_listed(constant)}")
+  if raw.mean_std is None:
+    mean, std = mean_and_std(train.inputs)
+  else:
+    mean, std = np.array(raw.mean_std[0], np.float32), np.array(raw.mean_std[1], np.float32)
+  return Data(
+    train=train,
+    test=test,
+    class_names=raw.class_names,
+    name=config.name,
+    variant=raw.variant,
+    checksum=checksum(train, test),
+    mean=mean,
+    std=std,
+    notes=tuple(notes),
+  )

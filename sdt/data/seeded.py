@@ -1,0 +1,96 @@
+"""Random numbers that are a pure function of (seed, stream, id): no state, the same in any order and for any subset.
+
+Not `numpy.random`: the streams of its generators may change between NumPy versions, and a draw would depend on how many came before it.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+  """Returns the finaliser of SplitMix64 (Steele, Lea, Flood 2014) of `x`, a bijection of uint64; works in place."""
+  x ^= x >> np.uint64(30)
+  x *= _MIX_1
+  x ^= x >> np.uint64(27)
+  x *= _MIX_2
+  x ^= x >> np.uint64(31)
+  return x
+
+
+def bits(seed: int, stream: str, ids: np.ndarray) -> np.ndarray:
+  """Returns 64 random bits per id.
+
+  Args:
+    seed: any int >= 0.
+    stream: name of the quantity; two names give independent numbers.
+    ids: non-negative integers, any shape.
+
+  Returns:
+    uint64 of the shape of `ids`; equal ids have equal bits.
+  """
+  start = np.array([zlib.crc32(stream.encode())], dtype=np.uint64)
+  with np.errstate(over="ignore"):  # arithmetic modulo 2**64 is the method
+    key = _mix(_mix(start + _GOLDEN) ^ np.array([seed % 2**64], dtype=np.uint64))
+    mixed = np.asarray(ids).astype(np.uint64)
+    shape = mixed.shape
+    mixed = mixed.reshape(-1)
+    mixed *= _GOLDEN
+    mixed += key
+    return _mix(mixed).reshape(shape)
+
+
+def uniform(seed: int, stream: str, ids: np.ndarray) -> np.ndarray:
+  """Returns float64 in [0, 1), the shape of `ids`: the upper 53 of `bits`, divided by 2**53."""
+  return (bits(seed, stream, ids) >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def integers(seed: int, stream: str, ids: np.ndarray, high: int) -> np.ndarray:
+  """Returns int64 in [0, high), the shape of `ids`; the bias is below high / 2**53."""
+  return (uniform(seed, stream, ids) * high).astype(np.int64)
+
+
+def _allot(counts: np.ndarray, num: int, leave_one: bool) -> np.ndarray:
+  """Returns how many of `num` places each class gets, see `stratified`."""
+  most = counts - 1 if leave_one and num <= (counts - 1).sum() else counts
+  share = counts * (num / counts.sum())
+  places = np.minimum(np.floor(share).astype(np.int64), most)
+  order = np.argsort(places - share, kind="stable")
+  while places.sum() < num:
+    with_room = order[places[order] < most[order]]
+    places[with_room[: num - places.sum()]] += 1
+  wanting = np.flatnonzero((places == 0) & (most > 0))
+  for label in wanting if num >= (most > 0).sum() else ():
+    places[np.argmax(places)] -= 1
+    places[label] = 1
+  return places
+
+
+def stratified(labels: np.ndarray, num: int, seed: int, stream: str, *, leave_one: bool = False) -> np.ndarray:
+  """Returns which examples a seeded stratified draw of `num` takes.
+
+  Every class gets its share of `num` (largest remainder), and at least one if `num` has room for every class; within a class the
+  examples with the smallest seeded hash of their position are taken.
+
+  Args:
+    labels: int [N], any values >= 0.
+    num: how many to take, in [1, N].
+    seed: seed of the draw.
+    stream: name of the draw; two names give independent draws.
+    leave_one: leave at least one example of every class behind, where `num` allows it.
+
+  Returns:
+    int64 [num] positions in `labels`, ascending.
+  """
+  _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+  places = _allot(counts, num, leave_one)
+  order = np.lexsort((bits(seed, stream, np.arange(len(labels))), classes))
+  starts = np.cumsum(counts) - counts
+  rank = np.arange(len(labels)) - np.repeat(starts, counts)
+  return np.sort(order[rank < np.repeat(places, counts)])

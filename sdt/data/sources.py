@@ -1,0 +1,63 @@
+"""Where data comes from: one function, `load`, in front of the readers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from sdt.config import DataConfig
+from sdt.data.dataset import Data
+from sdt.data.digits import load_digits
+from sdt.data.npz import load_npz
+from sdt.data.shapes import load_shapes
+from sdt.errors import DataError
+
+Log = Callable[[str], None]
+
+
+def _silent(line: str) -> None:
+  """Drops the progress lines of a caller that wants none."""
+
+
+def _check_keys(config: DataConfig) -> None:
+  """Refuses keys that the chosen set would ignore: the user must have meant another set."""
+  defaults = DataConfig()
+  without_files, with_tests = ("digits", "shapes"), ("cifar10", "cifar100", "svhn", "shapes")
+  ignored = {
+    "path": config.name in without_files,
+    "test_fraction": config.name in with_tests,
+    "image_size": config.name != "folder",
+    "on_bad_image": config.name != "folder",
+  }
+  for key, is_ignored in ignored.items():
+    if is_ignored and getattr(config, key) != getattr(defaults, key):
+      raise DataError(
+        f"data.{key}={getattr(config, key)} has no meaning for data.name={config.name}; leave it out, or choose another data.name"
+      )
+
+
+def load(config: DataConfig, log: Log = _silent) -> Data:
+  """Returns the verified data set that the config names.
+
+  Nothing is written, but for a download into the data directory.
+
+  Args:
+    config: every `data.*` key.
+    log: gets one line of progress at a time.
+
+  Raises:
+    DataError: the set is missing, damaged, badly labelled or not what the config says.
+  """
+  _check_keys(config)
+  if config.name == "digits":
+    return load_digits(config)
+  if config.name == "shapes":
+    return load_shapes(config)
+  if config.name == "npz":
+    return load_npz(config)
+  raise DataError(f"data.name={config.name} is not a known set; known: {_names()}")
+
+
+def _names() -> str:
+  field = next(field for field in dataclasses.fields(DataConfig) if field.name == "name")
+  return ", ".join(field.metadata["choices"])
