@@ -7,7 +7,32 @@ overrides both. The result is a tree of frozen dataclasses: the rest of the prog
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import functools
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
+
+from ml_collections import ConfigDict
+
+from sdt.errors import ConfigError
+from sdt.values import Key, check, parse, range_text, shown
+
+# Keys that may differ when a run is resumed, and why that cannot change its results. Everything else is refused.
+SAFE_TO_CHANGE: Mapping[str, str] = types.MappingProxyType(
+  {
+    "checkpoint.every_secs": "when the state is saved does not change the state",
+    "checkpoint.keep": "how many old steps stay does not change the newest",
+    "compilation_cache": "a program from the cache is the program that would be compiled",
+    "data.path": "the data's checksum is compared on its own",
+    "data.download": "the data's checksum is compared on its own",
+    "data.download_timeout_secs": "the data's checksum is compared on its own",
+  }
+)
 
 
 def _key(default: Any, help: str, **rule: Any) -> Any:  # noqa: A002 - the field's own word
@@ -34,9 +59,11 @@ class ShapesConfig:
 class DataConfig:
   name: str = _key("digits", "data set", choices=("digits", "cifar10", "cifar100", "svhn", "folder", "npz", "shapes"))
   path: str | None = _key(None, "where the set lies: archive, folder, npz file or prepared tfds directory")
-  verify: str = _key("strict", "strict: registered checksums only; known: listed variants too, named in every result", choices=("strict", "known"))
+  verify: str = _key(
+    "strict", "strict: registered checksums only; known: listed variants too, named in every result", choices=("strict", "known")
+  )
   download: bool = _key(True, "fetch a missing registered set if there is a network")
-  download_timeout_secs: float = _key(30.0, "seconds without a byte after which a download fails", above=0.0)
+  download_timeout_secs: float = _key(30.0, "seconds without a byte after which a download fails", above=0.0, high=86_400.0)
   on_bad_image: str = _key("refuse", "a damaged image: refuse the set, or skip the image and count it", choices=("refuse", "skip"))
   allow_empty_class: bool = _key(False, "accept a class without training examples")
   test_fraction: float | None = _key(None, "share held out for the test where the set has no test split (stratified)", above=0.0, below=1.0)
@@ -84,7 +111,7 @@ class OptimConfig:
 @dataclasses.dataclass(frozen=True)
 class MethodConfig:
   fraction: float = _key(0.1, "share of the training set that A gets: exactly floor(fraction * N)", above=0.0, below=1.0)
-  num_easy: int | None = _key(None, "size of A, in place of the fraction", low=1)
+  num_easy: int | None = _key(None, "size of A; where it is given, the fraction is not used", low=1)
   lambda_A: float = _key(1e-3, "weight decay on A", low=0.0, high=1e3)  # noqa: N815 - the paper's name
   lambda_B: float = _key(1e-4, "weight decay on B", low=0.0, high=1e3)  # noqa: N815
   init: str = _key("scratch", "weights at the start of the second training", choices=("scratch", "warm"))
@@ -114,7 +141,7 @@ class ParallelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-  every_secs: float | None = _key(None, "seconds between saves; from the measured save cost by default", above=0.0)
+  every_secs: float | None = _key(None, "seconds between saves; from the measured save cost by default", above=0.0, high=604_800.0)
   keep: int = _key(2, "newest steps to keep", low=2)
 
 
@@ -136,3 +163,200 @@ class Config:
   compilation_cache: bool = _key(True, "keep compiled programs in the user's cache directory")
   parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
   checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+
+
+def resolve(config_dict: ConfigDict | Mapping[str, Any], overrides: Sequence[tuple[str, str]] = ()) -> Config:
+  """Returns the config: defaults, replaced by `config_dict` (which may hold any part), replaced by `overrides`.
+
+  Args:
+    config_dict: nested, as `configs/*.py` return it and as `to_dict` gives it back (lists where tuples are asked are fine).
+    overrides: (dotted key, text) pairs of the command line, such as ("optim.milestones", "(15, 22)").
+
+  Raises:
+    ConfigError: unknown key (with the nearest), section given as a value or the reverse, wrong type, not finite, out of
+      range, key given twice, impossible combination.
+  """
+  values: dict[str, Any] = dict(_checked_items(config_dict, ""))
+  given: dict[str, str] = {}
+  for name, text in overrides:
+    if name in given:
+      raise ConfigError(f"--config.{name} is given twice: {shown(given[name])} and {shown(text)}; give it once")
+    given[name] = text
+    if name in _sections():
+      raise _section_as_value(f"--config.{name}={text}", name)
+    values[name] = parse(_known(name, "--config."), text)
+  config = _built(Config, "", values)
+  _check_combinations(config)
+  return config
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+  """Returns the config as nested dicts of plain JSON values; tuples become lists."""
+  plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+  return plain
+
+
+def from_dict(plain: Mapping[str, Any]) -> Config:
+  """Returns the config that `to_dict` wrote, checked again; keys that it lacks take their defaults."""
+  return resolve(plain)
+
+
+def config_hash(config: Config) -> str:
+  """Returns the SHA-256, in hex, of the config's canonical JSON: sorted keys, no spaces, shortest exact floats."""
+  text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+  return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def diff(old: Mapping[str, Any], new: Mapping[str, Any], *, ignore: typing.Container[str] = ()) -> list[str]:
+  """Returns a line "key: old -> new" for each key that differs between two `to_dict`s, sorted by key.
+
+  `ignore=SAFE_TO_CHANGE` leaves what forbids a resume. A key that only one of them has is shown as "(absent)".
+  """
+  left, right = dict(_leaves(old, "")), dict(_leaves(new, ""))
+  lines = []
+  for name in sorted(left.keys() | right.keys()):
+    before, after = (shown(side[name]) if name in side else "(absent)" for side in (left, right))
+    if before != after and name not in ignore:
+      lines.append(f"{name}: {before} -> {after}")
+  return lines
+
+
+def describe_keys() -> str:
+  """Returns a line for each key, grouped by section: name, type, default, range and meaning."""
+  lines, section = [], None
+  for key in _keys().values():
+    here = key.name.rpartition(".")[0]
+    if here != section:
+      section = here
+      lines += ["", f"{section or 'the run'}:"]
+    kind = key.base.__name__
+    kind = (f"tuple of {kind}" if key.is_tuple else kind) + (" or None" if key.optional else "")
+    choices = "|".join(key.rule.get("choices", ()))
+    limits = "; ".join(text for text in (choices, range_text(key)) if text)
+    lines.append(f"  {key.name} = {key.default!r}")
+    lines.append(f"      {key.help} [{kind}{'; ' + limits if limits else ''}]")
+  return "\n".join(lines).strip("\n")
+
+
+@functools.cache
+def _keys() -> Mapping[str, Key]:
+  """Returns every key by its dotted name, in the order of `Config`; a section's own keys come before its sections."""
+  return types.MappingProxyType({key.name: key for key in _keys_of(Config, "")})
+
+
+@functools.cache
+def _sections() -> frozenset[str]:
+  return frozenset(name[:at] for name in _keys() for at, letter in enumerate(name) if letter == ".")
+
+
+def _keys_of(section: type, prefix: str) -> Iterator[Key]:
+  hints = typing.get_type_hints(section)
+  fields = dataclasses.fields(section)
+  for field in (field for field in fields if field.metadata):
+    rule = dict(field.metadata)
+    options = [hint for hint in typing.get_args(hints[field.name]) if hint is not Ellipsis]
+    optional = types.NoneType in options
+    inner = options[0] if optional else hints[field.name]
+    is_tuple = typing.get_origin(inner) is tuple
+    base = typing.get_args(inner)[0] if is_tuple else inner
+    yield Key(prefix + field.name, base, is_tuple, optional, field.default, rule.pop("help"), rule)
+  for field in (field for field in fields if not field.metadata):
+    yield from _keys_of(hints[field.name], f"{prefix}{field.name}.")
+
+
+def _checked_items(section: ConfigDict | Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+  for part, value in section.items():
+    name = f"{prefix}{part}"
+    if name in _sections():
+      if not isinstance(value, ConfigDict | Mapping):
+        raise _section_as_value(f"{name} = {shown(value)}", name)
+      yield from _checked_items(value, f"{name}.")
+    elif isinstance(value, ConfigDict | Mapping) and name not in _keys():
+      raise ConfigError(f"{name}: no such section; did you mean {_nearest(name, _sections())}? (--help lists every key)")
+    else:
+      yield name, check(_known(name), value)
+
+
+def _known(name: str, before: str = "") -> Key:
+  """Returns the key called `name`; raises a ConfigError that names the nearest one."""
+  if name in _keys():
+    return _keys()[name]
+  for parent in (name[:at] for at, letter in enumerate(name) if letter == "."):
+    if parent in _keys():
+      raise ConfigError(f"{before}{name}: no such key; {parent} is a value, not a section ({_keys()[parent].help})")
+  raise ConfigError(f"{before}{name}: no such key; did you mean {before}{_nearest(name, _keys())}? (--help lists every key)")
+
+
+def _nearest(name: str, candidates: Iterable[str]) -> str:
+  """Returns the candidate that `name` most likely means: the same word elsewhere, its initials (`lr`), or the nearest spelling."""
+  by_lower = {candidate.lower(): candidate for candidate in candidates}
+  asked = name.lower()
+  leaf = asked.rpartition(".")[2]
+  leaves = {lower: lower.rpartition(".")[2] for lower in by_lower}
+  initials = {lower: "".join(word[0] for word in last.split("_")) for lower, last in leaves.items()}
+  likely = [lower for lower in by_lower if leaf in (leaves[lower], initials[lower])]
+  close = difflib.get_close_matches(asked, likely, 1, 0.0) or difflib.get_close_matches(asked, by_lower, 1, 0.6)
+  if not close:
+    match = difflib.get_close_matches(leaf, leaves.values(), 1, 0.6)
+    close = [lower for lower in by_lower if leaves[lower] in match]
+  close = close or difflib.get_close_matches(asked, by_lower, 1, 0.0)
+  return by_lower[close[0]]
+
+
+def _section_as_value(given: str, section: str) -> ConfigError:
+  inside = [name for name in [*_keys(), *sorted(_sections())] if name.rpartition(".")[0] == section]
+  return ConfigError(f"{given}: {section} is a section, not a value; its keys are {', '.join(inside)}")
+
+
+def _built(section: type, prefix: str, values: Mapping[str, Any]) -> Any:
+  hints = typing.get_type_hints(section)
+  arguments = {}
+  for field in dataclasses.fields(section):
+    name = prefix + field.name
+    if not field.metadata:
+      arguments[field.name] = _built(hints[field.name], f"{name}.", values)
+    elif name in values:
+      arguments[field.name] = values[name]
+  return section(**arguments)
+
+
+def _leaves(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+  for part, value in section.items():
+    if isinstance(value, Mapping):
+      yield from _leaves(value, f"{prefix}{part}.")
+    else:
+      yield f"{prefix}{part}", value
+
+
+def _check_combinations(config: Config) -> None:
+  """Raises a ConfigError where values that are right alone are wrong together."""
+  optim, model = config.optim, config.model
+  if config.eval_every_rounds > config.rounds:
+    raise ConfigError(f"eval_every_rounds = {config.eval_every_rounds}: expected at most rounds = {config.rounds}")
+  if optim.schedule == "step" and list(optim.milestones) != sorted(optim.milestones):
+    right = tuple(sorted(optim.milestones))
+    raise ConfigError(f"optim.milestones = {optim.milestones}: expected rounds in increasing order, {right}")
+  if optim.nesterov and (optim.name != "sgd" or optim.momentum == 0.0):
+    raise ConfigError("optim.nesterov = True: expected optim.name = 'sgd' and optim.momentum above 0; it is a form of momentum")
+  if model.blocks is not None and model.widths is not None and len(model.blocks) != len(model.widths):
+    raise ConfigError(f"model.widths = {model.widths}: expected one width for each of the stages in model.blocks = {model.blocks}")
+  _check_size_of_A(config)
+
+
+def _check_size_of_A(config: Config) -> None:  # noqa: N802 - A is the paper's name
+  """Raises a ConfigError where A or B would be empty, as far as the config alone can tell the size of the training set."""
+  num_train, where = config.data.num_train, "data.num_train"
+  if num_train is None and config.data.name == "shapes":
+    num_train, where = config.data.shapes.num_train, "data.shapes.num_train"
+  if num_train is None:
+    return
+  num_easy = config.method.num_easy
+  if num_easy is not None:
+    if num_easy >= num_train:
+      raise ConfigError(f"method.num_easy = {num_easy}: expected less than {where} = {num_train}; B would be empty")
+  # The exact decimal that the user wrote: in floats floor(0.29 * 100) is 28.
+  elif Decimal(repr(config.method.fraction)) * num_train < 1:
+    least = 1 / Decimal(num_train)
+    raise ConfigError(
+      f"method.fraction = {config.method.fraction!r}: expected at least {least:.6g} with {where} = {num_train}; A would be empty"
+    )

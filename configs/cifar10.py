@@ -1,0 +1,20 @@
+"""CIFAR-10 with ResNet-20: 50,000 + 10,000 colour images of 32x32, 10 classes.
+
+    python run.py --config=configs/cifar10.py
+    python run.py --config=configs/cifar10.py --config.data.path=FILE   (an archive, or a tfds-prepared directory)
+
+300 rounds, divided by 10 at 150 and 225; 391 steps a round for the baseline, 40 + 352 for the method. For a GPU or TPU;
+on CPU see cifar10_small. Time and accuracy: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.data = {"name": "cifar10"}
+  config.model = {"name": "resnet20"}
+  config.rounds = 300
+  config.augment = {"pad_crop": 4, "flip": True}
+  config.method = {"lambda_A": 1e-3}
+  return config

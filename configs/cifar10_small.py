@@ -1,0 +1,20 @@
+"""CIFAR-10 through every stage on a CPU: 5,000 training images, ResNet-8, 10 rounds.
+
+    python run.py --config=configs/cifar10_small.py --config.data.path=FILE
+
+Shows that the bytes, the stages and the report are right; says nothing about the method, for which the training is far
+too short. Time and accuracy: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.data = {"name": "cifar10", "num_train": 5_000}
+  config.model = {"name": "resnet8"}
+  config.rounds = 10
+  config.augment = {"pad_crop": 4, "flip": True}
+  config.optim = {"milestones": (5, 7)}
+  config.method = {"lambda_A": 1e-3}
+  return config

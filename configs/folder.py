@@ -1,0 +1,21 @@
+"""Your own images, a folder per class: DIR/train/CLASS/*.png or *.jpg, and DIR/test/CLASS/... or a share held out.
+
+    python run.py --config=configs/folder.py --config.data.path=DIR
+    python run.py --config=configs/folder.py --config.data.path=DIR --config.data.test_fraction=0.2
+
+Images are resized to 32x32. Start with few rounds (`--config.rounds=30 --config.optim.milestones=15,22`) to see the
+time of a round. Time and accuracy depend on the images.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.data = {"name": "folder", "image_size": 32}
+  config.model = {"name": "resnet20"}
+  config.rounds = 100
+  config.augment = {"pad_crop": 4, "flip": True}
+  config.optim = {"milestones": (50, 75)}
+  config.method = {"lambda_A": 1e-3}
+  return config

@@ -1,0 +1,19 @@
+"""Your own arrays in one .npz file: images uint8 [N, H, W, C] and labels, for training and test.
+
+    python run.py --config=configs/npz.py --config.data.path=FILE.npz
+
+No augmentation: whether images may be shifted or mirrored is known to their owner only; see `augment.*`.
+Time and accuracy depend on the images.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.data = {"name": "npz"}
+  config.model = {"name": "resnet20"}
+  config.rounds = 100
+  config.optim = {"milestones": (50, 75)}
+  config.method = {"lambda_A": 1e-3}
+  return config
