@@ -1,0 +1,205 @@
+"""The convolution of every network: ordinary mathematics, written so that loops and `vmap` stay fast.
+
+Two properties of XLA make the plain operation slow where sdt needs it, and one function cures both:
+
+- On a CPU, the convolutions of a loop's body reach the fast kernels only in the canonical order (NHWC, HWIO, NHWC); the gradient
+  of `lax.conv_general_dilated` is written in other orders. Here the backward pass transposes explicitly; on other platforms it is
+  lax's own.
+- `vmap` over both images and kernels makes a grouped convolution, slow everywhere. Here a batch of images with one kernel becomes
+  one larger batch, and a few (images, kernel) pairs, the replicas of a run, become as many ordinary convolutions.
+
+Reverse mode only: `jax.jvp` and gradients of gradients raise; use `jax.lax.conv_general_dilated` for those.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import custom_vmap
+
+type Pads = tuple[tuple[int, int], tuple[int, int]]
+type Pair = tuple[int, int]
+type Op = Callable[[jax.Array, jax.Array], jax.Array]
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+# Up to so many (images, kernel) pairs become separate convolutions; more (gradients of single examples) would make the program too long.
+MAX_UNROLLED = 16
+
+
+def conv2d(
+  x: jax.Array, kernel: jax.Array, stride: int | Sequence[int] = 1, padding: str | int | Sequence[Sequence[int]] = "SAME"
+) -> jax.Array:
+  """Returns the cross-correlation y[b,i,j,o] = sum over (u,v,c) of x[b, i*s+u-p, j*s+v-p, c] * kernel[u,v,c,o], zero outside x.
+
+  Args:
+    x: [B, H, W, C], a floating type.
+    kernel: [kh, kw, C, O], the same type.
+    stride: one step for both axes, or (rows, columns).
+    padding: "SAME", "VALID", one number of zeros for every side, or ((top, bottom), (left, right)), none negative.
+
+  Returns:
+    [B, H', W', O] of the same type, H' = floor((H + top + bottom - kh) / stride) + 1.
+
+  Raises:
+    ValueError: shapes or types disagree, or the padding is negative.
+
+  Source: the definition used by every deep-learning library.
+  Differs from source: gradients agree with lax's to rounding (1e-5), not bit for bit; reverse mode only.
+  """
+  if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2] or x.dtype != kernel.dtype:
+    raise ValueError(
+      f"conv2d wants x [B,H,W,C] and kernel [kh,kw,C,O] of one type, got {x.shape} {x.dtype} and {kernel.shape} {kernel.dtype}"
+    )
+  strides = _pair(stride)
+  sizes, kernel_sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+  return _make_conv(sizes, kernel_sizes, strides, _explicit_pads(padding, sizes, kernel_sizes, strides))(x, kernel)
+
+
+@jax.custom_vjp
+def barrier(x: jax.Array) -> jax.Array:
+  """Returns x; on a CPU, XLA may not fuse across this point, forward or backward.
+
+  Without it XLA:CPU merges the BatchNorm and activation chain into the transposes that feed the convolutions of the backward pass,
+  and computes it several times: a third of a training step. Other platforms see nothing.
+  """
+  return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=_same)
+
+
+def _barrier_forward(x: jax.Array) -> tuple[jax.Array, None]:
+  return barrier(x), None
+
+
+def _barrier_backward(_: None, dy: jax.Array) -> tuple[jax.Array]:
+  return (barrier(dy),)
+
+
+barrier.defvjp(_barrier_forward, _barrier_backward)
+
+
+def _same(x: jax.Array) -> jax.Array:
+  return x
+
+
+def _pair(value: int | Sequence[int]) -> Pair:
+  if isinstance(value, int):
+    return (value, value)
+  first, second = value
+  return (first, second)
+
+
+def _explicit_pads(padding: str | int | Sequence[Sequence[int]], sizes: Pair, kernel_sizes: Pair, strides: Pair) -> Pads:
+  sides: Sequence[Sequence[int]]
+  if isinstance(padding, str):
+    sides = lax.padtype_to_pads(sizes, kernel_sizes, strides, padding)
+  elif isinstance(padding, int):
+    sides = ((padding, padding), (padding, padding))
+  else:
+    sides = padding
+  (top, bottom), (left, right) = sides
+  if min(top, bottom, left, right) < 0:
+    raise ValueError(f"conv2d wants padding of 0 or more, got {sides}")
+  return (int(top), int(bottom)), (int(left), int(right))
+
+
+@functools.cache
+def _make_conv(sizes: Pair, kernel_sizes: Pair, strides: Pair, pads: Pads) -> Op:
+  """Returns conv(x, kernel) for images and kernels of these sizes, with its gradient and its batching rules."""
+
+  def plain_forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=LAYOUT)
+
+  def lax_input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
+    x = jax.ShapeDtypeStruct((dy.shape[0], *sizes, kernel.shape[2]), dy.dtype)
+    return jax.linear_transpose(lambda x: plain_forward(x, kernel), x)(dy)[0]
+
+  def lax_kernel_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
+    kernel = jax.ShapeDtypeStruct((*kernel_sizes, x.shape[3], dy.shape[3]), x.dtype)
+    return jax.linear_transpose(lambda kernel: plain_forward(x, kernel), kernel)(dy)[0]
+
+  canonical_input_gradient = functools.partial(_input_gradient, sizes=sizes, strides=strides, pads=pads)
+  canonical_kernel_gradient = functools.partial(_kernel_gradient, kernel_sizes=kernel_sizes, strides=strides, pads=pads)
+
+  def plain_input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
+    return lax.platform_dependent(dy, kernel, cpu=canonical_input_gradient, default=lax_input_gradient)
+
+  def plain_kernel_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
+    return lax.platform_dependent(x, dy, cpu=canonical_kernel_gradient, default=lax_kernel_gradient)
+
+  forward = _with_batching(plain_forward, fold_first=True)
+  input_gradient = _with_batching(plain_input_gradient, fold_first=True)
+  kernel_gradient = _with_batching(plain_kernel_gradient, fold_first=False)
+
+  @jax.custom_vjp
+  def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return forward(x, kernel)
+
+  def conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return forward(x, kernel), (x, kernel)
+
+  def conv_backward(saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = saved
+    return input_gradient(dy, kernel), kernel_gradient(x, dy)
+
+  conv.defvjp(conv_forward, conv_backward)
+  return conv
+
+
+def _with_batching(plain: Op, *, fold_first: bool) -> Op:
+  """Returns `plain(first, second)` with sdt's batching rule.
+
+  Only `first` batched, and `fold_first` (the result has an entry per row of `first`): the batch joins the leading axis of `first`.
+  Otherwise up to `MAX_UNROLLED` pairs are computed one after the other, and more by the ordinary batching of `plain`. The rule calls
+  the function itself, so that `vmap` within `vmap` takes it again.
+  """
+  op = custom_vmap(plain)
+
+  @op.def_vmap
+  def rule(axis_size: int, in_batched: list[bool], first: jax.Array, second: jax.Array) -> tuple[jax.Array, bool]:
+    first_batched, second_batched = in_batched
+    if fold_first and first_batched and not second_batched:
+      rows = first.shape[1]
+      out = op(first.reshape(axis_size * rows, *first.shape[2:]), second)
+      return out.reshape(axis_size, rows, *out.shape[1:]), True
+    if axis_size > MAX_UNROLLED:
+      return jax.vmap(plain, in_axes=(0 if first_batched else None, 0 if second_batched else None))(first, second), True
+    pairs = [(first[i] if first_batched else first, second[i] if second_batched else second) for i in range(axis_size)]
+    return jnp.stack([op(*pair) for pair in pairs]), True
+
+  return op
+
+
+def _input_gradient(dy: jax.Array, kernel: jax.Array, *, sizes: Pair, strides: Pair, pads: Pads) -> jax.Array:
+  """Returns dL/dx [B, H, W, C] as a convolution of dy, spread by the stride, with the kernel turned by 180 degrees."""
+  turned = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
+  new_pads, starts = [], []
+  for axis in range(2):
+    spread = (dy.shape[1 + axis] - 1) * strides[axis] + 1
+    low = kernel.shape[axis] - 1 - pads[axis][0]
+    high = sizes[axis] - spread - low + kernel.shape[axis] - 1
+    # Negative pads leave the fast path: compute more, and cut.
+    new_pads.append((max(low, 0), max(high, 0)))
+    starts.append(max(-low, 0))
+  dx = lax.conv_general_dilated(dy, turned, (1, 1), new_pads, lhs_dilation=strides, dimension_numbers=LAYOUT)
+  return dx[:, starts[0] : starts[0] + sizes[0], starts[1] : starts[1] + sizes[1]]
+
+
+def _kernel_gradient(x: jax.Array, dy: jax.Array, *, kernel_sizes: Pair, strides: Pair, pads: Pads) -> jax.Array:
+  """Returns dL/dkernel [kh, kw, C, O] as a convolution in which channels are the batch and examples the channels."""
+  if kernel_sizes == (1, 1) and pads == ((0, 0), (0, 0)):
+    return jnp.einsum("bijc,bijo->co", x[:, :: strides[0], :: strides[1]], dy)[None, None]
+  new_pads, stops = [], []
+  for axis in range(2):
+    spread = (dy.shape[1 + axis] - 1) * strides[axis] + 1
+    high = kernel_sizes[axis] - 1 + spread - x.shape[1 + axis] - pads[axis][0]
+    # The last rows of a strided input can be out of every window's reach.
+    new_pads.append((pads[axis][0], max(high, 0)))
+    stops.append(x.shape[1 + axis] + min(high, 0))
+  x = x[:, : stops[0], : stops[1]]
+  dw = lax.conv_general_dilated(
+    x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), (1, 1), new_pads, rhs_dilation=strides, dimension_numbers=LAYOUT
+  )
+  return dw.transpose(1, 2, 0, 3)

@@ -1,0 +1,115 @@
+"""Layers shared by the families: convolution, masked BatchNorm, linear head, activations."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sdt.models import init
+from sdt.models.conv import barrier, conv2d
+
+# torch's forms: the exact gelu, slope 0.01 of leaky_relu, alpha 1 of elu.
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+  "relu": jax.nn.relu,
+  "tanh": jnp.tanh,
+  "gelu": functools.partial(jax.nn.gelu, approximate=False),
+  "silu": jax.nn.silu,
+  "leaky_relu": jax.nn.leaky_relu,
+  "elu": jax.nn.elu,
+}
+
+
+class Conv(nn.Module):
+  """A convolution without bias, zeros around the image: `padding` of them on every side."""
+
+  features: int
+  kernel_size: int
+  stride: int = 1
+  padding: int = 0
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+    kernel = self.param("kernel", init.normal_fan_out(shape), shape, self.param_dtype)
+    return conv2d(barrier(x.astype(self.dtype)), kernel.astype(self.dtype), self.stride, self.padding)
+
+
+class BatchNorm(nn.Module):
+  """Returns (x - mean) / sqrt(var + epsilon) * scale + bias over the valid examples of the batch, per channel (the last axis).
+
+  Training mode takes the batch's mean and biased variance, over all shards of `axis_name` (sums and counts are summed, so that
+  shards with few or no valid examples weigh what they hold), and moves the running statistics:
+  running = momentum * running + (1 - momentum) * batch. A batch without a valid example leaves them alone. Evaluation mode takes the
+  running statistics. Statistics are float32 at least.
+
+  Source: Ioffe and Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
+  Differs from source: the running variance is the mean of biased variances; the source, and torch, multiply each by n / (n - 1).
+  """
+
+  momentum: float = 0.9
+  epsilon: float = 1e-5
+  axis_name: str | None = None
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    shape = (x.shape[-1],)
+    scale = self.param("scale", init.ONES, shape, self.param_dtype)
+    bias = self.param("bias", init.ZEROS, shape, self.param_dtype)
+    running_mean = self.variable("batch_stats", "mean", init.ZEROS, jax.random.key(0), shape, self.param_dtype)
+    running_var = self.variable("batch_stats", "var", init.ONES, jax.random.key(0), shape, self.param_dtype)
+    statistics_type = jnp.promote_types(self.dtype, jnp.float32)
+    values = x.astype(statistics_type)
+    mean, var = running_mean.value.astype(statistics_type), running_var.value.astype(statistics_type)
+    if train:
+      count, mean, var = self._batch_statistics(values, mask)
+      for running, batch in ((running_mean, mean), (running_var, var)):
+        moved = self.momentum * running.value + (1.0 - self.momentum) * batch.astype(self.param_dtype)
+        running.value = jnp.where(count > 0, moved, running.value)
+    # One multiplication and one addition per value: half the passes over the activations of the formula as it stands above.
+    factor = scale.astype(statistics_type) * jax.lax.rsqrt(var + self.epsilon)
+    shift = bias.astype(statistics_type) - mean * factor
+    broadcast = (1,) * (x.ndim - 1) + shape
+    return (values * factor.reshape(broadcast) + shift.reshape(broadcast)).astype(self.dtype)
+
+  def _batch_statistics(self, values: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the number of valid values per channel, their mean and their biased variance (0 and 0 where the number is 0)."""
+    axes = tuple(range(values.ndim - 1))
+    per_example = values[0, ..., 0].size
+    if mask is None:
+      count = jnp.asarray(values.shape[0] * per_example, values.dtype)
+    else:
+      count = mask.sum(dtype=values.dtype) * per_example
+      values = jnp.where(mask.reshape(-1, *(1,) * (values.ndim - 1)), values, jnp.zeros((), values.dtype))
+    sums = (values.sum(axes), jnp.square(values).sum(axes), count)
+    if self.axis_name is not None:
+      sums = jax.lax.psum(sums, self.axis_name)
+    total, squares, count = sums
+    divisor = jnp.maximum(count, 1.0)
+    mean = total / divisor
+    # Rounding can push the difference below zero where a channel is constant.
+    return count, mean, jnp.maximum(squares / divisor - jnp.square(mean), 0.0)
+
+
+class Linear(nn.Module):
+  """Returns inputs @ kernel + bias, inputs [B, D]; both parameters start uniform on +-1/sqrt(D)."""
+
+  features: int
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array) -> jax.Array:
+    in_size = inputs.shape[-1]
+    start = init.uniform_fan_in(in_size)
+    kernel = self.param("kernel", start, (in_size, self.features), self.param_dtype)
+    bias = self.param("bias", start, (self.features,), self.param_dtype)
+    return inputs.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(self.dtype)[None]

@@ -1,0 +1,110 @@
+"""Residual networks for small images, as He et al. trained them on CIFAR.
+
+Source: He, Zhang, Ren, Sun 2016, "Deep Residual Learning for Image Recognition", section 4.2 and figure 5.
+Differs from source: the shortcut can be a 1x1 convolution with BatchNorm ("projection"), as public trainers have it; He's own on CIFAR is
+"zero_pad". The bottleneck form on CIFAR is not He's: it is what public trainers build for depths of 44 and more.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sdt.models.conv import barrier
+from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear
+
+# A bottleneck block ends with so many times its width.
+BOTTLENECK_EXPANSION = 4
+
+
+class ResidualBlock(nn.Module):
+  """Returns act(F(x) + shortcut(x)).
+
+  F of a basic block: 3x3 conv (stride), BatchNorm, act, 3x3 conv, BatchNorm. F of a bottleneck: 1x1 conv, BatchNorm, act, 3x3 conv
+  (stride), BatchNorm, act, 1x1 conv to 4 * width, BatchNorm. The shortcut is x itself where shapes agree.
+  """
+
+  width: int
+  stride: int
+  bottleneck: bool
+  shortcut: str
+  activation: str
+  dtype: Any
+  param_dtype: Any
+  axis_name: str | None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
+    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    act = ACTIVATIONS[self.activation]
+    norm = functools.partial(BatchNorm, axis_name=self.axis_name, **types)
+    layers: tuple[tuple[int, int, int], ...]
+    if self.bottleneck:
+      layers = ((self.width, 1, 1), (self.width, 3, self.stride), (self.width * BOTTLENECK_EXPANSION, 1, 1))
+    else:
+      layers = ((self.width, 3, self.stride), (self.width, 3, 1))
+    y = x
+    for index, (features, kernel_size, stride) in enumerate(layers, start=1):
+      y = Conv(features, kernel_size, stride, padding=kernel_size // 2, name=f"conv{index}", **types)(y)
+      y = norm(name=f"norm{index}")(y, train=train, mask=mask)
+      if index < len(layers):
+        y = act(y)
+    if x.shape != y.shape:
+      if self.shortcut == "projection":
+        x = Conv(y.shape[-1], 1, self.stride, name="shortcut_conv", **types)(x)
+        x = norm(name="shortcut_norm")(x, train=train, mask=mask)
+      else:
+        x = jnp.pad(x[:, :: self.stride, :: self.stride], ((0, 0), (0, 0), (0, 0), (0, y.shape[-1] - x.shape[-1])))
+    return barrier(act(y + x))
+
+
+class ResNet(nn.Module):
+  """A 3x3 stem, stages of residual blocks, the mean over the pixels, and a linear head.
+
+  Stage i has `blocks[i]` blocks of `widths[i]` channels (times 4 in bottlenecks); every stage but the first begins with stride 2.
+  The number of layers is 2 + 2 * sum(blocks), or 2 + 3 * sum(blocks) with bottlenecks.
+  """
+
+  num_classes: int
+  blocks: tuple[int, ...] = (3, 3, 3)
+  widths: tuple[int, ...] = (16, 32, 64)
+  bottleneck: bool = False
+  shortcut: str = "projection"
+  activation: str = "relu"
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    """Returns logits [B, num_classes], float32 at least.
+
+    Args:
+      inputs: [B, H, W, C], normalised.
+      train: BatchNorm of the batch (and moved running statistics), or of the running statistics.
+      mask: [B] bool, the valid examples; all of them by default. Only training mode looks at it.
+    """
+    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    x = Conv(self.widths[0], 3, padding=1, name="stem_conv", **types)(inputs)
+    x = BatchNorm(axis_name=self.axis_name, name="stem_norm", **types)(x, train=train, mask=mask)
+    x = barrier(ACTIVATIONS[self.activation](x))
+    for stage, (num_blocks, width) in enumerate(zip(self.blocks, self.widths, strict=True), start=1):
+      for block in range(1, num_blocks + 1):
+        x = ResidualBlock(
+          width,
+          stride=2 if stage > 1 and block == 1 else 1,
+          bottleneck=self.bottleneck,
+          shortcut=self.shortcut,
+          activation=self.activation,
+          axis_name=self.axis_name,
+          name=f"stage{stage}_block{block}",
+          **types,
+        )(x, train=train, mask=mask)
+    # The mean and the head decide between close logits: float32 even where the layers before compute in bfloat16.
+    head_type = jnp.promote_types(self.dtype, jnp.float32)
+    x = x.astype(head_type).mean((1, 2))
+    return Linear(self.num_classes, dtype=head_type, param_dtype=self.param_dtype, name="head")(x)
