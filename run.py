@@ -1,0 +1,55 @@
+"""Runs one experiment from a config file.
+
+    python run.py --config=configs/digits.py
+
+`--help` lists the flags, the config files and every key. Exit codes: 0 done; 2 usage or config; 3 data; 4 a replica
+diverged; 5 no usable checkpoint; 6 workdir locked; 7 workdir not writable; 75 stopped after a clean save; 130 stopped
+before there was anything to save.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Before absl and XLA are loaded: their information and warnings are for developers; errors stay.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import logging
+
+from sdt.command_line import help_text, load_config_file, parse_arguments
+from sdt.config import resolve
+from sdt.errors import SdtError
+
+
+def main(arguments: Sequence[str]) -> int:
+  """Runs what the command line asks for and returns the exit code."""
+  logging.set_verbosity(logging.ERROR)
+  try:
+    request = parse_arguments(arguments)
+    if request is None:
+      signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends quietly
+      print(help_text(Path(__file__).parent / "configs"))
+      return 0
+    config = resolve(load_config_file(request.config_path), request.overrides)
+
+    # Only now, because it imports JAX: a mistake in the config is told at once.
+    from sdt import experiment
+
+    if request.dry_run:
+      print(experiment.dry_run(config))
+      return 0
+    return experiment.run(config, request.workdir, request.name)
+  except SdtError as error:
+    print(f"sdt: error: {error}", file=sys.stderr)
+    return error.exit_code
+  except KeyboardInterrupt:
+    print("sdt: stopped before there was anything to save", file=sys.stderr)
+    return 130
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,165 @@
+"""The command line and the config files: what was asked for, before anything is loaded or written."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.machinery
+import os
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from ml_collections import ConfigDict
+
+from sdt.config import describe_keys
+from sdt.errors import ConfigError
+
+USAGE = "python run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] [--help]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """What the command line asks for.
+
+  Attributes:
+    name: the config file's name without its suffix; the run's name.
+    workdir: `runs/<name>` by default.
+    overrides: (dotted key, text) pairs, in order.
+  """
+
+  config_path: Path
+  name: str
+  workdir: Path
+  overrides: tuple[tuple[str, str], ...]
+  dry_run: bool
+
+
+def parse_arguments(arguments: Sequence[str]) -> Request | None:
+  """Returns what `arguments` (without the program's name) ask for, or None where they ask for the help.
+
+  Raises:
+    ConfigError: unknown or repeated flag, missing value, stray argument, no --config.
+  """
+  if any(argument in ("--help", "-h") for argument in arguments):
+    return None
+  values: dict[str, str] = {}
+  overrides = []
+  dry_run = False
+  for flag, text in _flags(arguments):
+    if flag.startswith("--config."):
+      overrides.append((flag.removeprefix("--config."), text))
+    elif flag == "--dry_run":
+      dry_run = True
+    elif flag in values:
+      raise _usage_error(f"{flag} is given twice: {values[flag]!r} and {text!r}")
+    else:
+      values[flag] = text
+  if "--config" not in values:
+    raise _usage_error("--config is missing")
+  # The shell leaves the ~ of --workdir=~/runs as it is; os.path's, unlike pathlib's, lets an unknown ~user pass.
+  config_path = Path(os.path.expanduser(values["--config"]))
+  workdir = Path(os.path.expanduser(values.get("--workdir", f"runs/{config_path.stem}")))
+  return Request(config_path, config_path.stem, workdir, tuple(overrides), dry_run)
+
+
+def help_text(configs: Path) -> str:
+  """Returns the help: usage, the config files in the folder `configs` with the first line of each, and every key."""
+  lines = [f"usage: {USAGE}", "", "Trains, scores every training example, splits, trains again, and reports.", ""]
+  lines += [
+    "  --config=FILE         a config file: Python whose get_config() returns what differs from the defaults",
+    "  --workdir=DIR         where the run lives, by default runs/NAME; the same command again continues it",
+    "  --config.KEY=VALUE    replaces one key, such as --config.optim.learning_rate=0.05 or --config.seeds=0,1,2",
+    "  --dry_run             checks config and data, shows what would run, writes nothing",
+    "",
+    "Config files:",
+  ]
+  for path in sorted(configs.glob("*.py")):
+    lines.append(f"  {configs.name}/{path.name:<18} {path.read_text(encoding='utf-8').partition(chr(10))[0].strip(chr(34))}")
+  return "\n".join([*lines, "", "Keys, with their defaults:", "", describe_keys()])
+
+
+def load_config_file(path: Path) -> ConfigDict:
+  """Returns what `get_config()` of the Python file `path` returns; the file is code and is run.
+
+  Raises:
+    ConfigError: no such file (with the nearest one), it does not run (with file and line), or it returns no ConfigDict.
+  """
+  if not path.is_file():
+    raise ConfigError(f"--config={path}: {'not a file' if path.exists() else 'no such file'}{_nearest_file(path)}")
+  loader = _SourceOnly("sdt_config_file", str(path))
+  module = ModuleType(loader.name)
+  try:
+    loader.exec_module(module)
+    get_config = getattr(module, "get_config", None)
+    if not callable(get_config):
+      raise ConfigError(f"--config={path}: expected a function get_config() that returns an ml_collections.ConfigDict; it has none")
+    config = get_config()
+  except ConfigError:
+    raise
+  except (Exception, SystemExit) as error:
+    raise ConfigError(f"--config={path}: {_where(error, path)}: {type(error).__name__}: {_one_line(error)}") from None
+  if not isinstance(config, ConfigDict):
+    raise ConfigError(f"--config={path}: get_config() returns {type(config).__name__}, expected an ml_collections.ConfigDict")
+  return config
+
+
+class _SourceOnly(importlib.machinery.SourceFileLoader):
+  """Compiles the source every time: a cached program could be stale within a second of an edit, and writes beside the file."""
+
+  def get_code(self, fullname: str) -> CodeType:
+    path = self.get_filename(fullname)
+    return self.source_to_code(self.get_data(path), path)
+
+
+def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+  """Yields (flag, value) of `--flag=value` and `--flag value`; the value of --dry_run is empty."""
+  rest = iter(arguments)
+  for argument in rest:
+    flag, has_value, text = argument.partition("=")
+    if not argument.startswith("-"):
+      raise _usage_error(f"unexpected argument {argument!r}")
+    if flag not in ("--config", "--workdir", "--dry_run") and (not flag.startswith("--config.") or flag == "--config."):
+      close = difflib.get_close_matches(flag, ["--config", "--workdir", "--dry_run", "--help"], 1, 0.5)
+      known = [f"--config.{flag.lstrip('-')}"] if "." in flag else close
+      raise _usage_error(f"unknown flag {flag}" + (f"; did you mean {known[0]}?" if known else ""))
+    if flag == "--dry_run":
+      if has_value:
+        raise _usage_error("--dry_run takes no value")
+    elif not has_value:
+      text = next(rest, "--")
+      if text.startswith("--"):
+        raise _usage_error(f"{flag} needs a value: {flag}=VALUE")
+    if not text and flag in ("--config", "--workdir"):
+      raise _usage_error(f"{flag} needs a value: {flag}=VALUE")
+    yield flag, text
+
+
+def _usage_error(problem: str) -> ConfigError:
+  return ConfigError(f"{problem}; usage: {USAGE}")
+
+
+def _nearest_file(path: Path) -> str:
+  """Returns "; did you mean FILE?" with the file of the folder, or of configs/, whose name is nearest."""
+  for folder in (path if path.is_dir() else path.parent, Path("configs")):
+    names = {file.stem: file for file in sorted(folder.glob("*.py"))}
+    if close := difflib.get_close_matches(path.stem, names, 1, 0.5):
+      return f"; did you mean {names[close[0]]}?"
+    if names:
+      return f"; {folder}/ has {', '.join(file.name for file in names.values())}"
+  return "; expected a config file such as configs/digits.py"
+
+
+def _where(error: BaseException, path: Path) -> str:
+  """Returns "line n" of the config file where `error` came from."""
+  if isinstance(error, SyntaxError) and error.filename == str(path):
+    return f"line {error.lineno}"
+  lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+  return f"line {lines[-1]}" if lines else "cannot be read"
+
+
+def _one_line(error: BaseException) -> str:
+  """Returns the error's text in one line; a SyntaxError's place is already said."""
+  text = error.msg if isinstance(error, SyntaxError) else str(error)
+  return " ".join(text.split())[:300]
