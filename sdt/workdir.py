@@ -42,10 +42,10 @@ def describe_disk_error(path: str | os.PathLike[str], error: OSError, num_bytes:
   reason = error.strerror or str(error)
   if error.errno not in _NO_SPACE:
     return f"cannot write {path}: {reason}; {_ADVICE.get(error.errno or 0, 'check the disk or choose another workdir')}"
-  return f"cannot write {path}: {reason}; {num_bytes} bytes needed, {_free_bytes(path)}; free some space and run the same command again"
+  return f"cannot write {path}: {reason}; {num_bytes} bytes needed, {free_bytes(path)}; free some space and run the same command again"
 
 
-def _free_bytes(path: str | os.PathLike[str]) -> str:
+def free_bytes(path: str | os.PathLike[str]) -> str:
   """Returns "<n> free on this disk", of the nearest parent that exists."""
   for place in [Path(path), *Path(path).absolute().parents]:
     with contextlib.suppress(OSError):  # the message must come out even where the disk cannot be asked
