@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
       return 0
     return experiment.run(config, request.workdir, request.name)
   except SdtError as error:
-    print(f"sdt: error: {error}", file=sys.stderr)
+    print("sdt: error:", *str(error).split("\n"), file=sys.stderr)  # one line, whatever the user wrote
     return error.exit_code
   except KeyboardInterrupt:
     print("sdt: stopped before there was anything to save", file=sys.stderr)

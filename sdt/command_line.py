@@ -141,14 +141,13 @@ def _usage_error(problem: str) -> ConfigError:
 
 
 def _nearest_file(path: Path) -> str:
-  """Returns "; did you mean FILE?" with the file of the folder, or of configs/, whose name is nearest."""
-  for folder in (path if path.is_dir() else path.parent, Path("configs")):
-    names = {file.stem: file for file in sorted(folder.glob("*.py"))}
-    if close := difflib.get_close_matches(path.stem, names, 1, 0.5):
-      return f"; did you mean {names[close[0]]}?"
-    if names:
-      return f"; {folder}/ has {', '.join(file.name for file in names.values())}"
-  return "; expected a config file such as configs/digits.py"
+  """Returns "; did you mean FILE?" with the file, of the same folder or of configs/, whose name is nearest; else what is there."""
+  folders = [path if path.is_dir() else path.parent, Path("configs")]
+  names = {file.stem: file for folder in reversed(folders) for file in sorted(folder.glob("*.py"))}
+  if close := difflib.get_close_matches(path.stem, names, 1, 0.6):
+    return f"; did you mean {names[close[0]]}?"
+  shipped = sorted(file.name for file in Path("configs").glob("*.py"))
+  return f"; configs/ has {', '.join(shipped)}" if shipped else "; expected a config file such as configs/digits.py"
 
 
 def _where(error: BaseException, path: Path) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sdt.errors import ConfigError
-from sdt.values import Key, check, parse, range_text, shown
+from sdt.values import Key, check, expected, parse, range_text, shown
 
 # Keys that may differ when a run is resumed, and why that cannot change its results. Everything else is refused.
 SAFE_TO_CHANGE: Mapping[str, str] = types.MappingProxyType(
@@ -121,7 +121,7 @@ class MethodConfig:
 @dataclasses.dataclass(frozen=True)
 class ScoreConfig:
   name: str = _key("log_odds", "the score that ranks", choices=("log_odds", "confidence"))
-  batch_size: int = _key(512, "examples per scoring and evaluation batch", low=1)
+  batch_size: int = _key(512, "examples per scoring and evaluation batch", low=1, high=2**17)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +135,7 @@ class SplitConfig:
 class ParallelConfig:
   mode: str = _key("jit", "data parallelism", choices=("jit", "pmap"))
   num_devices: int | None = _key(None, "devices to use; all of them by default", low=1)
-  replicas: str = _key("auto", "how the seeds share a program", choices=("auto", "unroll", "vmap", "one_by_one"))
+  replicas: str = _key("auto", "how the seeds share a program", choices=("auto", "unroll", "loop", "vmap"))
   steps_per_dispatch: int | None = _key(None, "optimiser steps per call into the compiled program; chosen by default", low=1)
 
 
@@ -151,7 +151,7 @@ class Config:
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
   seeds: tuple[int, ...] = _key((0, 1), "one whole pipeline per seed", low=0, high=2**31 - 1, min_length=1, unique=True)
   rounds: int = _key(300, "rounds of every training", low=1)
-  batch_size: int = _key(128, "examples per optimiser step", low=1)
+  batch_size: int = _key(128, "examples per optimiser step", low=1, high=2**17)
   eval_every_rounds: int = _key(1, "rounds between test evaluations; the last round is always evaluated", low=1)
   augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
   optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
@@ -266,13 +266,15 @@ def _keys_of(section: type, prefix: str) -> Iterator[Key]:
 
 def _checked_items(section: ConfigDict | Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
   for part, value in section.items():
-    name = f"{prefix}{part}"
+    name, is_section = f"{prefix}{part}", isinstance(value, ConfigDict | Mapping)
     if name in _sections():
-      if not isinstance(value, ConfigDict | Mapping):
+      if not is_section:
         raise _section_as_value(f"{name} = {shown(value)}", name)
       yield from _checked_items(value, f"{name}.")
-    elif isinstance(value, ConfigDict | Mapping) and name not in _keys():
+    elif is_section and name not in _keys():
       raise ConfigError(f"{name}: no such section; did you mean {_nearest(name, _sections())}? (--help lists every key)")
+    elif is_section:
+      raise ConfigError(f"{name}: a section is given, expected {expected(_keys()[name])} ({_keys()[name].help})")
     else:
       yield name, check(_known(name), value)
 

@@ -124,12 +124,14 @@ def _parsed_tuple(key: Key, text: str) -> tuple[Any, ...]:
     if text[:1] + text[-1:] not in ("()", "[]"):
       raise _WrongValueError("its brackets do not match")
     inner = text[1:-1]
+  if not text:
+    raise _WrongValueError("it is empty")
   items = [item.strip() for item in inner.split(",")]
   if items[-1] == "":
     items.pop()  # `(1,)`, and `()`
   elif len(items) == 1 and not text.startswith("["):
     # Python reads (1) as 1: one spelling for config files and for the command line.
-    raise _WrongValueError(f"one item is written --config.{key.name}='({inner.strip()},)'")
+    raise _WrongValueError(f"one item is written --config.{key.name}='({shown(inner.strip())[1:-1]},)'")
   return tuple(_parsed_scalar(key.base, item) for item in items)
 
 

@@ -1,0 +1,63 @@
+# `make help` lists the commands. Everything runs in .venv, which is built from requirements.lock when it is needed.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test slow chaos lock clean
+
+UV ?= $(shell command -v uv)
+BIN := .venv/bin
+# Two processes: the tests of one process leave half of two cores idle.
+PYTEST_WORKERS ?= 2
+
+help:
+	@echo "make demo    train on handwritten digits, every stage, and write runs/digits/report.html"
+	@echo "make test    lint, format, types and tests (the environment is built first)"
+	@echo "make slow    the tests that take minutes"
+	@echo "make chaos   the tests that kill processes and fill disks"
+	@echo "make lock    write requirements.lock anew from pyproject.toml (UPGRADE=--upgrade for the newest versions)"
+	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
+
+# The stamp is written last, so that an interrupted installation starts again.
+.venv/.locked: requirements.lock pyproject.toml
+	@rm -rf .venv
+ifneq ($(UV),)
+	@echo "building .venv with uv"
+	@$(UV) venv -q --no-project --python '>=3.12' .venv
+	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements.lock || \
+	  { echo "uv could not install; 'make UV= $(or $(MAKECMDGOALS),test)' uses pip and pip's settings" >&2; exit 1; }
+	@$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+else
+	@for python in $(PYTHON) python3 python3.12 python3.13 python3.14 python; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
+	    echo "building .venv with `$$python --version` and pip (about a minute, longer where the packages are still to be downloaded)"; \
+	    exec $$python -m venv .venv; \
+	  fi; \
+	done; \
+	echo "sdt needs Python 3.12 or newer; found: `python3 --version 2>&1`. Install it, or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+	exit 1
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+endif
+	@touch $@
+
+demo: .venv/.locked
+	@$(BIN)/python run.py --config=configs/digits.py --workdir=runs/digits
+
+test: .venv/.locked
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+
+# pytest exits with 5 where no test has the mark.
+slow chaos: .venv/.locked
+	$(BIN)/python -m pytest -m $@ || { code=$$?; test $$code -eq 5 && echo "no test is marked $@" || exit $$code; }
+
+# Universal: one file for Linux and macOS, Python 3.12 and newer; it names no index, so every user's own is asked.
+LOCK := pip compile pyproject.toml --extra dev --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header
+lock: .venv/.locked
+	@test -n "$(UV)" || $(BIN)/python -m pip install -q uv
+	$(or $(UV),$(BIN)/uv) $(LOCK) $(UPGRADE) -q -o requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,159 @@
+"""The house rules of docs/design.md, read from the source: a broken one is told with its file and line."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = sorted((ROOT / "sdt").rglob("*.py"))
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+EVERYTHING = [ROOT / "run.py", *PACKAGE, *CONFIGS, *sorted((ROOT / "tests").rglob("*.py"))]
+PROGRAM = [ROOT / "run.py", *PACKAGE, *CONFIGS]
+
+
+def floors_of(design: str) -> dict[str, int]:
+  """Returns the floor of each room in the table of docs/design.md: {"config": 1, "data": 2, ..., "run": 6}."""
+  rows = re.findall(r"^\| (\d) \| ((?:`[\w./]+`(?:, )?)+) \|", design, re.MULTILINE)
+  return {room.removesuffix(".py").strip("/"): int(floor) for floor, rooms in rows for room in re.findall(r"`([\w./]+)`", rooms)}
+
+
+FLOORS = floors_of((ROOT / "docs/design.md").read_text(encoding="utf-8"))
+
+
+def module_of(path: Path) -> str:
+  """Returns the dotted module of a file: sdt/data/npz.py is sdt.data.npz, a package is its folder."""
+  return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path) for path in PACKAGE}
+
+
+def imports_in(source: str, module: str, *, is_package: bool = False) -> Iterator[tuple[int, str]]:
+  """Yields (line, dotted module) of every import in `source`, lazy ones too; `from sdt import x` is sdt.x."""
+  for node in ast.walk(ast.parse(source)):
+    if isinstance(node, ast.Import):
+      for alias in node.names:
+        yield node.lineno, alias.name
+    elif isinstance(node, ast.ImportFrom):
+      base = node.module or ""
+      if node.level:
+        parents = module.split(".")[: len(module.split(".")) - node.level + is_package]
+        base = ".".join([*parents, *([base] if base else [])])
+      for alias in node.names:
+        inner = f"{base}.{alias.name}"
+        yield node.lineno, inner if inner in MODULES or base in ("sdt", "flax", "orbax") else base
+
+
+def imports_of(path: Path) -> list[tuple[int, str]]:
+  return list(imports_in(path.read_text(encoding="utf-8"), module_of(path), is_package=path.name == "__init__.py"))
+
+
+def room_of(module: str) -> str:
+  return module.removeprefix("sdt.").split(".")[0]
+
+
+def within(module: str, parents: tuple[str, ...]) -> bool:
+  return any(module == parent or module.startswith(f"{parent}.") for parent in parents)
+
+
+def importers(paths: list[Path], *banned: str) -> list[str]:
+  return [f"{path.relative_to(ROOT)}:{line}: imports {name}" for path in paths for line, name in imports_of(path) if within(name, banned)]
+
+
+def upward(importer: str, imported: list[tuple[int, str]]) -> list[str]:
+  """Returns a line for each import of a room on a higher floor; rooms without a floor have a test of their own."""
+  here = FLOORS.get(room_of(importer), 6)
+  rooms = [(line, name, FLOORS.get(room_of(name), 1)) for line, name in imported if name.startswith("sdt.")]
+  return [f"line {line}: {importer} (floor {here}) imports {name} (floor {floor})" for line, name, floor in rooms if floor > here]
+
+
+def test_every_room_has_a_floor_in_the_design():
+  rooms = {room_of(module) for module in MODULES - {"sdt"}} | {"run"}
+  lacking = sorted(rooms - FLOORS.keys())
+  assert not lacking, f"docs/design.md: the table of rooms lacks {', '.join(lacking)}"
+
+
+@pytest.mark.parametrize("path", [*PACKAGE, ROOT / "run.py"], ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_never_point_to_a_higher_floor(path):
+  if module_of(path) != "sdt":
+    assert upward(module_of(path), imports_of(path)) == []
+
+
+def test_an_upward_import_is_found():
+  assert FLOORS["config"] == 1
+  found = list(imports_in("import numpy\ndef late():\n  from sdt import experiment\n  from .models import conv\n", "sdt.config"))
+  assert upward("sdt.config", found) == [
+    "line 3: sdt.config (floor 1) imports sdt.experiment (floor 5)",
+    "line 4: sdt.config (floor 1) imports sdt.models.conv (floor 2)",
+  ]
+
+
+def test_imports_make_no_cycle():
+  graph = {module_of(path): {name for _, name in imports_of(path) if name in MODULES} for path in PACKAGE}
+  while leaves := [module for module, inner in graph.items() if not inner & (graph.keys() - {module})]:
+    for module in leaves:
+      del graph[module]
+  assert not graph, f"these import each other: {sorted(graph)}"
+
+
+def test_configs_import_nothing_but_ml_collections():
+  found = [f"{path.name}:{line}: {name}" for path in CONFIGS for line, name in imports_of(path) if not within(name, ("ml_collections",))]
+  assert found == []
+
+
+def test_only_models_import_linen():
+  others = [path for path in PROGRAM if (ROOT / "sdt/models") not in path.parents]
+  assert importers(others, "flax.linen", "flax.nnx") == []
+
+
+def test_only_the_checkpoint_room_imports_orbax():
+  assert importers([path for path in PROGRAM if path != ROOT / "sdt/checkpoint.py"], "orbax") == []
+
+
+def test_the_report_never_touches_jax_not_even_through_another_room():
+  paths = {module_of(path): path for path in PACKAGE}
+  reached, waiting = set(), [module for module in MODULES if within(module, ("sdt.report",))]
+  while waiting:
+    module = waiting.pop()
+    if module in paths and module not in reached:
+      reached.add(module)
+      waiting += [name for _, name in imports_of(paths[module])]
+  assert importers([paths[module] for module in sorted(reached)], "jax", "jaxlib", "flax", "optax", "orbax") == []
+
+
+def test_the_config_rooms_never_import_jax():
+  rooms = [ROOT / "sdt" / f"{name}.py" for name in ("__init__", "errors", "values", "config", "command_line")]
+  assert importers(rooms, "jax", "numpy", "flax", "optax") == []
+
+
+def test_nothing_is_unpickled_or_evaluated():
+  assert importers(PROGRAM, "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "torch", "tensorflow") == []
+  found = []
+  for path in PROGRAM:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+      if isinstance(node, ast.Call):
+        name = ast.unparse(node.func)
+        pickled = [word for word in node.keywords if word.arg == "allow_pickle" and ast.unparse(word.value) != "False"]
+        if name in ("eval", "exec", "yaml.load", "yaml.unsafe_load") or pickled:
+          found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
+  assert found == []
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_short(path):
+  text = path.read_text(encoding="utf-8")
+  assert len(text.splitlines()) <= (79 if path == ROOT / "run.py" else 400)
+  functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+  long = [
+    f"line {node.lineno}: {node.name} has {node.end_lineno - node.lineno + 1} lines"
+    for node in functions
+    if node.end_lineno - node.lineno >= 60
+  ]
+  assert long == []
+
+
+def test_no_file_is_a_grab_bag():
+  assert [str(path.relative_to(ROOT)) for path in EVERYTHING if path.stem in ("utils", "util", "helpers", "misc", "common")] == []
