@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sdt.models import init
 from sdt.models.conv import barrier, conv2d
@@ -22,6 +23,12 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   "leaky_relu": jax.nn.leaky_relu,
   "elu": jax.nn.elu,
 }
+
+
+def accumulator_dtype(dtype: Any) -> np.dtype:
+  """Returns the type of statistics and logits: float32, or float64 where the network computes in float64."""
+  # NumPy's own rule: jnp.promote_types refuses to mix types under strict promotion.
+  return np.promote_types(dtype, np.float32)
 
 
 class Conv(nn.Module):
@@ -66,7 +73,7 @@ class BatchNorm(nn.Module):
     bias = self.param("bias", init.ZEROS, shape, self.param_dtype)
     running_mean = self.variable("batch_stats", "mean", init.ZEROS, jax.random.key(0), shape, self.param_dtype)
     running_var = self.variable("batch_stats", "var", init.ONES, jax.random.key(0), shape, self.param_dtype)
-    statistics_type = jnp.promote_types(self.dtype, jnp.float32)
+    statistics_type = accumulator_dtype(self.dtype)
     values = x.astype(statistics_type)
     mean, var = running_mean.value.astype(statistics_type), running_var.value.astype(statistics_type)
     if train:

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sdt.models.layers import ACTIVATIONS, Linear
+from sdt.models.layers import ACTIVATIONS, Linear, accumulator_dtype
 
 
 class MLP(nn.Module):
@@ -31,4 +31,4 @@ class MLP(nn.Module):
     x = inputs.reshape(inputs.shape[0], -1)
     for index, size in enumerate(self.hidden_sizes):
       x = ACTIVATIONS[self.activation](Linear(size, dtype=self.dtype, param_dtype=self.param_dtype, name=f"hidden{index + 1}")(x))
-    return Linear(self.num_classes, dtype=jnp.promote_types(self.dtype, jnp.float32), param_dtype=self.param_dtype, name="head")(x)
+    return Linear(self.num_classes, dtype=accumulator_dtype(self.dtype), param_dtype=self.param_dtype, name="head")(x)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from sdt.models.conv import barrier
-from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear
+from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, accumulator_dtype
 
 # A bottleneck block ends with so many times its width.
 BOTTLENECK_EXPANSION = 4
@@ -105,6 +105,6 @@ class ResNet(nn.Module):
           **types,
         )(x, train=train, mask=mask)
     # The mean and the head decide between close logits: float32 even where the layers before compute in bfloat16.
-    head_type = jnp.promote_types(self.dtype, jnp.float32)
+    head_type = accumulator_dtype(self.dtype)
     x = x.astype(head_type).mean((1, 2))
     return Linear(self.num_classes, dtype=head_type, param_dtype=self.param_dtype, name="head")(x)

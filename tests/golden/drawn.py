@@ -1,0 +1,80 @@
+"""Deterministic numbers that the scripts here (under torch) and the tests (under JAX) draw alike, so that no weights need to be stored.
+
+Every array is a function of its name and shape. Only raw uniform numbers of a counter-based generator are used: they do not change between
+versions of NumPy, other distributions may.
+"""
+
+import hashlib
+import math
+from pathlib import Path
+
+import numpy as np
+
+# The largest int32; arrays are stored as integers of this share of their largest absolute value, a resolution of 2.3e-10 of it.
+FULL_SCALE = 2**31 - 2
+
+FORWARD_NETWORKS = {
+  "basic8_projection": {"blocks": (1, 1, 1), "widths": (16, 32, 64), "bottleneck": False, "shortcut": "projection"},
+  "basic8_zero_pad": {"blocks": (1, 1, 1), "widths": (16, 32, 64), "bottleneck": False, "shortcut": "zero_pad"},
+  "basic20_projection": {"blocks": (3, 3, 3), "widths": (16, 32, 64), "bottleneck": False, "shortcut": "projection"},
+  "bottleneck_projection": {"blocks": (1, 2, 1), "widths": (8, 16, 32), "bottleneck": True, "shortcut": "projection"},
+  "bottleneck_zero_pad": {"blocks": (2, 1, 1), "widths": (8, 16, 32), "bottleneck": True, "shortcut": "zero_pad"},
+}
+
+# Ten steps of ResNet-20: two rounds of two steps on A and three on B, the last B step of a round with 7 of 16 examples.
+BATCH_SIZE = 16
+LEARNING_RATE = 0.1
+MOMENTUM = 0.9
+WEIGHT_DECAYS = (1e-3, 1e-4)
+STEP_PHASES = (0, 0, 1, 1, 1) * 2
+STEP_SIZES = (16, 16, 16, 16, 7) * 2
+IMAGE_SHAPE = (16, 16, 3)
+
+
+def uniform(name: str, shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
+  """Returns float64 uniform on [low, high), a function of name and shape."""
+  seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
+  raw = np.random.Philox(key=seed).random_raw(math.prod(shape))
+  return low + (high - low) * (raw >> np.uint64(11)).astype(np.float64).reshape(shape) / 2.0**53
+
+
+def variable(path: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Returns the value of the variable at `path`, such as params/stage1_block1/conv1/kernel; kernels are [kh, kw, C, O] or [D, K]."""
+  collection, *_, layer, leaf = path.split("/")
+  if collection == "batch_stats":
+    return uniform(path, shape, -0.5, 0.5) if leaf == "mean" else uniform(path, shape, 0.5, 2.0)
+  if "norm" in layer:
+    return uniform(path, shape, 0.5, 1.5) if leaf == "scale" else uniform(path, shape, -0.1, 0.1)
+  if len(shape) == 4:
+    bound = math.sqrt(6.0 / (shape[0] * shape[1] * shape[3]))
+    return uniform(path, shape, -bound, bound)
+  return uniform(path, shape, -0.125, 0.125)
+
+
+def images(name: str, num: int) -> np.ndarray:
+  """Returns inputs [num, H, W, C] of variance 1."""
+  return uniform(f"images/{name}", (num, *IMAGE_SHAPE), -math.sqrt(3.0), math.sqrt(3.0))
+
+
+def labels(name: str, num: int) -> np.ndarray:
+  """Returns int32 [num] in [0, 10)."""
+  return np.floor(uniform(f"labels/{name}", (num,), 0.0, 10.0)).astype(np.int32)
+
+
+def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+  """Writes arrays as int32 of their largest absolute value, beside that value."""
+  stored = {}
+  for name, array in arrays.items():
+    array = array.astype(np.float64)
+    largest = float(np.max(np.abs(array))) or 1.0
+    stored[name] = np.rint(array / largest * FULL_SCALE).astype(np.int32)
+    stored[f"{name}@scale"] = np.float64(largest)
+  np.savez_compressed(path, **stored)
+  print(f"{path.name}: {len(arrays)} arrays, {path.stat().st_size} bytes")
+
+
+def load(path: Path) -> dict[str, np.ndarray]:
+  """Returns what `save` wrote, float64."""
+  with np.load(path) as stored:
+    names = [name for name in stored.files if not name.endswith("@scale")]
+    return {name: stored[name] * (float(stored[f"{name}@scale"]) / FULL_SCALE) for name in names}

@@ -1,0 +1,216 @@
+"""The convolution against lax's own: values, gradients, and the form in which they reach the compiler."""
+
+import itertools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export, lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from sdt.models.conv import LAYOUT, MAX_UNROLLED, barrier, conv2d
+
+CANONICAL = "b01f_01io->b01f"
+
+
+def _lax_conv(x, kernel, stride, padding):
+  strides = (stride, stride) if isinstance(stride, int) else stride
+  padding = ((padding, padding), (padding, padding)) if isinstance(padding, int) else padding
+  return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
+
+
+def _arrays(x_shape, kernel_shape, dtype=np.float32):
+  generator = np.random.default_rng(3)
+  kernel = generator.normal(size=kernel_shape) / np.sqrt(np.prod(kernel_shape[-4:-1]))
+  return generator.normal(size=x_shape).astype(dtype), kernel.astype(dtype)
+
+
+def _loss(conv, stride, padding):
+  return lambda x, kernel: jnp.sin(conv(x, kernel, stride, padding)).sum()
+
+
+def _num_convolutions(function, *args):
+  return jax.jit(function).lower(*args).as_text().count("stablehlo.convolution")
+
+
+CASES = [
+  *itertools.product((1, 2), (1, 3, 7), ("SAME", "VALID", 0), ((8, 9),)),
+  *itertools.product((1, 2), (1, 3), (1,), ((7, 10),)),
+  (3, 3, 1, (11, 8)),
+  (2, 1, ((0, 1), (2, 0)), (5, 6)),
+  (2, 3, ((2, 0), (0, 3)), (9, 6)),
+  ((2, 1), 3, ((1, 1), (0, 2)), (6, 7)),
+  (2, 3, ((3, 3), (3, 3)), (4, 4)),
+]
+
+
+@pytest.mark.parametrize(("stride", "size", "padding", "image"), CASES)
+def test_value_and_gradients_equal_lax(stride, size, padding, image):
+  if min(image) < size and padding != "SAME":
+    pytest.skip("the window is larger than the image")
+  x, kernel = _arrays((3, *image, 4), (size, size, 4, 5))
+  np.testing.assert_allclose(conv2d(x, kernel, stride, padding), _lax_conv(x, kernel, stride, padding), rtol=1e-5, atol=1e-5)
+  ours, theirs = (jax.jit(jax.grad(_loss(conv, stride, padding), (0, 1)))(x, kernel) for conv in (conv2d, _lax_conv))
+  for our, their in zip(ours, theirs, strict=True):
+    np.testing.assert_allclose(our, their, rtol=1e-5, atol=1e-5 * float(jnp.abs(their).max()))
+
+
+def test_value_equals_the_definition():
+  x, kernel = _arrays((1, 4, 4, 1), (3, 3, 1, 1))
+  padded = np.pad(x[0, :, :, 0], 1)
+  expected = [[np.sum(padded[i : i + 3, j : j + 3] * kernel[:, :, 0, 0]) for j in (0, 2)] for i in (0, 2)]
+  np.testing.assert_allclose(conv2d(x, kernel, 2, 1)[0, :, :, 0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_types_are_kept_forward_and_backward(dtype):
+  x, kernel = (jnp.asarray(array).astype(dtype) for array in _arrays((2, 6, 6, 3), (3, 3, 3, 4)))
+  assert conv2d(x, kernel).dtype == dtype
+  assert {leaf.dtype for leaf in jax.grad(_loss(conv2d, 2, 1), (0, 1))(x, kernel)} == {jnp.dtype(dtype)}
+
+
+def test_wrong_shapes_types_and_pads_are_refused():
+  x, kernel = _arrays((2, 6, 6, 3), (3, 3, 3, 4))
+  for wrong in ((x[0], kernel), (x, kernel[:, :, :2]), (x, kernel.astype(jnp.bfloat16))):
+    with pytest.raises(ValueError, match="conv2d wants x"):
+      conv2d(*wrong)
+  with pytest.raises(ValueError, match="padding of 0 or more"):
+    conv2d(x, kernel, 1, ((0, 0), (-1, 0)))
+
+
+def test_vmap_over_examples_is_one_convolution():
+  x, kernel = _arrays((64, 6, 6, 3), (3, 3, 3, 4))
+  one = lambda image, kernel: conv2d(image[None], kernel, 2, 1)[0]  # noqa: E731 - a line, used twice
+  over_examples = jax.vmap(one, in_axes=(0, None))
+  assert _num_convolutions(over_examples, x, kernel) == 1
+  np.testing.assert_allclose(over_examples(x, kernel), conv2d(x, kernel, 2, 1), rtol=1e-5, atol=1e-5)
+
+
+def test_vmap_over_replicas_is_one_convolution_each_without_groups():
+  x, kernel = _arrays((2, 3, 6, 6, 3), (2, 3, 3, 3, 4))
+  over_replicas = jax.vmap(conv2d)
+  assert _num_convolutions(over_replicas, x, kernel) == 2
+  assert "feature_group_count = 2" not in jax.jit(over_replicas).lower(x, kernel).as_text()
+  for replica in range(2):
+    np.testing.assert_array_equal(over_replicas(x, kernel)[replica], conv2d(x[replica], kernel[replica]))
+  # Images shared by the replicas, as in scoring.
+  assert _num_convolutions(jax.vmap(conv2d, in_axes=(None, 0)), x[0], kernel) == 2
+
+
+def test_nested_vmap_over_replicas_and_examples_is_one_convolution_per_replica():
+  x, kernel = _arrays((2, 32, 6, 6, 3), (2, 3, 3, 3, 4))
+  one = lambda image, kernel: conv2d(image[None], kernel)[0]  # noqa: E731
+  nested = jax.vmap(jax.vmap(one, in_axes=(0, None)))
+  assert _num_convolutions(nested, x, kernel) == 2
+  np.testing.assert_allclose(nested(x, kernel), jax.vmap(conv2d)(x, kernel), rtol=1e-5, atol=1e-5)
+
+
+def test_replicas_gradients_are_separate_convolutions_and_equal_lax():
+  x, kernel = _arrays((2, 3, 6, 6, 3), (2, 3, 3, 3, 4))
+  # Forward, dx and dw of two replicas.
+  gradient = jax.vmap(jax.grad(_loss(conv2d, 1, 1), (0, 1)))
+  exported = export.export(jax.jit(gradient), platforms=("cpu",))(x, kernel)
+  assert exported.mlir_module().count("stablehlo.convolution") == 6
+  for our, their in zip(gradient(x, kernel), jax.vmap(jax.grad(_loss(_lax_conv, 1, 1), (0, 1)))(x, kernel), strict=True):
+    np.testing.assert_allclose(our, their, rtol=1e-5, atol=1e-4)
+
+
+def test_many_pairs_do_not_unroll():
+  count = MAX_UNROLLED + 1
+  x, kernel = _arrays((count, 2, 5, 5, 2), (count, 3, 3, 2, 3))
+  assert _num_convolutions(jax.vmap(conv2d), x, kernel) == 1
+  np.testing.assert_allclose(
+    jax.vmap(conv2d)(x, kernel), np.stack([conv2d(a, b) for a, b in zip(x, kernel, strict=True)]), rtol=1e-4, atol=1e-5
+  )
+
+
+def test_per_example_gradients_equal_lax():
+  x, kernel = _arrays((20, 5, 5, 2), (3, 3, 2, 3))
+  ours, theirs = (
+    jax.vmap(lambda image, conv=conv: jax.grad(lambda k: _loss(conv, 2, 1)(image[None], k))(jnp.asarray(kernel)))(x)
+    for conv in (conv2d, _lax_conv)
+  )
+  np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def _train_in_loop(conv):
+  """Returns a program that runs gradient steps of a small network in a scan within a cond, as the engine does, and its arguments."""
+  # The last maps are 4x4: below the window's 3x3 XLA swaps image and kernel by itself, whatever it was given.
+  x, first = _arrays((4, 8, 16, 16, 6), (3, 3, 6, 8))
+  kernels = (first, _arrays((1,), (3, 3, 8, 8))[1], _arrays((1,), (1, 1, 8, 12))[1], _arrays((1,), (3, 3, 12, 4))[1])
+
+  def step(kernels, batch):
+    def loss(kernels):
+      h = jnp.tanh(barrier(batch))
+      for kernel, stride in zip(kernels, (1, 2, 2, 1), strict=True):
+        h = jnp.tanh(conv(barrier(h), kernel, stride, kernel.shape[0] // 2))
+      return jnp.square(h).mean()
+
+    return jax.tree.map(lambda k, g: k - 0.1 * g, kernels, jax.grad(loss)(kernels)), None
+
+  def program(kernels, batches, runs):
+    return lax.cond(runs, lambda k: lax.scan(step, k, batches)[0], lambda k: k, kernels)
+
+  return program, (kernels, x, np.bool_(True))
+
+
+def _convolution_orders(compiled_text):
+  return re.findall(r" convolution\(.*dim_labels=([^,\s]+)", compiled_text)
+
+
+def test_every_convolution_in_a_loop_is_canonical_on_a_cpu():
+  program, args = _train_in_loop(conv2d)
+  orders = _convolution_orders(jax.jit(program).lower(*args).compile().as_text())
+  # Forward of four layers, dx of three (the images need none), dw of three (a 1x1 kernel's is a matrix product); the compiler may turn 1x1
+  # convolutions into matrix products.
+  assert 8 <= len(orders) <= 10
+  assert set(orders) == {CANONICAL}
+  # lax's own gradient is not: without the custom one the test above would fail.
+  plain, args = _train_in_loop(_lax_conv)
+  assert set(_convolution_orders(jax.jit(plain).lower(*args).compile().as_text())) - {CANONICAL}
+
+
+def test_loop_trains_to_the_same_kernels_as_lax():
+  (ours, args), (theirs, _) = _train_in_loop(conv2d), _train_in_loop(_lax_conv)
+  for our, their in zip(jax.jit(ours)(*args), jax.jit(theirs)(*args), strict=True):
+    np.testing.assert_allclose(our, their, rtol=1e-4, atol=1e-5)
+
+
+def test_other_platforms_get_laxs_own_gradient_and_no_barrier():
+  program, args = _train_in_loop(conv2d)
+  plain, _ = _train_in_loop(_lax_conv)
+  orders = re.compile(r"dim_numbers = (\[.*?\]x\[.*?\]->\[.*?\])")
+  for platform in ("cuda", "tpu"):
+    module, plain_module = (export.export(jax.jit(f), platforms=(platform,))(*args).mlir_module() for f in (program, plain))
+    assert "optimization_barrier" not in module
+    assert sorted(orders.findall(module)) == sorted(orders.findall(plain_module))
+  assert "optimization_barrier" in export.export(jax.jit(program), platforms=("cpu",))(*args).mlir_module()
+
+
+def test_one_export_serves_all_platforms():
+  program, args = _train_in_loop(conv2d)
+  exported = export.export(jax.jit(program), platforms=("cpu", "cuda", "tpu"))(*args)
+  for our, direct in zip(exported.call(*args), jax.jit(program)(*args), strict=True):
+    np.testing.assert_allclose(our, direct, rtol=1e-6, atol=1e-7)
+
+
+def test_barrier_changes_neither_value_nor_gradient():
+  x = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+  np.testing.assert_array_equal(barrier(x), x)
+  np.testing.assert_array_equal(jax.jit(jax.grad(lambda x: jnp.square(barrier(x)).sum()))(x), 2 * x)
+  np.testing.assert_array_equal(jax.vmap(barrier)(x), x)
+
+
+@pytest.mark.parametrize("form", ["sharded", "pmap"])
+def test_data_parallel_gradients_equal_one_device(form):
+  x, kernel = _arrays((4, 6, 6, 3), (3, 3, 3, 4))
+  expected = jax.grad(_loss(conv2d, 2, 1), 1)(x, kernel)
+  if form == "sharded":
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    batch = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
+    gradient = jax.jit(jax.grad(_loss(conv2d, 2, 1), 1))(batch, jax.device_put(kernel, NamedSharding(mesh, PartitionSpec())))
+  else:
+    gradient = jax.pmap(jax.grad(_loss(conv2d, 2, 1), 1), in_axes=(0, None))(x.reshape(2, 2, 6, 6, 3), kernel).sum(0)
+  np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
