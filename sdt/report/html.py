@@ -1,0 +1,161 @@
+"""report.html: one file, images inside, no script and no network. Everything that a user can name is escaped."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from sdt import files
+from sdt.report import figures, tables
+from sdt.report.artifacts import Artifacts, Curve, curves, flat, learning_rate_drops
+
+_HERE = Path(__file__).parent
+# Without a drop of the learning rate, the enlarged test curve begins at this share of the rounds.
+_ZOOM_FROM = 0.5
+_MEASURES = (
+  ("test_accuracy", "Test accuracy"),
+  ("test_loss", "Test cost"),
+  ("train_accuracy", "Training accuracy (in training mode)"),
+  ("train_loss", "Training cost (in training mode)"),
+)
+_SCORES = (("log_odds", "log-odds of the own label, nats", False), ("confidence", "softmax probability of the own label", True))
+
+
+def write(workdir: Path, artifacts: Artifacts) -> Path:
+  """Writes figures/*.png and report.html; returns the path of the report."""
+  images = draw(artifacts)
+  for name, png in images.items():
+    files.write_bytes(workdir / "figures" / f"{name}.png", png)
+  path = workdir / "report.html"
+  files.write_text(path, page(artifacts, images))
+  return path
+
+
+def draw(artifacts: Artifacts) -> dict[str, bytes]:
+  """Returns name -> PNG of every figure that the artifacts allow."""
+  images = _draw_curves(artifacts) | _draw_scores(artifacts)
+  names = class_names(artifacts.results)
+  split = artifacts.split
+  if split is not None:
+    images["class_counts"] = figures.render(figures.class_counts, split.labels, split.in_A, names)
+  stability = artifacts.score_info.get("stability")
+  if stability:
+    matrices = [np.array(stability[key], np.float64) for key in ("spearman", "overlap_of_A")]
+    images["agreement"] = figures.render(figures.agreement, *matrices, artifacts.results["seeds"])
+  for kind in ("easiest", "other"):
+    parts = [artifacts.mosaics.get(f"{kind}_{part}") for part in ("images", "labels", "confidence")]
+    if all(part is not None and len(part) for part in parts):
+      images[f"mosaic_{kind}"] = figures.render(figures.mosaic, *parts, names)
+  return images
+
+
+def page(artifacts: Artifacts, images: Mapping[str, bytes]) -> str:
+  """Returns the HTML; timing and environment stand only in the section with id "timing"."""
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+  )
+  results = artifacts.results
+  data = results["data"]
+  return environment.get_template("report.html").render(
+    results=results,
+    data=data,
+    title=f"{data['name']}, {results['model']['name']}",
+    sentence=results.get("sentence", "").replace("+-", "\u00b1"),
+    diverged=[(arm, entry["diverged"]) for arm, entry in results["arms"].items() if entry.get("diverged")],
+    accuracy_rows=tables.accuracy_rows(results),
+    contrast_rows=tables.contrast_rows(results),
+    images={name: "data:image/png;base64," + base64.b64encode(png).decode("ascii") for name, png in images.items()},
+    curves=[name for name, _ in _MEASURES if name in images],
+    has_metrics=bool(artifacts.metrics),
+    has_test_curve="test_accuracy" in images,
+    histograms=[name for name, _, _ in _SCORES if f"histogram_{name}" in images],
+    score_info=artifacts.score_info,
+    stability=artifacts.score_info.get("stability"),
+    chance_overlap=results["num_easy"] / data["num_train"],
+    class_table=_class_table(artifacts),
+    num_mosaic={kind: len(artifacts.mosaics.get(f"{kind}_images", ())) for kind in ("easiest", "other")},
+    phases=[(arm, ", ".join(f"{phase} {steps}" for phase, steps in plan.items())) for arm, plan in results["steps_per_round"].items()],
+    config=[(key, _text(value)) for key, value in flat(artifacts.config.get("config", {}))],
+    config_hash=artifacts.config.get("hash"),
+    environment=[(key, _text(value)) for key, value in flat(artifacts.environment)],
+    timing=[(key, _text(value)) for key, value in flat(artifacts.timing)],
+    percent=tables.percent,
+  )
+
+
+def class_names(results: Mapping[str, Any]) -> list[str]:
+  """Returns the class names, numbered where the results have none."""
+  names = results["data"].get("class_names") or range(results["data"]["num_classes"])
+  return [str(name) for name in names]
+
+
+def _draw_curves(artifacts: Artifacts) -> dict[str, bytes]:
+  arms = list(artifacts.results["arms"])
+  all_curves = curves(artifacts.metrics, arms)
+  drops = learning_rate_drops(artifacts.metrics)
+  images = {
+    measure: figures.render(figures.curve, all_curves, measure, arms, drops, title)
+    for measure, title in _MEASURES
+    if _measured(all_curves, measure, 1)
+  }
+  last = max((int(one.rounds[-1]) for one in all_curves), default=0)
+  first = drops[0] if drops and drops[0] < last else max(1, math.ceil(last * _ZOOM_FROM))
+  if first > 1 and _measured(all_curves, "test_accuracy", first):
+    title = f"Test accuracy from round {first} on"
+    images["test_accuracy_late"] = figures.render(figures.curve, all_curves, "test_accuracy", arms, drops, title, first, figures.WIDE)
+  return images
+
+
+def _measured(all_curves: list[Curve], measure: str, first_round: int) -> bool:
+  return any(np.isfinite(one.values[measure][:, one.rounds >= first_round]).any() for one in all_curves)
+
+
+def _draw_scores(artifacts: Artifacts) -> dict[str, bytes]:
+  split, images = artifacts.split, {}
+  for name, label, log in _SCORES:
+    scores = artifacts.scores.get(name)
+    if scores is None or not np.isfinite(scores).any():
+      continue
+    in_A = None if split is None or split.in_A.shape != scores.shape else split.in_A
+    title = "Log-odds" if name == "log_odds" else "Confidence"
+    images[f"histogram_{name}"] = figures.render(
+      figures.histogram,
+      scores.astype(np.float64),
+      in_A,
+      artifacts.scores["seeds"].tolist(),
+      f"{title} of the training examples",
+      label,
+      log,
+    )
+  return images
+
+
+def _class_table(artifacts: Artifacts) -> list[tuple[str, int, str, str]]:
+  """Returns class, training examples, count in A (mean over seeds) and its share of the class."""
+  if artifacts.split is None:
+    return []
+  labels, in_A = artifacts.split.labels, artifacts.split.in_A
+  names = class_names(artifacts.results)
+  totals = np.bincount(labels, minlength=len(names))
+  easy = np.mean([np.bincount(labels[chosen], minlength=len(names)) for chosen in in_A], axis=0)
+  return [
+    (name, int(total), f"{count:.1f}", f"{100 * count / total:.1f} %" if total else "-")
+    for name, total, count in zip(names, totals, easy, strict=True)
+  ]
+
+
+def _text(value: Any) -> str:
+  """Returns a leaf of a JSON tree as text."""
+  if value is None:
+    return "-"
+  if isinstance(value, float):
+    return f"{value:.6g}"
+  if isinstance(value, list):
+    return ", ".join(_text(item) for item in value) or "-"
+  return str(value)

@@ -1,0 +1,133 @@
+"""Tables of results.json: rows of text for the HTML, and the plain table that a run prints at its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MAX_WIDTH = 100
+MAX_SEEDS_PER_BLOCK = 5
+
+
+def percent(value: float | None, signed: bool = False) -> str:
+  """Returns a fraction as percent with two decimals, without the sign of percent; "-" for None and NaN."""
+  if value is None or not math.isfinite(value):
+    return "-"
+  return f"{100 * value:+.2f}" if signed else f"{100 * value:.2f}"
+
+
+def p_text(value: float | None) -> str:
+  """Returns a p value with three decimals; "-" for None."""
+  if value is None:
+    return "-"
+  return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def mean_sd(entry: Mapping[str, Any], signed: bool = False) -> str:
+  """Returns "mean ± sd" in percent, without the sd where there is none."""
+  return percent(entry["mean"], signed) + ("" if entry["sd"] is None else f" \u00b1 {percent(entry['sd'])}")
+
+
+def by_seed(values: Mapping[Any, float | None]) -> dict[int, float | None]:
+  """Returns the mapping with integer seeds (JSON has only text keys)."""
+  return {int(seed): value for seed, value in values.items()}
+
+
+def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """Returns a row per arm: name, cells (text, diverged) per seed, mean ± sd, n, train accuracy, gap train - test, best round, loss."""
+  rows = []
+  for arm, entry in results["arms"].items():
+    accuracy = by_seed(entry["accuracy"])
+    diverged = {int(seed) for seed in entry.get("diverged", [])}
+    train = by_seed(entry.get("train_accuracy", {}))
+    both = [(train[seed], value) for seed, value in accuracy.items() if value is not None and train.get(seed) is not None]
+    mean_train = _mean([pair[0] for pair in both])
+    rows.append(
+      {
+        "arm": arm,
+        "cells": [("diverged" if seed in diverged else percent(accuracy.get(seed)), seed in diverged) for seed in results["seeds"]],
+        "mean": mean_sd(entry),
+        "n": entry["n"],
+        "train": percent(mean_train),
+        "gap": percent(None if mean_train is None else mean_train - math.fsum(pair[1] for pair in both) / len(both), signed=True),
+        "best": percent(_mean(entry.get("paper_protocol", {}).values())),
+        "loss": _plain(_mean(entry.get("loss", {}).values())),
+      }
+    )
+  return rows
+
+
+def contrast_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """Returns a row per contrast: difference, cells per seed, mean ± sd, n, interval, p, p_holm, smallest detectable, verdict."""
+  rows = []
+  for entry in results.get("contrasts", {}).values():
+    per_seed = by_seed(entry["per_seed"])
+    low, high = entry["interval"] or (None, None)
+    rows.append(
+      {
+        "difference": entry["difference"],
+        "cells": [percent(per_seed.get(seed), signed=True) for seed in results["seeds"]],
+        "mean": mean_sd(entry, signed=True),
+        "n": entry["n"],
+        "interval": "-" if low is None else f"{percent(low, signed=True)} to {percent(high, signed=True)}",
+        "p": p_text(entry["p"]),
+        "p_holm": p_text(entry["p_holm"]),
+        "smallest": percent(entry["smallest_detectable"]),
+        "verdict": entry["verdict"].replace("+-", "\u00b1"),
+      }
+    )
+  return rows
+
+
+def result_table_text(results: Mapping[str, Any]) -> str:
+  """Returns the result table as plain text of at most 100 columns: accuracies in percent, differences method - arm in points.
+
+  Seeds that do not fit (more than five, or long names) follow in blocks of their own below.
+  """
+  seeds = list(results["seeds"])
+  contrasts = results.get("contrasts", {})
+  arms = {row["arm"]: row for row in accuracy_rows(results)}
+  tail = [["mean", "sd", "method-arm", "verdict"]]
+  for arm, entry in results["arms"].items():
+    contrast = contrasts.get(arm)
+    difference = "" if contrast is None else percent(contrast["mean"], signed=True)
+    tail.append([percent(entry["mean"]), percent(entry["sd"]), difference, "" if contrast is None else contrast["verdict"]])
+  names = ["test accuracy, %", *arms]
+  cells = [[f"s{seed}", *(arms[arm]["cells"][index][0] for arm in arms)] for index, seed in enumerate(seeds)]
+  columns = [names, *cells[:MAX_SEEDS_PER_BLOCK], *([row[index] for row in tail] for index in range(4))]
+  shown = min(len(seeds), MAX_SEEDS_PER_BLOCK)
+  while shown > 1 and _width(columns) > MAX_WIDTH:
+    shown -= 1
+    del columns[1 + shown]
+  blocks = [_block(columns)]
+  for start in range(shown, len(seeds), shown):
+    blocks.append(_block([names, *cells[start : start + shown]]))
+  return "\n\n".join(blocks)
+
+
+def _block(columns: Sequence[Sequence[str]]) -> str:
+  """Returns the columns side by side, two blanks apart: the first and a last one of verdicts to the left, numbers to the right."""
+  widths = [max(map(len, column)) for column in columns]
+  has_verdict = columns[-1][0] == "verdict"
+  lines = []
+  for cells in zip(*columns, strict=True):
+    texts = [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
+    if has_verdict:
+      texts[-1] = cells[-1]
+    lines.append("  ".join(texts).rstrip())
+  lines.insert(1, "-" * max(map(len, lines)))
+  return "\n".join(lines)
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+  return sum(max(map(len, column)) for column in columns) + 2 * (len(columns) - 1)
+
+
+def _mean(values: Any) -> float | None:
+  finite = [value for value in values if value is not None and math.isfinite(value)]
+  return math.fsum(finite) / len(finite) if finite else None
+
+
+def _plain(value: float | None) -> str:
+  return "-" if value is None else f"{value:.4f}"
