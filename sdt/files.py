@@ -16,7 +16,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +44,13 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
   path = Path(path)
   with disk_errors(path, len(data)):
     (path.parent / SEAL_DIR).mkdir(parents=True, exist_ok=True)
-    tmp = _write_tmp(path, data)
-    try:
+    with _replacing(path, data):
       _write_seal(path, data)
-      os.replace(tmp, path)
-    except BaseException:
-      tmp.unlink(missing_ok=True)
-      raise
-    _sync_dir(path.parent)
 
 
-def _write_tmp(path: Path, data: bytes) -> Path:
-  """Writes `data` under a temporary name in the directory of `path`, on disk when this returns."""
+@contextlib.contextmanager
+def _replacing(path: Path, data: bytes) -> Iterator[None]:
+  """Brings `data` to the disk under a temporary name beside `path`, which it takes after the block; an error removes it."""
   tmp = path.parent / f"{TMP_PREFIX}{os.getpid()}-{next(_TMP_NUMBERS)}"
   try:
     # O_NOFOLLOW: a link that somebody planted under this name must not lead the write elsewhere.
@@ -64,11 +59,13 @@ def _write_tmp(path: Path, data: bytes) -> Path:
       file.write(data)
       file.flush()
       os.fsync(file.fileno())
+    yield
+    os.replace(tmp, path)
   except BaseException:
     with contextlib.suppress(OSError):  # the first error is the one to report
       tmp.unlink(missing_ok=True)
     raise
-  return tmp
+  _sync_dir(path.parent)
 
 
 def _seal_path(path: Path) -> Path:
@@ -76,10 +73,8 @@ def _seal_path(path: Path) -> Path:
 
 
 def _write_seal(path: Path, data: bytes) -> None:
-  seal = _seal_path(path)
-  tmp = _write_tmp(seal, f"{hashlib.sha256(data).hexdigest()} {len(data)}\n".encode())
-  os.replace(tmp, seal)
-  _sync_dir(seal.parent)
+  with _replacing(_seal_path(path), f"{hashlib.sha256(data).hexdigest()} {len(data)}\n".encode()):
+    pass
 
 
 def _sync_dir(directory: Path) -> None:
@@ -313,7 +308,7 @@ def append_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]])
     WorkdirError: any OSError. DataError: what stands there already is damaged (see `read_rows`).
   """
   path = Path(path)
-  kept = _sound_lines(path) if path.exists() else b""
+  kept = _sound_lines(path)
   added = "".join(json_text(row, indent=None) + "\n" for row in rows).encode("utf-8")
   with disk_errors(path, len(added)):
     (path.parent / SEAL_DIR).mkdir(parents=True, exist_ok=True)
@@ -329,11 +324,9 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
   """Returns the rows of a JSON-lines file; [] if there is none. A last line without its newline is ignored: a kill tore it.
 
   Raises:
-    DataError: any other line is not a JSON object, or the part under the seal has changed.
+    DataError: any other line is not a JSON object, the part under the seal has changed, or the seal stands there alone.
   """
   path = Path(path)
-  if not path.exists():
-    return []
   rows = []
   for number, line in enumerate(_sound_lines(path).split(b"\n")[:-1], start=1):
     row = parse_json(line, f"{path}, line {number}", _RESTORE)
@@ -355,18 +348,18 @@ def truncate_rows(path: str | os.PathLike[str], keep: Callable[[dict[str, Any]],
   if not path.exists() or path.read_bytes() == data:
     return 0
   with disk_errors(path, len(data)):
-    # Rows cannot be made again without training, so a kill in here must not leave a seal of other rows: no seal is only unverified.
-    _seal_path(path).unlink(missing_ok=True)
-    tmp = _write_tmp(path, data)
-    os.replace(tmp, path)
-    _sync_dir(path.parent)
+    with _replacing(path, data):
+      # Rows cannot be made again without training, so a kill in here must not leave a seal of other rows: no seal is only unverified.
+      _seal_path(path).unlink(missing_ok=True)
     _write_seal(path, data)
   return len(rows) - len(kept)
 
 
 def _sound_lines(path: Path) -> bytes:
-  """Returns the whole lines of the file, after checking those under its seal."""
+  """Returns the whole lines of the file, after checking those under its seal; b"" if there is neither file nor seal."""
   seal = _read_seal(path)
+  if seal is None and not path.exists():
+    return b""
   try:
     data = path.read_bytes()
   except OSError as error:
