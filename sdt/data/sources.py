@@ -6,9 +6,12 @@ import dataclasses
 from collections.abc import Callable
 
 from sdt.config import DataConfig
+from sdt.data.catalogue import SETS
 from sdt.data.dataset import Data
 from sdt.data.digits import load_digits
+from sdt.data.folder import load_folder
 from sdt.data.npz import load_npz
+from sdt.data.registered import load_registered
 from sdt.data.shapes import load_shapes
 from sdt.errors import DataError
 
@@ -55,6 +58,10 @@ def load(config: DataConfig, log: Log = _silent) -> Data:
     return load_shapes(config)
   if config.name == "npz":
     return load_npz(config)
+  if config.name == "folder":
+    return load_folder(config, log)
+  if config.name in SETS:
+    return load_registered(config, SETS[config.name], log)
   raise DataError(f"data.name={config.name} is not a known set; known: {_names()}")
 
 

@@ -1,0 +1,116 @@
+"""Sets that tensorflow-datasets has prepared (array_record files), read through tfds without TensorFlow.
+
+A builder is only ever made from a directory that exists: asking tfds for an unprepared set by name starts downloads that take minutes to
+fail without a network.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sdt.errors import DataError
+
+_CHUNK = 4096
+
+
+def default_directory() -> Path:
+  """Returns where tfds keeps prepared sets: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+  return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def find(root: Path, tfds_name: str) -> Path | None:
+  """Returns the folder of the newest prepared version of a set: `root` itself, or below `root` or `root/tfds_name`; else None."""
+  if (root / "dataset_info.json").is_file():
+    return root
+  found = [info.parent for pattern in (f"{tfds_name}/*/dataset_info.json", "*/dataset_info.json") for info in root.glob(pattern)]
+
+  def version(folder: Path) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else -1 for part in folder.name.split("."))
+
+  return max(found, key=version, default=None)
+
+
+def file_format(folder: Path) -> str:
+  """Returns the format that `dataset_info.json` declares, such as "array_record"."""
+  try:
+    info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+    return str(info.get("fileFormat", "tfrecord"))
+  except (OSError, ValueError, AttributeError, RecursionError) as error:
+    raise DataError(f"{folder / 'dataset_info.json'}: not readable as the description of a prepared set: {error}") from error
+
+
+def _decode_png(content: bytes) -> np.ndarray:
+  with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
+    return np.asarray(image)
+
+
+def _rows(ids: list[bytes], split: str, where: str) -> np.ndarray:
+  """Returns the row of every example in the original data, from ids such as b"train_00042"."""
+  try:
+    rows = np.array([int(text.decode().removeprefix(f"{split}_")) for text in ids])
+  except ValueError as error:
+    raise DataError(f"{where}: example ids such as {ids[0]!r} are not those of {split}_00000 and on") from error
+  if not np.array_equal(np.sort(rows), np.arange(len(rows))):
+    raise DataError(f"{where}: the ids of the {split} split do not name each of the rows 0 to {len(rows) - 1} once")
+  return rows
+
+
+def _read_split(builder: Any, split: str, num: int, label_keys: tuple[str, ...], where: str) -> tuple[np.ndarray, np.ndarray]:
+  import tensorflow_datasets as tfds
+
+  # Decoded here and not by tfds, which warns that it would rather use OpenCV.
+  source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+  if len(source) != num:
+    raise DataError(f"{where}: the {split} split has {len(source)} examples, expected {num}")
+  ids: list[bytes] = []
+  images, labels = np.empty((num, 32, 32, 3), np.uint8), np.empty((num, len(label_keys)), np.int64)
+  with ThreadPoolExecutor(os.cpu_count()) as pool:
+    for start in range(0, num, _CHUNK):
+      examples = source.__getitems__(list(range(start, min(start + _CHUNK, num))))
+      for i, image in enumerate(pool.map(_decode_png, [example["image"] for example in examples]), start):
+        if image.shape != images.shape[1:] or image.dtype != np.uint8:
+          raise DataError(f"{where}: image {i} of the {split} split is {image.dtype} {list(image.shape)}, expected uint8 [32, 32, 3]")
+        images[i] = image
+      labels[start : start + len(examples)] = [[example[key] for key in label_keys] for example in examples]
+      ids += [example["id"] for example in examples]
+  order = np.argsort(_rows(ids, split, where))
+  return images[order], labels[order]
+
+
+def read(folder: Path, sizes: dict[str, int], label_keys: tuple[str, ...]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+  """Returns (images uint8 [N, 32, 32, 3], labels int64 [N, len(label_keys)]) of every split, in the order of the original data.
+
+  tfds shuffles what it prepares; the feature `id` leads back.
+
+  Args:
+    folder: a version folder, with dataset_info.json.
+    sizes: examples per split.
+    label_keys: the features that are labels.
+
+  Raises:
+    DataError: not an array_record set, damaged, other sizes, or ids that do not lead back.
+  """
+  found = file_format(folder)
+  if found != "array_record":
+    raise DataError(
+      f"{folder}: prepared as {found}, which needs TensorFlow to read; prepare it again with file_format='array_record', or leave it to"
+      " sdt, which reads the original files"
+    )
+  import tensorflow_datasets as tfds
+
+  where = f"prepared set {folder}"
+  try:
+    builder = tfds.builder_from_directory(str(folder))
+    return {split: _read_split(builder, split, num, label_keys, where) for split, num in sizes.items()}
+  except DataError:
+    raise
+  except Exception as error:  # tfds, array_record and Pillow raise errors of many types on damaged files
+    raise DataError(f"{where}: cannot be read: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error

@@ -1,0 +1,67 @@
+"""SVHN's cropped digits: two MATLAB files, each with the images X [32, 32, 3, N] and the labels y [N, 1]."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from sdt.data.assemble import RawSplit
+from sdt.data.download import RemoteFile
+from sdt.errors import DataError
+
+LABEL_NOTE = "SVHN's files call the digit 0 class 10; here its label is 0"
+
+
+def decode_mat(content: bytes, where: str) -> RawSplit:
+  """Returns the examples of one file: images uint8 [N, 32, 32, 3] and labels in [0, 10), where the file's 10 is 0.
+
+  Args:
+    content: a MATLAB 5 file with X uint8 [32, 32, 3, N] and y integers [N, 1] in 1 .. 10.
+    where: what the messages call the file.
+
+  Raises:
+    DataError: not such a file, or a label outside 1 .. 10 (first index and count).
+  """
+  import scipy.io  # a tenth of a second to import, so only here
+
+  try:
+    arrays = scipy.io.loadmat(io.BytesIO(content), variable_names=("X", "y"))
+  except Exception as error:  # SciPy's reader raises errors of many types on damaged bytes
+    raise DataError(f"{where}: not a readable MATLAB 5 file: {error}") from error
+  images, labels = arrays.get("X"), arrays.get("y")
+  if images is None or labels is None:
+    raise DataError(f"{where}: no variable {'X' if images is None else 'y'}; expected X (images) and y (labels)")
+  if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3) or labels.size != images.shape[3]:
+    raise DataError(
+      f"{where}: X is {images.dtype} {list(images.shape)} and y {list(labels.shape)}, expected uint8 [32, 32, 3, N] and [N, 1]"
+    )
+  labels = labels.reshape(-1)
+  bad = ~((labels >= 1) & (labels <= 10) & (labels == np.floor(labels)))
+  if bad.any():
+    first = int(np.argmax(bad))
+    raise DataError(
+      f"{where}: {int(bad.sum())} of {len(labels)} labels are outside 1 .. 10; the first is {labels[first]} at example {first}"
+    )
+  return RawSplit(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), (labels % 10).astype(np.int32))
+
+
+def read_mat(path: Path, remote: RemoteFile) -> RawSplit:
+  """Returns the examples of a file after its SHA-256 was found to be the registered one.
+
+  Raises:
+    DataError: the file is missing, unreadable or another one.
+  """
+  try:
+    size = path.stat().st_size
+    if size != remote.size:
+      raise DataError(f"{path}: {size} bytes, registered are {remote.size}; the file is cut off or another one, fetch {remote.url} again")
+    content = path.read_bytes()
+  except OSError as error:
+    raise DataError(f"{path}: {error.strerror}; fetch it from {remote.url}") from error
+  digest = hashlib.sha256(content).hexdigest()
+  if digest != remote.sha256:
+    raise DataError(f"{path}: its SHA-256 is {digest}, registered is {remote.sha256}; fetch {remote.url} again")
+  return decode_mat(content, str(path))
