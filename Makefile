@@ -17,12 +17,12 @@ help:
 	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
 
 # The stamp is written last, so that an interrupted installation starts again.
-.venv/.locked: requirements.lock pyproject.toml
+.venv/.locked: requirements.lock
 	@rm -rf .venv
 ifneq ($(UV),)
 	@echo "building .venv with uv"
-	@$(UV) venv -q --no-project --python '>=3.12' .venv
-	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements.lock || \
+	@$(UV) venv -q --no-project .venv && \
+	  $(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements.lock || \
 	  { echo "uv could not install; 'make UV= $(or $(MAKECMDGOALS),test)' uses pip and pip's settings" >&2; exit 1; }
 	@$(UV) pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 else

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,3 +158,14 @@ def test_files_and_functions_stay_short(path):
 
 def test_no_file_is_a_grab_bag():
   assert [str(path.relative_to(ROOT)) for path in EVERYTHING if path.stem in ("utils", "util", "helpers", "misc", "common")] == []
+
+
+def test_the_lock_holds_every_dependency_with_hashes_and_names_no_index():
+  lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+  project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+  wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+  names = {re.split(r"[<>=\[]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
+  entries = re.findall(r"^([a-z0-9.-]+)==\S+(?: ;[^\n]*?)? \\\n    --hash=sha256:", lock, re.MULTILINE)
+  assert names <= set(entries)
+  assert len(entries) == len(re.findall(r"^[^\s#]", lock, re.MULTILINE))
+  assert "://" not in lock
