@@ -7,6 +7,7 @@ caller's JSON together with the dtype, shape and SHA-256 of every array and a di
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -14,6 +15,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -359,12 +361,27 @@ class _OrbaxChatter(logging.Filter):
     return record.levelno >= logging.WARNING or f"{os.sep}orbax{os.sep}" not in record.pathname
 
 
-_CHATTER = _OrbaxChatter()
-
-
+@functools.cache
 def _orbax() -> Any:
   """Returns the Orbax module, imported on first use: it takes 0.3 s, which a run that stops at a config error need not pay."""
-  absl_logging.get_absl_logger().addFilter(_CHATTER)
+  absl_logging.get_absl_logger().addFilter(_OrbaxChatter())
+  _pass_over_late_reads()
   import orbax.checkpoint as ocp
 
   return ocp
+
+
+def _pass_over_late_reads() -> None:
+  """Keeps one harmless traceback off the screen.
+
+  Orbax reads all arrays at once. When one is damaged it raises and closes its event loop, while TensorStore's threads are still
+  bringing the others; each then finds the loop closed. Nobody waits for them, and the damage itself has been raised already.
+  """
+  report = sys.unraisablehook
+
+  def hook(unraisable: Any) -> None:
+    error = unraisable.exc_value
+    if not (unraisable.object is None and isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+      report(unraisable)
+
+  sys.unraisablehook = hook
