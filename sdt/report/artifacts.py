@@ -13,6 +13,7 @@ import numpy as np
 from sdt import files
 from sdt.errors import DataError
 
+_RESULT_KEYS = ("data", "model", "seeds", "rounds", "num_easy", "steps_per_round", "arms")
 MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 # A learning rate that falls below this share of the round before is a drop worth a mark; a cosine falls slower, but for its end.
 DROP = 0.6
@@ -60,13 +61,17 @@ def load(workdir: Path) -> Artifacts:
   """
   if not (workdir / "results.json").exists():
     raise DataError(f"{workdir / 'results.json'} is missing: no finished run there; run the training first, or name its workdir")
+  results = _optional_json(workdir / "results.json")
+  missing = [key for key in _RESULT_KEYS if key not in results]
+  if missing:
+    raise DataError(f"{workdir / 'results.json'}: key {missing[0]!r} is missing; is it from another version? run the training again")
   return Artifacts(
-    results=files.read_json(workdir / "results.json"),
+    results=results,
     config=_optional_json(workdir / "config.json"),
     environment=_optional_json(workdir / "environment.json"),
     timing=_optional_json(workdir / "timing.json"),
     score_info=_optional_json(workdir / "scores.json"),
-    metrics=files.read_rows(workdir / "metrics.jsonl"),
+    metrics=files.read_rows(workdir / "metrics.jsonl") if (workdir / "metrics.jsonl").exists() else [],
     scores=_optional_npz(workdir / "scores.npz"),
     mosaics=_optional_npz(workdir / "figures" / "mosaics.npz"),
     split=_split(workdir / "split.csv"),

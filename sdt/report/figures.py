@@ -40,8 +40,8 @@ _STYLE = {
   "text.parse_math": False,  # a class may be called "$x"
 }
 MIN_SEEDS_FOR_SD = 5
-_MOSAIC_COLUMNS = 10
-_TILE, _TILE_GAP, _CAPTION = 92, 14, 30  # pixels
+MOSAIC_COLUMNS = 10
+TILE, TILE_GAP, CAPTION = 92, 14, 30  # pixels
 MAX_TICK_LABELS = 110
 
 
@@ -189,9 +189,9 @@ def agreement(spearman: np.ndarray, overlap: np.ndarray, seeds: Sequence[int]) -
 
 def mosaic(images: np.ndarray, labels: np.ndarray, confidence: np.ndarray, names: Sequence[str]) -> Figure:
   """Draws images uint8 [n, H, W, C], ten a row, with class name and confidence below each; one composed array, exact pixels."""
-  num_columns = min(_MOSAIC_COLUMNS, max(len(images), 1))
+  num_columns = min(MOSAIC_COLUMNS, max(len(images), 1))
   num_rows = max(-(-len(images) // num_columns), 1)
-  pitch_x, pitch_y = _TILE + _TILE_GAP, _TILE + _CAPTION
+  pitch_x, pitch_y = TILE + TILE_GAP, TILE + CAPTION
   height, width = num_rows * pitch_y, num_columns * pitch_x
   canvas = np.full((height, width, 3), 255, np.uint8)
   figure = Figure(figsize=(width / DPI, height / DPI))
@@ -199,11 +199,11 @@ def mosaic(images: np.ndarray, labels: np.ndarray, confidence: np.ndarray, names
   for index, image in enumerate(images):
     row, column = divmod(index, num_columns)
     tile = _tile(image)
-    top = row * pitch_y + (_TILE - tile.shape[0]) // 2
+    top = row * pitch_y + (TILE - tile.shape[0]) // 2
     left = column * pitch_x + (pitch_x - tile.shape[1]) // 2
     canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     text = f"{shortened(names[int(labels[index])], 15)}\n{percent_of_confidence(float(confidence[index]))}"
-    axes.text((column + 0.5) * pitch_x, row * pitch_y + _TILE + 2, text, ha="center", va="top", fontsize=7.2, linespacing=1.05)
+    axes.text((column + 0.5) * pitch_x, row * pitch_y + TILE + 2, text, ha="center", va="top", fontsize=7.2, linespacing=1.05)
   axes.imshow(canvas, interpolation="nearest", extent=(0, width, height, 0), aspect="auto")
   axes.set_axis_off()
   return figure
@@ -249,10 +249,10 @@ def _finish_curve(axes: Axes, measure: str, title: str) -> None:
 
 
 def _tile(image: np.ndarray) -> np.ndarray:
-  """Returns the image as uint8 RGB, at most _TILE pixels high and wide: small ones enlarged by a whole factor, large ones reduced."""
+  """Returns the image as uint8 RGB, at most TILE pixels high and wide: small ones enlarged by a whole factor, large ones reduced."""
   image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
   longest = max(image.shape[:2])
-  if longest <= _TILE:
-    return image.repeat(_TILE // longest, axis=0).repeat(_TILE // longest, axis=1)
-  size = (max(1, image.shape[1] * _TILE // longest), max(1, image.shape[0] * _TILE // longest))
+  if longest <= TILE:
+    return image.repeat(TILE // longest, axis=0).repeat(TILE // longest, axis=1)
+  size = (max(1, image.shape[1] * TILE // longest), max(1, image.shape[0] * TILE // longest))
   return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.LANCZOS))

@@ -1,0 +1,311 @@
+"""The report, from the artifacts of runs that never happened."""
+
+import html.parser
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from fake_run import make_fake_run, write_environment_and_timing
+from PIL import Image
+
+from sdt import files
+from sdt.errors import DataError
+from sdt.report import __main__ as command
+from sdt.report import artifacts, build_report, figures, tables
+
+TIMING = re.compile(r'<section id="timing">.*?</section>', re.DOTALL)
+
+
+class _Page(html.parser.HTMLParser):
+  """Collects the tags, the image sources and the tables (rows of cell texts) of a page."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.tags, self.sources, self.rows, self.in_cell = [], [], [], False
+    self.feed(text)
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append((tag, dict(attrs)))
+    self.sources += [value for name, value in attrs if name in ("src", "href")]
+    if tag == "tr":
+      self.rows.append([])
+    if tag in ("td", "th"):
+      self.in_cell = True
+      self.rows[-1].append("")
+
+  def handle_endtag(self, tag):
+    self.in_cell = self.in_cell and tag not in ("td", "th")
+
+  def handle_data(self, data):
+    if self.in_cell:
+      self.rows[-1][-1] += data
+
+
+def _small(workdir, **changes):
+  return make_fake_run(workdir, **{"num_train": 200, "rounds": 8, "num_mosaic": 3, **changes})
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+  workdir = make_fake_run(tmp_path_factory.mktemp("run"))
+  return workdir, build_report(workdir).read_text(encoding="utf-8")
+
+
+def test_report_is_one_file_without_script_or_network(built):
+  page = _Page(built[1])
+  assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+  assert len(page.sources) == 11
+  assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+  assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+  assert "http:" not in built[1]
+  assert "https:" not in built[1]
+  assert "@import" not in built[1]
+  assert "url(" not in built[1]
+
+
+def test_every_image_is_a_file_too_and_has_a_text(built):
+  page = _Page(built[1])
+  assert len(list((built[0] / "figures").glob("*.png"))) == 11
+  assert all(attrs["alt"] for tag, attrs in page.tags if tag == "img")
+
+
+def test_table_shows_the_numbers_of_results_json(built):
+  results = json.loads((built[0] / "results.json").read_text())
+  page = _Page(built[1])
+  rows = {row[0]: row for row in page.rows}
+  for arm, entry in results["arms"].items():
+    texts = next(row for row in page.rows if row[0] == arm and len(row) > 2)
+    assert texts[1:4] == [f"{100 * entry['accuracy'][str(seed)]:.2f}" for seed in results["seeds"]]
+    assert texts[4] == f"{100 * entry['mean']:.2f} ± {100 * entry['sd']:.2f}"
+    gap = np.mean([entry["train_accuracy"][str(seed)] - entry["accuracy"][str(seed)] for seed in results["seeds"]])
+    assert texts[7] == f"{100 * gap:+.2f}"
+  for entry in results["contrasts"].values():
+    texts = rows[entry["difference"]]
+    assert texts[1] == entry["verdict"]
+    assert texts[2:5] == [f"{100 * value:+.2f}" for value in entry["per_seed"].values()]
+    assert texts[7:] == [
+      f"{100 * entry['interval'][0]:+.2f} to {100 * entry['interval'][1]:+.2f}",
+      f"{entry['p']:.3f}",
+      f"{entry['p_holm']:.3f}",
+      f"{100 * entry['smallest_detectable']:.2f}",
+    ]
+  assert results["sentence"].replace("+-", "±") in built[1]
+
+
+def test_two_builds_give_the_same_bytes_outside_timing(built):
+  workdir, first = built
+  before = {path.name: path.read_bytes() for path in (workdir / "figures").glob("*.png")}
+  write_environment_and_timing(workdir, 97.0)
+  second = build_report(workdir).read_text(encoding="utf-8")
+  assert {path.name: path.read_bytes() for path in (workdir / "figures").glob("*.png")} == before
+  assert first != second
+  assert TIMING.sub("", first) == TIMING.sub("", second)
+  assert len(TIMING.findall(second)) == 1
+  assert "machine-97.0" in TIMING.findall(second)[0]
+
+
+def test_names_are_escaped(tmp_path):
+  names = ["<script>alert(1)</script>", "a&b", "$x^", '"q"', "猫"]
+  text = build_report(_small(tmp_path, num_classes=5, class_names=names)).read_text(encoding="utf-8")
+  page = _Page(text)
+  assert not any(tag == "script" for tag, _ in page.tags)
+  assert names == [row[0] for row in page.rows if row and row[0] in names]
+
+
+def test_one_seed_says_what_is_missing(tmp_path):
+  text = build_report(_small(tmp_path, seeds=(3,))).read_text(encoding="utf-8")
+  assert "one seed: no verdict" in text
+  assert "with one seed there is nothing to compare" in text
+  assert not (tmp_path / "figures" / "agreement.png").exists()
+
+
+def test_two_seeds_have_no_verdict_and_no_interval(tmp_path):
+  text = build_report(_small(tmp_path, seeds=(0, 1), arms=("baseline", "method"))).read_text(encoding="utf-8")
+  row = next(row for row in _Page(text).rows if row[0] == "method - baseline")
+  assert row[1] == "two seeds: no verdict"
+  assert row[6:] == ["-", "-", "-", "-"]
+
+
+def test_run_without_a_method_and_without_optional_files(tmp_path):
+  _small(tmp_path, arms=("baseline",))
+  for name in ("metrics.jsonl", "scores.npz", "scores.json", "split.csv", "config.json", "environment.json", "timing.json"):
+    (tmp_path / name).unlink()
+  shutil.rmtree(tmp_path / "figures")
+  text = build_report(tmp_path).read_text(encoding="utf-8")
+  for what in ("the differences", "metrics.jsonl", "scores.npz", "split.csv", "figures/mosaics.npz", "timing.json", "environment.json"):
+    assert re.search(rf"Missing: [^<]*{re.escape(what)}", text), what
+  assert not _Page(text).sources
+
+
+def test_diverged_seed_is_flagged(tmp_path):
+  text = build_report(_small(tmp_path, seeds=(0, 1, 2, 3), diverged={"method": [2]})).read_text(encoding="utf-8")
+  assert re.search(r"Diverged:</strong> method, seed 2\.", text)
+  row = next(row for row in _Page(text).rows if row[0] == "method" and len(row) > 2)
+  assert row[3] == "diverged"
+  assert row[6] == "3"
+
+
+def test_rounds_that_are_not_evaluated_leave_the_curves_whole(tmp_path):
+  _small(tmp_path, rounds=10, eval_every_rounds=4)
+  curves = artifacts.curves(artifacts.load(tmp_path).metrics, ("baseline", "method"))
+  shown = figures.curve(curves, "test_accuracy", ("baseline", "method"), [], "t").axes[0].lines[0]
+  assert shown.get_xdata().tolist() == [4, 8, 10]
+  build_report(tmp_path)
+
+
+def test_hundred_classes_and_large_colour_images(tmp_path):
+  names = [f"a rather long class name {index}" for index in range(100)]
+  make_fake_run(
+    tmp_path, num_classes=100, class_names=names, num_train=1000, image_size=224, channels=3, rounds=4, num_mosaic=12, seeds=(0, 1, 2, 3, 4)
+  )
+  page = _Page(build_report(tmp_path).read_text(encoding="utf-8"))
+  assert [row[0] for row in page.rows if row and row[0] in names] == names
+
+
+def test_damaged_or_missing_artifacts_are_named(tmp_path):
+  with pytest.raises(DataError, match=r"results\.json is missing"):
+    build_report(tmp_path)
+  (tmp_path / "results.json").write_text("{}")
+  with pytest.raises(DataError, match="key 'data' is missing"):
+    build_report(tmp_path)
+  (tmp_path / "results.json").write_text("[1")
+  with pytest.raises(DataError, match=r"results\.json"):
+    build_report(tmp_path)
+  shutil.rmtree(tmp_path)
+  _small(tmp_path)
+  (tmp_path / "split.csv").write_text("example_id,label\n0,1\n")
+  with pytest.raises(DataError, match=r"split\.csv: expected the columns"):
+    build_report(tmp_path)
+
+
+def test_command_prints_the_path_or_one_line(tmp_path, capsys):
+  assert command.main([str(_small(tmp_path / "run", seeds=(0,)))]) == 0
+  assert capsys.readouterr().out == f"{tmp_path / 'run' / 'report.html'}\n"
+  assert command.main([str(tmp_path / "nowhere")]) == 3
+  error = capsys.readouterr().err
+  assert error.startswith("error: ")
+  assert error.count("\n") == 1
+
+
+def test_report_never_imports_jax_and_matplotlib_only_when_it_draws():
+  code = (
+    "import sys, sdt.report, sdt.report.tables; print({'jax', 'matplotlib', 'jinja2'} & set(sys.modules)); "
+    "import sdt.report.html; print({'jax'} & set(sys.modules))"
+  )
+  run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+  assert run.stdout.split("\n")[:2] == ["set()", "set()"]
+
+
+def _rows(arm, seed, phase, values, last=True, rates=None):
+  rows = []
+  for number, value in enumerate(values, start=1):
+    row = {
+      "arm": arm,
+      "seed": seed,
+      "round": number,
+      "phase": phase,
+      "last_phase": last,
+      "learning_rate": rates[number - 1] if rates else 0.1,
+    }
+    rows.append(row | {"train_loss": 1.0, "train_accuracy": 0.5, "test_loss": 1.0, "test_accuracy": value})
+  return rows
+
+
+def test_curve_draws_the_mean_and_the_range_of_few_seeds():
+  rows = _rows("method", 0, "B", [0.2, 0.4, None]) + _rows("method", 1, "B", [0.4, 0.8, 0.6])
+  (curve,) = artifacts.curves(rows, ["method"])
+  axes = figures.curve([curve], "test_accuracy", ["method"], [], "t").axes[0]
+  np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.3, 0.6, 0.6])
+  edges = axes.collections[0].get_paths()[0].vertices
+  np.testing.assert_allclose(
+    [[edges[edges[:, 0] == x, 1].min(), edges[edges[:, 0] == x, 1].max()] for x in (1, 2, 3)], [[0.2, 0.4], [0.4, 0.8], [0.6, 0.6]]
+  )
+
+
+def test_curve_draws_one_sd_of_five_seeds():
+  values = [0.1, 0.2, 0.3, 0.4, 0.9]
+  rows = [row for seed, value in enumerate(values) for row in _rows("method", seed, "B", [value, value])]
+  figure = figures.curve(artifacts.curves(rows, ["method"]), "test_accuracy", ["method"], [], "t")
+  edges = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+  np.testing.assert_allclose([edges.min(), edges.max()], np.mean(values) + np.array([-1, 1]) * np.std(values, ddof=1))
+  assert figure.legends[0].get_title().get_text() == "mean of 5 seeds, band: ± sd"
+
+
+def test_phase_that_does_not_end_a_round_is_dotted_and_has_no_band():
+  rows = _rows("method", 0, "A", [None, None], last=False) + _rows("method", 0, "B", [0.5, 0.6])
+  curves = artifacts.curves(rows, ["method"])
+  axes = figures.curve(curves, "train_accuracy", ["method"], [], "t").axes[0]
+  assert [line.get_label() for line in axes.lines] == ["method, phase A", "method, phase B"]
+  assert [line.get_linestyle() for line in axes.lines] == [":", "-"]
+  assert [line.get_label() for line in figures.curve(curves, "test_accuracy", ["method"], [], "t").axes[0].lines] == ["method, after B"]
+
+
+def test_learning_rate_drops_are_the_rounds_that_begin_lower():
+  assert artifacts.learning_rate_drops(_rows("b", 0, "all", [0.1] * 5, rates=[0.1, 0.1, 0.01, 0.01, 0.001])) == [3, 5]
+  cosine = [0.05 * (1 + np.cos(np.pi * number / 50)) for number in range(50)]
+  assert len(artifacts.learning_rate_drops(_rows("b", 0, "all", [0.1] * 50, rates=cosine))) <= 3
+  assert artifacts.learning_rate_drops([]) == []
+
+
+def test_cut_is_the_border_only_where_one_subset_lies_above():
+  scores = np.array([1.0, 2.0, 3.0, 4.0])
+  assert artifacts.cut(scores, scores >= 3) == 3.0
+  assert artifacts.cut(scores, scores <= 2) == 2.0
+  assert artifacts.cut(scores, np.array([True, False, True, False])) is None
+  assert artifacts.cut(scores, scores > 9) is None
+
+
+def test_mosaic_shows_exact_pixels():
+  images = np.zeros((11, 8, 8, 1), np.uint8)
+  images[10, 2, 5] = 200
+  png = figures.render(figures.mosaic, images, np.zeros(11, int), np.ones(11), ["zero"])
+  pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+  scale = figures.TILE // 8
+  assert pixels.shape == (2 * (figures.TILE + figures.CAPTION), 10 * (figures.TILE + figures.TILE_GAP), 3)
+  bright = np.argwhere((pixels == 200).all(axis=2))
+  top = figures.TILE + figures.CAPTION + (figures.TILE - 8 * scale) // 2 + 2 * scale
+  left = (figures.TILE + figures.TILE_GAP - 8 * scale) // 2 + 5 * scale
+  inside = [(row, column) for row in range(top, top + scale) for column in range(left, left + scale)]
+  assert set(inside) <= set(map(tuple, bright.tolist()))
+
+
+def test_confidence_of_one_is_only_bounded():
+  assert figures.percent_of_confidence(1.0) == ">99.99 %"
+  assert figures.percent_of_confidence(0.5) == "50.00 %"
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2, 3, 5, 8, 11])
+def test_text_table_fits_100_columns(num_seeds, tmp_path):
+  arms = ("baseline", "method", "alternate_mean", "uniform_mean", "random_subset", "class_matched_random")
+  make_fake_run(tmp_path, seeds=tuple(range(num_seeds)), arms=arms, rounds=3, num_train=100, num_mosaic=1)
+  results = files.read_json(tmp_path / "results.json")
+  results["contrasts"]["baseline"]["verdict"] = "equal within +-0.25 points"
+  text = tables.result_table_text(results)
+  assert max(map(len, text.split("\n"))) <= 100
+  for entry in results["arms"].values():
+    for value in entry["accuracy"].values():
+      assert f"{100 * value:.2f}" in text
+  header = [line for line in text.split("\n") if line.startswith("test accuracy")]
+  assert sum(line.count(" s") for line in header) - sum(line.count(" sd") for line in header) == num_seeds
+
+
+def test_text_table_of_the_demo():
+  results = {
+    "seeds": [0, 1],
+    "arms": {
+      "baseline": {"accuracy": {"0": 0.975, "1": 0.98}, "mean": 0.9775, "sd": 0.00354, "n": 2},
+      "method": {"accuracy": {"0": 0.985, "1": None}, "mean": 0.985, "sd": None, "n": 1, "diverged": [1]},
+    },
+    "contrasts": {"baseline": {"mean": 0.01, "verdict": "one seed: no verdict"}},
+  }
+  assert tables.result_table_text(results).split("\n") == [
+    "test accuracy, %     s0        s1   mean    sd  method-arm  verdict",
+    "-" * 80,
+    "baseline          97.50     98.00  97.75  0.35       +1.00  one seed: no verdict",
+    "method            98.50  diverged  98.50     -",
+  ]
