@@ -96,6 +96,10 @@ def _stages(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     raise ConfigError(
       f"model.blocks={tuple(blocks)} and model.widths={tuple(widths)} of model.name={config.name!r} need a value per stage each; give both"
     )
+  if config.shortcut == "zero_pad" and list(widths) != sorted(widths):
+    raise ConfigError(
+      f"model.shortcut='zero_pad' adds channels and cannot drop any: model.widths={tuple(widths)} must not fall; use 'projection'"
+    )
   return {"blocks": tuple(blocks), "widths": tuple(widths)}
 
 

@@ -1,7 +1,7 @@
 """Writes training_params.npz, training_momenta.npz and gradients.npz, computed by torch on the CPU.
 
-The first two: every parameter, running statistic and momentum of ResNet-20 (projection) after the ten float64 steps of `drawn`. The last: the
-float32 gradients of one step of the 8-layer network.
+The first two: every parameter, running statistic and momentum of ResNet-20 (projection) after the ten float64 steps of `drawn`. The
+last: the float32 gradients of one step of the 8-layer network.
 
 Command (in this folder, Python with torch): python make_training.py
 """

@@ -1,0 +1,329 @@
+"""The networks: sizes, initial values, BatchNorm, the registry, and the forward pass against torch."""
+
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+from golden import drawn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdt.config import ModelConfig
+from sdt.errors import ConfigError
+from sdt.models import MODEL_NAMES, count_params, init_variables, make_model, multiply_adds
+from sdt.models.layers import ACTIVATIONS, BatchNorm
+from sdt.models.mlp import MLP
+from sdt.models.resnet import ResNet
+
+GOLDEN = Path(__file__).with_name("golden")
+CIFAR = (32, 32, 3)
+DIGITS = ModelConfig(name="resnet", blocks=(1, 1), widths=(16, 32))
+
+
+def _flat(tree):
+  return traverse_util.flatten_dict(tree, sep="/")
+
+
+# (name, shortcut, {classes: parameters}, (classes, multiply-adds in millions at 32x32))
+SIZES = [
+  ("resnet20", "projection", {10: 272_474, 100: 278_324, 200: 284_824}, (10, 40.8)),
+  ("resnet20", "zero_pad", {10: 269_722, 100: 275_572, 200: 282_072}, (10, 40.6)),
+  ("resnet56", "projection", {10: 855_770}, (10, 125.7)),
+  ("resnet56", "zero_pad", {10: 853_018}, None),
+  ("resnet110", "projection", {10: 1_730_714}, (10, 253.1)),
+  ("resnet110", "zero_pad", {10: 1_727_962}, None),
+  ("paper_resnet56", "projection", {10: 869_530, 100: 892_660, 200: 918_360}, (100, 127.3)),
+  ("paper_resnet110", "projection", {10: 1_704_154, 100: 1_727_284, 200: 1_752_984}, (100, 247.7)),
+]
+
+
+@pytest.mark.parametrize(("name", "shortcut", "counts", "products"), SIZES)
+def test_resnets_have_the_published_sizes(name, shortcut, counts, products):
+  models = {num_classes: make_model(ModelConfig(name=name, shortcut=shortcut), num_classes) for num_classes in counts}
+  assert {num_classes: count_params(model, CIFAR) for num_classes, model in models.items()} == counts
+  if products is not None:
+    num_classes, millions = products
+    assert round(multiply_adds(models[num_classes], CIFAR) / 1e6, 1) == millions
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 30), st.lists(st.integers(1, 20), min_size=1, max_size=3), st.integers(2, 12))
+def test_mlps_have_the_obvious_size(in_size, hidden_sizes, num_classes):
+  model = make_model(ModelConfig(name="mlp", hidden_sizes=tuple(hidden_sizes)), num_classes)
+  sizes = [in_size, *hidden_sizes, num_classes]
+  weights = sum(a * b for a, b in itertools.pairwise(sizes))
+  assert count_params(model, (in_size,)) == weights + sum(sizes[1:])
+  assert multiply_adds(model, (in_size,)) == weights
+
+
+def test_count_params_counts_the_drawn_numbers():
+  variables = init_variables(make_model(DIGITS, 10), (8, 8, 1), 0)
+  assert count_params(make_model(DIGITS, 10), (8, 8, 1)) == sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+def _kernels(variables):
+  return {path: leaf for path, leaf in _flat(variables["params"]).items() if leaf.ndim == 4}
+
+
+def test_initial_values_have_the_declared_distributions():
+  variables = init_variables(make_model(ModelConfig(name="resnet20"), 100), CIFAR, 3)
+  kernels = _kernels(variables)
+  assert len(kernels) == 21
+  for path, kernel in kernels.items():
+    height, width, _, out_size = kernel.shape
+    unit = kernel * math.sqrt(height * width * out_size / 2.0)
+    # Five standard errors of the mean and of the standard deviation of n normal numbers; the kurtosis tells normal from uniform.
+    assert abs(unit.mean()) < 5 / math.sqrt(kernel.size), path
+    assert abs(unit.std() - 1) < 5 / math.sqrt(2 * kernel.size), path
+  pooled = np.concatenate([(kernel / kernel.std()).ravel() for kernel in kernels.values()])
+  assert abs((pooled**4).mean() - 3) < 0.1
+  for path, leaf in _flat(variables).items():
+    if "norm" in path:
+      assert np.all(leaf == (1.0 if path.endswith(("scale", "var")) else 0.0)), path
+  head = variables["params"]["head"]
+  for leaf, least in ((head["kernel"], 0.999), (head["bias"], 0.9)):
+    assert least / 8 < np.abs(leaf).max() <= 1 / 8
+    assert abs(leaf.std() * 8 * math.sqrt(3) - 1) < 5 / math.sqrt(leaf.size)
+
+
+def test_initial_values_depend_on_seed_and_path_alone():
+  small, again, other = (init_variables(make_model(DIGITS, 10), (8, 8, 1), seed) for seed in (7, 7, 8))
+  larger = init_variables(make_model(dataclasses.replace(DIGITS, blocks=(2, 1)), 10), (8, 8, 1), 7)
+  for path, kernel in _kernels(small).items():
+    np.testing.assert_array_equal(kernel, _kernels(again)[path])
+    np.testing.assert_array_equal(kernel, _kernels(larger)[path])
+    assert not np.any(kernel == _kernels(other)[path])
+  assert len({leaf.ravel()[0] for leaf in _kernels(small).values()}) == len(_kernels(small))
+  # The first numbers of a seed, so that a change of the rule is seen.
+  np.testing.assert_allclose(small["params"]["stem_conv"]["kernel"][0, 0, 0, :2], [-0.108598992, 0.013164888], rtol=1e-6)
+
+
+def test_linen_init_draws_from_the_same_distributions():
+  model = make_model(DIGITS, 10)
+  ours = init_variables(model, (8, 8, 1), 0)
+  linens = jax.jit(lambda key: jax.tree.map(lambda leaf: leaf, model.init(key, jnp.zeros((1, 8, 8, 1)), train=False)))(jax.random.key(0))
+  linens = jax.tree.map(lambda box: box.value, linens, is_leaf=lambda node: hasattr(node, "initializer"))
+  assert jax.tree.structure(ours) == jax.tree.structure(linens)
+  for path, our in _flat(ours).items():
+    linen = np.asarray(_flat(linens)[path])
+    assert (our.shape, our.dtype) == (linen.shape, linen.dtype)
+    assert abs(our.std() - linen.std()) <= 5 * our.std() / math.sqrt(our.size), path
+
+
+def test_variables_are_host_arrays_of_the_parameter_type():
+  with jax.enable_x64(True):
+    variables = init_variables(make_model(DIGITS, 10, param_dtype=jnp.float64), (8, 8, 1), 0)
+  assert {(type(leaf), leaf.dtype) for leaf in jax.tree.leaves(variables)} == {(np.ndarray, np.dtype(np.float64))}
+
+
+@pytest.mark.parametrize(
+  ("config", "message"),
+  [
+    (ModelConfig(name="resnt20"), r"model.name='resnt20'.*did you mean 'resnet20'.*mlp, paper_resnet110"),
+    (ModelConfig(name="zzz"), r"model.name='zzz'.*Networks: mlp"),
+    (ModelConfig(name="resnet20", hidden_sizes=(5,)), r"model.hidden_sizes=\(5,\) does not apply to model.name='resnet20'"),
+    (ModelConfig(name="mlp", widths=(5,)), r"model.widths=\(5,\) does not apply to model.name='mlp'"),
+    (ModelConfig(name="mlp", shortcut="zero_pad"), r"model.shortcut='zero_pad' does not apply"),
+    (ModelConfig(name="resnet20", widths=(8, 16)), r"model.blocks=\(3, 3, 3\) and model.widths=\(8, 16\).*give both"),
+    (ModelConfig(name="resnet", blocks=(1, 1), widths=(8,)), r"give both"),
+    (ModelConfig(name="resnet", shortcut="zero_pad", widths=(16, 8)), r"model.shortcut='zero_pad'.*model.widths=\(16, 8\)"),
+  ],
+)
+def test_impossible_networks_are_config_errors(config, message):
+  with pytest.raises(ConfigError, match=message):
+    make_model(config, 10)
+
+
+def test_blocks_and_widths_override_the_registry():
+  model = make_model(ModelConfig(name="resnet", widths=(4, 8), activation="tanh"), 3)
+  assert model == ResNet(3, blocks=(1, 1), widths=(4, 8), activation="tanh")
+  assert make_model(ModelConfig(name="resnet20", blocks=(1, 2, 1)), 3).blocks == (1, 2, 1)
+  assert hash(model) == hash(make_model(ModelConfig(name="resnet", widths=(4, 8), activation="tanh"), 3))
+
+
+@pytest.mark.parametrize("name", MODEL_NAMES)
+def test_every_network_takes_the_same_call(name):
+  model = make_model(ModelConfig(name=name), 7)
+  variables = init_variables(model, (8, 8, 1), 0)
+  call = lambda v, x, mask: model.apply(v, x, train=True, mask=mask, mutable=["batch_stats"])  # noqa: E731 - a line
+  shapes = jax.eval_shape(call, variables, jax.ShapeDtypeStruct((5, 8, 8, 1), jnp.float32), jax.ShapeDtypeStruct((5,), jnp.bool_))
+  assert (shapes[0].shape, shapes[0].dtype) == ((5, 7), jnp.float32)
+  assert jax.tree.structure(shapes[1].get("batch_stats", {})) == jax.tree.structure(variables["batch_stats"])
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_activations_are_torchs(name):
+  x = np.linspace(-3, 3, 7, dtype=np.float64)
+  erf = np.array([math.erf(value / math.sqrt(2)) for value in x])
+  expected = {
+    "relu": np.maximum(x, 0),
+    "tanh": np.tanh(x),
+    "gelu": x * (1 + erf) / 2,
+    "silu": x / (1 + np.exp(-x)),
+    "leaky_relu": np.where(x > 0, x, 0.01 * x),
+    "elu": np.where(x > 0, x, np.expm1(x)),
+  }
+  np.testing.assert_allclose(ACTIVATIONS[name](jnp.asarray(x, jnp.float32)), expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_mlp_equals_numpy():
+  model = MLP(3, hidden_sizes=(5, 4), activation="tanh")
+  variables = init_variables(model, (2, 2, 1), 0)
+  x = np.random.default_rng(0).normal(size=(6, 2, 2, 1))
+  expected = x.reshape(6, 4)
+  for name in ("hidden1", "hidden2", "head"):
+    layer = variables["params"][name]
+    expected = expected @ layer["kernel"].astype(np.float64) + layer["bias"]
+    expected = expected if name == "head" else np.tanh(expected)
+  np.testing.assert_allclose(model.apply(variables, x.astype(np.float32), train=False), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_bfloat16_layers_give_float32_logits_and_statistics():
+  model = make_model(DIGITS, 10, dtype=jnp.bfloat16)
+  variables = init_variables(model, (8, 8, 1), 0)
+  x = np.random.default_rng(0).normal(size=(16, 8, 8, 1)).astype(np.float32)
+  logits, updated = model.apply(variables, x, train=True, mutable=["batch_stats"])
+  exact, _ = make_model(DIGITS, 10).apply(variables, x, train=True, mutable=["batch_stats"])
+  assert {leaf.dtype for leaf in jax.tree.leaves((logits, updated))} == {jnp.dtype(jnp.float32)}
+  difference = float(jnp.abs(logits - exact).max())
+  assert 0 < difference < 0.1
+
+
+def test_scoring_one_example_at_a_time_is_one_convolution_per_layer():
+  model = make_model(ModelConfig(name="resnet20"), 10)
+  variables = init_variables(model, CIFAR, 0)
+  x = np.random.default_rng(0).normal(size=(32, *CIFAR)).astype(np.float32)
+  one = jax.jit(jax.vmap(lambda image: model.apply(variables, image[None], train=False)[0]))
+  lowered = one.lower(x).as_text()
+  assert lowered.count("stablehlo.convolution") == 21
+  assert lowered.count("stablehlo.dot_general") == 1
+  whole = jax.jit(lambda x: model.apply(variables, x, train=False))
+  np.testing.assert_allclose(one(x[:8]), whole(x[:8]), rtol=1e-4, atol=1e-4)
+
+
+# ---- BatchNorm
+
+
+def _norm(x, mask=None, train=True, **options):
+  """Returns the outputs and running statistics of a BatchNorm with drawn variables."""
+  norm = BatchNorm(**options)
+  variables = {c: {n: drawn.variable(f"{c}/norm/{n}", (x.shape[-1],)).astype(np.float32) for n in names} for c, names in NAMES.items()}
+  return norm.apply(variables, x, train=train, mask=mask, mutable=["batch_stats"]), variables
+
+
+NAMES = {"params": ("scale", "bias"), "batch_stats": ("mean", "var")}
+
+
+def _numpy_norm(x, mask, variables, train):
+  """Returns the same in float64 NumPy, by the formula as it stands."""
+  valid = x[mask].reshape(-1, x.shape[-1]).astype(np.float64)
+  mean, var = (valid.mean(0), valid.var(0)) if train else (variables["batch_stats"]["mean"], variables["batch_stats"]["var"])
+  outputs = (x - mean) / np.sqrt(var + 1e-5) * variables["params"]["scale"] + variables["params"]["bias"]
+  return outputs, {"mean": 0.9 * variables["batch_stats"]["mean"] + 0.1 * mean, "var": 0.9 * variables["batch_stats"]["var"] + 0.1 * var}
+
+
+@settings(max_examples=25)
+@given(st.lists(st.booleans(), min_size=1, max_size=9).filter(any), st.integers(0, 2**31), st.floats(-4, 4))
+def test_batchnorm_equals_numpy_on_the_valid_examples(mask, seed, offset):
+  mask = np.array(mask)
+  x = (offset + np.random.default_rng(seed).normal(size=(len(mask), 3, 2, 4))).astype(np.float32)
+  # What stands in excluded rows must not matter.
+  x[~mask] = np.nan
+  (outputs, updated), variables = _norm(x, mask)
+  expected, statistics = _numpy_norm(x, mask, variables, train=True)
+  np.testing.assert_allclose(outputs[mask], expected[mask], rtol=1e-3, atol=1e-3)
+  for name in ("mean", "var"):
+    np.testing.assert_allclose(updated["batch_stats"][name], statistics[name], rtol=1e-4, atol=1e-5)
+
+
+def test_batchnorm_evaluates_with_running_statistics_and_keeps_them():
+  x = np.random.default_rng(0).normal(size=(4, 3, 2, 5)).astype(np.float32)
+  (outputs, updated), variables = _norm(x, train=False)
+  np.testing.assert_allclose(outputs, _numpy_norm(x, np.ones(4, bool), variables, train=False)[0], rtol=1e-5, atol=1e-5)
+  assert not updated or all(np.array_equal(updated["batch_stats"][n], variables["batch_stats"][n]) for n in ("mean", "var"))
+
+
+def test_batchnorm_without_a_valid_example_changes_nothing_and_is_finite():
+  x = np.random.default_rng(0).normal(size=(4, 3, 2, 5)).astype(np.float32)
+  mask = np.zeros(4, bool)
+  (outputs, updated), variables = _norm(x, mask)
+  assert np.isfinite(outputs).all()
+  for name in ("mean", "var"):
+    np.testing.assert_array_equal(updated["batch_stats"][name], variables["batch_stats"][name])
+  gradient = jax.grad(lambda x: jnp.where(mask[:, None, None, None], _norm(x, mask)[0][0], 0.0).sum())(x)
+  np.testing.assert_array_equal(gradient, np.zeros_like(x))
+
+
+def test_batchnorm_of_a_constant_channel_has_finite_gradients():
+  x = np.full((4, 3, 2, 5), 1e3, np.float32)
+  (outputs, _), variables = _norm(x)
+  np.testing.assert_allclose(outputs, np.broadcast_to(variables["params"]["bias"], outputs.shape), atol=0.1)
+  assert np.isfinite(jax.grad(lambda x: jnp.sin(_norm(x)[0][0]).sum())(x)).all()
+
+
+@pytest.mark.parametrize("mask", [(1, 1, 1, 1, 1, 0), (1, 0, 1, 0, 0, 0), (0, 0, 0, 0, 1, 1)])
+def test_batchnorm_over_two_devices_equals_one(mask):
+  mask = np.array(mask, bool)
+  x = np.random.default_rng(1).normal(size=(6, 3, 2, 4)).astype(np.float32)
+  (outputs, updated), _ = _norm(x, mask)
+
+  def loss(x, mask, **options):
+    return jnp.where(mask[:, None, None, None], jnp.sin(_norm(x, mask, **options)[0][0]), 0.0).sum()
+
+  expected = jax.grad(loss)(x, mask)
+  shards = x.reshape(2, 3, 3, 2, 4), mask.reshape(2, 3)
+  options = {"axis_name": "data"}
+  sharded, statistics = jax.pmap(lambda x, mask: _norm(x, mask, **options)[0], axis_name="data")(*shards)
+  gradient = jax.pmap(jax.grad(lambda x, mask: loss(x, mask, **options)), axis_name="data")(*shards)
+  np.testing.assert_allclose(sharded.reshape(x.shape)[mask], outputs[mask], rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(gradient.reshape(x.shape), expected, rtol=1e-4, atol=1e-5)
+  for name in ("mean", "var"):
+    for device in range(2):
+      np.testing.assert_allclose(statistics["batch_stats"][name][device], updated["batch_stats"][name], rtol=1e-5, atol=1e-6)
+
+
+def test_masked_rows_of_a_network_change_neither_loss_nor_statistics():
+  model = make_model(DIGITS, 10)
+  variables = init_variables(model, (8, 8, 1), 0)
+  x = np.random.default_rng(0).normal(size=(6, 8, 8, 1)).astype(np.float32)
+  apply = jax.jit(lambda x, mask: model.apply(variables, x, train=True, mask=mask, mutable=["batch_stats"]))
+  short, short_stats = apply(x[:4], np.ones(4, bool))
+  padded, padded_stats = apply(x, np.arange(6) < 4)
+  np.testing.assert_allclose(padded[:4], short, rtol=1e-4, atol=1e-5)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), padded_stats, short_stats)
+
+
+# ---- torch
+
+
+def _drawn_model(name, dtype):
+  model = ResNet(10, **drawn.FORWARD_NETWORKS[name], dtype=dtype, param_dtype=dtype)
+  shapes = _flat(init_variables(model, drawn.IMAGE_SHAPE, 0))
+  variables = {path: drawn.variable(path, leaf.shape).astype(dtype) for path, leaf in shapes.items()}
+  return model, traverse_util.unflatten_dict(variables, sep="/")
+
+
+@pytest.mark.parametrize("name", sorted(drawn.FORWARD_NETWORKS))
+def test_forward_equals_torch_on_the_same_weights(name):
+  golden = drawn.load(GOLDEN / "forward.npz")
+  images = drawn.images("forward", 4)
+  with jax.enable_x64(True):
+    model, variables = _drawn_model(name, np.float64)
+    evaluated = jax.jit(lambda v: model.apply(v, images, train=False))(variables)
+    trained, updated = jax.jit(lambda v: model.apply(v, images, train=True, mutable=["batch_stats"]))(variables)
+  for logits, mode in ((evaluated, "eval"), (trained, "train")):
+    largest = np.abs(golden[f"{name}:{mode}"]).max()
+    np.testing.assert_allclose(logits, golden[f"{name}:{mode}"], rtol=0, atol=1e-9 * largest)
+  statistics = {f"{name}:batch_stats/{path}": leaf for path, leaf in _flat(updated["batch_stats"]).items()}
+  assert statistics.keys() == {key for key in golden if key.startswith(f"{name}:batch_stats")}
+  for path, leaf in statistics.items():
+    np.testing.assert_allclose(leaf, golden[path], rtol=0, atol=1e-9 * np.abs(golden[path]).max(), err_msg=path)
+  model, variables = _drawn_model(name, np.float32)
+  evaluated = jax.jit(lambda v: model.apply(v, images.astype(np.float32), train=False))(variables)
+  np.testing.assert_allclose(evaluated, golden[f"{name}:eval"], rtol=0, atol=1e-4)
