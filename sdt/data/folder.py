@@ -69,9 +69,7 @@ def _list_images(folder: Path, class_names: tuple[str, ...]) -> tuple[list[tuple
 def _decoded(paths: list[Path], image_size: int | None, log: Log) -> Iterator[np.ndarray | str]:
   """Yields what `_decode` returns for every path, in order, decoded on all cores."""
   last = time.monotonic()
-  # Threads: Pillow decodes outside the interpreter's lock. The filter is set before they start and undone after the last one.
-  with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
+  with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads: Pillow decodes outside the interpreter's lock
     for start in range(0, len(paths), _CHUNK):
       yield from pool.map(lambda path: _decode(path, image_size), paths[start : start + _CHUNK])
       if time.monotonic() - last > _PROGRESS_SECS:
@@ -85,8 +83,8 @@ def _room(num: int, shape: tuple[int, ...], root: Path) -> np.ndarray:
   memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
   if num_bytes > memory // 2:
     raise DataError(
-      f"data.path={root}: {num} images of {shape[0]} x {shape[1]} take {num_bytes / 2**30:.1f} GiB, more than half of this machine's memory; use"
-      " smaller ones, such as --config.data.image_size=32"
+      f"data.path={root}: {num} images of {shape[0]} x {shape[1]} take {num_bytes / 2**30:.1f} GiB, more than half of this machine's"
+      " memory; use smaller ones, such as --config.data.image_size=32"
     )
   return np.empty((num, *shape), np.uint8)
 
@@ -98,7 +96,9 @@ def _read_split(root: Path, folder: Path, class_names: tuple[str, ...], config: 
     raise DataError(f"data.path={root}: no .png or .jpg below {folder}; {_LAYOUT}")
   files = [(folder / name).relative_to(root).as_posix() for name, _ in found]
   images: np.ndarray | None = None
-  first_file, good, bad = "", [], []
+  first_file = ""
+  good: list[int] = []
+  bad: list[str] = []
   for i, image in enumerate(_decoded([root / file for file in files], config.image_size, log)):
     if isinstance(image, str):
       bad.append(f"{files[i]}: {image}")
@@ -114,8 +114,8 @@ def _read_split(root: Path, folder: Path, class_names: tuple[str, ...], config: 
     good.append(i)
   if images is None or (bad and config.on_bad_image == "refuse"):
     raise DataError(
-      f"data.path={root}: {len(bad)} of {len(files)} images cannot be read; the first is {bad[0]}; mend or remove them, or leave them out with"
-      " --config.data.on_bad_image=skip"
+      f"data.path={root}: {len(bad)} of {len(files)} images cannot be read; the first is {bad[0]}; mend or remove them, or leave them"
+      " out with --config.data.on_bad_image=skip"
     )
   notes = [f"{len(bad)} of {len(files)} images below {folder.name}/ were skipped; the first is {bad[0]}"] if bad else []
   if num_other:
@@ -151,8 +151,10 @@ def load_folder(config: DataConfig, log: Log) -> Data:
         raise DataError(f"data.path={root}: test/{unknown[0]} is a class without a folder below train/; every test class must be trained")
     elif config.test_fraction is None:
       raise DataError(f"data.path={root}: there is no test/ folder; give the share to hold out, such as --config.data.test_fraction=0.2")
-    train, notes = _read_split(root, train_folder, class_names, config, log)
-    test, test_notes = (None, []) if test_folder is None else _read_split(root, test_folder, class_names, config, log)
+    with warnings.catch_warnings():
+      warnings.simplefilter("error", Image.DecompressionBombWarning)  # set here, because filters belong to all threads
+      train, notes = _read_split(root, train_folder, class_names, config, log)
+      test, test_notes = (None, []) if test_folder is None else _read_split(root, test_folder, class_names, config, log)
   except OSError as error:
     raise DataError(f"data.path={root}: {error.strerror}: {error.filename}") from error
   raw = Raw(train, test, class_names, f"folder set {root}", "custom", (*notes, *test_notes))

@@ -1,0 +1,194 @@
+"""What `make_dataset` and `assemble` refuse, and what they compute."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+
+from sdt.config import DataConfig
+from sdt.data.assemble import Raw, RawSplit, assemble
+from sdt.data.dataset import checksum, make_dataset, mean_and_std
+from sdt.errors import DataError
+
+
+def _images(num=6, side=4, channels=3):
+  return np.random.default_rng(0).integers(0, 256, (num, side, side, channels), dtype=np.uint8)
+
+
+def _make(inputs=None, labels=None, **overrides):
+  inputs = _images() if inputs is None else inputs
+  labels = np.arange(len(inputs)) % 2 if labels is None else labels
+  return make_dataset(inputs, labels, **{"num_classes": 2, "where": "here", **overrides})
+
+
+def test_arrays_are_read_only_and_of_the_promised_types():
+  dataset = _make(difficulty=np.linspace(0, 1, 6), wrong_label=np.zeros(6, bool))
+  assert (dataset.inputs.dtype, dataset.labels.dtype, dataset.example_ids.dtype) == (np.uint8, np.int32, np.int32)
+  assert dataset.difficulty.dtype == np.float32
+  assert len(dataset) == 6
+  for array in (dataset.inputs, dataset.labels, dataset.example_ids, dataset.difficulty, dataset.wrong_label):
+    with pytest.raises(ValueError, match="read-only"):
+      array[0] = 0
+
+
+_NAN = np.zeros((6, 3), np.float32)
+_NAN[[2, 5], 1] = np.nan
+_BAD = {
+  "float images": (dict(inputs=_images().astype(np.float32)), "float32 [6, 4, 4, 3], expected uint8"),
+  "uint8 vectors": (dict(inputs=np.zeros((6, 3), np.uint8)), "expected uint8 [N, height, width, channels] or float32"),
+  "float64 vectors": (dict(inputs=np.zeros((6, 3))), "float64 [6, 3]"),
+  "nothing": (dict(inputs=_images(0)), "hold nothing"),
+  "no pixels": (dict(inputs=np.zeros((6, 0, 4, 3), np.uint8)), "hold nothing"),
+  "NaN": (dict(inputs=_NAN), "2 of 6 examples hold values that are not finite in float32; the first is nan in example 2, column 1"),
+  "label -1": (dict(labels=np.array([0, 1, -1, 0, -1, 1])), "2 of 6 labels are outside [0, 2); the first is -1 at example 2"),
+  "label K": (dict(labels=np.array([0, 1, 1, 0, 0, 2])), "1 of 6 labels are outside [0, 2); the first is 2 at example 5"),
+  "uint64 label": (dict(labels=np.array([0, 1, 1, 0, 0, 2**63], np.uint64)), "the first is 9223372036854775808 at example 5"),
+  "float labels": (dict(labels=np.zeros(6)), "labels are float64 [6], expected integers"),
+  "bool labels": (dict(labels=np.zeros(6, bool)), "expected integers"),
+  "one-hot labels": (dict(labels=np.zeros((6, 2), np.int32)), "expected integers [N]"),
+  "too few labels": (dict(labels=np.zeros(5, np.int32)), "6 inputs but 5 labels"),
+  "too few files": (dict(source_files=("a", "b")), "6 inputs but 2 source files"),
+  "repeated ids": (dict(example_ids=np.array([0, 1, 1, 2, 3, 4])), "strictly ascending"),
+  "negative ids": (dict(example_ids=np.arange(-1, 5)), "strictly ascending"),
+  "huge ids": (dict(example_ids=np.arange(6) + 2**31 - 3), "strictly ascending"),
+  "difficulty": (dict(difficulty=np.full(6, 1.5)), "difficulty must be in [0, 1]"),
+}
+
+
+@pytest.mark.parametrize("name", _BAD)
+def test_bad_arrays_are_refused_with_place_and_expectation(name):
+  arguments, message = _BAD[name]
+  with pytest.raises(DataError) as caught:
+    _make(**arguments)
+  text = str(caught.value)
+  assert message in text
+  assert text.startswith("here: ")
+  assert "\n" not in text
+  assert caught.value.exit_code == 3
+
+
+def test_bad_labels_are_named_by_their_original_id():
+  with pytest.raises(DataError, match="first is 7 at example 30"):
+    _make(labels=np.array([0, 0, 7, 0, 0, 0]), example_ids=np.arange(6) + 28)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_mean_and_std_equal_float64_numpy(channels):
+  images = _images(50, 5, channels)
+  mean, std = mean_and_std(images)
+  scaled = images.astype(np.float64).reshape(-1, channels) / 255
+  np.testing.assert_allclose(mean, scaled.mean(0), rtol=1e-6)
+  np.testing.assert_allclose(std, scaled.std(0), rtol=1e-6)
+
+
+def test_vectors_keep_their_units_and_constant_columns_get_std_one():
+  vectors = np.random.default_rng(0).normal(5, 3, (200, 4)).astype(np.float32)
+  vectors[:, 2] = 0.1
+  mean, std = mean_and_std(vectors)
+  assert mean.dtype == std.dtype == np.float32
+  np.testing.assert_allclose(mean, vectors.mean(0, dtype=np.float64), rtol=1e-6)
+  np.testing.assert_allclose(std[[0, 1, 3]], vectors.std(0, dtype=np.float64)[[0, 1, 3]], rtol=1e-6)
+  assert std[2] == 1
+
+
+def test_checksum_depends_on_content_only():
+  first, second = _make(), _make(source_files=tuple("abcdef"))
+  assert checksum(first, first) == checksum(second, first)
+  changed = _images()
+  changed[5, 3, 3, 2] ^= 1
+  others = [
+    _make(changed),
+    _make(labels=1 - first.labels),
+    _make(example_ids=np.arange(1, 7)),
+    _make(_images().reshape(6, 2, 8, 3)),
+  ]
+  assert len({checksum(other, first) for other in others} | {checksum(first, other) for other in others} | {checksum(first, first)}) == 9
+
+
+def _raw(num=60, num_classes=3, test=True):
+  labels = np.arange(num) % num_classes
+  split = RawSplit(_images(num), labels, source_files=tuple(f"{i}.png" for i in range(num)))
+  return Raw(split, RawSplit(_images(12), np.arange(12) % 3) if test else None, tuple("abc"), "here", "custom")
+
+
+def test_draws_keep_original_ids_files_and_class_shares():
+  config = DataConfig(name="npz", num_train=30, num_test=6)
+  data = assemble(_raw(), config)
+  assert len(data.train) == 30
+  assert len(data.test) == 6
+  assert np.bincount(data.train.labels).tolist() == [10, 10, 10]
+  np.testing.assert_array_equal(data.train.inputs, _images(60)[data.train.example_ids])
+  assert data.train.source_files == tuple(f"{i}.png" for i in data.train.example_ids)
+  other = assemble(_raw(), dataclasses.replace(config, split_seed=1))
+  assert other.train.example_ids.tolist() != data.train.example_ids.tolist()
+  assert other.checksum != data.checksum
+
+
+def test_held_out_examples_are_a_partition_and_do_not_depend_on_the_draw():
+  whole = assemble(_raw(test=False), DataConfig(name="npz", test_fraction=0.25))
+  assert sorted([*whole.train.example_ids, *whole.test.example_ids]) == list(range(60))
+  assert np.bincount(whole.test.labels).tolist() == [5, 5, 5]
+  drawn = assemble(_raw(test=False), DataConfig(name="npz", test_fraction=0.25, num_train=9))
+  assert drawn.test.example_ids.tolist() == whole.test.example_ids.tolist()
+  assert set(drawn.train.example_ids) < set(whole.train.example_ids)
+
+
+def test_statistics_are_of_the_training_split_in_use():
+  data = assemble(_raw(test=False), DataConfig(name="npz", test_fraction=0.25, num_train=9))
+  np.testing.assert_array_equal(data.mean, mean_and_std(data.train.inputs)[0])
+
+
+_REFUSED = {
+  "no way to a test split": (_raw(test=False), {}, "--config.data.test_fraction=0.2"),
+  "two ways to a test split": (_raw(), {"test_fraction": 0.5}, "has its own test split"),
+  "empty hold-out": (_raw(test=False), {"test_fraction": 0.001}, "leaves the training or the test split empty"),
+  "draw too large": (_raw(), {"num_train": 61}, "data.num_train=61 asks for more than the 60 examples"),
+  "unlike splits": (dataclasses.replace(_raw(), test=RawSplit(_images(3, 5), np.arange(3))), {}, "they must be alike"),
+  "class lost by a draw": (_raw(), {"num_train": 2}, "1 of 3 classes have no training example: 2 (c)"),
+}
+
+
+@pytest.mark.parametrize("name", _REFUSED)
+def test_impossible_splits_and_draws_are_refused(name):
+  raw, keys, message = _REFUSED[name]
+  with pytest.raises(DataError) as caught:
+    assemble(raw, DataConfig(name="npz", **keys))
+  assert message in str(caught.value)
+
+
+def test_an_empty_class_passes_only_where_allowed():
+  raw = dataclasses.replace(_raw(), class_names=("a", "b", "c", "lonely"))
+  with pytest.raises(DataError, match=r"3 \(lonely\)"):
+    assemble(raw, DataConfig(name="npz"))
+  assert len(assemble(raw, DataConfig(name="npz", allow_empty_class=True)).class_names) == 4
+
+
+def test_damage_outside_the_draw_is_found():
+  raw = _raw()
+  raw.train.labels[57] = 99
+  with pytest.raises(DataError, match="99 at example 57"):
+    assemble(raw, DataConfig(name="npz", num_train=6))
+
+
+def test_constant_images_are_named_and_kept():
+  raw = _raw()
+  raw.train.inputs[7] = 0
+  raw.train.inputs[9] = [1, 2, 3]  # one colour: constant in every channel
+  data = assemble(raw, DataConfig(name="npz"))
+  assert data.notes == ("2 training image(s) are constant, all pixels alike; example ids 7, 9",)
+  assert len(data.train) == 60
+
+
+def test_all_of_one_class_is_accepted():
+  raw = Raw(RawSplit(_images(8), np.zeros(8, int)), RawSplit(_images(2), np.zeros(2, int)), ("only",), "here", "custom")
+  assert assemble(raw, DataConfig(name="npz")).train.labels.tolist() == [0] * 8
+
+
+def test_importing_the_rooms_loads_no_heavy_library():
+  import subprocess
+  import sys
+
+  code = "import sys, sdt.data.sources; print([m for m in ('tensorflow_datasets', 'sklearn', 'scipy', 'jax') if m in sys.modules])"
+  out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ}, timeout=60)
+  assert out.stdout.strip() == "[]"
