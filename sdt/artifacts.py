@@ -1,0 +1,244 @@
+"""Writes what a run leaves behind (docs/design.md, "Artifacts of a run"): numbers in, files out, nothing computed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdt import files, stats
+from sdt.config import Config, to_dict
+from sdt.data.batches import num_batches
+from sdt.data.dataset import Data
+from sdt.plan import Plan
+from sdt.score import SCORERS
+from sdt.split import Partition
+from sdt.train import Sums
+
+_MOSAIC_TILES = 100
+
+
+def examples_seen(num_examples: int, num_steps: int, batch_size: int) -> int:
+  """Returns how many valid examples `num_steps` steps see: whole passes, and full batches of the pass under way."""
+  passes, rest = divmod(num_steps, num_batches(num_examples, batch_size))
+  return passes * num_examples + min(rest * batch_size, num_examples)
+
+
+def metrics_rows(
+  plan: Plan, config: Config, learning_rates: np.ndarray, index: int, evaluated: bool, sums: Sums, seconds: float
+) -> list[dict[str, Any]]:
+  """Returns the rows of one finished round: per seed, per phase.
+
+  Args:
+    plan: the arm's plan.
+    config: for the seeds and the batch size.
+    learning_rates: [rounds].
+    index: of the round, from 0.
+    evaluated: whether the test set was evaluated at the end of the round.
+    sums: of the round, leaves [R, ...].
+    seconds: the round took, for all seeds together.
+  """
+  rows = []
+  share = seconds / plan.steps_per_round
+  for replica, seed in enumerate(config.seeds):
+    step = index * plan.steps_per_round
+    for number, phase in enumerate(plan.phases):
+      step += phase.num_steps
+      is_last = number == len(plan.phases) - 1
+      count = int(sums.train_count[replica, number])
+      tests = int(sums.test_count[replica]) if is_last and evaluated else 0
+      diverged = count < examples_seen(phase.example_ids.shape[1], phase.num_steps, config.batch_size)
+      row = {
+        "arm": plan.arm,
+        "seed": seed,
+        "round": index + 1,
+        "phase": phase.name,
+        "last_phase": is_last,
+        "step": step,
+        "learning_rate": float(learning_rates[index]),
+        "weight_decay": float(np.mean(phase.weight_decay[replica])),
+        "train_loss": float(sums.train_loss[replica, number]) / count if count else None,
+        "train_accuracy": int(sums.train_correct[replica, number]) / count if count else None,
+        "test_loss": float(sums.test_loss[replica]) / tests if tests and not diverged else None,
+        "test_accuracy": int(sums.test_correct[replica]) / tests if tests and not diverged else None,
+        "seconds": round(share * phase.num_steps, 6),
+      }
+      rows.append(row | ({"diverged": True} if diverged else {}))
+  return rows
+
+
+def write_scores(workdir: Path, data: Data, config: Config, scores: Mapping[str, np.ndarray], partitions: Sequence[Partition]) -> None:
+  """Writes scores.csv, scores.json and, last, scores.npz, whose presence says that the stage is done.
+
+  Args:
+    workdir: of the run.
+    data: for ids, labels and source files.
+    config: for the seeds.
+    scores: name -> [R, N].
+    partitions: per seed.
+  """
+  train = data.train
+  header = ["example_id", "source_file", "label"]
+  columns: list[Any] = [train.example_ids, train.source_files or [""] * len(train), train.labels]
+  described = {}
+  for name, values in scores.items():
+    header += [name, *(f"{name}_seed{seed}" for seed in config.seeds)]
+    columns += [values.mean(axis=0), *values]
+    scorer = SCORERS[name]
+    spread = values.astype(np.float64)
+    described[name] = {"direction": scorer.direction, "range": scorer.range, "mean": spread.mean(), "sd": spread.std()}
+  files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
+  ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
+  stability = score_stability(scores[config.score.name], partitions)
+  content = {"ranked_by": config.score.name, "scorers": described, "ties_at_cut": ties, "stability": stability}
+  files.write_json(workdir / "scores.json", content)
+  seeds = np.asarray(config.seeds, np.int64)
+  files.write_npz(workdir / "scores.npz", example_id=train.example_ids, label=train.labels, seeds=seeds, **scores)
+
+
+def score_stability(scores: np.ndarray, partitions: Sequence[Partition]) -> dict[str, Any] | None:
+  """Returns how far the seeds agree: Spearman's rank correlation of the scores [R, N] and the overlap |A_i & A_j| / |A|; None for one seed."""
+  from scipy.stats import rankdata
+
+  if len(scores) < 2:
+    return None
+  ranks = rankdata(scores, axis=1)
+  with np.errstate(invalid="ignore", divide="ignore"):  # constant scores have no correlation: NaN, written as null
+    spearman = np.corrcoef(ranks)
+  in_easy = np.zeros(scores.shape, bool)
+  for row, part in zip(in_easy, partitions, strict=True):
+    row[part.easy] = True
+  overlap = (in_easy[:, None] & in_easy[None]).sum(axis=2) / in_easy[0].sum()
+  pairs = np.triu_indices(len(scores), 1)
+  return {
+    "spearman": spearman,
+    "overlap_of_A": overlap,
+    "mean_spearman": spearman[pairs].mean(),
+    "mean_overlap_of_A": overlap[pairs].mean(),
+  }
+
+
+def write_split(workdir: Path, data: Data, config: Config, partitions: Sequence[Partition], by_mean: Partition) -> None:
+  """Writes split.csv: the subset of every example by the mean score, and for each seed."""
+  columns = []
+  for part in (by_mean, *partitions):
+    subset = np.full(len(data.train), "B")
+    subset[part.easy] = "A"
+    columns.append(subset)
+  header = ["example_id", "label", "subset", *(f"subset_seed{seed}" for seed in config.seeds)]
+  files.write_csv(workdir / "split.csv", header, zip(data.train.example_ids, data.train.labels, *columns, strict=True))
+
+
+def write_arm_ids(workdir: Path, data: Data, config: Config, plan: Plan) -> None:
+  """Writes arms/<arm>.npz: the example ids [R, n] of each phase of its plan."""
+  ids = {phase.name: data.train.example_ids[phase.example_ids] for phase in plan.phases}
+  files.write_npz(workdir / "arms" / f"{plan.arm}.npz", seeds=np.asarray(config.seeds, np.int64), **ids)
+
+
+def write_mosaics(workdir: Path, data: Data, config: Config, scores: Mapping[str, np.ndarray], partition: Partition) -> None:
+  """Writes figures/mosaics.npz for the first seed: the highest-ranked examples of A, and a seeded random draw of B."""
+  if data.train.inputs.ndim != 4:
+    return
+  ranking, confidence = scores[config.score.name][0], scores["confidence"][0]
+  easiest = partition.easy[np.argsort(-ranking[partition.easy], kind="stable")][:_MOSAIC_TILES]
+  draw = np.random.default_rng([config.seeds[0], 0x305A]).permutation(partition.rest)[:_MOSAIC_TILES]
+  content: dict[str, Any] = {}
+  for name, positions in (("easiest", easiest), ("other", draw)):
+    content[f"{name}_images"] = data.train.inputs[positions]
+    content[f"{name}_ids"] = data.train.example_ids[positions]
+    content[f"{name}_labels"] = data.train.labels[positions]
+    content[f"{name}_confidence"] = confidence[positions]
+  files.write_npz(workdir / "figures" / "mosaics.npz", class_names=np.asarray(data.class_names), **content)
+
+
+def describe_data(data: Data) -> dict[str, Any]:
+  """Returns the `data` entry of results.json."""
+  return {
+    "name": data.name,
+    "variant": data.variant,
+    "checksum": data.checksum,
+    "num_train": len(data.train),
+    "num_test": len(data.test),
+    "num_classes": len(data.class_names),
+    "class_names": data.class_names,
+    "notes": data.notes,
+  }
+
+
+def _arm_result(rows: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[str, Any]:
+  """Returns the entry of one arm from its rows of last phases."""
+  accuracy, loss, train_accuracy, best_round, best, diverged = {}, {}, {}, {}, {}, []
+  for seed in seeds:
+    own = [row for row in rows if row["seed"] == seed]
+    last = own[-1]
+    if any(row.get("diverged") for row in own):
+      diverged.append(seed)
+    accuracy[seed], loss[seed], train_accuracy[seed] = last["test_accuracy"], last["test_loss"], last["train_accuracy"]
+    tested = [row for row in own if row["test_accuracy"] is not None]
+    top = max(tested, key=lambda row: row["test_accuracy"], default=None)
+    best_round[seed], best[seed] = (top["round"], top["test_accuracy"]) if top else (None, None)
+  return {
+    "accuracy": accuracy,
+    **stats.summary(accuracy.values()),
+    "last_round": rows[-1]["round"],
+    "best_round": best_round,
+    "paper_protocol": best,
+    "loss": loss,
+    "train_accuracy": train_accuracy,
+    "diverged": diverged,
+  }
+
+
+def write_results(workdir: Path, data: Data, config: Config, num_params: int, num_easy: int, steps: Mapping[str, Mapping[str, int]]) -> Any:
+  """Writes results.json from metrics.jsonl and returns its content.
+
+  Args:
+    workdir: of the run.
+    data: the data set.
+    config: for arms and seeds.
+    num_params: of the network.
+    num_easy: size of A.
+    steps: arm -> phase -> optimiser steps a round.
+  """
+  rows = [row for row in files.read_rows(workdir / "metrics.jsonl") if row["last_phase"]]
+  arms = {arm: _arm_result([row for row in rows if row["arm"] == arm], config.seeds) for arm in config.arms}
+  accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
+  others = {arm: values for arm, values in accuracy.items() if arm != "method"}
+  contrasts = stats.contrasts(accuracy["method"], others) if "method" in accuracy else {}
+  results = {
+    "data": describe_data(data),
+    "model": {"name": config.model.name, "num_params": num_params},
+    "seeds": config.seeds,
+    "rounds": config.rounds,
+    "num_easy": num_easy,
+    "steps_per_round": steps,
+    "arms": arms,
+    "contrasts": contrasts,
+    "sentence": stats.sentence(accuracy, contrasts),
+  }
+  files.write_json(workdir / "results.json", results)
+  return files.read_json(workdir / "results.json")
+
+
+def write_model(workdir: Path, data: Data, config: Config, params: Any, batch_stats: Any) -> None:
+  """Writes model.safetensors: the weights of one network, names joined by "/"; the header holds config and class names, no path, no time."""
+  from safetensors.numpy import save
+
+  tensors = {"/".join(path): leaf for path, leaf in [*_leaves(params, ("params",)), *_leaves(batch_stats, ("batch_stats",))]}
+  # A path says nothing about a network.
+  plain = {key: value for key, value in to_dict(config).items() if key != "data"} | {"data": {"name": data.name}}
+  normalisation = {"mean": data.mean, "std": data.std}
+  header = {
+    "config": files.json_text(plain, indent=None),
+    "class_names": files.json_text(data.class_names, indent=None),
+    "normalisation": files.json_text(normalisation, indent=None),
+  }
+  files.write_bytes(workdir / "model.safetensors", save(tensors, header))
+
+
+def _leaves(tree: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], np.ndarray]]:
+  if not isinstance(tree, Mapping):
+    return [(path, np.ascontiguousarray(tree))]
+  return [leaf for key in sorted(tree) for leaf in _leaves(tree[key], (*path, key))]

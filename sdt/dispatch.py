@@ -1,0 +1,204 @@
+"""Cuts a plan into dispatches, compiles the program and runs it: the host side of the engine. It knows no files."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from sdt import train
+from sdt.data.batches import num_batches
+from sdt.models import init_variables
+from sdt.optim import init_opt_state
+from sdt.parallel import Layout, compile_program, fetch, padded_batch_size, place
+from sdt.plan import PlanArrays
+from sdt.train import Clock, Program, Sums, TrainState, zero_sums
+
+# A dispatch should last no longer than this, so that signals, progress and saves get their turn.
+_DISPATCH_SECS = 2.5
+# Cautious multiply-adds per second, to choose a dispatch before anything has run: a wrong guess changes the length of a dispatch, no number.
+_MULTIPLY_ADDS_PER_SEC = {"cpu": 8e9, "gpu": 30e12, "tpu": 30e12}
+_LEAST_STEP_SECS = {"cpu": 2e-3, "gpu": 1e-3, "tpu": 1e-3}
+
+
+@dataclasses.dataclass(frozen=True)
+class DispatchSizes:
+  """How much one dispatch runs: whole rounds, or (with `rounds` 1) some steps or some evaluation batches of a round."""
+
+  rounds: int
+  steps: int
+  evals: int
+
+
+def estimated_secs(multiply_adds: float) -> float:
+  """Returns a cautious guess of how long one step or batch of so many multiply-adds takes on the default backend."""
+  platform = jax.default_backend()
+  speed = _MULTIPLY_ADDS_PER_SEC.get(platform, 30e12) * (len(os.sched_getaffinity(0)) if platform == "cpu" else 1)
+  return max(_LEAST_STEP_SECS.get(platform, 1e-3), multiply_adds / speed)
+
+
+def batches_within(multiply_adds: float, total: int) -> int:
+  """Returns how many of `total` batches, each of so many multiply-adds, one dispatch should run."""
+  return max(1, min(total, int(_DISPATCH_SECS / estimated_secs(multiply_adds))))
+
+
+def choose_sizes(
+  *, steps_per_round: int, evals_per_round: int, rounds: int, step_multiply_adds: float, eval_multiply_adds: float, steps: int | None = None
+) -> DispatchSizes:
+  """Returns the sizes of a dispatch, from a cautious estimate of the device's speed or from `steps` (`parallel.steps_per_dispatch`).
+
+  Args:
+    steps_per_round: S.
+    evals_per_round: evaluation batches of the test set.
+    rounds: of the plan.
+    step_multiply_adds: of all replicas in one optimiser step (three forward passes).
+    eval_multiply_adds: of all replicas in one evaluation batch.
+    steps: the optimiser steps that the user wants in a dispatch.
+  """
+  step_secs, eval_secs = estimated_secs(step_multiply_adds), estimated_secs(eval_multiply_adds)
+  budget_secs = _DISPATCH_SECS if steps is None else steps * step_secs
+  round_secs = steps_per_round * step_secs + evals_per_round * eval_secs
+  if (steps is None and round_secs <= budget_secs) or (steps is not None and steps >= steps_per_round):
+    whole = budget_secs // round_secs if steps is None else steps // steps_per_round
+    return DispatchSizes(int(min(rounds, max(1, whole))), steps_per_round, evals_per_round)
+  at_most = max(1, int(budget_secs / step_secs)) if steps is None else steps
+  pieces = num_batches(steps_per_round, at_most)
+  # Pieces of equal length need no test for the end of the round in the loop; take them where there are some a little shorter.
+  even = next((count for count in range(pieces, 2 * pieces + 1) if steps_per_round % count == 0), pieces)
+  return DispatchSizes(1, num_batches(steps_per_round, even), max(1, min(evals_per_round, int(budget_secs / eval_secs))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+  """What comes next: step `step` of round `round_index` (both from 0), or its evaluation batch `eval_index` once `step` is past the end."""
+
+  round_index: int = 0
+  step: int = 0
+  eval_index: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRound:
+  """A round that has ended: its index from 0, its sums [R, ...] and the seconds it took."""
+
+  index: int
+  sums: Sums
+  seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+  """Where training stands after a dispatch."""
+
+  position: Position
+  finished: tuple[FinishedRound, ...]
+  seconds: float
+  steps: int
+
+
+def init_state(model: Any, optim: Any, input_shape: tuple[int, ...], seeds: tuple[int, ...]) -> TrainState:
+  """Returns the state before the first step on the host, leaves [R, ...]; a seed's weights do not depend on the other seeds."""
+  variables = [init_variables(model, input_shape, seed) for seed in seeds]
+  stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *variables)
+  opt_state = [jax.tree.map(np.asarray, init_opt_state(optim, one["params"])) for one in variables]
+  return TrainState(
+    step=np.zeros(len(seeds), np.int32),
+    params=stacked["params"],
+    batch_stats=stacked.get("batch_stats", {}),
+    opt_state=jax.tree.map(lambda *leaves: np.stack(leaves), *opt_state),
+  )
+
+
+class Trainer:
+  """A compiled program and the state of its replicas on the devices.
+
+  `state` and `sums` are what a checkpoint holds; everything else is a function of the config and the data.
+  """
+
+  def __init__(self, program: Program, data: Any, plan: PlanArrays, rounds: int, num_test: int):
+    self.program, self.rounds = program, rounds
+    self._data = data
+    self._layout: Layout = program.layout
+    self._num_evals = num_batches(num_test, padded_batch_size(program.eval_batch_size, program.layout))
+    self._evaluates = np.asarray(plan.evaluates)
+    self._plan = place(self._layout, plan)
+    self._executable: Any = None
+    self.state: Any = None
+    self.sums: Any = None
+
+  def set_state(self, state: TrainState, sums: Sums | None = None) -> None:
+    """Puts a state [R, ...] from the host onto the devices."""
+    num_replicas = len(np.asarray(state.step))
+    sums = zero_sums(num_replicas, self.program.num_phases) if sums is None else sums
+    self.state, self.sums = place(self._layout, (state, sums))
+
+  def get_state(self) -> tuple[TrainState, Sums]:
+    """Returns (state, sums) on the host, leaves [R, ...]."""
+    return fetch(self._layout, (self.state, self.sums))
+
+  def compile(self) -> float:
+    """Compiles the program for the state's shapes; returns the seconds it took."""
+    start = time.perf_counter()
+    args = (self.state, self.sums, self._data, self._plan, place(self._layout, self._clock(Position())[0]))
+    self._executable = compile_program(self._layout, functools.partial(train.dispatch, self.program), args, donate=(0, 1))
+    return time.perf_counter() - start
+
+  def memory_bytes(self) -> int:
+    """Returns what the compiled program needs on a device beside its arguments, bytes; 0 where the backend does not tell."""
+    analysis = self._executable.memory_analysis()
+    return int(getattr(analysis, "temp_size_in_bytes", 0) or 0)
+
+  def _clock(self, at: Position) -> tuple[Clock, Position, int, int]:
+    """Returns the clock of the next dispatch, the position after it, and how many rounds and steps it runs."""
+    steps_per_round, sizes = self.program.steps_per_round, self.program
+    if sizes.steps_per_dispatch >= steps_per_round and sizes.evals_per_dispatch >= self._num_evals:
+      num_rounds = min(sizes.rounds_per_dispatch, self.rounds - at.round_index)
+      clock = _clock_arrays(at.round_index, num_rounds, 0, steps_per_round, 0, True)
+      return clock, Position(at.round_index + num_rounds), num_rounds, num_rounds * steps_per_round
+    num_steps = min(sizes.steps_per_dispatch, steps_per_round - at.step)
+    if num_steps > 0:
+      after = Position(at.round_index, at.step + num_steps)
+      clock = _clock_arrays(at.round_index, 1, at.step, num_steps, 0, False)
+    else:
+      after = Position(at.round_index, at.step, at.eval_index + sizes.evals_per_dispatch)
+      clock = _clock_arrays(at.round_index, 1, at.step, 0, at.eval_index, True)
+    left = self._num_evals if self._evaluates[at.round_index] else 0
+    if after.step >= steps_per_round and after.eval_index >= left:
+      return clock, Position(at.round_index + 1), 1, num_steps
+    return clock, after, 0, num_steps
+
+  def run(self, start: Position, seconds_before: float = 0.0) -> Iterator[Progress]:
+    """Trains from `start` to the end of the plan, yielding after every dispatch.
+
+    Args:
+      start: where the state stands.
+      seconds_before: spent on the round of `start` so far, by an earlier process.
+    """
+    if self._executable is None:
+      self.compile()
+    at, round_secs = start, seconds_before
+    while at.round_index < self.rounds:
+      begin = time.perf_counter()
+      clock, after, num_rounds, num_steps = self._clock(at)
+      placed = place(self._layout, clock)
+      self.state, self.sums, per_round = self._executable(self.state, self.sums, self._data, self._plan, placed)
+      per_round = fetch(self._layout, per_round)
+      seconds = time.perf_counter() - begin
+      round_secs += seconds
+      finished = tuple(
+        FinishedRound(at.round_index + index, jax.tree.map(lambda leaf, i=index: leaf[i], per_round), round_secs / num_rounds)
+        for index in range(num_rounds)
+      )
+      at, round_secs = after, 0.0 if finished else round_secs
+      yield Progress(at, finished, seconds, num_steps)
+
+
+def _clock_arrays(first_round: int, num_rounds: int, first_step: int, num_steps: int, first_eval: int, evaluates: bool) -> Clock:
+  numbers = (np.int32(value) for value in (first_round, num_rounds, first_step, num_steps, first_eval))
+  return Clock(*numbers, evaluates=np.bool_(evaluates))

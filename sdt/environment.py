@@ -1,0 +1,69 @@
+"""What a run ran on: versions, devices, the commit; and the cache of compiled programs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import sdt
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy", "scipy")
+
+
+def describe() -> dict[str, Any]:
+  """Returns versions, devices, host and commit; None for the commit outside a git checkout."""
+  devices = jax.devices()
+  return {
+    "versions": {"sdt": sdt.__version__, "python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+    "platform": devices[0].platform,
+    "devices": [str(device) for device in devices],
+    "device_kind": devices[0].device_kind,
+    "cpus": len(os.sched_getaffinity(0)),
+    "host": socket.gethostname(),
+    "system": platform.platform(),
+    "commit": _commit(),
+  }
+
+
+def _version(package: str) -> str | None:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def _commit() -> str | None:
+  """Returns the checkout's commit, with "+" where tracked files differ from it."""
+  root = Path(__file__).resolve().parent.parent
+  if not (root / ".git").exists():
+    return None
+  try:
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+    dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=root, capture_output=True, timeout=10, check=False)
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return head.stdout.strip() + ("+" if dirty.returncode else "")
+
+
+def use_compilation_cache() -> Path | None:
+  """Switches JAX's persistent compilation cache on, in the user's cache directory unless JAX has been told another; returns the directory.
+
+  The cache has no eviction, and whoever can write to it can run code as this user: it must not be shared between users.
+  """
+  if jax.config.jax_compilation_cache_dir:
+    return Path(jax.config.jax_compilation_cache_dir)
+  directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sdt" / "xla"
+  try:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+  except OSError:
+    return None  # a home that cannot be written costs compile time, not the run
+  jax.config.update("jax_compilation_cache_dir", str(directory))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+  return directory

@@ -1,0 +1,39 @@
+"""Exact metrics: sums over a batch of which every example counts once, padding not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sdt.losses import cross_entropy, is_correct
+from sdt.parallel import sum_over
+
+
+def predict(model: Any, variables: Any, inputs: jax.Array) -> jax.Array:
+  """Returns logits [B, K] in evaluation mode: running BatchNorm statistics, no augmentation."""
+  return model.apply(variables, inputs, train=False)
+
+
+def batch_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Returns the sums over the valid examples of (loss in nats, number correct, number of examples).
+
+  Args:
+    logits: [B, K].
+    labels: [B] int32.
+    mask: [B] bool, False for padding.
+    axis_name: the device axis to sum over, or None.
+  Returns:
+    [] float32, [] int32, [] int32.
+  """
+  losses = jnp.where(mask, cross_entropy(logits, labels), 0.0)
+  correct = mask & is_correct(logits, labels)
+  return sum_over(axis_name, (jnp.sum(losses), jnp.sum(correct, dtype=jnp.int32), jnp.sum(mask, dtype=jnp.int32)))
+
+
+def batch_positions(index: jax.Array, batch_size: int, num_examples: int) -> tuple[jax.Array, jax.Array]:
+  """Returns the positions [B] int32 of batch `index` in dataset order, and which of them exist, [B] bool; missing ones point at 0."""
+  positions = index * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
+  mask = positions < num_examples
+  return jnp.where(mask, positions, 0), mask

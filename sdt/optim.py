@@ -1,0 +1,73 @@
+"""Learning-rate schedules on the clock of rounds, and one optax chain per phase over one common optimiser state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sdt.config import OptimConfig
+
+
+def learning_rates(config: OptimConfig, rounds: int) -> np.ndarray:
+  """Returns the learning rate of every round, float32 [rounds].
+
+  All phases of a round share it: the paper trains each subset for E epochs "with the learning rate as above", so the clock counts rounds,
+  not passes over a subset.
+  """
+  clock = np.arange(rounds)
+  if config.schedule == "step":
+    drops = np.searchsorted(np.sort(np.asarray(config.milestones)), clock, side="right")
+    rates = config.learning_rate * np.power(config.decay_factor, drops)
+  elif config.schedule == "cosine":
+    rates = config.learning_rate * 0.5 * (1.0 + np.cos(np.pi * clock / rounds))
+  else:
+    rates = np.full(rounds, config.learning_rate)
+  return rates.astype(np.float32)
+
+
+def _decayed_leaves(params: Any) -> Any:
+  """Returns a tree of bools: True for matrices and convolution kernels, False for biases and BatchNorm's vectors."""
+  return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+def make_chain(config: OptimConfig, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
+  """Returns the optimiser of one phase; both rates may be traced scalars, so that changing them recompiles nothing.
+
+  Coupled decay adds lambda * w to the gradient before the momentum buffer (torch's SGD, the paper's code base); decoupled adds it after.
+  The state's structure does not depend on the rates, so all phases share one state and the momentum carries over.
+  """
+  mask = _decayed_leaves if config.decay_what == "weights" else None
+  decay = optax.add_decayed_weights(weight_decay, mask)
+  core = optax.scale_by_adam() if config.name == "adam" else optax.trace(decay=config.momentum, nesterov=config.nesterov)
+  first, second = (decay, core) if config.decay_form == "coupled" else (core, decay)
+  return optax.chain(first, second, optax.scale_by_learning_rate(learning_rate))
+
+
+def init_opt_state(config: OptimConfig, params: Any) -> Any:
+  """Returns the optimiser state at the start: zero momentum."""
+  return make_chain(config, 0.0, 0.0).init(params)
+
+
+def apply_phase_chain(
+  config: OptimConfig, phase: jax.Array, grads: Any, opt_state: Any, params: Any, learning_rate: jax.Array, weight_decays: jax.Array
+) -> tuple[Any, Any]:
+  """Returns (params, opt_state) after one update with the chain of `phase`.
+
+  Args:
+    phase: [] int32 in [0, P).
+    learning_rate: [] float, shared by the phases of a round.
+    weight_decays: [P] float, one per phase.
+  """
+
+  def branch(index: int) -> Any:
+    def update(grads: Any, opt_state: Any, params: Any) -> tuple[Any, Any]:
+      updates, opt_state = make_chain(config, learning_rate, weight_decays[index]).update(grads, opt_state, params)
+      return jax.tree.map(jnp.add, params, updates), opt_state
+
+    return update
+
+  return jax.lax.switch(phase, [branch(index) for index in range(weight_decays.shape[0])], grads, opt_state, params)

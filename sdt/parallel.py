@@ -1,0 +1,114 @@
+"""Data parallelism over the devices of one process: `jit` with NamedSharding, or `pmap` with a named axis.
+
+Both run the same pure function. Under `jit` the compiler divides the batch, because `shard_batch` constrains it to the mesh; under `pmap` every
+device takes its slice of the batch and the reductions name the axis.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from sdt.config import ParallelConfig
+from sdt.errors import ConfigError
+
+AXIS = "data"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """How a program is laid over devices: `mode` is jit or pmap, `mesh` a one-dimensional mesh over the axis `data`."""
+
+  mode: str
+  mesh: Mesh
+
+  @property
+  def num_devices(self) -> int:
+    return self.mesh.size
+
+  @property
+  def axis_name(self) -> str | None:
+    """The axis over which reductions must be summed by hand: pmap's; under jit the compiler does it."""
+    return AXIS if self.mode == "pmap" else None
+
+
+def make_layout(config: ParallelConfig) -> Layout:
+  """Returns the layout over the first `num_devices` devices, all of them by default.
+
+  Raises:
+    ConfigError: if fewer devices exist than asked for.
+  """
+  devices = jax.devices()
+  num_devices = config.num_devices or len(devices)
+  if num_devices > len(devices):
+    raise ConfigError(
+      f"parallel.num_devices={num_devices}: this machine has {len(devices)} {devices[0].platform} device(s); use at most that many"
+    )
+  mesh = jax.make_mesh((num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
+  return Layout(config.mode, mesh)
+
+
+def padded_batch_size(batch_size: int, layout: Layout) -> int:
+  """Returns the smallest multiple of the number of devices that holds the batch."""
+  return -(-batch_size // layout.num_devices) * layout.num_devices
+
+
+def shard_batch(layout: Layout, *arrays: jax.Array) -> tuple[jax.Array, ...]:
+  """Returns the arrays [B, ...] divided over the devices; B must be a multiple of their number."""
+  if layout.mode == "pmap":
+    index = jax.lax.axis_index(AXIS)
+    size = arrays[0].shape[0] // layout.num_devices
+    return tuple(jax.lax.dynamic_slice_in_dim(array, index * size, size) for array in arrays)
+  if layout.num_devices == 1:
+    return arrays
+  sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS))
+  return tuple(jax.lax.with_sharding_constraint(array, sharding) for array in arrays)
+
+
+def gather_batch(layout: Layout, array: jax.Array) -> jax.Array:
+  """Returns the whole array [B, ...] on every device; the inverse of `shard_batch`."""
+  if layout.mode == "pmap":
+    return jax.lax.all_gather(array, AXIS, tiled=True)
+  if layout.num_devices == 1:
+    return array
+  return jax.lax.with_sharding_constraint(array, NamedSharding(layout.mesh, PartitionSpec()))
+
+
+def sum_over(axis_name: str | None, tree: Any) -> Any:
+  """Returns the tree summed over the named axis; the tree itself without one."""
+  return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+
+def place(layout: Layout, tree: Any) -> Any:
+  """Returns the tree on the devices, a whole copy on each (under pmap with a leading axis over the devices)."""
+  if layout.mode == "pmap":
+    sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS))
+    return jax.tree.map(lambda leaf: jax.device_put(np.broadcast_to(leaf, (layout.num_devices, *np.shape(leaf))), sharding), tree)
+  return jax.device_put(tree, NamedSharding(layout.mesh, PartitionSpec()))
+
+
+def fetch(layout: Layout, tree: Any) -> Any:
+  """Returns the tree as NumPy arrays on the host; the copies are equal, so the first is taken."""
+  if layout.mode == "pmap":
+    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree)
+  return jax.tree.map(np.asarray, jax.device_get(tree))
+
+
+def compile_program(layout: Layout, function: Callable[..., Any], args: Sequence[Any], donate: tuple[int, ...] = ()) -> Any:
+  """Returns the compiled program for arguments placed by `place`; it raises on any other shape, so it can never recompile."""
+  if layout.mode == "pmap":
+    devices = list(layout.mesh.devices.flat)
+    return jax.pmap(function, AXIS, devices=devices, donate_argnums=donate).lower(*args).compile()
+  replicated = NamedSharding(layout.mesh, PartitionSpec())
+  return jax.jit(function, donate_argnums=donate, out_shardings=replicated).lower(*args).compile()
+
+
+def pad_batch(array: jax.Array, batch_size: int) -> jax.Array:
+  """Returns the array [B, ...] padded with zeros to [batch_size, ...]."""
+  return jnp.pad(array, ((0, batch_size - array.shape[0]),) + ((0, 0),) * (array.ndim - 1))

@@ -1,0 +1,109 @@
+"""Splits: from scores to the ids of A and B. Exact sizes, always a partition, ties broken by a seeded hash and never by position."""
+
+from __future__ import annotations
+
+import dataclasses
+import decimal
+import hashlib
+
+import numpy as np
+
+from sdt.errors import ConfigError, DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition:
+  """Positions of A and B in the training set, each int32 and ascending, and how many examples tied at the cut."""
+
+  easy: np.ndarray
+  rest: np.ndarray
+  ties_at_cut: int
+
+
+def num_easy(fraction: float, num_examples: int, explicit: int | None = None) -> int:
+  """Returns the size of A: `explicit`, or exactly floor(fraction * N) in decimal arithmetic (in floats floor(0.29 * 100) is 28).
+
+  Raises:
+    ConfigError: if A or B would be empty.
+  """
+  size = explicit if explicit is not None else int(decimal.Decimal(repr(fraction)) * num_examples)
+  if not 0 < size < num_examples:
+    where = f"method.num_easy={explicit}" if explicit is not None else f"method.fraction={fraction}"
+    raise ConfigError(
+      f"{where}: of {num_examples} training examples A would get {size}; both A and B need at least one, choose another value"
+    )
+  return size
+
+
+def tie_breaker(example_ids: np.ndarray, seed: int) -> np.ndarray:
+  """Returns a pseudo-random uint64 [N] per example id: SHA-256 of (seed, id), the same on every machine."""
+  prefix = int(seed).to_bytes(8, "little", signed=True)
+  digests = (hashlib.sha256(prefix + int(example_id).to_bytes(8, "little", signed=True)).digest()[:8] for example_id in example_ids)
+  return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(example_ids))
+
+
+def rank(scores: np.ndarray, example_ids: np.ndarray, seed: int) -> np.ndarray:
+  """Returns the positions [N] in descending order of score; equal scores are ordered by a seeded hash of their id.
+
+  Args:
+    scores: [N] float, larger is easier; infinities are in order, NaN is refused.
+    example_ids: [N] int, unique; names of the examples that do not depend on their position.
+    seed: of the hash.
+  Raises:
+    DataError: naming the ids whose score is NaN.
+  """
+  bad = np.flatnonzero(np.isnan(scores))
+  if bad.size:
+    some = ", ".join(str(example_ids[position]) for position in bad[:5])
+    raise DataError(
+      f"the scores of {bad.size} training examples are NaN, first ids {some}; expected numbers: was the scoring network trained at all?"
+    )
+  return np.lexsort((tie_breaker(example_ids, seed), -scores))
+
+
+def class_quota(labels: np.ndarray, size: int) -> np.ndarray:
+  """Returns how many of A each class gets, int [K]: proportional to the class, summing to `size` exactly (largest remainder)."""
+  counts = np.bincount(labels)
+  # Integers throughout: quota_k = floor(count_k * size / N), remainders compared exactly.
+  quota, remainder = np.divmod(counts.astype(np.int64) * size, len(labels))
+  order = np.lexsort((np.arange(len(counts)), -remainder))
+  quota[order[: size - int(quota.sum())]] += 1
+  return quota
+
+
+def split(
+  scores: np.ndarray,
+  labels: np.ndarray,
+  example_ids: np.ndarray,
+  size: int,
+  seed: int,
+  *,
+  policy: str = "top",
+  class_balanced: bool = False,
+) -> Partition:
+  """Returns the partition of the training set into A (`size` examples) and B (the rest).
+
+  Args:
+    scores: [N] float, larger is easier.
+    labels: [N] int in [0, K).
+    example_ids: [N] int, unique.
+    size: of A, in [1, N - 1].
+    seed: of the tie-breaking hash, and of the random policy.
+    policy: "top" (highest scores), "bottom" (lowest), "random".
+    class_balanced: A has each class's share of the training set.
+  Source: the paper, Algorithm 1, step 3 (top, not class-balanced). Differs from source: ties, of which it says nothing.
+  """
+  if policy == "random":
+    scores = np.random.default_rng([seed, 0x5D7]).random(len(labels))
+  order = rank(-scores if policy == "bottom" else scores, example_ids, seed)
+  if class_balanced:
+    quota = class_quota(labels, size)
+    easy = np.concatenate([order[labels[order] == label][: quota[label]] for label in range(len(quota))])
+  else:
+    easy = order[:size]
+  in_easy = np.zeros(len(labels), bool)
+  in_easy[easy] = True
+  cut = scores[order[size - 1]]
+  straddles = scores[order[size]] == cut
+  ties = int(np.sum(scores == cut)) if straddles and not class_balanced else 0
+  return Partition(np.flatnonzero(in_easy).astype(np.int32), np.flatnonzero(~in_easy).astype(np.int32), ties)

@@ -1,0 +1,294 @@
+"""The engine: one pure training step, scanned over the steps and rounds of a plan, for several replicas at once. It knows no files.
+
+A *plan* is data: its phases say which examples, how many steps, which weight decay. The baseline, the method and every control are plans
+run by `dispatch`, the one compiled function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sdt.config import AugmentConfig, OptimConfig
+from sdt.data.augment import augment, draw, normalise
+from sdt.data.batches import augment_key, order_key, phase_batches
+from sdt.evaluate import batch_positions, batch_sums, predict
+from sdt.optim import apply_phase_chain
+from sdt.parallel import Layout, pad_batch, padded_batch_size, shard_batch, sum_over
+from sdt.plan import PlanArrays
+
+
+@flax.struct.dataclass
+class TrainState:
+  """All that training changes. `step` counts optimiser steps; a replica that diverged stops counting. In programs leaves lead with [R]."""
+
+  step: jax.Array
+  params: Any
+  batch_stats: Any
+  opt_state: Any
+
+
+@flax.struct.dataclass
+class Sums:
+  """Running sums of the current round of one replica: per phase [P] in training mode, and over the test set [] in evaluation mode."""
+
+  train_loss: jax.Array
+  train_correct: jax.Array
+  train_count: jax.Array
+  test_loss: jax.Array
+  test_correct: jax.Array
+  test_count: jax.Array
+
+
+@flax.struct.dataclass
+class Clock:
+  """Which part of the plan one dispatch runs; int32 scalars, `evaluates` a bool."""
+
+  first_round: Any
+  num_rounds: Any
+  first_step: Any
+  num_steps: Any
+  first_eval: Any
+  evaluates: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """Everything static about a training program; equal programs compile to the same executable."""
+
+  model: Any
+  optim: OptimConfig
+  augment: AugmentConfig
+  layout: Layout
+  replicas: str
+  phase_sizes: tuple[int, ...]
+  phase_steps: tuple[int, ...]
+  batch_size: int
+  eval_batch_size: int
+  rounds_per_dispatch: int
+  steps_per_dispatch: int
+  evals_per_dispatch: int
+  num_phases: int  # of the sums: the most that any arm of the run has, so that one checkpoint structure serves all
+
+  @property
+  def steps_per_round(self) -> int:
+    return sum(self.phase_steps)
+
+
+def zero_sums(num_replicas: int, num_phases: int) -> Sums:
+  """Returns empty sums on the host, leading axis [R]."""
+  per_phase, scalar = (num_replicas, num_phases), (num_replicas,)
+  return Sums(
+    np.zeros(per_phase, np.float32),
+    np.zeros(per_phase, np.int32),
+    np.zeros(per_phase, np.int32),
+    np.zeros(scalar, np.float32),
+    np.zeros(scalar, np.int32),
+    np.zeros(scalar, np.int32),
+  )
+
+
+def map_replicas(mode: str, function: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns `function` mapped over the leading axis of all arguments.
+
+  `unroll` writes it out once per replica and `loop` runs one after the other: bit-equal to running each alone. `vmap` batches it: equal up to
+  the order of summation.
+  """
+  if mode == "vmap":
+    return jax.vmap(function)
+
+  def unrolled(*args: Any) -> Any:
+    num_replicas = jax.tree.leaves(args)[0].shape[0]
+    if mode == "loop" and num_replicas > 1:
+      return jax.lax.map(lambda one: function(*one), args)
+    results = [function(*jax.tree.map(lambda leaf, r=replica: leaf[r], args)) for replica in range(num_replicas)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+
+  return unrolled
+
+
+def train_step(
+  state: TrainState,
+  inputs: jax.Array,
+  labels: jax.Array,
+  mask: jax.Array,
+  learning_rate: jax.Array,
+  weight_decays: jax.Array,
+  phase: jax.Array,
+  loss_scale: jax.Array,
+  *,
+  model: Any,
+  optim: OptimConfig,
+  axis_name: str | None = None,
+) -> tuple[TrainState, tuple[jax.Array, jax.Array, jax.Array]]:
+  """Returns the state after one optimiser step, and the batch's sums (loss, number correct, number of examples) before it.
+
+  Args:
+    inputs: [B, H, W, C] or [B, D] float, normalised and augmented. With `axis_name`, this device's part of the batch.
+    labels: [B] int32.
+    mask: [B] bool; examples that do not count change nothing: neither loss nor gradient nor BatchNorm statistics.
+    learning_rate: [] float.
+    weight_decays: [P] float, of each phase.
+    phase: [] int32, which phase's chain updates.
+    loss_scale: [] float; at 0 the running statistics stay as they are too.
+  Source: the paper, Algorithm 1. The mean loss over the valid examples, momentum and decay as in torch's SGD.
+  """
+  count = sum_over(axis_name, jnp.sum(mask, dtype=jnp.int32))
+
+  def loss_fn(params: Any) -> tuple[jax.Array, Any]:
+    variables = {"params": params, "batch_stats": state.batch_stats}
+    logits, updated = model.apply(variables, inputs, train=True, mask=mask, mutable=["batch_stats"])
+    sums = batch_sums(logits, labels, mask, None)
+    return sums[0] / jnp.maximum(count, 1).astype(sums[0].dtype) * loss_scale.astype(sums[0].dtype), (updated.get("batch_stats", {}), sums)
+
+  (_, (batch_stats, sums)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+  grads, sums = sum_over(axis_name, (grads, sums))
+  params, opt_state = apply_phase_chain(optim, phase, grads, state.opt_state, state.params, learning_rate, weight_decays)
+  batch_stats = jax.tree.map(lambda new, old: jnp.where(loss_scale == 0, old, new), batch_stats, state.batch_stats)
+  return TrainState(state.step + 1, params, batch_stats, opt_state), sums
+
+
+def is_finite(tree: Any) -> jax.Array:
+  """Returns whether every number of the tree is finite, [] bool."""
+  return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def _round_ids(program: Program, plan: PlanArrays, round_index: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns the ids [S, B] of the examples of every step of the round, and which count, of one replica (no leading axis in `plan`)."""
+  ids, masks = [], []
+  for phase, (size, steps) in enumerate(zip(program.phase_sizes, program.phase_steps, strict=True)):
+    positions, mask = phase_batches(order_key(plan.seeds, phase, round_index), size, steps, program.batch_size)
+    ids.append(plan.example_ids[phase][positions])
+    masks.append(mask)
+  return jnp.concatenate(ids), jnp.concatenate(masks)
+
+
+def _replica_step(
+  program: Program, data: Any, now: Any, rate: jax.Array, state: TrainState, sums: Sums, plan: PlanArrays, ids: jax.Array, mask: jax.Array
+) -> tuple[TrainState, Sums]:
+  """One step of one replica: gather, augment, normalise, update; frozen if the update is not finite or was not before."""
+  phase, step_in_phase, step = now
+  offsets, flips = draw(augment_key(plan.seeds, phase, step), program.batch_size, program.augment)
+  size = padded_batch_size(program.batch_size, program.layout)
+  ids, mask, offsets, flips = shard_batch(program.layout, *(pad_batch(array, size) for array in (ids, mask, offsets, flips)))
+  inputs = augment(data["train_inputs"][ids], offsets, flips, program.augment)
+  decays = jnp.stack([decay[jnp.minimum(step_in_phase, decay.shape[0] - 1)] for decay in plan.weight_decays])
+  new_state, (loss, correct, count) = train_step(
+    state,
+    normalise(inputs, data["mean"], data["std"], jnp.float32),
+    data["train_labels"][ids],
+    mask,
+    rate,
+    decays,
+    phase,
+    plan.loss_scales[phase],
+    model=program.model,
+    optim=program.optim,
+    axis_name=program.layout.axis_name,
+  )
+  alive = (state.step == step) & jnp.isfinite(loss) & is_finite((new_state.params, new_state.batch_stats, new_state.opt_state))
+  new_sums = sums.replace(
+    train_loss=sums.train_loss.at[phase].add(loss),
+    train_correct=sums.train_correct.at[phase].add(correct),
+    train_count=sums.train_count.at[phase].add(count),
+  )
+  return jax.tree.map(lambda new, old: jnp.where(alive, new, old), (new_state, new_sums), (state, sums))
+
+
+def _replica_eval(program: Program, data: Any, index: jax.Array, state: TrainState, sums: Sums) -> Sums:
+  """Adds evaluation batch `index` of the test set to the sums of one replica; batches beyond the end add nothing."""
+  size = padded_batch_size(program.eval_batch_size, program.layout)
+  positions, mask = shard_batch(program.layout, *batch_positions(index, size, data["test_labels"].shape[0]))
+  inputs = normalise(data["test_inputs"][positions], data["mean"], data["std"], jnp.float32)
+  logits = predict(program.model, {"params": state.params, "batch_stats": state.batch_stats}, inputs)
+  loss, correct, count = batch_sums(logits, data["test_labels"][positions], mask, program.layout.axis_name)
+  return sums.replace(test_loss=sums.test_loss + loss, test_correct=sums.test_correct + correct, test_count=sums.test_count + count)
+
+
+def _run_steps(program: Program, data: Any, plan: PlanArrays, clock: Clock, round_index: jax.Array, carry: Any) -> Any:
+  """Runs steps [first_step, first_step + num_steps) of a round: one scan, whose body updates with the chain of the step's phase."""
+  replica_plan = plan.replace(learning_rates=None, evaluates=None)
+  ids, masks = map_replicas(program.replicas, lambda one: _round_ids(program, one, round_index))(replica_plan)
+  phase_of_step = jnp.asarray(np.repeat(np.arange(len(program.phase_steps)), program.phase_steps).astype(np.int32))
+  step_in_phase = jnp.asarray(np.concatenate([np.arange(steps) for steps in program.phase_steps]).astype(np.int32))
+
+  def run(carry: Any, index: jax.Array) -> Any:
+    now = (phase_of_step[index], step_in_phase[index], round_index * program.steps_per_round + index)
+    step_fn = functools.partial(_replica_step, program, data, now, plan.learning_rates[round_index])
+    return map_replicas(program.replicas, step_fn)(*carry, replica_plan, ids[:, index], masks[:, index])
+
+  def body(carry: Any, offset: jax.Array) -> tuple[Any, None]:
+    index = clock.first_step + offset
+    if program.steps_per_round % program.steps_per_dispatch == 0:
+      return run(carry, index), None
+    return jax.lax.cond(offset < clock.num_steps, lambda c: run(c, index), lambda c: c, carry), None
+
+  return jax.lax.scan(body, carry, jnp.arange(program.steps_per_dispatch, dtype=jnp.int32))[0]
+
+
+def _run_evals(program: Program, data: Any, clock: Clock, carry: Any) -> Any:
+  """Evaluates test batches [first_eval, first_eval + evals_per_dispatch)."""
+  state, sums = carry
+
+  def body(sums: Sums, offset: jax.Array) -> tuple[Sums, None]:
+    eval_fn = functools.partial(_replica_eval, program, data, clock.first_eval + offset)
+    return map_replicas(program.replicas, eval_fn)(state, sums), None
+
+  return state, jax.lax.scan(body, sums, jnp.arange(program.evals_per_dispatch, dtype=jnp.int32))[0]
+
+
+def dispatch(program: Program, state: TrainState, sums: Sums, data: Any, plan: PlanArrays, clock: Clock) -> tuple[TrainState, Sums, Sums]:
+  """Runs one part of a plan: the compiled function of the engine.
+
+  Args:
+    state: leaves [R, ...].
+    sums: of the round under way, leaves [R, ...]; they start afresh at a round's first step.
+    data: train_inputs [N, ...], train_labels [N], test_inputs, test_labels, mean [C], std [C].
+    clock: `num_rounds` whole rounds from `first_round`, or (where a round does not fit a dispatch) some of its steps, or some of its
+      evaluation batches.
+  Returns:
+    The new state and sums, and the sums as they stood after each of the rounds, leaves [rounds_per_dispatch, R, ...].
+  """
+  if program.replicas != "loop":
+    return _dispatch(program, state, sums, data, plan, clock)
+
+  # One replica after the other, each for the whole dispatch: the step is compiled once, and states are copied once per dispatch, not per step.
+  def one_replica(replica: Any) -> tuple[TrainState, Sums, Sums]:
+    state, sums, own = jax.tree.map(lambda leaf: leaf[None], replica)
+    own = own.replace(learning_rates=plan.learning_rates, evaluates=plan.evaluates)
+    state, sums, per_round = _dispatch(program, state, sums, data, own, clock)
+    return *jax.tree.map(lambda leaf: leaf[0], (state, sums)), jax.tree.map(lambda leaf: leaf[:, 0], per_round)
+
+  replicas = (state, sums, plan.replace(learning_rates=None, evaluates=None))
+  state, sums, per_round = jax.lax.map(one_replica, replicas)
+  return state, sums, jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), per_round)
+
+
+def _dispatch(program: Program, state: TrainState, sums: Sums, data: Any, plan: PlanArrays, clock: Clock) -> tuple[TrainState, Sums, Sums]:
+  """`dispatch` for the replicas that the leading axis holds."""
+
+  def run_round(carry: Any, round_index: jax.Array) -> Any:
+    begins = (clock.first_step == 0) & (clock.num_steps > 0)
+    state, sums = carry
+    carry = state, jax.tree.map(lambda leaf: jnp.where(begins, jnp.zeros_like(leaf), leaf), sums)
+    carry = jax.lax.cond(clock.num_steps > 0, lambda c: _run_steps(program, data, plan, clock, round_index, c), lambda c: c, carry)
+    evaluates = clock.evaluates & plan.evaluates[round_index]
+    return jax.lax.cond(evaluates, lambda c: _run_evals(program, data, clock, c), lambda c: c, carry)
+
+  def body(carry: Any, offset: jax.Array) -> Any:
+    round_index = clock.first_round + offset
+    if program.rounds_per_dispatch == 1:
+      carry = run_round(carry, round_index)
+    else:
+      carry = jax.lax.cond(offset < clock.num_rounds, lambda c: run_round(c, round_index), lambda c: c, carry)
+    return carry, carry[1]
+
+  (state, sums), per_round = jax.lax.scan(body, (state, sums), jnp.arange(program.rounds_per_dispatch, dtype=jnp.int32))
+  return state, sums, per_round

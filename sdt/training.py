@@ -1,0 +1,299 @@
+"""Trains one arm in a workdir: restores, saves, writes its metrics, shows its progress, stops on a signal. The engine itself knows no files."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+import numpy as np
+
+from sdt import artifacts, files
+from sdt.checkpoint import CheckpointStore
+from sdt.config import Config
+from sdt.data.batches import num_batches
+from sdt.data.dataset import Data
+from sdt.dispatch import DispatchSizes, FinishedRound, Position, Trainer, choose_sizes, init_state
+from sdt.errors import Interrupted
+from sdt.models import multiply_adds
+from sdt.optim import init_opt_state, learning_rates
+from sdt.parallel import Layout, padded_batch_size
+from sdt.plan import Plan, plan_arrays
+from sdt.progress import Display, Task
+from sdt.train import Program, TrainState, zero_sums
+
+# Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no less than this.
+_LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR = 10.0, 50.0
+_ARM_STRIDE = 10**9  # steps of checkpoints: arm * stride + clock, so that a later arm is newer
+
+
+class StopRequest:
+  """Whether SIGTERM or SIGINT has asked the run to stop; asked again after every dispatch."""
+
+  def __init__(self) -> None:
+    self.name: str | None = None
+
+  @contextmanager
+  def listening(self) -> Iterator[None]:
+    """Catches both signals inside the block; a second one changes nothing, the save is under way."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+      del frame
+      self.name = signal.Signals(number).name
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+      yield
+    finally:
+      for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@dataclasses.dataclass
+class Timing:
+  """Seconds, over all starts of the run; the content of timing.json."""
+
+  stages: dict[str, float] = dataclasses.field(default_factory=dict)
+  images: dict[str, float] = dataclasses.field(default_factory=dict)
+  train_secs: dict[str, float] = dataclasses.field(default_factory=dict)
+  compile_secs: float = 0.0
+  save_secs: float = 0.0
+  num_saves: int = 0
+  num_starts: int = 1
+  wall_secs: float = 0.0
+
+  @contextmanager
+  def stage(self, name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+      yield
+    finally:
+      self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - start
+
+  def to_dict(self) -> dict[str, Any]:
+    """Adds what follows: training images per second per arm, and goodput, the share of the wall time that trained."""
+    rates = {arm: self.images[arm] / secs for arm, secs in self.train_secs.items() if secs > 0}
+    goodput = sum(self.train_secs.values()) / self.wall_secs if self.wall_secs else None
+    return {**dataclasses.asdict(self), "images_per_sec": rates, "goodput": goodput}
+
+  @classmethod
+  def read(cls, path: Path) -> Timing:
+    """Continues the account of earlier starts, where there is one."""
+    if not files.is_intact(path):
+      return cls()
+    content = files.read_json(path)
+    known = {field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content}
+    return cls(**(known | {"num_starts": known.get("num_starts", 0) + 1}))
+
+
+@dataclasses.dataclass
+class Context:
+  """What the stages of one run share."""
+
+  config: Config
+  data: Data
+  workdir: Path
+  layout: Layout
+  model: Any
+  replicas: str
+  num_phases: int
+  run_hash: str
+  device_data: Any
+  store: CheckpointStore
+  display: Display
+  stop: StopRequest
+  timing: Timing
+  choices: dict[str, Any]
+
+  def raise_if_stopped(self, where: str) -> None:
+    if self.stop.name is not None:
+      raise Interrupted(f"stopped by {self.stop.name} {where}; everything done so far is saved: run the same command again to continue")
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+  """Where to take a training up: its state, its sums and its position."""
+
+  state: TrainState
+  sums: Any
+  position: Position
+  round_secs: float = 0.0
+
+
+def arm_sizes(context: Context, plan: Plan) -> DispatchSizes:
+  """Returns how the arm is cut into dispatches: as sealed by an earlier start of the run, else as chosen now."""
+  sealed = context.choices.setdefault("dispatches", {}).get(plan.arm)
+  if sealed is not None:
+    return DispatchSizes(**sealed)
+  config = context.config
+  cost = len(config.seeds) * multiply_adds(context.model, context.data.train.inputs.shape[1:])
+  sizes = choose_sizes(
+    steps_per_round=plan.steps_per_round,
+    evals_per_round=num_batches(len(context.data.test), padded_batch_size(config.score.batch_size, context.layout)),
+    rounds=plan.rounds,
+    step_multiply_adds=3.0 * cost * config.batch_size,
+    eval_multiply_adds=1.0 * cost * config.score.batch_size,
+    steps=config.parallel.steps_per_dispatch,
+  )
+  context.choices["dispatches"][plan.arm] = dataclasses.asdict(sizes)
+  return sizes
+
+
+def make_trainer(context: Context, plan: Plan) -> Trainer:
+  """Returns the trainer of a plan, not yet compiled."""
+  config = context.config
+  sizes = arm_sizes(context, plan)
+  program = Program(
+    model=context.model,
+    optim=config.optim,
+    augment=config.augment,
+    layout=context.layout,
+    replicas=context.replicas,
+    phase_sizes=tuple(phase.example_ids.shape[1] for phase in plan.phases),
+    phase_steps=tuple(phase.num_steps for phase in plan.phases),
+    batch_size=config.batch_size,
+    eval_batch_size=config.score.batch_size,
+    rounds_per_dispatch=sizes.rounds,
+    steps_per_dispatch=sizes.steps,
+    evals_per_dispatch=sizes.evals,
+    num_phases=context.num_phases,
+  )
+  arrays = plan_arrays(plan, config.seeds, learning_rates(config.optim, plan.rounds), config.eval_every_rounds)
+  return Trainer(program, context.device_data, arrays, plan.rounds, len(context.data.test))
+
+
+def fresh_start(context: Context) -> Resume:
+  """Returns the start from scratch; every arm begins with the same weights of a seed."""
+  config = context.config
+  state = init_state(context.model, config.optim, context.data.train.inputs.shape[1:], config.seeds)
+  return Resume(state, zero_sums(len(config.seeds), context.num_phases), Position())
+
+
+def warm_start(context: Context, state: TrainState) -> Resume:
+  """Returns the start from trained weights and statistics, with an empty momentum buffer and the clock at 0."""
+  parts = [jax.tree.map(lambda leaf, r=replica: leaf[r], state.params) for replica in range(len(context.config.seeds))]
+  opt_states = [jax.tree.map(np.asarray, init_opt_state(context.config.optim, params)) for params in parts]
+  opt_state = jax.tree.map(lambda *leaves: np.stack(leaves), *opt_states)
+  start = TrainState(np.zeros_like(state.step), state.params, state.batch_stats, opt_state)
+  return Resume(start, zero_sums(len(parts), context.num_phases), Position())
+
+
+def restore_newest(context: Context) -> tuple[str, Resume] | None:
+  """Returns the arm and the place where the newest usable checkpoint stands; None where there are no checkpoints.
+
+  Raises:
+    CheckpointError: checkpoints exist and none is usable.
+  """
+  found = context.store.restore_latest(_saved_tree(fresh_start(context)))
+  if found is None:
+    return None
+  step, tree, meta = found
+  at = Position(meta["round"], meta["step"], meta["eval_index"])
+  context.display.log(f"continuing from checkpoint {step}: arm {meta['arm']}, round {at.round_index}, step {at.step} of the next")
+  return meta["arm"], Resume(tree["state"], tree["sums"], at, meta["round_secs"])
+
+
+def restore_final(context: Context, arm_index: int) -> TrainState:
+  """Returns the state at the end of an arm, from its pinned checkpoint."""
+  steps = [step for step in context.store.steps() if step // _ARM_STRIDE == arm_index]
+  return context.store.restore(max(steps, default=arm_index * _ARM_STRIDE), _saved_tree(fresh_start(context)))[0]["state"]
+
+
+def _saved_tree(resume: Resume) -> dict[str, Any]:
+  return {"state": resume.state, "sums": resume.sums}
+
+
+def train_arm(context: Context, plan: Plan, arm_index: int, start: Resume) -> TrainState:
+  """Trains an arm to its end and returns its final state [R, ...] on the host.
+
+  Rows go to metrics.jsonl before the checkpoint that covers them; the final state is pinned.
+
+  Raises:
+    Interrupted: a signal came; the state is saved.
+  """
+  context.raise_if_stopped(f"before arm {plan.arm}")
+  trainer = make_trainer(context, plan)
+  trainer.set_state(start.state, start.sums)
+  context.display.log(f"{plan.arm}: compiling")
+  context.timing.compile_secs += trainer.compile()
+  rates = learning_rates(context.config.optim, plan.rounds)
+  saver = _Saver(context, plan, arm_index, trainer)
+  with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task:
+    round_secs = start.round_secs
+    for progress in trainer.run(start.position, start.round_secs):
+      round_secs = 0.0 if progress.finished else round_secs + progress.seconds
+      context.timing.train_secs[plan.arm] = context.timing.train_secs.get(plan.arm, 0.0) + progress.seconds
+      seen = progress.steps * context.config.batch_size * len(context.config.seeds)
+      context.timing.images[plan.arm] = context.timing.images.get(plan.arm, 0.0) + seen
+      _report(context, plan, rates, progress.finished, task)
+      at = progress.position
+      task.advance(at.round_index + at.step / plan.steps_per_round)
+      if at.round_index < plan.rounds:
+        saver.save_if_due(at, round_secs)
+  saver.save(Position(plan.rounds), 0.0, pin=True)
+  return trainer.get_state()[0]
+
+
+class _Saver:
+  """Saves the state of a training when it is time, and when a signal has come."""
+
+  def __init__(self, context: Context, plan: Plan, arm_index: int, trainer: Trainer):
+    self._context, self._plan, self._trainer = context, plan, trainer
+    self._base = arm_index * _ARM_STRIDE
+    self._next_save = time.perf_counter() + self._interval()
+
+  def _interval(self) -> float:
+    chosen = self._context.config.checkpoint.every_secs
+    return chosen or max(_LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR * self._context.store.last_save_secs)
+
+  def save_if_due(self, at: Position, round_secs: float) -> None:
+    if self._context.stop.name is None and time.perf_counter() < self._next_save:
+      return
+    self.save(at, round_secs)
+    self._context.raise_if_stopped(f"in arm {self._plan.arm}, round {at.round_index + 1}, after step {at.step}")
+
+  def save(self, at: Position, round_secs: float, pin: bool = False) -> None:
+    context, plan = self._context, self._plan
+    state, sums = self._trainer.get_state()
+    clock = at.round_index * (plan.steps_per_round + len(context.data.test) + 1) + at.step + at.eval_index
+    place = {"arm": plan.arm, "round": at.round_index, "step": at.step, "eval_index": at.eval_index, "round_secs": round_secs}
+    meta = {"stage": "train", **place, "run_hash": context.run_hash, "choices": context.choices}
+    context.store.save(self._base + clock, {"state": state, "sums": sums}, meta, pin=pin)
+    context.timing.save_secs += context.store.last_save_secs
+    context.timing.num_saves += 1
+    self._next_save = time.perf_counter() + self._interval()
+
+
+def _report(context: Context, plan: Plan, rates: np.ndarray, finished: tuple[FinishedRound, ...], task: Task) -> None:
+  """Appends the rows of the finished rounds to metrics.jsonl and says how they went."""
+  rows: list[dict[str, Any]] = []
+  for ended in finished:
+    number = ended.index + 1
+    evaluated = number % context.config.eval_every_rounds == 0 or number == plan.rounds
+    new = artifacts.metrics_rows(plan, context.config, rates, ended.index, evaluated, ended.sums, ended.seconds)
+    rows += new
+    task.line(number, _news(new))
+  if rows:
+    files.append_rows(context.workdir / "metrics.jsonl", rows)
+
+
+def _news(rows: list[dict[str, Any]]) -> str:
+  """Returns the line of one round: means over the seeds that are still training."""
+  last = [row for row in rows if row["last_phase"]]
+  parts = [f"lr {last[0]['learning_rate']:.4g}"]
+  for name, key, scale, unit in (
+    ("train loss", "train_loss", 1.0, ""),
+    ("train", "train_accuracy", 100.0, " %"),
+    ("test", "test_accuracy", 100.0, " %"),
+  ):
+    values = [row[key] for row in last if row[key] is not None and not row.get("diverged")]
+    if values:
+      parts.append(f"{name} {scale * sum(values) / len(values):.{4 if scale == 1.0 else 2}f}{unit}")
+  lost = [str(row["seed"]) for row in last if row.get("diverged")]
+  return "  ".join(parts) + (f"  diverged: seed {', '.join(lost)}" if lost else "")
