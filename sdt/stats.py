@@ -159,7 +159,8 @@ def sentence(accuracy: Mapping[str, Mapping[int, float | None]], contrasts: Mapp
     return f"Nothing to compare with: {_reached('method', means['method'])}."
   first = "baseline" if "baseline" in contrasts else next(iter(contrasts))
   head = f"{_reached('method', means['method'])} and {_reached(first, means[first])}; {_compared(contrasts[first])}"
-  tail = "".join(f"; {_compared(contrast)}" for arm, contrast in contrasts.items() if arm != first)
+  rest = [_briefly(arm, contrast) for arm, contrast in contrasts.items() if arm != first]
+  tail = "; against " + _list(rest) if rest else ""
   return head[0].upper() + head[1:] + tail + "."
 
 
@@ -225,6 +226,11 @@ def _compared(contrast: Contrast) -> str:
   if contrast["verdict"] == "not resolved" and contrast["smallest_detectable"] is not None:
     text += f", the smallest detectable difference being {100 * contrast['smallest_detectable']:.2f}"
   return text
+
+
+def _briefly(arm: str, contrast: Contrast) -> str:
+  difference = "" if contrast["mean"] is None else f"{100 * contrast['mean']:+.2f}, "
+  return f"{arm} ({difference}{contrast['verdict']})"
 
 
 def _list(parts: Iterable[str]) -> str:

@@ -191,5 +191,6 @@ def test_sentence_of_a_resolved_and_an_unresolved_contrast():
   }
   others = {arm: accuracy[arm] for arm in ("baseline", "uniform_mean")}
   text = stats.sentence(accuracy, stats.contrasts(accuracy["method"], others))
-  assert "n = 4): better; method - uniform_mean" in text
-  assert "not resolved, the smallest detectable difference being" in text
+  assert text.endswith("n = 4): better; against uniform_mean (+0.25, not resolved).")
+  flipped = {arm: stats.contrasts(accuracy["method"], others)["uniform_mean"] for arm in ("baseline",)}
+  assert "not resolved, the smallest detectable difference being" in stats.sentence(accuracy, flipped)

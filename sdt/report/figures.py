@@ -40,8 +40,9 @@ _STYLE = {
   "text.parse_math": False,  # a class may be called "$x"
 }
 MIN_SEEDS_FOR_SD = 5
+MAX_BANDS = 3  # more of them, one over the other, show nothing
 MOSAIC_COLUMNS = 10
-TILE, TILE_GAP, CAPTION = 92, 14, 30  # pixels
+TILE, TILE_GAP, CAPTION = 96, 10, 30  # pixels; 8, 16 and 32 pixels fit by a whole factor
 MAX_TICK_LABELS = 110
 
 
@@ -65,11 +66,12 @@ def shortened(text: str, length: int) -> str:
   return text if len(text) <= length else text[: length - 1] + "\u2026"
 
 
-def band_name(num_seeds: int) -> str:
+def band_name(num_seeds: int, num_arms: int) -> str:
   """Returns what the band of a curve shows."""
   if num_seeds < 2:
     return "one seed"
-  return f"mean of {num_seeds} seeds, band: " + ("min to max" if num_seeds < MIN_SEEDS_FOR_SD else "\u00b1 sd")
+  whose = "" if num_arms <= MAX_BANDS else " of baseline and method"
+  return f"mean of {num_seeds} seeds, band{whose}: " + ("min to max" if num_seeds < MIN_SEEDS_FOR_SD else "\u00b1 sd")
 
 
 def curve(
@@ -94,19 +96,19 @@ def curve(
     num_seeds = max(num_seeds, len(values))
     color, line = styles[one.arm]
     name = one.arm if one.phase == "all" else f"{one.arm}, {'after' if measure.startswith('test') else 'phase'} {one.phase}"
-    look = {"linestyle": line, "linewidth": 1.7} if one.last_phase else {"linestyle": ":", "linewidth": 1.0}
+    look = {"linestyle": line, "linewidth": 1.7 if shown.sum() <= 100 else 1.2} if one.last_phase else {"linestyle": ":", "linewidth": 1.0}
     marker = "o" if shown.sum() < 12 else ""
     axes.plot(one.rounds[shown], values.mean(axis=0), color=color, marker=marker, markersize=3, label=name, zorder=3, **look)
-    if one.last_phase and len(values) > 1:
+    if one.last_phase and len(values) > 1 and (len(arms) <= MAX_BANDS or one.arm in ("baseline", "method")):
       axes.fill_between(one.rounds[shown], *_band(values), color=color, alpha=0.16, linewidth=0)
   for number in drops:
-    if number >= first_round:
+    if number > first_round:
       axes.axvline(number, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
       at, where = (0.01, "bottom") if measure.endswith("accuracy") else (0.99, "top")  # where the lines are not
       place = axes.get_xaxis_transform()
       axes.text(number, at, " rate drops ", transform=place, rotation=90, ha="right", va=where, fontsize=7, color=GREY)
   _finish_curve(axes, measure, title)
-  figure.legend(title=band_name(num_seeds), loc="outside lower center", ncols=2 if size == PANEL else 4)
+  figure.legend(title=band_name(num_seeds, len(arms)), loc="outside lower center", ncols=2 if size == PANEL else 4)
   return figure
 
 
@@ -189,7 +191,7 @@ def agreement(spearman: np.ndarray, overlap: np.ndarray, seeds: Sequence[int]) -
 
 def mosaic(images: np.ndarray, labels: np.ndarray, confidence: np.ndarray, names: Sequence[str]) -> Figure:
   """Draws images uint8 [n, H, W, C], ten a row, with class name and confidence below each; one composed array, exact pixels."""
-  num_columns = min(MOSAIC_COLUMNS, max(len(images), 1))
+  num_columns = MOSAIC_COLUMNS
   num_rows = max(-(-len(images) // num_columns), 1)
   pitch_x, pitch_y = TILE + TILE_GAP, TILE + CAPTION
   height, width = num_rows * pitch_y, num_columns * pitch_x
@@ -202,7 +204,7 @@ def mosaic(images: np.ndarray, labels: np.ndarray, confidence: np.ndarray, names
     top = row * pitch_y + (TILE - tile.shape[0]) // 2
     left = column * pitch_x + (pitch_x - tile.shape[1]) // 2
     canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    text = f"{shortened(names[int(labels[index])], 15)}\n{percent_of_confidence(float(confidence[index]))}"
+    text = f"{shortened(names[int(labels[index])], 14)}\n{percent_of_confidence(float(confidence[index]))}"
     axes.text((column + 0.5) * pitch_x, row * pitch_y + TILE + 2, text, ha="center", va="top", fontsize=7.2, linespacing=1.05)
   axes.imshow(canvas, interpolation="nearest", extent=(0, width, height, 0), aspect="auto")
   axes.set_axis_off()
@@ -235,6 +237,8 @@ def _finish_curve(axes: Axes, measure: str, title: str) -> None:
   axes.set_xlabel("round")
   axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
   if measure.endswith("accuracy"):
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, 0.0), min(top, 1.002))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     axes.set_ylabel("accuracy, %")
     return
@@ -249,10 +253,10 @@ def _finish_curve(axes: Axes, measure: str, title: str) -> None:
 
 
 def _tile(image: np.ndarray) -> np.ndarray:
-  """Returns the image as uint8 RGB, at most TILE pixels high and wide: small ones enlarged by a whole factor, large ones reduced."""
+  """Returns the image as uint8 RGB, at most TILE pixels high and wide: small ones enlarged by a whole factor, others resampled."""
   image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
   longest = max(image.shape[:2])
-  if longest <= TILE:
+  if 2 * longest <= TILE:
     return image.repeat(TILE // longest, axis=0).repeat(TILE // longest, axis=1)
   size = (max(1, image.shape[1] * TILE // longest), max(1, image.shape[0] * TILE // longest))
   return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.LANCZOS))

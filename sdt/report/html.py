@@ -106,7 +106,7 @@ def _draw_curves(artifacts: Artifacts) -> dict[str, bytes]:
   }
   last = max((int(one.rounds[-1]) for one in all_curves), default=0)
   first = drops[0] if drops and drops[0] < last else max(1, math.ceil(last * _ZOOM_FROM))
-  if first > 1 and _measured(all_curves, "test_accuracy", first):
+  if 1 < first < last and _measured(all_curves, "test_accuracy", first):
     title = f"Test accuracy from round {first} on"
     images["test_accuracy_late"] = figures.render(figures.curve, all_curves, "test_accuracy", arms, drops, title, first, figures.WIDE)
   return images
