@@ -37,10 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     config = resolve(load_config_file(request.config_path), request.overrides)
 
     # Only now, because it imports JAX: a mistake in the config is told at once.
-    from sdt import experiment
+    from sdt import dry_run, experiment
 
     if request.dry_run:
-      print(experiment.dry_run(config))
+      print(dry_run.describe(config))
       return 0
     return experiment.run(config, request.workdir, request.name)
   except SdtError as error:

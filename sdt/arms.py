@@ -144,6 +144,11 @@ def make_plan(arm: str, setting: Setting) -> Plan:
   return Plan(arm, _ARMS[arm](setting), setting.config.rounds, init)
 
 
+def arm_order(arms: tuple[str, ...]) -> tuple[str, ...]:
+  """Returns the arms in the order of training: the baseline first, since its network scores the examples for the others."""
+  return ("baseline", *(arm for arm in arms if arm != "baseline"))
+
+
 def num_phases(arms: tuple[str, ...]) -> int:
   """Returns the most phases that a round of any of the arms has."""
   return 1 if arms == ("baseline",) else 2

@@ -99,7 +99,7 @@ def write_scores(workdir: Path, data: Data, config: Config, scores: Mapping[str,
 
 
 def score_stability(scores: np.ndarray, partitions: Sequence[Partition]) -> dict[str, Any] | None:
-  """Returns how far the seeds agree: Spearman's rank correlation of the scores [R, N] and the overlap |A_i & A_j| / |A|; None for one seed."""
+  """Returns how far the seeds agree: Spearman's correlation of the scores [R, N] and |A_i & A_j| / |A|; None for one seed."""
   from scipy.stats import rankdata
 
   if len(scores) < 2:
@@ -223,7 +223,7 @@ def write_results(workdir: Path, data: Data, config: Config, num_params: int, nu
 
 
 def write_model(workdir: Path, data: Data, config: Config, params: Any, batch_stats: Any) -> None:
-  """Writes model.safetensors: the weights of one network, names joined by "/"; the header holds config and class names, no path, no time."""
+  """Writes model.safetensors: one network's weights, names joined by "/"; its header holds config and class names, no path, no time."""
   from safetensors.numpy import save
 
   tensors = {"/".join(path): leaf for path, leaf in [*_leaves(params, ("params",)), *_leaves(batch_stats, ("batch_stats",))]}

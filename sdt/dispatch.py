@@ -22,7 +22,7 @@ from sdt.train import Clock, Program, Sums, TrainState, zero_sums
 
 # A dispatch should last no longer than this, so that signals, progress and saves get their turn.
 _DISPATCH_SECS = 2.5
-# Cautious multiply-adds per second, to choose a dispatch before anything has run: a wrong guess changes the length of a dispatch, no number.
+# Cautious multiply-adds per second, to choose a dispatch before anything has run: a wrong guess changes its length and no number.
 _MULTIPLY_ADDS_PER_SEC = {"cpu": 8e9, "gpu": 30e12, "tpu": 30e12}
 _LEAST_STEP_SECS = {"cpu": 2e-3, "gpu": 1e-3, "tpu": 1e-3}
 
@@ -200,5 +200,4 @@ class Trainer:
 
 
 def _clock_arrays(first_round: int, num_rounds: int, first_step: int, num_steps: int, first_eval: int, evaluates: bool) -> Clock:
-  numbers = (np.int32(value) for value in (first_round, num_rounds, first_step, num_steps, first_eval))
-  return Clock(*numbers, evaluates=np.bool_(evaluates))
+  return Clock(*(np.int32(number) for number in (first_round, num_rounds, first_step, num_steps, first_eval)), np.bool_(evaluates))

@@ -6,46 +6,33 @@ Every stage leaves its artifacts behind before the next begins; a stage whose ar
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sdt import artifacts, environment, files
-from sdt.arms import Setting, check_arms, make_plan, num_phases
+from sdt.arms import Setting, arm_order, make_plan
 from sdt.checkpoint import CheckpointStore
 from sdt.config import SAFE_TO_CHANGE, Config, config_hash, diff, to_dict
 from sdt.data import sources
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data
-from sdt.dispatch import batches_within
 from sdt.errors import ConfigError, DataError, DivergedError
-from sdt.models import count_params, make_model, multiply_adds
-from sdt.optim import learning_rates
-from sdt.parallel import Layout, make_layout, padded_batch_size, place
+from sdt.models import count_params
+from sdt.parallel import padded_batch_size, place
 from sdt.plan import Plan
 from sdt.progress import Display, duration
 from sdt.report import build_report
 from sdt.report.tables import result_table_text
-from sdt.score import ScoreProgram, score
+from sdt.score import score
+from sdt.setup import Resume, Setup, check, compute_dtype
 from sdt.split import Partition, num_easy, split
 from sdt.train import TrainState
-from sdt.training import (
-  Context,
-  Resume,
-  StopRequest,
-  Timing,
-  fresh_start,
-  restore_final,
-  restore_newest,
-  train_arm,
-  warm_start,
-)
+from sdt.training import Context, StopRequest, Timing, restore_final, restore_newest, train_arm
 from sdt.workdir import hold_workdir
 
 _OUTPUTS = ("config.json", "scores.npz", "scores.csv", "scores.json", "split.csv", "results.json", "model.safetensors", "report.html")
@@ -58,7 +45,7 @@ def run(config: Config, workdir: Path, name: str) -> int:
     SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
   """
   display, start = Display(), time.perf_counter()
-  _check(config)
+  check(config)
   display.log(f"sdt: {name}: {_machine(config)}")
   data = sources.load(config.data, display.log)
   for note in data.notes:
@@ -69,7 +56,7 @@ def run(config: Config, workdir: Path, name: str) -> int:
     if _is_complete(config, held):
       print(result_table_text(files.read_json(held / "results.json")))
       print(f"complete: nothing to do; the report is {workdir / 'report.html'}")
-      return _exit_code(config, held)
+      return _exit_code(held)
     stop = StopRequest()
     with stop.listening():
       context = _context(config, data, held, display, stop)
@@ -83,16 +70,16 @@ def run(config: Config, workdir: Path, name: str) -> int:
       display.log(f"done in {duration(time.perf_counter() - start)}")
     print(result_table_text(files.read_json(held / "results.json")))
     print(f"report: {workdir / 'report.html'}")
-    return _exit_code(config, held)
+    return _exit_code(held)
 
 
 def _stages(context: Context, size: int) -> None:
   """Runs the stages that are not done yet: the baseline, scores and split, the other arms, the results."""
-  arms = _arm_order(context.config)
+  arms = arm_order(context.setup.config.arms)
   newest = restore_newest(context)
   reached = arms.index(newest[0]) if newest else 0
   _forget_rows_after(context, arms, reached, newest[1].position.round_index if newest else 0)
-  setting = Setting(context.config, context.data.train.labels, context.data.train.example_ids)
+  setting = Setting(context.setup.config, context.setup.data.train.labels, context.setup.data.train.example_ids)
   plans = {"baseline": make_plan("baseline", setting)}
   final = _train_or_skip(context, plans["baseline"], 0, reached, newest)
   if len(arms) > 1:
@@ -107,10 +94,10 @@ def _stages(context: Context, size: int) -> None:
     chosen = "method" if "method" in arms else "baseline"
     state = restore_final(context, arms.index(chosen)) if model_state is None else model_state
     first = jax.tree.map(lambda leaf: leaf[0], (state.params, state.batch_stats))
-    artifacts.write_model(context.workdir, context.data, context.config, *first)
-    num_params = count_params(context.model, context.data.train.inputs.shape[1:])
+    artifacts.write_model(context.workdir, context.setup.data, context.setup.config, *first)
+    num_params = count_params(context.setup.model, context.setup.data.train.inputs.shape[1:])
     steps = {arm: {phase.name: phase.num_steps for phase in plan.phases} for arm, plan in plans.items()}
-    artifacts.write_results(context.workdir, context.data, context.config, num_params, size, steps)
+    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, num_params, size, steps)
 
 
 def _train_or_skip(context: Context, plan: Plan, index: int, reached: int, newest: tuple[str, Resume] | None) -> TrainState | None:
@@ -121,14 +108,14 @@ def _train_or_skip(context: Context, plan: Plan, index: int, reached: int, newes
   if start is not None and start.position.round_index >= plan.rounds:
     return start.state
   if start is None:
-    start = warm_start(context, restore_final(context, 0)) if plan.init == "warm" else fresh_start(context)
+    start = context.setup.warm_start(restore_final(context, 0)) if plan.init == "warm" else context.setup.fresh_start()
   with context.timing.stage(f"train {plan.arm}"):
     return train_arm(context, plan, index, start)
 
 
 def _score_and_split(context: Context, setting: Setting, size: int, baseline: TrainState | None) -> Setting:
   """Scores the training set with the baseline's networks, or reads the scores; splits it for every seed; writes what is missing."""
-  config, data, workdir = context.config, context.data, context.workdir
+  config, data, workdir = context.setup.config, context.setup.data, context.workdir
   with context.timing.stage("score"):
     done = all(files.is_intact(workdir / name) for name in ("scores.csv", "scores.json", "scores.npz"))
     if done:
@@ -140,36 +127,36 @@ def _score_and_split(context: Context, setting: Setting, size: int, baseline: Tr
     ranking = scores[config.score.name]
     mean = ranking.mean(axis=0)
     rankings = np.tile(mean, (len(config.seeds), 1)) if config.split.source == "mean" else ranking
-    cut = functools.partial(split, labels=data.train.labels, example_ids=data.train.example_ids, size=size)
-    rule = {"policy": config.split.policy, "class_balanced": config.split.class_balanced}
-    partitions = tuple(cut(one, seed=seed, **rule) for one, seed in zip(rankings, config.seeds, strict=True))
+
+    def cut(one: np.ndarray, seed: int) -> Partition:
+      rule = config.split
+      return split(one, data.train.labels, data.train.example_ids, size, seed, policy=rule.policy, class_balanced=rule.class_balanced)
+
+    partitions = tuple(cut(one, seed) for one, seed in zip(rankings, config.seeds, strict=True))
     for seed, part in zip(config.seeds, partitions, strict=True):
       if part.ties_at_cut:
         context.display.log(f"split: seed {seed}: {part.ties_at_cut} examples tie at the cut; a seeded hash of their ids decided")
     if not done:
       artifacts.write_scores(workdir, data, config, scores, partitions)
-    artifacts.write_split(workdir, data, config, partitions, cut(mean, seed=config.seeds[0], **rule))
+    artifacts.write_split(workdir, data, config, partitions, cut(mean, config.seeds[0]))
     artifacts.write_mosaics(workdir, data, config, scores, partitions[0])
   return dataclasses.replace(setting, scores=rankings, partitions=partitions)
 
 
 def _scores(context: Context, state: TrainState) -> dict[str, np.ndarray]:
   """Returns the scores [R, N] of every training example under every seed's network."""
-  config, data = context.config, context.data
-  size = padded_batch_size(config.score.batch_size, context.layout)
-  total = num_batches(len(data.train), size)
-  program = ScoreProgram(
-    context.model, context.layout, context.replicas, config.score.batch_size, context.choices["score_batches_per_dispatch"]
-  )
-  variables = place(context.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  setup, data = context.setup, context.setup.data
+  program = setup.score_program()
+  total = num_batches(len(data.train), padded_batch_size(program.batch_size, program.layout))
+  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
   with context.display.task("score", total, "batch") as task:
 
     def after_dispatch(done: int, total: int) -> None:
       task.advance(done if done == total else done + 0.5)
       context.raise_if_stopped("while scoring")
 
-    scores = score(program, variables, context.device_data, len(data.train), after_dispatch)
-  context.display.log(f"score: {len(data.train)} training examples under {len(config.seeds)} network(s)")
+    scores = score(program, variables, setup.device_data, len(data.train), after_dispatch)
+  context.display.log(f"score: {len(data.train)} training examples under {len(setup.config.seeds)} network(s)")
   return scores
 
 
@@ -177,10 +164,10 @@ def _write_plans(context: Context, plans: dict[str, Plan]) -> None:
   """Writes every arm's ids, and says how many optimiser steps a round of each has."""
   for arm, plan in plans.items():
     if arm != "baseline":
-      artifacts.write_arm_ids(context.workdir, context.data, context.config, plan)
+      artifacts.write_arm_ids(context.workdir, context.setup.data, context.setup.config, plan)
   counts = ", ".join(f"{arm} {' + '.join(str(phase.num_steps) for phase in plan.phases)}" for arm, plan in plans.items())
   context.display.log(f"optimiser steps a round: {counts}")
-  files.write_json(context.workdir / "environment.json", _environment(context))
+  _write_environment(context)
 
 
 def _forget_rows_after(context: Context, arms: tuple[str, ...], reached: int, num_rounds: int) -> None:
@@ -195,36 +182,10 @@ def _forget_rows_after(context: Context, arms: tuple[str, ...], reached: int, nu
     context.display.log(f"metrics.jsonl: dropped {dropped} row(s) after the checkpoint; they are made again")
 
 
-def _arm_order(config: Config) -> tuple[str, ...]:
-  """Returns the arms in the order of training: the baseline first, since its network scores the examples for the others."""
-  return ("baseline", *(arm for arm in config.arms if arm != "baseline"))
-
-
-def _check(config: Config) -> None:
-  """Refuses what the config alone shows to be wrong, before any data is read."""
-  check_arms(config.arms)
-  make_model(config.model, 2)
-  make_layout(config.parallel)
-
-
-def _compute_dtype(config: Config) -> Any:
-  if config.precision == "auto":
-    return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
-  return jnp.dtype(config.precision)
-
-
-def _replicas(config: Config) -> str:
-  """Returns how replicas share a program: on CPU one after the other, which compiles one step and is bit-equal to running each alone."""
-  if len(config.seeds) == 1:
-    return "unroll"
-  if config.parallel.replicas == "auto":
-    return "loop" if jax.default_backend() == "cpu" else "vmap"
-  return config.parallel.replicas
-
-
 def _machine(config: Config) -> str:
   devices = jax.devices()
-  return f"{len(devices)} {devices[0].device_kind} device(s), {jnp.dtype(_compute_dtype(config)).name}, seeds {', '.join(map(str, config.seeds))}"
+  seeds = ", ".join(map(str, config.seeds))
+  return f"{len(devices)} {devices[0].device_kind} device(s), {compute_dtype(config).name}, seeds {seeds}"
 
 
 def _run_hash(config: Config, data: Data) -> str:
@@ -261,54 +222,26 @@ def _context(config: Config, data: Data, workdir: Path, display: Display, stop: 
   """Opens the workdir for writing and puts the data on the devices."""
   if config.compilation_cache:
     environment.use_compilation_cache()
-  layout = make_layout(config.parallel)
-  model = make_model(config.model, len(data.class_names), dtype=_compute_dtype(config), axis_name=layout.axis_name)
-  sealed = files.read_json(workdir / "environment.json")["choices"] if files.is_intact(workdir / "environment.json") else None
+  before = workdir / "environment.json"
+  choices = files.read_json(before)["choices"] if files.is_intact(before) else None
   context = Context(
-    config=config,
-    data=data,
+    setup=Setup.make(config, data, choices),
     workdir=workdir,
-    layout=layout,
-    model=model,
-    replicas=_replicas(config),
-    num_phases=num_phases(config.arms),
     run_hash=_run_hash(config, data),
-    device_data=place(layout, _arrays(data)),
     store=CheckpointStore(workdir / "checkpoints", config.checkpoint.keep, display.log),
     display=display,
     stop=stop,
     timing=Timing.read(workdir / "timing.json"),
-    choices=sealed or _choices(config, data, layout, model),
   )
-  context.replicas = context.choices["replicas"]
   files.write_json(workdir / "config.json", {"config": to_dict(config), "hash": config_hash(config)})
-  files.write_json(workdir / "environment.json", _environment(context))
+  _write_environment(context)
   return context
 
 
-def _arrays(data: Data) -> dict[str, np.ndarray]:
-  train, test = data.train, data.test
-  arrays = {"train_inputs": train.inputs, "train_labels": train.labels, "test_inputs": test.inputs, "test_labels": test.labels}
-  return arrays | {"mean": data.mean, "std": data.std}
-
-
-def _choices(config: Config, data: Data, layout: Layout, model: Any) -> dict[str, Any]:
-  """Returns what the program chose by itself; sealed in environment.json and in the checkpoints, and kept on resume."""
-  cost = multiply_adds(model, data.train.inputs.shape[1:]) * config.score.batch_size * len(config.seeds)
-  total = num_batches(len(data.train), padded_batch_size(config.score.batch_size, layout))
-  return {
-    "replicas": _replicas(config),
-    "precision": jnp.dtype(_compute_dtype(config)).name,
-    "parallel_mode": layout.mode,
-    "num_devices": layout.num_devices,
-    "score_batches_per_dispatch": batches_within(cost, total),
-  }
-
-
-def _environment(context: Context) -> dict[str, Any]:
-  data = context.data
+def _write_environment(context: Context) -> None:
+  data = context.setup.data
   described = {"name": data.name, "variant": data.variant, "checksum": data.checksum, "notes": data.notes}
-  return {**environment.describe(), "data": described, "choices": context.choices}
+  files.write_json(context.workdir / "environment.json", {**environment.describe(), "data": described, "choices": context.setup.choices})
 
 
 def _write_timing(context: Context, start: float) -> None:
@@ -316,53 +249,23 @@ def _write_timing(context: Context, start: float) -> None:
   files.write_json(context.workdir / "timing.json", timing.to_dict())
 
 
-def _exit_code(config: Config, workdir: Path) -> int:
+def _exit_code(workdir: Path) -> int:
   """Returns 0.
 
   Raises:
     DivergedError: where a replica diverged; names each, and where.
   """
-  rows = [row for row in files.read_rows(workdir / "metrics.jsonl") if row.get("diverged")]
-  if not rows:
-    return 0
+  rows = files.read_rows(workdir / "metrics.jsonl")
   lost = []
-  for arm, seed in dict.fromkeys((row["arm"], row["seed"]) for row in rows):
-    own = [row for row in files.read_rows(workdir / "metrics.jsonl") if (row["arm"], row["seed"]) == (arm, seed)]
+  for arm, seed in dict.fromkeys((row["arm"], row["seed"]) for row in rows if row.get("diverged")):
+    own = [row for row in rows if (row["arm"], row["seed"]) == (arm, seed)]
     first = next(index for index, row in enumerate(own) if row.get("diverged"))
-    finite = [row["train_loss"] for row in own[: first + 1] if row["train_loss"] is not None]
+    losses = [row["train_loss"] for row in own[: first + 1] if row["train_loss"] is not None]
     row = own[first]
-    lost.append(
-      f"arm {arm}, seed {seed}: round {row['round']}, phase {row['phase']}, before step {row['step']}, learning rate {row['learning_rate']:g}, "
-      f"weight decay {row['weight_decay']:g}, last finite loss {f'{finite[-1]:.4g}' if finite else 'none'}"
-    )
-  raise DivergedError(
-    f"{len(lost)} replica(s) diverged and were frozen, the others finished ({'; '.join(lost)}); try a lower optim.learning_rate in a new --workdir"
-  )
-
-
-def dry_run(config: Config) -> str:
-  """Returns what a run would do: the resolved config, parameters, steps per phase, memory. Compiles, but writes nothing."""
-  _check(config)
-  data = sources.load(config.data)
-  size = num_easy(config.method.fraction, len(data.train), config.method.num_easy)
-  layout = make_layout(config.parallel)
-  model = make_model(config.model, len(data.class_names), dtype=_compute_dtype(config), axis_name=layout.axis_name)
-  parts = Partition(np.arange(size, dtype=np.int32), np.arange(size, len(data.train), dtype=np.int32), 0)
-  setting = Setting(config, data.train.labels, data.train.example_ids, None, (parts,) * len(config.seeds))
-  plans = [make_plan(arm, setting) for arm in _arm_order(config)]
-  shape = data.train.inputs.shape[1:]
-  lines = [
-    files.json_text(to_dict(config)),
-    "",
-    f"{data.name}, {data.variant}: {len(data.train)} training and {len(data.test)} test examples of shape {list(shape)}, {len(data.class_names)} classes",
-  ]
-  num_params = count_params(model, shape)
-  lines.append(
-    f"{config.model.name}: {num_params:,} parameters, {multiply_adds(model, shape) / 1e6:.1f} M multiply-adds an example; A has {size} examples"
-  )
-  rates = learning_rates(config.optim, config.rounds)
-  lines.append(f"{config.rounds} rounds, learning rate {rates[0]:g} to {rates[-1]:g}; optimiser steps a round:")
-  lines += [
-    f"  {plan.arm}: {' + '.join(f'{phase.name} {phase.num_steps}' for phase in plan.phases)} = {plan.steps_per_round}" for plan in plans
-  ]
-  return "\n".join([*lines, _memory(config, data, num_params)])
+    where = f"round {row['round']}, phase {row['phase']}, before step {row['step']}"
+    rates = f"learning rate {row['learning_rate']:g}, weight decay {row['weight_decay']:g}"
+    lost.append(f"arm {arm}, seed {seed}: {where}, {rates}, last finite loss {f'{losses[-1]:.4g}' if losses else 'none'}")
+  if lost:
+    what = f"{len(lost)} replica(s) diverged and were frozen, the others finished"
+    raise DivergedError(f"{what} ({'; '.join(lost)}); try a lower optim.learning_rate in a new --workdir")
+  return 0

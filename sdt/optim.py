@@ -13,7 +13,7 @@ from sdt.config import OptimConfig
 
 
 def learning_rates(config: OptimConfig, rounds: int) -> np.ndarray:
-  """Returns the learning rate of every round, float32 [rounds].
+  """Returns the learning rate of every round, float64 [rounds].
 
   All phases of a round share it: the paper trains each subset for E epochs "with the learning rate as above", so the clock counts rounds,
   not passes over a subset.
@@ -26,7 +26,7 @@ def learning_rates(config: OptimConfig, rounds: int) -> np.ndarray:
     rates = config.learning_rate * 0.5 * (1.0 + np.cos(np.pi * clock / rounds))
   else:
     rates = np.full(rounds, config.learning_rate)
-  return rates.astype(np.float32)
+  return rates
 
 
 def _decayed_leaves(params: Any) -> Any:

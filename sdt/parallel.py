@@ -1,7 +1,7 @@
 """Data parallelism over the devices of one process: `jit` with NamedSharding, or `pmap` with a named axis.
 
-Both run the same pure function. Under `jit` the compiler divides the batch, because `shard_batch` constrains it to the mesh; under `pmap` every
-device takes its slice of the batch and the reductions name the axis.
+Both run the same pure function. Under `jit` the compiler divides the batch, because `shard_batch` constrains it to the mesh; under `pmap`
+every device takes its slice of the batch and the reductions name the axis.
 """
 
 from __future__ import annotations

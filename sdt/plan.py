@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import flax.struct
+import jax
 import numpy as np
 
 
@@ -42,7 +42,8 @@ class Plan:
     return sum(phase.num_steps for phase in self.phases)
 
 
-@flax.struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class PlanArrays:
   """The numbers of a plan as program arguments, so that other numbers of the same shapes run in the same program."""
 

@@ -11,7 +11,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,29 +24,35 @@ from sdt.parallel import Layout, pad_batch, padded_batch_size, shard_batch, sum_
 from sdt.plan import PlanArrays
 
 
-@flax.struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class TrainState:
-  """All that training changes. `step` counts optimiser steps; a replica that diverged stops counting. In programs leaves lead with [R]."""
+  """All that training changes, on the devices or (NumPy) on the host; in programs leaves lead with [R].
 
-  step: jax.Array
+  `step` counts optimiser steps; a replica that diverged stops counting.
+  """
+
+  step: Any
   params: Any
   batch_stats: Any
   opt_state: Any
 
 
-@flax.struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Sums:
   """Running sums of the current round of one replica: per phase [P] in training mode, and over the test set [] in evaluation mode."""
 
-  train_loss: jax.Array
-  train_correct: jax.Array
-  train_count: jax.Array
-  test_loss: jax.Array
-  test_correct: jax.Array
-  test_count: jax.Array
+  train_loss: Any
+  train_correct: Any
+  train_count: Any
+  test_loss: Any
+  test_correct: Any
+  test_count: Any
 
 
-@flax.struct.dataclass
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class Clock:
   """Which part of the plan one dispatch runs; int32 scalars, `evaluates` a bool."""
 
@@ -98,8 +103,8 @@ def zero_sums(num_replicas: int, num_phases: int) -> Sums:
 def map_replicas(mode: str, function: Callable[..., Any]) -> Callable[..., Any]:
   """Returns `function` mapped over the leading axis of all arguments.
 
-  `unroll` writes it out once per replica and `loop` runs one after the other: bit-equal to running each alone. `vmap` batches it: equal up to
-  the order of summation.
+  `unroll` writes it out once per replica and `loop` runs one after the other: bit-equal to running each alone. `vmap` batches it:
+  equal up to the order of summation.
   """
   if mode == "vmap":
     return jax.vmap(function)
@@ -194,7 +199,8 @@ def _replica_step(
     axis_name=program.layout.axis_name,
   )
   alive = (state.step == step) & jnp.isfinite(loss) & is_finite((new_state.params, new_state.batch_stats, new_state.opt_state))
-  new_sums = sums.replace(
+  new_sums = dataclasses.replace(
+    sums,
     train_loss=sums.train_loss.at[phase].add(loss),
     train_correct=sums.train_correct.at[phase].add(correct),
     train_count=sums.train_count.at[phase].add(count),
@@ -209,12 +215,14 @@ def _replica_eval(program: Program, data: Any, index: jax.Array, state: TrainSta
   inputs = normalise(data["test_inputs"][positions], data["mean"], data["std"], jnp.float32)
   logits = predict(program.model, {"params": state.params, "batch_stats": state.batch_stats}, inputs)
   loss, correct, count = batch_sums(logits, data["test_labels"][positions], mask, program.layout.axis_name)
-  return sums.replace(test_loss=sums.test_loss + loss, test_correct=sums.test_correct + correct, test_count=sums.test_count + count)
+  return dataclasses.replace(
+    sums, test_loss=sums.test_loss + loss, test_correct=sums.test_correct + correct, test_count=sums.test_count + count
+  )
 
 
 def _run_steps(program: Program, data: Any, plan: PlanArrays, clock: Clock, round_index: jax.Array, carry: Any) -> Any:
   """Runs steps [first_step, first_step + num_steps) of a round: one scan, whose body updates with the chain of the step's phase."""
-  replica_plan = plan.replace(learning_rates=None, evaluates=None)
+  replica_plan = dataclasses.replace(plan, learning_rates=None, evaluates=None)
   ids, masks = map_replicas(program.replicas, lambda one: _round_ids(program, one, round_index))(replica_plan)
   phase_of_step = jnp.asarray(np.repeat(np.arange(len(program.phase_steps)), program.phase_steps).astype(np.int32))
   step_in_phase = jnp.asarray(np.concatenate([np.arange(steps) for steps in program.phase_steps]).astype(np.int32))
@@ -259,14 +267,14 @@ def dispatch(program: Program, state: TrainState, sums: Sums, data: Any, plan: P
   if program.replicas != "loop":
     return _dispatch(program, state, sums, data, plan, clock)
 
-  # One replica after the other, each for the whole dispatch: the step is compiled once, and states are copied once per dispatch, not per step.
+  # One replica after the other, each for the whole dispatch: the step is compiled once, and states are copied once per dispatch.
   def one_replica(replica: Any) -> tuple[TrainState, Sums, Sums]:
     state, sums, own = jax.tree.map(lambda leaf: leaf[None], replica)
-    own = own.replace(learning_rates=plan.learning_rates, evaluates=plan.evaluates)
+    own = dataclasses.replace(own, learning_rates=plan.learning_rates, evaluates=plan.evaluates)
     state, sums, per_round = _dispatch(program, state, sums, data, own, clock)
     return *jax.tree.map(lambda leaf: leaf[0], (state, sums)), jax.tree.map(lambda leaf: leaf[:, 0], per_round)
 
-  replicas = (state, sums, plan.replace(learning_rates=None, evaluates=None))
+  replicas = (state, sums, dataclasses.replace(plan, learning_rates=None, evaluates=None))
   state, sums, per_round = jax.lax.map(one_replica, replicas)
   return state, sums, jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), per_round)
 

@@ -1,4 +1,4 @@
-"""Trains one arm in a workdir: restores, saves, writes its metrics, shows its progress, stops on a signal. The engine itself knows no files."""
+"""Trains one arm in a workdir: restores, saves, writes its metrics, shows its progress, stops on a signal."""
 
 from __future__ import annotations
 
@@ -11,22 +11,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import jax
 import numpy as np
 
 from sdt import artifacts, files
 from sdt.checkpoint import CheckpointStore
-from sdt.config import Config
-from sdt.data.batches import num_batches
-from sdt.data.dataset import Data
-from sdt.dispatch import DispatchSizes, FinishedRound, Position, Trainer, choose_sizes, init_state
+from sdt.dispatch import FinishedRound, Position, Trainer
 from sdt.errors import Interrupted
-from sdt.models import multiply_adds
-from sdt.optim import init_opt_state, learning_rates
-from sdt.parallel import Layout, padded_batch_size
-from sdt.plan import Plan, plan_arrays
+from sdt.optim import learning_rates
+from sdt.plan import Plan
 from sdt.progress import Display, Task
-from sdt.train import Program, TrainState, zero_sums
+from sdt.setup import Resume, Setup
+from sdt.train import TrainState
 
 # Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no less than this.
 _LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR = 10.0, 50.0
@@ -92,96 +87,21 @@ class Timing:
     return cls(**(known | {"num_starts": known.get("num_starts", 0) + 1}))
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Context:
-  """What the stages of one run share."""
+  """What the stages of one run share: the setup, and where its story goes."""
 
-  config: Config
-  data: Data
+  setup: Setup
   workdir: Path
-  layout: Layout
-  model: Any
-  replicas: str
-  num_phases: int
   run_hash: str
-  device_data: Any
   store: CheckpointStore
   display: Display
   stop: StopRequest
   timing: Timing
-  choices: dict[str, Any]
 
   def raise_if_stopped(self, where: str) -> None:
     if self.stop.name is not None:
       raise Interrupted(f"stopped by {self.stop.name} {where}; everything done so far is saved: run the same command again to continue")
-
-
-@dataclasses.dataclass(frozen=True)
-class Resume:
-  """Where to take a training up: its state, its sums and its position."""
-
-  state: TrainState
-  sums: Any
-  position: Position
-  round_secs: float = 0.0
-
-
-def arm_sizes(context: Context, plan: Plan) -> DispatchSizes:
-  """Returns how the arm is cut into dispatches: as sealed by an earlier start of the run, else as chosen now."""
-  sealed = context.choices.setdefault("dispatches", {}).get(plan.arm)
-  if sealed is not None:
-    return DispatchSizes(**sealed)
-  config = context.config
-  cost = len(config.seeds) * multiply_adds(context.model, context.data.train.inputs.shape[1:])
-  sizes = choose_sizes(
-    steps_per_round=plan.steps_per_round,
-    evals_per_round=num_batches(len(context.data.test), padded_batch_size(config.score.batch_size, context.layout)),
-    rounds=plan.rounds,
-    step_multiply_adds=3.0 * cost * config.batch_size,
-    eval_multiply_adds=1.0 * cost * config.score.batch_size,
-    steps=config.parallel.steps_per_dispatch,
-  )
-  context.choices["dispatches"][plan.arm] = dataclasses.asdict(sizes)
-  return sizes
-
-
-def make_trainer(context: Context, plan: Plan) -> Trainer:
-  """Returns the trainer of a plan, not yet compiled."""
-  config = context.config
-  sizes = arm_sizes(context, plan)
-  program = Program(
-    model=context.model,
-    optim=config.optim,
-    augment=config.augment,
-    layout=context.layout,
-    replicas=context.replicas,
-    phase_sizes=tuple(phase.example_ids.shape[1] for phase in plan.phases),
-    phase_steps=tuple(phase.num_steps for phase in plan.phases),
-    batch_size=config.batch_size,
-    eval_batch_size=config.score.batch_size,
-    rounds_per_dispatch=sizes.rounds,
-    steps_per_dispatch=sizes.steps,
-    evals_per_dispatch=sizes.evals,
-    num_phases=context.num_phases,
-  )
-  arrays = plan_arrays(plan, config.seeds, learning_rates(config.optim, plan.rounds), config.eval_every_rounds)
-  return Trainer(program, context.device_data, arrays, plan.rounds, len(context.data.test))
-
-
-def fresh_start(context: Context) -> Resume:
-  """Returns the start from scratch; every arm begins with the same weights of a seed."""
-  config = context.config
-  state = init_state(context.model, config.optim, context.data.train.inputs.shape[1:], config.seeds)
-  return Resume(state, zero_sums(len(config.seeds), context.num_phases), Position())
-
-
-def warm_start(context: Context, state: TrainState) -> Resume:
-  """Returns the start from trained weights and statistics, with an empty momentum buffer and the clock at 0."""
-  parts = [jax.tree.map(lambda leaf, r=replica: leaf[r], state.params) for replica in range(len(context.config.seeds))]
-  opt_states = [jax.tree.map(np.asarray, init_opt_state(context.config.optim, params)) for params in parts]
-  opt_state = jax.tree.map(lambda *leaves: np.stack(leaves), *opt_states)
-  start = TrainState(np.zeros_like(state.step), state.params, state.batch_stats, opt_state)
-  return Resume(start, zero_sums(len(parts), context.num_phases), Position())
 
 
 def restore_newest(context: Context) -> tuple[str, Resume] | None:
@@ -190,7 +110,7 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
   Raises:
     CheckpointError: checkpoints exist and none is usable.
   """
-  found = context.store.restore_latest(_saved_tree(fresh_start(context)))
+  found = context.store.restore_latest(_saved_tree(context.setup.fresh_start()))
   if found is None:
     return None
   step, tree, meta = found
@@ -202,7 +122,7 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
 def restore_final(context: Context, arm_index: int) -> TrainState:
   """Returns the state at the end of an arm, from its pinned checkpoint."""
   steps = [step for step in context.store.steps() if step // _ARM_STRIDE == arm_index]
-  return context.store.restore(max(steps, default=arm_index * _ARM_STRIDE), _saved_tree(fresh_start(context)))[0]["state"]
+  return context.store.restore(max(steps, default=arm_index * _ARM_STRIDE), _saved_tree(context.setup.fresh_start()))[0]["state"]
 
 
 def _saved_tree(resume: Resume) -> dict[str, Any]:
@@ -218,18 +138,18 @@ def train_arm(context: Context, plan: Plan, arm_index: int, start: Resume) -> Tr
     Interrupted: a signal came; the state is saved.
   """
   context.raise_if_stopped(f"before arm {plan.arm}")
-  trainer = make_trainer(context, plan)
+  trainer = context.setup.trainer(plan)
   trainer.set_state(start.state, start.sums)
   context.display.log(f"{plan.arm}: compiling")
   context.timing.compile_secs += trainer.compile()
-  rates = learning_rates(context.config.optim, plan.rounds)
+  rates = learning_rates(context.setup.config.optim, plan.rounds)
   saver = _Saver(context, plan, arm_index, trainer)
   with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task:
     round_secs = start.round_secs
     for progress in trainer.run(start.position, start.round_secs):
       round_secs = 0.0 if progress.finished else round_secs + progress.seconds
       context.timing.train_secs[plan.arm] = context.timing.train_secs.get(plan.arm, 0.0) + progress.seconds
-      seen = progress.steps * context.config.batch_size * len(context.config.seeds)
+      seen = progress.steps * context.setup.config.batch_size * len(context.setup.config.seeds)
       context.timing.images[plan.arm] = context.timing.images.get(plan.arm, 0.0) + seen
       _report(context, plan, rates, progress.finished, task)
       at = progress.position
@@ -249,7 +169,7 @@ class _Saver:
     self._next_save = time.perf_counter() + self._interval()
 
   def _interval(self) -> float:
-    chosen = self._context.config.checkpoint.every_secs
+    chosen = self._context.setup.config.checkpoint.every_secs
     return chosen or max(_LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR * self._context.store.last_save_secs)
 
   def save_if_due(self, at: Position, round_secs: float) -> None:
@@ -261,9 +181,9 @@ class _Saver:
   def save(self, at: Position, round_secs: float, pin: bool = False) -> None:
     context, plan = self._context, self._plan
     state, sums = self._trainer.get_state()
-    clock = at.round_index * (plan.steps_per_round + len(context.data.test) + 1) + at.step + at.eval_index
+    clock = at.round_index * (plan.steps_per_round + len(context.setup.data.test) + 1) + at.step + at.eval_index
     place = {"arm": plan.arm, "round": at.round_index, "step": at.step, "eval_index": at.eval_index, "round_secs": round_secs}
-    meta = {"stage": "train", **place, "run_hash": context.run_hash, "choices": context.choices}
+    meta = {"stage": "train", **place, "run_hash": context.run_hash, "choices": context.setup.choices}
     context.store.save(self._base + clock, {"state": state, "sums": sums}, meta, pin=pin)
     context.timing.save_secs += context.store.last_save_secs
     context.timing.num_saves += 1
@@ -275,8 +195,8 @@ def _report(context: Context, plan: Plan, rates: np.ndarray, finished: tuple[Fin
   rows: list[dict[str, Any]] = []
   for ended in finished:
     number = ended.index + 1
-    evaluated = number % context.config.eval_every_rounds == 0 or number == plan.rounds
-    new = artifacts.metrics_rows(plan, context.config, rates, ended.index, evaluated, ended.sums, ended.seconds)
+    evaluated = number % context.setup.config.eval_every_rounds == 0 or number == plan.rounds
+    new = artifacts.metrics_rows(plan, context.setup.config, rates, ended.index, evaluated, ended.sums, ended.seconds)
     rows += new
     task.line(number, _news(new))
   if rows:

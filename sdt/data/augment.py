@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from sdt.config import AugmentConfig
 
 
-def normalise(inputs: jax.Array, mean: jax.Array, std: jax.Array, dtype: jnp.dtype) -> jax.Array:
+def normalise(inputs: jax.Array, mean: jax.Array, std: jax.Array, dtype: Any) -> jax.Array:
   """Returns (x / 255 - mean) / std of uint8 images, (x - mean) / std of float features, as `dtype`.
 
   Args:

@@ -31,8 +31,8 @@ def num_batches(num_examples: int, batch_size: int) -> int:
 def permutation(key: jax.Array, num_examples: int) -> jax.Array:
   """Returns a uniformly drawn order of 0..N-1, int32 [N].
 
-  Sorting random bits costs half of `jax.random.permutation`, which sorts several times to be unbiased at sizes beyond 2**32; equal bits keep
-  their order, a bias below N / 2**32.
+  Sorting random bits costs half of `jax.random.permutation`, which sorts more than once; equal bits keep their order, a bias below
+  N / 2**32.
   """
   bits = jax.random.bits(key, (num_examples,), jnp.uint32)
   return jax.lax.sort_key_val(bits, jnp.arange(num_examples, dtype=jnp.int32))[1]

@@ -1,0 +1,163 @@
+"""From a config and its data to programs: the choices that sdt makes by itself, the network, and the trainers. It knows no files."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sdt.arms import check_arms, num_phases
+from sdt.config import Config
+from sdt.data.batches import num_batches
+from sdt.data.dataset import Data
+from sdt.dispatch import DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state
+from sdt.models import make_model, multiply_adds
+from sdt.optim import init_opt_state, learning_rates
+from sdt.parallel import Layout, make_layout, padded_batch_size, place
+from sdt.plan import Plan, plan_arrays
+from sdt.score import ScoreProgram
+from sdt.train import Program, Sums, TrainState, zero_sums
+
+
+def check(config: Config) -> None:
+  """Refuses what the config alone shows to be wrong, before any data is read.
+
+  Raises:
+    ConfigError: unknown arms or networks, keys that do not go with the network, more devices than there are.
+  """
+  check_arms(config.arms)
+  make_model(config.model, 2)
+  make_layout(config.parallel)
+
+
+def compute_dtype(config: Config) -> Any:
+  """Returns the dtype of the network's arithmetic; weights, statistics, losses and scores are float32 in any case."""
+  if config.precision == "auto":
+    return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
+  return jnp.dtype(config.precision)
+
+
+def _replicas(config: Config) -> str:
+  """Returns how replicas share a program: on CPU one after the other, which compiles one step and is bit-equal to running each alone."""
+  if len(config.seeds) == 1:
+    return "unroll"
+  if config.parallel.replicas == "auto":
+    return "loop" if jax.default_backend() == "cpu" else "vmap"
+  return config.parallel.replicas
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+  """Where to take a training up: its state, the sums of the round under way, its position, and the seconds spent on that round."""
+
+  state: TrainState
+  sums: Sums
+  position: Position
+  round_secs: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+  """What all programs of a run have in common.
+
+  Attributes:
+    device_data: the data set on the devices, an argument of every program.
+    choices: what the program chose by itself; sealed with the run and kept on resume. `dispatches` grows as arms are prepared.
+  """
+
+  config: Config
+  data: Data
+  layout: Layout
+  model: Any
+  device_data: Any
+  choices: dict[str, Any]
+
+  @classmethod
+  def make(cls, config: Config, data: Data, sealed_choices: dict[str, Any] | None = None) -> Setup:
+    """Returns the setup, with the choices of an earlier start of the run where there was one."""
+    layout = make_layout(config.parallel)
+    model = make_model(config.model, len(data.class_names), dtype=compute_dtype(config), axis_name=layout.axis_name)
+    train, test = data.train, data.test
+    arrays = {"train_inputs": train.inputs, "train_labels": train.labels, "test_inputs": test.inputs, "test_labels": test.labels}
+    device_data = place(layout, arrays | {"mean": data.mean, "std": data.std})
+    chosen = {
+      "replicas": _replicas(config),
+      "precision": compute_dtype(config).name,
+      "parallel_mode": layout.mode,
+      "num_devices": layout.num_devices,
+      "dispatches": {},
+    }
+    return cls(config, data, layout, model, device_data, sealed_choices or chosen)
+
+  @property
+  def input_shape(self) -> tuple[int, ...]:
+    return self.data.train.inputs.shape[1:]
+
+  @property
+  def eval_batch_size(self) -> int:
+    """Examples per scoring or evaluation batch, no more than there are."""
+    return min(self.config.score.batch_size, max(len(self.data.train), len(self.data.test)))
+
+  def _multiply_adds(self, batch_size: int) -> float:
+    return float(multiply_adds(self.model, self.input_shape)) * batch_size * len(self.config.seeds)
+
+  def _dispatch_sizes(self, plan: Plan) -> DispatchSizes:
+    """Returns how the arm is cut into dispatches: as sealed by an earlier start of the run, else as chosen now."""
+    dispatches = self.choices["dispatches"]
+    if plan.arm not in dispatches:
+      sizes = choose_sizes(
+        steps_per_round=plan.steps_per_round,
+        evals_per_round=num_batches(len(self.data.test), padded_batch_size(self.eval_batch_size, self.layout)),
+        rounds=plan.rounds,
+        step_multiply_adds=3.0 * self._multiply_adds(self.config.batch_size),
+        eval_multiply_adds=self._multiply_adds(self.eval_batch_size),
+        steps=self.config.parallel.steps_per_dispatch,
+      )
+      dispatches[plan.arm] = dataclasses.asdict(sizes)
+    return DispatchSizes(**dispatches[plan.arm])
+
+  def trainer(self, plan: Plan) -> Trainer:
+    """Returns the trainer of a plan, not yet compiled."""
+    config, sizes = self.config, self._dispatch_sizes(plan)
+    program = Program(
+      model=self.model,
+      optim=config.optim,
+      augment=config.augment,
+      layout=self.layout,
+      replicas=self.choices["replicas"],
+      phase_sizes=tuple(phase.example_ids.shape[1] for phase in plan.phases),
+      phase_steps=tuple(phase.num_steps for phase in plan.phases),
+      batch_size=config.batch_size,
+      eval_batch_size=self.eval_batch_size,
+      rounds_per_dispatch=sizes.rounds,
+      steps_per_dispatch=sizes.steps,
+      evals_per_dispatch=sizes.evals,
+      num_phases=num_phases(config.arms),
+    )
+    arrays = plan_arrays(plan, config.seeds, learning_rates(config.optim, plan.rounds), config.eval_every_rounds)
+    return Trainer(program, self.device_data, arrays, plan.rounds, len(self.data.test))
+
+  def score_program(self) -> ScoreProgram:
+    """Returns the scoring program."""
+    total = num_batches(len(self.data.train), padded_batch_size(self.eval_batch_size, self.layout))
+    per_dispatch = batches_within(self._multiply_adds(self.eval_batch_size), total)
+    return ScoreProgram(self.model, self.layout, self.choices["replicas"], self.eval_batch_size, per_dispatch)
+
+  def fresh_start(self) -> Resume:
+    """Returns the start from scratch; every arm begins with the same weights of a seed."""
+    state = init_state(self.model, self.config.optim, self.input_shape, self.config.seeds)
+    return Resume(state, self._no_sums(), Position())
+
+  def warm_start(self, trained: TrainState) -> Resume:
+    """Returns the start from trained weights and statistics, with an empty momentum buffer and the clock at 0."""
+    replicas = range(len(self.config.seeds))
+    opt_states = [init_opt_state(self.config.optim, jax.tree.map(lambda leaf, r=replica: leaf[r], trained.params)) for replica in replicas]
+    opt_state = jax.tree.map(lambda *leaves: np.stack(leaves), *opt_states)
+    state = TrainState(np.zeros_like(trained.step), trained.params, trained.batch_stats, opt_state)
+    return Resume(state, self._no_sums(), Position())
+
+  def _no_sums(self) -> Sums:
+    return zero_sums(len(self.config.seeds), num_phases(self.config.arms))
