@@ -131,6 +131,9 @@ def fetch(remote: RemoteFile, folder: Path, timeout_secs: float, log: Callable[[
     folder.mkdir(parents=True, exist_ok=True)
     _stream(remote, part, timeout_secs, log)
     os.replace(part, folder / remote.name)
+  except urllib.error.HTTPError as error:
+    error.close()
+    raise DataError(f"download of {remote.url} failed: the server answers {error.code} {error.reason}; nothing was kept") from error
   except TimeoutError as error:
     raise DataError(
       f"download of {remote.url} failed: no byte for {timeout_secs:g} s (data.download_timeout_secs); nothing was kept"
