@@ -103,6 +103,7 @@ def test_table_shows_the_numbers_of_results_json(built):
     ]
     assert texts[8:] == [f"{100 * value:+.2f}" for value in entry["per_seed"].values()]
   assert results["sentence"].replace("+-", "±") in built[1]
+  assert results["data"]["notes"][0] in built[1]
 
 
 def test_two_builds_give_the_same_bytes_outside_timing(built):

@@ -42,7 +42,7 @@ _STYLE = {
 MIN_SEEDS_FOR_SD = 5
 MAX_BANDS = 3  # more of them, one over the other, show nothing
 MOSAIC_COLUMNS = 10
-TILE, TILE_GAP, CAPTION = 96, 10, 30  # pixels; 8, 16 and 32 pixels fit by a whole factor
+TILE, TILE_GAP, CAPTION = 96, 10, 38  # pixels; 8, 16 and 32 pixels fit by a whole factor
 MAX_TICK_LABELS = 110
 
 
@@ -107,6 +107,8 @@ def curve(
       at, where = (0.01, "bottom") if measure.endswith("accuracy") else (0.99, "top")  # where the lines are not
       place = axes.get_xaxis_transform()
       axes.text(number, at, " rate drops ", transform=place, rotation=90, ha="right", va=where, fontsize=7, color=GREY)
+  last = max((int(one.rounds[-1]) for one in all_curves), default=first_round)
+  axes.set_xlim(first_round - 0.02 * (last - first_round + 1), last + 0.02 * (last - first_round + 1))
   _finish_curve(axes, measure, title)
   figure.legend(title=band_name(num_seeds, len(arms)), loc="outside lower center", ncols=2 if size == PANEL else 4)
   return figure

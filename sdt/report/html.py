@@ -102,18 +102,19 @@ def _draw_curves(artifacts: Artifacts) -> dict[str, bytes]:
   images = {
     measure: figures.render(figures.curve, all_curves, measure, arms, drops, title)
     for measure, title in _MEASURES
-    if _measured(all_curves, measure, 1)
+    if _num_measured(all_curves, measure, 1)
   }
   last = max((int(one.rounds[-1]) for one in all_curves), default=0)
   first = drops[0] if drops and drops[0] < last else max(1, math.ceil(last * _ZOOM_FROM))
-  if 1 < first < last and _measured(all_curves, "test_accuracy", first):
+  if first > 1 and _num_measured(all_curves, "test_accuracy", first) > 1:
     title = f"Test accuracy from round {first} on"
     images["test_accuracy_late"] = figures.render(figures.curve, all_curves, "test_accuracy", arms, drops, title, first, figures.WIDE)
   return images
 
 
-def _measured(all_curves: list[Curve], measure: str, first_round: int) -> bool:
-  return any(np.isfinite(one.values[measure][:, one.rounds >= first_round]).any() for one in all_curves)
+def _num_measured(all_curves: list[Curve], measure: str, first_round: int) -> int:
+  """Returns the largest number of rounds, from `first_round` on, for which some arm has a value."""
+  return max((int(np.isfinite(one.values[measure][:, one.rounds >= first_round]).any(axis=0).sum()) for one in all_curves), default=0)
 
 
 def _draw_scores(artifacts: Artifacts) -> dict[str, bytes]:
