@@ -371,12 +371,21 @@ def _orbax() -> Any:
   return ocp
 
 
+class _LateReads(logging.Filter):
+  """Holds back what asyncio says of reads whose result nobody waits for any more, see `_pass_over_late_reads`."""
+
+  def filter(self, record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return not ("exception was never retrieved" in text and "tensorstore_spec" in text)
+
+
 def _pass_over_late_reads() -> None:
-  """Keeps one harmless traceback off the screen.
+  """Keeps pages of harmless tracebacks off the screen.
 
   Orbax reads all arrays at once. When one is damaged it raises and closes its event loop, while TensorStore's threads are still
-  bringing the others; each then finds the loop closed. Nobody waits for them, and the damage itself has been raised already.
+  bringing the others: those find the loop closed, or fail likewise with nobody waiting. The damage itself has been raised already.
   """
+  logging.getLogger("asyncio").addFilter(_LateReads())
   report = sys.unraisablehook
 
   def hook(unraisable: Any) -> None:

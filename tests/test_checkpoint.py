@@ -212,7 +212,7 @@ def test_200_faults_never_give_a_wrong_state(tmp_path):
     used.append(step)
     shutil.rmtree(directory)
   print(f"{used.count(20)} of the damaged step itself, {used.count(10)} of the one before")
-  assert used.count(10) > 50
+  assert used.count(10) > 20
   assert used.count(20) > 20
 
 
@@ -501,7 +501,7 @@ def test_full_disk_says_so_keeps_the_older_step_and_goes_on_when_there_is_space(
 
 
 QUIET = """
-import logging, pathlib, sys
+import gc, logging, pathlib, shutil, sys
 logging.basicConfig(level=logging.INFO)
 import absl.logging
 absl.logging.set_verbosity(absl.logging.INFO)
@@ -519,18 +519,28 @@ absl.logging.info("a line of our own")
 state = {str(number): np.random.default_rng(number).normal(size=1000) for number in range(50)}
 store.save(6, state, {})
 store.save(7, state, {})
-for path in pathlib.Path(sys.argv[1], "7", "state").rglob("d/*"):
-  path.write_bytes(path.read_bytes()[:-100])
-assert store.restore_latest(state)[0] == 6
+whole = pathlib.Path(sys.argv[1], "7", "state")
+shutil.copytree(whole, sys.argv[1] + "-copy")
+for pattern in ("d/*", "manifest.ocdbt", "ocdbt.process_0/d/*"):
+  for path in whole.rglob(pattern):
+    data = path.read_bytes()
+    path.write_bytes(data[:-100] if pattern == "d/*" else data[: len(data) // 2] + b"x" + data[len(data) // 2 + 1 :])
+  for _ in range(3):
+    assert store.restore_latest(state)[0] == 6
+  gc.collect()
+  shutil.rmtree(whole)
+  shutil.copytree(sys.argv[1] + "-copy", whole)
 """
 
 
 def test_a_clean_run_says_nothing_damage_gives_one_line_and_orbax_is_loaded_when_needed(tmp_path):
   done = subprocess.run([sys.executable, "-W", "error", "-c", QUIET, str(tmp_path / "c")], capture_output=True, text=True, timeout=120)
   assert (done.returncode, done.stdout) == (0, "")
-  ours, damaged = [line for line in done.stderr.splitlines() if "xla_bridge" not in line]
+  ours, *damaged = [line for line in done.stderr.splitlines() if "xla_bridge" not in line]
   assert ours == "INFO:absl:a line of our own"
-  assert damaged.startswith(f"WARNING:sdt.checkpoint:checkpoint {tmp_path / 'c' / '7'} is not usable: ")
+  assert len(damaged) == 9
+  for line in damaged:
+    assert line.startswith(f"WARNING:sdt.checkpoint:checkpoint {tmp_path / 'c' / '7'} is not usable: ")
 
 
 ENDLESS = """
