@@ -67,7 +67,9 @@ def test_interval_follows_holm_where_bonferroni_would_not_reject():
   assert found["near"]["p"] == pytest.approx(0.04, rel=1e-6)
   assert found["near"]["p_holm"] == pytest.approx(0.04, rel=1e-6)
   assert found["near"]["verdict"] == "better"
-  assert found["near"]["interval"][0] > 0
+  near_end = target - float(scipy_stats.t.isf(0.05 / 2, 4)) * noise.std(ddof=1) / math.sqrt(5)
+  assert found["near"]["interval"][0] == pytest.approx(near_end, rel=1e-5)
+  assert near_end > 0
   far_end = target + float(scipy_stats.t.isf(0.025 / 2, 4)) * noise.std(ddof=1) / math.sqrt(5)
   assert found["near"]["interval"][1] == pytest.approx(far_end, rel=1e-6)
 
@@ -102,10 +104,10 @@ def test_less_than_three_pairs_get_no_verdict_and_no_interval():
 
 
 def test_all_differences_equal_claims_nothing():
-  for shift in (0.0, 0.01):
-    # 0.9 - 0.89 and 0.8 - 0.79 differ in the last bit: rounding must not pass for a spread.
-    method = {0: 0.9, 1: 0.8, 2: 0.7}
-    contrast = stats.contrasts(method, {"baseline": {seed: value - shift for seed, value in method.items()}})["baseline"]
+  method = {0: 0.9, 1: 0.06, 2: 0.3}
+  # 0.9 - 0.89 and 0.06 - 0.05 differ in the last bits: rounding must not pass for a spread.
+  for shift, other in ((0.0, dict(method)), (0.01, {0: 0.89, 1: 0.05, 2: 0.29})):
+    contrast = stats.contrasts(method, {"baseline": other})["baseline"]
     assert contrast["verdict"] == "not resolved"
     assert contrast["interval"] is contrast["p"] is contrast["p_holm"] is contrast["smallest_detectable"] is None
     assert contrast["mean"] == pytest.approx(shift)
