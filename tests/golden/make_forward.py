@@ -1,6 +1,6 @@
 """Writes forward.npz: float64 logits and running statistics of the networks of `drawn.FORWARD_NETWORKS`, computed by torch on the CPU.
 
-Command (in this folder, Python with torch): python make_forward.py
+Command (in this folder, Python with torch; last run with torch 2.13.0): python make_forward.py
 """
 
 from pathlib import Path
