@@ -126,9 +126,9 @@ class Trainer:
     self._data = data
     self._layout: Layout = program.layout
     self._num_evals = num_batches(num_test, padded_batch_size(program.eval_batch_size, program.layout))
-    self._evaluates = np.asarray(plan.evaluates)
-    self._plan = place(self._layout, plan)
+    self.use_plan(plan)
     self._executable: Any = None
+    self.num_compilations = 0
     self.state: Any = None
     self.sums: Any = None
 
@@ -142,9 +142,14 @@ class Trainer:
     """Returns (state, sums) on the host, leaves [R, ...]."""
     return fetch(self._layout, (self.state, self.sums))
 
+  def use_plan(self, plan: PlanArrays) -> None:
+    """Puts other numbers of the same shapes in the plan's place: other subsets, decays, rates; the program stays as it is."""
+    self._plan, self._evaluates = place(self._layout, plan), np.asarray(plan.evaluates)
+
   def compile(self) -> float:
     """Compiles the program for the state's shapes; returns the seconds it took."""
     start = time.perf_counter()
+    self.num_compilations += 1
     args = (self.state, self.sums, self._data, self._plan, place(self._layout, self._clock(Position())[0]))
     self._executable = compile_program(self._layout, functools.partial(train.dispatch, self.program), args, donate=(0, 1))
     return time.perf_counter() - start
@@ -200,4 +205,11 @@ class Trainer:
 
 
 def _clock_arrays(first_round: int, num_rounds: int, first_step: int, num_steps: int, first_eval: int, evaluates: bool) -> Clock:
-  return Clock(*(np.int32(number) for number in (first_round, num_rounds, first_step, num_steps, first_eval)), np.bool_(evaluates))
+  return Clock(
+    first_round=np.int32(first_round),
+    num_rounds=np.int32(num_rounds),
+    first_step=np.int32(first_step),
+    num_steps=np.int32(num_steps),
+    first_eval=np.int32(first_eval),
+    evaluates=np.bool_(evaluates),
+  )

@@ -1,0 +1,95 @@
+"""Splits: exact sizes, always a partition, ties by a seeded hash of the id."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdt.errors import ConfigError, DataError
+from sdt.split import class_quota, num_easy, rank, split
+
+
+def ids(count):
+  return np.arange(count, dtype=np.int32)
+
+
+@pytest.mark.parametrize(
+  ("fraction", "num_examples", "expected"),
+  [(0.1, 50_000, 5_000), (0.1, 73_257, 7_325), (0.29, 100, 29), (0.1, 1_437, 143), (0.07, 100, 7), (0.3, 10, 3), (0.57, 100, 57)],
+)
+def test_the_size_of_the_easy_subset_is_exactly_the_floor_in_decimal_arithmetic(fraction, num_examples, expected):
+  assert num_easy(fraction, num_examples) == expected
+
+
+def test_an_explicit_size_wins_over_the_fraction():
+  assert num_easy(0.1, 5_994, 616) == 616
+
+
+@pytest.mark.parametrize(("fraction", "count", "explicit"), [(0.1, 9, None), (0.5, 10, 10), (0.5, 10, 11)])
+def test_an_empty_subset_is_refused(fraction, count, explicit):
+  with pytest.raises(ConfigError, match=r"method\.(fraction|num_easy)"):
+    num_easy(fraction, count, explicit)
+
+
+@given(
+  scores=st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 3.0, float("inf")]), min_size=2, max_size=64),
+  seed=st.integers(0, 1000),
+  policy=st.sampled_from(["top", "bottom", "random"]),
+  balanced=st.booleans(),
+  draw=st.data(),
+)
+def test_a_split_is_a_partition_of_exact_size(scores, seed, policy, balanced, draw):
+  scores = np.array(scores)
+  size = draw.draw(st.integers(1, len(scores) - 1))
+  labels = np.arange(len(scores)) % 3
+  part = split(scores, labels, ids(len(scores)), size, seed, policy=policy, class_balanced=balanced)
+  assert len(part.easy) == size
+  np.testing.assert_array_equal(np.sort(np.concatenate([part.easy, part.rest])), ids(len(scores)))
+  if policy == "top" and not balanced:
+    assert scores[part.easy].min() >= scores[part.rest].max()
+  if policy == "bottom" and not balanced:
+    assert scores[part.easy].max() <= scores[part.rest].min()
+
+
+@given(scores=st.lists(st.integers(0, 5), min_size=3, max_size=40), seed=st.integers(0, 100), draw=st.data())
+def test_ties_never_follow_the_order_of_the_dataset(scores, seed, draw):
+  """Permuting the examples permutes the subset: their ids decide, not their positions."""
+  scores = np.array(scores, np.float32)
+  order = np.array(draw.draw(st.permutations(range(len(scores)))))
+  labels = np.zeros(len(scores), np.int32)
+  here = split(scores, labels, ids(len(scores)), 2, seed)
+  there = split(scores[order], labels, ids(len(scores))[order], 2, seed)
+  assert set(here.easy.tolist()) == set(order[there.easy].tolist())
+
+
+def test_ties_are_broken_otherwise_by_another_seed_and_are_counted():
+  scores, labels = np.ones(100), np.zeros(100, np.int32)
+  first, second = (split(scores, labels, ids(100), 10, seed) for seed in (0, 1))
+  assert first.ties_at_cut == 100
+  assert set(first.easy.tolist()) != set(second.easy.tolist())
+  assert set(first.easy.tolist()) != set(range(10))
+  assert split(np.arange(100.0), labels, ids(100), 10, 0).ties_at_cut == 0
+
+
+def test_nan_scores_are_refused_with_their_ids():
+  scores = np.array([1.0, np.nan, 3.0, np.nan])
+  with pytest.raises(DataError, match=r"2 training examples are NaN, first ids 11, 13"):
+    rank(scores, np.array([10, 11, 12, 13]), 0)
+
+
+@given(labels=st.lists(st.integers(0, 4), min_size=2, max_size=60), draw=st.data())
+def test_class_balanced_sizes_are_exact_and_within_one_of_the_class_share(labels, draw):
+  labels = np.array(labels)
+  size = draw.draw(st.integers(1, len(labels) - 1))
+  quota = class_quota(labels, size)
+  counts = np.bincount(labels)
+  assert quota.sum() == size
+  assert (np.abs(quota - counts * size / len(labels)) < 1).all()
+  assert (quota <= counts).all()
+
+
+def test_the_easiest_of_a_hand_made_case():
+  scores = np.array([0.1, 5.0, 3.0, -2.0, 4.0])
+  part = split(scores, np.zeros(5, np.int32), ids(5), 2, 0)
+  assert part.easy.tolist() == [1, 4]
+  assert part.rest.tolist() == [0, 2, 3]
