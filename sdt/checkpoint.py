@@ -7,6 +7,7 @@ caller's JSON together with the dtype, shape and SHA-256 of every array and a di
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -27,7 +28,7 @@ from absl import logging as absl_logging
 
 from sdt.errors import CheckpointError, WorkdirError
 from sdt.files import json_text
-from sdt.workdir import disk_errors, free_bytes
+from sdt.workdir import describe_disk_error, disk_errors
 
 _LOG = logging.getLogger(__name__)
 MAX_META_BYTES = 64 * 2**20
@@ -103,15 +104,13 @@ class CheckpointStore:
     num_bytes = sum(array.nbytes for array in arrays.values())
     path = self._path(step)
     try:
-      with disk_errors(path, num_bytes):
-        self._directory.mkdir(parents=True, exist_ok=True)
+      self._directory.mkdir(parents=True, exist_ok=True)
       self._write(path, arrays, content)
     except Exception as error:  # a full disk comes out of Orbax and TensorStore as ValueError, OSError or kinds of their own
-      self._remove_leftovers()
-      if isinstance(error, WorkdirError):
-        raise
-      reason = f"{_one_line(error)}; {num_bytes} bytes needed, {free_bytes(self._directory)}"
-      raise WorkdirError(f"cannot save checkpoint {path}: {reason}; the steps before it still stand") from error
+      with contextlib.suppress(WorkdirError):  # threads of Orbax may write there still; the next save or start removes the rest
+        self._remove_leftovers()
+      reason = describe_disk_error(path, _as_os_error(error), num_bytes)
+      raise WorkdirError(f"checkpoint {step} is not saved, those before it still stand: {reason}") from error
     try:
       self._load(step, leaves)
     except Exception as error:
@@ -132,10 +131,9 @@ class CheckpointStore:
       CheckpointError: the step is missing, damaged or has other leaves.
     """
     try:
-      state, meta = self._restore(step, target_like)
+      return self._restore(step, target_like)
     except Exception as error:  # damage comes out of Orbax, TensorStore, NumPy and JSON as many kinds of exception
       raise CheckpointError(f"checkpoint {self._path(step)} is not usable: {_one_line(error)}; use another step") from error
-    return state, meta
 
   def restore_latest(self, target_like: Any) -> tuple[int, Any, dict[str, Any]] | None:
     """Returns (step, state, meta) of the newest usable step, see `restore`; None only if no step stands in the directory.
@@ -186,7 +184,8 @@ class CheckpointStore:
     saved = {name: (leaf.dtype, leaf.shape) for name, leaf in seal.leaves.items()}
     for name in [*wanted, *saved]:
       if saved.get(name) != wanted.get(name):
-        raise _Unusable(f"leaf {name} is {_describe(saved.get(name))} there, {_describe(wanted.get(name))} is expected")
+        there, expected = (f"{leaf[0]}{list(leaf[1])}" if leaf else "missing" for leaf in (saved.get(name), wanted.get(name)))
+        raise _Unusable(f"leaf {name} is {there} there, {expected} is expected")
     arrays = self._load(step, seal.leaves)
     self._verified.add(step)
     self._pins[step] = seal.pin
@@ -233,9 +232,11 @@ class CheckpointStore:
     ocp.Checkpointer(ocp.CompositeCheckpointHandler()).save(path, args=ocp.args.Composite(**items))
 
   def _clear_place(self, step: int) -> None:
-    """Deletes a damaged step that stands where `step` shall be written; a sound one is refused."""
+    """Deletes leftovers, and a damaged step that stands where `step` shall be written; a sound one is refused."""
     if not (_STEP.fullmatch(str(step)) and isinstance(step, int)):
       raise ValueError(f"step {step!r}: expected an integer >= 0")
+    with contextlib.suppress(WorkdirError):  # what cannot go now harms nothing; it is tried again at the next save or start
+      self._remove_leftovers()
     path = self._path(step)
     if not os.path.lexists(path):
       return
@@ -281,8 +282,6 @@ class CheckpointStore:
       path.unlink()
       return
     doomed = self._directory / f"{step}.deleting"
-    if doomed.exists():
-      shutil.rmtree(doomed)
     os.replace(path, doomed)
     shutil.rmtree(doomed)
 
@@ -330,10 +329,8 @@ def _digest(array: np.ndarray) -> str:
 
 def _check_entries(path: Path) -> None:
   """Refuses a step that is not a directory of regular files: a link may lead anywhere, a pipe would block the reader."""
-  if path.is_symlink():
-    raise _Unusable("it is a symbolic link")
-  if not path.is_dir():
-    raise _Unusable("it is not a directory")
+  if path.is_symlink() or not path.is_dir():
+    raise _Unusable("it is a symbolic link" if path.is_symlink() else "it is not a directory")
   for directory, names, files in os.walk(path):
     for name in [*names, *files]:
       entry = Path(directory, name)
@@ -344,21 +341,27 @@ def _check_entries(path: Path) -> None:
         raise _Unusable(f"{entry.relative_to(path)} in it has {status.st_size} bytes, at most {MAX_META_BYTES} are expected")
 
 
-def _describe(leaf: tuple[str, tuple[int, ...]] | None) -> str:
-  return f"{leaf[0]}{list(leaf[1])}" if leaf else "missing"
-
-
 def _one_line(error: Exception) -> str:
   """Returns the error's kind and the first 300 characters of its text, in one line."""
   text = " ".join(str(error).split())[:300]
   return text if isinstance(error, _Unusable) else f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def _as_os_error(error: Exception) -> OSError:
+  """Returns the error of the operating system that `error` is or tells of in TensorStore's words, else one with its text."""
+  if isinstance(error, OSError):
+    return error
+  code = re.search(r"os_error_code='?([0-9]+)", str(error))
+  return OSError(int(code[1]), os.strerror(int(code[1]))) if code else OSError(0, _one_line(error))
+
+
 class _OrbaxChatter(logging.Filter):
-  """Lets Orbax's warnings and errors pass, not its progress lines: a dozen of them for every save."""
+  """Lets Orbax's warnings and errors pass, not its progress lines, nor the traceback of a writing thread, which is raised as well."""
 
   def filter(self, record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or f"{os.sep}orbax{os.sep}" not in record.pathname
+    if f"{os.sep}orbax{os.sep}" not in record.pathname:
+      return True
+    return record.levelno >= logging.WARNING and "_SignalingThread.run() raised" not in str(record.msg)
 
 
 @functools.cache

@@ -494,10 +494,13 @@ assert store.restore_latest(state)[0] == 2
 def test_full_disk_says_so_keeps_the_older_step_and_goes_on_when_there_is_space(tmp_path):
   done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path / "c")], capture_output=True, text=True, timeout=120)
   assert done.returncode == 0, done.stderr
+  assert done.stderr == ""
   message, names = done.stdout.splitlines()
-  assert message.startswith(f"7 cannot save checkpoint {tmp_path / 'c' / '2'}: ")
-  assert "; 800024 bytes needed, " in message
-  assert names == "['1']"
+  path = tmp_path / "c" / "2"
+  assert message.startswith(
+    f"7 checkpoint 2 is not saved, those before it still stand: cannot write {path}: File too large; 800024 bytes needed, "
+  )
+  assert names in ("['1']", "['1', '2.orbax-checkpoint-tmp']")  # a thread of Orbax may be writing there still
 
 
 QUIET = """
