@@ -1,5 +1,6 @@
 """The command line: exit codes, messages, and that a mistake writes nothing."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -74,3 +75,26 @@ def test_help_needs_no_config_and_names_flags_files_and_keys(tmp_path):
   for part in ("usage: python run.py --config=", "--workdir=DIR", "--dry_run", "configs/cifar10_small.py", "optim.learning_rate = 0.1"):
     assert part in done.stdout
   assert len([line for line in done.stdout.splitlines() if line.startswith("  configs/")]) == len(list((ROOT / "configs").glob("*.py")))
+
+
+@pytest.fixture
+def program():
+  """run.py as a module of this process."""
+  spec = importlib.util.spec_from_file_location("sdt_run", ROOT / "run.py")
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def test_ctrl_c_before_the_training_ends_without_a_traceback(program, monkeypatch, capsys):
+  def interrupted(*_):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(program, "resolve", interrupted)
+  assert program.main([CONFIG]) == 130
+  assert capsys.readouterr().err == "sdt: stopped before there was anything to save\n"
+
+
+def test_an_error_is_one_line_whatever_the_user_wrote(program, capsys):
+  assert program.main([CONFIG, "--config.a\nb=1"]) == 2
+  assert capsys.readouterr().err.startswith("sdt: error: --config.a b: no such key; did you mean --config.")
