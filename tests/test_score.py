@@ -1,0 +1,120 @@
+"""Scores against a float64 twin, in the order of the data set, whatever the batch or the devices."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdt.parallel import place
+from sdt.score import SCORERS, confidence, log_odds, score
+from sdt.setup import Setup
+
+
+def twin(logits, labels):
+  """Returns (log-odds, confidence) in float64: z_y - log sum of exp over the other classes, and the softmax probability."""
+  logits = logits.astype(np.float64)
+  rows = np.arange(len(labels))
+  others = logits.copy()
+  others[rows, labels] = -np.inf
+  top = others.max(axis=1)
+  odds = logits[rows, labels] - top - np.log(np.exp(others - top[:, None]).sum(axis=1))
+  return odds, 1 / (1 + np.exp(-odds))
+
+
+@pytest.mark.parametrize("count", [1, 16_385, 32_769])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_log_odds_and_confidence_equal_the_float64_twin_at_odd_sizes(count, scale):
+  rng = np.random.default_rng(count)
+  logits = (scale * rng.normal(size=(count, 10))).astype(np.float32)
+  labels = rng.integers(0, 10, count).astype(np.int32)
+  odds, probability = twin(logits, labels)
+  one_by_one = jax.jit(jax.vmap(lambda z, y: (log_odds(z, y), confidence(z, y))))(logits, labels)
+  for ours in (one_by_one, (log_odds(logits, labels), confidence(logits, labels))):
+    np.testing.assert_allclose(ours[0], odds, rtol=1e-6, atol=1e-5 * scale)
+    np.testing.assert_allclose(ours[1], probability, rtol=1e-5 * scale, atol=1e-7)
+
+
+def test_log_odds_order_what_a_float32_softmax_ties():
+  logits = np.array([[20.0, 0.0], [25.0, 0.0], [40.0, 0.0]], np.float32)
+  labels = np.zeros(3, np.int32)
+  assert (np.asarray(jax.nn.softmax(logits)[:, 0]) == 1.0).all()
+  np.testing.assert_array_equal(log_odds(logits, labels), [20.0, 25.0, 40.0])
+
+
+@given(st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=6), st.data())
+def test_log_odds_are_the_logit_of_the_confidence(logits, draw):
+  label = draw.draw(st.integers(0, len(logits) - 1))
+  odds, probability = twin(np.array([logits], np.float32), np.array([label]))
+  np.testing.assert_allclose(log_odds(jnp.array(logits, jnp.float32), jnp.int32(label)), odds[0], rtol=1e-5, atol=1e-4)
+  assert abs(float(confidence(jnp.array(logits, jnp.float32), jnp.int32(label))) - probability[0]) < 1e-5
+
+
+def test_a_larger_own_logit_is_easier_as_every_scorer_declares():
+  low, high = np.array([1.0, 0.5, -1.0], np.float32), np.array([2.0, 0.5, -1.0], np.float32)
+  for scorer in SCORERS.values():
+    assert scorer.direction == "higher_is_easier"
+    assert scorer.function(jnp.asarray(high), jnp.int32(0)) > scorer.function(jnp.asarray(low), jnp.int32(0))
+
+
+@pytest.fixture(scope="module")
+def network():
+  """A config, its data and the state of two seeds after one round."""
+  of = tiny.resnet(rounds=1)
+  data = tiny.data(of)
+  return of, data, tiny.train(of, tiny.everything(of, len(data.train), rounds=1), data)[0]
+
+
+def scores_of(of, data, state, batches_per_dispatch=None):
+  setup = Setup.make(of, data)
+  program = setup.score_program()
+  if batches_per_dispatch:
+    program = dataclasses.replace(program, batches_per_dispatch=batches_per_dispatch)
+  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  return score(program, variables, setup.device_data, len(data.train))
+
+
+def test_scores_are_those_of_each_example_alone_in_the_order_of_the_dataset(network):
+  of, data, state = network
+  ours = scores_of(of, data, state)
+  model = Setup.make(of, data).model
+  for index in range(2):
+    variables = jax.tree.map(lambda leaf, r=index: leaf[r], {"params": state.params, "batch_stats": state.batch_stats})
+    inputs = (data.train.inputs / 255 - data.mean) / data.std
+    logits = model.apply(variables, inputs.astype(np.float32), train=False)
+    odds, probability = twin(np.asarray(logits), data.train.labels)
+    np.testing.assert_allclose(ours["log_odds"][index], odds, atol=1e-4)
+    np.testing.assert_allclose(ours["confidence"][index], probability, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch_size", "per_dispatch"), [(1, 70), (7, 3), (70, 1), (64, 1)])
+def test_any_batch_size_and_dispatch_gives_the_same_scores(network, batch_size, per_dispatch):
+  of, data, state = network
+  other = dataclasses.replace(of, score=dataclasses.replace(of.score, batch_size=batch_size))
+  ours, expected = scores_of(other, data, state, per_dispatch), scores_of(of, data, state)
+  for name, values in expected.items():
+    assert ours[name].shape == (2, 70)
+    np.testing.assert_allclose(ours[name], values, atol=1e-5, err_msg=name)
+
+
+def test_another_order_of_the_examples_permutes_the_scores(network):
+  of, data, state = network
+  order = np.random.default_rng(0).permutation(70)
+  moved = dataclasses.replace(data.train, inputs=data.train.inputs[order], labels=data.train.labels[order])
+  ours, expected = scores_of(of, dataclasses.replace(data, train=moved), state), scores_of(of, data, state)
+  for name, values in expected.items():
+    np.testing.assert_allclose(ours[name], values[:, order], atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+@pytest.mark.parametrize("replicas", ["unroll", "loop", "vmap"])
+def test_two_devices_and_every_replica_mode_give_the_same_scores(network, mode, replicas):
+  of, data, state = network
+  other = dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, mode=mode, replicas=replicas, num_devices=2))
+  ours, expected = scores_of(other, data, state), scores_of(of, data, state)
+  for name, values in expected.items():
+    np.testing.assert_allclose(ours[name], values, atol=1e-5, err_msg=name)
