@@ -146,12 +146,16 @@ class Trainer:
     """Puts other numbers of the same shapes in the plan's place: other subsets, decays, rates; the program stays as it is."""
     self._plan, self._evaluates = place(self._layout, plan), np.asarray(plan.evaluates)
 
+  def arguments(self, at: Position) -> tuple[Any, ...]:
+    """Returns the arguments of `sdt.train.dispatch` after the program for the next dispatch."""
+    return self.state, self.sums, self._data, self._plan, place(self._layout, self._clock(at)[0])
+
   def compile(self) -> float:
     """Compiles the program for the state's shapes; returns the seconds it took."""
     start = time.perf_counter()
     self.num_compilations += 1
-    args = (self.state, self.sums, self._data, self._plan, place(self._layout, self._clock(Position())[0]))
-    self._executable = compile_program(self._layout, functools.partial(train.dispatch, self.program), args, donate=(0, 1))
+    function = functools.partial(train.dispatch, self.program)
+    self._executable = compile_program(self._layout, function, self.arguments(Position()), donate=(0, 1))
     return time.perf_counter() - start
 
   def memory_bytes(self) -> int:

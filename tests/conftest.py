@@ -1,6 +1,7 @@
 """Every test runs under JAX's strict rules, on two simulated CPU devices."""
 
 import os
+import tempfile
 
 # Before JAX is imported anywhere: two devices, so that both data-parallel modes have something to divide.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -12,6 +13,11 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Tests build the same small programs again and again; each session (and each worker of it) compiles one once.
+_CACHE = tempfile.TemporaryDirectory(prefix="sdt-xla-")
+jax.config.update("jax_compilation_cache_dir", _CACHE.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 hypothesis.settings.register_profile("sdt", max_examples=50, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("sdt")

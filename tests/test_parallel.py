@@ -1,0 +1,86 @@
+"""Both modes of data parallelism against one device, and lowering for platforms that are not here."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.export
+import numpy as np
+import pytest
+import tiny
+
+from sdt import train
+from sdt.config import ParallelConfig
+from sdt.dispatch import Position
+from sdt.errors import ConfigError
+from sdt.parallel import fetch, make_layout, padded_batch_size, place
+from sdt.score import score_dispatch
+from sdt.setup import Setup
+
+
+def first_steps(of, num_steps=3):
+  """Returns state and sums after the first steps of A and B; the second batch has 4 examples, so the second device gets none."""
+  data = tiny.data(of)
+  plan = tiny.alternating(of, len(data.train), 20)
+  made = tiny.trainer(dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=num_steps)), plan, data)
+  next(made.run(Position()))
+  return made.get_state()
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+@pytest.mark.parametrize("replicas", ["loop", "vmap"])
+def test_two_devices_train_as_one(mode, replicas):
+  one = tiny.resnet(augment__pad_crop=1, augment__flip=True)
+  two = dataclasses.replace(one, parallel=dataclasses.replace(one.parallel, mode=mode, replicas=replicas, num_devices=2))
+  expected, expected_sums = first_steps(one)
+  state, sums = first_steps(two)
+  for ours, theirs in ((state, expected), (sums, expected_sums)):
+    for name, leaf in tiny.leaves(theirs).items():
+      np.testing.assert_allclose(tiny.leaves(ours)[name], leaf, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_two_devices_count_the_test_set_exactly(mode):
+  of = tiny.config(seeds=(0,), rounds=1, parallel__mode=mode, parallel__num_devices=2, score__batch_size=7)
+  _, finished = tiny.train(of, tiny.everything(of, 70, rounds=1), tiny.data(of))
+  assert finished[0].sums.test_count.tolist() == [30]
+  assert finished[0].sums.train_count.sum() == 70
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_placing_and_fetching_gives_the_same_arrays(mode):
+  layout = make_layout(ParallelConfig(mode=mode))
+  assert layout.num_devices == 2
+  tree = {"a": np.arange(6, dtype=np.int32).reshape(2, 3), "b": np.float32(1.5)}
+  tiny.assert_equal(fetch(layout, place(layout, tree)), tree)
+
+
+def test_batches_are_padded_to_a_multiple_of_the_devices():
+  layout = make_layout(ParallelConfig())
+  assert [padded_batch_size(size, layout) for size in (1, 2, 7, 128)] == [2, 2, 8, 128]
+
+
+def test_more_devices_than_exist_are_refused():
+  with pytest.raises(ConfigError, match=r"parallel\.num_devices=99: this machine has 2 cpu"):
+    make_layout(ParallelConfig(num_devices=99))
+
+
+@pytest.mark.parametrize("replicas", ["loop", "vmap"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_and_scoring_lower_for_cpu_cuda_and_tpu(replicas, precision):
+  of = tiny.resnet(precision=precision, parallel__replicas=replicas, augment__pad_crop=1)
+  setup = Setup.make(of, tiny.data(of))
+  plan = tiny.alternating(of, 70, 20)
+  made = setup.trainer(plan)
+  start = setup.fresh_start()
+  made.set_state(start.state, start.sums)
+  variables = {"params": start.state.params, "batch_stats": start.state.batch_stats}
+  programs = {
+    "train": (functools.partial(train.dispatch, made.program), made.arguments(Position())),
+    "score": (functools.partial(score_dispatch, setup.score_program()), (variables, setup.device_data, np.int32(0))),
+  }
+  for name, (function, args) in programs.items():
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), args)
+    exported = jax.export.export(jax.jit(function), platforms=("cpu", "cuda", "tpu"))(*shapes)
+    assert exported.platforms == ("cpu", "cuda", "tpu"), name
+    assert "stablehlo.convolution" in exported.mlir_module()
