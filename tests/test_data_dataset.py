@@ -134,6 +134,12 @@ def test_held_out_examples_are_a_partition_and_do_not_depend_on_the_draw():
   assert set(drawn.train.example_ids) < set(whole.train.example_ids)
 
 
+def test_holding_out_leaves_a_training_example_of_every_class():
+  labels = np.array([0] * 9 + [1] * 2 + [2])
+  data = assemble(Raw(RawSplit(_images(12), labels), None, tuple("abc"), "here", "custom"), DataConfig(name="npz", test_fraction=0.5))
+  assert np.bincount(data.train.labels).tolist() == [4, 1, 1]
+
+
 def test_statistics_are_of_the_training_split_in_use():
   data = assemble(_raw(test=False), DataConfig(name="npz", test_fraction=0.25, num_train=9))
   np.testing.assert_array_equal(data.mean, mean_and_std(data.train.inputs)[0])

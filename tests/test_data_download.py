@@ -6,6 +6,7 @@ import http.server
 import os
 import socket
 import threading
+import urllib.request
 
 import pytest
 import registered_sets as made
@@ -93,6 +94,18 @@ def test_a_failed_download_leaves_nothing_behind(server, tmp_path, how):
   assert "nothing was kept" in text
   assert "\n" not in text
   assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_limit_is_the_one_asked_for(server, tmp_path, monkeypatch):
+  limits, real = [], urllib.request.urlopen
+
+  def watched(request, timeout):
+    limits.append(timeout)
+    return real(request, timeout=timeout)
+
+  monkeypatch.setattr(urllib.request, "urlopen", watched)
+  download.fetch(_remote(server, "right"), tmp_path, 12.5, print)
+  assert limits == [12.5]
 
 
 def test_a_failed_download_keeps_the_file_that_was_there(server, tmp_path):

@@ -172,6 +172,7 @@ def test_a_damaged_image_is_named_and_refused_or_skipped_and_counted(tmp_path, n
   text = _refused(tmp_path)
   assert "1 of 8 images cannot be read; the first is train/b/001.png: " in text
   assert "--config.data.on_bad_image=skip" in text
+  assert ("could be decompression bomb" in text) == (name == "bomb")
   data = _load(tmp_path, on_bad_image="skip")
   assert len(data.notes) == 1
   assert data.notes[0].startswith("1 of 8 images below train/ were skipped; the first is train/b/001.png: ")

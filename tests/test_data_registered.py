@@ -139,7 +139,7 @@ def _member(name, kind, content=b"", **fields):
 
 _HOSTILE = {
   "parent": _member("../escaped", tarfile.REGTYPE, b"x"),
-  "absolute": _member("/tmp/sdt-escaped", tarfile.REGTYPE, b"x"),
+  "absolute": _member("/sdt-escaped", tarfile.REGTYPE, b"x"),
   "symlink": _member("small-bin/link", tarfile.SYMTYPE, linkname="/etc/passwd"),
   "hard link": _member("small-bin/hard", tarfile.LNKTYPE, linkname="../../escaped"),
   "device": _member("small-bin/dev", tarfile.CHRTYPE, devmajor=1, devminor=3),
@@ -156,7 +156,7 @@ def test_hostile_members_of_an_archive_touch_nothing(tmp_path, name):
   before = made.tree(tmp_path)
   assert _load(path, spec, verify="known").variant == "jpeg-2"
   assert made.tree(tmp_path) == before
-  assert not Path("/tmp/sdt-escaped").exists()
+  assert not Path("/sdt-escaped").exists()
 
 
 _WRONG_MEMBERS = {

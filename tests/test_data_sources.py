@@ -43,6 +43,16 @@ def test_a_key_that_the_set_ignores_is_refused(keys, named):
     sources.load(DataConfig(**keys))
 
 
+@pytest.mark.parametrize("name", ["npz", "folder", "cifar10", "svhn"])
+@pytest.mark.parametrize("path", ["", "x" * 300, "a\0b", "~nobody-of-that-name/x", "/dev/null", "/dev/null/x"])
+def test_an_impossible_path_is_a_data_error(name, path, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(DataError) as caught:
+    sources.load(DataConfig(name=name, path=path, test_fraction=None))
+  assert "\n" not in str(caught.value)
+  assert list(tmp_path.iterdir()) == []
+
+
 def _shapes(**keys):
   return sources.load(DataConfig(name="shapes", shapes=ShapesConfig(**keys)))
 

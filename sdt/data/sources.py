@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 from sdt.config import DataConfig
 from sdt.data.catalogue import SETS
@@ -37,6 +38,24 @@ def _check_keys(config: DataConfig) -> None:
       raise DataError(
         f"data.{key}={getattr(config, key)} has no meaning for data.name={config.name}; leave it out, or choose another data.name"
       )
+  try:
+    Path(config.path or "").expanduser()
+  except RuntimeError as error:
+    raise DataError(f"data.path={config.path}: {error}") from error
+
+
+def _read(config: DataConfig, log: Log) -> Data:
+  if config.name == "digits":
+    return load_digits(config)
+  if config.name == "shapes":
+    return load_shapes(config)
+  if config.name == "npz":
+    return load_npz(config)
+  if config.name == "folder":
+    return load_folder(config, log)
+  if config.name in SETS:
+    return load_registered(config, SETS[config.name], log)
+  raise DataError(f"data.name={config.name} is not a known set; known: {_names()}")
 
 
 def load(config: DataConfig, log: Log = _silent) -> Data:
@@ -52,17 +71,12 @@ def load(config: DataConfig, log: Log = _silent) -> Data:
     DataError: the set is missing, damaged, badly labelled or not what the config says.
   """
   _check_keys(config)
-  if config.name == "digits":
-    return load_digits(config)
-  if config.name == "shapes":
-    return load_shapes(config)
-  if config.name == "npz":
-    return load_npz(config)
-  if config.name == "folder":
-    return load_folder(config, log)
-  if config.name in SETS:
-    return load_registered(config, SETS[config.name], log)
-  raise DataError(f"data.name={config.name} is not a known set; known: {_names()}")
+  try:
+    return _read(config, log)
+  except OSError as error:  # whatever the readers did not foresee: a name too long, a folder that may not be entered, a broken disk
+    raise DataError(f"data.path={config.path}: {error.strerror or error}: {error.filename}") from error
+  except MemoryError as error:
+    raise DataError(f"data.name={config.name} does not fit into memory; use a smaller set or image size") from error
 
 
 def _names() -> str:
