@@ -105,6 +105,13 @@ def test_nested_vmap_over_replicas_and_examples_is_one_convolution_per_replica()
   np.testing.assert_allclose(nested(x, kernel), jax.vmap(conv2d)(x, kernel), rtol=1e-5, atol=1e-5)
 
 
+def test_nested_vmap_over_kernels_is_one_convolution_per_kernel():
+  x, kernel = _arrays((2, 3, 2, 6, 6, 3), (2, 3, 3, 3, 3, 4))
+  nested = jax.vmap(jax.vmap(conv2d))
+  assert _num_convolutions(nested, x, kernel) == 6
+  np.testing.assert_array_equal(nested(x, kernel)[1, 2], conv2d(x[1, 2], kernel[1, 2]))
+
+
 def test_replicas_gradients_are_separate_convolutions_and_equal_lax():
   x, kernel = _arrays((2, 3, 6, 6, 3), (2, 3, 3, 3, 4))
   # Forward, dx and dw of two replicas.
@@ -113,6 +120,14 @@ def test_replicas_gradients_are_separate_convolutions_and_equal_lax():
   assert exported.mlir_module().count("stablehlo.convolution") == 6
   for our, their in zip(gradient(x, kernel), jax.vmap(jax.grad(_loss(_lax_conv, 1, 1), (0, 1)))(x, kernel), strict=True):
     np.testing.assert_allclose(our, their, rtol=1e-5, atol=1e-4)
+
+
+def test_image_gradients_of_single_examples_are_one_convolution():
+  x, kernel = _arrays((5, 6, 6, 3), (3, 3, 3, 4))
+  gradient = jax.vmap(lambda image: jax.grad(lambda image: _loss(conv2d, 2, 1)(image[None], kernel))(image))
+  # Forward and dx.
+  assert export.export(jax.jit(gradient), platforms=("cpu",))(x).mlir_module().count("stablehlo.convolution") == 2
+  np.testing.assert_allclose(gradient(x), jax.grad(_loss(_lax_conv, 2, 1))(x, kernel), rtol=1e-4, atol=1e-5)
 
 
 def test_many_pairs_do_not_unroll():
