@@ -23,7 +23,7 @@ from sdt.train import Clock, Program, Sums, TrainState, zero_sums
 # A dispatch should last no longer than this, so that signals, progress and saves get their turn.
 _DISPATCH_SECS = 2.5
 # Cautious multiply-adds per second, to choose a dispatch before anything has run: a wrong guess changes its length and no number.
-_MULTIPLY_ADDS_PER_SEC = {"cpu": 8e9, "gpu": 30e12, "tpu": 30e12}
+_MULTIPLY_ADDS_PER_SEC = {"cpu": 15e9, "gpu": 30e12, "tpu": 30e12}
 _LEAST_STEP_SECS = {"cpu": 2e-3, "gpu": 1e-3, "tpu": 1e-3}
 
 

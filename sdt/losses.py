@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
-def accumulator_dtype(dtype: jnp.dtype) -> jnp.dtype:
-  """Returns the dtype in which losses and scores are computed: float32, or float64 where the network is float64."""
-  return jnp.promote_types(dtype, jnp.float32)
+def accumulator_dtype(dtype: Any) -> np.dtype:
+  """Returns the type of statistics, losses and scores: float32, or float64 where the network computes in float64."""
+  # NumPy's own rule: jnp.promote_types refuses to mix types under strict promotion.
+  return np.promote_types(dtype, np.float32)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

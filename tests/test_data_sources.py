@@ -6,7 +6,7 @@ import sklearn.datasets
 
 from sdt.config import DataConfig, ShapesConfig
 from sdt.data import shapes, sources
-from sdt.errors import DataError
+from sdt.errors import ConfigError, DataError
 
 
 def test_digits_are_scikit_learns_split_by_class():
@@ -39,7 +39,7 @@ def test_digits_are_the_same_in_every_call_and_another_split_under_another_seed(
   ],
 )
 def test_a_key_that_the_set_ignores_is_refused(keys, named):
-  with pytest.raises(DataError, match=f"{named}=.* has no meaning"):
+  with pytest.raises(ConfigError, match=f"{named}=.* has no meaning"):
     sources.load(DataConfig(**keys))
 
 

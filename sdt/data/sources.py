@@ -14,7 +14,7 @@ from sdt.data.folder import load_folder
 from sdt.data.npz import load_npz
 from sdt.data.registered import load_registered
 from sdt.data.shapes import load_shapes
-from sdt.errors import DataError
+from sdt.errors import ConfigError, DataError
 
 Log = Callable[[str], None]
 
@@ -35,7 +35,7 @@ def _check_keys(config: DataConfig) -> None:
   }
   for key, is_ignored in ignored.items():
     if is_ignored and getattr(config, key) != getattr(defaults, key):
-      raise DataError(
+      raise ConfigError(
         f"data.{key}={getattr(config, key)} has no meaning for data.name={config.name}; leave it out, or choose another data.name"
       )
   try:
@@ -68,6 +68,7 @@ def load(config: DataConfig, log: Log = _silent) -> Data:
     log: gets one line of progress at a time.
 
   Raises:
+    ConfigError: a key is given that has no meaning for this set.
     DataError: the set is missing, damaged, badly labelled or not what the config says.
   """
   _check_keys(config)

@@ -9,8 +9,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from sdt.losses import accumulator_dtype
 from sdt.models import init
 from sdt.models.conv import barrier, conv2d
 
@@ -23,12 +23,6 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   "leaky_relu": jax.nn.leaky_relu,
   "elu": jax.nn.elu,
 }
-
-
-def accumulator_dtype(dtype: Any) -> np.dtype:
-  """Returns the type of statistics and logits: float32, or float64 where the network computes in float64."""
-  # NumPy's own rule: jnp.promote_types refuses to mix types under strict promotion.
-  return np.promote_types(dtype, np.float32)
 
 
 class Conv(nn.Module):

@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sdt.models.layers import ACTIVATIONS, Linear, accumulator_dtype
+from sdt.losses import accumulator_dtype
+from sdt.models.layers import ACTIVATIONS, Linear
 
 
 class MLP(nn.Module):

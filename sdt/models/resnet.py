@@ -14,8 +14,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sdt.losses import accumulator_dtype
 from sdt.models.conv import barrier
-from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, accumulator_dtype
+from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear
 
 # A bottleneck block ends with so many times its width.
 BOTTLENECK_EXPANSION = 4
