@@ -136,7 +136,7 @@ def histogram(scores: np.ndarray, in_A: np.ndarray | None, seeds: Sequence[int],
   axes.set_xlabel(f"{label} (dashed: border of A)")
   axes.set_ylabel("training examples" + (", log scale" if log else ""))
   axes.set_title(title, loc="left")
-  axes.legend(loc="upper left")
+  figure.legend(loc="outside lower center", ncols=4)
   return figure
 
 

@@ -1,0 +1,67 @@
+"""Times the demo as a new user meets it: from the command to the first round, and to the report.
+
+    .venv/bin/python benchmarks/demo.py [--repeats=3] [--out=benchmarks/results/demo.json]
+
+Each repeat runs the digits experiment twice in fresh processes and fresh workdirs: with an empty cache of compiled programs (cold), then
+with the one that this filled (warm). Printed: medians and all values. Accept / aim on 2 cores: first round 12 / 6 s cold and 6 / 3 s warm;
+the whole 90 / 45 s cold and 60 / 25 s warm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_demo(cache: Path, workdir: Path) -> tuple[float, float]:
+  """Returns the seconds from the command to its first line about a round, and to its end."""
+  command = [sys.executable, "-u", "run.py", "--config=configs/digits.py", f"--workdir={workdir}"]
+  environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+  start = time.perf_counter()
+  first = None
+  with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    for line in process.stderr or ():
+      if first is None and " round 1/" in line:
+        first = time.perf_counter() - start
+  if process.returncode or first is None:
+    raise SystemExit(f"the demo failed with exit code {process.returncode}")
+  return first, time.perf_counter() - start
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--repeats", type=int, default=3)
+  parser.add_argument("--out", type=Path, default=None)
+  options = parser.parse_args()
+  seconds: dict[str, list[float]] = {"cold first round": [], "cold whole": [], "warm first round": [], "warm whole": []}
+  for _ in range(options.repeats):
+    with tempfile.TemporaryDirectory() as scratch:
+      for name in ("cold", "warm"):
+        first, whole = run_demo(Path(scratch, "cache"), Path(scratch, name))
+        seconds[f"{name} first round"].append(first)
+        seconds[f"{name} whole"].append(whole)
+  print(f"{'seconds':18} {'median':>7}  all")
+  for name, values in seconds.items():
+    print(f"{name:18} {statistics.median(values):7.1f}  {' '.join(f'{value:.1f}' for value in values)}")
+  if options.out:
+    cpus = len(os.sched_getaffinity(0))
+    content = {
+      "benchmark": "demo",
+      "machine": {"cpus": cpus, "system": platform.system(), "python": platform.python_version()},
+      "seconds": seconds,
+    }
+    options.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+  main()
