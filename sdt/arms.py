@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -64,10 +64,9 @@ def _step_mean(setting: Setting) -> float:
   return (steps_easy * method.lambda_A + steps_rest * method.lambda_B) / (steps_easy + steps_rest)
 
 
-def _other_partitions(setting: Setting, policy: str) -> tuple[Partition, ...]:
-  """Returns the partitions of the same sizes by another policy."""
+def _other_partitions(setting: Setting, scores: np.ndarray, policy: str) -> tuple[Partition, ...]:
+  """Returns the partitions of the same sizes by other scores [R, N] or another policy."""
   config, size = setting.config, len(setting.partitions[0].easy)
-  scores = np.zeros((len(config.seeds), len(setting.labels))) if setting.scores is None else setting.scores
   return tuple(
     split(one, setting.labels, setting.example_ids, size, seed, policy=policy, class_balanced=config.split.class_balanced)
     for one, seed in zip(scores, config.seeds, strict=True)
@@ -96,12 +95,15 @@ def _alternate_only(setting: Setting) -> tuple[Phase, ...]:
 
 def _random_subset(setting: Setting) -> tuple[Phase, ...]:
   method = setting.config.method
-  return _alternate(setting, _other_partitions(setting, "random"), method.lambda_A, method.lambda_B)
+  # Not split.policy "random": where the config asks for that, the method's own A is random, and this arm must draw another.
+  draws = np.stack([np.random.default_rng([seed, 0x2A4D]).random(len(setting.labels)) for seed in setting.config.seeds])
+  return _alternate(setting, _other_partitions(setting, draws, "top"), method.lambda_A, method.lambda_B)
 
 
 def _hardest_subset(setting: Setting) -> tuple[Phase, ...]:
   method = setting.config.method
-  return _alternate(setting, _other_partitions(setting, "bottom"), method.lambda_A, method.lambda_B)
+  scores = np.zeros((len(setting.config.seeds), len(setting.labels))) if setting.scores is None else setting.scores
+  return _alternate(setting, _other_partitions(setting, scores, "bottom"), method.lambda_A, method.lambda_B)
 
 
 def _less_data(setting: Setting) -> tuple[Phase, ...]:
@@ -133,7 +135,7 @@ def check_arms(arms: tuple[str, ...]) -> None:
     if arm not in _ARMS:
       near = difflib.get_close_matches(arm, ARM_NAMES, n=1)
       hint = f"; did you mean {near[0]!r}?" if near else ""
-      raise ConfigError(f"arms: {arm!r} is not an arm{hint} Arms: {', '.join(ARM_NAMES)}")
+      raise ConfigError(f"arms: {arm!r} is not an arm{hint} (arms: {', '.join(ARM_NAMES)})")
   if "baseline" not in arms:
     raise ConfigError("arms: 'baseline' is missing; its network scores the training examples for all others, add it")
 
@@ -142,6 +144,15 @@ def make_plan(arm: str, setting: Setting) -> Plan:
   """Returns the plan of `arm`; all but the baseline need the setting's partitions."""
   init = setting.config.method.init if arm == "method" else "scratch"
   return Plan(arm, _ARMS[arm](setting), setting.config.rounds, init)
+
+
+def check_equal_work(plans: Iterable[Plan]) -> None:
+  """Raises a ConfigError where the rounds of two plans differ by more than one optimiser step: such a comparison would be unfair."""
+  plans = sorted(plans, key=lambda plan: plan.steps_per_round)
+  fewest, most = plans[0], plans[-1]
+  if most.steps_per_round - fewest.steps_per_round > 1 or fewest.rounds != most.rounds:
+    work = ", ".join(f"{plan.arm} {plan.rounds} rounds of {plan.steps_per_round}" for plan in (fewest, most))
+    raise ConfigError(f"arms: unequal numbers of optimiser steps ({work}); rounds may differ by one step at most, leave one of the two out")
 
 
 def arm_order(arms: tuple[str, ...]) -> tuple[str, ...]:

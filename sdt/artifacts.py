@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +29,25 @@ def examples_seen(num_examples: int, num_steps: int, batch_size: int) -> int:
 
 
 def metrics_rows(
-  plan: Plan, config: Config, learning_rates: np.ndarray, index: int, evaluated: bool, sums: Sums, seconds: float
+  plan: Plan,
+  config: Config,
+  learning_rates: np.ndarray,
+  index: int,
+  evaluated: bool,
+  sums: Sums,
+  steps_done: np.ndarray,
+  seconds: float,
 ) -> list[dict[str, Any]]:
   """Returns the rows of one finished round: per seed, per phase.
 
   Args:
     plan: the arm's plan.
-    config: for the seeds and the batch size.
+    config: for the seeds.
     learning_rates: [rounds].
     index: of the round, from 0.
     evaluated: whether the test set was evaluated at the end of the round.
     sums: of the round, leaves [R, ...].
+    steps_done: [R] optimiser steps done at the end of the round or later; fewer than the round asks for where a replica was frozen.
     seconds: the round took, for all seeds together.
   """
   rows = []
@@ -49,19 +59,21 @@ def metrics_rows(
       is_last = number == len(plan.phases) - 1
       count = int(sums.train_count[replica, number])
       tests = int(sums.test_count[replica]) if is_last and evaluated else 0
-      diverged = count < examples_seen(phase.example_ids.shape[1], phase.num_steps, config.batch_size)
+      test_loss = float(sums.test_loss[replica]) / tests if tests else 0.0
+      # A last update can be finite and still give a network whose outputs are not.
+      diverged = int(steps_done[replica]) < step or not math.isfinite(test_loss)
       row = {
         "arm": plan.arm,
         "seed": seed,
         "round": index + 1,
         "phase": phase.name,
         "last_phase": is_last,
-        "step": step,
-        "learning_rate": float(learning_rates[index]),
-        "weight_decay": float(np.mean(phase.weight_decay[replica])),
+        "step": min(step, int(steps_done[replica])),
+        "learning_rate": _short(learning_rates[index]),
+        "weight_decay": _short(np.mean(phase.weight_decay[replica])),
         "train_loss": float(sums.train_loss[replica, number]) / count if count else None,
         "train_accuracy": int(sums.train_correct[replica, number]) / count if count else None,
-        "test_loss": float(sums.test_loss[replica]) / tests if tests and not diverged else None,
+        "test_loss": test_loss if tests and not diverged else None,
         "test_accuracy": int(sums.test_correct[replica]) / tests if tests and not diverged else None,
         "seconds": round(share * phase.num_steps, 6),
       }
@@ -69,7 +81,31 @@ def metrics_rows(
   return rows
 
 
-def write_scores(workdir: Path, data: Data, config: Config, scores: Mapping[str, np.ndarray], partitions: Sequence[Partition]) -> None:
+def _short(value: Any) -> float:
+  """Returns the float to 12 digits: 0.01, where 0.1 * 0.1 is 0.010000000000000002."""
+  return float(f"{float(value):.12g}")
+
+
+def diverged_seeds(rows: Iterable[Mapping[str, Any]], arm: str) -> tuple[int, ...]:
+  """Returns the seeds whose training of `arm` was frozen, in the order of their first such row."""
+  return tuple(dict.fromkeys(row["seed"] for row in rows if row["arm"] == arm and row.get("diverged")))
+
+
+def ranked(name: str, scores: np.ndarray) -> np.ndarray:
+  """Returns the scores with the hardest value that scorer `name` has in the place of NaN, which a diverged network may give."""
+  return np.where(np.isnan(scores), -np.inf if SCORERS[name].range[0] is None else SCORERS[name].range[0], scores).astype(scores.dtype)
+
+
+def mean_score(name: str, scores: np.ndarray, sound: np.ndarray) -> np.ndarray:
+  """Returns the mean score [N] over the seeds that are `sound` [R]; over all of them where none is."""
+  with np.errstate(invalid="ignore", over="ignore"):  # what a diverged network gives may be infinite
+    mean = (ranked(name, scores)[sound] if sound.any() else ranked(name, scores)).mean(axis=0)
+  return ranked(name, mean)
+
+
+def write_scores(
+  workdir: Path, data: Data, config: Config, scores: Mapping[str, np.ndarray], partitions: Sequence[Partition], sound: np.ndarray
+) -> None:
   """Writes scores.csv, scores.json and, last, scores.npz, whose presence says that the stage is done.
 
   Args:
@@ -78,6 +114,7 @@ def write_scores(workdir: Path, data: Data, config: Config, scores: Mapping[str,
     config: for the seeds.
     scores: name -> [R, N].
     partitions: per seed.
+    sound: [R] bool, False for a seed whose network diverged: its scores are listed, but no mean counts them.
   """
   train = data.train
   header = ["example_id", "source_file", "label"]
@@ -85,13 +122,14 @@ def write_scores(workdir: Path, data: Data, config: Config, scores: Mapping[str,
   described = {}
   for name, values in scores.items():
     header += [name, *(f"{name}_seed{seed}" for seed in config.seeds)]
-    columns += [values.mean(axis=0), *values]
+    columns += [mean_score(name, values, sound), *values]
     scorer = SCORERS[name]
-    spread = values.astype(np.float64)
-    described[name] = {"direction": scorer.direction, "range": scorer.range, "mean": spread.mean(), "sd": spread.std()}
+    counted = (values[sound] if sound.any() else values).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+      described[name] = {"direction": scorer.direction, "range": scorer.range, "mean": counted.mean(), "sd": counted.std()}
   files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
   ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
-  stability = score_stability(scores[config.score.name], partitions)
+  stability = score_stability(ranked(config.score.name, scores[config.score.name]), partitions)
   content = {"ranked_by": config.score.name, "scorers": described, "ties_at_cut": ties, "stability": stability}
   files.write_json(workdir / "scores.json", content)
   seeds = np.asarray(config.seeds, np.int64)
@@ -167,15 +205,26 @@ def describe_data(data: Data) -> dict[str, Any]:
   }
 
 
-def _arm_result(rows: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[str, Any]:
-  """Returns the entry of one arm from its rows of last phases."""
+def _train_accuracy(rows: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]) -> float | None:
+  """Returns the share of right answers over all phases of a round, from its rows; every example counts once. None for a diverged seed."""
+  if any(row["train_accuracy"] is None or row.get("diverged") for row in rows):
+    return None
+  if len(rows) == 1:
+    return rows[0]["train_accuracy"]
+  return sum(round(row["train_accuracy"] * sizes[row["phase"]]) for row in rows) / sum(sizes[row["phase"]] for row in rows)
+
+
+def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], sizes: Mapping[str, int]) -> dict[str, Any]:
+  """Returns the entry of one arm from its rows; `sizes` is the number of examples of A and of B."""
   accuracy, loss, train_accuracy, best_round, best, diverged = {}, {}, {}, {}, {}, []
+  rows = [row for row in all_rows if row["last_phase"]]
   for seed in seeds:
     own = [row for row in rows if row["seed"] == seed]
     last = own[-1]
     if any(row.get("diverged") for row in own):
       diverged.append(seed)
-    accuracy[seed], loss[seed], train_accuracy[seed] = last["test_accuracy"], last["test_loss"], last["train_accuracy"]
+    accuracy[seed], loss[seed] = last["test_accuracy"], last["test_loss"]
+    train_accuracy[seed] = _train_accuracy([row for row in all_rows if (row["seed"], row["round"]) == (seed, last["round"])], sizes)
     tested = [row for row in own if row["test_accuracy"] is not None]
     top = max(tested, key=lambda row: row["test_accuracy"], default=None)
     best_round[seed], best[seed] = (top["round"], top["test_accuracy"]) if top else (None, None)
@@ -202,8 +251,9 @@ def write_results(workdir: Path, data: Data, config: Config, num_params: int, nu
     num_easy: size of A.
     steps: arm -> phase -> optimiser steps a round.
   """
-  rows = [row for row in files.read_rows(workdir / "metrics.jsonl") if row["last_phase"]]
-  arms = {arm: _arm_result([row for row in rows if row["arm"] == arm], config.seeds) for arm in config.arms}
+  rows = files.read_rows(workdir / "metrics.jsonl")
+  sizes = {"A": num_easy, "B": len(data.train) - num_easy}
+  arms = {arm: _arm_result([row for row in rows if row["arm"] == arm], config.seeds, sizes) for arm in config.arms}
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   others = {arm: values for arm, values in accuracy.items() if arm != "method"}
   contrasts = stats.contrasts(accuracy["method"], others) if "method" in accuracy else {}
@@ -235,7 +285,17 @@ def write_model(workdir: Path, data: Data, config: Config, params: Any, batch_st
     "class_names": files.json_text(data.class_names, indent=None),
     "normalisation": files.json_text(normalisation, indent=None),
   }
-  files.write_bytes(workdir / "model.safetensors", save(tensors, header))
+  files.write_bytes(workdir / "model.safetensors", _canonical(save(tensors, header)))
+
+
+def _canonical(safetensors: bytes) -> bytes:
+  """Returns the file with its metadata in sorted order: the library writes it in an order that changes from call to call."""
+  end = 8 + int.from_bytes(safetensors[:8], "little")
+  header = json.loads(safetensors[8:end])
+  metadata = dict(sorted(header.pop("__metadata__").items()))
+  text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":")).encode()
+  text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
+  return len(text).to_bytes(8, "little") + text + safetensors[end:]
 
 
 def _leaves(tree: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], np.ndarray]]:

@@ -7,11 +7,11 @@ import numpy as np
 from sdt import files
 from sdt.arms import Setting, arm_order, make_plan
 from sdt.config import Config, to_dict
-from sdt.data import sources
 from sdt.data.dataset import Data
+from sdt.experiment import load_data
 from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates
-from sdt.setup import Setup, check
+from sdt.setup import Setup
 from sdt.split import Partition, num_easy
 
 
@@ -21,8 +21,7 @@ def describe(config: Config) -> str:
   Raises:
     ConfigError, DataError: as the run would.
   """
-  check(config)
-  data = sources.load(config.data)
+  data = load_data(config, lambda: None, lambda line: None)
   setup = Setup.make(config, data)
   size = num_easy(config.method.fraction, len(data.train), config.method.num_easy)
   parts = Partition(np.arange(size, dtype=np.int32), np.arange(size, len(data.train), dtype=np.int32), 0)
@@ -38,6 +37,7 @@ def describe(config: Config) -> str:
     "",
     f"data      {data.name}, {data.variant}: {sizes}; A gets {size}",
     f"network   {config.model.name}: {cost}",
+    *(f"note      {note}" for note in data.notes),
     f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}",
     "optimiser steps a round:",
   ]

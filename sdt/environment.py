@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ import jax
 import sdt
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy", "scipy")
+
+# Other versions of these, or another machine, may round otherwise.
+_NUMERICAL = ("sdt", "jax", "jaxlib", "flax", "optax", "numpy")
+_MACHINE = ("platform", "device_kind", "cpus")
 
 
 def describe() -> dict[str, Any]:
@@ -25,11 +30,19 @@ def describe() -> dict[str, Any]:
     "platform": devices[0].platform,
     "devices": [str(device) for device in devices],
     "device_kind": devices[0].device_kind,
-    "cpus": len(os.sched_getaffinity(0)),
+    "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     "host": socket.gethostname(),
     "system": platform.platform(),
     "commit": _commit(),
   }
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """Returns "name: old -> new" for what can change the last bits of a resumed run: versions of the numerical packages, devices, cores."""
+  old, new = (
+    {**{name: side["versions"].get(name) for name in _NUMERICAL}, **{key: side[key] for key in _MACHINE}} for side in (before, now)
+  )
+  return [f"{name}: {old[name]} -> {new[name]}" for name in new if old[name] != new[name]]
 
 
 def _version(package: str) -> str | None:

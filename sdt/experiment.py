@@ -5,9 +5,10 @@ Every stage leaves its artifacts behind before the next begins; a stage whose ar
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ import jax
 import numpy as np
 
 from sdt import artifacts, environment, files
-from sdt.arms import Setting, arm_order, make_plan
+from sdt.arms import Setting, arm_order, check_equal_work, make_plan
 from sdt.checkpoint import CheckpointStore
-from sdt.config import SAFE_TO_CHANGE, Config, config_hash, diff, to_dict
+from sdt.config import Config, config_hash, to_dict
 from sdt.data import sources
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data
-from sdt.errors import ConfigError, DataError, DivergedError
+from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
 from sdt.models import count_params
 from sdt.parallel import padded_batch_size, place
 from sdt.plan import Plan
@@ -32,10 +33,11 @@ from sdt.score import score
 from sdt.setup import Resume, Setup, check, compute_dtype
 from sdt.split import Partition, num_easy, split
 from sdt.train import TrainState
-from sdt.training import Context, StopRequest, Timing, restore_final, restore_newest, train_arm
+from sdt.training import Context, Identity, StopRequest, Timing, restore_final, restore_newest, train_arm
 from sdt.workdir import hold_workdir
 
-_OUTPUTS = ("config.json", "scores.npz", "scores.csv", "scores.json", "split.csv", "results.json", "model.safetensors", "report.html")
+_RESULTS = ("config.json", "results.json", "model.safetensors")
+_OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
 
 
 def run(config: Config, workdir: Path, name: str) -> int:
@@ -45,46 +47,84 @@ def run(config: Config, workdir: Path, name: str) -> int:
     SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
   """
   display, start = Display(), time.perf_counter()
-  check(config)
-  display.log(f"sdt: {name}: {_machine(config)}")
-  data = sources.load(config.data, display.log)
-  for note in data.notes:
-    display.log(f"note: {note}")
+  data = load_data(config, lambda: display.log(f"sdt: {name}: {_machine(config)}"), display.log)
   size = num_easy(config.method.fraction, len(data.train), config.method.num_easy)
+  identity, data_secs = Identity(to_dict(config), data.checksum), time.perf_counter() - start
   with hold_workdir(workdir) as held:
-    _check_same_run(config, data, held)
-    if _is_complete(config, held):
+    store = CheckpointStore(held / "checkpoints", config.checkpoint.keep, display.log)
+    choices = _check_same_run(identity, held, store, display)
+    missing = _missing(config, data, held)
+    if not missing:
       print(result_table_text(files.read_json(held / "results.json")))
       print(f"complete: nothing to do; the report is {workdir / 'report.html'}")
       return _exit_code(held)
-    stop = StopRequest()
-    with stop.listening():
-      context = _context(config, data, held, display, stop)
-      try:
-        _stages(context, size)
-        _write_timing(context, start)
-        with context.timing.stage("report"):
-          build_report(held)
-      finally:
-        _write_timing(context, start)
-      display.log(f"done in {duration(time.perf_counter() - start)}")
+    if all(path.suffix in (".html", ".png") for path in missing):
+      display.log(f"only the report is missing ({missing[0].name}): it is made again")
+      build_report(held)
+    else:
+      stop = StopRequest()
+      with stop.listening():
+        timing = Timing.read(held / "timing.json", start)
+        timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
+        if config.compilation_cache:  # before anything is compiled
+          environment.use_compilation_cache()
+        setup = Setup.make(config, data, choices)
+        context = Context(setup, held, identity, store, display, stop, timing)
+        _begin(context)
+        _stages_and_report(context, size)
     print(result_table_text(files.read_json(held / "results.json")))
     print(f"report: {workdir / 'report.html'}")
     return _exit_code(held)
 
 
+def load_data(config: Config, before: Callable[[], None], log: Callable[[str], None]) -> Data:
+  """Returns the data of a config that has been checked against it; `before` is called when the config alone is found right.
+
+  Raises:
+    ConfigError, DataError: the config is wrong, alone or for this data, or the data is.
+  """
+  check(config)
+  before()
+  data = sources.load(config.data, log)
+  for note in data.notes:
+    log(f"note: {note}")
+  if data.train.inputs.ndim == 2 and config.model.name != "mlp":
+    size = data.train.inputs.shape[1]
+    raise ConfigError(f"model.name={config.model.name!r}: the data are vectors of {size} numbers, this network wants images; use 'mlp'")
+  if data.train.inputs.ndim == 2 and (config.augment.flip or config.augment.pad_crop):
+    raise ConfigError(
+      "augment: the data are vectors, which can be neither cropped nor mirrored; leave augment.flip and augment.pad_crop off"
+    )
+  return data
+
+
+def _stages_and_report(context: Context, size: int) -> None:
+  """Runs what is left of the experiment, then builds its report; the account of time is written however this ends."""
+  try:
+    _stages(context, size)
+    context.write_timing()
+    with context.timing.stage("report"):
+      build_report(context.workdir)
+  finally:
+    context.write_timing()
+  context.display.log(f"done in {duration(time.perf_counter() - context.timing.since)}")
+
+
 def _stages(context: Context, size: int) -> None:
   """Runs the stages that are not done yet: the baseline, scores and split, the other arms, the results."""
   arms = arm_order(context.setup.config.arms)
-  newest = restore_newest(context)
+  with context.timing.stage("restore"):
+    newest = restore_newest(context)
   reached = arms.index(newest[0]) if newest else 0
   _forget_rows_after(context, arms, reached, newest[1].position.round_index if newest else 0)
   setting = Setting(context.setup.config, context.setup.data.train.labels, context.setup.data.train.example_ids)
   plans = {"baseline": make_plan("baseline", setting)}
   final = _train_or_skip(context, plans["baseline"], 0, reached, newest)
   if len(arms) > 1:
-    setting = _score_and_split(context, setting, size, final)
+    was_trained_before = newest is not None and (reached > 0 or newest[1].position.round_index >= context.setup.config.rounds)
+    setting = _score_and_split(context, setting, size, final, was_trained_before)
     plans |= {arm: make_plan(arm, setting) for arm in arms[1:]}
+    check_equal_work(plans.values())
     _write_plans(context, plans)
   model_state = final
   for index, arm in enumerate(arms[1:], start=1):
@@ -109,23 +149,28 @@ def _train_or_skip(context: Context, plan: Plan, index: int, reached: int, newes
     return start.state
   if start is None:
     start = context.setup.warm_start(restore_final(context, 0)) if plan.init == "warm" else context.setup.fresh_start()
+  trainer = context.setup.trainer(plan)
+  _write_environment(context)  # how the arm is cut into dispatches is sealed before it trains
   with context.timing.stage(f"train {plan.arm}"):
-    return train_arm(context, plan, index, start)
+    return train_arm(context, trainer, plan, index, start)
 
 
-def _score_and_split(context: Context, setting: Setting, size: int, baseline: TrainState | None) -> Setting:
-  """Scores the training set with the baseline's networks, or reads the scores; splits it for every seed; writes what is missing."""
+def _score_and_split(context: Context, setting: Setting, size: int, baseline: TrainState | None, may_read: bool) -> Setting:
+  """Scores the training set with the baseline's networks, or reads the scores; splits it for every seed; writes what is missing.
+
+  Scores on disk are read only if the baseline was there before (`may_read`): one that has just been trained shall be scored itself.
+  """
   config, data, workdir = context.setup.config, context.setup.data, context.workdir
   with context.timing.stage("score"):
-    done = all(files.is_intact(workdir / name) for name in ("scores.csv", "scores.json", "scores.npz"))
-    if done:
+    if may_read and files.is_intact(workdir / "scores.npz"):
       stored = files.read_npz(workdir / "scores.npz")
       scores = {key: value for key, value in stored.items() if key not in ("example_id", "label", "seeds")}
     else:
       scores = _scores(context, restore_final(context, 0) if baseline is None else baseline)
   with context.timing.stage("split"):
-    ranking = scores[config.score.name]
-    mean = ranking.mean(axis=0)
+    sound = _sound_networks(context, scores[config.score.name])
+    ranking = artifacts.ranked(config.score.name, scores[config.score.name])
+    mean = artifacts.mean_score(config.score.name, ranking, sound)
     rankings = np.tile(mean, (len(config.seeds), 1)) if config.split.source == "mean" else ranking
 
     def cut(one: np.ndarray, seed: int) -> Partition:
@@ -136,11 +181,28 @@ def _score_and_split(context: Context, setting: Setting, size: int, baseline: Tr
     for seed, part in zip(config.seeds, partitions, strict=True):
       if part.ties_at_cut:
         context.display.log(f"split: seed {seed}: {part.ties_at_cut} examples tie at the cut; a seeded hash of their ids decided")
-    if not done:
-      artifacts.write_scores(workdir, data, config, scores, partitions)
+    if not all(files.is_intact(workdir / name) for name in ("scores.csv", "scores.json", "scores.npz")) or not may_read:
+      artifacts.write_scores(workdir, data, config, scores, partitions, sound)
     artifacts.write_split(workdir, data, config, partitions, cut(mean, config.seeds[0]))
     artifacts.write_mosaics(workdir, data, config, scores, partitions[0])
   return dataclasses.replace(setting, scores=rankings, partitions=partitions)
+
+
+def _sound_networks(context: Context, ranking: np.ndarray) -> np.ndarray:
+  """Returns [R] which seeds' networks did not diverge, and says what becomes of the others.
+
+  A network that diverged is scored as it was at its last finite step; scores of it that are no numbers rank as the hardest.
+  """
+  lost = artifacts.diverged_seeds(files.read_rows(context.workdir / "metrics.jsonl"), "baseline")
+  sound = np.array([seed not in lost for seed in context.setup.config.seeds]) & np.isfinite(ranking).all(axis=1)
+  for seed, row, is_sound in zip(context.setup.config.seeds, ranking, sound, strict=True):
+    if not is_sound:
+      bad = int(np.isnan(row).sum())
+      context.display.log(
+        f"score: the baseline of seed {seed} diverged: scored as it was at its last finite step, {bad} scores that are no numbers rank as "
+        "the hardest, means over seeds leave it out"
+      )
+  return sound
 
 
 def _scores(context: Context, state: TrainState) -> dict[str, np.ndarray]:
@@ -177,76 +239,97 @@ def _forget_rows_after(context: Context, arms: tuple[str, ...], reached: int, nu
     index = arms.index(row["arm"])
     return index < reached or (index == reached and row["round"] <= num_rounds)
 
-  dropped = files.truncate_rows(context.workdir / "metrics.jsonl", is_covered)
+  path = context.workdir / "metrics.jsonl"
+  dropped = files.truncate_rows(path, is_covered)
   if dropped:
     context.display.log(f"metrics.jsonl: dropped {dropped} row(s) after the checkpoint; they are made again")
+  seeds, rounds = context.setup.config.seeds, context.setup.config.rounds
+  there = sorted((arms.index(row["arm"]), row["round"], row["seed"]) for row in files.read_rows(path) if row["last_phase"])
+  covered = [rounds] * reached + [num_rounds]
+  expected = [(arm, number + 1, seed) for arm, count in enumerate(covered) for number in range(count) for seed in sorted(seeds)]
+  if there != expected:
+    raise DataError(
+      f"{path}: {len(there)} rows of ended rounds, the checkpoint covers {len(expected)}; restore the file from a copy or start again in a "
+      "new workdir"
+    )
 
 
 def _machine(config: Config) -> str:
   devices = jax.devices()
   seeds = ", ".join(map(str, config.seeds))
-  return f"{len(devices)} {devices[0].device_kind} device(s), {compute_dtype(config).name}, seeds {seeds}"
+  return f"{config.parallel.num_devices or len(devices)} {devices[0].device_kind} device(s), {compute_dtype(config).name}, seeds {seeds}"
 
 
-def _run_hash(config: Config, data: Data) -> str:
-  """Returns the hash of everything that decides the numbers of a run: the config but for the keys that are safe to change, and the data."""
-  neutral: dict[str, Any] = {}
-  for key, value in to_dict(config).items():
-    neutral[key] = {inner: x for inner, x in value.items() if f"{key}.{inner}" not in SAFE_TO_CHANGE} if isinstance(value, dict) else value
-  neutral = {key: value for key, value in neutral.items() if key not in SAFE_TO_CHANGE}
-  return hashlib.sha256((files.json_text(neutral) + data.checksum).encode()).hexdigest()
+def _check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, display: Display) -> dict[str, Any] | None:
+  """Refuses to continue a run that another config or other data began; returns the choices that the run made, None for a new one.
+
+  They stand in config.json and environment.json; where one of these is damaged or missing, the newest checkpoint tells.
+  """
+  content = {name: files.read_json(workdir / name) for name in ("config.json", "environment.json") if files.is_intact(workdir / name)}
+  lacking = [name for name in ("config.json", "environment.json") if name not in content]
+  if lacking and store.steps():
+    meta = _newest_meta(store)
+    display.log(f"{' and '.join(lacking)}: damaged or missing; the checkpoint tells what stood there, and it is written again")
+    before = {"config": meta["config"]}, {"data": {"checksum": meta["data_checksum"]}, "choices": meta["choices"]}
+    content = dict(zip(("config.json", "environment.json"), before, strict=True)) | content
+  elif "config.json" in lacking and (workdir / "metrics.jsonl").exists():
+    raise ConfigError(
+      f"{workdir} holds a run whose config.json is damaged or missing, and no checkpoint tells which it was; choose another --workdir"
+    )
+  environment_before = content.get("environment.json", {})
+  if "config.json" in content:
+    identity.refuse_other(content["config.json"]["config"], environment_before.get("data", {}).get("checksum"), workdir)
+  return environment_before.get("choices")
 
 
-def _check_same_run(config: Config, data: Data, workdir: Path) -> None:
-  """Refuses to continue a run that another config or other data began."""
-  if not (workdir / "config.json").exists():
-    return
-  changes = diff(files.read_json(workdir / "config.json")["config"], to_dict(config), ignore=SAFE_TO_CHANGE)
-  if changes:
-    raise ConfigError(f"{workdir} holds a run of another config ({'; '.join(changes)}); use that config again or choose another --workdir")
-  if (workdir / "environment.json").exists():
-    before = files.read_json(workdir / "environment.json").get("data", {}).get("checksum")
-    if before != data.checksum:
-      raise DataError(
-        f"{workdir} holds a run on other data (checksum {before}, now {data.checksum}); restore that data or choose another --workdir"
-      )
+def _newest_meta(store: CheckpointStore) -> dict[str, Any]:
+  """Returns what the newest checkpoint whose seal can be read says.
+
+  Raises:
+    CheckpointError: none can be read.
+  """
+  for step in reversed(store.steps()[1:]):
+    with contextlib.suppress(CheckpointError):
+      return store.read_meta(step)
+  return store.read_meta(store.steps()[0])
 
 
-def _is_complete(config: Config, workdir: Path) -> bool:
-  """Returns whether every output stands and is intact."""
-  outputs = _OUTPUTS if len(config.arms) > 1 else tuple(name for name in _OUTPUTS if not name.startswith(("scores", "split")))
-  return all(files.is_intact(workdir / name) for name in outputs)
+def _missing(config: Config, data: Data, workdir: Path) -> list[Path]:
+  """Returns the outputs that are missing or damaged; for the figures, those that a report has once made."""
+  names = [*_RESULTS, "report.html"]
+  if len(config.arms) > 1:
+    names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
+    names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []
+  figures = sorted(path.name for path in (workdir / "figures" / files.SEAL_DIR).glob("*.png"))
+  return [workdir / name for name in [*names, *(f"figures/{name}" for name in figures)] if not files.is_intact(workdir / name)]
 
 
-def _context(config: Config, data: Data, workdir: Path, display: Display, stop: StopRequest) -> Context:
-  """Opens the workdir for writing and puts the data on the devices."""
-  if config.compilation_cache:
-    environment.use_compilation_cache()
-  before = workdir / "environment.json"
-  choices = files.read_json(before)["choices"] if files.is_intact(before) else None
-  context = Context(
-    setup=Setup.make(config, data, choices),
-    workdir=workdir,
-    run_hash=_run_hash(config, data),
-    store=CheckpointStore(workdir / "checkpoints", config.checkpoint.keep, display.log),
-    display=display,
-    stop=stop,
-    timing=Timing.read(workdir / "timing.json"),
-  )
-  files.write_json(workdir / "config.json", {"config": to_dict(config), "hash": config_hash(config)})
+def _begin(context: Context) -> None:
+  """Writes what the run is and on what it runs; says what has changed since its last start.
+
+  Raises:
+    ConfigError: the machine cannot go on with what the run began with.
+  """
+  setup = context.setup
+  now = {"precision": compute_dtype(setup.config).name, "num_devices": setup.layout.num_devices}
+  changed = [f"{name} {setup.choices[name]}, now {value}" for name, value in now.items() if setup.choices[name] != value]
+  if changed:
+    raise ConfigError(
+      f"{context.workdir} holds a run that began with {'; '.join(changed)}; continue it on such a machine or in a new --workdir"
+    )
+  before = context.workdir / "environment.json"
+  if files.is_intact(before):
+    changes = environment.changes(files.read_json(before), environment.describe())
+    if changes:
+      context.display.log(f"note: since the last start {'; '.join(changes)}: the last bits may differ from an uninterrupted run")
+  files.write_json(context.workdir / "config.json", {"config": to_dict(setup.config), "hash": config_hash(setup.config)})
   _write_environment(context)
-  return context
 
 
 def _write_environment(context: Context) -> None:
   data = context.setup.data
   described = {"name": data.name, "variant": data.variant, "checksum": data.checksum, "notes": data.notes}
   files.write_json(context.workdir / "environment.json", {**environment.describe(), "data": described, "choices": context.setup.choices})
-
-
-def _write_timing(context: Context, start: float) -> None:
-  timing = dataclasses.replace(context.timing, wall_secs=context.timing.wall_secs + time.perf_counter() - start)
-  files.write_json(context.workdir / "timing.json", timing.to_dict())
 
 
 def _exit_code(workdir: Path) -> int:
@@ -262,7 +345,7 @@ def _exit_code(workdir: Path) -> int:
     first = next(index for index, row in enumerate(own) if row.get("diverged"))
     losses = [row["train_loss"] for row in own[: first + 1] if row["train_loss"] is not None]
     row = own[first]
-    where = f"round {row['round']}, phase {row['phase']}, before step {row['step']}"
+    where = f"round {row['round']}, phase {row['phase']}, after step {row['step']}"
     rates = f"learning rate {row['learning_rate']:g}, weight decay {row['weight_decay']:g}"
     lost.append(f"arm {arm}, seed {seed}: {where}, {rates}, last finite loss {f'{losses[-1]:.4g}' if losses else 'none'}")
   if lost:

@@ -76,11 +76,11 @@ class Task:
       self._last_line = time.perf_counter()
       self._display.log(f"{self._name}  {self._unit} {int(done) + 1}/{self._total}  {done % 1:.0%} of it done  left {self.left(done)}")
 
-  def line(self, done: int, news: str) -> None:
-    """Says that `done` units are done, with their news."""
+  def line(self, done: int, news: str, reached: float) -> None:
+    """Says that unit `done` is done, with its news; `reached`, as much or more, is how far the work is by now."""
     if self._bar is not None:
       self._bar[0].update(self._bar[1], completed=done, news=news)
       return
     self._last_line = time.perf_counter()
-    left = f"  left {self.left(done)}" if done < self._total else ""
+    left = f"  left {self.left(reached)}" if reached < self._total else ""
     self._display.log(f"{self._name}  {self._unit} {done}/{self._total}  {news}{left}")

@@ -15,9 +15,11 @@ import numpy as np
 
 from sdt import artifacts, files
 from sdt.checkpoint import CheckpointStore
-from sdt.dispatch import FinishedRound, Position, Trainer
-from sdt.errors import Interrupted
+from sdt.config import SAFE_TO_CHANGE, diff
+from sdt.dispatch import Position, Progress, Trainer
+from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted
 from sdt.optim import learning_rates
+from sdt.parallel import fetch
 from sdt.plan import Plan
 from sdt.progress import Display, Task
 from sdt.setup import Resume, Setup
@@ -25,7 +27,7 @@ from sdt.train import TrainState
 
 # Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no less than this.
 _LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR = 10.0, 50.0
-_ARM_STRIDE = 10**9  # steps of checkpoints: arm * stride + clock, so that a later arm is newer
+_ARM_STRIDE = 10**12  # steps of checkpoints: arm * stride + clock, so that a later arm is newer
 
 
 class StopRequest:
@@ -50,18 +52,46 @@ class StopRequest:
         signal.signal(number, handler)
 
 
+@dataclasses.dataclass(frozen=True)
+class Identity:
+  """What a run is a run of: its config, as plain values, and the checksum of its data. Sealed in every checkpoint."""
+
+  config: dict[str, Any]
+  data_checksum: str
+
+  def refuse_other(self, config: dict[str, Any], data_checksum: str | None, where: Path) -> None:
+    """Refuses to continue at `where` what another config or other data began; a checksum of None is not known.
+
+    Raises:
+      ConfigError: names every key that differs. DataError: the data differ.
+    """
+    changes = diff(config, self.config, ignore=SAFE_TO_CHANGE)
+    if changes:
+      raise ConfigError(f"{where} holds a run of another config ({'; '.join(changes)}); use that config again or choose another --workdir")
+    if data_checksum not in (None, self.data_checksum):
+      raise DataError(
+        f"{where} holds a run on other data (checksum {data_checksum}, now {self.data_checksum}); "
+        "restore that data or choose another --workdir"
+      )
+
+
 @dataclasses.dataclass
 class Timing:
-  """Seconds, over all starts of the run; the content of timing.json."""
+  """Seconds, over all starts of the run; the content of timing.json. Compiling and saving are parts of stages.
+
+  `images` counts the training examples of finished rounds, each seed's; `train_secs` are the seconds in which programs trained or
+  evaluated, steps that were lost and made again among them.
+  """
 
   stages: dict[str, float] = dataclasses.field(default_factory=dict)
-  images: dict[str, float] = dataclasses.field(default_factory=dict)
+  images: dict[str, int] = dataclasses.field(default_factory=dict)
   train_secs: dict[str, float] = dataclasses.field(default_factory=dict)
   compile_secs: float = 0.0
   save_secs: float = 0.0
   num_saves: int = 0
-  num_starts: int = 1
-  wall_secs: float = 0.0
+  num_starts: int = 0
+  wall_secs: float = 0.0  # of the earlier starts
+  since: float = dataclasses.field(default_factory=time.perf_counter)  # when this start began, on the process's own clock
 
   @contextmanager
   def stage(self, name: str) -> Iterator[None]:
@@ -73,18 +103,18 @@ class Timing:
 
   def to_dict(self) -> dict[str, Any]:
     """Adds what follows: training images per second per arm, and goodput, the share of the wall time that trained."""
-    rates = {arm: self.images[arm] / secs for arm, secs in self.train_secs.items() if secs > 0}
-    goodput = sum(self.train_secs.values()) / self.wall_secs if self.wall_secs else None
-    return {**dataclasses.asdict(self), "images_per_sec": rates, "goodput": goodput}
+    rates = {arm: self.images.get(arm, 0) / secs for arm, secs in self.train_secs.items() if secs > 0}
+    wall_secs = self.wall_secs + time.perf_counter() - self.since
+    content = {**dataclasses.asdict(self), "wall_secs": wall_secs}
+    del content["since"]
+    return {**content, "images_per_sec": rates, "goodput": sum(self.train_secs.values()) / wall_secs}
 
   @classmethod
-  def read(cls, path: Path) -> Timing:
+  def read(cls, path: Path, since: float) -> Timing:
     """Continues the account of earlier starts, where there is one."""
-    if not files.is_intact(path):
-      return cls()
-    content = files.read_json(path)
+    content = files.read_json(path) if files.is_intact(path) else {}
     known = {field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content}
-    return cls(**(known | {"num_starts": known.get("num_starts", 0) + 1}))
+    return cls(**(known | {"num_starts": known.get("num_starts", 0) + 1, "since": since}))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +123,14 @@ class Context:
 
   setup: Setup
   workdir: Path
-  run_hash: str
+  identity: Identity
   store: CheckpointStore
   display: Display
   stop: StopRequest
   timing: Timing
+
+  def write_timing(self) -> None:
+    files.write_json(self.workdir / "timing.json", self.timing.to_dict())
 
   def raise_if_stopped(self, where: str) -> None:
     if self.stop.name is not None:
@@ -109,27 +142,38 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
 
   Raises:
     CheckpointError: checkpoints exist and none is usable.
+    ConfigError, DataError: it belongs to another run.
   """
   found = context.store.restore_latest(_saved_tree(context.setup.fresh_start()))
   if found is None:
     return None
   step, tree, meta = found
+  context.identity.refuse_other(meta["config"], meta["data_checksum"], context.workdir / "checkpoints")
   at = Position(meta["round"], meta["step"], meta["eval_index"])
   context.display.log(f"continuing from checkpoint {step}: arm {meta['arm']}, round {at.round_index}, step {at.step} of the next")
   return meta["arm"], Resume(tree["state"], tree["sums"], at, meta["round_secs"])
 
 
 def restore_final(context: Context, arm_index: int) -> TrainState:
-  """Returns the state at the end of an arm, from its pinned checkpoint."""
-  steps = [step for step in context.store.steps() if step // _ARM_STRIDE == arm_index]
-  return context.store.restore(max(steps, default=arm_index * _ARM_STRIDE), _saved_tree(context.setup.fresh_start()))[0]["state"]
+  """Returns the state at the end of an arm, from its pinned checkpoint.
+
+  Raises:
+    CheckpointError: that checkpoint is missing or damaged; the states before it are gone, so it cannot be made again here.
+  """
+  step = max((step for step in context.store.steps() if step // _ARM_STRIDE == arm_index), default=arm_index * _ARM_STRIDE)
+  tree, meta = context.store.restore(step, _saved_tree(context.setup.fresh_start()))
+  if meta["round"] < context.setup.config.rounds:
+    raise CheckpointError(
+      f"the last checkpoint of arm {meta['arm']} is missing, {step} is of round {meta['round']}; use a copy, or a new workdir"
+    )
+  return tree["state"]
 
 
 def _saved_tree(resume: Resume) -> dict[str, Any]:
   return {"state": resume.state, "sums": resume.sums}
 
 
-def train_arm(context: Context, plan: Plan, arm_index: int, start: Resume) -> TrainState:
+def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, start: Resume) -> TrainState:
   """Trains an arm to its end and returns its final state [R, ...] on the host.
 
   Rows go to metrics.jsonl before the checkpoint that covers them; the final state is pinned.
@@ -138,10 +182,10 @@ def train_arm(context: Context, plan: Plan, arm_index: int, start: Resume) -> Tr
     Interrupted: a signal came; the state is saved.
   """
   context.raise_if_stopped(f"before arm {plan.arm}")
-  trainer = context.setup.trainer(plan)
   trainer.set_state(start.state, start.sums)
   context.display.log(f"{plan.arm}: compiling")
   context.timing.compile_secs += trainer.compile()
+  context.raise_if_stopped(f"before arm {plan.arm}")
   rates = learning_rates(context.setup.config.optim, plan.rounds)
   saver = _Saver(context, plan, arm_index, trainer)
   with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task:
@@ -149,10 +193,9 @@ def train_arm(context: Context, plan: Plan, arm_index: int, start: Resume) -> Tr
     for progress in trainer.run(start.position, start.round_secs):
       round_secs = 0.0 if progress.finished else round_secs + progress.seconds
       context.timing.train_secs[plan.arm] = context.timing.train_secs.get(plan.arm, 0.0) + progress.seconds
-      seen = progress.steps * context.setup.config.batch_size * len(context.setup.config.seeds)
-      context.timing.images[plan.arm] = context.timing.images.get(plan.arm, 0.0) + seen
-      _report(context, plan, rates, progress.finished, task)
       at = progress.position
+      if progress.finished:
+        _report(context, plan, rates, progress, fetch(context.setup.layout, trainer.state.step), task)
       task.advance(at.round_index + at.step / plan.steps_per_round)
       if at.round_index < plan.rounds:
         saver.save_if_due(at, round_secs)
@@ -183,24 +226,26 @@ class _Saver:
     state, sums = self._trainer.get_state()
     clock = at.round_index * (plan.steps_per_round + len(context.setup.data.test) + 1) + at.step + at.eval_index
     place = {"arm": plan.arm, "round": at.round_index, "step": at.step, "eval_index": at.eval_index, "round_secs": round_secs}
-    meta = {"stage": "train", **place, "run_hash": context.run_hash, "choices": context.setup.choices}
+    meta = {"stage": "train", **place, **dataclasses.asdict(context.identity), "choices": context.setup.choices}
     context.store.save(self._base + clock, {"state": state, "sums": sums}, meta, pin=pin)
     context.timing.save_secs += context.store.last_save_secs
     context.timing.num_saves += 1
+    context.write_timing()
     self._next_save = time.perf_counter() + self._interval()
 
 
-def _report(context: Context, plan: Plan, rates: np.ndarray, finished: tuple[FinishedRound, ...], task: Task) -> None:
-  """Appends the rows of the finished rounds to metrics.jsonl and says how they went."""
+def _report(context: Context, plan: Plan, rates: np.ndarray, progress: Progress, steps_done: np.ndarray, task: Task) -> None:
+  """Appends the rows of the finished rounds to metrics.jsonl, says how they went, and counts their images."""
+  config, timing = context.setup.config, context.timing
   rows: list[dict[str, Any]] = []
-  for ended in finished:
+  for ended in progress.finished:
     number = ended.index + 1
-    evaluated = number % context.setup.config.eval_every_rounds == 0 or number == plan.rounds
-    new = artifacts.metrics_rows(plan, context.setup.config, rates, ended.index, evaluated, ended.sums, ended.seconds)
+    evaluated = number % config.eval_every_rounds == 0 or number == plan.rounds
+    new = artifacts.metrics_rows(plan, config, rates, ended.index, evaluated, ended.sums, steps_done, ended.seconds)
     rows += new
-    task.line(number, _news(new))
-  if rows:
-    files.append_rows(context.workdir / "metrics.jsonl", rows)
+    task.line(number, _news(new), progress.position.round_index)
+    timing.images[plan.arm] = timing.images.get(plan.arm, 0) + int(ended.sums.train_count.sum())
+  files.append_rows(context.workdir / "metrics.jsonl", rows)
 
 
 def _news(rows: list[dict[str, Any]]) -> str:

@@ -1,0 +1,149 @@
+"""Whole runs of run.py as processes: clean, stopped, killed, and on a terminal."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import whole
+
+ROOT = Path(__file__).parent.parent
+KEYS = {
+  "data.shapes.num_train": "70",
+  "data.shapes.num_test": "30",
+  "data.shapes.num_classes": "3",
+  "data.shapes.image_size": "8",
+  "data.shapes.wrong_label_fraction": "0.0",
+  "model.name": "mlp",
+  "model.hidden_sizes": "16,",
+  "model.blocks": "None",
+  "model.widths": "None",
+  "model.shortcut": "None",
+  "rounds": "4",
+  "batch_size": "16",
+  "optim.learning_rate": "0.05",
+  "optim.milestones": "2,3",
+  "score.batch_size": "32",
+  "parallel.num_devices": "1",
+  "parallel.steps_per_dispatch": "1",
+  "compilation_cache": "False",
+}
+# Every line that a clean run may write to stderr.
+OURS = re.compile(
+  r"sdt: shapes: |\w+: compiling$|\w+  round \d/4  lr \S+  train loss \S+  train \S+ %  test \S+ %|score: |optimiser steps|done in "
+)
+
+
+def command(workdir, *more):
+  overrides = [f"--config.{key}={value}" for key, value in KEYS.items()]
+  return [
+    sys.executable,
+    "-W",
+    "error",
+    str(ROOT / "run.py"),
+    f"--config={ROOT}/configs/shapes.py",
+    f"--workdir={workdir}",
+    *overrides,
+    *more,
+  ]
+
+
+def finish(workdir, *more):
+  return subprocess.run(command(workdir, *more), capture_output=True, text=True, timeout=300, check=False)
+
+
+def run_until(workdir, line_start, number, *more):
+  """Starts the run, sends it a signal when it has written a line that starts so; returns the exit code and all lines."""
+  process = subprocess.Popen(command(workdir, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+  lines, was_sent = [], False
+  with process:
+    for line in process.stderr:
+      lines.append(line.rstrip("\n"))
+      if line.startswith(line_start) and not was_sent:
+        process.send_signal(number)
+        was_sent = True
+  assert was_sent, lines
+  return process.returncode, lines
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+  """A run that was left alone, and what it said."""
+  workdir = tmp_path_factory.mktemp("clean") / "run"
+  return workdir, finish(workdir)
+
+
+def test_a_clean_run_says_one_line_a_round_and_nothing_that_is_not_ours(clean):
+  workdir, done = clean
+  lines = done.stderr.splitlines()
+  assert done.returncode == 0
+  assert [line for line in lines if not OURS.match(line)] == []
+  assert len([line for line in lines if "  round " in line]) == 8
+  assert all("  left " in line for line in lines if "  round " in line and "  round 4/4" not in line)
+  results = json.loads((workdir / "results.json").read_text())
+  assert f"{100 * results['arms']['method']['mean']:.2f}" in done.stdout
+  assert done.stdout.endswith(f"report: {workdir / 'report.html'}\n")
+
+
+def test_kills_and_signals_change_no_byte_of_what_is_left(clean, tmp_path):
+  often = "--config.checkpoint.every_secs=0.000001"
+  code, lines = run_until(tmp_path, "baseline  round 1/4", signal.SIGKILL, often)
+  assert code == -signal.SIGKILL
+  code, lines = run_until(tmp_path, "baseline  round 3/4", signal.SIGINT)
+  assert code == 75
+  assert [line for line in lines if line.startswith("continuing from checkpoint ")]
+  assert lines[-1].startswith("sdt: ")
+  assert "stopped by SIGINT in arm baseline, round" in lines[-1]
+  assert not [line for line in lines if "Traceback" in line]
+  code, lines = run_until(tmp_path, "score: ", signal.SIGKILL)
+  code, lines = run_until(tmp_path, "method  round 2/4", signal.SIGKILL, often)
+  code, lines = run_until(tmp_path, "method  round 3/4", signal.SIGTERM)
+  assert code == 75
+  assert finish(tmp_path).returncode == 0
+  whole.assert_same(whole.CONFIG, clean[0], tmp_path)
+
+
+def test_the_same_command_again_is_complete_and_another_is_refused_with_2(clean):
+  workdir, _ = clean
+  before = whole.stamps(workdir)
+  done = finish(workdir)
+  assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
+  assert "complete: nothing to do" in done.stdout
+  done = finish(workdir, "--config.eval_every_rounds=2", "--config.method.order=hard_first")
+  assert done.returncode == 2
+  assert "eval_every_rounds: 1 -> 2; method.order: 'easy_first' -> 'hard_first'" in done.stderr.splitlines()[-1]
+  assert whole.stamps(workdir) == before
+
+
+def test_on_a_terminal_a_bar_shows_round_time_left_and_news_and_ends_cleanly(tmp_path):
+  ours, theirs = pty.openpty()
+  environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "110", "LINES": "30"}
+  process = subprocess.Popen(command(tmp_path), stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True)
+  os.close(theirs)
+  screen, end = b"", time.monotonic() + 300
+  while time.monotonic() < end:
+    if not select.select([ours], [], [], 1.0)[0] and process.poll() is not None:
+      break
+    try:
+      piece = os.read(ours, 65536)
+    except OSError:  # the other end is closed
+      break
+    if not piece:
+      break
+    screen += piece
+  assert process.wait(timeout=60) == 0
+  os.close(ours)
+  raw = screen.decode()
+  text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", raw)
+  assert raw.rfind("\x1b[?25h") > raw.rfind("\x1b[?25l")  # the cursor is back
+  for part in ("baseline", "4/4 round", "left", "test ", "method: compiling", "score: 70 training examples", f"report: {tmp_path}"):
+    assert part in text
+  assert "Traceback" not in text
+  assert "Warning" not in text
