@@ -93,7 +93,8 @@ def diverged_seeds(rows: Iterable[Mapping[str, Any]], arm: str) -> tuple[int, ..
 
 def ranked(name: str, scores: np.ndarray) -> np.ndarray:
   """Returns the scores with the hardest value that scorer `name` has in the place of NaN, which a diverged network may give."""
-  return np.where(np.isnan(scores), -np.inf if SCORERS[name].range[0] is None else SCORERS[name].range[0], scores).astype(scores.dtype)
+  lowest = SCORERS[name].range[0]
+  return np.where(np.isnan(scores), -np.inf if lowest is None else lowest, scores).astype(scores.dtype)
 
 
 def mean_score(name: str, scores: np.ndarray, sound: np.ndarray) -> np.ndarray:

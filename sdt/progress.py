@@ -13,9 +13,9 @@ _SILENCE_SECS = 30.0
 
 def duration(seconds: float) -> str:
   """Returns "42 s", "3:07" or "2:03:07"."""
-  if seconds < 60:
-    return f"{seconds:.0f} s"
   minutes, rest = divmod(round(seconds), 60)
+  if not minutes:
+    return f"{rest} s"
   hours, minutes = divmod(minutes, 60)
   return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 

@@ -1,0 +1,279 @@
+"""The artifacts of a run against NumPy, SciPy and brute force."""
+
+import csv
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import safe_open
+from scipy.stats import spearmanr
+
+from sdt import artifacts, files
+from sdt.arms import Setting, make_plan
+from sdt.data.augment import normalise
+from sdt.evaluate import predict
+from sdt.models import make_model
+from sdt.parallel import place
+from sdt.score import SCORERS, score
+from sdt.setup import Setup
+from sdt.split import Partition, split
+from sdt.train import Sums
+
+CONFIG = tiny.config(seeds=(3, 8), rounds=2)
+
+
+@given(st.integers(1, 60), st.integers(0, 60), st.integers(1, 20))
+def test_examples_seen_equals_a_count_by_hand(num_examples, num_steps, batch_size):
+  per_pass = [min(batch_size, num_examples - start) for start in range(0, num_examples, batch_size)]
+  by_hand = sum(per_pass[step % len(per_pass)] for step in range(num_steps))
+  assert artifacts.examples_seen(num_examples, num_steps, batch_size) == by_hand
+
+
+@pytest.fixture(scope="module")
+def data():
+  made = tiny.data(CONFIG)
+  ids = np.arange(len(made.train), dtype=np.int32) * 3 + 5  # ids are not positions
+  files_of = tuple(f"a/{index}.png" for index in range(len(made.train)))
+  return dataclasses.replace(made, train=dataclasses.replace(made.train, example_ids=ids, source_files=files_of))
+
+
+def scored(data, seed=0):
+  """Returns scores of two networks and their partitions of size 7."""
+  odds = np.random.default_rng(seed).normal(size=(2, len(data.train))).astype(np.float32)
+  scores = {"confidence": (1 / (1 + np.exp(-odds))).astype(np.float32), "log_odds": odds}
+  parts = tuple(split(one, data.train.labels, data.train.example_ids, 7, seed) for one, seed in zip(odds, CONFIG.seeds, strict=True))
+  return scores, parts
+
+
+def test_scores_on_disk_are_the_scores(data, tmp_path):
+  scores, parts = scored(data)
+  artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, True]))
+  stored = files.read_npz(tmp_path / "scores.npz")
+  assert list(stored) == ["example_id", "label", "seeds", "confidence", "log_odds"]
+  np.testing.assert_array_equal(stored["example_id"], data.train.example_ids)
+  np.testing.assert_array_equal(stored["seeds"], [3, 8])
+  for name, values in scores.items():
+    np.testing.assert_array_equal(stored[name], values)
+  with open(tmp_path / "scores.csv", newline="") as file:
+    table = list(csv.DictReader(file))
+  assert list(table[0])[:5] == ["example_id", "source_file", "label", "confidence", "confidence_seed3"]
+  assert table[4]["source_file"] == "a/4.png"
+  np.testing.assert_array_equal([int(row["example_id"]) for row in table], data.train.example_ids)
+  for replica, seed in enumerate(CONFIG.seeds):
+    np.testing.assert_array_equal(np.array([row[f"log_odds_seed{seed}"] for row in table], np.float32), scores["log_odds"][replica])
+  np.testing.assert_allclose([float(row["log_odds"]) for row in table], scores["log_odds"].astype(np.float64).mean(axis=0), rtol=1e-6)
+  info = files.read_json(tmp_path / "scores.json")
+  assert list(info) == ["ranked_by", "scorers", "ties_at_cut", "stability"]
+  assert info["scorers"]["confidence"]["range"] == [0.0, 1.0]
+  assert info["scorers"]["log_odds"]["direction"] == "higher_is_easier"
+  assert info["scorers"]["log_odds"]["sd"] == pytest.approx(scores["log_odds"].astype(np.float64).std())
+  assert info["ties_at_cut"] == {"3": 0, "8": 0}
+
+
+def test_stability_is_spearman_s_correlation_and_the_share_of_common_examples(data):
+  scores, parts = scored(data)
+  scores["log_odds"][1] = scores["log_odds"][0] + 0.5 * scores["log_odds"][1]
+  scores["log_odds"][:, :4] = 1.0  # ties
+  stability = artifacts.score_stability(scores["log_odds"], parts)
+  assert stability["mean_spearman"] == pytest.approx(spearmanr(*scores["log_odds"]).statistic)
+  common = len(set(parts[0].easy) & set(parts[1].easy)) / 7
+  np.testing.assert_allclose(stability["overlap_of_A"], [[1, common], [common, 1]])
+  assert stability["mean_overlap_of_A"] == common
+  assert artifacts.score_stability(scores["log_odds"][:1], parts[:1]) is None
+
+
+def test_stability_by_hand():
+  rest = np.zeros(0, np.int32)
+  parts = tuple(Partition(np.array(easy, np.int32), rest, 0) for easy in ([0, 1], [1, 2], [2, 3]))
+  scores = np.array([[4.0, 3.0, 2.0, 1.0], [3.0, 4.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
+  stability = artifacts.score_stability(scores, parts)
+  # rho = 1 - 6 sum d^2 / (n (n^2 - 1)): d^2 is 2, 20, 18.
+  np.testing.assert_allclose(stability["spearman"], [[1, 0.8, -1], [0.8, 1, -0.8], [-1, -0.8, 1]], atol=1e-12)
+  np.testing.assert_allclose(stability["overlap_of_A"], [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]])
+  assert stability["mean_overlap_of_A"] == pytest.approx(1 / 3)
+
+
+def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
+  scores, parts = scored(data)
+  scores["log_odds"][1, :5], scores["confidence"][1, :5] = np.nan, np.nan
+  scores["log_odds"][1, 5] = np.inf
+  artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, False]))
+  with open(tmp_path / "scores.csv", newline="") as file:
+    table = list(csv.DictReader(file))
+  np.testing.assert_array_equal(np.array([row["log_odds"] for row in table], np.float32), scores["log_odds"][0])
+  assert table[0]["confidence_seed8"] == "nan"
+  info = files.read_json(tmp_path / "scores.json")
+  assert info["scorers"]["confidence"]["mean"] == pytest.approx(scores["confidence"][0].astype(np.float64).mean())
+  assert np.isfinite(info["stability"]["mean_spearman"])
+
+
+def test_scores_that_are_no_numbers_are_the_hardest():
+  odds = np.array([[1.0, np.nan, -3.0], [np.nan, np.nan, np.inf]], np.float32)
+  np.testing.assert_array_equal(artifacts.ranked("log_odds", odds), np.array([[1, -np.inf, -3], [-np.inf, -np.inf, np.inf]], np.float32))
+  np.testing.assert_array_equal(artifacts.mean_score("log_odds", odds, np.array([True, False])), np.float32([1, -np.inf, -3]))
+  np.testing.assert_array_equal(artifacts.mean_score("log_odds", odds, np.array([False, False])), np.float32([-np.inf, -np.inf, np.inf]))
+  np.testing.assert_array_equal(artifacts.ranked("confidence", odds[:, 1:2]), np.zeros((2, 1), np.float32))
+
+
+def test_a_split_names_every_example_and_its_subsets(data, tmp_path):
+  _, parts = scored(data)
+  artifacts.write_split(tmp_path, data, CONFIG, parts, parts[1])
+  with open(tmp_path / "split.csv", newline="") as file:
+    table = list(csv.DictReader(file))
+  assert list(table[0]) == ["example_id", "label", "subset", "subset_seed3", "subset_seed8"]
+  for column, part in (("subset", parts[1]), ("subset_seed3", parts[0]), ("subset_seed8", parts[1])):
+    assert [index for index, row in enumerate(table) if row[column] == "A"] == part.easy.tolist()
+    assert [index for index, row in enumerate(table) if row[column] == "B"] == part.rest.tolist()
+
+
+def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
+  scores, parts = scored(data)
+  setting = Setting(CONFIG, data.train.labels, data.train.example_ids, scores["log_odds"], parts)
+  artifacts.write_arm_ids(tmp_path, data, CONFIG, make_plan("method", setting))
+  ids = files.read_npz(tmp_path / "arms" / "method.npz")
+  assert sorted(ids) == ["A", "B", "seeds"]
+  np.testing.assert_array_equal(ids["A"][1], parts[1].easy * 3 + 5)
+  assert ids["A"].dtype == np.int32
+  artifacts.write_mosaics(tmp_path, data, CONFIG, scores, parts[0])
+  mosaics = files.read_npz(tmp_path / "figures" / "mosaics.npz")
+  best = np.argsort(-scores["log_odds"][0])[:7]
+  np.testing.assert_array_equal(mosaics["easiest_ids"], best * 3 + 5)
+  np.testing.assert_array_equal(mosaics["easiest_images"], data.train.inputs[best])
+  np.testing.assert_array_equal(mosaics["easiest_labels"], data.train.labels[best])
+  np.testing.assert_array_equal(mosaics["easiest_confidence"], scores["confidence"][0][best])
+  others = (mosaics["other_ids"] - 5) // 3
+  assert len(set(others.tolist())) == 63
+  assert set(others.tolist()) == set(parts[0].rest.tolist())
+  assert others.tolist() != parts[0].rest.tolist()  # drawn, not in order
+  np.testing.assert_array_equal(mosaics["other_images"], data.train.inputs[others])
+  assert mosaics["class_names"].tolist() == list(data.class_names)
+
+
+def sums(**changes):
+  """Returns the sums of a round of two replicas and two phases: 7 examples of A, 63 of B, 30 tests."""
+  base = {
+    "train_loss": np.array([[3.5, 63.0], [7.0, 31.5]], np.float32),
+    "train_correct": np.array([[7, 21], [6, 42]], np.int32),
+    "train_count": np.array([[7, 63], [7, 63]], np.int32),
+    "test_loss": np.array([15.0, 60.0], np.float32),
+    "test_correct": np.array([27, 24], np.int32),
+    "test_count": np.array([30, 30], np.int32),
+  }
+  return Sums(**(base | changes))
+
+
+def rows_of(round_sums, steps_done, index=1, evaluated=True):
+  plan = tiny.alternating(CONFIG, 70, 7, (2e-3, 1e-4))
+  rates = np.array([0.1, 0.1 * 0.1])
+  return artifacts.metrics_rows(plan, CONFIG, rates, index, evaluated, round_sums, np.array(steps_done), 10.0)
+
+
+def test_a_row_holds_means_over_the_examples_of_its_phase():
+  first, last, other_first, other_last = rows_of(sums(), [10, 10])
+  assert first == {
+    "arm": "method",
+    "seed": 3,
+    "round": 2,
+    "phase": "A",
+    "last_phase": False,
+    "step": 6,
+    "learning_rate": 0.01,
+    "weight_decay": 2e-3,
+    "train_loss": 0.5,
+    "train_accuracy": 1.0,
+    "test_loss": None,
+    "test_accuracy": None,
+    "seconds": 2.0,
+  }
+  assert (last["step"], last["train_loss"], last["test_loss"], last["test_accuracy"], last["seconds"]) == (10, 1.0, 0.5, 0.9, 8.0)
+  assert (other_first["seed"], other_last["seed"], other_last["test_accuracy"]) == (8, 8, 0.8)
+  assert json.loads(json.dumps(last["learning_rate"])) == 0.01
+
+
+def test_a_round_without_evaluation_has_no_test_numbers():
+  assert all(row["test_accuracy"] is None and row["test_loss"] is None for row in rows_of(sums(), [10, 10], evaluated=False))
+
+
+def test_a_frozen_replica_counts_the_steps_that_it_did():
+  counts = np.array([[7, 16], [7, 63]], np.int32)  # the first replica did one step of B
+  first, last, *others = rows_of(sums(train_count=counts), [7, 10])
+  assert (first["step"], "diverged" in first) == (6, False)
+  assert (last["step"], last["diverged"], last["test_accuracy"]) == (7, True, None)
+  assert not any("diverged" in row for row in others)
+  later = rows_of(sums(train_count=np.array([[0, 0], [7, 63]], np.int32)), [4, 10])
+  assert [(row["step"], row["train_loss"], row["diverged"]) for row in later[:2]] == [(4, None, True)] * 2
+
+
+def test_a_network_whose_test_loss_is_no_number_has_diverged():
+  rows = rows_of(sums(test_loss=np.array([np.nan, 60.0], np.float32)), [10, 10])
+  assert [row["seed"] for row in rows if row.get("diverged")] == [3]
+  assert artifacts.diverged_seeds(rows, "method") == (3,)
+  assert artifacts.diverged_seeds(rows, "baseline") == ()
+
+
+def test_model_file_gives_the_network_back_with_the_accuracy_of_the_results(tmp_path):
+  of = tiny.resnet(seeds=(0,), rounds=1)
+  data = tiny.data(of)
+  state, ended = tiny.train(of, tiny.everything(of, 70), data)
+  row = artifacts.metrics_rows(tiny.everything(of, 70), of, np.ones(1), 0, True, ended[0].sums, state.step, 1.0)[0]
+  first = jax.tree.map(lambda leaf: leaf[0], (state.params, state.batch_stats))
+  artifacts.write_model(tmp_path / "one", data, of, *first)
+  artifacts.write_model(tmp_path / "two", data, of, *first)
+  assert (tmp_path / "one" / "model.safetensors").read_bytes() == (tmp_path / "two" / "model.safetensors").read_bytes()
+  variables = {}
+  with safe_open(tmp_path / "one" / "model.safetensors", "np") as stored:
+    header = stored.metadata()
+    for name in stored.keys():
+      *path, last = name.split("/")
+      section = variables
+      for part in path:
+        section = section.setdefault(part, {})
+      section[last] = stored.get_tensor(name)
+  assert json.loads(header["class_names"]) == list(data.class_names)
+  assert "path" not in json.loads(header["config"])["data"]
+  normalisation = {name: np.asarray(value, np.float32) for name, value in json.loads(header["normalisation"]).items()}
+  tiny.assert_equal(variables, {"params": first[0], "batch_stats": first[1]})
+  model = make_model(of.model, len(json.loads(header["class_names"])))
+  inputs = normalise(data.test.inputs, normalisation["mean"], normalisation["std"], np.float32)
+  correct = np.argmax(predict(model, variables, inputs), axis=-1) == data.test.labels
+  assert correct.sum() / 30 == row["test_accuracy"]
+
+
+def test_results_count_both_phases_and_the_best_round(tmp_path):
+  data = tiny.data(CONFIG)
+  plan = tiny.everything(CONFIG, 70)
+  one = dataclasses.replace(
+    sums(), train_count=np.array([[70, 0], [70, 0]], np.int32), train_correct=np.array([[35, 0], [70, 0]], np.int32)
+  )
+  better = dataclasses.replace(one, test_correct=np.array([30, 24], np.int32))
+  for index, round_sums in enumerate((better, one)):
+    for number, of in ((0, plan), (1, tiny.alternating(CONFIG, 70, 7))):
+      of_arm = round_sums if number == 0 else sums()
+      done = np.array([(index + 1) * 5] * 2)
+      files.append_rows(tmp_path / "metrics.jsonl", artifacts.metrics_rows(of, CONFIG, np.ones(2), index, True, of_arm, done, 1.0))
+  steps = {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
+  results = artifacts.write_results(tmp_path, data, CONFIG, 99, 7, steps)
+  baseline, method = results["arms"]["baseline"], results["arms"]["method"]
+  assert baseline["accuracy"] == {"3": 0.9, "8": 0.8}
+  assert baseline["paper_protocol"] == {"3": 1.0, "8": 0.8}
+  assert baseline["best_round"] == {"3": 1, "8": 1}
+  assert baseline["train_accuracy"] == {"3": 0.5, "8": 1.0}
+  assert method["train_accuracy"] == {"3": (7 + 21) / 70, "8": (6 + 42) / 70}
+  assert (baseline["mean"], baseline["n"], baseline["last_round"]) == (pytest.approx(0.85), 2, 2)
+  assert baseline["sd"] == pytest.approx(np.std([0.9, 0.8], ddof=1))
+  assert results["contrasts"]["baseline"]["per_seed"] == {"3": 0.0, "8": 0.0}
+  assert results["data"]["num_train"] == 70
+
+
+def test_setup_scores_fit_the_artifacts():
+  """The names and shapes that `write_scores` takes are those that scoring gives."""
+  setup = Setup.make(CONFIG, tiny.data(CONFIG))
+  state = setup.fresh_start().state
+  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  got = score(setup.score_program(), variables, setup.device_data, 70)
+  assert {name: (value.shape, value.dtype.name) for name, value in got.items()} == dict.fromkeys(SCORERS, ((2, 70), "float32"))

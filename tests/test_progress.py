@@ -1,0 +1,82 @@
+"""What a person sees: lines with the time left, durations, and the account of time."""
+
+import time
+
+import pytest
+
+from sdt import progress, training
+from sdt.progress import Display, duration
+
+
+@pytest.mark.parametrize(
+  ("seconds", "text"),
+  [(0, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (60, "1:00"), (187, "3:07"), (3599.7, "1:00:00"), (7387, "2:03:07")],
+)
+def test_durations_read_as_people_write_them(seconds, text):
+  assert duration(seconds) == text
+
+
+@pytest.fixture
+def clock(monkeypatch):
+  now = [100.0]
+  monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+  return now
+
+
+def test_a_line_tells_the_time_left_from_the_work_done_by_now(clock, capsys):
+  with Display(False).task("method", 10, "round", 2) as task:
+    clock[0] += 8.0
+    task.line(3, "test 50 %", 6)  # four rounds came in one dispatch of 8 s: four more will take as long
+    task.line(6, "test 60 %", 6)
+    task.line(10, "test 70 %", 10)
+  lines = capsys.readouterr().err.splitlines()
+  assert lines == ["method  round 3/10  test 50 %  left 8 s", "method  round 6/10  test 60 %  left 8 s", "method  round 10/10  test 70 %"]
+
+
+def test_nothing_done_yet_has_no_time_left(clock):
+  with Display(False).task("score", 4, "batch") as task:
+    assert task.left(0) == "?"
+
+
+def test_a_long_round_is_heard_of_every_half_minute(clock, capsys):
+  with Display(False).task("baseline", 4, "round") as task:
+    task.advance(0.1)
+    clock[0] += 31.0
+    task.advance(0.25)
+    clock[0] += 1.0
+    task.advance(0.3)
+    task.advance(1)
+  assert capsys.readouterr().err == "baseline  round 1/4  25% of it done  left 7:45\n"
+
+
+def test_a_log_line_goes_to_stderr_as_it_is(capsys):
+  Display(False).log("data.path=[x]: 50 %")
+  assert capsys.readouterr() == ("", "data.path=[x]: 50 %\n")
+
+
+def test_on_a_terminal_lines_stand_above_the_bar_and_markup_is_text(capsys):
+  display = Display(True)
+  with display.task("baseline", 4, "round") as task:
+    task.line(2, "lr 0.1", 2)
+    display.log("a [bold]line[/bold] that is longer than a terminal is wide " + "x" * 100)
+    task.advance(4)
+  display.log("after")
+  text = capsys.readouterr().err
+  assert "a [bold]line[/bold] that is longer than a terminal is wide " + "x" * 100 + "\n" in text
+  assert "4/4 round" in text
+  assert text.endswith("after\n")
+
+
+def test_time_is_counted_over_all_starts(tmp_path, monkeypatch):
+  first = training.Timing.read(tmp_path / "timing.json", time.perf_counter() - 5.0)
+  first.train_secs["baseline"], first.images["baseline"] = 2.0, 700
+  with first.stage("score"):
+    pass
+  training.files.write_json(tmp_path / "timing.json", first.to_dict())
+  content = training.files.read_json(tmp_path / "timing.json")
+  assert content["images_per_sec"] == {"baseline": 350.0}
+  assert content["goodput"] == pytest.approx(2.0 / content["wall_secs"])
+  assert "since" not in content
+  again = training.Timing.read(tmp_path / "timing.json", time.perf_counter() - 3.0)
+  assert (again.num_starts, again.images, again.train_secs) == (2, {"baseline": 700}, {"baseline": 2.0})
+  assert 8.0 <= again.to_dict()["wall_secs"] < 60.0
