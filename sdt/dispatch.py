@@ -151,7 +151,9 @@ class Trainer:
     return self.state, self.sums, self._data, self._plan, place(self._layout, self._clock(at)[0])
 
   def compile(self) -> float:
-    """Compiles the program for the state's shapes; returns the seconds it took."""
+    """Compiles the program for the state's shapes, once; returns the seconds it took."""
+    if self._executable is not None:
+      return 0.0
     start = time.perf_counter()
     self.num_compilations += 1
     function = functools.partial(train.dispatch, self.program)
@@ -189,8 +191,7 @@ class Trainer:
       start: where the state stands.
       seconds_before: spent on the round of `start` so far, by an earlier process.
     """
-    if self._executable is None:
-      self.compile()
+    self.compile()
     at, round_secs = start, seconds_before
     while at.round_index < self.rounds:
       begin = time.perf_counter()

@@ -74,6 +74,7 @@ class Setup:
   model: Any
   device_data: Any
   choices: dict[str, Any]
+  _trainers: dict[Program, Trainer] = dataclasses.field(default_factory=dict)
 
   @classmethod
   def make(cls, config: Config, data: Data, sealed_choices: dict[str, Any] | None = None) -> Setup:
@@ -120,7 +121,7 @@ class Setup:
     return DispatchSizes(**dispatches[plan.arm])
 
   def trainer(self, plan: Plan) -> Trainer:
-    """Returns the trainer of a plan, not yet compiled."""
+    """Returns the trainer of a plan; arms whose plans have the same shapes get the same one, so that it is compiled once."""
     config, sizes = self.config, self._dispatch_sizes(plan)
     program = Program(
       model=self.model,
@@ -138,7 +139,10 @@ class Setup:
       num_phases=num_phases(config.arms),
     )
     arrays = plan_arrays(plan, config.seeds, learning_rates(config.optim, plan.rounds), config.eval_every_rounds)
-    return Trainer(program, self.device_data, arrays, plan.rounds, len(self.data.test))
+    if program not in self._trainers:
+      self._trainers[program] = Trainer(program, self.device_data, arrays, plan.rounds, len(self.data.test))
+    self._trainers[program].use_plan(arrays)
+    return self._trainers[program]
 
   def score_program(self) -> ScoreProgram:
     """Returns the scoring program."""

@@ -15,7 +15,7 @@ from sdt.data.batches import order_key, phase_batches
 from sdt.dispatch import Position, choose_sizes
 from sdt.models import make_model
 from sdt.optim import init_opt_state
-from sdt.plan import plan_arrays
+from sdt.setup import Setup
 from sdt.train import TrainState, train_step
 
 
@@ -151,18 +151,22 @@ def test_seeds_under_vmap_agree_to_rounding_after_one_round(trained):
 
 
 def test_other_decays_and_subsets_of_the_same_size_run_in_the_same_program(trained):
-  of, plan, data, _, _ = trained
-  made = tiny.trainer(of, plan, data)
-  made.compile()
-  with jax.log_compiles(False):
-    for offset, decays in ((0, (1e-2, 1e-4)), (7, (2e-3, 0.0)), (30, (0.0, 5e-4))):
-      other = tiny.alternating(of, len(data.train), 20, decays, offset)
-      arrays = plan_arrays(other, of.seeds, np.full(of.rounds, 0.05), 1)
-      made.use_plan(arrays)
-      made.set_state(tiny.trainer(of, plan, data).get_state()[0])
-      for _ in made.run(Position()):
-        pass
+  of, _, data, _, _ = trained
+  setup = Setup.make(of, data)
+  start = setup.fresh_start()
+  finals = []
+  for offset, decays in ((0, (1e-2, 1e-4)), (7, (2e-3, 0.0)), (30, (0.0, 5e-4))):
+    plan = dataclasses.replace(tiny.alternating(of, len(data.train), 20, decays, offset), arm=f"arm{offset}")
+    made = setup.trainer(plan)
+    made.set_state(start.state, start.sums)
+    for _ in made.run(Position()):
+      pass
+    finals.append(made.get_state()[0])
+    alone, _ = tiny.train(of, plan, data)
+    tiny.assert_equal(finals[-1], alone)
   assert made.num_compilations == 1
+  first, second = (tiny.leaves(final.params) for final in finals[:2])
+  assert any((first[name] != second[name]).any() for name in first)
 
 
 def test_a_stronger_decay_on_a_leaves_smaller_weights():
