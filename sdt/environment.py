@@ -40,7 +40,8 @@ def describe() -> dict[str, Any]:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   """Returns "name: old -> new" for what can change the last bits of a resumed run: versions of the numerical packages, devices, cores."""
   old, new = (
-    {**{name: side["versions"].get(name) for name in _NUMERICAL}, **{key: side[key] for key in _MACHINE}} for side in (before, now)
+    {**{name: side.get("versions", {}).get(name) for name in _NUMERICAL}, **{key: side.get(key) for key in _MACHINE}}
+    for side in (before, now)
   )
   return [f"{name}: {old[name]} -> {new[name]}" for name in new if old[name] != new[name]]
 

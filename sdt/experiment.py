@@ -242,7 +242,7 @@ def _forget_rows_after(context: Context, arms: tuple[str, ...], reached: int, nu
   path = context.workdir / "metrics.jsonl"
   dropped = files.truncate_rows(path, is_covered)
   if dropped:
-    context.display.log(f"metrics.jsonl: dropped {dropped} row(s) after the checkpoint; they are made again")
+    context.display.log(f"metrics.jsonl: dropped {dropped} row(s) that no checkpoint covers; they are made again")
   seeds, rounds = context.setup.config.seeds, context.setup.config.rounds
   there = sorted((arms.index(row["arm"]), row["round"], row["seed"]) for row in files.read_rows(path) if row["last_phase"])
   covered = [rounds] * reached + [num_rounds]

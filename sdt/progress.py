@@ -41,12 +41,14 @@ class Display:
       yield Task(self, name, total, unit, done)
       return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"))
-    times = (TextColumn("elapsed"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False))
-    news = TextColumn("{task.fields[news]}")
-    with Progress(*columns, *times, news, console=Console(stderr=True), speed_estimate_period=600) as self._bar:
+    # On a narrow terminal the news gives way, never the rounds or the time left.
+    news = TextColumn("{task.fields[news]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+    of_work = (TextColumn("{task.description}"), BarColumn(16), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"))
+    columns = (*of_work, TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=False), news)
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=600, expand=True) as self._bar:
       bar_task = self._bar.add_task(name, total=total, completed=done, unit=unit, news="")
       try:
         yield Task(self, name, total, unit, done, (self._bar, bar_task))

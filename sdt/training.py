@@ -251,14 +251,15 @@ def _report(context: Context, plan: Plan, rates: np.ndarray, progress: Progress,
 def _news(rows: list[dict[str, Any]]) -> str:
   """Returns the line of one round: means over the seeds that are still training."""
   last = [row for row in rows if row["last_phase"]]
-  parts = [f"lr {last[0]['learning_rate']:.4g}"]
+  parts = []
   for name, key, scale, unit in (
-    ("train loss", "train_loss", 1.0, ""),
-    ("train", "train_accuracy", 100.0, " %"),
     ("test", "test_accuracy", 100.0, " %"),
+    ("train", "train_accuracy", 100.0, " %"),
+    ("train loss", "train_loss", 1.0, ""),
   ):
     values = [row[key] for row in last if row[key] is not None and not row.get("diverged")]
     if values:
       parts.append(f"{name} {scale * sum(values) / len(values):.{4 if scale == 1.0 else 2}f}{unit}")
   lost = [str(row["seed"]) for row in last if row.get("diverged")]
+  parts.append(f"lr {last[0]['learning_rate']:.4g}")
   return "  ".join(parts) + (f"  diverged: seed {', '.join(lost)}" if lost else "")

@@ -37,7 +37,7 @@ KEYS = {
 }
 # Every line that a clean run may write to stderr.
 OURS = re.compile(
-  r"sdt: shapes: |\w+: compiling$|\w+  round \d/4  lr \S+  train loss \S+  train \S+ %  test \S+ %|score: |optimiser steps|done in "
+  r"sdt: shapes: |\w+: compiling$|\w+  round \d/4  test \S+ %  train \S+ %  train loss \S+  lr \S+|score: |optimiser steps|done in "
 )
 
 
