@@ -12,7 +12,6 @@ import numpy as np
 
 from sdt import files, stats
 from sdt.config import Config, to_dict
-from sdt.data.batches import num_batches
 from sdt.data.dataset import Data
 from sdt.plan import Plan
 from sdt.score import SCORERS
@@ -20,12 +19,6 @@ from sdt.split import Partition
 from sdt.train import Sums
 
 _MOSAIC_TILES = 100
-
-
-def examples_seen(num_examples: int, num_steps: int, batch_size: int) -> int:
-  """Returns how many valid examples `num_steps` steps see: whole passes, and full batches of the pass under way."""
-  passes, rest = divmod(num_steps, num_batches(num_examples, batch_size))
-  return passes * num_examples + min(rest * batch_size, num_examples)
 
 
 def metrics_rows(

@@ -183,7 +183,8 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
   """
   context.raise_if_stopped(f"before arm {plan.arm}")
   trainer.set_state(start.state, start.sums)
-  context.display.log(f"{plan.arm}: compiling")
+  if not trainer.num_compilations:  # arms of equal shapes share a program
+    context.display.log(f"{plan.arm}: compiling")
   context.timing.compile_secs += trainer.compile()
   context.raise_if_stopped(f"before arm {plan.arm}")
   rates = learning_rates(context.setup.config.optim, plan.rounds)

@@ -483,3 +483,10 @@ def test_a_dry_run_refuses_what_a_run_refuses(tmp_path):
   changes, kind = mistakes(tmp_path)["this network wants images"]
   with pytest.raises(kind, match="this network wants images"):
     dry_run.describe(tiny.config(**changes))
+
+
+def test_checkpoints_of_another_run_are_not_continued(halted, no_training):
+  other = dataclasses.replace(CONFIG, rounds=5)
+  files.write_json(halted / "config.json", {"config": to_dict(other), "hash": config_hash(other)})
+  with pytest.raises(ConfigError, match=r"checkpoints holds a run of another config \(rounds: 4 -> 5\)"):
+    experiment.run(other, halted, "tiny")
