@@ -22,7 +22,7 @@ from absl import logging
 
 from sdt.command_line import help_text, load_config_file, parse_arguments
 from sdt.config import resolve
-from sdt.errors import SdtError
+from sdt.errors import Interrupted, SdtError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,7 +44,9 @@ def main(arguments: Sequence[str]) -> int:
       return 0
     return experiment.run(config, request.workdir, request.name)
   except SdtError as error:
-    print("sdt: error:", *str(error).split("\n"), file=sys.stderr)  # one line, whatever the user wrote
+    print(
+      "sdt:" if isinstance(error, Interrupted) else "sdt: error:", *str(error).split("\n"), file=sys.stderr
+    )  # one line, whatever the user wrote
     return error.exit_code
   except KeyboardInterrupt:
     print("sdt: stopped before there was anything to save", file=sys.stderr)

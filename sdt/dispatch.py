@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +15,7 @@ from sdt import train
 from sdt.data.batches import num_batches
 from sdt.models import init_variables
 from sdt.optim import init_opt_state
-from sdt.parallel import Layout, compile_program, fetch, padded_batch_size, place
+from sdt.parallel import Layout, compile_program, fetch, num_cpus, padded_batch_size, place
 from sdt.plan import PlanArrays
 from sdt.train import Clock, Program, Sums, TrainState, zero_sums
 
@@ -39,7 +38,7 @@ class DispatchSizes:
 def estimated_secs(multiply_adds: float) -> float:
   """Returns a cautious guess of how long one step or batch of so many multiply-adds takes on the default backend."""
   platform = jax.default_backend()
-  speed = _MULTIPLY_ADDS_PER_SEC.get(platform, 30e12) * (len(os.sched_getaffinity(0)) if platform == "cpu" else 1)
+  speed = _MULTIPLY_ADDS_PER_SEC.get(platform, 30e12) * (num_cpus() if platform == "cpu" else 1)
   return max(_LEAST_STEP_SECS.get(platform, 1e-3), multiply_adds / speed)
 
 

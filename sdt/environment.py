@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 import sdt
+from sdt.parallel import num_cpus
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy", "scipy")
 
@@ -30,7 +31,7 @@ def describe() -> dict[str, Any]:
     "platform": devices[0].platform,
     "devices": [str(device) for device in devices],
     "device_kind": devices[0].device_kind,
-    "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    "cpus": num_cpus(),
     "host": socket.gethostname(),
     "system": platform.platform(),
     "commit": _commit(),

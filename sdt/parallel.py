@@ -7,6 +7,7 @@ every device takes its slice of the batch and the reductions name the axis.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,6 +53,11 @@ def make_layout(config: ParallelConfig) -> Layout:
     )
   mesh = jax.make_mesh((num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
   return Layout(config.mode, mesh)
+
+
+def num_cpus() -> int:
+  """Returns how many processors this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def padded_batch_size(batch_size: int, layout: Layout) -> int:
