@@ -323,3 +323,12 @@ def test_text_table_of_the_demo():
     "baseline          97.50     98.00  97.75  0.35       +1.00  one seed: no verdict",
     "method            98.50  diverged  98.50     -",
   ]
+
+
+def test_scores_without_a_correlation_still_make_a_report(tmp_path):
+  """A network that diverged may give every example the same score; its correlation is null."""
+  workdir = make_fake_run(tmp_path, seeds=(0, 1))
+  info = files.read_json(workdir / "scores.json")
+  info["stability"] |= {"spearman": [[1.0, None], [None, 1.0]], "mean_spearman": None}
+  files.write_json(workdir / "scores.json", info)
+  assert "their correlation is not defined" in build_report(workdir).read_text(encoding="utf-8")
