@@ -250,7 +250,7 @@ def write_results(workdir: Path, data: Data, config: Config, num_params: int, nu
   arms = {arm: _arm_result([row for row in rows if row["arm"] == arm], config.seeds, sizes) for arm in config.arms}
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   others = {arm: values for arm, values in accuracy.items() if arm != "method"}
-  contrasts = stats.contrasts(accuracy["method"], others) if "method" in accuracy else {}
+  contrasts = stats.contrasts(accuracy["method"], others, config.stats.margin) if "method" in accuracy else {}
   results = {
     "data": describe_data(data),
     "model": {"name": config.model.name, "num_params": num_params},

@@ -146,6 +146,11 @@ class CheckpointConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class StatsConfig:
+  margin: float = _key(0.0025, "differences within this are called equal, a fraction", above=0.0, below=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
   data: DataConfig = dataclasses.field(default_factory=DataConfig)
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -163,6 +168,7 @@ class Config:
   compilation_cache: bool = _key(True, "keep compiled programs in the user's cache directory")
   parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
   checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+  stats: StatsConfig = dataclasses.field(default_factory=StatsConfig)
 
 
 def resolve(config_dict: ConfigDict | Mapping[str, Any], overrides: Sequence[tuple[str, str]] = ()) -> Config:

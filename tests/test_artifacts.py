@@ -261,6 +261,17 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
   assert results["data"]["num_train"] == 70
 
 
+@pytest.mark.parametrize(("margin", "verdict"), [(0.0025, "not resolved"), (0.03, "equal within +-3 points")])
+def test_the_margin_of_equal_is_the_config_s(margin, verdict, tmp_path):
+  of = tiny.config(seeds=(0, 1, 2, 3), rounds=1, stats__margin=margin)
+  for arm, accuracies in (("baseline", (0.8, 0.81, 0.8, 0.81)), ("method", (0.81, 0.8, 0.805, 0.805))):
+    for seed, accuracy in zip(of.seeds, accuracies, strict=True):
+      row = {"arm": arm, "seed": seed, "round": 1, "phase": "all", "last_phase": True, "train_accuracy": 0.9}
+      files.append_rows(tmp_path / "metrics.jsonl", [row | {"test_loss": 0.5, "test_accuracy": accuracy}])
+  results = artifacts.write_results(tmp_path, tiny.data(of), of, 99, 7, {})
+  assert results["contrasts"]["baseline"]["verdict"] == verdict
+
+
 def test_setup_scores_fit_the_artifacts():
   """The names and shapes that `write_scores` takes are those that scoring gives."""
   setup = Setup.make(CONFIG, tiny.data(CONFIG))
