@@ -13,7 +13,10 @@ from sdt.errors import ConfigError, DataError
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
-  """Positions of A and B in the training set, each int32 and ascending, and how many examples tied at the cut."""
+  """Positions of A and B in the training set, each int32 and ascending, and how many examples tied at the cut.
+
+  A tie counts where it straddles the cut, with all its examples; a class-balanced split has a cut in every class, and their counts add up.
+  """
 
   easy: np.ndarray
   rest: np.ndarray
@@ -98,12 +101,17 @@ def split(
   order = rank(-scores if policy == "bottom" else scores, example_ids, seed)
   if class_balanced:
     quota = class_quota(labels, size)
-    easy = np.concatenate([order[labels[order] == label][: quota[label]] for label in range(len(quota))])
+    cuts = [(order[labels[order] == label], int(quota[label])) for label in range(len(quota))]
   else:
-    easy = order[:size]
+    cuts = [(order, size)]
   in_easy = np.zeros(len(labels), bool)
-  in_easy[easy] = True
-  cut = scores[order[size - 1]]
-  straddles = scores[order[size]] == cut
-  ties = int(np.sum(scores == cut)) if straddles and not class_balanced else 0
+  in_easy[np.concatenate([ranked[:count] for ranked, count in cuts])] = True
+  ties = sum(_num_ties(scores[ranked], count) for ranked, count in cuts)
   return Partition(np.flatnonzero(in_easy).astype(np.int32), np.flatnonzero(~in_easy).astype(np.int32), ties)
+
+
+def _num_ties(ranked_scores: np.ndarray, count: int) -> int:
+  """Returns how many of the scores, in order of rank, are equal to that of the last one taken, where the first one left equals it too."""
+  if not 0 < count < len(ranked_scores) or ranked_scores[count - 1] != ranked_scores[count]:
+    return 0
+  return int(np.sum(ranked_scores == ranked_scores[count]))

@@ -93,3 +93,40 @@ def test_the_easiest_of_a_hand_made_case():
   part = split(scores, np.zeros(5, np.int32), ids(5), 2, 0)
   assert part.easy.tolist() == [1, 4]
   assert part.rest.tolist() == [0, 2, 3]
+
+
+def test_a_random_subset_is_another_one_for_another_seed_and_does_not_see_the_scores():
+  scores, labels = np.arange(60.0), np.zeros(60, np.int32)
+  first, again, other = (split(scores, labels, ids(60), 20, seed, policy="random") for seed in (0, 0, 1))
+  np.testing.assert_array_equal(first.easy, again.easy)
+  assert set(first.easy.tolist()) != set(other.easy.tolist())
+  np.testing.assert_array_equal(first.easy, split(-scores, labels, ids(60), 20, 0, policy="random").easy)
+
+
+@given(
+  examples=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2)), min_size=2, max_size=50),
+  seed=st.integers(0, 9),
+  bottom=st.booleans(),
+  draw=st.data(),
+)
+def test_class_balanced_takes_the_end_of_the_ranking_of_every_class_and_counts_ties_in_each(examples, seed, bottom, draw):
+  scores, labels = (np.array(column) for column in zip(*examples, strict=True))
+  size = draw.draw(st.integers(1, len(scores) - 1))
+  part = split(scores * 1.0, labels, ids(len(scores)), size, seed, policy="bottom" if bottom else "top", class_balanced=True)
+  easiness = -scores if bottom else scores
+  ties = 0
+  for label in set(labels.tolist()):
+    a, b = (easiness[own][labels[own] == label].tolist() for own in (part.easy, part.rest))
+    if a and b:
+      assert min(a) >= max(b)
+      ties += (a + b).count(min(a)) if min(a) == max(b) else 0
+  assert part.ties_at_cut == ties
+
+
+def test_class_balanced_ties_of_a_hand_made_case():
+  scores = np.array([5.0, 5.0, 5.0, 1.0, 9.0, 8.0, 2.0, 2.0])
+  labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+  part = split(scores, labels, ids(8), 4, 0, class_balanced=True)
+  assert part.ties_at_cut == 3  # class 0 takes two of its three fives; class 1 takes 9 and 8, before its twos
+  assert set(part.easy.tolist()) >= {4, 5}
+  assert split(scores, labels, ids(8), 6, 0, class_balanced=True).ties_at_cut == 2  # all fives, and one of the two twos
