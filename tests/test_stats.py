@@ -139,6 +139,34 @@ def test_equal_within_the_margin_needs_both_one_sided_tests():
     assert found["verdict"].startswith("equal") == (twin < 0.05), (verdict, twin)
 
 
+def test_of_three_contrasts_each_is_tested_for_equality_at_a_third_of_the_level():
+  method, wave = np.full(8, 0.9), np.array([-1.0, 1.0] * 4)
+  scales = (0.0022, 0.0026, 0.0034, 0.004)
+  p_values = [
+    max(
+      scipy_stats.ttest_1samp(wave * scale, -0.0025, alternative="greater").pvalue,
+      scipy_stats.ttest_1samp(wave * scale, 0.0025, alternative="less").pvalue,
+    )
+    for scale in scales
+  ]
+  assert p_values[0] < 0.05 / 3 < p_values[1] < p_values[2] < 0.05 < p_values[3]  # the second and third are equal at 0.05 only
+  for scale, p_value in zip(scales, p_values, strict=True):
+    found = stats.contrasts(_arm(method), {name: _arm(method - wave * scale) for name in ("a", "b", "c")})
+    assert [found[name]["verdict"].startswith("equal") for name in found] == [p_value < 0.05 / 3] * 3
+
+
+@pytest.mark.parametrize("num_contrasts", [1, 3])
+def test_smallest_detectable_of_a_contrast_is_that_at_its_part_of_the_level(num_contrasts):
+  rng = np.random.default_rng(5)
+  method = rng.normal(0.9, 0.01, 6)
+  others = {f"arm{index}": rng.normal(0.9, 0.01, 6) for index in range(num_contrasts)}
+  found = stats.contrasts(_arm(method), {name: _arm(values) for name, values in others.items()})
+  critical = scipy_stats.t.isf(0.05 / num_contrasts / 2, 5)
+  for name, values in others.items():
+    noncentrality = found[name]["smallest_detectable"] * math.sqrt(6) / np.std(method - values, ddof=1)
+    assert scipy_stats.nct.sf(critical, 5, noncentrality) == pytest.approx(0.8, abs=1e-6)
+
+
 def test_diverged_seeds_leave_the_pairs():
   method = {0: 0.9, 1: float("nan"), 2: 0.8, 3: 0.7, 4: None, 5: 0.95}
   other = {0: 0.85, 1: 0.8, 2: 0.7, 3: float("nan"), 4: 0.5, 5: 0.91, 9: 0.1}
