@@ -14,11 +14,11 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from sdt.combinations import check_combinations
 from sdt.errors import ConfigError
 from sdt.values import Key, check, expected, parse, range_text, shown
 
@@ -191,9 +191,9 @@ def resolve(config_dict: ConfigDict | Mapping[str, Any], overrides: Sequence[tup
     if name in _sections():
       raise _section_as_value(f"--config.{name}={text}", name)
     values[name] = parse(_known(name, "--config."), text)
-  config = _built(Config, "", values)
-  _check_combinations(config)
-  return config
+  defaults = {name: key.default for name, key in _keys().items()}
+  check_combinations(defaults | values, defaults)
+  return _built(Config, "", values)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -334,37 +334,3 @@ def _leaves(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
       yield from _leaves(value, f"{prefix}{part}.")
     else:
       yield f"{prefix}{part}", value
-
-
-def _check_combinations(config: Config) -> None:
-  """Raises a ConfigError where values that are right alone are wrong together."""
-  optim, model = config.optim, config.model
-  if config.eval_every_rounds > config.rounds:
-    raise ConfigError(f"eval_every_rounds = {config.eval_every_rounds}: expected at most rounds = {config.rounds}")
-  if optim.schedule == "step" and list(optim.milestones) != sorted(optim.milestones):
-    right = tuple(sorted(optim.milestones))
-    raise ConfigError(f"optim.milestones = {optim.milestones}: expected rounds in increasing order, {right}")
-  if optim.nesterov and (optim.name != "sgd" or optim.momentum == 0.0):
-    raise ConfigError("optim.nesterov = True: expected optim.name = 'sgd' and optim.momentum above 0; it is a form of momentum")
-  if model.blocks is not None and model.widths is not None and len(model.blocks) != len(model.widths):
-    raise ConfigError(f"model.widths = {model.widths}: expected one width for each of the stages in model.blocks = {model.blocks}")
-  _check_size_of_A(config)
-
-
-def _check_size_of_A(config: Config) -> None:  # noqa: N802 - A is the paper's name
-  """Raises a ConfigError where A or B would be empty, as far as the config alone can tell the size of the training set."""
-  num_train, where = config.data.num_train, "data.num_train"
-  if num_train is None and config.data.name == "shapes":
-    num_train, where = config.data.shapes.num_train, "data.shapes.num_train"
-  if num_train is None:
-    return
-  num_easy = config.method.num_easy
-  if num_easy is not None:
-    if num_easy >= num_train:
-      raise ConfigError(f"method.num_easy = {num_easy}: expected less than {where} = {num_train}; B would be empty")
-  # The exact decimal that the user wrote: in floats floor(0.29 * 100) is 28.
-  elif Decimal(repr(config.method.fraction)) * num_train < 1:
-    least = 1 / Decimal(num_train)
-    raise ConfigError(
-      f"method.fraction = {config.method.fraction!r}: expected at least {least:.6g} with {where} = {num_train}; A would be empty"
-    )

@@ -126,7 +126,7 @@ def test_the_report_never_touches_jax_not_even_through_another_room():
 
 
 def test_the_config_rooms_never_import_jax():
-  rooms = [ROOT / "sdt" / f"{name}.py" for name in ("__init__", "errors", "values", "config", "command_line")]
+  rooms = [ROOT / "sdt" / f"{name}.py" for name in ("__init__", "errors", "values", "combinations", "config", "command_line")]
   assert importers(rooms, "jax", "numpy", "flax", "optax") == []
 
 

@@ -1,0 +1,89 @@
+"""What the keys of a config must be together: values that are right alone may be wrong, or mean nothing, beside others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from sdt.errors import ConfigError
+
+Values = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Idle:
+  """Keys that nothing would read because of another key; a value that is not the default must have been meant.
+
+  Attributes:
+    keys: the keys that would be ignored.
+    other: the key whose value makes them idle.
+    when: whether it does, by that value.
+    remedy: what else the user can do.
+  """
+
+  keys: tuple[str, ...]
+  other: str
+  when: Callable[[Any], bool]
+  remedy: str
+
+
+_IDLE = (
+  _Idle(("optim.momentum", "optim.nesterov"), "optim.name", lambda name: name != "sgd", "choose optim.name='sgd'"),
+  _Idle(("optim.milestones", "optim.decay_factor"), "optim.schedule", lambda name: name != "step", "choose optim.schedule='step'"),
+  _Idle(("method.fraction",), "method.num_easy", lambda size: size is not None, "leave method.num_easy out"),
+  _Idle(("method.init",), "arms", lambda arms: "method" not in arms, "add the arm 'method'"),
+)
+
+
+def check_combinations(values: Values, defaults: Values) -> None:
+  """Refuses values that are right alone and wrong together; both arguments hold every key by its dotted name.
+
+  Raises:
+    ConfigError: names the keys, what was expected, and what to do.
+  """
+  if values["eval_every_rounds"] > values["rounds"]:
+    raise ConfigError(f"eval_every_rounds = {values['eval_every_rounds']}: expected at most rounds = {values['rounds']}")
+  _check_idle(values, defaults)
+  milestones = values["optim.milestones"]
+  if list(milestones) != sorted(milestones):
+    raise ConfigError(f"optim.milestones = {milestones}: expected rounds in increasing order, {tuple(sorted(milestones))}")
+  if values["optim.nesterov"] and values["optim.momentum"] == 0.0:
+    raise ConfigError("optim.nesterov = True: expected optim.momentum above 0, not optim.momentum = 0.0; it is a form of momentum")
+  blocks, widths = values["model.blocks"], values["model.widths"]
+  if blocks is not None and widths is not None and len(blocks) != len(widths):
+    raise ConfigError(f"model.widths = {widths}: expected one width for each of the stages in model.blocks = {blocks}")
+  if "hardest_subset" in values["arms"] and values["split.policy"] == "bottom":
+    raise ConfigError(
+      "arms: 'hardest_subset' would be the method itself with split.policy = 'bottom'; leave the arm out, or choose split.policy='top'"
+    )
+  _check_size_of_A(values)
+
+
+def _check_idle(values: Values, defaults: Values) -> None:
+  """Raises a ConfigError where a key is given that nothing would read."""
+  for rule in _IDLE:
+    for key in rule.keys:
+      if values[key] != defaults[key] and rule.when(values[rule.other]):
+        raise ConfigError(
+          f"{key} = {values[key]!r} has no meaning with {rule.other} = {values[rule.other]!r}; leave it at its default, {defaults[key]!r}, "
+          f"or {rule.remedy}"
+        )
+
+
+def _check_size_of_A(values: Values) -> None:  # noqa: N802 - A is the paper's name
+  """Raises a ConfigError where A or B would be empty, as far as the config alone can tell the size of the training set."""
+  where = "data.num_train"
+  if values[where] is None and values["data.name"] == "shapes":
+    where = "data.shapes.num_train"
+  num_train, num_easy, fraction = values[where], values["method.num_easy"], values["method.fraction"]
+  if num_train is None:
+    return
+  if num_easy is not None:
+    if num_easy >= num_train:
+      raise ConfigError(f"method.num_easy = {num_easy}: expected less than {where} = {num_train}; B would be empty")
+  # The exact decimal that the user wrote: in floats floor(0.29 * 100) is 28.
+  elif Decimal(repr(fraction)) * num_train < 1:
+    least = 1 / Decimal(num_train)
+    raise ConfigError(f"method.fraction = {fraction!r}: expected at least {least:.6g} with {where} = {num_train}; A would be empty")
