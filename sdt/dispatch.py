@@ -164,11 +164,11 @@ class Trainer:
     analysis = self._executable.memory_analysis()
     return int(getattr(analysis, "temp_size_in_bytes", 0) or 0)
 
-  def _clock(self, at: Position) -> tuple[Clock, Position, int, int]:
-    """Returns the clock of the next dispatch, the position after it, and how many rounds and steps it runs."""
+  def _clock(self, at: Position, at_most: int | None = None) -> tuple[Clock, Position, int, int]:
+    """Returns the clock of the next dispatch, the position after it, and how many rounds (no more than `at_most`) and steps it runs."""
     steps_per_round, sizes = self.program.steps_per_round, self.program
     if sizes.steps_per_dispatch >= steps_per_round and sizes.evals_per_dispatch >= self._num_evals:
-      num_rounds = min(sizes.rounds_per_dispatch, self.rounds - at.round_index)
+      num_rounds = min(sizes.rounds_per_dispatch, self.rounds - at.round_index, at_most or self.rounds)
       clock = _clock_arrays(at.round_index, num_rounds, 0, steps_per_round, 0, True)
       return clock, Position(at.round_index + num_rounds), num_rounds, num_rounds * steps_per_round
     num_steps = min(sizes.steps_per_dispatch, steps_per_round - at.step)
@@ -194,7 +194,8 @@ class Trainer:
     at, round_secs = start, seconds_before
     while at.round_index < self.rounds:
       begin = time.perf_counter()
-      clock, after, num_rounds, num_steps = self._clock(at)
+      # One round first, so that a person soon sees that it works, and how fast.
+      clock, after, num_rounds, num_steps = self._clock(at, 1 if at == start else None)
       placed = place(self._layout, clock)
       self.state, self.sums, per_round = self._executable(self.state, self.sums, self._data, self._plan, placed)
       per_round = fetch(self._layout, per_round)

@@ -82,7 +82,7 @@ def _score_batch(program: ScoreProgram, data: Any, index: jax.Array, variables: 
   """Returns every score of batch `index` of the training set, [B] each."""
   size = padded_batch_size(program.batch_size, program.layout)
   (positions,) = shard_batch(program.layout, batch_positions(index, size, data["train_labels"].shape[0])[0])
-  inputs = normalise(data["train_inputs"][positions], data["mean"], data["std"], jnp.float32)
+  inputs = normalise(data["train_inputs"][positions], data["shift"], data["scale"])
   one_example = functools.partial(_example_scores, program.model, variables)
   scores = jax.vmap(one_example)(inputs, data["train_labels"][positions])
   return {name: gather_batch(program.layout, values) for name, values in scores.items()}
@@ -106,7 +106,7 @@ def score(
   Args:
     program: the static part.
     variables: `params` and `batch_stats`, leaves [R, ...], placed.
-    data: placed training set: train_inputs, train_labels, mean, std.
+    data: placed training set: train_inputs, train_labels, shift, scale.
     num_examples: N.
     after_dispatch: called with (batches done, batches in all); a place to show progress and to stop.
   """

@@ -11,6 +11,7 @@ import numpy as np
 
 from sdt.arms import check_arms, num_phases
 from sdt.config import Config
+from sdt.data.augment import shift_and_scale
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data
 from sdt.dispatch import DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state
@@ -83,7 +84,8 @@ class Setup:
     model = make_model(config.model, len(data.class_names), dtype=compute_dtype(config), axis_name=layout.axis_name)
     train, test = data.train, data.test
     arrays = {"train_inputs": train.inputs, "train_labels": train.labels, "test_inputs": test.inputs, "test_labels": test.labels}
-    device_data = place(layout, arrays | {"mean": data.mean, "std": data.std})
+    shift, scale = shift_and_scale(data.mean, data.std, train.inputs.dtype)
+    device_data = place(layout, arrays | {"shift": shift, "scale": scale})
     chosen = {
       "replicas": _replicas(config),
       "precision": compute_dtype(config).name,
@@ -145,10 +147,11 @@ class Setup:
     return self._trainers[program]
 
   def score_program(self) -> ScoreProgram:
-    """Returns the scoring program."""
+    """Returns the scoring program. It computes in float32 whatever the training does: neighbours in a ranking differ by little."""
+    model = make_model(self.config.model, len(self.data.class_names), dtype=jnp.float32, axis_name=self.layout.axis_name)
     total = num_batches(len(self.data.train), padded_batch_size(self.eval_batch_size, self.layout))
     per_dispatch = batches_within(self._multiply_adds(self.eval_batch_size), total)
-    return ScoreProgram(self.model, self.layout, self.choices["replicas"], self.eval_batch_size, per_dispatch)
+    return ScoreProgram(model, self.layout, self.choices["replicas"], self.eval_batch_size, per_dispatch)
 
   def fresh_start(self) -> Resume:
     """Returns the start from scratch; every arm begins with the same weights of a seed."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sdt.config import AugmentConfig
-from sdt.data.augment import augment, crop_and_flip, draw, normalise
+from sdt.data.augment import augment, crop_and_flip, draw, normalise, shift_and_scale
 
 
 def twin(images, offsets, flips, pad):
@@ -45,6 +45,13 @@ def test_draws_are_uniform_over_offsets_and_fair_over_flips():
   assert abs(int(flips.sum()) - 2500) < 150
 
 
+def test_offsets_and_flips_are_independent():
+  offsets, flips = draw(jax.random.key(1), 5000, AugmentConfig(pad_crop=2, flip=True))
+  columns = [np.asarray(offsets[:, 0]), np.asarray(offsets[:, 1]), np.asarray(flips)]
+  correlations = np.corrcoef(np.array(columns, float))[np.triu_indices(3, 1)]
+  assert (np.abs(correlations) < 0.06).all()  # 4 standard errors
+
+
 def test_switched_off_augmentation_returns_the_batch_and_features_pass_through():
   images = jnp.arange(48, dtype=jnp.uint8).reshape(1, 4, 4, 3)
   config = AugmentConfig()
@@ -58,8 +65,14 @@ def test_normalise_equals_float64_numpy():
   rng = np.random.default_rng(1)
   images = rng.integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
   mean, std = np.array([0.4914, 0.4822, 0.4465]), np.array([0.2023, 0.1994, 0.2010])
-  ours = normalise(jnp.asarray(images), jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.float32)
+  ours = normalise(jnp.asarray(images), *shift_and_scale(mean, std, images.dtype))
   np.testing.assert_allclose(ours, (images / 255 - mean) / std, rtol=0, atol=2e-6)
   features = rng.normal(size=(7, 3)).astype(np.float32)
-  ours = normalise(jnp.asarray(features), jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32), jnp.float32)
+  ours = normalise(jnp.asarray(features), *shift_and_scale(mean, std, features.dtype))
   np.testing.assert_allclose(ours, (features - mean) / std, rtol=0, atol=2e-5)
+
+
+def test_features_far_from_zero_keep_their_digits():
+  features = (1e6 + np.random.default_rng(0).normal(size=(50, 1))).astype(np.float32)
+  ours = normalise(jnp.asarray(features), *shift_and_scale(np.array([1e6]), np.array([1.0]), features.dtype))
+  np.testing.assert_allclose(ours, features.astype(np.float64) - 1e6, atol=1e-6)

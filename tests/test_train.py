@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from test_augment import twin as crop_and_flip_twin
 
 from sdt.config import OptimConfig
-from sdt.data.augment import normalise
-from sdt.data.batches import order_key, phase_batches
+from sdt.data.augment import draw
+from sdt.data.batches import augment_key, order_key, phase_batches
 from sdt.dispatch import Position, choose_sizes
 from sdt.models import make_model
 from sdt.optim import init_opt_state
@@ -34,10 +35,20 @@ def perceptron_twin(params, inputs, labels):
 
 
 def test_a_training_of_alternating_phases_equals_a_numpy_twin():
-  """Two rounds of A and B, every step by hand: ids, partial batches, decay per phase, one momentum, the clock of rounds."""
-  of = tiny.config(model__name="mlp", model__hidden_sizes=(4,), model__activation="tanh", seeds=(5,), rounds=2, optim__milestones=(1,))
+  """Two rounds of A and B by hand: ids, partial batches, augmentation, decay per phase and step, one momentum, the clock of rounds."""
+  of = tiny.config(
+    model__hidden_sizes=(4,),
+    model__activation="tanh",
+    seeds=(5,),
+    rounds=2,
+    optim__milestones=(1,),
+    augment__pad_crop=1,
+    augment__flip=True,
+  )
   data = tiny.data(of)
-  plan = dataclasses.replace(tiny.alternating(of, len(data.train), 20, (0.1, 0.01)), rounds=2)
+  plan = tiny.alternating(of, len(data.train), 20, (0.1, 0.01))
+  ramp = dataclasses.replace(plan.phases[1], weight_decay=np.array([[0.01, 0.2, 0.0, 0.05]]))
+  plan = dataclasses.replace(plan, rounds=2, phases=(plan.phases[0], ramp))
   made = tiny.trainer(of, plan, data)
   start, _ = made.get_state()
   for progress in made.run(Position()):
@@ -46,17 +57,23 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
 
   params = {f"{layer}/{name}": leaf[0].astype(np.float64) for layer, group in start.params.items() for name, leaf in group.items()}
   momentum = {path: np.zeros_like(leaf) for path, leaf in params.items()}
-  inputs = np.asarray(normalise(data.train.inputs, data.mean, data.std, jnp.float32), np.float64).reshape(len(data.train), -1)
+  clock = 0
   for round_index in range(2):
     losses = np.zeros(2)
     for number, phase in enumerate(plan.phases):
+      decays = np.broadcast_to(phase.weight_decay.reshape(-1), phase.num_steps)
       positions, masks = phase_batches(order_key(5, number, round_index), phase.example_ids.shape[1], phase.num_steps, of.batch_size)
-      for picks, mask in zip(np.asarray(positions), np.asarray(masks), strict=True):
-        ids = phase.example_ids[0][picks][mask]
-        loss, grads = perceptron_twin(params, inputs[ids], data.train.labels[ids])
+      for picks, mask, decay in zip(np.asarray(positions), np.asarray(masks), decays, strict=True):
+        ids = phase.example_ids[0][picks]
+        images = crop_and_flip_twin(
+          data.train.inputs[ids], *map(np.asarray, draw(augment_key(5, number, clock), of.batch_size, of.augment)), 1
+        )
+        inputs = ((images / 255 - data.mean.astype(np.float64)) / data.std).reshape(of.batch_size, -1)
+        loss, grads = perceptron_twin(params, inputs[mask], data.train.labels[ids][mask])
+        clock += 1
         losses[number] += loss
         for path in params:
-          momentum[path] = 0.9 * momentum[path] + grads[path] + phase.weight_decay[0] * params[path]
+          momentum[path] = 0.9 * momentum[path] + grads[path] + decay * params[path]
           params[path] = params[path] - of.optim.learning_rate * 0.1**round_index * momentum[path]
   for layer, group in final.params.items():
     for name, leaf in group.items():

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from sdt.losses import accumulator_dtype
 from sdt.models import init
-from sdt.models.conv import barrier, conv2d
+from sdt.models.conv import barrier, conv2d, precision_of
 
 # torch's forms: the exact gelu, slope 0.01 of leaky_relu, alpha 1 of elu.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -51,7 +51,9 @@ class BatchNorm(nn.Module):
   running statistics. Statistics are float32 at least.
 
   Source: Ioffe and Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
-  Differs from source: the running variance is the mean of biased variances; the source, and torch, multiply each by n / (n - 1).
+  Differs from source: the running variance is the mean of biased variances; the source, and torch, multiply each by n / (n - 1). The
+  variance is the mean of squares less the square of the mean, in one pass: in float32 its relative error grows with (mean / sd)^2, and is
+  about 1e-5 where the mean is ten times the spread (outputs of convolutions stay far below).
   """
 
   momentum: float = 0.9
@@ -113,4 +115,5 @@ class Linear(nn.Module):
     start = init.uniform_fan_in(in_size)
     kernel = self.param("kernel", start, (in_size, self.features), self.param_dtype)
     bias = self.param("bias", start, (self.features,), self.param_dtype)
-    return inputs.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(self.dtype)[None]
+    products = jnp.matmul(inputs.astype(self.dtype), kernel.astype(self.dtype), precision=precision_of(self.dtype))
+    return products + bias.astype(self.dtype)[None]
