@@ -94,7 +94,8 @@ def test_vectors_keep_their_units_and_constant_columns_get_std_one():
 
 def test_checksum_depends_on_content_only():
   first, second = _make(), _make(source_files=tuple("abcdef"))
-  assert checksum(first, first) == checksum(second, first)
+  names = ("a", "b")
+  assert checksum(first, first, names) == checksum(second, first, names)
   changed = _images()
   changed[5, 3, 3, 2] ^= 1
   others = [
@@ -103,7 +104,20 @@ def test_checksum_depends_on_content_only():
     _make(example_ids=np.arange(1, 7)),
     _make(_images().reshape(6, 2, 8, 3)),
   ]
-  assert len({checksum(other, first) for other in others} | {checksum(first, other) for other in others} | {checksum(first, first)}) == 9
+  pairs = [(first, first), *((other, first) for other in others), *((first, other) for other in others)]
+  assert len({checksum(*pair, names) for pair in pairs}) == 9
+
+
+@pytest.mark.parametrize("names", [("b", "a"), ("a", "c"), ("a", "b", "c"), ("ab", ""), ('a", "b',)])
+def test_checksum_depends_on_the_class_names(names):
+  dataset = _make()
+  assert checksum(dataset, dataset, names) != checksum(dataset, dataset, ("a", "b"))
+
+
+def test_classes_that_were_renamed_are_other_data():
+  config = DataConfig(name="npz")
+  renamed = dataclasses.replace(_raw(), class_names=("a", "c", "b"))
+  assert assemble(renamed, config).checksum != assemble(_raw(), config).checksum
 
 
 def _raw(num=60, num_classes=3, test=True):
@@ -186,9 +200,19 @@ def test_constant_images_are_named_and_kept():
   assert len(data.train) == 60
 
 
-def test_all_of_one_class_is_accepted():
-  raw = Raw(RawSplit(_images(8), np.zeros(8, int)), RawSplit(_images(2), np.zeros(2, int)), ("only",), "here", "custom")
-  assert assemble(raw, DataConfig(name="npz")).train.labels.tolist() == [0] * 8
+def _one_class(*class_names):
+  return Raw(RawSplit(_images(8), np.zeros(8, int)), RawSplit(_images(2), np.zeros(2, int)), class_names, "here", "custom")
+
+
+def test_a_set_of_one_class_is_refused():
+  # With one logit the log-odds of every example are infinite.
+  with pytest.raises(DataError) as caught:
+    assemble(_one_class("only"), DataConfig(name="npz", allow_empty_class=True))
+  assert str(caught.value) == "here: there is only 1 class (only), at least 2 are needed; add examples of another class"
+
+
+def test_all_of_one_class_is_accepted_where_another_may_be_empty():
+  assert assemble(_one_class("only", "none"), DataConfig(name="npz", allow_empty_class=True)).train.labels.tolist() == [0] * 8
 
 
 def test_importing_the_rooms_loads_no_heavy_library():

@@ -73,11 +73,10 @@ def test_without_a_test_folder_a_fraction_is_held_out(tmp_path, below):
 
 
 def _only(tmp_path, save, name="x.png", **keys):
-  """Returns what the one image that `save(path)` writes is read as."""
-  (tmp_path / "train" / "a").mkdir(parents=True)
-  save(tmp_path / "train" / "a" / name)
-  (tmp_path / "test" / "a").mkdir(parents=True)
-  save(tmp_path / "test" / "a" / name)
+  """Returns what the one image that `save(path)` writes, in every folder, is read as."""
+  for folder in ("train/a", "train/b", "test/a"):
+    (tmp_path / folder).mkdir(parents=True)
+    save(tmp_path / folder / name)
   return _load(tmp_path, **keys).train.inputs[0]
 
 
@@ -194,13 +193,27 @@ def test_a_class_whose_images_were_all_skipped_is_an_empty_class(tmp_path):
 
 
 def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path):
-  _fill(tmp_path, {"a": 4, ".cache": 3})
+  _fill(tmp_path, {"a": 4, "b": 2, ".cache": 3})
   (tmp_path / "a" / "notes.txt").write_text("x")
   (tmp_path / "a" / ".DS_Store").write_text("x")
   (tmp_path / "loose.png").write_bytes(_png())
   data = _load(tmp_path, test_fraction=0.5)
-  assert data.class_names == ("a",)
+  assert data.class_names == ("a", "b")
   assert data.notes == (f"1 files below {tmp_path.name}/ that are no .png or .jpg were ignored",)
+
+
+def test_a_folder_of_one_class_is_refused(tmp_path):
+  _fill(tmp_path, {"a": 4})
+  assert "there is only 1 class (a), at least 2 are needed" in _refused(tmp_path, test_fraction=0.5, allow_empty_class=True)
+
+
+def test_a_renamed_class_folder_is_other_data(tmp_path):
+  _fill(tmp_path, {"a": 4, "b": 2})
+  before = _load(tmp_path, test_fraction=0.5)
+  (tmp_path / "b").rename(tmp_path / "c")
+  after = _load(tmp_path, test_fraction=0.5)
+  np.testing.assert_array_equal(after.train.inputs, before.train.inputs)
+  assert after.checksum != before.checksum
 
 
 def test_wrong_layouts_are_refused_with_the_right_one(tmp_path):

@@ -119,12 +119,16 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `allow_empty_class`.
 
   Raises:
-    DataError: wrong dtype, shape, value, label or length; an empty class; a draw larger than the set; no way to a test split.
+    DataError: wrong dtype, shape, value, label or length; fewer than 2 classes; an empty class; a draw larger than the set; no way to a
+      test split.
   """
   num_classes = len(raw.class_names)
   sides = {"train": raw.train} if raw.test is None else {"train": raw.train, "test": raw.test}
   for side, split in sides.items():
     _verified(split, num_classes, f"{raw.where}, {side} split")
+  if num_classes < 2:
+    names = _listed(list(raw.class_names))
+    raise DataError(f"{raw.where}: there is only {num_classes} class ({names}), at least 2 are needed; add examples of another class")
   if raw.test is not None and config.test_fraction is not None:
     raise DataError(
       f"{raw.where}: the set has its own test split, so data.test_fraction={config.test_fraction} has no meaning; leave it out"
@@ -153,7 +157,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     class_names=raw.class_names,
     name=config.name,
     variant=raw.variant,
-    checksum=checksum(train, test),
+    checksum=checksum(train, test, raw.class_names),
     mean=mean,
     std=std,
     notes=tuple(notes),

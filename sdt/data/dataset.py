@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterable
 
 import numpy as np
@@ -45,7 +46,7 @@ class Data:
     class_names: one name per class, [num_classes].
     name: `data.name`.
     variant: "canonical", "procedural", "custom", or the name of a known variant such as "jpeg-test-20".
-    checksum: SHA-256 over inputs, labels and ids of both splits, hex; equal for equal content however it was read.
+    checksum: SHA-256 over inputs, labels and ids of both splits and the class names, hex; equal for equal content however it was read.
     mean: float32 [C], of the training split, in units of pixel/255; float32 [D], in the units of the inputs, for vectors.
     std: the same for the standard deviation (divided by N); 1 where it would be 0.
     notes: what the user must be told: constant images, skipped images, the variant.
@@ -156,14 +157,18 @@ def _frozen(array: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
   return array
 
 
-def checksum(train: Dataset, test: Dataset) -> str:
-  """Returns the SHA-256 (hex) over name, dtype, shape and bytes of inputs, labels and example ids of both splits."""
+def checksum(train: Dataset, test: Dataset, class_names: tuple[str, ...]) -> str:
+  """Returns the SHA-256 (hex) over name, dtype, shape and bytes of inputs, labels and example ids of both splits, and the class names.
+
+  The names, because with other names the same labels say something else: two class folders may have changed places.
+  """
   digest = hashlib.sha256()
   for split, dataset in (("train", train), ("test", test)):
     for field in ("inputs", "labels", "example_ids"):
       array = getattr(dataset, field)
       digest.update(f"{split}.{field} {array.dtype.str} {array.shape}\n".encode())
       digest.update(array.data)
+  digest.update(json.dumps(class_names).encode())
   return digest.hexdigest()
 
 
