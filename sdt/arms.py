@@ -141,8 +141,12 @@ def check_arms(arms: tuple[str, ...]) -> None:
 
 
 def make_plan(arm: str, setting: Setting) -> Plan:
-  """Returns the plan of `arm`; all but the baseline need the setting's partitions."""
-  init = setting.config.method.init if arm == "method" else "scratch"
+  """Returns the plan of `arm`; all but the baseline need the setting's partitions.
+
+  The method's controls start as the method does (`method.init`): a difference between them must not come from where they began. The
+  baseline and `less_data`, which is compared with it, start from scratch.
+  """
+  init = "scratch" if arm in ("baseline", "less_data") else setting.config.method.init
   return Plan(arm, _ARMS[arm](setting), setting.config.rounds, init)
 
 

@@ -64,9 +64,11 @@ def test_hard_first_turns_the_phases_of_every_alternating_arm():
     assert [phase.name for phase in make_plan(arm, of).phases] == ["B", "A"]
 
 
-def test_only_the_method_starts_warm():
+def test_the_method_and_its_controls_start_alike():
   of = setting(method__init="warm")
-  assert {arm for arm in ARM_NAMES if make_plan(arm, of).init == "warm"} == {"method"}
+  assert {arm for arm in ARM_NAMES if make_plan(arm, of).init == "scratch"} == {"baseline", "less_data"}
+  of = setting(method__init="scratch")
+  assert {arm for arm in ARM_NAMES if make_plan(arm, of).init == "scratch"} == set(ARM_NAMES)
 
 
 def test_the_step_mean_of_cifar_is_the_number_of_the_paper_s_setting():
