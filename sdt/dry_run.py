@@ -8,7 +8,7 @@ from sdt import files
 from sdt.arms import Setting, arm_order, make_plan
 from sdt.config import Config, to_dict
 from sdt.data.dataset import Data
-from sdt.experiment import load_data
+from sdt.experiment import load_data, notes
 from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates
 from sdt.setup import Setup
@@ -21,7 +21,7 @@ def describe(config: Config) -> str:
   Raises:
     ConfigError, DataError: as the run would.
   """
-  data = load_data(config, lambda: None, lambda line: None)
+  data = load_data(config, lambda line: None)
   setup = Setup.make(config, data)
   size = num_easy(config.method.fraction, len(data.train), config.method.num_easy)
   parts = Partition(np.arange(size, dtype=np.int32), np.arange(size, len(data.train), dtype=np.int32), 0)
@@ -37,7 +37,7 @@ def describe(config: Config) -> str:
     "",
     f"data      {data.name}, {data.variant}: {sizes}; A gets {size}",
     f"network   {config.model.name}: {cost}",
-    *(f"note      {note}" for note in data.notes),
+    *(f"note      {note}" for note in notes(config, data)),
     f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}",
     "optimiser steps a round:",
   ]

@@ -29,7 +29,7 @@ from sdt.plan import Plan
 from sdt.progress import Display, duration
 from sdt.report import build_report
 from sdt.report.tables import result_table_text
-from sdt.score import score
+from sdt.score import SCORERS, score
 from sdt.setup import Resume, Setup, check, compute_dtype
 from sdt.split import Partition, num_easy, split
 from sdt.train import TrainState
@@ -47,8 +47,11 @@ def run(config: Config, workdir: Path, name: str) -> int:
     SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
   """
   display, start = Display(), time.perf_counter()
-  data = load_data(config, lambda: display.log(f"sdt: {name}: {_machine(config)}"), display.log)
+  data = load_data(config, display.log)
   size = num_easy(config.method.fraction, len(data.train), config.method.num_easy)
+  # Only now, so that a mistake is told in one line.
+  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in notes(config, data))):
+    display.log(line)
   identity, data_secs = Identity(to_dict(config), data.checksum), time.perf_counter() - start
   with hold_workdir(workdir) as held:
     store = CheckpointStore(held / "checkpoints", config.checkpoint.keep, display.log)
@@ -77,25 +80,36 @@ def run(config: Config, workdir: Path, name: str) -> int:
     return _exit_code(held)
 
 
-def load_data(config: Config, before: Callable[[], None], log: Callable[[str], None]) -> Data:
-  """Returns the data of a config that has been checked against it; `before` is called when the config alone is found right.
+def load_data(config: Config, log: Callable[[str], None]) -> Data:
+  """Returns the data of a config that has been checked against it; `log` gets a line of progress at a time.
 
   Raises:
     ConfigError, DataError: the config is wrong, alone or for this data, or the data is.
   """
   check(config)
-  before()
   data = sources.load(config.data, log)
-  for note in data.notes:
-    log(f"note: {note}")
-  if data.train.inputs.ndim == 2 and config.model.name != "mlp":
-    size = data.train.inputs.shape[1]
-    raise ConfigError(f"model.name={config.model.name!r}: the data are vectors of {size} numbers, this network wants images; use 'mlp'")
-  if data.train.inputs.ndim == 2 and (config.augment.flip or config.augment.pad_crop):
+  shape, pad_crop = data.train.inputs.shape[1:], config.augment.pad_crop
+  if len(shape) == 1 and config.model.name != "mlp":
+    raise ConfigError(f"model.name={config.model.name!r}: the data are vectors of {shape[0]} numbers, this network wants images; use 'mlp'")
+  if len(shape) == 1 and (config.augment.flip or pad_crop):
     raise ConfigError(
       "augment: the data are vectors, which can be neither cropped nor mirrored; leave augment.flip and augment.pad_crop off"
     )
+  if len(shape) == 3 and pad_crop >= min(shape[:2]):
+    raise ConfigError(
+      f"augment.pad_crop={pad_crop}: the images of data.name={config.data.name!r} are {shape[0]} x {shape[1]} pixels, so some crops would "
+      f"hold nothing of them; expected less than {min(shape[:2])}"
+    )
   return data
+
+
+def notes(config: Config, data: Data) -> list[str]:
+  """Returns what the user must be told before a run: the data's notes, and the milestones that the run never reaches."""
+  late = tuple(milestone for milestone in config.optim.milestones if milestone >= config.rounds)
+  if config.optim.schedule != "step" or not late:
+    return list(data.notes)
+  where = f"round {late[0]}" if len(late) == 1 else f"rounds {late}"
+  return [*data.notes, f"the learning rate never drops at {where}: the run has {config.rounds}"]
 
 
 def _stages_and_report(context: Context, size: int) -> None:
@@ -164,7 +178,7 @@ def _score_and_split(context: Context, setting: Setting, size: int, baseline: Tr
   with context.timing.stage("score"):
     if may_read and files.is_intact(workdir / "scores.npz"):
       stored = files.read_npz(workdir / "scores.npz")
-      scores = {key: value for key, value in stored.items() if key not in ("example_id", "label", "seeds")}
+      scores = {key: value for key, value in stored.items() if key in SCORERS}
     else:
       scores = _scores(context, restore_final(context, 0) if baseline is None else baseline)
   with context.timing.stage("split"):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sdt.command_line import help_text
@@ -45,12 +46,23 @@ def test_a_mistake_exits_with_2_and_one_line_before_jax_is_imported_and_writes_n
   assert os.listdir(tmp_path) == []
 
 
-def test_missing_data_exits_with_3_and_one_error_line_and_writes_nothing(tmp_path):
-  done, errors, _ = run([f"--config={ROOT}/configs/npz.py", "--config.data.path=nowhere.npz"], tmp_path)
-  assert done.returncode == 3
-  assert errors[-1].startswith("sdt: error: data.path=nowhere.npz: no such file; expected ")
-  assert not [line for line in errors if "Traceback" in line]
-  assert os.listdir(tmp_path) == []
+@pytest.mark.parametrize(
+  ("labels", "part"),
+  [
+    (None, "set.npz: no such file; expected "),
+    ([0, 1, 2, -1], "labels are outside [0, 3); the first is -1 at example 3"),
+    ([0, 0, 0, 0], "there is only 1 class (0), at least 2 are needed"),
+  ],
+)
+def test_bad_data_exits_with_3_and_exactly_one_line_and_writes_nothing(labels, part, tmp_path):
+  if labels is not None:
+    np.savez(tmp_path / "set.npz", train_x=np.zeros((4, 8, 8, 1), np.uint8), train_y=np.array(labels))
+  before = os.listdir(tmp_path)
+  done, errors, _ = run([f"--config={ROOT}/configs/npz.py", "--config.data.path=set.npz", "--config.data.test_fraction=0.5"], tmp_path)
+  assert (done.returncode, done.stdout, len(errors)) == (3, "", 1)
+  assert errors[0].startswith("sdt: error: ")
+  assert part in errors[0]
+  assert os.listdir(tmp_path) == before
 
 
 def test_a_dry_run_tells_config_parameters_steps_and_memory_and_writes_nothing(tmp_path):

@@ -1,0 +1,67 @@
+"""What is checked and told between the config and the run: `experiment.load_data` and `experiment.notes`."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny
+
+from sdt import dry_run, experiment
+from sdt.config import Config, OptimConfig
+from sdt.errors import ConfigError, LockedError
+
+
+def _wide(tmp_path):
+  """Writes images of height 12 and width 6; returns their keys."""
+  images, labels = np.random.default_rng(0).integers(0, 256, (30, 12, 6, 1), dtype=np.uint8), np.arange(30) % 3
+  np.savez(tmp_path / "wide.npz", train_x=images, train_y=labels, test_x=images[:6], test_y=labels[:6])
+  return {"data__name": "npz", "data__path": str(tmp_path / "wide.npz")}
+
+
+@pytest.mark.parametrize("pad_crop", [6, 7, 12, 64])
+def test_a_crop_that_may_miss_the_whole_image_is_refused(tmp_path, pad_crop):
+  config = tiny.config(augment__pad_crop=pad_crop, **_wide(tmp_path))
+  for call in (lambda: experiment.load_data(config, print), lambda: dry_run.describe(config)):
+    with pytest.raises(ConfigError) as caught:
+      call()
+    text = f"augment.pad_crop={pad_crop}: the images of data.name='npz' are 12 x 6 pixels, so some crops would hold nothing of them"
+    assert str(caught.value) == f"{text}; expected less than 6"
+
+
+def test_a_crop_that_keeps_a_pixel_of_every_image_is_accepted(tmp_path):
+  assert len(experiment.load_data(tiny.config(augment__pad_crop=5, **_wide(tmp_path)), print).train) == 30
+
+
+@pytest.mark.parametrize(
+  ("milestones", "rounds", "schedule", "told"),
+  [
+    ((15, 22), 10, "step", "the learning rate never drops at rounds (15, 22): the run has 10"),
+    ((15, 22), 15, "step", "the learning rate never drops at rounds (15, 22): the run has 15"),
+    ((15, 22), 16, "step", "the learning rate never drops at round 22: the run has 16"),
+    ((15, 22), 23, "step", None),
+    ((), 10, "step", None),
+    ((150, 225), 10, "cosine", None),
+    ((150, 225), 10, "constant", None),
+  ],
+)
+def test_milestones_that_are_never_reached_are_told(milestones, rounds, schedule, told):
+  data = dataclasses.replace(tiny.data(tiny.config()), notes=("of the data",))
+  config = Config(rounds=rounds, optim=OptimConfig(schedule=schedule, milestones=milestones))
+  assert experiment.notes(config, data) == ["of the data", *([told] if told else [])]
+
+
+def test_a_dry_run_tells_milestones_that_are_never_reached():
+  told = "note      the learning rate never drops at round 9: the run has 4"
+  assert told in dry_run.describe(tiny.config(optim__milestones=(2, 9))).splitlines()
+
+
+def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(tmp_path, monkeypatch, capsys):
+  def held(workdir):
+    raise LockedError(f"{workdir} is held")
+
+  monkeypatch.setattr(experiment, "hold_workdir", held)
+  with pytest.raises(LockedError):
+    experiment.run(tiny.config(optim__milestones=(2, 9)), tmp_path / "run", "tiny")
+  machine, note = capsys.readouterr().err.splitlines()
+  assert machine == "sdt: tiny: 1 cpu device(s), float32, seeds 0, 1"
+  assert note == "note: the learning rate never drops at round 9: the run has 4"
