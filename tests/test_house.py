@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "sdt").rglob("*.py"))
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 EVERYTHING = [ROOT / "run.py", *PACKAGE, *CONFIGS, *sorted((ROOT / "tests").rglob("*.py"))]
+PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")), *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAM = [ROOT / "run.py", *PACKAGE, *CONFIGS]
 
 
@@ -171,3 +173,63 @@ def test_the_lock_holds_every_dependency_with_hashes_and_names_no_index():
   assert names <= set(entries)
   assert len(entries) == len(re.findall(r"^[^\s#]", lock, re.MULTILINE))
   assert "://" not in lock
+
+
+def prose_of(page: Path) -> str:
+  """Returns a page without its code, in which nothing is a link or a heading."""
+  text = re.sub(r"^(```|~~~).*?^\1", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+  return re.sub(r"^(?: {4}|\t).*$", "", text, flags=re.MULTILINE)
+
+
+def anchors_of(page: Path) -> set[str]:
+  """Returns the anchors that GitHub gives a page's headings: "What is *refused*, `x.y`" is what-is-refused-xy; a second one gets -1."""
+  anchors: set[str] = set()
+  seen: list[str] = []
+  for heading in re.findall(r"^#{1,6}\s+(.+?)\s*#*$", prose_of(page), re.MULTILINE):
+    words = re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", heading)).lower().replace(" ", "-")
+    anchors.add(f"{words}-{seen.count(words)}" if words in seen else words)
+    seen.append(words)
+  return anchors
+
+
+def dead_links(page: Path) -> list[str]:
+  """Returns the relative links of a page that lead to no file, to an empty folder, or to no heading."""
+  text = re.sub(r"`[^`\n]*`", "", prose_of(page))
+  targets = re.findall(r"\]\(<?([^)>\s]+)|^\[[^\]]+\]:\s*(\S+)|(?:src|href)=\"([^\"]+)\"", text, re.MULTILINE)
+  dead = []
+  for target in map("".join, targets):
+    if re.match(r"[a-z]+:", target):
+      continue
+    name, _, anchor = target.partition("#")
+    path = page.parent / name if name else page
+    exists = any(inner.is_file() for inner in path.rglob("*")) if path.is_dir() else path.is_file()
+    if not exists or (anchor and anchor not in anchors_of(path)):
+      dead.append(target)
+  return dead
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_of_a_page_leads_somewhere(page):
+  assert dead_links(page) == []
+
+
+def test_dead_links_are_found(tmp_path):
+  (tmp_path / "empty").mkdir()
+  (tmp_path / "other.md").write_text("# One `a.b`, two\n\n## Twice\n\n## Twice\n\n## Twice\n\n```\n# no heading\n```\n")
+  fine = "[a](other.md) [b](other.md#one-ab-two) [c](other.md#twice-2) [d](#here) [e](https://example.org/x) `[f](none.md)` ![g](<page.md>)"
+  page = tmp_path / "page.md"
+  page.write_text(f"# Here\n\n{fine}\n\n    [code](none.md)\n\n```\n[code](none.md)\n```\n")
+  assert dead_links(page) == []
+  bad = ["none.md", "other.md#no-heading", "other.md#twice-3", "#there", "empty", "x.png"]
+  page.write_text("# Here\n\n" + " ".join(f"[a]({target})" for target in bad[:-1]) + '\n\n[r]: gone.md\n\n<img src="x.png">\n')
+  assert sorted(dead_links(page)) == sorted([*bad, "gone.md"])
+
+
+def test_no_placeholder_is_left_in_a_tracked_text_file():
+  listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+  if listed.returncode:
+    pytest.skip("this is no git checkout")
+  contents = {name: (ROOT / name).read_bytes() for name in listed.stdout.split("\0") if (ROOT / name).is_file()}
+  texts = {name: content for name, content in contents.items() if b"\0" not in content}
+  assert "README.md" in texts
+  assert [name for name, content in texts.items() if b"@" * 2 in content] == []
