@@ -3,7 +3,8 @@
     python run.py --config=configs/cifar10_small.py --config.data.path=FILE
 
 Shows that the bytes, the stages and the report are right; says nothing about the method, for which the training is far
-too short. Time and accuracy: not yet measured.
+too short. Measured on 2 busy CPU cores: 12 minutes; test accuracy 45.88 +- 0.27 % (baseline) and 40.70 +- 2.87 % (method),
+mean and standard deviation of two seeds, on the test set with 20 re-encoded images (`data.verify=known`).
 """
 
 from ml_collections import ConfigDict
