@@ -108,7 +108,7 @@ def test_checksum_depends_on_content_only():
   assert len({checksum(*pair, names) for pair in pairs}) == 9
 
 
-@pytest.mark.parametrize("names", [("b", "a"), ("a", "c"), ("a", "b", "c"), ("ab", ""), ('a", "b',)])
+@pytest.mark.parametrize("names", [("b", "a"), ("a", "c"), ("a", "b", "c"), ("ab", ""), ("a,b",)])
 def test_checksum_depends_on_the_class_names(names):
   dataset = _make()
   assert checksum(dataset, dataset, names) != checksum(dataset, dataset, ("a", "b"))
