@@ -12,7 +12,7 @@ import numpy as np
 
 from sdt import files, stats
 from sdt.config import Config, to_dict
-from sdt.data.dataset import Data
+from sdt.data.dataset import Data, Dataset
 from sdt.plan import Plan
 from sdt.score import SCORERS
 from sdt.split import Partition
@@ -104,15 +104,16 @@ def write_scores(
 
   Args:
     workdir: of the run.
-    data: for ids, labels and source files.
+    data: for ids, labels, source files and, where it is known, the truth about the examples.
     config: for the seeds.
     scores: name -> [R, N].
     partitions: per seed.
     sound: [R] bool, False for a seed whose network diverged: its scores are listed, but no mean counts them.
   """
   train = data.train
-  header = ["example_id", "source_file", "label"]
-  columns: list[Any] = [train.example_ids, train.source_files or [""] * len(train), train.labels]
+  known = {name: value for name in ("difficulty", "wrong_label") if (value := getattr(train, name)) is not None}
+  header = ["example_id", "source_file", "label", *known]
+  columns: list[Any] = [train.example_ids, train.source_files or [""] * len(train), train.labels, *(_as_cells(v) for v in known.values())]
   described = {}
   for name, values in scores.items():
     header += [name, *(f"{name}_seed{seed}" for seed in config.seeds)]
@@ -124,10 +125,18 @@ def write_scores(
   files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
   ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
   stability = score_stability(ranked(config.score.name, scores[config.score.name]), partitions)
-  content = {"ranked_by": config.score.name, "scorers": described, "ties_at_cut": ties, "stability": stability}
+  content: dict[str, Any] = {"ranked_by": config.score.name, "scorers": described, "ties_at_cut": ties, "stability": stability}
+  truth = score_truth(train, scores, partitions, config.seeds, sound)
+  if truth is not None:
+    content["truth"] = truth
   files.write_json(workdir / "scores.json", content)
   seeds = np.asarray(config.seeds, np.int64)
-  files.write_npz(workdir / "scores.npz", example_id=train.example_ids, label=train.labels, seeds=seeds, **scores)
+  files.write_npz(workdir / "scores.npz", example_id=train.example_ids, label=train.labels, seeds=seeds, **known, **scores)
+
+
+def _as_cells(values: np.ndarray) -> np.ndarray:
+  """Returns the column of a table: 0 and 1 for what is or is not."""
+  return values.astype(np.int8) if values.dtype == np.bool_ else values
 
 
 def score_stability(scores: np.ndarray, partitions: Sequence[Partition]) -> dict[str, Any] | None:
@@ -152,6 +161,37 @@ def score_stability(scores: np.ndarray, partitions: Sequence[Partition]) -> dict
   }
 
 
+def score_truth(
+  train: Dataset, scores: Mapping[str, np.ndarray], partitions: Sequence[Partition], seeds: Sequence[int], sound: np.ndarray
+) -> dict[str, Any] | None:
+  """Returns how well the scores [R, N] know the truth about the examples, None where none is known.
+
+  auroc_wrong_label: per scorer the area under the ROC curve of "low score" as the sign of a wrong label; 1 is perfect, 0.5 is chance.
+  spearman_difficulty: per scorer Spearman's correlation of the score with minus the difficulty; 1 is perfect.
+  Both are means over the seeds that are `sound` [R] (over all of them where none is), None where they are not defined.
+  wrong_labels_in_A: per seed the share of A, in [0, 1], whose label is wrong, None where it is not known.
+  """
+  from scipy.stats import rankdata
+  from sklearn.metrics import roc_auc_score
+
+  wrong, difficulty = train.wrong_label, train.difficulty
+  if wrong is None and difficulty is None:
+    return None
+  truth: dict[str, Any] = {"auroc_wrong_label": dict.fromkeys(scores), "wrong_labels_in_A": dict.fromkeys(seeds)}
+  truth["spearman_difficulty"] = dict.fromkeys(scores)
+  for name, values in scores.items():
+    ranks = rankdata(ranked(name, values)[sound] if sound.any() else ranked(name, values), axis=1)  # infinities in order
+    if wrong is not None and wrong.any() and not wrong.all():
+      truth["auroc_wrong_label"][name] = float(np.mean([roc_auc_score(wrong, -row) for row in ranks]))
+    if difficulty is not None:
+      ease = rankdata(-difficulty)
+      with np.errstate(invalid="ignore", divide="ignore"):  # constants have no correlation: NaN, written as null
+        truth["spearman_difficulty"][name] = float(np.mean([np.corrcoef(row, ease)[0, 1] for row in ranks]))
+  if wrong is not None:
+    truth["wrong_labels_in_A"] = {seed: float(wrong[part.easy].mean()) for seed, part in zip(seeds, partitions, strict=True)}
+  return truth
+
+
 def write_split(workdir: Path, data: Data, config: Config, partitions: Sequence[Partition], by_mean: Partition) -> None:
   """Writes split.csv: the subset of every example by the mean score, and for each seed."""
   columns = []
@@ -170,11 +210,12 @@ def write_arm_ids(workdir: Path, data: Data, config: Config, plan: Plan) -> None
 
 
 def write_mosaics(workdir: Path, data: Data, config: Config, scores: Mapping[str, np.ndarray], partition: Partition) -> None:
-  """Writes figures/mosaics.npz for the first seed: the highest-ranked examples of A, and a seeded random draw of B."""
+  """Writes figures/mosaics.npz for the first seed: A's highest scores (lowest for the policy "bottom"), and a seeded random draw of B."""
   if data.train.inputs.ndim != 4:
     return
   ranking, confidence = scores[config.score.name][0], scores["confidence"][0]
-  easiest = partition.easy[np.argsort(-ranking[partition.easy], kind="stable")][:_MOSAIC_TILES]
+  first_is_low = ranking if config.split.policy == "bottom" else -ranking
+  easiest = partition.easy[np.argsort(first_is_low[partition.easy], kind="stable")][:_MOSAIC_TILES]
   draw = np.random.default_rng([config.seeds[0], 0x305A]).permutation(partition.rest)[:_MOSAIC_TILES]
   content: dict[str, Any] = {}
   for name, positions in (("easiest", easiest), ("other", draw)):
@@ -199,29 +240,25 @@ def describe_data(data: Data) -> dict[str, Any]:
   }
 
 
-def _train_accuracy(rows: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]) -> float | None:
-  """Returns the share of right answers over all phases of a round, from its rows; every example counts once. None for a diverged seed."""
-  if any(row["train_accuracy"] is None or row.get("diverged") for row in rows):
-    return None
+def _train_accuracy(rows: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]) -> float:
+  """Returns the share of right answers over all phases of a round, from its rows; every example counts once."""
   if len(rows) == 1:
     return rows[0]["train_accuracy"]
   return sum(round(row["train_accuracy"] * sizes[row["phase"]]) for row in rows) / sum(sizes[row["phase"]] for row in rows)
 
 
 def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], sizes: Mapping[str, int]) -> dict[str, Any]:
-  """Returns the entry of one arm from its rows; `sizes` is the number of examples of A and of B."""
-  accuracy, loss, train_accuracy, best_round, best, diverged = {}, {}, {}, {}, {}, []
+  """Returns the entry of one arm from its rows; `sizes` is the number of examples of A and of B. A diverged seed has None everywhere."""
+  accuracy, loss, train_accuracy, best_round, best = (dict[int, Any].fromkeys(seeds) for _ in range(5))
   rows = [row for row in all_rows if row["last_phase"]]
-  for seed in seeds:
+  diverged = diverged_seeds(all_rows, all_rows[0]["arm"])
+  for seed in (seed for seed in seeds if seed not in diverged):
     own = [row for row in rows if row["seed"] == seed]
     last = own[-1]
-    if any(row.get("diverged") for row in own):
-      diverged.append(seed)
     accuracy[seed], loss[seed] = last["test_accuracy"], last["test_loss"]
     train_accuracy[seed] = _train_accuracy([row for row in all_rows if (row["seed"], row["round"]) == (seed, last["round"])], sizes)
-    tested = [row for row in own if row["test_accuracy"] is not None]
-    top = max(tested, key=lambda row: row["test_accuracy"], default=None)
-    best_round[seed], best[seed] = (top["round"], top["test_accuracy"]) if top else (None, None)
+    top = max((row for row in own if row["test_accuracy"] is not None), key=lambda row: row["test_accuracy"])
+    best_round[seed], best[seed] = top["round"], top["test_accuracy"]
   return {
     "accuracy": accuracy,
     **stats.summary(accuracy.values()),
@@ -230,7 +267,7 @@ def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], siz
     "paper_protocol": best,
     "loss": loss,
     "train_accuracy": train_accuracy,
-    "diverged": diverged,
+    "diverged": [seed for seed in seeds if seed in diverged],
   }
 
 

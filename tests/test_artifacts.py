@@ -8,12 +8,13 @@ import jax
 import numpy as np
 import pytest
 import tiny
+import whole
 from safetensors import safe_open
 from scipy.stats import spearmanr
 
 from sdt import artifacts, files
 from sdt.arms import Setting, make_plan
-from sdt.data.augment import normalise
+from sdt.data.augment import normalise, shift_and_scale
 from sdt.evaluate import predict
 from sdt.models import make_model
 from sdt.parallel import place
@@ -45,25 +46,79 @@ def test_scores_on_disk_are_the_scores(data, tmp_path):
   scores, parts = scored(data)
   artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, True]))
   stored = files.read_npz(tmp_path / "scores.npz")
-  assert list(stored) == ["example_id", "label", "seeds", "confidence", "log_odds"]
+  assert list(stored) == ["example_id", "label", "seeds", "difficulty", "wrong_label", "confidence", "log_odds"]
   np.testing.assert_array_equal(stored["example_id"], data.train.example_ids)
   np.testing.assert_array_equal(stored["seeds"], [3, 8])
   for name, values in scores.items():
     np.testing.assert_array_equal(stored[name], values)
   with open(tmp_path / "scores.csv", newline="") as file:
     table = list(csv.DictReader(file))
-  assert list(table[0])[:5] == ["example_id", "source_file", "label", "confidence", "confidence_seed3"]
+  assert list(table[0])[:7] == ["example_id", "source_file", "label", "difficulty", "wrong_label", "confidence", "confidence_seed3"]
   assert table[4]["source_file"] == "a/4.png"
   np.testing.assert_array_equal([int(row["example_id"]) for row in table], data.train.example_ids)
   for replica, seed in enumerate(CONFIG.seeds):
     np.testing.assert_array_equal(np.array([row[f"log_odds_seed{seed}"] for row in table], np.float32), scores["log_odds"][replica])
   np.testing.assert_allclose([float(row["log_odds"]) for row in table], scores["log_odds"].astype(np.float64).mean(axis=0), rtol=1e-6)
   info = files.read_json(tmp_path / "scores.json")
-  assert list(info) == ["ranked_by", "scorers", "ties_at_cut", "stability"]
+  assert list(info) == ["ranked_by", "scorers", "ties_at_cut", "stability", "truth"]
   assert info["scorers"]["confidence"]["range"] == [0.0, 1.0]
   assert info["scorers"]["log_odds"]["direction"] == "higher_is_easier"
   assert info["scorers"]["log_odds"]["sd"] == pytest.approx(scores["log_odds"].astype(np.float64).std())
   assert info["ties_at_cut"] == {"3": 0, "8": 0}
+
+
+def with_truth(data, difficulty, wrong):
+  return dataclasses.replace(data, train=dataclasses.replace(data.train, difficulty=difficulty, wrong_label=wrong))
+
+
+def test_truth_is_written_beside_the_labels_where_it_is_known(data, tmp_path):
+  scores, parts = scored(data)
+  wrong = np.random.default_rng(1).random(70) < 0.2
+  for name, difficulty, is_wrong in (("both", data.train.difficulty, wrong), ("none", None, None)):
+    artifacts.write_scores(tmp_path / name, with_truth(data, difficulty, is_wrong), CONFIG, scores, parts, np.array([True, True]))
+  stored = files.read_npz(tmp_path / "both" / "scores.npz")
+  np.testing.assert_array_equal(stored["difficulty"], data.train.difficulty)
+  np.testing.assert_array_equal(stored["wrong_label"], wrong)
+  with open(tmp_path / "both" / "scores.csv", newline="") as file:
+    table = list(csv.DictReader(file))
+  assert [row["wrong_label"] for row in table] == ["1" if one else "0" for one in wrong]
+  np.testing.assert_array_equal(np.array([row["difficulty"] for row in table], np.float32), data.train.difficulty)
+  assert "truth" not in files.read_json(tmp_path / "none" / "scores.json")
+  assert list(files.read_npz(tmp_path / "none" / "scores.npz")) == ["example_id", "label", "seeds", "confidence", "log_odds"]
+
+
+def test_truth_of_a_hand_made_case(data):
+  """Ten examples; the first network ranks them perfectly, the second the other way round but for its infinities."""
+  train = dataclasses.replace(
+    data.train,
+    **{name: getattr(data.train, name)[:10] for name in ("inputs", "labels", "example_ids", "source_files")},
+    difficulty=np.arange(10, dtype=np.float32) / 10,
+    wrong_label=np.array([False] * 8 + [True] * 2),
+  )
+  perfect = np.arange(10.0)[::-1] * 5
+  other = np.array([-np.inf, 1, 2, 3, 4, 5, 6, 7, 0, np.inf])
+  parts = tuple(Partition(np.array(easy, np.int32), np.zeros(0, np.int32), 0) for easy in ([0, 1, 2, 3], [6, 7, 9, 5]))
+
+  def truth(sound, scores=(perfect, other), of=train):
+    return artifacts.score_truth(of, {"log_odds": np.array(scores)}, parts, CONFIG.seeds, np.array(sound))
+
+  first = truth([True, False])
+  assert first["auroc_wrong_label"]["log_odds"] == 1.0
+  assert first["spearman_difficulty"]["log_odds"] == pytest.approx(1.0)
+  assert first["wrong_labels_in_A"] == {3: 0.0, 8: 0.25}
+  # Of 16 pairs (right, wrong) the second network puts the wrong one lower in seven: 0 against the 1 to 7.
+  assert truth([False, True])["auroc_wrong_label"]["log_odds"] == pytest.approx(7 / 16)
+  assert truth([True, True])["auroc_wrong_label"]["log_odds"] == pytest.approx((1 + 7 / 16) / 2)
+  finite = np.where(np.isinf(other), np.sign(other) * 99, other)
+  assert truth([False, True])["spearman_difficulty"]["log_odds"] == pytest.approx(spearmanr(finite, -train.difficulty).statistic)
+  assert truth([False, False]) == truth([True, True])
+  clean = dataclasses.replace(train, wrong_label=np.zeros(10, bool))
+  assert truth([True, True], of=clean)["auroc_wrong_label"] == {"log_odds": None}
+  assert truth([True, True], of=clean)["wrong_labels_in_A"] == {3: 0.0, 8: 0.0}
+  only_difficulty = truth([True, True], of=dataclasses.replace(train, wrong_label=None))
+  assert only_difficulty["wrong_labels_in_A"] == {3: None, 8: None}
+  assert json.loads(files.json_text(truth([True, True], (np.ones(10),) * 2)))["spearman_difficulty"] == {"log_odds": None}
+  assert truth([True, True], of=dataclasses.replace(train, wrong_label=None, difficulty=None)) is None
 
 
 def test_stability_is_spearman_s_correlation_and_the_share_of_common_examples(data):
@@ -143,6 +198,10 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   assert others.tolist() != parts[0].rest.tolist()  # drawn, not in order
   np.testing.assert_array_equal(mosaics["other_images"], data.train.inputs[others])
   assert mosaics["class_names"].tolist() == list(data.class_names)
+  hardest = split(scores["log_odds"][0], data.train.labels, data.train.example_ids, 7, 3, policy="bottom")
+  artifacts.write_mosaics(tmp_path / "bottom", data, tiny.config(seeds=(3, 8), split__policy="bottom"), scores, hardest)
+  shown = files.read_npz(tmp_path / "bottom" / "figures" / "mosaics.npz")["easiest_ids"]
+  np.testing.assert_array_equal(shown, np.argsort(scores["log_odds"][0])[:7] * 3 + 5)
 
 
 def sums(**changes):
@@ -230,7 +289,7 @@ def test_model_file_gives_the_network_back_with_the_accuracy_of_the_results(tmp_
   normalisation = {name: np.asarray(value, np.float32) for name, value in json.loads(header["normalisation"]).items()}
   tiny.assert_equal(variables, {"params": first[0], "batch_stats": first[1]})
   model = make_model(of.model, len(json.loads(header["class_names"])))
-  inputs = normalise(data.test.inputs, normalisation["mean"], normalisation["std"], np.float32)
+  inputs = normalise(data.test.inputs, *shift_and_scale(normalisation["mean"], normalisation["std"], np.uint8))
   correct = np.argmax(predict(model, variables, inputs), axis=-1) == data.test.labels
   assert correct.sum() / 30 == row["test_accuracy"]
 
@@ -261,6 +320,22 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
   assert results["data"]["num_train"] == 70
 
 
+def test_a_diverged_seed_has_no_best_round_and_counts_in_no_mean(tmp_path):
+  data, plan = tiny.data(CONFIG), tiny.everything(CONFIG, 70)
+  counts = {"train_count": np.array([[70, 0], [70, 0]], np.int32), "train_correct": np.array([[35, 0], [70, 0]], np.int32)}
+  # Seed 3 has a test loss that is no number after the first round, and numbers again after the second.
+  for index, loss in enumerate((np.nan, 15.0)):
+    of_round = sums(test_loss=np.array([loss, 60.0], np.float32), **counts)
+    rows = artifacts.metrics_rows(plan, CONFIG, np.ones(2), index, True, of_round, np.array([5 * (index + 1)] * 2), 1.0)
+    files.append_rows(tmp_path / "metrics.jsonl", rows)
+  of = dataclasses.replace(CONFIG, arms=("baseline",))
+  entry = artifacts.write_results(tmp_path, data, of, 99, 7, {})["arms"]["baseline"]
+  assert entry["diverged"] == [3]
+  for name, sound in (("accuracy", 0.8), ("best_round", 1), ("paper_protocol", 0.8), ("loss", 2.0), ("train_accuracy", 1.0)):
+    assert entry[name] == {"3": None, "8": sound}, name
+  assert (entry["mean"], entry["n"]) == (0.8, 1)
+
+
 @pytest.mark.parametrize(("margin", "verdict"), [(0.0025, "not resolved"), (0.03, "equal within +-3 points")])
 def test_the_margin_of_equal_is_the_config_s(margin, verdict, tmp_path):
   of = tiny.config(seeds=(0, 1, 2, 3), rounds=1, stats__margin=margin)
@@ -270,6 +345,24 @@ def test_the_margin_of_equal_is_the_config_s(margin, verdict, tmp_path):
       files.append_rows(tmp_path / "metrics.jsonl", [row | {"test_loss": 0.5, "test_accuracy": accuracy}])
   results = artifacts.write_results(tmp_path, tiny.data(of), of, 99, 7, {})
   assert results["contrasts"]["baseline"]["verdict"] == verdict
+
+
+def test_a_trained_network_finds_wrong_labels_and_hard_examples(tmp_path, monkeypatch):
+  whole.without_report(monkeypatch)
+  sizes = {"data__shapes__num_train": 300, "data__shapes__num_classes": 2, "data__shapes__wrong_label_fraction": 0.1}
+  of = tiny.config(arms=("baseline", "method"), rounds=3, compilation_cache=False, **sizes)
+  assert whole.run(of, tmp_path) == 0
+  truth, scores = files.read_json(tmp_path / "scores.json")["truth"], files.read_npz(tmp_path / "scores.npz")
+  assert scores["wrong_label"].sum() == 30
+  wrong = scores["wrong_label"]
+  by_hand = [np.mean(row[wrong][:, None] < row[~wrong]) for row in scores["log_odds"].astype(np.float64)]
+  assert truth["auroc_wrong_label"]["log_odds"] == pytest.approx(np.mean(by_hand))
+  assert truth["auroc_wrong_label"]["log_odds"] > 0.8
+  spearman = [spearmanr(row, -scores["difficulty"]).statistic for row in scores["log_odds"]]
+  assert truth["spearman_difficulty"]["log_odds"] == pytest.approx(np.mean(spearman))
+  assert truth["spearman_difficulty"]["log_odds"] > 0
+  easy = files.read_npz(tmp_path / "arms" / "method.npz")["A"]
+  assert truth["wrong_labels_in_A"] == {str(seed): wrong[ids].mean() for seed, ids in zip(of.seeds, easy, strict=True)}
 
 
 def test_setup_scores_fit_the_artifacts():

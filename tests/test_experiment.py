@@ -110,6 +110,8 @@ def test_scores_and_splits_on_disk_agree_with_each_other(finished):
     "example_id": ("int32", (70,)),
     "label": ("int32", (70,)),
     "seeds": ("int64", (2,)),
+    "difficulty": ("float32", (70,)),
+    "wrong_label": ("bool", (70,)),
     "confidence": ("float32", (2, 70)),
     "log_odds": ("float32", (2, 70)),
   }
