@@ -126,10 +126,12 @@ def _write_results(
     accuracy[arm] = {seed: last[seed]["test_accuracy"] for seed in seeds}
     tests = {seed: {r: found[arm, seed, r]["test_accuracy"] or 0.0 for r in range(1, rounds + 1)} for seed in seeds}
     best = {seed: max(tests[seed], key=lambda r, seed=seed: tests[seed][r]) for seed in seeds}
-    entries[arm] = {"accuracy": accuracy[arm], **stats.summary(accuracy[arm].values()), "last_round": rounds, "best_round": best}
-    entries[arm] |= {"paper_protocol": {seed: tests[seed][best[seed]] for seed in seeds}}
+    lost = diverged.get(arm, [])
+    entries[arm] = {"accuracy": accuracy[arm], **stats.summary(accuracy[arm].values()), "last_round": rounds}
+    entries[arm] |= {"best_round": {seed: None if seed in lost else best[seed] for seed in seeds}}
+    entries[arm] |= {"paper_protocol": {seed: None if seed in lost else tests[seed][best[seed]] for seed in seeds}}
     entries[arm] |= {"loss": {seed: last[seed]["test_loss"] for seed in seeds}}
-    entries[arm] |= {"train_accuracy": {seed: last[seed]["train_accuracy"] for seed in seeds}, "diverged": diverged.get(arm, [])}
+    entries[arm] |= {"train_accuracy": {seed: last[seed]["train_accuracy"] for seed in seeds}, "diverged": lost}
   others = {arm: accuracy[arm] for arm in arms if arm != "method"}
   found_contrasts = stats.contrasts(accuracy["method"], others) if "method" in arms else {}
   results = {

@@ -126,7 +126,7 @@ def test_names_are_escaped(tmp_path):
   assert names == [row[0] for row in page.rows if row[0] in names]
   # Neither mathematics nor letters that the font lacks stop or warn in a figure.
   figures.render(figures.mosaic, np.zeros((5, 8, 8, 1), np.uint8), np.arange(5), np.ones(5), names)
-  figures.render(figures.class_counts, np.arange(5), np.eye(5, dtype=bool)[:1], names)
+  figures.render(figures.class_counts, np.arange(5), np.eye(5, dtype=bool)[:1], names, "A")
 
 
 def test_one_seed_says_what_is_missing(tmp_path):
@@ -159,6 +159,93 @@ def test_diverged_seed_is_flagged(tmp_path):
   row = next(row for row in _Page(text).rows if row[0] == "method" and len(row) > 2)
   assert row[3] == "diverged"
   assert row[6] == "3"
+
+
+def test_a_diverged_seed_counts_in_no_best_round_and_no_mean_of_the_table():
+  entry = {"accuracy": {"0": 0.5, "1": 0.9}, "paper_protocol": {"0": 0.6, "1": 0.99}, "loss": {"0": 1.5, "1": 0.1}}
+  entry |= {"train_accuracy": {"0": 0.7, "1": 1.0}, "mean": 0.5, "sd": None, "n": 1, "diverged": [1]}
+  (row,) = tables.accuracy_rows({"seeds": [0, 1], "arms": {"method": entry}})
+  assert (row["best"], row["loss"], row["train"], row["gap"]) == ("60.00", "1.5000", "70.00", "+20.00")
+
+
+def test_curves_leave_a_seed_that_diverges_out_of_every_round(tmp_path):
+  rows = _rows("method", 0, "A", [None] * 3, last=False) + _rows("method", 1, "A", [None] * 3, last=False)
+  rows += _rows("method", 0, "B", [0.2, 0.4, 0.6]) + _rows("method", 1, "B", [0.8, 0.9, None])
+  rows += _rows("baseline", 0, "all", [0.1, 0.2, 0.3]) + _rows("baseline", 1, "all", [0.3, 0.4, 0.5])
+  next(row for row in rows if (row["seed"], row["round"], row["phase"]) == (1, 3, "B"))["diverged"] = True
+  curves = artifacts.curves(rows, ["baseline", "method"])
+  figure = figures.curve(curves, "test_accuracy", ["baseline", "method"], [], "t")
+  lines = {line.get_label(): line.get_ydata().tolist() for line in figure.axes[0].lines}
+  assert lines["baseline"] == pytest.approx([0.2, 0.3, 0.4])
+  assert lines["method, after B (n = 1)"] == pytest.approx([0.2, 0.4, 0.6])
+  (phase_a,) = (one for one in curves if one.phase == "A")
+  assert phase_a.values["train_accuracy"].shape == (1, 3)
+  assert figure.legends[0].get_title().get_text().startswith("mean of 2 seeds")
+  every = artifacts.curves([row | {"diverged": True} for row in rows], ["baseline", "method"])
+  assert every == []
+
+
+def test_captions_of_curves_name_the_seeds_left_out(tmp_path):
+  workdir = _small(tmp_path, seeds=(0, 1, 2, 3, 4), diverged={"method": [2, 4], "baseline": [0]})
+  loaded = artifacts.load(workdir)
+  images = dict.fromkeys(("test_accuracy", "test_accuracy_late", "train_loss"), b"")
+  caption = "<figcaption>Without seeds that diverged, over all rounds: baseline, seed 0; method, seed 2, 4.</figcaption>"
+  text = report_html.page(loaded, images)
+  assert text.count(caption) == 3
+  assert "The band shows one sd over" in text  # uniform_mean still has five
+  assert "Without seeds" not in report_html.page(artifacts.load(_small(tmp_path / "other")), images)
+
+
+@pytest.mark.parametrize(
+  ("policy", "balanced", "subset", "mosaic"),
+  [
+    ("top", False, "A, the easiest", "The examples of A with the highest scores"),
+    ("top", True, "A, the easiest of each class", "The examples of A with the highest scores"),
+    ("bottom", False, "A, the hardest", "The examples of A with the lowest scores"),
+    ("random", False, "A, a random draw", "The examples of the random A with the highest scores"),
+    (None, False, "A", "Examples of A"),
+  ],
+)
+def test_titles_follow_the_policy_that_made_the_subset(policy, balanced, subset, mosaic, tmp_path, monkeypatch):
+  workdir = _small(tmp_path)
+  config = files.read_json(workdir / "config.json")
+  if policy is None:
+    (workdir / "config.json").unlink()
+  else:
+    config["config"]["split"] |= {"policy": policy, "class_balanced": balanced}
+    files.write_json(workdir / "config.json", config)
+  drawn = []
+  monkeypatch.setattr(figures, "render", lambda draw, *args, **kwargs: drawn.append((draw, args)) or b"")
+  loaded = artifacts.load(workdir)
+  text = report_html.page(loaded, report_html.draw(loaded))
+  assert f"<h2>Examples of {subset}, and of B</h2>" in text
+  assert f"<h3>{mosaic} (3)</h3>" in text
+  (args,) = (args for draw, args in drawn if draw is figures.class_counts)
+  panel = figures.class_counts(*args).axes[0]
+  assert panel.get_title(loc="left").startswith(f"Subset {subset}: ")
+
+
+def test_known_truth_is_one_line(tmp_path):
+  truth = {"auroc_wrong_label": {"log_odds": 0.9123}, "wrong_labels_in_A": {"0": 0.0, "1": 0.01}, "spearman_difficulty": {"log_odds": 0.5}}
+  line = tables.truth_text(truth, "log_odds")
+  assert line is not None
+  assert "curve of 0.912 (1 is perfect, 0.5 is chance); 0.50 % of A have a wrong label" in line
+  assert line.endswith("easiness is 0.500.")
+  clean = tables.truth_text(truth | {"auroc_wrong_label": {"log_odds": None}}, "log_odds")
+  assert clean == "Known truth: Spearman's correlation of log_odds with the known easiness is 0.500."
+  assert tables.truth_text({}, "log_odds") is None
+  workdir = _small(tmp_path)
+  assert "Known truth" not in _page_alone(workdir)
+  files.write_json(workdir / "scores.json", files.read_json(workdir / "scores.json") | {"truth": truth})
+  assert line in _page_alone(workdir).replace("&#39;", "'")
+  assert tables.truth_text({"auroc_wrong_label": {"log_odds": None}}, "log_odds") is None
+
+
+def test_the_note_claims_no_joint_coverage_of_intervals_that_holm_moved(tmp_path):
+  text = " ".join(_page_alone(_small(tmp_path)).split())
+  assert "is simultaneous" not in text
+  assert "the end next to zero is moved to Holm's level" in text.replace("&#39;", "'")
+  assert "the joint 5 % are then the test's, not the intervals'" in text.replace("&#39;", "'")
 
 
 def test_rounds_that_are_not_evaluated_leave_the_curves_whole(tmp_path):

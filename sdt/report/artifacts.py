@@ -79,9 +79,14 @@ def load(workdir: Path) -> Artifacts:
 
 
 def curves(rows: Iterable[dict[str, Any]], arms: Sequence[str]) -> list[Curve]:
-  """Returns the curves of metrics.jsonl in the order of `arms`, phases in the order of their first row."""
+  """Returns the curves of metrics.jsonl in the order of `arms`, phases in the order of their first row.
+
+  A seed that diverges in some round is left out of all rounds of its arm: a mean whose seeds change on the way would bend for no reason.
+  """
+  rows = list(rows)
+  lost = diverged(rows)
   groups: dict[tuple[str, str], dict[tuple[int, int], dict[str, Any]]] = {}
-  for row in rows:
+  for row in (row for row in rows if row["seed"] not in lost.get(row["arm"], ())):
     groups.setdefault((row["arm"], row["phase"]), {})[row["seed"], row["round"]] = row
   result = []
   for arm, phase in sorted((key for key in groups if key[0] in arms), key=lambda key: arms.index(key[0])):
@@ -95,6 +100,15 @@ def curves(rows: Iterable[dict[str, Any]], arms: Sequence[str]) -> list[Curve]:
     last_phase = any(row["last_phase"] for row in cells.values())
     result.append(Curve(arm, phase, last_phase, np.array(rounds), values))
   return result
+
+
+def diverged(rows: Iterable[dict[str, Any]]) -> dict[str, list[int]]:
+  """Returns arm -> the seeds, ascending, that diverged in some round, for the arms that have any."""
+  found: dict[str, set[int]] = {}
+  for row in rows:
+    if row.get("diverged"):
+      found.setdefault(row["arm"], set()).add(row["seed"])
+  return {arm: sorted(seeds) for arm, seeds in found.items()}
 
 
 def learning_rate_drops(rows: Sequence[dict[str, Any]]) -> list[int]:

@@ -74,6 +74,11 @@ def band_name(num_seeds: int, num_arms: int) -> str:
   return f"mean of {num_seeds} seeds, band{whose}: " + ("min to max" if num_seeds < MIN_SEEDS_FOR_SD else "\u00b1 sd")
 
 
+def most_seeds(all_curves: Sequence[Curve]) -> int:
+  """Returns the number of seeds of the curve that has most; curves that lost seeds have fewer."""
+  return max((len(next(iter(one.values.values()))) for one in all_curves), default=0)
+
+
 def curve(
   all_curves: Sequence[Curve],
   measure: str,
@@ -87,20 +92,20 @@ def curve(
   figure = Figure(figsize=size, layout="constrained")
   axes = figure.add_subplot()
   styles = _arm_styles(arms)
-  num_seeds = 1
+  num_seeds = most_seeds(all_curves)
   for one in all_curves:
     shown = np.isfinite(one.values[measure]).any(axis=0) & (one.rounds >= first_round)
     if not shown.any():
       continue
     values = np.ma.masked_invalid(one.values[measure][:, shown])
-    num_seeds = max(num_seeds, len(values))
     color, line = styles[one.arm]
     name = one.arm if one.phase == "all" else f"{one.arm}, {'after' if measure.startswith('test') else 'phase'} {one.phase}"
+    name += "" if len(values) == num_seeds else f" (n = {len(values)})"
     look = {"linestyle": line, "linewidth": 1.7 if shown.sum() <= 100 else 1.2} if one.last_phase else {"linestyle": ":", "linewidth": 1.0}
     marker = "o" if shown.sum() < 12 else ""
     axes.plot(one.rounds[shown], values.mean(axis=0), color=color, marker=marker, markersize=3, label=name, zorder=3, **look)
     if one.last_phase and len(values) > 1 and (len(arms) <= MAX_BANDS or one.arm in ("baseline", "method")):
-      axes.fill_between(one.rounds[shown], *_band(values), color=color, alpha=0.16, linewidth=0)
+      axes.fill_between(one.rounds[shown], *_band(values, num_seeds), color=color, alpha=0.16, linewidth=0)
   for number in drops:
     if number > first_round:
       axes.axvline(number, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
@@ -140,7 +145,7 @@ def histogram(scores: np.ndarray, in_A: np.ndarray | None, seeds: Sequence[int],
   return figure
 
 
-def class_counts(labels: np.ndarray, in_A: np.ndarray, names: Sequence[str]) -> Figure:
+def class_counts(labels: np.ndarray, in_A: np.ndarray, names: Sequence[str], what_A: str) -> Figure:
   """Draws the class counts of A and of B (mean over seeds, whisker min to max) and what a class-blind draw would give."""
   figure = Figure(figsize=WIDE, layout="constrained")
   panels = figure.subplots(2, 1, sharex=True)
@@ -148,7 +153,7 @@ def class_counts(labels: np.ndarray, in_A: np.ndarray, names: Sequence[str]) -> 
   totals = np.bincount(labels, minlength=num_classes)
   counts_A = np.array([np.bincount(labels[chosen], minlength=num_classes) for chosen in in_A])
   positions = np.arange(num_classes)
-  sizes = (("A, the easiest", counts_A, VERMILLION), ("B, the rest", totals - counts_A, BLUE))
+  sizes = ((what_A, counts_A, VERMILLION), ("B, the rest", totals - counts_A, BLUE))
   for axes, (name, counts, color) in zip(panels, sizes, strict=True):
     mean = counts.mean(axis=0)
     axes.bar(positions, mean, width=0.8, color=color, alpha=0.75, label="count" if len(counts) == 1 else "mean over seeds")
@@ -226,9 +231,9 @@ def _arm_styles(arms: Sequence[str]) -> dict[str, tuple[str, str | tuple[int, tu
   return styles
 
 
-def _band(values: np.ma.MaskedArray) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the lower and upper edge [T] over seeds: min and max of few seeds, mean -+ sd (ddof 1) of five and more."""
-  if len(values) < MIN_SEEDS_FOR_SD:
+def _band(values: np.ma.MaskedArray, num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the lower and upper edge [T] over seeds: min and max, or mean -+ sd (ddof 1) where the figure has five seeds and more."""
+  if num_seeds < MIN_SEEDS_FOR_SD:
     return values.min(axis=0), values.max(axis=0)
   mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
   return mean - sd, mean + sd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from sdt import files
 from sdt.report import figures, tables
-from sdt.report.artifacts import Artifacts, Curve, curves, flat, learning_rate_drops
+from sdt.report.artifacts import Artifacts, Curve, curves, diverged, flat, learning_rate_drops
 
 _HERE = Path(__file__).parent
 # Without a drop of the learning rate, the enlarged test curve begins at this share of the rounds.
@@ -25,6 +25,13 @@ _MEASURES = (
   ("train_loss", "Training cost (in training mode)"),
 )
 _SCORES = (("log_odds", "log-odds of the own label, nats", False), ("confidence", "softmax probability of the own label", True))
+# split.policy -> what A is, and which of its examples the mosaic shows. Without config.json nobody knows.
+_OF_A = {
+  "": ("", "Examples of A"),
+  "top": ("the easiest", "The examples of A with the highest scores"),
+  "bottom": ("the hardest", "The examples of A with the lowest scores"),
+  "random": ("a random draw", "The examples of the random A with the highest scores"),
+}
 
 
 def write(workdir: Path, artifacts: Artifacts) -> Path:
@@ -43,7 +50,7 @@ def draw(artifacts: Artifacts) -> dict[str, bytes]:
   names = class_names(artifacts.results)
   split = artifacts.split
   if split is not None:
-    images["class_counts"] = figures.render(figures.class_counts, split.labels, split.in_A, names)
+    images["class_counts"] = figures.render(figures.class_counts, split.labels, split.in_A, names, _what_A(artifacts))
   stability = artifacts.score_info.get("stability")
   if stability:
     matrices = [np.array(stability[key], np.float64) for key in ("spearman", "overlap_of_A")]
@@ -62,6 +69,8 @@ def page(artifacts: Artifacts, images: Mapping[str, bytes]) -> str:
   )
   results = artifacts.results
   data = results["data"]
+  lost = diverged(artifacts.metrics)
+  num_seeds = figures.most_seeds(curves(artifacts.metrics, list(results["arms"])))
   return environment.get_template("report.html").render(
     results=results,
     data=data,
@@ -74,6 +83,11 @@ def page(artifacts: Artifacts, images: Mapping[str, bytes]) -> str:
     curves=[name for name, _ in _MEASURES if name in images],
     has_metrics=bool(artifacts.metrics),
     has_test_curve="test_accuracy" in images,
+    band="" if num_seeds < 2 else "the range" if num_seeds < figures.MIN_SEEDS_FOR_SD else "one sd",
+    left_out=_left_out({arm: seeds for arm, seeds in lost.items() if arm in results["arms"]}),
+    what_A=_what_A(artifacts),
+    mosaic_of_A=_OF_A[_split_rule(artifacts).get("policy", "")][1],
+    truth=tables.truth_text(artifacts.score_info.get("truth", {}), artifacts.score_info.get("ranked_by", "")),
     histograms=[name for name, _, _ in _SCORES if f"histogram_{name}" in images],
     score_info=artifacts.score_info,
     stability=artifacts.score_info.get("stability"),
@@ -93,6 +107,23 @@ def class_names(results: Mapping[str, Any]) -> list[str]:
   """Returns the class names, numbered where the results have none."""
   names = results["data"].get("class_names") or range(results["data"]["num_classes"])
   return [str(name) for name in names]
+
+
+def _what_A(artifacts: Artifacts) -> str:  # noqa: N802 - the paper's name
+  """Returns "A" and what it is by split.policy; "A" alone where there is no config to tell it."""
+  rule = _split_rule(artifacts)
+  what = _OF_A[rule.get("policy", "")][0]
+  return f"A, {what}{' of each class' if rule.get('class_balanced') else ''}" if what else "A"
+
+
+def _split_rule(artifacts: Artifacts) -> dict[str, Any]:
+  return artifacts.config.get("config", {}).get("split", {})
+
+
+def _left_out(lost: Mapping[str, Sequence[int]]) -> str:
+  """Returns the caption of curves that lack the seeds `lost`."""
+  named = "; ".join(f"{arm}, seed {', '.join(map(str, seeds))}" for arm, seeds in lost.items())
+  return f"Without seeds that diverged, over all rounds: {named}." if named else ""
 
 
 def _draw_curves(artifacts: Artifacts) -> dict[str, bytes]:

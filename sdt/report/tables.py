@@ -34,6 +34,20 @@ def by_seed(values: Mapping[Any, float | None]) -> dict[int, float | None]:
   return {int(seed): value for seed, value in values.items()}
 
 
+def truth_text(truth: Mapping[str, Any], ranked_by: str) -> str | None:
+  """Returns what is said about `truth` of scores.json: how well the score that ranks knows it; None where there is none."""
+  auroc, spearman = (truth.get(key, {}).get(ranked_by) for key in ("auroc_wrong_label", "spearman_difficulty"))
+  share = _mean(truth.get("wrong_labels_in_A", {}).values())
+  parts = []
+  if auroc is not None:
+    parts.append(f"as a sign of wrong labels, low {ranked_by} has an area under the ROC curve of {auroc:.3f} (1 is perfect, 0.5 is chance)")
+  if auroc is not None and share is not None:
+    parts.append(f"{percent(share)} % of A have a wrong label (mean over seeds)")
+  if spearman is not None:
+    parts.append(f"Spearman's correlation of {ranked_by} with the known easiness is {spearman:.3f}")
+  return f"Known truth: {'; '.join(parts)}." if parts else None
+
+
 def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
   """Returns a row per arm: name, cells (text, diverged) per seed, mean ± sd, n, train accuracy, gap train - test, best round, loss."""
   rows = []
@@ -41,7 +55,8 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     accuracy = by_seed(entry["accuracy"])
     diverged = {int(seed) for seed in entry.get("diverged", [])}
     train = by_seed(entry.get("train_accuracy", {}))
-    both = [(train[seed], value) for seed, value in accuracy.items() if value is not None and train.get(seed) is not None]
+    sound = [seed for seed in accuracy if seed not in diverged]
+    both = [(train[seed], value) for seed in sound if (value := accuracy[seed]) is not None and train.get(seed) is not None]
     mean_train = _mean([pair[0] for pair in both])
     rows.append(
       {
@@ -51,8 +66,8 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         "n": entry["n"],
         "train": percent(mean_train),
         "gap": percent(None if mean_train is None else mean_train - math.fsum(pair[1] for pair in both) / len(both), signed=True),
-        "best": percent(_mean(entry.get("paper_protocol", {}).values())),
-        "loss": _plain(_mean(entry.get("loss", {}).values())),
+        "best": percent(_mean_without(diverged, entry.get("paper_protocol", {}))),
+        "loss": _plain(_mean_without(diverged, entry.get("loss", {}))),
       }
     )
   return rows
@@ -127,6 +142,10 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
 def _mean(values: Any) -> float | None:
   finite = [value for value in values if value is not None and math.isfinite(value)]
   return math.fsum(finite) / len(finite) if finite else None
+
+
+def _mean_without(diverged: set[int], values: Mapping[Any, float | None]) -> float | None:
+  return _mean([value for seed, value in by_seed(values).items() if seed not in diverged])
 
 
 def _plain(value: float | None) -> str:
