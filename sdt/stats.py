@@ -1,10 +1,10 @@
 """Paired statistics over seeds: differences method - arm, their intervals and verdicts. Pure Python float64 and scipy.special, no files.
 
-The decision is Holm's step-down over all contrasts of a run. The interval shown with a contrast is Bonferroni's t interval (level
-1 - alpha/m, so that all m together hold with probability at least 1 - alpha). Holm rejects a little more often than Bonferroni; exactly
-there the end next to zero is taken at Holm's own level, alpha * p / p_holm. So the interval excludes zero exactly when Holm rejects.
-The price, said openly: an end that was moved in this way is outside Bonferroni's guarantee of joint coverage, and only Holm's guarantee
-(a true zero is called a difference in at most a share alpha of the runs) covers it.
+The decision is Holm's step-down test over all m contrasts of a run. The interval shown with a contrast is Bonferroni's t interval, at level
+1 - alpha/m; as long as no end is moved, all m together hold with probability at least 1 - alpha. Where only Holm's test rejects, Bonferroni's
+does not, the end next to zero is moved to Holm's own level, alpha * p / p_holm, so that the interval excludes zero exactly when Holm rejects.
+An interval with a moved end is outside Bonferroni's guarantee: what then holds jointly is the test (it calls any true zero a difference in at
+most a share alpha of the runs), not the coverage of the intervals.
 """
 
 from __future__ import annotations
