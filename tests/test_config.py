@@ -88,7 +88,6 @@ BAD_OVERRIDES = [
   ("optim.nesterov=True optim.momentum=0", "optim.nesterov = True: expected"),
   ("optim.nesterov=True optim.name=adam", "optim.nesterov = True has no meaning with optim.name = 'adam'"),
   ("optim.momentum=0.8 optim.name=adam", "optim.momentum = 0.8 has no meaning with optim.name = 'adam'; leave it at its default, 0.9"),
-  ("optim.milestones=5,7 optim.schedule=cosine", "optim.milestones = (5, 7) has no meaning with optim.schedule = 'cosine'; leave it"),
   ("optim.decay_factor=0.5 optim.schedule=constant", "optim.decay_factor = 0.5 has no meaning with optim.schedule = 'constant'"),
   ("method.fraction=0.2 method.num_easy=7", "method.fraction = 0.2 has no meaning with method.num_easy = 7; leave it at its default, 0.1"),
   ("method.init=warm arms=baseline,less_data", "method.init = 'warm' has no meaning with arms = ('baseline', 'less_data')"),
@@ -205,7 +204,7 @@ def test_a_given_size_of_the_easy_subset_replaces_the_fraction():
   "line",
   [
     "optim.name=adam optim.momentum=0.9",
-    "optim.schedule=cosine optim.milestones=150,225",
+    "optim.schedule=cosine optim.milestones=5,7",
     "method.num_easy=7 method.fraction=0.1",
     "method.init=warm arms=baseline,method,less_data",
     "arms=baseline,hardest_subset split.policy=random",
