@@ -2,7 +2,7 @@
 
 The decision is Holm's step-down test over all m contrasts of a run. The interval shown with a contrast is Bonferroni's t interval, at
 level 1 - alpha/m; as long as no end is moved, all m together hold with probability at least 1 - alpha. Where Holm's test rejects and
-Bonferroni's does not, the end next to zero is moved to Holm's own level, alpha * p / p_holm, so that the interval excludes zero exactly when
+Bonferroni's does not, the end by zero is moved to Holm's own level, alpha * p / p_holm, so that the interval excludes zero exactly when
 Holm rejects. An interval with a moved end is outside Bonferroni's guarantee: what then holds jointly is the test (it calls any true zero a
 difference in at most a share alpha of the runs), not the coverage of the intervals.
 """
