@@ -11,6 +11,9 @@ import numpy as np
 from sdt.errors import ConfigError, DataError
 
 
+_RANDOM_STREAM = 2**40  # beyond every seed
+
+
 @dataclasses.dataclass(frozen=True)
 class Partition:
   """Positions of A and B in the training set, each int32 and ascending, and how many examples tied at the cut.
@@ -97,7 +100,8 @@ def split(
   Source: the paper, Algorithm 1, step 3 (top, not class-balanced). Differs from source: ties, of which it says nothing.
   """
   if policy == "random":
-    scores = np.random.default_rng([seed, 0x5D7]).random(len(labels))
+    # By the ids, like ties, so that the draw does not depend on the order of the data set; another stream than the ties'.
+    scores = tie_breaker(example_ids, seed + _RANDOM_STREAM) / 2.0**64
   order = rank(-scores if policy == "bottom" else scores, example_ids, seed)
   if class_balanced:
     quota = class_quota(labels, size)

@@ -51,14 +51,19 @@ def test_a_split_is_a_partition_of_exact_size(scores, seed, policy, balanced, dr
     assert scores[part.easy].max() <= scores[part.rest].min()
 
 
-@given(scores=st.lists(st.integers(0, 5), min_size=3, max_size=40), seed=st.integers(0, 100), draw=st.data())
-def test_ties_never_follow_the_order_of_the_dataset(scores, seed, draw):
+@given(
+  scores=st.lists(st.integers(0, 5), min_size=3, max_size=40),
+  seed=st.integers(0, 100),
+  policy=st.sampled_from(["top", "bottom", "random"]),
+  draw=st.data(),
+)
+def test_no_split_follows_the_order_of_the_dataset(scores, seed, policy, draw):
   """Permuting the examples permutes the subset: their ids decide, not their positions."""
   scores = np.array(scores, np.float32)
   order = np.array(draw.draw(st.permutations(range(len(scores)))))
   labels = np.zeros(len(scores), np.int32)
-  here = split(scores, labels, ids(len(scores)), 2, seed)
-  there = split(scores[order], labels, ids(len(scores))[order], 2, seed)
+  here = split(scores, labels, ids(len(scores)), 2, seed, policy=policy)
+  there = split(scores[order], labels, ids(len(scores))[order], 2, seed, policy=policy)
   assert set(here.easy.tolist()) == set(order[there.easy].tolist())
 
 
