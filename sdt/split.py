@@ -10,7 +10,6 @@ import numpy as np
 
 from sdt.errors import ConfigError, DataError
 
-
 _RANDOM_STREAM = 2**40  # beyond every seed
 
 
