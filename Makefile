@@ -53,7 +53,7 @@ slow chaos: .venv/.locked
 	$(BIN)/python -m pytest -m $@ || { code=$$?; test $$code -eq 5 && echo "no test is marked $@" || exit $$code; }
 
 # Universal: one file for Linux and macOS, Python 3.12 and newer; it names no index, so every user's own is asked.
-LOCK := pip compile pyproject.toml --extra dev --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-header
+LOCK := pip compile pyproject.toml --extra dev --universal --python-version 3.12 --generate-hashes --no-header
 lock: .venv/.locked
 	@test -n "$(UV)" || $(BIN)/python -m pip install -q uv
 	$(or $(UV),$(BIN)/uv) $(LOCK) $(UPGRADE) -q -o requirements.lock

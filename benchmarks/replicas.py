@@ -13,20 +13,18 @@ import dataclasses
 import json
 import os
 import statistics
-import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from sdt.arms import Setting, make_plan
+from sdt.command_line import load_config_file
+from sdt.config import Config, resolve
+from sdt.data import sources
+from sdt.data.dataset import Data
+from sdt.dispatch import Position, Trainer
+from sdt.setup import Resume, Setup
 
-from sdt.arms import Setting, make_plan  # noqa: E402 - the path first
-from sdt.command_line import load_config_file  # noqa: E402
-from sdt.config import Config, resolve  # noqa: E402
-from sdt.data import sources  # noqa: E402
-from sdt.data.dataset import Data  # noqa: E402
-from sdt.dispatch import Position, Trainer  # noqa: E402
-from sdt.setup import Resume, Setup  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def prepare(config: Config, data: Data, seeds: tuple[int, ...], mode: str) -> tuple[Trainer, Resume, float]:
