@@ -14,6 +14,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 # Before absl and XLA are loaded: their information and warnings are for developers; errors stay.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -25,8 +27,15 @@ from sdt.config import resolve
 from sdt.errors import Interrupted, SdtError
 
 
+def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
+  """Ends a run that has nothing to save yet. No exception: some library would swallow it while it is being imported."""
+  os.write(2, b"sdt: stopped before there was anything to save\n")
+  os._exit(130)
+
+
 def main(arguments: Sequence[str]) -> int:
   """Runs what the command line asks for and returns the exit code."""
+  signal.signal(signal.SIGINT, _stop_at_once)  # the training has its own, which saves
   logging.set_verbosity(logging.ERROR)
   try:
     request = parse_arguments(arguments)
@@ -44,13 +53,9 @@ def main(arguments: Sequence[str]) -> int:
       return 0
     return experiment.run(config, request.workdir, request.name)
   except SdtError as error:
-    print(
-      "sdt:" if isinstance(error, Interrupted) else "sdt: error:", *str(error).split("\n"), file=sys.stderr
-    )  # one line, whatever the user wrote
+    start = "sdt:" if isinstance(error, Interrupted) else "sdt: error:"
+    print(start, *str(error).split("\n"), file=sys.stderr)  # one line, whatever the user wrote
     return error.exit_code
-  except KeyboardInterrupt:
-    print("sdt: stopped before there was anything to save", file=sys.stderr)
-    return 130
 
 
 if __name__ == "__main__":

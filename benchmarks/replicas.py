@@ -32,7 +32,7 @@ def prepare(config: Config, data: Data, seeds: tuple[int, ...], mode: str) -> tu
   own = dataclasses.replace(config, seeds=seeds, parallel=dataclasses.replace(config.parallel, replicas=mode))
   setup = Setup.make(own, data)
   trainer = setup.trainer(make_plan("baseline", Setting(own, data.train.labels, data.train.example_ids)))
-  start = setup.fresh_start()
+  start = setup.fresh_start
   trainer.set_state(start.state, start.sums)
   return trainer, start, trainer.compile()
 

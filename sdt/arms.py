@@ -12,7 +12,7 @@ from sdt.config import Config
 from sdt.data.batches import num_batches
 from sdt.errors import ConfigError
 from sdt.plan import Phase, Plan
-from sdt.split import Partition, split
+from sdt.split import Partition, random_scores, split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _alternate_only(setting: Setting) -> tuple[Phase, ...]:
 def _random_subset(setting: Setting) -> tuple[Phase, ...]:
   method = setting.config.method
   # Not split.policy "random": where the config asks for that, the method's own A is random, and this arm must draw another.
-  draws = np.stack([np.random.default_rng([seed, 0x2A4D]).random(len(setting.labels)) for seed in setting.config.seeds])
+  draws = np.stack([random_scores(setting.example_ids, seed, "random_subset") for seed in setting.config.seeds])
   return _alternate(setting, _other_partitions(setting, draws, "top"), method.lambda_A, method.lambda_B)
 
 
@@ -109,9 +109,8 @@ def _hardest_subset(setting: Setting) -> tuple[Phase, ...]:
 def _less_data(setting: Setting) -> tuple[Phase, ...]:
   """The baseline on a random half of the training set, as many steps: it must come out worse, or the experiment has no power."""
   num_examples = len(setting.labels)
-  halves = [
-    np.sort(np.random.default_rng([seed, 0x1E55]).permutation(num_examples)[: max(1, num_examples // 2)]) for seed in setting.config.seeds
-  ]
+  orders = [np.argsort(random_scores(setting.example_ids, seed, "less_data"), kind="stable") for seed in setting.config.seeds]
+  halves = [np.sort(order[: max(1, num_examples // 2)]) for order in orders]
   decay = np.full(len(halves), setting.config.optim.weight_decay)
   return (Phase("half", np.stack(halves).astype(np.int32), _steps(setting, num_examples), decay),)
 

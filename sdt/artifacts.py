@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from sdt import files, stats
@@ -15,7 +16,7 @@ from sdt.config import Config, to_dict
 from sdt.data.dataset import Data, Dataset
 from sdt.plan import Plan
 from sdt.score import SCORERS
-from sdt.split import Partition
+from sdt.split import Partition, rank
 from sdt.train import Sums
 
 _MOSAIC_TILES = 100
@@ -209,13 +210,21 @@ def write_arm_ids(workdir: Path, data: Data, config: Config, plan: Plan) -> None
   files.write_npz(workdir / "arms" / f"{plan.arm}.npz", seeds=np.asarray(config.seeds, np.int64), **ids)
 
 
-def write_mosaics(workdir: Path, data: Data, config: Config, scores: Mapping[str, np.ndarray], partition: Partition) -> None:
-  """Writes figures/mosaics.npz for the first seed: A's highest scores (lowest for the policy "bottom"), and a seeded random draw of B."""
+def write_mosaics(workdir: Path, data: Data, config: Config, confidence: np.ndarray, ranking: np.ndarray, partition: Partition) -> None:
+  """Writes figures/mosaics.npz for the first seed: A's highest scores (lowest for the policy "bottom"), and a seeded random draw of B.
+
+  Args:
+    workdir: of the run.
+    data: for images, ids and labels.
+    config: for the policy and the first seed.
+    confidence: [N] of the first seed.
+    ranking: [N], the scores that the first seed's A was split by.
+    partition: of the first seed.
+  """
   if data.train.inputs.ndim != 4:
     return
-  ranking, confidence = scores[config.score.name][0], scores["confidence"][0]
-  first_is_low = ranking if config.split.policy == "bottom" else -ranking
-  easiest = partition.easy[np.argsort(first_is_low[partition.easy], kind="stable")][:_MOSAIC_TILES]
+  order = rank(-ranking if config.split.policy == "bottom" else ranking, data.train.example_ids, config.seeds[0])
+  easiest = order[np.isin(order, partition.easy)][:_MOSAIC_TILES]
   draw = np.random.default_rng([config.seeds[0], 0x305A]).permutation(partition.rest)[:_MOSAIC_TILES]
   content: dict[str, Any] = {}
   for name, positions in (("easiest", easiest), ("other", draw)):
@@ -303,15 +312,32 @@ def write_results(workdir: Path, data: Data, config: Config, num_params: int, nu
   return files.read_json(workdir / "results.json")
 
 
-def write_model(workdir: Path, data: Data, config: Config, params: Any, batch_stats: Any) -> None:
-  """Writes model.safetensors: one network's weights, names joined by "/"; its header holds config and class names, no path, no time."""
+def write_model(workdir: Path, data: Data, config: Config, arm: str, params: Any, batch_stats: Any) -> None:
+  """Writes model.safetensors: the weights of the arm's first seed that did not diverge (of the first, if all did).
+
+  Names are joined by "/"; the header holds arm, seed, config, class names and normalisation, no path, no time.
+
+  Args:
+    workdir: of the run, for which seeds diverged.
+    data: for the class names and the normalisation.
+    config: of the run.
+    arm: whose network it is.
+    params: leaves [R, ...].
+    batch_stats: leaves [R, ...].
+  """
   from safetensors.numpy import save
 
+  lost = diverged_seeds(files.read_rows(workdir / "metrics.jsonl"), arm)
+  index = next((index for index, seed in enumerate(config.seeds) if seed not in lost), 0)
+  params, batch_stats = jax.tree.map(lambda leaf: leaf[index], (params, batch_stats))
   tensors = {"/".join(path): leaf for path, leaf in [*_leaves(params, ("params",)), *_leaves(batch_stats, ("batch_stats",))]}
   # A path says nothing about a network.
   plain = {key: value for key, value in to_dict(config).items() if key != "data"} | {"data": {"name": data.name}}
   normalisation = {"mean": data.mean, "std": data.std}
   header = {
+    "arm": arm,
+    "seed": str(config.seeds[index]),
+    "diverged": str(config.seeds[index] in lost).lower(),
     "config": files.json_text(plain, indent=None),
     "class_names": files.json_text(data.class_names, indent=None),
     "normalisation": files.json_text(normalisation, indent=None),

@@ -32,7 +32,7 @@ from sdt.workdir import describe_disk_error, disk_errors
 
 _LOG = logging.getLogger(__name__)
 MAX_META_BYTES = 64 * 2**20
-# `<step>.orbax-checkpoint-tmp` is what Orbax leaves when it is killed; `<step>.deleting` is what retention leaves.
+# What Orbax leaves when it is killed, and what retention leaves.
 _LEFTOVER = re.compile(r"(0|[1-9][0-9]*)(\.orbax-checkpoint-tmp(-[0-9]+)?|\.deleting)")
 _STEP = re.compile(r"0|[1-9][0-9]*")
 
@@ -70,8 +70,7 @@ class CheckpointStore:
     if keep < 2:
       raise ValueError(f"keep = {keep}: at least 2 steps must stay")
     self._directory = Path(directory).absolute()
-    self._keep = keep
-    self._log = log
+    self._keep, self._log = keep, log
     self._verified: set[int] = set()
     self._pins: dict[int, bool] = {}
     self.last_save_secs = 0.0
@@ -138,7 +137,7 @@ class CheckpointStore:
   def restore_latest(self, target_like: Any) -> tuple[int, Any, dict[str, Any]] | None:
     """Returns (step, state, meta) of the newest usable step, see `restore`; None only if no step stands in the directory.
 
-    Every newer step that is not usable gives one log line: its path, the reason, the step that is used instead.
+    Every newer step that is not usable gives one log line (path, reason, the step used instead) and is renamed to <step>.unusable.
 
     Raises:
       CheckpointError: steps exist and none is usable; names each and why.
@@ -152,10 +151,12 @@ class CheckpointStore:
         continue
       for bad, reason in reasons.items():
         self._log(f"checkpoint {self._path(bad)} is not usable: {reason}; using step {step} instead")
+        with contextlib.suppress(OSError):  # readable again one day, it would belie all that was done since
+          os.replace(self._path(bad), self._directory / f"{bad}.unusable")
       return step, state, meta
+    found = "; ".join(f"step {step}: {reason}" for step, reason in reasons.items())
     if not reasons:
       return None
-    found = "; ".join(f"step {step}: {reason}" for step, reason in reasons.items())
     raise CheckpointError(
       f"none of the {len(reasons)} checkpoints in {self._directory} is usable ({found}); "
       "restore the directory from a copy, or start again in a new workdir"

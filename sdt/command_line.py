@@ -13,7 +13,7 @@ from types import CodeType, ModuleType
 
 from ml_collections import ConfigDict
 
-from sdt.config import describe_keys
+from sdt.config import describe_keys, is_key
 from sdt.errors import ConfigError
 
 USAGE = "python run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] [--help]"
@@ -77,7 +77,8 @@ def help_text(configs: Path) -> str:
   ]
   for path in sorted(configs.glob("*.py")):
     lines.append(f"  {configs.name}/{path.name:<18} {path.read_text(encoding='utf-8').partition(chr(10))[0].strip(chr(34))}")
-  return "\n".join([*lines, "", "Keys, with their defaults:", "", describe_keys()])
+  keys = ["Keys, with the defaults that a config file may replace (--dry_run shows what it comes to):", "", describe_keys()]
+  return "\n".join([*lines, "", *keys])
 
 
 def load_config_file(path: Path) -> ConfigDict:
@@ -122,7 +123,8 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
       raise _usage_error(f"unexpected argument {argument!r}")
     if flag not in ("--config", "--workdir", "--dry_run") and (not flag.startswith("--config.") or flag == "--config."):
       close = difflib.get_close_matches(flag, ["--config", "--workdir", "--dry_run", "--help"], 1, 0.5)
-      known = [f"--config.{flag.lstrip('-')}"] if "." in flag else close
+      name = flag.lstrip("-")
+      known = [f"--config.{name}"] if "." in name or is_key(name) else close
       raise _usage_error(f"unknown flag {flag}" + (f"; did you mean {known[0]}?" if known else ""))
     if flag == "--dry_run":
       if has_value:

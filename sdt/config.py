@@ -78,7 +78,7 @@ class DataConfig:
 class ModelConfig:
   """A network by its registry name; `None` keeps the registry's own value."""
 
-  name: str = _key("resnet20", "registry name")
+  name: str = _key("resnet20", "the network; a wrong name is answered with all")
   blocks: tuple[int, ...] | None = _key(None, "blocks per stage", low=1, min_length=1)
   widths: tuple[int, ...] | None = _key(None, "channels per stage", low=1, min_length=1)
   shortcut: str | None = _key(None, "where shapes change", choices=("projection", "zero_pad"))
@@ -163,7 +163,9 @@ class Config:
   method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
   score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
   split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
-  arms: tuple[str, ...] = _key(("baseline", "method"), "the trainings to run and compare", min_length=1, unique=True)
+  arms: tuple[str, ...] = _key(
+    ("baseline", "method"), "the trainings to compare; a wrong name is answered with all", min_length=1, unique=True
+  )
   precision: str = _key("auto", "auto: float32 on CPU, bfloat16 compute elsewhere", choices=("auto", "float32", "bfloat16"))
   compilation_cache: bool = _key(True, "keep compiled programs in the user's cache directory")
   parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
@@ -225,6 +227,11 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any], *, ignore: typing.Conta
     if before != after and name not in ignore:
       lines.append(f"{name}: {before} -> {after}")
   return lines
+
+
+def is_key(name: str) -> bool:
+  """Returns whether a key of this dotted name exists."""
+  return name in _keys()
 
 
 def describe_keys() -> str:

@@ -98,7 +98,6 @@ class Progress:
   position: Position
   finished: tuple[FinishedRound, ...]
   seconds: float
-  steps: int
 
 
 def init_state(model: Any, optim: Any, input_shape: tuple[int, ...], seeds: tuple[int, ...]) -> TrainState:
@@ -120,12 +119,11 @@ class Trainer:
   `state` and `sums` are what a checkpoint holds; everything else is a function of the config and the data.
   """
 
-  def __init__(self, program: Program, data: Any, plan: PlanArrays, rounds: int, num_test: int):
+  def __init__(self, program: Program, data: Any, rounds: int, num_test: int):
     self.program, self.rounds = program, rounds
     self._data = data
     self._layout: Layout = program.layout
     self._num_evals = num_batches(num_test, padded_batch_size(program.eval_batch_size, program.layout))
-    self.use_plan(plan)
     self._executable: Any = None
     self.num_compilations = 0
     self.state: Any = None
@@ -142,7 +140,7 @@ class Trainer:
     return fetch(self._layout, (self.state, self.sums))
 
   def use_plan(self, plan: PlanArrays) -> None:
-    """Puts other numbers of the same shapes in the plan's place: other subsets, decays, rates; the program stays as it is."""
+    """Sets the numbers of the plan: subsets, decays, rates. Others of the same shapes may follow; the program stays as it is."""
     self._plan, self._evaluates = place(self._layout, plan), np.asarray(plan.evaluates)
 
   def arguments(self, at: Position) -> tuple[Any, ...]:
@@ -164,13 +162,13 @@ class Trainer:
     analysis = self._executable.memory_analysis()
     return int(getattr(analysis, "temp_size_in_bytes", 0) or 0)
 
-  def _clock(self, at: Position, at_most: int | None = None) -> tuple[Clock, Position, int, int]:
-    """Returns the clock of the next dispatch, the position after it, and how many rounds (no more than `at_most`) and steps it runs."""
+  def _clock(self, at: Position, at_most: int | None = None) -> tuple[Clock, Position, int]:
+    """Returns the clock of the next dispatch, the position after it, and how many rounds (no more than `at_most`) it ends."""
     steps_per_round, sizes = self.program.steps_per_round, self.program
     if sizes.steps_per_dispatch >= steps_per_round and sizes.evals_per_dispatch >= self._num_evals:
       num_rounds = min(sizes.rounds_per_dispatch, self.rounds - at.round_index, at_most or self.rounds)
       clock = _clock_arrays(at.round_index, num_rounds, 0, steps_per_round, 0, True)
-      return clock, Position(at.round_index + num_rounds), num_rounds, num_rounds * steps_per_round
+      return clock, Position(at.round_index + num_rounds), num_rounds
     num_steps = min(sizes.steps_per_dispatch, steps_per_round - at.step)
     if num_steps > 0:
       after = Position(at.round_index, at.step + num_steps)
@@ -180,8 +178,8 @@ class Trainer:
       clock = _clock_arrays(at.round_index, 1, at.step, 0, at.eval_index, True)
     left = self._num_evals if self._evaluates[at.round_index] else 0
     if after.step >= steps_per_round and after.eval_index >= left:
-      return clock, Position(at.round_index + 1), 1, num_steps
-    return clock, after, 0, num_steps
+      return clock, Position(at.round_index + 1), 1
+    return clock, after, 0
 
   def run(self, start: Position, seconds_before: float = 0.0) -> Iterator[Progress]:
     """Trains from `start` to the end of the plan, yielding after every dispatch.
@@ -195,7 +193,7 @@ class Trainer:
     while at.round_index < self.rounds:
       begin = time.perf_counter()
       # One round first, so that a person soon sees that it works, and how fast.
-      clock, after, num_rounds, num_steps = self._clock(at, 1 if at == start else None)
+      clock, after, num_rounds = self._clock(at, 1 if at == start else None)
       placed = place(self._layout, clock)
       self.state, self.sums, per_round = self._executable(self.state, self.sums, self._data, self._plan, placed)
       per_round = fetch(self._layout, per_round)
@@ -206,7 +204,7 @@ class Trainer:
         for index in range(num_rounds)
       )
       at, round_secs = after, 0.0 if finished else round_secs
-      yield Progress(at, finished, seconds, num_steps)
+      yield Progress(at, finished, seconds)
 
 
 def _clock_arrays(first_round: int, num_rounds: int, first_step: int, num_steps: int, first_eval: int, evaluates: bool) -> Clock:

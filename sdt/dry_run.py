@@ -44,7 +44,7 @@ def describe(config: Config) -> str:
   for plan in plans:
     lines.append(f"  {plan.arm}: {' + '.join(f'{phase.name} {phase.num_steps}' for phase in plan.phases)} = {plan.steps_per_round}")
   trainer = setup.trainer(max(plans, key=lambda plan: len(plan.phases)))
-  trainer.set_state(setup.fresh_start().state)
+  trainer.set_state(setup.fresh_start.state)
   trainer.compile()
   return "\n".join([*lines, _memory(config, data, num_params, trainer.memory_bytes())])
 

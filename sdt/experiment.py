@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ from sdt.train import TrainState
 from sdt.training import Context, Identity, StopRequest, Timing, restore_final, restore_newest, train_arm
 from sdt.workdir import hold_workdir
 
-_RESULTS = ("config.json", "results.json", "model.safetensors")
+_RESULTS = ("config.json", "environment.json", "timing.json", "metrics.jsonl", "results.json", "model.safetensors")
+_UNEQUAL = 1.1  # optimiser steps of arms that differ by more than this factor are worth a warning
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
 
 
@@ -48,7 +49,8 @@ def run(config: Config, workdir: Path, name: str) -> int:
   """
   display, start = Display(), time.perf_counter()
   data = load_data(config, display.log)
-  size = num_easy(config.method.fraction, len(data.train), config.method.num_easy)
+  has_split = len(config.arms) > 1
+  size = num_easy(config.method.fraction, len(data.train), config.method.num_easy) if has_split else 0
   # Only now, so that a mistake is told in one line.
   for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in notes(config, data))):
     display.log(line)
@@ -66,7 +68,7 @@ def run(config: Config, workdir: Path, name: str) -> int:
       build_report(held)
     else:
       stop = StopRequest()
-      with stop.listening():
+      with stop.listening(), device_memory_errors():
         timing = Timing.read(held / "timing.json", start)
         timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
         if config.compilation_cache:  # before anything is compiled
@@ -124,6 +126,20 @@ def _stages_and_report(context: Context, size: int) -> None:
   context.display.log(f"done in {duration(time.perf_counter() - context.timing.since)}")
 
 
+@contextlib.contextmanager
+def device_memory_errors() -> Iterator[None]:
+  """Turns a device that is out of memory into a ConfigError that names the keys to change."""
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    raise ConfigError(
+      f"the device is out of memory ({str(error).splitlines()[0][:200]}); lower batch_size or score.batch_size, run fewer seeds at once, "
+      "or choose parallel.replicas=loop; --dry_run estimates the memory"
+    ) from error
+
+
 def _stages(context: Context, size: int) -> None:
   """Runs the stages that are not done yet: the baseline, scores and split, the other arms, the results."""
   arms = arm_order(context.setup.config.arms)
@@ -147,8 +163,7 @@ def _stages(context: Context, size: int) -> None:
   with context.timing.stage("results"):
     chosen = "method" if "method" in arms else "baseline"
     state = restore_final(context, arms.index(chosen)) if model_state is None else model_state
-    first = jax.tree.map(lambda leaf: leaf[0], (state.params, state.batch_stats))
-    artifacts.write_model(context.workdir, context.setup.data, context.setup.config, *first)
+    artifacts.write_model(context.workdir, context.setup.data, context.setup.config, chosen, state.params, state.batch_stats)
     num_params = count_params(context.setup.model, context.setup.data.train.inputs.shape[1:])
     steps = {arm: {phase.name: phase.num_steps for phase in plan.phases} for arm, plan in plans.items()}
     artifacts.write_results(context.workdir, context.setup.data, context.setup.config, num_params, size, steps)
@@ -162,7 +177,7 @@ def _train_or_skip(context: Context, plan: Plan, index: int, reached: int, newes
   if start is not None and start.position.round_index >= plan.rounds:
     return start.state
   if start is None:
-    start = context.setup.warm_start(restore_final(context, 0)) if plan.init == "warm" else context.setup.fresh_start()
+    start = context.setup.warm_start(restore_final(context, 0)) if plan.init == "warm" else context.setup.fresh_start
   trainer = context.setup.trainer(plan)
   _write_environment(context)  # how the arm is cut into dispatches is sealed before it trains
   with context.timing.stage(f"train {plan.arm}"):
@@ -198,7 +213,7 @@ def _score_and_split(context: Context, setting: Setting, size: int, baseline: Tr
     if not all(files.is_intact(workdir / name) for name in ("scores.csv", "scores.json", "scores.npz")) or not may_read:
       artifacts.write_scores(workdir, data, config, scores, partitions, sound)
     artifacts.write_split(workdir, data, config, partitions, cut(mean, config.seeds[0]))
-    artifacts.write_mosaics(workdir, data, config, scores, partitions[0])
+    artifacts.write_mosaics(workdir, data, config, scores["confidence"][0], rankings[0], partitions[0])
   return dataclasses.replace(setting, scores=rankings, partitions=partitions)
 
 
@@ -243,6 +258,13 @@ def _write_plans(context: Context, plans: dict[str, Plan]) -> None:
       artifacts.write_arm_ids(context.workdir, context.setup.data, context.setup.config, plan)
   counts = ", ".join(f"{arm} {' + '.join(str(phase.num_steps) for phase in plan.phases)}" for arm, plan in plans.items())
   context.display.log(f"optimiser steps a round: {counts}")
+  totals = {arm: plan.steps_per_round for arm, plan in plans.items()}
+  if max(totals.values()) > _UNEQUAL * min(totals.values()):
+    most, least = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
+    context.display.log(
+      f"note: a round of {most} has {totals[most]} optimiser steps and one of {least} {totals[least]}: not an equal comparison; a smaller "
+      "batch_size brings them together"
+    )
   _write_environment(context)
 
 
@@ -254,6 +276,11 @@ def _forget_rows_after(context: Context, arms: tuple[str, ...], reached: int, nu
     return index < reached or (index == reached and row["round"] <= num_rounds)
 
   path = context.workdir / "metrics.jsonl"
+  if not context.store.steps() and files.is_intact(context.workdir / "results.json"):
+    raise CheckpointError(
+      f"{context.workdir} holds a finished run whose checkpoints are gone, and some of its files are missing or damaged; restore the "
+      "checkpoints, or choose another --workdir to train it anew"
+    )
   dropped = files.truncate_rows(path, is_covered)
   if dropped:
     context.display.log(f"metrics.jsonl: dropped {dropped} row(s) that no checkpoint covers; they are made again")

@@ -14,7 +14,7 @@ class Phase:
   """A stretch of optimiser steps of every round.
 
   Attributes:
-    name: "all", "A", "B".
+    name: "all", "A", "B", "half".
     example_ids: [R, n] int32 positions in the training set, a subset per replica.
     num_steps: optimiser steps, ceil(n / batch size) for one pass.
     weight_decay: [R] or [R, num_steps] float.

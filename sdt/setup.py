@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -142,7 +143,7 @@ class Setup:
     )
     arrays = plan_arrays(plan, config.seeds, learning_rates(config.optim, plan.rounds), config.eval_every_rounds)
     if program not in self._trainers:
-      self._trainers[program] = Trainer(program, self.device_data, arrays, plan.rounds, len(self.data.test))
+      self._trainers[program] = Trainer(program, self.device_data, plan.rounds, len(self.data.test))
     self._trainers[program].use_plan(arrays)
     return self._trainers[program]
 
@@ -153,8 +154,9 @@ class Setup:
     per_dispatch = batches_within(self._multiply_adds(self.eval_batch_size), total)
     return ScoreProgram(model, self.layout, self.choices["replicas"], self.eval_batch_size, per_dispatch)
 
+  @functools.cached_property
   def fresh_start(self) -> Resume:
-    """Returns the start from scratch; every arm begins with the same weights of a seed."""
+    """The start from scratch, on the host; every arm begins with the same weights of a seed."""
     state = init_state(self.model, self.config.optim, self.input_shape, self.config.seeds)
     return Resume(state, self._no_sums(), Position())
 

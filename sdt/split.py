@@ -10,8 +10,6 @@ import numpy as np
 
 from sdt.errors import ConfigError, DataError
 
-_RANDOM_STREAM = 2**40  # beyond every seed
-
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
@@ -40,11 +38,16 @@ def num_easy(fraction: float, num_examples: int, explicit: int | None = None) ->
   return size
 
 
-def tie_breaker(example_ids: np.ndarray, seed: int) -> np.ndarray:
-  """Returns a pseudo-random uint64 [N] per example id: SHA-256 of (seed, id), the same on every machine."""
-  prefix = int(seed).to_bytes(8, "little", signed=True)
+def tie_breaker(example_ids: np.ndarray, seed: int, stream: str = "ties") -> np.ndarray:
+  """Returns a pseudo-random uint64 [N] per example id: SHA-256 of (stream, seed, id), the same on every machine."""
+  prefix = stream.encode() + b"\0" + int(seed).to_bytes(8, "little", signed=True)
   digests = (hashlib.sha256(prefix + int(example_id).to_bytes(8, "little", signed=True)).digest()[:8] for example_id in example_ids)
   return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(example_ids))
+
+
+def random_scores(example_ids: np.ndarray, seed: int, stream: str) -> np.ndarray:
+  """Returns uniform numbers in [0, 1), float64 [N], by the ids: a draw by them does not depend on the order of the data set."""
+  return tie_breaker(example_ids, seed, stream) / 2.0**64
 
 
 def rank(scores: np.ndarray, example_ids: np.ndarray, seed: int) -> np.ndarray:
@@ -99,8 +102,7 @@ def split(
   Source: the paper, Algorithm 1, step 3 (top, not class-balanced). Differs from source: ties, of which it says nothing.
   """
   if policy == "random":
-    # By the ids, like ties, so that the draw does not depend on the order of the data set; another stream than the ties'.
-    scores = tie_breaker(example_ids, seed + _RANDOM_STREAM) / 2.0**64
+    scores = random_scores(example_ids, seed, "random policy")
   order = rank(-scores if policy == "bottom" else scores, example_ids, seed)
   if class_balanced:
     quota = class_quota(labels, size)

@@ -144,7 +144,7 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
     CheckpointError: checkpoints exist and none is usable.
     ConfigError, DataError: it belongs to another run.
   """
-  found = context.store.restore_latest(_saved_tree(context.setup.fresh_start()))
+  found = context.store.restore_latest(_saved_tree(context.setup.fresh_start))
   if found is None:
     return None
   step, tree, meta = found
@@ -161,7 +161,7 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
     CheckpointError: that checkpoint is missing or damaged; the states before it are gone, so it cannot be made again here.
   """
   step = max((step for step in context.store.steps() if step // _ARM_STRIDE == arm_index), default=arm_index * _ARM_STRIDE)
-  tree, meta = context.store.restore(step, _saved_tree(context.setup.fresh_start()))
+  tree, meta = context.store.restore(step, _saved_tree(context.setup.fresh_start))
   if meta["round"] < context.setup.config.rounds:
     raise CheckpointError(
       f"the last checkpoint of arm {meta['arm']} is missing, {step} is of round {meta['round']}; use a copy, or a new workdir"

@@ -185,7 +185,7 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   assert sorted(ids) == ["A", "B", "seeds"]
   np.testing.assert_array_equal(ids["A"][1], parts[1].easy * 3 + 5)
   assert ids["A"].dtype == np.int32
-  artifacts.write_mosaics(tmp_path, data, CONFIG, scores, parts[0])
+  artifacts.write_mosaics(tmp_path, data, CONFIG, scores["confidence"][0], scores["log_odds"][0], parts[0])
   mosaics = files.read_npz(tmp_path / "figures" / "mosaics.npz")
   best = np.argsort(-scores["log_odds"][0])[:7]
   np.testing.assert_array_equal(mosaics["easiest_ids"], best * 3 + 5)
@@ -199,7 +199,8 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   np.testing.assert_array_equal(mosaics["other_images"], data.train.inputs[others])
   assert mosaics["class_names"].tolist() == list(data.class_names)
   hardest = split(scores["log_odds"][0], data.train.labels, data.train.example_ids, 7, 3, policy="bottom")
-  artifacts.write_mosaics(tmp_path / "bottom", data, tiny.config(seeds=(3, 8), split__policy="bottom"), scores, hardest)
+  bottom = tiny.config(seeds=(3, 8), split__policy="bottom")
+  artifacts.write_mosaics(tmp_path / "bottom", data, bottom, scores["confidence"][0], scores["log_odds"][0], hardest)
   shown = files.read_npz(tmp_path / "bottom" / "figures" / "mosaics.npz")["easiest_ids"]
   np.testing.assert_array_equal(shown, np.argsort(scores["log_odds"][0])[:7] * 3 + 5)
 
@@ -266,14 +267,28 @@ def test_a_network_whose_test_loss_is_no_number_has_diverged():
   assert artifacts.diverged_seeds(rows, "baseline") == ()
 
 
+def test_model_file_is_of_the_first_seed_that_did_not_diverge(tmp_path):
+  of = tiny.config(seeds=(3, 8))
+  data = tiny.data(of)
+  params = {"head": {"bias": np.array([[1.0], [2.0]], np.float32)}}
+  lost = {"arm": "method", "seed": 3, "round": 1, "phase": "B", "last_phase": True, "diverged": True}
+  for name, rows, seed, bias in (("sound", [], "3", 1.0), ("lost", [lost], "8", 2.0), ("other", [lost | {"arm": "baseline"}], "3", 1.0)):
+    (tmp_path / name).mkdir()
+    files.append_rows(tmp_path / name / "metrics.jsonl", rows)
+    artifacts.write_model(tmp_path / name, data, of, "method", params, {})
+    with safe_open(tmp_path / name / "model.safetensors", "np") as stored:
+      assert {key: stored.metadata()[key] for key in ("arm", "seed", "diverged")} == {"arm": "method", "seed": seed, "diverged": "false"}
+      assert stored.get_tensor("params/head/bias").tolist() == [bias]
+
+
 def test_model_file_gives_the_network_back_with_the_accuracy_of_the_results(tmp_path):
   of = tiny.resnet(seeds=(0,), rounds=1)
   data = tiny.data(of)
   state, ended = tiny.train(of, tiny.everything(of, 70), data)
   row = artifacts.metrics_rows(tiny.everything(of, 70), of, np.ones(1), 0, True, ended[0].sums, state.step, 1.0)[0]
   first = jax.tree.map(lambda leaf: leaf[0], (state.params, state.batch_stats))
-  artifacts.write_model(tmp_path / "one", data, of, *first)
-  artifacts.write_model(tmp_path / "two", data, of, *first)
+  for name in ("one", "two"):
+    artifacts.write_model(tmp_path / name, data, of, "method", state.params, state.batch_stats)
   assert (tmp_path / "one" / "model.safetensors").read_bytes() == (tmp_path / "two" / "model.safetensors").read_bytes()
   variables = {}
   with safe_open(tmp_path / "one" / "model.safetensors", "np") as stored:
@@ -368,7 +383,7 @@ def test_a_trained_network_finds_wrong_labels_and_hard_examples(tmp_path, monkey
 def test_setup_scores_fit_the_artifacts():
   """The names and shapes that `write_scores` takes are those that scoring gives."""
   setup = Setup.make(CONFIG, tiny.data(CONFIG))
-  state = setup.fresh_start().state
+  state = setup.fresh_start.state
   variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
   got = score(setup.score_program(), variables, setup.device_data, 70)
   assert {name: (value.shape, value.dtype.name) for name, value in got.items()} == dict.fromkeys(SCORERS, ((2, 70), "float32"))

@@ -71,9 +71,9 @@ for pattern in ("d/*", "manifest.ocdbt", "ocdbt.process_0/d/*"):
   for path in whole.rglob(pattern):
     data = path.read_bytes()
     path.write_bytes(data[:-100] if pattern == "d/*" else data[: len(data) // 2] + b"x" + data[len(data) // 2 + 1 :])
-  for _ in range(3):
-    assert store.restore_latest(state)[0] == 6
+  assert store.restore_latest(state)[0] == 6
   gc.collect()
+  whole.parent.with_name("7.unusable").rename(whole.parent)
   shutil.rmtree(whole)
   shutil.copytree(sys.argv[1] + "-copy", whole)
 """
@@ -84,7 +84,7 @@ def test_a_clean_run_says_nothing_damage_gives_one_line_and_orbax_is_loaded_when
   assert (done.returncode, done.stdout) == (0, "")
   ours, *damaged = [line for line in done.stderr.splitlines() if "xla_bridge" not in line]
   assert ours == "INFO:absl:a line of our own"
-  assert len(damaged) == 9
+  assert len(damaged) == 3
   for line in damaged:
     assert line.startswith(f"WARNING:sdt.checkpoint:checkpoint {tmp_path / 'c' / '7'} is not usable: ")
 

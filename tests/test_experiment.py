@@ -151,13 +151,12 @@ def test_only_the_report_is_made_again_where_only_it_is_missing(copy, finished, 
   assert whole.outputs(copy) == whole.outputs(finished)
 
 
-@pytest.mark.parametrize("name", ["scores.npz", "scores.csv", "split.csv", "arms/method.npz", "model.safetensors", "figures/mosaics.npz"])
+@pytest.mark.parametrize(
+  "name", ["scores.npz", "scores.csv", "split.csv", "arms/method.npz", "model.safetensors", "figures/mosaics.npz", "timing.json"]
+)
 def test_a_lost_or_damaged_artifact_is_made_again_without_training(copy, finished, name, no_training, monkeypatch):
   whole.without_report(monkeypatch)
-  if name in ("scores.csv", "arms/method.npz"):
-    (copy / name).unlink()
-  else:
-    (copy / name).write_bytes(b"rubbish")
+  (copy / name).unlink() if name in ("scores.csv", "arms/method.npz") else (copy / name).write_bytes(b"rubbish")
   before = (copy / "metrics.jsonl").read_bytes()
   assert whole.run(CONFIG, copy) == 0
   assert (copy / "metrics.jsonl").read_bytes() == before
@@ -309,6 +308,13 @@ def test_a_torn_last_row_is_made_again(halted, finished):
     file.write('{"arm": "meth')
   assert whole.run(CONFIG, halted) == 0
   assert whole.rows(halted) == whole.rows(finished)
+
+
+def test_a_finished_run_without_its_checkpoints_is_not_trained_again_in_silence(copy, no_training):
+  shutil.rmtree(copy / "checkpoints")
+  (copy / "split.csv").unlink()
+  with pytest.raises(CheckpointError, match="finished run whose checkpoints are gone"):
+    whole.run(CONFIG, copy)
 
 
 def test_scores_on_disk_are_not_taken_for_a_baseline_that_is_trained_anew(halted, finished):

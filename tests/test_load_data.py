@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -65,3 +66,13 @@ def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(tmp_path, 
   machine, note = capsys.readouterr().err.splitlines()
   assert machine == "sdt: tiny: 1 cpu device(s), float32, seeds 0, 1"
   assert note == "note: the learning rate never drops at round 9: the run has 4"
+
+
+def test_a_device_out_of_memory_names_the_keys_to_change():
+  with (
+    pytest.raises(ConfigError, match=r"out of memory \(RESOURCE_EXHAUSTED: no room\); lower batch_size"),
+    experiment.device_memory_errors(),
+  ):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room\nmore")
+  with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), experiment.device_memory_errors():
+    raise jax.errors.JaxRuntimeError("INTERNAL: something else")

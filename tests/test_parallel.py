@@ -113,7 +113,7 @@ def test_training_and_scoring_lower_for_cpu_cuda_and_tpu(replicas, precision):
   setup = Setup.make(of, tiny.data(of))
   plan = tiny.alternating(of, 70, 20)
   made = setup.trainer(plan)
-  start = setup.fresh_start()
+  start = setup.fresh_start
   made.set_state(start.state, start.sums)
   variables = {"params": start.state.params, "batch_stats": start.state.batch_stats}
   programs = {

@@ -170,7 +170,7 @@ def test_seeds_under_vmap_agree_to_rounding_after_one_round(trained):
 def test_other_decays_and_subsets_of_the_same_size_run_in_the_same_program(trained):
   of, _, data, _, _ = trained
   setup = Setup.make(of, data)
-  start = setup.fresh_start()
+  start = setup.fresh_start
   finals = []
   for offset, decays in ((0, (1e-2, 1e-4)), (7, (2e-3, 0.0)), (30, (0.0, 5e-4))):
     plan = dataclasses.replace(tiny.alternating(of, len(data.train), 20, decays, offset), arm=f"arm{offset}")

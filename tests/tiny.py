@@ -67,7 +67,7 @@ def alternating(of: Config, num_examples: int, num_easy: int, decays: tuple[floa
 def trainer(of: Config, plan: Plan, dataset: Data | None = None) -> Trainer:
   """Returns a trainer at its fresh start."""
   setup = Setup.make(of, dataset or data(of))
-  start = setup.fresh_start()
+  start = setup.fresh_start
   made = setup.trainer(plan)
   made.set_state(start.state, start.sums)
   return made

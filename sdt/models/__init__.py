@@ -71,8 +71,8 @@ def make_model(
   entry = _ENTRIES.get(config.name)
   if entry is None:
     near = difflib.get_close_matches(config.name, MODEL_NAMES, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"model.name={config.name!r} is not a network{hint} Networks: {', '.join(MODEL_NAMES)}")
+    hint = f", did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"model.name={config.name!r} is not a network{hint}; networks: {', '.join(MODEL_NAMES)}")
   given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name != "name"}
   changes = {key: value for key, value in given.items() if value is not None}
   for key, value in changes.items():
