@@ -314,7 +314,7 @@ def test_a_finished_run_without_its_checkpoints_is_not_trained_again_in_silence(
   shutil.rmtree(copy / "checkpoints")
   (copy / "split.csv").unlink()
   with pytest.raises(CheckpointError, match="finished run whose checkpoints are gone"):
-    whole.run(CONFIG, copy)
+    experiment.run(CONFIG, copy, "tiny")
 
 
 def test_scores_on_disk_are_not_taken_for_a_baseline_that_is_trained_anew(halted, finished):
