@@ -57,7 +57,11 @@ class ShapesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-  name: str = _key("digits", "data set", choices=("digits", "cifar10", "cifar100", "svhn", "folder", "npz", "shapes"))
+  name: str = _key(
+    "digits",
+    "data set",
+    choices=("digits", "cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "folder", "csv", "npz", "shapes"),
+  )
   path: str | None = _key(None, "where the set lies: archive, folder, npz file or prepared tfds directory")
   verify: str = _key(
     "strict", "strict: registered checksums only; known: listed variants too, named in every result", choices=("strict", "known")
@@ -68,7 +72,22 @@ class DataConfig:
   allow_empty_class: bool = _key(False, "accept a class without training examples")
   test_fraction: float | None = _key(None, "share held out for the test where the set has no test split (stratified)", above=0.0, below=1.0)
   split_seed: int = _key(0, "seed of that split, and of the procedural set", low=0)
-  image_size: int | None = _key(None, "resize folder images to this height and width, pixels", low=4, high=4096)
+  image_size: int | None = _key(None, "size to which image files are brought, pixels; see data.resize", low=4, high=4096)
+  resize: str = _key(
+    "stretch",
+    "stretch: height and width become image_size; short_side: the shorter one does, the shape stays",
+    choices=("stretch", "short_side"),
+  )
+  crop_size: int | None = _key(
+    None, "the network sees so many pixels a side: a random crop in training, the centre in scoring and evaluation", low=4, high=4096
+  )
+  labels: str = _key("fine", "cifar100: its 100 classes, or its 20 coarse ones", choices=("fine", "coarse"))
+  statistics: str = _key(
+    "own",
+    "normalise by the set's own mean and spread (published, or of its training split), or by ImageNet's, for pretrained weights",
+    choices=("own", "imagenet"),
+  )
+  cache: bool = _key(True, "keep decoded image files as uint8 in the data directory, and reuse them")
   num_train: int | None = _key(None, "use only the first so many training examples of a seeded stratified draw", low=1)
   num_test: int | None = _key(None, "the same for the test set", low=1)
   shapes: ShapesConfig = dataclasses.field(default_factory=ShapesConfig)
@@ -84,6 +103,12 @@ class ModelConfig:
   shortcut: str | None = _key(None, "where shapes change", choices=("projection", "zero_pad"))
   hidden_sizes: tuple[int, ...] | None = _key(None, "MLP: hidden layer sizes", low=1, min_length=1)
   activation: str | None = _key(None, "activation function", choices=("relu", "tanh", "gelu", "silu", "leaky_relu", "elu"))
+  stem: str | None = _key(None, "imagenet: 7x7 stride 2 and max-pool; small: 3x3 stride 1", choices=("imagenet", "small"))
+  depth: int | None = _key(None, "wide ResNets and DenseNets: layers", low=1, high=10_000)
+  widen_factor: int | None = _key(None, "wide ResNets: times the channels of an ordinary ResNet", low=1, high=1000)
+  growth_rate: int | None = _key(None, "DenseNets: channels that a layer adds", low=1, high=1000)
+  pretrained: str | None = _key(None, "safetensors file of weights to start from, in timm's or torchvision's names")
+  pretrained_head: bool = _key(False, "take the file's head too; otherwise the head starts afresh")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +117,10 @@ class AugmentConfig:
 
   pad_crop: int = _key(0, "zero-pad each side by so many pixels, then crop back at random; 0 is off", low=0, high=64)
   flip: bool = _key(False, "mirror left-right with probability 1/2")
+  resized_crop_area: float | None = _key(
+    None, "random-resized-crop: the least share of the image's area, such as 0.08; None is off", above=0.0, high=1.0
+  )
+  resized_crop_aspect: float = _key(4 / 3, "random-resized-crop: the largest ratio of the crop's sides", low=1.0, high=16.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +134,9 @@ class OptimConfig:
   decay_factor: float = _key(0.1, "step: the factor", above=0.0, high=1.0)
   weight_decay: float = _key(1e-4, "decay of the baseline", low=0.0, high=1e3)
   decay_form: str = _key("coupled", "coupled: added to the gradient before momentum; decoupled: after it", choices=("coupled", "decoupled"))
+  body_rate_factor: float = _key(
+    1.0, "times the learning rate for all but the head; 0 freezes them and their running statistics", low=0.0, high=1.0
+  )
   decay_what: str = _key("all", "all parameters, or only weights (no BatchNorm, no bias)", choices=("all", "weights"))
 
 
@@ -151,6 +183,16 @@ class StatsConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SweepConfig:
+  """One experiment per value of a key; every one has a folder in the workdir."""
+
+  key: str | None = _key(None, "the key that takes several values, such as method.lambda_A")
+  values: tuple[str, ...] = _key((), "its values, as on the command line")
+  also_key: str | None = _key(None, "a second key that changes with it")
+  also_values: tuple[str, ...] = _key((), "its value for each of sweep.values")
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
   data: DataConfig = dataclasses.field(default_factory=DataConfig)
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -171,6 +213,7 @@ class Config:
   parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
   checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
   stats: StatsConfig = dataclasses.field(default_factory=StatsConfig)
+  sweep: SweepConfig = dataclasses.field(default_factory=SweepConfig)
 
 
 def resolve(config_dict: ConfigDict | Mapping[str, Any], overrides: Sequence[tuple[str, str]] = ()) -> Config:

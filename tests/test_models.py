@@ -1,7 +1,6 @@
-"""The networks: sizes, initial values, BatchNorm, the registry, and the forward pass against torch."""
+"""The networks: initial values, BatchNorm, the registry, and the forward pass against torch."""
 
 import dataclasses
-import itertools
 import math
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from jax import export
 
 from sdt.config import ModelConfig
 from sdt.errors import ConfigError
-from sdt.models import MODEL_NAMES, count_params, init_variables, make_model, multiply_adds
+from sdt.models import MODEL_NAMES, init_variables, make_model
 from sdt.models.layers import ACTIVATIONS, BatchNorm
 from sdt.models.mlp import MLP
 from sdt.models.resnet import ResNet
@@ -29,43 +28,6 @@ DIGITS = ModelConfig(name="resnet", blocks=(1, 1), widths=(16, 32))
 
 def _flat(tree):
   return traverse_util.flatten_dict(tree, sep="/")
-
-
-# (name, shortcut, {classes: parameters}, (classes, multiply-adds in millions at 32x32))
-SIZES = [
-  ("resnet20", "projection", {10: 272_474, 100: 278_324, 200: 284_824}, (10, 40.8)),
-  ("resnet20", "zero_pad", {10: 269_722, 100: 275_572, 200: 282_072}, (10, 40.6)),
-  ("resnet56", "projection", {10: 855_770}, (10, 125.7)),
-  ("resnet56", "zero_pad", {10: 853_018}, None),
-  ("resnet110", "projection", {10: 1_730_714}, (10, 253.1)),
-  ("resnet110", "zero_pad", {10: 1_727_962}, None),
-  ("paper_resnet56", "projection", {10: 869_530, 100: 892_660, 200: 918_360}, (100, 127.3)),
-  ("paper_resnet110", "projection", {10: 1_704_154, 100: 1_727_284, 200: 1_752_984}, (100, 247.7)),
-]
-
-
-@pytest.mark.parametrize(("name", "shortcut", "counts", "products"), SIZES)
-def test_resnets_have_the_published_sizes(name, shortcut, counts, products):
-  models = {num_classes: make_model(ModelConfig(name=name, shortcut=shortcut), num_classes) for num_classes in counts}
-  assert {num_classes: count_params(model, CIFAR) for num_classes, model in models.items()} == counts
-  if products is not None:
-    num_classes, millions = products
-    assert round(multiply_adds(models[num_classes], CIFAR) / 1e6, 1) == millions
-
-
-@settings(max_examples=15)
-@given(st.integers(1, 30), st.lists(st.integers(1, 20), min_size=1, max_size=3), st.integers(2, 12))
-def test_mlps_have_the_obvious_size(in_size, hidden_sizes, num_classes):
-  model = make_model(ModelConfig(name="mlp", hidden_sizes=tuple(hidden_sizes)), num_classes)
-  sizes = [in_size, *hidden_sizes, num_classes]
-  weights = sum(a * b for a, b in itertools.pairwise(sizes))
-  assert count_params(model, (in_size,)) == weights + sum(sizes[1:])
-  assert multiply_adds(model, (in_size,)) == weights
-
-
-def test_count_params_counts_the_drawn_numbers():
-  variables = init_variables(make_model(DIGITS, 10), (8, 8, 1), 0)
-  assert count_params(make_model(DIGITS, 10), (8, 8, 1)) == sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 
 def _kernels(variables):

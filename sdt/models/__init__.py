@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -15,40 +14,19 @@ import jax.numpy as jnp
 
 from sdt.config import ModelConfig
 from sdt.errors import ConfigError
+from sdt.models import mlp, resnet
 from sdt.models.init import declared_variables, draw_variables
-from sdt.models.mlp import MLP
-from sdt.models.resnet import ResNet
 
-
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-  """A network of the registry: its module, the module's arguments, and the config keys that may change them."""
-
-  module: Callable[..., nn.Module]
-  arguments: dict[str, Any]
-  keys: tuple[str, ...]
-
-
-def _resnet(num_blocks: int, *, bottleneck: bool = False) -> _Entry:
-  arguments = {"blocks": (num_blocks,) * 3, "widths": (16, 32, 64), "bottleneck": bottleneck}
-  return _Entry(ResNet, arguments, ("blocks", "widths", "shortcut", "activation"))
-
-
-_ENTRIES = {
-  "mlp": _Entry(MLP, {"hidden_sizes": (64, 64)}, ("hidden_sizes", "activation")),
-  # Any basic ResNet, by `blocks` and `widths`; one block a stage unless they say otherwise.
-  "resnet": _resnet(1),
-  # He's basic-block networks: the number is the depth, 6 n + 2.
-  "resnet8": _resnet(1),
-  "resnet20": _resnet(3),
-  "resnet56": _resnet(9),
-  "resnet110": _resnet(18),
-  # What the paper's trainer built under the names ResNet56 and ResNet110: bottlenecks, 83 and 164 layers.
-  "paper_resnet56": _resnet(9, bottleneck=True),
-  "paper_resnet110": _resnet(18, bottleneck=True),
+# One line a family.
+NETWORKS = {
+  **mlp.NETWORKS,
+  **resnet.NETWORKS,
 }
 
-MODEL_NAMES = tuple(sorted(_ENTRIES))
+# Keys of the model section that are no arguments of a module.
+_NOT_ARGUMENTS = ("pretrained", "pretrained_head")
+
+MODEL_NAMES = tuple(sorted(NETWORKS))
 
 
 def make_model(
@@ -66,41 +44,23 @@ def make_model(
     axis_name: the mapped axis over which BatchNorm sums its statistics, under `pmap`.
 
   Raises:
-    ConfigError: the name is unknown, a key does not apply to that network, or `blocks` and `widths` disagree in length.
+    ConfigError: the name is unknown, a key does not apply to that network, or the keys do not make a network together.
   """
-  entry = _ENTRIES.get(config.name)
+  entry = NETWORKS.get(config.name)
   if entry is None:
     near = difflib.get_close_matches(config.name, MODEL_NAMES, n=1)
     hint = f", did you mean {near[0]!r}?" if near else ""
     raise ConfigError(f"model.name={config.name!r} is not a network{hint}; networks: {', '.join(MODEL_NAMES)}")
-  given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name != "name"}
+  others = ("name", *_NOT_ARGUMENTS)
+  given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name not in others}
   changes = {key: value for key, value in given.items() if value is not None}
   for key, value in changes.items():
     if key not in entry.keys:
       raise ConfigError(
         f"model.{key}={value!r} does not apply to model.name={config.name!r}, whose keys are {', '.join(entry.keys)}; leave it out"
       )
-  arguments = {**entry.arguments, **changes}
-  if entry.module is ResNet:
-    arguments |= _stages(config)
+  arguments = entry.combine(entry.arguments, changes, config.name)
   return entry.module(num_classes=num_classes, dtype=dtype, param_dtype=param_dtype, axis_name=axis_name, **arguments)
-
-
-def _stages(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-  """Returns the `blocks` and `widths` of a ResNet; given alone, each keeps the registry's own other one if that has a value per stage."""
-  own = _ENTRIES[config.name].arguments
-  blocks, widths = config.blocks or own["blocks"], config.widths or own["widths"]
-  if config.name == "resnet" and config.blocks is None:
-    blocks = (1,) * len(widths)
-  if len(blocks) != len(widths):
-    raise ConfigError(
-      f"model.blocks={tuple(blocks)} and model.widths={tuple(widths)} of model.name={config.name!r} need a value per stage each; give both"
-    )
-  if config.shortcut == "zero_pad" and list(widths) != sorted(widths):
-    raise ConfigError(
-      f"model.shortcut='zero_pad' adds channels and cannot drop any: model.widths={tuple(widths)} must not fall; use 'projection'"
-    )
-  return {"blocks": tuple(blocks), "widths": tuple(widths)}
 
 
 def init_variables(model: nn.Module, input_shape: tuple[int, ...], seed: int) -> dict[str, Any]:

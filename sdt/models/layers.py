@@ -26,12 +26,13 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 class Conv(nn.Module):
-  """A convolution without bias, zeros around the image: `padding` of them on every side."""
+  """A convolution, zeros around the image: `padding` of them on every side. Without bias unless `use_bias`: BatchNorm has one."""
 
   features: int
   kernel_size: int
   stride: int = 1
   padding: int = 0
+  use_bias: bool = False
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
@@ -39,7 +40,26 @@ class Conv(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
     kernel = self.param("kernel", init.normal_fan_out(shape), shape, self.param_dtype)
-    return conv2d(barrier(x.astype(self.dtype)), kernel.astype(self.dtype), self.stride, self.padding)
+    y = conv2d(barrier(x.astype(self.dtype)), kernel.astype(self.dtype), self.stride, self.padding)
+    if not self.use_bias:
+      return y
+    bias = self.param("bias", init.ZEROS, (self.features,), self.param_dtype)
+    return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+
+
+def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Array:
+  """Returns the maximum over windows of `window` x `window` pixels, [B, H', W', C]; what lies outside the image never wins."""
+  return nn.max_pool(x, (window, window), (stride, stride), ((padding, padding), (padding, padding)))
+
+
+def average_pool(x: jax.Array, window: int) -> jax.Array:
+  """Returns the mean over adjoining windows of `window` x `window` pixels, [B, H // window, W // window, C]."""
+  return nn.avg_pool(x, (window, window), (window, window))
+
+
+def mean_over_pixels(x: jax.Array) -> jax.Array:
+  """Returns the mean over all pixels, [B, C]. It and the head decide between close logits: float32 even after layers in bfloat16."""
+  return x.astype(accumulator_dtype(x.dtype)).mean((1, 2))
 
 
 class BatchNorm(nn.Module):
@@ -103,17 +123,23 @@ class BatchNorm(nn.Module):
 
 
 class Linear(nn.Module):
-  """Returns inputs @ kernel + bias, inputs [B, D]; both parameters start uniform on +-1/sqrt(D)."""
+  """Returns inputs @ kernel + bias, inputs [B, D].
+
+  Both parameters start uniform on +-1/sqrt(D); with `kernel_scale` the kernel starts N(0, kernel_scale^2) and the bias at 0.
+  """
 
   features: int
+  kernel_scale: float | None = None
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, inputs: jax.Array) -> jax.Array:
     in_size = inputs.shape[-1]
-    start = init.uniform_fan_in(in_size)
-    kernel = self.param("kernel", start, (in_size, self.features), self.param_dtype)
-    bias = self.param("bias", start, (self.features,), self.param_dtype)
+    kernel_start = bias_start = init.uniform_fan_in(in_size)
+    if self.kernel_scale is not None:
+      kernel_start, bias_start = init.Initializer("normal", scale=self.kernel_scale), init.ZEROS
+    kernel = self.param("kernel", kernel_start, (in_size, self.features), self.param_dtype)
+    bias = self.param("bias", bias_start, (self.features,), self.param_dtype)
     products = jnp.matmul(inputs.astype(self.dtype), kernel.astype(self.dtype), precision=precision_of(self.dtype))
     return products + bias.astype(self.dtype)[None]

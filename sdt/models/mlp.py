@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from sdt.losses import accumulator_dtype
 from sdt.models.layers import ACTIVATIONS, Linear
+from sdt.models.network import Network
 
 
 class MLP(nn.Module):
@@ -33,3 +34,6 @@ class MLP(nn.Module):
     for index, size in enumerate(self.hidden_sizes):
       x = ACTIVATIONS[self.activation](Linear(size, dtype=self.dtype, param_dtype=self.param_dtype, name=f"hidden{index + 1}")(x))
     return Linear(self.num_classes, dtype=accumulator_dtype(self.dtype), param_dtype=self.param_dtype, name="head")(x)
+
+
+NETWORKS = {"mlp": Network(MLP, {"hidden_sizes": (64, 64)}, ("hidden_sizes", "activation"))}

@@ -8,15 +8,17 @@ Differs from source: the shortcut can be a 1x1 convolution with BatchNorm ("proj
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sdt.losses import accumulator_dtype
+from sdt.errors import ConfigError
 from sdt.models.conv import barrier
-from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear
+from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, mean_over_pixels
+from sdt.models.network import Network
 
 # A bottleneck block ends with so many times its width.
 BOTTLENECK_EXPANSION = 4
@@ -105,7 +107,37 @@ class ResNet(nn.Module):
           name=f"stage{stage}_block{block}",
           **types,
         )(x, train=train, mask=mask)
-    # The mean and the head decide between close logits: float32 even where the layers before compute in bfloat16.
-    head_type = accumulator_dtype(self.dtype)
-    x = x.astype(head_type).mean((1, 2))
-    return Linear(self.num_classes, dtype=head_type, param_dtype=self.param_dtype, name="head")(x)
+    x = mean_over_pixels(x)
+    return Linear(self.num_classes, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)
+
+
+def _stages(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
+  """Returns the arguments with `blocks` and `widths`; given alone, each keeps the network's own other one if that has a value per stage."""
+  arguments = {**arguments, **changes}
+  if name == "resnet" and "blocks" not in changes:
+    arguments["blocks"] = (1,) * len(arguments["widths"])
+  blocks, widths = tuple(arguments["blocks"]), tuple(arguments["widths"])
+  if len(blocks) != len(widths):
+    raise ConfigError(f"model.blocks={blocks} and model.widths={widths} of model.name={name!r} need a value per stage each; give both")
+  if arguments.get("shortcut") == "zero_pad" and list(widths) != sorted(widths):
+    raise ConfigError(f"model.shortcut='zero_pad' adds channels and cannot drop any: model.widths={widths} must not fall; use 'projection'")
+  return {**arguments, "blocks": blocks, "widths": widths}
+
+
+def _cifar(num_blocks: int, *, bottleneck: bool = False) -> Network:
+  arguments = {"blocks": (num_blocks,) * 3, "widths": (16, 32, 64), "bottleneck": bottleneck}
+  return Network(ResNet, arguments, ("blocks", "widths", "shortcut", "activation"), _stages)
+
+
+NETWORKS = {
+  # Any basic ResNet, by `blocks` and `widths`; one block a stage unless they say otherwise.
+  "resnet": _cifar(1),
+  # He's basic-block networks: the number is the depth, 6 n + 2.
+  "resnet8": _cifar(1),
+  "resnet20": _cifar(3),
+  "resnet56": _cifar(9),
+  "resnet110": _cifar(18),
+  # What the paper's trainer built under the names ResNet56 and ResNet110: bottlenecks, 83 and 164 layers.
+  "paper_resnet56": _cifar(9, bottleneck=True),
+  "paper_resnet110": _cifar(18, bottleneck=True),
+}

@@ -1,0 +1,34 @@
+"""What a family of networks tells the registry: the names it offers, their arguments, and the config keys that may change them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+
+
+def _as_given(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
+  del name
+  return {**arguments, **changes}
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """A network of the registry.
+
+  Attributes:
+    module: the Linen class. It takes num_classes, dtype, param_dtype and axis_name beside `arguments`, and its head is called "head".
+    arguments: those of the module that make this network.
+    keys: the keys of `config.ModelConfig` that may change an argument of the same name.
+    combine: (arguments, changes, name) -> the module's arguments, where more is to be done than to replace; raises ConfigError where
+      the changes do not make a network.
+    weights_from: the public checkpoints' naming whose weights fit (a name of `sdt.pretrained.NAMINGS`), or None.
+  """
+
+  module: Callable[..., nn.Module]
+  arguments: dict[str, Any]
+  keys: tuple[str, ...]
+  combine: Callable[[dict[str, Any], Mapping[str, Any], str], dict[str, Any]] = _as_given
+  weights_from: str | None = None
