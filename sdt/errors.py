@@ -24,6 +24,10 @@ class DataError(SdtError):
   exit_code = 3
 
 
+class MissingDataError(DataError):
+  """The set is not on this machine, and was not fetched. Its message says how to get it."""
+
+
 class DivergedError(SdtError):
   """At least one replica diverged; the others finished."""
 

@@ -6,6 +6,8 @@ the files inside the archives were computed from files that equal the originals;
 
 from __future__ import annotations
 
+import dataclasses
+
 from sdt.data.cifar import CifarFile, CifarFormat, KnownVariant
 from sdt.data.download import RemoteFile
 from sdt.data.registered import RegisteredSet
@@ -119,3 +121,20 @@ SVHN = RegisteredSet(
 )
 
 SETS = {spec.name: spec for spec in (CIFAR10, CIFAR100, SVHN)}
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedSizes:
+  """How large a set is as its authors published it; `image_shape` is (height, width, channels), None where images differ."""
+
+  num_train: int
+  num_test: int
+  num_classes: int
+  image_shape: tuple[int, int, int] | None = (32, 32, 3)
+
+
+SIZES = {spec.name: PublishedSizes(spec.num_train, spec.num_test, len(spec.class_names)) for spec in SETS.values()} | {
+  # Its test labels were never published: the validation set is the test set.
+  "tiny_imagenet": PublishedSizes(100_000, 10_000, 200, (64, 64, 3)),
+  "cub": PublishedSizes(5_994, 5_794, 200, None),
+}

@@ -15,7 +15,7 @@ from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.cifar import CifarFormat
 from sdt.data.dataset import Data
 from sdt.data.download import RemoteFile, data_directory, fetch, unreachable
-from sdt.errors import DataError
+from sdt.errors import DataError, MissingDataError
 
 Log = Callable[[str], None]
 
@@ -142,10 +142,10 @@ def _download(spec: RegisteredSet, config: DataConfig, log: Log) -> Path:
   folder = data_directory()
   searched = f"{spec.name} is missing: neither its files in {folder} nor a prepared set in {prepared.default_directory()}"
   if not config.download:
-    raise DataError(f"{searched}, and data.download is off; {_how_to_get(spec)}")
+    raise MissingDataError(f"{searched}, and data.download is off (as in every dry run); {_how_to_get(spec)}")
   why = unreachable(spec.remotes[0].url)
   if why is not None:
-    raise DataError(f"{searched}, and {why}; {_how_to_get(spec)}")
+    raise MissingDataError(f"{searched}, and {why}; {_how_to_get(spec)}")
   for remote in spec.remotes:
     if not (folder / remote.name).exists():
       log(f"fetching {remote.url} ({remote.size / 1e6:.0f} MB) to {folder}")
@@ -158,11 +158,13 @@ def _locate(spec: RegisteredSet, config: DataConfig, log: Log) -> tuple[str, Pat
   if config.path is not None:
     root = Path(config.path).expanduser()
     if not root.exists():
-      raise DataError(f"data.path={root}: no such file or folder; {_how_to_get(spec)}")
+      raise MissingDataError(f"data.path={root}: no such file or folder; {_how_to_get(spec)}")
     files, ready = _find_files(root, spec), prepared.find(root, spec.tfds_name)
     if files is None and ready is None:
       expected = spec.remotes[0].name if spec.form is None else f"{spec.remotes[0].name}, {spec.form.files[0].name}"
-      raise DataError(f"data.path={root}: holds no files of {spec.name} (such as {expected}) and no prepared set; {_how_to_get(spec)}")
+      raise MissingDataError(
+        f"data.path={root}: holds no files of {spec.name} (such as {expected}) and no prepared set; {_how_to_get(spec)}"
+      )
     return ("files", files) if files is not None else ("prepared", ready or root)
   root = data_directory()
   files = _find_files(root, spec)
