@@ -1,30 +1,18 @@
 """The training step against torch: ten float64 steps, and the float32 gradients of one."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import traverse_util
+from agreement import GOLDEN, drawn_variables, flat
 from golden import drawn
 
 from sdt.config import ModelConfig, OptimConfig
-from sdt.models import init_variables, make_model
+from sdt.models import make_model
 from sdt.optim import init_opt_state
 from sdt.train import TrainState, train_step
 
-GOLDEN = Path(__file__).with_name("golden")
 OPTIM = OptimConfig(learning_rate=drawn.LEARNING_RATE, momentum=drawn.MOMENTUM)
-
-
-def _drawn_variables(model):
-  shapes = traverse_util.flatten_dict(init_variables(model, drawn.IMAGE_SHAPE, 0), sep="/")
-  return traverse_util.unflatten_dict({path: drawn.variable(path, leaf.shape).astype(leaf.dtype) for path, leaf in shapes.items()}, sep="/")
-
-
-def _flat(collection, tree):
-  return {f"{collection}/{path}": np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(tree, sep="/").items()}
 
 
 def _worst(ours, golden):
@@ -37,7 +25,7 @@ def _worst(ours, golden):
 def _ten_steps():
   """Returns the state after the steps of `drawn` and the mean loss of each, in float64; excluded rows hold other images."""
   model = make_model(ModelConfig(name="resnet20"), 10, dtype=jnp.float64, param_dtype=jnp.float64)
-  variables = _drawn_variables(model)
+  variables = drawn_variables(model)
   state = TrainState(jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], init_opt_state(OPTIM, variables["params"]))
   step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=OPTIM))
   losses = []
@@ -57,18 +45,18 @@ def test_ten_float64_steps_equal_torch_in_parameters_momenta_and_statistics():
     state, losses = _ten_steps()
   params, momenta = drawn.load(GOLDEN / "training_params.npz"), drawn.load(GOLDEN / "training_momenta.npz")
   np.testing.assert_allclose(losses, params.pop("losses"), rtol=1e-9)
-  ours = _flat("params", state.params) | _flat("batch_stats", state.batch_stats)
+  ours = flat("params", state.params) | flat("batch_stats", state.batch_stats)
   assert {leaf.dtype for leaf in ours.values()} == {np.dtype(np.float64)}
   assert _worst(ours, params) < (1e-9, "")
   (trace,) = (part.trace for part in state.opt_state if isinstance(part, optax.TraceState))
-  assert _worst(_flat("params", trace), momenta) < (1e-9, "")
+  assert _worst(flat("params", trace), momenta) < (1e-9, "")
 
 
 def test_float32_gradients_of_one_step_are_near_torch():
   """The momentum after a first step without decay is the gradient; a third of the batch is padding with other images."""
   shape = drawn.FORWARD_NETWORKS["basic8_projection"]
   model = make_model(ModelConfig(name="resnet", blocks=shape["blocks"], widths=shape["widths"]), 10)
-  variables = _drawn_variables(model)
+  variables = drawn_variables(model)
   size = drawn.BATCH_SIZE
   images = np.concatenate([drawn.images("gradients", size), drawn.images("padding", size // 2)]).astype(np.float32)
   labels = np.concatenate([drawn.labels("gradients", size), drawn.labels("padding", size // 2)])
@@ -78,4 +66,4 @@ def test_float32_gradients_of_one_step_are_near_torch():
   state, _ = step_fn(state, images, labels, np.arange(len(labels)) < size, *rates, np.int32(0), np.float32(1.0))
   (trace,) = (part.trace for part in state.opt_state if isinstance(part, optax.TraceState))
   # Measured: 2.8e-6 (stem kernel). Ten times that is for machines whose rounding opens a ReLU near zero on one side only.
-  assert _worst(_flat("params", trace), drawn.load(GOLDEN / "gradients.npz")) < (3e-5, "")
+  assert _worst(flat("params", trace), drawn.load(GOLDEN / "gradients.npz")) < (3e-5, "")

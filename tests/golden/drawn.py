@@ -12,6 +12,7 @@ import numpy as np
 
 # The largest int32; arrays are stored as integers of this share of their largest absolute value, a resolution of 2.3e-10 of it.
 FULL_SCALE = 2**31 - 2
+NUM_PRODUCTS = 4
 
 FORWARD_NETWORKS = {
   "basic8_projection": {"blocks": (1, 1, 1), "widths": (16, 32, 64), "bottleneck": False, "shortcut": "projection"},
@@ -38,27 +39,45 @@ def uniform(name: str, shape: tuple[int, ...], low: float, high: float) -> np.nd
   return low + (high - low) * (raw >> np.uint64(11)).astype(np.float64).reshape(shape) / 2.0**53
 
 
-def variable(path: str, shape: tuple[int, ...]) -> np.ndarray:
-  """Returns the value of the variable at `path`, such as params/stage1_block1/conv1/kernel; kernels are [kh, kw, C, O] or [D, K]."""
+def variable(path: str, shape: tuple[int, ...], gain: float = 1.0) -> np.ndarray:
+  """Returns the value of the variable at `path`, such as params/stage1_block1/conv1/kernel; kernels are [kh, kw, C, O] or [D, K].
+
+  Convolutions are `gain` times He's size: with less than 1 the values of a deep network do not grow from block to block.
+  """
   collection, *_, layer, leaf = path.split("/")
   if collection == "batch_stats":
     return uniform(path, shape, -0.5, 0.5) if leaf == "mean" else uniform(path, shape, 0.5, 2.0)
   if "norm" in layer:
     return uniform(path, shape, 0.5, 1.5) if leaf == "scale" else uniform(path, shape, -0.1, 0.1)
   if len(shape) == 4:
-    bound = math.sqrt(6.0 / (shape[0] * shape[1] * shape[3]))
+    bound = gain * math.sqrt(6.0 / (shape[0] * shape[1] * shape[3]))
     return uniform(path, shape, -bound, bound)
   return uniform(path, shape, -0.125, 0.125)
 
 
-def images(name: str, num: int) -> np.ndarray:
+def images(name: str, num: int, image_shape: tuple[int, int, int] = IMAGE_SHAPE) -> np.ndarray:
   """Returns inputs [num, H, W, C] of variance 1."""
-  return uniform(f"images/{name}", (num, *IMAGE_SHAPE), -math.sqrt(3.0), math.sqrt(3.0))
+  return uniform(f"images/{name}", (num, *image_shape), -math.sqrt(3.0), math.sqrt(3.0))
 
 
 def labels(name: str, num: int) -> np.ndarray:
   """Returns int32 [num] in [0, 10)."""
   return np.floor(uniform(f"labels/{name}", (num,), 0.0, 10.0)).astype(np.int32)
+
+
+def digests(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Returns what is kept of many arrays: "paths" [P], sorted, and "digests" float64 [P, 1 + NUM_PRODUCTS].
+
+  A digest is the largest absolute value and the products with drawn vectors: where two arrays differ by e in one place or more, some
+  product differs by about e or more, but for a chance that four products all miss.
+  """
+  paths = sorted(arrays)
+  rows = []
+  for path in paths:
+    array = arrays[path].astype(np.float64).ravel()
+    products = [array @ uniform(f"digest{index}/{path}", array.shape, -1.0, 1.0) for index in range(NUM_PRODUCTS)]
+    rows.append([np.max(np.abs(array)), *products])
+  return {"paths": np.array(paths), "digests": np.array(rows)}
 
 
 def save(path: Path, arrays: dict[str, np.ndarray]) -> None:

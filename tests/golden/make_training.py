@@ -11,6 +11,7 @@ from pathlib import Path
 import drawn
 import numpy as np
 import torch
+import torch_network
 import torch_resnet
 
 FOLDER = Path(__file__).parent
@@ -18,12 +19,12 @@ FOLDER = Path(__file__).parent
 
 def training():
   network = torch_resnet.make_network(**drawn.FORWARD_NETWORKS["basic20_projection"]).train()
-  biased_variances = torch_resnet.follow_biased_variances(network)
+  biased_variances = torch_network.follow_biased_variances(network)
   optimizer = torch.optim.SGD(network.parameters(), lr=drawn.LEARNING_RATE, momentum=drawn.MOMENTUM)
   losses = []
   for step, (phase, size) in enumerate(zip(drawn.STEP_PHASES, drawn.STEP_SIZES, strict=True)):
     optimizer.param_groups[0]["weight_decay"] = drawn.WEIGHT_DECAYS[phase]
-    images = torch_resnet.to_torch_images(drawn.images(f"step{step}", drawn.BATCH_SIZE)[:size])
+    images = torch_network.to_torch_images(drawn.images(f"step{step}", drawn.BATCH_SIZE)[:size])
     labels = torch.from_numpy(drawn.labels(f"step{step}", drawn.BATCH_SIZE)[:size].astype(np.int64))
     loss = torch.nn.functional.cross_entropy(network(images), labels)
     optimizer.zero_grad()
@@ -33,22 +34,22 @@ def training():
   print("losses", losses)
   params, momenta = {"losses": np.array(losses)}, {}
   for name, parameter in network.named_parameters():
-    path = torch_resnet.sdt_path(name, parameter)
-    params[path] = torch_resnet.to_sdt(parameter)
-    momenta[path] = torch_resnet.to_sdt(optimizer.state[parameter]["momentum_buffer"])
+    path = torch_network.sdt_path(name, parameter)
+    params[path] = torch_network.to_sdt(parameter)
+    momenta[path] = torch_network.to_sdt(optimizer.state[parameter]["momentum_buffer"])
   for name, tensor in network.state_dict().items():
     if name.endswith("running_mean"):
-      params[torch_resnet.sdt_path(name, tensor)] = torch_resnet.to_sdt(tensor)
+      params[torch_network.sdt_path(name, tensor)] = torch_network.to_sdt(tensor)
   drawn.save(FOLDER / "training_params.npz", params | biased_variances())
   drawn.save(FOLDER / "training_momenta.npz", momenta)
 
 
 def gradients():
   network = torch_resnet.make_network(**drawn.FORWARD_NETWORKS["basic8_projection"], dtype=torch.float32).train()
-  images = torch_resnet.to_torch_images(drawn.images("gradients", drawn.BATCH_SIZE), torch.float32)
+  images = torch_network.to_torch_images(drawn.images("gradients", drawn.BATCH_SIZE), torch.float32)
   labels = torch.from_numpy(drawn.labels("gradients", drawn.BATCH_SIZE).astype(np.int64))
   torch.nn.functional.cross_entropy(network(images), labels).backward()
-  arrays = {torch_resnet.sdt_path(name, p): torch_resnet.to_sdt(p.grad) for name, p in network.named_parameters()}
+  arrays = {torch_network.sdt_path(name, p): torch_network.to_sdt(p.grad) for name, p in network.named_parameters()}
   drawn.save(FOLDER / "gradients.npz", arrays)
 
 

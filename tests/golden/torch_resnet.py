@@ -1,8 +1,7 @@
 """The CIFAR ResNets written in torch, layer by layer as torch users write them; modules carry the names of sdt's parameters."""
 
-import drawn
-import numpy as np
 import torch
+import torch_network
 from torch import nn
 from torch.nn import functional
 
@@ -59,63 +58,6 @@ class ResNet(nn.Module):
     return self.head(x.mean((2, 3)))
 
 
-def sdt_path(name, tensor):
-  """Returns sdt's path of a torch state entry: stem_norm.running_var -> batch_stats/stem_norm/var."""
-  *modules, leaf = name.split(".")
-  if leaf.startswith("running_"):
-    return "/".join(["batch_stats", *modules, leaf.removeprefix("running_")])
-  leaf = {"bias": "bias", "weight": "kernel" if tensor.ndim > 1 else "scale"}[leaf]
-  return "/".join(["params", *modules, leaf])
-
-
-def to_sdt(tensor):
-  """Returns a NumPy copy in sdt's layout: OIHW -> HWIO, [K, D] -> [D, K]."""
-  array = tensor.detach().numpy().copy()
-  return array.transpose({4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[array.ndim])
-
-
 def make_network(blocks, widths, bottleneck, shortcut, dtype=torch.float64):
   """Returns the network with the drawn variables."""
-  network = ResNet(blocks, widths, bottleneck, shortcut).to(dtype)
-  state = network.state_dict()
-  for name, tensor in state.items():
-    if name.endswith("num_batches_tracked"):
-      continue
-    shape = to_sdt(tensor).shape
-    value = drawn.variable(sdt_path(name, tensor), shape)
-    back = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[value.ndim]
-    tensor.copy_(torch.from_numpy(np.ascontiguousarray(value.transpose(back))))
-  network.load_state_dict(state)
-  return network
-
-
-def to_torch_images(images, dtype=torch.float64):
-  return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(dtype)
-
-
-def follow_biased_variances(network):
-  """Returns a dict that holds, after every training forward pass, what running_var would be with the batch's biased variance.
-
-  torch stores the unbiased one. Its own number is checked against the same recursion with n / (n - 1) on the way.
-  """
-  biased, unbiased = {}, {}
-
-  def follow(name, module, x):
-    if name not in biased:
-      biased[name] = unbiased[name] = module.running_var.clone()
-    n = x.numel() // x.shape[1]
-    var = x.detach().transpose(0, 1).reshape(x.shape[1], -1).var(1, correction=0)
-    biased[name] = 0.9 * biased[name] + 0.1 * var
-    unbiased[name] = 0.9 * unbiased[name] + 0.1 * var * n / (n - 1)
-
-  for name, module in network.named_modules():
-    if isinstance(module, nn.BatchNorm2d):
-      module.register_forward_pre_hook(lambda module, args, name=name: follow(name, module, args[0]))
-
-  def result():
-    for name, module in network.named_modules():
-      if name in unbiased:
-        torch.testing.assert_close(module.running_var, unbiased[name], rtol=1e-10, atol=1e-12)
-    return {f"batch_stats/{name.replace('.', '/')}/var": value.numpy().copy() for name, value in biased.items()}
-
-  return result
+  return torch_network.with_drawn_variables(ResNet(blocks, widths, bottleneck, shortcut), dtype=dtype)
