@@ -14,11 +14,12 @@ import jax.numpy as jnp
 
 from sdt.config import ModelConfig
 from sdt.errors import ConfigError
-from sdt.models import mlp, resnet
+from sdt.models import densenet, mlp, resnet
 from sdt.models.init import declared_variables, draw_variables
 
 # One line a family.
 NETWORKS = {
+  **densenet.NETWORKS,
   **mlp.NETWORKS,
   **resnet.NETWORKS,
 }

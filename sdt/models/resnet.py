@@ -1,8 +1,10 @@
-"""Residual networks for small images, as He et al. trained them on CIFAR.
+"""Residual networks, for small images as He et al. trained them on CIFAR and for ImageNet.
 
-Source: He, Zhang, Ren, Sun 2016, "Deep Residual Learning for Image Recognition", section 4.2 and figure 5.
-Differs from source: the shortcut can be a 1x1 convolution with BatchNorm ("projection"), as public trainers have it; He's own on CIFAR is
-"zero_pad". The bottleneck form on CIFAR is not He's: it is what public trainers build for depths of 44 and more.
+Source: He, Zhang, Ren, Sun 2016, "Deep Residual Learning for Image Recognition", section 4.2 (CIFAR), table 1 (ImageNet) and figure 5.
+Differs from source: on CIFAR the shortcut can be a 1x1 convolution with BatchNorm ("projection"), as public trainers have it; He's own is
+"zero_pad". The bottleneck form on CIFAR is not He's: it is what public trainers build for depths of 44 and more. A bottleneck that halves
+the pixels does so in its 3x3 convolution, where He has the 1x1 before it: torchvision's form, known as ResNet v1.5. The ImageNet networks
+with the "small" stem are not He's either: they are what public trainers use for images of 64x64 and less.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import jax.numpy as jnp
 
 from sdt.errors import ConfigError
 from sdt.models.conv import barrier
-from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, mean_over_pixels
+from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, max_pool, mean_over_pixels
 from sdt.models.network import Network
 
 # A bottleneck block ends with so many times its width.
@@ -66,8 +68,10 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-  """A 3x3 stem, stages of residual blocks, the mean over the pixels, and a linear head.
+  """A stem, stages of residual blocks, the mean over the pixels, and a linear head.
 
+  The "small" stem is a 3x3 convolution to `widths[0]` channels, BatchNorm and act; the "imagenet" stem a 7x7 convolution of stride 2 to
+  as many, BatchNorm, act and a 3x3 max-pool of stride 2.
   Stage i has `blocks[i]` blocks of `widths[i]` channels (times 4 in bottlenecks); every stage but the first begins with stride 2.
   The number of layers is 2 + 2 * sum(blocks), or 2 + 3 * sum(blocks) with bottlenecks.
   """
@@ -77,6 +81,7 @@ class ResNet(nn.Module):
   widths: tuple[int, ...] = (16, 32, 64)
   bottleneck: bool = False
   shortcut: str = "projection"
+  stem: str = "small"
   activation: str = "relu"
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
@@ -92,9 +97,12 @@ class ResNet(nn.Module):
       mask: [B] bool, the valid examples; all of them by default. Only training mode looks at it.
     """
     types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-    x = Conv(self.widths[0], 3, padding=1, name="stem_conv", **types)(inputs)
+    kernel_size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
+    x = Conv(self.widths[0], kernel_size, stride, padding=kernel_size // 2, name="stem_conv", **types)(inputs)
     x = BatchNorm(axis_name=self.axis_name, name="stem_norm", **types)(x, train=train, mask=mask)
     x = barrier(ACTIVATIONS[self.activation](x))
+    if self.stem == "imagenet":
+      x = max_pool(x, 3, 2, padding=1)
     for stage, (num_blocks, width) in enumerate(zip(self.blocks, self.widths, strict=True), start=1):
       for block in range(1, num_blocks + 1):
         x = ResidualBlock(
@@ -124,9 +132,17 @@ def _stages(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) ->
   return {**arguments, "blocks": blocks, "widths": widths}
 
 
+_KEYS = ("blocks", "widths", "shortcut", "stem", "activation")
+
+
 def _cifar(num_blocks: int, *, bottleneck: bool = False) -> Network:
-  arguments = {"blocks": (num_blocks,) * 3, "widths": (16, 32, 64), "bottleneck": bottleneck}
-  return Network(ResNet, arguments, ("blocks", "widths", "shortcut", "activation"), _stages)
+  arguments = {"blocks": (num_blocks,) * 3, "widths": (16, 32, 64), "bottleneck": bottleneck, "stem": "small"}
+  return Network(ResNet, arguments, _KEYS, _stages)
+
+
+def _imagenet(blocks: tuple[int, ...], *, bottleneck: bool = False) -> Network:
+  arguments = {"blocks": blocks, "widths": (64, 128, 256, 512), "bottleneck": bottleneck, "stem": "imagenet"}
+  return Network(ResNet, arguments, _KEYS, _stages)
 
 
 NETWORKS = {
@@ -140,4 +156,8 @@ NETWORKS = {
   # What the paper's trainer built under the names ResNet56 and ResNet110: bottlenecks, 83 and 164 layers.
   "paper_resnet56": _cifar(9, bottleneck=True),
   "paper_resnet110": _cifar(18, bottleneck=True),
+  # He's networks for ImageNet.
+  "resnet18": _imagenet((2, 2, 2, 2)),
+  "resnet34": _imagenet((3, 4, 6, 3)),
+  "resnet50": _imagenet((3, 4, 6, 3), bottleneck=True),
 }

@@ -1,0 +1,151 @@
+"""Densely connected networks: every layer of a block reads the outputs of all layers before it.
+
+Source: Huang, Liu, van der Maaten, Weinberger 2017, "Densely Connected Convolutional Networks", section 3 and table 1; the form for small
+images is that of section 4.2.
+Differs from source: without bottlenecks and compression the stem has 2 * growth_rate channels, as public trainers have it, and not 16. The
+"small" stem of the ImageNet networks is not the paper's: it is the stem of its networks for small images.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sdt.errors import ConfigError
+from sdt.models.conv import barrier
+from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, average_pool, max_pool, mean_over_pixels
+from sdt.models.network import Network
+
+# A bottleneck makes so many times the growth rate of channels for the 3x3 convolution behind it.
+BOTTLENECK_FACTOR = 4
+# The networks for small images have so many dense blocks, all of the same length.
+NUM_BLOCKS = 3
+
+
+class DenseLayer(nn.Module):
+  """Returns H(x), [B, H, W, growth_rate]: BatchNorm, act, 3x3 conv; with a bottleneck, BatchNorm, act, 1x1 conv before them."""
+
+  growth_rate: int
+  bottleneck: bool
+  activation: str
+  dtype: Any
+  param_dtype: Any
+  axis_name: str | None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
+    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    layers = ((BOTTLENECK_FACTOR * self.growth_rate, 1), (self.growth_rate, 3)) if self.bottleneck else ((self.growth_rate, 3),)
+    for index, (features, kernel_size) in enumerate(layers, start=1):
+      x = BatchNorm(axis_name=self.axis_name, name=f"norm{index}", **types)(x, train=train, mask=mask)
+      x = ACTIVATIONS[self.activation](x)
+      x = Conv(features, kernel_size, padding=kernel_size // 2, name=f"conv{index}", **types)(x)
+    return x
+
+
+class Transition(nn.Module):
+  """Returns x with `features` channels and half the pixels a side: BatchNorm, act, 1x1 conv, mean over 2x2 pixels."""
+
+  features: int
+  activation: str
+  dtype: Any
+  param_dtype: Any
+  axis_name: str | None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
+    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    x = BatchNorm(axis_name=self.axis_name, name="norm", **types)(x, train=train, mask=mask)
+    x = Conv(self.features, 1, name="conv", **types)(ACTIVATIONS[self.activation](x))
+    return average_pool(x, 2)
+
+
+class DenseNet(nn.Module):
+  """A stem, dense blocks with transitions between them, BatchNorm, act, the mean over the pixels, and a linear head.
+
+  Block i has `layers[i]` layers, each of which adds `growth_rate` channels; a transition keeps floor(compression * channels) of them.
+  The "small" stem is a 3x3 convolution to 2 * growth_rate channels, with nothing behind it; the "imagenet" stem is a 7x7 convolution of
+  stride 2 to as many, BatchNorm, act and a 3x3 max-pool of stride 2. The number of layers is 1 + sum(layers) (with bottlenecks twice the
+  sum) + the number of blocks.
+  """
+
+  num_classes: int
+  layers: tuple[int, ...] = (16, 16, 16)
+  growth_rate: int = 12
+  bottleneck: bool = True
+  compression: float = 0.5
+  stem: str = "small"
+  activation: str = "relu"
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    """Returns logits [B, num_classes], float32 at least.
+
+    Args:
+      inputs: [B, H, W, C], normalised.
+      train: BatchNorm of the batch (and moved running statistics), or of the running statistics.
+      mask: [B] bool, the valid examples; all of them by default. Only training mode looks at it.
+    """
+    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    act = ACTIVATIONS[self.activation]
+    norm = functools.partial(BatchNorm, axis_name=self.axis_name, **types)
+    parts = {"activation": self.activation, "axis_name": self.axis_name, **types}
+    if self.stem == "imagenet":
+      x = Conv(2 * self.growth_rate, 7, stride=2, padding=3, name="stem_conv", **types)(inputs)
+      x = max_pool(act(norm(name="stem_norm")(x, train=train, mask=mask)), 3, 2, padding=1)
+    else:
+      x = Conv(2 * self.growth_rate, 3, padding=1, name="stem_conv", **types)(inputs)
+    for block, num_layers in enumerate(self.layers, start=1):
+      names = [f"block{block}_layer{layer}" for layer in range(1, num_layers + 1)]
+      x = _dense_block(x, [DenseLayer(self.growth_rate, self.bottleneck, name=name, **parts) for name in names], train, mask)
+      if block < len(self.layers):
+        x = Transition(int(x.shape[-1] * self.compression), name=f"transition{block}", **parts)(x, train=train, mask=mask)
+    x = mean_over_pixels(act(norm(name="final_norm")(x, train=train, mask=mask)))
+    return Linear(self.num_classes, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)
+
+
+def _dense_block(x: jax.Array, layers: list[DenseLayer], train: bool, mask: jax.Array | None) -> jax.Array:
+  """Returns x_l = [x_0, H_1(x_0), H_2(x_0, x_1), ...] along the channels (equation 2): the one place that says how features are kept."""
+  for layer in layers:
+    x = barrier(jnp.concatenate([x, layer(x, train=train, mask=mask)], axis=-1))
+  return x
+
+
+def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
+  """Returns the arguments with `depth` turned into the layers of `NUM_BLOCKS` blocks of one length."""
+  arguments = {**arguments, **changes}
+  depth = arguments.pop("depth")
+  # The stem, a transition behind every block but the last, and the head are a layer each.
+  others, unit = NUM_BLOCKS + 1, NUM_BLOCKS * (2 if arguments["bottleneck"] else 1)
+  num_layers, rest = divmod(depth - others, unit)
+  if rest or num_layers < 1:
+    below = max(num_layers, 1) * unit + others
+    near = f"{below} or {below + unit}"
+    raise ConfigError(f"model.depth={depth} of model.name={name!r}: expected {unit} n + {others} with n = 1, 2, ..., such as {near}")
+  return {**arguments, "layers": (num_layers,) * NUM_BLOCKS}
+
+
+def _for_small_images(depth: int, *, bottleneck: bool = True, compression: float = 0.5) -> Network:
+  arguments = {"depth": depth, "growth_rate": 12, "bottleneck": bottleneck, "compression": compression, "stem": "small"}
+  return Network(DenseNet, arguments, ("depth", "growth_rate", "stem", "activation"), _by_depth)
+
+
+NETWORKS = {
+  # Any DenseNet-BC (bottlenecks, and transitions that halve the channels), by `depth` and `growth_rate`.
+  "densenet": _for_small_images(40),
+  "densenet_bc100": _for_small_images(100),
+  # Neither bottlenecks nor compression; `depth` makes the others of this form.
+  "densenet100": _for_small_images(100, bottleneck=False, compression=1.0),
+  # DenseNet-BC for ImageNet, table 1.
+  "densenet121": Network(
+    DenseNet, {"layers": (6, 12, 24, 16), "growth_rate": 32, "stem": "imagenet"}, ("growth_rate", "stem", "activation")
+  ),
+}
