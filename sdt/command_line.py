@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib.machinery
 import os
+import textwrap
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ from sdt.config import describe_keys, is_key
 from sdt.errors import ConfigError
 
 USAGE = "python run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] [--help]"
+CONFIGS = "configs"
+
+# A folder of more config files than this is listed by names alone.
+_LISTED_WITH_TITLES = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Request:
   """What the command line asks for.
 
   Attributes:
-    name: the config file's name without its suffix; the run's name.
+    name: the run's name: the config file's path below the folder `configs`, or its name where it lies elsewhere, without its suffix.
     workdir: `runs/<name>` by default.
     overrides: (dotted key, text) pairs, in order.
   """
@@ -60,8 +65,17 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
     raise _usage_error("--config is missing")
   # The shell leaves the ~ of --workdir=~/runs as it is; os.path's, unlike pathlib's, lets an unknown ~user pass.
   config_path = Path(os.path.expanduser(values["--config"]))
-  workdir = Path(os.path.expanduser(values.get("--workdir", f"runs/{config_path.stem}")))
-  return Request(config_path, config_path.stem, workdir, tuple(overrides), dry_run)
+  name = _run_name(config_path)
+  workdir = Path(os.path.expanduser(values.get("--workdir", f"runs/{name}")))
+  return Request(config_path, name, workdir, tuple(overrides), dry_run)
+
+
+def _run_name(config_path: Path) -> str:
+  """Returns "paper/svhn_resnet20" of configs/paper/svhn_resnet20.py, "mine" of anywhere/mine.py."""
+  path = Path(os.path.normpath(config_path))
+  parents = path.parent.parts
+  below = parents[len(parents) - parents[::-1].index(CONFIGS) :] if CONFIGS in parents else ()
+  return "/".join([*below, path.stem])
 
 
 def help_text(configs: Path) -> str:
@@ -75,10 +89,21 @@ def help_text(configs: Path) -> str:
     "",
     "Config files:",
   ]
-  for path in sorted(configs.glob("*.py")):
-    lines.append(f"  {configs.name}/{path.name:<18} {path.read_text(encoding='utf-8').partition(chr(10))[0].strip(chr(34))}")
+  folders = sorted({path.parent for path in configs.rglob("*.py")})
+  lines += [line for folder in folders for line in _listed(folder, f"  {folder.relative_to(configs.parent).as_posix()}/")]
   keys = ["Keys, with the defaults that a config file may replace (--dry_run shows what it comes to):", "", describe_keys()]
   return "\n".join([*lines, "", *keys])
+
+
+def _listed(folder: Path, start: str) -> list[str]:
+  """Returns a line for each config file of a folder, with its first line; of many files in a folder below `configs` the names alone."""
+  paths = sorted(folder.glob("*.py"))
+  if folder.name != CONFIGS and len(paths) > _LISTED_WITH_TITLES:
+    names = textwrap.wrap(", ".join(path.stem for path in paths), 110)
+    return [f"{start}NAME.py, with NAME one of", *(f"      {line}" for line in names)]
+  width = max(len(path.name) for path in paths)
+  titles = [path.read_text(encoding="utf-8").partition("\n")[0].strip('"') for path in paths]
+  return [f"{start}{path.name:<{width}}  {title}" for path, title in zip(paths, titles, strict=True)]
 
 
 def load_config_file(path: Path) -> ConfigDict:
@@ -143,13 +168,17 @@ def _usage_error(problem: str) -> ConfigError:
 
 
 def _nearest_file(path: Path) -> str:
-  """Returns "; did you mean FILE?" with the file, of the same folder or of configs/, whose name is nearest; else what is there."""
-  folders = [path if path.is_dir() else path.parent, Path("configs")]
-  names = {file.stem: file for folder in reversed(folders) for file in sorted(folder.glob("*.py"))}
+  """Returns "; did you mean FILE?" with the file, of the same folder or in or below configs/, whose name is nearest; else what is there."""
+  shipped, folder = Path(CONFIGS), path if path.is_dir() else path.parent
+  # The last of a name wins: the nearer to where it was looked for, then the nearer to the top.
+  files = [*sorted(shipped.rglob("*.py"), key=lambda file: (-len(file.parts), file)), *sorted(folder.glob("*.py"))]
+  names = {file.stem: file for file in files}
   if close := difflib.get_close_matches(path.stem, names, 1, 0.6):
     return f"; did you mean {names[close[0]]}?"
-  shipped = sorted(file.name for file in Path("configs").glob("*.py"))
-  return f"; configs/ has {', '.join(shipped)}" if shipped else "; expected a config file such as configs/digits.py"
+  where = folder if path.is_dir() and any(folder.glob("*.py")) else shipped
+  below = {f"{file.parent.name}/" for file in shipped.glob("*/*.py") if where == shipped}
+  there = [*(file.name for file in sorted(where.glob("*.py"))), *sorted(below)]
+  return f"; {where.as_posix()}/ has {', '.join(there)}" if there else "; expected a config file such as configs/digits.py"
 
 
 def _where(error: BaseException, path: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sdt.command_line import load_config_file, parse_arguments
+from sdt.command_line import help_text, load_config_file, parse_arguments
 from sdt.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -17,6 +17,30 @@ def test_the_workdir_is_named_after_the_config_file():
   assert (str(request.workdir), request.name, request.dry_run, request.overrides) == ("runs/digits", "digits", False, ())
   assert str(parse_arguments(["--config=x/mine.py", "--workdir", "a dir"]).workdir) == "a dir"
   assert parse_arguments(["--config=x.py", "--workdir=~/runs"]).workdir == Path.home() / "runs"
+
+
+@pytest.mark.parametrize(
+  ("path", "name"),
+  [
+    ("configs/paper/svhn_resnet20.py", "paper/svhn_resnet20"),
+    ("/a/configs/b/configs/c/d/e.f.py", "c/d/e.f"),
+    ("configs/../mine/x.py", "x"),
+    ("configs/../../x.py", "x"),
+    ("elsewhere/paper/x.py", "x"),
+    ("configs/x.py", "x"),
+    ("configs", "configs"),
+    ("configs.py", "configs"),
+  ],
+)
+def test_a_run_is_named_after_the_path_below_configs_and_never_leaves_runs(path, name):
+  request = parse_arguments([f"--config={path}"])
+  assert (request.name, request.workdir) == (name, Path("runs") / name)
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", ""])
+def test_a_path_without_a_name_is_no_crash(path):
+  with pytest.raises(ConfigError, match="--config"):
+    load_config_file(parse_arguments([f"--config={path}"]).config_path)
 
 
 def test_flags_take_their_value_after_a_space_or_an_equals_sign():
@@ -84,6 +108,24 @@ def test_a_mistake_in_a_config_file_is_told_with_its_line(tmp_path, source, part
   assert os.listdir(tmp_path) == ["mine.py"]
 
 
+def test_the_help_lists_config_files_of_subfolders_with_their_titles_or_if_many_by_name(tmp_path):
+  for name in ("top.py", "few/a.py", "few/long_name.py", *(f"many/config_of_a_long_row_{index}.py" for index in range(19))):
+    (tmp_path / "configs" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "configs" / name).write_text(f'"""About {name}\n\nMore."""\n')
+  lines = help_text(tmp_path / "configs").splitlines()
+  keys = next(index for index, line in enumerate(lines) if line.startswith("Keys, "))
+  there = lines[lines.index("Config files:") + 1 : keys - 1]
+  assert there[:4] == [
+    "  configs/top.py  About top.py",
+    "  configs/few/a.py          About few/a.py",
+    "  configs/few/long_name.py  About few/long_name.py",
+    "  configs/many/NAME.py, with NAME one of",
+  ]
+  assert " ".join(line.strip() for line in there[4:]).split(", ") == sorted(f"config_of_a_long_row_{index}" for index in range(19))
+  assert len(there[4:]) == 5
+  assert all(line.startswith("      ") and len(line) <= 116 for line in there[4:])
+
+
 def test_an_edited_config_file_is_read_anew(tmp_path, monkeypatch):
   monkeypatch.setattr(sys, "dont_write_bytecode", False)
   path = tmp_path / "mine.py"
@@ -92,6 +134,25 @@ def test_an_edited_config_file_is_read_anew(tmp_path, monkeypatch):
     os.utime(path, (1, 1))
     assert load_config_file(path).rounds == rounds
   assert os.listdir(tmp_path) == ["mine.py"]
+
+
+def test_a_missing_config_file_suggests_one_of_a_subfolder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for name in ("same.py", "paper/same.py", "paper/deeper/same.py", "paper/svhn_resnet20.py", "alone/svhn.py"):
+    (tmp_path / "configs" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "configs" / name).touch()
+  for given_path, part in [
+    ("configs/svhn_resnet20.py", "did you mean configs/paper/svhn_resnet20.py?"),
+    ("configs/paper/svhn_resnet2.py", "did you mean configs/paper/svhn_resnet20.py?"),
+    ("paper/svhn_resnet20", "did you mean configs/paper/svhn_resnet20.py?"),
+    ("configs/sam.py", "did you mean configs/same.py?"),
+    ("configs/paper/sam.py", "did you mean configs/paper/same.py?"),
+    ("configs/zzzzzz.py", "configs/ has same.py, alone/, paper/"),
+    ("configs/paper", "not a file; configs/paper/ has same.py, svhn_resnet20.py"),
+  ]:
+    with pytest.raises(ConfigError, match="--config") as caught:
+      load_config_file(Path(given_path))
+    assert str(caught.value).endswith(part)
 
 
 def test_a_missing_config_file_suggests_the_nearest(tmp_path, monkeypatch):

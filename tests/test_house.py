@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "sdt").rglob("*.py"))
-CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+CONFIGS = sorted((ROOT / "configs").rglob("*.py"))
 EVERYTHING = [ROOT / "run.py", *PACKAGE, *CONFIGS, *sorted((ROOT / "tests").rglob("*.py"))]
 PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")), *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAM = [ROOT / "run.py", *PACKAGE, *CONFIGS]
