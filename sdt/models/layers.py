@@ -53,8 +53,10 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Ar
 
 
 def average_pool(x: jax.Array, window: int) -> jax.Array:
-  """Returns the mean over adjoining windows of `window` x `window` pixels, [B, H // window, W // window, C]."""
-  return nn.avg_pool(x, (window, window), (window, window))
+  """Returns the mean over adjoining windows of `window` x `window` pixels, [B, H // window, W // window, C]; rows left over drop out."""
+  num, height, width, channels = x.shape[0], x.shape[1] // window, x.shape[2] // window, x.shape[3]
+  x = x[:, : height * window, : width * window]
+  return x.reshape(num, height, window, width, window, channels).mean((2, 4))
 
 
 def mean_over_pixels(x: jax.Array) -> jax.Array:
