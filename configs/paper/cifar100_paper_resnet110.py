@@ -1,0 +1,28 @@
+"""CIFAR-100, ResNet110: the paper has 74.60 % for the baseline and 76.41 % for the method at lambda_A 2.5e-3.
+
+    python run.py --config=configs/paper/cifar100_paper_resnet110.py
+
+Its other value of lambda_A is 1.8e-4 (76.07 %): --config.method.lambda_A=1.8e-4, or all in one command:
+
+    python run.py --config=configs/paper/cifar100_paper_resnet110.py \
+      --config.sweep.key=method.lambda_A --config.sweep.values=1.8e-4,2.5e-3
+
+1.8e-4 stands in the paper and is probably a misprint of 1.8e-3: it lies outside the range that the paper recommends,
+5e-4 to 2.5e-3.
+
+1,727,284 parameters, 247.7 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352 for the method.
+Time for each arm and seed: at least 5.7 minutes on one H200, about 7 days on 2 CPU cores, both reckoned and not
+measured (docs/results/paper.md). Accuracy here: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.data = {"name": "cifar100"}
+  # Bottleneck blocks, 164 layers: what the paper's trainer built under this name.
+  config.model = {"name": "paper_resnet110"}
+  config.augment = {"pad_crop": 4, "flip": True}
+  config.method = {"lambda_A": 2.5e-3}
+  return config
