@@ -4,15 +4,13 @@
 
 Its other value of lambda_A is 5e-4 (77.27 %): --config.method.lambda_A=5e-4, or all in one command:
 
-    python run.py --config=configs/paper/cub_resnet50.py \
-      --config.sweep.key=method.lambda_A --config.sweep.values=5e-4,1e-3
+    python run.py --config=configs/paper/cub_resnet50.py --config.sweep.key=method.lambda_A --config.sweep.values=5e-4,1e-3
 
 76.58 % fits a network that starts from ImageNet's weights. From scratch 52 to 67 % is normal: never set such a run beside
 76.58. With weights (safetensors, in timm's or torchvision's names; the paper does not say which it had, nor whether they
 learn at another rate, see optim.body_rate_factor):
 
-    python run.py --config=configs/paper/cub_resnet50.py \
-      --config.model.pretrained=FILE --config.data.statistics=imagenet
+    python run.py --config=configs/paper/cub_resnet50.py --config.model.pretrained=FILE --config.data.statistics=imagenet
 
 Memory: see --dry_run before the first run; batches of 128 images of 224 pixels are for a large device, or for several.
 
