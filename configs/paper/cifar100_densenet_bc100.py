@@ -2,9 +2,9 @@
 
     python run.py --config=configs/paper/cifar100_densenet_bc100.py
 
-Its other value of lambda_A is 1e-3 (77.30 %): --config.method.lambda_A=1e-3, or all in one command:
+Its other value of lambda_A is 1e-3 (77.30 %): add --config.method.lambda_A=1e-3, or for all of the row in one command
 
-    python run.py --config=configs/paper/cifar100_densenet_bc100.py --config.sweep.key=method.lambda_A --config.sweep.values=1e-3,5e-4
+    --config.sweep.key=method.lambda_A --config.sweep.values=1e-3,5e-4
 
 Batches of 64, as DenseNet-BC is trained in the field; the time is that of batches of 128.
 

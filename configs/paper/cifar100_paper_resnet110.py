@@ -2,9 +2,10 @@
 
     python run.py --config=configs/paper/cifar100_paper_resnet110.py
 
-Its other value of lambda_A is 1.8e-4 (76.07 %): --config.method.lambda_A=1.8e-4, or all in one command:
+Its other value of lambda_A is 1.8e-4 (76.07 %): add --config.method.lambda_A=1.8e-4, or for all of the row in one
+command
 
-    python run.py --config=configs/paper/cifar100_paper_resnet110.py --config.sweep.key=method.lambda_A --config.sweep.values=1.8e-4,1.8e-3,2.5e-3
+    --config.sweep.key=method.lambda_A --config.sweep.values=1.8e-4,1.8e-3,2.5e-3
 
 1.8e-4 stands in the paper and is probably a misprint of 1.8e-3: it lies outside the range that the paper recommends,
 5e-4 to 2.5e-3.

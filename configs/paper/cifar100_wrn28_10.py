@@ -2,9 +2,10 @@
 
     python run.py --config=configs/paper/cifar100_wrn28_10.py
 
-Its other value of lambda_A is 2.5e-3 (80.07 %): --config.method.lambda_A=2.5e-3, or all in one command:
+Its other value of lambda_A is 2.5e-3 (80.07 %): add --config.method.lambda_A=2.5e-3, or for all of the row in one
+command
 
-    python run.py --config=configs/paper/cifar100_wrn28_10.py --config.sweep.key=method.lambda_A --config.sweep.values=2e-3,2.5e-3
+    --config.sweep.key=method.lambda_A --config.sweep.values=2e-3,2.5e-3
 
 36,536,884 parameters, 5,243 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352 for the method.
 Time for each arm and seed: at least 18 minutes on one H200, about 70 days on 2 CPU cores, both reckoned and not

@@ -2,9 +2,9 @@
 
     python run.py --config=configs/paper/cub_resnet50.py
 
-Its other value of lambda_A is 5e-4 (77.27 %): --config.method.lambda_A=5e-4, or all in one command:
+Its other value of lambda_A is 5e-4 (77.27 %): add --config.method.lambda_A=5e-4, or for all of the row in one command
 
-    python run.py --config=configs/paper/cub_resnet50.py --config.sweep.key=method.lambda_A --config.sweep.values=5e-4,1e-3
+    --config.sweep.key=method.lambda_A --config.sweep.values=5e-4,1e-3
 
 76.58 % fits a network that starts from ImageNet's weights. From scratch 52 to 67 % is normal: never set such a run beside
 76.58. With weights (safetensors, in timm's or torchvision's names; the paper does not say which it had, nor whether they

@@ -2,10 +2,10 @@
 
     python run.py --config=configs/paper/svhn_resnet20.py
 
-Its other values of lambda_A are 1.5e-3 (95.78 %) and 2e-3 (95.69 %): --config.method.lambda_A=1.5e-3, or all in one
-command:
+Its other values of lambda_A are 1.5e-3 (95.78 %) and 2e-3 (95.69 %): add --config.method.lambda_A=1.5e-3, or for all
+of the row in one command
 
-    python run.py --config=configs/paper/svhn_resnet20.py --config.sweep.key=method.lambda_A --config.sweep.values=5e-4,1.5e-3,2e-3
+    --config.sweep.key=method.lambda_A --config.sweep.values=5e-4,1.5e-3,2e-3
 
 96.81 is probably a misprint of 95.81: the paper's text calls its gains small. Either way 5e-4 is its best value.
 
