@@ -11,6 +11,9 @@ import optax
 
 from sdt.config import OptimConfig
 
+# What every network calls its last layer, in the tree of its parameters.
+HEAD = "head"
+
 
 def learning_rates(config: OptimConfig, rounds: int) -> np.ndarray:
   """Returns the learning rate of every round, float64 [rounds].
@@ -34,17 +37,43 @@ def _decayed_leaves(params: Any) -> Any:
   return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-def make_chain(config: OptimConfig, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
-  """Returns the optimiser of one phase; both rates may be traced scalars, so that changing them recompiles nothing.
-
-  Coupled decay adds lambda * w to the gradient before the momentum buffer (torch's SGD, the paper's code base); decoupled adds it after.
-  The state's structure does not depend on the rates, so all phases share one state and the momentum carries over.
-  """
+def _chain(config: OptimConfig, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
   mask = _decayed_leaves if config.decay_what == "weights" else None
   decay = optax.add_decayed_weights(weight_decay, mask)
   core = optax.scale_by_adam() if config.name == "adam" else optax.trace(decay=config.momentum, nesterov=config.nesterov)
   first, second = (decay, core) if config.decay_form == "coupled" else (core, decay)
   return optax.chain(first, second, optax.scale_by_learning_rate(learning_rate))
+
+
+def make_chain(config: OptimConfig, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
+  """Returns the optimiser of one phase; both rates may be traced scalars, so that changing them recompiles nothing.
+
+  Coupled decay adds lambda * w to the gradient before the momentum buffer (torch's SGD, the paper's code base); decoupled adds it after.
+  The body, all but the head, has `config.body_rate_factor` times the rate; a frozen one neither decays nor has a momentum buffer.
+  The state's structure does not depend on the rates, so all phases share one state and the momentum carries over.
+  """
+  chain = _chain(config, learning_rate, weight_decay)
+  if config.body_rate_factor == 1.0:
+    return chain
+  body = optax.set_to_zero() if is_body_frozen(config) else _chain(config, config.body_rate_factor * learning_rate, weight_decay)
+  return optax.partition({"head": chain, "body": body}, _parts)
+
+
+def _parts(params: Any) -> dict[str, str]:
+  """Returns a prefix of the tree of parameters: for each of a network's modules the part of the network that it belongs to."""
+  return {module: "head" if module == HEAD else "body" for module in params}
+
+
+def is_body_frozen(config: OptimConfig) -> bool:
+  """Returns whether only the head is trained. The body's BatchNorm then uses its running statistics, and keeps them."""
+  return config.body_rate_factor == 0.0
+
+
+def trained(config: OptimConfig, params: Any) -> Any:
+  """Returns the same parameters; no gradient flows to those that are frozen, nor is the backward pass through them computed."""
+  if not is_body_frozen(config):
+    return params
+  return {module: value if module == HEAD else jax.lax.stop_gradient(value) for module, value in params.items()}
 
 
 def init_opt_state(config: OptimConfig, params: Any) -> Any:

@@ -1,0 +1,245 @@
+"""Pretrained weights from a safetensors file: the public checkpoints, as timm and torchvision name their tensors, and sdt's own.
+
+A naming is data: for every module of sdt's network the public module that holds its weights. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sdt.errors import ConfigError, DataError
+from sdt.models import NETWORKS
+from sdt.optim import HEAD
+
+MAX_BYTES = 4 * 2**30
+_NUM_SHOWN = 3
+
+_TYPES = {name: np.dtype(kind) for name, kind in (("F64", "f8"), ("F32", "f4"), ("F16", "f2"), ("BF16", jnp.bfloat16))}
+# torch's archives, and the first bytes of a pickle of any protocol that torch has written.
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
+_PUBLIC_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+# sdt's layout of an array of so many axes -> torch's: HWIO -> OIHW, [D, K] -> [K, D].
+_TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Naming:
+  """How public checkpoints of a family name what sdt has.
+
+  Attributes:
+    modules: (pattern of sdt's module, the public module). A group stands in the public name by its own name, counted from 1, or as
+      `<name>_from_0`.
+    old_spellings: (pattern, replacement) of public names that older files have.
+  """
+
+  modules: tuple[tuple[str, str], ...]
+  old_spellings: tuple[tuple[str, str], ...] = ()
+
+  def public_name(self, path: str) -> str:
+    """Returns the public name of the variable at `path`, such as params/stem_conv/kernel."""
+    _, _, inner = path.partition("/")
+    module, _, leaf = inner.rpartition("/")
+    for pattern, public in self.modules:
+      if match := re.fullmatch(pattern, module):
+        numbers = {name: int(text) for name, text in match.groupdict().items()}
+        return f"{public.format(**numbers, **{f'{name}_from_0': n - 1 for name, n in numbers.items()})}.{_PUBLIC_LEAVES[leaf]}"
+    raise ValueError(f"the naming has no place for {path}")
+
+
+_BLOCK, _LAYER = r"stage(?P<stage>\d+)_block(?P<block>\d+)", r"block(?P<block>\d+)_layer(?P<layer>\d+)"
+NAMINGS = {
+  "resnet": Naming(
+    (
+      ("stem_conv", "conv1"),
+      ("stem_norm", "bn1"),
+      (_BLOCK + r"/conv(?P<part>\d)", "layer{stage}.{block_from_0}.conv{part}"),
+      (_BLOCK + r"/norm(?P<part>\d)", "layer{stage}.{block_from_0}.bn{part}"),
+      (_BLOCK + "/shortcut_conv", "layer{stage}.{block_from_0}.downsample.0"),
+      (_BLOCK + "/shortcut_norm", "layer{stage}.{block_from_0}.downsample.1"),
+      (HEAD, "fc"),
+    )
+  ),
+  "densenet": Naming(
+    (
+      ("stem_conv", "features.conv0"),
+      ("stem_norm", "features.norm0"),
+      (_LAYER + r"/conv(?P<part>\d)", "features.denseblock{block}.denselayer{layer}.conv{part}"),
+      (_LAYER + r"/norm(?P<part>\d)", "features.denseblock{block}.denselayer{layer}.norm{part}"),
+      (r"transition(?P<block>\d+)/norm", "features.transition{block}.norm"),
+      (r"transition(?P<block>\d+)/conv", "features.transition{block}.conv"),
+      ("final_norm", "features.norm5"),
+      (HEAD, "classifier"),
+    ),
+    old_spellings=((r"(\.denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),),
+  ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+  """The weights of a file, in sdt's names and layout.
+
+  Attributes:
+    leaves: float32 arrays by their path, such as params/stem_conv/kernel.
+    checksum: the file's SHA-256, in hex.
+    is_public: whether the file has public names; otherwise an earlier run of sdt wrote it.
+  """
+
+  leaves: Mapping[str, np.ndarray]
+  checksum: str
+  is_public: bool
+
+  def put_into(self, variables: Any) -> Any:
+    """Returns the variables, {"params": ..., "batch_stats": ...}, with the file's in the place of their own."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: self.leaves.get(_name(path), leaf), variables)
+
+
+def load(path: str | Path, naming: str | None, variables: Any, *, with_head: bool) -> Pretrained:
+  """Returns the weights of a safetensors file, for every variable of a network but (without `with_head`) those of its head.
+
+  A name may begin with "module."; "num_batches_tracked" is passed over, and so is the file's head where it is not asked for. Numbers of
+  16 and 64 bits become float32.
+
+  Args:
+    path: of the file.
+    naming: one of `NAMINGS`, or None where no public checkpoint fits the network. A model.safetensors that sdt wrote fits any network of
+      the same names and shapes.
+    variables: the network's {"params": ..., "batch_stats": ...}, for its names and shapes.
+    with_head: whether the head is to be the file's.
+
+  Raises:
+    DataError: no such file; not safetensors, or its header lies; tensors are missing, left over or of another shape; values that no
+      network can have.
+    ConfigError: public names, and `naming` is None.
+  """
+  path = Path(path).expanduser()
+  data = _read(path)
+  tensors = _tensors(path, data)
+  is_public = not any(name.startswith(("params/", "batch_stats/")) for name in tensors)
+  if is_public and naming is None:
+    fitting = ", ".join(name for name, network in NETWORKS.items() if network.weights_from)
+    raise ConfigError(
+      f"model.pretrained={path}: the file is not one of sdt's, and public checkpoints fit none but these networks with their own stem, "
+      f"model.stem=imagenet: {fitting}; choose one of them, or the model.safetensors of an earlier run of this network"
+    )
+  wanted = {_name(key): leaf.shape for key, leaf in jax.tree_util.tree_leaves_with_path(variables)}
+  names = {key: key for key in wanted}
+  if is_public:
+    names = {key: NAMINGS[naming or ""].public_name(key) for key in wanted}
+    tensors = {_modern(name, NAMINGS[naming or ""]): tensor for name, tensor in tensors.items()}
+  if not with_head:
+    heads = {names.pop(key) for key in wanted if key.startswith(f"params/{HEAD}/")}
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in heads}
+  axes = {key: _TO_TORCH[len(wanted[key])] if is_public else tuple(range(len(wanted[key]))) for key in names}
+  shapes = {key: tuple(wanted[key][axis] for axis in axes[key]) for key in names}
+  _check_names(path, tensors, names, shapes)
+  values = {key: _values(path, name, tensors[name]) for key, name in names.items()}
+  leaves = {key: np.ascontiguousarray(value.transpose(np.argsort(axes[key]))) for key, value in values.items()}
+  return Pretrained(leaves, hashlib.sha256(data).hexdigest(), is_public)
+
+
+def _name(path: tuple[Any, ...]) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _read(path: Path) -> bytes:
+  if not path.is_file():
+    what = "not a file" if path.exists() else "no such file"
+    raise DataError(f"model.pretrained={path}: {what}; expected a safetensors file of weights")
+  try:
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+      raise DataError(f"model.pretrained={path}: {size} bytes, at most {MAX_BYTES} are expected; is it the right file?")
+    return path.read_bytes()
+  except OSError as error:
+    raise DataError(f"model.pretrained={path}: cannot be read ({error.strerror or error}); expected a readable file") from error
+
+
+def _tensors(path: Path, data: bytes) -> dict[str, Mapping[str, Any]]:
+  """Returns {name: {"dtype", "shape", "data"}} of what the file holds, without the counters of torch's BatchNorm."""
+  from safetensors import SafetensorError, deserialize
+
+  try:
+    tensors = dict(deserialize(data))
+  except SafetensorError as error:
+    if data.startswith(_PICKLE_STARTS) or path.suffix in _PICKLE_SUFFIXES:
+      raise DataError(
+        f"model.pretrained={path}: not safetensors but, it seems, a pickle, which may run any code and which sdt does not load; take the "
+        "model.safetensors of the network (timm's models on the Hugging Face hub have one, such as timm/resnet50.tv_in1k), or "
+        "convert it in torch: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+      ) from error
+    reason = " ".join(str(error).split())[:200]
+    raise DataError(f"model.pretrained={path}: not a sound safetensors file ({reason}); get an intact copy") from error
+  prefix = "module." if all(name.startswith("module.") for name in tensors) else ""
+  names = {name: name.removeprefix(prefix) for name in tensors if not name.endswith("num_batches_tracked")}
+  return {inner: tensors[name] for name, inner in names.items()}
+
+
+def _modern(name: str, naming: Naming) -> str:
+  for pattern, replacement in naming.old_spellings:
+    name = re.sub(pattern, replacement, name)
+  return name
+
+
+def _check_names(
+  path: Path, tensors: Mapping[str, Mapping[str, Any]], names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+  """Raises a DataError unless the file has a tensor of the right shape for each of `names` (sdt's path -> the file's) and no other."""
+  missing = [f"{name} for {key}" for key, name in names.items() if name not in tensors]
+  left_over = sorted(tensors.keys() - set(names.values()))
+  other_shape = [
+    f"{name} is {list(tensors[name]['shape'])}, {key} wants {list(shapes[key])}"
+    for key, name in names.items()
+    if name in tensors and tuple(tensors[name]["shape"]) != shapes[key]
+  ]
+  found = [
+    f"{len(lines)} {what} ({_few(lines)})"
+    for lines, what in ((missing, "missing"), (left_over, "left over"), (other_shape, "of another shape"))
+    if lines
+  ]
+  if not found:
+    return
+  advice = "choose the model.name (and its keys) that the weights are of, or another file"
+  if not missing and not left_over and all(f"params/{HEAD}/" in line for line in other_shape):
+    advice = "it was trained on another number of classes: leave model.pretrained_head off, and the head starts afresh"
+  raise DataError(f"model.pretrained={path}: of the {len(names)} tensors that this network needs: {', '.join(found)}; {advice}")
+
+
+def _few(lines: Iterable[str]) -> str:
+  lines = list(lines)
+  return ", ".join(lines[:_NUM_SHOWN]) + (", ..." if len(lines) > _NUM_SHOWN else "")
+
+
+def _values(path: Path, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
+  """Returns the tensor as float32, in the file's layout.
+
+  Raises:
+    DataError: its type is not one of weights, or it holds values that are not finite or variances below zero.
+  """
+  if tensor["dtype"] not in _TYPES:
+    raise DataError(f"model.pretrained={path}: {name} is of type {tensor['dtype']}, expected one of {', '.join(_TYPES)}; use another file")
+  shape = tuple(tensor["shape"])
+  stored = np.frombuffer(tensor["data"], _TYPES[tensor["dtype"]], math.prod(shape)).reshape(shape)
+  with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused
+    values = stored.astype(np.float32)
+  is_wrong = ~np.isfinite(values)
+  if name.endswith("var"):
+    is_wrong |= values < 0
+  if is_wrong.any():
+    at = tuple(int(index) for index in np.argwhere(is_wrong)[0])
+    raise DataError(
+      f"model.pretrained={path}: {name} holds {int(is_wrong.sum())} numbers that no network can have (the first: {values[at]} at "
+      f"{list(at)}); get an intact copy"
+    )
+  return values
