@@ -59,6 +59,7 @@ def check_combinations(values: Values, defaults: Values) -> None:
     raise ConfigError(
       "arms: 'hardest_subset' would be the method itself with split.policy = 'bottom'; leave the arm out, or choose split.policy='top'"
     )
+  _check_sweep(values)
   _check_size_of_A(values)
 
 
@@ -71,6 +72,23 @@ def _check_idle(values: Values, defaults: Values) -> None:
           f"{key} = {values[key]!r} has no meaning with {rule.other} = {values[rule.other]!r}; leave it at its default, {defaults[key]!r}, "
           f"or {rule.remedy}"
         )
+
+
+def _check_sweep(values: Values) -> None:
+  """Raises a ConfigError where a swept key has no values, values have no key, or the second key's do not match the first's."""
+  key, also_key = values["sweep.key"], values["sweep.also_key"]
+  for own_key, name, own in ((key, "", values["sweep.values"]), (also_key, "also_", values["sweep.also_values"])):
+    if own and own_key is None:
+      raise ConfigError(f"sweep.{name}values = {own}: expected sweep.{name}key too, the key that takes these values")
+    if own_key is not None and not own:
+      raise ConfigError(f"sweep.{name}key = {own_key!r}: expected sweep.{name}values too, such as --config.sweep.{name}values=1e-3,2e-3")
+  if also_key is not None and key is None:
+    raise ConfigError(f"sweep.also_key = {also_key!r}: expected sweep.key too; the second key changes with the first")
+  if also_key is not None and also_key == key:
+    raise ConfigError(f"sweep.also_key = {also_key!r}: expected another key than sweep.key")
+  if also_key is not None and len(values["sweep.also_values"]) != len(values["sweep.values"]):
+    counts = f"{len(values['sweep.also_values'])} for {len(values['sweep.values'])} sweep.values"
+    raise ConfigError(f"sweep.also_values: expected one for each of sweep.values, there are {counts}")
 
 
 def _check_size_of_A(values: Values) -> None:  # noqa: N802 - A is the paper's name

@@ -22,24 +22,12 @@ from sdt.combinations import check_combinations
 from sdt.errors import ConfigError
 from sdt.values import Key, check, expected, parse, range_text, shown
 
-# Keys that may differ when a run is resumed, and why that cannot change its results. Everything else is refused.
-SAFE_TO_CHANGE: Mapping[str, str] = types.MappingProxyType(
-  {
-    "checkpoint.every_secs": "when the state is saved does not change the state",
-    "checkpoint.keep": "how many old steps stay does not change the newest",
-    "compilation_cache": "a program from the cache is the program that would be compiled",
-    "data.path": "the data's checksum is compared on its own",
-    "data.download": "the data's checksum is compared on its own",
-    "data.download_timeout_secs": "the data's checksum is compared on its own",
-  }
-)
-
 
 def _key(default: Any, help: str, **rule: Any) -> Any:  # noqa: A002 - the field's own word
   """A config key: its default, its help text, and its rule.
 
-  Rules: `low`/`high` inclusive bounds, `above`/`below` exclusive bounds, `choices`, `min_length` and `unique` for tuples.
-  Bounds of a tuple hold for each of its items.
+  Rules: `low`/`high` inclusive bounds, `above`/`below` exclusive bounds, `choices`, `min_length` and `unique` for tuples,
+  `as_text` for texts that a config file may write as numbers. Bounds of a tuple hold for each of its items.
   """
   return dataclasses.field(default=default, metadata={"help": help, **rule})
 
@@ -187,9 +175,9 @@ class SweepConfig:
   """One experiment per value of a key; every one has a folder in the workdir."""
 
   key: str | None = _key(None, "the key that takes several values, such as method.lambda_A")
-  values: tuple[str, ...] = _key((), "its values, as on the command line")
+  values: tuple[str, ...] = _key((), "its values, as on the command line; in config files numbers will do", as_text=True, unique=True)
   also_key: str | None = _key(None, "a second key that changes with it")
-  also_values: tuple[str, ...] = _key((), "its value for each of sweep.values")
+  also_values: tuple[str, ...] = _key((), "its value for each of sweep.values", as_text=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,6 +202,9 @@ class Config:
   checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
   stats: StatsConfig = dataclasses.field(default_factory=StatsConfig)
   sweep: SweepConfig = dataclasses.field(default_factory=SweepConfig)
+  baseline_from: str | None = _key(
+    None, "workdir of a finished run whose baseline and scores are taken over instead of training them again"
+  )
 
 
 def resolve(config_dict: ConfigDict | Mapping[str, Any], overrides: Sequence[tuple[str, str]] = ()) -> Config:
@@ -256,20 +247,6 @@ def config_hash(config: Config) -> str:
   """Returns the SHA-256, in hex, of the config's canonical JSON: sorted keys, no spaces, shortest exact floats."""
   text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
   return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def diff(old: Mapping[str, Any], new: Mapping[str, Any], *, ignore: typing.Container[str] = ()) -> list[str]:
-  """Returns a line "key: old -> new" for each key that differs between two `to_dict`s, sorted by key.
-
-  `ignore=SAFE_TO_CHANGE` leaves what forbids a resume. A key that only one of them has is shown as "(absent)".
-  """
-  left, right = dict(_leaves(old, "")), dict(_leaves(new, ""))
-  lines = []
-  for name in sorted(left.keys() | right.keys()):
-    before, after = (shown(side[name]) if name in side else "(absent)" for side in (left, right))
-    if before != after and name not in ignore:
-      lines.append(f"{name}: {before} -> {after}")
-  return lines
 
 
 def is_key(name: str) -> bool:
@@ -376,11 +353,3 @@ def _built(section: type, prefix: str, values: Mapping[str, Any]) -> Any:
     elif name in values:
       arguments[field.name] = values[name]
   return section(**arguments)
-
-
-def _leaves(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-  for part, value in section.items():
-    if isinstance(value, Mapping):
-      yield from _leaves(value, f"{prefix}{part}.")
-    else:
-      yield f"{prefix}{part}", value

@@ -15,7 +15,7 @@ import numpy as np
 
 from sdt import artifacts, files
 from sdt.checkpoint import CheckpointStore
-from sdt.config import SAFE_TO_CHANGE, diff
+from sdt.differences import SAFE_TO_CHANGE, diff
 from sdt.dispatch import Position, Progress, Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted
 from sdt.optim import learning_rates

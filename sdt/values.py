@@ -26,7 +26,7 @@ class Key:
   Attributes:
     name: dotted, as on the command line: `optim.learning_rate`.
     base: type of the value, or of a tuple's items.
-    rule: see `sdt.config`: low, high, above, below, choices, min_length, unique.
+    rule: see `sdt.config`: low, high, above, below, choices, min_length, unique, as_text.
   """
 
   name: str
@@ -167,6 +167,8 @@ def _checked(key: Key, value: object) -> Any:
     return _checked_scalar(key, value)
   if not isinstance(value, tuple | list):
     raise _WrongValueError("" if value is None else f"one item is written ({shown(value)},)")
+  if key.rule.get("as_text"):
+    value = [repr(item) if item is None or isinstance(item, bool | int | float | tuple | list) else item for item in value]
   items = tuple(_checked_scalar(key, item) for item in value)
   if len(items) < key.rule.get("min_length", 0):
     raise _WrongValueError("it is empty" if not items else f"it has {len(items)}")

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sdt import config as config_lib
 from sdt import values
 from sdt.command_line import load_config_file
-from sdt.config import SAFE_TO_CHANGE, config_hash, describe_keys, diff, from_dict, resolve, to_dict
+from sdt.config import config_hash, describe_keys, from_dict, resolve, to_dict
+from sdt.differences import SAFE_TO_CHANGE, diff, leaves
 from sdt.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -241,7 +242,7 @@ def test_a_shipped_config_holds_only_what_differs_from_the_defaults_or_is_its_re
     "method.lambda_A",
     "method.lambda_B",
   }
-  given = dict(config_lib._leaves(load_config_file(path).to_dict(), ""))
+  given = dict(leaves(load_config_file(path).to_dict()))
   assert {name for name in given if given[name] == KEYS[name].default} <= recipe
 
 

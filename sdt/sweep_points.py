@@ -1,0 +1,95 @@
+"""The points of a sweep: one config for each of its values, all checked before anything is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from sdt.config import Config, SweepConfig, resolve, to_dict
+from sdt.differences import NOT_SWEPT, changes_baseline, entry
+from sdt.errors import ConfigError
+from sdt.values import shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+  """One value of a sweep.
+
+  Attributes:
+    value: of `sweep.key`, in the key's type.
+    also_value: of `sweep.also_key`; None where there is none.
+    folder: the name of its workdir in the sweep's, "lambda_A=0.001": the same for every spelling of the value.
+    config: of its run, an ordinary one: it has no sweep.
+  """
+
+  value: Any
+  also_value: Any
+  folder: str
+  config: Config
+
+
+def expand(config: Config) -> list[Point]:
+  """Returns the points of `config.sweep`, in the order of its values; [] where `config` is no sweep.
+
+  Raises:
+    ConfigError: a key that cannot be swept, a value that its key or the other keys refuse (it says which), a value given twice.
+  """
+  rule = config.sweep
+  if rule.key is None:
+    return []
+  for name, key in (("key", rule.key), ("also_key", rule.also_key)):
+    if key is not None and (why := entry(NOT_SWEPT, key)) is not None:
+      raise ConfigError(f"sweep.{name} = {key!r}: this key cannot be swept; {why}")
+  base = to_dict(dataclasses.replace(config, sweep=SweepConfig()))
+  also_values: Sequence[str | None] = rule.also_values if rule.also_key is not None else [None] * len(rule.values)
+  points: list[Point] = []
+  for number, (text, also_text) in enumerate(zip(rule.values, also_values, strict=True), start=1):
+    overrides = [(rule.key, text), *([] if rule.also_key is None or also_text is None else [(rule.also_key, also_text)])]
+    try:
+      own = resolve(base, overrides)
+    except ConfigError as error:
+      raise ConfigError(f"sweep, value {number} of {len(rule.values)} ({_assignments(overrides)}): {error}") from None
+    value = _get(own, rule.key)
+    also_value = None if rule.also_key is None else _get(own, rule.also_key)
+    points.append(Point(value, also_value, f"{rule.key.rpartition('.')[2]}={quote(as_text(value), safe=',')}", own))
+  _refuse_twice(rule, points)
+  _refuse_one_baseline(config)
+  return points
+
+
+def shares_baseline(sweep: SweepConfig) -> bool:
+  """Returns whether all points of the sweep have one baseline, because it reads none of the swept keys."""
+  return not any(key is not None and changes_baseline(key) for key in (sweep.key, sweep.also_key))
+
+
+def as_text(value: Any) -> str:
+  """Returns the one text of a value: 0.001, also of 1e-3; the items of a tuple joined by commas."""
+  return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _assignments(overrides: Sequence[tuple[str, str]]) -> str:
+  return " ".join(f"{key}={shown(text)[1:-1]}" for key, text in overrides)
+
+
+def _get(config: Config, name: str) -> Any:
+  return functools.reduce(getattr, name.split("."), config)
+
+
+def _refuse_twice(rule: SweepConfig, points: Sequence[Point]) -> None:
+  texts: dict[str, str] = {}
+  for text, point in zip(rule.values, points, strict=True):
+    if point.folder in texts:
+      raise ConfigError(f"sweep.values: {texts[point.folder]} and {text} are one value of {rule.key}, {as_text(point.value)}; give it once")
+    texts[point.folder] = text
+
+
+def _refuse_one_baseline(config: Config) -> None:
+  if config.baseline_from is not None and not shares_baseline(config.sweep):
+    keys = " and ".join(key for key in (config.sweep.key, config.sweep.also_key) if key is not None and changes_baseline(key))
+    raise ConfigError(
+      f"baseline_from = {shown(config.baseline_from)}: every value of {keys} has a baseline of its own, so none can be taken over for all; "
+      "leave it out"
+    )
