@@ -24,6 +24,7 @@ class RawSplit:
   source_files: tuple[str, ...] | None = None
   difficulty: np.ndarray | None = None
   wrong_label: np.ndarray | None = None
+  sizes: np.ndarray | None = None
 
   def take(self, positions: np.ndarray) -> RawSplit:
     """Returns the examples at `positions` with the ids that they have here."""
@@ -38,6 +39,7 @@ class RawSplit:
       source_files=None if self.source_files is None else tuple(self.source_files[int(p)] for p in positions),
       difficulty=pick(self.difficulty),
       wrong_label=pick(self.wrong_label),
+      sizes=pick(self.sizes),
     )
 
 
