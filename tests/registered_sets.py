@@ -8,7 +8,7 @@ import numpy as np
 
 from sdt.data.cifar import CifarFile, CifarFormat, KnownVariant
 from sdt.data.download import RemoteFile
-from sdt.data.registered import RegisteredSet
+from sdt.data.registered import PublishedSizes, RegisteredSet
 
 CHANGED = (3, 7)  # the test records whose pixels the stand-in does not know
 
@@ -18,10 +18,11 @@ def sha256(content):
 
 
 def records(num, num_label_bytes, num_classes, seed):
-  """Returns uint8 [num, num_label_bytes + 3072]; the class is the record's number modulo the number of classes."""
+  """Returns uint8 [num, num_label_bytes + 3072]; the class is the record's number modulo the number of classes, its half the coarse class."""
   rows = np.random.default_rng(seed).integers(0, 256, (num, num_label_bytes + 3072), dtype=np.uint8)
-  rows[:, :num_label_bytes] = 0
-  rows[:, num_label_bytes - 1] = np.arange(num) % num_classes
+  classes = np.arange(num) % num_classes
+  rows[:, 0] = classes // 2  # of two label bytes the first
+  rows[:, num_label_bytes - 1] = classes
   return rows
 
 
@@ -40,7 +41,8 @@ def make_cifar(num_label_bytes=1, num_classes=4, url="http://localhost:9/small.t
   archive = pack({f"small-bin/{name}": content for name, content in contents.items()})
   form = CifarFormat(
     folder="small-bin",
-    num_label_bytes=num_label_bytes,
+    class_names=tuple("abcd"[:num_classes]),
+    coarse_class_names=("low", "high") if num_label_bytes == 2 else None,
     train=(CifarFile("a.bin", 20, sha256(contents["a.bin"])), CifarFile("b.bin", 20, sha256(contents["b.bin"]))),
     test=(
       CifarFile(
@@ -54,13 +56,10 @@ def make_cifar(num_label_bytes=1, num_classes=4, url="http://localhost:9/small.t
   )
   spec = RegisteredSet(
     name="cifar10",
+    sizes=PublishedSizes(40, 12, num_classes),
     tfds_name="small",
-    class_names=tuple("abcd"[:num_classes]),
     remotes=(RemoteFile(url, "small.tar.gz", len(archive), sha256(archive)),),
     form=form,
-    num_train=40,
-    num_test=12,
-    label_keys=("label",) if num_label_bytes == 1 else ("coarse_label", "label"),
     mean_std=((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
   )
   return spec, contents, variant.tobytes()

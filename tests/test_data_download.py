@@ -213,5 +213,5 @@ def test_without_a_network_one_message_says_everything(own_places, monkeypatch):
 
 def test_download_off_never_asks_the_network(own_places, monkeypatch):
   monkeypatch.setattr(registered, "unreachable", lambda url: pytest.fail("asked the network"))
-  with pytest.raises(DataError, match=r"data\.download is off"):
+  with pytest.raises(DataError, match=r"downloading is off \(data\.download=False"):
     registered.load_registered(DataConfig(name="cifar10", download=False), made.make_cifar()[0], print)

@@ -157,7 +157,7 @@ def test_prepared_svhn_has_no_registered_checksum_and_is_named_a_variant(tmp_pat
   import dataclasses
 
   _, contents, _ = made.make_cifar()
-  spec = dataclasses.replace(catalogue.SVHN, tfds_name="small", num_train=40, num_test=12)
+  spec = dataclasses.replace(catalogue.SVHN, tfds_name="small", sizes=registered.PublishedSizes(40, 12, 10))
   folder = _prepare(tmp_path, contents)
   with pytest.raises(DataError, match="no checksum of svhn as tfds prepares it is registered"):
     _load(folder, spec)

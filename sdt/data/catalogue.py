@@ -6,11 +6,10 @@ the files inside the archives were computed from files that equal the originals;
 
 from __future__ import annotations
 
-import dataclasses
-
 from sdt.data.cifar import CifarFile, CifarFormat, KnownVariant
 from sdt.data.download import RemoteFile
-from sdt.data.registered import RegisteredSet
+from sdt.data.registered import PublishedSizes, RegisteredSet
+from sdt.data.svhn import SvhnFormat
 
 _CIFAR_MEAN_STD = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
@@ -21,8 +20,8 @@ _REENCODED = (
 
 CIFAR10 = RegisteredSet(
   name="cifar10",
+  sizes=PublishedSizes(50_000, 10_000, 10),
   tfds_name="cifar10",
-  class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
   remotes=(
     RemoteFile(
       url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -33,7 +32,7 @@ CIFAR10 = RegisteredSet(
   ),
   form=CifarFormat(
     folder="cifar-10-batches-bin",
-    num_label_bytes=1,
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     train=(
       CifarFile("data_batch_1.bin", 10_000, "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5"),
       CifarFile("data_batch_2.bin", 10_000, "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed"),
@@ -57,9 +56,6 @@ CIFAR10 = RegisteredSet(
       ),
     ),
   ),
-  num_train=50_000,
-  num_test=10_000,
-  label_keys=("label",),
   mean_std=_CIFAR_MEAN_STD,
 )
 
@@ -72,10 +68,16 @@ sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunf
 tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 
+_CIFAR100_COARSE_NAMES = """
+aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices household_furniture insects
+large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals
+non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2
+"""
+
 CIFAR100 = RegisteredSet(
   name="cifar100",
+  sizes=PublishedSizes(50_000, 10_000, 100),
   tfds_name="cifar100",
-  class_names=tuple(_CIFAR100_NAMES.split()),
   remotes=(
     RemoteFile(
       url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
@@ -86,20 +88,18 @@ CIFAR100 = RegisteredSet(
   ),
   form=CifarFormat(
     folder="cifar-100-binary",
-    num_label_bytes=2,
+    class_names=tuple(_CIFAR100_NAMES.split()),
+    coarse_class_names=tuple(_CIFAR100_COARSE_NAMES.split()),
     train=(CifarFile("train.bin", 50_000, "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29"),),
     test=(CifarFile("test.bin", 10_000, "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a"),),
   ),
-  num_train=50_000,
-  num_test=10_000,
-  label_keys=("coarse_label", "label"),
   mean_std=_CIFAR_MEAN_STD,
 )
 
 SVHN = RegisteredSet(
   name="svhn",
+  sizes=PublishedSizes(73_257, 26_032, 10),
   tfds_name="svhn_cropped",
-  class_names=tuple(str(digit) for digit in range(10)),
   remotes=(
     RemoteFile(
       url="http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
@@ -114,26 +114,12 @@ SVHN = RegisteredSet(
       sha256="cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
     ),
   ),
-  form=None,
-  num_train=73_257,
-  num_test=26_032,
-  label_keys=("label",),
+  form=SvhnFormat(),
 )
 
 SETS = {spec.name: spec for spec in (CIFAR10, CIFAR100, SVHN)}
 
-
-@dataclasses.dataclass(frozen=True)
-class PublishedSizes:
-  """How large a set is as its authors published it; `image_shape` is (height, width, channels), None where images differ."""
-
-  num_train: int
-  num_test: int
-  num_classes: int
-  image_shape: tuple[int, int, int] | None = (32, 32, 3)
-
-
-SIZES = {spec.name: PublishedSizes(spec.num_train, spec.num_test, len(spec.class_names)) for spec in SETS.values()} | {
+SIZES = {spec.name: spec.sizes for spec in SETS.values()} | {
   # Its test labels were never published: the validation set is the test set.
   "tiny_imagenet": PublishedSizes(100_000, 10_000, 200, (64, 64, 3)),
   "cub": PublishedSizes(5_994, 5_794, 200, None),

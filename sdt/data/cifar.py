@@ -13,10 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt.config import DataConfig
+from sdt.data import prepared
 from sdt.data.assemble import RawSplit
+from sdt.data.registered import Contents, Log, RegisteredSet
 from sdt.errors import DataError
 
 _SIDE = 32
+_SHAPE = (_SIDE, _SIDE, 3)
 _PIXELS = 3 * _SIDE * _SIDE
 
 
@@ -52,12 +56,30 @@ class CifarFile:
 
 @dataclasses.dataclass(frozen=True)
 class CifarFormat:
-  """The files of one set; the last label byte of a record is the class."""
+  """The files of one set and what their labels mean.
+
+  Attributes:
+    folder: in which they lie in the archive.
+    class_names: of the class, the last label byte of a record.
+    train: the training files.
+    test: the test files.
+    coarse_class_names: of the coarse class, the first of two label bytes; None where a record has one.
+  """
 
   folder: str
-  num_label_bytes: int
+  class_names: tuple[str, ...]
   train: tuple[CifarFile, ...]
   test: tuple[CifarFile, ...]
+  coarse_class_names: tuple[str, ...] | None = None
+
+  @property
+  def label_keys(self) -> tuple[str, ...]:
+    """The names that tfds gives the label bytes."""
+    return ("label",) if self.coarse_class_names is None else ("coarse_label", "label")
+
+  @property
+  def num_label_bytes(self) -> int:
+    return len(self.label_keys)
 
   @property
   def record_bytes(self) -> int:
@@ -69,6 +91,59 @@ class CifarFormat:
 
   def file_bytes(self, file: CifarFile) -> int:
     return file.num_records * self.record_bytes
+
+  @property
+  def expected(self) -> str:
+    return f"the archive of the binary version, or a folder with {', '.join(file.name for file in self.files)}"
+
+  def find(self, root: Path, spec: RegisteredSet) -> Path | None:
+    """Returns the archive, or the folder that holds at least one original file, in or at `root`; None if there is none."""
+    if root.is_file():
+      return root
+    archive = root / spec.remotes[0].name
+    if archive.is_file():  # first, because only the archive can be verified as a whole
+      return archive
+    folders = (root, root / self.folder)
+    return next((folder for folder in folders if any((folder / file.name).exists() for file in self.files)), None)
+
+  def read(self, place: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
+    """Returns the set in an archive or in a folder.
+
+    Raises:
+      DataError: damaged, incomplete, or not what `data.verify` asks for.
+    """
+    del log
+    contents, is_canonical = _read_archive(place, spec, self, config.verify) if place.is_file() else (read_folder(place, self), False)
+    variant, notes = ("canonical", ()) if is_canonical else verify(contents, self, config.verify, str(place))
+    labelled = [decode(contents, files, self) for files in (self.train, self.test)]
+    return self._chosen(labelled, config, variant, notes)
+
+  def read_prepared(self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
+    """Returns the set from a folder that tfds prepared, verified by the checksums of the original files that it was made from.
+
+    Raises:
+      DataError: damaged, or not what `data.verify` asks for.
+    """
+    del log
+    sizes = {"train": spec.sizes.num_train, "test": spec.sizes.num_test}
+    labelled = [prepared.read_images(folder, split, num, self.label_keys, _SHAPE) for split, num in sizes.items()]
+    contents = {}
+    for (images, labels), files in zip(labelled, (self.train, self.test), strict=True):
+      if labels.min() < 0 or labels.max() > 255:
+        raise DataError(f"{folder}: labels from {labels.min()} to {labels.max()} do not fit the original's bytes")
+      contents.update(encode(images, labels.astype(np.uint8), files))
+    variant, notes = verify(contents, self, config.verify, str(folder))
+    return self._chosen(labelled, config, variant, notes)
+
+  def _chosen(self, labelled: list[tuple[np.ndarray, np.ndarray]], config: DataConfig, variant: str, notes: tuple[str, ...]) -> Contents:
+    """Returns the splits with the labels that `data.labels` asks for, out of all that a record has."""
+    column, names = -1, self.class_names
+    if config.labels == "coarse" and self.coarse_class_names is not None:
+      column, names = 0, self.coarse_class_names
+      variant = f"{variant}-coarse"
+      notes = (*notes, f"the labels are the {len(names)} coarse classes, not the {len(self.class_names)} fine ones (data.labels=coarse)")
+    train, test = (RawSplit(images, labels[:, column]) for images, labels in labelled)
+    return Contents(train, test, names, variant, notes)
 
 
 class _Bounded(io.RawIOBase):
@@ -137,6 +212,26 @@ def read_folder(folder: Path, form: CifarFormat) -> dict[str, np.ndarray]:
   return contents
 
 
+def _read_archive(path: Path, spec: RegisteredSet, form: CifarFormat, level: str) -> tuple[dict[str, np.ndarray], bool]:
+  """Returns (bytes of every file in the archive, whether the archive is the registered one).
+
+  Raises:
+    DataError: it is not, and `level` is strict; or it cannot be read.
+  """
+  remote = spec.remotes[0]
+  try:
+    with path.open("rb") as file:
+      digest = hashlib.file_digest(file, "sha256").hexdigest()
+  except OSError as error:
+    raise DataError(f"{path}: {error.strerror}") from error
+  if digest != remote.sha256 and level == "strict":
+    raise DataError(
+      f"{path}: {path.stat().st_size} bytes with SHA-256 {digest}; registered are {remote.size} bytes with {remote.sha256};"
+      f" fetch {remote.url} again"
+    )
+  return read_archive(path, form), digest == remote.sha256
+
+
 def _masked_digest(content: np.ndarray, file: CifarFile, form: CifarFormat) -> str:
   """Returns the SHA-256 of the file with the pixels of `unknown_records` set to zero."""
   records = content.reshape(file.num_records, form.record_bytes).copy()
@@ -195,18 +290,18 @@ def verify(contents: Mapping[str, np.ndarray], form: CifarFormat, level: str, wh
   return name, tuple(notes)
 
 
-def decode(contents: Mapping[str, np.ndarray], files: tuple[CifarFile, ...], form: CifarFormat) -> RawSplit:
-  """Returns the records of the files, in order, as images [N, 32, 32, 3] and labels [N]."""
+def decode(contents: Mapping[str, np.ndarray], files: tuple[CifarFile, ...], form: CifarFormat) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the records of the files, in order: images uint8 [N, 32, 32, 3] and labels int32 [N, num_label_bytes], the class last."""
   num = sum(file.num_records for file in files)
-  images, labels = np.empty((num, _SIDE, _SIDE, 3), np.uint8), np.empty(num, np.int32)
+  images, labels = np.empty((num, *_SHAPE), np.uint8), np.empty((num, form.num_label_bytes), np.int32)
   start = 0
   for file in files:
     records = contents[file.name].reshape(file.num_records, form.record_bytes)
     stop = start + file.num_records
-    labels[start:stop] = records[:, form.num_label_bytes - 1]
+    labels[start:stop] = records[:, : form.num_label_bytes]
     images[start:stop] = records[:, form.num_label_bytes :].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
     start = stop
-  return RawSplit(images, labels)
+  return images, labels
 
 
 def encode(images: np.ndarray, labels: np.ndarray, files: tuple[CifarFile, ...]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image
 
 from sdt.errors import DataError
 
-_CHUNK = 4096
+_CHUNK = 512  # examples in flight: of large images they are some hundred megabytes
 
 
 def default_directory() -> Path:
@@ -46,9 +47,48 @@ def file_format(folder: Path) -> str:
     raise DataError(f"{folder / 'dataset_info.json'}: not readable as the description of a prepared set: {error}") from error
 
 
-def _decode_png(content: bytes) -> np.ndarray:
-  with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
-    return np.asarray(image)
+def examples(folder: Path, split: str, num: int) -> Iterator[dict[str, Any]]:
+  """Yields every example of a split, by feature, in the order in which tfds stored them; images are left encoded, as bytes.
+
+  Args:
+    folder: a version folder, with dataset_info.json.
+    split: its name.
+    num: how many examples it must have.
+
+  Raises:
+    DataError: not an array_record set, damaged, or of another size.
+  """
+  found = file_format(folder)
+  if found != "array_record":
+    raise DataError(
+      f"{folder}: prepared as {found}, which needs TensorFlow to read; prepare it again with file_format='array_record', or leave it to"
+      " sdt, which reads the original files"
+    )
+  import tensorflow_datasets as tfds
+
+  where = f"prepared set {folder}"
+  try:
+    builder = tfds.builder_from_directory(str(folder))
+    # Decoded here and not by tfds, which warns that it would rather use OpenCV, and decodes what nobody asked for.
+    encoded = {name: tfds.decode.SkipDecoding() for name, kind in builder.info.features.items() if isinstance(kind, tfds.features.Image)}
+    source = builder.as_data_source(split=split, decoders=encoded)
+    if len(source) != num:
+      raise DataError(f"{where}: the {split} split has {len(source)} examples, expected {num}")
+    for start in range(0, num, _CHUNK):
+      yield from source.__getitems__(list(range(start, min(start + _CHUNK, num))))
+  except DataError:
+    raise
+  except Exception as error:  # tfds and array_record raise errors of many types on damaged files
+    raise DataError(f"{where}: cannot be read: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+
+
+def _decode_png(content: bytes) -> np.ndarray | str:
+  """Returns the pixels, or why there are none."""
+  try:
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+      return np.asarray(image)
+  except Exception as error:  # Pillow raises errors of many types on damaged files
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
 def _rows(ids: list[bytes], split: str, where: str) -> np.ndarray:
@@ -62,54 +102,35 @@ def _rows(ids: list[bytes], split: str, where: str) -> np.ndarray:
   return rows
 
 
-def _read_split(builder: Any, split: str, num: int, label_keys: tuple[str, ...], where: str) -> tuple[np.ndarray, np.ndarray]:
-  import tensorflow_datasets as tfds
-
-  # Decoded here and not by tfds, which warns that it would rather use OpenCV.
-  source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-  if len(source) != num:
-    raise DataError(f"{where}: the {split} split has {len(source)} examples, expected {num}")
-  ids: list[bytes] = []
-  images, labels = np.empty((num, 32, 32, 3), np.uint8), np.empty((num, len(label_keys)), np.int64)
-  for start in range(0, num, _CHUNK):
-    examples = source.__getitems__(list(range(start, min(start + _CHUNK, num))))
-    for i, example in enumerate(examples, start):
-      image = _decode_png(example["image"])  # in a plain loop: at 32 x 32 pixels threads gain nothing
-      if image.shape != images.shape[1:] or image.dtype != np.uint8:
-        raise DataError(f"{where}: image {i} of the {split} split is {image.dtype} {list(image.shape)}, expected uint8 [32, 32, 3]")
-      images[i] = image
-    labels[start : start + len(examples)] = [[example[key] for key in label_keys] for example in examples]
-    ids += [example["id"] for example in examples]
-  order = np.argsort(_rows(ids, split, where))
-  return images[order], labels[order]
-
-
-def read(folder: Path, sizes: dict[str, int], label_keys: tuple[str, ...]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """Returns (images uint8 [N, 32, 32, 3], labels int64 [N, len(label_keys)]) of every split, in the order of the original data.
+def read_images(
+  folder: Path, split: str, num: int, label_keys: tuple[str, ...], shape: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns (images uint8 [num, *shape], labels int64 [num, len(label_keys)]) of a split, in the order of the original data.
 
   tfds shuffles what it prepares; the feature `id` leads back.
 
   Args:
     folder: a version folder, with dataset_info.json.
-    sizes: examples per split.
+    split: its name.
+    num: how many examples it must have.
     label_keys: the features that are labels.
+    shape: of every image.
 
   Raises:
-    DataError: not an array_record set, damaged, other sizes, or ids that do not lead back.
+    DataError: not an array_record set, damaged, of another size or shape, without such features, or ids that do not lead back.
   """
-  found = file_format(folder)
-  if found != "array_record":
-    raise DataError(
-      f"{folder}: prepared as {found}, which needs TensorFlow to read; prepare it again with file_format='array_record', or leave it to"
-      " sdt, which reads the original files"
-    )
-  import tensorflow_datasets as tfds
-
   where = f"prepared set {folder}"
-  try:
-    builder = tfds.builder_from_directory(str(folder))
-    return {split: _read_split(builder, split, num, label_keys, where) for split, num in sizes.items()}
-  except DataError:
-    raise
-  except Exception as error:  # tfds, array_record and Pillow raise errors of many types on damaged files
-    raise DataError(f"{where}: cannot be read: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+  ids: list[bytes] = []
+  images, labels = np.empty((num, *shape), np.uint8), np.empty((num, len(label_keys)), np.int64)
+  for i, example in enumerate(examples(folder, split, num)):
+    lacking = {"id", "image", *label_keys} - example.keys()
+    if lacking:
+      raise DataError(f"{where}: its examples have no {', '.join(sorted(lacking))}, but {', '.join(sorted(example))}; it is another set")
+    image = _decode_png(example["image"])  # in a plain loop: at 32 x 32 pixels threads gain nothing
+    if isinstance(image, str) or image.shape != shape or image.dtype != np.uint8:
+      what = image if isinstance(image, str) else f"{image.dtype} {list(image.shape)}"
+      raise DataError(f"{where}: image {i} of the {split} split is {what}, expected uint8 {list(shape)}")
+    images[i], labels[i] = image, [example[key] for key in label_keys]
+    ids.append(example["id"])
+  order = np.argsort(_rows(ids, split, where))
+  return images[order], labels[order]

@@ -1,23 +1,31 @@
-"""The sets that tensorflow-datasets registers: where they may lie, what they must be, and how to get them."""
+"""The published sets: where they may lie, what they must be, and how to get them."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
+from typing import Protocol
 
 from sdt.config import DataConfig
-from sdt.data import cifar, prepared, svhn
+from sdt.data import prepared
 from sdt.data.assemble import Raw, RawSplit, assemble
-from sdt.data.cifar import CifarFormat
 from sdt.data.dataset import Data
 from sdt.data.download import RemoteFile, data_directory, fetch, unreachable
+from sdt.data.unpack import unpack
 from sdt.errors import DataError, MissingDataError
 
 Log = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedSizes:
+  """How large a set is as its authors published it; `image_shape` is (height, width, channels), None where images differ."""
+
+  num_train: int
+  num_test: int
+  num_classes: int
+  image_shape: tuple[int, int, int] | None = (32, 32, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +34,26 @@ class Contents:
 
   train: RawSplit
   test: RawSplit
+  class_names: tuple[str, ...]
   variant: str
   notes: tuple[str, ...] = ()
+
+
+class Form(Protocol):
+  """How a set is kept: its original files, and the features that tfds prepares."""
+
+  @property
+  def expected(self) -> str:
+    """What a place with the original files holds, for messages."""
+
+  def find(self, root: Path, spec: RegisteredSet) -> Path | None:
+    """Returns the place of the original files, which is or lies in `root`; None if they are not all there, or it cannot be told."""
+
+  def read(self, place: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
+    """Returns the set from its original files; raises a DataError unless it is what `data.verify` asks for."""
+
+  def read_prepared(self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
+    """The same from a folder that tfds prepared; never called where the set has no `tfds_name`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,121 +62,72 @@ class RegisteredSet:
 
   Attributes:
     name: `data.name`.
-    tfds_name: its name in tensorflow-datasets.
-    class_names: [num_classes].
-    remotes: the files to fetch: one archive (CIFAR), or the training and the test file (SVHN).
-    form: the files inside the archive; None for SVHN.
-    num_train: training examples.
-    num_test: test examples.
-    label_keys: the features of a prepared set that are labels, the class last.
+    sizes: as published.
+    form: how it is kept.
+    remotes: the files to fetch; none where no checksum is registered, because then nothing is fetched.
+    tfds_name: its name in tensorflow-datasets; None if it has none.
+    unpacks: the folder in the archive `remotes[0]` that is read unpacked; None where the files are read as they are fetched.
+    by_hand: what a user does after fetching `remotes`, or instead: commands, with {folder} for the data directory.
     mean_std: of the channels, where the field agreed on numbers; None: from the training split.
   """
 
   name: str
-  tfds_name: str
-  class_names: tuple[str, ...]
-  remotes: tuple[RemoteFile, ...]
-  form: CifarFormat | None
-  num_train: int
-  num_test: int
-  label_keys: tuple[str, ...]
+  sizes: PublishedSizes
+  form: Form
+  remotes: tuple[RemoteFile, ...] = ()
+  tfds_name: str | None = None
+  unpacks: str | None = None
+  by_hand: tuple[str, ...] = ()
   mean_std: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
-def _find_files(root: Path, spec: RegisteredSet) -> Path | None:
-  """Returns the archive, or the folder that holds at least one original file, in or at `root`; None if there is none."""
-  if root.is_file():
-    return root
-  if spec.form is None:
-    return root if any((root / remote.name).exists() for remote in spec.remotes) else None
-  archive = root / spec.remotes[0].name
-  if archive.is_file():  # first, because only the archive can be verified as a whole
-    return archive
-  for folder in (root, root / spec.form.folder):
-    if any((folder / file.name).exists() for file in spec.form.files):
-      return folder
-  return None
+def refuse_unverified(folder: Path, spec: RegisteredSet, level: str) -> tuple[str, tuple[str, ...]]:
+  """Returns (variant, notes) of a prepared set that nothing can be compared with.
 
-
-def _read_archive(path: Path, spec: RegisteredSet, form: CifarFormat, level: str) -> Contents:
-  """Returns the set in an archive: canonical if the archive's SHA-256 is the registered one, else what its files are."""
-  remote = spec.remotes[0]
-  try:
-    with path.open("rb") as file:
-      digest = hashlib.file_digest(file, "sha256").hexdigest()
-  except OSError as error:
-    raise DataError(f"{path}: {error.strerror}") from error
-  if digest != remote.sha256 and level == "strict":
+  Raises:
+    DataError: `level`, which is `data.verify`, is strict.
+  """
+  if level == "strict":
     raise DataError(
-      f"{path}: {path.stat().st_size} bytes with SHA-256 {digest}; registered are {remote.size} bytes with {remote.sha256};"
-      f" fetch {remote.url} again"
+      f"{folder}: no checksum of {spec.name} as tfds prepares it is registered, so data.verify=strict refuses it; accept it, named in"
+      f" every result, with --config.data.verify=known, or give {spec.form.expected}"
     )
-  contents = cifar.read_archive(path, form)
-  variant, notes = ("canonical", ()) if digest == remote.sha256 else cifar.verify(contents, form, level, str(path))
-  return Contents(cifar.decode(contents, form.train, form), cifar.decode(contents, form.test, form), variant, notes)
-
-
-def _read_files(place: Path, spec: RegisteredSet, level: str) -> Contents:
-  """Returns the set from its original files."""
-  if spec.form is None:
-    if place.is_file():
-      raise DataError(
-        f"data.path={place}: {spec.name} is two files; give the folder that holds {' and '.join(r.name for r in spec.remotes)}"
-      )
-    train, test = (svhn.read_mat(place / remote.name, remote) for remote in spec.remotes)
-    return Contents(train, test, "canonical", (svhn.LABEL_NOTE,))
-  if place.is_file():
-    return _read_archive(place, spec, spec.form, level)
-  contents = cifar.read_folder(place, spec.form)
-  variant, notes = cifar.verify(contents, spec.form, level, str(place))
-  return Contents(cifar.decode(contents, spec.form.train, spec.form), cifar.decode(contents, spec.form.test, spec.form), variant, notes)
-
-
-def _read_prepared(folder: Path, spec: RegisteredSet, level: str) -> Contents:
-  """Returns the set from a tfds-prepared folder, verified by the checksums of the original files that it was made from."""
-  splits = prepared.read(folder, {"train": spec.num_train, "test": spec.num_test}, spec.label_keys)
-  for split, (_, labels) in splits.items():
-    if labels.min() < 0 or labels[:, -1].max() >= len(spec.class_names) or labels.max() > 255:
-      raise DataError(f"{folder}: the {split} split has labels outside [0, {len(spec.class_names)})")
-  train, test = (RawSplit(images, labels[:, -1]) for images, labels in splits.values())
-  if spec.form is None:
-    if level == "strict":
-      raise DataError(
-        f"{folder}: no checksum of {spec.name} as tfds prepares it is registered, so data.verify=strict refuses it; accept it, named in"
-        f" every result, with --config.data.verify=known, or give the folder with {' and '.join(remote.name for remote in spec.remotes)}"
-      )
-    return Contents(train, test, "tfds-prepared", ("data variant 'tfds-prepared': read as prepared, the images cannot be verified",))
-  contents = {}
-  for (images, labels), files in zip(splits.values(), (spec.form.train, spec.form.test), strict=True):
-    contents.update(cifar.encode(images, labels.astype(np.uint8), files))
-  variant, notes = cifar.verify(contents, spec.form, level, str(folder))
-  return Contents(train, test, variant, notes)
+  return "tfds-prepared", ("data variant 'tfds-prepared': read as prepared, the images cannot be verified",)
 
 
 def _how_to_get(spec: RegisteredSet) -> str:
   """Returns the commands that fetch the set, with the checksums."""
   folder = data_directory()
   commands = [f"curl -fL --create-dirs -o {folder / remote.name} {remote.url} (SHA-256 {remote.sha256})" for remote in spec.remotes]
+  commands += [command.format(folder=folder) for command in spec.by_hand]
   return (
     f"get it with: {' and '.join(commands)}; then run the same command again, or name another place with --config.data.path; what works"
     " now, without any download: --config=configs/digits.py"
   )
 
 
-def _download(spec: RegisteredSet, config: DataConfig, log: Log) -> Path:
-  """Returns the data directory after the missing files were fetched into it."""
+def _download(spec: RegisteredSet, config: DataConfig, log: Log) -> None:
+  """Fetches into the data directory what is missing of the set there, and unpacks it if it is read so."""
   folder = data_directory()
   searched = f"{spec.name} is missing: neither its files in {folder} nor a prepared set in {prepared.default_directory()}"
+  if not spec.remotes:
+    raise MissingDataError(f"{searched}, and no checksum is registered to download it by; {_how_to_get(spec)}")
   if not config.download:
-    raise MissingDataError(f"{searched}, and data.download is off (as in every dry run); {_how_to_get(spec)}")
-  why = unreachable(spec.remotes[0].url)
+    raise MissingDataError(f"{searched}, and downloading is off (data.download=False, or a dry run); {_how_to_get(spec)}")
+  missing = [remote for remote in spec.remotes if not (folder / remote.name).exists()]
+  why = unreachable(spec.remotes[0].url) if missing else None
   if why is not None:
     raise MissingDataError(f"{searched}, and {why}; {_how_to_get(spec)}")
-  for remote in spec.remotes:
-    if not (folder / remote.name).exists():
-      log(f"fetching {remote.url} ({remote.size / 1e6:.0f} MB) to {folder}")
-      fetch(remote, folder, config.download_timeout_secs, log)
-  return folder
+  for remote in missing:
+    log(f"fetching {remote.url} ({remote.size / 1e6:.0f} MB) to {folder}")
+    fetch(remote, folder, config.download_timeout_secs, log)
+  if spec.unpacks is not None:
+    log(f"unpacking {folder / spec.remotes[0].name} to {folder / spec.unpacks}")
+    unpack(spec.remotes[0], folder, spec.unpacks)
+
+
+def _find_prepared(root: Path, spec: RegisteredSet) -> Path | None:
+  return None if spec.tfds_name is None else prepared.find(root, spec.tfds_name)
 
 
 def _locate(spec: RegisteredSet, config: DataConfig, log: Log) -> tuple[str, Path]:
@@ -159,35 +136,36 @@ def _locate(spec: RegisteredSet, config: DataConfig, log: Log) -> tuple[str, Pat
     root = Path(config.path).expanduser()
     if not root.exists():
       raise MissingDataError(f"data.path={root}: no such file or folder; {_how_to_get(spec)}")
-    files, ready = _find_files(root, spec), prepared.find(root, spec.tfds_name)
+    files, ready = spec.form.find(root, spec), _find_prepared(root, spec)
     if files is None and ready is None:
-      expected = spec.remotes[0].name if spec.form is None else f"{spec.remotes[0].name}, {spec.form.files[0].name}"
-      raise MissingDataError(
-        f"data.path={root}: holds no files of {spec.name} (such as {expected}) and no prepared set; {_how_to_get(spec)}"
-      )
+      ways = spec.form.expected if spec.tfds_name is None else f"{spec.form.expected}, or a set that tfds prepared"
+      raise MissingDataError(f"data.path={root}: {spec.name} is not there; expected {ways}; {_how_to_get(spec)}")
     return ("files", files) if files is not None else ("prepared", ready or root)
   root = data_directory()
-  files = _find_files(root, spec)
-  if files is not None and (spec.form is not None or all((root / remote.name).exists() for remote in spec.remotes)):
+  files = spec.form.find(root, spec)
+  if files is not None:
     return "files", files
-  ready = prepared.find(prepared.default_directory() / spec.tfds_name, spec.tfds_name)
+  ready = None if spec.tfds_name is None else prepared.find(prepared.default_directory() / spec.tfds_name, spec.tfds_name)
   if ready is not None and prepared.file_format(ready) == "array_record":
     return "prepared", ready
   if ready is not None:
     log(f"passing over {ready}: it is prepared as {prepared.file_format(ready)}, which needs TensorFlow to read")
-  return "files", _find_files(_download(spec, config, log), spec) or root
+  _download(spec, config, log)
+  return "files", spec.form.find(root, spec) or root
 
 
 def load_registered(config: DataConfig, spec: RegisteredSet, log: Log) -> Data:
   """Returns the set: from `data.path`; else from the data directory, from what tfds has prepared, or by download.
 
-  The example ids are the rows of the original files, wherever the set is read from.
+  The example ids are the rows of the original files, wherever the set is read from; where the original tells more than tfds keeps, the form
+  says what the ids of a prepared set are.
 
   Raises:
     DataError: missing (with the commands that fetch it), damaged, or not the registered content.
   """
   kind, place = _locate(spec, config, log)
   log(f"reading {spec.name} from {place}")
-  found = _read_files(place, spec, config.verify) if kind == "files" else _read_prepared(place, spec, config.verify)
-  raw = Raw(found.train, found.test, spec.class_names, f"{spec.name} ({place})", found.variant, found.notes, spec.mean_std)
+  read = spec.form.read if kind == "files" else spec.form.read_prepared
+  found = read(place, spec, config, log)
+  raw = Raw(found.train, found.test, found.class_names, f"{spec.name} ({place})", found.variant, found.notes, spec.mean_std)
   return assemble(raw, config)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 from pathlib import Path
 
 import numpy as np
 
+from sdt.config import DataConfig
+from sdt.data import prepared
 from sdt.data.assemble import RawSplit
 from sdt.data.download import RemoteFile
+from sdt.data.registered import Contents, Log, RegisteredSet, refuse_unverified
 from sdt.errors import DataError
 
+_SHAPE = (32, 32, 3)
+_CLASS_NAMES = tuple(str(digit) for digit in range(10))
 LABEL_NOTE = "SVHN's files call the digit 0 class 10; here its label is 0"
 
 
@@ -34,7 +40,7 @@ def decode_mat(content: bytes, where: str) -> RawSplit:
   images, labels = arrays.get("X"), arrays.get("y")
   if images is None or labels is None:
     raise DataError(f"{where}: no variable {'X' if images is None else 'y'}; expected X (images) and y (labels)")
-  if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3) or labels.size != images.shape[3]:
+  if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != _SHAPE or labels.size != images.shape[3]:
     raise DataError(
       f"{where}: X is {images.dtype} {list(images.shape)} and y {list(labels.shape)}, expected uint8 [32, 32, 3, N] and [N, 1]"
     )
@@ -65,3 +71,29 @@ def read_mat(path: Path, remote: RemoteFile) -> RawSplit:
   if digest != remote.sha256:
     raise DataError(f"{path}: its SHA-256 is {digest}, registered is {remote.sha256}; fetch {remote.url} again")
   return decode_mat(content, str(path))
+
+
+@dataclasses.dataclass(frozen=True)
+class SvhnFormat:
+  """The two files, the training file first."""
+
+  expected: str = "the folder with train_32x32.mat and test_32x32.mat"
+
+  def find(self, root: Path, spec: RegisteredSet) -> Path | None:
+    """Returns `root` if both files are in it; with one of them the other is fetched, or asked for."""
+    return root if all((root / remote.name).exists() for remote in spec.remotes) else None
+
+  def read(self, place: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
+    """Returns the set from the two files; raises a DataError if one is not the registered one."""
+    del config, log
+    train, test = (read_mat(place / remote.name, remote) for remote in spec.remotes)
+    return Contents(train, test, _CLASS_NAMES, "canonical", (LABEL_NOTE,))
+
+  def read_prepared(self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
+    """Returns the set from a folder that tfds prepared, which cannot be verified; there the digit 0 has label 0 already."""
+    del log
+    variant, notes = refuse_unverified(folder, spec, config.verify)
+    sizes = {"train": spec.sizes.num_train, "test": spec.sizes.num_test}
+    read = (prepared.read_images(folder, split, num, ("label",), _SHAPE) for split, num in sizes.items())
+    train, test = (RawSplit(images, labels[:, 0]) for images, labels in read)
+    return Contents(train, test, _CLASS_NAMES, variant, notes)
