@@ -8,10 +8,11 @@ import numpy as np
 
 from sdt.config import DataConfig
 from sdt.data import seeded
-from sdt.data.dataset import Data, Dataset, checksum, constant_examples, make_dataset, mean_and_std
-from sdt.errors import DataError
+from sdt.data.dataset import Data, Dataset, checksum, constant_examples, image_sizes, make_dataset, mean_and_std
+from sdt.errors import ConfigError, DataError
 
 _SHOWN = 5  # ids or classes named in a message before "..."
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation that public pretrained weights were trained with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +73,7 @@ def _verified(split: RawSplit, num_classes: int, where: str) -> Dataset:
     source_files=split.source_files,
     difficulty=split.difficulty,
     wrong_label=split.wrong_label,
+    sizes=split.sizes,
   )
 
 
@@ -100,6 +102,52 @@ def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where
   return split.take(seeded.stratified(split.labels, num, config.split_seed, f"{name} draw"))
 
 
+def _on_one_canvas(train: RawSplit, test: RawSplit) -> tuple[RawSplit, RawSplit]:
+  """Returns both splits with inputs of one shape: the higher and the wider of the two, images at the top left, zeros around them."""
+  shape = tuple(max(sides) for sides in zip(train.inputs.shape[1:3], test.inputs.shape[1:3], strict=True))
+
+  def padded(split: RawSplit) -> RawSplit:
+    num, height, width, channels = split.inputs.shape
+    if (height, width) == shape:
+      return split
+    inputs = np.zeros((num, *shape, channels), np.uint8)
+    inputs[:, :height, :width] = split.inputs
+    sizes = np.tile(np.array([[height, width]], np.int32), (num, 1)) if split.sizes is None else split.sizes
+    return dataclasses.replace(split, inputs=inputs, sizes=sizes)
+
+  return padded(train), padded(test)
+
+
+def _check_crop(dataset: Dataset, config: DataConfig, where: str) -> None:
+  """Refuses images that are smaller than the crop, and vectors, of which nothing can be cropped."""
+  if config.crop_size is None:
+    return
+  if dataset.inputs.ndim != 4:
+    raise ConfigError(f"{where}: data.crop_size={config.crop_size} has no meaning for inputs that are vectors; leave it out")
+  small = (image_sizes(dataset) < config.crop_size).any(axis=1)
+  if small.any():
+    first = int(np.argmax(small))
+    height, width = image_sizes(dataset)[first]
+    raise ConfigError(
+      f"{where}: {int(small.sum())} of {len(dataset)} images are smaller than data.crop_size={config.crop_size}; the first is {width} x"
+      f" {height} at example {dataset.example_ids[first]}; lower data.crop_size, or, for image files, raise data.image_size"
+    )
+
+
+def _statistics(raw: Raw, train: Dataset, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the (mean, std) to normalise by, float32 [C] or [D]."""
+  known = raw.mean_std
+  if config.statistics == "imagenet":
+    if train.inputs.ndim != 4 or train.inputs.shape[3] != 3:
+      raise ConfigError(
+        f"{raw.where}: data.statistics=imagenet is for RGB images, these inputs are {list(train.inputs.shape)}; leave it out"
+      )
+    known = _IMAGENET
+  if known is None:
+    return mean_and_std(train.inputs, train.sizes)
+  return np.array(known[0], np.float32), np.array(known[1], np.float32)
+
+
 def _check_classes(train: Dataset, class_names: tuple[str, ...], config: DataConfig, where: str) -> None:
   counts = np.bincount(train.labels, minlength=len(class_names))
   empty = np.flatnonzero(counts == 0)
@@ -118,9 +166,10 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
 
   Args:
     raw: what a reader returned.
-    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `allow_empty_class`.
+    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `allow_empty_class`, `resize`, `crop_size`, `statistics`.
 
   Raises:
+    ConfigError: a crop larger than an image, or of vectors; ImageNet's statistics for what is no RGB image.
     DataError: wrong dtype, shape, value, label or length; fewer than 2 classes; an empty class; a draw larger than the set; no way to a
       test split.
   """
@@ -136,6 +185,8 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
       f"{raw.where}: the set has its own test split, so data.test_fraction={config.test_fraction} has no meaning; leave it out"
     )
   train_split, test_split = _hold_out(raw, config) if raw.test is None else (raw.train, raw.test)
+  if config.resize == "short_side":
+    train_split, test_split = _on_one_canvas(train_split, test_split)
   if train_split.inputs.shape[1:] != test_split.inputs.shape[1:] or train_split.inputs.dtype != test_split.inputs.dtype:
     raise DataError(
       f"{raw.where}: training inputs are {train_split.inputs.dtype} {list(train_split.inputs.shape[1:])} each, but test inputs"
@@ -144,15 +195,13 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   train = _verified(_draw(train_split, config.num_train, config, "train", raw.where), num_classes, f"{raw.where}, training split")
   test = _verified(_draw(test_split, config.num_test, config, "test", raw.where), num_classes, f"{raw.where}, test split")
   _check_classes(train, raw.class_names, config, raw.where)
+  mean, std = _statistics(raw, train, config)
   notes = list(raw.notes)
   for name, dataset in (("training", train), ("test", test)):
+    _check_crop(dataset, config, f"{raw.where}, {name} split")
     constant = constant_examples(dataset)
     if len(constant):
       notes.append(f"{len(constant)} {name} image(s) are constant, all pixels alike; example ids {_listed(constant)}")
-  if raw.mean_std is None:
-    mean, std = mean_and_std(train.inputs)
-  else:
-    mean, std = np.array(raw.mean_std[0], np.float32), np.array(raw.mean_std[1], np.float32)
   return Data(
     train=train,
     test=test,

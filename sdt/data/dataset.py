@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from sdt.errors import DataError
+
+_PART_BYTES = 2**24  # of images that are looked at together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Dataset:
     source_files: path of every example relative to `data.path`, where examples are files.
     difficulty: float32 [N] in [0, 1] where it is known (procedural sets), larger is harder.
     wrong_label: bool [N] where it is known which labels are wrong (procedural sets).
+    sizes: int32 [N, 2], height and width of every image where they differ: it stands at the top left of its H x W, zeros around it.
   """
 
   inputs: np.ndarray
@@ -31,6 +34,7 @@ class Dataset:
   source_files: tuple[str, ...] | None = None
   difficulty: np.ndarray | None = None
   wrong_label: np.ndarray | None = None
+  sizes: np.ndarray | None = None
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -46,8 +50,9 @@ class Data:
     class_names: one name per class, [num_classes].
     name: `data.name`.
     variant: "canonical", "procedural", "custom", or the name of a known variant such as "jpeg-test-20".
-    checksum: SHA-256 over inputs, labels and ids of both splits and the class names, hex; equal for equal content however it was read.
-    mean: float32 [C], of the training split, in units of pixel/255; float32 [D], in the units of the inputs, for vectors.
+    checksum: SHA-256 over inputs, labels, ids and sizes of both splits and the class names, hex; equal for equal content however read.
+    mean: float32 [C], in units of pixel/255, by which the inputs are normalised: of the training split, unless the set or the config names
+      one; float32 [D], in the units of the inputs, for vectors.
     std: the same for the standard deviation (divided by N); 1 where it would be 0.
     notes: what the user must be told: constant images, skipped images, the variant.
   """
@@ -100,6 +105,27 @@ def _check_labels(labels: np.ndarray, example_ids: np.ndarray, num_classes: int,
     )
 
 
+def _check_sizes(sizes: np.ndarray, inputs: np.ndarray, example_ids: np.ndarray, where: str) -> None:
+  """Refuses sizes [N, 2] that are none, or images with something outside their size: it would be mistaken for a part of them."""
+  if inputs.ndim != 4 or sizes.dtype.kind not in "iu" or sizes.shape != (len(inputs), 2):
+    raise DataError(
+      f"{where}: sizes are {sizes.dtype} {list(sizes.shape)} of inputs {list(inputs.shape)}, expected integers [N, 2]: the height and width"
+      " of every image"
+    )
+  height, width = inputs.shape[1:3]
+  bad = (sizes < 1).any(axis=1) | (sizes[:, 0] > height) | (sizes[:, 1] > width)
+  if bad.any():
+    num, first, example_id = _first_bad(bad, example_ids)
+    raise DataError(
+      f"{where}: {num} of {len(inputs)} sizes are outside [1, {height}] x [1, {width}]; the first is {sizes[first].tolist()} at example"
+      f" {example_id}"
+    )
+  bad = np.array([image[h:].any() or image[:h, w:].any() for image, (h, w) in zip(inputs, sizes.tolist(), strict=True)])
+  if bad.any():
+    num, _, example_id = _first_bad(bad, example_ids)
+    raise DataError(f"{where}: {num} of {len(inputs)} images are not zero outside their size; the first is example {example_id}")
+
+
 def make_dataset(
   inputs: np.ndarray,
   labels: np.ndarray,
@@ -110,6 +136,7 @@ def make_dataset(
   source_files: Iterable[str] | None = None,
   difficulty: np.ndarray | None = None,
   wrong_label: np.ndarray | None = None,
+  sizes: np.ndarray | None = None,
 ) -> Dataset:
   """Returns a verified, read-only Dataset.
 
@@ -122,6 +149,7 @@ def make_dataset(
     source_files: N paths.
     difficulty: [N] in [0, 1].
     wrong_label: bool [N].
+    sizes: integers [N, 2], height and width of every image, in [1, H] and [1, W]; beyond them the inputs are zero.
 
   Raises:
     DataError: with the first bad example and the number of bad ones.
@@ -138,6 +166,8 @@ def make_dataset(
     raise DataError(f"{where}: example ids must be integers in [0, 2**31) in strictly ascending order")
   _check_inputs(inputs, ids, where)
   _check_labels(labels, ids, num_classes, where)
+  if sizes is not None:
+    _check_sizes(sizes, inputs, ids, where)
   if difficulty is not None and not ((difficulty >= 0) & (difficulty <= 1)).all():
     raise DataError(f"{where}: difficulty must be in [0, 1]")
   return Dataset(
@@ -147,6 +177,7 @@ def make_dataset(
     source_files=files,
     difficulty=None if difficulty is None else _frozen(difficulty, np.float32),
     wrong_label=None if wrong_label is None else _frozen(wrong_label, np.bool_),
+    sizes=None if sizes is None else _frozen(sizes, np.int32),
   )
 
 
@@ -158,30 +189,36 @@ def _frozen(array: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
 
 
 def checksum(train: Dataset, test: Dataset, class_names: tuple[str, ...]) -> str:
-  """Returns the SHA-256 (hex) over name, dtype, shape and bytes of inputs, labels and example ids of both splits, and the class names.
+  """Returns the SHA-256 (hex) over name, dtype, shape and bytes of the arrays of both splits, and the class names.
+
+  The arrays are inputs, labels, example ids and, where images differ in size, the sizes.
 
   The names, because with other names the same labels say something else: two class folders may have changed places.
   """
   digest = hashlib.sha256()
   for split, dataset in (("train", train), ("test", test)):
-    for field in ("inputs", "labels", "example_ids"):
+    for field in ("inputs", "labels", "example_ids", "sizes"):
       array = getattr(dataset, field)
+      if array is None:
+        continue
       digest.update(f"{split}.{field} {array.dtype.str} {array.shape}\n".encode())
       digest.update(array.data)
   digest.update(json.dumps(class_names).encode())
   return digest.hexdigest()
 
 
-def mean_and_std(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_std(inputs: np.ndarray, sizes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
   """Returns (mean, std), float32 [C] of images in units of pixel/255, or float32 [D] of vectors; std divides by N and is 1 where it is 0.
 
-  Images are summed exactly, from the histogram of each channel.
+  Images are summed exactly, from the histogram of each channel. Where `sizes` [N, 2] are given, the zeros outside them do not count.
   """
   if inputs.dtype == np.uint8:
     values = np.arange(256) / 255
+    padding = 0 if sizes is None else len(inputs) * inputs.shape[1] * inputs.shape[2] - int(sizes.prod(axis=1, dtype=np.int64).sum())
     mean, variance = [], []
-    for channel in range(inputs.shape[3]):
-      share = np.bincount(inputs[..., channel].reshape(-1), minlength=256) / inputs[..., channel].size
+    for counts in _histograms(inputs):
+      counts[0] -= padding
+      share = counts / counts.sum()
       mean.append(share @ values)
       variance.append(share @ (values - mean[-1]) ** 2)
     means, std = np.array(mean), np.sqrt(np.array(variance))
@@ -191,9 +228,36 @@ def mean_and_std(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   return means.astype(np.float32), np.where(constant, 1.0, std).astype(np.float32)
 
 
+def _histograms(images: np.ndarray) -> np.ndarray:
+  """Returns int64 [C, 256], how often each value occurs in each channel."""
+  counts = np.zeros((images.shape[3], 256), np.int64)
+  for part in _parts(images):  # `bincount` makes eight bytes of every one
+    for channel in range(images.shape[3]):
+      counts[channel] += np.bincount(part[..., channel].reshape(-1), minlength=256)
+  return counts
+
+
+def _parts(images: np.ndarray) -> Iterator[np.ndarray]:
+  """Yields the images some at a time, so that what is computed of them takes little memory."""
+  step = max(1, _PART_BYTES // images[0].nbytes)
+  for start in range(0, len(images), step):
+    yield images[start : start + step]
+
+
+def image_sizes(dataset: Dataset) -> np.ndarray:
+  """Returns the height and width of every image, int32 [N, 2]; (1, D) of vectors."""
+  if dataset.sizes is not None:
+    return dataset.sizes
+  shape = dataset.inputs.shape[1:3] if dataset.inputs.ndim == 4 else (1, dataset.inputs.shape[1])
+  return np.tile(np.array([shape], np.int32), (len(dataset), 1))
+
+
 def constant_examples(dataset: Dataset) -> np.ndarray:
   """Returns the ids of the images whose pixels are all alike (in every channel); none for vectors."""
   if dataset.inputs.ndim != 4:
     return np.zeros(0, np.int32)
-  images = dataset.inputs.reshape(len(dataset), -1, dataset.inputs.shape[3])
-  return dataset.example_ids[(images == images[:, :1]).all(axis=(1, 2))]
+  if dataset.sizes is not None:
+    own = (image[:h, :w] for image, (h, w) in zip(dataset.inputs, dataset.sizes.tolist(), strict=True))
+    return dataset.example_ids[np.array([bool((pixels == pixels[0, 0]).all()) for pixels in own])]
+  flat = [part.reshape(len(part), -1, part.shape[3]) for part in _parts(dataset.inputs)]
+  return dataset.example_ids[np.concatenate([(part == part[:, :1]).all(axis=(1, 2)) for part in flat])]
