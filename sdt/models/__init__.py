@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from sdt.config import ModelConfig
 from sdt.errors import ConfigError
-from sdt.models import densenet, mlp, resnet
+from sdt.models import densenet, mlp, preresnet, resnet, vgg, wide_resnet
 from sdt.models.init import declared_variables, draw_variables
 
 # One line a family.
@@ -22,6 +22,9 @@ NETWORKS = {
   **densenet.NETWORKS,
   **mlp.NETWORKS,
   **resnet.NETWORKS,
+  **preresnet.NETWORKS,
+  **wide_resnet.NETWORKS,
+  **vgg.NETWORKS,
 }
 
 # Keys of the model section that are no arguments of a module.

@@ -16,10 +16,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sdt.errors import ConfigError
 from sdt.models.conv import barrier
 from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, average_pool, max_pool, mean_over_pixels
 from sdt.models.network import Network
+from sdt.models.stages import blocks_of_depth
 
 # A bottleneck makes so many times the growth rate of channels for the 3x3 convolution behind it.
 BOTTLENECK_FACTOR = 4
@@ -125,12 +125,7 @@ def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) 
   depth = arguments.pop("depth")
   # The stem, a transition behind every block but the last, and the head are a layer each.
   others, unit = NUM_BLOCKS + 1, NUM_BLOCKS * (2 if arguments["bottleneck"] else 1)
-  num_layers, rest = divmod(depth - others, unit)
-  if rest or num_layers < 1:
-    below = max(num_layers, 1) * unit + others
-    near = f"{below} or {below + unit}"
-    raise ConfigError(f"model.depth={depth} of model.name={name!r}: expected {unit} n + {others} with n = 1, 2, ..., such as {near}")
-  return {**arguments, "layers": (num_layers,) * NUM_BLOCKS}
+  return {**arguments, "layers": (blocks_of_depth(depth, unit, others, name),) * NUM_BLOCKS}
 
 
 def _for_small_images(depth: int, *, bottleneck: bool = True, compression: float = 0.5) -> Network:

@@ -10,20 +10,16 @@ with the "small" stem are not He's either: they are what public trainers use for
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sdt.errors import ConfigError
 from sdt.models.conv import barrier
 from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, max_pool, mean_over_pixels
 from sdt.models.network import Network
-
-# A bottleneck block ends with so many times its width.
-BOTTLENECK_EXPANSION = 4
+from sdt.models.stages import block_convolutions, combine_stages, residual_blocks
 
 
 class ResidualBlock(nn.Module):
@@ -47,11 +43,7 @@ class ResidualBlock(nn.Module):
     types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
     act = ACTIVATIONS[self.activation]
     norm = functools.partial(BatchNorm, axis_name=self.axis_name, **types)
-    layers: tuple[tuple[int, int, int], ...]
-    if self.bottleneck:
-      layers = ((self.width, 1, 1), (self.width, 3, self.stride), (self.width * BOTTLENECK_EXPANSION, 1, 1))
-    else:
-      layers = ((self.width, 3, self.stride), (self.width, 3, 1))
+    layers = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
     y = x
     for index, (features, kernel_size, stride) in enumerate(layers, start=1):
       y = Conv(features, kernel_size, stride, padding=kernel_size // 2, name=f"conv{index}", **types)(y)
@@ -103,51 +95,32 @@ class ResNet(nn.Module):
     x = barrier(ACTIVATIONS[self.activation](x))
     if self.stem == "imagenet":
       x = max_pool(x, 3, 2, padding=1)
-    for stage, (num_blocks, width) in enumerate(zip(self.blocks, self.widths, strict=True), start=1):
-      for block in range(1, num_blocks + 1):
-        x = ResidualBlock(
-          width,
-          stride=2 if stage > 1 and block == 1 else 1,
-          bottleneck=self.bottleneck,
-          shortcut=self.shortcut,
-          activation=self.activation,
-          axis_name=self.axis_name,
-          name=f"stage{stage}_block{block}",
-          **types,
-        )(x, train=train, mask=mask)
+    block = functools.partial(
+      ResidualBlock, bottleneck=self.bottleneck, shortcut=self.shortcut, activation=self.activation, axis_name=self.axis_name, **types
+    )
+    for name, width, stride in residual_blocks(self.blocks, self.widths):
+      x = block(width, stride, name=name)(x, train=train, mask=mask)
     x = mean_over_pixels(x)
     return Linear(self.num_classes, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)
-
-
-def _stages(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
-  """Returns the arguments with `blocks` and `widths`; given alone, each keeps the network's own other one if that has a value per stage."""
-  arguments = {**arguments, **changes}
-  if name == "resnet" and "blocks" not in changes:
-    arguments["blocks"] = (1,) * len(arguments["widths"])
-  blocks, widths = tuple(arguments["blocks"]), tuple(arguments["widths"])
-  if len(blocks) != len(widths):
-    raise ConfigError(f"model.blocks={blocks} and model.widths={widths} of model.name={name!r} need a value per stage each; give both")
-  if arguments.get("shortcut") == "zero_pad" and list(widths) != sorted(widths):
-    raise ConfigError(f"model.shortcut='zero_pad' adds channels and cannot drop any: model.widths={widths} must not fall; use 'projection'")
-  return {**arguments, "blocks": blocks, "widths": widths}
 
 
 _KEYS = ("blocks", "widths", "shortcut", "stem", "activation")
 
 
-def _cifar(num_blocks: int, *, bottleneck: bool = False) -> Network:
-  arguments = {"blocks": (num_blocks,) * 3, "widths": (16, 32, 64), "bottleneck": bottleneck, "stem": "small"}
-  return Network(ResNet, arguments, _KEYS, _stages)
+def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
+  blocks = None if num_blocks is None else (num_blocks,) * 3
+  arguments = {"blocks": blocks, "widths": (16, 32, 64), "bottleneck": bottleneck, "stem": "small"}
+  return Network(ResNet, arguments, _KEYS, combine_stages)
 
 
 def _imagenet(blocks: tuple[int, ...], *, bottleneck: bool = False) -> Network:
   arguments = {"blocks": blocks, "widths": (64, 128, 256, 512), "bottleneck": bottleneck, "stem": "imagenet"}
-  return Network(ResNet, arguments, _KEYS, _stages)
+  return Network(ResNet, arguments, _KEYS, combine_stages)
 
 
 NETWORKS = {
   # Any basic ResNet, by `blocks` and `widths`; one block a stage unless they say otherwise.
-  "resnet": _cifar(1),
+  "resnet": _cifar(None),
   # He's basic-block networks: the number is the depth, 6 n + 2.
   "resnet8": _cifar(1),
   "resnet20": _cifar(3),

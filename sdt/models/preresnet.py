@@ -1,0 +1,103 @@
+"""Residual networks with pre-activation, for small images: BatchNorm and activation stand before each convolution, none after the sum.
+
+Source: He, Zhang, Ren, Sun 2016, "Identity Mappings in Deep Residual Networks", section 4 and figure 4e; CIFAR networks in section 5.
+Differs from source: the shortcut where shapes change is a bare 1x1 convolution of the block's input as it is; He's own code gives it the
+activated input in the first block of the network. And nothing but the convolution stands in the stem, as public trainers have it.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sdt.models.conv import barrier
+from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, mean_over_pixels
+from sdt.models.network import Network
+from sdt.models.stages import block_convolutions, combine_stages, residual_blocks
+
+
+class PreActivationBlock(nn.Module):
+  """Returns F(x) + shortcut(x): equation 2 with an identity after the sum.
+
+  F of a basic block: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, 3x3 conv. F of a bottleneck: BatchNorm, act, 1x1 conv, BatchNorm,
+  act, 3x3 conv (stride), BatchNorm, act, 1x1 conv to 4 * width. The shortcut is x itself where shapes agree, otherwise a 1x1 conv of x.
+  """
+
+  width: int
+  stride: int
+  bottleneck: bool
+  activation: str
+  dtype: Any
+  param_dtype: Any
+  axis_name: str | None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
+    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    y = x
+    convolutions = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
+    for index, (features, kernel_size, stride) in enumerate(convolutions, start=1):
+      y = BatchNorm(axis_name=self.axis_name, name=f"norm{index}", **types)(y, train=train, mask=mask)
+      y = ACTIVATIONS[self.activation](y)
+      y = Conv(features, kernel_size, stride, padding=kernel_size // 2, name=f"conv{index}", **types)(y)
+    if x.shape != y.shape:
+      x = Conv(y.shape[-1], 1, self.stride, name="shortcut_conv", **types)(x)
+    return barrier(y + x)
+
+
+class PreResNet(nn.Module):
+  """A 3x3 stem, stages of pre-activation blocks, BatchNorm, act, the mean over the pixels, and a linear head.
+
+  Stage i has `blocks[i]` blocks of `widths[i]` channels (times 4 in bottlenecks); every stage but the first begins with stride 2.
+  The number of layers is 2 + 2 * sum(blocks), or 2 + 3 * sum(blocks) with bottlenecks.
+  """
+
+  num_classes: int
+  blocks: tuple[int, ...] = (3, 3, 3)
+  widths: tuple[int, ...] = (16, 32, 64)
+  bottleneck: bool = False
+  activation: str = "relu"
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    """Returns logits [B, num_classes], float32 at least.
+
+    Args:
+      inputs: [B, H, W, C], normalised.
+      train: BatchNorm of the batch (and moved running statistics), or of the running statistics.
+      mask: [B] bool, the valid examples; all of them by default. Only training mode looks at it.
+    """
+    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    block = functools.partial(PreActivationBlock, bottleneck=self.bottleneck, activation=self.activation, axis_name=self.axis_name, **types)
+    x = barrier(Conv(self.widths[0], 3, padding=1, name="stem_conv", **types)(inputs))
+    for name, width, stride in residual_blocks(self.blocks, self.widths):
+      x = block(width, stride, name=name)(x, train=train, mask=mask)
+    x = BatchNorm(axis_name=self.axis_name, name="final_norm", **types)(x, train=train, mask=mask)
+    x = mean_over_pixels(ACTIVATIONS[self.activation](x))
+    return Linear(self.num_classes, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)
+
+
+def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
+  blocks = None if num_blocks is None else (num_blocks,) * 3
+  arguments = {"blocks": blocks, "widths": (16, 32, 64), "bottleneck": bottleneck}
+  return Network(PreResNet, arguments, ("blocks", "widths", "activation"), combine_stages)
+
+
+NETWORKS = {
+  # Any basic PreResNet, by `blocks` and `widths`; one block a stage unless they say otherwise.
+  "preresnet": _cifar(None),
+  # Basic blocks: the number is the depth, 6 n + 2.
+  "preresnet20": _cifar(3),
+  "preresnet56": _cifar(9),
+  "preresnet110": _cifar(18),
+  # What the paper's trainer built under the names PreResNet56 and PreResNet110: bottlenecks, 83 and 164 layers.
+  "paper_preresnet56": _cifar(9, bottleneck=True),
+  "paper_preresnet110": _cifar(18, bottleneck=True),
+}

@@ -1,0 +1,103 @@
+"""Wide residual networks: few pre-activation blocks with many channels, instead of many with few.
+
+Source: Zagoruyko and Komodakis 2016, "Wide Residual Networks", section 2 and table 1.
+Differs from source: no dropout between the convolutions of a block; the head's bias starts as its weights do, uniform, and not at 0. Where
+the number of channels changes, the shortcut is a 1x1 convolution of the activated input, the same that F reads. The paper does not say so;
+the authors' code and the public implementations do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sdt.models.conv import barrier
+from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, mean_over_pixels
+from sdt.models.network import Network
+from sdt.models.stages import blocks_of_depth, residual_blocks
+
+# The channels of the stem, and of the three stages before they are widened.
+STEM_WIDTH = 16
+STAGE_WIDTHS = (16, 32, 64)
+
+
+class WideBlock(nn.Module):
+  """Returns F(x) + shortcut(x), F: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, 3x3 conv.
+
+  The shortcut is x itself where shapes agree, otherwise a 1x1 conv of act(BatchNorm(x)).
+  """
+
+  width: int
+  stride: int
+  activation: str
+  dtype: Any
+  param_dtype: Any
+  axis_name: str | None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
+    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    activated = ACTIVATIONS[self.activation](BatchNorm(axis_name=self.axis_name, name="norm1", **types)(x, train=train, mask=mask))
+    y = Conv(self.width, 3, self.stride, padding=1, name="conv1", **types)(activated)
+    y = BatchNorm(axis_name=self.axis_name, name="norm2", **types)(y, train=train, mask=mask)
+    y = Conv(self.width, 3, padding=1, name="conv2", **types)(ACTIVATIONS[self.activation](y))
+    if x.shape != y.shape:
+      x = Conv(self.width, 1, self.stride, name="shortcut_conv", **types)(activated)
+    return barrier(y + x)
+
+
+class WideResNet(nn.Module):
+  """A 3x3 stem to 16 channels, three stages of wide blocks, BatchNorm, act, the mean over the pixels, and a linear head.
+
+  Stage i has `num_blocks` blocks of 16 * 2^(i-1) * `widen_factor` channels; the second and third begin with stride 2. The number of layers
+  is 6 * num_blocks + 4, in which the source counts the shortcuts' convolutions.
+  """
+
+  num_classes: int
+  num_blocks: int = 4
+  widen_factor: int = 10
+  activation: str = "relu"
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    """Returns logits [B, num_classes], float32 at least.
+
+    Args:
+      inputs: [B, H, W, C], normalised.
+      train: BatchNorm of the batch (and moved running statistics), or of the running statistics.
+      mask: [B] bool, the valid examples; all of them by default. Only training mode looks at it.
+    """
+    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    widths = tuple(width * self.widen_factor for width in STAGE_WIDTHS)
+    x = barrier(Conv(STEM_WIDTH, 3, padding=1, name="stem_conv", **types)(inputs))
+    for name, width, stride in residual_blocks((self.num_blocks,) * len(widths), widths):
+      block = WideBlock(width, stride, activation=self.activation, axis_name=self.axis_name, name=name, **types)
+      x = block(x, train=train, mask=mask)
+    x = BatchNorm(axis_name=self.axis_name, name="final_norm", **types)(x, train=train, mask=mask)
+    x = mean_over_pixels(ACTIVATIONS[self.activation](x))
+    return Linear(self.num_classes, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)
+
+
+def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
+  """Returns the arguments with `depth` turned into blocks a stage."""
+  arguments = {**arguments, **changes}
+  depth = arguments.pop("depth")
+  return {**arguments, "num_blocks": blocks_of_depth(depth, 6, 4, name)}
+
+
+def _wide(depth: int, widen_factor: int) -> Network:
+  return Network(WideResNet, {"depth": depth, "widen_factor": widen_factor}, ("depth", "widen_factor", "activation"), _by_depth)
+
+
+NETWORKS = {
+  # Any wide ResNet, by `depth` and `widen_factor`; WRN-16-4 unless they say otherwise.
+  "wrn": _wide(16, 4),
+  "wrn28_10": _wide(28, 10),
+}
