@@ -55,6 +55,21 @@ def variable(path: str, shape: tuple[int, ...], gain: float = 1.0) -> np.ndarray
   return uniform(path, shape, -0.125, 0.125)
 
 
+def public_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Returns the tensor `name` of a checkpoint in torchvision's names, such as layer1.0.conv1.weight, in torch's layout."""
+  leaf = name.rpartition(".")[2]
+  if leaf == "running_var":
+    return uniform(name, shape, 0.5, 2.0)
+  if leaf == "running_mean":
+    return uniform(name, shape, -0.5, 0.5)
+  if len(shape) == 4:
+    bound = math.sqrt(6.0 / math.prod(shape[1:]))
+    return uniform(name, shape, -bound, bound)
+  if len(shape) == 2 or name in ("fc.bias", "classifier.bias"):
+    return uniform(name, shape, -0.125, 0.125)
+  return uniform(name, shape, 0.5, 1.5) if leaf == "weight" else uniform(name, shape, -0.1, 0.1)
+
+
 def images(name: str, num: int, image_shape: tuple[int, int, int] = IMAGE_SHAPE) -> np.ndarray:
   """Returns inputs [num, H, W, C] of variance 1."""
   return uniform(f"images/{name}", (num, *image_shape), -math.sqrt(3.0), math.sqrt(3.0))
