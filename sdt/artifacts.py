@@ -13,7 +13,8 @@ import numpy as np
 
 from sdt import files, stats
 from sdt.config import Config, to_dict
-from sdt.data.dataset import Data, Dataset
+from sdt.data.augment import centre_crop
+from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.plan import Plan
 from sdt.score import SCORERS
 from sdt.split import Partition, rank
@@ -226,9 +227,10 @@ def write_mosaics(workdir: Path, data: Data, config: Config, confidence: np.ndar
   order = rank(-ranking if config.split.policy == "bottom" else ranking, data.train.example_ids, config.seeds[0])
   easiest = order[np.isin(order, partition.easy)][:_MOSAIC_TILES]
   draw = np.random.default_rng([config.seeds[0], 0x305A]).permutation(partition.rest)[:_MOSAIC_TILES]
+  sizes = image_sizes(data.train)
   content: dict[str, Any] = {}
   for name, positions in (("easiest", easiest), ("other", draw)):
-    content[f"{name}_images"] = data.train.inputs[positions]
+    content[f"{name}_images"] = np.asarray(centre_crop(data.train.inputs[positions], sizes[positions], config.data.crop_size))
     content[f"{name}_ids"] = data.train.example_ids[positions]
     content[f"{name}_labels"] = data.train.labels[positions]
     content[f"{name}_confidence"] = confidence[positions]

@@ -32,6 +32,8 @@ class _Idle:
 # Not optim.milestones beside another schedule: --config.optim.schedule=cosine must work on a config file that has milestones.
 _IDLE = (
   _Idle(("optim.momentum", "optim.nesterov"), "optim.name", lambda name: name != "sgd", "choose optim.name='sgd'"),
+  _Idle(("augment.resized_crop_aspect",), "augment.resized_crop_area", lambda area: area is None, "give augment.resized_crop_area too"),
+  _Idle(("augment.pad_crop",), "augment.resized_crop_area", lambda area: area is not None, "leave augment.resized_crop_area out"),
   _Idle(("optim.decay_factor",), "optim.schedule", lambda name: name != "step", "choose optim.schedule='step'"),
   _Idle(("method.fraction",), "method.num_easy", lambda size: size is not None, "leave method.num_easy out"),
   _Idle(("method.init",), "arms", lambda arms: "method" not in arms, "add the arm 'method'"),

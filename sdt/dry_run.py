@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from sdt import files
+from sdt.accept import load_data, notes
 from sdt.arms import Setting, arm_order, make_plan
 from sdt.config import Config, to_dict
 from sdt.data.dataset import Data
-from sdt.experiment import load_data, notes
 from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates
 from sdt.setup import Setup

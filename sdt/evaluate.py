@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from sdt.data.augment import centre_crop, normalise
 from sdt.losses import cross_entropy, is_correct
 from sdt.parallel import sum_over
 
@@ -37,3 +38,9 @@ def batch_positions(index: jax.Array, batch_size: int, num_examples: int) -> tup
   positions = index * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
   mask = positions < num_examples
   return jnp.where(mask, positions, 0), mask
+
+
+def batch_inputs(data: Any, split: str, positions: jax.Array, crop_size: int | None) -> jax.Array:
+  """Returns what the network sees of the examples at `positions` of a split in evaluation mode: the centre, normalised, not augmented."""
+  images = centre_crop(data[f"{split}_inputs"][positions], data[f"{split}_sizes"][positions], crop_size)
+  return normalise(images, data["shift"], data["scale"])

@@ -8,18 +8,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from sdt import artifacts, environment, files
+from sdt import accept, artifacts, environment, files
 from sdt.arms import Setting, arm_order, check_equal_work, make_plan
 from sdt.checkpoint import CheckpointStore
 from sdt.config import Config, config_hash, to_dict
-from sdt.data import sources
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
@@ -30,7 +29,7 @@ from sdt.progress import Display, duration
 from sdt.report import build_report
 from sdt.report.tables import result_table_text
 from sdt.score import SCORERS, score
-from sdt.setup import Resume, Setup, check, compute_dtype
+from sdt.setup import Resume, Setup, compute_dtype
 from sdt.split import Partition, num_easy, split
 from sdt.train import TrainState
 from sdt.training import Context, Identity, StopRequest, Timing, restore_final, restore_newest, train_arm
@@ -48,11 +47,11 @@ def run(config: Config, workdir: Path, name: str) -> int:
     SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
   """
   display, start = Display(), time.perf_counter()
-  data = load_data(config, display.log)
+  data = accept.load_data(config, display.log)
   has_split = len(config.arms) > 1
   size = num_easy(config.method.fraction, len(data.train), config.method.num_easy) if has_split else 0
   # Only now, so that a mistake is told in one line.
-  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in notes(config, data))):
+  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data))):
     display.log(line)
   identity, data_secs = Identity(to_dict(config), data.checksum), time.perf_counter() - start
   with hold_workdir(workdir) as held:
@@ -80,38 +79,6 @@ def run(config: Config, workdir: Path, name: str) -> int:
     print(result_table_text(files.read_json(held / "results.json")))
     print(f"report: {workdir / 'report.html'}")
     return _exit_code(held)
-
-
-def load_data(config: Config, log: Callable[[str], None]) -> Data:
-  """Returns the data of a config that has been checked against it; `log` gets a line of progress at a time.
-
-  Raises:
-    ConfigError, DataError: the config is wrong, alone or for this data, or the data is.
-  """
-  check(config)
-  data = sources.load(config.data, log)
-  shape, pad_crop = data.train.inputs.shape[1:], config.augment.pad_crop
-  if len(shape) == 1 and config.model.name != "mlp":
-    raise ConfigError(f"model.name={config.model.name!r}: the data are vectors of {shape[0]} numbers, this network wants images; use 'mlp'")
-  if len(shape) == 1 and (config.augment.flip or pad_crop):
-    raise ConfigError(
-      "augment: the data are vectors, which can be neither cropped nor mirrored; leave augment.flip and augment.pad_crop off"
-    )
-  if len(shape) == 3 and pad_crop >= min(shape[:2]):
-    raise ConfigError(
-      f"augment.pad_crop={pad_crop}: the images of data.name={config.data.name!r} are {shape[0]} x {shape[1]} pixels, so some crops would "
-      f"hold nothing of them; expected less than {min(shape[:2])}"
-    )
-  return data
-
-
-def notes(config: Config, data: Data) -> list[str]:
-  """Returns what the user must be told before a run: the data's notes, and the milestones that the run never reaches."""
-  late = tuple(milestone for milestone in config.optim.milestones if milestone >= config.rounds)
-  if config.optim.schedule != "step" or not late:
-    return list(data.notes)
-  where = f"round {late[0]}" if len(late) == 1 else f"rounds {late}"
-  return [*data.notes, f"the learning rate never drops at {where}: the run has {config.rounds}"]
 
 
 def _stages_and_report(context: Context, size: int) -> None:
@@ -164,7 +131,7 @@ def _stages(context: Context, size: int) -> None:
     chosen = "method" if "method" in arms else "baseline"
     state = restore_final(context, arms.index(chosen)) if model_state is None else model_state
     artifacts.write_model(context.workdir, context.setup.data, context.setup.config, chosen, state.params, state.batch_stats)
-    num_params = count_params(context.setup.model, context.setup.data.train.inputs.shape[1:])
+    num_params = count_params(context.setup.model, context.setup.input_shape)
     steps = {arm: {phase.name: phase.num_steps for phase in plan.phases} for arm, plan in plans.items()}
     artifacts.write_results(context.workdir, context.setup.data, context.setup.config, num_params, size, steps)
 

@@ -65,16 +65,16 @@ def padded_batch_size(batch_size: int, layout: Layout) -> int:
   return -(-batch_size // layout.num_devices) * layout.num_devices
 
 
-def shard_batch(layout: Layout, *arrays: jax.Array) -> tuple[jax.Array, ...]:
-  """Returns the arrays [B, ...] divided over the devices; B must be a multiple of their number."""
+def shard_batch(layout: Layout, tree: Any) -> Any:
+  """Returns the tree of arrays [B, ...] divided over the devices; B must be a multiple of their number."""
   if layout.mode == "pmap":
     index = jax.lax.axis_index(AXIS)
-    size = arrays[0].shape[0] // layout.num_devices
-    return tuple(jax.lax.dynamic_slice_in_dim(array, index * size, size) for array in arrays)
+    size = jax.tree.leaves(tree)[0].shape[0] // layout.num_devices
+    return jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, index * size, size), tree)
   if layout.num_devices == 1:
-    return arrays
+    return tree
   sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS))
-  return tuple(jax.lax.with_sharding_constraint(array, sharding) for array in arrays)
+  return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), tree)
 
 
 def gather_batch(layout: Layout, array: jax.Array) -> jax.Array:

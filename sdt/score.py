@@ -11,9 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdt.data.augment import normalise
 from sdt.data.batches import num_batches
-from sdt.evaluate import batch_positions, predict
+from sdt.evaluate import batch_inputs, batch_positions, predict
 from sdt.losses import accumulator_dtype
 from sdt.parallel import Layout, compile_program, fetch, gather_batch, padded_batch_size, place, shard_batch
 from sdt.train import map_replicas
@@ -67,6 +66,7 @@ class ScoreProgram:
 
   model: Any
   layout: Layout
+  crop_size: int | None
   replicas: str
   batch_size: int
   batches_per_dispatch: int
@@ -81,8 +81,8 @@ def _example_scores(model: Any, variables: Any, one_input: jax.Array, label: jax
 def _score_batch(program: ScoreProgram, data: Any, index: jax.Array, variables: Any) -> dict[str, jax.Array]:
   """Returns every score of batch `index` of the training set, [B] each."""
   size = padded_batch_size(program.batch_size, program.layout)
-  (positions,) = shard_batch(program.layout, batch_positions(index, size, data["train_labels"].shape[0])[0])
-  inputs = normalise(data["train_inputs"][positions], data["shift"], data["scale"])
+  positions = shard_batch(program.layout, batch_positions(index, size, data["train_labels"].shape[0])[0])
+  inputs = batch_inputs(data, "train", positions, program.crop_size)
   one_example = functools.partial(_example_scores, program.model, variables)
   scores = jax.vmap(one_example)(inputs, data["train_labels"][positions])
   return {name: gather_batch(program.layout, values) for name, values in scores.items()}
@@ -106,7 +106,7 @@ def score(
   Args:
     program: the static part.
     variables: `params` and `batch_stats`, leaves [R, ...], placed.
-    data: placed training set: train_inputs, train_labels, shift, scale.
+    data: placed training set: train_inputs, train_sizes, train_labels, shift, scale.
     num_examples: N.
     after_dispatch: called with (batches done, batches in all); a place to show progress and to stop.
   """

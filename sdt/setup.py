@@ -12,9 +12,9 @@ import numpy as np
 
 from sdt.arms import check_arms, num_phases
 from sdt.config import Config
-from sdt.data.augment import shift_and_scale
+from sdt.data.augment import output_size, shift_and_scale
 from sdt.data.batches import num_batches
-from sdt.data.dataset import Data
+from sdt.data.dataset import Data, image_sizes
 from sdt.dispatch import DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state
 from sdt.models import make_model, multiply_adds
 from sdt.optim import init_opt_state, learning_rates
@@ -84,7 +84,8 @@ class Setup:
     layout = make_layout(config.parallel)
     model = make_model(config.model, len(data.class_names), dtype=compute_dtype(config), axis_name=layout.axis_name)
     train, test = data.train, data.test
-    arrays = {"train_inputs": train.inputs, "train_labels": train.labels, "test_inputs": test.inputs, "test_labels": test.labels}
+    arrays = {"train_inputs": train.inputs, "train_sizes": image_sizes(train), "train_labels": train.labels}
+    arrays |= {"test_inputs": test.inputs, "test_sizes": image_sizes(test), "test_labels": test.labels}
     shift, scale = shift_and_scale(data.mean, data.std, train.inputs.dtype)
     device_data = place(layout, arrays | {"shift": shift, "scale": scale})
     chosen = {
@@ -98,7 +99,9 @@ class Setup:
 
   @property
   def input_shape(self) -> tuple[int, ...]:
-    return self.data.train.inputs.shape[1:]
+    """What the network sees of an example: (H, W, C), or (D,) of vectors."""
+    shape = self.data.train.inputs.shape[1:]
+    return shape if len(shape) == 1 else (*output_size(shape, self.config.data.crop_size), shape[2])
 
   @property
   def eval_batch_size(self) -> int:
@@ -130,6 +133,7 @@ class Setup:
       model=self.model,
       optim=config.optim,
       augment=config.augment,
+      crop_size=config.data.crop_size,
       layout=self.layout,
       replicas=self.choices["replicas"],
       phase_sizes=tuple(phase.example_ids.shape[1] for phase in plan.phases),
@@ -152,7 +156,7 @@ class Setup:
     model = make_model(self.config.model, len(self.data.class_names), dtype=jnp.float32, axis_name=self.layout.axis_name)
     total = num_batches(len(self.data.train), padded_batch_size(self.eval_batch_size, self.layout))
     per_dispatch = batches_within(self._multiply_adds(self.eval_batch_size), total)
-    return ScoreProgram(model, self.layout, self.choices["replicas"], self.eval_batch_size, per_dispatch)
+    return ScoreProgram(model, self.layout, self.config.data.crop_size, self.choices["replicas"], self.eval_batch_size, per_dispatch)
 
   @functools.cached_property
   def fresh_start(self) -> Resume:

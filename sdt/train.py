@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.config import AugmentConfig, OptimConfig
-from sdt.data.augment import augment, draw, normalise
+from sdt.data.augment import augment, draw, normalise, output_size
 from sdt.data.batches import augment_key, order_key, phase_batches
-from sdt.evaluate import batch_positions, batch_sums, predict
+from sdt.evaluate import batch_inputs, batch_positions, batch_sums, predict
 from sdt.optim import apply_phase_chain
 from sdt.parallel import Layout, pad_batch, padded_batch_size, shard_batch, sum_over
 from sdt.plan import PlanArrays
@@ -75,6 +75,7 @@ class Program:
   model: Any
   optim: OptimConfig
   augment: AugmentConfig
+  crop_size: int | None
   layout: Layout
   replicas: str
   phase_sizes: tuple[int, ...]
@@ -187,10 +188,11 @@ def _replica_step(
 ) -> tuple[TrainState, Sums]:
   """One step of one replica: gather, augment, normalise, update; frozen if the update is not finite or was not before."""
   phase, step_in_phase, step = now
-  offsets, flips = draw(augment_key(plan.seeds, phase, step), program.batch_size, program.augment)
+  output = output_size(data["train_inputs"].shape[1:], program.crop_size)
+  draws = draw(augment_key(plan.seeds, phase, step), data["train_sizes"][ids], output, program.augment)
   size = padded_batch_size(program.batch_size, program.layout)
-  ids, mask, offsets, flips = shard_batch(program.layout, *(pad_batch(array, size) for array in (ids, mask, offsets, flips)))
-  inputs = augment(data["train_inputs"][ids], offsets, flips, program.augment)
+  ids, mask, draws = shard_batch(program.layout, jax.tree.map(lambda array: pad_batch(array, size), (ids, mask, draws)))
+  inputs = augment(data["train_inputs"][ids], draws, output, program.augment)
   decays = jnp.stack([decay[jnp.minimum(step_in_phase, decay.shape[0] - 1)] for decay in plan.weight_decays])
   new_state, (loss, correct, count) = train_step(
     state,
@@ -218,8 +220,8 @@ def _replica_step(
 def _replica_eval(program: Program, data: Any, index: jax.Array, state: TrainState, sums: Sums) -> Sums:
   """Adds evaluation batch `index` of the test set to the sums of one replica; batches beyond the end add nothing."""
   size = padded_batch_size(program.eval_batch_size, program.layout)
-  positions, mask = shard_batch(program.layout, *batch_positions(index, size, data["test_labels"].shape[0]))
-  inputs = normalise(data["test_inputs"][positions], data["shift"], data["scale"])
+  positions, mask = shard_batch(program.layout, batch_positions(index, size, data["test_labels"].shape[0]))
+  inputs = batch_inputs(data, "test", positions, program.crop_size)
   logits = predict(program.model, {"params": state.params, "batch_stats": state.batch_stats}, inputs)
   loss, correct, count = batch_sums(logits, data["test_labels"][positions], mask, program.layout.axis_name)
   return dataclasses.replace(
@@ -265,7 +267,7 @@ def dispatch(program: Program, state: TrainState, sums: Sums, data: Any, plan: P
   Args:
     state: leaves [R, ...].
     sums: of the round under way, leaves [R, ...]; they start afresh at a round's first step.
-    data: train_inputs [N, ...], train_labels [N], test_inputs, test_labels, shift [C], scale [C].
+    data: train_inputs [N, ...], train_sizes [N, 2], train_labels [N], the same of `test_`, shift [C], scale [C].
     clock: `num_rounds` whole rounds from `first_round`, or (where a round does not fit a dispatch) some of its steps, or some of its
       evaluation batches.
   Returns:

@@ -1,53 +1,95 @@
-"""Augmentation and normalisation against slow NumPy twins with the same random numbers."""
+"""Augmentation and normalisation against slow NumPy twins with the same random numbers, and against Pillow."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 from sdt.config import AugmentConfig
-from sdt.data.augment import augment, crop_and_flip, draw, normalise, shift_and_scale
+from sdt.data.augment import augment, centre_crop, crop_and_flip, draw, normalise, output_size, resize_boxes, shift_and_scale
 
 
-def twin(images, offsets, flips, pad):
-  out = np.zeros_like(images)
+def twin(images, offsets, flips, pad, output=None):
+  height, width = output or images.shape[1:3]
+  out = np.zeros((len(images), height, width, images.shape[3]), images.dtype)
   for index, image in enumerate(images):
     padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
     row, column = offsets[index]
-    crop = padded[row : row + image.shape[0], column : column + image.shape[1]]
+    crop = padded[row : row + height, column : column + width]
     out[index] = crop[:, ::-1] if flips[index] else crop
   return out
 
 
-@pytest.mark.parametrize(("shape", "pad"), [((6, 5, 7, 3), 2), ((4, 8, 8, 1), 1), ((3, 4, 4, 3), 0), ((2, 2, 2, 1), 5)])
-def test_crop_and_flip_equal_the_numpy_twin(shape, pad):
+def sizes_of(num, height, width):
+  return np.tile(np.array([[height, width]], np.int32), (num, 1))
+
+
+@pytest.mark.parametrize(
+  ("shape", "pad", "output"),
+  [((6, 5, 7, 3), 2, (5, 7)), ((4, 8, 8, 1), 1, (8, 8)), ((3, 4, 4, 3), 0, (4, 4)), ((2, 2, 2, 1), 5, (2, 2)), ((5, 9, 7, 3), 1, (4, 4))],
+)
+def test_crop_and_flip_equal_the_numpy_twin(shape, pad, output):
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, shape, dtype=np.uint8)
-  offsets = rng.integers(0, 2 * pad + 1, (shape[0], 2)).astype(np.int32)
+  room = np.array(shape[1:3]) + 2 * pad - np.array(output)
+  offsets = rng.integers(0, room + 1, (shape[0], 2)).astype(np.int32)
   flips = rng.random(shape[0]) < 0.5
-  ours = jax.jit(crop_and_flip, static_argnums=3)(images, jnp.asarray(offsets), jnp.asarray(flips), pad)
+  ours = jax.jit(crop_and_flip, static_argnums=(3, 4))(images, jnp.asarray(offsets), jnp.asarray(flips), pad, output)
   assert ours.dtype == jnp.uint8
-  np.testing.assert_array_equal(ours, twin(images, offsets, flips, pad))
+  np.testing.assert_array_equal(ours, twin(images, offsets, flips, pad, output))
 
 
 def test_a_two_by_three_image_by_hand():
   image = np.arange(1, 7, dtype=np.uint8).reshape(1, 2, 3, 1)
-  ours = crop_and_flip(image, jnp.array([[0, 2]], jnp.int32), jnp.array([True]), 1)[0, :, :, 0]
+  ours = crop_and_flip(image, jnp.array([[0, 2]], jnp.int32), jnp.array([True]), 1, (2, 3))[0, :, :, 0]
   np.testing.assert_array_equal(ours, [[0, 0, 0], [0, 3, 2]])  # up by one, right by one, then mirrored
 
 
+def test_images_of_differing_sizes_are_cropped_within_their_own_pixels():
+  """Random crops (without padding) and centre crops of images that stand in the corner of a larger canvas never show the canvas."""
+  rng = np.random.default_rng(0)
+  sizes = rng.integers(4, 10, (200, 2)).astype(np.int32)
+  canvas = np.zeros((200, 9, 9, 1), np.uint8)
+  for image, (height, width) in zip(canvas, sizes, strict=True):
+    image[:height, :width, 0] = 1 + np.arange(height)[:, None] * 16 + np.arange(width)
+  config = AugmentConfig(flip=True)
+  draws = draw(jax.random.key(0), sizes, (4, 4), config)
+  cropped = np.asarray(augment(canvas, draws, (4, 4), config))
+  assert cropped.shape == (200, 4, 4, 1)
+  assert (cropped > 0).all()
+  np.testing.assert_array_equal(cropped, twin(canvas, np.asarray(draws.offsets), np.asarray(draws.flips), 0, (4, 4)))
+  # Every place of a 9 x 9 image is reached, the last row and column too.
+  largest = np.asarray(draw(jax.random.key(1), sizes_of(3000, 9, 9), (4, 4), config).offsets)
+  assert np.array_equal(np.unique(largest[:, 0]), np.arange(6))
+  assert np.array_equal(np.unique(largest[:, 1]), np.arange(6))
+  centre = np.asarray(centre_crop(canvas, sizes, 4))
+  for image, (height, width), crop in zip(canvas, sizes, centre, strict=True):
+    top, left = (height - 4) // 2, (width - 4) // 2
+    np.testing.assert_array_equal(crop, image[top : top + 4, left : left + 4])
+
+
+def test_without_a_crop_size_evaluation_sees_the_whole_image_or_vector():
+  images, vectors = jnp.ones((2, 3, 4, 1), jnp.uint8), jnp.ones((2, 5))
+  assert centre_crop(images, jnp.asarray(sizes_of(2, 3, 4)), None) is images
+  assert centre_crop(vectors, jnp.asarray(sizes_of(2, 1, 5)), None) is vectors
+  assert [output_size((3, 4, 1), None), output_size((3, 4, 1), 2), output_size((5,), None)] == [(3, 4), (2, 2), (1, 5)]
+
+
 def test_draws_are_uniform_over_offsets_and_fair_over_flips():
-  offsets, flips = draw(jax.random.key(0), 5000, AugmentConfig(pad_crop=2, flip=True))
+  draws = draw(jax.random.key(0), sizes_of(5000, 8, 8), (8, 8), AugmentConfig(pad_crop=2, flip=True))
   for axis in range(2):
-    counts = np.bincount(offsets[:, axis], minlength=5)
+    counts = np.bincount(draws.offsets[:, axis], minlength=5)
     assert len(counts) == 5
     assert ((counts - 1000) ** 2 / 1000).sum() < 18.5
-  assert abs(int(flips.sum()) - 2500) < 150
+  assert abs(int(draws.flips.sum()) - 2500) < 150
 
 
 def test_offsets_and_flips_are_independent():
-  offsets, flips = draw(jax.random.key(1), 5000, AugmentConfig(pad_crop=2, flip=True))
-  columns = [np.asarray(offsets[:, 0]), np.asarray(offsets[:, 1]), np.asarray(flips)]
+  draws = draw(jax.random.key(1), sizes_of(5000, 8, 8), (8, 8), AugmentConfig(pad_crop=2, flip=True))
+  columns = [np.asarray(draws.offsets[:, 0]), np.asarray(draws.offsets[:, 1]), np.asarray(draws.flips)]
   correlations = np.corrcoef(np.array(columns, float))[np.triu_indices(3, 1)]
   assert (np.abs(correlations) < 0.06).all()  # 4 standard errors
 
@@ -55,10 +97,114 @@ def test_offsets_and_flips_are_independent():
 def test_switched_off_augmentation_returns_the_batch_and_features_pass_through():
   images = jnp.arange(48, dtype=jnp.uint8).reshape(1, 4, 4, 3)
   config = AugmentConfig()
-  np.testing.assert_array_equal(augment(images, *draw(jax.random.key(0), 1, config), config), images)
+  assert augment(images, draw(jax.random.key(0), sizes_of(1, 4, 4), (4, 4), config), (4, 4), config) is images
   features = jnp.ones((3, 5))
-  config = AugmentConfig(pad_crop=2, flip=True)
-  np.testing.assert_array_equal(augment(features, *draw(jax.random.key(0), 3, config), config), features)
+  assert augment(features, draw(jax.random.key(0), sizes_of(3, 1, 5), (1, 5), config), (1, 5), config) is features
+
+
+# ---- random-resized-crop
+
+
+def pillow_boxes(images, boxes, flips, output):
+  """Returns what Pillow makes of the boxes, a channel at a time in float32."""
+  out = np.zeros((len(images), *output, images.shape[3]), np.float32)
+  for index, (image, (top, left, height, width)) in enumerate(zip(images, boxes, strict=True)):
+    for channel in range(images.shape[3]):
+      part = Image.fromarray(image[top : top + height, left : left + width, channel].astype(np.float32))
+      out[index, :, :, channel] = np.asarray(part.resize((output[1], output[0]), Image.Resampling.BILINEAR))
+    if flips[index]:
+      out[index] = out[index, :, ::-1]
+  return out
+
+
+def boxes_twin(key, sizes, least_area, aspect):
+  """Returns the boxes by a loop over examples and tries, in float64, from the same uniform numbers."""
+  keys = jax.random.split(key, 3)
+  areas = np.asarray(jax.random.uniform(keys[0], (10, len(sizes)), jnp.float32, least_area, 1.0), np.float64)
+  ratios = np.asarray(jax.random.uniform(keys[1], (10, len(sizes)), jnp.float32, -1.0, 1.0), np.float64)
+  found = []
+  for example, (height, width) in enumerate(sizes.tolist()):
+    for area, log_ratio in zip(areas[:, example], ratios[:, example], strict=True):
+      ratio = aspect**log_ratio
+      box = round(np.sqrt(area * height * width / ratio)), round(np.sqrt(area * height * width * ratio))
+      if 1 <= box[0] <= height and 1 <= box[1] <= width:
+        found.append((*box, True))
+        break
+    else:
+      # Too wide: full height; too high: full width; otherwise all of it.
+      box = (height, round(height * aspect)) if width / height > aspect else (height, width)
+      box = (round(width * aspect), width) if width / height < 1 / aspect else box
+      found.append((*box, False))
+  return np.array(found)
+
+
+@pytest.mark.parametrize("output", [(5, 5), (16, 9), (3, 4), (1, 1), (40, 40)])
+def test_boxes_are_scaled_as_pillow_scales_them(output):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (12, 14, 11, 3), dtype=np.uint8)
+  tops, lefts = rng.integers(0, 10, 12), rng.integers(0, 8, 12)
+  boxes = np.stack([tops, lefts, rng.integers(1, 15 - tops), rng.integers(1, 12 - lefts)], 1).astype(np.int32)
+  boxes[0], boxes[1] = (0, 0, 14, 11), (3, 4, 1, 1)
+  flips = rng.random(12) < 0.5
+  ours = jax.jit(resize_boxes, static_argnums=3)(images, jnp.asarray(boxes), jnp.asarray(flips), output)
+  assert ours.dtype == jnp.float32
+  np.testing.assert_allclose(ours, pillow_boxes(images, boxes, flips, output), rtol=0, atol=2e-3)
+
+
+def test_a_box_of_a_two_by_three_image_by_hand():
+  image = np.array([[10, 20, 30], [40, 50, 60]], np.uint8).reshape(1, 2, 3, 1)
+  halved = resize_boxes(image, jnp.array([[0, 0, 2, 2]], jnp.int32), jnp.array([False]), (1, 1))
+  np.testing.assert_allclose(halved.reshape(-1), [30.0], rtol=1e-6)  # the mean of 10, 20, 40, 50
+  mirrored = resize_boxes(image, jnp.array([[1, 0, 1, 3]], jnp.int32), jnp.array([True]), (1, 3))
+  np.testing.assert_allclose(mirrored.reshape(-1), [60.0, 50.0, 40.0], rtol=1e-6)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**31 - 1), st.sampled_from([0.08, 0.3, 0.9, 1.0]), st.sampled_from([1.0, 4 / 3, 3.0]))
+def test_random_resized_crop_draws_the_boxes_of_the_loop_with_ten_tries(seed, least_area, aspect):
+  sizes = np.random.default_rng(seed).integers(1, 40, (64, 2)).astype(np.int32)
+  config = AugmentConfig(resized_crop_area=least_area, resized_crop_aspect=aspect)
+  key = jax.random.key(seed)
+  boxes = np.asarray(draw(key, sizes, (8, 8), config).boxes)
+  expected = boxes_twin(jax.random.split(key)[0], sizes, least_area, aspect)
+  # Sides that float32 rounds the other way from a half, and areas that thereby just fit, are the only ones to differ.
+  agree = (boxes[:, 2:] == expected[:, :2]).all(axis=1)
+  assert agree.mean() > 0.95
+  assert (boxes[:, :2] >= 0).all()
+  assert (boxes[:, 2:] >= 1).all()
+  assert (boxes[:, :2] + boxes[:, 2:] <= sizes).all()
+  middle = agree & (expected[:, 2] == 0)
+  np.testing.assert_array_equal(boxes[middle, :2], (sizes - boxes[:, 2:])[middle] // 2)
+
+
+def test_random_resized_crop_is_uniform_in_area_and_place():
+  config = AugmentConfig(resized_crop_area=0.25)
+  boxes = np.asarray(draw(jax.random.key(0), sizes_of(4000, 400, 400), (8, 8), config).boxes).astype(np.float64)
+  area, log_ratio = boxes[:, 2] * boxes[:, 3] / 400**2, np.log(boxes[:, 3] / boxes[:, 2])
+  assert area.min() > 0.24
+  assert abs(log_ratio.mean()) < 0.02
+  assert np.abs(log_ratio).max() < np.log(4 / 3) + 0.02
+  # Boxes of nearly the whole area fit only when nearly square; where all fit, the area is uniform.
+  small = area[area < 0.6]
+  assert abs(np.median(small) - 0.425) < 0.02
+  place = boxes[:, 0] / np.maximum(400 - boxes[:, 2], 1)
+  assert abs(place[boxes[:, 2] < 390].mean() - 0.5) < 0.03
+
+
+def test_random_resized_crop_of_the_whole_area_scales_square_images_whole():
+  config = AugmentConfig(resized_crop_area=1.0, resized_crop_aspect=1.0)
+  images = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3), dtype=np.uint8)
+  draws = draw(jax.random.key(0), sizes_of(3, 6, 6), (6, 6), config)
+  np.testing.assert_allclose(augment(images, draws, (6, 6), config), images, rtol=0, atol=1e-4)
+
+
+def test_rows_of_padding_stay_finite():
+  images = np.zeros((2, 4, 4, 1), np.uint8)
+  out = resize_boxes(images, jnp.zeros((2, 4), jnp.int32), jnp.zeros((2,), bool), (3, 3))
+  assert np.isfinite(out).all()
+
+
+# ---- normalisation
 
 
 def test_normalise_equals_float64_numpy():

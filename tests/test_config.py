@@ -89,6 +89,8 @@ BAD_OVERRIDES = [
   ("optim.nesterov=True optim.momentum=0", "optim.nesterov = True: expected"),
   ("optim.nesterov=True optim.name=adam", "optim.nesterov = True has no meaning with optim.name = 'adam'"),
   ("optim.momentum=0.8 optim.name=adam", "optim.momentum = 0.8 has no meaning with optim.name = 'adam'; leave it at its default, 0.9"),
+  ("augment.resized_crop_aspect=2", "augment.resized_crop_aspect = 2.0 has no meaning with augment.resized_crop_area = None"),
+  ("augment.pad_crop=4 augment.resized_crop_area=0.1", "augment.pad_crop = 4 has no meaning with augment.resized_crop_area = 0.1"),
   ("optim.decay_factor=0.5 optim.schedule=constant", "optim.decay_factor = 0.5 has no meaning with optim.schedule = 'constant'"),
   ("method.fraction=0.2 method.num_easy=7", "method.fraction = 0.2 has no meaning with method.num_easy = 7; leave it at its default, 0.1"),
   ("method.init=warm arms=baseline,less_data", "method.init = 'warm' has no meaning with arms = ('baseline', 'less_data')"),

@@ -1,4 +1,4 @@
-"""What is checked and told between the config and the run: `experiment.load_data` and `experiment.notes`."""
+"""What is checked and told between the config and the run: `accept.load_data` and `accept.notes`."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt import dry_run, experiment
+from sdt import accept, dry_run, experiment
 from sdt.config import Config, OptimConfig
 from sdt.errors import ConfigError, LockedError
 
@@ -22,7 +22,7 @@ def _wide(tmp_path):
 @pytest.mark.parametrize("pad_crop", [6, 7, 12, 64])
 def test_a_crop_that_may_miss_the_whole_image_is_refused(tmp_path, pad_crop):
   config = tiny.config(augment__pad_crop=pad_crop, **_wide(tmp_path))
-  for call in (lambda: experiment.load_data(config, print), lambda: dry_run.describe(config)):
+  for call in (lambda: accept.load_data(config, print), lambda: dry_run.describe(config)):
     with pytest.raises(ConfigError) as caught:
       call()
     text = f"augment.pad_crop={pad_crop}: the images of data.name='npz' are 12 x 6 pixels, so some crops would hold nothing of them"
@@ -30,7 +30,7 @@ def test_a_crop_that_may_miss_the_whole_image_is_refused(tmp_path, pad_crop):
 
 
 def test_a_crop_that_keeps_a_pixel_of_every_image_is_accepted(tmp_path):
-  assert len(experiment.load_data(tiny.config(augment__pad_crop=5, **_wide(tmp_path)), print).train) == 30
+  assert len(accept.load_data(tiny.config(augment__pad_crop=5, **_wide(tmp_path)), print).train) == 30
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_crop_that_keeps_a_pixel_of_every_image_is_accepted(tmp_path):
 def test_milestones_that_are_never_reached_are_told(milestones, rounds, schedule, told):
   data = dataclasses.replace(tiny.data(tiny.config()), notes=("of the data",))
   config = Config(rounds=rounds, optim=OptimConfig(schedule=schedule, milestones=milestones))
-  assert experiment.notes(config, data) == ["of the data", *([told] if told else [])]
+  assert accept.notes(config, data) == ["of the data", *([told] if told else [])]
 
 
 def test_a_dry_run_tells_milestones_that_are_never_reached():
@@ -76,3 +76,21 @@ def test_a_device_out_of_memory_names_the_keys_to_change():
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room\nmore")
   with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), experiment.device_memory_errors():
     raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+
+def test_a_crop_must_fit_into_every_image(tmp_path):
+  wide = _wide(tmp_path)
+  assert len(accept.load_data(tiny.config(data__crop_size=6, **wide), print).train) == 30
+  with pytest.raises(ConfigError, match=r"data.crop_size=7: expected at most 6, the shortest side of an image of data.name='npz'"):
+    accept.load_data(tiny.config(data__crop_size=7, **wide), print)
+  with pytest.raises(ConfigError, match=r"augment.pad_crop=4: the images of data.name='npz' are 4 x 4 pixels, so some crops"):
+    accept.load_data(tiny.config(data__crop_size=4, augment__pad_crop=4, **wide), print)
+
+
+def test_vectors_can_be_neither_cropped_nor_mirrored(tmp_path):
+  x, y = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32), np.arange(30) % 3
+  np.savez(tmp_path / "vectors.npz", train_x=x, train_y=y, test_x=x, test_y=y)
+  data = {"data__name": "npz", "data__path": str(tmp_path / "vectors.npz")}
+  for key, value in (("augment__flip", True), ("augment__pad_crop", 1), ("augment__resized_crop_area", 0.5), ("data__crop_size", 4)):
+    with pytest.raises(ConfigError, match="augment: the data are vectors, which can be neither cropped nor mirrored"):
+      accept.load_data(tiny.config(**data, **{key: value}), print)

@@ -13,6 +13,7 @@ from test_augment import twin as crop_and_flip_twin
 from sdt.config import OptimConfig
 from sdt.data.augment import draw
 from sdt.data.batches import augment_key, order_key, phase_batches
+from sdt.data.dataset import image_sizes
 from sdt.dispatch import Position, choose_sizes
 from sdt.models import make_model
 from sdt.optim import init_opt_state
@@ -65,9 +66,8 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
       positions, masks = phase_batches(order_key(5, number, round_index), phase.example_ids.shape[1], phase.num_steps, of.batch_size)
       for picks, mask, decay in zip(np.asarray(positions), np.asarray(masks), decays, strict=True):
         ids = phase.example_ids[0][picks]
-        images = crop_and_flip_twin(
-          data.train.inputs[ids], *map(np.asarray, draw(augment_key(5, number, clock), of.batch_size, of.augment)), 1
-        )
+        draws = draw(augment_key(5, number, clock), image_sizes(data.train)[ids], (8, 8), of.augment)
+        images = crop_and_flip_twin(data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 1)
         inputs = ((images / 255 - data.mean.astype(np.float64)) / data.std).reshape(of.batch_size, -1)
         loss, grads = perceptron_twin(params, inputs[mask], data.train.labels[ids][mask])
         clock += 1

@@ -1,0 +1,61 @@
+"""What stands between a config and a run: the data it names, checked against it, and what the user is told first. It writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sdt.config import Config
+from sdt.data import sources
+from sdt.data.augment import output_size
+from sdt.data.dataset import Data, image_sizes
+from sdt.errors import ConfigError
+from sdt.setup import check
+
+
+def load_data(config: Config, log: Callable[[str], None]) -> Data:
+  """Returns the data of a config that has been checked against it; `log` gets a line of progress at a time.
+
+  Raises:
+    ConfigError, DataError: the config is wrong, alone or for this data, or the data is.
+  """
+  check(config)
+  data = sources.load(config.data, log)
+  _check_network_takes(config, data)
+  return data
+
+
+def _check_network_takes(config: Config, data: Data) -> None:
+  """Refuses a network, a crop or an augmentation that these examples cannot have."""
+  shape, augment, crop_size = data.train.inputs.shape[1:], config.augment, config.data.crop_size
+  is_on = augment.flip or augment.pad_crop or augment.resized_crop_area is not None
+  if len(shape) == 1:
+    if config.model.name != "mlp":
+      raise ConfigError(
+        f"model.name={config.model.name!r}: the data are vectors of {shape[0]} numbers, this network wants images; use 'mlp'"
+      )
+    if is_on or crop_size is not None:
+      raise ConfigError(
+        "augment: the data are vectors, which can be neither cropped nor mirrored; leave augment.flip, augment.pad_crop, "
+        "augment.resized_crop_area and data.crop_size off"
+      )
+    return
+  least = [int(image_sizes(split).min()) for split in (data.train, data.test)]
+  if crop_size is not None and crop_size > min(least):
+    raise ConfigError(
+      f"data.crop_size={crop_size}: expected at most {min(least)}, the shortest side of an image of data.name={config.data.name!r}"
+    )
+  height, width = output_size(shape, crop_size)
+  if augment.pad_crop >= min(height, width):
+    raise ConfigError(
+      f"augment.pad_crop={augment.pad_crop}: the images of data.name={config.data.name!r} are {height} x {width} pixels, so some crops "
+      f"would hold nothing of them; expected less than {min(height, width)}"
+    )
+
+
+def notes(config: Config, data: Data) -> list[str]:
+  """Returns what the user must be told before a run: the data's notes, and the milestones that the run never reaches."""
+  late = tuple(milestone for milestone in config.optim.milestones if milestone >= config.rounds)
+  if config.optim.schedule != "step" or not late:
+    return list(data.notes)
+  where = f"round {late[0]}" if len(late) == 1 else f"rounds {late}"
+  return [*data.notes, f"the learning rate never drops at {where}: the run has {config.rounds}"]
