@@ -8,7 +8,7 @@ import io
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,10 +46,12 @@ class Listing:
   Attributes:
     files: their paths relative to the root of the set, with slashes, in the order of the example ids.
     labels: integers [len(files)].
+    contents: returns what the file at a place in the list holds; None where the files are on disk.
   """
 
   files: tuple[str, ...]
   labels: np.ndarray
+  contents: Callable[[int], bytes] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,13 +183,13 @@ def decode(content: Path | bytes, config: DataConfig) -> np.ndarray | str:
   return decoded.reason if decoded.pixels is None else decoded.pixels
 
 
-def _decode_all(paths: list[Path], config: DataConfig) -> Iterator[_Decoded]:
-  """Yields what `_decode` returns for every path, in order, decoded on all cores."""
+def _decode_all(contents: Iterable[Path | bytes], config: DataConfig) -> Iterator[_Decoded]:
+  """Yields what `_decode` returns for every content, in order, decoded on all cores."""
   waiting: collections.deque[Future[_Decoded]] = collections.deque()
   pool = ThreadPoolExecutor(os.cpu_count())  # threads: Pillow decodes outside the interpreter's lock
   try:
-    for path in paths:
-      waiting.append(pool.submit(_decode, path, config))
+    for content in contents:
+      waiting.append(pool.submit(_decode, content, config))
       if len(waiting) > _IN_FLIGHT:
         yield waiting.popleft().result()
     while waiting:
@@ -241,14 +243,16 @@ class _Canvas:
     return self._images[: len(sizes)], None if (sizes == self._images.shape[1:3]).all() else sizes
 
 
-def _decode_files(root: Path, files: tuple[str, ...], config: DataConfig, where: str, log: Log) -> _Images:
+def _decode_files(root: Path, listing: Listing, config: DataConfig, where: str, log: Log) -> _Images:
   """Returns the readable images among the files; raises a DataError where sizes differ and may not."""
-  may_differ = config.resize == "short_side"
+  files, may_differ = listing.files, config.resize == "short_side"
   canvas, skipped, num_cut = _Canvas(len(files), root), {}, 0
   first: tuple[str, str] | None = None
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of Pillow, on oddities of single files; set here, because filters belong to all threads
-    results = _decode_all([root / file for file in files], config)
+    # Asked for one by one, as the images are decoded: together the contents of a set may not fit into memory.
+    contents = (root / file for file in files) if listing.contents is None else map(listing.contents, range(len(files)))
+    results = _decode_all(contents, config)
     for i, result in enumerate(_with_progress(results, len(files), where, log)):
       if result.pixels is None:
         skipped[i] = result.reason
@@ -283,7 +287,7 @@ def read_images(root: Path, listing: Listing, config: DataConfig, where: str, lo
       `data.resize=short_side`; more than half of the memory.
   """
   files = listing.files
-  found = _decode_files(root, files, config, where, log)
+  found = _decode_files(root, listing, config, where, log)
   num_bad = len(found.skipped)
   if num_bad:
     place = min(found.skipped)
