@@ -11,6 +11,7 @@ from sdt.data.catalogue import SETS
 from sdt.data.dataset import Data
 from sdt.data.digits import load_digits
 from sdt.data.folder import load_folder
+from sdt.data.manifest import load_manifest
 from sdt.data.npz import load_npz
 from sdt.data.registered import load_registered
 from sdt.data.shapes import load_shapes
@@ -18,26 +19,38 @@ from sdt.errors import ConfigError, DataError
 
 Log = Callable[[str], None]
 
+# The sets for which a key of the config means something, or nothing.
+_WITHOUT_FILES = ("digits", "shapes")
+_WITH_TESTS = ("cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "shapes")
+_OF_IMAGE_FILES = ("tiny_imagenet", "cub", "folder", "csv")
+
 
 def _silent(line: str) -> None:
   """Drops the progress lines of a caller that wants none."""
 
 
 def _check_keys(config: DataConfig) -> None:
-  """Refuses keys that the chosen set would ignore: the user must have meant another set."""
+  """Refuses keys that the chosen set would ignore: the user must have meant another set. And sizes that no image could have."""
   defaults = DataConfig()
-  without_files, with_tests = ("digits", "shapes"), ("cifar10", "cifar100", "svhn", "shapes")
   ignored = {
-    "path": config.name in without_files,
-    "test_fraction": config.name in with_tests,
-    "image_size": config.name != "folder",
-    "on_bad_image": config.name != "folder",
+    "path": config.name in _WITHOUT_FILES,
+    "test_fraction": config.name in _WITH_TESTS,
+    "labels": config.name != "cifar100",
+    **dict.fromkeys(("image_size", "resize", "on_bad_image", "cache"), config.name not in _OF_IMAGE_FILES),
   }
   for key, is_ignored in ignored.items():
     if is_ignored and getattr(config, key) != getattr(defaults, key):
       raise ConfigError(
         f"data.{key}={getattr(config, key)} has no meaning for data.name={config.name}; leave it out, or choose another data.name"
       )
+  if config.crop_size is not None and config.image_size is not None and config.crop_size > config.image_size:
+    raise ConfigError(
+      f"data.crop_size={config.crop_size}: expected at most data.image_size={config.image_size}; it is cut out of the image"
+    )
+  if config.resize == "short_side" and config.crop_size is None:
+    raise ConfigError(
+      "data.resize=short_side leaves images of differing sizes, and the network needs one: give it, such as --config.data.crop_size=224"
+    )
   try:
     Path(config.path or "").expanduser()
   except RuntimeError as error:
@@ -53,6 +66,8 @@ def _read(config: DataConfig, log: Log) -> Data:
     return load_npz(config)
   if config.name == "folder":
     return load_folder(config, log)
+  if config.name == "csv":
+    return load_manifest(config, log)
   if config.name in SETS:
     return load_registered(config, SETS[config.name], log)
   raise DataError(f"data.name={config.name} is not a known set; known: {_names()}")
@@ -61,7 +76,7 @@ def _read(config: DataConfig, log: Log) -> Data:
 def load(config: DataConfig, log: Log = _silent) -> Data:
   """Returns the verified data set that the config names.
 
-  Nothing is written, but for a download into the data directory.
+  Nothing is written, but for a download and decoded image files in the data directory.
 
   Args:
     config: every `data.*` key.
