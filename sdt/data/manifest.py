@@ -1,0 +1,169 @@
+"""Images listed in a CSV file: path,label[,split]."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sdt.config import DataConfig
+from sdt.data.assemble import Raw, RawSplit, assemble
+from sdt.data.dataset import Data
+from sdt.data.images import Listing, read_images
+from sdt.errors import DataError
+
+Log = Callable[[str], None]
+
+_MAX_BYTES = 2**30
+_FORM = "expected a header path,label or path,label,split, and a row for every image"
+_SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+  """One row of data: its line in the file from 1, the path and label as written, and "train", "test", "val" or "" (no such column)."""
+
+  line: int
+  path: str
+  label: str
+  split: str
+
+
+def _read_text(path: Path) -> str:
+  if not path.is_file():
+    raise DataError(f"data.path={path}: {'a folder' if path.is_dir() else 'no such file'}; expected a CSV file, {_FORM}")
+  if path.stat().st_size > _MAX_BYTES:
+    raise DataError(f"data.path={path}: {path.stat().st_size} bytes, at most {_MAX_BYTES} are expected; is it the right file?")
+  try:
+    return path.read_bytes().decode("utf-8-sig")
+  except UnicodeDecodeError as error:
+    raise DataError(f"data.path={path}: not UTF-8 text at byte {error.start}; save it as CSV in UTF-8") from error
+
+
+def _cells(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+  """Yields (line, cells) of every row that is not empty; the line is that on which the row ends."""
+  reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+  try:
+    for cells in reader:
+      if cells:
+        yield reader.line_num, cells
+  except csv.Error as error:
+    raise DataError(f"data.path={path}, line {reader.line_num}: not CSV: {error}; quote cells that hold commas or quotes") from error
+
+
+def _columns(cells: list[str], path: Path, line: int) -> dict[str, int]:
+  """Returns the place of path, label and, if it is there, split in a row."""
+  names = [cell.strip() for cell in cells]
+  for name in ("path", "label", "split"):
+    if names.count(name) > 1 or (name not in names and name != "split"):
+      problem = "stands twice" if name in names else "is missing"
+      found = ",".join(names)[:200]
+      raise DataError(f"data.path={path}, line {line}: column {name!r} {problem} in the header {found!r}; {_FORM}")
+  return {name: names.index(name) for name in ("path", "label", "split") if name in names}
+
+
+def _rows(path: Path) -> list[_Row]:
+  """Returns the rows of the file, each sound in itself."""
+  rows: list[_Row] = []
+  lines = _cells(_read_text(path), path)
+  line, header = next(lines, (1, []))
+  columns = _columns(header, path, line)
+  for line, cells in lines:
+    where = f"data.path={path}, line {line}"
+    if len(cells) != len(header):
+      raise DataError(f"{where}: {len(cells)} cells under a header of {len(header)}; quote cells that hold commas")
+    file, label = cells[columns["path"]], cells[columns["label"]].strip()
+    if not file.strip() or "\0" in file:
+      raise DataError(f"{where}: no path; every row needs one")
+    if not label:
+      raise DataError(f"{where}: no label for {file}; give one, or remove the row")
+    split = ""
+    if "split" in columns:
+      written = cells[columns["split"]].strip()
+      split = _SPLITS.get(written.lower(), "")
+      if not split:
+        raise DataError(f"{where}: split {written!r}; expected train, test or val (also valid, validation)")
+    rows.append(_Row(line, file, label, split))
+  if not rows:
+    raise DataError(f"data.path={path}: no rows below the header; {_FORM}")
+  return rows
+
+
+def _check_files(rows: list[_Row], path: Path, config: DataConfig) -> None:
+  """Refuses a file that is listed twice and, unless bad images are skipped, one that is not there."""
+  lines: dict[str, int] = {}
+  for row in rows:
+    place = os.path.normpath(path.parent / row.path)
+    if place in lines:
+      raise DataError(f"data.path={path}, line {row.line}: {row.path} stands in line {lines[place]} already; list every image once")
+    lines[place] = row.line
+  if config.on_bad_image == "skip":
+    return
+  missing = [row for row in rows if not os.path.exists(path.parent / row.path)]
+  if missing:
+    raise DataError(
+      f"data.path={path}, line {missing[0].line}: no file {path.parent / missing[0].path}; {len(missing)} of {len(rows)} files are missing;"
+      " paths are relative to the CSV file; mend or remove the rows, or leave them out with --config.data.on_bad_image=skip"
+    )
+
+
+def _class_names(rows: list[_Row], path: Path) -> tuple[str, ...]:
+  """Returns the labels in the order of the classes: by number if all are integers, else as text."""
+  names = sorted({row.label for row in rows})
+  if not all(_INTEGER.fullmatch(name) for name in names):
+    return tuple(names)
+  by_number: dict[int, str] = {}
+  for name in names:
+    if int(name) in by_number:
+      raise DataError(f"data.path={path}: the labels {by_number[int(name)]!r} and {name!r} are one number; write it in one way")
+    by_number[int(name)] = name
+  return tuple(by_number[number] for number in sorted(by_number))
+
+
+def _choose_splits(rows: list[_Row]) -> tuple[list[int], list[int], list[str]]:
+  """Returns the example ids of the training and of the test split (none where there is none), and notes on validation rows."""
+  ids = {split: [i for i, row in enumerate(rows) if (row.split or "train") == split] for split in ("train", "test", "val")}
+  if not ids["val"]:
+    return ids["train"], ids["test"], []
+  if ids["test"]:
+    return ids["train"], ids["test"], [f"{len(ids['val'])} rows of the validation split are not used"]
+  return ids["train"], ids["val"], ["the validation split is the test split"]
+
+
+def load_manifest(config: DataConfig, log: Log) -> Data:
+  """Returns the images that the CSV file `data.path` lists: uint8 [N, H, W, 3].
+
+  The columns path and label, and split where there is one, stand in any order; others are ignored. Paths are relative to the CSV file's
+  folder. The example ids are the rows of data from 0, over the whole file.
+
+  Raises:
+    DataError: no CSV file of this form (with the line), an image that is missing, listed twice or cannot be read, sizes that differ.
+  """
+  if config.path is None:
+    raise DataError("data.name=csv needs the file: --config.data.path=FILE.csv")
+  path = Path(config.path).expanduser()
+  rows = _rows(path)
+  _check_files(rows, path, config)
+  class_names = _class_names(rows, path)
+  number = {name: label for label, name in enumerate(class_names)}
+  labels = np.array([number[row.label] for row in rows], np.int32)
+  train_ids, test_ids, notes = _choose_splits(rows)
+  if not train_ids:
+    raise DataError(f"data.path={path}: no row has the split train; give the training images")
+
+  def read(ids: list[int], where: str) -> RawSplit:
+    listing = Listing(tuple(rows[i].path for i in ids), labels[ids])
+    split, more = read_images(path.parent, listing, config, where, log)
+    notes.extend(more)
+    return dataclasses.replace(split, example_ids=np.array(ids)[split.example_ids])
+
+  train = read(train_ids, "the training split")
+  test = read(test_ids, "the test split") if test_ids else None
+  return assemble(Raw(train, test, class_names, f"csv set {path}", "custom", tuple(notes)), config)
