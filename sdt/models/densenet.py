@@ -141,6 +141,9 @@ NETWORKS = {
   "densenet100": _for_small_images(100, bottleneck=False, compression=1.0),
   # DenseNet-BC for ImageNet, table 1.
   "densenet121": Network(
-    DenseNet, {"layers": (6, 12, 24, 16), "growth_rate": 32, "stem": "imagenet"}, ("growth_rate", "stem", "activation")
+    DenseNet,
+    {"layers": (6, 12, 24, 16), "growth_rate": 32, "stem": "imagenet"},
+    ("growth_rate", "stem", "activation"),
+    weights_from="densenet",
   ),
 }

@@ -115,7 +115,7 @@ def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
 
 def _imagenet(blocks: tuple[int, ...], *, bottleneck: bool = False) -> Network:
   arguments = {"blocks": blocks, "widths": (64, 128, 256, 512), "bottleneck": bottleneck, "stem": "imagenet"}
-  return Network(ResNet, arguments, _KEYS, combine_stages)
+  return Network(ResNet, arguments, _KEYS, combine_stages, weights_from="resnet")
 
 
 NETWORKS = {
