@@ -12,14 +12,16 @@ from sdt.errors import ConfigError
 from sdt.setup import check
 
 
-def load_data(config: Config, log: Callable[[str], None]) -> Data:
+def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = None) -> Data:
   """Returns the data of a config that has been checked against it; `log` gets a line of progress at a time.
+
+  Nothing is read where the caller has them already (`loaded`): those are checked against the config.
 
   Raises:
     ConfigError, DataError: the config is wrong, alone or for this data, or the data is.
   """
   check(config)
-  data = sources.load(config.data, log)
+  data = sources.load(config.data, log) if loaded is None else loaded
   _check_network_takes(config, data)
   return data
 

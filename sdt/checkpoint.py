@@ -58,25 +58,25 @@ class _Unusable(Exception):  # noqa: N818 - a finding about a step, not an error
 class CheckpointStore:
   """The sealed steps in one directory. The caller holds the workdir's lock; leftovers of killed writers are removed at the start.
 
-  `last_save_secs` is the wall time of the last save, its verification and the deletions it led to included; 0.0 before the first.
-
   Args:
     directory: where the steps stand as `<step>/`; made by the first save.
     keep: how many of the newest steps that are not pinned stay; at least 2, so that a damaged newest step is never the only one.
     log: takes one line, without its newline, for every step that cannot be used or deleted.
+    read_only: the caller does not hold the lock and will only restore, so that the leftovers stay.
   """
 
-  def __init__(self, directory: str | os.PathLike[str], keep: int, log: Callable[[str], None] = _LOG.warning):
+  def __init__(self, directory: str | os.PathLike[str], keep: int, log: Callable[[str], None] = _LOG.warning, read_only: bool = False):
     if keep < 2:
       raise ValueError(f"keep = {keep}: at least 2 steps must stay")
     self._directory = Path(directory).absolute()
     self._keep, self._log = keep, log
     self._verified: set[int] = set()
     self._pins: dict[int, bool] = {}
-    self.last_save_secs = 0.0
+    self.last_save_secs = 0.0  # wall time, the verification and the deletions that the save led to included
     if self._directory.is_symlink():
       raise CheckpointError(f"{self._directory} is a symbolic link, which could lead anywhere; put the directory itself there")
-    self._remove_leftovers()
+    if not read_only:
+      self._remove_leftovers()
 
   def steps(self) -> list[int]:
     """Returns the steps that stand in the directory, ascending, usable or not."""

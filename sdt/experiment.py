@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import accept, artifacts, environment, files
+from sdt import accept, artifacts, baseline, environment, files
 from sdt.arms import Setting, arm_order, check_equal_work, make_plan
 from sdt.checkpoint import CheckpointStore
 from sdt.config import Config, config_hash, to_dict
@@ -40,20 +40,29 @@ _UNEQUAL = 1.1  # optimiser steps of arms that differ by more than this factor a
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
 
 
-def run(config: Config, workdir: Path, name: str) -> int:
+def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> int:
   """Runs the experiment, or what is left of it, in `workdir`; returns the exit code.
+
+  Args:
+    config: `baseline_from` says how a part of the results comes about, not which they are: it is not written to the workdir.
+    workdir: of the run.
+    name: what the run is called on the screen.
+    loaded: its data, where the caller has them already.
+    stop: asked as well whether the run shall stop.
 
   Raises:
     SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
   """
   display, start = Display(), time.perf_counter()
-  data = accept.load_data(config, display.log)
+  config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
+  data = accept.load_data(config, display.log, loaded)
   has_split = len(config.arms) > 1
   size = num_easy(config.method.fraction, len(data.train), config.method.num_easy) if has_split else 0
   # Only now, so that a mistake is told in one line.
   for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data))):
     display.log(line)
   identity, data_secs = Identity(to_dict(config), data.checksum), time.perf_counter() - start
+  found = baseline.find(Path(origin), config, identity) if origin is not None and baseline.is_needed(workdir) else None
   with hold_workdir(workdir) as held:
     store = CheckpointStore(held / "checkpoints", config.checkpoint.keep, display.log)
     choices = _check_same_run(identity, held, store, display)
@@ -66,7 +75,7 @@ def run(config: Config, workdir: Path, name: str) -> int:
       display.log(f"only the report is missing ({missing[0].name}): it is made again")
       build_report(held)
     else:
-      stop = StopRequest()
+      stop = stop or StopRequest()
       with stop.listening(), device_memory_errors():
         timing = Timing.read(held / "timing.json", start)
         timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
@@ -75,16 +84,16 @@ def run(config: Config, workdir: Path, name: str) -> int:
         setup = Setup.make(config, data, choices)
         context = Context(setup, held, identity, store, display, stop, timing)
         _begin(context)
-        _stages_and_report(context, size)
+        _stages_and_report(context, size, found)
     print(result_table_text(files.read_json(held / "results.json")))
     print(f"report: {workdir / 'report.html'}")
     return _exit_code(held)
 
 
-def _stages_and_report(context: Context, size: int) -> None:
+def _stages_and_report(context: Context, size: int, found: baseline.Finished | None) -> None:
   """Runs what is left of the experiment, then builds its report; the account of time is written however this ends."""
   try:
-    _stages(context, size)
+    _stages(context, size, found)
     context.write_timing()
     with context.timing.stage("report"):
       build_report(context.workdir)
@@ -107,8 +116,8 @@ def device_memory_errors() -> Iterator[None]:
     ) from error
 
 
-def _stages(context: Context, size: int) -> None:
-  """Runs the stages that are not done yet: the baseline, scores and split, the other arms, the results."""
+def _stages(context: Context, size: int, found: baseline.Finished | None) -> None:
+  """Runs the stages that are not done yet: the baseline (or takes `found`), scores and split, the other arms, the results."""
   arms = arm_order(context.setup.config.arms)
   with context.timing.stage("restore"):
     newest = restore_newest(context)
@@ -116,6 +125,10 @@ def _stages(context: Context, size: int) -> None:
   _forget_rows_after(context, arms, reached, newest[1].position.round_index if newest else 0)
   setting = Setting(context.setup.config, context.setup.data.train.labels, context.setup.data.train.example_ids)
   plans = {"baseline": make_plan("baseline", setting)}
+  if found is not None and newest is None:
+    with context.timing.stage("take over baseline"):
+      newest = "baseline", baseline.take_over(context, found, plans["baseline"])
+      _write_environment(context)
   final = _train_or_skip(context, plans["baseline"], 0, reached, newest)
   if len(arms) > 1:
     was_trained_before = newest is not None and (reached > 0 or newest[1].position.round_index >= context.setup.config.rounds)
@@ -151,7 +164,7 @@ def _train_or_skip(context: Context, plan: Plan, index: int, reached: int, newes
     return train_arm(context, trainer, plan, index, start)
 
 
-def _score_and_split(context: Context, setting: Setting, size: int, baseline: TrainState | None, may_read: bool) -> Setting:
+def _score_and_split(context: Context, setting: Setting, size: int, trained: TrainState | None, may_read: bool) -> Setting:
   """Scores the training set with the baseline's networks, or reads the scores; splits it for every seed; writes what is missing.
 
   Scores on disk are read only if the baseline was there before (`may_read`): one that has just been trained shall be scored itself.
@@ -162,7 +175,7 @@ def _score_and_split(context: Context, setting: Setting, size: int, baseline: Tr
       stored = files.read_npz(workdir / "scores.npz")
       scores = {key: value for key, value in stored.items() if key in SCORERS}
     else:
-      scores = _scores(context, restore_final(context, 0) if baseline is None else baseline)
+      scores = _scores(context, restore_final(context, 0) if trained is None else trained)
   with context.timing.stage("split"):
     sound = _sound_networks(context, scores[config.score.name])
     ranking = artifacts.ranked(config.score.name, scores[config.score.name])

@@ -144,7 +144,7 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
     CheckpointError: checkpoints exist and none is usable.
     ConfigError, DataError: it belongs to another run.
   """
-  found = context.store.restore_latest(_saved_tree(context.setup.fresh_start))
+  found = context.store.restore_latest(saved_tree(context.setup.fresh_start))
   if found is None:
     return None
   step, tree, meta = found
@@ -160,8 +160,8 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
   Raises:
     CheckpointError: that checkpoint is missing or damaged; the states before it are gone, so it cannot be made again here.
   """
-  step = max((step for step in context.store.steps() if step // _ARM_STRIDE == arm_index), default=arm_index * _ARM_STRIDE)
-  tree, meta = context.store.restore(step, _saved_tree(context.setup.fresh_start))
+  step = last_step(context.store, arm_index)
+  tree, meta = context.store.restore(step, saved_tree(context.setup.fresh_start))
   if meta["round"] < context.setup.config.rounds:
     raise CheckpointError(
       f"the last checkpoint of arm {meta['arm']} is missing, {step} is of round {meta['round']}; use a copy, or a new workdir"
@@ -169,8 +169,14 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
   return tree["state"]
 
 
-def _saved_tree(resume: Resume) -> dict[str, Any]:
-  return {"state": resume.state, "sums": resume.sums}
+def last_step(store: CheckpointStore, arm_index: int) -> int:
+  """Returns the newest step of an arm; where there is none, the number that its first would have."""
+  return max((step for step in store.steps() if step // _ARM_STRIDE == arm_index), default=arm_index * _ARM_STRIDE)
+
+
+def saved_tree(reached: Resume) -> dict[str, Any]:
+  """Returns what a checkpoint holds as a tree; the position stands in its meta."""
+  return {"state": reached.state, "sums": reached.sums}
 
 
 def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, start: Resume) -> TrainState:
@@ -208,8 +214,7 @@ class _Saver:
   """Saves the state of a training when it is time, and when a signal has come."""
 
   def __init__(self, context: Context, plan: Plan, arm_index: int, trainer: Trainer):
-    self._context, self._plan, self._trainer = context, plan, trainer
-    self._base = arm_index * _ARM_STRIDE
+    self._context, self._plan, self._arm_index, self._trainer = context, plan, arm_index, trainer
     self._next_save = time.perf_counter() + self._interval()
 
   def _interval(self) -> float:
@@ -223,16 +228,20 @@ class _Saver:
     self._context.raise_if_stopped(f"in arm {self._plan.arm}, round {at.round_index + 1}, after step {at.step}")
 
   def save(self, at: Position, round_secs: float, pin: bool = False) -> None:
-    context, plan = self._context, self._plan
-    state, sums = self._trainer.get_state()
-    clock = at.round_index * (plan.steps_per_round + len(context.setup.data.test) + 1) + at.step + at.eval_index
-    place = {"arm": plan.arm, "round": at.round_index, "step": at.step, "eval_index": at.eval_index, "round_secs": round_secs}
-    meta = {"stage": "train", **place, **dataclasses.asdict(context.identity), "choices": context.setup.choices}
-    context.store.save(self._base + clock, {"state": state, "sums": sums}, meta, pin=pin)
-    context.timing.save_secs += context.store.last_save_secs
-    context.timing.num_saves += 1
-    context.write_timing()
+    save_state(self._context, self._plan, self._arm_index, Resume(*self._trainer.get_state(), at, round_secs), pin=pin)
     self._next_save = time.perf_counter() + self._interval()
+
+
+def save_state(context: Context, plan: Plan, arm_index: int, reached: Resume, *, pin: bool) -> None:
+  """Saves where the training of an arm stands, sealed with the run's identity and choices, and accounts for the time it took."""
+  at = reached.position
+  clock = at.round_index * (plan.steps_per_round + len(context.setup.data.test) + 1) + at.step + at.eval_index
+  place = {"arm": plan.arm, "round": at.round_index, "step": at.step, "eval_index": at.eval_index, "round_secs": reached.round_secs}
+  meta = {"stage": "train", **place, **dataclasses.asdict(context.identity), "choices": context.setup.choices}
+  context.store.save(arm_index * _ARM_STRIDE + clock, saved_tree(reached), meta, pin=pin)
+  context.timing.save_secs += context.store.last_save_secs
+  context.timing.num_saves += 1
+  context.write_timing()
 
 
 def _report(context: Context, plan: Plan, rates: np.ndarray, progress: Progress, steps_done: np.ndarray, task: Task) -> None:

@@ -1,0 +1,125 @@
+"""A baseline that is taken over from a finished run instead of being trained again (`baseline_from`)."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from sdt import environment, files
+from sdt.arms import num_phases
+from sdt.checkpoint import CheckpointStore
+from sdt.config import Config
+from sdt.differences import changes_baseline, differences
+from sdt.dispatch import Position
+from sdt.errors import CheckpointError, ConfigError, DataError
+from sdt.parallel import make_layout
+from sdt.plan import Plan
+from sdt.setup import Resume, compute_dtype
+from sdt.train import zero_sums
+from sdt.training import Context, Identity, last_step, save_state, saved_tree
+from sdt.workdir import disk_errors
+
+_OF_RUN = ("results.json", "config.json", "environment.json", "metrics.jsonl")
+_OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+  """The baseline of a finished run that another run may have.
+
+  Attributes:
+    step: of the sealed checkpoint at its end.
+    num_phases: of the sums in that checkpoint.
+    origin: what environment.json of the other run will say of it.
+  """
+
+  workdir: Path
+  store: CheckpointStore
+  step: int
+  num_phases: int
+  environment: dict[str, Any]
+  origin: dict[str, Any]
+
+
+def is_needed(workdir: Path) -> bool:
+  """Returns whether the run in `workdir` has no baseline yet, not even a part of one."""
+  return not any((workdir / "checkpoints").glob("[0-9]*")) and not (workdir / "results.json").exists()
+
+
+def find(workdir: Path, config: Config, identity: Identity) -> Finished:
+  """Returns the baseline of the finished run in `workdir`, for a run of `config`. Writes nothing.
+
+  Raises:
+    ConfigError: no finished run there, its config differs in a key that the baseline reads, or it ran on another kind of machine.
+    DataError: it ran on other data, or a file of it is damaged. CheckpointError: the end of its baseline is missing or damaged.
+  """
+  where = f"baseline_from={workdir}"
+  lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]
+  if lacking:
+    hint = "it is the folder of a sweep, name that of one of its values" if (workdir / "sweep.json").exists() else "name a run's workdir"
+    raise ConfigError(f"{where}: no finished run there, {lacking[0]} is missing or damaged; {hint}")
+  content = files.read_json(workdir / "config.json")
+  found = files.read_json(workdir / "environment.json")
+  changes = [line for name, line in differences(content["config"], identity.config) if changes_baseline(name)]
+  if changes:
+    raise ConfigError(f"{where}: another baseline ({'; '.join(changes)}); use that run's values, or leave baseline_from out")
+  if found["data"]["checksum"] != identity.data_checksum:
+    raise DataError(
+      f"{where}: that run was on other data (checksum {found['data']['checksum']}, now {identity.data_checksum}); leave baseline_from out"
+    )
+  before = {"platform": found["platform"]} | {name: found["choices"][name] for name in ("precision", "num_devices")}
+  now = {
+    "platform": jax.default_backend(),
+    "precision": compute_dtype(config).name,
+    "num_devices": make_layout(config.parallel).num_devices,
+  }
+  others = [f"{name} {before[name]}, now {value}" for name, value in now.items() if before[name] != value]
+  if others:
+    raise ConfigError(f"{where}: that run had {'; '.join(others)}; run on such a machine, or leave baseline_from out")
+  store = CheckpointStore(workdir / "checkpoints", 2, read_only=True)
+  step = last_step(store, 0)
+  meta = store.read_meta(step)
+  if meta["round"] < config.rounds:
+    raise CheckpointError(f"{where}: the checkpoint of its end is missing, the last is of round {meta['round']}; leave baseline_from out")
+  # A baseline that was itself taken over is still that of the run that trained it.
+  origin = found["choices"].get("baseline_from") or {
+    "workdir": str(workdir.absolute()),
+    "config_hash": content["hash"],
+    "commit": found["commit"],
+  }
+  return Finished(workdir, store, step, num_phases(tuple(content["config"]["arms"])), found, origin)
+
+
+def take_over(context: Context, found: Finished, plan: Plan) -> Resume:
+  """Copies the baseline's end, its rows and the scores into the run's workdir; returns where its training now stands: at its end.
+
+  The sealed checkpoint comes last: a kill before it leaves a run that has no baseline yet.
+
+  Raises:
+    CheckpointError, DataError: what is to be copied is damaged. WorkdirError: it cannot be written.
+  """
+  setup, workdir = context.setup, context.workdir
+  like = saved_tree(dataclasses.replace(setup.fresh_start, sums=zero_sums(len(setup.config.seeds), found.num_phases)))
+  tree, _ = found.store.restore(found.step, like)
+  rows = [row for row in files.read_rows(found.workdir / "metrics.jsonl") if row["arm"] == plan.arm]
+  expected = setup.config.rounds * len(setup.config.seeds)
+  if len(rows) != expected:
+    raise DataError(f"baseline_from={found.workdir}: metrics.jsonl has {len(rows)} rows of the baseline, expected {expected}; use a copy")
+  for name in _OF_SCORES:  # of an earlier start, whose checkpoints are gone
+    with disk_errors(workdir / name):
+      (workdir / name).unlink(missing_ok=True)
+  has_scores = len(setup.config.arms) > 1 and files.is_intact(found.workdir / "scores.npz")
+  if has_scores:
+    files.write_bytes(workdir / "scores.npz", files.read_bytes_verified(found.workdir / "scores.npz"))
+  files.append_rows(workdir / "metrics.jsonl", rows)
+  end = Resume(tree["state"], setup.fresh_start.sums, Position(setup.config.rounds))
+  setup.choices["baseline_from"] = found.origin
+  save_state(context, plan, 0, end, pin=True)
+  context.display.log(f"baseline: taken over{' with its scores' if has_scores else ''} from {found.workdir}; it is not trained again")
+  changes = environment.changes(found.environment, environment.describe())
+  if changes:
+    context.display.log(f"note: since that baseline was trained {'; '.join(changes)}")
+  return end
