@@ -1,0 +1,60 @@
+"""bfloat16 compute beside float32 on the demo: the two must differ no more than two seeds of the same one do."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from scipy import stats
+
+from sdt.command_line import load_config_file
+from sdt.config import resolve
+from sdt.dispatch import Position
+from sdt.parallel import place
+from sdt.score import score
+from sdt.setup import Setup
+from sdt.split import num_easy
+
+DIGITS = Path(__file__).parent.parent / "configs/digits.py"
+SEEDS = (0, 1, 2, 3, 4)
+
+
+def trained(precision):
+  """Returns the test accuracy [R] of the baseline and the log-odds [R, N] of the training set."""
+  of = dataclasses.replace(resolve(load_config_file(DIGITS), [("seeds", str(SEEDS))]), precision=precision)
+  data = tiny.data(of)
+  setup = Setup.make(of, data)
+  start = setup.fresh_start
+  trainer = setup.trainer(tiny.everything(of, len(data.train)))
+  trainer.set_state(start.state, start.sums)
+  *_, last = (ended for progress in trainer.run(Position()) for ended in progress.finished)
+  state, _ = trainer.get_state()
+  assert {leaf.dtype for name, leaf in tiny.leaves(state).items() if "step" not in name} == {np.dtype(np.float32)}
+  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  scores = score(setup.score_program(), variables, setup.device_data, len(data.train))["log_odds"]
+  return last.sums.test_correct / last.sums.test_count, scores, num_easy(of.method.fraction, len(data.train), None)
+
+
+def agreement(one, other, size):
+  """Returns (Spearman's correlation, overlap of the easiest `size`) of two scores [N]."""
+  easiest = [set(np.argsort(-scores)[:size].tolist()) for scores in (one, other)]
+  return stats.spearmanr(one, other).statistic, len(easiest[0] & easiest[1]) / size
+
+
+@pytest.mark.slow
+def test_bfloat16_and_float32_agree_within_the_noise_of_seeds():
+  (exact, exact_scores, size), (short, short_scores, _) = trained("float32"), trained("bfloat16")
+  difference = short - exact
+  interval = stats.t.interval(0.95, len(SEEDS) - 1, difference.mean(), stats.sem(difference))
+  same = np.array([agreement(a, b, size) for a, b in zip(exact_scores, short_scores, strict=True)])
+  between = np.array([agreement(exact_scores[a], exact_scores[b], size) for a in range(len(SEEDS)) for b in range(a)])
+  print(
+    f"\nfloat32 {100 * exact.mean():.2f} +- {100 * exact.std(ddof=1):.2f} %, bfloat16 {100 * short.mean():.2f} +- {100 * short.std(ddof=1):.2f} %"
+  )
+  print(f"difference {100 * difference.mean():+.2f} points, 95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}")
+  print(f"Spearman, overlap of A: same seed in two precisions {same.mean(0)}, two seeds in float32 {between.mean(0)}")
+  assert not np.array_equal(exact_scores, short_scores)  # the precision was in force
+  assert interval[0] <= 0 <= interval[1]
+  assert abs(difference.mean()) < 2 * exact.std(ddof=1)
+  assert (same.mean(0) > between.mean(0)).all()
