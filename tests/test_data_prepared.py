@@ -100,7 +100,7 @@ def test_ids_that_do_not_lead_back_are_refused(tmp_path, ids, message):
 def test_a_set_of_another_size_is_refused(tmp_path):
   spec, contents, _ = made.make_cifar()
   folder = _prepare(tmp_path, contents | {"test.bin": contents["test.bin"][:3073]})
-  with pytest.raises(DataError, match="the test split has 1 examples, expected 12"):
+  with pytest.raises(DataError, match="test split: it has 1 examples, expected 12"):
     _load(folder, spec, verify="known")
 
 

@@ -269,7 +269,7 @@ def test_svhn_files_are_verified_and_the_label_rule_is_told(tmp_path):
 def test_addresses_and_checksums_are_those_that_tfds_registers():
   import tensorflow_datasets as tfds
 
-  for spec in catalogue.SETS.values():
+  for spec in (spec for spec in catalogue.SETS.values() if spec.remotes):
     infos = tfds.builder_cls(spec.tfds_name).url_infos
     for remote in spec.remotes:
       assert (remote.size, remote.sha256, remote.name) == (infos[remote.url].size, infos[remote.url].checksum, infos[remote.url].filename)

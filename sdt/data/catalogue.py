@@ -7,9 +7,11 @@ the files inside the archives were computed from files that equal the originals;
 from __future__ import annotations
 
 from sdt.data.cifar import CifarFile, CifarFormat, KnownVariant
+from sdt.data.cub import CubFormat
 from sdt.data.download import RemoteFile
 from sdt.data.registered import PublishedSizes, RegisteredSet
 from sdt.data.svhn import SvhnFormat
+from sdt.data.tiny_imagenet import TinyImageNetFormat
 
 _CIFAR_MEAN_STD = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
@@ -117,10 +119,34 @@ SVHN = RegisteredSet(
   form=SvhnFormat(),
 )
 
-SETS = {spec.name: spec for spec in (CIFAR10, CIFAR100, SVHN)}
+# Its test labels were never published: the validation set is the test set.
+TINY_IMAGENET = RegisteredSet(
+  name="tiny_imagenet",
+  sizes=PublishedSizes(100_000, 10_000, 200, (64, 64, 3)),
+  form=TinyImageNetFormat(),
+  by_hand=(
+    "curl -fL --create-dirs -o {folder}/tiny-imagenet-200.zip http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    "unzip -q {folder}/tiny-imagenet-200.zip -d {folder}",
+  ),
+)
 
-SIZES = {spec.name: spec.sizes for spec in SETS.values()} | {
-  # Its test labels were never published: the validation set is the test set.
-  "tiny_imagenet": PublishedSizes(100_000, 10_000, 200, (64, 64, 3)),
-  "cub": PublishedSizes(5_994, 5_794, 200, None),
-}
+CUB = RegisteredSet(
+  name="cub",
+  sizes=PublishedSizes(5_994, 5_794, 200, None),
+  tfds_name="caltech_birds2011",
+  remotes=(
+    RemoteFile(
+      url="https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1",
+      name="CUB_200_2011.tgz",
+      size=1_150_585_339,
+      sha256="0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
+    ),
+  ),
+  form=CubFormat(),
+  unpacks="CUB_200_2011",
+  by_hand=("tar -xzf {folder}/CUB_200_2011.tgz -C {folder}",),
+)
+
+SETS = {spec.name: spec for spec in (CIFAR10, CIFAR100, SVHN, TINY_IMAGENET, CUB)}
+
+SIZES = {spec.name: spec.sizes for spec in SETS.values()}

@@ -6,10 +6,11 @@ fail without a network.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,39 +48,66 @@ def file_format(folder: Path) -> str:
     raise DataError(f"{folder / 'dataset_info.json'}: not readable as the description of a prepared set: {error}") from error
 
 
-def examples(folder: Path, split: str, num: int) -> Iterator[dict[str, Any]]:
-  """Yields every example of a split, by feature, in the order in which tfds stored them; images are left encoded, as bytes.
+class PreparedSplit:
+  """The examples of a split, by feature, in the order in which tfds stored them; images are left encoded, as bytes."""
 
-  Args:
-    folder: a version folder, with dataset_info.json.
-    split: its name.
-    num: how many examples it must have.
+  def __init__(self, folder: Path, split: str, num: int):
+    """Opens a split.
 
-  Raises:
-    DataError: not an array_record set, damaged, or of another size.
-  """
-  found = file_format(folder)
-  if found != "array_record":
-    raise DataError(
-      f"{folder}: prepared as {found}, which needs TensorFlow to read; prepare it again with file_format='array_record', or leave it to"
-      " sdt, which reads the original files"
-    )
-  import tensorflow_datasets as tfds
+    Args:
+      folder: a version folder, with dataset_info.json.
+      split: its name.
+      num: how many examples it must have.
 
-  where = f"prepared set {folder}"
-  try:
-    builder = tfds.builder_from_directory(str(folder))
-    # Decoded here and not by tfds, which warns that it would rather use OpenCV, and decodes what nobody asked for.
-    encoded = {name: tfds.decode.SkipDecoding() for name, kind in builder.info.features.items() if isinstance(kind, tfds.features.Image)}
-    source = builder.as_data_source(split=split, decoders=encoded)
-    if len(source) != num:
-      raise DataError(f"{where}: the {split} split has {len(source)} examples, expected {num}")
-    for start in range(0, num, _CHUNK):
-      yield from source.__getitems__(list(range(start, min(start + _CHUNK, num))))
-  except DataError:
-    raise
-  except Exception as error:  # tfds and array_record raise errors of many types on damaged files
-    raise DataError(f"{where}: cannot be read: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+    Raises:
+      DataError: not an array_record set, damaged, or of another size.
+    """
+    self.where = f"prepared set {folder}, {split} split"
+    found = file_format(folder)
+    if found != "array_record":
+      raise DataError(
+        f"{folder}: prepared as {found}, which needs TensorFlow to read; prepare it again with file_format='array_record', or leave it to"
+        " sdt, which reads the original files"
+      )
+    import tensorflow_datasets as tfds
+
+    with self._told():
+      builder = tfds.builder_from_directory(str(folder))
+      # Decoded here and not by tfds, which warns that it would rather use OpenCV, and decodes what nobody asked for.
+      encoded = {name: tfds.decode.SkipDecoding() for name, kind in builder.info.features.items() if isinstance(kind, tfds.features.Image)}
+      self._source = builder.as_data_source(split=split, decoders=encoded)
+      if len(self._source) != num:
+        raise DataError(f"{self.where}: it has {len(self._source)} examples, expected {num}")
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, place: int) -> dict[str, Any]:
+    """Returns one example; raises a DataError if it cannot be read."""
+    with self._told():
+      example: dict[str, Any] = self._source[place]
+    return example
+
+  def examples(self, features: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Yields every example; raises a DataError if one cannot be read or has not all of these features."""
+    for start in range(0, len(self), _CHUNK):
+      with self._told():
+        examples = self._source.__getitems__(list(range(start, min(start + _CHUNK, len(self)))))
+      for example in examples:
+        lacking = sorted(set(features) - example.keys())
+        if lacking:
+          raise DataError(f"{self.where}: its examples have no {', '.join(lacking)}, but {', '.join(sorted(example))}; it is another set")
+        yield example
+
+  @contextlib.contextmanager
+  def _told(self) -> Iterator[None]:
+    try:
+      yield
+    except (DataError, MemoryError):
+      raise
+    except Exception as error:  # tfds and array_record raise errors of many types on damaged files
+      what = " ".join(str(error).split())
+      raise DataError(f"{self.where}: cannot be read: {type(error).__name__}: {what[:200]}") from error
 
 
 def _decode_png(content: bytes) -> np.ndarray | str:
@@ -98,7 +126,7 @@ def _rows(ids: list[bytes], split: str, where: str) -> np.ndarray:
   except ValueError as error:
     raise DataError(f"{where}: example ids such as {ids[0]!r} are not those of {split}_00000 and on") from error
   if not np.array_equal(np.sort(rows), np.arange(len(rows))):
-    raise DataError(f"{where}: the ids of the {split} split do not name each of the rows 0 to {len(rows) - 1} once")
+    raise DataError(f"{where}: the ids do not name each of the rows 0 to {len(rows) - 1} once")
   return rows
 
 
@@ -119,18 +147,15 @@ def read_images(
   Raises:
     DataError: not an array_record set, damaged, of another size or shape, without such features, or ids that do not lead back.
   """
-  where = f"prepared set {folder}"
+  source = PreparedSplit(folder, split, num)
   ids: list[bytes] = []
   images, labels = np.empty((num, *shape), np.uint8), np.empty((num, len(label_keys)), np.int64)
-  for i, example in enumerate(examples(folder, split, num)):
-    lacking = {"id", "image", *label_keys} - example.keys()
-    if lacking:
-      raise DataError(f"{where}: its examples have no {', '.join(sorted(lacking))}, but {', '.join(sorted(example))}; it is another set")
+  for i, example in enumerate(source.examples(("id", "image", *label_keys))):
     image = _decode_png(example["image"])  # in a plain loop: at 32 x 32 pixels threads gain nothing
     if isinstance(image, str) or image.shape != shape or image.dtype != np.uint8:
       what = image if isinstance(image, str) else f"{image.dtype} {list(image.shape)}"
-      raise DataError(f"{where}: image {i} of the {split} split is {what}, expected uint8 {list(shape)}")
+      raise DataError(f"{source.where}: image {i} is {what}, expected uint8 {list(shape)}")
     images[i], labels[i] = image, [example[key] for key in label_keys]
     ids.append(example["id"])
-  order = np.argsort(_rows(ids, split, where))
+  order = np.argsort(_rows(ids, split, source.where))
   return images[order], labels[order]

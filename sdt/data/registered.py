@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +14,7 @@ from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import Data
 from sdt.data.download import RemoteFile, data_directory, fetch, unreachable
 from sdt.data.unpack import unpack
-from sdt.errors import DataError, MissingDataError
+from sdt.errors import ConfigError, DataError, MissingDataError
 
 Log = Callable[[str], None]
 
@@ -98,7 +99,9 @@ def refuse_unverified(folder: Path, spec: RegisteredSet, level: str) -> tuple[st
 def _how_to_get(spec: RegisteredSet) -> str:
   """Returns the commands that fetch the set, with the checksums."""
   folder = data_directory()
-  commands = [f"curl -fL --create-dirs -o {folder / remote.name} {remote.url} (SHA-256 {remote.sha256})" for remote in spec.remotes]
+  commands = [
+    f"curl -fL --create-dirs -o {folder / remote.name} {shlex.quote(remote.url)} (SHA-256 {remote.sha256})" for remote in spec.remotes
+  ]
   commands += [command.format(folder=folder) for command in spec.by_hand]
   return (
     f"get it with: {' and '.join(commands)}; then run the same command again, or name another place with --config.data.path; what works"
@@ -109,7 +112,8 @@ def _how_to_get(spec: RegisteredSet) -> str:
 def _download(spec: RegisteredSet, config: DataConfig, log: Log) -> None:
   """Fetches into the data directory what is missing of the set there, and unpacks it if it is read so."""
   folder = data_directory()
-  searched = f"{spec.name} is missing: neither its files in {folder} nor a prepared set in {prepared.default_directory()}"
+  ready = "" if spec.tfds_name is None else f", nor a prepared set in {prepared.default_directory()}"
+  searched = f"{spec.name} is missing: its files are not in {folder}{ready}"
   if not spec.remotes:
     raise MissingDataError(f"{searched}, and no checksum is registered to download it by; {_how_to_get(spec)}")
   if not config.download:
@@ -161,8 +165,14 @@ def load_registered(config: DataConfig, spec: RegisteredSet, log: Log) -> Data:
   says what the ids of a prepared set are.
 
   Raises:
+    ConfigError: images of many sizes, and no `data.image_size`.
     DataError: missing (with the commands that fetch it), damaged, or not the registered content.
   """
+  if spec.sizes.image_shape is None and config.image_size is None:
+    raise ConfigError(
+      f"data.name={spec.name} has images of many sizes: expected data.image_size, such as --config.data.image_size=256"
+      " --config.data.resize=short_side --config.data.crop_size=224"
+    )
   kind, place = _locate(spec, config, log)
   log(f"reading {spec.name} from {place}")
   read = spec.form.read if kind == "files" else spec.form.read_prepared
