@@ -49,10 +49,9 @@ def test_bfloat16_and_float32_agree_within_the_noise_of_seeds():
   interval = stats.t.interval(0.95, len(SEEDS) - 1, difference.mean(), stats.sem(difference))
   same = np.array([agreement(a, b, size) for a, b in zip(exact_scores, short_scores, strict=True)])
   between = np.array([agreement(exact_scores[a], exact_scores[b], size) for a in range(len(SEEDS)) for b in range(a)])
-  print(
-    f"\nfloat32 {100 * exact.mean():.2f} +- {100 * exact.std(ddof=1):.2f} %, bfloat16 {100 * short.mean():.2f} +- {100 * short.std(ddof=1):.2f} %"
-  )
-  print(f"difference {100 * difference.mean():+.2f} points, 95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}")
+  for name, accuracy in (("float32", exact), ("bfloat16", short)):
+    print(f"\n{name} {100 * accuracy.mean():.2f} +- {100 * accuracy.std(ddof=1):.2f} %", end="")
+  print(f"\ndifference {100 * difference.mean():+.2f} points, 95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}")
   print(f"Spearman, overlap of A: same seed in two precisions {same.mean(0)}, two seeds in float32 {between.mean(0)}")
   assert not np.array_equal(exact_scores, short_scores)  # the precision was in force
   assert interval[0] <= 0 <= interval[1]
