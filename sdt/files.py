@@ -35,28 +35,28 @@ _RESTORE = "restore it from a copy or start again in a new workdir"
 _REDO = "remove the file and run the same command again"
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-  """Writes `data` to `path` atomically and seals it; makes missing parent directories.
+def write_bytes(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
+  """Writes `parts`, one after the other, to `path` atomically and seals it; makes missing parent directories.
 
   Raises:
     WorkdirError: any OSError; the file that stood there before still stands.
   """
   path = Path(path)
-  with disk_errors(path, len(data)):
+  with disk_errors(path, sum(map(len, parts))):
     (path.parent / SEAL_DIR).mkdir(parents=True, exist_ok=True)
-    with _replacing(path, data):
-      _write_seal(path, data)
+    with _replacing(path, *parts):
+      _write_seal(path, *parts)
 
 
 @contextlib.contextmanager
-def _replacing(path: Path, data: bytes) -> Iterator[None]:
-  """Brings `data` to the disk under a temporary name beside `path`, which it takes after the block; an error removes it."""
+def _replacing(path: Path, *parts: bytes | memoryview) -> Iterator[None]:
+  """Brings `parts` to the disk under a temporary name beside `path`, which it takes after the block; an error removes it."""
   tmp = path.parent / f"{TMP_PREFIX}{os.getpid()}-{next(_TMP_NUMBERS)}"
   try:
     # O_NOFOLLOW: a link that somebody planted under this name must not lead the write elsewhere.
     handle = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     with os.fdopen(handle, "wb") as file:
-      file.write(data)
+      file.writelines(parts)
       file.flush()
       os.fsync(file.fileno())
     yield
@@ -72,9 +72,19 @@ def _seal_path(path: Path) -> Path:
   return path.parent / SEAL_DIR / path.name
 
 
-def _write_seal(path: Path, data: bytes) -> None:
-  with _replacing(_seal_path(path), f"{hashlib.sha256(data).hexdigest()} {len(data)}\n".encode()):
+def _write_seal(path: Path, *parts: bytes | memoryview) -> None:
+  digest = hashlib.sha256()
+  for part in parts:
+    digest.update(part)
+  with _replacing(_seal_path(path), f"{digest.hexdigest()} {sum(map(len, parts))}\n".encode()):
     pass
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+  """Removes a file and its seal, where they are."""
+  for place in (Path(path), _seal_path(Path(path))):
+    with contextlib.suppress(OSError):
+      place.unlink(missing_ok=True)
 
 
 def _sync_dir(directory: Path) -> None:

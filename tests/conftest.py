@@ -14,6 +14,10 @@ import pytest
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Decoded images are kept in the data directory: not in that of whoever runs the tests.
+_DATA = tempfile.TemporaryDirectory(prefix="sdt-data-")
+os.environ["SDT_DATA_DIR"] = _DATA.name
+
 # Tests build the same small programs again and again; each session (and each worker of it) compiles one once.
 _CACHE = tempfile.TemporaryDirectory(prefix="sdt-xla-")
 jax.config.update("jax_compilation_cache_dir", _CACHE.name)

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import io
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,9 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from sdt.config import DataConfig
+from sdt.data import cache
 from sdt.data.assemble import RawSplit
+from sdt.data.cache import Prepared
 from sdt.errors import DataError
 
 Log = Callable[[str], None]
@@ -28,6 +31,7 @@ _MAX_FILE_BYTES = 2**30
 _LONGEST = 1.5  # times image_size, of the longer side
 _IN_FLIGHT = 256  # images decoded ahead of the one that is stored
 _PROGRESS_SECS = 2.0
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _TURNS = {
   2: Image.Transpose.FLIP_LEFT_RIGHT,
   3: Image.Transpose.ROTATE_180,
@@ -56,28 +60,12 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True)
 class _Decoded:
-  """One file: its pixels, uint8 [h, w, 3], or why there are none; whether its ends were cut off."""
+  """One file: its pixels, uint8 [h, w, 3], or why there are none; whether its ends were cut off; whether trying again may help."""
 
   pixels: np.ndarray | None
   reason: str = ""
   is_cut: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class _Images:
-  """The readable images of a list of files.
-
-  Attributes:
-    images: uint8 [n, H, W, 3].
-    sizes: int32 [n, 2], or None where every image fills its H x W.
-    skipped: place in the list -> why the file cannot be read.
-    num_cut: images whose ends were cut off.
-  """
-
-  images: np.ndarray
-  sizes: np.ndarray | None
-  skipped: dict[int, str]
-  num_cut: int
+  may_pass: bool = False
 
 
 def _orientation(image: Image.Image) -> int:
@@ -147,7 +135,7 @@ def _decode(content: Path | bytes, config: DataConfig) -> _Decoded:
   try:
     data = _read_file(content) if isinstance(content, Path) else content
   except OSError as error:
-    return _Decoded(None, error.strerror or type(error).__name__)
+    return _Decoded(None, error.strerror or type(error).__name__, may_pass=True)
   except ValueError as error:  # also a null byte in the path
     return _Decoded(None, str(error))
   if not data:
@@ -243,10 +231,14 @@ class _Canvas:
     return self._images[: len(sizes)], None if (sizes == self._images.shape[1:3]).all() else sizes
 
 
-def _decode_files(root: Path, listing: Listing, config: DataConfig, where: str, log: Log) -> _Images:
-  """Returns the readable images among the files; raises a DataError where sizes differ and may not."""
+def _decode_files(root: Path, listing: Listing, config: DataConfig, where: str, log: Log) -> tuple[Prepared, bool]:
+  """Returns the readable images among the files, and whether all of the files could be read, sound or not.
+
+  Raises:
+    DataError: sizes differ and may not.
+  """
   files, may_differ = listing.files, config.resize == "short_side"
-  canvas, skipped, num_cut = _Canvas(len(files), root), {}, 0
+  canvas, skipped, num_cut, all_read = _Canvas(len(files), root), {}, 0, True
   first: tuple[str, str] | None = None
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of Pillow, on oddities of single files; set here, because filters belong to all threads
@@ -255,7 +247,7 @@ def _decode_files(root: Path, listing: Listing, config: DataConfig, where: str, 
     results = _decode_all(contents, config)
     for i, result in enumerate(_with_progress(results, len(files), where, log)):
       if result.pixels is None:
-        skipped[i] = result.reason
+        skipped[i], all_read = result.reason, all_read and not result.may_pass
         continue
       shape = f"{result.pixels.shape[1]} x {result.pixels.shape[0]}"
       first = first or (files[i], shape)
@@ -267,7 +259,24 @@ def _decode_files(root: Path, listing: Listing, config: DataConfig, where: str, 
       canvas.add(result.pixels)
       num_cut += result.is_cut
   images, sizes = canvas.contents()
-  return _Images(images, sizes, skipped, num_cut)
+  return Prepared(images, sizes, skipped, num_cut), all_read
+
+
+def _cache_key(root: Path, listing: Listing, config: DataConfig) -> str:
+  """Returns the key of the images in the cache. Contents that are no files of their own lie in the files of `root`."""
+  if listing.contents is None:
+    return cache.key(root, listing.files, listing.files, config)
+  return cache.key(root, listing.files, tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_file())), config)
+
+
+def _check_names(files: tuple[str, ...], root: Path) -> None:
+  """Refuses file names that no table or message can show: those that are not UTF-8, and those with line ends in them."""
+  bad = [file for file in files if _UNPRINTABLE.search(file)]
+  if bad:
+    raise DataError(
+      f"data.path={root}: the file name {bad[0]!a} is not UTF-8 or holds control characters, as do {len(bad)} of {len(files)}; rename"
+      " them"
+    )
 
 
 def read_images(root: Path, listing: Listing, config: DataConfig, where: str, log: Log) -> tuple[RawSplit, list[str]]:
@@ -287,7 +296,10 @@ def read_images(root: Path, listing: Listing, config: DataConfig, where: str, lo
       `data.resize=short_side`; more than half of the memory.
   """
   files = listing.files
-  found = _decode_files(root, listing, config, where, log)
+  _check_names(files, root)
+  name = _cache_key(root, listing, config) if config.cache else ""
+  kept = cache.load(name, len(files), log) if name else None
+  found, may_keep = (kept, False) if kept is not None else _decode_files(root, listing, config, where, log)
   num_bad = len(found.skipped)
   if num_bad:
     place = min(found.skipped)
@@ -297,6 +309,8 @@ def read_images(root: Path, listing: Listing, config: DataConfig, where: str, lo
         f"data.path={root}: {num_bad} of {len(files)} images of {where} cannot be read; {first}; mend or remove them, or leave them out"
         " with --config.data.on_bad_image=skip"
       )
+  if name and may_keep and _cache_key(root, listing, config) == name:  # otherwise a file changed meanwhile
+    cache.store(name, root, found, log)
   notes = [f"{num_bad} of {len(files)} images of {where} were skipped; {first}"] if num_bad else []
   if found.num_cut:
     notes.append(

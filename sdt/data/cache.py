@@ -1,0 +1,152 @@
+"""Decoded image files, kept as one array in the data directory: reading them again costs a read and a SHA-256.
+
+Under `prepared/` in the data directory, by a key: KEY.npy (uint8 [n, H, W, 3]) and KEY.json, which is written last and says what the array
+holds. Both are sealed by `sdt.files`. The key is a hash of where the files are, of their sizes and times, and of how they were decoded; so
+there is nothing to bring up to date, and two processes that write under one key write the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from sdt import files
+from sdt.config import DataConfig
+from sdt.data.download import data_directory
+from sdt.errors import DataError, WorkdirError
+from sdt.workdir import TMP_PREFIX
+
+Log = Callable[[str], None]
+
+_RULES = 1  # raised whenever the same files are decoded to other pixels
+_ABANDONED_SECS = 86_400  # from when on a temporary file is what a killed writer left
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+  """The readable images of a list of files.
+
+  Attributes:
+    images: uint8 [n, H, W, 3].
+    sizes: int32 [n, 2], or None where every image fills its H x W.
+    skipped: place in the list -> why the file cannot be read.
+    num_cut: images whose ends were cut off.
+  """
+
+  images: np.ndarray
+  sizes: np.ndarray | None
+  skipped: dict[int, str]
+  num_cut: int
+
+
+def directory() -> Path:
+  """Returns where prepared images are kept."""
+  return data_directory() / "prepared"
+
+
+def key(root: Path, listed: tuple[str, ...], stored_in: tuple[str, ...], config: DataConfig) -> str:
+  """Returns the key of the images as they now are.
+
+  The time of the last change of a file's entry (ctime) counts as well: files that were unpacked from one archive may share size and mtime.
+
+  Args:
+    root: the folder of the set.
+    listed: the names of the images, in their order.
+    stored_in: the files that hold them, relative to `root`: their sizes in bytes and times of change are looked at.
+    config: how they are decoded.
+  """
+  digest = hashlib.sha256()
+  how = [_RULES, PIL.__version__, str(root.absolute()), config.image_size, config.resize]
+  digest.update(json.dumps([how, listed]).encode())
+  for file in stored_in:
+    try:
+      found = (root / file).stat()
+      state: tuple[int, ...] = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    except (OSError, ValueError):  # missing, or no name that a file can have; the decoder will say so
+      state = ()
+    digest.update(json.dumps([file, *state]).encode())
+  return f"{config.name}-{digest.hexdigest()[:32]}"
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+  """Returns how a .npy of uint8 in this shape begins."""
+  header = io.BytesIO()
+  np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+  return header.getvalue()
+
+
+def load(name: str, num_files: int, log: Log) -> Prepared | None:
+  """Returns the images kept under the key `name`, verified; None where there are none, or where they are damaged, which `log` is told."""
+  described, array = directory() / f"{name}.json", directory() / f"{name}.npy"
+  if not described.exists():
+    return None
+  try:
+    content = files.read_json(described)
+    shape = tuple(int(size) for size in content["shape"])
+    skipped = {int(place): str(reason) for place, reason in content["skipped"].items()}
+    sizes = None if content["sizes"] is None else np.array(content["sizes"], np.int32).reshape(shape[0], 2)
+    if len(shape) != 4 or shape[0] + len(skipped) != num_files:
+      raise ValueError(f"{shape} images and {len(skipped)} skipped ones of {num_files}")
+    log(f"reading {shape[0]:,} prepared images from {array}")
+    data, header = files.read_bytes_verified(array), _header(shape)
+    if not data.startswith(header) or len(data) != len(header) + math.prod(shape):
+      raise ValueError(f"{array} does not hold {shape}")
+    images = np.frombuffer(data, np.uint8, offset=len(header)).reshape(shape)
+    return Prepared(images, sizes, skipped, int(content["num_cut"]))
+  except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
+    log(f"the prepared images {described} are damaged ({error}); they are made again")
+    return None
+
+
+def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
+  """Keeps the images under the key `name` and tells `log` how much they take; where that fails, it tells why, and leaves nothing.
+
+  Kept only where they take at most half of what is free on the disk: a cache must not be what fills it.
+  """
+  folder = directory()
+  described, array = folder / f"{name}.json", folder / f"{name}.npy"
+  images = np.ascontiguousarray(prepared.images)
+  header = _header(images.shape)
+  content = {
+    "root": str(root.absolute()).encode("utf-8", "replace").decode(),
+    "shape": images.shape,
+    "num_cut": prepared.num_cut,
+    "skipped": prepared.skipped,
+    "sizes": prepared.sizes,
+  }
+  size = f"{images.nbytes / 2**20:,.1f} MiB"
+  try:
+    with contextlib.suppress(OSError):  # if the error lasts, it comes again below
+      folder.mkdir(parents=True, exist_ok=True)
+      _remove_abandoned(folder)
+    with contextlib.suppress(OSError):
+      if images.nbytes > shutil.disk_usage(folder).free // 2:
+        log(f"the {len(images):,} decoded images were not kept: their {size} are more than half of what is free in {folder}")
+        return
+    files.write_bytes(array, header, memoryview(images).cast("B"))
+    files.write_text(described, files.json_text(content, indent=None))
+  except WorkdirError as error:
+    reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    log(f"the {len(images):,} decoded images were not kept in {folder}: {getattr(reason, 'strerror', None) or reason}")
+    files.remove(described)
+    files.remove(array)
+    return
+  log(f"kept {len(images):,} decoded images, {size}, in {array}")
+
+
+def _remove_abandoned(folder: Path) -> None:
+  """Removes the temporary files of writers that were killed."""
+  for place in (*folder.glob(f"{TMP_PREFIX}*"), *folder.glob(f"{files.SEAL_DIR}/{TMP_PREFIX}*")):
+    if time.time() - place.stat().st_mtime > _ABANDONED_SECS:
+      place.unlink()
