@@ -26,6 +26,12 @@ def drawn_variables(model, image_shape=drawn.IMAGE_SHAPE, gain=1.0):
   )
 
 
+def load_golden(golden_file):
+  """Returns the arrays that `save` of tests/golden/torch_network.py wrote."""
+  with np.load(GOLDEN / golden_file) as stored:
+    return {key: stored[key] for key in stored.files}
+
+
 def check_evaluation(model, golden, name, image_shape, tolerance, gain=1.0):
   """Asserts that the logits in evaluation mode agree to `tolerance` of the largest."""
   expected = golden[f"{name}:eval"]
@@ -41,8 +47,7 @@ def check_agreement(model, golden_file, name, image_shape=drawn.IMAGE_SHAPE):
   Evaluation mode: logits to 1e-4 of the largest in float32, to 1e-9 in float64. Training mode in float64: logits, the running statistics
   after it and the gradients of the mean cross-entropy, to 1e-9 of the largest number of each array.
   """
-  with np.load(GOLDEN / golden_file) as stored:
-    golden = {key: stored[key] for key in stored.files if key.startswith(f"{name}:")}
+  golden = load_golden(golden_file)
   types = {"dtype": jnp.float32, "param_dtype": jnp.float32}
   check_evaluation(model.clone(**types), golden, name, image_shape, 1e-4)
   with jax.enable_x64(True):

@@ -13,6 +13,7 @@ from golden import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import export
+from networks import check_bfloat16, check_distributions, check_masked_rows
 
 from sdt.config import ModelConfig
 from sdt.errors import ConfigError
@@ -34,24 +35,7 @@ def _kernels(variables):
 
 
 def test_initial_values_have_the_declared_distributions():
-  variables = init_variables(make_model(ModelConfig(name="resnet20"), 100), CIFAR, 3)
-  kernels = _kernels(variables)
-  assert len(kernels) == 21
-  for path, kernel in kernels.items():
-    height, width, _, out_size = kernel.shape
-    unit = kernel * math.sqrt(height * width * out_size / 2.0)
-    # Five standard errors of the mean and of the standard deviation of n normal numbers; the kurtosis tells normal from uniform.
-    assert abs(unit.mean()) < 5 / math.sqrt(kernel.size), path
-    assert abs(unit.std() - 1) < 5 / math.sqrt(2 * kernel.size), path
-  pooled = np.concatenate([(kernel / kernel.std()).ravel() for kernel in kernels.values()])
-  assert abs((pooled**4).mean() - 3) < 0.1
-  for path, leaf in _flat(variables).items():
-    if "norm" in path:
-      assert np.all(leaf == (1.0 if path.endswith(("scale", "var")) else 0.0)), path
-  head = variables["params"]["head"]
-  for leaf, least in ((head["kernel"], 0.999), (head["bias"], 0.9)):
-    assert least / 8 < np.abs(leaf).max() <= 1 / 8
-    assert abs(leaf.std() * 8 * math.sqrt(3) - 1) < 5 / math.sqrt(leaf.size)
+  check_distributions(make_model(ModelConfig(name="resnet20"), 100), num_kernels=21)
 
 
 def test_initial_values_depend_on_seed_and_path_alone():
@@ -147,14 +131,7 @@ def test_mlp_equals_numpy():
 
 
 def test_bfloat16_layers_give_float32_logits_and_statistics():
-  model = make_model(DIGITS, 10, dtype=jnp.bfloat16)
-  variables = init_variables(model, (8, 8, 1), 0)
-  x = np.random.default_rng(0).normal(size=(16, 8, 8, 1)).astype(np.float32)
-  logits, updated = model.apply(variables, x, train=True, mutable=["batch_stats"])
-  exact, _ = make_model(DIGITS, 10).apply(variables, x, train=True, mutable=["batch_stats"])
-  assert {leaf.dtype for leaf in jax.tree.leaves((logits, updated))} == {jnp.dtype(jnp.float32)}
-  difference = float(jnp.abs(logits - exact).max())
-  assert 0 < difference < 0.1
+  check_bfloat16(make_model(DIGITS, 10))
 
 
 def test_scoring_one_example_at_a_time_is_one_convolution_per_layer():
@@ -260,14 +237,7 @@ def test_batchnorm_over_two_devices_equals_one(mask):
 
 
 def test_masked_rows_of_a_network_change_neither_loss_nor_statistics():
-  model = make_model(DIGITS, 10)
-  variables = init_variables(model, (8, 8, 1), 0)
-  x = np.random.default_rng(0).normal(size=(6, 8, 8, 1)).astype(np.float32)
-  apply = jax.jit(lambda x, mask: model.apply(variables, x, train=True, mask=mask, mutable=["batch_stats"]))
-  short, short_stats = apply(x[:4], np.ones(4, bool))
-  padded, padded_stats = apply(x, np.arange(6) < 4)
-  np.testing.assert_allclose(padded[:4], short, rtol=1e-4, atol=1e-5)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), padded_stats, short_stats)
+  check_masked_rows(make_model(DIGITS, 10))
 
 
 # ---- torch

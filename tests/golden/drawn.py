@@ -21,6 +21,16 @@ FORWARD_NETWORKS = {
   "bottleneck_projection": {"blocks": (1, 2, 1), "widths": (8, 16, 32), "bottleneck": True, "shortcut": "projection"},
   "bottleneck_zero_pad": {"blocks": (2, 1, 1), "widths": (8, 16, 32), "bottleneck": True, "shortcut": "zero_pad"},
 }
+PRERESNETS = {
+  "basic": {"blocks": (1, 2, 1), "widths": (8, 16, 32), "bottleneck": False},
+  "bottleneck": {"blocks": (1, 2, 1), "widths": (8, 16, 32), "bottleneck": True},
+}
+# The first stage of widen_factor 1 has the channels of the stem.
+WIDE_RESNETS = {"wrn10_2": {"depth": 10, "widen_factor": 2}, "wrn16_1": {"depth": 16, "widen_factor": 1}}
+# The second is down to one pixel before its last stage.
+VGGS = {"three_stages": {"blocks": (1, 2, 1), "widths": (8, 16, 32)}, "five_stages": {"blocks": (1,) * 5, "widths": (4, 8, 8, 12, 12)}}
+# Networks at their full size: the images, and the gain of the convolutions.
+FULL_SHAPE, FULL_GAIN = (32, 32, 3), 0.5
 
 # Ten steps of ResNet-20: two rounds of two steps on A and three on B, the last B step of a round with 7 of 16 examples.
 BATCH_SIZE = 16
