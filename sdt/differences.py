@@ -16,6 +16,7 @@ SAFE_TO_CHANGE: Mapping[str, str] = types.MappingProxyType(
     "checkpoint.keep": "how many old steps stay does not change the newest",
     "compilation_cache": "a program from the cache is the program that would be compiled",
     "data.path": "the data's checksum is compared on its own",
+    "data.cache": "the data's checksum is compared on its own",
     "data.download": "the data's checksum is compared on its own",
     "data.download_timeout_secs": "the data's checksum is compared on its own",
   }
