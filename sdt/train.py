@@ -19,7 +19,7 @@ from sdt.config import AugmentConfig, OptimConfig
 from sdt.data.augment import augment, draw, normalise, output_size
 from sdt.data.batches import augment_key, order_key, phase_batches
 from sdt.evaluate import batch_inputs, batch_positions, batch_sums, predict
-from sdt.optim import apply_phase_chain
+from sdt.optim import apply_phase_chain, is_body_frozen, trained
 from sdt.parallel import Layout, pad_batch, padded_batch_size, shard_batch, sum_over
 from sdt.plan import PlanArrays
 
@@ -148,13 +148,15 @@ def train_step(
     weight_decays: [P] float, of each phase.
     phase: [] int32, which phase's chain updates.
     loss_scale: [] float; at 0 the running statistics stay as they are too.
+  Where the body is frozen, the network runs in evaluation mode.
+
   Source: the paper, Algorithm 1. The mean loss over the valid examples, momentum and decay as in torch's SGD.
   """
   count = sum_over(axis_name, jnp.sum(mask, dtype=jnp.int32))
 
   def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-    variables = {"params": params, "batch_stats": state.batch_stats}
-    logits, updated = model.apply(variables, inputs, train=True, mask=mask, mutable=["batch_stats"])
+    variables = {"params": trained(optim, params), "batch_stats": state.batch_stats}
+    logits, updated = model.apply(variables, inputs, train=not is_body_frozen(optim), mask=mask, mutable=["batch_stats"])
     sums = batch_sums(logits, labels, mask, None)
     return sums[0] / jnp.maximum(count, 1).astype(sums[0].dtype) * loss_scale.astype(sums[0].dtype), (updated.get("batch_stats", {}), sums)
 
