@@ -238,7 +238,7 @@ def write_mosaics(workdir: Path, data: Data, config: Config, confidence: np.ndar
 
 
 def describe_data(data: Data) -> dict[str, Any]:
-  """Returns the `data` entry of results.json."""
+  """Returns the `data` entry of results.json. The statistics of vectors, which may have thousands of columns, are in model.safetensors."""
   return {
     "name": data.name,
     "variant": data.variant,
@@ -247,6 +247,7 @@ def describe_data(data: Data) -> dict[str, Any]:
     "num_test": len(data.test),
     "num_classes": len(data.class_names),
     "class_names": data.class_names,
+    "normalisation": {"mean": data.mean, "std": data.std} if data.train.inputs.ndim == 4 else None,
     "notes": data.notes,
   }
 
@@ -333,8 +334,9 @@ def write_model(workdir: Path, data: Data, config: Config, arm: str, params: Any
   index = next((index for index, seed in enumerate(config.seeds) if seed not in lost), 0)
   params, batch_stats = jax.tree.map(lambda leaf: leaf[index], (params, batch_stats))
   tensors = {"/".join(path): leaf for path, leaf in [*_leaves(params, ("params",)), *_leaves(batch_stats, ("batch_stats",))]}
-  # A path says nothing about a network.
-  plain = {key: value for key, value in to_dict(config).items() if key != "data"} | {"data": {"name": data.name}}
+  # Where the data lay says nothing about a network; which sizes its images had does.
+  plain = to_dict(config)
+  plain["data"] = {key: plain["data"][key] for key in ("name", "image_size", "resize", "crop_size")}
   normalisation = {"mean": data.mean, "std": data.std}
   header = {
     "arm": arm,

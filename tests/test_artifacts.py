@@ -300,7 +300,7 @@ def test_model_file_gives_the_network_back_with_the_accuracy_of_the_results(tmp_
         section = section.setdefault(part, {})
       section[last] = stored.get_tensor(name)
   assert json.loads(header["class_names"]) == list(data.class_names)
-  assert "path" not in json.loads(header["config"])["data"]
+  assert json.loads(header["config"])["data"] == {"name": "shapes", "image_size": None, "resize": "stretch", "crop_size": None}
   normalisation = {name: np.asarray(value, np.float32) for name, value in json.loads(header["normalisation"]).items()}
   tiny.assert_equal(variables, {"params": first[0], "batch_stats": first[1]})
   model = make_model(of.model, len(json.loads(header["class_names"])))
@@ -333,6 +333,9 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
   assert baseline["sd"] == pytest.approx(np.std([0.9, 0.8], ddof=1))
   assert results["contrasts"]["baseline"]["per_seed"] == {"3": 0.0, "8": 0.0}
   assert results["data"]["num_train"] == 70
+  pixels = data.train.inputs.astype(np.float64).reshape(-1, 3) / 255
+  np.testing.assert_allclose(results["data"]["normalisation"]["mean"], pixels.mean(axis=0), rtol=1e-6)
+  np.testing.assert_allclose(results["data"]["normalisation"]["std"], pixels.std(axis=0), rtol=1e-6)
 
 
 def test_a_diverged_seed_has_no_best_round_and_counts_in_no_mean(tmp_path):
