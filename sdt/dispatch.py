@@ -13,7 +13,7 @@ import numpy as np
 
 from sdt import train
 from sdt.data.batches import num_batches
-from sdt.models import init_variables
+from sdt.models import init_variables, variable_shapes
 from sdt.optim import init_opt_state
 from sdt.parallel import Layout, compile_program, fetch, num_cpus, padded_batch_size, place
 from sdt.plan import PlanArrays
@@ -113,6 +113,14 @@ def init_state(model: Any, optim: Any, input_shape: tuple[int, ...], seeds: tupl
   )
 
 
+def state_shapes(model: Any, optim: Any, input_shape: tuple[int, ...], num_replicas: int) -> TrainState:
+  """Returns the shapes and dtypes of `init_state` for so many seeds; nothing is drawn."""
+  variables = variable_shapes(model, input_shape)
+  opt_state = jax.eval_shape(functools.partial(init_opt_state, optim), variables["params"])
+  one = TrainState(jax.ShapeDtypeStruct((), np.int32), variables["params"], variables["batch_stats"], opt_state)
+  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_replicas, *leaf.shape), leaf.dtype), one)
+
+
 class Trainer:
   """A compiled program and the state of its replicas on the devices.
 
@@ -131,7 +139,7 @@ class Trainer:
 
   def set_state(self, state: TrainState, sums: Sums | None = None) -> None:
     """Puts a state [R, ...] from the host onto the devices."""
-    num_replicas = len(np.asarray(state.step))
+    (num_replicas,) = state.step.shape
     sums = zero_sums(num_replicas, self.program.num_phases) if sums is None else sums
     self.state, self.sums = place(self._layout, (state, sums))
 

@@ -7,6 +7,7 @@ every device takes its slice of the batch and the reductions name the axis.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,10 +25,17 @@ AXIS = "data"
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """How a program is laid over devices: `mode` is jit or pmap, `mesh` a one-dimensional mesh over the axis `data`."""
+  """How a program is laid over devices.
+
+  Attributes:
+    mode: jit or pmap.
+    mesh: one-dimensional, over the axis `data`.
+    is_abstract: `place` gives shapes instead of arrays: programs compile and nothing is allocated, but nothing can run.
+  """
 
   mode: str
   mesh: Mesh
+  is_abstract: bool = False
 
   @property
   def num_devices(self) -> int:
@@ -39,7 +47,7 @@ class Layout:
     return AXIS if self.mode == "pmap" else None
 
 
-def make_layout(config: ParallelConfig) -> Layout:
+def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
   """Returns the layout over the first `num_devices` devices, all of them by default.
 
   Raises:
@@ -52,7 +60,7 @@ def make_layout(config: ParallelConfig) -> Layout:
       f"parallel.num_devices={num_devices}: this machine has {len(devices)} {devices[0].platform} device(s); use at most that many"
     )
   mesh = jax.make_mesh((num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
-  return Layout(config.mode, mesh)
+  return Layout(config.mode, mesh, is_abstract)
 
 
 def num_cpus() -> int:
@@ -92,11 +100,23 @@ def sum_over(axis_name: str | None, tree: Any) -> Any:
 
 
 def place(layout: Layout, tree: Any) -> Any:
-  """Returns the tree on the devices, a whole copy on each (under pmap with a leading axis over the devices)."""
+  """Returns the tree on the devices, a whole copy on each (under pmap with a leading axis over the devices).
+
+  In an abstract layout the leaves need no more than a shape and a dtype, and become `jax.ShapeDtypeStruct`s.
+  """
+  if layout.is_abstract:
+    return jax.tree.map(functools.partial(_placed_shape, layout), tree)
   if layout.mode == "pmap":
     sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS))
     return jax.tree.map(lambda leaf: jax.device_put(np.broadcast_to(leaf, (layout.num_devices, *np.shape(leaf))), sharding), tree)
   return jax.device_put(tree, NamedSharding(layout.mesh, PartitionSpec()))
+
+
+def _placed_shape(layout: Layout, leaf: Any) -> jax.ShapeDtypeStruct:
+  """Returns shape, dtype and sharding of a leaf as `place` would put it on the devices."""
+  copies = (layout.num_devices,) if layout.mode == "pmap" else ()
+  sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS) if copies else PartitionSpec())
+  return jax.ShapeDtypeStruct((*copies, *leaf.shape), leaf.dtype, sharding=sharding)
 
 
 def fetch(layout: Layout, tree: Any) -> Any:

@@ -79,9 +79,9 @@ class Setup:
   _trainers: dict[Program, Trainer] = dataclasses.field(default_factory=dict)
 
   @classmethod
-  def make(cls, config: Config, data: Data, sealed_choices: dict[str, Any] | None = None) -> Setup:
-    """Returns the setup, with the choices of an earlier start of the run where there was one."""
-    layout = make_layout(config.parallel)
+  def make(cls, config: Config, data: Data, sealed_choices: dict[str, Any] | None = None, *, is_abstract: bool = False) -> Setup:
+    """Returns the setup, with the choices of an earlier start of the run where there was one; see `Layout` for an abstract one."""
+    layout = make_layout(config.parallel, is_abstract=is_abstract)
     model = make_model(config.model, len(data.class_names), dtype=compute_dtype(config), axis_name=layout.axis_name)
     train, test = data.train, data.test
     arrays = {"train_inputs": train.inputs, "train_sizes": image_sizes(train), "train_labels": train.labels}

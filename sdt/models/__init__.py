@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 from typing import Any
 
@@ -78,14 +79,22 @@ def init_variables(model: nn.Module, input_shape: tuple[int, ...], seed: int) ->
   return draw_variables(declared_variables(model, input_shape), seed)
 
 
+@functools.lru_cache(maxsize=8)  # tracing a network of 164 layers takes seconds, and its sizes are asked for several times
+def variable_shapes(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
+  """Returns the shapes and dtypes of `init_variables`, as `jax.ShapeDtypeStruct`s."""
+  shapes: dict[str, Any] = jax.eval_shape(lambda declared: nn.meta.unbox(declared), declared_variables(model, input_shape))
+  return shapes
+
+
 def count_params(model: nn.Module, input_shape: tuple[int, ...]) -> int:
   """Returns the number of trained parameters, running statistics not among them."""
-  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(declared_variables(model, input_shape)["params"]))
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variable_shapes(model, input_shape)["params"]))
 
 
+@functools.lru_cache(maxsize=8)
 def multiply_adds(model: nn.Module, input_shape: tuple[int, ...]) -> int:
   """Returns the multiply-adds of the convolutions and matrix products of one example's forward pass, counted in the traced program."""
-  variables = jax.eval_shape(lambda declared: nn.meta.unbox(declared), declared_variables(model, input_shape))
+  variables = variable_shapes(model, input_shape)
   inputs = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
   return _count_products(jax.make_jaxpr(lambda v, x: model.apply(v, x, train=False))(variables, inputs).jaxpr)
 
