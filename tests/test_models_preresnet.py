@@ -21,7 +21,9 @@ def test_preresnets_compute_what_torch_computes_on_the_same_weights(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["preresnet110", "paper_preresnet110"])
 def test_full_preresnets_evaluate_as_torch_does(name):
-  check_evaluation(make_model(ModelConfig(name=name), 10), load_golden("preresnet.npz"), name, drawn.FULL_SHAPE, 1e-4, drawn.FULL_GAIN)
+  check_evaluation(
+    make_model(ModelConfig(name=name), 10), load_golden("preresnet.npz"), name, drawn.FULL_SHAPE, 1e-4, drawn.FULL_GAINS[name]
+  )
 
 
 def test_initial_values_have_the_declared_distributions():

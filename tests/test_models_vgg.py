@@ -23,7 +23,7 @@ def test_vggs_compute_what_torch_computes_on_the_same_weights(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["vgg16", "vgg19"])
 def test_full_vggs_evaluate_as_torch_does(name):
-  check_evaluation(make_model(ModelConfig(name=name), 10), load_golden("vgg.npz"), name, drawn.FULL_SHAPE, 1e-4, drawn.FULL_GAIN)
+  check_evaluation(make_model(ModelConfig(name=name), 10), load_golden("vgg.npz"), name, drawn.FULL_SHAPE, 1e-4, drawn.FULL_GAINS[name])
 
 
 def test_initial_values_have_the_declared_distributions():

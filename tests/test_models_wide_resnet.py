@@ -27,7 +27,7 @@ def test_wide_resnets_compute_what_torch_computes_on_the_same_weights(name):
 @pytest.mark.slow
 def test_the_full_wide_resnet_evaluates_as_torch_does():
   model = make_model(ModelConfig(name="wrn28_10"), 10)
-  check_evaluation(model, load_golden("wide_resnet.npz"), "wrn28_10", drawn.FULL_SHAPE, 1e-4, drawn.FULL_GAIN)
+  check_evaluation(model, load_golden("wide_resnet.npz"), "wrn28_10", drawn.FULL_SHAPE, 1e-4, drawn.FULL_GAINS["wrn28_10"])
 
 
 def test_initial_values_have_the_declared_distributions():

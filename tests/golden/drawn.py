@@ -29,8 +29,22 @@ PRERESNETS = {
 WIDE_RESNETS = {"wrn10_2": {"depth": 10, "widen_factor": 2}, "wrn16_1": {"depth": 16, "widen_factor": 1}}
 # The second is down to one pixel before its last stage.
 VGGS = {"three_stages": {"blocks": (1, 2, 1), "widths": (8, 16, 32)}, "five_stages": {"blocks": (1,) * 5, "widths": (4, 8, 8, 12, 12)}}
-# Networks at their full size: the images, and the gain of the convolutions.
-FULL_SHAPE, FULL_GAIN = (32, 32, 3), 0.5
+# Images for the stem of a network: with ImageNet's, 48 pixels become 12, and an odd number of them is halved on the way.
+STEM_SHAPES = {"small": (16, 16, 3), "imagenet": (48, 48, 3)}
+IMAGENET_RESNETS = {
+  "basic": {"blocks": (1, 2, 1, 1), "widths": (8, 8, 16, 24), "bottleneck": False, "shortcut": "projection", "stem": "imagenet"},
+  "basic_zero_pad": {"blocks": (1, 1, 1, 1), "widths": (8, 12, 16, 24), "bottleneck": False, "shortcut": "zero_pad", "stem": "imagenet"},
+  "bottleneck": {"blocks": (1, 1, 2, 1), "widths": (4, 8, 8, 12), "bottleneck": True, "shortcut": "projection", "stem": "imagenet"},
+}
+DENSENETS = {
+  "bc": {"layers": (3, 2, 2), "growth_rate": 6, "bottleneck": True, "compression": 0.5, "stem": "small"},
+  "plain": {"layers": (2, 3, 2), "growth_rate": 6, "bottleneck": False, "compression": 1.0, "stem": "small"},
+  # 5 layers of 5 channels after 10 make 35, an odd number to halve.
+  "imagenet_stem": {"layers": (5, 2, 1, 2), "growth_rate": 5, "bottleneck": True, "compression": 0.5, "stem": "imagenet"},
+}
+# Networks at their full size: the images, and a gain of the convolutions with which logits are moderate and differ between images.
+FULL_SHAPE = (32, 32, 3)
+FULL_GAINS = {"preresnet110": 0.7, "paper_preresnet110": 0.7, "wrn28_10": 1.0, "vgg16": 1.4, "vgg19": 1.4}
 
 # Ten steps of ResNet-20: two rounds of two steps on A and three on B, the last B step of a round with 7 of 16 examples.
 BATCH_SIZE = 16

@@ -60,6 +60,6 @@ arrays = {}
 for name, shape in drawn.PRERESNETS.items():
   arrays |= torch_network.agreement(torch_network.with_drawn_variables(PreResNet(**shape)), name)
 for name, num_blocks, bottleneck in (("preresnet110", 18, False), ("paper_preresnet110", 18, True)):
-  network = torch_network.with_drawn_variables(PreResNet((num_blocks,) * 3, (16, 32, 64), bottleneck), gain=drawn.FULL_GAIN)
+  network = torch_network.with_drawn_variables(PreResNet((num_blocks,) * 3, (16, 32, 64), bottleneck), gain=drawn.FULL_GAINS[name])
   arrays[f"{name}:eval"] = torch_network.evaluate(network, name, 2, drawn.FULL_SHAPE)
 torch_network.save(Path(__file__).with_name("preresnet.npz"), arrays)

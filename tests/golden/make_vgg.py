@@ -35,6 +35,6 @@ arrays = {}
 for name, shape in drawn.VGGS.items():
   arrays |= torch_network.agreement(torch_network.with_drawn_variables(VGG(**shape)), name)
 for name, num in (("vgg16", 3), ("vgg19", 4)):
-  network = torch_network.with_drawn_variables(VGG((2, 2, num, num, num), (64, 128, 256, 512, 512)), gain=drawn.FULL_GAIN)
+  network = torch_network.with_drawn_variables(VGG((2, 2, num, num, num), (64, 128, 256, 512, 512)), gain=drawn.FULL_GAINS[name])
   arrays[f"{name}:eval"] = torch_network.evaluate(network, name, 2, drawn.FULL_SHAPE)
 torch_network.save(Path(__file__).with_name("vgg.npz"), arrays)

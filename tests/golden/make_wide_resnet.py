@@ -50,7 +50,7 @@ class WideResNet(nn.Module):
 arrays = {}
 for name, shape in drawn.WIDE_RESNETS.items():
   arrays |= torch_network.agreement(torch_network.with_drawn_variables(WideResNet(**shape)), name)
-network = torch_network.with_drawn_variables(WideResNet(28, 10), gain=drawn.FULL_GAIN)
+network = torch_network.with_drawn_variables(WideResNet(28, 10), gain=drawn.FULL_GAINS["wrn28_10"])
 arrays["wrn28_10:eval"] = torch_network.evaluate(network, "wrn28_10", 2, drawn.FULL_SHAPE)
 torch_network.save(Path(__file__).with_name("wide_resnet.npz"), arrays)
 for depth, widen_factor in ((16, 4), (28, 10)):
