@@ -94,6 +94,7 @@ class ModelConfig:
   stem: str | None = _key(None, "imagenet: 7x7 stride 2 and max-pool; small: 3x3 stride 1", choices=("imagenet", "small"))
   depth: int | None = _key(None, "wide ResNets and DenseNets: layers", low=1, high=10_000)
   widen_factor: int | None = _key(None, "wide ResNets: times the channels of an ordinary ResNet", low=1, high=1000)
+  dropout: float | None = _key(None, "wide ResNets: share of values dropped between a block's convolutions", low=0.0, below=1.0)
   growth_rate: int | None = _key(None, "DenseNets: channels that a layer adds", low=1, high=1000)
   pretrained: str | None = _key(None, "safetensors file of weights to start from, in timm's or torchvision's names")
   pretrained_head: bool = _key(False, "take the file's head too; otherwise the head starts afresh")

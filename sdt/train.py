@@ -17,7 +17,7 @@ import numpy as np
 
 from sdt.config import AugmentConfig, OptimConfig
 from sdt.data.augment import augment, draw, normalise, output_size
-from sdt.data.batches import augment_key, order_key, phase_batches
+from sdt.data.batches import augment_key, dropout_key, order_key, phase_batches
 from sdt.evaluate import batch_inputs, batch_positions, batch_sums, predict
 from sdt.optim import apply_phase_chain, is_body_frozen, trained
 from sdt.parallel import Layout, pad_batch, padded_batch_size, shard_batch, sum_over
@@ -137,6 +137,7 @@ def train_step(
   model: Any,
   optim: OptimConfig,
   axis_name: str | None = None,
+  dropout_key: jax.Array | None = None,
 ) -> tuple[TrainState, tuple[jax.Array, jax.Array, jax.Array]]:
   """Returns the state after one optimiser step, and the batch's sums (loss, number correct, number of examples) before it.
 
@@ -148,15 +149,17 @@ def train_step(
     weight_decays: [P] float, of each phase.
     phase: [] int32, which phase's chain updates.
     loss_scale: [] float; at 0 the running statistics stay as they are too.
+    dropout_key: PRNG key of this step, the same on every device; networks that drop values need it.
   Where the body is frozen, the network runs in evaluation mode.
 
   Source: the paper, Algorithm 1. The mean loss over the valid examples, momentum and decay as in torch's SGD.
   """
   count = sum_over(axis_name, jnp.sum(mask, dtype=jnp.int32))
+  rngs = None if dropout_key is None else {"dropout": dropout_key}
 
   def loss_fn(params: Any) -> tuple[jax.Array, Any]:
     variables = {"params": trained(optim, params), "batch_stats": state.batch_stats}
-    logits, updated = model.apply(variables, inputs, train=not is_body_frozen(optim), mask=mask, mutable=["batch_stats"])
+    logits, updated = model.apply(variables, inputs, train=not is_body_frozen(optim), mask=mask, mutable=["batch_stats"], rngs=rngs)
     sums = batch_sums(logits, labels, mask, None)
     return sums[0] / jnp.maximum(count, 1).astype(sums[0].dtype) * loss_scale.astype(sums[0].dtype), (updated.get("batch_stats", {}), sums)
 
@@ -208,6 +211,7 @@ def _replica_step(
     model=program.model,
     optim=program.optim,
     axis_name=program.layout.axis_name,
+    dropout_key=dropout_key(plan.seeds, phase, step),
   )
   alive = (state.step == step) & jnp.isfinite(loss) & is_finite((new_state.params, new_state.batch_stats, new_state.opt_state))
   new_sums = dataclasses.replace(

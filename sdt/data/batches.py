@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 # Streams of random numbers. Every key is fold_in(fold_in(fold_in(key(seed), stream), phase), clock), so that no two purposes share one.
-_ORDER, _AUGMENT = 1, 2
+_ORDER, _AUGMENT, _DROPOUT = 1, 2, 3
 
 
 def order_key(seed: jax.Array, phase: jax.Array | int, round_index: jax.Array) -> jax.Array:
@@ -21,6 +21,11 @@ def order_key(seed: jax.Array, phase: jax.Array | int, round_index: jax.Array) -
 def augment_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax.Array:
   """Returns the PRNG key of the augmentation in optimiser step `step` (from 0, over all rounds)."""
   return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _AUGMENT), phase), step)
+
+
+def dropout_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax.Array:
+  """Returns the PRNG key of the dropout in optimiser step `step` (from 0, over all rounds)."""
+  return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _DROPOUT), phase), step)
 
 
 def num_batches(num_examples: int, batch_size: int) -> int:

@@ -124,6 +124,29 @@ class BatchNorm(nn.Module):
     return count, mean, jnp.maximum(squares / divisor - jnp.square(mean), 0.0)
 
 
+class Dropout(nn.Module):
+  """Returns x with every value zero with probability `rate` and the others times 1 / (1 - rate), in training; x itself in evaluation.
+
+  The key is `rngs={"dropout": key}` of `apply`, folded with the layer's path. Under `axis_name` every device draws for the whole batch and
+  takes its own part, so that the number of devices changes nothing.
+
+  Source: Srivastava et al. 2014, "Dropout", section 4. Differs from source: scaled in training, not in evaluation.
+  """
+
+  rate: float
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    if not train or self.rate == 0.0:
+      return x
+    key, num_devices = self.make_rng("dropout"), 1 if self.axis_name is None else jax.lax.axis_size(self.axis_name)
+    keep = jax.random.bernoulli(key, 1.0 - self.rate, (num_devices * x.shape[0], *x.shape[1:]))
+    if self.axis_name is not None:
+      keep = jax.lax.dynamic_slice_in_dim(keep, jax.lax.axis_index(self.axis_name) * x.shape[0], x.shape[0])
+    return jnp.where(keep, x / (1.0 - self.rate), jnp.zeros_like(x))
+
+
 class Linear(nn.Module):
   """Returns inputs @ kernel + bias, inputs [B, D].
 

@@ -1,9 +1,9 @@
 """Wide residual networks: few pre-activation blocks with many channels, instead of many with few.
 
 Source: Zagoruyko and Komodakis 2016, "Wide Residual Networks", section 2 and table 1.
-Differs from source: no dropout between the convolutions of a block; the head's bias starts as its weights do, uniform, and not at 0. Where
-the number of channels changes, the shortcut is a 1x1 convolution of the activated input, the same that F reads. The paper does not say so;
-the authors' code and the public implementations do.
+Differs from source: dropout between the convolutions of a block is off by default, as in most of the source's tables; the head's bias
+starts as its weights do, uniform, and not at 0. Where the number of channels changes, the shortcut is a 1x1 convolution of the activated
+input, the same that F reads. The paper does not say so; the authors' code and the public implementations do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from sdt.models.conv import barrier
-from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, mean_over_pixels
+from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Dropout, Linear, mean_over_pixels
 from sdt.models.network import Network
 from sdt.models.stages import blocks_of_depth, residual_blocks
 
@@ -26,13 +26,14 @@ STAGE_WIDTHS = (16, 32, 64)
 
 
 class WideBlock(nn.Module):
-  """Returns F(x) + shortcut(x), F: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, 3x3 conv.
+  """Returns F(x) + shortcut(x), F: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, dropout, 3x3 conv.
 
   The shortcut is x itself where shapes agree, otherwise a 1x1 conv of act(BatchNorm(x)).
   """
 
   width: int
   stride: int
+  dropout: float
   activation: str
   dtype: Any
   param_dtype: Any
@@ -44,7 +45,8 @@ class WideBlock(nn.Module):
     activated = ACTIVATIONS[self.activation](BatchNorm(axis_name=self.axis_name, name="norm1", **types)(x, train=train, mask=mask))
     y = Conv(self.width, 3, self.stride, padding=1, name="conv1", **types)(activated)
     y = BatchNorm(axis_name=self.axis_name, name="norm2", **types)(y, train=train, mask=mask)
-    y = Conv(self.width, 3, padding=1, name="conv2", **types)(ACTIVATIONS[self.activation](y))
+    y = Dropout(self.dropout, self.axis_name, name="dropout")(ACTIVATIONS[self.activation](y), train=train)
+    y = Conv(self.width, 3, padding=1, name="conv2", **types)(y)
     if x.shape != y.shape:
       x = Conv(self.width, 1, self.stride, name="shortcut_conv", **types)(activated)
     return barrier(y + x)
@@ -60,6 +62,7 @@ class WideResNet(nn.Module):
   num_classes: int
   num_blocks: int = 4
   widen_factor: int = 10
+  dropout: float = 0.0
   activation: str = "relu"
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
@@ -78,7 +81,7 @@ class WideResNet(nn.Module):
     widths = tuple(width * self.widen_factor for width in STAGE_WIDTHS)
     x = barrier(Conv(STEM_WIDTH, 3, padding=1, name="stem_conv", **types)(inputs))
     for name, width, stride in residual_blocks((self.num_blocks,) * len(widths), widths):
-      block = WideBlock(width, stride, activation=self.activation, axis_name=self.axis_name, name=name, **types)
+      block = WideBlock(width, stride, self.dropout, activation=self.activation, axis_name=self.axis_name, name=name, **types)
       x = block(x, train=train, mask=mask)
     x = BatchNorm(axis_name=self.axis_name, name="final_norm", **types)(x, train=train, mask=mask)
     x = mean_over_pixels(ACTIVATIONS[self.activation](x))
@@ -93,7 +96,7 @@ def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) 
 
 
 def _wide(depth: int, widen_factor: int) -> Network:
-  return Network(WideResNet, {"depth": depth, "widen_factor": widen_factor}, ("depth", "widen_factor", "activation"), _by_depth)
+  return Network(WideResNet, {"depth": depth, "widen_factor": widen_factor}, ("depth", "widen_factor", "dropout", "activation"), _by_depth)
 
 
 NETWORKS = {
