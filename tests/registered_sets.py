@@ -5,6 +5,7 @@ import io
 import tarfile
 
 import numpy as np
+from PIL import Image
 
 from sdt.data.cifar import CifarFile, CifarFormat, KnownVariant
 from sdt.data.download import RemoteFile
@@ -18,7 +19,7 @@ def sha256(content):
 
 
 def records(num, num_label_bytes, num_classes, seed):
-  """Returns uint8 [num, num_label_bytes + 3072]; the class is the record's number modulo the number of classes, its half the coarse class."""
+  """Returns uint8 [num, num_label_bytes + 3072]; the class is the number modulo the number of classes, its half the coarse class."""
   rows = np.random.default_rng(seed).integers(0, 256, (num, num_label_bytes + 3072), dtype=np.uint8)
   classes = np.arange(num) % num_classes
   rows[:, 0] = classes // 2  # of two label bytes the first
@@ -78,6 +79,36 @@ def pack(members, extra=()):
   return buffer.getvalue()
 
 
+def prepare(root, contents, num_label_bytes=1, test_ids=None):
+  """Prepares the stand-in as tfds would, shuffled by its own rule; returns the version folder."""
+  import tensorflow_datasets as tfds
+
+  keys = ("coarse_label", "label")[-num_label_bytes:]
+
+  class Small(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("3.0.2")
+
+    def _info(self):
+      features = {"id": tfds.features.Text(), "image": tfds.features.Image(shape=(32, 32, 3))}
+      features |= {key: tfds.features.ClassLabel(num_classes=10) for key in keys}
+      return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+      return {"train": self._generate_examples("train", ("a.bin", "b.bin")), "test": self._generate_examples("test", ("test.bin",))}
+
+    def _generate_examples(self, split, names):
+      rows = np.frombuffer(b"".join(contents[name] for name in names), np.uint8).reshape(-1, num_label_bytes + 3072)
+      for i, row in enumerate(rows):
+        image = Image.fromarray(row[num_label_bytes:].reshape(3, 32, 32).transpose(1, 2, 0))
+        name = f"{split}_{i:05d}" if split == "train" or test_ids is None else test_ids[i]
+        yield i, {"id": name, "image": image} | {key: int(row[k]) for k, key in enumerate(keys)}
+
+  del tfds.core.registered._DATASET_REGISTRY["small"]  # the next test registers its own
+  builder = Small(data_dir=root, file_format="array_record")
+  builder.download_and_prepare()
+  return root / "small" / "3.0.2"
+
+
 def write(folder, contents):
   folder.mkdir(parents=True, exist_ok=True)
   for name, content in contents.items():
@@ -88,3 +119,74 @@ def write(folder, contents):
 def tree(folder):
   """Returns what lies below a folder: every path with its size and time of change."""
   return sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+
+
+def picture(seed, size=(6, 4), form="JPEG"):
+  """Returns the bytes of an image of noise."""
+  pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+  buffer = io.BytesIO()
+  Image.fromarray(pixels).save(buffer, form)
+  return buffer.getvalue()
+
+
+WNIDS = ("n00000030", "n00000010", "n00000020")
+NUMBERS = (0, 2, 9, 10, 499)  # of the training images, in no order of text
+TEST_NUMBERS = (3, 20, 100)
+
+
+def make_tiny_imagenet(root):
+  """Writes 3 classes of 5 training images and 2 + 1 + 0 test images in the layout of Tiny-ImageNet; returns the folder."""
+  folder = root / "tiny-imagenet-200"
+  for label, wnid in enumerate(WNIDS):
+    images = [(f"{wnid}_{number}.JPEG", picture(10_000 * label + number)) for number in NUMBERS]
+    write(folder / "train" / wnid / "images", dict(images))
+    (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text("".join(f"{name}\t0\t0\t5\t3\n" for name, _ in images))
+  write(folder / "val" / "images", {f"val_{number}.JPEG": picture(50_000 + number) for number in TEST_NUMBERS})
+  write(folder / "test" / "images", {"test_0.JPEG": picture(1)})
+  lines = [f"val_{number}.JPEG\t{WNIDS[label]}\t0\t0\t5\t3\n" for number, label in ((100, 1), (3, 1), (20, 0))]
+  (folder / "val" / "val_annotations.txt").write_text("".join(lines))
+  (folder / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in WNIDS))
+  words = ("n00000010\tcrane, bird\n", "n00000015\tnobody asked, for this\n", "n00000020\tcrane\n", "n00000030\tsea snake, elapid\n")
+  (folder / "words.txt").write_text("".join(words))
+  return folder
+
+
+# (image id, class id, 1 for training, file): ids follow no order of file names, as in the original.
+CUB_ROWS = (
+  (1, 1, 0, "001.Black_footed_Albatross/z_0002.jpg"),
+  (2, 1, 1, "001.Black_footed_Albatross/a_0009.jpg"),
+  (3, 1, 1, "001.Black_footed_Albatross/m_0001.jpg"),
+  (5, 3, 1, "003.Sooty_Albatross/s_2.jpg"),
+  (6, 3, 0, "003.Sooty_Albatross/s_1.jpg"),
+  (9, 3, 1, "003.Sooty_Albatross/s_10.jpg"),
+)
+CUB_CLASSES = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross")
+
+
+def cub_pictures():
+  """Returns {file: bytes} of images of differing sizes."""
+  return {file: picture(image_id, (28 + 3 * image_id, 30)) for image_id, _, _, file in CUB_ROWS}
+
+
+def make_cub(root):
+  """Writes 6 images of 2 of 3 classes in the layout of CUB-200-2011; returns the folder."""
+  folder = root / "CUB_200_2011"
+  for file, content in cub_pictures().items():
+    write((folder / "images" / file).parent, {file.split("/")[1]: content})
+  lists = {
+    "images.txt": [f"{image_id} {file}" for image_id, _, _, file in CUB_ROWS],
+    "image_class_labels.txt": [f"{image_id} {number}" for image_id, number, _, _ in CUB_ROWS],
+    "train_test_split.txt": [f"{image_id} {is_train}" for image_id, _, is_train, _ in CUB_ROWS],
+    "classes.txt": [f"{number} {name}" for number, name in enumerate(CUB_CLASSES, 1)],
+    "bounding_boxes.txt": [f"{image_id} 0.0 0.0 30.0 20.0" for image_id, *_ in CUB_ROWS],
+  }
+  for name, lines in lists.items():
+    (folder / name).write_text("".join(f"{line}\n" for line in lines))
+  return folder
+
+
+def edit(path, old, new):
+  """Replaces the only occurrence of a text in a file."""
+  text = path.read_text()
+  assert text.count(old) == 1
+  path.write_text(text.replace(old, new))

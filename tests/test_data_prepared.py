@@ -3,44 +3,12 @@
 import json
 import sys
 
-import numpy as np
 import pytest
 import registered_sets as made
-from PIL import Image
 
 from sdt.config import DataConfig
 from sdt.data import catalogue, prepared, registered
 from sdt.errors import DataError
-
-
-def _prepare(root, contents, num_label_bytes=1, test_ids=None):
-  """Prepares the stand-in as tfds would, shuffled by its own rule; returns the version folder."""
-  import tensorflow_datasets as tfds
-
-  keys = ("coarse_label", "label")[-num_label_bytes:]
-
-  class Small(tfds.core.GeneratorBasedBuilder):
-    VERSION = tfds.core.Version("3.0.2")
-
-    def _info(self):
-      features = {"id": tfds.features.Text(), "image": tfds.features.Image(shape=(32, 32, 3))}
-      features |= {key: tfds.features.ClassLabel(num_classes=10) for key in keys}
-      return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
-
-    def _split_generators(self, dl_manager):
-      return {"train": self._generate_examples("train", ("a.bin", "b.bin")), "test": self._generate_examples("test", ("test.bin",))}
-
-    def _generate_examples(self, split, names):
-      rows = np.frombuffer(b"".join(contents[name] for name in names), np.uint8).reshape(-1, num_label_bytes + 3072)
-      for i, row in enumerate(rows):
-        image = Image.fromarray(row[num_label_bytes:].reshape(3, 32, 32).transpose(1, 2, 0))
-        name = f"{split}_{i:05d}" if split == "train" or test_ids is None else test_ids[i]
-        yield i, {"id": name, "image": image} | {key: int(row[k]) for k, key in enumerate(keys)}
-
-  del tfds.core.registered._DATASET_REGISTRY["small"]  # the next test registers its own
-  builder = Small(data_dir=root, file_format="array_record")
-  builder.download_and_prepare()
-  return root / "small" / "3.0.2"
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +27,7 @@ def _load(path, spec, **keys):
 def test_a_prepared_set_equals_its_original_files_and_needs_no_tensorflow(tmp_path, num_label_bytes):
   spec, contents, variant = made.make_cifar(num_label_bytes)
   contents = contents | {"test.bin": variant}
-  folder = _prepare(tmp_path / "elsewhere", contents, num_label_bytes)
+  folder = made.prepare(tmp_path / "elsewhere", contents, num_label_bytes)
   files = _load(made.write(tmp_path / "files", contents), spec, verify="known")
   for place in (folder, folder.parent, folder.parents[1]):
     data = _load(place, spec, verify="known")
@@ -74,7 +42,7 @@ def test_a_prepared_set_equals_its_original_files_and_needs_no_tensorflow(tmp_pa
 def test_a_set_in_the_directory_of_tfds_is_found_without_a_path(tmp_path, monkeypatch):
   monkeypatch.setattr(registered, "unreachable", lambda url: pytest.fail("asked the network"))
   spec, contents, _ = made.make_cifar()
-  _prepare(tmp_path / "prepared", contents)
+  made.prepare(tmp_path / "prepared", contents)
   assert _load(None, spec, verify="known").variant == "test-2-unverified"
 
 
@@ -82,7 +50,7 @@ def test_a_prepared_set_with_one_changed_pixel_is_refused(tmp_path):
   spec, contents, _ = made.make_cifar()
   changed = bytearray(contents["b.bin"])
   changed[3073 * 3 + 500] ^= 1
-  folder = _prepare(tmp_path, contents | {"b.bin": bytes(changed)})
+  folder = made.prepare(tmp_path, contents | {"b.bin": bytes(changed)})
   with pytest.raises(DataError, match=r"SHA-256 of b\.bin"):
     _load(folder, spec, verify="known")
 
@@ -94,12 +62,12 @@ def test_a_prepared_set_with_one_changed_pixel_is_refused(tmp_path):
 def test_ids_that_do_not_lead_back_are_refused(tmp_path, ids, message):
   spec, contents, _ = made.make_cifar()
   with pytest.raises(DataError, match=message):
-    _load(_prepare(tmp_path, contents, test_ids=ids), spec, verify="known")
+    _load(made.prepare(tmp_path, contents, test_ids=ids), spec, verify="known")
 
 
 def test_a_set_of_another_size_is_refused(tmp_path):
   spec, contents, _ = made.make_cifar()
-  folder = _prepare(tmp_path, contents | {"test.bin": contents["test.bin"][:3073]})
+  folder = made.prepare(tmp_path, contents | {"test.bin": contents["test.bin"][:3073]})
   with pytest.raises(DataError, match="test split: it has 1 examples, expected 12"):
     _load(folder, spec, verify="known")
 
@@ -111,7 +79,7 @@ def _damage_info(folder, text):
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, '{"fileFormat": "array_record"}'])
 def test_a_damaged_description_is_refused(tmp_path, text):
   spec, contents, _ = made.make_cifar()
-  folder = _prepare(tmp_path, contents)
+  folder = made.prepare(tmp_path, contents)
   _damage_info(folder, text)
   with pytest.raises(DataError, match=str(folder)):
     _load(folder, spec, verify="known")
@@ -119,7 +87,7 @@ def test_a_damaged_description_is_refused(tmp_path, text):
 
 def test_a_set_prepared_for_tensorflow_says_what_to_do(tmp_path, monkeypatch):
   spec, contents, _ = made.make_cifar()
-  folder = _prepare(tmp_path / "prepared", contents)
+  folder = made.prepare(tmp_path / "prepared", contents)
   info = json.loads((folder / "dataset_info.json").read_text())
   _damage_info(folder, json.dumps(info | {"fileFormat": "tfrecord"}))
   with pytest.raises(
@@ -134,7 +102,7 @@ def test_a_set_prepared_for_tensorflow_says_what_to_do(tmp_path, monkeypatch):
 @pytest.mark.parametrize("how", ["cut", "gone", "noise"])
 def test_damaged_shards_are_refused(tmp_path, how):
   spec, contents, _ = made.make_cifar()
-  folder = _prepare(tmp_path, contents)
+  folder = made.prepare(tmp_path, contents)
   (shard,) = folder.glob("*train*")
   content = shard.read_bytes()
   shard.unlink()
@@ -158,7 +126,7 @@ def test_prepared_svhn_has_no_registered_checksum_and_is_named_a_variant(tmp_pat
 
   _, contents, _ = made.make_cifar()
   spec = dataclasses.replace(catalogue.SVHN, tfds_name="small", sizes=registered.PublishedSizes(40, 12, 10))
-  folder = _prepare(tmp_path, contents)
+  folder = made.prepare(tmp_path, contents)
   with pytest.raises(DataError, match="no checksum of svhn as tfds prepares it is registered"):
     _load(folder, spec)
   data = _load(folder, spec, verify="known", allow_empty_class=True)

@@ -308,4 +308,5 @@ def test_real_svhn_images_are_read_with_made_labels():
   scipy.io.savemat(buffer, {"X": images, "y": (np.arange(images.shape[3]) % 10 + 1).astype(np.uint8)[:, None]})
   split = svhn.decode_mat(buffer.getvalue(), "sample")
   assert split.inputs.shape == (1083, 32, 32, 3)
+  np.testing.assert_array_equal(split.labels, (np.arange(1083) + 1) % 10)  # class 10 is the digit 0
   np.testing.assert_array_equal(split.inputs[1000], images[..., 1000])
