@@ -25,6 +25,7 @@ from absl import logging
 from sdt.command_line import help_text, load_config_file, parse_arguments
 from sdt.config import resolve
 from sdt.errors import Interrupted, SdtError
+from sdt.sweep_points import expand
 
 
 def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
@@ -44,13 +45,16 @@ def main(arguments: Sequence[str]) -> int:
       print(help_text(Path(__file__).parent / "configs"))
       return 0
     config = resolve(load_config_file(request.config_path), request.overrides)
+    points = expand(config)
 
     # Only now, because it imports JAX: a mistake in the config is told at once.
-    from sdt import dry_run, experiment
+    from sdt import dry_run, experiment, sweep
 
     if request.dry_run:
-      print(dry_run.describe(config))
+      print(sweep.describe(config, points) if points else dry_run.describe(config))
       return 0
+    if points:
+      return sweep.run(config, points, request.workdir, request.name)
     return experiment.run(config, request.workdir, request.name)
   except SdtError as error:
     start = "sdt:" if isinstance(error, Interrupted) else "sdt: error:"

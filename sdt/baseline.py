@@ -49,6 +49,11 @@ def is_needed(workdir: Path) -> bool:
   return not any((workdir / "checkpoints").glob("[0-9]*")) and not (workdir / "results.json").exists()
 
 
+def is_there(workdir: Path) -> bool:
+  """Returns whether `workdir` holds a finished run and its checkpoints, as far as a look tells."""
+  return (workdir / "results.json").exists() and any((workdir / "checkpoints").glob("[0-9]*"))
+
+
 def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   """Returns the baseline of the finished run in `workdir`, for a run of `config`. Writes nothing.
 

@@ -66,13 +66,13 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
   with hold_workdir(workdir) as held:
     store = CheckpointStore(held / "checkpoints", config.checkpoint.keep, display.log)
     choices = _check_same_run(identity, held, store, display)
-    missing = _missing(config, data, held)
-    if not missing:
+    lacking = missing(config, data, held)
+    if not lacking:
       print(result_table_text(files.read_json(held / "results.json")))
       print(f"complete: nothing to do; the report is {workdir / 'report.html'}")
-      return _exit_code(held)
-    if all(path.suffix in (".html", ".png") for path in missing):
-      display.log(f"only the report is missing ({missing[0].name}): it is made again")
+      return exit_code(held)
+    if all(path.suffix in (".html", ".png") for path in lacking):
+      display.log(f"only the report is missing ({lacking[0].name}): it is made again")
       build_report(held)
     else:
       stop = stop or StopRequest()
@@ -87,7 +87,7 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
         _stages_and_report(context, size, found)
     print(result_table_text(files.read_json(held / "results.json")))
     print(f"report: {workdir / 'report.html'}")
-    return _exit_code(held)
+    return exit_code(held)
 
 
 def _stages_and_report(context: Context, size: int, found: baseline.Finished | None) -> None:
@@ -315,7 +315,7 @@ def _newest_meta(store: CheckpointStore) -> dict[str, Any]:
   return store.read_meta(store.steps()[0])
 
 
-def _missing(config: Config, data: Data, workdir: Path) -> list[Path]:
+def missing(config: Config, data: Data, workdir: Path) -> list[Path]:
   """Returns the outputs that are missing or damaged; for the figures, those that a report has once made."""
   names = [*_RESULTS, "report.html"]
   if len(config.arms) > 1:
@@ -353,7 +353,7 @@ def _write_environment(context: Context) -> None:
   files.write_json(context.workdir / "environment.json", {**environment.describe(), "data": described, "choices": context.setup.choices})
 
 
-def _exit_code(workdir: Path) -> int:
+def exit_code(workdir: Path) -> int:
   """Returns 0.
 
   Raises:

@@ -71,6 +71,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
   return adjusted
 
 
+def expected_best_of(num_values: int) -> float:
+  """Returns the expected largest of `num_values` independent standard normal numbers, in standard deviations: 0, 0.56, 0.85, ...
+
+  By so much the best of so many equally good settings looks better than they are, in standard deviations of one setting's figure.
+
+  Integral of x k phi(x) Phi(x)^(k - 1), by the trapezoidal rule, whose error for such an integrand is far below 1e-9.
+  """
+  nodes = [index / 64 for index in range(-64 * 9, 64 * 9 + 1)]
+  density = (x * math.exp(-x * x / 2) * float(special.ndtr(x)) ** (num_values - 1) for x in nodes)
+  return num_values / math.sqrt(2 * math.pi) * math.fsum(density) / 64
+
+
 def smallest_detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
   """Returns the true mean difference that a two-sided paired t test of n pairs finds, with the right sign, with the given power.
 

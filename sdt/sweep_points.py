@@ -67,7 +67,7 @@ def shares_baseline(sweep: SweepConfig) -> bool:
 
 def as_text(value: Any) -> str:
   """Returns the one text of a value: 0.001, also of 1e-3; the items of a tuple joined by commas."""
-  return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+  return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _assignments(overrides: Sequence[tuple[str, str]]) -> str:

@@ -91,7 +91,7 @@ def curve(
   """Draws one measure over the rounds: per arm the mean over its seeds and a band; phases that do not end a round thin and dotted."""
   figure = Figure(figsize=size, layout="constrained")
   axes = figure.add_subplot()
-  styles = _arm_styles(arms)
+  styles = arm_styles(arms)
   num_seeds = most_seeds(all_curves)
   for one in all_curves:
     shown = np.isfinite(one.values[measure]).any(axis=0) & (one.rounds >= first_round)
@@ -223,7 +223,7 @@ def percent_of_confidence(value: float) -> str:
   return ">99.99 %" if value > 0.9999 else f"{100 * value:.2f} %"
 
 
-def _arm_styles(arms: Sequence[str]) -> dict[str, tuple[str, str | tuple[int, tuple[int, ...]]]]:
+def arm_styles(arms: Sequence[str]) -> dict[str, tuple[str, str | tuple[int, tuple[int, ...]]]]:
   """Returns colour and line of every arm: baseline and method always look the same."""
   styles: dict[str, tuple[str, str | tuple[int, tuple[int, ...]]]] = {"baseline": (BLACK, "-"), "method": (VERMILLION, "-")}
   for index, arm in enumerate(arm for arm in arms if arm not in styles):

@@ -64,14 +64,12 @@ def draw(artifacts: Artifacts) -> dict[str, bytes]:
 
 def page(artifacts: Artifacts, images: Mapping[str, bytes]) -> str:
   """Returns the HTML; timing and environment stand only in the section with id "timing"."""
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-  )
   results = artifacts.results
   data = results["data"]
   lost = diverged(artifacts.metrics)
   num_seeds = figures.most_seeds(curves(artifacts.metrics, list(results["arms"])))
-  return environment.get_template("report.html").render(
+  return render_template(
+    "report.html",
     results=results,
     data=data,
     title=f"{data['name']}, {results['model']['name']}",
@@ -95,12 +93,20 @@ def page(artifacts: Artifacts, images: Mapping[str, bytes]) -> str:
     class_table=_class_table(artifacts),
     num_mosaic={kind: len(artifacts.mosaics.get(f"{kind}_images", ())) for kind in ("easiest", "other")},
     phases=[(arm, ", ".join(f"{phase} {steps}" for phase, steps in plan.items())) for arm, plan in results["steps_per_round"].items()],
-    config=[(key, _text(value)) for key, value in flat(artifacts.config.get("config", {}))],
+    config=[(key, text(value)) for key, value in flat(artifacts.config.get("config", {}))],
     config_hash=artifacts.config.get("hash"),
-    environment=[(key, _text(value)) for key, value in flat(artifacts.environment)],
-    timing=[(key, _text(value)) for key, value in flat(artifacts.timing)],
+    environment=[(key, text(value)) for key, value in flat(artifacts.environment)],
+    timing=[(key, text(value)) for key, value in flat(artifacts.timing)],
     percent=tables.percent,
   )
+
+
+def render_template(name: str, **values: Any) -> str:
+  """Returns the HTML of a template in this folder; every value is escaped, and one that is missing is an error."""
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+  )
+  return environment.get_template(name).render(**values)
 
 
 def class_names(results: Mapping[str, Any]) -> list[str]:
@@ -182,12 +188,12 @@ def _class_table(artifacts: Artifacts) -> list[tuple[str, int, str, str]]:
   ]
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
   """Returns a leaf of a JSON tree as text."""
   if value is None:
     return "-"
   if isinstance(value, float):
     return f"{value:.6g}"
   if isinstance(value, list):
-    return ", ".join(_text(item) for item in value) or "-"
+    return ", ".join(text(item) for item in value) or "-"
   return str(value)

@@ -115,13 +115,13 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   while shown > 1 and _width(columns) > MAX_WIDTH:
     shown -= 1
     del columns[1 + shown]
-  blocks = [_block(columns)]
+  blocks = [block(columns)]
   for start in range(shown, len(seeds), shown):
-    blocks.append(_block([names, *cells[start : start + shown]]))
+    blocks.append(block([names, *cells[start : start + shown]]))
   return "\n\n".join(blocks)
 
 
-def _block(columns: Sequence[Sequence[str]]) -> str:
+def block(columns: Sequence[Sequence[str]]) -> str:
   """Returns the columns side by side, two blanks apart: the first and a last one of verdicts to the left, numbers to the right."""
   widths = [max(map(len, column)) for column in columns]
   has_verdict = columns[-1][0] == "verdict"

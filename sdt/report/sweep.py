@@ -1,0 +1,136 @@
+"""The report of a sweep: sweep.json and config.json in; the table that is printed, a figure and report.html out."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sdt import files
+from sdt.errors import DataError
+from sdt.report import tables
+from sdt.report.artifacts import flat
+from sdt.sweep_points import as_text
+
+_KEYS = ("key", "also_key", "seeds", "shared_baseline", "best_of", "values")
+
+
+def write(workdir: Path) -> Path:
+  """Writes figures/sweep.png and report.html from sweep.json and config.json; returns the path of the latter.
+
+  Raises:
+    DataError: sweep.json is damaged, or from another version. WorkdirError: the workdir cannot be written.
+  """
+  # Imported here: the printed table needs neither matplotlib nor jinja2.
+  from sdt.report import figures, sweep_figure
+
+  content = files.read_json(workdir / "sweep.json")
+  missing = [key for key in _KEYS if not isinstance(content, dict) or key not in content]
+  if missing:
+    raise DataError(f"{workdir / 'sweep.json'}: key {missing[0]!r} is missing; is it from another version? run the same command again")
+  config = files.read_json(workdir / "config.json") if (workdir / "config.json").exists() else {}
+  png = figures.render(sweep_figure.accuracy, content)
+  files.write_bytes(workdir / "figures" / "sweep.png", png)
+  path = workdir / "report.html"
+  files.write_text(path, page(content, config, png))
+  return path
+
+
+def page(content: Mapping[str, Any], config: Mapping[str, Any], png: bytes) -> str:
+  """Returns the HTML. It holds no time and no path; the links to the values' own reports are relative."""
+  from sdt.report import html
+
+  values = content["values"]
+  first = values[0]
+  return html.render_template(
+    "sweep.html",
+    content=content,
+    first=first,
+    title=f"{content['key']} over {len(values)} values: {first['data']['name']}, {first['model']['name']}",
+    notes=list(dict.fromkeys(note for entry in values for note in entry["data"].get("notes", []))),
+    cautions=cautions(content),
+    diverged=[
+      (label(content, entry), arm, one["diverged"]) for entry in values for arm, one in entry["arms"].items() if one.get("diverged")
+    ],
+    image="data:image/png;base64," + base64.b64encode(png).decode("ascii"),
+    arms=_arms(values),
+    rows=[_row(content, entry) for entry in values],
+    has_also=content["also_key"] is not None,
+    config=[(key, html.text(value)) for key, value in flat(config.get("config", {}))],
+    config_hash=config.get("hash"),
+  )
+
+
+def cautions(content: Mapping[str, Any]) -> list[str]:
+  """Returns what a reader must know who looks for the best value, sentence by sentence."""
+  count, gain = content["best_of"]["num_values"], content["best_of"]["expected_gain_sds"]
+  if count < 2:
+    return ["No value was chosen here."]
+  sentences = [
+    f"No value was chosen here: choosing the best of {count} values on the test set inflates it by about {gain:.2f} standard deviations of "
+    "one value's mean if all are equally good (less where their errors go together).",
+    f"Each verdict is that of its own run: it is not corrected for the {count} values.",
+  ]
+  if content["shared_baseline"]:
+    sentences.append("All values are compared with the same baseline networks, so their differences rise and fall together.")
+  return sentences
+
+
+def table_text(content: Mapping[str, Any]) -> str:
+  """Returns the table that a sweep prints: a line per value, accuracies in percent, method - baseline in points; then the cautions."""
+  arms = _arms(content["values"])
+  shown = [arm for arm in ("baseline", "method") if arm in arms]
+  head = [content["key"], *([content["also_key"]] if content["also_key"] is not None else []), "mean decay"]
+  head += [column for arm in shown for column in (f"{arm}, %", "sd")] + ["n", "method-baseline", "verdict"]
+  lines = [head]
+  for entry in content["values"]:
+    contrast = entry["contrasts"].get("baseline")
+    cells = [as_text(entry["value"]), *([_number(entry["also_value"])] if content["also_key"] is not None else [])]
+    cells.append(_number(entry["mean_decay"]))
+    cells += [tables.percent(entry["arms"].get(arm, {}).get(name)) for arm in shown for name in ("mean", "sd")]
+    counts = sorted({entry["arms"][arm]["n"] for arm in shown if arm in entry["arms"]})
+    cells.append("-".join(map(str, counts)))
+    cells += ["-", ""] if contrast is None else [tables.percent(contrast["mean"], signed=True), contrast["verdict"]]
+    lines.append(cells)
+  block = tables.block(list(zip(*lines, strict=True)))
+  others = [arm for arm in arms if arm not in shown]
+  more = [f"Also run, in the report: {', '.join(others)}."] if others else []
+  return "\n".join([block, *more, *cautions(content)])
+
+
+def label(content: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+  """Returns "key = value" of one entry, without the key's section."""
+  return f"{content['key'].rpartition('.')[2]} = {as_text(entry['value'])}"
+
+
+def _arms(values: Sequence[Mapping[str, Any]]) -> list[str]:
+  return list(dict.fromkeys(arm for entry in values for arm in entry["arms"]))
+
+
+def _row(content: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what the page shows of one value, as text."""
+  results = {"seeds": content["seeds"], **entry}
+  accuracies = {row["arm"]: row for row in tables.accuracy_rows(results)}
+  return {
+    "value": as_text(entry["value"]),
+    "also": _number(entry["also_value"]),
+    "link": f"{quote(entry['folder'])}/report.html",
+    "folder": entry["folder"],
+    "accuracies": accuracies,
+    "contrasts": tables.contrast_rows(results),
+    "num_easy": entry["num_easy"],
+    "steps": "; ".join(
+      f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}" for arm, phases in entry["steps_per_round"].items()
+    ),
+    "mean_decay": _number(entry["mean_decay"]),
+    "seeds": content["seeds"],
+  }
+
+
+def _number(value: Any) -> str:
+  """Returns a value in at most six digits; "-" for None."""
+  if value is None:
+    return "-"
+  return f"{value:.6g}" if isinstance(value, float) else as_text(value)

@@ -1,0 +1,235 @@
+"""A sweep: one whole experiment for each value of a key, each in a folder of its own, then one table and one figure of all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdt import accept, baseline, dry_run, experiment, files, stats
+from sdt.config import Config, config_hash, to_dict
+from sdt.data.dataset import Data
+from sdt.differences import SAFE_TO_CHANGE, differences
+from sdt.errors import ConfigError, DivergedError, Interrupted
+from sdt.progress import Display
+from sdt.report import build_report
+from sdt.report.sweep import table_text
+from sdt.sweep_points import Point, as_text, shares_baseline
+from sdt.training import Identity, StopRequest
+from sdt.workdir import hold_workdir
+
+# What another start of a sweep may have otherwise: each value's run guards its own config.
+_MAY_DIFFER = (*SAFE_TO_CHANGE, "sweep.values", "sweep.also_values")
+_REPORT = ("report.html", "figures/sweep.png")
+
+
+def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> int:
+  """Runs the sweep, or what is left of it, in `workdir`; returns the exit code.
+
+  Args:
+    config: with the sweep.
+    points: `sweep_points.expand(config)`.
+    workdir: of the sweep; each value's run has the folder `point.folder` in it.
+    name: what the sweep is called on the screen.
+
+  Raises:
+    SdtError: see sdt/errors.py. Nothing is written before every value has been accepted. DivergedError: only after all values.
+  """
+  display = Display()
+  loader = _Loader(points, display.log)
+  _check_values(points, loader)
+  display.log(f"sdt: {name}: {_headline(config, points)}")
+  stop = StopRequest()
+  with hold_workdir(workdir) as held, stop.listening():
+    sweep = _Sweep(config, points, held, loader, stop, display.log)
+    _check_same_sweep(sweep)
+    files.write_json(held / "config.json", {"config": to_dict(_recorded(config)), "hash": config_hash(_recorded(config))})
+    diverged = []
+    for number, point in enumerate(points, start=1):
+      if stop.name is not None:
+        raise Interrupted(
+          f"stopped by {stop.name} before {point.folder}; everything done so far is saved: run the same command again to continue"
+        )
+      try:
+        _run_point(sweep, point, f"{name}, value {number} of {len(points)}, {point.folder}")
+      except DivergedError as error:
+        display.log(f"{point.folder}: {error}")
+        diverged.append(point.folder)
+    is_new = _write_outputs(summarise(config, points, held), held)
+    print(table_text(files.read_json(held / "sweep.json")))
+    print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
+  if diverged:
+    raise DivergedError(
+      f"{len(diverged)} of {len(points)} values have replicas that diverged and were frozen ({', '.join(diverged)}), the others finished; "
+      "try a lower optim.learning_rate in a new --workdir"
+    )
+  return 0
+
+
+def describe(config: Config, points: Sequence[Point]) -> str:
+  """Returns what a sweep would do, as text: what each value changes, then its first run as `dry_run.describe` has it. Writes nothing.
+
+  Raises:
+    ConfigError, DataError: as the sweep would.
+  """
+  loader = _Loader(points, lambda line: None)
+  _check_values(points, loader)
+  lines = [_headline(config, points), "optimiser steps a round, size of A, and the mean decay over the steps of the method's round:"]
+  for point in points:
+    size, plans = dry_run.plans_of(point.config, loader(point))
+    steps = {plan.arm: {phase.name: phase.num_steps for phase in plan.phases} for plan in plans}
+    counts = ", ".join(f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}" for arm, phases in steps.items())
+    mean = step_mean(steps, point.config)
+    also = "" if config.sweep.also_key is None else f", {config.sweep.also_key}={as_text(point.also_value)}"
+    lines.append(f"  {point.folder}{also}: {counts}; A {size}" + ("" if mean is None else f"; mean decay {mean:.6g}"))
+  first = dataclasses.replace(points[0].config, baseline_from=config.baseline_from)
+  return "\n".join([*lines, "", f"the first, {points[0].folder}:", "", dry_run.describe(first, loader(points[0]))])
+
+
+def step_mean(steps_per_round: Mapping[str, Mapping[str, int]], config: Config) -> float | None:
+  """Returns the method's weight decay, mean over the optimiser steps of a round; None without the method.
+
+  (T_A lambda_A + T_B lambda_B) / (T_A + T_B): the one decay with which uniform training has, to leading order, the same objective.
+  """
+  if "method" not in steps_per_round:
+    return None
+  easy, rest = (steps_per_round["method"][phase] for phase in "AB")
+  return (easy * config.method.lambda_A + rest * config.method.lambda_B) / (easy + rest)
+
+
+class _Loader:
+  """Gives each point its data; they are read once where the sweep does not go through them."""
+
+  def __init__(self, points: Sequence[Point], log: Callable[[str], None]):
+    self._is_one = all(point.config.data == points[0].config.data for point in points)
+    self._log, self._key = log, ""
+    self._data: Data | None = None
+
+  def __call__(self, point: Point) -> Data:
+    """Returns the data of `point`, checked against its config; the last ones are kept."""
+    key = "" if self._is_one else point.folder
+    data = accept.load_data(point.config, self._log, self._data if key == self._key else None)
+    self._data, self._key = data, key
+    return data
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sweep:
+  """What the values of one start of a sweep share; `held` is its locked workdir."""
+
+  config: Config
+  points: Sequence[Point]
+  held: Path
+  loader: _Loader
+  stop: StopRequest
+  log: Callable[[str], None]
+
+
+def _headline(config: Config, points: Sequence[Point]) -> str:
+  keys = config.sweep.key if config.sweep.also_key is None else f"{config.sweep.key} (with {config.sweep.also_key})"
+  baselines = "one baseline for all" if shares_baseline(config.sweep) else "a baseline for each"
+  return f"{len(points)} runs over {keys}: {', '.join(as_text(point.value) for point in points)}; {baselines}"
+
+
+def _check_values(points: Sequence[Point], loader: _Loader) -> None:
+  """Refuses the sweep if any of its runs would be refused, by its config or with its data.
+
+  Raises:
+    ConfigError, DataError: as the run would; a ConfigError says which value.
+  """
+  for point in points:
+    try:
+      data = loader(point)
+      if len(point.config.arms) > 1:
+        dry_run.plans_of(point.config, data)
+      if point.config.baseline_from is not None:
+        baseline.find(Path(point.config.baseline_from), point.config, _identity(point, data))
+    except ConfigError as error:
+      raise ConfigError(f"sweep, value {point.folder}: {error}") from error
+
+
+def _identity(point: Point, data: Data) -> Identity:
+  return Identity(to_dict(_recorded(point.config)), data.checksum)
+
+
+def _recorded(config: Config) -> Config:
+  """Returns the config as its workdir has it, see `experiment.run`."""
+  return dataclasses.replace(config, baseline_from=None)
+
+
+def _check_same_sweep(sweep: _Sweep) -> None:
+  """Refuses a workdir that holds an ordinary run, another sweep, or for one of the values another run. More values, or others, are fine."""
+  held, now = sweep.held, to_dict(_recorded(sweep.config))
+  if files.is_intact(held / "config.json"):
+    before = files.read_json(held / "config.json")["config"]
+    changes = [line for name, line in differences(before, now) if name not in _MAY_DIFFER]
+    if changes:
+      what = "a run" if before["sweep"]["key"] is None else "a sweep"
+      raise ConfigError(f"{held} holds {what} of another config ({'; '.join(changes)}); use that config again or choose another --workdir")
+  elif (held / "metrics.jsonl").exists() or (held / "checkpoints").exists():
+    raise ConfigError(f"{held} holds a run; choose another --workdir for the sweep")
+  for point in sweep.points:
+    own = held / point.folder
+    if files.is_intact(own / "config.json"):
+      _identity(point, sweep.loader(point)).refuse_other(files.read_json(own / "config.json")["config"], None, own)
+  kept = {point.folder for point in sweep.points}
+  left_out = sorted(path.parent.name for path in held.glob("*=*/results.json") if path.parent.name not in kept)
+  if left_out:
+    sweep.log(f"note: {', '.join(left_out)} in {held} are not among sweep.values now, so the table and the report leave them out")
+
+
+def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
+  """Runs what is left of one value's experiment; says so in one line where nothing is.
+
+  Raises:
+    SdtError: as `experiment.run`, DivergedError among them.
+  """
+  own, data = sweep.held / point.folder, sweep.loader(point)
+  if not experiment.missing(point.config, data, own):
+    found = [files.read_json(own / name) for name in ("config.json", "environment.json")]
+    _identity(point, data).refuse_other(found[0]["config"], found[1]["data"]["checksum"], own)
+    sweep.log(f"{point.folder}: complete")
+    experiment.exit_code(own)
+    return
+  origin = sweep.config.baseline_from
+  if shares_baseline(sweep.config.sweep):
+    done = [sweep.held / other.folder for other in sweep.points if baseline.is_there(sweep.held / other.folder)]
+    origin = str(done[0]) if done else origin
+  experiment.run(dataclasses.replace(point.config, baseline_from=origin), own, name, data, sweep.stop)
+
+
+def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, Any]:
+  """Returns the content of sweep.json, see docs/design.md: every number is one of a results.json, or follows from those."""
+  values = []
+  for point in points:
+    results = files.read_json(held / point.folder / "results.json")
+    data, steps = results["data"], results["steps_per_round"]
+    own = {"value": point.value, "also_value": point.also_value, "folder": point.folder}
+    own["data"] = {name: data[name] for name in ("name", "variant", "checksum", "num_train", "num_test", "num_classes", "notes")}
+    own |= {name: results[name] for name in ("model", "rounds", "num_easy", "steps_per_round")}
+    own["mean_decay"] = step_mean(steps, point.config)
+    own["arms"] = {arm: {name: one[name] for name in ("accuracy", "mean", "sd", "n", "diverged")} for arm, one in results["arms"].items()}
+    own["contrasts"] = results["contrasts"]
+    values.append(own)
+  return {
+    "key": config.sweep.key,
+    "also_key": config.sweep.also_key,
+    "seeds": config.seeds,
+    "shared_baseline": shares_baseline(config.sweep),
+    "best_of": {"num_values": len(points), "expected_gain_sds": stats.expected_best_of(len(points))},
+    "values": values,
+  }
+
+
+def _write_outputs(content: dict[str, Any], held: Path) -> bool:
+  """Writes sweep.json and the report where they are missing, damaged, or of other content; returns whether anything was."""
+  path = held / "sweep.json"
+  text = files.json_text(content) + "\n"
+  is_same = files.is_intact(path) and path.read_text(encoding="utf-8") == text
+  if not is_same:
+    files.write_text(path, text)
+  if is_same and all(files.is_intact(held / name) for name in _REPORT):
+    return False
+  build_report(held)
+  return True
