@@ -1,4 +1,7 @@
-"""What stands between a config and a run: the data it names, checked against it, and what the user is told first. It writes nothing."""
+"""What stands between a config and a run: the data and the weights it names, checked against it, and what the user is told first.
+
+It writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from sdt.data import sources
 from sdt.data.augment import output_size
 from sdt.data.dataset import Data, image_sizes
 from sdt.errors import ConfigError
-from sdt.setup import check
+from sdt.models import NETWORKS, init_variables, make_model
+from sdt.pretrained import Pretrained, load
+from sdt.setup import check, input_shape
 
 
 def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = None) -> Data:
@@ -54,10 +59,31 @@ def _check_network_takes(config: Config, data: Data) -> None:
     )
 
 
-def notes(config: Config, data: Data) -> list[str]:
-  """Returns what the user must be told before a run: the data's notes, and the milestones that the run never reaches."""
+def load_weights(config: Config, data: Data) -> Pretrained | None:
+  """Returns the pretrained weights that the config names, which fit its network on these data; None where it names none.
+
+  Raises:
+    ConfigError, DataError: see `sdt.pretrained.load`.
+  """
+  if config.model.pretrained is None:
+    return None
+  network = NETWORKS[config.model.name]
+  has_own_stem = config.model.stem in (None, network.arguments.get("stem"))
+  variables = init_variables(make_model(config.model, len(data.class_names)), input_shape(config, data), config.seeds[0])
+  naming = network.weights_from if has_own_stem else None
+  return load(config.model.pretrained, naming, variables, with_head=config.model.pretrained_head)
+
+
+def notes(config: Config, data: Data, pretrained: Pretrained | None = None) -> list[str]:
+  """Returns what the user must be told before a run: the data's notes, the weights, and the milestones that the run never reaches."""
+  found = list(data.notes)
+  if pretrained is not None:
+    head = "the head too" if config.model.pretrained_head else "the head starts afresh"
+    found.append(f"weights from {config.model.pretrained} (SHA-256 {pretrained.checksum}), {head}")
+    if pretrained.is_public and config.data.statistics != "imagenet":
+      found.append("public weights expect images normalised by ImageNet's mean and spread; data.statistics=imagenet does that")
   late = tuple(milestone for milestone in config.optim.milestones if milestone >= config.rounds)
-  if config.optim.schedule != "step" or not late:
-    return list(data.notes)
-  where = f"round {late[0]}" if len(late) == 1 else f"rounds {late}"
-  return [*data.notes, f"the learning rate never drops at {where}: the run has {config.rounds}"]
+  if config.optim.schedule == "step" and late:
+    where = f"round {late[0]}" if len(late) == 1 else f"rounds {late}"
+    found.append(f"the learning rate never drops at {where}: the run has {config.rounds}")
+  return found

@@ -315,7 +315,9 @@ def write_results(workdir: Path, data: Data, config: Config, num_params: int, nu
   return files.read_json(workdir / "results.json")
 
 
-def write_model(workdir: Path, data: Data, config: Config, arm: str, params: Any, batch_stats: Any) -> None:
+def write_model(
+  workdir: Path, data: Data, config: Config, arm: str, params: Any, batch_stats: Any, pretrained_checksum: str | None = None
+) -> None:
   """Writes model.safetensors: the weights of the arm's first seed that did not diverge (of the first, if all did).
 
   Names are joined by "/"; the header holds arm, seed, config, class names and normalisation, no path, no time.
@@ -327,6 +329,7 @@ def write_model(workdir: Path, data: Data, config: Config, arm: str, params: Any
     arm: whose network it is.
     params: leaves [R, ...].
     batch_stats: leaves [R, ...].
+    pretrained_checksum: of the weights that the training began with, which stands in the header where the config has their path.
   """
   from safetensors.numpy import save
 
@@ -337,6 +340,7 @@ def write_model(workdir: Path, data: Data, config: Config, arm: str, params: Any
   # Where the data lay says nothing about a network; which sizes its images had does.
   plain = to_dict(config)
   plain["data"] = {key: plain["data"][key] for key in ("name", "image_size", "resize", "crop_size")}
+  plain["model"]["pretrained"] = pretrained_checksum
   normalisation = {"mean": data.mean, "std": data.std}
   header = {
     "arm": arm,

@@ -59,7 +59,7 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
 
   Raises:
     ConfigError: no finished run there, its config differs in a key that the baseline reads, or it ran on another kind of machine.
-    DataError: it ran on other data, or a file of it is damaged. CheckpointError: the end of its baseline is missing or damaged.
+    DataError: it ran on other data, started from other weights, or a file of it is damaged. CheckpointError: the end of its baseline is missing or damaged.
   """
   where = f"baseline_from={workdir}"
   lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]
@@ -74,6 +74,12 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   if found["data"]["checksum"] != identity.data_checksum:
     raise DataError(
       f"{where}: that run was on other data (checksum {found['data']['checksum']}, now {identity.data_checksum}); leave baseline_from out"
+    )
+  weights = found.get("pretrained_checksum")
+  if None not in (weights, identity.pretrained_checksum) and weights != identity.pretrained_checksum:
+    raise DataError(
+      f"{where}: that run started from other weights (model.pretrained had SHA-256 {weights}, now {identity.pretrained_checksum}); leave "
+      "baseline_from out"
     )
   before = {"platform": found["platform"]} | {name: found["choices"][name] for name in ("precision", "num_devices")}
   now = {

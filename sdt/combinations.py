@@ -34,6 +34,7 @@ _IDLE = (
   _Idle(("optim.momentum", "optim.nesterov"), "optim.name", lambda name: name != "sgd", "choose optim.name='sgd'"),
   _Idle(("augment.resized_crop_aspect",), "augment.resized_crop_area", lambda area: area is None, "give augment.resized_crop_area too"),
   _Idle(("augment.pad_crop",), "augment.resized_crop_area", lambda area: area is not None, "leave augment.resized_crop_area out"),
+  _Idle(("model.pretrained_head",), "model.pretrained", lambda path: path is None, "give model.pretrained too"),
   _Idle(("optim.decay_factor",), "optim.schedule", lambda name: name != "step", "choose optim.schedule='step'"),
   _Idle(("method.fraction",), "method.num_easy", lambda size: size is not None, "leave method.num_easy out"),
   _Idle(("method.init",), "arms", lambda arms: "method" not in arms, "add the arm 'method'"),

@@ -17,6 +17,7 @@ from sdt.models import init_variables, variable_shapes
 from sdt.optim import init_opt_state
 from sdt.parallel import Layout, compile_program, fetch, num_cpus, padded_batch_size, place
 from sdt.plan import PlanArrays
+from sdt.pretrained import Pretrained
 from sdt.train import Clock, Program, Sums, TrainState, zero_sums
 
 # A dispatch should last no longer than this, so that signals, progress and saves get their turn.
@@ -100,9 +101,16 @@ class Progress:
   seconds: float
 
 
-def init_state(model: Any, optim: Any, input_shape: tuple[int, ...], seeds: tuple[int, ...]) -> TrainState:
-  """Returns the state before the first step on the host, leaves [R, ...]; a seed's weights do not depend on the other seeds."""
+def init_state(
+  model: Any, optim: Any, input_shape: tuple[int, ...], seeds: tuple[int, ...], pretrained: Pretrained | None = None
+) -> TrainState:
+  """Returns the state before the first step on the host, leaves [R, ...]; a seed's weights do not depend on the other seeds.
+
+  What `pretrained` has is the same for all seeds, the rest is drawn.
+  """
   variables = [init_variables(model, input_shape, seed) for seed in seeds]
+  if pretrained is not None:
+    variables = [pretrained.put_into(one) for one in variables]
   stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *variables)
   opt_state = [jax.tree.map(np.asarray, init_opt_state(optim, one["params"])) for one in variables]
   return TrainState(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sdt import baseline, files
-from sdt.accept import load_data, notes
+from sdt.accept import load_data, load_weights, notes
 from sdt.arms import Setting, arm_order, make_plan
 from sdt.config import Config, to_dict
 from sdt.data.dataset import Data
@@ -34,7 +34,8 @@ def describe(config: Config, loaded: Data | None = None) -> str:
   data = load_data(config, lambda line: None, loaded)
   if origin is not None:
     baseline.find(Path(origin), config, Identity(to_dict(config), data.checksum))
-  setup = Setup.make(config, data)
+  pretrained = load_weights(config, data)
+  setup = Setup.make(config, data, pretrained=pretrained)
   size, plans = plans_of(config, data)
   shape = data.train.inputs.shape[1:]
   rates = learning_rates(config.optim, config.rounds)
@@ -46,7 +47,7 @@ def describe(config: Config, loaded: Data | None = None) -> str:
     "",
     f"data      {data.name}, {data.variant}: {sizes}; A gets {size}",
     f"network   {config.model.name}: {cost}",
-    *(f"note      {note}" for note in notes(config, data)),
+    *(f"note      {note}" for note in notes(config, data, pretrained)),
     f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}",
     "optimiser steps a round:",
   ]

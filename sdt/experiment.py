@@ -58,10 +58,12 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
   data = accept.load_data(config, display.log, loaded)
   has_split = len(config.arms) > 1
   size = num_easy(config.method.fraction, len(data.train), config.method.num_easy) if has_split else 0
+  pretrained = accept.load_weights(config, data)
   # Only now, so that a mistake is told in one line.
-  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data))):
+  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data, pretrained))):
     display.log(line)
-  identity, data_secs = Identity(to_dict(config), data.checksum), time.perf_counter() - start
+  identity = Identity(to_dict(config), data.checksum, "none" if pretrained is None else pretrained.checksum)
+  data_secs = time.perf_counter() - start
   found = baseline.find(Path(origin), config, identity) if origin is not None and baseline.is_needed(workdir) else None
   with hold_workdir(workdir) as held:
     store = CheckpointStore(held / "checkpoints", config.checkpoint.keep, display.log)
@@ -81,7 +83,7 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
         timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
         if config.compilation_cache:  # before anything is compiled
           environment.use_compilation_cache()
-        setup = Setup.make(config, data, choices)
+        setup = Setup.make(config, data, choices, pretrained=pretrained)
         context = Context(setup, held, identity, store, display, stop, timing)
         _begin(context)
         _stages_and_report(context, size, found)
@@ -143,7 +145,8 @@ def _stages(context: Context, size: int, found: baseline.Finished | None) -> Non
   with context.timing.stage("results"):
     chosen = "method" if "method" in arms else "baseline"
     state = restore_final(context, arms.index(chosen)) if model_state is None else model_state
-    artifacts.write_model(context.workdir, context.setup.data, context.setup.config, chosen, state.params, state.batch_stats)
+    checksum = None if context.setup.pretrained is None else context.setup.pretrained.checksum
+    artifacts.write_model(context.workdir, context.setup.data, context.setup.config, chosen, state.params, state.batch_stats, checksum)
     num_params = count_params(context.setup.model, context.setup.input_shape)
     steps = {arm: {phase.name: phase.num_steps for phase in plan.phases} for arm, plan in plans.items()}
     artifacts.write_results(context.workdir, context.setup.data, context.setup.config, num_params, size, steps)
@@ -291,15 +294,17 @@ def _check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, d
   if lacking and store.steps():
     meta = _newest_meta(store)
     display.log(f"{' and '.join(lacking)}: damaged or missing; the checkpoint tells what stood there, and it is written again")
-    before = {"config": meta["config"]}, {"data": {"checksum": meta["data_checksum"]}, "choices": meta["choices"]}
-    content = dict(zip(("config.json", "environment.json"), before, strict=True)) | content
+    environment_then = {"data": {"checksum": meta["data_checksum"]}, "choices": meta["choices"]}
+    environment_then["pretrained_checksum"] = meta.get("pretrained_checksum")
+    content = {"config.json": {"config": meta["config"]}, "environment.json": environment_then} | content
   elif "config.json" in lacking and (workdir / "metrics.jsonl").exists():
     raise ConfigError(
       f"{workdir} holds a run whose config.json is damaged or missing, and no checkpoint tells which it was; choose another --workdir"
     )
   environment_before = content.get("environment.json", {})
   if "config.json" in content:
-    identity.refuse_other(content["config.json"]["config"], environment_before.get("data", {}).get("checksum"), workdir)
+    checksum, weights = environment_before.get("data", {}).get("checksum"), environment_before.get("pretrained_checksum")
+    identity.refuse_other(content["config.json"]["config"], checksum, workdir, pretrained_checksum=weights)
   return environment_before.get("choices")
 
 
@@ -350,7 +355,8 @@ def _begin(context: Context) -> None:
 def _write_environment(context: Context) -> None:
   data = context.setup.data
   described = {"name": data.name, "variant": data.variant, "checksum": data.checksum, "notes": data.notes}
-  files.write_json(context.workdir / "environment.json", {**environment.describe(), "data": described, "choices": context.setup.choices})
+  run = {"data": described, "pretrained_checksum": context.identity.pretrained_checksum, "choices": context.setup.choices}
+  files.write_json(context.workdir / "environment.json", {**environment.describe(), **run})
 
 
 def exit_code(workdir: Path) -> int:

@@ -20,6 +20,7 @@ from sdt.models import make_model, multiply_adds
 from sdt.optim import init_opt_state, learning_rates
 from sdt.parallel import Layout, make_layout, padded_batch_size, place
 from sdt.plan import Plan, plan_arrays
+from sdt.pretrained import Pretrained
 from sdt.score import ScoreProgram
 from sdt.train import Program, Sums, TrainState, zero_sums
 
@@ -51,6 +52,12 @@ def _replicas(config: Config) -> str:
   return config.parallel.replicas
 
 
+def input_shape(config: Config, data: Data) -> tuple[int, ...]:
+  """Returns what the network sees of an example: (H, W, C), or (D,) of vectors."""
+  shape = data.train.inputs.shape[1:]
+  return shape if len(shape) == 1 else (*output_size(shape, config.data.crop_size), shape[2])
+
+
 @dataclasses.dataclass(frozen=True)
 class Resume:
   """Where to take a training up: its state, the sums of the round under way, its position, and the seconds spent on that round."""
@@ -68,6 +75,7 @@ class Setup:
   Attributes:
     device_data: the data set on the devices, an argument of every program.
     choices: what the program chose by itself; sealed with the run and kept on resume. `dispatches` grows as arms are prepared.
+    pretrained: the weights that a training from scratch begins with, where the config names a file of them.
   """
 
   config: Config
@@ -76,11 +84,23 @@ class Setup:
   model: Any
   device_data: Any
   choices: dict[str, Any]
+  pretrained: Pretrained | None
   _trainers: dict[Program, Trainer] = dataclasses.field(default_factory=dict)
 
   @classmethod
-  def make(cls, config: Config, data: Data, sealed_choices: dict[str, Any] | None = None, *, is_abstract: bool = False) -> Setup:
-    """Returns the setup, with the choices of an earlier start of the run where there was one; see `Layout` for an abstract one."""
+  def make(
+    cls,
+    config: Config,
+    data: Data,
+    sealed_choices: dict[str, Any] | None = None,
+    *,
+    pretrained: Pretrained | None = None,
+    is_abstract: bool = False,
+  ) -> Setup:
+    """Returns the setup, with the choices of an earlier start of the run where there was one; see `Layout` for an abstract one.
+
+    `pretrained` is what `accept.load_weights` returned: a setup reads no files.
+    """
     layout = make_layout(config.parallel, is_abstract=is_abstract)
     model = make_model(config.model, len(data.class_names), dtype=compute_dtype(config), axis_name=layout.axis_name)
     train, test = data.train, data.test
@@ -95,13 +115,11 @@ class Setup:
       "num_devices": layout.num_devices,
       "dispatches": {},
     }
-    return cls(config, data, layout, model, device_data, sealed_choices or chosen)
+    return cls(config, data, layout, model, device_data, sealed_choices or chosen, pretrained)
 
   @property
   def input_shape(self) -> tuple[int, ...]:
-    """What the network sees of an example: (H, W, C), or (D,) of vectors."""
-    shape = self.data.train.inputs.shape[1:]
-    return shape if len(shape) == 1 else (*output_size(shape, self.config.data.crop_size), shape[2])
+    return input_shape(self.config, self.data)
 
   @property
   def eval_batch_size(self) -> int:
@@ -160,8 +178,8 @@ class Setup:
 
   @functools.cached_property
   def fresh_start(self) -> Resume:
-    """The start from scratch, on the host; every arm begins with the same weights of a seed."""
-    state = init_state(self.model, self.config.optim, self.input_shape, self.config.seeds)
+    """The start from drawn or pretrained weights, on the host; every arm begins with the same weights of a seed."""
+    state = init_state(self.model, self.config.optim, self.input_shape, self.config.seeds, self.pretrained)
     return Resume(state, self._no_sums(), Position())
 
   def warm_start(self, trained: TrainState) -> Resume:

@@ -54,16 +54,25 @@ class StopRequest:
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-  """What a run is a run of: its config, as plain values, and the checksum of its data. Sealed in every checkpoint."""
+  """What a run is a run of. Sealed in every checkpoint.
+
+  Attributes:
+    config: as plain values.
+    data_checksum: of its data.
+    pretrained_checksum: SHA-256 of the file of weights that it starts from, "none" without one; None is not known.
+  """
 
   config: dict[str, Any]
   data_checksum: str
+  pretrained_checksum: str | None = None
 
-  def refuse_other(self, config: dict[str, Any], data_checksum: str | None, where: Path) -> None:
-    """Refuses to continue at `where` what another config or other data began; a checksum of None is not known.
+  def refuse_other(
+    self, config: dict[str, Any], data_checksum: str | None, where: Path, *, pretrained_checksum: str | None = None
+  ) -> None:
+    """Refuses to continue at `where` what another config, other data or other weights began; a checksum of None is not known.
 
     Raises:
-      ConfigError: names every key that differs. DataError: the data differ.
+      ConfigError: names every key that differs. DataError: the data or the weights differ.
     """
     changes = diff(config, self.config, ignore=SAFE_TO_CHANGE)
     if changes:
@@ -72,6 +81,11 @@ class Identity:
       raise DataError(
         f"{where} holds a run on other data (checksum {data_checksum}, now {self.data_checksum}); "
         "restore that data or choose another --workdir"
+      )
+    if None not in (pretrained_checksum, self.pretrained_checksum) and pretrained_checksum != self.pretrained_checksum:
+      raise DataError(
+        f"{where} holds a run from other weights (model.pretrained had SHA-256 {pretrained_checksum}, now {self.pretrained_checksum}); "
+        "restore that file or choose another --workdir"
       )
 
 
@@ -148,7 +162,8 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
   if found is None:
     return None
   step, tree, meta = found
-  context.identity.refuse_other(meta["config"], meta["data_checksum"], context.workdir / "checkpoints")
+  weights = meta.get("pretrained_checksum")
+  context.identity.refuse_other(meta["config"], meta["data_checksum"], context.workdir / "checkpoints", pretrained_checksum=weights)
   at = Position(meta["round"], meta["step"], meta["eval_index"])
   context.display.log(f"continuing from checkpoint {step}: arm {meta['arm']}, round {at.round_index}, step {at.step} of the next")
   return meta["arm"], Resume(tree["state"], tree["sums"], at, meta["round_secs"])
