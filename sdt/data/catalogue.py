@@ -78,7 +78,7 @@ non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles
 
 CIFAR100 = RegisteredSet(
   name="cifar100",
-  sizes=PublishedSizes(50_000, 10_000, 100),
+  sizes=PublishedSizes(50_000, 10_000, 100, num_coarse_classes=20),
   tfds_name="cifar100",
   remotes=(
     RemoteFile(

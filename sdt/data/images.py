@@ -28,7 +28,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF", "GIF")  # of Pillow; a file is what its content says, whatever its name
 _MAX_PIXELS = 89_478_485  # from where on Pillow suspects a decompression bomb
 _MAX_FILE_BYTES = 2**30
-_LONGEST = 1.5  # times image_size, of the longer side
+LONGEST = 1.5  # times image_size, of the longer side
 _IN_FLIGHT = 256  # images decoded ahead of the one that is stored
 _PROGRESS_SECS = 2.0
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -112,7 +112,7 @@ def _resized(image: Image.Image, config: DataConfig) -> tuple[Image.Image, bool]
   if config.resize == "stretch":
     return (image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)), False
   scaled = [size * side // min(width, height) for side in (width, height)]
-  kept = [min(side, int(_LONGEST * size)) for side in scaled]
+  kept = [min(side, int(LONGEST * size)) for side in scaled]
   # Only what is kept is scaled: the whole of a line of a million pixels would not fit into memory.
   spare = [(side - side * part / new) / 2 for side, part, new in zip(image.size, kept, scaled, strict=True)]
   box = (spare[0], spare[1], width - spare[0], height - spare[1])
@@ -314,7 +314,7 @@ def read_images(root: Path, listing: Listing, config: DataConfig, where: str, lo
   notes = [f"{num_bad} of {len(files)} images of {where} were skipped; {first}"] if num_bad else []
   if found.num_cut:
     notes.append(
-      f"{found.num_cut} of {len(files)} images of {where} are more than {_LONGEST} times as long as wide; the middle of them is kept"
+      f"{found.num_cut} of {len(files)} images of {where} are more than {LONGEST} times as long as wide; the middle of them is kept"
     )
   ids = np.delete(np.arange(len(files)), sorted(found.skipped))
   split = RawSplit(found.images, listing.labels[ids], ids, tuple(files[i] for i in ids), sizes=found.sizes)

@@ -21,12 +21,18 @@ Log = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class PublishedSizes:
-  """How large a set is as its authors published it; `image_shape` is (height, width, channels), None where images differ."""
+  """How large a set is as its authors published it.
+
+  Attributes:
+    image_shape: (height, width, channels), None where images differ.
+    num_coarse_classes: of `data.labels=coarse`, None where there are none.
+  """
 
   num_train: int
   num_test: int
   num_classes: int
   image_shape: tuple[int, int, int] | None = (32, 32, 3)
+  num_coarse_classes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
