@@ -12,7 +12,7 @@ from sdt.data import sources
 from sdt.data.augment import output_size
 from sdt.data.dataset import Data, image_sizes
 from sdt.errors import ConfigError
-from sdt.models import NETWORKS, init_variables, make_model
+from sdt.models import NETWORKS, make_model, variable_shapes
 from sdt.pretrained import Pretrained, load
 from sdt.setup import check, input_shape
 
@@ -69,7 +69,7 @@ def load_weights(config: Config, data: Data) -> Pretrained | None:
     return None
   network = NETWORKS[config.model.name]
   has_own_stem = config.model.stem in (None, network.arguments.get("stem"))
-  variables = init_variables(make_model(config.model, len(data.class_names)), input_shape(config, data), config.seeds[0])
+  variables = variable_shapes(make_model(config.model, len(data.class_names)), input_shape(config, data))
   naming = network.weights_from if has_own_stem else None
   return load(config.model.pretrained, naming, variables, with_head=config.model.pretrained_head)
 

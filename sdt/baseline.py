@@ -59,7 +59,8 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
 
   Raises:
     ConfigError: no finished run there, its config differs in a key that the baseline reads, or it ran on another kind of machine.
-    DataError: it ran on other data, started from other weights, or a file of it is damaged. CheckpointError: the end of its baseline is missing or damaged.
+    DataError: it ran on other data, started from other weights, or a file of it is damaged.
+    CheckpointError: the end of its baseline is missing or damaged.
   """
   where = f"baseline_from={workdir}"
   lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]

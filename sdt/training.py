@@ -66,9 +66,7 @@ class Identity:
   data_checksum: str
   pretrained_checksum: str | None = None
 
-  def refuse_other(
-    self, config: dict[str, Any], data_checksum: str | None, where: Path, *, pretrained_checksum: str | None = None
-  ) -> None:
+  def refuse_other(self, config: dict[str, Any], data_checksum: str | None, where: Path, *, pretrained_checksum: str | None = None) -> None:
     """Refuses to continue at `where` what another config, other data or other weights began; a checksum of None is not known.
 
     Raises:
