@@ -274,8 +274,7 @@ def _check_names(files: tuple[str, ...], root: Path) -> None:
   bad = [file for file in files if _UNPRINTABLE.search(file)]
   if bad:
     raise DataError(
-      f"data.path={root}: the file name {bad[0]!a} is not UTF-8 or holds control characters, as do {len(bad)} of {len(files)}; rename"
-      " them"
+      f"data.path={root}: the file name {bad[0]!a} is not UTF-8 or holds control characters, as do {len(bad)} of {len(files)}; rename them"
     )
 
 
