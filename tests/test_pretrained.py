@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from sdt.config import ModelConfig
 from sdt.errors import ConfigError, DataError
-from sdt.models import NETWORKS, init_variables, make_model
+from sdt.models import NETWORKS, init_variables, make_model, variable_shapes
 from sdt.models.densenet import DenseNet
 from sdt.models.resnet import ResNet
 from sdt.pretrained import NAMINGS, load
@@ -77,7 +77,7 @@ def test_the_published_networks_compute_what_torch_computes(network, tmp_path):
 @pytest.mark.parametrize("network", WHOLE)
 def test_the_names_and_shapes_that_are_expected_are_those_of_the_published_networks(network):
   naming = NAMINGS[NETWORKS[network].weights_from]
-  shapes = {key: leaf.shape for key, leaf in names(init_variables(make_model(ModelConfig(name=network), 10), IMAGE_SHAPE, 0)).items()}
+  shapes = {key: leaf.shape for key, leaf in names(variable_shapes(make_model(ModelConfig(name=network), 10), IMAGE_SHAPE)).items()}
   to_torch = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
   expected = {naming.public_name(key): tuple(shape[axis] for axis in to_torch[len(shape)]) for key, shape in shapes.items()}
   assert len(expected) == len(shapes)
