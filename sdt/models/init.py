@@ -8,6 +8,7 @@ the draws of a ResNet takes 10 to 120 seconds; this takes a fraction of one.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 from typing import Any, Self
@@ -84,6 +85,12 @@ def uniform_fan_in(in_size: int) -> Initializer:
 
 def declared_variables(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
   """Returns {"params": ..., "batch_stats": ...} of `Declared` boxes that hold shapes and types; nothing is computed or compiled."""
+  # Tracing a deep network takes a second or more, and a run asks several times. The types of a trace depend on x64.
+  return _traced_variables(model, input_shape, jax.config.jax_enable_x64)
+
+
+@functools.lru_cache(maxsize=4)
+def _traced_variables(model: nn.Module, input_shape: tuple[int, ...], x64: bool) -> dict[str, Any]:
   inputs = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
   variables = jax.eval_shape(lambda key, x: model.init(key, x, train=False), jax.random.key(0), inputs)
   return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
