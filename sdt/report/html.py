@@ -96,6 +96,7 @@ def page(artifacts: Artifacts, images: Mapping[str, bytes]) -> str:
     config=[(key, text(value)) for key, value in flat(artifacts.config.get("config", {}))],
     config_hash=artifacts.config.get("hash"),
     environment=[(key, text(value)) for key, value in flat(artifacts.environment)],
+    taken_over=artifacts.environment.get("choices", {}).get("baseline_from"),
     timing=[(key, text(value)) for key, value in flat(artifacts.timing)],
     percent=tables.percent,
   )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,25 +80,27 @@ def cautions(content: Mapping[str, Any]) -> list[str]:
 
 
 def table_text(content: Mapping[str, Any]) -> str:
-  """Returns the table that a sweep prints: a line per value, accuracies in percent, method - baseline in points; then the cautions."""
+  """Returns what a sweep prints: a line per value, accuracies in percent, method - baseline in points; then the cautions."""
   arms = _arms(content["values"])
   shown = [arm for arm in ("baseline", "method") if arm in arms]
-  head = [content["key"], *([content["also_key"]] if content["also_key"] is not None else []), "mean decay"]
-  head += [column for arm in shown for column in (f"{arm}, %", "sd")] + ["n", "method-baseline", "verdict"]
+  keys = [key.rpartition(".")[2] for key in (content["key"], content["also_key"]) if key is not None]
+  head = [*keys, "mean decay"]
+  head += [column for arm in shown for column in (arm, "sd")] + ["n", "difference", "verdict"]
   lines = [head]
   for entry in content["values"]:
     contrast = entry["contrasts"].get("baseline")
     cells = [as_text(entry["value"]), *([_number(entry["also_value"])] if content["also_key"] is not None else [])]
-    cells.append(_number(entry["mean_decay"]))
+    cells.append(_number(entry["mean_decay"], 4))
     cells += [tables.percent(entry["arms"].get(arm, {}).get(name)) for arm in shown for name in ("mean", "sd")]
     counts = sorted({entry["arms"][arm]["n"] for arm in shown if arm in entry["arms"]})
     cells.append("-".join(map(str, counts)))
     cells += ["-", ""] if contrast is None else [tables.percent(contrast["mean"], signed=True), contrast["verdict"]]
     lines.append(cells)
-  block = tables.block(list(zip(*lines, strict=True)))
+  title = "test accuracy after the last round, %, mean and sd over seeds; difference: method - baseline, paired, points"
   others = [arm for arm in arms if arm not in shown]
-  more = [f"Also run, in the report: {', '.join(others)}."] if others else []
-  return "\n".join([block, *more, *cautions(content)])
+  more = [f"The report has the other arms too: {', '.join(others)}."] if others else []
+  told = [line for sentence in [*more, *cautions(content)] for line in textwrap.wrap(sentence, tables.MAX_WIDTH)]
+  return "\n".join([title, "", tables.block(list(zip(*lines, strict=True))), "", *told])
 
 
 def label(content: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
@@ -113,24 +116,24 @@ def _row(content: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]
   """Returns what the page shows of one value, as text."""
   results = {"seeds": content["seeds"], **entry}
   accuracies = {row["arm"]: row for row in tables.accuracy_rows(results)}
+  for row in accuracies.values():
+    row["mean"] += "" if row["n"] == len(content["seeds"]) else f" (n = {row['n']})"
   return {
     "value": as_text(entry["value"]),
     "also": _number(entry["also_value"]),
     "link": f"{quote(entry['folder'])}/report.html",
-    "folder": entry["folder"],
     "accuracies": accuracies,
     "contrasts": tables.contrast_rows(results),
     "num_easy": entry["num_easy"],
     "steps": "; ".join(
       f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}" for arm, phases in entry["steps_per_round"].items()
     ),
-    "mean_decay": _number(entry["mean_decay"]),
-    "seeds": content["seeds"],
+    "mean_decay": _number(entry["mean_decay"], 4),
   }
 
 
-def _number(value: Any) -> str:
-  """Returns a value in at most six digits; "-" for None."""
+def _number(value: Any, digits: int = 6) -> str:
+  """Returns a value, a float in at most so many digits; "-" for None."""
   if value is None:
     return "-"
-  return f"{value:.6g}" if isinstance(value, float) else as_text(value)
+  return f"{value:.{digits}g}" if isinstance(value, float) else as_text(value)

@@ -18,7 +18,8 @@ from sdt.sweep_points import as_text
 # From this ratio of the largest to the smallest value on, the axis is logarithmic.
 LOG_FROM = 10.0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_DODGE = 0.008  # of the axis's length, between two arms, so that their error bars stay apart
+_DODGE = 0.014  # of the axis's length, between two arms, so that their error bars stay apart
+_BESIDE = 0.004  # of the axis's length: the seeds' dots stand beside their error bar
 _CHARACTER = 0.011  # of the axis's length, about what a character of a tick label takes
 
 
@@ -35,8 +36,10 @@ def accuracy(content: Mapping[str, Any]) -> Figure:
   drawn = [arm for arm in arms if not (is_band and arm == "baseline")]
   if is_band:
     _draw_band(axes, entries[0]["arms"]["baseline"])
+  nearest = min((right - left for left, right in itertools.pairwise(at)), default=1.0)
+  dodge = min(_DODGE, 0.5 * nearest / max(len(drawn) - 1, 1))
   for index, arm in enumerate(drawn):
-    _draw_arm(axes, entries, at + _DODGE * (index - (len(drawn) - 1) / 2), arm, index, arm_styles(arms)[arm])
+    _draw_arm(axes, entries, at + dodge * (index - (len(drawn) - 1) / 2), arm, index, arm_styles(arms)[arm])
   _finish(axes, content, entries, at)
   has_sd = any(entry["arms"].get(arm, {}).get("sd") is not None for entry in entries for arm in arms)
   bars = "bars: \u00b1 sd over seeds, dots: seeds" if has_sd else "one seed"
@@ -89,7 +92,7 @@ def _draw_arm(axes: Axes, entries: Sequence[Mapping[str, Any]], at: np.ndarray, 
   for place, one in zip(at, own, strict=True):
     seeds = [] if one is None else [value for value in one["accuracy"].values() if value is not None]
     if len(seeds) > 1:
-      axes.plot([place] * len(seeds), seeds, linestyle="", marker=".", markersize=4, color=color, alpha=0.45, markeredgewidth=0)
+      axes.plot([place + _BESIDE] * len(seeds), seeds, linestyle="", marker="o", markersize=3, color=color, alpha=0.6, markeredgewidth=0)
   counts = sorted({one["n"] for one in own if one is not None and one["mean"] is not None})
   name = f"{arm} (n = {counts[0]})" if len(counts) == 1 else f"{arm} (n = {counts[0]} to {counts[-1]})"
   bars: dict[str, Any] = {"yerr": np.where(np.isfinite(sd), sd, 0.0), "capsize": 3, "elinewidth": 1.1} if np.isfinite(sd).any() else {}
@@ -110,11 +113,13 @@ def _finish(axes: Axes, content: Mapping[str, Any], entries: Sequence[Mapping[st
   axes.xaxis.set_minor_formatter(NullFormatter())
   axes.set_xticks(list(at), texts, rotation=90 if is_crowded else 0)
   axes.set_xlim(-0.05, 1.05)
-  axes.set_xlabel(content["key"] + (", log scale" if is_log(entries) else "") + (f"; below it {content['also_key']}" if has_also else ""))
+  axes.set_xlabel(
+    content["key"] + (", log scale" if is_log(entries) else "") + (f"; second line {content['also_key']}" if has_also else "")
+  )
   axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
   axes.set_ylabel("test accuracy, %")
   axes.set_title(f"Test accuracy after the last round against {content['key']}", loc="left")
 
 
 def _short(value: Any) -> str:
-  return f"{value:.4g}" if isinstance(value, float) else as_text(value)
+  return f"{value:.3g}" if isinstance(value, float) else as_text(value)
