@@ -71,7 +71,7 @@ def test_variables_are_host_arrays_of_the_parameter_type():
 @pytest.mark.parametrize(
   ("config", "message"),
   [
-    (ModelConfig(name="resnt20"), r"model.name='resnt20'.*did you mean 'resnet20'.*mlp, paper_resnet110"),
+    (ModelConfig(name="resnt20"), r"model.name='resnt20'.*did you mean 'resnet20'.*mlp, paper_preresnet110"),
     (ModelConfig(name="zzz"), r"model.name='zzz'.*networks: .*mlp"),
     (ModelConfig(name="resnet20", hidden_sizes=(5,)), r"model.hidden_sizes=\(5,\) does not apply to model.name='resnet20'"),
     (ModelConfig(name="mlp", widths=(5,)), r"model.widths=\(5,\) does not apply to model.name='mlp'"),
