@@ -154,7 +154,7 @@ def _decode(content: Path | bytes, config: DataConfig) -> _Decoded:
   except Image.UnidentifiedImageError:
     return _Decoded(None, f"no image of a known kind ({', '.join(_FORMATS)}), or its beginning is damaged")
   except Exception as error:  # Pillow raises errors of many types on damaged files
-    return _Decoded(None, " ".join(str(error).split()) or type(error).__name__)
+    return _Decoded(None, " ".join(str(error).split())[:200] or type(error).__name__)
 
 
 def decode(content: Path | bytes, config: DataConfig) -> np.ndarray | str:
