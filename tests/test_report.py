@@ -374,6 +374,24 @@ def test_mosaic_shows_exact_pixels():
   assert set(inside) <= set(map(tuple, bright.tolist()))
 
 
+@pytest.mark.parametrize(
+  ("name", "lines"),
+  [
+    ("rocking chair", ["rocking chair"]),
+    ("Black_footed_Albatross", ["Black_footed_", "Albatross"]),
+    ("European fire salamander", ["European fire", "salamander"]),
+    ("fourteenlette rs", ["fourteenlette", "rs"]),
+    ("onelongwordwithoutend", ["onelongwordwit", "houtend"]),
+    ("Chuck_will_widow and_many_other_birds", ["Chuck_will_", "widow and_man…"]),
+  ],
+)
+def test_a_long_class_name_takes_two_lines_below_its_image(name, lines):
+  assert figures.in_two_lines(name, 14).split("\n") == lines
+  image = figures.render(figures.mosaic, np.zeros((1, 8, 8, 1), np.uint8), np.zeros(1, int), np.ones(1), [name])
+  line = figures.CAPTION_LINE if len(lines) == 2 else 0
+  assert Image.open(io.BytesIO(image)).size[1] == figures.TILE + figures.CAPTION + line
+
+
 def test_confidence_of_one_is_only_bounded():
   assert figures.percent_of_confidence(1.0) == ">99.99 %"
   assert figures.percent_of_confidence(0.5) == "50.00 %"

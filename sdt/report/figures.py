@@ -43,6 +43,7 @@ MIN_SEEDS_FOR_SD = 5
 MAX_BANDS = 3  # more of them, one over the other, show nothing
 MOSAIC_COLUMNS = 10
 TILE, TILE_GAP, CAPTION = 96, 10, 38  # pixels; 8, 16 and 32 pixels fit by a whole factor
+CAPTION_LETTERS, CAPTION_LINE = 14, 12  # letters beside each other below a tile; pixels of one more line
 MAX_TICK_LABELS = 110
 
 
@@ -64,6 +65,16 @@ def shortened(text: str, length: int) -> str:
   """Returns `text` in at most `length` characters, on one line."""
   text = " ".join(text.split())
   return text if len(text) <= length else text[: length - 1] + "\u2026"
+
+
+def in_two_lines(text: str, length: int) -> str:
+  """Returns `text` in at most two lines of at most `length` characters, parted at a space or behind an underscore where there is one."""
+  text = " ".join(text.split())
+  if len(text) <= length:
+    return text
+  part = max(text.rfind(" ", 0, length + 1), text.rfind("_", 0, length) + 1)
+  part = part if part > 0 else length
+  return f"{text[:part]}\n{shortened(text[part:], length)}"
 
 
 def band_name(num_seeds: int, num_arms: int) -> str:
@@ -200,7 +211,8 @@ def mosaic(images: np.ndarray, labels: np.ndarray, confidence: np.ndarray, names
   """Draws images uint8 [n, H, W, C], ten a row, with class name and confidence below each; one composed array, exact pixels."""
   num_columns = MOSAIC_COLUMNS
   num_rows = max(-(-len(images) // num_columns), 1)
-  pitch_x, pitch_y = TILE + TILE_GAP, TILE + CAPTION
+  captions = [in_two_lines(names[int(label)], CAPTION_LETTERS) for label in labels]
+  pitch_x, pitch_y = TILE + TILE_GAP, TILE + CAPTION + (CAPTION_LINE if any("\n" in caption for caption in captions) else 0)
   height, width = num_rows * pitch_y, num_columns * pitch_x
   canvas = np.full((height, width, 3), 255, np.uint8)
   figure = Figure(figsize=(width / DPI, height / DPI))
@@ -211,7 +223,7 @@ def mosaic(images: np.ndarray, labels: np.ndarray, confidence: np.ndarray, names
     top = row * pitch_y + (TILE - tile.shape[0]) // 2
     left = column * pitch_x + (pitch_x - tile.shape[1]) // 2
     canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    text = f"{shortened(names[int(labels[index])], 14)}\n{percent_of_confidence(float(confidence[index]))}"
+    text = f"{captions[index]}\n{percent_of_confidence(float(confidence[index]))}"
     axes.text((column + 0.5) * pitch_x, row * pitch_y + TILE + 2, text, ha="center", va="top", fontsize=7.2, linespacing=1.05)
   axes.imshow(canvas, interpolation="nearest", extent=(0, width, height, 0), aspect="auto")
   axes.set_axis_off()
