@@ -62,7 +62,7 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
   # Only now, so that a mistake is told in one line.
   for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data, pretrained))):
     display.log(line)
-  identity = Identity(to_dict(config), data.checksum, "none" if pretrained is None else pretrained.checksum)
+  identity = Identity.of(config, data, pretrained)
   data_secs = time.perf_counter() - start
   found = baseline.find(Path(origin), config, identity) if origin is not None and baseline.is_needed(workdir) else None
   with hold_workdir(workdir) as held:

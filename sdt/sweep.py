@@ -150,7 +150,7 @@ def _check_values(points: Sequence[Point], loader: _Loader) -> None:
 
 
 def _identity(point: Point, data: Data) -> Identity:
-  return Identity(to_dict(_recorded(point.config)), data.checksum)
+  return Identity.of(point.config, data, accept.load_weights(point.config, data))
 
 
 def _recorded(config: Config) -> Config:
@@ -187,8 +187,9 @@ def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
   """
   own, data = sweep.held / point.folder, sweep.loader(point)
   if not experiment.missing(point.config, data, own):
-    found = [files.read_json(own / name) for name in ("config.json", "environment.json")]
-    _identity(point, data).refuse_other(found[0]["config"], found[1]["data"]["checksum"], own)
+    before, environment = (files.read_json(own / name) for name in ("config.json", "environment.json"))
+    weights = environment.get("pretrained_checksum")
+    _identity(point, data).refuse_other(before["config"], environment["data"]["checksum"], own, pretrained_checksum=weights)
     sweep.log(f"{point.folder}: complete")
     experiment.exit_code(own)
     return

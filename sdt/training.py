@@ -15,12 +15,15 @@ import numpy as np
 
 from sdt import artifacts, files
 from sdt.checkpoint import CheckpointStore
+from sdt.config import Config, to_dict
+from sdt.data.dataset import Data
 from sdt.differences import SAFE_TO_CHANGE, diff
 from sdt.dispatch import Position, Progress, Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted
 from sdt.optim import learning_rates
 from sdt.parallel import fetch
 from sdt.plan import Plan
+from sdt.pretrained import Pretrained
 from sdt.progress import Display, Task
 from sdt.setup import Resume, Setup
 from sdt.train import TrainState
@@ -65,6 +68,12 @@ class Identity:
   config: dict[str, Any]
   data_checksum: str
   pretrained_checksum: str | None = None
+
+  @classmethod
+  def of(cls, config: Config, data: Data, pretrained: Pretrained | None) -> Identity:
+    """Returns the identity of a run, from what `sdt.accept` accepted. `baseline_from` is no part of it."""
+    recorded = dataclasses.replace(config, baseline_from=None)
+    return cls(to_dict(recorded), data.checksum, "none" if pretrained is None else pretrained.checksum)
 
   def refuse_other(self, config: dict[str, Any], data_checksum: str | None, where: Path, *, pretrained_checksum: str | None = None) -> None:
     """Refuses to continue at `where` what another config, other data or other weights began; a checksum of None is not known.
