@@ -181,7 +181,7 @@ def class_counts(labels: np.ndarray, in_A: np.ndarray, names: Sequence[str], wha
   handles, texts = panels[0].get_legend_handles_labels()
   panels[0].legend(handles[::-1], texts[::-1], loc="upper right", ncols=3)
   step = -(-num_classes // MAX_TICK_LABELS)
-  ticks = [shortened(name, 14) for name in names[::step]]
+  ticks = [shortened(name, 24) for name in names[::step]]
   turned = num_classes > 20 or max(map(len, ticks)) * num_classes > 120
   panels[1].set_xticks(positions[::step], ticks, rotation=90 if turned else 0, fontsize=6.5 if num_classes > 40 else 8)
   panels[1].set_xlabel("class" if step == 1 else f"class (every {step}th is named)")
