@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from sdt.config import DataConfig
+from sdt.data import dataset as dataset_room
 from sdt.data.assemble import Raw, RawSplit, assemble
-from sdt.data.dataset import checksum, make_dataset, mean_and_std
-from sdt.errors import DataError
+from sdt.data.dataset import checksum, constant_examples, image_sizes, make_dataset, mean_and_std
+from sdt.errors import ConfigError, DataError
 
 
 def _images(num=6, side=4, channels=3):
@@ -53,6 +54,20 @@ _BAD = {
   "negative ids": (dict(example_ids=np.arange(-1, 5)), "strictly ascending"),
   "huge ids": (dict(example_ids=np.arange(6) + 2**31 - 3), "strictly ascending"),
   "difficulty": (dict(difficulty=np.full(6, 1.5)), "difficulty must be in [0, 1]"),
+  "too few sizes": (dict(sizes=np.full((5, 2), 4)), "6 inputs but 5 sizes"),
+  "sizes of one side": (dict(sizes=np.full((6, 1), 4)), "sizes are int64 [6, 1] of inputs [6, 4, 4, 3], expected integers [N, 2]"),
+  "sizes in halves": (dict(sizes=np.full((6, 2), 3.5)), "expected integers [N, 2]"),
+  "sizes of vectors": (dict(inputs=np.zeros((6, 4), np.float32), sizes=np.full((6, 2), 1)), "sizes are int64 [6, 2] of inputs [6, 4]"),
+  "size 0": (
+    dict(sizes=np.array([[4, 4]] * 4 + [[4, 0]] * 2)),
+    "2 of 6 sizes are outside [1, 4] x [1, 4]; the first is [4, 0] at example 4",
+  ),
+  "size 5": (dict(sizes=np.array([[4, 4]] * 5 + [[5, 4]])), "1 of 6 sizes are outside [1, 4] x [1, 4]; the first is [5, 4] at example 5"),
+  "pixels below": (
+    dict(sizes=np.array([[4, 4]] * 4 + [[3, 4]] * 2)),
+    "2 of 6 images are not zero outside their size; the first is example 4",
+  ),
+  "pixels beside": (dict(sizes=np.array([[4, 4]] * 5 + [[4, 3]])), "1 of 6 images are not zero outside their size; the first is example 5"),
 }
 
 
@@ -90,6 +105,60 @@ def test_vectors_keep_their_units_and_constant_columns_get_std_one():
   np.testing.assert_allclose(mean, vectors.mean(0, dtype=np.float64), rtol=1e-6)
   np.testing.assert_allclose(std[[0, 1, 3]], vectors.std(0, dtype=np.float64)[[0, 1, 3]], rtol=1e-6)
   assert std[2] == 1
+
+
+def _ragged(num=60, sides=(9, 7), seed=3):
+  """Returns (images [num, 9, 7, 3] with zeros around them, sizes)."""
+  rng = np.random.default_rng(seed)
+  sizes = np.stack([rng.integers(2, side + 1, num) for side in sides], axis=1)
+  images = np.zeros((num, *sides, 3), np.uint8)
+  for image, (height, width) in zip(images, sizes, strict=True):
+    image[:height, :width] = rng.integers(0, 256, (height, width, 3))
+  return images, sizes
+
+
+def test_statistics_count_the_pixels_of_the_images_and_no_others():
+  images, sizes = _ragged()
+  own = np.concatenate([image[:h, :w].reshape(-1, 3) for image, (h, w) in zip(images, sizes, strict=True)]).astype(np.float64) / 255
+  mean, std = mean_and_std(images, sizes)
+  np.testing.assert_allclose(mean, own.mean(0), rtol=1e-6)
+  np.testing.assert_allclose(std, own.std(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("part_bytes", [1, 400, 1000, 10**9])
+def test_statistics_and_constants_do_not_depend_on_how_many_are_looked_at_together(part_bytes, monkeypatch):
+  images = _images(50, 5)
+  images[[0, 7, 49]] = 9
+  before = mean_and_std(images)
+  monkeypatch.setattr(dataset_room, "_PART_BYTES", part_bytes)
+  np.testing.assert_array_equal(mean_and_std(images), before)
+  assert constant_examples(_make(images)).tolist() == [0, 7, 49]
+
+
+def test_constant_images_are_found_by_their_own_pixels():
+  images, sizes = _ragged(8)
+  images[2, : sizes[2, 0], : sizes[2, 1]] = [4, 5, 6]
+  images[5] = 0
+  assert constant_examples(_make(images, sizes=sizes)).tolist() == [2, 5]
+
+
+def test_sizes_are_kept_read_only_and_known_of_every_image():
+  images, sizes = _ragged(8)
+  dataset = _make(images, sizes=sizes)
+  assert dataset.sizes.dtype == np.int32
+  np.testing.assert_array_equal(image_sizes(dataset), sizes)
+  with pytest.raises(ValueError, match="read-only"):
+    dataset.sizes[0] = 1
+  np.testing.assert_array_equal(image_sizes(_make()), [[4, 4]] * 6)
+
+
+def test_checksum_covers_sizes_and_stays_what_it_was_without_them():
+  images, names = np.zeros((6, 4, 4, 3), np.uint8), ("a", "b")
+  images[:, :2, :2] = 7
+  three = [_make(images, sizes=sizes) for sizes in (None, np.full((6, 2), 2), np.array([[2, 2]] * 5 + [[3, 2]]))]
+  assert len({checksum(train, test, names) for train in three for test in three}) == 9
+  # Computed before images could differ in size: a run that began then goes on.
+  assert checksum(_make(), _make(), names) == "c2604012453ef78919a91b7a6a61831aef8891d8665e5c7771e7fa9882af6ecf"
 
 
 def test_checksum_depends_on_content_only():
@@ -157,6 +226,95 @@ def test_holding_out_leaves_a_training_example_of_every_class():
 def test_statistics_are_of_the_training_split_in_use():
   data = assemble(_raw(test=False), DataConfig(name="npz", test_fraction=0.25, num_train=9))
   np.testing.assert_array_equal(data.mean, mean_and_std(data.train.inputs)[0])
+
+
+def _ragged_raw(test_sides=(6, 11)):
+  images, sizes = _ragged(12)
+  others, other_sizes = _ragged(6, test_sides, seed=4)
+  train = RawSplit(images, np.arange(12) % 3, sizes=sizes)
+  return Raw(train, RawSplit(others, np.arange(6) % 3, sizes=other_sizes), tuple("abc"), "here", "custom")
+
+
+def _ragged_config(**keys):
+  return DataConfig(**{"name": "folder", "resize": "short_side", "crop_size": 4, "image_size": 4} | keys)
+
+
+def _own(dataset):
+  return [image[:h, :w] for image, (h, w) in zip(dataset.inputs, image_sizes(dataset), strict=True)]
+
+
+def _assert_same_images(dataset, images, sizes, ids):
+  for image, i in zip(_own(dataset), ids, strict=True):
+    np.testing.assert_array_equal(image, images[i, : sizes[i, 0], : sizes[i, 1]])
+
+
+def test_train_and_test_of_differing_sizes_get_one_canvas():
+  raw = _ragged_raw()
+  data = assemble(raw, _ragged_config(crop_size=None))
+  assert data.train.inputs.shape == (12, 9, 11, 3)
+  assert data.test.inputs.shape == (6, 9, 11, 3)
+  _assert_same_images(data.train, raw.train.inputs, raw.train.sizes, range(12))
+  _assert_same_images(data.test, raw.test.inputs, raw.test.sizes, range(6))
+  np.testing.assert_array_equal(data.mean, mean_and_std(raw.train.inputs, raw.train.sizes)[0])
+
+
+def test_images_that_filled_their_array_get_sizes_where_the_canvas_is_larger():
+  full = Raw(RawSplit(_images(12, 5), np.arange(12) % 3), _ragged_raw().test, tuple("abc"), "here", "custom")
+  data = assemble(full, _ragged_config(crop_size=None))
+  np.testing.assert_array_equal(data.train.sizes, [[5, 5]] * 12)
+  np.testing.assert_array_equal(data.train.inputs[:, :5, :5], _images(12, 5))
+  np.testing.assert_array_equal(data.mean, mean_and_std(_images(12, 5))[0])
+  one_size = dataclasses.replace(full, test=full.train)
+  assert assemble(one_size, _ragged_config()).train.sizes is None
+
+
+def test_held_out_and_drawn_images_keep_their_sizes():
+  raw = dataclasses.replace(_ragged_raw(), test=None)
+  data = assemble(raw, _ragged_config(crop_size=None, test_fraction=0.25, num_train=6))
+  for split in (data.train, data.test):
+    _assert_same_images(split, raw.train.inputs, raw.train.sizes, split.example_ids)
+
+
+def test_a_crop_fits_into_every_image():
+  with pytest.raises(ConfigError) as caught:
+    assemble(_raw(), DataConfig(name="npz", crop_size=5))
+  assert "here, training split: 60 of 60 images are smaller than data.crop_size=5; the first is 4 x 4 at example 0" in str(caught.value)
+  assemble(_raw(), DataConfig(name="npz", crop_size=4))
+  raw = _ragged_raw()
+  small = np.flatnonzero((raw.train.sizes < 4).any(axis=1))
+  with pytest.raises(ConfigError) as caught:
+    assemble(raw, _ragged_config(crop_size=4))
+  width, height = raw.train.sizes[small[0]][::-1]
+  assert f"{len(small)} of 12 images are smaller than data.crop_size=4; the first is {width} x {height} at example {small[0]}" in str(
+    caught.value
+  )
+  assemble(raw, _ragged_config(crop_size=2))
+
+
+def _vectors():
+  split = RawSplit(np.ones((12, 5), np.float32), np.arange(12) % 3)
+  return Raw(split, split, tuple("abc"), "here", "custom")
+
+
+def test_imagenets_statistics_are_used_where_they_are_asked_for():
+  published = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+  raw = dataclasses.replace(_raw(), mean_std=published)
+  own, theirs = (assemble(raw, DataConfig(name="npz", statistics=which)) for which in ("own", "imagenet"))
+  np.testing.assert_array_equal(own.mean, np.float32(published[0]))
+  np.testing.assert_array_equal(own.std, np.float32(published[1]))
+  np.testing.assert_array_equal(theirs.mean, np.float32([0.485, 0.456, 0.406]))
+  np.testing.assert_array_equal(theirs.std, np.float32([0.229, 0.224, 0.225]))
+  assert own.checksum == theirs.checksum
+  grey = dataclasses.replace(_raw(), train=RawSplit(_images(60, channels=1), np.arange(60) % 3))
+  grey = dataclasses.replace(grey, test=grey.train)
+  for other in (grey, _vectors()):
+    with pytest.raises(ConfigError, match=r"data\.statistics=imagenet is for RGB images"):
+      assemble(other, DataConfig(name="npz", statistics="imagenet"))
+
+
+def test_vectors_have_nothing_to_crop():
+  with pytest.raises(ConfigError, match=r"data\.crop_size=3 has no meaning for inputs that are vectors"):
+    assemble(_vectors(), DataConfig(name="npz", crop_size=3))
 
 
 _REFUSED = {

@@ -36,6 +36,12 @@ def test_digits_are_the_same_in_every_call_and_another_split_under_another_seed(
     ({"on_bad_image": "skip"}, "data.on_bad_image"),
     ({"name": "cifar10", "test_fraction": 0.2}, "data.test_fraction"),
     ({"name": "shapes", "test_fraction": 0.2}, "data.test_fraction"),
+    ({"name": "tiny_imagenet", "test_fraction": 0.2}, "data.test_fraction"),
+    ({"name": "cub", "test_fraction": 0.2}, "data.test_fraction"),
+    ({"name": "npz", "resize": "short_side", "crop_size": 8}, "data.resize"),
+    ({"name": "svhn", "cache": False}, "data.cache"),
+    ({"name": "cifar10", "labels": "coarse"}, "data.labels"),
+    ({"name": "folder", "labels": "coarse"}, "data.labels"),
   ],
 )
 def test_a_key_that_the_set_ignores_is_refused(keys, named):
@@ -43,7 +49,21 @@ def test_a_key_that_the_set_ignores_is_refused(keys, named):
     sources.load(DataConfig(**keys))
 
 
-@pytest.mark.parametrize("name", ["npz", "folder", "cifar10", "svhn"])
+@pytest.mark.parametrize(
+  ("keys", "message"),
+  [
+    ({"image_size": 32, "crop_size": 33}, "data.crop_size=33: expected at most data.image_size=32"),
+    ({"image_size": 32, "resize": "short_side"}, "the network needs one: give it, such as --config.data.crop_size=224"),
+  ],
+)
+@pytest.mark.parametrize("name", ["folder", "csv", "tiny_imagenet", "cub"])
+def test_sizes_that_no_image_can_have_are_refused_before_anything_is_read(name, keys, message):
+  with pytest.raises(ConfigError) as caught:
+    sources.load(DataConfig(name=name, path="/none", **keys))
+  assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["npz", "folder", "csv", "cifar10", "svhn"])
 @pytest.mark.parametrize("path", ["", "x" * 300, "a\0b", "~nobody-of-that-name/x", "/dev/null", "/dev/null/x"])
 def test_an_impossible_path_is_a_data_error(name, path, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)

@@ -156,7 +156,8 @@ def make_dataset(
   """
   ids = np.arange(len(inputs), dtype=np.int32) if example_ids is None else np.asarray(example_ids)
   files = None if source_files is None else tuple(source_files)
-  lengths = {"labels": labels, "example ids": ids, "source files": files, "difficulty": difficulty, "wrong_label": wrong_label}
+  lengths = {"labels": labels, "example ids": ids, "source files": files, "difficulty": difficulty}
+  lengths |= {"wrong_label": wrong_label, "sizes": sizes}
   for what, values in lengths.items():
     if values is not None and len(values) != len(inputs):
       raise DataError(f"{where}: {len(inputs)} inputs but {len(values)} {what}; there must be one for every example")
