@@ -3,7 +3,8 @@
 Source: Huang, Liu, van der Maaten, Weinberger 2017, "Densely Connected Convolutional Networks", section 3 and table 1; the form for small
 images is that of section 4.2.
 Differs from source: without bottlenecks and compression the stem has 2 * growth_rate channels, as public trainers have it, and not 16. The
-"small" stem of the ImageNet networks is not the paper's: it is the stem of its networks for small images.
+"small" stem of the ImageNet networks is not the paper's: it is the stem of its networks for small images. Where an image has a single row
+or column left, it is not halved any more.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class DenseLayer(nn.Module):
 
 
 class Transition(nn.Module):
-  """Returns x with `features` channels and half the pixels a side: BatchNorm, act, 1x1 conv, mean over 2x2 pixels."""
+  """Returns x with `features` channels and half the pixels a side: BatchNorm, act, 1x1 conv, mean of 2x2 pixels (if there are so many)."""
 
   features: int
   activation: str
@@ -62,7 +63,7 @@ class Transition(nn.Module):
     types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
     x = BatchNorm(axis_name=self.axis_name, name="norm", **types)(x, train=train, mask=mask)
     x = Conv(self.features, 1, name="conv", **types)(ACTIVATIONS[self.activation](x))
-    return average_pool(x, 2)
+    return average_pool(x, 2) if min(x.shape[1:3]) > 1 else x
 
 
 class DenseNet(nn.Module):
@@ -114,6 +115,7 @@ class DenseNet(nn.Module):
 
 def _dense_block(x: jax.Array, layers: list[DenseLayer], train: bool, mask: jax.Array | None) -> jax.Array:
   """Returns x_l = [x_0, H_1(x_0), H_2(x_0, x_1), ...] along the channels (equation 2): the one place that says how features are kept."""
+  # Without the barrier, on a CPU, a training step of DenseNet-BC-100 takes 1.5 times as long, and so does its compilation.
   for layer in layers:
     x = barrier(jnp.concatenate([x, layer(x, train=train, mask=mask)], axis=-1))
   return x

@@ -32,15 +32,14 @@ VGGS = {"three_stages": {"blocks": (1, 2, 1), "widths": (8, 16, 32)}, "five_stag
 # Images for the stem of a network: with ImageNet's, 48 pixels become 12, and an odd number of them is halved on the way.
 STEM_SHAPES = {"small": (16, 16, 3), "imagenet": (48, 48, 3)}
 IMAGENET_RESNETS = {
-  "basic": {"blocks": (1, 2, 1, 1), "widths": (8, 8, 16, 24), "bottleneck": False, "shortcut": "projection", "stem": "imagenet"},
-  "basic_zero_pad": {"blocks": (1, 1, 1, 1), "widths": (8, 12, 16, 24), "bottleneck": False, "shortcut": "zero_pad", "stem": "imagenet"},
-  "bottleneck": {"blocks": (1, 1, 2, 1), "widths": (4, 8, 8, 12), "bottleneck": True, "shortcut": "projection", "stem": "imagenet"},
+  "basic": {"blocks": (1, 1), "widths": (8, 12), "bottleneck": False, "shortcut": "zero_pad", "stem": "imagenet"},
+  "bottleneck": {"blocks": (2, 1), "widths": (4, 8), "bottleneck": True, "shortcut": "projection", "stem": "imagenet"},
 }
 DENSENETS = {
-  "bc": {"layers": (3, 2, 2), "growth_rate": 6, "bottleneck": True, "compression": 0.5, "stem": "small"},
-  "plain": {"layers": (2, 3, 2), "growth_rate": 6, "bottleneck": False, "compression": 1.0, "stem": "small"},
-  # 5 layers of 5 channels after 10 make 35, an odd number to halve.
-  "imagenet_stem": {"layers": (5, 2, 1, 2), "growth_rate": 5, "bottleneck": True, "compression": 0.5, "stem": "imagenet"},
+  "bc": {"layers": (2, 1, 1), "growth_rate": 6, "bottleneck": True, "compression": 0.5, "stem": "small"},
+  "plain": {"layers": (2, 2), "growth_rate": 6, "bottleneck": False, "compression": 1.0, "stem": "small"},
+  # 3 layers of 5 channels after 10 make 25, an odd number to halve.
+  "imagenet_stem": {"layers": (3, 1), "growth_rate": 5, "bottleneck": True, "compression": 0.5, "stem": "imagenet"},
 }
 # Networks at their full size: the images, and a gain of the convolutions with which logits are moderate and differ between images.
 FULL_SHAPE = (32, 32, 3)

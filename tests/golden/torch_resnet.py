@@ -1,4 +1,4 @@
-"""The CIFAR ResNets written in torch, layer by layer as torch users write them; modules carry the names of sdt's parameters."""
+"""The ResNets written in torch, layer by layer as torch users write them; modules carry the names of sdt's parameters."""
 
 import torch
 import torch_network
@@ -38,9 +38,10 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-  def __init__(self, blocks, widths, bottleneck, shortcut):
+  def __init__(self, blocks, widths, bottleneck, shortcut, stem="small"):
     super().__init__()
-    self.stem_conv = nn.Conv2d(3, widths[0], 3, 1, 1, bias=False)
+    self.pools = stem == "imagenet"
+    self.stem_conv = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False) if self.pools else nn.Conv2d(3, widths[0], 3, 1, 1, bias=False)
     self.stem_norm = nn.BatchNorm2d(widths[0])
     size, self.names = widths[0], []
     for stage, (num, width) in enumerate(zip(blocks, widths, strict=True), start=1):
@@ -53,6 +54,8 @@ class ResNet(nn.Module):
 
   def forward(self, x):
     x = functional.relu(self.stem_norm(self.stem_conv(x)))
+    if self.pools:
+      x = functional.max_pool2d(x, 3, 2, 1)
     for name in self.names:
       x = getattr(self, name)(x)
     return self.head(x.mean((2, 3)))
