@@ -168,3 +168,51 @@ class Linear(nn.Module):
     bias = self.param("bias", bias_start, (self.features,), self.param_dtype)
     products = jnp.matmul(inputs.astype(self.dtype), kernel.astype(self.dtype), precision=precision_of(self.dtype))
     return products + bias.astype(self.dtype)[None]
+
+
+class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
+  """A network, or a block of one: what they all have beside their own fields, and the layers made of it.
+
+  A network is called as (inputs, *, train, mask=None) and returns logits [B, num_classes], float32 at least. inputs: [B, H, W, C],
+  normalised. train: BatchNorm of the batch (and moved running statistics), or of the running statistics. mask: [B] bool, the valid
+  examples; all of them by default. Only training mode looks at it. A block is called as (x, *, train, mask).
+
+  Attributes:
+    activation: a name of `ACTIVATIONS`.
+    dtype: the type in which the layers compute.
+    param_dtype: the type of parameters and running statistics.
+    axis_name: the mapped axis over which BatchNorm sums its statistics.
+  """
+
+  activation: str = "relu"
+  dtype: Any = jnp.float32
+  param_dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @property
+  def in_common(self) -> dict[str, Any]:
+    """The fields of this class, for the blocks of a network."""
+    return {"activation": self.activation, "axis_name": self.axis_name, **self._types}
+
+  @property
+  def _types(self) -> dict[str, Any]:
+    return {"dtype": self.dtype, "param_dtype": self.param_dtype}
+
+  @nn.nowrap
+  def act(self, x: jax.Array) -> jax.Array:
+    return ACTIVATIONS[self.activation](x)
+
+  @nn.nowrap
+  def conv(self, name: str, x: jax.Array, features: int, kernel_size: int, stride: int = 1, *, use_bias: bool = False) -> jax.Array:
+    """Returns the convolution of x, padded so that with stride 1 an odd kernel keeps the image's size."""
+    return Conv(features, kernel_size, stride, padding=kernel_size // 2, use_bias=use_bias, name=name, **self._types)(x)
+
+  @nn.nowrap
+  def norm(self, name: str, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
+    return BatchNorm(axis_name=self.axis_name, name=name, **self._types)(x, train=train, mask=mask)
+
+  @nn.nowrap
+  def head(self, x: jax.Array, num_classes: int, *, kernel_scale: float | None = None) -> jax.Array:
+    """Returns the logits of the mean over the pixels of x [B, H, W, D]."""
+    x = mean_over_pixels(x)
+    return Linear(num_classes, kernel_scale=kernel_scale, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)

@@ -7,20 +7,16 @@ activated input in the first block of the network. And nothing but the convoluti
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from sdt.models.conv import barrier
-from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, mean_over_pixels
+from sdt.models.layers import FamilyModule
 from sdt.models.network import Network
 from sdt.models.stages import block_convolutions, combine_stages, residual_blocks
 
 
-class PreActivationBlock(nn.Module):
+class PreActivationBlock(FamilyModule):
   """Returns F(x) + shortcut(x): equation 2 with an identity after the sum.
 
   F of a basic block: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, 3x3 conv. F of a bottleneck: BatchNorm, act, 1x1 conv, BatchNorm,
@@ -30,26 +26,20 @@ class PreActivationBlock(nn.Module):
   width: int
   stride: int
   bottleneck: bool
-  activation: str
-  dtype: Any
-  param_dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
     y = x
     convolutions = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
     for index, (features, kernel_size, stride) in enumerate(convolutions, start=1):
-      y = BatchNorm(axis_name=self.axis_name, name=f"norm{index}", **types)(y, train=train, mask=mask)
-      y = ACTIVATIONS[self.activation](y)
-      y = Conv(features, kernel_size, stride, padding=kernel_size // 2, name=f"conv{index}", **types)(y)
+      y = self.act(self.norm(f"norm{index}", y, train=train, mask=mask))
+      y = self.conv(f"conv{index}", y, features, kernel_size, stride)
     if x.shape != y.shape:
-      x = Conv(y.shape[-1], 1, self.stride, name="shortcut_conv", **types)(x)
+      x = self.conv("shortcut_conv", x, y.shape[-1], 1, self.stride)
     return barrier(y + x)
 
 
-class PreResNet(nn.Module):
+class PreResNet(FamilyModule):
   """A 3x3 stem, stages of pre-activation blocks, BatchNorm, act, the mean over the pixels, and a linear head.
 
   Stage i has `blocks[i]` blocks of `widths[i]` channels (times 4 in bottlenecks); every stage but the first begins with stride 2.
@@ -60,28 +50,14 @@ class PreResNet(nn.Module):
   blocks: tuple[int, ...] = (3, 3, 3)
   widths: tuple[int, ...] = (16, 32, 64)
   bottleneck: bool = False
-  activation: str = "relu"
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Returns logits [B, num_classes], float32 at least.
-
-    Args:
-      inputs: [B, H, W, C], normalised.
-      train: BatchNorm of the batch (and moved running statistics), or of the running statistics.
-      mask: [B] bool, the valid examples; all of them by default. Only training mode looks at it.
-    """
-    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-    block = functools.partial(PreActivationBlock, bottleneck=self.bottleneck, activation=self.activation, axis_name=self.axis_name, **types)
-    x = barrier(Conv(self.widths[0], 3, padding=1, name="stem_conv", **types)(inputs))
+    x = barrier(self.conv("stem_conv", inputs, self.widths[0], 3))
     for name, width, stride in residual_blocks(self.blocks, self.widths):
-      x = block(width, stride, name=name)(x, train=train, mask=mask)
-    x = BatchNorm(axis_name=self.axis_name, name="final_norm", **types)(x, train=train, mask=mask)
-    x = mean_over_pixels(ACTIVATIONS[self.activation](x))
-    return Linear(self.num_classes, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)
+      x = PreActivationBlock(width, stride, self.bottleneck, name=name, **self.in_common)(x, train=train, mask=mask)
+    x = self.act(self.norm("final_norm", x, train=train, mask=mask))
+    return self.head(x, self.num_classes)
 
 
 def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:

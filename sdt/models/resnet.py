@@ -9,20 +9,17 @@ with the "small" stem are not He's either: they are what public trainers use for
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from sdt.models.conv import barrier
-from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, max_pool, mean_over_pixels
+from sdt.models.layers import FamilyModule, max_pool
 from sdt.models.network import Network
 from sdt.models.stages import block_convolutions, combine_stages, residual_blocks
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(FamilyModule):
   """Returns act(F(x) + shortcut(x)).
 
   F of a basic block: 3x3 conv (stride), BatchNorm, act, 3x3 conv, BatchNorm. F of a bottleneck: 1x1 conv, BatchNorm, act, 3x3 conv
@@ -33,33 +30,26 @@ class ResidualBlock(nn.Module):
   stride: int
   bottleneck: bool
   shortcut: str
-  activation: str
-  dtype: Any
-  param_dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-    act = ACTIVATIONS[self.activation]
-    norm = functools.partial(BatchNorm, axis_name=self.axis_name, **types)
-    layers = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
     y = x
-    for index, (features, kernel_size, stride) in enumerate(layers, start=1):
-      y = Conv(features, kernel_size, stride, padding=kernel_size // 2, name=f"conv{index}", **types)(y)
-      y = norm(name=f"norm{index}")(y, train=train, mask=mask)
-      if index < len(layers):
-        y = act(y)
+    convolutions = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
+    for index, (features, kernel_size, stride) in enumerate(convolutions, start=1):
+      y = self.conv(f"conv{index}", y, features, kernel_size, stride)
+      y = self.norm(f"norm{index}", y, train=train, mask=mask)
+      if index < len(convolutions):
+        y = self.act(y)
     if x.shape != y.shape:
       if self.shortcut == "projection":
-        x = Conv(y.shape[-1], 1, self.stride, name="shortcut_conv", **types)(x)
-        x = norm(name="shortcut_norm")(x, train=train, mask=mask)
+        x = self.conv("shortcut_conv", x, y.shape[-1], 1, self.stride)
+        x = self.norm("shortcut_norm", x, train=train, mask=mask)
       else:
         x = jnp.pad(x[:, :: self.stride, :: self.stride], ((0, 0), (0, 0), (0, 0), (0, y.shape[-1] - x.shape[-1])))
-    return barrier(act(y + x))
+    return barrier(self.act(y + x))
 
 
-class ResNet(nn.Module):
+class ResNet(FamilyModule):
   """A stem, stages of residual blocks, the mean over the pixels, and a linear head.
 
   The "small" stem is a 3x3 convolution to `widths[0]` channels, BatchNorm and act; the "imagenet" stem a 7x7 convolution of stride 2 to
@@ -74,34 +64,18 @@ class ResNet(nn.Module):
   bottleneck: bool = False
   shortcut: str = "projection"
   stem: str = "small"
-  activation: str = "relu"
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Returns logits [B, num_classes], float32 at least.
-
-    Args:
-      inputs: [B, H, W, C], normalised.
-      train: BatchNorm of the batch (and moved running statistics), or of the running statistics.
-      mask: [B] bool, the valid examples; all of them by default. Only training mode looks at it.
-    """
-    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
     kernel_size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
-    x = Conv(self.widths[0], kernel_size, stride, padding=kernel_size // 2, name="stem_conv", **types)(inputs)
-    x = BatchNorm(axis_name=self.axis_name, name="stem_norm", **types)(x, train=train, mask=mask)
-    x = barrier(ACTIVATIONS[self.activation](x))
+    x = self.conv("stem_conv", inputs, self.widths[0], kernel_size, stride)
+    x = barrier(self.act(self.norm("stem_norm", x, train=train, mask=mask)))
     if self.stem == "imagenet":
       x = max_pool(x, 3, 2, padding=1)
-    block = functools.partial(
-      ResidualBlock, bottleneck=self.bottleneck, shortcut=self.shortcut, activation=self.activation, axis_name=self.axis_name, **types
-    )
     for name, width, stride in residual_blocks(self.blocks, self.widths):
-      x = block(width, stride, name=name)(x, train=train, mask=mask)
-    x = mean_over_pixels(x)
-    return Linear(self.num_classes, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)
+      block = ResidualBlock(width, stride, self.bottleneck, self.shortcut, name=name, **self.in_common)
+      x = block(x, train=train, mask=mask)
+    return self.head(x, self.num_classes)
 
 
 _KEYS = ("blocks", "widths", "shortcut", "stem", "activation")

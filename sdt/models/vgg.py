@@ -8,13 +8,10 @@ trainers run it on CIFAR. Where an image has a single row or column left (fewer 
 
 from __future__ import annotations
 
-from typing import Any
-
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, max_pool, mean_over_pixels
+from sdt.models.layers import FamilyModule, max_pool
 from sdt.models.network import Network
 from sdt.models.stages import combine_stages
 
@@ -22,7 +19,7 @@ from sdt.models.stages import combine_stages
 HEAD_SCALE = 0.01
 
 
-class VGG(nn.Module):
+class VGG(FamilyModule):
   """Stages of (3x3 conv, BatchNorm, act) with a 2x2 max-pool behind each, the mean over the pixels, and a linear head.
 
   Stage i has `blocks[i]` such layers of `widths[i]` channels. The number of layers is 1 + sum(blocks); with the source's two linear layers
@@ -32,31 +29,17 @@ class VGG(nn.Module):
   num_classes: int
   blocks: tuple[int, ...] = (2, 2, 3, 3, 3)
   widths: tuple[int, ...] = (64, 128, 256, 512, 512)
-  activation: str = "relu"
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Returns logits [B, num_classes], float32 at least.
-
-    Args:
-      inputs: [B, H, W, C], normalised.
-      train: BatchNorm of the batch (and moved running statistics), or of the running statistics.
-      mask: [B] bool, the valid examples; all of them by default. Only training mode looks at it.
-    """
-    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
     x = inputs
     for stage, (num_layers, width) in enumerate(zip(self.blocks, self.widths, strict=True), start=1):
       for layer in range(1, num_layers + 1):
-        x = Conv(width, 3, padding=1, use_bias=True, name=f"stage{stage}_conv{layer}", **types)(x)
-        x = BatchNorm(axis_name=self.axis_name, name=f"stage{stage}_norm{layer}", **types)(x, train=train, mask=mask)
-        x = ACTIVATIONS[self.activation](x)
+        x = self.conv(f"stage{stage}_conv{layer}", x, width, 3, use_bias=True)
+        x = self.act(self.norm(f"stage{stage}_norm{layer}", x, train=train, mask=mask))
       if min(x.shape[1:3]) > 1:
         x = max_pool(x, 2, 2)
-    x = mean_over_pixels(x)
-    return Linear(self.num_classes, kernel_scale=HEAD_SCALE, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)
+    return self.head(x, self.num_classes, kernel_scale=HEAD_SCALE)
 
 
 def _vgg(blocks: tuple[int, ...]) -> Network:

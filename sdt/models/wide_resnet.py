@@ -13,10 +13,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from sdt.models.conv import barrier
-from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Dropout, Linear, mean_over_pixels
+from sdt.models.layers import Dropout, FamilyModule
 from sdt.models.network import Network
 from sdt.models.stages import blocks_of_depth, residual_blocks
 
@@ -25,7 +24,7 @@ STEM_WIDTH = 16
 STAGE_WIDTHS = (16, 32, 64)
 
 
-class WideBlock(nn.Module):
+class WideBlock(FamilyModule):
   """Returns F(x) + shortcut(x), F: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, dropout, 3x3 conv.
 
   The shortcut is x itself where shapes agree, otherwise a 1x1 conv of act(BatchNorm(x)).
@@ -34,25 +33,20 @@ class WideBlock(nn.Module):
   width: int
   stride: int
   dropout: float
-  activation: str
-  dtype: Any
-  param_dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-    activated = ACTIVATIONS[self.activation](BatchNorm(axis_name=self.axis_name, name="norm1", **types)(x, train=train, mask=mask))
-    y = Conv(self.width, 3, self.stride, padding=1, name="conv1", **types)(activated)
-    y = BatchNorm(axis_name=self.axis_name, name="norm2", **types)(y, train=train, mask=mask)
-    y = Dropout(self.dropout, self.axis_name, name="dropout")(ACTIVATIONS[self.activation](y), train=train)
-    y = Conv(self.width, 3, padding=1, name="conv2", **types)(y)
+    activated = self.act(self.norm("norm1", x, train=train, mask=mask))
+    y = self.conv("conv1", activated, self.width, 3, self.stride)
+    y = self.act(self.norm("norm2", y, train=train, mask=mask))
+    y = Dropout(self.dropout, self.axis_name, name="dropout")(y, train=train)
+    y = self.conv("conv2", y, self.width, 3)
     if x.shape != y.shape:
-      x = Conv(self.width, 1, self.stride, name="shortcut_conv", **types)(activated)
+      x = self.conv("shortcut_conv", activated, self.width, 1, self.stride)
     return barrier(y + x)
 
 
-class WideResNet(nn.Module):
+class WideResNet(FamilyModule):
   """A 3x3 stem to 16 channels, three stages of wide blocks, BatchNorm, act, the mean over the pixels, and a linear head.
 
   Stage i has `num_blocks` blocks of 16 * 2^(i-1) * `widen_factor` channels; the second and third begin with stride 2. The number of layers
@@ -63,29 +57,15 @@ class WideResNet(nn.Module):
   num_blocks: int = 4
   widen_factor: int = 10
   dropout: float = 0.0
-  activation: str = "relu"
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Returns logits [B, num_classes], float32 at least.
-
-    Args:
-      inputs: [B, H, W, C], normalised.
-      train: BatchNorm of the batch (and moved running statistics), or of the running statistics.
-      mask: [B] bool, the valid examples; all of them by default. Only training mode looks at it.
-    """
-    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
     widths = tuple(width * self.widen_factor for width in STAGE_WIDTHS)
-    x = barrier(Conv(STEM_WIDTH, 3, padding=1, name="stem_conv", **types)(inputs))
+    x = barrier(self.conv("stem_conv", inputs, STEM_WIDTH, 3))
     for name, width, stride in residual_blocks((self.num_blocks,) * len(widths), widths):
-      block = WideBlock(width, stride, self.dropout, activation=self.activation, axis_name=self.axis_name, name=name, **types)
-      x = block(x, train=train, mask=mask)
-    x = BatchNorm(axis_name=self.axis_name, name="final_norm", **types)(x, train=train, mask=mask)
-    x = mean_over_pixels(ACTIVATIONS[self.activation](x))
-    return Linear(self.num_classes, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)
+      x = WideBlock(width, stride, self.dropout, name=name, **self.in_common)(x, train=train, mask=mask)
+    x = self.act(self.norm("final_norm", x, train=train, mask=mask))
+    return self.head(x, self.num_classes)
 
 
 def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
