@@ -51,7 +51,8 @@ def main(arguments: Sequence[str]) -> int:
     from sdt import dry_run, experiment, sweep
 
     if request.dry_run:
-      print(sweep.describe(config, points) if points else dry_run.describe(config))
+      for line in sweep.describe(config, points, request.workdir) if points else dry_run.describe(config, request.workdir):
+        print(line, flush=True)
       return 0
     if points:
       return sweep.run(config, points, request.workdir, request.name)

@@ -72,7 +72,7 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   changes = [line for name, line in differences(content["config"], identity.config) if changes_baseline(name)]
   if changes:
     raise ConfigError(f"{where}: another baseline ({'; '.join(changes)}); use that run's values, or leave baseline_from out")
-  if found["data"]["checksum"] != identity.data_checksum:
+  if identity.is_other_data(found["data"]["checksum"]):
     raise DataError(
       f"{where}: that run was on other data (checksum {found['data']['checksum']}, now {identity.data_checksum}); leave baseline_from out"
     )

@@ -1,64 +1,129 @@
-"""What a run would do, without doing it: the resolved config, sizes, optimiser steps, memory."""
+"""What a run would do, without doing it: the resolved config, sizes, optimiser steps, time, memory, and what stands in its workdir."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
-from sdt import baseline, files
+from sdt import baseline, experiment, files
 from sdt.accept import load_data, load_weights, notes
 from sdt.arms import Setting, arm_order, make_plan
+from sdt.checkpoint import CheckpointStore
 from sdt.config import Config, to_dict
+from sdt.data import cache
+from sdt.data.batches import num_batches
+from sdt.data.catalogue import SETS
 from sdt.data.dataset import Data
+from sdt.data.stand_in import stand_in
+from sdt.dispatch import estimated_secs, state_shapes
+from sdt.errors import MissingDataError
 from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates
 from sdt.plan import Plan
+from sdt.progress import Display
 from sdt.setup import Setup
 from sdt.split import Partition, num_easy
 from sdt.training import Identity
+from sdt.workdir import disk_errors
+
+Log = Callable[[str], None]
 
 
-def describe(config: Config, loaded: Data | None = None) -> str:
-  """Returns what a run would do, as text. Reads the data and compiles the largest training program, but writes nothing.
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """The data of a run; where they are not on this machine, a stand-in of the published sizes, and the error that the run would end with."""
+
+  data: Data
+  missing: MissingDataError | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+  """What a run would find in its workdir, in words, and the choices that an earlier start of it has sealed there."""
+
+  text: str
+  choices: dict[str, Any] | None = None
+
+
+def _silent(line: str) -> None:
+  """Drops what only a run that writes could say."""
+
+
+def find_data(config: Config, log: Log, loaded: Data | None = None) -> Found:
+  """Returns the data, checked against the config, as `accept.load_data` does; nothing is downloaded, and no cache is written.
+
+  Raises:
+    ConfigError, DataError: as the run would, but for a published set that is not there.
+  """
+  offline = dataclasses.replace(config, data=dataclasses.replace(config.data, download=False))
+  try:
+    with cache.reading_only():
+      return Found(load_data(offline, log, loaded))
+  except MissingDataError as error:
+    data = stand_in(config.data)
+    if data is None:
+      raise
+    return Found(load_data(offline, log, data), error)
+
+
+def describe(config: Config, workdir: Path | None = None, found: Found | None = None, log: Log | None = None) -> Iterator[str]:
+  """Yields what a run would do, line by line; writes nothing and allocates nothing on a device. The last line compiles a program.
 
   Args:
     config: of the run.
-    loaded: its data, where the caller has them already.
+    workdir: where the run would live; None where that is not asked.
+    found: its data, where the caller has them already.
+    log: gets a line of progress at a time; standard error by default.
 
   Raises:
-    ConfigError, DataError: as the run would.
+    ConfigError, DataError, CheckpointError, WorkdirError: before the first line, as the run would.
+    MissingDataError: after the last line, where the set is not on this machine; the lines are then of the published sizes.
   """
+  log = Display().log if log is None else log
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
-  data = load_data(config, lambda line: None, loaded)
-  if origin is not None:
-    baseline.find(Path(origin), config, Identity(to_dict(config), data.checksum))
-  pretrained = load_weights(config, data)
-  setup = Setup.make(config, data, pretrained=pretrained)
-  size, plans = plans_of(config, data)
-  shape = data.train.inputs.shape[1:]
+  found = find_data(config, log) if found is None else found
+  pretrained = load_weights(config, found.data)
+  identity = Identity.of(config, found.data, pretrained)
+  if origin is not None and (workdir is None or baseline.is_needed(workdir)):
+    baseline.find(Path(origin), config, identity)
+  standing = None if workdir is None else find_standing(config, found.data, identity, workdir)
+  setup = Setup.make(config, found.data, None if standing is None else standing.choices, pretrained=pretrained, is_abstract=True)
+  if workdir is not None and standing is not None and standing.choices is not None:
+    experiment.refuse_other_machine(setup, workdir)
+  size, plans = plans_of(config, found.data)
+  yield files.json_text(to_dict(config))
+  yield ""
+  yield from _data_lines(config, found, size)
+  yield f"network   {config.model.name}: {_cost(setup)}"
+  yield from (f"note      {note}" for note in notes(config, found.data, pretrained))
+  yield from _work_lines(setup, plans, origin)
+  if standing is not None:
+    yield f"workdir   {workdir}: {standing.text}"
+  yield _memory(setup, plans, log)
+  if found.missing is not None:
+    raise found.missing
+
+
+def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator[str]:
+  """Yields rounds, optimiser steps and time; the baseline comes from the workdir `origin` where there is one."""
+  config = setup.config
   rates = learning_rates(config.optim, config.rounds)
-  num_params = count_params(setup.model, shape)
-  sizes = f"{len(data.train)} training and {len(data.test)} test examples of shape {list(shape)}, {len(data.class_names)} classes"
-  cost = f"{num_params:,} parameters, {multiply_adds(setup.model, shape) / 1e6:.1f} M multiply-adds an example"
-  lines = [
-    files.json_text(to_dict(config)),
-    "",
-    f"data      {data.name}, {data.variant}: {sizes}; A gets {size}",
-    f"network   {config.model.name}: {cost}",
-    *(f"note      {note}" for note in notes(config, data, pretrained)),
-    f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}",
-    "optimiser steps a round:",
-  ]
+  yield f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}"
+  yield "optimiser steps a round:"
   for plan in plans:
-    lines.append(f"  {plan.arm}: {' + '.join(f'{phase.name} {phase.num_steps}' for phase in plan.phases)} = {plan.steps_per_round}")
+    yield f"  {plan.arm}: {' + '.join(f'{phase.name} {phase.num_steps}' for phase in plan.phases)} = {plan.steps_per_round}"
   if origin is not None:
-    lines.append(f"baseline  taken over from {origin}, not trained")
-  trainer = setup.trainer(max(plans, key=lambda plan: len(plan.phases)))
-  trainer.set_state(setup.fresh_start.state)
-  trainer.compile()
-  return "\n".join([*lines, _memory(config, data, num_params, trainer.memory_bytes())])
+    yield f"baseline  taken over from {origin}, not trained"
+  if jax.default_backend() == "cpu":  # elsewhere the guess has not been compared with a measurement
+    guess = _rounded(_training_secs(setup, plans if origin is None else plans[1:]))
+    yield f"time      training takes roughly {guess} on this machine, a guess from the multiply-adds; compiling and scoring come on top"
 
 
 def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
@@ -73,11 +138,77 @@ def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
   return size, [make_plan(arm, setting) for arm in arm_order(config.arms)]
 
 
-def _memory(config: Config, data: Data, num_params: int, program_bytes: int) -> str:
+def find_standing(config: Config, data: Data, identity: Identity, workdir: Path) -> Standing:
+  """Returns what a run would find in its workdir. Only reads: the lock is neither taken nor asked, no state is loaded.
+
+  Raises:
+    ConfigError, DataError: another run lives there. CheckpointError: no checkpoint tells which. WorkdirError: it is no directory.
+  """
+  if not workdir.exists():
+    return Standing("nothing there yet")
+  with disk_errors(workdir):
+    os.listdir(workdir)
+  store = CheckpointStore(workdir / "checkpoints", config.checkpoint.keep, _silent, read_only=True)
+  choices = experiment.check_same_run(identity, workdir, store, _silent)
+  lacking = experiment.missing(config, data, workdir)
+  if not lacking:
+    return Standing("a complete run of this config; nothing would be done")
+  if all(path.suffix in (".html", ".png") for path in lacking):
+    return Standing("a run of this config, complete but for its report, which would be made again")
+  if not store.steps():
+    return Standing("nothing to continue; the run would begin", choices)
+  meta = experiment.newest_meta(store)
+  at = f"in arm {meta['arm']} after round {meta['round']} of {config.rounds}"
+  return Standing(f"an unfinished run of this config, saved {at}; it would be continued", choices)
+
+
+def _data_lines(config: Config, found: Found, size: int) -> Iterator[str]:
+  data = found.data
+  shape = list(data.train.inputs.shape[1:])
+  sizes = f"{len(data.train)} training and {len(data.test)} test examples of shape {shape}, {len(data.class_names)} classes"
+  if found.missing is None:
+    yield f"data      {data.name}, {data.variant}: {sizes}; A gets {size}"
+    return
+  yield f"data      {data.name} was not found on this machine; as published: {sizes}; A gets {size}"
+  if config.data.path is None and config.data.download and SETS[data.name].remotes:
+    yield "note      the run would try to download the set; a dry run does not"
+
+
+def _cost(setup: Setup) -> str:
+  shape = setup.input_shape
+  return f"{count_params(setup.model, shape):,} parameters, {multiply_adds(setup.model, shape) / 1e6:.1f} M multiply-adds an example"
+
+
+def _training_secs(setup: Setup, plans: list[Plan]) -> float:
+  """Returns a guess of how long training and evaluating take, seconds; on CPUs it has been right to within a factor of 3."""
+  config, batch_size = setup.config, setup.eval_batch_size
+  products = float(multiply_adds(setup.model, setup.input_shape)) * len(config.seeds)
+  step_secs = estimated_secs(3.0 * products * config.batch_size)
+  evaluation_secs = num_batches(len(setup.data.test), batch_size) * estimated_secs(products * batch_size)
+  num_evaluations = math.ceil(config.rounds / config.eval_every_rounds)
+  return sum(plan.rounds * plan.steps_per_round * step_secs + num_evaluations * evaluation_secs for plan in plans)
+
+
+def _rounded(seconds: float) -> str:
+  """Returns the time in the largest unit of which it has two or more: "90 s", "3 minutes", "17 hours", "4 days"."""
+  units = ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes"), (1.0, "s"))
+  size, name = next(((size, name) for size, name in units if seconds >= 2 * size), units[-1])
+  return f"{max(1.0, seconds / size):.0f} {name}"
+
+
+def _memory(setup: Setup, plans: list[Plan], log: Log) -> str:
   """Returns the line on device memory: data, scores, weights with gradient, momentum and the copy under way, and the program's own."""
-  data_bytes = sum(array.nbytes for part in (data.train, data.test) for array in (part.inputs, part.labels))
-  scores_bytes = 4 * len(data.train) * len(config.seeds)
-  state_bytes = 4 * 4 * num_params * len(config.seeds)
-  total = data_bytes + scores_bytes + state_bytes + program_bytes
+  config = setup.config
+  trainer = setup.trainer(max(plans, key=lambda plan: len(plan.phases)))
+  trainer.set_state(state_shapes(setup.model, config.optim, setup.input_shape, len(config.seeds)))
+  log("compiling the largest training program, to see the memory it needs")
+  log(f"compiled in {trainer.compile():.0f} s")
+  copies = setup.layout.num_devices if setup.layout.mode == "pmap" else 1
+  data_bytes = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in setup.device_data.values()) // copies
+  scores_bytes = 4 * len(setup.data.train) * len(config.seeds)
+  state_bytes = 4 * 4 * count_params(setup.model, setup.input_shape) * len(config.seeds)
+  program_bytes = trainer.memory_bytes()
   parts = ((data_bytes, "data"), (scores_bytes, "scores"), (state_bytes, "weights, gradients, momentum"), (program_bytes, "program"))
-  return f"device memory about {total / 1e6:.0f} MB: " + ", ".join(f"{count / 1e6:.1f} {name}" for count, name in parts)
+  total = sum(count for count, _ in parts)
+  told = ", ".join(f"{count / 1e6:.1f} {name}" for count, name in parts)
+  return f"device memory about {total / 1e6:.0f} MB: {told}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
   found = baseline.find(Path(origin), config, identity) if origin is not None and baseline.is_needed(workdir) else None
   with hold_workdir(workdir) as held:
     store = CheckpointStore(held / "checkpoints", config.checkpoint.keep, display.log)
-    choices = _check_same_run(identity, held, store, display)
+    choices = check_same_run(identity, held, store, display.log)
     lacking = missing(config, data, held)
     if not lacking:
       print(result_table_text(files.read_json(held / "results.json")))
@@ -284,7 +284,7 @@ def _machine(config: Config) -> str:
   return f"{config.parallel.num_devices or len(devices)} {devices[0].device_kind} device(s), {compute_dtype(config).name}, seeds {seeds}"
 
 
-def _check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, display: Display) -> dict[str, Any] | None:
+def check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, log: Callable[[str], None]) -> dict[str, Any] | None:
   """Refuses to continue a run that another config or other data began; returns the choices that the run made, None for a new one.
 
   They stand in config.json and environment.json; where one of these is damaged or missing, the newest checkpoint tells.
@@ -292,8 +292,8 @@ def _check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, d
   content = {name: files.read_json(workdir / name) for name in ("config.json", "environment.json") if files.is_intact(workdir / name)}
   lacking = [name for name in ("config.json", "environment.json") if name not in content]
   if lacking and store.steps():
-    meta = _newest_meta(store)
-    display.log(f"{' and '.join(lacking)}: damaged or missing; the checkpoint tells what stood there, and it is written again")
+    meta = newest_meta(store)
+    log(f"{' and '.join(lacking)}: damaged or missing; the checkpoint tells what stood there, and it is written again")
     environment_then = {"data": {"checksum": meta["data_checksum"]}, "choices": meta["choices"]}
     environment_then["pretrained_checksum"] = meta.get("pretrained_checksum")
     content = {"config.json": {"config": meta["config"]}, "environment.json": environment_then} | content
@@ -308,7 +308,7 @@ def _check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, d
   return environment_before.get("choices")
 
 
-def _newest_meta(store: CheckpointStore) -> dict[str, Any]:
+def newest_meta(store: CheckpointStore) -> dict[str, Any]:
   """Returns what the newest checkpoint whose seal can be read says.
 
   Raises:
@@ -330,6 +330,14 @@ def missing(config: Config, data: Data, workdir: Path) -> list[Path]:
   return [workdir / name for name in [*names, *(f"figures/{name}" for name in figures)] if not files.is_intact(workdir / name)]
 
 
+def refuse_other_machine(setup: Setup, workdir: Path) -> None:
+  """Raises a ConfigError where the run in `workdir` began with a precision or a number of devices that this machine would not choose."""
+  now = {"precision": compute_dtype(setup.config).name, "num_devices": setup.layout.num_devices}
+  changed = [f"{name} {setup.choices[name]}, now {value}" for name, value in now.items() if setup.choices[name] != value]
+  if changed:
+    raise ConfigError(f"{workdir} holds a run that began with {'; '.join(changed)}; continue it on such a machine or in a new --workdir")
+
+
 def _begin(context: Context) -> None:
   """Writes what the run is and on what it runs; says what has changed since its last start.
 
@@ -337,12 +345,7 @@ def _begin(context: Context) -> None:
     ConfigError: the machine cannot go on with what the run began with.
   """
   setup = context.setup
-  now = {"precision": compute_dtype(setup.config).name, "num_devices": setup.layout.num_devices}
-  changed = [f"{name} {setup.choices[name]}, now {value}" for name, value in now.items() if setup.choices[name] != value]
-  if changed:
-    raise ConfigError(
-      f"{context.workdir} holds a run that began with {'; '.join(changed)}; continue it on such a machine or in a new --workdir"
-    )
+  refuse_other_machine(setup, context.workdir)
   before = context.workdir / "environment.json"
   if files.is_intact(before):
     changes = environment.changes(files.read_json(before), environment.describe())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from sdt import accept, baseline, dry_run, experiment, files, stats
 from sdt.config import Config, config_hash, to_dict
 from sdt.data.dataset import Data
 from sdt.differences import SAFE_TO_CHANGE, differences
-from sdt.errors import ConfigError, DivergedError, Interrupted
+from sdt.errors import ConfigError, DivergedError, Interrupted, MissingDataError
 from sdt.progress import Display
 from sdt.report import build_report
 from sdt.report.sweep import table_text
@@ -67,24 +67,37 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
   return 0
 
 
-def describe(config: Config, points: Sequence[Point]) -> str:
-  """Returns what a sweep would do, as text: what each value changes, then its first run as `dry_run.describe` has it. Writes nothing.
+def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator[str]:
+  """Yields what a sweep would do, line by line: what each value changes, then its first run as `dry_run.describe` has it. Writes nothing.
 
   Raises:
-    ConfigError, DataError: as the sweep would.
+    ConfigError, DataError, CheckpointError: before the first line, as the sweep would.
+    MissingDataError: after the last line, where the set is not on this machine; the lines are then of the published sizes.
   """
-  loader = _Loader(points, lambda line: None)
+  absent: list[MissingDataError] = []
+
+  def load(config: Config, log: Callable[[str], None], loaded: Data | None) -> Data:
+    found = dry_run.find_data(config, log, loaded)
+    absent.extend([] if found.missing is None else [found.missing])
+    return found.data
+
+  log = Display().log
+  loader = _Loader(points, log, load)
   _check_values(points, loader)
-  lines = [_headline(config, points), "optimiser steps a round, size of A, and the mean decay over the steps of the method's round:"]
+  _check_same_sweep(_Sweep(config, points, workdir, loader, StopRequest(), log))
+  yield _headline(config, points)
+  yield "optimiser steps a round, size of A, and the mean decay over the steps of the method's round:"
   for point in points:
     size, plans = dry_run.plans_of(point.config, loader(point))
     steps = {plan.arm: {phase.name: phase.num_steps for phase in plan.phases} for plan in plans}
     counts = ", ".join(f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}" for arm, phases in steps.items())
     mean = step_mean(steps, point.config)
     also = "" if config.sweep.also_key is None else f", {config.sweep.also_key}={as_text(point.also_value)}"
-    lines.append(f"  {point.folder}{also}: {counts}; A {size}" + ("" if mean is None else f"; mean decay {mean:.6g}"))
+    yield f"  {point.folder}{also}: {counts}; A {size}" + ("" if mean is None else f"; mean decay {mean:.6g}")
   first = dataclasses.replace(points[0].config, baseline_from=config.baseline_from)
-  return "\n".join([*lines, "", f"the first, {points[0].folder}:", "", dry_run.describe(first, loader(points[0]))])
+  yield from ("", f"the first, {points[0].folder}:", "")
+  found = dry_run.Found(loader(points[0]), absent[0] if absent else None)
+  yield from dry_run.describe(first, workdir / points[0].folder, found, log)
 
 
 def step_mean(steps_per_round: Mapping[str, Mapping[str, int]], config: Config) -> float | None:
@@ -101,15 +114,15 @@ def step_mean(steps_per_round: Mapping[str, Mapping[str, int]], config: Config) 
 class _Loader:
   """Gives each point its data; they are read once where the sweep does not go through them."""
 
-  def __init__(self, points: Sequence[Point], log: Callable[[str], None]):
+  def __init__(self, points: Sequence[Point], log: Callable[[str], None], load: Callable[..., Data] = accept.load_data):
     self._is_one = all(point.config.data == points[0].config.data for point in points)
-    self._log, self._key = log, ""
+    self._log, self._load, self._key = log, load, ""
     self._data: Data | None = None
 
   def __call__(self, point: Point) -> Data:
     """Returns the data of `point`, checked against its config; the last ones are kept."""
     key = "" if self._is_one else point.folder
-    data = accept.load_data(point.config, self._log, self._data if key == self._key else None)
+    data = self._load(point.config, self._log, self._data if key == self._key else None)
     self._data, self._key = data, key
     return data
 

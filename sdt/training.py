@@ -61,7 +61,7 @@ class Identity:
 
   Attributes:
     config: as plain values.
-    data_checksum: of its data.
+    data_checksum: of its data; empty where they are not there.
     pretrained_checksum: SHA-256 of the file of weights that it starts from, "none" without one; None is not known.
   """
 
@@ -75,6 +75,10 @@ class Identity:
     recorded = dataclasses.replace(config, baseline_from=None)
     return cls(to_dict(recorded), data.checksum, "none" if pretrained is None else pretrained.checksum)
 
+  def is_other_data(self, checksum: str | None) -> bool:
+    """Returns whether this is the checksum of other data; none, on either side, is not known to be."""
+    return bool(checksum and self.data_checksum) and checksum != self.data_checksum
+
   def refuse_other(self, config: dict[str, Any], data_checksum: str | None, where: Path, *, pretrained_checksum: str | None = None) -> None:
     """Refuses to continue at `where` what another config, other data or other weights began; a checksum of None is not known.
 
@@ -84,7 +88,7 @@ class Identity:
     changes = diff(config, self.config, ignore=SAFE_TO_CHANGE)
     if changes:
       raise ConfigError(f"{where} holds a run of another config ({'; '.join(changes)}); use that config again or choose another --workdir")
-    if data_checksum not in (None, self.data_checksum):
+    if self.is_other_data(data_checksum):
       raise DataError(
         f"{where} holds a run on other data (checksum {data_checksum}, now {self.data_checksum}); "
         "restore that data or choose another --workdir"

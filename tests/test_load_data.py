@@ -22,7 +22,7 @@ def _wide(tmp_path):
 @pytest.mark.parametrize("pad_crop", [6, 7, 12, 64])
 def test_a_crop_that_may_miss_the_whole_image_is_refused(tmp_path, pad_crop):
   config = tiny.config(augment__pad_crop=pad_crop, **_wide(tmp_path))
-  for call in (lambda: accept.load_data(config, print), lambda: dry_run.describe(config)):
+  for call in (lambda: accept.load_data(config, print), lambda: list(dry_run.describe(config))):
     with pytest.raises(ConfigError) as caught:
       call()
     text = f"augment.pad_crop={pad_crop}: the images of data.name='npz' are 12 x 6 pixels, so some crops would hold nothing of them"
@@ -53,7 +53,7 @@ def test_milestones_that_are_never_reached_are_told(milestones, rounds, schedule
 
 def test_a_dry_run_tells_milestones_that_are_never_reached():
   told = "note      the learning rate never drops at round 9: the run has 4"
-  assert told in dry_run.describe(tiny.config(optim__milestones=(2, 9))).splitlines()
+  assert told in list(dry_run.describe(tiny.config(optim__milestones=(2, 9))))
 
 
 def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(tmp_path, monkeypatch, capsys):

@@ -8,6 +8,7 @@ there is nothing to bring up to date, and two processes that write under one key
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
 import hashlib
 import io
@@ -15,7 +16,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from sdt.workdir import TMP_PREFIX
 Log = Callable[[str], None]
 
 _RULES = 1  # raised whenever the same files are decoded to other pixels
+_WRITES = contextvars.ContextVar("writes", default=True)
 _ABANDONED_SECS = 86_400  # from when on a temporary file is what a killed writer left
 
 
@@ -109,11 +111,23 @@ def load(name: str, num_files: int, log: Log) -> Prepared | None:
     return None
 
 
+@contextlib.contextmanager
+def reading_only() -> Iterator[None]:
+  """Inside the block `store` keeps nothing: a dry run writes nothing."""
+  token = _WRITES.set(False)
+  try:
+    yield
+  finally:
+    _WRITES.reset(token)
+
+
 def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
   """Keeps the images under the key `name` and tells `log` how much they take; where that fails, it tells why, and leaves nothing.
 
   Kept only where they take at most half of what is free on the disk: a cache must not be what fills it.
   """
+  if not _WRITES.get():
+    return
   folder = directory()
   described, array = folder / f"{name}.json", folder / f"{name}.npy"
   images = np.ascontiguousarray(prepared.images)
