@@ -9,7 +9,6 @@ or column left, it is not halved any more.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from sdt.models.conv import barrier
-from sdt.models.layers import ACTIVATIONS, BatchNorm, Conv, Linear, average_pool, max_pool, mean_over_pixels
+from sdt.models.layers import FamilyModule, average_pool, max_pool
 from sdt.models.network import Network
 from sdt.models.stages import blocks_of_depth
 
@@ -28,45 +27,33 @@ BOTTLENECK_FACTOR = 4
 NUM_BLOCKS = 3
 
 
-class DenseLayer(nn.Module):
+class DenseLayer(FamilyModule):
   """Returns H(x), [B, H, W, growth_rate]: BatchNorm, act, 3x3 conv; with a bottleneck, BatchNorm, act, 1x1 conv before them."""
 
   growth_rate: int
   bottleneck: bool
-  activation: str
-  dtype: Any
-  param_dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
     layers = ((BOTTLENECK_FACTOR * self.growth_rate, 1), (self.growth_rate, 3)) if self.bottleneck else ((self.growth_rate, 3),)
     for index, (features, kernel_size) in enumerate(layers, start=1):
-      x = BatchNorm(axis_name=self.axis_name, name=f"norm{index}", **types)(x, train=train, mask=mask)
-      x = ACTIVATIONS[self.activation](x)
-      x = Conv(features, kernel_size, padding=kernel_size // 2, name=f"conv{index}", **types)(x)
+      x = self.act(self.norm(f"norm{index}", x, train=train, mask=mask))
+      x = self.conv(f"conv{index}", x, features, kernel_size)
     return x
 
 
-class Transition(nn.Module):
+class Transition(FamilyModule):
   """Returns x with `features` channels and half the pixels a side: BatchNorm, act, 1x1 conv, mean of 2x2 pixels (if there are so many)."""
 
   features: int
-  activation: str
-  dtype: Any
-  param_dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-    x = BatchNorm(axis_name=self.axis_name, name="norm", **types)(x, train=train, mask=mask)
-    x = Conv(self.features, 1, name="conv", **types)(ACTIVATIONS[self.activation](x))
+    x = self.conv("conv", self.act(self.norm("norm", x, train=train, mask=mask)), self.features, 1)
     return average_pool(x, 2) if min(x.shape[1:3]) > 1 else x
 
 
-class DenseNet(nn.Module):
+class DenseNet(FamilyModule):
   """A stem, dense blocks with transitions between them, BatchNorm, act, the mean over the pixels, and a linear head.
 
   Block i has `layers[i]` layers, each of which adds `growth_rate` channels; a transition keeps floor(compression * channels) of them.
@@ -81,36 +68,22 @@ class DenseNet(nn.Module):
   bottleneck: bool = True
   compression: float = 0.5
   stem: str = "small"
-  activation: str = "relu"
-  dtype: Any = jnp.float32
-  param_dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Returns logits [B, num_classes], float32 at least.
-
-    Args:
-      inputs: [B, H, W, C], normalised.
-      train: BatchNorm of the batch (and moved running statistics), or of the running statistics.
-      mask: [B] bool, the valid examples; all of them by default. Only training mode looks at it.
-    """
-    types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-    act = ACTIVATIONS[self.activation]
-    norm = functools.partial(BatchNorm, axis_name=self.axis_name, **types)
-    parts = {"activation": self.activation, "axis_name": self.axis_name, **types}
     if self.stem == "imagenet":
-      x = Conv(2 * self.growth_rate, 7, stride=2, padding=3, name="stem_conv", **types)(inputs)
-      x = max_pool(act(norm(name="stem_norm")(x, train=train, mask=mask)), 3, 2, padding=1)
+      x = self.conv("stem_conv", inputs, 2 * self.growth_rate, 7, 2)
+      x = max_pool(self.act(self.norm("stem_norm", x, train=train, mask=mask)), 3, 2, padding=1)
     else:
-      x = Conv(2 * self.growth_rate, 3, padding=1, name="stem_conv", **types)(inputs)
+      x = self.conv("stem_conv", inputs, 2 * self.growth_rate, 3)
     for block, num_layers in enumerate(self.layers, start=1):
       names = [f"block{block}_layer{layer}" for layer in range(1, num_layers + 1)]
-      x = _dense_block(x, [DenseLayer(self.growth_rate, self.bottleneck, name=name, **parts) for name in names], train, mask)
+      x = _dense_block(x, [DenseLayer(self.growth_rate, self.bottleneck, name=name, **self.in_common) for name in names], train, mask)
       if block < len(self.layers):
-        x = Transition(int(x.shape[-1] * self.compression), name=f"transition{block}", **parts)(x, train=train, mask=mask)
-    x = mean_over_pixels(act(norm(name="final_norm")(x, train=train, mask=mask)))
-    return Linear(self.num_classes, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)
+        transition = Transition(int(x.shape[-1] * self.compression), name=f"transition{block}", **self.in_common)
+        x = transition(x, train=train, mask=mask)
+    x = self.act(self.norm("final_norm", x, train=train, mask=mask))
+    return self.head(x, self.num_classes)
 
 
 def _dense_block(x: jax.Array, layers: list[DenseLayer], train: bool, mask: jax.Array | None) -> jax.Array:
