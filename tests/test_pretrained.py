@@ -213,6 +213,7 @@ def with_value(tensors, name, value):
       lambda t: t.update({f"layer1.1.conv{k}.weight": np.ones(1, np.float32) for k in (1, 2, 3, 4)}),
       "4 left over (layer1.1.conv1.weight, layer1.1.conv2.weight, layer1.1.conv3.weight, ...)",
     ),
+    (lambda t: t.update({"module.fc.bias": t.pop("fc.bias")}), "1 missing (fc.bias for params/head/bias), 1 left over (module.fc.bias); "),
     (
       lambda t: t.update({"conv1.weight": np.ones((8, 1, 7, 7), np.float32)}),
       "1 of another shape (conv1.weight is [8, 1, 7, 7], params/stem_conv/kernel wants [8, 3, 7, 7])",
