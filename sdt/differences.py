@@ -48,7 +48,6 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "data.verify": "it says which variants of the data are accepted, not which they are",
     "eval_every_rounds": "it changes no result of the last round",
     "model.pretrained": "it says where the weights lie, not which they are; make a run for each file",
-    "model.pretrained": "it says where the weights lie, not which they are; make a run for each file",
     "parallel": "it changes no result but its last bits",
     "score.batch_size": "it changes no result but its last bits",
     "seeds": "every value is run with all seeds; give them in seeds",

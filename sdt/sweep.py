@@ -156,8 +156,9 @@ def _check_values(points: Sequence[Point], loader: _Loader) -> None:
       data = loader(point)
       if len(point.config.arms) > 1:
         dry_run.plans_of(point.config, data)
+      identity = _identity(point, data)  # reads the pretrained weights
       if point.config.baseline_from is not None:
-        baseline.find(Path(point.config.baseline_from), point.config, _identity(point, data))
+        baseline.find(Path(point.config.baseline_from), point.config, identity)
     except ConfigError as error:
       raise ConfigError(f"sweep, value {point.folder}: {error}") from error
 
