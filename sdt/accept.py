@@ -13,7 +13,7 @@ from sdt.data.augment import output_size
 from sdt.data.dataset import Data, image_sizes
 from sdt.errors import ConfigError
 from sdt.models import NETWORKS, make_model, variable_shapes
-from sdt.pretrained import Pretrained, load
+from sdt.pretrained import Pretrained, find, load
 from sdt.setup import check, input_shape
 
 
@@ -26,6 +26,8 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
     ConfigError, DataError: the config is wrong, alone or for this data, or the data is.
   """
   check(config)
+  if config.model.pretrained is not None:
+    find(config.model.pretrained)  # before the data are read, which may take minutes
   data = sources.load(config.data, log) if loaded is None else loaded
   _check_network_takes(config, data)
   return data

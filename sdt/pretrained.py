@@ -123,7 +123,7 @@ def load(path: str | Path, naming: str | None, variables: Any, *, with_head: boo
       network can have.
     ConfigError: public names, and `naming` is None.
   """
-  path = Path(path).expanduser()
+  path = find(path)
   data = _read(path)
   tensors = _tensors(path, data)
   is_public = not any(name.startswith(("params/", "batch_stats/")) for name in tensors)
@@ -153,10 +153,20 @@ def _name(path: tuple[Any, ...]) -> str:
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _read(path: Path) -> bytes:
+def find(path: str | Path) -> Path:
+  """Returns where the file of weights is.
+
+  Raises:
+    DataError: there is none.
+  """
+  path = Path(path).expanduser()
   if not path.is_file():
     what = "not a file" if path.exists() else "no such file"
     raise DataError(f"model.pretrained={path}: {what}; expected a safetensors file of weights")
+  return path
+
+
+def _read(path: Path) -> bytes:
   try:
     size = path.stat().st_size
     if size > MAX_BYTES:

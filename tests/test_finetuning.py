@@ -125,6 +125,13 @@ def test_public_weights_on_images_that_are_normalised_otherwise_are_told():
   assert not told("imagenet", True)
 
 
+def test_a_wrong_path_is_told_before_the_data_are_read(tmp_path):
+  config = finetuning(tmp_path / "none.safetensors", data__name="npz", data__path=str(tmp_path / "none.npz"))
+  with pytest.raises(DataError, match="none.safetensors: no such file; expected a safetensors file of weights"):
+    experiment.run(config, tmp_path / "run", "tiny")
+  assert not (tmp_path / "run").exists()
+
+
 def test_keys_that_would_do_nothing_are_refused():
   with pytest.raises(ConfigError, match=r"model.pretrained_head = True has no meaning with model.pretrained = None"):
     tiny.resnet(model__pretrained_head=True)
