@@ -197,6 +197,9 @@ _DAMAGE = {
   "another's description": lambda array: files.write_json(array.with_suffix(".json"), {"format": 7}),
   "a wrong shape": lambda array: files.write_json(array.with_suffix(".json"), {"shape": [4, 8, 8, 4], "skipped": {}, "sizes": None}),
   "too few images": lambda array: files.write_json(array.with_suffix(".json"), {"shape": [3, 8, 8, 3], "skipped": {}, "sizes": None}),
+  "more images than files": lambda array: files.write_json(
+    array.with_suffix(".json"), {"shape": [4, 8, 8, 3], "skipped": {"0": "x"}, "sizes": None, "num_cut": 0}
+  ),
 }
 
 
@@ -291,17 +294,20 @@ def test_files_that_change_while_they_are_decoded_are_not_kept(root, folder, mon
 
 def test_contents_of_one_file_are_decoded_again_when_that_file_changes(root, decoded):
   listing = Listing(("a", "b"), np.arange(2), lambda i: (root / f"{i}.png").read_bytes())
+  other = Listing(("b", "a"), np.arange(2), lambda i: (root / f"{1 - i}.png").read_bytes())
   config = DataConfig(name="cub", image_size=8)
 
-  def read():
+  def read(listing=listing):
     return read_images(root, listing, config, "the split", lambda line: None)
 
   first = read()
   _assert_alike(read(), first)
   assert len(decoded) == 2
+  np.testing.assert_array_equal(read(other)[0].inputs, first[0].inputs[::-1])
+  assert len(decoded) == 4
   _touch(root)
   read()
-  assert len(decoded) == 4
+  assert len(decoded) == 6
 
 
 def _read_often(root, data, barrier, results):
