@@ -1,10 +1,9 @@
-"""Both modes of data parallelism against one device, and lowering for platforms that are not here."""
+"""Both modes of data parallelism against one device."""
 
 import dataclasses
 import functools
 
 import jax
-import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,8 +17,6 @@ from sdt.errors import ConfigError
 from sdt.models import init_variables, make_model
 from sdt.optim import init_opt_state
 from sdt.parallel import fetch, make_layout, padded_batch_size, place
-from sdt.score import score_dispatch
-from sdt.setup import Setup
 from sdt.train import TrainState
 
 
@@ -104,24 +101,3 @@ def test_batches_are_padded_to_a_multiple_of_the_devices():
 def test_more_devices_than_exist_are_refused():
   with pytest.raises(ConfigError, match=r"parallel\.num_devices=99: this machine has 2 cpu"):
     make_layout(ParallelConfig(num_devices=99))
-
-
-@pytest.mark.parametrize("replicas", ["loop", "vmap"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_training_and_scoring_lower_for_cpu_cuda_and_tpu(replicas, precision):
-  of = tiny.resnet(precision=precision, parallel__replicas=replicas, augment__pad_crop=1)
-  setup = Setup.make(of, tiny.data(of))
-  plan = tiny.alternating(of, 70, 20)
-  made = setup.trainer(plan)
-  start = setup.fresh_start
-  made.set_state(start.state, start.sums)
-  variables = {"params": start.state.params, "batch_stats": start.state.batch_stats}
-  programs = {
-    "train": (functools.partial(train.dispatch, made.program), made.arguments(Position())),
-    "score": (functools.partial(score_dispatch, setup.score_program()), (variables, setup.device_data, np.int32(0))),
-  }
-  for name, (function, args) in programs.items():
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), args)
-    exported = jax.export.export(jax.jit(function), platforms=("cpu", "cuda", "tpu"))(*shapes)
-    assert exported.platforms == ("cpu", "cuda", "tpu"), name
-    assert "stablehlo.convolution" in exported.mlir_module()

@@ -1,0 +1,61 @@
+"""Every network's training and scoring, lowered for platforms that are not here."""
+
+import functools
+
+import jax
+import jax.export
+import numpy as np
+import pytest
+import tiny
+
+from sdt import train
+from sdt.dispatch import Position
+from sdt.models import MODEL_NAMES
+from sdt.score import score_dispatch
+from sdt.setup import Setup
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+# Lowering costs a deep network 10 to 20 seconds. One of each form of every family is lowered by default, all by `make slow`.
+DEFAULT = ("densenet", "mlp", "preresnet20", "resnet18", "resnet20", "vgg16", "wrn")
+NAMES = [pytest.param(name, marks=[] if name in DEFAULT else [pytest.mark.slow]) for name in MODEL_NAMES]
+
+
+def exports(of):
+  """Returns the exported training dispatch and scoring dispatch of a config, and the network's parameters."""
+  data = tiny.data(of)
+  setup = Setup.make(of, data)
+  made = setup.trainer(tiny.alternating(of, len(data.train), 20))
+  start = setup.fresh_start
+  made.set_state(start.state, start.sums)
+  variables = {"params": start.state.params, "batch_stats": start.state.batch_stats}
+  programs = {
+    "train": (functools.partial(train.dispatch, made.program), made.arguments(Position())),
+    "score": (functools.partial(score_dispatch, setup.score_program()), (variables, setup.device_data, np.int32(0))),
+  }
+  exported = {}
+  for name, (function, args) in programs.items():
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), args)
+    exported[name] = jax.export.export(jax.jit(function), platforms=PLATFORMS)(*shapes)
+  return exported, start.state.params
+
+
+@pytest.mark.parametrize("replicas", ["loop", "vmap"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_and_scoring_lower_for_cpu_cuda_and_tpu(replicas, precision):
+  exported, _ = exports(tiny.resnet(precision=precision, parallel__replicas=replicas, augment__pad_crop=1))
+  for name, program in exported.items():
+    assert program.platforms == PLATFORMS, name
+    assert "stablehlo.convolution" in program.mlir_module()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_trains_and_scores_on_cpu_cuda_and_tpu(name):
+  exported, params = exports(tiny.config(model__name=name, model__hidden_sizes=None, seeds=(0,), precision="bfloat16"))
+  assert [program.platforms for program in exported.values()] == [PLATFORMS] * 2
+  ranks = [leaf.ndim - 1 for leaf in jax.tree.leaves(params)]
+  products = {"stablehlo.convolution": ranks.count(4), "stablehlo.dot_general": ranks.count(2)}
+  train_module, score_module = (program.mlir_module() for program in exported.values())
+  for op, count in products.items():
+    # Scoring is one product per layer, whatever the number of examples; each platform may have its own. Training has gradients beside.
+    assert count <= score_module.count(op) <= count * len(PLATFORMS), op
+    assert train_module.count(op) >= 2 * count, op
