@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from sdt.config import Config
 from sdt.data import sources
 from sdt.data.augment import output_size
@@ -50,8 +52,12 @@ def _check_network_takes(config: Config, data: Data) -> None:
     return
   least = [int(image_sizes(split).min()) for split in (data.train, data.test)]
   if crop_size is not None and crop_size > min(least):
+    split = data.train if least[0] < crop_size else data.test
+    first = int(np.argmax((image_sizes(split) < crop_size).any(axis=1)))
+    file = "" if split.source_files is None else f", {split.source_files[first]}"
     raise ConfigError(
-      f"data.crop_size={crop_size}: expected at most {min(least)}, the shortest side of an image of data.name={config.data.name!r}"
+      f"data.crop_size={crop_size}: expected at most {min(least)}, the shortest side of an image of data.name={config.data.name!r}; "
+      f"the first that is too small is example {split.example_ids[first]} of the {'training' if split is data.train else 'test'} set{file}"
     )
   height, width = output_size(shape, crop_size)
   if augment.pad_crop >= min(height, width):

@@ -250,7 +250,7 @@ def _assert_same_images(dataset, images, sizes, ids):
 
 def test_train_and_test_of_differing_sizes_get_one_canvas():
   raw = _ragged_raw()
-  data = assemble(raw, _ragged_config(crop_size=None))
+  data = assemble(raw, _ragged_config())
   assert data.train.inputs.shape == (12, 9, 11, 3)
   assert data.test.inputs.shape == (6, 9, 11, 3)
   _assert_same_images(data.train, raw.train.inputs, raw.train.sizes, range(12))
@@ -260,7 +260,7 @@ def test_train_and_test_of_differing_sizes_get_one_canvas():
 
 def test_images_that_filled_their_array_get_sizes_where_the_canvas_is_larger():
   full = Raw(RawSplit(_images(12, 5), np.arange(12) % 3), _ragged_raw().test, tuple("abc"), "here", "custom")
-  data = assemble(full, _ragged_config(crop_size=None))
+  data = assemble(full, _ragged_config())
   np.testing.assert_array_equal(data.train.sizes, [[5, 5]] * 12)
   np.testing.assert_array_equal(data.train.inputs[:, :5, :5], _images(12, 5))
   np.testing.assert_array_equal(data.mean, mean_and_std(_images(12, 5))[0])
@@ -270,25 +270,9 @@ def test_images_that_filled_their_array_get_sizes_where_the_canvas_is_larger():
 
 def test_held_out_and_drawn_images_keep_their_sizes():
   raw = dataclasses.replace(_ragged_raw(), test=None)
-  data = assemble(raw, _ragged_config(crop_size=None, test_fraction=0.25, num_train=6))
+  data = assemble(raw, _ragged_config(test_fraction=0.25, num_train=6))
   for split in (data.train, data.test):
     _assert_same_images(split, raw.train.inputs, raw.train.sizes, split.example_ids)
-
-
-def test_a_crop_fits_into_every_image():
-  with pytest.raises(ConfigError) as caught:
-    assemble(_raw(), DataConfig(name="npz", crop_size=5))
-  assert "here, training split: 60 of 60 images are smaller than data.crop_size=5; the first is 4 x 4 at example 0" in str(caught.value)
-  assemble(_raw(), DataConfig(name="npz", crop_size=4))
-  raw = _ragged_raw()
-  small = np.flatnonzero((raw.train.sizes < 4).any(axis=1))
-  with pytest.raises(ConfigError) as caught:
-    assemble(raw, _ragged_config(crop_size=4))
-  width, height = raw.train.sizes[small[0]][::-1]
-  assert f"{len(small)} of 12 images are smaller than data.crop_size=4; the first is {width} x {height} at example {small[0]}" in str(
-    caught.value
-  )
-  assemble(raw, _ragged_config(crop_size=2))
 
 
 def _vectors():
@@ -310,11 +294,6 @@ def test_imagenets_statistics_are_used_where_they_are_asked_for():
   for other in (grey, _vectors()):
     with pytest.raises(ConfigError, match=r"data\.statistics=imagenet is for RGB images"):
       assemble(other, DataConfig(name="npz", statistics="imagenet"))
-
-
-def test_vectors_have_nothing_to_crop():
-  with pytest.raises(ConfigError, match=r"data\.crop_size=3 has no meaning for inputs that are vectors"):
-    assemble(_vectors(), DataConfig(name="npz", crop_size=3))
 
 
 _REFUSED = {

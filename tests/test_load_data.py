@@ -81,7 +81,9 @@ def test_a_device_out_of_memory_names_the_keys_to_change():
 def test_a_crop_must_fit_into_every_image(tmp_path):
   wide = _wide(tmp_path)
   assert len(accept.load_data(tiny.config(data__crop_size=6, **wide), print).train) == 30
-  with pytest.raises(ConfigError, match=r"data.crop_size=7: expected at most 6, the shortest side of an image of data.name='npz'"):
+  with pytest.raises(
+    ConfigError, match=r"data.crop_size=7: expected at most 6, the shortest side of an image of data.name='npz'.* example 0 of the training"
+  ):
     accept.load_data(tiny.config(data__crop_size=7, **wide), print)
   with pytest.raises(ConfigError, match=r"augment.pad_crop=4: the images of data.name='npz' are 4 x 4 pixels, so some crops"):
     accept.load_data(tiny.config(data__crop_size=4, augment__pad_crop=4, **wide), print)

@@ -8,7 +8,7 @@ import numpy as np
 
 from sdt.config import DataConfig
 from sdt.data import seeded
-from sdt.data.dataset import Data, Dataset, checksum, constant_examples, image_sizes, make_dataset, mean_and_std
+from sdt.data.dataset import Data, Dataset, checksum, constant_examples, make_dataset, mean_and_std
 from sdt.errors import ConfigError, DataError
 
 _SHOWN = 5  # ids or classes named in a message before "..."
@@ -118,22 +118,6 @@ def _on_one_canvas(train: RawSplit, test: RawSplit) -> tuple[RawSplit, RawSplit]
   return padded(train), padded(test)
 
 
-def _check_crop(dataset: Dataset, config: DataConfig, where: str) -> None:
-  """Refuses images that are smaller than the crop, and vectors, of which nothing can be cropped."""
-  if config.crop_size is None:
-    return
-  if dataset.inputs.ndim != 4:
-    raise ConfigError(f"{where}: data.crop_size={config.crop_size} has no meaning for inputs that are vectors; leave it out")
-  small = (image_sizes(dataset) < config.crop_size).any(axis=1)
-  if small.any():
-    first = int(np.argmax(small))
-    height, width = image_sizes(dataset)[first]
-    raise ConfigError(
-      f"{where}: {int(small.sum())} of {len(dataset)} images are smaller than data.crop_size={config.crop_size}; the first is {width} x"
-      f" {height} at example {dataset.example_ids[first]}; lower data.crop_size, or, for image files, raise data.image_size"
-    )
-
-
 def _statistics(raw: Raw, train: Dataset, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
   """Returns the (mean, std) to normalise by, float32 [C] or [D]."""
   known = raw.mean_std
@@ -166,10 +150,10 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
 
   Args:
     raw: what a reader returned.
-    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `allow_empty_class`, `resize`, `crop_size`, `statistics`.
+    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `allow_empty_class`, `resize`, `statistics`.
 
   Raises:
-    ConfigError: a crop larger than an image, or of vectors; ImageNet's statistics for what is no RGB image.
+    ConfigError: ImageNet's statistics for what is no RGB image.
     DataError: wrong dtype, shape, value, label or length; fewer than 2 classes; an empty class; a draw larger than the set; no way to a
       test split.
   """
@@ -198,7 +182,6 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   mean, std = _statistics(raw, train, config)
   notes = list(raw.notes)
   for name, dataset in (("training", train), ("test", test)):
-    _check_crop(dataset, config, f"{raw.where}, {name} split")
     constant = constant_examples(dataset)
     if len(constant):
       notes.append(f"{len(constant)} {name} image(s) are constant, all pixels alike; example ids {_listed(constant)}")
