@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -127,12 +128,12 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
 
 
 def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
-  """Returns the size of A, and the plan of every arm in the order of training; which examples are A is not known yet.
+  """Returns the size of A, 0 where no arm has one, and every arm's plan in the order of training; which examples are A is not known yet.
 
   Raises:
     ConfigError, DataError: A or B would be empty.
   """
-  size = num_easy(config.method.fraction, len(data.train), config.method.num_easy)
+  size = num_easy(config.method.fraction, len(data.train), config.method.num_easy) if len(config.arms) > 1 else 0
   parts = Partition(np.arange(size, dtype=np.int32), np.arange(size, len(data.train), dtype=np.int32), 0)
   setting = Setting(config, data.train.labels, data.train.example_ids, None, (parts,) * len(config.seeds))
   return size, [make_plan(arm, setting) for arm in arm_order(config.arms)]
@@ -147,7 +148,8 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path)
   if not workdir.exists():
     return Standing("nothing there yet")
   with disk_errors(workdir):
-    os.listdir(workdir)
+    if not workdir.is_dir():
+      raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
   store = CheckpointStore(workdir / "checkpoints", config.checkpoint.keep, _silent, read_only=True)
   choices = experiment.check_same_run(identity, workdir, store, _silent)
   lacking = experiment.missing(config, data, workdir)
@@ -158,7 +160,7 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path)
   if not store.steps():
     return Standing("nothing to continue; the run would begin", choices)
   meta = experiment.newest_meta(store)
-  at = f"in arm {meta['arm']} after round {meta['round']} of {config.rounds}"
+  at = f"in arm {meta['arm']} after round {meta['round']} of {config.rounds}" + (f" and {meta['step']} steps" if meta["step"] else "")
   return Standing(f"an unfinished run of this config, saved {at}; it would be continued", choices)
 
 
@@ -166,10 +168,11 @@ def _data_lines(config: Config, found: Found, size: int) -> Iterator[str]:
   data = found.data
   shape = list(data.train.inputs.shape[1:])
   sizes = f"{len(data.train)} training and {len(data.test)} test examples of shape {shape}, {len(data.class_names)} classes"
+  sizes += f"; A gets {size}" if size else ""
   if found.missing is None:
-    yield f"data      {data.name}, {data.variant}: {sizes}; A gets {size}"
+    yield f"data      {data.name}, {data.variant}: {sizes}"
     return
-  yield f"data      {data.name} was not found on this machine; as published: {sizes}; A gets {size}"
+  yield f"data      {data.name} was not found on this machine; as published: {sizes}"
   if config.data.path is None and config.data.download and SETS[data.name].remotes:
     yield "note      the run would try to download the set; a dry run does not"
 
