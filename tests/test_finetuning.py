@@ -127,7 +127,7 @@ def test_public_weights_on_images_that_are_normalised_otherwise_are_told():
 
 def test_a_wrong_path_is_told_before_the_data_are_read(tmp_path):
   config = finetuning(tmp_path / "none.safetensors", data__name="npz", data__path=str(tmp_path / "none.npz"))
-  with pytest.raises(DataError, match="none.safetensors: no such file; expected a safetensors file of weights"):
+  with pytest.raises(DataError, match="no such file; expected a safetensors file of weights"):
     experiment.run(config, tmp_path / "run", "tiny")
   assert not (tmp_path / "run").exists()
 
