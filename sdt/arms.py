@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from sdt.arm_spec import ArmSpec, PhaseSpec, parse_own_arms, parse_phases
 from sdt.config import Config
 from sdt.data.batches import num_batches
 from sdt.errors import ConfigError
@@ -32,127 +33,220 @@ class Setting:
   scores: np.ndarray | None = None
   partitions: tuple[Partition, ...] = ()
 
+  @property
+  def num_easy(self) -> int:
+    return len(self.partitions[0].easy)
 
-def _steps(setting: Setting, num_examples: int) -> int:
-  return num_batches(num_examples, setting.config.batch_size)
+  def steps_of(self, num_examples: int) -> int:
+    """Returns the optimiser steps of one pass over so many examples."""
+    return num_batches(num_examples, self.config.batch_size)
 
-
-def _everything(setting: Setting, weight_decay: float) -> tuple[Phase, ...]:
-  """One phase over the whole training set at one decay."""
-  num_examples, num_replicas = len(setting.labels), len(setting.config.seeds)
-  ids = np.tile(np.arange(num_examples, dtype=np.int32), (num_replicas, 1))
-  return (Phase("all", ids, _steps(setting, num_examples), np.full(num_replicas, weight_decay)),)
-
-
-def _alternate(setting: Setting, partitions: tuple[Partition, ...], decay_easy: float, decay_rest: float) -> tuple[Phase, ...]:
-  """A and B in alternation, each at its decay, in the order of `method.order`."""
-  phases = []
-  for name, decay in (("A", decay_easy), ("B", decay_rest)):
-    ids = np.stack([part.easy if name == "A" else part.rest for part in partitions])
-    phases.append(Phase(name, ids, _steps(setting, ids.shape[1]), np.full(len(partitions), decay)))
-  return tuple(phases if setting.config.method.order == "easy_first" else reversed(phases))
+  @property
+  def steps_easy_rest(self) -> tuple[int, int]:
+    """The optimiser steps of A and of B in a round of the method."""
+    return self.steps_of(self.num_easy), self.steps_of(len(self.labels) - self.num_easy)
 
 
-def _step_mean(setting: Setting) -> float:
+# ---- subsets: [R, n] int32 positions
+
+
+def _everything(setting: Setting) -> np.ndarray:
+  return np.tile(np.arange(len(setting.labels), dtype=np.int32), (len(setting.config.seeds), 1))
+
+
+def _half(setting: Setting) -> np.ndarray:
+  orders = [np.argsort(random_scores(setting.example_ids, seed, "less_data"), kind="stable") for seed in setting.config.seeds]
+  return np.stack([np.sort(order[: max(1, len(order) // 2)]) for order in orders]).astype(np.int32)
+
+
+def _own(setting: Setting) -> tuple[Partition, ...]:
+  return setting.partitions
+
+
+def _random(setting: Setting) -> tuple[Partition, ...]:
+  # Not split.policy "random": where the config asks for that, the method's own A is random, and this arm must draw another.
+  draws = [random_scores(setting.example_ids, seed, "random_subset") for seed in setting.config.seeds]
+  return _other_partitions(setting, draws, "top", class_balanced=setting.config.split.class_balanced)
+
+
+def _matched(setting: Setting) -> tuple[Partition, ...]:
+  """Returns random partitions in which A has the class counts of the seed's own A."""
+  partitions = []
+  for part, seed in zip(setting.partitions, setting.config.seeds, strict=True):
+    draw = random_scores(setting.example_ids, seed, "class_matched_random")
+    counts = np.bincount(setting.labels[part.easy], minlength=int(setting.labels.max()) + 1)
+    is_easy = np.zeros(len(setting.labels), bool)
+    for label, count in enumerate(counts):
+      members = np.flatnonzero(setting.labels == label)
+      is_easy[members[np.argsort(draw[members], kind="stable")][:count]] = True
+    partitions.append(Partition(np.flatnonzero(is_easy).astype(np.int32), np.flatnonzero(~is_easy).astype(np.int32), 0))
+  return tuple(partitions)
+
+
+def _hardest(setting: Setting) -> tuple[Partition, ...]:
+  scores = np.zeros((len(setting.config.seeds), len(setting.labels))) if setting.scores is None else setting.scores
+  return _other_partitions(setting, scores, "bottom", class_balanced=setting.config.split.class_balanced)
+
+
+def _other_partitions(setting: Setting, scores: Iterable[np.ndarray], policy: str, *, class_balanced: bool) -> tuple[Partition, ...]:
+  """Returns the partitions of the same sizes by other scores [R, N] or another policy."""
+  return tuple(
+    split(one, setting.labels, setting.example_ids, setting.num_easy, seed, policy=policy, class_balanced=class_balanced)
+    for one, seed in zip(scores, setting.config.seeds, strict=True)
+  )
+
+
+_WHOLE: Mapping[str, Callable[[Setting], np.ndarray]] = {"all": _everything, "half": _half}
+_PARTITIONS: Mapping[str, Callable[[Setting], tuple[Partition, ...]]] = {
+  "": _own,
+  "random": _random,
+  "matched": _matched,
+  "hardest": _hardest,
+}
+
+
+def _ids(setting: Setting, subset: str) -> np.ndarray:
+  """Returns the positions [R, n] of a subset of `arm_spec.SUBSETS`."""
+  if subset in _WHOLE:
+    return _WHOLE[subset](setting)
+  kind, _, side = subset.rpartition("_")
+  return np.stack([part.easy if side == "A" else part.rest for part in _PARTITIONS[kind](setting)])
+
+
+# ---- decays: [R], or [R, num_steps]
+
+
+def step_mean(setting: Setting) -> float:
   """Returns the decay that uniform training needs for the same sum over the optimiser steps of a round.
 
   (T_A lambda_A + T_B lambda_B) / (T_A + T_B): to leading order in the decay the objective summed over a round is then the method's.
   """
-  method = setting.config.method
-  num_easy = len(setting.partitions[0].easy)
-  steps_easy, steps_rest = _steps(setting, num_easy), _steps(setting, len(setting.labels) - num_easy)
+  method, (steps_easy, steps_rest) = setting.config.method, setting.steps_easy_rest
   return (steps_easy * method.lambda_A + steps_rest * method.lambda_B) / (steps_easy + steps_rest)
 
 
-def _other_partitions(setting: Setting, scores: np.ndarray, policy: str) -> tuple[Partition, ...]:
-  """Returns the partitions of the same sizes by other scores [R, N] or another policy."""
-  config, size = setting.config, len(setting.partitions[0].easy)
-  return tuple(
-    split(one, setting.labels, setting.example_ids, size, seed, policy=policy, class_balanced=config.split.class_balanced)
-    for one, seed in zip(scores, config.seeds, strict=True)
-  )
+def _scattered(setting: Setting, num_steps: int) -> np.ndarray:
+  """Returns [R, num_steps]: lambda_A at T_A random places of the round, the same in every round, as the examples there are not."""
+  method, rows = setting.config.method, []
+  for seed in setting.config.seeds:
+    places = np.argsort(random_scores(np.arange(num_steps), seed, "random_batches"), kind="stable")[: setting.steps_easy_rest[0]]
+    row = np.full(num_steps, method.lambda_B)
+    row[places] = method.lambda_A
+    rows.append(row)
+  return np.stack(rows)
 
 
-def _baseline(setting: Setting) -> tuple[Phase, ...]:
-  return _everything(setting, setting.config.optim.weight_decay)
+def _decay(setting: Setting, decay: str | float, num_steps: int) -> np.ndarray:
+  """Returns the decay of a phase, a number or one of `arm_spec.DECAYS`."""
+  if decay == "scattered":
+    return _scattered(setting, num_steps)
+  config = setting.config
+  if isinstance(decay, str):
+    named: Mapping[str, Callable[[], float]] = {
+      "baseline": lambda: config.optim.weight_decay,
+      "lambda_A": lambda: config.method.lambda_A,
+      "lambda_B": lambda: config.method.lambda_B,
+      "mean": lambda: step_mean(setting),
+    }
+    decay = named[decay]()
+  return np.full(len(config.seeds), decay)
 
 
-def _method(setting: Setting) -> tuple[Phase, ...]:
-  return _alternate(setting, setting.partitions, setting.config.method.lambda_A, setting.config.method.lambda_B)
+# ---- arms
 
 
-def _uniform_mean(setting: Setting) -> tuple[Phase, ...]:
-  return _everything(setting, _step_mean(setting))
+def _arm(text: str, asks: str, *, start: str = "method", rounds_factor: int = 1, equal_work: bool = True) -> ArmSpec:
+  return ArmSpec(parse_phases(text, "arm"), asks, start, rounds_factor, equal_work)
 
 
-def _alternate_mean(setting: Setting) -> tuple[Phase, ...]:
-  return _alternate(setting, setting.partitions, _step_mean(setting), _step_mean(setting))
-
-
-def _alternate_only(setting: Setting) -> tuple[Phase, ...]:
-  return _alternate(setting, setting.partitions, setting.config.optim.weight_decay, setting.config.optim.weight_decay)
-
-
-def _random_subset(setting: Setting) -> tuple[Phase, ...]:
-  method = setting.config.method
-  # Not split.policy "random": where the config asks for that, the method's own A is random, and this arm must draw another.
-  draws = np.stack([random_scores(setting.example_ids, seed, "random_subset") for seed in setting.config.seeds])
-  return _alternate(setting, _other_partitions(setting, draws, "top"), method.lambda_A, method.lambda_B)
-
-
-def _hardest_subset(setting: Setting) -> tuple[Phase, ...]:
-  method = setting.config.method
-  scores = np.zeros((len(setting.config.seeds), len(setting.labels))) if setting.scores is None else setting.scores
-  return _alternate(setting, _other_partitions(setting, scores, "bottom"), method.lambda_A, method.lambda_B)
-
-
-def _less_data(setting: Setting) -> tuple[Phase, ...]:
-  """The baseline on a random half of the training set, as many steps: it must come out worse, or the experiment has no power."""
-  num_examples = len(setting.labels)
-  orders = [np.argsort(random_scores(setting.example_ids, seed, "less_data"), kind="stable") for seed in setting.config.seeds]
-  halves = [np.sort(order[: max(1, num_examples // 2)]) for order in orders]
-  decay = np.full(len(halves), setting.config.optim.weight_decay)
-  return (Phase("half", np.stack(halves).astype(np.int32), _steps(setting, num_examples), decay),)
-
-
-_ARMS: dict[str, Callable[[Setting], tuple[Phase, ...]]] = {
-  "baseline": _baseline,
-  "method": _method,
-  "alternate_mean": _alternate_mean,
-  "uniform_mean": _uniform_mean,
-  "random_subset": _random_subset,
-  "alternate_only": _alternate_only,
-  "hardest_subset": _hardest_subset,
-  "less_data": _less_data,
+ARMS: Mapping[str, ArmSpec] = {
+  "baseline": _arm("all@baseline", "the reference; its network scores", start="scratch"),
+  "method": _arm("A@lambda_A + B@lambda_B", "the paper"),
+  "alternate_mean": _arm("A@mean + B@mean", "does the placing of the decay matter?"),
+  "uniform_mean": _arm("all@mean", "is it only more decay?"),
+  "random_subset": _arm("random_A@lambda_A + random_B@lambda_B", "is the scoring needed?"),
+  "alternate_only": _arm("A@baseline + B@baseline", "what does the grouping do alone?"),
+  "class_matched_random": _arm("matched_A@lambda_A + matched_B@lambda_B", "easiness, or the balance of the classes?"),
+  "hardest_subset": _arm("hardest_A@lambda_A + hardest_B@lambda_B", "the polarity"),
+  "decay_steps_only": _arm("A@lambda_A*0 + B@lambda_B", "is the data of A needed?"),
+  "drop_subset": _arm("B@lambda_B:round", "are the easy examples needed?"),
+  "random_batches": _arm("all@scattered", "is the grouping by phase needed?"),
+  "swap_order": _arm("B@lambda_B + A@lambda_A", "does it matter which part ends a round?"),
+  "warm_start": _arm("A@lambda_A + B@lambda_B", "from the baseline's weights: as many rounds again", start="warm", equal_work=False),
+  "long_baseline": _arm("all@baseline", "is it only more training?", start="scratch", rounds_factor=2, equal_work=False),
+  "less_data": _arm("half@baseline:all", "positive control: must be worse, or the experiment has no power", start="scratch"),
 }
-ARM_NAMES = tuple(_ARMS)
+ARM_NAMES = tuple(ARMS)
 
 
-def check_arms(arms: tuple[str, ...]) -> None:
+def arm_specs(config: Config) -> dict[str, ArmSpec]:
+  """Returns the arms that the config may name: the shipped ones and its own.
+
+  Raises:
+    ConfigError: an arm of `own_arms` is not in the language of sdt/arm_spec.py.
+  """
+  return {**ARMS, **parse_own_arms(config.own_arms, ARMS)}
+
+
+def check_arms(config: Config) -> None:
   """Raises a ConfigError where an arm is unknown, or the baseline, whose network scores the examples for the others, is missing."""
-  for arm in arms:
-    if arm not in _ARMS:
-      near = difflib.get_close_matches(arm, ARM_NAMES, n=1)
+  known = arm_specs(config)
+  for arm in config.arms:
+    if arm not in known:
+      near = difflib.get_close_matches(arm, known, n=1)
       hint = f"; did you mean {near[0]!r}?" if near else ""
-      raise ConfigError(f"arms: {arm!r} is not an arm{hint} (arms: {', '.join(ARM_NAMES)})")
-  if "baseline" not in arms:
+      raise ConfigError(f"arms: {arm!r} is not an arm{hint} (arms: {', '.join(known)})")
+  if "baseline" not in config.arms:
     raise ConfigError("arms: 'baseline' is missing; its network scores the training examples for all others, add it")
+
+
+def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
+  ids = _ids(setting, spec.subset)
+  lengths: Mapping[str, Callable[[], int]] = {
+    "pass": lambda: setting.steps_of(ids.shape[1]),
+    "all": lambda: setting.steps_of(len(setting.labels)),
+    "round": lambda: sum(setting.steps_easy_rest),
+  }
+  num_steps = lengths[spec.steps]()
+  return Phase(spec.name, ids, num_steps, _decay(setting, spec.decay, num_steps), spec.loss_scale)
+
+
+def _named_apart(phases: Iterable[Phase]) -> tuple[Phase, ...]:
+  """Returns the phases with names that differ: the second A of a round is A2."""
+  named: list[Phase] = []
+  for phase in phases:
+    count = sum(other.name.rstrip("0123456789") == phase.name for other in named)
+    named.append(phase if count == 0 else dataclasses.replace(phase, name=f"{phase.name}{count + 1}"))
+  return tuple(named)
 
 
 def make_plan(arm: str, setting: Setting) -> Plan:
   """Returns the plan of `arm`; all but the baseline need the setting's partitions.
 
   The method's controls start as the method does (`method.init`): a difference between them must not come from where they began. The
-  baseline and `less_data`, which is compared with it, start from scratch.
+  baseline, and what is compared with it, start from scratch.
   """
-  init = "scratch" if arm in ("baseline", "less_data") else setting.config.method.init
-  return Plan(arm, _ARMS[arm](setting), setting.config.rounds, init)
+  config, spec = setting.config, arm_specs(setting.config)[arm]
+  phases = _named_apart(_make_phase(setting, phase) for phase in spec.phases)
+  if config.method.order == "hard_first":
+    phases = phases[::-1]
+  init = config.method.init if spec.start == "method" else spec.start
+  return Plan(arm, phases, num_rounds_of(arm, config), init)
 
 
-def check_equal_work(plans: Iterable[Plan]) -> None:
-  """Raises a ConfigError where the rounds of two plans differ by more than one optimiser step: such a comparison would be unfair."""
-  plans = sorted(plans, key=lambda plan: plan.steps_per_round)
-  fewest, most = plans[0], plans[-1]
+def num_rounds_of(arm: str, config: Config) -> int:
+  """Returns how many rounds `arm` trains; where they are twice as many, each learning rate holds for twice as long."""
+  return config.rounds * arm_specs(config)[arm].rounds_factor
+
+
+def check_equal_work(plans: Iterable[Plan], config: Config) -> None:
+  """Raises a ConfigError where the rounds of two plans differ by more than one optimiser step: such a comparison would be unfair.
+
+  Arms that do more by their nature (`warm_start`, `long_baseline`) are left out; they say so where their results stand.
+  """
+  specs = arm_specs(config)
+  equal = sorted((plan for plan in plans if specs[plan.arm].equal_work), key=lambda plan: plan.steps_per_round)
+  fewest, most = equal[0], equal[-1]
   if most.steps_per_round - fewest.steps_per_round > 1 or fewest.rounds != most.rounds:
     work = ", ".join(f"{plan.arm} {plan.rounds} rounds of {plan.steps_per_round}" for plan in (fewest, most))
     raise ConfigError(f"arms: unequal numbers of optimiser steps ({work}); rounds may differ by one step at most, leave one of the two out")
@@ -163,6 +257,7 @@ def arm_order(arms: tuple[str, ...]) -> tuple[str, ...]:
   return ("baseline", *(arm for arm in arms if arm != "baseline"))
 
 
-def num_phases(arms: tuple[str, ...]) -> int:
+def num_phases(config: Config) -> int:
   """Returns the most phases that a round of any of the arms has."""
-  return 1 if arms == ("baseline",) else 2
+  specs = arm_specs(config)
+  return max(len(specs[arm].phases) for arm in config.arms)

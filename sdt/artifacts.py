@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from sdt import files, stats
+from sdt.arms import arm_specs
 from sdt.config import Config, to_dict
 from sdt.data.augment import centre_crop
 from sdt.data.dataset import Data, Dataset, image_sizes
@@ -260,7 +261,7 @@ def _train_accuracy(rows: Sequence[Mapping[str, Any]], sizes: Mapping[str, int])
 
 
 def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], sizes: Mapping[str, int]) -> dict[str, Any]:
-  """Returns the entry of one arm from its rows; `sizes` is the number of examples of A and of B. A diverged seed has None everywhere."""
+  """Returns the entry of one arm from its rows; `sizes` is what each phase sees in a round. A diverged seed has None everywhere."""
   accuracy, loss, train_accuracy, best_round, best = (dict[int, Any].fromkeys(seeds) for _ in range(5))
   rows = [row for row in all_rows if row["last_phase"]]
   diverged = diverged_seeds(all_rows, all_rows[0]["arm"])
@@ -283,7 +284,7 @@ def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], siz
   }
 
 
-def write_results(workdir: Path, data: Data, config: Config, num_params: int, num_easy: int, steps: Mapping[str, Mapping[str, int]]) -> Any:
+def write_results(workdir: Path, data: Data, config: Config, num_params: int, num_easy: int, plans: Mapping[str, Plan]) -> Any:
   """Writes results.json from metrics.jsonl and returns its content.
 
   Args:
@@ -292,11 +293,14 @@ def write_results(workdir: Path, data: Data, config: Config, num_params: int, nu
     config: for arms and seeds.
     num_params: of the network.
     num_easy: size of A.
-    steps: arm -> phase -> optimiser steps a round.
+    plans: of every arm.
   """
-  rows = files.read_rows(workdir / "metrics.jsonl")
-  sizes = {"A": num_easy, "B": len(data.train) - num_easy}
-  arms = {arm: _arm_result([row for row in rows if row["arm"] == arm], config.seeds, sizes) for arm in config.arms}
+  rows, specs = files.read_rows(workdir / "metrics.jsonl"), arm_specs(config)
+  arms = {}
+  for arm in config.arms:
+    sizes = {phase.name: phase.num_seen(config.batch_size) for phase in plans[arm].phases}
+    arms[arm] = _arm_result([row for row in rows if row["arm"] == arm], config.seeds, sizes)
+    arms[arm] |= {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   others = {arm: values for arm, values in accuracy.items() if arm != "method"}
   contrasts = stats.contrasts(accuracy["method"], others, config.stats.margin) if "method" in accuracy else {}
@@ -306,7 +310,7 @@ def write_results(workdir: Path, data: Data, config: Config, num_params: int, nu
     "seeds": config.seeds,
     "rounds": config.rounds,
     "num_easy": num_easy,
-    "steps_per_round": steps,
+    "steps_per_round": {arm: {phase.name: phase.num_steps for phase in plan.phases} for arm, plan in plans.items()},
     "arms": arms,
     "contrasts": contrasts,
     "sentence": stats.sentence(accuracy, contrasts),

@@ -11,7 +11,7 @@ import jax
 from sdt import environment, files
 from sdt.arms import num_phases
 from sdt.checkpoint import CheckpointStore
-from sdt.config import Config
+from sdt.config import Config, from_dict
 from sdt.differences import changes_baseline, differences
 from sdt.dispatch import Position
 from sdt.errors import CheckpointError, ConfigError, DataError
@@ -102,7 +102,7 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
     "config_hash": content["hash"],
     "commit": found["commit"],
   }
-  return Finished(workdir, store, step, num_phases(tuple(content["config"]["arms"])), found, origin)
+  return Finished(workdir, store, step, num_phases(from_dict(content["config"])), found, origin)
 
 
 def take_over(context: Context, found: Finished, plan: Plan) -> Resume:

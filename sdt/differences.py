@@ -27,6 +27,7 @@ SAFE_TO_CHANGE: Mapping[str, str] = types.MappingProxyType(
 NOT_READ_BY_BASELINE: Mapping[str, str] = types.MappingProxyType(
   {
     "arms": "the baseline is trained first, whatever follows",
+    "own_arms": "the baseline is one of the shipped arms",
     "method": "the second training begins when the baseline has ended",
     "score.name": "all scores are computed; the name says which one ranks",
     "split": "the split is made from the baseline's scores",
@@ -48,6 +49,7 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "data.verify": "it says which variants of the data are accepted, not which they are",
     "eval_every_rounds": "it changes no result of the last round",
     "model.pretrained": "it says where the weights lie, not which they are; make a run for each file",
+    "own_arms": "it defines arms, `arms` names them",
     "parallel": "it changes no result but its last bits",
     "score.batch_size": "it changes no result but its last bits",
     "seeds": "every value is run with all seeds; give them in seeds",

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from sdt import accept, artifacts, baseline, environment, files
-from sdt.arms import Setting, arm_order, check_equal_work, make_plan
+from sdt.arms import Setting, arm_order, check_equal_work, make_plan, num_rounds_of
 from sdt.checkpoint import CheckpointStore
 from sdt.config import Config, config_hash, to_dict
 from sdt.data.batches import num_batches
@@ -136,7 +136,7 @@ def _stages(context: Context, size: int, found: baseline.Finished | None) -> Non
     was_trained_before = newest is not None and (reached > 0 or newest[1].position.round_index >= context.setup.config.rounds)
     setting = _score_and_split(context, setting, size, final, was_trained_before)
     plans |= {arm: make_plan(arm, setting) for arm in arms[1:]}
-    check_equal_work(plans.values())
+    check_equal_work(plans.values(), context.setup.config)
     _write_plans(context, plans)
   model_state = final
   for index, arm in enumerate(arms[1:], start=1):
@@ -148,8 +148,7 @@ def _stages(context: Context, size: int, found: baseline.Finished | None) -> Non
     checksum = None if context.setup.pretrained is None else context.setup.pretrained.checksum
     artifacts.write_model(context.workdir, context.setup.data, context.setup.config, chosen, state.params, state.batch_stats, checksum)
     num_params = count_params(context.setup.model, context.setup.input_shape)
-    steps = {arm: {phase.name: phase.num_steps for phase in plan.phases} for arm, plan in plans.items()}
-    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, num_params, size, steps)
+    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, num_params, size, plans)
 
 
 def _train_or_skip(context: Context, plan: Plan, index: int, reached: int, newest: tuple[str, Resume] | None) -> TrainState | None:
@@ -267,9 +266,9 @@ def _forget_rows_after(context: Context, arms: tuple[str, ...], reached: int, nu
   dropped = files.truncate_rows(path, is_covered)
   if dropped:
     context.display.log(f"metrics.jsonl: dropped {dropped} row(s) that no checkpoint covers; they are made again")
-  seeds, rounds = context.setup.config.seeds, context.setup.config.rounds
+  seeds, config = context.setup.config.seeds, context.setup.config
   there = sorted((arms.index(row["arm"]), row["round"], row["seed"]) for row in files.read_rows(path) if row["last_phase"])
-  covered = [rounds] * reached + [num_rounds]
+  covered = [num_rounds_of(arm, config) for arm in arms[:reached]] + [num_rounds]
   expected = [(arm, number + 1, seed) for arm, count in enumerate(covered) for number in range(count) for seed in sorted(seeds)]
   if there != expected:
     raise DataError(

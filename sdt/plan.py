@@ -14,7 +14,7 @@ class Phase:
   """A stretch of optimiser steps of every round.
 
   Attributes:
-    name: "all", "A", "B", "half".
+    name: "all", "A", "B", "half", or A2 for the second A of a round.
     example_ids: [R, n] int32 positions in the training set, a subset per replica.
     num_steps: optimiser steps, ceil(n / batch size) for one pass.
     weight_decay: [R] or [R, num_steps] float.
@@ -26,6 +26,12 @@ class Phase:
   num_steps: int
   weight_decay: np.ndarray
   loss_scale: float = 1.0
+
+  def num_seen(self, batch_size: int) -> int:
+    """Returns how many examples its steps see in a round, those of further passes counted again."""
+    size = self.example_ids.shape[1]
+    passes, rest = divmod(self.num_steps, -(-size // batch_size))
+    return passes * size + min(rest * batch_size, size)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ def check(config: Config) -> None:
   Raises:
     ConfigError: unknown arms or networks, keys that do not go with the network, more devices than there are.
   """
-  check_arms(config.arms)
+  check_arms(config)
   make_model(config.model, 2)
   make_layout(config.parallel)
 
@@ -144,6 +144,10 @@ class Setup:
       dispatches[plan.arm] = dataclasses.asdict(sizes)
     return DispatchSizes(**dispatches[plan.arm])
 
+  def learning_rates(self, plan: Plan) -> np.ndarray:
+    """Returns the rate of every round of the plan; an arm of twice as many rounds holds each for twice as long."""
+    return np.repeat(learning_rates(self.config.optim, self.config.rounds), plan.rounds // self.config.rounds)
+
   def trainer(self, plan: Plan) -> Trainer:
     """Returns the trainer of a plan; arms whose plans have the same shapes get the same one, so that it is compiled once."""
     config, sizes = self.config, self._dispatch_sizes(plan)
@@ -161,9 +165,9 @@ class Setup:
       rounds_per_dispatch=sizes.rounds,
       steps_per_dispatch=sizes.steps,
       evals_per_dispatch=sizes.evals,
-      num_phases=num_phases(config.arms),
+      num_phases=num_phases(config),
     )
-    arrays = plan_arrays(plan, config.seeds, learning_rates(config.optim, plan.rounds), config.eval_every_rounds)
+    arrays = plan_arrays(plan, config.seeds, self.learning_rates(plan), config.eval_every_rounds)
     if program not in self._trainers:
       self._trainers[program] = Trainer(program, self.device_data, plan.rounds, len(self.data.test))
     self._trainers[program].use_plan(arrays)
@@ -191,4 +195,4 @@ class Setup:
     return Resume(state, self._no_sums(), Position())
 
   def _no_sums(self) -> Sums:
-    return zero_sums(len(self.config.seeds), num_phases(self.config.arms))
+    return zero_sums(len(self.config.seeds), num_phases(self.config))

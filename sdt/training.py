@@ -20,7 +20,6 @@ from sdt.data.dataset import Data
 from sdt.differences import SAFE_TO_CHANGE, diff
 from sdt.dispatch import Position, Progress, Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted
-from sdt.optim import learning_rates
 from sdt.parallel import fetch
 from sdt.plan import Plan
 from sdt.pretrained import Pretrained
@@ -219,7 +218,7 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
     context.display.log(f"{plan.arm}: compiling")
   context.timing.compile_secs += trainer.compile()
   context.raise_if_stopped(f"before arm {plan.arm}")
-  rates = learning_rates(context.setup.config.optim, plan.rounds)
+  rates = context.setup.learning_rates(plan)
   saver = _Saver(context, plan, arm_index, trainer)
   with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task:
     round_secs = start.round_secs

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt.arms import ARM_NAMES, Setting, arm_order, check_arms, check_equal_work, make_plan, num_phases
+from sdt.arm_spec import DECAYS, STEPS, SUBSETS, PhaseSpec, parse_own_arms, parse_phases
+from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, check_arms, check_equal_work, make_plan, num_phases
 from sdt.errors import ConfigError
 from sdt.plan import plan_arrays
 from sdt.split import Partition, split
@@ -66,9 +67,9 @@ def test_hard_first_turns_the_phases_of_every_alternating_arm():
 
 def test_the_method_and_its_controls_start_alike():
   of = setting(method__init="warm")
-  assert {arm for arm in ARM_NAMES if make_plan(arm, of).init == "scratch"} == {"baseline", "less_data"}
+  assert {arm for arm in ARM_NAMES if make_plan(arm, of).init == "scratch"} == {"baseline", "less_data", "long_baseline"}
   of = setting(method__init="scratch")
-  assert {arm for arm in ARM_NAMES if make_plan(arm, of).init == "scratch"} == set(ARM_NAMES)
+  assert {arm for arm in ARM_NAMES if make_plan(arm, of).init == "warm"} == {"warm_start"}
 
 
 def test_the_step_mean_of_cifar_is_the_number_of_the_paper_s_setting():
@@ -140,7 +141,8 @@ def test_less_data_is_half_of_it_for_as_many_steps():
 def test_all_arms_do_the_same_work_to_one_step_a_round(num_easy):
   of = setting(size=num_easy)
   plans = [make_plan(arm, of) for arm in ARM_NAMES]
-  check_equal_work(plans)
+  check_equal_work(plans, of.config)
+  assert {plan.arm: plan.rounds for plan in plans if plan.rounds != of.config.rounds} == {"long_baseline": 2 * of.config.rounds}
   steps = [plan.steps_per_round for plan in plans]
   assert max(steps) - min(steps) <= 1
 
@@ -149,9 +151,9 @@ def test_unequal_work_is_refused_by_name():
   of = setting()
   more = tiny.everything(of.config, 70, steps=7)
   with pytest.raises(ConfigError, match=r"method 4 rounds of 6, baseline 4 rounds of 7|baseline 4 rounds of 7"):
-    check_equal_work([make_plan("uniform_mean", of), more])
+    check_equal_work([make_plan("uniform_mean", of), more], of.config)
   with pytest.raises(ConfigError, match="unequal numbers of optimiser steps"):
-    check_equal_work([make_plan("method", of), dataclasses.replace(make_plan("method", of), rounds=9)])
+    check_equal_work([make_plan("method", of), dataclasses.replace(make_plan("method", of), rounds=9)], of.config)
 
 
 def test_replicas_of_a_seed_are_paired_over_the_arms():
@@ -165,16 +167,127 @@ def test_replicas_of_a_seed_are_paired_over_the_arms():
 
 def test_the_baseline_trains_first_and_every_phase_has_a_place_in_the_sums():
   assert arm_order(("method", "less_data", "baseline")) == ("baseline", "method", "less_data")
-  assert num_phases(("baseline",)) == 1
-  of = setting()
-  assert num_phases(ARM_NAMES) == max(len(make_plan(arm, of).phases) for arm in ARM_NAMES)
+  assert num_phases(tiny.config(arms=("baseline",))) == 1
+  of = setting(arms=ARM_NAMES)
+  assert num_phases(of.config) == max(len(make_plan(arm, of).phases) for arm in ARM_NAMES)
+  assert num_phases(tiny.config(arms=("baseline", "three"), own_arms=("three = A@0 + B@0 + A@0.1",))) == 3
 
 
 def test_an_unknown_arm_is_refused_with_the_nearest_and_the_list():
   with pytest.raises(ConfigError, match=r"'uniform_men' is not an arm; did you mean 'uniform_mean'\? \(arms: baseline, method"):
-    check_arms(("baseline", "uniform_men"))
+    check_arms(tiny.config(arms=("baseline", "uniform_men")))
   with pytest.raises(ConfigError, match=r"'xyz' is not an arm \(arms: baseline"):
-    check_arms(("baseline", "xyz"))
+    check_arms(tiny.config(arms=("baseline", "xyz")))
   with pytest.raises(ConfigError, match="'baseline' is missing"):
-    check_arms(("method",))
-  check_arms(ARM_NAMES)
+    check_arms(tiny.config(arms=("method",)))
+  check_arms(tiny.config(arms=ARM_NAMES))
+
+
+# ---- further controls
+
+
+def test_the_class_matched_random_subset_has_the_class_counts_of_the_seeds_own_a():
+  of = setting()
+  method, other = phases("method", of), phases("class_matched_random", of)
+  for replica in range(2):
+    counts = [np.bincount(of.labels[of_arm["A"].example_ids[replica]], minlength=3) for of_arm in (method, other)]
+    np.testing.assert_array_equal(counts[0], counts[1])
+    assert set(method["A"].example_ids[replica]) != set(other["A"].example_ids[replica])
+    assert sorted([*other["A"].example_ids[replica], *other["B"].example_ids[replica]]) == list(range(70))
+
+
+def test_decay_steps_only_takes_the_methods_steps_without_the_loss_of_a():
+  of = setting()
+  method, other = make_plan("method", of).phases, make_plan("decay_steps_only", of).phases
+  assert [phase.loss_scale for phase in other] == [0.0, 1.0]
+  for ours, theirs in zip(method, other, strict=True):
+    assert (ours.name, ours.num_steps) == (theirs.name, theirs.num_steps)
+    np.testing.assert_array_equal(ours.weight_decay, theirs.weight_decay)
+
+
+def test_drop_subset_sees_b_alone_for_as_many_steps_as_the_method():
+  of = setting()
+  (phase,) = make_plan("drop_subset", of).phases
+  np.testing.assert_array_equal(phase.example_ids, phases("method", of)["B"].example_ids)
+  assert phase.num_steps == make_plan("method", of).steps_per_round
+  np.testing.assert_array_equal(phase.weight_decay, [of.config.method.lambda_B] * 2)
+
+
+def test_random_batches_has_lambda_a_at_as_many_random_places_as_a_has_steps():
+  of = setting(num_examples=700, size=100, method__lambda_A=0.5, method__lambda_B=0.25)
+  (phase,) = make_plan("random_batches", of).phases
+  assert phase.name == "all"
+  assert phase.weight_decay.shape == (2, 44)
+  np.testing.assert_array_equal((phase.weight_decay == 0.5).sum(axis=1), [7, 7])
+  np.testing.assert_array_equal((phase.weight_decay == 0.25).sum(axis=1), [37, 37])
+  assert not np.array_equal(phase.weight_decay[0], phase.weight_decay[1])
+
+
+def test_swap_order_ends_on_a_and_turns_with_the_method():
+  assert [phase.name for phase in make_plan("swap_order", setting()).phases] == ["B", "A"]
+  assert [phase.name for phase in make_plan("swap_order", setting(method__order="hard_first")).phases] == ["A", "B"]
+
+
+def test_the_long_baseline_is_the_baseline_for_twice_the_rounds():
+  of = setting()
+  ours, theirs = make_plan("long_baseline", of), make_plan("baseline", of)
+  assert (ours.rounds, ours.steps_per_round) == (2 * theirs.rounds, theirs.steps_per_round)
+  np.testing.assert_array_equal(ours.phases[0].example_ids, theirs.phases[0].example_ids)
+
+
+# ---- a user's own
+
+
+def test_an_arm_of_ones_own_is_a_line_of_text():
+  of = setting(arms=("baseline", "mine"), own_arms=("mine = matched_A@2e-3*0.5 + B@lambda_B:all + A@1e+2",))
+  first, rest, last = make_plan("mine", of).phases
+  assert [phase.name for phase in (first, rest, last)] == ["A", "B", "A2"]
+  assert (first.loss_scale, rest.num_steps) == (0.5, 5)
+  np.testing.assert_array_equal(first.weight_decay, [2e-3] * 2)
+  np.testing.assert_array_equal(last.weight_decay, [1e2] * 2)
+  np.testing.assert_array_equal(last.example_ids, phases("method", of)["A"].example_ids)
+
+
+def test_every_subset_decay_and_length_of_the_language_makes_a_phase():
+  for subset in SUBSETS:
+    for decay in DECAYS:
+      for steps in STEPS:
+        of = setting(arms=("baseline", "mine"), own_arms=(f"mine = {subset}@{decay}:{steps}",))
+        (phase,) = make_plan("mine", of).phases
+        assert phase.example_ids.shape[0] == 2
+        assert np.isfinite(phase.weight_decay).all()
+        assert phase.num_steps >= 1
+
+
+def test_the_shipped_arms_are_written_in_the_language():
+  assert ARMS["method"].phases == (PhaseSpec("A", "lambda_A"), PhaseSpec("B", "lambda_B"))
+  assert parse_phases("A@1e-3+B@0", "x") == (PhaseSpec("A", 1e-3), PhaseSpec("B", 0.0))
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("A@1e-3", "'A@1e-3' has no name; expected NAME = PHASE"),
+    ("mine", "'mine' has no name"),
+    ("2 = A@0", "has no name"),
+    ("mine = ", "own_arms: mine: '' is not a phase; expected SUBSET@DECAY"),
+    ("mine = A", "'A' is not a phase"),
+    ("mine = A@0 + ", "'' is not a phase"),
+    ("mine = C@0", r"'C' is not a subset \(subsets: all, A, B"),
+    ("mine = hardst_A@0", "'hardst_A' is not a subset; did you mean 'hardest_A'"),
+    ("mine = A@lamda_A", "'lamda_A' is not a decay; did you mean 'lambda_A'"),
+    ("mine = A@0:rond", "'rond' is not a length; did you mean 'round'"),
+    ("mine = A@-1", "the decay -1 of 'A@-1' must be from 0 to 1000"),
+    ("mine = A@nan", "the decay nan of 'A@nan' must be from 0 to 1000"),
+    ("mine = A@0*x", "the factor x of 'A@0\\*x' must be a number from 0 to 1000"),
+    ("method = A@0 + B@0", "the name 'method' is taken"),
+  ],
+)
+def test_what_is_no_arm_is_refused_with_the_place_and_the_remedy(text, message):
+  with pytest.raises(ConfigError, match=message):
+    check_arms(tiny.config(own_arms=(text,)))
+
+
+def test_two_arms_of_one_name_are_refused():
+  with pytest.raises(ConfigError, match="the name 'mine' is taken"):
+    parse_own_arms(("mine = A@0 + B@0", "mine = all@0"), ARMS)

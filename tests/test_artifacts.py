@@ -321,8 +321,9 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
       of_arm = round_sums if number == 0 else sums()
       done = np.array([(index + 1) * 5] * 2)
       files.append_rows(tmp_path / "metrics.jsonl", artifacts.metrics_rows(of, CONFIG, np.ones(2), index, True, of_arm, done, 1.0))
-  steps = {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
-  results = artifacts.write_results(tmp_path, data, CONFIG, 99, 7, steps)
+  plans = {"baseline": plan, "method": tiny.alternating(CONFIG, 70, 7)}
+  results = artifacts.write_results(tmp_path, data, CONFIG, 99, 7, plans)
+  assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
   baseline, method = results["arms"]["baseline"], results["arms"]["method"]
   assert baseline["accuracy"] == {"3": 0.9, "8": 0.8}
   assert baseline["paper_protocol"] == {"3": 1.0, "8": 0.8}
@@ -347,7 +348,7 @@ def test_a_diverged_seed_has_no_best_round_and_counts_in_no_mean(tmp_path):
     rows = artifacts.metrics_rows(plan, CONFIG, np.ones(2), index, True, of_round, np.array([5 * (index + 1)] * 2), 1.0)
     files.append_rows(tmp_path / "metrics.jsonl", rows)
   of = dataclasses.replace(CONFIG, arms=("baseline",))
-  entry = artifacts.write_results(tmp_path, data, of, 99, 7, {})["arms"]["baseline"]
+  entry = artifacts.write_results(tmp_path, data, of, 99, 7, {"baseline": plan})["arms"]["baseline"]
   assert entry["diverged"] == [3]
   for name, sound in (("accuracy", 0.8), ("best_round", 1), ("paper_protocol", 0.8), ("loss", 2.0), ("train_accuracy", 1.0)):
     assert entry[name] == {"3": None, "8": sound}, name
@@ -361,7 +362,7 @@ def test_the_margin_of_equal_is_the_config_s(margin, verdict, tmp_path):
     for seed, accuracy in zip(of.seeds, accuracies, strict=True):
       row = {"arm": arm, "seed": seed, "round": 1, "phase": "all", "last_phase": True, "train_accuracy": 0.9}
       files.append_rows(tmp_path / "metrics.jsonl", [row | {"test_loss": 0.5, "test_accuracy": accuracy}])
-  results = artifacts.write_results(tmp_path, tiny.data(of), of, 99, 7, {})
+  results = artifacts.write_results(tmp_path, tiny.data(of), of, 99, 7, dict.fromkeys(of.arms, tiny.everything(of, 70)))
   assert results["contrasts"]["baseline"]["verdict"] == verdict
 
 

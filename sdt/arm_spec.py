@@ -1,0 +1,146 @@
+"""What an arm is, as text: "A@lambda_A + B@lambda_B" is a round that goes through A at lambda_A, then through B at lambda_B.
+
+A phase is SUBSET@DECAY, and may go on with *FACTOR (of the loss; at 0 decay and momentum alone move the weights) and :STEPS (how long,
+where that is not one pass over the subset). The shipped arms are written in this language, and a config adds its own by `own_arms`:
+"NAME = PHASE + PHASE".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+from sdt.errors import ConfigError
+
+SUBSETS: Mapping[str, str] = {
+  "all": "every training example",
+  "A": "the easy examples, by the split of the seed",
+  "B": "the rest",
+  "random_A": "as many as A, drawn at random",
+  "random_B": "the rest of them",
+  "matched_A": "as many of every class as A has, drawn at random",
+  "matched_B": "the rest of them",
+  "hardest_A": "as many as A, from the other end of the ranking",
+  "hardest_B": "the rest of them",
+  "half": "a random half of the training set",
+}
+DECAYS: Mapping[str, str] = {
+  "baseline": "optim.weight_decay",
+  "lambda_A": "method.lambda_A",
+  "lambda_B": "method.lambda_B",
+  "mean": "the mean of lambda_A and lambda_B over the method's steps",
+  "scattered": "lambda_A on as many steps as A has, at random places of the round, lambda_B on the others",
+}
+STEPS: Mapping[str, str] = {
+  "pass": "one pass over the subset",
+  "all": "as many as a pass over the whole training set has",
+  "round": "as many as a round of A and B has",
+}
+
+_PHASE = re.compile(r"(?P<subset>\w+)@(?P<decay>[\w.+-]+)(?:\*(?P<factor>[\w.+-]+))?(?::(?P<steps>\w+))?")
+_NAME = re.compile(r"[A-Za-z]\w*")
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseSpec:
+  """A phase by the names of its parts: `subset` of SUBSETS, `decay` of DECAYS or a number, `steps` of STEPS."""
+
+  subset: str
+  decay: str | float
+  loss_scale: float = 1.0
+  steps: str = "pass"
+
+  @property
+  def name(self) -> str:
+    """What the phase is called in metrics.jsonl: "all", "half", "A" or "B", whichever A it is."""
+    return self.subset.rpartition("_")[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmSpec:
+  """An arm.
+
+  Attributes:
+    phases: of a round, in order.
+    asks: the question that the arm answers.
+    start: "scratch", "warm" (the baseline's last weights), or "method": as `method.init` says.
+    rounds_factor: times the rounds of the others.
+    equal_work: whether its optimiser steps must be those of the other arms, to within one a round.
+  """
+
+  phases: tuple[PhaseSpec, ...]
+  asks: str = "the user's own"
+  start: str = "method"
+  rounds_factor: int = 1
+  equal_work: bool = True
+
+
+def parse_phases(text: str, where: str) -> tuple[PhaseSpec, ...]:
+  """Returns the phases of "A@lambda_A + B@lambda_B".
+
+  Args:
+    text: phases joined by +.
+    where: what a message calls it.
+
+  Raises:
+    ConfigError: not in the language, an unknown subset, decay or length (with the nearest), a number out of range.
+  """
+  # A plus between phases has a blank beside it or ends a phase; one in a number (1e+3) follows an e.
+  parts = [part.strip() for part in re.split(r"(?<![eE])\+", text)]
+  return tuple(_parse_phase(part, where) for part in parts)
+
+
+def _parse_phase(text: str, where: str) -> PhaseSpec:
+  match = _PHASE.fullmatch(text)
+  if match is None:
+    raise ConfigError(
+      f"{where}: {text!r} is not a phase; expected SUBSET@DECAY, SUBSET@DECAY*FACTOR or SUBSET@DECAY:STEPS, as in A@lambda_A"
+    )
+  subset = _known(match["subset"], SUBSETS, "subset", where)
+  steps = _known(match["steps"] or "pass", STEPS, "length", where)
+  number = _number(match["decay"])
+  decay = _known(match["decay"], DECAYS, "decay", where) if number is None else number
+  if number is not None and not 0.0 <= number <= 1e3:
+    raise ConfigError(f"{where}: the decay {match['decay']} of {text!r} must be from 0 to 1000")
+  factor = _number(match["factor"] or "1")
+  if factor is None or not 0.0 <= factor <= 1e3:
+    raise ConfigError(f"{where}: the factor {match['factor']} of {text!r} must be a number from 0 to 1000")
+  return PhaseSpec(subset, decay, factor, steps)
+
+
+def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmSpec]:
+  """Returns the arms that `own_arms` defines, by name.
+
+  Args:
+    texts: "NAME = PHASE + PHASE" each.
+    taken: names that are not free.
+
+  Raises:
+    ConfigError: not in the language, no name, a name that is taken.
+  """
+  arms: dict[str, ArmSpec] = {}
+  for text in texts:
+    name, equals, phases = (part.strip() for part in text.partition("="))
+    if not equals or not _NAME.fullmatch(name):
+      raise ConfigError(f"own_arms: {text!r} has no name; expected NAME = PHASE + PHASE, such as 'gentle = A@5e-4 + B@lambda_B'")
+    if name in arms or name in taken:
+      raise ConfigError(f"own_arms: the name {name!r} is taken; choose another for {text!r}")
+    arms[name] = ArmSpec(parse_phases(phases, f"own_arms: {name}"))
+  return arms
+
+
+def _known(name: str, table: Mapping[str, str], what: str, where: str) -> str:
+  if name not in table:
+    near = difflib.get_close_matches(name, table, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{where}: {name!r} is not a {what}{hint} ({what}s: {', '.join(table)})")
+  return name
+
+
+def _number(text: str) -> float | None:
+  try:
+    return float(text)
+  except ValueError:
+    return None
