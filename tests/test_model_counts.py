@@ -1,9 +1,11 @@
 """Every network's number of parameters, to the digit, and its multiply-adds.
 
-Counted on public implementations (docs/method.md), and for our own small ones on the networks in tests/golden.
+Counted on public implementations, and for our own small ones on the networks in tests/golden; docs/networks.md has the same table.
 """
 
 import itertools
+import re
+from pathlib import Path
 
 import jax
 import pytest
@@ -88,3 +90,16 @@ def test_count_params_counts_the_drawn_numbers():
 
 def test_every_network_of_the_registry_has_a_counted_size():
   assert set(MODEL_NAMES) == {name for name, *_ in SIZES} | {"densenet", "mlp"}
+
+
+def _row(name, keys, counts, cost):
+  """Returns the row of docs/networks.md."""
+  network = ", ".join([f"`{name}`", *(f"`{key}={value}`" for key, value in keys.items())])
+  parameters = " / ".join(f"{count:,} ({num_classes})" for num_classes, count in counts.items())
+  size, _, millions, _ = cost or (None,) * 4
+  return f"| {network} | {parameters} | " + ("|" if cost is None else f"{millions:,} at {size}x{size} |")
+
+
+def test_the_documentation_has_the_same_sizes():
+  page = (Path(__file__).parent.parent / "docs/networks.md").read_text(encoding="utf-8")
+  assert [row for row in page.splitlines() if re.match(r"\| `\w+`(, `\w+=\w+`)* \| \d", row)] == [_row(*row) for row in SIZES]
