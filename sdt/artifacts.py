@@ -87,17 +87,27 @@ def diverged_seeds(rows: Iterable[Mapping[str, Any]], arm: str) -> tuple[int, ..
   return tuple(dict.fromkeys(row["seed"] for row in rows if row["arm"] == arm and row.get("diverged")))
 
 
-def ranked(name: str, scores: np.ndarray) -> np.ndarray:
+def without_nan(name: str, scores: np.ndarray) -> np.ndarray:
   """Returns the scores with the hardest value that scorer `name` has in the place of NaN, which a diverged network may give."""
-  lowest = SCORERS[name].range[0]
-  return np.where(np.isnan(scores), -np.inf if lowest is None else lowest, scores).astype(scores.dtype)
+  low, high = SCORERS[name].range
+  if SCORERS[name].is_higher_easier:
+    hardest = -np.inf if low is None else low
+  else:
+    hardest = np.inf if high is None else high
+  return np.where(np.isnan(scores), hardest, scores).astype(scores.dtype)
+
+
+def easiness(name: str, scores: np.ndarray) -> np.ndarray:
+  """Returns the scores turned so that larger is easier, without NaN: what examples are ranked by."""
+  values = without_nan(name, scores)
+  return values if SCORERS[name].is_higher_easier else -values
 
 
 def mean_score(name: str, scores: np.ndarray, sound: np.ndarray) -> np.ndarray:
   """Returns the mean score [N] over the seeds that are `sound` [R]; over all of them where none is."""
   with np.errstate(invalid="ignore", over="ignore"):  # what a diverged network gives may be infinite
-    mean = (ranked(name, scores)[sound] if sound.any() else ranked(name, scores)).mean(axis=0)
-  return ranked(name, mean)
+    mean = (without_nan(name, scores)[sound] if sound.any() else without_nan(name, scores)).mean(axis=0)
+  return without_nan(name, mean)
 
 
 def write_scores(
@@ -127,7 +137,7 @@ def write_scores(
       described[name] = {"direction": scorer.direction, "range": scorer.range, "mean": counted.mean(), "sd": counted.std()}
   files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
   ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
-  stability = score_stability(ranked(config.score.name, scores[config.score.name]), partitions)
+  stability = score_stability(easiness(config.score.name, scores[config.score.name]), partitions)
   content: dict[str, Any] = {"ranked_by": config.score.name, "scorers": described, "ties_at_cut": ties, "stability": stability}
   truth = score_truth(train, scores, partitions, config.seeds, sound)
   if truth is not None:
@@ -183,7 +193,7 @@ def score_truth(
   truth: dict[str, Any] = {"auroc_wrong_label": dict.fromkeys(scores), "wrong_labels_in_A": dict.fromkeys(seeds)}
   truth["spearman_difficulty"] = dict.fromkeys(scores)
   for name, values in scores.items():
-    ranks = rankdata(ranked(name, values)[sound] if sound.any() else ranked(name, values), axis=1)  # infinities in order
+    ranks = rankdata(easiness(name, values)[sound] if sound.any() else easiness(name, values), axis=1)  # infinities in order
     if wrong is not None and wrong.any() and not wrong.all():
       truth["auroc_wrong_label"][name] = float(np.mean([roc_auc_score(wrong, -row) for row in ranks]))
     if difficulty is not None:

@@ -22,6 +22,8 @@ from sdt.combinations import check_combinations
 from sdt.errors import ConfigError
 from sdt.values import Key, check, expected, parse, range_text, shown
 
+_SCORES = ("log_odds", "confidence", "loss", "margin", "normalized_margin", "entropy", "el2n", "grand_last_layer")
+
 
 def _key(default: Any, help: str, **rule: Any) -> Any:  # noqa: A002 - the field's own word
   """A config key: its default, its help text, and its rule.
@@ -141,7 +143,7 @@ class MethodConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ScoreConfig:
-  name: str = _key("log_odds", "the score that ranks", choices=("log_odds", "confidence"))
+  name: str = _key("log_odds", "the score that ranks", choices=_SCORES)
   batch_size: int = _key(512, "examples per scoring and evaluation batch", low=1, high=2**17)
 
 

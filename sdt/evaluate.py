@@ -17,6 +17,12 @@ def predict(model: Any, variables: Any, inputs: jax.Array) -> jax.Array:
   return model.apply(variables, inputs, train=False)
 
 
+def predict_with_features(model: Any, variables: Any, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns `predict`'s logits [B, K] and what the head makes them of, [B, D]."""
+  logits, kept = model.apply(variables, inputs, train=False, mutable=["intermediates"])
+  return logits, kept["intermediates"]["head"]["inputs"][0]
+
+
 def batch_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns the sums over the valid examples of (loss in nats, number correct, number of examples).
 

@@ -180,8 +180,8 @@ def _score_and_split(context: Context, setting: Setting, size: int, trained: Tra
       scores = _scores(context, restore_final(context, 0) if trained is None else trained)
   with context.timing.stage("split"):
     sound = _sound_networks(context, scores[config.score.name])
-    ranking = artifacts.ranked(config.score.name, scores[config.score.name])
-    mean = artifacts.mean_score(config.score.name, ranking, sound)
+    ranking = artifacts.easiness(config.score.name, scores[config.score.name])
+    mean = artifacts.easiness(config.score.name, artifacts.mean_score(config.score.name, scores[config.score.name], sound))
     rankings = np.tile(mean, (len(config.seeds), 1)) if config.split.source == "mean" else ranking
 
     def cut(one: np.ndarray, seed: int) -> Partition:

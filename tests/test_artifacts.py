@@ -160,10 +160,13 @@ def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
 
 def test_scores_that_are_no_numbers_are_the_hardest():
   odds = np.array([[1.0, np.nan, -3.0], [np.nan, np.nan, np.inf]], np.float32)
-  np.testing.assert_array_equal(artifacts.ranked("log_odds", odds), np.array([[1, -np.inf, -3], [-np.inf, -np.inf, np.inf]], np.float32))
+  np.testing.assert_array_equal(artifacts.easiness("log_odds", odds), np.array([[1, -np.inf, -3], [-np.inf, -np.inf, np.inf]], np.float32))
   np.testing.assert_array_equal(artifacts.mean_score("log_odds", odds, np.array([True, False])), np.float32([1, -np.inf, -3]))
   np.testing.assert_array_equal(artifacts.mean_score("log_odds", odds, np.array([False, False])), np.float32([-np.inf, -np.inf, np.inf]))
-  np.testing.assert_array_equal(artifacts.ranked("confidence", odds[:, 1:2]), np.zeros((2, 1), np.float32))
+  np.testing.assert_array_equal(artifacts.easiness("confidence", odds[:, 1:2]), np.zeros((2, 1), np.float32))
+  losses = np.array([[0.5, np.nan]], np.float32)
+  np.testing.assert_array_equal(artifacts.easiness("loss", losses), np.array([[-0.5, -np.inf]], np.float32))
+  np.testing.assert_array_equal(artifacts.mean_score("loss", losses, np.array([True])), np.array([0.5, np.inf], np.float32))
 
 
 def test_a_split_names_every_example_and_its_subsets(data, tmp_path):

@@ -1,18 +1,40 @@
 """Scores against a float64 twin, in the order of the data set, whatever the batch or the devices."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from golden import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdt.config import ModelConfig
+from sdt.evaluate import predict_with_features
+from sdt.losses import cross_entropy
+from sdt.models import init_variables, make_model
 from sdt.parallel import place
-from sdt.score import SCORERS, confidence, log_odds, score
+from sdt.score import SCORERS, Outputs, score
 from sdt.setup import Setup
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def of(name, logits, labels, features=None):
+  """Returns the score `name` of [..., K] logits."""
+  features = jnp.zeros((*logits.shape[:-1], 1)) if features is None else features
+  return SCORERS[name].function(Outputs(jnp.asarray(logits), jnp.asarray(features)), jnp.asarray(labels))
+
+
+def log_odds(logits, labels):
+  return of("log_odds", logits, labels)
+
+
+def confidence(logits, labels):
+  return of("confidence", logits, labels)
 
 
 def twin(logits, labels):
@@ -56,9 +78,75 @@ def test_log_odds_are_the_logit_of_the_confidence(logits, draw):
 
 def test_a_larger_own_logit_is_easier_as_every_scorer_declares():
   low, high = np.array([1.0, 0.5, -1.0], np.float32), np.array([2.0, 0.5, -1.0], np.float32)
-  for scorer in SCORERS.values():
-    assert scorer.direction == "higher_is_easier"
-    assert scorer.function(jnp.asarray(high), jnp.int32(0)) > scorer.function(jnp.asarray(low), jnp.int32(0))
+  for name, scorer in SCORERS.items():
+    grows = bool(of(name, high, np.int32(0)) > of(name, low, np.int32(0)))
+    assert grows == scorer.is_higher_easier, name
+    assert scorer.direction == ("higher_is_easier" if grows else "higher_is_harder")
+
+
+def probability_twin(logits, labels, features):
+  """Returns the scores in float64 from the softmax as it stands."""
+  logits, rows = logits.astype(np.float64), np.arange(len(labels))
+  p = np.exp(logits - logits.max(axis=1, keepdims=True))
+  p /= p.sum(axis=1, keepdims=True)
+  onehot = np.eye(logits.shape[1])[labels]
+  best_other = np.where(onehot == 1, -np.inf, logits).max(axis=1)
+  el2n = np.linalg.norm(p - onehot, axis=1)
+  return {
+    "confidence": p[rows, labels],
+    "loss": -np.log(p[rows, labels]),
+    "margin": logits[rows, labels] - best_other,
+    "normalized_margin": (p[rows, labels] - np.where(onehot == 1, -np.inf, p).max(axis=1) + 1) / 2,
+    "entropy": -(p * np.log(p)).sum(axis=1),
+    "el2n": el2n,
+    "grand_last_layer": el2n * np.sqrt((features.astype(np.float64) ** 2).sum(axis=1) + 1),
+  }
+
+
+def test_scores_equal_the_float64_twin_and_stay_in_their_range():
+  rng = np.random.default_rng(3)
+  logits = (3 * rng.normal(size=(400, 6))).astype(np.float32)
+  labels, features = rng.integers(0, 6, 400).astype(np.int32), rng.normal(size=(400, 5)).astype(np.float32)
+  for name, expected in probability_twin(logits, labels, features).items():
+    ours = np.asarray(of(name, logits, labels, features))
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=2e-6, err_msg=name)
+    low, high = SCORERS[name].range
+    assert low is None or ours.min() >= low, name
+    assert high is None or ours.max() <= high, name
+
+
+def test_harder_scores_tell_apart_what_a_float32_softmax_calls_certain():
+  logits, labels = np.array([[30.0, 0.0, -5.0], [60.0, 0.0, -5.0]], np.float32), np.zeros(2, np.int32)
+  for name in ("loss", "el2n"):
+    sure, surer = np.asarray(of(name, logits, labels))
+    assert 0 < surer < sure < 1e-10, name
+
+
+def test_confidence_and_normalised_margin_are_cleanlabs():
+  golden = drawn.load(GOLDEN / "cleanlab.npz")
+  logits = drawn.uniform("cleanlab/logits", (500, 7), -9.0, 9.0).astype(np.float32)
+  labels = np.floor(drawn.uniform("cleanlab/labels", (500,), 0.0, 7)).astype(np.int32)
+  for name, expected in golden.items():
+    np.testing.assert_allclose(of(name, logits, labels), expected, rtol=0, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet", "preresnet", "wrn", "vgg16", "densenet"])
+def test_the_last_layers_grand_is_the_norm_of_the_gradient(name):
+  """Against autodiff, which also shows that the features are what the head of every family reads."""
+  small = {"densenet": {"depth": 10, "growth_rate": 4}, "wrn": {"depth": 10, "widen_factor": 1}}
+  model = make_model(ModelConfig(name=name, **small.get(name, {})), 3)
+  variables = init_variables(model, (8, 8, 3), 0)
+  images, labels = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32), np.array([0, 1, 2, 1], np.int32)
+
+  def loss(head, image, label):
+    params = {**variables["params"], "head": head}
+    logits = model.apply({**variables, "params": params}, image[None], train=False)
+    return cross_entropy(logits, label[None])[0]
+
+  gradients = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0, 0)))(variables["params"]["head"], images, labels)
+  norms = jnp.sqrt(sum(jnp.square(leaf).reshape(4, -1).sum(axis=1) for leaf in jax.tree.leaves(gradients)))
+  logits, features = jax.jit(lambda x: predict_with_features(model, variables, x))(images)
+  np.testing.assert_allclose(of("grand_last_layer", logits, labels, features), norms, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")

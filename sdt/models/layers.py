@@ -160,6 +160,7 @@ class Linear(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array) -> jax.Array:
+    self.sow("intermediates", "inputs", inputs)  # kept only where the caller asks for it: the head's are the features of an example
     in_size = inputs.shape[-1]
     kernel_start = bias_start = init.uniform_fan_in(in_size)
     if self.kernel_scale is not None:
