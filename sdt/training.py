@@ -70,9 +70,8 @@ class Identity:
 
   @classmethod
   def of(cls, config: Config, data: Data, pretrained: Pretrained | None) -> Identity:
-    """Returns the identity of a run, from what `sdt.accept` accepted. `baseline_from` is no part of it."""
-    recorded = dataclasses.replace(config, baseline_from=None)
-    return cls(to_dict(recorded), data.checksum, "none" if pretrained is None else pretrained.checksum)
+    """Returns the identity of a run, from what `sdt.accept` accepted."""
+    return cls(to_dict(config), data.checksum, "none" if pretrained is None else pretrained.checksum)
 
   def is_other_data(self, checksum: str | None) -> bool:
     """Returns whether this is the checksum of other data; none, on either side, is not known to be."""

@@ -87,10 +87,13 @@ def test_a_baseline_that_was_trained_alone_may_be_taken_over(make, tmp_path, mon
 def test_a_stopped_run_goes_on_without_the_one_that_it_took_its_baseline_from(origin, trained, tmp_path, monkeypatch, task, done):
   whole.without_report(monkeypatch)
   copy = shutil.copytree(origin, tmp_path / "origin")
+  writing = copy / "checkpoints" / "7.orbax-checkpoint-tmp"  # as of a process that is at work there
+  writing.mkdir()
   with monkeypatch.context() as patch:
     whole.signal_at(patch, task, done, signal.SIGTERM)
     with pytest.raises(Interrupted):
       run(OTHER, tmp_path / "run", copy)
+  assert writing.exists()
   shutil.rmtree(copy)
   assert run(OTHER, tmp_path / "run", copy) == 0
   whole.assert_same(OTHER, trained, tmp_path / "run", report=False)
@@ -99,8 +102,8 @@ def test_a_stopped_run_goes_on_without_the_one_that_it_took_its_baseline_from(or
 
 def test_an_error_while_it_is_taken_over_leaves_a_run_without_a_baseline(origin, trained, tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
-  (tmp_path / "run").mkdir()
-  files.write_text(tmp_path / "run" / "scores.csv", "of an earlier start whose checkpoints are gone")
+  for name in ("scores.csv", "scores.json", "scores.npz"):
+    files.write_text(tmp_path / "run" / name, "of an earlier start whose checkpoints are gone")
   with monkeypatch.context() as patch:
     patch.setattr(baseline, "save_state", lambda *args, **kwargs: (_ for _ in ()).throw(WorkdirError("disk full")))
     with pytest.raises(WorkdirError):
