@@ -1,6 +1,7 @@
 """Image files of every kind, made by Pillow or by hand, beside the pixels that they show."""
 
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -45,6 +46,18 @@ def png(values, color_type, *, size=None, between=b""):
 def png_bomb(side):
   """Returns a PNG of some hundred bytes that claims side x side pixels."""
   return png(np.zeros((1, 1, 1)), 0, size=(side, side))
+
+
+def tiff(content, bits, photometric, sample_format=1):
+  """Returns a grey TIFF of 4 x 4 pixels of so many bits, written by hand: Pillow writes neither 12 bits nor deep ones with white as 0."""
+  shorts = {256: 4, 257: 4, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 4, 279: len(content), 339: sample_format}
+  entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in shorts.items())
+  return b"II*\0" + struct.pack("<I", 8 + len(content)) + content + struct.pack("<H", len(shorts)) + entries + bytes(4)
+
+
+def _twelve_bits(values):
+  """Returns the values in [0, 4095] packed, the first bit first."""
+  return int("".join(f"{value:012b}" for value in values.ravel().tolist()), 2).to_bytes(values.size * 12 // 8, "big")
 
 
 def ycck(cmyk, quality=95):
@@ -157,6 +170,9 @@ EXACT = {
     saved(Image.fromarray((_GREY / 255).astype(np.float32)), "TIFF"),
     _GREY_RGB,
   ),
+  "12 bit grey": ("x.tif", tiff(_twelve_bits(_DEEP >> 4), 12, 1), np.repeat((_DEEP >> 8)[..., None], 3, axis=2)),
+  "16 bit grey, white is 0": ("x.tif", tiff((65535 - _DEEP).astype("<u2").tobytes(), 16, 0), np.repeat((_DEEP >> 8)[..., None], 3, axis=2)),
+  "floats, white is 0": ("x.tif", tiff((1 - _GREY / 255).astype("<f4").tobytes(), 32, 0, sample_format=3), _GREY_RGB),
   "CMYK TIFF": ("x.tif", saved(Image.new("CMYK", (4, 4), (255, 255, 0, 0)), "TIFF"), _ALL_BLUE),
   "first frame of a GIF": ("x.gif", saved(_FIRST, "GIF", **_FRAMES), _ALL_BLUE),
   "first frame of a WebP": ("x.webp", saved(_FIRST, "WEBP", lossless=True, **_FRAMES), _ALL_BLUE),

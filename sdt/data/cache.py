@@ -30,7 +30,7 @@ from sdt.workdir import TMP_PREFIX
 
 Log = Callable[[str], None]
 
-_RULES = 1  # raised whenever the same files are decoded to other pixels
+_RULES = 2  # raised whenever the same files are decoded to other pixels
 _WRITES = contextvars.ContextVar("writes", default=True)
 _ABANDONED_SECS = 86_400  # from when on a temporary file is what a killed writer left
 

@@ -31,6 +31,7 @@ _MAX_FILE_BYTES = 2**30
 LONGEST = 1.5  # times image_size, of the longer side
 _IN_FLIGHT = 256  # images decoded ahead of the one that is stored
 _PROGRESS_SECS = 2.0
+_BITS, _PHOTOMETRIC = ExifTags.Base.BitsPerSample, ExifTags.Base.PhotometricInterpretation
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _TURNS = {
   2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -76,8 +77,8 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _deep_to_rgb(image: Image.Image) -> Image.Image:
-  """Returns 8-bit RGB of grey pixels of 16 bits (the upper byte), or of floats in [0, 1]; raises ValueError for other values."""
-  values = np.asarray(image)
+  """Returns 8-bit RGB of grey pixels of 12 or 16 bits (the upper 8), or of floats in [0, 1]; raises ValueError for other values."""
+  values, tags = np.asarray(image), getattr(image, "tag_v2", {})
   if image.mode == "F":
     if not (values.min() >= 0 and values.max() <= 1):  # written so that NaN is refused
       raise ValueError("its floating-point pixels are not within [0, 1]")
@@ -85,9 +86,12 @@ def _deep_to_rgb(image: Image.Image) -> Image.Image:
   else:
     if values.min() < 0 or values.max() > 65535:
       raise ValueError("its pixels are not within [0, 65535]")
-    grey = (values >> 8).astype(np.uint8)
+    # Of all kinds only TIFF has 12 bits; Pillow leaves them as they are.
+    grey = (values >> (4 if tags.get(_BITS) == (12,) else 8)).astype(np.uint8)
     if isinstance(image.info.get("transparency"), int):
       grey[values == image.info["transparency"]] = 255
+  if tags.get(_PHOTOMETRIC) == 0:  # white is zero: Pillow heeds it in 8 bits only
+    grey = 255 - grey
   return Image.fromarray(grey).convert("RGB")
 
 
@@ -160,8 +164,8 @@ def _decode(content: Path | bytes, config: DataConfig) -> _Decoded:
 def decode(content: Path | bytes, config: DataConfig) -> np.ndarray | str:
   """Returns the image as uint8 [h, w, 3], upright RGB, sized by `data.image_size` and `data.resize`; or why it cannot be read.
 
-  Grey, palette, CMYK and YCCK become RGB, 16 bits their upper byte, floats in [0, 1] times 255; transparency lies over white; of several
-  frames the first counts. EXIF orientation is applied before the size.
+  Grey, palette, CMYK and YCCK become RGB, 12 and 16 bits their upper 8, floats in [0, 1] times 255; transparency lies over white; of
+  several frames the first counts. EXIF orientation is applied before the size.
 
   Args:
     content: a file, or what one holds.
