@@ -114,6 +114,16 @@ def test_a_damaged_image_is_named_and_refused_or_skipped_and_counted(tmp_path):
   assert data.train.source_files[5] == "train/b/002.png"
 
 
+def test_a_link_to_nowhere_is_a_damaged_image(tmp_path):
+  _fill(tmp_path, {"a": 4, "b": 2})
+  (tmp_path / "a" / "000b.png").symlink_to("nowhere.png")
+  with pytest.raises(DataError, match=r"1 of 7 images of .* cannot be read; the first is a/000b\.png: No such file"):
+    _load(tmp_path, test_fraction=0.5)
+  data = _load(tmp_path, test_fraction=0.5, on_bad_image="skip")
+  assert data.notes[0].endswith("were skipped; the first is a/000b.png: No such file or directory")
+  assert sorted([*data.train.example_ids, *data.test.example_ids]) == [0, 2, 3, 4, 5, 6]
+
+
 def test_a_class_whose_images_were_all_skipped_is_an_empty_class(tmp_path):
   _fill(tmp_path, {"a": 4, "b": 1})
   (tmp_path / "b" / "000.png").write_bytes(b"")

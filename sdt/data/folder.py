@@ -36,7 +36,7 @@ def _list_images(root: Path, folder: Path, class_names: tuple[str, ...]) -> tupl
       path = (folder / name / entry.name).relative_to(root).as_posix()
       if entry.name.startswith("."):
         continue
-      if entry.is_file() and entry.name.lower().endswith(SUFFIXES):
+      if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir():  # a link to nowhere too: it cannot be read, and says so
         files.append(path)
         labels.append(label)
       else:
