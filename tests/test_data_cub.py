@@ -12,7 +12,7 @@ import registered_sets as made
 from PIL import Image
 
 from sdt.config import DataConfig
-from sdt.data import catalogue, images, registered, sources
+from sdt.data import catalogue, images, registered, sources, unpack
 from sdt.data.download import RemoteFile
 from sdt.errors import ConfigError, DataError, MissingDataError
 
@@ -196,6 +196,27 @@ def test_an_archive_with_another_checksum_is_refused_before_anything_is_unpacked
   with pytest.raises(DataError, match="SHA-256"):
     _load(None, spec)
   assert [path.name for path in (tmp_path / "cache").iterdir()] == ["CUB_200_2011.tgz"]
+
+
+def test_what_stands_in_the_way_of_the_folder_is_named_and_kept(tmp_path):
+  spec = _archived(tmp_path)
+  made.write(tmp_path / "cache" / "CUB_200_2011", {"classes.txt": b"half a set"})
+  with pytest.raises(DataError, match=r"cache/CUB_200_2011: is there but not the whole set; remove it"):
+    _load(None, spec)
+  assert sorted(path.name for path in (tmp_path / "cache").rglob("*")) == ["CUB_200_2011", "CUB_200_2011.tgz", "classes.txt"]
+
+
+def test_a_folder_that_another_process_unpacked_meanwhile_is_taken(tmp_path, monkeypatch):
+  spec, plain = _archived(tmp_path), unpack.os.replace
+
+  def replace(source, target):
+    if Path(target).name == "CUB_200_2011":
+      made.make_cub(tmp_path / "cache")
+    plain(source, target)
+
+  monkeypatch.setattr(unpack.os, "replace", replace)
+  assert _load(None, spec).checksum == _load(tmp_path / "in").checksum
+  assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["CUB_200_2011", "CUB_200_2011.tgz"]
 
 
 def test_members_that_are_no_files_are_left_in_the_archive_and_those_that_would_escape_stop_it(tmp_path):

@@ -131,7 +131,7 @@ def _download(spec: RegisteredSet, config: DataConfig, log: Log) -> None:
   for remote in missing:
     log(f"fetching {remote.url} ({remote.size / 1e6:.0f} MB) to {folder}")
     fetch(remote, folder, config.download_timeout_secs, log)
-  if spec.unpacks is not None:
+  if spec.unpacks is not None and spec.form.find(folder, spec) is None:  # otherwise another process was faster
     log(f"unpacking {folder / spec.remotes[0].name} to {folder / spec.unpacks}")
     unpack(spec.remotes[0], folder, spec.unpacks)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -19,9 +20,11 @@ def unpack(remote: RemoteFile, folder: Path, top: str) -> Path:
   Everything else in the archive is left in it, and so is every member that is no regular file.
 
   Raises:
-    DataError: the archive is not the registered one, or cannot be unpacked. Then nothing is left behind.
+    DataError: there is such a folder already; the archive is not the registered one, or cannot be unpacked. Then nothing is left behind.
   """
   archive = folder / remote.name
+  if (folder / top).exists():
+    raise DataError(f"{folder / top}: is there but not the whole set; remove it, and run the same command again to unpack {archive}")
   part = folder / f"{top}.{os.getpid()}.part"
   try:
     with archive.open("rb") as file:
@@ -34,10 +37,19 @@ def unpack(remote: RemoteFile, folder: Path, top: str) -> Path:
     with tarfile.open(archive, mode="r:gz") as members:
       wanted = (member for member in members if member.isreg() and member.name.removeprefix("./").startswith(f"{top}/"))
       members.extractall(part, wanted, filter="data")
-    os.replace(part / top, folder / top)
+    _put_in_place(part / top, folder / top)
   except (tarfile.TarError, OSError, EOFError) as error:
     raise DataError(f"{archive}: cannot be unpacked to {folder / top}: {error}; nothing of it was kept") from error
   finally:
     with contextlib.suppress(OSError):
       shutil.rmtree(part, ignore_errors=True)
   return folder / top
+
+
+def _put_in_place(unpacked: Path, place: Path) -> None:
+  """Renames a folder; what another process put in its place meanwhile is as good, as it came out of the same archive."""
+  try:
+    os.replace(unpacked, place)
+  except OSError as error:
+    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+      raise
