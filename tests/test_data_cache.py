@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import time
+from pathlib import Path
 
 import image_files as made
 import numpy as np
@@ -235,6 +236,26 @@ def test_a_directory_that_cannot_be_written_is_told_and_no_failure(root, folder)
   _assert_alike(_read(root, lines.append), fresh)
   assert len(lines) == 1
   assert lines[0].startswith(f"the 4 decoded images were not kept in {folder}: ")
+
+
+def test_a_directory_that_may_not_be_entered_is_told_and_no_failure(root, folder, monkeypatch):
+  fresh, plain = _read(root, cache=False), os.stat
+
+  def stat(path, **keys):  # as for a user without rights: the tests may run as root, who has them all
+    if folder in Path(os.fspath(path)).parents:
+      raise PermissionError(13, "Permission denied", str(path))
+    return plain(path, **keys)
+
+  def mkdir(path, *args, **keys):
+    raise PermissionError(13, "Permission denied", str(path))
+
+  lines = []
+  with monkeypatch.context() as patch:
+    patch.setattr(os, "stat", stat)
+    patch.setattr(os, "mkdir", mkdir)
+    split = _read(root, lines.append)
+  _assert_alike(split, fresh)
+  assert lines == [f"the 4 decoded images were not kept in {folder}: Permission denied"]
 
 
 @pytest.mark.parametrize("fatal", range(1, 9))

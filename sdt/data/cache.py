@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -91,7 +92,7 @@ def _header(shape: tuple[int, ...]) -> bytes:
 def load(name: str, num_files: int, log: Log) -> Prepared | None:
   """Returns the images kept under the key `name`, verified; None where there are none, or where they are damaged, which `log` is told."""
   described, array = directory() / f"{name}.json", directory() / f"{name}.npy"
-  if not described.exists():
+  if not os.path.exists(described):  # unlike `Path.exists`, also false in a folder that may not be entered
     return None
   try:
     content = files.read_json(described)
