@@ -13,6 +13,7 @@ import numpy as np
 
 from sdt import files, stats
 from sdt.arms import arm_specs
+from sdt.comparison import compare
 from sdt.config import Config, to_dict
 from sdt.data.augment import centre_crop
 from sdt.data.dataset import Data, Dataset, image_sizes
@@ -272,7 +273,7 @@ def _train_accuracy(rows: Sequence[Mapping[str, Any]], sizes: Mapping[str, int])
 
 def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], sizes: Mapping[str, int]) -> dict[str, Any]:
   """Returns the entry of one arm from its rows; `sizes` is what each phase sees in a round. A diverged seed has None everywhere."""
-  accuracy, loss, train_accuracy, best_round, best = (dict[int, Any].fromkeys(seeds) for _ in range(5))
+  accuracy, loss, train_accuracy, gap, fluctuation, best_round, best = (dict[int, Any].fromkeys(seeds) for _ in range(7))
   rows = [row for row in all_rows if row["last_phase"]]
   diverged = diverged_seeds(all_rows, all_rows[0]["arm"])
   for seed in (seed for seed in seeds if seed not in diverged):
@@ -280,6 +281,7 @@ def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], siz
     last = own[-1]
     accuracy[seed], loss[seed] = last["test_accuracy"], last["test_loss"]
     train_accuracy[seed] = _train_accuracy([row for row in all_rows if (row["seed"], row["round"]) == (seed, last["round"])], sizes)
+    gap[seed], fluctuation[seed] = train_accuracy[seed] - last["test_accuracy"], stats.fluctuation(own)
     top = max((row for row in own if row["test_accuracy"] is not None), key=lambda row: row["test_accuracy"])
     best_round[seed], best[seed] = top["round"], top["test_accuracy"]
   return {
@@ -290,6 +292,8 @@ def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], siz
     "paper_protocol": best,
     "loss": loss,
     "train_accuracy": train_accuracy,
+    "gap": stats.per_seed(gap),
+    "fluctuation": stats.per_seed(fluctuation),
     "diverged": [seed for seed in seeds if seed in diverged],
   }
 
@@ -312,8 +316,7 @@ def write_results(workdir: Path, data: Data, config: Config, num_params: int, nu
     arms[arm] = _arm_result([row for row in rows if row["arm"] == arm], config.seeds, sizes)
     arms[arm] |= {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
-  others = {arm: values for arm, values in accuracy.items() if arm != "method"}
-  contrasts = stats.contrasts(accuracy["method"], others, config.stats.margin) if "method" in accuracy else {}
+  unequal = {arm for arm in arms if not specs[arm].equal_work}
   results = {
     "data": describe_data(data),
     "model": {"name": config.model.name, "num_params": num_params},
@@ -322,8 +325,7 @@ def write_results(workdir: Path, data: Data, config: Config, num_params: int, nu
     "num_easy": num_easy,
     "steps_per_round": {arm: {phase.name: phase.num_steps for phase in plan.phases} for arm, plan in plans.items()},
     "arms": arms,
-    "contrasts": contrasts,
-    "sentence": stats.sentence(accuracy, contrasts),
+    **compare(accuracy, config.stats.margin, unequal),
   }
   files.write_json(workdir / "results.json", results)
   return files.read_json(workdir / "results.json")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sdt import files, stats
+from sdt.comparison import compare
 
 # Seven-segment digits on 8 x 8 pixels: (rows, columns) of each segment, and the segments of every digit.
 _SEGMENTS = {
@@ -131,9 +132,11 @@ def _write_results(
     entries[arm] |= {"best_round": {seed: None if seed in lost else best[seed] for seed in seeds}}
     entries[arm] |= {"paper_protocol": {seed: None if seed in lost else tests[seed][best[seed]] for seed in seeds}}
     entries[arm] |= {"loss": {seed: last[seed]["test_loss"] for seed in seeds}}
-    entries[arm] |= {"train_accuracy": {seed: last[seed]["train_accuracy"] for seed in seeds}, "diverged": lost}
-  others = {arm: accuracy[arm] for arm in arms if arm != "method"}
-  found_contrasts = stats.contrasts(accuracy["method"], others) if "method" in arms else {}
+    train = {seed: last[seed]["train_accuracy"] for seed in seeds}
+    gap = {seed: None if seed in lost else train[seed] - accuracy[arm][seed] for seed in seeds}
+    own = {seed: [found[arm, seed, r] for r in range(1, rounds + 1)] for seed in seeds}
+    fluctuation = {seed: None if seed in lost else stats.fluctuation(own[seed]) for seed in seeds}
+    entries[arm] |= {"train_accuracy": train, "gap": stats.per_seed(gap), "fluctuation": stats.per_seed(fluctuation), "diverged": lost}
   results = {
     "data": {"name": "digits", "variant": "scikit-learn", "checksum": "5f" * 32, "num_train": num_train, "num_test": 360},
     "model": {"name": "resnet8", "num_params": 19_594},
@@ -142,8 +145,7 @@ def _write_results(
     "num_easy": num_train // 10,
     "steps_per_round": {arm: {"A": 3, "B": 21} if arm == "method" else {"all": 23} for arm in arms},
     "arms": entries,
-    "contrasts": found_contrasts,
-    "sentence": stats.sentence(accuracy, found_contrasts),
+    **compare(accuracy, 0.0025, {"long_baseline"}),
   }
   results["data"] |= {"num_classes": len(names), "class_names": names, "normalisation": {"mean": [0.3], "std": [0.4]}}
   results["data"] |= {"notes": ["the test set is a stratified 20 % of the only split"]}

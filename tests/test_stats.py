@@ -199,28 +199,92 @@ def test_order_of_seeds_changes_nothing(pairs, random):
   assert stats.summary(a for _, a, _ in rows) == stats.summary(a for _, a, _ in shuffled)
 
 
-def test_sentence_names_the_difference_and_the_verdict():
-  accuracy = {"baseline": {0: 0.9833, 1: 0.9861}, "method": {0: 0.9861, 1: 0.9861}}
-  text = stats.sentence(accuracy, stats.contrasts(accuracy["method"], {"baseline": accuracy["baseline"]}))
-  assert text == (
-    "The method reached 98.61 +- 0.00 % test accuracy (n = 2) and the baseline reached 98.47 +- 0.20 % test accuracy (n = 2); "
-    "method - baseline is +0.14 points (two seeds: no verdict)."
-  )
+def test_the_other_arm_can_be_taken_from_any_that_is_named():
+  found = stats.contrasts(_arm([0.9, 0.8]), {"less_data": _arm([0.5, 0.5])}, name="baseline")["less_data"]
+  assert found["difference"] == "baseline - less_data"
 
 
-def test_sentence_without_a_method_or_without_a_comparison():
-  assert stats.sentence({"baseline": {0: 0.5}}, {}).startswith("No method arm was trained")
-  assert stats.sentence({"method": {0: 0.5}}, {}) == "Nothing to compare with: the method reached 50.00 % test accuracy (n = 1)."
+def test_wilcoxon_of_five_pairs_cannot_go_below_a_sixteenth():
+  assert stats.wilcoxon([0.01, 0.02, 0.03, 0.04, 0.05]) == {"p": 0.0625, "smallest_p": 0.0625}
+  assert stats.wilcoxon([0.01] * 5) == {"p": 0.0625, "smallest_p": 0.0625}  # all tied
+  assert stats.wilcoxon([0.01, 0.02, 0.0, -0.0, 0.05]) == {"p": 0.25, "smallest_p": 0.25}  # three that are not zero
+  assert stats.wilcoxon([0.01, -0.01]) == {"p": 1.0, "smallest_p": 0.5}
+  assert stats.wilcoxon([0.0, 0.0]) is None
 
 
-def test_sentence_of_a_resolved_and_an_unresolved_contrast():
-  accuracy = {
-    "baseline": _arm([0.70, 0.71, 0.705, 0.702]),
-    "method": _arm([0.75, 0.758, 0.752, 0.75]),
-    "uniform_mean": _arm([0.73, 0.77, 0.74, 0.76]),
-  }
-  others = {arm: accuracy[arm] for arm in ("baseline", "uniform_mean")}
-  text = stats.sentence(accuracy, stats.contrasts(accuracy["method"], others))
-  assert text.endswith("n = 4): better; against uniform_mean (+0.25, not resolved).")
-  flipped = {arm: stats.contrasts(accuracy["method"], others)["uniform_mean"] for arm in ("baseline",)}
-  assert "not resolved, the smallest detectable difference being" in stats.sentence(accuracy, flipped)
+@given(st.lists(st.integers(-4, 4).filter(bool), min_size=2, max_size=8))
+def test_wilcoxon_equals_scipys_over_all_sign_patterns_ties_or_not(counts):
+  differences = np.array(counts) / 360 + 0.9 - 0.9  # in other last bits, as differences of accuracies are
+  twin = scipy_stats.wilcoxon(np.array(counts, float), method=scipy_stats.PermutationMethod(n_resamples=np.inf))
+  found = stats.wilcoxon(differences)
+  assert found["p"] == pytest.approx(twin.pvalue, rel=1e-12)
+  assert found["smallest_p"] == pytest.approx(min(1.0, 2 / 2 ** len(counts)))
+  assert found["p"] >= found["smallest_p"]
+
+
+def test_wilcoxon_of_many_untied_differences_equals_scipys_exact_table():
+  differences = np.random.default_rng(3).normal(0.003, 0.01, 40)
+  twin = scipy_stats.wilcoxon(differences, method="exact").pvalue
+  assert stats.wilcoxon(differences.tolist())["p"] == pytest.approx(twin, rel=1e-9)
+
+
+def test_bootstrap_begins_at_ten_pairs_and_equals_resampling_by_hand():
+  values = np.random.default_rng(3).normal(0.004, 0.01, 12)
+  assert stats.bootstrap(values[:9].tolist()) is None
+  assert stats.bootstrap(values[:10].tolist()) is not None
+  assert stats.bootstrap([0.01] * 12) is None
+  draws = np.random.default_rng(99).choice(values, (200_000, 12)).mean(axis=1)
+  # 9,999 resamples: an end of the interval scatters by about a fiftieth of its width.
+  found, twin = stats.bootstrap(values.tolist()), np.quantile(draws, [0.025, 0.975])
+  assert found == pytest.approx(twin, abs=0.02 * (twin[1] - twin[0]))
+  assert found == stats.bootstrap(values[::-1].tolist())
+  wide = stats.bootstrap(values.tolist(), alpha=0.01)
+  assert wide[0] < found[0] < found[1] < wide[1]
+
+
+def test_shown_correlation_is_that_of_the_paired_accuracies():
+  rng = np.random.default_rng(4)
+  method = rng.normal(0.9, 0.01, 6)
+  other = method + rng.normal(0, 0.005, 6)
+  found = stats.shown({**_arm(method), 9: 0.1}, {**_arm(other), 8: float("nan")})
+  assert found["correlation"] == pytest.approx(scipy_stats.pearsonr(method, other).statistic)
+  assert found["wilcoxon"] == stats.wilcoxon((method - other).tolist())
+  assert found["bootstrap"] is None
+  assert stats.shown(_arm(method), _arm([0.5] * 6))["correlation"] is None
+  assert stats.shown(_arm(method[:2]), _arm(other)) == {"correlation": None, "wilcoxon": None, "bootstrap": None}
+
+
+def _rounds(rates, accuracies):
+  return [{"learning_rate": rate, "test_accuracy": value} for rate, value in zip(rates, accuracies, strict=True)]
+
+
+def test_fluctuation_by_hand():
+  rates = [0.1] * 8 + [0.01] * 4
+  # Of eight rounds before the drop the last four: 0.50, 0.56, 0.53, 0.59, differences +0.06, -0.03, +0.06, whose mean is +0.03.
+  accuracies = [0.1, 0.9, 0.2, 0.4, 0.50, 0.56, 0.53, 0.59, 0.9, 0.1, 0.9, 0.1]
+  by_hand = math.sqrt((0.03**2 + 0.06**2 + 0.03**2) / 2) / math.sqrt(2)
+  assert stats.fluctuation(_rounds(rates, accuracies)) == pytest.approx(by_hand)
+  # Rounds that are not evaluated are passed over: 0.50, 0.53, 0.59.
+  accuracies[5] = None
+  assert stats.fluctuation(_rounds(rates, accuracies)) == pytest.approx(math.sqrt(2 * 0.015**2) / math.sqrt(2))
+  accuracies[6] = None
+  assert stats.fluctuation(_rounds(rates, accuracies)) is None
+
+
+def test_fluctuation_of_a_steady_rise_is_none_and_of_independent_scatter_its_own_sd():
+  assert stats.fluctuation(_rounds([0.1] * 20, np.linspace(0.2, 0.8, 20))) == pytest.approx(0.0, abs=1e-15)
+  scatter = np.random.default_rng(6).normal(0.5, 0.02, 8000)
+  assert stats.fluctuation(_rounds([0.1] * 8000, scatter)) == pytest.approx(0.02, rel=0.05)
+
+
+def test_fluctuation_needs_rounds_before_the_rate_falls():
+  scatter = [0.5, 0.6] * 10
+  assert stats.fluctuation(_rounds(np.cos(np.linspace(0, 1.5, 20)), scatter)) is None
+  warm_up = [0.01, 0.05, *[0.1] * 8, *[0.01] * 10]
+  assert stats.fluctuation(_rounds(warm_up, scatter)) == stats.fluctuation(_rounds([0.1] * 10, scatter[:10]))
+  assert stats.fluctuation([]) is None
+
+
+def test_per_seed_keeps_diverged_seeds_and_counts_the_others():
+  found = stats.per_seed({3: 0.5, 1: None, 2: 0.7})
+  assert found == {"per_seed": {"3": 0.5, "1": None, "2": 0.7}, "mean": pytest.approx(0.6), "sd": pytest.approx(math.sqrt(0.02)), "n": 2}

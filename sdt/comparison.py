@@ -1,0 +1,132 @@
+"""What the accuracies of a run's arms come to: the contrasts, the positive control, and a sentence. No files.
+
+All verdicts about the method are one family. The positive control stands outside it: what it asks is not about the method, but whether
+an experiment of so many seeds finds a difference that is certainly there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NotRequired, TypedDict
+
+from sdt import stats
+
+METHOD, BASELINE, POSITIVE_CONTROL = "method", "baseline", "less_data"
+Accuracy = Mapping[str, Mapping[int, float | None]]
+
+
+class ArmContrast(stats.Contrast, stats.Shown):
+  """A contrast as it stands in results.json: the decision, what is shown beside it, and what it is a contrast of."""
+
+  in_family: bool
+  equal_work: bool
+
+
+class Power(TypedDict):
+  """Whether the positive control was called worse than the baseline (None: no verdict), in words, and the contrast that says so."""
+
+  called_worse: bool | None
+  says: str
+  contrast: stats.Contrast
+
+
+class Comparison(TypedDict):
+  """The entries of results.json that compare arms; `power` is there where the positive control was trained."""
+
+  contrasts: dict[str, ArmContrast]
+  power: NotRequired[Power]
+  sentence: str
+
+
+def compare(accuracy: Accuracy, margin: float, unequal: Collection[str] = ()) -> Comparison:
+  """Returns method minus every other arm, the verdict about the positive control where there is one, and a sentence.
+
+  The family of the contrasts is every arm but the positive control, those of unequal work too: their verdicts are claims about the
+  method like the others. The method minus the positive control is tested as a family of its own, as is the baseline minus it.
+
+  Args:
+    accuracy: arm -> seed -> test accuracy in [0, 1], None or NaN for a diverged seed.
+    margin: half-width of "equal", a fraction.
+    unequal: the arms that do other than equal work; their contrasts say so.
+  """
+  contrasts: dict[str, ArmContrast] = {}
+  if METHOD in accuracy:
+    others = {arm: values for arm, values in accuracy.items() if arm != METHOD}
+    families = ({arm: others[arm] for arm in others if (arm == POSITIVE_CONTROL) == is_apart} for is_apart in (False, True))
+    decided = {arm: contrast for family in families for arm, contrast in stats.contrasts(accuracy[METHOD], family, margin).items()}
+    for arm, values in others.items():
+      beside = stats.shown(accuracy[METHOD], values)
+      contrasts[arm] = {**decided[arm], **beside, "in_family": arm != POSITIVE_CONTROL, "equal_work": arm not in unequal}
+  sentence = f"{_of_method(accuracy, contrasts)}."
+  if POSITIVE_CONTROL not in accuracy:
+    return {"contrasts": contrasts, "sentence": sentence}
+  power = _power(accuracy[BASELINE], accuracy[POSITIVE_CONTROL], margin)
+  return {"contrasts": contrasts, "power": power, "sentence": f"{sentence} Positive control: {power['says']}."}
+
+
+def _power(baseline: Mapping[int, float | None], control: Mapping[int, float | None], margin: float) -> Power:
+  contrast = stats.contrasts(baseline, {POSITIVE_CONTROL: control}, margin, name=BASELINE)[POSITIVE_CONTROL]
+  if contrast["n"] < stats.MIN_PAIRS:
+    return {"called_worse": None, "says": contrast["verdict"], "contrast": contrast}
+  called_worse = contrast["verdict"] == "better"  # the baseline is the better one
+  if called_worse:
+    says = f"{POSITIVE_CONTROL} is called worse than the baseline, as it must be ({_difference(contrast)})"
+  else:
+    says = f"this experiment has no power: {POSITIVE_CONTROL}, trained on half of the examples, is not called worse than the baseline "
+    says += f"({_difference(contrast)}), so a difference that is not found here may be there all the same"
+  return {"called_worse": called_worse, "says": says, "contrast": contrast}
+
+
+def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast]) -> str:
+  """Returns plain English without its full stop: what the method reached, the differences and their verdicts."""
+  means = {arm: stats.summary(values.values()) for arm, values in accuracy.items()}
+  if METHOD not in means:
+    return f"No method arm was trained, so nothing is compared: {', '.join(_reached(arm, mean) for arm, mean in means.items())}"
+  family = {arm: contrast for arm, contrast in contrasts.items() if contrast["in_family"]}
+  if not family:
+    return f"Nothing to compare with: {_reached(METHOD, means[METHOD])}"
+  first = BASELINE if BASELINE in family else next(iter(family))
+  head = f"{_reached(METHOD, means[METHOD])} and {_reached(first, means[first])}; {_compared(family[first])}"
+  rest = [_briefly(arm, contrast) for arm, contrast in family.items() if arm != first]
+  tail = "; against " + ", ".join(rest) if rest else ""
+  return head[0].upper() + head[1:] + tail
+
+
+def _reached(arm: str, mean: stats.Summary) -> str:
+  name = f"the {arm}" if arm in (METHOD, BASELINE) else arm
+  if mean["mean"] is None:
+    return f"{name} finished no seed"
+  spread = "" if mean["sd"] is None else f" +- {100 * mean['sd']:.2f}"
+  return f"{name} reached {100 * mean['mean']:.2f}{spread} % test accuracy (n = {mean['n']})"
+
+
+def _difference(contrast: stats.Contrast) -> str:
+  """Returns "baseline - less_data is +4.20 points, interval +3.00 to +5.40, n = 5" of a contrast of three pairs or more."""
+  text = f"{contrast['difference']} is {100 * (contrast['mean'] or 0.0):+.2f} points"
+  interval = "" if contrast["interval"] is None else f", interval {_interval(contrast['interval'])}"
+  return f"{text}{interval}, n = {contrast['n']}"
+
+
+def _interval(interval: Sequence[float]) -> str:
+  return f"{100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}"
+
+
+def _compared(contrast: ArmContrast) -> str:
+  if contrast["mean"] is None:
+    return f"{contrast['difference']}: {_verdict(contrast)}"
+  text = f"{contrast['difference']} is {100 * contrast['mean']:+.2f} points"
+  if contrast["interval"] is None:
+    return f"{text} ({_verdict(contrast)})"
+  text += f" (interval {_interval(contrast['interval'])}, n = {contrast['n']}): {_verdict(contrast)}"
+  if contrast["verdict"] == "not resolved" and contrast["smallest_detectable"] is not None:
+    text += f", the smallest detectable difference being {100 * contrast['smallest_detectable']:.2f}"
+  return text
+
+
+def _briefly(arm: str, contrast: ArmContrast) -> str:
+  difference = "" if contrast["mean"] is None else f"{100 * contrast['mean']:+.2f}, "
+  return f"{arm} ({difference}{_verdict(contrast)})"
+
+
+def _verdict(contrast: ArmContrast) -> str:
+  return contrast["verdict"] + ("" if contrast["equal_work"] else ", not equal work")
