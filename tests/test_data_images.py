@@ -266,9 +266,13 @@ def test_a_name_that_no_message_can_show_is_refused(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_set_beyond_memory_is_refused_before_allocation(tmp_path):
+def test_a_set_beyond_half_of_the_memory_is_refused_before_allocation(tmp_path, monkeypatch):
   with pytest.raises(DataError, match="more than half of this machine's memory"):
     images._room(10**9, 512, 512, tmp_path)
+  monkeypatch.setattr(images.os, "sysconf", {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 72}.get)
+  assert images._room(3, 20, 20, tmp_path).shape == (3, 20, 20, 3)
+  with pytest.raises(DataError, match="3 images in 21 x 20 pixels each take"):
+    images._room(3, 20, 21, tmp_path)
 
 
 def test_progress_tells_how_many_how_fast_and_how_long(tmp_path, monkeypatch):

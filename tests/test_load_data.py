@@ -89,6 +89,18 @@ def test_a_crop_must_fit_into_every_image(tmp_path):
     accept.load_data(tiny.config(data__crop_size=4, augment__pad_crop=4, **wide), print)
 
 
+def test_the_first_image_that_a_crop_does_not_fit_is_named_by_its_id_and_file():
+  config = tiny.config(data__crop_size=6)
+  data = tiny.data(config)
+  sizes = np.full((len(data.test), 2), 8, np.int32)
+  sizes[3], sizes[5] = (8, 5), (4, 8)
+  inputs = np.where((np.indices((8, 8)).transpose(1, 2, 0) < sizes[:, None, None]).all(-1)[..., None], data.test.inputs, np.uint8(0))
+  files = tuple(f"{i}.png" for i in range(len(data.test)))
+  test = dataclasses.replace(data.test, inputs=inputs, sizes=sizes, source_files=files, example_ids=data.test.example_ids + 10)
+  with pytest.raises(ConfigError, match=r"expected at most 4, .* the first that is too small is example 13 of the test set, 3\.png"):
+    accept.load_data(config, print, dataclasses.replace(data, test=test))
+
+
 def test_vectors_can_be_neither_cropped_nor_mirrored(tmp_path):
   x, y = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32), np.arange(30) % 3
   np.savez(tmp_path / "vectors.npz", train_x=x, train_y=y, test_x=x, test_y=y)
