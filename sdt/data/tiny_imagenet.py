@@ -116,7 +116,7 @@ class TinyImageNetFormat:
     """Returns the set; labels are rows of wnids.txt.
 
     The ids of training images are 500 times the label plus the number in the file's name, those of test images the number: the rows of the
-    whole set, sorted by label and number, also where only a part of it is there.
+    whole set, sorted by label and number, also where only a part of it is there, if its wnids.txt is the whole one or the beginning of it.
 
     Raises:
       DataError: lists and files disagree (with file and line), more or fewer images than `data.verify` accepts, or an image cannot be read.
