@@ -1,0 +1,171 @@
+"""Times a training step whose stages are written out block by block against one that loops over the identical blocks of a stage.
+
+    .venv/bin/python benchmarks/stage_scan.py [--networks=paper_resnet56,paper_resnet110] [--batch_size=64] [--repeats=3] [--out=FILE]
+
+The program is two steps of SGD with momentum in a `lax.scan`, as the engine has them, at 32x32. "unrolled" is the network as it is; "scan"
+runs the blocks of a stage but the first by an inner `lax.scan` over their stacked parameters. The two are checked to agree. Every repeat
+compiles and runs them in the order A/B/A, so that a drift of the machine hits both alike. Printed: medians, and ratios of scan to unrolled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sdt.config import ModelConfig
+from sdt.models import init_variables, make_model
+from sdt.models.conv import barrier
+from sdt.models.layers import BatchNorm, Conv, Linear, mean_over_pixels
+from sdt.models.resnet import ResidualBlock, ResNet
+
+IMAGE_SHAPE = (32, 32, 3)
+STEPS = 2
+FORMS = ("unrolled", "scan", "unrolled")
+Tree = Any
+
+
+def stack_stages(tree: Tree) -> Tree:
+  """Returns the variables of one collection with the blocks 2, 3, ... of each stage stacked under stage<i>_rest."""
+  stacked = {name: value for name, value in tree.items() if not re.fullmatch(r"stage\d+_block(?!1$)\d+", name)}
+  for stage in sorted({name.split("_")[0] for name in tree if name.startswith("stage")}):
+    rest = [tree[name] for name in sorted(tree, key=len) if name.startswith(f"{stage}_") and name not in stacked]
+    stacked[f"{stage}_rest"] = jax.tree.map(lambda *leaves: np.stack(leaves), *rest)
+  return stacked
+
+
+def one_block(block: ResidualBlock, x: jax.Array, variables: tuple[Tree, Tree]) -> tuple[jax.Array, Tree]:
+  params, stats = variables
+  y, updated = block.apply({"params": params, "batch_stats": stats}, x, train=True, mask=None, mutable=["batch_stats"])
+  return y, updated["batch_stats"]
+
+
+def scanned_forward(model: ResNet, params: Tree, stats: Tree, x: jax.Array) -> tuple[jax.Array, Tree]:
+  """Returns logits and new statistics in training mode, from stacked variables."""
+  new_stats = {}
+
+  def run(module: Any, name: str, x: jax.Array, **options: Any) -> jax.Array:
+    variables = {"params": params[name], "batch_stats": stats.get(name, {})}
+    y, updated = module.apply(variables, x, mutable=["batch_stats"], **options)
+    if name in stats:
+      new_stats[name] = updated["batch_stats"]
+    return y
+
+  x = run(Conv(model.widths[0], 3, padding=1), "stem_conv", x)
+  x = barrier(jax.nn.relu(run(BatchNorm(), "stem_norm", x, train=True)))
+  for stage, width in enumerate(model.widths, start=1):
+    make = functools.partial(ResidualBlock, width, bottleneck=model.bottleneck, shortcut=model.shortcut)
+    x = run(make(2 if stage > 1 else 1), f"stage{stage}_block1", x, train=True, mask=None)
+
+    rest = params[f"stage{stage}_rest"], stats[f"stage{stage}_rest"]
+    x, new_stats[f"stage{stage}_rest"] = jax.lax.scan(functools.partial(one_block, make(1)), x, rest)
+  return run(Linear(model.num_classes), "head", mean_over_pixels(x)), new_stats
+
+
+def unrolled_forward(model: ResNet, params: Tree, stats: Tree, x: jax.Array) -> tuple[jax.Array, Tree]:
+  logits, updated = model.apply({"params": params, "batch_stats": stats}, x, train=True, mutable=["batch_stats"])
+  return logits, updated["batch_stats"]
+
+
+def training(forward: Callable[..., tuple[jax.Array, Tree]], model: ResNet) -> Callable[..., Any]:
+  """Returns train(state, images, labels) -> (state, losses [STEPS]); state: parameters, statistics, momenta."""
+
+  def loss_fn(params: Tree, stats: Tree, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
+    logits, stats = forward(model, params, stats, images)
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean(), stats
+
+  def step(state: Tree, batch: tuple[jax.Array, jax.Array]) -> tuple[Tree, jax.Array]:
+    params, stats, momenta = state
+    (loss, stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params, stats, *batch)
+    momenta = jax.tree.map(lambda m, g, w: 0.9 * m + g + 1e-4 * w, momenta, gradients, params)
+    return (jax.tree.map(lambda w, m: w - 0.1 * m, params, momenta), stats, momenta), loss
+
+  return lambda state, images, labels: jax.lax.scan(step, state, (images, labels))
+
+
+def start(form: str, variables: Tree) -> Tree:
+  if form == "scan":
+    variables = {kind: stack_stages(tree) for kind, tree in variables.items()}
+  return variables["params"], variables["batch_stats"], jax.tree.map(np.zeros_like, variables["params"])
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+  """Returns what `work` returns, its wall seconds, and the seconds of all cores, which neighbours on the machine disturb less."""
+  wall, cores = time.perf_counter(), time.process_time()
+  result = work()
+  return result, {"secs": time.perf_counter() - wall, "core_secs": time.process_time() - cores}
+
+
+def measure(form: str, model: ResNet, state: Tree, batches: Tree, runs: int) -> tuple[dict[str, list[float]], np.ndarray]:
+  """Returns the seconds of compiling (tracing apart) and of a step, the temporary memory, and the losses of the steps."""
+  jax.clear_caches()
+  program = jax.jit(training({"unrolled": unrolled_forward, "scan": scanned_forward}[form], model))
+  lowered, trace = timed(lambda: program.lower(state, *batches))
+  compiled, compile_ = timed(lowered.compile)
+  figures = {f"trace_{key}": [value] for key, value in trace.items()} | {f"compile_{key}": [value] for key, value in compile_.items()}
+  figures["temporary_mb"] = [compiled.memory_analysis().temp_size_in_bytes / 1e6]
+  _, losses = compiled(state, *batches)
+  losses = np.asarray(losses)
+  for _ in range(runs):
+    _, steps = timed(lambda: jax.block_until_ready(compiled(state, *batches)))
+    for key, value in steps.items():
+      figures.setdefault(f"step_{key}", []).append(value / STEPS)
+  return figures, losses
+
+
+def compare(name: str, batch_size: int, repeats: int, runs: int) -> dict[str, Any]:
+  """Returns every measured figure of a network, by form, and the ratios of their medians."""
+  model = make_model(ModelConfig(name=name), 10)
+  variables = init_variables(model, IMAGE_SHAPE, 0)
+  rng = np.random.default_rng(0)
+  batches = (rng.normal(size=(STEPS, batch_size, *IMAGE_SHAPE)).astype(np.float32), rng.integers(0, 10, (STEPS, batch_size)))
+  figures: dict[str, dict[str, list[float]]] = {form: {} for form in FORMS}
+  losses = {}
+  for _ in range(repeats):
+    for form in FORMS:
+      one, losses[form] = measure(form, model, start(form, variables), batches, runs)
+      for key, value in one.items():
+        figures[form].setdefault(key, []).extend(value)
+  np.testing.assert_allclose(losses["scan"], losses["unrolled"], rtol=1e-3)
+  medians = {form: {key: statistics.median(values) for key, values in of.items()} for form, of in figures.items()}
+  ratios = {key: medians["scan"][key] / medians["unrolled"][key] for key in medians["scan"]}
+  print(f"{'':16} {'':9} " + " ".join(ratios))
+  for form, row in [*medians.items(), ("ratio", ratios)]:
+    print(f"{name:16} {form:9} " + " ".join(f"{row[key]:{len(key)}.3f}" for key in ratios), flush=True)
+  return {"figures": figures, "ratios": ratios}
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--networks", default="paper_resnet56,paper_resnet110")
+  parser.add_argument("--batch_size", type=int, default=64)
+  parser.add_argument("--repeats", type=int, default=3)
+  parser.add_argument("--runs", type=int, default=2, help="timed runs after each compilation")
+  parser.add_argument("--out", type=Path, default=None)
+  options = parser.parse_args()
+  networks = {name: compare(name, options.batch_size, options.repeats, options.runs) for name in options.networks.split(",")}
+  if options.out:
+    machine = {
+      "cpus": len(os.sched_getaffinity(0)),
+      "system": platform.system(),
+      "python": platform.python_version(),
+      "jax": jax.__version__,
+    }
+    result = {"benchmark": "stage_scan", "machine": machine, "batch_size": options.batch_size, "networks": networks}
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+  main()
