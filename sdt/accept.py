@@ -15,6 +15,7 @@ from sdt.data.augment import output_size
 from sdt.data.dataset import Data, image_sizes
 from sdt.errors import ConfigError
 from sdt.models import NETWORKS, make_model, variable_shapes
+from sdt.optim import is_body_frozen
 from sdt.pretrained import Pretrained, find, load
 from sdt.setup import check, input_shape
 
@@ -90,6 +91,8 @@ def notes(config: Config, data: Data, pretrained: Pretrained | None = None) -> l
     found.append(f"weights from {config.model.pretrained} (SHA-256 {pretrained.checksum}), {head}")
     if pretrained.is_public and config.data.statistics != "imagenet":
       found.append("public weights expect images normalised by ImageNet's mean and spread; data.statistics=imagenet does that")
+  if config.model.pretrained is None and is_body_frozen(config.optim):
+    found.append("the body is frozen as it was drawn (optim.body_rate_factor=0): only the head learns; model.pretrained gives it weights")
   late = tuple(milestone for milestone in config.optim.milestones if milestone >= config.rounds)
   if config.optim.schedule == "step" and late:
     where = f"round {late[0]}" if len(late) == 1 else f"rounds {late}"

@@ -125,6 +125,15 @@ def test_public_weights_on_images_that_are_normalised_otherwise_are_told():
   assert not told("imagenet", True)
 
 
+def test_a_frozen_body_without_weights_is_told():
+  def told(config, weights=None):
+    return any("the body is frozen as it was drawn" in note for note in accept.notes(config, tiny.data(config), weights))
+
+  assert told(finetuning(None))
+  assert not told(finetuning("some.safetensors"), Pretrained({}, "ab", is_public=False))
+  assert not told(tiny.resnet())
+
+
 def test_a_wrong_path_is_told_before_the_data_are_read(tmp_path):
   config = finetuning(tmp_path / "none.safetensors", data__name="npz", data__path=str(tmp_path / "none.npz"))
   with pytest.raises(DataError, match="no such file; expected a safetensors file of weights"):

@@ -11,6 +11,7 @@ import pytest
 from golden import drawn
 from safetensors.numpy import save
 
+from sdt import pretrained
 from sdt.config import ModelConfig
 from sdt.errors import ConfigError, DataError
 from sdt.models import NETWORKS, init_variables, make_model, variable_shapes
@@ -184,6 +185,17 @@ def test_a_file_that_is_no_sound_safetensors_is_refused_in_one_line(name, conten
   assert part in str(caught.value)
   assert str(caught.value).startswith(f"model.pretrained={tmp_path / name}: ")
   assert "\n" not in str(caught.value)
+
+
+def test_a_file_too_large_for_weights_is_refused_before_it_is_read(basic, tmp_path, monkeypatch):
+  naming, start, tensors = basic
+  path = written(tmp_path, tensors)
+  monkeypatch.setattr(pretrained, "MAX_BYTES", path.stat().st_size)
+  load(path, naming, start, with_head=True)
+  monkeypatch.setattr(pretrained, "MAX_BYTES", path.stat().st_size - 1)
+  monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("read"))
+  with pytest.raises(DataError, match=f"{path.stat().st_size} bytes, at most {path.stat().st_size - 1} are expected; is it the right file"):
+    load(path, naming, start, with_head=True)
 
 
 def test_a_file_cut_anywhere_is_refused(basic, tmp_path):
