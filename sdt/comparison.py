@@ -27,7 +27,7 @@ class Power(TypedDict):
 
   called_worse: bool | None
   says: str
-  contrast: stats.Contrast
+  contrast: ArmContrast
 
 
 class Comparison(TypedDict):
@@ -51,21 +51,34 @@ def compare(accuracy: Accuracy, margin: float, unequal: Collection[str] = ()) ->
   """
   contrasts: dict[str, ArmContrast] = {}
   if METHOD in accuracy:
-    others = {arm: values for arm, values in accuracy.items() if arm != METHOD}
-    families = ({arm: others[arm] for arm in others if (arm == POSITIVE_CONTROL) == is_apart} for is_apart in (False, True))
-    decided = {arm: contrast for family in families for arm, contrast in stats.contrasts(accuracy[METHOD], family, margin).items()}
-    for arm, values in others.items():
-      beside = stats.shown(accuracy[METHOD], values)
-      contrasts[arm] = {**decided[arm], **beside, "in_family": arm != POSITIVE_CONTROL, "equal_work": arm not in unequal}
+    others = [arm for arm in accuracy if arm != METHOD]
+    family = [arm for arm in others if arm != POSITIVE_CONTROL]
+    apart = [arm for arm in others if arm == POSITIVE_CONTROL]
+    found = _contrasts(accuracy, METHOD, family, margin, unequal) | _contrasts(accuracy, METHOD, apart, margin, unequal)
+    contrasts = {arm: found[arm] for arm in others}
   sentence = f"{_of_method(accuracy, contrasts)}."
   if POSITIVE_CONTROL not in accuracy:
     return {"contrasts": contrasts, "sentence": sentence}
-  power = _power(accuracy[BASELINE], accuracy[POSITIVE_CONTROL], margin)
+  power = _power(_contrasts(accuracy, BASELINE, [POSITIVE_CONTROL], margin, unequal)[POSITIVE_CONTROL])
   return {"contrasts": contrasts, "power": power, "sentence": f"{sentence} Positive control: {power['says']}."}
 
 
-def _power(baseline: Mapping[int, float | None], control: Mapping[int, float | None], margin: float) -> Power:
-  contrast = stats.contrasts(baseline, {POSITIVE_CONTROL: control}, margin, name=BASELINE)[POSITIVE_CONTROL]
+def _contrasts(accuracy: Accuracy, name: str, arms: Sequence[str], margin: float, unequal: Collection[str]) -> dict[str, ArmContrast]:
+  """Returns the arm `name` minus each of `arms`, which are one family."""
+  decided = stats.contrasts(accuracy[name], {arm: accuracy[arm] for arm in arms}, margin, name=name)
+  return {
+    arm: {
+      **contrast,
+      **stats.shown(accuracy[name], accuracy[arm]),
+      "in_family": arm != POSITIVE_CONTROL,
+      "equal_work": arm not in unequal,
+    }
+    for arm, contrast in decided.items()
+  }
+
+
+def _power(contrast: ArmContrast) -> Power:
+  """Returns the verdict about the positive control from the contrast baseline minus it."""
   if contrast["n"] < stats.MIN_PAIRS:
     return {"called_worse": None, "says": contrast["verdict"], "contrast": contrast}
   called_worse = contrast["verdict"] == "better"  # the baseline is the better one
@@ -100,7 +113,7 @@ def _reached(arm: str, mean: stats.Summary) -> str:
   return f"{name} reached {100 * mean['mean']:.2f}{spread} % test accuracy (n = {mean['n']})"
 
 
-def _difference(contrast: stats.Contrast) -> str:
+def _difference(contrast: ArmContrast) -> str:
   """Returns "baseline - less_data is +4.20 points, interval +3.00 to +5.40, n = 5" of a contrast of three pairs or more."""
   text = f"{contrast['difference']} is {100 * (contrast['mean'] or 0.0):+.2f} points"
   interval = "" if contrast["interval"] is None else f", interval {_interval(contrast['interval'])}"

@@ -225,7 +225,7 @@ def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, 
     own |= {name: results[name] for name in ("model", "rounds", "num_easy", "steps_per_round")}
     own["mean_decay"] = step_mean(steps, point.config)
     own["arms"] = {arm: {name: one[name] for name in ("accuracy", "mean", "sd", "n", "diverged")} for arm, one in results["arms"].items()}
-    own["contrasts"] = results["contrasts"]
+    own |= {name: results[name] for name in ("contrasts", "power") if name in results}
     values.append(own)
   return {
     "key": config.sweep.key,

@@ -89,8 +89,9 @@ def test_table_shows_the_numbers_of_results_json(built):
     assert texts[4] == f"{100 * entry['mean']:.2f} ± {100 * entry['sd']:.2f}"
     gap = np.mean([entry["train_accuracy"][str(seed)] - entry["accuracy"][str(seed)] for seed in results["seeds"]])
     assert texts[7] == f"{100 * gap:+.2f}"
+    assert texts[8] == f"{100 * entry['fluctuation']['mean']:.2f}"
   for entry in results["contrasts"].values():
-    texts, per_seed = (row for row in page.rows if row[0] == entry["difference"])
+    texts, beside, per_seed = (row for row in page.rows if row[0] == entry["difference"])
     assert texts[1:] == [
       f"{100 * entry['mean']:+.2f} ± {100 * entry['sd']:.2f}",
       f"{100 * entry['interval'][0]:+.2f} to {100 * entry['interval'][1]:+.2f}",
@@ -100,6 +101,8 @@ def test_table_shows_the_numbers_of_results_json(built):
       f"{entry['p_holm']:.3f}",
       f"{100 * entry['smallest_detectable']:.2f}",
     ]
+    correlation = "-" if entry["correlation"] is None else f"{entry['correlation']:+.2f}"
+    assert beside[1:] == [correlation, f"{entry['wilcoxon']['p']:.3g}", f"{entry['wilcoxon']['smallest_p']:.3g}"]
     assert per_seed[1:] == [f"{100 * value:+.2f}" for value in entry["per_seed"].values()]
   assert results["sentence"].replace("+-", "±") in built[1]
   assert results["data"]["notes"][0] in built[1]
@@ -137,8 +140,55 @@ def test_one_seed_says_what_is_missing(tmp_path):
 
 def test_two_seeds_have_no_verdict_and_no_interval(tmp_path):
   text = _page_alone(_small(tmp_path, seeds=(0, 1), arms=("baseline", "method")))
-  row = next(row for row in _Page(text).rows if row[0] == "method - baseline")
+  row, _ = (row for row in _Page(text).rows if row[0] == "method - baseline")
   assert row[2:8] == ["-", "two seeds: no verdict", "2", "-", "-", "-"]
+  assert "these decide nothing" not in text
+
+
+def _first_cells(text):
+  return [row[0] for row in _Page(text).rows if row]
+
+
+def test_tables_mark_what_is_not_like_the_other_contrasts(tmp_path):
+  arms = ("baseline", "method", "long_baseline", "less_data")
+  text = _page_alone(_small(tmp_path, seeds=(0, 1, 2, 3), arms=arms))
+  found = _first_cells(text)
+  # In the table of verdicts, the one of what is shown beside them, and the one of the seeds.
+  assert found.count("method - baseline") == found.count("method - long_baseline (not equal work)") == 3
+  assert found.count("method - less_data (outside the family)") == 3
+  assert found.count("baseline - less_data (positive control)") == 3
+  assert "Not equal work: the arm" in text
+  table = tables.result_table_text(files.read_json(tmp_path / "results.json"))
+  assert re.search(r"^long_baseline .*\(not equal work\)$", table, re.MULTILINE)
+  assert "Not equal work: the arm" not in _page_alone(_small(tmp_path / "equal", arms=("baseline", "method")))
+
+
+@pytest.mark.parametrize(("called_worse", "verdict"), [(True, "found, as it must be"), (False, "not found: no power"), (None, "two seeds")])
+def test_the_positive_control_is_marked_and_a_run_without_power_is_warned_of(called_worse, verdict, tmp_path):
+  workdir = _small(tmp_path, seeds=(0, 1) if called_worse is None else (0, 1, 2, 3), arms=("baseline", "method", "less_data"))
+  results = files.read_json(workdir / "results.json")
+  power = results["power"]
+  if called_worse is not None:
+    words = f"{'it is worse' if called_worse else 'this experiment has no power'}: {'many words ' * 20}end"
+    results["sentence"] = results["sentence"].replace(power["says"], words)
+    power |= {"called_worse": called_worse, "says": words}
+    files.write_json(workdir / "results.json", results)
+  text = _page_alone(workdir)
+  (row,) = (row for row in _Page(text).rows if row and row[0] == "baseline - less_data (positive control)" and len(row) == 8)
+  assert row[3].startswith(verdict)
+  assert text.count(f"{power['says']}.") == 1  # in the sentence, or as a warning
+  assert ('class="warning"><strong>Positive control:</strong> this experiment has no power' in text) == (called_worse is False)
+  table = tables.result_table_text(results)
+  assert " ".join(table.split()).endswith(f"Positive control: {' '.join(power['says'].split())}.")
+  assert max(map(len, table.split("\n"))) <= 100
+
+
+def test_the_bootstrap_has_a_column_from_ten_pairs_on(tmp_path):
+  few, many = (_page_alone(_small(tmp_path / str(n), seeds=tuple(range(n)))) for n in (9, 10))
+  assert '<th scope="col">bootstrap 95 %</th>' not in few
+  assert '<th scope="col">bootstrap 95 %</th>' in many
+  low, high = files.read_json(tmp_path / "10" / "results.json")["contrasts"]["baseline"]["bootstrap"]
+  assert f"<td>{100 * low:+.2f} to {100 * high:+.2f}</td></tr>" in many
 
 
 def test_run_without_a_method_and_without_optional_files(tmp_path):
@@ -164,7 +214,7 @@ def test_a_diverged_seed_counts_in_no_best_round_and_no_mean_of_the_table():
   entry = {"accuracy": {"0": 0.5, "1": 0.9}, "paper_protocol": {"0": 0.6, "1": 0.99}, "loss": {"0": 1.5, "1": 0.1}}
   entry |= {"train_accuracy": {"0": 0.7, "1": 1.0}, "mean": 0.5, "sd": None, "n": 1, "diverged": [1]}
   (row,) = tables.accuracy_rows({"seeds": [0, 1], "arms": {"method": entry}})
-  assert (row["best"], row["loss"], row["train"], row["gap"]) == ("60.00", "1.5000", "70.00", "+20.00")
+  assert (row["best"], row["loss"], row["train"]) == ("60.00", "1.5000", "70.00")
 
 
 def test_curves_leave_a_seed_that_diverges_out_of_every_round(tmp_path):

@@ -68,15 +68,20 @@ def page(artifacts: Artifacts, images: Mapping[str, bytes]) -> str:
   data = results["data"]
   lost = diverged(artifacts.metrics)
   num_seeds = figures.most_seeds(curves(artifacts.metrics, list(results["arms"])))
+  differences = tables.contrasts_of(results)
   return render_template(
     "report.html",
     results=results,
     data=data,
     title=f"{data['name']}, {results['model']['name']}",
-    sentence=results.get("sentence", "").replace("+-", "\u00b1"),
+    sentence=_sentence(results).replace("+-", "\u00b1"),
     diverged=[(arm, entry["diverged"]) for arm, entry in results["arms"].items() if entry.get("diverged")],
     accuracy_rows=tables.accuracy_rows(results),
     contrast_rows=tables.contrast_rows(results),
+    power=results.get("power"),
+    has_unequal=any(not one.get("equal_work", True) for one in differences),
+    has_shown=any(one.get("wilcoxon") or one.get("correlation") is not None for one in differences),
+    has_bootstrap=any(one.get("bootstrap") for one in differences),
     images={name: "data:image/png;base64," + base64.b64encode(png).decode("ascii") for name, png in images.items()},
     curves=[name for name, _ in _MEASURES if name in images],
     has_metrics=bool(artifacts.metrics),
@@ -108,6 +113,13 @@ def render_template(name: str, **values: Any) -> str:
     loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
   )
   return environment.get_template(name).render(**values)
+
+
+def _sentence(results: Mapping[str, Any]) -> str:
+  """Returns the sentence; without its end about an experiment without power, which stands below it as a warning."""
+  power = results.get("power")
+  sentence = results.get("sentence", "")
+  return sentence.removesuffix(f" Positive control: {power['says']}.") if power and power["called_worse"] is False else sentence
 
 
 def class_names(results: Mapping[str, Any]) -> list[str]:

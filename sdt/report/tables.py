@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,23 +50,20 @@ def truth_text(truth: Mapping[str, Any], ranked_by: str) -> str | None:
 
 
 def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Returns a row per arm: name, cells (text, diverged) per seed, mean ± sd, n, train accuracy, gap train - test, best round, loss."""
+  """Returns a row per arm: name, cells (text, diverged) per seed, mean ± sd, n, and the means over seeds of its other figures."""
   rows = []
   for arm, entry in results["arms"].items():
     accuracy = by_seed(entry["accuracy"])
     diverged = {int(seed) for seed in entry.get("diverged", [])}
-    train = by_seed(entry.get("train_accuracy", {}))
-    sound = [seed for seed in accuracy if seed not in diverged]
-    both = [(train[seed], value) for seed in sound if (value := accuracy[seed]) is not None and train.get(seed) is not None]
-    mean_train = _mean([pair[0] for pair in both])
     rows.append(
       {
         "arm": arm,
         "cells": [("diverged" if seed in diverged else percent(accuracy.get(seed)), seed in diverged) for seed in results["seeds"]],
         "mean": mean_sd(entry),
         "n": entry["n"],
-        "train": percent(mean_train),
-        "gap": percent(None if mean_train is None else mean_train - math.fsum(pair[1] for pair in both) / len(both), signed=True),
+        "train": percent(_mean_without(diverged, entry.get("train_accuracy", {}))),
+        "gap": percent(entry.get("gap", {}).get("mean"), signed=True),
+        "fluctuation": percent(entry.get("fluctuation", {}).get("mean")),
         "best": percent(_mean_without(diverged, entry.get("paper_protocol", {}))),
         "loss": _plain(_mean_without(diverged, entry.get("loss", {}))),
       }
@@ -74,31 +72,61 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def contrast_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Returns a row per contrast: difference, cells per seed, mean ± sd, n, interval, p, p_holm, smallest detectable, verdict."""
-  rows = []
-  for entry in results.get("contrasts", {}).values():
-    per_seed = by_seed(entry["per_seed"])
-    low, high = entry["interval"] or (None, None)
-    rows.append(
-      {
-        "difference": entry["difference"],
-        "cells": [percent(per_seed.get(seed), signed=True) for seed in results["seeds"]],
-        "mean": mean_sd(entry, signed=True),
-        "n": entry["n"],
-        "interval": "-" if low is None else f"{percent(low, signed=True)} to {percent(high, signed=True)}",
-        "p": p_text(entry["p"]),
-        "p_holm": p_text(entry["p_holm"]),
-        "smallest": percent(entry["smallest_detectable"]),
-        "verdict": entry["verdict"].replace("+-", "\u00b1"),
-      }
-    )
+  """Returns a row per contrast, the positive control's last: what it is of, how it decides, and what is shown beside it."""
+  rows = [_contrast_row(results["seeds"], entry, _mark(entry)) for entry in results.get("contrasts", {}).values()]
+  power = results.get("power")
+  if power:
+    row = _contrast_row(results["seeds"], power["contrast"], " (positive control)")
+    rows.append(row | {"verdict": {True: "found, as it must be", False: "not found: no power"}.get(power["called_worse"], row["verdict"])})
   return rows
+
+
+def contrasts_of(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+  """Returns the contrasts of the run, the positive control's last."""
+  power = results.get("power")
+  return [*results.get("contrasts", {}).values(), *([power["contrast"]] if power else [])]
+
+
+def _contrast_row(seeds: Sequence[int], entry: Mapping[str, Any], mark: str) -> dict[str, Any]:
+  differences = by_seed(entry["per_seed"])
+  wilcoxon = entry.get("wilcoxon") or {}
+  correlation = entry.get("correlation")
+  return {
+    "difference": entry["difference"] + mark,
+    "cells": [percent(differences.get(seed), signed=True) for seed in seeds],
+    "mean": mean_sd(entry, signed=True),
+    "n": entry["n"],
+    "interval": _interval(entry["interval"]),
+    "p": p_text(entry["p"]),
+    "p_holm": p_text(entry["p_holm"]),
+    "smallest": percent(entry["smallest_detectable"]),
+    "verdict": entry["verdict"].replace("+-", "\u00b1"),
+    "correlation": "-" if correlation is None else f"{correlation:+.2f}",
+    "wilcoxon": _digits(wilcoxon.get("p")),
+    "wilcoxon_smallest": _digits(wilcoxon.get("smallest_p")),
+    "bootstrap": _interval(entry.get("bootstrap")),
+  }
+
+
+def _mark(contrast: Mapping[str, Any]) -> str:
+  """Returns what must be said behind the name of a contrast that is not like the others."""
+  marks = {"equal_work": "not equal work", "in_family": "outside the family"}
+  said = [text for key, text in marks.items() if not contrast.get(key, True)]
+  return f" ({', '.join(said)})" if said else ""
+
+
+def _digits(value: float | None) -> str:
+  return "-" if value is None else f"{value:.3g}"
+
+
+def _interval(interval: Sequence[float] | None) -> str:
+  return "-" if interval is None else f"{percent(interval[0], signed=True)} to {percent(interval[1], signed=True)}"
 
 
 def result_table_text(results: Mapping[str, Any]) -> str:
   """Returns the result table as plain text of at most 100 columns: accuracies in percent, differences method - arm in points.
 
-  Seeds that do not fit (more than five, or long names) follow in blocks of their own below.
+  Seeds that do not fit (more than five, or long names) follow in blocks of their own below; last, what the positive control says.
   """
   seeds = list(results["seeds"])
   contrasts = results.get("contrasts", {})
@@ -107,7 +135,8 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   for arm, entry in results["arms"].items():
     contrast = contrasts.get(arm)
     difference = "" if contrast is None else percent(contrast["mean"], signed=True)
-    tail.append([percent(entry["mean"]), percent(entry["sd"]), difference, "" if contrast is None else contrast["verdict"]])
+    verdict = "" if contrast is None else contrast["verdict"] + _mark(contrast)
+    tail.append([percent(entry["mean"]), percent(entry["sd"]), difference, verdict])
   names = ["test accuracy, %", *arms]
   cells = [[f"s{seed}", *(arms[arm]["cells"][index][0] for arm in arms)] for index, seed in enumerate(seeds)]
   columns = [names, *cells[:MAX_SEEDS_PER_BLOCK], *([row[index] for row in tail] for index in range(4))]
@@ -118,6 +147,8 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   blocks = [block(columns)]
   for start in range(shown, len(seeds), shown):
     blocks.append(block([names, *cells[start : start + shown]]))
+  if "power" in results:
+    blocks.append(textwrap.fill(f"Positive control: {results['power']['says']}.", MAX_WIDTH))
   return "\n\n".join(blocks)
 
 
