@@ -219,6 +219,15 @@ def test_a_folder_that_another_process_unpacked_meanwhile_is_taken(tmp_path, mon
   assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["CUB_200_2011", "CUB_200_2011.tgz"]
 
 
+def test_a_folder_that_another_process_unpacked_while_this_one_fetched_is_taken(tmp_path, monkeypatch):
+  spec = _archived(tmp_path)
+  (tmp_path / "cache" / "CUB_200_2011.tgz").unlink()
+  monkeypatch.setattr(registered, "unreachable", lambda url: None)
+  monkeypatch.setattr(registered, "fetch", lambda *args: made.make_cub(tmp_path / "cache"))
+  monkeypatch.setattr(registered, "unpack", lambda *args: pytest.fail("unpacked"))
+  assert _load(None, spec).checksum == _load(tmp_path / "in").checksum
+
+
 def test_members_that_are_no_files_are_left_in_the_archive_and_those_that_would_escape_stop_it(tmp_path):
   link = tarfile.TarInfo("CUB_200_2011/images/link.jpg")
   link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
