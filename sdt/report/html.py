@@ -79,6 +79,7 @@ def page(artifacts: Artifacts, images: Mapping[str, bytes]) -> str:
     accuracy_rows=tables.accuracy_rows(results),
     contrast_rows=tables.contrast_rows(results),
     power=results.get("power"),
+    has_few_seeds=len(results["seeds"]) <= tables.MAX_SEEDS_PER_BLOCK,
     has_unequal=any(not one.get("equal_work", True) for one in differences),
     has_shown=any(one.get("wilcoxon") or one.get("correlation") is not None for one in differences),
     has_bootstrap=any(one.get("bootstrap") for one in differences),

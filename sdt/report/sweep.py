@@ -115,7 +115,7 @@ def _arms(values: Sequence[Mapping[str, Any]]) -> list[str]:
 def _row(content: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
   """Returns what the page shows of one value, as text."""
   results = {"seeds": content["seeds"], **entry}
-  accuracies = {row["arm"]: row for row in tables.accuracy_rows(results)}
+  accuracies = {row["name"]: row for row in tables.accuracy_rows(results)}
   for row in accuracies.values():
     row["mean"] += "" if row["n"] == len(content["seeds"]) else f" (n = {row['n']})"
   return {

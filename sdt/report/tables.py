@@ -9,6 +9,8 @@ from typing import Any
 
 MAX_WIDTH = 100
 MAX_SEEDS_PER_BLOCK = 5
+# Sign in the plain table, key of a contrast, what is said where it is false.
+_MARKS = (("*", "equal_work", "not equal work"), ("^", "in_family", "outside the family"))
 
 
 def percent(value: float | None, signed: bool = False) -> str:
@@ -57,7 +59,7 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     diverged = {int(seed) for seed in entry.get("diverged", [])}
     rows.append(
       {
-        "arm": arm,
+        "name": arm,
         "cells": [("diverged" if seed in diverged else percent(accuracy.get(seed)), seed in diverged) for seed in results["seeds"]],
         "mean": mean_sd(entry),
         "n": entry["n"],
@@ -92,8 +94,8 @@ def _contrast_row(seeds: Sequence[int], entry: Mapping[str, Any], mark: str) -> 
   wilcoxon = entry.get("wilcoxon") or {}
   correlation = entry.get("correlation")
   return {
-    "difference": entry["difference"] + mark,
-    "cells": [percent(differences.get(seed), signed=True) for seed in seeds],
+    "name": entry["difference"] + mark,
+    "cells": [(percent(differences.get(seed), signed=True), False) for seed in seeds],
     "mean": mean_sd(entry, signed=True),
     "n": entry["n"],
     "interval": _interval(entry["interval"]),
@@ -110,8 +112,7 @@ def _contrast_row(seeds: Sequence[int], entry: Mapping[str, Any], mark: str) -> 
 
 def _mark(contrast: Mapping[str, Any]) -> str:
   """Returns what must be said behind the name of a contrast that is not like the others."""
-  marks = {"equal_work": "not equal work", "in_family": "outside the family"}
-  said = [text for key, text in marks.items() if not contrast.get(key, True)]
+  said = [text for _, key, text in _MARKS if not contrast.get(key, True)]
   return f" ({', '.join(said)})" if said else ""
 
 
@@ -130,12 +131,14 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   """
   seeds = list(results["seeds"])
   contrasts = results.get("contrasts", {})
-  arms = {row["arm"]: row for row in accuracy_rows(results)}
+  arms = {row["name"]: row for row in accuracy_rows(results)}
   tail = [["mean", "sd", "method-arm", "verdict"]]
   for arm, entry in results["arms"].items():
     contrast = contrasts.get(arm)
     difference = "" if contrast is None else percent(contrast["mean"], signed=True)
-    verdict = "" if contrast is None else contrast["verdict"] + _mark(contrast)
+    verdict = (
+      "" if contrast is None else contrast["verdict"] + "".join(f" {sign}" for sign, key, _ in _MARKS if not contrast.get(key, True))
+    )
     tail.append([percent(entry["mean"]), percent(entry["sd"]), difference, verdict])
   names = ["test accuracy, %", *arms]
   cells = [[f"s{seed}", *(arms[arm]["cells"][index][0] for arm in arms)] for index, seed in enumerate(seeds)]
@@ -145,8 +148,11 @@ def result_table_text(results: Mapping[str, Any]) -> str:
     shown -= 1
     del columns[1 + shown]
   blocks = [block(columns)]
-  for start in range(shown, len(seeds), shown):
-    blocks.append(block([names, *cells[start : start + shown]]))
+  for start in range(shown, len(seeds), MAX_SEEDS_PER_BLOCK):
+    blocks.append(block([names, *cells[start : start + MAX_SEEDS_PER_BLOCK]]))
+  signs = [f"{sign} {text}" for sign, key, text in _MARKS if any(not contrast.get(key, True) for contrast in contrasts.values())]
+  if signs:
+    blocks.append(", ".join(signs))
   if "power" in results:
     blocks.append(textwrap.fill(f"Positive control: {results['power']['says']}.", MAX_WIDTH))
   return "\n\n".join(blocks)
