@@ -122,6 +122,7 @@ def test_a_baseline_that_was_taken_over_can_be_taken_over_and_its_origin_stays_k
   assert files.read_json(tmp_path / "run" / "environment.json")["choices"]["baseline_from"]["workdir"] == str(origin)
 
 
+@pytest.mark.slow
 def test_a_baseline_that_diverged_is_taken_over_as_it_is(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
   diverging = {"compilation_cache": False, "optim__learning_rate": 1e6, "rounds": 2, "optim__milestones": (1,)}
