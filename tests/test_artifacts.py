@@ -333,6 +333,9 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
   assert baseline["best_round"] == {"3": 1, "8": 1}
   assert baseline["train_accuracy"] == {"3": 0.5, "8": 1.0}
   assert method["train_accuracy"] == {"3": (7 + 21) / 70, "8": (6 + 42) / 70}
+  assert baseline["gap"]["per_seed"] == {"3": pytest.approx(0.5 - 0.9), "8": pytest.approx(1.0 - 0.8)}
+  assert (baseline["gap"]["mean"], baseline["gap"]["n"]) == (pytest.approx(-0.1), 2)
+  assert baseline["fluctuation"] == {"per_seed": {"3": None, "8": None}, "mean": None, "sd": None, "n": 0}  # of two rounds
   assert (baseline["mean"], baseline["n"], baseline["last_round"]) == (pytest.approx(0.85), 2, 2)
   assert baseline["sd"] == pytest.approx(np.std([0.9, 0.8], ddof=1))
   assert results["contrasts"]["baseline"]["per_seed"] == {"3": 0.0, "8": 0.0}
@@ -367,6 +370,23 @@ def test_the_margin_of_equal_is_the_config_s(margin, verdict, tmp_path):
       files.append_rows(tmp_path / "metrics.jsonl", [row | {"test_loss": 0.5, "test_accuracy": accuracy}])
   results = artifacts.write_results(tmp_path, tiny.data(of), of, 99, 7, dict.fromkeys(of.arms, tiny.everything(of, 70)))
   assert results["contrasts"]["baseline"]["verdict"] == verdict
+
+
+def test_results_know_the_curve_before_the_drop_the_positive_control_and_what_is_not_equal_work(tmp_path):
+  of = tiny.config(seeds=(0, 1, 2), rounds=8, arms=("baseline", "method", "long_baseline", "less_data"))
+  for arm, level in (("baseline", 0.8), ("method", 0.82), ("long_baseline", 0.81), ("less_data", 0.6)):
+    for seed in of.seeds:
+      for number in range(1, 9):
+        row = {"arm": arm, "seed": seed, "round": number, "phase": "all", "last_phase": True, "learning_rate": 0.1 if number < 7 else 0.01}
+        wave = 0.01 * (number % 2) + 0.001 * seed * (arm == "baseline")
+        files.append_rows(tmp_path / "metrics.jsonl", [row | {"train_accuracy": 0.9, "test_loss": 0.5, "test_accuracy": level + wave}])
+  results = artifacts.write_results(tmp_path, tiny.data(of), of, 99, 7, dict.fromkeys(of.arms, tiny.everything(of, 70)))
+  # Before the drop the rounds 4, 5, 6 count: +0.01, then -0.01.
+  assert results["arms"]["method"]["fluctuation"]["per_seed"] == dict.fromkeys("012", pytest.approx(0.01))
+  assert results["arms"]["less_data"]["gap"]["mean"] == pytest.approx(0.3)
+  assert results["power"]["called_worse"] is True
+  assert [arm for arm, entry in results["contrasts"].items() if not entry["equal_work"]] == ["long_baseline"]
+  assert list(results)[-3:] == ["contrasts", "power", "sentence"]
 
 
 def test_a_trained_network_finds_wrong_labels_and_hard_examples(tmp_path, monkeypatch):
