@@ -1,6 +1,5 @@
 """The report, from the artifacts of runs that never happened."""
 
-import html.parser
 import io
 import json
 import re
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from fake_run import make_fake_run, write_environment_and_timing
 from PIL import Image
+from report_page import Page, page_alone, small_run
 
 from sdt import files
 from sdt.errors import DataError
@@ -22,40 +22,6 @@ from sdt.report import html as report_html
 TIMING = re.compile(r'<section id="timing">.*?</section>', re.DOTALL)
 
 
-class _Page(html.parser.HTMLParser):
-  """Collects the tags, the image sources and the tables (rows of cell texts) of a page."""
-
-  def __init__(self, text):
-    super().__init__()
-    self.tags, self.sources, self.rows, self.in_cell = [], [], [], False
-    self.feed(text)
-
-  def handle_starttag(self, tag, attrs):
-    self.tags.append((tag, dict(attrs)))
-    self.sources += [value for name, value in attrs if name in ("src", "href")]
-    if tag == "tr":
-      self.rows.append([])
-    if tag in ("td", "th"):
-      self.in_cell = True
-      self.rows[-1].append("")
-
-  def handle_endtag(self, tag):
-    self.in_cell = self.in_cell and tag not in ("td", "th")
-
-  def handle_data(self, data):
-    if self.in_cell:
-      self.rows[-1][-1] += data
-
-
-def _small(workdir, **changes):
-  return make_fake_run(workdir, **{"num_train": 200, "rounds": 8, "num_mosaic": 3, **changes})
-
-
-def _page_alone(workdir):
-  """Returns the page without its figures, which take most of the time."""
-  return report_html.page(artifacts.load(workdir), {})
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
   workdir = make_fake_run(tmp_path_factory.mktemp("run"))
@@ -63,7 +29,7 @@ def built(tmp_path_factory):
 
 
 def test_report_is_one_file_without_script_or_network(built):
-  page = _Page(built[1])
+  page = Page(built[1])
   assert all(source.startswith("data:image/png;base64,") for source in page.sources)
   assert len(page.sources) == 11
   assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
@@ -75,14 +41,14 @@ def test_report_is_one_file_without_script_or_network(built):
 
 
 def test_every_image_is_a_file_too_and_has_a_text(built):
-  page = _Page(built[1])
+  page = Page(built[1])
   assert len(list((built[0] / "figures").glob("*.png"))) == 11
   assert all(attrs["alt"] for tag, attrs in page.tags if tag == "img")
 
 
 def test_table_shows_the_numbers_of_results_json(built):
   results = json.loads((built[0] / "results.json").read_text())
-  page = _Page(built[1])
+  page = Page(built[1])
   for arm, entry in results["arms"].items():
     texts = next(row for row in page.rows if row[0] == arm and len(row) > 2)
     assert texts[1:4] == [f"{100 * entry['accuracy'][str(seed)]:.2f}" for seed in results["seeds"]]
@@ -122,8 +88,8 @@ def test_two_builds_give_the_same_bytes_outside_timing(built):
 
 def test_names_are_escaped(tmp_path):
   names = ["<script>alert(1)</script>", "a&b", "$x^$", '"q"', "猫"]
-  text = _page_alone(_small(tmp_path, num_classes=5, class_names=names))
-  page = _Page(text)
+  text = page_alone(small_run(tmp_path, num_classes=5, class_names=names))
+  page = Page(text)
   assert not any(tag == "script" for tag, _ in page.tags)
   assert names == [row[0] for row in page.rows if row[0] in names]
   # Neither mathematics nor letters that the font lacks stop or warn in a figure.
@@ -132,90 +98,36 @@ def test_names_are_escaped(tmp_path):
 
 
 def test_one_seed_says_what_is_missing(tmp_path):
-  text = build_report(_small(tmp_path, seeds=(3,))).read_text(encoding="utf-8")
+  text = build_report(small_run(tmp_path, seeds=(3,))).read_text(encoding="utf-8")
   assert "one seed: no verdict" in text
   assert "with one seed there is nothing to compare" in text
   assert not (tmp_path / "figures" / "agreement.png").exists()
 
 
 def test_two_seeds_have_no_verdict_and_no_interval(tmp_path):
-  text = _page_alone(_small(tmp_path, seeds=(0, 1), arms=("baseline", "method")))
-  row, _ = (row for row in _Page(text).rows if row[0] == "method - baseline")
+  text = page_alone(small_run(tmp_path, seeds=(0, 1), arms=("baseline", "method")))
+  row, _ = (row for row in Page(text).rows if row[0] == "method - baseline")
   assert row[2:8] == ["-", "two seeds: no verdict", "2", "-", "-", "-"]
   assert "these decide nothing" not in text
 
 
-def _first_cells(text):
-  return [row[0] for row in _Page(text).rows if row]
-
-
-def test_tables_mark_what_is_not_like_the_other_contrasts(tmp_path):
-  arms = ("baseline", "method", "long_baseline", "less_data")
-  text = _page_alone(_small(tmp_path, seeds=(0, 1, 2, 3), arms=arms))
-  found = _first_cells(text)
-  # In the table of verdicts, the one of what is shown beside them, and the one of the seeds.
-  assert found.count("method - baseline") == found.count("method - long_baseline (not equal work)") == 3
-  assert found.count("method - less_data (outside the family)") == 3
-  assert found.count("baseline - less_data (positive control)") == 3
-  assert "Not equal work: the arm" in text
-  table = tables.result_table_text(files.read_json(tmp_path / "results.json"))
-  assert [line.split()[0] for line in table.split("\n") if line.endswith(" *")] == ["long_baseline"]
-  assert "* not equal work, ^ outside the family" in table
-  assert "Not equal work: the arm" not in _page_alone(_small(tmp_path / "equal", arms=("baseline", "method")))
-
-
-@pytest.mark.parametrize(("called_worse", "verdict"), [(True, "found, as it must be"), (False, "not found: no power"), (None, "two seeds")])
-def test_the_positive_control_is_marked_and_a_run_without_power_is_warned_of(called_worse, verdict, tmp_path):
-  workdir = _small(tmp_path, seeds=(0, 1) if called_worse is None else (0, 1, 2, 3), arms=("baseline", "method", "less_data"))
-  results = files.read_json(workdir / "results.json")
-  power = results["power"]
-  if called_worse is not None:
-    words = f"{'it is worse' if called_worse else 'this experiment has no power'}: {'many words ' * 20}end"
-    results["sentence"] = results["sentence"].replace(power["says"], words)
-    power |= {"called_worse": called_worse, "says": words}
-    files.write_json(workdir / "results.json", results)
-  text = _page_alone(workdir)
-  (row,) = (row for row in _Page(text).rows if row and row[0] == "baseline - less_data (positive control)" and len(row) == 8)
-  assert row[3].startswith(verdict)
-  assert text.count(f"{power['says']}.") == 1  # in the sentence, or as a warning
-  assert ('class="warning"><strong>Positive control:</strong> this experiment has no power' in text) == (called_worse is False)
-  table = tables.result_table_text(results)
-  assert " ".join(table.split()).endswith(f"Positive control: {' '.join(power['says'].split())}.")
-  assert max(map(len, table.split("\n"))) <= 100
-
-
-def test_the_bootstrap_has_a_column_from_ten_pairs_on(tmp_path):
-  few, many = (_page_alone(_small(tmp_path / str(n), seeds=tuple(range(n)))) for n in (9, 10))
-  assert '<th scope="col">bootstrap 95 %</th>' not in few
-  assert '<th scope="col">bootstrap 95 %</th>' in many
-  low, high = files.read_json(tmp_path / "10" / "results.json")["contrasts"]["baseline"]["bootstrap"]
-  assert f"<td>{100 * low:+.2f} to {100 * high:+.2f}</td></tr>" in many
-
-
 def test_run_without_a_method_and_without_optional_files(tmp_path):
-  _small(tmp_path, arms=("baseline",))
+  small_run(tmp_path, arms=("baseline",))
   for name in ("metrics.jsonl", "scores.npz", "scores.json", "split.csv", "config.json", "environment.json", "timing.json"):
     (tmp_path / name).unlink()
   shutil.rmtree(tmp_path / "figures")
   text = build_report(tmp_path).read_text(encoding="utf-8")
   for what in ("the differences", "metrics.jsonl", "scores.npz", "split.csv", "figures/mosaics.npz", "timing.json", "environment.json"):
     assert re.search(rf"Missing: [^<]*{re.escape(what)}", text), what
-  assert not _Page(text).sources
+  assert not Page(text).sources
 
 
 def test_diverged_seed_is_flagged(tmp_path):
-  text = _page_alone(_small(tmp_path, seeds=(0, 1, 2, 3), diverged={"method": [2]}))
+  text = page_alone(small_run(tmp_path, seeds=(0, 1, 2, 3), diverged={"method": [2]}))
   assert re.search(r"Diverged:</strong> method, seed 2\.", text)
-  row = next(row for row in _Page(text).rows if row[0] == "method" and len(row) > 2)
+  row = next(row for row in Page(text).rows if row[0] == "method" and len(row) > 2)
   assert row[3] == "diverged"
   assert row[6] == "3"
-
-
-def test_a_diverged_seed_counts_in_no_best_round_and_no_mean_of_the_table():
-  entry = {"accuracy": {"0": 0.5, "1": 0.9}, "paper_protocol": {"0": 0.6, "1": 0.99}, "loss": {"0": 1.5, "1": 0.1}}
-  entry |= {"train_accuracy": {"0": 0.7, "1": 1.0}, "mean": 0.5, "sd": None, "n": 1, "diverged": [1]}
-  (row,) = tables.accuracy_rows({"seeds": [0, 1], "arms": {"method": entry}})
-  assert (row["best"], row["loss"], row["train"]) == ("60.00", "1.5000", "70.00")
 
 
 def test_curves_leave_a_seed_that_diverges_out_of_every_round(tmp_path):
@@ -236,14 +148,14 @@ def test_curves_leave_a_seed_that_diverges_out_of_every_round(tmp_path):
 
 
 def test_captions_of_curves_name_the_seeds_left_out(tmp_path):
-  workdir = _small(tmp_path, seeds=(0, 1, 2, 3, 4), diverged={"method": [2, 4], "baseline": [0]})
+  workdir = small_run(tmp_path, seeds=(0, 1, 2, 3, 4), diverged={"method": [2, 4], "baseline": [0]})
   loaded = artifacts.load(workdir)
   images = dict.fromkeys(("test_accuracy", "test_accuracy_late", "train_loss"), b"")
   caption = "<figcaption>Without seeds that diverged, over all rounds: baseline, seed 0; method, seed 2, 4.</figcaption>"
   text = report_html.page(loaded, images)
   assert text.count(caption) == 3
   assert "The band shows one sd over" in text  # uniform_mean still has five
-  assert "Without seeds" not in report_html.page(artifacts.load(_small(tmp_path / "other")), images)
+  assert "Without seeds" not in report_html.page(artifacts.load(small_run(tmp_path / "other")), images)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +169,7 @@ def test_captions_of_curves_name_the_seeds_left_out(tmp_path):
   ],
 )
 def test_titles_follow_the_policy_that_made_the_subset(policy, balanced, subset, mosaic, tmp_path, monkeypatch):
-  workdir = _small(tmp_path)
+  workdir = small_run(tmp_path)
   config = files.read_json(workdir / "config.json")
   if policy is None:
     (workdir / "config.json").unlink()
@@ -284,22 +196,22 @@ def test_known_truth_is_one_line(tmp_path):
   clean = tables.truth_text(truth | {"auroc_wrong_label": {"log_odds": None}}, "log_odds")
   assert clean == "Known truth: Spearman's correlation of log_odds with the known easiness is 0.500."
   assert tables.truth_text({}, "log_odds") is None
-  workdir = _small(tmp_path)
-  assert "Known truth" not in _page_alone(workdir)
+  workdir = small_run(tmp_path)
+  assert "Known truth" not in page_alone(workdir)
   files.write_json(workdir / "scores.json", files.read_json(workdir / "scores.json") | {"truth": truth})
-  assert line in _page_alone(workdir).replace("&#39;", "'")
+  assert line in page_alone(workdir).replace("&#39;", "'")
   assert tables.truth_text({"auroc_wrong_label": {"log_odds": None}}, "log_odds") is None
 
 
 def test_the_note_claims_no_joint_coverage_of_intervals_that_holm_moved(tmp_path):
-  text = " ".join(_page_alone(_small(tmp_path)).split())
+  text = " ".join(page_alone(small_run(tmp_path)).split())
   assert "is simultaneous" not in text
   assert "the end next to zero is moved to Holm's level" in text.replace("&#39;", "'")
   assert "the joint 5 % are then the test's, not the intervals'" in text.replace("&#39;", "'")
 
 
 def test_rounds_that_are_not_evaluated_leave_the_curves_whole(tmp_path):
-  _small(tmp_path, rounds=10, eval_every_rounds=4)
+  small_run(tmp_path, rounds=10, eval_every_rounds=4)
   curves = artifacts.curves(artifacts.load(tmp_path).metrics, ("baseline", "method"))
   shown = figures.curve(curves, "test_accuracy", ("baseline", "method"), [], "t").axes[0].lines[0]
   assert shown.get_xdata().tolist() == [4, 8, 10]
@@ -310,7 +222,7 @@ def test_hundred_classes_and_large_colour_images(tmp_path):
   make_fake_run(
     tmp_path, num_classes=100, class_names=names, num_train=1000, image_size=224, channels=3, rounds=4, num_mosaic=12, seeds=(0, 1, 2, 3, 4)
   )
-  page = _Page(build_report(tmp_path).read_text(encoding="utf-8"))
+  page = Page(build_report(tmp_path).read_text(encoding="utf-8"))
   assert [row[0] for row in page.rows if row and row[0] in names] == names
 
 
@@ -324,7 +236,7 @@ def test_damaged_or_missing_artifacts_are_named(tmp_path):
   with pytest.raises(DataError, match=r"results\.json"):
     build_report(tmp_path)
   shutil.rmtree(tmp_path)
-  _small(tmp_path)
+  small_run(tmp_path)
   (tmp_path / "split.csv").write_text("example_id,label\n0,1\n")
   with pytest.raises(DataError, match=r"split\.csv: expected the columns"):
     build_report(tmp_path)
@@ -446,38 +358,6 @@ def test_a_long_class_name_takes_two_lines_below_its_image(name, lines):
 def test_confidence_of_one_is_only_bounded():
   assert figures.percent_of_confidence(1.0) == ">99.99 %"
   assert figures.percent_of_confidence(0.5) == "50.00 %"
-
-
-@pytest.mark.parametrize("num_seeds", [1, 2, 3, 5, 8, 11])
-def test_text_table_fits_100_columns(num_seeds, tmp_path):
-  arms = ("baseline", "method", "alternate_mean", "uniform_mean", "random_subset", "class_matched_random")
-  make_fake_run(tmp_path, seeds=tuple(range(num_seeds)), arms=arms, rounds=3, num_train=100, num_mosaic=1)
-  results = files.read_json(tmp_path / "results.json")
-  results["contrasts"]["baseline"]["verdict"] = "equal within +-0.25 points"
-  text = tables.result_table_text(results)
-  assert max(map(len, text.split("\n"))) <= 100
-  for entry in results["arms"].values():
-    for value in entry["accuracy"].values():
-      assert f"{100 * value:.2f}" in text
-  headers = " ".join(line for line in text.split("\n") if line.startswith("test accuracy"))
-  assert re.findall(r"\bs\d+", headers) == [f"s{seed}" for seed in range(num_seeds)]
-
-
-def test_text_table_of_the_demo():
-  results = {
-    "seeds": [0, 1],
-    "arms": {
-      "baseline": {"accuracy": {"0": 0.975, "1": 0.98}, "mean": 0.9775, "sd": 0.00354, "n": 2},
-      "method": {"accuracy": {"0": 0.985, "1": None}, "mean": 0.985, "sd": None, "n": 1, "diverged": [1]},
-    },
-    "contrasts": {"baseline": {"mean": 0.01, "verdict": "one seed: no verdict"}},
-  }
-  assert tables.result_table_text(results).split("\n") == [
-    "test accuracy, %     s0        s1   mean    sd  method-arm  verdict",
-    "-" * 80,
-    "baseline          97.50     98.00  97.75  0.35       +1.00  one seed: no verdict",
-    "method            98.50  diverged  98.50     -",
-  ]
 
 
 def test_scores_without_a_correlation_still_make_a_report(tmp_path):

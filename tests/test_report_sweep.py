@@ -167,6 +167,17 @@ def test_a_sweep_of_baselines_alone_has_a_table_without_differences(tmp_path):
   assert "Missing: the differences." in (tmp_path / "sweep" / "report.html").read_text()
 
 
+def test_the_positive_control_of_every_value_stands_among_its_differences(tmp_path):
+  content = make_fake_sweep(tmp_path / "sweep", values=(0.1, 0.2), arms=("baseline", "method", "less_data"))
+  build_report(tmp_path / "sweep")
+  _, differences = cells_of((tmp_path / "sweep" / "report.html").read_text(), "results")
+  of_one_value = ["method - baseline", "method - less_data (outside the family)", "baseline - less_data (positive control)"]
+  assert [row[1] for row in differences] == 2 * of_one_value
+  for row, entry in zip(differences[2::3], content["values"], strict=True):
+    assert entry["power"] == files.read_json(tmp_path / "sweep" / entry["folder"] / "results.json")["power"]
+    assert row[2].startswith(f"{100 * entry['power']['contrast']['mean']:+.2f}")
+
+
 def test_numbers_that_span_more_than_a_factor_of_ten_stand_on_a_log_axis():
   def at(*numbers):
     entries, places = sweep_figure.ordered([{"value": number} for number in numbers])
