@@ -175,7 +175,8 @@ def is_finite(tree: Any) -> jax.Array:
   leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
   if sum(leaf.size for leaf in leaves) <= _ONE_VECTOR:
     return jnp.all(jnp.isfinite(jnp.concatenate([leaf.reshape(-1) for leaf in leaves])))
-  return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+  # Behind a barrier: XLA would compute the whole chain once more in the update of every leaf, and compile ten times as long.
+  return jax.lax.optimization_barrier(jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])))
 
 
 def _round_ids(program: Program, plan: PlanArrays, round_index: jax.Array) -> tuple[jax.Array, jax.Array]:
