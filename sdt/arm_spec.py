@@ -123,8 +123,10 @@ def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmS
   arms: dict[str, ArmSpec] = {}
   for text in texts:
     name, equals, phases = (part.strip() for part in text.partition("="))
-    if not equals or not _NAME.fullmatch(name):
+    if not equals or not name:
       raise ConfigError(f"own_arms: {text!r} has no name; expected NAME = PHASE + PHASE, such as 'gentle = A@5e-4 + B@lambda_B'")
+    if not _NAME.fullmatch(name):
+      raise ConfigError(f"own_arms: {name!r} is not a name for an arm; expected letters, digits and _, beginning with a letter")
     if name in arms or name in taken:
       raise ConfigError(f"own_arms: the name {name!r} is taken; choose another for {text!r}")
     arms[name] = ArmSpec(parse_phases(phases, f"own_arms: {name}"))

@@ -47,10 +47,11 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-  """What a run would find in its workdir, in words, and the choices that an earlier start of it has sealed there."""
+  """What a run would find in its workdir, in words; the choices that an earlier start of it has sealed there; whether all is done."""
 
   text: str
   choices: dict[str, Any] | None = None
+  is_complete: bool = False
 
 
 def _silent(line: str) -> None:
@@ -75,7 +76,8 @@ def find_data(config: Config, log: Log, loaded: Data | None = None) -> Found:
 
 
 def describe(config: Config, workdir: Path | None = None, found: Found | None = None, log: Log | None = None) -> Iterator[str]:
-  """Yields what a run would do, line by line; writes nothing and allocates nothing on a device. The last line compiles a program.
+  """Yields what a run would do, line by line; writes nothing and allocates nothing on a device. If the data are there, the last line
+  compiles a program.
 
   Args:
     config: of the run.
@@ -107,7 +109,9 @@ def describe(config: Config, workdir: Path | None = None, found: Found | None = 
   yield from _work_lines(setup, plans, origin)
   if standing is not None:
     yield f"workdir   {workdir}: {standing.text}"
-  yield _memory(setup, plans, log)
+  if standing is None or not standing.is_complete:
+    # Without the data no run follows at once, and nobody should wait minutes for the message that they are missing.
+    yield _memory(setup, plans, None if found.missing is not None else _program_bytes(setup, plans, log))
   if found.missing is not None:
     raise found.missing
 
@@ -124,7 +128,8 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
     yield f"baseline  taken over from {origin}, not trained"
   if jax.default_backend() == "cpu":  # elsewhere the guess has not been compared with a measurement
     guess = _rounded(_training_secs(setup, plans if origin is None else plans[1:]))
-    yield f"time      training takes roughly {guess} on this machine, a guess from the multiply-adds; compiling and scoring come on top"
+    count = f"{len(plans)} arm(s) with {len(config.seeds)} seed(s)"
+    yield f"time      training {count} takes roughly {guess} on this machine, a guess from the multiply-adds, without compiling and scoring"
 
 
 def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
@@ -154,7 +159,7 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path)
   choices = experiment.check_same_run(identity, workdir, store, _silent)
   lacking = experiment.missing(config, data, workdir)
   if not lacking:
-    return Standing("a complete run of this config; nothing would be done")
+    return Standing("a complete run of this config; nothing would be done", is_complete=True)
   if all(path.suffix in (".html", ".png") for path in lacking):
     return Standing("a run of this config, complete but for its report, which would be made again")
   if not store.steps():
@@ -199,19 +204,26 @@ def _rounded(seconds: float) -> str:
   return f"{max(1.0, seconds / size):.0f} {name}"
 
 
-def _memory(setup: Setup, plans: list[Plan], log: Log) -> str:
+def _program_bytes(setup: Setup, plans: list[Plan], log: Log) -> int:
+  """Returns what the largest training program needs on a device beside its arguments; compiles it."""
+  trainer = setup.trainer(max(plans, key=lambda plan: len(plan.phases)))
+  trainer.set_state(state_shapes(setup.model, setup.config.optim, setup.input_shape, len(setup.config.seeds)))
+  log("compiling the largest training program, to see the memory it needs (seconds for small networks, minutes for deep ones)")
+  log(f"compiled in {trainer.compile():.0f} s")
+  return trainer.memory_bytes()
+
+
+def _memory(setup: Setup, plans: list[Plan], program_bytes: int | None) -> str:
   """Returns the line on device memory: data, scores, weights with gradient, momentum and the copy under way, and the program's own."""
   config = setup.config
-  trainer = setup.trainer(max(plans, key=lambda plan: len(plan.phases)))
-  trainer.set_state(state_shapes(setup.model, config.optim, setup.input_shape, len(config.seeds)))
-  log("compiling the largest training program, to see the memory it needs")
-  log(f"compiled in {trainer.compile():.0f} s")
   copies = setup.layout.num_devices if setup.layout.mode == "pmap" else 1
   data_bytes = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in setup.device_data.values()) // copies
   scores_bytes = 4 * len(setup.data.train) * len(config.seeds)
   state_bytes = 4 * 4 * count_params(setup.model, setup.input_shape) * len(config.seeds)
-  program_bytes = trainer.memory_bytes()
-  parts = ((data_bytes, "data"), (scores_bytes, "scores"), (state_bytes, "weights, gradients, momentum"), (program_bytes, "program"))
-  total = sum(count for count, _ in parts)
-  told = ", ".join(f"{count / 1e6:.1f} {name}" for count, name in parts)
-  return f"device memory about {total / 1e6:.0f} MB: {told}"
+  parts = [(data_bytes, "data"), (scores_bytes, "scores"), (state_bytes, "weights, gradients, momentum")]
+  if program_bytes is not None:
+    parts.append((program_bytes, "program"))
+  about = f"about {sum(count for count, _ in parts) / 1e6:.0f} MB"
+  if program_bytes is None:
+    about += " and what the program needs, not known yet"
+  return f"device memory {about}: {', '.join(f'{count / 1e6:.1f} {name}' for count, name in parts)}"

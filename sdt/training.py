@@ -286,10 +286,12 @@ def _news(rows: list[dict[str, Any]]) -> str:
   """Returns the line of one round: means over the seeds that are still training."""
   last = [row for row in rows if row["last_phase"]]
   parts = []
+  # Where a round has several phases, the training figures are the last one's.
+  train = "train" if last[0]["phase"] in ("all", "half") else f"train {last[0]['phase']}"
   for name, key, scale, unit in (
     ("test", "test_accuracy", 100.0, " %"),
-    ("train", "train_accuracy", 100.0, " %"),
-    ("train loss", "train_loss", 1.0, ""),
+    (train, "train_accuracy", 100.0, " %"),
+    (f"{train} loss", "train_loss", 1.0, ""),
   ):
     values = [row[key] for row in last if row[key] is not None and not row.get("diverged")]
     if values:

@@ -101,10 +101,10 @@ def parse(key: Key, text: str) -> Any:
   """Returns the value that the command line's `--config.KEY=text` means for `key`.
 
   Numbers as Python writes them, True and False, None where the key allows it, text with or without quotes ('None' in
-  quotes is a text), tuples as `(1, 2)`, `[1, 2]`, `1,2` or, of one item, `(1,)` and `1,`.
+  quotes is a text), tuples as `(1, 2)`, `[1, 2]`, `1,2` or, of one item, `(1,)`, `1,` and `1`.
 
   Raises:
-    ConfigError: as `check`; a scalar for a tuple is refused with the right spelling.
+    ConfigError: as `check`.
   """
   try:
     return _checked(key, _parsed(key, text.strip()))
@@ -129,9 +129,6 @@ def _parsed_tuple(key: Key, text: str) -> tuple[Any, ...]:
   items = [item.strip() for item in inner.split(",")]
   if items[-1] == "":
     items.pop()  # `(1,)`, and `()`
-  elif len(items) == 1 and not text.startswith("["):
-    # Python reads (1) as 1: one spelling for config files and for the command line.
-    raise _WrongValueError(f"one item is written --config.{key.name}='({shown(inner.strip())[1:-1]},)'")
   return tuple(_parsed_scalar(key.base, item) for item in items)
 
 

@@ -269,7 +269,8 @@ def test_the_shipped_arms_are_written_in_the_language():
   [
     ("A@1e-3", "'A@1e-3' has no name; expected NAME = PHASE"),
     ("mine", "'mine' has no name"),
-    ("2 = A@0", "has no name"),
+    ("2 = A@0", "'2' is not a name for an arm; expected letters, digits and _"),
+    (" = A@0", "has no name"),
     ("mine = ", "own_arms: mine: '' is not a phase; expected SUBSET@DECAY"),
     ("mine = A", "'A' is not a phase"),
     ("mine = A@0 + ", "'' is not a phase"),

@@ -53,7 +53,7 @@ def test_a_key_that_the_set_ignores_is_refused(keys, named):
   ("keys", "message"),
   [
     ({"image_size": 32, "crop_size": 33}, "data.crop_size=33: expected at most data.image_size=32"),
-    ({"image_size": 32, "resize": "short_side"}, "the network needs one: give it, such as --config.data.crop_size=224"),
+    ({"image_size": 32, "resize": "short_side"}, "the network needs one: give it, such as --config.data.crop_size=28"),
   ],
 )
 @pytest.mark.parametrize("name", ["folder", "csv", "tiny_imagenet", "cub"])

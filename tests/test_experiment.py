@@ -17,6 +17,7 @@ from sdt.config import config_hash, to_dict
 from sdt.data import sources
 from sdt.dispatch import Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError, Interrupted
+from sdt.score import SCORERS
 
 CONFIG = whole.CONFIG
 
@@ -111,8 +112,7 @@ def test_scores_and_splits_on_disk_agree_with_each_other(finished):
     "seeds": ("int64", (2,)),
     "difficulty": ("float32", (70,)),
     "wrong_label": ("bool", (70,)),
-    "confidence": ("float32", (2, 70)),
-    "log_odds": ("float32", (2, 70)),
+    **{name: ("float32", (2, 70)) for name in SCORERS},
   }
   with open(finished / "split.csv", newline="") as file:
     split = list(csv.DictReader(file))

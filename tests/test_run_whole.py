@@ -37,7 +37,8 @@ KEYS = {
 }
 # Every line that a clean run may write to stderr.
 OURS = re.compile(
-  r"sdt: shapes: |\w+: compiling$|\w+  round \d/4  test \S+ %  train \S+ %  train loss \S+  lr \S+|score: |optimiser steps|done in "
+  r"sdt: shapes: |\w+: compiling$|\w+  round \d/4  test \S+ %  train(?: \w+)? \S+ %  train(?: \w+)? loss \S+  lr \S+|score: |"
+  r"optimiser steps|done in "
 )
 
 

@@ -102,17 +102,18 @@ def refuse_unverified(folder: Path, spec: RegisteredSet, level: str) -> tuple[st
   return "tfds-prepared", ("data variant 'tfds-prepared': read as prepared, the images cannot be verified",)
 
 
-def _how_to_get(spec: RegisteredSet) -> str:
-  """Returns the commands that fetch the set, with the checksums."""
+# A path that the user gives is searched and no other place is.
+_WITHOUT_PATH = "run the same command without --config.data.path, or with the right one"
+
+
+def _how_to_get(spec: RegisteredSet, after: str = "run the same command again, or name another place with --config.data.path") -> str:
+  """Returns the commands that fetch the set into the data directory, with the checksums, and what to do `after` them."""
   folder = data_directory()
   commands = [
     f"curl -fL --create-dirs -o {folder / remote.name} {shlex.quote(remote.url)} (SHA-256 {remote.sha256})" for remote in spec.remotes
   ]
   commands += [command.format(folder=folder) for command in spec.by_hand]
-  return (
-    f"get it with: {' and '.join(commands)}; then run the same command again, or name another place with --config.data.path; what works"
-    " now, without any download: --config=configs/digits.py"
-  )
+  return f"get it with: {' and '.join(commands)}; then {after}; what works now, without any download: --config=configs/digits.py"
 
 
 def _download(spec: RegisteredSet, config: DataConfig, log: Log) -> None:
@@ -145,11 +146,11 @@ def _locate(spec: RegisteredSet, config: DataConfig, log: Log) -> tuple[str, Pat
   if config.path is not None:
     root = Path(config.path).expanduser()
     if not root.exists():
-      raise MissingDataError(f"data.path={root}: no such file or folder; {_how_to_get(spec)}")
+      raise MissingDataError(f"data.path={root}: no such file or folder; {_how_to_get(spec, _WITHOUT_PATH)}")
     files, ready = spec.form.find(root, spec), _find_prepared(root, spec)
     if files is None and ready is None:
       ways = spec.form.expected if spec.tfds_name is None else f"{spec.form.expected}, or a set that tfds prepared"
-      raise MissingDataError(f"data.path={root}: {spec.name} is not there; expected {ways}; {_how_to_get(spec)}")
+      raise MissingDataError(f"data.path={root}: {spec.name} is not there; expected {ways}; {_how_to_get(spec, _WITHOUT_PATH)}")
     return ("files", files) if files is not None else ("prepared", ready or root)
   root = data_directory()
   files = spec.form.find(root, spec)

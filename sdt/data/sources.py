@@ -48,8 +48,9 @@ def _check_keys(config: DataConfig) -> None:
       f"data.crop_size={config.crop_size}: expected at most data.image_size={config.image_size}; it is cut out of the image"
     )
   if config.resize == "short_side" and config.crop_size is None:
+    size = 224 if config.image_size is None else max(4, config.image_size * 7 // 8)  # 224 of 256, as the field has it
     raise ConfigError(
-      "data.resize=short_side leaves images of differing sizes, and the network needs one: give it, such as --config.data.crop_size=224"
+      f"data.resize=short_side leaves images of differing sizes, and the network needs one: give it, such as --config.data.crop_size={size}"
     )
   try:
     Path(config.path or "").expanduser()

@@ -62,7 +62,8 @@ def make_model(
   for key, value in changes.items():
     if key not in entry.keys:
       raise ConfigError(
-        f"model.{key}={value!r} does not apply to model.name={config.name!r}, whose keys are {', '.join(entry.keys)}; leave it out"
+        f"model.{key}={value!r} does not apply to model.name={config.name!r}, whose keys are {', '.join(entry.keys)}; leave it out, or "
+        f"where the config file has it give --config.model.{key}=None"
       )
   arguments = entry.combine(entry.arguments, changes, config.name)
   return entry.module(num_classes=num_classes, dtype=dtype, param_dtype=param_dtype, axis_name=axis_name, **arguments)
