@@ -146,7 +146,8 @@ class Setup:
 
   def learning_rates(self, plan: Plan) -> np.ndarray:
     """Returns the rate of every round of the plan; an arm of twice as many rounds holds each for twice as long."""
-    return np.repeat(learning_rates(self.config.optim, self.config.rounds), plan.rounds // self.config.rounds)
+    times = max(1, plan.rounds // self.config.rounds)
+    return np.repeat(learning_rates(self.config.optim, plan.rounds // times), times)
 
   def trainer(self, plan: Plan) -> Trainer:
     """Returns the trainer of a plan; arms whose plans have the same shapes get the same one, so that it is compiled once."""
