@@ -110,7 +110,7 @@ def describe(config: Config, workdir: Path | None = None, found: Found | None = 
   if standing is not None:
     yield f"workdir   {workdir}: {standing.text}"
   if standing is None or not standing.is_complete:
-    # Without the data no run follows at once, and nobody should wait minutes for the message that they are missing.
+    # Without the data no run follows at once, and nobody should wait a minute for the message that they are missing.
     yield _memory(setup, plans, None if found.missing is not None else _program_bytes(setup, plans, log))
   if found.missing is not None:
     raise found.missing
@@ -127,8 +127,9 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
   if origin is not None:
     yield f"baseline  taken over from {origin}, not trained"
   if jax.default_backend() == "cpu":  # elsewhere the guess has not been compared with a measurement
-    guess = _rounded(_training_secs(setup, plans if origin is None else plans[1:]))
-    count = f"{len(plans)} arm(s) with {len(config.seeds)} seed(s)"
+    trained = plans if origin is None else plans[1:]
+    guess = _rounded(_training_secs(setup, trained))
+    count = f"{len(trained)} arm(s) with {len(config.seeds)} seed(s)"
     yield f"time      training {count} takes roughly {guess} on this machine, a guess from the multiply-adds, without compiling and scoring"
 
 
@@ -208,7 +209,7 @@ def _program_bytes(setup: Setup, plans: list[Plan], log: Log) -> int:
   """Returns what the largest training program needs on a device beside its arguments; compiles it."""
   trainer = setup.trainer(max(plans, key=lambda plan: len(plan.phases)))
   trainer.set_state(state_shapes(setup.model, setup.config.optim, setup.input_shape, len(setup.config.seeds)))
-  log("compiling the largest training program, to see the memory it needs (seconds for small networks, minutes for deep ones)")
+  log("compiling the largest training program, to see the memory it needs (seconds for small networks, a minute or two for deep ones)")
   log(f"compiled in {trainer.compile():.0f} s")
   return trainer.memory_bytes()
 

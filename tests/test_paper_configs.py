@@ -13,6 +13,7 @@ from test_model_counts import PROJECTION, SIZES
 
 from sdt.command_line import load_config_file
 from sdt.config import Config, resolve, to_dict
+from sdt.data.catalogue import SIZES as SIZES_OF
 from sdt.models import count_params, make_model, multiply_adds
 
 ROOT = Path(__file__).parent.parent
@@ -183,6 +184,23 @@ def test_the_page_has_exactly_the_papers_rows_and_numbers():
       assert int(num_seeds) > 1
       assert re.fullmatch(measured, baseline)
       assert re.fullmatch(measured, method)
+
+
+def test_the_pages_dry_runs_have_every_rows_sizes_and_steps():
+  rows = tables(PAGE.read_text(encoding="utf-8"))[1]
+  wanted = []
+  for row in ROWS:
+    every, easy, rest = steps_of(row)
+    millions = f"{row.millions:.1f}" if row.millions < 500 else f"{row.millions:,}"
+    wanted.append([f"`{row.stem}`", f"{row.num_params:,}", millions, f"{every} / {easy} + {rest}"])
+  assert [line[:4] for line in rows] == wanted
+  for row, line in zip(ROWS, rows, strict=True):
+    sizes = SIZES_OF[row.data]
+    side = 384 if row.data == "cub" else SETS[row.data][2]
+    # Images, and 12 bytes for the label and the size of each; two networks with gradient, momentum and a copy.
+    assert line[4] == f"{(sizes.num_train + sizes.num_test) * (side * side * 3 + 12) / 1e6:,.0f}"
+    assert line[5] == f"{2 * 4 * 4 * row.num_params / 1e6:,.0f}"
+    assert all(re.fullmatch(r"[\d,]+", cell) for cell in line[6:])
 
 
 def test_probable_misprints_are_named_where_the_numbers_stand():

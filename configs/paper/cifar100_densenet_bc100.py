@@ -9,7 +9,7 @@ Its other value of lambda_A is 1e-3 (77.30 %): add --config.method.lambda_A=1e-3
 Batches of 64, as DenseNet-BC is trained in the field; the time is that of batches of 128.
 
 800,032 parameters, 288.0 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704 for the method. Time
-for each arm and seed: at least 9.3 minutes on one H200, about 8 days on 2 CPU cores, both reckoned and not measured
+for each arm and seed: at least 9.3 minutes on one H200, about 5 days on 2 CPU cores, both reckoned and not measured
 (docs/results/paper.md). Accuracy here: not yet measured.
 """
 

@@ -3,7 +3,7 @@
     python run.py --config=configs/paper/cifar100_vgg16.py
 
 14,774,436 parameters, 313.2 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352 for the method.
-Time for each arm and seed: at least 1.1 minutes on one H200, about 4 days on 2 CPU cores, both reckoned and not
+Time for each arm and seed: at least 1.1 minutes on one H200, about 11 days on 2 CPU cores, both reckoned and not
 measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 

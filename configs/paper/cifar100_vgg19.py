@@ -3,7 +3,7 @@
     python run.py --config=configs/paper/cifar100_vgg19.py
 
 20,086,692 parameters, 398.2 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352 for the method.
-Time for each arm and seed: at least 1.4 minutes on one H200, about 5 days on 2 CPU cores, both reckoned and not
+Time for each arm and seed: at least 1.4 minutes on one H200, about 14 days on 2 CPU cores, both reckoned and not
 measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 

@@ -8,7 +8,7 @@ command
     --config.sweep.key=method.lambda_A --config.sweep.values=2e-3,2.5e-3
 
 36,536,884 parameters, 5,243 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352 for the method.
-Time for each arm and seed: at least 18 minutes on one H200, about 70 days on 2 CPU cores, both reckoned and not
+Time for each arm and seed: at least 18 minutes on one H200, about 47 days on 2 CPU cores, both reckoned and not
 measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 

@@ -3,7 +3,7 @@
     python run.py --config=configs/paper/cifar10_paper_resnet56.py
 
 869,530 parameters, 127.3 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352 for the method. Time
-for each arm and seed: at least 3.0 minutes on one H200, about 3.5 days on 2 CPU cores, both reckoned and not measured
+for each arm and seed: at least 3.0 minutes on one H200, about 2 days on 2 CPU cores, both reckoned and not measured
 (docs/results/paper.md). Accuracy here: not yet measured.
 """
 

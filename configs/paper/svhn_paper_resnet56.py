@@ -8,7 +8,7 @@ the row in one command
     --config.sweep.key=method.lambda_A --config.sweep.values=1e-3,1.5e-3,2e-3
 
 869,530 parameters, 127.3 M multiply-adds an image; 573 steps a round for the baseline, 58 + 516 for the method. Time
-for each arm and seed: at least 4.4 minutes on one H200, about 5 days on 2 CPU cores, both reckoned and not measured
+for each arm and seed: at least 4.4 minutes on one H200, about 3 days on 2 CPU cores, both reckoned and not measured
 (docs/results/paper.md). Accuracy here: not yet measured.
 """
 

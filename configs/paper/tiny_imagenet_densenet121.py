@@ -3,7 +3,7 @@
     python run.py --config=configs/paper/tiny_imagenet_densenet121.py
 
 7,151,048 parameters, 3,554 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704 for the method.
-Time for each arm and seed: at least 25 minutes on one H200, about 120 days on 2 CPU cores, both reckoned and not
+Time for each arm and seed: at least 25 minutes on one H200, about 67 days on 2 CPU cores, both reckoned and not
 measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 

@@ -3,7 +3,7 @@
     python run.py --config=configs/paper/tiny_imagenet_resnet50.py
 
 23,910,152 parameters, 5,192 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704 for the method.
-Time for each arm and seed: at least 36 minutes on one H200, about 130 days on 2 CPU cores, both reckoned and not
+Time for each arm and seed: at least 36 minutes on one H200, about 80 days on 2 CPU cores, both reckoned and not
 measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
