@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from sdt.arm_spec import ArmSpec, PhaseSpec, parse_own_arms, parse_phases
-from sdt.config import Config
+from sdt.config import Config, MethodConfig
 from sdt.data.batches import num_batches
 from sdt.errors import ConfigError
 from sdt.plan import Phase, Plan
@@ -116,12 +116,11 @@ def _ids(setting: Setting, subset: str) -> np.ndarray:
 # ---- decays: [R], or [R, num_steps]
 
 
-def step_mean(setting: Setting) -> float:
-  """Returns the decay that uniform training needs for the same sum over the optimiser steps of a round.
+def step_mean(steps_easy: int, steps_rest: int, method: MethodConfig) -> float:
+  """Returns the decay that uniform training needs for the same sum over the optimiser steps of a round, of which A and B have so many.
 
   (T_A lambda_A + T_B lambda_B) / (T_A + T_B): to leading order in the decay the objective summed over a round is then the method's.
   """
-  method, (steps_easy, steps_rest) = setting.config.method, setting.steps_easy_rest
   return (steps_easy * method.lambda_A + steps_rest * method.lambda_B) / (steps_easy + steps_rest)
 
 
@@ -146,7 +145,7 @@ def _decay(setting: Setting, decay: str | float, num_steps: int) -> np.ndarray:
       "baseline": lambda: config.optim.weight_decay,
       "lambda_A": lambda: config.method.lambda_A,
       "lambda_B": lambda: config.method.lambda_B,
-      "mean": lambda: step_mean(setting),
+      "mean": lambda: step_mean(*setting.steps_easy_rest, config.method),
     }
     decay = named[decay]()
   return np.full(len(config.seeds), decay)

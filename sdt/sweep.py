@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sdt import accept, baseline, dry_run, experiment, files, stats
+from sdt.arms import step_mean
 from sdt.config import Config, config_hash, to_dict
 from sdt.data.dataset import Data
 from sdt.differences import SAFE_TO_CHANGE, differences
@@ -91,7 +92,7 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
     size, plans = dry_run.plans_of(point.config, loader(point))
     steps = {plan.arm: {phase.name: phase.num_steps for phase in plan.phases} for plan in plans}
     counts = ", ".join(f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}" for arm, phases in steps.items())
-    mean = step_mean(steps, point.config)
+    mean = _mean_decay(steps, point.config)
     also = "" if config.sweep.also_key is None else f", {config.sweep.also_key}={as_text(point.also_value)}"
     yield f"  {point.folder}{also}: {counts}; A {size}" + ("" if mean is None else f"; mean decay {mean:.6g}")
   first = dataclasses.replace(points[0].config, baseline_from=config.baseline_from)
@@ -100,15 +101,10 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
   yield from dry_run.describe(first, workdir / points[0].folder, found, log)
 
 
-def step_mean(steps_per_round: Mapping[str, Mapping[str, int]], config: Config) -> float | None:
-  """Returns the method's weight decay, mean over the optimiser steps of a round; None without the method.
-
-  (T_A lambda_A + T_B lambda_B) / (T_A + T_B): the one decay with which uniform training has, to leading order, the same objective.
-  """
-  if "method" not in steps_per_round:
-    return None
-  easy, rest = (steps_per_round["method"][phase] for phase in "AB")
-  return (easy * config.method.lambda_A + rest * config.method.lambda_B) / (easy + rest)
+def _mean_decay(steps_per_round: Mapping[str, Mapping[str, int]], config: Config) -> float | None:
+  """Returns the method's weight decay, mean over the optimiser steps of a round; None without the method."""
+  steps = steps_per_round.get("method")
+  return None if steps is None else step_mean(steps["A"], steps["B"], config.method)
 
 
 class _Loader:
@@ -223,7 +219,7 @@ def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, 
     own = {"value": point.value, "also_value": point.also_value, "folder": point.folder}
     own["data"] = {name: data[name] for name in ("name", "variant", "checksum", "num_train", "num_test", "num_classes", "notes")}
     own |= {name: results[name] for name in ("model", "rounds", "num_easy", "steps_per_round")}
-    own["mean_decay"] = step_mean(steps, point.config)
+    own["mean_decay"] = _mean_decay(steps, point.config)
     own["arms"] = {arm: {name: one[name] for name in ("accuracy", "mean", "sd", "n", "diverged")} for arm, one in results["arms"].items()}
     own |= {name: results[name] for name in ("contrasts", "power") if name in results}
     values.append(own)

@@ -12,7 +12,7 @@ from golden import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt.config import ModelConfig
+from sdt.config import ModelConfig, ScoreConfig
 from sdt.evaluate import predict_with_features
 from sdt.losses import cross_entropy
 from sdt.models import init_variables, make_model
@@ -82,6 +82,11 @@ def test_a_larger_own_logit_is_easier_as_every_scorer_declares():
     grows = bool(of(name, high, np.int32(0)) > of(name, low, np.int32(0)))
     assert grows == scorer.is_higher_easier, name
     assert scorer.direction == ("higher_is_easier" if grows else "higher_is_harder")
+
+
+def test_the_config_may_rank_by_every_scorer_and_by_no_other():
+  (name,) = (field for field in dataclasses.fields(ScoreConfig) if field.name == "name")
+  assert set(name.metadata["choices"]) == set(SCORERS)
 
 
 def probability_twin(logits, labels, features):
