@@ -18,10 +18,11 @@ from pathlib import Path
 
 from sdt.arms import Setting, make_plan
 from sdt.command_line import load_config_file
-from sdt.config import Config, resolve
+from sdt.config import resolve
 from sdt.data import sources
 from sdt.data.dataset import Data
 from sdt.dispatch import Position, Trainer
+from sdt.keys import Config
 from sdt.setup import Resume, Setup
 
 ROOT = Path(__file__).resolve().parent.parent

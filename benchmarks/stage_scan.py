@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdt.config import ModelConfig
+from sdt.keys import ModelConfig
 from sdt.models import init_variables, make_model
 from sdt.models.conv import barrier
 from sdt.models.layers import BatchNorm, Conv, Linear, mean_over_pixels

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from sdt.arm_spec import ArmSpec, PhaseSpec, parse_own_arms, parse_phases
-from sdt.config import Config, MethodConfig
 from sdt.data.batches import num_batches
 from sdt.errors import ConfigError
+from sdt.keys import Config, MethodConfig
 from sdt.plan import Phase, Plan
 from sdt.split import Partition, random_scores, split
 

@@ -14,15 +14,11 @@ import numpy as np
 from sdt import files, stats
 from sdt.arms import arm_specs
 from sdt.comparison import compare
-from sdt.config import Config, to_dict
-from sdt.data.augment import centre_crop
-from sdt.data.dataset import Data, Dataset, image_sizes
+from sdt.config import to_dict
+from sdt.data.dataset import Data
+from sdt.keys import Config
 from sdt.plan import Plan
-from sdt.score import SCORERS
-from sdt.split import Partition, rank
 from sdt.train import Sums
-
-_MOSAIC_TILES = 100
 
 
 def metrics_rows(
@@ -88,165 +84,10 @@ def diverged_seeds(rows: Iterable[Mapping[str, Any]], arm: str) -> tuple[int, ..
   return tuple(dict.fromkeys(row["seed"] for row in rows if row["arm"] == arm and row.get("diverged")))
 
 
-def without_nan(name: str, scores: np.ndarray) -> np.ndarray:
-  """Returns the scores with the hardest value that scorer `name` has in the place of NaN, which a diverged network may give."""
-  low, high = SCORERS[name].range
-  if SCORERS[name].is_higher_easier:
-    hardest = -np.inf if low is None else low
-  else:
-    hardest = np.inf if high is None else high
-  return np.where(np.isnan(scores), hardest, scores).astype(scores.dtype)
-
-
-def easiness(name: str, scores: np.ndarray) -> np.ndarray:
-  """Returns the scores turned so that larger is easier, without NaN: what examples are ranked by."""
-  values = without_nan(name, scores)
-  return values if SCORERS[name].is_higher_easier else -values
-
-
-def mean_score(name: str, scores: np.ndarray, sound: np.ndarray) -> np.ndarray:
-  """Returns the mean score [N] over the seeds that are `sound` [R]; over all of them where none is."""
-  with np.errstate(invalid="ignore", over="ignore"):  # what a diverged network gives may be infinite
-    mean = (without_nan(name, scores)[sound] if sound.any() else without_nan(name, scores)).mean(axis=0)
-  return without_nan(name, mean)
-
-
-def write_scores(
-  workdir: Path, data: Data, config: Config, scores: Mapping[str, np.ndarray], partitions: Sequence[Partition], sound: np.ndarray
-) -> None:
-  """Writes scores.csv, scores.json and, last, scores.npz, whose presence says that the stage is done.
-
-  Args:
-    workdir: of the run.
-    data: for ids, labels, source files and, where it is known, the truth about the examples.
-    config: for the seeds.
-    scores: name -> [R, N].
-    partitions: per seed.
-    sound: [R] bool, False for a seed whose network diverged: its scores are listed, but no mean counts them.
-  """
-  train = data.train
-  known = {name: value for name in ("difficulty", "wrong_label") if (value := getattr(train, name)) is not None}
-  header = ["example_id", "source_file", "label", *known]
-  columns: list[Any] = [train.example_ids, train.source_files or [""] * len(train), train.labels, *(_as_cells(v) for v in known.values())]
-  described = {}
-  for name, values in scores.items():
-    header += [name, *(f"{name}_seed{seed}" for seed in config.seeds)]
-    columns += [mean_score(name, values, sound), *values]
-    scorer = SCORERS[name]
-    counted = (values[sound] if sound.any() else values).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-      described[name] = {"direction": scorer.direction, "range": scorer.range, "mean": counted.mean(), "sd": counted.std()}
-  files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
-  ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
-  stability = score_stability(easiness(config.score.name, scores[config.score.name]), partitions)
-  content: dict[str, Any] = {"ranked_by": config.score.name, "scorers": described, "ties_at_cut": ties, "stability": stability}
-  truth = score_truth(train, scores, partitions, config.seeds, sound)
-  if truth is not None:
-    content["truth"] = truth
-  files.write_json(workdir / "scores.json", content)
-  seeds = np.asarray(config.seeds, np.int64)
-  files.write_npz(workdir / "scores.npz", example_id=train.example_ids, label=train.labels, seeds=seeds, **known, **scores)
-
-
-def _as_cells(values: np.ndarray) -> np.ndarray:
-  """Returns the column of a table: 0 and 1 for what is or is not."""
-  return values.astype(np.int8) if values.dtype == np.bool_ else values
-
-
-def score_stability(scores: np.ndarray, partitions: Sequence[Partition]) -> dict[str, Any] | None:
-  """Returns how far the seeds agree: Spearman's correlation of the scores [R, N] and |A_i & A_j| / |A|; None for one seed."""
-  from scipy.stats import rankdata
-
-  if len(scores) < 2:
-    return None
-  ranks = rankdata(scores, axis=1)
-  with np.errstate(invalid="ignore", divide="ignore"):  # constant scores have no correlation: NaN, written as null
-    spearman = np.corrcoef(ranks)
-  in_easy = np.zeros(scores.shape, bool)
-  for row, part in zip(in_easy, partitions, strict=True):
-    row[part.easy] = True
-  overlap = (in_easy[:, None] & in_easy[None]).sum(axis=2) / in_easy[0].sum()
-  pairs = np.triu_indices(len(scores), 1)
-  return {
-    "spearman": spearman,
-    "overlap_of_A": overlap,
-    "mean_spearman": spearman[pairs].mean(),
-    "mean_overlap_of_A": overlap[pairs].mean(),
-  }
-
-
-def score_truth(
-  train: Dataset, scores: Mapping[str, np.ndarray], partitions: Sequence[Partition], seeds: Sequence[int], sound: np.ndarray
-) -> dict[str, Any] | None:
-  """Returns how well the scores [R, N] know the truth about the examples, None where none is known.
-
-  auroc_wrong_label: per scorer the area under the ROC curve of "low score" as the sign of a wrong label; 1 is perfect, 0.5 is chance.
-  spearman_difficulty: per scorer Spearman's correlation of the score with minus the difficulty; 1 is perfect.
-  Both are means over the seeds that are `sound` [R] (over all of them where none is), None where they are not defined.
-  wrong_labels_in_A: per seed the share of A, in [0, 1], whose label is wrong, None where it is not known.
-  """
-  from scipy.stats import rankdata
-  from sklearn.metrics import roc_auc_score
-
-  wrong, difficulty = train.wrong_label, train.difficulty
-  if wrong is None and difficulty is None:
-    return None
-  truth: dict[str, Any] = {"auroc_wrong_label": dict.fromkeys(scores), "wrong_labels_in_A": dict.fromkeys(seeds)}
-  truth["spearman_difficulty"] = dict.fromkeys(scores)
-  for name, values in scores.items():
-    ranks = rankdata(easiness(name, values)[sound] if sound.any() else easiness(name, values), axis=1)  # infinities in order
-    if wrong is not None and wrong.any() and not wrong.all():
-      truth["auroc_wrong_label"][name] = float(np.mean([roc_auc_score(wrong, -row) for row in ranks]))
-    if difficulty is not None:
-      ease = rankdata(-difficulty)
-      with np.errstate(invalid="ignore", divide="ignore"):  # constants have no correlation: NaN, written as null
-        truth["spearman_difficulty"][name] = float(np.mean([np.corrcoef(row, ease)[0, 1] for row in ranks]))
-  if wrong is not None:
-    truth["wrong_labels_in_A"] = {seed: float(wrong[part.easy].mean()) for seed, part in zip(seeds, partitions, strict=True)}
-  return truth
-
-
-def write_split(workdir: Path, data: Data, config: Config, partitions: Sequence[Partition], by_mean: Partition) -> None:
-  """Writes split.csv: the subset of every example by the mean score, and for each seed."""
-  columns = []
-  for part in (by_mean, *partitions):
-    subset = np.full(len(data.train), "B")
-    subset[part.easy] = "A"
-    columns.append(subset)
-  header = ["example_id", "label", "subset", *(f"subset_seed{seed}" for seed in config.seeds)]
-  files.write_csv(workdir / "split.csv", header, zip(data.train.example_ids, data.train.labels, *columns, strict=True))
-
-
 def write_arm_ids(workdir: Path, data: Data, config: Config, plan: Plan) -> None:
   """Writes arms/<arm>.npz: the example ids [R, n] of each phase of its plan."""
   ids = {phase.name: data.train.example_ids[phase.example_ids] for phase in plan.phases}
   files.write_npz(workdir / "arms" / f"{plan.arm}.npz", seeds=np.asarray(config.seeds, np.int64), **ids)
-
-
-def write_mosaics(workdir: Path, data: Data, config: Config, confidence: np.ndarray, ranking: np.ndarray, partition: Partition) -> None:
-  """Writes figures/mosaics.npz for the first seed: A's highest scores (lowest for the policy "bottom"), and a seeded random draw of B.
-
-  Args:
-    workdir: of the run.
-    data: for images, ids and labels.
-    config: for the policy and the first seed.
-    confidence: [N] of the first seed.
-    ranking: [N], the scores that the first seed's A was split by.
-    partition: of the first seed.
-  """
-  if data.train.inputs.ndim != 4:
-    return
-  order = rank(-ranking if config.split.policy == "bottom" else ranking, data.train.example_ids, config.seeds[0])
-  easiest = order[np.isin(order, partition.easy)][:_MOSAIC_TILES]
-  draw = np.random.default_rng([config.seeds[0], 0x305A]).permutation(partition.rest)[:_MOSAIC_TILES]
-  sizes = image_sizes(data.train)
-  content: dict[str, Any] = {}
-  for name, positions in (("easiest", easiest), ("other", draw)):
-    content[f"{name}_images"] = np.asarray(centre_crop(data.train.inputs[positions], sizes[positions], config.data.crop_size))
-    content[f"{name}_ids"] = data.train.example_ids[positions]
-    content[f"{name}_labels"] = data.train.labels[positions]
-    content[f"{name}_confidence"] = confidence[positions]
-  files.write_npz(workdir / "figures" / "mosaics.npz", class_names=np.asarray(data.class_names), **content)
 
 
 def describe_data(data: Data) -> dict[str, Any]:

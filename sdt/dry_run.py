@@ -17,7 +17,7 @@ from sdt import baseline, experiment, files
 from sdt.accept import load_data, load_weights, notes
 from sdt.arms import Setting, arm_order, make_plan
 from sdt.checkpoint import CheckpointStore
-from sdt.config import Config, to_dict
+from sdt.config import to_dict
 from sdt.data import cache
 from sdt.data.batches import num_batches
 from sdt.data.catalogue import SETS
@@ -25,6 +25,7 @@ from sdt.data.dataset import Data
 from sdt.data.stand_in import stand_in
 from sdt.dispatch import estimated_secs, state_shapes
 from sdt.errors import MissingDataError
+from sdt.keys import Config
 from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates
 from sdt.plan import Plan

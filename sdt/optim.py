@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sdt.config import OptimConfig
+from sdt.keys import OptimConfig
 
 # What every network calls its last layer, in the tree of its parameters.
 HEAD = "head"

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from sdt.config import ParallelConfig
 from sdt.errors import ConfigError
+from sdt.keys import ParallelConfig
 
 AXIS = "data"
 

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.arms import check_arms, num_phases
-from sdt.config import Config
 from sdt.data.augment import output_size, shift_and_scale
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data, image_sizes
 from sdt.dispatch import DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state
+from sdt.keys import Config
 from sdt.models import make_model, multiply_adds
 from sdt.optim import init_opt_state, learning_rates
 from sdt.parallel import Layout, make_layout, padded_batch_size, place

@@ -9,10 +9,11 @@ from typing import Any
 
 from sdt import accept, baseline, dry_run, experiment, files, stats
 from sdt.arms import step_mean
-from sdt.config import Config, config_hash, to_dict
+from sdt.config import config_hash, to_dict
 from sdt.data.dataset import Data
 from sdt.differences import SAFE_TO_CHANGE, differences
 from sdt.errors import ConfigError, DivergedError, Interrupted, MissingDataError
+from sdt.keys import Config
 from sdt.progress import Display
 from sdt.report import build_report
 from sdt.report.sweep import table_text

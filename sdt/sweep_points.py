@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from sdt.config import Config, SweepConfig, resolve, to_dict
+from sdt.config import resolve, to_dict
 from sdt.differences import NOT_SWEPT, changes_baseline, entry
 from sdt.errors import ConfigError
+from sdt.keys import Config, SweepConfig
 from sdt.values import shown
 
 

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdt.config import AugmentConfig, OptimConfig
 from sdt.data.augment import augment, draw, normalise, output_size
 from sdt.data.batches import augment_key, dropout_key, order_key, phase_batches
 from sdt.evaluate import batch_inputs, batch_positions, batch_sums, predict
+from sdt.keys import AugmentConfig, OptimConfig
 from sdt.optim import apply_phase_chain, is_body_frozen, trained
 from sdt.parallel import Layout, pad_batch, padded_batch_size, shard_batch, sum_over
 from sdt.plan import PlanArrays

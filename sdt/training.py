@@ -15,11 +15,12 @@ import numpy as np
 
 from sdt import artifacts, files
 from sdt.checkpoint import CheckpointStore
-from sdt.config import Config, to_dict
+from sdt.config import to_dict
 from sdt.data.dataset import Data
 from sdt.differences import SAFE_TO_CHANGE, diff
 from sdt.dispatch import Position, Progress, Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted
+from sdt.keys import Config
 from sdt.parallel import fetch
 from sdt.plan import Plan
 from sdt.pretrained import Pretrained

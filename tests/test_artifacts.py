@@ -12,7 +12,7 @@ import whole
 from safetensors import safe_open
 from scipy.stats import spearmanr
 
-from sdt import artifacts, files
+from sdt import artifacts, files, score_artifacts
 from sdt.arms import Setting, make_plan
 from sdt.data.augment import normalise, shift_and_scale
 from sdt.evaluate import predict
@@ -44,7 +44,7 @@ def scored(data, seed=0):
 
 def test_scores_on_disk_are_the_scores(data, tmp_path):
   scores, parts = scored(data)
-  artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, True]))
+  score_artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, True]))
   stored = files.read_npz(tmp_path / "scores.npz")
   assert list(stored) == ["example_id", "label", "seeds", "difficulty", "wrong_label", "confidence", "log_odds"]
   np.testing.assert_array_equal(stored["example_id"], data.train.example_ids)
@@ -75,7 +75,7 @@ def test_truth_is_written_beside_the_labels_where_it_is_known(data, tmp_path):
   scores, parts = scored(data)
   wrong = np.random.default_rng(1).random(70) < 0.2
   for name, difficulty, is_wrong in (("both", data.train.difficulty, wrong), ("none", None, None)):
-    artifacts.write_scores(tmp_path / name, with_truth(data, difficulty, is_wrong), CONFIG, scores, parts, np.array([True, True]))
+    score_artifacts.write_scores(tmp_path / name, with_truth(data, difficulty, is_wrong), CONFIG, scores, parts, np.array([True, True]))
   stored = files.read_npz(tmp_path / "both" / "scores.npz")
   np.testing.assert_array_equal(stored["difficulty"], data.train.difficulty)
   np.testing.assert_array_equal(stored["wrong_label"], wrong)
@@ -100,7 +100,7 @@ def test_truth_of_a_hand_made_case(data):
   parts = tuple(Partition(np.array(easy, np.int32), np.zeros(0, np.int32), 0) for easy in ([0, 1, 2, 3], [6, 7, 9, 5]))
 
   def truth(sound, scores=(perfect, other), of=train):
-    return artifacts.score_truth(of, {"log_odds": np.array(scores)}, parts, CONFIG.seeds, np.array(sound))
+    return score_artifacts.score_truth(of, {"log_odds": np.array(scores)}, parts, CONFIG.seeds, np.array(sound))
 
   first = truth([True, False])
   assert first["auroc_wrong_label"]["log_odds"] == 1.0
@@ -125,19 +125,19 @@ def test_stability_is_spearman_s_correlation_and_the_share_of_common_examples(da
   scores, parts = scored(data)
   scores["log_odds"][1] = scores["log_odds"][0] + 0.5 * scores["log_odds"][1]
   scores["log_odds"][:, :4] = 1.0  # ties
-  stability = artifacts.score_stability(scores["log_odds"], parts)
+  stability = score_artifacts.score_stability(scores["log_odds"], parts)
   assert stability["mean_spearman"] == pytest.approx(spearmanr(*scores["log_odds"]).statistic)
   common = len(set(parts[0].easy) & set(parts[1].easy)) / 7
   np.testing.assert_allclose(stability["overlap_of_A"], [[1, common], [common, 1]])
   assert stability["mean_overlap_of_A"] == common
-  assert artifacts.score_stability(scores["log_odds"][:1], parts[:1]) is None
+  assert score_artifacts.score_stability(scores["log_odds"][:1], parts[:1]) is None
 
 
 def test_stability_by_hand():
   rest = np.zeros(0, np.int32)
   parts = tuple(Partition(np.array(easy, np.int32), rest, 0) for easy in ([0, 1], [1, 2], [2, 3]))
   scores = np.array([[4.0, 3.0, 2.0, 1.0], [3.0, 4.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
-  stability = artifacts.score_stability(scores, parts)
+  stability = score_artifacts.score_stability(scores, parts)
   # rho = 1 - 6 sum d^2 / (n (n^2 - 1)): d^2 is 2, 20, 18.
   np.testing.assert_allclose(stability["spearman"], [[1, 0.8, -1], [0.8, 1, -0.8], [-1, -0.8, 1]], atol=1e-12)
   np.testing.assert_allclose(stability["overlap_of_A"], [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]])
@@ -148,7 +148,7 @@ def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
   scores, parts = scored(data)
   scores["log_odds"][1, :5], scores["confidence"][1, :5] = np.nan, np.nan
   scores["log_odds"][1, 5] = np.inf
-  artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, False]))
+  score_artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, False]))
   with open(tmp_path / "scores.csv", newline="") as file:
     table = list(csv.DictReader(file))
   np.testing.assert_array_equal(np.array([row["log_odds"] for row in table], np.float32), scores["log_odds"][0])
@@ -160,18 +160,22 @@ def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
 
 def test_scores_that_are_no_numbers_are_the_hardest():
   odds = np.array([[1.0, np.nan, -3.0], [np.nan, np.nan, np.inf]], np.float32)
-  np.testing.assert_array_equal(artifacts.easiness("log_odds", odds), np.array([[1, -np.inf, -3], [-np.inf, -np.inf, np.inf]], np.float32))
-  np.testing.assert_array_equal(artifacts.mean_score("log_odds", odds, np.array([True, False])), np.float32([1, -np.inf, -3]))
-  np.testing.assert_array_equal(artifacts.mean_score("log_odds", odds, np.array([False, False])), np.float32([-np.inf, -np.inf, np.inf]))
-  np.testing.assert_array_equal(artifacts.easiness("confidence", odds[:, 1:2]), np.zeros((2, 1), np.float32))
+  np.testing.assert_array_equal(
+    score_artifacts.easiness("log_odds", odds), np.array([[1, -np.inf, -3], [-np.inf, -np.inf, np.inf]], np.float32)
+  )
+  np.testing.assert_array_equal(score_artifacts.mean_score("log_odds", odds, np.array([True, False])), np.float32([1, -np.inf, -3]))
+  np.testing.assert_array_equal(
+    score_artifacts.mean_score("log_odds", odds, np.array([False, False])), np.float32([-np.inf, -np.inf, np.inf])
+  )
+  np.testing.assert_array_equal(score_artifacts.easiness("confidence", odds[:, 1:2]), np.zeros((2, 1), np.float32))
   losses = np.array([[0.5, np.nan]], np.float32)
-  np.testing.assert_array_equal(artifacts.easiness("loss", losses), np.array([[-0.5, -np.inf]], np.float32))
-  np.testing.assert_array_equal(artifacts.mean_score("loss", losses, np.array([True])), np.array([0.5, np.inf], np.float32))
+  np.testing.assert_array_equal(score_artifacts.easiness("loss", losses), np.array([[-0.5, -np.inf]], np.float32))
+  np.testing.assert_array_equal(score_artifacts.mean_score("loss", losses, np.array([True])), np.array([0.5, np.inf], np.float32))
 
 
 def test_a_split_names_every_example_and_its_subsets(data, tmp_path):
   _, parts = scored(data)
-  artifacts.write_split(tmp_path, data, CONFIG, parts, parts[1])
+  score_artifacts.write_split(tmp_path, data, CONFIG, parts, parts[1])
   with open(tmp_path / "split.csv", newline="") as file:
     table = list(csv.DictReader(file))
   assert list(table[0]) == ["example_id", "label", "subset", "subset_seed3", "subset_seed8"]
@@ -188,7 +192,7 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   assert sorted(ids) == ["A", "B", "seeds"]
   np.testing.assert_array_equal(ids["A"][1], parts[1].easy * 3 + 5)
   assert ids["A"].dtype == np.int32
-  artifacts.write_mosaics(tmp_path, data, CONFIG, scores["confidence"][0], scores["log_odds"][0], parts[0])
+  score_artifacts.write_mosaics(tmp_path, data, CONFIG, scores["confidence"][0], scores["log_odds"][0], parts[0])
   mosaics = files.read_npz(tmp_path / "figures" / "mosaics.npz")
   best = np.argsort(-scores["log_odds"][0])[:7]
   np.testing.assert_array_equal(mosaics["easiest_ids"], best * 3 + 5)
@@ -203,7 +207,7 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   assert mosaics["class_names"].tolist() == list(data.class_names)
   hardest = split(scores["log_odds"][0], data.train.labels, data.train.example_ids, 7, 3, policy="bottom")
   bottom = tiny.config(seeds=(3, 8), split__policy="bottom")
-  artifacts.write_mosaics(tmp_path / "bottom", data, bottom, scores["confidence"][0], scores["log_odds"][0], hardest)
+  score_artifacts.write_mosaics(tmp_path / "bottom", data, bottom, scores["confidence"][0], scores["log_odds"][0], hardest)
   shown = files.read_npz(tmp_path / "bottom" / "figures" / "mosaics.npz")["easiest_ids"]
   np.testing.assert_array_equal(shown, np.argsort(scores["log_odds"][0])[:7] * 3 + 5)
 

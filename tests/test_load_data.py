@@ -8,8 +8,8 @@ import pytest
 import tiny
 
 from sdt import accept, dry_run, experiment
-from sdt.config import Config, OptimConfig
 from sdt.errors import ConfigError, LockedError
+from sdt.keys import Config, OptimConfig
 
 
 def _wide(tmp_path):

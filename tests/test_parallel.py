@@ -11,9 +11,9 @@ import tiny
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sdt import train
-from sdt.config import ModelConfig, OptimConfig, ParallelConfig
 from sdt.dispatch import Position
 from sdt.errors import ConfigError
+from sdt.keys import ModelConfig, OptimConfig, ParallelConfig
 from sdt.models import init_variables, make_model
 from sdt.optim import init_opt_state
 from sdt.parallel import fetch, make_layout, padded_batch_size, place

@@ -12,8 +12,8 @@ from golden import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt.config import ModelConfig, ScoreConfig
 from sdt.evaluate import predict_with_features
+from sdt.keys import ModelConfig, ScoreConfig
 from sdt.losses import cross_entropy
 from sdt.models import init_variables, make_model
 from sdt.parallel import place

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from agreement import flat
 
-from sdt.config import ModelConfig, OptimConfig
+from sdt.keys import ModelConfig, OptimConfig
 from sdt.models import MODEL_NAMES, NETWORKS, init_variables, make_model
 from sdt.optim import init_opt_state
 from sdt.train import TrainState, train_step

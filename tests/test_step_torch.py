@@ -7,7 +7,7 @@ import optax
 from agreement import GOLDEN, drawn_variables, flat
 from golden import drawn
 
-from sdt.config import ModelConfig, OptimConfig
+from sdt.keys import ModelConfig, OptimConfig
 from sdt.models import make_model
 from sdt.optim import init_opt_state
 from sdt.train import TrainState, train_step

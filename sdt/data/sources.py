@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from sdt.config import DataConfig
 from sdt.data.catalogue import SETS
 from sdt.data.dataset import Data
 from sdt.data.digits import load_digits
@@ -16,6 +15,7 @@ from sdt.data.npz import load_npz
 from sdt.data.registered import load_registered
 from sdt.data.shapes import load_shapes
 from sdt.errors import ConfigError, DataError
+from sdt.keys import DataConfig
 
 Log = Callable[[str], None]
 
