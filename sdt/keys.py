@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-_SCORES = ("log_odds", "confidence", "loss", "margin", "normalized_margin", "entropy", "el2n", "grand_last_layer")
+from sdt.score_table import SCORES
 
 
 def _key(default: Any, help: str, **rule: Any) -> Any:  # noqa: A002 - the field's own word
@@ -126,7 +126,7 @@ class MethodConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ScoreConfig:
-  name: str = _key("log_odds", "the score that ranks", choices=_SCORES)
+  name: str = _key("log_odds", "the score that ranks", choices=tuple(SCORES))
   batch_size: int = _key(512, "examples per scoring and evaluation batch", low=1, high=2**17)
 
 

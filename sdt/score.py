@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -131,36 +130,16 @@ def _own_and_others(values: jax.Array, labels: jax.Array) -> tuple[jax.Array, ja
   return jnp.sum(jnp.where(is_own, values, 0.0), axis=-1), jnp.where(is_own, -jnp.inf, values)
 
 
-@dataclasses.dataclass(frozen=True)
-class Scorer:
-  """A score of a single pass: the function of (outputs, labels), which end is easy, and its range."""
-
-  function: Callable[[Outputs, jax.Array], jax.Array]
-  direction: str
-  range: tuple[float | None, float | None]
-
-  @property
-  def is_higher_easier(self) -> bool:
-    return self.direction == "higher_is_easier"
-
-
-def _easier(function: Callable[..., jax.Array], low: float | None, high: float | None) -> Scorer:
-  return Scorer(function, "higher_is_easier", (low, high))
-
-
-def _harder(function: Callable[..., jax.Array], low: float | None, high: float | None) -> Scorer:
-  return Scorer(function, "higher_is_harder", (low, high))
-
-
-SCORERS = {
-  "confidence": _easier(confidence, 0.0, 1.0),
-  "log_odds": _easier(log_odds, None, None),
-  "loss": _harder(loss, 0.0, None),
-  "margin": _easier(margin, None, None),
-  "normalized_margin": _easier(normalized_margin, 0.0, 1.0),
-  "entropy": _harder(entropy, 0.0, None),
-  "el2n": _harder(el2n, 0.0, math.sqrt(2.0)),
-  "grand_last_layer": _harder(grand_last_layer, 0.0, None),
+# The scores of a single pass, each a function of (outputs, labels); what they are stands in score_table.py.
+SCORERS: Mapping[str, Callable[[Outputs, jax.Array], jax.Array]] = {
+  "confidence": confidence,
+  "log_odds": log_odds,
+  "loss": loss,
+  "margin": margin,
+  "normalized_margin": normalized_margin,
+  "entropy": entropy,
+  "el2n": el2n,
+  "grand_last_layer": grand_last_layer,
 }
 
 
@@ -180,7 +159,7 @@ def _example_scores(model: Any, variables: Any, one_input: jax.Array, label: jax
   """Returns every score of one example, [] each; one_input [H, W, C] or [D], normalised."""
   logits, features = predict_with_features(model, variables, one_input[None])
   outputs = Outputs(logits[0], features[0])
-  return {name: scorer.function(outputs, label) for name, scorer in SCORERS.items()}
+  return {name: scorer(outputs, label) for name, scorer in SCORERS.items()}
 
 
 def _score_batch(program: ScoreProgram, data: Any, index: jax.Array, variables: Any) -> dict[str, jax.Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,33 +13,29 @@ from sdt import files
 from sdt.data.augment import centre_crop
 from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.keys import Config
-from sdt.score import SCORERS
+from sdt.score_table import SCORES, Score
 from sdt.split import Partition, rank
 
 _MOSAIC_TILES = 100
 
 
-def without_nan(name: str, scores: np.ndarray) -> np.ndarray:
-  """Returns the scores with the hardest value that scorer `name` has in the place of NaN, which a diverged network may give."""
-  low, high = SCORERS[name].range
-  if SCORERS[name].is_higher_easier:
-    hardest = -np.inf if low is None else low
-  else:
-    hardest = np.inf if high is None else high
-  return np.where(np.isnan(scores), hardest, scores).astype(scores.dtype)
+def without_nan(score: Score, values: np.ndarray) -> np.ndarray:
+  """Returns the values of a score with the hardest that it can have in the place of NaN, which a diverged network may give."""
+  return np.where(np.isnan(values), score.hardest, values).astype(values.dtype)
 
 
-def easiness(name: str, scores: np.ndarray) -> np.ndarray:
-  """Returns the scores turned so that larger is easier, without NaN: what examples are ranked by."""
-  values = without_nan(name, scores)
-  return values if SCORERS[name].is_higher_easier else -values
+def easiness(score: Score, values: np.ndarray) -> np.ndarray:
+  """Returns the values of a score turned so that larger is easier, without NaN: what examples are ranked by."""
+  numbers = without_nan(score, values)
+  return numbers if score.is_higher_easier else -numbers
 
 
-def mean_score(name: str, scores: np.ndarray, sound: np.ndarray) -> np.ndarray:
-  """Returns the mean score [N] over the seeds that are `sound` [R]; over all of them where none is."""
+def mean_score(score: Score, values: np.ndarray, sound: np.ndarray) -> np.ndarray:
+  """Returns the mean [N] of a score [R, N] over the seeds that are `sound` [R]; over all of them where none is."""
+  numbers = without_nan(score, values)
   with np.errstate(invalid="ignore", over="ignore"):  # what a diverged network gives may be infinite
-    mean = (without_nan(name, scores)[sound] if sound.any() else without_nan(name, scores)).mean(axis=0)
-  return without_nan(name, mean)
+    mean = (numbers[sound] if sound.any() else numbers).mean(axis=0)
+  return without_nan(score, mean)
 
 
 def write_scores(
@@ -61,14 +58,13 @@ def write_scores(
   described = {}
   for name, values in scores.items():
     header += [name, *(f"{name}_seed{seed}" for seed in config.seeds)]
-    columns += [mean_score(name, values, sound), *values]
-    scorer = SCORERS[name]
+    columns += [mean_score(SCORES[name], values, sound), *values]
     counted = (values[sound] if sound.any() else values).astype(np.float64)
     with np.errstate(invalid="ignore"):
-      described[name] = {"direction": scorer.direction, "range": scorer.range, "mean": counted.mean(), "sd": counted.std()}
+      described[name] = {**dataclasses.asdict(SCORES[name]), "mean": counted.mean(), "sd": counted.std()}
   files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
   ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
-  stability = score_stability(easiness(config.score.name, scores[config.score.name]), partitions)
+  stability = score_stability(easiness(SCORES[config.score.name], scores[config.score.name]), partitions)
   content: dict[str, Any] = {"ranked_by": config.score.name, "scorers": described, "ties_at_cut": ties, "stability": stability}
   truth = score_truth(train, scores, partitions, config.seeds, sound)
   if truth is not None:
@@ -124,13 +120,14 @@ def score_truth(
   truth: dict[str, Any] = {"auroc_wrong_label": dict.fromkeys(scores), "wrong_labels_in_A": dict.fromkeys(seeds)}
   truth["spearman_difficulty"] = dict.fromkeys(scores)
   for name, values in scores.items():
-    ranks = rankdata(easiness(name, values)[sound] if sound.any() else easiness(name, values), axis=1)  # infinities in order
+    ease = easiness(SCORES[name], values)
+    ranks = rankdata(ease[sound] if sound.any() else ease, axis=1)  # infinities in order
     if wrong is not None and wrong.any() and not wrong.all():
       truth["auroc_wrong_label"][name] = float(np.mean([roc_auc_score(wrong, -row) for row in ranks]))
     if difficulty is not None:
-      ease = rankdata(-difficulty)
+      known = rankdata(-difficulty)
       with np.errstate(invalid="ignore", divide="ignore"):  # constants have no correlation: NaN, written as null
-        truth["spearman_difficulty"][name] = float(np.mean([np.corrcoef(row, ease)[0, 1] for row in ranks]))
+        truth["spearman_difficulty"][name] = float(np.mean([np.corrcoef(row, known)[0, 1] for row in ranks]))
   if wrong is not None:
     truth["wrong_labels_in_A"] = {seed: float(wrong[part.easy].mean()) for seed, part in zip(seeds, partitions, strict=True)}
   return truth

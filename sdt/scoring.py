@@ -11,7 +11,8 @@ from sdt.arms import Setting
 from sdt.artifacts import diverged_seeds
 from sdt.data.batches import num_batches
 from sdt.parallel import padded_batch_size, place
-from sdt.score import SCORERS, score
+from sdt.score import score
+from sdt.score_table import SCORES
 from sdt.split import Partition, split
 from sdt.train import TrainState
 from sdt.training import Context, restore_final
@@ -26,13 +27,14 @@ def score_and_split(context: Context, setting: Setting, size: int, trained: Trai
   with context.timing.stage("score"):
     if may_read and files.is_intact(workdir / "scores.npz"):
       stored = files.read_npz(workdir / "scores.npz")
-      scores = {key: value for key, value in stored.items() if key in SCORERS}
+      scores = {key: value for key, value in stored.items() if key in SCORES}
     else:
       scores = _scores(context, restore_final(context, 0) if trained is None else trained)
   with context.timing.stage("split"):
-    sound = _sound_networks(context, scores[config.score.name])
-    ranking = score_artifacts.easiness(config.score.name, scores[config.score.name])
-    mean = score_artifacts.easiness(config.score.name, score_artifacts.mean_score(config.score.name, scores[config.score.name], sound))
+    ranks, values = SCORES[config.score.name], scores[config.score.name]
+    sound = _sound_networks(context, values)
+    ranking = score_artifacts.easiness(ranks, values)
+    mean = score_artifacts.easiness(ranks, score_artifacts.mean_score(ranks, values, sound))
     rankings = np.tile(mean, (len(config.seeds), 1)) if config.split.source == "mean" else ranking
 
     def cut(one: np.ndarray, seed: int) -> Partition:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from sdt.errors import ConfigError
 
 # Step counts, ids and seeds become int32 on the device.
 LARGEST_INT = 2**31 - 1
+
+_FEW = 4  # choices that are seen at a glance; of more, the nearest is named
 
 _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 _NOUNS = {bool: "True or False", int: "an integer", float: "a finite number", str: "a text"}
@@ -179,7 +182,8 @@ def _checked_scalar(key: Key, value: object) -> Any:
   number = _typed(key.base, value)
   rule = key.rule
   if "choices" in rule and number not in rule["choices"]:
-    raise _WrongValueError
+    near = difflib.get_close_matches(number, rule["choices"], 1) if len(rule["choices"]) > _FEW else []
+    raise _WrongValueError(f"did you mean {near[0]!r}?" if near else "")
   outside = (
     ("low" in rule and number < rule["low"])
     or ("above" in rule and number <= rule["above"])

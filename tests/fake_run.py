@@ -165,7 +165,13 @@ def _write_scores(workdir: Path, rng: np.random.Generator, labels: np.ndarray, s
   files.write_csv(workdir / "scores.csv", header, zip(ids, [""] * len(ids), labels, *columns, strict=True))
   ranges = {"confidence": [0.0, 1.0], "log_odds": [None, None]}
   described = {
-    name: {"direction": "higher_is_easier", "range": ranges[name], "mean": float(values.mean()), "sd": float(values.std())}
+    name: {
+      "direction": "higher_is_easier",
+      "range": ranges[name],
+      "source": "last round",
+      "mean": float(values.mean()),
+      "sd": float(values.std()),
+    }
     for name, values in scores.items()
   }
   content = {"ranked_by": "log_odds", "scorers": described, "ties_at_cut": dict.fromkeys(seeds, 0)}

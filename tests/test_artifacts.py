@@ -19,6 +19,7 @@ from sdt.evaluate import predict
 from sdt.models import make_model
 from sdt.parallel import place
 from sdt.score import SCORERS, score
+from sdt.score_table import SCORES
 from sdt.setup import Setup
 from sdt.split import Partition, split
 from sdt.train import Sums
@@ -63,6 +64,7 @@ def test_scores_on_disk_are_the_scores(data, tmp_path):
   assert list(info) == ["ranked_by", "scorers", "ties_at_cut", "stability", "truth"]
   assert info["scorers"]["confidence"]["range"] == [0.0, 1.0]
   assert info["scorers"]["log_odds"]["direction"] == "higher_is_easier"
+  assert info["scorers"]["log_odds"]["source"] == "last round"
   assert info["scorers"]["log_odds"]["sd"] == pytest.approx(scores["log_odds"].astype(np.float64).std())
   assert info["ties_at_cut"] == {"3": 0, "8": 0}
 
@@ -161,16 +163,16 @@ def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
 def test_scores_that_are_no_numbers_are_the_hardest():
   odds = np.array([[1.0, np.nan, -3.0], [np.nan, np.nan, np.inf]], np.float32)
   np.testing.assert_array_equal(
-    score_artifacts.easiness("log_odds", odds), np.array([[1, -np.inf, -3], [-np.inf, -np.inf, np.inf]], np.float32)
+    score_artifacts.easiness(SCORES["log_odds"], odds), np.array([[1, -np.inf, -3], [-np.inf, -np.inf, np.inf]], np.float32)
   )
-  np.testing.assert_array_equal(score_artifacts.mean_score("log_odds", odds, np.array([True, False])), np.float32([1, -np.inf, -3]))
+  np.testing.assert_array_equal(score_artifacts.mean_score(SCORES["log_odds"], odds, np.array([True, False])), np.float32([1, -np.inf, -3]))
   np.testing.assert_array_equal(
-    score_artifacts.mean_score("log_odds", odds, np.array([False, False])), np.float32([-np.inf, -np.inf, np.inf])
+    score_artifacts.mean_score(SCORES["log_odds"], odds, np.array([False, False])), np.float32([-np.inf, -np.inf, np.inf])
   )
-  np.testing.assert_array_equal(score_artifacts.easiness("confidence", odds[:, 1:2]), np.zeros((2, 1), np.float32))
+  np.testing.assert_array_equal(score_artifacts.easiness(SCORES["confidence"], odds[:, 1:2]), np.zeros((2, 1), np.float32))
   losses = np.array([[0.5, np.nan]], np.float32)
-  np.testing.assert_array_equal(score_artifacts.easiness("loss", losses), np.array([[-0.5, -np.inf]], np.float32))
-  np.testing.assert_array_equal(score_artifacts.mean_score("loss", losses, np.array([True])), np.array([0.5, np.inf], np.float32))
+  np.testing.assert_array_equal(score_artifacts.easiness(SCORES["loss"], losses), np.array([[-0.5, -np.inf]], np.float32))
+  np.testing.assert_array_equal(score_artifacts.mean_score(SCORES["loss"], losses, np.array([True])), np.array([0.5, np.inf], np.float32))
 
 
 def test_a_split_names_every_example_and_its_subsets(data, tmp_path):

@@ -66,6 +66,7 @@ BAD_OVERRIDES = [
   ("augment.pad_crop=65", "at most 64"),
   ("optim.schedule=steps", "expected one of 'step', 'constant', 'cosine'"),
   ("data.name=cifar", "'cifar10', 'cifar100'"),
+  ("score.name=normalised_margin", "did you mean 'normalized_margin'?"),
   ("data.path=", "it is empty"),
   ("data.path='half", "its quotes do not match"),
   ("data.path=a\0b", "it holds a NUL character"),

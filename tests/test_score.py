@@ -18,6 +18,7 @@ from sdt.losses import cross_entropy
 from sdt.models import init_variables, make_model
 from sdt.parallel import place
 from sdt.score import SCORERS, Outputs, score
+from sdt.score_table import SCORES
 from sdt.setup import Setup
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -26,7 +27,7 @@ GOLDEN = Path(__file__).with_name("golden")
 def of(name, logits, labels, features=None):
   """Returns the score `name` of [..., K] logits."""
   features = jnp.zeros((*logits.shape[:-1], 1)) if features is None else features
-  return SCORERS[name].function(Outputs(jnp.asarray(logits), jnp.asarray(features)), jnp.asarray(labels))
+  return SCORERS[name](Outputs(jnp.asarray(logits), jnp.asarray(features)), jnp.asarray(labels))
 
 
 def log_odds(logits, labels):
@@ -78,15 +79,16 @@ def test_log_odds_are_the_logit_of_the_confidence(logits, draw):
 
 def test_a_larger_own_logit_is_easier_as_every_scorer_declares():
   low, high = np.array([1.0, 0.5, -1.0], np.float32), np.array([2.0, 0.5, -1.0], np.float32)
-  for name, scorer in SCORERS.items():
+  for name in SCORERS:
     grows = bool(of(name, high, np.int32(0)) > of(name, low, np.int32(0)))
-    assert grows == scorer.is_higher_easier, name
-    assert scorer.direction == ("higher_is_easier" if grows else "higher_is_harder")
+    assert grows == SCORES[name].is_higher_easier, name
+    assert SCORES[name].direction == ("higher_is_easier" if grows else "higher_is_harder")
 
 
-def test_the_config_may_rank_by_every_scorer_and_by_no_other():
+def test_the_config_may_rank_by_every_score_and_by_no_other():
   (name,) = (field for field in dataclasses.fields(ScoreConfig) if field.name == "name")
-  assert set(name.metadata["choices"]) == set(SCORERS)
+  assert set(name.metadata["choices"]) == set(SCORES)
+  assert set(SCORERS) <= set(SCORES)
 
 
 def probability_twin(logits, labels, features):
@@ -115,7 +117,7 @@ def test_scores_equal_the_float64_twin_and_stay_in_their_range():
   for name, expected in probability_twin(logits, labels, features).items():
     ours = np.asarray(of(name, logits, labels, features))
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=2e-6, err_msg=name)
-    low, high = SCORERS[name].range
+    low, high = SCORES[name].range
     assert low is None or ours.min() >= low, name
     assert high is None or ours.max() <= high, name
 

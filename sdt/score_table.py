@@ -1,0 +1,57 @@
+"""Every score that can rank the training examples, whatever it comes from: which end is easy, its range, its source."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+  """What a score is, apart from how it is computed.
+
+  Attributes:
+    direction: "higher_is_easier" or "higher_is_harder".
+    range: lowest and highest value; None where there is no bound.
+    source: what it is computed from, in words, as it stands in scores.json.
+  """
+
+  direction: str
+  range: tuple[float | None, float | None]
+  source: str
+
+  @property
+  def is_higher_easier(self) -> bool:
+    return self.direction == "higher_is_easier"
+
+  @property
+  def hardest(self) -> float:
+    """The hardest value that the score can have; it may be infinite."""
+    low, high = self.range
+    if self.is_higher_easier:
+      return -math.inf if low is None else low
+    return math.inf if high is None else high
+
+
+def _easier(low: float | None, high: float | None, source: str = "last round") -> Score:
+  return Score("higher_is_easier", (low, high), source)
+
+
+def _harder(low: float | None, high: float | None, source: str = "last round") -> Score:
+  return Score("higher_is_harder", (low, high), source)
+
+
+SCORES: Mapping[str, Score] = types.MappingProxyType(
+  {
+    "log_odds": _easier(None, None),
+    "confidence": _easier(0.0, 1.0),
+    "loss": _harder(0.0, None),
+    "margin": _easier(None, None),
+    "normalized_margin": _easier(0.0, 1.0),
+    "entropy": _harder(0.0, None),
+    "el2n": _harder(0.0, math.sqrt(2.0)),
+    "grand_last_layer": _harder(0.0, None),
+  }
+)
