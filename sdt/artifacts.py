@@ -66,6 +66,7 @@ def metrics_rows(
         "weight_decay": _short(np.mean(phase.weight_decay[replica])),
         "train_loss": float(sums.train_loss[replica, number]) / count if count else None,
         "train_accuracy": int(sums.train_correct[replica, number]) / count if count else None,
+        **_norms(sums, replica, number),
         "test_loss": test_loss if tests and not diverged else None,
         "test_accuracy": int(sums.test_correct[replica]) / tests if tests and not diverged else None,
         "seconds": round(share * phase.num_steps, 6),
@@ -74,9 +75,21 @@ def metrics_rows(
   return rows
 
 
-def _short(value: Any) -> float:
-  """Returns the float to 12 digits: 0.01, where 0.1 * 0.1 is 0.010000000000000002."""
-  return float(f"{float(value):.12g}")
+def _norms(sums: Sums, replica: int, phase: int) -> dict[str, Any]:
+  """Returns what a row says of norms: means over the phase's steps, and the kernels' at its end; None for a phase that took no step."""
+  steps, norms = int(sums.num_steps[replica, phase]), sums.weight_norms[replica, phase].astype(np.float64)
+  ended = steps > 0 and norms.any()
+  return {
+    "gradient_norm": _short(sums.gradient_norm[replica, phase] / steps, 6) if steps else None,
+    "update_norm": _short(sums.update_norm[replica, phase] / steps, 6) if steps else None,
+    "weight_norm": _short(np.sqrt(np.square(norms).sum()), 6) if ended else None,
+    "weight_norms": [_short(norm, 6) for norm in norms] if ended else None,
+  }
+
+
+def _short(value: Any, digits: int = 12) -> float:
+  """Returns the float to so many digits: 0.01, where 0.1 * 0.1 is 0.010000000000000002."""
+  return float(f"{float(value):.{digits}g}")
 
 
 def diverged_seeds(rows: Iterable[Mapping[str, Any]], arm: str) -> tuple[int, ...]:
@@ -139,14 +152,14 @@ def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], siz
   }
 
 
-def write_results(workdir: Path, data: Data, config: Config, num_params: int, num_easy: int, plans: Mapping[str, Plan]) -> Any:
+def write_results(workdir: Path, data: Data, config: Config, network: Mapping[str, Any], num_easy: int, plans: Mapping[str, Plan]) -> Any:
   """Writes results.json from metrics.jsonl and returns its content.
 
   Args:
     workdir: of the run.
     data: the data set.
     config: for arms and seeds.
-    num_params: of the network.
+    network: `num_params`, and `layers`, the names of the kernels in the order of `weight_norms` in metrics.jsonl.
     num_easy: size of A.
     plans: of every arm.
   """
@@ -160,7 +173,7 @@ def write_results(workdir: Path, data: Data, config: Config, num_params: int, nu
   unequal = {arm for arm in arms if not specs[arm].equal_work}
   results = {
     "data": describe_data(data),
-    "model": {"name": config.model.name, "num_params": num_params},
+    "model": {"name": config.model.name, **network},
     "seeds": config.seeds,
     "rounds": config.rounds,
     "num_easy": num_easy,

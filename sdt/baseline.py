@@ -19,7 +19,6 @@ from sdt.keys import Config
 from sdt.parallel import make_layout
 from sdt.plan import Plan
 from sdt.setup import Resume, compute_dtype
-from sdt.train import zero_sums
 from sdt.training import Context, Identity, last_step, save_state, saved_tree
 from sdt.workdir import disk_errors
 
@@ -115,7 +114,7 @@ def take_over(context: Context, found: Finished, plan: Plan) -> Resume:
     CheckpointError, DataError: what is to be copied is damaged. WorkdirError: it cannot be written.
   """
   setup, workdir = context.setup, context.workdir
-  like = saved_tree(dataclasses.replace(setup.fresh_start, sums=zero_sums(len(setup.config.seeds), found.num_phases)))
+  like = saved_tree(dataclasses.replace(setup.fresh_start, sums=setup.no_sums(found.num_phases)))
   tree, _ = found.store.restore(found.step, like)
   rows = [row for row in files.read_rows(found.workdir / "metrics.jsonl") if row["arm"] == plan.arm]
   expected = setup.config.rounds * len(setup.config.seeds)

@@ -14,11 +14,13 @@ import numpy as np
 from sdt import train
 from sdt.data.batches import num_batches
 from sdt.models import init_variables, variable_shapes
+from sdt.norms import layer_names
 from sdt.optim import init_opt_state
 from sdt.parallel import Layout, compile_program, fetch, num_cpus, padded_batch_size, place
 from sdt.plan import PlanArrays
 from sdt.pretrained import Pretrained
-from sdt.train import Clock, Program, Sums, TrainState, zero_sums
+from sdt.step import TrainState
+from sdt.train import Clock, Program, Sums, zero_sums
 
 # A dispatch should last no longer than this, so that signals, progress and saves get their turn.
 _DISPATCH_SECS = 2.5
@@ -148,7 +150,7 @@ class Trainer:
   def set_state(self, state: TrainState, sums: Sums | None = None) -> None:
     """Puts a state [R, ...] from the host onto the devices."""
     (num_replicas,) = state.step.shape
-    sums = zero_sums(num_replicas, self.program.num_phases) if sums is None else sums
+    sums = zero_sums(num_replicas, self.program.num_phases, len(layer_names(state.params))) if sums is None else sums
     self.state, self.sums = place(self._layout, (state, sums))
 
   def get_state(self) -> tuple[TrainState, Sums]:

@@ -29,7 +29,7 @@ from sdt.report.tables import result_table_text
 from sdt.scoring import score_and_split
 from sdt.setup import Resume, Setup, compute_dtype
 from sdt.split import num_easy
-from sdt.train import TrainState
+from sdt.step import TrainState
 from sdt.training import Context, Identity, StopRequest, Timing, restore_final, restore_newest, train_arm
 from sdt.workdir import hold_workdir
 
@@ -145,8 +145,8 @@ def _stages(context: Context, size: int, found: baseline.Finished | None) -> Non
     state = restore_final(context, arms.index(chosen)) if model_state is None else model_state
     checksum = None if context.setup.pretrained is None else context.setup.pretrained.checksum
     artifacts.write_model(context.workdir, context.setup.data, context.setup.config, chosen, state.params, state.batch_stats, checksum)
-    num_params = count_params(context.setup.model, context.setup.input_shape)
-    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, num_params, size, plans)
+    network = {"num_params": count_params(context.setup.model, context.setup.input_shape), "layers": context.setup.layer_names}
+    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, network, size, plans)
 
 
 def _train_or_skip(context: Context, plan: Plan, index: int, reached: int, newest: tuple[str, Resume] | None) -> TrainState | None:

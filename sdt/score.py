@@ -14,8 +14,7 @@ import numpy as np
 from sdt.data.batches import num_batches
 from sdt.evaluate import batch_inputs, batch_positions, predict_with_features
 from sdt.losses import accumulator_dtype
-from sdt.parallel import Layout, compile_program, fetch, gather_batch, padded_batch_size, place, shard_batch
-from sdt.train import map_replicas
+from sdt.parallel import Layout, compile_program, fetch, gather_batch, map_replicas, padded_batch_size, place, shard_batch
 
 
 @jax.tree_util.register_dataclass

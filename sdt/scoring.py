@@ -14,7 +14,7 @@ from sdt.parallel import padded_batch_size, place
 from sdt.score import score
 from sdt.score_table import SCORES
 from sdt.split import Partition, split
-from sdt.train import TrainState
+from sdt.step import TrainState
 from sdt.training import Context, restore_final
 
 

@@ -16,13 +16,15 @@ from sdt.data.batches import num_batches
 from sdt.data.dataset import Data, image_sizes
 from sdt.dispatch import DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state
 from sdt.keys import Config
-from sdt.models import make_model, multiply_adds
+from sdt.models import make_model, multiply_adds, variable_shapes
+from sdt.norms import layer_names
 from sdt.optim import init_opt_state, learning_rates
 from sdt.parallel import Layout, make_layout, padded_batch_size, place
 from sdt.plan import Plan, plan_arrays
 from sdt.pretrained import Pretrained
 from sdt.score import ScoreProgram
-from sdt.train import Program, Sums, TrainState, zero_sums
+from sdt.step import TrainState
+from sdt.train import Program, Sums, zero_sums
 
 
 def check(config: Config) -> None:
@@ -185,7 +187,7 @@ class Setup:
   def fresh_start(self) -> Resume:
     """The start from drawn or pretrained weights, on the host; every arm begins with the same weights of a seed."""
     state = init_state(self.model, self.config.optim, self.input_shape, self.config.seeds, self.pretrained)
-    return Resume(state, self._no_sums(), Position())
+    return Resume(state, self.no_sums(), Position())
 
   def warm_start(self, trained: TrainState) -> Resume:
     """Returns the start from trained weights and statistics, with an empty momentum buffer and the clock at 0."""
@@ -193,7 +195,13 @@ class Setup:
     opt_states = [init_opt_state(self.config.optim, jax.tree.map(lambda leaf, r=replica: leaf[r], trained.params)) for replica in replicas]
     opt_state = jax.tree.map(lambda *leaves: np.stack(leaves), *opt_states)
     state = TrainState(np.zeros_like(trained.step), trained.params, trained.batch_stats, opt_state)
-    return Resume(state, self._no_sums(), Position())
+    return Resume(state, self.no_sums(), Position())
 
-  def _no_sums(self) -> Sums:
-    return zero_sums(len(self.config.seeds), num_phases(self.config))
+  @functools.cached_property
+  def layer_names(self) -> tuple[str, ...]:
+    """The names of the network's kernels, whose norms are measured."""
+    return layer_names(variable_shapes(self.model, self.input_shape)["params"])
+
+  def no_sums(self, phases: int | None = None) -> Sums:
+    """Returns empty sums, of so many phases or of the most that any of the run's arms has."""
+    return zero_sums(len(self.config.seeds), phases or num_phases(self.config), len(self.layer_names))

@@ -1,4 +1,4 @@
-"""The engine: one pure training step, scanned over the steps and rounds of a plan, for several replicas at once. It knows no files.
+"""The engine: the training step, scanned over the steps and rounds of a plan, for several replicas at once. It knows no files.
 
 A *plan* is data: its phases say which examples, how many steps, which weight decay. The baseline, the method and every control are plans
 run by `dispatch`, the one compiled function.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,33 +18,19 @@ from sdt.data.augment import augment, draw, normalise, output_size
 from sdt.data.batches import augment_key, dropout_key, order_key, phase_batches
 from sdt.evaluate import batch_inputs, batch_positions, batch_sums, predict
 from sdt.keys import AugmentConfig, OptimConfig
-from sdt.optim import apply_phase_chain, is_body_frozen, trained
-from sdt.parallel import Layout, pad_batch, padded_batch_size, shard_batch, sum_over
+from sdt.norms import layer_norms
+from sdt.parallel import Layout, map_replicas, pad_batch, padded_batch_size, shard_batch
 from sdt.plan import PlanArrays
-
-# Up to so many numbers are checked as one vector: on a CPU a reduction per leaf takes as long to run and a third longer to compile. A
-# larger state is not copied for it.
-_ONE_VECTOR = 2**22
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TrainState:
-  """All that training changes, on the devices or (NumPy) on the host; in programs leaves lead with [R].
-
-  `step` counts optimiser steps; a replica that diverged stops counting.
-  """
-
-  step: Any
-  params: Any
-  batch_stats: Any
-  opt_state: Any
+from sdt.step import TrainState, is_finite, train_step
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Sums:
-  """Running sums of the current round of one replica: per phase [P] in training mode, and over the test set [] in evaluation mode."""
+  """Running sums of the current round of one replica: per phase [P] in training mode, and over the test set [] in evaluation mode.
+
+  The norms are sums over `num_steps` steps, but for `weight_norms` [P, L]: of every kernel at the end of the phase, 0 before.
+  """
 
   train_loss: Any
   train_correct: Any
@@ -53,6 +38,10 @@ class Sums:
   test_loss: Any
   test_correct: Any
   test_count: Any
+  gradient_norm: Any
+  update_norm: Any
+  num_steps: Any
+  weight_norms: Any
 
 
 @jax.tree_util.register_dataclass
@@ -92,7 +81,7 @@ class Program:
     return sum(self.phase_steps)
 
 
-def zero_sums(num_replicas: int, num_phases: int) -> Sums:
+def zero_sums(num_replicas: int, num_phases: int, num_layers: int) -> Sums:
   """Returns empty sums on the host, leading axis [R]."""
   per_phase, scalar = (num_replicas, num_phases), (num_replicas,)
   return Sums(
@@ -102,81 +91,11 @@ def zero_sums(num_replicas: int, num_phases: int) -> Sums:
     np.zeros(scalar, np.float32),
     np.zeros(scalar, np.int32),
     np.zeros(scalar, np.int32),
+    np.zeros(per_phase, np.float32),
+    np.zeros(per_phase, np.float32),
+    np.zeros(per_phase, np.int32),
+    np.zeros((*per_phase, num_layers), np.float32),
   )
-
-
-def map_replicas(mode: str, function: Callable[..., Any]) -> Callable[..., Any]:
-  """Returns `function` mapped over the leading axis of all arguments.
-
-  `unroll` writes it out once per replica and `loop` runs one after the other: bit-equal to running each alone. `vmap` batches it:
-  equal up to the order of summation.
-  """
-  if mode == "vmap":
-    return jax.vmap(function)
-
-  def unrolled(*args: Any) -> Any:
-    num_replicas = jax.tree.leaves(args)[0].shape[0]
-    if mode == "loop" and num_replicas > 1:
-      return jax.lax.map(lambda one: function(*one), args)
-    results = [function(*jax.tree.map(lambda leaf, r=replica: leaf[r], args)) for replica in range(num_replicas)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
-
-  return unrolled
-
-
-def train_step(
-  state: TrainState,
-  inputs: jax.Array,
-  labels: jax.Array,
-  mask: jax.Array,
-  learning_rate: jax.Array,
-  weight_decays: jax.Array,
-  phase: jax.Array,
-  loss_scale: jax.Array,
-  *,
-  model: Any,
-  optim: OptimConfig,
-  axis_name: str | None = None,
-  dropout_key: jax.Array | None = None,
-) -> tuple[TrainState, tuple[jax.Array, jax.Array, jax.Array]]:
-  """Returns the state after one optimiser step, and the batch's sums (loss, number correct, number of examples) before it.
-
-  Args:
-    inputs: [B, H, W, C] or [B, D] float, normalised and augmented. With `axis_name`, this device's part of the batch.
-    labels: [B] int32.
-    mask: [B] bool; examples that do not count change nothing: neither loss nor gradient nor BatchNorm statistics.
-    learning_rate: [] float.
-    weight_decays: [P] float, of each phase.
-    phase: [] int32, which phase's chain updates.
-    loss_scale: [] float; at 0 the running statistics stay as they are too.
-    dropout_key: PRNG key of this step, the same on every device; networks that drop values need it.
-  Where the body is frozen, the network runs in evaluation mode.
-
-  Source: the paper, Algorithm 1. The mean loss over the valid examples, momentum and decay as in torch's SGD.
-  """
-  count = sum_over(axis_name, jnp.sum(mask, dtype=jnp.int32))
-  rngs = None if dropout_key is None else {"dropout": dropout_key}
-
-  def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-    variables = {"params": trained(optim, params), "batch_stats": state.batch_stats}
-    logits, updated = model.apply(variables, inputs, train=not is_body_frozen(optim), mask=mask, mutable=["batch_stats"], rngs=rngs)
-    sums = batch_sums(logits, labels, mask, None)
-    return sums[0] / jnp.maximum(count, 1).astype(sums[0].dtype) * loss_scale.astype(sums[0].dtype), (updated.get("batch_stats", {}), sums)
-
-  (_, (batch_stats, sums)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-  grads, sums = sum_over(axis_name, (grads, sums))
-  params, opt_state = apply_phase_chain(optim, phase, grads, state.opt_state, state.params, learning_rate, weight_decays)
-  batch_stats = jax.tree.map(lambda new, old: jnp.where(loss_scale == 0, old, new), batch_stats, state.batch_stats)
-  return TrainState(state.step + 1, params, batch_stats, opt_state), sums
-
-
-def is_finite(tree: Any) -> jax.Array:
-  """Returns whether every floating number of the tree is finite, [] bool."""
-  leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-  if sum(leaf.size for leaf in leaves) <= _ONE_VECTOR:
-    return jnp.all(jnp.isfinite(jnp.concatenate([leaf.reshape(-1) for leaf in leaves])))
-  # Behind a barrier: XLA would compute the whole chain once more in the update of every leaf, and compile ten times as long.
-  return jax.lax.optimization_barrier(jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves])))
 
 
 def _round_ids(program: Program, plan: PlanArrays, round_index: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -193,14 +112,14 @@ def _replica_step(
   program: Program, data: Any, now: Any, rate: jax.Array, state: TrainState, sums: Sums, plan: PlanArrays, ids: jax.Array, mask: jax.Array
 ) -> tuple[TrainState, Sums]:
   """One step of one replica: gather, augment, normalise, update; frozen if the update is not finite or was not before."""
-  phase, step_in_phase, step = now
+  phase, step_in_phase, step, ends_phase = now
   output = output_size(data["train_inputs"].shape[1:], program.crop_size)
   draws = draw(augment_key(plan.seeds, phase, step), data["train_sizes"][ids], output, program.augment)
   size = padded_batch_size(program.batch_size, program.layout)
   ids, mask, draws = shard_batch(program.layout, jax.tree.map(lambda array: pad_batch(array, size), (ids, mask, draws)))
   inputs = augment(data["train_inputs"][ids], draws, output, program.augment)
   decays = jnp.stack([decay[jnp.minimum(step_in_phase, decay.shape[0] - 1)] for decay in plan.weight_decays])
-  new_state, (loss, correct, count) = train_step(
+  new_state, measured = train_step(
     state,
     normalise(inputs, data["shift"], data["scale"]),
     data["train_labels"][ids],
@@ -214,12 +133,18 @@ def _replica_step(
     axis_name=program.layout.axis_name,
     dropout_key=dropout_key(plan.seeds, phase, step),
   )
-  alive = (state.step == step) & jnp.isfinite(loss) & is_finite((new_state.params, new_state.batch_stats, new_state.opt_state))
+  alive = (state.step == step) & jnp.isfinite(measured.loss) & is_finite((new_state.params, new_state.batch_stats, new_state.opt_state))
   new_sums = dataclasses.replace(
     sums,
-    train_loss=sums.train_loss.at[phase].add(loss),
-    train_correct=sums.train_correct.at[phase].add(correct),
-    train_count=sums.train_count.at[phase].add(count),
+    train_loss=sums.train_loss.at[phase].add(measured.loss),
+    train_correct=sums.train_correct.at[phase].add(measured.correct),
+    train_count=sums.train_count.at[phase].add(measured.count),
+    gradient_norm=sums.gradient_norm.at[phase].add(measured.gradient_norm),
+    update_norm=sums.update_norm.at[phase].add(measured.update_norm),
+    num_steps=sums.num_steps.at[phase].add(1),
+    weight_norms=jax.lax.cond(
+      ends_phase, lambda: sums.weight_norms.at[phase].set(layer_norms(new_state.params)), lambda: sums.weight_norms
+    ),
   )
   return jax.tree.map(lambda new, old: jnp.where(alive, new, old), (new_state, new_sums), (state, sums))
 
@@ -242,9 +167,10 @@ def _run_steps(program: Program, data: Any, plan: PlanArrays, clock: Clock, roun
   ids, masks = map_replicas(program.replicas, lambda one: _round_ids(program, one, round_index))(replica_plan)
   phase_of_step = jnp.asarray(np.repeat(np.arange(len(program.phase_steps)), program.phase_steps).astype(np.int32))
   step_in_phase = jnp.asarray(np.concatenate([np.arange(steps) for steps in program.phase_steps]).astype(np.int32))
+  ends_phase = jnp.asarray(np.isin(np.arange(program.steps_per_round) + 1, np.cumsum(program.phase_steps)))
 
   def run(carry: Any, index: jax.Array) -> Any:
-    now = (phase_of_step[index], step_in_phase[index], round_index * program.steps_per_round + index)
+    now = (phase_of_step[index], step_in_phase[index], round_index * program.steps_per_round + index, ends_phase[index])
     step_fn = functools.partial(_replica_step, program, data, now, plan.learning_rates[round_index])
     return map_replicas(program.replicas, step_fn)(*carry, replica_plan, ids[:, index], masks[:, index])
 

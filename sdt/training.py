@@ -26,7 +26,7 @@ from sdt.plan import Plan
 from sdt.pretrained import Pretrained
 from sdt.progress import Display, Task
 from sdt.setup import Resume, Setup
-from sdt.train import TrainState
+from sdt.step import TrainState
 
 # Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no less than this.
 _LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR = 10.0, 50.0

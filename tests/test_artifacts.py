@@ -214,6 +214,9 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   np.testing.assert_array_equal(shown, np.argsort(scores["log_odds"][0])[:7] * 3 + 5)
 
 
+NETWORK = {"num_params": 99, "layers": ["stem", "head"]}
+
+
 def sums(**changes):
   """Returns the sums of a round of two replicas and two phases: 7 examples of A, 63 of B, 30 tests."""
   base = {
@@ -223,6 +226,10 @@ def sums(**changes):
     "test_loss": np.array([15.0, 60.0], np.float32),
     "test_correct": np.array([27, 24], np.int32),
     "test_count": np.array([30, 30], np.int32),
+    "gradient_norm": np.array([[2.0, 6.0], [4.0, 12.0]], np.float32),
+    "update_norm": np.array([[0.5, 1.5], [1.0, 3.0]], np.float32),
+    "num_steps": np.array([[1, 4], [1, 4]], np.int32),
+    "weight_norms": np.array([[[3.0, 4.0], [6.0, 8.0]], [[0.0, 1.0], [0.0, 0.0]]], np.float32),
   }
   return Sums(**(base | changes))
 
@@ -246,10 +253,16 @@ def test_a_row_holds_means_over_the_examples_of_its_phase():
     "weight_decay": 2e-3,
     "train_loss": 0.5,
     "train_accuracy": 1.0,
+    "gradient_norm": 2.0,
+    "update_norm": 0.5,
+    "weight_norm": 5.0,
+    "weight_norms": [3.0, 4.0],
     "test_loss": None,
     "test_accuracy": None,
     "seconds": 2.0,
   }
+  assert (last["gradient_norm"], last["update_norm"], last["weight_norm"]) == (1.5, 0.375, 10.0)  # means over the steps; of the end
+  assert (other_last["gradient_norm"], other_last["weight_norm"]) == (3.0, None)  # the replica was frozen before the phase ended
   assert (last["step"], last["train_loss"], last["test_loss"], last["test_accuracy"], last["seconds"]) == (10, 1.0, 0.5, 0.9, 8.0)
   assert (other_first["seed"], other_last["seed"], other_last["test_accuracy"]) == (8, 8, 0.8)
   assert json.loads(json.dumps(last["learning_rate"])) == 0.01
@@ -331,7 +344,7 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
       done = np.array([(index + 1) * 5] * 2)
       files.append_rows(tmp_path / "metrics.jsonl", artifacts.metrics_rows(of, CONFIG, np.ones(2), index, True, of_arm, done, 1.0))
   plans = {"baseline": plan, "method": tiny.alternating(CONFIG, 70, 7)}
-  results = artifacts.write_results(tmp_path, data, CONFIG, 99, 7, plans)
+  results = artifacts.write_results(tmp_path, data, CONFIG, NETWORK, 7, plans)
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
   baseline, method = results["arms"]["baseline"], results["arms"]["method"]
   assert baseline["accuracy"] == {"3": 0.9, "8": 0.8}
@@ -360,7 +373,7 @@ def test_a_diverged_seed_has_no_best_round_and_counts_in_no_mean(tmp_path):
     rows = artifacts.metrics_rows(plan, CONFIG, np.ones(2), index, True, of_round, np.array([5 * (index + 1)] * 2), 1.0)
     files.append_rows(tmp_path / "metrics.jsonl", rows)
   of = dataclasses.replace(CONFIG, arms=("baseline",))
-  entry = artifacts.write_results(tmp_path, data, of, 99, 7, {"baseline": plan})["arms"]["baseline"]
+  entry = artifacts.write_results(tmp_path, data, of, NETWORK, 7, {"baseline": plan})["arms"]["baseline"]
   assert entry["diverged"] == [3]
   for name, sound in (("accuracy", 0.8), ("best_round", 1), ("paper_protocol", 0.8), ("loss", 2.0), ("train_accuracy", 1.0)):
     assert entry[name] == {"3": None, "8": sound}, name
@@ -374,7 +387,7 @@ def test_the_margin_of_equal_is_the_config_s(margin, verdict, tmp_path):
     for seed, accuracy in zip(of.seeds, accuracies, strict=True):
       row = {"arm": arm, "seed": seed, "round": 1, "phase": "all", "last_phase": True, "train_accuracy": 0.9}
       files.append_rows(tmp_path / "metrics.jsonl", [row | {"test_loss": 0.5, "test_accuracy": accuracy}])
-  results = artifacts.write_results(tmp_path, tiny.data(of), of, 99, 7, dict.fromkeys(of.arms, tiny.everything(of, 70)))
+  results = artifacts.write_results(tmp_path, tiny.data(of), of, NETWORK, 7, dict.fromkeys(of.arms, tiny.everything(of, 70)))
   assert results["contrasts"]["baseline"]["verdict"] == verdict
 
 
@@ -386,7 +399,7 @@ def test_results_know_the_curve_before_the_drop_the_positive_control_and_what_is
         row = {"arm": arm, "seed": seed, "round": number, "phase": "all", "last_phase": True, "learning_rate": 0.1 if number < 7 else 0.01}
         wave = 0.01 * (number % 2) + 0.001 * seed * (arm == "baseline")
         files.append_rows(tmp_path / "metrics.jsonl", [row | {"train_accuracy": 0.9, "test_loss": 0.5, "test_accuracy": level + wave}])
-  results = artifacts.write_results(tmp_path, tiny.data(of), of, 99, 7, dict.fromkeys(of.arms, tiny.everything(of, 70)))
+  results = artifacts.write_results(tmp_path, tiny.data(of), of, NETWORK, 7, dict.fromkeys(of.arms, tiny.everything(of, 70)))
   # Before the drop the rounds 4, 5, 6 count: +0.01, then -0.01.
   assert results["arms"]["method"]["fluctuation"]["per_seed"] == dict.fromkeys("012", pytest.approx(0.01))
   assert results["arms"]["less_data"]["gap"]["mean"] == pytest.approx(0.3)

@@ -75,7 +75,7 @@ def test_metrics_hold_one_row_per_arm_seed_round_and_phase(finished):
   keys = [(row["arm"], row["round"], row["seed"], row["phase"]) for row in rows]
   baseline = [("baseline", number, seed, "all") for number in range(1, 5) for seed in (0, 1)]
   assert keys == baseline + [("method", number, seed, phase) for number in range(1, 5) for seed in (0, 1) for phase in "AB"]
-  names = "arm seed round phase last_phase step learning_rate weight_decay train_loss train_accuracy test_loss test_accuracy seconds"
+  names = "arm seed round phase last_phase step learning_rate weight_decay train_loss train_accuracy gradient_norm update_norm weight_norm weight_norms test_loss test_accuracy seconds"
   assert {tuple(row) for row in rows} == {tuple(names.split())}
   assert [row["learning_rate"] for row in rows if row["arm"] == "baseline" and row["seed"] == 0] == [0.05, 0.05, 0.005, 0.0005]
   first, last = (row for row in rows if row["arm"] == "method" and row["seed"] == 1 and row["round"] == 3)
@@ -90,7 +90,7 @@ def test_results_are_those_of_the_last_rounds(finished):
   assert list(results) == ["data", "model", "seeds", "rounds", "num_easy", "steps_per_round", "arms", "contrasts", "sentence"]
   assert results["num_easy"] == 7
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
-  assert results["model"] == {"name": "mlp", "num_params": 64 * 3 * 16 + 16 + 16 * 3 + 3}
+  assert results["model"] == {"name": "mlp", "num_params": 64 * 3 * 16 + 16 + 16 * 3 + 3, "layers": ["head", "hidden1"]}
   for arm, entry in results["arms"].items():
     last = {str(row["seed"]): row for row in rows if (row["arm"], row["round"], row["last_phase"]) == (arm, 4, True)}
     assert entry["accuracy"] == {seed: row["test_accuracy"] for seed, row in last.items()}

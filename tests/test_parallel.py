@@ -10,14 +10,13 @@ import pytest
 import tiny
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from sdt import train
 from sdt.dispatch import Position
 from sdt.errors import ConfigError
 from sdt.keys import ModelConfig, OptimConfig, ParallelConfig
 from sdt.models import init_variables, make_model
 from sdt.optim import init_opt_state
 from sdt.parallel import fetch, make_layout, padded_batch_size, place
-from sdt.train import TrainState
+from sdt.step import TrainState, train_step
 
 
 def first_steps(of, num_steps=3):
@@ -49,7 +48,7 @@ def float64_steps(devices, mode, num_steps=20):
   variables = init_variables(model, (8, 8, 3), 0)
   state = TrainState(np.int32(0), variables["params"], variables["batch_stats"], init_opt_state(optim, variables["params"]))
   rng = np.random.default_rng(0)
-  step = functools.partial(train.train_step, model=model, optim=optim, axis_name="data" if mode == "pmap" else None)
+  step = functools.partial(train_step, model=model, optim=optim, axis_name="data" if mode == "pmap" else None)
   if mode == "pmap":
     step_fn = jax.pmap(step, "data", in_axes=(0, 0, 0, 0, None, None, None, None), devices=devices)
     state = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (len(devices), *np.shape(leaf))), state)

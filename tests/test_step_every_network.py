@@ -10,7 +10,7 @@ from agreement import flat
 from sdt.keys import ModelConfig, OptimConfig
 from sdt.models import MODEL_NAMES, NETWORKS, init_variables, make_model
 from sdt.optim import init_opt_state
-from sdt.train import TrainState, train_step
+from sdt.step import TrainState, train_step
 
 # Without decay, so that what moves has a gradient.
 OPTIM = OptimConfig(learning_rate=0.1, weight_decay=0.0)
@@ -39,14 +39,14 @@ def test_one_step_moves_every_kernel_and_statistic(name, stem, size, capsys):
   seconds = []
   for _ in range(2):
     start = time.perf_counter()
-    after, (loss, _, count) = jax.block_until_ready(step_fn(before, *batch, *numbers))
+    after, measured = jax.block_until_ready(step_fn(before, *batch, *numbers))
     seconds.append(time.perf_counter() - start)
   with capsys.disabled():
     label = name if stem is None else f"{name} ({stem} stem)"
     print(f"\n{label}, {size}x{size}: {seconds[1]:.2f} s a step of {BATCH_SIZE}, {seconds[0] - seconds[1]:.1f} s to compile")
-  assert int(count) == BATCH_SIZE
+  assert int(measured.count) == BATCH_SIZE
   assert int(after.step) == 1
-  assert np.isfinite(float(loss))
+  assert np.isfinite(float(measured.loss))
   for kind, old, new in (("params", before.params, after.params), ("batch_stats", before.batch_stats, after.batch_stats)):
     old, new = flat(kind, old), flat(kind, new)
     assert all(np.isfinite(leaf).all() for leaf in new.values())

@@ -10,7 +10,7 @@ from golden import drawn
 from sdt.keys import ModelConfig, OptimConfig
 from sdt.models import make_model
 from sdt.optim import init_opt_state
-from sdt.train import TrainState, train_step
+from sdt.step import TrainState, train_step
 
 OPTIM = OptimConfig(learning_rate=drawn.LEARNING_RATE, momentum=drawn.MOMENTUM)
 
@@ -33,9 +33,9 @@ def _ten_steps():
     mask = np.arange(drawn.BATCH_SIZE) < size
     images, labels = (draw(f"step{step}", drawn.BATCH_SIZE) for draw in (drawn.images, drawn.labels))
     rates = np.float64(drawn.LEARNING_RATE), np.array(drawn.WEIGHT_DECAYS)
-    state, (loss, _, count) = step_fn(state, images, labels, mask, *rates, np.int32(phase), np.float64(1.0))
-    assert int(count) == size
-    losses.append(float(loss) / size)
+    state, measured = step_fn(state, images, labels, mask, *rates, np.int32(phase), np.float64(1.0))
+    assert int(measured.count) == size
+    losses.append(float(measured.loss) / size)
   return state, losses
 
 

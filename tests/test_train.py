@@ -16,9 +16,10 @@ from sdt.data.dataset import image_sizes
 from sdt.dispatch import Position, choose_sizes
 from sdt.keys import OptimConfig
 from sdt.models import make_model
+from sdt.norms import layer_names
 from sdt.optim import init_opt_state
 from sdt.setup import Setup
-from sdt.train import TrainState, is_finite, train_step
+from sdt.step import TrainState, is_finite, train_step
 
 
 def perceptron_twin(params, inputs, labels):
@@ -112,6 +113,44 @@ def trained():
   data = tiny.data(of)
   plan = tiny.alternating(of, len(data.train), 20)
   return of, plan, data, *tiny.train(of, plan, data)
+
+
+def kernel_norms(params, replica):
+  named = {"/".join(key.key for key in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+  return {name: np.linalg.norm(leaf[replica].astype(np.float64)) for name, leaf in named.items() if name.endswith("kernel")}
+
+
+def test_weight_norms_are_those_of_the_kernels_at_the_end_of_a_phase(trained):
+  of, plan, data, final, finished = trained
+  names = layer_names(final.params)
+  assert [f"{name}/kernel" for name in names] == list(kernel_norms(final.params, 0))
+  for replica in range(2):
+    expected = list(kernel_norms(final.params, replica).values())
+    np.testing.assert_allclose(finished[-1].sums.weight_norms[replica, 1], expected, rtol=1e-6)
+  # After A, in the middle of a round, they are those of a training that ends there.
+  only_easy = dataclasses.replace(plan, phases=plan.phases[:1], rounds=1)
+  after_easy = tiny.train(of, only_easy, data)[0]
+  expected = list(kernel_norms(after_easy.params, 0).values())
+  np.testing.assert_allclose(finished[0].sums.weight_norms[0, 0], expected, rtol=1e-5)
+
+
+def test_gradient_and_update_norms_are_those_of_the_loss_and_of_the_step():
+  of = tiny.config(seeds=(0,), optim__momentum=0.0)
+  model = make_model(of.model, 3)
+  state = jax.tree.map(lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0])
+  rng = np.random.default_rng(0)
+  inputs, labels = rng.normal(size=(4, 8, 8, 3)).astype(np.float32), np.array([0, 1, 2, 0], np.int32)
+  rates = jnp.float32(0.1), jnp.array([3e-2]), jnp.int32(0), jnp.float32(1)
+  after, measured = train_step(state, inputs, labels, np.ones(4, bool), *rates, model=model, optim=of.optim)
+
+  def flat(tree):
+    return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
+
+  change = flat(after.params) - flat(state.params)
+  np.testing.assert_allclose(measured.update_norm, np.linalg.norm(change), rtol=1e-4)
+  # Without momentum the change is -rate (gradient + decay * w).
+  np.testing.assert_allclose(measured.gradient_norm, np.linalg.norm(-change / 0.1 - 3e-2 * flat(state.params)), rtol=1e-4)
+  assert measured.logits.shape == (4, 3)
 
 
 @pytest.mark.parametrize("steps", [1, 4, 12])
@@ -213,7 +252,7 @@ def test_loss_scale_zero_moves_by_decay_and_momentum_alone():
 @pytest.mark.parametrize("threshold", [0, 2**22])
 def test_whether_a_state_is_finite_is_computed_once_and_not_for_every_leaf(monkeypatch, threshold):
   """What a program of n leaves compiles to must grow with n; with n squared, a ResNet-50 took minutes to compile."""
-  monkeypatch.setattr("sdt.train._ONE_VECTOR", threshold)
+  monkeypatch.setattr("sdt.step.ONE_VECTOR", threshold)
   leaves = [np.ones((3, 5), np.float32) for _ in range(60)]
 
   def doubled_while_finite(leaves):

@@ -13,7 +13,7 @@ from sdt.dispatch import Position, Trainer
 from sdt.keys import Config, DataConfig, ModelConfig
 from sdt.plan import Phase, Plan
 from sdt.setup import Setup
-from sdt.train import TrainState
+from sdt.step import TrainState
 
 
 def config(**changes: Any) -> Config:
