@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,15 @@ def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], siz
   }
 
 
-def write_results(workdir: Path, data: Data, config: Config, network: Mapping[str, Any], num_easy: int, plans: Mapping[str, Plan]) -> Any:
+def write_results(
+  workdir: Path,
+  data: Data,
+  config: Config,
+  network: Mapping[str, Any],
+  num_easy: int,
+  plans: Mapping[str, Plan],
+  recalibrated: Mapping[str, np.ndarray] = types.MappingProxyType({}),
+) -> Any:
   """Writes results.json from metrics.jsonl and returns its content.
 
   Args:
@@ -162,6 +171,7 @@ def write_results(workdir: Path, data: Data, config: Config, network: Mapping[st
     network: `num_params`, and `layers`, the names of the kernels in the order of `weight_norms` in metrics.jsonl.
     num_easy: size of A.
     plans: of every arm.
+    recalibrated: by arm, the test accuracy [R] with BatchNorm's statistics of the whole training set; nothing where there are none.
   """
   rows, specs = files.read_rows(workdir / "metrics.jsonl"), arm_specs(config)
   arms = {}
@@ -169,6 +179,9 @@ def write_results(workdir: Path, data: Data, config: Config, network: Mapping[st
     sizes = {phase.name: phase.num_seen(config.batch_size) for phase in plans[arm].phases}
     arms[arm] = _arm_result([row for row in rows if row["arm"] == arm], config.seeds, sizes)
     arms[arm] |= {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
+    if arm in recalibrated:
+      ended = zip(config.seeds, recalibrated[arm], strict=True)
+      arms[arm]["recalibrated"] = stats.per_seed({seed: None if seed in arms[arm]["diverged"] else float(one) for seed, one in ended})
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   unequal = {arm for arm in arms if not specs[arm].equal_work}
   results = {

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from sdt.data.augment import centre_crop, normalise
 from sdt.losses import cross_entropy, is_correct
-from sdt.parallel import sum_over
+from sdt.parallel import Layout, padded_batch_size, shard_batch, sum_over
 
 
 def predict(model: Any, variables: Any, inputs: jax.Array) -> jax.Array:
@@ -50,3 +50,23 @@ def batch_inputs(data: Any, split: str, positions: jax.Array, crop_size: int | N
   """Returns what the network sees of the examples at `positions` of a split in evaluation mode: the centre, normalised, not augmented."""
   images = centre_crop(data[f"{split}_inputs"][positions], data[f"{split}_sizes"][positions], crop_size)
   return normalise(images, data["shift"], data["scale"])
+
+
+def test_sums(
+  model: Any, variables: Any, data: Any, index: jax.Array, batch_size: int, crop_size: int | None, layout: Layout
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Returns `batch_sums` of evaluation batch `index` of the test set; batches beyond the end add nothing.
+
+  Args:
+    model: the network.
+    variables: `params` and `batch_stats` of one replica.
+    data: placed test set.
+    index: [] int32.
+    batch_size: examples per batch, over all devices.
+    crop_size: see `batch_inputs`.
+    layout: over which devices the batch is divided.
+  """
+  positions, mask = batch_positions(index, padded_batch_size(batch_size, layout), data["test_labels"].shape[0])
+  positions, mask = shard_batch(layout, (positions, mask))
+  logits = predict(model, variables, batch_inputs(data, "test", positions, crop_size))
+  return batch_sums(logits, data["test_labels"][positions], mask, layout.axis_name)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from sdt import accept, artifacts, baseline, environment, files
 from sdt.arms import Setting, arm_order, check_equal_work, make_plan, num_rounds_of
@@ -22,6 +23,7 @@ from sdt.data.dataset import Data
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
 from sdt.keys import Config
 from sdt.models import count_params
+from sdt.optim import is_body_frozen
 from sdt.plan import Plan
 from sdt.progress import Display, duration
 from sdt.report import build_report
@@ -146,7 +148,8 @@ def _stages(context: Context, size: int, found: baseline.Finished | None) -> Non
     checksum = None if context.setup.pretrained is None else context.setup.pretrained.checksum
     artifacts.write_model(context.workdir, context.setup.data, context.setup.config, chosen, state.params, state.batch_stats, checksum)
     network = {"num_params": count_params(context.setup.model, context.setup.input_shape), "layers": context.setup.layer_names}
-    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, network, size, plans)
+    accuracy = _recalibrated(context, arms)
+    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, network, size, plans, accuracy)
 
 
 def _train_or_skip(context: Context, plan: Plan, index: int, reached: int, newest: tuple[str, Resume] | None) -> TrainState | None:
@@ -162,6 +165,28 @@ def _train_or_skip(context: Context, plan: Plan, index: int, reached: int, newes
   _write_environment(context)  # how the arm is cut into dispatches is sealed before it trains
   with context.timing.stage(f"train {plan.arm}"):
     return train_arm(context, trainer, plan, index, start)
+
+
+def _recalibrated(context: Context, arms: Sequence[str]) -> dict[str, np.ndarray]:
+  """Returns each arm's test accuracy [R] at its end with BatchNorm's statistics taken over the whole training set; {} without BatchNorm.
+
+  Every arm ends on some part of the set, whose statistics its network has: with those of the whole set they are compared like with like.
+  """
+  setup = context.setup
+  if not jax.tree.leaves(setup.fresh_start.state.batch_stats) or is_body_frozen(setup.config.optim):
+    return {}
+  accuracy = {}
+  with context.display.task("recalibrated evaluation", len(arms), "arm") as task:
+
+    def after_dispatch() -> None:
+      context.raise_if_stopped("before the results")
+
+    for index, arm in enumerate(arms):
+      params = restore_final(context, index).params
+      statistics = setup.recalibrator.statistics(params, setup.fresh_start.state.batch_stats, after_dispatch)
+      accuracy[arm] = setup.recalibrator.evaluate(params, statistics, after_dispatch)[1]
+      task.advance(index + 1)
+  return accuracy
 
 
 def _write_plans(context: Context, plans: dict[str, Plan]) -> None:

@@ -22,6 +22,7 @@ from sdt.optim import init_opt_state, learning_rates
 from sdt.parallel import Layout, make_layout, padded_batch_size, place
 from sdt.plan import Plan, plan_arrays
 from sdt.pretrained import Pretrained
+from sdt.recalibrate import RecalibrateProgram, Recalibrator
 from sdt.score import ScoreProgram
 from sdt.step import TrainState
 from sdt.train import Program, Sums, zero_sums
@@ -182,6 +183,23 @@ class Setup:
     total = num_batches(len(self.data.train), padded_batch_size(self.eval_batch_size, self.layout))
     per_dispatch = batches_within(self._multiply_adds(self.eval_batch_size), total)
     return ScoreProgram(model, self.layout, self.config.data.crop_size, self.choices["replicas"], self.eval_batch_size, per_dispatch)
+
+  @functools.cached_property
+  def recalibrator(self) -> Recalibrator:
+    """The programs that take BatchNorm's statistics anew and evaluate with them."""
+    num_train, num_test = len(self.data.train), len(self.data.test)
+    program = RecalibrateProgram(
+      model=self.model,
+      layout=self.layout,
+      augment=self.config.augment,
+      crop_size=self.config.data.crop_size,
+      replicas=self.choices["replicas"],
+      batch_size=self.config.batch_size,
+      eval_batch_size=self.eval_batch_size,
+      batches_per_dispatch=batches_within(self._multiply_adds(self.config.batch_size), num_batches(num_train, self.config.batch_size)),
+      evals_per_dispatch=batches_within(self._multiply_adds(self.eval_batch_size), num_batches(num_test, self.eval_batch_size)),
+    )
+    return Recalibrator(program, self.device_data, num_train, num_test)
 
   @functools.cached_property
   def fresh_start(self) -> Resume:

@@ -16,7 +16,7 @@ import numpy as np
 
 from sdt.data.augment import augment, draw, normalise, output_size
 from sdt.data.batches import augment_key, dropout_key, order_key, phase_batches
-from sdt.evaluate import batch_inputs, batch_positions, batch_sums, predict
+from sdt.evaluate import test_sums
 from sdt.keys import AugmentConfig, OptimConfig
 from sdt.norms import layer_norms
 from sdt.parallel import Layout, map_replicas, pad_batch, padded_batch_size, shard_batch
@@ -151,11 +151,9 @@ def _replica_step(
 
 def _replica_eval(program: Program, data: Any, index: jax.Array, state: TrainState, sums: Sums) -> Sums:
   """Adds evaluation batch `index` of the test set to the sums of one replica; batches beyond the end add nothing."""
-  size = padded_batch_size(program.eval_batch_size, program.layout)
-  positions, mask = shard_batch(program.layout, batch_positions(index, size, data["test_labels"].shape[0]))
-  inputs = batch_inputs(data, "test", positions, program.crop_size)
-  logits = predict(program.model, {"params": state.params, "batch_stats": state.batch_stats}, inputs)
-  loss, correct, count = batch_sums(logits, data["test_labels"][positions], mask, program.layout.axis_name)
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  size, crop_size, layout = program.eval_batch_size, program.crop_size, program.layout
+  loss, correct, count = test_sums(program.model, variables, data, index, size, crop_size, layout)
   return dataclasses.replace(
     sums, test_loss=sums.test_loss + loss, test_correct=sums.test_correct + correct, test_count=sums.test_count + count
   )

@@ -344,9 +344,13 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
       done = np.array([(index + 1) * 5] * 2)
       files.append_rows(tmp_path / "metrics.jsonl", artifacts.metrics_rows(of, CONFIG, np.ones(2), index, True, of_arm, done, 1.0))
   plans = {"baseline": plan, "method": tiny.alternating(CONFIG, 70, 7)}
-  results = artifacts.write_results(tmp_path, data, CONFIG, NETWORK, 7, plans)
+  again = {"method": np.array([0.75, 0.5])}
+  results = artifacts.write_results(tmp_path, data, CONFIG, NETWORK, 7, plans, again)
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
   baseline, method = results["arms"]["baseline"], results["arms"]["method"]
+  assert method["recalibrated"]["per_seed"] == {"3": 0.75, "8": 0.5}
+  assert method["recalibrated"]["mean"] == 0.625
+  assert "recalibrated" not in baseline
   assert baseline["accuracy"] == {"3": 0.9, "8": 0.8}
   assert baseline["paper_protocol"] == {"3": 1.0, "8": 0.8}
   assert baseline["best_round"] == {"3": 1, "8": 1}

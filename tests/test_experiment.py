@@ -75,7 +75,8 @@ def test_metrics_hold_one_row_per_arm_seed_round_and_phase(finished):
   keys = [(row["arm"], row["round"], row["seed"], row["phase"]) for row in rows]
   baseline = [("baseline", number, seed, "all") for number in range(1, 5) for seed in (0, 1)]
   assert keys == baseline + [("method", number, seed, phase) for number in range(1, 5) for seed in (0, 1) for phase in "AB"]
-  names = "arm seed round phase last_phase step learning_rate weight_decay train_loss train_accuracy gradient_norm update_norm weight_norm weight_norms test_loss test_accuracy seconds"
+  names = "arm seed round phase last_phase step learning_rate weight_decay train_loss train_accuracy"
+  names += " gradient_norm update_norm weight_norm weight_norms test_loss test_accuracy seconds"
   assert {tuple(row) for row in rows} == {tuple(names.split())}
   assert [row["learning_rate"] for row in rows if row["arm"] == "baseline" and row["seed"] == 0] == [0.05, 0.05, 0.005, 0.0005]
   first, last = (row for row in rows if row["arm"] == "method" and row["seed"] == 1 and row["round"] == 3)
