@@ -5,10 +5,12 @@ It writes nothing.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
+from sdt import pretrained, score_file
 from sdt.data import sources
 from sdt.data.augment import output_size
 from sdt.data.dataset import Data, image_sizes
@@ -16,8 +18,23 @@ from sdt.errors import ConfigError
 from sdt.keys import Config
 from sdt.models import NETWORKS, make_model, variable_shapes
 from sdt.optim import is_body_frozen
-from sdt.pretrained import Pretrained, find, load
+from sdt.pretrained import Pretrained
+from sdt.score_file import FileScores
 from sdt.setup import check, input_shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+  """What the files beside the data hold that a config names; None where it names none."""
+
+  pretrained: Pretrained | None = None
+  scores: FileScores | None = None
+
+  @property
+  def checksums(self) -> dict[str, str]:
+    """The SHA-256 of each, "none" without one, by the config key that names it."""
+    found = {"model.pretrained": self.pretrained, "score.path": self.scores}
+    return {key: "none" if one is None else one.checksum for key, one in found.items()}
 
 
 def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = None) -> Data:
@@ -30,7 +47,9 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
   """
   check(config)
   if config.model.pretrained is not None:
-    find(config.model.pretrained)  # before the data are read, which may take minutes
+    pretrained.find(config.model.pretrained)  # before the data are read, which may take minutes
+  if config.score.path is not None:
+    score_file.find(config.score.path)
   data = sources.load(config.data, log) if loaded is None else loaded
   _check_network_takes(config, data)
   return data
@@ -80,19 +99,37 @@ def load_weights(config: Config, data: Data) -> Pretrained | None:
   has_own_stem = config.model.stem in (None, network.arguments.get("stem"))
   variables = variable_shapes(make_model(config.model, len(data.class_names)), input_shape(config, data))
   naming = network.weights_from if has_own_stem else None
-  return load(config.model.pretrained, naming, variables, with_head=config.model.pretrained_head)
+  return pretrained.load(config.model.pretrained, naming, variables, with_head=config.model.pretrained_head)
 
 
-def notes(config: Config, data: Data, pretrained: Pretrained | None = None) -> list[str]:
-  """Returns what the user must be told before a run: the data's notes, the weights, and the milestones that the run never reaches."""
-  found = list(data.notes)
-  if pretrained is not None:
+def load_beside(config: Config, data: Data) -> Beside:
+  """Returns the content of the files beside the data that the config names, each checked against the data.
+
+  Where the data are not there (a stand-in has no checksum), scores cannot be joined with them.
+
+  Raises:
+    ConfigError, DataError: see `sdt.pretrained.load` and `sdt.score_file.load`.
+  """
+  weights, score, scores = load_weights(config, data), config.score, None
+  if score.path is not None:
+    scores = score_file.load(score.path, score.column, data.train.example_ids if data.checksum else None)
+  return Beside(weights, scores)
+
+
+def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
+  """Returns what the user must be told before a run: the data's notes, the files beside them, and the milestones that it never reaches."""
+  found, weights = list(data.notes), beside.pretrained
+  if weights is not None:
     head = "the head too" if config.model.pretrained_head else "the head starts afresh"
-    found.append(f"weights from {config.model.pretrained} (SHA-256 {pretrained.checksum}), {head}")
-    if pretrained.is_public and config.data.statistics != "imagenet":
+    found.append(f"weights from {config.model.pretrained} (SHA-256 {weights.checksum}), {head}")
+    if weights.is_public and config.data.statistics != "imagenet":
       found.append("public weights expect images normalised by ImageNet's mean and spread; data.statistics=imagenet does that")
   if config.model.pretrained is None and is_body_frozen(config.optim):
     found.append("the body is frozen as it was drawn (optim.body_rate_factor=0): only the head learns; model.pretrained gives it weights")
+  if beside.scores is not None:
+    unused = f"; {beside.scores.num_unused} of its rows are of other ids and not used" if beside.scores.num_unused else ""
+    end = f"higher is {config.score.higher_is}"
+    found.append(f"scores from {config.score.path} (SHA-256 {beside.scores.checksum}), column {config.score.column}, {end}{unused}")
   late = tuple(milestone for milestone in config.optim.milestones if milestone >= config.rounds)
   if config.optim.schedule == "step" and late:
     where = f"round {late[0]}" if len(late) == 1 else f"rounds {late}"

@@ -76,12 +76,10 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
     raise DataError(
       f"{where}: that run was on other data (checksum {found['data']['checksum']}, now {identity.data_checksum}); leave baseline_from out"
     )
-  weights = found.get("pretrained_checksum")
-  if None not in (weights, identity.pretrained_checksum) and weights != identity.pretrained_checksum:
-    raise DataError(
-      f"{where}: that run started from other weights (model.pretrained had SHA-256 {weights}, now {identity.pretrained_checksum}); leave "
-      "baseline_from out"
-    )
+  of_baseline = {key: checksum for key, checksum in found["file_checksums"].items() if key == "model.pretrained"}
+  other = identity.other_files(of_baseline)
+  if other:
+    raise DataError(f"{where}: that run started from {other[0]}; leave baseline_from out")
   before = {"platform": found["platform"]} | {name: found["choices"][name] for name in ("precision", "num_devices")}
   now = {
     "platform": jax.default_backend(),

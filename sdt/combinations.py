@@ -37,6 +37,7 @@ _IDLE = (
   _Idle(("model.pretrained_head",), "model.pretrained", lambda path: path is None, "give model.pretrained too"),
   _Idle(("optim.decay_factor",), "optim.schedule", lambda name: name != "step", "choose optim.schedule='step'"),
   _Idle(("method.fraction",), "method.num_easy", lambda size: size is not None, "leave method.num_easy out"),
+  _Idle(("score.column", "score.higher_is"), "score.path", lambda path: path is None, "give score.path too"),
   _Idle(("method.init",), "arms", lambda arms: "method" not in arms, "add the arm 'method'"),
 )
 
@@ -62,6 +63,8 @@ def check_combinations(values: Values, defaults: Values) -> None:
     raise ConfigError(
       "arms: 'hardest_subset' would be the method itself with split.policy = 'bottom'; leave the arm out, or choose split.policy='top'"
     )
+  if values["score.name"] == "file" and values["score.path"] is None:
+    raise ConfigError("score.name = 'file': expected score.path too, a CSV file or an npz, such as --config.score.path=scores.csv")
   _check_sweep(values)
   _check_size_of_A(values)
 

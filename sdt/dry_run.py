@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from sdt import baseline, experiment, files
-from sdt.accept import load_data, load_weights, notes
+from sdt.accept import load_beside, load_data, notes
 from sdt.arms import Setting, arm_order, make_plan
 from sdt.checkpoint import CheckpointStore
 from sdt.config import to_dict
@@ -93,12 +93,12 @@ def describe(config: Config, workdir: Path | None = None, found: Found | None = 
   log = Display().log if log is None else log
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
   found = find_data(config, log) if found is None else found
-  pretrained = load_weights(config, found.data)
-  identity = Identity.of(config, found.data, pretrained)
+  beside = load_beside(config, found.data)
+  identity = Identity.of(config, found.data, beside)
   if origin is not None and (workdir is None or baseline.is_needed(workdir)):
     baseline.find(Path(origin), config, identity)
   standing = None if workdir is None else find_standing(config, found.data, identity, workdir)
-  setup = Setup.make(config, found.data, None if standing is None else standing.choices, pretrained=pretrained, is_abstract=True)
+  setup = Setup.make(config, found.data, None if standing is None else standing.choices, pretrained=beside.pretrained, is_abstract=True)
   if workdir is not None and standing is not None and standing.choices is not None:
     experiment.refuse_other_machine(setup, workdir)
   size, plans = plans_of(config, found.data)
@@ -106,7 +106,7 @@ def describe(config: Config, workdir: Path | None = None, found: Found | None = 
   yield ""
   yield from _data_lines(config, found, size)
   yield f"network   {config.model.name}: {_cost(setup)}"
-  yield from (f"note      {note}" for note in notes(config, found.data, pretrained))
+  yield from (f"note      {note}" for note in notes(config, found.data, beside))
   yield from _work_lines(setup, plans, origin)
   if standing is not None:
     yield f"workdir   {workdir}: {standing.text}"

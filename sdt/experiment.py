@@ -58,11 +58,11 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
   data = accept.load_data(config, display.log, loaded)
   has_split = len(config.arms) > 1
   size = num_easy(config.method.fraction, len(data.train), config.method.num_easy) if has_split else 0
-  pretrained = accept.load_weights(config, data)
+  beside = accept.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
-  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data, pretrained))):
+  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data, beside))):
     display.log(line)
-  identity = Identity.of(config, data, pretrained)
+  identity = Identity.of(config, data, beside)
   data_secs = time.perf_counter() - start
   found = baseline.find(Path(origin), config, identity) if origin is not None and baseline.is_needed(workdir) else None
   with hold_workdir(workdir) as held:
@@ -83,8 +83,8 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
         timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
         if config.compilation_cache:  # before anything is compiled
           environment.use_compilation_cache()
-        setup = Setup.make(config, data, choices, pretrained=pretrained)
-        context = Context(setup, held, identity, store, display, stop, timing)
+        setup = Setup.make(config, data, choices, pretrained=beside.pretrained)
+        context = Context(setup, beside, held, identity, store, display, stop, timing)
         _begin(context)
         _stages_and_report(context, size, found)
     print(result_table_text(files.read_json(held / "results.json")))
@@ -250,7 +250,7 @@ def check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, lo
     meta = newest_meta(store)
     log(f"{' and '.join(lacking)}: damaged or missing; the checkpoint tells what stood there, and it is written again")
     environment_then = {"data": {"checksum": meta["data_checksum"]}, "choices": meta["choices"]}
-    environment_then["pretrained_checksum"] = meta.get("pretrained_checksum")
+    environment_then["file_checksums"] = meta["file_checksums"]
     content = {"config.json": {"config": meta["config"]}, "environment.json": environment_then} | content
   elif "config.json" in lacking and (workdir / "metrics.jsonl").exists():
     raise ConfigError(
@@ -258,8 +258,8 @@ def check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, lo
     )
   environment_before = content.get("environment.json", {})
   if "config.json" in content:
-    checksum, weights = environment_before.get("data", {}).get("checksum"), environment_before.get("pretrained_checksum")
-    identity.refuse_other(content["config.json"]["config"], checksum, workdir, pretrained_checksum=weights)
+    checksum, of_files = environment_before.get("data", {}).get("checksum"), environment_before.get("file_checksums", {})
+    identity.refuse_other(content["config.json"]["config"], checksum, workdir, of_files)
   return environment_before.get("choices")
 
 
@@ -313,7 +313,7 @@ def _begin(context: Context) -> None:
 def _write_environment(context: Context) -> None:
   data = context.setup.data
   described = {"name": data.name, "variant": data.variant, "checksum": data.checksum, "notes": data.notes}
-  run = {"data": described, "pretrained_checksum": context.identity.pretrained_checksum, "choices": context.setup.choices}
+  run = {"data": described, "file_checksums": context.identity.file_checksums, "choices": context.setup.choices}
   files.write_json(context.workdir / "environment.json", {**environment.describe(), **run})
 
 

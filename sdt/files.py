@@ -266,15 +266,18 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int = MAX_NPZ_BYTES) -> di
     DataError: missing; does not match its seal, where it has one; not an npz; more than `max_bytes` in all; a header that lies;
       Python objects; duplicate or odd names.
   """
-  path = Path(path)
-  data = _read_bytes(path, max_bytes)
+  return parse_npz(_read_bytes(Path(path), max_bytes), str(path), max_bytes)
+
+
+def parse_npz(data: bytes, where: str, max_bytes: int = MAX_NPZ_BYTES, advice: str = _REDO) -> dict[str, np.ndarray]:
+  """Returns the arrays of the bytes of an npz, as `read_npz` does; a DataError names `where` and ends with `advice`."""
   try:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
       members = archive.infolist()
       _check_members(members, max_bytes)
       return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
   except (ValueError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-    raise DataError(f"{path}: not a sound npz ({error}); {_REDO}") from error
+    raise DataError(f"{where}: not a sound npz ({error}); {advice}") from error
 
 
 def _check_members(members: list[zipfile.ZipInfo], max_bytes: int) -> None:

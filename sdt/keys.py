@@ -127,6 +127,9 @@ class MethodConfig:
 @dataclasses.dataclass(frozen=True)
 class ScoreConfig:
   name: str = _key("log_odds", "the score that ranks", choices=tuple(SCORES))
+  path: str | None = _key(None, "file: a CSV table with a header, or an npz, with a score for every training example by its example_id")
+  column: str = _key("score", "file: the column, or array, that holds the scores")
+  higher_is: str = _key("easier", "file: which end of these scores is easy", choices=("easier", "harder"))
   batch_size: int = _key(512, "examples per scoring and evaluation batch", low=1, high=2**17)
 
 

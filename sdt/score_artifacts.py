@@ -12,11 +12,16 @@ import numpy as np
 from sdt import files
 from sdt.data.augment import centre_crop
 from sdt.data.dataset import Data, Dataset, image_sizes
-from sdt.keys import Config
+from sdt.keys import Config, ScoreConfig
 from sdt.score_table import SCORES, Score
 from sdt.split import Partition, rank
 
 _MOSAIC_TILES = 100
+
+
+def described(config: ScoreConfig) -> Mapping[str, Score]:
+  """Returns every score as it is in a run of this config: the user says which end of the scores of a file is easy."""
+  return {**SCORES, "file": dataclasses.replace(SCORES["file"], direction=f"higher_is_{config.higher_is}")}
 
 
 def without_nan(score: Score, values: np.ndarray) -> np.ndarray:
@@ -55,18 +60,18 @@ def write_scores(
   known = {name: value for name in ("difficulty", "wrong_label") if (value := getattr(train, name)) is not None}
   header = ["example_id", "source_file", "label", *known]
   columns: list[Any] = [train.example_ids, train.source_files or [""] * len(train), train.labels, *(_as_cells(v) for v in known.values())]
-  described = {}
+  table, entries = described(config.score), {}
   for name, values in scores.items():
     header += [name, *(f"{name}_seed{seed}" for seed in config.seeds)]
-    columns += [mean_score(SCORES[name], values, sound), *values]
+    columns += [mean_score(table[name], values, sound), *values]
     counted = (values[sound] if sound.any() else values).astype(np.float64)
     with np.errstate(invalid="ignore"):
-      described[name] = {**dataclasses.asdict(SCORES[name]), "mean": counted.mean(), "sd": counted.std()}
+      entries[name] = {**dataclasses.asdict(table[name]), "mean": counted.mean(), "sd": counted.std()}
   files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
   ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
-  stability = score_stability(easiness(SCORES[config.score.name], scores[config.score.name]), partitions)
-  content: dict[str, Any] = {"ranked_by": config.score.name, "scorers": described, "ties_at_cut": ties, "stability": stability}
-  truth = score_truth(train, scores, partitions, config.seeds, sound)
+  stability = score_stability(easiness(table[config.score.name], scores[config.score.name]), partitions)
+  content: dict[str, Any] = {"ranked_by": config.score.name, "scorers": entries, "ties_at_cut": ties, "stability": stability}
+  truth = score_truth(train, scores, partitions, config.seeds, sound, table)
   if truth is not None:
     content["truth"] = truth
   files.write_json(workdir / "scores.json", content)
@@ -102,7 +107,12 @@ def score_stability(scores: np.ndarray, partitions: Sequence[Partition]) -> dict
 
 
 def score_truth(
-  train: Dataset, scores: Mapping[str, np.ndarray], partitions: Sequence[Partition], seeds: Sequence[int], sound: np.ndarray
+  train: Dataset,
+  scores: Mapping[str, np.ndarray],
+  partitions: Sequence[Partition],
+  seeds: Sequence[int],
+  sound: np.ndarray,
+  table: Mapping[str, Score] = SCORES,
 ) -> dict[str, Any] | None:
   """Returns how well the scores [R, N] know the truth about the examples, None where none is known.
 
@@ -120,7 +130,7 @@ def score_truth(
   truth: dict[str, Any] = {"auroc_wrong_label": dict.fromkeys(scores), "wrong_labels_in_A": dict.fromkeys(seeds)}
   truth["spearman_difficulty"] = dict.fromkeys(scores)
   for name, values in scores.items():
-    ease = easiness(SCORES[name], values)
+    ease = easiness(table[name], values)
     ranks = rankdata(ease[sound] if sound.any() else ease, axis=1)  # infinities in order
     if wrong is not None and wrong.any() and not wrong.all():
       truth["auroc_wrong_label"][name] = float(np.mean([roc_auc_score(wrong, -row) for row in ranks]))

@@ -53,5 +53,6 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
     "entropy": _harder(0.0, None),
     "el2n": _harder(0.0, math.sqrt(2.0)),
     "grand_last_layer": _harder(0.0, None),
+    "file": _easier(None, None, "file"),  # or harder, as score.higher_is says: see score_artifacts.described
   }
 )

@@ -27,11 +27,13 @@ def score_and_split(context: Context, setting: Setting, size: int, trained: Trai
   with context.timing.stage("score"):
     if may_read and files.is_intact(workdir / "scores.npz"):
       stored = files.read_npz(workdir / "scores.npz")
-      scores = {key: value for key, value in stored.items() if key in SCORES}
+      scores = {key: value for key, value in stored.items() if key in SCORES and key != "file"}
     else:
       scores = _scores(context, restore_final(context, 0) if trained is None else trained)
+    if context.beside.scores is not None:  # always the file's own: those on disk may be of a run that this one has its baseline from
+      scores["file"] = np.tile(context.beside.scores.values, (len(config.seeds), 1))
   with context.timing.stage("split"):
-    ranks, values = SCORES[config.score.name], scores[config.score.name]
+    ranks, values = score_artifacts.described(config.score)[config.score.name], scores[config.score.name]
     sound = _sound_networks(context, values)
     ranking = score_artifacts.easiness(ranks, values)
     mean = score_artifacts.easiness(ranks, score_artifacts.mean_score(ranks, values, sound))

@@ -153,7 +153,7 @@ def _check_values(points: Sequence[Point], loader: _Loader) -> None:
       data = loader(point)
       if len(point.config.arms) > 1:
         dry_run.plans_of(point.config, data)
-      identity = _identity(point, data)  # reads the pretrained weights
+      identity = _identity(point, data)  # reads the files beside the data
       if point.config.baseline_from is not None:
         baseline.find(Path(point.config.baseline_from), point.config, identity)
     except ConfigError as error:
@@ -161,7 +161,7 @@ def _check_values(points: Sequence[Point], loader: _Loader) -> None:
 
 
 def _identity(point: Point, data: Data) -> Identity:
-  return Identity.of(point.config, data, accept.load_weights(point.config, data))
+  return Identity.of(point.config, data, accept.load_beside(point.config, data))
 
 
 def _recorded(config: Config) -> Config:
@@ -183,7 +183,7 @@ def _check_same_sweep(sweep: _Sweep) -> None:
   for point in sweep.points:
     own = held / point.folder
     if files.is_intact(own / "config.json"):
-      _identity(point, sweep.loader(point)).refuse_other(files.read_json(own / "config.json")["config"], None, own)
+      _identity(point, sweep.loader(point)).refuse_other(files.read_json(own / "config.json")["config"], None, own, {})
   kept = {point.folder for point in sweep.points}
   left_out = sorted(path.parent.name for path in held.glob("*=*/results.json") if path.parent.name not in kept)
   if left_out:
@@ -199,8 +199,7 @@ def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
   own, data = sweep.held / point.folder, sweep.loader(point)
   if not experiment.missing(point.config, data, own):
     before, environment = (files.read_json(own / name) for name in ("config.json", "environment.json"))
-    weights = environment.get("pretrained_checksum")
-    _identity(point, data).refuse_other(before["config"], environment["data"]["checksum"], own, pretrained_checksum=weights)
+    _identity(point, data).refuse_other(before["config"], environment["data"]["checksum"], own, environment["file_checksums"])
     sweep.log(f"{point.folder}: complete")
     experiment.exit_code(own)
     return

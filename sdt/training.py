@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sdt import artifacts, files
+from sdt.accept import Beside
 from sdt.checkpoint import CheckpointStore
 from sdt.config import to_dict
 from sdt.data.dataset import Data
@@ -23,7 +24,6 @@ from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted
 from sdt.keys import Config
 from sdt.parallel import fetch
 from sdt.plan import Plan
-from sdt.pretrained import Pretrained
 from sdt.progress import Display, Task
 from sdt.setup import Resume, Setup
 from sdt.step import TrainState
@@ -62,27 +62,28 @@ class Identity:
   Attributes:
     config: as plain values.
     data_checksum: of its data; empty where they are not there.
-    pretrained_checksum: SHA-256 of the file of weights that it starts from, "none" without one; None is not known.
+    file_checksums: SHA-256 of every file beside the data that the config may name, by its key, "none" without one; a key that is not
+      there is not known.
   """
 
   config: dict[str, Any]
   data_checksum: str
-  pretrained_checksum: str | None = None
+  file_checksums: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   @classmethod
-  def of(cls, config: Config, data: Data, pretrained: Pretrained | None) -> Identity:
+  def of(cls, config: Config, data: Data, beside: Beside) -> Identity:
     """Returns the identity of a run, from what `sdt.accept` accepted."""
-    return cls(to_dict(config), data.checksum, "none" if pretrained is None else pretrained.checksum)
+    return cls(to_dict(config), data.checksum, beside.checksums)
 
   def is_other_data(self, checksum: str | None) -> bool:
     """Returns whether this is the checksum of other data; none, on either side, is not known to be."""
     return bool(checksum and self.data_checksum) and checksum != self.data_checksum
 
-  def refuse_other(self, config: dict[str, Any], data_checksum: str | None, where: Path, *, pretrained_checksum: str | None = None) -> None:
-    """Refuses to continue at `where` what another config, other data or other weights began; a checksum of None is not known.
+  def refuse_other(self, config: dict[str, Any], data_checksum: str | None, where: Path, file_checksums: Mapping[str, str]) -> None:
+    """Refuses to continue at `where` what another config, other data or other files began; a checksum of None is not known.
 
     Raises:
-      ConfigError: names every key that differs. DataError: the data or the weights differ.
+      ConfigError: names every key that differs. DataError: the data or a file differs.
     """
     changes = diff(config, self.config, ignore=SAFE_TO_CHANGE)
     if changes:
@@ -92,11 +93,14 @@ class Identity:
         f"{where} holds a run on other data (checksum {data_checksum}, now {self.data_checksum}); "
         "restore that data or choose another --workdir"
       )
-    if None not in (pretrained_checksum, self.pretrained_checksum) and pretrained_checksum != self.pretrained_checksum:
-      raise DataError(
-        f"{where} holds a run from other weights (model.pretrained had SHA-256 {pretrained_checksum}, now {self.pretrained_checksum}); "
-        "restore that file or choose another --workdir"
-      )
+    others = self.other_files(file_checksums)
+    if others:
+      raise DataError(f"{where} holds a run with {'; '.join(others)}; restore that file or choose another --workdir")
+
+  def other_files(self, checksums: Mapping[str, str]) -> list[str]:
+    """Returns "another KEY (...)" for every file whose checksum, where both are known, is another in `checksums`."""
+    both = [key for key in checksums if key in self.file_checksums and checksums[key] != self.file_checksums[key]]
+    return [f"another {key} (SHA-256 {checksums[key]}, now {self.file_checksums[key]})" for key in both]
 
 
 @dataclasses.dataclass
@@ -146,6 +150,7 @@ class Context:
   """What the stages of one run share: the setup, and where its story goes."""
 
   setup: Setup
+  beside: Beside
   workdir: Path
   identity: Identity
   store: CheckpointStore
@@ -172,8 +177,7 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
   if found is None:
     return None
   step, tree, meta = found
-  weights = meta.get("pretrained_checksum")
-  context.identity.refuse_other(meta["config"], meta["data_checksum"], context.workdir / "checkpoints", pretrained_checksum=weights)
+  context.identity.refuse_other(meta["config"], meta["data_checksum"], context.workdir / "checkpoints", meta["file_checksums"])
   at = Position(meta["round"], meta["step"], meta["eval_index"])
   context.display.log(f"continuing from checkpoint {step}: arm {meta['arm']}, round {at.round_index}, step {at.step} of the next")
   return meta["arm"], Resume(tree["state"], tree["sums"], at, meta["round_secs"])

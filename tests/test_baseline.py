@@ -185,7 +185,7 @@ REFUSALS = [
   (_other_data, {}, DataError, "that run was on other data (checksum 0000"),
   (_environment(precision="bfloat16"), {}, ConfigError, "that run had precision bfloat16, now float32"),
   (_environment(platform="gpu"), {}, ConfigError, "that run had platform gpu, now cpu"),
-  (_environment(pretrained_checksum="5f" * 32), {}, DataError, "that run started from other weights"),
+  (_environment(file_checksums={"model.pretrained": "5f" * 32}), {}, DataError, "that run started from another model.pretrained"),
   (_lose("checkpoints"), {}, CheckpointError, "not usable"),
 ]
 

@@ -354,8 +354,8 @@ def test_safe_keys_exist_and_say_why():
     "augment.",
     "eval_every_rounds",
   )
-  # A path, whose file is compared by its checksum.
-  assert [name for name in SAFE_TO_CHANGE if name.startswith(never)] == ["model.pretrained"]
+  # Paths, whose files are compared by their checksums.
+  assert [name for name in SAFE_TO_CHANGE if name.startswith(never)] == ["model.pretrained", "score.path"]
 
 
 def test_every_default_is_in_its_own_range():

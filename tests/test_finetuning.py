@@ -61,7 +61,7 @@ def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_and_goes_on_only_w
       elif "params" in name or "batch_stats" in name:
         np.testing.assert_array_equal(leaf[0], leaf[1])
   environment = json.loads((workdir / "environment.json").read_text())
-  assert environment["pretrained_checksum"] == checksum
+  assert environment["file_checksums"] == {"model.pretrained": checksum, "score.path": "none"}
   with safe_open(workdir / "model.safetensors", "numpy") as file:
     assert json.loads(file.metadata()["config"])["model"]["pretrained"] == checksum
 
@@ -72,15 +72,15 @@ def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_and_goes_on_only_w
   other.write_bytes(save(before | {"params/stem_conv/kernel": before["params/stem_conv/kernel"] + 1}))
   stamps = whole.stamps(workdir)
   for config in (finetuning(other), finetuning(None)):
-    with pytest.raises(DataError, match=f"holds a run from other weights .model.pretrained had SHA-256 {checksum}, now "):
+    with pytest.raises(DataError, match=f"holds a run with another model.pretrained .SHA-256 {checksum}, now "):
       experiment.run(config, workdir, "tiny")
-  with pytest.raises(DataError, match="that run started from other weights"):
+  with pytest.raises(DataError, match=r"that run started from another model\.pretrained"):
     experiment.run(finetuning(other, baseline_from=str(workdir)), tmp_path / "new", "tiny")
   assert not (tmp_path / "new").exists()
   assert whole.stamps(workdir) == stamps
   # The checkpoint knows the weights too.
   (workdir / "environment.json").unlink()
-  with pytest.raises(DataError, match="holds a run from other weights"):
+  with pytest.raises(DataError, match=r"holds a run with another model\.pretrained"):
     experiment.run(finetuning(other), workdir, "tiny")
 
 
@@ -118,7 +118,9 @@ def test_public_names_are_for_the_networks_that_have_them(model, error, part, tm
 def test_public_weights_on_images_that_are_normalised_otherwise_are_told():
   def told(statistics, is_public):
     config = finetuning("some.safetensors", data__statistics=statistics)
-    return any("data.statistics=imagenet" in note for note in accept.notes(config, tiny.data(config), Pretrained({}, "ab", is_public)))
+    return any(
+      "data.statistics=imagenet" in note for note in accept.notes(config, tiny.data(config), accept.Beside(Pretrained({}, "ab", is_public)))
+    )
 
   assert told("own", True)
   assert not told("own", False)
@@ -127,7 +129,7 @@ def test_public_weights_on_images_that_are_normalised_otherwise_are_told():
 
 def test_a_frozen_body_without_weights_is_told():
   def told(config, weights=None):
-    return any("the body is frozen as it was drawn" in note for note in accept.notes(config, tiny.data(config), weights))
+    return any("the body is frozen as it was drawn" in note for note in accept.notes(config, tiny.data(config), accept.Beside(weights)))
 
   assert told(finetuning(None))
   assert not told(finetuning("some.safetensors"), Pretrained({}, "ab", is_public=False))

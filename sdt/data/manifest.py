@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from sdt.data import table
 from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import Data
 from sdt.data.images import Listing, read_images
@@ -20,7 +19,6 @@ from sdt.keys import DataConfig
 
 Log = Callable[[str], None]
 
-_MAX_BYTES = 2**30
 _FORM = "expected a header path,label or path,label,split, and a row for every image"
 _SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
@@ -34,28 +32,6 @@ class _Row:
   path: str
   label: str
   split: str
-
-
-def _read_text(path: Path) -> str:
-  if not path.is_file():
-    raise DataError(f"data.path={path}: {'a folder' if path.is_dir() else 'no such file'}; expected a CSV file, {_FORM}")
-  if path.stat().st_size > _MAX_BYTES:
-    raise DataError(f"data.path={path}: {path.stat().st_size} bytes, at most {_MAX_BYTES} are expected; is it the right file?")
-  try:
-    return path.read_bytes().decode("utf-8-sig")
-  except UnicodeDecodeError as error:
-    raise DataError(f"data.path={path}: not UTF-8 text at byte {error.start}; save it as CSV in UTF-8") from error
-
-
-def _cells(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-  """Yields (line, cells) of every row that is not empty; the line is that on which the row ends."""
-  reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-  try:
-    for cells in reader:
-      if cells:
-        yield reader.line_num, cells
-  except csv.Error as error:
-    raise DataError(f"data.path={path}, line {reader.line_num}: not CSV: {error}; quote cells that hold commas or quotes") from error
 
 
 def _columns(cells: list[str], path: Path, line: int) -> dict[str, int]:
@@ -72,13 +48,11 @@ def _columns(cells: list[str], path: Path, line: int) -> dict[str, int]:
 def _rows(path: Path) -> list[_Row]:
   """Returns the rows of the file, each sound in itself."""
   rows: list[_Row] = []
-  lines = _cells(_read_text(path), path)
+  lines = table.rows(table.read_text(path, f"data.path={path}", _FORM), f"data.path={path}")
   line, header = next(lines, (1, []))
   columns = _columns(header, path, line)
   for line, cells in lines:
     where = f"data.path={path}, line {line}"
-    if len(cells) != len(header):
-      raise DataError(f"{where}: {len(cells)} cells under a header of {len(header)}; quote cells that hold commas")
     file, label = cells[columns["path"]], cells[columns["label"]].strip()
     if not file.strip() or "\0" in file:
       raise DataError(f"{where}: no path; every row needs one")

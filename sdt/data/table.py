@@ -1,0 +1,58 @@
+"""The cells of a CSV file that a user wrote, with the line of each row; what is no CSV is refused with its place."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from sdt.errors import DataError
+
+_MAX_BYTES = 2**30
+
+
+def read_text(path: Path, where: str, form: str) -> str:
+  """Returns the text of the file.
+
+  Args:
+    path: of the file.
+    where: what messages call it: the config key and the path.
+    form: what it should hold, in words that follow a semicolon.
+
+  Raises:
+    DataError: no such file, too large, not UTF-8.
+  """
+  if not path.is_file():
+    raise DataError(f"{where}: {'a folder' if path.is_dir() else 'no such file'}; expected a CSV file, {form}")
+  if path.stat().st_size > _MAX_BYTES:
+    raise DataError(f"{where}: {path.stat().st_size} bytes, at most {_MAX_BYTES} are expected; is it the right file?")
+  return decoded(path.read_bytes(), where)
+
+
+def decoded(data: bytes, where: str) -> str:
+  """Returns the bytes as text; raises a DataError where they are not UTF-8."""
+  try:
+    return data.decode("utf-8-sig")
+  except UnicodeDecodeError as error:
+    raise DataError(f"{where}: not UTF-8 text at byte {error.start}; save it as CSV in UTF-8") from error
+
+
+def rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
+  """Yields (line, cells) of every row that is not empty, the header first; the line is that on which the row ends.
+
+  Raises:
+    DataError: not CSV, or a row with another number of cells than the header.
+  """
+  reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+  width = None
+  try:
+    for cells in reader:
+      if not cells:
+        continue
+      width = len(cells) if width is None else width
+      if len(cells) != width:
+        raise DataError(f"{where}, line {reader.line_num}: {len(cells)} cells under a header of {width}; quote cells that hold commas")
+      yield reader.line_num, cells
+  except csv.Error as error:
+    raise DataError(f"{where}, line {reader.line_num}: not CSV: {error}; quote cells that hold commas or quotes") from error
