@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from sdt.data.augment import centre_crop, normalise
-from sdt.losses import cross_entropy, is_correct
+from sdt.losses import example_losses, is_correct
 from sdt.parallel import Layout, padded_batch_size, shard_batch, sum_over
 
 
@@ -24,17 +24,17 @@ def predict_with_features(model: Any, variables: Any, inputs: jax.Array) -> tupl
 
 
 def batch_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Returns the sums over the valid examples of (loss in nats, number correct, number of examples).
+  """Returns the sums over the valid examples of (loss, number correct, number of examples).
 
   Args:
     logits: [B, K].
-    labels: [B] int32.
+    labels: [B] int32, the loss in nats; or [B, K] float, squared errors, and nothing is correct.
     mask: [B] bool, False for padding.
     axis_name: the device axis to sum over, or None.
   Returns:
     [] float32, [] int32, [] int32.
   """
-  losses = jnp.where(mask, cross_entropy(logits, labels), 0.0)
+  losses = jnp.where(mask, example_losses(logits, labels), 0.0)
   correct = mask & is_correct(logits, labels)
   return sum_over(axis_name, (jnp.sum(losses), jnp.sum(correct, dtype=jnp.int32), jnp.sum(mask, dtype=jnp.int32)))
 

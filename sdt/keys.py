@@ -29,11 +29,20 @@ class ShapesConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class CurveConfig:
+  """The toy's points: y = x^2 with noise, drawn for every seed."""
+
+  num_points: int = _key(40, "training points of each seed", low=2, high=100_000)
+  num_validation: int = _key(40, "further noisy points of each seed, on which the toy's decay is chosen", low=1, high=100_000)
+  noise: float = _key(0.5, "the noise is uniform between minus and plus this", above=0.0, high=1e3)
+
+
+@dataclasses.dataclass(frozen=True)
 class DataConfig:
   name: str = _key(
     "digits",
     "data set",
-    choices=("digits", "cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "folder", "csv", "npz", "shapes"),
+    choices=("digits", "cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "folder", "csv", "npz", "shapes", "curve"),
   )
   path: str | None = _key(None, "where the set lies: archive, folder, npz file or prepared tfds directory")
   verify: str = _key(
@@ -64,6 +73,7 @@ class DataConfig:
   num_train: int | None = _key(None, "use only the first so many training examples of a seeded stratified draw", low=1)
   num_test: int | None = _key(None, "the same for the test set", low=1)
   shapes: ShapesConfig = dataclasses.field(default_factory=ShapesConfig)
+  curve: CurveConfig = dataclasses.field(default_factory=CurveConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +117,11 @@ class OptimConfig:
   milestones: tuple[int, ...] = _key((150, 225), "step: rounds after which the rate is multiplied by `decay_factor`", low=1, unique=True)
   decay_factor: float = _key(0.1, "step: the factor", above=0.0, high=1.0)
   weight_decay: float = _key(1e-4, "decay of the baseline", low=0.0, high=1e3)
-  decay_form: str = _key("coupled", "coupled: added to the gradient before momentum; decoupled: after it", choices=("coupled", "decoupled"))
+  decay_form: str = _key(
+    "coupled",
+    "coupled: decay * w is added to the gradient before momentum; decoupled: after it; penalty: decay * sum(w^2) is added to the loss",
+    choices=("coupled", "decoupled", "penalty"),
+  )
   body_rate_factor: float = _key(
     1.0, "times the learning rate for all but the head; 0 freezes them and their running statistics", low=0.0, high=1.0
   )

@@ -30,6 +30,32 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
   return jax.nn.logsumexp(logits, axis=-1) - own
 
 
-def is_correct(logits: jax.Array, labels: jax.Array) -> jax.Array:
-  """Returns whether the largest logit is the label's, [B] bool; of equal logits the lowest class counts."""
-  return jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
+def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+  """Returns the squared error of each example, the mean over its outputs, in [0, inf), in the targets' unit squared.
+
+  Args:
+    outputs: [B, D] float; computed in float32 at least.
+    targets: [B, D] float.
+  Returns:
+    [B] float32 (float64 for float64 outputs), in the order of `targets`.
+  Source: the paper's introduction, whose toy minimises it. Differs from source: none.
+  """
+  dtype = accumulator_dtype(outputs.dtype)
+  return jnp.mean(jnp.square(outputs.astype(dtype) - targets.astype(dtype)), axis=-1)
+
+
+def example_losses(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+  """Returns the loss of each example, [B]: `cross_entropy` where the targets are classes (integers), `squared_error` where they are floats."""
+  return squared_error(outputs, targets) if is_regression(targets) else cross_entropy(outputs, targets)
+
+
+def is_regression(targets: Any) -> bool:
+  """Returns whether the targets are numbers to be met and not classes, by their dtype."""
+  return bool(np.issubdtype(targets.dtype, np.floating))
+
+
+def is_correct(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+  """Returns whether the largest logit is the label's, [B] bool; of equal logits the lowest class counts. Nothing is where the targets are floats."""
+  if is_regression(targets):
+    return jnp.zeros(outputs.shape[:-1], bool)
+  return jnp.argmax(outputs, axis=-1).astype(targets.dtype) == targets

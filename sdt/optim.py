@@ -39,16 +39,18 @@ def _decayed_leaves(params: Any) -> Any:
 
 def _chain(config: OptimConfig, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
   mask = _decayed_leaves if config.decay_what == "weights" else None
-  decay = optax.add_decayed_weights(weight_decay, mask)
+  # The gradient of a penalty lambda * w^2 is twice lambda * w.
+  decay = optax.add_decayed_weights(2.0 * weight_decay if config.decay_form == "penalty" else weight_decay, mask)
   core = optax.scale_by_adam() if config.name == "adam" else optax.trace(decay=config.momentum, nesterov=config.nesterov)
-  first, second = (decay, core) if config.decay_form == "coupled" else (core, decay)
+  first, second = (core, decay) if config.decay_form == "decoupled" else (decay, core)
   return optax.chain(first, second, optax.scale_by_learning_rate(learning_rate))
 
 
 def make_chain(config: OptimConfig, learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
   """Returns the optimiser of one phase; both rates may be traced scalars, so that changing them recompiles nothing.
 
-  Coupled decay adds lambda * w to the gradient before the momentum buffer (torch's SGD, the paper's code base); decoupled adds it after.
+  Coupled decay adds lambda * w to the gradient before the momentum buffer (torch's SGD, the paper's code base); decoupled adds it after. A
+  penalty, lambda times the sum of squares added to the loss, adds 2 lambda * w before it.
   The body, all but the head, has `config.body_rate_factor` times the rate; a frozen one neither decays nor has a momentum buffer.
   The state's structure does not depend on the rates, so all phases share one state and the momentum carries over.
   """

@@ -20,7 +20,7 @@ class Dataset:
 
   Attributes:
     inputs: uint8 [N, H, W, C] images, or float32 [N, D] vectors, finite.
-    labels: int32 [N] in [0, num_classes).
+    labels: int32 [N] in [0, num_classes); float32 [N, D], finite, where they are no classes but numbers.
     example_ids: int32 [N], ascending: the row in the original data, for ever.
     source_files: path of every example relative to `data.path`, where examples are files.
     difficulty: float32 [N] in [0, 1] where it is known (procedural sets), larger is harder.
@@ -84,17 +84,24 @@ def _check_inputs(inputs: np.ndarray, example_ids: np.ndarray, where: str) -> No
   if 0 in inputs.shape:
     raise DataError(f"{where}: inputs of shape {list(inputs.shape)} hold nothing; at least one example with one value is needed")
   if vectors:
-    bad = ~np.isfinite(inputs).all(axis=1)
-    if bad.any():
-      num, first, example_id = _first_bad(bad, example_ids)
-      column = int(np.argmin(np.isfinite(inputs[first])))
-      raise DataError(
-        f"{where}: {num} of {len(inputs)} examples hold values that are not finite in float32; the first is {inputs[first, column]}"
-        f" in example {example_id}, column {column}"
-      )
+    _check_finite(inputs, example_ids, where)
+
+
+def _check_finite(vectors: np.ndarray, example_ids: np.ndarray, where: str) -> None:
+  bad = ~np.isfinite(vectors).all(axis=1)
+  if bad.any():
+    num, first, example_id = _first_bad(bad, example_ids)
+    column = int(np.argmin(np.isfinite(vectors[first])))
+    raise DataError(
+      f"{where}: {num} of {len(vectors)} examples hold values that are not finite in float32; the first is {vectors[first, column]}"
+      f" in example {example_id}, column {column}"
+    )
 
 
 def _check_labels(labels: np.ndarray, example_ids: np.ndarray, num_classes: int, where: str) -> None:
+  if labels.dtype == np.float32 and labels.ndim == 2:
+    _check_finite(labels, example_ids, where)
+    return
   if labels.ndim != 1 or labels.dtype.kind not in "iu":
     raise DataError(f"{where}: labels are {labels.dtype} {list(labels.shape)}, expected integers [N]")
   bad = (labels < 0) | (labels >= num_classes)
@@ -142,7 +149,7 @@ def make_dataset(
 
   Args:
     inputs: uint8 [N, H, W, C] or float32 [N, D].
-    labels: integers [N] in [0, num_classes).
+    labels: integers [N] in [0, num_classes), or float32 [N, D].
     num_classes: K >= 1.
     where: what the messages call this split, such as "npz training set (my.npz)".
     example_ids: integers [N], strictly ascending, >= 0; 0 .. N-1 by default.
@@ -173,7 +180,7 @@ def make_dataset(
     raise DataError(f"{where}: difficulty must be in [0, 1]")
   return Dataset(
     inputs=_frozen(inputs, inputs.dtype),
-    labels=_frozen(labels, np.int32),
+    labels=_frozen(labels, np.float32 if labels.dtype.kind == "f" else np.int32),
     example_ids=_frozen(ids, np.int32),
     source_files=files,
     difficulty=None if difficulty is None else _frozen(difficulty, np.float32),
