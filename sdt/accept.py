@@ -50,7 +50,7 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
     pretrained.find(config.model.pretrained)  # before the data are read, which may take minutes
   if config.score.path is not None:
     score_file.find(config.score.path)
-  data = sources.load(config.data, log) if loaded is None else loaded
+  data = sources.load(config.data, log, config.seeds) if loaded is None else loaded
   _check_network_takes(config, data)
   return data
 

@@ -31,6 +31,7 @@ def metrics_rows(
   sums: Sums,
   steps_done: np.ndarray,
   seconds: float,
+  is_regression: bool = False,
 ) -> list[dict[str, Any]]:
   """Returns the rows of one finished round: per seed, per phase.
 
@@ -43,6 +44,7 @@ def metrics_rows(
     sums: of the round, leaves [R, ...].
     steps_done: [R] optimiser steps done at the end of the round or later; fewer than the round asks for where a replica was frozen.
     seconds: the round took, for all seeds together.
+    is_regression: there are no classes, and so no accuracies.
   """
   rows = []
   share = seconds / plan.steps_per_round
@@ -66,10 +68,10 @@ def metrics_rows(
         "learning_rate": _short(learning_rates[index]),
         "weight_decay": _short(np.mean(phase.weight_decay[replica])),
         "train_loss": float(sums.train_loss[replica, number]) / count if count else None,
-        "train_accuracy": int(sums.train_correct[replica, number]) / count if count else None,
+        "train_accuracy": int(sums.train_correct[replica, number]) / count if count and not is_regression else None,
         **_norms(sums, replica, number),
         "test_loss": test_loss if tests and not diverged else None,
-        "test_accuracy": int(sums.test_correct[replica]) / tests if tests and not diverged else None,
+        "test_accuracy": int(sums.test_correct[replica]) / tests if tests and not diverged and not is_regression else None,
         "seconds": round(share * phase.num_steps, 6),
       }
       rows.append(row | ({"diverged": True} if diverged else {}))

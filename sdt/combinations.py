@@ -29,6 +29,17 @@ class _Idle:
   remedy: str
 
 
+# The toy's A is known and not scored, its arms are those of its own, and it chooses its decays by itself.
+_NOT_IN_THE_TOY = (
+  *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from", "stats.margin", "score.name", "score.path"),
+  *("method.fraction", "method.num_easy", "method.lambda_A", "method.lambda_B", "method.init", "method.order"),
+  *("split.policy", "split.source", "split.class_balanced", "model.pretrained"),
+)
+_ONLY_IN_THE_TOY = (
+  *("data.curve.num_points", "data.curve.num_validation", "data.curve.noise"),
+  *("toy.lambdas", "toy.lambda_ratio", "toy.num_noisy"),
+)
+
 # Not optim.milestones beside another schedule: --config.optim.schedule=cosine must work on a config file that has milestones.
 _IDLE = (
   _Idle(("optim.momentum", "optim.nesterov"), "optim.name", lambda name: name != "sgd", "choose optim.name='sgd'"),
@@ -38,6 +49,8 @@ _IDLE = (
   _Idle(("optim.decay_factor",), "optim.schedule", lambda name: name != "step", "choose optim.schedule='step'"),
   _Idle(("method.fraction",), "method.num_easy", lambda size: size is not None, "leave method.num_easy out"),
   _Idle(("score.column", "score.higher_is"), "score.path", lambda path: path is None, "give score.path too"),
+  _Idle(_NOT_IN_THE_TOY, "data.name", lambda name: name == "curve", "choose another data.name"),
+  _Idle(_ONLY_IN_THE_TOY, "data.name", lambda name: name != "curve", "choose data.name='curve'"),
   _Idle(("method.init",), "arms", lambda arms: "method" not in arms, "add the arm 'method'"),
 )
 

@@ -51,6 +51,7 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "data.path": "it says where the data lie, not which they are; choose them by data.name, or make a run for each path",
     "data.verify": "it says which variants of the data are accepted, not which they are",
     "eval_every_rounds": "it changes no result of the last round",
+    "log_every_rounds": "it changes no result of the last round",
     "model.pretrained": "it says where the weights lie, not which they are; make a run for each file",
     "own_arms": "it defines arms, `arms` names them",
     "parallel": "it changes no result but its last bits",

@@ -32,7 +32,7 @@ from sdt.scoring import score_and_split
 from sdt.setup import Resume, Setup, compute_dtype
 from sdt.split import num_easy
 from sdt.step import TrainState
-from sdt.training import Context, Identity, StopRequest, Timing, restore_final, restore_newest, train_arm
+from sdt.training import Context, Identity, StopRequest, Timing, has_rows, restore_final, restore_newest, train_arm
 from sdt.workdir import hold_workdir
 
 _RESULTS = ("config.json", "environment.json", "timing.json", "metrics.jsonl", "results.json", "model.safetensors")
@@ -224,8 +224,10 @@ def _forget_rows_after(context: Context, arms: tuple[str, ...], reached: int, nu
     context.display.log(f"metrics.jsonl: dropped {dropped} row(s) that no checkpoint covers; they are made again")
   seeds, config = context.setup.config.seeds, context.setup.config
   there = sorted((arms.index(row["arm"]), row["round"], row["seed"]) for row in files.read_rows(path) if row["last_phase"])
-  covered = [num_rounds_of(arm, config) for arm in arms[:reached]] + [num_rounds]
-  expected = [(arm, number + 1, seed) for arm, count in enumerate(covered) for number in range(count) for seed in sorted(seeds)]
+  totals = [num_rounds_of(arm, config) for arm in arms[: reached + 1]]
+  covered = [*zip(totals[:-1], totals[:-1], strict=True), (num_rounds, totals[-1])]
+  ended = [(arm, number) for arm, (count, total) in enumerate(covered) for number in range(1, count + 1) if has_rows(number, total, config)]
+  expected = [(arm, number, seed) for arm, number in ended for seed in sorted(seeds)]
   if there != expected:
     raise DataError(
       f"{path}: {len(there)} rows of ended rounds, the checkpoint covers {len(expected)}; restore the file from a copy or start again in a "

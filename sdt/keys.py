@@ -155,6 +155,22 @@ class SplitConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ToyConfig:
+  """The experiment on data.name='curve', in which A is the noisiest points."""
+
+  lambdas: tuple[float, ...] = _key(
+    (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "decays of all points to choose from, on the validation points",
+    low=0.0,
+    high=1e3,
+    min_length=1,
+    unique=True,
+  )
+  lambda_ratio: float = _key(50.0, "times the chosen decay: that on A", above=0.0, high=1e6)
+  num_noisy: int = _key(8, "size of A: so many points with the largest noise", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class ParallelConfig:
   mode: str = _key("jit", "data parallelism", choices=("jit", "pmap"))
   num_devices: int | None = _key(None, "devices to use; all of them by default", low=1)
@@ -191,11 +207,13 @@ class Config:
   rounds: int = _key(300, "rounds of every training", low=1)
   batch_size: int = _key(128, "examples per optimiser step", low=1, high=2**17)
   eval_every_rounds: int = _key(1, "rounds between test evaluations; the last round is always evaluated", low=1)
+  log_every_rounds: int = _key(1, "rounds between rows of metrics.jsonl; the last round always has its rows", low=1)
   augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
   optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
   method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
   score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
   split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
+  toy: ToyConfig = dataclasses.field(default_factory=ToyConfig)
   arms: tuple[str, ...] = _key(
     ("baseline", "method"), "the trainings to compare; a wrong name is answered with all", min_length=1, unique=True
   )

@@ -45,7 +45,7 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def example_losses(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-  """Returns the loss of each example, [B]: `cross_entropy` where the targets are classes (integers), `squared_error` where they are floats."""
+  """Returns the loss of each example, [B]: `cross_entropy` of classes (integers), `squared_error` of floats."""
   return squared_error(outputs, targets) if is_regression(targets) else cross_entropy(outputs, targets)
 
 
@@ -55,7 +55,7 @@ def is_regression(targets: Any) -> bool:
 
 
 def is_correct(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-  """Returns whether the largest logit is the label's, [B] bool; of equal logits the lowest class counts. Nothing is where the targets are floats."""
+  """Returns whether the largest logit is the label's, [B] bool; of equal logits the lowest class counts. No float target is ever met."""
   if is_regression(targets):
     return jnp.zeros(outputs.shape[:-1], bool)
   return jnp.argmax(outputs, axis=-1).astype(targets.dtype) == targets

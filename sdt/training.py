@@ -22,6 +22,7 @@ from sdt.differences import SAFE_TO_CHANGE, diff
 from sdt.dispatch import Position, Progress, Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted
 from sdt.keys import Config
+from sdt.losses import is_regression
 from sdt.parallel import fetch
 from sdt.plan import Plan
 from sdt.progress import Display, Task
@@ -273,17 +274,25 @@ def save_state(context: Context, plan: Plan, arm_index: int, reached: Resume, *,
   context.write_timing()
 
 
+def has_rows(number: int, rounds: int, config: Config) -> bool:
+  """Returns whether round `number` (from 1) of so many has rows in metrics.jsonl."""
+  return number % config.log_every_rounds == 0 or number == rounds
+
+
 def _report(context: Context, plan: Plan, rates: np.ndarray, progress: Progress, steps_done: np.ndarray, task: Task) -> None:
   """Appends the rows of the finished rounds to metrics.jsonl, says how they went, and counts their images."""
   config, timing = context.setup.config, context.timing
+  regression = is_regression(context.setup.data.train.labels)
   rows: list[dict[str, Any]] = []
   for ended in progress.finished:
     number = ended.index + 1
+    timing.images[plan.arm] = timing.images.get(plan.arm, 0) + int(ended.sums.train_count.sum())
+    if not has_rows(number, plan.rounds, config):
+      continue
     evaluated = number % config.eval_every_rounds == 0 or number == plan.rounds
-    new = artifacts.metrics_rows(plan, config, rates, ended.index, evaluated, ended.sums, steps_done, ended.seconds)
+    new = artifacts.metrics_rows(plan, config, rates, ended.index, evaluated, ended.sums, steps_done, ended.seconds, regression)
     rows += new
     task.line(number, _news(new), progress.position.round_index)
-    timing.images[plan.arm] = timing.images.get(plan.arm, 0) + int(ended.sums.train_count.sum())
   files.append_rows(context.workdir / "metrics.jsonl", rows)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sdt.data.catalogue import SETS
+from sdt.data.curve import load_curve
 from sdt.data.dataset import Data
 from sdt.data.digits import load_digits
 from sdt.data.folder import load_folder
@@ -20,8 +21,8 @@ from sdt.keys import DataConfig
 Log = Callable[[str], None]
 
 # The sets for which a key of the config means something, or nothing.
-_WITHOUT_FILES = ("digits", "shapes")
-_WITH_TESTS = ("cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "shapes")
+_WITHOUT_FILES = ("digits", "shapes", "curve")
+_WITH_TESTS = ("cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "shapes", "curve")
 _OF_IMAGE_FILES = ("tiny_imagenet", "cub", "folder", "csv")
 
 
@@ -36,6 +37,7 @@ def _check_keys(config: DataConfig) -> None:
     "path": config.name in _WITHOUT_FILES,
     "test_fraction": config.name in _WITH_TESTS,
     "labels": config.name != "cifar100",
+    **dict.fromkeys(("num_train", "num_test", "allow_empty_class", "statistics", "verify"), config.name == "curve"),
     **dict.fromkeys(("image_size", "resize", "on_bad_image", "cache"), config.name not in _OF_IMAGE_FILES),
   }
   for key, is_ignored in ignored.items():
@@ -58,11 +60,13 @@ def _check_keys(config: DataConfig) -> None:
     raise DataError(f"data.path={config.path}: {error}") from error
 
 
-def _read(config: DataConfig, log: Log) -> Data:
+def _read(config: DataConfig, log: Log, seeds: Sequence[int]) -> Data:
   if config.name == "digits":
     return load_digits(config)
   if config.name == "shapes":
     return load_shapes(config)
+  if config.name == "curve":
+    return load_curve(config, seeds)
   if config.name == "npz":
     return load_npz(config)
   if config.name == "folder":
@@ -74,7 +78,7 @@ def _read(config: DataConfig, log: Log) -> Data:
   raise DataError(f"data.name={config.name} is not a known set; known: {_names()}")
 
 
-def load(config: DataConfig, log: Log = _silent) -> Data:
+def load(config: DataConfig, log: Log = _silent, seeds: Sequence[int] = (0,)) -> Data:
   """Returns the verified data set that the config names.
 
   Nothing is written, but for a download and decoded image files in the data directory.
@@ -82,6 +86,7 @@ def load(config: DataConfig, log: Log = _silent) -> Data:
   Args:
     config: every `data.*` key.
     log: gets one line of progress at a time.
+    seeds: of the run, for the set that is drawn anew for each of them.
 
   Raises:
     ConfigError: a key is given that has no meaning for this set.
@@ -89,7 +94,7 @@ def load(config: DataConfig, log: Log = _silent) -> Data:
   """
   _check_keys(config)
   try:
-    return _read(config, log)
+    return _read(config, log, seeds)
   except OSError as error:  # whatever the readers did not foresee: a name too long, a folder that may not be entered, a broken disk
     raise DataError(f"data.path={config.path}: {error.strerror or error}: {error.filename}") from error
   except MemoryError as error:

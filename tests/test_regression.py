@@ -1,0 +1,99 @@
+"""Float targets and a penalty through the engine, against NumPy in float64 and JAX's own gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sdt.evaluate import batch_sums
+from sdt.keys import ModelConfig, OptimConfig
+from sdt.losses import cross_entropy, example_losses, is_correct, squared_error
+from sdt.models import init_variables, make_model
+from sdt.optim import init_opt_state, make_chain
+from sdt.step import TrainState, train_step
+
+ADAM = OptimConfig(name="adam", learning_rate=3e-3, decay_form="penalty")
+RATE, DECAYS = 3e-3, (5e-2, 1e-3)
+
+
+def test_the_squared_error_of_an_example_is_the_mean_over_its_outputs():
+  outputs, targets = np.array([[1.0, 2.0], [0.0, -3.0]], np.float32), np.array([[1.0, 4.0], [1.0, 0.0]], np.float32)
+  np.testing.assert_array_equal(squared_error(outputs, targets), [2.0, 5.0])
+  assert squared_error(jnp.bfloat16(outputs), targets).dtype == np.float32
+
+
+def test_integers_are_classes_and_floats_are_numbers_to_be_met():
+  logits, labels, targets = np.float32([[0.3], [-1.2]]), np.int32([0, 0]), np.float32([[1.0], [0.5]])
+  np.testing.assert_array_equal(example_losses(logits, labels), cross_entropy(logits, labels))
+  np.testing.assert_array_equal(example_losses(logits, targets), squared_error(logits, targets))
+  assert not is_correct(targets, targets).any()
+  loss, correct, count = batch_sums(logits, targets, np.array([True, False]), None)
+  assert (float(loss), int(correct), int(count)) == (pytest.approx(0.49), 0, 1)
+
+
+def network(dtype=jnp.float64):
+  config = ModelConfig(name="mlp", hidden_sizes=(5, 4), activation="tanh")
+  model = make_model(config, 1, dtype=dtype, param_dtype=dtype)
+  params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), init_variables(model, (1,), 3)["params"])
+  return model, params
+
+
+def by_hand(params, x, y, mask, decay, moments, step):
+  """One step of Adam on the mean squared error plus decay times the sum of squares, with the derivatives written out; float64."""
+  names = ["hidden1", "hidden2", "head"]
+  layers, activations = [params[name] for name in names], [x]
+  for layer in layers[:-1]:
+    activations.append(np.tanh(activations[-1] @ layer["kernel"] + layer["bias"]))
+  outputs = activations[-1] @ layers[-1]["kernel"] + layers[-1]["bias"]
+  delta = 2 * mask[:, None] * (outputs - y) / mask.sum()
+  new, new_moments = {}, {}
+  for name, layer, below in reversed(list(zip(names, layers, activations, strict=True))):
+    grads = {"kernel": below.T @ delta, "bias": delta.sum(axis=0)}
+    delta = (delta @ layer["kernel"].T) * (1 - below**2)
+    for part, grad in grads.items():
+      grad = grad + 2 * decay * layer[part]
+      first, second = moments.get((name, part), (0.0, 0.0))
+      first, second = 0.9 * first + 0.1 * grad, 0.999 * second + 0.001 * grad**2
+      update = (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+      new.setdefault(name, {})[part] = layer[part] - RATE * update
+      new_moments[name, part] = first, second
+  return new, new_moments
+
+
+def test_alternating_steps_on_a_penalised_squared_error_equal_numpy():
+  rng = np.random.default_rng(1)
+  with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    model, params = network()
+    state = TrainState(jnp.zeros((), jnp.int32), params, {}, init_opt_state(ADAM, params))
+    step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=ADAM))
+    expected, moments = params, {}
+    for step in range(1, 7):
+      x, mask = rng.uniform(-1, 1, (6, 1)), np.arange(6) < 4 + step % 2
+      y = x**2 + rng.uniform(-0.5, 0.5, (6, 1))
+      phase = step % 2
+      state, measured = step_fn(state, x, y, mask, np.float64(RATE), np.array(DECAYS), np.int32(phase), np.float64(1.0))
+      outputs = np.asarray(model.apply({"params": expected}, x, train=False))
+      assert float(measured.loss) == pytest.approx(np.sum(((outputs - y)[:, 0] ** 2)[mask]), rel=1e-12)
+      expected, moments = by_hand(expected, x, y, mask, DECAYS[phase], moments, step)
+  assert int(measured.correct) == 0
+  jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12), state.params, expected)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+@pytest.mark.parametrize("decay_what", ["all", "weights"])
+def test_the_penalty_is_the_gradient_of_decay_times_the_sum_of_squares(name, decay_what):
+  """A step with decay_form=penalty is the step without decay on the loss to which the penalty has been added literally."""
+  optim = OptimConfig(name=name, momentum=0.9 if name == "sgd" else OptimConfig().momentum, decay_form="penalty", decay_what=decay_what)
+  with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    _, params = network()
+    data_gradient = jax.tree.map(lambda leaf: 0.1 * np.cos(leaf), params)
+
+    def penalty(params):
+      leaves = [leaf for leaf in jax.tree.leaves(params) if decay_what == "all" or leaf.ndim > 1]
+      return 0.07 * sum(jnp.sum(leaf**2) for leaf in leaves)
+
+    state = init_opt_state(optim, params)
+    ours, _ = make_chain(optim, 0.01, 0.07).update(data_gradient, state, params)
+    literal = jax.tree.map(jnp.add, data_gradient, jax.grad(penalty)(params))
+    theirs, _ = make_chain(optim, 0.01, 0.0).update(literal, state, params)
+  jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-14), ours, theirs)
