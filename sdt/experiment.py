@@ -15,14 +15,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import accept, artifacts, baseline, environment, files
+from sdt import accept, artifacts, baseline, cam, environment, files
 from sdt.arms import Setting, arm_order, check_equal_work, make_plan, num_rounds_of
 from sdt.checkpoint import CheckpointStore
 from sdt.config import config_hash, to_dict
 from sdt.data.dataset import Data
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
 from sdt.keys import Config
-from sdt.models import count_params
+from sdt.models import count_params, make_model
 from sdt.optim import is_body_frozen
 from sdt.plan import Plan
 from sdt.progress import Display, duration
@@ -142,6 +142,8 @@ def _stages(context: Context, size: int, found: baseline.Finished | None) -> Non
   for index, arm in enumerate(arms[1:], start=1):
     final = _train_or_skip(context, plans[arm], index, reached, newest)
     model_state = final if arm == "method" else model_state
+  with context.timing.stage("class activation maps"):
+    _write_activation_maps(context, arms)
   with context.timing.stage("results"):
     chosen = "method" if "method" in arms else "baseline"
     state = restore_final(context, arms.index(chosen)) if model_state is None else model_state
@@ -150,6 +152,32 @@ def _stages(context: Context, size: int, found: baseline.Finished | None) -> Non
     network = {"num_params": count_params(context.setup.model, context.setup.input_shape), "layers": context.setup.layer_names}
     accuracy = _recalibrated(context, arms)
     artifacts.write_results(context.workdir, context.setup.data, context.setup.config, network, size, plans, accuracy)
+
+
+def _write_activation_maps(context: Context, arms: tuple[str, ...]) -> None:
+  """Writes figures/cam.npz from the final networks of baseline and method, of the first seed that diverged in neither; none of an MLP."""
+  config, data = context.setup.config, context.setup.data
+  shown = [arm for arm in ("baseline", "method") if arm in arms]
+  rows = files.read_rows(context.workdir / "metrics.jsonl")
+  lost = {seed for arm in shown for seed in artifacts.diverged_seeds(rows, arm)}
+  replica = next((index for index, seed in enumerate(config.seeds) if seed not in lost), None)
+  if replica is None or data.test.inputs.ndim != 4:
+    return
+  networks: dict[str, Any] = {}
+  for arm in shown:
+    state = restore_final(context, arms.index(arm))
+    networks[arm] = jax.tree.map(lambda leaf: leaf[replica], {"params": state.params, "batch_stats": state.batch_stats})
+  content = cam.maps_of_test_images(
+    make_model(config.model, len(data.class_names)),
+    networks,
+    data,
+    crop_size=config.data.crop_size,
+    seed=config.seeds[replica],
+    batch_size=min(64, context.setup.eval_batch_size),
+    after_batch=lambda: context.raise_if_stopped("while drawing class activation maps"),
+  )
+  if content is not None:
+    files.write_npz(context.workdir / "figures" / "cam.npz", **content)
 
 
 def _train_or_skip(context: Context, plan: Plan, index: int, reached: int, newest: tuple[str, Resume] | None) -> TrainState | None:
@@ -278,13 +306,14 @@ def newest_meta(store: CheckpointStore) -> dict[str, Any]:
 
 
 def missing(config: Config, data: Data, workdir: Path) -> list[Path]:
-  """Returns the outputs that are missing or damaged; for the figures, those that a report has once made."""
+  """Returns the outputs that are missing or damaged; of the figures, those that were once made."""
   names = [*_RESULTS, "report.html"]
   if len(config.arms) > 1:
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
     names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []
-  figures = sorted(path.name for path in (workdir / "figures" / files.SEAL_DIR).glob("*.png"))
-  return [workdir / name for name in [*names, *(f"figures/{name}" for name in figures)] if not files.is_intact(workdir / name)]
+  seals = (workdir / "figures" / files.SEAL_DIR).glob("*")
+  figures = sorted(f"figures/{path.name}" for path in seals if path.suffix in (".png", ".npz"))
+  return [workdir / name for name in dict.fromkeys([*names, *figures]) if not files.is_intact(workdir / name)]
 
 
 def refuse_other_machine(setup: Setup, workdir: Path) -> None:

@@ -16,6 +16,10 @@ class Page(html.parser.HTMLParser):
     self.tags, self.sources, self.rows, self.in_cell = [], [], [], False
     self.feed(text)
 
+  @property
+  def pictures(self):
+    return [source for source in self.sources if not source.startswith("#")]
+
   def handle_starttag(self, tag, attrs):
     self.tags.append((tag, dict(attrs)))
     self.sources += [value for name, value in attrs if name in ("src", "href")]

@@ -16,9 +16,10 @@ from report_page import Page, page_alone, small_run
 from sdt import files
 from sdt.errors import DataError
 from sdt.report import __main__ as command
-from sdt.report import artifacts, build_report, figures, tables
+from sdt.report import artifacts, build_report, curve_figures, drawing, figures, image_figures, score_figures, tables
 from sdt.report import html as report_html
 
+NUM_PICTURES = 14
 TIMING = re.compile(r'<section id="timing">.*?</section>', re.DOTALL)
 
 
@@ -30,8 +31,12 @@ def built(tmp_path_factory):
 
 def test_report_is_one_file_without_script_or_network(built):
   page = Page(built[1])
-  assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-  assert len(page.sources) == 11
+  sections = {f"#{attrs['id']}" for tag, attrs in page.tags if tag == "section"}
+  links = [source for source in page.sources if source.startswith("#")]
+  assert links == list(dict.fromkeys(links))
+  assert set(links) == sections
+  assert all(source.startswith("data:image/png;base64,") for source in page.pictures)
+  assert len(page.pictures) == NUM_PICTURES
   assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
   assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
   assert "http:" not in built[1]
@@ -42,7 +47,7 @@ def test_report_is_one_file_without_script_or_network(built):
 
 def test_every_image_is_a_file_too_and_has_a_text(built):
   page = Page(built[1])
-  assert len(list((built[0] / "figures").glob("*.png"))) == 11
+  assert len(list((built[0] / "figures").glob("*.png"))) == NUM_PICTURES
   assert all(attrs["alt"] for tag, attrs in page.tags if tag == "img")
 
 
@@ -93,15 +98,15 @@ def test_names_are_escaped(tmp_path):
   assert not any(tag == "script" for tag, _ in page.tags)
   assert names == [row[0] for row in page.rows if row[0] in names]
   # Neither mathematics nor letters that the font lacks stop or warn in a figure.
-  figures.render(figures.mosaic, np.zeros((5, 8, 8, 1), np.uint8), np.arange(5), np.ones(5), names)
-  figures.render(figures.class_counts, np.arange(5), np.eye(5, dtype=bool)[:1], names, "A")
+  figures.render(image_figures.mosaic, np.zeros((5, 8, 8, 1), np.uint8), np.arange(5), np.ones(5), names)
+  figures.render(score_figures.class_counts, np.arange(5), np.eye(5, dtype=bool)[:1], names, "A")
 
 
 def test_one_seed_says_what_is_missing(tmp_path):
   text = build_report(small_run(tmp_path, seeds=(3,))).read_text(encoding="utf-8")
   assert "one seed: no verdict" in text
   assert "with one seed there is nothing to compare" in text
-  assert not (tmp_path / "figures" / "agreement.png").exists()
+  assert not (tmp_path / "figures" / "stability.png").exists()
 
 
 def test_two_seeds_have_no_verdict_and_no_interval(tmp_path):
@@ -119,7 +124,7 @@ def test_run_without_a_method_and_without_optional_files(tmp_path):
   text = build_report(tmp_path).read_text(encoding="utf-8")
   for what in ("the differences", "metrics.jsonl", "scores.npz", "split.csv", "figures/mosaics.npz", "timing.json", "environment.json"):
     assert re.search(rf"Missing: [^<]*{re.escape(what)}", text), what
-  assert not Page(text).sources
+  assert not Page(text).pictures
 
 
 def test_diverged_seed_is_flagged(tmp_path):
@@ -136,7 +141,7 @@ def test_curves_leave_a_seed_that_diverges_out_of_every_round(tmp_path):
   rows += _rows("baseline", 0, "all", [0.1, 0.2, 0.3]) + _rows("baseline", 1, "all", [0.3, 0.4, 0.5])
   next(row for row in rows if (row["seed"], row["round"], row["phase"]) == (1, 3, "B"))["diverged"] = True
   curves = artifacts.curves(rows, ["baseline", "method"])
-  figure = figures.curve(curves, "test_accuracy", ["baseline", "method"], [], "t")
+  figure = curve_figures.curve(curves, "test_accuracy", ["baseline", "method"], ["baseline", "method"], [], "t")
   lines = {line.get_label(): line.get_ydata().tolist() for line in figure.axes[0].lines}
   assert lines["baseline"] == pytest.approx([0.2, 0.3, 0.4])
   assert lines["method, after B (n = 1)"] == pytest.approx([0.2, 0.4, 0.6])
@@ -147,15 +152,16 @@ def test_curves_leave_a_seed_that_diverges_out_of_every_round(tmp_path):
   assert every == []
 
 
-def test_captions_of_curves_name_the_seeds_left_out(tmp_path):
+def test_captions_of_curves_name_the_seeds_left_out(tmp_path, monkeypatch):
   workdir = small_run(tmp_path, seeds=(0, 1, 2, 3, 4), diverged={"method": [2, 4], "baseline": [0]})
   loaded = artifacts.load(workdir)
-  images = dict.fromkeys(("test_accuracy", "test_accuracy_late", "train_loss"), b"")
-  caption = "<figcaption>Without seeds that diverged, over all rounds: baseline, seed 0; method, seed 2, 4.</figcaption>"
-  text = report_html.page(loaded, images)
-  assert text.count(caption) == 3
-  assert "The band shows one sd over" in text  # uniform_mean still has five
-  assert "Without seeds" not in report_html.page(artifacts.load(small_run(tmp_path / "other")), images)
+  caption = "Without seeds that diverged, over all rounds: baseline, seed 0; method, seed 2, 4.</figcaption>"
+  monkeypatch.setattr(drawing, "render", lambda draw, *args, **kwargs: b"")
+  text = report_html.page(loaded, drawing.draw(loaded))
+  assert text.count(caption) == 5
+  assert "the band shows one sd over" in text  # uniform_mean still has five
+  whole = artifacts.load(small_run(tmp_path / "other"))
+  assert "Without seeds" not in report_html.page(whole, drawing.draw(whole))
 
 
 @pytest.mark.parametrize(
@@ -177,13 +183,13 @@ def test_titles_follow_the_policy_that_made_the_subset(policy, balanced, subset,
     config["config"]["split"] |= {"policy": policy, "class_balanced": balanced}
     files.write_json(workdir / "config.json", config)
   drawn = []
-  monkeypatch.setattr(figures, "render", lambda draw, *args, **kwargs: drawn.append((draw, args)) or b"")
+  monkeypatch.setattr(drawing, "render", lambda draw, *args, **kwargs: drawn.append((draw, args)) or b"")
   loaded = artifacts.load(workdir)
-  text = report_html.page(loaded, report_html.draw(loaded))
+  text = report_html.page(loaded, drawing.draw(loaded))
   assert f"<h2>Examples of {subset}, and of B</h2>" in text
   assert f"<h3>{mosaic} (3)</h3>" in text
-  (args,) = (args for draw, args in drawn if draw is figures.class_counts)
-  panel = figures.class_counts(*args).axes[0]
+  (args,) = (args for draw, args in drawn if draw is score_figures.class_counts)
+  panel = score_figures.class_counts(*args).axes[0]
   assert panel.get_title(loc="left").startswith(f"Subset {subset}: ")
 
 
@@ -213,7 +219,7 @@ def test_the_note_claims_no_joint_coverage_of_intervals_that_holm_moved(tmp_path
 def test_rounds_that_are_not_evaluated_leave_the_curves_whole(tmp_path):
   small_run(tmp_path, rounds=10, eval_every_rounds=4)
   curves = artifacts.curves(artifacts.load(tmp_path).metrics, ("baseline", "method"))
-  shown = figures.curve(curves, "test_accuracy", ("baseline", "method"), [], "t").axes[0].lines[0]
+  shown = curve_figures.curve(curves, "test_accuracy", ("baseline", "method"), ("baseline", "method"), [], "t").axes[0].lines[0]
   assert shown.get_xdata().tolist() == [4, 8, 10]
 
 
@@ -280,7 +286,7 @@ def _rows(arm, seed, phase, values, last=True, rates=None):
 def test_curve_draws_the_mean_and_the_range_of_few_seeds():
   rows = _rows("method", 0, "B", [0.2, 0.4, None]) + _rows("method", 1, "B", [0.4, 0.8, 0.6])
   (curve,) = artifacts.curves(rows, ["method"])
-  axes = figures.curve([curve], "test_accuracy", ["method"], [], "t").axes[0]
+  axes = curve_figures.curve([curve], "test_accuracy", ["method"], ["method"], [], "t").axes[0]
   np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.3, 0.6, 0.6])
   edges = axes.collections[0].get_paths()[0].vertices
   np.testing.assert_allclose(
@@ -291,7 +297,7 @@ def test_curve_draws_the_mean_and_the_range_of_few_seeds():
 def test_curve_draws_one_sd_of_five_seeds():
   values = [0.1, 0.2, 0.3, 0.4, 0.9]
   rows = [row for seed, value in enumerate(values) for row in _rows("method", seed, "B", [value, value])]
-  figure = figures.curve(artifacts.curves(rows, ["method"]), "test_accuracy", ["method"], [], "t")
+  figure = curve_figures.curve(artifacts.curves(rows, ["method"]), "test_accuracy", ["method"], ["method"], [], "t")
   edges = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
   np.testing.assert_allclose([edges.min(), edges.max()], np.mean(values) + np.array([-1, 1]) * np.std(values, ddof=1))
   assert figure.legends[0].get_title().get_text() == "mean of 5 seeds, band: ± sd"
@@ -300,10 +306,12 @@ def test_curve_draws_one_sd_of_five_seeds():
 def test_phase_that_does_not_end_a_round_is_dotted_and_has_no_band():
   rows = _rows("method", 0, "A", [None, None], last=False) + _rows("method", 0, "B", [0.5, 0.6])
   curves = artifacts.curves(rows, ["method"])
-  axes = figures.curve(curves, "train_accuracy", ["method"], [], "t").axes[0]
+  axes = curve_figures.curve(curves, "train_accuracy", ["method"], ["method"], [], "t").axes[0]
   assert [line.get_label() for line in axes.lines] == ["method, phase A", "method, phase B"]
   assert [line.get_linestyle() for line in axes.lines] == [":", "-"]
-  assert [line.get_label() for line in figures.curve(curves, "test_accuracy", ["method"], [], "t").axes[0].lines] == ["method, after B"]
+  assert [line.get_label() for line in curve_figures.curve(curves, "test_accuracy", ["method"], ["method"], [], "t").axes[0].lines] == [
+    "method, after B"
+  ]
 
 
 def test_learning_rate_drops_are_the_rounds_that_begin_lower():
@@ -326,13 +334,13 @@ def test_cut_is_the_border_only_where_one_subset_lies_above():
 def test_mosaic_shows_exact_pixels():
   images = np.zeros((11, 8, 8, 1), np.uint8)
   images[10, 2, 5] = 200
-  png = figures.render(figures.mosaic, images, np.zeros(11, int), np.ones(11), ["zero"])
+  png = figures.render(image_figures.mosaic, images, np.zeros(11, int), np.ones(11), ["zero"])
   pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-  scale = figures.TILE // 8
-  assert pixels.shape == (2 * (figures.TILE + figures.CAPTION), 10 * (figures.TILE + figures.TILE_GAP), 3)
+  scale = image_figures.TILE // 8
+  assert pixels.shape == (2 * (image_figures.TILE + image_figures.CAPTION), 10 * (image_figures.TILE + image_figures.TILE_GAP), 3)
   bright = np.argwhere((pixels == 200).all(axis=2))
-  top = figures.TILE + figures.CAPTION + (figures.TILE - 8 * scale) // 2 + 2 * scale
-  left = (figures.TILE + figures.TILE_GAP - 8 * scale) // 2 + 5 * scale
+  top = image_figures.TILE + image_figures.CAPTION + (image_figures.TILE - 8 * scale) // 2 + 2 * scale
+  left = (image_figures.TILE + image_figures.TILE_GAP - 8 * scale) // 2 + 5 * scale
   inside = [(row, column) for row in range(top, top + scale) for column in range(left, left + scale)]
   assert set(inside) <= set(map(tuple, bright.tolist()))
 
@@ -350,14 +358,14 @@ def test_mosaic_shows_exact_pixels():
 )
 def test_a_long_class_name_takes_two_lines_below_its_image(name, lines):
   assert figures.in_two_lines(name, 14).split("\n") == lines
-  image = figures.render(figures.mosaic, np.zeros((1, 8, 8, 1), np.uint8), np.zeros(1, int), np.ones(1), [name])
-  line = figures.CAPTION_LINE if len(lines) == 2 else 0
-  assert Image.open(io.BytesIO(image)).size[1] == figures.TILE + figures.CAPTION + line
+  image = figures.render(image_figures.mosaic, np.zeros((1, 8, 8, 1), np.uint8), np.zeros(1, int), np.ones(1), [name])
+  line = image_figures.CAPTION_LINE if len(lines) == 2 else 0
+  assert Image.open(io.BytesIO(image)).size[1] == image_figures.TILE + image_figures.CAPTION + line
 
 
 def test_confidence_of_one_is_only_bounded():
-  assert figures.percent_of_confidence(1.0) == ">99.99 %"
-  assert figures.percent_of_confidence(0.5) == "50.00 %"
+  assert image_figures.percent_of_confidence(1.0) == ">99.99 %"
+  assert image_figures.percent_of_confidence(0.5) == "50.00 %"
 
 
 def test_scores_without_a_correlation_still_make_a_report(tmp_path):

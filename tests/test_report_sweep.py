@@ -95,7 +95,7 @@ class _Links(HTMLParser):
   def handle_starttag(self, tag, attrs):
     self.tags.append(tag)
     found = dict(attrs)
-    self.links += [found["href"]] if tag == "a" else []
+    self.links += [found["href"]] if tag == "a" and not found["href"].startswith("#") else []
     self.loaded += [found[name] for name in ("src", "srcset", "data") if name in found]
 
 

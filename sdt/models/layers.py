@@ -215,5 +215,6 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
   @nn.nowrap
   def head(self, x: jax.Array, num_classes: int, *, kernel_scale: float | None = None) -> jax.Array:
     """Returns the logits of the mean over the pixels of x [B, H, W, D]."""
+    self.sow("intermediates", "feature_map", x)  # kept only where the caller asks for it: class activation maps are made of it
     x = mean_over_pixels(x)
     return Linear(num_classes, kernel_scale=kernel_scale, dtype=x.dtype, param_dtype=self.param_dtype, name="head")(x)

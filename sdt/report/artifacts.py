@@ -15,6 +15,7 @@ from sdt.errors import DataError
 
 _RESULT_KEYS = ("data", "model", "seeds", "rounds", "num_easy", "steps_per_round", "arms")
 MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+NORMS = ("weight_norm", "effective_rate", "gradient_norm", "update_norm")
 # A learning rate that falls below this share of the round before is a drop worth a mark; a cosine falls slower, but for its end.
 DROP = 0.6
 MAX_DROPS = 8
@@ -50,6 +51,7 @@ class Artifacts:
   metrics: list[dict[str, Any]]
   scores: dict[str, np.ndarray]
   mosaics: dict[str, np.ndarray]
+  cam: dict[str, np.ndarray]
   split: Split | None
 
 
@@ -74,12 +76,13 @@ def load(workdir: Path) -> Artifacts:
     metrics=files.read_rows(workdir / "metrics.jsonl") if (workdir / "metrics.jsonl").exists() else [],
     scores=_optional_npz(workdir / "scores.npz"),
     mosaics=_optional_npz(workdir / "figures" / "mosaics.npz"),
+    cam=_optional_npz(workdir / "figures" / "cam.npz"),
     split=_split(workdir / "split.csv"),
   )
 
 
-def curves(rows: Iterable[dict[str, Any]], arms: Sequence[str]) -> list[Curve]:
-  """Returns the curves of metrics.jsonl in the order of `arms`, phases in the order of their first row.
+def curves(rows: Iterable[dict[str, Any]], arms: Sequence[str], measures: Sequence[str] = MEASURES) -> list[Curve]:
+  """Returns the curves of metrics.jsonl in the order of `arms`, phases in the order of their first row; NaN where a row has no value.
 
   A seed that diverges in some round is left out of all rounds of its arm: a mean whose seeds change on the way would bend for no reason.
   """
@@ -95,7 +98,7 @@ def curves(rows: Iterable[dict[str, Any]], arms: Sequence[str]) -> list[Curve]:
     rounds = sorted({number for _, number in cells})
     values = {
       measure: np.array([[_number(cells.get((seed, number), {}).get(measure)) for number in rounds] for seed in seeds])
-      for measure in MEASURES
+      for measure in measures
     }
     last_phase = any(row["last_phase"] for row in cells.values())
     result.append(Curve(arm, phase, last_phase, np.array(rounds), values))

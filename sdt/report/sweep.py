@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sdt import files
@@ -14,6 +13,9 @@ from sdt.errors import DataError
 from sdt.report import tables
 from sdt.report.artifacts import flat
 from sdt.sweep_points import as_text
+
+if TYPE_CHECKING:
+  from sdt.report.figures import Picture
 
 _KEYS = ("key", "also_key", "seeds", "shared_baseline", "best_of", "values")
 
@@ -32,14 +34,16 @@ def write(workdir: Path) -> Path:
   if missing:
     raise DataError(f"{workdir / 'sweep.json'}: key {missing[0]!r} is missing; is it from another version? run the same command again")
   config = files.read_json(workdir / "config.json") if (workdir / "config.json").exists() else {}
-  png = figures.render(sweep_figure.accuracy, content)
-  files.write_bytes(workdir / "figures" / "sweep.png", png)
+  picture = figures.Picture(
+    figures.render(sweep_figure.accuracy, content), f"test accuracy of every arm against {content['key']}", caption(content), "wide"
+  )
+  files.write_bytes(workdir / "figures" / "sweep.png", picture.png)
   path = workdir / "report.html"
-  files.write_text(path, page(content, config, png))
+  files.write_text(path, page(content, config, picture))
   return path
 
 
-def page(content: Mapping[str, Any], config: Mapping[str, Any], png: bytes) -> str:
+def page(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture) -> str:
   """Returns the HTML. It holds no time and no path; the links to the values' own reports are relative."""
   from sdt.report import html
 
@@ -55,13 +59,39 @@ def page(content: Mapping[str, Any], config: Mapping[str, Any], png: bytes) -> s
     diverged=[
       (label(content, entry), arm, one["diverged"]) for entry in values for arm, one in entry["arms"].items() if one.get("diverged")
     ],
-    image="data:image/png;base64," + base64.b64encode(png).decode("ascii"),
+    page_kind="sweep",
+    pictures={"sweep": picture},
     arms=_arms(values),
     rows=[_row(content, entry) for entry in values],
     has_also=content["also_key"] is not None,
     config=[(key, html.text(value)) for key, value in flat(config.get("config", {}))],
     config_hash=config.get("hash"),
   )
+
+
+def constant_mean(content: Mapping[str, Any]) -> float | None:
+  """Returns the method's mean decay where all values have the same to a percent, so that they differ in its placing alone; else None."""
+  decays = [entry["mean_decay"] for entry in content["values"]]
+  if len(decays) < 2 or None in decays or max(decays) > 1.01 * min(decays):
+    return None
+  return float(decays[0])
+
+
+def caption(content: Mapping[str, Any]) -> str:
+  """Returns what the figure shows, and whether the values differ in how much the method decays."""
+  parts = [f"Test accuracy after the last round against {content['key']}, mean over the seeds."]
+  decays = [entry["mean_decay"] for entry in content["values"] if entry["mean_decay"] is not None]
+  constant = constant_mean(content)
+  if constant is not None:
+    parts.append(
+      f"The method's decay has the same mean over the steps of a round at every value, {_number(constant, 3)}: only its placing differs."
+    )
+  elif len(decays) > 1:
+    low, high = (_number(edge, 3) for edge in (min(decays), max(decays)))
+    parts.append(
+      f"The method's mean decay over the steps of a round goes from {low} to {high} with it, so a trend may be no more than that."
+    )
+  return " ".join(parts)
 
 
 def cautions(content: Mapping[str, Any]) -> list[str]:

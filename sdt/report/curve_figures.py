@@ -1,0 +1,155 @@
+"""Curves over the rounds, of all that metrics.jsonl measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+
+from sdt.report.artifacts import Curve
+from sdt.report.figures import GREY, MAIN_ARMS, MAX_ARMS, MIN_SEEDS_FOR_SD, PANEL, arm_styles
+
+# Measure -> what stands at the axis. Accuracies are fractions, shown in percent.
+LABELS = {
+  "test_accuracy": "accuracy, %",
+  "train_accuracy": "accuracy, %",
+  "test_loss": "cross-entropy, nats",
+  "train_loss": "cross-entropy, nats",
+  "weight_norm": "l2 norm of the decayed weights |w|",
+  "effective_rate": "learning rate / |w|\u00b2",
+  "gradient_norm": "l2 norm of the gradient",
+  "update_norm": "l2 norm of a step's update",
+}
+# Values that span more than this factor stand on a log axis.
+_LOG_FROM = 10
+# Up to so many rounds each stands as a dot too.
+_MAX_DOTS = 12
+
+
+def band_name(num_seeds: int, num_arms: int) -> str:
+  """Returns what the band of a curve shows."""
+  if num_seeds < 2:
+    return "one seed"
+  whose = "" if num_arms <= MAX_ARMS else " of baseline and method"
+  return f"mean of {num_seeds} seeds, band{whose}: " + ("min to max" if num_seeds < MIN_SEEDS_FOR_SD else "\u00b1 sd")
+
+
+def most_seeds(all_curves: Sequence[Curve]) -> int:
+  """Returns the number of seeds of the curve that has most; curves that lost seeds have fewer."""
+  return max((len(next(iter(one.values.values()))) for one in all_curves), default=0)
+
+
+def num_measured(all_curves: Sequence[Curve], measure: str, first_round: int = 1) -> int:
+  """Returns the largest number of rounds, from `first_round` on, for which some arm has a value."""
+  return max((int(np.isfinite(one.values[measure][:, one.rounds >= first_round]).any(axis=0).sum()) for one in all_curves), default=0)
+
+
+def curve(
+  all_curves: Sequence[Curve],
+  measure: str,
+  arms: Sequence[str],
+  shown: Sequence[str],
+  drops: Iterable[int],
+  title: str,
+  first_round: int = 1,
+  size: tuple[float, float] = PANEL,
+) -> Figure:
+  """Draws one measure over the rounds: per arm the mean over its seeds and a band; phases that do not end a round thin and dotted.
+
+  Args:
+    all_curves: from `artifacts.curves`.
+    measure: a key of `LABELS`.
+    arms: all arms of the run, which decide on colours.
+    shown: those that are drawn.
+    drops: the rounds in which the learning rate drops.
+    title: of the figure.
+    first_round: the first that is drawn.
+    size: inches.
+  """
+  figure = Figure(figsize=size, layout="constrained")
+  axes = figure.add_subplot()
+  styles = arm_styles(arms)
+  all_curves = [one for one in all_curves if one.arm in shown]
+  num_seeds = most_seeds(all_curves)
+  last = first_round
+  for one in all_curves:
+    values = one.values[measure]
+    measured = np.isfinite(values).any(axis=0) & (one.rounds >= first_round)
+    if not measured.any() or not (one.last_phase or len(shown) <= MAX_ARMS or one.arm in MAIN_ARMS):
+      continue
+    last = max(last, int(one.rounds[-1]))
+    has_band = one.last_phase and (len(shown) <= MAX_ARMS or one.arm in MAIN_ARMS)
+    label = _name(one, measure) + ("" if len(values) == num_seeds else f" (n = {len(values)})")
+    _draw_line(axes, one, np.ma.masked_invalid(values[:, measured]), one.rounds[measured], styles[one.arm], label)
+    if has_band and len(values) > 1:
+      edges = _band(np.ma.masked_invalid(values[:, measured]), num_seeds)
+      axes.fill_between(one.rounds[measured], *edges, color=styles[one.arm][0], alpha=0.16, linewidth=0)
+  margin = 0.02 * (last - first_round + 1)
+  axes.set_xlim(first_round - margin, last + margin)
+  _mark_drops(axes, [number for number in drops if first_round < number <= last], is_rising=measure.endswith("accuracy"))
+  _finish(axes, measure, title)
+  figure.legend(title=band_name(num_seeds, len(shown)), loc="outside lower center", ncols=2 if size == PANEL else 4)
+  return figure
+
+
+def _name(one: Curve, measure: str) -> str:
+  """Returns the arm, and the phase behind or in which it was measured."""
+  if one.phase == "all":
+    return one.arm
+  is_state = measure.startswith("test") or measure in ("weight_norm", "effective_rate")
+  return f"{one.arm}, {'after' if is_state else 'phase'} {one.phase}"
+
+
+def _draw_line(
+  axes: Axes, one: Curve, values: np.ma.MaskedArray, rounds: np.ndarray, style: tuple[str, str | tuple[int, tuple[int, ...]]], label: str
+) -> None:
+  color, line = style
+  width = 1.7 if len(rounds) <= 100 else 1.2
+  marker = "o" if len(rounds) < _MAX_DOTS else ""
+  line, width = (line, width) if one.last_phase else (":", 1.0)
+  axes.plot(rounds, values.mean(axis=0), color=color, linestyle=line, linewidth=width, marker=marker, markersize=3, label=label, zorder=3)
+
+
+def _band(values: np.ma.MaskedArray, num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the lower and upper edge [T] over seeds: min and max, or mean -+ sd (ddof 1) where the figure has five seeds and more."""
+  if num_seeds < MIN_SEEDS_FOR_SD:
+    return values.min(axis=0), values.max(axis=0)
+  mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
+  return mean - sd, mean + sd
+
+
+def _mark_drops(axes: Axes, drops: Iterable[int], *, is_rising: bool) -> None:
+  """Marks the rounds in which the learning rate drops, with words in the corner that the lines leave free."""
+  at, where = (0.01, "bottom") if is_rising else (0.99, "top")
+  for number in drops:
+    axes.axvline(number, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
+    place = axes.get_xaxis_transform()
+    axes.text(number, at, " rate drops ", transform=place, rotation=90, ha="right", va=where, fontsize=7, color=GREY)
+
+
+def _finish(axes: Axes, measure: str, title: str) -> None:
+  axes.set_title(title, loc="left")
+  axes.set_xlabel("round")
+  axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+  axes.set_ylabel(LABELS[measure])
+  if measure.endswith("accuracy"):
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, 0.0), min(top, 1.002))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+    return
+  low, high = (float(edge) for edge in axes.dataLim.intervaly)
+  axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))  # a band of one sd may reach below what a norm or a cost can be
+  if 0 < _LOG_FROM * low < high:
+    log_axis(axes, high / low)
+    axes.set_ylabel(f"{LABELS[measure]}, log scale")
+
+
+def log_axis(axes: Axes, span: float) -> None:
+  """Makes the y axis logarithmic, with plain numbers at 1, 2 and 5 of each decade (at 1 alone where there are many)."""
+  axes.set_yscale("log")
+  axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if span < 1e3 else (1.0,)))
+  axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+  axes.yaxis.set_minor_formatter(NullFormatter())
