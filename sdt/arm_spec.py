@@ -31,6 +31,7 @@ DECAYS: Mapping[str, str] = {
   "lambda_A": "method.lambda_A",
   "lambda_B": "method.lambda_B",
   "mean": "the mean of lambda_A and lambda_B over the method's steps",
+  "tuned": "method.lambda_tuned, given or chosen on a validation split",
   "scattered": "lambda_A on as many steps as A has, at random places of the round, lambda_B on the others",
 }
 STEPS: Mapping[str, str] = {
@@ -40,7 +41,7 @@ STEPS: Mapping[str, str] = {
 }
 
 _PHASE = re.compile(r"(?P<subset>\w+)@(?P<decay>[\w.+-]+)(?:\*(?P<factor>[\w.+-]+))?(?::(?P<steps>\w+))?")
-_NAME = re.compile(r"[A-Za-z]\w*")
+_NAME = re.compile(r"[A-Za-z][\w.-]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +127,7 @@ def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmS
     if not equals or not name:
       raise ConfigError(f"own_arms: {text!r} has no name; expected NAME = PHASE + PHASE, such as 'gentle = A@5e-4 + B@lambda_B'")
     if not _NAME.fullmatch(name):
-      raise ConfigError(f"own_arms: {name!r} is not a name for an arm; expected letters, digits and _, beginning with a letter")
+      raise ConfigError(f"own_arms: {name!r} is not a name for an arm; expected letters, digits and . _ -, beginning with a letter")
     if name in arms or name in taken:
       raise ConfigError(f"own_arms: the name {name!r} is taken; choose another for {text!r}")
     arms[name] = ArmSpec(parse_phases(phases, f"own_arms: {name}"))

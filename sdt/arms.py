@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -135,6 +135,12 @@ def _scattered(setting: Setting, num_steps: int) -> np.ndarray:
   return np.stack(rows)
 
 
+def _lambda_tuned(config: Config) -> float:
+  if config.method.lambda_tuned is None:
+    raise ConfigError("method.lambda_tuned is missing: an arm at the tuned decay has none; give it, or candidates in select.weight_decay")
+  return config.method.lambda_tuned
+
+
 def _decay(setting: Setting, decay: str | float, num_steps: int) -> np.ndarray:
   """Returns the decay of a phase, a number or one of `arm_spec.DECAYS`."""
   if decay == "scattered":
@@ -145,6 +151,7 @@ def _decay(setting: Setting, decay: str | float, num_steps: int) -> np.ndarray:
       "baseline": lambda: config.optim.weight_decay,
       "lambda_A": lambda: config.method.lambda_A,
       "lambda_B": lambda: config.method.lambda_B,
+      "tuned": lambda: _lambda_tuned(config),
       "mean": lambda: step_mean(*setting.steps_easy_rest, config.method),
     }
     decay = named[decay]()
@@ -165,6 +172,7 @@ ARMS: Mapping[str, ArmSpec] = {
   "uniform_mean": _arm("all@mean", "is it only more decay?"),
   "random_subset": _arm("random_A@lambda_A + random_B@lambda_B", "is the scoring needed?"),
   "alternate_only": _arm("A@baseline + B@baseline", "what does the grouping do alone?"),
+  "uniform_tuned": _arm("all@tuned", "is it better than tuning one number?"),
   "class_matched_random": _arm("matched_A@lambda_A + matched_B@lambda_B", "easiness, or the balance of the classes?"),
   "hardest_subset": _arm("hardest_A@lambda_A + hardest_B@lambda_B", "the polarity"),
   "decay_steps_only": _arm("A@lambda_A*0 + B@lambda_B", "is the data of A needed?"),
@@ -197,6 +205,20 @@ def check_arms(config: Config) -> None:
       raise ConfigError(f"arms: {arm!r} is not an arm{hint} (arms: {', '.join(known)})")
   if "baseline" not in config.arms:
     raise ConfigError("arms: 'baseline' is missing; its network scores the training examples for all others, add it")
+  _check_tuned(config, [arm for arm in config.arms if any(phase.decay == "tuned" for phase in known[arm].phases)])
+
+
+def _check_tuned(config: Config, arms: Sequence[str]) -> None:
+  """Refuses `arms`, those at the tuned decay, where it is neither given nor selected; and one that is, where there are no such arms."""
+  given = {"method.lambda_tuned": config.method.lambda_tuned, "select.weight_decay": config.select.weight_decay or None}
+  if arms and not any(value is not None for value in given.values()):
+    raise ConfigError(
+      f"arms: {arms[0]!r} needs its decay: give method.lambda_tuned, or candidates to choose among on a validation split, such as "
+      "--config.select.weight_decay=1e-4,2e-4,3e-4,5e-4,1e-3"
+    )
+  for key, value in given.items():
+    if value is not None and not arms:
+      raise ConfigError(f"{key} = {value}: no arm reads it; add the arm 'uniform_tuned', or leave it out")
 
 
 def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:

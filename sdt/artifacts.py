@@ -163,6 +163,7 @@ def write_results(
   num_easy: int,
   plans: Mapping[str, Plan],
   recalibrated: Mapping[str, np.ndarray] = types.MappingProxyType({}),
+  selected: Mapping[str, float] | None = None,
 ) -> Any:
   """Writes results.json from metrics.jsonl and returns its content.
 
@@ -174,6 +175,7 @@ def write_results(
     num_easy: size of A.
     plans: of every arm.
     recalibrated: by arm, the test accuracy [R] with BatchNorm's statistics of the whole training set; nothing where there are none.
+    selected: what a selection chose, by key.
   """
   rows, specs = files.read_rows(workdir / "metrics.jsonl"), arm_specs(config)
   arms = {}
@@ -193,6 +195,7 @@ def write_results(
     "rounds": config.rounds,
     "num_easy": num_easy,
     "steps_per_round": {arm: {phase.name: phase.num_steps for phase in plan.phases} for arm, plan in plans.items()},
+    **({"selection": {"chosen": dict(selected), "file": "selection.json"}} if selected else {}),
     "arms": arms,
     **compare(accuracy, config.stats.margin, unequal),
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -10,6 +11,15 @@ from typing import Any
 from sdt.errors import ConfigError
 
 Values = Mapping[str, Any]
+
+# The lists of candidates, and the keys whose values a selection among them decides.
+SELECTED: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
+  {
+    "select.lambda_A": ("method.lambda_A",),
+    "select.fraction": ("method.fraction", "method.num_easy"),
+    "select.weight_decay": ("method.lambda_tuned",),
+  }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +44,15 @@ _NOT_IN_THE_TOY = (
   *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from", "stats.margin", "score.name", "score.path"),
   *("method.fraction", "method.num_easy", "method.lambda_A", "method.lambda_B", "method.init", "method.order"),
   *("split.policy", "split.source", "split.class_balanced", "model.pretrained"),
+  *("select.lambda_A", "select.fraction", "select.weight_decay", "method.lambda_tuned"),
 )
 _ONLY_IN_THE_TOY = (
   *("data.curve.num_points", "data.curve.num_validation", "data.curve.noise"),
   *("toy.lambdas", "toy.lambda_ratio", "toy.num_noisy"),
 )
+
+# The arms that begin in one way, whatever method.init says.
+OWN_START = frozenset({"baseline", "less_data", "long_baseline", "warm_start"})
 
 # Not optim.milestones beside another schedule: --config.optim.schedule=cosine must work on a config file that has milestones.
 _IDLE = (
@@ -51,7 +65,10 @@ _IDLE = (
   _Idle(("score.column", "score.higher_is"), "score.path", lambda path: path is None, "give score.path too"),
   _Idle(_NOT_IN_THE_TOY, "data.name", lambda name: name == "curve", "choose another data.name"),
   _Idle(_ONLY_IN_THE_TOY, "data.name", lambda name: name != "curve", "choose data.name='curve'"),
-  _Idle(("method.init",), "arms", lambda arms: "method" not in arms, "add the arm 'method'"),
+  _Idle(("method.num_easy",), "select.fraction", bool, "leave select.fraction out"),
+  _Idle(("method.lambda_tuned",), "select.weight_decay", bool, "leave select.weight_decay out"),
+  _Idle(("select.lambda_A", "select.fraction"), "arms", lambda arms: "method" not in arms, "add the arm 'method'"),
+  _Idle(("method.init",), "arms", lambda arms: set(arms) <= OWN_START, "add the arm 'method'"),
 )
 
 
@@ -78,6 +95,7 @@ def check_combinations(values: Values, defaults: Values) -> None:
     )
   if values["score.name"] == "file" and values["score.path"] is None:
     raise ConfigError("score.name = 'file': expected score.path too, a CSV file or an npz, such as --config.score.path=scores.csv")
+  _check_selection(values, defaults)
   _check_sweep(values)
   _check_size_of_A(values)
 
@@ -90,6 +108,34 @@ def _check_idle(values: Values, defaults: Values) -> None:
         raise ConfigError(
           f"{key} = {values[key]!r} has no meaning with {rule.other} = {values[rule.other]!r}; leave it at its default, {defaults[key]!r}, "
           f"or {rule.remedy}"
+        )
+
+
+def _check_selection(values: Values, defaults: Values) -> None:
+  """Raises a ConfigError where the method and uniform_tuned would have unequal chances, or a selection has keys and no candidates."""
+  if not any(values[name] for name in SELECTED):
+    for key in ("data.validation_fraction", "select.num_seeds"):
+      if values[key] != defaults[key]:
+        raise ConfigError(
+          f"{key} = {values[key]!r} has no meaning without candidates to choose among; leave it at its default, {defaults[key]!r}, or give "
+          f"{', '.join(SELECTED)}"
+        )
+    return
+  decays, fractions, tuned = (values[name] for name in SELECTED)
+  num_method = max(1, len(decays)) * max(1, len(fractions))
+  if (decays or fractions) and tuned and num_method != len(tuned):
+    raise ConfigError(
+      f"select: the method has {num_method} trials ({max(1, len(decays))} of lambda_A x {max(1, len(fractions))} of fraction), and "
+      f"uniform_tuned has {len(tuned)} (select.weight_decay); the one with more would look better by that alone, give both as many"
+    )
+  num_seeds = values["select.num_seeds"]
+  if num_seeds is not None and num_seeds > len(values["seeds"]):
+    raise ConfigError(f"select.num_seeds = {num_seeds}: expected at most {len(values['seeds'])}, the number of seeds")
+  for name, keys in SELECTED.items():
+    for key in keys:
+      if values[name] and key in (values["sweep.key"], values["sweep.also_key"]):
+        raise ConfigError(
+          f"sweep: {key} is chosen among {name} = {values[name]} in every run, so it cannot be swept; leave one of the two out"
         )
 
 

@@ -27,6 +27,8 @@ SAFE_TO_CHANGE: Mapping[str, str] = types.MappingProxyType(
 # Further keys and sections that neither the baseline nor any score reads, and why: runs that differ in no others have one baseline.
 NOT_READ_BY_BASELINE: Mapping[str, str] = types.MappingProxyType(
   {
+    "data.validation_fraction": "a selection has a baseline of its own; the run's is trained on the whole training set",
+    "select": "a selection has a baseline of its own; what it chooses is the method's",
     "arms": "the baseline is trained first, whatever follows",
     "own_arms": "the baseline is one of the shipped arms",
     "method": "the second training begins when the baseline has ended",
@@ -58,6 +60,7 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "score.batch_size": "it changes no result but its last bits",
     "score.path": "it says where the scores lie, not which they are; make a run for each file",
     "seeds": "every value is run with all seeds; give them in seeds",
+    "select": "a selection goes through its candidates itself",
     "stats": "it changes no accuracy, only what a difference is called",
     "sweep": "a sweep has no sweep of its own",
   }

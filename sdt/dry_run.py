@@ -30,6 +30,7 @@ from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates
 from sdt.plan import Plan
 from sdt.progress import Display
+from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare, provisional
 from sdt.setup import Setup
 from sdt.split import Partition, num_easy
 from sdt.training import Identity
@@ -102,11 +103,14 @@ def describe(config: Config, workdir: Path | None = None, found: Found | None = 
   if workdir is not None and standing is not None and standing.choices is not None:
     experiment.refuse_other_machine(setup, workdir)
   size, plans = plans_of(config, found.data)
+  if is_on(config):
+    prepare(config, found.data)
   yield files.json_text(to_dict(config))
   yield ""
   yield from _data_lines(config, found, size)
   yield f"network   {config.model.name}: {_cost(setup)}"
   yield from (f"note      {note}" for note in notes(config, found.data, beside))
+  yield from _selection_lines(config, found.data) if is_on(config) else ()
   yield from _work_lines(setup, plans, origin)
   if standing is not None:
     yield f"workdir   {workdir}: {standing.text}"
@@ -115,6 +119,22 @@ def describe(config: Config, workdir: Path | None = None, found: Found | None = 
     yield _memory(setup, plans, None if found.missing is not None else _program_bytes(setup, plans, log))
   if found.missing is not None:
     raise found.missing
+
+
+def _selection_lines(config: Config, data: Data) -> Iterator[str]:
+  """Yields what a selection costs before the run, and that what follows is of its first candidates."""
+  cut, runs = prepare(config, data)
+  first, tried = runs[0].config, [trial.of for own in runs for trial in own.trials]
+  counts = ", ".join(f"{tried.count(of)} for {of}" for of in dict.fromkeys(tried))
+  yield (
+    f"selection {num_trainings(runs)} trainings more, each with {len(first.seeds)} seed(s), before those below: {len(tried)} trials "
+    f"({counts}) and their baseline, on {len(cut.train)} examples; {len(cut.test)} are held out to choose on"
+  )
+  if jax.default_backend() == "cpu":
+    setups = [(Setup.make(own.config, cut, is_abstract=True), plans_of(own.config, cut)[1]) for own in runs]
+    guess = _rounded(sum(_training_secs(setup, plans if index == 0 else plans[1:]) for index, (setup, plans) in enumerate(setups)))
+    yield f"          that takes roughly {guess} on this machine, a guess"
+  yield "          nothing is chosen yet: the sizes here are those of the first candidates"
 
 
 def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator[str]:
@@ -137,9 +157,12 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
 def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
   """Returns the size of A, 0 where no arm has one, and every arm's plan in the order of training; which examples are A is not known yet.
 
+  Where a selection is to choose, the sizes are those of its first candidates.
+
   Raises:
     ConfigError, DataError: A or B would be empty.
   """
+  config = provisional(config)
   size = num_easy(config.method.fraction, len(data.train), config.method.num_easy) if len(config.arms) > 1 else 0
   parts = Partition(np.arange(size, dtype=np.int32), np.arange(size, len(data.train), dtype=np.int32), 0)
   setting = Setting(config, data.train.labels, data.train.example_ids, None, (parts,) * len(config.seeds))
@@ -165,7 +188,9 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path)
   if all(path.suffix in (".html", ".png") for path in lacking):
     return Standing("a run of this config, complete but for its report, which would be made again")
   if not store.steps():
-    return Standing("nothing to continue; the run would begin", choices)
+    begun = "the selection is done, the trainings" if (workdir / FILE).exists() else "a selection has begun, it"
+    has_selection = is_on(config) and (workdir / FOLDER).exists()
+    return Standing(f"{begun} would go on" if has_selection else "nothing to continue; the run would begin", choices)
   meta = experiment.newest_meta(store)
   at = f"in arm {meta['arm']} after round {meta['round']} of {config.rounds}" + (f" and {meta['step']} steps" if meta["step"] else "")
   return Standing(f"an unfinished run of this config, saved {at}; it would be continued", choices)

@@ -1,4 +1,4 @@
-"""The order of an experiment: train, score, split, train again, evaluate, report. The only room that knows it.
+"""The order of an experiment: select, train, score, split, train again, evaluate, report. The only room that knows it.
 
 Every stage leaves its artifacts behind before the next begins; a stage whose artifacts are intact is not done again.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from sdt import accept, artifacts, baseline, cam, environment, files
+from sdt import accept, artifacts, baseline, cam, environment, files, selection
 from sdt.arms import Setting, arm_order, check_equal_work, make_plan, num_rounds_of
 from sdt.checkpoint import CheckpointStore
 from sdt.config import config_hash, to_dict
@@ -53,11 +53,21 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
   Raises:
     SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
   """
+  is_new = complete(config, workdir, name, loaded, stop)
+  print(result_table_text(files.read_json(workdir / "results.json")))
+  print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
+  return exit_code(workdir)
+
+
+def complete(config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> bool:
+  """Does what `run` does, but prints no results and takes no notice of replicas that diverged; returns whether anything was left to do."""
   display, start = Display(), time.perf_counter()
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
   data = accept.load_data(config, display.log, loaded)
-  has_split = len(config.arms) > 1
-  size = num_easy(config.method.fraction, len(data.train), config.method.num_easy) if has_split else 0
+  if selection.is_on(config):
+    selection.prepare(config, data)
+  else:
+    _size_of_A(config, data)
   beside = accept.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
   for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data, beside))):
@@ -70,9 +80,7 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
     choices = check_same_run(identity, held, store, display.log)
     lacking = missing(config, data, held)
     if not lacking:
-      print(result_table_text(files.read_json(held / "results.json")))
-      print(f"complete: nothing to do; the report is {workdir / 'report.html'}")
-      return exit_code(held)
+      return False
     if all(path.suffix in (".html", ".png") for path in lacking):
       display.log(f"only the report is missing ({lacking[0].name}): it is made again")
       build_report(held)
@@ -83,13 +91,46 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
         timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
         if config.compilation_cache:  # before anything is compiled
           environment.use_compilation_cache()
-        setup = Setup.make(config, data, choices, pretrained=beside.pretrained)
+        chosen = _select(config, data, held, choices, timing, display, stop) if selection.is_on(config) else {}
+        setup = Setup.make(selection.frozen(config, chosen), data, choices, pretrained=beside.pretrained)
+        setup.choices.update({"selected": chosen} if chosen else {})
         context = Context(setup, beside, held, identity, store, display, stop, timing)
-        _begin(context)
-        _stages_and_report(context, size, found)
-    print(result_table_text(files.read_json(held / "results.json")))
-    print(f"report: {workdir / 'report.html'}")
-    return exit_code(held)
+        _begin(context, config)
+        _stages_and_report(context, _size_of_A(setup.config, data), found)
+    return True
+
+
+def _size_of_A(config: Config, data: Data) -> int:  # noqa: N802 - the paper's name
+  """Returns the size of A, 0 where no arm has one; raises a ConfigError where A or B would be empty."""
+  return num_easy(config.method.fraction, len(data.train), config.method.num_easy) if len(config.arms) > 1 else 0
+
+
+def _select(
+  config: Config, data: Data, workdir: Path, choices: Mapping[str, Any] | None, timing: Timing, display: Display, stop: StopRequest
+) -> dict[str, float]:
+  """Returns what the selection chose, by dotted key; runs what is left of it.
+
+  Raises:
+    ConfigError: the run began with other values; its selection was lost, and this machine chooses differently.
+  """
+  if not files.is_intact(workdir / "config.json"):
+    _write_config(workdir, config)  # the selection belongs to this config from its start
+
+  def run_trials(own: Config, folder: Path, name: str, cut: Data) -> None:
+    complete(own, folder, name, cut, stop)
+
+  try:
+    with timing.stage("select"):
+      chosen: dict[str, float] = selection.choose(config, data, workdir, run_trials, display.log)["chosen"]
+  finally:
+    files.write_json(workdir / "timing.json", timing.to_dict())
+  before = (choices or {}).get("selected", chosen)
+  if before != chosen:
+    raise ConfigError(
+      f"{workdir / selection.FILE}: the selection comes to {chosen}, and the run there began with {before}; restore the file from a copy, "
+      "or choose another --workdir"
+    )
+  return chosen
 
 
 def _stages_and_report(context: Context, size: int, found: baseline.Finished | None) -> None:
@@ -150,8 +191,8 @@ def _stages(context: Context, size: int, found: baseline.Finished | None) -> Non
     checksum = None if context.setup.pretrained is None else context.setup.pretrained.checksum
     artifacts.write_model(context.workdir, context.setup.data, context.setup.config, chosen, state.params, state.batch_stats, checksum)
     network = {"num_params": count_params(context.setup.model, context.setup.input_shape), "layers": context.setup.layer_names}
-    accuracy = _recalibrated(context, arms)
-    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, network, size, plans, accuracy)
+    accuracy, selected = _recalibrated(context, arms), context.setup.choices.get("selected")
+    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, network, size, plans, accuracy, selected)
 
 
 def _write_activation_maps(context: Context, arms: tuple[str, ...]) -> None:
@@ -307,7 +348,7 @@ def newest_meta(store: CheckpointStore) -> dict[str, Any]:
 
 def missing(config: Config, data: Data, workdir: Path) -> list[Path]:
   """Returns the outputs that are missing or damaged; of the figures, those that were once made."""
-  names = [*_RESULTS, "report.html"]
+  names = [*_RESULTS, "report.html", *([selection.FILE] if selection.is_on(config) else [])]
   if len(config.arms) > 1:
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
     names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []
@@ -324,8 +365,12 @@ def refuse_other_machine(setup: Setup, workdir: Path) -> None:
     raise ConfigError(f"{workdir} holds a run that began with {'; '.join(changed)}; continue it on such a machine or in a new --workdir")
 
 
-def _begin(context: Context) -> None:
+def _begin(context: Context, config: Config) -> None:
   """Writes what the run is and on what it runs; says what has changed since its last start.
+
+  Args:
+    context: of the run.
+    config: as the user gave it, before any selection.
 
   Raises:
     ConfigError: the machine cannot go on with what the run began with.
@@ -337,8 +382,12 @@ def _begin(context: Context) -> None:
     changes = environment.changes(files.read_json(before), environment.describe())
     if changes:
       context.display.log(f"note: since the last start {'; '.join(changes)}: the last bits may differ from an uninterrupted run")
-  files.write_json(context.workdir / "config.json", {"config": to_dict(setup.config), "hash": config_hash(setup.config)})
+  _write_config(context.workdir, config)
   _write_environment(context)
+
+
+def _write_config(workdir: Path, config: Config) -> None:
+  files.write_json(workdir / "config.json", {"config": to_dict(config), "hash": config_hash(config)})
 
 
 def _write_environment(context: Context) -> None:

@@ -72,6 +72,9 @@ class DataConfig:
   cache: bool = _key(True, "keep decoded image files as uint8 in the data directory, and reuse them")
   num_train: int | None = _key(None, "use only the first so many training examples of a seeded stratified draw", low=1)
   num_test: int | None = _key(None, "the same for the test set", low=1)
+  validation_fraction: float = _key(
+    0.1, "share of the training set that a selection holds out to choose on (stratified); see select", above=0.0, below=1.0
+  )
   shapes: ShapesConfig = dataclasses.field(default_factory=ShapesConfig)
   curve: CurveConfig = dataclasses.field(default_factory=CurveConfig)
 
@@ -134,8 +137,25 @@ class MethodConfig:
   num_easy: int | None = _key(None, "size of A; where it is given, the fraction is not used", low=1)
   lambda_A: float = _key(1e-3, "weight decay on A", low=0.0, high=1e3)  # noqa: N815 - the paper's name
   lambda_B: float = _key(1e-4, "weight decay on B", low=0.0, high=1e3)  # noqa: N815
+  lambda_tuned: float | None = _key(
+    None, "weight decay of uniform_tuned; chosen where select.weight_decay has candidates", low=0.0, high=1e3
+  )
   init: str = _key("scratch", "weights at the start of the second training", choices=("scratch", "warm"))
   order: str = _key("easy_first", "order of the phases in a round", choices=("easy_first", "hard_first"))
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectConfig:
+  """Candidates among which a selection chooses before the run, on a held-out part of the training set; without any there is none."""
+
+  lambda_A: tuple[float, ...] = _key((), "candidates for method.lambda_A", low=0.0, high=1e3, unique=True)  # noqa: N815
+  fraction: tuple[float, ...] = _key(
+    (), "candidates for method.fraction, each tried with every lambda_A", above=0.0, below=1.0, unique=True
+  )
+  weight_decay: tuple[float, ...] = _key(
+    (), "candidates for the decay of uniform_tuned, such as 1e-4, 2e-4, 3e-4, 5e-4, 1e-3", low=0.0, high=1e3, unique=True
+  )
+  num_seeds: int | None = _key(None, "how many of the seeds the selection trains, the first of them; all by default", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +231,7 @@ class Config:
   augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
   optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
   method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
+  select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
   score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
   split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
   toy: ToyConfig = dataclasses.field(default_factory=ToyConfig)

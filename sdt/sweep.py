@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdt import accept, baseline, dry_run, experiment, files, stats
+from sdt import accept, baseline, dry_run, experiment, files, selection, stats
 from sdt.arms import step_mean
 from sdt.config import config_hash, to_dict
 from sdt.data.dataset import Data
@@ -93,7 +93,7 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
     size, plans = dry_run.plans_of(point.config, loader(point))
     steps = {plan.arm: {phase.name: phase.num_steps for phase in plan.phases} for plan in plans}
     counts = ", ".join(f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}" for arm, phases in steps.items())
-    mean = _mean_decay(steps, point.config)
+    mean = None if selection.is_on(point.config) else _mean_decay(steps, point.config)
     also = "" if config.sweep.also_key is None else f", {config.sweep.also_key}={as_text(point.also_value)}"
     yield f"  {point.folder}{also}: {counts}; A {size}" + ("" if mean is None else f"; mean decay {mean:.6g}")
   first = dataclasses.replace(points[0].config, baseline_from=config.baseline_from)
@@ -151,6 +151,8 @@ def _check_values(points: Sequence[Point], loader: _Loader) -> None:
   for point in points:
     try:
       data = loader(point)
+      if selection.is_on(point.config):
+        selection.prepare(point.config, data)
       if len(point.config.arms) > 1:
         dry_run.plans_of(point.config, data)
       identity = _identity(point, data)  # reads the files beside the data
@@ -219,9 +221,9 @@ def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, 
     own = {"value": point.value, "also_value": point.also_value, "folder": point.folder}
     own["data"] = {name: data[name] for name in ("name", "variant", "checksum", "num_train", "num_test", "num_classes", "notes")}
     own |= {name: results[name] for name in ("model", "rounds", "num_easy", "steps_per_round")}
-    own["mean_decay"] = _mean_decay(steps, point.config)
+    own["mean_decay"] = _mean_decay(steps, selection.frozen(point.config, results.get("selection", {}).get("chosen", {})))
     own["arms"] = {arm: {name: one[name] for name in ("accuracy", "mean", "sd", "n", "diverged")} for arm, one in results["arms"].items()}
-    own |= {name: results[name] for name in ("contrasts", "power") if name in results}
+    own |= {name: results[name] for name in ("selection", "contrasts", "power") if name in results}
     values.append(own)
   return {
     "key": config.sweep.key,

@@ -108,6 +108,8 @@ class Identity:
 class Timing:
   """Seconds, over all starts of the run; the content of timing.json. Compiling and saving are parts of stages.
 
+  A selection is a stage too, "select"; what it trained stands in the accounts of its own runs.
+
   `images` counts the training examples of finished rounds, each seed's; `train_secs` are the seconds in which programs trained or
   evaluated, steps that were lost and made again among them.
   """
@@ -131,12 +133,13 @@ class Timing:
       self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - start
 
   def to_dict(self) -> dict[str, Any]:
-    """Adds what follows: training images per second per arm, and goodput, the share of the wall time that trained."""
+    """Adds what follows: training images per second per arm, and goodput, the share of the wall time that trained (a selection's apart)."""
     rates = {arm: self.images.get(arm, 0) / secs for arm, secs in self.train_secs.items() if secs > 0}
     wall_secs = self.wall_secs + time.perf_counter() - self.since
+    own_secs = wall_secs - self.stages.get("select", 0.0)
     content = {**dataclasses.asdict(self), "wall_secs": wall_secs}
     del content["since"]
-    return {**content, "images_per_sec": rates, "goodput": sum(self.train_secs.values()) / wall_secs}
+    return {**content, "images_per_sec": rates, "goodput": sum(self.train_secs.values()) / own_secs}
 
   @classmethod
   def read(cls, path: Path, since: float) -> Timing:

@@ -9,7 +9,12 @@ import whole
 from sdt.arms import ARM_NAMES
 
 CONFIG = tiny.config(
-  arms=(*ARM_NAMES, "mine"), own_arms=("mine = A@2e-3 + B@0 + A@1e-4:pass",), rounds=2, optim__milestones=(1,), compilation_cache=False
+  arms=(*ARM_NAMES, "mine"),
+  own_arms=("mine = A@2e-3 + B@0 + A@1e-4:pass",),
+  method__lambda_tuned=3e-4,
+  rounds=2,
+  optim__milestones=(1,),
+  compilation_cache=False,
 )
 
 

@@ -8,6 +8,7 @@ import tiny
 
 from sdt.arm_spec import DECAYS, STEPS, SUBSETS, PhaseSpec, parse_own_arms, parse_phases
 from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, check_arms, check_equal_work, make_plan, num_phases
+from sdt.combinations import OWN_START
 from sdt.errors import ConfigError
 from sdt.plan import plan_arrays
 from sdt.split import Partition, split
@@ -15,7 +16,7 @@ from sdt.split import Partition, split
 
 def setting(num_examples=70, seeds=(0, 1), size=20, **changes):
   """Returns a setting with a seed's own scores; ids are not positions, so that the two cannot be mixed up."""
-  config = tiny.config(seeds=seeds, **changes)
+  config = tiny.config(seeds=seeds, **({"method__lambda_tuned": 3e-4} | changes))
   rng = np.random.default_rng(1)
   scores = rng.normal(size=(len(seeds), num_examples))
   labels, ids = rng.integers(0, 3, num_examples).astype(np.int32), np.arange(num_examples, dtype=np.int32) * 7
@@ -27,7 +28,7 @@ def setting(num_examples=70, seeds=(0, 1), size=20, **changes):
 
 def cifar(num_easy=5000, **changes):
   """Returns CIFAR's sizes: 50,000 examples in batches of 128."""
-  config = tiny.config(seeds=(0,), batch_size=128, **changes)
+  config = tiny.config(seeds=(0,), batch_size=128, **({"method__lambda_tuned": 3e-4} | changes))
   part = Partition(np.arange(num_easy, dtype=np.int32), np.arange(num_easy, 50_000, dtype=np.int32), 0)
   return Setting(config, np.zeros(50_000, np.int32), np.arange(50_000, dtype=np.int32), None, (part,))
 
@@ -70,6 +71,7 @@ def test_the_method_and_its_controls_start_alike():
   assert {arm for arm in ARM_NAMES if make_plan(arm, of).init == "scratch"} == {"baseline", "less_data", "long_baseline"}
   of = setting(method__init="scratch")
   assert {arm for arm in ARM_NAMES if make_plan(arm, of).init == "warm"} == {"warm_start"}
+  assert {arm for arm in ARM_NAMES if ARMS[arm].start != "method"} == OWN_START
 
 
 def test_the_step_mean_of_cifar_is_the_number_of_the_paper_s_setting():
@@ -180,7 +182,7 @@ def test_an_unknown_arm_is_refused_with_the_nearest_and_the_list():
     check_arms(tiny.config(arms=("baseline", "xyz")))
   with pytest.raises(ConfigError, match="'baseline' is missing"):
     check_arms(tiny.config(arms=("method",)))
-  check_arms(tiny.config(arms=ARM_NAMES))
+  check_arms(tiny.config(arms=ARM_NAMES, method__lambda_tuned=3e-4))
 
 
 # ---- further controls
@@ -269,7 +271,7 @@ def test_the_shipped_arms_are_written_in_the_language():
   [
     ("A@1e-3", "'A@1e-3' has no name; expected NAME = PHASE"),
     ("mine", "'mine' has no name"),
-    ("2 = A@0", "'2' is not a name for an arm; expected letters, digits and _"),
+    ("2 = A@0", "'2' is not a name for an arm; expected letters, digits and . _ -"),
     (" = A@0", "has no name"),
     ("mine = ", "own_arms: mine: '' is not a phase; expected SUBSET@DECAY"),
     ("mine = A", "'A' is not a phase"),

@@ -69,7 +69,7 @@ def before_compiling(lines):
 
 def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  config = tiny.config(arms=ARM_NAMES, seeds=(0, 1, 2))
+  config = tiny.config(arms=ARM_NAMES, method__lambda_tuned=3e-4, seeds=(0, 1, 2))
   lines = list(dry_run.describe(config, tmp_path / "run"))
   assert json.loads(lines[0]) == to_dict(config)
   for part in (

@@ -72,11 +72,13 @@ def _allot(counts: np.ndarray, num: int, leave_one: bool) -> np.ndarray:
   return places
 
 
-def stratified(labels: np.ndarray, num: int, seed: int, stream: str, *, leave_one: bool = False) -> np.ndarray:
+def stratified(
+  labels: np.ndarray, num: int, seed: int, stream: str, *, leave_one: bool = False, ids: np.ndarray | None = None
+) -> np.ndarray:
   """Returns which examples a seeded stratified draw of `num` takes.
 
   Every class gets its share of `num` (largest remainder), and at least one if `num` has room for every class; within a class the
-  examples with the smallest seeded hash of their position are taken.
+  examples with the smallest seeded hash of their position (or of their id) are taken.
 
   Args:
     labels: int [N], any values >= 0.
@@ -84,13 +86,14 @@ def stratified(labels: np.ndarray, num: int, seed: int, stream: str, *, leave_on
     seed: seed of the draw.
     stream: name of the draw; two names give independent draws.
     leave_one: leave at least one example of every class behind, where `num` allows it.
+    ids: int [N], unique; by them the draw does not depend on the order of the examples. Their positions by default.
 
   Returns:
     int64 [num] positions in `labels`, ascending.
   """
   _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
   places = _allot(counts, num, leave_one)
-  order = np.lexsort((bits(seed, stream, np.arange(len(labels))), classes))
+  order = np.lexsort((bits(seed, stream, np.arange(len(labels)) if ids is None else ids), classes))
   starts = np.cumsum(counts) - counts
   rank = np.arange(len(labels)) - np.repeat(starts, counts)
   return np.sort(order[rank < np.repeat(places, counts)])

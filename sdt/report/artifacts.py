@@ -53,6 +53,7 @@ class Artifacts:
   mosaics: dict[str, np.ndarray]
   cam: dict[str, np.ndarray]
   split: Split | None
+  selection: dict[str, Any]
 
 
 def load(workdir: Path) -> Artifacts:
@@ -78,6 +79,7 @@ def load(workdir: Path) -> Artifacts:
     mosaics=_optional_npz(workdir / "figures" / "mosaics.npz"),
     cam=_optional_npz(workdir / "figures" / "cam.npz"),
     split=_split(workdir / "split.csv"),
+    selection=_optional_json(workdir / "selection.json"),
   )
 
 

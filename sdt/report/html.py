@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 
 from sdt import files
-from sdt.report import curve_figures, drawing, figures, tables
+from sdt.report import curve_figures, drawing, figures, selection, tables
 from sdt.report.artifacts import NORMS, Artifacts, curves, flat
 from sdt.report.figures import Picture
 
@@ -44,6 +44,7 @@ def page(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     accuracy_rows=tables.accuracy_rows(results),
     contrast_rows=tables.contrast_rows(results),
     power=results.get("power"),
+    selection=selection.describe(artifacts.selection),
     has_few_seeds=len(results["seeds"]) <= tables.MAX_SEEDS_PER_BLOCK,
     has_unequal=any(not one.get("equal_work", True) for one in differences),
     has_shown=any(one.get("wilcoxon") or one.get("correlation") is not None for one in differences),

@@ -1,0 +1,59 @@
+"""The selection of a run as text: selection.json in, what the report shows of it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sdt.report import tables
+
+
+def describe(content: Mapping[str, Any]) -> dict[str, Any] | None:
+  """Returns what the template shows of a selection: its sizes, and for every choice the candidates, the chosen one and what that is worth.
+
+  None where there was none.
+  """
+  if not content:
+    return None
+  choices = [_choice(of, choice, content["seeds"]) for of, choice in content["choices"].items()]
+  return {**content["validation"], "num_seeds": len(content["seeds"]), "choices": choices}
+
+
+def _choice(of: str, choice: Mapping[str, Any], seeds: list[int]) -> dict[str, Any]:
+  candidates = [
+    {
+      "name": values_text(candidate["values"]),
+      "is_chosen": candidate["values"] == choice["chosen"],
+      "cells": [tables.percent(value) for value in tables.by_seed(candidate["accuracy"]).values()],
+      "mean": tables.mean_sd(candidate),
+      "n": candidate["n"],
+      "diverged": ", ".join(map(str, candidate["diverged"])),
+    }
+    for candidate in choice["candidates"]
+  ]
+  return {
+    "of": of,
+    "chosen": values_text(choice["chosen"]),
+    "at_edge": choice["at_edge"],
+    "seeds": seeds if len(seeds) <= tables.MAX_SEEDS_PER_BLOCK else [],
+    "candidates": candidates,
+    "luck": luck_text(choice["best_of"]),
+  }
+
+
+def values_text(values: Mapping[str, float]) -> str:
+  """Returns "lambda_A = 0.001, fraction = 0.1"."""
+  return ", ".join(f"{key.rpartition('.')[2]} = {value:g}" for key, value in values.items())
+
+
+def luck_text(best_of: Mapping[str, Any]) -> str:
+  """Returns by how much the best candidate stands above their mean, beside what luck alone would give."""
+  if best_of["num_values"] < 2:
+    return "There was one candidate."
+  text = f"The best stands {tables.percent(best_of['gain'])} points above the mean of the {best_of['num_values']} candidates"
+  if best_of["expected_gain"] is None:
+    return f"{text}; with one seed it is not known what luck alone would give."
+  return (
+    f"{text}; were they all equally good, luck alone would give about {tables.percent(best_of['expected_gain'])} "
+    f"({best_of['expected_gain_sds']:.2f} standard errors of one candidate's mean; less where their errors go together)."
+  )

@@ -1,0 +1,258 @@
+"""Selection: lambda_A, the size of A and uniform_tuned's decay, chosen on a validation split before the run. The test set is not looked at.
+
+The trials are arms of ordinary runs, in workdirs of their own, on the training set cut in two: they train on the larger part, and the
+validation split stands where the test set would. So the network that scores there has not seen the validation split either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdt import baseline, files, stats
+from sdt.data.dataset import Data
+from sdt.data.validation import hold_out
+from sdt.errors import DivergedError
+from sdt.keys import Config, DataConfig, SelectConfig
+from sdt.split import num_easy
+
+FILE, FOLDER = "selection.json", "selection"
+Run = Callable[[Config, Path, str, Data], object]  # of a config, in a workdir, under a name, on data
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+  """One candidate.
+
+  Attributes:
+    of: the arm of the run that it is a candidate for, "method" or "uniform_tuned".
+    values: of the keys that are chosen, by dotted name.
+    arm: its name in the run that tries it.
+    phases: that arm in the language of sdt/arm_spec.py.
+  """
+
+  of: str
+  values: Mapping[str, float]
+  arm: str
+  phases: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRun:
+  """An ordinary run that tries one size of A: its folder below `selection/`, its config, the trials that are its arms."""
+
+  folder: str
+  config: Config
+  trials: tuple[Trial, ...]
+
+
+def is_on(config: Config) -> bool:
+  """Returns whether anything is to be chosen."""
+  return bool(config.select.lambda_A or config.select.fraction or config.select.weight_decay)
+
+
+def frozen(config: Config, chosen: Mapping[str, float]) -> Config:
+  """Returns the config of the ordinary run with the chosen values, by dotted name: nothing is left to choose."""
+  values: dict[str, Any] = {key.removeprefix("method."): value for key, value in chosen.items()}
+  method = dataclasses.replace(config.method, **values)
+  return dataclasses.replace(config, method=method, select=SelectConfig(), data=_without_validation(config.data))
+
+
+def provisional(config: Config) -> Config:
+  """Returns the config with the first of all candidates, before anything is chosen; `config` where nothing is to be."""
+  rule = config.select
+  lists = {"method.lambda_A": rule.lambda_A, "method.fraction": rule.fraction, "method.lambda_tuned": rule.weight_decay}
+  return frozen(config, {key: candidates[0] for key, candidates in lists.items() if candidates})
+
+
+def _without_validation(data: DataConfig) -> DataConfig:
+  return dataclasses.replace(data, validation_fraction=DataConfig().validation_fraction)
+
+
+def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
+  """Returns the runs of a selection: one for each size of A, uniform_tuned's candidates, which have none, in the first.
+
+  Args:
+    config: of the run that the selection is for.
+    num_train: examples of the whole training set.
+    num_rest: examples that are left of it beside the validation split. A `method.num_easy` shrinks with them.
+
+  Raises:
+    ConfigError: A or B would be empty, there or in the run.
+  """
+  rule, runs = config.select, []
+  for index, fraction in enumerate(rule.fraction or (None,)):
+    method = dataclasses.replace(config.method, lambda_tuned=None)
+    if fraction is not None:
+      method = dataclasses.replace(method, fraction=fraction)
+    num_easy(method.fraction, num_train, method.num_easy)
+    if method.num_easy is not None:
+      method = dataclasses.replace(method, num_easy=max(1, round(method.num_easy * num_rest / num_train)))
+    num_easy(method.fraction, num_rest, method.num_easy)
+    trials = _of_method(config, fraction) if rule.lambda_A or rule.fraction else []
+    trials += _of_uniform(rule.weight_decay) if index == 0 else []
+    own = dataclasses.replace(
+      config,
+      data=_without_validation(config.data),
+      seeds=config.seeds[: rule.num_seeds],
+      method=method,
+      select=SelectConfig(),
+      arms=("baseline", *(trial.arm for trial in trials)),
+      own_arms=tuple(f"{trial.arm} = {trial.phases}" for trial in trials),
+      baseline_from=None,
+    )
+    folder = f"fraction={method.fraction!r}" if method.num_easy is None else f"num_easy={method.num_easy}"
+    runs.append(TrialRun(folder, own, tuple(trials)))
+  return runs
+
+
+def _of_method(config: Config, fraction: float | None) -> list[Trial]:
+  chosen_too = {} if fraction is None else {"method.fraction": fraction}
+  trials = []
+  for decay in config.select.lambda_A or (config.method.lambda_A,):
+    values = ({"method.lambda_A": decay} if config.select.lambda_A else {}) | chosen_too
+    trials.append(Trial("method", values, f"lambda_A_{decay!r}", f"A@{decay!r} + B@lambda_B"))
+  return trials
+
+
+def _of_uniform(decays: Sequence[float]) -> list[Trial]:
+  return [Trial("uniform_tuned", {"method.lambda_tuned": decay}, f"weight_decay_{decay!r}", f"all@{decay!r}") for decay in decays]
+
+
+def prepare(config: Config, data: Data) -> tuple[Data, list[TrialRun]]:
+  """Returns the training set cut in two and the runs of the selection.
+
+  Raises:
+    ConfigError: the validation split, or A or B of a trial, would be empty.
+  """
+  cut = hold_out(data, config.data)
+  return cut, trial_runs(config, len(data.train), len(cut.train))
+
+
+def num_trainings(runs: Sequence[TrialRun]) -> int:
+  """Returns how many trainings the runs are, for each seed: their baseline is trained once."""
+  return 1 + sum(len(own.trials) for own in runs)
+
+
+def choose(config: Config, data: Data, workdir: Path, run: Run, log: Callable[[str], None]) -> dict[str, Any]:
+  """Returns the content of selection.json, see docs/design.md; runs what is left of the selection where that is not there yet.
+
+  Args:
+    config: of the run that the selection is for.
+    data: its data, of which only the training set is read.
+    workdir: of the run.
+    run: trains and evaluates an ordinary run, or what is left of it.
+    log: gets a line at a time.
+
+  Raises:
+    DivergedError: of every candidate for an arm a seed diverged. And what `run` raises.
+  """
+  path = workdir / FILE
+  if not files.is_intact(path):
+    cut, runs = prepare(config, data)
+    log(f"selection: {num_trainings(runs)} trainings on {len(cut.train)} examples, {len(cut.test)} held out to choose on")
+    first = workdir / FOLDER / runs[0].folder
+    for number, own in enumerate(runs, start=1):
+      origin = str(first) if number > 1 and baseline.is_there(first) else None
+      name = f"selection, run {number} of {len(runs)}, {own.folder}"
+      run(dataclasses.replace(own.config, baseline_from=origin), workdir / FOLDER / own.folder, name, cut)
+    files.write_json(path, _content(runs, cut, workdir / FOLDER))
+    for line in told(files.read_json(path)):
+      log(f"selection: {line}")
+  return files.read_json(path)
+
+
+def _content(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any]:
+  tried: dict[str, list[dict[str, Any]]] = {}
+  for own in runs:
+    arms = files.read_json(folder / own.folder / "results.json")["arms"]
+    for trial in own.trials:
+      entry = {"values": dict(trial.values), "folder": own.folder, "arm": trial.arm}
+      entry |= {name: arms[trial.arm][name] for name in ("accuracy", "mean", "sd", "n", "loss", "diverged")}
+      tried.setdefault(trial.of, []).append(entry)
+  choices = {of: decide(of, candidates, len(cut.test)) for of, candidates in tried.items()}
+  first = runs[0].config
+  return {
+    "validation": {"num_train": len(cut.train), "num_validation": len(cut.test), "checksum": cut.checksum},
+    "seeds": first.seeds,
+    "rounds": first.rounds,
+    "chosen": {key: value for choice in choices.values() for key, value in choice["chosen"].items()},
+    "choices": choices,
+  }
+
+
+def decide(of: str, candidates: Sequence[Mapping[str, Any]], num_validation: int) -> dict[str, Any]:
+  """Returns one entry of `choices` in selection.json: the candidates, which of them is chosen, and what that is worth.
+
+  The highest mean validation accuracy of the last round wins; of equal ones the lower mean loss, then the smaller values. A candidate
+  of which a seed diverged is not chosen.
+
+  Args:
+    of: the arm that they are candidates for.
+    candidates: "values", "accuracy" and "loss" by seed, "mean", "sd", "n", "diverged" each.
+    num_validation: examples of the validation split.
+
+  Raises:
+    DivergedError: there is none to choose.
+  """
+
+  def rank(candidate: Mapping[str, Any]) -> tuple[Any, ...]:
+    # Counts of right answers, because means of equal counts may differ in the last bit.
+    right = sum(round(accuracy * num_validation) for accuracy in candidate["accuracy"].values())
+    return (-right, math.fsum(candidate["loss"].values()), *candidate["values"].values())
+
+  sound = [candidate for candidate in candidates if not candidate["diverged"]]
+  if not sound:
+    raise DivergedError(
+      f"selection: nothing to choose for {of}, every one of {len(candidates)} candidates has a seed that diverged; try a lower "
+      "optim.learning_rate in a new --workdir"
+    )
+  best = min(sound, key=rank)
+  lists = {key: sorted({candidate["values"][key] for candidate in candidates}) for key in best["values"]}
+  return {
+    "num_trials": len(candidates),
+    "chosen": best["values"],
+    "at_edge": [key for key, values in lists.items() if len(values) > 1 and best["values"][key] in (values[0], values[-1])],
+    "best_of": _best_of(sound, best),
+    "candidates": candidates,
+  }
+
+
+def _best_of(sound: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns by how much the best of so many looks better than their mean, and by how much it would if all were equally good.
+
+  The latter is `stats.expected_best_of` standard errors of one candidate's mean, from the sd over seeds that the candidates have in common.
+  """
+  sds = stats.expected_best_of(len(sound))
+  spreads = [candidate["sd"] for candidate in sound]
+  error = None
+  if None not in spreads:
+    error = math.sqrt(math.fsum(sd * sd for sd in spreads) / len(spreads) / best["n"])
+  return {
+    "num_values": len(sound),
+    "expected_gain_sds": sds,
+    "expected_gain": None if error is None else sds * error,
+    "gain": best["mean"] - math.fsum(candidate["mean"] for candidate in sound) / len(sound),
+  }
+
+
+def told(content: Mapping[str, Any]) -> list[str]:
+  """Returns what a selection says of its choices, a line each; a choice at an edge of its candidates has one more."""
+  lines = []
+  for of, choice in content["choices"].items():
+    best = next(candidate for candidate in choice["candidates"] if candidate["values"] == choice["chosen"])
+    values = ", ".join(f"{key}={value:g}" for key, value in choice["chosen"].items())
+    spread = "" if best["sd"] is None else f" +- {100 * best['sd']:.2f}"
+    accuracy = f"validation accuracy {100 * best['mean']:.2f}{spread} %, n = {best['n']}"
+    lines.append(f"{of}: {values} ({accuracy}), the best of {choice['num_trials']}")
+    lines += [f"note: {edge_note(key)}" for key in choice["at_edge"]]
+    lost = [candidate["arm"] for candidate in choice["candidates"] if candidate["diverged"]]
+    lines += [f"note: {', '.join(lost)} diverged in some seed and could not be chosen"] if lost else []
+  return lines
+
+
+def edge_note(key: str) -> str:
+  return f"the chosen {key} is at an edge of its candidates; a better one may lie beyond"
