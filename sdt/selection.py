@@ -154,6 +154,8 @@ def choose(config: Config, data: Data, workdir: Path, run: Run, log: Callable[[s
   if not files.is_intact(path):
     cut, runs = prepare(config, data)
     log(f"selection: {num_trainings(runs)} trainings on {len(cut.train)} examples, {len(cut.test)} held out to choose on")
+    if config.score.path is not None:
+      log("note: the scores come from a file, and whether their network was trained on the held-out examples is not known")
     first = workdir / FOLDER / runs[0].folder
     for number, own in enumerate(runs, start=1):
       origin = str(first) if number > 1 and baseline.is_there(first) else None

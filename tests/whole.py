@@ -43,7 +43,8 @@ def outputs(workdir: Path, *, report: bool = True) -> dict[str, Any]:
   for path in sorted(workdir.rglob("*")):
     name = str(path.relative_to(workdir))
     of_report = name.startswith("figures/") and path.suffix == ".png"
-    if path.is_file() and path.name not in timed and name != ".lock" and not name.startswith("checkpoints") and (report or not of_report):
+    is_output = path.is_file() and path.name not in (*timed, ".lock") and "checkpoints" not in path.relative_to(workdir).parts
+    if is_output and (report or not of_report):
       content[name] = path.read_bytes()
   return content
 

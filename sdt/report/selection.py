@@ -27,6 +27,7 @@ def _choice(of: str, choice: Mapping[str, Any], seeds: list[int]) -> dict[str, A
       "cells": [tables.percent(value) for value in tables.by_seed(candidate["accuracy"]).values()],
       "mean": tables.mean_sd(candidate),
       "n": candidate["n"],
+      "loss": tables.mean_text(candidate["loss"].values()),
       "diverged": ", ".join(map(str, candidate["diverged"])),
     }
     for candidate in choice["candidates"]

@@ -181,6 +181,11 @@ def _mean(values: Any) -> float | None:
   return math.fsum(finite) / len(finite) if finite else None
 
 
+def mean_text(values: Any) -> str:
+  """Returns the mean of the values that are finite, with four decimals; "-" where there are none."""
+  return _plain(_mean(values))
+
+
 def _mean_without(diverged: set[int], values: Mapping[Any, float | None]) -> float | None:
   return _mean([value for seed, value in by_seed(values).items() if seed not in diverged])
 
