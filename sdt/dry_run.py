@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import baseline, experiment, files
+from sdt import baseline, continuation, files
 from sdt.accept import load_beside, load_data, notes
 from sdt.arms import Setting, arm_order, make_plan
 from sdt.checkpoint import CheckpointStore
@@ -101,7 +101,7 @@ def describe(config: Config, workdir: Path | None = None, found: Found | None = 
   standing = None if workdir is None else find_standing(config, found.data, identity, workdir)
   setup = Setup.make(config, found.data, None if standing is None else standing.choices, pretrained=beside.pretrained, is_abstract=True)
   if workdir is not None and standing is not None and standing.choices is not None:
-    experiment.refuse_other_machine(setup, workdir)
+    continuation.refuse_other_machine(setup, workdir)
   size, plans = plans_of(config, found.data)
   if is_on(config):
     prepare(config, found.data)
@@ -181,8 +181,8 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path)
     if not workdir.is_dir():
       raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
   store = CheckpointStore(workdir / "checkpoints", config.checkpoint.keep, _silent, read_only=True)
-  choices = experiment.check_same_run(identity, workdir, store, _silent)
-  lacking = experiment.missing(config, data, workdir)
+  choices = continuation.check_same_run(identity, workdir, store, _silent)
+  lacking = continuation.missing(config, data, workdir)
   if not lacking:
     return Standing("a complete run of this config; nothing would be done", is_complete=True)
   if all(path.suffix in (".html", ".png") for path in lacking):
@@ -191,7 +191,7 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path)
     begun = "the selection is done, the trainings" if (workdir / FILE).exists() else "a selection has begun, it"
     has_selection = is_on(config) and (workdir / FOLDER).exists()
     return Standing(f"{begun} would go on" if has_selection else "nothing to continue; the run would begin", choices)
-  meta = experiment.newest_meta(store)
+  meta = continuation.newest_meta(store)
   at = f"in arm {meta['arm']} after round {meta['round']} of {config.rounds}" + (f" and {meta['step']} steps" if meta["step"] else "")
   return Standing(f"an unfinished run of this config, saved {at}; it would be continued", choices)
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from sdt import accept, artifacts, baseline, cam, environment, files, selection
+from sdt import accept, artifacts, baseline, cam, continuation, environment, files, selection
 from sdt.arms import Setting, arm_order, check_equal_work, make_plan, num_rounds_of
 from sdt.checkpoint import CheckpointStore
 from sdt.config import config_hash, to_dict
 from sdt.data.dataset import Data
-from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
+from sdt.errors import CheckpointError, ConfigError, DataError
 from sdt.keys import Config
 from sdt.models import count_params, make_model
 from sdt.optim import is_body_frozen
@@ -35,9 +35,7 @@ from sdt.step import TrainState
 from sdt.training import Context, Identity, StopRequest, Timing, has_rows, restore_final, restore_newest, train_arm
 from sdt.workdir import hold_workdir
 
-_RESULTS = ("config.json", "environment.json", "timing.json", "metrics.jsonl", "results.json", "model.safetensors")
 _UNEQUAL = 1.1  # optimiser steps of arms that differ by more than this factor are worth a warning
-_OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
 
 
 def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> int:
@@ -56,7 +54,7 @@ def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, st
   is_new = complete(config, workdir, name, loaded, stop)
   print(result_table_text(files.read_json(workdir / "results.json")))
   print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
-  return exit_code(workdir)
+  return continuation.exit_code(workdir)
 
 
 def complete(config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> bool:
@@ -77,8 +75,8 @@ def complete(config: Config, workdir: Path, name: str, loaded: Data | None = Non
   found = baseline.find(Path(origin), config, identity) if origin is not None and baseline.is_needed(workdir) else None
   with hold_workdir(workdir) as held:
     store = CheckpointStore(held / "checkpoints", config.checkpoint.keep, display.log)
-    choices = check_same_run(identity, held, store, display.log)
-    lacking = missing(config, data, held)
+    choices = continuation.check_same_run(identity, held, store, display.log)
+    lacking = continuation.missing(config, data, held)
     if not lacking:
       return False
     if all(path.suffix in (".html", ".png") for path in lacking):
@@ -310,61 +308,6 @@ def _machine(config: Config) -> str:
   return f"{config.parallel.num_devices or len(devices)} {devices[0].device_kind} device(s), {compute_dtype(config).name}, seeds {seeds}"
 
 
-def check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, log: Callable[[str], None]) -> dict[str, Any] | None:
-  """Refuses to continue a run that another config or other data began; returns the choices that the run made, None for a new one.
-
-  They stand in config.json and environment.json; where one of these is damaged or missing, the newest checkpoint tells.
-  """
-  content = {name: files.read_json(workdir / name) for name in ("config.json", "environment.json") if files.is_intact(workdir / name)}
-  lacking = [name for name in ("config.json", "environment.json") if name not in content]
-  if lacking and store.steps():
-    meta = newest_meta(store)
-    log(f"{' and '.join(lacking)}: damaged or missing; the checkpoint tells what stood there, and it is written again")
-    environment_then = {"data": {"checksum": meta["data_checksum"]}, "choices": meta["choices"]}
-    environment_then["file_checksums"] = meta["file_checksums"]
-    content = {"config.json": {"config": meta["config"]}, "environment.json": environment_then} | content
-  elif "config.json" in lacking and (workdir / "metrics.jsonl").exists():
-    raise ConfigError(
-      f"{workdir} holds a run whose config.json is damaged or missing, and no checkpoint tells which it was; choose another --workdir"
-    )
-  environment_before = content.get("environment.json", {})
-  if "config.json" in content:
-    checksum, of_files = environment_before.get("data", {}).get("checksum"), environment_before.get("file_checksums", {})
-    identity.refuse_other(content["config.json"]["config"], checksum, workdir, of_files)
-  return environment_before.get("choices")
-
-
-def newest_meta(store: CheckpointStore) -> dict[str, Any]:
-  """Returns what the newest checkpoint whose seal can be read says.
-
-  Raises:
-    CheckpointError: none can be read.
-  """
-  for step in reversed(store.steps()[1:]):
-    with contextlib.suppress(CheckpointError):
-      return store.read_meta(step)
-  return store.read_meta(store.steps()[0])
-
-
-def missing(config: Config, data: Data, workdir: Path) -> list[Path]:
-  """Returns the outputs that are missing or damaged; of the figures, those that were once made."""
-  names = [*_RESULTS, "report.html", *([selection.FILE] if selection.is_on(config) else [])]
-  if len(config.arms) > 1:
-    names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
-    names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []
-  seals = (workdir / "figures" / files.SEAL_DIR).glob("*")
-  figures = sorted(f"figures/{path.name}" for path in seals if path.suffix in (".png", ".npz"))
-  return [workdir / name for name in dict.fromkeys([*names, *figures]) if not files.is_intact(workdir / name)]
-
-
-def refuse_other_machine(setup: Setup, workdir: Path) -> None:
-  """Raises a ConfigError where the run in `workdir` began with a precision or a number of devices that this machine would not choose."""
-  now = {"precision": compute_dtype(setup.config).name, "num_devices": setup.layout.num_devices}
-  changed = [f"{name} {setup.choices[name]}, now {value}" for name, value in now.items() if setup.choices[name] != value]
-  if changed:
-    raise ConfigError(f"{workdir} holds a run that began with {'; '.join(changed)}; continue it on such a machine or in a new --workdir")
-
-
 def _begin(context: Context, config: Config) -> None:
   """Writes what the run is and on what it runs; says what has changed since its last start.
 
@@ -376,7 +319,7 @@ def _begin(context: Context, config: Config) -> None:
     ConfigError: the machine cannot go on with what the run began with.
   """
   setup = context.setup
-  refuse_other_machine(setup, context.workdir)
+  continuation.refuse_other_machine(setup, context.workdir)
   before = context.workdir / "environment.json"
   if files.is_intact(before):
     changes = environment.changes(files.read_json(before), environment.describe())
@@ -395,25 +338,3 @@ def _write_environment(context: Context) -> None:
   described = {"name": data.name, "variant": data.variant, "checksum": data.checksum, "notes": data.notes}
   run = {"data": described, "file_checksums": context.identity.file_checksums, "choices": context.setup.choices}
   files.write_json(context.workdir / "environment.json", {**environment.describe(), **run})
-
-
-def exit_code(workdir: Path) -> int:
-  """Returns 0.
-
-  Raises:
-    DivergedError: where a replica diverged; names each, and where.
-  """
-  rows = files.read_rows(workdir / "metrics.jsonl")
-  lost = []
-  for arm, seed in dict.fromkeys((row["arm"], row["seed"]) for row in rows if row.get("diverged")):
-    own = [row for row in rows if (row["arm"], row["seed"]) == (arm, seed)]
-    first = next(index for index, row in enumerate(own) if row.get("diverged"))
-    losses = [row["train_loss"] for row in own[: first + 1] if row["train_loss"] is not None]
-    row = own[first]
-    where = f"round {row['round']}, phase {row['phase']}, after step {row['step']}"
-    rates = f"learning rate {row['learning_rate']:g}, weight decay {row['weight_decay']:g}"
-    lost.append(f"arm {arm}, seed {seed}: {where}, {rates}, last finite loss {f'{losses[-1]:.4g}' if losses else 'none'}")
-  if lost:
-    what = f"{len(lost)} replica(s) diverged and were frozen, the others finished"
-    raise DivergedError(f"{what} ({'; '.join(lost)}); try a lower optim.learning_rate in a new --workdir")
-  return 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdt import accept, baseline, dry_run, experiment, files, selection, stats
+from sdt import accept, baseline, continuation, dry_run, experiment, files, selection, stats
 from sdt.arms import step_mean
 from sdt.config import config_hash, to_dict
 from sdt.data.dataset import Data
@@ -199,11 +199,11 @@ def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
     SdtError: as `experiment.run`, DivergedError among them.
   """
   own, data = sweep.held / point.folder, sweep.loader(point)
-  if not experiment.missing(point.config, data, own):
+  if not continuation.missing(point.config, data, own):
     before, environment = (files.read_json(own / name) for name in ("config.json", "environment.json"))
     _identity(point, data).refuse_other(before["config"], environment["data"]["checksum"], own, environment["file_checksums"])
     sweep.log(f"{point.folder}: complete")
-    experiment.exit_code(own)
+    continuation.exit_code(own)
     return
   origin = sweep.config.baseline_from
   if shares_baseline(sweep.config.sweep):

@@ -1,0 +1,96 @@
+"""Whether the run in a workdir can be continued, what it lacks, and how it ended. It writes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sdt import files, selection
+from sdt.checkpoint import CheckpointStore
+from sdt.data.dataset import Data
+from sdt.errors import CheckpointError, ConfigError, DivergedError
+from sdt.keys import Config
+from sdt.setup import Setup, compute_dtype
+from sdt.training import Identity
+
+_RESULTS = ("config.json", "environment.json", "timing.json", "metrics.jsonl", "results.json", "model.safetensors")
+_OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
+
+
+def check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, log: Callable[[str], None]) -> dict[str, Any] | None:
+  """Refuses to continue a run that another config or other data began; returns the choices that the run made, None for a new one.
+
+  They stand in config.json and environment.json; where one of these is damaged or missing, the newest checkpoint tells.
+  """
+  content = {name: files.read_json(workdir / name) for name in ("config.json", "environment.json") if files.is_intact(workdir / name)}
+  lacking = [name for name in ("config.json", "environment.json") if name not in content]
+  if lacking and store.steps():
+    meta = newest_meta(store)
+    log(f"{' and '.join(lacking)}: damaged or missing; the checkpoint tells what stood there, and it is written again")
+    environment_then = {"data": {"checksum": meta["data_checksum"]}, "choices": meta["choices"]}
+    environment_then["file_checksums"] = meta["file_checksums"]
+    content = {"config.json": {"config": meta["config"]}, "environment.json": environment_then} | content
+  elif "config.json" in lacking and (workdir / "metrics.jsonl").exists():
+    raise ConfigError(
+      f"{workdir} holds a run whose config.json is damaged or missing, and no checkpoint tells which it was; choose another --workdir"
+    )
+  environment_before = content.get("environment.json", {})
+  if "config.json" in content:
+    checksum, of_files = environment_before.get("data", {}).get("checksum"), environment_before.get("file_checksums", {})
+    identity.refuse_other(content["config.json"]["config"], checksum, workdir, of_files)
+  return environment_before.get("choices")
+
+
+def newest_meta(store: CheckpointStore) -> dict[str, Any]:
+  """Returns what the newest checkpoint whose seal can be read says.
+
+  Raises:
+    CheckpointError: none can be read.
+  """
+  for step in reversed(store.steps()[1:]):
+    with contextlib.suppress(CheckpointError):
+      return store.read_meta(step)
+  return store.read_meta(store.steps()[0])
+
+
+def missing(config: Config, data: Data, workdir: Path) -> list[Path]:
+  """Returns the outputs that are missing or damaged; of the figures, those that were once made."""
+  names = [*_RESULTS, "report.html", *([selection.FILE] if selection.is_on(config) else [])]
+  if len(config.arms) > 1:
+    names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
+    names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []
+  seals = (workdir / "figures" / files.SEAL_DIR).glob("*")
+  figures = sorted(f"figures/{path.name}" for path in seals if path.suffix in (".png", ".npz"))
+  return [workdir / name for name in dict.fromkeys([*names, *figures]) if not files.is_intact(workdir / name)]
+
+
+def refuse_other_machine(setup: Setup, workdir: Path) -> None:
+  """Raises a ConfigError where the run in `workdir` began with a precision or a number of devices that this machine would not choose."""
+  now = {"precision": compute_dtype(setup.config).name, "num_devices": setup.layout.num_devices}
+  changed = [f"{name} {setup.choices[name]}, now {value}" for name, value in now.items() if setup.choices[name] != value]
+  if changed:
+    raise ConfigError(f"{workdir} holds a run that began with {'; '.join(changed)}; continue it on such a machine or in a new --workdir")
+
+
+def exit_code(workdir: Path) -> int:
+  """Returns 0.
+
+  Raises:
+    DivergedError: where a replica diverged; names each, and where.
+  """
+  rows = files.read_rows(workdir / "metrics.jsonl")
+  lost = []
+  for arm, seed in dict.fromkeys((row["arm"], row["seed"]) for row in rows if row.get("diverged")):
+    own = [row for row in rows if (row["arm"], row["seed"]) == (arm, seed)]
+    first = next(index for index, row in enumerate(own) if row.get("diverged"))
+    losses = [row["train_loss"] for row in own[: first + 1] if row["train_loss"] is not None]
+    row = own[first]
+    where = f"round {row['round']}, phase {row['phase']}, after step {row['step']}"
+    rates = f"learning rate {row['learning_rate']:g}, weight decay {row['weight_decay']:g}"
+    lost.append(f"arm {arm}, seed {seed}: {where}, {rates}, last finite loss {f'{losses[-1]:.4g}' if losses else 'none'}")
+  if lost:
+    what = f"{len(lost)} replica(s) diverged and were frozen, the others finished"
+    raise DivergedError(f"{what} ({'; '.join(lost)}); try a lower optim.learning_rate in a new --workdir")
+  return 0
