@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -35,7 +36,8 @@ class Setting:
 
   @property
   def num_easy(self) -> int:
-    return len(self.partitions[0].easy)
+    """Size of A; 0 before there is one."""
+    return len(self.partitions[0].easy) if self.partitions else 0
 
   def steps_of(self, num_examples: int) -> int:
     """Returns the optimiser steps of one pass over so many examples."""
@@ -43,7 +45,9 @@ class Setting:
 
   @property
   def steps_easy_rest(self) -> tuple[int, int]:
-    """The optimiser steps of A and of B in a round of the method."""
+    """The optimiser steps of A and of B in a round of the method. B lasts as long as with the examples that are left out, if there are any:
+    arms of equal work stay equal, and B's examples come round again for the difference.
+    """
     return self.steps_of(self.num_easy), self.steps_of(len(self.labels) - self.num_easy)
 
 
@@ -75,11 +79,12 @@ def _matched(setting: Setting) -> tuple[Partition, ...]:
   for part, seed in zip(setting.partitions, setting.config.seeds, strict=True):
     draw = random_scores(setting.example_ids, seed, "class_matched_random")
     counts = np.bincount(setting.labels[part.easy], minlength=int(setting.labels.max()) + 1)
+    own = np.union1d(part.easy, part.rest)
     is_easy = np.zeros(len(setting.labels), bool)
     for label, count in enumerate(counts):
-      members = np.flatnonzero(setting.labels == label)
+      members = own[setting.labels[own] == label]
       is_easy[members[np.argsort(draw[members], kind="stable")][:count]] = True
-    partitions.append(Partition(np.flatnonzero(is_easy).astype(np.int32), np.flatnonzero(~is_easy).astype(np.int32), 0))
+    partitions.append(Partition(np.flatnonzero(is_easy).astype(np.int32), own[~is_easy[own]].astype(np.int32), 0, part.left_out))
   return tuple(partitions)
 
 
@@ -89,10 +94,11 @@ def _hardest(setting: Setting) -> tuple[Partition, ...]:
 
 
 def _other_partitions(setting: Setting, scores: Iterable[np.ndarray], policy: str, *, class_balanced: bool) -> tuple[Partition, ...]:
-  """Returns the partitions of the same sizes by other scores [R, N] or another policy."""
+  """Returns the partitions of the same sizes by other scores [R, N] or another policy, without what the method leaves out."""
+  size, cut = setting.num_easy, functools.partial(split, policy=policy, class_balanced=class_balanced)
   return tuple(
-    split(one, setting.labels, setting.example_ids, setting.num_easy, seed, policy=policy, class_balanced=class_balanced)
-    for one, seed in zip(scores, setting.config.seeds, strict=True)
+    cut(one, setting.labels, setting.example_ids, size, seed, left_out=part.left_out)
+    for one, seed, part in zip(scores, setting.config.seeds, setting.partitions, strict=True)
   )
 
 
@@ -223,8 +229,9 @@ def _check_tuned(config: Config, arms: Sequence[str]) -> None:
 
 def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
   ids = _ids(setting, spec.subset)
+  is_rest = spec.subset not in _WHOLE and spec.name == "B"
   lengths: Mapping[str, Callable[[], int]] = {
-    "pass": lambda: setting.steps_of(ids.shape[1]),
+    "pass": lambda: setting.steps_easy_rest[1] if is_rest else setting.steps_of(ids.shape[1]),
     "all": lambda: setting.steps_of(len(setting.labels)),
     "round": lambda: sum(setting.steps_easy_rest),
   }

@@ -23,6 +23,31 @@ SELECTED: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
 
 
 @dataclasses.dataclass(frozen=True)
+class _Needs:
+  """A choice that means nothing without the value of another key.
+
+  Attributes:
+    key, choice: the choice.
+    other: the key that it needs, None by default.
+    such_as: an example of its value.
+  """
+
+  key: str
+  choice: str
+  other: str
+  such_as: str
+
+
+_OF_SIZE = ("split.class_balanced", "method.fraction", "method.num_easy", "select.fraction")  # a threshold gives A its size
+_NEEDS = (
+  _Needs("score.name", "file", "score.path", "scores.csv"),
+  _Needs("split.policy", "window", "split.window_start", "0.1"),
+  _Needs("split.policy", "threshold", "split.threshold", "3.5"),
+  _Needs("split.policy", "mislabel_cut", "split.cut", "0.05"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Idle:
   """Keys that nothing would read because of another key; a value that is not the default must have been meant.
 
@@ -69,6 +94,10 @@ _IDLE = (
   _Idle(("method.lambda_tuned",), "select.weight_decay", bool, "leave select.weight_decay out"),
   _Idle(("select.lambda_A", "select.fraction"), "arms", lambda arms: "method" not in arms, "add the arm 'method'"),
   _Idle(("method.init",), "arms", lambda arms: set(arms) <= OWN_START, "add the arm 'method'"),
+  _Idle(("split.window_start",), "split.policy", lambda name: name != "window", "choose split.policy='window'"),
+  _Idle(("split.threshold",), "split.policy", lambda name: name != "threshold", "choose split.policy='threshold'"),
+  _Idle(("split.cut",), "split.policy", lambda name: name != "mislabel_cut", "choose split.policy='mislabel_cut'"),
+  _Idle(_OF_SIZE, "split.policy", lambda name: name == "threshold", "choose another split.policy"),
 )
 
 
@@ -93,8 +122,14 @@ def check_combinations(values: Values, defaults: Values) -> None:
     raise ConfigError(
       "arms: 'hardest_subset' would be the method itself with split.policy = 'bottom'; leave the arm out, or choose split.policy='top'"
     )
-  if values["score.name"] == "file" and values["score.path"] is None:
-    raise ConfigError("score.name = 'file': expected score.path too, a CSV file or an npz, such as --config.score.path=scores.csv")
+  for rule in _NEEDS:
+    if values[rule.key] == rule.choice and values[rule.other] is None:
+      raise ConfigError(f"{rule.key} = {rule.choice!r}: expected {rule.other} too, such as --config.{rule.other}={rule.such_as}")
+  if values["split.policy"] == "threshold" and values["split.source"] == "seed" and len(values["seeds"]) > 1:
+    raise ConfigError(
+      "split.policy = 'threshold': the seeds' own scores would give them As of different sizes, and no comparison of equal work; "
+      "choose split.source='mean', or one seed"
+    )
   _check_selection(values, defaults)
   _check_sweep(values)
   _check_size_of_A(values)

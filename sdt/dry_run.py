@@ -32,7 +32,7 @@ from sdt.plan import Plan
 from sdt.progress import Display
 from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare, provisional
 from sdt.setup import Setup
-from sdt.split import Partition, num_easy
+from sdt.split import Partition, Sizes, sizes
 from sdt.training import Identity
 from sdt.workdir import disk_errors
 
@@ -145,6 +145,8 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
   yield "optimiser steps a round:"
   for plan in plans:
     yield f"  {plan.arm}: {' + '.join(f'{phase.name} {phase.num_steps}' for phase in plan.phases)} = {plan.steps_per_round}"
+  if config.split.policy == "threshold" and len(plans) > 1:
+    yield "note      how many examples A gets is known when they are scored; the figures are of an A of {plans_size}"
   if origin is not None:
     yield f"baseline  taken over from {origin}, not trained"
   if jax.default_backend() == "cpu":  # elsewhere the guess has not been compared with a measurement
@@ -163,10 +165,11 @@ def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
     ConfigError, DataError: A or B would be empty.
   """
   config = provisional(config)
-  size = num_easy(config.method.fraction, len(data.train), config.method.num_easy) if len(config.arms) > 1 else 0
-  parts = Partition(np.arange(size, dtype=np.int32), np.arange(size, len(data.train), dtype=np.int32), 0)
+  size = sizes(config.method, config.split, len(data.train)) if len(config.arms) > 1 else Sizes(0)
+  easy, rest, out = np.split(np.arange(len(data.train), dtype=np.int32), (size.easy, len(data.train) - size.left_out))
+  parts = Partition(easy, rest, 0, out)
   setting = Setting(config, data.train.labels, data.train.example_ids, None, (parts,) * len(config.seeds))
-  return size, [make_plan(arm, setting) for arm in arm_order(config.arms)]
+  return size.easy, [make_plan(arm, setting) for arm in arm_order(config.arms)]
 
 
 def find_standing(config: Config, data: Data, identity: Identity, workdir: Path) -> Standing:

@@ -30,7 +30,7 @@ from sdt.report import build_report
 from sdt.report.tables import result_table_text
 from sdt.scoring import score_and_split
 from sdt.setup import Resume, Setup, compute_dtype
-from sdt.split import num_easy
+from sdt.split import Sizes, sizes
 from sdt.step import TrainState
 from sdt.training import Context, Identity, StopRequest, Timing, has_rows, restore_final, restore_newest, train_arm
 from sdt.workdir import hold_workdir
@@ -65,7 +65,7 @@ def complete(config: Config, workdir: Path, name: str, loaded: Data | None = Non
   if selection.is_on(config):
     selection.prepare(config, data)
   else:
-    _size_of_A(config, data)
+    _sizes(config, data)
   beside = accept.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
   for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data, beside))):
@@ -94,13 +94,13 @@ def complete(config: Config, workdir: Path, name: str, loaded: Data | None = Non
         setup.choices.update({"selected": chosen} if chosen else {})
         context = Context(setup, beside, held, identity, store, display, stop, timing)
         _begin(context, config)
-        _stages_and_report(context, _size_of_A(setup.config, data), found)
+        _stages_and_report(context, _sizes(setup.config, data), found)
     return True
 
 
-def _size_of_A(config: Config, data: Data) -> int:  # noqa: N802 - the paper's name
-  """Returns the size of A, 0 where no arm has one; raises a ConfigError where A or B would be empty."""
-  return num_easy(config.method.fraction, len(data.train), config.method.num_easy) if len(config.arms) > 1 else 0
+def _sizes(config: Config, data: Data) -> Sizes | None:
+  """Returns the sizes of the split, None where no arm has one; raises a ConfigError where A or B would be empty."""
+  return sizes(config.method, config.split, len(data.train)) if len(config.arms) > 1 else None
 
 
 def _select(
@@ -131,7 +131,7 @@ def _select(
   return chosen
 
 
-def _stages_and_report(context: Context, size: int, found: baseline.Finished | None) -> None:
+def _stages_and_report(context: Context, size: Sizes | None, found: baseline.Finished | None) -> None:
   """Runs what is left of the experiment, then builds its report; the account of time is written however this ends."""
   try:
     _stages(context, size, found)
@@ -157,7 +157,7 @@ def device_memory_errors() -> Iterator[None]:
     ) from error
 
 
-def _stages(context: Context, size: int, found: baseline.Finished | None) -> None:
+def _stages(context: Context, size: Sizes | None, found: baseline.Finished | None) -> None:
   """Runs the stages that are not done yet: the baseline (or takes `found`), scores and split, the other arms, the results."""
   arms = arm_order(context.setup.config.arms)
   with context.timing.stage("restore"):
@@ -171,7 +171,7 @@ def _stages(context: Context, size: int, found: baseline.Finished | None) -> Non
       newest = "baseline", baseline.take_over(context, found, plans["baseline"])
       _write_environment(context)
   final = _train_or_skip(context, plans["baseline"], 0, reached, newest)
-  if len(arms) > 1:
+  if size is not None:
     was_trained_before = newest is not None and (reached > 0 or newest[1].position.round_index >= context.setup.config.rounds)
     setting = score_and_split(context, setting, size, final, was_trained_before)
     plans |= {arm: make_plan(arm, setting) for arm in arms[1:]}
@@ -190,7 +190,7 @@ def _stages(context: Context, size: int, found: baseline.Finished | None) -> Non
     artifacts.write_model(context.workdir, context.setup.data, context.setup.config, chosen, state.params, state.batch_stats, checksum)
     network = {"num_params": count_params(context.setup.model, context.setup.input_shape), "layers": context.setup.layer_names}
     accuracy, selected = _recalibrated(context, arms), context.setup.choices.get("selected")
-    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, network, size, plans, accuracy, selected)
+    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, network, setting.num_easy, plans, accuracy, selected)
 
 
 def _write_activation_maps(context: Context, arms: tuple[str, ...]) -> None:

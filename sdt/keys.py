@@ -169,7 +169,17 @@ class ScoreConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SplitConfig:
-  policy: str = _key("top", "which examples are A", choices=("top", "bottom", "random"))
+  policy: str = _key(
+    "top",
+    "which examples are A; window: the easiest after a share of them; threshold: all that are easier; mislabel_cut: the easiest, and the "
+    "hardest are in neither A nor B",
+    choices=("top", "bottom", "random", "window", "threshold", "mislabel_cut"),
+  )
+  window_start: float | None = _key(None, "window: share of the training set that is easier than A", low=0.0, below=1.0)
+  threshold: float | None = _key(None, "threshold: the score, as scores.csv has it, that A is on the easy side of")
+  cut: float | None = _key(
+    None, "mislabel_cut: share of the training set that is left out, as its labels may be wrong", above=0.0, below=1.0
+  )
   source: str = _key("seed", "every seed splits by its own scores, or all by the mean over seeds", choices=("seed", "mean"))
   class_balanced: bool = _key(False, "A has every class's share of the training set (largest remainder)")
 

@@ -12,11 +12,20 @@ import numpy as np
 from sdt import files
 from sdt.data.augment import centre_crop
 from sdt.data.dataset import Data, Dataset, image_sizes
-from sdt.keys import Config, ScoreConfig
+from sdt.keys import Config, ScoreConfig, SplitConfig
 from sdt.score_table import SCORES, Score
 from sdt.split import Partition, rank
 
 _MOSAIC_TILES = 100
+_LEAST_OVERLAP = 0.5
+_UNSTEADY = (
+  "two seeds share only {:.0f} % of the A that their own scores give, so that which examples count as easy depends much on the seed; {}; "
+  "another score.name may be steadier too"
+)
+_ADVICE = {
+  "seed": "split.source=mean splits for all seeds by the mean score, which more seeds make steadier",
+  "mean": "more seeds make the mean, by which all of them split, steadier",
+}
 
 
 def described(config: ScoreConfig) -> Mapping[str, Score]:
@@ -44,7 +53,13 @@ def mean_score(score: Score, values: np.ndarray, sound: np.ndarray) -> np.ndarra
 
 
 def write_scores(
-  workdir: Path, data: Data, config: Config, scores: Mapping[str, np.ndarray], partitions: Sequence[Partition], sound: np.ndarray
+  workdir: Path,
+  data: Data,
+  config: Config,
+  scores: Mapping[str, np.ndarray],
+  partitions: Sequence[Partition],
+  sound: np.ndarray,
+  stability: Mapping[str, Any] | None,
 ) -> None:
   """Writes scores.csv, scores.json and, last, scores.npz, whose presence says that the stage is done.
 
@@ -55,6 +70,7 @@ def write_scores(
     scores: name -> [R, N].
     partitions: per seed.
     sound: [R] bool, False for a seed whose network diverged: its scores are listed, but no mean counts them.
+    stability: what `score_stability` returned.
   """
   train = data.train
   known = {name: value for name in ("difficulty", "wrong_label") if (value := getattr(train, name)) is not None}
@@ -69,7 +85,6 @@ def write_scores(
       entries[name] = {**dataclasses.asdict(table[name]), "mean": counted.mean(), "sd": counted.std()}
   files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
   ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
-  stability = score_stability(easiness(table[config.score.name], scores[config.score.name]), partitions)
   content: dict[str, Any] = {"ranked_by": config.score.name, "scorers": entries, "ties_at_cut": ties, "stability": stability}
   truth = score_truth(train, scores, partitions, config.seeds, sound, table)
   if truth is not None:
@@ -84,8 +99,17 @@ def _as_cells(values: np.ndarray) -> np.ndarray:
   return values.astype(np.int8) if values.dtype == np.bool_ else values
 
 
-def score_stability(scores: np.ndarray, partitions: Sequence[Partition]) -> dict[str, Any] | None:
-  """Returns how far the seeds agree: Spearman's correlation of the scores [R, N] and |A_i & A_j| / |A|; None for one seed."""
+def score_stability(scores: np.ndarray, partitions: Sequence[Partition], rule: SplitConfig) -> dict[str, Any] | None:
+  """Returns how far the seeds agree, None for one seed.
+
+  Args:
+    scores: [R, N].
+    partitions: per seed, by its own scores; their As are of one size.
+    rule: `split`; the As of random draws are not expected to agree.
+  Returns:
+    Spearman's correlation of the scores and |A_i & A_j| / |A| of every pair of seeds, [R, R], their means over pairs of different seeds,
+    and a `warning` in words where less than half of A is shared, else None.
+  """
   from scipy.stats import rankdata
 
   if len(scores) < 2:
@@ -98,11 +122,14 @@ def score_stability(scores: np.ndarray, partitions: Sequence[Partition]) -> dict
     row[part.easy] = True
   overlap = (in_easy[:, None] & in_easy[None]).sum(axis=2) / in_easy[0].sum()
   pairs = np.triu_indices(len(scores), 1)
+  mean_overlap = float(overlap[pairs].mean())
+  is_unsteady = rule.policy != "random" and mean_overlap < _LEAST_OVERLAP
   return {
     "spearman": spearman,
     "overlap_of_A": overlap,
     "mean_spearman": spearman[pairs].mean(),
-    "mean_overlap_of_A": overlap[pairs].mean(),
+    "mean_overlap_of_A": mean_overlap,
+    "warning": _UNSTEADY.format(100 * mean_overlap, _ADVICE[rule.source]) if is_unsteady else None,
   }
 
 
@@ -144,11 +171,12 @@ def score_truth(
 
 
 def write_split(workdir: Path, data: Data, config: Config, partitions: Sequence[Partition], by_mean: Partition) -> None:
-  """Writes split.csv: the subset of every example by the mean score, and for each seed."""
+  """Writes split.csv: the subset of every example, "A", "B" or "cut", by the mean score, and for each seed."""
   columns = []
   for part in (by_mean, *partitions):
-    subset = np.full(len(data.train), "B")
+    subset = np.full(len(data.train), "B", "<U3")
     subset[part.easy] = "A"
+    subset[part.left_out] = "cut"
     columns.append(subset)
   header = ["example_id", "label", "subset", *(f"subset_seed{seed}" for seed in config.seeds)]
   files.write_csv(workdir / "split.csv", header, zip(data.train.example_ids, data.train.labels, *columns, strict=True))

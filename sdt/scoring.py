@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,18 +11,24 @@ from sdt import files, score_artifacts
 from sdt.arms import Setting
 from sdt.artifacts import diverged_seeds
 from sdt.data.batches import num_batches
+from sdt.data.dataset import Data
+from sdt.errors import ConfigError
+from sdt.keys import Config
 from sdt.parallel import padded_batch_size, place
 from sdt.score import score
-from sdt.score_table import SCORES
-from sdt.split import Partition, split
+from sdt.score_table import SCORES, Score
+from sdt.split import Partition, Sizes, split
 from sdt.step import TrainState
 from sdt.training import Context, restore_final
 
 
-def score_and_split(context: Context, setting: Setting, size: int, trained: TrainState | None, may_read: bool) -> Setting:
+def score_and_split(context: Context, setting: Setting, size: Sizes, trained: TrainState | None, may_read: bool) -> Setting:
   """Scores the training set with the baseline's networks, or reads the scores; splits it for every seed; writes what is missing.
 
   Scores on disk are read only if the baseline was there before (`may_read`): one that has just been trained shall be scored itself.
+
+  Raises:
+    ConfigError: with `split.policy=threshold`, A or B would be empty.
   """
   config, data, workdir = context.setup.config, context.setup.data, context.workdir
   with context.timing.stage("score"):
@@ -35,23 +42,61 @@ def score_and_split(context: Context, setting: Setting, size: int, trained: Trai
   with context.timing.stage("split"):
     ranks, values = score_artifacts.described(config.score)[config.score.name], scores[config.score.name]
     sound = _sound_networks(context, values)
-    ranking = score_artifacts.easiness(ranks, values)
+    own = score_artifacts.easiness(ranks, values)
     mean = score_artifacts.easiness(ranks, score_artifacts.mean_score(ranks, values, sound))
-    rankings = np.tile(mean, (len(config.seeds), 1)) if config.split.source == "mean" else ranking
-
-    def cut(one: np.ndarray, seed: int) -> Partition:
-      rule = config.split
-      return split(one, data.train.labels, data.train.example_ids, size, seed, policy=rule.policy, class_balanced=rule.class_balanced)
-
+    rankings = np.tile(mean, (len(config.seeds), 1)) if config.split.source == "mean" else own
+    cut = _cutter(config, data, size, ranks)
     partitions = tuple(cut(one, seed) for one, seed in zip(rankings, config.seeds, strict=True))
+    _check_sizes(config, partitions[0], values)
     for seed, part in zip(config.seeds, partitions, strict=True):
       if part.ties_at_cut:
         context.display.log(f"split: seed {seed}: {part.ties_at_cut} examples tie at the cut; a seeded hash of their ids decided")
+    by_seed = partitions if config.split.source == "seed" else _by_own_scores(config, data, size, ranks, own, partitions)
+    stability = score_artifacts.score_stability(own, by_seed, config.split)
+    if stability is not None and stability["warning"]:
+      context.display.log(f"warning: {stability['warning']}")
     if not all(files.is_intact(workdir / name) for name in ("scores.csv", "scores.json", "scores.npz")) or not may_read:
-      score_artifacts.write_scores(workdir, data, config, scores, partitions, sound)
+      score_artifacts.write_scores(workdir, data, config, scores, partitions, sound, stability)
     score_artifacts.write_split(workdir, data, config, partitions, cut(mean, config.seeds[0]))
     score_artifacts.write_mosaics(workdir, data, config, scores["confidence"][0], rankings[0], partitions[0])
   return dataclasses.replace(setting, scores=rankings, partitions=partitions)
+
+
+def _cutter(config: Config, data: Data, size: Sizes, ranks: Score) -> Callable[[np.ndarray, int], Partition]:
+  """Returns the function from an easiness [N] and a seed to the partition that the config asks for."""
+  rule, threshold = config.split, config.split.threshold
+  if threshold is not None and not ranks.is_higher_easier:
+    threshold = -threshold
+
+  def cut(one: np.ndarray, seed: int) -> Partition:
+    train, balanced = data.train, rule.class_balanced
+    return split(one, train.labels, train.example_ids, size, seed, policy=rule.policy, class_balanced=balanced, threshold=threshold)
+
+  return cut
+
+
+def _by_own_scores(
+  config: Config, data: Data, size: Sizes, ranks: Score, own: np.ndarray, partitions: Sequence[Partition]
+) -> tuple[Partition, ...]:
+  """Returns the partitions that the seeds' own scores [R, N] would give, of the sizes of the real ones: where the mean splits for all,
+  only they tell how steady the scores are.
+  """
+  if config.split.policy == "threshold":
+    top = dataclasses.replace(config, split=dataclasses.replace(config.split, policy="top"))
+    config, size = top, Sizes(len(partitions[0].easy))
+  cut = _cutter(config, data, size, ranks)
+  return tuple(cut(one, seed) for one, seed in zip(own, config.seeds, strict=True))
+
+
+def _check_sizes(config: Config, part: Partition, values: np.ndarray) -> None:
+  """Raises a ConfigError where a threshold leaves A or B empty, with the scores between which there are some of both."""
+  if len(part.easy) and len(part.rest):
+    return
+  quantiles = ", ".join(f"{value:.4g}" for value in np.quantile(values[np.isfinite(values)], (0.0, 0.1, 0.5, 0.9, 1.0)))
+  raise ConfigError(
+    f"split.threshold={config.split.threshold}: of {values.shape[1]} training examples A would get {len(part.easy)}; the least, the 10, 50 "
+    f"and 90 % quantiles and the largest of {config.score.name} are {quantiles}; choose another threshold in a new --workdir"
+  )
 
 
 def _sound_networks(context: Context, ranking: np.ndarray) -> np.ndarray:

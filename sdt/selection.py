@@ -17,7 +17,7 @@ from sdt.data.dataset import Data
 from sdt.data.validation import hold_out
 from sdt.errors import DivergedError
 from sdt.keys import Config, DataConfig, SelectConfig
-from sdt.split import num_easy
+from sdt.split import sizes
 
 FILE, FOLDER = "selection.json", "selection"
 Run = Callable[[Config, Path, str, Data], object]  # of a config, in a workdir, under a name, on data
@@ -88,10 +88,10 @@ def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
     method = dataclasses.replace(config.method, lambda_tuned=None)
     if fraction is not None:
       method = dataclasses.replace(method, fraction=fraction)
-    num_easy(method.fraction, num_train, method.num_easy)
+    sizes(method, config.split, num_train)
     if method.num_easy is not None:
       method = dataclasses.replace(method, num_easy=max(1, round(method.num_easy * num_rest / num_train)))
-    num_easy(method.fraction, num_rest, method.num_easy)
+    sizes(method, config.split, num_rest)
     trials = _of_method(config, fraction) if rule.lambda_A or rule.fraction else []
     trials += _of_uniform(rule.weight_decay) if index == 0 else []
     own = dataclasses.replace(

@@ -192,6 +192,7 @@ def _stability(log_odds: np.ndarray) -> dict[str, Any]:
     "overlap_of_A": overlap,
     "mean_spearman": spearman[pairs].mean(),
     "mean_overlap_of_A": overlap[pairs].mean(),
+    "warning": "two seeds share little of A",
   }
 
 

@@ -1,6 +1,7 @@
 """The arms: which examples, how many steps, which decay; and that they can be compared."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -11,18 +12,18 @@ from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, check_arms, check_equa
 from sdt.combinations import OWN_START
 from sdt.errors import ConfigError
 from sdt.plan import plan_arrays
-from sdt.split import Partition, split
+from sdt.split import Partition, Sizes, split
 
 
-def setting(num_examples=70, seeds=(0, 1), size=20, **changes):
+def setting(num_examples=70, seeds=(0, 1), size=20, left_out=0, **changes):
   """Returns a setting with a seed's own scores; ids are not positions, so that the two cannot be mixed up."""
   config = tiny.config(seeds=seeds, **({"method__lambda_tuned": 3e-4} | changes))
   rng = np.random.default_rng(1)
   scores = rng.normal(size=(len(seeds), num_examples))
   labels, ids = rng.integers(0, 3, num_examples).astype(np.int32), np.arange(num_examples, dtype=np.int32) * 7
-  cut = dataclasses.asdict(config.split)
-  del cut["source"]
-  parts = tuple(split(one, labels, ids, size, seed, **cut) for one, seed in zip(scores, seeds, strict=True))
+  rule, size = config.split, Sizes(size, left_out=left_out)
+  cut = functools.partial(split, policy=rule.policy, class_balanced=rule.class_balanced)
+  parts = tuple(cut(one, labels, ids, size, seed) for one, seed in zip(scores, seeds, strict=True))
   return Setting(config, labels, ids, scores, parts)
 
 
@@ -147,6 +148,28 @@ def test_all_arms_do_the_same_work_to_one_step_a_round(num_easy):
   assert {plan.arm: plan.rounds for plan in plans if plan.rounds != of.config.rounds} == {"long_baseline": 2 * of.config.rounds}
   steps = [plan.steps_per_round for plan in plans]
   assert max(steps) - min(steps) <= 1
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("num_out", [1, 9, 49])
+def test_what_the_method_leaves_out_is_left_out_of_its_controls_and_the_work_stays_equal(num_out, balanced):
+  of = setting(left_out=num_out, split__policy="mislabel_cut", split__cut=0.1, split__class_balanced=balanced, arms=ARM_NAMES)
+  plans = {arm: make_plan(arm, of) for arm in ARM_NAMES}
+  check_equal_work(plans.values(), of.config)
+  for replica in range(2):
+    out = set(of.partitions[replica].left_out.tolist())
+    assert len(out) == num_out
+    for arm in ("method", "alternate_mean", "random_subset", "class_matched_random", "hardest_subset", "swap_order"):
+      of_arm = {phase.name: phase.example_ids[replica].tolist() for phase in plans[arm].phases}
+      assert (len(of_arm["A"]), len(of_arm["B"])) == (20, 50 - num_out)
+      assert sorted([*of_arm["A"], *of_arm["B"], *out]) == list(range(70))
+      if balanced or arm == "class_matched_random":
+        counts = [np.bincount(of.labels[ids]) for ids in (of_arm["A"], plans["method"].phases[0].example_ids[replica])]
+        np.testing.assert_array_equal(*counts)
+    assert sorted(plans["uniform_mean"].phases[0].example_ids[replica]) == list(range(70))
+    worst = [one for one in np.argsort(of.scores[replica]) if one not in out][:20]
+    assert balanced or set(plans["hardest_subset"].phases[0].example_ids[replica]) == set(worst)
+  assert [phase.num_steps for phase in plans["method"].phases] == [phase.num_steps for phase in make_plan("method", setting()).phases]
 
 
 def test_unequal_work_is_refused_by_name():

@@ -16,15 +16,17 @@ from sdt import artifacts, files, score_artifacts
 from sdt.arms import Setting, make_plan
 from sdt.data.augment import normalise, shift_and_scale
 from sdt.evaluate import predict
+from sdt.keys import SplitConfig
 from sdt.models import make_model
 from sdt.parallel import place
 from sdt.score import SCORERS, score
 from sdt.score_table import SCORES
 from sdt.setup import Setup
-from sdt.split import Partition, split
+from sdt.split import Partition, Sizes, split
 from sdt.train import Sums
 
 CONFIG = tiny.config(seeds=(3, 8), rounds=2)
+STABILITY = {"mean_spearman": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def scored(data, seed=0):
 
 def test_scores_on_disk_are_the_scores(data, tmp_path):
   scores, parts = scored(data)
-  score_artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, True]))
+  score_artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, True]), STABILITY)
   stored = files.read_npz(tmp_path / "scores.npz")
   assert list(stored) == ["example_id", "label", "seeds", "difficulty", "wrong_label", "confidence", "log_odds"]
   np.testing.assert_array_equal(stored["example_id"], data.train.example_ids)
@@ -77,7 +79,9 @@ def test_truth_is_written_beside_the_labels_where_it_is_known(data, tmp_path):
   scores, parts = scored(data)
   wrong = np.random.default_rng(1).random(70) < 0.2
   for name, difficulty, is_wrong in (("both", data.train.difficulty, wrong), ("none", None, None)):
-    score_artifacts.write_scores(tmp_path / name, with_truth(data, difficulty, is_wrong), CONFIG, scores, parts, np.array([True, True]))
+    score_artifacts.write_scores(
+      tmp_path / name, with_truth(data, difficulty, is_wrong), CONFIG, scores, parts, np.array([True, True]), STABILITY
+    )
   stored = files.read_npz(tmp_path / "both" / "scores.npz")
   np.testing.assert_array_equal(stored["difficulty"], data.train.difficulty)
   np.testing.assert_array_equal(stored["wrong_label"], wrong)
@@ -127,30 +131,38 @@ def test_stability_is_spearman_s_correlation_and_the_share_of_common_examples(da
   scores, parts = scored(data)
   scores["log_odds"][1] = scores["log_odds"][0] + 0.5 * scores["log_odds"][1]
   scores["log_odds"][:, :4] = 1.0  # ties
-  stability = score_artifacts.score_stability(scores["log_odds"], parts)
+  stability = score_artifacts.score_stability(scores["log_odds"], parts, CONFIG.split)
   assert stability["mean_spearman"] == pytest.approx(spearmanr(*scores["log_odds"]).statistic)
   common = len(set(parts[0].easy) & set(parts[1].easy)) / 7
   np.testing.assert_allclose(stability["overlap_of_A"], [[1, common], [common, 1]])
   assert stability["mean_overlap_of_A"] == common
-  assert score_artifacts.score_stability(scores["log_odds"][:1], parts[:1]) is None
+  assert score_artifacts.score_stability(scores["log_odds"][:1], parts[:1], CONFIG.split) is None
 
 
 def test_stability_by_hand():
   rest = np.zeros(0, np.int32)
   parts = tuple(Partition(np.array(easy, np.int32), rest, 0) for easy in ([0, 1], [1, 2], [2, 3]))
   scores = np.array([[4.0, 3.0, 2.0, 1.0], [3.0, 4.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
-  stability = score_artifacts.score_stability(scores, parts)
+  stability = score_artifacts.score_stability(scores, parts, CONFIG.split)
   # rho = 1 - 6 sum d^2 / (n (n^2 - 1)): d^2 is 2, 20, 18.
   np.testing.assert_allclose(stability["spearman"], [[1, 0.8, -1], [0.8, 1, -0.8], [-1, -0.8, 1]], atol=1e-12)
   np.testing.assert_allclose(stability["overlap_of_A"], [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]])
   assert stability["mean_overlap_of_A"] == pytest.approx(1 / 3)
+  assert stability["warning"].startswith("two seeds share only 33 % of the A that their own scores give")
+  assert "split.source=mean splits for all" in stability["warning"]
+  by_mean = score_artifacts.score_stability(scores, parts, SplitConfig(source="mean"))
+  assert "more seeds make the mean, by which all of them split, steadier" in by_mean["warning"]
+  assert score_artifacts.score_stability(scores, parts, SplitConfig(policy="random"))["warning"] is None
+  half = score_artifacts.score_stability(scores[:2], parts[:2], CONFIG.split)
+  assert (half["mean_overlap_of_A"], half["warning"]) == (0.5, None)
 
 
 def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
   scores, parts = scored(data)
   scores["log_odds"][1, :5], scores["confidence"][1, :5] = np.nan, np.nan
   scores["log_odds"][1, 5] = np.inf
-  score_artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, False]))
+  stability = score_artifacts.score_stability(score_artifacts.easiness(SCORES["log_odds"], scores["log_odds"]), parts, CONFIG.split)
+  score_artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, False]), stability)
   with open(tmp_path / "scores.csv", newline="") as file:
     table = list(csv.DictReader(file))
   np.testing.assert_array_equal(np.array([row["log_odds"] for row in table], np.float32), scores["log_odds"][0])
@@ -184,6 +196,10 @@ def test_a_split_names_every_example_and_its_subsets(data, tmp_path):
   for column, part in (("subset", parts[1]), ("subset_seed3", parts[0]), ("subset_seed8", parts[1])):
     assert [index for index, row in enumerate(table) if row[column] == "A"] == part.easy.tolist()
     assert [index for index, row in enumerate(table) if row[column] == "B"] == part.rest.tolist()
+  cut = split(np.arange(70.0), data.train.labels, data.train.example_ids, Sizes(7, left_out=3), 0, policy="mislabel_cut")
+  score_artifacts.write_split(tmp_path, data, CONFIG, (cut, cut), cut)
+  with open(tmp_path / "split.csv", newline="") as file:
+    assert [row["subset_seed8"] for row in csv.DictReader(file)] == ["cut"] * 3 + ["B"] * 60 + ["A"] * 7
 
 
 def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):

@@ -51,6 +51,12 @@ def test_every_image_is_a_file_too_and_has_a_text(built):
   assert all(attrs["alt"] for tag, attrs in page.tags if tag == "img")
 
 
+def test_seeds_that_share_little_of_a_are_a_warning(built):
+  warning = json.loads((built[0] / "scores.json").read_text())["stability"]["warning"]
+  assert warning
+  assert f"<strong>Warning:</strong> {warning}." in built[1]
+
+
 def test_table_shows_the_numbers_of_results_json(built):
   results = json.loads((built[0] / "results.json").read_text())
   page = Page(built[1])

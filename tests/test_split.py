@@ -1,12 +1,16 @@
 """Splits: exact sizes, always a partition, ties by a seeded hash of the id."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt.errors import ConfigError, DataError
-from sdt.split import class_quota, num_easy, rank, split
+from sdt.keys import MethodConfig, SplitConfig
+from sdt.split import Sizes, class_quota, num_easy, rank, sizes, split, tie_breaker
 
 
 def ids(count):
@@ -135,3 +139,106 @@ def test_class_balanced_ties_of_a_hand_made_case():
   assert part.ties_at_cut == 3  # class 0 takes two of its three fives; class 1 takes 9 and 8, before its twos
   assert set(part.easy.tolist()) >= {4, 5}
   assert split(scores, labels, ids(8), 6, 0, class_balanced=True).ties_at_cut == 2  # all fives, and one of the two twos
+
+
+# ---- what each policy takes, against a twin that shares no line with it
+
+
+def places(counts, size):
+  """Returns the largest-remainder places of each group, in fractions."""
+  total = sum(counts)
+  shares = [Fraction(count * size, total) if total else Fraction(0) for count in counts]
+  given = [math.floor(share) for share in shares]
+  for group in sorted(range(len(counts)), key=lambda group: (given[group] - shares[group], group))[: size - sum(given)]:
+    given[group] += 1
+  return given
+
+
+def twin(scores, labels, size, seed, balanced):
+  """Returns the sets (A, left out) of the ranking cut in Python."""
+  hashes = tie_breaker(ids(len(scores)), seed)
+  ranked = sorted(range(len(scores)), key=lambda index: (-scores[index], hashes[index]))
+  groups = [[index for index in ranked if labels[index] == label] for label in range(max(labels) + 1)] if balanced else [ranked]
+  easy = places([len(group) for group in groups], size.easy)
+  free = [len(group) - count for group, count in zip(groups, easy, strict=True)]
+  skipped, out = places(free, size.skipped), places(free, size.left_out)
+  taken, left = set(), set()
+  for group, count, start, end in zip(groups, easy, skipped, out, strict=True):
+    taken.update(group[start : start + count])
+    left.update(group[len(group) - end :])
+  return taken, left
+
+
+CLASSES = st.sampled_from([0, 0, 0, 0, 0, 1, 1, 3])
+IMBALANCED = st.lists(st.tuples(st.sampled_from([-2.0, 0.0, 0.5, 1.0, 7.0]), CLASSES), min_size=4, max_size=60)
+
+
+@given(
+  examples=IMBALANCED,
+  seed=st.integers(0, 9),
+  balanced=st.booleans(),
+  policy=st.sampled_from(["window", "mislabel_cut"]),
+  draw=st.data(),
+)
+def test_window_and_mislabel_cut_take_exactly_what_the_twin_takes_on_imbalanced_classes(examples, seed, balanced, policy, draw):
+  scores, labels = (np.array(column) for column in zip(*examples, strict=True))
+  easy = draw.draw(st.integers(1, len(scores) - 2))
+  other = draw.draw(st.integers(0, len(scores) - easy - 1))
+  size = Sizes(easy, skipped=other) if policy == "window" else Sizes(easy, left_out=other)
+  part = split(scores, labels, ids(len(scores)), size, seed, policy=policy, class_balanced=balanced)
+  assert (len(part.easy), len(part.left_out)) == (size.easy, size.left_out)
+  np.testing.assert_array_equal(np.sort(np.concatenate([part.easy, part.rest, part.left_out])), ids(len(scores)))
+  assert (set(part.easy.tolist()), set(part.left_out.tolist())) == twin(scores.tolist(), labels.tolist(), size, seed, balanced)
+  if balanced:
+    share = np.bincount(labels, minlength=4) * easy / len(labels)
+    assert (np.abs(np.bincount(labels[part.easy], minlength=4) - share) < 1).all()
+
+
+@given(scores=st.lists(st.integers(-3, 3), min_size=1, max_size=30), threshold=st.integers(-4, 4))
+def test_a_threshold_takes_all_that_are_easier(scores, threshold):
+  part = split(
+    np.array(scores, np.float32), np.zeros(len(scores), np.int32), ids(len(scores)), 1, 0, policy="threshold", threshold=threshold
+  )
+  assert part.easy.tolist() == [index for index, score in enumerate(scores) if score > threshold]
+  assert part.ties_at_cut == 0
+  assert len(part.easy) + len(part.rest) == len(scores)
+
+
+def test_a_window_and_a_cut_of_a_hand_made_case():
+  scores, labels = np.array([0.1, 5.0, 3.0, -2.0, 4.0, 4.0]), np.zeros(6, np.int32)
+  window = split(scores, labels, ids(6), Sizes(2, skipped=1), 0, policy="window")
+  assert (window.easy.tolist(), window.rest.tolist(), window.ties_at_cut) == ([4, 5], [0, 1, 2, 3], 0)
+  assert split(scores, labels, ids(6), Sizes(2, skipped=2), 0, policy="window").ties_at_cut == 2
+  cut = split(scores, labels, ids(6), Sizes(2, left_out=1), 0, policy="mislabel_cut")
+  assert (cut.rest.tolist(), cut.left_out.tolist(), cut.ties_at_cut) == ([0, 2, 4] if 5 in cut.easy else [0, 2, 5], [3], 2)
+  assert split(np.ones(6), labels, ids(6), Sizes(2, left_out=1), 0, policy="mislabel_cut").ties_at_cut == 6
+
+
+@pytest.mark.parametrize(
+  ("changes", "expected"),
+  [
+    ({}, Sizes(10)),
+    ({"policy": "window", "window_start": 0.29}, Sizes(10, skipped=29)),
+    ({"policy": "window", "window_start": 0.9}, Sizes(10, skipped=90)),
+    ({"policy": "mislabel_cut", "cut": 0.29}, Sizes(10, left_out=29)),
+    ({"policy": "mislabel_cut", "cut": 0.89}, Sizes(10, left_out=89)),
+  ],
+)
+def test_sizes_are_the_exact_floor_of_their_shares(changes, expected):
+  assert sizes(MethodConfig(), SplitConfig(**changes), 100) == expected
+
+
+@pytest.mark.parametrize(
+  ("changes", "part"),
+  [
+    (
+      {"policy": "window", "window_start": 0.91},
+      r"window_start=0\.91: after 91 of 100 training examples 9 are left for A, which is to get 10",
+    ),
+    ({"policy": "mislabel_cut", "cut": 0.9}, r"split\.cut=0\.9: of 100 training examples A gets 10 and 90 would be left out"),
+    ({"policy": "mislabel_cut", "cut": 0.001}, r"A gets 10 and 0 would be left out"),
+  ],
+)
+def test_sizes_that_leave_nothing_are_refused(changes, part):
+  with pytest.raises(ConfigError, match=part):
+    sizes(MethodConfig(), SplitConfig(**changes), 100)

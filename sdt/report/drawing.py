@@ -55,6 +55,9 @@ _OF_A = {
   "top": ("the easiest", "The examples of A with the highest scores"),
   "bottom": ("the hardest", "The examples of A with the lowest scores"),
   "random": ("a random draw", "The examples of the random A with the highest scores"),
+  "window": ("the easiest after a share of them", "The examples of A with the highest scores"),
+  "threshold": ("those easier than a threshold", "The examples of A with the highest scores"),
+  "mislabel_cut": ("the easiest, where the hardest are left out of A and B", "The examples of A with the highest scores"),
 }
 _CAM_ARMS = {1: "the {0}'s map", 2: "the {0}'s and the {1}'s map"}
 
