@@ -296,7 +296,7 @@ def samples(key: values.Key) -> st.SearchStrategy:
   elif key.base is int:
     items = st.integers(rule.get("low", 0), rule.get("high", values.LARGEST_INT))
   elif key.base is float:
-    low, high = rule.get("low", rule.get("above")), rule.get("high", rule.get("below", 1e9))
+    low, high = rule.get("low", rule.get("above", -1e9)), rule.get("high", rule.get("below", 1e9))
     items = st.floats(low, high, exclude_min="above" in rule, exclude_max="below" in rule)
   else:
     items = st.text(st.characters(blacklist_characters="\0'\",()[]", blacklist_categories=["Cs"]), min_size=1).filter(
