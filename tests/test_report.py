@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from fake_figures import add_cam, add_dynamics, add_norms
 from fake_run import make_fake_run, write_environment_and_timing
 from PIL import Image
 from report_page import Page, page_alone, small_run
@@ -19,13 +20,16 @@ from sdt.report import __main__ as command
 from sdt.report import artifacts, build_report, curve_figures, drawing, figures, image_figures, score_figures, tables
 from sdt.report import html as report_html
 
-NUM_PICTURES = 14
+NUM_PICTURES = 20
 TIMING = re.compile(r'<section id="timing">.*?</section>', re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
   workdir = make_fake_run(tmp_path_factory.mktemp("run"))
+  add_norms(workdir)
+  add_dynamics(workdir)
+  add_cam(workdir)
   return workdir, build_report(workdir).read_text(encoding="utf-8")
 
 
@@ -55,6 +59,16 @@ def test_seeds_that_share_little_of_a_are_a_warning(built):
   warning = json.loads((built[0] / "scores.json").read_text())["stability"]["warning"]
   assert warning
   assert f"<strong>Warning:</strong> {warning}." in built[1]
+
+
+def test_the_page_has_its_order_a_sentence_below_every_figure_and_a_sensible_size(built):
+  order = [
+    built[1].index(f'id="{name}"') for name in ("results", "differences", "curves", "examples", "scores", "mechanism", "data", "timing")
+  ]
+  assert order == sorted(order)
+  assert built[1].index('class="verdict"') < built[1].index("<nav") < order[0]
+  assert built[1].count("<figcaption>") == built[1].count("<figure") == NUM_PICTURES
+  assert len(built[1]) < 3e6
 
 
 def test_table_shows_the_numbers_of_results_json(built):
@@ -374,10 +388,16 @@ def test_confidence_of_one_is_only_bounded():
   assert image_figures.percent_of_confidence(0.5) == "50.00 %"
 
 
-def test_scores_without_a_correlation_still_make_a_report(tmp_path):
+def test_scores_without_a_correlation_still_make_a_report(tmp_path, monkeypatch):
   """A network that diverged may give every example the same score; its correlation is null."""
-  workdir = make_fake_run(tmp_path, seeds=(0, 1))
+  workdir = small_run(tmp_path, seeds=(0, 1))
   info = files.read_json(workdir / "scores.json")
   info["stability"] |= {"spearman": [[1.0, None], [None, 1.0]], "mean_spearman": None}
   files.write_json(workdir / "scores.json", info)
-  assert "their correlation is not defined" in build_report(workdir).read_text(encoding="utf-8")
+  titles = []
+  monkeypatch.setattr(
+    drawing, "render", lambda draw, *args, **kwargs: titles.append(draw(*args, **kwargs).axes[0].get_title(loc="left")) or b""
+  )
+  loaded = artifacts.load(workdir)
+  assert "their correlation is not defined" in report_html.page(loaded, drawing.draw(loaded))
+  assert any(title.startswith("Spearman's correlation is not defined") for title in titles)

@@ -18,13 +18,13 @@ LABELS = {
   "train_accuracy": "accuracy, %",
   "test_loss": "cross-entropy, nats",
   "train_loss": "cross-entropy, nats",
-  "weight_norm": "l2 norm of the decayed weights |w|",
+  "weight_norm": "l2 norm of all kernels |w|",
   "effective_rate": "learning rate / |w|\u00b2",
   "gradient_norm": "l2 norm of the gradient",
   "update_norm": "l2 norm of a step's update",
 }
 # Values that span more than this factor stand on a log axis.
-_LOG_FROM = 10
+_LOG_FROM, _LOG_MARGIN = 10, 1.6
 # Up to so many rounds each stands as a dot too.
 _MAX_DOTS = 12
 
@@ -89,7 +89,9 @@ def curve(
       axes.fill_between(one.rounds[measured], *edges, color=styles[one.arm][0], alpha=0.16, linewidth=0)
   margin = 0.02 * (last - first_round + 1)
   axes.set_xlim(first_round - margin, last + margin)
-  _mark_drops(axes, [number for number in drops if first_round < number <= last], is_rising=measure.endswith("accuracy"))
+  _mark_drops(
+    axes, [number for number in drops if first_round < number <= last], is_rising=measure.endswith("accuracy") or measure == "weight_norm"
+  )
   _finish(axes, measure, title)
   figure.legend(title=band_name(num_seeds, len(shown)), loc="outside lower center", ncols=2 if size == PANEL else 4)
   return figure
@@ -114,11 +116,14 @@ def _draw_line(
 
 
 def _band(values: np.ma.MaskedArray, num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the lower and upper edge [T] over seeds: min and max, or mean -+ sd (ddof 1) where the figure has five seeds and more."""
+  """Returns the lower and upper edge [T] over seeds: min and max, or mean -+ sd (ddof 1) where the figure has five seeds and more.
+
+  Nothing that is measured is negative: where mean - sd would be, the lowest seed is the edge.
+  """
   if num_seeds < MIN_SEEDS_FOR_SD:
     return values.min(axis=0), values.max(axis=0)
   mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
-  return mean - sd, mean + sd
+  return np.ma.where(mean - sd > 0, mean - sd, values.min(axis=0)), mean + sd
 
 
 def _mark_drops(axes: Axes, drops: Iterable[int], *, is_rising: bool) -> None:
@@ -140,16 +145,22 @@ def _finish(axes: Axes, measure: str, title: str) -> None:
     axes.set_ylim(max(bottom, 0.0), min(top, 1.002))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
     return
-  low, high = (float(edge) for edge in axes.dataLim.intervaly)
-  axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))  # a band of one sd may reach below what a norm or a cost can be
+  # Of the means alone: a band of one sd may reach below 0, where neither a cost nor a norm can be.
+  lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+  drawn = [np.ma.masked_invalid(np.asarray(line.get_ydata(), np.float64)).compressed() for line in lines]
+  means = np.concatenate(drawn) if drawn else np.ones(1)
+  low, high = float(means.min()), float(means.max())
   if 0 < _LOG_FROM * low < high:
-    log_axis(axes, high / low)
+    log_axis(axes, low, high)
     axes.set_ylabel(f"{LABELS[measure]}, log scale")
+  else:
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
 
 
-def log_axis(axes: Axes, span: float) -> None:
-  """Makes the y axis logarithmic, with plain numbers at 1, 2 and 5 of each decade (at 1 alone where there are many)."""
+def log_axis(axes: Axes, low: float, high: float) -> None:
+  """Makes the y axis logarithmic around [low, high], with plain numbers at 1, 2 and 5 of each decade (at 1 alone where there are many)."""
   axes.set_yscale("log")
-  axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if span < 1e3 else (1.0,)))
+  axes.set_ylim(low / _LOG_MARGIN, high * _LOG_MARGIN)
+  axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1e3 * low else (1.0,)))
   axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
   axes.yaxis.set_minor_formatter(NullFormatter())

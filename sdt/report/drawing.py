@@ -28,14 +28,14 @@ MEASURES = {
   ),
 }
 _NORM_TEXTS = {
-  "weight_norm": ("Weight norm", "Norm of all weights that decay, at the end of a phase{phases}. A stronger decay pulls it down."),
+  "weight_norm": ("Weight norm", "Norm of all kernels together at the end of a phase{phases}. A stronger decay pulls it down."),
   "effective_rate": (
     "Effective learning rate",
     "Learning rate over the squared weight norm{phases}: with BatchNorm the scale of the weights does not change the output, so this is "
     "how fast their direction moves. Decay acts on it through the norm.",
   ),
-  "gradient_norm": ("Gradient norm", "Norm of the loss's gradient, mean over the steps of the phase{phases}."),
-  "update_norm": ("Update norm", "Norm of what a step adds to the weights, mean over the steps of the phase{phases}."),
+  "gradient_norm": ("Gradient norm", "Norm of the loss's gradient, without the decay, mean over the steps of the phase{phases}."),
+  "update_norm": ("Update norm", "Norm of what a step changes of all parameters, mean over the steps of the phase{phases}."),
 }
 # Scorer -> what stands at the axis; others by their name.
 _SCORE_LABELS = {
@@ -306,12 +306,12 @@ def _norms(artifacts: Artifacts) -> dict[str, Picture]:
   words, pictures = _phase_words([one for one in all_curves if one.arm in shown]), {}
   for measure, (title, caption) in _NORM_TEXTS.items():
     if curve_figures.num_measured(all_curves, measure):
-      png = render(curve_figures.curve, all_curves, measure, arms, arms, drops, title)
+      png = render(curve_figures.curve, all_curves, measure, arms, arms if measure == "weight_norm" else shown, drops, title)
       pictures[measure] = Picture(png, f"{title.lower()} over the rounds", _sentences(caption.format(**words), left_out(artifacts)))
-  layers = artifacts.results.get("layers")
+  layers = artifacts.results["model"].get("layers")
   found = norm_figures.last_layer_norms(artifacts.metrics, diverged(artifacts.metrics))
   last = {one.arm: one.phase for one in all_curves if one.last_phase}
-  norms = {arm: found[arm, last[arm]] for arm in arms if arm in last and (arm, last[arm]) in found}
+  norms = {arm: found[arm, last[arm]] for arm in shown if arm in last and (arm, last[arm]) in found}
   if layers and norms and all(values.shape[1] == len(layers) for values in norms.values()):
     png = render(norm_figures.layer_norms, norms, arms, layers)
     caption = "Where the arms lie apart, the decay has changed the weights most. Norms of layers of different sizes do not compare."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,18 +40,27 @@ def last_layer_norms(rows: Sequence[Mapping[str, Any]], lost: Mapping[str, Seque
   return {key: np.array([norms for _, (_, norms) in sorted(seeds.items())]) for key, seeds in found.items()}
 
 
+def _place(layer: str) -> tuple[int, list[tuple[int, str]]]:
+  """Returns a key that puts the stem first, the head last, and block 10 behind block 9."""
+  end = -1 if layer.startswith("stem") else 1 if layer.startswith("head") else 0
+  return end, [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", layer)]
+
+
 def layer_norms(norms: Mapping[str, np.ndarray], arms: Sequence[str], layers: Sequence[str]) -> Figure:
   """Draws the norm of every layer after the last round: per arm the mean over seeds, with a whisker from min to max.
 
   Args:
     norms: arm -> [R, L].
     arms: all arms of the run, which decide on colours.
-    layers: [L] names, from the input to the output.
+    layers: [L] names, in any order.
   """
-  figure = Figure(figsize=WIDE, layout="constrained")
+  figure = Figure(figsize=(WIDE[0], 5.8), layout="constrained")
   axes = figure.add_subplot()
   styles, positions = arm_styles(arms), np.arange(len(layers))
-  for index, (arm, values) in enumerate(norms.items()):
+  order = sorted(range(len(layers)), key=lambda index: _place(layers[index]))
+  layers = [layers[index] for index in order]
+  for index, (arm, unordered) in enumerate(norms.items()):
+    values = unordered[:, order]
     color, line = styles[arm]
     at = positions + 0.12 * (index - (len(norms) - 1) / 2)
     axes.plot(at, values.mean(axis=0), color=color, linestyle=line, linewidth=1.2, marker="o", markersize=3.5, label=arm, zorder=3)
@@ -60,17 +70,17 @@ def layer_norms(norms: Mapping[str, np.ndarray], arms: Sequence[str], layers: Se
   turned = sum(map(len, layers)) > 110
   ticks = [shortened(name, 28) for name in layers[::step]]
   axes.set_xticks(positions[::step], ticks, rotation=90 if turned else 0, fontsize=8)
-  axes.set_xlabel("layer, from input to output" + ("" if step == 1 else f" (every {step}th is named)"))
-  axes.set_ylabel("l2 norm of its weights")
+  axes.set_xlabel("layer" + ("" if step == 1 else f" (one of {step} is named)"))
+  axes.set_ylabel("l2 norm of its kernel")
   every = np.concatenate([values.ravel() for values in norms.values()])
   low, high = float(every.min()), float(every.max())
   if 0 < _LOG_FROM * low < high:
-    log_axis(axes, high / low)
-    axes.set_ylabel("l2 norm of its weights, log scale")
+    log_axis(axes, low, high)
+    axes.set_ylabel("l2 norm of its kernel, log scale")
   else:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
   axes.margins(x=0.02)
-  axes.set_title("Weight norm of each layer after the last round", loc="left")
+  axes.set_title("Kernel norm of each layer after the last round", loc="left")
   figure.legend(
     title="mean over seeds" + (", whisker: min to max" if any(len(one) > 1 for one in norms.values()) else ""),
     loc="outside lower center",

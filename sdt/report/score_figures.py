@@ -16,7 +16,7 @@ from sdt.report.figures import BLACK, BLUE, GREY, OTHER_COLOURS, PANEL, SKY, VER
 
 # From what is never in A to what always is.
 _GREY_TO_A = LinearSegmentedColormap.from_list("grey to vermillion", ["#C8C8C8", VERMILLION])
-MAX_TICK_LABELS = 110
+MAX_TICK_LABELS = 60
 MAX_CLASSES = 10
 _BINS, _CLASS_BINS = 50, 80
 _MAX_POINTS = 3000  # more of them, one over the other, show nothing: their number per cell is drawn instead
@@ -130,8 +130,8 @@ def class_counts(labels: np.ndarray, in_A: np.ndarray, names: Sequence[str], wha
   step = -(-num_classes // MAX_TICK_LABELS)
   ticks = [shortened(name, 24) for name in names[::step]]
   turned = num_classes > 20 or max(map(len, ticks)) * num_classes > 120
-  panels[1].set_xticks(positions[::step], ticks, rotation=90 if turned else 0, fontsize=6.5 if num_classes > 40 else 8)
-  panels[1].set_xlabel("class" if step == 1 else f"class (every {step}th is named)")
+  panels[1].set_xticks(positions[::step], ticks, rotation=90 if turned else 0, fontsize=8)
+  panels[1].set_xlabel("class" if step == 1 else f"class (one of {step} is named)")
   return figure
 
 

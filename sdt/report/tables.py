@@ -67,6 +67,7 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         "gap": percent(entry.get("gap", {}).get("mean"), signed=True),
         "fluctuation": percent(entry.get("fluctuation", {}).get("mean")),
         "best": percent(_mean_without(diverged, entry.get("paper_protocol", {}))),
+        "recalibrated": percent(entry["recalibrated"]["mean"]) if "recalibrated" in entry else "-",
         "loss": _plain(_mean_without(diverged, entry.get("loss", {}))),
       }
     )
