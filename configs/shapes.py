@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
   config = ConfigDict()
-  config.data = {"name": "shapes", "shapes": {"wrong_label_fraction": 0.1}}
+  config.data = {"name": "shapes", "wrong_label_fraction": 0.1}
   config.model = {"name": "resnet", "blocks": (1, 1), "widths": (16, 32), "shortcut": "projection"}
   config.rounds = 30
   config.batch_size = 64

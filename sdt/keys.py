@@ -19,13 +19,12 @@ def _key(default: Any, help: str, **rule: Any) -> Any:  # noqa: A002 - the field
 
 @dataclasses.dataclass(frozen=True)
 class ShapesConfig:
-  """The procedural set: any size, known difficulty, known wrong labels."""
+  """The procedural set: any size, known difficulty."""
 
   num_train: int = _key(2000, "training examples", low=1)
   num_test: int = _key(500, "test examples", low=1)
   num_classes: int = _key(4, "classes", low=2, high=1000)
   image_size: int = _key(16, "height and width, pixels", low=4, high=1024)
-  wrong_label_fraction: float = _key(0.0, "share of training labels that are wrong on purpose", low=0.0, below=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +52,10 @@ class DataConfig:
   on_bad_image: str = _key("refuse", "a damaged image: refuse the set, or skip the image and count it", choices=("refuse", "skip"))
   allow_empty_class: bool = _key(False, "accept a class without training examples")
   test_fraction: float | None = _key(None, "share held out for the test where the set has no test split (stratified)", above=0.0, below=1.0)
-  split_seed: int = _key(0, "seed of that split, and of the procedural set", low=0)
+  split_seed: int = _key(0, "seed of that split, of the procedural sets, and of the wrong labels", low=0)
+  wrong_label_fraction: float = _key(
+    0.0, "share of the training labels that are replaced by a wrong one, to see which scores find them", low=0.0, below=1.0
+  )
   image_size: int | None = _key(None, "size to which image files are brought, pixels; see data.resize", low=4, high=4096)
   resize: str = _key(
     "stretch",

@@ -78,11 +78,10 @@ def write_scores(
   columns: list[Any] = [train.example_ids, train.source_files or [""] * len(train), train.labels, *(_as_cells(v) for v in known.values())]
   table, entries = described(config.score), {}
   for name, values in scores.items():
-    header += [name, *(f"{name}_seed{seed}" for seed in config.seeds)]
-    columns += [mean_score(table[name], values, sound), *values]
-    counted = (values[sound] if sound.any() else values).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-      entries[name] = {**dataclasses.asdict(table[name]), "mean": counted.mean(), "sd": counted.std()}
+    header += [name, f"{name}_sd", *(f"{name}_seed{seed}" for seed in config.seeds)]
+    spread = _sd_over_seeds(values, sound)
+    columns += [mean_score(table[name], values, sound), [None] * len(train) if spread is None else spread, *values]
+    entries[name] = {**dataclasses.asdict(table[name]), **score_summary(table[name], values, config.seeds, sound)}
   files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
   ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
   content: dict[str, Any] = {"ranked_by": config.score.name, "scorers": entries, "ties_at_cut": ties, "stability": stability}
@@ -92,6 +91,48 @@ def write_scores(
   files.write_json(workdir / "scores.json", content)
   seeds = np.asarray(config.seeds, np.int64)
   files.write_npz(workdir / "scores.npz", example_id=train.example_ids, label=train.labels, seeds=seeds, **known, **scores)
+
+
+def score_summary(score: Score, values: np.ndarray, seeds: Sequence[int], sound: np.ndarray) -> dict[str, Any]:
+  """Returns what is said of a score [R, N] in scores.json.
+
+  mean, sd: over all examples of the seeds that are `sound` [R] (of all of them where none is); per_seed: of every seed alone.
+  sd_over_seeds: the spread of an example's score over these seeds, mean over the examples; null for fewer than two.
+  mean_spearman: correlation of two of these seeds' scores, mean over the pairs; null for fewer than two.
+  """
+  counted = (values[sound] if sound.any() else values).astype(np.float64)
+  spread = _sd_over_seeds(values, sound)
+  with np.errstate(invalid="ignore"):  # what a diverged network gives may be infinite
+    per_seed = {seed: {"mean": row.mean(), "sd": row.std()} for seed, row in zip(seeds, values.astype(np.float64), strict=True)}
+    return {
+      "mean": counted.mean(),
+      "sd": counted.std(),
+      "per_seed": per_seed,
+      "sd_over_seeds": None if spread is None else float(spread.mean()),
+      "mean_spearman": None if spread is None else _mean_over_pairs(spearman(easiness(score, counted))),
+    }
+
+
+def _sd_over_seeds(values: np.ndarray, sound: np.ndarray) -> np.ndarray | None:
+  """Returns the standard deviation [N] of a score [R, N] over the seeds that count, None for fewer than two of them."""
+  counted = values[sound] if sound.any() else values
+  if len(counted) < 2:
+    return None
+  with np.errstate(invalid="ignore"):
+    return counted.std(axis=0, ddof=1)
+
+
+def spearman(scores: np.ndarray) -> np.ndarray:
+  """Returns Spearman's correlation [R, R] of the rows of `scores` [R, N]; NaN for a row of one value, which has none."""
+  from scipy.stats import rankdata
+
+  with np.errstate(invalid="ignore", divide="ignore"):
+    return np.corrcoef(rankdata(scores, axis=1))
+
+
+def _mean_over_pairs(matrix: np.ndarray) -> float:
+  """Returns the mean of a symmetric matrix [R, R] over pairs of different rows."""
+  return float(matrix[np.triu_indices(len(matrix), 1)].mean())
 
 
 def _as_cells(values: np.ndarray) -> np.ndarray:
@@ -110,24 +151,19 @@ def score_stability(scores: np.ndarray, partitions: Sequence[Partition], rule: S
     Spearman's correlation of the scores and |A_i & A_j| / |A| of every pair of seeds, [R, R], their means over pairs of different seeds,
     and a `warning` in words where less than half of A is shared, else None.
   """
-  from scipy.stats import rankdata
-
   if len(scores) < 2:
     return None
-  ranks = rankdata(scores, axis=1)
-  with np.errstate(invalid="ignore", divide="ignore"):  # constant scores have no correlation: NaN, written as null
-    spearman = np.corrcoef(ranks)
+  correlation = spearman(scores)
   in_easy = np.zeros(scores.shape, bool)
   for row, part in zip(in_easy, partitions, strict=True):
     row[part.easy] = True
   overlap = (in_easy[:, None] & in_easy[None]).sum(axis=2) / in_easy[0].sum()
-  pairs = np.triu_indices(len(scores), 1)
-  mean_overlap = float(overlap[pairs].mean())
+  mean_overlap = _mean_over_pairs(overlap)
   is_unsteady = rule.policy != "random" and mean_overlap < _LEAST_OVERLAP
   return {
-    "spearman": spearman,
+    "spearman": correlation,
     "overlap_of_A": overlap,
-    "mean_spearman": spearman[pairs].mean(),
+    "mean_spearman": _mean_over_pairs(correlation),
     "mean_overlap_of_A": mean_overlap,
     "warning": _UNSTEADY.format(100 * mean_overlap, _ADVICE[rule.source]) if is_unsteady else None,
   }
@@ -144,29 +180,36 @@ def score_truth(
   """Returns how well the scores [R, N] know the truth about the examples, None where none is known.
 
   auroc_wrong_label: per scorer the area under the ROC curve of "low score" as the sign of a wrong label; 1 is perfect, 0.5 is chance.
+  average_precision_wrong_label: per scorer the precision of "low score" as that sign, mean over the wrong labels, each at its own rank; 1
+    is perfect, wrong_label_rate, the share of the labels that is wrong, is chance.
   spearman_difficulty: per scorer Spearman's correlation of the score with minus the difficulty; 1 is perfect.
-  Both are means over the seeds that are `sound` [R] (over all of them where none is), None where they are not defined.
-  wrong_labels_in_A: per seed the share of A, in [0, 1], whose label is wrong, None where it is not known.
+  These are means over the seeds that are `sound` [R] (over all of them where none is), None where they are not defined.
+  wrong_labels_in_A: per seed the share of A, in [0, 1], whose label is wrong, None where it is not known; wrong_labels_in_cut: the same of
+    what is left out of A and B, only where something is.
   """
   from scipy.stats import rankdata
-  from sklearn.metrics import roc_auc_score
+  from sklearn.metrics import average_precision_score, roc_auc_score
 
   wrong, difficulty = train.wrong_label, train.difficulty
   if wrong is None and difficulty is None:
     return None
-  truth: dict[str, Any] = {"auroc_wrong_label": dict.fromkeys(scores), "wrong_labels_in_A": dict.fromkeys(seeds)}
+  truth: dict[str, Any] = {"auroc_wrong_label": dict.fromkeys(scores), "average_precision_wrong_label": dict.fromkeys(scores)}
+  truth |= {"wrong_label_rate": None if wrong is None else float(wrong.mean()), "wrong_labels_in_A": dict.fromkeys(seeds)}
   truth["spearman_difficulty"] = dict.fromkeys(scores)
   for name, values in scores.items():
     ease = easiness(table[name], values)
     ranks = rankdata(ease[sound] if sound.any() else ease, axis=1)  # infinities in order
     if wrong is not None and wrong.any() and not wrong.all():
       truth["auroc_wrong_label"][name] = float(np.mean([roc_auc_score(wrong, -row) for row in ranks]))
+      truth["average_precision_wrong_label"][name] = float(np.mean([average_precision_score(wrong, -row) for row in ranks]))
     if difficulty is not None:
       known = rankdata(-difficulty)
       with np.errstate(invalid="ignore", divide="ignore"):  # constants have no correlation: NaN, written as null
         truth["spearman_difficulty"][name] = float(np.mean([np.corrcoef(row, known)[0, 1] for row in ranks]))
   if wrong is not None:
     truth["wrong_labels_in_A"] = {seed: float(wrong[part.easy].mean()) for seed, part in zip(seeds, partitions, strict=True)}
+    if any(len(part.left_out) for part in partitions):
+      truth["wrong_labels_in_cut"] = {seed: float(wrong[part.left_out].mean()) for seed, part in zip(seeds, partitions, strict=True)}
   return truth
 
 

@@ -56,7 +56,7 @@ def test_scores_on_disk_are_the_scores(data, tmp_path):
     np.testing.assert_array_equal(stored[name], values)
   with open(tmp_path / "scores.csv", newline="") as file:
     table = list(csv.DictReader(file))
-  assert list(table[0])[:7] == ["example_id", "source_file", "label", "difficulty", "wrong_label", "confidence", "confidence_seed3"]
+  assert list(table[0])[:7] == ["example_id", "source_file", "label", "difficulty", "wrong_label", "confidence", "confidence_sd"]
   assert table[4]["source_file"] == "a/4.png"
   np.testing.assert_array_equal([int(row["example_id"]) for row in table], data.train.example_ids)
   for replica, seed in enumerate(CONFIG.seeds):
@@ -67,7 +67,14 @@ def test_scores_on_disk_are_the_scores(data, tmp_path):
   assert info["scorers"]["confidence"]["range"] == [0.0, 1.0]
   assert info["scorers"]["log_odds"]["direction"] == "higher_is_easier"
   assert info["scorers"]["log_odds"]["source"] == "last round"
-  assert info["scorers"]["log_odds"]["sd"] == pytest.approx(scores["log_odds"].astype(np.float64).std())
+  odds = scores["log_odds"].astype(np.float64)
+  entry = info["scorers"]["log_odds"]
+  assert entry["sd"] == pytest.approx(odds.std())
+  assert entry["per_seed"]["8"] == {"mean": pytest.approx(odds[1].mean()), "sd": pytest.approx(odds[1].std())}
+  assert entry["mean_spearman"] == pytest.approx(spearmanr(*odds).statistic)
+  spread = np.abs(odds[0] - odds[1]) / np.sqrt(2)
+  assert entry["sd_over_seeds"] == pytest.approx(spread.mean())
+  np.testing.assert_allclose([float(row["log_odds_sd"]) for row in table], spread, rtol=1e-5)
   assert info["ties_at_cut"] == {"3": 0, "8": 0}
 
 
@@ -110,6 +117,10 @@ def test_truth_of_a_hand_made_case(data):
 
   first = truth([True, False])
   assert first["auroc_wrong_label"]["log_odds"] == 1.0
+  assert first["average_precision_wrong_label"]["log_odds"] == 1.0
+  # The second has its wrong labels at ranks 2 and 10 from the hard end: precisions 1/2 and 2/10.
+  assert truth([False, True])["average_precision_wrong_label"]["log_odds"] == pytest.approx(0.35)
+  assert truth([True, True], (np.ones(10),) * 2)["average_precision_wrong_label"]["log_odds"] == first["wrong_label_rate"] == 0.2
   assert first["spearman_difficulty"]["log_odds"] == pytest.approx(1.0)
   assert first["wrong_labels_in_A"] == {3: 0.0, 8: 0.25}
   # Of 16 pairs (right, wrong) the second network puts the wrong one lower in seven: 0 against the 1 to 7.
@@ -125,6 +136,9 @@ def test_truth_of_a_hand_made_case(data):
   assert only_difficulty["wrong_labels_in_A"] == {3: None, 8: None}
   assert json.loads(files.json_text(truth([True, True], (np.ones(10),) * 2)))["spearman_difficulty"] == {"log_odds": None}
   assert truth([True, True], of=dataclasses.replace(train, wrong_label=None, difficulty=None)) is None
+  assert "wrong_labels_in_cut" not in first
+  cut = tuple(Partition(part.easy, part.rest, 0, np.array([8, 3], np.int32)) for part in parts)
+  assert score_artifacts.score_truth(train, {}, cut, CONFIG.seeds, np.ones(2, bool))["wrong_labels_in_cut"] == {3: 0.5, 8: 0.5}
 
 
 def test_stability_is_spearman_s_correlation_and_the_share_of_common_examples(data):
@@ -169,6 +183,8 @@ def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
   assert table[0]["confidence_seed8"] == "nan"
   info = files.read_json(tmp_path / "scores.json")
   assert info["scorers"]["confidence"]["mean"] == pytest.approx(scores["confidence"][0].astype(np.float64).mean())
+  assert (info["scorers"]["confidence"]["sd_over_seeds"], info["scorers"]["confidence"]["mean_spearman"]) == (None, None)
+  assert table[0]["confidence_sd"] == ""
   assert np.isfinite(info["stability"]["mean_spearman"])
 
 
@@ -430,7 +446,7 @@ def test_results_know_the_curve_before_the_drop_the_positive_control_and_what_is
 
 def test_a_trained_network_finds_wrong_labels_and_hard_examples(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
-  sizes = {"data__shapes__num_train": 300, "data__shapes__num_classes": 2, "data__shapes__wrong_label_fraction": 0.1}
+  sizes = {"data__shapes__num_train": 300, "data__shapes__num_classes": 2, "data__wrong_label_fraction": 0.1}
   of = tiny.config(arms=("baseline", "method"), rounds=3, compilation_cache=False, **sizes)
   assert whole.run(of, tmp_path) == 0
   truth, scores = files.read_json(tmp_path / "scores.json")["truth"], files.read_npz(tmp_path / "scores.npz")

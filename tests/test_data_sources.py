@@ -73,8 +73,8 @@ def test_an_impossible_path_is_a_data_error(name, path, tmp_path, monkeypatch):
   assert list(tmp_path.iterdir()) == []
 
 
-def _shapes(**keys):
-  return sources.load(DataConfig(name="shapes", shapes=ShapesConfig(**keys)))
+def _shapes(wrong=0.0, **keys):
+  return sources.load(DataConfig(name="shapes", wrong_label_fraction=wrong, shapes=ShapesConfig(**keys)))
 
 
 def test_shapes_have_the_asked_sizes_and_balanced_true_classes():
@@ -102,12 +102,30 @@ def test_shapes_do_not_depend_on_how_many_are_drawn_at_a_time(monkeypatch):
 
 
 def test_the_known_share_of_labels_is_wrong_and_the_images_still_show_the_truth():
-  clean, noisy = _shapes(num_train=500), _shapes(num_train=500, wrong_label_fraction=0.13)
+  clean, noisy = _shapes(num_train=500), _shapes(num_train=500, wrong=0.13)
   assert noisy.train.wrong_label.sum() == 65
   np.testing.assert_array_equal(noisy.train.labels != np.arange(500) % 4, noisy.train.wrong_label)
   np.testing.assert_array_equal(noisy.train.inputs, clean.train.inputs)
   np.testing.assert_array_equal(noisy.test.labels, np.arange(500) % 4)
   assert len(np.unique(noisy.train.labels[noisy.train.wrong_label])) == 4
+
+
+def test_a_known_share_of_any_sets_labels_is_wrong_whatever_part_of_it_is_drawn():
+  keys = {"name": "digits", "num_train": 1000, "split_seed": 3}
+  clean, noisy, again = (sources.load(DataConfig(**keys, wrong_label_fraction=share)) for share in (0.0, 0.2, 0.2))
+  other = sources.load(DataConfig(**keys | {"split_seed": 4}, wrong_label_fraction=0.2))
+  assert clean.train.wrong_label is None
+  assert noisy.train.wrong_label.sum() == 200
+  np.testing.assert_array_equal(noisy.train.labels != clean.train.labels, noisy.train.wrong_label)
+  np.testing.assert_array_equal(noisy.train.example_ids, clean.train.example_ids)
+  np.testing.assert_array_equal(noisy.test.labels, clean.test.labels)
+  assert "200 of 1000 training labels are wrong on purpose (data.wrong_label_fraction=0.2)" in noisy.notes
+  assert noisy.checksum == again.checksum
+  assert len({clean.checksum, noisy.checksum, other.checksum}) == 3
+  # Each of the nine other classes is as likely: 200 draws over the distance to the true one, four sds wide.
+  counts = np.bincount((noisy.train.labels - clean.train.labels)[noisy.train.wrong_label] % 10, minlength=10)
+  assert counts[0] == 0
+  assert (np.abs(counts[1:] - 200 / 9) < 4 * np.sqrt(200 / 9)).all()
 
 
 @pytest.mark.parametrize("size", [*range(4, 33), 64])

@@ -219,6 +219,8 @@ def test_known_truth_is_one_line(tmp_path):
   assert line is not None
   assert "curve of 0.912 (1 is perfect, 0.5 is chance); 0.50 % of A have a wrong label" in line
   assert line.endswith("easiness is 0.500.")
+  precise = tables.truth_text(truth | {"average_precision_wrong_label": {"log_odds": 0.77}, "wrong_label_rate": 0.1}, "log_odds")
+  assert "chance); its average precision is 0.770 (chance is 0.100); 0.50 % of A" in str(precise)
   clean = tables.truth_text(truth | {"auroc_wrong_label": {"log_odds": None}}, "log_odds")
   assert clean == "Known truth: Spearman's correlation of log_odds with the known easiness is 0.500."
   assert tables.truth_text({}, "log_odds") is None

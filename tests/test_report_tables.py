@@ -108,3 +108,10 @@ def test_a_diverged_seed_counts_in_no_best_round_and_no_mean_of_the_table():
   entry |= {"train_accuracy": {"0": 0.7, "1": 1.0}, "mean": 0.5, "sd": None, "n": 1, "diverged": [1]}
   (row,) = tables.accuracy_rows({"seeds": [0, 1], "arms": {"method": entry}})
   assert (row["best"], row["loss"], row["train"]) == ("60.00", "1.5000", "70.00")
+
+
+def test_every_score_is_a_row_with_what_is_known_of_it():
+  entry = {"direction": "higher_is_harder", "source": "file", "mean": 0.12345, "sd": 2.0, "sd_over_seeds": None, "mean_spearman": 0.5}
+  info = {"scorers": {"file": entry}, "truth": {"auroc_wrong_label": {"file": 0.98765}, "average_precision_wrong_label": {"file": None}}}
+  assert tables.score_rows(info) == [("file", "harder", "file", "0.123 \u00b1 2", "-", "0.5", "0.988", "-")]
+  assert tables.score_rows({}) == []

@@ -20,7 +20,7 @@ KEYS = {
   "data.shapes.num_test": "30",
   "data.shapes.num_classes": "3",
   "data.shapes.image_size": "8",
-  "data.shapes.wrong_label_fraction": "0.0",
+  "data.wrong_label_fraction": "0.0",
   "model.name": "mlp",
   "model.hidden_sizes": "16,",
   "model.blocks": "None",

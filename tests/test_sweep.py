@@ -198,7 +198,7 @@ def test_a_value_that_diverges_does_not_stop_the_others_and_the_sweep_ends_with_
 
 
 def test_values_that_the_baseline_reads_have_a_baseline_each_and_data_are_read_for_each(tmp_path):
-  config = swept("data.shapes.wrong_label_fraction", (0.0, 0.5))
+  config = swept("data.wrong_label_fraction", (0.0, 0.5))
   assert run(config, tmp_path / "sweep") == 0
   content = files.read_json(tmp_path / "sweep" / "sweep.json")
   first, second = content["values"]
@@ -307,7 +307,7 @@ def test_run_py_runs_a_sweep_and_gives_its_exit_code(tmp_path, monkeypatch, caps
   program = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(program)
   keys = ["data.shapes.num_train=70", "data.shapes.num_test=30", "data.shapes.num_classes=3", "data.shapes.image_size=8", "model.name=mlp"]
-  keys += ["data.shapes.wrong_label_fraction=0.0", "model.hidden_sizes=16,", "model.blocks=None", "model.widths=None", "batch_size=16"]
+  keys += ["data.wrong_label_fraction=0.0", "model.hidden_sizes=16,", "model.blocks=None", "model.widths=None", "batch_size=16"]
   keys += ["rounds=3", "optim.milestones=2,", "optim.learning_rate=0.05", "score.batch_size=32", "parallel.num_devices=1"]
   keys += ["parallel.steps_per_dispatch=1", "compilation_cache=False", "sweep.key=method.lambda_A", "sweep.values=1e-3,1e-2"]
   keys += ["model.shortcut=None"]

@@ -102,6 +102,19 @@ def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where
   return split.take(seeded.stratified(split.labels, num, config.split_seed, f"{name} draw"))
 
 
+def _with_wrong_labels(split: RawSplit, num_classes: int, config: DataConfig) -> RawSplit:
+  """Returns the split with exactly round(wrong_label_fraction * N) labels replaced by another class, and `wrong_label` to tell which.
+
+  Which examples, and which of the other classes (each as likely), is a pure function of `data.split_seed` and the example's id.
+  """
+  ids = np.arange(len(split.labels)) if split.example_ids is None else split.example_ids
+  wrong = np.zeros(len(ids), bool)
+  num_wrong = round(config.wrong_label_fraction * len(ids))
+  wrong[np.argsort(seeded.bits(config.split_seed, "train wrong", ids), kind="stable")[:num_wrong]] = True
+  other = (split.labels + 1 + seeded.integers(config.split_seed, "train other class", ids, num_classes - 1)) % num_classes
+  return dataclasses.replace(split, labels=np.where(wrong, other, split.labels), wrong_label=wrong)
+
+
 def _on_one_canvas(train: RawSplit, test: RawSplit) -> tuple[RawSplit, RawSplit]:
   """Returns both splits with inputs of one shape: the higher and the wider of the two, images at the top left, zeros around them."""
   shape = tuple(max(sides) for sides in zip(train.inputs.shape[1:3], test.inputs.shape[1:3], strict=True))
@@ -150,7 +163,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
 
   Args:
     raw: what a reader returned.
-    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `allow_empty_class`, `resize`, `statistics`.
+    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `wrong_label_fraction`, `allow_empty_class`, `resize`, `statistics`.
 
   Raises:
     ConfigError: ImageNet's statistics for what is no RGB image.
@@ -176,11 +189,17 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
       f"{raw.where}: training inputs are {train_split.inputs.dtype} {list(train_split.inputs.shape[1:])} each, but test inputs"
       f" {test_split.inputs.dtype} {list(test_split.inputs.shape[1:])}; they must be alike"
     )
-  train = _verified(_draw(train_split, config.num_train, config, "train", raw.where), num_classes, f"{raw.where}, training split")
+  drawn = _draw(train_split, config.num_train, config, "train", raw.where)
+  if config.wrong_label_fraction:
+    drawn = _with_wrong_labels(drawn, num_classes, config)
+  train = _verified(drawn, num_classes, f"{raw.where}, training split")
   test = _verified(_draw(test_split, config.num_test, config, "test", raw.where), num_classes, f"{raw.where}, test split")
   _check_classes(train, raw.class_names, config, raw.where)
   mean, std = _statistics(raw, train, config)
   notes = list(raw.notes)
+  if config.wrong_label_fraction and train.wrong_label is not None:
+    count = int(train.wrong_label.sum())
+    notes.append(f"{count} of {len(train)} training labels are wrong on purpose (data.wrong_label_fraction={config.wrong_label_fraction})")
   for name, dataset in (("training", train), ("test", test)):
     constant = constant_examples(dataset)
     if len(constant):

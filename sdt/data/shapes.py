@@ -86,7 +86,7 @@ def _draw(classes: np.ndarray, difficulty: np.ndarray, ids: np.ndarray, size: in
   return np.clip(np.rint(images), 0, 255).astype(np.uint8)
 
 
-def _split(num: int, num_classes: int, size: int, seed: int, stream: str, wrong_fraction: float) -> RawSplit:
+def _split(num: int, num_classes: int, size: int, seed: int, stream: str) -> RawSplit:
   ids = np.arange(num)
   classes = ids % num_classes
   difficulty = seeded.uniform(seed, f"{stream} difficulty", ids).astype(np.float32)
@@ -95,20 +95,15 @@ def _split(num: int, num_classes: int, size: int, seed: int, stream: str, wrong_
   for start in range(0, num, chunk):
     part = slice(start, start + chunk)
     inputs[part] = _draw(classes[part], difficulty[part], ids[part], size, seed, stream)
-  wrong = np.zeros(num, bool)
-  num_wrong = round(wrong_fraction * num)
-  wrong[np.argsort(seeded.bits(seed, f"{stream} wrong", ids), kind="stable")[:num_wrong]] = True
-  other = (classes + 1 + seeded.integers(seed, f"{stream} other class", ids, num_classes - 1)) % num_classes
-  return RawSplit(inputs, np.where(wrong, other, classes), difficulty=difficulty, wrong_label=wrong)
+  return RawSplit(inputs, classes, difficulty=difficulty, wrong_label=np.zeros(num, bool))
 
 
 def load_shapes(config: DataConfig) -> Data:
-  """Returns figures in colour: uint8 [N, size, size, 3], with `difficulty` and, in the training split, `wrong_label`.
+  """Returns figures in colour: uint8 [N, size, size, 3], with `difficulty` and `wrong_label`.
 
   Class k is a figure (k % 10) in an ink (k // 10 % 10) on a paper (k // 100); the true class of example i is i % num_classes. The
-  difficulty is uniform in [0, 1). Exactly round(wrong_label_fraction * num_train) training labels are replaced by another class, drawn
-  uniformly; their images still show the true class. Every image is a pure function of (data.split_seed, split, id), so a larger set
-  begins with the smaller one.
+  difficulty is uniform in [0, 1). Every image is a pure function of (data.split_seed, split, id), so a larger set begins with the smaller
+  one. No label is wrong but those that `data.wrong_label_fraction` makes so.
 
   Raises:
     DataError: the set would not fit into memory, or has fewer examples than classes.
@@ -122,8 +117,8 @@ def load_shapes(config: DataConfig) -> Data:
     )
   common = (shapes.num_classes, shapes.image_size, config.split_seed)
   raw = Raw(
-    train=_split(shapes.num_train, *common, "train", shapes.wrong_label_fraction),
-    test=_split(shapes.num_test, *common, "test", 0.0),
+    train=_split(shapes.num_train, *common, "train"),
+    test=_split(shapes.num_test, *common, "test"),
     class_names=class_names(shapes.num_classes),
     where="shapes",
     variant="procedural",

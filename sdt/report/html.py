@@ -61,6 +61,7 @@ def page(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     truth=tables.truth_text(artifacts.score_info.get("truth", {}), artifacts.score_info.get("ranked_by", "")),
     histograms=[name for name in pictures if name.startswith("histogram_")],
     score_info=artifacts.score_info,
+    score_rows=tables.score_rows(artifacts.score_info),
     stability=artifacts.score_info.get("stability"),
     chance_overlap=results["num_easy"] / data["num_train"],
     class_table=_class_table(artifacts),

@@ -39,16 +39,45 @@ def by_seed(values: Mapping[Any, float | None]) -> dict[int, float | None]:
 
 def truth_text(truth: Mapping[str, Any], ranked_by: str) -> str | None:
   """Returns what is said about `truth` of scores.json: how well the score that ranks knows it; None where there is none."""
-  auroc, spearman = (truth.get(key, {}).get(ranked_by) for key in ("auroc_wrong_label", "spearman_difficulty"))
+  keys = ("auroc_wrong_label", "average_precision_wrong_label", "spearman_difficulty")
+  auroc, precision, spearman = (truth.get(key, {}).get(ranked_by) for key in keys)
   share = _mean(truth.get("wrong_labels_in_A", {}).values())
   parts = []
   if auroc is not None:
     parts.append(f"as a sign of wrong labels, low {ranked_by} has an area under the ROC curve of {auroc:.3f} (1 is perfect, 0.5 is chance)")
+  if precision is not None:
+    parts.append(f"its average precision is {precision:.3f} (chance is {truth['wrong_label_rate']:.3f})")
   if auroc is not None and share is not None:
     parts.append(f"{percent(share)} % of A have a wrong label (mean over seeds)")
   if spearman is not None:
     parts.append(f"Spearman's correlation of {ranked_by} with the known easiness is {spearman:.3f}")
   return f"Known truth: {'; '.join(parts)}." if parts else None
+
+
+def score_rows(score_info: Mapping[str, Any]) -> list[tuple[str, ...]]:
+  """Returns a row of text for each score of scores.json; "-" for what is not known.
+
+  Its cells: name, which end is easy, source, mean and sd, sd over the seeds, the correlation of two seeds, and, as a sign of wrong labels,
+  area under the ROC curve and average precision.
+  """
+  truth = score_info.get("truth", {})
+  signs = [truth.get(f"{what}_wrong_label", {}) for what in ("auroc", "average_precision")]
+  return [
+    (
+      name,
+      "easier" if entry["direction"] == "higher_is_easier" else "harder",
+      entry["source"],
+      f"{_short(entry['mean'])} \u00b1 {_short(entry['sd'])}",
+      _short(entry.get("sd_over_seeds")),
+      *(_short(value) for value in (entry.get("mean_spearman"), *(sign.get(name) for sign in signs))),
+    )
+    for name, entry in score_info.get("scorers", {}).items()
+  ]
+
+
+def _short(value: float | None) -> str:
+  """Returns a number with three significant digits; "-" for None and what is not finite."""
+  return "-" if value is None or not math.isfinite(value) else f"{value:.3g}"
 
 
 def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
