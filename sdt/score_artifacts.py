@@ -102,7 +102,7 @@ def score_summary(score: Score, values: np.ndarray, seeds: Sequence[int], sound:
   """
   counted = (values[sound] if sound.any() else values).astype(np.float64)
   spread = _sd_over_seeds(values, sound)
-  with np.errstate(invalid="ignore"):  # what a diverged network gives may be infinite
+  with np.errstate(invalid="ignore", over="ignore"):  # what a diverged network gives may be infinite
     per_seed = {seed: {"mean": row.mean(), "sd": row.std()} for seed, row in zip(seeds, values.astype(np.float64), strict=True)}
     return {
       "mean": counted.mean(),
@@ -118,7 +118,7 @@ def _sd_over_seeds(values: np.ndarray, sound: np.ndarray) -> np.ndarray | None:
   counted = values[sound] if sound.any() else values
   if len(counted) < 2:
     return None
-  with np.errstate(invalid="ignore"):
+  with np.errstate(invalid="ignore", over="ignore"):
     return counted.std(axis=0, ddof=1)
 
 
