@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sdt import dry_run, experiment, files, selection, sweep
 from sdt.arms import Setting, make_plan
 from sdt.config import from_dict, resolve, to_dict
-from sdt.data import sources
+from sdt.data import seeded, sources
 from sdt.data.dataset import checksum, make_dataset
 from sdt.data.validation import hold_out
 from sdt.dispatch import Trainer
@@ -122,6 +122,10 @@ def test_both_parts_of_the_training_set_are_a_stratified_partition_that_goes_by_
     np.testing.assert_array_equal(part.inputs, inputs[places])
     np.testing.assert_array_equal(part.labels, labels[places])
     assert not part.labels.flags.writeable
+  for label in set(labels.tolist()):  # of a class those with the smallest hash of their id
+    members = ids[labels == label]
+    drawn = sorted(members[np.argsort(seeded.bits(seed, "validation split", members))][: (cut.test.labels == label).sum()])
+    assert cut.test.example_ids[cut.test.labels == label].tolist() == drawn
   held = np.bincount(cut.test.labels, minlength=4)
   total = np.bincount(labels, minlength=4)
   if count <= (np.maximum(total, 1) - 1).sum():
@@ -207,7 +211,7 @@ def candidate(value, accuracy, loss, diverged=()):
     ([(1e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.9), 2.0), (3e-3, (0.7, 0.9), 0.1)], 2e-3, False),
     ([(1e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.8), 0.5)], 2e-3, True),  # as many right answers: the lower loss
     ([(3e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.8), 1.0), (4e-3, (0.8, 0.9), 1.0)], 2e-3, True),  # then the smaller value
-    ([(1e-3, (0.8, 0.9), 1.0), (2e-3, (0.9,), 0.1, (1,)), (3e-3, (0.8, 0.8), 0.1)], 1e-3, True),  # one that diverged is out
+    ([(1e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.9), 0.1, (1,)), (3e-3, (0.8, 0.8), 0.1)], 1e-3, True),  # one that diverged is out
     ([(1e-3, (0.1, 0.2), 1.0)], 1e-3, False),  # no edge where there was no choice
     # The same 12 right answers of 10 in other parts: in floats 0.1 + 0.2 + 0.9 and 0.3 + 0.3 + 0.6 need not be equal.
     ([(1e-3, (0.1, 0.2, 0.9), 1.0), (2e-3, (0.3, 0.3, 0.6), 0.5)], 2e-3, True),
