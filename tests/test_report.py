@@ -119,7 +119,7 @@ def test_names_are_escaped(tmp_path):
   assert names == [row[0] for row in page.rows if row[0] in names]
   # Neither mathematics nor letters that the font lacks stop or warn in a figure.
   figures.render(image_figures.mosaic, np.zeros((5, 8, 8, 1), np.uint8), np.arange(5), np.ones(5), names)
-  figures.render(score_figures.class_counts, np.arange(5), np.eye(5, dtype=bool)[:1], names, "A")
+  figures.render(score_figures.class_counts, np.arange(5), np.eye(5, dtype=bool)[:1], ~np.eye(5, dtype=bool)[:1], names, "A")
 
 
 def test_one_seed_says_what_is_missing(tmp_path):

@@ -305,3 +305,17 @@ def test_forest_colours_say_what_the_words_say():
   figure = forest.contrasts([row], ["a - b"], ["better"], None)
   assert figure.axes[1].get_yticklabels()[0].get_color() == figures.BLUE
   assert not figure.axes[0].patches
+
+
+def test_class_counts_leave_out_what_is_in_neither_subset(tmp_path, drawn):
+  workdir = small_run(tmp_path, seeds=(0,), num_train=60, num_classes=3)
+  lines = (workdir / "split.csv").read_text().splitlines()
+  # The first ten examples are cut.
+  lines[1:11] = [",".join([*line.split(",")[:2], "cut", "cut"]) for line in lines[1:11]]
+  (workdir / "split.csv").write_text("\n".join(lines) + "\n")
+  cells = [line.split(",") for line in lines[1:]]
+  panels = drawn(workdir)[0]["class_counts"][0].axes
+  for axes, name in zip(panels, "AB", strict=True):
+    expected = [sum(cell[1] == str(index) and cell[3] == name for cell in cells) for index in range(3)]
+    assert [bar.get_height() for bar in axes.patches] == expected
+    assert axes.get_title(loc="left").endswith(f": {sum(expected)} examples")

@@ -16,7 +16,7 @@ from sdt.config import resolve, to_dict
 from sdt.errors import DataError
 from sdt.report import build_report, sweep_figure
 from sdt.report.figures import BLACK, BLUE, VERMILLION
-from sdt.report.sweep import cautions, table_text
+from sdt.report.sweep import caption, cautions, table_text
 from sdt.sweep_points import expand
 
 FRACTIONS = (0.3, 0.01, 0.05, 0.1)
@@ -231,3 +231,16 @@ def test_the_picture_has_the_colours_of_the_arms(made):
   assert image.shape[1] >= 1000
   colours = {tuple(int(name[at : at + 2], 16) for at in (1, 3, 5)) for name in (BLACK, VERMILLION, BLUE)}
   assert colours <= {tuple(pixel) for pixel in image.reshape(-1, 3).tolist()}
+
+
+@pytest.mark.parametrize(
+  ("decays", "says"),
+  [
+    ([2.4e-4, 2.401e-4, 2.4e-4], "mean decay over the steps of a round is 0.00024 at every value: only its placing differs."),
+    ([1.5e-4, 2.4e-4, 5e-4], "mean decay over the steps of a round lies between 0.00015 and 0.0005: a trend may be no more than that."),
+    ([None, None], "mean over the seeds."),
+  ],
+)
+def test_the_caption_says_whether_the_mean_decay_is_the_same_at_every_value(decays, says):
+  content = {"key": "method.fraction", "values": [{"mean_decay": decay} for decay in decays]}
+  assert caption(content).endswith(says)

@@ -23,11 +23,12 @@ MAX_DROPS = 8
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """Labels [N], and which examples each seed put into A [R, N]."""
+  """Labels [N], and which examples each seed put into A and into B, [R, N] each; a policy may leave some out of both."""
 
   seeds: list[int]
   labels: np.ndarray
   in_A: np.ndarray  # noqa: N815 - the paper's name
+  in_B: np.ndarray  # noqa: N815
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,4 +170,5 @@ def _split(path: Path) -> Split | None:
     raise DataError(f"{path}: expected the columns label and {prefix}<k>, and a row per example; run the same command again")
   table = np.array(rows).T
   seeds = [int(header[index].removeprefix(prefix)) for index in columns]
-  return Split(seeds, table[header.index("label")].astype(np.int64), np.stack([table[index] == "A" for index in columns]))
+  in_A, in_B = (np.stack([table[index] == name for index in columns]) for name in "AB")
+  return Split(seeds, table[header.index("label")].astype(np.int64), in_A, in_B)

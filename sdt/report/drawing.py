@@ -264,8 +264,9 @@ def _data_map(artifacts: Artifacts) -> dict[str, Picture]:
   in_A_share = None if in_A is None else in_A.mean(axis=0)
   if correctness is None and in_A_share is None:
     return {}
+  kind = "" if correctness is None or in_A_share is None else "wide"
   png = render(score_figures.data_map, variability, confidence, correctness, in_A_share, *labels)
-  return {"data_map": Picture(png, "map of the training examples by confidence and its variability", caption, "wide")}
+  return {"data_map": Picture(png, "map of the training examples by confidence and its variability", caption, kind)}
 
 
 def _classes(artifacts: Artifacts) -> dict[str, Picture]:
@@ -273,7 +274,7 @@ def _classes(artifacts: Artifacts) -> dict[str, Picture]:
   if split is None:
     return {}
   names = class_names(artifacts.results)
-  png = render(score_figures.class_counts, split.labels, split.in_A, names, what_A(artifacts))
+  png = render(score_figures.class_counts, split.labels, split.in_A, split.in_B, names, what_A(artifacts))
   caption = "Dashed: what a draw that ignores the class would give. A bar far from it is a class that the score favours or passes over."
   return {"class_counts": Picture(png, "class counts of A and B", caption, "wide")}
 

@@ -72,7 +72,7 @@ def class_histograms(
   Every histogram is as high as its row, so shapes compare and counts do not. Where A has no border over all classes (a class-balanced A),
   each row has its own.
   """
-  figure = Figure(figsize=(WIDE[0], 1.2 + 0.42 * len(classes)), layout="constrained")
+  figure = Figure(figsize=(WIDE[0], max(2.8, 1.2 + 0.42 * len(classes))), layout="constrained")
   axes = figure.add_subplot()
   bins = np.histogram_bin_edges(scores[np.isfinite(scores)], bins=_CLASS_BINS)
   borders = [] if in_A is None else [cut(row, chosen) for row, chosen in zip(scores, in_A, strict=True)]
@@ -103,21 +103,29 @@ def class_histograms(
   return figure
 
 
-def class_counts(labels: np.ndarray, in_A: np.ndarray, names: Sequence[str], what_A: str) -> Figure:
-  """Draws the class counts of A and of B (mean over seeds, whisker min to max) and what a class-blind draw would give."""
+def class_counts(labels: np.ndarray, in_A: np.ndarray, in_B: np.ndarray, names: Sequence[str], what_A: str) -> Figure:
+  """Draws the class counts of A and of B (mean over seeds, whisker min to max) and what a class-blind draw would give.
+
+  Args:
+    labels: [N].
+    in_A: [R, N] bool.
+    in_B: [R, N] bool; some examples may be in neither.
+    names: of the classes.
+    what_A: the name of A.
+  """
   figure = Figure(figsize=WIDE, layout="constrained")
   panels = figure.subplots(2, 1, sharex=True)
   num_classes = len(names)
   totals = np.bincount(labels, minlength=num_classes)
-  counts_A = np.array([np.bincount(labels[chosen], minlength=num_classes) for chosen in in_A])
+  counts_A, counts_B = (np.array([np.bincount(labels[chosen], minlength=num_classes) for chosen in one]) for one in (in_A, in_B))
   positions = np.arange(num_classes)
-  sizes = ((what_A, counts_A, VERMILLION), ("B, the rest", totals - counts_A, BLUE))
+  sizes = ((what_A, counts_A, VERMILLION), ("B, the rest", counts_B, BLUE))
   for axes, (name, counts, color) in zip(panels, sizes, strict=True):
     mean = counts.mean(axis=0)
     axes.bar(positions, mean, width=0.8, color=color, alpha=0.75, label="count" if len(counts) == 1 else "mean over seeds")
     if len(counts) > 1:
       axes.vlines(positions, counts.min(axis=0), counts.max(axis=0), color=BLACK, linewidth=1.0, label="min to max")
-    expected = totals * (mean.sum() / max(totals.sum(), 1))
+    expected = totals * (mean.sum() / max(int(totals.sum()), 1))
     axes.hlines(expected, positions - 0.45, positions + 0.45, color=BLACK, linewidth=1.2, linestyle=(0, (2, 1)), label="in proportion")
     axes.set_title(f"Subset {name}: {mean.sum():,.0f} examples", loc="left")
     axes.set_ylabel("examples")
