@@ -332,7 +332,7 @@ def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_no
   assert section.count(">chosen<") == 2
   assert section.count('<tr><th scope="row">') == 4
   for choice in content["choices"].values():
-    assert f": {selection_report.values_text(choice['chosen'])}, of 2</h3>" in section
+    assert f": {selection_report.values_text(choice['chosen'])}, the best of 2</h3>" in section
     assert section.count("at an edge of its candidates") == sum(len(own["at_edge"]) for own in content["choices"].values())
   assert '<th scope="col">paper_protocol</th>' in page
   assert '<a href="#selection">Selection</a>' in page
