@@ -236,8 +236,8 @@ def test_the_picture_has_the_colours_of_the_arms(made):
 @pytest.mark.parametrize(
   ("decays", "says"),
   [
-    ([2.4e-4, 2.401e-4, 2.4e-4], "mean decay over the steps of a round is 0.00024 at every value: only its placing differs."),
-    ([1.5e-4, 2.4e-4, 5e-4], "mean decay over the steps of a round lies between 0.00015 and 0.0005: a trend may be no more than that."),
+    ([2.4e-4, 2.401e-4, 2.4e-4], "the same mean over the steps of a round at every value, 0.00024: only its placing differs."),
+    ([1.5e-4, 2.4e-4, 5e-4], "over the steps of a round goes from 0.00015 to 0.0005 with it, so a trend may be no more than that."),
     ([None, None], "mean over the seeds."),
   ],
 )
