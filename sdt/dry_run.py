@@ -146,7 +146,7 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
   for plan in plans:
     yield f"  {plan.arm}: {' + '.join(f'{phase.name} {phase.num_steps}' for phase in plan.phases)} = {plan.steps_per_round}"
   if config.split.policy == "threshold" and len(plans) > 1:
-    yield "note      how many examples A gets is known when they are scored; the figures are of an A of {plans_size}"
+    yield "note      how many examples A gets is known when they are scored; the figures here are not of that size"
   if origin is not None:
     yield f"baseline  taken over from {origin}, not trained"
   if jax.default_backend() == "cpu":  # elsewhere the guess has not been compared with a measurement

@@ -71,10 +71,6 @@ def load(path: str | Path, column: str, example_ids: np.ndarray | None) -> FileS
   ids, values = (_from_npz if data.startswith(b"PK\x03\x04") else _from_csv)(data, column, where)
   checksum = hashlib.sha256(data).hexdigest()
   if example_ids is None:
-    checksum = hashlib.sha256(data).hexdigest()
-  if example_ids is None:
-    checksum = hashlib.sha256(data).hexdigest()
-  if example_ids is None:
     return FileScores(np.zeros(0), checksum, 0)
   return FileScores(_joined(ids, values, example_ids, where, column), checksum, int((~np.isin(ids, example_ids)).sum()))
 
