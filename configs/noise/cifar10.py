@@ -1,0 +1,23 @@
+"""Which score finds wrong labels? 5,000 training images of CIFAR-10, 15 % of their labels wrong on purpose; ResNet-8, three seeds.
+
+    python benchmarks/label_noise.py --config=configs/noise/cifar10.py --config.data.path=FILE
+    python run.py --config=configs/noise/cifar10.py --config.data.path=FILE
+
+The first stops when the examples are scored, and prints how well each score finds the wrong labels; the second is the whole
+experiment, with the method. What came of it: docs/results/label_noise.md.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.data = {"name": "cifar10", "num_train": 5_000, "wrong_label_fraction": 0.15}
+  config.model = {"name": "resnet8"}
+  config.seeds = (0, 1, 2)
+  config.rounds = 12
+  config.eval_every_rounds = 12
+  config.augment = {"pad_crop": 4, "flip": True}
+  config.optim = {"milestones": (8, 10)}
+  config.method = {"lambda_A": 1e-3}
+  return config
