@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/label_noise.py --config=configs/noise/shapes.py [--workdir=DIR] [--config.KEY=VALUE ...]
 
-Trains the baseline of the config, scores the training set, and stops there: `run.py` with the same config and --workdir goes on with the other
-arms. Run again with a workdir that has its scores, it only prints. Printed, as mean and standard deviation over the seeds: the area under the
-ROC curve and the average precision of each score (the hard end as the sign of a wrong label; chance is 0.5 and the share of wrong labels), and
-the share of wrong labels in A beside that of the whole set.
+Trains the baseline of the config, scores the training set, and stops there: `run.py` with the same config and --workdir goes on with
+the other arms. Run again with a workdir that has its scores, it only prints. Printed, as mean and standard deviation over the seeds: the
+area under the ROC curve and the average precision of each score (the hard end as the sign of a wrong label; chance is 0.5 and the share of
+wrong labels), and the share of wrong labels in A beside that of the whole set.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class UntilScored(StopRequest):
 
 
 def grades(workdir: Path) -> tuple[list[tuple[str, str, np.ndarray, np.ndarray]], np.ndarray, float]:
-  """Returns (score, source, AUROC [R], average precision [R]) of each score, the best first; the share of A [R] and of all that is wrong."""
+  """Returns (score, source, AUROC [R], average precision [R]) of each score, best first; which share of A [R] and of all is wrong."""
   scores, info = files.read_npz(workdir / "scores.npz"), files.read_json(workdir / "scores.json")
   if "wrong_label" not in scores or not scores["wrong_label"].any():
     raise SystemExit(f"{workdir}: no label is known to be wrong; choose a config with data.wrong_label_fraction")
