@@ -19,7 +19,7 @@ from sdt.keys import Config
 from sdt.parallel import make_layout
 from sdt.plan import Plan
 from sdt.setup import Resume, compute_dtype
-from sdt.training import Context, Identity, last_step, save_state, saved_tree
+from sdt.training import Context, Identity, last_step, save_state, saved_like, step_after
 from sdt.workdir import disk_errors
 
 _OF_RUN = ("results.json", "config.json", "environment.json", "metrics.jsonl")
@@ -31,14 +31,14 @@ class Finished:
   """The baseline of a finished run that another run may have.
 
   Attributes:
-    step: of the sealed checkpoint at its end.
+    steps: of the sealed checkpoints after the round that is scored, where that is not the last, and at its end.
     num_phases: of the sums in that checkpoint.
     origin: what environment.json of the other run will say of it.
   """
 
   workdir: Path
   store: CheckpointStore
-  step: int
+  steps: tuple[int, ...]
   num_phases: int
   environment: dict[str, Any]
   origin: dict[str, Any]
@@ -60,7 +60,7 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   Raises:
     ConfigError: no finished run there, its config differs in a key that the baseline reads, or it ran on another kind of machine.
     DataError: it ran on other data, started from other weights, or a file of it is damaged.
-    CheckpointError: the end of its baseline is missing or damaged.
+    CheckpointError: the end of its baseline, or what is scored of it, is missing or damaged.
   """
   where = f"baseline_from={workdir}"
   lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]
@@ -94,26 +94,31 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   meta = store.read_meta(step)
   if meta["round"] < config.rounds:
     raise CheckpointError(f"{where}: the checkpoint of its end is missing, the last is of round {meta['round']}; leave baseline_from out")
+  scored = step if config.score.at_round is None else step_after(store, config.score.at_round)
+  if scored is None:
+    raise CheckpointError(
+      f"{where}: the checkpoint after round {config.score.at_round}, which is scored, is missing; leave baseline_from out"
+    )
   # A baseline that was itself taken over is still that of the run that trained it.
   origin = found["choices"].get("baseline_from") or {
     "workdir": str(workdir.absolute()),
     "config_hash": content["hash"],
     "commit": found["commit"],
   }
-  return Finished(workdir, store, step, num_phases(from_dict(content["config"])), found, origin)
+  return Finished(workdir, store, tuple(sorted({scored, step})), num_phases(from_dict(content["config"])), found, origin)
 
 
 def take_over(context: Context, found: Finished, plan: Plan) -> Resume:
   """Copies the baseline's end, its rows and the scores into the run's workdir; returns where its training now stands: at its end.
 
-  The sealed checkpoint comes last: a kill before it leaves a run that has no baseline yet.
+  The sealed checkpoints come last: a kill before them leaves a run that has no baseline yet, one between them a run that trains its rest.
 
   Raises:
     CheckpointError, DataError: what is to be copied is damaged. WorkdirError: it cannot be written.
   """
   setup, workdir = context.setup, context.workdir
-  like = saved_tree(dataclasses.replace(setup.fresh_start, sums=setup.no_sums(found.num_phases)))
-  tree, _ = found.store.restore(found.step, like)
+  like = saved_like(setup, 0, found.num_phases)
+  restored = [found.store.restore(step, like) for step in found.steps]
   rows = [row for row in files.read_rows(found.workdir / "metrics.jsonl") if row["arm"] == plan.arm]
   expected = setup.config.rounds * len(setup.config.seeds)
   if len(rows) != expected:
@@ -125,9 +130,10 @@ def take_over(context: Context, found: Finished, plan: Plan) -> Resume:
   if has_scores:
     files.write_bytes(workdir / "scores.npz", files.read_bytes_verified(found.workdir / "scores.npz"))
   files.append_rows(workdir / "metrics.jsonl", rows)
-  end = Resume(tree["state"], setup.fresh_start.sums, Position(setup.config.rounds))
   setup.choices["baseline_from"] = found.origin
-  save_state(context, plan, 0, end, pin=True)
+  for tree, meta in restored:
+    end = Resume(tree["state"], setup.fresh_start.sums, Position(meta["round"]), dynamics=tree["dynamics"])
+    save_state(context, plan, 0, end, pin=True)
   context.display.log(f"baseline: taken over{' with its scores' if has_scores else ''} from {found.workdir}; it is not trained again")
   changes = environment.changes(found.environment, environment.describe())
   if changes:

@@ -135,7 +135,7 @@ class CheckpointStore:
       raise CheckpointError(f"checkpoint {self._path(step)} is not usable: {_one_line(error)}; use another step") from error
 
   def restore_latest(self, target_like: Any) -> tuple[int, Any, dict[str, Any]] | None:
-    """Returns (step, state, meta) of the newest usable step, see `restore`; None only if no step stands in the directory.
+    """Returns (step, state, meta) of the newest usable step, see `restore` (also by a function of the step); None only if there is none.
 
     Every newer step that is not usable gives one log line (path, reason, the step used instead) and is renamed to <step>.unusable.
 
@@ -145,7 +145,7 @@ class CheckpointStore:
     reasons: dict[int, str] = {}
     for step in reversed(self.steps()):
       try:
-        state, meta = self._restore(step, target_like)
+        state, meta = self._restore(step, target_like(step) if callable(target_like) else target_like)
       except Exception as error:  # see restore
         reasons[step] = _one_line(error)
         continue

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from sdt.errors import ConfigError
+from sdt.score_table import DYNAMICS, SCORES
 
 Values = Mapping[str, Any]
 
@@ -67,7 +68,7 @@ class _Idle:
 # The toy's A is known and not scored, its arms are those of its own, and it chooses its decays by itself.
 _NOT_IN_THE_TOY = (
   *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from", "stats.margin", "score.name", "score.path"),
-  "data.wrong_label_fraction",
+  *("score.at_round", "score.dynamics", "data.wrong_label_fraction"),
   *("method.fraction", "method.num_easy", "method.lambda_A", "method.lambda_B", "method.init", "method.order"),
   *("split.policy", "split.source", "split.class_balanced", "model.pretrained"),
   *("select.lambda_A", "select.fraction", "select.weight_decay", "method.lambda_tuned"),
@@ -131,6 +132,7 @@ def check_combinations(values: Values, defaults: Values) -> None:
       "split.policy = 'threshold': the seeds' own scores would give them As of different sizes, and no comparison of equal work; "
       "choose split.source='mean', or one seed"
     )
+  _check_scores(values)
   _check_selection(values, defaults)
   _check_sweep(values)
   _check_size_of_A(values)
@@ -173,6 +175,17 @@ def _check_selection(values: Values, defaults: Values) -> None:
         raise ConfigError(
           f"sweep: {key} is chosen among {name} = {values[name]} in every run, so it cannot be swept; leave one of the two out"
         )
+
+
+def _check_scores(values: Values) -> None:
+  """Raises a ConfigError where the score that ranks would not be there, or would be of a round that is not."""
+  if values["score.at_round"] is not None and values["score.at_round"] > values["rounds"]:
+    raise ConfigError(f"score.at_round = {values['score.at_round']}: expected at most rounds = {values['rounds']}")
+  if SCORES[values["score.name"]].source == DYNAMICS and not values["score.dynamics"]:
+    raise ConfigError(
+      f"score.name = {values['score.name']!r} with score.dynamics = False: expected score.dynamics = True, it is made of the training "
+      "dynamics; or choose another score.name"
+    )
 
 
 def _check_sweep(values: Values) -> None:

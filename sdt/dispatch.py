@@ -13,6 +13,7 @@ import numpy as np
 
 from sdt import train
 from sdt.data.batches import num_batches
+from sdt.dynamics import Dynamics, no_dynamics
 from sdt.models import init_variables, variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state
@@ -134,7 +135,8 @@ def state_shapes(model: Any, optim: Any, input_shape: tuple[int, ...], num_repli
 class Trainer:
   """A compiled program and the state of its replicas on the devices.
 
-  `state` and `sums` are what a checkpoint holds; everything else is a function of the config and the data.
+  `state`, `sums` and (where the program records them) `dynamics` are what a checkpoint holds; everything else is a function of the config
+  and the data.
   """
 
   def __init__(self, program: Program, data: Any, rounds: int, num_test: int):
@@ -146,16 +148,19 @@ class Trainer:
     self.num_compilations = 0
     self.state: Any = None
     self.sums: Any = None
+    self.dynamics: Any = None
 
-  def set_state(self, state: TrainState, sums: Sums | None = None) -> None:
-    """Puts a state [R, ...] from the host onto the devices."""
+  def set_state(self, state: TrainState, sums: Sums | None = None, dynamics: Dynamics | None = None) -> None:
+    """Puts a state [R, ...] from the host onto the devices; without sums and dynamics they start empty."""
     (num_replicas,) = state.step.shape
+    if dynamics is None and self.program.num_recorded:
+      dynamics = no_dynamics(num_replicas, self.program.num_recorded)
     sums = zero_sums(num_replicas, self.program.num_phases, len(layer_names(state.params))) if sums is None else sums
-    self.state, self.sums = place(self._layout, (state, sums))
+    self.state, self.sums, self.dynamics = place(self._layout, (state, sums, dynamics))
 
-  def get_state(self) -> tuple[TrainState, Sums]:
-    """Returns (state, sums) on the host, leaves [R, ...]."""
-    return fetch(self._layout, (self.state, self.sums))
+  def get_state(self) -> tuple[TrainState, Sums, Dynamics | None]:
+    """Returns (state, sums, dynamics) on the host, leaves [R, ...]."""
+    return fetch(self._layout, (self.state, self.sums, self.dynamics))
 
   def use_plan(self, plan: PlanArrays) -> None:
     """Sets the numbers of the plan: subsets, decays, rates. Others of the same shapes may follow; the program stays as it is."""
@@ -163,7 +168,7 @@ class Trainer:
 
   def arguments(self, at: Position) -> tuple[Any, ...]:
     """Returns the arguments of `sdt.train.dispatch` after the program for the next dispatch."""
-    return self.state, self.sums, self._data, self._plan, place(self._layout, self._clock(at)[0])
+    return self.state, self.sums, self.dynamics, self._data, self._plan, place(self._layout, self._clock(at)[0])
 
   def compile(self) -> float:
     """Compiles the program for the state's shapes, once; returns the seconds it took."""
@@ -172,7 +177,7 @@ class Trainer:
     start = time.perf_counter()
     self.num_compilations += 1
     function = functools.partial(train.dispatch, self.program)
-    self._executable = compile_program(self._layout, function, self.arguments(Position()), donate=(0, 1))
+    self._executable = compile_program(self._layout, function, self.arguments(Position()), donate=(0, 1, 2))
     return time.perf_counter() - start
 
   def memory_bytes(self) -> int:
@@ -199,21 +204,26 @@ class Trainer:
       return clock, Position(at.round_index + 1), 1
     return clock, after, 0
 
-  def run(self, start: Position, seconds_before: float = 0.0) -> Iterator[Progress]:
+  def run(self, start: Position, seconds_before: float = 0.0, halt_after: int | None = None) -> Iterator[Progress]:
     """Trains from `start` to the end of the plan, yielding after every dispatch.
 
     Args:
       start: where the state stands.
       seconds_before: spent on the round of `start` so far, by an earlier process.
+      halt_after: a round, from 1, at whose end a dispatch ends too, so that the state can be had there; no bit of the training changes.
     """
     self.compile()
     at, round_secs = start, seconds_before
     while at.round_index < self.rounds:
       begin = time.perf_counter()
       # One round first, so that a person soon sees that it works, and how fast.
-      clock, after, num_rounds = self._clock(at, 1 if at == start else None)
+      at_most = 1 if at == start else None
+      if at_most is None and halt_after is not None and at.round_index < halt_after:
+        at_most = halt_after - at.round_index
+      clock, after, num_rounds = self._clock(at, at_most)
       placed = place(self._layout, clock)
-      self.state, self.sums, per_round = self._executable(self.state, self.sums, self._data, self._plan, placed)
+      carry = self._executable(self.state, self.sums, self.dynamics, self._data, self._plan, placed)
+      self.state, self.sums, self.dynamics, per_round = carry
       per_round = fetch(self._layout, per_round)
       seconds = time.perf_counter() - begin
       round_secs += seconds

@@ -251,6 +251,9 @@ def _memory(setup: Setup, plans: list[Plan], program_bytes: int | None) -> str:
   scores_bytes = 4 * len(setup.data.train) * len(config.seeds)
   state_bytes = 4 * 4 * count_params(setup.model, setup.input_shape) * len(config.seeds)
   parts = [(data_bytes, "data"), (scores_bytes, "scores"), (state_bytes, "weights, gradients, momentum")]
+  dynamics = setup.no_dynamics("baseline")
+  if dynamics is not None:
+    parts.insert(2, (sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics)), "training dynamics"))
   if program_bytes is not None:
     parts.append((program_bytes, "program"))
   about = f"about {sum(count for count, _ in parts) / 1e6:.0f} MB"

@@ -173,7 +173,7 @@ def _stages(context: Context, size: Sizes | None, found: baseline.Finished | Non
   final = _train_or_skip(context, plans["baseline"], 0, reached, newest)
   if size is not None:
     was_trained_before = newest is not None and (reached > 0 or newest[1].position.round_index >= context.setup.config.rounds)
-    setting = score_and_split(context, setting, size, final, was_trained_before)
+    setting = score_and_split(context, setting, size, was_trained_before)
     plans |= {arm: make_plan(arm, setting) for arm in arms[1:]}
     check_equal_work(plans.values(), context.setup.config)
     _write_plans(context, plans)

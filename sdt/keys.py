@@ -163,6 +163,8 @@ class SelectConfig:
 @dataclasses.dataclass(frozen=True)
 class ScoreConfig:
   name: str = _key("log_odds", "the score that ranks", choices=tuple(SCORES))
+  dynamics: bool = _key(True, "record how every example fares in the baseline's training steps, and score by that too")
+  at_round: int | None = _key(None, "the round of the baseline whose network gives the scores of a single pass; the last by default", low=1)
   path: str | None = _key(None, "file: a CSV table with a header, or an npz, with a score for every training example by its example_id")
   column: str = _key("score", "file: the column, or array, that holds the scores")
   higher_is: str = _key("easier", "file: which end of these scores is easy", choices=("easier", "harder"))

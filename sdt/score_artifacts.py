@@ -12,8 +12,8 @@ import numpy as np
 from sdt import files
 from sdt.data.augment import centre_crop
 from sdt.data.dataset import Data, Dataset, image_sizes
-from sdt.keys import Config, ScoreConfig, SplitConfig
-from sdt.score_table import SCORES, Score
+from sdt.keys import Config, SplitConfig
+from sdt.score_table import LAST_ROUND, SCORES, Score
 from sdt.split import Partition, rank
 
 _MOSAIC_TILES = 100
@@ -28,9 +28,17 @@ _ADVICE = {
 }
 
 
-def described(config: ScoreConfig) -> Mapping[str, Score]:
-  """Returns every score as it is in a run of this config: the user says which end of the scores of a file is easy."""
-  return {**SCORES, "file": dataclasses.replace(SCORES["file"], direction=f"higher_is_{config.higher_is}")}
+def described(config: Config) -> Mapping[str, Score]:
+  """Returns every score as it is in a run of this config.
+
+  Those of a single pass may come from an earlier round's network, and the user says which end of the scores of a file is easy.
+  """
+  table = {**SCORES, "file": dataclasses.replace(SCORES["file"], direction=f"higher_is_{config.score.higher_is}")}
+  at_round = config.score.at_round
+  if at_round in (None, config.rounds):
+    return table
+  earlier = {name: score for name, score in table.items() if score.source == LAST_ROUND}
+  return table | {name: dataclasses.replace(score, source=f"round {at_round}", note=None) for name, score in earlier.items()}
 
 
 def without_nan(score: Score, values: np.ndarray) -> np.ndarray:
@@ -76,7 +84,7 @@ def write_scores(
   known = {name: value for name in ("difficulty", "wrong_label") if (value := getattr(train, name)) is not None}
   header = ["example_id", "source_file", "label", *known]
   columns: list[Any] = [train.example_ids, train.source_files or [""] * len(train), train.labels, *(_as_cells(v) for v in known.values())]
-  table, entries = described(config.score), {}
+  table, entries = described(config), {}
   for name, values in scores.items():
     header += [name, f"{name}_sd", *(f"{name}_seed{seed}" for seed in config.seeds)]
     spread = _sd_over_seeds(values, sound)

@@ -16,11 +16,13 @@ class Score:
     direction: "higher_is_easier" or "higher_is_harder".
     range: lowest and highest value; None where there is no bound.
     source: what it is computed from, in words, as it stands in scores.json.
+    note: what whoever uses it should know, None where there is nothing.
   """
 
   direction: str
   range: tuple[float | None, float | None]
   source: str
+  note: str | None = None
 
   @property
   def is_higher_easier(self) -> bool:
@@ -35,12 +37,17 @@ class Score:
     return math.inf if high is None else high
 
 
-def _easier(low: float | None, high: float | None, source: str = "last round") -> Score:
+# What scores are computed from: one pass with the network of a round, or all steps of the baseline.
+LAST_ROUND, DYNAMICS = "last round", "training dynamics"
+_EARLY = "its source means a network early in training (20 of 200 epochs): of the last round it is another quantity; score.at_round"
+
+
+def _easier(low: float | None, high: float | None, source: str = LAST_ROUND) -> Score:
   return Score("higher_is_easier", (low, high), source)
 
 
-def _harder(low: float | None, high: float | None, source: str = "last round") -> Score:
-  return Score("higher_is_harder", (low, high), source)
+def _harder(low: float | None, high: float | None, source: str = LAST_ROUND, note: str | None = None) -> Score:
+  return Score("higher_is_harder", (low, high), source, note)
 
 
 SCORES: Mapping[str, Score] = types.MappingProxyType(
@@ -51,8 +58,14 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
     "margin": _easier(None, None),
     "normalized_margin": _easier(0.0, 1.0),
     "entropy": _harder(0.0, None),
-    "el2n": _harder(0.0, math.sqrt(2.0)),
-    "grand_last_layer": _harder(0.0, None),
+    "el2n": _harder(0.0, math.sqrt(2.0), note=_EARLY),
+    "grand_last_layer": _harder(0.0, None, note=_EARLY),
+    "forgetting": _harder(0.0, None, DYNAMICS),
+    "first_learned": _harder(1.0, None, DYNAMICS),
+    "mean_confidence": _easier(0.0, 1.0, DYNAMICS),
+    "variability": _harder(0.0, 0.5, DYNAMICS),
+    "correctness": _easier(0.0, 1.0, DYNAMICS),
+    "aum": _easier(None, None, DYNAMICS),
     "file": _easier(None, None, "file"),  # or harder, as score.higher_is says: see score_artifacts.described
   }
 )

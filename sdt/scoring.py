@@ -12,6 +12,7 @@ from sdt.arms import Setting
 from sdt.artifacts import diverged_seeds
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data
+from sdt.dynamics import dynamics_scores
 from sdt.errors import ConfigError
 from sdt.keys import Config
 from sdt.parallel import padded_batch_size, place
@@ -19,11 +20,11 @@ from sdt.score import score
 from sdt.score_table import SCORES, Score
 from sdt.split import Partition, Sizes, split
 from sdt.step import TrainState
-from sdt.training import Context, restore_final
+from sdt.training import Context, restore_round
 
 
-def score_and_split(context: Context, setting: Setting, size: Sizes, trained: TrainState | None, may_read: bool) -> Setting:
-  """Scores the training set with the baseline's networks, or reads the scores; splits it for every seed; writes what is missing.
+def score_and_split(context: Context, setting: Setting, size: Sizes, may_read: bool) -> Setting:
+  """Scores the training set with the baseline, or reads the scores; splits it for every seed; writes what is missing.
 
   Scores on disk are read only if the baseline was there before (`may_read`): one that has just been trained shall be scored itself.
 
@@ -36,11 +37,11 @@ def score_and_split(context: Context, setting: Setting, size: Sizes, trained: Tr
       stored = files.read_npz(workdir / "scores.npz")
       scores = {key: value for key, value in stored.items() if key in SCORES and key != "file"}
     else:
-      scores = _scores(context, restore_final(context, 0) if trained is None else trained)
+      scores = _scores(context)
     if context.beside.scores is not None:  # always the file's own: those on disk may be of a run that this one has its baseline from
       scores["file"] = np.tile(context.beside.scores.values, (len(config.seeds), 1))
   with context.timing.stage("split"):
-    ranks, values = score_artifacts.described(config.score)[config.score.name], scores[config.score.name]
+    ranks, values = score_artifacts.described(config)[config.score.name], scores[config.score.name]
     sound = _sound_networks(context, values)
     own = score_artifacts.easiness(ranks, values)
     mean = score_artifacts.easiness(ranks, score_artifacts.mean_score(ranks, values, sound))
@@ -116,8 +117,21 @@ def _sound_networks(context: Context, ranking: np.ndarray) -> np.ndarray:
   return sound
 
 
-def _scores(context: Context, state: TrainState) -> dict[str, np.ndarray]:
-  """Returns the scores [R, N] of every training example under every seed's network."""
+def _scores(context: Context) -> dict[str, np.ndarray]:
+  """Returns the scores [R, N] of every training example under every seed's network, and those of its training dynamics."""
+  config = context.setup.config
+  end = restore_round(context, config.rounds)
+  chosen = config.score.at_round or config.rounds
+  scores = _of_networks(context, end.state if chosen == config.rounds else restore_round(context, chosen).state)
+  context.display.log(f"score: {scores['loss'].shape[1]} training examples under {len(config.seeds)} network(s) of round {chosen}")
+  note = score_artifacts.described(config)[config.score.name].note
+  if note is not None:
+    context.display.log(f"note: score.name={config.score.name}: {note}")
+  return scores | ({} if end.dynamics is None else dynamics_scores(end.dynamics, config.rounds))
+
+
+def _of_networks(context: Context, state: TrainState) -> dict[str, np.ndarray]:
+  """Returns the scores of a single pass, [R, N] each."""
   setup, data = context.setup, context.setup.data
   program = setup.score_program()
   total = num_batches(len(data.train), padded_batch_size(program.batch_size, program.layout))
@@ -128,6 +142,4 @@ def _scores(context: Context, state: TrainState) -> dict[str, np.ndarray]:
       task.advance(done if done == total else done + 0.5)
       context.raise_if_stopped("while scoring")
 
-    scores = score(program, variables, setup.device_data, len(data.train), after_dispatch)
-  context.display.log(f"score: {len(data.train)} training examples under {len(setup.config.seeds)} network(s)")
-  return scores
+    return score(program, variables, setup.device_data, len(data.train), after_dispatch)

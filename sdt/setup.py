@@ -15,7 +15,9 @@ from sdt.data.augment import output_size, shift_and_scale
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data, image_sizes
 from sdt.dispatch import DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state
+from sdt.dynamics import Dynamics, no_dynamics
 from sdt.keys import Config
+from sdt.losses import is_regression
 from sdt.models import make_model, multiply_adds, variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state, learning_rates
@@ -63,12 +65,16 @@ def input_shape(config: Config, data: Data) -> tuple[int, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Resume:
-  """Where to take a training up: its state, the sums of the round under way, its position, and the seconds spent on that round."""
+  """Where to take a training up: its state, the sums of the round under way, its position, the seconds spent on that round.
+
+  And its dynamics, where they are recorded; None stands for those before the first step too.
+  """
 
   state: TrainState
   sums: Sums
   position: Position
   round_secs: float = 0.0
+  dynamics: Dynamics | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +153,12 @@ class Setup:
       dispatches[plan.arm] = dataclasses.asdict(sizes)
     return DispatchSizes(**dispatches[plan.arm])
 
+  def num_recorded(self, arm: str) -> int:
+    """Returns of how many examples an arm records the training dynamics: the baseline of all, since they score them, another of none."""
+    train = self.data.train
+    has_any = self.config.score.dynamics and arm == "baseline" and not is_regression(train.labels)
+    return len(train) if has_any else 0
+
   def learning_rates(self, plan: Plan) -> np.ndarray:
     """Returns the rate of every round of the plan; an arm of twice as many rounds holds each for twice as long."""
     times = max(1, plan.rounds // self.config.rounds)
@@ -170,6 +182,7 @@ class Setup:
       steps_per_dispatch=sizes.steps,
       evals_per_dispatch=sizes.evals,
       num_phases=num_phases(config),
+      num_recorded=self.num_recorded(plan.arm),
     )
     arrays = plan_arrays(plan, config.seeds, self.learning_rates(plan), config.eval_every_rounds)
     if program not in self._trainers:
@@ -219,6 +232,11 @@ class Setup:
   def layer_names(self) -> tuple[str, ...]:
     """The names of the network's kernels, whose norms are measured."""
     return layer_names(variable_shapes(self.model, self.input_shape)["params"])
+
+  def no_dynamics(self, arm: str) -> Dynamics | None:
+    """Returns the dynamics of an arm before its first step; None where none are recorded."""
+    num_recorded = self.num_recorded(arm)
+    return no_dynamics(len(self.config.seeds), num_recorded) if num_recorded else None
 
   def no_sums(self, phases: int | None = None) -> Sums:
     """Returns empty sums, of so many phases or of the most that any of the run's arms has."""

@@ -16,10 +16,11 @@ import numpy as np
 
 from sdt.data.augment import augment, draw, normalise, output_size
 from sdt.data.batches import augment_key, dropout_key, order_key, phase_batches
+from sdt.dynamics import Dynamics, record, see
 from sdt.evaluate import test_sums
 from sdt.keys import AugmentConfig, OptimConfig
 from sdt.norms import layer_norms
-from sdt.parallel import Layout, map_replicas, pad_batch, padded_batch_size, shard_batch
+from sdt.parallel import Layout, gather_batch, map_replicas, pad_batch, padded_batch_size, shard_batch
 from sdt.plan import PlanArrays
 from sdt.step import TrainState, is_finite, train_step
 
@@ -75,6 +76,7 @@ class Program:
   steps_per_dispatch: int
   evals_per_dispatch: int
   num_phases: int  # of the sums: the most that any arm of the run has, so that one checkpoint structure serves all
+  num_recorded: int  # examples whose training dynamics are recorded: the whole training set, or 0
 
   @property
   def steps_per_round(self) -> int:
@@ -109,8 +111,17 @@ def _round_ids(program: Program, plan: PlanArrays, round_index: jax.Array) -> tu
 
 
 def _replica_step(
-  program: Program, data: Any, now: Any, rate: jax.Array, state: TrainState, sums: Sums, plan: PlanArrays, ids: jax.Array, mask: jax.Array
-) -> tuple[TrainState, Sums]:
+  program: Program,
+  data: Any,
+  now: Any,
+  rate: jax.Array,
+  state: TrainState,
+  sums: Sums,
+  dynamics: Dynamics | None,
+  plan: PlanArrays,
+  ids: jax.Array,
+  mask: jax.Array,
+) -> tuple[TrainState, Sums, Dynamics | None]:
   """One step of one replica: gather, augment, normalise, update; frozen if the update is not finite or was not before."""
   phase, step_in_phase, step, ends_phase = now
   output = output_size(data["train_inputs"].shape[1:], program.crop_size)
@@ -118,11 +129,12 @@ def _replica_step(
   size = padded_batch_size(program.batch_size, program.layout)
   ids, mask, draws = shard_batch(program.layout, jax.tree.map(lambda array: pad_batch(array, size), (ids, mask, draws)))
   inputs = augment(data["train_inputs"][ids], draws, output, program.augment)
+  labels = data["train_labels"][ids]
   decays = jnp.stack([decay[jnp.minimum(step_in_phase, decay.shape[0] - 1)] for decay in plan.weight_decays])
   new_state, measured = train_step(
     state,
     normalise(inputs, data["shift"], data["scale"]),
-    data["train_labels"][ids],
+    labels,
     mask,
     rate,
     decays,
@@ -146,7 +158,11 @@ def _replica_step(
       ends_phase, lambda: sums.weight_norms.at[phase].set(layer_norms(new_state.params)), lambda: sums.weight_norms
     ),
   )
-  return jax.tree.map(lambda new, old: jnp.where(alive, new, old), (new_state, new_sums), (state, sums))
+  if dynamics is not None:
+    seen = (ids, mask & alive, see(measured.logits, labels))
+    dynamics = record(dynamics, step // program.steps_per_round + 1, *jax.tree.map(functools.partial(gather_batch, program.layout), seen))
+  new_state, new_sums = jax.tree.map(lambda new, old: jnp.where(alive, new, old), (new_state, new_sums), (state, sums))
+  return new_state, new_sums, dynamics
 
 
 def _replica_eval(program: Program, data: Any, index: jax.Array, state: TrainState, sums: Sums) -> Sums:
@@ -183,49 +199,52 @@ def _run_steps(program: Program, data: Any, plan: PlanArrays, clock: Clock, roun
 
 def _run_evals(program: Program, data: Any, clock: Clock, carry: Any) -> Any:
   """Evaluates test batches [first_eval, first_eval + evals_per_dispatch)."""
-  state, sums = carry
+  state, sums, dynamics = carry
 
   def body(sums: Sums, offset: jax.Array) -> tuple[Sums, None]:
     eval_fn = functools.partial(_replica_eval, program, data, clock.first_eval + offset)
     return map_replicas(program.replicas, eval_fn)(state, sums), None
 
-  return state, jax.lax.scan(body, sums, jnp.arange(program.evals_per_dispatch, dtype=jnp.int32))[0]
+  return state, jax.lax.scan(body, sums, jnp.arange(program.evals_per_dispatch, dtype=jnp.int32))[0], dynamics
 
 
-def dispatch(program: Program, state: TrainState, sums: Sums, data: Any, plan: PlanArrays, clock: Clock) -> tuple[TrainState, Sums, Sums]:
+def dispatch(
+  program: Program, state: TrainState, sums: Sums, dynamics: Dynamics | None, data: Any, plan: PlanArrays, clock: Clock
+) -> tuple[TrainState, Sums, Dynamics | None, Sums]:
   """Runs one part of a plan: the compiled function of the engine.
 
   Args:
     state: leaves [R, ...].
     sums: of the round under way, leaves [R, ...]; they start afresh at a round's first step.
+    dynamics: of the training so far, leaves [R, N]; None where the program records none.
     data: train_inputs [N, ...], train_sizes [N, 2], train_labels [N], the same of `test_`, shift [C], scale [C].
     clock: `num_rounds` whole rounds from `first_round`, or (where a round does not fit a dispatch) some of its steps, or some of its
       evaluation batches.
   Returns:
-    The new state and sums, and the sums as they stood after each of the rounds, leaves [rounds_per_dispatch, R, ...].
+    The new state, sums and dynamics, and the sums as they stood after each of the rounds, leaves [rounds_per_dispatch, R, ...].
   """
   if program.replicas != "loop":
-    return _dispatch(program, state, sums, data, plan, clock)
+    return _dispatch(program, (state, sums, dynamics), data, plan, clock)
 
   # One replica after the other, each for the whole dispatch: the step is compiled once, and states are copied once per dispatch.
-  def one_replica(replica: Any) -> tuple[TrainState, Sums, Sums]:
-    state, sums, own = jax.tree.map(lambda leaf: leaf[None], replica)
+  def one_replica(replica: Any) -> Any:
+    *carry, own = jax.tree.map(lambda leaf: leaf[None], replica)
     own = dataclasses.replace(own, learning_rates=plan.learning_rates, evaluates=plan.evaluates)
-    state, sums, per_round = _dispatch(program, state, sums, data, own, clock)
-    return *jax.tree.map(lambda leaf: leaf[0], (state, sums)), jax.tree.map(lambda leaf: leaf[:, 0], per_round)
+    *carry, per_round = _dispatch(program, tuple(carry), data, own, clock)
+    return *jax.tree.map(lambda leaf: leaf[0], carry), jax.tree.map(lambda leaf: leaf[:, 0], per_round)
 
-  replicas = (state, sums, dataclasses.replace(plan, learning_rates=None, evaluates=None))
-  state, sums, per_round = jax.lax.map(one_replica, replicas)
-  return state, sums, jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), per_round)
+  replicas = (state, sums, dynamics, dataclasses.replace(plan, learning_rates=None, evaluates=None))
+  state, sums, dynamics, per_round = jax.lax.map(one_replica, replicas)
+  return state, sums, dynamics, jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), per_round)
 
 
-def _dispatch(program: Program, state: TrainState, sums: Sums, data: Any, plan: PlanArrays, clock: Clock) -> tuple[TrainState, Sums, Sums]:
+def _dispatch(program: Program, carry: Any, data: Any, plan: PlanArrays, clock: Clock) -> tuple[TrainState, Sums, Dynamics | None, Sums]:
   """`dispatch` for the replicas that the leading axis holds."""
 
   def run_round(carry: Any, round_index: jax.Array) -> Any:
     begins = (clock.first_step == 0) & (clock.num_steps > 0)
-    state, sums = carry
-    carry = state, jax.tree.map(lambda leaf: jnp.where(begins, jnp.zeros_like(leaf), leaf), sums)
+    state, sums, dynamics = carry
+    carry = state, jax.tree.map(lambda leaf: jnp.where(begins, jnp.zeros_like(leaf), leaf), sums), dynamics
     carry = jax.lax.cond(clock.num_steps > 0, lambda c: _run_steps(program, data, plan, clock, round_index, c), lambda c: c, carry)
     evaluates = clock.evaluates & plan.evaluates[round_index]
     return jax.lax.cond(evaluates, lambda c: _run_evals(program, data, clock, c), lambda c: c, carry)
@@ -238,5 +257,5 @@ def _dispatch(program: Program, state: TrainState, sums: Sums, data: Any, plan: 
       carry = jax.lax.cond(offset < clock.num_rounds, lambda c: run_round(c, round_index), lambda c: c, carry)
     return carry, carry[1]
 
-  (state, sums), per_round = jax.lax.scan(body, (state, sums), jnp.arange(program.rounds_per_dispatch, dtype=jnp.int32))
-  return state, sums, per_round
+  (state, sums, dynamics), per_round = jax.lax.scan(body, carry, jnp.arange(program.rounds_per_dispatch, dtype=jnp.int32))
+  return state, sums, dynamics, per_round

@@ -6,7 +6,7 @@ import dataclasses
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from sdt import artifacts, files
 from sdt.accept import Beside
+from sdt.arms import arm_order
 from sdt.checkpoint import CheckpointStore
 from sdt.config import to_dict
 from sdt.data.dataset import Data
@@ -177,14 +178,14 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
     CheckpointError: checkpoints exist and none is usable.
     ConfigError, DataError: it belongs to another run.
   """
-  found = context.store.restore_latest(saved_tree(context.setup.fresh_start))
+  found = context.store.restore_latest(lambda step: saved_like(context.setup, step // _ARM_STRIDE))
   if found is None:
     return None
   step, tree, meta = found
   context.identity.refuse_other(meta["config"], meta["data_checksum"], context.workdir / "checkpoints", meta["file_checksums"])
   at = Position(meta["round"], meta["step"], meta["eval_index"])
   context.display.log(f"continuing from checkpoint {step}: arm {meta['arm']}, round {at.round_index}, step {at.step} of the next")
-  return meta["arm"], Resume(tree["state"], tree["sums"], at, meta["round_secs"])
+  return meta["arm"], Resume(tree["state"], tree["sums"], at, meta["round_secs"], tree["dynamics"])
 
 
 def restore_final(context: Context, arm_index: int) -> TrainState:
@@ -194,7 +195,7 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
     CheckpointError: that checkpoint is missing or damaged; the states before it are gone, so it cannot be made again here.
   """
   step = last_step(context.store, arm_index)
-  tree, meta = context.store.restore(step, saved_tree(context.setup.fresh_start))
+  tree, meta = context.store.restore(step, saved_like(context.setup, arm_index))
   if meta["round"] < context.setup.config.rounds:
     raise CheckpointError(
       f"the last checkpoint of arm {meta['arm']} is missing, {step} is of round {meta['round']}; use a copy, or a new workdir"
@@ -202,26 +203,57 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
   return tree["state"]
 
 
+def restore_round(context: Context, round_number: int) -> Resume:
+  """Returns where the baseline stood after a round, from its pinned checkpoint: that of `score.at_round`, or the last.
+
+  Raises:
+    CheckpointError: that checkpoint is missing or damaged; it cannot be made again here.
+  """
+  step = step_after(context.store, round_number)
+  if step is None:
+    raise CheckpointError(
+      f"{context.workdir / 'checkpoints'}: no usable checkpoint of the baseline after round {round_number}; use a copy, or a new workdir"
+    )
+  tree, meta = context.store.restore(step, saved_like(context.setup, 0))
+  return Resume(tree["state"], tree["sums"], Position(round_number), meta["round_secs"], tree["dynamics"])
+
+
 def last_step(store: CheckpointStore, arm_index: int) -> int:
   """Returns the newest step of an arm; where there is none, the number that its first would have."""
   return max((step for step in store.steps() if step // _ARM_STRIDE == arm_index), default=arm_index * _ARM_STRIDE)
 
 
+def step_after(store: CheckpointStore, round_number: int) -> int | None:
+  """Returns the checkpoint of the baseline at the end of a round, from 1; None where there is none whose seal can be read."""
+  for step in (step for step in store.steps() if step < _ARM_STRIDE):
+    with suppress(CheckpointError):
+      meta = store.read_meta(step)
+      if (meta["round"], meta["step"]) == (round_number, 0):
+        return step
+  return None
+
+
 def saved_tree(reached: Resume) -> dict[str, Any]:
   """Returns what a checkpoint holds as a tree; the position stands in its meta."""
-  return {"state": reached.state, "sums": reached.sums}
+  return {"state": reached.state, "sums": reached.sums, "dynamics": reached.dynamics}
+
+
+def saved_like(setup: Setup, arm_index: int, num_phases: int | None = None) -> dict[str, Any]:
+  """Returns a tree of the shapes that a checkpoint of an arm has; the sums may be those of another run, of so many phases."""
+  dynamics = setup.no_dynamics(arm_order(setup.config.arms)[arm_index])
+  return saved_tree(dataclasses.replace(setup.fresh_start, sums=setup.no_sums(num_phases), dynamics=dynamics))
 
 
 def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, start: Resume) -> TrainState:
   """Trains an arm to its end and returns its final state [R, ...] on the host.
 
-  Rows go to metrics.jsonl before the checkpoint that covers them; the final state is pinned.
+  Rows go to metrics.jsonl before the checkpoint that covers them; the final state is pinned, and of the baseline that which is scored.
 
   Raises:
     Interrupted: a signal came; the state is saved.
   """
   context.raise_if_stopped(f"before arm {plan.arm}")
-  trainer.set_state(start.state, start.sums)
+  trainer.set_state(start.state, start.sums, start.dynamics)
   if not trainer.num_compilations:  # arms of equal shapes share a program
     context.display.log(f"{plan.arm}: compiling")
   context.timing.compile_secs += trainer.compile()
@@ -230,7 +262,7 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
   saver = _Saver(context, plan, arm_index, trainer)
   with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task:
     round_secs = start.round_secs
-    for progress in trainer.run(start.position, start.round_secs):
+    for progress in trainer.run(start.position, start.round_secs, saver.scored_round):
       round_secs = 0.0 if progress.finished else round_secs + progress.seconds
       context.timing.train_secs[plan.arm] = context.timing.train_secs.get(plan.arm, 0.0) + progress.seconds
       at = progress.position
@@ -244,24 +276,27 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
 
 
 class _Saver:
-  """Saves the state of a training when it is time, and when a signal has come."""
+  """Saves the state of a training when it is time, when a signal has come, and for good after the round that is scored."""
 
   def __init__(self, context: Context, plan: Plan, arm_index: int, trainer: Trainer):
     self._context, self._plan, self._arm_index, self._trainer = context, plan, arm_index, trainer
     self._next_save = time.perf_counter() + self._interval()
+    self.scored_round = context.setup.config.score.at_round if arm_index == 0 else None
 
   def _interval(self) -> float:
     chosen = self._context.setup.config.checkpoint.every_secs
     return chosen or max(_LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR * self._context.store.last_save_secs)
 
   def save_if_due(self, at: Position, round_secs: float) -> None:
-    if self._context.stop.name is None and time.perf_counter() < self._next_save:
+    is_scored = self.scored_round is not None and at == Position(self.scored_round)
+    if not is_scored and self._context.stop.name is None and time.perf_counter() < self._next_save:
       return
-    self.save(at, round_secs)
+    self.save(at, round_secs, pin=is_scored)
     self._context.raise_if_stopped(f"in arm {self._plan.arm}, round {at.round_index + 1}, after step {at.step}")
 
   def save(self, at: Position, round_secs: float, pin: bool = False) -> None:
-    save_state(self._context, self._plan, self._arm_index, Resume(*self._trainer.get_state(), at, round_secs), pin=pin)
+    state, sums, dynamics = self._trainer.get_state()
+    save_state(self._context, self._plan, self._arm_index, Resume(state, sums, at, round_secs, dynamics), pin=pin)
     self._next_save = time.perf_counter() + self._interval()
 
 

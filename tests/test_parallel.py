@@ -25,7 +25,7 @@ def first_steps(of, num_steps=3):
   plan = tiny.alternating(of, len(data.train), 20)
   made = tiny.trainer(dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=num_steps)), plan, data)
   next(made.run(Position()))
-  return made.get_state()
+  return made.get_state()[:2]
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])

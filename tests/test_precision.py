@@ -29,7 +29,7 @@ def trained(precision):
   trainer = setup.trainer(tiny.everything(of, len(data.train)))
   trainer.set_state(start.state, start.sums)
   *_, last = (ended for progress in trainer.run(Position()) for ended in progress.finished)
-  state, _ = trainer.get_state()
+  state, *_ = trainer.get_state()
   assert {leaf.dtype for name, leaf in tiny.leaves(state).items() if "step" not in name} == {np.dtype(np.float32)}
   variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
   scores = score(setup.score_program(), variables, setup.device_data, len(data.train))["log_odds"]

@@ -180,6 +180,6 @@ def test_scores_that_do_not_fit_end_a_run_before_it_begins(earlier, tmp_path):
 
 def test_the_user_says_which_end_of_a_file_is_easy():
   for end in ("easier", "harder"):
-    table = score_artifacts.described(config_of("a.csv", score__higher_is=end).score)
+    table = score_artifacts.described(config_of("a.csv", score__higher_is=end))
     assert table["file"].direction == f"higher_is_{end}"
     assert {name: table[name] for name in SCORES if name != "file"} == {name: SCORES[name] for name in SCORES if name != "file"}

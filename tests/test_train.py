@@ -52,10 +52,10 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
   ramp = dataclasses.replace(plan.phases[1], weight_decay=np.array([[0.01, 0.2, 0.0, 0.05]]))
   plan = dataclasses.replace(plan, rounds=2, phases=(plan.phases[0], ramp))
   made = tiny.trainer(of, plan, data)
-  start, _ = made.get_state()
+  start, *_ = made.get_state()
   for progress in made.run(Position()):
     sums = progress.finished[-1].sums
-  final, _ = made.get_state()
+  final, *_ = made.get_state()
 
   params = {f"{layer}/{name}": leaf[0].astype(np.float64) for layer, group in start.params.items() for name, leaf in group.items()}
   momentum = {path: np.zeros_like(leaf) for path, leaf in params.items()}
@@ -241,9 +241,9 @@ def test_loss_scale_zero_moves_by_decay_and_momentum_alone():
   plan = tiny.everything(of, len(data.train), 0.5, steps=1, rounds=1)
   plan = dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], loss_scale=0.0),))
   made = tiny.trainer(of, plan, data)
-  start, _ = made.get_state()
+  start, *_ = made.get_state()
   list(made.run(Position()))
-  final, _ = made.get_state()
+  final, *_ = made.get_state()
   for name, leaf in tiny.leaves(start.params).items():
     np.testing.assert_allclose(tiny.leaves(final.params)[name], leaf * (1 - 0.05 * 0.5), rtol=1e-6, atol=1e-7, err_msg=name)
   tiny.assert_equal(final.batch_stats, start.batch_stats)

@@ -58,10 +58,10 @@ def stamps(workdir: Path) -> dict[str, tuple[int, bytes]]:
 def final_states(config: Config, workdir: Path) -> list[dict[str, np.ndarray]]:
   """Returns the leaves of the last checkpoint of every arm."""
   setup = Setup.make(config, tiny.data(config))
-  start = setup.fresh_start
   store = CheckpointStore(workdir / "checkpoints", 2)
   last = {step // training._ARM_STRIDE: step for step in store.steps()}
-  return [tiny.leaves(store.restore(step, {"state": start.state, "sums": start.sums})[0]["state"]) for step in last.values()]
+  restored = [store.restore(step, training.saved_like(setup, arm))[0] for arm, step in last.items()]
+  return [tiny.leaves({name: tree[name] for name in ("state", "dynamics")}) for tree in restored]
 
 
 def assert_same(config: Config, left: Path, right: Path, *, report: bool = True) -> None:
