@@ -1,8 +1,8 @@
 """What an arm is, as text: "A@lambda_A + B@lambda_B" is a round that goes through A at lambda_A, then through B at lambda_B.
 
-A phase is SUBSET@DECAY, and may go on with *FACTOR (of the loss; at 0 decay and momentum alone move the weights) and :STEPS (how long,
-where that is not one pass over the subset). The shipped arms are written in this language, and a config adds its own by `own_arms`:
-"NAME = PHASE + PHASE".
+A phase is SUBSET@DECAY, and may go on with [REGULARISER, REGULARISER=NUMBER] (what else is different in it, at the value that the config
+has or at that number) and :STEPS (how long, where that is not one pass over the subset). The shipped arms are written in this language,
+and a config adds its own by `own_arms`: "NAME = PHASE + PHASE".
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from sdt.errors import ConfigError
+from sdt.keys import RegulariseConfig
+from sdt.values import Key, check
 
 SUBSETS: Mapping[str, str] = {
   "all": "every training example",
@@ -39,18 +41,23 @@ STEPS: Mapping[str, str] = {
   "all": "as many as a pass over the whole training set has",
   "round": "as many as a round of A and B has",
 }
+_FIELDS = {field.name: field for field in dataclasses.fields(RegulariseConfig)}
+REGULARISERS: Mapping[str, str] = {name: field.metadata["help"] for name, field in _FIELDS.items()}
 
-_PHASE = re.compile(r"(?P<subset>\w+)@(?P<decay>[\w.+-]+)(?:\*(?P<factor>[\w.+-]+))?(?::(?P<steps>\w+))?")
+_PHASE = re.compile(r"(?P<subset>\w+)@(?P<decay>[\w.+-]+)(?:\[(?P<overrides>[^\[\]]*)\])?(?::(?P<steps>\w+))?")
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
 
 
 @dataclasses.dataclass(frozen=True)
 class PhaseSpec:
-  """A phase by the names of its parts: `subset` of SUBSETS, `decay` of DECAYS or a number, `steps` of STEPS."""
+  """A phase by the names of its parts: `subset` of SUBSETS, `decay` of DECAYS or a number, `steps` of STEPS.
+
+  `overrides` are pairs of a name of REGULARISERS and a number, or None for the config's.
+  """
 
   subset: str
   decay: str | float
-  loss_scale: float = 1.0
+  overrides: tuple[tuple[str, float | None], ...] = ()
   steps: str = "pass"
 
   @property
@@ -86,7 +93,7 @@ def parse_phases(text: str, where: str) -> tuple[PhaseSpec, ...]:
     where: what a message calls it.
 
   Raises:
-    ConfigError: not in the language, an unknown subset, decay or length (with the nearest), a number out of range.
+    ConfigError: not in the language, an unknown subset, decay, regulariser or length (with the nearest), a number out of range.
   """
   # A plus between phases has a blank beside it or ends a phase; one in a number (1e+3) follows an e.
   parts = [part.strip() for part in re.split(r"(?<![eE])\+", text)]
@@ -97,7 +104,7 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
   match = _PHASE.fullmatch(text)
   if match is None:
     raise ConfigError(
-      f"{where}: {text!r} is not a phase; expected SUBSET@DECAY, SUBSET@DECAY*FACTOR or SUBSET@DECAY:STEPS, as in A@lambda_A"
+      f"{where}: {text!r} is not a phase; expected SUBSET@DECAY, SUBSET@DECAY[REGULARISER] or SUBSET@DECAY:STEPS, as in A@lambda_A"
     )
   subset = _known(match["subset"], SUBSETS, "subset", where)
   steps = _known(match["steps"] or "pass", STEPS, "length", where)
@@ -105,10 +112,23 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
   decay = _known(match["decay"], DECAYS, "decay", where) if number is None else number
   if number is not None and not 0.0 <= number <= 1e3:
     raise ConfigError(f"{where}: the decay {match['decay']} of {text!r} must be from 0 to 1000")
-  factor = _number(match["factor"] or "1")
-  if factor is None or not 0.0 <= factor <= 1e3:
-    raise ConfigError(f"{where}: the factor {match['factor']} of {text!r} must be a number from 0 to 1000")
-  return PhaseSpec(subset, decay, factor, steps)
+  parts = [] if match["overrides"] is None else [part.strip() for part in match["overrides"].split(",")]
+  overrides = tuple(_parse_override(part, where) for part in parts)
+  names = [name for name, _ in overrides]
+  if len(set(names)) < len(names):
+    raise ConfigError(f"{where}: {text!r} names {max(names, key=names.count)} more than once; give it once")
+  return PhaseSpec(subset, decay, overrides, steps)
+
+
+def _parse_override(text: str, where: str) -> tuple[str, float | None]:
+  """Returns the name and the number of "label_smoothing=0.2", None where there is no number."""
+  name, equals, given = (part.strip() for part in text.partition("="))
+  _known(name, REGULARISERS, "regulariser", where)
+  if not equals:
+    return name, None
+  rule = {**_FIELDS[name].metadata}
+  number = _number(given)
+  return name, check(Key(f"{where}: {name}", float, False, False, None, rule.pop("help"), rule), given if number is None else number)
 
 
 def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmSpec]:

@@ -13,6 +13,9 @@ from sdt.arm_spec import ArmSpec, PhaseSpec, parse_own_arms, parse_phases
 from sdt.data.batches import num_batches
 from sdt.errors import ConfigError
 from sdt.keys import Config, MethodConfig
+from sdt.models import MODEL_NAMES, NETWORKS
+from sdt.models.network import RATES
+from sdt.optim import is_body_frozen
 from sdt.plan import Phase, Plan
 from sdt.split import Partition, random_scores, split
 
@@ -181,12 +184,19 @@ ARMS: Mapping[str, ArmSpec] = {
   "uniform_tuned": _arm("all@tuned", "is it better than tuning one number?"),
   "class_matched_random": _arm("matched_A@lambda_A + matched_B@lambda_B", "easiness, or the balance of the classes?"),
   "hardest_subset": _arm("hardest_A@lambda_A + hardest_B@lambda_B", "the polarity"),
-  "decay_steps_only": _arm("A@lambda_A*0 + B@lambda_B", "is the data of A needed?"),
+  "decay_steps_only": _arm("A@lambda_A[loss_weight=0] + B@lambda_B", "is the data of A needed?"),
   "drop_subset": _arm("B@lambda_B:round", "are the easy examples needed?"),
   "random_batches": _arm("all@scattered", "is the grouping by phase needed?"),
   "swap_order": _arm("B@lambda_B + A@lambda_A", "does it matter which part ends a round?"),
   "warm_start": _arm("A@lambda_A + B@lambda_B", "from the baseline's weights: as many rounds again", start="warm", equal_work=False),
   "long_baseline": _arm("all@baseline", "is it only more training?", start="scratch", rounds_factor=2, equal_work=False),
+  "smooth_easy": _arm("A@baseline[label_smoothing] + B@baseline", "smoothed labels on A alone? (its control is alternate_only)"),
+  "augment_easy": _arm("A@baseline[augment_strength] + B@baseline", "weaker augmentation on A alone? (its control is alternate_only)"),
+  "mixup_easy": _arm("A@baseline[mixup_alpha] + B@baseline", "mixup on A alone? (its control is alternate_only)"),
+  "dropout_easy": _arm("A@baseline[dropout] + B@baseline", "dropout on A alone? (its control is alternate_only)"),
+  "depth_easy": _arm("A@baseline[stochastic_depth] + B@baseline", "stochastic depth on A alone? (its control is alternate_only)"),
+  "weight_easy": _arm("A@baseline[loss_weight] + B@baseline", "a weaker loss on A alone? (its control is alternate_only)"),
+  "floor_easy": _arm("A@baseline[loss_floor] + B@baseline", "a floor under the loss on A alone? (its control is alternate_only)"),
   "less_data": _arm("half@baseline:all", "positive control: must be worse, or the experiment has no power", start="scratch"),
 }
 ARM_NAMES = tuple(ARMS)
@@ -227,6 +237,40 @@ def _check_tuned(config: Config, arms: Sequence[str]) -> None:
       raise ConfigError(f"{key} = {value}: no arm reads it; add the arm 'uniform_tuned', or leave it out")
 
 
+def check_overrides(config: Config) -> None:
+  """Raises a ConfigError where an arm of the run asks for a regulariser that would do nothing, or a value is given that no arm reads."""
+  specs = arm_specs(config)
+  asked = [(arm, name, value) for arm in config.arms for phase in specs[arm].phases for name, value in phase.overrides]
+  for arm, name, _ in asked:
+    obstacle = _obstacle(config, name)
+    if obstacle is not None:
+      raise ConfigError(f"arms: {arm!r} asks for {name}, {obstacle}")
+  read = {name for _, name, value in asked if value is None}
+  for field in dataclasses.fields(config.regularise):
+    value = getattr(config.regularise, field.name)
+    if value != field.default and field.name not in read:
+      raise ConfigError(
+        f"regularise.{field.name} = {value!r}: no arm of the run reads it; name one in arms with a phase such as A@baseline[{field.name}], "
+        f"or leave it at its default, {field.default!r}"
+      )
+
+
+def _obstacle(config: Config, name: str) -> str | None:
+  """Returns why the regulariser `name` would do nothing in this run, and what else to do; None where it would."""
+  augment = config.augment
+  if name in RATES and name not in NETWORKS[config.model.name].rates:
+    those = ", ".join(other for other in MODEL_NAMES if name in NETWORKS[other].rates)
+    return f"which model.name={config.model.name!r} has not; networks that have it: {those}"
+  if name in RATES and is_body_frozen(config.optim):
+    return "which a frozen body has not; choose optim.body_rate_factor above 0, or leave the arm out"
+  if name == "label_smoothing" and config.data.name == "curve":
+    return "and the targets of data.name='curve' are numbers, not classes; leave the arm out"
+  is_augmented = augment.pad_crop or augment.flip or augment.resized_crop_area is not None or config.data.crop_size is not None
+  if name == "augment_strength" and not is_augmented:
+    return "and nothing is augmented; give augment.pad_crop or augment.flip, or leave the arm out"
+  return None
+
+
 def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
   ids = _ids(setting, spec.subset)
   is_rest = spec.subset not in _WHOLE and spec.name == "B"
@@ -236,7 +280,8 @@ def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
     "round": lambda: sum(setting.steps_easy_rest),
   }
   num_steps = lengths[spec.steps]()
-  return Phase(spec.name, ids, num_steps, _decay(setting, spec.decay, num_steps), spec.loss_scale)
+  overrides = {name: getattr(setting.config.regularise, name) if value is None else value for name, value in spec.overrides}
+  return Phase(spec.name, ids, num_steps, _decay(setting, spec.decay, num_steps), overrides)
 
 
 def _named_apart(phases: Iterable[Phase]) -> tuple[Phase, ...]:

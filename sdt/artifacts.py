@@ -74,7 +74,8 @@ def metrics_rows(
         "test_accuracy": int(sums.test_correct[replica]) / tests if tests and not diverged and not is_regression else None,
         "seconds": round(share * phase.num_steps, 6),
       }
-      rows.append(row | ({"diverged": True} if diverged else {}))
+      overrides = {"overrides": dict(phase.overrides)} if phase.overrides else {}
+      rows.append(row | overrides | ({"diverged": True} if diverged else {}))
   return rows
 
 

@@ -32,6 +32,7 @@ NOT_READ_BY_BASELINE: Mapping[str, str] = types.MappingProxyType(
     "arms": "the baseline is trained first, whatever follows",
     "own_arms": "the baseline is one of the shipped arms",
     "method": "the second training begins when the baseline has ended",
+    "regularise": "no phase of the baseline names a regulariser",
     "score.name": "all scores are computed; the name says which one ranks",
     "score.column": "scores from a file are read after the baseline",
     "score.higher_is": "scores from a file are read after the baseline",

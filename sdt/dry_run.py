@@ -144,7 +144,7 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
   yield f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}"
   yield "optimiser steps a round:"
   for plan in plans:
-    yield f"  {plan.arm}: {' + '.join(f'{phase.name} {phase.num_steps}' for phase in plan.phases)} = {plan.steps_per_round}"
+    yield f"  {plan.arm}: {' + '.join(f'{phase.name} {phase.num_steps}{phase.note}' for phase in plan.phases)} = {plan.steps_per_round}"
   if config.split.policy == "threshold" and len(plans) > 1:
     yield "note      how many examples A gets is known when they are scored; the figures here are not of that size"
   if origin is not None:

@@ -261,7 +261,7 @@ def _write_plans(context: Context, plans: dict[str, Plan]) -> None:
   for arm, plan in plans.items():
     if arm != "baseline":
       artifacts.write_arm_ids(context.workdir, context.setup.data, context.setup.config, plan)
-  counts = ", ".join(f"{arm} {' + '.join(str(phase.num_steps) for phase in plan.phases)}" for arm, plan in plans.items())
+  counts = ", ".join(f"{arm} {' + '.join(f'{phase.num_steps}{phase.note}' for phase in plan.phases)}" for arm, plan in plans.items())
   context.display.log(f"optimiser steps a round: {counts}")
   totals = {arm: plan.steps_per_round for arm, plan in plans.items()}
   if max(totals.values()) > _UNEQUAL * min(totals.values()):

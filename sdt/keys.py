@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import types
+from collections.abc import Mapping
 from typing import Any
 
 from sdt.score_table import SCORES
@@ -12,7 +14,8 @@ def _key(default: Any, help: str, **rule: Any) -> Any:  # noqa: A002 - the field
   """A config key: its default, its help text, and its rule.
 
   Rules: `low`/`high` inclusive bounds, `above`/`below` exclusive bounds, `choices`, `min_length` and `unique` for tuples,
-  `as_text` for texts that a config file may write as numbers. Bounds of a tuple hold for each of its items.
+  `as_text` for texts that a config file may write as numbers, `neutral` the value of a regulariser that changes nothing. Bounds of a
+  tuple hold for each of its items.
   """
   return dataclasses.field(default=default, metadata={"help": help, **rule})
 
@@ -161,6 +164,35 @@ class SelectConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class RegulariseConfig:
+  """The value of each regulariser in the phases that name it, as in A@baseline[label_smoothing]; all other phases have the neutral one."""
+
+  label_smoothing: float = _key(
+    0.1, "s of the loss (1 - s) * cross-entropy + s * its mean over all classes as labels", low=0.0, below=1.0, neutral=0.0
+  )
+  augment_strength: float = _key(
+    0.5, "how far augmentation departs from the centre, unflipped: 0 not at all, 1 as `augment` says", low=0.0, high=1.0, neutral=1.0
+  )
+  mixup_alpha: float = _key(0.2, "examples are mixed in pairs with a weight drawn from Beta(alpha, alpha)", low=0.0, high=1e3, neutral=0.0)
+  dropout: float = _key(
+    0.3, "share of values dropped, in networks that have dropout; in place of model.dropout", low=0.0, below=1.0, neutral=0.0
+  )
+  stochastic_depth: float = _key(
+    0.2, "share of examples that skip the last residual block; of earlier ones proportionally less", low=0.0, below=1.0, neutral=0.0
+  )
+  loss_weight: float = _key(0.5, "factor of the loss; at 0 decay and momentum alone move the weights", low=0.0, high=1e3, neutral=1.0)
+  loss_floor: float = _key(
+    0.05, "where a batch's mean loss is below, the step goes uphill (flooding); nats", low=0.0, high=1e3, neutral=0.0
+  )
+
+
+# By name, the values that change nothing.
+NEUTRAL: Mapping[str, float] = types.MappingProxyType(
+  {field.name: field.metadata["neutral"] for field in dataclasses.fields(RegulariseConfig)}
+)
+
+
+@dataclasses.dataclass(frozen=True)
 class ScoreConfig:
   name: str = _key("log_odds", "the score that ranks", choices=tuple(SCORES))
   dynamics: bool = _key(True, "record how every example fares in the baseline's training steps, and score by that too")
@@ -246,6 +278,7 @@ class Config:
   optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
   method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
   select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
+  regularise: RegulariseConfig = dataclasses.field(default_factory=RegulariseConfig)
   score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
   split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
   toy: ToyConfig = dataclasses.field(default_factory=ToyConfig)

@@ -30,6 +30,24 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
   return jax.nn.logsumexp(logits, axis=-1) - own
 
 
+def smoothed_cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: jax.Array) -> jax.Array:
+  """Returns (1 - s) * cross-entropy of the label + s * mean over the K classes of the cross-entropy of each, in nats.
+
+  Args:
+    logits: [B, K] float, unnormalised; computed in float32 at least.
+    labels: [B] int32 in [0, K).
+    smoothing: [] float, s in [0, 1).
+  Returns:
+    [B] float32 (float64 for float64 logits).
+  Source: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7, with the uniform distribution over
+  all classes, the label among them. Differs from source: none.
+  """
+  logits = logits.astype(accumulator_dtype(logits.dtype))
+  share = smoothing.astype(logits.dtype)
+  uniform = jax.nn.logsumexp(logits, axis=-1) - logits.mean(axis=-1)
+  return (1.0 - share) * cross_entropy(logits, labels) + share * uniform
+
+
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
   """Returns the squared error of each example, the mean over its outputs, in [0, inf), in the targets' unit squared.
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import types
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
+
+from sdt.keys import NEUTRAL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +22,19 @@ class Phase:
     example_ids: [R, n] int32 positions in the training set, a subset per replica.
     num_steps: optimiser steps, ceil(n / batch size) for one pass.
     weight_decay: [R] or [R, num_steps] float.
-    loss_scale: factor of the loss; 0 makes steps without data, which move by decay and momentum alone.
+    overrides: by name the values of the regularisers (`keys.RegulariseConfig`) that this phase has; others have their neutral value.
   """
 
   name: str
   example_ids: np.ndarray
   num_steps: int
   weight_decay: np.ndarray
-  loss_scale: float = 1.0
+  overrides: Mapping[str, float] = types.MappingProxyType({})
+
+  @property
+  def note(self) -> str:
+    """The overrides as text for a line about the phase, such as " [dropout=0.3]"; empty without any."""
+    return f" [{', '.join(f'{name}={value:g}' for name, value in self.overrides.items())}]" if self.overrides else ""
 
   def num_seen(self, batch_size: int) -> int:
     """Returns how many examples its steps see in a round, those of further passes counted again."""
@@ -47,6 +56,11 @@ class Plan:
   def steps_per_round(self) -> int:
     return sum(phase.num_steps for phase in self.phases)
 
+  @property
+  def regularisers(self) -> tuple[str, ...]:
+    """The names that any of its phases overrides, sorted: what its program must compute."""
+    return tuple(sorted({name for phase in self.phases for name in phase.overrides}))
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +70,15 @@ class PlanArrays:
   seeds: Any  # [R] uint32
   example_ids: tuple[Any, ...]  # per phase [R, n]
   weight_decays: tuple[Any, ...]  # per phase [R, num_steps]
-  loss_scales: Any  # [R, P]
+  overrides: dict[str, Any]  # [R, P] for each of the plan's regularisers
   learning_rates: Any  # [rounds]
   evaluates: Any  # [rounds] bool
 
 
-def plan_arrays(plan: Plan, seeds: tuple[int, ...], learning_rates: np.ndarray, eval_every_rounds: int) -> PlanArrays:
-  """Returns the plan's numbers as arrays; the last round is always evaluated."""
+def plan_arrays(
+  plan: Plan, seeds: tuple[int, ...], learning_rates: np.ndarray, eval_every_rounds: int, neutral: Mapping[str, float] = NEUTRAL
+) -> PlanArrays:
+  """Returns the plan's numbers as arrays; the last round is always evaluated. `neutral`: what phases without an override have."""
   rounds = np.arange(1, plan.rounds + 1)
   decays = []
   for phase in plan.phases:
@@ -72,7 +88,10 @@ def plan_arrays(plan: Plan, seeds: tuple[int, ...], learning_rates: np.ndarray, 
     seeds=np.asarray(seeds, np.uint32),
     example_ids=tuple(np.asarray(phase.example_ids, np.int32) for phase in plan.phases),
     weight_decays=tuple(decays),
-    loss_scales=np.broadcast_to(np.asarray([phase.loss_scale for phase in plan.phases], np.float32), (len(seeds), len(plan.phases))).copy(),
+    overrides={
+      name: np.tile(np.asarray([phase.overrides.get(name, neutral[name]) for phase in plan.phases], np.float32), (len(seeds), 1))
+      for name in plan.regularisers
+    },
     learning_rates=np.asarray(learning_rates, np.float32),
     evaluates=(rounds % eval_every_rounds == 0) | (rounds == plan.rounds),
   )

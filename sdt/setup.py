@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdt.arms import check_arms, num_phases
+from sdt.arms import check_arms, check_overrides, num_phases
 from sdt.data.augment import output_size, shift_and_scale
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data, image_sizes
 from sdt.dispatch import DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state
 from sdt.dynamics import Dynamics, no_dynamics
-from sdt.keys import Config
+from sdt.keys import NEUTRAL, Config
 from sdt.losses import is_regression
 from sdt.models import make_model, multiply_adds, variable_shapes
 from sdt.norms import layer_names
@@ -34,10 +34,11 @@ def check(config: Config) -> None:
   """Refuses what the config alone shows to be wrong, before any data is read.
 
   Raises:
-    ConfigError: unknown arms or networks, keys that do not go with the network, more devices than there are.
+    ConfigError: unknown arms or networks, keys or regularisers that do not go with the network, more devices than there are.
   """
   check_arms(config)
   make_model(config.model, 2)
+  check_overrides(config)
   make_layout(config.parallel)
 
 
@@ -181,10 +182,12 @@ class Setup:
       rounds_per_dispatch=sizes.rounds,
       steps_per_dispatch=sizes.steps,
       evals_per_dispatch=sizes.evals,
+      regularisers=plan.regularisers,
       num_phases=num_phases(config),
       num_recorded=self.num_recorded(plan.arm),
     )
-    arrays = plan_arrays(plan, config.seeds, self.learning_rates(plan), config.eval_every_rounds)
+    neutral = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}
+    arrays = plan_arrays(plan, config.seeds, self.learning_rates(plan), config.eval_every_rounds, neutral)
     if program not in self._trainers:
       self._trainers[program] = Trainer(program, self.device_data, plan.rounds, len(self.data.test))
     self._trainers[program].use_plan(arrays)

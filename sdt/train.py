@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdt.data.augment import augment, draw, normalise, output_size
-from sdt.data.batches import augment_key, dropout_key, order_key, phase_batches
+from sdt.data.augment import Draws, augment, draw, normalise, output_size
+from sdt.data.batches import augment_key, dropout_key, mixup_key, order_key, phase_batches
+from sdt.data.mixup import Mixture, mix, mixing_weight, partners
 from sdt.dynamics import Dynamics, record, see
 from sdt.evaluate import test_sums
 from sdt.keys import AugmentConfig, OptimConfig
@@ -75,6 +77,7 @@ class Program:
   rounds_per_dispatch: int
   steps_per_dispatch: int
   evals_per_dispatch: int
+  regularisers: tuple[str, ...]  # those that any phase of the plan overrides; no others are computed
   num_phases: int  # of the sums: the most that any arm of the run has, so that one checkpoint structure serves all
   num_recorded: int  # examples whose training dynamics are recorded: the whole training set, or 0
 
@@ -110,6 +113,30 @@ def _round_ids(program: Program, plan: PlanArrays, round_index: jax.Array) -> tu
   return jnp.concatenate(ids), jnp.concatenate(masks)
 
 
+def _batch(
+  program: Program, data: Any, now: Any, seed: jax.Array, overrides: Mapping[str, jax.Array], ids: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, Mixture | None]:
+  """Returns this device's part of a batch: ids [B], mask [B], the inputs, augmented, normalised and mixed, and how they are mixed."""
+  phase, _, step, _ = now
+  output = output_size(data["train_inputs"].shape[1:], program.crop_size)
+  strength = overrides.get("augment_strength")
+  draws = draw(augment_key(seed, phase, step), data["train_sizes"][ids], output, program.augment, strength)
+  size = padded_batch_size(program.batch_size, program.layout)
+  ids, mask, draws = jax.tree.map(lambda array: pad_batch(array, size), (ids, mask, draws))
+
+  def inputs_of(ids: jax.Array, draws: Draws) -> jax.Array:
+    return normalise(augment(data["train_inputs"][ids], draws, output, program.augment), data["shift"], data["scale"])
+
+  if "mixup_alpha" not in overrides:
+    ids, mask, draws = shard_batch(program.layout, (ids, mask, draws))
+    return ids, mask, inputs_of(ids, draws), None
+  # Partners are found before the batch is divided, and every device makes its own of theirs: it need not ask the others.
+  others = jax.tree.map(lambda array: array[partners(mask)], (ids, draws))
+  ids, mask, draws, others = shard_batch(program.layout, (ids, mask, draws, others))
+  mixture = Mixture(data["train_labels"][others[0]], mixing_weight(mixup_key(seed, phase, step), overrides["mixup_alpha"]))
+  return ids, mask, mix(inputs_of(ids, draws), inputs_of(*others), mixture.weight), mixture
+
+
 def _replica_step(
   program: Program,
   data: Any,
@@ -124,26 +151,24 @@ def _replica_step(
 ) -> tuple[TrainState, Sums, Dynamics | None]:
   """One step of one replica: gather, augment, normalise, update; frozen if the update is not finite or was not before."""
   phase, step_in_phase, step, ends_phase = now
-  output = output_size(data["train_inputs"].shape[1:], program.crop_size)
-  draws = draw(augment_key(plan.seeds, phase, step), data["train_sizes"][ids], output, program.augment)
-  size = padded_batch_size(program.batch_size, program.layout)
-  ids, mask, draws = shard_batch(program.layout, jax.tree.map(lambda array: pad_batch(array, size), (ids, mask, draws)))
-  inputs = augment(data["train_inputs"][ids], draws, output, program.augment)
+  overrides = {name: plan.overrides[name][phase] for name in program.regularisers}
+  ids, mask, inputs, mixture = _batch(program, data, now, plan.seeds, overrides, ids, mask)
   labels = data["train_labels"][ids]
   decays = jnp.stack([decay[jnp.minimum(step_in_phase, decay.shape[0] - 1)] for decay in plan.weight_decays])
   new_state, measured = train_step(
     state,
-    normalise(inputs, data["shift"], data["scale"]),
+    inputs,
     labels,
     mask,
     rate,
     decays,
     phase,
-    plan.loss_scales[phase],
+    overrides,
     model=program.model,
     optim=program.optim,
     axis_name=program.layout.axis_name,
     dropout_key=dropout_key(plan.seeds, phase, step),
+    mixture=mixture,
   )
   alive = (state.step == step) & jnp.isfinite(measured.loss) & is_finite((new_state.params, new_state.batch_stats, new_state.opt_state))
   new_sums = dataclasses.replace(

@@ -16,6 +16,8 @@ LARGEST_INT = 2**31 - 1
 
 _FEW = 4  # choices that are seen at a glance; of more, the nearest is named
 
+_OPENING = {")": "(", "]": "["}
+_COMMA = re.compile(r",(?![^\[\]]*\])")  # not within brackets: 'mine = A@0[label_smoothing=0.2, dropout=0.3]' is one item
 _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 _NOUNS = {bool: "True or False", int: "an integer", float: "a finite number", str: "a text"}
 _PLURALS = {bool: "of True or False", int: "of integers", float: "of finite numbers", str: "of texts"}
@@ -122,14 +124,16 @@ def _parsed(key: Key, text: str) -> Any:
 
 
 def _parsed_tuple(key: Key, text: str) -> tuple[Any, ...]:
-  inner, opened = text, text[:1] in ("(", "[")
-  if opened or text[-1:] in (")", "]"):
+  inner, last = text, text[-1:]
+  # A bracket at the end may belong to the last item, as in mine = all@baseline[dropout].
+  closed = last in _OPENING and text.count(last) > text.count(_OPENING[last])
+  if text[:1] in _OPENING.values() or closed:
     if text[:1] + text[-1:] not in ("()", "[]"):
       raise _WrongValueError("its brackets do not match")
     inner = text[1:-1]
   if not text:
     raise _WrongValueError("it is empty")
-  items = [item.strip() for item in inner.split(",")]
+  items = [item.strip() for item in _COMMA.split(inner)]
   if items[-1] == "":
     items.pop()  # `(1,)`, and `()`
   return tuple(_parsed_scalar(key.base, item) for item in items)

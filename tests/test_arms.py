@@ -224,7 +224,7 @@ def test_the_class_matched_random_subset_has_the_class_counts_of_the_seeds_own_a
 def test_decay_steps_only_takes_the_methods_steps_without_the_loss_of_a():
   of = setting()
   method, other = make_plan("method", of).phases, make_plan("decay_steps_only", of).phases
-  assert [phase.loss_scale for phase in other] == [0.0, 1.0]
+  assert [dict(phase.overrides) for phase in other] == [{"loss_weight": 0.0}, {}]
   for ours, theirs in zip(method, other, strict=True):
     assert (ours.name, ours.num_steps) == (theirs.name, theirs.num_steps)
     np.testing.assert_array_equal(ours.weight_decay, theirs.weight_decay)
@@ -264,10 +264,10 @@ def test_the_long_baseline_is_the_baseline_for_twice_the_rounds():
 
 
 def test_an_arm_of_ones_own_is_a_line_of_text():
-  of = setting(arms=("baseline", "mine"), own_arms=("mine = matched_A@2e-3*0.5 + B@lambda_B:all + A@1e+2",))
+  of = setting(arms=("baseline", "mine"), own_arms=("mine = matched_A@2e-3[loss_weight=0.5] + B@lambda_B:all + A@1e+2",))
   first, rest, last = make_plan("mine", of).phases
   assert [phase.name for phase in (first, rest, last)] == ["A", "B", "A2"]
-  assert (first.loss_scale, rest.num_steps) == (0.5, 5)
+  assert (first.overrides, rest.num_steps) == ({"loss_weight": 0.5}, 5)
   np.testing.assert_array_equal(first.weight_decay, [2e-3] * 2)
   np.testing.assert_array_equal(last.weight_decay, [1e2] * 2)
   np.testing.assert_array_equal(last.example_ids, phases("method", of)["A"].example_ids)
@@ -305,7 +305,11 @@ def test_the_shipped_arms_are_written_in_the_language():
     ("mine = A@0:rond", "'rond' is not a length; did you mean 'round'"),
     ("mine = A@-1", "the decay -1 of 'A@-1' must be from 0 to 1000"),
     ("mine = A@nan", "the decay nan of 'A@nan' must be from 0 to 1000"),
-    ("mine = A@0*x", "the factor x of 'A@0\\*x' must be a number from 0 to 1000"),
+    ("mine = A@0*2", "'A@0\\*2' is not a phase"),
+    ("mine = A@0[dropot]", "'dropot' is not a regulariser; did you mean 'dropout'"),
+    ("mine = A@0[]", r"'' is not a regulariser \(regularisers: label_smoothing, "),
+    ("mine = A@0[loss_weight=x]", "mine: loss_weight = 'x': expected a finite number at least 0, at most 1000"),
+    ("mine = A@0[dropout, dropout=0.2]", "names dropout more than once"),
     ("method = A@0 + B@0", "the name 'method' is taken"),
   ],
 )

@@ -175,7 +175,7 @@ def test_a_frozen_body_costs_no_backward_pass():
     model = make_model(of.model, 3)
     variables, inputs = init_variables(model, (8, 8, 3), 0), np.zeros((4, 8, 8, 3), np.float32)
     state = TrainState(np.int32(0), variables["params"], variables["batch_stats"], init_opt_state(of.optim, variables["params"]))
-    rest = (np.zeros(4, np.int32), np.ones(4, bool), np.float32(0.1), np.ones(1, np.float32), np.int32(0), np.float32(1.0))
+    rest = (np.zeros(4, np.int32), np.ones(4, bool), np.float32(0.1), np.ones(1, np.float32), np.int32(0), {})
     cost[factor] = flops(functools.partial(train_step, model=model, optim=of.optim), state, inputs, *rest)
   forward = flops(lambda v, x: model.apply(v, x, train=False), variables, inputs)
   assert forward < cost[0.0] < 1.02 * forward  # the norms and the update of a network that small

@@ -34,7 +34,7 @@ def test_one_step_moves_every_kernel_and_statistic(name, stem, size, capsys):
   before = TrainState(np.int32(0), variables["params"], variables["batch_stats"], init_opt_state(OPTIM, variables["params"]))
   images = np.random.default_rng(0).normal(size=(BATCH_SIZE, size, size, 3)).astype(np.float32)
   batch = images, np.array([3, 8], np.int32), np.ones(BATCH_SIZE, bool)
-  numbers = np.float32(OPTIM.learning_rate), np.zeros(1, np.float32), np.int32(0), np.float32(1.0)
+  numbers = np.float32(OPTIM.learning_rate), np.zeros(1, np.float32), np.int32(0), {}
   step_fn = jax.jit(lambda state, *args: train_step(state, *args, model=model, optim=OPTIM))
   seconds = []
   for _ in range(2):

@@ -33,7 +33,7 @@ def _ten_steps():
     mask = np.arange(drawn.BATCH_SIZE) < size
     images, labels = (draw(f"step{step}", drawn.BATCH_SIZE) for draw in (drawn.images, drawn.labels))
     rates = np.float64(drawn.LEARNING_RATE), np.array(drawn.WEIGHT_DECAYS)
-    state, measured = step_fn(state, images, labels, mask, *rates, np.int32(phase), np.float64(1.0))
+    state, measured = step_fn(state, images, labels, mask, *rates, np.int32(phase), {})
     assert int(measured.count) == size
     losses.append(float(measured.loss) / size)
   return state, losses
@@ -63,7 +63,7 @@ def test_float32_gradients_of_one_step_are_near_torch():
   state = TrainState(jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], init_opt_state(OPTIM, variables["params"]))
   step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=OPTIM))
   rates = np.float32(0.1), np.zeros(1, np.float32)
-  state, _ = step_fn(state, images, labels, np.arange(len(labels)) < size, *rates, np.int32(0), np.float32(1.0))
+  state, _ = step_fn(state, images, labels, np.arange(len(labels)) < size, *rates, np.int32(0), {})
   (trace,) = (part.trace for part in state.opt_state if isinstance(part, optax.TraceState))
   # Measured: 2.8e-6 (stem kernel). Ten times that is for machines whose rounding opens a ReLU near zero on one side only.
   assert _worst(flat("params", trace), drawn.load(GOLDEN / "gradients.npz")) < (3e-5, "")

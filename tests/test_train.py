@@ -92,7 +92,7 @@ def test_padding_changes_neither_gradient_nor_statistics():
   inputs, labels = rng.normal(size=(6, 8, 8, 3)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2], np.int32)
   step = jax.jit(
     lambda inputs, labels, mask: train_step(
-      state, inputs, labels, mask, jnp.float32(0.1), jnp.array([1e-3]), jnp.int32(0), jnp.float32(1), model=model, optim=OptimConfig()
+      state, inputs, labels, mask, jnp.float32(0.1), jnp.array([1e-3]), jnp.int32(0), {}, model=model, optim=OptimConfig()
     )
   )
   garbage = np.full((3, 8, 8, 3), 1e4, np.float32)
@@ -140,7 +140,7 @@ def test_gradient_and_update_norms_are_those_of_the_loss_and_of_the_step():
   state = jax.tree.map(lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0])
   rng = np.random.default_rng(0)
   inputs, labels = rng.normal(size=(4, 8, 8, 3)).astype(np.float32), np.array([0, 1, 2, 0], np.int32)
-  rates = jnp.float32(0.1), jnp.array([3e-2]), jnp.int32(0), jnp.float32(1)
+  rates = jnp.float32(0.1), jnp.array([3e-2]), jnp.int32(0), {}
   after, measured = train_step(state, inputs, labels, np.ones(4, bool), *rates, model=model, optim=of.optim)
 
   def flat(tree):
@@ -235,11 +235,11 @@ def test_a_stronger_decay_on_a_leaves_smaller_weights():
   assert norms[1] < 0.9 * norms[0]
 
 
-def test_loss_scale_zero_moves_by_decay_and_momentum_alone():
+def test_a_loss_weight_of_zero_moves_by_decay_and_momentum_alone():
   of = tiny.resnet(seeds=(0,), rounds=1, optim__momentum=0.0)
   data = tiny.data(of)
   plan = tiny.everything(of, len(data.train), 0.5, steps=1, rounds=1)
-  plan = dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], loss_scale=0.0),))
+  plan = dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], overrides={"loss_weight": 0.0}),))
   made = tiny.trainer(of, plan, data)
   start, *_ = made.get_state()
   list(made.run(Position()))

@@ -60,7 +60,7 @@ def output_size(shape: tuple[int, ...], crop_size: int | None) -> tuple[int, int
   return (shape[0], shape[1]) if len(shape) == 3 else (1, shape[0])
 
 
-def draw(key: jax.Array, sizes: jax.Array, output: tuple[int, int], config: AugmentConfig) -> Draws:
+def draw(key: jax.Array, sizes: jax.Array, output: tuple[int, int], config: AugmentConfig, strength: jax.Array | None = None) -> Draws:
   """Returns the random numbers of one batch.
 
   Drawn for the whole batch before it is divided over devices, so that the number of devices changes nothing.
@@ -70,17 +70,32 @@ def draw(key: jax.Array, sizes: jax.Array, output: tuple[int, int], config: Augm
     sizes: [B, 2] int32, height and width of every image.
     output: (height, width) after the crop; no larger than any padded image.
     config: what is switched on.
+    strength: [] float in [0, 1]: times the probability of a flip and the distance of each edge of the crop, or of the box, from where
+      evaluation has it (rounded to pixels); None is 1.
   """
   batch_size = sizes.shape[0]
   crop_key, flip_key = jax.random.split(key)
   offsets = boxes = None
   if config.resized_crop_area is not None:
     boxes = _draw_boxes(crop_key, sizes, config.resized_crop_area, config.resized_crop_aspect)
+    if strength is not None:
+      top_left = (sizes - jnp.asarray(output, jnp.int32)[None]) // 2
+      first = _scaled(boxes[:, :2], top_left, strength)
+      end = _scaled(boxes[:, :2] + boxes[:, 2:], top_left + jnp.asarray(output, jnp.int32)[None], strength)
+      boxes = jnp.concatenate([first, end - first], axis=1)
   else:
     room = sizes + (2 * config.pad_crop + 1) - jnp.asarray(output, jnp.int32)[None]
     offsets = jax.random.randint(crop_key, (batch_size, 2), 0, room, jnp.int32)
-  flips = jax.random.bernoulli(flip_key, 0.5, (batch_size,)) if config.flip else jnp.zeros((batch_size,), bool)
+    if strength is not None:
+      offsets = _scaled(offsets, (sizes - jnp.asarray(output, jnp.int32)[None]) // 2 + config.pad_crop, strength)
+  chance = 0.5 if strength is None else 0.5 * strength
+  flips = jax.random.bernoulli(flip_key, chance, (batch_size,)) if config.flip else jnp.zeros((batch_size,), bool)
   return Draws(offsets, boxes, flips)
+
+
+def _scaled(drawn: jax.Array, middle: jax.Array, strength: jax.Array) -> jax.Array:
+  """Returns middle + strength * (drawn - middle) in whole pixels, int32; halves go up everywhere, so that no box shrinks to nothing."""
+  return middle + jnp.floor(strength * (drawn - middle).astype(jnp.float32) + 0.5).astype(jnp.int32)
 
 
 def _draw_boxes(key: jax.Array, sizes: jax.Array, least_area: float, aspect: float) -> jax.Array:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 # Streams of random numbers. Every key is fold_in(fold_in(fold_in(key(seed), stream), phase), clock), so that no two purposes share one.
-_ORDER, _AUGMENT, _DROPOUT = 1, 2, 3
+_ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 2, 3, 4
 
 
 def order_key(seed: jax.Array, phase: jax.Array | int, round_index: jax.Array) -> jax.Array:
@@ -26,6 +26,11 @@ def augment_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax
 def dropout_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax.Array:
   """Returns the PRNG key of the dropout in optimiser step `step` (from 0, over all rounds)."""
   return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _DROPOUT), phase), step)
+
+
+def mixup_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax.Array:
+  """Returns the PRNG key of the mixing weight in optimiser step `step` (from 0, over all rounds)."""
+  return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _MIXUP), phase), step)
 
 
 def num_batches(num_examples: int, batch_size: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -124,9 +124,14 @@ class BatchNorm(nn.Module):
     return count, mean, jnp.maximum(squares / divisor - jnp.square(mean), 0.0)
 
 
+# By name, the rates of a step that take the place of the network's own, each [] float in [0, 1).
+Rates = Mapping[str, jax.Array]
+
+
 class Dropout(nn.Module):
   """Returns x with every value zero with probability `rate` and the others times 1 / (1 - rate), in training; x itself in evaluation.
 
+  A rate in the call takes the place of the module's; it may be traced. With `per_example` all values of an example drop together.
   The key is `rngs={"dropout": key}` of `apply`, folded with the layer's path. Under `axis_name` every device draws for the whole batch and
   takes its own part, so that the number of devices changes nothing.
 
@@ -135,16 +140,19 @@ class Dropout(nn.Module):
 
   rate: float
   axis_name: str | None = None
+  per_example: bool = False
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-    if not train or self.rate == 0.0:
+  def __call__(self, x: jax.Array, *, train: bool, rate: jax.Array | None = None) -> jax.Array:
+    if not train or (rate is None and self.rate == 0.0):
       return x
+    keep_rate = 1.0 - (self.rate if rate is None else rate)
+    shape = (1,) * (x.ndim - 1) if self.per_example else x.shape[1:]
     key, num_devices = self.make_rng("dropout"), 1 if self.axis_name is None else jax.lax.axis_size(self.axis_name)
-    keep = jax.random.bernoulli(key, 1.0 - self.rate, (num_devices * x.shape[0], *x.shape[1:]))
+    keep = jax.random.bernoulli(key, keep_rate, (num_devices * x.shape[0], *shape))
     if self.axis_name is not None:
       keep = jax.lax.dynamic_slice_in_dim(keep, jax.lax.axis_index(self.axis_name) * x.shape[0], x.shape[0])
-    return jnp.where(keep, x / (1.0 - self.rate), jnp.zeros_like(x))
+    return jnp.where(keep, x / jnp.asarray(keep_rate, x.dtype), jnp.zeros_like(x))
 
 
 class Linear(nn.Module):
@@ -176,7 +184,8 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
 
   A network is called as (inputs, *, train, mask=None) and returns logits [B, num_classes], float32 at least. inputs: [B, H, W, C],
   normalised. train: BatchNorm of the batch (and moved running statistics), or of the running statistics. mask: [B] bool, the valid
-  examples; all of them by default. Only training mode looks at it. A block is called as (x, *, train, mask).
+  examples; all of them by default. Only training mode looks at it. A block is called as (x, *, train, mask). Networks that have rates
+  (`Network.rates`) take them as a further argument, rates=None, and hand them to their blocks.
 
   Attributes:
     activation: a name of `ACTIVATIONS`.
@@ -211,6 +220,21 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
   @nn.nowrap
   def norm(self, name: str, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
     return BatchNorm(axis_name=self.axis_name, name=name, **self._types)(x, train=train, mask=mask)
+
+  @nn.nowrap
+  def drop_branch(self, x: jax.Array, depth: float, *, train: bool, rates: Rates | None) -> jax.Array:
+    """Returns the residual branch x, of whole examples 0 at random in training, where a rate of `stochastic_depth` is given.
+
+    Args:
+      x: [B, H, W, C], what is added to the shortcut.
+      depth: of the block, l / L of the L residual blocks; its rate is so many times the last block's.
+
+    Source: Huang et al. 2016, "Deep Networks with Stochastic Depth", equations 2 and 4. Differs from source: drawn for each example, not
+    for the batch, and scaled in training, not in evaluation.
+    """
+    if rates is None or "stochastic_depth" not in rates:
+      return x
+    return Dropout(0.0, self.axis_name, per_example=True, name="branch")(x, train=train, rate=depth * rates["stochastic_depth"])
 
   @nn.nowrap
   def head(self, x: jax.Array, num_classes: int, *, kernel_scale: float | None = None) -> jax.Array:

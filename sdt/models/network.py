@@ -8,6 +8,9 @@ from typing import Any
 
 import flax.linen as nn
 
+# The regularisers that act within a network, in training.
+RATES = ("dropout", "stochastic_depth")
+
 
 def _as_given(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
   del name
@@ -25,6 +28,7 @@ class Network:
     combine: (arguments, changes, name) -> the module's arguments, where more is to be done than to replace; raises ConfigError where
       the changes do not make a network.
     weights_from: the public checkpoints' naming whose weights fit (a name of `sdt.pretrained.NAMINGS`), or None.
+    rates: the names of `RATES` that a step may set.
   """
 
   module: Callable[..., nn.Module]
@@ -32,3 +36,4 @@ class Network:
   keys: tuple[str, ...]
   combine: Callable[[dict[str, Any], Mapping[str, Any], str], dict[str, Any]] = _as_given
   weights_from: str | None = None
+  rates: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 
 from sdt.models.conv import barrier
-from sdt.models.layers import FamilyModule
+from sdt.models.layers import FamilyModule, Rates
 from sdt.models.network import Network
 from sdt.models.stages import block_convolutions, combine_stages, residual_blocks
 
@@ -26,14 +26,16 @@ class PreActivationBlock(FamilyModule):
   width: int
   stride: int
   bottleneck: bool
+  depth: float
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None, rates: Rates | None = None) -> jax.Array:
     y = x
     convolutions = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
     for index, (features, kernel_size, stride) in enumerate(convolutions, start=1):
       y = self.act(self.norm(f"norm{index}", y, train=train, mask=mask))
       y = self.conv(f"conv{index}", y, features, kernel_size, stride)
+    y = self.drop_branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
       x = self.conv("shortcut_conv", x, y.shape[-1], 1, self.stride)
     return barrier(y + x)
@@ -52,10 +54,11 @@ class PreResNet(FamilyModule):
   bottleneck: bool = False
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None, rates: Rates | None = None) -> jax.Array:
     x = barrier(self.conv("stem_conv", inputs, self.widths[0], 3))
-    for name, width, stride in residual_blocks(self.blocks, self.widths):
-      x = PreActivationBlock(width, stride, self.bottleneck, name=name, **self.in_common)(x, train=train, mask=mask)
+    for name, depth, width, stride in residual_blocks(self.blocks, self.widths):
+      block = PreActivationBlock(width, stride, self.bottleneck, depth, name=name, **self.in_common)
+      x = block(x, train=train, mask=mask, rates=rates)
     x = self.act(self.norm("final_norm", x, train=train, mask=mask))
     return self.head(x, self.num_classes)
 
@@ -63,7 +66,7 @@ class PreResNet(FamilyModule):
 def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
   blocks = None if num_blocks is None else (num_blocks,) * 3
   arguments = {"blocks": blocks, "widths": (16, 32, 64), "bottleneck": bottleneck}
-  return Network(PreResNet, arguments, ("blocks", "widths", "activation"), combine_stages)
+  return Network(PreResNet, arguments, ("blocks", "widths", "activation"), combine_stages, rates=("stochastic_depth",))
 
 
 NETWORKS = {

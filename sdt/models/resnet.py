@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from sdt.models.conv import barrier
-from sdt.models.layers import FamilyModule, max_pool
+from sdt.models.layers import FamilyModule, Rates, max_pool
 from sdt.models.network import Network
 from sdt.models.stages import block_convolutions, combine_stages, residual_blocks
 
@@ -30,9 +30,10 @@ class ResidualBlock(FamilyModule):
   stride: int
   bottleneck: bool
   shortcut: str
+  depth: float
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None, rates: Rates | None = None) -> jax.Array:
     y = x
     convolutions = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
     for index, (features, kernel_size, stride) in enumerate(convolutions, start=1):
@@ -40,6 +41,7 @@ class ResidualBlock(FamilyModule):
       y = self.norm(f"norm{index}", y, train=train, mask=mask)
       if index < len(convolutions):
         y = self.act(y)
+    y = self.drop_branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
       if self.shortcut == "projection":
         x = self.conv("shortcut_conv", x, y.shape[-1], 1, self.stride)
@@ -66,15 +68,15 @@ class ResNet(FamilyModule):
   stem: str = "small"
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None, rates: Rates | None = None) -> jax.Array:
     kernel_size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
     x = self.conv("stem_conv", inputs, self.widths[0], kernel_size, stride)
     x = barrier(self.act(self.norm("stem_norm", x, train=train, mask=mask)))
     if self.stem == "imagenet":
       x = max_pool(x, 3, 2, padding=1)
-    for name, width, stride in residual_blocks(self.blocks, self.widths):
-      block = ResidualBlock(width, stride, self.bottleneck, self.shortcut, name=name, **self.in_common)
-      x = block(x, train=train, mask=mask)
+    for name, depth, width, stride in residual_blocks(self.blocks, self.widths):
+      block = ResidualBlock(width, stride, self.bottleneck, self.shortcut, depth, name=name, **self.in_common)
+      x = block(x, train=train, mask=mask, rates=rates)
     return self.head(x, self.num_classes)
 
 
@@ -84,12 +86,12 @@ _KEYS = ("blocks", "widths", "shortcut", "stem", "activation")
 def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
   blocks = None if num_blocks is None else (num_blocks,) * 3
   arguments = {"blocks": blocks, "widths": (16, 32, 64), "bottleneck": bottleneck, "stem": "small"}
-  return Network(ResNet, arguments, _KEYS, combine_stages)
+  return Network(ResNet, arguments, _KEYS, combine_stages, rates=("stochastic_depth",))
 
 
 def _imagenet(blocks: tuple[int, ...], *, bottleneck: bool = False) -> Network:
   arguments = {"blocks": blocks, "widths": (64, 128, 256, 512), "bottleneck": bottleneck, "stem": "imagenet"}
-  return Network(ResNet, arguments, _KEYS, combine_stages, weights_from="resnet")
+  return Network(ResNet, arguments, _KEYS, combine_stages, weights_from="resnet", rates=("stochastic_depth",))
 
 
 NETWORKS = {

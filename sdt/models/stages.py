@@ -21,11 +21,16 @@ def block_convolutions(width: int, stride: int, *, bottleneck: bool) -> tuple[tu
   return (width, 3, stride), (width, 3, 1)
 
 
-def residual_blocks(blocks: tuple[int, ...], widths: tuple[int, ...]) -> Iterator[tuple[str, int, int]]:
-  """Yields (name, width, stride) of each block in order; every stage but the first begins with stride 2."""
+def residual_blocks(blocks: tuple[int, ...], widths: tuple[int, ...]) -> Iterator[tuple[str, float, int, int]]:
+  """Yields (name, depth, width, stride) of each block in order; every stage but the first begins with stride 2.
+
+  The depth of block l of L is l / L.
+  """
+  number = 0
   for stage, (num_blocks, width) in enumerate(zip(blocks, widths, strict=True), start=1):
     for block in range(1, num_blocks + 1):
-      yield f"stage{stage}_block{block}", width, 2 if stage > 1 and block == 1 else 1
+      number += 1
+      yield f"stage{stage}_block{block}", number / sum(blocks), width, 2 if stage > 1 and block == 1 else 1
 
 
 def combine_stages(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:

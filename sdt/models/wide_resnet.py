@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 
 from sdt.models.conv import barrier
-from sdt.models.layers import Dropout, FamilyModule
+from sdt.models.layers import Dropout, FamilyModule, Rates
 from sdt.models.network import Network
 from sdt.models.stages import blocks_of_depth, residual_blocks
 
@@ -33,14 +33,16 @@ class WideBlock(FamilyModule):
   width: int
   stride: int
   dropout: float
+  depth: float
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None, rates: Rates | None = None) -> jax.Array:
     activated = self.act(self.norm("norm1", x, train=train, mask=mask))
     y = self.conv("conv1", activated, self.width, 3, self.stride)
     y = self.act(self.norm("norm2", y, train=train, mask=mask))
-    y = Dropout(self.dropout, self.axis_name, name="dropout")(y, train=train)
+    y = Dropout(self.dropout, self.axis_name, name="dropout")(y, train=train, rate=(rates or {}).get("dropout"))
     y = self.conv("conv2", y, self.width, 3)
+    y = self.drop_branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
       x = self.conv("shortcut_conv", activated, self.width, 1, self.stride)
     return barrier(y + x)
@@ -59,11 +61,12 @@ class WideResNet(FamilyModule):
   dropout: float = 0.0
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None, rates: Rates | None = None) -> jax.Array:
     widths = tuple(width * self.widen_factor for width in STAGE_WIDTHS)
     x = barrier(self.conv("stem_conv", inputs, STEM_WIDTH, 3))
-    for name, width, stride in residual_blocks((self.num_blocks,) * len(widths), widths):
-      x = WideBlock(width, stride, self.dropout, name=name, **self.in_common)(x, train=train, mask=mask)
+    for name, depth, width, stride in residual_blocks((self.num_blocks,) * len(widths), widths):
+      block = WideBlock(width, stride, self.dropout, depth, name=name, **self.in_common)
+      x = block(x, train=train, mask=mask, rates=rates)
     x = self.act(self.norm("final_norm", x, train=train, mask=mask))
     return self.head(x, self.num_classes)
 
@@ -76,7 +79,8 @@ def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) 
 
 
 def _wide(depth: int, widen_factor: int) -> Network:
-  return Network(WideResNet, {"depth": depth, "widen_factor": widen_factor}, ("depth", "widen_factor", "dropout", "activation"), _by_depth)
+  arguments, keys = {"depth": depth, "widen_factor": widen_factor}, ("depth", "widen_factor", "dropout", "activation")
+  return Network(WideResNet, arguments, keys, _by_depth, rates=("dropout", "stochastic_depth"))
 
 
 NETWORKS = {
