@@ -56,10 +56,9 @@ class Plan:
   def steps_per_round(self) -> int:
     return sum(phase.num_steps for phase in self.phases)
 
-  @property
-  def regularisers(self) -> tuple[str, ...]:
-    """The names that any of its phases overrides, sorted: what its program must compute."""
-    return tuple(sorted({name for phase in self.phases for name in phase.overrides}))
+  def regularisers(self, neutral: Mapping[str, float] = NEUTRAL) -> tuple[str, ...]:
+    """Returns the names of which any phase has another value than the neutral one, sorted: what its program must compute."""
+    return tuple(sorted({name for phase in self.phases for name, value in phase.overrides.items() if value != neutral[name]}))
 
 
 @jax.tree_util.register_dataclass
@@ -78,7 +77,7 @@ class PlanArrays:
 def plan_arrays(
   plan: Plan, seeds: tuple[int, ...], learning_rates: np.ndarray, eval_every_rounds: int, neutral: Mapping[str, float] = NEUTRAL
 ) -> PlanArrays:
-  """Returns the plan's numbers as arrays; the last round is always evaluated. `neutral`: what phases without an override have."""
+  """Returns the plan's numbers as arrays; the last round is always evaluated. `neutral`: what a phase without an override has."""
   rounds = np.arange(1, plan.rounds + 1)
   decays = []
   for phase in plan.phases:
@@ -90,7 +89,7 @@ def plan_arrays(
     weight_decays=tuple(decays),
     overrides={
       name: np.tile(np.asarray([phase.overrides.get(name, neutral[name]) for phase in plan.phases], np.float32), (len(seeds), 1))
-      for name in plan.regularisers
+      for name in plan.regularisers(neutral)
     },
     learning_rates=np.asarray(learning_rates, np.float32),
     evaluates=(rounds % eval_every_rounds == 0) | (rounds == plan.rounds),

@@ -168,6 +168,7 @@ class Setup:
   def trainer(self, plan: Plan) -> Trainer:
     """Returns the trainer of a plan; arms whose plans have the same shapes get the same one, so that it is compiled once."""
     config, sizes = self.config, self._dispatch_sizes(plan)
+    neutral = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}
     program = Program(
       model=self.model,
       optim=config.optim,
@@ -182,11 +183,10 @@ class Setup:
       rounds_per_dispatch=sizes.rounds,
       steps_per_dispatch=sizes.steps,
       evals_per_dispatch=sizes.evals,
-      regularisers=plan.regularisers,
+      regularisers=plan.regularisers(neutral),
       num_phases=num_phases(config),
       num_recorded=self.num_recorded(plan.arm),
     )
-    neutral = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}
     arrays = plan_arrays(plan, config.seeds, self.learning_rates(plan), config.eval_every_rounds, neutral)
     if program not in self._trainers:
       self._trainers[program] = Trainer(program, self.device_data, plan.rounds, len(self.data.test))

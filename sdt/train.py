@@ -77,7 +77,7 @@ class Program:
   rounds_per_dispatch: int
   steps_per_dispatch: int
   evals_per_dispatch: int
-  regularisers: tuple[str, ...]  # those that any phase of the plan overrides; no others are computed
+  regularisers: tuple[str, ...]  # those that are not neutral in every phase of the plan; no others are computed
   num_phases: int  # of the sums: the most that any arm of the run has, so that one checkpoint structure serves all
   num_recorded: int  # examples whose training dynamics are recorded: the whole training set, or 0
 

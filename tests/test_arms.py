@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt.arm_spec import DECAYS, STEPS, SUBSETS, PhaseSpec, parse_own_arms, parse_phases
-from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, check_arms, check_equal_work, make_plan, num_phases
+from sdt.arm_spec import DECAYS, REGULARISERS, STEPS, SUBSETS, PhaseSpec, parse_own_arms, parse_phases
+from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, check_arms, check_equal_work, check_overrides, make_plan, num_phases
 from sdt.combinations import OWN_START
 from sdt.errors import ConfigError
+from sdt.keys import NEUTRAL
 from sdt.plan import plan_arrays
 from sdt.split import Partition, Sizes, split
 
@@ -258,6 +259,91 @@ def test_the_long_baseline_is_the_baseline_for_twice_the_rounds():
   ours, theirs = make_plan("long_baseline", of), make_plan("baseline", of)
   assert (ours.rounds, ours.steps_per_round) == (2 * theirs.rounds, theirs.steps_per_round)
   np.testing.assert_array_equal(ours.phases[0].example_ids, theirs.phases[0].example_ids)
+
+
+# ---- regularisers
+
+EASY = {
+  "smooth_easy": {"label_smoothing": 0.1},
+  "augment_easy": {"augment_strength": 0.5},
+  "mixup_easy": {"mixup_alpha": 0.2},
+  "dropout_easy": {"dropout": 0.3},
+  "depth_easy": {"stochastic_depth": 0.2},
+  "weight_easy": {"loss_weight": 0.5},
+  "floor_easy": {"loss_floor": 0.05},
+}
+
+
+def test_each_regulariser_has_an_arm_that_differs_from_plain_alternation_by_it_on_a_alone():
+  of = setting()
+  assert {name for overrides in EASY.values() for name in overrides} == set(REGULARISERS) == set(NEUTRAL)
+  plain = make_plan("alternate_only", of).phases
+  for arm, overrides in EASY.items():
+    ours = make_plan(arm, of).phases
+    assert [phase.overrides for phase in ours] == [overrides, {}]
+    for one, other in zip(ours, plain, strict=True):
+      np.testing.assert_array_equal(one.example_ids, other.example_ids)
+      np.testing.assert_array_equal(one.weight_decay, other.weight_decay)
+      assert one.num_steps == other.num_steps
+    assert "alternate_only" in ARMS[arm].asks
+
+
+def test_a_regulariser_has_the_config_s_value_or_the_phase_s_own():
+  own = ("mine = A@0[label_smoothing, mixup_alpha=1.5] + B@0[loss_weight=1e+2]:all + A@0",)
+  of = setting(arms=("baseline", "mine"), own_arms=own, regularise__label_smoothing=0.25)
+  plan = make_plan("mine", of)
+  assert [phase.overrides for phase in plan.phases] == [{"label_smoothing": 0.25, "mixup_alpha": 1.5}, {"loss_weight": 100.0}, {}]
+  assert [phase.note for phase in plan.phases] == [" [label_smoothing=0.25, mixup_alpha=1.5]", " [loss_weight=100]", ""]
+  arrays = plan_arrays(plan, (0, 1), np.ones(4), 1).overrides
+  assert {name: values.tolist() for name, values in arrays.items()} == {
+    "label_smoothing": [[0.25, 0.0, 0.0]] * 2, "loss_weight": [[1.0, 100.0, 1.0]] * 2, "mixup_alpha": [[1.5, 0.0, 0.0]] * 2,
+  }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [
+  ("label_smoothing", 0.0, 0.999), ("augment_strength", 0.0, 1.0), ("mixup_alpha", 0.0, 1e3), ("dropout", 0.0, 0.999),
+  ("stochastic_depth", 0.0, 0.999), ("loss_weight", 0.0, 1e3), ("loss_floor", 0.0, 1e3),
+])  # fmt: skip
+def test_values_out_of_range_are_refused_in_the_config_and_in_a_phase(name, low, high):
+  for value in (low, high):
+    assert getattr(tiny.config(**{f"regularise__{name}": value}).regularise, name) == value
+    assert parse_phases(f"A@0[{name}={value}]", "x")[0].overrides == ((name, value),)
+  for value in (-0.001, high + 0.002, float("nan")):
+    with pytest.raises(ConfigError, match=f"regularise.{name} = .*: expected a finite number at least 0"):
+      tiny.config(**{f"regularise__{name}": value})
+    with pytest.raises(ConfigError, match=f"x: {name} = .*: expected a finite number at least 0"):
+      parse_phases(f"A@0[{name}={value}]", "x")
+
+
+@pytest.mark.parametrize(
+  ("arm", "changes", "message"),
+  [
+    ("dropout_easy", {}, r"'dropout_easy' asks for dropout, which model.name='mlp' has not; networks that have it: wrn, wrn28_10$"),
+    ("depth_easy", {}, "stochastic_depth, which model.name='mlp' has not; networks that have it: paper_preresnet110, .*resnet8, wrn, "),
+    ("augment_easy", {}, "augment_strength, and nothing is augmented; give augment.pad_crop or augment.flip"),
+    (
+      "depth_easy",
+      {"model__name": "resnet8", "model__hidden_sizes": None, "optim__body_rate_factor": 0.0},
+      "stochastic_depth, which a frozen body has not; choose optim.body_rate_factor above 0",
+    ),
+    (
+      "method",
+      {"regularise__loss_floor": 0.1},
+      r"regularise.loss_floor = 0.1: no arm of the run reads it; name one in arms .*\[loss_floor\]",
+    ),
+    ("floor_easy", {"regularise__loss_weight": 0.1}, "regularise.loss_weight = 0.1: no arm of the run reads it"),
+  ],
+)
+def test_a_regulariser_that_would_do_nothing_is_refused(arm, changes, message):
+  config = tiny.config(arms=("baseline", arm), **changes)
+  with pytest.raises(ConfigError, match=message):
+    check_overrides(config)
+
+
+def test_a_regulariser_that_the_run_can_have_is_accepted():
+  check_overrides(tiny.config(arms=("baseline", "augment_easy"), augment__flip=True, regularise__augment_strength=0.1))
+  check_overrides(tiny.config(arms=("baseline", "depth_easy"), model__name="paper_preresnet56", model__hidden_sizes=None))
+  check_overrides(tiny.config(arms=("baseline", "dropout_easy", "depth_easy"), model__name="wrn", model__hidden_sizes=None))
 
 
 # ---- a user's own

@@ -222,3 +222,39 @@ def test_features_far_from_zero_keep_their_digits():
   features = (1e6 + np.random.default_rng(0).normal(size=(50, 1))).astype(np.float32)
   ours = normalise(jnp.asarray(features), *shift_and_scale(np.array([1e6]), np.array([1.0]), features.dtype))
   np.testing.assert_allclose(ours, features.astype(np.float64) - 1e6, atol=1e-6)
+
+
+# ---- strength
+
+
+def test_full_strength_draws_the_same_bits_and_none_shows_what_evaluation_shows():
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (40, 9, 9, 1), dtype=np.uint8)
+  sizes = rng.integers(6, 10, (40, 2)).astype(np.int32)
+  for config in (AugmentConfig(pad_crop=2, flip=True), AugmentConfig(flip=True, resized_crop_area=0.2)):
+    plain, full, none = (
+      draw(jax.random.key(3), sizes, (6, 6), config, *strength) for strength in ((), (jnp.float32(1),), (jnp.float32(0),))
+    )
+    for ours, theirs in zip(jax.tree.leaves(full), jax.tree.leaves(plain), strict=True):
+      np.testing.assert_array_equal(ours, theirs)
+    assert not none.flips.any()
+    np.testing.assert_array_equal(augment(images, none, (6, 6), config), centre_crop(images, sizes, 6))
+
+
+@pytest.mark.parametrize("strength", [0.25, 0.5, 0.8])
+def test_the_strength_scales_the_distance_from_the_centre_the_flips_and_the_box(strength):
+  sizes, scale = sizes_of(5000, 12, 12), jnp.float32(strength)
+  config = AugmentConfig(pad_crop=4, flip=True)
+  plain, weak = draw(jax.random.key(0), sizes, (12, 12), config), draw(jax.random.key(0), sizes, (12, 12), config, scale)
+  distance, expected = np.asarray(weak.offsets) - 4, strength * (np.asarray(plain.offsets) - 4.0)
+  assert np.abs(distance - expected).max() <= 0.5
+  assert abs(weak.flips.mean() - strength / 2) < 0.03
+  assert not (np.asarray(weak.flips) & ~np.asarray(plain.flips)).any()
+  config = AugmentConfig(resized_crop_area=0.1)
+  plain, weak = (np.asarray(draw(jax.random.key(0), sizes, (12, 12), config, *given).boxes) for given in ((), (scale,)))
+  edges, full = np.concatenate([weak[:, :2], weak[:, :2] + weak[:, 2:]], 1), np.concatenate([plain[:, :2], plain[:, :2] + plain[:, 2:]], 1)
+  whole = np.array([0, 0, 12, 12])
+  assert np.abs(edges - (whole + strength * (full - whole))).max() <= 0.5
+  assert weak[:, 2:].min() >= 1
+  assert edges.min() >= 0
+  assert edges.max() <= 12

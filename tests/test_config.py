@@ -269,6 +269,18 @@ def test_an_unbounded_number_must_be_finite_too():
       values.parse(key, text)
 
 
+def test_a_comma_or_a_bracket_within_an_item_does_not_end_it():
+  key = KEYS["own_arms"]
+  one, two = "mine = A@0[label_smoothing=0.2, dropout] + B@0[dropout]", "other = B@0[loss_floor]"
+  for text in (one, f"({one},)", f"['{one}']", f"'{one}',"):
+    assert values.parse(key, text) == (one,)
+  for text in (f"{one}, {two}", f"({one}, {two})", f"[{one},{two},]", f"'{one}','{two}'"):
+    assert values.parse(key, text) == (one, two)
+  for text in ("a,b]", "(a]", "a[0]]", "[a,b"):
+    with pytest.raises(ConfigError, match="its brackets do not match"):
+      values.parse(key, text)
+
+
 def test_the_hash_is_that_of_the_canonical_json():
   plain = to_dict(resolve({"method": {"fraction": 0.29}}))
   backwards = {name: plain[name] for name in sorted(plain, reverse=True)}

@@ -82,6 +82,7 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
   first = lines.index("optimiser steps a round:") + 1
   steps = {line.split(":")[0].strip(): line.partition(": ")[2] for line in lines[first : first + len(ARM_NAMES)]}
   assert tuple(steps) == ARM_NAMES
+  assert steps["smooth_easy"] == "A 1 [label_smoothing=0.1] + B 4 = 5"
   assert (steps["baseline"], steps["method"], steps["less_data"]) == ("all 5 = 5", "A 1 + B 4 = 5", "half 5 = 5")
   # 100 images of 192 bytes, their labels and sizes; weights, gradients, momentum and a copy of three networks.
   assert lines[-1].startswith("device memory about ")

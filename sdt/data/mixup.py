@@ -38,8 +38,9 @@ def partners(mask: jax.Array) -> jax.Array:
 
 def mixing_weight(key: jax.Array, alpha: jax.Array) -> jax.Array:
   """Returns the weight of the own example, [] float32 in [0, 1], from Beta(alpha, alpha); exactly 1 where alpha is 0."""
-  drawn = jax.random.beta(key, jnp.where(alpha > 0, alpha, 1.0), jnp.where(alpha > 0, alpha, 1.0), (), jnp.float32)
-  return jnp.where(alpha > 0, drawn, 1.0)
+  # G / (G + H) of two gamma variates: from their logarithms, which do not underflow where alpha is small.
+  logs = jax.random.loggamma(key, jnp.where(alpha > 0, alpha, 1.0), (2,), jnp.float32)
+  return jnp.where(alpha > 0, jax.nn.sigmoid(logs[0] - logs[1]), 1.0)
 
 
 def mix(inputs: jax.Array, others: jax.Array, weight: jax.Array) -> jax.Array:
