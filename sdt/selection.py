@@ -16,7 +16,7 @@ from sdt import baseline, files, stats
 from sdt.data.dataset import Data
 from sdt.data.validation import hold_out
 from sdt.errors import DivergedError
-from sdt.keys import Config, DataConfig, SelectConfig
+from sdt.keys import Config, DataConfig, RegulariseConfig, SelectConfig
 from sdt.split import sizes
 
 FILE, FOLDER = "selection.json", "selection"
@@ -100,6 +100,7 @@ def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
       seeds=config.seeds[: rule.num_seeds],
       method=method,
       select=SelectConfig(),
+      regularise=RegulariseConfig(),  # no trial has a phase that would read it
       arms=("baseline", *(trial.arm for trial in trials)),
       own_arms=tuple(f"{trial.arm} = {trial.phases}" for trial in trials),
       baseline_from=None,

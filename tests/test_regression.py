@@ -71,7 +71,7 @@ def test_alternating_steps_on_a_penalised_squared_error_equal_numpy():
       x, mask = rng.uniform(-1, 1, (6, 1)), np.arange(6) < 4 + step % 2
       y = x**2 + rng.uniform(-0.5, 0.5, (6, 1))
       phase = step % 2
-      state, measured = step_fn(state, x, y, mask, np.float64(RATE), np.array(DECAYS), np.int32(phase), np.float64(1.0))
+      state, measured = step_fn(state, x, y, mask, np.float64(RATE), np.array(DECAYS), np.int32(phase), {})
       outputs = np.asarray(model.apply({"params": expected}, x, train=False))
       assert float(measured.loss) == pytest.approx(np.sum(((outputs - y)[:, 0] ** 2)[mask]), rel=1e-12)
       expected, moments = by_hand(expected, x, y, mask, DECAYS[phase], moments, step)
