@@ -3,8 +3,8 @@
     python run.py --config=configs/controls/digits_regularisers.py
 
 Every arm goes through A and B as `alternate_only` does, which is their control, and has one regulariser more on A;
-the values are the defaults of `regularise`. The network is a small wide ResNet, which has dropout and residual branches: all seven arms apply. Half of the data must
-come out worse, or the experiment has no power.
+the values are the defaults of `regularise`. The network is a small wide ResNet, which has dropout and residual
+branches: all seven arms apply. Half of the data must come out worse, or the experiment has no power.
 
 Measured: see docs/results/regularisers_digits.md.
 """
