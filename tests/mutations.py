@@ -1,0 +1,146 @@
+"""Lines that, broken on purpose, must each fail a test: `make mutations`, or `python tests/mutations.py [NAME ...]`.
+
+Every mutation replaces one line of the source in a copy of the project and runs the tests that promise what it breaks. One that no test
+sees is a defect of the tests: the script names it and ends with 1. `tests/test_mutations.py` holds that each line still stands where the
+table says.
+"""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutation:
+  """A line that is broken: in `file`, `old` becomes `new`; at least one of `tests` (pytest's arguments) must fail."""
+
+  file: str
+  old: str
+  new: str
+  tests: str
+
+
+MUTATIONS = {
+  "the decay has the wrong sign": Mutation(
+    "sdt/optim.py",
+    "optax.add_decayed_weights(weight_decay, mask)",
+    "optax.add_decayed_weights(-weight_decay, mask)",
+    "tests/test_optim.py",
+  ),
+  "decay after the momentum where it should be before": Mutation(
+    "sdt/optim.py",
+    '(decay, core) if config.decay_form == "coupled"',
+    '(core, decay) if config.decay_form == "coupled"',
+    "tests/test_optim.py tests/test_step_torch.py",
+  ),
+  "the split takes the hardest": Mutation(
+    "sdt/split.py",
+    "np.lexsort((tie_breaker(example_ids, seed), -scores))",
+    "np.lexsort((tie_breaker(example_ids, seed), scores))",
+    "tests/test_split.py",
+  ),
+  "ties are broken by position": Mutation(
+    "sdt/split.py",
+    "np.lexsort((tie_breaker(example_ids, seed), -scores))",
+    "np.lexsort((np.arange(len(scores)), -scores))",
+    "tests/test_split.py",
+  ),
+  "the last, partial batch is dropped": Mutation(
+    "sdt/data/batches.py", "return -(-num_examples // batch_size)", "return num_examples // batch_size", "tests/test_batches.py"
+  ),
+  "every phase has the order of the first": Mutation(
+    "sdt/data/batches.py",
+    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _ORDER), phase), round_index)",
+    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _ORDER), 0 * phase), round_index)",
+    "tests/test_batches.py",
+  ),
+  "two purposes share their random numbers": Mutation(
+    "sdt/data/batches.py", "_ORDER, _AUGMENT, _DROPOUT = 1, 2, 3", "_ORDER, _AUGMENT, _DROPOUT = 1, 1, 3", "tests/test_batches.py"
+  ),
+  "padding counts in BatchNorm": Mutation(
+    "sdt/models/layers.py",
+    "count = mask.sum(dtype=values.dtype) * per_example",
+    "count = jnp.asarray(mask.size * per_example, values.dtype)",
+    "tests/test_models.py",
+  ),
+  "evaluation with the batch's own statistics": Mutation(
+    "sdt/evaluate.py",
+    "return model.apply(variables, inputs, train=False)",
+    'return model.apply(variables, inputs, train=True, mutable=["batch_stats"])[0]',
+    "tests/test_recalibrate.py tests/test_score.py",
+  ),
+  "a file whose digest differs is taken": Mutation(
+    "sdt/files.py",
+    "return len(data) == seal[1] and hashlib.sha256(data).hexdigest() == seal[0]",
+    "return len(data) == seal[1]",
+    "tests/test_files.py",
+  ),
+  "a checkpoint's leaf digests are not compared": Mutation(
+    "sdt/checkpoint.py",
+    "if _Leaf(array.dtype.name, array.shape, _digest(array)) != leaf:",
+    "if (array.dtype.name, array.shape) != (leaf.dtype, leaf.shape):",
+    "tests/test_checkpoint.py",
+  ),
+  "a diverged replica goes on": Mutation(
+    "sdt/train.py", "lambda new, old: jnp.where(alive, new, old)", "lambda new, old: new", "tests/test_train.py"
+  ),
+  "no correction for many contrasts": Mutation(
+    "sdt/stats.py",
+    'entry["p"], entry["p_holm"] = p, adjusted[arm]',
+    'entry["p"], entry["p_holm"] = p, p',
+    "tests/test_stats.py",
+  ),
+  "the step-mean forgets the steps": Mutation(
+    "sdt/arms.py",
+    "return (steps_easy * method.lambda_A + steps_rest * method.lambda_B) / (steps_easy + steps_rest)",
+    "return (method.lambda_A + method.lambda_B) / 2",
+    "tests/test_arms.py",
+  ),
+}
+
+
+def survives(mutation: Mutation, scratch: Path) -> bool:
+  """Returns whether all of the mutation's tests pass in a copy of the project in which it is made."""
+  copy = scratch / "copy"
+  if copy.exists():
+    shutil.rmtree(copy)
+  copy.mkdir()
+  for name in ("sdt", "tests", "configs"):
+    shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+  for name in ("run.py", "pyproject.toml"):
+    shutil.copy(ROOT / name, copy / name)
+  path = copy / mutation.file
+  text = path.read_text()
+  if text.count(mutation.old) != 1:
+    raise SystemExit(f"{mutation.file}: expected the line once, found it {text.count(mutation.old)} times: {mutation.old}")
+  path.write_text(text.replace(mutation.old, mutation.new))
+  command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutation.tests.split()]
+  done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+  if done.returncode not in (0, 1):
+    raise SystemExit(f"{mutation.tests}: pytest ended with {done.returncode}: {done.stdout[-2000:]}")
+  return done.returncode == 0
+
+
+def main(names: list[str]) -> int:
+  unknown = [name for name in names if name not in MUTATIONS]
+  if unknown:
+    raise SystemExit(f"no such mutation: {unknown}; there are {', '.join(map(repr, MUTATIONS))}")
+  survivors = []
+  with tempfile.TemporaryDirectory(prefix="sdt-mutations-") as scratch:
+    for name in names or MUTATIONS:
+      start = time.monotonic()
+      survived = survives(MUTATIONS[name], Path(scratch))
+      print(f"{'SURVIVED' if survived else 'caught'}  {name} ({time.monotonic() - start:.0f} s)", flush=True)
+      survivors += [name] if survived else []
+  print(f"{len(names or MUTATIONS) - len(survivors)} of {len(names or MUTATIONS)} caught")
+  return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))
