@@ -29,14 +29,14 @@ class Mutation:
 MUTATIONS = {
   "the decay has the wrong sign": Mutation(
     "sdt/optim.py",
-    "optax.add_decayed_weights(weight_decay, mask)",
+    'optax.add_decayed_weights(2.0 * weight_decay if config.decay_form == "penalty" else weight_decay, mask)',
     "optax.add_decayed_weights(-weight_decay, mask)",
     "tests/test_optim.py",
   ),
   "decay after the momentum where it should be before": Mutation(
     "sdt/optim.py",
-    '(decay, core) if config.decay_form == "coupled"',
-    '(core, decay) if config.decay_form == "coupled"',
+    '(core, decay) if config.decay_form == "decoupled"',
+    '(core, decay) if config.decay_form != "decoupled"',
     "tests/test_optim.py tests/test_step_torch.py",
   ),
   "the split takes the hardest": Mutation(
