@@ -1,7 +1,7 @@
 # `make help` lists the commands. Everything runs in .venv, which is built from requirements.lock when it is needed.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow chaos lock clean
+.PHONY: help demo test slow chaos mutations lock clean
 
 UV ?= $(shell command -v uv)
 BIN := .venv/bin
@@ -13,6 +13,7 @@ help:
 	@echo "make test    lint, format, types and tests (the environment is built first)"
 	@echo "make slow    the tests that take minutes"
 	@echo "make chaos   the tests that kill processes and fill disks"
+	@echo "make mutations  break lines of the source on purpose: does a test fail for each?"
 	@echo "make lock    write requirements.lock anew from pyproject.toml (UPGRADE=--upgrade for the newest versions)"
 	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
 
@@ -51,6 +52,9 @@ test: .venv/.locked
 # pytest exits with 5 where no test has the mark.
 slow chaos: .venv/.locked
 	$(BIN)/python -m pytest -m $@ || { code=$$?; test $$code -eq 5 && echo "no test is marked $@" || exit $$code; }
+
+mutations: .venv/.locked
+	$(BIN)/python tests/mutations.py
 
 # Universal: one file for Linux and macOS, Python 3.12 and newer; it names no index, so every user's own is asked.
 LOCK := pip compile pyproject.toml --extra dev --universal --python-version 3.12 --generate-hashes --no-header

@@ -61,7 +61,10 @@ MUTATIONS = {
     "tests/test_batches.py",
   ),
   "two purposes share their random numbers": Mutation(
-    "sdt/data/batches.py", "_ORDER, _AUGMENT, _DROPOUT = 1, 2, 3", "_ORDER, _AUGMENT, _DROPOUT = 1, 1, 3", "tests/test_batches.py"
+    "sdt/data/batches.py",
+    "_ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 2, 3, 4",
+    "_ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 1, 3, 4",
+    "tests/test_batches.py",
   ),
   "padding counts in BatchNorm": Mutation(
     "sdt/models/layers.py",
