@@ -138,7 +138,7 @@ def replayed():
     for index in range(OF.rounds):
       positions, mask = phase_batches(order_key(np.uint32(seed), 0, np.int32(index)), len(data.train), plan.steps_per_round, OF.batch_size)
       for ids, counts in zip(np.asarray(positions), np.asarray(mask), strict=True):
-        batch = (inputs[ids], data.train.labels[ids], counts, rates[index], np.float32([1e-4]), np.int32(0), np.float32(1.0))
+        batch = (inputs[ids], data.train.labels[ids], counts, rates[index], np.float32([1e-4]), np.int32(0), {})
         own, measured = step_fn(own, *batch)
         history[index, ids[counts]] = np.asarray(measured.logits)[counts]
     histories.append(history)

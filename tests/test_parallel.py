@@ -63,7 +63,7 @@ def float64_steps(devices, mode, num_steps=20):
       mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
       batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     phase = np.int32(index % 2)
-    state, _ = step_fn(state, *batch, np.float64(0.1), np.array([1e-2, 1e-4]), phase, np.float64(1.0))
+    state, _ = step_fn(state, *batch, np.float64(0.1), np.array([1e-2, 1e-4]), phase, {})
   return jax.tree.map(lambda leaf: np.asarray(leaf)[0], state) if mode == "pmap" else state
 
 
