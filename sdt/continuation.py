@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sdt import files, selection
+from sdt import files
 from sdt.checkpoint import CheckpointStore
-from sdt.data.dataset import Data
 from sdt.errors import CheckpointError, ConfigError, DivergedError
-from sdt.keys import Config
 from sdt.setup import Setup, compute_dtype
 from sdt.training import Identity
 
-_RESULTS = ("config.json", "environment.json", "timing.json", "metrics.jsonl", "results.json", "model.safetensors")
-_OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
+_RESULTS = ("config.json", "environment.json", "timing.json", "metrics.jsonl", "results.json", "model.safetensors", "report.html")
 
 
 def check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, log: Callable[[str], None]) -> dict[str, Any] | None:
@@ -55,15 +52,11 @@ def newest_meta(store: CheckpointStore) -> dict[str, Any]:
   return store.read_meta(store.steps()[0])
 
 
-def missing(config: Config, data: Data, workdir: Path) -> list[Path]:
-  """Returns the outputs that are missing or damaged; of the figures, those that were once made."""
-  names = [*_RESULTS, "report.html", *([selection.FILE] if selection.is_on(config) else [])]
-  if len(config.arms) > 1:
-    names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
-    names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []
+def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
+  """Returns what is missing or damaged of the files that every run leaves, of its own `outputs`, and of the figures that were once made."""
   seals = (workdir / "figures" / files.SEAL_DIR).glob("*")
   figures = sorted(f"figures/{path.name}" for path in seals if path.suffix in (".png", ".npz"))
-  return [workdir / name for name in dict.fromkeys([*names, *figures]) if not files.is_intact(workdir / name)]
+  return [workdir / name for name in dict.fromkeys([*_RESULTS, *outputs, *figures]) if not files.is_intact(workdir / name)]
 
 
 def refuse_other_machine(setup: Setup, workdir: Path) -> None:

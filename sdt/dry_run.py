@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from sdt import baseline, continuation, files
+from sdt import baseline, continuation, experiment, files
 from sdt.accept import load_beside, load_data, notes
-from sdt.arms import Setting, arm_order, make_plan
 from sdt.checkpoint import CheckpointStore
 from sdt.config import to_dict
 from sdt.data import cache
@@ -25,14 +23,15 @@ from sdt.data.dataset import Data
 from sdt.data.stand_in import stand_in
 from sdt.dispatch import estimated_secs, state_shapes
 from sdt.errors import MissingDataError
+from sdt.frame import Order
 from sdt.keys import Config
+from sdt.losses import is_regression
 from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates
 from sdt.plan import Plan
 from sdt.progress import Display
-from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare, provisional
+from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare
 from sdt.setup import Setup
-from sdt.split import Partition, Sizes, sizes
 from sdt.training import Identity
 from sdt.workdir import disk_errors
 
@@ -77,7 +76,9 @@ def find_data(config: Config, log: Log, loaded: Data | None = None) -> Found:
     return Found(load_data(offline, log, data), error)
 
 
-def describe(config: Config, workdir: Path | None = None, found: Found | None = None, log: Log | None = None) -> Iterator[str]:
+def describe(
+  config: Config, workdir: Path | None = None, found: Found | None = None, log: Log | None = None, order: Order = experiment.ORDER
+) -> Iterator[str]:
   """Yields what a run would do, line by line; writes nothing and allocates nothing on a device. If the data are there, the last line
   compiles a program.
 
@@ -86,6 +87,7 @@ def describe(config: Config, workdir: Path | None = None, found: Found | None = 
     workdir: where the run would live; None where that is not asked.
     found: its data, where the caller has them already.
     log: gets a line of progress at a time; standard error by default.
+    order: the kind of experiment.
 
   Raises:
     ConfigError, DataError, CheckpointError, WorkdirError: before the first line, as the run would.
@@ -98,11 +100,11 @@ def describe(config: Config, workdir: Path | None = None, found: Found | None = 
   identity = Identity.of(config, found.data, beside)
   if origin is not None and (workdir is None or baseline.is_needed(workdir)):
     baseline.find(Path(origin), config, identity)
-  standing = None if workdir is None else find_standing(config, found.data, identity, workdir)
+  standing = None if workdir is None else find_standing(config, found.data, identity, workdir, order)
   setup = Setup.make(config, found.data, None if standing is None else standing.choices, pretrained=beside.pretrained, is_abstract=True)
   if workdir is not None and standing is not None and standing.choices is not None:
     continuation.refuse_other_machine(setup, workdir)
-  size, plans = plans_of(config, found.data)
+  size, plans = order.plans(config, found.data)
   if is_on(config):
     prepare(config, found.data)
   yield files.json_text(to_dict(config))
@@ -131,7 +133,7 @@ def _selection_lines(config: Config, data: Data) -> Iterator[str]:
     f"({counts}) and their baseline, on {len(cut.train)} examples; {len(cut.test)} are held out to choose on"
   )
   if jax.default_backend() == "cpu":
-    setups = [(Setup.make(own.config, cut, is_abstract=True), plans_of(own.config, cut)[1]) for own in runs]
+    setups = [(Setup.make(own.config, cut, is_abstract=True), experiment.plans_of(own.config, cut)[1]) for own in runs]
     guess = _rounded(sum(_training_secs(setup, plans if index == 0 else plans[1:]) for index, (setup, plans) in enumerate(setups)))
     yield f"          that takes roughly {guess} on this machine, a guess"
   yield "          nothing is chosen yet: the sizes here are those of the first candidates"
@@ -156,23 +158,7 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
     yield f"time      training {count} takes roughly {guess} on this machine, a guess from the multiply-adds, without compiling and scoring"
 
 
-def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
-  """Returns the size of A, 0 where no arm has one, and every arm's plan in the order of training; which examples are A is not known yet.
-
-  Where a selection is to choose, the sizes are those of its first candidates.
-
-  Raises:
-    ConfigError, DataError: A or B would be empty.
-  """
-  config = provisional(config)
-  size = sizes(config.method, config.split, len(data.train)) if len(config.arms) > 1 else Sizes(0)
-  easy, rest, out = np.split(np.arange(len(data.train), dtype=np.int32), (size.easy, len(data.train) - size.left_out))
-  parts = Partition(easy, rest, 0, out)
-  setting = Setting(config, data.train.labels, data.train.example_ids, None, (parts,) * len(config.seeds))
-  return size.easy, [make_plan(arm, setting) for arm in arm_order(config.arms)]
-
-
-def find_standing(config: Config, data: Data, identity: Identity, workdir: Path) -> Standing:
+def find_standing(config: Config, data: Data, identity: Identity, workdir: Path, order: Order = experiment.ORDER) -> Standing:
   """Returns what a run would find in its workdir. Only reads: the lock is neither taken nor asked, no state is loaded.
 
   Raises:
@@ -185,7 +171,7 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path)
       raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
   store = CheckpointStore(workdir / "checkpoints", config.checkpoint.keep, _silent, read_only=True)
   choices = continuation.check_same_run(identity, workdir, store, _silent)
-  lacking = continuation.missing(config, data, workdir)
+  lacking = continuation.missing(workdir, order.outputs(config, data))
   if not lacking:
     return Standing("a complete run of this config; nothing would be done", is_complete=True)
   if all(path.suffix in (".html", ".png") for path in lacking):
@@ -202,7 +188,8 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path)
 def _data_lines(config: Config, found: Found, size: int) -> Iterator[str]:
   data = found.data
   shape = list(data.train.inputs.shape[1:])
-  sizes = f"{len(data.train)} training and {len(data.test)} test examples of shape {shape}, {len(data.class_names)} classes"
+  sizes = f"{len(data.train)} training and {len(data.test)} test examples of shape {shape}"
+  sizes += "" if is_regression(data.train.labels) else f", {len(data.class_names)} classes"
   sizes += f"; A gets {size}" if size else ""
   if found.missing is None:
     yield f"data      {data.name}, {data.variant}: {sizes}"

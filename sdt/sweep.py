@@ -90,7 +90,7 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
   yield _headline(config, points)
   yield "optimiser steps a round, size of A, and the mean decay over the steps of the method's round:"
   for point in points:
-    size, plans = dry_run.plans_of(point.config, loader(point))
+    size, plans = experiment.plans_of(point.config, loader(point))
     steps = {plan.arm: {phase.name: phase.num_steps for phase in plan.phases} for plan in plans}
     counts = ", ".join(f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}" for arm, phases in steps.items())
     mean = None if selection.is_on(point.config) else _mean_decay(steps, point.config)
@@ -154,7 +154,7 @@ def _check_values(points: Sequence[Point], loader: _Loader) -> None:
       if selection.is_on(point.config):
         selection.prepare(point.config, data)
       if len(point.config.arms) > 1:
-        dry_run.plans_of(point.config, data)
+        experiment.plans_of(point.config, data)
       identity = _identity(point, data)  # reads the files beside the data
       if point.config.baseline_from is not None:
         baseline.find(Path(point.config.baseline_from), point.config, identity)
@@ -199,7 +199,7 @@ def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
     SdtError: as `experiment.run`, DivergedError among them.
   """
   own, data = sweep.held / point.folder, sweep.loader(point)
-  if not continuation.missing(point.config, data, own):
+  if not continuation.missing(own, experiment.outputs(point.config, data)):
     before, environment = (files.read_json(own / name) for name in ("config.json", "environment.json"))
     _identity(point, data).refuse_other(before["config"], environment["data"]["checksum"], own, environment["file_checksums"])
     sweep.log(f"{point.folder}: complete")

@@ -18,6 +18,7 @@ from sdt import accept, dry_run, experiment
 from sdt.config import from_dict, to_dict
 from sdt.errors import ConfigError, DataError
 from sdt.pretrained import Pretrained
+from sdt.setup import Setup
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,7 +89,7 @@ def test_the_files_head_is_taken_on_request_if_the_classes_are_as_many(tmp_path,
   whole.without_report(monkeypatch)
   path = earlier_run(tmp_path)
   config = tiny.resnet(model__pretrained=str(path), model__pretrained_head=True, arms=("baseline",), rounds=2)
-  start = experiment.Setup.make(config, tiny.data(config), pretrained=accept.load_weights(config, tiny.data(config))).fresh_start
+  start = Setup.make(config, tiny.data(config), pretrained=accept.load_weights(config, tiny.data(config))).fresh_start
   np.testing.assert_array_equal(start.state.params["head"]["kernel"], [load_file(path)["params/head/kernel"]] * 2)
   with pytest.raises(DataError, match=r"leave model\.pretrained_head off"):
     experiment.run(finetuning(path, model__pretrained_head=True), tmp_path / "run", "tiny")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt import accept, dry_run, experiment
+from sdt import accept, dry_run, experiment, frame
 from sdt.errors import ConfigError, LockedError
 from sdt.keys import Config, OptimConfig
 
@@ -60,7 +60,7 @@ def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(tmp_path, 
   def held(workdir):
     raise LockedError(f"{workdir} is held")
 
-  monkeypatch.setattr(experiment, "hold_workdir", held)
+  monkeypatch.setattr(frame, "hold_workdir", held)
   with pytest.raises(LockedError):
     experiment.run(tiny.config(optim__milestones=(2, 9)), tmp_path / "run", "tiny")
   machine, note = capsys.readouterr().err.splitlines()
@@ -71,10 +71,10 @@ def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(tmp_path, 
 def test_a_device_out_of_memory_names_the_keys_to_change():
   with (
     pytest.raises(ConfigError, match=r"out of memory \(RESOURCE_EXHAUSTED: no room\); lower batch_size"),
-    experiment.device_memory_errors(),
+    frame.device_memory_errors(),
   ):
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room\nmore")
-  with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), experiment.device_memory_errors():
+  with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), frame.device_memory_errors():
     raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 

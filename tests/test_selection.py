@@ -12,7 +12,7 @@ import whole
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt import dry_run, experiment, files, selection, sweep
+from sdt import dry_run, experiment, files, frame, selection, sweep
 from sdt.arms import Setting, make_plan
 from sdt.config import from_dict, resolve, to_dict
 from sdt.data import seeded, sources
@@ -45,7 +45,7 @@ OF_THE_TEST_SET = {"results.json", "metrics.jsonl"}
 @pytest.fixture(scope="module", autouse=True)
 def quick_reports():
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(experiment, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+    patch.setattr(frame, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
     yield
 
 

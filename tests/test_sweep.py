@@ -11,7 +11,7 @@ import pytest
 import tiny
 import whole
 
-from sdt import experiment, files, sweep
+from sdt import experiment, files, frame, sweep
 from sdt.dispatch import Trainer
 from sdt.errors import ConfigError, DivergedError, Interrupted, LockedError, SdtError
 from sdt.sweep_points import expand
@@ -44,7 +44,7 @@ def outputs(workdir):
 @pytest.fixture(autouse=True)
 def quick_reports(monkeypatch):
   """A line stands for each value's own report, which takes most of the time of a tiny run; the sweep's is real."""
-  monkeypatch.setattr(experiment, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+  monkeypatch.setattr(frame, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def finished(tmp_path_factory):
   """A sweep that was left alone."""
   workdir = tmp_path_factory.mktemp("finished") / "sweep"
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(experiment, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+    patch.setattr(frame, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
     assert run(swept(), workdir) == 0
   return workdir
 
@@ -132,7 +132,7 @@ def test_a_signal_between_two_values_stops_the_sweep_there(finished, tmp_path, m
     signal.raise_signal(signal.SIGINT)
 
   with monkeypatch.context() as patch:
-    patch.setattr(experiment, "build_report", report_and_stop)
+    patch.setattr(frame, "build_report", report_and_stop)
     with pytest.raises(Interrupted, match=r"stopped by SIGINT before lambda_A=0\.01; .* run the same command again"):
       sweep.run(swept(), expand(swept()), tmp_path / "sweep", "tiny")
   assert (tmp_path / "sweep" / FOLDERS[0] / "results.json").exists()
@@ -213,7 +213,7 @@ def test_values_that_the_baseline_reads_have_a_baseline_each_and_data_are_read_f
 
 def test_a_baseline_from_elsewhere_serves_all_values(finished, tmp_path, no_training, monkeypatch):
   monkeypatch.undo()
-  monkeypatch.setattr(experiment, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+  monkeypatch.setattr(frame, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
   config = swept(values=VALUES[1:], baseline_from=str(finished / FOLDERS[0]))
   assert run(config, tmp_path / "sweep") == 0
   for folder in FOLDERS[1:]:

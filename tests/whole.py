@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tiny
 
-from sdt import experiment, progress, training
+from sdt import experiment, frame, progress, training
 from sdt.checkpoint import CheckpointStore
 from sdt.errors import SdtError
 from sdt.keys import Config
@@ -90,4 +90,4 @@ def signal_at(monkeypatch: Any, task: str, done: float, number: int, times: int 
 
 def without_report(monkeypatch: Any) -> None:
   """Leaves the report out, which takes most of the time of a tiny run."""
-  monkeypatch.setattr(experiment, "build_report", lambda workdir: workdir)
+  monkeypatch.setattr(frame, "build_report", lambda workdir: workdir)

@@ -1,0 +1,239 @@
+"""What every run has around its stages, whatever these are: data, lock, choices, checkpoints, account of time, report.
+
+The order of the stages is not known here: an `Order` brings it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from sdt import accept, baseline, continuation, environment, files, selection
+from sdt.checkpoint import CheckpointStore
+from sdt.config import config_hash, to_dict
+from sdt.data.dataset import Data
+from sdt.errors import CheckpointError, ConfigError, DataError
+from sdt.keys import Config
+from sdt.plan import Plan
+from sdt.progress import Display, duration
+from sdt.report import build_report
+from sdt.setup import Resume, Setup, compute_dtype
+from sdt.step import TrainState
+from sdt.training import Context, Identity, StopRequest, Timing, has_rows, restore_final, restore_newest, train_arm
+from sdt.workdir import hold_workdir
+
+
+def _nothing_selected(*args: Any) -> dict[str, float]:
+  """Selects nothing."""
+  del args
+  return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+  """A kind of experiment: its stages, and what the frame must know of them.
+
+  Attributes:
+    check: (config, data) refuses what cannot be run, before anything is written.
+    outputs: (config, data) -> the names of the files that it leaves in the workdir.
+    plans: (config, data) -> the size of A and every arm's plan, before anything is known of what A is.
+    stages: (context, a baseline to take over or None) runs what is left of it and writes results.json.
+    table: results.json -> the text that is printed at the end.
+    select: (config, data, workdir, earlier choices, timing, display, stop) -> values of config keys that it chooses before the stages.
+  """
+
+  check: Callable[[Config, Data], None]
+  outputs: Callable[[Config, Data], list[str]]
+  plans: Callable[[Config, Data], tuple[int, list[Plan]]]
+  stages: Callable[[Context, baseline.Finished | None], None]
+  table: Callable[[Mapping[str, Any]], str]
+  select: Callable[..., dict[str, float]] = _nothing_selected
+
+
+def run(order: Order, config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> int:
+  """Runs the experiment, or what is left of it, in `workdir`; returns the exit code.
+
+  Args:
+    order: the kind of experiment.
+    config: `baseline_from` says how a part of the results comes about, not which they are: it is not written to the workdir.
+    workdir: of the run.
+    name: what the run is called on the screen.
+    loaded: its data, where the caller has them already.
+    stop: asked as well whether the run shall stop.
+
+  Raises:
+    SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
+  """
+  is_new = complete(order, config, workdir, name, loaded, stop)
+  print(order.table(files.read_json(workdir / "results.json")))
+  print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
+  return continuation.exit_code(workdir)
+
+
+def complete(order: Order, config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> bool:
+  """Does what `run` does, but prints no results and takes no notice of replicas that diverged; returns whether anything was left to do."""
+  display, start = Display(), time.perf_counter()
+  config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
+  data = accept.load_data(config, display.log, loaded)
+  order.check(config, data)
+  beside = accept.load_beside(config, data)
+  # Only now, so that a mistake is told in one line.
+  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data, beside))):
+    display.log(line)
+  identity = Identity.of(config, data, beside)
+  data_secs = time.perf_counter() - start
+  found = baseline.find(Path(origin), config, identity) if origin is not None and baseline.is_needed(workdir) else None
+  with hold_workdir(workdir) as held:
+    store = CheckpointStore(held / "checkpoints", config.checkpoint.keep, display.log)
+    choices = continuation.check_same_run(identity, held, store, display.log)
+    lacking = continuation.missing(held, order.outputs(config, data))
+    if not lacking:
+      return False
+    if all(path.suffix in (".html", ".png") for path in lacking):
+      display.log(f"only the report is missing ({lacking[0].name}): it is made again")
+      build_report(held)
+    else:
+      stop = stop or StopRequest()
+      with stop.listening(), device_memory_errors():
+        timing = Timing.read(held / "timing.json", start)
+        timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
+        if config.compilation_cache:  # before anything is compiled
+          environment.use_compilation_cache()
+        chosen = order.select(config, data, held, choices, timing, display, stop)
+        setup = Setup.make(selection.frozen(config, chosen), data, choices, pretrained=beside.pretrained)
+        setup.choices.update({"selected": chosen} if chosen else {})
+        context = Context(setup, beside, held, identity, store, display, stop, timing)
+        _begin(context, config)
+        _stages_and_report(order, context, found)
+    return True
+
+
+def _stages_and_report(order: Order, context: Context, found: baseline.Finished | None) -> None:
+  """Runs what is left of the experiment, then builds its report; the account of time is written however this ends."""
+  try:
+    order.stages(context, found)
+    context.write_timing()
+    with context.timing.stage("report"):
+      build_report(context.workdir)
+  finally:
+    context.write_timing()
+  context.display.log(f"done in {duration(time.perf_counter() - context.timing.since)}")
+
+
+@contextlib.contextmanager
+def device_memory_errors() -> Iterator[None]:
+  """Turns a device that is out of memory into a ConfigError that names the keys to change."""
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    raise ConfigError(
+      f"the device is out of memory ({str(error).splitlines()[0][:200]}); lower batch_size or score.batch_size, run fewer seeds at once, "
+      "or choose parallel.replicas=loop; --dry_run estimates the memory"
+    ) from error
+
+
+def resume(context: Context, rounds: Mapping[str, int]) -> tuple[int, tuple[str, Resume] | None]:
+  """Returns the index of the arm that was reached, 0 at the start, and the newest checkpoint, where there is one.
+
+  Args:
+    context: of the run.
+    rounds: of every arm, in the order of training.
+  """
+  with context.timing.stage("restore"):
+    newest = restore_newest(context)
+  reached = list(rounds).index(newest[0]) if newest else 0
+  _forget_rows_after(context, rounds, reached, newest[1].position.round_index if newest else 0)
+  return reached, newest
+
+
+def train_or_skip(context: Context, plan: Plan, index: int, reached: int, newest: tuple[str, Resume] | None) -> TrainState | None:
+  """Trains an arm from where its newest checkpoint stands; returns its final state, None where it was finished before."""
+  if index < reached:
+    return None
+  start = newest[1] if newest and index == reached else None
+  if start is not None and start.position.round_index >= plan.rounds:
+    return start.state
+  if start is None:
+    start = context.setup.warm_start(restore_final(context, 0)) if plan.init == "warm" else context.setup.fresh_start
+  trainer = context.setup.trainer(plan)
+  write_environment(context)  # how the arm is cut into dispatches is sealed before it trains
+  with context.timing.stage(f"train {plan.arm}"):
+    return train_arm(context, trainer, plan, index, start)
+
+
+def _forget_rows_after(context: Context, rounds: Mapping[str, int], reached: int, num_rounds: int) -> None:
+  """Drops the rows of metrics.jsonl that the newest checkpoint does not cover: they will be made again, and each must stand once."""
+  arms = list(rounds)
+
+  def is_covered(row: dict[str, Any]) -> bool:
+    index = arms.index(row["arm"])
+    return index < reached or (index == reached and row["round"] <= num_rounds)
+
+  path = context.workdir / "metrics.jsonl"
+  if not context.store.steps() and files.is_intact(context.workdir / "results.json"):
+    raise CheckpointError(
+      f"{context.workdir} holds a finished run whose checkpoints are gone, and some of its files are missing or damaged; restore the "
+      "checkpoints, or choose another --workdir to train it anew"
+    )
+  dropped = files.truncate_rows(path, is_covered)
+  if dropped:
+    context.display.log(f"metrics.jsonl: dropped {dropped} row(s) that no checkpoint covers; they are made again")
+  seeds, config = context.setup.config.seeds, context.setup.config
+  there = sorted((arms.index(row["arm"]), row["round"], row["seed"]) for row in files.read_rows(path) if row["last_phase"])
+  totals = [rounds[arm] for arm in arms[: reached + 1]]
+  covered = [*zip(totals[:-1], totals[:-1], strict=True), (num_rounds, totals[-1])]
+  ended = [(arm, number) for arm, (count, total) in enumerate(covered) for number in range(1, count + 1) if has_rows(number, total, config)]
+  expected = [(arm, number, seed) for arm, number in ended for seed in sorted(seeds)]
+  if there != expected:
+    raise DataError(
+      f"{path}: {len(there)} rows of ended rounds, the checkpoint covers {len(expected)}; restore the file from a copy or start again in a "
+      "new workdir"
+    )
+
+
+def _machine(config: Config) -> str:
+  devices = jax.devices()
+  seeds = ", ".join(map(str, config.seeds))
+  return f"{config.parallel.num_devices or len(devices)} {devices[0].device_kind} device(s), {compute_dtype(config).name}, seeds {seeds}"
+
+
+def _begin(context: Context, config: Config) -> None:
+  """Writes what the run is and on what it runs; says what has changed since its last start.
+
+  Args:
+    context: of the run.
+    config: as the user gave it, before any selection.
+
+  Raises:
+    ConfigError: the machine cannot go on with what the run began with.
+  """
+  setup = context.setup
+  continuation.refuse_other_machine(setup, context.workdir)
+  before = context.workdir / "environment.json"
+  if files.is_intact(before):
+    changes = environment.changes(files.read_json(before), environment.describe())
+    if changes:
+      context.display.log(f"note: since the last start {'; '.join(changes)}: the last bits may differ from an uninterrupted run")
+  write_config(context.workdir, config)
+  write_environment(context)
+
+
+def write_config(workdir: Path, config: Config) -> None:
+  """Writes config.json."""
+  files.write_json(workdir / "config.json", {"config": to_dict(config), "hash": config_hash(config)})
+
+
+def write_environment(context: Context) -> None:
+  """Writes environment.json, the choices made so far in it."""
+  data = context.setup.data
+  described = {"name": data.name, "variant": data.variant, "checksum": data.checksum, "notes": data.notes}
+  run = {"data": described, "file_checksums": context.identity.file_checksums, "choices": context.setup.choices}
+  files.write_json(context.workdir / "environment.json", {**environment.describe(), **run})
