@@ -1,4 +1,4 @@
-"""The report of a run or a sweep: figures, tables and HTML, pure functions of the artifacts on disk."""
+"""The report of a run, a toy or a sweep: figures, tables and HTML, pure functions of the artifacts on disk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def build_report(workdir: Path) -> Path:
-  """Writes figures/*.png and the self-contained report.html of the run, or the sweep, in `workdir`; returns the path of the latter.
+  """Writes figures/*.png and the self-contained report.html of the run, the toy or the sweep in `workdir`; returns the path of the latter.
 
   Two builds from the same artifacts give the same bytes; timing.json and environment.json reach only the section with id "timing".
 
@@ -18,8 +18,10 @@ def build_report(workdir: Path) -> Path:
   # The first import on a machine builds a font cache and says so; a home that is read-only is no matter either.
   logging.getLogger("matplotlib").setLevel(logging.ERROR)
   # Imported here: matplotlib takes most of a second, which a training that is refused or resumed should not pay.
-  from sdt.report import artifacts, html, sweep
+  from sdt.report import artifacts, html, sweep, toy
 
   if (workdir / "sweep.json").exists():
     return sweep.write(workdir)
+  if (workdir / "points.npz").exists():
+    return toy.write(workdir)
   return html.write(workdir, artifacts.load(workdir))

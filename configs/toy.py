@@ -1,0 +1,25 @@
+"""The toy of the paper's introduction: y = x^2 with noise, fitted without decay, with one decay, and with more decay on A.
+
+    python run.py --config=configs/toy.py
+
+Each of 20 seeds has 40 points of its own; A is the 8 with the largest noise (the method's A is
+the easiest examples: the opposite polarity).
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.data = {"name": "curve"}
+  config.model = {"name": "mlp", "hidden_sizes": (64, 64, 64), "activation": "tanh"}
+  config.seeds = tuple(range(20))
+  # Enough that the network without decay overfits.
+  config.rounds = 3000
+  config.batch_size = 8  # A takes 1 step of a round and B 4
+  config.eval_every_rounds = config.log_every_rounds = 100
+  config.optim = {"name": "adam", "learning_rate": 3e-3, "milestones": (2250, 2700), "decay_form": "penalty"}
+  config.toy = {"lambdas": (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)}
+  # So small a network is faster with all seeds in one program.
+  config.parallel = {"replicas": "vmap", "steps_per_dispatch": 5000}
+  return config
