@@ -15,7 +15,6 @@ import numpy as np
 
 from sdt import artifacts, files
 from sdt.accept import Beside
-from sdt.arms import arm_order
 from sdt.checkpoint import CheckpointStore
 from sdt.config import to_dict
 from sdt.data.dataset import Data
@@ -240,7 +239,7 @@ def saved_tree(reached: Resume) -> dict[str, Any]:
 
 def saved_like(setup: Setup, arm_index: int, num_phases: int | None = None) -> dict[str, Any]:
   """Returns a tree of the shapes that a checkpoint of an arm has; the sums may be those of another run, of so many phases."""
-  dynamics = setup.no_dynamics(arm_order(setup.config.arms)[arm_index])
+  dynamics = setup.no_dynamics("baseline") if arm_index == 0 else None  # the arms after the first record none
   return saved_tree(dataclasses.replace(setup.fresh_start, sums=setup.no_sums(num_phases), dynamics=dynamics))
 
 

@@ -95,7 +95,7 @@ def test_neither_the_true_curve_nor_the_training_points_have_a_say_in_the_choice
   assert ours["arms"]["uniform"]["error"] != theirs["arms"]["uniform"]["error"]
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_artifacts(finished, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_goes_on_where_it_was_to_the_same_artifacts(finished, tmp_path, monkeypatch, capsys):
   workdir = tmp_path / "run"
   monkeypatch.setattr(frame, "build_report", lambda workdir: workdir)
   with monkeypatch.context() as patch:
@@ -104,7 +104,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_artifacts(finished, tmp_path
       run(workdir)
   assert not (workdir / "results.json").exists()
   (workdir / "arms" / "uniform_0.01.npz").unlink()  # made again from the arm's pinned checkpoint
+  capsys.readouterr()
   assert run(workdir) == 0
+  told = capsys.readouterr().err
+  assert "arm random_subset, round" in told
+  assert "not usable" not in told
   ours, theirs = whole.outputs(finished, report=False), whole.outputs(workdir, report=False)
   assert ours.keys() == theirs.keys()
   assert [name for name in ours if ours[name] != theirs[name]] == []
