@@ -104,4 +104,4 @@ def _phase(spec: PhaseSpec, config: Config, points: Points, named: Mapping[str, 
   of_steps = [points.subsets[side] for side in ("A", "B")] if spec.steps == "round" else [ids]
   num_steps = sum(num_batches(own.shape[1], config.batch_size) for own in of_steps)
   decay = named[spec.decay] if isinstance(spec.decay, str) else spec.decay
-  return Phase(spec.name, ids, num_steps, np.full(len(config.seeds), decay), spec.loss_scale)
+  return Phase(spec.name, ids, num_steps, np.full(len(config.seeds), decay))
