@@ -19,7 +19,5 @@ def get_config() -> ConfigDict:
   config.batch_size = 8  # A takes 1 step of a round and B 4
   config.eval_every_rounds = config.log_every_rounds = 100
   config.optim = {"name": "adam", "learning_rate": 3e-3, "milestones": (2250, 2700), "decay_form": "penalty"}
-  config.toy = {"lambdas": (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)}
-  # So small a network is faster with all seeds in one program.
-  config.parallel = {"replicas": "vmap", "steps_per_dispatch": 5000}
+  config.toy = {"lambdas": (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)}
   return config
