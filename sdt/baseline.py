@@ -19,7 +19,7 @@ from sdt.keys import Config
 from sdt.parallel import make_layout
 from sdt.plan import Plan
 from sdt.setup import Resume, compute_dtype
-from sdt.training import Context, Identity, last_step, save_state, saved_like, step_after
+from sdt.training import Context, Identity, has_rows, last_step, save_state, saved_like, step_after
 from sdt.workdir import disk_errors
 
 _OF_RUN = ("results.json", "config.json", "environment.json", "metrics.jsonl")
@@ -120,7 +120,8 @@ def take_over(context: Context, found: Finished, plan: Plan) -> Resume:
   like = saved_like(setup, 0, found.num_phases)
   restored = [found.store.restore(step, like) for step in found.steps]
   rows = [row for row in files.read_rows(found.workdir / "metrics.jsonl") if row["arm"] == plan.arm]
-  expected = setup.config.rounds * len(setup.config.seeds)
+  rounds = setup.config.rounds
+  expected = sum(has_rows(number, rounds, setup.config) for number in range(1, rounds + 1)) * len(setup.config.seeds)
   if len(rows) != expected:
     raise DataError(f"baseline_from={found.workdir}: metrics.jsonl has {len(rows)} rows of the baseline, expected {expected}; use a copy")
   for name in _OF_SCORES:  # of an earlier start, whose checkpoints are gone

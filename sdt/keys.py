@@ -273,7 +273,7 @@ class Config:
   rounds: int = _key(300, "rounds of every training", low=1)
   batch_size: int = _key(128, "examples per optimiser step", low=1, high=2**17)
   eval_every_rounds: int = _key(1, "rounds between test evaluations; the last round is always evaluated", low=1)
-  log_every_rounds: int = _key(1, "rounds between rows of metrics.jsonl; the last round always has its rows", low=1)
+  log_every_rounds: int = _key(1, "rounds between rows of metrics.jsonl; evaluated rounds and the last always have theirs", low=1)
   augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
   optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
   method: MethodConfig = dataclasses.field(default_factory=MethodConfig)

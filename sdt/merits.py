@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from sdt import stats
+from sdt.errors import DivergedError
 
 # Two values that differ by a smaller share of the larger one are equal.
 SAME = 1e-3
@@ -43,15 +44,18 @@ def choose(errors: np.ndarray) -> Choice:
   """Returns the candidate of the smallest mean error, the first of equals.
 
   Args:
-    errors: [L, R] of candidates in their natural order; NaN for a seed that diverged, which then counts for no candidate.
+    errors: [L, R] of candidates in their natural order; NaN for a seed that diverged: such a candidate is not chosen.
 
   Raises:
-    ValueError: no seed has an error for every candidate.
+    DivergedError: there is none to choose.
   """
-  finished = np.isfinite(errors).all(axis=0)
+  finished = np.isfinite(errors).all(axis=1)
   if not finished.any():
-    raise ValueError("no seed has an error for every candidate")
-  index = int(np.argmin(errors[:, finished].mean(axis=1)))
+    raise DivergedError(
+      f"toy.lambdas: nothing to choose, of every one of {len(errors)} candidates a seed diverged; try a lower optim.learning_rate in a new "
+      "--workdir"
+    )
+  index = int(np.argmin(np.where(finished, errors.mean(axis=1), np.inf)))
   return Choice(index, index in (0, len(errors) - 1))
 
 

@@ -312,8 +312,8 @@ def save_state(context: Context, plan: Plan, arm_index: int, reached: Resume, *,
 
 
 def has_rows(number: int, rounds: int, config: Config) -> bool:
-  """Returns whether round `number` (from 1) of so many has rows in metrics.jsonl."""
-  return number % config.log_every_rounds == 0 or number == rounds
+  """Returns whether round `number` (from 1) of so many has rows in metrics.jsonl: each that is evaluated has, so that none is lost."""
+  return number % config.log_every_rounds == 0 or number % config.eval_every_rounds == 0 or number == rounds
 
 
 def _report(context: Context, plan: Plan, rates: np.ndarray, progress: Progress, steps_done: np.ndarray, task: Task) -> None:

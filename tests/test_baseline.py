@@ -52,6 +52,15 @@ def trained(tmp_path_factory):
   return workdir
 
 
+def test_a_baseline_whose_rounds_have_not_all_their_rows_is_taken_over(tmp_path, monkeypatch):
+  whole.without_report(monkeypatch)
+  rows = {"log_every_rounds": 3, "eval_every_rounds": 2}  # those of rounds 2, 3 and 4 of 4
+  of = tiny.config(compilation_cache=False, **rows)
+  assert whole.run(of, tmp_path / "first") == 0
+  assert run(dataclasses.replace(of, method=dataclasses.replace(of.method, lambda_A=0.01)), tmp_path / "second", tmp_path / "first") == 0
+  assert [row["round"] for row in whole.rows(tmp_path / "second") if (row["arm"], row["seed"]) == ("baseline", 0)] == [2, 3, 4]
+
+
 def test_a_run_that_takes_its_baseline_over_leaves_the_bytes_of_one_that_trains_it(origin, trained, tmp_path, capsys):
   before = whole.stamps(origin)
   assert run(OTHER, tmp_path / "run", origin) == 0

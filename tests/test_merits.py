@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdt.errors import DivergedError
 from sdt.merits import checks, choose, end_bias, roughness, sign_test, squared_error
 from sdt.stats import per_seed
 
@@ -35,11 +36,11 @@ def test_the_candidate_of_the_smallest_mean_error_is_chosen_and_an_edge_is_said(
   assert (choose(errors[:2]).index, choose(errors[:2]).at_edge) == (1, True)
 
 
-def test_a_seed_that_diverged_with_one_candidate_counts_for_none():
-  errors = np.array([[1.0, 9.0, 1.0], [2.0, 0.0, 2.0], [3.0, np.nan, 3.0]])
-  assert choose(errors).index == 0
-  with pytest.raises(ValueError, match="no seed"):
-    choose(np.full((2, 2), np.nan))
+def test_a_candidate_of_which_a_seed_diverged_is_not_chosen():
+  errors = np.array([[1.0, 9.0, 1.0], [2.0, 0.5, 2.0], [0.0, np.nan, 0.0]])
+  assert choose(errors).index == 1
+  with pytest.raises(DivergedError, match=r"toy\.lambdas: nothing to choose, of every one of 2 candidates"):
+    choose(np.array([[np.nan, 1.0], [1.0, np.nan]]))
 
 
 def test_the_sign_test_leaves_ties_and_missing_values_out():

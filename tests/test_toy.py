@@ -26,7 +26,7 @@ SHORT = {
   "rounds": 6,
   "batch_size": 4,
   "log_every_rounds": 4,
-  "eval_every_rounds": 2,
+  "eval_every_rounds": 4,
   "optim": {"name": "adam", "learning_rate": 3e-2, "milestones": (4,), "decay_form": "penalty"},
   "toy": {"lambdas": (1e-1, 1e-3, 1e-2), "num_noisy": 3},
   "parallel": {"replicas": "vmap", "num_devices": 1, "steps_per_dispatch": 6},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,12 +119,12 @@ def diverged(rows: Iterable[dict[str, Any]]) -> dict[str, list[int]]:
 
 
 def learning_rate_drops(rows: Sequence[dict[str, Any]]) -> list[int]:
-  """Returns the rounds that begin with a sharply lower learning rate; [] where there are too many to mark."""
+  """Returns the rounds with a sharply lower learning rate than the one before in `rows`; [] where there are too many to mark."""
   if not rows:
     return []
   first = rows[0]
   rates = {row["round"]: row["learning_rate"] for row in rows if (row["arm"], row["seed"]) == (first["arm"], first["seed"])}
-  drops = [number for number in sorted(rates) if number - 1 in rates and rates[number] < DROP * rates[number - 1]]
+  drops = [number for before, number in itertools.pairwise(sorted(rates)) if rates[number] < DROP * rates[before]]
   return drops if len(drops) <= MAX_DROPS else []
 
 
