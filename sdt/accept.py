@@ -112,7 +112,7 @@ def load_beside(config: Config, data: Data) -> Beside:
   """
   weights, score, scores = load_weights(config, data), config.score, None
   if score.path is not None:
-    scores = score_file.load(score.path, score.column, data.train.example_ids if data.checksum else None)
+    scores = score_file.load(score.path, score.column, data.train.example_ids if data.checksum else None, data.train.labels)
   return Beside(weights, scores)
 
 

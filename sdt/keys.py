@@ -212,7 +212,9 @@ class SplitConfig:
     choices=("top", "bottom", "random", "window", "threshold", "mislabel_cut"),
   )
   window_start: float | None = _key(None, "window: share of the training set that is easier than A", low=0.0, below=1.0)
-  threshold: float | None = _key(None, "threshold: the score, as scores.csv has it, that A is on the easy side of")
+  threshold: float | None = _key(
+    None, "threshold: the score, as scores.csv has it, that A is strictly on the easy side of (one equal to it is not in A)"
+  )
   cut: float | None = _key(
     None, "mislabel_cut: share of the training set that is left out, as its labels may be wrong", above=0.0, below=1.0
   )

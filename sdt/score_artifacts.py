@@ -98,7 +98,7 @@ def write_scores(
     content["truth"] = truth
   files.write_json(workdir / "scores.json", content)
   seeds = np.asarray(config.seeds, np.int64)
-  files.write_npz(workdir / "scores.npz", example_id=train.example_ids, label=train.labels, seeds=seeds, **known, **scores)
+  files.write_npz(workdir / "scores.npz", example_id=train.example_ids, label=train.labels, seeds=seeds, sound=sound, **known, **scores)
 
 
 def score_summary(score: Score, values: np.ndarray, seeds: Sequence[int], sound: np.ndarray) -> dict[str, Any]:
@@ -148,16 +148,17 @@ def _as_cells(values: np.ndarray) -> np.ndarray:
   return values.astype(np.int8) if values.dtype == np.bool_ else values
 
 
-def score_stability(scores: np.ndarray, partitions: Sequence[Partition], rule: SplitConfig) -> dict[str, Any] | None:
+def score_stability(scores: np.ndarray, partitions: Sequence[Partition], rule: SplitConfig, sound: np.ndarray) -> dict[str, Any] | None:
   """Returns how far the seeds agree, None for one seed.
 
   Args:
     scores: [R, N].
     partitions: per seed, by its own scores; their As are of one size.
     rule: `split`; the As of random draws are not expected to agree.
+    sound: [R] bool, False for a seed whose network diverged: it stands in the matrices, but in no mean.
   Returns:
-    Spearman's correlation of the scores and |A_i & A_j| / |A| of every pair of seeds, [R, R], their means over pairs of different seeds,
-    and a `warning` in words where less than half of A is shared, else None.
+    Spearman's correlation of the scores and |A_i & A_j| / |A| of every pair of seeds, [R, R], their means over pairs of different seeds
+    that are sound (None for fewer than two), and a `warning` in words where these share less than half of A, else None.
   """
   if len(scores) < 2:
     return None
@@ -166,14 +167,15 @@ def score_stability(scores: np.ndarray, partitions: Sequence[Partition], rule: S
   for row, part in zip(in_easy, partitions, strict=True):
     row[part.easy] = True
   overlap = (in_easy[:, None] & in_easy[None]).sum(axis=2) / in_easy[0].sum()
-  mean_overlap = _mean_over_pairs(overlap)
-  is_unsteady = rule.policy != "random" and mean_overlap < _LEAST_OVERLAP
+  has_pair = sound.sum() > 1
+  mean_overlap = _mean_over_pairs(overlap[sound][:, sound]) if has_pair else None
+  is_unsteady = mean_overlap is not None and rule.policy != "random" and mean_overlap < _LEAST_OVERLAP
   return {
     "spearman": correlation,
     "overlap_of_A": overlap,
-    "mean_spearman": _mean_over_pairs(correlation),
+    "mean_spearman": _mean_over_pairs(correlation[sound][:, sound]) if has_pair else None,
     "mean_overlap_of_A": mean_overlap,
-    "warning": _UNSTEADY.format(100 * mean_overlap, _ADVICE[rule.source]) if is_unsteady else None,
+    "warning": _UNSTEADY.format(100 * mean_overlap, _ADVICE[rule.source]) if is_unsteady and mean_overlap is not None else None,
   }
 
 

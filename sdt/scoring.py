@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def score_and_split(context: Context, setting: Setting, size: Sizes, may_read: b
       if part.ties_at_cut:
         context.display.log(f"split: seed {seed}: {part.ties_at_cut} examples tie at the cut; a seeded hash of their ids decided")
     by_seed = partitions if config.split.source == "seed" else _by_own_scores(config, data, size, ranks, own, partitions)
-    stability = score_artifacts.score_stability(own, by_seed, config.split)
+    stability = score_artifacts.score_stability(own, by_seed, config.split, sound)
     if stability is not None and stability["warning"]:
       context.display.log(f"warning: {stability['warning']}")
     if not all(files.is_intact(workdir / name) for name in ("scores.csv", "scores.json", "scores.npz")) or not may_read:
@@ -96,7 +97,8 @@ def _check_sizes(config: Config, part: Partition, values: np.ndarray) -> None:
   quantiles = ", ".join(f"{value:.4g}" for value in np.quantile(values[np.isfinite(values)], (0.0, 0.1, 0.5, 0.9, 1.0)))
   raise ConfigError(
     f"split.threshold={config.split.threshold}: of {values.shape[1]} training examples A would get {len(part.easy)}; the least, the 10, 50 "
-    f"and 90 % quantiles and the largest of {config.score.name} are {quantiles}; choose another threshold in a new --workdir"
+    f"and 90 % quantiles and the largest of {config.score.name} are {quantiles}; A is strictly on the "
+    "easy side, without what is at the threshold itself; choose another threshold in a new --workdir"
   )
 
 
@@ -105,16 +107,24 @@ def _sound_networks(context: Context, ranking: np.ndarray) -> np.ndarray:
 
   A network that diverged is scored as it was at its last finite step; scores of it that are no numbers rank as the hardest.
   """
-  lost = diverged_seeds(files.read_rows(context.workdir / "metrics.jsonl"), "baseline")
+  rows = files.read_rows(context.workdir / "metrics.jsonl")
+  lost = diverged_seeds(rows, "baseline")
   sound = np.array([seed not in lost for seed in context.setup.config.seeds]) & np.isfinite(ranking).all(axis=1)
   for seed, row, is_sound in zip(context.setup.config.seeds, ranking, sound, strict=True):
     if not is_sound:
       bad = int(np.isnan(row).sum())
       context.display.log(
-        f"score: the baseline of seed {seed} diverged: scored as it was at its last finite step, {bad} scores that are no numbers rank as "
-        "the hardest, means over seeds leave it out"
+        f"score: the baseline of seed {seed} diverged: {_what_is_scored(rows, seed, context.setup.config)}, {bad} scores that are no "
+        "numbers rank as the hardest, means over seeds leave it out"
       )
   return sound
+
+
+def _what_is_scored(rows: Sequence[Mapping[str, Any]], seed: int, config: Config) -> str:
+  """Returns which network of a seed that diverged the scores of a single pass are of, in words; `rows` are those of metrics.jsonl."""
+  chosen, arms = config.score.at_round or config.rounds, ("baseline",)
+  first = min((row["round"] for row in rows if row["arm"] in arms and row["seed"] == seed and row.get("diverged")), default=0)
+  return f"in round {first}, after round {chosen} that is scored" if first > chosen else "scored as it was at its last finite step"
 
 
 def _scores(context: Context) -> dict[str, np.ndarray]:

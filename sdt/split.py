@@ -8,6 +8,7 @@ import hashlib
 
 import numpy as np
 
+from sdt.data.seeded import largest_remainder
 from sdt.errors import ConfigError, DataError
 from sdt.keys import MethodConfig, SplitConfig
 
@@ -116,16 +117,8 @@ def rank(scores: np.ndarray, example_ids: np.ndarray, seed: int) -> np.ndarray:
 
 def class_quota(labels: np.ndarray, size: int) -> np.ndarray:
   """Returns how many of A each class gets, int [K]: proportional to the class, summing to `size` exactly (largest remainder)."""
-  return _allot(np.bincount(labels), size)
-
-
-def _allot(counts: np.ndarray, size: int) -> np.ndarray:
-  """Returns how many of `size` places each of the groups [K] of so many examples gets: by largest remainder, never more than it has."""
-  # Integers throughout: quota_k = floor(count_k * size / N), remainders compared exactly.
-  quota, remainder = np.divmod(counts.astype(np.int64) * size, max(1, int(counts.sum())))
-  order = np.lexsort((np.arange(len(counts)), -remainder))
-  quota[order[: size - int(quota.sum())]] += 1
-  return quota
+  counts = np.bincount(labels)
+  return largest_remainder(counts, size, counts)
 
 
 def split(
@@ -180,8 +173,9 @@ def _groups(order: np.ndarray, labels: np.ndarray, size: Sizes) -> list[tuple[np
   """Returns for each class its positions in order of rank, and its part of the sizes. A's is by the whole training set."""
   easy = class_quota(labels, size.easy)
   free = np.bincount(labels[order], minlength=len(easy)) - easy
-  skipped = _allot(free, size.skipped)
-  left_out = _allot(free - skipped, size.left_out)
+  skipped = largest_remainder(free, size.skipped, free)
+  free = free - skipped
+  left_out = largest_remainder(free, size.left_out, free)
   return [(order[labels[order] == label], Sizes(int(easy[label]), int(skipped[label]), int(left_out[label]))) for label in range(len(easy))]
 
 

@@ -49,7 +49,7 @@ def test_scores_on_disk_are_the_scores(data, tmp_path):
   scores, parts = scored(data)
   score_artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, True]), STABILITY)
   stored = files.read_npz(tmp_path / "scores.npz")
-  assert list(stored) == ["example_id", "label", "seeds", "difficulty", "wrong_label", "confidence", "log_odds"]
+  assert list(stored) == ["example_id", "label", "seeds", "sound", "difficulty", "wrong_label", "confidence", "log_odds"]
   np.testing.assert_array_equal(stored["example_id"], data.train.example_ids)
   np.testing.assert_array_equal(stored["seeds"], [3, 8])
   for name, values in scores.items():
@@ -97,7 +97,7 @@ def test_truth_is_written_beside_the_labels_where_it_is_known(data, tmp_path):
   assert [row["wrong_label"] for row in table] == ["1" if one else "0" for one in wrong]
   np.testing.assert_array_equal(np.array([row["difficulty"] for row in table], np.float32), data.train.difficulty)
   assert "truth" not in files.read_json(tmp_path / "none" / "scores.json")
-  assert list(files.read_npz(tmp_path / "none" / "scores.npz")) == ["example_id", "label", "seeds", "confidence", "log_odds"]
+  assert list(files.read_npz(tmp_path / "none" / "scores.npz")) == ["example_id", "label", "seeds", "sound", "confidence", "log_odds"]
 
 
 def test_truth_of_a_hand_made_case(data):
@@ -145,37 +145,43 @@ def test_stability_is_spearman_s_correlation_and_the_share_of_common_examples(da
   scores, parts = scored(data)
   scores["log_odds"][1] = scores["log_odds"][0] + 0.5 * scores["log_odds"][1]
   scores["log_odds"][:, :4] = 1.0  # ties
-  stability = score_artifacts.score_stability(scores["log_odds"], parts, CONFIG.split)
+  stability = score_artifacts.score_stability(scores["log_odds"], parts, CONFIG.split, np.ones(len(parts), bool))
   assert stability["mean_spearman"] == pytest.approx(spearmanr(*scores["log_odds"]).statistic)
   common = len(set(parts[0].easy) & set(parts[1].easy)) / 7
   np.testing.assert_allclose(stability["overlap_of_A"], [[1, common], [common, 1]])
   assert stability["mean_overlap_of_A"] == common
-  assert score_artifacts.score_stability(scores["log_odds"][:1], parts[:1], CONFIG.split) is None
+  assert score_artifacts.score_stability(scores["log_odds"][:1], parts[:1], CONFIG.split, np.ones(1, bool)) is None
 
 
 def test_stability_by_hand():
   rest = np.zeros(0, np.int32)
   parts = tuple(Partition(np.array(easy, np.int32), rest, 0) for easy in ([0, 1], [1, 2], [2, 3]))
   scores = np.array([[4.0, 3.0, 2.0, 1.0], [3.0, 4.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
-  stability = score_artifacts.score_stability(scores, parts, CONFIG.split)
+  stability = score_artifacts.score_stability(scores, parts, CONFIG.split, np.ones(len(parts), bool))
   # rho = 1 - 6 sum d^2 / (n (n^2 - 1)): d^2 is 2, 20, 18.
   np.testing.assert_allclose(stability["spearman"], [[1, 0.8, -1], [0.8, 1, -0.8], [-1, -0.8, 1]], atol=1e-12)
   np.testing.assert_allclose(stability["overlap_of_A"], [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]])
   assert stability["mean_overlap_of_A"] == pytest.approx(1 / 3)
   assert stability["warning"].startswith("two seeds share only 33 % of the A that their own scores give")
   assert "split.source=mean splits for all" in stability["warning"]
-  by_mean = score_artifacts.score_stability(scores, parts, SplitConfig(source="mean"))
+  by_mean = score_artifacts.score_stability(scores, parts, SplitConfig(source="mean"), np.ones(3, bool))
   assert "more seeds make the mean, by which all of them split, steadier" in by_mean["warning"]
-  assert score_artifacts.score_stability(scores, parts, SplitConfig(policy="random"))["warning"] is None
-  half = score_artifacts.score_stability(scores[:2], parts[:2], CONFIG.split)
+  assert score_artifacts.score_stability(scores, parts, SplitConfig(policy="random"), np.ones(3, bool))["warning"] is None
+  half = score_artifacts.score_stability(scores[:2], parts[:2], CONFIG.split, np.ones(2, bool))
   assert (half["mean_overlap_of_A"], half["warning"]) == (0.5, None)
+  # The third diverged: its A is shown, but neither means nor the warning count it.
+  sound = score_artifacts.score_stability(scores, parts, CONFIG.split, np.array([True, True, False]))
+  assert (sound["mean_overlap_of_A"], sound["warning"]) == (0.5, None)
+  assert sound["mean_spearman"] == pytest.approx(0.8)
+  np.testing.assert_array_equal(sound["overlap_of_A"], stability["overlap_of_A"])
 
 
 def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
   scores, parts = scored(data)
   scores["log_odds"][1, :5], scores["confidence"][1, :5] = np.nan, np.nan
   scores["log_odds"][1, 5] = np.inf
-  stability = score_artifacts.score_stability(score_artifacts.easiness(SCORES["log_odds"], scores["log_odds"]), parts, CONFIG.split)
+  ease = score_artifacts.easiness(SCORES["log_odds"], scores["log_odds"])
+  stability = score_artifacts.score_stability(ease, parts, CONFIG.split, np.array([True, False]))
   score_artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, False]), stability)
   with open(tmp_path / "scores.csv", newline="") as file:
     table = list(csv.DictReader(file))
@@ -185,7 +191,9 @@ def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
   assert info["scorers"]["confidence"]["mean"] == pytest.approx(scores["confidence"][0].astype(np.float64).mean())
   assert (info["scorers"]["confidence"]["sd_over_seeds"], info["scorers"]["confidence"]["mean_spearman"]) == (None, None)
   assert table[0]["confidence_sd"] == ""
-  assert np.isfinite(info["stability"]["mean_spearman"])
+  assert [info["stability"][key] for key in ("mean_spearman", "mean_overlap_of_A", "warning")] == [None, None, None]
+  assert len(info["stability"]["overlap_of_A"]) == 2
+  np.testing.assert_array_equal(files.read_npz(tmp_path / "scores.npz")["sound"], [True, False])
 
 
 def test_scores_that_are_no_numbers_are_the_hardest():

@@ -390,6 +390,16 @@ def test_confidence_of_one_is_only_bounded():
   assert image_figures.percent_of_confidence(0.5) == "50.00 %"
 
 
+def test_a_run_with_fewer_than_two_sound_seeds_says_that_no_mean_compares_them(tmp_path):
+  workdir = small_run(tmp_path, seeds=(0, 1), diverged={"baseline": [1]})
+  info = files.read_json(workdir / "scores.json")
+  info["stability"] |= {"mean_spearman": None, "mean_overlap_of_A": None}
+  files.write_json(workdir / "scores.json", info)
+  text = page_alone(workdir)
+  assert "Fewer than two seeds have a baseline that did not diverge" in text
+  assert "of A on average" not in text
+
+
 def test_scores_without_a_correlation_still_make_a_report(tmp_path, monkeypatch):
   """A network that diverged may give every example the same score; its correlation is null."""
   workdir = small_run(tmp_path, seeds=(0, 1))

@@ -157,6 +157,24 @@ def test_the_map_of_the_data_is_of_the_dynamics_where_they_are_known(tmp_path, d
   assert len(drawn(workdir)[0]["data_map"][0].axes) == 4
 
 
+def test_pictures_of_the_scores_leave_out_seeds_whose_baseline_diverged_and_say_so(tmp_path, drawn):
+  workdir = small_run(tmp_path, seeds=(0, 1, 2), diverged={"baseline": [1]})
+  scores, split, kept = files.read_npz(workdir / "scores.npz"), artifacts.load(workdir).split, [0, 2]
+  made, pictures = drawn(workdir)
+  confidence = scores["confidence"][kept]
+  panel = made["data_map"][0].axes[0]
+  _check_points(panel, confidence.std(axis=0, ddof=1), confidence.mean(axis=0), split.in_A[kept].mean(axis=0))
+  assert "under 2 seeds" in pictures["data_map"].caption
+  assert "seed 1" not in [text.get_text() for text in made["histogram"][0].legends[0].get_texts()]
+  for name in ("data_map", "histogram_log_odds", "class_histograms"):
+    assert pictures[name].caption.endswith("Without seeds whose baseline diverged: 1.")
+  assert made["stability"][0].axes[0].get_ylabel().endswith("seed 2")
+  add_scores(workdir, sound=np.array([True, False, False]))
+  assert "data_map" not in drawn(workdir)[1]  # of one seed there is no spread
+  lost = small_run(tmp_path / "lost", seeds=(0, 1), diverged={"baseline": [0, 1]})
+  assert "Without seeds whose" not in drawn(lost)[1]["data_map"].caption
+
+
 def _check_points(axes, x, y, colour):
   """Asserts that the points are these, in any order."""
   (points,) = axes.collections

@@ -52,6 +52,31 @@ def test_an_array_of_several_seeds_counts_by_its_mean(tmp_path):
   np.testing.assert_array_equal(score_file.load(tmp_path / "a.npz", "score", IDS).values, [5.0, 2.0, 2.0])
 
 
+def test_seeds_that_a_file_calls_not_sound_count_in_no_mean(tmp_path):
+  scores = np.array([[1, 2, 3], [3, 2, np.nan], [3, 4, 5]])
+  np.savez(tmp_path / "a.npz", example_id=IDS, score=scores, sound=np.array([True, False, True]))
+  np.testing.assert_array_equal(score_file.load(tmp_path / "a.npz", "score", IDS).values, [2.0, 3.0, 4.0])
+  np.savez(tmp_path / "b.npz", example_id=IDS, score=scores[::2], sound=np.zeros(2, bool))  # none is: all are what there is
+  np.testing.assert_array_equal(score_file.load(tmp_path / "b.npz", "score", IDS).values, [2.0, 3.0, 4.0])
+
+
+def test_scores_of_other_labels_are_of_other_data(tmp_path):
+  labels = np.array([2, 0, 1], np.int32)
+  tables = {"same": "4,2,1\n11,1,1\n7,0,1\n99,5,1\n", "names": "4,cat,1\n7,dog,1\n11,cat,1\n", "other": "4,2,1\n7,1,1\n11,,1\n"}
+  for name, text in tables.items():
+    write(tmp_path / f"{name}.csv", "example_id,label,score\n" + text)
+  np.savez(tmp_path / "same.npz", example_id=IDS[::-1], label=labels[::-1], score=np.ones(3))
+  np.savez(tmp_path / "other.npz", example_id=IDS[::-1], label=np.array([0, 1, 2]), score=np.ones(3))
+  for name in ("same.csv", "names.csv", "same.npz"):
+    np.testing.assert_array_equal(score_file.load(tmp_path / name, "score", IDS, labels).values, np.ones(3))
+  for name in ("other.csv", "other.npz"):
+    with pytest.raises(
+      DataError, match=r"2 of 3 training examples have another label there .ids 7, 11.*wrong labels been planted"
+    ) as caught:
+      score_file.load(tmp_path / name, "score", IDS, labels)
+    assert caught.value.exit_code == 3
+
+
 TABLES = [
   ("example_id,score\n4,1\n11,2\n", "1 of 3 training examples have no score (ids 7)"),
   ("example_id,score\n4,1\n7,1\n11,2\n7,1\n", "1 of 3 training examples stand there more than once (ids 7)"),

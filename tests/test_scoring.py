@@ -8,7 +8,7 @@ import pytest
 import tiny
 import whole
 
-from sdt import dry_run, experiment, files
+from sdt import dry_run, experiment, files, scoring
 from sdt.errors import ConfigError
 
 
@@ -86,6 +86,14 @@ def test_seeds_that_do_not_agree_are_told_what_that_means_also_where_the_mean_sp
   by_mean = files.read_json(tmp_path / "mean" / "scores.json")["stability"]
   assert by_mean["mean_overlap_of_A"] == stability["mean_overlap_of_A"]
   assert f"warning: {by_mean['warning']}\n" in log
+
+
+def test_a_baseline_that_diverged_after_the_round_that_is_scored_is_told_so():
+  rows = [{"arm": "baseline", "seed": 3, "round": number} | ({"diverged": True} if number > 4 else {}) for number in range(1, 7)]
+  early, late = (tiny.config(rounds=6, score__at_round=number) for number in (2, 5))
+  assert scoring._what_is_scored(rows, 3, early) == "in round 5, after round 2 that is scored"
+  assert scoring._what_is_scored(rows, 3, late) == "scored as it was at its last finite step"
+  assert scoring._what_is_scored(rows, 3, tiny.config(rounds=6)) == "scored as it was at its last finite step"
 
 
 def _log(origin, tmp_path, changes, capsys):

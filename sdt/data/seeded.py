@@ -56,15 +56,24 @@ def integers(seed: int, stream: str, ids: np.ndarray, high: int) -> np.ndarray:
   return (uniform(seed, stream, ids) * high).astype(np.int64)
 
 
-def _allot(counts: np.ndarray, num: int, leave_one: bool) -> np.ndarray:
-  """Returns how many of `num` places each class gets, see `stratified`."""
-  most = counts - 1 if leave_one and num <= (counts - 1).sum() else counts
-  share = counts * (num / counts.sum())
-  places = np.minimum(np.floor(share).astype(np.int64), most)
-  order = np.argsort(places - share, kind="stable")
+def largest_remainder(counts: np.ndarray, num: int, most: np.ndarray) -> np.ndarray:
+  """Returns how many of `num` places each group gets, in proportion to `counts` and never more than `most`, int64 [K] each.
+
+  Exact: integers throughout. Of equal remainders the first group's comes first; what a full group cannot take goes to the next.
+  """
+  places, remainder = np.divmod(counts.astype(np.int64) * num, max(1, int(counts.sum())))
+  places = np.minimum(places, most)
+  order = np.argsort(-remainder, kind="stable")
   while places.sum() < num:
     with_room = order[places[order] < most[order]]
     places[with_room[: num - places.sum()]] += 1
+  return places
+
+
+def _allot(counts: np.ndarray, num: int, leave_one: bool) -> np.ndarray:
+  """Returns how many of `num` places each class gets, see `stratified`."""
+  most = counts - 1 if leave_one and num <= (counts - 1).sum() else counts
+  places = largest_remainder(counts, num, most)
   wanting = np.flatnonzero((places == 0) & (most > 0))
   for label in wanting if num >= (most > 0).sum() else ():
     places[np.argmax(places)] -= 1

@@ -181,13 +181,26 @@ def _scores(artifacts: Artifacts) -> dict[str, Picture]:
   return _histograms(artifacts) | _data_map(artifacts) | _classes(artifacts) | _stability(artifacts)
 
 
+def _is_sound(artifacts: Artifacts) -> np.ndarray:
+  """Returns [R] which seeds' scoring networks did not diverge; all of them where none is left: then they are what there is."""
+  lost = diverged(artifacts.metrics).get("baseline", [])
+  sound = artifacts.scores.get("sound", True) & ~np.isin(artifacts.scores["seeds"], lost)
+  return sound if sound.any() else np.ones_like(sound)
+
+
+def _without_diverged(artifacts: Artifacts) -> str:
+  """Returns a sentence about the seeds that pictures of the scores lack; nothing where they have all."""
+  lost = artifacts.scores["seeds"][~_is_sound(artifacts)].tolist()
+  return f"Without seeds whose baseline diverged: {', '.join(map(str, lost))}." if lost else ""
+
+
 def _score(artifacts: Artifacts, name: str) -> np.ndarray | None:
-  """Returns a score [R, N] in float64; None where it is not there, or no number."""
+  """Returns a score [R, N] of the seeds that did not diverge, in float64; None where it is not there, or no number."""
   scores = artifacts.scores.get(name)
   if scores is None or scores.ndim != 2 or not np.isfinite(scores).any():
     return None
-  found: np.ndarray = scores.astype(np.float64)
-  return found
+  found: np.ndarray = scores[_is_sound(artifacts)].astype(np.float64)
+  return found if np.isfinite(found).any() else None
 
 
 def _ranking(artifacts: Artifacts) -> tuple[str, np.ndarray, bool] | None:
@@ -199,8 +212,12 @@ def _ranking(artifacts: Artifacts) -> tuple[str, np.ndarray, bool] | None:
 
 
 def _in_A(artifacts: Artifacts, shape: tuple[int, ...]) -> np.ndarray | None:  # noqa: N802
+  """Returns A [R, N] of the seeds that did not diverge; None where it is not known for scores of this shape."""
   split = artifacts.split
-  return None if split is None or split.in_A.shape != shape else split.in_A
+  if split is None or len(split.in_A) != len(artifacts.scores["seeds"]):
+    return None
+  found: np.ndarray = split.in_A[_is_sound(artifacts)]
+  return found if found.shape == shape else None
 
 
 def _label_of(name: str) -> str:
@@ -216,12 +233,12 @@ def _histograms(artifacts: Artifacts) -> dict[str, Picture]:
       continue
     in_A, is_probability = _in_A(artifacts, scores.shape), name == "confidence"
     title = f"{_SCORE_TITLES.get(name, name.replace('_', ' '))} of the training examples"
-    seeds = artifacts.scores["seeds"].tolist()
+    seeds = artifacts.scores["seeds"][_is_sound(artifacts)].tolist()
     png = render(score_figures.histogram, scores, in_A, seeds, title, _label_of(name), is_probability)
     caption = "How many examples have which score, each seed an outline" + (
       "; dashed: the border of A, filled: A." if in_A is not None else "."
     )
-    pictures[f"histogram_{name}"] = Picture(png, f"histogram of {name}", caption)
+    pictures[f"histogram_{name}"] = Picture(png, f"histogram of {name}", _sentences(caption, _without_diverged(artifacts)))
   if ranking is None:
     return pictures
   name, values, is_higher_easier = ranking
@@ -234,7 +251,7 @@ def _histograms(artifacts: Artifacts) -> dict[str, Picture]:
     f"{which}, by the median of {name}, {'larger' if is_higher_easier else 'smaller'} is easier. Every histogram fills its row, so shapes "
     "compare and heights of different classes do not. A class whose row has little colour gives A few examples."
   )
-  pictures["class_histograms"] = Picture(png, "histograms of the score by class", caption, "wide")
+  pictures["class_histograms"] = Picture(png, "histograms of the score by class", _sentences(caption, _without_diverged(artifacts)), "wide")
   return pictures
 
 
@@ -260,13 +277,18 @@ def _data_map(artifacts: Artifacts) -> dict[str, Picture]:
       f"Every training example by its final confidence under {len(scores)} seeds: a stand-in for the map of training dynamics, which this "
       "run did not record. Top left: fitted by every seed; right: by some; bottom left: by none, often a wrong label."
     )
-  in_A = _in_A(artifacts, artifacts.scores["confidence"].shape if "confidence" in artifacts.scores else ())
+  shown = _score(artifacts, "confidence")
+  in_A = None if shown is None else _in_A(artifacts, shown.shape)
   in_A_share = None if in_A is None else in_A.mean(axis=0)
   if correctness is None and in_A_share is None:
     return {}
   kind = "" if correctness is None or in_A_share is None else "wide"
   png = render(score_figures.data_map, variability, confidence, correctness, in_A_share, *labels)
-  return {"data_map": Picture(png, "map of the training examples by confidence and its variability", caption, kind)}
+  return {
+    "data_map": Picture(
+      png, "map of the training examples by confidence and its variability", _sentences(caption, _without_diverged(artifacts)), kind
+    )
+  }
 
 
 def _classes(artifacts: Artifacts) -> dict[str, Picture]:
@@ -283,15 +305,13 @@ def _stability(artifacts: Artifacts) -> dict[str, Picture]:
   info, ranking = artifacts.score_info.get("stability"), _ranking(artifacts)
   if not info or ranking is None:
     return {}
-  results = artifacts.results
+  results, values = artifacts.results, artifacts.scores[ranking[0]].astype(np.float64)
   seeds = artifacts.scores["seeds"].tolist()
-  sound = [index for index, row in enumerate(ranking[1]) if np.isfinite(row).all()]
+  sound = [index for index in np.flatnonzero(_is_sound(artifacts)).tolist() if np.isfinite(values[index]).all()]
   one, other = (sound if len(sound) > 1 else [0, 1])[:2]
   matrices = [np.array(info[key], np.float64) for key in ("spearman", "overlap_of_A")]
   chance = results["num_easy"] / results["data"]["num_train"]
-  png = render(
-    score_figures.stability, ranking[1][[one, other]], (seeds[one], seeds[other]), *matrices, chance, seeds, _label_of(ranking[0])
-  )
+  png = render(score_figures.stability, values[[one, other]], (seeds[one], seeds[other]), *matrices, chance, seeds, _label_of(ranking[0]))
   caption = "Every training example under two seeds; on the grey line both say the same."
   if len(seeds) > 2:
     caption = f"Left: {caption[0].lower()}{caption[1:]} Right: the share of A that two seeds have in common, {chance:.2f} by chance."
