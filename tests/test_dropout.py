@@ -12,6 +12,7 @@ from sdt.dispatch import Position
 from sdt.keys import ModelConfig
 from sdt.models import init_variables, make_model
 from sdt.models.layers import Dropout
+from sdt.setup import Setup
 
 
 def dropped(x, rate, seed=0, **options):
@@ -114,3 +115,13 @@ def test_a_wide_resnet_with_dropout_and_stochastic_depth_trains_on_two_devices_a
   for name, leaf in expected.items():
     np.testing.assert_allclose(ours[name], leaf, rtol=1e-4, atol=1e-4, err_msg=name)
   assert max(np.abs(without[name] - leaf).max() for name, leaf in expected.items()) > 1e-3
+
+
+def test_where_a_network_drops_anyway_a_phase_without_an_override_keeps_its_rate():
+  of = wide()
+  setup, plan = Setup.make(of, tiny.data(of)), tiny.alternating(of, 70, 20)
+  for rate, asked in ((0.4, ()), (0.0, ("dropout",))):
+    own = dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], overrides={"dropout": rate}), plan.phases[1]))
+    made = setup.trainer(own)
+    assert made.program.regularisers == asked
+  np.testing.assert_array_equal(made._plan.overrides["dropout"], np.float32([[0.0, 0.4]]))

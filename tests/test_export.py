@@ -1,5 +1,6 @@
 """Every network's training and scoring, lowered for platforms that are not here."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,6 +11,7 @@ import tiny
 
 from sdt import train
 from sdt.dispatch import Position
+from sdt.keys import RegulariseConfig
 from sdt.models import MODEL_NAMES
 from sdt.score import score_dispatch
 from sdt.setup import Setup
@@ -20,11 +22,13 @@ DEFAULT = ("densenet", "mlp", "preresnet20", "resnet18", "resnet20", "vgg16", "w
 NAMES = [pytest.param(name, marks=[] if name in DEFAULT else [pytest.mark.slow]) for name in MODEL_NAMES]
 
 
-def exports(of):
-  """Returns the exported training dispatch and scoring dispatch of a config, and the network's parameters."""
+def exports(of, overrides=None):
+  """Returns the exported training dispatch (with overrides in A) and scoring dispatch of a config, and the network's parameters."""
   data = tiny.data(of)
   setup = Setup.make(of, data)
-  made = setup.trainer(tiny.alternating(of, len(data.train), 20))
+  plan = tiny.alternating(of, len(data.train), 20)
+  plan = dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], overrides=overrides or {}), *plan.phases[1:]))
+  made = setup.trainer(plan)
   start = setup.fresh_start
   made.set_state(start.state, start.sums)
   variables = {"params": start.state.params, "batch_stats": start.state.batch_stats}
@@ -59,3 +63,17 @@ def test_every_network_trains_and_scores_on_cpu_cuda_and_tpu(name):
     # Scoring is one product per layer, whatever the number of examples; each platform may have its own. Training has gradients beside.
     assert count <= score_module.count(op) <= count * len(PLATFORMS), op
     assert train_module.count(op) >= 2 * count, op
+
+
+def test_the_regularisers_lower_for_cpu_cuda_and_tpu():
+  of = tiny.config(
+    seeds=(0,),
+    precision="bfloat16",
+    augment__pad_crop=1,
+    model__name="wrn",
+    model__depth=10,
+    model__widen_factor=1,
+    model__hidden_sizes=None,
+  )
+  exported, _ = exports(of, dataclasses.asdict(RegulariseConfig()))
+  assert exported["train"].platforms == PLATFORMS
