@@ -12,7 +12,7 @@ import numpy as np
 from sdt.arm_spec import ArmSpec, PhaseSpec, parse_own_arms, parse_phases
 from sdt.data.batches import num_batches
 from sdt.errors import ConfigError
-from sdt.keys import Config, MethodConfig
+from sdt.keys import NEUTRAL, Config, MethodConfig
 from sdt.models import MODEL_NAMES, NETWORKS
 from sdt.models.network import RATES
 from sdt.optim import is_body_frozen
@@ -221,6 +221,13 @@ def check_arms(config: Config) -> None:
       raise ConfigError(f"arms: {arm!r} is not an arm{hint} (arms: {', '.join(known)})")
   if "baseline" not in config.arms:
     raise ConfigError("arms: 'baseline' is missing; its network scores the training examples for all others, add it")
+  for arm in config.arms:
+    subset = next((phase.subset for phase in known[arm].phases if phase.subset.startswith("hardest_")), None)
+    if subset is not None and config.split.policy == "bottom":
+      raise ConfigError(
+        f"arms: {arm!r} has the phase {subset}, which is the method's own {subset[-1]} with split.policy = 'bottom'; leave the arm out, or "
+        "choose split.policy='top'"
+      )
   _check_tuned(config, [arm for arm in config.arms if any(phase.decay == "tuned" for phase in known[arm].phases)])
 
 
@@ -240,12 +247,14 @@ def _check_tuned(config: Config, arms: Sequence[str]) -> None:
 def check_overrides(config: Config) -> None:
   """Raises a ConfigError where an arm of the run asks for a regulariser that would do nothing, or a value is given that no arm reads."""
   specs = arm_specs(config)
-  asked = [(arm, name, value) for arm in config.arms for phase in specs[arm].phases for name, value in phase.overrides]
-  for arm, name, _ in asked:
-    obstacle = _obstacle(config, name)
-    if obstacle is not None:
-      raise ConfigError(f"arms: {arm!r} asks for {name}, {obstacle}")
-  read = {name for _, name, value in asked if value is None}
+  phases = [(arm, phase) for arm in config.arms for phase in specs[arm].phases]
+  for arm, phase in phases:
+    asked = {name: getattr(config.regularise, name) if value is None else value for name, value in phase.overrides}
+    for name in asked:
+      obstacle = _obstacle(config, name, asked)
+      if obstacle is not None:
+        raise ConfigError(f"arms: {arm!r} asks for {name}, {obstacle}")
+  read = {name for _, phase in phases for name, value in phase.overrides if value is None}
   for field in dataclasses.fields(config.regularise):
     value = getattr(config.regularise, field.name)
     if value != field.default and field.name not in read:
@@ -255,8 +264,8 @@ def check_overrides(config: Config) -> None:
       )
 
 
-def _obstacle(config: Config, name: str) -> str | None:
-  """Returns why the regulariser `name` would do nothing in this run, and what else to do; None where it would."""
+def _obstacle(config: Config, name: str, asked: Mapping[str, float]) -> str | None:
+  """Returns why the regulariser `name` would do nothing in a phase that asks for these, and what else to do; None where it would."""
   augment = config.augment
   if name in RATES and name not in NETWORKS[config.model.name].rates:
     those = ", ".join(other for other in MODEL_NAMES if name in NETWORKS[other].rates)
@@ -268,6 +277,12 @@ def _obstacle(config: Config, name: str) -> str | None:
   is_augmented = augment.pad_crop or augment.flip or augment.resized_crop_area is not None or config.data.crop_size is not None
   if name == "augment_strength" and not is_augmented:
     return "and nothing is augmented; give augment.pad_crop or augment.flip, or leave the arm out"
+  if name != "loss_weight" and asked.get("loss_weight") == 0.0:
+    return "and with loss_weight = 0 beside it no loss moves the weights; leave one of the two out"
+  # model.dropout is what a phase has that does not ask: against it no dropout is a difference.
+  without = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}[name]
+  if asked[name] == without:
+    return f"and {name} = {asked[name]!r} changes nothing; give it another value, or leave the arm out"
   return None
 
 

@@ -81,6 +81,13 @@ _ONLY_IN_THE_TOY = (
 # The arms that begin in one way, whatever method.init says.
 OWN_START = frozenset({"baseline", "less_data", "long_baseline", "warm_start"})
 
+# Not method.*: --config.arms=baseline must work on a config file that has them. Not the rest of score.*, which the baseline's training or
+# what a later run takes over from it (baseline_from) may depend on.
+_OF_THE_SPLIT = (
+  *("split.policy", "split.window_start", "split.threshold", "split.cut", "split.source", "split.class_balanced"),
+  "score.path",
+)
+
 # Not optim.milestones beside another schedule: --config.optim.schedule=cosine must work on a config file that has milestones.
 _IDLE = (
   _Idle(("optim.momentum", "optim.nesterov"), "optim.name", lambda name: name != "sgd", "choose optim.name='sgd'"),
@@ -96,6 +103,7 @@ _IDLE = (
   _Idle(("method.lambda_tuned",), "select.weight_decay", bool, "leave select.weight_decay out"),
   _Idle(("select.lambda_A", "select.fraction"), "arms", lambda arms: "method" not in arms, "add the arm 'method'"),
   _Idle(("method.init",), "arms", lambda arms: set(arms) <= OWN_START, "add the arm 'method'"),
+  _Idle(_OF_THE_SPLIT, "arms", lambda arms: set(arms) <= {"baseline"}, "add the arm 'method'"),
   _Idle(("split.window_start",), "split.policy", lambda name: name != "window", "choose split.policy='window'"),
   _Idle(("split.threshold",), "split.policy", lambda name: name != "threshold", "choose split.policy='threshold'"),
   _Idle(("split.cut",), "split.policy", lambda name: name != "mislabel_cut", "choose split.policy='mislabel_cut'"),
@@ -120,10 +128,6 @@ def check_combinations(values: Values, defaults: Values) -> None:
   blocks, widths = values["model.blocks"], values["model.widths"]
   if blocks is not None and widths is not None and len(blocks) != len(widths):
     raise ConfigError(f"model.widths = {widths}: expected one width for each of the stages in model.blocks = {blocks}")
-  if "hardest_subset" in values["arms"] and values["split.policy"] == "bottom":
-    raise ConfigError(
-      "arms: 'hardest_subset' would be the method itself with split.policy = 'bottom'; leave the arm out, or choose split.policy='top'"
-    )
   for rule in _NEEDS:
     if values[rule.key] == rule.choice and values[rule.other] is None:
       raise ConfigError(f"{rule.key} = {rule.choice!r}: expected {rule.other} too, such as --config.{rule.other}={rule.such_as}")

@@ -103,7 +103,7 @@ def dynamics_scores(dynamics: Dynamics, rounds: int) -> dict[str, np.ndarray]:
   """Returns the scores of the training dynamics, float32 [R, N] each; NaN where they are not defined, for an example never presented.
 
   forgetting: times that the example went from right at one presentation to wrong at the next; `rounds` for one that was never right, which
-    is more than any other can have. Source: Toneva et al. 2019, "An Empirical Study of Example Forgetting", definition 2.1, and what the
+    is more than any other can have. Source: Toneva et al. 2019, "An Empirical Study of Example Forgetting", section 3, and what the
     authors' code does with examples never learned. Differs from source: none.
   first_learned: the first round, from 1, in which it was right; rounds + 1 if it never was. Source: the same, section 4. Differs from
     source: one network instead of several.

@@ -7,15 +7,21 @@ validation split stands where the test set would. So the network that scores the
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sdt import baseline, files, stats
+from sdt.config import to_dict
 from sdt.data.dataset import Data
 from sdt.data.validation import hold_out
-from sdt.errors import DivergedError
+from sdt.differences import SAFE_TO_CHANGE, entry, leaves
+from sdt.errors import ConfigError, DivergedError
 from sdt.keys import Config, DataConfig, RegulariseConfig, SelectConfig
 from sdt.split import sizes
 
@@ -149,11 +155,12 @@ def choose(config: Config, data: Data, workdir: Path, run: Run, log: Callable[[s
     log: gets a line at a time.
 
   Raises:
+    ConfigError: the selection.json there was made by another selection.
     DivergedError: of every candidate for an arm a seed diverged. And what `run` raises.
   """
   path = workdir / FILE
+  cut, runs = prepare(config, data)
   if not files.is_intact(path):
-    cut, runs = prepare(config, data)
     log(f"selection: {num_trainings(runs)} trainings on {len(cut.train)} examples, {len(cut.test)} held out to choose on")
     if config.score.path is not None:
       log("note: the scores come from a file, and whether their network was trained on the held-out examples is not known")
@@ -165,7 +172,19 @@ def choose(config: Config, data: Data, workdir: Path, run: Run, log: Callable[[s
     files.write_json(path, _content(runs, cut, workdir / FOLDER))
     for line in told(files.read_json(path)):
       log(f"selection: {line}")
-  return files.read_json(path)
+  content: dict[str, Any] = files.read_json(path)
+  if content.get("config_hash") != _hash_of(runs) or content["validation"]["checksum"] != cut.checksum:
+    raise ConfigError(
+      f"{path} tells of another selection: its candidates, config or data are not those of this run; restore the file from a copy, delete "
+      f"it and the folder {FOLDER}/ beside it to choose again, or choose another --workdir"
+    )
+  return content
+
+
+def _hash_of(runs: Sequence[TrialRun]) -> str:
+  """Returns the SHA-256, in hex, of what the runs are: of their configs all keys that may change a result."""
+  plain = [{name: value for name, value in leaves(to_dict(own.config)) if entry(SAFE_TO_CHANGE, name) is None} for own in runs]
+  return hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode("ascii")).hexdigest()
 
 
 def _content(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any]:
@@ -179,6 +198,7 @@ def _content(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any
   choices = {of: decide(of, candidates, len(cut.test)) for of, candidates in tried.items()}
   first = runs[0].config
   return {
+    "config_hash": _hash_of(runs),
     "validation": {"num_train": len(cut.train), "num_validation": len(cut.test), "checksum": cut.checksum},
     "seeds": first.seeds,
     "rounds": first.rounds,
@@ -227,13 +247,16 @@ def decide(of: str, candidates: Sequence[Mapping[str, Any]], num_validation: int
 def _best_of(sound: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
   """Returns by how much the best of so many looks better than their mean, and by how much it would if all were equally good.
 
-  The latter is `stats.expected_best_of` standard errors of one candidate's mean, from the sd over seeds that the candidates have in common.
+  The latter is `stats.expected_best_of` standard errors of one candidate's mean. The candidates are paired by seed, and what a seed does to
+  all of them alike favours none: the error is that of the residuals from the means of seed and candidate, with (k - 1) (n - 1) degrees of
+  freedom. What the shared validation images do to the candidates alike in every seed is not removed.
   """
-  sds = stats.expected_best_of(len(sound))
-  spreads = [candidate["sd"] for candidate in sound]
-  error = None
-  if None not in spreads:
-    error = math.sqrt(math.fsum(sd * sd for sd in spreads) / len(spreads) / best["n"])
+  sds, error = stats.expected_best_of(len(sound)), None
+  if best["n"] > 1 and len(sound) > 1:
+    table = np.array([list(candidate["accuracy"].values()) for candidate in sound])
+    residuals = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    num_free = (table.shape[0] - 1) * (table.shape[1] - 1)
+    error = math.sqrt(float((residuals**2).sum()) / num_free / table.shape[1])
   return {
     "num_values": len(sound),
     "expected_gain_sds": sds,

@@ -195,7 +195,7 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
   """
   step = last_step(context.store, arm_index)
   tree, meta = context.store.restore(step, saved_like(context.setup, arm_index))
-  if meta["round"] < context.setup.config.rounds:
+  if meta["round"] < meta.get("rounds", context.setup.config.rounds):  # older checkpoints lack it
     raise CheckpointError(
       f"the last checkpoint of arm {meta['arm']} is missing, {step} is of round {meta['round']}; use a copy, or a new workdir"
     )
@@ -303,7 +303,14 @@ def save_state(context: Context, plan: Plan, arm_index: int, reached: Resume, *,
   """Saves where the training of an arm stands, sealed with the run's identity and choices, and accounts for the time it took."""
   at = reached.position
   clock = at.round_index * (plan.steps_per_round + len(context.setup.data.test) + 1) + at.step + at.eval_index
-  place = {"arm": plan.arm, "round": at.round_index, "step": at.step, "eval_index": at.eval_index, "round_secs": reached.round_secs}
+  place = {
+    "arm": plan.arm,
+    "rounds": plan.rounds,
+    "round": at.round_index,
+    "step": at.step,
+    "eval_index": at.eval_index,
+    "round_secs": reached.round_secs,
+  }
   meta = {"stage": "train", **place, **dataclasses.asdict(context.identity), "choices": context.setup.choices}
   context.store.save(arm_index * _ARM_STRIDE + clock, saved_tree(reached), meta, pin=pin)
   context.timing.save_secs += context.store.last_save_secs

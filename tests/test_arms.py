@@ -332,6 +332,27 @@ def test_values_out_of_range_are_refused_in_the_config_and_in_a_phase(name, low,
       r"regularise.loss_floor = 0.1: no arm of the run reads it; name one in arms .*\[loss_floor\]",
     ),
     ("floor_easy", {"regularise__loss_weight": 0.1}, "regularise.loss_weight = 0.1: no arm of the run reads it"),
+    (
+      "smooth_easy",
+      {"regularise__label_smoothing": 0.0},
+      "'smooth_easy' asks for label_smoothing, and label_smoothing = 0.0 changes nothing",
+    ),
+    ("mine", {"own_arms": ("mine = A@0[loss_weight=1] + B@0",)}, "'mine' asks for loss_weight, and loss_weight = 1.0 changes nothing"),
+    (
+      "mine",
+      {"own_arms": ("mine = A@0[label_smoothing, loss_weight=0] + B@0",)},
+      "asks for label_smoothing, and with loss_weight = 0 beside it no loss moves the weights; leave one of the two out",
+    ),
+    (
+      "mine",
+      {"model__name": "wrn28_10", "model__hidden_sizes": None, "own_arms": ("mine = A@0[dropout=0] + B@0",)},
+      "'mine' asks for dropout, and dropout = 0.0 changes nothing",
+    ),
+    (
+      "dropout_easy",
+      {"model__name": "wrn28_10", "model__hidden_sizes": None, "model__dropout": 0.3},
+      "'dropout_easy' asks for dropout, and dropout = 0.3 changes nothing",
+    ),
   ],
 )
 def test_a_regulariser_that_would_do_nothing_is_refused(arm, changes, message):
@@ -340,7 +361,19 @@ def test_a_regulariser_that_would_do_nothing_is_refused(arm, changes, message):
     check_overrides(config)
 
 
+@pytest.mark.parametrize("text", ["hardest_A@lambda_A + hardest_B@lambda_B", "A@lambda_A + hardest_B@0"])
+def test_the_hardest_are_refused_in_any_arm_where_they_are_the_method_s_own(text):
+  changes = {"arms": ("baseline", "method", "mine"), "own_arms": (f"mine = {text}",)}
+  check_arms(tiny.config(**changes))
+  with pytest.raises(ConfigError, match=r"'mine' has the phase hardest_[AB], which is the method's own [AB] with split.policy = 'bottom'"):
+    check_arms(tiny.config(**changes, split__policy="bottom"))
+  check_arms(tiny.config(**changes | {"arms": ("baseline", "method")}, split__policy="bottom"))
+
+
 def test_a_regulariser_that_the_run_can_have_is_accepted():
+  check_overrides(tiny.config(arms=("baseline", "decay_steps_only")))
+  off = {"own_arms": ("mine = A@0[dropout=0] + B@0",), "model__dropout": 0.3}  # less than the network has elsewhere
+  check_overrides(tiny.config(arms=("baseline", "mine"), model__name="wrn28_10", model__hidden_sizes=None, **off))
   check_overrides(tiny.config(arms=("baseline", "augment_easy"), augment__flip=True, regularise__augment_strength=0.1))
   check_overrides(tiny.config(arms=("baseline", "depth_easy"), model__name="paper_preresnet56", model__hidden_sizes=None))
   check_overrides(tiny.config(arms=("baseline", "dropout_easy", "depth_easy"), model__name="wrn", model__hidden_sizes=None))

@@ -98,7 +98,12 @@ BAD_OVERRIDES = [
   ("optim.decay_factor=0.5 optim.schedule=constant", "optim.decay_factor = 0.5 has no meaning with optim.schedule = 'constant'"),
   ("method.fraction=0.2 method.num_easy=7", "method.fraction = 0.2 has no meaning with method.num_easy = 7; leave it at its default, 0.1"),
   ("method.init=warm arms=baseline,less_data", "method.init = 'warm' has no meaning with arms = ('baseline', 'less_data')"),
-  ("arms=baseline,hardest_subset split.policy=bottom", "'hardest_subset' would be the method itself with split.policy = 'bottom'"),
+  (
+    "arms=baseline split.policy=bottom",
+    "split.policy = 'bottom' has no meaning with arms = ('baseline',); leave it at its default, 'top', or",
+  ),
+  ("arms=baseline split.class_balanced=True", "split.class_balanced = True has no meaning with arms = ('baseline',)"),
+  ("arms=baseline score.name=file score.path=x.csv", "score.path = 'x.csv' has no meaning with arms = ('baseline',)"),
   ("model.blocks=1,1 model.widths=16,32,64", "one width for each of the stages"),
   ("data.num_train=9", "expected at least 0.111111 with data.num_train = 9; A would be empty"),
   ("data.num_train=100 method.num_easy=100", "B would be empty"),
@@ -215,6 +220,7 @@ def test_a_given_size_of_the_easy_subset_replaces_the_fraction():
     "method.num_easy=7 method.fraction=0.1",
     "method.init=warm arms=baseline,method,less_data",
     "arms=baseline,hardest_subset split.policy=random",
+    "arms=baseline method.lambda_A=5e-4 method.num_easy=7 score.at_round=3",  # of a config file; what baseline_from may need
     "arms=baseline,random_subset split.policy=random",
   ],
 )

@@ -227,10 +227,22 @@ def test_the_highest_mean_wins_then_the_lower_loss_then_the_smaller_value(candid
 def test_what_luck_alone_gives_is_the_expected_best_of_so_many_standard_errors():
   spread = [(1e-3, (0.80, 0.90), 1.0), (2e-3, (0.90, 0.94), 1.0), (3e-3, (0.70, 0.76), 1.0)]
   found = selection.decide("method", [candidate(*one) for one in spread], 100)["best_of"]
-  error = np.sqrt(np.mean([np.var(accuracy, ddof=1) for _, accuracy, _ in spread]) / 2)
+  gaps = [later - first for _, (first, later), _ in spread]  # with two seeds the residuals are half of how these differ
+  error = np.sqrt(np.var(gaps, ddof=1) / 2 / 2)
   assert found["expected_gain"] == pytest.approx(1.5 / np.sqrt(np.pi) * error)  # known in closed form for three
   assert found["gain"] == pytest.approx(0.92 - np.mean([0.85, 0.92, 0.73]))
   assert selection.decide("method", [candidate(1e-3, (0.8,), 1.0), candidate(2e-3, (0.7,), 1.0)], 10)["best_of"]["expected_gain"] is None
+
+
+def test_what_a_seed_does_to_all_candidates_alike_is_no_luck():
+  alike = [(1e-3, (0.70, 0.80, 0.95), 1.0), (2e-3, (0.71, 0.81, 0.96), 1.0), (3e-3, (0.69, 0.79, 0.94), 1.0)]
+  assert selection.decide("method", [candidate(*one) for one in alike], 100)["best_of"]["expected_gain"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_luck_of_the_results_page_is_that_of_its_table():
+  method = ["98.61 96.53 98.61", "97.92 96.53 98.61", "98.61 97.92 97.92", "98.61 97.22 98.61", "99.31 96.53 97.92"]
+  found = selection.decide("method", [candidate(i, [float(x) / 100 for x in row.split()], 1.0) for i, row in enumerate(method)], 144)
+  assert found["best_of"]["expected_gain"] == pytest.approx(0.0039, abs=5e-5)
 
 
 def test_where_every_candidate_diverged_nothing_is_chosen():
@@ -296,6 +308,16 @@ def test_a_selection_that_comes_to_other_values_than_the_run_began_with_is_refus
   files.write_json(run / "selection.json", other)
   (run / "results.json").unlink()
   with pytest.raises(ConfigError, match=r"selection\.json: the selection comes to .*0\.5.* and the run there began with"):
+    experiment.run(CONFIG, run, "tiny", DATA)
+
+
+@pytest.mark.parametrize("change", [{"config_hash": "0"}, {"validation": {"checksum": "0"}}, None], ids=["config", "data", "older"])
+def test_the_choices_of_another_selection_are_refused(finished, tmp_path, content, change):
+  run = shutil.copytree(finished, tmp_path / "run")
+  other = {key: value for key, value in content.items() if key != "config_hash"} if change is None else content | change
+  files.write_json(run / "selection.json", other)
+  (run / "results.json").unlink()
+  with pytest.raises(ConfigError, match=r"selection\.json tells of another selection: .*delete it and the folder selection/ beside it"):
     experiment.run(CONFIG, run, "tiny", DATA)
 
 

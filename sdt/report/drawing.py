@@ -34,7 +34,10 @@ _NORM_TEXTS = {
     "Learning rate over the squared weight norm{phases}: with BatchNorm the scale of the weights does not change the output, so this is "
     "how fast their direction moves. Decay acts on it through the norm.",
   ),
-  "gradient_norm": ("Gradient norm", "Norm of the loss's gradient, without the decay, mean over the steps of the phase{phases}."),
+  "gradient_norm": (
+    "Gradient norm",
+    "Norm of the gradient of the objective: of the loss with the phase's regularisers, without the decay; mean over the steps{phases}.",
+  ),
   "update_norm": ("Update norm", "Norm of what a step changes of all parameters, mean over the steps of the phase{phases}."),
 }
 # Scorer -> what stands at the axis; others by their name.

@@ -56,5 +56,6 @@ def luck_text(best_of: Mapping[str, Any]) -> str:
     return f"{text}; with one seed it is not known what luck alone would give."
   return (
     f"{text}; were they all equally good, luck alone would give about {tables.percent(best_of['expected_gain'])} "
-    f"({best_of['expected_gain_sds']:.2f} standard errors of one candidate's mean; less where their errors go together)."
+    f"({best_of['expected_gain_sds']:.2f} standard errors of one candidate's mean, "
+    "without what a seed does to all alike; that all share the validation images is not allowed for)."
   )

@@ -1,0 +1,21 @@
+"""The end of an arm is its own last round, not the baseline's."""
+
+import types
+
+import pytest
+
+from sdt import training
+from sdt.errors import CheckpointError
+
+
+@pytest.mark.parametrize(("round_number", "is_end"), [(8, True), (4, False)])
+def test_the_end_of_an_arm_with_twice_the_rounds_is_its_own_last(monkeypatch, round_number, is_end):
+  monkeypatch.setattr(training, "saved_like", lambda *_: None)
+  meta = {"arm": "long_baseline", "round": round_number, "rounds": 8}
+  store = types.SimpleNamespace(steps=list, restore=lambda *_: ({"state": "the state"}, meta))
+  context = types.SimpleNamespace(store=store, setup=types.SimpleNamespace(config=types.SimpleNamespace(rounds=4)))
+  if is_end:
+    assert training.restore_final(context, 1) == "the state"
+  else:
+    with pytest.raises(CheckpointError, match=r"the last checkpoint of arm long_baseline is missing, .* is of round 4"):
+      training.restore_final(context, 1)
