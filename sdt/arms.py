@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from sdt.models import MODEL_NAMES, NETWORKS
 from sdt.models.network import RATES
 from sdt.optim import is_body_frozen
 from sdt.plan import Phase, Plan
-from sdt.split import Partition, random_scores, split
+from sdt.split import Partition, folds, random_scores, split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +106,12 @@ def _other_partitions(setting: Setting, scores: Iterable[np.ndarray], policy: st
   )
 
 
+def _but_fold(setting: Setting, index: int) -> np.ndarray:
+  """Returns everything but the fold of that index, counted from 0."""
+  rows = [folds(setting.labels, setting.example_ids, setting.config.score.folds or 0, seed) for seed in setting.config.seeds]
+  return np.stack([np.flatnonzero(row != index) for row in rows]).astype(np.int32)
+
+
 _WHOLE: Mapping[str, Callable[[Setting], np.ndarray]] = {"all": _everything, "half": _half}
 _PARTITIONS: Mapping[str, Callable[[Setting], tuple[Partition, ...]]] = {
   "": _own,
@@ -118,6 +125,8 @@ def _ids(setting: Setting, subset: str) -> np.ndarray:
   """Returns the positions [R, n] of a subset of `arm_spec.SUBSETS`."""
   if subset in _WHOLE:
     return _WHOLE[subset](setting)
+  if match := re.fullmatch(r"but_fold(\d+)_all", subset):
+    return _but_fold(setting, int(match[1]) - 1)
   kind, _, side = subset.rpartition("_")
   return np.stack([part.easy if side == "A" else part.rest for part in _PARTITIONS[kind](setting)])
 
@@ -208,7 +217,31 @@ def arm_specs(config: Config) -> dict[str, ArmSpec]:
   Raises:
     ConfigError: an arm of `own_arms` is not in the language of sdt/arm_spec.py.
   """
-  return {**ARMS, **parse_own_arms(config.own_arms, ARMS)}
+  return {**ARMS, **parse_own_arms(config.own_arms, (*ARMS, *fold_arms(config)))}
+
+
+def fold_arms(config: Config) -> tuple[str, ...]:
+  """Returns the names of the trainings that `score.folds` asks for: fold_1, ...; none where no arm needs scores."""
+  return tuple(f"fold_{number}" for number in range(1, (config.score.folds or 0) + 1)) if len(config.arms) > 1 else ()
+
+
+def scoring_arms(config: Config) -> tuple[str, ...]:
+  """Returns the trainings that come before the scores: the baseline, and those on all but a fold. The latter have no results."""
+  return ("baseline", *fold_arms(config))
+
+
+def trainings(config: Config) -> tuple[str, ...]:
+  """Returns every training of a run in its order, which is also that of the checkpoints."""
+  return (*scoring_arms(config), *arm_order(config.arms)[1:])
+
+
+def _spec_of(arm: str, config: Config) -> ArmSpec:
+  """Returns an arm of the config, or the training on all but a fold, which is the baseline's on fewer examples."""
+  without = {
+    name: ArmSpec((PhaseSpec(f"but_fold{number}_all", "baseline"),), "scores of what it has not seen", "scratch", 1, False)
+    for number, name in enumerate(fold_arms(config), start=1)
+  }
+  return without[arm] if arm in without else arm_specs(config)[arm]
 
 
 def check_arms(config: Config) -> None:
@@ -314,7 +347,7 @@ def make_plan(arm: str, setting: Setting) -> Plan:
   The method's controls start as the method does (`method.init`): a difference between them must not come from where they began. The
   baseline, and what is compared with it, start from scratch.
   """
-  config, spec = setting.config, arm_specs(setting.config)[arm]
+  config, spec = setting.config, _spec_of(arm, setting.config)
   phases = _named_apart(_make_phase(setting, phase) for phase in spec.phases)
   if config.method.order == "hard_first":
     phases = phases[::-1]
@@ -324,7 +357,7 @@ def make_plan(arm: str, setting: Setting) -> Plan:
 
 def num_rounds_of(arm: str, config: Config) -> int:
   """Returns how many rounds `arm` trains; where they are twice as many, each learning rate holds for twice as long."""
-  return config.rounds * arm_specs(config)[arm].rounds_factor
+  return config.rounds * _spec_of(arm, config).rounds_factor
 
 
 def check_equal_work(plans: Iterable[Plan], config: Config) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from sdt import environment, files
-from sdt.arms import num_phases
+from sdt.arms import num_phases, scoring_arms
 from sdt.checkpoint import CheckpointStore
 from sdt.config import from_dict
 from sdt.differences import changes_baseline, differences
@@ -31,14 +32,15 @@ class Finished:
   """The baseline of a finished run that another run may have.
 
   Attributes:
-    steps: of the sealed checkpoints after the round that is scored, where that is not the last, and at its end.
+    steps: (place in `scoring_arms`, step) of the sealed checkpoints after the round that is scored, where that is not the last, and at
+      the end, of the baseline and of the trainings without a fold that are there.
     num_phases: of the sums in that checkpoint.
     origin: what environment.json of the other run will say of it.
   """
 
   workdir: Path
   store: CheckpointStore
-  steps: tuple[int, ...]
+  steps: tuple[tuple[int, int], ...]
   num_phases: int
   environment: dict[str, Any]
   origin: dict[str, Any]
@@ -90,38 +92,52 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   if others:
     raise ConfigError(f"{where}: that run had {'; '.join(others)}; run on such a machine, or leave baseline_from out")
   store = CheckpointStore(workdir / "checkpoints", 2, read_only=True)
-  step = last_step(store, 0)
-  meta = store.read_meta(step)
-  if meta["round"] < config.rounds:
-    raise CheckpointError(f"{where}: the checkpoint of its end is missing, the last is of round {meta['round']}; leave baseline_from out")
-  scored = step if config.score.at_round is None else step_after(store, config.score.at_round)
-  if scored is None:
-    raise CheckpointError(
-      f"{where}: the checkpoint after round {config.score.at_round}, which is scored, is missing; leave baseline_from out"
-    )
+  steps = _steps_of(store, 0, config, where)
+  for index in range(1, len(scoring_arms(config))):  # a run without arms has no folds
+    if last_step(store, index) not in store.steps():
+      break
+    steps += _steps_of(store, index, config, where)
   # A baseline that was itself taken over is still that of the run that trained it.
   origin = found["choices"].get("baseline_from") or {
     "workdir": str(workdir.absolute()),
     "config_hash": content["hash"],
     "commit": found["commit"],
   }
-  return Finished(workdir, store, tuple(sorted({scored, step})), num_phases(from_dict(content["config"])), found, origin)
+  return Finished(workdir, store, tuple(steps), num_phases(from_dict(content["config"])), found, origin)
 
 
-def take_over(context: Context, found: Finished, plan: Plan) -> Resume:
-  """Copies the baseline's end, its rows and the scores into the run's workdir; returns where its training now stands: at its end.
+def _steps_of(store: CheckpointStore, index: int, config: Config, where: str) -> list[tuple[int, int]]:
+  """Returns (index, step) of a training that scores: after the round whose network scores, and at its end; once where they are one."""
+  step = last_step(store, index)
+  meta = store.read_meta(step)
+  if meta["round"] < config.rounds:
+    raise CheckpointError(
+      f"{where}: the checkpoint of the end of {meta['arm']} is missing, the last is of round {meta['round']}; leave baseline_from out"
+    )
+  scored = step if config.score.at_round is None else step_after(store, config.score.at_round, index)
+  if scored is None:
+    raise CheckpointError(
+      f"{where}: the checkpoint of {meta['arm']} after round {config.score.at_round}, which is scored, is missing; leave baseline_from out"
+    )
+  return [(index, one) for one in sorted({scored, step})]
 
-  The sealed checkpoints come last: a kill before them leaves a run that has no baseline yet, one between them a run that trains its rest.
+
+def take_over(context: Context, found: Finished, plans: Mapping[str, Plan]) -> tuple[str, Resume]:
+  """Copies the baseline's end, its rows and the scores into the run's workdir, and those of the trainings without a fold.
+
+  Returns the last training that was taken over, and where it stands: at its end.
+
+  The sealed checkpoints come last: a kill before them leaves a run that has no baseline yet, one between them a run that trains the rest.
 
   Raises:
     CheckpointError, DataError: what is to be copied is damaged. WorkdirError: it cannot be written.
   """
   setup, workdir = context.setup, context.workdir
-  like = saved_like(setup, 0, found.num_phases)
-  restored = [found.store.restore(step, like) for step in found.steps]
-  rows = [row for row in files.read_rows(found.workdir / "metrics.jsonl") if row["arm"] == plan.arm]
+  restored = [(index, *found.store.restore(step, saved_like(setup, index, found.num_phases))) for index, step in found.steps]
+  taken = scoring_arms(setup.config)[: found.steps[-1][0] + 1]
+  rows = [row for row in files.read_rows(found.workdir / "metrics.jsonl") if row["arm"] in taken]
   rounds = setup.config.rounds
-  expected = sum(has_rows(number, rounds, setup.config) for number in range(1, rounds + 1)) * len(setup.config.seeds)
+  expected = sum(has_rows(number, rounds, setup.config) for number in range(1, rounds + 1)) * len(setup.config.seeds) * len(taken)
   if len(rows) != expected:
     raise DataError(f"baseline_from={found.workdir}: metrics.jsonl has {len(rows)} rows of the baseline, expected {expected}; use a copy")
   for name in _OF_SCORES:  # of an earlier start, whose checkpoints are gone
@@ -132,11 +148,11 @@ def take_over(context: Context, found: Finished, plan: Plan) -> Resume:
     files.write_bytes(workdir / "scores.npz", files.read_bytes_verified(found.workdir / "scores.npz"))
   files.append_rows(workdir / "metrics.jsonl", rows)
   setup.choices["baseline_from"] = found.origin
-  for tree, meta in restored:
+  for index, tree, meta in restored:
     end = Resume(tree["state"], setup.fresh_start.sums, Position(meta["round"]), dynamics=tree["dynamics"])
-    save_state(context, plan, 0, end, pin=True)
+    save_state(context, plans[taken[index]], index, end, pin=True)
   context.display.log(f"baseline: taken over{' with its scores' if has_scores else ''} from {found.workdir}; it is not trained again")
   changes = environment.changes(found.environment, environment.describe())
   if changes:
     context.display.log(f"note: since that baseline was trained {'; '.join(changes)}")
-  return end
+  return taken[-1], end

@@ -42,6 +42,7 @@ class _Needs:
 _OF_SIZE = ("split.class_balanced", "method.fraction", "method.num_easy", "select.fraction")  # a threshold gives A its size
 _NEEDS = (
   _Needs("score.name", "file", "score.path", "scores.csv"),
+  _Needs("score.name", "confidence_in_sample", "score.folds", "5"),
   _Needs("split.policy", "window", "split.window_start", "0.1"),
   _Needs("split.policy", "threshold", "split.threshold", "3.5"),
   _Needs("split.policy", "mislabel_cut", "split.cut", "0.05"),
@@ -68,7 +69,7 @@ class _Idle:
 # The toy's A is known and not scored, its arms are those of its own, and it chooses its decays by itself.
 _NOT_IN_THE_TOY = (
   *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from", "stats.margin", "score.name", "score.path"),
-  *("score.at_round", "score.dynamics", "data.wrong_label_fraction"),
+  *("score.at_round", "score.folds", "score.dynamics", "data.wrong_label_fraction"),
   *("method.fraction", "method.num_easy", "method.lambda_A", "method.lambda_B", "method.init", "method.order"),
   *("split.policy", "split.source", "split.class_balanced", "model.pretrained"),
   *("select.lambda_A", "select.fraction", "select.weight_decay", "method.lambda_tuned"),

@@ -14,6 +14,7 @@ import jax
 
 from sdt import baseline, continuation, experiment, files
 from sdt.accept import load_beside, load_data, notes
+from sdt.arms import fold_arms, scoring_arms
 from sdt.checkpoint import CheckpointStore
 from sdt.config import to_dict
 from sdt.data import cache
@@ -134,7 +135,8 @@ def _selection_lines(config: Config, data: Data) -> Iterator[str]:
   )
   if jax.default_backend() == "cpu":
     setups = [(Setup.make(own.config, cut, is_abstract=True), experiment.plans_of(own.config, cut)[1]) for own in runs]
-    guess = _rounded(sum(_training_secs(setup, plans if index == 0 else plans[1:]) for index, (setup, plans) in enumerate(setups)))
+    num_shared = len(scoring_arms(runs[0].config))
+    guess = _rounded(sum(_training_secs(setup, plans[0 if index == 0 else num_shared :]) for index, (setup, plans) in enumerate(setups)))
     yield f"          that takes roughly {guess} on this machine, a guess"
   yield "          nothing is chosen yet: the sizes here are those of the first candidates"
 
@@ -149,10 +151,14 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
     yield f"  {plan.arm}: {' + '.join(f'{phase.name} {phase.num_steps}{phase.note}' for phase in plan.phases)} = {plan.steps_per_round}"
   if config.split.policy == "threshold" and len(plans) > 1:
     yield "note      how many examples A gets is known when they are scored; the figures here are not of that size"
+  folds = fold_arms(config)
+  if folds:
+    share = f"{len(folds) - 1} of {len(folds)} parts of the training set"
+    yield f"note      score.folds={len(folds)}: {len(folds)} of these trainings, each on {share}, are there for the scores alone"
   if origin is not None:
-    yield f"baseline  taken over from {origin}, not trained"
+    yield f"baseline  taken over from {origin}, not trained{', nor are the folds' if folds else ''}"
   if jax.default_backend() == "cpu":  # elsewhere the guess has not been compared with a measurement
-    trained = plans if origin is None else plans[1:]
+    trained = plans if origin is None else plans[1 + len(folds) :]
     guess = _rounded(_training_secs(setup, trained))
     count = f"{len(trained)} arm(s) with {len(config.seeds)} seed(s)"
     yield f"time      training {count} takes roughly {guess} on this machine, a guess from the multiply-adds, without compiling and scoring"

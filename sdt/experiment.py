@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from sdt import artifacts, baseline, cam, files, frame, selection
-from sdt.arms import Setting, arm_order, check_equal_work, make_plan, num_rounds_of
+from sdt.arms import Setting, arm_order, check_equal_work, fold_arms, make_plan, num_rounds_of, scoring_arms, trainings
 from sdt.data.dataset import Data
 from sdt.errors import ConfigError
 from sdt.frame import Order, resume, train_or_skip, write_config, write_environment
@@ -71,7 +71,7 @@ def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
   easy, rest, out = np.split(np.arange(len(data.train), dtype=np.int32), (size.easy, len(data.train) - size.left_out))
   parts = Partition(easy, rest, 0, out)
   setting = Setting(config, data.train.labels, data.train.example_ids, None, (parts,) * len(config.seeds))
-  return size.easy, [make_plan(arm, setting) for arm in arm_order(config.arms)]
+  return size.easy, [make_plan(arm, setting) for arm in trainings(config)]
 
 
 def _select(
@@ -105,43 +105,49 @@ def _select(
 
 
 def _stages(context: Context, found: baseline.Finished | None) -> None:
-  """Runs the stages that are not done yet: the baseline (or takes `found`), scores and split, the other arms, the results."""
-  arms = arm_order(context.setup.config.arms)
-  size = _sizes(context.setup.config, context.setup.data)
-  reached, newest = resume(context, {arm: num_rounds_of(arm, context.setup.config) for arm in arms})
-  setting = Setting(context.setup.config, context.setup.data.train.labels, context.setup.data.train.example_ids)
-  plans = {"baseline": make_plan("baseline", setting)}
+  """Runs the stages that are not done yet: what scores (or takes `found`), scores and split, the other arms, the results."""
+  config, data = context.setup.config, context.setup.data
+  order, scoring, arms = trainings(config), scoring_arms(config), arm_order(config.arms)
+  size = _sizes(config, data)
+  reached, newest = resume(context, {arm: num_rounds_of(arm, config) for arm in order})
+  setting = Setting(config, data.train.labels, data.train.example_ids)
+  plans = {arm: make_plan(arm, setting) for arm in scoring}
   if found is not None and newest is None:
     with context.timing.stage("take over baseline"):
-      newest = "baseline", baseline.take_over(context, found, plans["baseline"])
+      newest = baseline.take_over(context, found, plans)
+      reached = order.index(newest[0])
       write_environment(context)
-  final = train_or_skip(context, plans["baseline"], 0, reached, newest)
+  was_trained_before = newest is not None and (
+    reached >= len(scoring) or (reached == len(scoring) - 1 and newest[1].position.round_index >= config.rounds)
+  )
+  chosen, final = "method" if "method" in arms else "baseline", None
+  for index, arm in enumerate(scoring):
+    state = train_or_skip(context, plans[arm], index, reached, newest)
+    final = state if arm == chosen else final
   if size is not None:
-    was_trained_before = newest is not None and (reached > 0 or newest[1].position.round_index >= context.setup.config.rounds)
     setting = score_and_split(context, setting, size, was_trained_before)
     plans |= {arm: make_plan(arm, setting) for arm in arms[1:]}
-    check_equal_work(plans.values(), context.setup.config)
+    check_equal_work((plans[arm] for arm in arms), config)
     _write_plans(context, plans)
-  model_state = final
-  for index, arm in enumerate(arms[1:], start=1):
-    final = train_or_skip(context, plans[arm], index, reached, newest)
-    model_state = final if arm == "method" else model_state
+  for arm in arms[1:]:
+    state = train_or_skip(context, plans[arm], order.index(arm), reached, newest)
+    final = state if arm == chosen else final
   with context.timing.stage("class activation maps"):
-    _write_activation_maps(context, arms)
+    _write_activation_maps(context)
   with context.timing.stage("results"):
-    chosen = "method" if "method" in arms else "baseline"
-    state = restore_final(context, arms.index(chosen)) if model_state is None else model_state
+    final = restore_final(context, order.index(chosen)) if final is None else final
     checksum = None if context.setup.pretrained is None else context.setup.pretrained.checksum
-    artifacts.write_model(context.workdir, context.setup.data, context.setup.config, chosen, state.params, state.batch_stats, checksum)
+    artifacts.write_model(context.workdir, data, config, chosen, final.params, final.batch_stats, checksum)
     network = {"num_params": count_params(context.setup.model, context.setup.input_shape), "layers": context.setup.layer_names}
     accuracy, selected = _recalibrated(context, arms), context.setup.choices.get("selected")
-    artifacts.write_results(context.workdir, context.setup.data, context.setup.config, network, setting.num_easy, plans, accuracy, selected)
+    compared = {arm: plans[arm] for arm in arms}
+    artifacts.write_results(context.workdir, data, config, network, setting.num_easy, compared, accuracy, selected)
 
 
-def _write_activation_maps(context: Context, arms: tuple[str, ...]) -> None:
+def _write_activation_maps(context: Context) -> None:
   """Writes figures/cam.npz from the final networks of baseline and method, of the first seed that diverged in neither; none of an MLP."""
   config, data = context.setup.config, context.setup.data
-  shown = [arm for arm in ("baseline", "method") if arm in arms]
+  shown = [arm for arm in ("baseline", "method") if arm in config.arms]
   rows = files.read_rows(context.workdir / "metrics.jsonl")
   lost = {seed for arm in shown for seed in artifacts.diverged_seeds(rows, arm)}
   replica = next((index for index, seed in enumerate(config.seeds) if seed not in lost), None)
@@ -149,7 +155,7 @@ def _write_activation_maps(context: Context, arms: tuple[str, ...]) -> None:
     return
   networks: dict[str, Any] = {}
   for arm in shown:
-    state = restore_final(context, arms.index(arm))
+    state = restore_final(context, trainings(config).index(arm))
     networks[arm] = jax.tree.map(lambda leaf: leaf[replica], {"params": state.params, "batch_stats": state.batch_stats})
   content = cam.maps_of_test_images(
     make_model(config.model, len(data.class_names)),
@@ -179,7 +185,7 @@ def _recalibrated(context: Context, arms: Sequence[str]) -> dict[str, np.ndarray
       context.raise_if_stopped("before the results")
 
     for index, arm in enumerate(arms):
-      params = restore_final(context, index).params
+      params = restore_final(context, trainings(setup.config).index(arm)).params
       statistics = setup.recalibrator.statistics(params, setup.fresh_start.state.batch_stats, after_dispatch)
       accuracy[arm] = setup.recalibrator.evaluate(params, statistics, after_dispatch)[1]
       task.advance(index + 1)
@@ -191,9 +197,10 @@ def _write_plans(context: Context, plans: dict[str, Plan]) -> None:
   for arm, plan in plans.items():
     if arm != "baseline":
       artifacts.write_arm_ids(context.workdir, context.setup.data, context.setup.config, plan)
-  counts = ", ".join(f"{arm} {' + '.join(f'{phase.num_steps}{phase.note}' for phase in plan.phases)}" for arm, plan in plans.items())
+  compared = {arm: plan for arm, plan in plans.items() if arm not in fold_arms(context.setup.config)}
+  counts = ", ".join(f"{arm} {' + '.join(f'{phase.num_steps}{phase.note}' for phase in plan.phases)}" for arm, plan in compared.items())
   context.display.log(f"optimiser steps a round: {counts}")
-  totals = {arm: plan.steps_per_round for arm, plan in plans.items()}
+  totals = {arm: plan.steps_per_round for arm, plan in compared.items()}
   if max(totals.values()) > _UNEQUAL * min(totals.values()):
     most, least = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
     context.display.log(

@@ -200,6 +200,9 @@ class ScoreConfig:
   path: str | None = _key(None, "file: a CSV table with a header, or an npz, with a score for every training example by its example_id")
   column: str = _key("score", "file: the column, or array, that holds the scores")
   higher_is: str = _key("easier", "file: which end of these scores is easy", choices=("easier", "harder"))
+  folds: int | None = _key(
+    None, "score every example by a network that has not seen it: so many more trainings, each on all but one of as many folds", low=2
+  )
   batch_size: int = _key(512, "examples per scoring and evaluation batch", low=1, high=2**17)
 
 

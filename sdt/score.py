@@ -181,29 +181,36 @@ def score_dispatch(program: ScoreProgram, variables: Any, data: Any, first_batch
   return jax.lax.scan(body, None, jnp.arange(program.batches_per_dispatch, dtype=jnp.int32))[1]
 
 
-def score(
-  program: ScoreProgram, variables: Any, data: Any, num_examples: int, after_dispatch: Callable[[int, int], None] = lambda done, total: None
-) -> dict[str, np.ndarray]:
-  """Returns every score of every training example under every replica's network, float32 [R, N] each, in the order of the data set.
+class ScoreRunner:
+  """Scores a training set under any networks of one kind; the program is compiled once.
 
   Args:
     program: the static part.
-    variables: `params` and `batch_stats`, leaves [R, ...], placed.
     data: placed training set: train_inputs, train_sizes, train_labels, shift, scale.
     num_examples: N.
-    after_dispatch: called with (batches done, batches in all); a place to show progress and to stop.
   """
-  total = num_batches(num_examples, padded_batch_size(program.batch_size, program.layout))
-  parts: list[dict[str, np.ndarray]] = []
-  compiled = None
-  for first in range(0, total, program.batches_per_dispatch):
-    first_batch = place(program.layout, np.int32(first))
-    if compiled is None:
-      compiled = compile_program(program.layout, functools.partial(score_dispatch, program), (variables, data, first_batch))
-    parts.append(fetch(program.layout, compiled(variables, data, first_batch)))
-    after_dispatch(min(first + program.batches_per_dispatch, total), total)
-  scores = {}
-  for name in SCORERS:
-    batches = np.concatenate([part[name] for part in parts])  # [batches, R, B]
-    scores[name] = np.ascontiguousarray(batches.swapaxes(0, 1).reshape(batches.shape[1], -1)[:, :num_examples])
-  return scores
+
+  def __init__(self, program: ScoreProgram, data: Any, num_examples: int) -> None:
+    self._program, self._data, self._num_examples = program, data, num_examples
+    self._compiled: Callable[..., Any] | None = None
+    self.num_batches = num_batches(num_examples, padded_batch_size(program.batch_size, program.layout))
+
+  def scores(self, variables: Any, after_dispatch: Callable[[int, int], None] = lambda done, total: None) -> dict[str, np.ndarray]:
+    """Returns every score of every training example under every replica's network, float32 [R, N] each, in the order of the data set.
+
+    Args:
+      variables: `params` and `batch_stats`, leaves [R, ...], placed.
+      after_dispatch: called with (batches done, batches in all); a place to show progress and to stop.
+    """
+    program, parts = self._program, []
+    for first in range(0, self.num_batches, program.batches_per_dispatch):
+      arguments = variables, self._data, place(program.layout, np.int32(first))
+      if self._compiled is None:
+        self._compiled = compile_program(program.layout, functools.partial(score_dispatch, program), arguments)
+      parts.append(fetch(program.layout, self._compiled(*arguments)))
+      after_dispatch(min(first + program.batches_per_dispatch, self.num_batches), self.num_batches)
+    scores = {}
+    for name in SCORERS:
+      batches = np.concatenate([part[name] for part in parts])  # [batches, R, B]
+      scores[name] = np.ascontiguousarray(batches.swapaxes(0, 1).reshape(batches.shape[1], -1)[:, : self._num_examples])
+    return scores

@@ -13,7 +13,7 @@ from sdt import files
 from sdt.data.augment import centre_crop
 from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.keys import Config, SplitConfig
-from sdt.score_table import LAST_ROUND, SCORES, Score
+from sdt.score_table import LAST_ROUND, OUT_OF_FOLD, SCORES, Score
 from sdt.split import Partition, rank
 
 _MOSAIC_TILES = 100
@@ -31,14 +31,15 @@ _ADVICE = {
 def described(config: Config) -> Mapping[str, Score]:
   """Returns every score as it is in a run of this config.
 
-  Those of a single pass may come from an earlier round's network, and the user says which end of the scores of a file is easy.
+  Those of a single pass may come from networks that have not seen the example, or of an earlier round, and the user says which end of the
+  scores of a file is easy.
   """
   table = {**SCORES, "file": dataclasses.replace(SCORES["file"], direction=f"higher_is_{config.score.higher_is}")}
-  at_round = config.score.at_round
-  if at_round in (None, config.rounds):
-    return table
-  earlier = {name: score for name, score in table.items() if score.source == LAST_ROUND}
-  return table | {name: dataclasses.replace(score, source=f"round {at_round}", note=None) for name, score in earlier.items()}
+  is_early = config.score.at_round not in (None, config.rounds)
+  told = [OUT_OF_FOLD] if config.score.folds is not None else []
+  told += [f"round {config.score.at_round}"] if is_early else []
+  changes: dict[str, Any] = ({"source": ", ".join(told)} if told else {}) | ({"note": None} if is_early else {})
+  return {name: dataclasses.replace(score, **changes) if score.source == LAST_ROUND else score for name, score in table.items()}
 
 
 def without_nan(score: Score, values: np.ndarray) -> np.ndarray:

@@ -37,8 +37,8 @@ class Score:
     return math.inf if high is None else high
 
 
-# What scores are computed from: one pass with the network of a round, or all steps of the baseline.
-LAST_ROUND, DYNAMICS = "last round", "training dynamics"
+# What scores are computed from: one pass with networks of a round (also without the example), or all steps of the baseline.
+LAST_ROUND, OUT_OF_FOLD, DYNAMICS = "last round", "out of fold", "training dynamics"
 _EARLY = "its source means a network early in training (20 of 200 epochs): of the last round it is another quantity; score.at_round"
 
 
@@ -66,6 +66,7 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
     "variability": _harder(0.0, 0.5, DYNAMICS),
     "correctness": _easier(0.0, 1.0, DYNAMICS),
     "aum": _easier(None, None, DYNAMICS),
+    "confidence_in_sample": _easier(0.0, 1.0, "in sample"),  # beside out-of-fold scores: of the baseline, which has seen every example
     "file": _easier(None, None, "file"),  # or harder, as score.higher_is says: see score_artifacts.described
   }
 )

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 
 from sdt import files, score_artifacts
-from sdt.arms import Setting
+from sdt.arms import Setting, fold_arms, scoring_arms
 from sdt.artifacts import diverged_seeds
-from sdt.data.batches import num_batches
 from sdt.data.dataset import Data
 from sdt.dynamics import dynamics_scores
 from sdt.errors import ConfigError
 from sdt.keys import Config
-from sdt.parallel import padded_batch_size, place
-from sdt.score import score
+from sdt.parallel import place
+from sdt.score import ScoreRunner
 from sdt.score_table import SCORES, Score
-from sdt.split import Partition, Sizes, split
+from sdt.split import Partition, Sizes, folds, split
 from sdt.step import TrainState
 from sdt.training import Context, restore_round
 
@@ -108,13 +107,16 @@ def _sound_networks(context: Context, ranking: np.ndarray) -> np.ndarray:
   A network that diverged is scored as it was at its last finite step; scores of it that are no numbers rank as the hardest.
   """
   rows = files.read_rows(context.workdir / "metrics.jsonl")
-  lost = diverged_seeds(rows, "baseline")
+  lost: dict[int, list[str]] = {}
+  for arm in scoring_arms(context.setup.config):
+    for seed in diverged_seeds(rows, arm):
+      lost.setdefault(seed, []).append(arm)
   sound = np.array([seed not in lost for seed in context.setup.config.seeds]) & np.isfinite(ranking).all(axis=1)
   for seed, row, is_sound in zip(context.setup.config.seeds, ranking, sound, strict=True):
     if not is_sound:
-      bad = int(np.isnan(row).sum())
+      bad, networks = int(np.isnan(row).sum()), " and ".join(lost.get(seed, ["baseline"]))
       context.display.log(
-        f"score: the baseline of seed {seed} diverged: {_what_is_scored(rows, seed, context.setup.config)}, {bad} scores that are no "
+        f"score: the {networks} of seed {seed} diverged: {_what_is_scored(rows, seed, context.setup.config)}, {bad} scores that are no "
         "numbers rank as the hardest, means over seeds leave it out"
       )
   return sound
@@ -122,34 +124,48 @@ def _sound_networks(context: Context, ranking: np.ndarray) -> np.ndarray:
 
 def _what_is_scored(rows: Sequence[Mapping[str, Any]], seed: int, config: Config) -> str:
   """Returns which network of a seed that diverged the scores of a single pass are of, in words; `rows` are those of metrics.jsonl."""
-  chosen, arms = config.score.at_round or config.rounds, ("baseline",)
+  chosen, arms = config.score.at_round or config.rounds, scoring_arms(config)
   first = min((row["round"] for row in rows if row["arm"] in arms and row["seed"] == seed and row.get("diverged")), default=0)
   return f"in round {first}, after round {chosen} that is scored" if first > chosen else "scored as it was at its last finite step"
 
 
 def _scores(context: Context) -> dict[str, np.ndarray]:
-  """Returns the scores [R, N] of every training example under every seed's network, and those of its training dynamics."""
-  config = context.setup.config
-  end = restore_round(context, config.rounds)
-  chosen = config.score.at_round or config.rounds
-  scores = _of_networks(context, end.state if chosen == config.rounds else restore_round(context, chosen).state)
-  context.display.log(f"score: {scores['loss'].shape[1]} training examples under {len(config.seeds)} network(s) of round {chosen}")
+  """Returns the scores [R, N] of every training example: of a single pass, and of the baseline's training dynamics."""
+  config, train = context.setup.config, context.setup.data.train
+  runner = ScoreRunner(context.setup.score_program(), context.setup.device_data, len(train))
+  end, chosen = restore_round(context, config.rounds), config.score.at_round or config.rounds
+  scores = _of_networks(context, runner, end.state if chosen == config.rounds else restore_round(context, chosen).state)
+  arms = fold_arms(config)
+  if arms:
+    scores = _out_of_fold(context, runner, chosen) | {"confidence_in_sample": scores["confidence"]}
+  without = f", each by one of {len(arms)} that has not seen it" if arms else ""
+  context.display.log(f"score: {len(train)} training examples under {len(config.seeds)} network(s) of round {chosen}{without}")
   note = score_artifacts.described(config)[config.score.name].note
   if note is not None:
     context.display.log(f"note: score.name={config.score.name}: {note}")
   return scores | ({} if end.dynamics is None else dynamics_scores(end.dynamics, config.rounds))
 
 
-def _of_networks(context: Context, state: TrainState) -> dict[str, np.ndarray]:
+def _out_of_fold(context: Context, runner: ScoreRunner, chosen: int) -> dict[str, np.ndarray]:
+  """Returns the scores of a single pass, [R, N] each, by the seed's network of round `chosen` that has not seen the example's fold."""
+  config, train = context.setup.config, context.setup.data.train
+  arms = fold_arms(config)
+  fold_of = np.stack([folds(train.labels, train.example_ids, len(arms), seed) for seed in config.seeds])
+  found: dict[str, np.ndarray] = {}
+  for index in range(len(arms)):
+    scores = _of_networks(context, runner, restore_round(context, chosen, index + 1).state)
+    found = {name: np.where(fold_of == index, values, found.get(name, values)) for name, values in scores.items()}
+  return found
+
+
+def _of_networks(context: Context, runner: ScoreRunner, state: TrainState) -> dict[str, np.ndarray]:
   """Returns the scores of a single pass, [R, N] each."""
-  setup, data = context.setup, context.setup.data
-  program = setup.score_program()
-  total = num_batches(len(data.train), padded_batch_size(program.batch_size, program.layout))
+  setup = context.setup
   variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
-  with context.display.task("score", total, "batch") as task:
+  with context.display.task("score", runner.num_batches, "batch") as task:
 
     def after_dispatch(done: int, total: int) -> None:
       task.advance(done if done == total else done + 0.5)
       context.raise_if_stopped("while scoring")
 
-    return score(program, variables, setup.device_data, len(data.train), after_dispatch)
+    return runner.scores(variables, after_dispatch)

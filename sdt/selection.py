@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from sdt import baseline, files, stats
+from sdt.arms import scoring_arms
 from sdt.config import to_dict
 from sdt.data.dataset import Data
 from sdt.data.validation import hold_out
@@ -140,8 +141,8 @@ def prepare(config: Config, data: Data) -> tuple[Data, list[TrialRun]]:
 
 
 def num_trainings(runs: Sequence[TrialRun]) -> int:
-  """Returns how many trainings the runs are, for each seed: their baseline is trained once."""
-  return 1 + sum(len(own.trials) for own in runs)
+  """Returns how many trainings the runs are, for each seed: their baseline, and what else scores, is trained once."""
+  return len(scoring_arms(runs[0].config)) + sum(len(own.trials) for own in runs)
 
 
 def choose(config: Config, data: Data, workdir: Path, run: Run, log: Callable[[str], None]) -> dict[str, Any]:

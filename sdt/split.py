@@ -115,6 +115,27 @@ def rank(scores: np.ndarray, example_ids: np.ndarray, seed: int) -> np.ndarray:
   return np.lexsort((tie_breaker(example_ids, seed), -scores))
 
 
+def folds(labels: np.ndarray, example_ids: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
+  """Returns the fold of every example, int [N] in [0, num_folds): seeded, by the ids, and stratified.
+
+  Folds differ by at most one example in size, and by at most one in any class.
+
+  Args:
+    labels: [N] int in [0, K).
+    example_ids: [N] int, unique.
+    num_folds: at least 2.
+    seed: of the draw.
+  Raises:
+    ConfigError: more folds than examples.
+  """
+  if num_folds > len(labels):
+    raise ConfigError(f"score.folds={num_folds}: expected at most one for each of the {len(labels)} training examples")
+  order = np.lexsort((tie_breaker(example_ids, seed, "folds"), labels))
+  found = np.empty(len(labels), np.int64)
+  found[order] = np.arange(len(labels)) % num_folds
+  return found
+
+
 def class_quota(labels: np.ndarray, size: int) -> np.ndarray:
   """Returns how many of A each class gets, int [K]: proportional to the class, summing to `size` exactly (largest remainder)."""
   counts = np.bincount(labels)

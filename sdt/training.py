@@ -15,6 +15,7 @@ import numpy as np
 
 from sdt import artifacts, files
 from sdt.accept import Beside
+from sdt.arms import scoring_arms, trainings
 from sdt.checkpoint import CheckpointStore
 from sdt.config import to_dict
 from sdt.data.dataset import Data
@@ -202,18 +203,19 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
   return tree["state"]
 
 
-def restore_round(context: Context, round_number: int) -> Resume:
-  """Returns where the baseline stood after a round, from its pinned checkpoint: that of `score.at_round`, or the last.
+def restore_round(context: Context, round_number: int, arm_index: int = 0) -> Resume:
+  """Returns where the baseline, or another training that scores, stood after a round, from its pinned checkpoint.
+
+  That is there of `score.at_round` and of the last.
 
   Raises:
     CheckpointError: that checkpoint is missing or damaged; it cannot be made again here.
   """
-  step = step_after(context.store, round_number)
+  step = step_after(context.store, round_number, arm_index)
   if step is None:
-    raise CheckpointError(
-      f"{context.workdir / 'checkpoints'}: no usable checkpoint of the baseline after round {round_number}; use a copy, or a new workdir"
-    )
-  tree, meta = context.store.restore(step, saved_like(context.setup, 0))
+    what = f"{trainings(context.setup.config)[arm_index]} after round {round_number}"
+    raise CheckpointError(f"{context.workdir / 'checkpoints'}: no usable checkpoint of {what}; use a copy, or a new workdir")
+  tree, meta = context.store.restore(step, saved_like(context.setup, arm_index))
   return Resume(tree["state"], tree["sums"], Position(round_number), meta["round_secs"], tree["dynamics"])
 
 
@@ -222,9 +224,9 @@ def last_step(store: CheckpointStore, arm_index: int) -> int:
   return max((step for step in store.steps() if step // _ARM_STRIDE == arm_index), default=arm_index * _ARM_STRIDE)
 
 
-def step_after(store: CheckpointStore, round_number: int) -> int | None:
-  """Returns the checkpoint of the baseline at the end of a round, from 1; None where there is none whose seal can be read."""
-  for step in (step for step in store.steps() if step < _ARM_STRIDE):
+def step_after(store: CheckpointStore, round_number: int, arm_index: int = 0) -> int | None:
+  """Returns the checkpoint of an arm, the baseline, at the end of a round, from 1; None where there is none whose seal can be read."""
+  for step in (step for step in store.steps() if step // _ARM_STRIDE == arm_index):
     with suppress(CheckpointError):
       meta = store.read_meta(step)
       if (meta["round"], meta["step"]) == (round_number, 0):
@@ -280,7 +282,8 @@ class _Saver:
   def __init__(self, context: Context, plan: Plan, arm_index: int, trainer: Trainer):
     self._context, self._plan, self._arm_index, self._trainer = context, plan, arm_index, trainer
     self._next_save = time.perf_counter() + self._interval()
-    self.scored_round = context.setup.config.score.at_round if arm_index == 0 else None
+    config = context.setup.config
+    self.scored_round = config.score.at_round if plan.arm in scoring_arms(config) else None
 
   def _interval(self) -> float:
     chosen = self._context.setup.config.checkpoint.every_secs

@@ -19,7 +19,7 @@ from sdt.evaluate import predict
 from sdt.keys import SplitConfig
 from sdt.models import make_model
 from sdt.parallel import place
-from sdt.score import SCORERS, score
+from sdt.score import SCORERS, ScoreRunner
 from sdt.score_table import SCORES
 from sdt.setup import Setup
 from sdt.split import Partition, Sizes, split
@@ -475,5 +475,5 @@ def test_setup_scores_fit_the_artifacts():
   setup = Setup.make(CONFIG, tiny.data(CONFIG))
   state = setup.fresh_start.state
   variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
-  got = score(setup.score_program(), variables, setup.device_data, 70)
+  got = ScoreRunner(setup.score_program(), setup.device_data, 70).scores(variables)
   assert {name: (value.shape, value.dtype.name) for name, value in got.items()} == dict.fromkeys(SCORERS, ((2, 70), "float32"))

@@ -9,7 +9,7 @@ import tiny
 from sdt.data.dataset import image_sizes
 from sdt.dispatch import Position
 from sdt.parallel import place
-from sdt.score import score
+from sdt.score import ScoreRunner
 from sdt.setup import Setup
 
 
@@ -33,7 +33,7 @@ def scores_of(of, data):
   setup = Setup.make(of, data)
   state = setup.fresh_start.state
   variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
-  return score(setup.score_program(), variables, setup.device_data, len(data.train))
+  return ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)
 
 
 def rounds_of(of, data, rounds=2):

@@ -16,7 +16,7 @@ from sdt.dispatch import Position
 from sdt.dynamics import dynamics_scores
 from sdt.errors import CheckpointError, ConfigError, Interrupted
 from sdt.parallel import place
-from sdt.score import SCORERS, score
+from sdt.score import SCORERS, ScoreRunner
 from sdt.score_artifacts import score_truth
 from sdt.score_table import DYNAMICS, SCORES
 from sdt.setup import Setup
@@ -49,7 +49,7 @@ def test_scores_of_both_kinds_are_those_of_the_engine(finished):
   states = {progress.position: trainer.get_state() for progress in trainer.run(Position())}
   state = states[Position(2)][0]
   variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
-  expected = score(setup.score_program(), variables, setup.device_data, len(data.train))
+  expected = ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)
   expected |= dynamics_scores(states[Position(4)][2], 4)
   stored = files.read_npz(finished / "scores.npz")
   assert set(expected) == {name for name in stored if name in SCORES}

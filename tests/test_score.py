@@ -17,7 +17,7 @@ from sdt.keys import ModelConfig, ScoreConfig
 from sdt.losses import cross_entropy
 from sdt.models import init_variables, make_model
 from sdt.parallel import place
-from sdt.score import SCORERS, Outputs, score
+from sdt.score import SCORERS, Outputs, ScoreRunner
 from sdt.score_table import SCORES
 from sdt.setup import Setup
 
@@ -170,7 +170,7 @@ def scores_of(of, data, state, batches_per_dispatch=None):
   if batches_per_dispatch:
     program = dataclasses.replace(program, batches_per_dispatch=batches_per_dispatch)
   variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
-  return score(program, variables, setup.device_data, len(data.train))
+  return ScoreRunner(program, setup.device_data, len(data.train)).scores(variables)
 
 
 def test_scores_are_those_of_each_example_alone_in_the_order_of_the_dataset(network):
