@@ -119,7 +119,7 @@ def test_a_crop_is_what_the_network_sees():
 @pytest.fixture
 def context(tmp_path):
   """What the stage needs of a run of three seeds whose networks are those of the start."""
-  config = tiny.resnet(seeds=(3, 4, 5))
+  config = tiny.resnet(seeds=(3, 4, 5), arms=("baseline", "uniform_mean", "method"))
   setup = Setup.make(config, tiny.data(config))
   rows = [{"arm": arm, "seed": seed} for arm in ("baseline", "method") for seed in config.seeds]
   files.append_rows(tmp_path / "metrics.jsonl", [row | ({"diverged": True} if list(row.values()) == ["method", 3] else {}) for row in rows])
@@ -129,7 +129,7 @@ def context(tmp_path):
 def test_the_stage_takes_the_final_networks_of_the_first_seed_that_diverged_in_no_arm(context, monkeypatch):
   restored, state = [], context.setup.fresh_start.state
   monkeypatch.setattr(experiment, "restore_final", lambda _, arm: restored.append(arm) or state)
-  experiment._write_activation_maps(context, ("baseline", "uniform_mean", "method"))
+  experiment._write_activation_maps(context)
   content = files.read_npz(context.workdir / "figures" / "cam.npz")
   assert restored == [0, 2]
   assert int(content["seed"]) == 4
