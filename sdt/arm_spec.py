@@ -2,7 +2,7 @@
 
 A phase is SUBSET@DECAY, and may go on with [REGULARISER, REGULARISER=NUMBER] (what else is different in it, at the value that the config
 has or at that number) and :STEPS (how long, where that is not one pass over the subset). The shipped arms are written in this language,
-and a config adds its own by `own_arms`: "NAME = PHASE + PHASE".
+and a config adds its own by `own_arms`: "NAME = PHASE + PHASE", or "NAME = PHASE + PHASE against ARM".
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class ArmSpec:
     start: "scratch", "warm" (the baseline's last weights), or "method": as `method.init` says.
     rounds_factor: times the rounds of the others.
     equal_work: whether its optimiser steps must be those of the other arms, to within one a round.
+    control: the arm that differs from it in what it asks about and in nothing else; None where that is the method's question.
   """
 
   phases: tuple[PhaseSpec, ...]
@@ -83,6 +84,7 @@ class ArmSpec:
   start: str = "method"
   rounds_factor: int = 1
   equal_work: bool = True
+  control: str | None = None
 
 
 def parse_phases(text: str, where: str) -> tuple[PhaseSpec, ...]:
@@ -135,7 +137,7 @@ def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmS
   """Returns the arms that `own_arms` defines, by name.
 
   Args:
-    texts: "NAME = PHASE + PHASE" each.
+    texts: "NAME = PHASE + PHASE" each, or "NAME = PHASE + PHASE against ARM", its control.
     taken: names that are not free.
 
   Raises:
@@ -150,7 +152,10 @@ def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmS
       raise ConfigError(f"own_arms: {name!r} is not a name for an arm; expected letters, digits and . _ -, beginning with a letter")
     if name in arms or name in taken:
       raise ConfigError(f"own_arms: the name {name!r} is taken; choose another for {text!r}")
-    arms[name] = ArmSpec(parse_phases(phases, f"own_arms: {name}"))
+    phases, against, control = (part.strip() for part in phases.partition(" against "))
+    if against and not _NAME.fullmatch(control):
+      raise ConfigError(f"own_arms: {text!r} names no arm after 'against'; expected NAME = PHASE + PHASE against ARM")
+    arms[name] = ArmSpec(parse_phases(phases, f"own_arms: {name}"), control=control or None)
   return arms
 
 

@@ -183,6 +183,11 @@ def _arm(text: str, asks: str, *, start: str = "method", rounds_factor: int = 1,
   return ArmSpec(parse_phases(text, "arm"), asks, start, rounds_factor, equal_work)
 
 
+def _easy(regulariser: str, asks: str) -> ArmSpec:
+  """Returns the arm that goes through A and B at one decay, as its control does, with one regulariser more on A."""
+  return ArmSpec(parse_phases(f"A@baseline[{regulariser}] + B@baseline", "arm"), asks, control="alternate_only")
+
+
 ARMS: Mapping[str, ArmSpec] = {
   "baseline": _arm("all@baseline", "the reference; its network scores", start="scratch"),
   "method": _arm("A@lambda_A + B@lambda_B", "the paper"),
@@ -199,13 +204,13 @@ ARMS: Mapping[str, ArmSpec] = {
   "swap_order": _arm("B@lambda_B + A@lambda_A", "does it matter which part ends a round?"),
   "warm_start": _arm("A@lambda_A + B@lambda_B", "from the baseline's weights: as many rounds again", start="warm", equal_work=False),
   "long_baseline": _arm("all@baseline", "is it only more training?", start="scratch", rounds_factor=2, equal_work=False),
-  "smooth_easy": _arm("A@baseline[label_smoothing] + B@baseline", "smoothed labels on A alone? (its control is alternate_only)"),
-  "augment_easy": _arm("A@baseline[augment_strength] + B@baseline", "weaker augmentation on A alone? (its control is alternate_only)"),
-  "mixup_easy": _arm("A@baseline[mixup_alpha] + B@baseline", "mixup on A alone? (its control is alternate_only)"),
-  "dropout_easy": _arm("A@baseline[dropout] + B@baseline", "dropout on A alone? (its control is alternate_only)"),
-  "depth_easy": _arm("A@baseline[stochastic_depth] + B@baseline", "stochastic depth on A alone? (its control is alternate_only)"),
-  "weight_easy": _arm("A@baseline[loss_weight] + B@baseline", "a weaker loss on A alone? (its control is alternate_only)"),
-  "floor_easy": _arm("A@baseline[loss_floor] + B@baseline", "a floor under the loss on A alone? (its control is alternate_only)"),
+  "smooth_easy": _easy("label_smoothing", "smoothed labels on A alone?"),
+  "augment_easy": _easy("augment_strength", "weaker augmentation on A alone?"),
+  "mixup_easy": _easy("mixup_alpha", "mixup on A alone?"),
+  "dropout_easy": _easy("dropout", "dropout on A alone?"),
+  "depth_easy": _easy("stochastic_depth", "stochastic depth on A alone?"),
+  "weight_easy": _easy("loss_weight", "a weaker loss on A alone?"),
+  "floor_easy": _easy("loss_floor", "a floor under the loss on A alone?"),
   "less_data": _arm("half@baseline:all", "positive control: must be worse, or the experiment has no power", start="scratch"),
 }
 ARM_NAMES = tuple(ARMS)
@@ -252,6 +257,12 @@ def check_arms(config: Config) -> None:
       near = difflib.get_close_matches(arm, known, n=1)
       hint = f"; did you mean {near[0]!r}?" if near else ""
       raise ConfigError(f"arms: {arm!r} is not an arm{hint} (arms: {', '.join(known)})")
+    control = known[arm].control
+    if arm not in ARMS and control is not None and (control == arm or control not in config.arms):
+      others = ", ".join(other for other in config.arms if other != arm)
+      raise ConfigError(
+        f"own_arms: {arm!r} against {control!r}, which is not another of the run's arms; add it to arms, or name one of {others}"
+      )
   if "baseline" not in config.arms:
     raise ConfigError("arms: 'baseline' is missing; its network scores the training examples for all others, add it")
   for arm in config.arms:

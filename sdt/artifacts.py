@@ -189,6 +189,7 @@ def write_results(
       arms[arm]["recalibrated"] = stats.per_seed({seed: None if seed in arms[arm]["diverged"] else float(one) for seed, one in ended})
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   unequal = {arm for arm in arms if not specs[arm].equal_work}
+  controls = {arm: control for arm in arms if (control := specs[arm].control)}
   results = {
     "data": describe_data(data),
     "model": {"name": config.model.name, **network},
@@ -198,7 +199,7 @@ def write_results(
     "steps_per_round": {arm: {phase.name: phase.num_steps for phase in plan.phases} for arm, plan in plans.items()},
     **({"selection": {"chosen": dict(selected), "file": "selection.json"}} if selected else {}),
     "arms": arms,
-    **compare(accuracy, config.stats.margin, unequal),
+    **compare(accuracy, config.stats.margin, unequal, controls),
   }
   files.write_json(workdir / "results.json", results)
   return files.read_json(workdir / "results.json")

@@ -1,7 +1,8 @@
 """What the accuracies of a run's arms come to: the contrasts, the positive control, and a sentence. No files.
 
-All verdicts about the method are one family. The positive control stands outside it: what it asks is not about the method, but whether
-an experiment of so many seeds finds a difference that is certainly there.
+All verdicts about the method are one family. An arm that asks something else has a control of its own, and such differences are a second
+family. The positive control stands outside both: what it asks is whether an experiment of so many seeds finds a difference that is
+certainly there.
 """
 
 from __future__ import annotations
@@ -31,15 +32,18 @@ class Power(TypedDict):
 
 
 class Comparison(TypedDict):
-  """The entries of results.json that compare arms; `power` is there where the positive control was trained."""
+  """The entries of results.json that compare arms; `power` is there where the positive control was trained, `against_control` where an arm
+  and its control were.
+  """
 
   contrasts: dict[str, ArmContrast]
+  against_control: NotRequired[dict[str, ArmContrast]]
   power: NotRequired[Power]
   sentence: str
 
 
-def compare(accuracy: Accuracy, margin: float, unequal: Collection[str] = ()) -> Comparison:
-  """Returns method minus every other arm, the verdict about the positive control where there is one, and a sentence.
+def compare(accuracy: Accuracy, margin: float, unequal: Collection[str] = (), controls: Mapping[str, str] | None = None) -> Comparison:
+  """Returns method minus every other arm, arms minus their own controls, the verdict about the positive control, and a sentence.
 
   The family of the contrasts is every arm but the positive control, those of unequal work too: their verdicts are claims about the
   method like the others. The method minus the positive control is tested as a family of its own, as is the baseline minus it.
@@ -48,32 +52,39 @@ def compare(accuracy: Accuracy, margin: float, unequal: Collection[str] = ()) ->
     accuracy: arm -> seed -> test accuracy in [0, 1], None or NaN for a diverged seed.
     margin: half-width of "equal", a fraction.
     unequal: the arms that do other than equal work; their contrasts say so.
+    controls: by arm, its own control; those pairs of which both were trained are a family of their own.
   """
   contrasts: dict[str, ArmContrast] = {}
   if METHOD in accuracy:
     others = [arm for arm in accuracy if arm != METHOD]
     family = [arm for arm in others if arm != POSITIVE_CONTROL]
     apart = [arm for arm in others if arm == POSITIVE_CONTROL]
-    found = _contrasts(accuracy, METHOD, family, margin, unequal) | _contrasts(accuracy, METHOD, apart, margin, unequal)
-    contrasts = {arm: found[arm] for arm in others}
-  sentence = f"{_of_method(accuracy, contrasts)}."
-  if POSITIVE_CONTROL not in accuracy:
-    return {"contrasts": contrasts, "sentence": sentence}
-  power = _power(_contrasts(accuracy, BASELINE, [POSITIVE_CONTROL], margin, unequal)[POSITIVE_CONTROL])
-  return {"contrasts": contrasts, "power": power, "sentence": f"{sentence} Positive control: {power['says']}."}
-
-
-def _contrasts(accuracy: Accuracy, name: str, arms: Sequence[str], margin: float, unequal: Collection[str]) -> dict[str, ArmContrast]:
-  """Returns the arm `name` minus each of `arms`, which are one family."""
-  decided = stats.contrasts(accuracy[name], {arm: accuracy[arm] for arm in arms}, margin, name=name)
-  return {
-    arm: {
-      **contrast,
-      **stats.shown(accuracy[name], accuracy[arm]),
-      "in_family": arm != POSITIVE_CONTROL,
-      "equal_work": arm not in unequal,
+    found = {
+      arm: one for part in (family, apart) for arm, one in _family(accuracy, {a: (METHOD, a) for a in part}, margin, unequal).items()
     }
-    for arm, contrast in decided.items()
+    contrasts = {arm: found[arm] for arm in others}
+  result: Comparison = {"contrasts": contrasts, "sentence": f"{_of_method(accuracy, contrasts)}."}
+  pairs = {arm: (arm, control) for arm, control in (controls or {}).items() if arm in accuracy and control in accuracy}
+  if pairs:
+    result["against_control"] = _family(accuracy, pairs, margin, unequal)
+    result["sentence"] += f" Arms with a control of their own: {', '.join(map(_in_short, result['against_control'].values()))}."
+  if POSITIVE_CONTROL in accuracy:
+    result["power"] = _power(_family(accuracy, {POSITIVE_CONTROL: (BASELINE, POSITIVE_CONTROL)}, margin, unequal)[POSITIVE_CONTROL])
+    result["sentence"] += f" Positive control: {result['power']['says']}."
+  return result
+
+
+def _family(accuracy: Accuracy, pairs: Mapping[str, tuple[str, str]], margin: float, unequal: Collection[str]) -> dict[str, ArmContrast]:
+  """Returns the first arm minus the second of every pair, by the pair's name; the pairs are one family."""
+  decided = stats.contrasts({name: stats.Pair(*arms, *(accuracy[arm] for arm in arms)) for name, arms in pairs.items()}, margin)
+  return {
+    name: {
+      **contrast,
+      **stats.shown(accuracy[pairs[name][0]], accuracy[pairs[name][1]]),
+      "in_family": POSITIVE_CONTROL not in pairs[name],
+      "equal_work": not set(pairs[name]) & set(unequal),
+    }
+    for name, contrast in decided.items()
   }
 
 
@@ -94,7 +105,7 @@ def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast]) -> str:
   """Returns plain English without its full stop: what the method reached, the differences and their verdicts."""
   means = {arm: stats.summary(values.values()) for arm, values in accuracy.items()}
   if METHOD not in means:
-    return f"No method arm was trained, so nothing is compared: {', '.join(_reached(arm, mean) for arm, mean in means.items())}"
+    return f"No method arm was trained: {', '.join(_reached(arm, mean) for arm, mean in means.items())}"
   family = {arm: contrast for arm, contrast in contrasts.items() if contrast["in_family"]}
   if not family:
     return f"Nothing to compare with: {_reached(METHOD, means[METHOD])}"
@@ -134,6 +145,11 @@ def _compared(contrast: ArmContrast) -> str:
   if contrast["verdict"] == "not resolved" and contrast["smallest_detectable"] is not None:
     text += f", the smallest detectable difference being {100 * contrast['smallest_detectable']:.2f}"
   return text
+
+
+def _in_short(contrast: ArmContrast) -> str:
+  """Returns "smooth_easy - alternate_only (+0.50, not resolved)"."""
+  return _briefly(contrast["difference"], contrast)
 
 
 def _briefly(arm: str, contrast: ArmContrast) -> str:

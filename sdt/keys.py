@@ -291,7 +291,9 @@ class Config:
     ("baseline", "method"), "the trainings to compare; a wrong name is answered with all", min_length=1, unique=True
   )
   own_arms: tuple[str, ...] = _key(
-    (), "further arms that `arms` may name: 'NAME = SUBSET@DECAY + SUBSET@DECAY', such as 'gentle = A@5e-4 + B@lambda_B'", unique=True
+    (),
+    "further arms that `arms` may name: 'NAME = SUBSET@DECAY + SUBSET@DECAY [against ARM]', such as 'gentle = A@5e-4 + B@lambda_B'",
+    unique=True,
   )
   precision: str = _key("auto", "auto: float32 on CPU, bfloat16 compute elsewhere", choices=("auto", "float32", "bfloat16"))
   compilation_cache: bool = _key(True, "keep compiled programs in the user's cache directory")

@@ -13,7 +13,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from scipy import special
@@ -177,14 +177,17 @@ def _noncentrality(n: int, alpha: float, power: float) -> float:
   return high
 
 
-def contrasts(
-  method: Mapping[int, float | None],
-  others: Mapping[str, Mapping[int, float | None]],
-  margin: float = 0.0025,
-  alpha: float = 0.05,
-  name: str = "method",
-) -> dict[str, Contrast]:
-  """Returns method minus every other arm, paired over the seeds that both have finished; the others are one family.
+class Pair(NamedTuple):
+  """Two arms: their names, and of each the test accuracy in [0, 1] by seed; NaN or None for a diverged seed."""
+
+  first: str
+  second: str
+  of_first: Mapping[int, float | None]
+  of_second: Mapping[int, float | None]
+
+
+def contrasts(pairs: Mapping[str, Pair], margin: float = 0.0025, alpha: float = 0.05) -> dict[str, Contrast]:
+  """Returns the first arm minus the second of every pair, paired over the seeds that both have finished; the pairs are one family.
 
   Verdicts: "better" or "worse" where Holm's test over the family rejects a zero difference; "equal within +-<margin> points" where two
   one-sided t tests at alpha/m each put the difference inside +-margin; else "not resolved". With fewer than three pairs there is no
@@ -193,20 +196,18 @@ def contrasts(
   `smallest_detectable` is taken at alpha/m, the strictest level that Holm can ask for.
 
   Args:
-    method: seed -> test accuracy in [0, 1]; NaN or None for a diverged seed.
-    others: arm -> the same.
+    pairs: by a name of the pair, which names its contrast too.
     margin: half-width of "equal", a fraction (0.0025 is 0.25 points).
     alpha: level of the whole family.
-    name: what the arm is called from which the others are subtracted.
   """
-  pairs = {arm: _differences(method, accuracy) for arm, accuracy in others.items()}
-  family = [arm for arm, per_seed in pairs.items() if len(per_seed) >= MIN_PAIRS]
-  p_values = {arm: _p_value(pairs[arm].values()) for arm in family}
-  adjusted = dict(zip(family, holm([1.0 if p_values[arm] is None else p_values[arm] or 0.0 for arm in family]), strict=True))
+  differences = {name: _differences(pair.of_first, pair.of_second) for name, pair in pairs.items()}
+  family = [name for name, per_seed in differences.items() if len(per_seed) >= MIN_PAIRS]
+  p_values = {name: _p_value(differences[name].values()) for name in family}
+  adjusted = dict(zip(family, holm([1.0 if p_values[name] is None else p_values[name] or 0.0 for name in family]), strict=True))
   result: dict[str, Contrast] = {}
-  for arm, per_seed in pairs.items():
+  for name, per_seed in differences.items():
     entry: Contrast = {
-      "difference": f"{name} - {arm}",
+      "difference": f"{pairs[name].first} - {pairs[name].second}",
       "per_seed": {str(seed): value for seed, value in per_seed.items()},
       **summary(per_seed.values()),
       "interval": None,
@@ -215,11 +216,11 @@ def contrasts(
       "smallest_detectable": None,
       "verdict": f"{_COUNT_WORDS.get(len(per_seed), '')}: no verdict" if len(per_seed) < MIN_PAIRS else "not resolved",
     }
-    p = p_values.get(arm)
+    p = p_values.get(name)
     if p is not None:
-      entry["p"], entry["p_holm"] = p, adjusted[arm]
-      _decide(entry, p, adjusted[arm], len(family), margin, alpha)
-    result[arm] = entry
+      entry["p"], entry["p_holm"] = p, adjusted[name]
+      _decide(entry, p, adjusted[name], len(family), margin, alpha)
+    result[name] = entry
   return result
 
 

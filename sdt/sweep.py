@@ -223,7 +223,7 @@ def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, 
     own |= {name: results[name] for name in ("model", "rounds", "num_easy", "steps_per_round")}
     own["mean_decay"] = _mean_decay(steps, selection.frozen(point.config, results.get("selection", {}).get("chosen", {})))
     own["arms"] = {arm: {name: one[name] for name in ("accuracy", "mean", "sd", "n", "diverged")} for arm, one in results["arms"].items()}
-    own |= {name: results[name] for name in ("selection", "contrasts", "power") if name in results}
+    own |= {name: results[name] for name in ("selection", "contrasts", "against_control", "power") if name in results}
     values.append(own)
   return {
     "key": config.sweep.key,

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from sdt.arm_spec import DECAYS, REGULARISERS, STEPS, SUBSETS, PhaseSpec, parse_own_arms, parse_phases
-from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, check_arms, check_equal_work, check_overrides, make_plan, num_phases
+from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, arm_specs, check_arms, check_equal_work, check_overrides, make_plan, num_phases
 from sdt.combinations import OWN_START
 from sdt.errors import ConfigError
 from sdt.keys import NEUTRAL
@@ -285,7 +285,7 @@ def test_each_regulariser_has_an_arm_that_differs_from_plain_alternation_by_it_o
       np.testing.assert_array_equal(one.example_ids, other.example_ids)
       np.testing.assert_array_equal(one.weight_decay, other.weight_decay)
       assert one.num_steps == other.num_steps
-    assert "alternate_only" in ARMS[arm].asks
+    assert ARMS[arm].control == "alternate_only"
 
 
 def test_a_regulariser_has_the_config_s_value_or_the_phase_s_own():
@@ -430,11 +430,28 @@ def test_the_shipped_arms_are_written_in_the_language():
     ("mine = A@0[loss_weight=x]", "mine: loss_weight = 'x': expected a finite number at least 0, at most 1000"),
     ("mine = A@0[dropout, dropout=0.2]", "names dropout more than once"),
     ("method = A@0 + B@0", "the name 'method' is taken"),
+    ("mine = A@0 against x y", "names no arm after 'against'"),
+    ("mine = A@0 against ", "'A@0 against' is not a phase"),
   ],
 )
 def test_what_is_no_arm_is_refused_with_the_place_and_the_remedy(text, message):
   with pytest.raises(ConfigError, match=message):
     check_arms(tiny.config(own_arms=(text,)))
+
+
+def test_an_own_arm_names_its_control_which_must_be_another_arm_of_the_run():
+  specs = arm_specs(tiny.config(own_arms=("mine = A@0 + B@0 against alternate_only", "free = A@0 + B@0")))
+  assert [specs[name].control for name in ("mine", "free", "mixup_easy", "method")] == ["alternate_only", None, "alternate_only", None]
+  assert specs["mine"].phases == specs["free"].phases
+  own = ("mine = A@0 + B@0 against alternate_only", "vain = A@0 against vain")
+  check_arms(tiny.config(own_arms=own, arms=("baseline", "alternate_only", "mine")))
+  check_arms(tiny.config(own_arms=own))  # neither is trained
+  with pytest.raises(
+    ConfigError, match=r"'mine' against 'alternate_only', which is not another of the run's arms; .* name one of baseline$"
+  ):
+    check_arms(tiny.config(own_arms=own, arms=("baseline", "mine")))
+  with pytest.raises(ConfigError, match="'vain' against 'vain'"):
+    check_arms(tiny.config(own_arms=own, arms=("baseline", "vain")))
 
 
 def test_two_arms_of_one_name_are_refused():

@@ -99,7 +99,7 @@ def test_sentence_names_the_difference_and_the_verdict():
 
 def test_sentence_without_a_method_or_without_a_comparison():
   assert compare({"baseline": {0: 0.5}}, 0.0025)["sentence"] == (
-    "No method arm was trained, so nothing is compared: the baseline reached 50.00 % test accuracy (n = 1)."
+    "No method arm was trained: the baseline reached 50.00 % test accuracy (n = 1)."
   )
   assert compare({"method": {0: 0.5}}, 0.0025)["sentence"] == "Nothing to compare with: the method reached 50.00 % test accuracy (n = 1)."
 
@@ -117,3 +117,25 @@ def test_sentence_says_nothing_about_the_method_minus_the_positive_control():
   head, tail = compare(accuracy, 0.0025)["sentence"].split(" Positive control: ")
   assert "less_data" not in head
   assert "method" not in tail
+
+
+def test_arms_with_a_control_of_their_own_are_compared_with_it_as_one_family_which_changes_no_verdict_about_the_method():
+  accuracy = _drawn(("baseline", "alternate_only", "smooth_easy", "mixup_easy", "method", "less_data"))
+  controls = {"smooth_easy": "alternate_only", "mixup_easy": "alternate_only", "floor_easy": "alternate_only", "method": "not_trained"}
+  found = compare(accuracy, 0.0025, controls=controls)
+  assert list(found["against_control"]) == ["smooth_easy", "mixup_easy"]
+  for arm, entry in found["against_control"].items():
+    test = scipy_stats.ttest_rel(list(accuracy[arm].values()), list(accuracy["alternate_only"].values()))
+    assert entry["difference"] == f"{arm} - alternate_only"
+    assert entry["interval"] == pytest.approx(list(test.confidence_interval(1 - 0.05 / 2)), rel=1e-9)
+    assert entry["mean"] == pytest.approx(np.mean(list(accuracy[arm].values())) - np.mean(list(accuracy["alternate_only"].values())))
+    assert f"{arm} - alternate_only ({100 * entry['mean']:+.2f}, {entry['verdict']})" in found["sentence"]
+  without = compare(accuracy, 0.0025)
+  assert "against_control" not in without
+  assert (found["contrasts"], found["power"]) == (without["contrasts"], without["power"])
+
+
+def test_an_arm_against_a_control_of_unequal_work_says_so():
+  accuracy = _drawn(("baseline", "long_baseline", "own"))
+  entry = compare(accuracy, 0.0025, {"long_baseline"}, {"own": "long_baseline"})["against_control"]["own"]
+  assert (entry["in_family"], entry["equal_work"]) == (True, False)

@@ -103,6 +103,23 @@ def test_text_table_of_the_demo():
   ]
 
 
+def test_arms_with_a_control_of_their_own_stand_in_the_text_and_in_the_report_after_the_methods():
+  own = {"smooth_easy": {"difference": "smooth_easy - alternate_only", "mean": 0.005, "verdict": "not resolved", "equal_work": False}}
+  arms = {name: {"accuracy": {"0": 0.9}, "mean": 0.9, "sd": None, "n": 1} for name in ("baseline", "alternate_only", "smooth_easy")}
+  results = {"seeds": [0], "arms": arms, "contrasts": {"baseline": {"difference": "method - baseline"}}, "against_control": own}
+  assert [entry["difference"] for entry in tables.contrasts_of(results)] == ["method - baseline", "smooth_easy - alternate_only"]
+  assert tables.result_table_text(results | {"contrasts": {}}).split("\n\n")[1:] == [
+    "\n".join(
+      (
+        "arm minus its own control     points  verdict",
+        "-" * 52,
+        "smooth_easy - alternate_only   +0.50  not resolved *",
+      )
+    ),
+    "* not equal work",
+  ]
+
+
 def test_a_diverged_seed_counts_in_no_best_round_and_no_mean_of_the_table():
   entry = {"accuracy": {"0": 0.5, "1": 0.9}, "paper_protocol": {"0": 0.6, "1": 0.99}, "loss": {"0": 1.5, "1": 0.1}}
   entry |= {"train_accuracy": {"0": 0.7, "1": 1.0}, "mean": 0.5, "sd": None, "n": 1, "diverged": [1]}

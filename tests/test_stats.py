@@ -17,6 +17,11 @@ def _arm(values):
   return dict(enumerate(values))
 
 
+def _contrasts(method, others, margin=0.0025, name="method"):
+  """Returns the contrasts of one arm minus each of the others, as one family."""
+  return stats.contrasts({arm: stats.Pair(name, arm, method, values) for arm, values in others.items()}, margin)
+
+
 def _excludes_zero(contrast):
   return contrast["interval"] is not None and not contrast["interval"][0] <= 0 <= contrast["interval"][1]
 
@@ -32,7 +37,7 @@ def test_one_contrast_equals_scipy_paired_t_test_and_its_interval():
   method, other = rng.normal(0.75, 0.01, 7), rng.normal(0.745, 0.01, 7)
   twin = scipy_stats.ttest_rel(method, other)
   low, high = twin.confidence_interval(0.95)
-  contrast = stats.contrasts(_arm(method), {"baseline": _arm(other)})["baseline"]
+  contrast = _contrasts(_arm(method), {"baseline": _arm(other)})["baseline"]
   assert contrast["p"] == pytest.approx(twin.pvalue, rel=1e-12)
   assert contrast["p_holm"] == contrast["p"]
   assert contrast["interval"] == pytest.approx([low, high], rel=1e-10)
@@ -51,7 +56,7 @@ def test_family_widens_the_interval_to_bonferronis():
   rng = np.random.default_rng(1)
   method = rng.normal(0.75, 0.01, 6)
   others = {name: rng.normal(0.75, 0.01, 6) for name in ("a", "b", "c")}
-  found = stats.contrasts(_arm(method), {name: _arm(values) for name, values in others.items()})
+  found = _contrasts(_arm(method), {name: _arm(values) for name, values in others.items()})
   for name, values in others.items():
     low, high = scipy_stats.ttest_rel(method, values).confidence_interval(1 - 0.05 / 3)
     assert found[name]["interval"] == pytest.approx([low, high], rel=1e-9)
@@ -63,7 +68,7 @@ def test_interval_follows_holm_where_bonferroni_would_not_reject():
   noise = np.array([-1.0, -0.5, 0.0, 0.5, 1.0]) * 0.004
   target = float(scipy_stats.t.isf(0.04 / 2, 4)) * noise.std(ddof=1) / math.sqrt(5)
   method = np.full(5, 0.9)
-  found = stats.contrasts(_arm(method), {"near": _arm(method - target - noise), "far": _arm(method - 0.1 - noise)})
+  found = _contrasts(_arm(method), {"near": _arm(method - target - noise), "far": _arm(method - 0.1 - noise)})
   assert found["near"]["p"] == pytest.approx(0.04, rel=1e-6)
   assert found["near"]["p_holm"] == pytest.approx(0.04, rel=1e-6)
   assert found["near"]["verdict"] == "better"
@@ -98,7 +103,7 @@ def test_smallest_detectable_refuses_one_pair():
 def test_less_than_three_pairs_get_no_verdict_and_no_interval():
   texts = {2: "two seeds: no verdict", 1: "one seed: no verdict", 0: "no pair of seeds: no verdict"}
   for n, text in texts.items():
-    contrast = stats.contrasts(_arm([0.9, 0.8][:n]), {"baseline": _arm([0.1, 0.2])})["baseline"]
+    contrast = _contrasts(_arm([0.9, 0.8][:n]), {"baseline": _arm([0.1, 0.2])})["baseline"]
     assert (contrast["verdict"], contrast["n"]) == (text, n)
     assert contrast["interval"] is contrast["p"] is contrast["p_holm"] is contrast["smallest_detectable"] is None
 
@@ -107,7 +112,7 @@ def test_all_differences_equal_claims_nothing():
   method = {0: 0.9, 1: 0.06, 2: 0.3}
   # 0.9 - 0.89 and 0.06 - 0.05 differ in the last bits: rounding must not pass for a spread.
   for shift, other in ((0.0, dict(method)), (0.01, {0: 0.89, 1: 0.05, 2: 0.29})):
-    contrast = stats.contrasts(method, {"baseline": other})["baseline"]
+    contrast = _contrasts(method, {"baseline": other})["baseline"]
     assert contrast["verdict"] == "not resolved"
     assert contrast["interval"] is contrast["p"] is contrast["p_holm"] is contrast["smallest_detectable"] is None
     assert contrast["mean"] == pytest.approx(shift)
@@ -116,26 +121,26 @@ def test_all_differences_equal_claims_nothing():
 def test_a_contrast_without_spread_does_not_make_the_others_easier():
   method = _arm([0.9, 0.91, 0.92, 0.9])
   rest = {"other": _arm([0.8, 0.83, 0.81, 0.8])}
-  alone = stats.contrasts(method, rest)["other"]
-  beside = stats.contrasts(method, {**rest, "same": dict(method)})["other"]
+  alone = _contrasts(method, rest)["other"]
+  beside = _contrasts(method, {**rest, "same": dict(method)})["other"]
   assert beside["p_holm"] == pytest.approx(2 * alone["p_holm"])
 
 
 def test_equal_within_the_margin_needs_both_one_sided_tests():
   method = np.full(8, 0.9)
   tight = np.array([-1.0, 1.0] * 4) * 1e-4
-  found = stats.contrasts(_arm(method), {"baseline": _arm(method - tight)})["baseline"]
+  found = _contrasts(_arm(method), {"baseline": _arm(method - tight)})["baseline"]
   assert found["verdict"] == "equal within +-0.25 points"
-  assert stats.contrasts(_arm(method), {"baseline": _arm(method - tight)}, margin=0.00005)["baseline"]["verdict"] == "not resolved"
+  assert _contrasts(_arm(method), {"baseline": _arm(method - tight)}, margin=0.00005)["baseline"]["verdict"] == "not resolved"
   loose = tight * 60
-  assert stats.contrasts(_arm(method), {"baseline": _arm(method - loose)})["baseline"]["verdict"] == "not resolved"
+  assert _contrasts(_arm(method), {"baseline": _arm(method - loose)})["baseline"]["verdict"] == "not resolved"
   for verdict, scale in (("equal", 30), ("not", 40)):
     values = tight * scale
     twin = max(
       scipy_stats.ttest_1samp(values, -0.0025, alternative="greater").pvalue,
       scipy_stats.ttest_1samp(values, 0.0025, alternative="less").pvalue,
     )
-    found = stats.contrasts(_arm(method), {"baseline": _arm(method - values)})["baseline"]
+    found = _contrasts(_arm(method), {"baseline": _arm(method - values)})["baseline"]
     assert found["verdict"].startswith("equal") == (twin < 0.05), (verdict, twin)
 
 
@@ -151,7 +156,7 @@ def test_of_three_contrasts_each_is_tested_for_equality_at_a_third_of_the_level(
   ]
   assert p_values[0] < 0.05 / 3 < p_values[1] < p_values[2] < 0.05 < p_values[3]  # the second and third are equal at 0.05 only
   for scale, p_value in zip(scales, p_values, strict=True):
-    found = stats.contrasts(_arm(method), {name: _arm(method - wave * scale) for name in ("a", "b", "c")})
+    found = _contrasts(_arm(method), {name: _arm(method - wave * scale) for name in ("a", "b", "c")})
     assert [found[name]["verdict"].startswith("equal") for name in found] == [p_value < 0.05 / 3] * 3
 
 
@@ -160,7 +165,7 @@ def test_smallest_detectable_of_a_contrast_is_that_at_its_part_of_the_level(num_
   rng = np.random.default_rng(5)
   method = rng.normal(0.9, 0.01, 6)
   others = {f"arm{index}": rng.normal(0.9, 0.01, 6) for index in range(num_contrasts)}
-  found = stats.contrasts(_arm(method), {name: _arm(values) for name, values in others.items()})
+  found = _contrasts(_arm(method), {name: _arm(values) for name, values in others.items()})
   critical = scipy_stats.t.isf(0.05 / num_contrasts / 2, 5)
   for name, values in others.items():
     noncentrality = found[name]["smallest_detectable"] * math.sqrt(6) / np.std(method - values, ddof=1)
@@ -170,7 +175,7 @@ def test_smallest_detectable_of_a_contrast_is_that_at_its_part_of_the_level(num_
 def test_diverged_seeds_leave_the_pairs():
   method = {0: 0.9, 1: float("nan"), 2: 0.8, 3: 0.7, 4: None, 5: 0.95}
   other = {0: 0.85, 1: 0.8, 2: 0.7, 3: float("nan"), 4: 0.5, 5: 0.91, 9: 0.1}
-  contrast = stats.contrasts(method, {"baseline": other})["baseline"]
+  contrast = _contrasts(method, {"baseline": other})["baseline"]
   assert list(contrast["per_seed"]) == ["0", "2", "5"]
   assert contrast["n"] == 3
 
@@ -178,7 +183,7 @@ def test_diverged_seeds_leave_the_pairs():
 @given(st.data(), st.integers(1, 6), st.integers(1, 4))
 def test_interval_excludes_zero_exactly_when_the_verdict_names_a_side(data, n, num_arms):
   values = st.lists(ACCURACIES, min_size=n, max_size=n)
-  found = stats.contrasts(_arm(data.draw(values)), {f"arm{i}": _arm(data.draw(values)) for i in range(num_arms)})
+  found = _contrasts(_arm(data.draw(values)), {f"arm{i}": _arm(data.draw(values)) for i in range(num_arms)})
   for contrast in found.values():
     assert _excludes_zero(contrast) == (contrast["verdict"] in ("better", "worse"))
     assert contrast["p_holm"] is None or (contrast["p_holm"] < 0.05) == _excludes_zero(contrast)
@@ -193,14 +198,14 @@ def test_order_of_seeds_changes_nothing(pairs, random):
   rows = [(seed, *pair) for seed, pair in enumerate(pairs)]
   shuffled = random.sample(rows, len(rows))
   first, second = (
-    stats.contrasts({seed: a for seed, a, _ in order}, {"baseline": {seed: b for seed, _, b in order}}) for order in (rows, shuffled)
+    _contrasts({seed: a for seed, a, _ in order}, {"baseline": {seed: b for seed, _, b in order}}) for order in (rows, shuffled)
   )
   assert first == second
   assert stats.summary(a for _, a, _ in rows) == stats.summary(a for _, a, _ in shuffled)
 
 
 def test_the_other_arm_can_be_taken_from_any_that_is_named():
-  found = stats.contrasts(_arm([0.9, 0.8]), {"less_data": _arm([0.5, 0.5])}, name="baseline")["less_data"]
+  found = _contrasts(_arm([0.9, 0.8]), {"less_data": _arm([0.5, 0.5])}, name="baseline")["less_data"]
   assert found["difference"] == "baseline - less_data"
 
 

@@ -23,7 +23,8 @@ def _drawn(n, num_arms, seed, shifts=0.0):
 def _verdicts(drawn, **settings):
   """Yields the contrasts of each experiment; those of one family share the method's numbers, so that they are correlated by a half."""
   for method, *others in drawn:
-    yield stats.contrasts(dict(enumerate(method)), {str(arm): dict(enumerate(values)) for arm, values in enumerate(others)}, **settings)
+    first, pairs = dict(enumerate(method)), enumerate(others)
+    yield stats.contrasts({str(arm): stats.Pair("method", str(arm), first, dict(enumerate(values))) for arm, values in pairs}, **settings)
 
 
 def _share(events):

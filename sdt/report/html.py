@@ -46,6 +46,7 @@ def page(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     contrast_rows=tables.contrast_rows(results),
     power=results.get("power"),
     selection=selection.describe(artifacts.selection),
+    has_own_controls="against_control" in results,
     has_few_seeds=len(results["seeds"]) <= tables.MAX_SEEDS_PER_BLOCK,
     has_unequal=any(not one.get("equal_work", True) for one in differences),
     has_shown=any(one.get("wilcoxon") or one.get("correlation") is not None for one in differences),

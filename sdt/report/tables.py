@@ -104,8 +104,8 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def contrast_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Returns a row per contrast, the positive control's last: what it is of, how it decides, and what is shown beside it."""
-  rows = [_contrast_row(results["seeds"], entry, _mark(entry)) for entry in results.get("contrasts", {}).values()]
+  """Returns a row per contrast, in the order of `contrasts_of`: what it is of, how it decides, and what is shown beside it."""
+  rows = [_contrast_row(results["seeds"], entry, _mark(entry)) for entry in _about_arms(results)]
   power = results.get("power")
   if power:
     row = _contrast_row(results["seeds"], power["contrast"], " (positive control)")
@@ -114,9 +114,13 @@ def contrast_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def contrasts_of(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-  """Returns the contrasts of the run, the positive control's last."""
+  """Returns the contrasts of the run: those of the method, those of arms with a control of their own, the positive control's."""
   power = results.get("power")
-  return [*results.get("contrasts", {}).values(), *([power["contrast"]] if power else [])]
+  return [*_about_arms(results), *([power["contrast"]] if power else [])]
+
+
+def _about_arms(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+  return [*results.get("contrasts", {}).values(), *results.get("against_control", {}).values()]
 
 
 def _contrast_row(seeds: Sequence[int], entry: Mapping[str, Any], mark: str) -> dict[str, Any]:
@@ -162,17 +166,12 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   seeds = list(results["seeds"])
   contrasts = results.get("contrasts", {})
   arms = {row["name"]: row for row in accuracy_rows(results)}
-  tail = [["mean", "sd", "method-arm", "verdict"]]
-  for arm, entry in results["arms"].items():
-    contrast = contrasts.get(arm)
-    difference = "" if contrast is None else percent(contrast["mean"], signed=True)
-    verdict = (
-      "" if contrast is None else contrast["verdict"] + "".join(f" {sign}" for sign, key, _ in _MARKS if not contrast.get(key, True))
-    )
-    tail.append([percent(entry["mean"]), percent(entry["sd"]), difference, verdict])
+  differences, verdicts = _brief_columns([contrasts.get(arm) for arm in results["arms"]])
+  means, sds = ([percent(entry[key]) for entry in results["arms"].values()] for key in ("mean", "sd"))
+  tail = [["mean", *means], ["sd", *sds], ["method-arm", *differences[1:]], verdicts]
   names = ["test accuracy, %", *arms]
   cells = [[f"s{seed}", *(arms[arm]["cells"][index][0] for arm in arms)] for index, seed in enumerate(seeds)]
-  columns = [names, *cells[:MAX_SEEDS_PER_BLOCK], *([row[index] for row in tail] for index in range(4))]
+  columns = [names, *cells[:MAX_SEEDS_PER_BLOCK], *tail]
   shown = min(len(seeds), MAX_SEEDS_PER_BLOCK)
   while shown > 1 and _width(columns) > MAX_WIDTH:
     shown -= 1
@@ -180,12 +179,25 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   blocks = [block(columns)]
   for start in range(shown, len(seeds), MAX_SEEDS_PER_BLOCK):
     blocks.append(block([names, *cells[start : start + MAX_SEEDS_PER_BLOCK]]))
-  signs = [f"{sign} {text}" for sign, key, text in _MARKS if any(not contrast.get(key, True) for contrast in contrasts.values())]
+  own = list(results.get("against_control", {}).values())
+  if own:
+    blocks.append(block([["arm minus its own control", *(one["difference"] for one in own)], *_brief_columns(own)]))
+  signs = [f"{sign} {text}" for sign, key, text in _MARKS if any(not contrast.get(key, True) for contrast in (*contrasts.values(), *own))]
   if signs:
     blocks.append(", ".join(signs))
   if "power" in results:
     blocks.append(textwrap.fill(f"Positive control: {results['power']['says']}.", MAX_WIDTH))
   return "\n\n".join(blocks)
+
+
+def _brief_columns(contrasts: Sequence[Mapping[str, Any] | None]) -> tuple[list[str], list[str]]:
+  """Returns the columns of the difference, in points, and of the verdict with its signs, each below its name; "" where there is none."""
+  differences, verdicts = ["points"], ["verdict"]
+  for contrast in contrasts:
+    differences.append("" if contrast is None else percent(contrast["mean"], signed=True))
+    signs = "" if contrast is None else "".join(f" {sign}" for sign, key, _ in _MARKS if not contrast.get(key, True))
+    verdicts.append("" if contrast is None else contrast["verdict"] + signs)
+  return differences, verdicts
 
 
 def block(columns: Sequence[Sequence[str]]) -> str:
