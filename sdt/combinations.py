@@ -69,7 +69,7 @@ class _Idle:
 # The toy's A is known and not scored, its arms are those of its own, and it chooses its decays by itself.
 _NOT_IN_THE_TOY = (
   *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from", "stats.margin", "score.name", "score.path"),
-  *("score.at_round", "score.folds", "score.dynamics", "data.wrong_label_fraction"),
+  *("score.at_round", "score.folds", "score.dynamics", "score.grand", "data.wrong_label_fraction"),
   *("method.fraction", "method.num_easy", "method.lambda_A", "method.lambda_B", "method.init", "method.order"),
   *("split.policy", "split.source", "split.class_balanced", "model.pretrained"),
   *("select.lambda_A", "select.fraction", "select.weight_decay", "method.lambda_tuned"),
@@ -191,6 +191,8 @@ def _check_scores(values: Values) -> None:
       f"score.name = {values['score.name']!r} with score.dynamics = False: expected score.dynamics = True, it is made of the training "
       "dynamics; or choose another score.name"
     )
+  if values["score.name"] == "grand" and not values["score.grand"]:
+    raise ConfigError("score.name = 'grand' with score.grand = False: expected score.grand = True, or score.name = 'grand_last_layer'")
 
 
 def _check_sweep(values: Values) -> None:

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.data.batches import num_batches
-from sdt.evaluate import batch_inputs, batch_positions, predict_with_features
-from sdt.losses import accumulator_dtype
+from sdt.evaluate import batch_inputs, batch_positions, predict, predict_with_features
+from sdt.losses import accumulator_dtype, cross_entropy
+from sdt.norms import global_norm
 from sdt.parallel import Layout, compile_program, fetch, gather_batch, map_replicas, padded_batch_size, place, shard_batch
 
 
@@ -129,7 +130,25 @@ def _own_and_others(values: jax.Array, labels: jax.Array) -> tuple[jax.Array, ja
   return jnp.sum(jnp.where(is_own, values, 0.0), axis=-1), jnp.where(is_own, -jnp.inf, values)
 
 
-# The scores of a single pass, each a function of (outputs, labels); what they are stands in score_table.py.
+def grand(model: Any, variables: Any, one_input: jax.Array, label: jax.Array) -> jax.Array:
+  """Returns the norm of the gradient of one example's loss by every parameter, [] in [0, inf); larger is harder.
+
+  Args:
+    model: the network, in evaluation mode.
+    variables: `params` and `batch_stats`.
+    one_input: [H, W, C] or [D], normalised.
+    label: [] int32.
+  Source: Paul, Ganguli and Dziugaite 2021, "Deep Learning on a Data Diet", definition 2.1. Differs from source: of one network, where the
+  paper takes the mean over ten, early in training.
+  """
+
+  def loss_of(params: Any) -> jax.Array:
+    return cross_entropy(predict(model, {**variables, "params": params}, one_input[None]), label[None])[0]
+
+  return global_norm(jax.grad(loss_of)(variables["params"]))
+
+
+# The scores of a single forward pass, each a function of (outputs, labels); what they are stands in score_table.py.
 SCORERS: Mapping[str, Callable[[Outputs, jax.Array], jax.Array]] = {
   "confidence": confidence,
   "log_odds": log_odds,
@@ -144,7 +163,7 @@ SCORERS: Mapping[str, Callable[[Outputs, jax.Array], jax.Array]] = {
 
 @dataclasses.dataclass(frozen=True)
 class ScoreProgram:
-  """Everything static about a scoring program."""
+  """Everything static about a scoring program; `gradients_at_once` is of how many examples `grand` is computed together, 0 for none."""
 
   model: Any
   layout: Layout
@@ -152,10 +171,11 @@ class ScoreProgram:
   replicas: str
   batch_size: int
   batches_per_dispatch: int
+  gradients_at_once: int = 0
 
 
 def _example_scores(model: Any, variables: Any, one_input: jax.Array, label: jax.Array) -> dict[str, jax.Array]:
-  """Returns every score of one example, [] each; one_input [H, W, C] or [D], normalised."""
+  """Returns every score of one example's outputs, [] each; one_input [H, W, C] or [D], normalised."""
   logits, features = predict_with_features(model, variables, one_input[None])
   outputs = Outputs(logits[0], features[0])
   return {name: scorer(outputs, label) for name, scorer in SCORERS.items()}
@@ -165,9 +185,11 @@ def _score_batch(program: ScoreProgram, data: Any, index: jax.Array, variables: 
   """Returns every score of batch `index` of the training set, [B] each."""
   size = padded_batch_size(program.batch_size, program.layout)
   positions = shard_batch(program.layout, batch_positions(index, size, data["train_labels"].shape[0])[0])
-  inputs = batch_inputs(data, "train", positions, program.crop_size)
-  one_example = functools.partial(_example_scores, program.model, variables)
-  scores = jax.vmap(one_example)(inputs, data["train_labels"][positions])
+  inputs, labels = batch_inputs(data, "train", positions, program.crop_size), data["train_labels"][positions]
+  scores = jax.vmap(functools.partial(_example_scores, program.model, variables))(inputs, labels)
+  if program.gradients_at_once:  # all at once would hold a gradient of every parameter for each example of the batch
+    one_grand = functools.partial(grand, program.model, variables)
+    scores["grand"] = jax.lax.map(lambda example: one_grand(*example), (inputs, labels), batch_size=program.gradients_at_once)
   return {name: gather_batch(program.layout, values) for name, values in scores.items()}
 
 
@@ -210,7 +232,7 @@ class ScoreRunner:
       parts.append(fetch(program.layout, self._compiled(*arguments)))
       after_dispatch(min(first + program.batches_per_dispatch, self.num_batches), self.num_batches)
     scores = {}
-    for name in SCORERS:
+    for name in parts[0]:
       batches = np.concatenate([part[name] for part in parts])  # [batches, R, B]
       scores[name] = np.ascontiguousarray(batches.swapaxes(0, 1).reshape(batches.shape[1], -1)[:, : self._num_examples])
     return scores

@@ -60,6 +60,7 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
     "entropy": _harder(0.0, None),
     "el2n": _harder(0.0, math.sqrt(2.0), note=_EARLY),
     "grand_last_layer": _harder(0.0, None, note=_EARLY),
+    "grand": _harder(0.0, None, note=_EARLY),
     "forgetting": _harder(0.0, None, DYNAMICS),
     "first_learned": _harder(1.0, None, DYNAMICS),
     "mean_confidence": _easier(0.0, 1.0, DYNAMICS),

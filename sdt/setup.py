@@ -18,7 +18,7 @@ from sdt.dispatch import DispatchSizes, Position, Trainer, batches_within, choos
 from sdt.dynamics import Dynamics, no_dynamics
 from sdt.keys import NEUTRAL, Config
 from sdt.losses import is_regression
-from sdt.models import make_model, multiply_adds, variable_shapes
+from sdt.models import count_params, make_model, multiply_adds, variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state, learning_rates
 from sdt.parallel import Layout, make_layout, padded_batch_size, place
@@ -28,6 +28,8 @@ from sdt.recalibrate import RecalibrateProgram, Recalibrator
 from sdt.score import ScoreProgram
 from sdt.step import TrainState
 from sdt.train import Program, Sums, zero_sums
+
+_GRADIENT_NUMBERS = 2**26  # of all the gradients of single examples that are computed together
 
 
 def check(config: Config) -> None:
@@ -197,8 +199,15 @@ class Setup:
     """Returns the scoring program. It computes in float32 whatever the training does: neighbours in a ranking differ by little."""
     model = make_model(self.config.model, len(self.data.class_names), dtype=jnp.float32, axis_name=self.layout.axis_name)
     total = num_batches(len(self.data.train), padded_batch_size(self.eval_batch_size, self.layout))
-    per_dispatch = batches_within(self._multiply_adds(self.eval_batch_size), total)
-    return ScoreProgram(model, self.layout, self.config.data.crop_size, self.choices["replicas"], self.eval_batch_size, per_dispatch)
+    # The gradient of one example takes three times the products of its logits.
+    passes, at_once = (4.0, self._gradients_at_once()) if self.config.score.grand else (1.0, 0)
+    per_dispatch = batches_within(passes * self._multiply_adds(self.eval_batch_size), total)
+    form = self.layout, self.config.data.crop_size, self.choices["replicas"], self.eval_batch_size
+    return ScoreProgram(model, *form, per_dispatch, at_once)
+
+  def _gradients_at_once(self) -> int:
+    """Returns of how many examples the gradients by all parameters fit into a quarter of a GiB."""
+    return max(1, min(self.eval_batch_size, _GRADIENT_NUMBERS // count_params(self.model, self.input_shape)))
 
   @functools.cached_property
   def recalibrator(self) -> Recalibrator:

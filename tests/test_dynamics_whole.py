@@ -106,15 +106,18 @@ def test_keys_that_do_not_go_together_are_refused():
 
   for name in (name for name, one in SCORES.items() if one.source == DYNAMICS):
     refused(rf"score\.name = '{name}' with score\.dynamics = False", name=name, dynamics=False)
+  refused(r"score\.name = 'grand' with score\.grand = False: expected score\.grand = True", name="grand")
   refused(r"score\.at_round = 5: expected at most rounds = 4", at_round=5)
 
 
 def test_early_scores_of_the_last_round_come_with_a_note(tmp_path, capsys):
-  config = tiny.config(compilation_cache=False, score__name="el2n", score__dynamics=False, rounds=2, optim__milestones=(1,))
+  config = tiny.config(
+    compilation_cache=False, score__name="grand", score__grand=True, score__dynamics=False, rounds=2, optim__milestones=(1,)
+  )
   assert whole.run(config, tmp_path / "run") == 0
-  assert "note: score.name=el2n: its source means a network early in training (20 of 200 epochs)" in capsys.readouterr().err
+  assert "note: score.name=grand: its source means a network early in training (20 of 200 epochs)" in capsys.readouterr().err
   described = files.read_json(tmp_path / "run" / "scores.json")["scorers"]
-  assert "another quantity" in described["el2n"]["note"]
+  assert ["another quantity" in described[name]["note"] for name in ("grand", "grand_last_layer", "el2n")] == [True] * 3
   assert "forgetting" not in described
 
 

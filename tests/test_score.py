@@ -213,3 +213,32 @@ def test_two_devices_and_every_replica_mode_give_the_same_scores(network, mode, 
   ours, expected = scores_of(other, data, state), scores_of(of, data, state)
   for name, values in expected.items():
     np.testing.assert_allclose(ours[name], values, atol=1e-5, err_msg=name)
+
+
+def grand_twin(data, params, replica):
+  """Returns the norm of the loss's gradient by all parameters of the MLP of one hidden layer, float64 [N], by the chain rule."""
+  params = jax.tree.map(lambda leaf: np.asarray(leaf[replica], np.float64), params)
+  x = ((data.train.inputs / 255 - data.mean) / data.std).reshape(len(data.train), -1)
+  before = x @ params["hidden1"]["kernel"] + params["hidden1"]["bias"]
+  hidden = np.maximum(before, 0)
+  logits = hidden @ params["head"]["kernel"] + params["head"]["bias"]
+  p = np.exp(logits - logits.max(axis=1, keepdims=True))
+  by_logits = p / p.sum(axis=1, keepdims=True) - np.eye(p.shape[1])[data.train.labels]
+  by_before = (by_logits @ params["head"]["kernel"].T) * (before > 0)
+  squares = [(g**2).sum(axis=1) * ((inputs**2).sum(axis=1) + 1) for g, inputs in ((by_logits, hidden), (by_before, x))]
+  return np.sqrt(sum(squares))
+
+
+@pytest.mark.parametrize(("devices", "mode"), [(1, "jit"), (2, "jit"), (2, "pmap")])
+def test_grand_is_the_norm_of_the_whole_gradient_whatever_the_batch_the_devices_and_the_replica_mode(devices, mode, monkeypatch):
+  plain = tiny.config(rounds=1)
+  data = tiny.data(plain)
+  state = Setup.make(plain, data).fresh_start.state
+  twins = [grand_twin(data, state.params, replica) for replica in (0, 1)]
+  assert "grand" not in scores_of(plain, data, state)
+  for batch_size, at_once, replicas in ((512, 2**26, "unroll"), (13, 5_000, "loop"), (64, 1, "vmap")):
+    monkeypatch.setattr("sdt.setup._GRADIENT_NUMBERS", at_once)
+    parallel = {"parallel__mode": mode, "parallel__num_devices": devices, "parallel__replicas": replicas}
+    ours = scores_of(tiny.config(rounds=1, score__grand=True, score__batch_size=batch_size, **parallel), data, state)
+    np.testing.assert_allclose(ours["grand"], twins, rtol=1e-4)
+    assert (ours["grand"] > ours["grand_last_layer"]).all()
