@@ -1,6 +1,8 @@
 """The report of a sweep: its table, its figure and its page, from runs that never happened."""
 
+import copy
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -53,6 +55,18 @@ def cells_of(page, section):
     [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in re.findall(r"<tr>(.*?)</tr>", one, re.DOTALL)] for one in tables
   ]
   return [[[re.sub(r"<[^>]+>", "", cell).strip() for cell in row] for row in one] for one in rows]
+
+
+def test_the_page_shows_what_the_run_of_a_value_chose(made, tmp_path):
+  workdir, content, page = made
+  assert "chosen on its validation split" not in page
+  shutil.copytree(workdir, tmp_path / "sweep")
+  content = copy.deepcopy(content)
+  content["values"][1]["selection"] = {"chosen": {"method.lambda_A": 5e-4, "method.lambda_tuned": 0.002}, "file": "selection.json"}
+  files.write_json(tmp_path / "sweep" / "sweep.json", content)
+  build_report(tmp_path / "sweep")
+  (rows,) = cells_of((tmp_path / "sweep" / "report.html").read_text(), "values")
+  assert [row[4] for row in rows] == ["-", "method.lambda_A 0.0005, method.lambda_tuned 0.002", "-", "-"]
 
 
 def test_the_page_shows_the_numbers_of_every_value(made):

@@ -64,6 +64,7 @@ def page(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture
     arms=_arms(values),
     rows=[_row(content, entry) for entry in values],
     has_also=content["also_key"] is not None,
+    has_chosen=any("selection" in entry for entry in values),
     config=[(key, html.text(value)) for key, value in flat(config.get("config", {}))],
     config_hash=config.get("hash"),
   )
@@ -159,6 +160,7 @@ def _row(content: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]
       f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}" for arm, phases in entry["steps_per_round"].items()
     ),
     "mean_decay": _number(entry["mean_decay"], 4),
+    "chosen": ", ".join(f"{key} {_number(value, 4)}" for key, value in entry.get("selection", {}).get("chosen", {}).items()) or "-",
   }
 
 
