@@ -97,11 +97,16 @@ class FinishedRound:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-  """Where training stands after a dispatch."""
+  """Where training stands after a dispatch, and the seconds it took: by the clock, and what of them evaluated the test set.
+
+  A dispatch that trains and evaluates is one program, so its evaluation is reckoned from the multiply-adds, three times as many for an
+  example in training; of one that evaluates alone it is everything.
+  """
 
   position: Position
   finished: tuple[FinishedRound, ...]
   seconds: float
+  evaluation_seconds: float
 
 
 def init_state(
@@ -232,7 +237,16 @@ class Trainer:
         for index in range(num_rounds)
       )
       at, round_secs = after, 0.0 if finished else round_secs
-      yield Progress(at, finished, seconds)
+      yield Progress(at, finished, seconds, seconds * self._evaluation_share(clock))
+
+  def _evaluation_share(self, clock: Clock) -> float:
+    """Returns the share of a dispatch's multiply-adds with which it evaluates; a training example has three times a test example's."""
+    program = self.program
+    rounds = slice(int(clock.first_round), int(clock.first_round + clock.num_rounds))
+    num_evaluations = int(clock.evaluates) * int(np.sum(self._evaluates[rounds]))
+    evaluated = num_evaluations * min(program.evals_per_dispatch, self._num_evals) * program.eval_batch_size
+    trained = 3 * int(clock.num_rounds * clock.num_steps) * program.batch_size
+    return evaluated / max(1, evaluated + trained)
 
 
 def _clock_arrays(first_round: int, num_rounds: int, first_step: int, num_steps: int, first_eval: int, evaluates: bool) -> Clock:

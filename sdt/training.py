@@ -6,7 +6,7 @@ import dataclasses
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,6 +32,7 @@ from sdt.step import TrainState
 
 # Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no less than this.
 _LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR = 10.0, 50.0
+_TRAIN_STAGE = "train "
 _ARM_STRIDE = 10**12  # steps of checkpoints: arm * stride + clock, so that a later arm is newer
 
 
@@ -107,17 +108,18 @@ class Identity:
 
 @dataclasses.dataclass
 class Timing:
-  """Seconds, over all starts of the run; the content of timing.json. Compiling and saving are parts of stages.
+  """Seconds, over all starts of the run; the content of timing.json. Training, evaluating, compiling and saving are parts of stages.
 
   A selection is a stage too, "select"; what it trained stands in the accounts of its own runs.
 
-  `images` counts the training examples of finished rounds, each seed's; `train_secs` are the seconds in which programs trained or
-  evaluated, steps that were lost and made again among them.
+  `images` counts the training examples of finished rounds, each seed's; `train_secs` and `evaluation_secs` are the seconds in which
+  programs trained and evaluated (see `dispatch.Progress`), steps that were lost and made again among them.
   """
 
   stages: dict[str, float] = dataclasses.field(default_factory=dict)
   images: dict[str, int] = dataclasses.field(default_factory=dict)
   train_secs: dict[str, float] = dataclasses.field(default_factory=dict)
+  evaluation_secs: dict[str, float] = dataclasses.field(default_factory=dict)
   compile_secs: float = 0.0
   save_secs: float = 0.0
   num_saves: int = 0
@@ -133,14 +135,30 @@ class Timing:
     finally:
       self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - start
 
+  def train_stage(self, arm: str) -> AbstractContextManager[None]:
+    """Times the stage in which an arm is trained."""
+    return self.stage(f"{_TRAIN_STAGE}{arm}")
+
+  def add_dispatch(self, arm: str, secs: float, evaluation_secs: float) -> None:
+    """Adds a dispatch of an arm, which took so many seconds and evaluated in so many of them."""
+    self.train_secs[arm] = self.train_secs.get(arm, 0.0) + secs - evaluation_secs
+    self.evaluation_secs[arm] = self.evaluation_secs.get(arm, 0.0) + evaluation_secs
+
   def to_dict(self) -> dict[str, Any]:
-    """Adds what follows: training images per second per arm, and goodput, the share of the wall time that trained (a selection's apart)."""
+    """Adds what follows from it.
+
+    images_per_sec: of training, by arm. idle_secs: of the arms' stages, in which no program ran, none was compiled and nothing was saved:
+    the host between two dispatches. goodput: the share of the wall time, a selection's apart, in which programs trained or evaluated.
+    """
     rates = {arm: self.images.get(arm, 0) / secs for arm, secs in self.train_secs.items() if secs > 0}
     wall_secs = self.wall_secs + time.perf_counter() - self.since
     own_secs = wall_secs - self.stages.get("select", 0.0)
     content = {**dataclasses.asdict(self), "wall_secs": wall_secs}
     del content["since"]
-    return {**content, "images_per_sec": rates, "goodput": sum(self.train_secs.values()) / own_secs}
+    running = sum(self.train_secs.values()) + sum(self.evaluation_secs.values())
+    arms = sum(secs for name, secs in self.stages.items() if name.startswith(_TRAIN_STAGE))
+    idle = max(0.0, arms - running - self.compile_secs - self.save_secs)
+    return {**content, "images_per_sec": rates, "idle_secs": idle, "goodput": running / own_secs}
 
   @classmethod
   def read(cls, path: Path, since: float) -> Timing:
@@ -265,7 +283,7 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
     round_secs = start.round_secs
     for progress in trainer.run(start.position, start.round_secs, saver.scored_round):
       round_secs = 0.0 if progress.finished else round_secs + progress.seconds
-      context.timing.train_secs[plan.arm] = context.timing.train_secs.get(plan.arm, 0.0) + progress.seconds
+      context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)
       at = progress.position
       if progress.finished:
         _report(context, plan, rates, progress, fetch(context.setup.layout, trainer.state.step), task)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import resource
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -313,6 +315,16 @@ def test_rounds_that_are_not_evaluated_leave_no_test_sums():
   assert [int(ended.sums.test_count[0]) for ended in finished] == [0, 30, 0, 30, 30]
 
 
+def test_the_seconds_of_evaluating_are_those_of_its_own_dispatches_or_reckoned_from_the_products():
+  of = tiny.config(seeds=(0,), rounds=2, eval_every_rounds=2)
+  plan = tiny.everything(of, 70, rounds=2)  # 5 steps of 16, one evaluation batch of 32
+  whole = list(tiny.trainer(dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=5)), plan).run(Position()))
+  shares = [progress.evaluation_seconds / progress.seconds for progress in whole]
+  assert shares == pytest.approx([0.0, 32 / (32 + 3 * 5 * 16)])
+  cut = list(tiny.trainer(dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=3)), plan).run(Position()))
+  assert [progress.evaluation_seconds / progress.seconds for progress in cut] == [0.0, 0.0, 0.0, 0.0, 1.0]
+
+
 def test_dispatches_fit_their_budget_and_cover_the_round():
   whole = choose_sizes(steps_per_round=23, evals_per_round=1, rounds=30, step_multiply_adds=1e6, eval_multiply_adds=1e6)
   assert whole.rounds > 1
@@ -328,3 +340,16 @@ def test_dispatches_fit_their_budget_and_cover_the_round():
 def test_the_state_is_a_pytree_of_four_parts():
   state = TrainState(jnp.zeros(1, jnp.int32), {"w": jnp.ones((1, 2))}, {}, init_opt_state(OptimConfig(), {"w": jnp.ones((1, 2))}))
   assert len(jax.tree.leaves(state)) == 3
+
+
+def resident_bytes():
+  return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells the resident memory of a process")
+def test_300_dispatches_of_a_step_hold_no_more_memory_than_50():
+  of = tiny.config(rounds=50, parallel__steps_per_dispatch=1, optim__milestones=(20, 40))
+  made = tiny.trainer(of, tiny.everything(of, 70))
+  seen = [resident_bytes() for _ in made.run(Position())]
+  assert len(seen) == 50 * (5 + 1)
+  assert max(seen[50:]) <= 1.05 * seen[49]
