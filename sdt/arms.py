@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from sdt.arm_spec import ArmSpec, PhaseSpec, parse_own_arms, parse_phases
 from sdt.data.batches import num_batches
 from sdt.errors import ConfigError
-from sdt.keys import NEUTRAL, Config, MethodConfig
-from sdt.models import MODEL_NAMES, NETWORKS
-from sdt.models.network import RATES
-from sdt.optim import is_body_frozen
+from sdt.keys import Config, MethodConfig
 from sdt.plan import Phase, Plan
 from sdt.split import Partition, folds, random_scores, split
 
@@ -247,87 +243,6 @@ def _spec_of(arm: str, config: Config) -> ArmSpec:
     for number, name in enumerate(fold_arms(config), start=1)
   }
   return without[arm] if arm in without else arm_specs(config)[arm]
-
-
-def check_arms(config: Config) -> None:
-  """Raises a ConfigError where an arm is unknown, or the baseline, whose network scores the examples for the others, is missing."""
-  known = arm_specs(config)
-  for arm in config.arms:
-    if arm not in known:
-      near = difflib.get_close_matches(arm, known, n=1)
-      hint = f"; did you mean {near[0]!r}?" if near else ""
-      raise ConfigError(f"arms: {arm!r} is not an arm{hint} (arms: {', '.join(known)})")
-    control = known[arm].control
-    if arm not in ARMS and control is not None and (control == arm or control not in config.arms):
-      others = ", ".join(other for other in config.arms if other != arm)
-      raise ConfigError(
-        f"own_arms: {arm!r} against {control!r}, which is not another of the run's arms; add it to arms, or name one of {others}"
-      )
-  if "baseline" not in config.arms:
-    raise ConfigError("arms: 'baseline' is missing; its network scores the training examples for all others, add it")
-  for arm in config.arms:
-    subset = next((phase.subset for phase in known[arm].phases if phase.subset.startswith("hardest_")), None)
-    if subset is not None and config.split.policy == "bottom":
-      raise ConfigError(
-        f"arms: {arm!r} has the phase {subset}, which is the method's own {subset[-1]} with split.policy = 'bottom'; leave the arm out, or "
-        "choose split.policy='top'"
-      )
-  _check_tuned(config, [arm for arm in config.arms if any(phase.decay == "tuned" for phase in known[arm].phases)])
-
-
-def _check_tuned(config: Config, arms: Sequence[str]) -> None:
-  """Refuses `arms`, those at the tuned decay, where it is neither given nor selected; and one that is, where there are no such arms."""
-  given = {"method.lambda_tuned": config.method.lambda_tuned, "select.weight_decay": config.select.weight_decay or None}
-  if arms and not any(value is not None for value in given.values()):
-    raise ConfigError(
-      f"arms: {arms[0]!r} needs its decay: give method.lambda_tuned, or candidates to choose among on a validation split, such as "
-      "--config.select.weight_decay=1e-4,2e-4,3e-4,5e-4,1e-3"
-    )
-  for key, value in given.items():
-    if value is not None and not arms:
-      raise ConfigError(f"{key} = {value}: no arm reads it; add the arm 'uniform_tuned', or leave it out")
-
-
-def check_overrides(config: Config) -> None:
-  """Raises a ConfigError where an arm of the run asks for a regulariser that would do nothing, or a value is given that no arm reads."""
-  specs = arm_specs(config)
-  phases = [(arm, phase) for arm in config.arms for phase in specs[arm].phases]
-  for arm, phase in phases:
-    asked = {name: getattr(config.regularise, name) if value is None else value for name, value in phase.overrides}
-    for name in asked:
-      obstacle = _obstacle(config, name, asked)
-      if obstacle is not None:
-        raise ConfigError(f"arms: {arm!r} asks for {name}, {obstacle}")
-  read = {name for _, phase in phases for name, value in phase.overrides if value is None}
-  for field in dataclasses.fields(config.regularise):
-    value = getattr(config.regularise, field.name)
-    if value != field.default and field.name not in read:
-      raise ConfigError(
-        f"regularise.{field.name} = {value!r}: no arm of the run reads it; name one in arms with a phase such as A@baseline[{field.name}], "
-        f"or leave it at its default, {field.default!r}"
-      )
-
-
-def _obstacle(config: Config, name: str, asked: Mapping[str, float]) -> str | None:
-  """Returns why the regulariser `name` would do nothing in a phase that asks for these, and what else to do; None where it would."""
-  augment = config.augment
-  if name in RATES and name not in NETWORKS[config.model.name].rates:
-    those = ", ".join(other for other in MODEL_NAMES if name in NETWORKS[other].rates)
-    return f"which model.name={config.model.name!r} has not; networks that have it: {those}"
-  if name in RATES and is_body_frozen(config.optim):
-    return "which a frozen body has not; choose optim.body_rate_factor above 0, or leave the arm out"
-  if name == "label_smoothing" and config.data.name == "curve":
-    return "and the targets of data.name='curve' are numbers, not classes; leave the arm out"
-  is_augmented = augment.pad_crop or augment.flip or augment.resized_crop_area is not None or config.data.crop_size is not None
-  if name == "augment_strength" and not is_augmented:
-    return "and nothing is augmented; give augment.pad_crop or augment.flip, or leave the arm out"
-  if name != "loss_weight" and asked.get("loss_weight") == 0.0:
-    return "and with loss_weight = 0 beside it no loss moves the weights; leave one of the two out"
-  # model.dropout is what a phase has that does not ask: against it no dropout is a difference.
-  without = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}[name]
-  if asked[name] == without:
-    return f"and {name} = {asked[name]!r} changes nothing; give it another value, or leave the arm out"
-  return None
 
 
 def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:

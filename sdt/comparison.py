@@ -59,9 +59,8 @@ def compare(accuracy: Accuracy, margin: float, unequal: Collection[str] = (), co
     others = [arm for arm in accuracy if arm != METHOD]
     family = [arm for arm in others if arm != POSITIVE_CONTROL]
     apart = [arm for arm in others if arm == POSITIVE_CONTROL]
-    found = {
-      arm: one for part in (family, apart) for arm, one in _family(accuracy, {a: (METHOD, a) for a in part}, margin, unequal).items()
-    }
+    found = _family(accuracy, {arm: (METHOD, arm) for arm in family}, margin, unequal)
+    found |= _family(accuracy, {arm: (METHOD, arm) for arm in apart}, margin, unequal)
     contrasts = {arm: found[arm] for arm in others}
   result: Comparison = {"contrasts": contrasts, "sentence": f"{_of_method(accuracy, contrasts)}."}
   pairs = {arm: (arm, control) for arm, control in (controls or {}).items() if arm in accuracy and control in accuracy}

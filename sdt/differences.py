@@ -59,6 +59,7 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "own_arms": "it defines arms, `arms` names them",
     "parallel": "it changes no result but its last bits",
     "score.batch_size": "it changes no result but its last bits",
+    "score.grand": "it only says whether there is one more score",
     "score.path": "it says where the scores lie, not which they are; make a run for each file",
     "seeds": "every value is run with all seeds; give them in seeds",
     "select": "a selection goes through its candidates itself",

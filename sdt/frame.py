@@ -165,7 +165,7 @@ def train_or_skip(context: Context, plan: Plan, index: int, reached: int, newest
     start = context.setup.warm_start(restore_final(context, 0)) if plan.init == "warm" else context.setup.fresh_start
   trainer = context.setup.trainer(plan)
   write_environment(context)  # how the arm is cut into dispatches is sealed before it trains
-  with context.timing.train_stage(plan.arm):
+  with context.timing.stage(f"train {plan.arm}"):
     return train_arm(context, trainer, plan, index, start)
 
 

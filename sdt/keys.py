@@ -195,7 +195,7 @@ NEUTRAL: Mapping[str, float] = types.MappingProxyType(
 @dataclasses.dataclass(frozen=True)
 class ScoreConfig:
   name: str = _key("log_odds", "the score that ranks", choices=tuple(SCORES))
-  grand: bool = _key(False, "score by the gradient of the whole network too, GraNd: about as much work as two rounds of training")
+  grand: bool = _key(False, "score by the gradient of the whole network too, GraNd: as many products as a round of training, and slower")
   dynamics: bool = _key(True, "record how every example fares in the baseline's training steps, and score by that too")
   at_round: int | None = _key(None, "the round of the baseline whose network gives the scores of a single pass; the last by default", low=1)
   path: str | None = _key(None, "file: a CSV table with a header, or an npz, with a score for every training example by its example_id")

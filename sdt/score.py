@@ -13,7 +13,7 @@ import numpy as np
 
 from sdt.data.batches import num_batches
 from sdt.evaluate import batch_inputs, batch_positions, predict, predict_with_features
-from sdt.losses import accumulator_dtype, cross_entropy
+from sdt.losses import accumulator_dtype
 from sdt.norms import global_norm
 from sdt.parallel import Layout, compile_program, fetch, gather_batch, map_replicas, padded_batch_size, place, shard_batch
 
@@ -133,6 +133,8 @@ def _own_and_others(values: jax.Array, labels: jax.Array) -> tuple[jax.Array, ja
 def grand(model: Any, variables: Any, one_input: jax.Array, label: jax.Array) -> jax.Array:
   """Returns the norm of the gradient of one example's loss by every parameter, [] in [0, inf); larger is harder.
 
+  It is the gradient of `loss`, which keeps its digits where p_y - 1 is none in float32 (from a margin of about 16 on).
+
   Args:
     model: the network, in evaluation mode.
     variables: `params` and `batch_stats`.
@@ -143,7 +145,8 @@ def grand(model: Any, variables: Any, one_input: jax.Array, label: jax.Array) ->
   """
 
   def loss_of(params: Any) -> jax.Array:
-    return cross_entropy(predict(model, {**variables, "params": params}, one_input[None]), label[None])[0]
+    logits = predict(model, {**variables, "params": params}, one_input[None])[0]
+    return loss(Outputs(logits, None), label)
 
   return global_norm(jax.grad(loss_of)(variables["params"]))
 
@@ -163,7 +166,10 @@ SCORERS: Mapping[str, Callable[[Outputs, jax.Array], jax.Array]] = {
 
 @dataclasses.dataclass(frozen=True)
 class ScoreProgram:
-  """Everything static about a scoring program; `gradients_at_once` is of how many examples `grand` is computed together, 0 for none."""
+  """Everything static about a scoring program.
+
+  `gradients_at_once`: of how many examples each device computes `grand` together, 0 for none.
+  """
 
   model: Any
   layout: Layout
@@ -188,9 +194,25 @@ def _score_batch(program: ScoreProgram, data: Any, index: jax.Array, variables: 
   inputs, labels = batch_inputs(data, "train", positions, program.crop_size), data["train_labels"][positions]
   scores = jax.vmap(functools.partial(_example_scores, program.model, variables))(inputs, labels)
   if program.gradients_at_once:  # all at once would hold a gradient of every parameter for each example of the batch
-    one_grand = functools.partial(grand, program.model, variables)
-    scores["grand"] = jax.lax.map(lambda example: one_grand(*example), (inputs, labels), batch_size=program.gradients_at_once)
+    scores["grand"] = _in_chunks(program, functools.partial(grand, program.model, variables), (inputs, labels))
   return {name: gather_batch(program.layout, values) for name, values in scores.items()}
+
+
+def _in_chunks(program: ScoreProgram, function: Callable[..., jax.Array], arrays: tuple[jax.Array, ...]) -> jax.Array:
+  """Returns `function` of each example of `arrays` [B, ...], [B], so many at once on every device as `gradients_at_once` allows."""
+  # Under jit the batch lies over the devices in as many stretches; a chunk takes a part of each, so that nothing moves between them.
+  stretches = program.layout.num_devices if program.layout.mode == "jit" else 1
+  length = arrays[0].shape[0] // stretches
+  size = next(size for size in range(min(length, program.gradients_at_once), 0, -1) if length % size == 0)
+
+  def cut(array: jax.Array) -> jax.Array:
+    return array.reshape(stretches, length // size, size, *array.shape[1:]).swapaxes(0, 1)
+
+  def of_chunk(chunk: tuple[jax.Array, ...]) -> jax.Array:
+    together = (array.reshape(stretches * size, *array.shape[2:]) for array in chunk)
+    return jax.vmap(function)(*together).reshape(stretches, size)
+
+  return jax.lax.map(of_chunk, tuple(map(cut, arrays))).swapaxes(0, 1).reshape(-1)
 
 
 def score_dispatch(program: ScoreProgram, variables: Any, data: Any, first_batch: jax.Array) -> dict[str, jax.Array]:

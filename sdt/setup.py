@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdt.arms import check_arms, check_overrides, num_phases
+from sdt.arm_checks import check_arms, check_overrides
+from sdt.arms import num_phases
 from sdt.data.augment import output_size, shift_and_scale
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data, image_sizes
@@ -206,8 +207,9 @@ class Setup:
     return ScoreProgram(model, *form, per_dispatch, at_once)
 
   def _gradients_at_once(self) -> int:
-    """Returns of how many examples the gradients by all parameters fit into a quarter of a GiB."""
-    return max(1, min(self.eval_batch_size, _GRADIENT_NUMBERS // count_params(self.model, self.input_shape)))
+    """Returns of how many examples the gradients by all parameters, of all replicas that run side by side, are few enough."""
+    together = 1 if self.choices["replicas"] == "loop" else len(self.config.seeds)
+    return max(1, min(self.eval_batch_size, _GRADIENT_NUMBERS // (together * count_params(self.model, self.input_shape))))
 
   @functools.cached_property
   def recalibrator(self) -> Recalibrator:

@@ -6,7 +6,7 @@ import dataclasses
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,7 +32,6 @@ from sdt.step import TrainState
 
 # Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no less than this.
 _LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR = 10.0, 50.0
-_TRAIN_STAGE = "train "
 _ARM_STRIDE = 10**12  # steps of checkpoints: arm * stride + clock, so that a later arm is newer
 
 
@@ -113,13 +112,15 @@ class Timing:
   A selection is a stage too, "select"; what it trained stands in the accounts of its own runs.
 
   `images` counts the training examples of finished rounds, each seed's; `train_secs` and `evaluation_secs` are the seconds in which
-  programs trained and evaluated (see `dispatch.Progress`), steps that were lost and made again among them.
+  programs trained and evaluated (see `dispatch.Progress`), steps that were lost and made again among them; `idle_secs` those that the host
+  kept the devices waiting for between two dispatches, but for saves.
   """
 
   stages: dict[str, float] = dataclasses.field(default_factory=dict)
   images: dict[str, int] = dataclasses.field(default_factory=dict)
   train_secs: dict[str, float] = dataclasses.field(default_factory=dict)
   evaluation_secs: dict[str, float] = dataclasses.field(default_factory=dict)
+  idle_secs: float = 0.0
   compile_secs: float = 0.0
   save_secs: float = 0.0
   num_saves: int = 0
@@ -135,10 +136,6 @@ class Timing:
     finally:
       self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - start
 
-  def train_stage(self, arm: str) -> AbstractContextManager[None]:
-    """Times the stage in which an arm is trained."""
-    return self.stage(f"{_TRAIN_STAGE}{arm}")
-
   def add_dispatch(self, arm: str, secs: float, evaluation_secs: float) -> None:
     """Adds a dispatch of an arm, which took so many seconds and evaluated in so many of them."""
     self.train_secs[arm] = self.train_secs.get(arm, 0.0) + secs - evaluation_secs
@@ -147,8 +144,7 @@ class Timing:
   def to_dict(self) -> dict[str, Any]:
     """Adds what follows from it.
 
-    images_per_sec: of training, by arm. idle_secs: of the arms' stages, in which no program ran, none was compiled and nothing was saved:
-    the host between two dispatches. goodput: the share of the wall time, a selection's apart, in which programs trained or evaluated.
+    images_per_sec: of training, by arm. goodput: the share of the wall time, a selection's apart, in which programs trained or evaluated.
     """
     rates = {arm: self.images.get(arm, 0) / secs for arm, secs in self.train_secs.items() if secs > 0}
     wall_secs = self.wall_secs + time.perf_counter() - self.since
@@ -156,9 +152,7 @@ class Timing:
     content = {**dataclasses.asdict(self), "wall_secs": wall_secs}
     del content["since"]
     running = sum(self.train_secs.values()) + sum(self.evaluation_secs.values())
-    arms = sum(secs for name, secs in self.stages.items() if name.startswith(_TRAIN_STAGE))
-    idle = max(0.0, arms - running - self.compile_secs - self.save_secs)
-    return {**content, "images_per_sec": rates, "idle_secs": idle, "goodput": running / own_secs}
+    return {**content, "images_per_sec": rates, "goodput": running / own_secs}
 
   @classmethod
   def read(cls, path: Path, since: float) -> Timing:
@@ -282,6 +276,7 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
   with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task:
     round_secs = start.round_secs
     for progress in trainer.run(start.position, start.round_secs, saver.scored_round):
+      received, saved_secs = time.perf_counter(), context.timing.save_secs
       round_secs = 0.0 if progress.finished else round_secs + progress.seconds
       context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)
       at = progress.position
@@ -290,6 +285,7 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
       task.advance(at.round_index + at.step / plan.steps_per_round)
       if at.round_index < plan.rounds:
         saver.save_if_due(at, round_secs)
+      context.timing.idle_secs += time.perf_counter() - received - (context.timing.save_secs - saved_secs)
   saver.save(Position(plan.rounds), 0.0, pin=True)
   return trainer.get_state()[0]
 

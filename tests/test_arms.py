@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tiny
 
+from sdt.arm_checks import check_arms, check_overrides
 from sdt.arm_spec import DECAYS, REGULARISERS, STEPS, SUBSETS, PhaseSpec, parse_own_arms, parse_phases
-from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, arm_specs, check_arms, check_equal_work, check_overrides, make_plan, num_phases
+from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, arm_specs, check_equal_work, make_plan, num_phases
 from sdt.combinations import OWN_START
 from sdt.errors import ConfigError
 from sdt.keys import NEUTRAL
@@ -443,15 +444,30 @@ def test_an_own_arm_names_its_control_which_must_be_another_arm_of_the_run():
   specs = arm_specs(tiny.config(own_arms=("mine = A@0 + B@0 against alternate_only", "free = A@0 + B@0")))
   assert [specs[name].control for name in ("mine", "free", "mixup_easy", "method")] == ["alternate_only", None, "alternate_only", None]
   assert specs["mine"].phases == specs["free"].phases
-  own = ("mine = A@0 + B@0 against alternate_only", "vain = A@0 against vain")
+  one, other = "one = A@0 against other", "other = A@0 against one"
+  own = (
+    "mine = A@0 + B@0 against alternate_only",
+    "vain = A@0 against vain",
+    one,
+    other,
+    "it = A@0 against method",
+    "low = A@0 against less_data",
+  )
   check_arms(tiny.config(own_arms=own, arms=("baseline", "alternate_only", "mine")))
   check_arms(tiny.config(own_arms=own))  # neither is trained
   with pytest.raises(
-    ConfigError, match=r"'mine' against 'alternate_only', which is not another of the run's arms; .* name one of baseline$"
+    ConfigError, match=r"'mine' against 'alternate_only', which is not another of the run's arms; .* name one of baseline after"
   ):
     check_arms(tiny.config(own_arms=own, arms=("baseline", "mine")))
   with pytest.raises(ConfigError, match="'vain' against 'vain'"):
     check_arms(tiny.config(own_arms=own, arms=("baseline", "vain")))
+  for arms, message in (
+    (("one", "other"), "'one' and 'other' are each against the other, which is one difference"),
+    (("it", "method"), "'it' against 'method': 'method' minus every other arm is tested anyway"),
+    (("low", "less_data"), "'low' against 'less_data': 'less_data' is the positive control"),
+  ):
+    with pytest.raises(ConfigError, match=message):
+      check_arms(tiny.config(own_arms=own, arms=("baseline", *arms)))
 
 
 def test_two_arms_of_one_name_are_refused():

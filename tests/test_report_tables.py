@@ -22,11 +22,11 @@ def test_tables_mark_what_is_not_like_the_other_contrasts(tmp_path):
   assert found.count("method - baseline") == found.count("method - long_baseline (not equal work)") == 3
   assert found.count("method - less_data (outside the family)") == 3
   assert found.count("baseline - less_data (positive control)") == 3
-  assert "Not equal work: the arm" in text
+  assert "Not equal work: one of the two" in text
   table = tables.result_table_text(files.read_json(tmp_path / "results.json"))
   assert [line.split()[0] for line in table.split("\n") if line.endswith(" *")] == ["long_baseline"]
   assert "* not equal work, ^ outside the family" in table
-  assert "Not equal work: the arm" not in page_alone(small_run(tmp_path / "equal", arms=("baseline", "method")))
+  assert "Not equal work: one of the two" not in page_alone(small_run(tmp_path / "equal", arms=("baseline", "method")))
 
 
 @pytest.mark.parametrize(("called_worse", "verdict"), [(True, "found, as it must be"), (False, "not found: no power"), (None, "two seeds")])
@@ -118,6 +118,19 @@ def test_arms_with_a_control_of_their_own_stand_in_the_text_and_in_the_report_af
     ),
     "* not equal work",
   ]
+
+
+def test_the_page_of_a_run_without_the_method_has_its_arms_against_their_controls(tmp_path):
+  workdir = small_run(tmp_path, seeds=(0, 1, 2, 3), arms=("baseline", "method"))
+  results = files.read_json(workdir / "results.json")
+  assert "two families" not in page_alone(workdir)
+  own = results["contrasts"]["baseline"] | {"difference": "mixup_easy - alternate_only"}
+  files.write_json(workdir / "results.json", results | {"contrasts": {}, "against_control": {"mixup_easy": own}})
+  text = page_alone(workdir)
+  assert _first_cells(text).count("mixup_easy - alternate_only") == 3
+  assert "from their own controls together: two families." in text
+  assert "which holds for all of a family at once" in text
+  assert "Missing: the differences" not in text
 
 
 def test_a_diverged_seed_counts_in_no_best_round_and_no_mean_of_the_table():

@@ -119,7 +119,14 @@ def _forest(artifacts: Artifacts) -> dict[str, Picture]:
     if has_interval
     else "There are too few seeds for intervals.",
   )
-  return {"forest": Picture(png, "differences between the method and every other arm, with intervals and verdicts", caption, "wide")}
+  return {
+    "forest": Picture(
+      png,
+      "differences between the method and every other arm, and of arms from their own controls, with intervals and verdicts",
+      caption,
+      "wide",
+    )
+  }
 
 
 def _curves(artifacts: Artifacts) -> dict[str, Picture]:

@@ -1,4 +1,4 @@
-"""The contrasts of a run as one figure: what the method gains over every other arm, seed by seed, and how sure that is."""
+"""The contrasts of a run as one figure: what the first arm of each gains over the second, seed by seed, and how sure that is."""
 
 from __future__ import annotations
 
