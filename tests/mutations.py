@@ -95,7 +95,7 @@ MUTATIONS = {
   ),
   "no correction for many contrasts": Mutation(
     "sdt/stats.py",
-    'entry["p"], entry["p_holm"] = p, adjusted[arm]',
+    'entry["p"], entry["p_holm"] = p, adjusted[name]',
     'entry["p"], entry["p_holm"] = p, p',
     "tests/test_stats.py",
   ),

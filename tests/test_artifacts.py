@@ -449,7 +449,7 @@ def test_results_know_the_curve_before_the_drop_the_positive_control_and_what_is
   assert results["arms"]["less_data"]["gap"]["mean"] == pytest.approx(0.3)
   assert results["power"]["called_worse"] is True
   assert [arm for arm, entry in results["contrasts"].items() if not entry["equal_work"]] == ["long_baseline"]
-  assert list(results)[-3:] == ["contrasts", "power", "sentence"]
+  assert set(list(results)[-3:]) == {"contrasts", "power", "sentence"}
 
 
 def test_a_trained_network_finds_wrong_labels_and_hard_examples(tmp_path, monkeypatch):

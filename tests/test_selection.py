@@ -356,7 +356,7 @@ def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_no
   for choice in content["choices"].values():
     assert f": {selection_report.values_text(choice['chosen'])}, the best of 2</h3>" in section
     assert section.count("at an edge of its candidates") == sum(len(own["at_edge"]) for own in content["choices"].values())
-  assert '<th scope="col">paper_protocol</th>' in page
+  assert '<th scope="col">paper_<wbr>protocol</th>' in page
   assert '<a href="#selection">Selection</a>' in page
   assert "#selection" not in html.page(dataclasses.replace(loaded, selection={}), {})
   assert 'id="selection"' not in html.page(dataclasses.replace(loaded, selection={}), {})
