@@ -48,16 +48,18 @@ def main(arguments: Sequence[str]) -> int:
     points = expand(config)
 
     # Only now, because it imports JAX: a mistake in the config is told at once.
-    from sdt import dry_run, experiment, frame, sweep, toy
+    from sdt import dry_run, experiment, frame, processes, sweep, toy
 
     order = toy.ORDER if config.data.name == "curve" else experiment.ORDER
     if request.dry_run:
       for line in sweep.describe(config, points, request.workdir) if points else dry_run.describe(config, request.workdir, order=order):
         print(line, flush=True)
       return 0
-    if points:
-      return sweep.run(config, points, request.workdir, request.name)
-    return frame.run(order, config, request.workdir, request.name)
+    processes.join(config.distributed, request.launch)
+    with processes.together(config):
+      if points:
+        return sweep.run(config, points, request.workdir, request.name)
+      return frame.run(order, config, request.workdir, request.name)
   except SdtError as error:
     start = "sdt:" if isinstance(error, Interrupted) else "sdt: error:"
     print(start, *str(error).split("\n"), file=sys.stderr)  # one line, whatever the user wrote

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sdt import pretrained, score_file
+from sdt import pretrained, processes, score_file
 from sdt.data import sources
 from sdt.data.augment import output_size
 from sdt.data.dataset import Data, image_sizes
@@ -50,7 +50,7 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
     pretrained.find(config.model.pretrained)  # before the data are read, which may take minutes
   if config.score.path is not None:
     score_file.find(config.score.path)
-  data = sources.load(config.data, log, config.seeds) if loaded is None else loaded
+  data = processes.in_turn(lambda: sources.load(config.data, log, config.seeds)) if loaded is None else loaded
   _check_network_takes(config, data)
   return data
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import jax
 
-from sdt import environment, files
+from sdt import environment, files, processes
 from sdt.arms import num_phases, scoring_arms
-from sdt.checkpoint import CheckpointStore
 from sdt.config import from_dict
 from sdt.differences import changes_baseline, differences
 from sdt.dispatch import Position
@@ -20,6 +19,7 @@ from sdt.keys import Config
 from sdt.parallel import make_layout
 from sdt.plan import Plan
 from sdt.setup import Resume, compute_dtype
+from sdt.shared_store import SharedStore
 from sdt.training import Context, Identity, has_rows, last_step, save_state, saved_like, step_after
 from sdt.workdir import disk_errors
 
@@ -39,7 +39,7 @@ class Finished:
   """
 
   workdir: Path
-  store: CheckpointStore
+  store: SharedStore
   steps: tuple[tuple[int, int], ...]
   num_phases: int
   environment: dict[str, Any]
@@ -48,12 +48,16 @@ class Finished:
 
 def is_needed(workdir: Path) -> bool:
   """Returns whether the run in `workdir` has no baseline yet, not even a part of one."""
-  return not any((workdir / "checkpoints").glob("[0-9]*")) and not (workdir / "results.json").exists()
+  return bool(processes.by_first(lambda: not _has_steps(workdir) and not (workdir / "results.json").exists()))
 
 
 def is_there(workdir: Path) -> bool:
   """Returns whether `workdir` holds a finished run and its checkpoints, as far as a look tells."""
-  return (workdir / "results.json").exists() and any((workdir / "checkpoints").glob("[0-9]*"))
+  return bool(processes.by_first(lambda: (workdir / "results.json").exists() and _has_steps(workdir)))
+
+
+def _has_steps(workdir: Path) -> bool:
+  return any((workdir / "checkpoints").glob("[0-9]*"))
 
 
 def find(workdir: Path, config: Config, identity: Identity) -> Finished:
@@ -64,7 +68,7 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
     DataError: it ran on other data, started from other weights, or a file of it is damaged.
     CheckpointError: the end of its baseline, or what is scored of it, is missing or damaged.
   """
-  where = f"baseline_from={workdir}"
+  where, workdir = f"baseline_from={workdir}", processes.copied(workdir)
   lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]
   if lacking:
     hint = "it is the folder of a sweep, name that of one of its values" if (workdir / "sweep.json").exists() else "name a run's workdir"
@@ -91,7 +95,7 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   others = [f"{name} {before[name]}, now {value}" for name, value in now.items() if before[name] != value]
   if others:
     raise ConfigError(f"{where}: that run had {'; '.join(others)}; run on such a machine, or leave baseline_from out")
-  store = CheckpointStore(workdir / "checkpoints", 2, read_only=True)
+  store = SharedStore(workdir / "checkpoints", 2, read_only=True)
   steps = _steps_of(store, 0, config, where)
   for index in range(1, len(scoring_arms(config))):  # a run without arms has no folds
     if last_step(store, index) not in store.steps():
@@ -106,7 +110,7 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   return Finished(workdir, store, tuple(steps), num_phases(from_dict(content["config"])), found, origin)
 
 
-def _steps_of(store: CheckpointStore, index: int, config: Config, where: str) -> list[tuple[int, int]]:
+def _steps_of(store: SharedStore, index: int, config: Config, where: str) -> list[tuple[int, int]]:
   """Returns (index, step) of a training that scores: after the round whose network scores, and at its end; once where they are one."""
   step = last_step(store, index)
   meta = store.read_meta(step)

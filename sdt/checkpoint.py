@@ -100,8 +100,7 @@ class CheckpointStore:
     leaves = {name: _Leaf(array.dtype.name, array.shape, _digest(array)) for name, array in arrays.items()}
     content = {"step": step, "pin": pin, "meta": meta, "leaves": {name: leaf._asdict() for name, leaf in leaves.items()}}
     self._clear_place(step)
-    num_bytes = sum(array.nbytes for array in arrays.values())
-    path = self._path(step)
+    path, num_bytes = self._path(step), sum(array.nbytes for array in arrays.values())
     try:
       self._directory.mkdir(parents=True, exist_ok=True)
       self._write(path, arrays, content)
@@ -196,10 +195,9 @@ class CheckpointStore:
     """Returns the seal of `step`, verified against its own digest and the step's number."""
     path = self._path(step)
     _check_entries(path)
-    ocp = _orbax()
-    content = ocp.Checkpointer(ocp.CompositeCheckpointHandler()).restore(path, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
-    digest = content.pop("sha256")
-    if digest != hashlib.sha256(json_text(content).encode()).hexdigest():
+    ocp, checkpointer = _orbax()
+    content = checkpointer.restore(path, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+    if content.pop("sha256") != hashlib.sha256(json_text(content).encode()).hexdigest():
       raise _Unusable("its meta does not match its own digest")
     if content["step"] != step:
       raise _Unusable(f"it was saved as step {content['step']}")
@@ -208,12 +206,12 @@ class CheckpointStore:
 
   def _load(self, step: int, leaves: dict[str, _Leaf]) -> dict[str, np.ndarray]:
     """Returns the arrays of `step` by name, each verified against `leaves`."""
-    ocp = _orbax()
+    ocp, checkpointer = _orbax()
     # Orbax takes dtype and shape from the target: those of the seal, so that it has nothing to cast. One element stands for all.
     target = {name: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) for name, leaf in leaves.items()}
     stored = {name: array for name, array in target.items() if array.size}
     args = ocp.args.Composite(state=ocp.args.StandardRestore(stored))
-    restored = ocp.Checkpointer(ocp.CompositeCheckpointHandler()).restore(self._path(step), args=args).state if stored else {}
+    restored = checkpointer.restore(self._path(step), args=args).state if stored else {}
     arrays = {name: restored[name] if name in stored else np.array(array) for name, array in target.items()}
     for name, leaf in leaves.items():
       array = arrays[name]
@@ -225,12 +223,12 @@ class CheckpointStore:
     """Writes the Orbax step; when this returns, it stands under its final name."""
     text = json_text(content)
     sealed = {**json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    ocp = _orbax()
+    ocp, checkpointer = _orbax()
     items = {"meta": ocp.args.JsonSave(sealed)}
     stored = {name: array for name, array in arrays.items() if array.size}
     if stored:  # Orbax refuses arrays without elements; the seal alone is enough to make those again
       items["state"] = ocp.args.StandardSave(stored)
-    ocp.Checkpointer(ocp.CompositeCheckpointHandler()).save(path, args=ocp.args.Composite(**items))
+    checkpointer.save(path, args=ocp.args.Composite(**items))
 
   def _clear_place(self, step: int) -> None:
     """Deletes leftovers, and a damaged step that stands where `step` shall be written; a sound one is refused."""
@@ -366,21 +364,23 @@ class _OrbaxChatter(logging.Filter):
 
 
 @functools.cache
-def _orbax() -> Any:
-  """Returns the Orbax module, imported on first use: it takes 0.3 s, which a run that stops at a config error need not pay."""
+def _orbax() -> tuple[Any, Any]:
+  """Returns Orbax and a checkpointer, on first use: its import takes 0.3 s, which a run that stops at a config error need not pay."""
   absl_logging.get_absl_logger().addFilter(_OrbaxChatter())
   _pass_over_late_reads()
   import orbax.checkpoint as ocp
 
-  return ocp
+  # Of several processes this one alone saves and restores: without being told so Orbax would wait for the others.
+  alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+  handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
+  return ocp, ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 class _LateReads(logging.Filter):
   """Holds back what asyncio says of reads whose result nobody waits for any more, see `_pass_over_late_reads`."""
 
   def filter(self, record: logging.LogRecord) -> bool:
-    text = record.getMessage()
-    return not ("exception was never retrieved" in text and "tensorstore_spec" in text)
+    return not all(part in record.getMessage() for part in ("exception was never retrieved", "tensorstore_spec"))
 
 
 def _pass_over_late_reads() -> None:

@@ -8,7 +8,7 @@ import importlib.machinery
 import os
 import textwrap
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -18,10 +18,21 @@ from sdt.config import describe_keys, is_key
 from sdt.errors import ConfigError
 
 USAGE = "python run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] [--help]"
+_OF_LAUNCH = ("--coordinator", "--num_processes", "--process_id")
+_FLAGS = ("--config", "--workdir", *_OF_LAUNCH)
 CONFIGS = "configs"
 
 # A folder of more config files than this is listed by names alone.
 _LISTED_WITH_TITLES = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+  """One of several processes of a run: where process 0 listens (HOST:PORT), how many they are, which this is (from 0)."""
+
+  coordinator: str
+  num_processes: int
+  process_id: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +43,7 @@ class Request:
     name: the run's name: the config file's path below the folder `configs`, or its name where it lies elsewhere, without its suffix.
     workdir: `runs/<name>` by default.
     overrides: (dotted key, text) pairs, in order.
+    launch: None where the command line says nothing of several processes.
   """
 
   config_path: Path
@@ -39,6 +51,7 @@ class Request:
   workdir: Path
   overrides: tuple[tuple[str, str], ...]
   dry_run: bool
+  launch: Launch | None = None
 
 
 def parse_arguments(arguments: Sequence[str]) -> Request | None:
@@ -67,7 +80,30 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
   config_path = Path(os.path.expanduser(values["--config"]))
   name = _run_name(config_path)
   workdir = Path(os.path.expanduser(values.get("--workdir", f"runs/{name}")))
-  return Request(config_path, name, workdir, tuple(overrides), dry_run)
+  return Request(config_path, name, workdir, tuple(overrides), dry_run, _launch(values))
+
+
+def _launch(values: Mapping[str, str]) -> Launch | None:
+  """Returns what the three flags of several processes say, None without any of them.
+
+  Raises:
+    ConfigError: one of them is missing or makes no sense.
+  """
+  given = [flag for flag in _OF_LAUNCH if flag in values]
+  if not given:
+    return None
+  lacking = [flag for flag in _OF_LAUNCH if flag not in values]
+  if lacking:
+    raise _usage_error(f"{' and '.join(given)} without {' and '.join(lacking)}: several processes need all three")
+  host, _, port = values["--coordinator"].rpartition(":")
+  if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    raise _usage_error(f"--coordinator={values['--coordinator']}: expected HOST:PORT, where process 0 runs and a port that is free there")
+  numbers = [values[flag] for flag in _OF_LAUNCH[1:]]
+  if not all(text.isdecimal() for text in numbers) or int(numbers[1]) >= int(numbers[0]):
+    raise _usage_error(
+      f"--num_processes={numbers[0]} --process_id={numbers[1]}: expected whole numbers, the second from 0 and below the first"
+    )
+  return Launch(values["--coordinator"], int(numbers[0]), int(numbers[1]))
 
 
 def _run_name(config_path: Path) -> str:
@@ -86,6 +122,8 @@ def help_text(configs: Path) -> str:
     "  --workdir=DIR         where the run lives, by default runs/NAME; the same command again continues it",
     "  --config.KEY=VALUE    replaces one key, such as --config.optim.learning_rate=0.05 or --config.seeds=0,1,2",
     "  --dry_run             checks config and data, shows what would run, writes nothing",
+    "  --coordinator=HOST:PORT --num_processes=N --process_id=I",
+    "                        this is process I of N of one run, see docs/clusters.md; under SLURM and on TPU slices they are not needed",
     "",
     "Config files:",
   ]
@@ -146,8 +184,8 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     flag, has_value, text = argument.partition("=")
     if not argument.startswith("-"):
       raise _usage_error(f"unexpected argument {argument!r}")
-    if flag not in ("--config", "--workdir", "--dry_run") and (not flag.startswith("--config.") or flag == "--config."):
-      close = difflib.get_close_matches(flag, ["--config", "--workdir", "--dry_run", "--help"], 1, 0.5)
+    if flag not in (*_FLAGS, "--dry_run") and (not flag.startswith("--config.") or flag == "--config."):
+      close = difflib.get_close_matches(flag, [*_FLAGS, "--dry_run", "--help"], 1, 0.5)
       name = flag.lstrip("-")
       known = [f"--config.{name}"] if "." in name or is_key(name) else close
       raise _usage_error(f"unknown flag {flag}" + (f"; did you mean {known[0]}?" if known else ""))
@@ -158,7 +196,7 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
       text = next(rest, "--")
       if text.startswith("--"):
         raise _usage_error(f"{flag} needs a value: {flag}=VALUE")
-    if not text and flag in ("--config", "--workdir"):
+    if not text and flag in _FLAGS:
       raise _usage_error(f"{flag} needs a value: {flag}=VALUE")
     yield flag, text
 

@@ -1,4 +1,4 @@
-"""Whether the run in a workdir can be continued, what it lacks, and how it ended. It writes nothing."""
+"""Whether all processes are at one run, whether that in a workdir can be continued, what it lacks, and how it ended. It writes nothing."""
 
 from __future__ import annotations
 
@@ -7,16 +7,38 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sdt import files
-from sdt.checkpoint import CheckpointStore
-from sdt.errors import CheckpointError, ConfigError, DivergedError
+from sdt import environment, files, processes
+from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
 from sdt.setup import Setup, compute_dtype
+from sdt.shared_store import SharedStore
 from sdt.training import Identity
 
 _RESULTS = ("config.json", "environment.json", "timing.json", "metrics.jsonl", "results.json", "model.safetensors", "report.html")
 
 
-def check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, log: Callable[[str], None]) -> dict[str, Any] | None:
+def refuse_other_processes(identity: Identity) -> None:
+  """Refuses processes that were started with other data or files than the first, with other programs, or on another kind of device.
+
+  Their configs were compared when they came together (`processes.refuse_other_configs`).
+
+  Raises:
+    DataError: the data or a file differs. ConfigError: the machines do.
+  """
+  if processes.count() == 1:
+    return
+  here = environment.describe()
+  mine = {"data": identity.data_checksum, "files": dict(identity.file_checksums), "machine": {**here, "cpus": None}}
+  first, *others = processes.gather(mine)
+  for other, theirs in enumerate(others, start=1):
+    changes = environment.changes(first["machine"], theirs["machine"])
+    if theirs["data"] != first["data"] or theirs["files"] != first["files"]:
+      what = "data" if theirs["data"] != first["data"] else "files"
+      raise DataError(f"process {other} has other {what} than process 0 ({theirs[what]}, there {first[what]}); give all the same {what}")
+    if changes:
+      raise ConfigError(f"process {other} runs otherwise than process 0 ({'; '.join(changes)}); give all the same program and devices")
+
+
+def check_same_run(identity: Identity, workdir: Path, store: SharedStore, log: Callable[[str], None]) -> dict[str, Any] | None:
   """Refuses to continue a run that another config or other data began; returns the choices that the run made, None for a new one.
 
   They stand in config.json and environment.json; where one of these is damaged or missing, the newest checkpoint tells.
@@ -40,7 +62,7 @@ def check_same_run(identity: Identity, workdir: Path, store: CheckpointStore, lo
   return environment_before.get("choices")
 
 
-def newest_meta(store: CheckpointStore) -> dict[str, Any]:
+def newest_meta(store: SharedStore) -> dict[str, Any]:
   """Returns what the newest checkpoint whose seal can be read says.
 
   Raises:

@@ -15,7 +15,6 @@ import jax
 from sdt import baseline, continuation, experiment, files
 from sdt.accept import load_beside, load_data, notes
 from sdt.arms import fold_arms, scoring_arms
-from sdt.checkpoint import CheckpointStore
 from sdt.config import to_dict
 from sdt.data import cache
 from sdt.data.batches import num_batches
@@ -33,6 +32,7 @@ from sdt.plan import Plan
 from sdt.progress import Display
 from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare
 from sdt.setup import Setup
+from sdt.shared_store import SharedStore
 from sdt.training import Identity
 from sdt.workdir import disk_errors
 
@@ -175,7 +175,7 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path,
   with disk_errors(workdir):
     if not workdir.is_dir():
       raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-  store = CheckpointStore(workdir / "checkpoints", config.checkpoint.keep, _silent, read_only=True)
+  store = SharedStore(workdir / "checkpoints", config.checkpoint.keep, _silent, read_only=True)
   choices = continuation.check_same_run(identity, workdir, store, _silent)
   lacking = continuation.missing(workdir, order.outputs(config, data))
   if not lacking:

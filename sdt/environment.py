@@ -32,6 +32,7 @@ def describe() -> dict[str, Any]:
     "devices": [str(device) for device in devices],
     "device_kind": devices[0].device_kind,
     "cpus": num_cpus(),
+    "processes": jax.process_count(),
     "host": socket.gethostname(),
     "system": platform.platform(),
     "commit": _commit(),
@@ -41,7 +42,11 @@ def describe() -> dict[str, Any]:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   """Returns "name: old -> new" for what can change the last bits of a resumed run: versions of the numerical packages, devices, cores."""
   old, new = (
-    {**{name: side.get("versions", {}).get(name) for name in _NUMERICAL}, **{key: side.get(key) for key in _MACHINE}}
+    {
+      **{name: side.get("versions", {}).get(name) for name in _NUMERICAL},
+      **{key: side.get(key) for key in _MACHINE},
+      "processes": side.get("processes", 1),  # runs of an earlier version had one
+    }
     for side in (before, now)
   )
   return [f"{name}: {old[name]} -> {new[name]}" for name in new if old[name] != new[name]]

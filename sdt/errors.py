@@ -10,6 +10,7 @@ class SdtError(Exception):
   """An error whose message is for the user; `run.py` prints it in one line and exits with `exit_code`."""
 
   exit_code = 1
+  is_told = False  # of several processes all know of it already
 
 
 class ConfigError(SdtError):

@@ -14,8 +14,7 @@ from typing import Any
 
 import jax
 
-from sdt import accept, baseline, continuation, environment, files, selection
-from sdt.checkpoint import CheckpointStore
+from sdt import accept, baseline, continuation, environment, files, processes, selection
 from sdt.config import config_hash, to_dict
 from sdt.data.dataset import Data
 from sdt.errors import CheckpointError, ConfigError, DataError
@@ -24,9 +23,9 @@ from sdt.plan import Plan
 from sdt.progress import Display, duration
 from sdt.report import build_report
 from sdt.setup import Resume, Setup, compute_dtype
+from sdt.shared_store import SharedStore
 from sdt.step import TrainState
 from sdt.training import Context, Identity, StopRequest, Timing, has_rows, restore_final, restore_newest, train_arm
-from sdt.workdir import hold_workdir
 
 
 def _nothing_selected(*args: Any) -> dict[str, float]:
@@ -71,9 +70,13 @@ def run(order: Order, config: Config, workdir: Path, name: str, loaded: Data | N
     SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
   """
   is_new = complete(order, config, workdir, name, loaded, stop)
-  print(order.table(files.read_json(workdir / "results.json")))
-  print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
-  return continuation.exit_code(workdir)
+
+  def tell() -> int:
+    print(order.table(files.read_json(workdir / "results.json")))
+    print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
+    return continuation.exit_code(workdir)
+
+  return int(processes.by_first(tell))
 
 
 def complete(order: Order, config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> bool:
@@ -87,17 +90,18 @@ def complete(order: Order, config: Config, workdir: Path, name: str, loaded: Dat
   for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data, beside))):
     display.log(line)
   identity = Identity.of(config, data, beside)
+  continuation.refuse_other_processes(identity)
   data_secs = time.perf_counter() - start
   found = baseline.find(Path(origin), config, identity) if origin is not None and baseline.is_needed(workdir) else None
-  with hold_workdir(workdir) as held:
-    store = CheckpointStore(held / "checkpoints", config.checkpoint.keep, display.log)
+  with processes.hold(workdir) as held:
+    store = SharedStore(held / "checkpoints", config.checkpoint.keep, display.log)
     choices = continuation.check_same_run(identity, held, store, display.log)
-    lacking = continuation.missing(held, order.outputs(config, data))
+    lacking = processes.by_first(lambda: [path.name for path in continuation.missing(held, order.outputs(config, data))])
     if not lacking:
       return False
-    if all(path.suffix in (".html", ".png") for path in lacking):
-      display.log(f"only the report is missing ({lacking[0].name}): it is made again")
-      build_report(held)
+    if all(name.endswith((".html", ".png")) for name in lacking):
+      display.log(f"only the report is missing ({lacking[0]}): it is made again")
+      _build_report(held)
     else:
       stop = stop or StopRequest()
       with stop.listening(), device_memory_errors():
@@ -120,10 +124,19 @@ def _stages_and_report(order: Order, context: Context, found: baseline.Finished 
     order.stages(context, found)
     context.write_timing()
     with context.timing.stage("report"):
-      build_report(context.workdir)
+      _build_report(context.workdir)
   finally:
     context.write_timing()
   context.display.log(f"done in {duration(time.perf_counter() - context.timing.since)}")
+
+
+def _build_report(workdir: Path) -> None:
+  """Builds the report on the first process; the others wait for it."""
+
+  def build() -> None:
+    build_report(workdir)
+
+  processes.by_first(build)
 
 
 @contextlib.contextmanager

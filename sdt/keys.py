@@ -251,6 +251,15 @@ class ParallelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class DistributedConfig:
+  """Several processes of one run, docs/clusters.md."""
+
+  join: str = _key("auto", "whether this is one of several processes; auto: where it was started as one", choices=("auto", "on", "off"))
+  connect_timeout_secs: int = _key(300, "how long to wait for all of them at the start", low=1, high=86_400)
+  heartbeat_timeout_secs: int = _key(100, "after so much silence of one the others end too", low=1, high=86_400)
+
+
+@dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
   every_secs: float | None = _key(None, "seconds between saves; from the measured save cost by default", above=0.0, high=604_800.0)
   keep: int = _key(2, "newest steps to keep", low=2)
@@ -299,6 +308,7 @@ class Config:
   precision: str = _key("auto", "auto: float32 on CPU, bfloat16 compute elsewhere", choices=("auto", "float32", "bfloat16"))
   compilation_cache: bool = _key(True, "keep compiled programs in the user's cache directory")
   parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
+  distributed: DistributedConfig = dataclasses.field(default_factory=DistributedConfig)
   checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
   stats: StatsConfig = dataclasses.field(default_factory=StatsConfig)
   sweep: SweepConfig = dataclasses.field(default_factory=SweepConfig)

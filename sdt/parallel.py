@@ -48,16 +48,20 @@ class Layout:
 
 
 def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
-  """Returns the layout over the first `num_devices` devices, all of them by default.
+  """Returns the layout over the first `num_devices` devices of all processes, all of them by default.
 
   Raises:
-    ConfigError: if fewer devices exist than asked for.
+    ConfigError: if fewer devices exist than asked for, or some of several processes would have none.
   """
   devices = jax.devices()
   num_devices = config.num_devices or len(devices)
   if num_devices > len(devices):
     raise ConfigError(
       f"parallel.num_devices={num_devices}: this machine has {len(devices)} {devices[0].platform} device(s); use at most that many"
+    )
+  if num_devices < len(devices) and jax.process_count() > 1:
+    raise ConfigError(
+      f"parallel.num_devices={num_devices}: {jax.process_count()} processes use all their {len(devices)} devices; leave it out"
     )
   mesh = jax.make_mesh((num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
   return Layout(config.mode, mesh, is_abstract)
@@ -108,8 +112,16 @@ def place(layout: Layout, tree: Any) -> Any:
     return jax.tree.map(functools.partial(_placed_shape, layout), tree)
   if layout.mode == "pmap":
     sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS))
-    return jax.tree.map(lambda leaf: jax.device_put(np.broadcast_to(leaf, (layout.num_devices, *np.shape(leaf))), sharding), tree)
-  return jax.device_put(tree, NamedSharding(layout.mesh, PartitionSpec()))
+    return _put(jax.tree.map(lambda leaf: np.broadcast_to(leaf, (layout.num_devices, *np.shape(leaf))), tree), sharding)
+  return _put(tree, NamedSharding(layout.mesh, PartitionSpec()))
+
+
+def _put(tree: Any, sharding: NamedSharding) -> Any:
+  """Returns the tree, whole on this host, as arrays of this sharding; every process puts its part on its own devices."""
+  if sharding.is_fully_addressable:
+    return jax.device_put(tree, sharding)
+  # device_put would send every leaf around once more, to see whether it is the same on all processes.
+  return jax.tree.map(lambda leaf: jax.make_array_from_callback(np.shape(leaf), sharding, np.asarray(leaf).__getitem__), tree)
 
 
 def _placed_shape(layout: Layout, leaf: Any) -> jax.ShapeDtypeStruct:

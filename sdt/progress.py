@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sdt import processes
+
 _SILENCE_SECS = 30.0
 
 
@@ -24,11 +26,13 @@ class Display:
   """Prints the story of a run to stderr; results go to stdout. `is_terminal` chooses rich's bar or plain lines."""
 
   def __init__(self, is_terminal: bool | None = None):
-    self._is_terminal = sys.stderr.isatty() if is_terminal is None else is_terminal
+    self._is_terminal = processes.is_first() and (sys.stderr.isatty() if is_terminal is None else is_terminal)
     self._bar: Any = None
 
   def log(self, text: str) -> None:
-    """Prints one line."""
+    """Prints one line, of several processes on the first alone."""
+    if not processes.is_first():
+      return
     if self._bar is not None:
       self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
     else:

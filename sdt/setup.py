@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sdt import processes
 from sdt.arm_checks import check_arms, check_overrides
 from sdt.arms import num_phases
 from sdt.data.augment import output_size, shift_and_scale
@@ -59,6 +60,11 @@ def _replicas(config: Config) -> str:
   if config.parallel.replicas == "auto":
     return "loop" if jax.default_backend() == "cpu" else "vmap"
   return config.parallel.replicas
+
+
+def _batches_within(multiply_adds: float, total: int) -> int:
+  """Returns how many batches a dispatch should run, see `batches_within`: on the first process's processors, for all processes."""
+  return int(processes.agree(batches_within(multiply_adds, total)))
 
 
 def input_shape(config: Config, data: Data) -> tuple[int, ...]:
@@ -154,7 +160,7 @@ class Setup:
         eval_multiply_adds=self._multiply_adds(self.eval_batch_size),
         steps=self.config.parallel.steps_per_dispatch,
       )
-      dispatches[plan.arm] = dataclasses.asdict(sizes)
+      dispatches[plan.arm] = processes.agree(dataclasses.asdict(sizes))  # they depend on this machine's processors
     return DispatchSizes(**dispatches[plan.arm])
 
   def num_recorded(self, arm: str) -> int:
@@ -202,7 +208,7 @@ class Setup:
     total = num_batches(len(self.data.train), padded_batch_size(self.eval_batch_size, self.layout))
     # The gradient of one example takes three times the products of its logits.
     passes, at_once = (4.0, self._gradients_at_once()) if self.config.score.grand else (1.0, 0)
-    per_dispatch = batches_within(passes * self._multiply_adds(self.eval_batch_size), total)
+    per_dispatch = _batches_within(passes * self._multiply_adds(self.eval_batch_size), total)
     form = self.layout, self.config.data.crop_size, self.choices["replicas"], self.eval_batch_size
     return ScoreProgram(model, *form, per_dispatch, at_once)
 
@@ -215,6 +221,8 @@ class Setup:
   def recalibrator(self) -> Recalibrator:
     """The programs that take BatchNorm's statistics anew and evaluate with them."""
     num_train, num_test = len(self.data.train), len(self.data.test)
+    batches = _batches_within(self._multiply_adds(self.config.batch_size), num_batches(num_train, self.config.batch_size))
+    evals = _batches_within(self._multiply_adds(self.eval_batch_size), num_batches(num_test, self.eval_batch_size))
     program = RecalibrateProgram(
       model=self.model,
       layout=self.layout,
@@ -223,8 +231,8 @@ class Setup:
       replicas=self.choices["replicas"],
       batch_size=self.config.batch_size,
       eval_batch_size=self.eval_batch_size,
-      batches_per_dispatch=batches_within(self._multiply_adds(self.config.batch_size), num_batches(num_train, self.config.batch_size)),
-      evals_per_dispatch=batches_within(self._multiply_adds(self.eval_batch_size), num_batches(num_test, self.eval_batch_size)),
+      batches_per_dispatch=batches,
+      evals_per_dispatch=evals,
     )
     return Recalibrator(program, self.device_data, num_train, num_test)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdt import accept, baseline, continuation, dry_run, experiment, files, selection, stats
+from sdt import accept, baseline, continuation, dry_run, experiment, files, processes, selection, stats
 from sdt.arms import step_mean
 from sdt.config import config_hash, to_dict
 from sdt.data.dataset import Data
@@ -19,7 +19,6 @@ from sdt.report import build_report
 from sdt.report.sweep import table_text
 from sdt.sweep_points import Point, as_text, shares_baseline
 from sdt.training import Identity, StopRequest
-from sdt.workdir import hold_workdir
 
 # What another start of a sweep may have otherwise: each value's run guards its own config.
 _MAY_DIFFER = (*SAFE_TO_CHANGE, "sweep.values", "sweep.also_values")
@@ -43,24 +42,29 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
   _check_values(points, loader)
   display.log(f"sdt: {name}: {_headline(config, points)}")
   stop = StopRequest()
-  with hold_workdir(workdir) as held, stop.listening():
+  with processes.hold(workdir) as held, stop.listening():
     sweep = _Sweep(config, points, held, loader, stop, display.log)
     _check_same_sweep(sweep)
     files.write_json(held / "config.json", {"config": to_dict(_recorded(config)), "hash": config_hash(_recorded(config))})
     diverged = []
     for number, point in enumerate(points, start=1):
-      if stop.name is not None:
+      asked = stop.asked()
+      if asked is not None:
         raise Interrupted(
-          f"stopped by {stop.name} before {point.folder}; everything done so far is saved: run the same command again to continue"
+          f"stopped by {asked} before {point.folder}; everything done so far is saved: run the same command again to continue"
         )
       try:
         _run_point(sweep, point, f"{name}, value {number} of {len(points)}, {point.folder}")
       except DivergedError as error:
         display.log(f"{point.folder}: {error}")
         diverged.append(point.folder)
-    is_new = _write_outputs(summarise(config, points, held), held)
-    print(table_text(files.read_json(held / "sweep.json")))
-    print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
+
+    def conclude() -> None:
+      is_new = _write_outputs(summarise(config, points, held), held)
+      print(table_text(files.read_json(held / "sweep.json")))
+      print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
+
+    processes.by_first(conclude)
   if diverged:
     raise DivergedError(
       f"{len(diverged)} of {len(points)} values have replicas that diverged and were frozen ({', '.join(diverged)}), the others finished; "
@@ -199,7 +203,7 @@ def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
     SdtError: as `experiment.run`, DivergedError among them.
   """
   own, data = sweep.held / point.folder, sweep.loader(point)
-  if not continuation.missing(own, experiment.outputs(point.config, data)):
+  if not processes.by_first(lambda: [path.name for path in continuation.missing(own, experiment.outputs(point.config, data))]):
     before, environment = (files.read_json(own / name) for name in ("config.json", "environment.json"))
     _identity(point, data).refuse_other(before["config"], environment["data"]["checksum"], own, environment["file_checksums"])
     sweep.log(f"{point.folder}: complete")

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sdt import artifacts, files
+from sdt import artifacts, files, processes
 from sdt.accept import Beside
 from sdt.arms import scoring_arms, trainings
-from sdt.checkpoint import CheckpointStore
 from sdt.config import to_dict
 from sdt.data.dataset import Data
 from sdt.differences import SAFE_TO_CHANGE, diff
@@ -28,6 +27,7 @@ from sdt.parallel import fetch
 from sdt.plan import Plan
 from sdt.progress import Display, Task
 from sdt.setup import Resume, Setup
+from sdt.shared_store import SharedStore
 from sdt.step import TrainState
 
 # Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no less than this.
@@ -36,10 +36,17 @@ _ARM_STRIDE = 10**12  # steps of checkpoints: arm * stride + clock, so that a la
 
 
 class StopRequest:
-  """Whether SIGTERM or SIGINT has asked the run to stop; asked again after every dispatch."""
+  """Whether SIGTERM or SIGINT has asked the run to stop; asked again after every dispatch.
+
+  `name` is the signal that came to this process. What it means to the run is what all processes know of (`asked`).
+  """
 
   def __init__(self) -> None:
     self.name: str | None = None
+
+  def asked(self) -> str | None:
+    """Returns the signal that has come to any of the processes; all ask at the same point of their work, and wait for each other there."""
+    return next((name for name in processes.gather(self.name) if name is not None), None)
 
   @contextmanager
   def listening(self) -> Iterator[None]:
@@ -170,7 +177,7 @@ class Context:
   beside: Beside
   workdir: Path
   identity: Identity
-  store: CheckpointStore
+  store: SharedStore
   display: Display
   stop: StopRequest
   timing: Timing
@@ -179,8 +186,9 @@ class Context:
     files.write_json(self.workdir / "timing.json", self.timing.to_dict())
 
   def raise_if_stopped(self, where: str) -> None:
-    if self.stop.name is not None:
-      raise Interrupted(f"stopped by {self.stop.name} {where}; everything done so far is saved: run the same command again to continue")
+    name = self.stop.asked()
+    if name is not None:
+      raise Interrupted(f"stopped by {name} {where}; everything done so far is saved: run the same command again to continue")
 
 
 def restore_newest(context: Context) -> tuple[str, Resume] | None:
@@ -231,12 +239,12 @@ def restore_round(context: Context, round_number: int, arm_index: int = 0) -> Re
   return Resume(tree["state"], tree["sums"], Position(round_number), meta["round_secs"], tree["dynamics"])
 
 
-def last_step(store: CheckpointStore, arm_index: int) -> int:
+def last_step(store: SharedStore, arm_index: int) -> int:
   """Returns the newest step of an arm; where there is none, the number that its first would have."""
   return max((step for step in store.steps() if step // _ARM_STRIDE == arm_index), default=arm_index * _ARM_STRIDE)
 
 
-def step_after(store: CheckpointStore, round_number: int, arm_index: int = 0) -> int | None:
+def step_after(store: SharedStore, round_number: int, arm_index: int = 0) -> int | None:
   """Returns the checkpoint of an arm, the baseline, at the end of a round, from 1; None where there is none whose seal can be read."""
   for step in (step for step in store.steps() if step // _ARM_STRIDE == arm_index):
     with suppress(CheckpointError):
@@ -266,6 +274,9 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
     Interrupted: a signal came; the state is saved.
   """
   context.raise_if_stopped(f"before arm {plan.arm}")
+  processes.refuse_unequal(
+    f"the start of arm {plan.arm}", (start.state, start.sums, start.dynamics, [phase.example_ids for phase in plan.phases])
+  )
   trainer.set_state(start.state, start.sums, start.dynamics)
   if not trainer.num_compilations:  # arms of equal shapes share a program
     context.display.log(f"{plan.arm}: compiling")
@@ -305,7 +316,9 @@ class _Saver:
 
   def save_if_due(self, at: Position, round_secs: float) -> None:
     is_scored = self.scored_round is not None and at == Position(self.scored_round)
-    if not is_scored and self._context.stop.name is None and time.perf_counter() < self._next_save:
+    asked = self._context.stop.asked()
+    is_due = processes.agree(time.perf_counter() >= self._next_save)
+    if not (is_scored or is_due or asked):
       return
     self.save(at, round_secs, pin=is_scored)
     self._context.raise_if_stopped(f"in arm {self._plan.arm}, round {at.round_index + 1}, after step {at.step}")
