@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt import accept, dry_run, experiment, frame
+from sdt import accept, dry_run, experiment, frame, processes
 from sdt.errors import ConfigError, LockedError
 from sdt.keys import Config, OptimConfig
 
@@ -60,7 +60,7 @@ def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(tmp_path, 
   def held(workdir):
     raise LockedError(f"{workdir} is held")
 
-  monkeypatch.setattr(frame, "hold_workdir", held)
+  monkeypatch.setattr(processes, "hold_workdir", held)
   with pytest.raises(LockedError):
     experiment.run(tiny.config(optim__milestones=(2, 9)), tmp_path / "run", "tiny")
   machine, note = capsys.readouterr().err.splitlines()
