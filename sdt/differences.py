@@ -24,6 +24,7 @@ SAFE_TO_CHANGE: Mapping[str, str] = types.MappingProxyType(
     "data.cache": "the data's checksum is compared on its own",
     "data.download": "the data's checksum is compared on its own",
     "data.download_timeout_secs": "the data's checksum is compared on its own",
+    "data.placement": "streamed inputs are the same numbers, and everything after them is the same program",
   }
 )
 
@@ -54,6 +55,7 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "data.cache": "it changes no result",
     "data.download": "it changes no result",
     "data.download_timeout_secs": "it changes no result",
+    "data.placement": "it changes no result",
     "data.path": "it says where the data lie, not which they are; choose them by data.name, or make a run for each path",
     "distributed": "it changes no result",
     "data.verify": "it says which variants of the data are accepted, not which they are",

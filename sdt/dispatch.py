@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from sdt import train
 from sdt.data.batches import num_batches
 from sdt.dynamics import Dynamics, no_dynamics
+from sdt.feed import Feeder, NothingFed
 from sdt.models import init_variables, variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state
@@ -21,7 +23,7 @@ from sdt.parallel import Layout, compile_program, fetch, num_cpus, padded_batch_
 from sdt.plan import PlanArrays
 from sdt.pretrained import Pretrained
 from sdt.step import TrainState
-from sdt.train import Clock, Program, Sums, zero_sums
+from sdt.train import Clock, Feed, Program, Sums, zero_sums
 
 # A dispatch should last no longer than this, so that signals, progress and saves get their turn.
 _DISPATCH_SECS = 2.5
@@ -52,7 +54,14 @@ def batches_within(multiply_adds: float, total: int) -> int:
 
 
 def choose_sizes(
-  *, steps_per_round: int, evals_per_round: int, rounds: int, step_multiply_adds: float, eval_multiply_adds: float, steps: int | None = None
+  *,
+  steps_per_round: int,
+  evals_per_round: int,
+  rounds: int,
+  step_multiply_adds: float,
+  eval_multiply_adds: float,
+  steps: int | None = None,
+  at_most: tuple[int, int] | None = None,
 ) -> DispatchSizes:
   """Returns the sizes of a dispatch, from a cautious estimate of the device's speed or from `steps` (`parallel.steps_per_dispatch`).
 
@@ -63,18 +72,20 @@ def choose_sizes(
     step_multiply_adds: of all replicas in one optimiser step (three forward passes).
     eval_multiply_adds: of all replicas in one evaluation batch.
     steps: the optimiser steps that the user wants in a dispatch.
+    at_most: streamed inputs: of how many steps, and of how many evaluation batches, they fit; no dispatch has both, or several rounds.
   """
   step_secs, eval_secs = estimated_secs(step_multiply_adds), estimated_secs(eval_multiply_adds)
   budget_secs = _DISPATCH_SECS if steps is None else steps * step_secs
   round_secs = steps_per_round * step_secs + evals_per_round * eval_secs
-  if (steps is None and round_secs <= budget_secs) or (steps is not None and steps >= steps_per_round):
+  fits = round_secs <= budget_secs if steps is None else steps >= steps_per_round
+  if fits and at_most is None:
     whole = budget_secs // round_secs if steps is None else steps // steps_per_round
     return DispatchSizes(int(min(rounds, max(1, whole))), steps_per_round, evals_per_round)
-  at_most = max(1, int(budget_secs / step_secs)) if steps is None else steps
-  pieces = num_batches(steps_per_round, at_most)
+  most_steps, most_evals = at_most or (steps_per_round, evals_per_round)
+  pieces = num_batches(steps_per_round, min(most_steps, max(1, int(budget_secs / step_secs)) if steps is None else steps))
   # Pieces of equal length need no test for the end of the round in the loop; take them where there are some a little shorter.
   even = next((count for count in range(pieces, 2 * pieces + 1) if steps_per_round % count == 0), pieces)
-  return DispatchSizes(1, num_batches(steps_per_round, even), max(1, min(evals_per_round, int(budget_secs / eval_secs))))
+  return DispatchSizes(1, num_batches(steps_per_round, even), max(1, min(most_evals, evals_per_round, int(budget_secs / eval_secs))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,12 +155,12 @@ class Trainer:
   and the data.
   """
 
-  def __init__(self, program: Program, data: Any, rounds: int, num_test: int):
+  def __init__(self, program: Program, data: Any, rounds: int, num_test: int, feeder: Feeder | None = None):
     self.program, self.rounds = program, rounds
-    self._data = data
+    self._data, self._feeder = data, feeder or NothingFed()
     self._layout: Layout = program.layout
     self._num_evals = num_batches(num_test, padded_batch_size(program.eval_batch_size, program.layout))
-    self._executable: Any = None
+    self._executables: dict[Any, Any] = {}  # by what a dispatch is fed
     self.num_compilations = 0
     self.state: Any = None
     self.sums: Any = None
@@ -169,31 +180,40 @@ class Trainer:
 
   def use_plan(self, plan: PlanArrays) -> None:
     """Sets the numbers of the plan: subsets, decays, rates. Others of the same shapes may follow; the program stays as it is."""
-    self._plan, self._evaluates = place(self._layout, plan), np.asarray(plan.evaluates)
+    self._plan, self._host_plan = place(self._layout, plan), plan
 
-  def arguments(self, at: Position) -> tuple[Any, ...]:
-    """Returns the arguments of `sdt.train.dispatch` after the program for the next dispatch."""
-    return self.state, self.sums, self.dynamics, self._data, self._plan, place(self._layout, self._clock(at)[0])
+  def arguments(self, clock: Clock, feed: Feed) -> tuple[Any, ...]:
+    """Returns the arguments of `sdt.train.dispatch` after the program for a dispatch."""
+    return self.state, self.sums, self.dynamics, self._data, self._plan, place(self._layout, clock), feed
 
   def compile(self) -> float:
-    """Compiles the program for the state's shapes, once; returns the seconds it took."""
-    if self._executable is not None:
+    """Compiles the program for the state's shapes, once for each kind of feed; returns the seconds it took."""
+    if self._executables:
       return 0.0
-    start = time.perf_counter()
-    self.num_compilations += 1
+    start, clock = time.perf_counter(), self._clock(Position())[0]
     function = functools.partial(train.dispatch, self.program)
-    self._executable = compile_program(self._layout, function, self.arguments(Position()), donate=(0, 1, 2))
+    for feed in self._feeder.shapes():
+      self.num_compilations += 1
+      executable = compile_program(self._layout, function, self.arguments(clock, feed), donate=(0, 1, 2))
+      self._executables[jax.tree.structure(feed)] = executable
     return time.perf_counter() - start
 
   def memory_bytes(self) -> int:
-    """Returns what the compiled program needs on a device beside its arguments, bytes; 0 where the backend does not tell."""
-    analysis = self._executable.memory_analysis()
-    return int(getattr(analysis, "temp_size_in_bytes", 0) or 0)
+    """Returns what the compiled programs need on a device beside their arguments, bytes; 0 where the backend does not tell."""
+    analyses = [executable.memory_analysis() for executable in self._executables.values()]
+    return max(int(getattr(analysis, "temp_size_in_bytes", 0) or 0) for analysis in analyses)
+
+  def streamed_bytes(self) -> int:
+    """Returns what streamed inputs take on a device at most, bytes: three dispatches' steps, three dispatches' evaluation batches."""
+    leaves = jax.tree.leaves(self._feeder.shapes())
+    copies = self._layout.num_devices if self._layout.mode == "pmap" else 1
+    return 3 * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves) // copies
 
   def _clock(self, at: Position, at_most: int | None = None) -> tuple[Clock, Position, int]:
     """Returns the clock of the next dispatch, the position after it, and how many rounds (no more than `at_most`) it ends."""
     steps_per_round, sizes = self.program.steps_per_round, self.program
-    if sizes.steps_per_dispatch >= steps_per_round and sizes.evals_per_dispatch >= self._num_evals:
+    is_whole = sizes.steps_per_dispatch >= steps_per_round and sizes.evals_per_dispatch >= self._num_evals
+    if is_whole and not self.program.is_streamed:
       num_rounds = min(sizes.rounds_per_dispatch, self.rounds - at.round_index, at_most or self.rounds)
       clock = _clock_arrays(at.round_index, num_rounds, 0, steps_per_round, 0, True)
       return clock, Position(at.round_index + num_rounds), num_rounds
@@ -204,7 +224,7 @@ class Trainer:
     else:
       after = Position(at.round_index, at.step, at.eval_index + sizes.evals_per_dispatch)
       clock = _clock_arrays(at.round_index, 1, at.step, 0, at.eval_index, True)
-    left = self._num_evals if self._evaluates[at.round_index] else 0
+    left = self._num_evals if self._host_plan.evaluates[at.round_index] else 0
     if after.step >= steps_per_round and after.eval_index >= left:
       return clock, Position(at.round_index + 1), 1
     return clock, after, 0
@@ -219,31 +239,35 @@ class Trainer:
     """
     self.compile()
     at, round_secs = start, seconds_before
-    while at.round_index < self.rounds:
-      begin = time.perf_counter()
-      # One round first, so that a person soon sees that it works, and how fast.
-      at_most = 1 if at == start else None
-      if at_most is None and halt_after is not None and at.round_index < halt_after:
-        at_most = halt_after - at.round_index
-      clock, after, num_rounds = self._clock(at, at_most)
-      placed = place(self._layout, clock)
-      carry = self._executable(self.state, self.sums, self.dynamics, self._data, self._plan, placed)
-      self.state, self.sums, self.dynamics, per_round = carry
-      per_round = fetch(self._layout, per_round)
-      seconds = time.perf_counter() - begin
-      round_secs += seconds
-      finished = tuple(
-        FinishedRound(at.round_index + index, jax.tree.map(lambda leaf, i=index: leaf[i], per_round), round_secs / num_rounds)
-        for index in range(num_rounds)
-      )
-      at, round_secs = after, 0.0 if finished else round_secs
-      yield Progress(at, finished, seconds, seconds * self._evaluation_share(clock))
+    with self._feeder.feeding(self._host_plan, (start.round_index, start.step, start.eval_index)) as next_feed:
+      while at.round_index < self.rounds:
+        begin = time.perf_counter()
+        # One round first, so that a person soon sees that it works, and how fast.
+        at_most = 1 if at == start else None
+        if at_most is None and halt_after is not None and at.round_index < halt_after:
+          at_most = halt_after - at.round_index
+        clock, after, num_rounds = self._clock(at, at_most)
+        per_round = self._dispatch(clock, next_feed(clock.num_steps > 0))
+        seconds = time.perf_counter() - begin
+        round_secs += seconds
+        finished = tuple(
+          FinishedRound(at.round_index + index, jax.tree.map(lambda leaf, i=index: leaf[i], per_round), round_secs / num_rounds)
+          for index in range(num_rounds)
+        )
+        at, round_secs = after, 0.0 if finished else round_secs
+        yield Progress(at, finished, seconds, seconds * self._evaluation_share(clock))
+
+  def _dispatch(self, clock: Clock, feed: Feed) -> Sums:
+    """Runs one dispatch; returns the sums after each of its rounds, on the host."""
+    executable = self._executables[jax.tree.structure(feed)]
+    self.state, self.sums, self.dynamics, per_round = executable(*self.arguments(clock, feed))
+    return fetch(self._layout, per_round)
 
   def _evaluation_share(self, clock: Clock) -> float:
     """Returns the share of a dispatch's multiply-adds with which it evaluates; a training example has three times a test example's."""
     program = self.program
     rounds = slice(int(clock.first_round), int(clock.first_round + clock.num_rounds))
-    num_evaluations = int(clock.evaluates) * int(np.sum(self._evaluates[rounds]))
+    num_evaluations = int(clock.evaluates) * int(np.sum(self._host_plan.evaluates[rounds]))
     evaluated = num_evaluations * min(program.evals_per_dispatch, self._num_evals) * program.eval_batch_size
     trained = 3 * int(clock.num_rounds * clock.num_steps) * program.batch_size
     return evaluated / max(1, evaluated + trained)

@@ -115,6 +115,8 @@ def describe(
   yield from (f"note      {note}" for note in notes(config, found.data, beside))
   yield from _selection_lines(config, found.data) if is_on(config) else ()
   yield from _work_lines(setup, plans, origin)
+  if setup.is_streamed:
+    yield f"note      {setup.placement.note(config.data)}"
   if standing is not None:
     yield f"workdir   {workdir}: {standing.text}"
   if standing is None or not standing.is_complete:
@@ -243,10 +245,16 @@ def _memory(setup: Setup, plans: list[Plan], program_bytes: int | None) -> str:
   data_bytes = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in setup.device_data.values()) // copies
   scores_bytes = 4 * len(setup.data.train) * len(config.seeds)
   state_bytes = 4 * 4 * count_params(setup.model, setup.input_shape) * len(config.seeds)
-  parts = [(data_bytes, "data"), (scores_bytes, "scores"), (state_bytes, "weights, gradients, momentum")]
+  parts = [
+    (data_bytes, "data" if setup.host_inputs is None else "data without inputs"),
+    (scores_bytes, "scores"),
+    (state_bytes, "weights, gradients, momentum"),
+  ]
   dynamics = setup.no_dynamics("baseline")
   if dynamics is not None:
     parts.insert(2, (sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics)), "training dynamics"))
+  if setup.is_streamed:
+    parts.append((setup.trainer(plans[0]).streamed_bytes(), "streamed inputs"))
   if program_bytes is not None:
     parts.append((program_bytes, "program"))
   about = f"about {sum(count for count, _ in parts) / 1e6:.0f} MB"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from sdt.data.augment import centre_crop, normalise
+from sdt.data.batches import rows_of
 from sdt.losses import example_losses, is_correct
 from sdt.parallel import Layout, padded_batch_size, shard_batch, sum_over
 
@@ -46,27 +47,62 @@ def batch_positions(index: jax.Array, batch_size: int, num_examples: int) -> tup
   return jnp.where(mask, positions, 0), mask
 
 
-def batch_inputs(data: Any, split: str, positions: jax.Array, crop_size: int | None) -> jax.Array:
-  """Returns what the network sees of the examples at `positions` of a split in evaluation mode: the centre, normalised, not augmented."""
-  images = centre_crop(data[f"{split}_inputs"][positions], data[f"{split}_sizes"][positions], crop_size)
-  return normalise(images, data["shift"], data["scale"])
+def batch_inputs(
+  data: Any, split: str, positions: jax.Array, offset: jax.Array, crop_size: int | None, is_streamed: bool, layout: Layout
+) -> jax.Array:
+  """Returns what the network sees of a batch in evaluation mode: the centre, normalised, not augmented; this device's part of it.
+
+  Args:
+    data: placed data set; see `rows_of` for its inputs.
+    split: train or test.
+    positions: [B] int32 of the examples in the split.
+    offset: [] int32, number of the batch in the dispatch.
+    crop_size: pixels a side of the centre; None for the whole image.
+    is_streamed: see `rows_of`.
+    layout: over which devices the batch is divided.
+  """
+  inputs, rows = rows_of(data[f"{split}_inputs"], offset, positions, is_streamed)
+  positions, rows = shard_batch(layout, (positions, rows))
+  return normalise(centre_crop(inputs[rows], data[f"{split}_sizes"][positions], crop_size), data["shift"], data["scale"])
+
+
+class EvalProgram(Protocol):
+  """What `test_sums` must know of the program that it is a part of.
+
+  Attributes:
+    model: the network.
+    layout: over which devices a batch is divided.
+    crop_size: see `batch_inputs`.
+    eval_batch_size: examples per batch, over all devices.
+    is_streamed: see `rows_of`.
+  """
+
+  @property
+  def model(self) -> Any: ...
+  @property
+  def layout(self) -> Layout: ...
+  @property
+  def crop_size(self) -> int | None: ...
+  @property
+  def eval_batch_size(self) -> int: ...
+  @property
+  def is_streamed(self) -> bool: ...
 
 
 def test_sums(
-  model: Any, variables: Any, data: Any, index: jax.Array, batch_size: int, crop_size: int | None, layout: Layout
+  program: EvalProgram, variables: Any, data: Any, first: jax.Array, offset: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Returns `batch_sums` of evaluation batch `index` of the test set; batches beyond the end add nothing.
+  """Returns `batch_sums` of evaluation batch `first + offset` of the test set; batches beyond the end add nothing.
 
   Args:
-    model: the network.
+    program: the static part.
     variables: `params` and `batch_stats` of one replica.
     data: placed test set.
-    index: [] int32.
-    batch_size: examples per batch, over all devices.
-    crop_size: see `batch_inputs`.
-    layout: over which devices the batch is divided.
+    first: [] int32, first batch of the dispatch.
+    offset: [] int32, number of the batch in the dispatch.
   """
-  positions, mask = batch_positions(index, padded_batch_size(batch_size, layout), data["test_labels"].shape[0])
+  layout, size = program.layout, padded_batch_size(program.eval_batch_size, program.layout)
+  positions, mask = batch_positions(first + offset, size, data["test_labels"].shape[0])
+  inputs = batch_inputs(data, "test", positions, offset, program.crop_size, program.is_streamed, layout)
   positions, mask = shard_batch(layout, (positions, mask))
-  logits = predict(model, variables, batch_inputs(data, "test", positions, crop_size))
-  return batch_sums(logits, data["test_labels"][positions], mask, layout.axis_name)
+  return batch_sums(predict(program.model, variables, inputs), data["test_labels"][positions], mask, layout.axis_name)

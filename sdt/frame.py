@@ -149,7 +149,7 @@ def device_memory_errors() -> Iterator[None]:
       raise
     raise ConfigError(
       f"the device is out of memory ({str(error).splitlines()[0][:200]}); lower batch_size or score.batch_size, run fewer seeds at once, "
-      "or choose parallel.replicas=loop; --dry_run estimates the memory"
+      "choose parallel.replicas=loop, or keep the inputs on the host with data.placement=stream; --dry_run estimates the memory"
     ) from error
 
 
@@ -235,6 +235,8 @@ def _begin(context: Context, config: Config) -> None:
     changes = environment.changes(files.read_json(before), environment.describe())
     if changes:
       context.display.log(f"note: since the last start {'; '.join(changes)}: the last bits may differ from an uninterrupted run")
+  if setup.is_streamed:
+    context.display.log(f"note: {setup.placement.note(config.data)}")
   write_config(context.workdir, config)
   write_environment(context)
 

@@ -75,6 +75,11 @@ class DataConfig:
     choices=("own", "imagenet"),
   )
   cache: bool = _key(True, "keep decoded image files as uint8 in the data directory, and reuse them")
+  placement: str = _key(
+    "auto",
+    "where the inputs live: device: in its memory; stream: on the host, read ahead of every dispatch; auto: on the device if they fit",
+    choices=("auto", "device", "stream"),
+  )
   num_train: int | None = _key(None, "use only the first so many training examples of a seeded stratified draw", low=1)
   num_test: int | None = _key(None, "the same for the test set", low=1)
   validation_fraction: float = _key(

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.data.augment import augment, draw, normalise, output_size
-from sdt.data.batches import augment_key, dropout_key, num_batches
+from sdt.data.batches import augment_key, dropout_key, num_batches, rows_of
 from sdt.evaluate import test_sums
+from sdt.host_inputs import HostInputs, ascending, batches_of
 from sdt.keys import AugmentConfig
 from sdt.models.layers import BatchNorm
 from sdt.parallel import Layout, compile_program, fetch, map_replicas, pad_batch, padded_batch_size, place, shard_batch
@@ -35,9 +36,12 @@ class RecalibrateProgram:
   eval_batch_size: int
   batches_per_dispatch: int
   evals_per_dispatch: int
+  is_streamed: bool
 
 
-def batch_statistics(program: RecalibrateProgram, data: Any, variables: Any, ids: jax.Array, mask: jax.Array, step: jax.Array) -> Any:
+def batch_statistics(
+  program: RecalibrateProgram, data: Any, variables: Any, ids: jax.Array, mask: jax.Array, step: jax.Array, offset: jax.Array
+) -> Any:
   """Returns the statistics of one batch times its number of valid examples, leaves [R, ...].
 
   Args:
@@ -47,14 +51,16 @@ def batch_statistics(program: RecalibrateProgram, data: Any, variables: Any, ids
     ids: [B] int32 positions in the training set.
     mask: [B] bool, which of them count.
     step: [] int32, number of the batch, for its augmentation.
+    offset: [] int32, its number in the dispatch.
   """
   key = jnp.uint32(_SEED)
-  output = output_size(data["train_inputs"].shape[1:], program.crop_size)
+  source, rows = rows_of(data["train_inputs"], offset, ids, program.is_streamed)
+  output = output_size(source.shape[1:], program.crop_size)
   draws = draw(augment_key(key, 0, step), data["train_sizes"][ids], output, program.augment)
   count = jnp.sum(mask, dtype=jnp.int32)
   size = padded_batch_size(program.batch_size, program.layout)
-  ids, mask, draws = shard_batch(program.layout, jax.tree.map(lambda array: pad_batch(array, size), (ids, mask, draws)))
-  inputs = normalise(augment(data["train_inputs"][ids], draws, output, program.augment), data["shift"], data["scale"])
+  rows, mask, draws = shard_batch(program.layout, jax.tree.map(lambda array: pad_batch(array, size), (rows, mask, draws)))
+  inputs = normalise(augment(source[rows], draws, output, program.augment), data["shift"], data["scale"])
 
   def one_replica(variables: Any) -> Any:
     empty = {"params": variables["params"], "batch_stats": jax.tree.map(jnp.zeros_like, variables["batch_stats"])}
@@ -75,7 +81,7 @@ def _statistics_dispatch(
     index = first + offset
     here = jnp.minimum(index, ids.shape[0] - 1)
     mask = masks[here] & (index < ids.shape[0])
-    return jax.tree.map(jnp.add, total, batch_statistics(program, data, variables, ids[here], mask, index)), None
+    return jax.tree.map(jnp.add, total, batch_statistics(program, data, variables, ids[here], mask, index, offset)), None
 
   return jax.lax.scan(body, total, jnp.arange(program.batches_per_dispatch, dtype=jnp.int32))[0]
 
@@ -85,7 +91,7 @@ def _evaluate_dispatch(program: RecalibrateProgram, variables: Any, data: Any, f
 
   def body(total: Any, offset: jax.Array) -> tuple[Any, None]:
     def one_replica(variables: Any) -> Any:
-      return test_sums(program.model, variables, data, first + offset, program.eval_batch_size, program.crop_size, program.layout)
+      return test_sums(program, variables, data, first, offset)
 
     return jax.tree.map(jnp.add, total, map_replicas(program.replicas, one_replica)(variables)), None
 
@@ -97,8 +103,8 @@ def _evaluate_dispatch(program: RecalibrateProgram, variables: Any, data: Any, f
 class Recalibrator:
   """Compiles both programs once, for all arms."""
 
-  def __init__(self, program: RecalibrateProgram, data: Any, num_train: int, num_test: int):
-    self._program, self._data = program, data
+  def __init__(self, program: RecalibrateProgram, data: Any, num_train: int, num_test: int, host: HostInputs | None = None):
+    self._program, self._data, self._host = program, data, host
     total = num_batches(num_train, program.batch_size)
     order = np.random.default_rng(_SEED).permutation(num_train).astype(np.int32)
     padded = np.zeros(total * program.batch_size, np.int32)
@@ -106,7 +112,8 @@ class Recalibrator:
     self._ids = padded.reshape(total, -1)
     self._masks = (np.arange(padded.size) < num_train).reshape(total, -1)
     self._num_train = num_train
-    self._num_evals = num_batches(num_test, padded_batch_size(program.eval_batch_size, program.layout))
+    self._eval_size = padded_batch_size(program.eval_batch_size, program.layout)
+    self._num_evals = num_batches(num_test, self._eval_size)
     self._compiled: dict[str, Any] = {}
 
   def _call(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -129,17 +136,24 @@ class Recalibrator:
     zero = jax.tree.map(np.zeros_like, batch_stats)
     variables = place(layout, {"params": params, "batch_stats": zero})
     total, order = place(layout, zero), place(layout, (self._ids, self._masks))
-    for first in range(0, len(self._ids), self._program.batches_per_dispatch):
-      total = self._call("statistics", _statistics_dispatch, total, variables, self._data, *order, place(layout, np.int32(first)))
-      after_dispatch()
+    group = self._program.batches_per_dispatch
+    with batches_of(self._host, "train", self._ids.__getitem__, len(self._ids), group, layout) as inputs:
+      for first in range(0, len(self._ids), group):
+        where = place(layout, np.int32(first))
+        total = self._call("statistics", _statistics_dispatch, total, variables, self._data | next(inputs), *order, where)
+        jax.block_until_ready(total)  # otherwise streamed inputs would pile up on the devices
+        after_dispatch()
     return jax.tree.map(lambda leaf: leaf / np.asarray(self._num_train, leaf.dtype), fetch(layout, total))
 
   def evaluate(self, params: Any, batch_stats: Any, after_dispatch: Callable[[], None] = lambda: None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the test loss (nats) and accuracy [R] of networks with these statistics, leaves [R, ...] on the host."""
     layout, sums = self._program.layout, []
     variables = place(layout, {"params": params, "batch_stats": batch_stats})
-    for first in range(0, self._num_evals, self._program.evals_per_dispatch):
-      sums.append(fetch(layout, self._call("evaluate", _evaluate_dispatch, variables, self._data, place(layout, np.int32(first)))))
-      after_dispatch()
+    group = self._program.evals_per_dispatch
+    with batches_of(self._host, "test", ascending(self._eval_size), self._num_evals, group, layout) as inputs:
+      for first in range(0, self._num_evals, group):
+        where = place(layout, np.int32(first))
+        sums.append(fetch(layout, self._call("evaluate", _evaluate_dispatch, variables, self._data | next(inputs), where)))
+        after_dispatch()
     loss, correct, count = (np.sum([part[index] for part in sums], axis=0) for index in range(3))
     return loss / count, correct / count

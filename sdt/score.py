@@ -13,6 +13,7 @@ import numpy as np
 
 from sdt.data.batches import num_batches
 from sdt.evaluate import batch_inputs, batch_positions, predict, predict_with_features
+from sdt.host_inputs import HostInputs, ascending, batches_of
 from sdt.losses import accumulator_dtype
 from sdt.norms import global_norm
 from sdt.parallel import Layout, compile_program, fetch, gather_batch, map_replicas, padded_batch_size, place, shard_batch
@@ -177,6 +178,7 @@ class ScoreProgram:
   replicas: str
   batch_size: int
   batches_per_dispatch: int
+  is_streamed: bool
   gradients_at_once: int = 0
 
 
@@ -187,15 +189,16 @@ def _example_scores(model: Any, variables: Any, one_input: jax.Array, label: jax
   return {name: scorer(outputs, label) for name, scorer in SCORERS.items()}
 
 
-def _score_batch(program: ScoreProgram, data: Any, index: jax.Array, variables: Any) -> dict[str, jax.Array]:
-  """Returns every score of batch `index` of the training set, [B] each."""
-  size = padded_batch_size(program.batch_size, program.layout)
-  positions = shard_batch(program.layout, batch_positions(index, size, data["train_labels"].shape[0])[0])
-  inputs, labels = batch_inputs(data, "train", positions, program.crop_size), data["train_labels"][positions]
+def _score_batch(program: ScoreProgram, data: Any, first: jax.Array, offset: jax.Array, variables: Any) -> dict[str, jax.Array]:
+  """Returns every score of batch `first + offset` of the training set, [B] each."""
+  size, layout = padded_batch_size(program.batch_size, program.layout), program.layout
+  positions = batch_positions(first + offset, size, data["train_labels"].shape[0])[0]
+  inputs = batch_inputs(data, "train", positions, offset, program.crop_size, program.is_streamed, layout)
+  labels = data["train_labels"][shard_batch(layout, positions)]
   scores = jax.vmap(functools.partial(_example_scores, program.model, variables))(inputs, labels)
   if program.gradients_at_once:  # all at once would hold a gradient of every parameter for each example of the batch
     scores["grand"] = _in_chunks(program, functools.partial(grand, program.model, variables), (inputs, labels))
-  return {name: gather_batch(program.layout, values) for name, values in scores.items()}
+  return {name: gather_batch(layout, values) for name, values in scores.items()}
 
 
 def _in_chunks(program: ScoreProgram, function: Callable[..., jax.Array], arrays: tuple[jax.Array, ...]) -> jax.Array:
@@ -219,7 +222,7 @@ def score_dispatch(program: ScoreProgram, variables: Any, data: Any, first_batch
   """Returns the scores of batches [first_batch, first_batch + batches_per_dispatch), each [batches, R, B]; the end is padding."""
 
   def body(carry: None, offset: jax.Array) -> tuple[None, dict[str, jax.Array]]:
-    score_fn = functools.partial(_score_batch, program, data, first_batch + offset)
+    score_fn = functools.partial(_score_batch, program, data, first_batch, offset)
     return carry, map_replicas(program.replicas, score_fn)(variables)
 
   return jax.lax.scan(body, None, jnp.arange(program.batches_per_dispatch, dtype=jnp.int32))[1]
@@ -232,12 +235,14 @@ class ScoreRunner:
     program: the static part.
     data: placed training set: train_inputs, train_sizes, train_labels, shift, scale.
     num_examples: N.
+    host: the inputs where they are streamed; `data` has none then.
   """
 
-  def __init__(self, program: ScoreProgram, data: Any, num_examples: int) -> None:
-    self._program, self._data, self._num_examples = program, data, num_examples
+  def __init__(self, program: ScoreProgram, data: Any, num_examples: int, host: HostInputs | None = None) -> None:
+    self._program, self._data, self._num_examples, self._host = program, data, num_examples, host
     self._compiled: Callable[..., Any] | None = None
-    self.num_batches = num_batches(num_examples, padded_batch_size(program.batch_size, program.layout))
+    self._size = padded_batch_size(program.batch_size, program.layout)
+    self.num_batches = num_batches(num_examples, self._size)
 
   def scores(self, variables: Any, after_dispatch: Callable[[int, int], None] = lambda done, total: None) -> dict[str, np.ndarray]:
     """Returns every score of every training example under every replica's network, float32 [R, N] each, in the order of the data set.
@@ -247,12 +252,15 @@ class ScoreRunner:
       after_dispatch: called with (batches done, batches in all); a place to show progress and to stop.
     """
     program, parts = self._program, []
-    for first in range(0, self.num_batches, program.batches_per_dispatch):
-      arguments = variables, self._data, place(program.layout, np.int32(first))
-      if self._compiled is None:
-        self._compiled = compile_program(program.layout, functools.partial(score_dispatch, program), arguments)
-      parts.append(fetch(program.layout, self._compiled(*arguments)))
-      after_dispatch(min(first + program.batches_per_dispatch, self.num_batches), self.num_batches)
+    group, layout = program.batches_per_dispatch, program.layout
+    with batches_of(self._host, "train", ascending(self._size), self.num_batches, group, layout) as inputs:
+      for first in range(0, self.num_batches, group):
+        arguments = variables, self._data | next(inputs), place(layout, np.int32(first))
+        if self._compiled is None:
+          self._compiled = compile_program(layout, functools.partial(score_dispatch, program), arguments)
+        parts.append(fetch(layout, self._compiled(*arguments)))
+        del arguments  # the inputs are not needed any more when the next are asked for
+        after_dispatch(min(first + group, self.num_batches), self.num_batches)
     scores = {}
     for name in parts[0]:
       batches = np.concatenate([part[name] for part in parts])  # [batches, R, B]

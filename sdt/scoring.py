@@ -132,7 +132,7 @@ def _what_is_scored(rows: Sequence[Mapping[str, Any]], seed: int, config: Config
 def _scores(context: Context) -> dict[str, np.ndarray]:
   """Returns the scores [R, N] of every training example: of a single pass, and of the baseline's training dynamics."""
   config, train = context.setup.config, context.setup.data.train
-  runner = ScoreRunner(context.setup.score_program(), context.setup.device_data, len(train))
+  runner = context.setup.scorer()
   end, chosen = restore_round(context, config.rounds), config.score.at_round or config.rounds
   scores = _of_networks(context, runner, end.state if chosen == config.rounds else restore_round(context, chosen).state)
   arms = fold_arms(config)

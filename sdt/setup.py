@@ -15,19 +15,22 @@ from sdt.arm_checks import check_arms, check_overrides
 from sdt.arms import num_phases
 from sdt.data.augment import output_size, shift_and_scale
 from sdt.data.batches import num_batches
-from sdt.data.dataset import Data, image_sizes
+from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.dispatch import DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state
 from sdt.dynamics import Dynamics, no_dynamics
+from sdt.feed import NothingFed, Streamed
+from sdt.host_inputs import HostInputs
 from sdt.keys import NEUTRAL, Config
 from sdt.losses import is_regression
 from sdt.models import count_params, make_model, multiply_adds, variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state, learning_rates
 from sdt.parallel import Layout, make_layout, padded_batch_size, place
+from sdt.placement import Placement, choose_placement, most_batches
 from sdt.plan import Plan, plan_arrays
 from sdt.pretrained import Pretrained
 from sdt.recalibrate import RecalibrateProgram, Recalibrator
-from sdt.score import ScoreProgram
+from sdt.score import ScoreProgram, ScoreRunner
 from sdt.step import TrainState
 from sdt.train import Program, Sums, zero_sums
 
@@ -92,7 +95,8 @@ class Setup:
   """What all programs of a run have in common.
 
   Attributes:
-    device_data: the data set on the devices, an argument of every program.
+    device_data: the data set on the devices, an argument of every program; without inputs where these are streamed.
+    placement: where the inputs live.
     choices: what the program chose by itself; sealed with the run and kept on resume. `dispatches` grows as arms are prepared.
     pretrained: the weights that a training from scratch begins with, where the config names a file of them.
   """
@@ -102,6 +106,7 @@ class Setup:
   layout: Layout
   model: Any
   device_data: Any
+  placement: Placement
   choices: dict[str, Any]
   pretrained: Pretrained | None
   _trainers: dict[Program, Trainer] = dataclasses.field(default_factory=dict)
@@ -122,19 +127,35 @@ class Setup:
     """
     layout = make_layout(config.parallel, is_abstract=is_abstract)
     model = make_model(config.model, len(data.class_names), dtype=compute_dtype(config), axis_name=layout.axis_name)
-    train, test = data.train, data.test
-    arrays = {"train_inputs": train.inputs, "train_sizes": image_sizes(train), "train_labels": train.labels}
-    arrays |= {"test_inputs": test.inputs, "test_sizes": image_sizes(test), "test_labels": test.labels}
-    shift, scale = shift_and_scale(data.mean, data.std, train.inputs.dtype)
+    where = choose_placement(config.data, data, layout, (sealed_choices or {}).get("placement"))
+    arrays: dict[str, Any] = {}
+    for split, dataset in (("train", data.train), ("test", data.test)):
+      arrays |= {f"{split}_sizes": image_sizes(dataset), f"{split}_labels": dataset.labels}
+      arrays |= {f"{split}_inputs": dataset.inputs} if where.name == "device" else {}
+    shift, scale = shift_and_scale(data.mean, data.std, data.train.inputs.dtype)
     device_data = place(layout, arrays | {"shift": shift, "scale": scale})
     chosen = {
       "replicas": _replicas(config),
       "precision": compute_dtype(config).name,
       "parallel_mode": layout.mode,
       "num_devices": layout.num_devices,
+      "placement": where.name,
       "dispatches": {},
     }
-    return cls(config, data, layout, model, device_data, sealed_choices or chosen, pretrained)
+    choices = sealed_choices or chosen
+    if choices.get("placement", "device") != where.name:  # data.placement was changed: dispatches are cut anew
+      choices = choices | {"placement": where.name, "dispatches": {}}
+    return cls(config, data, layout, model, device_data, where, choices, pretrained)
+
+  @property
+  def is_streamed(self) -> bool:
+    """Whether the inputs come with every dispatch."""
+    return self.placement.name == "stream"
+
+  @property
+  def host_inputs(self) -> HostInputs | None:
+    """The inputs that are streamed."""
+    return HostInputs(self.data.train.inputs, self.data.test.inputs) if self.is_streamed else None
 
   @property
   def input_shape(self) -> tuple[int, ...]:
@@ -148,6 +169,17 @@ class Setup:
   def _multiply_adds(self, batch_size: int) -> float:
     return float(multiply_adds(self.model, self.input_shape)) * batch_size * len(self.config.seeds)
 
+  def _most_batches(self, batch_size: int, split: Dataset, replicas: int = 1) -> int:
+    """Returns how many batches of a split one dispatch may be given: any number where they are on the devices."""
+    return most_batches(self.placement, batch_size * replicas, split.inputs) if self.is_streamed else num_batches(len(split), 1)
+
+  def _most_streamed(self) -> tuple[int, int] | None:
+    """Returns how many steps, and how many evaluation batches, one dispatch may be given; None where inputs are not streamed."""
+    if not self.is_streamed:
+      return None
+    steps = self._most_batches(self.config.batch_size, self.data.train, len(self.config.seeds))
+    return steps, self._most_batches(self.eval_batch_size, self.data.test)
+
   def _dispatch_sizes(self, plan: Plan) -> DispatchSizes:
     """Returns how the arm is cut into dispatches: as sealed by an earlier start of the run, else as chosen now."""
     dispatches = self.choices["dispatches"]
@@ -159,6 +191,7 @@ class Setup:
         step_multiply_adds=3.0 * self._multiply_adds(self.config.batch_size),
         eval_multiply_adds=self._multiply_adds(self.eval_batch_size),
         steps=self.config.parallel.steps_per_dispatch,
+        at_most=self._most_streamed(),
       )
       dispatches[plan.arm] = processes.agree(dataclasses.asdict(sizes))  # they depend on this machine's processors
     return DispatchSizes(**dispatches[plan.arm])
@@ -195,10 +228,13 @@ class Setup:
       regularisers=plan.regularisers(neutral),
       num_phases=num_phases(config),
       num_recorded=self.num_recorded(plan.arm),
+      is_streamed=self.is_streamed,
     )
     arrays = plan_arrays(plan, config.seeds, self.learning_rates(plan), config.eval_every_rounds, neutral)
     if program not in self._trainers:
-      self._trainers[program] = Trainer(program, self.device_data, plan.rounds, len(self.data.test))
+      host = self.host_inputs
+      feeder = NothingFed() if host is None else Streamed(program, host, len(config.seeds))
+      self._trainers[program] = Trainer(program, self.device_data, plan.rounds, len(self.data.test), feeder)
     self._trainers[program].use_plan(arrays)
     return self._trainers[program]
 
@@ -208,9 +244,21 @@ class Setup:
     total = num_batches(len(self.data.train), padded_batch_size(self.eval_batch_size, self.layout))
     # The gradient of one example takes three times the products of its logits.
     passes, at_once = (4.0, self._gradients_at_once()) if self.config.score.grand else (1.0, 0)
-    per_dispatch = _batches_within(passes * self._multiply_adds(self.eval_batch_size), total)
-    form = self.layout, self.config.data.crop_size, self.choices["replicas"], self.eval_batch_size
-    return ScoreProgram(model, *form, per_dispatch, at_once)
+    most = min(total, self._most_batches(self.eval_batch_size, self.data.train))
+    return ScoreProgram(
+      model=model,
+      layout=self.layout,
+      crop_size=self.config.data.crop_size,
+      replicas=self.choices["replicas"],
+      batch_size=self.eval_batch_size,
+      batches_per_dispatch=_batches_within(passes * self._multiply_adds(self.eval_batch_size), most),
+      is_streamed=self.is_streamed,
+      gradients_at_once=at_once,
+    )
+
+  def scorer(self) -> ScoreRunner:
+    """Returns what scores the training set under networks of this run."""
+    return ScoreRunner(self.score_program(), self.device_data, len(self.data.train), self.host_inputs)
 
   def _gradients_at_once(self) -> int:
     """Returns of how many examples the gradients by all parameters, of all replicas that run side by side, are few enough."""
@@ -220,21 +268,22 @@ class Setup:
   @functools.cached_property
   def recalibrator(self) -> Recalibrator:
     """The programs that take BatchNorm's statistics anew and evaluate with them."""
-    num_train, num_test = len(self.data.train), len(self.data.test)
-    batches = _batches_within(self._multiply_adds(self.config.batch_size), num_batches(num_train, self.config.batch_size))
-    evals = _batches_within(self._multiply_adds(self.eval_batch_size), num_batches(num_test, self.eval_batch_size))
+    config, num_train, num_test = self.config, len(self.data.train), len(self.data.test)
+    most = min(num_batches(num_train, config.batch_size), self._most_batches(config.batch_size, self.data.train))
+    most_evals = min(num_batches(num_test, self.eval_batch_size), self._most_batches(self.eval_batch_size, self.data.test))
     program = RecalibrateProgram(
       model=self.model,
       layout=self.layout,
-      augment=self.config.augment,
-      crop_size=self.config.data.crop_size,
+      augment=config.augment,
+      crop_size=config.data.crop_size,
       replicas=self.choices["replicas"],
-      batch_size=self.config.batch_size,
+      batch_size=config.batch_size,
       eval_batch_size=self.eval_batch_size,
-      batches_per_dispatch=batches,
-      evals_per_dispatch=evals,
+      batches_per_dispatch=_batches_within(self._multiply_adds(config.batch_size), most),
+      evals_per_dispatch=_batches_within(self._multiply_adds(self.eval_batch_size), most_evals),
+      is_streamed=self.is_streamed,
     )
-    return Recalibrator(program, self.device_data, num_train, num_test)
+    return Recalibrator(program, self.device_data, num_train, num_test, self.host_inputs)
 
   @functools.cached_property
   def fresh_start(self) -> Resume:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.data.augment import Draws, augment, draw, normalise, output_size
-from sdt.data.batches import augment_key, dropout_key, mixup_key, order_key, phase_batches
+from sdt.data.batches import augment_key, dropout_key, mixup_key, order_key, phase_batches, rows_of
 from sdt.data.mixup import Mixture, mix, mixing_weight, partners
 from sdt.dynamics import Dynamics, record, see
 from sdt.evaluate import test_sums
@@ -60,6 +60,25 @@ class Clock:
   evaluates: Any
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Steps:
+  """The batches of the steps of one dispatch, T steps: what `round_ids` says of them, and their inputs."""
+
+  ids: Any  # [R, T, B] int32
+  masks: Any  # [R, T, B] bool
+  inputs: Any  # [R, T, B, ...]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Feed:
+  """What a dispatch gets where the inputs are streamed: either the batches of its steps, or of its evaluation; nothing otherwise."""
+
+  steps: Any = None  # Steps
+  test_inputs: Any = None  # [evals_per_dispatch, eval_batch_size, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
   """Everything static about a training program; equal programs compile to the same executable."""
@@ -80,6 +99,7 @@ class Program:
   regularisers: tuple[str, ...]  # those that are not neutral in every phase of the plan; no others are computed
   num_phases: int  # of the sums: the most that any arm of the run has, so that one checkpoint structure serves all
   num_recorded: int  # examples whose training dynamics are recorded: the whole training set, or 0
+  is_streamed: bool  # the inputs come with every dispatch and do not lie on the devices
 
   @property
   def steps_per_round(self) -> int:
@@ -103,7 +123,7 @@ def zero_sums(num_replicas: int, num_phases: int, num_layers: int) -> Sums:
   )
 
 
-def _round_ids(program: Program, plan: PlanArrays, round_index: jax.Array) -> tuple[jax.Array, jax.Array]:
+def round_ids(program: Program, plan: PlanArrays, round_index: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Returns the ids [S, B] of the examples of every step of the round, and which count, of one replica (no leading axis in `plan`)."""
   ids, masks = [], []
   for phase, (size, steps) in enumerate(zip(program.phase_sizes, program.phase_steps, strict=True)):
@@ -117,24 +137,25 @@ def _batch(
   program: Program, data: Any, now: Any, seed: jax.Array, overrides: Mapping[str, jax.Array], ids: jax.Array, mask: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, Mixture | None]:
   """Returns this device's part of a batch: ids [B], mask [B], the inputs, augmented, normalised and mixed, and how they are mixed."""
-  phase, _, step, _ = now
-  output = output_size(data["train_inputs"].shape[1:], program.crop_size)
+  phase, _, step, _, offset = now
+  source, rows = rows_of(data["train_inputs"], offset, ids, program.is_streamed)
+  output = output_size(source.shape[1:], program.crop_size)
   strength = overrides.get("augment_strength")
   draws = draw(augment_key(seed, phase, step), data["train_sizes"][ids], output, program.augment, strength)
   size = padded_batch_size(program.batch_size, program.layout)
-  ids, mask, draws = jax.tree.map(lambda array: pad_batch(array, size), (ids, mask, draws))
+  ids, rows, mask, draws = jax.tree.map(lambda array: pad_batch(array, size), (ids, rows, mask, draws))
 
-  def inputs_of(ids: jax.Array, draws: Draws) -> jax.Array:
-    return normalise(augment(data["train_inputs"][ids], draws, output, program.augment), data["shift"], data["scale"])
+  def inputs_of(rows: jax.Array, draws: Draws) -> jax.Array:
+    return normalise(augment(source[rows], draws, output, program.augment), data["shift"], data["scale"])
 
   if "mixup_alpha" not in overrides:
-    ids, mask, draws = shard_batch(program.layout, (ids, mask, draws))
-    return ids, mask, inputs_of(ids, draws), None
+    ids, rows, mask, draws = shard_batch(program.layout, (ids, rows, mask, draws))
+    return ids, mask, inputs_of(rows, draws), None
   # Partners are found before the batch is divided, and every device makes its own of theirs: it need not ask the others.
-  others = jax.tree.map(lambda array: array[partners(mask)], (ids, draws))
-  ids, mask, draws, others = shard_batch(program.layout, (ids, mask, draws, others))
+  others = jax.tree.map(lambda array: array[partners(mask)], (ids, rows, draws))
+  ids, rows, mask, draws, others = shard_batch(program.layout, (ids, rows, mask, draws, others))
   mixture = Mixture(data["train_labels"][others[0]], mixing_weight(mixup_key(seed, phase, step), overrides["mixup_alpha"]))
-  return ids, mask, mix(inputs_of(ids, draws), inputs_of(*others), mixture.weight), mixture
+  return ids, mask, mix(inputs_of(rows, draws), inputs_of(*others[1:]), mixture.weight), mixture
 
 
 def _replica_step(
@@ -148,16 +169,21 @@ def _replica_step(
   plan: PlanArrays,
   ids: jax.Array,
   mask: jax.Array,
+  inputs: jax.Array | None,
 ) -> tuple[TrainState, Sums, Dynamics | None]:
-  """One step of one replica: gather, augment, normalise, update; frozen if the update is not finite or was not before."""
-  phase, step_in_phase, step, ends_phase = now
+  """One step of one replica: gather, augment, normalise, update; frozen if the update is not finite or was not before.
+
+  `inputs` are those of the batches of the dispatch, where they are streamed.
+  """
+  phase, step_in_phase, step, ends_phase, _ = now
+  data = data if inputs is None else data | {"train_inputs": inputs}
   overrides = {name: plan.overrides[name][phase] for name in program.regularisers}
-  ids, mask, inputs, mixture = _batch(program, data, now, plan.seeds, overrides, ids, mask)
+  ids, mask, batch, mixture = _batch(program, data, now, plan.seeds, overrides, ids, mask)
   labels = data["train_labels"][ids]
   decays = jnp.stack([decay[jnp.minimum(step_in_phase, decay.shape[0] - 1)] for decay in plan.weight_decays])
   new_state, measured = train_step(
     state,
-    inputs,
+    batch,
     labels,
     mask,
     rate,
@@ -190,34 +216,39 @@ def _replica_step(
   return new_state, new_sums, dynamics
 
 
-def _replica_eval(program: Program, data: Any, index: jax.Array, state: TrainState, sums: Sums) -> Sums:
-  """Adds evaluation batch `index` of the test set to the sums of one replica; batches beyond the end add nothing."""
+def _replica_eval(program: Program, data: Any, clock: Clock, offset: jax.Array, state: TrainState, sums: Sums) -> Sums:
+  """Adds evaluation batch `offset` of the dispatch to the sums of one replica; batches beyond the end of the test set add nothing."""
   variables = {"params": state.params, "batch_stats": state.batch_stats}
-  size, crop_size, layout = program.eval_batch_size, program.crop_size, program.layout
-  loss, correct, count = test_sums(program.model, variables, data, index, size, crop_size, layout)
+  loss, correct, count = test_sums(program, variables, data, clock.first_eval, offset)
   return dataclasses.replace(
     sums, test_loss=sums.test_loss + loss, test_correct=sums.test_correct + correct, test_count=sums.test_count + count
   )
 
 
-def _run_steps(program: Program, data: Any, plan: PlanArrays, clock: Clock, round_index: jax.Array, carry: Any) -> Any:
+def _run_steps(program: Program, data: Any, plan: PlanArrays, clock: Clock, steps: Steps | None, round_index: jax.Array, carry: Any) -> Any:
   """Runs steps [first_step, first_step + num_steps) of a round: one scan, whose body updates with the chain of the step's phase."""
   replica_plan = dataclasses.replace(plan, learning_rates=None, evaluates=None)
-  ids, masks = map_replicas(program.replicas, lambda one: _round_ids(program, one, round_index))(replica_plan)
+  if steps is None:
+    ids, masks = map_replicas(program.replicas, lambda one: round_ids(program, one, round_index))(replica_plan)
+  else:
+    ids, masks = steps.ids, steps.masks
   phase_of_step = jnp.asarray(np.repeat(np.arange(len(program.phase_steps)), program.phase_steps).astype(np.int32))
-  step_in_phase = jnp.asarray(np.concatenate([np.arange(steps) for steps in program.phase_steps]).astype(np.int32))
+  step_in_phase = jnp.asarray(np.concatenate([np.arange(count) for count in program.phase_steps]).astype(np.int32))
   ends_phase = jnp.asarray(np.isin(np.arange(program.steps_per_round) + 1, np.cumsum(program.phase_steps)))
 
-  def run(carry: Any, index: jax.Array) -> Any:
-    now = (phase_of_step[index], step_in_phase[index], round_index * program.steps_per_round + index, ends_phase[index])
+  def run(carry: Any, index: jax.Array, offset: jax.Array) -> Any:
+    step = round_index * program.steps_per_round + index
+    now = (phase_of_step[index], step_in_phase[index], step, ends_phase[index], offset)
     step_fn = functools.partial(_replica_step, program, data, now, plan.learning_rates[round_index])
-    return map_replicas(program.replicas, step_fn)(*carry, replica_plan, ids[:, index], masks[:, index])
+    if steps is None:
+      return map_replicas(program.replicas, step_fn)(*carry, replica_plan, ids[:, index], masks[:, index], None)
+    return map_replicas(program.replicas, step_fn)(*carry, replica_plan, ids[:, offset], masks[:, offset], steps.inputs)
 
   def body(carry: Any, offset: jax.Array) -> tuple[Any, None]:
     index = clock.first_step + offset
     if program.steps_per_round % program.steps_per_dispatch == 0:
-      return run(carry, index), None
-    return jax.lax.cond(offset < clock.num_steps, lambda c: run(c, index), lambda c: c, carry), None
+      return run(carry, index, offset), None
+    return jax.lax.cond(offset < clock.num_steps, lambda c: run(c, index, offset), lambda c: c, carry), None
 
   return jax.lax.scan(body, carry, jnp.arange(program.steps_per_dispatch, dtype=jnp.int32))[0]
 
@@ -227,14 +258,14 @@ def _run_evals(program: Program, data: Any, clock: Clock, carry: Any) -> Any:
   state, sums, dynamics = carry
 
   def body(sums: Sums, offset: jax.Array) -> tuple[Sums, None]:
-    eval_fn = functools.partial(_replica_eval, program, data, clock.first_eval + offset)
+    eval_fn = functools.partial(_replica_eval, program, data, clock, offset)
     return map_replicas(program.replicas, eval_fn)(state, sums), None
 
   return state, jax.lax.scan(body, sums, jnp.arange(program.evals_per_dispatch, dtype=jnp.int32))[0], dynamics
 
 
 def dispatch(
-  program: Program, state: TrainState, sums: Sums, dynamics: Dynamics | None, data: Any, plan: PlanArrays, clock: Clock
+  program: Program, state: TrainState, sums: Sums, dynamics: Dynamics | None, data: Any, plan: PlanArrays, clock: Clock, feed: Feed
 ) -> tuple[TrainState, Sums, Dynamics | None, Sums]:
   """Runs one part of a plan: the compiled function of the engine.
 
@@ -242,37 +273,48 @@ def dispatch(
     state: leaves [R, ...].
     sums: of the round under way, leaves [R, ...]; they start afresh at a round's first step.
     dynamics: of the training so far, leaves [R, N]; None where the program records none.
-    data: train_inputs [N, ...], train_sizes [N, 2], train_labels [N], the same of `test_`, shift [C], scale [C].
+    data: train_inputs [N, ...], train_sizes [N, 2], train_labels [N], the same of `test_`, shift [C], scale [C]; no inputs where they are
+      streamed.
     clock: `num_rounds` whole rounds from `first_round`, or (where a round does not fit a dispatch) some of its steps, or some of its
       evaluation batches.
+    feed: streamed inputs. It says by what it holds whether the program trains or evaluates: one that does both would have to be given both.
   Returns:
     The new state, sums and dynamics, and the sums as they stood after each of the rounds, leaves [rounds_per_dispatch, R, ...].
   """
+  if feed.test_inputs is not None:
+    data = data | {"test_inputs": feed.test_inputs}
   if program.replicas != "loop":
-    return _dispatch(program, (state, sums, dynamics), data, plan, clock)
+    return _dispatch(program, (state, sums, dynamics), data, plan, clock, feed.steps)
 
   # One replica after the other, each for the whole dispatch: the step is compiled once, and states are copied once per dispatch.
   def one_replica(replica: Any) -> Any:
-    *carry, own = jax.tree.map(lambda leaf: leaf[None], replica)
+    *carry, own, steps = jax.tree.map(lambda leaf: leaf[None], replica)
     own = dataclasses.replace(own, learning_rates=plan.learning_rates, evaluates=plan.evaluates)
-    *carry, per_round = _dispatch(program, tuple(carry), data, own, clock)
+    *carry, per_round = _dispatch(program, tuple(carry), data, own, clock, steps)
     return *jax.tree.map(lambda leaf: leaf[0], carry), jax.tree.map(lambda leaf: leaf[:, 0], per_round)
 
-  replicas = (state, sums, dynamics, dataclasses.replace(plan, learning_rates=None, evaluates=None))
+  replicas = (state, sums, dynamics, dataclasses.replace(plan, learning_rates=None, evaluates=None), feed.steps)
   state, sums, dynamics, per_round = jax.lax.map(one_replica, replicas)
   return state, sums, dynamics, jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), per_round)
 
 
-def _dispatch(program: Program, carry: Any, data: Any, plan: PlanArrays, clock: Clock) -> tuple[TrainState, Sums, Dynamics | None, Sums]:
+def _dispatch(
+  program: Program, carry: Any, data: Any, plan: PlanArrays, clock: Clock, steps: Steps | None
+) -> tuple[TrainState, Sums, Dynamics | None, Sums]:
   """`dispatch` for the replicas that the leading axis holds."""
+  trains, evaluates = not program.is_streamed or steps is not None, "test_inputs" in data
 
   def run_round(carry: Any, round_index: jax.Array) -> Any:
     begins = (clock.first_step == 0) & (clock.num_steps > 0)
     state, sums, dynamics = carry
     carry = state, jax.tree.map(lambda leaf: jnp.where(begins, jnp.zeros_like(leaf), leaf), sums), dynamics
-    carry = jax.lax.cond(clock.num_steps > 0, lambda c: _run_steps(program, data, plan, clock, round_index, c), lambda c: c, carry)
-    evaluates = clock.evaluates & plan.evaluates[round_index]
-    return jax.lax.cond(evaluates, lambda c: _run_evals(program, data, clock, c), lambda c: c, carry)
+    if trains:
+      run = functools.partial(_run_steps, program, data, plan, clock, steps, round_index)
+      carry = jax.lax.cond(clock.num_steps > 0, run, lambda c: c, carry)
+    if evaluates:
+      is_due = clock.evaluates & plan.evaluates[round_index]
+      carry = jax.lax.cond(is_due, lambda c: _run_evals(program, data, clock, c), lambda c: c, carry)
+    return carry
 
   def body(carry: Any, offset: jax.Array) -> Any:
     round_index = clock.first_round + offset

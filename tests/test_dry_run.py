@@ -104,7 +104,7 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs(mode):
   from_shapes.set_state(state_shapes(abstract.model, config.optim, abstract.input_shape, 2))
   from_shapes.compile()
   trainer.set_state(real.fresh_start.state)
-  trainer._executable = from_shapes._executable
+  trainer._executables = from_shapes._executables
   rounds = [ended for progress in trainer.run(Position()) for ended in progress.finished]
   state, expected = tiny.train(config, plan, data)
   tiny.assert_equal(trainer.get_state()[0], state)

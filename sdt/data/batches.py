@@ -6,6 +6,8 @@ last one is padded and masked. A phase that has more steps than one pass needs g
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -69,3 +71,17 @@ def phase_batches(key: jax.Array, num_examples: int, num_steps: int, batch_size:
     passes.append(jnp.pad(order, (0, padding)).reshape(steps_per_pass, batch_size))
   positions = jnp.concatenate(passes)[:num_steps]
   return positions, jnp.tile(mask, (len(passes), 1))[:num_steps]
+
+
+def rows_of(inputs: Any, offset: jax.Array, ids: jax.Array, is_streamed: bool) -> tuple[Any, jax.Array]:
+  """Returns an array of inputs, and the rows [B] of it that are a batch.
+
+  Args:
+    inputs: of a whole split, [N, ...]; streamed, of the batches that this dispatch was given, [batches, B, ...].
+    offset: [] int32, number of the batch in the dispatch.
+    ids: [B] int32, positions in the split.
+    is_streamed: which of the two it is.
+  """
+  if is_streamed:
+    return inputs[offset], jnp.arange(ids.shape[0], dtype=jnp.int32)
+  return inputs, ids

@@ -1,0 +1,56 @@
+"""Inputs that stay on the host, and one pass over them: what scoring, evaluation and recalibration are given where inputs are streamed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from sdt.data.stream import read_ahead
+from sdt.parallel import Layout, place
+
+
+@dataclasses.dataclass(frozen=True)
+class HostInputs:
+  """Inputs that stay on the host, in memory or in a file that is mapped: train [N, ...] and test [M, ...]."""
+
+  train: np.ndarray
+  test: np.ndarray
+
+
+def ascending(size: int) -> Callable[[int], np.ndarray]:
+  """Returns the function from a batch's number to its positions [size] in the order of the data set; those beyond the end do not exist."""
+  return lambda index: np.arange(index * size, (index + 1) * size)
+
+
+def rows_at(inputs: np.ndarray, positions: np.ndarray) -> np.ndarray:
+  """Returns the inputs at `positions`, of any shape; those beyond the end are the last one's."""
+  return np.take(inputs, positions, axis=0, mode="clip")
+
+
+@contextlib.contextmanager
+def batches_of(
+  host: HostInputs | None, split: str, positions: Callable[[int], np.ndarray], num: int, group: int, layout: Layout
+) -> Iterator[Iterator[dict[str, Any]]]:
+  """Yields an iterator over the dispatches of one pass over a split: what each is given beside the data on the devices.
+
+  Args:
+    host: inputs that are streamed; None where they are not: then each dispatch is given nothing.
+    split: train or test.
+    positions: batch number -> [B] positions in the split.
+    num: batches of the pass.
+    group: batches of a dispatch.
+    layout: of the devices.
+  """
+  if host is None:
+    yield itertools.repeat({})
+    return
+  inputs: np.ndarray = getattr(host, split)
+  put, what = functools.partial(place, layout), f"the inputs of the {split} split"
+  with read_ahead(lambda index: rows_at(inputs, positions(index)), num, group, put, what=what) as groups:
+    yield map(lambda batches: {f"{split}_inputs": batches}, groups)  # unlike a generator, it keeps none

@@ -1,0 +1,196 @@
+"""Streamed inputs: the same bits as inputs that lie on the devices, and what happens when they cannot be read."""
+
+import dataclasses
+import gc
+import signal
+import threading
+import time
+import weakref
+
+import jax
+import numpy as np
+import pytest
+import tiny
+import whole
+
+from sdt import feed, files, placement
+from sdt.config import from_dict, to_dict
+from sdt.data.stream import read_ahead
+from sdt.dispatch import Position
+from sdt.errors import DataError
+from sdt.keys import DataConfig
+from sdt.parallel import make_layout
+from sdt.setup import Setup
+
+MIXED = {"mixup_alpha": 0.4, "augment_strength": 0.5}
+
+
+def placed(of, where):
+  return dataclasses.replace(of, data=dataclasses.replace(of.data, placement=where))
+
+
+def plan_of(of, overrides=None):
+  """Returns a plan of A (two steps, with these overrides) and B (four)."""
+  plan = tiny.alternating(of, 70, 20)
+  return dataclasses.replace(plan, arm="baseline", phases=(dataclasses.replace(plan.phases[0], overrides=overrides or {}), plan.phases[1]))
+
+
+def trained(of, plan, start=None, until=None):
+  """Returns (state, sums, dynamics) after the training, or at position `until`, and the sums of the rounds that ended."""
+  setup = Setup.make(of, tiny.data(of))
+  made = setup.trainer(plan)
+  state, position = start or ((setup.fresh_start.state, None, None), Position())
+  made.set_state(*state)
+  sums = []
+  for progress in made.run(position):
+    sums += [(ended.index, ended.sums) for ended in progress.finished]
+    if progress.position == until:
+      break
+  return made.get_state(), sums
+
+
+@pytest.mark.parametrize(
+  ("changes", "overrides"),
+  [
+    ({"parallel__replicas": "loop", "parallel__steps_per_dispatch": 1, "augment__pad_crop": 1, "augment__flip": True}, None),
+    ({"parallel__replicas": "vmap", "parallel__steps_per_dispatch": 4, "augment__resized_crop_area": 0.3}, MIXED),
+    ({"parallel__num_devices": 2, "eval_every_rounds": 3}, MIXED),
+    ({"parallel__num_devices": 2, "parallel__mode": "pmap", "parallel__steps_per_dispatch": 2, "score__batch_size": 7}, MIXED),
+  ],
+  ids=["a step a dispatch", "dispatches that cut a phase", "whole rounds on two devices", "pmap"],
+)
+def test_a_streamed_training_has_the_same_bits(changes, overrides):
+  of = tiny.config(**changes)
+  resident, streamed = (trained(placed(of, where), plan_of(of, overrides)) for where in ("device", "stream"))
+  tiny.assert_equal(streamed, resident)
+  assert len(streamed[1]) == of.rounds
+
+
+def test_a_training_may_change_over_in_the_middle_of_a_round():
+  of = tiny.config(parallel__steps_per_dispatch=2, augment__pad_crop=1)
+  middle = Position(1, 4)
+  resident = trained(placed(of, "device"), plan_of(of))
+  for first, then in (("device", "stream"), ("stream", "device")):
+    half = trained(placed(of, first), plan_of(of), until=middle)
+    rest = trained(placed(of, then), plan_of(of), start=(half[0], middle))
+    tiny.assert_equal(rest[0], resident[0])
+    tiny.assert_equal(half[1] + rest[1], resident[1])
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+  """Devices with too little memory for the inputs."""
+  monkeypatch.setattr(placement, "_device_bytes", lambda layout: 2 * 64 * 100 * 3)
+
+
+def test_a_run_whose_inputs_do_not_fit_streams_them_and_leaves_the_same_bytes(tmp_path, monkeypatch, little_memory, capsys):
+  of = tiny.resnet(rounds=2, parallel__steps_per_dispatch=2, compilation_cache=False, augment__pad_crop=1)
+  whole.without_report(monkeypatch)
+  with monkeypatch.context() as patch:  # stopped in the middle of the method
+    whole.signal_at(patch, "method", 0.5, signal.SIGTERM)
+    assert whole.run(of, tmp_path / "streamed") == 75
+  assert files.read_json(tmp_path / "streamed" / "environment.json")["choices"]["placement"] == "stream"
+  assert "note: inputs stay on the host and are streamed, 1.92e-05 GB (more than half of the 3.84e-05 GB of a device)" in (
+    capsys.readouterr().err
+  )
+  monkeypatch.setattr(placement, "_device_bytes", lambda layout: 2**30)
+  assert whole.run(of, tmp_path / "streamed") == 0  # as it began, though the memory has grown
+  assert "are streamed" in capsys.readouterr().err
+  assert whole.run(of, tmp_path / "resident") == 0
+  assert "are streamed" not in capsys.readouterr().err
+  assert len(files.read_json(tmp_path / "resident" / "results.json")["arms"]["method"]["recalibrated"]["per_seed"]) == 2
+  whole.assert_same(of, tmp_path / "streamed", tmp_path / "resident", report=False)
+
+
+def test_inputs_that_cannot_be_read_end_the_run_with_one_line(tmp_path, monkeypatch):
+  of, take, reads = placed(whole.CONFIG, "stream"), feed.rows_at, []
+
+  def failing(inputs, positions):
+    reads.append(positions)
+    if len(reads) > 12:
+      raise OSError(5, "Input/output error")
+    return take(inputs, positions)
+
+  whole.without_report(monkeypatch)
+  with monkeypatch.context() as patch:
+    patch.setattr(feed, "rows_at", failing)
+    with pytest.raises(DataError, match=r"the training inputs could not be read: OSError: \[Errno 5\] Input/output error; everything done"):
+      whole.experiment.run(of, tmp_path, "tiny")
+  assert whole.run(of, tmp_path) == 0
+
+
+def test_placement_is_where_it_fits_unless_told_otherwise_or_begun_otherwise(monkeypatch):
+  of = tiny.config()
+  data, layout = tiny.data(of), make_layout(of.parallel)
+  inputs = data.train.inputs.nbytes + data.test.inputs.nbytes
+
+  def chosen(memory, where="auto", sealed=None):
+    monkeypatch.setattr(placement, "_device_bytes", lambda layout: memory)
+    return placement.choose_placement(DataConfig(placement=where), data, layout, sealed).name
+
+  assert [chosen(2 * inputs), chosen(2 * inputs - 1)] == ["device", "stream"]
+  assert [chosen(2 * inputs, "stream"), chosen(1, "device")] == ["stream", "device"]
+  assert [chosen(1, sealed="device"), chosen(2 * inputs, sealed="stream")] == ["device", "stream"]
+  assert [chosen(1, "device", "stream"), chosen(2 * inputs, "stream", "device")] == ["device", "stream"]
+
+
+def test_another_placement_cuts_the_dispatches_anew_and_keeps_every_other_choice():
+  of = tiny.config()
+  sealed = {"replicas": "loop", "dispatches": {"baseline": {"rounds": 4, "steps": 5, "evals": 1}}}  # as a run before streaming sealed them
+  assert Setup.make(of, tiny.data(of), sealed).choices == sealed
+  assert Setup.make(placed(of, "stream"), tiny.data(of), sealed).choices == {"replicas": "loop", "placement": "stream", "dispatches": {}}
+
+
+def test_a_streamed_dispatch_stays_within_its_share_of_the_memory(little_memory):
+  of = tiny.config(seeds=(0, 1), batch_size=4, score__batch_size=4)
+  setup = Setup.make(of, tiny.data(of))
+  program = setup.trainer(tiny.everything(of, 70)).program
+  share = 2 * 64 * 100 * 3 // 64  # 600 bytes: three images of 192
+  assert setup.placement.dispatch_bytes == share
+  assert (program.rounds_per_dispatch, program.steps_per_dispatch, program.evals_per_dispatch) == (1, 1, 1)
+  assert [name for name in setup.device_data if name.endswith("inputs")] == []
+  assert placement.most_batches(dataclasses.replace(setup.placement, device_bytes=2**40), 4, setup.data.train.inputs) == 2**27 // 768
+  assert from_dict(to_dict(placed(of, "stream"))).data.placement == "stream"
+
+
+def test_batches_come_in_order_and_the_last_group_is_filled_up():
+  before = threading.active_count()
+  with read_ahead(lambda index: {"at": np.full(2, index)}, 7, 3, jax.device_put, what="numbers") as groups:
+    found = [np.asarray(group["at"])[:, 0].tolist() for group in groups]
+  assert found == [[0, 1, 2], [3, 4, 5], [6, 6, 6]]
+  assert threading.active_count() <= before + 1
+
+
+def test_no_more_than_three_groups_are_alive_at_a_time():
+  alive, most = weakref.WeakSet(), []
+
+  class Group:
+    def __init__(self):
+      alive.add(self)
+
+  def put(group):
+    gc.collect()
+    made = Group()
+    most.append(len(alive))
+    return made
+
+  with read_ahead(lambda index: np.zeros(1), 12, 1, put, what="numbers") as groups:
+    for _ in range(12):
+      group = next(groups)
+      time.sleep(0.01)  # the readers have time to run ahead as far as they may
+      del group
+  assert max(most) == 3
+
+
+def test_leaving_early_ends_the_readers():
+  reads = []
+
+  def read(index):
+    reads.append(index)
+    return np.zeros(1)
+
+  with read_ahead(read, 1000, 2, jax.device_put, what="numbers") as groups:
+    next(groups)
+  count = len(reads)
+  time.sleep(0.1)
+  assert len(reads) <= count + 8 < 1000
