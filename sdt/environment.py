@@ -16,7 +16,7 @@ import jax
 import sdt
 from sdt.parallel import num_cpus
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy", "scipy")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "grain", "numpy", "scipy")
 
 # Other versions of these, or another machine, may round otherwise.
 _NUMERICAL = ("sdt", "jax", "jaxlib", "flax", "optax", "numpy")

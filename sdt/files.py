@@ -14,6 +14,7 @@ import io
 import itertools
 import json
 import math
+import mmap
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -130,6 +131,20 @@ def read_bytes_verified(path: str | os.PathLike[str]) -> bytes:
   if _read_seal(path) is None:
     raise DataError(f"{path}: no digest in {_seal_path(path)}, so it cannot be verified; {_REDO}")
   return _read_bytes(path)
+
+
+def map_bytes_verified(path: str | os.PathLike[str]) -> mmap.mmap:
+  """Returns the content of a sealed file, mapped: read to be verified, and not held in memory; raises as `read_bytes_verified`."""
+  path = Path(path)
+  try:
+    with path.open("rb") as file:
+      found = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+      content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+  except (OSError, ValueError) as error:  # an empty file cannot be mapped
+    raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; expected a readable file") from error
+  if found != _read_seal(path):
+    raise DataError(f"{path}: content does not match its digest in {_seal_path(path)}; {_REDO}")
+  return content
 
 
 def _read_bytes(path: Path, limit: int | None = None) -> bytes:

@@ -6,7 +6,7 @@ import dataclasses
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -284,9 +284,10 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
   context.raise_if_stopped(f"before arm {plan.arm}")
   rates = context.setup.learning_rates(plan)
   saver = _Saver(context, plan, arm_index, trainer)
-  with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task:
+  steps = closing(trainer.run(start.position, start.round_secs, saver.scored_round))  # readers of streamed inputs end with it
+  with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task, steps as running:
     round_secs = start.round_secs
-    for progress in trainer.run(start.position, start.round_secs, saver.scored_round):
+    for progress in running:
       received, saved_secs = time.perf_counter(), context.timing.save_secs
       round_secs = 0.0 if progress.finished else round_secs + progress.seconds
       context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)

@@ -1,5 +1,6 @@
 """Every kind of image file becomes upright RGB; sizes; damage; lists of files."""
 
+import dataclasses
 import os
 import warnings
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sdt.data import images
+from sdt.data import cache, images
 from sdt.data.images import Listing, decode, read_images
 from sdt.errors import DataError
 from sdt.keys import DataConfig
@@ -266,13 +267,29 @@ def test_a_name_that_no_message_can_show_is_refused(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_set_beyond_half_of_the_memory_is_refused_before_allocation(tmp_path, monkeypatch):
+def test_a_set_beyond_half_of_the_memory_lies_in_a_file_or_is_refused_before_allocation(tmp_path, monkeypatch):
   with pytest.raises(DataError, match="more than half of this machine's memory"):
-    images._room(10**9, 512, 512, tmp_path)
+    images._room(10**9, 512, 512, tmp_path, True)
   monkeypatch.setattr(images.os, "sysconf", {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 72}.get)
-  assert images._room(3, 20, 20, tmp_path).shape == (3, 20, 20, 3)
+  assert images._room(3, 20, 20, tmp_path, False).shape == (3, 20, 20, 3)
   with pytest.raises(DataError, match="3 images in 21 x 20 pixels each take"):
-    images._room(3, 20, 21, tmp_path)
+    images._room(3, 20, 21, tmp_path, False)
+  spilled = images._room(3, 20, 21, tmp_path, True)
+  assert isinstance(spilled, np.memmap)
+  assert (spilled.shape, spilled.any(), spilled.flags.writeable) == ((3, 20, 21, 3), False, True)
+  with cache.reading_only(), pytest.raises(DataError, match="leave data"):
+    images._room(3, 20, 21, tmp_path, True)
+
+
+def test_images_beyond_half_of_the_memory_are_read_as_others_are(tmp_path, monkeypatch):
+  listing = _fill(tmp_path, [(6, 4)] * 5)
+  config = dataclasses.replace(CONFIG, cache=True)
+  expected = _read(tmp_path, listing)[0].inputs
+  monkeypatch.setattr(images.os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 2}.get)
+  first, second = (read_images(tmp_path, listing, config, "the split", lambda line: None)[0].inputs for _ in range(2))
+  assert isinstance(first, np.memmap)
+  for found in (first, second):  # from the files, and from the cache
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_progress_tells_how_many_how_fast_and_how_long(tmp_path, monkeypatch):

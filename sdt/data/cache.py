@@ -1,4 +1,4 @@
-"""Decoded image files, kept as one array in the data directory: reading them again costs a read and a SHA-256.
+"""Decoded image files, kept as one array in the data directory: reading them again costs a SHA-256, and no memory, as they are mapped.
 
 Under `prepared/` in the data directory, by a key: KEY.npy (uint8 [n, H, W, 3]) and KEY.json, which is written last and says what the array
 holds. Both are sealed by `sdt.files`. The key is a hash of where the files are, of their sizes and times, and of how they were decoded; so
@@ -16,6 +16,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,8 +103,8 @@ def load(name: str, num_files: int, log: Log) -> Prepared | None:
     if len(shape) != 4 or shape[0] + len(skipped) != num_files:
       raise ValueError(f"{shape} images and {len(skipped)} skipped ones of {num_files}")
     log(f"reading {shape[0]:,} prepared images from {array}")
-    data, header = files.read_bytes_verified(array), _header(shape)
-    if not data.startswith(header) or len(data) != len(header) + math.prod(shape):
+    data, header = files.map_bytes_verified(array), _header(shape)
+    if data[: len(header)] != header or len(data) != len(header) + math.prod(shape):
       raise ValueError(f"{array} does not hold {shape}")
     images = np.frombuffer(data, np.uint8, offset=len(header)).reshape(shape)
     return Prepared(images, sizes, skipped, int(content["num_cut"]))
@@ -158,6 +159,26 @@ def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
     files.remove(array)
     return
   log(f"kept {len(images):,} decoded images, {size}, in {array}")
+
+
+def spare_room(shape: tuple[int, int, int, int]) -> np.ndarray | None:
+  """Returns zeros uint8 that lie in a file instead of in memory, for images that do not fit into it; None where there is no room either.
+
+  The file lies in the data directory, has no name, and is gone with the process. The images are kept as well (see `store`), so it may
+  take a third of what is free.
+  """
+  size, folder = math.prod(shape), directory()
+  if not _WRITES.get() or not hasattr(os, "posix_fallocate"):
+    return None
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    if size > shutil.disk_usage(folder).free // 3:
+      return None
+    with tempfile.TemporaryFile(dir=folder) as file:
+      os.posix_fallocate(file.fileno(), 0, size)  # a disk that fills up later would kill the process
+      return np.memmap(file, np.uint8, "r+", shape=shape)
+  except OSError:
+    return None
 
 
 def _remove_abandoned(folder: Path) -> None:

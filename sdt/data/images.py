@@ -200,30 +200,34 @@ def _with_progress(results: Iterator[_Decoded], total: int, where: str, log: Log
       log(f"{where}: decoded {done:,} of {total:,} images, {rate:,.0f} images/s, {(total - done) / rate:.0f} s left")
 
 
-def _room(num: int, height: int, width: int, root: Path) -> np.ndarray:
-  """Returns zeros uint8 [num, height, width, 3]; refuses what would take more than half of the machine's memory."""
+def _room(num: int, height: int, width: int, root: Path, may_spill: bool) -> np.ndarray:
+  """Returns zeros uint8 [num, height, width, 3]: what would take more than half of the machine's memory lies in a file, or is refused."""
   num_bytes = num * height * width * 3
   memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-  if num_bytes > memory // 2:
+  if num_bytes <= memory // 2:
+    return np.zeros((num, height, width, 3), np.uint8)  # pages that nobody writes to take no memory
+  spare = cache.spare_room((num, height, width, 3)) if may_spill else None
+  if spare is None:
     raise DataError(
       f"data.path={root}: {num} images in {width} x {height} pixels each take {num_bytes / 2**30:.1f} GiB, more than half of this machine's"
-      " memory; use smaller ones, such as --config.data.image_size=32"
+      f" memory; leave data.cache on and three times as much free in {cache.directory()}, or use smaller ones, such as"
+      " --config.data.image_size=32"
     )
-  return np.zeros((num, height, width, 3), np.uint8)  # pages that nobody writes to take no memory
+  return spare
 
 
 class _Canvas:
   """Images that arrive one by one, each at the top left of a field that is as high and wide as the largest of them needs."""
 
-  def __init__(self, num: int, root: Path):
-    self._num, self._root = num, root
+  def __init__(self, num: int, root: Path, may_spill: bool):
+    self._num, self._root, self._may_spill = num, root, may_spill
     self._images = np.zeros((num, 0, 0, 3), np.uint8)
     self._sizes: list[tuple[int, int]] = []
 
   def add(self, image: np.ndarray) -> None:
     height, width = self._images.shape[1:3]
     if image.shape[0] > height or image.shape[1] > width:
-      larger = _room(self._num, max(image.shape[0], height), max(image.shape[1], width), self._root)
+      larger = _room(self._num, max(image.shape[0], height), max(image.shape[1], width), self._root, self._may_spill)
       larger[: len(self._sizes), :height, :width] = self._images[: len(self._sizes)]
       self._images = larger
     self._images[len(self._sizes), : image.shape[0], : image.shape[1]] = image
@@ -242,7 +246,7 @@ def _decode_files(root: Path, listing: Listing, config: DataConfig, where: str, 
     DataError: sizes differ and may not.
   """
   files, may_differ = listing.files, config.resize == "short_side"
-  canvas, skipped, num_cut, all_read = _Canvas(len(files), root), {}, 0, True
+  canvas, skipped, num_cut, all_read = _Canvas(len(files), root, config.cache), {}, 0, True
   first: tuple[str, str] | None = None
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of Pillow, on oddities of single files; set here, because filters belong to all threads

@@ -1,0 +1,159 @@
+"""Times training on streamed inputs against inputs on the device, and training time against the number of examples.
+
+    .venv/bin/python benchmarks/streaming.py [--what=ratio|linear|classes] [--config=FILE] [--repeats=5] [--out=FILE] [key=value ...]
+
+ratio: a round of the baseline of a config, resident and streamed in turn (A/B/B/A), and the same bits at the end.
+linear: seconds an example for 10,000 to 500,000 examples of drawn noise, a small network, resident and streamed.
+classes: 1,000 classes: whether anything as large as N x K is alive on the devices, resident and streamed.
+
+Quoted are ratios of medians, of wall and of processor time: where other programs run at the same time, wall time says little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from sdt.arms import Setting, make_plan
+from sdt.command_line import load_config_file
+from sdt.config import resolve
+from sdt.data import sources
+from sdt.data.dataset import Data, make_dataset
+from sdt.dispatch import Position, Trainer
+from sdt.keys import Config, DataConfig, ModelConfig
+from sdt.setup import Resume, Setup
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACEMENTS = ("device", "stream")
+
+
+def machine() -> dict[str, Any]:
+  memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+  load = os.getloadavg()[0]
+  device = jax.devices()[0].device_kind
+  return {"cpus": len(os.sched_getaffinity(0)), "memory_bytes": memory, "system": platform.platform(), "device": device, "load": load}
+
+
+def prepare(config: Config, data: Data, where: str) -> tuple[Trainer, Resume]:
+  """Returns the compiled baseline and its start."""
+  own = dataclasses.replace(config, data=dataclasses.replace(config.data, placement=where))
+  setup = Setup.make(own, data)
+  trainer = setup.trainer(make_plan("baseline", Setting(own, data.train.labels, data.train.example_ids)))
+  trainer.set_state(setup.fresh_start.state)
+  trainer.compile()
+  return trainer, setup.fresh_start
+
+
+def run(trainer: Trainer, start: Resume, dispatches: int | None = None) -> dict[str, float]:
+  """Returns wall and processor seconds of a training, or of its first so many dispatches after the one that warms up."""
+  trainer.set_state(start.state)
+  progress = trainer.run(Position())
+  if dispatches is not None:
+    next(progress)
+  wall, cpu = time.perf_counter(), time.process_time()
+  for done, _ in enumerate(progress, 1):
+    if done == dispatches:
+      break
+  seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+  progress.close()
+  return seconds
+
+
+def ratio(config: Config, repeats: int) -> dict[str, Any]:
+  """Returns the seconds of a whole training both ways, and streamed throughput over resident."""
+  data = sources.load(config.data)
+  cases = {where: prepare(config, data, where) for where in PLACEMENTS}
+  times: dict[str, list[dict[str, float]]] = {where: [] for where in PLACEMENTS}
+  ended = {}
+  for index in range(repeats + 1):
+    for where in (*PLACEMENTS, *reversed(PLACEMENTS)) if index else PLACEMENTS:  # the first of each warms up
+      seconds = run(*cases[where])
+      if index:
+        times[where].append(seconds)
+      ended[where] = jax.tree.leaves(cases[where][0].get_state())
+  same = all(np.array_equal(left, right) for left, right in zip(*ended.values(), strict=True))
+  medians = {where: {kind: statistics.median(one[kind] for one in all_of) for kind in ("wall", "cpu")} for where, all_of in times.items()}
+  ratios = {kind: medians["device"][kind] / medians["stream"][kind] for kind in ("wall", "cpu")}
+  print(f"streamed / resident throughput: {ratios['wall']:.3f} by wall time, {ratios['cpu']:.3f} by processor time; same bits: {same}")
+  programs = {where: dataclasses.asdict(trainer.program)["steps_per_dispatch"] for where, (trainer, _) in cases.items()}
+  return {"seconds": times, "throughput_ratio": ratios, "same_bits": same, "steps_per_dispatch": programs}
+
+
+def noise(num: int, num_classes: int = 10) -> Data:
+  """Returns `num` images of noise, 8 x 8 grey, half of them the same again: only their number matters."""
+  rng = np.random.default_rng(num)
+
+  def split(size: int) -> Any:
+    images, labels = rng.integers(0, 256, (size, 8, 8, 1), np.uint8), np.arange(size) % num_classes
+    return make_dataset(images, labels, num_classes=num_classes, where="noise")
+
+  names = tuple(map(str, range(num_classes)))
+  mean, std = np.full(1, 0.5, np.float32), np.full(1, 0.3, np.float32)
+  return Data(split(num), split(256), names, "npz", "noise", "", mean, std)
+
+
+def small(num_classes: int = 10) -> Config:
+  model = ModelConfig(name="mlp", hidden_sizes=(256,))
+  return Config(data=DataConfig(name="npz"), model=model, seeds=(0,), rounds=2, arms=("baseline",))
+
+
+def linear(repeats: int, sizes: tuple[int, ...]) -> dict[str, Any]:
+  """Returns the processor seconds a million examples of one round each, by the number of examples."""
+  table: dict[str, dict[int, list[float]]] = {where: {} for where in PLACEMENTS}
+  cases = {(where, num): prepare(dataclasses.replace(small(), rounds=1), noise(num), where) for num in sizes for where in PLACEMENTS}
+  for index in range(repeats + 1):
+    for (where, num), (trainer, start) in cases.items():
+      seconds = run(trainer, start)["cpu"]
+      if index:
+        table[where].setdefault(num, []).append(seconds / num * 1e6)
+  for where, by_size in table.items():
+    medians = {num: statistics.median(values) for num, values in by_size.items()}
+    print(where, ", ".join(f"{num:,}: {median:.2f} s a million" for num, median in medians.items()))
+  return table
+
+
+def classes(num: int = 20_000, num_classes: int = 1000) -> dict[str, Any]:
+  """Returns the largest array on the devices and the compiled program's own memory, against N x K."""
+  found = {}
+  for where in PLACEMENTS:
+    trainer, start = prepare(small(), noise(num, num_classes), where)
+    run(trainer, start, 3)
+    largest = max((array.nbytes for array in jax.live_arrays()), default=0)
+    found[where] = {"largest_array_bytes": largest, "program_bytes": trainer.memory_bytes(), "n_times_k_bytes": 4 * num * num_classes}
+    print(where, found[where])
+  return found
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--what", choices=("ratio", "linear", "classes"), default="ratio")
+  parser.add_argument("--config", type=Path, default=ROOT / "configs/digits.py")
+  parser.add_argument("--sizes", type=int, nargs="+", default=(10_000, 50_000, 100_000, 500_000))
+  parser.add_argument("--repeats", type=int, default=5)
+  parser.add_argument("--out", type=Path, default=None)
+  parser.add_argument("overrides", nargs="*", help="key=value of the config")
+  options = parser.parse_args()
+  before = machine()
+  if options.what == "ratio":
+    overrides = [(key, value) for key, _, value in (text.partition("=") for text in options.overrides)]
+    found = ratio(resolve(load_config_file(options.config), overrides), options.repeats)
+  else:
+    found = linear(options.repeats, tuple(options.sizes)) if options.what == "linear" else classes()
+  if options.out:
+    content = {"benchmark": f"streaming {options.what}", "machine": before, "load_after": os.getloadavg()[0]}
+    content |= {"config": options.config.stem, "overrides": options.overrides, "result": found}
+    options.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+  main()
