@@ -51,6 +51,15 @@ def test_the_statistics_are_the_mean_over_the_batches_of_the_whole_training_set(
       np.testing.assert_allclose(leaf, tiny.leaves(expected)[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+def test_of_streamed_inputs_they_have_the_same_bits(trained):
+  of, setup, state = trained
+  streamed = Setup.make(dataclasses.replace(of, data=dataclasses.replace(of.data, placement="stream")), tiny.data(of))
+  found = [one.recalibrator.statistics(state.params, state.batch_stats) for one in (setup, streamed)]
+  tiny.assert_equal(found[1], found[0])
+  results = [one.recalibrator.evaluate(state.params, statistics) for one, statistics in zip((setup, streamed), found, strict=True)]
+  tiny.assert_equal(results[1], results[0])
+
+
 def test_they_do_not_depend_on_the_statistics_before(trained):
   _, setup, state = trained
   others = jax.tree.map(lambda leaf: leaf + 7, state.batch_stats)

@@ -30,7 +30,7 @@ def placed(of, where):
 
 
 def plan_of(of, overrides=None):
-  """Returns a plan of A (two steps, with these overrides) and B (four)."""
+  """Returns a plan of A, with these overrides, and B."""
   plan = tiny.alternating(of, 70, 20)
   return dataclasses.replace(plan, arm="baseline", phases=(dataclasses.replace(plan.phases[0], overrides=overrides or {}), plan.phases[1]))
 
@@ -49,15 +49,25 @@ def trained(of, plan, start=None, until=None):
   return made.get_state(), sums
 
 
+# A round has 2 + 5 steps, a dispatch 4: the first has steps of A and of B, the second is not full; one seed after the other.
+CUT = {
+  "parallel__replicas": "loop",
+  "parallel__steps_per_dispatch": 4,
+  "batch_size": 12,
+  "augment__pad_crop": 1,
+  "augment__flip": True,
+  "rounds": 3,
+}
+
+
 @pytest.mark.parametrize(
   ("changes", "overrides"),
   [
-    ({"parallel__replicas": "loop", "parallel__steps_per_dispatch": 1, "augment__pad_crop": 1, "augment__flip": True}, None),
-    ({"parallel__replicas": "vmap", "parallel__steps_per_dispatch": 4, "augment__resized_crop_area": 0.3}, MIXED),
-    ({"parallel__num_devices": 2, "eval_every_rounds": 3}, MIXED),
-    ({"parallel__num_devices": 2, "parallel__mode": "pmap", "parallel__steps_per_dispatch": 2, "score__batch_size": 7}, MIXED),
+    pytest.param(CUT, None, id="dispatches that cut a phase"),
+    pytest.param({"parallel__num_devices": 2, "parallel__mode": "pmap", "score__batch_size": 7, "rounds": 3}, MIXED, id="pmap"),
+    pytest.param({"parallel__replicas": "vmap", "augment__resized_crop_area": 0.3}, MIXED, id="vmap", marks=pytest.mark.slow),
+    pytest.param({"parallel__num_devices": 2, "eval_every_rounds": 3, "augment__flip": True}, MIXED, id="jit", marks=pytest.mark.slow),
   ],
-  ids=["a step a dispatch", "dispatches that cut a phase", "whole rounds on two devices", "pmap"],
 )
 def test_a_streamed_training_has_the_same_bits(changes, overrides):
   of = tiny.config(**changes)
@@ -67,8 +77,7 @@ def test_a_streamed_training_has_the_same_bits(changes, overrides):
 
 
 def test_a_training_may_change_over_in_the_middle_of_a_round():
-  of = tiny.config(parallel__steps_per_dispatch=2, augment__pad_crop=1)
-  middle = Position(1, 4)
+  of, middle = tiny.config(**CUT), Position(1, 4)
   resident = trained(placed(of, "device"), plan_of(of))
   for first, then in (("device", "stream"), ("stream", "device")):
     half = trained(placed(of, first), plan_of(of), until=middle)
@@ -77,46 +86,51 @@ def test_a_training_may_change_over_in_the_middle_of_a_round():
     tiny.assert_equal(half[1] + rest[1], resident[1])
 
 
+def test_inputs_that_cannot_be_read_end_the_training_with_one_line(monkeypatch):
+  of, take, reads = placed(tiny.config(**CUT), "stream"), feed.rows_at, []
+
+  def failing(inputs, positions):
+    reads.append(positions)
+    if len(reads) > 12:
+      raise OSError(5, "Input/output\nerror")
+    return take(inputs, positions)
+
+  monkeypatch.setattr(feed, "rows_at", failing)
+  with pytest.raises(DataError, match=r"^the training inputs could not be read: OSError: \[Errno 5\] Input/output error; everything done"):
+    trained(of, plan_of(of))
+
+
+def test_streamed_scores_have_the_same_bits():
+  of = tiny.config(score__batch_size=16)
+  setups = [Setup.make(placed(of, where), tiny.data(of)) for where in ("device", "stream")]
+  state = setups[0].fresh_start.state
+  found = [setup.scorer().scores({"params": state.params, "batch_stats": {}}) for setup in setups]
+  tiny.assert_equal(found[1], found[0])
+  assert {values.shape for values in found[1].values()} == {(2, 70)}
+
+
 @pytest.fixture
 def little_memory(monkeypatch):
   """Devices with too little memory for the inputs."""
   monkeypatch.setattr(placement, "_device_bytes", lambda layout: 2 * 64 * 100 * 3)
 
 
-def test_a_run_whose_inputs_do_not_fit_streams_them_and_leaves_the_same_bytes(tmp_path, monkeypatch, little_memory, capsys):
-  of = tiny.resnet(rounds=2, parallel__steps_per_dispatch=2, compilation_cache=False, augment__pad_crop=1)
+@pytest.mark.parametrize("make", [tiny.config, pytest.param(tiny.resnet, marks=pytest.mark.slow)])
+def test_a_run_whose_inputs_do_not_fit_streams_them_and_leaves_the_same_bytes(tmp_path, monkeypatch, little_memory, capsys, make):
+  of = make(rounds=2, parallel__steps_per_dispatch=2, compilation_cache=False, augment__pad_crop=1)
   whole.without_report(monkeypatch)
   with monkeypatch.context() as patch:  # stopped in the middle of the method
     whole.signal_at(patch, "method", 0.5, signal.SIGTERM)
     assert whole.run(of, tmp_path / "streamed") == 75
   assert files.read_json(tmp_path / "streamed" / "environment.json")["choices"]["placement"] == "stream"
-  assert "note: inputs stay on the host and are streamed, 1.92e-05 GB (more than half of the 3.84e-05 GB of a device)" in (
-    capsys.readouterr().err
-  )
+  said = "note: inputs stay on the host and are streamed, 1.92e-05 GB (more than half of the 3.84e-05 GB of a device)"
+  assert said in capsys.readouterr().err
   monkeypatch.setattr(placement, "_device_bytes", lambda layout: 2**30)
   assert whole.run(of, tmp_path / "streamed") == 0  # as it began, though the memory has grown
   assert "are streamed" in capsys.readouterr().err
   assert whole.run(of, tmp_path / "resident") == 0
   assert "are streamed" not in capsys.readouterr().err
-  assert len(files.read_json(tmp_path / "resident" / "results.json")["arms"]["method"]["recalibrated"]["per_seed"]) == 2
   whole.assert_same(of, tmp_path / "streamed", tmp_path / "resident", report=False)
-
-
-def test_inputs_that_cannot_be_read_end_the_run_with_one_line(tmp_path, monkeypatch):
-  of, take, reads = placed(whole.CONFIG, "stream"), feed.rows_at, []
-
-  def failing(inputs, positions):
-    reads.append(positions)
-    if len(reads) > 12:
-      raise OSError(5, "Input/output error")
-    return take(inputs, positions)
-
-  whole.without_report(monkeypatch)
-  with monkeypatch.context() as patch:
-    patch.setattr(feed, "rows_at", failing)
-    with pytest.raises(DataError, match=r"the training inputs could not be read: OSError: \[Errno 5\] Input/output error; everything done"):
-      whole.experiment.run(of, tmp_path, "tiny")
-  assert whole.run(of, tmp_path) == 0
 
 
 def test_placement_is_where_it_fits_unless_told_otherwise_or_begun_otherwise(monkeypatch):
