@@ -213,7 +213,8 @@ class Trainer:
     """Returns the clock of the next dispatch, the position after it, and how many rounds (no more than `at_most`) it ends."""
     steps_per_round, sizes = self.program.steps_per_round, self.program
     is_whole = sizes.steps_per_dispatch >= steps_per_round and sizes.evals_per_dispatch >= self._num_evals
-    if is_whole and not self.program.is_streamed:
+    begins = at.step == 0 and at.eval_index == 0  # where inputs were streamed before, the evaluation of a round may be left
+    if is_whole and begins and not self.program.is_streamed:
       num_rounds = min(sizes.rounds_per_dispatch, self.rounds - at.round_index, at_most or self.rounds)
       clock = _clock_arrays(at.round_index, num_rounds, 0, steps_per_round, 0, True)
       return clock, Position(at.round_index + num_rounds), num_rounds

@@ -142,9 +142,7 @@ class Setup:
       "placement": where.name,
       "dispatches": {},
     }
-    choices = sealed_choices or chosen
-    if choices.get("placement", "device") != where.name:  # data.placement was changed: dispatches are cut anew
-      choices = choices | {"placement": where.name, "dispatches": {}}
+    choices = (sealed_choices or chosen) | {"placement": where.name}
     return cls(config, data, layout, model, device_data, where, choices, pretrained)
 
   @property
@@ -181,9 +179,16 @@ class Setup:
     return steps, self._most_batches(self.eval_batch_size, self.data.test)
 
   def _dispatch_sizes(self, plan: Plan) -> DispatchSizes:
-    """Returns how the arm is cut into dispatches: as sealed by an earlier start of the run, else as chosen now."""
-    dispatches = self.choices["dispatches"]
-    if plan.arm not in dispatches:
+    """Returns how the arm is cut into dispatches: as sealed by an earlier start of the run, else as chosen now.
+
+    An earlier start may have had its inputs on the devices: then its dispatches are cut to pieces that end wherever they ended.
+    """
+    dispatches, most = self.choices["dispatches"], self._most_streamed()
+    sealed = dispatches.get(plan.arm)
+    if sealed is not None and most is not None and sealed["steps"] < plan.steps_per_round:
+      steps = next(steps for steps in range(min(most[0], sealed["steps"]), 0, -1) if sealed["steps"] % steps == 0)
+      dispatches[plan.arm] = {"rounds": 1, "steps": steps, "evals": min(most[1], sealed["evals"])}
+    elif sealed is None or most is not None:  # of whole rounds there is nothing to keep to: none of them ended in the middle of one
       sizes = choose_sizes(
         steps_per_round=plan.steps_per_round,
         evals_per_round=num_batches(len(self.data.test), padded_batch_size(self.eval_batch_size, self.layout)),
@@ -191,7 +196,7 @@ class Setup:
         step_multiply_adds=3.0 * self._multiply_adds(self.config.batch_size),
         eval_multiply_adds=self._multiply_adds(self.eval_batch_size),
         steps=self.config.parallel.steps_per_dispatch,
-        at_most=self._most_streamed(),
+        at_most=most,
       )
       dispatches[plan.arm] = processes.agree(dataclasses.asdict(sizes))  # they depend on this machine's processors
     return DispatchSizes(**dispatches[plan.arm])

@@ -76,14 +76,28 @@ def test_a_streamed_training_has_the_same_bits(changes, overrides):
   assert len(streamed[1]) == of.rounds
 
 
-def test_a_training_may_change_over_in_the_middle_of_a_round():
-  of, middle = tiny.config(**CUT), Position(1, 4)
+@pytest.mark.parametrize("middle", [Position(1, 4), Position(1, 7)], ids=["between two steps", "before an evaluation"])
+def test_a_training_may_change_over_in_the_middle_of_a_round(middle):
+  of = tiny.config(**CUT)
   resident = trained(placed(of, "device"), plan_of(of))
   for first, then in (("device", "stream"), ("stream", "device")):
     half = trained(placed(of, first), plan_of(of), until=middle)
     rest = trained(placed(of, then), plan_of(of), start=(half[0], middle))
     tiny.assert_equal(rest[0], resident[0])
     tiny.assert_equal(half[1] + rest[1], resident[1])
+
+
+def test_a_streamed_training_of_whole_rounds_may_go_on_with_its_evaluation_on_the_device():
+  of = tiny.config(rounds=2)
+  half = trained(placed(of, "stream"), plan_of(of), until=Position(0, 6))
+  setup = Setup.make(
+    placed(of, "device"), tiny.data(of), {"replicas": "loop", "dispatches": {"baseline": {"rounds": 1, "steps": 6, "evals": 1}}}
+  )
+  made = setup.trainer(plan_of(of))
+  made.set_state(*half[0])
+  rounds = [ended.index for progress in made.run(Position(0, 6)) for ended in progress.finished]
+  assert rounds == [0, 1]
+  tiny.assert_equal(made.get_state(), trained(placed(of, "device"), plan_of(of))[0])
 
 
 def test_inputs_that_cannot_be_read_end_the_training_with_one_line(monkeypatch):
@@ -148,11 +162,22 @@ def test_placement_is_where_it_fits_unless_told_otherwise_or_begun_otherwise(mon
   assert [chosen(1, "device", "stream"), chosen(2 * inputs, "stream", "device")] == ["device", "stream"]
 
 
-def test_another_placement_cuts_the_dispatches_anew_and_keeps_every_other_choice():
-  of = tiny.config()
-  sealed = {"replicas": "loop", "dispatches": {"baseline": {"rounds": 4, "steps": 5, "evals": 1}}}  # as a run before streaming sealed them
-  assert Setup.make(of, tiny.data(of), sealed).choices == sealed
-  assert Setup.make(placed(of, "stream"), tiny.data(of), sealed).choices == {"replicas": "loop", "placement": "stream", "dispatches": {}}
+def test_another_placement_keeps_to_where_dispatches_may_have_ended(monkeypatch):
+  of = tiny.config(batch_size=4)
+  data, share = tiny.data(of), 64 * 2 * 4 * 192  # a step of both seeds
+
+  def sizes(where, dispatches, most_steps):
+    monkeypatch.setattr(placement, "_device_bytes", lambda layout: share * most_steps)
+    setup = Setup.make(placed(of, where), data, {"replicas": "loop", "dispatches": dispatches})
+    program = setup.trainer(tiny.everything(of, 70)).program  # 18 steps, one evaluation batch
+    assert setup.choices["placement"] == where
+    return program.rounds_per_dispatch, program.steps_per_dispatch
+
+  assert sizes("stream", {"baseline": {"rounds": 1, "steps": 6, "evals": 1}}, 5) == (1, 3)
+  assert sizes("stream", {"baseline": {"rounds": 1, "steps": 6, "evals": 1}}, 9) == (1, 6)
+  assert sizes("stream", {"baseline": {"rounds": 4, "steps": 18, "evals": 1}}, 12) == (1, 9)  # whole rounds
+  assert sizes("stream", {}, 5) == (1, 3)
+  assert sizes("device", {"baseline": {"rounds": 1, "steps": 3, "evals": 1}}, 5) == (1, 3)  # as it was streamed
 
 
 def test_a_streamed_dispatch_stays_within_its_share_of_the_memory(little_memory):
