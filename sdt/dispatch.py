@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import jax
@@ -230,7 +230,7 @@ class Trainer:
       return clock, Position(at.round_index + 1), 1
     return clock, after, 0
 
-  def run(self, start: Position, seconds_before: float = 0.0, halt_after: int | None = None) -> Iterator[Progress]:
+  def run(self, start: Position, seconds_before: float = 0.0, halt_after: int | None = None) -> Generator[Progress]:
     """Trains from `start` to the end of the plan, yielding after every dispatch.
 
     Args:
