@@ -222,7 +222,7 @@ def test_no_more_than_three_groups_are_alive_at_a_time():
       group = next(groups)
       time.sleep(0.01)  # the readers have time to run ahead as far as they may
       del group
-  assert max(most) == 3
+  assert max(most) <= 3
 
 
 def test_leaving_early_ends_the_readers():
