@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 
+import jax
 import numpy as np
 
+from sdt import processes
 from sdt.data.dataset import Data
 from sdt.keys import DataConfig
 from sdt.parallel import Layout
@@ -50,7 +52,7 @@ def choose_placement(config: DataConfig, data: Data, layout: Layout, sealed: str
     layout: of the devices.
     sealed: what an earlier start of the run chose; None for a new run.
   """
-  inputs_bytes, device_bytes = data.train.inputs.nbytes + data.test.inputs.nbytes, _device_bytes(layout)
+  inputs_bytes, device_bytes = data.train.inputs.nbytes + data.test.inputs.nbytes, processes.agree(_device_bytes(layout))
   chosen = config.placement if config.placement != "auto" else sealed
   if chosen is None:
     chosen = "device" if inputs_bytes <= device_bytes // _SHARE_OF_INPUTS else "stream"
@@ -64,7 +66,7 @@ def most_batches(placement: Placement, batch_size: int, inputs: np.ndarray) -> i
 
 def _device_bytes(layout: Layout) -> int:
   """Returns the memory of one device in bytes; CPU devices share that of the machine."""
-  statistics = layout.mesh.devices.flat[0].memory_stats() or {}
+  statistics = jax.local_devices()[0].memory_stats() or {}
   if "bytes_limit" in statistics:
     return int(statistics["bytes_limit"])
   return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // layout.num_devices
