@@ -80,31 +80,20 @@ class Streamed:
       evaluated += list(range(first_eval, self._num_evals, evals)) if plan.evaluates[index] else []
       first_step = first_eval = 0
 
-    def read_step(number: int) -> Steps:
-      dispatch, offset = divmod(number, steps)
+    def read_steps(dispatch: int) -> Steps:
       round_index, at = trained[dispatch]
-      ids, masks = order.of_step(round_index, min(at + offset, per_round - 1))
+      ids, masks = order.of_steps(round_index, np.minimum(at + np.arange(steps), per_round - 1))
       return Steps(ids, masks, rows_at(self._host.train, ids))
 
-    def read_eval(number: int) -> np.ndarray:
-      dispatch, offset = divmod(number, evals)
-      return rows_at(self._host.test, ascending(self._eval_size)(evaluated[dispatch] + offset))
+    def read_evals(dispatch: int) -> np.ndarray:
+      return rows_at(self._host.test, ascending(self._eval_size)(evaluated[dispatch] + np.arange(evals)))
 
     put = functools.partial(place, program.layout)
-    with contextlib.ExitStack() as stack:
-      read = functools.partial(_opened, stack)
-      train_feeds = read(read_step, len(trained) * steps, steps, lambda group: Feed(steps=put(group)), "the training inputs", 1)
-      eval_feeds = read(read_eval, len(evaluated) * evals, evals, lambda group: Feed(test_inputs=put(group)), "the test inputs", 0)
+    with (
+      read_ahead(read_steps, len(trained), lambda group: Feed(steps=put(group)), what="the training inputs") as train_feeds,
+      read_ahead(read_evals, len(evaluated), lambda group: Feed(test_inputs=put(group)), what="the test inputs") as eval_feeds,
+    ):
       yield lambda trains: next(train_feeds if trains else eval_feeds)
-
-
-def _opened(
-  stack: contextlib.ExitStack, read: Callable[[int], Any], num: int, group: int, put: Callable[[Any], Any], what: str, axis: int
-) -> Iterator[Any]:
-  """Returns an open reader that `stack` closes."""
-  if num == 0:
-    return iter(())
-  return stack.enter_context(read_ahead(read, num, group, put, what=what, axis=axis))
 
 
 class _Order:
@@ -119,15 +108,15 @@ class _Order:
     self._lock = threading.Lock()
     self._rounds: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-  def of_step(self, round_index: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the ids [R, B] of the examples of a step, and which of them count."""
+  def of_steps(self, round_index: int, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ids [R, T, B] of the examples of some steps [T] of a round, and which of them count."""
     with self._lock:  # the readers ask at the same time; one makes the order of the round
       if round_index not in self._rounds:
         with jax.default_device(self._device):
           made = jax.device_get(self._ids_of_round(self._plan, np.int32(round_index)))
         self._rounds = {index: ids for index, ids in self._rounds.items() if index == round_index - 1} | {round_index: made}
       ids, masks = self._rounds[round_index]
-    return ids[:, step], masks[:, step]
+    return ids[:, steps], masks[:, steps]
 
 
 def _host_device() -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sdt.data.batches import num_batches
 from sdt.data.stream import read_ahead
 from sdt.parallel import Layout, place
 
@@ -23,9 +24,9 @@ class HostInputs:
   test: np.ndarray
 
 
-def ascending(size: int) -> Callable[[int], np.ndarray]:
-  """Returns the function from a batch's number to its positions [size] in the order of the data set; those beyond the end do not exist."""
-  return lambda index: np.arange(index * size, (index + 1) * size)
+def ascending(size: int) -> Callable[[np.ndarray], np.ndarray]:
+  """Returns the function from the numbers of batches [G] to their positions [G, size] in the order of the data set, some beyond its end."""
+  return lambda numbers: numbers[:, None] * size + np.arange(size)
 
 
 def rows_at(inputs: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -35,16 +36,16 @@ def rows_at(inputs: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def batches_of(
-  host: HostInputs | None, split: str, positions: Callable[[int], np.ndarray], num: int, group: int, layout: Layout
+  host: HostInputs | None, split: str, positions: Callable[[np.ndarray], np.ndarray], num: int, group: int, layout: Layout
 ) -> Iterator[Iterator[dict[str, Any]]]:
   """Yields an iterator over the dispatches of one pass over a split: what each is given beside the data on the devices.
 
   Args:
     host: inputs that are streamed; None where they are not: then each dispatch is given nothing.
     split: train or test.
-    positions: batch number -> [B] positions in the split.
+    positions: numbers of batches [G] -> [G, B] positions in the split.
     num: batches of the pass.
-    group: batches of a dispatch.
+    group: batches of a dispatch; where the pass ends in the middle of one, the last batch stands again.
     layout: of the devices.
   """
   if host is None:
@@ -52,5 +53,9 @@ def batches_of(
     return
   inputs: np.ndarray = getattr(host, split)
   put, what = functools.partial(place, layout), f"the inputs of the {split} split"
-  with read_ahead(lambda index: rows_at(inputs, positions(index)), num, group, put, what=what) as groups:
+
+  def read(dispatch: int) -> np.ndarray:
+    return rows_at(inputs, positions(np.minimum(dispatch * group + np.arange(group), num - 1)))
+
+  with read_ahead(read, num_batches(num, group), put, what=what) as groups:
     yield map(lambda batches: {f"{split}_inputs": batches}, groups)  # unlike a generator, it keeps none

@@ -18,6 +18,7 @@ from sdt.config import from_dict, to_dict
 from sdt.data.stream import read_ahead
 from sdt.dispatch import Position
 from sdt.errors import DataError
+from sdt.host_inputs import HostInputs, ascending, batches_of
 from sdt.keys import DataConfig
 from sdt.parallel import make_layout
 from sdt.setup import Setup
@@ -104,9 +105,9 @@ def test_inputs_that_cannot_be_read_end_the_training_with_one_line(monkeypatch):
   of, take, reads = placed(tiny.config(**CUT), "stream"), feed.rows_at, []
 
   def failing(inputs, positions):
-    if positions.ndim == 2:  # of training: both seeds
+    if positions.ndim == 3:  # of training: seeds, steps, examples
       reads.append(positions)
-      if len(reads) > 12:
+      if len(reads) > 3:
         raise OSError(5, "Input/output\nerror")
     return take(inputs, positions)
 
@@ -195,17 +196,23 @@ def test_a_streamed_dispatch_stays_within_its_share_of_the_memory(little_memory)
   assert from_dict(to_dict(placed(of, "stream"))).data.placement == "stream"
 
 
-def test_batches_come_in_order_and_the_last_group_is_filled_up():
-  with read_ahead(lambda index: {"at": np.full(2, index)}, 7, 3, jax.device_put, what="numbers") as groups:
-    found = [np.asarray(group["at"])[:, 0].tolist() for group in groups]
-  assert found == [[0, 1, 2], [3, 4, 5], [6, 6, 6]]
-  ends = time.monotonic() + 60
-  while any(thread.name.startswith("grain") for thread in threading.enumerate()) and time.monotonic() < ends:
-    time.sleep(0.01)
-  assert [thread.name for thread in threading.enumerate() if thread.name.startswith("grain")] == []
+def readers():
+  return [thread.name for thread in threading.enumerate() if thread.name.startswith("grain")]
 
 
-def test_no_more_than_three_groups_are_alive_at_a_time():
+def test_a_pass_comes_in_order_and_its_last_dispatch_is_filled_up():
+  of = tiny.config(score__batch_size=16)
+  inputs = np.arange(70 * 2, dtype=np.uint8).reshape(70, 2)
+  with batches_of(HostInputs(inputs, inputs[:5]), "train", ascending(16), 5, 3, make_layout(of.parallel)) as groups:
+    found = [np.asarray(group["train_inputs"]) for group in groups]
+  assert [group.shape for group in found] == [(3, 16, 2)] * 2
+  rows = np.concatenate(found).reshape(-1, 2)
+  np.testing.assert_array_equal(rows[:70], inputs)
+  np.testing.assert_array_equal(rows[70:80], np.repeat(inputs[-1:], 10, axis=0))
+  np.testing.assert_array_equal(rows[80:], rows[64:80])  # the last batch again
+
+
+def test_no_more_than_three_groups_are_on_the_devices_at_a_time():
   alive, most = weakref.WeakSet(), []
 
   class Group:
@@ -218,7 +225,7 @@ def test_no_more_than_three_groups_are_alive_at_a_time():
     most.append(len(alive))
     return made
 
-  with read_ahead(lambda index: np.zeros(1), 12, 1, put, what="numbers") as groups:
+  with read_ahead(lambda index: np.zeros(1), 12, put, what="numbers") as groups:
     for _ in range(12):
       group = next(groups)
       time.sleep(0.01)  # the readers have time to run ahead as far as they may
@@ -233,8 +240,10 @@ def test_leaving_early_ends_the_readers():
     reads.append(index)
     return np.zeros(1)
 
-  with read_ahead(read, 1000, 2, jax.device_put, what="numbers") as groups:
+  with read_ahead(read, 1000, jax.device_put, what="numbers") as groups:
     next(groups)
-  count = len(reads)
-  time.sleep(0.1)
-  assert len(reads) <= count + 8 < 1000
+  ends = time.monotonic() + 60
+  while readers() and time.monotonic() < ends:
+    time.sleep(0.01)
+  assert readers() == []
+  assert len(reads) <= 20

@@ -8,55 +8,50 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
-from sdt.data.batches import num_batches
 from sdt.errors import DataError, SdtError
 
-_THREADS = 8  # that read at once: a disk answers many requests sooner than one after the other
+# Groups that are read at once: a disk answers many requests sooner than one after the other.
+_THREADS = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class _Batches:
-  """What Grain reads: batch `index` of `total`, in any order, by several threads; beyond `num` the last one stands again."""
+class _Groups:
+  """What Grain reads, in any order, by several threads."""
 
   read: Callable[[int], Any]
   num: int
-  total: int
 
   def __len__(self) -> int:
-    return self.total
+    return self.num
 
   def __getitem__(self, index: int) -> Any:
-    return self.read(min(index, self.num - 1))
+    return self.read(index)
 
 
 @contextlib.contextmanager
-def read_ahead(
-  read: Callable[[int], Any], num: int, group: int, place: Callable[[Any], Any], *, what: str, axis: int = 0
-) -> Iterator[Iterator[Any]]:
-  """Yields an iterator over ceil(num / group) placed groups of batches, in order; the next ones are made while one is used.
+def read_ahead(read: Callable[[int], Any], num: int, place: Callable[[Any], Any], *, what: str) -> Iterator[Iterator[Any]]:
+  """Yields an iterator over `num` placed groups of batches, in order; the next ones are made while one is used.
 
-  At any time there are up to three groups on the devices (one in use, one ready, one that waits for its place) and two on the host.
+  At any time there are up to three groups on the devices (one in use, one ready, one that waits for its place) and four on the host.
 
   Args:
-    read: returns batch 0 <= index < num, a tree of NumPy arrays, a pure function of the index; called in threads.
-    num: batches in all. The last group is filled up with the last batch.
-    group: batches in a group, stacked along a new axis.
+    read: returns group 0 <= index < num, a tree of NumPy arrays, a pure function of the index; called in threads.
+    num: groups.
     place: puts a group on the devices; called in a thread.
     what: is read, for the error message.
-    axis: of the batches in a group.
 
-  The iterator raises a DataError where a batch cannot be read; leaving the block ends the threads.
+  The iterator raises a DataError where a group cannot be read; leaving the block ends the threads.
   """
+  if num == 0:
+    yield iter(())
+    return
   import grain  # takes a second, which runs whose data fit the device need not wait
 
-  def stacked(batches: Any) -> Any:
-    return jax.tree.map(lambda *leaves: np.stack(leaves, axis), *batches)
-
-  source: Any = _Batches(read, num, num_batches(num, group) * group)
-  options = grain.ReadOptions(num_threads=min(_THREADS, group), prefetch_buffer_size=group)
-  dataset = grain.MapDataset.source(source).to_iter_dataset(options).batch(group, batch_fn=stacked).map(place)
+  source: Any = _Groups(read, num)
+  # One element is a group, not a batch: what Grain does for an element takes as long as a step of a small network.
+  options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_THREADS)
+  dataset = grain.MapDataset.source(source).to_iter_dataset(options).map(place)
   groups = iter(grain.experimental.ThreadPrefetchIterDataset(dataset, prefetch_buffer_size=1))
   try:
     yield _told(groups, what)
