@@ -9,10 +9,7 @@ the whole 90 / 45 s cold and 60 / 25 s warm.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -20,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import measure
 
 
 def run_demo(cache: Path, workdir: Path) -> tuple[float, float]:
@@ -29,7 +26,9 @@ def run_demo(cache: Path, workdir: Path) -> tuple[float, float]:
   environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
   start = time.perf_counter()
   first = None
-  with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+  with subprocess.Popen(
+    command, cwd=measure.ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+  ) as process:
     for line in process.stderr or ():
       if first is None and " round 1/" in line:
         first = time.perf_counter() - start
@@ -39,10 +38,7 @@ def run_demo(cache: Path, workdir: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--repeats", type=int, default=3)
-  parser.add_argument("--out", type=Path, default=None)
-  options = parser.parse_args()
+  options = measure.parser(__doc__, repeats=3).parse_args()
   seconds: dict[str, list[float]] = {"cold first round": [], "cold whole": [], "warm first round": [], "warm whole": []}
   for _ in range(options.repeats):
     with tempfile.TemporaryDirectory() as scratch:
@@ -53,14 +49,7 @@ def main() -> None:
   print(f"{'seconds':18} {'median':>7}  all")
   for name, values in seconds.items():
     print(f"{name:18} {statistics.median(values):7.1f}  {' '.join(f'{value:.1f}' for value in values)}")
-  if options.out:
-    cpus = len(os.sched_getaffinity(0))
-    content = {
-      "benchmark": "demo",
-      "machine": {"cpus": cpus, "system": platform.system(), "python": platform.python_version()},
-      "seconds": seconds,
-    }
-    options.out.write_text(json.dumps(content, indent=1) + "\n")
+  measure.write(options.out, "demo", {"seconds": seconds})
 
 
 if __name__ == "__main__":

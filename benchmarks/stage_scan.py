@@ -9,20 +9,15 @@ compiles and runs them in the order A/B/A, so that a drift of the machine hits b
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
-import os
-import platform
 import re
 import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import measure
 import numpy as np
 
 from sdt.keys import ModelConfig
@@ -101,26 +96,20 @@ def start(form: str, variables: Tree) -> Tree:
   return variables["params"], variables["batch_stats"], jax.tree.map(np.zeros_like, variables["params"])
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-  """Returns what `work` returns, its wall seconds, and the seconds of all cores, which neighbours on the machine disturb less."""
-  wall, cores = time.perf_counter(), time.process_time()
-  result = work()
-  return result, {"secs": time.perf_counter() - wall, "core_secs": time.process_time() - cores}
-
-
-def measure(form: str, model: ResNet, state: Tree, batches: Tree, runs: int) -> tuple[dict[str, list[float]], np.ndarray]:
+def measure_form(form: str, model: ResNet, state: Tree, batches: Tree, runs: int) -> tuple[dict[str, list[float]], np.ndarray]:
   """Returns the seconds of compiling (tracing apart) and of a step, the temporary memory, and the losses of the steps."""
   jax.clear_caches()
   program = jax.jit(training({"unrolled": unrolled_forward, "scan": scanned_forward}[form], model))
-  lowered, trace = timed(lambda: program.lower(state, *batches))
-  compiled, compile_ = timed(lowered.compile)
+  made: dict[str, Any] = {}
+  trace = measure.timed(lambda: made.update(lowered=program.lower(state, *batches)))
+  compile_ = measure.timed(lambda: made.update(compiled=made["lowered"].compile()))
+  compiled = made["compiled"]
   figures = {f"trace_{key}": [value] for key, value in trace.items()} | {f"compile_{key}": [value] for key, value in compile_.items()}
   figures["temporary_mb"] = [compiled.memory_analysis().temp_size_in_bytes / 1e6]
   _, losses = compiled(state, *batches)
   losses = np.asarray(losses)
   for _ in range(runs):
-    _, steps = timed(lambda: jax.block_until_ready(compiled(state, *batches)))
-    for key, value in steps.items():
+    for key, value in measure.timed(lambda: compiled(state, *batches)).items():
       figures.setdefault(f"step_{key}", []).append(value / STEPS)
   return figures, losses
 
@@ -135,7 +124,7 @@ def compare(name: str, batch_size: int, repeats: int, runs: int) -> dict[str, An
   losses = {}
   for _ in range(repeats):
     for form in FORMS:
-      one, losses[form] = measure(form, model, start(form, variables), batches, runs)
+      one, losses[form] = measure_form(form, model, start(form, variables), batches, runs)
       for key, value in one.items():
         figures[form].setdefault(key, []).extend(value)
   np.testing.assert_allclose(losses["scan"], losses["unrolled"], rtol=1e-3)
@@ -148,23 +137,9 @@ def compare(name: str, batch_size: int, repeats: int, runs: int) -> dict[str, An
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--networks", default="paper_resnet56,paper_resnet110")
-  parser.add_argument("--batch_size", type=int, default=64)
-  parser.add_argument("--repeats", type=int, default=3)
-  parser.add_argument("--runs", type=int, default=2, help="timed runs after each compilation")
-  parser.add_argument("--out", type=Path, default=None)
-  options = parser.parse_args()
+  options = measure.parser(__doc__, networks="paper_resnet56,paper_resnet110", batch_size=64, repeats=3, runs=2).parse_args()
   networks = {name: compare(name, options.batch_size, options.repeats, options.runs) for name in options.networks.split(",")}
-  if options.out:
-    machine = {
-      "cpus": len(os.sched_getaffinity(0)),
-      "system": platform.system(),
-      "python": platform.python_version(),
-      "jax": jax.__version__,
-    }
-    result = {"benchmark": "stage_scan", "machine": machine, "batch_size": options.batch_size, "networks": networks}
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+  measure.write(options.out, "stage_scan", {"batch_size": options.batch_size, "networks": networks})
 
 
 if __name__ == "__main__":

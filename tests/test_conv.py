@@ -43,6 +43,14 @@ CASES = [
   (2, 3, ((2, 0), (0, 3)), (9, 6)),
   ((2, 1), 3, ((1, 1), (0, 2)), (6, 7)),
   (2, 3, ((3, 3), (3, 3)), (4, 4)),
+  # Images smaller than the kernel.
+  (1, 3, 1, (2, 2)),
+  (1, 3, 1, (1, 1)),
+  (2, 3, 1, (2, 2)),
+  (1, 3, 1, (1, 4)),
+  (2, 7, 3, (5, 4)),
+  ((2, 1), 3, ((2, 1), (1, 0)), (2, 2)),
+  (1, 3, 1, (2, 30)),
 ]
 
 
@@ -76,6 +84,18 @@ def test_wrong_shapes_types_and_pads_are_refused():
       conv2d(*wrong)
   with pytest.raises(ValueError, match="padding of 0 or more"):
     conv2d(x, kernel, 1, ((0, 0), (-1, 0)))
+
+
+def test_small_images_are_matrix_products_on_a_cpu_only():
+  """XLA:CPU has no fast convolution of an image smaller than the kernel; a long one would make a large matrix."""
+  gradient = jax.jit(jax.grad(_loss(conv2d, 1, 1), (0, 1)))
+  for image, is_small in (((2, 2), True), ((2, 30), False), ((3, 3), False)):
+    args = _arrays((2, *image, 4), (3, 3, 4, 5))
+    counts = {
+      platform: export.export(gradient, platforms=(platform,))(*args).mlir_module().count("stablehlo.convolution")
+      for platform in ("cpu", "cuda")
+    }
+    assert counts == {"cpu": 0 if is_small else 3, "cuda": 3}
 
 
 def test_vmap_over_examples_is_one_convolution():

@@ -110,6 +110,8 @@ def _count_products(jaxpr: Any) -> int:
     elif equation.primitive.name == "dot_general":
       (contracted, _), _ = equation.params["dimension_numbers"]
       total += out_size * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+    # What differs by platform, or by a condition: the longest of them.
+    total += max((_count_products(branch.jaxpr) for branch in equation.params.get("branches", ())), default=0)
     for value in equation.params.values():
       inner = value.jaxpr if isinstance(value, jax.extend.core.ClosedJaxpr) else value
       if isinstance(inner, jax.extend.core.Jaxpr):

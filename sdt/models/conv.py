@@ -3,8 +3,8 @@
 Two properties of XLA make the plain operation slow where sdt needs it, and one function cures both:
 
 - On a CPU, the convolutions of a loop's body reach the fast kernels only in the canonical order (NHWC, HWIO, NHWC); the gradient
-  of `lax.conv_general_dilated` is written in other orders. Here the backward pass transposes explicitly; on other platforms it is
-  lax's own.
+  of `lax.conv_general_dilated` is written in other orders. Here the backward pass transposes explicitly (`conv_cpu.py`); on other
+  platforms it is lax's own.
 - `vmap` over both images and kernels makes a grouped convolution, slow everywhere. Here a batch of images with one kernel becomes
   one larger batch, and a few (images, kernel) pairs, the replicas of a run, become as many ordinary convolutions.
 
@@ -22,11 +22,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-type Pads = tuple[tuple[int, int], tuple[int, int]]
-type Pair = tuple[int, int]
+from sdt.models import conv_cpu
+from sdt.models.conv_cpu import LAYOUT, Pads, Pair
+
 type Op = Callable[[jax.Array, jax.Array], jax.Array]
 
-LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Up to so many (images, kernel) pairs become separate convolutions; more (gradients of single examples) would make the program too long.
 MAX_UNROLLED = 16
 
@@ -118,26 +118,29 @@ def _explicit_pads(padding: str | int | Sequence[Sequence[int]], sizes: Pair, ke
 def _make_conv(sizes: Pair, kernel_sizes: Pair, strides: Pair, pads: Pads) -> Op:
   """Returns conv(x, kernel) for images and kernels of these sizes, with its gradient and its batching rules."""
 
-  def plain_forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  def lax_forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=LAYOUT, precision=precision_of(x.dtype))
 
   def lax_input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
     x = jax.ShapeDtypeStruct((dy.shape[0], *sizes, kernel.shape[2]), dy.dtype)
-    return jax.linear_transpose(lambda x: plain_forward(x, kernel), x)(dy)[0]
+    return jax.linear_transpose(lambda x: lax_forward(x, kernel), x)(dy)[0]
 
   def lax_kernel_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
     kernel = jax.ShapeDtypeStruct((*kernel_sizes, x.shape[3], dy.shape[3]), x.dtype)
-    return jax.linear_transpose(lambda kernel: plain_forward(x, kernel), kernel)(dy)[0]
+    return jax.linear_transpose(lambda kernel: lax_forward(x, kernel), kernel)(dy)[0]
 
-  canonical_input_gradient = functools.partial(_input_gradient, sizes=sizes, strides=strides, pads=pads)
-  canonical_kernel_gradient = functools.partial(_kernel_gradient, kernel_sizes=kernel_sizes, strides=strides, pads=pads)
+  def of_platform(cpu: Callable[..., jax.Array], default: Op, **static: Any) -> Op:
+    on_cpu = functools.partial(cpu, strides=strides, pads=pads, **static)
+    return lambda first, second: lax.platform_dependent(first, second, cpu=on_cpu, default=default)
 
-  def plain_input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
-    return lax.platform_dependent(dy, kernel, cpu=canonical_input_gradient, default=lax_input_gradient)
-
-  def plain_kernel_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
-    return lax.platform_dependent(x, dy, cpu=canonical_kernel_gradient, default=lax_kernel_gradient)
-
+  if conv_cpu.is_small(sizes, kernel_sizes):
+    plain_forward = of_platform(conv_cpu.small_forward, lax_forward)
+    plain_input_gradient = of_platform(conv_cpu.small_input_gradient, lax_input_gradient, sizes=sizes)
+    plain_kernel_gradient = of_platform(conv_cpu.small_kernel_gradient, lax_kernel_gradient, kernel_sizes=kernel_sizes)
+  else:
+    plain_forward = lax_forward
+    plain_input_gradient = of_platform(conv_cpu.input_gradient, lax_input_gradient, sizes=sizes)
+    plain_kernel_gradient = of_platform(conv_cpu.kernel_gradient, lax_kernel_gradient, kernel_sizes=kernel_sizes)
   forward = _with_batching(plain_forward, fold_first=True)
   input_gradient = _with_batching(plain_input_gradient, fold_first=True)
   kernel_gradient = _with_batching(plain_kernel_gradient, fold_first=False)
@@ -179,37 +182,3 @@ def _with_batching(plain: Op, *, fold_first: bool) -> Op:
     return jnp.stack([op(*pair) for pair in pairs]), True
 
   return op
-
-
-def _input_gradient(dy: jax.Array, kernel: jax.Array, *, sizes: Pair, strides: Pair, pads: Pads) -> jax.Array:
-  """Returns dL/dx [B, H, W, C] as a convolution of dy, spread by the stride, with the kernel turned by 180 degrees."""
-  turned = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
-  new_pads, starts = [], []
-  for axis in range(2):
-    spread = (dy.shape[1 + axis] - 1) * strides[axis] + 1
-    low = kernel.shape[axis] - 1 - pads[axis][0]
-    high = sizes[axis] - spread - low + kernel.shape[axis] - 1
-    # Negative pads leave the fast path: compute more, and cut.
-    new_pads.append((max(low, 0), max(high, 0)))
-    starts.append(max(-low, 0))
-  precision = precision_of(dy.dtype)
-  dx = lax.conv_general_dilated(dy, turned, (1, 1), new_pads, lhs_dilation=strides, dimension_numbers=LAYOUT, precision=precision)
-  return dx[:, starts[0] : starts[0] + sizes[0], starts[1] : starts[1] + sizes[1]]
-
-
-def _kernel_gradient(x: jax.Array, dy: jax.Array, *, kernel_sizes: Pair, strides: Pair, pads: Pads) -> jax.Array:
-  """Returns dL/dkernel [kh, kw, C, O] as a convolution in which channels are the batch and examples the channels."""
-  if kernel_sizes == (1, 1) and pads == ((0, 0), (0, 0)):
-    return jnp.einsum("bijc,bijo->co", x[:, :: strides[0], :: strides[1]], dy, precision=precision_of(x.dtype))[None, None]
-  new_pads, stops = [], []
-  for axis in range(2):
-    spread = (dy.shape[1 + axis] - 1) * strides[axis] + 1
-    high = kernel_sizes[axis] - 1 + spread - x.shape[1 + axis] - pads[axis][0]
-    # The last rows of a strided input can be out of every window's reach.
-    new_pads.append((pads[axis][0], max(high, 0)))
-    stops.append(x.shape[1 + axis] + min(high, 0))
-  x = x[:, : stops[0], : stops[1]]
-  images, kernel = x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)
-  precision = precision_of(x.dtype)
-  dw = lax.conv_general_dilated(images, kernel, (1, 1), new_pads, rhs_dilation=strides, dimension_numbers=LAYOUT, precision=precision)
-  return dw.transpose(1, 2, 0, 3)
