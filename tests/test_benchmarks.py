@@ -1,0 +1,32 @@
+"""The benchmarks run, each at the smallest size; their figures are looked at nowhere here."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--network=resnet8", "--batch_size=4", "--image_size=8"]
+SCRIPTS = {
+  "costs": [*SMALL, "--steps=2", "--repeats=1"],
+  "devices": [*SMALL, "--steps=1", "--repeats=1", "--devices=1,2"],
+  "dynamics": ["--rounds=2"],
+  "gpu": ["--tiny"],
+  "memory": [*SMALL, "--num_train=8"],
+  "replicas": ["--rounds=1", "--repeats=1"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_benchmark_runs_and_keeps_its_figures_and_the_machine(tmp_path, name):
+  out = tmp_path / "figures.json"
+  command = [sys.executable, f"benchmarks/{name}.py", *SCRIPTS[name], f"--out={out}"]
+  subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+  kept = json.loads(out.read_text())
+  assert kept.pop("benchmark") == name
+  assert kept.pop("machine")["cpus"] >= 1
+  assert kept
