@@ -105,7 +105,7 @@ def median(figures: Mapping[str, Seconds], name: str, key: str = "secs") -> floa
 def config(**changes: Any) -> Config:
   """Returns a config of drawn images of 32x32 in ten classes with He's augmentation; `changes` by key, dots written as "__"."""
   plain = to_dict(Config())
-  plain["data"] |= {"name": "shapes"}
+  plain["data"] |= {"name": "shapes", "allow_empty_class": True}
   plain["data"]["shapes"] |= {"num_train": 1024, "num_test": 128, "num_classes": 10, "image_size": 32}
   plain["model"] |= {"name": "resnet20"}
   plain["augment"] |= {"pad_crop": 4, "flip": True}
