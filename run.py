@@ -24,7 +24,7 @@ from absl import logging
 
 from sdt.command_line import help_text, load_config_file, parse_arguments
 from sdt.config import resolve
-from sdt.errors import Interrupted, SdtError
+from sdt.errors import ConfigError, Interrupted, SdtError
 from sdt.sweep_points import expand
 
 
@@ -50,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     # Only now, because it imports JAX: a mistake in the config is told at once.
     from sdt import dry_run, experiment, frame, processes, sweep, toy
 
+    if request.profile and points:
+      raise ConfigError("--profile traces one run, and sweep.key makes one of every value; leave one of the two out")
     order = toy.ORDER if config.data.name == "curve" else experiment.ORDER
     if request.dry_run:
       for line in sweep.describe(config, points, request.workdir) if points else dry_run.describe(config, request.workdir, order=order):
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     with processes.together(config):
       if points:
         return sweep.run(config, points, request.workdir, request.name)
-      return frame.run(order, config, request.workdir, request.name)
+      return frame.run(order, config, request.workdir, request.name, profile=request.profile)
   except SdtError as error:
     start = "sdt:" if isinstance(error, Interrupted) else "sdt: error:"
     print(start, *str(error).split("\n"), file=sys.stderr)  # one line, whatever the user wrote

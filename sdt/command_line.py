@@ -17,9 +17,10 @@ from ml_collections import ConfigDict
 from sdt.config import describe_keys, is_key
 from sdt.errors import ConfigError
 
-USAGE = "python run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] [--help]"
+USAGE = "python run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] [--profile] [--help]"
 _OF_LAUNCH = ("--coordinator", "--num_processes", "--process_id")
 _FLAGS = ("--config", "--workdir", *_OF_LAUNCH)
+_SWITCHES = ("--dry_run", "--profile")
 CONFIGS = "configs"
 
 # A folder of more config files than this is listed by names alone.
@@ -43,6 +44,7 @@ class Request:
     name: the run's name: the config file's path below the folder `configs`, or its name where it lies elsewhere, without its suffix.
     workdir: `runs/<name>` by default.
     overrides: (dotted key, text) pairs, in order.
+    profile: whether a dispatch is to be traced.
     launch: None where the command line says nothing of several processes.
   """
 
@@ -51,6 +53,7 @@ class Request:
   workdir: Path
   overrides: tuple[tuple[str, str], ...]
   dry_run: bool
+  profile: bool = False
   launch: Launch | None = None
 
 
@@ -64,12 +67,12 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
     return None
   values: dict[str, str] = {}
   overrides = []
-  dry_run = False
+  switches = set()
   for flag, text in _flags(arguments):
     if flag.startswith("--config."):
       overrides.append((flag.removeprefix("--config."), text))
-    elif flag == "--dry_run":
-      dry_run = True
+    elif flag in _SWITCHES:
+      switches.add(flag)
     elif flag in values:
       raise _usage_error(f"{flag} is given twice: {values[flag]!r} and {text!r}")
     else:
@@ -80,7 +83,7 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
   config_path = Path(os.path.expanduser(values["--config"]))
   name = _run_name(config_path)
   workdir = Path(os.path.expanduser(values.get("--workdir", f"runs/{name}")))
-  return Request(config_path, name, workdir, tuple(overrides), dry_run, _launch(values))
+  return Request(config_path, name, workdir, tuple(overrides), "--dry_run" in switches, "--profile" in switches, _launch(values))
 
 
 def _launch(values: Mapping[str, str]) -> Launch | None:
@@ -122,6 +125,7 @@ def help_text(configs: Path) -> str:
     "  --workdir=DIR         where the run lives, by default runs/NAME; the same command again continues it",
     "  --config.KEY=VALUE    replaces one key, such as --config.optim.learning_rate=0.05 or --config.seeds=0,1,2",
     "  --dry_run             checks config and data, shows what would run, writes nothing",
+    "  --profile             writes a trace of one dispatch to WORKDIR/profile, for Perfetto or TensorBoard",
     "  --coordinator=HOST:PORT --num_processes=N --process_id=I",
     "                        this is process I of N of one run, see docs/clusters.md; under SLURM and on TPU slices they are not needed",
     "",
@@ -178,20 +182,20 @@ class _SourceOnly(importlib.machinery.SourceFileLoader):
 
 
 def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-  """Yields (flag, value) of `--flag=value` and `--flag value`; the value of --dry_run is empty."""
+  """Yields (flag, value) of `--flag=value` and `--flag value`; the value of a switch is empty."""
   rest = iter(arguments)
   for argument in rest:
     flag, has_value, text = argument.partition("=")
     if not argument.startswith("-"):
       raise _usage_error(f"unexpected argument {argument!r}")
-    if flag not in (*_FLAGS, "--dry_run") and (not flag.startswith("--config.") or flag == "--config."):
-      close = difflib.get_close_matches(flag, [*_FLAGS, "--dry_run", "--help"], 1, 0.5)
+    if flag not in (*_FLAGS, *_SWITCHES) and (not flag.startswith("--config.") or flag == "--config."):
+      close = difflib.get_close_matches(flag, [*_FLAGS, *_SWITCHES, "--help"], 1, 0.5)
       name = flag.lstrip("-")
       known = [f"--config.{name}"] if "." in name or is_key(name) else close
       raise _usage_error(f"unknown flag {flag}" + (f"; did you mean {known[0]}?" if known else ""))
-    if flag == "--dry_run":
+    if flag in _SWITCHES:
       if has_value:
-        raise _usage_error("--dry_run takes no value")
+        raise _usage_error(f"{flag} takes no value")
     elif not has_value:
       text = next(rest, "--")
       if text.startswith("--"):

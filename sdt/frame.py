@@ -20,6 +20,7 @@ from sdt.data.dataset import Data
 from sdt.errors import CheckpointError, ConfigError, DataError
 from sdt.keys import Config
 from sdt.plan import Plan
+from sdt.profiling import Profiler
 from sdt.progress import Display, duration
 from sdt.report import build_report
 from sdt.setup import Resume, Setup, compute_dtype
@@ -55,7 +56,15 @@ class Order:
   select: Callable[..., dict[str, float]] = _nothing_selected
 
 
-def run(order: Order, config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> int:
+def run(
+  order: Order,
+  config: Config,
+  workdir: Path,
+  name: str,
+  loaded: Data | None = None,
+  stop: StopRequest | None = None,
+  profile: bool = False,
+) -> int:
   """Runs the experiment, or what is left of it, in `workdir`; returns the exit code.
 
   Args:
@@ -65,11 +74,12 @@ def run(order: Order, config: Config, workdir: Path, name: str, loaded: Data | N
     name: what the run is called on the screen.
     loaded: its data, where the caller has them already.
     stop: asked as well whether the run shall stop.
+    profile: whether a dispatch is traced, into `workdir`/profile.
 
   Raises:
     SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
   """
-  is_new = complete(order, config, workdir, name, loaded, stop)
+  is_new = complete(order, config, workdir, name, loaded, stop, profile)
 
   def tell() -> int:
     print(order.table(files.read_json(workdir / "results.json")))
@@ -79,7 +89,15 @@ def run(order: Order, config: Config, workdir: Path, name: str, loaded: Data | N
   return int(processes.by_first(tell))
 
 
-def complete(order: Order, config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> bool:
+def complete(
+  order: Order,
+  config: Config,
+  workdir: Path,
+  name: str,
+  loaded: Data | None = None,
+  stop: StopRequest | None = None,
+  profile: bool = False,
+) -> bool:
   """Does what `run` does, but prints no results and takes no notice of replicas that diverged; returns whether anything was left to do."""
   display, start = Display(), time.perf_counter()
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
@@ -112,7 +130,8 @@ def complete(order: Order, config: Config, workdir: Path, name: str, loaded: Dat
         chosen = order.select(config, data, held, choices, timing, display, stop)
         setup = Setup.make(selection.frozen(config, chosen), data, choices, pretrained=beside.pretrained)
         setup.choices.update({"selected": chosen} if chosen else {})
-        context = Context(setup, beside, held, identity, store, display, stop, timing)
+        profiler = Profiler(held / "profile" if profile and processes.is_first() else None, display.log)
+        context = Context(setup, beside, held, identity, store, display, stop, timing, profiler)
         _begin(context, config)
         _stages_and_report(order, context, found)
     return True

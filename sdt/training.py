@@ -25,6 +25,7 @@ from sdt.keys import Config
 from sdt.losses import is_regression
 from sdt.parallel import fetch
 from sdt.plan import Plan
+from sdt.profiling import Profiler
 from sdt.progress import Display, Task
 from sdt.setup import Resume, Setup
 from sdt.shared_store import SharedStore
@@ -181,6 +182,7 @@ class Context:
   display: Display
   stop: StopRequest
   timing: Timing
+  profiler: Profiler
 
   def write_timing(self) -> None:
     files.write_json(self.workdir / "timing.json", self.timing.to_dict())
@@ -287,7 +289,7 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
   steps = closing(trainer.run(start.position, start.round_secs, saver.scored_round))  # readers of streamed inputs end with it
   with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task, steps as running:
     round_secs = start.round_secs
-    for progress in running:
+    for progress in context.profiler.watch(running):
       received, saved_secs = time.perf_counter(), context.timing.save_secs
       round_secs = 0.0 if progress.finished else round_secs + progress.seconds
       context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)

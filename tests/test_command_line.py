@@ -68,6 +68,7 @@ def test_help_wins_over_everything_else():
     (["--config=x.py", "--config.rounds"], "--config.rounds needs a value"),
     (["--config=x.py", "--config=y.py"], "--config is given twice: 'x.py' and 'y.py'"),
     (["--config=x.py", "--dry_run=True"], "--dry_run takes no value"),
+    (["--config=x.py", "--profile=True"], "--profile takes no value"),
     (["--config=x.py", "--dryrun"], "unknown flag --dryrun; did you mean --dry_run?"),
     (["--config=x.py", "--dry-run"], "unknown flag --dry-run; did you mean --dry_run?"),
     (["--config=x.py", "--optim.momentum=0"], "unknown flag --optim.momentum; did you mean --config.optim.momentum?"),

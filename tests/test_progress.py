@@ -5,6 +5,7 @@ import time
 import pytest
 
 from sdt import progress, training
+from sdt.profiling import Profiler
 from sdt.progress import Display, duration
 
 
@@ -83,3 +84,16 @@ def test_time_is_counted_over_all_starts(tmp_path, monkeypatch):
   again = training.Timing.read(tmp_path / "timing.json", time.perf_counter() - 3.0)
   assert (again.num_starts, again.images, again.train_secs) == (2, {"baseline": 700}, {"baseline": 2.0})
   assert 8.0 <= again.to_dict()["wall_secs"] < 60.0
+
+
+def test_the_second_dispatch_of_all_is_traced_and_no_other(tmp_path):
+  lines = []
+  profiler = Profiler(tmp_path / "profile", lines.append)
+  assert list(profiler.watch([1])) == [1]
+  assert list(profiler.watch([2, 3])) == [2, 3]
+  assert list(profiler.watch(())) == []
+  (line,) = lines
+  assert line.startswith(f"profile: the trace of one dispatch is in {tmp_path / 'profile'}; ")
+  assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) >= 1
+  assert list(Profiler(None, lines.append).watch([1, 2, 3])) == [1, 2, 3]
+  assert len(lines) == 1
