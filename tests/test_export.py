@@ -60,10 +60,13 @@ def test_every_network_trains_and_scores_on_cpu_cuda_and_tpu(name):
   ranks = [leaf.ndim - 1 for leaf in jax.tree.leaves(params)]
   products = {"stablehlo.convolution": ranks.count(4), "stablehlo.dot_general": ranks.count(2)}
   train_module, score_module = (program.mlir_module() for program in exported.values())
+  # Scoring is one product per layer, whatever the number of examples. Each platform may have its own; on a CPU a convolution over images
+  # smaller than its kernel is a matrix product.
+  most = {op: count * len(PLATFORMS) for op, count in products.items()}
+  most["stablehlo.dot_general"] += most["stablehlo.convolution"]
   for op, count in products.items():
-    # Scoring is one product per layer, whatever the number of examples; each platform may have its own. Training has gradients beside.
-    assert count <= score_module.count(op) <= count * len(PLATFORMS), op
-    assert train_module.count(op) >= 2 * count, op
+    assert count <= score_module.count(op) <= most[op], op
+    assert train_module.count(op) >= 2 * count, op  # training has gradients beside
 
 
 def test_the_regularisers_lower_for_cpu_cuda_and_tpu():

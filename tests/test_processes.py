@@ -139,7 +139,7 @@ def test_a_run_of_its_own_joins_nobody(monkeypatch):
   monkeypatch.setattr(os, "environ", SLURM | {"SLURM_STEP_NUM_TASKS": "4"})
   processes.join(DistributedConfig(join="off"), None)
   assert processes.count() == 1
-  with pytest.raises(ConfigError, match=r"parallel\.distributed=off, and the command line names a coordinator"):
+  with pytest.raises(ConfigError, match=r"distributed\.join=off, and the command line names a coordinator"):
     processes.join(DistributedConfig(join="off"), Launch("a:1", 2, 0))
 
 
