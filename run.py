@@ -3,8 +3,8 @@
     python run.py --config=configs/digits.py
 
 `--help` lists the flags, the config files and every key. Exit codes: 0 done; 2 usage or config; 3 data; 4 a replica
-diverged; 5 no usable checkpoint; 6 workdir locked; 7 workdir not writable; 75 stopped after a clean save; 130 stopped
-before there was anything to save.
+diverged; 5 no usable checkpoint; 6 workdir locked; 7 workdir not writable; 75 stopped after a clean save; 130 (SIGINT)
+or 143 (SIGTERM) stopped before there was anything to save.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from sdt.sweep_points import expand
 def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
   """Ends a run that has nothing to save yet. No exception: some library would swallow it while it is being imported."""
   os.write(2, b"sdt: stopped before there was anything to save\n")
-  os._exit(130)
+  os._exit(128 + number)
 
 
 def main(arguments: Sequence[str]) -> int:
   """Runs what the command line asks for and returns the exit code."""
-  signal.signal(signal.SIGINT, _stop_at_once)  # the training has its own, which saves
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, _stop_at_once)  # the training has its own, which saves
   logging.set_verbosity(logging.ERROR)
   try:
     request = parse_arguments(arguments)

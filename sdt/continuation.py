@@ -102,7 +102,9 @@ def exit_code(workdir: Path) -> int:
     first = next(index for index, row in enumerate(own) if row.get("diverged"))
     losses = [row["train_loss"] for row in own[: first + 1] if row["train_loss"] is not None]
     row = own[first]
-    where = f"round {row['round']}, phase {row['phase']}, after step {row['step']}"
+    earlier = max((one["round"] for one in own if one["round"] < row["round"]), default=0)
+    place = f"round {row['round']}, phase {row['phase']}" if earlier == row["round"] - 1 else f"rounds {earlier + 1} to {row['round']}"
+    where = f"{place}, after step {row['step']}"
     rates = f"learning rate {row['learning_rate']:g}, weight decay {row['weight_decay']:g}"
     lost.append(f"arm {arm}, seed {seed}: {where}, {rates}, last finite loss {f'{losses[-1]:.4g}' if losses else 'none'}")
   if lost:

@@ -33,7 +33,7 @@ from sdt.progress import Display
 from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare
 from sdt.setup import Setup
 from sdt.shared_store import SharedStore
-from sdt.training import Identity
+from sdt.training import Identity, place_in_words
 from sdt.workdir import disk_errors
 
 Log = Callable[[str], None]
@@ -189,8 +189,7 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path,
     has_selection = is_on(config) and (workdir / FOLDER).exists()
     return Standing(f"{begun} would go on" if has_selection else "nothing to continue; the run would begin", choices)
   meta = continuation.newest_meta(store)
-  at = f"in arm {meta['arm']} after round {meta['round']} of {config.rounds}" + (f" and {meta['step']} steps" if meta["step"] else "")
-  return Standing(f"an unfinished run of this config, saved {at}; it would be continued", choices)
+  return Standing(f"an unfinished run of this config, saved {place_in_words(meta, config.rounds)}; it would be continued", choices)
 
 
 def _data_lines(config: Config, found: Found, size: int) -> Iterator[str]:

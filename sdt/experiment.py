@@ -25,7 +25,8 @@ from sdt.progress import Display
 from sdt.report.tables import result_table_text
 from sdt.scoring import score_and_split
 from sdt.split import Partition, Sizes, sizes
-from sdt.training import Context, StopRequest, Timing, restore_final
+from sdt.stop import StopRequest
+from sdt.training import Context, Timing, restore_final
 
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
 _UNEQUAL = 1.1  # optimiser steps of arms that differ by more than this factor are worth a warning

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from sdt import accept, baseline, continuation, environment, files, processes, selection
 from sdt.config import config_hash, to_dict
@@ -26,7 +27,8 @@ from sdt.report import build_report
 from sdt.setup import Resume, Setup, compute_dtype
 from sdt.shared_store import SharedStore
 from sdt.step import TrainState
-from sdt.training import Context, Identity, StopRequest, Timing, has_rows, restore_final, restore_newest, train_arm
+from sdt.stop import StopRequest
+from sdt.training import Context, Identity, Timing, has_rows, restore_final, restore_newest, train_arm
 
 
 def _nothing_selected(*args: Any) -> dict[str, float]:
@@ -122,7 +124,7 @@ def complete(
       _build_report(held)
     else:
       stop = stop or StopRequest()
-      with stop.listening(), device_memory_errors():
+      with stop.listening(display.log), device_memory_errors():
         timing = Timing.read(held / "timing.json", start)
         timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
         if config.compilation_cache:  # before anything is compiled
@@ -146,7 +148,16 @@ def _stages_and_report(order: Order, context: Context, found: baseline.Finished 
       _build_report(context.workdir)
   finally:
     context.write_timing()
-  context.display.log(f"done in {duration(time.perf_counter() - context.timing.since)}")
+  context.display.log(f"done in {duration(time.perf_counter() - context.timing.since)}{_of_all_starts(context.timing)}")
+
+
+def _of_all_starts(timing: Timing) -> str:
+  """Returns what a run that was stopped or killed came to in all, "" for one that was not."""
+  if timing.num_starts < 2:
+    return ""
+  content = timing.to_dict()
+  redone = f"{timing.steps_redone} optimiser step(s) made twice, " if timing.steps_redone else ""
+  return f", {duration(content['wall_secs'])} in {timing.num_starts} starts ({redone}goodput {content['goodput']:.0%})"
 
 
 def _build_report(workdir: Path) -> None:
@@ -181,8 +192,10 @@ def resume(context: Context, rounds: Mapping[str, int]) -> tuple[int, tuple[str,
   """
   with context.timing.stage("restore"):
     newest = restore_newest(context)
+  if newest is None and context.timing.num_starts > 1:
+    context.display.log("no checkpoint was saved by the last start: the training begins anew")
   reached = list(rounds).index(newest[0]) if newest else 0
-  _forget_rows_after(context, rounds, reached, newest[1].position.round_index if newest else 0)
+  _forget_rows_after(context, rounds, reached, newest[1] if newest else None)
   return reached, newest
 
 
@@ -201,9 +214,9 @@ def train_or_skip(context: Context, plan: Plan, index: int, reached: int, newest
     return train_arm(context, trainer, plan, index, start)
 
 
-def _forget_rows_after(context: Context, rounds: Mapping[str, int], reached: int, num_rounds: int) -> None:
+def _forget_rows_after(context: Context, rounds: Mapping[str, int], reached: int, newest: Resume | None) -> None:
   """Drops the rows of metrics.jsonl that the newest checkpoint does not cover: they will be made again, and each must stand once."""
-  arms = list(rounds)
+  arms, num_rounds = list(rounds), newest.position.round_index if newest else 0
 
   def is_covered(row: dict[str, Any]) -> bool:
     index = arms.index(row["arm"])
@@ -215,9 +228,14 @@ def _forget_rows_after(context: Context, rounds: Mapping[str, int], reached: int
       f"{context.workdir} holds a finished run whose checkpoints are gone, and some of its files are missing or damaged; restore the "
       "checkpoints, or choose another --workdir to train it anew"
     )
-  dropped = files.truncate_rows(path, is_covered)
-  if dropped:
-    context.display.log(f"metrics.jsonl: dropped {dropped} row(s) that no checkpoint covers; they are made again")
+  lost = [row for row in files.read_rows(path) if not is_covered(row)]
+  files.truncate_rows(path, is_covered)
+  if lost:
+    done = {arms[reached]: int(np.max(newest.state.step))} if newest else {}
+    steps = {arm: max(row["step"] for row in lost if row["arm"] == arm) - done.get(arm, 0) for arm in {row["arm"] for row in lost}}
+    redone = sum(steps.values())
+    context.timing.steps_redone += redone
+    context.display.log(f"metrics.jsonl: dropped {len(lost)} row(s) that no checkpoint covers; {redone} optimiser step(s) are made again")
   seeds, config = context.setup.config.seeds, context.setup.config
   there = sorted((arms.index(row["arm"]), row["round"], row["seed"]) for row in files.read_rows(path) if row["last_phase"])
   totals = [rounds[arm] for arm in arms[: reached + 1]]
@@ -258,6 +276,7 @@ def _begin(context: Context, config: Config) -> None:
     context.display.log(f"note: {setup.placement.note(config.data)}")
   write_config(context.workdir, config)
   write_environment(context)
+  context.write_timing()  # this start is counted, however soon it is killed
 
 
 def write_config(workdir: Path, config: Config) -> None:

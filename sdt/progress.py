@@ -33,8 +33,9 @@ class Display:
     """Prints one line, of several processes on the first alone."""
     if not processes.is_first():
       return
-    if self._bar is not None:
-      self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+    bar = self._bar  # read once: a signal is told by a thread of its own
+    if bar is not None:
+      bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
     else:
       print(text, file=sys.stderr, flush=True)
 

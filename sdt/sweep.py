@@ -17,8 +17,9 @@ from sdt.keys import Config
 from sdt.progress import Display
 from sdt.report import build_report
 from sdt.report.sweep import table_text
+from sdt.stop import StopRequest
 from sdt.sweep_points import Point, as_text, shares_baseline
-from sdt.training import Identity, StopRequest
+from sdt.training import Identity
 
 # What another start of a sweep may have otherwise: each value's run guards its own config.
 _MAY_DIFFER = (*SAFE_TO_CHANGE, "sweep.values", "sweep.also_values")
@@ -42,7 +43,7 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
   _check_values(points, loader)
   display.log(f"sdt: {name}: {_headline(config, points)}")
   stop = StopRequest()
-  with processes.hold(workdir) as held, stop.listening():
+  with processes.hold(workdir) as held, stop.listening(display.log):
     sweep = _Sweep(config, points, held, loader, stop, display.log)
     _check_same_sweep(sweep)
     files.write_json(held / "config.json", {"config": to_dict(_recorded(config)), "hash": config_hash(_recorded(config))})

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -30,39 +28,11 @@ from sdt.progress import Display, Task
 from sdt.setup import Resume, Setup
 from sdt.shared_store import SharedStore
 from sdt.step import TrainState
+from sdt.stop import StopRequest
 
 # Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no less than this.
 _LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR = 10.0, 50.0
 _ARM_STRIDE = 10**12  # steps of checkpoints: arm * stride + clock, so that a later arm is newer
-
-
-class StopRequest:
-  """Whether SIGTERM or SIGINT has asked the run to stop; asked again after every dispatch.
-
-  `name` is the signal that came to this process. What it means to the run is what all processes know of (`asked`).
-  """
-
-  def __init__(self) -> None:
-    self.name: str | None = None
-
-  def asked(self) -> str | None:
-    """Returns the signal that has come to any of the processes; all ask at the same point of their work, and wait for each other there."""
-    return next((name for name in processes.gather(self.name) if name is not None), None)
-
-  @contextmanager
-  def listening(self) -> Iterator[None]:
-    """Catches both signals inside the block; a second one changes nothing, the save is under way."""
-
-    def note(number: int, frame: FrameType | None) -> None:
-      del frame
-      self.name = signal.Signals(number).name
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-      yield
-    finally:
-      for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +91,8 @@ class Timing:
 
   `images` counts the training examples of finished rounds, each seed's; `train_secs` and `evaluation_secs` are the seconds in which
   programs trained and evaluated (see `dispatch.Progress`), steps that were lost and made again among them; `idle_secs` those that the host
-  kept the devices waiting for between two dispatches, but for saves.
+  kept the devices waiting for between two dispatches, but for saves. `steps_redone` counts the optimiser steps that a start had to make
+  again, as far as rows tell of them; what a kill took after the last row nobody knows.
   """
 
   stages: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -133,6 +104,7 @@ class Timing:
   save_secs: float = 0.0
   num_saves: int = 0
   num_starts: int = 0
+  steps_redone: int = 0
   wall_secs: float = 0.0  # of the earlier starts
   since: float = dataclasses.field(default_factory=time.perf_counter)  # when this start began, on the process's own clock
 
@@ -206,8 +178,19 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
   step, tree, meta = found
   context.identity.refuse_other(meta["config"], meta["data_checksum"], context.workdir / "checkpoints", meta["file_checksums"])
   at = Position(meta["round"], meta["step"], meta["eval_index"])
-  context.display.log(f"continuing from checkpoint {step}: arm {meta['arm']}, round {at.round_index}, step {at.step} of the next")
+  context.display.log(f"continuing {place_in_words(meta, context.setup.config.rounds)} (checkpoint {step}, the newest that is sound)")
   return meta["arm"], Resume(tree["state"], tree["sums"], at, meta["round_secs"], tree["dynamics"])
+
+
+def place_in_words(meta: Mapping[str, Any], rounds: int) -> str:
+  """Returns where a checkpoint stands, from its meta: "in arm method after round 12 of 30 and 7 steps", "at the end of arm method".
+
+  `rounds` are those of an ordinary arm; older checkpoints do not tell their own.
+  """
+  total = meta.get("rounds", rounds)
+  if meta["round"] >= total:
+    return f"at the end of arm {meta['arm']}"
+  return f"in arm {meta['arm']} after round {meta['round']} of {total}" + (f" and {meta['step']} steps" if meta["step"] else "")
 
 
 def restore_final(context: Context, arm_index: int) -> TrainState:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tiny
 
-from sdt import checkpoint, experiment, frame, processes, shared_store, training
+from sdt import checkpoint, experiment, frame, processes, shared_store, stop
 from sdt.command_line import Launch
 from sdt.errors import SdtError
 
@@ -39,7 +39,7 @@ def strike_at(where, number, delay, name):
     print(f"struck at {time.time()}", flush=True)
     os.kill(os.getpid(), getattr(signal, name))
 
-  owner, method = (shared_store.SharedStore, "save") if where == "save" else (training.StopRequest, "asked")
+  owner, method = (shared_store.SharedStore, "save") if where == "save" else (stop.StopRequest, "asked")
   if where == "save" and processes.is_first():
     owner, method = checkpoint.CheckpointStore, "_write"
   before = getattr(owner, method)

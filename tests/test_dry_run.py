@@ -246,7 +246,7 @@ def test_a_finished_run_is_told(copy):
   files.write_text(copy / "report.html", "a report")
   assert standing(CONFIG, copy) == "a complete run of this config; nothing would be done"
   (copy / "scores.csv").unlink()
-  assert standing(CONFIG, copy) == "an unfinished run of this config, saved in arm method after round 4 of 4; it would be continued"
+  assert standing(CONFIG, copy) == "an unfinished run of this config, saved at the end of arm method; it would be continued"
 
 
 def test_an_unfinished_run_is_told_with_its_place_and_its_leftovers_stay(tmp_path, monkeypatch):

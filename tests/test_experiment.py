@@ -157,11 +157,13 @@ def test_only_the_report_is_made_again_where_only_it_is_missing(copy, finished, 
 )
 def test_a_lost_or_damaged_artifact_is_made_again_without_training(copy, finished, name, no_training, monkeypatch):
   whole.without_report(monkeypatch)
-  (copy / name).unlink() if name in ("scores.csv", "arms/method.npz") else (copy / name).write_bytes(b"rubbish")
+  monkeypatch.chdir(copy.parent)
+  (copy / name).unlink() if name in ("scores.csv", "arms/method.npz") else (copy / name).write_bytes(whole.HOSTILE)
   before = (copy / "metrics.jsonl").read_bytes()
   assert whole.run(CONFIG, copy) == 0
   assert (copy / "metrics.jsonl").read_bytes() == before
   whole.assert_same(CONFIG, finished, copy, report=False)
+  assert not list(copy.parent.rglob("executed"))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def halted(stopped_once, tmp_path, monkeypatch):
 
 def damage(path):
   target = max((entry for entry in (path / "state").rglob("*") if entry.is_file()), key=lambda entry: entry.stat().st_size)
-  target.write_bytes(b"rubbish")
+  target.write_bytes(whole.HOSTILE)
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_with_a_line(halted, finished, capsys):
@@ -311,6 +313,19 @@ def test_a_torn_last_row_is_made_again(halted, finished):
   with open(halted / "metrics.jsonl", "a") as file:
     file.write('{"arm": "meth')
   assert whole.run(CONFIG, halted) == 0
+  assert whole.rows(halted) == whole.rows(finished)
+
+
+def test_rows_that_no_checkpoint_covers_are_made_again_and_the_steps_are_counted(halted, finished, capsys):
+  rows = [row for row in whole.rows(finished, seconds=True) if (row["arm"], row["round"]) == ("method", 3)]
+  files.append_rows(halted / "metrics.jsonl", rows)
+  capsys.readouterr()
+  assert whole.run(CONFIG, halted) == 0
+  said = capsys.readouterr().err
+  assert "continuing in arm method after round 2 of 4 and 3 steps (checkpoint " in said
+  assert "metrics.jsonl: dropped 4 row(s) that no checkpoint covers; 2 optimiser step(s) are made again" in said
+  assert "in 2 starts (2 optimiser step(s) made twice, goodput " in said
+  assert files.read_json(halted / "timing.json")["steps_redone"] == 2
   assert whole.rows(halted) == whole.rows(finished)
 
 

@@ -104,7 +104,7 @@ import os, signal, sys
 import run
 def resolve(*_):
   try:
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.{name})
     signal.pause()
   except BaseException:
     pass
@@ -114,9 +114,10 @@ sys.exit(run.main(["--config=configs/digits.py"]))
 """
 
 
-def test_ctrl_c_before_the_training_ends_at_once_though_a_library_would_swallow_it():
-  done = subprocess.run([sys.executable, "-c", SWALLOWED], cwd=ROOT, capture_output=True, text=True, timeout=60)
-  assert (done.returncode, done.stdout, done.stderr) == (130, "", "sdt: stopped before there was anything to save\n")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_before_the_training_ends_at_once_though_a_library_would_swallow_it(name, code):
+  done = subprocess.run([sys.executable, "-c", SWALLOWED.format(name=name)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+  assert (done.returncode, done.stdout, done.stderr) == (code, "", "sdt: stopped before there was anything to save\n")
 
 
 def test_an_error_is_one_line_whatever_the_user_wrote(program, capsys):

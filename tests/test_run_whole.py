@@ -76,8 +76,8 @@ def run_until(workdir, line_start, number, *more):
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
-  """A run that was left alone, and what it said."""
-  workdir = tmp_path_factory.mktemp("clean") / "run"
+  """A run that was left alone, in an odd place, and what it said."""
+  workdir = tmp_path_factory.mktemp("clean") / "a rün" / ("long " * 40).strip()
   return workdir, finish(workdir)
 
 
@@ -99,12 +99,18 @@ def test_kills_and_signals_change_no_byte_of_what_is_left(clean, tmp_path):
   assert code == -signal.SIGKILL
   code, lines = run_until(tmp_path, "baseline  round 3/4", signal.SIGTERM)
   assert code == 75
-  assert [line for line in lines if line.startswith("continuing from checkpoint ")]
+  (story,) = [line for line in lines if line.startswith("continuing ")]
+  place = r"in arm baseline after round [12] of 4(?: and \d steps)?"
+  assert re.fullmatch(rf"continuing {place} \(checkpoint \d+, the newest that is sound\)", story)
+  assert lines.index(next(line for line in lines if line.startswith("SIGTERM received: "))) < len(lines) - 1
   assert "stopped by SIGTERM in arm baseline, round" in lines[-1]
   assert not [line for line in lines if "Traceback" in line]
   code, _ = run_until(tmp_path, "method  round 2/4", signal.SIGKILL, often)
   assert code == -signal.SIGKILL
-  assert finish(tmp_path).returncode == 0
+  last = finish(tmp_path)
+  assert last.returncode == 0
+  redone = r"(?:\d+ optimiser step\(s\) made twice, )?"
+  assert re.fullmatch(rf"done in .*, \S+(?: s)? in 4 starts \({redone}goodput \d+%\)", last.stderr.splitlines()[-1])
   whole.assert_same(whole.CONFIG, clean[0], tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,16 @@ from sdt.setup import Setup
 
 # One step a dispatch, so that a run can be stopped in the middle of a phase.
 CONFIG = tiny.config(parallel__steps_per_dispatch=1, compilation_cache=False)
+
+
+class _Payload:
+  """What runs a command where it is unpickled."""
+
+  def __reduce__(self) -> tuple[Any, ...]:
+    return os.system, ("touch executed",)
+
+
+HOSTILE = pickle.dumps(_Payload())
 _TIMES = re.compile(r'<section id="timing".*?</section>', re.DOTALL)
 
 

@@ -1,0 +1,71 @@
+"""A signal is told the moment it comes, whatever the main thread is doing, and asks the run to stop."""
+
+import hashlib
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from sdt.progress import Display
+from sdt.stop import StopRequest
+
+
+def busy():
+  """Computes for half a second or more in one call that no handler of Python's can interrupt, as a compilation does."""
+  hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000)
+  return time.monotonic()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_told_at_once_and_once_though_one_call_takes_long(number):
+  stop, told = StopRequest(), []
+  before = signal.getsignal(number)
+  with stop.listening(lambda line: told.append((time.monotonic(), line))):
+    for delay in (0.05, 0.1):
+      threading.Timer(delay, os.kill, (os.getpid(), number)).start()
+    start, end = time.monotonic(), busy()
+    assert stop.asked() == number.name
+  ((at, line),) = told
+  assert line.startswith(f"{number.name} received: the run stops when")
+  assert start < at < end
+  assert signal.getsignal(number) is before
+  assert "signals" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_block_without_a_signal_says_nothing_and_blocks_may_be_nested():
+  stop, told = StopRequest(), []
+  with stop.listening(told.append):
+    with stop.listening(told.append):
+      os.kill(os.getpid(), signal.SIGTERM)
+    assert len(told) == 1
+    os.kill(os.getpid(), signal.SIGINT)
+  assert len(told) == 1
+  with StopRequest().listening(told.append):
+    pass
+  assert len(told) == 1
+  assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_other_handlers_wake_nobody():
+  told, caught = [], []
+  before = signal.signal(signal.SIGUSR1, lambda *_: caught.append(True))
+  try:
+    with StopRequest().listening(told.append):
+      os.kill(os.getpid(), signal.SIGUSR1)
+  finally:
+    signal.signal(signal.SIGUSR1, before)
+  assert (told, caught) == ([], [True])
+
+
+def test_a_line_from_the_thread_of_signals_stands_above_the_bar(capsys):
+  display, stop = Display(True), StopRequest()
+  with stop.listening(display.log), display.task("baseline", 4, "round") as task:
+    os.kill(os.getpid(), signal.SIGTERM)
+    task.line(2, "lr 0.1", 2)
+    time.sleep(0.2)
+    task.advance(4)
+  text = capsys.readouterr().err
+  assert "SIGTERM received: the run stops when the dispatch or the compilation under way has ended and is saved\n" in text
+  assert "4/4 round" in text
