@@ -30,3 +30,16 @@ hypothesis.settings.load_profile("sdt")
 @pytest.fixture
 def key():
   return jax.random.key(0)
+
+
+@pytest.fixture
+def figure(record_property):
+  """Returns a function that takes a line for the end of the session: what a test has measured, and its seed."""
+  return lambda line: record_property("figure", line)
+
+
+def pytest_terminal_summary(terminalreporter):
+  reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "when", None) == "call"]
+  for name, line in (named for one in reports for named in one.user_properties):
+    if name == "figure":
+      terminalreporter.write_line(line)

@@ -180,9 +180,8 @@ def damage(step, older, rng):
   return f"{kind} {path.relative_to(step)} at {at}"
 
 
-def test_200_faults_never_give_a_wrong_state(tmp_path):
+def test_200_faults_never_give_a_wrong_state(tmp_path, figure):
   seed = 1_234
-  print(f"seed {seed}")
   rng = random.Random(seed)
   states = {10: make_state(10), 20: make_state(20)}
   expected = {step: bits(state) for step, state in states.items()}
@@ -208,7 +207,7 @@ def test_200_faults_never_give_a_wrong_state(tmp_path):
       assert lines == [], (trial, fault)
     used.append(step)
     shutil.rmtree(directory)
-  print(f"{used.count(20)} of the damaged step itself, {used.count(10)} of the one before")
+  figure(f"200 faults in checkpoints: 0 wrong restores, {used.count(10)} of the step before (seed {seed})")
   assert used.count(10) > 20
   assert used.count(20) > 20
 

