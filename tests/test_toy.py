@@ -107,7 +107,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was_to_the_same_artifacts(finis
   capsys.readouterr()
   assert run(workdir) == 0
   told = capsys.readouterr().err
-  assert "arm random_subset, round" in told
+  assert "continuing in arm random_subset after round 3 of 6 (checkpoint " in told
   assert "not usable" not in told
   ours, theirs = whole.outputs(finished, report=False), whole.outputs(workdir, report=False)
   assert ours.keys() == theirs.keys()
