@@ -307,7 +307,8 @@ class _Saver:
     if not (is_scored or is_due or asked):
       return
     self.save(at, round_secs, pin=is_scored)
-    self._context.raise_if_stopped(f"in arm {self._plan.arm}, round {at.round_index + 1}, after step {at.step}")
+    place = f"round {at.round_index + 1}, after step {at.step}" if at.step else f"round {at.round_index}, at its end"
+    self._context.raise_if_stopped(f"in arm {self._plan.arm}, {place}")
 
   def save(self, at: Position, round_secs: float, pin: bool = False) -> None:
     state, sums, dynamics = self._trainer.get_state()
