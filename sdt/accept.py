@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sdt import pretrained, processes, score_file
+from sdt import arm_checks, pretrained, processes, score_file
 from sdt.data import sources
 from sdt.data.augment import output_size
 from sdt.data.dataset import Data, image_sizes
@@ -117,8 +117,8 @@ def load_beside(config: Config, data: Data) -> Beside:
 
 
 def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
-  """Returns what the user must be told before a run: the data's notes, the files beside them, and the milestones that it never reaches."""
-  found, weights = list(data.notes), beside.pretrained
+  """Returns what the user must be told before a run: the data's notes, the files beside them, arms and milestones that do nothing."""
+  found, weights = [*data.notes, *arm_checks.notes(config)], beside.pretrained
   if weights is not None:
     head = "the head too" if config.model.pretrained_head else "the head starts afresh"
     found.append(f"weights from {config.model.pretrained} (SHA-256 {weights.checksum}), {head}")

@@ -19,15 +19,12 @@ def check_arms(config: Config) -> None:
   """Raises a ConfigError where an arm is unknown, or the baseline, whose network scores the examples for the others, is missing."""
   known = arm_specs(config)
   for arm in config.arms:
-    if arm not in known:
-      near = difflib.get_close_matches(arm, known, n=1)
-      hint = f"; did you mean {near[0]!r}?" if near else ""
-      raise ConfigError(f"arms: {arm!r} is not an arm{hint} (arms: {', '.join(known)})")
-    if arm not in ARMS and known[arm].control is not None:
-      _check_control(arm, known, config)
+    _check_name(arm, known, "arms")
   if "baseline" not in config.arms:
     raise ConfigError("arms: 'baseline' is missing; its network scores the training examples for all others, add it")
   for arm in config.arms:
+    if arm not in ARMS and known[arm].control is not None:
+      _check_control(arm, known, config)
     subset = next((phase.subset for phase in known[arm].phases if phase.subset.startswith("hardest_")), None)
     if subset is not None and config.split.policy == "bottom":
       raise ConfigError(
@@ -37,18 +34,45 @@ def check_arms(config: Config) -> None:
   _check_tuned(config, [arm for arm in config.arms if any(phase.decay == "tuned" for phase in known[arm].phases)])
 
 
+def _check_name(arm: str, known: Mapping[str, ArmSpec], where: str) -> None:
+  if arm not in known:
+    near = difflib.get_close_matches(arm, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    own = "own_arms defines more, such as --config.own_arms='gentle = A@5e-4 + B@lambda_B'"
+    raise ConfigError(f"{where}: {arm!r} is not an arm{hint} (arms: {', '.join(known)}; {own})")
+
+
 def _check_control(arm: str, known: Mapping[str, ArmSpec], config: Config) -> None:
   """Raises a ConfigError where the control of one's own arm is not trained, or a difference would be tested twice, with two verdicts."""
   control = str(known[arm].control)
-  others = [other for other in config.arms if other not in (arm, "method", "less_data")]
-  remedy = f"name one of {', '.join(others)} after 'against'"
-  if control in ("method", "less_data"):
-    tested = {"method": "'method' minus every other arm is tested anyway", "less_data": "'less_data' is the positive control"}[control]
-    raise ConfigError(f"own_arms: {arm!r} against {control!r}: {tested}; leave 'against' out, or {remedy}")
-  if control == arm or control not in config.arms:
-    raise ConfigError(f"own_arms: {arm!r} against {control!r}, which is not another of the run's arms; add it to arms, or {remedy}")
+  where = f"own_arms: {arm!r} against {control!r}"
+  _check_name(control, known, where)
+  free = [other for other in config.arms if other not in (arm, "method", "less_data") and known[other].control != arm]
+  remedy = f"take another control ({', '.join(free)})"
+  refused = {
+    arm: "an arm is no control of itself",
+    "method": f"'method' minus {arm!r} is in the results anyway",
+    "less_data": "'less_data' is the positive control, which asks nothing about other arms",
+  }
+  if control in refused:
+    raise ConfigError(f"{where}: {refused[control]}; leave 'against' out, or {remedy}")
   if known[control].control == arm:
     raise ConfigError(f"own_arms: {arm!r} and {control!r} are each against the other, which is one difference; leave one 'against' out")
+  if control not in config.arms:
+    raise ConfigError(f"{where}: a control must be trained too; add {control!r} to arms, or {remedy}")
+
+
+def notes(config: Config) -> list[str]:
+  """Returns what the user must be told of arms that do nothing: one's own that is not trained, one without its control."""
+  known = arm_specs(config)
+  idle = [arm for arm in known if arm not in ARMS and arm not in config.arms]
+  found = [f"own_arms defines {', '.join(idle)}, which arms does not name: not trained"] if idle else []
+  alone: dict[str, list[str]] = {}
+  for arm in config.arms:
+    control = known[arm].control
+    if control is not None and control not in config.arms:
+      alone.setdefault(control, []).append(arm)
+  return found + [f"{', '.join(arms)}: no difference from the control {control}, which is not in arms" for control, arms in alone.items()]
 
 
 def _check_tuned(config: Config, arms: Sequence[str]) -> None:

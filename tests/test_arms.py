@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
+from sdt import arm_checks
 from sdt.arm_checks import check_arms, check_overrides
 from sdt.arm_spec import DECAYS, REGULARISERS, STEPS, SUBSETS, PhaseSpec, parse_own_arms, parse_phases
 from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, arm_specs, check_equal_work, make_plan, num_phases
@@ -203,7 +204,9 @@ def test_the_baseline_trains_first_and_every_phase_has_a_place_in_the_sums():
 def test_an_unknown_arm_is_refused_with_the_nearest_and_the_list():
   with pytest.raises(ConfigError, match=r"'uniform_men' is not an arm; did you mean 'uniform_mean'\? \(arms: baseline, method"):
     check_arms(tiny.config(arms=("baseline", "uniform_men")))
-  with pytest.raises(ConfigError, match=r"'xyz' is not an arm \(arms: baseline"):
+  with pytest.raises(
+    ConfigError, match=r"'xyz' is not an arm \(arms: baseline, .*; own_arms defines more, such as --config.own_arms='gentle = "
+  ):
     check_arms(tiny.config(arms=("baseline", "xyz")))
   with pytest.raises(ConfigError, match="'baseline' is missing"):
     check_arms(tiny.config(arms=("method",)))
@@ -452,22 +455,31 @@ def test_an_own_arm_names_its_control_which_must_be_another_arm_of_the_run():
     other,
     "it = A@0 against method",
     "low = A@0 against less_data",
+    "typo = A@0 against alternate_onyl",
   )
   check_arms(tiny.config(own_arms=own, arms=("baseline", "alternate_only", "mine")))
   check_arms(tiny.config(own_arms=own))  # neither is trained
-  with pytest.raises(
-    ConfigError, match=r"'mine' against 'alternate_only', which is not another of the run's arms; .* name one of baseline after"
-  ):
-    check_arms(tiny.config(own_arms=own, arms=("baseline", "mine")))
-  with pytest.raises(ConfigError, match="'vain' against 'vain'"):
-    check_arms(tiny.config(own_arms=own, arms=("baseline", "vain")))
+  remedy = r"take another control \(baseline, uniform_mean\)"
   for arms, message in (
-    (("one", "other"), "'one' and 'other' are each against the other, which is one difference"),
-    (("it", "method"), "'it' against 'method': 'method' minus every other arm is tested anyway"),
-    (("low", "less_data"), "'low' against 'less_data': 'less_data' is the positive control"),
+    (("mine",), rf"'mine' against 'alternate_only': a control must be trained too; add 'alternate_only' to arms, or {remedy}"),
+    (("vain",), rf"'vain' against 'vain': an arm is no control of itself; leave 'against' out, or {remedy}"),
+    (("one",), "'one' and 'other' are each against the other, which is one difference"),
+    (("it", "method"), rf"'it' against 'method': 'method' minus 'it' is in the results anyway; leave 'against' out, or {remedy}"),
+    (("low", "less_data"), rf"'low' against 'less_data': 'less_data' is the positive control, .* or {remedy}"),
+    (("typo",), "own_arms: 'typo' against 'alternate_onyl': 'alternate_onyl' is not an arm; did you mean 'alternate_only'"),
   ):
     with pytest.raises(ConfigError, match=message):
-      check_arms(tiny.config(own_arms=own, arms=("baseline", *arms)))
+      check_arms(tiny.config(own_arms=own, arms=("baseline", "uniform_mean", *arms)))
+
+
+def test_an_arm_that_is_defined_and_not_trained_and_one_without_its_control_are_told():
+  own = ("mine = A@0 + B@0 against baseline", "idle = A@0 + B@0", "vain = A@0")
+  of = tiny.config(own_arms=own, arms=("baseline", "mine", "mixup_easy", "smooth_easy"))
+  assert arm_checks.notes(of) == [
+    "own_arms defines idle, vain, which arms does not name: not trained",
+    "mixup_easy, smooth_easy: no difference from the control alternate_only, which is not in arms",
+  ]
+  assert arm_checks.notes(tiny.config(arms=("baseline", "alternate_only", "smooth_easy"))) == []
 
 
 def test_two_arms_of_one_name_are_refused():
