@@ -190,6 +190,7 @@ def resume(context: Context, rounds: Mapping[str, int]) -> tuple[int, tuple[str,
     context: of the run.
     rounds: of every arm, in the order of training.
   """
+  context.display.expect(rounds)
   with context.timing.stage("restore"):
     newest = restore_newest(context)
   if newest is None and context.timing.num_starts > 1:

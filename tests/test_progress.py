@@ -36,18 +36,56 @@ def test_a_line_tells_the_time_left_from_the_work_done_by_now(clock, capsys):
 
 def test_nothing_done_yet_has_no_time_left(clock):
   with Display(False).task("score", 4, "batch") as task:
-    assert task.left(0) == "?"
+    assert task.left() == "?"
+
+
+def test_the_first_dispatch_is_no_measure_for_the_others(clock):
+  with Display(False).task("baseline", 11, "round") as task:
+    clock[0] += 30.0
+    task.advance(1)
+    assert task.left() == "5:00"  # there is nothing else yet
+    clock[0] += 4.0
+    task.advance(3)
+    assert task.left() == "16 s"
+    clock[0] += 12.0  # a slow one bends the estimate, by its share of the rounds so far
+    task.advance(5)
+    assert task.left() == "24 s"
+
+
+def test_the_time_left_of_the_run_counts_the_trainings_to_come_at_the_pace_so_far(clock, capsys):
+  display = Display(False)
+  display.expect({"baseline": 5, "method": 5, "long_baseline": 10})
+  with display.task("baseline", 5, "round") as task:
+    for number in range(1, 6):
+      clock[0] += 60.0 if number == 1 else 3.0
+      task.line(number, "lr 1", number)
+      task.advance(number)
+  with display.task("score", 2, "batch") as task:  # another kind of work
+    clock[0] += 9.0
+    task.advance(1)
+    assert task.left() == "9 s"
+  with display.task("method", 5, "round") as task:
+    assert task.left() == "15 s (run 45 s)"
+    clock[0] += 60.0  # its first dispatch: the pace of the training before is the better guess
+    task.line(1, "lr 1", 1)
+    clock[0] += 4.0
+    task.line(2, "lr 1", 2)
+  with display.task("long_baseline", 10, "round", 8) as task:
+    assert task.left() == "8 s"
+  ends = [line.partition("  left ")[2] for line in capsys.readouterr().err.splitlines()]
+  assert ends == ["4:00 (run 19:00)", "9 s (run 54 s)", "6 s (run 51 s)", "3 s (run 48 s)", "", "12 s (run 42 s)", "12 s (run 52 s)"]
 
 
 def test_a_long_round_is_heard_of_every_half_minute(clock, capsys):
   with Display(False).task("baseline", 4, "round") as task:
+    clock[0] += 20.0
     task.advance(0.1)
     clock[0] += 31.0
     task.advance(0.25)
     clock[0] += 1.0
     task.advance(0.3)
     task.advance(1)
-  assert capsys.readouterr().err == "baseline  round 1/4  25% of it done  left 7:45\n"
+  assert capsys.readouterr().err == "baseline  round 1/4  25% of it done  left 12:55\n"
 
 
 def test_a_log_line_goes_to_stderr_as_it_is(capsys):
