@@ -353,6 +353,51 @@ def test_cut_is_the_border_only_where_one_subset_lies_above():
   assert artifacts.cut(scores, scores > 9) is None
 
 
+@pytest.mark.parametrize(
+  ("split", "swapped", "caption"),
+  [
+    ({}, (), "; filled: A; dashed: its border."),
+    (
+      {"source": "mean"},
+      (1,),
+      "; dashed: its border. The A of seed 1 has no border here: it is not one end of this score, because all seeds",
+    ),
+    ({"class_balanced": True}, (0, 1, 2), "; filled: A. A has no border here: it is not one end of this score, because every class"),
+    ({"policy": "random"}, (0, 1, 2), "; filled: A. A has no border here: it is not one end of this score, because it is a random draw."),
+    (
+      {"policy": "window"},
+      (0, 1, 2),
+      "; filled: A. A has no border here: it is not one end of this score, because it leaves the very easiest to B.",
+    ),
+    ({"policy": None}, (0, 1, 2), "; filled: A. A has no border here: it is not one end of this score."),
+  ],
+)
+def test_a_histogram_says_that_a_has_no_border_only_where_it_has_none(split, swapped, caption, tmp_path, monkeypatch):
+  workdir = small_run(tmp_path)
+  config = files.read_json(workdir / "config.json")
+  config["config"]["split"] |= split
+  files.write_json(workdir / "config.json", config)
+  loaded = artifacts.load(workdir)
+  for seed in swapped:  # the hardest of all joins A
+    loaded.split.in_A[seed, loaded.scores["log_odds"][seed].argmin()] = True
+  monkeypatch.setattr(drawing, "render", lambda draw, *args, **kwargs: b"")
+  captions = [drawing.draw(loaded)[f"histogram_{name}"].caption for name in ("log_odds", "confidence")]
+  assert caption in captions[0]
+  assert ["no border here" in one for one in captions] == [bool(swapped)] * 2
+
+
+def test_the_histogram_of_a_score_that_does_not_rank_says_which_one_does(tmp_path, monkeypatch):
+  workdir = small_run(tmp_path)
+  files.write_json(workdir / "scores.json", files.read_json(workdir / "scores.json") | {"ranked_by": "aum"})
+  loaded = artifacts.load(workdir)
+  loaded.split.in_A[:, ::7] = True
+  loaded.scores["aum"] = np.where(loaded.split.in_A, 1.0, 0.0) + loaded.scores["confidence"] / 2
+  monkeypatch.setattr(drawing, "render", lambda draw, *args, **kwargs: b"")
+  pictures = drawing.draw(loaded)
+  assert pictures["histogram_aum"].caption.endswith("each seed an outline; filled: A; dashed: its border.")
+  assert pictures["histogram_confidence"].caption.endswith("it is not one end of this score, because it was chosen by aum.")
+
+
 def test_mosaic_shows_exact_pixels():
   images = np.zeros((11, 8, 8, 1), np.uint8)
   images[10, 2, 5] = 200

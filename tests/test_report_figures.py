@@ -60,6 +60,7 @@ def test_the_forest_plot_draws_every_contrast_its_seeds_mean_interval_and_verdic
   (band,) = axes.patches
   np.testing.assert_allclose([band.get_x(), band.get_width()], [-0.25, 0.5])
   assert "shaded margin" in pictures["forest"].caption
+  assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [0.5]  # above the positive control
 
 
 def test_the_forest_plot_of_few_seeds_has_no_interval_and_names_what_diverged_by_leaving_it_out(tmp_path, drawn):

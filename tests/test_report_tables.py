@@ -20,6 +20,7 @@ def test_tables_mark_what_is_not_like_the_other_contrasts(tmp_path):
   arms = ("baseline", "method", "long_baseline", "less_data")
   text = page_alone(small_run(tmp_path, seeds=(0, 1, 2, 3), arms=arms))
   found = _first_cells(text)
+  assert text.count('<tr class="family"><th scope="row">baseline - less_data (positive control)</th>') == text.count('class="family"') == 3
   # In the table of verdicts, the one of what is shown beside them, and the one of the seeds.
   assert found.count("method - baseline") == found.count("method - long_baseline (not equal work)") == 3
   assert found.count("method - less_data (outside the family)") == 3
@@ -102,6 +103,7 @@ def test_text_table_of_the_demo():
     "-" * 80,
     "baseline          97.50     98.00  97.75  0.35       +1.00  one seed: no verdict",
     "method            98.50  diverged  98.50     -",
+    "method-arm, in points: the method minus the arm of that line; above 0 the method is more accurate.",
   ]
 
 
@@ -116,10 +118,25 @@ def test_arms_with_a_control_of_their_own_stand_in_the_text_and_in_the_report_af
         "arm minus its own control     points  verdict",
         "-" * 52,
         "smooth_easy - alternate_only   +0.50  not resolved *",
+        "points: the first arm minus the second, its control; above 0 the first is more accurate.",
       )
     ),
     "* not equal work",
   ]
+
+
+def test_a_line_parts_the_families_in_the_tables():
+  one = {"difference": "a - b", "per_seed": {"0": 0.01}, "mean": 0.01, "sd": None, "n": 1, "interval": None, "p": None, "p_holm": None}
+  one |= {"smallest_detectable": None, "verdict": "one seed: no verdict"}
+  several = {"baseline": one, "uniform_mean": one}
+  for parts, starts in (
+    ({"contrasts": several}, []),
+    ({"contrasts": several, "against_control": several, "power": {"contrast": one, "called_worse": None}}, [2, 4]),
+    ({"contrasts": several, "power": {"contrast": one, "called_worse": None}}, [2]),
+    ({"contrasts": {}, "against_control": several}, []),
+  ):
+    assert tables.family_starts(parts) == starts
+    assert [index for index, row in enumerate(tables.contrast_rows({"seeds": [0], **parts})) if row["begins"]] == starts
 
 
 def test_the_page_of_a_run_without_the_method_has_its_arms_against_their_controls(tmp_path):
@@ -132,6 +149,7 @@ def test_the_page_of_a_run_without_the_method_has_its_arms_against_their_control
   assert _first_cells(text).count("mixup_easy - alternate_only") == 3
   assert "from their own controls together: two families." in text
   assert "which holds for all of a family at once" in text
+  assert "Each row is the first arm minus the second: above 0 the first is more accurate." in text
   assert "Missing: the differences" not in text
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sdt.report import curve_figures, figures, forest, image_figures, norm_figures, score_figures, tables
-from sdt.report.artifacts import NORMS, Artifacts, Curve, curves, diverged, learning_rate_drops
+from sdt.report.artifacts import NORMS, Artifacts, Curve, curves, cut, diverged, learning_rate_drops
 from sdt.report.figures import Picture, render
 
 # Without a drop of the learning rate, the enlarged test curve begins at this share of the rounds.
@@ -110,7 +110,8 @@ def _forest(artifacts: Artifacts) -> dict[str, Picture]:
     return {}
   texts = tables.contrast_rows(artifacts.results)
   margin = _config(artifacts, "stats").get("margin")
-  png = render(forest.contrasts, rows, [text["name"] for text in texts], [text["verdict"] for text in texts], margin)
+  names, verdicts = ([text[key] for text in texts] for key in ("name", "verdict"))
+  png = render(forest.contrasts, rows, names, verdicts, margin, tables.family_starts(artifacts.results))
   has_interval = any(row["interval"] is not None for row in rows)
   caption = _sentences(
     "Each row is the first arm minus the second: right of zero the first is better.",
@@ -245,9 +246,7 @@ def _histograms(artifacts: Artifacts) -> dict[str, Picture]:
     title = f"{_SCORE_TITLES.get(name, name.replace('_', ' '))} of the training examples"
     seeds = artifacts.scores["seeds"][_is_sound(artifacts)].tolist()
     png = render(score_figures.histogram, scores, in_A, seeds, title, _label_of(name), is_probability)
-    caption = "How many examples have which score, each seed an outline" + (
-      "; dashed: the border of A, filled: A." if in_A is not None else "."
-    )
+    caption = "How many examples have which score, each seed an outline" + _border_words(artifacts, name, scores, in_A, seeds)
     pictures[f"histogram_{name}"] = Picture(png, f"histogram of {name}", _sentences(caption, _without_diverged(artifacts)))
   if ranking is None:
     return pictures
@@ -263,6 +262,27 @@ def _histograms(artifacts: Artifacts) -> dict[str, Picture]:
   )
   pictures["class_histograms"] = Picture(png, "histograms of the score by class", _sentences(caption, _without_diverged(artifacts)), "wide")
   return pictures
+
+
+def _border_words(artifacts: Artifacts, name: str, scores: np.ndarray, in_A: np.ndarray | None, seeds: Sequence[int]) -> str:
+  """Returns the end of the caption of a histogram: what stands for A, and why a seed has no border, where one has none."""
+  if in_A is None:
+    return "."
+  without = [seed for seed, row, chosen in zip(seeds, scores, in_A, strict=True) if cut(row, chosen) is None]
+  dashed = "; dashed: its border" if len(without) < len(seeds) else ""
+  if not without:
+    return f"; filled: A{dashed}."
+  rule, ranked_by = _config(artifacts, "split"), artifacts.score_info.get("ranked_by", name)
+  reasons = {
+    "it is a random draw": rule.get("policy") == "random",
+    "it leaves the very easiest to B": rule.get("policy") == "window",
+    "every class has a border of its own": bool(rule.get("class_balanced")),
+    "all seeds share the A of their mean score": rule.get("source") == "mean",
+    f"it was chosen by {ranked_by}": name != ranked_by,
+  }
+  why = next((f", because {reason}" for reason, holds in reasons.items() if holds), "")
+  whose = "A" if len(without) == len(seeds) else f"The A of seed {', '.join(map(str, without))}"
+  return f"; filled: A{dashed}. {whose} has no border here: it is not one end of this score{why}."
 
 
 def _data_map(artifacts: Artifacts) -> dict[str, Picture]:

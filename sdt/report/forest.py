@@ -17,7 +17,9 @@ _COLOURS = {"better": BLUE, "worse": VERMILLION, "equal": GREEN}
 _SEED_BAND = 0.22  # of a row, above and below its middle: where the seeds stand
 
 
-def contrasts(rows: Sequence[Mapping[str, Any]], names: Sequence[str], verdicts: Sequence[str], margin: float | None) -> Figure:
+def contrasts(
+  rows: Sequence[Mapping[str, Any]], names: Sequence[str], verdicts: Sequence[str], margin: float | None, starts: Sequence[int] = ()
+) -> Figure:
   """Draws a row per contrast of results.json: every seed, the mean, the interval, and the verdict in words.
 
   Args:
@@ -25,6 +27,7 @@ def contrasts(rows: Sequence[Mapping[str, Any]], names: Sequence[str], verdicts:
     names: of the differences.
     verdicts: in words.
     margin: half-width of "equal", a fraction; None where it is not known.
+    starts: places in `rows` above which a line parts what asks something else.
   """
   figure = Figure(figsize=(WIDE[0], 1.35 + 0.42 * len(rows)), layout="constrained")
   axes = figure.add_subplot()
@@ -33,6 +36,8 @@ def contrasts(rows: Sequence[Mapping[str, Any]], names: Sequence[str], verdicts:
   axes.axvline(0, color=BLACK, linewidth=1.0)
   for index, row in enumerate(rows):
     _draw_row(axes, row, len(rows) - 1 - index)
+  for place in starts:
+    axes.axhline(len(rows) - place - 0.5, color=GREY, linewidth=0.8, linestyle=":")
   axes.set_ylim(-0.6, len(rows) - 0.4)
   axes.set_yticks(range(len(rows)), [shortened(name, 44) for name in reversed(names)])
   axes.grid(axis="y", visible=False)

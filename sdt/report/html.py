@@ -42,6 +42,7 @@ def page(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     sentence=_sentence(results).replace("+-", "\u00b1"),
     diverged=[(arm, entry["diverged"]) for arm, entry in results["arms"].items() if entry.get("diverged")],
     accuracy_rows=tables.accuracy_rows(results),
+    own_arms=[line for line in artifacts.config.get("config", {}).get("own_arms", ()) if line.partition("=")[0].strip() in results["arms"]],
     has_recalibrated=any("recalibrated" in entry for entry in results["arms"].values()),
     contrast_rows=tables.contrast_rows(results),
     power=results.get("power"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import Any
 MAX_WIDTH = 100
 MAX_SEEDS_PER_BLOCK = 5
 # Sign in the plain table, key of a contrast, what is said where it is false.
+_OF_METHOD = "method-arm, in points: the method minus the arm of that line; above 0 the method is more accurate."
+_OF_OWN = "points: the first arm minus the second, its control; above 0 the first is more accurate."
 _MARKS = (("*", "equal_work", "not equal work"), ("^", "in_family", "outside the family"))
 
 
@@ -104,12 +107,16 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def contrast_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Returns a row per contrast, in the order of `contrasts_of`: what it is of, how it decides, and what is shown beside it."""
+  """Returns a row per contrast, in the order of `contrasts_of`: what it is of, how it decides, what is shown beside it, whether it begins
+  another family.
+  """
   rows = [_contrast_row(results["seeds"], entry, _mark(entry)) for entry in _about_arms(results)]
   power = results.get("power")
   if power:
     row = _contrast_row(results["seeds"], power["contrast"], " (positive control)")
     rows.append(row | {"verdict": {True: "found, as it must be", False: "not found: no power"}.get(power["called_worse"], row["verdict"])})
+  for place in family_starts(results):
+    rows[place]["begins"] = True
   return rows
 
 
@@ -117,6 +124,12 @@ def contrasts_of(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
   """Returns the contrasts of the run: those of the method, those of arms with a control of their own, the positive control's."""
   power = results.get("power")
   return [*_about_arms(results), *([power["contrast"]] if power else [])]
+
+
+def family_starts(results: Mapping[str, Any]) -> list[int]:
+  """Returns the places in `contrasts_of`, but for the first, where contrasts that ask something else begin."""
+  ends = itertools.accumulate(len(results.get(key, {})) for key in ("contrasts", "against_control"))
+  return [end for end in dict.fromkeys(ends) if 0 < end < len(contrasts_of(results))]
 
 
 def _about_arms(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -129,6 +142,7 @@ def _contrast_row(seeds: Sequence[int], entry: Mapping[str, Any], mark: str) -> 
   correlation = entry.get("correlation")
   return {
     "name": entry["difference"] + mark,
+    "begins": False,
     "cells": [(percent(differences.get(seed), signed=True), False) for seed in seeds],
     "mean": mean_sd(entry, signed=True),
     "n": entry["n"],
@@ -172,16 +186,18 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   names = ["test accuracy, %", *arms]
   cells = [[f"s{seed}", *(arms[arm]["cells"][index][0] for arm in arms)] for index, seed in enumerate(seeds)]
   columns = [names, *cells[:MAX_SEEDS_PER_BLOCK], *tail]
+  legend = [_OF_METHOD] if contrasts else []
   shown = min(len(seeds), MAX_SEEDS_PER_BLOCK)
   while shown > 1 and _width(columns) > MAX_WIDTH:
     shown -= 1
     del columns[1 + shown]
-  blocks = [block(columns)]
+  blocks = ["\n".join([block(columns), *legend])]
   for start in range(shown, len(seeds), MAX_SEEDS_PER_BLOCK):
     blocks.append(block([names, *cells[start : start + MAX_SEEDS_PER_BLOCK]]))
   own = list(results.get("against_control", {}).values())
   if own:
-    blocks.append(block([["arm minus its own control", *(one["difference"] for one in own)], *_brief_columns(own)]))
+    table = block([["arm minus its own control", *(one["difference"] for one in own)], *_brief_columns(own)])
+    blocks.append(f"{table}\n{_OF_OWN}")
   signs = [f"{sign} {text}" for sign, key, text in _MARKS if any(not contrast.get(key, True) for contrast in (*contrasts.values(), *own))]
   if signs:
     blocks.append(", ".join(signs))
