@@ -1,13 +1,18 @@
 """Flags and config files: what is read from them, and how a mistake is told."""
 
 import os
+import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
+from sdt import values
 from sdt.command_line import help_text, load_config_file, parse_arguments
+from sdt.config import _keys, resolve
 from sdt.errors import ConfigError
+from sdt.setup import check
 
 ROOT = Path(__file__).parent.parent
 
@@ -170,3 +175,18 @@ def test_a_missing_config_file_suggests_the_nearest(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(ConfigError, match=r"expected a config file such as configs/digits\.py"):
     load_config_file(Path("zzzzzz.py"))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/method.md"])
+def test_what_a_page_says_to_type_is_accepted(page):
+  text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+  commands = [match.strip("`") for match in re.findall(r"`python run\.py[^`]*`|^ {4}python run\.py.*$", text, re.MULTILINE)]
+  whole = [command for command in map(str.strip, commands) if not re.search(r"NAME|DIR|FILE|\[--", command)]
+  assert whole
+  for command in whole:
+    request = parse_arguments(shlex.split(command)[2:])
+    check(resolve(load_config_file(ROOT / request.config_path), request.overrides))
+  flags = re.findall(r"--config\.([a-z][\w.]*)=(\"[^\"]*\"|[^\s`\]]+)", text)
+  assert flags
+  for key, value in flags:
+    values.parse(_keys()[key], value.strip('"'))
