@@ -30,6 +30,7 @@ _DISPATCH_SECS = 2.5
 # Cautious multiply-adds per second, to choose a dispatch before anything has run: a wrong guess changes its length and no number.
 _MULTIPLY_ADDS_PER_SEC = {"cpu": 15e9, "gpu": 30e12, "tpu": 30e12}
 _LEAST_STEP_SECS = {"cpu": 2e-3, "gpu": 1e-3, "tpu": 1e-3}
+TRAINED = 3  # multiply-adds of a training step over those of a forward pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,17 +108,30 @@ class FinishedRound:
 
 
 @dataclasses.dataclass(frozen=True)
-class Progress:
-  """Where training stands after a dispatch, and the seconds it took: by the clock, and what of them evaluated the test set.
+class Passes:
+  """Work, as the number of examples that go forward through a network once; one that is trained on counts three times (`TRAINED`)."""
 
-  A dispatch that trains and evaluates is one program, so its evaluation is reckoned from the multiply-adds, three times as many for an
-  example in training; of one that evaluates alone it is everything.
-  """
+  training: int
+  evaluation: int
+
+  @property
+  def total(self) -> int:
+    return self.training + self.evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+  """Where training stands after a dispatch, its work for each replica, and the seconds it took."""
 
   position: Position
   finished: tuple[FinishedRound, ...]
   seconds: float
-  evaluation_seconds: float
+  passes: Passes
+
+  @property
+  def evaluation_seconds(self) -> float:
+    """The seconds in which the test set was evaluated: by the passes, since a dispatch that trains and evaluates is one program."""
+    return self.seconds * self.passes.evaluation / max(1, self.passes.total)
 
 
 def init_state(
@@ -198,6 +212,10 @@ class Trainer:
       self._executables[jax.tree.structure(feed)] = executable
     return time.perf_counter() - start
 
+  def take_programs(self, compiled: Trainer) -> None:
+    """Takes over what a trainer of the same program has compiled, for whose shapes it had no arrays (an abstract layout)."""
+    self._executables = compiled._executables
+
   def memory_bytes(self) -> int:
     """Returns what the compiled programs need on a device beside their arguments, bytes; 0 where the backend does not tell."""
     analyses = [executable.memory_analysis() for executable in self._executables.values()]
@@ -256,7 +274,7 @@ class Trainer:
           for index in range(num_rounds)
         )
         at, round_secs = after, 0.0 if finished else round_secs
-        yield Progress(at, finished, seconds, seconds * self._evaluation_share(clock))
+        yield Progress(at, finished, seconds, self._passes(clock))
 
   def _dispatch(self, clock: Clock, feed: Feed) -> Sums:
     """Runs one dispatch; returns the sums after each of its rounds, on the host."""
@@ -264,14 +282,12 @@ class Trainer:
     self.state, self.sums, self.dynamics, per_round = executable(*self.arguments(clock, feed))
     return fetch(self._layout, per_round)
 
-  def _evaluation_share(self, clock: Clock) -> float:
-    """Returns the share of a dispatch's multiply-adds with which it evaluates; a training example has three times a test example's."""
+  def _passes(self, clock: Clock) -> Passes:
     program = self.program
     rounds = slice(int(clock.first_round), int(clock.first_round + clock.num_rounds))
     num_evaluations = int(clock.evaluates) * int(np.sum(self._host_plan.evaluates[rounds]))
     evaluated = num_evaluations * min(program.evals_per_dispatch, self._num_evals) * program.eval_batch_size
-    trained = 3 * int(clock.num_rounds * clock.num_steps) * program.batch_size
-    return evaluated / max(1, evaluated + trained)
+    return Passes(TRAINED * int(clock.num_rounds * clock.num_steps) * program.batch_size, evaluated)
 
 
 def _clock_arrays(first_round: int, num_rounds: int, first_step: int, num_steps: int, first_eval: int, evaluates: bool) -> Clock:

@@ -17,18 +17,20 @@ from sdt.accept import load_beside, load_data, notes
 from sdt.arms import fold_arms, scoring_arms
 from sdt.config import to_dict
 from sdt.data import cache
-from sdt.data.batches import num_batches
 from sdt.data.catalogue import SETS
 from sdt.data.dataset import Data
 from sdt.data.stand_in import stand_in
-from sdt.dispatch import estimated_secs, state_shapes
+from sdt.dispatch import Trainer
+from sdt.environment import use_compilation_cache
 from sdt.errors import MissingDataError
+from sdt.forecast import Pace, forecast, guess_pace, measure_pace, training_passes
 from sdt.frame import Order
 from sdt.keys import Config
 from sdt.losses import is_regression
 from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates
 from sdt.plan import Plan
+from sdt.pretrained import Pretrained
 from sdt.progress import Display
 from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare
 from sdt.setup import Setup
@@ -80,8 +82,9 @@ def find_data(config: Config, log: Log, loaded: Data | None = None) -> Found:
 def describe(
   config: Config, workdir: Path | None = None, found: Found | None = None, log: Log | None = None, order: Order = experiment.ORDER
 ) -> Iterator[str]:
-  """Yields what a run would do, line by line; writes nothing and allocates nothing on a device. If the data are there, the last line
-  compiles a program.
+  """Yields what a run would do, line by line; writes nothing but the cache of compiled programs.
+
+  If the data are there, the line on memory compiles a program, and the one on time runs it for a second or two.
 
   Args:
     config: of the run.
@@ -121,7 +124,15 @@ def describe(
     yield f"workdir   {workdir}: {standing.text}"
   if standing is None or not standing.is_complete:
     # Without the data no run follows at once, and nobody should wait a minute for the message that they are missing.
-    yield _memory(setup, plans, None if found.missing is not None else _program_bytes(setup, plans, log))
+    compiled = None if found.missing is not None else _compile(setup, plans, log)
+    parts = _memory(setup, plans, compiled)
+    yield _memory_line(parts, compiled)
+    lacks = sum(count for count, _ in parts) > setup.placement.device_bytes
+    if lacks:
+      has = f"{setup.placement.device_bytes / 1e6:.0f} MB"
+      yield f"note      a device has {has}: lower batch_size, or see data.placement and parallel.replicas"
+    pace = None if compiled is None or lacks else _pace(config, found.data, setup, beside.pretrained, compiled, log)
+    yield from _time_lines(setup, plans, pace, origin, found.data)
   if found.missing is not None:
     raise found.missing
 
@@ -135,11 +146,6 @@ def _selection_lines(config: Config, data: Data) -> Iterator[str]:
     f"selection {num_trainings(runs)} trainings more, each with {len(first.seeds)} seed(s), before those below: {len(tried)} trials "
     f"({counts}) and their baseline, on {len(cut.train)} examples; {len(cut.test)} are held out to choose on"
   )
-  if jax.default_backend() == "cpu":
-    setups = [(Setup.make(own.config, cut, is_abstract=True), experiment.plans_of(own.config, cut)[1]) for own in runs]
-    num_shared = len(scoring_arms(runs[0].config))
-    guess = _rounded(sum(_training_secs(setup, plans[0 if index == 0 else num_shared :]) for index, (setup, plans) in enumerate(setups)))
-    yield f"          that takes roughly {guess} on this machine, a guess"
   yield "          nothing is chosen yet: the sizes here are those of the first candidates"
 
 
@@ -159,11 +165,6 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
     yield f"note      score.folds={len(folds)}: {len(folds)} of these trainings, each on {share}, are there for the scores alone"
   if origin is not None:
     yield f"baseline  taken over from {origin}, not trained{', nor are the folds' if folds else ''}"
-  if jax.default_backend() == "cpu":  # elsewhere the guess has not been compared with a measurement
-    trained = plans if origin is None else plans[1 + len(folds) :]
-    guess = _rounded(_training_secs(setup, trained))
-    count = f"{len(trained)} arm(s) with {len(config.seeds)} seed(s)"
-    yield f"time      training {count} takes roughly {guess} on this machine, a guess from the multiply-adds, without compiling and scoring"
 
 
 def find_standing(config: Config, data: Data, identity: Identity, workdir: Path, order: Order = experiment.ORDER) -> Standing:
@@ -211,14 +212,27 @@ def _cost(setup: Setup) -> str:
   return f"{count_params(setup.model, shape):,} parameters, {multiply_adds(setup.model, shape) / 1e6:.1f} M multiply-adds an example"
 
 
-def _training_secs(setup: Setup, plans: list[Plan]) -> float:
-  """Returns a guess of how long training and evaluating take, seconds; on CPUs it has been right to within a factor of 3."""
-  config, batch_size = setup.config, setup.eval_batch_size
-  products = float(multiply_adds(setup.model, setup.input_shape)) * len(config.seeds)
-  step_secs = estimated_secs(3.0 * products * config.batch_size)
-  evaluation_secs = num_batches(len(setup.data.test), batch_size) * estimated_secs(products * batch_size)
-  num_evaluations = math.ceil(config.rounds / config.eval_every_rounds)
-  return sum(plan.rounds * plan.steps_per_round * step_secs + num_evaluations * evaluation_secs for plan in plans)
+def _time_lines(setup: Setup, plans: list[Plan], pace: Pace | None, origin: str | None, data: Data) -> Iterator[str]:
+  """Yields how long the run takes: at a measured pace or, on CPUs, at a guessed one."""
+  config, is_measured = setup.config, pace is not None
+  if pace is None:
+    if jax.default_backend() != "cpu":
+      return  # the guess has never been compared with a measurement
+    pace = guess_pace(setup)
+  expected = forecast(setup, plans, pace, origin is not None)
+  trained = len(plans) if origin is None else len(plans) - 1 - len(fold_arms(config))
+  training = f"{_rounded(expected.training)} to train {trained} arm(s) with {len(config.seeds)} seed(s)"
+  if is_measured:
+    compiling = f"{_rounded(expected.compiling)} to compile {expected.num_programs} training program(s) and those that score"
+    yield f"time      roughly {_rounded(expected.total)} on this machine, by dispatches that ran just now: {training}, {compiling}"
+  else:
+    yield f"time      roughly {training} on this machine, a guess from the multiply-adds, without compiling and scoring"
+  if is_on(config):
+    cut, runs = prepare(config, data)
+    num_shared = len(scoring_arms(runs[0].config))
+    setups = [(Setup.make(own.config, cut, is_abstract=True), experiment.plans_of(own.config, cut)[1]) for own in runs]
+    passes = sum(training_passes(own, tried[0 if index == 0 else num_shared :]) for index, (own, tried) in enumerate(setups))
+    yield f"          and before it roughly {_rounded(passes * pace.pass_secs)} for the trainings of the selection"
 
 
 def _rounded(seconds: float) -> str:
@@ -228,17 +242,42 @@ def _rounded(seconds: float) -> str:
   return f"{max(1.0, seconds / size):.0f} {name}"
 
 
-def _program_bytes(setup: Setup, plans: list[Plan], log: Log) -> int:
-  """Returns what the largest training program needs on a device beside its arguments; compiles it."""
-  trainer = setup.trainer(max(plans, key=lambda plan: len(plan.phases)))
-  trainer.set_state(state_shapes(setup.model, setup.config.optim, setup.input_shape, len(setup.config.seeds)))
+@dataclasses.dataclass(frozen=True)
+class _Compiled:
+  """The largest training program of a run, compiled for the shapes of its arguments."""
+
+  plan: Plan
+  trainer: Trainer
+  seconds: float
+
+
+def _compile(setup: Setup, plans: list[Plan], log: Log) -> _Compiled:
+  plan = max(plans, key=lambda plan: len(plan.phases))
+  trainer = setup.trainer(plan)
+  trainer.set_state(setup.state_shapes)
   log("compiling the largest training program, to see the memory it needs (seconds for small networks, a minute or two for deep ones)")
-  log(f"compiled in {trainer.compile():.0f} s")
-  return trainer.memory_bytes()
+  if setup.config.compilation_cache:  # the run that follows finds the program there
+    use_compilation_cache()
+  seconds = trainer.compile()
+  log(f"compiled in {seconds:.0f} s")
+  return _Compiled(plan, trainer, seconds)
 
 
-def _memory(setup: Setup, plans: list[Plan], program_bytes: int | None) -> str:
-  """Returns the line on device memory: data, scores, weights with gradient, momentum and the copy under way, and the program's own."""
+def _pace(config: Config, data: Data, abstract: Setup, pretrained: Pretrained | None, compiled: _Compiled, log: Log) -> Pace | None:
+  """Returns how fast the compiled program runs here; None where the device has no memory for it now."""
+  log("running a few dispatches of it, to see how long they take")
+  try:
+    setup = Setup.make(config, data, abstract.choices, pretrained=pretrained)
+    return measure_pace(setup, compiled.plan, compiled.trainer, compiled.seconds)
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    log("the device has no memory for them now (does another program use it?); the time cannot be told")
+    return None
+
+
+def _memory(setup: Setup, plans: list[Plan], compiled: _Compiled | None) -> list[tuple[int, str]]:
+  """Returns bytes and names of what lies on a device: data, scores, weights with gradient, momentum and the copy under way, the program."""
   config = setup.config
   copies = setup.layout.num_devices if setup.layout.mode == "pmap" else 1
   data_bytes = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in setup.device_data.values()) // copies
@@ -254,9 +293,11 @@ def _memory(setup: Setup, plans: list[Plan], program_bytes: int | None) -> str:
     parts.insert(2, (sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics)), "training dynamics"))
   if setup.is_streamed:
     parts.append((setup.trainer(plans[0]).streamed_bytes(), "streamed inputs"))
-  if program_bytes is not None:
-    parts.append((program_bytes, "program"))
+  return parts if compiled is None else [*parts, (compiled.trainer.memory_bytes(), "program")]
+
+
+def _memory_line(parts: list[tuple[int, str]], compiled: _Compiled | None) -> str:
   about = f"about {sum(count for count, _ in parts) / 1e6:.0f} MB"
-  if program_bytes is None:
+  if compiled is None:
     about += " and what the program needs, not known yet"
   return f"device memory {about}: {', '.join(f'{count / 1e6:.1f} {name}' for count, name in parts)}"

@@ -16,7 +16,7 @@ from sdt.arms import num_phases
 from sdt.data.augment import output_size, shift_and_scale
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data, Dataset, image_sizes
-from sdt.dispatch import DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state
+from sdt.dispatch import TRAINED, DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state, state_shapes
 from sdt.dynamics import Dynamics, no_dynamics
 from sdt.feed import NothingFed, Streamed
 from sdt.host_inputs import HostInputs
@@ -193,7 +193,7 @@ class Setup:
         steps_per_round=plan.steps_per_round,
         evals_per_round=num_batches(len(self.data.test), padded_batch_size(self.eval_batch_size, self.layout)),
         rounds=plan.rounds,
-        step_multiply_adds=3.0 * self._multiply_adds(self.config.batch_size),
+        step_multiply_adds=TRAINED * self._multiply_adds(self.config.batch_size),
         eval_multiply_adds=self._multiply_adds(self.eval_batch_size),
         steps=self.config.parallel.steps_per_dispatch,
         at_most=most,
@@ -247,8 +247,7 @@ class Setup:
     """Returns the scoring program. It computes in float32 whatever the training does: neighbours in a ranking differ by little."""
     model = make_model(self.config.model, len(self.data.class_names), dtype=jnp.float32, axis_name=self.layout.axis_name)
     total = num_batches(len(self.data.train), padded_batch_size(self.eval_batch_size, self.layout))
-    # The gradient of one example takes three times the products of its logits.
-    passes, at_once = (4.0, self._gradients_at_once()) if self.config.score.grand else (1.0, 0)
+    passes, at_once = (1.0 + TRAINED, self._gradients_at_once()) if self.config.score.grand else (1.0, 0)
     most = min(total, self._most_batches(self.eval_batch_size, self.data.train))
     return ScoreProgram(
       model=model,
@@ -289,6 +288,11 @@ class Setup:
       is_streamed=self.is_streamed,
     )
     return Recalibrator(program, self.device_data, num_train, num_test, self.host_inputs)
+
+  @property
+  def state_shapes(self) -> TrainState:
+    """The shapes and dtypes of a state, leaves [R, ...]; nothing is drawn."""
+    return state_shapes(self.model, self.config.optim, self.input_shape, len(self.config.seeds))
 
   @functools.cached_property
   def fresh_start(self) -> Resume:

@@ -5,12 +5,14 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -20,11 +22,11 @@ import whole
 from PIL import Image
 from test_paper_configs import SETS, config_of, each_row, steps_of
 
-from sdt import accept, dry_run, experiment, files, sweep
+from sdt import accept, dry_run, experiment, files, forecast, sweep
 from sdt.arms import ARM_NAMES
 from sdt.config import to_dict
 from sdt.data.stand_in import stand_in
-from sdt.dispatch import Position, state_shapes
+from sdt.dispatch import Passes, Position, Progress
 from sdt.errors import ConfigError, DataError, Interrupted, MissingDataError, WorkdirError
 from sdt.setup import Setup
 from sdt.sweep_points import expand
@@ -86,9 +88,15 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
   assert steps["smooth_easy"] == "A 1 [label_smoothing=0.1] + B 4 = 5"
   assert (steps["baseline"], steps["method"], steps["less_data"]) == ("all 5 = 5", "A 1 + B 4 = 5", "half 5 = 5")
   # 100 images of 192 bytes, their labels and sizes; weights, gradients, momentum and a copy of three networks.
-  assert lines[-1].startswith("device memory about ")
-  assert f"{(100 * (192 + 4 + 8)) / 1e6:.1f} data" in lines[-1]
-  assert f"{4 * 4 * 3139 * 3 / 1e6:.1f} weights, gradients, momentum" in lines[-1]
+  memory, time = lines[-2:]
+  assert memory.startswith("device memory about ")
+  assert f"{(100 * (192 + 4 + 8)) / 1e6:.1f} data" in memory
+  assert f"{4 * 4 * 3139 * 3 / 1e6:.1f} weights, gradients, momentum" in memory
+  assert re.fullmatch(
+    rf"time      roughly \d+ (s|minutes) on this machine, by dispatches that ran just now: \d+ s to train {len(arms)} arm\(s\) with 3 seed\(s\), "
+    r"\d+ (s|minutes) to compile \d+ training program\(s\) and those that score",
+    time,
+  )
   assert list(tmp_path.iterdir()) == []
 
 
@@ -101,10 +109,10 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs(mode):
   real, abstract = Setup.make(config, data), Setup.make(config, data, is_abstract=True)
   assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(abstract.device_data))
   from_shapes, trainer = abstract.trainer(plan), real.trainer(plan)
-  from_shapes.set_state(state_shapes(abstract.model, config.optim, abstract.input_shape, 2))
+  from_shapes.set_state(abstract.state_shapes)
   from_shapes.compile()
   trainer.set_state(real.fresh_start.state)
-  trainer._executables = from_shapes._executables
+  trainer.take_programs(from_shapes)
   rounds = [ended for progress in trainer.run(Position()) for ended in progress.finished]
   state, expected = tiny.train(config, plan, data)
   tiny.assert_equal(trainer.get_state()[0], state)
@@ -116,7 +124,7 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs(mode):
 def test_shapes_of_the_state_are_those_of_the_real_one(changes):
   config = tiny.resnet(**changes)
   setup = Setup.make(config, tiny.data(config))
-  real, shapes = setup.fresh_start.state, state_shapes(setup.model, config.optim, setup.input_shape, len(config.seeds))
+  real, shapes = setup.fresh_start.state, setup.state_shapes
   described = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), real)
   assert jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), shapes) == described
 
@@ -148,7 +156,7 @@ def test_after_the_description_of_a_missing_set_comes_how_to_get_it_and_no_image
   assert sum(array.nbytes for array in jax.live_arrays() if id(array) not in before) < 1e6
   assert "  method: A 625 + B 5625 = 6250" in lines
   # 110,000 images of 12,288 bytes, and 12 bytes for label and size.
-  assert f" {110_000 * (12_288 + 12) / 1e6:.1f} data" in lines[-1]
+  assert f" {110_000 * (12_288 + 12) / 1e6:.1f} data" in "".join(line for line in lines if line.startswith("device memory "))
   assert error.startswith("tiny_imagenet is missing: ")
   assert "get it with: curl " in error
   assert list(tmp_path.iterdir()) == []
@@ -178,7 +186,7 @@ def test_the_command_ends_with_3_after_the_whole_description_and_writes_nothing(
   command = [sys.executable, str(ROOT / "run.py"), f"--config={ROOT}/configs/svhn.py", "--config.model.name=mlp", "--dry_run"]
   done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
   assert done.returncode == 3
-  assert " MB and what the program needs, not known yet: " in done.stdout.splitlines()[-1]
+  assert " MB and what the program needs, not known yet: " in done.stdout
   (error,) = done.stderr.splitlines()  # nothing was compiled for a run that cannot begin
   assert error.startswith("sdt: error: svhn is missing: ")
   assert os.listdir(tmp_path) == []
@@ -201,12 +209,67 @@ def test_images_that_were_kept_are_read_and_none_are_kept(tmp_path):
   assert whole.stamps(tmp_path / "data") == kept
 
 
-def test_the_time_is_guessed_from_the_steps_of_every_arm(tmp_path, monkeypatch):
-  monkeypatch.setattr(dry_run, "estimated_secs", lambda products: products * 1e-6)
-  products = 2 * (8 * 8 * 3 * 16 + 16 * 3)  # of two networks
-  secs = 2 * 4 * (5 * 3 * 16 * products * 1e-6 + 32 * products * 1e-6)  # two arms of four rounds of five steps and one evaluation batch
-  line = next(line for line in dry_run.describe(tiny.config(), tmp_path / "run") if line.startswith("time "))
-  assert f"roughly {secs:.0f} s on this machine" in line
+PRODUCTS = 2 * (8 * 8 * 3 * 16 + 16 * 3)  # of two networks
+PASSES = 2 * 4 * (5 * 3 * 16 + 32)  # of two arms of four rounds of five steps and one evaluation batch
+
+
+def test_without_the_data_the_time_is_guessed_from_the_steps_of_every_arm(tmp_path, monkeypatch):
+  monkeypatch.setattr(forecast, "estimated_secs", lambda products: products * 1e-6)
+  config = tiny.config(data__download=False)
+  data = tiny.data(config)
+  missing = MissingDataError("it is not there")
+  lines, _ = until_missing(dry_run.describe(config, tmp_path / "run", dry_run.Found(data, missing)))
+  assert f"time      roughly {PASSES * PRODUCTS * 1e-6:.0f} s to train 2 arm(s) with 2 seed(s) on this machine, a guess" in lines[-1]
+
+
+def test_the_time_is_that_of_a_pass_through_the_network_times_the_passes_of_the_run(monkeypatch):
+  monkeypatch.setattr(dry_run, "measure_pace", lambda setup, plan, compiled, secs: forecast.Pace(0.1, 30.0))
+  line = list(dry_run.describe(tiny.config()))[-1]
+  training, scoring, compiling = 0.1 * PASSES, 0.1 * 70, 30.0 * (2 + 1)
+  total = training + scoring + compiling + forecast._SECS_AROUND
+  assert line.startswith(f"time      roughly {dry_run._rounded(total)} on this machine, by dispatches that ran just now: ")
+  assert f"{dry_run._rounded(training)} to train 2 arm(s) with 2 seed(s), {dry_run._rounded(compiling)} to compile 2 training prog" in line
+
+
+@pytest.mark.parametrize(
+  ("first_secs", "dispatches"),
+  [(0.5, 3), (0.01, forecast._MOST_DISPATCHES), (2.0, 1), (7.0, 0)],
+)
+def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(first_secs, dispatches):
+  ran = []
+
+  class Slow:
+    def take_programs(self, compiled):
+      assert compiled == "compiled"
+
+    def set_state(self, state):
+      assert state == "fresh"
+
+    def run(self, start):
+      for index in itertools.count():
+        ran.append(index)
+        yield Progress(start, (), first_secs if index == 0 else 0.25, Passes(90, 10))
+
+  setup = SimpleNamespace(trainer=lambda plan: Slow(), fresh_start=SimpleNamespace(state="fresh"))
+  pace = forecast.measure_pace(setup, None, "compiled", 4.0)
+  assert len(ran) == 1 + dispatches
+  assert pace == forecast.Pace((first_secs if dispatches == 0 else 0.25) / 100, 4.0)
+
+
+def test_recalibration_and_the_gradients_of_all_parameters_count_as_passes():
+  config = tiny.resnet(score__grand=True)
+  setup = Setup.make(config, tiny.data(config), is_abstract=True)
+  num_train, num_test = len(setup.data.train), len(setup.data.test)
+  assert forecast.scoring_passes(setup, has_baseline=False) == 4 * num_train + len(config.arms) * (num_train + num_test)
+  assert forecast.scoring_passes(setup, has_baseline=True) == len(config.arms) * (num_train + num_test)
+
+
+def test_what_does_not_fit_a_device_is_told_and_not_tried(monkeypatch):
+  monkeypatch.setattr("sdt.placement._device_bytes", lambda layout: 100_000)
+  monkeypatch.setattr(dry_run, "measure_pace", None)
+  lines = list(dry_run.describe(tiny.config()))
+  assert lines[-2].startswith("note      a device has 0 MB: lower batch_size")
+  assert "a guess from the multiply-adds" in lines[-1]
 
 
 @pytest.mark.parametrize(

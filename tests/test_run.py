@@ -70,13 +70,14 @@ def test_a_dry_run_tells_config_parameters_steps_and_memory_and_writes_nothing(t
   overrides = [f"--config.data.{key}" for key in small] + ["--config.model.blocks=1,", "--config.model.widths=4,", "--config.batch_size=20"]
   done, errors, _ = run([f"--config={ROOT}/configs/shapes.py", *overrides, "--dry_run"], tmp_path)
   assert done.returncode == 0
-  assert [line.split()[0] for line in errors] == ["compiling", "compiled"]
+  assert [line.split()[0] for line in errors] == ["compiling", "compiled", "running"]
   assert json.JSONDecoder().raw_decode(done.stdout)[0]["data"]["shapes"]["num_train"] == 50
   # 3x3x3x4 + 2 * 3x3x4x4 kernels, three BatchNorms of 4 + 4, and a head of 4x3 + 3.
   assert "435 parameters" in done.stdout
   assert "baseline: all 3 = 3" in done.stdout
   assert "method: A 1 + B 3 = 4" in done.stdout
   assert "memory" in done.stdout
+  assert "by dispatches that ran just now" in done.stdout
   assert os.listdir(tmp_path) == []
 
 

@@ -290,7 +290,7 @@ def test_the_workdir_of_a_sweep_is_locked(tmp_path, no_training):
     sweep.run(swept(), expand(swept()), tmp_path / "sweep", "tiny")
 
 
-def test_a_dry_run_tells_what_every_value_changes_then_the_first_and_writes_nothing(tmp_path, no_training):
+def test_a_dry_run_tells_what_every_value_changes_then_the_first_and_writes_nothing(tmp_path):
   config = swept("method.fraction", (0.1, 0.3), sweep__also_key="method.lambda_A", sweep__also_values=(0.5, 0.25))
   lines = list(sweep.describe(config, expand(config), tmp_path / "sweep"))
   assert lines[0] == "2 runs over method.fraction (with method.lambda_A): 0.1, 0.3; one baseline for all"

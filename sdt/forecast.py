@@ -1,0 +1,128 @@
+"""How long a run will take on this machine: its work in passes through the network, times what a pass takes here."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from contextlib import closing
+
+import jax
+
+from sdt import processes
+from sdt.arms import fold_arms, scoring_arms
+from sdt.data.batches import num_batches
+from sdt.dispatch import TRAINED, Position, Trainer, estimated_secs
+from sdt.models import multiply_adds
+from sdt.optim import is_body_frozen
+from sdt.plan import Plan
+from sdt.setup import Setup
+
+# A trial runs dispatches for so long after the first; where the first alone took longer than the second number, it is the trial.
+_TRIAL_SECS, _LONG_SECS = 1.5, 6.0
+_MOST_DISPATCHES = 30
+# The programs that score, recalibrate and evaluate compile in about a third of a training program's time each.
+_OTHER_PROGRAMS = 1.0
+_SECS_AROUND = 8.0  # start, report and files; measured with two seeds on two cores
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+  """How fast a machine is at one network.
+
+  Attributes:
+    pass_secs: of one example, once forward, through the networks of all seeds.
+    compile_secs: of a training program; None where nothing was compiled.
+  """
+
+  pass_secs: float
+  compile_secs: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+  """Seconds of a run: training with its evaluations, scoring and the last evaluation, and the whole with all that is around them."""
+
+  training: float
+  scoring: float
+  compiling: float
+  num_programs: int
+
+  @property
+  def total(self) -> float:
+    return self.training + self.scoring + self.compiling + _SECS_AROUND
+
+
+def guess_pace(setup: Setup) -> Pace:
+  """Returns the pace by the multiply-adds alone: nothing is run. On CPUs it has been right to within a factor of 3."""
+  products = float(multiply_adds(setup.model, setup.input_shape)) * len(setup.config.seeds)
+  passes = TRAINED * setup.config.batch_size
+  return Pace(estimated_secs(products * passes) / passes)
+
+
+def measure_pace(setup: Setup, plan: Plan, compiled: Trainer, compile_secs: float) -> Pace:
+  """Returns the pace of some dispatches of a plan, from fresh weights on; nothing of them is kept.
+
+  Args:
+    setup: with its data on the devices.
+    plan: to train.
+    compiled: a trainer of that plan with its program, of the same setup or of an abstract one.
+    compile_secs: what compiling it took.
+  """
+  trainer = setup.trainer(plan)
+  trainer.take_programs(compiled)
+  trainer.set_state(setup.fresh_start.state)
+  with closing(trainer.run(Position())) as running:
+    first = next(running)
+    number = 0 if first.seconds > _LONG_SECS else min(_MOST_DISPATCHES, math.ceil(_TRIAL_SECS / max(first.seconds, 1e-3)))
+    # The first is slower than the rest, and processes must run as many dispatches as each other.
+    trial = list(itertools.islice(running, int(processes.agree(number)))) or [first]
+  return Pace(sum(progress.seconds for progress in trial) / sum(progress.passes.total for progress in trial), compile_secs)
+
+
+def training_passes(setup: Setup, plans: Sequence[Plan]) -> int:
+  """Returns the passes of each seed in which these plans train and evaluate."""
+  config, size = setup.config, setup.eval_batch_size
+  evaluation = num_batches(len(setup.data.test), size) * size
+
+  def of_plan(plan: Plan) -> int:
+    num_evaluations = math.ceil(plan.rounds / config.eval_every_rounds)
+    return plan.rounds * plan.steps_per_round * config.batch_size * TRAINED + num_evaluations * evaluation
+
+  return sum(map(of_plan, plans))
+
+
+def scoring_passes(setup: Setup, has_baseline: bool) -> int:
+  """Returns the passes of each seed that score the training set and evaluate every arm with statistics of the whole of it.
+
+  Args:
+    setup: of the run.
+    has_baseline: whether baseline and folds are taken over from another run, scored as they are.
+  """
+  config, num_train, num_test = setup.config, len(setup.data.train), len(setup.data.test)
+  passes = 0
+  if len(config.arms) > 1 and not has_baseline:
+    passes += len(scoring_arms(config)) * num_train * (1 + TRAINED * config.score.grand)
+  if jax.tree.leaves(setup.state_shapes.batch_stats) and not is_body_frozen(config.optim):
+    passes += len(config.arms) * (num_train + num_test)
+  return passes
+
+
+def forecast(setup: Setup, plans: Sequence[Plan], pace: Pace, has_baseline: bool) -> Forecast:
+  """Returns how long the run will take at this pace.
+
+  Args:
+    setup: of the run.
+    plans: of every training, in the order of `trainings`.
+    pace: of this machine.
+    has_baseline: whether baseline and folds are taken over from another run.
+  """
+  trained = plans[1 + len(fold_arms(setup.config)) :] if has_baseline else plans
+  num_programs = len({id(setup.trainer(plan)) for plan in trained})
+  return Forecast(
+    training=training_passes(setup, trained) * pace.pass_secs,
+    scoring=scoring_passes(setup, has_baseline) * pace.pass_secs,
+    compiling=(pace.compile_secs or 0.0) * (num_programs + _OTHER_PROGRAMS),
+    num_programs=num_programs,
+  )
