@@ -93,7 +93,8 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
   assert f"{(100 * (192 + 4 + 8)) / 1e6:.1f} data" in memory
   assert f"{4 * 4 * 3139 * 3 / 1e6:.1f} weights, gradients, momentum" in memory
   assert re.fullmatch(
-    rf"time      roughly \d+ (s|minutes) on this machine, by dispatches that ran just now: \d+ s to train {len(arms)} arm\(s\) with 3 seed\(s\), "
+    r"time      roughly \d+ (s|minutes) on this machine, by dispatches that ran just now: "
+    rf"\d+ s to train {len(arms)} arm\(s\) with 3 seed\(s\), "
     r"\d+ (s|minutes) to compile \d+ training program\(s\) and those that score",
     time,
   )
