@@ -20,9 +20,9 @@ from pathlib import Path
 import measure
 
 
-def run_demo(cache: Path, workdir: Path) -> tuple[float, float]:
+def run_demo(cache: Path, workdir: Path, *flags: str) -> tuple[float, float]:
   """Returns the seconds from the command to its first line about a round, and to its end."""
-  command = [sys.executable, "-u", "run.py", "--config=configs/digits.py", f"--workdir={workdir}"]
+  command = [sys.executable, "-u", "run.py", "--config=configs/digits.py", f"--workdir={workdir}", *flags]
   environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
   start = time.perf_counter()
   first = None

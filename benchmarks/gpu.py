@@ -33,9 +33,8 @@ import jax.numpy as jnp
 import measure
 import replicas as replicas_benchmark
 
-from sdt import train
 from sdt.data import sources
-from sdt.dispatch import Position
+from sdt.errors import ConfigError
 from sdt.models.layers import BatchNorm
 from sdt.parallel import place
 from sdt.score import ScoreRunner
@@ -68,23 +67,16 @@ def ceilings(options: argparse.Namespace) -> dict[str, Any]:
   return speeds
 
 
-def compiled_with(training: measure.Training, buffers: str | None) -> measure.Training:
-  """Returns the training, its program compiled again with this list of what goes into command buffers."""
-  trainer = training.trainer
-  lowered = jax.jit(functools.partial(train.dispatch, trainer.program), donate_argnums=(0, 1, 2)).lower(*trainer.arguments(Position()))
-  trainer._executable = lowered.compile(compiler_options={"xla_gpu_enable_command_buffer": buffers} if buffers else None)
-  return training
-
-
 def buffers(options: argparse.Namespace) -> dict[str, Any]:
   many = 3 if options.tiny else 50
   cases = {}
   for name, wanted in BUFFERS.items():
     for steps in (1, many):
       try:
-        training = compiled_with(measure.Training.make(config(options, steps=steps)), wanted)
+        own = {} if wanted is None else {"parallel__compiler_options": f"xla_gpu_enable_command_buffer={wanted}"}
+        training = measure.Training.make(config(options, steps=steps, **own))
         training.dispatch()
-      except jax.errors.JaxRuntimeError as error:
+      except (ConfigError, jax.errors.JaxRuntimeError) as error:
         print(f"{name}, {steps} steps: refused: {str(error).splitlines()[0]}")
         continue
       cases[f"{name}, {steps} a dispatch"] = functools.partial(training.timed, many // steps)

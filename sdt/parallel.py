@@ -31,11 +31,13 @@ class Layout:
     mode: jit or pmap.
     mesh: one-dimensional, over the axis `data`.
     is_abstract: `place` gives shapes instead of arrays: programs compile and nothing is allocated, but nothing can run.
+    compiler_options: names and values of XLA's options.
   """
 
   mode: str
   mesh: Mesh
   is_abstract: bool = False
+  compiler_options: tuple[tuple[str, str | bool], ...] = ()
 
   @property
   def num_devices(self) -> int:
@@ -64,7 +66,23 @@ def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
       f"parallel.num_devices={num_devices}: {jax.process_count()} processes use all their {len(devices)} devices; leave it out"
     )
   mesh = jax.make_mesh((num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
-  return Layout(config.mode, mesh, is_abstract)
+  return Layout(config.mode, mesh, is_abstract, _compiler_options(config.compiler_options))
+
+
+def _compiler_options(text: str) -> tuple[tuple[str, str | bool], ...]:
+  """Returns names and values of "NAME=VALUE NAME=VALUE"; raises a ConfigError where XLA does not take them."""
+  options: list[tuple[str, str | bool]] = []
+  for word in text.split():
+    name, sign, value = word.partition("=")
+    if not (name and sign and value):
+      raise ConfigError(f"parallel.compiler_options: {word!r} is not NAME=VALUE; write several with spaces between")
+    options.append((name, value.lower() == "true" if value.lower() in ("true", "false") else value))
+  if options:
+    try:  # on a program that takes no time, so that a mistake is told before any data are read
+      jax.jit(lambda x: x).lower(np.float32(0)).compile(compiler_options=dict(options))
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+      raise ConfigError(f"parallel.compiler_options: XLA does not take {text!r} ({str(error).splitlines()[0]})") from error
+  return tuple(options)
 
 
 def num_cpus() -> int:
@@ -142,9 +160,11 @@ def compile_program(layout: Layout, function: Callable[..., Any], args: Sequence
   """Returns the compiled program for arguments placed by `place`; it raises on any other shape, so it can never recompile."""
   if layout.mode == "pmap":
     devices = list(layout.mesh.devices.flat)
-    return jax.pmap(function, AXIS, devices=devices, donate_argnums=donate).lower(*args).compile()
-  replicated = NamedSharding(layout.mesh, PartitionSpec())
-  return jax.jit(function, donate_argnums=donate, out_shardings=replicated).lower(*args).compile()
+    lowered = jax.pmap(function, AXIS, devices=devices, donate_argnums=donate).lower(*args)
+  else:
+    replicated = NamedSharding(layout.mesh, PartitionSpec())
+    lowered = jax.jit(function, donate_argnums=donate, out_shardings=replicated).lower(*args)
+  return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
 
 
 def pad_batch(array: jax.Array, batch_size: int) -> jax.Array:

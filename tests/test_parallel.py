@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,8 @@ from sdt.errors import ConfigError
 from sdt.keys import ModelConfig, OptimConfig, ParallelConfig
 from sdt.models import init_variables, make_model
 from sdt.optim import init_opt_state
-from sdt.parallel import fetch, make_layout, padded_batch_size, place
+from sdt.parallel import compile_program, fetch, make_layout, padded_batch_size, place
+from sdt.setup import check
 from sdt.step import TrainState, train_step
 
 
@@ -100,3 +102,34 @@ def test_batches_are_padded_to_a_multiple_of_the_devices():
 def test_more_devices_than_exist_are_refused():
   with pytest.raises(ConfigError, match=r"parallel\.num_devices=99: this machine has 2 cpu"):
     make_layout(ParallelConfig(num_devices=99))
+
+
+def test_options_of_the_compiler_reach_every_program_and_change_no_other_run():
+  text = "xla_cpu_enable_fast_math=true xla_gpu_enable_command_buffer=FUSION,CUBLAS,CONVOLUTION"
+  layout = make_layout(ParallelConfig(compiler_options=text))
+  assert dict(layout.compiler_options) == {
+    "xla_cpu_enable_fast_math": True,
+    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CONVOLUTION",
+  }
+  plain = make_layout(ParallelConfig())
+  x = place(plain, np.array([np.nan, 1.0], np.float32))
+  told = {}
+  for name, of in (("fast", layout), ("plain", plain)):
+    with mock.patch.object(jax.stages.Lowered, "compile", autospec=True, side_effect=jax.stages.Lowered.compile) as compiling:
+      compile_program(of, lambda x: x + 1.0, (x,))
+    told[name] = compiling.call_args.kwargs["compiler_options"]
+  assert told == {"fast": dict(layout.compiler_options), "plain": None}
+
+
+@pytest.mark.parametrize(
+  ("text", "part"),
+  [
+    ("xla_cpu_enable_fast_math", "'xla_cpu_enable_fast_math' is not NAME=VALUE"),
+    ("xla_no_such_thing=1", "No such compile option"),
+    ("xla_gpu_enable_command_buffer=BLA", "not a valid enum value"),
+  ],
+)
+def test_options_that_the_compiler_does_not_know_are_refused_before_any_data_are_read(text, part):
+  with pytest.raises(ConfigError, match=part) as caught:
+    check(tiny.config(parallel__compiler_options=text))
+  assert str(caught.value).startswith("parallel.compiler_options: ")
