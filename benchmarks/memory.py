@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/memory.py [--network=resnet20] [--batch_size=128] [--num_train=50000] [--image_size=32] [--out=FILE]
 
 Measured on a GPU: the allocator's peak. On Linux and a CPU: the arrays that lie on the device, and by how much the first dispatch raises
-the process's largest resident memory. Printed beside it is all that the process holds: the interpreter, the libraries, what the compiler left,
-the copy of the data on the host. Accept 1.3, aim 1.1.
+the process's largest resident memory. Printed beside it is all that the process holds: the interpreter, the libraries, what the compiler
+left, the copy of the data on the host. Accept 1.3, aim 1.1.
 """
 
 from __future__ import annotations
