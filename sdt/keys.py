@@ -253,7 +253,9 @@ class ParallelConfig:
   num_devices: int | None = _key(None, "devices to use; all of them by default", low=1)
   replicas: str = _key("auto", "how the seeds share a program", choices=("auto", "unroll", "loop", "vmap"))
   steps_per_dispatch: int | None = _key(None, "optimiser steps per call into the compiled program; chosen by default", low=1)
-  compiler_options: str = _key("", "options of XLA for the programs of this run, NAME=VALUE with spaces between; they can change bits")
+  compiler_options: str | None = _key(
+    None, "options of XLA for the programs of this run, NAME=VALUE with spaces between; they can change bits"
+  )
 
 
 @dataclasses.dataclass(frozen=True)

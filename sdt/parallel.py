@@ -66,7 +66,7 @@ def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
       f"parallel.num_devices={num_devices}: {jax.process_count()} processes use all their {len(devices)} devices; leave it out"
     )
   mesh = jax.make_mesh((num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
-  return Layout(config.mode, mesh, is_abstract, _compiler_options(config.compiler_options))
+  return Layout(config.mode, mesh, is_abstract, _compiler_options(config.compiler_options or ""))
 
 
 def _compiler_options(text: str) -> tuple[tuple[str, str | bool], ...]:
