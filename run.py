@@ -28,16 +28,20 @@ from sdt.errors import ConfigError, Interrupted, SdtError
 from sdt.sweep_points import expand
 
 
-def _stop_at_once(number: int, frame: FrameType | None) -> NoReturn:
+class StopAtOnce:
   """Ends a run that has nothing to save yet. No exception: some library would swallow it while it is being imported."""
-  os.write(2, b"sdt: stopped before there was anything to save\n")
-  os._exit(128 + number)
+
+  is_for_the_start = True  # the training has a handler of its own, which saves; after it there is nothing to stop
+
+  def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
+    os.write(2, b"sdt: stopped before there was anything to save\n")
+    os._exit(128 + number)
 
 
 def main(arguments: Sequence[str]) -> int:
   """Runs what the command line asks for and returns the exit code."""
   for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, _stop_at_once)  # the training has its own, which saves
+    signal.signal(number, StopAtOnce())
   logging.set_verbosity(logging.ERROR)
   try:
     request = parse_arguments(arguments)

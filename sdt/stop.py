@@ -32,6 +32,9 @@ class StopRequest:
   def listening(self, tell: Callable[[str], None]) -> Iterator[None]:
     """Catches both signals inside the block; a second one changes nothing, the save is under way.
 
+    After it the handlers from before are back, but where these are for the start of a run (`is_for_the_start`): a process that has saved
+    and is about to end is not to be hurried.
+
     `tell` gets a line when the first comes, in a thread of its own: Python's handlers wait until a call into the devices or the compiler
     returns, which may take a minute, and what they interrupt may be printing.
     """
@@ -52,7 +55,7 @@ class StopRequest:
     finally:
       signal.set_wakeup_fd(woken_before)
       for number, handler in before.items():
-        signal.signal(number, handler)
+        signal.signal(number, signal.SIG_IGN if getattr(handler, "is_for_the_start", False) else handler)
       os.close(sending)
       teller.join()
 

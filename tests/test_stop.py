@@ -69,3 +69,22 @@ def test_a_line_from_the_thread_of_signals_stands_above_the_bar(capsys):
   text = capsys.readouterr().err
   assert "SIGTERM received: the run stops when the dispatch or the compilation under way has ended and is saved\n" in text
   assert "4/4 round" in text
+
+
+def test_after_a_run_of_its_own_process_another_signal_changes_nothing():
+  """It would change the exit code of a run that has saved."""
+
+  class Start:
+    is_for_the_start = True
+
+    def __call__(self, number, frame):
+      pytest.fail("the handler of the start is back")
+
+  before = signal.signal(signal.SIGTERM, Start())
+  try:
+    with StopRequest().listening(lambda line: None):
+      os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.05)
+  finally:
+    signal.signal(signal.SIGTERM, before)
