@@ -1,4 +1,4 @@
-"""The end of an arm is its own last round, not the baseline's."""
+"""The end of an arm is its own last round, not the baseline's; how often a training is saved."""
 
 import types
 
@@ -19,3 +19,13 @@ def test_the_end_of_an_arm_with_twice_the_rounds_is_its_own_last(monkeypatch, ro
   else:
     with pytest.raises(CheckpointError, match=r"the last checkpoint of arm long_baseline is missing, .* is of round 4"):
       training.restore_final(context, 1)
+
+
+@pytest.mark.parametrize("secs", [0.001, 0.2, 5.0])
+def test_saves_take_at_most_two_per_cent_of_the_time(secs):
+  saver = object.__new__(training._Saver)
+  config = types.SimpleNamespace(checkpoint=types.SimpleNamespace(every_secs=None))
+  saver._context = types.SimpleNamespace(setup=types.SimpleNamespace(config=config), store=types.SimpleNamespace(last_save_secs=secs))
+  assert secs / (saver._interval() + secs) <= 0.02
+  config.checkpoint.every_secs = 3.0
+  assert saver._interval() == 3.0
