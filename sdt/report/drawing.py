@@ -28,7 +28,10 @@ MEASURES = {
   ),
 }
 _NORM_TEXTS = {
-  "weight_norm": ("Weight norm", "Norm of all kernels together at the end of a phase{phases}. At equal steps a stronger decay makes it smaller."),
+  "weight_norm": (
+    "Weight norm",
+    "Norm of all kernels together at the end of a phase{phases}. At equal steps a stronger decay makes it smaller.",
+  ),
   "effective_rate": (
     "Effective learning rate",
     "Learning rate over the squared weight norm{phases}: with BatchNorm the scale of the weights does not change the output, so this is "
