@@ -251,6 +251,11 @@ class ToyConfig:
 class ParallelConfig:
   mode: str = _key("jit", "data parallelism", choices=("jit", "pmap"))
   num_devices: int | None = _key(None, "devices to use; all of them by default", low=1)
+  batch_norm: str = _key(
+    "global",
+    "BatchNorm's statistics in training: of the whole batch, or of each device's part of it (the results then depend on num_devices)",
+    choices=("global", "device"),
+  )
   replicas: str = _key("auto", "how the seeds share a program", choices=("auto", "unroll", "loop", "vmap"))
   steps_per_dispatch: int | None = _key(None, "optimiser steps per call into the compiled program; chosen by default", low=1)
   compiler_options: str | None = _key(

@@ -126,7 +126,13 @@ class Setup:
     `pretrained` is what `accept.load_weights` returned: a setup reads no files.
     """
     layout = make_layout(config.parallel, is_abstract=is_abstract)
-    model = make_model(config.model, len(data.class_names), dtype=compute_dtype(config), axis_name=layout.axis_name)
+    model = make_model(
+      config.model,
+      len(data.class_names),
+      dtype=compute_dtype(config),
+      axis_name=layout.axis_name,
+      norm_groups=layout.num_devices if config.parallel.batch_norm == "device" else 1,
+    )
     where = choose_placement(config.data, data, layout, (sealed_choices or {}).get("placement"))
     arrays: dict[str, Any] = {}
     for split, dataset in (("train", data.train), ("test", data.test)):
@@ -271,12 +277,12 @@ class Setup:
 
   @functools.cached_property
   def recalibrator(self) -> Recalibrator:
-    """The programs that take BatchNorm's statistics anew and evaluate with them."""
+    """The programs that take BatchNorm's statistics anew, of whole batches whatever the training does, and evaluate with them."""
     config, num_train, num_test = self.config, len(self.data.train), len(self.data.test)
     most = min(num_batches(num_train, config.batch_size), self._most_batches(config.batch_size, self.data.train))
     most_evals = min(num_batches(num_test, self.eval_batch_size), self._most_batches(self.eval_batch_size, self.data.test))
     program = RecalibrateProgram(
-      model=self.model,
+      model=self.model.clone(norm_groups=1),
       layout=self.layout,
       augment=config.augment,
       crop_size=config.data.crop_size,

@@ -68,9 +68,15 @@ MUTATIONS = {
   ),
   "padding counts in BatchNorm": Mutation(
     "sdt/models/layers.py",
-    "count = mask.sum(dtype=values.dtype) * per_example",
-    "count = jnp.asarray(mask.size * per_example, values.dtype)",
+    "count = valid.sum(-1, dtype=values.dtype) * math.prod(values.shape[valid.ndim : -1])",
+    "count = jnp.full(valid.shape[:-1], math.prod(values.shape[valid.ndim - 1 : -1]), values.dtype)",
     "tests/test_models.py",
+  ),
+  "a device with padding alone divides by a spread of zero": Mutation(
+    "sdt/models/layers.py",
+    "self._statistics(values, valid | ~valid.any(-1, keepdims=True))",
+    "self._statistics(values, valid)",
+    "tests/test_batch_norm_groups.py",
   ),
   "evaluation with the batch's own statistics": Mutation(
     "sdt/evaluate.py",

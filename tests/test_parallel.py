@@ -1,81 +1,65 @@
 """Both modes of data parallelism against one device."""
 
 import dataclasses
-import functools
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
 from unittest import mock
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from many_devices import ONE, first_steps, float64_steps, with_parallel
 
-from sdt.dispatch import Position
 from sdt.errors import ConfigError
-from sdt.keys import ModelConfig, OptimConfig, ParallelConfig
-from sdt.models import init_variables, make_model
-from sdt.optim import init_opt_state
+from sdt.keys import ParallelConfig
 from sdt.parallel import compile_program, fetch, make_layout, padded_batch_size, place
 from sdt.setup import check
-from sdt.step import TrainState, train_step
-
-
-def first_steps(of, num_steps=3):
-  """Returns state and sums after the first steps of A and B; the second batch has 4 examples, so the second device gets none."""
-  data = tiny.data(of)
-  plan = tiny.alternating(of, len(data.train), 20)
-  made = tiny.trainer(dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=num_steps)), plan, data)
-  next(made.run(Position()))
-  return made.get_state()[:2]
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 @pytest.mark.parametrize("replicas", ["loop", "vmap"])
 def test_two_devices_train_as_one(mode, replicas):
-  one = tiny.resnet(augment__pad_crop=1, augment__flip=True)
-  two = dataclasses.replace(one, parallel=dataclasses.replace(one.parallel, mode=mode, replicas=replicas, num_devices=2))
-  expected, expected_sums = first_steps(one)
-  state, sums = first_steps(two)
+  expected, expected_sums = first_steps(ONE)
+  state, sums = first_steps(with_parallel(ONE, mode=mode, replicas=replicas, num_devices=2))
   for ours, theirs in ((state, expected), (sums, expected_sums)):
     for name, leaf in tiny.leaves(theirs).items():
       np.testing.assert_allclose(tiny.leaves(ours)[name], leaf, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-def float64_steps(devices, mode, num_steps=20):
-  """Returns the state after 20 float64 steps of a small ResNet on `devices` (None: plain jit); every third batch is partial."""
-  optim = OptimConfig()
-  model = make_model(ModelConfig(name="resnet", blocks=(1,), widths=(4,)), 3, dtype=jnp.float64, param_dtype=jnp.float64,
-                     axis_name="data" if mode == "pmap" else None)  # fmt: skip
-  variables = init_variables(model, (8, 8, 3), 0)
-  state = TrainState(np.int32(0), variables["params"], variables["batch_stats"], init_opt_state(optim, variables["params"]))
-  rng = np.random.default_rng(0)
-  step = functools.partial(train_step, model=model, optim=optim, axis_name="data" if mode == "pmap" else None)
-  if mode == "pmap":
-    step_fn = jax.pmap(step, "data", in_axes=(0, 0, 0, 0, None, None, None, None), devices=devices)
-    state = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (len(devices), *np.shape(leaf))), state)
-  else:
-    step_fn = jax.jit(step)
-  for index in range(num_steps):
-    images, labels = rng.normal(size=(8, 8, 8, 3)), rng.integers(0, 3, 8).astype(np.int32)
-    batch = (images, labels, np.arange(8) < (3 if index % 3 == 2 else 8))
-    if mode == "pmap":
-      batch = tuple(array.reshape(len(devices), -1, *array.shape[1:]) for array in batch)
-    elif mode == "jit":
-      mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-      batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
-    phase = np.int32(index % 2)
-    state, _ = step_fn(state, *batch, np.float64(0.1), np.array([1e-2, 1e-4]), phase, {})
-  return jax.tree.map(lambda leaf: np.asarray(leaf)[0], state) if mode == "pmap" else state
-
-
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_twenty_float64_steps_on_two_devices_equal_one(mode):
   with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-    expected = tiny.leaves(float64_steps(None, "alone"))
-    ours = tiny.leaves(float64_steps(jax.devices()[:2], mode))
+    expected = tiny.leaves(float64_steps(0, "jit"))
+    ours = tiny.leaves(float64_steps(2, mode))
   for name, leaf in expected.items():
     np.testing.assert_allclose(ours[name], leaf, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_four_and_eight_devices_train_as_one(figure):
+  command = [sys.executable, str(Path(__file__).with_name("many_devices.py"))]
+  found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=500).stdout)
+  figure(f"largest relative difference from one device: {found}")
+  assert len(found) == 9
+  assert {name: value for name, value in found.items() if value > (1e-9 if name.startswith("float64") else 1e-5)} == {}
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+@pytest.mark.parametrize("batch_norm", ["global", "device"])
+def test_the_gradients_of_a_step_are_summed_with_what_must_be_summed_anyway(mode, batch_norm):
+  of = with_parallel(dataclasses.replace(ONE, seeds=(0,)), mode=mode, num_devices=2, batch_norm=batch_norm)
+  made = tiny.trainer(of, tiny.everything(of, 70))
+  made.compile()
+  (executable,) = made._executables.values()
+  found = Counter(re.findall(r" (all-\w+|collective-\w+|reduce-scatter)[\w-]*\(", executable.as_text()))
+  # A step: the number of valid examples; the gradients with the loss and the running statistics; and where statistics are of the whole
+  # batch, those of each of the three BatchNorms forward, and their gradients backward, which the next layer's wait for. An evaluation
+  # batch: the loss, and the counts.
+  assert found == {"all-reduce": 2 + (2 * 3 if batch_norm == "global" else 0) + 2}
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])

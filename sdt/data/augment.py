@@ -148,8 +148,12 @@ def crop_and_flip(images: jax.Array, offsets: jax.Array, flips: jax.Array, pad: 
   column = jnp.arange(width, dtype=jnp.int32)[None, :]
   columns = offsets[:, 1:] + jnp.where(flips[:, None], width - 1 - column, column)
   rows = offsets[:, :1] + jnp.arange(height, dtype=jnp.int32)[None, :]
-  example = jnp.arange(images.shape[0], dtype=jnp.int32)[:, None, None]
-  return padded.at[example, rows[:, :, None], columns[:, None, :]].get(mode="promise_in_bounds")
+
+  # Mapped over the examples: with their numbers as a third index the compiler sends every device the images of all.
+  def pixels(image: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    return image.at[rows[:, None], columns[None]].get(mode="promise_in_bounds")
+
+  return jax.vmap(pixels)(padded, rows, columns)
 
 
 def resize_boxes(images: jax.Array, boxes: jax.Array, flips: jax.Array, output: tuple[int, int]) -> jax.Array:

@@ -35,7 +35,13 @@ MODEL_NAMES = tuple(sorted(NETWORKS))
 
 
 def make_model(
-  config: ModelConfig, num_classes: int, *, dtype: Any = jnp.float32, param_dtype: Any = jnp.float32, axis_name: str | None = None
+  config: ModelConfig,
+  num_classes: int,
+  *,
+  dtype: Any = jnp.float32,
+  param_dtype: Any = jnp.float32,
+  axis_name: str | None = None,
+  norm_groups: int = 1,
 ) -> nn.Module:
   """Returns the network that `config` names.
 
@@ -47,6 +53,7 @@ def make_model(
     dtype: the type in which the layers compute; logits are float32 at least.
     param_dtype: the type of parameters and running statistics.
     axis_name: the mapped axis over which BatchNorm sums its statistics, under `pmap`.
+    norm_groups: of the batch of all devices, each with BatchNorm statistics of its own in training.
 
   Raises:
     ConfigError: the name is unknown, a key does not apply to that network, or the keys do not make a network together.
@@ -66,7 +73,8 @@ def make_model(
         f"where the config file has it give --config.model.{key}=None"
       )
   arguments = entry.combine(entry.arguments, changes, config.name)
-  return entry.module(num_classes=num_classes, dtype=dtype, param_dtype=param_dtype, axis_name=axis_name, **arguments)
+  types = {"dtype": dtype, "param_dtype": param_dtype}
+  return entry.module(num_classes=num_classes, axis_name=axis_name, norm_groups=norm_groups, **types, **arguments)
 
 
 def init_variables(model: nn.Module, input_shape: tuple[int, ...], seed: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from sdt.losses import accumulator_dtype
 from sdt.models import init
 from sdt.models.conv import barrier, conv2d, precision_of
+from sdt.parallel import sum_over
 
 # torch's forms: the exact gelu, slope 0.01 of leaky_relu, alpha 1 of elu.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -72,6 +74,11 @@ class BatchNorm(nn.Module):
   running = momentum * running + (1 - momentum) * batch. A batch without a valid example leaves them alone. Evaluation mode takes the
   running statistics. Statistics are float32 at least.
 
+  With `num_groups` above 1 the batch of all shards is so many groups of neighbouring examples, all of one size with the excluded ones, and
+  each is normalised by its own valid examples. The running statistics move by the groups' means and variances, each weighted by its
+  valid examples: the mean is the batch's, the variance lacks what the groups' means differ by. A group without a valid example weighs
+  nothing. Under `axis_name` the groups must be as many as the shards.
+
   Source: Ioffe and Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
   Differs from source: the running variance is the mean of biased variances; the source, and torch, multiply each by n / (n - 1). The
   variance is the mean of squares less the square of the mean, in one pass: in float32 its relative error grows with (mean / sd)^2, and is
@@ -81,6 +88,7 @@ class BatchNorm(nn.Module):
   momentum: float = 0.9
   epsilon: float = 1e-5
   axis_name: str | None = None
+  num_groups: int = 1
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
 
@@ -92,36 +100,55 @@ class BatchNorm(nn.Module):
     running_mean = self.variable("batch_stats", "mean", init.ZEROS, jax.random.key(0), shape, self.param_dtype)
     running_var = self.variable("batch_stats", "var", init.ONES, jax.random.key(0), shape, self.param_dtype)
     statistics_type = accumulator_dtype(self.dtype)
-    values = x.astype(statistics_type)
+    groups = (self.num_groups,) if train and self.num_groups > 1 and self.axis_name is None else ()
+    values = x.astype(statistics_type).reshape(*groups, -1, *x.shape[1:])
     mean, var = running_mean.value.astype(statistics_type), running_var.value.astype(statistics_type)
     if train:
-      count, mean, var = self._batch_statistics(values, mask)
-      for running, batch in ((running_mean, mean), (running_var, var)):
+      examples = values.shape[: len(groups) + 1]
+      valid = jnp.ones(examples, bool) if mask is None else mask.reshape(examples)
+      if self.num_groups == 1:
+        count, mean, var = self._statistics(values, valid)
+        moves_by = mean, var
+      else:
+        # Padding alone is normalised too: left as it is, it would grow from layer to layer until its gradient is no longer zero but NaN.
+        _, mean, var = self._statistics(values, valid | ~valid.any(-1, keepdims=True))
+        count, *moves_by = self._mean_over_groups(valid.sum(-1, dtype=statistics_type), mean, var)
+      for running, batch in zip((running_mean, running_var), moves_by, strict=True):
         moved = self.momentum * running.value + (1.0 - self.momentum) * batch.astype(self.param_dtype)
         running.value = jnp.where(count > 0, moved, running.value)
     # One multiplication and one addition per value: half the passes over the activations of the formula as it stands above.
-    factor = scale.astype(statistics_type) * jax.lax.rsqrt(var + self.epsilon)
-    shift = bias.astype(statistics_type) - mean * factor
-    broadcast = (1,) * (x.ndim - 1) + shape
-    return (values * factor.reshape(broadcast) + shift.reshape(broadcast)).astype(self.dtype)
+    per_channel = (*(1,) * len(groups), *shape)
+    factor = scale.astype(statistics_type).reshape(per_channel) * jax.lax.rsqrt(var + self.epsilon)
+    shift = bias.astype(statistics_type).reshape(per_channel) - mean * factor
+    broadcast = (*groups, *(1,) * (x.ndim - 1), *shape)
+    return (values * factor.reshape(broadcast) + shift.reshape(broadcast)).reshape(x.shape).astype(self.dtype)
 
-  def _batch_statistics(self, values: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns the number of valid values per channel, their mean and their biased variance (0 and 0 where the number is 0)."""
-    axes = tuple(range(values.ndim - 1))
-    per_example = values[0, ..., 0].size
-    if mask is None:
-      count = jnp.asarray(values.shape[0] * per_example, values.dtype)
-    else:
-      count = mask.sum(dtype=values.dtype) * per_example
-      values = jnp.where(mask.reshape(-1, *(1,) * (values.ndim - 1)), values, jnp.zeros((), values.dtype))
+  def _statistics(self, values: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the number of valid values per channel, their mean and their biased variance (0 and 0 where the number is 0).
+
+    Args:
+      values: [B, ..., C]; of several groups [G, B / G, ..., C], and then all results lead with [G].
+      valid: [B], or [G, B / G].
+    """
+    axes = tuple(range(valid.ndim - 1, values.ndim - 1))
+    count = valid.sum(-1, dtype=values.dtype) * math.prod(values.shape[valid.ndim : -1])
+    values = jnp.where(valid.reshape(*valid.shape, *(1,) * (values.ndim - valid.ndim)), values, jnp.zeros((), values.dtype))
     sums = (values.sum(axes), jnp.square(values).sum(axes), count)
-    if self.axis_name is not None:
-      sums = jax.lax.psum(sums, self.axis_name)
-    total, squares, count = sums
-    divisor = jnp.maximum(count, 1.0)
+    total, squares, count = sum_over(self.axis_name if self.num_groups == 1 else None, sums)
+    divisor = jnp.maximum(count, 1.0)[..., None]
     mean = total / divisor
     # Rounding can push the difference below zero where a channel is constant.
     return count, mean, jnp.maximum(squares / divisor - jnp.square(mean), 0.0)
+
+  def _mean_over_groups(self, count: jax.Array, mean: jax.Array, var: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the number of valid examples of all groups, and the means of their statistics, weighted by these numbers."""
+    weight = count[..., None]
+    sums = (count, *(jnp.where(weight > 0, weight * leaf, 0.0) for leaf in (mean, var)))
+    if self.axis_name is None:
+      sums = jax.tree.map(lambda leaf: leaf.sum(0), sums)
+    count, mean, var = sum_over(self.axis_name, sums)
+    divisor = jnp.maximum(count, 1.0)
+    return count, mean / divisor, var / divisor
 
 
 # By name, the rates of a step that take the place of the network's own, each [] float in [0, 1).
@@ -192,17 +219,19 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
     dtype: the type in which the layers compute.
     param_dtype: the type of parameters and running statistics.
     axis_name: the mapped axis over which BatchNorm sums its statistics.
+    norm_groups: BatchNorm's `num_groups`.
   """
 
   activation: str = "relu"
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
   axis_name: str | None = None
+  norm_groups: int = 1
 
   @property
   def in_common(self) -> dict[str, Any]:
     """The fields of this class, for the blocks of a network."""
-    return {"activation": self.activation, "axis_name": self.axis_name, **self._types}
+    return {"activation": self.activation, "axis_name": self.axis_name, "norm_groups": self.norm_groups, **self._types}
 
   @property
   def _types(self) -> dict[str, Any]:
@@ -219,7 +248,8 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
 
   @nn.nowrap
   def norm(self, name: str, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-    return BatchNorm(axis_name=self.axis_name, name=name, **self._types)(x, train=train, mask=mask)
+    norm = BatchNorm(axis_name=self.axis_name, num_groups=self.norm_groups, name=name, **self._types)
+    return norm(x, train=train, mask=mask)
 
   @nn.nowrap
   def drop_branch(self, x: jax.Array, depth: float, *, train: bool, rates: Rates | None) -> jax.Array:

@@ -25,6 +25,7 @@ class MLP(nn.Module):
   dtype: Any = jnp.float32
   param_dtype: Any = jnp.float32
   axis_name: str | None = None
+  norm_groups: int = 1
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:

@@ -22,7 +22,7 @@ class Network:
   """A network of the registry.
 
   Attributes:
-    module: the Linen class. It takes num_classes, dtype, param_dtype and axis_name beside `arguments`, and its head is called "head".
+    module: the Linen class. It takes num_classes, dtype, param_dtype, axis_name and norm_groups beside `arguments`; its head is `head`.
     arguments: those of the module that make this network.
     keys: the keys of `config.ModelConfig` that may change an argument of the same name.
     combine: (arguments, changes, name) -> the module's arguments, where more is to be done than to replace; raises ConfigError where
