@@ -15,7 +15,7 @@ import numpy as np
 import tiny
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from sdt.dispatch import Position
+from sdt.dispatch import Position, Trainer
 from sdt.keys import Config, ModelConfig, OptimConfig
 from sdt.models import init_variables, make_model
 from sdt.optim import init_opt_state
@@ -28,10 +28,15 @@ def with_parallel(of: Config, **keys: Any) -> Config:
   return dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, **keys))
 
 
-def first_steps(of: Config) -> Any:
-  """Returns state and sums after the first dispatch of A and B; the second batch has 4 examples, so of several devices some get none."""
+def two_phases(of: Config) -> Trainer:
+  """Returns a trainer of A and B at its start; the second batch has 4 examples, so of several devices some get none."""
   data = tiny.data(of)
-  made = tiny.trainer(of, tiny.alternating(of, len(data.train), 20), data)
+  return tiny.trainer(of, tiny.alternating(of, len(data.train), 20), data)
+
+
+def first_steps(of: Config) -> Any:
+  """Returns state and sums after the first dispatch of `two_phases`."""
+  made = two_phases(of)
   next(made.run(Position()))
   return made.get_state()[:2]
 

@@ -1,11 +1,9 @@
 """Both modes of data parallelism against one device."""
 
-import dataclasses
 import json
-import re
+import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from unittest import mock
 
@@ -40,26 +38,14 @@ def test_twenty_float64_steps_on_two_devices_equal_one(mode):
     np.testing.assert_allclose(ours[name], leaf, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 def test_four_and_eight_devices_train_as_one(figure):
   command = [sys.executable, str(Path(__file__).with_name("many_devices.py"))]
-  found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=500).stdout)
+  own = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "JAX_NUM_CPU_DEVICES": "8"}
+  found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=500, env=own).stdout)
   figure(f"largest relative difference from one device: {found}")
   assert len(found) == 9
   assert {name: value for name, value in found.items() if value > (1e-9 if name.startswith("float64") else 1e-5)} == {}
-
-
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
-@pytest.mark.parametrize("batch_norm", ["global", "device"])
-def test_the_gradients_of_a_step_are_summed_with_what_must_be_summed_anyway(mode, batch_norm):
-  of = with_parallel(dataclasses.replace(ONE, seeds=(0,)), mode=mode, num_devices=2, batch_norm=batch_norm)
-  made = tiny.trainer(of, tiny.everything(of, 70))
-  made.compile()
-  (executable,) = made._executables.values()
-  found = Counter(re.findall(r" (all-\w+|collective-\w+|reduce-scatter)[\w-]*\(", executable.as_text()))
-  # A step: the number of valid examples; the gradients with the loss and the running statistics; and where statistics are of the whole
-  # batch, those of each of the three BatchNorms forward, and their gradients backward, which the next layer's wait for. An evaluation
-  # batch: the loss, and the counts.
-  assert found == {"all-reduce": 2 + (2 * 3 if batch_norm == "global" else 0) + 2}
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])

@@ -108,7 +108,7 @@ class BatchNorm(nn.Module):
       valid = jnp.ones(examples, bool) if mask is None else mask.reshape(examples)
       if self.num_groups == 1:
         count, mean, var = self._statistics(values, valid)
-        moves_by = mean, var
+        moves_by = [mean, var]
       else:
         # Padding alone is normalised too: left as it is, it would grow from layer to layer until its gradient is no longer zero but NaN.
         _, mean, var = self._statistics(values, valid | ~valid.any(-1, keepdims=True))
@@ -135,7 +135,7 @@ class BatchNorm(nn.Module):
     values = jnp.where(valid.reshape(*valid.shape, *(1,) * (values.ndim - valid.ndim)), values, jnp.zeros((), values.dtype))
     sums = (values.sum(axes), jnp.square(values).sum(axes), count)
     total, squares, count = sum_over(self.axis_name if self.num_groups == 1 else None, sums)
-    divisor = jnp.maximum(count, 1.0)[..., None]
+    divisor = jnp.maximum(count, 1.0).reshape(*count.shape, *(1,) * count.ndim)  # [] or [G, 1]
     mean = total / divisor
     # Rounding can push the difference below zero where a channel is constant.
     return count, mean, jnp.maximum(squares / divisor - jnp.square(mean), 0.0)
