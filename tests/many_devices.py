@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import json
 import os
+import re
+from collections import Counter
 from typing import Any
 
 if __name__ == "__main__":
@@ -39,6 +41,12 @@ def first_steps(of: Config) -> Any:
   made = two_phases(of)
   next(made.run(Position()))
   return made.get_state()[:2]
+
+
+def collectives(made: Trainer) -> Counter[str]:
+  """Returns how often each kind of message between devices stands in the compiled program."""
+  (executable,) = made._executables.values()
+  return Counter(re.findall(r" (all-\w+|collective-\w+|reduce-scatter)[\w-]*\(", executable.as_text()))
 
 
 def float64_steps(num_devices: int, mode: str, num_steps: int = 20) -> TrainState:

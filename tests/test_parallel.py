@@ -11,8 +11,9 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from many_devices import ONE, first_steps, float64_steps, with_parallel
+from many_devices import ONE, collectives, first_steps, float64_steps, two_phases, with_parallel
 
+from sdt.dispatch import Position
 from sdt.errors import ConfigError
 from sdt.keys import ParallelConfig
 from sdt.parallel import compile_program, fetch, make_layout, padded_batch_size, place
@@ -23,10 +24,16 @@ from sdt.setup import check
 @pytest.mark.parametrize("replicas", ["loop", "vmap"])
 def test_two_devices_train_as_one(mode, replicas):
   expected, expected_sums = first_steps(ONE)
-  state, sums = first_steps(with_parallel(ONE, mode=mode, replicas=replicas, num_devices=2))
+  made = two_phases(with_parallel(ONE, mode=mode, replicas=replicas, num_devices=2))
+  next(made.run(Position()))
+  state, sums, _ = made.get_state()
   for ours, theirs in ((state, expected), (sums, expected_sums)):
     for name, leaf in tiny.leaves(theirs).items():
       np.testing.assert_allclose(tiny.leaves(ours)[name], leaf, rtol=1e-5, atol=1e-5, err_msg=name)
+  # A step: the number of valid examples; the statistics of each of the three BatchNorms, and their gradients, for which the layer below
+  # waits; the other gradients with the loss. An evaluation batch: the loss, and the counts.
+  if replicas == "loop":
+    assert collectives(made) == {"all-reduce": 2 + 2 * 3 + 2}
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
