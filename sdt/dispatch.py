@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Generator
 from typing import Any
@@ -19,7 +18,7 @@ from sdt.feed import Feeder, NothingFed
 from sdt.models import init_variables, variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state
-from sdt.parallel import Layout, compile_program, fetch, num_cpus, padded_batch_size, place
+from sdt.parallel import Layout, bytes_per_device, compile_program, fetch, num_cpus, padded_batch_size, place, place_replicas
 from sdt.plan import PlanArrays
 from sdt.pretrained import Pretrained
 from sdt.step import TrainState
@@ -186,7 +185,7 @@ class Trainer:
     if dynamics is None and self.program.num_recorded:
       dynamics = no_dynamics(num_replicas, self.program.num_recorded)
     sums = zero_sums(num_replicas, self.program.num_phases, len(layer_names(state.params))) if sums is None else sums
-    self.state, self.sums, self.dynamics = place(self._layout, (state, sums, dynamics))
+    self.state, self.sums, self.dynamics = place_replicas(self._layout, (state, sums, dynamics))
 
   def get_state(self) -> tuple[TrainState, Sums, Dynamics | None]:
     """Returns (state, sums, dynamics) on the host, leaves [R, ...]."""
@@ -194,7 +193,8 @@ class Trainer:
 
   def use_plan(self, plan: PlanArrays) -> None:
     """Sets the numbers of the plan: subsets, decays, rates. Others of the same shapes may follow; the program stays as it is."""
-    self._plan, self._host_plan = place(self._layout, plan), plan
+    of_rounds = place(self._layout, {"learning_rates": plan.learning_rates, "evaluates": plan.evaluates})
+    self._plan, self._host_plan = dataclasses.replace(place_replicas(self._layout, plan.of_replicas), **of_rounds), plan
 
   def arguments(self, clock: Clock, feed: Feed) -> tuple[Any, ...]:
     """Returns the arguments of `sdt.train.dispatch` after the program for a dispatch."""
@@ -208,7 +208,7 @@ class Trainer:
     function = functools.partial(train.dispatch, self.program)
     for feed in self._feeder.shapes():
       self.num_compilations += 1
-      executable = compile_program(self._layout, function, self.arguments(clock, feed), donate=(0, 1, 2))
+      executable = compile_program(self._layout, function, self.arguments(clock, feed), train.REPLICA_AXES, donate=(0, 1, 2))
       self._executables[jax.tree.structure(feed)] = executable
     return time.perf_counter() - start
 
@@ -223,9 +223,7 @@ class Trainer:
 
   def streamed_bytes(self) -> int:
     """Returns what streamed inputs take on a device at most, bytes: three dispatches' steps, three dispatches' evaluation batches."""
-    leaves = jax.tree.leaves(self._feeder.shapes())
-    copies = self._layout.num_devices if self._layout.mode == "pmap" else 1
-    return 3 * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves) // copies
+    return 3 * bytes_per_device(self._feeder.shapes())
 
   def _clock(self, at: Position, at_most: int | None = None) -> tuple[Clock, Position, int]:
     """Returns the clock of the next dispatch, the position after it, and how many rounds (no more than `at_most`) it ends."""

@@ -29,6 +29,7 @@ from sdt.keys import Config
 from sdt.losses import is_regression
 from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates
+from sdt.parallel import bytes_per_device
 from sdt.plan import Plan
 from sdt.pretrained import Pretrained
 from sdt.progress import Display
@@ -279,10 +280,9 @@ def _pace(config: Config, data: Data, abstract: Setup, pretrained: Pretrained | 
 def _memory(setup: Setup, plans: list[Plan], compiled: _Compiled | None) -> list[tuple[int, str]]:
   """Returns bytes and names of what lies on a device: data, scores, weights with gradient, momentum and the copy under way, the program."""
   config = setup.config
-  copies = setup.layout.num_devices if setup.layout.mode == "pmap" else 1
-  data_bytes = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in setup.device_data.values()) // copies
-  scores_bytes = 4 * len(setup.data.train) * len(config.seeds)
-  state_bytes = 4 * 4 * count_params(setup.model, setup.input_shape) * len(config.seeds)
+  data_bytes, replicas = bytes_per_device(setup.device_data), setup.replicas_per_device
+  scores_bytes = 4 * len(setup.data.train) * replicas
+  state_bytes = 4 * 4 * count_params(setup.model, setup.input_shape) * replicas
   parts = [
     (data_bytes, "data" if setup.host_inputs is None else "data without inputs"),
     (scores_bytes, "scores"),
@@ -290,7 +290,7 @@ def _memory(setup: Setup, plans: list[Plan], compiled: _Compiled | None) -> list
   ]
   dynamics = setup.no_dynamics("baseline")
   if dynamics is not None:
-    parts.insert(2, (sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics)), "training dynamics"))
+    parts.insert(2, (sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics)) // setup.layout.replica_parts, "training dynamics"))
   if setup.is_streamed:
     parts.append((setup.trainer(plans[0]).streamed_bytes(), "streamed inputs"))
   return parts if compiled is None else [*parts, (compiled.trainer.memory_bytes(), "program")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -15,7 +14,7 @@ import numpy as np
 from sdt.data.batches import num_batches
 from sdt.data.stream import read_ahead
 from sdt.host_inputs import HostInputs, ascending, rows_at
-from sdt.parallel import padded_batch_size, place
+from sdt.parallel import padded_batch_size, place, place_replicas
 from sdt.plan import PlanArrays
 from sdt.train import Feed, Program, Steps, round_ids
 
@@ -66,8 +65,9 @@ class Streamed:
     of_evals = (program.evals_per_dispatch, self._eval_size)
     train, test = self._host.train, self._host.test
     steps = Steps(shape(of_steps, np.int32), shape(of_steps, np.bool_), shape((*of_steps, *train.shape[1:]), train.dtype))
-    feeds = [Feed(steps=steps), Feed(test_inputs=shape((*of_evals, *test.shape[1:]), test.dtype))]
-    return place(dataclasses.replace(program.layout, is_abstract=True), feeds)
+    layout = dataclasses.replace(program.layout, is_abstract=True)
+    test_inputs = shape((*of_evals, *test.shape[1:]), test.dtype)
+    return [Feed(steps=place_replicas(layout, steps)), Feed(test_inputs=place(layout, test_inputs))]
 
   @contextlib.contextmanager
   def feeding(self, plan: PlanArrays, start: tuple[int, int, int]) -> Iterator[Callable[[bool], Feed]]:
@@ -88,10 +88,10 @@ class Streamed:
     def read_evals(dispatch: int) -> np.ndarray:
       return rows_at(self._host.test, ascending(self._eval_size)(evaluated[dispatch] + np.arange(evals)))
 
-    put = functools.partial(place, program.layout)
+    layout = program.layout
     with (
-      read_ahead(read_steps, len(trained), lambda group: Feed(steps=put(group)), what="the training inputs") as train_feeds,
-      read_ahead(read_evals, len(evaluated), lambda group: Feed(test_inputs=put(group)), what="the test inputs") as eval_feeds,
+      read_ahead(read_steps, len(trained), lambda group: Feed(steps=place_replicas(layout, group)), what="the training inputs") as train_feeds,
+      read_ahead(read_evals, len(evaluated), lambda group: Feed(test_inputs=place(layout, group)), what="the test inputs") as eval_feeds,
     ):
       yield lambda trains: next(train_feeds if trains else eval_feeds)
 
@@ -103,7 +103,7 @@ class _Order:
     def ids_of_round(plan: PlanArrays, round_index: jax.Array) -> tuple[jax.Array, jax.Array]:
       return jax.vmap(lambda one: round_ids(program, one, round_index))(plan)
 
-    self._plan = dataclasses.replace(plan, learning_rates=None, evaluates=None)
+    self._plan = plan.of_replicas
     self._ids_of_round, self._device = jax.jit(ids_of_round), _host_device()
     self._lock = threading.Lock()
     self._rounds: dict[int, tuple[np.ndarray, np.ndarray]] = {}

@@ -256,6 +256,7 @@ class ParallelConfig:
     "BatchNorm's statistics in training: of the whole batch, or of each device's part of it (the results then depend on num_devices)",
     choices=("global", "device"),
   )
+  divide: str = _key("batch", "what several devices share: every batch, or the seeds, each device some of them", choices=("batch", "seeds"))
   replicas: str = _key("auto", "how the seeds share a program", choices=("auto", "unroll", "loop", "vmap"))
   steps_per_dispatch: int | None = _key(None, "optimiser steps per call into the compiled program; chosen by default", low=1)
   compiler_options: str | None = _key(

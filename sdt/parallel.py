@@ -1,13 +1,15 @@
-"""Data parallelism over the devices of one process: `jit` with NamedSharding, or `pmap` with a named axis.
+"""What is divided over the devices, and how: the batch, by `jit` with NamedSharding or `pmap` with a named axis, or the seeds.
 
-Both run the same pure function. Under `jit` the compiler divides the batch, because `shard_batch` constrains it to the mesh; under `pmap`
-every device takes its slice of the batch and the reductions name the axis.
+All run the same pure function. Under `jit` the compiler divides the batch, because `shard_batch` constrains it to the mesh; under `pmap`
+every device takes its slice of the batch and the reductions name the axis. Where the seeds are divided, every device runs the program of
+one device on its own of them, and none hears of the others.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,18 +32,34 @@ class Layout:
   Attributes:
     mode: jit or pmap.
     mesh: one-dimensional, over the axis `data`.
+    divides: batch or seeds.
     is_abstract: `place` gives shapes instead of arrays: programs compile and nothing is allocated, but nothing can run.
     compiler_options: names and values of XLA's options.
   """
 
   mode: str
   mesh: Mesh
+  divides: str = "batch"
   is_abstract: bool = False
   compiler_options: tuple[tuple[str, str | bool], ...] = ()
 
   @property
   def num_devices(self) -> int:
     return self.mesh.size
+
+  @property
+  def batch_parts(self) -> int:
+    """Over how many devices a batch is divided."""
+    return 1 if self.divides == "seeds" else self.num_devices
+
+  @property
+  def replica_parts(self) -> int:
+    """Over how many devices the replicas are divided; where it is 1, every device has all."""
+    return self.num_devices if self.divides == "seeds" else 1
+
+  def replica_spec(self, axis: int) -> PartitionSpec:
+    """Returns how an array whose axis `axis` is that of the replicas lies on the mesh."""
+    return PartitionSpec(*[None] * axis, AXIS) if self.replica_parts > 1 else PartitionSpec()
 
   @property
   def axis_name(self) -> str | None:
@@ -53,8 +71,10 @@ def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
   """Returns the layout over the first `num_devices` devices of all processes, all of them by default.
 
   Raises:
-    ConfigError: if fewer devices exist than asked for, or some of several processes would have none.
+    ConfigError: if fewer devices exist than asked for, some of several processes would have none, or `mode` cannot divide what it shall.
   """
+  if config.divide == "seeds" and config.mode != "jit":
+    raise ConfigError(f"parallel.divide=seeds: it goes with parallel.mode=jit, not {config.mode}; leave one of the two out")
   devices = jax.devices()
   num_devices = config.num_devices or len(devices)
   if num_devices > len(devices):
@@ -66,7 +86,7 @@ def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
       f"parallel.num_devices={num_devices}: {jax.process_count()} processes use all their {len(devices)} devices; leave it out"
     )
   mesh = jax.make_mesh((num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
-  return Layout(config.mode, mesh, is_abstract, _compiler_options(config.compiler_options or ""))
+  return Layout(config.mode, mesh, config.divide, is_abstract, _compiler_options(config.compiler_options or ""))
 
 
 def _compiler_options(text: str) -> tuple[tuple[str, str | bool], ...]:
@@ -85,23 +105,37 @@ def _compiler_options(text: str) -> tuple[tuple[str, str | bool], ...]:
   return tuple(options)
 
 
+def check_replicas(layout: Layout, num_replicas: int, key: str = "seeds") -> None:
+  """Refuses seeds that cannot be divided equally over the devices; `key` is the config's that says how many there are.
+
+  Raises:
+    ConfigError: says how many devices would do.
+  """
+  if num_replicas % layout.replica_parts:
+    fits = max(count for count in range(1, layout.num_devices + 1) if num_replicas % count == 0)
+    raise ConfigError(
+      f"parallel.divide=seeds: {num_replicas} seed(s) ({key}) do not divide equally over {layout.num_devices} devices; choose a multiple, or "
+      f"parallel.num_devices={fits}"
+    )
+
+
 def num_cpus() -> int:
   """Returns how many processors this process may use."""
   return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def padded_batch_size(batch_size: int, layout: Layout) -> int:
-  """Returns the smallest multiple of the number of devices that holds the batch."""
-  return -(-batch_size // layout.num_devices) * layout.num_devices
+  """Returns the smallest multiple of the parts of a batch that holds it."""
+  return -(-batch_size // layout.batch_parts) * layout.batch_parts
 
 
 def shard_batch(layout: Layout, tree: Any) -> Any:
-  """Returns the tree of arrays [B, ...] divided over the devices; B must be a multiple of their number."""
+  """Returns the tree of arrays [B, ...] divided over the devices; B must be a multiple of the parts of a batch."""
   if layout.mode == "pmap":
     index = jax.lax.axis_index(AXIS)
     size = jax.tree.leaves(tree)[0].shape[0] // layout.num_devices
     return jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, index * size, size), tree)
-  if layout.num_devices == 1:
+  if layout.batch_parts == 1:
     return tree
   sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS))
   return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), tree)
@@ -111,7 +145,7 @@ def gather_batch(layout: Layout, array: jax.Array) -> jax.Array:
   """Returns the whole array [B, ...] on every device; the inverse of `shard_batch`."""
   if layout.mode == "pmap":
     return jax.lax.all_gather(array, AXIS, tiled=True)
-  if layout.num_devices == 1:
+  if layout.batch_parts == 1:
     return array
   return jax.lax.with_sharding_constraint(array, NamedSharding(layout.mesh, PartitionSpec()))
 
@@ -126,12 +160,21 @@ def place(layout: Layout, tree: Any) -> Any:
 
   In an abstract layout the leaves need no more than a shape and a dtype, and become `jax.ShapeDtypeStruct`s.
   """
+  return _place(layout, tree, PartitionSpec())
+
+
+def place_replicas(layout: Layout, tree: Any) -> Any:
+  """Returns the tree of arrays [R, ...] on the devices, see `place`; where the seeds are divided, each device has its own alone."""
+  return _place(layout, tree, layout.replica_spec(0))
+
+
+def _place(layout: Layout, tree: Any, spec: PartitionSpec) -> Any:
   if layout.is_abstract:
-    return jax.tree.map(functools.partial(_placed_shape, layout), tree)
+    return jax.tree.map(functools.partial(_placed_shape, layout, spec), tree)
   if layout.mode == "pmap":
     sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS))
     return _put(jax.tree.map(lambda leaf: np.broadcast_to(leaf, (layout.num_devices, *np.shape(leaf))), tree), sharding)
-  return _put(tree, NamedSharding(layout.mesh, PartitionSpec()))
+  return _put(tree, NamedSharding(layout.mesh, spec))
 
 
 def _put(tree: Any, sharding: NamedSharding) -> Any:
@@ -142,28 +185,58 @@ def _put(tree: Any, sharding: NamedSharding) -> Any:
   return jax.tree.map(lambda leaf: jax.make_array_from_callback(np.shape(leaf), sharding, np.asarray(leaf).__getitem__), tree)
 
 
-def _placed_shape(layout: Layout, leaf: Any) -> jax.ShapeDtypeStruct:
-  """Returns shape, dtype and sharding of a leaf as `place` would put it on the devices."""
+def _placed_shape(layout: Layout, spec: PartitionSpec, leaf: Any) -> jax.ShapeDtypeStruct:
+  """Returns shape, dtype and sharding of a leaf as `_place` would put it on the devices."""
   copies = (layout.num_devices,) if layout.mode == "pmap" else ()
-  sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS) if copies else PartitionSpec())
+  sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS) if copies else spec)
   return jax.ShapeDtypeStruct((*copies, *leaf.shape), leaf.dtype, sharding=sharding)
 
 
 def fetch(layout: Layout, tree: Any) -> Any:
-  """Returns the tree as NumPy arrays on the host; the copies are equal, so the first is taken."""
+  """Returns the tree, whole, as NumPy arrays on the host; where there are equal copies, the first is taken.
+
+  Where several processes divide the seeds, all must call it at the same point.
+  """
   if layout.mode == "pmap":
     return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree)
+  if not all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
+    tree = _gathering(NamedSharding(layout.mesh, PartitionSpec()))(tree)
   return jax.tree.map(np.asarray, jax.device_get(tree))
 
 
-def compile_program(layout: Layout, function: Callable[..., Any], args: Sequence[Any], donate: tuple[int, ...] = ()) -> Any:
-  """Returns the compiled program for arguments placed by `place`; it raises on any other shape, so it can never recompile."""
+@functools.cache
+def _gathering(whole: NamedSharding) -> Callable[[Any], Any]:
+  """Returns the function that makes a tree whole on every device."""
+  return jax.jit(lambda tree: tree, out_shardings=whole)
+
+
+def bytes_per_device(tree: Any) -> int:
+  """Returns what a tree that was placed, or that is abstract, takes on each device."""
+  return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def compile_program(
+  layout: Layout, function: Callable[..., Any], args: Sequence[Any], replica_axes: Any, donate: tuple[int, ...] = ()
+) -> Any:
+  """Returns the compiled program for placed arguments; it raises on any other shape, so it can never recompile.
+
+  Args:
+    layout: of the devices.
+    function: of `args`; where the seeds are divided it sees those of one device.
+    args: from `place`, and those whose leading axis is that of the replicas from `place_replicas`.
+    replica_axes: which axis of the results is that of the replicas, a tree prefix of them.
+    donate: which arguments the results may take the memory of.
+  """
   if layout.mode == "pmap":
     devices = list(layout.mesh.devices.flat)
     lowered = jax.pmap(function, AXIS, devices=devices, donate_argnums=donate).lower(*args)
   else:
-    replicated = NamedSharding(layout.mesh, PartitionSpec())
-    lowered = jax.jit(function, donate_argnums=donate, out_shardings=replicated).lower(*args)
+    specs = jax.tree.map(layout.replica_spec, replica_axes)
+    if layout.replica_parts > 1:
+      in_specs = jax.tree.map(lambda leaf: leaf.sharding.spec, tuple(args))
+      function = jax.shard_map(function, mesh=layout.mesh, in_specs=in_specs, out_specs=specs, check_vma=False)
+    out_shardings = jax.tree.map(functools.partial(NamedSharding, layout.mesh), specs)
+    lowered = jax.jit(function, donate_argnums=donate, out_shardings=out_shardings).lower(*args)
   return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
 
 

@@ -73,6 +73,11 @@ class PlanArrays:
   learning_rates: Any  # [rounds]
   evaluates: Any  # [rounds] bool
 
+  @property
+  def of_replicas(self) -> PlanArrays:
+    """The numbers that each replica has its own of; None for the others."""
+    return dataclasses.replace(self, learning_rates=None, evaluates=None)
+
 
 def plan_arrays(
   plan: Plan, seeds: tuple[int, ...], learning_rates: np.ndarray, eval_every_rounds: int, neutral: Mapping[str, float] = NEUTRAL

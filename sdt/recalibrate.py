@@ -17,7 +17,7 @@ from sdt.evaluate import test_sums
 from sdt.host_inputs import HostInputs, ascending, batches_of
 from sdt.keys import AugmentConfig
 from sdt.models.layers import BatchNorm
-from sdt.parallel import Layout, compile_program, fetch, map_replicas, pad_batch, padded_batch_size, place, shard_batch
+from sdt.parallel import Layout, compile_program, fetch, map_replicas, pad_batch, padded_batch_size, place, place_replicas, shard_batch
 
 # Seed of the order and of the augmentation, the same for every seed and arm: they shall differ in their weights only.
 _SEED = 0x5AC
@@ -118,7 +118,7 @@ class Recalibrator:
 
   def _call(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
     if name not in self._compiled:
-      self._compiled[name] = compile_program(self._program.layout, functools.partial(function, self._program), args)
+      self._compiled[name] = compile_program(self._program.layout, functools.partial(function, self._program), args, 0)
     return self._compiled[name](*args)
 
   def statistics(self, params: Any, batch_stats: Any, after_dispatch: Callable[[], None] = lambda: None) -> Any:
@@ -134,8 +134,8 @@ class Recalibrator:
     """
     layout = self._program.layout
     zero = jax.tree.map(np.zeros_like, batch_stats)
-    variables = place(layout, {"params": params, "batch_stats": zero})
-    total, order = place(layout, zero), place(layout, (self._ids, self._masks))
+    variables = place_replicas(layout, {"params": params, "batch_stats": zero})
+    total, order = place_replicas(layout, zero), place(layout, (self._ids, self._masks))
     group = self._program.batches_per_dispatch
     with batches_of(self._host, "train", self._ids.__getitem__, len(self._ids), group, layout) as inputs:
       for first in range(0, len(self._ids), group):
@@ -148,7 +148,7 @@ class Recalibrator:
   def evaluate(self, params: Any, batch_stats: Any, after_dispatch: Callable[[], None] = lambda: None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the test loss (nats) and accuracy [R] of networks with these statistics, leaves [R, ...] on the host."""
     layout, sums = self._program.layout, []
-    variables = place(layout, {"params": params, "batch_stats": batch_stats})
+    variables = place_replicas(layout, {"params": params, "batch_stats": batch_stats})
     group = self._program.evals_per_dispatch
     with batches_of(self._host, "test", ascending(self._eval_size), self._num_evals, group, layout) as inputs:
       for first in range(0, self._num_evals, group):

@@ -16,7 +16,7 @@ from sdt.evaluate import batch_inputs, batch_positions, predict, predict_with_fe
 from sdt.host_inputs import HostInputs, ascending, batches_of
 from sdt.losses import accumulator_dtype
 from sdt.norms import global_norm
-from sdt.parallel import Layout, compile_program, fetch, gather_batch, map_replicas, padded_batch_size, place, shard_batch
+from sdt.parallel import Layout, compile_program, fetch, gather_batch, map_replicas, padded_batch_size, place, place_replicas, shard_batch
 
 
 @jax.tree_util.register_dataclass
@@ -204,7 +204,7 @@ def _score_batch(program: ScoreProgram, data: Any, first: jax.Array, offset: jax
 def _in_chunks(program: ScoreProgram, function: Callable[..., jax.Array], arrays: tuple[jax.Array, ...]) -> jax.Array:
   """Returns `function` of each example of `arrays` [B, ...], [B], so many at once on every device as `gradients_at_once` allows."""
   # Under jit the batch lies over the devices in as many stretches; a chunk takes a part of each, so that nothing moves between them.
-  stretches = program.layout.num_devices if program.layout.mode == "jit" else 1
+  stretches = program.layout.batch_parts if program.layout.mode == "jit" else 1
   length = arrays[0].shape[0] // stretches
   size = next(size for size in range(min(length, program.gradients_at_once), 0, -1) if length % size == 0)
 
@@ -248,16 +248,17 @@ class ScoreRunner:
     """Returns every score of every training example under every replica's network, float32 [R, N] each, in the order of the data set.
 
     Args:
-      variables: `params` and `batch_stats`, leaves [R, ...], placed.
+      variables: `params` and `batch_stats`, leaves [R, ...], on the host.
       after_dispatch: called with (batches done, batches in all); a place to show progress and to stop.
     """
     program, parts = self._program, []
     group, layout = program.batches_per_dispatch, program.layout
+    variables = place_replicas(layout, variables)
     with batches_of(self._host, "train", ascending(self._size), self.num_batches, group, layout) as inputs:
       for first in range(0, self.num_batches, group):
         arguments = variables, self._data | next(inputs), place(layout, np.int32(first))
         if self._compiled is None:
-          self._compiled = compile_program(layout, functools.partial(score_dispatch, program), arguments)
+          self._compiled = compile_program(layout, functools.partial(score_dispatch, program), arguments, 1)
         parts.append(fetch(layout, self._compiled(*arguments)))
         del arguments  # the inputs are not needed any more when the next are asked for
         after_dispatch(min(first + group, self.num_batches), self.num_batches)

@@ -15,7 +15,6 @@ from sdt.data.dataset import Data
 from sdt.dynamics import dynamics_scores
 from sdt.errors import ConfigError
 from sdt.keys import Config
-from sdt.parallel import place
 from sdt.score import ScoreRunner
 from sdt.score_table import SCORES, Score
 from sdt.split import Partition, Sizes, folds, split
@@ -161,8 +160,7 @@ def _out_of_fold(context: Context, runner: ScoreRunner, chosen: int) -> dict[str
 
 def _of_networks(context: Context, runner: ScoreRunner, state: TrainState) -> dict[str, np.ndarray]:
   """Returns the scores of a single pass, [R, N] each."""
-  setup = context.setup
-  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
   with context.display.task("score", runner.num_batches, "batch") as task:
 
     def after_dispatch(done: int, total: int) -> None:

@@ -25,7 +25,7 @@ from sdt.losses import is_regression
 from sdt.models import count_params, make_model, multiply_adds, variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state, learning_rates
-from sdt.parallel import Layout, make_layout, padded_batch_size, place
+from sdt.parallel import Layout, check_replicas, make_layout, padded_batch_size, place
 from sdt.placement import Placement, choose_placement, most_batches
 from sdt.plan import Plan, plan_arrays
 from sdt.pretrained import Pretrained
@@ -41,12 +41,15 @@ def check(config: Config) -> None:
   """Refuses what the config alone shows to be wrong, before any data is read.
 
   Raises:
-    ConfigError: unknown arms or networks, keys or regularisers that do not go with the network, more devices than there are.
+    ConfigError: unknown arms or networks, keys or regularisers that do not go with the network, devices that are not there or not even.
   """
   check_arms(config)
   make_model(config.model, 2)
   check_overrides(config)
-  make_layout(config.parallel)
+  layout = make_layout(config.parallel)
+  check_replicas(layout, len(config.seeds))
+  if config.select.num_seeds is not None:
+    check_replicas(layout, min(config.select.num_seeds, len(config.seeds)), "select.num_seeds")
 
 
 def compute_dtype(config: Config) -> Any:
@@ -56,9 +59,9 @@ def compute_dtype(config: Config) -> Any:
   return jnp.dtype(config.precision)
 
 
-def _replicas(config: Config) -> str:
+def _replicas(config: Config, layout: Layout) -> str:
   """Returns how replicas share a program: on CPU one after the other, which compiles one step and is bit-equal to running each alone."""
-  if len(config.seeds) == 1:
+  if len(config.seeds) == layout.replica_parts:  # one on each device
     return "unroll"
   if config.parallel.replicas == "auto":
     return "loop" if jax.default_backend() == "cpu" else "vmap"
@@ -141,7 +144,7 @@ class Setup:
     shift, scale = shift_and_scale(data.mean, data.std, data.train.inputs.dtype)
     device_data = place(layout, arrays | {"shift": shift, "scale": scale})
     chosen = {
-      "replicas": _replicas(config),
+      "replicas": _replicas(config, layout),
       "precision": compute_dtype(config).name,
       "parallel_mode": layout.mode,
       "num_devices": layout.num_devices,
@@ -160,6 +163,11 @@ class Setup:
   def host_inputs(self) -> HostInputs | None:
     """The inputs that are streamed."""
     return HostInputs(self.data.train.inputs, self.data.test.inputs) if self.is_streamed else None
+
+  @property
+  def replicas_per_device(self) -> int:
+    """How many of the seeds each device has."""
+    return len(self.config.seeds) // self.layout.replica_parts
 
   @property
   def input_shape(self) -> tuple[int, ...]:
@@ -181,7 +189,7 @@ class Setup:
     """Returns how many steps, and how many evaluation batches, one dispatch may be given; None where inputs are not streamed."""
     if not self.is_streamed:
       return None
-    steps = self._most_batches(self.config.batch_size, self.data.train, len(self.config.seeds))
+    steps = self._most_batches(self.config.batch_size, self.data.train, self.replicas_per_device)
     return steps, self._most_batches(self.eval_batch_size, self.data.test)
 
   def _dispatch_sizes(self, plan: Plan) -> DispatchSizes:
@@ -272,7 +280,7 @@ class Setup:
 
   def _gradients_at_once(self) -> int:
     """Returns of how many examples the gradients by all parameters, of all replicas that run side by side, are few enough."""
-    together = 1 if self.choices["replicas"] == "loop" else len(self.config.seeds)
+    together = 1 if self.choices["replicas"] == "loop" else self.replicas_per_device
     return max(1, min(self.eval_batch_size, _GRADIENT_NUMBERS // (together * count_params(self.model, self.input_shape))))
 
   @functools.cached_property

@@ -227,7 +227,7 @@ def _replica_eval(program: Program, data: Any, clock: Clock, offset: jax.Array, 
 
 def _run_steps(program: Program, data: Any, plan: PlanArrays, clock: Clock, steps: Steps | None, round_index: jax.Array, carry: Any) -> Any:
   """Runs steps [first_step, first_step + num_steps) of a round: one scan, whose body updates with the chain of the step's phase."""
-  replica_plan = dataclasses.replace(plan, learning_rates=None, evaluates=None)
+  replica_plan = plan.of_replicas
   if steps is None:
     ids, masks = map_replicas(program.replicas, lambda one: round_ids(program, one, round_index))(replica_plan)
   else:
@@ -264,6 +264,10 @@ def _run_evals(program: Program, data: Any, clock: Clock, carry: Any) -> Any:
   return state, jax.lax.scan(body, sums, jnp.arange(program.evals_per_dispatch, dtype=jnp.int32))[0], dynamics
 
 
+# Which axis of each result of `dispatch` is that of the replicas.
+REPLICA_AXES = (0, 0, 0, 1)
+
+
 def dispatch(
   program: Program, state: TrainState, sums: Sums, dynamics: Dynamics | None, data: Any, plan: PlanArrays, clock: Clock, feed: Feed
 ) -> tuple[TrainState, Sums, Dynamics | None, Sums]:
@@ -293,7 +297,7 @@ def dispatch(
     *carry, per_round = _dispatch(program, tuple(carry), data, own, clock, steps)
     return *jax.tree.map(lambda leaf: leaf[0], carry), jax.tree.map(lambda leaf: leaf[:, 0], per_round)
 
-  replicas = (state, sums, dynamics, dataclasses.replace(plan, learning_rates=None, evaluates=None), feed.steps)
+  replicas = (state, sums, dynamics, plan.of_replicas, feed.steps)
   state, sums, dynamics, per_round = jax.lax.map(one_replica, replicas)
   return state, sums, dynamics, jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), per_round)
 

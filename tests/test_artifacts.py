@@ -18,7 +18,6 @@ from sdt.data.augment import normalise, shift_and_scale
 from sdt.evaluate import predict
 from sdt.keys import SplitConfig
 from sdt.models import make_model
-from sdt.parallel import place
 from sdt.score import SCORERS, ScoreRunner
 from sdt.score_table import SCORES
 from sdt.setup import Setup
@@ -474,6 +473,6 @@ def test_setup_scores_fit_the_artifacts():
   """The names and shapes that `write_scores` takes are those that scoring gives."""
   setup = Setup.make(CONFIG, tiny.data(CONFIG))
   state = setup.fresh_start.state
-  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
   got = ScoreRunner(setup.score_program(), setup.device_data, 70).scores(variables)
   assert {name: (value.shape, value.dtype.name) for name, value in got.items()} == dict.fromkeys(SCORERS, ((2, 70), "float32"))

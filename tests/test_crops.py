@@ -8,7 +8,6 @@ import tiny
 
 from sdt.data.dataset import image_sizes
 from sdt.dispatch import Position
-from sdt.parallel import place
 from sdt.score import ScoreRunner
 from sdt.setup import Setup
 
@@ -32,7 +31,7 @@ def on_canvas(data, pixels, num_sizes):
 def scores_of(of, data):
   setup = Setup.make(of, data)
   state = setup.fresh_start.state
-  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
   return ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)
 
 

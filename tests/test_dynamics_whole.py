@@ -15,7 +15,6 @@ from sdt.config import from_dict, to_dict
 from sdt.dispatch import Position
 from sdt.dynamics import dynamics_scores
 from sdt.errors import CheckpointError, ConfigError, Interrupted
-from sdt.parallel import place
 from sdt.score import SCORERS, ScoreRunner
 from sdt.score_artifacts import score_truth
 from sdt.score_table import DYNAMICS, SCORES
@@ -48,7 +47,7 @@ def test_scores_of_both_kinds_are_those_of_the_engine(finished):
   trainer = tiny.trainer(CONFIG, tiny.everything(CONFIG, len(data.train)), data)
   states = {progress.position: trainer.get_state() for progress in trainer.run(Position())}
   state = states[Position(2)][0]
-  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
   expected = ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)
   expected |= dynamics_scores(states[Position(4)][2], 4)
   stored = files.read_npz(finished / "scores.npz")

@@ -11,7 +11,6 @@ from scipy import stats
 from sdt.command_line import load_config_file
 from sdt.config import resolve
 from sdt.dispatch import Position
-from sdt.parallel import place
 from sdt.score import ScoreRunner
 from sdt.setup import Setup
 from sdt.split import num_easy
@@ -31,7 +30,7 @@ def trained(precision):
   *_, last = (ended for progress in trainer.run(Position()) for ended in progress.finished)
   state, *_ = trainer.get_state()
   assert {leaf.dtype for name, leaf in tiny.leaves(state).items() if "step" not in name} == {np.dtype(np.float32)}
-  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
   scores = ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)["log_odds"]
   return last.sums.test_correct / last.sums.test_count, scores, num_easy(of.method.fraction, len(data.train), None)
 

@@ -16,7 +16,6 @@ from sdt.evaluate import predict_with_features
 from sdt.keys import ModelConfig, ScoreConfig
 from sdt.losses import cross_entropy
 from sdt.models import init_variables, make_model
-from sdt.parallel import place
 from sdt.score import SCORERS, Outputs, ScoreRunner, grand
 from sdt.score_table import SCORES
 from sdt.setup import Setup
@@ -186,7 +185,7 @@ def scores_of(of, data, state, batches_per_dispatch=None):
   program = setup.score_program()
   if batches_per_dispatch:
     program = dataclasses.replace(program, batches_per_dispatch=batches_per_dispatch)
-  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
   return ScoreRunner(program, setup.device_data, len(data.train)).scores(variables)
 
 

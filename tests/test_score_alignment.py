@@ -13,7 +13,6 @@ import pytest
 import tiny
 
 from sdt import files, score_artifacts
-from sdt.parallel import place
 from sdt.score import ScoreRunner
 from sdt.setup import Setup
 from sdt.split import split
@@ -46,7 +45,7 @@ def write_case(root, devices, mode, batch_size, order):
   data = data_of(order)
   setup = Setup.make(config, data)
   state = setup.fresh_start.state
-  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
   scores = ScoreRunner(setup.score_program(), setup.device_data, NUM).scores(variables)
   parts = tuple(split(row, data.train.labels, data.train.example_ids, 7, 0) for row in scores["log_odds"])
   folder = case_folder(root, devices, mode, batch_size, order)
