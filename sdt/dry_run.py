@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -279,7 +278,6 @@ def _pace(config: Config, data: Data, abstract: Setup, pretrained: Pretrained | 
 
 def _memory(setup: Setup, plans: list[Plan], compiled: _Compiled | None) -> list[tuple[int, str]]:
   """Returns bytes and names of what lies on a device: data, scores, weights with gradient, momentum and the copy under way, the program."""
-  config = setup.config
   data_bytes, replicas = bytes_per_device(setup.device_data), setup.replicas_per_device
   scores_bytes = 4 * len(setup.data.train) * replicas
   state_bytes = 4 * 4 * count_params(setup.model, setup.input_shape) * replicas

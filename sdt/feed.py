@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -88,10 +89,10 @@ class Streamed:
     def read_evals(dispatch: int) -> np.ndarray:
       return rows_at(self._host.test, ascending(self._eval_size)(evaluated[dispatch] + np.arange(evals)))
 
-    layout = program.layout
+    put, put_replicas = functools.partial(place, program.layout), functools.partial(place_replicas, program.layout)
     with (
-      read_ahead(read_steps, len(trained), lambda group: Feed(steps=place_replicas(layout, group)), what="the training inputs") as train_feeds,
-      read_ahead(read_evals, len(evaluated), lambda group: Feed(test_inputs=place(layout, group)), what="the test inputs") as eval_feeds,
+      read_ahead(read_steps, len(trained), lambda group: Feed(steps=put_replicas(group)), what="the training inputs") as train_feeds,
+      read_ahead(read_evals, len(evaluated), lambda group: Feed(test_inputs=put(group)), what="the test inputs") as eval_feeds,
     ):
       yield lambda trains: next(train_feeds if trains else eval_feeds)
 

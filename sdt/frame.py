@@ -252,7 +252,7 @@ def _forget_rows_after(context: Context, rounds: Mapping[str, int], reached: int
 
 def _machine(config: Config) -> str:
   devices = jax.devices()
-  seeds = ", ".join(map(str, config.seeds))
+  seeds = ", ".join(map(str, config.seeds)) + (", divided over the devices" if config.parallel.divide == "seeds" else "")
   return f"{config.parallel.num_devices or len(devices)} {devices[0].device_kind} device(s), {compute_dtype(config).name}, seeds {seeds}"
 
 

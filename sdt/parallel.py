@@ -7,6 +7,7 @@ one device on its own of them, and none hears of the others.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
 import math
@@ -17,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from sdt.errors import ConfigError
 from sdt.keys import ParallelConfig
@@ -114,8 +115,8 @@ def check_replicas(layout: Layout, num_replicas: int, key: str = "seeds") -> Non
   if num_replicas % layout.replica_parts:
     fits = max(count for count in range(1, layout.num_devices + 1) if num_replicas % count == 0)
     raise ConfigError(
-      f"parallel.divide=seeds: {num_replicas} seed(s) ({key}) do not divide equally over {layout.num_devices} devices; choose a multiple, or "
-      f"parallel.num_devices={fits}"
+      f"parallel.divide=seeds: {num_replicas} seed(s) ({key}) do not divide equally over {layout.num_devices} devices; choose a "
+      f"multiple, or parallel.num_devices={fits}"
     )
 
 
@@ -231,13 +232,57 @@ def compile_program(
     devices = list(layout.mesh.devices.flat)
     lowered = jax.pmap(function, AXIS, devices=devices, donate_argnums=donate).lower(*args)
   else:
-    specs = jax.tree.map(layout.replica_spec, replica_axes)
     if layout.replica_parts > 1:
-      in_specs = jax.tree.map(lambda leaf: leaf.sharding.spec, tuple(args))
-      function = jax.shard_map(function, mesh=layout.mesh, in_specs=in_specs, out_specs=specs, check_vma=False)
-    out_shardings = jax.tree.map(functools.partial(NamedSharding, layout.mesh), specs)
-    lowered = jax.jit(function, donate_argnums=donate, out_shardings=out_shardings).lower(*args)
+      return _OnEachDevice(layout, function, args, replica_axes, donate)
+    replicated = NamedSharding(layout.mesh, PartitionSpec())
+    lowered = jax.jit(function, donate_argnums=donate, out_shardings=replicated).lower(*args)
   return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
+
+
+class _OnEachDevice:
+  """A program that every device of this process runs on its own replicas, as it would alone; arguments as of `compile_program`.
+
+  One partitioned program for all (`jax.shard_map`) would be compiled once instead of for each device, but passes through XLA's partitioner,
+  after which other operations are fused: the last bits of a replica are then not those that it has alone.
+  """
+
+  def __init__(self, layout: Layout, function: Callable[..., Any], args: Sequence[Any], replica_axes: Any, donate: tuple[int, ...]) -> None:
+    self._layout, self._replica_axes = layout, replica_axes
+    self._devices = [device for device in layout.mesh.devices.flat if device.process_index == jax.process_index()]
+
+    def lowered(device: Any) -> Any:
+      return jax.jit(function, donate_argnums=donate).lower(*jax.tree.map(functools.partial(_shape_on, device), tuple(args)))
+
+    compile_one = functools.partial(jax.stages.Lowered.compile, compiler_options=dict(layout.compiler_options) or None)
+    first, *others = map(lowered, self._devices)
+    # The first alone: what XLA finds by trying on a GPU, the others then take over.
+    self._executables = [compile_one(first)]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      self._executables += pool.map(compile_one, others)
+
+  def __call__(self, *args: Any) -> Any:
+    leaves, structure = jax.tree.flatten(args)
+    parts = [{shard.device: shard.data for shard in leaf.addressable_shards} for leaf in leaves]
+    results = [
+      executable(*jax.tree.unflatten(structure, [of[device] for of in parts]))
+      for device, executable in zip(self._devices, self._executables, strict=True)
+    ]
+    return jax.tree.map(lambda axis, *trees: jax.tree.map(functools.partial(self._joined, axis), *trees), self._replica_axes, *results)
+
+  def _joined(self, axis: int, *parts: jax.Array) -> jax.Array:
+    """Returns one array over the mesh of what each device has of it; nothing moves."""
+    shape = list(parts[0].shape)
+    shape[axis] *= self._layout.replica_parts
+    sharding = NamedSharding(self._layout.mesh, self._layout.replica_spec(axis))
+    return jax.make_array_from_single_device_arrays(tuple(shape), sharding, list(parts))
+
+  def memory_analysis(self) -> Any:
+    return self._executables[0].memory_analysis()
+
+
+def _shape_on(device: Any, leaf: Any) -> jax.ShapeDtypeStruct:
+  """Returns shape and dtype of what one device has of a placed leaf."""
+  return jax.ShapeDtypeStruct(leaf.sharding.shard_shape(leaf.shape), leaf.dtype, sharding=SingleDeviceSharding(device))
 
 
 def pad_batch(array: jax.Array, batch_size: int) -> jax.Array:

@@ -1,6 +1,6 @@
 """One of several processes of a tiny run, as run.py starts it, on one CPU device.
 
-    python tests/one_of_several.py WORKDIR PORT PROCESS_ID [--network=resnet] [--heartbeat=SECS] [--lesson]
+    python tests/one_of_several.py WORKDIR PORT PROCESS_ID [--network=resnet] [--divide=seeds] [--heartbeat=SECS] [--lesson]
                                    [--at=save|dispatch --number=N --delay=SECS --signal=SIGKILL|SIGTERM]
 
 At the N-th save, or the N-th time that it asks whether it shall stop, which is after every dispatch, the process gets the signal, from a
@@ -23,10 +23,10 @@ from sdt.command_line import Launch
 from sdt.errors import SdtError
 
 
-def config(network="mlp", heartbeat="100", **changes):
+def config(network="mlp", heartbeat="100", divide="batch", **changes):
   """Returns a run on all devices, of 20 dispatches an arm, which is saved after almost every one."""
   timeouts = {"distributed__heartbeat_timeout_secs": int(heartbeat), "distributed__connect_timeout_secs": 120}
-  fixed = {"parallel__num_devices": 2, "parallel__steps_per_dispatch": 1, "compilation_cache": False}
+  fixed = {"parallel__num_devices": 2, "parallel__divide": divide, "parallel__steps_per_dispatch": 1, "compilation_cache": False}
   return (tiny.resnet if network == "resnet" else tiny.config)(**fixed, **timeouts, **({"checkpoint__every_secs": 0.05} | changes))
 
 
@@ -86,7 +86,7 @@ def lesson(workdir, network):
 def main(workdir, port, process_id, *flags):
   given = dict(flag.removeprefix("--").split("=") for flag in flags if "=" in flag)
   frame.build_report = lambda folder: folder
-  own = config(**{name: given[name] for name in ("network", "heartbeat") if name in given})
+  own = config(**{name: given[name] for name in ("network", "heartbeat", "divide") if name in given})
   processes.join(own.distributed, Launch(f"127.0.0.1:{port}", 2, int(process_id)))
   if "--lesson" in flags:
     lesson(Path(workdir), given["network"])

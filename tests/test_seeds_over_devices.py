@@ -1,16 +1,19 @@
 """Seeds that are divided over two devices: each is trained, scored and recalibrated to the bits that it has alone on one device."""
 
 import dataclasses
+import functools
 import json
 import re
 
 import numpy as np
+import one_of_several
 import pytest
+import several
 import tiny
 import whole
 
-from sdt import dispatch, dry_run, experiment
-from sdt.dispatch import Position, state_shapes
+from sdt import dry_run, experiment
+from sdt.dispatch import Position
 from sdt.errors import ConfigError
 from sdt.keys import ParallelConfig
 from sdt.parallel import bytes_per_device, check_replicas, fetch, make_layout, padded_batch_size, place, place_replicas
@@ -41,10 +44,125 @@ def trained(of):
   return (*made.get_state(), finished)
 
 
-@pytest.mark.parametrize("placement", ["device", "stream"])
-@pytest.mark.parametrize(("seeds", "replicas"), [((0, 1), "unroll"), ((0, 1), "loop"), ((3, 0, 2, 1), "loop"), ((3, 0, 2, 1), "unroll")])
-def test_every_seed_trains_to_the_bits_that_it_has_alone(seeds, replicas, placement):
-  together = divided(tiny.resnet(seeds=seeds, data__placement=placement, **TRAINED), replicas=replicas)
-  ours = trained(together)
+CASES = [
+  (tiny.resnet, (0, 1), "unroll", "device"),
+  (tiny.resnet, (1, 0), "loop", "stream"),
+  (tiny.config, (3, 0, 2, 1), "loop", "device"),
+  (tiny.config, (3, 0, 2, 1), "unroll", "stream"),
+]
+
+
+@functools.cache
+def trained_alone(network, seed):
+  return trained(network(seeds=(seed,), data__placement="device", **TRAINED))
+
+
+@pytest.mark.parametrize(("network", "seeds", "replicas", "placement"), CASES)
+def test_every_seed_trains_to_the_bits_that_it_has_alone(network, seeds, replicas, placement):
+  together = divided(network(seeds=seeds, data__placement=placement, **TRAINED), replicas=replicas)
+  *ours, rounds = trained(together)
   for index, seed in enumerate(seeds):
-    tiny.assert_equal(tiny.replica(ours, index), trained(tiny.resnet(seeds=(seed,), data__placement="device", **TRAINED)))
+    *alone, alone_rounds = trained_alone(network, seed)
+    tiny.assert_equal(tiny.replica(ours, index), alone)
+    tiny.assert_equal([tiny.replica(one, index) for one in rounds], alone_rounds)
+
+
+def test_no_step_waits_for_another_device():
+  """No compiled program has a collective operation; that of a divided batch has some, so the search finds what it is for."""
+  programs = {}
+  for divide in ("batch", "seeds"):
+    of = tiny.config(rounds=1, parallel__num_devices=2, parallel__divide=divide)
+    made = tiny.trainer(of, tiny.alternating(of, 70, 20))
+    made.compile()
+    (executable,) = made._executables.values()
+    programs[divide] = [one.as_text() for one in (executable._executables if divide == "seeds" else [executable])]
+  collective = re.compile(r"(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|partition-id)(-start)?\(")
+  assert [len(collective.findall(text)) > 0 for text in programs["batch"]] == [True]
+  assert [len(collective.findall(text)) for text in programs["seeds"]] == [0, 0]
+
+
+@pytest.mark.parametrize(("seeds", "replicas", "placement"), [((0, 1), "unroll", "stream"), ((0, 1, 2, 3), "loop", "device")])
+def test_scores_and_recalibrated_networks_are_those_of_one_device_bit_for_bit(seeds, replicas, placement):
+  one = tiny.resnet(seeds=seeds, data__placement=placement, score__grand=True, score__batch_size=13, parallel__replicas=replicas)
+  data, found = tiny.data(one), []
+  for of in (one, divided(one)):
+    setup = Setup.make(of, data)
+    state = setup.fresh_start.state
+    scores = setup.scorer().scores({"params": state.params, "batch_stats": state.batch_stats})
+    statistics = setup.recalibrator.statistics(state.params, state.batch_stats)
+    found.append((scores, statistics, setup.recalibrator.evaluate(state.params, statistics)))
+  tiny.assert_equal(found[1], found[0])
+
+
+def test_seeds_that_share_a_device_may_run_side_by_side():
+  (state, *_), (expected, *_) = (
+    trained(of) for of in (divided(tiny.config(seeds=(0, 1, 2, 3), **TRAINED), replicas="vmap"), tiny.config(seeds=(0, 1, 2, 3), **TRAINED))
+  )
+  for name, leaf in tiny.leaves(expected).items():
+    np.testing.assert_allclose(tiny.leaves(state)[name], leaf, rtol=0, atol=1e-4, err_msg=name)
+
+
+def test_each_device_holds_its_own_seeds_alone_and_the_host_gets_all():
+  layout = make_layout(ParallelConfig(num_devices=2, divide="seeds"))
+  tree = {"a": np.arange(12, dtype=np.int32).reshape(4, 3)}
+  placed = place_replicas(layout, tree)
+  assert [shard.data.tolist() for shard in placed["a"].addressable_shards] == [tree["a"][:2].tolist(), tree["a"][2:].tolist()]
+  tiny.assert_equal(fetch(layout, placed), tree)
+  assert (bytes_per_device(placed), bytes_per_device(place(layout, tree))) == (24, 48)
+  abstract = dataclasses.replace(layout, is_abstract=True)
+  assert bytes_per_device(place_replicas(abstract, tree)) == 24
+  assert padded_batch_size(7, layout) == 7
+
+
+def test_a_program_compiled_from_shapes_is_the_one_that_runs():
+  of = divided(tiny.config())
+  data, plan = tiny.data(of), tiny.alternating(of, 70, 7)
+  abstract, real = Setup.make(of, data, is_abstract=True), Setup.make(of, data)
+  from_shapes, trainer = abstract.trainer(plan), real.trainer(plan)
+  from_shapes.set_state(abstract.state_shapes)
+  from_shapes.compile()
+  trainer.set_state(real.fresh_start.state)
+  trainer.take_programs(from_shapes)
+  for _ in trainer.run(Position()):
+    pass
+  tiny.assert_equal(trainer.get_state()[0], tiny.train(of, plan, data)[0])
+  assert any("device memory" in line for line in dry_run.describe(of))
+
+
+def test_seeds_that_do_not_divide_equally_are_refused_before_anything_is_compiled():
+  with pytest.raises(ConfigError, match=r"3 seed\(s\) \(seeds\) do not divide equally over 2 devices; .* parallel\.num_devices=1"):
+    check(divided(tiny.config(seeds=(0, 1, 2))))
+  selecting = divided(tiny.config(select__lambda_A=(1e-3,), select__num_seeds=1))
+  with pytest.raises(ConfigError, match=r"1 seed\(s\) \(select\.num_seeds\)"):
+    check(selecting)
+  check(divided(tiny.config(seeds=(0, 1, 2, 3))))
+  check_replicas(make_layout(ParallelConfig(num_devices=2)), 3)
+  with pytest.raises(ConfigError, match=r"it goes with parallel\.mode=jit, not pmap"):
+    check(divided(tiny.config(), mode="pmap"))
+
+
+def test_a_whole_run_leaves_what_it_leaves_on_one_device(tmp_path, monkeypatch):
+  whole.without_report(monkeypatch)
+  one = dataclasses.replace(whole.CONFIG, seeds=(0, 1, 2, 3))
+  for name, of in (("one", one), ("two", divided(one))):
+    assert whole.run(of, tmp_path / name) == 0
+  ours, theirs = (whole.outputs(tmp_path / name, report=False) for name in ("two", "one"))
+  assert ours.keys() == theirs.keys()
+  told = [name for name in ours if ours[name] != theirs[name]]
+  assert all(re.search(r"(config|results)\.json$|seal", name) for name in told), told
+  results = [json.loads(made["results.json"]) for made in (ours, theirs)]
+  assert [one["arms"] for one in results[:1]] == [one["arms"] for one in results[1:]]
+  for left, right in zip(whole.final_states(one, tmp_path / "one"), whole.final_states(one, tmp_path / "two"), strict=True):
+    tiny.assert_equal(left, right)
+  with pytest.raises(ConfigError, match=r"parallel\.divide: 'seeds' -> 'batch'|parallel\.divide: seeds -> batch"):
+    experiment.run(divided(one, divide="batch"), tmp_path / "two", "tiny")
+
+
+@pytest.mark.slow
+def test_two_processes_of_one_seed_each_end_with_the_bytes_of_one_process(tmp_path, monkeypatch):
+  ended = several.run(tmp_path / "said", tmp_path / "several", [["--divide=seeds"]] * 2)
+  assert [one.code for one in ended] == [0, 0], "\n".join(one.err for one in ended)
+  whole.without_report(monkeypatch)
+  own = one_of_several.config(divide="seeds", checkpoint__every_secs=0.05)
+  assert whole.run(own, tmp_path / "one") == 0
+  whole.assert_same(own, tmp_path / "several", tmp_path / "one", report=False)
