@@ -217,7 +217,7 @@ def bytes_per_device(tree: Any) -> int:
 
 
 def compile_program(
-  layout: Layout, function: Callable[..., Any], args: Sequence[Any], replica_axes: Any, donate: tuple[int, ...] = ()
+  layout: Layout, function: Callable[..., Any], args: Sequence[Any], replica_axes: Any = 0, donate: tuple[int, ...] = ()
 ) -> Any:
   """Returns the compiled program for placed arguments; it raises on any other shape, so it can never recompile.
 
