@@ -168,7 +168,7 @@ def test_a_whole_run_leaves_what_it_leaves_on_one_device(tmp_path, monkeypatch):
   assert differ == of_config | {f".sha256/{name}" for name in of_config}
   for left, right in zip(whole.final_states(one, tmp_path / "one"), whole.final_states(one, tmp_path / "two"), strict=True):
     tiny.assert_equal(left, right)
-  with pytest.raises(ConfigError, match=r"parallel\.divide: seeds -> batch"):
+  with pytest.raises(ConfigError, match=r"parallel\.divide: 'seeds' -> 'batch'"):
     experiment.run(divided(one, divide="batch"), tmp_path / "two", "tiny")
   assert any("device memory" in line for line in dry_run.describe(divided(one)))
 
