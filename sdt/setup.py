@@ -134,7 +134,7 @@ class Setup:
       len(data.class_names),
       dtype=compute_dtype(config),
       axis_name=layout.axis_name,
-      norm_groups=layout.num_devices if config.parallel.batch_norm == "device" else 1,
+      norm_groups=layout.batch_parts if config.parallel.batch_norm == "device" else 1,
     )
     where = choose_placement(config.data, data, layout, (sealed_choices or {}).get("placement"))
     arrays: dict[str, Any] = {}
