@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sdt import environment
 from sdt.arms import Setting, make_plan
 from sdt.config import from_dict, to_dict
 from sdt.data import sources
@@ -29,6 +30,9 @@ ROOT = Path(__file__).resolve().parent.parent
 type Seconds = dict[str, list[float]]
 
 
+_LOAD_BEFORE = os.getloadavg()[0]  # of other programs; the later one is mostly the benchmark's own
+
+
 def machine() -> dict[str, Any]:
   """Returns what timings depend on."""
   cpuinfo = Path("/proc/cpuinfo")
@@ -38,7 +42,8 @@ def machine() -> dict[str, Any]:
   return {
     "processor": names[0] if names else platform.processor(),
     "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-    "load": os.getloadavg()[0],
+    "load": {"before": _LOAD_BEFORE, "after": os.getloadavg()[0]},
+    "commit": environment.describe()["commit"],
     "system": platform.system(),
     "python": platform.python_version(),
     "jax": jax.__version__,

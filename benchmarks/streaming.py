@@ -11,17 +11,14 @@ Quoted are ratios of medians, of wall and of processor time: where other program
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import os
-import platform
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
+import measure
 import numpy as np
 
 from sdt.arms import Setting, make_plan
@@ -33,15 +30,7 @@ from sdt.dispatch import Position, Trainer
 from sdt.keys import Config, DataConfig, ModelConfig
 from sdt.setup import Resume, Setup
 
-ROOT = Path(__file__).resolve().parent.parent
 PLACEMENTS = ("device", "stream")
-
-
-def machine() -> dict[str, Any]:
-  memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-  load = os.getloadavg()[0]
-  device = jax.devices()[0].device_kind
-  return {"cpus": len(os.sched_getaffinity(0)), "memory_bytes": memory, "system": platform.platform(), "device": device, "load": load}
 
 
 def prepare(config: Config, data: Data, where: str) -> tuple[Trainer, Resume]:
@@ -135,24 +124,19 @@ def classes(num: int = 20_000, num_classes: int = 1000) -> dict[str, Any]:
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = measure.parser(__doc__, repeats=5)
   parser.add_argument("--what", choices=("ratio", "linear", "classes"), default="ratio")
-  parser.add_argument("--config", type=Path, default=ROOT / "configs/digits.py")
+  parser.add_argument("--config", type=Path, default=measure.ROOT / "configs/digits.py")
   parser.add_argument("--sizes", type=int, nargs="+", default=(10_000, 50_000, 100_000, 500_000))
-  parser.add_argument("--repeats", type=int, default=5)
-  parser.add_argument("--out", type=Path, default=None)
   parser.add_argument("overrides", nargs="*", help="key=value of the config")
   options = parser.parse_args()
-  before = machine()
   if options.what == "ratio":
     overrides = [(key, value) for key, _, value in (text.partition("=") for text in options.overrides)]
     found = ratio(resolve(load_config_file(options.config), overrides), options.repeats)
   else:
     found = linear(options.repeats, tuple(options.sizes)) if options.what == "linear" else classes()
-  if options.out:
-    content = {"benchmark": f"streaming {options.what}", "machine": before, "load_after": os.getloadavg()[0]}
-    content |= {"config": options.config.stem, "overrides": options.overrides, "result": found}
-    options.out.write_text(json.dumps(content, indent=1) + "\n")
+  about = {"what": options.what, "config": options.config.stem, "overrides": options.overrides}
+  measure.write(options.out, "streaming", {**about, "result": found})
 
 
 if __name__ == "__main__":

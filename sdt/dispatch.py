@@ -120,12 +120,13 @@ class Passes:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-  """Where training stands after a dispatch, its work for each replica, and the seconds it took."""
+  """Where training stands after a dispatch, its work for each replica, its seconds, and those it waited for streamed inputs before."""
 
   position: Position
   finished: tuple[FinishedRound, ...]
   seconds: float
   passes: Passes
+  waited_seconds: float = 0.0
 
   @property
   def evaluation_seconds(self) -> float:
@@ -264,15 +265,18 @@ class Trainer:
         if at_most is None and halt_after is not None and at.round_index < halt_after:
           at_most = halt_after - at.round_index
         clock, after, num_rounds = self._clock(at, at_most)
-        per_round = self._dispatch(clock, next_feed(clock.num_steps > 0))
-        seconds = time.perf_counter() - begin
-        round_secs += seconds
+        feed = next_feed(clock.num_steps > 0)
+        fed = time.perf_counter()
+        per_round = self._dispatch(clock, feed)
+        del feed  # what is no longer used must not stay while the next one is made
+        end = time.perf_counter()
+        round_secs += end - begin
         finished = tuple(
           FinishedRound(at.round_index + index, jax.tree.map(lambda leaf, i=index: leaf[i], per_round), round_secs / num_rounds)
           for index in range(num_rounds)
         )
         at, round_secs = after, 0.0 if finished else round_secs
-        yield Progress(at, finished, seconds, self._passes(clock))
+        yield Progress(at, finished, end - fed, self._passes(clock), fed - begin)
 
   def _dispatch(self, clock: Clock, feed: Feed) -> Sums:
     """Runs one dispatch; returns the sums after each of its rounds, on the host."""

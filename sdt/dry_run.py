@@ -23,7 +23,7 @@ from sdt.dispatch import Trainer
 from sdt.environment import use_compilation_cache
 from sdt.errors import MissingDataError
 from sdt.forecast import Pace, forecast, guess_pace, measure_pace, training_passes
-from sdt.frame import Order
+from sdt.frame import Order, device_memory_errors
 from sdt.keys import Config
 from sdt.losses import is_regression
 from sdt.models import count_params, multiply_adds
@@ -132,7 +132,8 @@ def describe(
       has = f"{setup.placement.device_bytes / 1e6:.0f} MB"
       yield f"note      a device has {has}: lower batch_size, or see data.placement and parallel.replicas"
     pace = None if compiled is None or lacks else _pace(config, found.data, setup, beside.pretrained, compiled, log)
-    yield from _time_lines(setup, plans, pace, origin, found.data)
+    has_begun = standing is not None and standing.choices is not None
+    yield from _time_lines(setup, plans, pace, origin, found.data, " from its start" if has_begun else "")
   if found.missing is not None:
     raise found.missing
 
@@ -212,8 +213,17 @@ def _cost(setup: Setup) -> str:
   return f"{count_params(setup.model, shape):,} parameters, {multiply_adds(setup.model, shape) / 1e6:.1f} M multiply-adds an example"
 
 
-def _time_lines(setup: Setup, plans: list[Plan], pace: Pace | None, origin: str | None, data: Data) -> Iterator[str]:
-  """Yields how long the run takes: at a measured pace or, on CPUs, at a guessed one."""
+def _time_lines(setup: Setup, plans: list[Plan], pace: Pace | None, origin: str | None, data: Data, since: str) -> Iterator[str]:
+  """Yields how long the run takes: at a measured pace or, on CPUs, at a guessed one.
+
+  Args:
+    setup: of the run.
+    plans: of all its trainings.
+    pace: measured; None where it was not.
+    origin: the workdir whose baseline is taken over.
+    data: of the run.
+    since: what to say of a run that has begun.
+  """
   config, is_measured = setup.config, pace is not None
   if pace is None:
     if jax.default_backend() != "cpu":
@@ -224,9 +234,9 @@ def _time_lines(setup: Setup, plans: list[Plan], pace: Pace | None, origin: str 
   training = f"{_rounded(expected.training)} to train {trained} arm(s) with {len(config.seeds)} seed(s)"
   if is_measured:
     compiling = f"{_rounded(expected.compiling)} to compile {expected.num_programs} training program(s) and those that score"
-    yield f"time      roughly {_rounded(expected.total)} on this machine, by dispatches that ran just now: {training}, {compiling}"
+    yield f"time      roughly {_rounded(expected.total)}{since} on this machine, by dispatches that ran just now: {training}, {compiling}"
   else:
-    yield f"time      roughly {training} on this machine, a guess from the multiply-adds, without compiling and scoring"
+    yield f"time      roughly {training}{since} on this machine, a guess from the multiply-adds, without compiling and scoring"
   if is_on(config):
     cut, runs = prepare(config, data)
     num_shared = len(scoring_arms(runs[0].config))
@@ -258,7 +268,8 @@ def _compile(setup: Setup, plans: list[Plan], log: Log) -> _Compiled:
   log("compiling the largest training program, to see the memory it needs (seconds for small networks, a minute or two for deep ones)")
   if setup.config.compilation_cache:  # the run that follows finds the program there
     use_compilation_cache()
-  seconds = trainer.compile()
+  with device_memory_errors():
+    seconds = trainer.compile()
   log(f"compiled in {seconds:.0f} s")
   return _Compiled(plan, trainer, seconds)
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from sdt import processes
 from sdt.data.batches import num_batches
 from sdt.data.stream import read_ahead
 from sdt.host_inputs import HostInputs, ascending, rows_at
@@ -94,7 +95,8 @@ class Streamed:
       read_ahead(read_steps, len(trained), lambda group: Feed(steps=put_replicas(group)), what="the training inputs") as train_feeds,
       read_ahead(read_evals, len(evaluated), lambda group: Feed(test_inputs=put(group)), what="the test inputs") as eval_feeds,
     ):
-      yield lambda trains: next(train_feeds if trains else eval_feeds)
+      # A process that cannot read ends all of them, before any begins a dispatch in which it would wait for the others.
+      yield lambda trains: processes.on_all(functools.partial(next, train_feeds if trains else eval_feeds))
 
 
 class _Order:

@@ -10,7 +10,6 @@ from contextlib import closing
 
 import jax
 
-from sdt import processes
 from sdt.arms import fold_arms, scoring_arms
 from sdt.data.batches import num_batches
 from sdt.dispatch import TRAINED, Position, Trainer, estimated_secs
@@ -76,9 +75,9 @@ def measure_pace(setup: Setup, plan: Plan, compiled: Trainer, compile_secs: floa
   with closing(trainer.run(Position())) as running:
     first = next(running)
     number = 0 if first.seconds > _LONG_SECS else min(_MOST_DISPATCHES, math.ceil(_TRIAL_SECS / max(first.seconds, 1e-3)))
-    # The first is slower than the rest, and processes must run as many dispatches as each other.
-    trial = list(itertools.islice(running, int(processes.agree(number)))) or [first]
-  return Pace(sum(progress.seconds for progress in trial) / sum(progress.passes.total for progress in trial), compile_secs)
+    trial = list(itertools.islice(running, number)) or [first]  # the first is slower than the rest
+  secs = sum(progress.waited_seconds + progress.seconds for progress in trial)
+  return Pace(secs / sum(progress.passes.total for progress in trial), compile_secs)
 
 
 def training_passes(setup: Setup, plans: Sequence[Plan]) -> int:

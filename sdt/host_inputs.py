@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sdt import processes
 from sdt.data.batches import num_batches
 from sdt.data.stream import read_ahead
 from sdt.parallel import Layout, place
@@ -58,4 +59,5 @@ def batches_of(
     return rows_at(inputs, positions(np.minimum(dispatch * group + np.arange(group), num - 1)))
 
   with read_ahead(read, num_batches(num, group), put, what=what) as groups:
-    yield map(lambda batches: {f"{split}_inputs": batches}, groups)  # unlike a generator, it keeps none
+    following = functools.partial(processes.on_all, functools.partial(next, groups))  # a process that cannot read ends all of them
+    yield map(lambda _: {f"{split}_inputs": following()}, range(num_batches(num, group)))  # unlike a generator, it keeps none

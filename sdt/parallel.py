@@ -236,7 +236,13 @@ def compile_program(
       return _OnEachDevice(layout, function, args, replica_axes, donate)
     replicated = NamedSharding(layout.mesh, PartitionSpec())
     lowered = jax.jit(function, donate_argnums=donate, out_shardings=replicated).lower(*args)
-  return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
+  try:
+    return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
+  except jax.errors.JaxRuntimeError as error:
+    if not layout.compiler_options or "RESOURCE_EXHAUSTED" in str(error):
+      raise
+    reason = str(error).splitlines()[0][:200]
+    raise ConfigError(f"parallel.compiler_options: a program cannot be compiled with them ({reason}); leave them out") from error
 
 
 class _OnEachDevice:

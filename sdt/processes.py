@@ -36,6 +36,9 @@ _CHUNK_BYTES = 2**24
 _TURNS = itertools.count()  # of the exchanges; every process takes part in each, so all count alike
 # Checkpoints are sent when they are asked for; the rest is read by nobody but people.
 _NOT_COPIED = (".csv", ".png", ".html", ".safetensors")
+_FOLDERS_NOT_COPIED = {"checkpoints", "profile"}
+# Of the keys that may differ between two starts of a run those that all its processes must have alike.
+_ALIKE = ("baseline_from", "data.placement")
 
 
 @contextlib.contextmanager
@@ -149,6 +152,19 @@ def by_first(function: Callable[[], Any]) -> Any:
   return _exchange(mine)[0]
 
 
+def on_all(function: Callable[[], Any]) -> Any:
+  """Returns what `function` returns here, once it has returned on all processes; the SdtError of any is raised by all."""
+  if count() == 1:
+    return function()
+  mine, value = {"value": None}, None
+  try:
+    value = function()
+  except SdtError as error:
+    mine = _told(error)
+  _exchange(mine)
+  return value
+
+
 def in_turn(function: Callable[[], Any]) -> Any:
   """Returns what `function` returns here; the first process calls it before the others, who find what it left on a shared disk."""
   value = function() if is_first() else None
@@ -240,7 +256,7 @@ def refuse_other_configs(config: Config) -> None:
   """Raises a ConfigError where a process was started with another config than the first, in any key that can change what is done."""
   plain = gather(to_dict(config))
   for other, theirs in enumerate(plain):
-    changes = [line for name, line in differences(plain[0], theirs) if name not in SAFE_TO_CHANGE or name == "baseline_from"]
+    changes = [line for name, line in differences(plain[0], theirs) if name not in SAFE_TO_CHANGE or name in _ALIKE]
     if changes:
       raise ConfigError(f"process {other} was started with another config than process 0 ({'; '.join(changes)}); give all the same command")
 
@@ -281,7 +297,7 @@ def copied(folder: Path) -> Path:
   if is_first():
     return folder
   root = Path(_private().name)
-  own = folder if folder.is_relative_to(root) else root / folder.absolute().relative_to("/")
+  own = folder if folder.is_relative_to(root) else root / Path(os.path.abspath(folder)).relative_to("/")
   with disk_errors(own, len(data)):
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir(parents=True)
@@ -297,7 +313,7 @@ def _small_files(folder: Path) -> dict[str, bytes]:
   found = {}
   for path in sorted(folder.rglob("*")):
     name = path.relative_to(folder)
-    is_small = path.suffix not in _NOT_COPIED and not path.name.startswith(TMP_PREFIX) and "checkpoints" not in name.parts
+    is_small = path.suffix not in _NOT_COPIED and not path.name.startswith(TMP_PREFIX) and not _FOLDERS_NOT_COPIED & set(name.parts)
     if is_small and path.is_file() and not path.is_symlink():
       found[name.as_posix()] = path.read_bytes()
   return found

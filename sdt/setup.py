@@ -212,7 +212,8 @@ class Setup:
         steps=self.config.parallel.steps_per_dispatch,
         at_most=most,
       )
-      dispatches[plan.arm] = processes.agree(dataclasses.asdict(sizes))  # they depend on this machine's processors
+      dispatches[plan.arm] = dataclasses.asdict(sizes)
+    dispatches[plan.arm] = processes.agree(dispatches[plan.arm])  # they depend on this machine's processors and memory
     return DispatchSizes(**dispatches[plan.arm])
 
   def num_recorded(self, arm: str) -> int:

@@ -91,8 +91,8 @@ class Timing:
 
   `images` counts the training examples of finished rounds, each seed's; `train_secs` and `evaluation_secs` are the seconds in which
   programs trained and evaluated (see `dispatch.Progress`), steps that were lost and made again among them; `idle_secs` those that the host
-  kept the devices waiting for between two dispatches, but for saves. `steps_redone` counts the optimiser steps that a start had to make
-  again, as far as rows tell of them; what a kill took after the last row nobody knows.
+  kept the devices waiting for between two dispatches, for streamed inputs too, but not for saves. `steps_redone` counts the optimiser
+  steps that a start had to make again, as far as rows tell of them; what a kill took after the last row nobody knows.
   """
 
   stages: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -274,7 +274,7 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
     round_secs = start.round_secs
     for progress in context.profiler.watch(running):
       received, saved_secs = time.perf_counter(), context.timing.save_secs
-      round_secs = 0.0 if progress.finished else round_secs + progress.seconds
+      round_secs = 0.0 if progress.finished else round_secs + progress.waited_seconds + progress.seconds
       context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)
       at = progress.position
       if progress.finished:
@@ -282,7 +282,7 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
       task.advance(at.round_index + at.step / plan.steps_per_round)
       if at.round_index < plan.rounds:
         saver.save_if_due(at, round_secs)
-      context.timing.idle_secs += time.perf_counter() - received - (context.timing.save_secs - saved_secs)
+      context.timing.idle_secs += progress.waited_seconds + time.perf_counter() - received - (context.timing.save_secs - saved_secs)
   saver.save(Position(plan.rounds), 0.0, pin=True)
   return trainer.get_state()[0]
 

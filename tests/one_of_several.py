@@ -65,12 +65,13 @@ def attempt(own, workdir, data=None):
 
 
 def lesson(workdir, network):
-  """Is refused with another config, other seeds, a file that only the first has or only the others lack, and other data; then is asked to
-  stop, and goes on to the end.
+  """Is refused with another config, other seeds, inputs elsewhere, a file that only the first has or only the others lack, and other data;
+  then is asked to stop, and goes on to the end.
   """
   me, own = processes.index(), config(network, checkpoint__every_secs=None)
   attempt(config(network, rounds=4 + me), workdir)
   attempt(config(network, seeds=(0, 1 + me)), workdir)
+  attempt(config(network, data__placement="stream" if me else "device"), workdir)
   attempt(config(network, **({"model__pretrained": str(workdir / "none.safetensors")} if me else {})), workdir)
   attempt(own, Path(__file__))
   data = tiny.data(own)

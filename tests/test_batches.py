@@ -48,6 +48,12 @@ def test_order_and_augmentation_never_share_a_key():
   assert len(keys) == 2 * 3 * 3 * 20
 
 
+def test_a_machine_with_another_kind_of_random_numbers_has_the_same_order():
+  expected = phase_batches(order_key(3, 1, 4), 30, 5, 8)
+  with jax.default_prng_impl("rbg"):
+    np.testing.assert_array_equal(phase_batches(order_key(3, 1, 4), 30, 5, 8), expected)
+
+
 def test_orders_are_uniform():
   firsts = np.array([phase_batches(order_key(seed, 0, 0), 5, 1, 5)[0][0, 0] for seed in range(400)])
   counts = np.bincount(firsts, minlength=5)

@@ -17,6 +17,7 @@ SCRIPTS = {
   "gpu": ["--tiny"],
   "memory": [*SMALL, "--num_train=8"],
   "replicas": ["--rounds=1", "--repeats=1"],
+  "streaming": ["--what=linear", "--sizes", "100", "200", "--repeats=1"],
   "seeds": ["--seeds=1", "--repeats=1"],
 }
 

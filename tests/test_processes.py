@@ -41,10 +41,11 @@ def test_two_processes_end_with_the_bytes_of_one_process_with_two_devices(taught
 def test_processes_with_other_configs_seeds_or_data_are_refused_before_anything_is_written(taught):
   ended, *_ = taught
   for one in ended:
-    rounds, seeds, _, _, data, *rest = one.lines
+    rounds, seeds, placement, _, _, data, *rest = one.lines
     start, end = "ended with 2 process 1 was started with another config than process 0", "; give all the same command"
     assert rounds == f"{start} (rounds: 4 -> 5){end}"
     assert seeds == f"{start} (seeds: [0, 1] -> [0, 2]){end}"
+    assert placement == f"{start} (data.placement: 'device' -> 'stream'){end}"
     assert re.fullmatch(r"ended with 3 process 1 has other data than process 0 \(\w{64}, there \w{64}\); give all the same data", data)
     assert rest[0] == "workdir is there: False"
 
@@ -52,15 +53,15 @@ def test_processes_with_other_configs_seeds_or_data_are_refused_before_anything_
 def test_an_error_of_either_process_ends_both_with_its_exit_code(taught):
   ended, workdir, _ = taught
   for index, one in enumerate(ended):
-    of_second, of_first = one.lines[2:4]
+    of_second, of_first = one.lines[3:5]
     assert of_second.startswith(f"ended with 3 {'' if index else 'process 1: '}model.pretrained={workdir / 'none.safetensors'}: ")
     assert of_first.startswith("ended with 7 cannot write ")
-  assert ended[0].lines[3] == ended[1].lines[3]
+  assert ended[0].lines[4] == ended[1].lines[4]
 
 
 def test_a_signal_to_one_of_two_processes_stops_both_at_the_same_step_and_the_next_start_finishes(taught):
   ended, *_ = taught
-  (first, *of_first), (second, *of_second) = ([line for line in one.lines[6:] if line.startswith("ended")] for one in ended)
+  (first, *of_first), (second, *of_second) = ([line for line in one.lines[7:] if line.startswith("ended")] for one in ended)
   assert first.startswith("ended with 75 stopped by SIGTERM in arm ")
   assert first == second
   assert of_first == of_second == ["ended with 0", "ended with 0"]

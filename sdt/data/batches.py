@@ -15,24 +15,29 @@ import jax.numpy as jnp
 _ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 2, 3, 4
 
 
+def _key(seed: jax.Array) -> jax.Array:
+  # Named, because a machine's default may be another, whose bits under `vmap` are others than one at a time.
+  return jax.random.key(seed, impl="threefry2x32")
+
+
 def order_key(seed: jax.Array, phase: jax.Array | int, round_index: jax.Array) -> jax.Array:
   """Returns the PRNG key of the order of the examples of `phase` in round `round_index` (from 0)."""
-  return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _ORDER), phase), round_index)
+  return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), phase), round_index)
 
 
 def augment_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax.Array:
   """Returns the PRNG key of the augmentation in optimiser step `step` (from 0, over all rounds)."""
-  return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _AUGMENT), phase), step)
+  return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _AUGMENT), phase), step)
 
 
 def dropout_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax.Array:
   """Returns the PRNG key of the dropout in optimiser step `step` (from 0, over all rounds)."""
-  return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _DROPOUT), phase), step)
+  return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _DROPOUT), phase), step)
 
 
 def mixup_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax.Array:
   """Returns the PRNG key of the mixing weight in optimiser step `step` (from 0, over all rounds)."""
-  return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _MIXUP), phase), step)
+  return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _MIXUP), phase), step)
 
 
 def num_batches(num_examples: int, batch_size: int) -> int:

@@ -66,7 +66,7 @@ def _told(groups: Iterator[Any], what: str) -> Iterator[Any]:
       group = next(groups)
     except StopIteration:
       return
-    except (SdtError, MemoryError, jax.errors.JaxRuntimeError):
+    except (SdtError, jax.errors.JaxRuntimeError):
       raise
     except Exception as error:  # whatever file systems and decoders raise
       reason = " ".join(str(error).split())[:200]
