@@ -156,7 +156,8 @@ def on_all(function: Callable[[], Any]) -> Any:
   """Returns what `function` returns here, once it has returned on all processes; the SdtError of any is raised by all."""
   if count() == 1:
     return function()
-  mine, value = {"value": None}, None
+  mine: dict[str, Any] = {"value": None}
+  value = None
   try:
     value = function()
   except SdtError as error:
