@@ -93,6 +93,8 @@ def main() -> None:
   parser = measure.parser(__doc__, parts=",".join(PARTS), network="resnet20", batch_size=128, image_size=32, steps=8, repeats=8)
   options = parser.parse_args()
   content: dict[str, Any] = {}
+  if unknown := set(options.parts.split(",")) - PARTS.keys():
+    parser.error(f"--parts: {', '.join(sorted(unknown))} is none of {', '.join(PARTS)}")
   for name in options.parts.split(","):
     figures = measure.in_turn(PARTS[name](options), options.repeats)
     ratios = {key: measure.show_ratio(f"{name}: with / without", figures, "with", "without", key) for key in ("secs", "core_secs")}

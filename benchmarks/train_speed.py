@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ def torch_training(options: argparse.Namespace, baseline: str) -> Iterator[Torch
 def main() -> None:
   sizes = {"batch_size": 128, "image_size": 32, "threads": 2, "steps": 8, "repeats": 8}
   options = measure.parser(__doc__, torch_python=sys.executable, network="resnet20", baselines="T2", device="", **sizes).parse_args()
+  if shutil.which(options.torch_python) is None:
+    raise SystemExit(f"--torch_python={options.torch_python} is no program; name the Python of an environment that has torch")
   changes = {"data__shapes__image_size": options.image_size}
   training = measure.Training.make(measure.steps_config(options.network, options.batch_size, options.steps, **changes))
   print(f"sdt {options.network}: compiled in {training.compile_secs:.1f} s", flush=True)

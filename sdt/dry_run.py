@@ -22,7 +22,7 @@ from sdt.data.stand_in import stand_in
 from sdt.dispatch import Trainer
 from sdt.environment import use_compilation_cache
 from sdt.errors import MissingDataError
-from sdt.forecast import Pace, forecast, guess_pace, measure_pace, training_passes
+from sdt.forecast import SECS_AROUND, Pace, forecast, guess_pace, measure_pace, training_passes
 from sdt.frame import Order, device_memory_errors
 from sdt.keys import Config
 from sdt.losses import is_regression
@@ -234,7 +234,8 @@ def _time_lines(setup: Setup, plans: list[Plan], pace: Pace | None, origin: str 
   training = f"{_rounded(expected.training)} to train {trained} arm(s) with {len(config.seeds)} seed(s)"
   if is_measured:
     compiling = f"{_rounded(expected.compiling)} to compile {expected.num_programs} training program(s) and those that score"
-    yield f"time      roughly {_rounded(expected.total)}{since} on this machine, by dispatches that ran just now: {training}, {compiling}"
+    parts = f"{training}, {compiling}, {_rounded(SECS_AROUND)} for start and report"
+    yield f"time      roughly {_rounded(expected.total)}{since} on this machine, by dispatches that ran just now: {parts}"
   else:
     yield f"time      roughly {training}{since} on this machine, a guess from the multiply-adds, without compiling and scoring"
   if is_on(config):

@@ -118,6 +118,8 @@ def complete(
     choices = continuation.check_same_run(identity, held, store, display.log)
     lacking = processes.by_first(lambda: [path.name for path in continuation.missing(held, order.outputs(config, data))])
     if not lacking:
+      if profile:
+        display.log("note: --profile traces a dispatch of a training, and none is left; choose another --workdir")
       return False
     if all(name.endswith((".html", ".png")) for name in lacking):
       display.log(f"only the report is missing ({lacking[0]}): it is made again")

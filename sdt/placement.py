@@ -39,8 +39,8 @@ class Placement:
 
   def note(self, config: DataConfig) -> str:
     """Returns what the user is told where inputs are streamed."""
-    why = "data.placement=stream" if config.placement == "stream" else f"more than half of the {_gigabytes(self.device_bytes)} of a device"
-    return f"inputs stay on the host and are streamed, {_gigabytes(self.inputs_bytes)} ({why})"
+    why = "data.placement=stream" if config.placement == "stream" else f"more than half of the {_size(self.device_bytes)} of a device"
+    return f"inputs stay on the host and are streamed, {_size(self.inputs_bytes)} ({why})"
 
 
 def choose_placement(config: DataConfig, data: Data, layout: Layout, sealed: str | None) -> Placement:
@@ -72,5 +72,5 @@ def _device_bytes(layout: Layout) -> int:
   return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // layout.num_devices
 
 
-def _gigabytes(count: int) -> str:
-  return f"{count / 1e9:.3g} GB"
+def _size(count: int) -> str:
+  return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"

@@ -14,7 +14,9 @@ import itertools
 import json
 import os
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,8 @@ def join(rule: DistributedConfig, launch: Launch | None) -> None:
     raise ConfigError("distributed.join=off, and the command line names a coordinator; leave one of them out")
   if rule.join == "off" or (rule.join == "auto" and launch is None and not is_launched(os.environ)):
     return
+  if launch is not None and launch.process_id > 0:
+    _wait_for(launch, rule.connect_timeout_secs)
   # JAX's own handler of SIGTERM would swallow the signal until the training has its handler.
   jax.config.update("jax_enable_preemption_service", False)
   try:
@@ -92,6 +96,27 @@ def join(rule: DistributedConfig, launch: Launch | None) -> None:
   counts = gather(jax.local_device_count())
   if len(set(counts)) > 1:
     raise ConfigError(f"the processes have {', '.join(map(str, counts))} devices; give every process the same number")
+
+
+def _wait_for(launch: Launch, seconds: float) -> None:
+  """Returns when somebody listens at the coordinator's address: the runtime itself would end the process by an abort where nobody does.
+
+  Raises:
+    ConfigError: nobody does after so many seconds.
+  """
+  host, _, port = launch.coordinator.rpartition(":")
+  deadline, reason = time.monotonic() + seconds, ""
+  while time.monotonic() < deadline:
+    try:
+      socket.create_connection((host.strip("[]"), int(port)), timeout=max(0.1, deadline - time.monotonic())).close()
+      return
+    except OSError as error:
+      reason = str(error)
+      time.sleep(0.2)
+  raise ConfigError(
+    f"--coordinator={launch.coordinator}: no process 0 was there within distributed.connect_timeout_secs={seconds:g} ({reason}); start it, "
+    "with the same flags and --process_id=0, on a machine and port that this one can reach"
+  )
 
 
 def is_launched(variables: Mapping[str, str]) -> bool:

@@ -1,7 +1,7 @@
 """One of several processes of a tiny run, as run.py starts it, on one CPU device.
 
-    python tests/one_of_several.py WORKDIR PORT PROCESS_ID [--network=resnet] [--divide=seeds] [--heartbeat=SECS] [--lesson]
-                                   [--at=save|dispatch --number=N --delay=SECS --signal=SIGKILL|SIGTERM]
+    python tests/one_of_several.py WORKDIR PORT PROCESS_ID [--network=resnet] [--divide=seeds] [--heartbeat=SECS] [--mode=pmap]
+                                   [--placement=stream] [--lesson] [--at=save|dispatch --number=N --delay=SECS --signal=SIGKILL|SIGTERM]
 
 At the N-th save, or the N-th time that it asks whether it shall stop, which is after every dispatch, the process gets the signal, from a
 thread beside it after `delay` seconds. No report is made: it takes most of the time of a tiny run. `--lesson` is that of
@@ -87,7 +87,8 @@ def lesson(workdir, network):
 def main(workdir, port, process_id, *flags):
   given = dict(flag.removeprefix("--").split("=") for flag in flags if "=" in flag)
   frame.build_report = lambda folder: folder
-  own = config(**{name: given[name] for name in ("network", "heartbeat", "divide") if name in given})
+  keys = {"network": "network", "heartbeat": "heartbeat", "divide": "divide", "mode": "parallel__mode", "placement": "data__placement"}
+  own = config(**{key: given[name] for name, key in keys.items() if name in given})
   processes.join(own.distributed, Launch(f"127.0.0.1:{port}", 2, int(process_id)))
   if "--lesson" in flags:
     lesson(Path(workdir), given["network"])

@@ -95,7 +95,7 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
   assert re.fullmatch(
     r"time      roughly \d+ (s|minutes) on this machine, by dispatches that ran just now: "
     rf"\d+ s to train {len(arms)} arm\(s\) with 3 seed\(s\), "
-    r"\d+ (s|minutes) to compile \d+ training program\(s\) and those that score",
+    r"\d+ (s|minutes) to compile \d+ training program\(s\) and those that score, 8 s for start and report",
     time,
   )
   assert list(tmp_path.iterdir()) == []
@@ -227,7 +227,7 @@ def test_the_time_is_that_of_a_pass_through_the_network_times_the_passes_of_the_
   monkeypatch.setattr(dry_run, "measure_pace", lambda setup, plan, compiled, secs: forecast.Pace(0.1, 30.0))
   line = list(dry_run.describe(tiny.config()))[-1]
   training, scoring, compiling = 0.1 * PASSES, 0.1 * 70, 30.0 * (2 + 1)
-  total = training + scoring + compiling + forecast._SECS_AROUND
+  total = training + scoring + compiling + forecast.SECS_AROUND
   assert line.startswith(f"time      roughly {dry_run._rounded(total)} on this machine, by dispatches that ran just now: ")
   assert f"{dry_run._rounded(training)} to train 2 arm(s) with 2 seed(s), {dry_run._rounded(compiling)} to compile 2 training prog" in line
 

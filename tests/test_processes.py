@@ -38,6 +38,17 @@ def test_two_processes_end_with_the_bytes_of_one_process_with_two_devices(taught
   assert choices[0] == choices[1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("flag", "key"), [("mode=pmap", "parallel__mode"), ("placement=stream", "data__placement")])
+def test_under_pmap_and_with_streamed_inputs_too(flag, key, tmp_path, monkeypatch):
+  ended = several.run(tmp_path, tmp_path / "two", [[f"--{flag}"]] * 2)
+  assert [one.code for one in ended] == [0, 0], "\n".join(one.err for one in ended)
+  whole.without_report(monkeypatch)
+  own = one_of_several.config(**{key: flag.partition("=")[2]})
+  assert whole.run(own, tmp_path / "one") == 0
+  whole.assert_same(own, tmp_path / "two", tmp_path / "one", report=False)
+
+
 def test_processes_with_other_configs_seeds_or_data_are_refused_before_anything_is_written(taught):
   ended, *_ = taught
   for one in ended:
@@ -164,3 +175,9 @@ def test_the_command_line_names_the_place_of_a_process():
 def test_flags_of_several_processes_that_make_no_sense_are_refused(flags, told):
   with pytest.raises(ConfigError, match=told):
     parse_arguments(["--config=c.py", *flags.split()])
+
+
+def test_a_coordinator_where_nobody_listens_is_named_with_what_to_do():
+  port = several.free_port()
+  with pytest.raises(ConfigError, match=rf"--coordinator=127\.0\.0\.1:{port}: no process 0 was there within .*_secs=1 .*--process_id=0"):
+    processes.join(DistributedConfig(connect_timeout_secs=1), Launch(f"127.0.0.1:{port}", 2, 1))

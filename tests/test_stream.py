@@ -142,7 +142,7 @@ def test_a_run_whose_inputs_do_not_fit_streams_them_and_leaves_the_same_bytes(tm
     whole.signal_at(patch, "method", 0.5, signal.SIGTERM)
     assert whole.run(of, tmp_path / "streamed") == 75
   assert files.read_json(tmp_path / "streamed" / "environment.json")["choices"]["placement"] == "stream"
-  said = "note: inputs stay on the host and are streamed, 1.92e-05 GB (more than half of the 3.84e-05 GB of a device)"
+  said = "note: inputs stay on the host and are streamed, 0.0192 MB (more than half of the 0.0384 MB of a device)"
   assert said in capsys.readouterr().err
   monkeypatch.setattr(placement, "_device_bytes", lambda layout: 2**30)
   assert whole.run(of, tmp_path / "streamed") == 0  # as it began, though the memory has grown
