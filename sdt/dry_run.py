@@ -242,7 +242,10 @@ def _time_lines(setup: Setup, plans: list[Plan], pace: Pace | None, origin: str 
     cut, runs = prepare(config, data)
     num_shared = len(scoring_arms(runs[0].config))
     setups = [(Setup.make(own.config, cut, is_abstract=True), experiment.plans_of(own.config, cut)[1]) for own in runs]
-    passes = sum(training_passes(own, tried[0 if index == 0 else num_shared :]) for index, (own, tried) in enumerate(setups))
+    passes = sum(
+      training_passes(own, tried[0 if index == 0 else num_shared :]) * own.replicas_per_device / setup.replicas_per_device
+      for index, (own, tried) in enumerate(setups)
+    )
     yield f"          and before it roughly {_rounded(passes * pace.pass_secs)} for the trainings of the selection"
 
 

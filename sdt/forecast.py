@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Sequence
 from contextlib import closing
@@ -12,7 +11,7 @@ import jax
 
 from sdt.arms import fold_arms, scoring_arms
 from sdt.data.batches import num_batches
-from sdt.dispatch import TRAINED, Position, Trainer, estimated_secs
+from sdt.dispatch import TRAINED, Position, Progress, Trainer, estimated_secs
 from sdt.models import multiply_adds
 from sdt.optim import is_body_frozen
 from sdt.plan import Plan
@@ -20,7 +19,6 @@ from sdt.setup import Setup
 
 # A trial runs dispatches for so long after the first; where the first alone took longer than the second number, it is the trial.
 _TRIAL_SECS, _LONG_SECS = 1.5, 6.0
-_MOST_DISPATCHES = 30
 # The programs that score, recalibrate and evaluate compile in about a third of a training program's time each.
 _OTHER_PROGRAMS = 1.0
 SECS_AROUND = 8.0  # start, report and files; measured with two seeds on two cores
@@ -73,11 +71,21 @@ def measure_pace(setup: Setup, plan: Plan, compiled: Trainer, compile_secs: floa
   trainer.take_programs(compiled)
   trainer.set_state(setup.fresh_start.state)
   with closing(trainer.run(Position())) as running:
-    first = next(running)
-    number = 0 if first.seconds > _LONG_SECS else min(_MOST_DISPATCHES, math.ceil(_TRIAL_SECS / max(first.seconds, 1e-3)))
-    trial = list(itertools.islice(running, number)) or [first]  # the first is slower than the rest
-  secs = sum(progress.waited_seconds + progress.seconds for progress in trial)
-  return Pace(secs / sum(progress.passes.total for progress in trial), compile_secs)
+    trial = [next(running)]
+  secs, at = _seconds(trial), trial[0].position
+  if secs < _LONG_SECS and at.round_index < plan.rounds:
+    # The first is slower than the rest. A dispatch may have many rounds, which nobody can interrupt: no more than the trial needs.
+    halt, trial = at.round_index + math.ceil(_TRIAL_SECS / max(secs, 1e-3)), []
+    with closing(trainer.run(at, halt_after=halt)) as running:
+      for progress in running:
+        trial.append(progress)
+        if _seconds(trial) >= _TRIAL_SECS or progress.position.round_index >= halt:
+          break
+  return Pace(_seconds(trial) / sum(progress.passes.total for progress in trial), compile_secs)
+
+
+def _seconds(trial: Sequence[Progress]) -> float:
+  return sum(progress.waited_seconds + progress.seconds for progress in trial)
 
 
 def training_passes(setup: Setup, plans: Sequence[Plan]) -> int:

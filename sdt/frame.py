@@ -146,6 +146,7 @@ def _stages_and_report(order: Order, context: Context, found: baseline.Finished 
   try:
     order.stages(context, found)
     context.write_timing()
+    context.raise_if_stopped("before the report")
     with context.timing.stage("report"):
       _build_report(context.workdir)
   finally:

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -76,6 +76,8 @@ def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
   """
   if config.divide == "seeds" and config.mode != "jit":
     raise ConfigError(f"parallel.divide=seeds: it goes with parallel.mode=jit, not {config.mode}; leave one of the two out")
+  if config.divide == "seeds" and config.batch_norm == "device":
+    raise ConfigError("parallel.divide=seeds: each device has whole batches, so parallel.batch_norm=device would do nothing; leave it out")
   devices = jax.devices()
   num_devices = config.num_devices or len(devices)
   if num_devices > len(devices):
@@ -106,18 +108,23 @@ def _compiler_options(text: str) -> tuple[tuple[str, str | bool], ...]:
   return tuple(options)
 
 
-def check_replicas(layout: Layout, num_replicas: int, key: str = "seeds") -> None:
-  """Refuses seeds that cannot be divided equally over the devices; `key` is the config's that says how many there are.
+def check_replicas(layout: Layout, numbers: Mapping[str, int]) -> None:
+  """Refuses seeds that cannot be divided equally over the devices.
+
+  Args:
+    layout: of the devices.
+    numbers: how many seeds there are, by the config's key that says so.
 
   Raises:
     ConfigError: says how many devices would do.
   """
-  if num_replicas % layout.replica_parts:
-    fits = max(count for count in range(1, layout.num_devices + 1) if num_replicas % count == 0)
-    raise ConfigError(
-      f"parallel.divide=seeds: {num_replicas} seed(s) ({key}) do not divide equally over {layout.num_devices} devices; choose a "
-      f"multiple, or parallel.num_devices={fits}"
-    )
+  for key, number in numbers.items():
+    if number % layout.replica_parts:
+      fits = max(count for count in range(1, layout.num_devices + 1) if math.gcd(*numbers.values()) % count == 0)
+      other = f", or parallel.num_devices={fits}" if jax.process_count() == 1 else ""
+      raise ConfigError(
+        f"parallel.divide=seeds: {number} seed(s) ({key}) do not divide equally over {layout.num_devices} devices; choose a multiple{other}"
+      )
 
 
 def num_cpus() -> int:
@@ -200,15 +207,16 @@ def fetch(layout: Layout, tree: Any) -> Any:
   """
   if layout.mode == "pmap":
     return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree)
-  if not all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
-    tree = _gathering(NamedSharding(layout.mesh, PartitionSpec()))(tree)
-  return jax.tree.map(np.asarray, jax.device_get(tree))
+  if all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
+    return jax.tree.map(np.asarray, jax.device_get(tree))
+  whole = _gathering(NamedSharding(layout.mesh, PartitionSpec()))
+  return jax.tree.map(lambda leaf: np.asarray(whole(leaf)), tree)  # one at a time: not the states of all seeds on every device
 
 
 @functools.cache
 def _gathering(whole: NamedSharding) -> Callable[[Any], Any]:
-  """Returns the function that makes a tree whole on every device."""
-  return jax.jit(lambda tree: tree, out_shardings=whole)
+  """Returns the function that makes an array whole on every device."""
+  return jax.jit(lambda array: array, out_shardings=whole)
 
 
 def bytes_per_device(tree: Any) -> int:
@@ -228,15 +236,13 @@ def compile_program(
     replica_axes: which axis of the results is that of the replicas, a tree prefix of them.
     donate: which arguments the results may take the memory of.
   """
-  if layout.mode == "pmap":
-    devices = list(layout.mesh.devices.flat)
-    lowered = jax.pmap(function, AXIS, devices=devices, donate_argnums=donate).lower(*args)
-  else:
+  try:
     if layout.replica_parts > 1:
       return _OnEachDevice(layout, function, args, replica_axes, donate)
-    replicated = NamedSharding(layout.mesh, PartitionSpec())
-    lowered = jax.jit(function, donate_argnums=donate, out_shardings=replicated).lower(*args)
-  try:
+    if layout.mode == "pmap":
+      lowered = jax.pmap(function, AXIS, devices=list(layout.mesh.devices.flat), donate_argnums=donate).lower(*args)
+    else:
+      lowered = jax.jit(function, donate_argnums=donate, out_shardings=NamedSharding(layout.mesh, PartitionSpec())).lower(*args)
     return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
   except jax.errors.JaxRuntimeError as error:
     if not layout.compiler_options or "RESOURCE_EXHAUSTED" in str(error):

@@ -110,6 +110,8 @@ def _wait_for(launch: Launch, seconds: float) -> None:
     try:
       socket.create_connection((host.strip("[]"), int(port)), timeout=max(0.1, deadline - time.monotonic())).close()
       return
+    except UnicodeError as error:
+      raise ConfigError(f"--coordinator={launch.coordinator}: {host!r} cannot be the name of a machine ({error})") from error
     except OSError as error:
       reason = str(error)
       time.sleep(0.2)

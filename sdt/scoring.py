@@ -33,7 +33,7 @@ def score_and_split(context: Context, setting: Setting, size: Sizes, may_read: b
   config, data, workdir = context.setup.config, context.setup.data, context.workdir
   with context.timing.stage("score"):
     if may_read and files.is_intact(workdir / "scores.npz"):
-      context.display.log("score: the scores are those of an earlier start, read from scores.npz")
+      context.display.log("scores: there already, read from scores.npz")
       stored = files.read_npz(workdir / "scores.npz")
       scores = {key: value for key, value in stored.items() if key in SCORES and key != "file"}
     else:

@@ -47,9 +47,8 @@ def check(config: Config) -> None:
   make_model(config.model, 2)
   check_overrides(config)
   layout = make_layout(config.parallel)
-  check_replicas(layout, len(config.seeds))
-  if config.select.num_seeds is not None:
-    check_replicas(layout, min(config.select.num_seeds, len(config.seeds)), "select.num_seeds")
+  selecting = {} if config.select.num_seeds is None else {"select.num_seeds": min(config.select.num_seeds, len(config.seeds))}
+  check_replicas(layout, {"seeds": len(config.seeds), **selecting})
 
 
 def compute_dtype(config: Config) -> Any:

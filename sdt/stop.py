@@ -45,7 +45,7 @@ class StopRequest:
 
     def note(number: int, frame: FrameType | None) -> None:
       del frame
-      self.name = signal.Signals(number).name
+      self.name = self.name or signal.Signals(number).name
       _write(sending, number)  # once more: an event loop may have had the wakeup descriptor for itself
 
     before = {number: signal.signal(number, note) for number in _SIGNALS}

@@ -268,11 +268,11 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
   context.timing.compile_secs += trainer.compile()
   context.raise_if_stopped(f"before arm {plan.arm}")
   rates = context.setup.learning_rates(plan)
-  saver = _Saver(context, plan, arm_index, trainer)
+  saver = _Saver(context, plan, arm_index, trainer, start)
   steps = closing(trainer.run(start.position, start.round_secs, saver.scored_round))  # readers of streamed inputs end with it
   with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task, steps as running:
     round_secs = start.round_secs
-    for progress in context.profiler.watch(running):
+    for progress in saver.watch(context.profiler.watch(running)):
       received, saved_secs = time.perf_counter(), context.timing.save_secs
       round_secs = 0.0 if progress.finished else round_secs + progress.waited_seconds + progress.seconds
       context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)
@@ -290,8 +290,9 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
 class _Saver:
   """Saves the state of a training when it is time, when a signal has come, and for good after the round that is scored."""
 
-  def __init__(self, context: Context, plan: Plan, arm_index: int, trainer: Trainer):
+  def __init__(self, context: Context, plan: Plan, arm_index: int, trainer: Trainer, start: Resume):
     self._context, self._plan, self._arm_index, self._trainer = context, plan, arm_index, trainer
+    self._reached, self._saved = (start.position, start.round_secs), start.position
     self._next_save = time.perf_counter() + self._interval()
     config = context.setup.config
     self.scored_round = config.score.at_round if plan.arm in scoring_arms(config) else None
@@ -300,7 +301,21 @@ class _Saver:
     chosen = self._context.setup.config.checkpoint.every_secs
     return chosen or max(_LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR * self._context.store.last_save_secs)
 
+  def watch(self, running: Iterator[Progress]) -> Iterator[Progress]:
+    """Yields the progress; where inputs cannot be read any more, on all processes at once, what was done so far is saved."""
+    while True:
+      try:
+        progress = next(running)
+      except StopIteration:
+        return
+      except DataError:
+        if self._reached[0] != self._saved:
+          self.save(*self._reached)
+        raise
+      yield progress
+
   def save_if_due(self, at: Position, round_secs: float) -> None:
+    self._reached = at, round_secs
     is_scored = self.scored_round is not None and at == Position(self.scored_round)
     asked = self._context.stop.asked()
     is_due = processes.agree(time.perf_counter() >= self._next_save)
@@ -313,7 +328,7 @@ class _Saver:
   def save(self, at: Position, round_secs: float, pin: bool = False) -> None:
     state, sums, dynamics = self._trainer.get_state()
     save_state(self._context, self._plan, self._arm_index, Resume(state, sums, at, round_secs, dynamics), pin=pin)
-    self._next_save = time.perf_counter() + self._interval()
+    self._next_save, self._saved = time.perf_counter() + self._interval(), at
 
 
 def save_state(context: Context, plan: Plan, arm_index: int, reached: Resume, *, pin: bool) -> None:

@@ -56,8 +56,8 @@ MUTATIONS = {
   ),
   "every phase has the order of the first": Mutation(
     "sdt/data/batches.py",
-    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _ORDER), phase), round_index)",
-    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), _ORDER), 0 * phase), round_index)",
+    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), phase), round_index)",
+    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), 0 * phase), round_index)",
     "tests/test_batches.py",
   ),
   "two purposes share their random numbers": Mutation(

@@ -233,10 +233,16 @@ def test_the_time_is_that_of_a_pass_through_the_network_times_the_passes_of_the_
 
 
 @pytest.mark.parametrize(
-  ("first_secs", "dispatches"),
-  [(0.5, 3), (0.01, forecast._MOST_DISPATCHES), (2.0, 1), (7.0, 0)],
+  ("first_secs", "secs", "rounds", "expected"),
+  [
+    (0.5, 0.4, 1, [0.5, 0.4, 0.4, 0.4]),  # until the trial has lasted 1.5 s, or a round has ended for each such time as the first took
+    (0.5, 0.1, 50, [0.5, 0.1, 0.2]),  # a dispatch of many rounds is cut
+    (2.0, 1.9, 1, [2.0, 1.9]),
+    (7.0, 5.0, 1, [7.0]),
+  ],
 )
-def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(first_secs, dispatches):
+def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(first_secs, secs, rounds, expected):
+  """A dispatch has one round at the start, as the engine's, then `rounds`; each takes `secs`."""
   ran = []
 
   class Slow:
@@ -246,15 +252,19 @@ def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(first_s
     def set_state(self, state):
       assert state == "fresh"
 
-    def run(self, start):
-      for index in itertools.count():
-        ran.append(index)
-        yield Progress(start, (), first_secs if index == 0 else 0.25, Passes(90, 10))
+    def run(self, start, halt_after=None):
+      at = start.round_index
+      while at < 1000:
+        number = min(1 if at == start.round_index else rounds, 1000 if halt_after is None or at >= halt_after else halt_after - at)
+        at += number
+        ran.append(first_secs if not ran else number * secs)
+        yield Progress(Position(at), (), ran[-1], Passes(90 * number, 10 * number))
 
   setup = SimpleNamespace(trainer=lambda plan: Slow(), fresh_start=SimpleNamespace(state="fresh"))
-  pace = forecast.measure_pace(setup, None, "compiled", 4.0)
-  assert len(ran) == 1 + dispatches
-  assert pace == forecast.Pace((first_secs if dispatches == 0 else 0.25) / 100, 4.0)
+  pace = forecast.measure_pace(setup, SimpleNamespace(rounds=1000), "compiled", 4.0)
+  assert ran == pytest.approx(expected)
+  assert pace.pass_secs == pytest.approx((first_secs if len(ran) == 1 else secs) / 100)
+  assert pace.compile_secs == 4.0
 
 
 def test_recalibration_and_the_gradients_of_all_parameters_count_as_passes():

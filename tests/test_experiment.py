@@ -323,7 +323,7 @@ def test_rows_that_no_checkpoint_covers_are_made_again_and_the_steps_are_counted
   assert whole.run(CONFIG, halted) == 0
   said = capsys.readouterr().err
   assert "continuing in arm method after round 2 of 4 and 3 steps (checkpoint " in said
-  assert "score: the scores are those of an earlier start" in said
+  assert "scores: there already, read from scores.npz" in said
   assert "metrics.jsonl: dropped 4 row(s) that no checkpoint covers; 2 optimiser step(s) are made again" in said
   assert "in 2 starts (2 optimiser step(s) made twice, goodput " in said
   assert files.read_json(halted / "timing.json")["steps_redone"] == 2

@@ -179,5 +179,7 @@ def test_flags_of_several_processes_that_make_no_sense_are_refused(flags, told):
 
 def test_a_coordinator_where_nobody_listens_is_named_with_what_to_do():
   port = several.free_port()
+  with pytest.raises(ConfigError, match=r"--coordinator=a\.\.b:80: 'a\.\.b' cannot be the name of a machine"):
+    processes.join(DistributedConfig(), Launch("a..b:80", 2, 1))
   with pytest.raises(ConfigError, match=rf"--coordinator=127\.0\.0\.1:{port}: no process 0 was there within .*_secs=1 .*--process_id=0"):
     processes.join(DistributedConfig(connect_timeout_secs=1), Launch(f"127.0.0.1:{port}", 2, 1))

@@ -150,9 +150,11 @@ def test_seeds_that_do_not_divide_equally_are_refused_before_anything_is_compile
   with pytest.raises(ConfigError, match=r"1 seed\(s\) \(select\.num_seeds\)"):
     check(selecting)
   check(divided(tiny.config(seeds=(0, 1, 2, 3))))
-  check_replicas(make_layout(ParallelConfig(num_devices=2)), 3)
+  check_replicas(make_layout(ParallelConfig(num_devices=2)), {"seeds": 3})
   with pytest.raises(ConfigError, match=r"it goes with parallel\.mode=jit, not pmap"):
     check(divided(tiny.config(), mode="pmap"))
+  with pytest.raises(ConfigError, match=r"batch_norm=device would do nothing"):
+    check(divided(tiny.config(), batch_norm="device"))
 
 
 @pytest.mark.slow

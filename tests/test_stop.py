@@ -42,6 +42,7 @@ def test_a_block_without_a_signal_says_nothing_and_blocks_may_be_nested():
     assert len(told) == 1
     os.kill(os.getpid(), signal.SIGINT)
   assert len(told) == 1
+  assert stop.asked() == "SIGTERM"
   with StopRequest().listening(told.append):
     pass
   assert len(told) == 1

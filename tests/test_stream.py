@@ -116,6 +116,27 @@ def test_inputs_that_cannot_be_read_end_the_training_with_one_line(monkeypatch):
     trained(of, plan_of(of))
 
 
+def test_what_was_done_before_a_read_that_fails_is_saved(tmp_path, monkeypatch):
+  own = placed(dataclasses.replace(whole.CONFIG, checkpoint=dataclasses.replace(whole.CONFIG.checkpoint, every_secs=1000.0)), "stream")
+  whole.without_report(monkeypatch)
+  take, broken = feed.rows_at, [True]
+
+  def failing(inputs, positions):
+    if broken[0] and positions.ndim == 3 and sum(reads) > 2:
+      raise OSError(5, "Input/output error")
+    reads.append(positions.ndim == 3)
+    return take(inputs, positions)
+
+  reads = []
+  monkeypatch.setattr(feed, "rows_at", failing)
+  assert whole.run(own, tmp_path / "run") == DataError.exit_code
+  assert any((tmp_path / "run" / "checkpoints").iterdir())
+  broken[0] = False
+  assert whole.run(own, tmp_path / "run") == 0
+  assert whole.run(own, tmp_path / "one") == 0
+  whole.assert_same(own, tmp_path / "run", tmp_path / "one", report=False)
+
+
 def test_streamed_scores_have_the_same_bits():
   of = tiny.config(score__batch_size=16)
   setups = [Setup.make(placed(of, where), tiny.data(of)) for where in ("device", "stream")]
