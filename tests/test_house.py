@@ -17,15 +17,6 @@ PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG
 PROGRAM = [ROOT / "run.py", *PACKAGE, *CONFIGS]
 
 
-def floors_of(design: str) -> dict[str, int]:
-  """Returns the floor of each room in the table of docs/design.md: {"config": 1, "data": 2, ..., "run": 6}."""
-  rows = re.findall(r"^\| (\d) \| ((?:`[\w./]+`(?:, )?)+) \|", design, re.MULTILINE)
-  return {room.removesuffix(".py").strip("/"): int(floor) for floor, rooms in rows for room in re.findall(r"`([\w./]+)`", rooms)}
-
-
-FLOORS = floors_of((ROOT / "docs/design.md").read_text(encoding="utf-8"))
-
-
 def module_of(path: Path) -> str:
   """Returns the dotted module of a file: sdt/data/npz.py is sdt.data.npz, a package is its folder."""
   return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -54,44 +45,12 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
   return list(imports_in(path.read_text(encoding="utf-8"), module_of(path), is_package=path.name == "__init__.py"))
 
 
-def room_of(module: str) -> str:
-  return module.removeprefix("sdt.").split(".")[0]
-
-
 def within(module: str, parents: tuple[str, ...]) -> bool:
   return any(module == parent or module.startswith(f"{parent}.") for parent in parents)
 
 
 def importers(paths: list[Path], *banned: str) -> list[str]:
   return [f"{path.relative_to(ROOT)}:{line}: imports {name}" for path in paths for line, name in imports_of(path) if within(name, banned)]
-
-
-def upward(importer: str, imported: list[tuple[int, str]]) -> list[str]:
-  """Returns a line for each import of a room on a higher floor; rooms without a floor have a test of their own."""
-  here = FLOORS.get(room_of(importer), 6)
-  rooms = [(line, name, FLOORS.get(room_of(name), 1)) for line, name in imported if name.startswith("sdt.")]
-  return [f"line {line}: {importer} (floor {here}) imports {name} (floor {floor})" for line, name, floor in rooms if floor > here]
-
-
-def test_every_room_has_a_floor_in_the_design():
-  rooms = {room_of(module) for module in MODULES - {"sdt"}} | {"run"}
-  lacking = sorted(rooms - FLOORS.keys())
-  assert not lacking, f"docs/design.md: the table of rooms lacks {', '.join(lacking)}"
-
-
-@pytest.mark.parametrize("path", [*PACKAGE, ROOT / "run.py"], ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_never_point_to_a_higher_floor(path):
-  if module_of(path) != "sdt":
-    assert upward(module_of(path), imports_of(path)) == []
-
-
-def test_an_upward_import_is_found():
-  assert FLOORS["config"] == 1
-  found = list(imports_in("import numpy\ndef late():\n  from sdt import experiment\n  from .models import conv\n", "sdt.config"))
-  assert upward("sdt.config", found) == [
-    "line 3: sdt.config (floor 1) imports sdt.experiment (floor 5)",
-    "line 4: sdt.config (floor 1) imports sdt.models.conv (floor 2)",
-  ]
 
 
 def test_imports_make_no_cycle():
@@ -125,11 +84,6 @@ def test_the_report_never_touches_jax_not_even_through_another_room():
       reached.add(module)
       waiting += [name for _, name in imports_of(paths[module])]
   assert importers([paths[module] for module in sorted(reached)], "jax", "jaxlib", "flax", "optax", "orbax") == []
-
-
-def test_the_config_rooms_never_import_jax():
-  rooms = [ROOT / "sdt" / f"{name}.py" for name in ("__init__", "errors", "values", "combinations", "config", "command_line")]
-  assert importers(rooms, "jax", "numpy", "flax", "optax") == []
 
 
 def test_nothing_is_unpickled_or_evaluated():
