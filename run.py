@@ -22,10 +22,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import logging
 
-from sdt.command_line import help_text, load_config_file, parse_arguments
 from sdt.config import resolve
+from sdt.config.command_line import help_text, load_config_file, parse_arguments
+from sdt.config.sweep_points import expand
 from sdt.errors import ConfigError, Interrupted, SdtError
-from sdt.sweep_points import expand
 
 
 class StopAtOnce:

@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import measure
 import numpy as np
 
+from sdt.config import Config
 from sdt.data import sources
-from sdt.keys import Config
 from sdt.plan import Phase, Plan
 
 type Cases = dict[str, Callable[[], dict[str, float]]]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import measure
 
-from sdt.command_line import load_config_file
 from sdt.config import resolve
+from sdt.config.command_line import load_config_file
 from sdt.data import sources
 
 

@@ -20,8 +20,8 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from sdt import experiment, files
-from sdt.command_line import load_config_file, parse_arguments
 from sdt.config import resolve
+from sdt.config.command_line import load_config_file, parse_arguments
 from sdt.errors import Interrupted, SdtError
 from sdt.training import StopRequest
 

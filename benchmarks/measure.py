@@ -18,11 +18,10 @@ import numpy as np
 
 from sdt import environment
 from sdt.arms import Setting, make_plan
-from sdt.config import from_dict, to_dict
+from sdt.config import Config, from_dict, to_dict
 from sdt.data import sources
 from sdt.data.dataset import Data
 from sdt.dispatch import Position, Trainer
-from sdt.keys import Config
 from sdt.plan import Plan
 from sdt.setup import Setup
 

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import measure
 
-from sdt.command_line import load_config_file
-from sdt.config import resolve
+from sdt.config import Config, resolve
+from sdt.config.command_line import load_config_file
 from sdt.data import sources
 from sdt.data.dataset import Data
-from sdt.keys import Config
 
 MODES = ("loop", "unroll", "vmap")
 

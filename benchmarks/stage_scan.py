@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import measure
 import numpy as np
 
-from sdt.keys import ModelConfig
+from sdt.config.schema import ModelConfig
 from sdt.models import init_variables, make_model
 from sdt.models.conv import barrier
 from sdt.models.layers import BatchNorm, Conv, Linear, mean_over_pixels

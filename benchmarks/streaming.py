@@ -22,12 +22,12 @@ import measure
 import numpy as np
 
 from sdt.arms import Setting, make_plan
-from sdt.command_line import load_config_file
-from sdt.config import resolve
+from sdt.config import Config, resolve
+from sdt.config.command_line import load_config_file
+from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data import sources
 from sdt.data.dataset import Data, make_dataset
 from sdt.dispatch import Position, Trainer
-from sdt.keys import Config, DataConfig, ModelConfig
 from sdt.setup import Resume, Setup
 
 PLACEMENTS = ("device", "stream")

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from sdt.arm_spec import ArmSpec
 from sdt.arms import ARMS, arm_specs
+from sdt.config import Config
+from sdt.config.schema import NEUTRAL
 from sdt.errors import ConfigError
-from sdt.keys import NEUTRAL, Config
 from sdt.models import MODEL_NAMES, NETWORKS
 from sdt.models.network import RATES
 from sdt.optim import is_body_frozen

@@ -12,9 +12,9 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
+from sdt.config.schema import RegulariseConfig
+from sdt.config.values import Key, check
 from sdt.errors import ConfigError
-from sdt.keys import RegulariseConfig
-from sdt.values import Key, check
 
 SUBSETS: Mapping[str, str] = {
   "all": "every training example",

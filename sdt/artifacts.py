@@ -15,9 +15,8 @@ import numpy as np
 from sdt import files, stats
 from sdt.arms import arm_specs
 from sdt.comparison import compare
-from sdt.config import to_dict
+from sdt.config import Config, to_dict
 from sdt.data.dataset import Data
-from sdt.keys import Config
 from sdt.plan import Plan
 from sdt.train import Sums
 

@@ -11,11 +11,10 @@ import jax
 
 from sdt import environment, files, processes
 from sdt.arms import num_phases, scoring_arms
-from sdt.config import from_dict
-from sdt.differences import changes_baseline, differences
+from sdt.config import Config, from_dict
+from sdt.config.differences import changes_baseline, differences
 from sdt.dispatch import Position
 from sdt.errors import CheckpointError, ConfigError, DataError
-from sdt.keys import Config
 from sdt.parallel import make_layout
 from sdt.plan import Plan
 from sdt.setup import Resume, compute_dtype

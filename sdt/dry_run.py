@@ -14,7 +14,7 @@ import jax
 from sdt import baseline, continuation, experiment, files
 from sdt.accept import load_beside, load_data, notes
 from sdt.arms import fold_arms, scoring_arms
-from sdt.config import to_dict
+from sdt.config import Config, to_dict
 from sdt.data import cache
 from sdt.data.catalogue import SETS
 from sdt.data.dataset import Data
@@ -24,7 +24,6 @@ from sdt.environment import use_compilation_cache
 from sdt.errors import MissingDataError
 from sdt.forecast import SECS_AROUND, Pace, forecast, guess_pace, measure_pace, training_passes
 from sdt.frame import Order, device_memory_errors
-from sdt.keys import Config
 from sdt.losses import is_regression
 from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates

@@ -14,10 +14,10 @@ import numpy as np
 
 from sdt import artifacts, baseline, cam, files, frame, selection
 from sdt.arms import Setting, arm_order, check_equal_work, fold_arms, make_plan, num_rounds_of, scoring_arms, trainings
+from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.errors import ConfigError
 from sdt.frame import Order, resume, train_or_skip, write_config, write_environment
-from sdt.keys import Config
 from sdt.models import count_params, make_model
 from sdt.optim import is_body_frozen
 from sdt.plan import Plan

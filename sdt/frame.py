@@ -16,10 +16,9 @@ import jax
 import numpy as np
 
 from sdt import accept, baseline, continuation, environment, files, processes, selection
-from sdt.config import config_hash, to_dict
+from sdt.config import Config, config_hash, to_dict
 from sdt.data.dataset import Data
 from sdt.errors import CheckpointError, ConfigError, DataError
-from sdt.keys import Config
 from sdt.plan import Plan
 from sdt.profiling import Profiler
 from sdt.progress import Display, duration

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sdt.keys import OptimConfig
+from sdt.config.schema import OptimConfig
 
 # What every network calls its last layer, in the tree of its parameters.
 HEAD = "head"

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from sdt.config.schema import ParallelConfig
 from sdt.errors import ConfigError
-from sdt.keys import ParallelConfig
 
 AXIS = "data"
 

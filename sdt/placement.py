@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from sdt import processes
+from sdt.config.schema import DataConfig
 from sdt.data.dataset import Data
-from sdt.keys import DataConfig
 from sdt.parallel import Layout
 
 # Of a device's memory: what inputs may take (the rest is for weights, activations and what the compiler adds), and one streamed dispatch.

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt.keys import NEUTRAL
+from sdt.config.schema import NEUTRAL
 
 
 @dataclasses.dataclass(frozen=True)

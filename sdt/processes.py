@@ -26,11 +26,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from sdt import errors
-from sdt.command_line import Launch
-from sdt.config import to_dict
-from sdt.differences import SAFE_TO_CHANGE, differences
+from sdt.config import Config, to_dict
+from sdt.config.command_line import Launch
+from sdt.config.differences import SAFE_TO_CHANGE, differences
+from sdt.config.schema import DistributedConfig
 from sdt.errors import ConfigError, SdtError
-from sdt.keys import Config, DistributedConfig
 from sdt.workdir import TMP_PREFIX, disk_errors, hold_workdir
 
 _DAYS_MS = 30 * 24 * 3600 * 1000  # nobody waits for so long: a process that died ends the others by their heartbeats

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sdt.config.schema import AugmentConfig
 from sdt.data.augment import augment, draw, normalise, output_size
 from sdt.data.batches import augment_key, dropout_key, num_batches, rows_of
 from sdt.evaluate import test_sums
 from sdt.host_inputs import HostInputs, ascending, batches_of
-from sdt.keys import AugmentConfig
 from sdt.models.layers import BatchNorm
 from sdt.parallel import Layout, compile_program, fetch, map_replicas, pad_batch, padded_batch_size, place, place_replicas, shard_batch
 

@@ -11,12 +11,12 @@ import numpy as np
 from sdt import files, score_artifacts
 from sdt.arms import Setting, fold_arms, scoring_arms
 from sdt.artifacts import diverged_seeds
+from sdt.config import Config
+from sdt.config.score_names import SCORES, Score
 from sdt.data.dataset import Data
 from sdt.dynamics import dynamics_scores
 from sdt.errors import ConfigError
-from sdt.keys import Config
 from sdt.score import ScoreRunner
-from sdt.score_table import SCORES, Score
 from sdt.split import Partition, Sizes, folds, split
 from sdt.step import TrainState
 from sdt.training import Context, restore_round

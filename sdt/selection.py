@@ -18,12 +18,12 @@ import numpy as np
 
 from sdt import baseline, files, stats
 from sdt.arms import scoring_arms
-from sdt.config import to_dict
+from sdt.config import Config, to_dict
+from sdt.config.differences import SAFE_TO_CHANGE, entry, leaves
+from sdt.config.schema import DataConfig, RegulariseConfig, SelectConfig
 from sdt.data.dataset import Data
 from sdt.data.validation import hold_out
-from sdt.differences import SAFE_TO_CHANGE, entry, leaves
 from sdt.errors import ConfigError, DivergedError
-from sdt.keys import Config, DataConfig, RegulariseConfig, SelectConfig
 from sdt.split import sizes
 
 FILE, FOLDER = "selection.json", "selection"

@@ -13,6 +13,8 @@ import numpy as np
 from sdt import processes
 from sdt.arm_checks import check_arms, check_overrides
 from sdt.arms import num_phases
+from sdt.config import Config
+from sdt.config.schema import NEUTRAL
 from sdt.data.augment import output_size, shift_and_scale
 from sdt.data.batches import num_batches
 from sdt.data.dataset import Data, Dataset, image_sizes
@@ -20,7 +22,6 @@ from sdt.dispatch import TRAINED, DispatchSizes, Position, Trainer, batches_with
 from sdt.dynamics import Dynamics, no_dynamics
 from sdt.feed import NothingFed, Streamed
 from sdt.host_inputs import HostInputs
-from sdt.keys import NEUTRAL, Config
 from sdt.losses import is_regression
 from sdt.models import count_params, make_model, multiply_adds, variable_shapes
 from sdt.norms import layer_names

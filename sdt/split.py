@@ -8,9 +8,9 @@ import hashlib
 
 import numpy as np
 
+from sdt.config.schema import MethodConfig, SplitConfig
 from sdt.data.seeded import largest_remainder
 from sdt.errors import ConfigError, DataError
-from sdt.keys import MethodConfig, SplitConfig
 
 _NOBODY = np.zeros(0, np.int32)
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sdt.config.schema import OptimConfig
 from sdt.data.mixup import Mixture
 from sdt.evaluate import batch_sums
-from sdt.keys import OptimConfig
 from sdt.losses import example_losses, smoothed_cross_entropy
 from sdt.models.network import RATES
 from sdt.norms import ONE_VECTOR, global_norm

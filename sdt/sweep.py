@@ -9,16 +9,15 @@ from typing import Any
 
 from sdt import accept, baseline, continuation, dry_run, experiment, files, processes, selection, stats
 from sdt.arms import step_mean
-from sdt.config import config_hash, to_dict
+from sdt.config import Config, config_hash, to_dict
+from sdt.config.differences import SAFE_TO_CHANGE, differences
+from sdt.config.sweep_points import Point, as_text, shares_baseline
 from sdt.data.dataset import Data
-from sdt.differences import SAFE_TO_CHANGE, differences
 from sdt.errors import ConfigError, DivergedError, Interrupted, MissingDataError
-from sdt.keys import Config
 from sdt.progress import Display
 from sdt.report import build_report
 from sdt.report.sweep import table_text
 from sdt.stop import StopRequest
-from sdt.sweep_points import Point, as_text, shares_baseline
 from sdt.training import Identity
 
 # What another start of a sweep may have otherwise: each value's run guards its own config.

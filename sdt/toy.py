@@ -14,10 +14,10 @@ import numpy as np
 
 from sdt import artifacts, files, merits, stats
 from sdt.baseline import Finished
+from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.evaluate import predict
 from sdt.frame import Order, resume, train_or_skip
-from sdt.keys import Config
 from sdt.models import count_params
 from sdt.plan import Plan
 from sdt.report.toy import table_text

@@ -9,11 +9,12 @@ import numpy as np
 
 from sdt.arm_spec import ArmSpec, PhaseSpec, parse_phases
 from sdt.arms import step_mean
+from sdt.config import Config
+from sdt.config.schema import MethodConfig
 from sdt.data.batches import num_batches
 from sdt.data.curve import positions
 from sdt.data.dataset import Data
 from sdt.errors import ConfigError
-from sdt.keys import Config, MethodConfig
 from sdt.plan import Phase, Plan
 from sdt.split import random_scores
 

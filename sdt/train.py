@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sdt.config.schema import AugmentConfig, OptimConfig
 from sdt.data.augment import Draws, augment, draw, normalise, output_size
 from sdt.data.batches import augment_key, dropout_key, mixup_key, order_key, phase_batches, rows_of
 from sdt.data.mixup import Mixture, mix, mixing_weight, partners
 from sdt.dynamics import Dynamics, record, see
 from sdt.evaluate import test_sums
-from sdt.keys import AugmentConfig, OptimConfig
 from sdt.norms import layer_norms
 from sdt.parallel import Layout, gather_batch, map_replicas, pad_batch, padded_batch_size, shard_batch
 from sdt.plan import PlanArrays

@@ -14,12 +14,11 @@ import numpy as np
 from sdt import artifacts, files, processes
 from sdt.accept import Beside
 from sdt.arms import scoring_arms, trainings
-from sdt.config import to_dict
+from sdt.config import Config, to_dict
+from sdt.config.differences import SAFE_TO_CHANGE, diff
 from sdt.data.dataset import Data
-from sdt.differences import SAFE_TO_CHANGE, diff
 from sdt.dispatch import Position, Progress, Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted
-from sdt.keys import Config
 from sdt.losses import is_regression
 from sdt.parallel import fetch
 from sdt.plan import Plan

@@ -17,8 +17,9 @@ import numpy as np
 import tiny
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from sdt.config import Config
+from sdt.config.schema import ModelConfig, OptimConfig
 from sdt.dispatch import Position, Trainer
-from sdt.keys import Config, ModelConfig, OptimConfig
 from sdt.models import init_variables, make_model
 from sdt.optim import init_opt_state
 from sdt.step import TrainState, train_step

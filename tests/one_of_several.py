@@ -19,7 +19,7 @@ from pathlib import Path
 import tiny
 
 from sdt import checkpoint, experiment, frame, processes, shared_store, stop
-from sdt.command_line import Launch
+from sdt.config.command_line import Launch
 from sdt.errors import SdtError
 
 

@@ -11,9 +11,9 @@ from sdt import arm_checks
 from sdt.arm_checks import check_arms, check_overrides
 from sdt.arm_spec import DECAYS, REGULARISERS, STEPS, SUBSETS, PhaseSpec, parse_own_arms, parse_phases
 from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, arm_specs, check_equal_work, make_plan, num_phases
-from sdt.combinations import OWN_START
+from sdt.config.combinations import OWN_START
+from sdt.config.schema import NEUTRAL
 from sdt.errors import ConfigError
-from sdt.keys import NEUTRAL
 from sdt.plan import plan_arrays
 from sdt.split import Partition, Sizes, split
 

@@ -14,12 +14,12 @@ from scipy.stats import spearmanr
 
 from sdt import artifacts, files, score_artifacts
 from sdt.arms import Setting, make_plan
+from sdt.config.schema import SplitConfig
+from sdt.config.score_names import SCORES
 from sdt.data.augment import normalise, shift_and_scale
 from sdt.evaluate import predict
-from sdt.keys import SplitConfig
 from sdt.models import make_model
 from sdt.score import SCORERS, ScoreRunner
-from sdt.score_table import SCORES
 from sdt.setup import Setup
 from sdt.split import Partition, Sizes, split
 from sdt.train import Sums

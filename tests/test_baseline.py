@@ -9,11 +9,10 @@ import tiny
 import whole
 
 from sdt import baseline, experiment, files, training
-from sdt.config import to_dict
-from sdt.differences import NOT_READ_BY_BASELINE, NOT_SWEPT, SAFE_TO_CHANGE, changes_baseline, entry, leaves
+from sdt.config import Config, to_dict
+from sdt.config.differences import NOT_READ_BY_BASELINE, NOT_SWEPT, SAFE_TO_CHANGE, changes_baseline, entry, leaves
 from sdt.dispatch import Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted, WorkdirError
-from sdt.keys import Config
 
 BASE = tiny.config(compilation_cache=False, parallel__steps_per_dispatch=1)
 # Every kind of key that the baseline does not read, at once.

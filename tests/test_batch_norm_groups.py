@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from many_devices import ONE, collectives, first_steps, two_phases, with_parallel
 
+from sdt.config.schema import ModelConfig, OptimConfig
 from sdt.dispatch import Position
-from sdt.keys import ModelConfig, OptimConfig
 from sdt.models import init_variables, make_model
 from sdt.models.layers import BatchNorm
 from sdt.optim import init_opt_state

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sdt import values
-from sdt.command_line import help_text, load_config_file, parse_arguments
-from sdt.config import _keys, resolve
+from sdt.config import resolve, values
+from sdt.config.command_line import help_text, load_config_file, parse_arguments
+from sdt.config.resolve import _keys
 from sdt.errors import ConfigError
 from sdt.setup import check
 

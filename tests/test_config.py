@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt import config as config_lib
-from sdt import values
-from sdt.command_line import load_config_file
-from sdt.config import config_hash, describe_keys, from_dict, resolve, to_dict
-from sdt.differences import SAFE_TO_CHANGE, diff, leaves
+from sdt.config import config_hash, from_dict, resolve, to_dict, values
+from sdt.config import resolve as config_lib
+from sdt.config.command_line import load_config_file
+from sdt.config.differences import SAFE_TO_CHANGE, diff, leaves
+from sdt.config.resolve import describe_keys
 from sdt.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from sdt import files
+from sdt.config.schema import DataConfig
 from sdt.data import cache, images
 from sdt.data.images import Listing, read_images
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 SIZES = [(6, 4), (5, 9), (8, 8), (11, 3)]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import registered_sets as made
 
+from sdt.config.schema import DataConfig
 from sdt.data import catalogue, registered, sources
 from sdt.errors import ConfigError
-from sdt.keys import DataConfig
 
 
 @pytest.fixture(autouse=True)

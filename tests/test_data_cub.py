@@ -11,10 +11,10 @@ import pytest
 import registered_sets as made
 from PIL import Image
 
+from sdt.config.schema import DataConfig
 from sdt.data import catalogue, images, registered, sources, unpack
 from sdt.data.download import RemoteFile
 from sdt.errors import ConfigError, DataError, MissingDataError
-from sdt.keys import DataConfig
 
 SMALL = dataclasses.replace(catalogue.CUB, sizes=registered.PublishedSizes(4, 2, 2, None))
 

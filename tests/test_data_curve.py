@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sdt.config.schema import CurveConfig, DataConfig
 from sdt.data.curve import NUM_GRID, load_curve, positions, truth
 from sdt.data.dataset import make_dataset
 from sdt.errors import DataError
-from sdt.keys import CurveConfig, DataConfig
 
 CONFIG = DataConfig(name="curve")
 SEEDS = tuple(range(20))

@@ -6,11 +6,11 @@ import os
 import numpy as np
 import pytest
 
+from sdt.config.schema import DataConfig
 from sdt.data import dataset as dataset_room
 from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import checksum, constant_examples, image_sizes, make_dataset, mean_and_std
 from sdt.errors import ConfigError, DataError
-from sdt.keys import DataConfig
 
 
 def _images(num=6, side=4, channels=3):

@@ -11,10 +11,10 @@ import urllib.request
 import pytest
 import registered_sets as made
 
+from sdt.config.schema import DataConfig
 from sdt.data import download, registered
 from sdt.data.download import RemoteFile
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 BODY = os.urandom(700_000)
 SHORT_TIMEOUT_SECS = 0.5

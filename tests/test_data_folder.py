@@ -6,9 +6,9 @@ import pytest
 import registered_sets as made
 from PIL import Image
 
+from sdt.config.schema import DataConfig
 from sdt.data import sources
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 
 def _fill(root, counts, size=(6, 4)):

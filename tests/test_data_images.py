@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from sdt.config.schema import DataConfig
 from sdt.data import cache, images
 from sdt.data.images import Listing, decode, read_images
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 CONFIG = DataConfig(name="folder", cache=False)
 

@@ -4,9 +4,9 @@ import image_files as made
 import numpy as np
 import pytest
 
+from sdt.config.schema import DataConfig
 from sdt.data import sources
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 NUM = 12
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sdt.config.schema import DataConfig
 from sdt.data import sources
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 
 def _arrays(num=40, **more):

@@ -6,9 +6,9 @@ import sys
 import pytest
 import registered_sets as made
 
+from sdt.config.schema import DataConfig
 from sdt.data import catalogue, prepared, registered
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ import pytest
 import registered_sets as made
 import scipy.io
 
+from sdt.config.schema import DataConfig
 from sdt.data import catalogue, registered, sources, svhn
 from sdt.data.download import RemoteFile
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
+from sdt.config.schema import DataConfig, ShapesConfig
 from sdt.data import shapes, sources
 from sdt.errors import ConfigError, DataError
-from sdt.keys import DataConfig, ShapesConfig
 
 
 def test_digits_are_scikit_learns_split_by_class():

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sdt.config.schema import DataConfig
 from sdt.data.catalogue import SETS, SIZES
 from sdt.data.stand_in import stand_in
-from sdt.keys import DataConfig
 
 CUB = DataConfig(name="cub", image_size=256, resize="short_side")
 

@@ -9,9 +9,9 @@ import pytest
 import registered_sets as made
 from PIL import Image
 
+from sdt.config.schema import DataConfig
 from sdt.data import catalogue, registered, sources
 from sdt.errors import DataError, MissingDataError
-from sdt.keys import DataConfig
 
 SMALL = dataclasses.replace(catalogue.TINY_IMAGENET, sizes=registered.PublishedSizes(15, 3, 3, (4, 6, 3)))
 

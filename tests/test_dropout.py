@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tiny
 
+from sdt.config.schema import ModelConfig
 from sdt.dispatch import Position
-from sdt.keys import ModelConfig
 from sdt.models import init_variables, make_model
 from sdt.models.layers import Dropout
 from sdt.setup import Setup

@@ -25,11 +25,11 @@ from test_paper_configs import SETS, config_of, each_row, steps_of
 from sdt import accept, dry_run, experiment, files, forecast, sweep
 from sdt.arms import ARM_NAMES
 from sdt.config import to_dict
+from sdt.config.sweep_points import expand
 from sdt.data.stand_in import stand_in
 from sdt.dispatch import Passes, Position, Progress
 from sdt.errors import ConfigError, DataError, Interrupted, MissingDataError, WorkdirError
 from sdt.setup import Setup
-from sdt.sweep_points import expand
 from sdt.training import Identity
 
 ROOT = Path(__file__).parent.parent

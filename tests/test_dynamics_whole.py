@@ -12,12 +12,12 @@ import whole
 from sdt import experiment, files
 from sdt.checkpoint import CheckpointStore
 from sdt.config import from_dict, to_dict
+from sdt.config.score_names import DYNAMICS, SCORES
 from sdt.dispatch import Position
 from sdt.dynamics import dynamics_scores
 from sdt.errors import CheckpointError, ConfigError, Interrupted
 from sdt.score import SCORERS, ScoreRunner
 from sdt.score_artifacts import score_truth
-from sdt.score_table import DYNAMICS, SCORES
 from sdt.setup import Setup
 from sdt.split import split
 from sdt.training import step_after

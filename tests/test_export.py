@@ -10,8 +10,8 @@ import pytest
 import tiny
 
 from sdt import train
+from sdt.config.schema import RegulariseConfig
 from sdt.dispatch import Position
-from sdt.keys import RegulariseConfig
 from sdt.models import MODEL_NAMES
 from sdt.score import score_dispatch
 from sdt.setup import Setup

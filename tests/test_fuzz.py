@@ -13,9 +13,9 @@ import registered_sets
 from safetensors.numpy import save
 
 from sdt import files, pretrained
+from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data import registered, sources
 from sdt.errors import SdtError
-from sdt.keys import DataConfig, ModelConfig
 from sdt.models import make_model, variable_shapes
 
 SEED, PER_KIND = int(os.environ.get("SDT_FUZZ_SEED", "20261121")), 50

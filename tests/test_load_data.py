@@ -8,8 +8,9 @@ import pytest
 import tiny
 
 from sdt import accept, dry_run, experiment, frame, processes
+from sdt.config import Config
+from sdt.config.schema import OptimConfig
 from sdt.errors import ConfigError, LockedError
-from sdt.keys import Config, OptimConfig
 
 
 def _wide(tmp_path):

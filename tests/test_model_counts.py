@@ -13,7 +13,7 @@ from flax import traverse_util
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdt.keys import ModelConfig
+from sdt.config.schema import ModelConfig
 from sdt.models import MODEL_NAMES, count_params, init_variables, make_model, multiply_adds
 from sdt.models.init import declared_variables
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from jax import export
 from networks import check_bfloat16, check_distributions, check_masked_rows
 
+from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
-from sdt.keys import ModelConfig
 from sdt.models import MODEL_NAMES, init_variables, make_model
 from sdt.models.layers import ACTIVATIONS, BatchNorm
 from sdt.models.mlp import MLP

@@ -9,8 +9,8 @@ from golden import drawn
 from jax import export
 from networks import check_bfloat16, check_distributions, check_masked_rows
 
+from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
-from sdt.keys import ModelConfig
 from sdt.models import init_variables, make_model
 from sdt.models.densenet import DenseNet
 from sdt.models.layers import average_pool

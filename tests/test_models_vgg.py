@@ -7,8 +7,8 @@ from agreement import check_agreement, check_evaluation, load_golden
 from golden import drawn
 from networks import check_bfloat16, check_distributions, check_masked_rows
 
+from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
-from sdt.keys import ModelConfig
 from sdt.models import count_params, init_variables, make_model
 from sdt.models.vgg import VGG
 

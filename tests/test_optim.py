@@ -9,7 +9,7 @@ import optax
 import pytest
 import tiny
 
-from sdt.keys import OptimConfig
+from sdt.config.schema import OptimConfig
 from sdt.models import init_variables, make_model
 from sdt.optim import apply_phase_chain, init_opt_state, learning_rates, trained
 from sdt.step import TrainState, train_step

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from test_model_counts import PROJECTION, SIZES
 
-from sdt.command_line import load_config_file
-from sdt.config import resolve, to_dict
+from sdt.config import Config, resolve, to_dict
+from sdt.config.command_line import load_config_file
 from sdt.data.catalogue import SIZES as SIZES_OF
-from sdt.keys import Config
 from sdt.models import count_params, make_model, multiply_adds
 
 ROOT = Path(__file__).parent.parent

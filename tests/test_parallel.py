@@ -13,9 +13,9 @@ import pytest
 import tiny
 from many_devices import ONE, collectives, first_steps, float64_steps, two_phases, with_parallel
 
+from sdt.config.schema import ParallelConfig
 from sdt.dispatch import Position
 from sdt.errors import ConfigError
-from sdt.keys import ParallelConfig
 from sdt.parallel import compile_program, fetch, make_layout, padded_batch_size, place
 from sdt.setup import check
 

@@ -8,8 +8,8 @@ import pytest
 import tiny
 from scipy import stats
 
-from sdt.command_line import load_config_file
 from sdt.config import resolve
+from sdt.config.command_line import load_config_file
 from sdt.dispatch import Position
 from sdt.score import ScoreRunner
 from sdt.setup import Setup

@@ -12,8 +12,8 @@ from golden import drawn
 from safetensors.numpy import save
 
 from sdt import pretrained
+from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError, DataError
-from sdt.keys import ModelConfig
 from sdt.models import NETWORKS, init_variables, make_model, variable_shapes
 from sdt.models.densenet import DenseNet
 from sdt.models.resnet import ResNet

@@ -12,9 +12,9 @@ import tiny
 import whole
 
 from sdt import processes
-from sdt.command_line import Launch, parse_arguments
+from sdt.config.command_line import Launch, parse_arguments
+from sdt.config.schema import DistributedConfig
 from sdt.errors import ConfigError, DataError
-from sdt.keys import DistributedConfig
 
 
 # BatchNorm's means go over all devices; its programs take long to compile.

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sdt.config.schema import ModelConfig, OptimConfig
 from sdt.evaluate import batch_sums
-from sdt.keys import ModelConfig, OptimConfig
 from sdt.losses import cross_entropy, example_losses, is_correct, squared_error
 from sdt.models import init_variables, make_model
 from sdt.optim import init_opt_state, make_chain

@@ -15,11 +15,11 @@ from PIL import Image
 
 from sdt import files, stats, sweep
 from sdt.config import resolve, to_dict
+from sdt.config.sweep_points import expand
 from sdt.errors import DataError
 from sdt.report import build_report, sweep_figure
 from sdt.report.figures import BLACK, BLUE, VERMILLION
 from sdt.report.sweep import caption, cautions, table_text
-from sdt.sweep_points import expand
 
 FRACTIONS = (0.3, 0.01, 0.05, 0.1)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdt.command_line import help_text
+from sdt.config.command_line import help_text
 
 ROOT = Path(__file__).parent.parent
 CONFIG = f"--config={ROOT}/configs/digits.py"

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sdt.config.schema import DataConfig
 from sdt.data import images
-from sdt.keys import DataConfig
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / ".." / "shared" / "data" / "samples"

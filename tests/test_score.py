@@ -12,12 +12,12 @@ from golden import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdt.config.schema import ModelConfig, ScoreConfig
+from sdt.config.score_names import SCORES
 from sdt.evaluate import predict_with_features
-from sdt.keys import ModelConfig, ScoreConfig
 from sdt.losses import cross_entropy
 from sdt.models import init_variables, make_model
 from sdt.score import SCORERS, Outputs, ScoreRunner, grand
-from sdt.score_table import SCORES
 from sdt.setup import Setup
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt import dry_run, experiment, files, score_artifacts, score_file
+from sdt.config.score_names import SCORES
 from sdt.errors import ConfigError, DataError
-from sdt.score_table import SCORES
 
 IDS = np.array([4, 7, 11], np.int32)
 

@@ -12,9 +12,9 @@ import tiny
 import whole
 
 from sdt import dry_run, experiment
+from sdt.config.schema import ParallelConfig
 from sdt.dispatch import Position
 from sdt.errors import ConfigError
-from sdt.keys import ParallelConfig
 from sdt.parallel import (
   bytes_per_device,
   check_replicas,

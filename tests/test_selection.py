@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from sdt import dry_run, experiment, files, frame, selection, sweep
 from sdt.arms import Setting, make_plan
 from sdt.config import from_dict, resolve, to_dict
+from sdt.config.schema import DataConfig
+from sdt.config.sweep_points import expand
 from sdt.data import seeded, sources
 from sdt.data.dataset import checksum, make_dataset
 from sdt.data.validation import hold_out
 from sdt.dispatch import Trainer
 from sdt.errors import ConfigError, DivergedError
-from sdt.keys import DataConfig
 from sdt.report import artifacts, html
 from sdt.report import selection as selection_report
 from sdt.split import Partition
-from sdt.sweep_points import expand
 
 CONFIG = tiny.config(
   compilation_cache=False,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdt.config.schema import MethodConfig, SplitConfig
 from sdt.errors import ConfigError, DataError
-from sdt.keys import MethodConfig, SplitConfig
 from sdt.split import Sizes, class_quota, num_easy, rank, sizes, split, tie_breaker
 
 

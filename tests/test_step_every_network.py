@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from agreement import flat
 
-from sdt.keys import ModelConfig, OptimConfig
+from sdt.config.schema import ModelConfig, OptimConfig
 from sdt.models import MODEL_NAMES, NETWORKS, init_variables, make_model
 from sdt.optim import init_opt_state
 from sdt.step import TrainState, train_step

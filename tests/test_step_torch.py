@@ -7,7 +7,7 @@ import optax
 from agreement import GOLDEN, drawn_variables, flat
 from golden import drawn
 
-from sdt.keys import ModelConfig, OptimConfig
+from sdt.config.schema import ModelConfig, OptimConfig
 from sdt.models import make_model
 from sdt.optim import init_opt_state
 from sdt.step import TrainState, train_step

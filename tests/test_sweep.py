@@ -12,9 +12,9 @@ import tiny
 import whole
 
 from sdt import experiment, files, frame, sweep
+from sdt.config.sweep_points import expand
 from sdt.dispatch import Trainer
 from sdt.errors import ConfigError, DivergedError, Interrupted, LockedError, SdtError
-from sdt.sweep_points import expand
 from sdt.workdir import hold_workdir
 
 ROOT = Path(__file__).parent.parent

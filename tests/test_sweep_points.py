@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt.command_line import load_config_file
 from sdt.config import resolve
+from sdt.config.command_line import load_config_file
+from sdt.config.sweep_points import expand, shares_baseline
 from sdt.errors import ConfigError
-from sdt.sweep_points import expand, shares_baseline
 
 SWEEPS = Path(__file__).parent.parent / "configs/sweeps"
 

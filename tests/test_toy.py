@@ -10,8 +10,8 @@ import pytest
 import whole
 
 from sdt import artifacts, dry_run, files, frame, merits, toy
-from sdt.command_line import load_config_file
 from sdt.config import resolve
+from sdt.config.command_line import load_config_file
 from sdt.data.curve import truth
 from sdt.data.sources import load
 from sdt.errors import Interrupted

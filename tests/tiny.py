@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt.config import from_dict, to_dict
+from sdt.config import Config, from_dict, to_dict
+from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data.dataset import Data
 from sdt.data.sources import load
 from sdt.dispatch import Position, Trainer
-from sdt.keys import Config, DataConfig, ModelConfig
 from sdt.plan import Phase, Plan
 from sdt.setup import Setup
 from sdt.step import TrainState

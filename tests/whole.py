@@ -12,8 +12,8 @@ import tiny
 
 from sdt import experiment, frame, progress, training
 from sdt.checkpoint import CheckpointStore
+from sdt.config import Config
 from sdt.errors import SdtError
-from sdt.keys import Config
 from sdt.setup import Setup
 
 # One step a dispatch, so that a run can be stopped in the middle of a phase.

@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data import seeded
 from sdt.data.dataset import Data, Dataset, checksum, constant_examples, make_dataset, mean_and_std
 from sdt.errors import ConfigError, DataError
-from sdt.keys import DataConfig
 
 _SHOWN = 5  # ids or classes named in a message before "..."
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation that public pretrained weights were trained with

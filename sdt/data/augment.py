@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdt.keys import AugmentConfig
+from sdt.config.schema import AugmentConfig
 
 # Boxes of random-resized-crop that are tried before the largest one in the middle is taken.
 _BOX_TRIES = 10

@@ -25,9 +25,9 @@ import numpy as np
 import PIL
 
 from sdt import files
+from sdt.config.schema import DataConfig
 from sdt.data.download import data_directory
 from sdt.errors import DataError, WorkdirError
-from sdt.keys import DataConfig
 from sdt.workdir import TMP_PREFIX
 
 Log = Callable[[str], None]

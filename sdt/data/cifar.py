@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data import prepared
 from sdt.data.assemble import RawSplit
 from sdt.data.registered import Contents, Log, RegisteredSet
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 _SIDE = 32
 _SHAPE = (_SIDE, _SIDE, 3)

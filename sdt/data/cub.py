@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data.listed import ListedSplit, find, names_in, read_listed, read_split, rows
 from sdt.data.prepared import PreparedSplit
 from sdt.data.registered import Contents, Log, RegisteredSet, refuse_unverified
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 _TOP = "CUB_200_2011"
 _LISTS = ("images.txt", "classes.txt", "image_class_labels.txt", "train_test_split.txt")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sdt.config.schema import CurveConfig, DataConfig
 from sdt.data import seeded
 from sdt.data.dataset import Data, checksum, make_dataset
-from sdt.keys import CurveConfig, DataConfig
 
 # Of the test set, evenly spaced over [-1, 1] with both ends.
 NUM_GRID = 201

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import Data
-from sdt.keys import DataConfig
 
 _DEFAULT_TEST_FRACTION = 0.2
 

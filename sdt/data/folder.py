@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import Data
 from sdt.data.images import SUFFIXES, Listing, read_images
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 Log = Callable[[str], None]
 

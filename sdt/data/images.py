@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
+from sdt.config.schema import DataConfig
 from sdt.data import cache
 from sdt.data.assemble import RawSplit
 from sdt.data.cache import Prepared
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 Log = Callable[[str], None]
 

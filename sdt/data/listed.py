@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data.assemble import RawSplit
 from sdt.data.images import Listing, read_images
 from sdt.data.registered import Contents, Log, PublishedSizes, RegisteredSet
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 
 @dataclasses.dataclass(frozen=True)

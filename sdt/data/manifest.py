@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data import table
 from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import Data
 from sdt.data.images import Listing, read_images
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 Log = Callable[[str], None]
 

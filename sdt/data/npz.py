@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import Data
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 _REQUIRED = ("train_x", "train_y")
 _OPTIONAL = ("test_x", "test_y", "class_names")

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from sdt.config.schema import DataConfig
 from sdt.data import prepared
 from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import Data
 from sdt.data.download import RemoteFile, data_directory, fetch, unreachable
 from sdt.data.unpack import unpack
 from sdt.errors import ConfigError, DataError, MissingDataError
-from sdt.keys import DataConfig
 
 Log = Callable[[str], None]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data import seeded
 from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import Data
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 FIGURES = ("disc", "square", "frame", "cross", "row", "column", "quarters", "wedge", "left", "top")
 INKS = ("red", "green", "blue", "yellow", "cyan", "magenta", "white", "orange", "violet", "lime")

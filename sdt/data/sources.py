@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sdt.config.schema import DataConfig
 from sdt.data.catalogue import SETS
 from sdt.data.curve import load_curve
 from sdt.data.dataset import Data
@@ -16,7 +17,6 @@ from sdt.data.npz import load_npz
 from sdt.data.registered import load_registered
 from sdt.data.shapes import load_shapes
 from sdt.errors import ConfigError, DataError
-from sdt.keys import DataConfig
 
 Log = Callable[[str], None]
 

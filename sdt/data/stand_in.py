@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data.catalogue import SIZES
 from sdt.data.dataset import Data, Dataset
 from sdt.data.images import LONGEST
-from sdt.keys import DataConfig
 
 
 def stand_in(config: DataConfig) -> Data | None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data import prepared
 from sdt.data.assemble import RawSplit
 from sdt.data.download import RemoteFile
 from sdt.data.registered import Contents, Log, RegisteredSet, refuse_unverified
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 _SHAPE = (32, 32, 3)
 _CLASS_NAMES = tuple(str(digit) for digit in range(10))

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data.listed import ListedSplit, find, names_in, read_listed, rows
 from sdt.data.registered import Contents, Log, RegisteredSet
 from sdt.errors import DataError
-from sdt.keys import DataConfig
 
 _TOP = "tiny-imagenet-200"
 _ANNOTATIONS = "val/val_annotations.txt"

@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
+from sdt.config.schema import DataConfig
 from sdt.data import seeded
 from sdt.data.dataset import Data, Dataset, checksum
 from sdt.errors import ConfigError
-from sdt.keys import DataConfig
 
 
 def hold_out(data: Data, config: DataConfig) -> Data:

@@ -13,8 +13,8 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 
+from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
-from sdt.keys import ModelConfig
 from sdt.models import densenet, mlp, preresnet, resnet, vgg, wide_resnet
 from sdt.models.init import declared_variables, draw_variables
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sdt import files
+from sdt.config.sweep_points import as_text
 from sdt.errors import DataError
 from sdt.report import tables
 from sdt.report.artifacts import flat
-from sdt.sweep_points import as_text
 
 if TYPE_CHECKING:
   from sdt.report.figures import Picture

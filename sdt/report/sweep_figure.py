@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter
 
+from sdt.config.sweep_points import as_text
 from sdt.report.figures import BLACK, WIDE, arm_styles, shortened
-from sdt.sweep_points import as_text
 
 # From this ratio of the largest to the smallest value on, the axis is logarithmic.
 LOG_FROM = 10.0

@@ -1,7 +1,8 @@
 """The configuration: every key with its type, default, range and unit, resolved from a ml_collections ConfigDict.
 
 `configs/*.py` return a ConfigDict that holds only what differs from the defaults below; `--config.key=value`
-overrides both. The keys stand in sdt/keys.py. The result is a tree of frozen dataclasses: the rest of the program never sees a ConfigDict.
+overrides both. The keys stand in sdt/config/schema.py. The result is a tree of frozen dataclasses:
+the rest of the program never sees a ConfigDict.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from sdt.combinations import check_combinations
+from sdt.config.combinations import check_combinations
+from sdt.config.schema import Config
+from sdt.config.values import Key, check, expected, parse, range_text, shown
 from sdt.errors import ConfigError
-from sdt.keys import Config
-from sdt.values import Key, check, expected, parse, range_text, shown
 
 
 def resolve(config_dict: ConfigDict | Mapping[str, Any], overrides: Sequence[tuple[str, str]] = ()) -> Config:

@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from sdt.score_table import SCORES
+from sdt.config.score_names import SCORES
 
 
 def _key(default: Any, help: str, **rule: Any) -> Any:  # noqa: A002 - the field's own word

@@ -6,7 +6,7 @@ import types
 from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
-from sdt.values import shown
+from sdt.config.values import shown
 
 # Keys that may differ when a run is resumed, and why that cannot change its results. Everything else is refused.
 SAFE_TO_CHANGE: Mapping[str, str] = types.MappingProxyType(

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from sdt.config import resolve, to_dict
-from sdt.differences import NOT_SWEPT, changes_baseline, entry
+from sdt.config import resolve
+from sdt.config.differences import NOT_SWEPT, changes_baseline, entry
+from sdt.config.resolve import to_dict
+from sdt.config.schema import Config, SweepConfig
+from sdt.config.values import shown
 from sdt.errors import ConfigError
-from sdt.keys import Config, SweepConfig
-from sdt.values import shown
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from sdt.config.score_names import DYNAMICS, SCORES
 from sdt.errors import ConfigError
-from sdt.score_table import DYNAMICS, SCORES
 
 Values = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from types import CodeType, ModuleType
 
 from ml_collections import ConfigDict
 
-from sdt.config import describe_keys, is_key
+from sdt.config.resolve import describe_keys, is_key
 from sdt.errors import ConfigError
 
 USAGE = "python run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] [--profile] [--help]"
