@@ -15,12 +15,12 @@ from sdt.config import Config, from_dict
 from sdt.config.differences import changes_baseline, differences
 from sdt.dispatch import Position
 from sdt.errors import CheckpointError, ConfigError, DataError
+from sdt.files.workdir import disk_errors
 from sdt.parallel import make_layout
 from sdt.plan import Plan
 from sdt.setup import Resume, compute_dtype
 from sdt.shared_store import SharedStore
 from sdt.training import Context, Identity, has_rows, last_step, save_state, saved_like, step_after
-from sdt.workdir import disk_errors
 
 _OF_RUN = ("results.json", "config.json", "environment.json", "metrics.jsonl")
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")

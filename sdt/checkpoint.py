@@ -28,7 +28,7 @@ from absl import logging as absl_logging
 
 from sdt.errors import CheckpointError, WorkdirError
 from sdt.files import json_text
-from sdt.workdir import describe_disk_error, disk_errors
+from sdt.files.workdir import describe_disk_error, disk_errors
 
 _LOG = logging.getLogger(__name__)
 MAX_META_BYTES = 64 * 2**20

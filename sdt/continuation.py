@@ -9,6 +9,7 @@ from typing import Any
 
 from sdt import environment, files, processes
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
+from sdt.files import sealed
 from sdt.setup import Setup, compute_dtype
 from sdt.shared_store import SharedStore
 from sdt.training import Identity
@@ -76,7 +77,7 @@ def newest_meta(store: SharedStore) -> dict[str, Any]:
 
 def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
   """Returns what is missing or damaged of the files that every run leaves, of its own `outputs`, and of the figures that were once made."""
-  seals = (workdir / "figures" / files.SEAL_DIR).glob("*")
+  seals = (workdir / "figures" / sealed.SEAL_DIR).glob("*")
   figures = sorted(f"figures/{path.name}" for path in seals if path.suffix in (".png", ".npz"))
   return [workdir / name for name in dict.fromkeys([*_RESULTS, *outputs, *figures]) if not files.is_intact(workdir / name)]
 

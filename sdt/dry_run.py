@@ -22,6 +22,7 @@ from sdt.data.stand_in import stand_in
 from sdt.dispatch import Trainer
 from sdt.environment import use_compilation_cache
 from sdt.errors import MissingDataError
+from sdt.files.workdir import disk_errors
 from sdt.forecast import SECS_AROUND, Pace, forecast, guess_pace, measure_pace, training_passes
 from sdt.frame import Order, device_memory_errors
 from sdt.losses import is_regression
@@ -35,7 +36,6 @@ from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare
 from sdt.setup import Setup
 from sdt.shared_store import SharedStore
 from sdt.training import Identity, place_in_words
-from sdt.workdir import disk_errors
 
 Log = Callable[[str], None]
 

@@ -31,7 +31,7 @@ from sdt.config.command_line import Launch
 from sdt.config.differences import SAFE_TO_CHANGE, differences
 from sdt.config.schema import DistributedConfig
 from sdt.errors import ConfigError, SdtError
-from sdt.workdir import TMP_PREFIX, disk_errors, hold_workdir
+from sdt.files.workdir import TMP_PREFIX, disk_errors, hold_workdir
 
 _DAYS_MS = 30 * 24 * 3600 * 1000  # nobody waits for so long: a process that died ends the others by their heartbeats
 _CHUNK_BYTES = 2**24

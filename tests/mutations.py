@@ -85,7 +85,7 @@ MUTATIONS = {
     "tests/test_recalibrate.py tests/test_score.py",
   ),
   "a file whose digest differs is taken": Mutation(
-    "sdt/files.py",
+    "sdt/files/sealed.py",
     "return len(data) == seal[1] and hashlib.sha256(data).hexdigest() == seal[0]",
     "return len(data) == seal[1]",
     "tests/test_files.py",

@@ -15,6 +15,7 @@ from sdt.config.schema import DataConfig
 from sdt.data import cache, images
 from sdt.data.images import Listing, read_images
 from sdt.errors import DataError
+from sdt.files import formats
 
 SIZES = [(6, 4), (5, 9), (8, 8), (11, 3)]
 
@@ -46,7 +47,7 @@ def root(tmp_path):
 
 def _read(root, log=lambda line: None, files=("0.png", "1.png", "2.png", "3.png"), **keys):
   config = DataConfig(**{"name": "folder", "image_size": 8} | keys)
-  return read_images(root, Listing(files, np.arange(len(files))), config, "the split", log)
+  return read_images(root, Listing(formats, np.arange(len(formats))), config, "the split", log)
 
 
 def _assert_alike(one, other):
@@ -271,7 +272,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(root, folder, monkeypa
 
   lines = []
   with monkeypatch.context() as patch:
-    patch.setattr(files.os, "fsync", fsync)
+    patch.setattr(formats.os, "fsync", fsync)
     fresh = _read(root, lines.append)
   assert lines == [f"the 4 decoded images were not kept in {folder}: No space left on device"]
   assert _tree(folder) == []

@@ -19,6 +19,7 @@ import pytest
 
 from sdt import files
 from sdt.errors import DataError, WorkdirError
+from sdt.files import formats
 
 
 class Killed(BaseException):
@@ -84,7 +85,7 @@ def test_kill_at_any_system_call_leaves_old_or_new_bytes_and_no_false_match(tmp_
         killed = True
     assert path.read_bytes() in (b"old", b"new!")
     outcomes.add((killed, path.read_bytes(), files.is_intact(path)))
-    assert not [name for name in tree(tmp_path) if files.TMP_PREFIX in name]
+    assert not [name for name in tree(tmp_path) if formats.TMP_PREFIX in name]
   # A whole new file, a whole old file, and an old file whose seal says that a new one was under way.
   assert outcomes == {(False, b"new!", True), (True, b"new!", True), (True, b"old", True), (True, b"old", False)}
 
@@ -447,4 +448,4 @@ def test_a_real_full_disk_keeps_the_old_file_and_rows(tmp_path):
   first, second = done.stdout.splitlines()
   assert first.startswith(f"7 cannot write {tmp_path / 'x'}: File too large; 100000 bytes needed")
   assert second.startswith(f"7 cannot write {tmp_path / 'metrics.jsonl'}: File too large; {len(json.dumps(row)) + 1} bytes needed")
-  assert not [name for name in tree(tmp_path) if files.TMP_PREFIX in name]
+  assert not [name for name in tree(tmp_path) if formats.TMP_PREFIX in name]

@@ -15,7 +15,7 @@ from sdt import experiment, files, frame, sweep
 from sdt.config.sweep_points import expand
 from sdt.dispatch import Trainer
 from sdt.errors import ConfigError, DivergedError, Interrupted, LockedError, SdtError
-from sdt.workdir import hold_workdir
+from sdt.files.workdir import hold_workdir
 
 ROOT = Path(__file__).parent.parent
 COMMON = {"compilation_cache": False, "parallel__steps_per_dispatch": 1, "rounds": 3, "optim__milestones": (2,)}

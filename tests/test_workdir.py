@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdt.errors import LockedError, WorkdirError
-from sdt.workdir import TMP_PREFIX, hold_workdir
+from sdt.files.workdir import TMP_PREFIX, hold_workdir
 
 CHILD = """
 import sys

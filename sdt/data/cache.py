@@ -28,7 +28,8 @@ from sdt import files
 from sdt.config.schema import DataConfig
 from sdt.data.download import data_directory
 from sdt.errors import DataError, WorkdirError
-from sdt.workdir import TMP_PREFIX
+from sdt.files import sealed
+from sdt.files.workdir import TMP_PREFIX
 
 Log = Callable[[str], None]
 
@@ -183,6 +184,6 @@ def spare_room(shape: tuple[int, int, int, int]) -> np.ndarray | None:
 
 def _remove_abandoned(folder: Path) -> None:
   """Removes the temporary files of writers that were killed."""
-  for place in (*folder.glob(f"{TMP_PREFIX}*"), *folder.glob(f"{files.SEAL_DIR}/{TMP_PREFIX}*")):
+  for place in (*folder.glob(f"{TMP_PREFIX}*"), *folder.glob(f"{sealed.SEAL_DIR}/{TMP_PREFIX}*")):
     if time.time() - place.stat().st_mtime > _ABANDONED_SECS:
       place.unlink()

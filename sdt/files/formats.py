@@ -1,164 +1,26 @@
-"""The one writer of small files: atomic, with a digest beside each; canonical JSON, JSON lines, CSV and npz.
-
-A file `<dir>/<name>` has a seal `<dir>/.sha256/<name>`: one line, `<sha256 hex> <number of bytes>`. The seal is written before the
-file takes its place, so a crash between the two leaves a mismatch (the file is made again), never a false match. A reader never sees
-half a file. Crash-safe on a local disk; safety against power loss is asked of the disk (fsync) but not tested.
-"""
+"""The formats of small files: canonical JSON, JSON lines, CSV and npz. Readers refuse what is damaged or too large."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import hashlib
 import io
-import itertools
 import json
 import math
-import mmap
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sdt.errors import DataError
-from sdt.workdir import TMP_PREFIX, disk_errors
+from sdt.files.sealed import REDO, RESTORE, SEAL_DIR, matches, read_bytes, read_seal, replacing, seal_path, write_bytes, write_seal
+from sdt.files.workdir import disk_errors
 
-SEAL_DIR = ".sha256"
 MAX_JSON_BYTES = 256 * 2**20
 MAX_NPZ_BYTES = 8 * 2**30
 MAX_NPZ_MEMBERS = 4096
-
-_TMP_NUMBERS = itertools.count()
-_RESTORE = "restore it from a copy or start again in a new workdir"
-_REDO = "remove the file and run the same command again"
-
-
-def write_bytes(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
-  """Writes `parts`, one after the other, to `path` atomically and seals it; makes missing parent directories.
-
-  Raises:
-    WorkdirError: any OSError; the file that stood there before still stands.
-  """
-  path = Path(path)
-  with disk_errors(path, sum(map(len, parts))):
-    (path.parent / SEAL_DIR).mkdir(parents=True, exist_ok=True)
-    with _replacing(path, *parts):
-      _write_seal(path, *parts)
-
-
-@contextlib.contextmanager
-def _replacing(path: Path, *parts: bytes | memoryview) -> Iterator[None]:
-  """Brings `parts` to the disk under a temporary name beside `path`, which it takes after the block; an error removes it."""
-  tmp = path.parent / f"{TMP_PREFIX}{os.getpid()}-{next(_TMP_NUMBERS)}"
-  try:
-    # O_NOFOLLOW: a link that somebody planted under this name must not lead the write elsewhere.
-    handle = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    with os.fdopen(handle, "wb") as file:
-      file.writelines(parts)
-      file.flush()
-      os.fsync(file.fileno())
-    yield
-    os.replace(tmp, path)
-  except BaseException:
-    with contextlib.suppress(OSError):  # the first error is the one to report
-      tmp.unlink(missing_ok=True)
-    raise
-  _sync_dir(path.parent)
-
-
-def _seal_path(path: Path) -> Path:
-  return path.parent / SEAL_DIR / path.name
-
-
-def _write_seal(path: Path, *parts: bytes | memoryview) -> None:
-  digest = hashlib.sha256()
-  for part in parts:
-    digest.update(part)
-  with _replacing(_seal_path(path), f"{digest.hexdigest()} {sum(map(len, parts))}\n".encode()):
-    pass
-
-
-def remove(path: str | os.PathLike[str]) -> None:
-  """Removes a file and its seal, where they are."""
-  for place in (Path(path), _seal_path(Path(path))):
-    with contextlib.suppress(OSError):
-      place.unlink(missing_ok=True)
-
-
-def _sync_dir(directory: Path) -> None:
-  handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-  try:
-    os.fsync(handle)
-  finally:
-    os.close(handle)
-
-
-def _read_seal(path: Path) -> tuple[str, int] | None:
-  """Returns (sha256, number of bytes) of the seal; None if there is no seal; ("", -1), which nothing matches, if it is damaged."""
-  try:
-    words = _seal_path(path).read_bytes().decode("ascii").split()
-    return words[0], int(words[1])
-  except FileNotFoundError:
-    return None
-  except (OSError, ValueError, IndexError):
-    return "", -1
-
-
-def _matches(data: bytes, seal: tuple[str, int]) -> bool:
-  return len(data) == seal[1] and hashlib.sha256(data).hexdigest() == seal[0]
-
-
-def is_intact(path: str | os.PathLike[str]) -> bool:
-  """Returns whether `path` exists, has a seal and matches it."""
-  path = Path(path)
-  seal = _read_seal(path)
-  try:
-    return seal is not None and _matches(path.read_bytes(), seal)
-  except OSError:
-    return False
-
-
-def read_bytes_verified(path: str | os.PathLike[str]) -> bytes:
-  """Returns the content of a sealed file.
-
-  Raises:
-    DataError: the file or its seal is missing, or they do not match.
-  """
-  path = Path(path)
-  if _read_seal(path) is None:
-    raise DataError(f"{path}: no digest in {_seal_path(path)}, so it cannot be verified; {_REDO}")
-  return _read_bytes(path)
-
-
-def map_bytes_verified(path: str | os.PathLike[str]) -> mmap.mmap:
-  """Returns the content of a sealed file, mapped: read to be verified, and not held in memory; raises as `read_bytes_verified`."""
-  path = Path(path)
-  try:
-    with path.open("rb") as file:
-      found = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-      content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-  except (OSError, ValueError) as error:  # an empty file cannot be mapped
-    raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; expected a readable file") from error
-  if found != _read_seal(path):
-    raise DataError(f"{path}: content does not match its digest in {_seal_path(path)}; {_REDO}")
-  return content
-
-
-def _read_bytes(path: Path, limit: int | None = None) -> bytes:
-  """Returns the content; where a seal stands beside the file, it must match."""
-  seal = _read_seal(path)
-  try:
-    if limit is not None and path.stat().st_size > limit:
-      raise DataError(f"{path}: {path.stat().st_size} bytes, at most {limit} are expected; is it the right file?")
-    data = path.read_bytes()
-  except OSError as error:
-    raise DataError(f"cannot read {path}: {error.strerror or error}; expected a readable file") from error
-  if seal is not None and not _matches(data, seal):
-    raise DataError(f"{path}: content does not match its digest in {_seal_path(path)}; {_REDO}")
-  return data
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -211,10 +73,10 @@ def read_json(path: str | os.PathLike[str]) -> Any:
       a duplicate key, or nested too deeply.
   """
   path = Path(path)
-  return parse_json(_read_bytes(path, MAX_JSON_BYTES), str(path))
+  return parse_json(read_bytes(path, MAX_JSON_BYTES), str(path))
 
 
-def parse_json(data: bytes, where: str, advice: str = _REDO) -> Any:
+def parse_json(data: bytes, where: str, advice: str = REDO) -> Any:
   """Returns the value of the JSON text `data`; the DataError (see `read_json`) names `where` and gives `advice`."""
   try:
     return json.loads(
@@ -281,10 +143,10 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int = MAX_NPZ_BYTES) -> di
     DataError: missing; does not match its seal, where it has one; not an npz; more than `max_bytes` in all; a header that lies;
       Python objects; duplicate or odd names.
   """
-  return parse_npz(_read_bytes(Path(path), max_bytes), str(path), max_bytes)
+  return parse_npz(read_bytes(Path(path), max_bytes), str(path), max_bytes)
 
 
-def parse_npz(data: bytes, where: str, max_bytes: int = MAX_NPZ_BYTES, advice: str = _REDO) -> dict[str, np.ndarray]:
+def parse_npz(data: bytes, where: str, max_bytes: int = MAX_NPZ_BYTES, advice: str = REDO) -> dict[str, np.ndarray]:
   """Returns the arrays of the bytes of an npz, as `read_npz` does; a DataError names `where` and ends with `advice`."""
   try:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -345,7 +207,7 @@ def append_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]])
       file.write(added)
       file.flush()
       os.fsync(file.fileno())
-    _write_seal(path, kept + added)
+    write_seal(path, kept + added)
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -357,9 +219,9 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
   path = Path(path)
   rows = []
   for number, line in enumerate(_sound_lines(path).split(b"\n")[:-1], start=1):
-    row = parse_json(line, f"{path}, line {number}", _RESTORE)
+    row = parse_json(line, f"{path}, line {number}", RESTORE)
     if not isinstance(row, dict):
-      raise DataError(f"{path}, line {number}: expected a JSON object; {_RESTORE}")
+      raise DataError(f"{path}, line {number}: expected a JSON object; {RESTORE}")
     rows.append(row)
   return rows
 
@@ -376,22 +238,22 @@ def truncate_rows(path: str | os.PathLike[str], keep: Callable[[dict[str, Any]],
   if not path.exists() or path.read_bytes() == data:
     return 0
   with disk_errors(path, len(data)):
-    with _replacing(path, data):
+    with replacing(path, data):
       # Rows cannot be made again without training, so a kill in here must not leave a seal of other rows: no seal is only unverified.
-      _seal_path(path).unlink(missing_ok=True)
-    _write_seal(path, data)
+      seal_path(path).unlink(missing_ok=True)
+    write_seal(path, data)
   return len(rows) - len(kept)
 
 
 def _sound_lines(path: Path) -> bytes:
   """Returns the whole lines of the file, after checking those under its seal; b"" if there is neither file nor seal."""
-  seal = _read_seal(path)
+  seal = read_seal(path)
   if seal is None and not path.exists():
     return b""
   try:
     data = path.read_bytes()
   except OSError as error:
     raise DataError(f"cannot read {path}: {error.strerror or error}; expected a readable file") from error
-  if seal is not None and not (0 <= seal[1] <= len(data) and _matches(data[: seal[1]], seal)):
-    raise DataError(f"{path}: rows do not match their digest in {_seal_path(path)}; {_RESTORE}")
+  if seal is not None and not (0 <= seal[1] <= len(data) and matches(data[: seal[1]], seal)):
+    raise DataError(f"{path}: rows do not match their digest in {seal_path(path)}; {RESTORE}")
   return data[: data.rfind(b"\n") + 1]

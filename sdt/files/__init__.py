@@ -1,0 +1,37 @@
+"""Small files of a run: written atomically, sealed with a digest, verified when they are read. Free of JAX."""
+
+from sdt.files.formats import (
+  append_rows,
+  json_text,
+  parse_json,
+  parse_npz,
+  read_json,
+  read_npz,
+  read_rows,
+  truncate_rows,
+  write_csv,
+  write_json,
+  write_npz,
+  write_text,
+)
+from sdt.files.sealed import is_intact, map_bytes_verified, read_bytes_verified, remove, write_bytes
+
+__all__ = [
+  "append_rows",
+  "is_intact",
+  "json_text",
+  "map_bytes_verified",
+  "parse_json",
+  "parse_npz",
+  "read_bytes_verified",
+  "read_json",
+  "read_npz",
+  "read_rows",
+  "remove",
+  "truncate_rows",
+  "write_bytes",
+  "write_csv",
+  "write_json",
+  "write_npz",
+  "write_text",
+]

@@ -1,0 +1,145 @@
+"""Atomic writes and verified reads: every file of a run has a SHA-256 digest, its seal, beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sdt.errors import DataError
+from sdt.files.workdir import TMP_PREFIX, disk_errors
+
+SEAL_DIR = ".sha256"
+
+_TMP_NUMBERS = itertools.count()
+RESTORE = "restore it from a copy or start again in a new workdir"
+REDO = "remove the file and run the same command again"
+
+
+def write_bytes(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
+  """Writes `parts`, one after the other, to `path` atomically and seals it; makes missing parent directories.
+
+  Raises:
+    WorkdirError: any OSError; the file that stood there before still stands.
+  """
+  path = Path(path)
+  with disk_errors(path, sum(map(len, parts))):
+    (path.parent / SEAL_DIR).mkdir(parents=True, exist_ok=True)
+    with replacing(path, *parts):
+      write_seal(path, *parts)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *parts: bytes | memoryview) -> Iterator[None]:
+  """Brings `parts` to the disk under a temporary name beside `path`, which it takes after the block; an error removes it."""
+  tmp = path.parent / f"{TMP_PREFIX}{os.getpid()}-{next(_TMP_NUMBERS)}"
+  try:
+    # O_NOFOLLOW: a link that somebody planted under this name must not lead the write elsewhere.
+    handle = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(handle, "wb") as file:
+      file.writelines(parts)
+      file.flush()
+      os.fsync(file.fileno())
+    yield
+    os.replace(tmp, path)
+  except BaseException:
+    with contextlib.suppress(OSError):  # the first error is the one to report
+      tmp.unlink(missing_ok=True)
+    raise
+  _sync_dir(path.parent)
+
+
+def seal_path(path: Path) -> Path:
+  return path.parent / SEAL_DIR / path.name
+
+
+def write_seal(path: Path, *parts: bytes | memoryview) -> None:
+  digest = hashlib.sha256()
+  for part in parts:
+    digest.update(part)
+  with replacing(seal_path(path), f"{digest.hexdigest()} {sum(map(len, parts))}\n".encode()):
+    pass
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+  """Removes a file and its seal, where they are."""
+  for place in (Path(path), seal_path(Path(path))):
+    with contextlib.suppress(OSError):
+      place.unlink(missing_ok=True)
+
+
+def _sync_dir(directory: Path) -> None:
+  handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+  try:
+    os.fsync(handle)
+  finally:
+    os.close(handle)
+
+
+def read_seal(path: Path) -> tuple[str, int] | None:
+  """Returns (sha256, number of bytes) of the seal; None if there is no seal; ("", -1), which nothing matches, if it is damaged."""
+  try:
+    words = seal_path(path).read_bytes().decode("ascii").split()
+    return words[0], int(words[1])
+  except FileNotFoundError:
+    return None
+  except (OSError, ValueError, IndexError):
+    return "", -1
+
+
+def matches(data: bytes, seal: tuple[str, int]) -> bool:
+  return len(data) == seal[1] and hashlib.sha256(data).hexdigest() == seal[0]
+
+
+def is_intact(path: str | os.PathLike[str]) -> bool:
+  """Returns whether `path` exists, has a seal and matches it."""
+  path = Path(path)
+  seal = read_seal(path)
+  try:
+    return seal is not None and matches(path.read_bytes(), seal)
+  except OSError:
+    return False
+
+
+def read_bytes_verified(path: str | os.PathLike[str]) -> bytes:
+  """Returns the content of a sealed file.
+
+  Raises:
+    DataError: the file or its seal is missing, or they do not match.
+  """
+  path = Path(path)
+  if read_seal(path) is None:
+    raise DataError(f"{path}: no digest in {seal_path(path)}, so it cannot be verified; {REDO}")
+  return read_bytes(path)
+
+
+def map_bytes_verified(path: str | os.PathLike[str]) -> mmap.mmap:
+  """Returns the content of a sealed file, mapped: read to be verified, and not held in memory; raises as `read_bytes_verified`."""
+  path = Path(path)
+  try:
+    with path.open("rb") as file:
+      found = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+      content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+  except (OSError, ValueError) as error:  # an empty file cannot be mapped
+    raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; expected a readable file") from error
+  if found != read_seal(path):
+    raise DataError(f"{path}: content does not match its digest in {seal_path(path)}; {REDO}")
+  return content
+
+
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+  """Returns the content; where a seal stands beside the file, it must match."""
+  seal = read_seal(path)
+  try:
+    if limit is not None and path.stat().st_size > limit:
+      raise DataError(f"{path}: {path.stat().st_size} bytes, at most {limit} are expected; is it the right file?")
+    data = path.read_bytes()
+  except OSError as error:
+    raise DataError(f"cannot read {path}: {error.strerror or error}; expected a readable file") from error
+  if seal is not None and not matches(data, seal):
+    raise DataError(f"{path}: content does not match its digest in {seal_path(path)}; {REDO}")
+  return data
