@@ -12,12 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import files, stats
+from sdt import files
 from sdt.arms import arm_specs
-from sdt.comparison import compare
 from sdt.config import Config, to_dict
 from sdt.data.dataset import Data
 from sdt.plan import Plan
+from sdt.stats import paired
+from sdt.stats.comparison import compare
 from sdt.train import Sums
 
 
@@ -138,19 +139,19 @@ def _arm_result(all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], siz
     last = own[-1]
     accuracy[seed], loss[seed] = last["test_accuracy"], last["test_loss"]
     train_accuracy[seed] = _train_accuracy([row for row in all_rows if (row["seed"], row["round"]) == (seed, last["round"])], sizes)
-    gap[seed], fluctuation[seed] = train_accuracy[seed] - last["test_accuracy"], stats.fluctuation(own)
+    gap[seed], fluctuation[seed] = train_accuracy[seed] - last["test_accuracy"], paired.fluctuation(own)
     top = max((row for row in own if row["test_accuracy"] is not None), key=lambda row: row["test_accuracy"])
     best_round[seed], best[seed] = top["round"], top["test_accuracy"]
   return {
     "accuracy": accuracy,
-    **stats.summary(accuracy.values()),
+    **paired.summary(accuracy.values()),
     "last_round": rows[-1]["round"],
     "best_round": best_round,
     "paper_protocol": best,
     "loss": loss,
     "train_accuracy": train_accuracy,
-    "gap": stats.per_seed(gap),
-    "fluctuation": stats.per_seed(fluctuation),
+    "gap": paired.per_seed(gap),
+    "fluctuation": paired.per_seed(fluctuation),
     "diverged": [seed for seed in seeds if seed in diverged],
   }
 
@@ -185,7 +186,7 @@ def write_results(
     arms[arm] |= {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
     if arm in recalibrated:
       ended = zip(config.seeds, recalibrated[arm], strict=True)
-      arms[arm]["recalibrated"] = stats.per_seed({seed: None if seed in arms[arm]["diverged"] else float(one) for seed, one in ended})
+      arms[arm]["recalibrated"] = paired.per_seed({seed: None if seed in arms[arm]["diverged"] else float(one) for seed, one in ended})
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   unequal = {arm for arm in arms if not specs[arm].equal_work}
   controls = {arm: control for arm in arms if (control := specs[arm].control)}

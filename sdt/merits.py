@@ -9,8 +9,8 @@ from typing import Any, TypedDict
 import numpy as np
 from scipy import stats as scipy_stats
 
-from sdt import stats
 from sdt.errors import DivergedError
+from sdt.stats import paired
 
 # Two values that differ by a smaller share of the larger one are equal.
 SAME = 1e-3
@@ -84,7 +84,7 @@ def sign_test(first: Sequence[float | None], second: Sequence[float | None]) -> 
   smaller, larger = sum(a < b for a, b in apart), sum(a > b for a, b in apart)
   p = float(scipy_stats.binomtest(smaller, smaller + larger).pvalue) if smaller + larger else None
   equal = len(pairs) - smaller - larger
-  return {**stats.summary(a - b for a, b in pairs), "smaller": smaller, "larger": larger, "equal": equal, "p": p}
+  return {**paired.summary(a - b for a, b in pairs), "smaller": smaller, "larger": larger, "equal": equal, "p": p}
 
 
 class Check(TypedDict):

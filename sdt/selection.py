@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sdt import baseline, files, stats
+from sdt import baseline, files
 from sdt.arms import scoring_arms
 from sdt.config import Config, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, entry, leaves
@@ -25,6 +25,7 @@ from sdt.data.dataset import Data
 from sdt.data.validation import hold_out
 from sdt.errors import ConfigError, DivergedError
 from sdt.split import sizes
+from sdt.stats import paired
 
 FILE, FOLDER = "selection.json", "selection"
 Run = Callable[[Config, Path, str, Data], object]  # of a config, in a workdir, under a name, on data
@@ -252,7 +253,7 @@ def _best_of(sound: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dic
   all of them alike favours none: the error is that of the residuals from the means of seed and candidate, with (k - 1) (n - 1) degrees of
   freedom. What the shared validation images do to the candidates alike in every seed is not removed.
   """
-  sds, error = stats.expected_best_of(len(sound)), None
+  sds, error = paired.expected_best_of(len(sound)), None
   if best["n"] > 1 and len(sound) > 1:
     table = np.array([list(candidate["accuracy"].values()) for candidate in sound])
     residuals = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()

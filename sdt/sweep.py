@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdt import accept, baseline, continuation, dry_run, experiment, files, processes, selection, stats
+from sdt import accept, baseline, continuation, dry_run, experiment, files, processes, selection
 from sdt.arms import step_mean
 from sdt.config import Config, config_hash, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, differences
@@ -17,6 +17,7 @@ from sdt.errors import ConfigError, DivergedError, Interrupted, MissingDataError
 from sdt.progress import Display
 from sdt.report import build_report
 from sdt.report.sweep import table_text
+from sdt.stats import paired
 from sdt.stop import StopRequest
 from sdt.training import Identity
 
@@ -234,7 +235,7 @@ def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, 
     "also_key": config.sweep.also_key,
     "seeds": config.seeds,
     "shared_baseline": shares_baseline(config.sweep),
-    "best_of": {"num_values": len(points), "expected_gain_sds": stats.expected_best_of(len(points))},
+    "best_of": {"num_values": len(points), "expected_gain_sds": paired.expected_best_of(len(points))},
     "values": values,
   }
 

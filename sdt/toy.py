@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import artifacts, files, merits, stats
+from sdt import artifacts, files, merits
 from sdt.baseline import Finished
 from sdt.config import Config
 from sdt.data.dataset import Data
@@ -21,6 +21,7 @@ from sdt.frame import Order, resume, train_or_skip
 from sdt.models import count_params
 from sdt.plan import Plan
 from sdt.report.toy import table_text
+from sdt.stats import paired
 from sdt.step import TrainState
 from sdt.toy_arms import UNIFORM, Points, arm_specs, candidate, candidates, decays, find_points, make_plan
 from sdt.training import Context, restore_final
@@ -108,9 +109,9 @@ def _diverged(context: Context) -> dict[str, tuple[int, ...]]:
   return {arm: artifacts.diverged_seeds(rows, arm) for arm in arm_specs(context.setup.config)}
 
 
-def _per_seed(config: Config, values: np.ndarray, lost: Sequence[int]) -> stats.PerSeed:
+def _per_seed(config: Config, values: np.ndarray, lost: Sequence[int]) -> paired.PerSeed:
   """Returns [R] values with mean and sd; None for the seeds that diverged."""
-  return stats.per_seed({seed: None if seed in lost else value for seed, value in zip(config.seeds, values.tolist(), strict=True)})
+  return paired.per_seed({seed: None if seed in lost else value for seed, value in zip(config.seeds, values.tolist(), strict=True)})
 
 
 def _choose(context: Context, points: Points, fits: Mapping[str, Fits]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sdt import files, stats
-from sdt.comparison import compare
+from sdt import files
+from sdt.stats import paired
+from sdt.stats.comparison import compare
 
 # Seven-segment digits on 8 x 8 pixels: (rows, columns) of each segment, and the segments of every digit.
 _SEGMENTS = {
@@ -128,15 +129,15 @@ def _write_results(
     tests = {seed: {r: found[arm, seed, r]["test_accuracy"] or 0.0 for r in range(1, rounds + 1)} for seed in seeds}
     best = {seed: max(tests[seed], key=lambda r, seed=seed: tests[seed][r]) for seed in seeds}
     lost = diverged.get(arm, [])
-    entries[arm] = {"accuracy": accuracy[arm], **stats.summary(accuracy[arm].values()), "last_round": rounds}
+    entries[arm] = {"accuracy": accuracy[arm], **paired.summary(accuracy[arm].values()), "last_round": rounds}
     entries[arm] |= {"best_round": {seed: None if seed in lost else best[seed] for seed in seeds}}
     entries[arm] |= {"paper_protocol": {seed: None if seed in lost else tests[seed][best[seed]] for seed in seeds}}
     entries[arm] |= {"loss": {seed: last[seed]["test_loss"] for seed in seeds}}
     train = {seed: last[seed]["train_accuracy"] for seed in seeds}
     gap = {seed: None if seed in lost else train[seed] - accuracy[arm][seed] for seed in seeds}
     own = {seed: [found[arm, seed, r] for r in range(1, rounds + 1)] for seed in seeds}
-    fluctuation = {seed: None if seed in lost else stats.fluctuation(own[seed]) for seed in seeds}
-    entries[arm] |= {"train_accuracy": train, "gap": stats.per_seed(gap), "fluctuation": stats.per_seed(fluctuation), "diverged": lost}
+    fluctuation = {seed: None if seed in lost else paired.fluctuation(own[seed]) for seed in seeds}
+    entries[arm] |= {"train_accuracy": train, "gap": paired.per_seed(gap), "fluctuation": paired.per_seed(fluctuation), "diverged": lost}
   results = {
     "data": {"name": "digits", "variant": "scikit-learn", "checksum": "5f" * 32, "num_train": num_train, "num_test": 360},
     "model": {"name": "resnet8", "num_params": 19_594},

@@ -100,7 +100,7 @@ MUTATIONS = {
     "sdt/train.py", "lambda new, old: jnp.where(alive, new, old)", "lambda new, old: new", "tests/test_train.py"
   ),
   "no correction for many contrasts": Mutation(
-    "sdt/stats.py",
+    "sdt/stats/paired.py",
     'entry["p"], entry["p_holm"] = p, adjusted[name]',
     'entry["p"], entry["p_holm"] = p, p',
     "tests/test_stats.py",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sdt.errors import DivergedError
 from sdt.merits import checks, choose, end_bias, roughness, sign_test, squared_error
-from sdt.stats import per_seed
+from sdt.stats.paired import per_seed
 
 
 def test_error_roughness_and_bias_of_a_hand_made_fit():

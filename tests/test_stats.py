@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from sdt import stats
+from sdt.stats import paired
 
 ACCURACIES = st.integers(0, 10_000).map(lambda count: count / 10_000)
 
@@ -19,7 +19,7 @@ def _arm(values):
 
 def _contrasts(method, others, margin=0.0025, name="method"):
   """Returns the contrasts of one arm minus each of the others, as one family."""
-  return stats.contrasts({arm: stats.Pair(name, arm, method, values) for arm, values in others.items()}, margin)
+  return paired.contrasts({arm: paired.Pair(name, arm, method, values) for arm, values in others.items()}, margin)
 
 
 def _excludes_zero(contrast):
@@ -27,9 +27,9 @@ def _excludes_zero(contrast):
 
 
 def test_summary_uses_n_minus_one_and_leaves_diverged_seeds_out():
-  assert stats.summary([0.9, 0.7, float("nan"), None]) == {"mean": 0.8, "sd": pytest.approx(0.1 * math.sqrt(2)), "n": 2}
-  assert stats.summary([0.5]) == {"mean": 0.5, "sd": None, "n": 1}
-  assert stats.summary([float("nan")]) == {"mean": None, "sd": None, "n": 0}
+  assert paired.summary([0.9, 0.7, float("nan"), None]) == {"mean": 0.8, "sd": pytest.approx(0.1 * math.sqrt(2)), "n": 2}
+  assert paired.summary([0.5]) == {"mean": 0.5, "sd": None, "n": 1}
+  assert paired.summary([float("nan")]) == {"mean": None, "sd": None, "n": 0}
 
 
 def test_one_contrast_equals_scipy_paired_t_test_and_its_interval():
@@ -47,9 +47,9 @@ def test_one_contrast_equals_scipy_paired_t_test_and_its_interval():
 
 
 def test_holm_on_a_hand_made_family():
-  assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-  assert stats.holm([0.9, 0.8]) == [1.0, 1.0]
-  assert stats.holm([]) == []
+  assert paired.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+  assert paired.holm([0.9, 0.8]) == [1.0, 1.0]
+  assert paired.holm([]) == []
 
 
 def test_family_widens_the_interval_to_bonferronis():
@@ -81,13 +81,13 @@ def test_interval_follows_holm_where_bonferroni_would_not_reject():
 
 @pytest.mark.parametrize(("n", "points"), [(5, 0.42), (11, 0.23)])
 def test_smallest_detectable_equals_the_published_figures(n, points):
-  assert round(stats.smallest_detectable(0.25, n), 2) == points
+  assert round(paired.smallest_detectable(0.25, n), 2) == points
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 11, 30])
 @pytest.mark.parametrize("alpha", [0.05, 0.05 / 8])
 def test_smallest_detectable_has_80_percent_power(n, alpha):
-  shift = stats.smallest_detectable(1.0, n, alpha)
+  shift = paired.smallest_detectable(1.0, n, alpha)
   critical = scipy_stats.t.isf(alpha / 2, n - 1)
   # T = (Z + delta) / sqrt(chi2 / df), integrated by hand over the sample sd instead of by a noncentral t routine.
   chi2 = scipy_stats.chi2.ppf((np.arange(200_000) + 0.5) / 200_000, n - 1)
@@ -97,7 +97,7 @@ def test_smallest_detectable_has_80_percent_power(n, alpha):
 
 def test_smallest_detectable_refuses_one_pair():
   with pytest.raises(ValueError, match="n >= 2"):
-    stats.smallest_detectable(0.1, 1)
+    paired.smallest_detectable(0.1, 1)
 
 
 def test_less_than_three_pairs_get_no_verdict_and_no_interval():
@@ -201,7 +201,7 @@ def test_order_of_seeds_changes_nothing(pairs, random):
     _contrasts({seed: a for seed, a, _ in order}, {"baseline": {seed: b for seed, _, b in order}}) for order in (rows, shuffled)
   )
   assert first == second
-  assert stats.summary(a for _, a, _ in rows) == stats.summary(a for _, a, _ in shuffled)
+  assert paired.summary(a for _, a, _ in rows) == paired.summary(a for _, a, _ in shuffled)
 
 
 def test_the_other_arm_can_be_taken_from_any_that_is_named():
@@ -210,18 +210,18 @@ def test_the_other_arm_can_be_taken_from_any_that_is_named():
 
 
 def test_wilcoxon_of_five_pairs_cannot_go_below_a_sixteenth():
-  assert stats.wilcoxon([0.01, 0.02, 0.03, 0.04, 0.05]) == {"p": 0.0625, "smallest_p": 0.0625}
-  assert stats.wilcoxon([0.01] * 5) == {"p": 0.0625, "smallest_p": 0.0625}  # all tied
-  assert stats.wilcoxon([0.01, 0.02, 0.0, -0.0, 0.05]) == {"p": 0.25, "smallest_p": 0.25}  # three that are not zero
-  assert stats.wilcoxon([0.01, -0.01]) == {"p": 1.0, "smallest_p": 0.5}
-  assert stats.wilcoxon([0.0, 0.0]) is None
+  assert paired.wilcoxon([0.01, 0.02, 0.03, 0.04, 0.05]) == {"p": 0.0625, "smallest_p": 0.0625}
+  assert paired.wilcoxon([0.01] * 5) == {"p": 0.0625, "smallest_p": 0.0625}  # all tied
+  assert paired.wilcoxon([0.01, 0.02, 0.0, -0.0, 0.05]) == {"p": 0.25, "smallest_p": 0.25}  # three that are not zero
+  assert paired.wilcoxon([0.01, -0.01]) == {"p": 1.0, "smallest_p": 0.5}
+  assert paired.wilcoxon([0.0, 0.0]) is None
 
 
 @given(st.lists(st.integers(-4, 4).filter(bool), min_size=2, max_size=8))
 def test_wilcoxon_equals_scipys_over_all_sign_patterns_ties_or_not(counts):
   differences = np.array(counts) / 360 + 0.9 - 0.9  # in other last bits, as differences of accuracies are
   twin = scipy_stats.wilcoxon(np.array(counts, float), method=scipy_stats.PermutationMethod(n_resamples=np.inf))
-  found = stats.wilcoxon(differences)
+  found = paired.wilcoxon(differences)
   assert found["p"] == pytest.approx(twin.pvalue, rel=1e-12)
   assert found["smallest_p"] == pytest.approx(min(1.0, 2 / 2 ** len(counts)))
   assert found["p"] >= found["smallest_p"]
@@ -230,20 +230,20 @@ def test_wilcoxon_equals_scipys_over_all_sign_patterns_ties_or_not(counts):
 def test_wilcoxon_of_many_untied_differences_equals_scipys_exact_table():
   differences = np.random.default_rng(3).normal(0.003, 0.01, 40)
   twin = scipy_stats.wilcoxon(differences, method="exact").pvalue
-  assert stats.wilcoxon(differences.tolist())["p"] == pytest.approx(twin, rel=1e-9)
+  assert paired.wilcoxon(differences.tolist())["p"] == pytest.approx(twin, rel=1e-9)
 
 
 def test_bootstrap_begins_at_ten_pairs_and_equals_resampling_by_hand():
   values = np.random.default_rng(3).normal(0.004, 0.01, 12)
-  assert stats.bootstrap(values[:9].tolist()) is None
-  assert stats.bootstrap(values[:10].tolist()) is not None
-  assert stats.bootstrap([0.01] * 12) is None
+  assert paired.bootstrap(values[:9].tolist()) is None
+  assert paired.bootstrap(values[:10].tolist()) is not None
+  assert paired.bootstrap([0.01] * 12) is None
   draws = np.random.default_rng(99).choice(values, (200_000, 12)).mean(axis=1)
   # 9,999 resamples: an end of the interval scatters by about a fiftieth of its width.
-  found, twin = stats.bootstrap(values.tolist()), np.quantile(draws, [0.025, 0.975])
+  found, twin = paired.bootstrap(values.tolist()), np.quantile(draws, [0.025, 0.975])
   assert found == pytest.approx(twin, abs=0.02 * (twin[1] - twin[0]))
-  assert found == stats.bootstrap(values[::-1].tolist())
-  wide = stats.bootstrap(values.tolist(), alpha=0.01)
+  assert found == paired.bootstrap(values[::-1].tolist())
+  wide = paired.bootstrap(values.tolist(), alpha=0.01)
   assert wide[0] < found[0] < found[1] < wide[1]
 
 
@@ -251,12 +251,12 @@ def test_shown_correlation_is_that_of_the_paired_accuracies():
   rng = np.random.default_rng(4)
   method = rng.normal(0.9, 0.01, 6)
   other = method + rng.normal(0, 0.005, 6)
-  found = stats.shown({**_arm(method), 9: 0.1}, {**_arm(other), 8: float("nan")})
+  found = paired.shown({**_arm(method), 9: 0.1}, {**_arm(other), 8: float("nan")})
   assert found["correlation"] == pytest.approx(scipy_stats.pearsonr(method, other).statistic)
-  assert found["wilcoxon"] == stats.wilcoxon((method - other).tolist())
+  assert found["wilcoxon"] == paired.wilcoxon((method - other).tolist())
   assert found["bootstrap"] is None
-  assert stats.shown(_arm(method), _arm([0.5] * 6))["correlation"] is None
-  assert stats.shown(_arm(method[:2]), _arm(other)) == {"correlation": None, "wilcoxon": None, "bootstrap": None}
+  assert paired.shown(_arm(method), _arm([0.5] * 6))["correlation"] is None
+  assert paired.shown(_arm(method[:2]), _arm(other)) == {"correlation": None, "wilcoxon": None, "bootstrap": None}
 
 
 def _rounds(rates, accuracies):
@@ -268,28 +268,28 @@ def test_fluctuation_by_hand():
   # Of eight rounds before the drop the last four: 0.50, 0.56, 0.53, 0.59, differences +0.06, -0.03, +0.06, whose mean is +0.03.
   accuracies = [0.1, 0.9, 0.2, 0.4, 0.50, 0.56, 0.53, 0.59, 0.9, 0.1, 0.9, 0.1]
   by_hand = math.sqrt((0.03**2 + 0.06**2 + 0.03**2) / 2) / math.sqrt(2)
-  assert stats.fluctuation(_rounds(rates, accuracies)) == pytest.approx(by_hand)
+  assert paired.fluctuation(_rounds(rates, accuracies)) == pytest.approx(by_hand)
   # Rounds that are not evaluated are passed over: 0.50, 0.53, 0.59.
   accuracies[5] = None
-  assert stats.fluctuation(_rounds(rates, accuracies)) == pytest.approx(math.sqrt(2 * 0.015**2) / math.sqrt(2))
+  assert paired.fluctuation(_rounds(rates, accuracies)) == pytest.approx(math.sqrt(2 * 0.015**2) / math.sqrt(2))
   accuracies[6] = None
-  assert stats.fluctuation(_rounds(rates, accuracies)) is None
+  assert paired.fluctuation(_rounds(rates, accuracies)) is None
 
 
 def test_fluctuation_of_a_steady_rise_is_none_and_of_independent_scatter_its_own_sd():
-  assert stats.fluctuation(_rounds([0.1] * 20, np.linspace(0.2, 0.8, 20))) == pytest.approx(0.0, abs=1e-15)
+  assert paired.fluctuation(_rounds([0.1] * 20, np.linspace(0.2, 0.8, 20))) == pytest.approx(0.0, abs=1e-15)
   scatter = np.random.default_rng(6).normal(0.5, 0.02, 8000)
-  assert stats.fluctuation(_rounds([0.1] * 8000, scatter)) == pytest.approx(0.02, rel=0.05)
+  assert paired.fluctuation(_rounds([0.1] * 8000, scatter)) == pytest.approx(0.02, rel=0.05)
 
 
 def test_fluctuation_needs_rounds_before_the_rate_falls():
   scatter = [0.5, 0.6] * 10
-  assert stats.fluctuation(_rounds(np.cos(np.linspace(0, 1.5, 20)), scatter)) is None
+  assert paired.fluctuation(_rounds(np.cos(np.linspace(0, 1.5, 20)), scatter)) is None
   warm_up = [0.01, 0.05, *[0.1] * 8, *[0.01] * 10]
-  assert stats.fluctuation(_rounds(warm_up, scatter)) == stats.fluctuation(_rounds([0.1] * 10, scatter[:10]))
-  assert stats.fluctuation([]) is None
+  assert paired.fluctuation(_rounds(warm_up, scatter)) == paired.fluctuation(_rounds([0.1] * 10, scatter[:10]))
+  assert paired.fluctuation([]) is None
 
 
 def test_per_seed_keeps_diverged_seeds_and_counts_the_others():
-  found = stats.per_seed({3: 0.5, 1: None, 2: 0.7})
+  found = paired.per_seed({3: 0.5, 1: None, 2: 0.7})
   assert found == {"per_seed": {"3": 0.5, "1": None, "2": 0.7}, "mean": pytest.approx(0.6), "sd": pytest.approx(math.sqrt(0.02)), "n": 2}

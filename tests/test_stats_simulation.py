@@ -6,7 +6,7 @@ With 2,000 experiments a share of 5 % has a standard error of 0.5, one of 80 % o
 import numpy as np
 import pytest
 
-from sdt import stats
+from sdt.stats import paired
 
 EXPERIMENTS = 2_000
 SIZES = (3, 5, 10)
@@ -24,7 +24,7 @@ def _verdicts(drawn, **settings):
   """Yields the contrasts of each experiment; those of one family share the method's numbers, so that they are correlated by a half."""
   for method, *others in drawn:
     first, pairs = dict(enumerate(method)), enumerate(others)
-    yield stats.contrasts({str(arm): stats.Pair("method", str(arm), first, dict(enumerate(values))) for arm, values in pairs}, **settings)
+    yield paired.contrasts({str(arm): paired.Pair("method", str(arm), first, dict(enumerate(values))) for arm, values in pairs}, **settings)
 
 
 def _share(events):
@@ -70,7 +70,7 @@ def test_beside_three_large_effects_a_true_null_is_called_a_difference_in_at_mos
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_an_effect_of_the_smallest_detectable_size_is_found_in_80_percent(n, sign):
-  shift = sign * stats.smallest_detectable(SD * np.sqrt(2), n)
+  shift = sign * paired.smallest_detectable(SD * np.sqrt(2), n)
   found = [contrast["0"] for contrast in _verdicts(_drawn(n, 2, seed=30 + n, shifts=shift))]
   assert _share(contrast["verdict"] == ("better" if sign > 0 else "worse") for contrast in found) == pytest.approx(0.8, abs=0.03)
   assert _share(_holds(contrast, shift) for contrast in found) == pytest.approx(0.95, abs=0.015)
@@ -79,7 +79,7 @@ def test_an_effect_of_the_smallest_detectable_size_is_found_in_80_percent(n, sig
 @pytest.mark.parametrize("n", SIZES)
 def test_in_a_family_of_six_it_is_found_in_80_percent_at_the_level_of_the_family(n):
   """The other five are nulls, so that Holm's first step decides, at a sixth of the level; later steps add a little."""
-  shift = stats.smallest_detectable(SD * np.sqrt(2), n, 0.05 / 6)
+  shift = paired.smallest_detectable(SD * np.sqrt(2), n, 0.05 / 6)
   found = _share(found["0"]["verdict"] == "better" for found in _verdicts(_drawn(n, 7, seed=40 + n, shifts=[shift, 0, 0, 0, 0, 0])))
   assert 0.77 <= found <= 0.84
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NotRequired, TypedDict
 
-from sdt import stats
+from sdt.stats import paired
 
 METHOD, BASELINE, POSITIVE_CONTROL = "method", "baseline", "less_data"
 Accuracy = Mapping[str, Mapping[int, float | None]]
 
 
-class ArmContrast(stats.Contrast, stats.Shown):
+class ArmContrast(paired.Contrast, paired.Shown):
   """A contrast as it stands in results.json: the decision, what is shown beside it, and what it is a contrast of."""
 
   in_family: bool
@@ -75,11 +75,11 @@ def compare(accuracy: Accuracy, margin: float, unequal: Collection[str] = (), co
 
 def _family(accuracy: Accuracy, pairs: Mapping[str, tuple[str, str]], margin: float, unequal: Collection[str]) -> dict[str, ArmContrast]:
   """Returns the first arm minus the second of every pair, by the pair's name; the pairs are one family."""
-  decided = stats.contrasts({name: stats.Pair(*arms, *(accuracy[arm] for arm in arms)) for name, arms in pairs.items()}, margin)
+  decided = paired.contrasts({name: paired.Pair(*arms, *(accuracy[arm] for arm in arms)) for name, arms in pairs.items()}, margin)
   return {
     name: {
       **contrast,
-      **stats.shown(accuracy[pairs[name][0]], accuracy[pairs[name][1]]),
+      **paired.shown(accuracy[pairs[name][0]], accuracy[pairs[name][1]]),
       "in_family": POSITIVE_CONTROL not in pairs[name],
       "equal_work": not set(pairs[name]) & set(unequal),
     }
@@ -89,7 +89,7 @@ def _family(accuracy: Accuracy, pairs: Mapping[str, tuple[str, str]], margin: fl
 
 def _power(contrast: ArmContrast) -> Power:
   """Returns the verdict about the positive control from the contrast baseline minus it."""
-  if contrast["n"] < stats.MIN_PAIRS:
+  if contrast["n"] < paired.MIN_PAIRS:
     return {"called_worse": None, "says": contrast["verdict"], "contrast": contrast}
   called_worse = contrast["verdict"] == "better"  # the baseline is the better one
   if called_worse:
@@ -102,7 +102,7 @@ def _power(contrast: ArmContrast) -> Power:
 
 def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast]) -> str:
   """Returns plain English without its full stop: what the method reached, the differences and their verdicts."""
-  means = {arm: stats.summary(values.values()) for arm, values in accuracy.items()}
+  means = {arm: paired.summary(values.values()) for arm, values in accuracy.items()}
   if METHOD not in means:
     return f"No method arm was trained: {', '.join(_reached(arm, mean) for arm, mean in means.items())}"
   family = {arm: contrast for arm, contrast in contrasts.items() if contrast["in_family"]}
@@ -115,7 +115,7 @@ def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast]) -> str:
   return head[0].upper() + head[1:] + tail
 
 
-def _reached(arm: str, mean: stats.Summary) -> str:
+def _reached(arm: str, mean: paired.Summary) -> str:
   name = f"the {arm}" if arm in (METHOD, BASELINE) else arm
   if mean["mean"] is None:
     return f"{name} finished no seed"
