@@ -53,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     points = expand(config)
 
     # Only now, because it imports JAX: a mistake in the config is told at once.
-    from sdt import dry_run, experiment, frame, processes, sweep, toy
+    from sdt import dry_run, experiment, frame, sweep, toy
+    from sdt.devices import processes
 
     if request.profile and points:
       raise ConfigError("--profile traces one run, and sweep.key makes one of every value; leave one of the two out")

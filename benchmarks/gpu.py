@@ -34,9 +34,9 @@ import measure
 import replicas as replicas_benchmark
 
 from sdt.data import sources
+from sdt.devices.layout import place
 from sdt.errors import ConfigError
 from sdt.models.layers import BatchNorm
-from sdt.parallel import place
 from sdt.score import ScoreRunner
 
 # XLA has no form that adds to its list (jax 0.12).

@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sdt import arm_checks, pretrained, processes, score_file
+from sdt import arm_checks, pretrained, score_file
 from sdt.config import Config
 from sdt.data import sources
 from sdt.data.augment import output_size
 from sdt.data.dataset import Data, image_sizes
+from sdt.devices import processes
 from sdt.errors import ConfigError
 from sdt.models import NETWORKS, make_model, variable_shapes
 from sdt.optim import is_body_frozen

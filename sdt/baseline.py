@@ -9,15 +9,17 @@ from typing import Any
 
 import jax
 
-from sdt import environment, files, processes
+from sdt import environment, files
 from sdt.arms import num_phases, scoring_arms
 from sdt.config import Config, from_dict
 from sdt.config.differences import changes_baseline, differences
+from sdt.devices import processes
+from sdt.devices.layout import make_layout
 from sdt.dispatch import Position
 from sdt.errors import CheckpointError, ConfigError, DataError
 from sdt.files.workdir import disk_errors
-from sdt.parallel import make_layout
 from sdt.plan import Plan
+from sdt.run import shared_workdir
 from sdt.setup import Resume, compute_dtype
 from sdt.shared_store import SharedStore
 from sdt.training import Context, Identity, has_rows, last_step, save_state, saved_like, step_after
@@ -67,7 +69,7 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
     DataError: it ran on other data, started from other weights, or a file of it is damaged.
     CheckpointError: the end of its baseline, or what is scored of it, is missing or damaged.
   """
-  where, workdir = f"baseline_from={workdir}", processes.copied(workdir)
+  where, workdir = f"baseline_from={workdir}", shared_workdir.copied(workdir)
   lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]
   if lacking:
     hint = "it is the folder of a sweep, name that of one of its values" if (workdir / "sweep.json").exists() else "name a run's workdir"

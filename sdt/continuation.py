@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sdt import environment, files, processes
+from sdt import environment, files
+from sdt.devices import processes
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
 from sdt.files import sealed
 from sdt.setup import Setup, compute_dtype

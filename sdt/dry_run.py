@@ -19,6 +19,7 @@ from sdt.data import cache
 from sdt.data.catalogue import SETS
 from sdt.data.dataset import Data
 from sdt.data.stand_in import stand_in
+from sdt.devices.layout import bytes_per_device
 from sdt.dispatch import Trainer
 from sdt.environment import use_compilation_cache
 from sdt.errors import MissingDataError
@@ -28,7 +29,6 @@ from sdt.frame import Order, device_memory_errors
 from sdt.losses import is_regression
 from sdt.models import count_params, multiply_adds
 from sdt.optim import learning_rates
-from sdt.parallel import bytes_per_device
 from sdt.plan import Plan
 from sdt.pretrained import Pretrained
 from sdt.progress import Display

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 import sdt
-from sdt.parallel import num_cpus
+from sdt.devices.layout import num_cpus
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "grain", "numpy", "scipy")
 

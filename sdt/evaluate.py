@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from sdt.data.augment import centre_crop, normalise
 from sdt.data.batches import rows_of
+from sdt.devices.layout import Layout, padded_batch_size, shard_batch, sum_over
 from sdt.losses import example_losses, is_correct
-from sdt.parallel import Layout, padded_batch_size, shard_batch, sum_over
 
 
 def predict(model: Any, variables: Any, inputs: jax.Array) -> jax.Array:

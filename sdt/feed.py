@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from sdt import processes
 from sdt.data.batches import num_batches
 from sdt.data.stream import read_ahead
+from sdt.devices import processes
+from sdt.devices.layout import padded_batch_size, place, place_replicas
 from sdt.host_inputs import HostInputs, ascending, rows_at
-from sdt.parallel import padded_batch_size, place, place_replicas
 from sdt.plan import PlanArrays
 from sdt.train import Feed, Program, Steps, round_ids
 

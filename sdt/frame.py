@@ -15,14 +15,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import accept, baseline, continuation, environment, files, processes, selection
+from sdt import accept, baseline, continuation, environment, files, selection
 from sdt.config import Config, config_hash, to_dict
 from sdt.data.dataset import Data
+from sdt.devices import processes
 from sdt.errors import CheckpointError, ConfigError, DataError
 from sdt.plan import Plan
 from sdt.profiling import Profiler
 from sdt.progress import Display, duration
 from sdt.report import build_report
+from sdt.run import shared_workdir
 from sdt.setup import Resume, Setup, compute_dtype
 from sdt.shared_store import SharedStore
 from sdt.step import TrainState
@@ -112,7 +114,7 @@ def complete(
   continuation.refuse_other_processes(identity)
   data_secs = time.perf_counter() - start
   found = baseline.find(Path(origin), config, identity) if origin is not None and baseline.is_needed(workdir) else None
-  with processes.hold(workdir) as held:
+  with shared_workdir.hold(workdir) as held:
     store = SharedStore(held / "checkpoints", config.checkpoint.keep, display.log)
     choices = continuation.check_same_run(identity, held, store, display.log)
     lacking = processes.by_first(lambda: [path.name for path in continuation.missing(held, order.outputs(config, data))])

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from sdt import processes
 from sdt.data.batches import num_batches
 from sdt.data.stream import read_ahead
-from sdt.parallel import Layout, place
+from sdt.devices import processes
+from sdt.devices.layout import Layout, place
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,10 @@ import os
 import jax
 import numpy as np
 
-from sdt import processes
 from sdt.config.schema import DataConfig
 from sdt.data.dataset import Data
-from sdt.parallel import Layout
+from sdt.devices import processes
+from sdt.devices.layout import Layout
 
 # Of a device's memory: what inputs may take (the rest is for weights, activations and what the compiler adds), and one streamed dispatch.
 _SHARE_OF_INPUTS, _SHARE_OF_DISPATCH = 2, 64

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sdt import processes
+from sdt.devices import processes
 
 _SILENCE_SECS = 30.0
 

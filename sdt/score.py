@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.data.batches import num_batches
+from sdt.devices.compile import compile_program, map_replicas
+from sdt.devices.layout import Layout, fetch, gather_batch, padded_batch_size, place, place_replicas, shard_batch
 from sdt.evaluate import batch_inputs, batch_positions, predict, predict_with_features
 from sdt.host_inputs import HostInputs, ascending, batches_of
 from sdt.losses import accumulator_dtype
 from sdt.norms import global_norm
-from sdt.parallel import Layout, compile_program, fetch, gather_batch, map_replicas, padded_batch_size, place, place_replicas, shard_batch
 
 
 @jax.tree_util.register_dataclass

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sdt import processes
 from sdt.checkpoint import CheckpointStore
+from sdt.devices import processes
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 
 from sdt.config.schema import OptimConfig
 from sdt.data.mixup import Mixture
+from sdt.devices.layout import sum_over
 from sdt.evaluate import batch_sums
 from sdt.losses import example_losses, smoothed_cross_entropy
 from sdt.models.network import RATES
 from sdt.norms import ONE_VECTOR, global_norm
 from sdt.optim import apply_phase_chain, is_body_frozen, trained
-from sdt.parallel import sum_over
 
 
 @jax.tree_util.register_dataclass

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from sdt import processes
+from sdt.devices import processes
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

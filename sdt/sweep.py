@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdt import accept, baseline, continuation, dry_run, experiment, files, processes, selection
+from sdt import accept, baseline, continuation, dry_run, experiment, files, selection
 from sdt.arms import step_mean
 from sdt.config import Config, config_hash, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, differences
 from sdt.config.sweep_points import Point, as_text, shares_baseline
 from sdt.data.dataset import Data
+from sdt.devices import processes
 from sdt.errors import ConfigError, DivergedError, Interrupted, MissingDataError
 from sdt.progress import Display
 from sdt.report import build_report
 from sdt.report.sweep import table_text
+from sdt.run import shared_workdir
 from sdt.stats import paired
 from sdt.stop import StopRequest
 from sdt.training import Identity
@@ -43,7 +45,7 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
   _check_values(points, loader)
   display.log(f"sdt: {name}: {_headline(config, points)}")
   stop = StopRequest()
-  with processes.hold(workdir) as held, stop.listening(display.log):
+  with shared_workdir.hold(workdir) as held, stop.listening(display.log):
     sweep = _Sweep(config, points, held, loader, stop, display.log)
     _check_same_sweep(sweep)
     files.write_json(held / "config.json", {"config": to_dict(_recorded(config)), "hash": config_hash(_recorded(config))})

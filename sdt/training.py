@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from sdt import artifacts, files, processes
+from sdt import artifacts, files
 from sdt.accept import Beside
 from sdt.arms import scoring_arms, trainings
 from sdt.config import Config, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, diff
 from sdt.data.dataset import Data
+from sdt.devices import processes
+from sdt.devices.layout import fetch
 from sdt.dispatch import Position, Progress, Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted
 from sdt.losses import is_regression
-from sdt.parallel import fetch
 from sdt.plan import Plan
 from sdt.profiling import Profiler
 from sdt.progress import Display, Task

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import tiny
 
-from sdt import checkpoint, experiment, frame, processes, shared_store, stop
+from sdt import checkpoint, experiment, frame, shared_store, stop
 from sdt.config.command_line import Launch
+from sdt.devices import processes
 from sdt.errors import SdtError
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt import accept, dry_run, experiment, frame, processes
+from sdt import accept, dry_run, experiment, frame
 from sdt.config import Config
 from sdt.config.schema import OptimConfig
+from sdt.devices import processes
 from sdt.errors import ConfigError, LockedError
 
 

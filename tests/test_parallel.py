@@ -14,9 +14,10 @@ import tiny
 from many_devices import ONE, collectives, first_steps, float64_steps, two_phases, with_parallel
 
 from sdt.config.schema import ParallelConfig
+from sdt.devices.compile import compile_program
+from sdt.devices.layout import fetch, make_layout, padded_batch_size, place
 from sdt.dispatch import Position
 from sdt.errors import ConfigError
-from sdt.parallel import compile_program, fetch, make_layout, padded_batch_size, place
 from sdt.setup import check
 
 

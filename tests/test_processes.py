@@ -11,10 +11,11 @@ import several
 import tiny
 import whole
 
-from sdt import processes
 from sdt.config.command_line import Launch, parse_arguments
 from sdt.config.schema import DistributedConfig
+from sdt.devices import processes
 from sdt.errors import ConfigError, DataError
+from sdt.run import shared_workdir
 
 
 # BatchNorm's means go over all devices; its programs take long to compile.
@@ -91,7 +92,7 @@ def test_one_process_waits_for_nobody_and_sends_nothing(tmp_path):
   assert processes.gather({"a": 1}) == [{"a": 1}]
   assert processes.by_first(lambda: (1, 2)) == (1, 2)
   assert processes.in_turn(lambda: 3) == 3
-  assert processes.copied(tmp_path) == tmp_path
+  assert shared_workdir.copied(tmp_path) == tmp_path
   with pytest.raises(DataError), processes.together(tiny.config()):
     raise DataError("of this process")
 

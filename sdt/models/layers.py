@@ -11,10 +11,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sdt.devices.layout import sum_over
 from sdt.losses import accumulator_dtype
 from sdt.models import init
 from sdt.models.conv import barrier, conv2d, precision_of
-from sdt.parallel import sum_over
 
 # torch's forms: the exact gelu, slope 0.01 of leaky_relu, alpha 1 of elu.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {

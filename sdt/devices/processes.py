@@ -1,24 +1,15 @@
-"""Several processes of one run: how they find each other, what they must agree on, and which of them writes.
-
-All run the same program in step, each on devices of its own, on JAX's distributed runtime. Process 0, the *first*, alone touches the
-workdir, looks at the clock and speaks to the user; whatever the others need of that they get from it, so no two ever go different ways. In
-a run of one process the first is alone: nothing is sent and nothing is waited for. docs/decisions/0016-several-processes.md has why.
-"""
+"""Several processes of one run: how they find each other and what they agree on."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import itertools
 import json
 import os
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -31,14 +22,10 @@ from sdt.config.command_line import Launch
 from sdt.config.differences import SAFE_TO_CHANGE, differences
 from sdt.config.schema import DistributedConfig
 from sdt.errors import ConfigError, SdtError
-from sdt.files.workdir import TMP_PREFIX, disk_errors, hold_workdir
 
 _DAYS_MS = 30 * 24 * 3600 * 1000  # nobody waits for so long: a process that died ends the others by their heartbeats
 _CHUNK_BYTES = 2**24
 _TURNS = itertools.count()  # of the exchanges; every process takes part in each, so all count alike
-# Checkpoints are sent when they are asked for; the rest is read by nobody but people.
-_NOT_COPIED = (".csv", ".png", ".html", ".safetensors")
-_FOLDERS_NOT_COPIED = {"checkpoints", "profile"}
 # Of the keys that may differ between two starts of a run those that all its processes must have alike.
 _ALIKE = ("baseline_from", "data.placement")
 
@@ -300,54 +287,3 @@ def refuse_unequal(what: str, tree: Any) -> None:
   for other, theirs in enumerate(digests):
     if theirs != digests[0]:
       raise ConfigError(f"{what} of process {other} has other bits than that of process 0: run all on machines of one kind")
-
-
-@contextlib.contextmanager
-def hold(path: Path) -> Iterator[Path]:
-  """Gives the workdir for the block: on the first process the real one, locked (see `hold_workdir`), on every other a private copy.
-
-  The copy has the small files as they are at the start of the block, no checkpoints. What is written to it is lost when the process ends.
-  """
-  if not is_first():
-    yield copied(path)
-    return
-  with hold_workdir(path) as held:
-    yield copied(held)
-
-
-def copied(folder: Path) -> Path:
-  """Returns the folder itself on the first process, on every other a private copy of its small files, made anew."""
-  if count() == 1:
-    return folder
-  contents = _small_files(folder) if is_first() else {}
-  sizes = agree({name: len(content) for name, content in contents.items()})
-  data = send(b"".join(contents.values()))
-  if is_first():
-    return folder
-  root = Path(_private().name)
-  own = folder if folder.is_relative_to(root) else root / Path(os.path.abspath(folder)).relative_to("/")
-  with disk_errors(own, len(data)):
-    shutil.rmtree(own, ignore_errors=True)
-    own.mkdir(parents=True)
-    start = 0
-    for name, size in sizes.items():
-      (own / name).parent.mkdir(parents=True, exist_ok=True)
-      (own / name).write_bytes(data[start : start + size])
-      start += size
-  return own
-
-
-def _small_files(folder: Path) -> dict[str, bytes]:
-  found = {}
-  for path in sorted(folder.rglob("*")):
-    name = path.relative_to(folder)
-    is_small = path.suffix not in _NOT_COPIED and not path.name.startswith(TMP_PREFIX) and not _FOLDERS_NOT_COPIED & set(name.parts)
-    if is_small and path.is_file() and not path.is_symlink():
-      found[name.as_posix()] = path.read_bytes()
-  return found
-
-
-@functools.cache
-def _private() -> tempfile.TemporaryDirectory[str]:
-  """Returns the folder of this process's copies, which goes when the process ends."""
-  return tempfile.TemporaryDirectory(prefix=f"sdt-process-{index()}-")

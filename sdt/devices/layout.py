@@ -1,24 +1,18 @@
-"""What is divided over the devices, and how: the batch, by `jit` with NamedSharding or `pmap` with a named axis, or the seeds.
-
-All run the same pure function. Under `jit` the compiler divides the batch, because `shard_batch` constrains it to the mesh; under `pmap`
-every device takes its slice of the batch and the reductions name the axis. Where the seeds are divided, every device runs the program of
-one device on its own of them, and none hears of the others.
-"""
+"""How a run is laid out over devices: the mesh, the shardings, and what goes to and from the devices."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from sdt.config.schema import ParallelConfig
 from sdt.errors import ConfigError
@@ -224,98 +218,6 @@ def bytes_per_device(tree: Any) -> int:
   return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def compile_program(
-  layout: Layout, function: Callable[..., Any], args: Sequence[Any], replica_axes: Any = 0, donate: tuple[int, ...] = ()
-) -> Any:
-  """Returns the compiled program for placed arguments; it raises on any other shape, so it can never recompile.
-
-  Args:
-    layout: of the devices.
-    function: of `args`; where the seeds are divided it sees those of one device.
-    args: from `place`, and those whose leading axis is that of the replicas from `place_replicas`.
-    replica_axes: which axis of the results is that of the replicas, a tree prefix of them.
-    donate: which arguments the results may take the memory of.
-  """
-  try:
-    if layout.replica_parts > 1:
-      return _OnEachDevice(layout, function, args, replica_axes, donate)
-    if layout.mode == "pmap":
-      lowered = jax.pmap(function, AXIS, devices=list(layout.mesh.devices.flat), donate_argnums=donate).lower(*args)
-    else:
-      lowered = jax.jit(function, donate_argnums=donate, out_shardings=NamedSharding(layout.mesh, PartitionSpec())).lower(*args)
-    return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
-  except jax.errors.JaxRuntimeError as error:
-    if not layout.compiler_options or "RESOURCE_EXHAUSTED" in str(error):
-      raise
-    reason = str(error).splitlines()[0][:200]
-    raise ConfigError(f"parallel.compiler_options: a program cannot be compiled with them ({reason}); leave them out") from error
-
-
-class _OnEachDevice:
-  """A program that every device of this process runs on its own replicas, as it would alone; arguments as of `compile_program`.
-
-  One partitioned program for all (`jax.shard_map`) would be compiled once instead of for each device, but passes through XLA's partitioner,
-  after which other operations are fused: the last bits of a replica are then not those that it has alone.
-  """
-
-  def __init__(self, layout: Layout, function: Callable[..., Any], args: Sequence[Any], replica_axes: Any, donate: tuple[int, ...]) -> None:
-    self._layout, self._replica_axes = layout, replica_axes
-    self._devices = [device for device in layout.mesh.devices.flat if device.process_index == jax.process_index()]
-
-    def lowered(device: Any) -> Any:
-      return jax.jit(function, donate_argnums=donate).lower(*jax.tree.map(functools.partial(_shape_on, device), tuple(args)))
-
-    compile_one = functools.partial(jax.stages.Lowered.compile, compiler_options=dict(layout.compiler_options) or None)
-    first, *others = map(lowered, self._devices)
-    # The first alone: what XLA finds by trying on a GPU, the others then take over.
-    self._executables = [compile_one(first)]
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-      self._executables += pool.map(compile_one, others)
-
-  def __call__(self, *args: Any) -> Any:
-    leaves, structure = jax.tree.flatten(args)
-    parts = [{shard.device: shard.data for shard in leaf.addressable_shards} for leaf in leaves]
-    results = [
-      executable(*jax.tree.unflatten(structure, [of[device] for of in parts]))
-      for device, executable in zip(self._devices, self._executables, strict=True)
-    ]
-    return jax.tree.map(lambda axis, *trees: jax.tree.map(functools.partial(self._joined, axis), *trees), self._replica_axes, *results)
-
-  def _joined(self, axis: int, *parts: jax.Array) -> jax.Array:
-    """Returns one array over the mesh of what each device has of it; nothing moves."""
-    shape = list(parts[0].shape)
-    shape[axis] *= self._layout.replica_parts
-    sharding = NamedSharding(self._layout.mesh, self._layout.replica_spec(axis))
-    return jax.make_array_from_single_device_arrays(tuple(shape), sharding, list(parts))
-
-  def memory_analysis(self) -> Any:
-    return self._executables[0].memory_analysis()
-
-
-def _shape_on(device: Any, leaf: Any) -> jax.ShapeDtypeStruct:
-  """Returns shape and dtype of what one device has of a placed leaf."""
-  return jax.ShapeDtypeStruct(leaf.sharding.shard_shape(leaf.shape), leaf.dtype, sharding=SingleDeviceSharding(device))
-
-
 def pad_batch(array: jax.Array, batch_size: int) -> jax.Array:
   """Returns the array [B, ...] padded with zeros to [batch_size, ...]."""
   return jnp.pad(array, ((0, batch_size - array.shape[0]),) + ((0, 0),) * (array.ndim - 1))
-
-
-def map_replicas(mode: str, function: Callable[..., Any]) -> Callable[..., Any]:
-  """Returns `function` mapped over the leading axis of all arguments.
-
-  `unroll` writes it out once per replica and `loop` runs one after the other: bit-equal to running each alone. `vmap` batches it:
-  equal up to the order of summation.
-  """
-  if mode == "vmap":
-    return jax.vmap(function)
-
-  def unrolled(*args: Any) -> Any:
-    num_replicas = jax.tree.leaves(args)[0].shape[0]
-    if mode == "loop" and num_replicas > 1:
-      return jax.lax.map(lambda one: function(*one), args)
-    results = [function(*jax.tree.map(lambda leaf, r=replica: leaf[r], args)) for replica in range(num_replicas)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
-
-  return unrolled
