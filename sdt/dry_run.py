@@ -16,8 +16,8 @@ from sdt.accept import load_beside, load_data, notes
 from sdt.arms import fold_arms, scoring_arms
 from sdt.config import Config, to_dict
 from sdt.data import cache
-from sdt.data.catalogue import SETS
 from sdt.data.dataset import Data
+from sdt.data.published.catalogue import SETS
 from sdt.data.stand_in import stand_in
 from sdt.devices.layout import bytes_per_device
 from sdt.dispatch import Trainer

@@ -22,7 +22,7 @@ from sdt.config import Config, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, entry, leaves
 from sdt.config.schema import DataConfig, RegulariseConfig, SelectConfig
 from sdt.data.dataset import Data
-from sdt.data.validation import hold_out
+from sdt.data.validation_split import hold_out
 from sdt.errors import ConfigError, DivergedError
 from sdt.split import sizes
 from sdt.stats import paired

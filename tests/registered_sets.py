@@ -7,9 +7,9 @@ import tarfile
 import numpy as np
 from PIL import Image
 
-from sdt.data.cifar import CifarFile, CifarFormat, KnownVariant
-from sdt.data.download import RemoteFile
-from sdt.data.registered import PublishedSizes, RegisteredSet
+from sdt.data.published.cifar import CifarFile, CifarFormat, KnownVariant
+from sdt.data.published.download import RemoteFile
+from sdt.data.published.registered import PublishedSizes, RegisteredSet
 
 CHANGED = (3, 7)  # the test records whose pixels the stand-in does not know
 

@@ -12,8 +12,9 @@ import pytest
 
 from sdt import files
 from sdt.config.schema import DataConfig
-from sdt.data import cache, images
-from sdt.data.images import Listing, read_images
+from sdt.data import cache
+from sdt.data.readers import images
+from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
 from sdt.files import formats
 

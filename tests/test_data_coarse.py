@@ -9,7 +9,8 @@ import pytest
 import registered_sets as made
 
 from sdt.config.schema import DataConfig
-from sdt.data import catalogue, registered, sources
+from sdt.data import sources
+from sdt.data.published import catalogue, registered
 from sdt.errors import ConfigError
 
 

@@ -12,8 +12,10 @@ import registered_sets as made
 from PIL import Image
 
 from sdt.config.schema import DataConfig
-from sdt.data import catalogue, images, registered, sources, unpack
-from sdt.data.download import RemoteFile
+from sdt.data import sources
+from sdt.data.published import catalogue, registered, unpack
+from sdt.data.published.download import RemoteFile
+from sdt.data.readers import images
 from sdt.errors import ConfigError, DataError, MissingDataError
 
 SMALL = dataclasses.replace(catalogue.CUB, sizes=registered.PublishedSizes(4, 2, 2, None))

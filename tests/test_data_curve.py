@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from sdt.config.schema import CurveConfig, DataConfig
-from sdt.data.curve import NUM_GRID, load_curve, positions, truth
 from sdt.data.dataset import make_dataset
+from sdt.data.readers.curve import NUM_GRID, load_curve, positions, truth
 from sdt.errors import DataError
 
 CONFIG = DataConfig(name="curve")

@@ -12,8 +12,8 @@ import pytest
 import registered_sets as made
 
 from sdt.config.schema import DataConfig
-from sdt.data import download, registered
-from sdt.data.download import RemoteFile
+from sdt.data.published import download, registered
+from sdt.data.published.download import RemoteFile
 from sdt.errors import DataError
 
 BODY = os.urandom(700_000)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sdt.config.schema import DataConfig
-from sdt.data import cache, images
-from sdt.data.images import Listing, decode, read_images
+from sdt.data import cache
+from sdt.data.readers import images
+from sdt.data.readers.images import Listing, decode, read_images
 from sdt.errors import DataError
 
 CONFIG = DataConfig(name="folder", cache=False)

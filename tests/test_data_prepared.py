@@ -7,7 +7,7 @@ import pytest
 import registered_sets as made
 
 from sdt.config.schema import DataConfig
-from sdt.data import catalogue, prepared, registered
+from sdt.data.published import catalogue, prepared, registered
 from sdt.errors import DataError
 
 

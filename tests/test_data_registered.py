@@ -13,8 +13,9 @@ import registered_sets as made
 import scipy.io
 
 from sdt.config.schema import DataConfig
-from sdt.data import catalogue, registered, sources, svhn
-from sdt.data.download import RemoteFile
+from sdt.data import sources
+from sdt.data.published import catalogue, registered, svhn
+from sdt.data.published.download import RemoteFile
 from sdt.errors import DataError
 
 

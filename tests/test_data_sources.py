@@ -5,7 +5,8 @@ import pytest
 import sklearn.datasets
 
 from sdt.config.schema import DataConfig, ShapesConfig
-from sdt.data import shapes, sources
+from sdt.data import sources
+from sdt.data.readers import shapes
 from sdt.errors import ConfigError, DataError
 
 

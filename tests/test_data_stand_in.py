@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sdt.config.schema import DataConfig
-from sdt.data.catalogue import SETS, SIZES
+from sdt.data.published.catalogue import SETS, SIZES
 from sdt.data.stand_in import stand_in
 
 CUB = DataConfig(name="cub", image_size=256, resize="short_side")

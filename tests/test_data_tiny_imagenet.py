@@ -10,7 +10,8 @@ import registered_sets as made
 from PIL import Image
 
 from sdt.config.schema import DataConfig
-from sdt.data import catalogue, registered, sources
+from sdt.data import sources
+from sdt.data.published import catalogue, registered
 from sdt.errors import DataError, MissingDataError
 
 SMALL = dataclasses.replace(catalogue.TINY_IMAGENET, sizes=registered.PublishedSizes(15, 3, 3, (4, 6, 3)))

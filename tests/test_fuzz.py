@@ -14,7 +14,8 @@ from safetensors.numpy import save
 
 from sdt import files, pretrained
 from sdt.config.schema import DataConfig, ModelConfig
-from sdt.data import registered, sources
+from sdt.data import sources
+from sdt.data.published import registered
 from sdt.errors import SdtError
 from sdt.models import make_model, variable_shapes
 

@@ -18,7 +18,7 @@ PROGRAM = [ROOT / "run.py", *PACKAGE, *CONFIGS]
 
 
 def module_of(path: Path) -> str:
-  """Returns the dotted module of a file: sdt/data/npz.py is sdt.data.npz, a package is its folder."""
+  """Returns the dotted module of a file: sdt/data/readers/npz.py is sdt.data.npz, a package is its folder."""
   return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sdt.config.schema import DataConfig
-from sdt.data import images
+from sdt.data.readers import images
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / ".." / "shared" / "data" / "samples"

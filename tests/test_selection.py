@@ -19,7 +19,7 @@ from sdt.config.schema import DataConfig
 from sdt.config.sweep_points import expand
 from sdt.data import seeded, sources
 from sdt.data.dataset import checksum, make_dataset
-from sdt.data.validation import hold_out
+from sdt.data.validation_split import hold_out
 from sdt.dispatch import Trainer
 from sdt.errors import ConfigError, DivergedError
 from sdt.report import artifacts, html

@@ -12,7 +12,7 @@ import whole
 from sdt import artifacts, dry_run, files, frame, merits, toy
 from sdt.config import resolve
 from sdt.config.command_line import load_config_file
-from sdt.data.curve import truth
+from sdt.data.readers.curve import truth
 from sdt.data.sources import load
 from sdt.errors import Interrupted
 from sdt.report import build_report

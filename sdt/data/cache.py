@@ -26,7 +26,6 @@ import PIL
 
 from sdt import files
 from sdt.config.schema import DataConfig
-from sdt.data.download import data_directory
 from sdt.errors import DataError, WorkdirError
 from sdt.files import sealed
 from sdt.files.workdir import TMP_PREFIX
@@ -187,3 +186,8 @@ def _remove_abandoned(folder: Path) -> None:
   for place in (*folder.glob(f"{TMP_PREFIX}*"), *folder.glob(f"{sealed.SEAL_DIR}/{TMP_PREFIX}*")):
     if time.time() - place.stat().st_mtime > _ABANDONED_SECS:
       place.unlink()
+
+
+def data_directory() -> Path:
+  """Returns where downloads go: $SDT_DATA_DIR, else ~/.cache/sdt/data."""
+  return Path(os.environ.get("SDT_DATA_DIR") or "~/.cache/sdt/data").expanduser()

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sdt.config.schema import DataConfig
-from sdt.data.catalogue import SETS
-from sdt.data.curve import load_curve
 from sdt.data.dataset import Data
-from sdt.data.digits import load_digits
-from sdt.data.folder import load_folder
-from sdt.data.manifest import load_manifest
-from sdt.data.npz import load_npz
-from sdt.data.registered import load_registered
-from sdt.data.shapes import load_shapes
+from sdt.data.published.catalogue import SETS
+from sdt.data.published.registered import load_registered
+from sdt.data.readers.csv_list import load_manifest
+from sdt.data.readers.curve import load_curve
+from sdt.data.readers.digits import load_digits
+from sdt.data.readers.folder import load_folder
+from sdt.data.readers.npz import load_npz
+from sdt.data.readers.shapes import load_shapes
 from sdt.errors import ConfigError, DataError
 
 Log = Callable[[str], None]

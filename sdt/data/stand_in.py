@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data.catalogue import SIZES
 from sdt.data.dataset import Data, Dataset
-from sdt.data.images import LONGEST
+from sdt.data.published.catalogue import SIZES
+from sdt.data.readers.images import LONGEST
 
 
 def stand_in(config: DataConfig) -> Data | None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from sdt.config.schema import DataConfig
 from sdt.data.assemble import RawSplit
-from sdt.data.images import Listing, read_images
-from sdt.data.registered import Contents, Log, PublishedSizes, RegisteredSet
+from sdt.data.published.registered import Contents, Log, PublishedSizes, RegisteredSet
+from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from sdt.config.schema import DataConfig
-from sdt.data import prepared
 from sdt.data.assemble import Raw, RawSplit, assemble
+from sdt.data.cache import data_directory
 from sdt.data.dataset import Data
-from sdt.data.download import RemoteFile, data_directory, fetch, unreachable
-from sdt.data.unpack import unpack
+from sdt.data.published import prepared
+from sdt.data.published.download import RemoteFile, fetch, unreachable
+from sdt.data.published.unpack import unpack
 from sdt.errors import ConfigError, DataError, MissingDataError
 
 Log = Callable[[str], None]

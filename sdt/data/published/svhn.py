@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data import prepared
 from sdt.data.assemble import RawSplit
-from sdt.data.download import RemoteFile
-from sdt.data.registered import Contents, Log, RegisteredSet, refuse_unverified
+from sdt.data.published import prepared
+from sdt.data.published.download import RemoteFile
+from sdt.data.published.registered import Contents, Log, RegisteredSet, refuse_unverified
 from sdt.errors import DataError
 
 _SHAPE = (32, 32, 3)

@@ -6,12 +6,12 @@ the files inside the archives were computed from files that equal the originals;
 
 from __future__ import annotations
 
-from sdt.data.cifar import CifarFile, CifarFormat, KnownVariant
-from sdt.data.cub import CubFormat
-from sdt.data.download import RemoteFile
-from sdt.data.registered import PublishedSizes, RegisteredSet
-from sdt.data.svhn import SvhnFormat
-from sdt.data.tiny_imagenet import TinyImageNetFormat
+from sdt.data.published.cifar import CifarFile, CifarFormat, KnownVariant
+from sdt.data.published.cub import CubFormat
+from sdt.data.published.download import RemoteFile
+from sdt.data.published.registered import PublishedSizes, RegisteredSet
+from sdt.data.published.svhn import SvhnFormat
+from sdt.data.published.tiny_imagenet import TinyImageNetFormat
 
 _CIFAR_MEAN_STD = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data.listed import ListedSplit, find, names_in, read_listed, read_split, rows
-from sdt.data.prepared import PreparedSplit
-from sdt.data.registered import Contents, Log, RegisteredSet, refuse_unverified
+from sdt.data.published.listed import ListedSplit, find, names_in, read_listed, read_split, rows
+from sdt.data.published.prepared import PreparedSplit
+from sdt.data.published.registered import Contents, Log, RegisteredSet, refuse_unverified
 from sdt.errors import DataError
 
 _TOP = "CUB_200_2011"

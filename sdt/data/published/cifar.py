@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data import prepared
 from sdt.data.assemble import RawSplit
-from sdt.data.registered import Contents, Log, RegisteredSet
+from sdt.data.published import prepared
+from sdt.data.published.registered import Contents, Log, RegisteredSet
 from sdt.errors import DataError
 
 _SIDE = 32

@@ -10,7 +10,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from sdt.data.download import RemoteFile
+from sdt.data.published.download import RemoteFile
 from sdt.errors import DataError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from sdt.config.schema import DataConfig
 from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import Data
-from sdt.data.images import SUFFIXES, Listing, read_images
+from sdt.data.readers.images import SUFFIXES, Listing, read_images
 from sdt.errors import DataError
 
 Log = Callable[[str], None]

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data.listed import ListedSplit, find, names_in, read_listed, rows
-from sdt.data.registered import Contents, Log, RegisteredSet
+from sdt.data.published.listed import ListedSplit, find, names_in, read_listed, rows
+from sdt.data.published.registered import Contents, Log, RegisteredSet
 from sdt.errors import DataError
 
 _TOP = "tiny-imagenet-200"

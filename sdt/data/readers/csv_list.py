@@ -14,7 +14,7 @@ from sdt.config.schema import DataConfig
 from sdt.data import table
 from sdt.data.assemble import Raw, RawSplit, assemble
 from sdt.data.dataset import Data
-from sdt.data.images import Listing, read_images
+from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
 
 Log = Callable[[str], None]

@@ -36,11 +36,6 @@ class RemoteFile:
   sha256: str
 
 
-def data_directory() -> Path:
-  """Returns where downloads go: $SDT_DATA_DIR, else ~/.cache/sdt/data."""
-  return Path(os.environ.get("SDT_DATA_DIR") or "~/.cache/sdt/data").expanduser()
-
-
 def _server(url: str) -> tuple[str, int]:
   """Returns (host, port) that a request for `url` connects to: the proxy of the environment, else the server."""
   parts = urllib.parse.urlsplit(url)
