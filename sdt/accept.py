@@ -13,10 +13,10 @@ import numpy as np
 from sdt import arm_checks, pretrained, score_file
 from sdt.config import Config
 from sdt.data import sources
-from sdt.data.augment import output_size
 from sdt.data.dataset import Data, image_sizes
 from sdt.devices import processes
 from sdt.errors import ConfigError
+from sdt.inputs.augment import output_size
 from sdt.models import NETWORKS, make_model, variable_shapes
 from sdt.optim import is_body_frozen
 from sdt.pretrained import Pretrained

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdt.data.augment import centre_crop, normalise, shift_and_scale
 from sdt.data.dataset import Data, Dataset, image_sizes
+from sdt.inputs.augment import centre_crop, normalise, shift_and_scale
 from sdt.losses import accumulator_dtype
 
 # Of a large test set only so many images are looked at; so many of each group are shown.

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from sdt.data.augment import centre_crop, normalise
-from sdt.data.batches import rows_of
 from sdt.devices.layout import Layout, padded_batch_size, shard_batch, sum_over
+from sdt.inputs.augment import centre_crop, normalise
+from sdt.inputs.order import rows_of
 from sdt.losses import example_losses, is_correct
 
 

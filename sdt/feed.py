@@ -12,11 +12,10 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from sdt.data.batches import num_batches
-from sdt.data.stream import read_ahead
 from sdt.devices import processes
 from sdt.devices.layout import padded_batch_size, place, place_replicas
-from sdt.host_inputs import HostInputs, ascending, rows_at
+from sdt.inputs.order import num_batches
+from sdt.inputs.stream import HostInputs, ascending, read_ahead, rows_at
 from sdt.plan import PlanArrays
 from sdt.train import Feed, Program, Steps, round_ids
 

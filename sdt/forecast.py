@@ -10,8 +10,8 @@ from contextlib import closing
 import jax
 
 from sdt.arms import fold_arms, scoring_arms
-from sdt.data.batches import num_batches
 from sdt.dispatch import TRAINED, Position, Progress, Trainer, estimated_secs
+from sdt.inputs.order import num_batches
 from sdt.models import multiply_adds
 from sdt.optim import is_body_frozen
 from sdt.plan import Plan

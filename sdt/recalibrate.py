@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.config.schema import AugmentConfig
-from sdt.data.augment import augment, draw, normalise, output_size
-from sdt.data.batches import augment_key, dropout_key, num_batches, rows_of
 from sdt.devices.compile import compile_program, map_replicas
 from sdt.devices.layout import Layout, fetch, pad_batch, padded_batch_size, place, place_replicas, shard_batch
 from sdt.evaluate import test_sums
-from sdt.host_inputs import HostInputs, ascending, batches_of
+from sdt.inputs.augment import augment, draw, normalise, output_size
+from sdt.inputs.order import augment_key, dropout_key, num_batches, rows_of
+from sdt.inputs.stream import HostInputs, ascending, batches_of
 from sdt.models.layers import BatchNorm
 
 # Seed of the order and of the augmentation, the same for every seed and arm: they shall differ in their weights only.

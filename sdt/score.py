@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdt.data.batches import num_batches
 from sdt.devices.compile import compile_program, map_replicas
 from sdt.devices.layout import Layout, fetch, gather_batch, padded_batch_size, place, place_replicas, shard_batch
 from sdt.evaluate import batch_inputs, batch_positions, predict, predict_with_features
-from sdt.host_inputs import HostInputs, ascending, batches_of
+from sdt.inputs.order import num_batches
+from sdt.inputs.stream import HostInputs, ascending, batches_of
 from sdt.losses import accumulator_dtype
 from sdt.norms import global_norm
 

@@ -13,8 +13,8 @@ from sdt import files
 from sdt.config import Config
 from sdt.config.schema import SplitConfig
 from sdt.config.score_names import LAST_ROUND, OUT_OF_FOLD, SCORES, Score
-from sdt.data.augment import centre_crop
 from sdt.data.dataset import Data, Dataset, image_sizes
+from sdt.inputs.augment import centre_crop
 from sdt.split import Partition, rank
 
 _MOSAIC_TILES = 100

@@ -14,20 +14,20 @@ from sdt.arm_checks import check_arms, check_overrides
 from sdt.arms import num_phases
 from sdt.config import Config
 from sdt.config.schema import NEUTRAL
-from sdt.data.augment import output_size, shift_and_scale
-from sdt.data.batches import num_batches
 from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.devices import processes
 from sdt.devices.layout import Layout, check_replicas, make_layout, padded_batch_size, place
 from sdt.dispatch import TRAINED, DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state, state_shapes
 from sdt.dynamics import Dynamics, no_dynamics
 from sdt.feed import NothingFed, Streamed
-from sdt.host_inputs import HostInputs
+from sdt.inputs.augment import output_size, shift_and_scale
+from sdt.inputs.order import num_batches
+from sdt.inputs.placement import Placement, choose_placement, most_batches
+from sdt.inputs.stream import HostInputs
 from sdt.losses import is_regression
 from sdt.models import count_params, make_model, multiply_adds, variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state, learning_rates
-from sdt.placement import Placement, choose_placement, most_batches
 from sdt.plan import Plan, plan_arrays
 from sdt.pretrained import Pretrained
 from sdt.recalibrate import RecalibrateProgram, Recalibrator

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from sdt.config.schema import OptimConfig
-from sdt.data.mixup import Mixture
 from sdt.devices.layout import sum_over
 from sdt.evaluate import batch_sums
+from sdt.inputs.mixup import Mixture
 from sdt.losses import example_losses, smoothed_cross_entropy
 from sdt.models.network import RATES
 from sdt.norms import ONE_VECTOR, global_norm

@@ -11,10 +11,10 @@ from sdt.arm_spec import ArmSpec, PhaseSpec, parse_phases
 from sdt.arms import step_mean
 from sdt.config import Config
 from sdt.config.schema import MethodConfig
-from sdt.data.batches import num_batches
 from sdt.data.dataset import Data
 from sdt.data.readers.curve import positions
 from sdt.errors import ConfigError
+from sdt.inputs.order import num_batches
 from sdt.plan import Phase, Plan
 from sdt.split import random_scores
 

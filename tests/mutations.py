@@ -52,16 +52,16 @@ MUTATIONS = {
     "tests/test_split.py",
   ),
   "the last, partial batch is dropped": Mutation(
-    "sdt/data/batches.py", "return -(-num_examples // batch_size)", "return num_examples // batch_size", "tests/test_batches.py"
+    "sdt/inputs/order.py", "return -(-num_examples // batch_size)", "return num_examples // batch_size", "tests/test_batches.py"
   ),
   "every phase has the order of the first": Mutation(
-    "sdt/data/batches.py",
+    "sdt/inputs/order.py",
     "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), phase), round_index)",
     "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), 0 * phase), round_index)",
     "tests/test_batches.py",
   ),
   "two purposes share their random numbers": Mutation(
-    "sdt/data/batches.py",
+    "sdt/inputs/order.py",
     "_ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 2, 3, 4",
     "_ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 1, 3, 4",
     "tests/test_batches.py",

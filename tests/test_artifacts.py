@@ -16,8 +16,8 @@ from sdt import artifacts, files, score_artifacts
 from sdt.arms import Setting, make_plan
 from sdt.config.schema import SplitConfig
 from sdt.config.score_names import SCORES
-from sdt.data.augment import normalise, shift_and_scale
 from sdt.evaluate import predict
+from sdt.inputs.augment import normalise, shift_and_scale
 from sdt.models import make_model
 from sdt.score import SCORERS, ScoreRunner
 from sdt.setup import Setup

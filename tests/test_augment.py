@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sdt.config.schema import AugmentConfig
-from sdt.data.augment import augment, centre_crop, crop_and_flip, draw, normalise, output_size, resize_boxes, shift_and_scale
+from sdt.inputs.augment import augment, centre_crop, crop_and_flip, draw, normalise, output_size, resize_boxes, shift_and_scale
 
 
 def twin(images, offsets, flips, pad, output=None):

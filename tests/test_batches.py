@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt.data.batches import augment_key, num_batches, order_key, phase_batches
+from sdt.inputs.order import augment_key, num_batches, order_key, phase_batches
 
 
 @given(num_examples=st.integers(1, 40), batch_size=st.integers(1, 17), passes=st.integers(1, 3), seed=st.integers(0, 2**31 - 1))

@@ -276,7 +276,7 @@ def test_recalibration_and_the_gradients_of_all_parameters_count_as_passes():
 
 
 def test_what_does_not_fit_a_device_is_told_and_not_tried(monkeypatch):
-  monkeypatch.setattr("sdt.placement._device_bytes", lambda layout: 100_000)
+  monkeypatch.setattr("sdt.inputs.placement._device_bytes", lambda layout: 100_000)
   monkeypatch.setattr(dry_run, "measure_pace", None)
   lines = list(dry_run.describe(tiny.config()))
   assert lines[-2].startswith("note      a device has 0 MB: lower batch_size")

@@ -9,8 +9,8 @@ import tiny
 import whole
 
 from sdt import files
-from sdt.data.augment import normalise
 from sdt.evaluate import predict
+from sdt.inputs.augment import normalise
 from sdt.setup import Setup
 
 

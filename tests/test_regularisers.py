@@ -13,11 +13,11 @@ from scipy.stats import beta, kstest
 from test_augment import twin as crop_and_flip_twin
 
 from sdt.config.schema import NEUTRAL, OptimConfig
-from sdt.data.augment import draw
-from sdt.data.batches import augment_key, mixup_key, order_key, phase_batches
 from sdt.data.dataset import image_sizes
-from sdt.data.mixup import Mixture, mix, mixing_weight, partners
 from sdt.dispatch import Position
+from sdt.inputs.augment import draw
+from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
+from sdt.inputs.order import augment_key, mixup_key, order_key, phase_batches
 from sdt.losses import smoothed_cross_entropy
 from sdt.models import make_model
 from sdt.setup import Setup

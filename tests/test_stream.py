@@ -13,14 +13,14 @@ import pytest
 import tiny
 import whole
 
-from sdt import feed, files, placement
+from sdt import feed, files
 from sdt.config import from_dict, to_dict
 from sdt.config.schema import DataConfig
-from sdt.data.stream import read_ahead
 from sdt.devices.layout import make_layout
 from sdt.dispatch import Position, Trainer
 from sdt.errors import DataError
-from sdt.host_inputs import HostInputs, ascending, batches_of
+from sdt.inputs import placement
+from sdt.inputs.stream import HostInputs, ascending, batches_of, read_ahead
 from sdt.setup import Setup
 
 MIXED = {"mixup_alpha": 0.4, "augment_strength": 0.5}

@@ -11,10 +11,10 @@ import tiny
 from test_augment import twin as crop_and_flip_twin
 
 from sdt.config.schema import OptimConfig
-from sdt.data.augment import draw
-from sdt.data.batches import augment_key, order_key, phase_batches
 from sdt.data.dataset import image_sizes
 from sdt.dispatch import Position, choose_sizes
+from sdt.inputs.augment import draw
+from sdt.inputs.order import augment_key, order_key, phase_batches
 from sdt.models import make_model
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state
