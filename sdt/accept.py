@@ -10,16 +10,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sdt import arm_checks, pretrained, score_file
+from sdt import arm_checks, score_file
 from sdt.config import Config
 from sdt.data import sources
 from sdt.data.dataset import Data, image_sizes
 from sdt.devices import processes
 from sdt.errors import ConfigError
 from sdt.inputs.augment import output_size
-from sdt.models import NETWORKS, make_model, variable_shapes
+from sdt.models import make_model, pretrained
+from sdt.models.pretrained import Pretrained
+from sdt.models.registry import NETWORKS, variable_shapes
 from sdt.optim import is_body_frozen
-from sdt.pretrained import Pretrained
 from sdt.score_file import FileScores
 from sdt.setup import check, input_shape
 

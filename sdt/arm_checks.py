@@ -11,8 +11,8 @@ from sdt.arms import ARMS, arm_specs
 from sdt.config import Config
 from sdt.config.schema import NEUTRAL
 from sdt.errors import ConfigError
-from sdt.models import MODEL_NAMES, NETWORKS
-from sdt.models.network import RATES
+from sdt.models.family import RATES
+from sdt.models.registry import MODEL_NAMES, NETWORKS
 from sdt.optim import is_body_frozen
 
 

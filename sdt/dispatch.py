@@ -17,11 +17,12 @@ from sdt.devices.layout import Layout, bytes_per_device, fetch, num_cpus, padded
 from sdt.dynamics import Dynamics, no_dynamics
 from sdt.feed import Feeder, NothingFed
 from sdt.inputs.order import num_batches
-from sdt.models import init_variables, variable_shapes
+from sdt.models import init_variables
+from sdt.models.pretrained import Pretrained
+from sdt.models.registry import variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state
 from sdt.plan import PlanArrays
-from sdt.pretrained import Pretrained
 from sdt.step import TrainState
 from sdt.train import Clock, Feed, Program, Sums, zero_sums
 

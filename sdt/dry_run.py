@@ -27,10 +27,11 @@ from sdt.files.workdir import disk_errors
 from sdt.forecast import SECS_AROUND, Pace, forecast, guess_pace, measure_pace, training_passes
 from sdt.frame import Order, device_memory_errors
 from sdt.losses import is_regression
-from sdt.models import count_params, multiply_adds
+from sdt.models import count_params
+from sdt.models.pretrained import Pretrained
+from sdt.models.registry import multiply_adds
 from sdt.optim import learning_rates
 from sdt.plan import Plan
-from sdt.pretrained import Pretrained
 from sdt.progress import Display
 from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare
 from sdt.setup import Setup

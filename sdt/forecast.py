@@ -12,7 +12,7 @@ import jax
 from sdt.arms import fold_arms, scoring_arms
 from sdt.dispatch import TRAINED, Position, Progress, Trainer, estimated_secs
 from sdt.inputs.order import num_batches
-from sdt.models import multiply_adds
+from sdt.models.registry import multiply_adds
 from sdt.optim import is_body_frozen
 from sdt.plan import Plan
 from sdt.setup import Setup

@@ -25,11 +25,12 @@ from sdt.inputs.order import num_batches
 from sdt.inputs.placement import Placement, choose_placement, most_batches
 from sdt.inputs.stream import HostInputs
 from sdt.losses import is_regression
-from sdt.models import count_params, make_model, multiply_adds, variable_shapes
+from sdt.models import count_params, make_model
+from sdt.models.pretrained import Pretrained
+from sdt.models.registry import multiply_adds, variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state, learning_rates
 from sdt.plan import Plan, plan_arrays
-from sdt.pretrained import Pretrained
 from sdt.recalibrate import RecalibrateProgram, Recalibrator
 from sdt.score import ScoreProgram, ScoreRunner
 from sdt.step import TrainState

@@ -14,7 +14,7 @@ from sdt.devices.layout import sum_over
 from sdt.evaluate import batch_sums
 from sdt.inputs.mixup import Mixture
 from sdt.losses import example_losses, smoothed_cross_entropy
-from sdt.models.network import RATES
+from sdt.models.family import RATES
 from sdt.norms import ONE_VECTOR, global_norm
 from sdt.optim import apply_phase_chain, is_body_frozen, trained
 

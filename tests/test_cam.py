@@ -12,7 +12,8 @@ from sdt import cam, continuation, experiment, files
 from sdt.config.schema import ModelConfig
 from sdt.data.dataset import image_sizes
 from sdt.inputs.augment import centre_crop
-from sdt.models import NETWORKS, init_variables, make_model
+from sdt.models import init_variables, make_model
+from sdt.models.registry import NETWORKS
 from sdt.report import build_report
 from sdt.setup import Setup
 

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save
 from sdt import accept, dry_run, experiment
 from sdt.config import from_dict, to_dict
 from sdt.errors import ConfigError, DataError
-from sdt.pretrained import Pretrained
+from sdt.models.pretrained import Pretrained
 from sdt.setup import Setup
 
 ROOT = Path(__file__).parent.parent

@@ -12,12 +12,13 @@ import pytest
 import registered_sets
 from safetensors.numpy import save
 
-from sdt import files, pretrained
+from sdt import files
 from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data import sources
 from sdt.data.published import registered
 from sdt.errors import SdtError
-from sdt.models import make_model, variable_shapes
+from sdt.models import make_model, pretrained
+from sdt.models.registry import variable_shapes
 
 SEED, PER_KIND = int(os.environ.get("SDT_FUZZ_SEED", "20261121")), 50
 MEMORY_BYTES = 300 * 2**20

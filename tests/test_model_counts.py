@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdt.config.schema import ModelConfig
-from sdt.models import MODEL_NAMES, count_params, init_variables, make_model, multiply_adds
+from sdt.models import count_params, init_variables, make_model
 from sdt.models.init import declared_variables
+from sdt.models.registry import MODEL_NAMES, multiply_adds
 
 SMALL_RESNET = ModelConfig(name="resnet", blocks=(1, 1), widths=(16, 32))
 SMALL = {"stem": "small"}

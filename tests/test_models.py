@@ -17,9 +17,10 @@ from networks import check_bfloat16, check_distributions, check_masked_rows
 
 from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
-from sdt.models import MODEL_NAMES, init_variables, make_model
+from sdt.models import init_variables, make_model
 from sdt.models.layers import ACTIVATIONS, BatchNorm
 from sdt.models.mlp import MLP
+from sdt.models.registry import MODEL_NAMES
 from sdt.models.resnet import ResNet
 
 CIFAR = (32, 32, 3)

@@ -14,7 +14,8 @@ from test_model_counts import PROJECTION, SIZES
 from sdt.config import Config, resolve, to_dict
 from sdt.config.command_line import load_config_file
 from sdt.data.published.catalogue import SIZES as SIZES_OF
-from sdt.models import count_params, make_model, multiply_adds
+from sdt.models import count_params, make_model
+from sdt.models.registry import multiply_adds
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "configs/paper"

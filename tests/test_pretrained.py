@@ -11,13 +11,13 @@ import pytest
 from golden import drawn
 from safetensors.numpy import save
 
-from sdt import pretrained
 from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError, DataError
-from sdt.models import NETWORKS, init_variables, make_model, variable_shapes
+from sdt.models import init_variables, make_model, pretrained
 from sdt.models.densenet import DenseNet
+from sdt.models.pretrained import NAMINGS, load
+from sdt.models.registry import NETWORKS, variable_shapes
 from sdt.models.resnet import ResNet
-from sdt.pretrained import NAMINGS, load
 
 IMAGE_SHAPE = (64, 64, 3)
 SMALL = {

@@ -8,7 +8,8 @@ import pytest
 from agreement import flat
 
 from sdt.config.schema import ModelConfig, OptimConfig
-from sdt.models import MODEL_NAMES, NETWORKS, init_variables, make_model
+from sdt.models import init_variables, make_model
+from sdt.models.registry import MODEL_NAMES, NETWORKS
 from sdt.optim import init_opt_state
 from sdt.step import TrainState, train_step
 

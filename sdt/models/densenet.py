@@ -16,10 +16,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sdt.models.blocks import blocks_of_depth
 from sdt.models.conv import barrier
+from sdt.models.family import Network
 from sdt.models.layers import FamilyModule, average_pool, max_pool
-from sdt.models.network import Network
-from sdt.models.stages import blocks_of_depth
 
 # A bottleneck makes so many times the growth rate of channels for the 3x3 convolution behind it.
 BOTTLENECK_FACTOR = 4

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from sdt.losses import accumulator_dtype
+from sdt.models.family import Network
 from sdt.models.layers import ACTIVATIONS, Linear
-from sdt.models.network import Network
 
 
 class MLP(nn.Module):

@@ -10,10 +10,10 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 
+from sdt.models.blocks import block_convolutions, combine_stages, residual_blocks
 from sdt.models.conv import barrier
+from sdt.models.family import Network
 from sdt.models.layers import FamilyModule, Rates
-from sdt.models.network import Network
-from sdt.models.stages import block_convolutions, combine_stages, residual_blocks
 
 
 class PreActivationBlock(FamilyModule):

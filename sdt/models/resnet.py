@@ -13,10 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from sdt.models.blocks import block_convolutions, combine_stages, residual_blocks
 from sdt.models.conv import barrier
+from sdt.models.family import Network
 from sdt.models.layers import FamilyModule, Rates, max_pool
-from sdt.models.network import Network
-from sdt.models.stages import block_convolutions, combine_stages, residual_blocks
 
 
 class ResidualBlock(FamilyModule):

@@ -11,9 +11,9 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 
+from sdt.models.blocks import combine_stages
+from sdt.models.family import Network
 from sdt.models.layers import FamilyModule, max_pool
-from sdt.models.network import Network
-from sdt.models.stages import combine_stages
 
 # The standard deviation of the head's initial weights.
 HEAD_SCALE = 0.01

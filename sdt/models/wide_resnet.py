@@ -14,10 +14,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from sdt.models.blocks import blocks_of_depth, residual_blocks
 from sdt.models.conv import barrier
+from sdt.models.family import Network
 from sdt.models.layers import Dropout, FamilyModule, Rates
-from sdt.models.network import Network
-from sdt.models.stages import blocks_of_depth, residual_blocks
 
 # The channels of the stem, and of the three stages before they are widened.
 STEM_WIDTH = 16

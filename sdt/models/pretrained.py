@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.errors import ConfigError, DataError
-from sdt.models import NETWORKS
+from sdt.models.registry import NETWORKS
 from sdt.optim import HEAD
 
 MAX_BYTES = 4 * 2**30
