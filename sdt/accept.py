@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sdt import arm_checks, score_file
+from sdt import arm_checks
 from sdt.config import Config
 from sdt.data import sources
 from sdt.data.dataset import Data, image_sizes
@@ -21,7 +21,8 @@ from sdt.models import make_model, pretrained
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import NETWORKS, variable_shapes
 from sdt.optim import is_body_frozen
-from sdt.score_file import FileScores
+from sdt.scores import from_file
+from sdt.scores.from_file import FileScores
 from sdt.setup import check, input_shape
 
 
@@ -51,7 +52,7 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
   if config.model.pretrained is not None:
     pretrained.find(config.model.pretrained)  # before the data are read, which may take minutes
   if config.score.path is not None:
-    score_file.find(config.score.path)
+    from_file.find(config.score.path)
   data = processes.in_turn(lambda: sources.load(config.data, log, config.seeds)) if loaded is None else loaded
   _check_network_takes(config, data)
   return data
@@ -114,7 +115,7 @@ def load_beside(config: Config, data: Data) -> Beside:
   """
   weights, score, scores = load_weights(config, data), config.score, None
   if score.path is not None:
-    scores = score_file.load(score.path, score.column, data.train.example_ids if data.checksum else None, data.train.labels)
+    scores = from_file.load(score.path, score.column, data.train.example_ids if data.checksum else None, data.train.labels)
   return Beside(weights, scores)
 
 

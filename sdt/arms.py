@@ -15,7 +15,7 @@ from sdt.config.schema import MethodConfig
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
 from sdt.plan import Phase, Plan
-from sdt.split import Partition, folds, random_scores, split
+from sdt.scores.split import Partition, folds, random_scores, split
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 from sdt import train
 from sdt.devices.compile import compile_program
 from sdt.devices.layout import Layout, bytes_per_device, fetch, num_cpus, padded_batch_size, place, place_replicas
-from sdt.dynamics import Dynamics, no_dynamics
 from sdt.feed import Feeder, NothingFed
 from sdt.inputs.order import num_batches
 from sdt.models import init_variables
@@ -23,6 +22,7 @@ from sdt.models.registry import variable_shapes
 from sdt.norms import layer_names
 from sdt.optim import init_opt_state
 from sdt.plan import PlanArrays
+from sdt.scores.dynamics import Dynamics, no_dynamics
 from sdt.step import TrainState
 from sdt.train import Clock, Feed, Program, Sums, zero_sums
 

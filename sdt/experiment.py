@@ -23,8 +23,8 @@ from sdt.optim import is_body_frozen
 from sdt.plan import Plan
 from sdt.progress import Display
 from sdt.report.tables import result_table_text
+from sdt.scores.split import Partition, Sizes, sizes
 from sdt.scoring import score_and_split
-from sdt.split import Partition, Sizes, sizes
 from sdt.stop import StopRequest
 from sdt.training import Context, Timing, restore_final
 

@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from sdt import files, score_artifacts
+from sdt import files
 from sdt.arms import Setting, fold_arms, scoring_arms
 from sdt.artifacts import diverged_seeds
 from sdt.config import Config
 from sdt.config.score_names import SCORES, Score
 from sdt.data.dataset import Data
-from sdt.dynamics import dynamics_scores
+from sdt.engine.score_pass import ScoreRunner
 from sdt.errors import ConfigError
-from sdt.score import ScoreRunner
-from sdt.split import Partition, Sizes, folds, split
+from sdt.scores import agreement
+from sdt.scores.dynamics import dynamics_scores
+from sdt.scores.split import Partition, Sizes, folds, split
+from sdt.stages import score_files
 from sdt.step import TrainState
 from sdt.training import Context, restore_round
 
@@ -41,10 +43,10 @@ def score_and_split(context: Context, setting: Setting, size: Sizes, may_read: b
     if context.beside.scores is not None:  # always the file's own: those on disk may be of a run that this one has its baseline from
       scores["file"] = np.tile(context.beside.scores.values, (len(config.seeds), 1))
   with context.timing.stage("split"):
-    ranks, values = score_artifacts.described(config)[config.score.name], scores[config.score.name]
+    ranks, values = score_files.described(config)[config.score.name], scores[config.score.name]
     sound = _sound_networks(context, values)
-    own = score_artifacts.easiness(ranks, values)
-    mean = score_artifacts.easiness(ranks, score_artifacts.mean_score(ranks, values, sound))
+    own = agreement.easiness(ranks, values)
+    mean = agreement.easiness(ranks, agreement.mean_score(ranks, values, sound))
     rankings = np.tile(mean, (len(config.seeds), 1)) if config.split.source == "mean" else own
     cut = _cutter(config, data, size, ranks)
     partitions = tuple(cut(one, seed) for one, seed in zip(rankings, config.seeds, strict=True))
@@ -53,13 +55,13 @@ def score_and_split(context: Context, setting: Setting, size: Sizes, may_read: b
       if part.ties_at_cut:
         context.display.log(f"split: seed {seed}: {part.ties_at_cut} examples tie at the cut; a seeded hash of their ids decided")
     by_seed = partitions if config.split.source == "seed" else _by_own_scores(config, data, size, ranks, own, partitions)
-    stability = score_artifacts.score_stability(own, by_seed, config.split, sound)
+    stability = agreement.score_stability(own, by_seed, config.split, sound)
     if stability is not None and stability["warning"]:
       context.display.log(f"warning: {stability['warning']}")
     if not all(files.is_intact(workdir / name) for name in ("scores.csv", "scores.json", "scores.npz")) or not may_read:
-      score_artifacts.write_scores(workdir, data, config, scores, partitions, sound, stability)
-    score_artifacts.write_split(workdir, data, config, partitions, cut(mean, config.seeds[0]))
-    score_artifacts.write_mosaics(workdir, data, config, scores["confidence"][0], rankings[0], partitions[0])
+      score_files.write_scores(workdir, data, config, scores, partitions, sound, stability)
+    score_files.write_split(workdir, data, config, partitions, cut(mean, config.seeds[0]))
+    score_files.write_mosaics(workdir, data, config, scores["confidence"][0], rankings[0], partitions[0])
   return dataclasses.replace(setting, scores=rankings, partitions=partitions)
 
 
@@ -140,7 +142,7 @@ def _scores(context: Context) -> dict[str, np.ndarray]:
     scores = _out_of_fold(context, runner, chosen) | {"confidence_in_sample": scores["confidence"]}
   without = f", each by one of {len(arms)} that has not seen it" if arms else ""
   context.display.log(f"score: {len(train)} training examples under {len(config.seeds)} network(s) of round {chosen}{without}")
-  note = score_artifacts.described(config)[config.score.name].note
+  note = score_files.described(config)[config.score.name].note
   if note is not None:
     context.display.log(f"note: score.name={config.score.name}: {note}")
   return scores | ({} if end.dynamics is None else dynamics_scores(end.dynamics, config.rounds))

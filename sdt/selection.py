@@ -24,7 +24,7 @@ from sdt.config.schema import DataConfig, RegulariseConfig, SelectConfig
 from sdt.data.dataset import Data
 from sdt.data.validation_split import hold_out
 from sdt.errors import ConfigError, DivergedError
-from sdt.split import sizes
+from sdt.scores.split import sizes
 from sdt.stats import paired
 
 FILE, FOLDER = "selection.json", "selection"

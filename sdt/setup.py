@@ -18,7 +18,7 @@ from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.devices import processes
 from sdt.devices.layout import Layout, check_replicas, make_layout, padded_batch_size, place
 from sdt.dispatch import TRAINED, DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state, state_shapes
-from sdt.dynamics import Dynamics, no_dynamics
+from sdt.engine.score_pass import ScoreProgram, ScoreRunner
 from sdt.feed import NothingFed, Streamed
 from sdt.inputs.augment import output_size, shift_and_scale
 from sdt.inputs.order import num_batches
@@ -32,7 +32,7 @@ from sdt.norms import layer_names
 from sdt.optim import init_opt_state, learning_rates
 from sdt.plan import Plan, plan_arrays
 from sdt.recalibrate import RecalibrateProgram, Recalibrator
-from sdt.score import ScoreProgram, ScoreRunner
+from sdt.scores.dynamics import Dynamics, no_dynamics
 from sdt.step import TrainState
 from sdt.train import Program, Sums, zero_sums
 

@@ -16,7 +16,7 @@ from sdt.data.readers.curve import positions
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
 from sdt.plan import Phase, Plan
-from sdt.split import random_scores
+from sdt.scores.split import random_scores
 
 
 def _arm(text: str, asks: str) -> ArmSpec:

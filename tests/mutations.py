@@ -40,13 +40,13 @@ MUTATIONS = {
     "tests/test_optim.py tests/test_step_torch.py",
   ),
   "the split takes the hardest": Mutation(
-    "sdt/split.py",
+    "sdt/scores/split.py",
     "np.lexsort((tie_breaker(example_ids, seed), -scores))",
     "np.lexsort((tie_breaker(example_ids, seed), scores))",
     "tests/test_split.py",
   ),
   "ties are broken by position": Mutation(
-    "sdt/split.py",
+    "sdt/scores/split.py",
     "np.lexsort((tie_breaker(example_ids, seed), -scores))",
     "np.lexsort((np.arange(len(scores)), -scores))",
     "tests/test_split.py",

@@ -15,7 +15,7 @@ from sdt.config.combinations import OWN_START
 from sdt.config.schema import NEUTRAL
 from sdt.errors import ConfigError
 from sdt.plan import plan_arrays
-from sdt.split import Partition, Sizes, split
+from sdt.scores.split import Partition, Sizes, split
 
 
 def setting(num_examples=70, seeds=(0, 1), size=20, left_out=0, **changes):

@@ -12,16 +12,19 @@ import whole
 from safetensors import safe_open
 from scipy.stats import spearmanr
 
-from sdt import artifacts, files, score_artifacts
+from sdt import artifacts, files
 from sdt.arms import Setting, make_plan
 from sdt.config.schema import SplitConfig
 from sdt.config.score_names import SCORES
+from sdt.engine.score_pass import ScoreRunner
 from sdt.evaluate import predict
 from sdt.inputs.augment import normalise, shift_and_scale
 from sdt.models import make_model
-from sdt.score import SCORERS, ScoreRunner
+from sdt.scores import agreement
+from sdt.scores.formulas import SCORERS
+from sdt.scores.split import Partition, Sizes, split
 from sdt.setup import Setup
-from sdt.split import Partition, Sizes, split
+from sdt.stages import score_files
 from sdt.train import Sums
 
 CONFIG = tiny.config(seeds=(3, 8), rounds=2)
@@ -46,7 +49,7 @@ def scored(data, seed=0):
 
 def test_scores_on_disk_are_the_scores(data, tmp_path):
   scores, parts = scored(data)
-  score_artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, True]), STABILITY)
+  score_files.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, True]), STABILITY)
   stored = files.read_npz(tmp_path / "scores.npz")
   assert list(stored) == ["example_id", "label", "seeds", "sound", "difficulty", "wrong_label", "confidence", "log_odds"]
   np.testing.assert_array_equal(stored["example_id"], data.train.example_ids)
@@ -85,7 +88,7 @@ def test_truth_is_written_beside_the_labels_where_it_is_known(data, tmp_path):
   scores, parts = scored(data)
   wrong = np.random.default_rng(1).random(70) < 0.2
   for name, difficulty, is_wrong in (("both", data.train.difficulty, wrong), ("none", None, None)):
-    score_artifacts.write_scores(
+    score_files.write_scores(
       tmp_path / name, with_truth(data, difficulty, is_wrong), CONFIG, scores, parts, np.array([True, True]), STABILITY
     )
   stored = files.read_npz(tmp_path / "both" / "scores.npz")
@@ -112,7 +115,7 @@ def test_truth_of_a_hand_made_case(data):
   parts = tuple(Partition(np.array(easy, np.int32), np.zeros(0, np.int32), 0) for easy in ([0, 1, 2, 3], [6, 7, 9, 5]))
 
   def truth(sound, scores=(perfect, other), of=train):
-    return score_artifacts.score_truth(of, {"log_odds": np.array(scores)}, parts, CONFIG.seeds, np.array(sound))
+    return agreement.score_truth(of, {"log_odds": np.array(scores)}, parts, CONFIG.seeds, np.array(sound))
 
   first = truth([True, False])
   assert first["auroc_wrong_label"]["log_odds"] == 1.0
@@ -137,39 +140,39 @@ def test_truth_of_a_hand_made_case(data):
   assert truth([True, True], of=dataclasses.replace(train, wrong_label=None, difficulty=None)) is None
   assert "wrong_labels_in_cut" not in first
   cut = tuple(Partition(part.easy, part.rest, 0, np.array([8, 3], np.int32)) for part in parts)
-  assert score_artifacts.score_truth(train, {}, cut, CONFIG.seeds, np.ones(2, bool))["wrong_labels_in_cut"] == {3: 0.5, 8: 0.5}
+  assert agreement.score_truth(train, {}, cut, CONFIG.seeds, np.ones(2, bool))["wrong_labels_in_cut"] == {3: 0.5, 8: 0.5}
 
 
 def test_stability_is_spearman_s_correlation_and_the_share_of_common_examples(data):
   scores, parts = scored(data)
   scores["log_odds"][1] = scores["log_odds"][0] + 0.5 * scores["log_odds"][1]
   scores["log_odds"][:, :4] = 1.0  # ties
-  stability = score_artifacts.score_stability(scores["log_odds"], parts, CONFIG.split, np.ones(len(parts), bool))
+  stability = agreement.score_stability(scores["log_odds"], parts, CONFIG.split, np.ones(len(parts), bool))
   assert stability["mean_spearman"] == pytest.approx(spearmanr(*scores["log_odds"]).statistic)
   common = len(set(parts[0].easy) & set(parts[1].easy)) / 7
   np.testing.assert_allclose(stability["overlap_of_A"], [[1, common], [common, 1]])
   assert stability["mean_overlap_of_A"] == common
-  assert score_artifacts.score_stability(scores["log_odds"][:1], parts[:1], CONFIG.split, np.ones(1, bool)) is None
+  assert agreement.score_stability(scores["log_odds"][:1], parts[:1], CONFIG.split, np.ones(1, bool)) is None
 
 
 def test_stability_by_hand():
   rest = np.zeros(0, np.int32)
   parts = tuple(Partition(np.array(easy, np.int32), rest, 0) for easy in ([0, 1], [1, 2], [2, 3]))
   scores = np.array([[4.0, 3.0, 2.0, 1.0], [3.0, 4.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
-  stability = score_artifacts.score_stability(scores, parts, CONFIG.split, np.ones(len(parts), bool))
+  stability = agreement.score_stability(scores, parts, CONFIG.split, np.ones(len(parts), bool))
   # rho = 1 - 6 sum d^2 / (n (n^2 - 1)): d^2 is 2, 20, 18.
   np.testing.assert_allclose(stability["spearman"], [[1, 0.8, -1], [0.8, 1, -0.8], [-1, -0.8, 1]], atol=1e-12)
   np.testing.assert_allclose(stability["overlap_of_A"], [[1, 0.5, 0], [0.5, 1, 0.5], [0, 0.5, 1]])
   assert stability["mean_overlap_of_A"] == pytest.approx(1 / 3)
   assert stability["warning"].startswith("two seeds share only 33 % of the A that their own scores give")
   assert "split.source=mean splits for all" in stability["warning"]
-  by_mean = score_artifacts.score_stability(scores, parts, SplitConfig(source="mean"), np.ones(3, bool))
+  by_mean = agreement.score_stability(scores, parts, SplitConfig(source="mean"), np.ones(3, bool))
   assert "more seeds make the mean, by which all of them split, steadier" in by_mean["warning"]
-  assert score_artifacts.score_stability(scores, parts, SplitConfig(policy="random"), np.ones(3, bool))["warning"] is None
-  half = score_artifacts.score_stability(scores[:2], parts[:2], CONFIG.split, np.ones(2, bool))
+  assert agreement.score_stability(scores, parts, SplitConfig(policy="random"), np.ones(3, bool))["warning"] is None
+  half = agreement.score_stability(scores[:2], parts[:2], CONFIG.split, np.ones(2, bool))
   assert (half["mean_overlap_of_A"], half["warning"]) == (0.5, None)
   # The third diverged: its A is shown, but neither means nor the warning count it.
-  sound = score_artifacts.score_stability(scores, parts, CONFIG.split, np.array([True, True, False]))
+  sound = agreement.score_stability(scores, parts, CONFIG.split, np.array([True, True, False]))
   assert (sound["mean_overlap_of_A"], sound["warning"]) == (0.5, None)
   assert sound["mean_spearman"] == pytest.approx(0.8)
   np.testing.assert_array_equal(sound["overlap_of_A"], stability["overlap_of_A"])
@@ -179,9 +182,9 @@ def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
   scores, parts = scored(data)
   scores["log_odds"][1, :5], scores["confidence"][1, :5] = np.nan, np.nan
   scores["log_odds"][1, 5] = np.inf
-  ease = score_artifacts.easiness(SCORES["log_odds"], scores["log_odds"])
-  stability = score_artifacts.score_stability(ease, parts, CONFIG.split, np.array([True, False]))
-  score_artifacts.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, False]), stability)
+  ease = agreement.easiness(SCORES["log_odds"], scores["log_odds"])
+  stability = agreement.score_stability(ease, parts, CONFIG.split, np.array([True, False]))
+  score_files.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, False]), stability)
   with open(tmp_path / "scores.csv", newline="") as file:
     table = list(csv.DictReader(file))
   np.testing.assert_array_equal(np.array([row["log_odds"] for row in table], np.float32), scores["log_odds"][0])
@@ -198,21 +201,21 @@ def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
 def test_scores_that_are_no_numbers_are_the_hardest():
   odds = np.array([[1.0, np.nan, -3.0], [np.nan, np.nan, np.inf]], np.float32)
   np.testing.assert_array_equal(
-    score_artifacts.easiness(SCORES["log_odds"], odds), np.array([[1, -np.inf, -3], [-np.inf, -np.inf, np.inf]], np.float32)
+    agreement.easiness(SCORES["log_odds"], odds), np.array([[1, -np.inf, -3], [-np.inf, -np.inf, np.inf]], np.float32)
   )
-  np.testing.assert_array_equal(score_artifacts.mean_score(SCORES["log_odds"], odds, np.array([True, False])), np.float32([1, -np.inf, -3]))
+  np.testing.assert_array_equal(agreement.mean_score(SCORES["log_odds"], odds, np.array([True, False])), np.float32([1, -np.inf, -3]))
   np.testing.assert_array_equal(
-    score_artifacts.mean_score(SCORES["log_odds"], odds, np.array([False, False])), np.float32([-np.inf, -np.inf, np.inf])
+    agreement.mean_score(SCORES["log_odds"], odds, np.array([False, False])), np.float32([-np.inf, -np.inf, np.inf])
   )
-  np.testing.assert_array_equal(score_artifacts.easiness(SCORES["confidence"], odds[:, 1:2]), np.zeros((2, 1), np.float32))
+  np.testing.assert_array_equal(agreement.easiness(SCORES["confidence"], odds[:, 1:2]), np.zeros((2, 1), np.float32))
   losses = np.array([[0.5, np.nan]], np.float32)
-  np.testing.assert_array_equal(score_artifacts.easiness(SCORES["loss"], losses), np.array([[-0.5, -np.inf]], np.float32))
-  np.testing.assert_array_equal(score_artifacts.mean_score(SCORES["loss"], losses, np.array([True])), np.array([0.5, np.inf], np.float32))
+  np.testing.assert_array_equal(agreement.easiness(SCORES["loss"], losses), np.array([[-0.5, -np.inf]], np.float32))
+  np.testing.assert_array_equal(agreement.mean_score(SCORES["loss"], losses, np.array([True])), np.array([0.5, np.inf], np.float32))
 
 
 def test_a_split_names_every_example_and_its_subsets(data, tmp_path):
   _, parts = scored(data)
-  score_artifacts.write_split(tmp_path, data, CONFIG, parts, parts[1])
+  score_files.write_split(tmp_path, data, CONFIG, parts, parts[1])
   with open(tmp_path / "split.csv", newline="") as file:
     table = list(csv.DictReader(file))
   assert list(table[0]) == ["example_id", "label", "subset", "subset_seed3", "subset_seed8"]
@@ -220,7 +223,7 @@ def test_a_split_names_every_example_and_its_subsets(data, tmp_path):
     assert [index for index, row in enumerate(table) if row[column] == "A"] == part.easy.tolist()
     assert [index for index, row in enumerate(table) if row[column] == "B"] == part.rest.tolist()
   cut = split(np.arange(70.0), data.train.labels, data.train.example_ids, Sizes(7, left_out=3), 0, policy="mislabel_cut")
-  score_artifacts.write_split(tmp_path, data, CONFIG, (cut, cut), cut)
+  score_files.write_split(tmp_path, data, CONFIG, (cut, cut), cut)
   with open(tmp_path / "split.csv", newline="") as file:
     assert [row["subset_seed8"] for row in csv.DictReader(file)] == ["cut"] * 3 + ["B"] * 60 + ["A"] * 7
 
@@ -233,7 +236,7 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   assert sorted(ids) == ["A", "B", "seeds"]
   np.testing.assert_array_equal(ids["A"][1], parts[1].easy * 3 + 5)
   assert ids["A"].dtype == np.int32
-  score_artifacts.write_mosaics(tmp_path, data, CONFIG, scores["confidence"][0], scores["log_odds"][0], parts[0])
+  score_files.write_mosaics(tmp_path, data, CONFIG, scores["confidence"][0], scores["log_odds"][0], parts[0])
   mosaics = files.read_npz(tmp_path / "figures" / "mosaics.npz")
   best = np.argsort(-scores["log_odds"][0])[:7]
   np.testing.assert_array_equal(mosaics["easiest_ids"], best * 3 + 5)
@@ -248,7 +251,7 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   assert mosaics["class_names"].tolist() == list(data.class_names)
   hardest = split(scores["log_odds"][0], data.train.labels, data.train.example_ids, 7, 3, policy="bottom")
   bottom = tiny.config(seeds=(3, 8), split__policy="bottom")
-  score_artifacts.write_mosaics(tmp_path / "bottom", data, bottom, scores["confidence"][0], scores["log_odds"][0], hardest)
+  score_files.write_mosaics(tmp_path / "bottom", data, bottom, scores["confidence"][0], scores["log_odds"][0], hardest)
   shown = files.read_npz(tmp_path / "bottom" / "figures" / "mosaics.npz")["easiest_ids"]
   np.testing.assert_array_equal(shown, np.argsort(scores["log_odds"][0])[:7] * 3 + 5)
 

@@ -8,7 +8,7 @@ import tiny
 
 from sdt.data.dataset import image_sizes
 from sdt.dispatch import Position
-from sdt.score import ScoreRunner
+from sdt.engine.score_pass import ScoreRunner
 from sdt.setup import Setup
 
 

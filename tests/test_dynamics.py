@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from sdt.config.score_names import DYNAMICS, SCORES
 from sdt.dispatch import Position
-from sdt.dynamics import Dynamics, Seen, dynamics_scores, no_dynamics, record, see
 from sdt.inputs.order import order_key, phase_batches
+from sdt.scores.dynamics import Dynamics, Seen, dynamics_scores, no_dynamics, record, see
 from sdt.step import train_step
 
 NAMES = {"forgetting", "first_learned", "mean_confidence", "variability", "correctness", "aum"}

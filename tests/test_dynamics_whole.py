@@ -14,12 +14,13 @@ from sdt.checkpoint import CheckpointStore
 from sdt.config import from_dict, to_dict
 from sdt.config.score_names import DYNAMICS, SCORES
 from sdt.dispatch import Position
-from sdt.dynamics import dynamics_scores
+from sdt.engine.score_pass import ScoreRunner
 from sdt.errors import CheckpointError, ConfigError, Interrupted
-from sdt.score import SCORERS, ScoreRunner
-from sdt.score_artifacts import score_truth
+from sdt.scores.agreement import score_truth
+from sdt.scores.dynamics import dynamics_scores
+from sdt.scores.formulas import SCORERS
+from sdt.scores.split import split
 from sdt.setup import Setup
-from sdt.split import split
 from sdt.training import step_after
 
 CONFIG = tiny.config(compilation_cache=False, score__name="forgetting", score__at_round=2, parallel__steps_per_dispatch=2)

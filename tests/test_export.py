@@ -12,8 +12,8 @@ import tiny
 from sdt import train
 from sdt.config.schema import RegulariseConfig
 from sdt.dispatch import Position
+from sdt.engine.score_pass import score_dispatch
 from sdt.models.registry import MODEL_NAMES
-from sdt.score import score_dispatch
 from sdt.setup import Setup
 from sdt.train import Feed
 

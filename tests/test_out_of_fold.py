@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sdt import dry_run, files
 from sdt.arms import Setting, fold_arms, make_plan, trainings
 from sdt.errors import ConfigError
-from sdt.split import folds
+from sdt.scores.split import folds
 
 NUM_FOLDS = 3
 CONFIG = tiny.config(rounds=2, score__folds=NUM_FOLDS, parallel__steps_per_dispatch=1, compilation_cache=False)

@@ -11,9 +11,9 @@ from scipy import stats
 from sdt.config import resolve
 from sdt.config.command_line import load_config_file
 from sdt.dispatch import Position
-from sdt.score import ScoreRunner
+from sdt.engine.score_pass import ScoreRunner
+from sdt.scores.split import num_easy
 from sdt.setup import Setup
-from sdt.split import num_easy
 
 DIGITS = Path(__file__).parent.parent / "configs/digits.py"
 SEEDS = (0, 1, 2, 3, 4)

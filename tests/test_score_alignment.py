@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt import files, score_artifacts
-from sdt.score import ScoreRunner
+from sdt import files
+from sdt.engine.score_pass import ScoreRunner
+from sdt.scores.split import split
 from sdt.setup import Setup
-from sdt.split import split
+from sdt.stages import score_files
 
 NUM = 70
 # (devices, mode, examples per batch, order of the set): 1 and 13 are padded to 8 and 16, 512 is all of them, padded to 72.
@@ -49,7 +50,7 @@ def write_case(root, devices, mode, batch_size, order):
   scores = ScoreRunner(setup.score_program(), setup.device_data, NUM).scores(variables)
   parts = tuple(split(row, data.train.labels, data.train.example_ids, 7, 0) for row in scores["log_odds"])
   folder = case_folder(root, devices, mode, batch_size, order)
-  score_artifacts.write_scores(folder, data, config, scores, parts, np.ones(2, bool), None)
+  score_files.write_scores(folder, data, config, scores, parts, np.ones(2, bool), None)
 
 
 @pytest.fixture(scope="module")

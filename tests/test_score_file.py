@@ -12,9 +12,11 @@ import whole
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt import dry_run, experiment, files, score_artifacts, score_file
+from sdt import dry_run, experiment, files
 from sdt.config.score_names import SCORES
 from sdt.errors import ConfigError, DataError
+from sdt.scores import from_file
+from sdt.stages import score_files
 
 IDS = np.array([4, 7, 11], np.int32)
 
@@ -26,7 +28,7 @@ def write(path, text):
 
 def test_a_hand_made_table_is_joined_by_id_and_other_rows_and_columns_are_left(tmp_path):
   path = write(tmp_path / "a.csv", "note, ease ,example_id\nx,1.5,11\n\ny,-2e1,4\nz,.5,7\nw,oops,99\n")
-  got = score_file.load(path, "ease", IDS)
+  got = from_file.load(path, "ease", IDS)
   np.testing.assert_array_equal(got.values, [-20.0, 0.5, 1.5])
   assert got.values.dtype == np.float64
   assert got.checksum == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -44,20 +46,20 @@ def test_any_order_of_the_rows_gives_the_scores_of_the_ids(tmp_path_factory, ord
   np.savez(folder / "a.npz", example_id=np.array(shuffled), score=np.array([by_id[one] for one in shuffled]))
   write(folder / "a.csv", "example_id,score\n" + "".join(f"{one},{by_id[one]!r}\n" for one in shuffled))
   for name in ("a.npz", "a.csv"):
-    np.testing.assert_array_equal(score_file.load(folder / name, "score", wanted).values, [by_id[one] for one in wanted.tolist()])
+    np.testing.assert_array_equal(from_file.load(folder / name, "score", wanted).values, [by_id[one] for one in wanted.tolist()])
 
 
 def test_an_array_of_several_seeds_counts_by_its_mean(tmp_path):
   np.savez(tmp_path / "a.npz", example_id=IDS[::-1], score=np.array([[1, 2, 3], [3, 2, 7]], np.float32))
-  np.testing.assert_array_equal(score_file.load(tmp_path / "a.npz", "score", IDS).values, [5.0, 2.0, 2.0])
+  np.testing.assert_array_equal(from_file.load(tmp_path / "a.npz", "score", IDS).values, [5.0, 2.0, 2.0])
 
 
 def test_seeds_that_a_file_calls_not_sound_count_in_no_mean(tmp_path):
   scores = np.array([[1, 2, 3], [3, 2, np.nan], [3, 4, 5]])
   np.savez(tmp_path / "a.npz", example_id=IDS, score=scores, sound=np.array([True, False, True]))
-  np.testing.assert_array_equal(score_file.load(tmp_path / "a.npz", "score", IDS).values, [2.0, 3.0, 4.0])
+  np.testing.assert_array_equal(from_file.load(tmp_path / "a.npz", "score", IDS).values, [2.0, 3.0, 4.0])
   np.savez(tmp_path / "b.npz", example_id=IDS, score=scores[::2], sound=np.zeros(2, bool))  # none is: all are what there is
-  np.testing.assert_array_equal(score_file.load(tmp_path / "b.npz", "score", IDS).values, [2.0, 3.0, 4.0])
+  np.testing.assert_array_equal(from_file.load(tmp_path / "b.npz", "score", IDS).values, [2.0, 3.0, 4.0])
 
 
 def test_scores_of_other_labels_are_of_other_data(tmp_path):
@@ -68,12 +70,12 @@ def test_scores_of_other_labels_are_of_other_data(tmp_path):
   np.savez(tmp_path / "same.npz", example_id=IDS[::-1], label=labels[::-1], score=np.ones(3))
   np.savez(tmp_path / "other.npz", example_id=IDS[::-1], label=np.array([0, 1, 2]), score=np.ones(3))
   for name in ("same.csv", "names.csv", "same.npz"):
-    np.testing.assert_array_equal(score_file.load(tmp_path / name, "score", IDS, labels).values, np.ones(3))
+    np.testing.assert_array_equal(from_file.load(tmp_path / name, "score", IDS, labels).values, np.ones(3))
   for name in ("other.csv", "other.npz"):
     with pytest.raises(
       DataError, match=r"2 of 3 training examples have another label there .ids 7, 11.*wrong labels been planted"
     ) as caught:
-      score_file.load(tmp_path / name, "score", IDS, labels)
+      from_file.load(tmp_path / name, "score", IDS, labels)
     assert caught.value.exit_code == 3
 
 
@@ -96,7 +98,7 @@ TABLES = [
 @pytest.mark.parametrize(("text", "part"), TABLES, ids=[part[:30] for _, part in TABLES])
 def test_a_table_that_does_not_score_every_example_once_is_refused_with_the_ids(text, part, tmp_path):
   with pytest.raises(DataError, match=re.escape(part)) as caught:
-    score_file.load(write(tmp_path / "a.csv", text), "score", IDS)
+    from_file.load(write(tmp_path / "a.csv", text), "score", IDS)
   assert str(caught.value).startswith(f"score.path={tmp_path}/a.csv")
   assert "\n" not in str(caught.value)
 
@@ -118,7 +120,7 @@ ARRAYS = [
 def test_arrays_that_are_no_scores_are_refused(arrays, part, tmp_path):
   np.savez(tmp_path / "a.npz", **arrays)
   with pytest.raises(DataError, match=re.escape(part)):
-    score_file.load(tmp_path / "a.npz", "score", IDS)
+    from_file.load(tmp_path / "a.npz", "score", IDS)
 
 
 def test_what_is_no_file_of_scores_is_refused(tmp_path):
@@ -126,7 +128,7 @@ def test_what_is_no_file_of_scores_is_refused(tmp_path):
   (tmp_path / "raw.csv").write_bytes(b"example_id\xff")
   for name, part in (("none.csv", "no such file"), (".", "not a file"), ("cut.npz", "not a sound npz"), ("raw.csv", "not UTF-8")):
     with pytest.raises(DataError, match=part):
-      score_file.load(tmp_path / name, "score", IDS)
+      from_file.load(tmp_path / name, "score", IDS)
 
 
 def test_keys_of_a_file_need_one(tmp_path):
@@ -205,6 +207,6 @@ def test_scores_that_do_not_fit_end_a_run_before_it_begins(earlier, tmp_path):
 
 def test_the_user_says_which_end_of_a_file_is_easy():
   for end in ("easier", "harder"):
-    table = score_artifacts.described(config_of("a.csv", score__higher_is=end))
+    table = score_files.described(config_of("a.csv", score__higher_is=end))
     assert table["file"].direction == f"higher_is_{end}"
     assert {name: table[name] for name in SCORES if name != "file"} == {name: SCORES[name] for name in SCORES if name != "file"}

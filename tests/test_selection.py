@@ -24,7 +24,7 @@ from sdt.dispatch import Trainer
 from sdt.errors import ConfigError, DivergedError
 from sdt.report import artifacts, html
 from sdt.report import selection as selection_report
-from sdt.split import Partition
+from sdt.scores.split import Partition
 
 CONFIG = tiny.config(
   compilation_cache=False,

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt.config.schema import MethodConfig, SplitConfig
+from sdt.data.seeded import tie_breaker
 from sdt.errors import ConfigError, DataError
-from sdt.split import Sizes, class_quota, num_easy, rank, sizes, split, tie_breaker
+from sdt.scores.split import Sizes, class_quota, num_easy, rank, sizes, split
 
 
 def ids(count):

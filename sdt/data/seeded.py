@@ -5,6 +5,7 @@ Not `numpy.random`: the streams of its generators may change between NumPy versi
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 
 import numpy as np
@@ -106,3 +107,10 @@ def stratified(
   starts = np.cumsum(counts) - counts
   rank = np.arange(len(labels)) - np.repeat(starts, counts)
   return np.sort(order[rank < np.repeat(places, counts)])
+
+
+def tie_breaker(example_ids: np.ndarray, seed: int, stream: str = "ties") -> np.ndarray:
+  """Returns a pseudo-random uint64 [N] per example id: SHA-256 of (stream, seed, id), the same on every machine."""
+  prefix = stream.encode() + b"\0" + int(seed).to_bytes(8, "little", signed=True)
+  digests = (hashlib.sha256(prefix + int(example_id).to_bytes(8, "little", signed=True)).digest()[:8] for example_id in example_ids)
+  return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(example_ids))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.losses import is_correct
-from sdt.score import Outputs, log_odds, margin
+from sdt.scores.formulas import Outputs, log_odds, margin
 
 
 @jax.tree_util.register_dataclass

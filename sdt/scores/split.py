@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import decimal
-import hashlib
 
 import numpy as np
 
 from sdt.config.schema import MethodConfig, SplitConfig
-from sdt.data.seeded import largest_remainder
+from sdt.data.seeded import largest_remainder, tie_breaker
 from sdt.errors import ConfigError, DataError
 
 _NOBODY = np.zeros(0, np.int32)
@@ -82,13 +81,6 @@ def num_easy(fraction: float, num_examples: int, explicit: int | None = None) ->
       f"{where}: of {num_examples} training examples A would get {size}; both A and B need at least one, choose another value"
     )
   return size
-
-
-def tie_breaker(example_ids: np.ndarray, seed: int, stream: str = "ties") -> np.ndarray:
-  """Returns a pseudo-random uint64 [N] per example id: SHA-256 of (stream, seed, id), the same on every machine."""
-  prefix = stream.encode() + b"\0" + int(seed).to_bytes(8, "little", signed=True)
-  digests = (hashlib.sha256(prefix + int(example_id).to_bytes(8, "little", signed=True)).digest()[:8] for example_id in example_ids)
-  return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(example_ids))
 
 
 def random_scores(example_ids: np.ndarray, seed: int, stream: str) -> np.ndarray:
