@@ -25,7 +25,7 @@ import numpy as np
 
 from sdt.config import Config
 from sdt.data import sources
-from sdt.plan import Phase, Plan
+from sdt.engine.plan import Phase, Plan
 
 type Cases = dict[str, Callable[[], dict[str, float]]]
 
@@ -83,8 +83,8 @@ def alternation(options: argparse.Namespace) -> Cases:
 PARTS: dict[str, Callable[[argparse.Namespace], Cases]] = {
   "scan": scan,
   "augmentation": augmentation,
-  "norms": without("sdt.step.global_norm", lambda tree: jnp.zeros(())),
-  "finite": without("sdt.train.is_finite", lambda tree: jnp.ones((), bool)),
+  "norms": without("sdt.engine.step.global_norm", lambda tree: jnp.zeros(())),
+  "finite": without("sdt.engine.scan.is_finite", lambda tree: jnp.ones((), bool)),
   "alternation": alternation,
 }
 

@@ -21,8 +21,8 @@ from sdt.arms import Setting, make_plan
 from sdt.config import Config, from_dict, to_dict
 from sdt.data import sources
 from sdt.data.dataset import Data
-from sdt.dispatch import Position, Trainer
-from sdt.plan import Plan
+from sdt.engine.plan import Plan
+from sdt.engine.trainer import Position, Trainer
 from sdt.setup import Setup
 
 ROOT = Path(__file__).resolve().parent.parent

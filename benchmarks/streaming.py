@@ -27,7 +27,7 @@ from sdt.config.command_line import load_config_file
 from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data import sources
 from sdt.data.dataset import Data, make_dataset
-from sdt.dispatch import Position, Trainer
+from sdt.engine.trainer import Position, Trainer
 from sdt.setup import Resume, Setup
 
 PLACEMENTS = ("device", "stream")

@@ -15,12 +15,12 @@ from sdt.config import Config
 from sdt.data import sources
 from sdt.data.dataset import Data, image_sizes
 from sdt.devices import processes
+from sdt.engine.optim import is_body_frozen
 from sdt.errors import ConfigError
 from sdt.inputs.augment import output_size
 from sdt.models import make_model, pretrained
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import NETWORKS, variable_shapes
-from sdt.optim import is_body_frozen
 from sdt.scores import from_file
 from sdt.scores.from_file import FileScores
 from sdt.setup import check, input_shape

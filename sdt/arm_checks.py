@@ -10,10 +10,10 @@ from sdt.arm_spec import ArmSpec
 from sdt.arms import ARMS, arm_specs
 from sdt.config import Config
 from sdt.config.schema import NEUTRAL
+from sdt.engine.optim import is_body_frozen
 from sdt.errors import ConfigError
 from sdt.models.family import RATES
 from sdt.models.registry import MODEL_NAMES, NETWORKS
-from sdt.optim import is_body_frozen
 
 
 def check_arms(config: Config) -> None:

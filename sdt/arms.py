@@ -12,9 +12,9 @@ import numpy as np
 from sdt.arm_spec import ArmSpec, PhaseSpec, parse_own_arms, parse_phases
 from sdt.config import Config
 from sdt.config.schema import MethodConfig
+from sdt.engine.plan import Phase, Plan
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
-from sdt.plan import Phase, Plan
 from sdt.scores.split import Partition, folds, random_scores, split
 
 

@@ -16,10 +16,10 @@ from sdt import files
 from sdt.arms import arm_specs
 from sdt.config import Config, to_dict
 from sdt.data.dataset import Data
-from sdt.plan import Plan
+from sdt.engine.plan import Plan
+from sdt.engine.scan import Sums
 from sdt.stats import paired
 from sdt.stats.comparison import compare
-from sdt.train import Sums
 
 
 def metrics_rows(

@@ -15,10 +15,10 @@ from sdt.config import Config, from_dict
 from sdt.config.differences import changes_baseline, differences
 from sdt.devices import processes
 from sdt.devices.layout import make_layout
-from sdt.dispatch import Position
+from sdt.engine.plan import Plan
+from sdt.engine.trainer import Position
 from sdt.errors import CheckpointError, ConfigError, DataError
 from sdt.files.workdir import disk_errors
-from sdt.plan import Plan
 from sdt.run import shared_workdir
 from sdt.setup import Resume, compute_dtype
 from sdt.shared_store import SharedStore

@@ -20,7 +20,9 @@ from sdt.data.dataset import Data
 from sdt.data.published.catalogue import SETS
 from sdt.data.stand_in import stand_in
 from sdt.devices.layout import bytes_per_device
-from sdt.dispatch import Trainer
+from sdt.engine.plan import Plan
+from sdt.engine.schedule import learning_rates
+from sdt.engine.trainer import Trainer
 from sdt.environment import use_compilation_cache
 from sdt.errors import MissingDataError
 from sdt.files.workdir import disk_errors
@@ -30,8 +32,6 @@ from sdt.losses import is_regression
 from sdt.models import count_params
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import multiply_adds
-from sdt.optim import learning_rates
-from sdt.plan import Plan
 from sdt.progress import Display
 from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare
 from sdt.setup import Setup

@@ -12,15 +12,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import artifacts, baseline, cam, files, frame, selection
+from sdt import artifacts, baseline, files, frame, selection
 from sdt.arms import Setting, arm_order, check_equal_work, fold_arms, make_plan, num_rounds_of, scoring_arms, trainings
 from sdt.config import Config
 from sdt.data.dataset import Data
+from sdt.engine import activation_maps
+from sdt.engine.optim import is_body_frozen
+from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.frame import Order, resume, train_or_skip, write_config, write_environment
 from sdt.models import count_params, make_model
-from sdt.optim import is_body_frozen
-from sdt.plan import Plan
 from sdt.progress import Display
 from sdt.report.tables import result_table_text
 from sdt.scores.split import Partition, Sizes, sizes
@@ -158,7 +159,7 @@ def _write_activation_maps(context: Context) -> None:
   for arm in shown:
     state = restore_final(context, trainings(config).index(arm))
     networks[arm] = jax.tree.map(lambda leaf: leaf[replica], {"params": state.params, "batch_stats": state.batch_stats})
-  content = cam.maps_of_test_images(
+  content = activation_maps.maps_of_test_images(
     make_model(config.model, len(data.class_names)),
     networks,
     data,

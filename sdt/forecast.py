@@ -10,11 +10,12 @@ from contextlib import closing
 import jax
 
 from sdt.arms import fold_arms, scoring_arms
-from sdt.dispatch import TRAINED, Position, Progress, Trainer, estimated_secs
+from sdt.engine.dispatch_sizes import TRAINED, estimated_secs
+from sdt.engine.optim import is_body_frozen
+from sdt.engine.plan import Plan
+from sdt.engine.trainer import Position, Progress, Trainer
 from sdt.inputs.order import num_batches
 from sdt.models.registry import multiply_adds
-from sdt.optim import is_body_frozen
-from sdt.plan import Plan
 from sdt.setup import Setup
 
 # A trial runs dispatches for so long after the first; where the first alone took longer than the second number, it is the trial.

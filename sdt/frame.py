@@ -19,15 +19,15 @@ from sdt import accept, baseline, continuation, environment, files, selection
 from sdt.config import Config, config_hash, to_dict
 from sdt.data.dataset import Data
 from sdt.devices import processes
+from sdt.engine.plan import Plan
+from sdt.engine.state import TrainState
 from sdt.errors import CheckpointError, ConfigError, DataError
-from sdt.plan import Plan
 from sdt.profiling import Profiler
 from sdt.progress import Display, duration
 from sdt.report import build_report
 from sdt.run import shared_workdir
 from sdt.setup import Resume, Setup, compute_dtype
 from sdt.shared_store import SharedStore
-from sdt.step import TrainState
 from sdt.stop import StopRequest
 from sdt.training import Context, Identity, Timing, has_rows, restore_final, restore_newest, train_arm
 

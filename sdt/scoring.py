@@ -15,12 +15,12 @@ from sdt.config import Config
 from sdt.config.score_names import SCORES, Score
 from sdt.data.dataset import Data
 from sdt.engine.score_pass import ScoreRunner
+from sdt.engine.state import TrainState
 from sdt.errors import ConfigError
 from sdt.scores import agreement
 from sdt.scores.dynamics import dynamics_scores
 from sdt.scores.split import Partition, Sizes, folds, split
 from sdt.stages import score_files
-from sdt.step import TrainState
 from sdt.training import Context, restore_round
 
 

@@ -17,9 +17,17 @@ from sdt.config.schema import NEUTRAL
 from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.devices import processes
 from sdt.devices.layout import Layout, check_replicas, make_layout, padded_batch_size, place
-from sdt.dispatch import TRAINED, DispatchSizes, Position, Trainer, batches_within, choose_sizes, init_state, state_shapes
+from sdt.engine.dispatch_sizes import TRAINED, DispatchSizes, batches_within, choose_sizes
+from sdt.engine.feed import NothingFed, Streamed
+from sdt.engine.norms import layer_names
+from sdt.engine.optim import init_opt_state
+from sdt.engine.plan import Plan, plan_arrays
+from sdt.engine.recalibrate import RecalibrateProgram, Recalibrator
+from sdt.engine.scan import Program, Sums, zero_sums
+from sdt.engine.schedule import learning_rates
 from sdt.engine.score_pass import ScoreProgram, ScoreRunner
-from sdt.feed import NothingFed, Streamed
+from sdt.engine.state import TrainState, init_state, state_shapes
+from sdt.engine.trainer import Position, Trainer
 from sdt.inputs.augment import output_size, shift_and_scale
 from sdt.inputs.order import num_batches
 from sdt.inputs.placement import Placement, choose_placement, most_batches
@@ -28,13 +36,7 @@ from sdt.losses import is_regression
 from sdt.models import count_params, make_model
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import multiply_adds, variable_shapes
-from sdt.norms import layer_names
-from sdt.optim import init_opt_state, learning_rates
-from sdt.plan import Plan, plan_arrays
-from sdt.recalibrate import RecalibrateProgram, Recalibrator
 from sdt.scores.dynamics import Dynamics, no_dynamics
-from sdt.step import TrainState
-from sdt.train import Program, Sums, zero_sums
 
 _GRADIENT_NUMBERS = 2**26  # of all the gradients of single examples that are computed together
 

@@ -16,13 +16,13 @@ from sdt import artifacts, files, merits
 from sdt.baseline import Finished
 from sdt.config import Config
 from sdt.data.dataset import Data
-from sdt.evaluate import predict
+from sdt.engine.evaluate import predict
+from sdt.engine.plan import Plan
+from sdt.engine.state import TrainState
 from sdt.frame import Order, resume, train_or_skip
 from sdt.models import count_params
-from sdt.plan import Plan
 from sdt.report.toy import table_text
 from sdt.stats import paired
-from sdt.step import TrainState
 from sdt.toy_arms import UNIFORM, Points, arm_specs, candidate, candidates, decays, find_points, make_plan
 from sdt.training import Context, restore_final
 

@@ -13,9 +13,9 @@ from sdt.config import Config
 from sdt.config.schema import MethodConfig
 from sdt.data.dataset import Data
 from sdt.data.readers.curve import positions
+from sdt.engine.plan import Phase, Plan
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
-from sdt.plan import Phase, Plan
 from sdt.scores.split import random_scores
 
 

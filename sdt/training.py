@@ -19,15 +19,15 @@ from sdt.config.differences import SAFE_TO_CHANGE, diff
 from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.devices.layout import fetch
-from sdt.dispatch import Position, Progress, Trainer
+from sdt.engine.plan import Plan
+from sdt.engine.state import TrainState
+from sdt.engine.trainer import Position, Progress, Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted
 from sdt.losses import is_regression
-from sdt.plan import Plan
 from sdt.profiling import Profiler
 from sdt.progress import Display, Task
 from sdt.setup import Resume, Setup
 from sdt.shared_store import SharedStore
-from sdt.step import TrainState
 from sdt.stop import StopRequest
 
 # Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no less than this.

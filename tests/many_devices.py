@@ -19,10 +19,11 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sdt.config import Config
 from sdt.config.schema import ModelConfig, OptimConfig
-from sdt.dispatch import Position, Trainer
+from sdt.engine.optim import init_opt_state
+from sdt.engine.state import TrainState
+from sdt.engine.step import train_step
+from sdt.engine.trainer import Position, Trainer
 from sdt.models import init_variables, make_model
-from sdt.optim import init_opt_state
-from sdt.step import TrainState, train_step
 
 ONE = tiny.resnet(augment__pad_crop=1, augment__flip=True, parallel__steps_per_dispatch=3)
 

@@ -28,13 +28,13 @@ class Mutation:
 
 MUTATIONS = {
   "the decay has the wrong sign": Mutation(
-    "sdt/optim.py",
+    "sdt/engine/optim.py",
     'optax.add_decayed_weights(2.0 * weight_decay if config.decay_form == "penalty" else weight_decay, mask)',
     "optax.add_decayed_weights(-weight_decay, mask)",
     "tests/test_optim.py",
   ),
   "decay after the momentum where it should be before": Mutation(
-    "sdt/optim.py",
+    "sdt/engine/optim.py",
     '(core, decay) if config.decay_form == "decoupled"',
     '(core, decay) if config.decay_form != "decoupled"',
     "tests/test_optim.py tests/test_step_torch.py",
@@ -79,7 +79,7 @@ MUTATIONS = {
     "tests/test_batch_norm_groups.py",
   ),
   "evaluation with the batch's own statistics": Mutation(
-    "sdt/evaluate.py",
+    "sdt/engine/evaluate.py",
     "return model.apply(variables, inputs, train=False)",
     'return model.apply(variables, inputs, train=True, mutable=["batch_stats"])[0]',
     "tests/test_recalibrate.py tests/test_score.py",
@@ -97,7 +97,7 @@ MUTATIONS = {
     "tests/test_checkpoint.py",
   ),
   "a diverged replica goes on": Mutation(
-    "sdt/train.py", "lambda new, old: jnp.where(alive, new, old)", "lambda new, old: new", "tests/test_train.py"
+    "sdt/engine/scan.py", "lambda new, old: jnp.where(alive, new, old)", "lambda new, old: new", "tests/test_train.py"
   ),
   "no correction for many contrasts": Mutation(
     "sdt/stats/paired.py",

@@ -13,8 +13,8 @@ from sdt.arm_spec import DECAYS, REGULARISERS, STEPS, SUBSETS, PhaseSpec, parse_
 from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, arm_specs, check_equal_work, make_plan, num_phases
 from sdt.config.combinations import OWN_START
 from sdt.config.schema import NEUTRAL
+from sdt.engine.plan import plan_arrays
 from sdt.errors import ConfigError
-from sdt.plan import plan_arrays
 from sdt.scores.split import Partition, Sizes, split
 
 

@@ -16,8 +16,9 @@ from sdt import artifacts, files
 from sdt.arms import Setting, make_plan
 from sdt.config.schema import SplitConfig
 from sdt.config.score_names import SCORES
+from sdt.engine.evaluate import predict
+from sdt.engine.scan import Sums
 from sdt.engine.score_pass import ScoreRunner
-from sdt.evaluate import predict
 from sdt.inputs.augment import normalise, shift_and_scale
 from sdt.models import make_model
 from sdt.scores import agreement
@@ -25,7 +26,6 @@ from sdt.scores.formulas import SCORERS
 from sdt.scores.split import Partition, Sizes, split
 from sdt.setup import Setup
 from sdt.stages import score_files
-from sdt.train import Sums
 
 CONFIG = tiny.config(seeds=(3, 8), rounds=2)
 STABILITY = {"mean_spearman": 0.5}

@@ -11,7 +11,7 @@ import whole
 from sdt import baseline, experiment, files, training
 from sdt.config import Config, to_dict
 from sdt.config.differences import NOT_READ_BY_BASELINE, NOT_SWEPT, SAFE_TO_CHANGE, changes_baseline, entry, leaves
-from sdt.dispatch import Trainer
+from sdt.engine.trainer import Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted, WorkdirError
 
 BASE = tiny.config(compilation_cache=False, parallel__steps_per_dispatch=1)

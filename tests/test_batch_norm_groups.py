@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from many_devices import ONE, collectives, first_steps, two_phases, with_parallel
 
 from sdt.config.schema import ModelConfig, OptimConfig
-from sdt.dispatch import Position
+from sdt.engine.optim import init_opt_state
+from sdt.engine.state import TrainState
+from sdt.engine.step import train_step
+from sdt.engine.trainer import Position
 from sdt.models import init_variables, make_model
 from sdt.models.layers import BatchNorm
-from sdt.optim import init_opt_state
 from sdt.setup import Setup
-from sdt.step import TrainState, train_step
 
 NUM_CHANNELS = 4
 

@@ -8,9 +8,10 @@ import pytest
 import tiny
 import whole
 
-from sdt import cam, continuation, experiment, files
+from sdt import continuation, experiment, files
 from sdt.config.schema import ModelConfig
 from sdt.data.dataset import image_sizes
+from sdt.engine import activation_maps
 from sdt.inputs.augment import centre_crop
 from sdt.models import init_variables, make_model
 from sdt.models.registry import NETWORKS
@@ -46,7 +47,7 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit_of_its_class(name):
   model, variables = network(name)
   inputs = np.random.default_rng(0).normal(size=(6, *SHAPE)).astype(np.float32)
   labels = np.arange(6, dtype=np.int32) % 5
-  logits, maps = jax.jit(cam.class_activation_maps, static_argnums=0)(model, variables, inputs, labels)
+  logits, maps = jax.jit(activation_maps.class_activation_maps, static_argnums=0)(model, variables, inputs, labels)
   assert maps.shape[0] == 6
   assert maps.shape[1] * maps.shape[2] > 1
   assert np.ptp(maps, axis=(1, 2)).min() > 1e-3
@@ -60,7 +61,7 @@ def test_a_map_equals_its_twin_in_numpy_at_every_place():
   model, variables = network("resnet")
   inputs = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
   labels = np.array([4, 0, 2, 2], np.int32)
-  maps = cam.class_activation_maps(model, variables, inputs, labels)[1]
+  maps = activation_maps.class_activation_maps(model, variables, inputs, labels)[1]
   _, kept = model.apply(variables, inputs, train=False, capture_intermediates=True, mutable=["intermediates"])
   blocks = [name for name in kept["intermediates"] if name.startswith("stage")]
   (features,) = kept["intermediates"][max(blocks)]["__call__"]
@@ -71,10 +72,10 @@ def test_a_map_equals_its_twin_in_numpy_at_every_place():
 
 def test_networks_without_places_have_no_map():
   mlp = make_model(ModelConfig(name="mlp", hidden_sizes=(4,)), 3)
-  assert not cam.has_map(mlp, init_variables(mlp, SHAPE, 0), SHAPE)
+  assert not activation_maps.has_map(mlp, init_variables(mlp, SHAPE, 0), SHAPE)
   vgg = make_model(ModelConfig(name="vgg16", blocks=(1, 1, 1), widths=(4, 4, 4)), 3)
-  assert cam.has_map(vgg, init_variables(vgg, SHAPE, 0), SHAPE)
-  assert not cam.has_map(vgg, init_variables(vgg, (8, 8, 3), 0), (8, 8, 3))  # three halvings leave one place
+  assert activation_maps.has_map(vgg, init_variables(vgg, SHAPE, 0), SHAPE)
+  assert not activation_maps.has_map(vgg, init_variables(vgg, (8, 8, 3), 0), (8, 8, 3))  # three halvings leave one place
 
 
 def test_groups_are_drawn_from_the_test_set_by_what_the_networks_say(tmp_path):
@@ -82,9 +83,9 @@ def test_groups_are_drawn_from_the_test_set_by_what_the_networks_say(tmp_path):
   data = tiny.data(config)
   model = make_model(config.model, len(data.class_names))
   networks = {arm: init_variables(model, data.test.inputs.shape[1:], seed) for arm, seed in (("baseline", 0), ("method", 5))}
-  content = cam.maps_of_test_images(model, networks, data, crop_size=None, seed=7, batch_size=8)
-  again = cam.maps_of_test_images(model, networks, data, crop_size=None, seed=7, batch_size=8)
-  other = cam.maps_of_test_images(model, networks, data, crop_size=None, seed=8, batch_size=30)
+  content = activation_maps.maps_of_test_images(model, networks, data, crop_size=None, seed=7, batch_size=8)
+  again = activation_maps.maps_of_test_images(model, networks, data, crop_size=None, seed=7, batch_size=8)
+  other = activation_maps.maps_of_test_images(model, networks, data, crop_size=None, seed=8, batch_size=30)
   tiny.assert_equal(content, again)
   assert content["ids"].tolist() != other["ids"].tolist()
   positions = np.searchsorted(data.test.example_ids, content["ids"])
@@ -111,7 +112,7 @@ def test_a_crop_is_what_the_network_sees():
   data = tiny.data(config)
   model = make_model(config.model, len(data.class_names))
   networks = {"baseline": init_variables(model, (6, 6, 3), 0)}
-  content = cam.maps_of_test_images(model, networks, data, crop_size=6, seed=0)
+  content = activation_maps.maps_of_test_images(model, networks, data, crop_size=6, seed=0)
   positions = np.searchsorted(data.test.example_ids, content["ids"])
   np.testing.assert_array_equal(content["images"], centre_crop(data.test.inputs, image_sizes(data.test), 6)[positions])
   assert set(content["groups"].tolist()) <= {"baseline right", "baseline wrong"}

@@ -7,8 +7,8 @@ import pytest
 import tiny
 
 from sdt.data.dataset import image_sizes
-from sdt.dispatch import Position
 from sdt.engine.score_pass import ScoreRunner
+from sdt.engine.trainer import Position
 from sdt.setup import Setup
 
 

@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from sdt.config.schema import ModelConfig
-from sdt.dispatch import Position
+from sdt.engine.trainer import Position
 from sdt.models import init_variables, make_model
 from sdt.models.layers import Dropout
 from sdt.setup import Setup

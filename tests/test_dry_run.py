@@ -27,7 +27,7 @@ from sdt.arms import ARM_NAMES
 from sdt.config import to_dict
 from sdt.config.sweep_points import expand
 from sdt.data.stand_in import stand_in
-from sdt.dispatch import Passes, Position, Progress
+from sdt.engine.trainer import Passes, Position, Progress
 from sdt.errors import ConfigError, DataError, Interrupted, MissingDataError, WorkdirError
 from sdt.setup import Setup
 from sdt.training import Identity

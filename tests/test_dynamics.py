@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt.config.score_names import DYNAMICS, SCORES
-from sdt.dispatch import Position
+from sdt.engine.step import train_step
+from sdt.engine.trainer import Position
 from sdt.inputs.order import order_key, phase_batches
 from sdt.scores.dynamics import Dynamics, Seen, dynamics_scores, no_dynamics, record, see
-from sdt.step import train_step
 
 NAMES = {"forgetting", "first_learned", "mean_confidence", "variability", "correctness", "aum"}
 

@@ -13,8 +13,8 @@ from sdt import experiment, files
 from sdt.checkpoint import CheckpointStore
 from sdt.config import from_dict, to_dict
 from sdt.config.score_names import DYNAMICS, SCORES
-from sdt.dispatch import Position
 from sdt.engine.score_pass import ScoreRunner
+from sdt.engine.trainer import Position
 from sdt.errors import CheckpointError, ConfigError, Interrupted
 from sdt.scores.agreement import score_truth
 from sdt.scores.dynamics import dynamics_scores

@@ -16,7 +16,7 @@ from sdt.checkpoint import CheckpointStore
 from sdt.config import config_hash, to_dict
 from sdt.config.score_names import SCORES
 from sdt.data import sources
-from sdt.dispatch import Trainer
+from sdt.engine.trainer import Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError, Interrupted
 
 CONFIG = whole.CONFIG

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt import train
 from sdt.config.schema import RegulariseConfig
-from sdt.dispatch import Position
+from sdt.engine import scan
+from sdt.engine.scan import Feed
 from sdt.engine.score_pass import score_dispatch
+from sdt.engine.trainer import Position
 from sdt.models.registry import MODEL_NAMES
 from sdt.setup import Setup
-from sdt.train import Feed
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # Lowering costs a deep network 10 to 20 seconds. One of each form of every family is lowered by default, all by `make slow`.
@@ -34,7 +34,7 @@ def exports(of, overrides=None):
   made.set_state(start.state, start.sums)
   variables = {"params": start.state.params, "batch_stats": start.state.batch_stats}
   programs = {
-    "train": (functools.partial(train.dispatch, made.program), made.arguments(made._clock(Position())[0], Feed())),
+    "train": (functools.partial(scan.dispatch, made.program), made.arguments(made._clock(Position())[0], Feed())),
     "score": (functools.partial(score_dispatch, setup.score_program()), (variables, setup.device_data, np.int32(0))),
   }
   exported = {}

@@ -11,10 +11,11 @@ import pytest
 import tiny
 import whole
 
-from sdt import experiment, train
+from sdt import experiment
 from sdt.checkpoint import CheckpointStore
 from sdt.data import sources
-from sdt.dispatch import Position, Trainer
+from sdt.engine import scan
+from sdt.engine.trainer import Position, Trainer
 from sdt.errors import DivergedError
 from sdt.setup import Resume, Setup
 from sdt.training import saved_like, saved_tree
@@ -83,14 +84,14 @@ def test_one_number_that_is_none_freezes_the_replica_as_it_was_before(monkeypatc
   for _ in sound.run(Position()):
     state = sound.get_state()[0]
     after[int(state.step[0])] = state
-  step = train.train_step
+  step = scan.train_step
 
   def struck(state, *args, **kwargs):
     new, measured = step(state, *args, **kwargs)
     bad = harm(new, measured)
     return jax.tree.map(lambda one, other: jnp.where(state.step == 7, one, other), bad, (new, measured))
 
-  monkeypatch.setattr(train, "train_step", struck)
+  monkeypatch.setattr(scan, "train_step", struck)
   made = tiny.trainer(of, plan, data)
   for _ in made.run(Position()):
     state = made.get_state()[0]

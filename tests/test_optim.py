@@ -10,9 +10,11 @@ import pytest
 import tiny
 
 from sdt.config.schema import OptimConfig
+from sdt.engine.optim import apply_phase_chain, init_opt_state, trained
+from sdt.engine.schedule import learning_rates
+from sdt.engine.state import TrainState
+from sdt.engine.step import train_step
 from sdt.models import init_variables, make_model
-from sdt.optim import apply_phase_chain, init_opt_state, learning_rates, trained
-from sdt.step import TrainState, train_step
 
 
 def test_the_papers_schedule_divides_by_ten_after_150_and_225_of_300_rounds():

@@ -16,7 +16,7 @@ from many_devices import ONE, collectives, first_steps, float64_steps, two_phase
 from sdt.config.schema import ParallelConfig
 from sdt.devices.compile import compile_program
 from sdt.devices.layout import fetch, make_layout, padded_batch_size, place
-from sdt.dispatch import Position
+from sdt.engine.trainer import Position
 from sdt.errors import ConfigError
 from sdt.setup import check
 

@@ -10,8 +10,8 @@ from scipy import stats
 
 from sdt.config import resolve
 from sdt.config.command_line import load_config_file
-from sdt.dispatch import Position
 from sdt.engine.score_pass import ScoreRunner
+from sdt.engine.trainer import Position
 from sdt.scores.split import num_easy
 from sdt.setup import Setup
 

@@ -9,7 +9,7 @@ import tiny
 import whole
 
 from sdt import files
-from sdt.evaluate import predict
+from sdt.engine.evaluate import predict
 from sdt.inputs.augment import normalise
 from sdt.setup import Setup
 

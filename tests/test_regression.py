@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from sdt.config.schema import ModelConfig, OptimConfig
-from sdt.evaluate import batch_sums
+from sdt.engine.evaluate import batch_sums
+from sdt.engine.optim import init_opt_state, make_chain
+from sdt.engine.state import TrainState
+from sdt.engine.step import train_step
 from sdt.losses import cross_entropy, example_losses, is_correct, squared_error
 from sdt.models import init_variables, make_model
-from sdt.optim import init_opt_state, make_chain
-from sdt.step import TrainState, train_step
 
 ADAM = OptimConfig(name="adam", learning_rate=3e-3, decay_form="penalty")
 RATE, DECAYS = 3e-3, (5e-2, 1e-3)

@@ -14,14 +14,14 @@ from test_augment import twin as crop_and_flip_twin
 
 from sdt.config.schema import NEUTRAL, OptimConfig
 from sdt.data.dataset import image_sizes
-from sdt.dispatch import Position
+from sdt.engine.step import train_step
+from sdt.engine.trainer import Position
 from sdt.inputs.augment import draw
 from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
 from sdt.inputs.order import augment_key, mixup_key, order_key, phase_batches
 from sdt.losses import smoothed_cross_entropy
 from sdt.models import make_model
 from sdt.setup import Setup
-from sdt.step import train_step
 
 GOLDEN = Path(__file__).parent / "golden" / "label_smoothing.npz"
 # One value of each that does something, and a second one.

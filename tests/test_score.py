@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from sdt.config.schema import ModelConfig, ScoreConfig
 from sdt.config.score_names import SCORES
+from sdt.engine.evaluate import predict_with_features
 from sdt.engine.score_pass import ScoreRunner, grand
-from sdt.evaluate import predict_with_features
 from sdt.losses import cross_entropy
 from sdt.models import init_variables, make_model
 from sdt.scores.formulas import SCORERS, Outputs

@@ -15,7 +15,7 @@ from sdt import dry_run, experiment
 from sdt.config.schema import ParallelConfig
 from sdt.devices.compile import compile_program
 from sdt.devices.layout import bytes_per_device, check_replicas, fetch, make_layout, padded_batch_size, place, place_replicas, shard_batch
-from sdt.dispatch import Position
+from sdt.engine.trainer import Position
 from sdt.errors import ConfigError
 from sdt.setup import Setup, check
 

@@ -20,7 +20,7 @@ from sdt.config.sweep_points import expand
 from sdt.data import seeded, sources
 from sdt.data.dataset import checksum, make_dataset
 from sdt.data.validation_split import hold_out
-from sdt.dispatch import Trainer
+from sdt.engine.trainer import Trainer
 from sdt.errors import ConfigError, DivergedError
 from sdt.report import artifacts, html
 from sdt.report import selection as selection_report

@@ -8,10 +8,11 @@ import pytest
 from agreement import flat
 
 from sdt.config.schema import ModelConfig, OptimConfig
+from sdt.engine.optim import init_opt_state
+from sdt.engine.state import TrainState
+from sdt.engine.step import train_step
 from sdt.models import init_variables, make_model
 from sdt.models.registry import MODEL_NAMES, NETWORKS
-from sdt.optim import init_opt_state
-from sdt.step import TrainState, train_step
 
 # Without decay, so that what moves has a gradient.
 OPTIM = OptimConfig(learning_rate=0.1, weight_decay=0.0)

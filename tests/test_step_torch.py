@@ -8,9 +8,10 @@ from agreement import GOLDEN, drawn_variables, flat
 from golden import drawn
 
 from sdt.config.schema import ModelConfig, OptimConfig
+from sdt.engine.optim import init_opt_state
+from sdt.engine.state import TrainState
+from sdt.engine.step import train_step
 from sdt.models import make_model
-from sdt.optim import init_opt_state
-from sdt.step import TrainState, train_step
 
 OPTIM = OptimConfig(learning_rate=drawn.LEARNING_RATE, momentum=drawn.MOMENTUM)
 

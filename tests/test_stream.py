@@ -13,11 +13,12 @@ import pytest
 import tiny
 import whole
 
-from sdt import feed, files
+from sdt import files
 from sdt.config import from_dict, to_dict
 from sdt.config.schema import DataConfig
 from sdt.devices.layout import make_layout
-from sdt.dispatch import Position, Trainer
+from sdt.engine import feed
+from sdt.engine.trainer import Position, Trainer
 from sdt.errors import DataError
 from sdt.inputs import placement
 from sdt.inputs.stream import HostInputs, ascending, batches_of, read_ahead

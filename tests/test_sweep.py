@@ -13,7 +13,7 @@ import whole
 
 from sdt import experiment, files, frame, sweep
 from sdt.config.sweep_points import expand
-from sdt.dispatch import Trainer
+from sdt.engine.trainer import Trainer
 from sdt.errors import ConfigError, DivergedError, Interrupted, LockedError, SdtError
 from sdt.files.workdir import hold_workdir
 

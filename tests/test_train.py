@@ -12,14 +12,16 @@ from test_augment import twin as crop_and_flip_twin
 
 from sdt.config.schema import OptimConfig
 from sdt.data.dataset import image_sizes
-from sdt.dispatch import Position, choose_sizes
+from sdt.engine.dispatch_sizes import choose_sizes
+from sdt.engine.norms import layer_names
+from sdt.engine.optim import init_opt_state
+from sdt.engine.state import TrainState
+from sdt.engine.step import is_finite, train_step
+from sdt.engine.trainer import Position
 from sdt.inputs.augment import draw
 from sdt.inputs.order import augment_key, order_key, phase_batches
 from sdt.models import make_model
-from sdt.norms import layer_names
-from sdt.optim import init_opt_state
 from sdt.setup import Setup
-from sdt.step import TrainState, is_finite, train_step
 
 
 def perceptron_twin(params, inputs, labels):
@@ -252,7 +254,7 @@ def test_a_loss_weight_of_zero_moves_by_decay_and_momentum_alone():
 @pytest.mark.parametrize("threshold", [0, 2**22])
 def test_whether_a_state_is_finite_is_computed_once_and_not_for_every_leaf(monkeypatch, threshold):
   """What a program of n leaves compiles to must grow with n; with n squared, a ResNet-50 took minutes to compile."""
-  monkeypatch.setattr("sdt.step.ONE_VECTOR", threshold)
+  monkeypatch.setattr("sdt.engine.step.ONE_VECTOR", threshold)
   leaves = [np.ones((3, 5), np.float32) for _ in range(60)]
 
   def doubled_while_finite(leaves):

@@ -10,10 +10,10 @@ from sdt.config import Config, from_dict, to_dict
 from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data.dataset import Data
 from sdt.data.sources import load
-from sdt.dispatch import Position, Trainer
-from sdt.plan import Phase, Plan
+from sdt.engine.plan import Phase, Plan
+from sdt.engine.state import TrainState
+from sdt.engine.trainer import Position, Trainer
 from sdt.setup import Setup
-from sdt.step import TrainState
 
 
 def config(**changes: Any) -> Config:

@@ -13,10 +13,10 @@ import numpy as np
 
 from sdt.devices.compile import compile_program, map_replicas
 from sdt.devices.layout import Layout, fetch, gather_batch, padded_batch_size, place, place_replicas, shard_batch
-from sdt.evaluate import batch_inputs, batch_positions, predict, predict_with_features
+from sdt.engine.evaluate import batch_inputs, batch_positions, predict, predict_with_features
+from sdt.engine.norms import global_norm
 from sdt.inputs.order import num_batches
 from sdt.inputs.stream import HostInputs, ascending, batches_of
-from sdt.norms import global_norm
 from sdt.scores.formulas import SCORERS, Outputs, loss
 
 

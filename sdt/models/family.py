@@ -37,3 +37,7 @@ class Network:
   combine: Callable[[dict[str, Any], Mapping[str, Any], str], dict[str, Any]] = _as_given
   weights_from: str | None = None
   rates: tuple[str, ...] = ()
+
+
+# What every network calls its last layer, in the tree of its parameters.
+HEAD = "head"

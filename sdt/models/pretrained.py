@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.errors import ConfigError, DataError
+from sdt.models.family import HEAD
 from sdt.models.registry import NETWORKS
-from sdt.optim import HEAD
 
 MAX_BYTES = 4 * 2**30
 _NUM_SHOWN = 3

@@ -18,14 +18,15 @@ import numpy as np
 from sdt.config.schema import AugmentConfig, OptimConfig
 from sdt.devices.compile import map_replicas
 from sdt.devices.layout import Layout, gather_batch, pad_batch, padded_batch_size, shard_batch
-from sdt.evaluate import test_sums
+from sdt.engine.evaluate import test_sums
+from sdt.engine.norms import layer_norms
+from sdt.engine.plan import PlanArrays
+from sdt.engine.state import TrainState
+from sdt.engine.step import is_finite, train_step
 from sdt.inputs.augment import Draws, augment, draw, normalise, output_size
 from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
 from sdt.inputs.order import augment_key, dropout_key, mixup_key, order_key, phase_batches, rows_of
-from sdt.norms import layer_norms
-from sdt.plan import PlanArrays
 from sdt.scores.dynamics import Dynamics, record, see
-from sdt.step import TrainState, is_finite, train_step
 
 
 @jax.tree_util.register_dataclass

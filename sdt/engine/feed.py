@@ -14,10 +14,10 @@ import numpy as np
 
 from sdt.devices import processes
 from sdt.devices.layout import padded_batch_size, place, place_replicas
+from sdt.engine.plan import PlanArrays
+from sdt.engine.scan import Feed, Program, Steps, round_ids
 from sdt.inputs.order import num_batches
 from sdt.inputs.stream import HostInputs, ascending, read_ahead, rows_at
-from sdt.plan import PlanArrays
-from sdt.train import Feed, Program, Steps, round_ids
 
 
 class Feeder(Protocol):

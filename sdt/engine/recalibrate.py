@@ -14,7 +14,7 @@ import numpy as np
 from sdt.config.schema import AugmentConfig
 from sdt.devices.compile import compile_program, map_replicas
 from sdt.devices.layout import Layout, fetch, pad_batch, padded_batch_size, place, place_replicas, shard_batch
-from sdt.evaluate import test_sums
+from sdt.engine.evaluate import test_sums
 from sdt.inputs.augment import augment, draw, normalise, output_size
 from sdt.inputs.order import augment_key, dropout_key, num_batches, rows_of
 from sdt.inputs.stream import HostInputs, ascending, batches_of

@@ -11,83 +11,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import train
 from sdt.devices.compile import compile_program
-from sdt.devices.layout import Layout, bytes_per_device, fetch, num_cpus, padded_batch_size, place, place_replicas
-from sdt.feed import Feeder, NothingFed
+from sdt.devices.layout import Layout, bytes_per_device, fetch, padded_batch_size, place, place_replicas
+from sdt.engine import scan
+from sdt.engine.dispatch_sizes import TRAINED
+from sdt.engine.feed import Feeder, NothingFed
+from sdt.engine.norms import layer_names
+from sdt.engine.plan import PlanArrays
+from sdt.engine.scan import Clock, Feed, Program, Sums, zero_sums
+from sdt.engine.state import TrainState
 from sdt.inputs.order import num_batches
-from sdt.models import init_variables
-from sdt.models.pretrained import Pretrained
-from sdt.models.registry import variable_shapes
-from sdt.norms import layer_names
-from sdt.optim import init_opt_state
-from sdt.plan import PlanArrays
 from sdt.scores.dynamics import Dynamics, no_dynamics
-from sdt.step import TrainState
-from sdt.train import Clock, Feed, Program, Sums, zero_sums
-
-# A dispatch should last no longer than this, so that signals, progress and saves get their turn.
-_DISPATCH_SECS = 2.5
-# Cautious multiply-adds per second, to choose a dispatch before anything has run: a wrong guess changes its length and no number.
-_MULTIPLY_ADDS_PER_SEC = {"cpu": 15e9, "gpu": 30e12, "tpu": 30e12}
-_LEAST_STEP_SECS = {"cpu": 2e-3, "gpu": 1e-3, "tpu": 1e-3}
-TRAINED = 3  # multiply-adds of a training step over those of a forward pass
-
-
-@dataclasses.dataclass(frozen=True)
-class DispatchSizes:
-  """How much one dispatch runs: whole rounds, or (with `rounds` 1) some steps or some evaluation batches of a round."""
-
-  rounds: int
-  steps: int
-  evals: int
-
-
-def estimated_secs(multiply_adds: float) -> float:
-  """Returns a cautious guess of how long one step or batch of so many multiply-adds takes on the default backend."""
-  platform = jax.default_backend()
-  speed = _MULTIPLY_ADDS_PER_SEC.get(platform, 30e12) * (num_cpus() if platform == "cpu" else 1)
-  return max(_LEAST_STEP_SECS.get(platform, 1e-3), multiply_adds / speed)
-
-
-def batches_within(multiply_adds: float, total: int) -> int:
-  """Returns how many of `total` batches, each of so many multiply-adds, one dispatch should run."""
-  return max(1, min(total, int(_DISPATCH_SECS / estimated_secs(multiply_adds))))
-
-
-def choose_sizes(
-  *,
-  steps_per_round: int,
-  evals_per_round: int,
-  rounds: int,
-  step_multiply_adds: float,
-  eval_multiply_adds: float,
-  steps: int | None = None,
-  at_most: tuple[int, int] | None = None,
-) -> DispatchSizes:
-  """Returns the sizes of a dispatch, from a cautious estimate of the device's speed or from `steps` (`parallel.steps_per_dispatch`).
-
-  Args:
-    steps_per_round: S.
-    evals_per_round: evaluation batches of the test set.
-    rounds: of the plan.
-    step_multiply_adds: of all replicas in one optimiser step (three forward passes).
-    eval_multiply_adds: of all replicas in one evaluation batch.
-    steps: the optimiser steps that the user wants in a dispatch.
-    at_most: streamed inputs: of how many steps, and of how many evaluation batches, they fit; no dispatch has both, or several rounds.
-  """
-  step_secs, eval_secs = estimated_secs(step_multiply_adds), estimated_secs(eval_multiply_adds)
-  budget_secs = _DISPATCH_SECS if steps is None else steps * step_secs
-  round_secs = steps_per_round * step_secs + evals_per_round * eval_secs
-  fits = round_secs <= budget_secs if steps is None else steps >= steps_per_round
-  if fits and at_most is None:
-    whole = budget_secs // round_secs if steps is None else steps // steps_per_round
-    return DispatchSizes(int(min(rounds, max(1, whole))), steps_per_round, evals_per_round)
-  most_steps, most_evals = at_most or (steps_per_round, evals_per_round)
-  pieces = num_batches(steps_per_round, min(most_steps, max(1, int(budget_secs / step_secs)) if steps is None else steps))
-  # Pieces of equal length need no test for the end of the round in the loop; take them where there are some a little shorter.
-  even = next((count for count in range(pieces, 2 * pieces + 1) if steps_per_round % count == 0), pieces)
-  return DispatchSizes(1, num_batches(steps_per_round, even), max(1, min(most_evals, evals_per_round, int(budget_secs / eval_secs))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,34 +70,6 @@ class Progress:
     return self.seconds * self.passes.evaluation / max(1, self.passes.total)
 
 
-def init_state(
-  model: Any, optim: Any, input_shape: tuple[int, ...], seeds: tuple[int, ...], pretrained: Pretrained | None = None
-) -> TrainState:
-  """Returns the state before the first step on the host, leaves [R, ...]; a seed's weights do not depend on the other seeds.
-
-  What `pretrained` has is the same for all seeds, the rest is drawn.
-  """
-  variables = [init_variables(model, input_shape, seed) for seed in seeds]
-  if pretrained is not None:
-    variables = [pretrained.put_into(one) for one in variables]
-  stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *variables)
-  opt_state = [jax.tree.map(np.asarray, init_opt_state(optim, one["params"])) for one in variables]
-  return TrainState(
-    step=np.zeros(len(seeds), np.int32),
-    params=stacked["params"],
-    batch_stats=stacked.get("batch_stats", {}),
-    opt_state=jax.tree.map(lambda *leaves: np.stack(leaves), *opt_state),
-  )
-
-
-def state_shapes(model: Any, optim: Any, input_shape: tuple[int, ...], num_replicas: int) -> TrainState:
-  """Returns the shapes and dtypes of `init_state` for so many seeds; nothing is drawn."""
-  variables = variable_shapes(model, input_shape)
-  opt_state = jax.eval_shape(functools.partial(init_opt_state, optim), variables["params"])
-  one = TrainState(jax.ShapeDtypeStruct((), np.int32), variables["params"], variables["batch_stats"], opt_state)
-  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_replicas, *leaf.shape), leaf.dtype), one)
-
-
 class Trainer:
   """A compiled program and the state of its replicas on the devices.
 
@@ -208,10 +114,10 @@ class Trainer:
     if self._executables:
       return 0.0
     start, clock = time.perf_counter(), self._clock(Position())[0]
-    function = functools.partial(train.dispatch, self.program)
+    function = functools.partial(scan.dispatch, self.program)
     for feed in self._feeder.shapes():
       self.num_compilations += 1
-      executable = compile_program(self._layout, function, self.arguments(clock, feed), train.REPLICA_AXES, donate=(0, 1, 2))
+      executable = compile_program(self._layout, function, self.arguments(clock, feed), scan.REPLICA_AXES, donate=(0, 1, 2))
       self._executables[jax.tree.structure(feed)] = executable
     return time.perf_counter() - start
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,26 +10,13 @@ import jax.numpy as jnp
 
 from sdt.config.schema import OptimConfig
 from sdt.devices.layout import sum_over
-from sdt.evaluate import batch_sums
+from sdt.engine.evaluate import batch_sums
+from sdt.engine.norms import ONE_VECTOR, global_norm
+from sdt.engine.optim import apply_phase_chain, is_body_frozen, trained
+from sdt.engine.state import TrainState
 from sdt.inputs.mixup import Mixture
 from sdt.losses import example_losses, smoothed_cross_entropy
 from sdt.models.family import RATES
-from sdt.norms import ONE_VECTOR, global_norm
-from sdt.optim import apply_phase_chain, is_body_frozen, trained
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TrainState:
-  """All that training changes, on the devices or (NumPy) on the host; in programs leaves lead with [R].
-
-  `step` counts optimiser steps; a replica that diverged stops counting.
-  """
-
-  step: Any
-  params: Any
-  batch_stats: Any
-  opt_state: Any
 
 
 class Measures(NamedTuple):
