@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from sdt import environment
-from sdt.arms import Setting, make_plan
+from sdt.arms.planning import Setting, make_plan
 from sdt.config import Config, from_dict, to_dict
 from sdt.data import sources
 from sdt.data.dataset import Data

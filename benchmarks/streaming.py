@@ -21,7 +21,7 @@ import jax
 import measure
 import numpy as np
 
-from sdt.arms import Setting, make_plan
+from sdt.arms.planning import Setting, make_plan
 from sdt.config import Config, resolve
 from sdt.config.command_line import load_config_file
 from sdt.config.schema import DataConfig, ModelConfig

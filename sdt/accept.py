@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sdt import arm_checks
+from sdt.arms import checks
 from sdt.config import Config
 from sdt.data import sources
 from sdt.data.dataset import Data, image_sizes
@@ -121,7 +121,7 @@ def load_beside(config: Config, data: Data) -> Beside:
 
 def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
   """Returns what the user must be told before a run: the data's notes, the files beside them, arms and milestones that do nothing."""
-  found, weights = [*data.notes, *arm_checks.notes(config)], beside.pretrained
+  found, weights = [*data.notes, *checks.notes(config)], beside.pretrained
   if weights is not None:
     head = "the head too" if config.model.pretrained_head else "the head starts afresh"
     found.append(f"weights from {config.model.pretrained} (SHA-256 {weights.checksum}), {head}")

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from sdt import files
-from sdt.arms import arm_specs
+from sdt.arms.catalogue import arm_specs
 from sdt.config import Config, to_dict
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan

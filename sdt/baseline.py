@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from sdt import environment, files
-from sdt.arms import num_phases, scoring_arms
+from sdt.arms.catalogue import num_phases, scoring_arms
 from sdt.config import Config, from_dict
 from sdt.config.differences import changes_baseline, differences
 from sdt.devices import processes

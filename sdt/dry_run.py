@@ -13,7 +13,7 @@ import jax
 
 from sdt import baseline, continuation, experiment, files
 from sdt.accept import load_beside, load_data, notes
-from sdt.arms import fold_arms, scoring_arms
+from sdt.arms.catalogue import fold_arms, scoring_arms
 from sdt.config import Config, to_dict
 from sdt.data import cache
 from sdt.data.dataset import Data

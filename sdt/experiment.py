@@ -13,7 +13,8 @@ import jax
 import numpy as np
 
 from sdt import artifacts, baseline, files, frame, selection
-from sdt.arms import Setting, arm_order, check_equal_work, fold_arms, make_plan, num_rounds_of, scoring_arms, trainings
+from sdt.arms.catalogue import arm_order, fold_arms, num_rounds_of, scoring_arms, trainings
+from sdt.arms.planning import Setting, check_equal_work, make_plan
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine import activation_maps

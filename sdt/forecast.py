@@ -9,7 +9,7 @@ from contextlib import closing
 
 import jax
 
-from sdt.arms import fold_arms, scoring_arms
+from sdt.arms.catalogue import fold_arms, scoring_arms
 from sdt.engine.dispatch_sizes import TRAINED, estimated_secs
 from sdt.engine.optim import is_body_frozen
 from sdt.engine.plan import Plan

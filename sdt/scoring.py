@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sdt import files
-from sdt.arms import Setting, fold_arms, scoring_arms
+from sdt.arms.catalogue import fold_arms, scoring_arms
+from sdt.arms.planning import Setting
 from sdt.artifacts import diverged_seeds
 from sdt.config import Config
 from sdt.config.score_names import SCORES, Score

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sdt import baseline, files
-from sdt.arms import scoring_arms
+from sdt.arms.catalogue import scoring_arms
 from sdt.config import Config, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, entry, leaves
 from sdt.config.schema import DataConfig, RegulariseConfig, SelectConfig
@@ -39,7 +39,7 @@ class Trial:
     of: the arm of the run that it is a candidate for, "method" or "uniform_tuned".
     values: of the keys that are chosen, by dotted name.
     arm: its name in the run that tries it.
-    phases: that arm in the language of sdt/arm_spec.py.
+    phases: that arm in the language of sdt/arms/language.py.
   """
 
   of: str

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sdt.arm_checks import check_arms, check_overrides
-from sdt.arms import num_phases
+from sdt.arms.catalogue import num_phases
+from sdt.arms.checks import check_arms, check_overrides
 from sdt.config import Config
 from sdt.config.schema import NEUTRAL
 from sdt.data.dataset import Data, Dataset, image_sizes

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sdt import accept, baseline, continuation, dry_run, experiment, files, selection
-from sdt.arms import step_mean
+from sdt.arms.planning import step_mean
 from sdt.config import Config, config_hash, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, differences
 from sdt.config.sweep_points import Point, as_text, shares_baseline

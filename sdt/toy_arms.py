@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sdt.arm_spec import ArmSpec, PhaseSpec, parse_phases
-from sdt.arms import step_mean
+from sdt.arms.language import ArmSpec, PhaseSpec, parse_phases
+from sdt.arms.planning import step_mean
 from sdt.config import Config
 from sdt.config.schema import MethodConfig
 from sdt.data.dataset import Data

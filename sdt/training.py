@@ -13,7 +13,7 @@ import numpy as np
 
 from sdt import artifacts, files
 from sdt.accept import Beside
-from sdt.arms import scoring_arms, trainings
+from sdt.arms.catalogue import scoring_arms, trainings
 from sdt.config import Config, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, diff
 from sdt.data.dataset import Data

@@ -106,7 +106,7 @@ MUTATIONS = {
     "tests/test_stats.py",
   ),
   "the step-mean forgets the steps": Mutation(
-    "sdt/arms.py",
+    "sdt/arms/planning.py",
     "return (steps_easy * method.lambda_A + steps_rest * method.lambda_B) / (steps_easy + steps_rest)",
     "return (method.lambda_A + method.lambda_B) / 2",
     "tests/test_arms.py",

@@ -10,7 +10,7 @@ import tiny
 import whole
 from report_page import Page, page_alone
 
-from sdt.arms import ARM_NAMES
+from sdt.arms.catalogue import ARM_NAMES
 from sdt.report.tables import result_table_text
 
 # Of the arms that give A a regulariser of its own, one: their programs are compared in test_regularisers.py.

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt import arm_checks
-from sdt.arm_checks import check_arms, check_overrides
-from sdt.arm_spec import DECAYS, REGULARISERS, STEPS, SUBSETS, PhaseSpec, parse_own_arms, parse_phases
-from sdt.arms import ARM_NAMES, ARMS, Setting, arm_order, arm_specs, check_equal_work, make_plan, num_phases
+from sdt.arms import checks
+from sdt.arms.catalogue import ARM_NAMES, ARMS, arm_order, arm_specs, num_phases
+from sdt.arms.checks import check_arms, check_overrides
+from sdt.arms.language import DECAYS, REGULARISERS, STEPS, SUBSETS, PhaseSpec, parse_own_arms, parse_phases
+from sdt.arms.planning import Setting, check_equal_work, make_plan
 from sdt.config.combinations import OWN_START
 from sdt.config.schema import NEUTRAL
 from sdt.engine.plan import plan_arrays
@@ -475,11 +476,11 @@ def test_an_own_arm_names_its_control_which_must_be_another_arm_of_the_run():
 def test_an_arm_that_is_defined_and_not_trained_and_one_without_its_control_are_told():
   own = ("mine = A@0 + B@0 against baseline", "idle = A@0 + B@0", "vain = A@0")
   of = tiny.config(own_arms=own, arms=("baseline", "mine", "mixup_easy", "smooth_easy"))
-  assert arm_checks.notes(of) == [
+  assert checks.notes(of) == [
     "own_arms defines idle, vain, which arms does not name: not trained",
     "mixup_easy, smooth_easy: no difference from the control alternate_only, which is not in arms",
   ]
-  assert arm_checks.notes(tiny.config(arms=("baseline", "alternate_only", "smooth_easy"))) == []
+  assert checks.notes(tiny.config(arms=("baseline", "alternate_only", "smooth_easy"))) == []
 
 
 def test_two_arms_of_one_name_are_refused():

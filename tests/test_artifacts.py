@@ -13,7 +13,7 @@ from safetensors import safe_open
 from scipy.stats import spearmanr
 
 from sdt import artifacts, files
-from sdt.arms import Setting, make_plan
+from sdt.arms.planning import Setting, make_plan
 from sdt.config.schema import SplitConfig
 from sdt.config.score_names import SCORES
 from sdt.engine.evaluate import predict

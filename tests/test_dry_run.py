@@ -23,7 +23,7 @@ from PIL import Image
 from test_paper_configs import SETS, config_of, each_row, steps_of
 
 from sdt import accept, dry_run, experiment, files, forecast, sweep
-from sdt.arms import ARM_NAMES
+from sdt.arms.catalogue import ARM_NAMES
 from sdt.config import to_dict
 from sdt.config.sweep_points import expand
 from sdt.data.stand_in import stand_in

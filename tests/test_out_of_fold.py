@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt import dry_run, files
-from sdt.arms import Setting, fold_arms, make_plan, trainings
+from sdt.arms.catalogue import fold_arms, trainings
+from sdt.arms.planning import Setting, make_plan
 from sdt.errors import ConfigError
 from sdt.scores.split import folds
 

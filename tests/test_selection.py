@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt import dry_run, experiment, files, frame, selection, sweep
-from sdt.arms import Setting, make_plan
+from sdt.arms.planning import Setting, make_plan
 from sdt.config import from_dict, resolve, to_dict
 from sdt.config.schema import DataConfig
 from sdt.config.sweep_points import expand

@@ -6,8 +6,8 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 
-from sdt.arm_spec import ArmSpec
-from sdt.arms import ARMS, arm_specs
+from sdt.arms.catalogue import ARMS, arm_specs
+from sdt.arms.language import ArmSpec
 from sdt.config import Config
 from sdt.config.schema import NEUTRAL
 from sdt.engine.optim import is_body_frozen
