@@ -53,8 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     points = expand(config)
 
     # Only now, because it imports JAX: a mistake in the config is told at once.
-    from sdt import dry_run, experiment, frame, sweep, toy
+    from sdt import dry_run, experiment, sweep, toy
     from sdt.devices import processes
+    from sdt.run import lifecycle
 
     if request.profile and points:
       raise ConfigError("--profile traces one run, and sweep.key makes one of every value; leave one of the two out")
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     with processes.together(config):
       if points:
         return sweep.run(config, points, request.workdir, request.name)
-      return frame.run(order, config, request.workdir, request.name, profile=request.profile)
+      return lifecycle.run(order, config, request.workdir, request.name, profile=request.profile)
   except SdtError as error:
     start = "sdt:" if isinstance(error, Interrupted) else "sdt: error:"
     print(start, *str(error).split("\n"), file=sys.stderr)  # one line, whatever the user wrote

@@ -23,7 +23,7 @@ from sdt import experiment, files
 from sdt.config import resolve
 from sdt.config.command_line import load_config_file, parse_arguments
 from sdt.errors import Interrupted, SdtError
-from sdt.training import StopRequest
+from sdt.stages.train import StopRequest
 
 
 class UntilScored(StopRequest):

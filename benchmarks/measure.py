@@ -16,14 +16,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import environment
 from sdt.arms.planning import Setting, make_plan
 from sdt.config import Config, from_dict, to_dict
 from sdt.data import sources
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.engine.trainer import Position, Trainer
-from sdt.setup import Setup
+from sdt.run import environment
+from sdt.run.programs import Setup
 
 ROOT = Path(__file__).resolve().parent.parent
 type Seconds = dict[str, list[float]]

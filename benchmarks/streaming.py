@@ -28,7 +28,7 @@ from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data import sources
 from sdt.data.dataset import Data, make_dataset
 from sdt.engine.trainer import Position, Trainer
-from sdt.setup import Resume, Setup
+from sdt.run.programs import Resume, Setup
 
 PLACEMENTS = ("device", "stream")
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import jax
 
-from sdt import baseline, continuation, experiment, files
-from sdt.accept import load_beside, load_data, notes
+from sdt import experiment, files
 from sdt.arms.catalogue import fold_arms, scoring_arms
 from sdt.config import Config, to_dict
 from sdt.data import cache
@@ -23,20 +22,23 @@ from sdt.devices.layout import bytes_per_device
 from sdt.engine.plan import Plan
 from sdt.engine.schedule import learning_rates
 from sdt.engine.trainer import Trainer
-from sdt.environment import use_compilation_cache
 from sdt.errors import MissingDataError
 from sdt.files.workdir import disk_errors
 from sdt.forecast import SECS_AROUND, Pace, forecast, guess_pace, measure_pace, training_passes
-from sdt.frame import Order, device_memory_errors
 from sdt.losses import is_regression
 from sdt.models import count_params
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import multiply_adds
-from sdt.progress import Display
-from sdt.selection import FILE, FOLDER, is_on, num_trainings, prepare
-from sdt.setup import Setup
-from sdt.shared_store import SharedStore
-from sdt.training import Identity, place_in_words
+from sdt.run import resume, reused_baseline
+from sdt.run.environment import use_compilation_cache
+from sdt.run.identity import Identity
+from sdt.run.lifecycle import Order, device_memory_errors
+from sdt.run.load_inputs import load_beside, load_data, notes
+from sdt.run.programs import Setup
+from sdt.run.progress import Display
+from sdt.run.saved_states import place_in_words
+from sdt.run.selection import FILE, FOLDER, is_on, num_trainings, prepare
+from sdt.run.shared_checkpoints import SharedStore
 
 Log = Callable[[str], None]
 
@@ -102,12 +104,12 @@ def describe(
   found = find_data(config, log) if found is None else found
   beside = load_beside(config, found.data)
   identity = Identity.of(config, found.data, beside)
-  if origin is not None and (workdir is None or baseline.is_needed(workdir)):
-    baseline.find(Path(origin), config, identity)
+  if origin is not None and (workdir is None or reused_baseline.is_needed(workdir)):
+    reused_baseline.find(Path(origin), config, identity)
   standing = None if workdir is None else find_standing(config, found.data, identity, workdir, order)
   setup = Setup.make(config, found.data, None if standing is None else standing.choices, pretrained=beside.pretrained, is_abstract=True)
   if workdir is not None and standing is not None and standing.choices is not None:
-    continuation.refuse_other_machine(setup, workdir)
+    resume.refuse_other_machine(setup, workdir)
   size, plans = order.plans(config, found.data)
   if is_on(config):
     prepare(config, found.data)
@@ -180,8 +182,8 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path,
     if not workdir.is_dir():
       raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
   store = SharedStore(workdir / "checkpoints", config.checkpoint.keep, _silent, read_only=True)
-  choices = continuation.check_same_run(identity, workdir, store, _silent)
-  lacking = continuation.missing(workdir, order.outputs(config, data))
+  choices = resume.check_same_run(identity, workdir, store, _silent)
+  lacking = resume.missing(workdir, order.outputs(config, data))
   if not lacking:
     return Standing("a complete run of this config; nothing would be done", is_complete=True)
   if all(path.suffix in (".html", ".png") for path in lacking):
@@ -190,7 +192,7 @@ def find_standing(config: Config, data: Data, identity: Identity, workdir: Path,
     begun = "the selection is done, the trainings" if (workdir / FILE).exists() else "a selection has begun, it"
     has_selection = is_on(config) and (workdir / FOLDER).exists()
     return Standing(f"{begun} would go on" if has_selection else "nothing to continue; the run would begin", choices)
-  meta = continuation.newest_meta(store)
+  meta = resume.newest_meta(store)
   return Standing(f"an unfinished run of this config, saved {place_in_words(meta, config.rounds)}; it would be continued", choices)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import artifacts, baseline, files, frame, selection
+from sdt import files
 from sdt.arms.catalogue import arm_order, fold_arms, num_rounds_of, scoring_arms, trainings
 from sdt.arms.planning import Setting, check_equal_work, make_plan
 from sdt.config import Config
@@ -21,14 +21,19 @@ from sdt.engine import activation_maps
 from sdt.engine.optim import is_body_frozen
 from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
-from sdt.frame import Order, resume, train_or_skip, write_config, write_environment
 from sdt.models import count_params, make_model
-from sdt.progress import Display
 from sdt.report.tables import result_table_text
+from sdt.run import lifecycle, reused_baseline, selection
+from sdt.run.context import Context, write_config, write_environment
+from sdt.run.lifecycle import Order
+from sdt.run.progress import Display
+from sdt.run.saved_states import restore_final
+from sdt.run.signals import StopRequest
+from sdt.run.timing import Timing
 from sdt.scores.split import Partition, Sizes, sizes
-from sdt.scoring import score_and_split
-from sdt.stop import StopRequest
-from sdt.training import Context, Timing, restore_final
+from sdt.stages import results
+from sdt.stages.score_and_split import score_and_split
+from sdt.stages.train import resume, train_or_skip
 
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
 _UNEQUAL = 1.1  # optimiser steps of arms that differ by more than this factor are worth a warning
@@ -36,7 +41,7 @@ _UNEQUAL = 1.1  # optimiser steps of arms that differ by more than this factor a
 
 def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> int:
   """Runs the experiment, or what is left of it, in `workdir`; see `frame.run`."""
-  return frame.run(ORDER, config, workdir, name, loaded, stop)
+  return lifecycle.run(ORDER, config, workdir, name, loaded, stop)
 
 
 def _check(config: Config, data: Data) -> None:
@@ -91,7 +96,7 @@ def _select(
     write_config(workdir, config)  # the selection belongs to this config from its start
 
   def run_trials(own: Config, folder: Path, name: str, cut: Data) -> None:
-    frame.complete(ORDER, own, folder, name, cut, stop)
+    lifecycle.complete(ORDER, own, folder, name, cut, stop)
 
   try:
     with timing.stage("select"):
@@ -107,7 +112,7 @@ def _select(
   return chosen
 
 
-def _stages(context: Context, found: baseline.Finished | None) -> None:
+def _stages(context: Context, found: reused_baseline.Finished | None) -> None:
   """Runs the stages that are not done yet: what scores (or takes `found`), scores and split, the other arms, the results."""
   config, data = context.setup.config, context.setup.data
   order, scoring, arms = trainings(config), scoring_arms(config), arm_order(config.arms)
@@ -117,7 +122,7 @@ def _stages(context: Context, found: baseline.Finished | None) -> None:
   plans = {arm: make_plan(arm, setting) for arm in scoring}
   if found is not None and newest is None:
     with context.timing.stage("take over baseline"):
-      newest = baseline.take_over(context, found, plans)
+      newest = reused_baseline.take_over(context, found, plans)
       reached = order.index(newest[0])
       write_environment(context)
   was_trained_before = newest is not None and (
@@ -140,11 +145,11 @@ def _stages(context: Context, found: baseline.Finished | None) -> None:
   with context.timing.stage("results"):
     final = restore_final(context, order.index(chosen)) if final is None else final
     checksum = None if context.setup.pretrained is None else context.setup.pretrained.checksum
-    artifacts.write_model(context.workdir, data, config, chosen, final.params, final.batch_stats, checksum)
+    results.write_model(context.workdir, data, config, chosen, final.params, final.batch_stats, checksum)
     network = {"num_params": count_params(context.setup.model, context.setup.input_shape), "layers": context.setup.layer_names}
     accuracy, selected = _recalibrated(context, arms), context.setup.choices.get("selected")
     compared = {arm: plans[arm] for arm in arms}
-    artifacts.write_results(context.workdir, data, config, network, setting.num_easy, compared, accuracy, selected)
+    results.write_results(context.workdir, data, config, network, setting.num_easy, compared, accuracy, selected)
 
 
 def _write_activation_maps(context: Context) -> None:
@@ -152,7 +157,7 @@ def _write_activation_maps(context: Context) -> None:
   config, data = context.setup.config, context.setup.data
   shown = [arm for arm in ("baseline", "method") if arm in config.arms]
   rows = files.read_rows(context.workdir / "metrics.jsonl")
-  lost = {seed for arm in shown for seed in artifacts.diverged_seeds(rows, arm)}
+  lost = {seed for arm in shown for seed in results.diverged_seeds(rows, arm)}
   replica = next((index for index, seed in enumerate(config.seeds) if seed not in lost), None)
   if replica is None or data.test.inputs.ndim != 4:
     return
@@ -199,7 +204,7 @@ def _write_plans(context: Context, plans: dict[str, Plan]) -> None:
   """Writes every arm's ids, and says how many optimiser steps a round of each has."""
   for arm, plan in plans.items():
     if arm != "baseline":
-      artifacts.write_arm_ids(context.workdir, context.setup.data, context.setup.config, plan)
+      results.write_arm_ids(context.workdir, context.setup.data, context.setup.config, plan)
   compared = {arm: plan for arm, plan in plans.items() if arm not in fold_arms(context.setup.config)}
   counts = ", ".join(f"{arm} {' + '.join(f'{phase.num_steps}{phase.note}' for phase in plan.phases)}" for arm, plan in compared.items())
   context.display.log(f"optimiser steps a round: {counts}")

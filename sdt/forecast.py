@@ -16,7 +16,7 @@ from sdt.engine.plan import Plan
 from sdt.engine.trainer import Position, Progress, Trainer
 from sdt.inputs.order import num_batches
 from sdt.models.registry import multiply_adds
-from sdt.setup import Setup
+from sdt.run.programs import Setup
 
 # A trial runs dispatches for so long after the first; where the first alone took longer than the second number, it is the trial.
 _TRIAL_SECS, _LONG_SECS = 1.5, 6.0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdt import accept, baseline, continuation, dry_run, experiment, files, selection
+from sdt import dry_run, experiment, files
 from sdt.arms.planning import step_mean
 from sdt.config import Config, config_hash, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, differences
@@ -15,13 +15,13 @@ from sdt.config.sweep_points import Point, as_text, shares_baseline
 from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.errors import ConfigError, DivergedError, Interrupted, MissingDataError
-from sdt.progress import Display
 from sdt.report import build_report
 from sdt.report.sweep import table_text
-from sdt.run import shared_workdir
+from sdt.run import load_inputs, resume, reused_baseline, selection, shared_workdir
+from sdt.run.identity import Identity
+from sdt.run.progress import Display
+from sdt.run.signals import StopRequest
 from sdt.stats import paired
-from sdt.stop import StopRequest
-from sdt.training import Identity
 
 # What another start of a sweep may have otherwise: each value's run guards its own config.
 _MAY_DIFFER = (*SAFE_TO_CHANGE, "sweep.values", "sweep.also_values")
@@ -118,7 +118,7 @@ def _mean_decay(steps_per_round: Mapping[str, Mapping[str, int]], config: Config
 class _Loader:
   """Gives each point its data; they are read once where the sweep does not go through them."""
 
-  def __init__(self, points: Sequence[Point], log: Callable[[str], None], load: Callable[..., Data] = accept.load_data):
+  def __init__(self, points: Sequence[Point], log: Callable[[str], None], load: Callable[..., Data] = load_inputs.load_data):
     self._is_one = all(point.config.data == points[0].config.data for point in points)
     self._log, self._load, self._key = log, load, ""
     self._data: Data | None = None
@@ -164,13 +164,13 @@ def _check_values(points: Sequence[Point], loader: _Loader) -> None:
         experiment.plans_of(point.config, data)
       identity = _identity(point, data)  # reads the files beside the data
       if point.config.baseline_from is not None:
-        baseline.find(Path(point.config.baseline_from), point.config, identity)
+        reused_baseline.find(Path(point.config.baseline_from), point.config, identity)
     except ConfigError as error:
       raise ConfigError(f"sweep, value {point.folder}: {error}") from error
 
 
 def _identity(point: Point, data: Data) -> Identity:
-  return Identity.of(point.config, data, accept.load_beside(point.config, data))
+  return Identity.of(point.config, data, load_inputs.load_beside(point.config, data))
 
 
 def _recorded(config: Config) -> Config:
@@ -206,15 +206,15 @@ def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
     SdtError: as `experiment.run`, DivergedError among them.
   """
   own, data = sweep.held / point.folder, sweep.loader(point)
-  if not processes.by_first(lambda: [path.name for path in continuation.missing(own, experiment.outputs(point.config, data))]):
+  if not processes.by_first(lambda: [path.name for path in resume.missing(own, experiment.outputs(point.config, data))]):
     before, environment = (files.read_json(own / name) for name in ("config.json", "environment.json"))
     _identity(point, data).refuse_other(before["config"], environment["data"]["checksum"], own, environment["file_checksums"])
     sweep.log(f"{point.folder}: complete")
-    continuation.exit_code(own)
+    resume.exit_code(own)
     return
   origin = sweep.config.baseline_from
   if shares_baseline(sweep.config.sweep):
-    done = [sweep.held / other.folder for other in sweep.points if baseline.is_there(sweep.held / other.folder)]
+    done = [sweep.held / other.folder for other in sweep.points if reused_baseline.is_there(sweep.held / other.folder)]
     origin = str(done[0]) if done else origin
   experiment.run(dataclasses.replace(point.config, baseline_from=origin), own, name, data, sweep.stop)
 

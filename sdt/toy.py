@@ -12,19 +12,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import artifacts, files, merits
-from sdt.baseline import Finished
+from sdt import files, merits
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.evaluate import predict
 from sdt.engine.plan import Plan
 from sdt.engine.state import TrainState
-from sdt.frame import Order, resume, train_or_skip
 from sdt.models import count_params
 from sdt.report.toy import table_text
+from sdt.run.context import Context
+from sdt.run.lifecycle import Order
+from sdt.run.reused_baseline import Finished
+from sdt.run.saved_states import restore_final
+from sdt.stages import results
+from sdt.stages.train import resume, train_or_skip
 from sdt.stats import paired
 from sdt.toy_arms import UNIFORM, Points, arm_specs, candidate, candidates, decays, find_points, make_plan
-from sdt.training import Context, restore_final
 
 # What an arm's networks say, by the name of the points: on the grid of the test set, and on every seed's own.
 Fits = Mapping[str, np.ndarray]
@@ -66,7 +69,7 @@ def _stages(context: Context, found: Finished | None) -> None:
     model_state = final if arm == "differentiated" else model_state
   with context.timing.stage("results"):
     state = restore_final(context, arms.index("differentiated")) if model_state is None else model_state
-    artifacts.write_model(context.workdir, data, config, "differentiated", state.params, state.batch_stats)
+    results.write_model(context.workdir, data, config, "differentiated", state.params, state.batch_stats)
     files.write_json(context.workdir / "results.json", _results(context, points, made, fits))
 
 
@@ -106,7 +109,7 @@ def _fit(context: Context, plan: Plan, index: int, final: TrainState | None, poi
 def _diverged(context: Context) -> dict[str, tuple[int, ...]]:
   """Returns the seeds that diverged, by arm."""
   rows = files.read_rows(context.workdir / "metrics.jsonl")
-  return {arm: artifacts.diverged_seeds(rows, arm) for arm in arm_specs(context.setup.config)}
+  return {arm: results.diverged_seeds(rows, arm) for arm in arm_specs(context.setup.config)}
 
 
 def _per_seed(config: Config, values: np.ndarray, lost: Sequence[int]) -> paired.PerSeed:

@@ -78,8 +78,9 @@ def main(argv):
   import tiny
 
   import run
-  from sdt import experiment, progress
+  from sdt import experiment
   from sdt.errors import SdtError
+  from sdt.run import progress
 
   changes = {"compilation_cache": "cores" not in given}  # a program from the cache is cut for the cores it was compiled for
   if "rounds" in given:

@@ -91,7 +91,7 @@ MUTATIONS = {
     "tests/test_files.py",
   ),
   "a checkpoint's leaf digests are not compared": Mutation(
-    "sdt/checkpoint.py",
+    "sdt/run/checkpoints.py",
     "if _Leaf(array.dtype.name, array.shape, _digest(array)) != leaf:",
     "if (array.dtype.name, array.shape) != (leaf.dtype, leaf.shape):",
     "tests/test_checkpoint.py",

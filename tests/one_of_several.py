@@ -18,10 +18,11 @@ from pathlib import Path
 
 import tiny
 
-from sdt import checkpoint, experiment, frame, shared_store, stop
+from sdt import experiment
 from sdt.config.command_line import Launch
 from sdt.devices import processes
 from sdt.errors import SdtError
+from sdt.run import checkpoints, lifecycle, shared_checkpoints, signals
 
 
 def config(network="mlp", heartbeat="100", divide="batch", **changes):
@@ -40,9 +41,9 @@ def strike_at(where, number, delay, name):
     print(f"struck at {time.time()}", flush=True)
     os.kill(os.getpid(), getattr(signal, name))
 
-  owner, method = (shared_store.SharedStore, "save") if where == "save" else (stop.StopRequest, "asked")
+  owner, method = (shared_checkpoints.SharedStore, "save") if where == "save" else (signals.StopRequest, "asked")
   if where == "save" and processes.is_first():
-    owner, method = checkpoint.CheckpointStore, "_write"
+    owner, method = checkpoints.CheckpointStore, "_write"
   before = getattr(owner, method)
 
   def counted(*args, **kwargs):
@@ -87,7 +88,7 @@ def lesson(workdir, network):
 
 def main(workdir, port, process_id, *flags):
   given = dict(flag.removeprefix("--").split("=") for flag in flags if "=" in flag)
-  frame.build_report = lambda folder: folder
+  lifecycle.build_report = lambda folder: folder
   keys = {"network": "network", "heartbeat": "heartbeat", "divide": "divide", "mode": "parallel__mode", "placement": "data__placement"}
   own = config(**{key: given[name] for name, key in keys.items() if name in given})
   processes.join(own.distributed, Launch(f"127.0.0.1:{port}", 2, int(process_id)))

@@ -12,7 +12,7 @@ import whole
 from safetensors import safe_open
 from scipy.stats import spearmanr
 
-from sdt import artifacts, files
+from sdt import files
 from sdt.arms.planning import Setting, make_plan
 from sdt.config.schema import SplitConfig
 from sdt.config.score_names import SCORES
@@ -21,10 +21,11 @@ from sdt.engine.scan import Sums
 from sdt.engine.score_pass import ScoreRunner
 from sdt.inputs.augment import normalise, shift_and_scale
 from sdt.models import make_model
+from sdt.run.programs import Setup
 from sdt.scores import agreement
 from sdt.scores.formulas import SCORERS
 from sdt.scores.split import Partition, Sizes, split
-from sdt.setup import Setup
+from sdt.stages import results as artifacts
 from sdt.stages import score_files
 
 CONFIG = tiny.config(seeds=(3, 8), rounds=2)

@@ -8,11 +8,12 @@ import pytest
 import tiny
 import whole
 
-from sdt import baseline, experiment, files, training
+from sdt import experiment, files
 from sdt.config import Config, to_dict
 from sdt.config.differences import NOT_READ_BY_BASELINE, NOT_SWEPT, SAFE_TO_CHANGE, changes_baseline, entry, leaves
 from sdt.engine.trainer import Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted, WorkdirError
+from sdt.run import reused_baseline, saved_states
 
 BASE = tiny.config(compilation_cache=False, parallel__steps_per_dispatch=1)
 # Every kind of key that the baseline does not read, at once.
@@ -114,10 +115,10 @@ def test_an_error_while_it_is_taken_over_leaves_a_run_without_a_baseline(origin,
   for name in ("scores.csv", "scores.json", "scores.npz"):
     files.write_text(tmp_path / "run" / name, "of an earlier start whose checkpoints are gone")
   with monkeypatch.context() as patch:
-    patch.setattr(baseline, "save_state", lambda *args, **kwargs: (_ for _ in ()).throw(WorkdirError("disk full")))
+    patch.setattr(reused_baseline, "save_state", lambda *args, **kwargs: (_ for _ in ()).throw(WorkdirError("disk full")))
     with pytest.raises(WorkdirError):
       run(OTHER, tmp_path / "run", origin)
-  assert baseline.is_needed(tmp_path / "run")
+  assert reused_baseline.is_needed(tmp_path / "run")
   assert run(OTHER, tmp_path / "run", origin) == 0
   whole.assert_same(OTHER, trained, tmp_path / "run", report=False)
 
@@ -222,7 +223,7 @@ def test_damage_that_shows_only_when_it_is_read_leaves_a_run_without_a_baseline(
   change(copy)
   with pytest.raises(kind, match=part):
     run(BASE, tmp_path / "run", copy)
-  assert baseline.is_needed(tmp_path / "run")
+  assert reused_baseline.is_needed(tmp_path / "run")
   assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
@@ -268,4 +269,4 @@ def test_saving_a_state_elsewhere_than_in_training_keeps_the_clock_of_training(o
   # The end of an arm must have one number, however the run came there: retention and restoring go by it.
   steps = sorted(int(path.name) for path in (origin / "checkpoints").iterdir())
   assert steps[0] == BASE.rounds * (5 + 30 + 1)
-  assert steps[-1] // training._ARM_STRIDE == 1
+  assert steps[-1] // saved_states._ARM_STRIDE == 1

@@ -18,7 +18,7 @@ from sdt.engine.step import train_step
 from sdt.engine.trainer import Position
 from sdt.models import init_variables, make_model
 from sdt.models.layers import BatchNorm
-from sdt.setup import Setup
+from sdt.run.programs import Setup
 
 NUM_CHANNELS = 4
 

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import whole
 
-from sdt import continuation, experiment, files
+from sdt import experiment, files
 from sdt.config.schema import ModelConfig
 from sdt.data.dataset import image_sizes
 from sdt.engine import activation_maps
@@ -16,7 +16,8 @@ from sdt.inputs.augment import centre_crop
 from sdt.models import init_variables, make_model
 from sdt.models.registry import NETWORKS
 from sdt.report import build_report
-from sdt.setup import Setup
+from sdt.run import resume
+from sdt.run.programs import Setup
 
 SHAPE = (16, 16, 3)
 # A small network of every family whose head reads a mean over pixels.
@@ -147,11 +148,11 @@ def test_the_stage_takes_the_final_networks_of_the_first_seed_that_diverged_in_n
 
 def test_maps_that_a_run_once_made_must_be_intact_and_others_are_not_missed(context):
   path = context.workdir / "figures" / "cam.npz"
-  assert path not in continuation.missing(context.workdir, [])
+  assert path not in resume.missing(context.workdir, [])
   files.write_npz(path, seed=np.int64(0))
-  assert path not in continuation.missing(context.workdir, [])
+  assert path not in resume.missing(context.workdir, [])
   path.write_bytes(b"damaged")
-  assert path in continuation.missing(context.workdir, [])
+  assert path in resume.missing(context.workdir, [])
 
 
 @pytest.mark.slow

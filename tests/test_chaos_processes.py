@@ -9,7 +9,7 @@ import pytest
 import several
 import whole
 
-from sdt.checkpoint import CheckpointStore
+from sdt.run.checkpoints import CheckpointStore
 
 pytestmark = pytest.mark.chaos
 

@@ -13,8 +13,8 @@ import numpy as np
 import optax
 import pytest
 
-from sdt.checkpoint import CheckpointStore
 from sdt.errors import CheckpointError, WorkdirError
+from sdt.run.checkpoints import CheckpointStore
 
 
 @flax.struct.dataclass

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from sdt.checkpoint import CheckpointStore
+from sdt.run.checkpoints import CheckpointStore
 
 FULL_DISK = """
 import resource, sys

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from sdt.arms.checks import check
 from sdt.config import resolve, values
 from sdt.config.command_line import help_text, load_config_file, parse_arguments
 from sdt.config.resolve import _keys
 from sdt.errors import ConfigError
-from sdt.setup import check
 
 ROOT = Path(__file__).parent.parent
 

@@ -9,7 +9,7 @@ import tiny
 from sdt.data.dataset import image_sizes
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.trainer import Position
-from sdt.setup import Setup
+from sdt.run.programs import Setup
 
 
 def on_canvas(data, pixels, num_sizes):

@@ -12,7 +12,7 @@ from sdt.config.schema import ModelConfig
 from sdt.engine.trainer import Position
 from sdt.models import init_variables, make_model
 from sdt.models.layers import Dropout
-from sdt.setup import Setup
+from sdt.run.programs import Setup
 
 
 def dropped(x, rate, seed=0, **options):

@@ -22,15 +22,16 @@ import whole
 from PIL import Image
 from test_paper_configs import SETS, config_of, each_row, steps_of
 
-from sdt import accept, dry_run, experiment, files, forecast, sweep
+from sdt import dry_run, experiment, files, forecast, sweep
 from sdt.arms.catalogue import ARM_NAMES
 from sdt.config import to_dict
 from sdt.config.sweep_points import expand
 from sdt.data.stand_in import stand_in
 from sdt.engine.trainer import Passes, Position, Progress
 from sdt.errors import ConfigError, DataError, Interrupted, MissingDataError, WorkdirError
-from sdt.setup import Setup
-from sdt.training import Identity
+from sdt.run import load_inputs
+from sdt.run.identity import Identity
+from sdt.run.programs import Setup
 
 ROOT = Path(__file__).parent.parent
 CONFIG = whole.CONFIG
@@ -202,7 +203,7 @@ def test_images_that_were_kept_are_read_and_none_are_kept(tmp_path):
   config = tiny.config(data__name="folder", data__path=str(tmp_path / "images"), data__image_size=8, data__test_fraction=0.5)
   before_compiling(dry_run.describe(config, tmp_path / "run"))
   assert not (tmp_path / "data").exists()
-  accept.load_data(config, print)
+  load_inputs.load_data(config, print)
   kept = whole.stamps(tmp_path / "data")
   log = []
   before_compiling(dry_run.describe(config, tmp_path / "run", log=log.append))
@@ -389,7 +390,7 @@ def test_a_paper_rows_steps_follow_from_the_published_sizes(row):
   size, plans = experiment.plans_of(config, data)
   assert size == (row.num_easy or SETS[row.data][0] // 10)
   assert tuple(phase.num_steps for plan in plans for phase in plan.phases) == steps_of(row)
-  assert accept.load_data(config, print, data) is data
+  assert load_inputs.load_data(config, print, data) is data
 
 
 @pytest.mark.slow

@@ -10,18 +10,18 @@ import tiny
 import whole
 
 from sdt import experiment, files
-from sdt.checkpoint import CheckpointStore
 from sdt.config import from_dict, to_dict
 from sdt.config.score_names import DYNAMICS, SCORES
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.trainer import Position
 from sdt.errors import CheckpointError, ConfigError, Interrupted
+from sdt.run.checkpoints import CheckpointStore
+from sdt.run.programs import Setup
+from sdt.run.saved_states import step_after
 from sdt.scores.agreement import score_truth
 from sdt.scores.dynamics import dynamics_scores
 from sdt.scores.formulas import SCORERS
 from sdt.scores.split import split
-from sdt.setup import Setup
-from sdt.training import step_after
 
 CONFIG = tiny.config(compilation_cache=False, score__name="forgetting", score__at_round=2, parallel__steps_per_dispatch=2)
 ALONE = dataclasses.replace(CONFIG, arms=("baseline",))

@@ -12,12 +12,12 @@ import tiny
 import whole
 
 from sdt import dry_run, experiment, files
-from sdt.checkpoint import CheckpointStore
 from sdt.config import config_hash, to_dict
 from sdt.config.score_names import SCORES
 from sdt.data import sources
 from sdt.engine.trainer import Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError, Interrupted
+from sdt.run.checkpoints import CheckpointStore
 
 CONFIG = whole.CONFIG
 

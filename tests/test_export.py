@@ -15,7 +15,7 @@ from sdt.engine.scan import Feed
 from sdt.engine.score_pass import score_dispatch
 from sdt.engine.trainer import Position
 from sdt.models.registry import MODEL_NAMES
-from sdt.setup import Setup
+from sdt.run.programs import Setup
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # Lowering costs a deep network 10 to 20 seconds. One of each form of every family is lowered by default, all by `make slow`.

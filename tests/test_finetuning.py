@@ -14,11 +14,12 @@ import whole
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from sdt import accept, dry_run, experiment
+from sdt import dry_run, experiment
 from sdt.config import from_dict, to_dict
 from sdt.errors import ConfigError, DataError
 from sdt.models.pretrained import Pretrained
-from sdt.setup import Setup
+from sdt.run import load_inputs
+from sdt.run.programs import Setup
 
 ROOT = Path(__file__).parent.parent
 
@@ -89,7 +90,7 @@ def test_the_files_head_is_taken_on_request_if_the_classes_are_as_many(tmp_path,
   whole.without_report(monkeypatch)
   path = earlier_run(tmp_path)
   config = tiny.resnet(model__pretrained=str(path), model__pretrained_head=True, arms=("baseline",), rounds=2)
-  start = Setup.make(config, tiny.data(config), pretrained=accept.load_weights(config, tiny.data(config))).fresh_start
+  start = Setup.make(config, tiny.data(config), pretrained=load_inputs.load_weights(config, tiny.data(config))).fresh_start
   np.testing.assert_array_equal(start.state.params["head"]["kernel"], [load_file(path)["params/head/kernel"]] * 2)
   with pytest.raises(DataError, match=r"leave model\.pretrained_head off"):
     experiment.run(finetuning(path, model__pretrained_head=True), tmp_path / "run", "tiny")
@@ -113,14 +114,15 @@ def test_public_names_are_for_the_networks_that_have_them(model, error, part, tm
   plain["model"] = {**model, "pretrained": str(path)}
   config = from_dict(plain)
   with pytest.raises(error, match=part):
-    accept.load_weights(config, tiny.data(config))
+    load_inputs.load_weights(config, tiny.data(config))
 
 
 def test_public_weights_on_images_that_are_normalised_otherwise_are_told():
   def told(statistics, is_public):
     config = finetuning("some.safetensors", data__statistics=statistics)
     return any(
-      "data.statistics=imagenet" in note for note in accept.notes(config, tiny.data(config), accept.Beside(Pretrained({}, "ab", is_public)))
+      "data.statistics=imagenet" in note
+      for note in load_inputs.notes(config, tiny.data(config), load_inputs.Beside(Pretrained({}, "ab", is_public)))
     )
 
   assert told("own", True)
@@ -130,7 +132,9 @@ def test_public_weights_on_images_that_are_normalised_otherwise_are_told():
 
 def test_a_frozen_body_without_weights_is_told():
   def told(config, weights=None):
-    return any("the body is frozen as it was drawn" in note for note in accept.notes(config, tiny.data(config), accept.Beside(weights)))
+    return any(
+      "the body is frozen as it was drawn" in note for note in load_inputs.notes(config, tiny.data(config), load_inputs.Beside(weights))
+    )
 
   assert told(finetuning(None))
   assert not told(finetuning("some.safetensors"), Pretrained({}, "ab", is_public=False))

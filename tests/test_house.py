@@ -72,7 +72,7 @@ def test_only_models_import_linen():
 
 
 def test_only_the_checkpoint_room_imports_orbax():
-  assert importers([path for path in PROGRAM if path != ROOT / "sdt/checkpoint.py"], "orbax") == []
+  assert importers([path for path in PROGRAM if path != ROOT / "sdt/run/checkpoints.py"], "orbax") == []
 
 
 def test_the_report_never_touches_jax_not_even_through_another_room():

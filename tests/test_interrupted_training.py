@@ -12,13 +12,13 @@ import tiny
 import whole
 
 from sdt import experiment
-from sdt.checkpoint import CheckpointStore
 from sdt.data import sources
 from sdt.engine import scan
 from sdt.engine.trainer import Position, Trainer
 from sdt.errors import DivergedError
-from sdt.setup import Resume, Setup
-from sdt.training import saved_like, saved_tree
+from sdt.run.checkpoints import CheckpointStore
+from sdt.run.programs import Resume, Setup
+from sdt.run.saved_states import saved_like, saved_tree
 
 
 def test_a_training_cut_after_any_dispatch_and_saved_to_disk_ends_with_the_same_bits(tmp_path):

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt import accept, dry_run, experiment, frame
+from sdt import dry_run, experiment
 from sdt.config import Config
 from sdt.config.schema import OptimConfig
 from sdt.devices import processes
 from sdt.errors import ConfigError, LockedError
+from sdt.run import lifecycle, load_inputs
 
 
 def _wide(tmp_path):
@@ -24,7 +25,7 @@ def _wide(tmp_path):
 @pytest.mark.parametrize("pad_crop", [6, 7, 12, 64])
 def test_a_crop_that_may_miss_the_whole_image_is_refused(tmp_path, pad_crop):
   config = tiny.config(augment__pad_crop=pad_crop, **_wide(tmp_path))
-  for call in (lambda: accept.load_data(config, print), lambda: list(dry_run.describe(config))):
+  for call in (lambda: load_inputs.load_data(config, print), lambda: list(dry_run.describe(config))):
     with pytest.raises(ConfigError) as caught:
       call()
     text = f"augment.pad_crop={pad_crop}: the images of data.name='npz' are 12 x 6 pixels, so some crops would hold nothing of them"
@@ -32,7 +33,7 @@ def test_a_crop_that_may_miss_the_whole_image_is_refused(tmp_path, pad_crop):
 
 
 def test_a_crop_that_keeps_a_pixel_of_every_image_is_accepted(tmp_path):
-  assert len(accept.load_data(tiny.config(augment__pad_crop=5, **_wide(tmp_path)), print).train) == 30
+  assert len(load_inputs.load_data(tiny.config(augment__pad_crop=5, **_wide(tmp_path)), print).train) == 30
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_a_crop_that_keeps_a_pixel_of_every_image_is_accepted(tmp_path):
 def test_milestones_that_are_never_reached_are_told(milestones, rounds, schedule, told):
   data = dataclasses.replace(tiny.data(tiny.config()), notes=("of the data",))
   config = Config(rounds=rounds, optim=OptimConfig(schedule=schedule, milestones=milestones))
-  assert accept.notes(config, data) == ["of the data", *([told] if told else [])]
+  assert load_inputs.notes(config, data) == ["of the data", *([told] if told else [])]
 
 
 def test_a_dry_run_tells_milestones_that_are_never_reached():
@@ -73,22 +74,22 @@ def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(tmp_path, 
 def test_a_device_out_of_memory_names_the_keys_to_change():
   with (
     pytest.raises(ConfigError, match=r"out of memory \(RESOURCE_EXHAUSTED: no room\); lower batch_size"),
-    frame.device_memory_errors(),
+    lifecycle.device_memory_errors(),
   ):
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room\nmore")
-  with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), frame.device_memory_errors():
+  with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), lifecycle.device_memory_errors():
     raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 
 def test_a_crop_must_fit_into_every_image(tmp_path):
   wide = _wide(tmp_path)
-  assert len(accept.load_data(tiny.config(data__crop_size=6, **wide), print).train) == 30
+  assert len(load_inputs.load_data(tiny.config(data__crop_size=6, **wide), print).train) == 30
   with pytest.raises(
     ConfigError, match=r"data.crop_size=7: expected at most 6, the shortest side of an image of data.name='npz'.* example 0 of the training"
   ):
-    accept.load_data(tiny.config(data__crop_size=7, **wide), print)
+    load_inputs.load_data(tiny.config(data__crop_size=7, **wide), print)
   with pytest.raises(ConfigError, match=r"augment.pad_crop=4: the images of data.name='npz' are 4 x 4 pixels, so some crops"):
-    accept.load_data(tiny.config(data__crop_size=4, augment__pad_crop=4, **wide), print)
+    load_inputs.load_data(tiny.config(data__crop_size=4, augment__pad_crop=4, **wide), print)
 
 
 def test_the_first_image_that_a_crop_does_not_fit_is_named_by_its_id_and_file():
@@ -100,7 +101,7 @@ def test_the_first_image_that_a_crop_does_not_fit_is_named_by_its_id_and_file():
   files = tuple(f"{i}.png" for i in range(len(data.test)))
   test = dataclasses.replace(data.test, inputs=inputs, sizes=sizes, source_files=files, example_ids=data.test.example_ids + 10)
   with pytest.raises(ConfigError, match=r"expected at most 4, .* the first that is too small is example 13 of the test set, 3\.png"):
-    accept.load_data(config, print, dataclasses.replace(data, test=test))
+    load_inputs.load_data(config, print, dataclasses.replace(data, test=test))
 
 
 def test_vectors_can_be_neither_cropped_nor_mirrored(tmp_path):
@@ -109,4 +110,4 @@ def test_vectors_can_be_neither_cropped_nor_mirrored(tmp_path):
   data = {"data__name": "npz", "data__path": str(tmp_path / "vectors.npz")}
   for key, value in (("augment__flip", True), ("augment__pad_crop", 1), ("augment__resized_crop_area", 0.5), ("data__crop_size", 4)):
     with pytest.raises(ConfigError, match="augment: the data are vectors, which can be neither cropped nor mirrored"):
-      accept.load_data(tiny.config(**data, **{key: value}), print)
+      load_inputs.load_data(tiny.config(**data, **{key: value}), print)

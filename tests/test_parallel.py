@@ -13,12 +13,12 @@ import pytest
 import tiny
 from many_devices import ONE, collectives, first_steps, float64_steps, two_phases, with_parallel
 
+from sdt.arms.checks import check
 from sdt.config.schema import ParallelConfig
 from sdt.devices.compile import compile_program
 from sdt.devices.layout import fetch, make_layout, padded_batch_size, place
 from sdt.engine.trainer import Position
 from sdt.errors import ConfigError
-from sdt.setup import check
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])

@@ -12,8 +12,8 @@ from sdt.config import resolve
 from sdt.config.command_line import load_config_file
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.trainer import Position
+from sdt.run.programs import Setup
 from sdt.scores.split import num_easy
-from sdt.setup import Setup
 
 DIGITS = Path(__file__).parent.parent / "configs/digits.py"
 SEEDS = (0, 1, 2, 3, 4)

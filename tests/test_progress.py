@@ -4,9 +4,10 @@ import time
 
 import pytest
 
-from sdt import progress, training
-from sdt.profiling import Profiler
-from sdt.progress import Display, duration
+from sdt.run import progress, timing
+from sdt.run.profiling import Profiler
+from sdt.run.progress import Display, duration
+from sdt.stages import train
 
 
 @pytest.mark.parametrize(
@@ -107,19 +108,19 @@ def test_on_a_terminal_lines_stand_above_the_bar_and_markup_is_text(capsys):
 
 
 def test_time_is_counted_over_all_starts(tmp_path, monkeypatch):
-  first = training.Timing.read(tmp_path / "timing.json", time.perf_counter() - 5.0)
+  first = timing.Timing.read(tmp_path / "timing.json", time.perf_counter() - 5.0)
   first.images["baseline"] = 700
   first.add_dispatch("baseline", 1.5, 0.0)
   first.add_dispatch("baseline", 1.5, 1.0)
   with first.stage("score"):
     pass
-  training.files.write_json(tmp_path / "timing.json", first.to_dict())
-  content = training.files.read_json(tmp_path / "timing.json")
+  train.files.write_json(tmp_path / "timing.json", first.to_dict())
+  content = train.files.read_json(tmp_path / "timing.json")
   assert content["images_per_sec"] == {"baseline": 350.0}
   assert content["goodput"] == pytest.approx(3.0 / content["wall_secs"])
   assert (content["train_secs"], content["evaluation_secs"]) == ({"baseline": 2.0}, {"baseline": 1.0})
   assert "since" not in content
-  again = training.Timing.read(tmp_path / "timing.json", time.perf_counter() - 3.0)
+  again = timing.Timing.read(tmp_path / "timing.json", time.perf_counter() - 3.0)
   assert (again.num_starts, again.images, again.train_secs) == (2, {"baseline": 700}, {"baseline": 2.0})
   assert 8.0 <= again.to_dict()["wall_secs"] < 60.0
 

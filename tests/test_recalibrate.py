@@ -11,7 +11,7 @@ import whole
 from sdt import files
 from sdt.engine.evaluate import predict
 from sdt.inputs.augment import normalise
-from sdt.setup import Setup
+from sdt.run.programs import Setup
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
 from sdt.inputs.order import augment_key, mixup_key, order_key, phase_batches
 from sdt.losses import smoothed_cross_entropy
 from sdt.models import make_model
-from sdt.setup import Setup
+from sdt.run.programs import Setup
 
 GOLDEN = Path(__file__).parent / "golden" / "label_smoothing.npz"
 # One value of each that does something, and a second one.

@@ -18,8 +18,8 @@ from sdt.engine.evaluate import predict_with_features
 from sdt.engine.score_pass import ScoreRunner, grand
 from sdt.losses import cross_entropy
 from sdt.models import init_variables, make_model
+from sdt.run.programs import Setup
 from sdt.scores.formulas import SCORERS, Outputs
-from sdt.setup import Setup
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -258,7 +258,7 @@ def test_grand_is_the_norm_of_the_whole_gradient_whatever_the_batch_the_devices_
   twins = [grand_twin(data, state.params, replica) for replica in (0, 1)]
   assert "grand" not in scores_of(plain, data, state)
   for batch_size, at_once, replicas in ((512, 2**26, "unroll"), (13, 5_000, "loop"), (64, 1, "vmap")):
-    monkeypatch.setattr("sdt.setup._GRADIENT_NUMBERS", at_once)
+    monkeypatch.setattr("sdt.run.programs._GRADIENT_NUMBERS", at_once)
     parallel = {"parallel__mode": mode, "parallel__num_devices": devices, "parallel__replicas": replicas}
     ours = scores_of(tiny.config(rounds=1, score__grand=True, score__batch_size=batch_size, **parallel), data, state)
     np.testing.assert_allclose(ours["grand"], twins, rtol=1e-3)

@@ -14,8 +14,8 @@ import tiny
 
 from sdt import files
 from sdt.engine.score_pass import ScoreRunner
+from sdt.run.programs import Setup
 from sdt.scores.split import split
-from sdt.setup import Setup
 from sdt.stages import score_files
 
 NUM = 70

@@ -8,8 +8,9 @@ import pytest
 import tiny
 import whole
 
-from sdt import dry_run, experiment, files, scoring
+from sdt import dry_run, experiment, files
 from sdt.errors import ConfigError
+from sdt.stages import score_and_split
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +92,9 @@ def test_seeds_that_do_not_agree_are_told_what_that_means_also_where_the_mean_sp
 def test_a_baseline_that_diverged_after_the_round_that_is_scored_is_told_so():
   rows = [{"arm": "baseline", "seed": 3, "round": number} | ({"diverged": True} if number > 4 else {}) for number in range(1, 7)]
   early, late = (tiny.config(rounds=6, score__at_round=number) for number in (2, 5))
-  assert scoring._what_is_scored(rows, 3, early) == "in round 5, after round 2 that is scored"
-  assert scoring._what_is_scored(rows, 3, late) == "scored as it was at its last finite step"
-  assert scoring._what_is_scored(rows, 3, tiny.config(rounds=6)) == "scored as it was at its last finite step"
+  assert score_and_split._what_is_scored(rows, 3, early) == "in round 5, after round 2 that is scored"
+  assert score_and_split._what_is_scored(rows, 3, late) == "scored as it was at its last finite step"
+  assert score_and_split._what_is_scored(rows, 3, tiny.config(rounds=6)) == "scored as it was at its last finite step"
 
 
 def _log(origin, tmp_path, changes, capsys):

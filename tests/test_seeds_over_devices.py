@@ -12,12 +12,13 @@ import tiny
 import whole
 
 from sdt import dry_run, experiment
+from sdt.arms.checks import check
 from sdt.config.schema import ParallelConfig
 from sdt.devices.compile import compile_program
 from sdt.devices.layout import bytes_per_device, check_replicas, fetch, make_layout, padded_batch_size, place, place_replicas, shard_batch
 from sdt.engine.trainer import Position
 from sdt.errors import ConfigError
-from sdt.setup import Setup, check
+from sdt.run.programs import Setup
 
 TRAINED = {"augment__pad_crop": 1, "augment__flip": True, "rounds": 2, "parallel__steps_per_dispatch": 4, "batch_size": 12}
 

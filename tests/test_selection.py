@@ -12,7 +12,7 @@ import whole
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt import dry_run, experiment, files, frame, selection, sweep
+from sdt import dry_run, experiment, files, sweep
 from sdt.arms.planning import Setting, make_plan
 from sdt.config import from_dict, resolve, to_dict
 from sdt.config.schema import DataConfig
@@ -24,6 +24,7 @@ from sdt.engine.trainer import Trainer
 from sdt.errors import ConfigError, DivergedError
 from sdt.report import artifacts, html
 from sdt.report import selection as selection_report
+from sdt.run import lifecycle, selection
 from sdt.scores.split import Partition
 
 CONFIG = tiny.config(
@@ -45,7 +46,7 @@ OF_THE_TEST_SET = {"results.json", "metrics.jsonl"}
 @pytest.fixture(scope="module", autouse=True)
 def quick_reports():
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(frame, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+    patch.setattr(lifecycle, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
     yield
 
 

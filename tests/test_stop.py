@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from sdt.progress import Display
-from sdt.stop import StopRequest
+from sdt.run.progress import Display
+from sdt.run.signals import StopRequest
 
 
 def busy():

@@ -22,7 +22,7 @@ from sdt.engine.trainer import Position, Trainer
 from sdt.errors import DataError
 from sdt.inputs import placement
 from sdt.inputs.stream import HostInputs, ascending, batches_of, read_ahead
-from sdt.setup import Setup
+from sdt.run.programs import Setup
 
 MIXED = {"mixup_alpha": 0.4, "augment_strength": 0.5}
 

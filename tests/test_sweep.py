@@ -11,11 +11,12 @@ import pytest
 import tiny
 import whole
 
-from sdt import experiment, files, frame, sweep
+from sdt import experiment, files, sweep
 from sdt.config.sweep_points import expand
 from sdt.engine.trainer import Trainer
 from sdt.errors import ConfigError, DivergedError, Interrupted, LockedError, SdtError
 from sdt.files.workdir import hold_workdir
+from sdt.run import lifecycle
 
 ROOT = Path(__file__).parent.parent
 COMMON = {"compilation_cache": False, "parallel__steps_per_dispatch": 1, "rounds": 3, "optim__milestones": (2,)}
@@ -44,7 +45,7 @@ def outputs(workdir):
 @pytest.fixture(autouse=True)
 def quick_reports(monkeypatch):
   """A line stands for each value's own report, which takes most of the time of a tiny run; the sweep's is real."""
-  monkeypatch.setattr(frame, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+  monkeypatch.setattr(lifecycle, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def finished(tmp_path_factory):
   """A sweep that was left alone."""
   workdir = tmp_path_factory.mktemp("finished") / "sweep"
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(frame, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+    patch.setattr(lifecycle, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
     assert run(swept(), workdir) == 0
   return workdir
 
@@ -132,7 +133,7 @@ def test_a_signal_between_two_values_stops_the_sweep_there(finished, tmp_path, m
     signal.raise_signal(signal.SIGINT)
 
   with monkeypatch.context() as patch:
-    patch.setattr(frame, "build_report", report_and_stop)
+    patch.setattr(lifecycle, "build_report", report_and_stop)
     with pytest.raises(Interrupted, match=r"stopped by SIGINT before lambda_A=0\.01; .* run the same command again"):
       sweep.run(swept(), expand(swept()), tmp_path / "sweep", "tiny")
   assert (tmp_path / "sweep" / FOLDERS[0] / "results.json").exists()
@@ -213,7 +214,7 @@ def test_values_that_the_baseline_reads_have_a_baseline_each_and_data_are_read_f
 
 def test_a_baseline_from_elsewhere_serves_all_values(finished, tmp_path, no_training, monkeypatch):
   monkeypatch.undo()
-  monkeypatch.setattr(frame, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+  monkeypatch.setattr(lifecycle, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
   config = swept(values=VALUES[1:], baseline_from=str(finished / FOLDERS[0]))
   assert run(config, tmp_path / "sweep") == 0
   for folder in FOLDERS[1:]:

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import whole
 
-from sdt import artifacts, dry_run, files, frame, merits, toy
+from sdt import dry_run, files, merits, toy
 from sdt.config import resolve
 from sdt.config.command_line import load_config_file
 from sdt.data.readers.curve import truth
 from sdt.data.sources import load
 from sdt.errors import Interrupted
 from sdt.report import build_report
+from sdt.run import lifecycle
+from sdt.stages import results as artifacts
 from sdt.toy_arms import ARM_NAMES, arm_specs, find_points
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +39,7 @@ CONFIG = resolve(SHORT)
 
 def run(workdir, config=CONFIG, loaded=None):
   with jax.numpy_dtype_promotion("standard"):  # optax's bias correction mixes float32 and int32
-    return frame.run(toy.ORDER, config, workdir, "toy", loaded)
+    return lifecycle.run(toy.ORDER, config, workdir, "toy", loaded)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def test_the_chosen_decay_has_the_smallest_validation_error_and_the_later_arms_u
 
 
 def test_neither_the_true_curve_nor_the_training_points_have_a_say_in_the_choice(finished, tmp_path, monkeypatch):
-  monkeypatch.setattr(frame, "build_report", lambda workdir: workdir)
+  monkeypatch.setattr(lifecycle, "build_report", lambda workdir: workdir)
   data = load(CONFIG.data, seeds=CONFIG.seeds)
   other = dataclasses.replace(data, test=dataclasses.replace(data.test, labels=data.test.labels[::-1] ** 3 - 7), checksum="other")
   run(tmp_path / "run", loaded=other)
@@ -97,7 +99,7 @@ def test_neither_the_true_curve_nor_the_training_points_have_a_say_in_the_choice
 
 def test_a_run_that_was_stopped_goes_on_where_it_was_to_the_same_artifacts(finished, tmp_path, monkeypatch, capsys):
   workdir = tmp_path / "run"
-  monkeypatch.setattr(frame, "build_report", lambda workdir: workdir)
+  monkeypatch.setattr(lifecycle, "build_report", lambda workdir: workdir)
   with monkeypatch.context() as patch:
     whole.signal_at(patch, "random_subset", 3, signal.SIGTERM)
     with pytest.raises(Interrupted, match="in arm random_subset, round"):

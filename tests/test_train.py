@@ -21,7 +21,7 @@ from sdt.engine.trainer import Position
 from sdt.inputs.augment import draw
 from sdt.inputs.order import augment_key, order_key, phase_batches
 from sdt.models import make_model
-from sdt.setup import Setup
+from sdt.run.programs import Setup
 
 
 def perceptron_twin(params, inputs, labels):

@@ -13,7 +13,7 @@ from sdt.data.sources import load
 from sdt.engine.plan import Phase, Plan
 from sdt.engine.state import TrainState
 from sdt.engine.trainer import Position, Trainer
-from sdt.setup import Setup
+from sdt.run.programs import Setup
 
 
 def config(**changes: Any) -> Config:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import tiny
 
-from sdt import experiment, frame, progress, training
-from sdt.checkpoint import CheckpointStore
+from sdt import experiment
 from sdt.config import Config
 from sdt.errors import SdtError
-from sdt.setup import Setup
+from sdt.run import lifecycle, progress, saved_states
+from sdt.run.checkpoints import CheckpointStore
+from sdt.run.programs import Setup
 
 # One step a dispatch, so that a run can be stopped in the middle of a phase.
 CONFIG = tiny.config(parallel__steps_per_dispatch=1, compilation_cache=False)
@@ -70,8 +71,8 @@ def final_states(config: Config, workdir: Path) -> list[dict[str, np.ndarray]]:
   """Returns the leaves of the last checkpoint of every arm."""
   setup = Setup.make(config, tiny.data(config))
   store = CheckpointStore(workdir / "checkpoints", 2)
-  last = {step // training._ARM_STRIDE: step for step in store.steps()}
-  restored = [store.restore(step, training.saved_like(setup, arm))[0] for arm, step in last.items()]
+  last = {step // saved_states._ARM_STRIDE: step for step in store.steps()}
+  restored = [store.restore(step, saved_states.saved_like(setup, arm))[0] for arm, step in last.items()]
   return [tiny.leaves({name: tree[name] for name in ("state", "dynamics")}) for tree in restored]
 
 
@@ -101,4 +102,4 @@ def signal_at(monkeypatch: Any, task: str, done: float, number: int, times: int 
 
 def without_report(monkeypatch: Any) -> None:
   """Leaves the report out, which takes most of the time of a tiny run."""
-  monkeypatch.setattr(frame, "build_report", lambda workdir: workdir)
+  monkeypatch.setattr(lifecycle, "build_report", lambda workdir: workdir)

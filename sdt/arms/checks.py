@@ -10,8 +10,10 @@ from sdt.arms.catalogue import ARMS, arm_specs
 from sdt.arms.language import ArmSpec
 from sdt.config import Config
 from sdt.config.schema import NEUTRAL
+from sdt.devices.layout import check_replicas, make_layout
 from sdt.engine.optim import is_body_frozen
 from sdt.errors import ConfigError
+from sdt.models import make_model
 from sdt.models.family import RATES
 from sdt.models.registry import MODEL_NAMES, NETWORKS
 
@@ -129,3 +131,17 @@ def _obstacle(config: Config, name: str, asked: Mapping[str, float]) -> str | No
   if asked[name] == without:
     return f"and {name} = {asked[name]!r} changes nothing; give it another value, or leave the arm out"
   return None
+
+
+def check(config: Config) -> None:
+  """Refuses what the config alone shows to be wrong, before any data is read.
+
+  Raises:
+    ConfigError: unknown arms or networks, keys or regularisers that do not go with the network, devices that are not there or not even.
+  """
+  check_arms(config)
+  make_model(config.model, 2)
+  check_overrides(config)
+  layout = make_layout(config.parallel)
+  selecting = {} if config.select.num_seeds is None else {"select.num_seeds": min(config.select.num_seeds, len(config.seeds))}
+  check_replicas(layout, {"seeds": len(config.seeds), **selecting})

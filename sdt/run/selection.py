@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sdt import baseline, files
+from sdt import files
 from sdt.arms.catalogue import scoring_arms
 from sdt.config import Config, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, entry, leaves
@@ -24,6 +24,7 @@ from sdt.config.schema import DataConfig, RegulariseConfig, SelectConfig
 from sdt.data.dataset import Data
 from sdt.data.validation_split import hold_out
 from sdt.errors import ConfigError, DivergedError
+from sdt.run import reused_baseline
 from sdt.scores.split import sizes
 from sdt.stats import paired
 
@@ -168,7 +169,7 @@ def choose(config: Config, data: Data, workdir: Path, run: Run, log: Callable[[s
       log("note: the scores come from a file, and whether their network was trained on the held-out examples is not known")
     first = workdir / FOLDER / runs[0].folder
     for number, own in enumerate(runs, start=1):
-      origin = str(first) if number > 1 and baseline.is_there(first) else None
+      origin = str(first) if number > 1 and reused_baseline.is_there(first) else None
       name = f"selection, run {number} of {len(runs)}, {own.folder}"
       run(dataclasses.replace(own.config, baseline_from=origin), workdir / FOLDER / own.folder, name, cut)
     files.write_json(path, _content(runs, cut, workdir / FOLDER))

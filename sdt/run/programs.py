@@ -11,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from sdt.arms.catalogue import num_phases
-from sdt.arms.checks import check_arms, check_overrides
 from sdt.config import Config
 from sdt.config.schema import NEUTRAL
 from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.devices import processes
-from sdt.devices.layout import Layout, check_replicas, make_layout, padded_batch_size, place
+from sdt.devices.layout import Layout, make_layout, padded_batch_size, place
 from sdt.engine.dispatch_sizes import TRAINED, DispatchSizes, batches_within, choose_sizes
 from sdt.engine.feed import NothingFed, Streamed
 from sdt.engine.norms import layer_names
@@ -39,20 +38,6 @@ from sdt.models.registry import multiply_adds, variable_shapes
 from sdt.scores.dynamics import Dynamics, no_dynamics
 
 _GRADIENT_NUMBERS = 2**26  # of all the gradients of single examples that are computed together
-
-
-def check(config: Config) -> None:
-  """Refuses what the config alone shows to be wrong, before any data is read.
-
-  Raises:
-    ConfigError: unknown arms or networks, keys or regularisers that do not go with the network, devices that are not there or not even.
-  """
-  check_arms(config)
-  make_model(config.model, 2)
-  check_overrides(config)
-  layout = make_layout(config.parallel)
-  selecting = {} if config.select.num_seeds is None else {"select.num_seeds": min(config.select.num_seeds, len(config.seeds))}
-  check_replicas(layout, {"seeds": len(config.seeds), **selecting})
 
 
 def compute_dtype(config: Config) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sdt.arms import checks
+from sdt.arms.checks import check
 from sdt.config import Config
 from sdt.data import sources
 from sdt.data.dataset import Data, image_sizes
@@ -21,9 +22,9 @@ from sdt.inputs.augment import output_size
 from sdt.models import make_model, pretrained
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import NETWORKS, variable_shapes
+from sdt.run.programs import input_shape
 from sdt.scores import from_file
 from sdt.scores.from_file import FileScores
-from sdt.setup import check, input_shape
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sdt.checkpoint import CheckpointStore
 from sdt.devices import processes
+from sdt.run.checkpoints import CheckpointStore
 
 _LOG = logging.getLogger(__name__)
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sdt import environment, files
+from sdt import files
 from sdt.devices import processes
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
 from sdt.files import sealed
-from sdt.setup import Setup, compute_dtype
-from sdt.shared_store import SharedStore
-from sdt.training import Identity
+from sdt.run import environment
+from sdt.run.identity import Identity
+from sdt.run.programs import Setup, compute_dtype
+from sdt.run.shared_checkpoints import SharedStore
 
 _RESULTS = ("config.json", "environment.json", "timing.json", "metrics.jsonl", "results.json", "model.safetensors", "report.html")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from sdt import environment, files
+from sdt import files
 from sdt.arms.catalogue import num_phases, scoring_arms
 from sdt.config import Config, from_dict
 from sdt.config.differences import changes_baseline, differences
@@ -19,10 +19,12 @@ from sdt.engine.plan import Plan
 from sdt.engine.trainer import Position
 from sdt.errors import CheckpointError, ConfigError, DataError
 from sdt.files.workdir import disk_errors
-from sdt.run import shared_workdir
-from sdt.setup import Resume, compute_dtype
-from sdt.shared_store import SharedStore
-from sdt.training import Context, Identity, has_rows, last_step, save_state, saved_like, step_after
+from sdt.run import environment, shared_workdir
+from sdt.run.context import Context
+from sdt.run.identity import Identity
+from sdt.run.programs import Resume, compute_dtype
+from sdt.run.saved_states import has_rows, last_step, save_state, saved_like, step_after
+from sdt.run.shared_checkpoints import SharedStore
 
 _OF_RUN = ("results.json", "config.json", "environment.json", "metrics.jsonl")
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")

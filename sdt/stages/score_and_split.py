@@ -11,18 +11,19 @@ import numpy as np
 from sdt import files
 from sdt.arms.catalogue import fold_arms, scoring_arms
 from sdt.arms.planning import Setting
-from sdt.artifacts import diverged_seeds
 from sdt.config import Config
 from sdt.config.score_names import SCORES, Score
 from sdt.data.dataset import Data
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.state import TrainState
 from sdt.errors import ConfigError
+from sdt.run.context import Context
+from sdt.run.saved_states import restore_round
 from sdt.scores import agreement
 from sdt.scores.dynamics import dynamics_scores
 from sdt.scores.split import Partition, Sizes, folds, split
 from sdt.stages import score_files
-from sdt.training import Context, restore_round
+from sdt.stages.results import diverged_seeds
 
 
 def score_and_split(context: Context, setting: Setting, size: Sizes, may_read: bool) -> Setting:

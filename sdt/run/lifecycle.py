@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from sdt import accept, baseline, continuation, environment, files, selection
-from sdt.config import Config, config_hash, to_dict
+from sdt import files
+from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.engine.plan import Plan
-from sdt.engine.state import TrainState
-from sdt.errors import CheckpointError, ConfigError, DataError
-from sdt.profiling import Profiler
-from sdt.progress import Display, duration
+from sdt.errors import ConfigError
 from sdt.report import build_report
-from sdt.run import shared_workdir
-from sdt.setup import Resume, Setup, compute_dtype
-from sdt.shared_store import SharedStore
-from sdt.stop import StopRequest
-from sdt.training import Context, Identity, Timing, has_rows, restore_final, restore_newest, train_arm
+from sdt.run import environment, load_inputs, resume, reused_baseline, selection, shared_workdir
+from sdt.run.context import Context, write_config, write_environment
+from sdt.run.identity import Identity
+from sdt.run.profiling import Profiler
+from sdt.run.programs import Setup, compute_dtype
+from sdt.run.progress import Display, duration
+from sdt.run.shared_checkpoints import SharedStore
+from sdt.run.signals import StopRequest
+from sdt.run.timing import Timing
 
 
 def _nothing_selected(*args: Any) -> dict[str, float]:
@@ -54,7 +54,7 @@ class Order:
   check: Callable[[Config, Data], None]
   outputs: Callable[[Config, Data], list[str]]
   plans: Callable[[Config, Data], tuple[int, list[Plan]]]
-  stages: Callable[[Context, baseline.Finished | None], None]
+  stages: Callable[[Context, reused_baseline.Finished | None], None]
   table: Callable[[Mapping[str, Any]], str]
   select: Callable[..., dict[str, float]] = _nothing_selected
 
@@ -87,7 +87,7 @@ def run(
   def tell() -> int:
     print(order.table(files.read_json(workdir / "results.json")))
     print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
-    return continuation.exit_code(workdir)
+    return resume.exit_code(workdir)
 
   return int(processes.by_first(tell))
 
@@ -104,20 +104,20 @@ def complete(
   """Does what `run` does, but prints no results and takes no notice of replicas that diverged; returns whether anything was left to do."""
   display, start = Display(), time.perf_counter()
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
-  data = accept.load_data(config, display.log, loaded)
+  data = load_inputs.load_data(config, display.log, loaded)
   order.check(config, data)
-  beside = accept.load_beside(config, data)
+  beside = load_inputs.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
-  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in accept.notes(config, data, beside))):
+  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in load_inputs.notes(config, data, beside))):
     display.log(line)
   identity = Identity.of(config, data, beside)
-  continuation.refuse_other_processes(identity)
+  resume.refuse_other_processes(identity)
   data_secs = time.perf_counter() - start
-  found = baseline.find(Path(origin), config, identity) if origin is not None and baseline.is_needed(workdir) else None
+  found = reused_baseline.find(Path(origin), config, identity) if origin is not None and reused_baseline.is_needed(workdir) else None
   with shared_workdir.hold(workdir) as held:
     store = SharedStore(held / "checkpoints", config.checkpoint.keep, display.log)
-    choices = continuation.check_same_run(identity, held, store, display.log)
-    lacking = processes.by_first(lambda: [path.name for path in continuation.missing(held, order.outputs(config, data))])
+    choices = resume.check_same_run(identity, held, store, display.log)
+    lacking = processes.by_first(lambda: [path.name for path in resume.missing(held, order.outputs(config, data))])
     if not lacking:
       if profile:
         display.log("note: --profile traces a dispatch of a training, and none is left; choose another --workdir")
@@ -142,7 +142,7 @@ def complete(
     return True
 
 
-def _stages_and_report(order: Order, context: Context, found: baseline.Finished | None) -> None:
+def _stages_and_report(order: Order, context: Context, found: reused_baseline.Finished | None) -> None:
   """Runs what is left of the experiment, then builds its report; the account of time is written however this ends."""
   try:
     order.stages(context, found)
@@ -187,73 +187,6 @@ def device_memory_errors() -> Iterator[None]:
     ) from error
 
 
-def resume(context: Context, rounds: Mapping[str, int]) -> tuple[int, tuple[str, Resume] | None]:
-  """Returns the index of the arm that was reached, 0 at the start, and the newest checkpoint, where there is one.
-
-  Args:
-    context: of the run.
-    rounds: of every arm, in the order of training.
-  """
-  context.display.expect(rounds)
-  with context.timing.stage("restore"):
-    newest = restore_newest(context)
-  if newest is None and context.timing.num_starts > 1:
-    context.display.log("no checkpoint was saved by the last start: the training begins anew")
-  reached = list(rounds).index(newest[0]) if newest else 0
-  _forget_rows_after(context, rounds, reached, newest[1] if newest else None)
-  return reached, newest
-
-
-def train_or_skip(context: Context, plan: Plan, index: int, reached: int, newest: tuple[str, Resume] | None) -> TrainState | None:
-  """Trains an arm from where its newest checkpoint stands; returns its final state, None where it was finished before."""
-  if index < reached:
-    return None
-  start = newest[1] if newest and index == reached else None
-  if start is not None and start.position.round_index >= plan.rounds:
-    return start.state
-  if start is None:
-    start = context.setup.warm_start(restore_final(context, 0)) if plan.init == "warm" else context.setup.fresh_start
-  trainer = context.setup.trainer(plan)
-  write_environment(context)  # how the arm is cut into dispatches is sealed before it trains
-  with context.timing.stage(f"train {plan.arm}"):
-    return train_arm(context, trainer, plan, index, start)
-
-
-def _forget_rows_after(context: Context, rounds: Mapping[str, int], reached: int, newest: Resume | None) -> None:
-  """Drops the rows of metrics.jsonl that the newest checkpoint does not cover: they will be made again, and each must stand once."""
-  arms, num_rounds = list(rounds), newest.position.round_index if newest else 0
-
-  def is_covered(row: dict[str, Any]) -> bool:
-    index = arms.index(row["arm"])
-    return index < reached or (index == reached and row["round"] <= num_rounds)
-
-  path = context.workdir / "metrics.jsonl"
-  if not context.store.steps() and files.is_intact(context.workdir / "results.json"):
-    raise CheckpointError(
-      f"{context.workdir} holds a finished run whose checkpoints are gone, and some of its files are missing or damaged; restore the "
-      "checkpoints, or choose another --workdir to train it anew"
-    )
-  lost = [row for row in files.read_rows(path) if not is_covered(row)]
-  files.truncate_rows(path, is_covered)
-  if lost:
-    done = {arms[reached]: int(np.max(newest.state.step))} if newest else {}
-    steps = {arm: max(row["step"] for row in lost if row["arm"] == arm) - done.get(arm, 0) for arm in {row["arm"] for row in lost}}
-    redone = sum(steps.values())
-    context.timing.steps_redone += redone
-    context.display.log(f"metrics.jsonl: dropped {len(lost)} row(s) that no checkpoint covers; {redone} optimiser step(s) are made again")
-  seeds, config = context.setup.config.seeds, context.setup.config
-  there = sorted((arms.index(row["arm"]), row["round"], row["seed"]) for row in files.read_rows(path) if row["last_phase"])
-  totals = [rounds[arm] for arm in arms[: reached + 1]]
-  covered = [*zip(totals[:-1], totals[:-1], strict=True), (num_rounds, totals[-1])]
-  ended = [(arm, number) for arm, (count, total) in enumerate(covered) for number in range(1, count + 1) if has_rows(number, total, config)]
-  expected = [(arm, number, seed) for arm, number in ended for seed in sorted(seeds)]
-  if there != expected:
-    raise DataError(
-      f"{path}: {len(there)} rows of ended rounds, the checkpoint covers {len(expected)}; restore the file from a copy or start again in a "
-      "new workdir"
-    )
-
-
 def _machine(config: Config) -> str:
   devices = jax.devices()
   seeds = ", ".join(map(str, config.seeds)) + (", divided over the devices" if config.parallel.divide == "seeds" else "")
@@ -271,7 +204,7 @@ def _begin(context: Context, config: Config) -> None:
     ConfigError: the machine cannot go on with what the run began with.
   """
   setup = context.setup
-  continuation.refuse_other_machine(setup, context.workdir)
+  resume.refuse_other_machine(setup, context.workdir)
   before = context.workdir / "environment.json"
   if files.is_intact(before):
     changes = environment.changes(files.read_json(before), environment.describe())
@@ -282,16 +215,3 @@ def _begin(context: Context, config: Config) -> None:
   write_config(context.workdir, config)
   write_environment(context)
   context.write_timing()  # this start is counted, however soon it is killed
-
-
-def write_config(workdir: Path, config: Config) -> None:
-  """Writes config.json."""
-  files.write_json(workdir / "config.json", {"config": to_dict(config), "hash": config_hash(config)})
-
-
-def write_environment(context: Context) -> None:
-  """Writes environment.json, the choices made so far in it."""
-  data = context.setup.data
-  described = {"name": data.name, "variant": data.variant, "checksum": data.checksum, "notes": data.notes}
-  run = {"data": described, "file_checksums": context.identity.file_checksums, "choices": context.setup.choices}
-  files.write_json(context.workdir / "environment.json", {**environment.describe(), **run})

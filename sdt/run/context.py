@@ -1,0 +1,55 @@
+"""What the stages of one run share, and the files that say what the run is."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from sdt import files
+from sdt.config import Config, config_hash, to_dict
+from sdt.errors import Interrupted
+from sdt.run import environment
+from sdt.run.identity import Identity
+from sdt.run.load_inputs import Beside
+from sdt.run.profiling import Profiler
+from sdt.run.programs import Setup
+from sdt.run.progress import Display
+from sdt.run.shared_checkpoints import SharedStore
+from sdt.run.signals import StopRequest
+from sdt.run.timing import Timing
+
+
+def write_config(workdir: Path, config: Config) -> None:
+  """Writes config.json."""
+  files.write_json(workdir / "config.json", {"config": to_dict(config), "hash": config_hash(config)})
+
+
+def write_environment(context: Context) -> None:
+  """Writes environment.json, the choices made so far in it."""
+  data = context.setup.data
+  described = {"name": data.name, "variant": data.variant, "checksum": data.checksum, "notes": data.notes}
+  run = {"data": described, "file_checksums": context.identity.file_checksums, "choices": context.setup.choices}
+  files.write_json(context.workdir / "environment.json", {**environment.describe(), **run})
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """What the stages of one run share: the setup, and where its story goes."""
+
+  setup: Setup
+  beside: Beside
+  workdir: Path
+  identity: Identity
+  store: SharedStore
+  display: Display
+  stop: StopRequest
+  timing: Timing
+  profiler: Profiler
+
+  def write_timing(self) -> None:
+    files.write_json(self.workdir / "timing.json", self.timing.to_dict())
+
+  def raise_if_stopped(self, where: str) -> None:
+    name = self.stop.asked()
+    if name is not None:
+      raise Interrupted(f"stopped by {name} {where}; everything done so far is saved: run the same command again to continue")

@@ -1,0 +1,62 @@
+"""What a run is a run of: config, data and files. Sealed in every checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdt.config import Config, to_dict
+from sdt.config.differences import SAFE_TO_CHANGE, diff
+from sdt.data.dataset import Data
+from sdt.errors import ConfigError, DataError
+from sdt.run.load_inputs import Beside
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+  """What a run is a run of. Sealed in every checkpoint.
+
+  Attributes:
+    config: as plain values.
+    data_checksum: of its data; empty where they are not there.
+    file_checksums: SHA-256 of every file beside the data that the config may name, by its key, "none" without one; a key that is not
+      there is not known.
+  """
+
+  config: dict[str, Any]
+  data_checksum: str
+  file_checksums: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+  @classmethod
+  def of(cls, config: Config, data: Data, beside: Beside) -> Identity:
+    """Returns the identity of a run, from what `sdt.accept` accepted."""
+    return cls(to_dict(config), data.checksum, beside.checksums)
+
+  def is_other_data(self, checksum: str | None) -> bool:
+    """Returns whether this is the checksum of other data; none, on either side, is not known to be."""
+    return bool(checksum and self.data_checksum) and checksum != self.data_checksum
+
+  def refuse_other(self, config: dict[str, Any], data_checksum: str | None, where: Path, file_checksums: Mapping[str, str]) -> None:
+    """Refuses to continue at `where` what another config, other data or other files began; a checksum of None is not known.
+
+    Raises:
+      ConfigError: names every key that differs. DataError: the data or a file differs.
+    """
+    changes = diff(config, self.config, ignore=SAFE_TO_CHANGE)
+    if changes:
+      raise ConfigError(f"{where} holds a run of another config ({'; '.join(changes)}); use that config again or choose another --workdir")
+    if self.is_other_data(data_checksum):
+      raise DataError(
+        f"{where} holds a run on other data (checksum {data_checksum}, now {self.data_checksum}); "
+        "restore that data or choose another --workdir"
+      )
+    others = self.other_files(file_checksums)
+    if others:
+      raise DataError(f"{where} holds a run with {'; '.join(others)}; restore that file or choose another --workdir")
+
+  def other_files(self, checksums: Mapping[str, str]) -> list[str]:
+    """Returns "another KEY (...)" for every file whose checksum, where both are known, is another in `checksums`."""
+    both = [key for key in checksums if key in self.file_checksums and checksums[key] != self.file_checksums[key]]
+    return [f"another {key} (SHA-256 {checksums[key]}, now {self.file_checksums[key]})" for key in both]
