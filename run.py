@@ -53,13 +53,15 @@ def main(arguments: Sequence[str]) -> int:
     points = expand(config)
 
     # Only now, because it imports JAX: a mistake in the config is told at once.
-    from sdt import dry_run, experiment, sweep, toy
+    from sdt import experiment
+    from sdt.commands import dry_run, sweep
     from sdt.devices import processes
     from sdt.run import lifecycle
+    from sdt.toy import curve_experiment
 
     if request.profile and points:
       raise ConfigError("--profile traces one run, and sweep.key makes one of every value; leave one of the two out")
-    order = toy.ORDER if config.data.name == "curve" else experiment.ORDER
+    order = curve_experiment.ORDER if config.data.name == "curve" else experiment.ORDER
     if request.dry_run:
       for line in sweep.describe(config, points, request.workdir) if points else dry_run.describe(config, request.workdir, order=order):
         print(line, flush=True)

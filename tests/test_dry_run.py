@@ -22,8 +22,9 @@ import whole
 from PIL import Image
 from test_paper_configs import SETS, config_of, each_row, steps_of
 
-from sdt import dry_run, experiment, files, forecast, sweep
+from sdt import experiment, files
 from sdt.arms.catalogue import ARM_NAMES
+from sdt.commands import dry_run, forecast, sweep
 from sdt.config import to_dict
 from sdt.config.sweep_points import expand
 from sdt.data.stand_in import stand_in

@@ -11,7 +11,8 @@ import pytest
 import tiny
 import whole
 
-from sdt import dry_run, experiment, files
+from sdt import experiment, files
+from sdt.commands import dry_run
 from sdt.config import config_hash, to_dict
 from sdt.config.score_names import SCORES
 from sdt.data import sources

@@ -14,7 +14,8 @@ import whole
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from sdt import dry_run, experiment
+from sdt import experiment
+from sdt.commands import dry_run
 from sdt.config import from_dict, to_dict
 from sdt.errors import ConfigError, DataError
 from sdt.models.pretrained import Pretrained

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tiny
 
-from sdt import dry_run, experiment
+from sdt import experiment
+from sdt.commands import dry_run
 from sdt.config import Config
 from sdt.config.schema import OptimConfig
 from sdt.devices import processes

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt.errors import DivergedError
-from sdt.merits import checks, choose, end_bias, roughness, sign_test, squared_error
 from sdt.stats.paired import per_seed
+from sdt.toy.merits import checks, choose, end_bias, roughness, sign_test, squared_error
 
 
 def test_error_roughness_and_bias_of_a_hand_made_fit():

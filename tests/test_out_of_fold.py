@@ -10,9 +10,10 @@ import whole
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt import dry_run, files
+from sdt import files
 from sdt.arms.catalogue import fold_arms, trainings
 from sdt.arms.planning import Setting, make_plan
+from sdt.commands import dry_run
 from sdt.errors import ConfigError
 from sdt.scores.split import folds
 

@@ -13,7 +13,8 @@ import pytest
 from fake_run import make_fake_run
 from PIL import Image
 
-from sdt import files, sweep
+from sdt import files
+from sdt.commands import sweep
 from sdt.config import resolve, to_dict
 from sdt.config.sweep_points import expand
 from sdt.errors import DataError

@@ -12,7 +12,8 @@ import whole
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt import dry_run, experiment, files
+from sdt import experiment, files
+from sdt.commands import dry_run
 from sdt.config.score_names import SCORES
 from sdt.errors import ConfigError, DataError
 from sdt.scores import from_file

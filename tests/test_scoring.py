@@ -8,7 +8,8 @@ import pytest
 import tiny
 import whole
 
-from sdt import dry_run, experiment, files
+from sdt import experiment, files
+from sdt.commands import dry_run
 from sdt.errors import ConfigError
 from sdt.stages import score_and_split
 

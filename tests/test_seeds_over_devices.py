@@ -11,8 +11,9 @@ import several
 import tiny
 import whole
 
-from sdt import dry_run, experiment
+from sdt import experiment
 from sdt.arms.checks import check
+from sdt.commands import dry_run
 from sdt.config.schema import ParallelConfig
 from sdt.devices.compile import compile_program
 from sdt.devices.layout import bytes_per_device, check_replicas, fetch, make_layout, padded_batch_size, place, place_replicas, shard_batch

@@ -12,8 +12,9 @@ import whole
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt import dry_run, experiment, files, sweep
+from sdt import experiment, files
 from sdt.arms.planning import Setting, make_plan
+from sdt.commands import dry_run, sweep
 from sdt.config import from_dict, resolve, to_dict
 from sdt.config.schema import DataConfig
 from sdt.config.sweep_points import expand

@@ -11,7 +11,8 @@ import pytest
 import tiny
 import whole
 
-from sdt import experiment, files, sweep
+from sdt import experiment, files
+from sdt.commands import sweep
 from sdt.config.sweep_points import expand
 from sdt.engine.trainer import Trainer
 from sdt.errors import ConfigError, DivergedError, Interrupted, LockedError, SdtError

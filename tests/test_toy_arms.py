@@ -8,7 +8,7 @@ import pytest
 from sdt.config import resolve
 from sdt.data.sources import load
 from sdt.errors import ConfigError
-from sdt.toy_arms import ARM_NAMES, arm_specs, candidate, decays, find_points, make_plan
+from sdt.toy.curve_arms import ARM_NAMES, arm_specs, candidate, decays, find_points, make_plan
 
 CONFIG = resolve(
   {

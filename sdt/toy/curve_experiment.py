@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sdt import files, merits
+from sdt import files
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.evaluate import predict
@@ -27,7 +27,8 @@ from sdt.run.saved_states import restore_final
 from sdt.stages import results
 from sdt.stages.train import resume, train_or_skip
 from sdt.stats import paired
-from sdt.toy_arms import UNIFORM, Points, arm_specs, candidate, candidates, decays, find_points, make_plan
+from sdt.toy import merits
+from sdt.toy.curve_arms import UNIFORM, Points, arm_specs, candidate, candidates, decays, find_points, make_plan
 
 # What an arm's networks say, by the name of the points: on the grid of the test set, and on every seed's own.
 Fits = Mapping[str, np.ndarray]

@@ -13,6 +13,7 @@ import jax
 
 from sdt import experiment, files
 from sdt.arms.catalogue import fold_arms, scoring_arms
+from sdt.commands.forecast import SECS_AROUND, Pace, forecast, guess_pace, measure_pace, training_passes
 from sdt.config import Config, to_dict
 from sdt.data import cache
 from sdt.data.dataset import Data
@@ -24,7 +25,6 @@ from sdt.engine.schedule import learning_rates
 from sdt.engine.trainer import Trainer
 from sdt.errors import MissingDataError
 from sdt.files.workdir import disk_errors
-from sdt.forecast import SECS_AROUND, Pace, forecast, guess_pace, measure_pace, training_passes
 from sdt.losses import is_regression
 from sdt.models import count_params
 from sdt.models.pretrained import Pretrained

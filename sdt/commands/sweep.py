@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdt import dry_run, experiment, files
+from sdt import experiment, files
 from sdt.arms.planning import step_mean
+from sdt.commands import dry_run
 from sdt.config import Config, config_hash, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, differences
 from sdt.config.sweep_points import Point, as_text, shares_baseline
