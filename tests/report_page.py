@@ -4,8 +4,8 @@ import html.parser
 
 from fake_run import make_fake_run
 
-from sdt.report import artifacts
-from sdt.report import html as report_html
+from sdt.report import read
+from sdt.report import run_page as report_html
 
 
 class Page(html.parser.HTMLParser):
@@ -43,4 +43,4 @@ def small_run(workdir, **changes):
 
 def page_alone(workdir):
   """Returns the page without its figures, which take most of the time."""
-  return report_html.page(artifacts.load(workdir), {})
+  return report_html.page(read.load(workdir), {})

@@ -17,8 +17,8 @@ from report_page import Page, page_alone, small_run
 from sdt import files
 from sdt.errors import DataError
 from sdt.report import __main__ as command
-from sdt.report import artifacts, build_report, curve_figures, drawing, figures, image_figures, score_figures, tables
-from sdt.report import html as report_html
+from sdt.report import build_report, curve_figures, drawing, figures, image_figures, read, score_figures, tables
+from sdt.report import run_page as report_html
 
 NUM_PICTURES = 20
 TIMING = re.compile(r'<section id="timing">.*?</section>', re.DOTALL)
@@ -160,7 +160,7 @@ def test_curves_leave_a_seed_that_diverges_out_of_every_round(tmp_path):
   rows += _rows("method", 0, "B", [0.2, 0.4, 0.6]) + _rows("method", 1, "B", [0.8, 0.9, None])
   rows += _rows("baseline", 0, "all", [0.1, 0.2, 0.3]) + _rows("baseline", 1, "all", [0.3, 0.4, 0.5])
   next(row for row in rows if (row["seed"], row["round"], row["phase"]) == (1, 3, "B"))["diverged"] = True
-  curves = artifacts.curves(rows, ["baseline", "method"])
+  curves = read.curves(rows, ["baseline", "method"])
   figure = curve_figures.curve(curves, "test_accuracy", ["baseline", "method"], ["baseline", "method"], [], "t")
   lines = {line.get_label(): line.get_ydata().tolist() for line in figure.axes[0].lines}
   assert lines["baseline"] == pytest.approx([0.2, 0.3, 0.4])
@@ -168,19 +168,19 @@ def test_curves_leave_a_seed_that_diverges_out_of_every_round(tmp_path):
   (phase_a,) = (one for one in curves if one.phase == "A")
   assert phase_a.values["train_accuracy"].shape == (1, 3)
   assert figure.legends[0].get_title().get_text().startswith("mean of 2 seeds")
-  every = artifacts.curves([row | {"diverged": True} for row in rows], ["baseline", "method"])
+  every = read.curves([row | {"diverged": True} for row in rows], ["baseline", "method"])
   assert every == []
 
 
 def test_captions_of_curves_name_the_seeds_left_out(tmp_path, monkeypatch):
   workdir = small_run(tmp_path, seeds=(0, 1, 2, 3, 4), diverged={"method": [2, 4], "baseline": [0]})
-  loaded = artifacts.load(workdir)
+  loaded = read.load(workdir)
   caption = "Without seeds that diverged, over all rounds: baseline, seed 0; method, seed 2, 4.</figcaption>"
   monkeypatch.setattr(drawing, "render", lambda draw, *args, **kwargs: b"")
   text = report_html.page(loaded, drawing.draw(loaded))
   assert text.count(caption) == 5
   assert "the band shows one sd over" in text  # uniform_mean still has five
-  whole = artifacts.load(small_run(tmp_path / "other"))
+  whole = read.load(small_run(tmp_path / "other"))
   assert "Without seeds" not in report_html.page(whole, drawing.draw(whole))
 
 
@@ -204,7 +204,7 @@ def test_titles_follow_the_policy_that_made_the_subset(policy, balanced, subset,
     files.write_json(workdir / "config.json", config)
   drawn = []
   monkeypatch.setattr(drawing, "render", lambda draw, *args, **kwargs: drawn.append((draw, args)) or b"")
-  loaded = artifacts.load(workdir)
+  loaded = read.load(workdir)
   text = report_html.page(loaded, drawing.draw(loaded))
   assert f"<h2>Examples of {subset}, and of B</h2>" in text
   assert f"<h3>{mosaic} (3)</h3>" in text
@@ -240,7 +240,7 @@ def test_the_note_claims_no_joint_coverage_of_intervals_that_holm_moved(tmp_path
 
 def test_rounds_that_are_not_evaluated_leave_the_curves_whole(tmp_path):
   small_run(tmp_path, rounds=10, eval_every_rounds=4)
-  curves = artifacts.curves(artifacts.load(tmp_path).metrics, ("baseline", "method"))
+  curves = read.curves(read.load(tmp_path).metrics, ("baseline", "method"))
   shown = curve_figures.curve(curves, "test_accuracy", ("baseline", "method"), ("baseline", "method"), [], "t").axes[0].lines[0]
   assert shown.get_xdata().tolist() == [4, 8, 10]
 
@@ -307,7 +307,7 @@ def _rows(arm, seed, phase, values, last=True, rates=None):
 
 def test_curve_draws_the_mean_and_the_range_of_few_seeds():
   rows = _rows("method", 0, "B", [0.2, 0.4, None]) + _rows("method", 1, "B", [0.4, 0.8, 0.6])
-  (curve,) = artifacts.curves(rows, ["method"])
+  (curve,) = read.curves(rows, ["method"])
   axes = curve_figures.curve([curve], "test_accuracy", ["method"], ["method"], [], "t").axes[0]
   np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.3, 0.6, 0.6])
   edges = axes.collections[0].get_paths()[0].vertices
@@ -319,7 +319,7 @@ def test_curve_draws_the_mean_and_the_range_of_few_seeds():
 def test_curve_draws_one_sd_of_five_seeds():
   values = [0.1, 0.2, 0.3, 0.4, 0.9]
   rows = [row for seed, value in enumerate(values) for row in _rows("method", seed, "B", [value, value])]
-  figure = curve_figures.curve(artifacts.curves(rows, ["method"]), "test_accuracy", ["method"], ["method"], [], "t")
+  figure = curve_figures.curve(read.curves(rows, ["method"]), "test_accuracy", ["method"], ["method"], [], "t")
   edges = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
   np.testing.assert_allclose([edges.min(), edges.max()], np.mean(values) + np.array([-1, 1]) * np.std(values, ddof=1))
   assert figure.legends[0].get_title().get_text() == "mean of 5 seeds, band: ± sd"
@@ -327,7 +327,7 @@ def test_curve_draws_one_sd_of_five_seeds():
 
 def test_phase_that_does_not_end_a_round_is_dotted_and_has_no_band():
   rows = _rows("method", 0, "A", [None, None], last=False) + _rows("method", 0, "B", [0.5, 0.6])
-  curves = artifacts.curves(rows, ["method"])
+  curves = read.curves(rows, ["method"])
   axes = curve_figures.curve(curves, "train_accuracy", ["method"], ["method"], [], "t").axes[0]
   assert [line.get_label() for line in axes.lines] == ["method, phase A", "method, phase B"]
   assert [line.get_linestyle() for line in axes.lines] == [":", "-"]
@@ -337,20 +337,20 @@ def test_phase_that_does_not_end_a_round_is_dotted_and_has_no_band():
 
 
 def test_learning_rate_drops_are_the_rounds_that_begin_lower():
-  assert artifacts.learning_rate_drops(_rows("b", 0, "all", [0.1] * 5, rates=[0.1, 0.1, 0.01, 0.01, 0.001])) == [3, 5]
+  assert read.learning_rate_drops(_rows("b", 0, "all", [0.1] * 5, rates=[0.1, 0.1, 0.01, 0.01, 0.001])) == [3, 5]
   cosine = [0.05 * (1 + np.cos(np.pi * number / 50)) for number in range(50)]
-  assert len(artifacts.learning_rate_drops(_rows("b", 0, "all", [0.1] * 50, rates=cosine))) <= 3
-  assert artifacts.learning_rate_drops([]) == []
+  assert len(read.learning_rate_drops(_rows("b", 0, "all", [0.1] * 50, rates=cosine))) <= 3
+  assert read.learning_rate_drops([]) == []
 
 
 def test_cut_is_the_border_only_where_one_subset_lies_above():
   scores = np.array([1.0, 2.0, 3.0, 4.0])
-  assert artifacts.cut(scores, scores >= 3) == 3.0
-  assert artifacts.cut(scores, scores <= 2) == 2.0
-  assert artifacts.cut(scores, np.array([True, False, True, False])) is None
-  assert artifacts.cut(scores, np.array([True, False, False, True])) is None
-  assert artifacts.cut(scores, np.array([False, True, True, False])) is None
-  assert artifacts.cut(scores, scores > 9) is None
+  assert read.cut(scores, scores >= 3) == 3.0
+  assert read.cut(scores, scores <= 2) == 2.0
+  assert read.cut(scores, np.array([True, False, True, False])) is None
+  assert read.cut(scores, np.array([True, False, False, True])) is None
+  assert read.cut(scores, np.array([False, True, True, False])) is None
+  assert read.cut(scores, scores > 9) is None
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_a_histogram_says_that_a_has_no_border_only_where_it_has_none(split, swa
   config = files.read_json(workdir / "config.json")
   config["config"]["split"] |= split
   files.write_json(workdir / "config.json", config)
-  loaded = artifacts.load(workdir)
+  loaded = read.load(workdir)
   for seed in swapped:  # the hardest of all joins A
     loaded.split.in_A[seed, loaded.scores["log_odds"][seed].argmin()] = True
   monkeypatch.setattr(drawing, "render", lambda draw, *args, **kwargs: b"")
@@ -389,7 +389,7 @@ def test_a_histogram_says_that_a_has_no_border_only_where_it_has_none(split, swa
 def test_the_histogram_of_a_score_that_does_not_rank_says_which_one_does(tmp_path, monkeypatch):
   workdir = small_run(tmp_path)
   files.write_json(workdir / "scores.json", files.read_json(workdir / "scores.json") | {"ranked_by": "aum"})
-  loaded = artifacts.load(workdir)
+  loaded = read.load(workdir)
   loaded.split.in_A[:, ::7] = True
   loaded.scores["aum"] = np.where(loaded.split.in_A, 1.0, 0.0) + loaded.scores["confidence"] / 2
   monkeypatch.setattr(drawing, "render", lambda draw, *args, **kwargs: b"")
@@ -455,6 +455,6 @@ def test_scores_without_a_correlation_still_make_a_report(tmp_path, monkeypatch)
   monkeypatch.setattr(
     drawing, "render", lambda draw, *args, **kwargs: titles.append(draw(*args, **kwargs).axes[0].get_title(loc="left")) or b""
   )
-  loaded = artifacts.load(workdir)
+  loaded = read.load(workdir)
   assert "their correlation is not defined" in report_html.page(loaded, drawing.draw(loaded))
   assert any(title.startswith("Spearman's correlation is not defined") for title in titles)

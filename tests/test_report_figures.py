@@ -7,7 +7,7 @@ from report_page import small_run
 from scipy.stats import spearmanr
 
 from sdt import files
-from sdt.report import artifacts, curve_figures, drawing, figures, forest, image_figures, norm_figures, score_figures
+from sdt.report import curve_figures, drawing, figures, forest, image_figures, norm_figures, read, score_figures
 
 ARMS = ("baseline", "method", "alternate_mean", "uniform_mean", "less_data")
 
@@ -24,7 +24,7 @@ def drawn(monkeypatch):
       return b""
 
     monkeypatch.setattr(drawing, "render", keep)
-    return made, drawing.draw(artifacts.load(workdir))
+    return made, drawing.draw(read.load(workdir))
 
   return draw
 
@@ -94,10 +94,10 @@ def test_norms_are_the_numbers_of_the_rows_after_each_phase(tmp_path, drawn):
   workdir = small_run(tmp_path, seeds=(0, 1), arms=("baseline", "method"), diverged={"baseline": [1]})
   layers = add_norms(workdir, 12)
   made, pictures = drawn(workdir)
-  assert set(artifacts.NORMS) <= set(pictures)
+  assert set(read.NORMS) <= set(pictures)
   assert "Without seeds that diverged, over all rounds: baseline, seed 1." in pictures["weight_norm"].caption
   rows = files.read_rows(workdir / "metrics.jsonl")
-  panels = dict(zip(artifacts.NORMS, made["curve"][-4:], strict=True))
+  panels = dict(zip(read.NORMS, made["curve"][-4:], strict=True))
 
   def mean(measure, arm, phase, seeds):
     own = [[row[measure] for row in rows if (row["arm"], row["phase"], row["seed"]) == (arm, phase, seed)] for seed in seeds]
@@ -128,7 +128,7 @@ def test_norms_are_the_numbers_of_the_rows_after_each_phase(tmp_path, drawn):
 
 def test_runs_without_norms_dynamics_or_maps_have_no_such_figures(tmp_path, drawn):
   made, pictures = drawn(small_run(tmp_path, seeds=(0,)))
-  assert not {*artifacts.NORMS, "layer_norms", "cam", "data_map", "stability"} & set(pictures)
+  assert not {*read.NORMS, "layer_norms", "cam", "data_map", "stability"} & set(pictures)
   assert set(made) == {"contrasts", "curve", "mosaic", "histogram", "class_histograms", "class_counts"}
   assert all(picture.caption and picture.alt for picture in pictures.values())
   (tmp_path / "scores.json").unlink()
@@ -139,7 +139,7 @@ def test_runs_without_norms_dynamics_or_maps_have_no_such_figures(tmp_path, draw
 
 def test_the_map_of_the_data_is_of_the_dynamics_where_they_are_known(tmp_path, drawn):
   workdir = small_run(tmp_path, seeds=(0, 1, 2))
-  scores, split = files.read_npz(workdir / "scores.npz"), artifacts.load(workdir).split
+  scores, split = files.read_npz(workdir / "scores.npz"), read.load(workdir).split
   made, pictures = drawn(workdir)
   assert "stand-in" in pictures["data_map"].caption
   panel = made["data_map"][0].axes[0]
@@ -160,7 +160,7 @@ def test_the_map_of_the_data_is_of_the_dynamics_where_they_are_known(tmp_path, d
 
 def test_pictures_of_the_scores_leave_out_seeds_whose_baseline_diverged_and_say_so(tmp_path, drawn):
   workdir = small_run(tmp_path, seeds=(0, 1, 2), diverged={"baseline": [1]})
-  scores, split, kept = files.read_npz(workdir / "scores.npz"), artifacts.load(workdir).split, [0, 2]
+  scores, split, kept = files.read_npz(workdir / "scores.npz"), read.load(workdir).split, [0, 2]
   made, pictures = drawn(workdir)
   confidence = scores["confidence"][kept]
   panel = made["data_map"][0].axes[0]
@@ -186,7 +186,7 @@ def _check_points(axes, x, y, colour):
 
 def test_histograms_by_class_count_the_examples_and_mark_the_border_of_a(tmp_path, drawn):
   workdir = small_run(tmp_path, seeds=(4, 9), num_train=400, num_classes=3)
-  loaded = artifacts.load(workdir)
+  loaded = read.load(workdir)
   scores, labels, in_A = loaded.scores["log_odds"].astype(np.float64), loaded.scores["label"], loaded.split.in_A
   made, pictures = drawn(workdir)
   axes = made["class_histograms"][0].axes[0]
@@ -309,7 +309,7 @@ def test_a_log_axis_shows_all_means_even_where_a_band_would_reach_below_zero():
     return {"arm": "baseline", "seed": seed, "round": number, "phase": "all", "last_phase": True, "learning_rate": 0.1, "test_loss": value}
 
   rows = [row(seed, number, (0.02 if seed else 3.0) / number**3) for seed in range(5) for number in range(1, 7)]
-  all_curves = artifacts.curves(rows, ["baseline"], ["test_loss"])
+  all_curves = read.curves(rows, ["baseline"], ["test_loss"])
   axes = curve_figures.curve(all_curves, "test_loss", ["baseline"], ["baseline"], [], "t").axes[0]
   means = np.mean([[one["test_loss"] for one in rows if one["seed"] == seed] for seed in range(5)], axis=0)
   assert axes.get_yscale() == "log"

@@ -20,7 +20,7 @@ from sdt.config.sweep_points import expand
 from sdt.errors import DataError
 from sdt.report import build_report, sweep_figure
 from sdt.report.figures import BLACK, BLUE, VERMILLION
-from sdt.report.sweep import caption, cautions, table_text
+from sdt.report.sweep_page import caption, cautions, table_text
 from sdt.stats import paired
 
 FRACTIONS = (0.3, 0.01, 0.05, 0.1)

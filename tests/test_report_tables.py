@@ -9,7 +9,7 @@ from fake_run import make_fake_run
 from report_page import Page, page_alone, small_run
 
 from sdt import files
-from sdt.report import html, tables
+from sdt.report import run_page, tables
 
 
 def _first_cells(text):
@@ -170,4 +170,4 @@ def test_every_score_is_a_row_with_what_is_known_of_it():
 def test_a_class_without_examples_has_no_share():
   split = types.SimpleNamespace(labels=np.array([0, 0, 2]), in_A=np.array([[True, False, False]]))
   artifacts = types.SimpleNamespace(split=split, results={"data": {"class_names": ["a", "b", "c"], "num_classes": 3}})
-  assert html._class_table(artifacts) == [("a", 2, "1.0", "50.0 %"), ("b", 0, "0.0", "-"), ("c", 1, "0.0", "0.0 %")]
+  assert run_page._class_table(artifacts) == [("a", 2, "1.0", "50.0 %"), ("b", 0, "0.0", "-"), ("c", 1, "0.0", "0.0 %")]

@@ -23,8 +23,8 @@ from sdt.data.dataset import checksum, make_dataset
 from sdt.data.validation_split import hold_out
 from sdt.engine.trainer import Trainer
 from sdt.errors import ConfigError, DivergedError
-from sdt.report import artifacts, html
-from sdt.report import selection as selection_report
+from sdt.report import read, run_page
+from sdt.report import selection_section as selection_report
 from sdt.run import lifecycle, selection
 from sdt.scores.split import Partition
 
@@ -349,8 +349,8 @@ def test_a_dry_run_counts_the_trainings_of_the_selection(tmp_path):
 
 
 def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_not_looked_at(finished, content):
-  loaded = artifacts.load(finished)
-  page = html.page(loaded, {})
+  loaded = read.load(finished)
+  page = run_page.page(loaded, {})
   section = page[page.index('id="selection"') : page.index('id="curves"')]
   assert "The test set was not looked at." in section
   assert section.count(">chosen<") == 2
@@ -360,8 +360,8 @@ def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_no
     assert section.count("at an edge of its candidates") == sum(len(own["at_edge"]) for own in content["choices"].values())
   assert '<th scope="col">paper_<wbr>protocol</th>' in page
   assert '<a href="#selection">Selection</a>' in page
-  assert "#selection" not in html.page(dataclasses.replace(loaded, selection={}), {})
-  assert 'id="selection"' not in html.page(dataclasses.replace(loaded, selection={}), {})
+  assert "#selection" not in run_page.page(dataclasses.replace(loaded, selection={}), {})
+  assert 'id="selection"' not in run_page.page(dataclasses.replace(loaded, selection={}), {})
 
 
 @pytest.mark.parametrize(

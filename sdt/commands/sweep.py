@@ -17,7 +17,7 @@ from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.errors import ConfigError, DivergedError, Interrupted, MissingDataError
 from sdt.report import build_report
-from sdt.report.sweep import table_text
+from sdt.report.sweep_page import table_text
 from sdt.run import load_inputs, resume, reused_baseline, selection, shared_workdir
 from sdt.run.identity import Identity
 from sdt.run.progress import Display

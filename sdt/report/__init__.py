@@ -18,10 +18,10 @@ def build_report(workdir: Path) -> Path:
   # The first import on a machine builds a font cache and says so; a home that is read-only is no matter either.
   logging.getLogger("matplotlib").setLevel(logging.ERROR)
   # Imported here: matplotlib takes most of a second, which a training that is refused or resumed should not pay.
-  from sdt.report import artifacts, html, sweep, toy
+  from sdt.report import read, run_page, sweep_page, toy_page
 
   if (workdir / "sweep.json").exists():
-    return sweep.write(workdir)
+    return sweep_page.write(workdir)
   if (workdir / "points.npz").exists():
-    return toy.write(workdir)
-  return html.write(workdir, artifacts.load(workdir))
+    return toy_page.write(workdir)
+  return run_page.write(workdir, read.load(workdir))

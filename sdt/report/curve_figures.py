@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from sdt.report.artifacts import Curve
 from sdt.report.figures import GREY, MAIN_ARMS, MAX_ARMS, MIN_SEEDS_FOR_SD, PANEL, arm_styles
+from sdt.report.read import Curve
 
 # Measure -> what stands at the axis. Accuracies are fractions, shown in percent.
 LABELS = {

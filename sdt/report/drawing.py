@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from sdt.report import curve_figures, figures, forest, image_figures, norm_figures, score_figures, tables
-from sdt.report.artifacts import NORMS, Artifacts, Curve, curves, cut, diverged, learning_rate_drops
 from sdt.report.figures import Picture, render
+from sdt.report.read import NORMS, Artifacts, Curve, curves, cut, diverged, learning_rate_drops
 
 # Without a drop of the learning rate, the enlarged test curve begins at this share of the rounds.
 _ZOOM_FROM = 0.5

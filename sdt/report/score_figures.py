@@ -11,8 +11,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from sdt.report.artifacts import cut
 from sdt.report.figures import BLACK, BLUE, GREY, OTHER_COLOURS, PANEL, SKY, VERMILLION, WIDE, shortened
+from sdt.report.read import cut
 
 # From what is never in A to what always is.
 _GREY_TO_A = LinearSegmentedColormap.from_list("grey to vermillion", ["#C8C8C8", VERMILLION])

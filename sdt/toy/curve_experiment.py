@@ -19,7 +19,7 @@ from sdt.engine.evaluate import predict
 from sdt.engine.plan import Plan
 from sdt.engine.state import TrainState
 from sdt.models import count_params
-from sdt.report.toy import table_text
+from sdt.report.toy_page import table_text
 from sdt.run.context import Context
 from sdt.run.lifecycle import Order
 from sdt.run.reused_baseline import Finished

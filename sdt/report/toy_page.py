@@ -11,7 +11,7 @@ import numpy as np
 from sdt import files
 from sdt.errors import DataError
 from sdt.report import tables
-from sdt.report.artifacts import flat
+from sdt.report.read import flat
 
 if TYPE_CHECKING:
   from sdt.report.figures import Picture
@@ -32,7 +32,7 @@ def write(workdir: Path) -> Path:
     DataError: an artifact is missing, damaged, or from another version. WorkdirError: the workdir cannot be written.
   """
   # Imported here: the printed table needs neither matplotlib nor jinja2.
-  from sdt.report import html
+  from sdt.report import run_page
 
   results = files.read_json(workdir / "results.json")
   missing = [key for key in _KEYS if key not in results]
@@ -46,10 +46,10 @@ def write(workdir: Path) -> Path:
   paths = {name: workdir / f"{name}.json" for name in ("config", "environment", "timing")}
   beside = {name: files.read_json(path) if path.exists() else {} for name, path in paths.items()}
   values = page(results, pictures)
-  told = {name: [(key, html.text(value)) for key, value in flat(content)] for name, content in beside.items()}
-  told["config"] = [(key, html.text(value)) for key, value in flat(beside["config"].get("config", {}))]
+  told = {name: [(key, run_page.text(value)) for key, value in flat(content)] for name, content in beside.items()}
+  told["config"] = [(key, run_page.text(value)) for key, value in flat(beside["config"].get("config", {}))]
   path = workdir / "report.html"
-  files.write_text(path, html.render_template("toy.html", **values, **told, config_hash=beside["config"].get("hash")))
+  files.write_text(path, run_page.render_template("toy.html", **values, **told, config_hash=beside["config"].get("hash")))
   return path
 
 

@@ -12,7 +12,7 @@ from sdt import files
 from sdt.config.sweep_points import as_text
 from sdt.errors import DataError
 from sdt.report import tables
-from sdt.report.artifacts import flat
+from sdt.report.read import flat
 
 if TYPE_CHECKING:
   from sdt.report.figures import Picture
@@ -45,11 +45,11 @@ def write(workdir: Path) -> Path:
 
 def page(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture) -> str:
   """Returns the HTML. It holds no time and no path; the links to the values' own reports are relative."""
-  from sdt.report import html
+  from sdt.report import run_page
 
   values = content["values"]
   first = values[0]
-  return html.render_template(
+  return run_page.render_template(
     "sweep.html",
     content=content,
     first=first,
@@ -65,7 +65,7 @@ def page(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture
     rows=[_row(content, entry) for entry in values],
     has_also=content["also_key"] is not None,
     has_chosen=any("selection" in entry for entry in values),
-    config=[(key, html.text(value)) for key, value in flat(config.get("config", {}))],
+    config=[(key, run_page.text(value)) for key, value in flat(config.get("config", {}))],
     config_hash=config.get("hash"),
   )
 

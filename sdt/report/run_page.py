@@ -10,9 +10,9 @@ import jinja2
 import numpy as np
 
 from sdt import files
-from sdt.report import curve_figures, drawing, figures, selection, tables
-from sdt.report.artifacts import NORMS, Artifacts, curves, flat
+from sdt.report import curve_figures, drawing, figures, selection_section, tables
 from sdt.report.figures import Picture
+from sdt.report.read import NORMS, Artifacts, curves, flat
 
 _HERE = Path(__file__).parent
 
@@ -46,7 +46,7 @@ def page(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     has_recalibrated=any("recalibrated" in entry for entry in results["arms"].values()),
     contrast_rows=tables.contrast_rows(results),
     power=results.get("power"),
-    selection=selection.describe(artifacts.selection),
+    selection=selection_section.describe(artifacts.selection),
     has_own_controls="against_control" in results,
     has_few_seeds=len(results["seeds"]) <= tables.MAX_SEEDS_PER_BLOCK,
     has_unequal=any(not one.get("equal_work", True) for one in differences),
