@@ -25,7 +25,7 @@ from absl import logging
 from sdt.config import resolve
 from sdt.config.command_line import help_text, load_config_file, parse_arguments
 from sdt.config.sweep_points import expand
-from sdt.errors import ConfigError, Interrupted, SdtError
+from sdt.errors import Interrupted, SdtError
 
 
 class StopAtOnce:
@@ -53,24 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     points = expand(config)
 
     # Only now, because it imports JAX: a mistake in the config is told at once.
-    from sdt import experiment
-    from sdt.commands import dry_run, sweep
-    from sdt.devices import processes
-    from sdt.run import lifecycle
-    from sdt.toy import curve_experiment
+    from sdt.commands.train import train
 
-    if request.profile and points:
-      raise ConfigError("--profile traces one run, and sweep.key makes one of every value; leave one of the two out")
-    order = curve_experiment.ORDER if config.data.name == "curve" else experiment.ORDER
-    if request.dry_run:
-      for line in sweep.describe(config, points, request.workdir) if points else dry_run.describe(config, request.workdir, order=order):
-        print(line, flush=True)
-      return 0
-    processes.join(config.distributed, request.launch)
-    with processes.together(config):
-      if points:
-        return sweep.run(config, points, request.workdir, request.name)
-      return lifecycle.run(order, config, request.workdir, request.name, profile=request.profile)
+    return train(config, points, request)
   except SdtError as error:
     start = "sdt:" if isinstance(error, Interrupted) else "sdt: error:"
     print(start, *str(error).split("\n"), file=sys.stderr)  # one line, whatever the user wrote

@@ -31,85 +31,85 @@ MUTATIONS = {
     "sdt/engine/optim.py",
     'optax.add_decayed_weights(2.0 * weight_decay if config.decay_form == "penalty" else weight_decay, mask)',
     "optax.add_decayed_weights(-weight_decay, mask)",
-    "tests/test_optim.py",
+    "tests/engine/test_optim.py",
   ),
   "decay after the momentum where it should be before": Mutation(
     "sdt/engine/optim.py",
     '(core, decay) if config.decay_form == "decoupled"',
     '(core, decay) if config.decay_form != "decoupled"',
-    "tests/test_optim.py tests/test_step_torch.py",
+    "tests/engine/test_optim.py tests/engine/test_step_torch.py",
   ),
   "the split takes the hardest": Mutation(
     "sdt/scores/split.py",
     "np.lexsort((tie_breaker(example_ids, seed), -scores))",
     "np.lexsort((tie_breaker(example_ids, seed), scores))",
-    "tests/test_split.py",
+    "tests/scores/test_split.py",
   ),
   "ties are broken by position": Mutation(
     "sdt/scores/split.py",
     "np.lexsort((tie_breaker(example_ids, seed), -scores))",
     "np.lexsort((np.arange(len(scores)), -scores))",
-    "tests/test_split.py",
+    "tests/scores/test_split.py",
   ),
   "the last, partial batch is dropped": Mutation(
-    "sdt/inputs/order.py", "return -(-num_examples // batch_size)", "return num_examples // batch_size", "tests/test_batches.py"
+    "sdt/inputs/order.py", "return -(-num_examples // batch_size)", "return num_examples // batch_size", "tests/inputs/test_order.py"
   ),
   "every phase has the order of the first": Mutation(
     "sdt/inputs/order.py",
     "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), phase), round_index)",
     "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), 0 * phase), round_index)",
-    "tests/test_batches.py",
+    "tests/inputs/test_order.py",
   ),
   "two purposes share their random numbers": Mutation(
     "sdt/inputs/order.py",
     "_ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 2, 3, 4",
     "_ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 1, 3, 4",
-    "tests/test_batches.py",
+    "tests/inputs/test_order.py",
   ),
   "padding counts in BatchNorm": Mutation(
     "sdt/models/layers.py",
     "count = valid.sum(-1, dtype=values.dtype) * math.prod(values.shape[valid.ndim : -1])",
     "count = jnp.full(valid.shape[:-1], math.prod(values.shape[valid.ndim - 1 : -1]), values.dtype)",
-    "tests/test_models.py",
+    "tests/models/test_registry.py",
   ),
   "a device with padding alone divides by a spread of zero": Mutation(
     "sdt/models/layers.py",
     "self._statistics(values, valid | ~valid.any(-1, keepdims=True))",
     "self._statistics(values, valid)",
-    "tests/test_batch_norm_groups.py",
+    "tests/models/test_batch_norm_groups.py",
   ),
   "evaluation with the batch's own statistics": Mutation(
     "sdt/engine/evaluate.py",
     "return model.apply(variables, inputs, train=False)",
     'return model.apply(variables, inputs, train=True, mutable=["batch_stats"])[0]',
-    "tests/test_recalibrate.py tests/test_score.py",
+    "tests/engine/test_recalibrate.py tests/engine/test_score_pass.py",
   ),
   "a file whose digest differs is taken": Mutation(
     "sdt/files/sealed.py",
     "return len(data) == seal[1] and hashlib.sha256(data).hexdigest() == seal[0]",
     "return len(data) == seal[1]",
-    "tests/test_files.py",
+    "tests/files/test_formats_and_seals.py",
   ),
   "a checkpoint's leaf digests are not compared": Mutation(
     "sdt/run/checkpoints.py",
     "if _Leaf(array.dtype.name, array.shape, _digest(array)) != leaf:",
     "if (array.dtype.name, array.shape) != (leaf.dtype, leaf.shape):",
-    "tests/test_checkpoint.py",
+    "tests/run/test_checkpoints.py",
   ),
   "a diverged replica goes on": Mutation(
-    "sdt/engine/scan.py", "lambda new, old: jnp.where(alive, new, old)", "lambda new, old: new", "tests/test_train.py"
+    "sdt/engine/scan.py", "lambda new, old: jnp.where(alive, new, old)", "lambda new, old: new", "tests/engine/test_training.py"
   ),
   "no correction for many contrasts": Mutation(
     "sdt/stats/paired.py",
     'entry["p"], entry["p_holm"] = p, adjusted[name]',
     'entry["p"], entry["p_holm"] = p, p',
-    "tests/test_stats.py",
+    "tests/stats/test_paired.py",
   ),
   "the step-mean forgets the steps": Mutation(
     "sdt/arms/planning.py",
     "return (steps_easy * method.lambda_A + steps_rest * method.lambda_B) / (steps_easy + steps_rest)",
     "return (method.lambda_A + method.lambda_B) / 2",
-    "tests/test_arms.py",
+    "tests/arms/test_planning.py",
   ),
 }
 

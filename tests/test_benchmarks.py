@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.places import ROOT
+
 SMALL = ["--network=resnet8", "--batch_size=4", "--image_size=8"]
 SCRIPTS = {
   "costs": [*SMALL, "--steps=2", "--repeats=1"],

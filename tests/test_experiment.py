@@ -8,8 +8,6 @@ import signal
 
 import numpy as np
 import pytest
-import tiny
-import whole
 
 from sdt import experiment, files
 from sdt.commands import dry_run
@@ -19,6 +17,7 @@ from sdt.data import sources
 from sdt.engine.trainer import Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError, Interrupted
 from sdt.run.checkpoints import CheckpointStore
+from tests.support import tiny, whole
 
 CONFIG = whole.CONFIG
 

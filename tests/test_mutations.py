@@ -1,7 +1,8 @@
 """The table of tests/mutations.py points at lines that are there, and at tests that are there."""
 
-import mutations
 import pytest
+
+from tests import mutations
 
 
 @pytest.mark.parametrize("name", mutations.MUTATIONS)

@@ -6,18 +6,17 @@ files nor the page is its own witness.
 
 import dataclasses
 import re
-from pathlib import Path
 
 import pytest
-from test_model_counts import PROJECTION, SIZES
 
 from sdt.config import Config, resolve, to_dict
 from sdt.config.command_line import load_config_file
 from sdt.data.published.catalogue import SIZES as SIZES_OF
 from sdt.models import count_params, make_model
 from sdt.models.registry import multiply_adds
+from tests.models.test_counts import PROJECTION, SIZES
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "configs/paper"
 PAGE = ROOT / "docs/results/paper.md"
 

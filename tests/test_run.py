@@ -5,14 +5,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sdt.config.command_line import help_text
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 CONFIG = f"--config={ROOT}/configs/digits.py"
 
 

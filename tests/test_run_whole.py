@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-import whole
 
-ROOT = Path(__file__).parent.parent
+from tests.support import whole
+from tests.support.places import ROOT
+
 KEYS = {
   "data.shapes.num_train": "70",
   "data.shapes.num_test": "30",

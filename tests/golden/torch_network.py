@@ -78,7 +78,7 @@ def evaluate(network, name, num, image_shape):
 
 
 def agreement(network, name, num=4, image_shape=drawn.IMAGE_SHAPE):
-  """Returns the numbers that `check_agreement` of tests/agreement.py wants of a float64 network with drawn variables.
+  """Returns the numbers that `check_agreement` of tests/support/agreement.py wants of a float64 network with drawn variables.
 
   "<name>:eval" and "<name>:train": logits [num, K] of both modes; "<name>:statistics/..." and "<name>:gradients/...": `drawn.digests` of
   the running statistics after that forward pass, and of the gradients of its mean cross-entropy. Images and labels are drawn by `name`.

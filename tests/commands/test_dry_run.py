@@ -1,0 +1,406 @@
+"""The dry run: what it tells, what it finds in the workdir, and that it neither writes, nor downloads, nor fills the device."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdt import experiment, files
+from sdt.arms.catalogue import ARM_NAMES
+from sdt.commands import dry_run, forecast, sweep
+from sdt.config import to_dict
+from sdt.config.sweep_points import expand
+from sdt.data.stand_in import stand_in
+from sdt.engine.trainer import Passes, Position, Progress
+from sdt.errors import ConfigError, DataError, Interrupted, MissingDataError, WorkdirError
+from sdt.run import load_inputs
+from sdt.run.identity import Identity
+from sdt.run.programs import Setup
+from tests.support import tiny, whole
+from tests.support.places import ROOT
+from tests.test_paper_configs import SETS, config_of, each_row, steps_of
+
+CONFIG = whole.CONFIG
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path, monkeypatch):
+  """No set lies on this machine, and whoever asks the network fails the test."""
+  asked = []
+
+  def refuse(address, *args, **kwargs):
+    asked.append(address)
+    raise OSError("no network")
+
+  monkeypatch.setenv("SDT_DATA_DIR", str(tmp_path / "data"))
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "prepared"))
+  monkeypatch.setattr(socket, "create_connection", refuse)
+  yield
+  assert asked == []
+
+
+def until_missing(lines):
+  """Returns the lines of a description that ends with a missing set, and what the error says."""
+  seen = []
+
+  def collect():
+    for line in lines:
+      seen.append(line)
+
+  with pytest.raises(MissingDataError) as caught:
+    collect()
+  return seen, str(caught.value)
+
+
+def before_compiling(lines):
+  return list(itertools.takewhile(lambda line: not line.startswith("workdir "), lines))
+
+
+def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  arms = tuple(arm for arm in ARM_NAMES if arm not in ("dropout_easy", "depth_easy"))  # an MLP has neither
+  config = tiny.config(arms=arms, method__lambda_tuned=3e-4, seeds=(0, 1, 2), augment__flip=True)
+  lines = list(dry_run.describe(config, tmp_path / "run"))
+  assert json.loads(lines[0]) == to_dict(config)
+  for part in (
+    "70 training and 30 test examples of shape [8, 8, 3], 3 classes; A gets 7",
+    "3,139 parameters, 0.0 M multiply-adds",
+    "learning rate 0.05 to 0.0005",
+    f"workdir   {tmp_path / 'run'}: nothing there yet",
+  ):
+    assert any(part in line for line in lines), part
+  first = lines.index("optimiser steps a round:") + 1
+  steps = {line.split(":")[0].strip(): line.partition(": ")[2] for line in lines[first : first + len(arms)]}
+  assert tuple(steps) == arms
+  assert steps["smooth_easy"] == "A 1 [label_smoothing=0.1] + B 4 = 5"
+  assert (steps["baseline"], steps["method"], steps["less_data"]) == ("all 5 = 5", "A 1 + B 4 = 5", "half 5 = 5")
+  # 100 images of 192 bytes, their labels and sizes; weights, gradients, momentum and a copy of three networks.
+  memory, time = lines[-2:]
+  assert memory.startswith("device memory about ")
+  assert f"{(100 * (192 + 4 + 8)) / 1e6:.1f} data" in memory
+  assert f"{4 * 4 * 3139 * 3 / 1e6:.1f} weights, gradients, momentum" in memory
+  assert re.fullmatch(
+    r"time      roughly \d+ (s|minutes) on this machine, by dispatches that ran just now: "
+    rf"\d+ s to train {len(arms)} arm\(s\) with 3 seed\(s\), "
+    r"\d+ (s|minutes) to compile \d+ training program\(s\) and those that score, 8 s for start and report",
+    time,
+  )
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_a_program_compiled_from_shapes_is_the_one_that_runs(mode):
+  """On two devices: the executable of an abstract setup trains the real state to the same bits."""
+  config = tiny.config(parallel__mode=mode, parallel__num_devices=2)
+  data = tiny.data(config)
+  plan = tiny.alternating(config, 70, 7)
+  real, abstract = Setup.make(config, data), Setup.make(config, data, is_abstract=True)
+  assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(abstract.device_data))
+  from_shapes, trainer = abstract.trainer(plan), real.trainer(plan)
+  from_shapes.set_state(abstract.state_shapes)
+  from_shapes.compile()
+  trainer.set_state(real.fresh_start.state)
+  trainer.take_programs(from_shapes)
+  rounds = [ended for progress in trainer.run(Position()) for ended in progress.finished]
+  state, expected = tiny.train(config, plan, data)
+  tiny.assert_equal(trainer.get_state()[0], state)
+  assert [ended.index for ended in rounds] == [ended.index for ended in expected]
+  assert trainer.memory_bytes() == from_shapes.memory_bytes() > 0
+
+
+@pytest.mark.parametrize("changes", [{}, {"optim__name": "adam"}, {"optim__body_rate_factor": 0.0}, {"seeds": (5,)}])
+def test_shapes_of_the_state_are_those_of_the_real_one(changes):
+  config = tiny.resnet(**changes)
+  setup = Setup.make(config, tiny.data(config))
+  real, shapes = setup.fresh_start.state, setup.state_shapes
+  described = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), real)
+  assert jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), shapes) == described
+
+
+@pytest.mark.parametrize(
+  ("name", "sizes", "may_download"),
+  [
+    ("svhn", "73257 training and 26032 test examples of shape [32, 32, 3], 10 classes; A gets 7325", True),
+    ("cifar10", "50000 training and 10000 test examples of shape [32, 32, 3], 10 classes; A gets 5000", True),
+    ("cifar100", "50000 training and 10000 test examples of shape [32, 32, 3], 100 classes; A gets 5000", True),
+    ("tiny_imagenet", "100000 training and 10000 test examples of shape [64, 64, 3], 200 classes; A gets 10000", False),
+    ("cub", "5994 training and 5794 test examples of shape [384, 384, 3], 200 classes; A gets 599", True),
+  ],
+)
+def test_a_set_that_is_not_there_is_told_with_its_published_sizes(name, sizes, may_download, tmp_path):
+  files_of = {"data__image_size": 256, "data__resize": "short_side", "data__crop_size": 224} if name == "cub" else {}
+  config = tiny.config(data__name=name, **files_of)
+  lines = before_compiling(dry_run.describe(config, tmp_path / "run"))
+  assert f"data      {name} was not found on this machine; as published: {sizes}" in lines
+  note = "note      the run would try to download the set; a dry run does not"
+  assert (note in lines) == may_download
+  assert note not in before_compiling(dry_run.describe(tiny.config(data__name=name, data__download=False, **files_of), tmp_path / "run"))
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_after_the_description_of_a_missing_set_comes_how_to_get_it_and_no_image_was_on_a_device(tmp_path):
+  before = {id(array) for array in jax.live_arrays()}
+  lines, error = until_missing(dry_run.describe(tiny.config(data__name="tiny_imagenet", seeds=(0,)), tmp_path / "run"))
+  assert sum(array.nbytes for array in jax.live_arrays() if id(array) not in before) < 1e6
+  assert "  method: A 625 + B 5625 = 6250" in lines
+  # 110,000 images of 12,288 bytes, and 12 bytes for label and size.
+  assert f" {110_000 * (12_288 + 12) / 1e6:.1f} data" in "".join(line for line in lines if line.startswith("device memory "))
+  assert error.startswith("tiny_imagenet is missing: ")
+  assert "get it with: curl " in error
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+  ("changes", "kind", "part"),
+  [
+    (
+      {"data__name": "svhn", "augment__pad_crop": 32},
+      ConfigError,
+      "the images of data.name='svhn' are 32 x 32 pixels",
+    ),
+    ({"data__name": "svhn", "data__test_fraction": 0.5}, ConfigError, "data.test_fraction"),
+    ({"data__name": "svhn", "method__num_easy": 73_257}, ConfigError, "of 73257 training examples A would get 73257"),
+    ({"data__name": "cub"}, ConfigError, "data.image_size"),
+    ({"data__name": "npz", "data__path": "/no/such.npz"}, DataError, "/no/such.npz: no such file"),
+  ],
+)
+def test_what_a_run_refuses_is_refused_before_the_first_line(changes, kind, part, tmp_path):
+  with pytest.raises(kind) as caught:
+    next(dry_run.describe(tiny.config(**changes), tmp_path / "run"))
+  assert part in str(caught.value)
+
+
+def test_the_command_ends_with_3_after_the_whole_description_and_writes_nothing(tmp_path):
+  command = [sys.executable, str(ROOT / "run.py"), f"--config={ROOT}/configs/svhn.py", "--config.model.name=mlp", "--dry_run"]
+  done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+  assert done.returncode == 3
+  assert " MB and what the program needs, not known yet: " in done.stdout
+  (error,) = done.stderr.splitlines()  # nothing was compiled for a run that cannot begin
+  assert error.startswith("sdt: error: svhn is missing: ")
+  assert os.listdir(tmp_path) == []
+
+
+def test_images_that_were_kept_are_read_and_none_are_kept(tmp_path):
+  rng = np.random.default_rng(0)
+  for number in range(24):
+    path = tmp_path / "images" / "abc"[number % 3] / f"{number}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+  config = tiny.config(data__name="folder", data__path=str(tmp_path / "images"), data__image_size=8, data__test_fraction=0.5)
+  before_compiling(dry_run.describe(config, tmp_path / "run"))
+  assert not (tmp_path / "data").exists()
+  load_inputs.load_data(config, print)
+  kept = whole.stamps(tmp_path / "data")
+  log = []
+  before_compiling(dry_run.describe(config, tmp_path / "run", log=log.append))
+  assert any("prepared images" in line for line in log)
+  assert whole.stamps(tmp_path / "data") == kept
+
+
+PRODUCTS = 2 * (8 * 8 * 3 * 16 + 16 * 3)  # of two networks
+PASSES = 2 * 4 * (5 * 3 * 16 + 32)  # of two arms of four rounds of five steps and one evaluation batch
+
+
+def test_without_the_data_the_time_is_guessed_from_the_steps_of_every_arm(tmp_path, monkeypatch):
+  monkeypatch.setattr(forecast, "estimated_secs", lambda products: products * 1e-6)
+  config = tiny.config(data__download=False)
+  data = tiny.data(config)
+  missing = MissingDataError("it is not there")
+  lines, _ = until_missing(dry_run.describe(config, tmp_path / "run", dry_run.Found(data, missing)))
+  assert f"time      roughly {PASSES * PRODUCTS * 1e-6:.0f} s to train 2 arm(s) with 2 seed(s) on this machine, a guess" in lines[-1]
+
+
+def test_the_time_is_that_of_a_pass_through_the_network_times_the_passes_of_the_run(monkeypatch):
+  monkeypatch.setattr(dry_run, "measure_pace", lambda setup, plan, compiled, secs: forecast.Pace(0.1, 30.0))
+  line = list(dry_run.describe(tiny.config()))[-1]
+  training, scoring, compiling = 0.1 * PASSES, 0.1 * 70, 30.0 * (2 + 1)
+  total = training + scoring + compiling + forecast.SECS_AROUND
+  assert line.startswith(f"time      roughly {dry_run._rounded(total)} on this machine, by dispatches that ran just now: ")
+  assert f"{dry_run._rounded(training)} to train 2 arm(s) with 2 seed(s), {dry_run._rounded(compiling)} to compile 2 training prog" in line
+
+
+@pytest.mark.parametrize(
+  ("first_secs", "secs", "rounds", "expected"),
+  [
+    (0.5, 0.4, 1, [0.5, 0.4, 0.4, 0.4]),  # until the trial has lasted 1.5 s, or a round has ended for each such time as the first took
+    (0.5, 0.1, 50, [0.5, 0.1, 0.2]),  # a dispatch of many rounds is cut
+    (2.0, 1.9, 1, [2.0, 1.9]),
+    (7.0, 5.0, 1, [7.0]),
+  ],
+)
+def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(first_secs, secs, rounds, expected):
+  """A dispatch has one round at the start, as the engine's, then `rounds`; each takes `secs`."""
+  ran = []
+
+  class Slow:
+    def take_programs(self, compiled):
+      assert compiled == "compiled"
+
+    def set_state(self, state):
+      assert state == "fresh"
+
+    def run(self, start, halt_after=None):
+      at = start.round_index
+      while at < 1000:
+        number = min(1 if at == start.round_index else rounds, 1000 if halt_after is None or at >= halt_after else halt_after - at)
+        at += number
+        ran.append(first_secs if not ran else number * secs)
+        yield Progress(Position(at), (), ran[-1], Passes(90 * number, 10 * number))
+
+  setup = SimpleNamespace(trainer=lambda plan: Slow(), fresh_start=SimpleNamespace(state="fresh"))
+  pace = forecast.measure_pace(setup, SimpleNamespace(rounds=1000), "compiled", 4.0)
+  assert ran == pytest.approx(expected)
+  assert pace.pass_secs == pytest.approx((first_secs if len(ran) == 1 else secs) / 100)
+  assert pace.compile_secs == 4.0
+
+
+def test_recalibration_and_the_gradients_of_all_parameters_count_as_passes():
+  config = tiny.resnet(score__grand=True)
+  setup = Setup.make(config, tiny.data(config), is_abstract=True)
+  num_train, num_test = len(setup.data.train), len(setup.data.test)
+  assert forecast.scoring_passes(setup, has_baseline=False) == 4 * num_train + len(config.arms) * (num_train + num_test)
+  assert forecast.scoring_passes(setup, has_baseline=True) == len(config.arms) * (num_train + num_test)
+
+
+def test_what_does_not_fit_a_device_is_told_and_not_tried(monkeypatch):
+  monkeypatch.setattr("sdt.inputs.placement._device_bytes", lambda layout: 100_000)
+  monkeypatch.setattr(dry_run, "measure_pace", None)
+  lines = list(dry_run.describe(tiny.config()))
+  assert lines[-2].startswith("note      a device has 0 MB: lower batch_size")
+  assert "a guess from the multiply-adds" in lines[-1]
+
+
+@pytest.mark.parametrize(
+  ("seconds", "text"),
+  [(0.2, "1 s"), (90, "90 s"), (180, "3 minutes"), (7_100, "118 minutes"), (61_200, "17 hours"), (86_400 * 4.4, "4 days")],
+)
+def test_a_guess_has_no_more_digits_than_it_is_worth(seconds, text):
+  assert dry_run._rounded(seconds) == text
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """A run that ended, but for its report."""
+  workdir = tmp_path_factory.mktemp("finished") / "run"
+  with pytest.MonkeyPatch.context() as patch:
+    whole.without_report(patch)
+    with contextlib.suppress(FileNotFoundError):  # there is no report to point to
+      assert whole.run(CONFIG, workdir) == 0
+  return workdir
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+  return shutil.copytree(finished, tmp_path / "copy")
+
+
+def standing(config, workdir):
+  """Returns what the dry run says of the workdir, having seen that it changed nothing there."""
+  there = {path: path.lstat().st_mtime_ns for path in workdir.rglob("*")}
+  line = next(line for line in dry_run.describe(config, workdir) if line.startswith("workdir "))
+  assert {path: path.lstat().st_mtime_ns for path in workdir.rglob("*")} == there
+  return line.removeprefix(f"workdir   {workdir}: ")
+
+
+def test_a_finished_run_is_told(copy):
+  assert standing(CONFIG, copy) == "a run of this config, complete but for its report, which would be made again"
+  files.write_text(copy / "report.html", "a report")
+  assert standing(CONFIG, copy) == "a complete run of this config; nothing would be done"
+  (copy / "scores.csv").unlink()
+  assert standing(CONFIG, copy) == "an unfinished run of this config, saved at the end of arm method; it would be continued"
+
+
+def test_an_unfinished_run_is_told_with_its_place_and_its_leftovers_stay(tmp_path, monkeypatch):
+  workdir = tmp_path / "run"
+  whole.signal_at(monkeypatch, "method", 2, signal.SIGTERM)
+  with pytest.raises(Interrupted):
+    experiment.run(CONFIG, workdir, "tiny")
+  (workdir / "checkpoints" / "7.orbax-checkpoint-tmp").mkdir()
+  (workdir / ".sdt-tmp-1").touch()
+  assert (
+    standing(CONFIG, workdir)
+    == "an unfinished run of this config, saved in arm method after round 1 of 4 and 5 steps; it would be continued"
+  )
+  (workdir / "config.json").unlink()  # the checkpoint tells which run it was
+  assert standing(CONFIG, workdir).startswith("an unfinished run")
+  shutil.rmtree(workdir / "checkpoints")
+  (workdir / "metrics.jsonl").unlink()
+  assert standing(CONFIG, workdir) == "nothing to continue; the run would begin"
+
+
+def refusal(call):
+  with pytest.raises((ConfigError, DataError, WorkdirError)) as caught:
+    call()
+  return type(caught.value), str(caught.value)
+
+
+def test_what_the_run_would_refuse_in_its_workdir_is_refused_in_the_same_words(copy, tmp_path):
+  others = [(dataclasses.replace(CONFIG, rounds=5), copy), (CONFIG, copy / "config.json")]
+  damaged = shutil.copytree(copy, tmp_path / "other_data")
+  environment = files.read_json(damaged / "environment.json")
+  files.write_json(damaged / "environment.json", environment | {"data": environment["data"] | {"checksum": "0" * 64}})
+  machine = shutil.copytree(copy, tmp_path / "other_machine")
+  files.write_json(machine / "environment.json", environment | {"choices": environment["choices"] | {"precision": "bfloat16"}})
+  (machine / "scores.csv").unlink()
+  for config, workdir in [*others, (CONFIG, damaged), (CONFIG, machine)]:
+    told = refusal(lambda c=config, w=workdir: next(dry_run.describe(c, w)))
+    assert told == refusal(lambda c=config, w=workdir: experiment.run(c, w, "tiny"))
+
+
+def test_a_workdir_is_not_refused_for_data_that_are_not_there():
+  assert not Identity({}, "").is_other_data("a")
+  assert not Identity({}, "a").is_other_data(None)
+  assert Identity({}, "a").is_other_data("b")
+
+
+def test_a_sweep_over_a_missing_set_is_told_value_by_value(tmp_path):
+  config = tiny.config(data__name="svhn", seeds=(0,), sweep__key="method.lambda_A", sweep__values=("1e-3", "2e-3"))
+  lines, error = until_missing(sweep.describe(config, expand(config), tmp_path / "run"))
+  assert [line for line in lines if line.startswith("  lambda_A=0.002: baseline all 4579, method A 458 + B 4121; A 7325; mean decay")]
+  assert [line for line in lines if line.startswith("data      svhn was not found on this machine")]
+  assert f"workdir   {tmp_path / 'run' / 'lambda_A=0.001'}: nothing there yet" in lines
+  assert error.startswith("svhn is missing: ")
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_in_the_workdir_of_a_run_is_refused(copy):
+  config = dataclasses.replace(CONFIG, sweep=dataclasses.replace(CONFIG.sweep, key="method.lambda_A", values=("1e-3",)))
+  with pytest.raises(ConfigError, match="holds a run of another config"):
+    next(sweep.describe(config, expand(config), copy))
+
+
+@each_row
+def test_a_paper_rows_steps_follow_from_the_published_sizes(row):
+  config = config_of(row)
+  data = stand_in(config.data)
+  size, plans = experiment.plans_of(config, data)
+  assert size == (row.num_easy or SETS[row.data][0] // 10)
+  assert tuple(phase.num_steps for plan in plans for phase in plan.phases) == steps_of(row)
+  assert load_inputs.load_data(config, print, data) is data
+
+
+@pytest.mark.slow
+@each_row
+def test_a_paper_row_is_described_without_its_data(row, tmp_path):
+  lines, error = until_missing(dry_run.describe(config_of(row), tmp_path / "run"))
+  every, easy, rest = steps_of(row)
+  (cost,) = [line for line in lines if line.startswith(f"network   {row.network}: {row.num_params:,} parameters, ")]
+  assert round(float(cost.split()[4]), 1 if row.millions < 500 else 0) == row.millions
+  assert f"  baseline: all {every} = {every}" in lines
+  assert f"  method: A {easy} + B {rest} = {easy + rest}" in lines
+  assert lines[-1].startswith("device memory about ")
+  assert error.startswith(f"{row.data} is missing: ")
+  assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,400 @@
+"""The config: what is accepted, what is refused and how, and that its hash never drifts."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ml_collections
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdt.config import config_hash, from_dict, resolve, to_dict, values
+from sdt.config.command_line import load_config_file
+from sdt.config.differences import SAFE_TO_CHANGE, diff, leaves
+from sdt.config.resolve import _keys, describe_keys
+from sdt.errors import ConfigError
+from tests.support.places import ROOT
+
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+KEYS = _keys()
+
+# (overrides as on the command line, what the message must hold)
+BAD_OVERRIDES = [
+  ("optim.learning_rat=1", "optim.learning_rat: no such key; did you mean --config.optim.learning_rate?"),
+  ("optim.lr=1", "did you mean --config.optim.learning_rate?"),
+  ("learning_rate=1", "did you mean --config.optim.learning_rate?"),
+  ("method.lambda_a=1", "did you mean --config.method.lambda_A?"),
+  ("data.shape.num_train=1", "did you mean --config.data.shapes.num_train?"),
+  ("Rounds=1", "did you mean --config.rounds?"),
+  ("qqq=1", "did you mean --config."),
+  ("=1", "did you mean --config."),
+  ("optim=adam", "optim is a section, not a value; its keys are optim.name,"),
+  ("data.shapes=5", "data.shapes is a section, not a value"),
+  ("seeds.first=5", "seeds is a value, not a section"),
+  ("rounds=1.5", "--config.rounds=1.5: expected an integer at least 1"),
+  ("rounds=10.0", "expected an integer"),
+  ("rounds=1e3", "expected an integer"),
+  ("rounds=True", "expected an integer"),
+  ("rounds=ten", "expected an integer"),
+  ("rounds=", "expected an integer"),
+  ("rounds=None", "expected an integer"),
+  ("rounds=(5,)", "expected an integer"),
+  ("rounds=0", "at least 1"),
+  ("rounds=-3", "at least 1"),
+  ("rounds=2147483648", "integers end at 2147483647"),
+  ("rounds=" + "9" * 5000, "expected an integer"),
+  ("optim.learning_rate=nan", "optim.learning_rate=nan: expected a finite number above 0"),
+  ("optim.learning_rate=inf", "expected a finite number"),
+  ("optim.learning_rate=1e999", "expected a finite number"),
+  ("optim.learning_rate=-0.1", "above 0"),
+  ("optim.learning_rate=0", "above 0"),
+  ("optim.learning_rate=0,1", "expected a finite number"),
+  ("optim.learning_rate=False", "expected a finite number"),
+  ("optim.momentum=1", "below 1"),
+  ("method.lambda_A=-1e-9", "at least 0"),
+  ("method.fraction=0", "above 0, below 1 (share of the training set"),
+  ("method.fraction=1", "above 0, below 1"),
+  ("method.fraction=10", "above 0, below 1"),
+  ("augment.flip=1", "expected True or False"),
+  ("augment.flip=yes", "expected True or False"),
+  ("augment.pad_crop=65", "at most 64"),
+  ("optim.schedule=steps", "expected one of 'step', 'constant', 'cosine'"),
+  ("data.name=cifar", "'cifar10', 'cifar100'"),
+  ("score.name=normalised_margin", "did you mean 'normalized_margin'?"),
+  ("split.policy=window", "split.policy = 'window': expected split.window_start too, such as --config.split.window_start=0.1"),
+  ("split.policy=mislabel_cut", "split.policy = 'mislabel_cut': expected split.cut too"),
+  ("split.policy=threshold split.threshold=1", "As of different sizes, and no comparison of equal work; choose split.source='mean'"),
+  ("split.cut=0.1", "split.cut = 0.1 has no meaning with split.policy = 'top'"),
+  ("split.policy=window split.window_start=0.1 split.threshold=1", "split.threshold = 1.0 has no meaning with split.policy = 'window'"),
+  ("split.policy=threshold split.threshold=1 split.source=mean method.num_easy=7", "method.num_easy = 7 has no meaning with split.policy"),
+  ("data.path=", "it is empty"),
+  ("data.path='half", "its quotes do not match"),
+  ("data.path=a\0b", "it holds a NUL character"),
+  ("seeds=()", "1 or more items"),
+  ("seeds=", "it is empty"),
+  ("optim.milestones=", "it is empty"),
+  ("seeds=(1,2", "its brackets do not match"),
+  ("seeds=(1,2]", "its brackets do not match"),
+  ("seeds=1,,2", "expected a tuple of integers"),
+  ("seeds=1,1", "1 stands there more than once"),
+  ("seeds=0,-1", "each at least 0"),
+  ("seeds=0,0.5", "expected a tuple of integers"),
+  ("arms=baseline,method,baseline", "'baseline' stands there more than once"),
+  ("optim.milestones=(20, 10)", "expected rounds in increasing order, (10, 20)"),
+  ("optim.milestones=10,10", "10 stands there more than once"),
+  ("rounds=5 eval_every_rounds=6", "eval_every_rounds = 6: expected at most rounds = 5"),
+  ("rounds=5 rounds=5", "--config.rounds is given twice"),
+  ("optim.nesterov=True optim.momentum=0", "optim.nesterov = True: expected"),
+  ("optim.nesterov=True optim.name=adam", "optim.nesterov = True has no meaning with optim.name = 'adam'"),
+  ("optim.momentum=0.8 optim.name=adam", "optim.momentum = 0.8 has no meaning with optim.name = 'adam'; leave it at its default, 0.9"),
+  ("augment.resized_crop_aspect=2", "augment.resized_crop_aspect = 2.0 has no meaning with augment.resized_crop_area = None"),
+  ("augment.pad_crop=4 augment.resized_crop_area=0.1", "augment.pad_crop = 4 has no meaning with augment.resized_crop_area = 0.1"),
+  ("optim.decay_factor=0.5 optim.schedule=constant", "optim.decay_factor = 0.5 has no meaning with optim.schedule = 'constant'"),
+  ("method.fraction=0.2 method.num_easy=7", "method.fraction = 0.2 has no meaning with method.num_easy = 7; leave it at its default, 0.1"),
+  ("method.init=warm arms=baseline,less_data", "method.init = 'warm' has no meaning with arms = ('baseline', 'less_data')"),
+  (
+    "arms=baseline split.policy=bottom",
+    "split.policy = 'bottom' has no meaning with arms = ('baseline',); leave it at its default, 'top', or",
+  ),
+  ("arms=baseline split.class_balanced=True", "split.class_balanced = True has no meaning with arms = ('baseline',)"),
+  ("arms=baseline score.name=file score.path=x.csv", "score.path = 'x.csv' has no meaning with arms = ('baseline',)"),
+  ("model.blocks=1,1 model.widths=16,32,64", "one width for each of the stages"),
+  ("data.num_train=9", "expected at least 0.111111 with data.num_train = 9; A would be empty"),
+  ("data.num_train=100 method.num_easy=100", "B would be empty"),
+  ("data.name=shapes data.shapes.num_train=5", "with data.shapes.num_train = 5; A would be empty"),
+]
+
+# (what a config file returns, what the message must hold)
+BAD_FILES = [
+  ({"optim": {"lr": 1}}, "optim.lr: no such key; did you mean optim.learning_rate?"),
+  ({"optimizer": {"learning_rate": 1}}, "optimizer: no such section; did you mean optim?"),
+  ({"optim": "sgd"}, "optim = 'sgd': optim is a section, not a value"),
+  ({"optim": None}, "optim = None: optim is a section, not a value"),
+  ({"rounds": {"n": 3}}, "rounds: a section is given, expected an integer at least 1"),
+  ({"rounds": True}, "rounds = True: expected an integer"),
+  ({"rounds": "30"}, "rounds = '30': expected an integer"),
+  ({"rounds": 30.0}, "rounds = 30.0: expected an integer"),
+  ({"seeds": 3}, "seeds = 3: expected a tuple of integers"),
+  ({"seeds": (0, True)}, "expected a tuple of integers"),
+  ({"seeds": None}, "seeds = None: expected a tuple of integers"),
+  ({"arms": "method"}, "one item is written ('method',)"),
+  ({"optim": {"learning_rate": float("nan")}}, "optim.learning_rate = nan: expected a finite number"),
+  ({"optim": {"learning_rate": 10**400}}, "expected a finite number"),
+  ({"method": {"fraction": "0.1"}}, "method.fraction = '0.1': expected a finite number"),
+  ({"data": {"path": 3}}, "data.path = 3: expected a text, or None"),
+  ({"data": {"path": Path("x")}}, "expected a text, or None"),
+]
+
+
+def overrides_of(line: str) -> list[tuple[str, str]]:
+  """Returns (key, text) of each "key=text" of a line; a space begins the next where a key follows it."""
+  parts = line.split(" ") if line.count("=") > 1 else [line]
+  return [(name, text) for name, _, text in (part.partition("=") for part in parts)]
+
+
+@pytest.mark.parametrize(("line", "part"), BAD_OVERRIDES, ids=[line[:30].replace("\0", "NUL") for line, _ in BAD_OVERRIDES])
+def test_a_bad_override_is_refused_in_one_line_that_names_the_key(line, part):
+  with pytest.raises(ConfigError) as caught:
+    resolve({}, overrides_of(line))
+  message = str(caught.value)
+  assert part in message
+  assert "\n" not in message
+  assert len(message) < 500
+  assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("plain", "part"), BAD_FILES, ids=[str(plain)[:40] for plain, _ in BAD_FILES])
+@pytest.mark.parametrize("kind", [dict, ml_collections.ConfigDict])
+def test_a_bad_config_file_value_is_refused_in_one_line(plain, part, kind):
+  with pytest.raises(ConfigError) as caught:
+    resolve(kind(plain))
+  assert part in str(caught.value)
+  assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ("override", "value"),
+  [
+    ("optim.learning_rate=1", 1.0),
+    ("optim.learning_rate=5e-2", 0.05),
+    ("optim.milestones=(10, 20)", (10, 20)),
+    ("optim.milestones=[10,20]", (10, 20)),
+    ("optim.milestones=10,20", (10, 20)),
+    ("optim.milestones=()", ()),
+    ("seeds=(3,)", (3,)),
+    ("seeds=[3]", (3,)),
+    ("seeds=3,", (3,)),
+    ("rounds=1_000", 1000),
+    ("augment.flip=True", True),
+    ("augment.flip=false", False),
+    ("arms=('baseline', \"method\")", ("baseline", "method")),
+    ("arms=baseline,method", ("baseline", "method")),
+    ("data.path=None", None),
+    ("data.path='None'", "None"),
+    ("data.path=/a dir/with = sign", "/a dir/with = sign"),
+    ("data.path='quoted'", "quoted"),
+    ("model.blocks=None", None),
+    ("model.blocks=(2,2)", (2, 2)),
+  ],
+)
+def test_an_override_is_read_by_the_type_of_its_key(override, value):
+  name, _, text = override.partition("=")
+  at = resolve({}, [(name, text)])
+  for part in name.split("."):
+    at = getattr(at, part)
+  assert at == value
+  assert type(at) is type(value)
+
+
+def test_an_override_wins_over_the_file_and_the_file_over_the_default():
+  file = ml_collections.ConfigDict({"rounds": 7, "optim": {"learning_rate": 1}})
+  config = resolve(file, [("rounds", "9")])
+  assert (config.rounds, config.optim.learning_rate, config.batch_size) == (9, 1.0, 128)
+  assert type(config.optim.learning_rate) is float
+
+
+def test_the_size_of_the_easy_subset_is_checked_in_exact_decimals():
+  # As a float, 6.4e-05 is a little less than 1 / 15625, and floor(6.4e-05 * 15625) would be 0.
+  assert resolve({"data": {"num_train": 15625}, "method": {"fraction": 6.4e-05}}).method.fraction == 6.4e-05
+  with pytest.raises(ConfigError, match="A would be empty"):
+    resolve({"data": {"num_train": 15624}, "method": {"fraction": 6.4e-05}})
+  assert resolve({"data": {"num_train": 10}, "method": {"fraction": 0.1}}).method.fraction == 0.1
+  assert repr(from_dict(json.loads(json.dumps(to_dict(resolve({"method": {"fraction": 0.29}}))))).method.fraction) == "0.29"
+
+
+def test_a_given_size_of_the_easy_subset_replaces_the_fraction():
+  assert resolve({"data": {"num_train": 5}, "method": {"num_easy": 2}}).method.num_easy == 2
+
+
+@pytest.mark.parametrize(
+  "line",
+  [
+    "optim.name=adam optim.momentum=0.9",
+    "optim.schedule=cosine optim.milestones=5,7",
+    "method.num_easy=7 method.fraction=0.1",
+    "method.init=warm arms=baseline,method,less_data",
+    "arms=baseline,hardest_subset split.policy=random",
+    "arms=baseline method.lambda_A=5e-4 method.num_easy=7 score.at_round=3",  # of a config file; what baseline_from may need
+    "arms=baseline,random_subset split.policy=random",
+  ],
+)
+def test_keys_that_go_together_and_idle_keys_at_their_defaults_are_accepted(line):
+  config = resolve({}, overrides_of(line))
+  assert from_dict(to_dict(config)) == config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_config_loads_and_round_trips_through_json(path):
+  config = resolve(load_config_file(path))
+  plain = to_dict(config)
+  text = json.dumps(plain, allow_nan=False)
+  assert json.loads(text) == plain
+  assert from_dict(json.loads(text)) == config
+  assert config_hash(from_dict(json.loads(text))) == config_hash(config)
+  assert plain["data"]["name"] == {"toy": "curve"}.get(path.stem, path.stem.split("_")[0])
+  assert (path.read_text().splitlines()[2:] or [""])[0].strip().startswith(f"python run.py --config=configs/{path.name}")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_config_holds_only_what_differs_from_the_defaults_or_is_its_recipe(path):
+  recipe = {
+    "seeds",
+    "arms",
+    "data.name",
+    "model.name",
+    "rounds",
+    "augment.flip",
+    "optim.learning_rate",
+    "method.lambda_A",
+    "method.lambda_B",
+  }
+  given = dict(leaves(load_config_file(path).to_dict()))
+  assert {name for name in given if given[name] == KEYS[name].default} <= recipe
+
+
+def test_hashes_are_the_same_in_a_fresh_process():
+  code = (
+    "import sys; from pathlib import Path; from sdt.command_line import load_config_file; from sdt.config import config_hash, resolve\n"
+    "for path in sys.argv[1:]: print(config_hash(resolve(load_config_file(Path(path)))))"
+  )
+  environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
+  fresh = subprocess.run([sys.executable, "-c", code, *CONFIGS], capture_output=True, text=True, check=True, env=environment)
+  assert fresh.stdout.split() == [config_hash(resolve(load_config_file(path))) for path in CONFIGS]
+
+
+def test_an_unbounded_number_must_be_finite_too():
+  key = values.Key("a.b", float, False, False, 0.0, "a number", {})
+  for text in ("nan", "inf", "-inf", "1e400"):
+    with pytest.raises(ConfigError, match="expected a finite number"):
+      values.parse(key, text)
+
+
+def test_a_comma_or_a_bracket_within_an_item_does_not_end_it():
+  key = KEYS["own_arms"]
+  one, two = "mine = A@0[label_smoothing=0.2, dropout] + B@0[dropout]", "other = B@0[loss_floor]"
+  for text in (one, f"({one},)", f"['{one}']", f"'{one}',"):
+    assert values.parse(key, text) == (one,)
+  for text in (f"{one}, {two}", f"({one}, {two})", f"[{one},{two},]", f"'{one}','{two}'"):
+    assert values.parse(key, text) == (one, two)
+  for text in ("a,b]", "(a]", "a[0]]", "[a,b"):
+    with pytest.raises(ConfigError, match="its brackets do not match"):
+      values.parse(key, text)
+
+
+def test_the_hash_is_that_of_the_canonical_json():
+  plain = to_dict(resolve({"method": {"fraction": 0.29}}))
+  backwards = {name: plain[name] for name in sorted(plain, reverse=True)}
+  text = json.dumps(backwards, sort_keys=True, separators=(",", ":"))
+  assert '"fraction":0.29,' in text
+  assert config_hash(from_dict(backwards)) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_hash_depends_on_values_only():
+  assert config_hash(resolve({"optim": {"weight_decay": 1, "momentum": 0.5}})) == config_hash(
+    resolve({"optim": {"momentum": 0.5, "weight_decay": 1.0}})
+  )
+  assert config_hash(resolve({"method": {"lambda_B": -0.0}})) == config_hash(resolve({"method": {"lambda_B": 0.0}}))
+  assert config_hash(resolve({"method": {"lambda_A": 0.1 + 0.2}})) != config_hash(resolve({"method": {"lambda_A": 0.3}}))
+  assert config_hash(resolve({"seeds": [0, 1]})) == config_hash(resolve({}))
+
+
+def samples(key: values.Key) -> st.SearchStrategy:
+  """Returns values that `key` accepts."""
+  rule = key.rule
+  if "choices" in rule:
+    items = st.sampled_from(rule["choices"])
+  elif key.base is bool:
+    items = st.booleans()
+  elif key.base is int:
+    items = st.integers(rule.get("low", 0), rule.get("high", values.LARGEST_INT))
+  elif key.base is float:
+    low, high = rule.get("low", rule.get("above", -1e9)), rule.get("high", rule.get("below", 1e9))
+    items = st.floats(low, high, exclude_min="above" in rule, exclude_max="below" in rule)
+  else:
+    items = st.text(st.characters(blacklist_characters="\0'\",()[]", blacklist_categories=["Cs"]), min_size=1).filter(
+      lambda text: text == text.strip()
+    )
+  whole = st.lists(items, min_size=rule.get("min_length", 0), max_size=4, unique=True).map(tuple) if key.is_tuple else items
+  return st.none() | whole if key.optional else whole
+
+
+@given(st.data())
+def test_every_value_in_range_survives_json_and_the_command_line(data):
+  name = data.draw(st.sampled_from(sorted(KEYS)))
+  key = KEYS[name]
+  value = data.draw(samples(key))
+  assert values.check(key, value) == value
+  assert values.check(key, json.loads(json.dumps(value))) == value
+  # Not str() of a tuple: it writes control characters and backslashes as escapes, which the command line does not know.
+  text = "'None'" if value == "None" else f"({''.join(f'{item},' for item in value)})" if isinstance(value, tuple) else str(value)
+  assert values.parse(key, text) == value
+
+
+@given(st.sampled_from(sorted(KEYS)), st.text(max_size=20))
+def test_any_text_is_a_value_or_a_one_line_refusal_that_names_the_key(name, text):
+  message = name
+  try:
+    resolve({}, [(name, text)])
+  except ConfigError as error:
+    message = str(error)
+  assert len(message.splitlines()) == 1
+  assert name in message
+
+
+def test_diff_tells_every_change_key_by_key():
+  old, new = to_dict(resolve({})), to_dict(resolve({"seeds": (0,), "checkpoint": {"keep": 5}, "parallel": {"steps_per_dispatch": 5}}))
+  del new["precision"]
+  assert diff(old, old) == []
+  assert diff(old, new) == [
+    "checkpoint.keep: 2 -> 5",
+    "parallel.steps_per_dispatch: None -> 5",
+    "precision: 'auto' -> (absent)",
+    "seeds: [0, 1] -> [0]",
+  ]
+  assert diff(old, new, ignore=SAFE_TO_CHANGE) == diff(old, new)[1:]
+
+
+def test_safe_keys_exist_and_say_why():
+  assert SAFE_TO_CHANGE.keys() <= KEYS.keys()
+  assert all(SAFE_TO_CHANGE.values())
+  # What forms the program or its numbers is never safe.
+  never = (
+    "parallel.",
+    "seeds",
+    "precision",
+    "optim.",
+    "method.",
+    "model.",
+    "rounds",
+    "batch_size",
+    "score.",
+    "split.",
+    "augment.",
+    "eval_every_rounds",
+  )
+  # Paths, whose files are compared by their checksums.
+  assert [name for name in SAFE_TO_CHANGE if name.startswith(never)] == ["model.pretrained", "score.path"]
+
+
+def test_every_default_is_in_its_own_range():
+  for key in KEYS.values():
+    assert values.check(key, key.default) == key.default
+    assert values.parse(key, str(key.default)) == key.default
+
+
+def test_help_describes_every_key():
+  text = describe_keys()
+  for key in KEYS.values():
+    assert f"  {key.name} = {key.default!r}\n" in text
+    assert key.help in text
+  assert "[float; above 0, below 1]" in text
+
+
+def test_the_config_cannot_be_changed():
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    resolve({}).rounds = 5

@@ -1,0 +1,141 @@
+"""Whole runs that rank by training dynamics, or by the network of an earlier round: resumed, taken over, restored."""
+
+import dataclasses
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from sdt import experiment, files
+from sdt.config import from_dict, to_dict
+from sdt.config.score_names import DYNAMICS, SCORES
+from sdt.engine.score_pass import ScoreRunner
+from sdt.engine.trainer import Position
+from sdt.errors import CheckpointError, ConfigError, Interrupted
+from sdt.run.checkpoints import CheckpointStore
+from sdt.run.programs import Setup
+from sdt.run.saved_states import step_after
+from sdt.scores.agreement import score_truth
+from sdt.scores.dynamics import dynamics_scores
+from sdt.scores.formulas import SCORERS
+from sdt.scores.split import split
+from tests.support import tiny, whole
+
+CONFIG = tiny.config(compilation_cache=False, score__name="forgetting", score__at_round=2, parallel__steps_per_dispatch=2)
+ALONE = dataclasses.replace(CONFIG, arms=("baseline",))
+
+
+@pytest.fixture(autouse=True)
+def without_report(monkeypatch):
+  whole.without_report(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("finished") / "run"
+  with pytest.MonkeyPatch.context() as patch:
+    whole.without_report(patch)
+    assert whole.run(CONFIG, workdir) == 0
+  return workdir
+
+
+def test_scores_of_both_kinds_are_those_of_the_engine(finished):
+  """Those of a pass come from the network after round 2, those of the dynamics from all four rounds."""
+  data = tiny.data(CONFIG)
+  setup = Setup.make(CONFIG, data)
+  trainer = tiny.trainer(CONFIG, tiny.everything(CONFIG, len(data.train)), data)
+  states = {progress.position: trainer.get_state() for progress in trainer.run(Position())}
+  state = states[Position(2)][0]
+  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  expected = ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)
+  expected |= dynamics_scores(states[Position(4)][2], 4)
+  stored = files.read_npz(finished / "scores.npz")
+  assert set(expected) == {name for name in stored if name in SCORES}
+  for name, values in expected.items():
+    np.testing.assert_array_equal(stored[name], values, err_msg=name)
+  described = files.read_json(finished / "scores.json")["scorers"]
+  assert described["forgetting"]["source"] == "training dynamics"
+  assert {described[name]["source"] for name in SCORERS} == {"round 2"}
+  assert described["el2n"]["note"] is None
+  easy = np.load(finished / "arms" / "method.npz")["A"]
+  for replica, ids in enumerate(easy):
+    assert stored["forgetting"][replica][ids].max() <= np.delete(stored["forgetting"][replica], ids).min()
+
+
+@pytest.mark.parametrize("done", [1.4, 2.4])
+def test_a_run_that_stops_inside_a_round_goes_on_to_the_same_bytes(finished, tmp_path, monkeypatch, done):
+  """Before and after the round that is scored; the summaries of the round under way are in the checkpoint too."""
+  with monkeypatch.context() as patch:
+    whole.signal_at(patch, "baseline", done, signal.SIGTERM)
+    with pytest.raises(Interrupted):
+      experiment.run(CONFIG, tmp_path / "run", "tiny")
+  assert whole.run(CONFIG, tmp_path / "run") == 0
+  whole.assert_same(CONFIG, finished, tmp_path / "run", report=False)
+
+
+def test_a_baseline_trained_alone_hands_its_dynamics_and_its_scored_round_over(finished, tmp_path, capsys):
+  assert whole.run(ALONE, tmp_path / "alone") == 0
+  own = dataclasses.replace(CONFIG, baseline_from=str(tmp_path / "alone"))
+  assert whole.run(own, tmp_path / "run") == 0
+  whole.assert_same(CONFIG, finished, tmp_path / "run", report=False)
+  assert "it is not trained again" in capsys.readouterr().err
+  other = dataclasses.replace(own, score=dataclasses.replace(own.score, at_round=1))
+  with pytest.raises(ConfigError, match=r"another baseline \(score\.at_round: 2 -> 1\)"):
+    experiment.run(other, tmp_path / "other", "tiny")
+  store = CheckpointStore(tmp_path / "alone" / "checkpoints", 2, read_only=True)
+  shutil.rmtree(tmp_path / "alone" / "checkpoints" / str(step_after(store, 2)))
+  with pytest.raises(CheckpointError, match=r"after round 2, which is scored, is missing"):
+    experiment.run(own, tmp_path / "late", "tiny")
+  assert not (tmp_path / "late").exists()
+
+
+def test_a_finished_baseline_still_gives_its_scores(finished, tmp_path):
+  """From its pinned checkpoints, where the file of scores is lost."""
+  shutil.copytree(finished, tmp_path / "run")
+  (tmp_path / "run" / "scores.npz").unlink()
+  assert whole.run(CONFIG, tmp_path / "run") == 0
+  assert (tmp_path / "run" / "scores.npz").read_bytes() == (finished / "scores.npz").read_bytes()
+
+
+def test_keys_that_do_not_go_together_are_refused():
+  def refused(match, **score):
+    with pytest.raises(ConfigError, match=match):
+      from_dict(to_dict(tiny.config()) | {"score": to_dict(tiny.config())["score"] | score})
+
+  for name in (name for name, one in SCORES.items() if one.source == DYNAMICS):
+    refused(rf"score\.name = '{name}' with score\.dynamics = False", name=name, dynamics=False)
+  refused(r"score\.name = 'grand' with score\.grand = False: expected score\.grand = True", name="grand")
+  refused(r"score\.at_round = 5: expected at most rounds = 4", at_round=5)
+
+
+def test_early_scores_of_the_last_round_come_with_a_note(tmp_path, capsys):
+  config = tiny.config(
+    compilation_cache=False, score__name="grand", score__grand=True, score__dynamics=False, rounds=2, optim__milestones=(1,)
+  )
+  assert whole.run(config, tmp_path / "run") == 0
+  assert "note: score.name=grand: its source means a network early in training (20 of 200 epochs)" in capsys.readouterr().err
+  described = files.read_json(tmp_path / "run" / "scores.json")["scorers"]
+  assert ["another quantity" in described[name]["note"] for name in ("grand", "grand_last_layer", "el2n")] == [True] * 3
+  assert "forgetting" not in described
+
+
+@pytest.mark.slow
+def test_every_score_of_the_dynamics_finds_wrong_labels_in_its_declared_direction():
+  of = tiny.config(
+    data__shapes__num_train=600,
+    data__shapes__wrong_label_fraction=0.1,
+    data__shapes__num_classes=4,
+    model__hidden_sizes=(64,),
+    rounds=40,
+    optim__milestones=(30,),
+    seeds=(0, 1, 2),
+  )
+  data = tiny.data(of)
+  trainer = tiny.trainer(of, tiny.everything(of, len(data.train)), data)
+  for _ in trainer.run(Position()):
+    pass
+  scores = dynamics_scores(trainer.get_state()[2], of.rounds)
+  parts = [split(scores["aum"][0], data.train.labels, data.train.example_ids, 60, 0, policy="top", class_balanced=False)]
+  areas = score_truth(data.train, scores, parts, of.seeds[:1], np.ones(3, bool))["auroc_wrong_label"]
+  assert {name for name, area in areas.items() if area > 0.5} == set(scores), areas

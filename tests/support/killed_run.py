@@ -1,0 +1,112 @@
+"""A whole tiny run in a process of its own that dies, or is asked to stop, at a chosen write to its workdir.
+
+    python tests/support/killed_run.py WORKDIR [--at=K | --kind=KIND] [--signal=SIGKILL|SIGTERM|SIGINT|exit] [--delay=SECS] [--times=N]
+                               [--events=FILE] [--file-limit=BYTES] [--cores=N] [--rounds=N]
+
+A *write* is anything that changes the workdir through Python: a file opened for writing, a rename, a removal, a new directory. Python
+tells of each before it is done. At the K-th (from 0), or at the first of a kind (`kind_of`), the process gets the signal, after `delay`
+seconds from a thread beside it, so that the run goes on meanwhile, and `times` times; `exit` ends it at once, before the write. `events`
+lists the writes of the run, a line each. No file may grow beyond `file-limit`: a full disk. `cores` limits the processors. `rounds` makes
+it a run of the baseline alone, with so many rounds, that tells its memory after every round.
+"""
+
+import os
+import re
+import resource
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def _path_of(event, args, workdir):
+  """Returns the path below the workdir that a write changes, None for any other event."""
+  if event not in EVENTS or not args or not isinstance(args[0], str | bytes | os.PathLike):
+    return None
+  if event == "open" and not (isinstance(args[2], int) and args[2] & _WRITES):
+    return None
+  path = os.path.abspath(os.fsdecode(args[1] if event == "os.rename" else args[0]))
+  return os.path.relpath(path, workdir) if path.startswith(workdir + os.sep) else None
+
+
+def kind_of(line):
+  """Returns a write's kind: the numbers of steps and of temporary files are left out, and which picture it is."""
+  return re.sub(r"\d+", "N", re.sub(r"\w+\.png", "picture.png", line))
+
+
+def watch(workdir, given, events):
+  """Installs the watch; it cannot be taken away again."""
+  count, done, lock = [0], [False], threading.Lock()
+  at, kind, how = int(given.get("at", -1)), given.get("kind"), given.get("signal", "SIGKILL")
+
+  def kill(line):
+    time.sleep(float(given.get("delay", 0)))
+    for _ in range(int(given.get("times", 1))):
+      os.write(2, f"signalled at {time.monotonic()} after {line}\n".encode())
+      os.kill(os.getpid(), getattr(signal, how))
+      time.sleep(0.05)
+
+  def hook(event, args):
+    path = _path_of(event, args, workdir)
+    if path is None:
+      return
+    line = f"{event} {path}"
+    with lock:
+      number, count[0] = count[0], count[0] + 1
+      strikes = not done[0] and (number == at or kind_of(line) == kind)
+      done[0] |= strikes
+    if events is not None:
+      os.write(events, f"{line}\n".encode())
+    if strikes and how == "exit":
+      os._exit(137)
+    if strikes:
+      threading.Thread(target=kill, args=(line,), daemon=True).start()
+
+  sys.addaudithook(hook)
+
+
+def main(argv):
+  workdir = os.path.abspath(argv[0])
+  given = dict(part.removeprefix("--").split("=", 1) for part in argv[1:])
+  events = os.open(given["events"], os.O_WRONLY | os.O_CREAT | os.O_APPEND) if "events" in given else None
+  if "cores" in given:  # before anything counts them
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(given["cores"])])
+  import run
+  from sdt import experiment
+  from sdt.errors import SdtError
+  from sdt.run import progress
+  from tests.support import tiny
+
+  changes = {"compilation_cache": "cores" not in given}  # a program from the cache is cut for the cores it was compiled for
+  if "rounds" in given:
+    changes |= {"rounds": int(given["rounds"]), "arms": ("baseline",)}
+    progress.Task.line = lambda *_: print(f"resident {resident_bytes()}", flush=True)
+
+  for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, run.StopAtOnce())
+  watch(workdir, given, events)
+  if "file-limit" in given:
+    limit = int(given["file-limit"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+  try:
+    return experiment.run(config(tiny, **changes), Path(workdir), "tiny")
+  except SdtError as error:
+    print(f"sdt: error: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def resident_bytes():
+  return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def config(tiny, rounds=3, **changes):
+  """Returns a run of 30 steps that is saved after every one."""
+  return tiny.config(parallel__steps_per_dispatch=1, checkpoint__every_secs=1e-6, rounds=rounds, **changes)
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))
