@@ -106,7 +106,7 @@ class Trainer:
     self._plan, self._host_plan = dataclasses.replace(place_replicas(self._layout, plan.of_replicas), **of_rounds), plan
 
   def arguments(self, clock: Clock, feed: Feed) -> tuple[Any, ...]:
-    """Returns the arguments of `sdt.train.dispatch` after the program for a dispatch."""
+    """Returns the arguments of `sdt.engine.scan.dispatch` after the program for a dispatch."""
     return self.state, self.sums, self.dynamics, self._data, self._plan, place(self._layout, clock), feed
 
   def compile(self) -> float:

@@ -27,7 +27,7 @@ class Network:
     keys: the keys of `config.ModelConfig` that may change an argument of the same name.
     combine: (arguments, changes, name) -> the module's arguments, where more is to be done than to replace; raises ConfigError where
       the changes do not make a network.
-    weights_from: the public checkpoints' naming whose weights fit (a name of `sdt.pretrained.NAMINGS`), or None.
+    weights_from: the public checkpoints' naming whose weights fit (a name of `sdt.models.pretrained.NAMINGS`), or None.
     rates: the names of `RATES` that a step may set.
   """
 

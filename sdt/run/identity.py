@@ -31,7 +31,7 @@ class Identity:
 
   @classmethod
   def of(cls, config: Config, data: Data, beside: Beside) -> Identity:
-    """Returns the identity of a run, from what `sdt.accept` accepted."""
+    """Returns the identity of a run, from what `sdt.run.load_inputs` accepted."""
     return cls(to_dict(config), data.checksum, beside.checksums)
 
   def is_other_data(self, checksum: str | None) -> bool:

@@ -95,7 +95,7 @@ def load_weights(config: Config, data: Data) -> Pretrained | None:
   """Returns the pretrained weights that the config names, which fit its network on these data; None where it names none.
 
   Raises:
-    ConfigError, DataError: see `sdt.pretrained.load`.
+    ConfigError, DataError: see `sdt.models.pretrained.load`.
   """
   if config.model.pretrained is None:
     return None
@@ -112,7 +112,7 @@ def load_beside(config: Config, data: Data) -> Beside:
   Where the data are not there (a stand-in has no checksum), scores cannot be joined with them.
 
   Raises:
-    ConfigError, DataError: see `sdt.pretrained.load` and `sdt.score_file.load`.
+    ConfigError, DataError: see `sdt.models.pretrained.load` and `sdt.scores.from_file.load`.
   """
   weights, score, scores = load_weights(config, data), config.score, None
   if score.path is not None:

@@ -259,7 +259,8 @@ def test_a_shipped_config_holds_only_what_differs_from_the_defaults_or_is_its_re
 
 def test_hashes_are_the_same_in_a_fresh_process():
   code = (
-    "import sys; from pathlib import Path; from sdt.command_line import load_config_file; from sdt.config import config_hash, resolve\n"
+    "import sys; from pathlib import Path; from sdt.config.command_line import load_config_file\n"
+    "from sdt.config import config_hash, resolve\n"
     "for path in sys.argv[1:]: print(config_hash(resolve(load_config_file(Path(path)))))"
   )
   environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}

@@ -13,7 +13,7 @@ from sdt.files.workdir import TMP_PREFIX, hold_workdir
 CHILD = """
 import sys
 from sdt.errors import SdtError
-from sdt.workdir import hold_workdir
+from sdt.files.workdir import hold_workdir
 try:
   with hold_workdir(sys.argv[1]):
     print("held", flush=True)

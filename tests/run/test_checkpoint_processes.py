@@ -15,7 +15,7 @@ from sdt.run.checkpoints import CheckpointStore
 FULL_DISK = """
 import resource, sys
 import numpy as np
-from sdt.checkpoint import CheckpointStore
+from sdt.run.checkpoints import CheckpointStore
 from sdt.errors import WorkdirError
 state = {"x": np.random.default_rng(0).normal(size=100_000), "y": np.ones(3)}
 store = CheckpointStore(sys.argv[1], keep=2)
@@ -53,7 +53,7 @@ logging.basicConfig(level=logging.INFO)
 import absl.logging
 absl.logging.set_verbosity(absl.logging.INFO)
 import numpy as np
-from sdt.checkpoint import CheckpointStore
+from sdt.run.checkpoints import CheckpointStore
 assert "orbax" not in sys.modules
 store = CheckpointStore(sys.argv[1], keep=2)
 state = {"x": np.ones(3)}
@@ -87,13 +87,13 @@ def test_a_clean_run_says_nothing_damage_gives_one_line_and_orbax_is_loaded_when
   assert ours == "INFO:absl:a line of our own"
   assert len(damaged) == 3
   for line in damaged:
-    assert line.startswith(f"WARNING:sdt.checkpoint:checkpoint {tmp_path / 'c' / '7'} is not usable: ")
+    assert line.startswith(f"WARNING:sdt.run.checkpoints:checkpoint {tmp_path / 'c' / '7'} is not usable: ")
 
 
 ENDLESS = """
 import sys
 import numpy as np
-from sdt.checkpoint import CheckpointStore
+from sdt.run.checkpoints import CheckpointStore
 store = CheckpointStore(sys.argv[1], keep=2, log=lambda line: print("log", line, flush=True))
 found = store.restore_latest({"x": np.zeros(20_000)})
 start = found[0] + 1 if found else 0
