@@ -2,9 +2,9 @@
 
     python run.py --config=configs/digits.py
 
-`--help` lists the flags, the config files and every key. Exit codes: 0 done; 2 usage or config; 3 data; 4 a replica
-diverged; 5 no usable checkpoint; 6 workdir locked; 7 workdir not writable; 75 stopped after a clean save; 130 (SIGINT)
-or 143 (SIGTERM) stopped before there was anything to save.
+`--help` lists the flags, the config files and every key. Exit codes: 0 done; 2 usage or config; 3
+data; 4 a replica diverged; 5 no usable checkpoint; 6 workdir locked; 7 workdir not writable; 75
+stopped after a clean save; 130 (SIGINT) or 143 (SIGTERM) stopped before there was anything to save.
 """
 
 from __future__ import annotations
@@ -29,9 +29,13 @@ from sdt.errors import Interrupted, SdtError
 
 
 class StopAtOnce:
-  """Ends a run that has nothing to save yet. No exception: some library would swallow it while it is being imported."""
+  """Ends a run that has nothing to save yet. No exception: some library would swallow it while it
+  is being imported.
+  """
 
-  is_for_the_start = True  # the training has a handler of its own, which saves; after it there is nothing to stop
+  is_for_the_start = (
+    True  # the training has a handler of its own, which saves; after it there is nothing to stop
+  )
 
   def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
     os.write(2, b"sdt: stopped before there was anything to save\n")

@@ -1,15 +1,19 @@
-"""Times what parts of a training step cost: each as the time of a step with the part over that of a step without it.
+"""Times what parts of a training step cost: each as the time of a step with the part over that of a
+step without it.
 
-    .venv/bin/python benchmarks/costs.py [--parts=scan,augmentation,norms,finite,alternation] [--network=resnet20] [--batch_size=128]
+    .venv/bin/python benchmarks/costs.py [--parts=scan,augmentation,norms,finite,alternation]
+    [--network=resnet20] [--batch_size=128]
                                          [--steps=8] [--repeats=8] [--out=FILE]
 
 scan: a dispatch of K steps over K dispatches of one step (accept 0.95, aim 1.0 of the throughput).
 augmentation: random crop and mirroring (accept 8 %, aim 4 %).
-norms: of weights, gradient and update in every step. finite: the check that every new number is finite.
-alternation: A and B in turn, in phases with decays of their own, over as many steps on everything (accept 1.05, aim 1.01); also whether
-the program was compiled once. The cost of the training dynamics: benchmarks/dynamics.py; of several seeds: benchmarks/replicas.py.
+norms: of weights, gradient and update in every step. finite: the check that every new number is
+finite. alternation: A and B in turn, in phases with decays of their own, over as many steps on
+everything (accept 1.05, aim 1.01); also whether the program was compiled once. The cost of the
+training dynamics: benchmarks/dynamics.py; of several seeds: benchmarks/replicas.py.
 
-Cases run in turn, A/B/B/A, after three rounds of warming up. Printed: the median of the ratios of neighbours, with quartiles.
+Cases run in turn, A/B/B/A, after three rounds of warming up. Printed: the median of the ratios of
+neighbours, with quartiles.
 """
 
 from __future__ import annotations
@@ -31,7 +35,13 @@ type Cases = dict[str, Callable[[], dict[str, float]]]
 
 
 def steps_config(options: argparse.Namespace, **changes: Any) -> Config:
-  return measure.steps_config(options.network, options.batch_size, options.steps, data__shapes__image_size=options.image_size, **changes)
+  return measure.steps_config(
+    options.network,
+    options.batch_size,
+    options.steps,
+    data__shapes__image_size=options.image_size,
+    **changes,
+  )
 
 
 def scan(options: argparse.Namespace) -> Cases:
@@ -46,7 +56,9 @@ def augmentation(options: argparse.Namespace) -> Cases:
 
 
 def without(name: str, stand_in: Callable[..., Any]) -> Callable[[argparse.Namespace], Cases]:
-  """Returns a part that compares the program with one in which the function of that name is replaced."""
+  """Returns a part that compares the program with one in which the function of that name is
+  replaced.
+  """
 
   def part(options: argparse.Namespace) -> Cases:
     whole = measure.Training.make(steps_config(options))
@@ -69,7 +81,10 @@ def alternation(options: argparse.Namespace) -> Cases:
     ],
     "without": [Phase("all", ids, options.steps, np.array([1e-4]))],
   }
-  trainings = {name: measure.Training.make(config, data, Plan("baseline", tuple(phases), config.rounds)) for name, phases in plans.items()}
+  trainings = {
+    name: measure.Training.make(config, data, Plan("baseline", tuple(phases), config.rounds))
+    for name, phases in plans.items()
+  }
 
   def timed(name: str) -> dict[str, float]:
     seconds = trainings[name].timed()
@@ -90,17 +105,35 @@ PARTS: dict[str, Callable[[argparse.Namespace], Cases]] = {
 
 
 def main() -> None:
-  parser = measure.parser(__doc__, parts=",".join(PARTS), network="resnet20", batch_size=128, image_size=32, steps=8, repeats=8)
+  parser = measure.parser(
+    __doc__,
+    parts=",".join(PARTS),
+    network="resnet20",
+    batch_size=128,
+    image_size=32,
+    steps=8,
+    repeats=8,
+  )
   options = parser.parse_args()
   content: dict[str, Any] = {}
   if unknown := set(options.parts.split(",")) - PARTS.keys():
     parser.error(f"--parts: {', '.join(sorted(unknown))} is none of {', '.join(PARTS)}")
   for name in options.parts.split(","):
     figures = measure.in_turn(PARTS[name](options), options.repeats)
-    ratios = {key: measure.show_ratio(f"{name}: with / without", figures, "with", "without", key) for key in ("secs", "core_secs")}
+    ratios = {
+      key: measure.show_ratio(f"{name}: with / without", figures, "with", "without", key)
+      for key in ("secs", "core_secs")
+    }
     content[name] = {"ratios": ratios, "figures": figures}
   measure.write(
-    options.out, "costs", {"network": options.network, "batch_size": options.batch_size, "steps": options.steps, "parts": content}
+    options.out,
+    "costs",
+    {
+      "network": options.network,
+      "batch_size": options.batch_size,
+      "steps": options.steps,
+      "parts": content,
+    },
   )
 
 

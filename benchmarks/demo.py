@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/demo.py [--repeats=3] [--out=benchmarks/results/demo.json]
 
-Each repeat runs the digits experiment twice in fresh processes and fresh workdirs: with an empty cache of compiled programs (cold), then
-with the one that this filled (warm). Printed: medians and all values. Accept / aim on 2 cores: first round 12 / 6 s cold and 6 / 3 s warm;
-the whole 90 / 45 s cold and 60 / 25 s warm.
+Each repeat runs the digits experiment twice in fresh processes and fresh workdirs: with an empty
+cache of compiled programs (cold), then with the one that this filled (warm). Printed: medians and
+all values. Accept / aim on 2 cores: first round 12 / 6 s cold and 6 / 3 s warm; the whole 90 / 45 s
+cold and 60 / 25 s warm.
 """
 
 from __future__ import annotations
@@ -22,12 +23,24 @@ import measure
 
 def run_demo(cache: Path, workdir: Path, *flags: str) -> tuple[float, float]:
   """Returns the seconds from the command to its first line about a round, and to its end."""
-  command = [sys.executable, "-u", "run.py", "--config=configs/digits.py", f"--workdir={workdir}", *flags]
+  command = [
+    sys.executable,
+    "-u",
+    "run.py",
+    "--config=configs/digits.py",
+    f"--workdir={workdir}",
+    *flags,
+  ]
   environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
   start = time.perf_counter()
   first = None
   with subprocess.Popen(
-    command, cwd=measure.ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    command,
+    cwd=measure.ROOT,
+    env=environment,
+    stderr=subprocess.PIPE,
+    stdout=subprocess.DEVNULL,
+    text=True,
   ) as process:
     for line in process.stderr or ():
       if first is None and " round 1/" in line:
@@ -39,7 +52,12 @@ def run_demo(cache: Path, workdir: Path, *flags: str) -> tuple[float, float]:
 
 def main() -> None:
   options = measure.parser(__doc__, repeats=3).parse_args()
-  seconds: dict[str, list[float]] = {"cold first round": [], "cold whole": [], "warm first round": [], "warm whole": []}
+  seconds: dict[str, list[float]] = {
+    "cold first round": [],
+    "cold whole": [],
+    "warm first round": [],
+    "warm whole": [],
+  }
   for _ in range(options.repeats):
     with tempfile.TemporaryDirectory() as scratch:
       for name in ("cold", "warm"):
@@ -48,7 +66,9 @@ def main() -> None:
         seconds[f"{name} whole"].append(whole)
   print(f"{'seconds':18} {'median':>7}  all")
   for name, values in seconds.items():
-    print(f"{name:18} {statistics.median(values):7.1f}  {' '.join(f'{value:.1f}' for value in values)}")
+    print(
+      f"{name:18} {statistics.median(values):7.1f}  {' '.join(f'{value:.1f}' for value in values)}"
+    )
   measure.write(options.out, "demo", {"seconds": seconds})
 
 

@@ -1,9 +1,11 @@
-"""Times what recording the training dynamics costs: seconds and processor seconds of a round of the baseline with it over those without.
+"""Times what recording the training dynamics costs: seconds and processor seconds of a round of the
+baseline with it over those without.
 
     .venv/bin/python benchmarks/dynamics.py [--config=configs/digits.py] [--rounds=12] [--seeds=1]
 
-Both programs train side by side, a round of each in turn (A/B/B/A), so that a drift of the machine hits both alike. Printed: medians, and
-the median of the ratios of neighbours with its quartiles. Processor seconds tell more than seconds where other programs run.
+Both programs train side by side, a round of each in turn (A/B/B/A), so that a drift of the machine
+hits both alike. Printed: medians, and the median of the ratios of neighbours with its quartiles.
+Processor seconds tell more than seconds where other programs run.
 """
 
 from __future__ import annotations
@@ -24,15 +26,24 @@ def main() -> None:
   options = parser.parse_args()
   base = resolve(load_config_file(options.config))
   data = sources.load(base.data)
-  parallel = dataclasses.replace(base.parallel, steps_per_dispatch=-(-len(data.train) // base.batch_size))
-  base = dataclasses.replace(base, rounds=1000, eval_every_rounds=1000, seeds=tuple(range(options.seeds)), parallel=parallel)
+  parallel = dataclasses.replace(
+    base.parallel, steps_per_dispatch=-(-len(data.train) // base.batch_size)
+  )
+  base = dataclasses.replace(
+    base, rounds=1000, eval_every_rounds=1000, seeds=tuple(range(options.seeds)), parallel=parallel
+  )
   cases = {}
   for name, records in (("without", False), ("with", True)):
-    training = measure.Training.make(dataclasses.replace(base, score=dataclasses.replace(base.score, dynamics=records)), data)
+    training = measure.Training.make(
+      dataclasses.replace(base, score=dataclasses.replace(base.score, dynamics=records)), data
+    )
     print(f"{name} dynamics: compiled in {training.compile_secs:.1f} s")
     cases[name] = training.timed
   figures = measure.in_turn(cases, options.rounds - 1, warm_ups=1)
-  ratios = {key: measure.show_ratio("a round with / without", figures, "with", "without", key) for key in ("secs", "core_secs")}
+  ratios = {
+    key: measure.show_ratio("a round with / without", figures, "with", "without", key)
+    for key in ("secs", "core_secs")
+  }
   measure.write(options.out, "dynamics", {"ratios": ratios, "figures": figures})
 
 

@@ -1,16 +1,21 @@
-"""The first minutes on a GPU: ceilings, command buffers, kernels a step, replicas, large networks, folded BatchNorm.
+"""The first minutes on a GPU: ceilings, command buffers, kernels a step, replicas, large networks,
+folded BatchNorm.
 
-    .venv/bin/python benchmarks/gpu.py [--parts=ceilings,buffers,kernels,replicas,networks,scoring] [--network=resnet56] [--out=FILE]
+    .venv/bin/python benchmarks/gpu.py [--parts=ceilings,buffers,kernels,replicas,networks,scoring]
+    [--network=resnet56] [--out=FILE]
 
-With --tiny everything is so small that it also runs on a CPU in minutes, to see that it works; its figures then say nothing. Against torch:
-benchmarks/train_speed.py --torch_python=PATH --network=resnet56 --baselines=T1,T2,T3.
+With --tiny everything is so small that it also runs on a CPU in minutes, to see that it works; its
+figures then say nothing. Against torch: benchmarks/train_speed.py --torch_python=PATH
+--network=resnet56 --baselines=T1,T2,T3.
 
 ceilings: copying, a product of bfloat16 matrices, the time of a kernel that does nothing.
-buffers: a step with XLA's own choice of what goes into command buffers (CUDA graphs), with convolutions, with convolutions and loops; step
-by step and 50 steps in one dispatch. kernels: how many a step starts, of how many names.
-replicas: 2, 4, 8 seeds: vmap, unrolled, one after the other, per replica over one alone. networks: images a second, and the share of the
-limit that binds on an H200 (compute, bandwidth or launches). scoring: a pass over a training epoch of as many examples, and the same pass
-with every BatchNorm reduced to its addition, which is what folding it into the convolutions would leave.
+buffers: a step with XLA's own choice of what goes into command buffers (CUDA graphs), with
+convolutions, with convolutions and loops; step by step and 50 steps in one dispatch. kernels: how
+many a step starts, of how many names. replicas: 2, 4, 8 seeds: vmap, unrolled, one after the other,
+per replica over one alone. networks: images a second, and the share of the limit that binds on an
+H200 (compute, bandwidth or launches). scoring: a pass over a training epoch of as many examples,
+and the same pass with every BatchNorm reduced to its addition, which is what folding it into the
+convolutions would leave.
 """
 
 from __future__ import annotations
@@ -41,14 +46,29 @@ from sdt.models.layers import BatchNorm
 
 # XLA has no form that adds to its list (jax 0.12).
 USUAL = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION"
-BUFFERS = {"default": None, "convolutions": f"{USUAL},CONVOLUTION", "convolutions and loops": f"{USUAL},CONVOLUTION,WHILE"}
-# Thousands of images a second at batch 128 in bfloat16 on one H200: the least of compute, bandwidth after fusion, and kernels of 2 us.
-LIMITS = {"resnet20": 277, "resnet56": 105, "resnet110": 54, "vgg16": 420, "vgg19": 331, "densenet_bc100": 34, "wrn28_10": 25}
+BUFFERS = {
+  "default": None,
+  "convolutions": f"{USUAL},CONVOLUTION",
+  "convolutions and loops": f"{USUAL},CONVOLUTION,WHILE",
+}
+# Thousands of images a second at batch 128 in bfloat16 on one H200: the least of compute, bandwidth
+# after fusion, and kernels of 2 us.
+LIMITS = {
+  "resnet20": 277,
+  "resnet56": 105,
+  "resnet110": 54,
+  "vgg16": 420,
+  "vgg19": 331,
+  "densenet_bc100": 34,
+  "wrn28_10": 25,
+}
 
 
 def config(options: argparse.Namespace, network: str | None = None, **changes: Any) -> Any:
   size = {"data__shapes__image_size": options.image_size, **changes}
-  return measure.steps_config(network or options.network, options.batch_size, size.pop("steps", options.steps), **size)
+  return measure.steps_config(
+    network or options.network, options.batch_size, size.pop("steps", options.steps), **size
+  )
 
 
 def ceilings(options: argparse.Namespace) -> dict[str, Any]:
@@ -58,10 +78,20 @@ def ceilings(options: argparse.Namespace) -> dict[str, Any]:
   work: dict[str, tuple[Callable[..., Any], Any, float, str]] = {
     "copy": (jax.jit(lambda x: x + 1.0), vector, 2 * vector.nbytes / 1e12, "TB/s"),
     "product": (jax.jit(lambda x: x @ x), matrix, 2 * side**3 / 1e12, "TFLOP/s"),
-    "kernel": (jax.jit(lambda x: jax.lax.scan(lambda c, _: (jnp.sin(c), None), x, length=many)[0]), nothing, many / 1e6, "million/s"),
+    "kernel": (
+      jax.jit(lambda x: jax.lax.scan(lambda c, _: (jnp.sin(c), None), x, length=many)[0]),
+      nothing,
+      many / 1e6,
+      "million/s",
+    ),
   }
-  figures = measure.in_turn({name: lambda f=f, x=x: measure.timed(lambda: f(x)) for name, (f, x, _, _) in work.items()}, options.repeats)
-  speeds = {name: amount / measure.median(figures, name) for name, (_, _, amount, _) in work.items()}
+  figures = measure.in_turn(
+    {name: lambda f=f, x=x: measure.timed(lambda: f(x)) for name, (f, x, _, _) in work.items()},
+    options.repeats,
+  )
+  speeds = {
+    name: amount / measure.median(figures, name) for name, (_, _, amount, _) in work.items()
+  }
   for name, speed in speeds.items():
     print(f"{name:8} {speed:10.3f} {work[name][3]}")
   return speeds
@@ -73,7 +103,11 @@ def buffers(options: argparse.Namespace) -> dict[str, Any]:
   for name, wanted in BUFFERS.items():
     for steps in (1, many):
       try:
-        own = {} if wanted is None else {"parallel__compiler_options": f"xla_gpu_enable_command_buffer={wanted}"}
+        own = (
+          {}
+          if wanted is None
+          else {"parallel__compiler_options": f"xla_gpu_enable_command_buffer={wanted}"}
+        )
         training = measure.Training.make(config(options, steps=steps, **own))
         training.dispatch()
       except (ConfigError, jax.errors.JaxRuntimeError) as error:
@@ -96,10 +130,13 @@ def kernels(options: argparse.Namespace) -> dict[str, Any]:
     (path,) = glob.glob(f"{folder}/**/*.trace.json.gz", recursive=True)
     with gzip.open(path) as file:
       events = json.load(file)["traceEvents"]
-  names = collections.Counter(event["args"]["hlo_op"] for event in events if "hlo_op" in event.get("args", {}))
+  names = collections.Counter(
+    event["args"]["hlo_op"] for event in events if "hlo_op" in event.get("args", {})
+  )
   result = {"a_step": names.total() / options.steps, "names": len(names)}
   print(
-    f"kernels: {result['a_step']:.0f} a step, of {result['names']} names; most often {', '.join(name for name, _ in names.most_common(5))}"
+    f"kernels: {result['a_step']:.0f} a step, of {result['names']} names; most often "
+    f"{', '.join(name for name, _ in names.most_common(5))}"
   )
   return result
 
@@ -119,20 +156,30 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
     training = measure.Training.make(config(options, network))
     figures = measure.in_turn({network: training.timed}, options.repeats)
     speeds[network] = options.steps * options.batch_size / measure.median(figures, network)
-    share = f"{speeds[network] / LIMITS[network] / 1e3:.2f} of the limit of an H200" if network in LIMITS else ""
+    share = (
+      f"{speeds[network] / LIMITS[network] / 1e3:.2f} of the limit of an H200"
+      if network in LIMITS
+      else ""
+    )
     print(f"{network:16} {speeds[network]:9.0f} images/s {share}", flush=True)
   return speeds
 
 
 @contextlib.contextmanager
 def folded() -> Iterator[None]:
-  """Networks made here have, in evaluation mode, nothing left of a BatchNorm but the addition of a number per channel."""
+  """Networks made here have, in evaluation mode, nothing left of a BatchNorm but the addition of a
+  number per channel.
+  """
   whole = BatchNorm.__call__
 
-  def call(self: BatchNorm, x: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+  def call(
+    self: BatchNorm, x: jax.Array, *, train: bool, mask: jax.Array | None = None
+  ) -> jax.Array:
     if train or self.is_initializing():
       return whole(self, x, train=train, mask=mask)
-    return x + self.get_variable("params", "bias").astype(x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+    return x + self.get_variable("params", "bias").astype(x.dtype).reshape(
+      (1,) * (x.ndim - 1) + (-1,)
+    )
 
   with mock.patch.object(BatchNorm, "__call__", call):
     yield
@@ -156,14 +203,25 @@ def scoring(options: argparse.Namespace) -> dict[str, Any]:
     cases["folded"] = score_pass(training)
   figures = measure.in_turn(cases, options.repeats)
   pairs = (("scoring / epoch", "scoring", "epoch"), ("folded / not", "folded", "scoring"))
-  return {name: {key: measure.show_ratio(name, figures, *pair, key) for key in ("secs", "core_secs")} for name, *pair in pairs}
+  return {
+    name: {key: measure.show_ratio(name, figures, *pair, key) for key in ("secs", "core_secs")}
+    for name, *pair in pairs
+  }
 
 
 PARTS = {part.__name__: part for part in (ceilings, buffers, kernels, replicas, networks, scoring)}
 
 
 def main() -> None:
-  parser = measure.parser(__doc__, parts=",".join(PARTS), network="resnet56", batch_size=128, image_size=32, steps=20, repeats=8)
+  parser = measure.parser(
+    __doc__,
+    parts=",".join(PARTS),
+    network="resnet56",
+    batch_size=128,
+    image_size=32,
+    steps=20,
+    repeats=8,
+  )
   parser.add_argument("--tiny", action="store_true")
   options = parser.parse_args()
   if options.tiny:
@@ -172,7 +230,9 @@ def main() -> None:
   for name in options.parts.split(","):
     print(f"== {name}", flush=True)
     content[name] = PARTS[name](options)
-  measure.write(options.out, "gpu", {"tiny": options.tiny, "network": options.network, "parts": content})
+  measure.write(
+    options.out, "gpu", {"tiny": options.tiny, "network": options.network, "parts": content}
+  )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Grades every score as a sign of wrong labels, on a set some of whose labels are wrong on purpose.
+r"""Grades every score as a sign of wrong labels, on a set with labels that are wrong on purpose.
 
-    .venv/bin/python benchmarks/label_noise.py --config=configs/noise/shapes.py [--workdir=DIR] [--config.KEY=VALUE ...]
+    .venv/bin/python benchmarks/label_noise.py --config=configs/noise/shapes.py [--workdir=DIR] \
+      [--config.KEY=VALUE ...]
 
-Trains the baseline of the config, scores the training set, and stops there: `run.py` with the same config and --workdir goes on with
-the other arms. Run again with a workdir that has its scores, it only prints. Printed, as mean and standard deviation over the seeds: the
-area under the ROC curve and the average precision of each score (the hard end as the sign of a wrong label; chance is 0.5 and the share of
-wrong labels), and the share of wrong labels in A beside that of the whole set.
+Trains the baseline of the config, scores the training set, and stops there: `run.py` with the same
+config and --workdir goes on with the other arms. Run again with a workdir that has its scores, it
+only prints. Printed, as mean and standard deviation over the seeds: the area under the ROC curve
+and the average precision of each score (the hard end as the sign of a wrong label; chance is 0.5
+and the share of wrong labels), and the share of wrong labels in A beside that of the whole set.
 """
 
 from __future__ import annotations
@@ -34,18 +36,26 @@ class UntilScored(StopRequest):
 
   @property
   def name(self) -> str | None:  # type: ignore[override]
-    return self._signal or ("label_noise.py" if files.is_intact(self._workdir / "scores.npz") else None)
+    return self._signal or (
+      "label_noise.py" if files.is_intact(self._workdir / "scores.npz") else None
+    )
 
   @name.setter
   def name(self, signal: str | None) -> None:
     self._signal = signal
 
 
-def grades(workdir: Path) -> tuple[list[tuple[str, str, np.ndarray, np.ndarray]], np.ndarray, float]:
-  """Returns (score, source, AUROC [R], average precision [R]) of each score, best first; which share of A [R] and of all is wrong."""
+def grades(
+  workdir: Path,
+) -> tuple[list[tuple[str, str, np.ndarray, np.ndarray]], np.ndarray, float]:
+  """Returns (score, source, AUROC [R], average precision [R]) of each score, best first; which
+  share of A [R] and of all is wrong.
+  """
   scores, info = files.read_npz(workdir / "scores.npz"), files.read_json(workdir / "scores.json")
   if "wrong_label" not in scores or not scores["wrong_label"].any():
-    raise SystemExit(f"{workdir}: no label is known to be wrong; choose a config with data.wrong_label_fraction")
+    raise SystemExit(
+      f"{workdir}: no label is known to be wrong; choose a config with data.wrong_label_fraction"
+    )
   wrong, rows = scores["wrong_label"], []
   for name, entry in info["scorers"].items():
     hardness = scores[name] if entry["direction"] == "higher_is_harder" else -scores[name]
@@ -65,10 +75,16 @@ def table(workdir: Path) -> str:
   """Returns the grades of a workdir as a table in Markdown, and a line on A."""
   rows, in_easy, rate = grades(workdir)
   lines = ["| score | from | AUROC | average precision |", "|---|---|---|---|"]
-  lines += [f"| `{name}` | {source} | {shown(area)} | {shown(precision)} |" for name, source, area, precision in rows]
+  lines += [
+    f"| `{name}` | {source} | {shown(area)} | {shown(precision)} |"
+    for name, source, area, precision in rows
+  ]
   spread = f" +- {100 * in_easy.std(ddof=1):.2f}" if len(in_easy) > 1 else ""
   ranked_by: Any = files.read_json(workdir / "scores.json")["ranked_by"]
-  end = f"Wrong labels in A, ranked by {ranked_by}: {100 * in_easy.mean():.2f}{spread} %; in the training set {100 * rate:.2f} %."
+  end = (
+    f"Wrong labels in A, ranked by {ranked_by}: {100 * in_easy.mean():.2f}{spread} %; in the "
+    f"training set {100 * rate:.2f} %."
+  )
   return "\n".join([*lines, "", f"{end} n = {len(in_easy)} seeds; chance is 0.5 and {rate:.3f}."])
 
 
@@ -77,7 +93,10 @@ def main(arguments: list[str]) -> int:
   if request is None:
     print(__doc__)
     return 0
-  config, workdir = resolve(load_config_file(request.config_path), request.overrides), request.workdir
+  config, workdir = (
+    resolve(load_config_file(request.config_path), request.overrides),
+    request.workdir,
+  )
   if not files.is_intact(workdir / "scores.npz"):
     with contextlib.suppress(Interrupted):
       experiment.run(config, workdir, request.name, stop=UntilScored(workdir))

@@ -1,4 +1,6 @@
-"""What the benchmarks share: the machine, seconds of work, cases in turn, trainers that run a dispatch at a time, and their results."""
+"""What the benchmarks share: the machine, seconds of work, cases in turn, trainers that run a
+dispatch at a time, and their results.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,13 @@ def machine() -> dict[str, Any]:
   """Returns what timings depend on."""
   cpuinfo = Path("/proc/cpuinfo")
   names = (
-    [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
+    [
+      line.split(":")[1].strip()
+      for line in cpuinfo.read_text().splitlines()
+      if line.startswith("model name")
+    ]
+    if cpuinfo.exists()
+    else []
   )
   return {
     "processor": names[0] if names else platform.processor(),
@@ -51,8 +59,12 @@ def machine() -> dict[str, Any]:
 
 
 def parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
-  """Returns a parser that shows the module's text, with --out and, of the type of its default, each of `defaults`."""
-  made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+  """Returns a parser that shows the module's text, with --out and, of the type of its default, each
+  of `defaults`.
+  """
+  made = argparse.ArgumentParser(
+    description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   made.add_argument("--out", type=Path, default=None, help="write every figure there, as JSON")
   for name, default in defaults.items():
     made.add_argument(f"--{name}", type=type(default), default=default)
@@ -62,18 +74,25 @@ def parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
 def write(out: Path | None, benchmark: str, content: Mapping[str, Any]) -> None:
   """Writes the figures and the machine, where a file was asked for."""
   if out is not None:
-    out.write_text(json.dumps({"benchmark": benchmark, "machine": machine(), **content}, indent=1) + "\n")
+    out.write_text(
+      json.dumps({"benchmark": benchmark, "machine": machine(), **content}, indent=1) + "\n"
+    )
 
 
 def timed(work: Callable[[], Any]) -> dict[str, float]:
-  """Returns the wall seconds of `work`, and the seconds of all cores, which neighbours on the machine disturb less."""
+  """Returns the wall seconds of `work`, and the seconds of all cores, which neighbours on the
+  machine disturb less.
+  """
   wall, cores = time.perf_counter(), time.process_time()
   jax.block_until_ready(work())
   return {"secs": time.perf_counter() - wall, "core_secs": time.process_time() - cores}
 
 
-def in_turn(cases: Mapping[str, Callable[[], Mapping[str, float]]], repeats: int, warm_ups: int = 3) -> dict[str, Seconds]:
-  """Returns the figures of every case: each runs `warm_ups` times, then all in turn, forwards and backwards (A/B/B/A), `repeats` times.
+def in_turn(
+  cases: Mapping[str, Callable[[], Mapping[str, float]]], repeats: int, warm_ups: int = 3
+) -> dict[str, Seconds]:
+  """Returns the figures of every case: each runs `warm_ups` times, then all in turn, forwards and
+  backwards (A/B/B/A), `repeats` times.
 
   A drift of the machine so hits all alike.
   """
@@ -88,13 +107,19 @@ def in_turn(cases: Mapping[str, Callable[[], Mapping[str, float]]], repeats: int
   return figures
 
 
-def ratio(figures: Mapping[str, Seconds], first: str, second: str, key: str = "secs") -> tuple[float, float, float]:
+def ratio(
+  figures: Mapping[str, Seconds], first: str, second: str, key: str = "secs"
+) -> tuple[float, float, float]:
   """Returns the quartiles (25, 50, 75 %) of the ratios first / second of neighbours."""
-  low, middle, high = np.quantile(np.divide(figures[first][key], figures[second][key]), [0.25, 0.5, 0.75])
+  low, middle, high = np.quantile(
+    np.divide(figures[first][key], figures[second][key]), [0.25, 0.5, 0.75]
+  )
   return float(low), float(middle), float(high)
 
 
-def show_ratio(name: str, figures: Mapping[str, Seconds], first: str, second: str, key: str = "secs") -> float:
+def show_ratio(
+  name: str, figures: Mapping[str, Seconds], first: str, second: str, key: str = "secs"
+) -> float:
   """Prints a line with the median of the ratios and their quartiles; returns the median."""
   low, middle, high = ratio(figures, first, second, key)
   unit = "seconds" if key == "secs" else "processor seconds"
@@ -107,10 +132,17 @@ def median(figures: Mapping[str, Seconds], name: str, key: str = "secs") -> floa
 
 
 def config(**changes: Any) -> Config:
-  """Returns a config of drawn images of 32x32 in ten classes with He's augmentation; `changes` by key, dots written as "__"."""
+  """Returns a config of drawn images of 32x32 in ten classes with He's augmentation; `changes` by
+  key, dots written as "__".
+  """
   plain = to_dict(Config())
   plain["data"] |= {"name": "shapes", "allow_empty_class": True}
-  plain["data"]["shapes"] |= {"num_train": 1024, "num_test": 128, "num_classes": 10, "image_size": 32}
+  plain["data"]["shapes"] |= {
+    "num_train": 1024,
+    "num_test": 128,
+    "num_classes": 10,
+    "image_size": 32,
+  }
   plain["model"] |= {"name": "resnet20"}
   plain["augment"] |= {"pad_crop": 4, "flip": True}
   plain |= {"seeds": [0], "rounds": 10_000, "eval_every_rounds": 10_000}
@@ -126,8 +158,14 @@ def config(**changes: Any) -> Config:
 
 
 def steps_config(network: str, batch_size: int, steps: int, **changes: Any) -> Config:
-  """Returns a config whose round is one dispatch of `steps` steps; no round but the last is evaluated."""
-  size = {"data__shapes__num_train": steps * batch_size, "batch_size": batch_size, "model__name": network}
+  """Returns a config whose round is one dispatch of `steps` steps; no round but the last is
+  evaluated.
+  """
+  size = {
+    "data__shapes__num_train": steps * batch_size,
+    "batch_size": batch_size,
+    "model__name": network,
+  }
   return config(**{**size, "parallel__steps_per_dispatch": steps, **changes})
 
 
@@ -142,7 +180,9 @@ class Training:
 
   @classmethod
   def make(cls, config: Config, data: Data | None = None, plan: Plan | None = None) -> Training:
-    """Returns the compiled training of a plan; of the baseline's on the data of the config by default."""
+    """Returns the compiled training of a plan; of the baseline's on the data of the config by
+    default.
+    """
     data = sources.load(config.data) if data is None else data
     setup = Setup.make(config, data)
     plan = plan or make_plan("baseline", Setting(config, data.train.labels, data.train.example_ids))

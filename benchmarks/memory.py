@@ -1,10 +1,13 @@
-"""Compares the memory of a training with the formula: data + 4 N + 4 x parameters x 4 bytes + what the compiled program asks for.
+"""Compares the memory of a training with the formula: data + 4 N + 4 x parameters x 4 bytes + what
+the compiled program asks for.
 
-    .venv/bin/python benchmarks/memory.py [--network=resnet20] [--batch_size=128] [--num_train=50000] [--image_size=32] [--out=FILE]
+    .venv/bin/python benchmarks/memory.py [--network=resnet20] [--batch_size=128]
+    [--num_train=50000] [--image_size=32] [--out=FILE]
 
-Measured on a GPU: the allocator's peak. On Linux and a CPU: the arrays that lie on the device, and by how much the first dispatch raises
-the process's largest resident memory. Printed beside it is all that the process holds: the interpreter, the libraries, what the compiler
-left, the copy of the data on the host. Accept 1.3, aim 1.1.
+Measured on a GPU: the allocator's peak. On Linux and a CPU: the arrays that lie on the device, and
+by how much the first dispatch raises the process's largest resident memory. Printed beside it is
+all that the process holds: the interpreter, the libraries, what the compiler left, the copy of the
+data on the host. Accept 1.3, aim 1.1.
 """
 
 from __future__ import annotations
@@ -26,16 +29,25 @@ def resident(entry: str) -> int:
 
 
 def main() -> None:
-  options = measure.parser(__doc__, network="resnet20", batch_size=128, num_train=50_000, image_size=32, steps=2).parse_args()
-  changes = {"data__shapes__num_train": options.num_train, "data__shapes__image_size": options.image_size}
-  training = measure.Training.make(measure.steps_config(options.network, options.batch_size, options.steps, **changes))
+  options = measure.parser(
+    __doc__, network="resnet20", batch_size=128, num_train=50_000, image_size=32, steps=2
+  ).parse_args()
+  changes = {
+    "data__shapes__num_train": options.num_train,
+    "data__shapes__image_size": options.image_size,
+  }
+  training = measure.Training.make(
+    measure.steps_config(options.network, options.batch_size, options.steps, **changes)
+  )
   gc.collect()
   CLEAR.write_text("5")
   before = resident("VmRSS")
   training.dispatch()
   grown, process = resident("VmHWM") - before, resident("VmHWM")
   stats = jax.devices()[0].memory_stats() or {}
-  measured = stats.get("peak_bytes_in_use", grown + sum(array.nbytes for array in jax.live_arrays()))
+  measured = stats.get(
+    "peak_bytes_in_use", grown + sum(array.nbytes for array in jax.live_arrays())
+  )
   state = training.trainer.get_state()[0]
   parts = {
     "data": sum(leaf.nbytes for leaf in jax.tree.leaves(training.setup.device_data)),
@@ -44,13 +56,21 @@ def main() -> None:
     "program": training.trainer.memory_bytes(),
   }
   formula = sum(parts.values())
-  for name, value in (parts | {"formula": formula, "measured": measured, "process": process}).items():
+  for name, value in (
+    parts | {"formula": formula, "measured": measured, "process": process}
+  ).items():
     print(f"{name:10} {value / 1e6:9.1f} MB")
   print(f"measured / formula: {measured / formula:.2f}")
   measure.write(
     options.out,
     "memory",
-    {"network": options.network, "parts": parts, "measured": measured, "process": process, "ratio": measured / formula},
+    {
+      "network": options.network,
+      "parts": parts,
+      "measured": measured,
+      "process": process,
+      "ratio": measured / formula,
+    },
   )
 
 

@@ -1,9 +1,12 @@
-"""Times the ways in which seeds share one program: compile seconds, and seconds a round against running one seed alone.
+r"""Times the ways in which seeds share one program: compile seconds, and seconds a round against
+running one seed alone.
 
-    .venv/bin/python benchmarks/replicas.py [--config=configs/digits.py] [--seeds=2] [--rounds=6] [--repeats=6] [--out=FILE]
+    .venv/bin/python benchmarks/replicas.py [--config=configs/digits.py] [--seeds=2] \
+      [--rounds=6] [--repeats=6] [--out=FILE]
 
-The modes take turns, forwards and backwards (A/B/C/C/B/A), so that a drift of the machine hits all alike. Printed: medians;
-"per replica" is the seconds a round and replica over those of one seed alone.
+The modes take turns, forwards and backwards (A/B/C/C/B/A), so that a drift of the machine hits all
+alike. Printed: medians; "per replica" is the seconds a round and replica over those of one seed
+alone.
 """
 
 from __future__ import annotations
@@ -23,7 +26,12 @@ MODES = ("loop", "unroll", "vmap")
 
 
 def training(config: Config, data: Data, seeds: tuple[int, ...], mode: str) -> measure.Training:
-  return measure.Training.make(dataclasses.replace(config, seeds=seeds, parallel=dataclasses.replace(config.parallel, replicas=mode)), data)
+  return measure.Training.make(
+    dataclasses.replace(
+      config, seeds=seeds, parallel=dataclasses.replace(config.parallel, replicas=mode)
+    ),
+    data,
+  )
 
 
 def whole(of: measure.Training, rounds: int) -> Callable[[], dict[str, float]]:
@@ -36,17 +44,27 @@ def whole(of: measure.Training, rounds: int) -> Callable[[], dict[str, float]]:
   return run
 
 
-def compare(config: Config, data: Data, num_seeds: int, repeats: int, modes: tuple[str, ...] = MODES) -> dict[str, dict[str, object]]:
+def compare(
+  config: Config, data: Data, num_seeds: int, repeats: int, modes: tuple[str, ...] = MODES
+) -> dict[str, dict[str, object]]:
   """Prints and returns the figures of one seed alone and of every mode."""
   seeds = tuple(range(num_seeds))
-  trainings = {"alone": training(config, data, seeds[:1], "unroll")} | {mode: training(config, data, seeds, mode) for mode in modes}
-  figures = measure.in_turn({name: whole(of, config.rounds) for name, of in trainings.items()}, repeats, warm_ups=1)
+  trainings = {"alone": training(config, data, seeds[:1], "unroll")} | {
+    mode: training(config, data, seeds, mode) for mode in modes
+  }
+  figures = measure.in_turn(
+    {name: whole(of, config.rounds) for name, of in trainings.items()}, repeats, warm_ups=1
+  )
   alone, table = measure.median(figures, "alone"), {}
   print(f"{'mode':8} {'compile s':>9} {'s a round':>9} {'per replica':>11}")
   for name, of in trainings.items():
     middle = measure.median(figures, name)
     share = middle / alone / (1 if name == "alone" else num_seeds)
-    table[name] = {"compile_secs": of.compile_secs, "round_secs": figures[name]["secs"], "per_replica": share}
+    table[name] = {
+      "compile_secs": of.compile_secs,
+      "round_secs": figures[name]["secs"],
+      "per_replica": share,
+    }
     print(f"{name:8} {of.compile_secs:9.1f} {middle:9.3f} {share:11.2f}", flush=True)
   return table
 

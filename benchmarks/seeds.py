@@ -1,8 +1,10 @@
-"""Times several seeds in one run against as many runs of one seed each, as whole processes of the demo, from a warm cache.
+"""Times several seeds in one run against as many runs of one seed each, as whole processes of the
+demo, from a warm cache.
 
     .venv/bin/python benchmarks/seeds.py [--seeds=4] [--repeats=2] [--out=FILE]
 
-Every stage and the report are in both. The two take turns, A/B/B/A. Printed: the time together over the time apart (accept 0.9, aim 0.5).
+Every stage and the report are in both. The two take turns, A/B/B/A. Printed: the time together over
+the time apart (accept 0.9, aim 0.5).
 """
 
 from __future__ import annotations
@@ -25,12 +27,16 @@ def main() -> None:
       secs = 0.0
       for own in lists_of_seeds:
         count += 1
-        secs += demo.run_demo(Path(scratch, "cache"), Path(scratch, str(count)), f"--config.seeds={','.join(own)},")[1]
+        secs += demo.run_demo(
+          Path(scratch, "cache"), Path(scratch, str(count)), f"--config.seeds={','.join(own)},"
+        )[1]
       return {"secs": secs}
 
     cases = {"together": lambda: runs([seeds]), "apart": lambda: runs([[seed] for seed in seeds])}
     figures = measure.in_turn(cases, options.repeats, warm_ups=1)
-  share = measure.show_ratio(f"{options.seeds} seeds together / apart", figures, "together", "apart")
+  share = measure.show_ratio(
+    f"{options.seeds} seeds together / apart", figures, "together", "apart"
+  )
   measure.write(options.out, "seeds", {"seeds": options.seeds, "figures": figures, "ratio": share})
 
 

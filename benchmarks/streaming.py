@@ -1,12 +1,16 @@
-"""Times training on streamed inputs against inputs on the device, and training time against the number of examples.
+r"""Times training on streamed inputs against inputs on the device, and training time against the
+number of examples.
 
-    .venv/bin/python benchmarks/streaming.py [--what=ratio|linear|classes] [--config=FILE] [--repeats=5] [--out=FILE] [key=value ...]
+    .venv/bin/python benchmarks/streaming.py [--what=ratio|linear|classes] [--config=FILE] \
+      [--repeats=5] [--out=FILE] [key=value ...]
 
-ratio: a round of the baseline of a config, resident and streamed in turn (A/B/B/A), and the same bits at the end.
-linear: seconds an example for 10,000 to 500,000 examples of drawn noise, a small network, resident and streamed.
-classes: 1,000 classes: whether anything as large as N x K is alive on the devices, resident and streamed.
+ratio: a round of the baseline of a config, resident and streamed in turn (A/B/B/A), and the same
+bits at the end. linear: seconds an example for 10,000 to 500,000 examples of drawn noise, a small
+network, resident and streamed. classes: 1,000 classes: whether anything as large as N x K is alive
+on the devices, resident and streamed.
 
-Quoted are ratios of medians, of wall and of processor time: where other programs run at the same time, wall time says little.
+Quoted are ratios of medians, of wall and of processor time: where other programs run at the same
+time, wall time says little.
 """
 
 from __future__ import annotations
@@ -37,14 +41,18 @@ def prepare(config: Config, data: Data, where: str) -> tuple[Trainer, Resume]:
   """Returns the compiled baseline and its start."""
   own = dataclasses.replace(config, data=dataclasses.replace(config.data, placement=where))
   setup = Setup.make(own, data)
-  trainer = setup.trainer(make_plan("baseline", Setting(own, data.train.labels, data.train.example_ids)))
+  trainer = setup.trainer(
+    make_plan("baseline", Setting(own, data.train.labels, data.train.example_ids))
+  )
   trainer.set_state(setup.fresh_start.state)
   trainer.compile()
   return trainer, setup.fresh_start
 
 
 def run(trainer: Trainer, start: Resume, dispatches: int | None = None) -> dict[str, float]:
-  """Returns wall and processor seconds of a training, or of its first so many dispatches after the one that warms up."""
+  """Returns wall and processor seconds of a training, or of its first so many dispatches after the
+  one that warms up.
+  """
   trainer.set_state(start.state)
   progress = trainer.run(Position())
   if dispatches is not None:
@@ -65,21 +73,39 @@ def ratio(config: Config, repeats: int) -> dict[str, Any]:
   times: dict[str, list[dict[str, float]]] = {where: [] for where in PLACEMENTS}
   ended = {}
   for index in range(repeats + 1):
-    for where in (*PLACEMENTS, *reversed(PLACEMENTS)) if index else PLACEMENTS:  # the first of each warms up
+    for where in (
+      (*PLACEMENTS, *reversed(PLACEMENTS)) if index else PLACEMENTS
+    ):  # the first of each warms up
       seconds = run(*cases[where])
       if index:
         times[where].append(seconds)
       ended[where] = jax.tree.leaves(cases[where][0].get_state())
   same = all(np.array_equal(left, right) for left, right in zip(*ended.values(), strict=True))
-  medians = {where: {kind: statistics.median(one[kind] for one in all_of) for kind in ("wall", "cpu")} for where, all_of in times.items()}
+  medians = {
+    where: {kind: statistics.median(one[kind] for one in all_of) for kind in ("wall", "cpu")}
+    for where, all_of in times.items()
+  }
   ratios = {kind: medians["device"][kind] / medians["stream"][kind] for kind in ("wall", "cpu")}
-  print(f"streamed / resident throughput: {ratios['wall']:.3f} by wall time, {ratios['cpu']:.3f} by processor time; same bits: {same}")
-  programs = {where: dataclasses.asdict(trainer.program)["steps_per_dispatch"] for where, (trainer, _) in cases.items()}
-  return {"seconds": times, "throughput_ratio": ratios, "same_bits": same, "steps_per_dispatch": programs}
+  print(
+    f"streamed / resident throughput: {ratios['wall']:.3f} by wall time, {ratios['cpu']:.3f} by "
+    f"processor time; same bits: {same}"
+  )
+  programs = {
+    where: dataclasses.asdict(trainer.program)["steps_per_dispatch"]
+    for where, (trainer, _) in cases.items()
+  }
+  return {
+    "seconds": times,
+    "throughput_ratio": ratios,
+    "same_bits": same,
+    "steps_per_dispatch": programs,
+  }
 
 
 def noise(num: int, num_classes: int = 10) -> Data:
-  """Returns `num` images of noise, 8 x 8 grey, half of them the same again: only their number matters."""
+  """Returns `num` images of noise, 8 x 8 grey, half of them the same again: only their number
+  matters.
+  """
   rng = np.random.default_rng(num)
 
   def split(size: int) -> Any:
@@ -97,9 +123,15 @@ def small(num_classes: int = 10) -> Config:
 
 
 def linear(repeats: int, sizes: tuple[int, ...]) -> dict[str, Any]:
-  """Returns the processor seconds a million examples of one round each, by the number of examples."""
+  """Returns the processor seconds a million examples of one round each, by the number of
+  examples.
+  """
   table: dict[str, dict[int, list[float]]] = {where: {} for where in PLACEMENTS}
-  cases = {(where, num): prepare(dataclasses.replace(small(), rounds=1), noise(num), where) for num in sizes for where in PLACEMENTS}
+  cases = {
+    (where, num): prepare(dataclasses.replace(small(), rounds=1), noise(num), where)
+    for num in sizes
+    for where in PLACEMENTS
+  }
   for index in range(repeats + 1):
     for (where, num), (trainer, start) in cases.items():
       seconds = run(trainer, start)["cpu"]
@@ -112,13 +144,19 @@ def linear(repeats: int, sizes: tuple[int, ...]) -> dict[str, Any]:
 
 
 def classes(num: int = 20_000, num_classes: int = 1000) -> dict[str, Any]:
-  """Returns the largest array on the devices and the compiled program's own memory, against N x K."""
+  """Returns the largest array on the devices and the compiled program's own memory,
+  against N x K.
+  """
   found = {}
   for where in PLACEMENTS:
     trainer, start = prepare(small(), noise(num, num_classes), where)
     run(trainer, start, 3)
     largest = max((array.nbytes for array in jax.live_arrays()), default=0)
-    found[where] = {"largest_array_bytes": largest, "program_bytes": trainer.memory_bytes(), "n_times_k_bytes": 4 * num * num_classes}
+    found[where] = {
+      "largest_array_bytes": largest,
+      "program_bytes": trainer.memory_bytes(),
+      "n_times_k_bytes": 4 * num * num_classes,
+    }
     print(where, found[where])
   return found
 
@@ -131,7 +169,9 @@ def main() -> None:
   parser.add_argument("overrides", nargs="*", help="key=value of the config")
   options = parser.parse_args()
   if options.what == "ratio":
-    overrides = [(key, value) for key, _, value in (text.partition("=") for text in options.overrides)]
+    overrides = [
+      (key, value) for key, _, value in (text.partition("=") for text in options.overrides)
+    ]
     found = ratio(resolve(load_config_file(options.config), overrides), options.repeats)
   else:
     found = linear(options.repeats, tuple(options.sizes)) if options.what == "linear" else classes()

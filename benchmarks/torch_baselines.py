@@ -1,14 +1,18 @@
-"""What sdt's speed is measured against: the same networks and the same training in torch. Needs torch and NumPy, and neither JAX nor sdt.
+r"""What sdt's speed is measured against: the same networks and the same training in torch. Needs
+torch and NumPy, and neither JAX nor sdt.
 
-    python benchmarks/torch_baselines.py --baseline=T2 --network=resnet20 [--batch_size=128] [--steps=20] [--blocks=5]
+    python benchmarks/torch_baselines.py --baseline=T2 --network=resnet20 [--batch_size=128] \
+      [--steps=20] [--blocks=5]
 
 T1: float32, channels first, eager, images from a DataLoader with workers, augmented one by one.
-T2: eager, channels last, the whole set on the device as uint8, batched augmentation there; on a GPU under bfloat16 autocast.
-T3: T2 under torch.compile(mode="reduce-overhead") (on a CPU the default mode).
+T2: eager, channels last, the whole set on the device as uint8, batched augmentation there; on a GPU
+under bfloat16 autocast. T3: T2 under torch.compile(mode="reduce-overhead") (on a CPU the default
+mode).
 
-All of them: drawn images, random crop after padding by 4 and mirroring, SGD with momentum 0.9 and decay 1e-4, the mean cross-entropy,
-sums of loss and hits kept on the device. Printed: images a second. With --serve the program answers each line "N" on its standard
-input with the seconds of N steps, as JSON; so benchmarks/train_speed.py alternates it with sdt.
+All of them: drawn images, random crop after padding by 4 and mirroring, SGD with momentum 0.9 and
+decay 1e-4, the mean cross-entropy, sums of loss and hits kept on the device. Printed: images a
+second. With --serve the program answers each line "N" on its standard input with the seconds of N
+steps, as JSON; so benchmarks/train_speed.py alternates it with sdt.
 """
 
 from __future__ import annotations
@@ -62,23 +66,39 @@ class DrawnImages(torch.utils.data.Dataset):
   def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
     size = self.images.shape[2]
     top, left, mirrored = torch.randint(2 * PAD + 1, (3,)).tolist()
-    image = nn.functional.pad(self.images[index], (PAD,) * 4)[:, top : top + size, left : left + size]
+    image = nn.functional.pad(self.images[index], (PAD,) * 4)[
+      :, top : top + size, left : left + size
+    ]
     image = image.flip(2) if mirrored % 2 else image
     return (image.float() - 127.5) / 64.0, self.labels[index]
 
 
-def loaded_batches(data: DrawnImages, batch_size: int, workers: int, device: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def loaded_batches(
+  data: DrawnImages, batch_size: int, workers: int, device: str
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
   loader = torch.utils.data.DataLoader(
-    data, batch_size, shuffle=True, drop_last=True, num_workers=workers, pin_memory=device == "cuda", persistent_workers=workers > 0
+    data,
+    batch_size,
+    shuffle=True,
+    drop_last=True,
+    num_workers=workers,
+    pin_memory=device == "cuda",
+    persistent_workers=workers > 0,
   )
   while True:
     for images, labels in loader:
       yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
-def resident_batches(data: DrawnImages, batch_size: int, device: str) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def resident_batches(
+  data: DrawnImages, batch_size: int, device: str
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
   """Yields augmented batches in channels-last order, made on the device."""
-  images, labels, size = data.images.permute(0, 2, 3, 1).contiguous().to(device), data.labels.to(device), data.images.shape[2]
+  images, labels, size = (
+    data.images.permute(0, 2, 3, 1).contiguous().to(device),
+    data.labels.to(device),
+    data.images.shape[2],
+  )
   padded = nn.functional.pad(images, (0, 0, PAD, PAD, PAD, PAD))
   steps = torch.arange(size, device=device)
   while True:
@@ -93,7 +113,9 @@ def resident_batches(data: DrawnImages, batch_size: int, device: str) -> Iterato
 
 
 def core_secs() -> float:
-  """Returns the processor seconds of this process and, on Linux, of the DataLoader's workers, which augment in T1."""
+  """Returns the processor seconds of this process and, on Linux, of the DataLoader's workers, which
+  augment in T1.
+  """
   secs = time.process_time()
   for worker in multiprocessing.active_children():
     with contextlib.suppress(OSError):
@@ -116,9 +138,14 @@ class Training:
       self.network = torch.compile(network, mode="reduce-overhead" if device == "cuda" else None)
     self.half = device == "cuda" and not is_first
     self.batches = (
-      loaded_batches(data, options.batch_size, options.workers, device) if is_first else resident_batches(data, options.batch_size, device)
+      loaded_batches(data, options.batch_size, options.workers, device)
+      if is_first
+      else resident_batches(data, options.batch_size, device)
     )
-    self.loss, self.hits = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
+    self.loss, self.hits = (
+      torch.zeros((), device=device),
+      torch.zeros((), dtype=torch.int64, device=device),
+    )
 
   def step(self) -> None:
     images, labels = next(self.batches)
@@ -140,14 +167,18 @@ class Training:
 
 
 def parse() -> argparse.Namespace:
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument("--baseline", choices=("T1", "T2", "T3"), default="T2")
   parser.add_argument("--network", choices=sorted(NETWORKS), default="resnet20")
   parser.add_argument("--batch_size", type=int, default=128)
   parser.add_argument("--image_size", type=int, default=32)
   parser.add_argument("--num_images", type=int, default=10_000)
   parser.add_argument("--threads", type=int, default=2, help="of torch's operations on a CPU")
-  parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="of T1's DataLoader")
+  parser.add_argument(
+    "--workers", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="of T1's DataLoader"
+  )
   parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
   parser.add_argument("--steps", type=int, default=20, help="in a block")
   parser.add_argument("--blocks", type=int, default=5)
@@ -160,9 +191,14 @@ def main() -> None:
   torch.set_num_threads(options.threads)
   torch.backends.cudnn.benchmark = True
   training = Training(options)
-  name = torch.cuda.get_device_name() if options.device == "cuda" else f"cpu, {options.threads} threads"
+  name = (
+    torch.cuda.get_device_name() if options.device == "cuda" else f"cpu, {options.threads} threads"
+  )
   if options.serve:
-    print(json.dumps({"torch": torch.__version__, "device": name, "baseline": options.baseline}), flush=True)
+    print(
+      json.dumps({"torch": torch.__version__, "device": name, "baseline": options.baseline}),
+      flush=True,
+    )
     for line in sys.stdin:
       print(json.dumps(training.run(int(line))), flush=True)
     return
@@ -170,7 +206,10 @@ def main() -> None:
     training.run(options.steps)
   secs = statistics.median(training.run(options.steps)["secs"] for _ in range(options.blocks))
   speed = options.steps * options.batch_size / secs
-  print(f"{options.baseline} {options.network} batch {options.batch_size} on {name}, torch {torch.__version__}: {speed:.0f} images/s")
+  print(
+    f"{options.baseline} {options.network} batch {options.batch_size} on {name}, torch "
+    f"{torch.__version__}: {speed:.0f} images/s"
+  )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
-"""Compares sdt's training speed with torch's, in turn on one machine: images a second of the one over the other; more is faster.
+"""Compares sdt's training speed with torch's, in turn on one machine: images a second of the one
+over the other; more is faster.
 
-    .venv/bin/python benchmarks/train_speed.py --torch_python=PATH [--network=resnet20] [--baselines=T2] [--batch_size=128] [--out=FILE]
+    .venv/bin/python benchmarks/train_speed.py --torch_python=PATH [--network=resnet20]
+    [--baselines=T2] [--batch_size=128] [--out=FILE]
 
---torch_python is the Python of an environment that has torch (sdt's own has none). The torch side is benchmarks/torch_baselines.py, which
-see for T1, T2 and T3. sdt's side is the engine as a run has it: order of the examples, gather, augmentation, masking, norms, training
-dynamics, the check that all is finite. Blocks of --steps steps alternate, A/B/B/A, after three blocks of warming up each, and only one of
-the two programs works at a time. On a CPU give both as many cores: `taskset -c 0,1` before the command and --threads=2.
+--torch_python is the Python of an environment that has torch (sdt's own has none). The torch side
+is benchmarks/torch_baselines.py, which see for T1, T2 and T3. sdt's side is the engine as a run has
+it: order of the examples, gather, augmentation, masking, norms, training dynamics, the check that
+all is finite. Blocks of --steps steps alternate, A/B/B/A, after three blocks of warming up each,
+and only one of the two programs works at a time. On a CPU give both as many cores: `taskset -c 0,1`
+before the command and --threads=2.
 
-Printed: the median ratio with its quartiles, of seconds and of processor seconds; the latter tell more where other programs run.
+Printed: the median ratio with its quartiles, of seconds and of processor seconds; the latter tell
+more where other programs run.
 """
 
 from __future__ import annotations
@@ -48,8 +53,12 @@ def torch_training(options: argparse.Namespace, baseline: str) -> Iterator[Torch
   script = Path(__file__).with_name("torch_baselines.py")
   keys = ("network", "batch_size", "image_size", "threads")
   command = [options.torch_python, str(script), "--serve", f"--baseline={baseline}"]
-  command += [f"--{key}={getattr(options, key)}" for key in keys] + ([f"--device={options.device}"] if options.device else [])
-  with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+  command += [f"--{key}={getattr(options, key)}" for key in keys] + (
+    [f"--device={options.device}"] if options.device else []
+  )
+  with subprocess.Popen(
+    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+  ) as process:
     try:
       yield TorchTraining(process)
     finally:
@@ -58,27 +67,52 @@ def torch_training(options: argparse.Namespace, baseline: str) -> Iterator[Torch
 
 def main() -> None:
   sizes = {"batch_size": 128, "image_size": 32, "threads": 2, "steps": 8, "repeats": 8}
-  options = measure.parser(__doc__, torch_python=sys.executable, network="resnet20", baselines="T2", device="", **sizes).parse_args()
+  options = measure.parser(
+    __doc__, torch_python=sys.executable, network="resnet20", baselines="T2", device="", **sizes
+  ).parse_args()
   if shutil.which(options.torch_python) is None:
-    raise SystemExit(f"--torch_python={options.torch_python} is no program; name the Python of an environment that has torch")
+    raise SystemExit(
+      f"--torch_python={options.torch_python} is no program; name the Python of an environment "
+      "that has torch"
+    )
   changes = {"data__shapes__image_size": options.image_size}
-  training = measure.Training.make(measure.steps_config(options.network, options.batch_size, options.steps, **changes))
+  training = measure.Training.make(
+    measure.steps_config(options.network, options.batch_size, options.steps, **changes)
+  )
   print(f"sdt {options.network}: compiled in {training.compile_secs:.1f} s", flush=True)
   with ExitStack() as stack:
-    others = {name: stack.enter_context(torch_training(options, name)) for name in options.baselines.split(",")}
+    others = {
+      name: stack.enter_context(torch_training(options, name))
+      for name in options.baselines.split(",")
+    }
     cases: dict[str, Any] = {"sdt": training.timed}
-    cases |= {name: lambda other=other: other.timed(options.steps) for name, other in others.items()}
+    cases |= {
+      name: lambda other=other: other.timed(options.steps) for name, other in others.items()
+    }
     figures = measure.in_turn(cases, options.repeats)
     descriptions = {name: other.description for name, other in others.items()}
   images = options.steps * options.batch_size
   for name in figures:
     per_core = images / measure.median(figures, name, "core_secs")
-    print(f"{name:4} {images / measure.median(figures, name):8.0f} images/s, {per_core:6.0f} a processor second")
+    print(
+      f"{name:4} {images / measure.median(figures, name):8.0f} images/s, {per_core:6.0f} a "
+      "processor second"
+    )
   ratios = {}
   for name in others:
-    ratios[name] = {key: measure.show_ratio(f"sdt / {name}", figures, name, "sdt", key) for key in ("secs", "core_secs")}
-  about = {key: getattr(options, key) for key in ("network", "batch_size", "image_size", "threads", "steps")}
-  measure.write(options.out, "train_speed", {**about, "torch": descriptions, "ratios": ratios, "figures": figures})
+    ratios[name] = {
+      key: measure.show_ratio(f"sdt / {name}", figures, name, "sdt", key)
+      for key in ("secs", "core_secs")
+    }
+  about = {
+    key: getattr(options, key)
+    for key in ("network", "batch_size", "image_size", "threads", "steps")
+  }
+  measure.write(
+    options.out,
+    "train_speed",
+    {**about, "torch": descriptions, "ratios": ratios, "figures": figures},
+  )
 
 
 if __name__ == "__main__":

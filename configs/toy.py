@@ -1,11 +1,12 @@
-"""The toy of the paper's introduction: y = x^2 with noise, fitted without decay, with one decay, and with more decay on A.
+"""The toy of the paper's introduction: y = x^2 with noise, fitted without decay, with one decay,
+and with more decay on A.
 
     python run.py --config=configs/toy.py
 
 Each of 20 seeds has 40 points of its own; A is the 8 with the largest noise (the method's A is
 the easiest examples: the opposite polarity).
-Measured: 3:24 minutes of CPU time on 2 shared cores, nearly all of it on one. Without decay the networks overfit, and (c) is
-farther from the curve than (b) in 20 of 20 seeds: docs/results/toy.md.
+Measured: 3:24 minutes of CPU time on 2 shared cores, nearly all of it on one. Without decay the
+networks overfit, and (c) is farther from the curve than (b) in 20 of 20 seeds: docs/results/toy.md.
 """
 
 from ml_collections import ConfigDict
@@ -20,6 +21,11 @@ def get_config() -> ConfigDict:
   config.rounds = 3000
   config.batch_size = 8  # A takes 1 step of a round and B 4
   config.eval_every_rounds = config.log_every_rounds = 100
-  config.optim = {"name": "adam", "learning_rate": 3e-3, "milestones": (2250, 2700), "decay_form": "penalty"}
+  config.optim = {
+    "name": "adam",
+    "learning_rate": 3e-3,
+    "milestones": (2250, 2700),
+    "decay_form": "penalty",
+  }
   config.toy = {"lambdas": (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)}
   return config

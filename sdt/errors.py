@@ -1,13 +1,16 @@
 """The errors that a user can cause, and the exit code of each.
 
-Every message says what is wrong, where (key, path, example id or step), what was expected and what to do.
+Every message says what is wrong, where (key, path, example id or step), what was expected and what
+to do.
 """
 
 from __future__ import annotations
 
 
 class SdtError(Exception):
-  """An error whose message is for the user; `run.py` prints it in one line and exits with `exit_code`."""
+  """An error whose message is for the user; `run.py` prints it in one line and exits with
+  `exit_code`.
+  """
 
   exit_code = 1
   is_told = False  # of several processes all know of it already

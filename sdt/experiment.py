@@ -1,6 +1,8 @@
-"""The order of an experiment: select, train, score, split, train again, evaluate, report. The only room that knows it.
+"""The order of an experiment: select, train, score, split, train again, evaluate, report. The only
+room that knows it.
 
-Every stage leaves its artifacts behind before the next begins; a stage whose artifacts are intact is not done again.
+Every stage leaves its artifacts behind before the next begins; a stage whose artifacts are intact
+is not done again.
 """
 
 from __future__ import annotations
@@ -39,7 +41,13 @@ _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
 _UNEQUAL = 1.1  # optimiser steps of arms that differ by more than this factor are worth a warning
 
 
-def run(config: Config, workdir: Path, name: str, loaded: Data | None = None, stop: StopRequest | None = None) -> int:
+def run(
+  config: Config,
+  workdir: Path,
+  name: str,
+  loaded: Data | None = None,
+  stop: StopRequest | None = None,
+) -> int:
   """Runs the experiment, or what is left of it, in `workdir`; see `frame.run`."""
   return lifecycle.run(ORDER, config, workdir, name, loaded, stop)
 
@@ -62,12 +70,15 @@ def outputs(config: Config, data: Data) -> list[str]:
 
 
 def _sizes(config: Config, data: Data) -> Sizes | None:
-  """Returns the sizes of the split, None where no arm has one; raises a ConfigError where A or B would be empty."""
+  """Returns the sizes of the split, None where no arm has one; raises a ConfigError where A or B
+  would be empty.
+  """
   return sizes(config.method, config.split, len(data.train)) if len(config.arms) > 1 else None
 
 
 def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
-  """Returns the size of A, 0 where no arm has one, and every arm's plan in the order of training; which examples are A is not known yet.
+  """Returns the size of A, 0 where no arm has one, and every arm's plan in the order of training;
+  which examples are A is not known yet.
 
   Where a selection is to choose, the sizes are those of its first candidates.
 
@@ -76,19 +87,31 @@ def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
   """
   config = selection.provisional(config)
   size = sizes(config.method, config.split, len(data.train)) if len(config.arms) > 1 else Sizes(0)
-  easy, rest, out = np.split(np.arange(len(data.train), dtype=np.int32), (size.easy, len(data.train) - size.left_out))
+  easy, rest, out = np.split(
+    np.arange(len(data.train), dtype=np.int32), (size.easy, len(data.train) - size.left_out)
+  )
   parts = Partition(easy, rest, 0, out)
-  setting = Setting(config, data.train.labels, data.train.example_ids, None, (parts,) * len(config.seeds))
+  setting = Setting(
+    config, data.train.labels, data.train.example_ids, None, (parts,) * len(config.seeds)
+  )
   return size.easy, [make_plan(arm, setting) for arm in trainings(config)]
 
 
 def _select(
-  config: Config, data: Data, workdir: Path, choices: Mapping[str, Any] | None, timing: Timing, display: Display, stop: StopRequest
+  config: Config,
+  data: Data,
+  workdir: Path,
+  choices: Mapping[str, Any] | None,
+  timing: Timing,
+  display: Display,
+  stop: StopRequest,
 ) -> dict[str, float]:
-  """Returns what the selection chose, by dotted key, nothing where there is none; runs what is left of it.
+  """Returns what the selection chose, by dotted key, nothing where there is none; runs what is left
+  of it.
 
   Raises:
-    ConfigError: the run began with other values; its selection was lost, and this machine chooses differently.
+    ConfigError: the run began with other values; its selection was lost, and this machine chooses
+      differently.
   """
   if not selection.is_on(config):
     return {}
@@ -100,20 +123,25 @@ def _select(
 
   try:
     with timing.stage("select"):
-      chosen: dict[str, float] = selection.choose(config, data, workdir, run_trials, display.log)["chosen"]
+      chosen: dict[str, float] = selection.choose(config, data, workdir, run_trials, display.log)[
+        "chosen"
+      ]
   finally:
     files.write_json(workdir / "timing.json", timing.to_dict())
   before = (choices or {}).get("selected", chosen)
   if before != chosen:
     raise ConfigError(
-      f"{workdir / selection.FILE}: the selection comes to {chosen}, and the run there began with {before}; restore the file from a copy, "
+      f"{workdir / selection.FILE}: the selection comes to {chosen}, and the run there began with "
+      f"{before}; restore the file from a copy, "
       "or choose another --workdir"
     )
   return chosen
 
 
 def _stages(context: Context, found: reused_baseline.Finished | None) -> None:
-  """Runs the stages that are not done yet: what scores (or takes `found`), scores and split, the other arms, the results."""
+  """Runs the stages that are not done yet: what scores (or takes `found`), scores and split, the
+  other arms, the results.
+  """
   config, data = context.setup.config, context.setup.data
   order, scoring, arms = trainings(config), scoring_arms(config), arm_order(config.arms)
   size = _sizes(config, data)
@@ -126,7 +154,8 @@ def _stages(context: Context, found: reused_baseline.Finished | None) -> None:
       reached = order.index(newest[0])
       write_environment(context)
   was_trained_before = newest is not None and (
-    reached >= len(scoring) or (reached == len(scoring) - 1 and newest[1].position.round_index >= config.rounds)
+    reached >= len(scoring)
+    or (reached == len(scoring) - 1 and newest[1].position.round_index >= config.rounds)
   )
   chosen, final = "method" if "method" in arms else "baseline", None
   for index, arm in enumerate(scoring):
@@ -145,15 +174,24 @@ def _stages(context: Context, found: reused_baseline.Finished | None) -> None:
   with context.timing.stage("results"):
     final = restore_final(context, order.index(chosen)) if final is None else final
     checksum = None if context.setup.pretrained is None else context.setup.pretrained.checksum
-    results.write_model(context.workdir, data, config, chosen, final.params, final.batch_stats, checksum)
-    network = {"num_params": count_params(context.setup.model, context.setup.input_shape), "layers": context.setup.layer_names}
+    results.write_model(
+      context.workdir, data, config, chosen, final.params, final.batch_stats, checksum
+    )
+    network = {
+      "num_params": count_params(context.setup.model, context.setup.input_shape),
+      "layers": context.setup.layer_names,
+    }
     accuracy, selected = _recalibrated(context, arms), context.setup.choices.get("selected")
     compared = {arm: plans[arm] for arm in arms}
-    results.write_results(context.workdir, data, config, network, setting.num_easy, compared, accuracy, selected)
+    results.write_results(
+      context.workdir, data, config, network, setting.num_easy, compared, accuracy, selected
+    )
 
 
 def _write_activation_maps(context: Context) -> None:
-  """Writes figures/cam.npz from the final networks of baseline and method, of the first seed that diverged in neither; none of an MLP."""
+  """Writes figures/cam.npz from the final networks of baseline and method, of the first seed that
+  diverged in neither; none of an MLP.
+  """
   config, data = context.setup.config, context.setup.data
   shown = [arm for arm in ("baseline", "method") if arm in config.arms]
   rows = files.read_rows(context.workdir / "metrics.jsonl")
@@ -164,7 +202,9 @@ def _write_activation_maps(context: Context) -> None:
   networks: dict[str, Any] = {}
   for arm in shown:
     state = restore_final(context, trainings(config).index(arm))
-    networks[arm] = jax.tree.map(lambda leaf: leaf[replica], {"params": state.params, "batch_stats": state.batch_stats})
+    networks[arm] = jax.tree.map(
+      lambda leaf: leaf[replica], {"params": state.params, "batch_stats": state.batch_stats}
+    )
   content = activation_maps.maps_of_test_images(
     make_model(config.model, len(data.class_names)),
     networks,
@@ -179,9 +219,11 @@ def _write_activation_maps(context: Context) -> None:
 
 
 def _recalibrated(context: Context, arms: Sequence[str]) -> dict[str, np.ndarray]:
-  """Returns each arm's test accuracy [R] at its end with BatchNorm's statistics taken over the whole training set; {} without BatchNorm.
+  """Returns each arm's test accuracy [R] at its end with BatchNorm's statistics taken over the
+  whole training set; {} without BatchNorm.
 
-  Every arm ends on some part of the set, whose statistics its network has: with those of the whole set they are compared like with like.
+  Every arm ends on some part of the set, whose statistics its network has: with those of the whole
+  set they are compared like with like.
   """
   setup = context.setup
   if not jax.tree.leaves(setup.fresh_start.state.batch_stats) or is_body_frozen(setup.config.optim):
@@ -194,7 +236,9 @@ def _recalibrated(context: Context, arms: Sequence[str]) -> dict[str, np.ndarray
 
     for index, arm in enumerate(arms):
       params = restore_final(context, trainings(setup.config).index(arm)).params
-      statistics = setup.recalibrator.statistics(params, setup.fresh_start.state.batch_stats, after_dispatch)
+      statistics = setup.recalibrator.statistics(
+        params, setup.fresh_start.state.batch_stats, after_dispatch
+      )
       accuracy[arm] = setup.recalibrator.evaluate(params, statistics, after_dispatch)[1]
       task.advance(index + 1)
   return accuracy
@@ -205,17 +249,30 @@ def _write_plans(context: Context, plans: dict[str, Plan]) -> None:
   for arm, plan in plans.items():
     if arm != "baseline":
       results.write_arm_ids(context.workdir, context.setup.data, context.setup.config, plan)
-  compared = {arm: plan for arm, plan in plans.items() if arm not in fold_arms(context.setup.config)}
-  counts = ", ".join(f"{arm} {' + '.join(f'{phase.num_steps}{phase.note}' for phase in plan.phases)}" for arm, plan in compared.items())
+  compared = {
+    arm: plan for arm, plan in plans.items() if arm not in fold_arms(context.setup.config)
+  }
+  counts = ", ".join(
+    f"{arm} {' + '.join(f'{phase.num_steps}{phase.note}' for phase in plan.phases)}"
+    for arm, plan in compared.items()
+  )
   context.display.log(f"optimiser steps a round: {counts}")
   totals = {arm: plan.steps_per_round for arm, plan in compared.items()}
   if max(totals.values()) > _UNEQUAL * min(totals.values()):
     most, least = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
     context.display.log(
-      f"note: a round of {most} has {totals[most]} optimiser steps and one of {least} {totals[least]}: not an equal comparison; a smaller "
+      f"note: a round of {most} has {totals[most]} optimiser steps and one of {least} "
+      f"{totals[least]}: not an equal comparison; a smaller "
       "batch_size brings them together"
     )
   write_environment(context)
 
 
-ORDER = Order(check=_check, outputs=outputs, plans=plans_of, stages=_stages, table=result_table_text, select=_select)
+ORDER = Order(
+  check=_check,
+  outputs=outputs,
+  plans=plans_of,
+  stages=_stages,
+  table=result_table_text,
+  select=_select,
+)

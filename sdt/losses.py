@@ -1,4 +1,6 @@
-"""Per-example losses and metrics: logits in, `[B]` out. Reductions are the caller's, as (sum, count)."""
+"""Per-example losses and metrics: logits in, `[B]` out. Reductions are the caller's, as (sum,
+count).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ import numpy as np
 
 
 def accumulator_dtype(dtype: Any) -> np.dtype:
-  """Returns the type of statistics, losses and scores: float32, or float64 where the network computes in float64."""
+  """Returns the type of statistics, losses and scores: float32, or float64 where the network
+  computes in float64.
+  """
   # NumPy's own rule: jnp.promote_types refuses to mix types under strict promotion.
   return np.promote_types(dtype, np.float32)
 
@@ -31,7 +35,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def smoothed_cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: jax.Array) -> jax.Array:
-  """Returns (1 - s) * cross-entropy of the label + s * mean over the K classes of the cross-entropy of each, in nats.
+  """Returns (1 - s) * cross-entropy of the label + s * mean over the K classes of the cross-entropy
+  of each, in nats.
 
   Args:
     logits: [B, K] float, unnormalised; computed in float32 at least.
@@ -39,8 +44,9 @@ def smoothed_cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: jax.
     smoothing: [] float, s in [0, 1).
   Returns:
     [B] float32 (float64 for float64 logits).
-  Source: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7, with the uniform distribution over
-  all classes, the label among them. Differs from source: none.
+  Source: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section
+  7, with the uniform distribution over all classes, the label among them. Differs from source:
+  none.
   """
   logits = logits.astype(accumulator_dtype(logits.dtype))
   share = smoothing.astype(logits.dtype)
@@ -49,7 +55,8 @@ def smoothed_cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: jax.
 
 
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-  """Returns the squared error of each example, the mean over its outputs, in [0, inf), in the targets' unit squared.
+  """Returns the squared error of each example, the mean over its outputs, in [0, inf), in the
+  targets' unit squared.
 
   Args:
     outputs: [B, D] float; computed in float32 at least.
@@ -63,8 +70,12 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def example_losses(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-  """Returns the loss of each example, [B]: `cross_entropy` of classes (integers), `squared_error` of floats."""
-  return squared_error(outputs, targets) if is_regression(targets) else cross_entropy(outputs, targets)
+  """Returns the loss of each example, [B]: `cross_entropy` of classes (integers), `squared_error`
+  of floats.
+  """
+  return (
+    squared_error(outputs, targets) if is_regression(targets) else cross_entropy(outputs, targets)
+  )
 
 
 def is_regression(targets: Any) -> bool:
@@ -73,7 +84,9 @@ def is_regression(targets: Any) -> bool:
 
 
 def is_correct(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-  """Returns whether the largest logit is the label's, [B] bool; of equal logits the lowest class counts. No float target is ever met."""
+  """Returns whether the largest logit is the label's, [B] bool; of equal logits the lowest class
+  counts. No float target is ever met.
+  """
   if is_regression(targets):
     return jnp.zeros(outputs.shape[:-1], bool)
   return jnp.argmax(outputs, axis=-1).astype(targets.dtype) == targets

@@ -3,7 +3,8 @@
 import os
 import tempfile
 
-# Before JAX is imported anywhere: two devices, so that both data-parallel modes have something to divide.
+# Before JAX is imported anywhere: two devices, so that both data-parallel modes have something to
+# divide.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 
@@ -18,7 +19,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 _DATA = tempfile.TemporaryDirectory(prefix="sdt-data-")
 os.environ["SDT_DATA_DIR"] = _DATA.name
 
-# Tests build the same small programs again and again; each session (and each worker of it) compiles one once.
+# Tests build the same small programs again and again; each session (and each worker of it) compiles
+# one once.
 _CACHE = tempfile.TemporaryDirectory(prefix="sdt-xla-")
 jax.config.update("jax_compilation_cache_dir", _CACHE.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
@@ -34,12 +36,19 @@ def key():
 
 @pytest.fixture
 def figure(record_property):
-  """Returns a function that takes a line for the end of the session: what a test has measured, and its seed."""
+  """Returns a function that takes a line for the end of the session: what a test has measured, and
+  its seed.
+  """
   return lambda line: record_property("figure", line)
 
 
 def pytest_terminal_summary(terminalreporter):
-  reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "when", None) == "call"]
+  reports = [
+    one
+    for some in terminalreporter.stats.values()
+    for one in some
+    if getattr(one, "when", None) == "call"
+  ]
   for name, line in (named for one in reports for named in one.user_properties):
     if name == "figure":
       terminalreporter.write_line(line)

@@ -1,8 +1,9 @@
-"""Lines that, broken on purpose, must each fail a test: `make mutations`, or `python tests/mutations.py [NAME ...]`.
+"""Lines that, broken on purpose, must each fail a test: `make mutations`, or
+`python tests/mutations.py [NAME ...]`.
 
-Every mutation replaces one line of the source in a copy of the project and runs the tests that promise what it breaks. One that no test
-sees is a defect of the tests: the script names it and ends with 1. `tests/test_mutations.py` holds that each line still stands where the
-table says.
+Every mutation replaces one line of the source in a copy of the project and runs the tests that
+promise what it breaks. One that no test sees is a defect of the tests: the script names it and ends
+with 1. `tests/test_mutations.py` holds that each line still stands where the table says.
 """
 
 import dataclasses
@@ -18,7 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclasses.dataclass(frozen=True)
 class Mutation:
-  """A line that is broken: in `file`, `old` becomes `new`; at least one of `tests` (pytest's arguments) must fail."""
+  """A line that is broken: in `file`, `old` becomes `new`; at least one of `tests` (pytest's
+  arguments) must fail.
+  """
 
   file: str
   old: str
@@ -29,7 +32,8 @@ class Mutation:
 MUTATIONS = {
   "the decay has the wrong sign": Mutation(
     "sdt/engine/optim.py",
-    'optax.add_decayed_weights(2.0 * weight_decay if config.decay_form == "penalty" else weight_decay, mask)',
+    'optax.add_decayed_weights(2.0 * weight_decay if config.decay_form == "penalty" else '
+    "weight_decay, mask)",
     "optax.add_decayed_weights(-weight_decay, mask)",
     "tests/engine/test_optim.py",
   ),
@@ -52,12 +56,17 @@ MUTATIONS = {
     "tests/scores/test_split.py",
   ),
   "the last, partial batch is dropped": Mutation(
-    "sdt/inputs/order.py", "return -(-num_examples // batch_size)", "return num_examples // batch_size", "tests/inputs/test_order.py"
+    "sdt/inputs/order.py",
+    "return -(-num_examples // batch_size)",
+    "return num_examples // batch_size",
+    "tests/inputs/test_order.py",
   ),
   "every phase has the order of the first": Mutation(
     "sdt/inputs/order.py",
-    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), phase), round_index)",
-    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), 0 * phase), round_index)",
+    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), phase), "
+    "round_index)",
+    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), 0 * phase), "
+    "round_index)",
     "tests/inputs/test_order.py",
   ),
   "two purposes share their random numbers": Mutation(
@@ -69,7 +78,8 @@ MUTATIONS = {
   "padding counts in BatchNorm": Mutation(
     "sdt/models/layers.py",
     "count = valid.sum(-1, dtype=values.dtype) * math.prod(values.shape[valid.ndim : -1])",
-    "count = jnp.full(valid.shape[:-1], math.prod(values.shape[valid.ndim - 1 : -1]), values.dtype)",
+    "count = jnp.full(valid.shape[:-1], math.prod(values.shape[valid.ndim - 1 : -1]), "
+    "values.dtype)",
     "tests/models/test_registry.py",
   ),
   "a device with padding alone divides by a spread of zero": Mutation(
@@ -97,7 +107,10 @@ MUTATIONS = {
     "tests/run/test_checkpoints.py",
   ),
   "a diverged replica goes on": Mutation(
-    "sdt/engine/scan.py", "lambda new, old: jnp.where(alive, new, old)", "lambda new, old: new", "tests/engine/test_training.py"
+    "sdt/engine/scan.py",
+    "lambda new, old: jnp.where(alive, new, old)",
+    "lambda new, old: new",
+    "tests/engine/test_training.py",
   ),
   "no correction for many contrasts": Mutation(
     "sdt/stats/paired.py",
@@ -107,7 +120,8 @@ MUTATIONS = {
   ),
   "the step-mean forgets the steps": Mutation(
     "sdt/arms/planning.py",
-    "return (steps_easy * method.lambda_A + steps_rest * method.lambda_B) / (steps_easy + steps_rest)",
+    "return (steps_easy * method.lambda_A + steps_rest * method.lambda_B) / (steps_easy + "
+    "steps_rest)",
     "return (method.lambda_A + method.lambda_B) / 2",
     "tests/arms/test_planning.py",
   ),
@@ -115,7 +129,9 @@ MUTATIONS = {
 
 
 def survives(mutation: Mutation, scratch: Path) -> bool:
-  """Returns whether all of the mutation's tests pass in a copy of the project in which it is made."""
+  """Returns whether all of the mutation's tests pass in a copy of the project in which it
+  is made.
+  """
   copy = scratch / "copy"
   if copy.exists():
     shutil.rmtree(copy)
@@ -127,12 +143,26 @@ def survives(mutation: Mutation, scratch: Path) -> bool:
   path = copy / mutation.file
   text = path.read_text()
   if text.count(mutation.old) != 1:
-    raise SystemExit(f"{mutation.file}: expected the line once, found it {text.count(mutation.old)} times: {mutation.old}")
+    raise SystemExit(
+      f"{mutation.file}: expected the line once, found it {text.count(mutation.old)} times: "
+      f"{mutation.old}"
+    )
   path.write_text(text.replace(mutation.old, mutation.new))
-  command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutation.tests.split()]
+  command = [
+    sys.executable,
+    "-m",
+    "pytest",
+    "-q",
+    "-x",
+    "-p",
+    "no:cacheprovider",
+    *mutation.tests.split(),
+  ]
   done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
   if done.returncode not in (0, 1):
-    raise SystemExit(f"{mutation.tests}: pytest ended with {done.returncode}: {done.stdout[-2000:]}")
+    raise SystemExit(
+      f"{mutation.tests}: pytest ended with {done.returncode}: {done.stdout[-2000:]}"
+    )
   return done.returncode == 0
 
 
@@ -145,7 +175,10 @@ def main(names: list[str]) -> int:
     for name in names or MUTATIONS:
       start = time.monotonic()
       survived = survives(MUTATIONS[name], Path(scratch))
-      print(f"{'SURVIVED' if survived else 'caught'}  {name} ({time.monotonic() - start:.0f} s)", flush=True)
+      print(
+        f"{'SURVIVED' if survived else 'caught'}  {name} ({time.monotonic() - start:.0f} s)",
+        flush=True,
+      )
       survivors += [name] if survived else []
   print(f"{len(names or MUTATIONS) - len(survivors)} of {len(names or MUTATIONS)} caught")
   return 1 if survivors else 0

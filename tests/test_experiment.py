@@ -1,4 +1,6 @@
-"""Whole runs: their artifacts, and that stopped, damaged and repeated runs end as one that was left alone."""
+"""Whole runs: their artifacts, and that stopped, damaged and repeated runs end as one that was left
+alone.
+"""
 
 import csv
 import dataclasses
@@ -51,10 +53,32 @@ def stopped(config, workdir, monkeypatch, task, done, number=signal.SIGTERM, tim
 
 
 def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(finished):
-  names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file() and ".sha256" not in path.parts}
-  names = {name for name in names if not name.startswith("checkpoints/") and not name.endswith(".png")}
-  expected = {"config.json", "environment.json", "timing.json", "metrics.jsonl", "scores.csv", "scores.npz", "scores.json", "split.csv"}
-  expected |= {"arms/method.npz", "results.json", "report.html", "model.safetensors", "figures/mosaics.npz", ".lock"}
+  names = {
+    str(path.relative_to(finished))
+    for path in finished.rglob("*")
+    if path.is_file() and ".sha256" not in path.parts
+  }
+  names = {
+    name for name in names if not name.startswith("checkpoints/") and not name.endswith(".png")
+  }
+  expected = {
+    "config.json",
+    "environment.json",
+    "timing.json",
+    "metrics.jsonl",
+    "scores.csv",
+    "scores.npz",
+    "scores.json",
+    "split.csv",
+  }
+  expected |= {
+    "arms/method.npz",
+    "results.json",
+    "report.html",
+    "model.safetensors",
+    "figures/mosaics.npz",
+    ".lock",
+  }
   assert names == expected
   assert list((finished / "figures").glob("*.png"))
   for name in expected - {".lock"}:
@@ -65,7 +89,12 @@ def test_config_and_environment_say_what_the_run_was(finished):
   content = files.read_json(finished / "config.json")
   assert content == {"config": to_dict(CONFIG), "hash": config_hash(CONFIG)}
   environment, data = files.read_json(finished / "environment.json"), tiny.data(CONFIG)
-  assert environment["data"] == {"name": "shapes", "variant": data.variant, "checksum": data.checksum, "notes": list(data.notes)}
+  assert environment["data"] == {
+    "name": "shapes",
+    "variant": data.variant,
+    "checksum": data.checksum,
+    "notes": list(data.notes),
+  }
   assert set(environment["choices"]["dispatches"]) == {"baseline", "method"}
   assert {"versions", "platform", "devices", "host", "commit", "cpus"} <= environment.keys()
 
@@ -74,35 +103,83 @@ def test_metrics_hold_one_row_per_arm_seed_round_and_phase(finished):
   rows = whole.rows(finished, seconds=True)
   keys = [(row["arm"], row["round"], row["seed"], row["phase"]) for row in rows]
   baseline = [("baseline", number, seed, "all") for number in range(1, 5) for seed in (0, 1)]
-  assert keys == baseline + [("method", number, seed, phase) for number in range(1, 5) for seed in (0, 1) for phase in "AB"]
-  names = "arm seed round phase last_phase step learning_rate weight_decay train_loss train_accuracy"
+  assert keys == baseline + [
+    ("method", number, seed, phase) for number in range(1, 5) for seed in (0, 1) for phase in "AB"
+  ]
+  names = (
+    "arm seed round phase last_phase step learning_rate weight_decay train_loss train_accuracy"
+  )
   names += " gradient_norm update_norm weight_norm weight_norms test_loss test_accuracy seconds"
   assert {tuple(row) for row in rows} == {tuple(names.split())}
-  assert [row["learning_rate"] for row in rows if row["arm"] == "baseline" and row["seed"] == 0] == [0.05, 0.05, 0.005, 0.0005]
-  first, last = (row for row in rows if row["arm"] == "method" and row["seed"] == 1 and row["round"] == 3)
-  assert (first["phase"], first["last_phase"], first["step"], first["weight_decay"], first["test_accuracy"]) == ("A", False, 11, 1e-3, None)
-  assert (last["phase"], last["last_phase"], last["step"], last["weight_decay"]) == ("B", True, 15, 1e-4)
+  assert [
+    row["learning_rate"] for row in rows if row["arm"] == "baseline" and row["seed"] == 0
+  ] == [0.05, 0.05, 0.005, 0.0005]
+  first, last = (
+    row for row in rows if row["arm"] == "method" and row["seed"] == 1 and row["round"] == 3
+  )
+  assert (
+    first["phase"],
+    first["last_phase"],
+    first["step"],
+    first["weight_decay"],
+    first["test_accuracy"],
+  ) == ("A", False, 11, 1e-3, None)
+  assert (last["phase"], last["last_phase"], last["step"], last["weight_decay"]) == (
+    "B",
+    True,
+    15,
+    1e-4,
+  )
   assert 0 <= last["test_accuracy"] <= 1
   assert (last["test_accuracy"] * 30) == pytest.approx(round(last["test_accuracy"] * 30))
 
 
 def test_results_are_those_of_the_last_rounds(finished):
   results, rows = files.read_json(finished / "results.json"), whole.rows(finished)
-  assert list(results) == ["data", "model", "seeds", "rounds", "num_easy", "steps_per_round", "arms", "contrasts", "sentence"]
+  assert list(results) == [
+    "data",
+    "model",
+    "seeds",
+    "rounds",
+    "num_easy",
+    "steps_per_round",
+    "arms",
+    "contrasts",
+    "sentence",
+  ]
   assert results["num_easy"] == 7
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
-  assert results["model"] == {"name": "mlp", "num_params": 64 * 3 * 16 + 16 + 16 * 3 + 3, "layers": ["head", "hidden1"]}
+  assert results["model"] == {
+    "name": "mlp",
+    "num_params": 64 * 3 * 16 + 16 + 16 * 3 + 3,
+    "layers": ["head", "hidden1"],
+  }
   for arm, entry in results["arms"].items():
-    last = {str(row["seed"]): row for row in rows if (row["arm"], row["round"], row["last_phase"]) == (arm, 4, True)}
+    last = {
+      str(row["seed"]): row
+      for row in rows
+      if (row["arm"], row["round"], row["last_phase"]) == (arm, 4, True)
+    }
     assert entry["accuracy"] == {seed: row["test_accuracy"] for seed, row in last.items()}
     assert entry["loss"] == {seed: row["test_loss"] for seed, row in last.items()}
     assert entry["mean"] == pytest.approx(np.mean(list(entry["accuracy"].values())))
-    best = {seed: max(row["test_accuracy"] or 0 for row in rows if (row["arm"], str(row["seed"])) == (arm, seed)) for seed in last}
+    best = {
+      seed: max(
+        row["test_accuracy"] or 0 for row in rows if (row["arm"], str(row["seed"])) == (arm, seed)
+      )
+      for seed in last
+    }
     assert entry["paper_protocol"] == best
     assert (entry["last_round"], entry["diverged"], entry["n"]) == (4, [], 2)
   # The method's training accuracy counts the examples of both phases once.
-  own = {row["phase"]: row["train_accuracy"] for row in rows if (row["arm"], row["seed"], row["round"]) == ("method", 0, 4)}
-  assert results["arms"]["method"]["train_accuracy"]["0"] == pytest.approx((7 * own["A"] + 63 * own["B"]) / 70)
+  own = {
+    row["phase"]: row["train_accuracy"]
+    for row in rows
+    if (row["arm"], row["seed"], row["round"]) == ("method", 0, 4)
+  }
+  assert results["arms"]["method"]["train_accuracy"]["0"] == pytest.approx(
+    (7 * own["A"] + 63 * own["B"]) / 70
+  )
 
 
 def test_scores_and_splits_on_disk_agree_with_each_other(finished):
@@ -114,7 +191,11 @@ def test_scores_and_splits_on_disk_agree_with_each_other(finished):
     "difficulty": ("float32", (70,)),
     "wrong_label": ("bool", (70,)),
     "sound": ("bool", (2,)),
-    **{name: ("float32", (2, 70)) for name in SCORES if name not in ("file", "confidence_in_sample", "grand")},
+    **{
+      name: ("float32", (2, 70))
+      for name in SCORES
+      if name not in ("file", "confidence_in_sample", "grand")
+    },
   }
   with open(finished / "split.csv", newline="") as file:
     split = list(csv.DictReader(file))
@@ -122,9 +203,15 @@ def test_scores_and_splits_on_disk_agree_with_each_other(finished):
   ids = files.read_npz(finished / "arms" / "method.npz")
   for replica, seed in enumerate((0, 1)):
     in_easy = {int(row["example_id"]) for row in split if row[f"subset_seed{seed}"] == "A"}
-    assert in_easy == set(ids["A"][replica].tolist()) == set(np.argsort(-scores["log_odds"][replica])[:7].tolist())
+    assert (
+      in_easy
+      == set(ids["A"][replica].tolist())
+      == set(np.argsort(-scores["log_odds"][replica])[:7].tolist())
+    )
     assert sorted([*ids["A"][replica], *ids["B"][replica]]) == list(range(70))
-  assert {int(row["example_id"]) for row in split if row["subset"] == "A"} == set(np.argsort(-scores["log_odds"].mean(axis=0))[:7].tolist())
+  assert {int(row["example_id"]) for row in split if row["subset"] == "A"} == set(
+    np.argsort(-scores["log_odds"].mean(axis=0))[:7].tolist()
+  )
 
 
 def test_two_runs_of_one_command_leave_the_same_bytes(finished, tmp_path):
@@ -153,12 +240,25 @@ def test_only_the_report_is_made_again_where_only_it_is_missing(copy, finished, 
 
 
 @pytest.mark.parametrize(
-  "name", ["scores.npz", "scores.csv", "split.csv", "arms/method.npz", "model.safetensors", "figures/mosaics.npz", "timing.json"]
+  "name",
+  [
+    "scores.npz",
+    "scores.csv",
+    "split.csv",
+    "arms/method.npz",
+    "model.safetensors",
+    "figures/mosaics.npz",
+    "timing.json",
+  ],
 )
-def test_a_lost_or_damaged_artifact_is_made_again_without_training(copy, finished, name, no_training, monkeypatch):
+def test_a_lost_or_damaged_artifact_is_made_again_without_training(
+  copy, finished, name, no_training, monkeypatch
+):
   whole.without_report(monkeypatch)
   monkeypatch.chdir(copy.parent)
-  (copy / name).unlink() if name in ("scores.csv", "arms/method.npz") else (copy / name).write_bytes(whole.HOSTILE)
+  (copy / name).unlink() if name in ("scores.csv", "arms/method.npz") else (
+    copy / name
+  ).write_bytes(whole.HOSTILE)
   before = (copy / "metrics.jsonl").read_bytes()
   assert whole.run(CONFIG, copy) == 0
   assert (copy / "metrics.jsonl").read_bytes() == before
@@ -175,7 +275,9 @@ def test_a_lost_or_damaged_artifact_is_made_again_without_training(copy, finishe
     ("method", 2.6, "in arm method, round 3, after step 3", signal.SIGTERM),
   ],
 )
-def test_a_stopped_run_saves_and_ends_as_one_that_was_left_alone(finished, tmp_path, monkeypatch, task, done, where, number):
+def test_a_stopped_run_saves_and_ends_as_one_that_was_left_alone(
+  finished, tmp_path, monkeypatch, task, done, where, number
+):
   whole.without_report(monkeypatch)
   said = stopped(CONFIG, tmp_path / "run", monkeypatch, task, done, number, times=2)
   assert said.startswith(f"stopped by {number.name} {where}")
@@ -191,7 +293,17 @@ def test_a_stopped_run_saves_and_ends_as_one_that_was_left_alone(finished, tmp_p
 
 def test_timing_adds_up(finished):
   timing = files.read_json(finished / "timing.json")
-  stages = ["data", "restore", "train baseline", "score", "split", "train method", "class activation maps", "results", "report"]
+  stages = [
+    "data",
+    "restore",
+    "train baseline",
+    "score",
+    "split",
+    "train method",
+    "class activation maps",
+    "results",
+    "report",
+  ]
   assert list(timing["stages"]) == stages
   assert 0.9 * timing["wall_secs"] <= sum(timing["stages"].values()) <= timing["wall_secs"]
   running = sum(timing["train_secs"].values()) + sum(timing["evaluation_secs"].values())
@@ -207,12 +319,18 @@ def test_timing_adds_up(finished):
 
 @pytest.fixture(scope="module")
 def stopped_once(tmp_path_factory):
-  """A run that was stopped in the last arm, with several checkpoints: `every_secs` this small saves after every dispatch."""
+  """A run that was stopped in the last arm, with several checkpoints: `every_secs` this small saves
+  after every dispatch.
+  """
   workdir = tmp_path_factory.mktemp("stopped") / "run"
-  config = dataclasses.replace(CONFIG, checkpoint=dataclasses.replace(CONFIG.checkpoint, every_secs=1e-6))
+  config = dataclasses.replace(
+    CONFIG, checkpoint=dataclasses.replace(CONFIG.checkpoint, every_secs=1e-6)
+  )
   with pytest.MonkeyPatch.context() as monkeypatch:
     stopped(config, workdir, monkeypatch, "method", 2.6)
-  assert len(CheckpointStore(workdir / "checkpoints", 2).steps()) == 3  # two, and the pinned one of the baseline
+  assert (
+    len(CheckpointStore(workdir / "checkpoints", 2).steps()) == 3
+  )  # two, and the pinned one of the baseline
   assert files.read_json(workdir / "timing.json")["num_saves"] == 4 * 6 + 2 * 6 + 3
   return workdir
 
@@ -225,7 +343,10 @@ def halted(stopped_once, tmp_path, monkeypatch):
 
 
 def damage(path):
-  target = max((entry for entry in (path / "state").rglob("*") if entry.is_file()), key=lambda entry: entry.stat().st_size)
+  target = max(
+    (entry for entry in (path / "state").rglob("*") if entry.is_file()),
+    key=lambda entry: entry.stat().st_size,
+  )
   target.write_bytes(whole.HOSTILE)
 
 
@@ -267,21 +388,29 @@ def test_config_and_environment_are_known_from_a_checkpoint_too(halted, finished
 def test_a_config_that_nothing_tells_any_more_is_refused(halted, no_training):
   (halted / "config.json").write_text("{}")
   shutil.rmtree(halted / "checkpoints")
-  with pytest.raises(ConfigError, match=r"config.json is damaged or missing, and no checkpoint tells"):
+  with pytest.raises(
+    ConfigError, match=r"config.json is damaged or missing, and no checkpoint tells"
+  ):
     experiment.run(CONFIG, halted, "tiny")
 
 
 def test_another_config_is_refused_key_by_key(finished, no_training):
-  other = tiny.config(parallel__steps_per_dispatch=1, compilation_cache=False, optim__momentum=0.8, seeds=(0, 2))
+  other = tiny.config(
+    parallel__steps_per_dispatch=1, compilation_cache=False, optim__momentum=0.8, seeds=(0, 2)
+  )
   before = whole.stamps(finished)
-  with pytest.raises(ConfigError, match=r"optim.momentum: 0.9 -> 0.8; seeds: .*choose another --workdir"):
+  with pytest.raises(
+    ConfigError, match=r"optim.momentum: 0.9 -> 0.8; seeds: .*choose another --workdir"
+  ):
     experiment.run(other, finished, "tiny")
   assert whole.stamps(finished) == before
 
 
 def test_keys_that_change_nothing_may_change(finished, no_training):
   keep = dataclasses.replace(CONFIG.checkpoint, keep=5, every_secs=3.0)
-  assert whole.run(dataclasses.replace(CONFIG, checkpoint=keep, compilation_cache=True), finished) == 0
+  assert (
+    whole.run(dataclasses.replace(CONFIG, checkpoint=keep, compilation_cache=True), finished) == 0
+  )
 
 
 @pytest.mark.parametrize("has_environment", [True, False])
@@ -316,15 +445,22 @@ def test_a_torn_last_row_is_made_again(halted, finished):
   assert whole.rows(halted) == whole.rows(finished)
 
 
-def test_rows_that_no_checkpoint_covers_are_made_again_and_the_steps_are_counted(halted, finished, capsys):
-  rows = [row for row in whole.rows(finished, seconds=True) if (row["arm"], row["round"]) == ("method", 3)]
+def test_rows_that_no_checkpoint_covers_are_made_again_and_the_steps_are_counted(
+  halted, finished, capsys
+):
+  rows = [
+    row for row in whole.rows(finished, seconds=True) if (row["arm"], row["round"]) == ("method", 3)
+  ]
   files.append_rows(halted / "metrics.jsonl", rows)
   capsys.readouterr()
   assert whole.run(CONFIG, halted) == 0
   said = capsys.readouterr().err
   assert "continuing in arm method after round 2 of 4 and 3 steps (checkpoint " in said
   assert "scores: there already, read from scores.npz" in said
-  assert "metrics.jsonl: dropped 4 row(s) that no checkpoint covers; 2 optimiser step(s) are made again" in said
+  assert (
+    "metrics.jsonl: dropped 4 row(s) that no checkpoint covers; 2 optimiser step(s) are made again"
+    in said
+  )
   assert "in 2 starts (2 optimiser step(s) made twice, goodput " in said
   assert files.read_json(halted / "timing.json")["steps_redone"] == 2
   assert whole.rows(halted) == whole.rows(finished)
@@ -362,15 +498,25 @@ def test_a_change_of_the_machine_is_told(halted, capsys):
   assert "note: since the last start jaxlib: 0.0.1 -> " in capsys.readouterr().err
 
 
-def test_a_diverged_baseline_ends_with_4_and_its_account_and_the_others_finish(tmp_path, monkeypatch, capsys):
+def test_a_diverged_baseline_ends_with_4_and_its_account_and_the_others_finish(
+  tmp_path, monkeypatch, capsys
+):
   config = tiny.config(compilation_cache=False, optim__learning_rate=1e6)
   with pytest.raises(DivergedError) as caught:
     experiment.run(config, tmp_path / "run", "tiny")
   said = str(caught.value)
   assert said.startswith("4 replica(s) diverged and were frozen")
-  for part in ("arm baseline, seed 0: round 1, phase all, after step", "learning rate 1e+06", "weight decay 0.0001", "last finite loss"):
+  for part in (
+    "arm baseline, seed 0: round 1, phase all, after step",
+    "learning rate 1e+06",
+    "weight decay 0.0001",
+    "last finite loss",
+  ):
     assert part in said
-  assert "the baseline of seed 0 diverged: scored as it was at its last finite step" in capsys.readouterr().err
+  assert (
+    "the baseline of seed 0 diverged: scored as it was at its last finite step"
+    in capsys.readouterr().err
+  )
   results = files.read_json(tmp_path / "run" / "results.json")
   assert results["arms"]["method"]["diverged"] == [0, 1]
   assert results["arms"]["method"]["accuracy"] == {"0": None, "1": None}
@@ -384,14 +530,23 @@ def test_a_diverged_baseline_ends_with_4_and_its_account_and_the_others_finish(t
 
 def test_an_arm_that_diverges_does_not_touch_the_others(tmp_path, finished, monkeypatch):
   whole.without_report(monkeypatch)
-  config = tiny.config(compilation_cache=False, parallel__steps_per_dispatch=1, method__lambda_A=1e3, method__lambda_B=1e3)
+  config = tiny.config(
+    compilation_cache=False,
+    parallel__steps_per_dispatch=1,
+    method__lambda_A=1e3,
+    method__lambda_B=1e3,
+  )
   with pytest.raises(DivergedError) as caught:
     experiment.run(config, tmp_path / "run", "tiny")
   assert "arm method, seed 0: round " in str(caught.value)
   assert "arm baseline" not in str(caught.value)
   baseline = [row for row in whole.rows(finished) if row["arm"] == "baseline"]
   assert [row for row in whole.rows(tmp_path / "run") if row["arm"] == "baseline"] == baseline
-  steps = [row["step"] for row in whole.rows(tmp_path / "run") if (row["arm"], row["seed"]) == ("method", 0)]
+  steps = [
+    row["step"]
+    for row in whole.rows(tmp_path / "run")
+    if (row["arm"], row["seed"]) == ("method", 0)
+  ]
   assert steps == sorted(steps)
   assert steps[-2] == steps[-1] < 20  # a frozen replica counts no more steps
 
@@ -399,13 +554,21 @@ def test_an_arm_that_diverges_does_not_touch_the_others(tmp_path, finished, monk
 def test_warm_start_and_many_arms_run_and_their_orders_pair(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
   arms = ("method", "random_subset", "less_data", "baseline")
-  config = tiny.config(compilation_cache=False, method__init="warm", arms=arms, rounds=2, seeds=(3,))
+  config = tiny.config(
+    compilation_cache=False, method__init="warm", arms=arms, rounds=2, seeds=(3,)
+  )
   assert whole.run(config, tmp_path / "run") == 0
   assert list(files.read_json(tmp_path / "run" / "results.json")["arms"]) == list(arms)
   assert files.read_json(tmp_path / "run" / "scores.json")["stability"] is None
-  first = {arm: next(row for row in whole.rows(tmp_path / "run") if row["arm"] == arm) for arm in arms}
-  # The method and its control begin where the baseline ended, the baseline's control at the seed's own weights.
-  assert max(first[arm]["train_loss"] for arm in ("method", "random_subset")) < first["less_data"]["train_loss"]
+  first = {
+    arm: next(row for row in whole.rows(tmp_path / "run") if row["arm"] == arm) for arm in arms
+  }
+  # The method and its control begin where the baseline ended, the baseline's control at the seed's
+  # own weights.
+  assert (
+    max(first[arm]["train_loss"] for arm in ("method", "random_subset"))
+    < first["less_data"]["train_loss"]
+  )
 
 
 def test_a_baseline_alone_needs_no_scores(tmp_path, monkeypatch):
@@ -423,7 +586,11 @@ def mistakes(tmp_path):
   vectors = tmp_path / "vectors.npz"
   rng = np.random.default_rng(0)
   labels = np.arange(30, dtype=np.int64) % 3
-  arrays = {"train_x": rng.normal(size=(30, 5)).astype(np.float32), "train_y": labels, "test_x": np.ones((3, 5), np.float32)}
+  arrays = {
+    "train_x": rng.normal(size=(30, 5)).astype(np.float32),
+    "train_y": labels,
+    "test_x": np.ones((3, 5), np.float32),
+  }
   np.savez(vectors, **arrays, test_y=labels[:3])
   np.savez(tmp_path / "bad_label.npz", **arrays, test_y=labels[:3] - 1)
   return {
@@ -435,10 +602,18 @@ def mistakes(tmp_path):
     "A would be empty": ({"method__fraction": 0.01}, ConfigError),
     "B would be empty": ({"method__num_easy": 70}, ConfigError),
     "this network wants images": (
-      {"data__name": "npz", "data__path": str(vectors), "model__name": "resnet8", "model__hidden_sizes": None},
+      {
+        "data__name": "npz",
+        "data__path": str(vectors),
+        "model__name": "resnet8",
+        "model__hidden_sizes": None,
+      },
       ConfigError,
     ),
-    "neither cropped nor mirrored": ({"data__name": "npz", "data__path": str(vectors), "augment__flip": True}, ConfigError),
+    "neither cropped nor mirrored": (
+      {"data__name": "npz", "data__path": str(vectors), "augment__flip": True},
+      ConfigError,
+    ),
     "device(s)": ({"parallel__num_devices": 99}, ConfigError),
   }
 
@@ -472,9 +647,13 @@ def test_the_story_is_one_line_a_round_with_the_time_left(finished, tmp_path, ca
   assert whole.run(tiny.config(compilation_cache=False), tmp_path / "run") == 0
   lines = capsys.readouterr().err.splitlines()
   rounds = [line for line in lines if line.startswith(("baseline  round", "method  round"))]
-  assert [line.split("  ")[1] for line in rounds] == [f"round {number}/4" for number in (1, 2, 3, 4)] * 2
+  assert [line.split("  ")[1] for line in rounds] == [
+    f"round {number}/4" for number in (1, 2, 3, 4)
+  ] * 2
   assert "optimiser steps a round: baseline 5, method 1 + 4" in lines
-  assert json.loads((tmp_path / "run" / "config.json").read_text())["hash"] == config_hash(tiny.config(compilation_cache=False))
+  assert json.loads((tmp_path / "run" / "config.json").read_text())["hash"] == config_hash(
+    tiny.config(compilation_cache=False)
+  )
 
 
 @pytest.mark.parametrize("lost", ["damaged", "gone"])
@@ -495,5 +674,7 @@ def test_a_dry_run_refuses_what_a_run_refuses(tmp_path):
 def test_checkpoints_of_another_run_are_not_continued(halted, no_training):
   other = dataclasses.replace(CONFIG, rounds=5)
   files.write_json(halted / "config.json", {"config": to_dict(other), "hash": config_hash(other)})
-  with pytest.raises(ConfigError, match=r"checkpoints holds a run of another config \(rounds: 4 -> 5\)"):
+  with pytest.raises(
+    ConfigError, match=r"checkpoints holds a run of another config \(rounds: 4 -> 5\)"
+  ):
     experiment.run(other, halted, "tiny")

@@ -1,4 +1,6 @@
-"""The layers of docs/architecture.md and the rules of the code, read from the source: a broken one is named with its file and line."""
+"""The layers of docs/architecture.md and the rules of the code, read from the source: a broken one
+is named with its file and line.
+"""
 
 import ast
 import re
@@ -13,7 +15,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "sdt").rglob("*.py"))
 CONFIGS = sorted((ROOT / "configs").rglob("*.py"))
 EVERYTHING = [ROOT / "run.py", *PACKAGE, *CONFIGS, *sorted((ROOT / "tests").rglob("*.py"))]
-PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+  *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+  *sorted((ROOT / "docs").rglob("*.md")),
+]
 PROGRAM = [ROOT / "run.py", *PACKAGE, *CONFIGS]
 
 # A package imports only from the lines below its own.
@@ -31,13 +36,17 @@ data devices report
 config files
 errors losses stats
 """
-LEVELS = {name: level for level, line in enumerate(reversed(LAYERS.split("\n"))) for name in line.split()}
+LEVELS = {
+  name: level for level, line in enumerate(reversed(LAYERS.split("\n"))) for name in line.split()
+}
 WITHOUT_JAX = ("config", "files", "data", "report")
 FRAMEWORKS = ("jax", "jaxlib", "flax", "optax", "orbax")
 
 
 def module_of(path: Path) -> str:
-  """Returns the dotted module of a file: sdt/data/table.py is sdt.data.table, a package is its folder."""
+  """Returns the dotted module of a file: sdt/data/table.py is sdt.data.table, a package is its
+  folder.
+  """
   return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -45,7 +54,9 @@ MODULES = {module_of(path) for path in PACKAGE}
 
 
 def imports_in(source: str, module: str, *, is_package: bool = False) -> Iterator[tuple[int, str]]:
-  """Yields (line, dotted module) of every import in `source`, lazy ones too; `from sdt import x` is sdt.x."""
+  """Yields (line, dotted module) of every import in `source`, lazy ones too; `from sdt import x` is
+  sdt.x.
+  """
   for node in ast.walk(ast.parse(source)):
     if isinstance(node, ast.Import):
       for alias in node.names:
@@ -61,11 +72,17 @@ def imports_in(source: str, module: str, *, is_package: bool = False) -> Iterato
 
 
 def imports_of(path: Path) -> list[tuple[int, str]]:
-  return list(imports_in(path.read_text(encoding="utf-8"), module_of(path), is_package=path.name == "__init__.py"))
+  return list(
+    imports_in(
+      path.read_text(encoding="utf-8"), module_of(path), is_package=path.name == "__init__.py"
+    )
+  )
 
 
 def layer_of(module: str) -> str:
-  """Returns the line of LAYERS that a module stands in: sdt.run.context is run/, run.py is run, sdt.losses is losses."""
+  """Returns the line of LAYERS that a module stands in: sdt.run.context is run/, run.py is run,
+  sdt.losses is losses.
+  """
   if not module.startswith("sdt."):
     return module
   name = module.split(".")[1]
@@ -77,24 +94,36 @@ def within(module: str, parents: tuple[str, ...]) -> bool:
 
 
 def importers(paths: list[Path], *banned: str) -> list[str]:
-  return [f"{path.relative_to(ROOT)}:{line}: imports {name}" for path in paths for line, name in imports_of(path) if within(name, banned)]
+  return [
+    f"{path.relative_to(ROOT)}:{line}: imports {name}"
+    for path in paths
+    for line, name in imports_of(path)
+    if within(name, banned)
+  ]
 
 
 def reached_from(*packages: str) -> list[Path]:
   """Returns the files of these packages and of all that they import, however indirectly."""
   paths = {module_of(path): path for path in PACKAGE}
-  reached, waiting = set(), [module for module in MODULES if within(module, tuple(f"sdt.{name}" for name in packages))]
+  reached, waiting = (
+    set(),
+    [module for module in MODULES if within(module, tuple(f"sdt.{name}" for name in packages))],
+  )
   while waiting:
     module = waiting.pop()
     if module in paths and module not in reached:
       reached.add(module)
       waiting += [name for _, name in imports_of(paths[module])]
-      waiting.append(module.rpartition(".")[0])  # the import of a module runs its package's __init__
+      waiting.append(
+        module.rpartition(".")[0]
+      )  # the import of a module runs its package's __init__
   return [paths[module] for module in sorted(reached)]
 
 
 def upward(importer: str, imported: list[tuple[int, str]]) -> list[str]:
-  """Returns a line for each import that does not point to a lower layer, or into the same package."""
+  """Returns a line for each import that does not point to a lower layer, or into the same
+  package.
+  """
   here = layer_of(importer)
   others = [(line, name, layer_of(name)) for line, name in imported if name.startswith("sdt.")]
   return [
@@ -108,30 +137,48 @@ def test_every_package_has_a_layer():
   assert sorted({layer_of(module) for module in MODULES - {"sdt"}} - LEVELS.keys()) == []
 
 
-@pytest.mark.parametrize("path", [*PACKAGE, ROOT / "run.py"], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+  "path", [*PACKAGE, ROOT / "run.py"], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_imports_point_to_lower_layers_only(path):
   if module_of(path) != "sdt":
     assert upward(module_of(path), imports_of(path)) == []
 
 
 def test_an_upward_import_is_found():
-  found = list(imports_in("import numpy\ndef late():\n  from sdt import experiment\n  from .conv import conv2d\n", "sdt.models.vgg"))
-  assert upward("sdt.models.vgg", found) == ["line 3: sdt.models.vgg (models) imports sdt.experiment: experiment is no layer below models"]
+  found = list(
+    imports_in(
+      "import numpy\ndef late():\n  from sdt import experiment\n  from .conv import conv2d\n",
+      "sdt.models.vgg",
+    )
+  )
+  assert upward("sdt.models.vgg", found) == [
+    "line 3: sdt.models.vgg (models) imports sdt.experiment: experiment is no layer below models"
+  ]
   assert upward("sdt.config.schema", [(7, "sdt.files.sealed")]) == [
     "line 7: sdt.config.schema (config) imports sdt.files.sealed: files is no layer below config"
   ]
 
 
 def test_imports_make_no_cycle():
-  graph = {module_of(path): {name for _, name in imports_of(path) if name in MODULES} for path in PACKAGE}
-  while leaves := [module for module, inner in graph.items() if not inner & (graph.keys() - {module})]:
+  graph = {
+    module_of(path): {name for _, name in imports_of(path) if name in MODULES} for path in PACKAGE
+  }
+  while leaves := [
+    module for module, inner in graph.items() if not inner & (graph.keys() - {module})
+  ]:
     for module in leaves:
       del graph[module]
   assert not graph, f"these import each other: {sorted(graph)}"
 
 
 def test_configs_import_nothing_but_ml_collections():
-  found = [f"{path.name}:{line}: {name}" for path in CONFIGS for line, name in imports_of(path) if not within(name, ("ml_collections",))]
+  found = [
+    f"{path.name}:{line}: {name}"
+    for path in CONFIGS
+    for line, name in imports_of(path)
+    if not within(name, ("ml_collections",))
+  ]
   assert found == []
 
 
@@ -141,7 +188,9 @@ def test_only_models_import_linen():
 
 
 def test_only_the_checkpoints_import_orbax():
-  assert importers([path for path in PROGRAM if path != ROOT / "sdt/run/checkpoints.py"], "orbax") == []
+  assert (
+    importers([path for path in PROGRAM if path != ROOT / "sdt/run/checkpoints.py"], "orbax") == []
+  )
 
 
 @pytest.mark.parametrize("package", WITHOUT_JAX)
@@ -160,13 +209,31 @@ def test_what_a_mistake_in_a_command_needs_is_light():
 
 
 def test_nothing_is_unpickled_or_evaluated():
-  assert importers(PROGRAM, "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "torch", "tensorflow") == []
+  assert (
+    importers(
+      PROGRAM,
+      "pickle",
+      "cPickle",
+      "dill",
+      "cloudpickle",
+      "joblib",
+      "shelve",
+      "marshal",
+      "torch",
+      "tensorflow",
+    )
+    == []
+  )
   found = []
   for path in PROGRAM:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
       if isinstance(node, ast.Call):
         name = ast.unparse(node.func)
-        pickled = [word for word in node.keywords if word.arg == "allow_pickle" and ast.unparse(word.value) != "False"]
+        pickled = [
+          word
+          for word in node.keywords
+          if word.arg == "allow_pickle" and ast.unparse(word.value) != "False"
+        ]
         if name in ("eval", "exec", "yaml.load", "yaml.unsafe_load") or pickled:
           found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
   assert found == []
@@ -178,7 +245,11 @@ def test_files_and_functions_stay_short(path):
   num_lines = len(text.splitlines())
   # Tables of cases are data: a test file may be somewhat longer.
   assert num_lines <= (79 if path == ROOT / "run.py" else 400 if path in PROGRAM else 500)
-  functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+  functions = [
+    node
+    for node in ast.walk(ast.parse(text))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+  ]
   long = [
     f"line {node.lineno}: {node.name} has {node.end_lineno - node.lineno + 1} lines"
     for node in functions
@@ -188,7 +259,11 @@ def test_files_and_functions_stay_short(path):
 
 
 def test_no_file_is_a_grab_bag():
-  assert [str(path.relative_to(ROOT)) for path in EVERYTHING if path.stem in ("utils", "util", "helpers", "misc", "common")] == []
+  assert [
+    str(path.relative_to(ROOT))
+    for path in EVERYTHING
+    if path.stem in ("utils", "util", "helpers", "misc", "common")
+  ] == []
 
 
 def test_the_lock_holds_every_dependency_with_hashes_and_names_no_index():
@@ -196,7 +271,9 @@ def test_the_lock_holds_every_dependency_with_hashes_and_names_no_index():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
   wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
   names = {re.split(r"[<>=\[]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
-  entries = re.findall(r"^([a-z0-9.-]+)==\S+(?: ;[^\n]*?)? \\\n    --hash=sha256:", lock, re.MULTILINE)
+  entries = re.findall(
+    r"^([a-z0-9.-]+)==\S+(?: ;[^\n]*?)? \\\n    --hash=sha256:", lock, re.MULTILINE
+  )
   assert names <= set(entries)
   assert len(entries) == len(re.findall(r"^[^\s#]", lock, re.MULTILINE))
   assert "://" not in lock
@@ -204,12 +281,16 @@ def test_the_lock_holds_every_dependency_with_hashes_and_names_no_index():
 
 def prose_of(page: Path) -> str:
   """Returns a page without its code, in which nothing is a link or a heading."""
-  text = re.sub(r"^(```|~~~).*?^\1", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+  text = re.sub(
+    r"^(```|~~~).*?^\1", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+  )
   return re.sub(r"^(?: {4}|\t).*$", "", text, flags=re.MULTILINE)
 
 
 def anchors_of(page: Path) -> set[str]:
-  """Returns the anchors that GitHub gives a page's headings: "What is *refused*, `x.y`" is what-is-refused-xy; a second one gets -1."""
+  """Returns the anchors that GitHub gives a page's headings: "What is *refused*, `x.y`" is
+  what-is-refused-xy; a second one gets -1.
+  """
   anchors: set[str] = set()
   seen: list[str] = []
   for heading in re.findall(r"^#{1,6}\s+(.+?)\s*#*$", prose_of(page), re.MULTILINE):
@@ -220,9 +301,13 @@ def anchors_of(page: Path) -> set[str]:
 
 
 def dead_links(page: Path) -> list[str]:
-  """Returns the relative links of a page that lead to no file, to an empty folder, or to no heading."""
+  """Returns the relative links of a page that lead to no file, to an empty folder, or to no
+  heading.
+  """
   text = re.sub(r"`[^`\n]*`", "", prose_of(page))
-  targets = re.findall(r"\]\(<?([^)>\s]+)|^\[[^\]]+\]:\s*(\S+)|(?:src|href)=\"([^\"]+)\"", text, re.MULTILINE)
+  targets = re.findall(
+    r"\]\(<?([^)>\s]+)|^\[[^\]]+\]:\s*(\S+)|(?:src|href)=\"([^\"]+)\"", text, re.MULTILINE
+  )
   dead = []
   for target in map("".join, targets):
     if re.match(r"[a-z]+:", target):
@@ -242,21 +327,36 @@ def test_every_relative_link_of_a_page_leads_somewhere(page):
 
 def test_dead_links_are_found(tmp_path):
   (tmp_path / "empty").mkdir()
-  (tmp_path / "other.md").write_text("# One `a.b`, two\n\n## Twice\n\n## Twice\n\n## Twice\n\n```\n# no heading\n```\n")
-  fine = "[a](other.md) [b](other.md#one-ab-two) [c](other.md#twice-2) [d](#here) [e](https://example.org/x) `[f](none.md)` ![g](<page.md>)"
+  (tmp_path / "other.md").write_text(
+    "# One `a.b`, two\n\n## Twice\n\n## Twice\n\n## Twice\n\n```\n# no heading\n```\n"
+  )
+  fine = (
+    "[a](other.md) [b](other.md#one-ab-two) [c](other.md#twice-2) [d](#here) "
+    "[e](https://example.org/x) `[f](none.md)` ![g](<page.md>)"
+  )
   page = tmp_path / "page.md"
   page.write_text(f"# Here\n\n{fine}\n\n    [code](none.md)\n\n```\n[code](none.md)\n```\n")
   assert dead_links(page) == []
   bad = ["none.md", "other.md#no-heading", "other.md#twice-3", "#there", "empty", "x.png"]
-  page.write_text("# Here\n\n" + " ".join(f"[a]({target})" for target in bad[:-1]) + '\n\n[r]: gone.md\n\n<img src="x.png">\n')
+  page.write_text(
+    "# Here\n\n"
+    + " ".join(f"[a]({target})" for target in bad[:-1])
+    + '\n\n[r]: gone.md\n\n<img src="x.png">\n'
+  )
   assert sorted(dead_links(page)) == sorted([*bad, "gone.md"])
 
 
 def test_no_placeholder_is_left_in_a_tracked_text_file():
-  listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+  listed = subprocess.run(
+    ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+  )
   if listed.returncode:
     pytest.skip("this is no git checkout")
-  contents = {name: (ROOT / name).read_bytes() for name in listed.stdout.split("\0") if (ROOT / name).is_file()}
+  contents = {
+    name: (ROOT / name).read_bytes()
+    for name in listed.stdout.split("\0")
+    if (ROOT / name).is_file()
+  }
   texts = {name: content for name, content in contents.items() if b"\0" not in content}
   assert "README.md" in texts
   assert [name for name, content in texts.items() if b"@" * 2 in content] == []

@@ -1,7 +1,8 @@
-"""The paper's 19 rows: every config file is its row, and docs/results/paper.md has the paper's numbers.
+"""The paper's 19 rows: every config file is its row, and docs/results/paper.md has the paper's
+numbers.
 
-The rows stand here once more, typed from the paper's tables and from the sizes of the public implementations, so that neither the config
-files nor the page is its own witness.
+The rows stand here once more, typed from the paper's tables and from the sizes of the public
+implementations, so that neither the config files nor the page is its own witness.
 """
 
 import dataclasses
@@ -20,7 +21,8 @@ from tests.support.places import ROOT
 FOLDER = ROOT / "configs/paper"
 PAGE = ROOT / "docs/results/paper.md"
 
-# Training and test examples, classes, pixels a side that the network sees, and what is done to a training image.
+# Training and test examples, classes, pixels a side that the network sees, and what is done to a
+# training image.
 CROP, CROP_AND_FLIP = {"augment.pad_crop": 4}, {"augment.pad_crop": 4, "augment.flip": True}
 SETS = {
   "svhn": (73_257, 10, 32, CROP),
@@ -33,7 +35,9 @@ SETS = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """A row of the paper: accuracies in percent; `methods` by lambda_A, whose best one the config file has."""
+  """A row of the paper: accuracies in percent; `methods` by lambda_A, whose best one the config
+  file has.
+  """
 
   data: str
   network: str
@@ -53,27 +57,169 @@ class Row:
 
 
 SMALL, IMAGENET = {"model.stem": "small"}, {"model.stem": "imagenet"}
-CUB = {"data.image_size": 256, "data.resize": "short_side", "data.crop_size": 224, "method.num_easy": 616}
+CUB = {
+  "data.image_size": 256,
+  "data.resize": "short_side",
+  "data.crop_size": 224,
+  "method.num_easy": 616,
+}
 ROWS = [
-  Row("svhn", "resnet20", "ResNet20", 95.76, {"5e-4": 96.81, "1.5e-3": 95.78, "2e-3": 95.69}, "5e-4", 272_474, 40.8),
-  Row("svhn", "paper_resnet56", "ResNet56", 96.63, {"1e-3": 96.68, "1.5e-3": 96.72, "2e-3": 96.76}, "2e-3", 869_530, 127.3),
+  Row(
+    "svhn",
+    "resnet20",
+    "ResNet20",
+    95.76,
+    {"5e-4": 96.81, "1.5e-3": 95.78, "2e-3": 95.69},
+    "5e-4",
+    272_474,
+    40.8,
+  ),
+  Row(
+    "svhn",
+    "paper_resnet56",
+    "ResNet56",
+    96.63,
+    {"1e-3": 96.68, "1.5e-3": 96.72, "2e-3": 96.76},
+    "2e-3",
+    869_530,
+    127.3,
+  ),
   Row("cifar10", "paper_resnet56", "ResNet56", 93.82, {"1e-3": 94.36}, "1e-3", 869_530, 127.3),
-  Row("cifar10", "paper_resnet110", "ResNet110", 94.35, {"1.5e-3": 94.87}, "1.5e-3", 1_704_154, 247.6),
-  Row("cifar10", "paper_preresnet56", "PreResNet56", 94.06, {"1e-3": 94.49}, "1e-3", 868_634, 127.3),
-  Row("cifar10", "paper_preresnet110", "PreResNet110", 95.08, {"1e-3": 95.15}, "1e-3", 1_703_258, 247.6),
-  Row("cifar100", "paper_resnet56", "ResNet56", 73.71, {"1e-3": 74.52, "1.5e-3": 74.66, "2e-3": 74.57}, "1.5e-3", 892_660, 127.3),
-  Row("cifar100", "paper_resnet110", "ResNet110", 74.6, {"1.8e-4": 76.07, "2.5e-3": 76.41}, "2.5e-3", 1_727_284, 247.7),
-  Row("cifar100", "paper_preresnet56", "PreResNet56", 74.18, {"1e-3": 74.46, "1.5e-3": 74.24}, "1e-3", 891_764, 127.3),
-  Row("cifar100", "paper_preresnet110", "PreResNet110", 76.09, {"1.5e-3": 76.74}, "1.5e-3", 1_726_388, 247.7),
+  Row(
+    "cifar10", "paper_resnet110", "ResNet110", 94.35, {"1.5e-3": 94.87}, "1.5e-3", 1_704_154, 247.6
+  ),
+  Row(
+    "cifar10", "paper_preresnet56", "PreResNet56", 94.06, {"1e-3": 94.49}, "1e-3", 868_634, 127.3
+  ),
+  Row(
+    "cifar10",
+    "paper_preresnet110",
+    "PreResNet110",
+    95.08,
+    {"1e-3": 95.15},
+    "1e-3",
+    1_703_258,
+    247.6,
+  ),
+  Row(
+    "cifar100",
+    "paper_resnet56",
+    "ResNet56",
+    73.71,
+    {"1e-3": 74.52, "1.5e-3": 74.66, "2e-3": 74.57},
+    "1.5e-3",
+    892_660,
+    127.3,
+  ),
+  Row(
+    "cifar100",
+    "paper_resnet110",
+    "ResNet110",
+    74.6,
+    {"1.8e-4": 76.07, "2.5e-3": 76.41},
+    "2.5e-3",
+    1_727_284,
+    247.7,
+  ),
+  Row(
+    "cifar100",
+    "paper_preresnet56",
+    "PreResNet56",
+    74.18,
+    {"1e-3": 74.46, "1.5e-3": 74.24},
+    "1e-3",
+    891_764,
+    127.3,
+  ),
+  Row(
+    "cifar100",
+    "paper_preresnet110",
+    "PreResNet110",
+    76.09,
+    {"1.5e-3": 76.74},
+    "1.5e-3",
+    1_726_388,
+    247.7,
+  ),
   Row("cifar100", "vgg16", "VGG16", 72.45, {"1.5e-3": 74.67}, "1.5e-3", 14_774_436, 313.2),
   Row("cifar100", "vgg19", "VGG19", 73.14, {"1.5e-3": 73.74}, "1.5e-3", 20_086_692, 398.2),
-  Row("cifar100", "densenet_bc100", "DenseNet100", 77.21, {"1e-3": 77.30, "5e-4": 77.59}, "5e-4", 800_032, 288.0, {}, 64),
-  Row("cifar100", "wrn28_10", "Wide ResNet28", 79.07, {"2e-3": 80.12, "2.5e-3": 80.07}, "2e-3", 36_536_884, 5_243),
-  Row("tiny_imagenet", "resnet50", "ResNet50", 60.47, {"2e-3": 62.04}, "2e-3", 23_910_152, 5_192, SMALL),
-  Row("tiny_imagenet", "paper_preresnet56", "PreResNet56", 58.60, {"1e-3": 60.50}, "1e-3", 917_464, 509),
-  Row("tiny_imagenet", "paper_preresnet110", "PreResNet110", 60.97, {"1e-3": 64.56}, "1e-3", 1_752_088, 991),
-  Row("tiny_imagenet", "densenet121", "DenseNet121", 63.67, {"2e-3": 65.90}, "2e-3", 7_151_048, 3_554, SMALL),
-  Row("cub", "resnet50", "ResNet50", 76.58, {"5e-4": 77.27, "1e-3": 77.70}, "1e-3", 23_917_832, 4_088, IMAGENET | CUB, 128, 616),
+  Row(
+    "cifar100",
+    "densenet_bc100",
+    "DenseNet100",
+    77.21,
+    {"1e-3": 77.30, "5e-4": 77.59},
+    "5e-4",
+    800_032,
+    288.0,
+    {},
+    64,
+  ),
+  Row(
+    "cifar100",
+    "wrn28_10",
+    "Wide ResNet28",
+    79.07,
+    {"2e-3": 80.12, "2.5e-3": 80.07},
+    "2e-3",
+    36_536_884,
+    5_243,
+  ),
+  Row(
+    "tiny_imagenet",
+    "resnet50",
+    "ResNet50",
+    60.47,
+    {"2e-3": 62.04},
+    "2e-3",
+    23_910_152,
+    5_192,
+    SMALL,
+  ),
+  Row(
+    "tiny_imagenet",
+    "paper_preresnet56",
+    "PreResNet56",
+    58.60,
+    {"1e-3": 60.50},
+    "1e-3",
+    917_464,
+    509,
+  ),
+  Row(
+    "tiny_imagenet",
+    "paper_preresnet110",
+    "PreResNet110",
+    60.97,
+    {"1e-3": 64.56},
+    "1e-3",
+    1_752_088,
+    991,
+  ),
+  Row(
+    "tiny_imagenet",
+    "densenet121",
+    "DenseNet121",
+    63.67,
+    {"2e-3": 65.90},
+    "2e-3",
+    7_151_048,
+    3_554,
+    SMALL,
+  ),
+  Row(
+    "cub",
+    "resnet50",
+    "ResNet50",
+    76.58,
+    {"5e-4": 77.27, "1e-3": 77.70},
+    "1e-3",
+    23_917_832,
+    4_088,
+    IMAGENET | CUB,
+    128,
+    616,
+  ),
 ]
 each_row = pytest.mark.parametrize("row", ROWS, ids=[row.stem for row in ROWS])
 
@@ -96,23 +242,50 @@ def steps_of(row: Row) -> tuple[int, int, int]:
 
 def test_there_is_a_config_file_for_every_row_and_no_other():
   assert len(ROWS) == 19
-  assert sorted(path.stem for path in FOLDER.iterdir() if path.suffix == ".py") == sorted(row.stem for row in ROWS)
+  assert sorted(path.stem for path in FOLDER.iterdir() if path.suffix == ".py") == sorted(
+    row.stem for row in ROWS
+  )
 
 
 def test_the_defaults_are_the_papers_protocol():
   config = Config()
   assert (config.rounds, config.batch_size, config.optim.name) == (300, 128, "sgd")
   optim = config.optim
-  assert (optim.learning_rate, optim.schedule, optim.milestones, optim.decay_factor) == (0.1, "step", (150, 225), 0.1)
-  assert (optim.momentum, optim.nesterov, optim.weight_decay, optim.decay_form, optim.decay_what) == (0.9, False, 1e-4, "coupled", "all")
+  assert (optim.learning_rate, optim.schedule, optim.milestones, optim.decay_factor) == (
+    0.1,
+    "step",
+    (150, 225),
+    0.1,
+  )
+  assert (
+    optim.momentum,
+    optim.nesterov,
+    optim.weight_decay,
+    optim.decay_form,
+    optim.decay_what,
+  ) == (0.9, False, 1e-4, "coupled", "all")
   method = config.method
-  assert (method.fraction, method.lambda_B, method.init, method.order) == (0.1, 1e-4, "scratch", "easy_first")
-  assert (config.score.name, config.split.policy, config.arms) == ("log_odds", "top", ("baseline", "method"))
+  assert (method.fraction, method.lambda_B, method.init, method.order) == (
+    0.1,
+    1e-4,
+    "scratch",
+    "easy_first",
+  )
+  assert (config.score.name, config.split.policy, config.arms) == (
+    "log_odds",
+    "top",
+    ("baseline", "method"),
+  )
 
 
 @each_row
 def test_a_config_is_its_row_and_differs_from_the_protocol_in_nothing_else(row):
-  wanted = {"data.name": row.data, "model.name": row.network, "batch_size": row.batch_size, "method.lambda_A": float(row.best)}
+  wanted = {
+    "data.name": row.data,
+    "model.name": row.network,
+    "batch_size": row.batch_size,
+    "method.lambda_A": float(row.best),
+  }
   wanted |= SETS[row.data][3] | row.keys
   plain = to_dict(Config())
   for key, value in wanted.items():
@@ -128,13 +301,18 @@ def test_a_config_is_its_row_and_differs_from_the_protocol_in_nothing_else(row):
 @each_row
 def test_a_config_files_note_has_the_rows_numbers_and_command(row):
   note = note_of(row)
-  for part in (f"{row.baseline:.2f} % for the baseline", f"{row.methods[row.best]:.2f} % for the method at lambda_A {row.best}."):
+  for part in (
+    f"{row.baseline:.2f} % for the baseline",
+    f"{row.methods[row.best]:.2f} % for the method at lambda_A {row.best}.",
+  ):
     assert part in note
   assert f"python run.py --config=configs/paper/{row.stem}.py" in note
   for decay, accuracy in row.methods.items():
     assert decay == row.best or f"{decay} ({accuracy:.2f} %)" in note
   values = re.search(r"--config.sweep.key=method.lambda_A --config.sweep.values=(\S+)", note)
-  assert set(row.methods) - (set(values[1].split(",")) if values else set()) <= ({row.best} if len(row.methods) == 1 else set())
+  assert set(row.methods) - (set(values[1].split(",")) if values else set()) <= (
+    {row.best} if len(row.methods) == 1 else set()
+  )
   every, easy, rest = steps_of(row)
   assert f"{every} steps a round for the baseline, {easy} + {rest} for the method" in note
   assert "Accuracy here: not yet measured" in note
@@ -144,8 +322,12 @@ def test_a_config_files_note_has_the_rows_numbers_and_command(row):
 
 @each_row
 def test_a_rows_network_is_one_whose_published_size_is_tested(row):
-  """Without tracing the network once more: test_model_counts.py compares its table with the networks themselves."""
-  keys = {key.removeprefix("model."): value for key, value in row.keys.items() if key.startswith("model.")} or PROJECTION
+  """Without tracing the network once more: test_model_counts.py compares its table with the
+  networks themselves.
+  """
+  keys = {
+    key.removeprefix("model."): value for key, value in row.keys.items() if key.startswith("model.")
+  } or PROJECTION
   sizes = {(name, tuple(given.items())): counts for name, given, counts, _ in SIZES}
   counts = sizes.get((row.network, tuple(keys.items()))) or sizes[row.network, ()]
   assert counts[SETS[row.data][1]] == row.num_params
@@ -157,19 +339,37 @@ def test_a_configs_network_has_the_size_that_its_note_tells(row):
   _, num_classes, size, _ = SETS[row.data]
   model = make_model(config_of(row).model, num_classes)
   assert count_params(model, (size, size, 3)) == row.num_params
-  assert round(multiply_adds(model, (size, size, 3)) / 1e6, 1 if row.millions < 500 else 0) == row.millions
+  assert (
+    round(multiply_adds(model, (size, size, 3)) / 1e6, 1 if row.millions < 500 else 0)
+    == row.millions
+  )
 
 
 def tables(page: str) -> list[list[list[str]]]:
   """Returns the tables of a page: their rows, without the heads, as lists of cells."""
   blocks = re.findall(r"^\|.*(?:\n\|.*)+", page, re.MULTILINE)
-  return [[[cell.strip() for cell in line.strip("|").split("|")] for line in block.split("\n")[2:]] for block in blocks]
+  return [
+    [[cell.strip() for cell in line.strip("|").split("|")] for line in block.split("\n")[2:]]
+    for block in blocks
+  ]
 
 
 def test_the_page_has_exactly_the_papers_rows_and_numbers():
-  names = {"svhn": "SVHN", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "tiny_imagenet": "Tiny-ImageNet", "cub": "CUB-200-2011"}
+  names = {
+    "svhn": "SVHN",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "tiny_imagenet": "Tiny-ImageNet",
+    "cub": "CUB-200-2011",
+  }
   wanted = [
-    [names[row.data], f"[{row.called}](../../configs/paper/{row.stem}.py)", f"{row.baseline:.2f}", decay, f"{accuracy:.2f}"]
+    [
+      names[row.data],
+      f"[{row.called}](../../configs/paper/{row.stem}.py)",
+      f"{row.baseline:.2f}",
+      decay,
+      f"{accuracy:.2f}",
+    ]
     for row in ROWS
     for decay, accuracy in row.methods.items()
   ]
@@ -197,7 +397,8 @@ def test_the_pages_dry_runs_have_every_rows_sizes_and_steps():
   for row, line in zip(ROWS, rows, strict=True):
     sizes = SIZES_OF[row.data]
     side = 384 if row.data == "cub" else SETS[row.data][2]
-    # Images, and 12 bytes for the label and the size of each; two networks with gradient, momentum and a copy.
+    # Images, and 12 bytes for the label and the size of each; two networks with gradient, momentum
+    # and a copy.
     assert line[4] == f"{(sizes.num_train + sizes.num_test) * (side * side * 3 + 12) / 1e6:,.0f}"
     assert line[5] == f"{2 * 4 * 4 * row.num_params / 1e6:,.0f}"
     assert all(re.fullmatch(r"[\d,]+", cell) for cell in line[6:])

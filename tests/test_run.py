@@ -16,9 +16,13 @@ CONFIG = f"--config={ROOT}/configs/digits.py"
 
 
 def run(arguments, folder):
-  """Runs run.py in `folder` as a user does; PYTHONPROFILEIMPORTTIME tells on stderr what was imported."""
+  """Runs run.py in `folder` as a user does; PYTHONPROFILEIMPORTTIME tells on stderr what was
+  imported.
+  """
   command = [sys.executable, "-X", "importtime", str(ROOT / "run.py"), *arguments]
-  done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+  done = subprocess.run(
+    command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+  )
   lines = done.stderr.splitlines()
   imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
   return done, [line for line in lines if not line.startswith("import time:")], imported
@@ -29,11 +33,19 @@ def run(arguments, folder):
   [
     ([], "--config is missing; usage: python run.py --config=configs/NAME.py"),
     (["digits"], "unexpected argument 'digits'; usage: python run.py"),
-    ([CONFIG, "--config.optim.lr=1"], "--config.optim.lr: no such key; did you mean --config.optim.learning_rate?"),
-    ([CONFIG, "--config.method.fraction", "nan"], "--config.method.fraction=nan: expected a finite number above 0, below 1"),
+    (
+      [CONFIG, "--config.optim.lr=1"],
+      "--config.optim.lr: no such key; did you mean --config.optim.learning_rate?",
+    ),
+    (
+      [CONFIG, "--config.method.fraction", "nan"],
+      "--config.method.fraction=nan: expected a finite number above 0, below 1",
+    ),
   ],
 )
-def test_a_mistake_exits_with_2_and_one_line_before_jax_is_imported_and_writes_nothing(arguments, part, tmp_path):
+def test_a_mistake_exits_with_2_and_one_line_before_jax_is_imported_and_writes_nothing(
+  arguments, part, tmp_path
+):
   done, errors, imported = run(arguments, tmp_path)
   assert done.returncode == 2
   assert len(errors) == 1
@@ -55,9 +67,18 @@ def test_a_mistake_exits_with_2_and_one_line_before_jax_is_imported_and_writes_n
 )
 def test_bad_data_exits_with_3_and_exactly_one_line_and_writes_nothing(labels, part, tmp_path):
   if labels is not None:
-    np.savez(tmp_path / "set.npz", train_x=np.zeros((4, 8, 8, 1), np.uint8), train_y=np.array(labels))
+    np.savez(
+      tmp_path / "set.npz", train_x=np.zeros((4, 8, 8, 1), np.uint8), train_y=np.array(labels)
+    )
   before = os.listdir(tmp_path)
-  done, errors, _ = run([f"--config={ROOT}/configs/npz.py", "--config.data.path=set.npz", "--config.data.test_fraction=0.5"], tmp_path)
+  done, errors, _ = run(
+    [
+      f"--config={ROOT}/configs/npz.py",
+      "--config.data.path=set.npz",
+      "--config.data.test_fraction=0.5",
+    ],
+    tmp_path,
+  )
   assert (done.returncode, done.stdout, len(errors)) == (3, "", 1)
   assert errors[0].startswith("sdt: error: ")
   assert part in errors[0]
@@ -65,8 +86,17 @@ def test_bad_data_exits_with_3_and_exactly_one_line_and_writes_nothing(labels, p
 
 
 def test_a_dry_run_tells_config_parameters_steps_and_memory_and_writes_nothing(tmp_path):
-  small = ["shapes.num_train=50", "shapes.num_test=20", "shapes.num_classes=3", "shapes.image_size=8"]
-  overrides = [f"--config.data.{key}" for key in small] + ["--config.model.blocks=1,", "--config.model.widths=4,", "--config.batch_size=20"]
+  small = [
+    "shapes.num_train=50",
+    "shapes.num_test=20",
+    "shapes.num_classes=3",
+    "shapes.image_size=8",
+  ]
+  overrides = [f"--config.data.{key}" for key in small] + [
+    "--config.model.blocks=1,",
+    "--config.model.widths=4,",
+    "--config.batch_size=20",
+  ]
   done, errors, _ = run([f"--config={ROOT}/configs/shapes.py", *overrides, "--dry_run"], tmp_path)
   assert done.returncode == 0
   assert [line.split()[0] for line in errors] == ["compiling", "compiled", "running"]
@@ -85,9 +115,17 @@ def test_help_needs_no_config_and_names_flags_files_and_keys(tmp_path):
   assert (done.returncode, errors) == (0, [])
   assert "jax" not in imported
   assert done.stdout == help_text(ROOT / "configs") + "\n"
-  for part in ("usage: python run.py --config=", "--workdir=DIR", "--dry_run", "configs/cifar10_small.py", "optim.learning_rate = 0.1"):
+  for part in (
+    "usage: python run.py --config=",
+    "--workdir=DIR",
+    "--dry_run",
+    "configs/cifar10_small.py",
+    "optim.learning_rate = 0.1",
+  ):
     assert part in done.stdout
-  assert [path.name for path in (ROOT / "configs").rglob("*.py") if path.stem not in done.stdout] == []
+  assert [
+    path.name for path in (ROOT / "configs").rglob("*.py") if path.stem not in done.stdout
+  ] == []
 
 
 @pytest.fixture
@@ -116,10 +154,22 @@ sys.exit(run.main(["--config=configs/digits.py"]))
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_before_the_training_ends_at_once_though_a_library_would_swallow_it(name, code):
-  done = subprocess.run([sys.executable, "-c", SWALLOWED.format(name=name)], cwd=ROOT, capture_output=True, text=True, timeout=60)
-  assert (done.returncode, done.stdout, done.stderr) == (code, "", "sdt: stopped before there was anything to save\n")
+  done = subprocess.run(
+    [sys.executable, "-c", SWALLOWED.format(name=name)],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  assert (done.returncode, done.stdout, done.stderr) == (
+    code,
+    "",
+    "sdt: stopped before there was anything to save\n",
+  )
 
 
 def test_an_error_is_one_line_whatever_the_user_wrote(program, capsys):
   assert program.main([CONFIG, "--config.a\nb=1"]) == 2
-  assert capsys.readouterr().err.startswith("sdt: error: --config.a b: no such key; did you mean --config.")
+  assert capsys.readouterr().err.startswith(
+    "sdt: error: --config.a b: no such key; did you mean --config."
+  )

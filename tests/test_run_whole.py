@@ -37,7 +37,8 @@ KEYS = {
 }
 # Every line that a clean run may write to stderr.
 OURS = re.compile(
-  r"sdt: shapes: |\w+: compiling$|\w+  round \d/4  test \S+ %  train(?: \w+)? \S+ %  train(?: \w+)? loss \S+  lr \S+|score: |"
+  r"sdt: shapes: |\w+: compiling$|\w+  round \d/4  test \S+ %  train(?: \w+)? \S+ %  train(?: "
+  r"\w+)? loss \S+  lr \S+|score: |"
   r"optimiser steps|done in "
 )
 
@@ -57,12 +58,18 @@ def command(workdir, *more):
 
 
 def finish(workdir, *more):
-  return subprocess.run(command(workdir, *more), capture_output=True, text=True, timeout=300, check=False)
+  return subprocess.run(
+    command(workdir, *more), capture_output=True, text=True, timeout=300, check=False
+  )
 
 
 def run_until(workdir, line_start, number, *more):
-  """Starts the run, sends it a signal when it has written a line that starts so; returns the exit code and all lines."""
-  process = subprocess.Popen(command(workdir, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+  """Starts the run, sends it a signal when it has written a line that starts so; returns the exit
+  code and all lines.
+  """
+  process = subprocess.Popen(
+    command(workdir, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+  )
   lines, was_sent = [], False
   with process:
     for line in process.stderr:
@@ -87,7 +94,9 @@ def test_a_clean_run_says_one_line_a_round_and_nothing_that_is_not_ours(clean):
   assert done.returncode == 0
   assert [line for line in lines if not OURS.match(line)] == []
   assert len([line for line in lines if "  round " in line]) == 8
-  assert all("  left " in line for line in lines if "  round " in line and "  round 4/4" not in line)
+  assert all(
+    "  left " in line for line in lines if "  round " in line and "  round 4/4" not in line
+  )
   results = json.loads((workdir / "results.json").read_text())
   assert f"{100 * results['arms']['method']['mean']:.2f}" in done.stdout
   assert done.stdout.endswith(f"report: {workdir / 'report.html'}\n")
@@ -102,7 +111,10 @@ def test_kills_and_signals_change_no_byte_of_what_is_left(clean, tmp_path):
   (story,) = [line for line in lines if line.startswith("continuing ")]
   place = r"in arm baseline after round [12] of 4(?: and \d steps)?"
   assert re.fullmatch(rf"continuing {place} \(checkpoint \d+, the newest that is sound\)", story)
-  assert lines.index(next(line for line in lines if line.startswith("SIGTERM received: "))) < len(lines) - 1
+  assert (
+    lines.index(next(line for line in lines if line.startswith("SIGTERM received: ")))
+    < len(lines) - 1
+  )
   assert "stopped by SIGTERM in arm baseline, round" in lines[-1]
   assert not [line for line in lines if "Traceback" in line]
   code, _ = run_until(tmp_path, "method  round 2/4", signal.SIGKILL, often)
@@ -110,7 +122,9 @@ def test_kills_and_signals_change_no_byte_of_what_is_left(clean, tmp_path):
   last = finish(tmp_path)
   assert last.returncode == 0
   redone = r"(?:\d+ optimiser step\(s\) made twice, )?"
-  assert re.fullmatch(rf"done in .*, \S+(?: s)? in 4 starts \({redone}goodput \d+%\)", last.stderr.splitlines()[-1])
+  assert re.fullmatch(
+    rf"done in .*, \S+(?: s)? in 4 starts \({redone}goodput \d+%\)", last.stderr.splitlines()[-1]
+  )
   whole.assert_same(whole.CONFIG, clean[0], tmp_path)
 
 
@@ -122,14 +136,19 @@ def test_the_same_command_again_is_complete_and_another_is_refused_with_2(clean)
   assert "complete: nothing to do" in done.stdout
   done = finish(workdir, "--config.eval_every_rounds=2", "--config.method.order=hard_first")
   assert done.returncode == 2
-  assert "eval_every_rounds: 1 -> 2; method.order: 'easy_first' -> 'hard_first'" in done.stderr.splitlines()[-1]
+  assert (
+    "eval_every_rounds: 1 -> 2; method.order: 'easy_first' -> 'hard_first'"
+    in done.stderr.splitlines()[-1]
+  )
   assert whole.stamps(workdir) == before
 
 
 def test_on_a_terminal_a_bar_shows_round_time_left_and_news_and_ends_cleanly(tmp_path):
   ours, theirs = pty.openpty()
   environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "110", "LINES": "30"}
-  process = subprocess.Popen(command(tmp_path), stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True)
+  process = subprocess.Popen(
+    command(tmp_path), stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True
+  )
   os.close(theirs)
   screen, end = b"", time.monotonic() + 300
   while time.monotonic() < end:
@@ -147,7 +166,15 @@ def test_on_a_terminal_a_bar_shows_round_time_left_and_news_and_ends_cleanly(tmp
   raw = screen.decode()
   text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", raw)
   assert raw.rfind("\x1b[?25h") > raw.rfind("\x1b[?25l")  # the cursor is back
-  for part in ("baseline", "4/4 round", "left", "test ", "method: compiling", "score: 70 training examples", f"report: {tmp_path}"):
+  for part in (
+    "baseline",
+    "4/4 round",
+    "left",
+    "test ",
+    "method: compiling",
+    "score: 70 training examples",
+    f"report: {tmp_path}",
+  ):
     assert part in text
   assert "Traceback" not in text
   assert "Warning" not in text

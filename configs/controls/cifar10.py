@@ -2,8 +2,9 @@
 
     python run.py --config=configs/controls/cifar10.py
 
-Arms as in configs/controls/digits.py. Stopped, it continues with the same command. Time and accuracy: not yet
-measured; on 2 CPU cores it would take weeks, see configs/controls/cifar10_small.py instead.
+Arms as in configs/controls/digits.py. Stopped, it continues with the same command. Time and
+accuracy: not yet measured; on 2 CPU cores it would take weeks, see
+configs/controls/cifar10_small.py instead.
 """
 
 from ml_collections import ConfigDict
@@ -17,5 +18,13 @@ def get_config() -> ConfigDict:
   config.rounds = 300
   config.augment = {"pad_crop": 4, "flip": True}
   config.method = {"lambda_A": 1e-3}
-  config.arms = ("baseline", "method", "alternate_mean", "uniform_mean", "random_subset", "alternate_only", "less_data")
+  config.arms = (
+    "baseline",
+    "method",
+    "alternate_mean",
+    "uniform_mean",
+    "random_subset",
+    "alternate_only",
+    "less_data",
+  )
   return config

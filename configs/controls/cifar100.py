@@ -1,9 +1,11 @@
-"""The controls on CIFAR-100 with the paper's "ResNet56" (83 layers): 300 rounds, five paired seeds. For a GPU or TPU.
+"""The controls on CIFAR-100 with the paper's "ResNet56" (83 layers): 300 rounds, five paired seeds.
+For a GPU or TPU.
 
     python run.py --config=configs/controls/cifar100.py
 
-Arms as in configs/controls/digits.py. Stopped, it continues with the same command. Time and accuracy: not yet
-measured; on 2 CPU cores it would take weeks, see configs/controls/cifar10_small.py instead.
+Arms as in configs/controls/digits.py. Stopped, it continues with the same command. Time and
+accuracy: not yet measured; on 2 CPU cores it would take weeks, see
+configs/controls/cifar10_small.py instead.
 """
 
 from ml_collections import ConfigDict
@@ -17,5 +19,13 @@ def get_config() -> ConfigDict:
   config.rounds = 300
   config.augment = {"pad_crop": 4, "flip": True}
   config.method = {"lambda_A": 1.5e-3}
-  config.arms = ("baseline", "method", "alternate_mean", "uniform_mean", "random_subset", "alternate_only", "less_data")
+  config.arms = (
+    "baseline",
+    "method",
+    "alternate_mean",
+    "uniform_mean",
+    "random_subset",
+    "alternate_only",
+    "less_data",
+  )
   return config

@@ -1,11 +1,13 @@
-"""The controls on 5,000 training images of CIFAR-10 with ResNet-8, all test images, 40 rounds, five paired seeds: 2:34 hours on two cores.
+"""The controls on 5,000 training images of CIFAR-10 with ResNet-8, all test images, 40 rounds, five
+paired seeds: 2:34 hours on two cores.
 
     python run.py --config=configs/controls/cifar10_small.py
-    python run.py --config=configs/controls/cifar10_small.py --config.data.path=FILE   (an archive, or a tfds-prepared directory)
+    python run.py --config=configs/controls/cifar10_small.py --config.data.path=FILE
+    # an archive, or a tfds-prepared directory
 
-Arms as in configs/controls/digits.py. Stopped, it continues with the same command. The test set is twice as large as
-the training set, so it is evaluated in every fifth round only. Measured: baseline 63.8 +- 0.3 %, method 62.4 +- 1.5 %, no power; see
-docs/results/controls_cifar10_small.md.
+Arms as in configs/controls/digits.py. Stopped, it continues with the same command. The test set is
+twice as large as the training set, so it is evaluated in every fifth round only. Measured: baseline
+63.8 +- 0.3 %, method 62.4 +- 1.5 %, no power; see docs/results/controls_cifar10_small.md.
 """
 
 from ml_collections import ConfigDict
@@ -21,5 +23,13 @@ def get_config() -> ConfigDict:
   config.augment = {"pad_crop": 4, "flip": True}
   config.optim = {"milestones": (20, 30)}
   config.method = {"lambda_A": 1e-3}
-  config.arms = ("baseline", "method", "alternate_mean", "uniform_mean", "random_subset", "alternate_only", "less_data")
+  config.arms = (
+    "baseline",
+    "method",
+    "alternate_mean",
+    "uniform_mean",
+    "random_subset",
+    "alternate_only",
+    "less_data",
+  )
   return config

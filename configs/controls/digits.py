@@ -1,11 +1,12 @@
-"""The controls on handwritten digits: five paired seeds, the six arms that tell what helps, and a positive control.
+"""The controls on handwritten digits: five paired seeds, the six arms that tell what helps, and a
+positive control.
 
     python run.py --config=configs/controls/digits.py
 
-Data, network and recipe are those of configs/digits.py. Arms: the baseline; the method; alternation at the step-
-mean (does the placing of the decay matter?); uniform decay at the step-mean (is it only more decay?); a random A
-(is the scoring needed?); alternation at one decay (what does the grouping do?); half of the data, which must come
-out worse, or the experiment has no power.
+Data, network and recipe are those of configs/digits.py. Arms: the baseline; the method; alternation
+at the step- mean (does the placing of the decay matter?); uniform decay at the step-mean (is it
+only more decay?); a random A (is the scoring needed?); alternation at one decay (what does the
+grouping do?); half of the data, which must come out worse, or the experiment has no power.
 
 Measured: see docs/results/controls_digits.md.
 """
@@ -23,5 +24,13 @@ def get_config() -> ConfigDict:
   config.augment = {"pad_crop": 1}
   config.optim = {"milestones": (15, 22)}
   config.method = {"lambda_A": 1e-3}
-  config.arms = ("baseline", "method", "alternate_mean", "uniform_mean", "random_subset", "alternate_only", "less_data")
+  config.arms = (
+    "baseline",
+    "method",
+    "alternate_mean",
+    "uniform_mean",
+    "random_subset",
+    "alternate_only",
+    "less_data",
+  )
   return config

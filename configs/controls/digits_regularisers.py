@@ -1,10 +1,12 @@
-"""Other regularisers than the decay on the easy handwritten digits: five paired seeds, one arm for each, all at one decay.
+"""Other regularisers than the decay on the easy handwritten digits: five paired seeds, one arm for
+each, all at one decay.
 
     python run.py --config=configs/controls/digits_regularisers.py
 
-Every arm goes through A and B as `alternate_only` does, which is their control, and has one regulariser more on A;
-the values are the defaults of `regularise`. The network is a small wide ResNet, which has dropout and residual
-branches: all seven arms apply. Half of the data must come out worse, or the experiment has no power.
+Every arm goes through A and B as `alternate_only` does, which is their control, and has one
+regulariser more on A; the values are the defaults of `regularise`. The network is a small wide
+ResNet, which has dropout and residual branches: all seven arms apply. Half of the data must come
+out worse, or the experiment has no power.
 
 Measured: see docs/results/regularisers_digits.md.
 """
@@ -21,6 +23,14 @@ def get_config() -> ConfigDict:
   config.batch_size = 64
   config.augment = {"pad_crop": 1}
   config.optim = {"milestones": (15, 22)}
-  easy = ("smooth_easy", "augment_easy", "mixup_easy", "dropout_easy", "depth_easy", "weight_easy", "floor_easy")
+  easy = (
+    "smooth_easy",
+    "augment_easy",
+    "mixup_easy",
+    "dropout_easy",
+    "depth_easy",
+    "weight_easy",
+    "floor_easy",
+  )
   config.arms = ("baseline", "alternate_only", *easy, "less_data")
   return config

@@ -1,11 +1,13 @@
-"""Tuned against tuned on handwritten digits: lambda_A and one uniform decay, each the best of five on a validation split.
+"""Tuned against tuned on handwritten digits: lambda_A and one uniform decay, each the best of five
+on a validation split.
 
     python run.py --config=configs/controls/digits_tuned.py
 
-Data, network and recipe are those of configs/digits.py. First a tenth of the training images is held out, and the method at five
-values of lambda_A and ordinary training at five values of its decay are tried on the rest with three seeds. Then everything is
-trained on all training images, with five paired seeds: is the tuned method (method) better than one tuned number (uniform_tuned)? The
-test images are looked at once, at the end.
+Data, network and recipe are those of configs/digits.py. First a tenth of the training images is
+held out, and the method at five values of lambda_A and ordinary training at five values of its
+decay are tried on the rest with three seeds. Then everything is trained on all training images,
+with five paired seeds: is the tuned method (method) better than one tuned number (uniform_tuned)?
+The test images are looked at once, at the end.
 
 Measured: see docs/results/selection_digits.md. 6 minutes of CPU time.
 """
@@ -27,5 +29,12 @@ def get_config() -> ConfigDict:
     "weight_decay": (1e-4, 2e-4, 3e-4, 5e-4, 1e-3),
     "num_seeds": 3,
   }
-  config.arms = ("baseline", "method", "alternate_mean", "uniform_mean", "uniform_tuned", "less_data")
+  config.arms = (
+    "baseline",
+    "method",
+    "alternate_mean",
+    "uniform_mean",
+    "uniform_tuned",
+    "less_data",
+  )
   return config

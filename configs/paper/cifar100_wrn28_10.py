@@ -1,15 +1,16 @@
-"""CIFAR-100, Wide ResNet28: the paper has 79.07 % for the baseline and 80.12 % for the method at lambda_A 2e-3.
+"""CIFAR-100, Wide ResNet28: the paper has 79.07 % for the baseline and 80.12 % for the method at
+lambda_A 2e-3.
 
     python run.py --config=configs/paper/cifar100_wrn28_10.py
 
-Its other value of lambda_A is 2.5e-3 (80.07 %): add --config.method.lambda_A=2.5e-3, or for all of the row in one
-command
+Its other value of lambda_A is 2.5e-3 (80.07 %): add --config.method.lambda_A=2.5e-3, or for all of
+the row in one command
 
     --config.sweep.key=method.lambda_A --config.sweep.values=2e-3,2.5e-3
 
-36,536,884 parameters, 5,243 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352 for the method.
-Time for each arm and seed: at least 18 minutes on one H200, about 47 days on 2 CPU cores, both reckoned and not
-measured (docs/results/paper.md). Accuracy here: not yet measured.
+36,536,884 parameters, 5,243 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352
+for the method. Time for each arm and seed: at least 18 minutes on one H200, about 47 days on 2 CPU
+cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

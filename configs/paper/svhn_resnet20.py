@@ -1,17 +1,19 @@
-"""SVHN, ResNet20: the paper has 95.76 % for the baseline and 96.81 % for the method at lambda_A 5e-4.
+"""SVHN, ResNet20: the paper has 95.76 % for the baseline and 96.81 % for the method at lambda_A
+5e-4.
 
     python run.py --config=configs/paper/svhn_resnet20.py
 
-Its other values of lambda_A are 1.5e-3 (95.78 %) and 2e-3 (95.69 %): add --config.method.lambda_A=1.5e-3, or for all
-of the row in one command
+Its other values of lambda_A are 1.5e-3 (95.78 %) and 2e-3 (95.69 %): add
+--config.method.lambda_A=1.5e-3, or for all of the row in one command
 
     --config.sweep.key=method.lambda_A --config.sweep.values=5e-4,1.5e-3,2e-3
 
-96.81 is probably a misprint of 95.81: the paper's text calls its gains small. Either way 5e-4 is its best value.
+96.81 is probably a misprint of 95.81: the paper's text calls its gains small. Either way 5e-4 is
+its best value.
 
-272,474 parameters, 40.8 M multiply-adds an image; 573 steps a round for the baseline, 58 + 516 for the method. Time
-for each arm and seed: at least 1.7 minutes on one H200, about 17 hours on 2 CPU cores, both reckoned and not measured
-(docs/results/paper.md). Accuracy here: not yet measured.
+272,474 parameters, 40.8 M multiply-adds an image; 573 steps a round for the baseline, 58 + 516 for
+the method. Time for each arm and seed: at least 1.7 minutes on one H200, about 17 hours on 2 CPU
+cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,11 @@
-"""Tiny-ImageNet, DenseNet121: the paper has 63.67 % for the baseline and 65.90 % for the method at lambda_A 2e-3.
+"""Tiny-ImageNet, DenseNet121: the paper has 63.67 % for the baseline and 65.90 % for the method at
+lambda_A 2e-3.
 
     python run.py --config=configs/paper/tiny_imagenet_densenet121.py
 
-7,151,048 parameters, 3,554 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704 for the method.
-Time for each arm and seed: at least 25 minutes on one H200, about 67 days on 2 CPU cores, both reckoned and not
-measured (docs/results/paper.md). Accuracy here: not yet measured.
+7,151,048 parameters, 3,554 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704
+for the method. Time for each arm and seed: at least 25 minutes on one H200, about 67 days on 2 CPU
+cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +14,8 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "tiny_imagenet"}
-  # 3x3, stride 1, no max-pool: the last map must be larger than 2x2 for the paper's class activation maps.
+  # 3x3, stride 1, no max-pool: the last map must be larger than 2x2 for the paper's class
+  # activation maps.
   config.model = {"name": "densenet121", "stem": "small"}
   config.augment = {"pad_crop": 8, "flip": True}
   config.method = {"lambda_A": 2e-3}

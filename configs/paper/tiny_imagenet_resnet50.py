@@ -1,10 +1,11 @@
-"""Tiny-ImageNet, ResNet50: the paper has 60.47 % for the baseline and 62.04 % for the method at lambda_A 2e-3.
+"""Tiny-ImageNet, ResNet50: the paper has 60.47 % for the baseline and 62.04 % for the method at
+lambda_A 2e-3.
 
     python run.py --config=configs/paper/tiny_imagenet_resnet50.py
 
-23,910,152 parameters, 5,192 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704 for the method.
-Time for each arm and seed: at least 36 minutes on one H200, about 80 days on 2 CPU cores, both reckoned and not
-measured (docs/results/paper.md). Accuracy here: not yet measured.
+23,910,152 parameters, 5,192 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704
+for the method. Time for each arm and seed: at least 36 minutes on one H200, about 80 days on 2 CPU
+cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +14,8 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "tiny_imagenet"}
-  # 3x3, stride 1, no max-pool: the last map must be larger than 2x2 for the paper's class activation maps.
+  # 3x3, stride 1, no max-pool: the last map must be larger than 2x2 for the paper's class
+  # activation maps.
   config.model = {"name": "resnet50", "stem": "small"}
   config.augment = {"pad_crop": 8, "flip": True}
   config.method = {"lambda_A": 2e-3}

@@ -1,28 +1,44 @@
-"""The size of A, the fractions of the paper's Fig. 4, at one mean decay: CIFAR-100 with the paper's "ResNet56".
+"""The size of A, the fractions of the paper's Fig. 4, at one mean decay: CIFAR-100 with the paper's
+"ResNet56".
 
     python run.py --config=configs/sweeps/fraction_constant_mean.py
 
-Beside configs/sweeps/fraction.py, where a larger A also means more decay in all. Here lambda_A falls as A grows, so that the
-mean over the optimiser steps of a round is that of 10 % at 1.5e-3, (40 x 1.5e-3 + 352 x 1e-4) / 392 = 2.43e-4, for every
-fraction: what then changes along the axis is not the amount of decay. It is so at batch 128 on 50,000 training examples;
-for other data or batches the printed mean decay tells how far it is off. Time on a GPU or TPU, and accuracy here: not yet
-measured.
+Beside configs/sweeps/fraction.py, where a larger A also means more decay in all. Here lambda_A
+falls as A grows, so that the mean over the optimiser steps of a round is that of 10 % at 1.5e-3,
+(40 x 1.5e-3 + 352 x 1e-4) / 392 = 2.43e-4, for every fraction: what then changes along the axis is
+not the amount of decay. It is so at batch 128 on 50,000 training examples; for other data or
+batches the printed mean decay tells how far it is off. Time on a GPU or TPU, and accuracy here: not
+yet measured.
 """
 
 from ml_collections import ConfigDict
 
 NUM_TRAIN, BATCH_SIZE, LAMBDA_B = 50_000, 128, 1e-4
-PER_MILLE = (10, 25, 50, 75, 100, 125, 150, 200, 300)  # of the training set, whole numbers, so that no size is rounded
+PER_MILLE = (
+  10,
+  25,
+  50,
+  75,
+  100,
+  125,
+  150,
+  200,
+  300,
+)  # of the training set, whole numbers, so that no size is rounded
 
 
 def steps_of(per_mille: int) -> tuple[int, int]:
-  """Returns the optimiser steps of a round on A and on B; a last batch that is not full is a step too."""
+  """Returns the optimiser steps of a round on A and on B; a last batch that is not full is a step
+  too.
+  """
   num_easy = NUM_TRAIN * per_mille // 1000
   return -(-num_easy // BATCH_SIZE), -(-(NUM_TRAIN - num_easy) // BATCH_SIZE)
 
 
 def lambda_of(per_mille: int) -> float:
-  """Returns the lambda_A at which the mean decay over the steps of a round is that of 10 % at 1.5e-3."""
+  """Returns the lambda_A at which the mean decay over the steps of a round is that of 10 % at
+  1.5e-3.
+  """
   easy, rest = steps_of(100)
   mean = (easy * 1.5e-3 + rest * LAMBDA_B) / (easy + rest)
   easy, rest = steps_of(per_mille)

@@ -9,13 +9,19 @@ from sdt.config import Config
 
 
 # ---- arms
-def _arm(text: str, asks: str, *, start: str = "method", rounds_factor: int = 1, equal_work: bool = True) -> ArmSpec:
+def _arm(
+  text: str, asks: str, *, start: str = "method", rounds_factor: int = 1, equal_work: bool = True
+) -> ArmSpec:
   return ArmSpec(parse_phases(text, "arm"), asks, start, rounds_factor, equal_work)
 
 
 def _easy(regulariser: str, asks: str) -> ArmSpec:
-  """Returns the arm that goes through A and B at one decay, as its control does, with one regulariser more on A."""
-  return ArmSpec(parse_phases(f"A@baseline[{regulariser}] + B@baseline", "arm"), asks, control="alternate_only")
+  """Returns the arm that goes through A and B at one decay, as its control does, with one
+  regulariser more on A.
+  """
+  return ArmSpec(
+    parse_phases(f"A@baseline[{regulariser}] + B@baseline", "arm"), asks, control="alternate_only"
+  )
 
 
 ARMS: Mapping[str, ArmSpec] = {
@@ -26,14 +32,23 @@ ARMS: Mapping[str, ArmSpec] = {
   "random_subset": _arm("random_A@lambda_A + random_B@lambda_B", "is the scoring needed?"),
   "alternate_only": _arm("A@baseline + B@baseline", "what does the grouping do alone?"),
   "uniform_tuned": _arm("all@tuned", "is it better than tuning one number?"),
-  "class_matched_random": _arm("matched_A@lambda_A + matched_B@lambda_B", "easiness, or the balance of the classes?"),
+  "class_matched_random": _arm(
+    "matched_A@lambda_A + matched_B@lambda_B", "easiness, or the balance of the classes?"
+  ),
   "hardest_subset": _arm("hardest_A@lambda_A + hardest_B@lambda_B", "the polarity"),
   "decay_steps_only": _arm("A@lambda_A[loss_weight=0] + B@lambda_B", "is the data of A needed?"),
   "drop_subset": _arm("B@lambda_B:round", "are the easy examples needed?"),
   "random_batches": _arm("all@scattered", "is the grouping by phase needed?"),
   "swap_order": _arm("B@lambda_B + A@lambda_A", "does it matter which part ends a round?"),
-  "warm_start": _arm("A@lambda_A + B@lambda_B", "from the baseline's weights: as many rounds again", start="warm", equal_work=False),
-  "long_baseline": _arm("all@baseline", "is it only more training?", start="scratch", rounds_factor=2, equal_work=False),
+  "warm_start": _arm(
+    "A@lambda_A + B@lambda_B",
+    "from the baseline's weights: as many rounds again",
+    start="warm",
+    equal_work=False,
+  ),
+  "long_baseline": _arm(
+    "all@baseline", "is it only more training?", start="scratch", rounds_factor=2, equal_work=False
+  ),
   "smooth_easy": _easy("label_smoothing", "smoothed labels on A alone?"),
   "augment_easy": _easy("augment_strength", "weaker augmentation on A alone?"),
   "mixup_easy": _easy("mixup_alpha", "mixup on A alone?"),
@@ -41,7 +56,11 @@ ARMS: Mapping[str, ArmSpec] = {
   "depth_easy": _easy("stochastic_depth", "stochastic depth on A alone?"),
   "weight_easy": _easy("loss_weight", "a weaker loss on A alone?"),
   "floor_easy": _easy("loss_floor", "a floor under the loss on A alone?"),
-  "less_data": _arm("half@baseline:all", "positive control: must be worse, or the experiment has no power", start="scratch"),
+  "less_data": _arm(
+    "half@baseline:all",
+    "positive control: must be worse, or the experiment has no power",
+    start="scratch",
+  ),
 }
 ARM_NAMES = tuple(ARMS)
 
@@ -56,12 +75,20 @@ def arm_specs(config: Config) -> dict[str, ArmSpec]:
 
 
 def fold_arms(config: Config) -> tuple[str, ...]:
-  """Returns the names of the trainings that `score.folds` asks for: fold_1, ...; none where no arm needs scores."""
-  return tuple(f"fold_{number}" for number in range(1, (config.score.folds or 0) + 1)) if len(config.arms) > 1 else ()
+  """Returns the names of the trainings that `score.folds` asks for: fold_1, ...; none where no arm
+  needs scores.
+  """
+  return (
+    tuple(f"fold_{number}" for number in range(1, (config.score.folds or 0) + 1))
+    if len(config.arms) > 1
+    else ()
+  )
 
 
 def scoring_arms(config: Config) -> tuple[str, ...]:
-  """Returns the trainings that come before the scores: the baseline, and those on all but a fold. The latter have no results."""
+  """Returns the trainings that come before the scores: the baseline, and those on all but a fold.
+  The latter have no results.
+  """
   return ("baseline", *fold_arms(config))
 
 
@@ -71,21 +98,33 @@ def trainings(config: Config) -> tuple[str, ...]:
 
 
 def spec_of(arm: str, config: Config) -> ArmSpec:
-  """Returns an arm of the config, or the training on all but a fold, which is the baseline's on fewer examples."""
+  """Returns an arm of the config, or the training on all but a fold, which is the baseline's on
+  fewer examples.
+  """
   without = {
-    name: ArmSpec((PhaseSpec(f"but_fold{number}_all", "baseline"),), "scores of what it has not seen", "scratch", 1, False)
+    name: ArmSpec(
+      (PhaseSpec(f"but_fold{number}_all", "baseline"),),
+      "scores of what it has not seen",
+      "scratch",
+      1,
+      False,
+    )
     for number, name in enumerate(fold_arms(config), start=1)
   }
   return without[arm] if arm in without else arm_specs(config)[arm]
 
 
 def num_rounds_of(arm: str, config: Config) -> int:
-  """Returns how many rounds `arm` trains; where they are twice as many, each learning rate holds for twice as long."""
+  """Returns how many rounds `arm` trains; where they are twice as many, each learning rate holds
+  for twice as long.
+  """
   return config.rounds * spec_of(arm, config).rounds_factor
 
 
 def arm_order(arms: tuple[str, ...]) -> tuple[str, ...]:
-  """Returns the arms in the order of training: the baseline first, since its network scores the examples for the others."""
+  """Returns the arms in the order of training: the baseline first, since its network scores the
+  examples for the others.
+  """
   return ("baseline", *(arm for arm in arms if arm != "baseline"))
 
 

@@ -1,4 +1,6 @@
-"""Which arms a config may name, and what must be given for them: refused before any data is read."""
+"""Which arms a config may name, and what must be given for them: refused before any data
+is read.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +21,32 @@ from sdt.models.registry import MODEL_NAMES, NETWORKS
 
 
 def check_arms(config: Config) -> None:
-  """Raises a ConfigError where an arm is unknown, or the baseline, whose network scores the examples for the others, is missing."""
+  """Raises a ConfigError where an arm is unknown, or the baseline, whose network scores the
+  examples for the others, is missing.
+  """
   known = arm_specs(config)
   for arm in config.arms:
     _check_name(arm, known, "arms")
   if "baseline" not in config.arms:
-    raise ConfigError("arms: 'baseline' is missing; its network scores the training examples for all others, add it")
+    raise ConfigError(
+      "arms: 'baseline' is missing; its network scores the training examples for all others, add it"
+    )
   for arm in config.arms:
     if arm not in ARMS and known[arm].control is not None:
       _check_control(arm, known, config)
-    subset = next((phase.subset for phase in known[arm].phases if phase.subset.startswith("hardest_")), None)
+    subset = next(
+      (phase.subset for phase in known[arm].phases if phase.subset.startswith("hardest_")), None
+    )
     if subset is not None and config.split.policy == "bottom":
       raise ConfigError(
-        f"arms: {arm!r} has the phase {subset}, which is the method's own {subset[-1]} with split.policy = 'bottom'; leave the arm out, or "
+        f"arms: {arm!r} has the phase {subset}, which is the method's own {subset[-1]} with "
+        "split.policy = 'bottom'; leave the arm out, or "
         "choose split.policy='top'"
       )
-  _check_tuned(config, [arm for arm in config.arms if any(phase.decay == "tuned" for phase in known[arm].phases)])
+  _check_tuned(
+    config,
+    [arm for arm in config.arms if any(phase.decay == "tuned" for phase in known[arm].phases)],
+  )
 
 
 def _check_name(arm: str, known: Mapping[str, ArmSpec], where: str) -> None:
@@ -46,11 +58,17 @@ def _check_name(arm: str, known: Mapping[str, ArmSpec], where: str) -> None:
 
 
 def _check_control(arm: str, known: Mapping[str, ArmSpec], config: Config) -> None:
-  """Raises a ConfigError where the control of one's own arm is not trained, or a difference would be tested twice, with two verdicts."""
+  """Raises a ConfigError where the control of one's own arm is not trained, or a difference would
+  be tested twice, with two verdicts.
+  """
   control = str(known[arm].control)
   where = f"own_arms: {arm!r} against {control!r}"
   _check_name(control, known, where)
-  free = [other for other in config.arms if other not in (arm, "method", "less_data") and known[other].control != arm]
+  free = [
+    other
+    for other in config.arms
+    if other not in (arm, "method", "less_data") and known[other].control != arm
+  ]
   remedy = f"take another control ({', '.join(free)})"
   refused = {
     arm: "an arm is no control of itself",
@@ -60,43 +78,68 @@ def _check_control(arm: str, known: Mapping[str, ArmSpec], config: Config) -> No
   if control in refused:
     raise ConfigError(f"{where}: {refused[control]}; leave 'against' out, or {remedy}")
   if known[control].control == arm:
-    raise ConfigError(f"own_arms: {arm!r} and {control!r} are each against the other, which is one difference; leave one 'against' out")
+    raise ConfigError(
+      f"own_arms: {arm!r} and {control!r} are each against the other, which is one difference; "
+      "leave one 'against' out"
+    )
   if control not in config.arms:
-    raise ConfigError(f"{where}: a control must be trained too; add {control!r} to arms, or {remedy}")
+    raise ConfigError(
+      f"{where}: a control must be trained too; add {control!r} to arms, or {remedy}"
+    )
 
 
 def notes(config: Config) -> list[str]:
-  """Returns what the user must be told of arms that do nothing: one's own that is not trained, one without its control."""
+  """Returns what the user must be told of arms that do nothing: one's own that is not trained, one
+  without its control.
+  """
   known = arm_specs(config)
   idle = [arm for arm in known if arm not in ARMS and arm not in config.arms]
-  found = [f"own_arms defines {', '.join(idle)}, which arms does not name: not trained"] if idle else []
+  found = (
+    [f"own_arms defines {', '.join(idle)}, which arms does not name: not trained"] if idle else []
+  )
   alone: dict[str, list[str]] = {}
   for arm in config.arms:
     control = known[arm].control
     if control is not None and control not in config.arms:
       alone.setdefault(control, []).append(arm)
-  return found + [f"{', '.join(arms)}: no difference from the control {control}, which is not in arms" for control, arms in alone.items()]
+  return found + [
+    f"{', '.join(arms)}: no difference from the control {control}, which is not in arms"
+    for control, arms in alone.items()
+  ]
 
 
 def _check_tuned(config: Config, arms: Sequence[str]) -> None:
-  """Refuses `arms`, those at the tuned decay, where it is neither given nor selected; and one that is, where there are no such arms."""
-  given = {"method.lambda_tuned": config.method.lambda_tuned, "select.weight_decay": config.select.weight_decay or None}
+  """Refuses `arms`, those at the tuned decay, where it is neither given nor selected; and one that
+  is, where there are no such arms.
+  """
+  given = {
+    "method.lambda_tuned": config.method.lambda_tuned,
+    "select.weight_decay": config.select.weight_decay or None,
+  }
   if arms and not any(value is not None for value in given.values()):
     raise ConfigError(
-      f"arms: {arms[0]!r} needs its decay: give method.lambda_tuned, or candidates to choose among on a validation split, such as "
+      f"arms: {arms[0]!r} needs its decay: give method.lambda_tuned, or candidates to choose "
+      "among on a validation split, such as "
       "--config.select.weight_decay=1e-4,2e-4,3e-4,5e-4,1e-3"
     )
   for key, value in given.items():
     if value is not None and not arms:
-      raise ConfigError(f"{key} = {value}: no arm reads it; add the arm 'uniform_tuned', or leave it out")
+      raise ConfigError(
+        f"{key} = {value}: no arm reads it; add the arm 'uniform_tuned', or leave it out"
+      )
 
 
 def check_overrides(config: Config) -> None:
-  """Raises a ConfigError where an arm of the run asks for a regulariser that would do nothing, or a value is given that no arm reads."""
+  """Raises a ConfigError where an arm of the run asks for a regulariser that would do nothing, or a
+  value is given that no arm reads.
+  """
   specs = arm_specs(config)
   phases = [(arm, phase) for arm in config.arms for phase in specs[arm].phases]
   for arm, phase in phases:
-    asked = {name: getattr(config.regularise, name) if value is None else value for name, value in phase.overrides}
+    asked = {
+      name: getattr(config.regularise, name) if value is None else value
+      for name, value in phase.overrides
+    }
     for name in asked:
       obstacle = _obstacle(config, name, asked)
       if obstacle is not None:
@@ -106,22 +149,32 @@ def check_overrides(config: Config) -> None:
     value = getattr(config.regularise, field.name)
     if value != field.default and field.name not in read:
       raise ConfigError(
-        f"regularise.{field.name} = {value!r}: no arm of the run reads it; name one in arms with a phase such as A@baseline[{field.name}], "
+        f"regularise.{field.name} = {value!r}: no arm of the run reads it; name one in arms with "
+        f"a phase such as A@baseline[{field.name}], "
         f"or leave it at its default, {field.default!r}"
       )
 
 
 def _obstacle(config: Config, name: str, asked: Mapping[str, float]) -> str | None:
-  """Returns why the regulariser `name` would do nothing in a phase that asks for these, and what else to do; None where it would."""
+  """Returns why the regulariser `name` would do nothing in a phase that asks for these, and what
+  else to do; None where it would.
+  """
   augment = config.augment
   if name in RATES and name not in NETWORKS[config.model.name].rates:
     those = ", ".join(other for other in MODEL_NAMES if name in NETWORKS[other].rates)
     return f"which model.name={config.model.name!r} has not; networks that have it: {those}"
   if name in RATES and is_body_frozen(config.optim):
-    return "which a frozen body has not; choose optim.body_rate_factor above 0, or leave the arm out"
+    return (
+      "which a frozen body has not; choose optim.body_rate_factor above 0, or leave the arm out"
+    )
   if name == "label_smoothing" and config.data.name == "curve":
     return "and the targets of data.name='curve' are numbers, not classes; leave the arm out"
-  is_augmented = augment.pad_crop or augment.flip or augment.resized_crop_area is not None or config.data.crop_size is not None
+  is_augmented = (
+    augment.pad_crop
+    or augment.flip
+    or augment.resized_crop_area is not None
+    or config.data.crop_size is not None
+  )
   if name == "augment_strength" and not is_augmented:
     return "and nothing is augmented; give augment.pad_crop or augment.flip, or leave the arm out"
   if name != "loss_weight" and asked.get("loss_weight") == 0.0:
@@ -129,7 +182,9 @@ def _obstacle(config: Config, name: str, asked: Mapping[str, float]) -> str | No
   # model.dropout is what a phase has that does not ask: against it no dropout is a difference.
   without = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}[name]
   if asked[name] == without:
-    return f"and {name} = {asked[name]!r} changes nothing; give it another value, or leave the arm out"
+    return (
+      f"and {name} = {asked[name]!r} changes nothing; give it another value, or leave the arm out"
+    )
   return None
 
 
@@ -137,11 +192,16 @@ def check(config: Config) -> None:
   """Refuses what the config alone shows to be wrong, before any data is read.
 
   Raises:
-    ConfigError: unknown arms or networks, keys or regularisers that do not go with the network, devices that are not there or not even.
+    ConfigError: unknown arms or networks, keys or regularisers that do not go with the network,
+      devices that are not there or not even.
   """
   check_arms(config)
   make_model(config.model, 2)
   check_overrides(config)
   layout = make_layout(config.parallel)
-  selecting = {} if config.select.num_seeds is None else {"select.num_seeds": min(config.select.num_seeds, len(config.seeds))}
+  selecting = (
+    {}
+    if config.select.num_seeds is None
+    else {"select.num_seeds": min(config.select.num_seeds, len(config.seeds))}
+  )
   check_replicas(layout, {"seeds": len(config.seeds), **selecting})

@@ -1,8 +1,10 @@
-"""What an arm is, as text: "A@lambda_A + B@lambda_B" is a round that goes through A at lambda_A, then through B at lambda_B.
+"""What an arm is, as text: "A@lambda_A + B@lambda_B" is a round that goes through A at lambda_A,
+then through B at lambda_B.
 
-A phase is SUBSET@DECAY, and may go on with [REGULARISER, REGULARISER=NUMBER] (what else is different in it, at the value that the config
-has or at that number) and :STEPS (how long, where that is not one pass over the subset). The shipped arms are written in this language,
-and a config adds its own by `own_arms`: "NAME = PHASE + PHASE", or "NAME = PHASE + PHASE against ARM".
+A phase is SUBSET@DECAY, and may go on with [REGULARISER, REGULARISER=NUMBER] (what else is
+different in it, at the value that the config has or at that number) and :STEPS (how long, where
+that is not one pass over the subset). The shipped arms are written in this language, and a config
+adds its own by `own_arms`: "NAME = PHASE + PHASE", or "NAME = PHASE + PHASE against ARM".
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ DECAYS: Mapping[str, str] = {
   "lambda_B": "method.lambda_B",
   "mean": "the mean of lambda_A and lambda_B over the method's steps",
   "tuned": "method.lambda_tuned, given or chosen on a validation split",
-  "scattered": "lambda_A on as many steps as A has, at random places of the round, lambda_B on the others",
+  "scattered": (
+    "lambda_A on as many steps as A has, at random places of the round, lambda_B on the others"
+  ),
 }
 STEPS: Mapping[str, str] = {
   "pass": "one pass over the subset",
@@ -44,13 +48,16 @@ STEPS: Mapping[str, str] = {
 _FIELDS = {field.name: field for field in dataclasses.fields(RegulariseConfig)}
 REGULARISERS: Mapping[str, str] = {name: field.metadata["help"] for name, field in _FIELDS.items()}
 
-_PHASE = re.compile(r"(?P<subset>\w+)@(?P<decay>[\w.+-]+)(?:\[(?P<overrides>[^\[\]]*)\])?(?::(?P<steps>\w+))?")
+_PHASE = re.compile(
+  r"(?P<subset>\w+)@(?P<decay>[\w.+-]+)(?:\[(?P<overrides>[^\[\]]*)\])?(?::(?P<steps>\w+))?"
+)
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
 
 
 @dataclasses.dataclass(frozen=True)
 class PhaseSpec:
-  """A phase by the names of its parts: `subset` of SUBSETS, `decay` of DECAYS or a number, `steps` of STEPS.
+  """A phase by the names of its parts: `subset` of SUBSETS, `decay` of DECAYS or a number, `steps`
+  of STEPS.
 
   `overrides` are pairs of a name of REGULARISERS and a number, or None for the config's.
   """
@@ -76,7 +83,8 @@ class ArmSpec:
     start: "scratch", "warm" (the baseline's last weights), or "method": as `method.init` says.
     rounds_factor: times the rounds of the others.
     equal_work: whether its optimiser steps must be those of the other arms, to within one a round.
-    control: the arm that differs from it in what it asks about and in nothing else; None where that is the method's question.
+    control: the arm that differs from it in what it asks about and in nothing else; None where that
+      is the method's question.
   """
 
   phases: tuple[PhaseSpec, ...]
@@ -95,9 +103,11 @@ def parse_phases(text: str, where: str) -> tuple[PhaseSpec, ...]:
     where: what a message calls it.
 
   Raises:
-    ConfigError: not in the language, an unknown subset, decay, regulariser or length (with the nearest), a number out of range.
+    ConfigError: not in the language, an unknown subset, decay, regulariser or length (with the
+      nearest), a number out of range.
   """
-  # A plus between phases has a blank beside it or ends a phase; one in a number (1e+3) follows an e.
+  # A plus between phases has a blank beside it or ends a phase; one in a number (1e+3) follows an
+  # e.
   parts = [part.strip() for part in re.split(r"(?<![eE])\+", text)]
   return tuple(_parse_phase(part, where) for part in parts)
 
@@ -106,7 +116,8 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
   match = _PHASE.fullmatch(text)
   if match is None:
     raise ConfigError(
-      f"{where}: {text!r} is not a phase; expected SUBSET@DECAY, SUBSET@DECAY[REGULARISER] or SUBSET@DECAY:STEPS, as in A@lambda_A"
+      f"{where}: {text!r} is not a phase; expected SUBSET@DECAY, SUBSET@DECAY[REGULARISER] or "
+      "SUBSET@DECAY:STEPS, as in A@lambda_A"
     )
   subset = _known(match["subset"], SUBSETS, "subset", where)
   steps = _known(match["steps"] or "pass", STEPS, "length", where)
@@ -114,11 +125,15 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
   decay = _known(match["decay"], DECAYS, "decay", where) if number is None else number
   if number is not None and not 0.0 <= number <= 1e3:
     raise ConfigError(f"{where}: the decay {match['decay']} of {text!r} must be from 0 to 1000")
-  parts = [] if match["overrides"] is None else [part.strip() for part in match["overrides"].split(",")]
+  parts = (
+    [] if match["overrides"] is None else [part.strip() for part in match["overrides"].split(",")]
+  )
   overrides = tuple(_parse_override(part, where) for part in parts)
   names = [name for name, _ in overrides]
   if len(set(names)) < len(names):
-    raise ConfigError(f"{where}: {text!r} names {max(names, key=names.count)} more than once; give it once")
+    raise ConfigError(
+      f"{where}: {text!r} names {max(names, key=names.count)} more than once; give it once"
+    )
   return PhaseSpec(subset, decay, overrides, steps)
 
 
@@ -130,7 +145,10 @@ def _parse_override(text: str, where: str) -> tuple[str, float | None]:
     return name, None
   rule = {**_FIELDS[name].metadata}
   number = _number(given)
-  return name, check(Key(f"{where}: {name}", float, False, False, None, rule.pop("help"), rule), given if number is None else number)
+  return name, check(
+    Key(f"{where}: {name}", float, False, False, None, rule.pop("help"), rule),
+    given if number is None else number,
+  )
 
 
 def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmSpec]:
@@ -147,14 +165,23 @@ def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmS
   for text in texts:
     name, equals, phases = (part.strip() for part in text.partition("="))
     if not equals or not name:
-      raise ConfigError(f"own_arms: {text!r} has no name; expected NAME = PHASE + PHASE, such as 'gentle = A@5e-4 + B@lambda_B'")
+      raise ConfigError(
+        f"own_arms: {text!r} has no name; expected NAME = PHASE + PHASE, such as 'gentle = A@5e-4 "
+        "+ B@lambda_B'"
+      )
     if not _NAME.fullmatch(name):
-      raise ConfigError(f"own_arms: {name!r} is not a name for an arm; expected letters, digits and . _ -, beginning with a letter")
+      raise ConfigError(
+        f"own_arms: {name!r} is not a name for an arm; expected letters, digits and . _ -, "
+        "beginning with a letter"
+      )
     if name in arms or name in taken:
       raise ConfigError(f"own_arms: the name {name!r} is taken; choose another for {text!r}")
     phases, against, control = (part.strip() for part in phases.partition(" against "))
     if against and not _NAME.fullmatch(control):
-      raise ConfigError(f"own_arms: {text!r} names no arm after 'against'; expected NAME = PHASE + PHASE against ARM")
+      raise ConfigError(
+        f"own_arms: {text!r} names no arm after 'against'; expected NAME = PHASE + PHASE against "
+        "ARM"
+      )
     arms[name] = ArmSpec(parse_phases(phases, f"own_arms: {name}"), control=control or None)
   return arms
 

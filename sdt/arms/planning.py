@@ -26,7 +26,8 @@ class Setting:
   Attributes:
     labels: [N] int32 of the training set.
     example_ids: [N] int32.
-    scores: [R, N] float, the ranking score each seed splits by; None before scoring, when only the baseline can be planned.
+    scores: [R, N] float, the ranking score each seed splits by; None before scoring, when only the
+      baseline can be planned.
     partitions: per seed, by `split.policy`.
   """
 
@@ -47,8 +48,9 @@ class Setting:
 
   @property
   def steps_easy_rest(self) -> tuple[int, int]:
-    """The optimiser steps of A and of B in a round of the method. B lasts as long as with the examples that are left out, if there are any:
-    arms of equal work stay equal, and B's examples come round again for the difference.
+    """The optimiser steps of A and of B in a round of the method. B lasts as long as with the
+    examples that are left out, if there are any: arms of equal work stay equal, and B's examples
+    come round again for the difference.
     """
     return self.steps_of(self.num_easy), self.steps_of(len(self.labels) - self.num_easy)
 
@@ -59,7 +61,10 @@ def _everything(setting: Setting) -> np.ndarray:
 
 
 def _half(setting: Setting) -> np.ndarray:
-  orders = [np.argsort(random_scores(setting.example_ids, seed, "less_data"), kind="stable") for seed in setting.config.seeds]
+  orders = [
+    np.argsort(random_scores(setting.example_ids, seed, "less_data"), kind="stable")
+    for seed in setting.config.seeds
+  ]
   return np.stack([np.sort(order[: max(1, len(order) // 2)]) for order in orders]).astype(np.int32)
 
 
@@ -68,9 +73,14 @@ def _own(setting: Setting) -> tuple[Partition, ...]:
 
 
 def _random(setting: Setting) -> tuple[Partition, ...]:
-  # Not split.policy "random": where the config asks for that, the method's own A is random, and this arm must draw another.
-  draws = [random_scores(setting.example_ids, seed, "random_subset") for seed in setting.config.seeds]
-  return _other_partitions(setting, draws, "top", class_balanced=setting.config.split.class_balanced)
+  # Not split.policy "random": where the config asks for that, the method's own A is random, and
+  # this arm must draw another.
+  draws = [
+    random_scores(setting.example_ids, seed, "random_subset") for seed in setting.config.seeds
+  ]
+  return _other_partitions(
+    setting, draws, "top", class_balanced=setting.config.split.class_balanced
+  )
 
 
 def _matched(setting: Setting) -> tuple[Partition, ...]:
@@ -84,18 +94,38 @@ def _matched(setting: Setting) -> tuple[Partition, ...]:
     for label, count in enumerate(counts):
       members = own[setting.labels[own] == label]
       is_easy[members[np.argsort(draw[members], kind="stable")][:count]] = True
-    partitions.append(Partition(np.flatnonzero(is_easy).astype(np.int32), own[~is_easy[own]].astype(np.int32), 0, part.left_out))
+    partitions.append(
+      Partition(
+        np.flatnonzero(is_easy).astype(np.int32),
+        own[~is_easy[own]].astype(np.int32),
+        0,
+        part.left_out,
+      )
+    )
   return tuple(partitions)
 
 
 def _hardest(setting: Setting) -> tuple[Partition, ...]:
-  scores = np.zeros((len(setting.config.seeds), len(setting.labels))) if setting.scores is None else setting.scores
-  return _other_partitions(setting, scores, "bottom", class_balanced=setting.config.split.class_balanced)
+  scores = (
+    np.zeros((len(setting.config.seeds), len(setting.labels)))
+    if setting.scores is None
+    else setting.scores
+  )
+  return _other_partitions(
+    setting, scores, "bottom", class_balanced=setting.config.split.class_balanced
+  )
 
 
-def _other_partitions(setting: Setting, scores: Iterable[np.ndarray], policy: str, *, class_balanced: bool) -> tuple[Partition, ...]:
-  """Returns the partitions of the same sizes by other scores [R, N] or another policy, without what the method leaves out."""
-  size, cut = setting.num_easy, functools.partial(split, policy=policy, class_balanced=class_balanced)
+def _other_partitions(
+  setting: Setting, scores: Iterable[np.ndarray], policy: str, *, class_balanced: bool
+) -> tuple[Partition, ...]:
+  """Returns the partitions of the same sizes by other scores [R, N] or another policy, without what
+  the method leaves out.
+  """
+  size, cut = (
+    setting.num_easy,
+    functools.partial(split, policy=policy, class_balanced=class_balanced),
+  )
   return tuple(
     cut(one, setting.labels, setting.example_ids, size, seed, left_out=part.left_out)
     for one, seed, part in zip(scores, setting.config.seeds, setting.partitions, strict=True)
@@ -104,7 +134,10 @@ def _other_partitions(setting: Setting, scores: Iterable[np.ndarray], policy: st
 
 def _but_fold(setting: Setting, index: int) -> np.ndarray:
   """Returns everything but the fold of that index, counted from 0."""
-  rows = [folds(setting.labels, setting.example_ids, setting.config.score.folds or 0, seed) for seed in setting.config.seeds]
+  rows = [
+    folds(setting.labels, setting.example_ids, setting.config.score.folds or 0, seed)
+    for seed in setting.config.seeds
+  ]
   return np.stack([np.flatnonzero(row != index) for row in rows]).astype(np.int32)
 
 
@@ -129,18 +162,24 @@ def _ids(setting: Setting, subset: str) -> np.ndarray:
 
 # ---- decays: [R], or [R, num_steps]
 def step_mean(steps_easy: int, steps_rest: int, method: MethodConfig) -> float:
-  """Returns the decay that uniform training needs for the same sum over the optimiser steps of a round, of which A and B have so many.
+  """Returns the decay that uniform training needs for the same sum over the optimiser steps of a
+  round, of which A and B have so many.
 
-  (T_A lambda_A + T_B lambda_B) / (T_A + T_B): to leading order in the decay the objective summed over a round is then the method's.
+  (T_A lambda_A + T_B lambda_B) / (T_A + T_B): to leading order in the decay the objective summed
+  over a round is then the method's.
   """
   return (steps_easy * method.lambda_A + steps_rest * method.lambda_B) / (steps_easy + steps_rest)
 
 
 def _scattered(setting: Setting, num_steps: int) -> np.ndarray:
-  """Returns [R, num_steps]: lambda_A at T_A random places of the round, the same in every round, as the examples there are not."""
+  """Returns [R, num_steps]: lambda_A at T_A random places of the round, the same in every round, as
+  the examples there are not.
+  """
   method, rows = setting.config.method, []
   for seed in setting.config.seeds:
-    places = np.argsort(random_scores(np.arange(num_steps), seed, "random_batches"), kind="stable")[: setting.steps_easy_rest[0]]
+    places = np.argsort(random_scores(np.arange(num_steps), seed, "random_batches"), kind="stable")[
+      : setting.steps_easy_rest[0]
+    ]
     row = np.full(num_steps, method.lambda_B)
     row[places] = method.lambda_A
     rows.append(row)
@@ -149,7 +188,10 @@ def _scattered(setting: Setting, num_steps: int) -> np.ndarray:
 
 def _lambda_tuned(config: Config) -> float:
   if config.method.lambda_tuned is None:
-    raise ConfigError("method.lambda_tuned is missing: an arm at the tuned decay has none; give it, or candidates in select.weight_decay")
+    raise ConfigError(
+      "method.lambda_tuned is missing: an arm at the tuned decay has none; give it, or candidates "
+      "in select.weight_decay"
+    )
   return config.method.lambda_tuned
 
 
@@ -179,7 +221,10 @@ def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
     "round": lambda: sum(setting.steps_easy_rest),
   }
   num_steps = lengths[spec.steps]()
-  overrides = {name: getattr(setting.config.regularise, name) if value is None else value for name, value in spec.overrides}
+  overrides = {
+    name: getattr(setting.config.regularise, name) if value is None else value
+    for name, value in spec.overrides
+  }
   return Phase(spec.name, ids, num_steps, _decay(setting, spec.decay, num_steps), overrides)
 
 
@@ -188,15 +233,17 @@ def _named_apart(phases: Iterable[Phase]) -> tuple[Phase, ...]:
   named: list[Phase] = []
   for phase in phases:
     count = sum(other.name.rstrip("0123456789") == phase.name for other in named)
-    named.append(phase if count == 0 else dataclasses.replace(phase, name=f"{phase.name}{count + 1}"))
+    named.append(
+      phase if count == 0 else dataclasses.replace(phase, name=f"{phase.name}{count + 1}")
+    )
   return tuple(named)
 
 
 def make_plan(arm: str, setting: Setting) -> Plan:
   """Returns the plan of `arm`; all but the baseline need the setting's partitions.
 
-  The method's controls start as the method does (`method.init`): a difference between them must not come from where they began. The
-  baseline, and what is compared with it, start from scratch.
+  The method's controls start as the method does (`method.init`): a difference between them must not
+  come from where they began. The baseline, and what is compared with it, start from scratch.
   """
   config, spec = setting.config, spec_of(arm, setting.config)
   phases = _named_apart(_make_phase(setting, phase) for phase in spec.phases)
@@ -207,13 +254,22 @@ def make_plan(arm: str, setting: Setting) -> Plan:
 
 
 def check_equal_work(plans: Iterable[Plan], config: Config) -> None:
-  """Raises a ConfigError where the rounds of two plans differ by more than one optimiser step: such a comparison would be unfair.
+  """Raises a ConfigError where the rounds of two plans differ by more than one optimiser step: such
+  a comparison would be unfair.
 
-  Arms that do more by their nature (`warm_start`, `long_baseline`) are left out; they say so where their results stand.
+  Arms that do more by their nature (`warm_start`, `long_baseline`) are left out; they say so where
+  their results stand.
   """
   specs = arm_specs(config)
-  equal = sorted((plan for plan in plans if specs[plan.arm].equal_work), key=lambda plan: plan.steps_per_round)
+  equal = sorted(
+    (plan for plan in plans if specs[plan.arm].equal_work), key=lambda plan: plan.steps_per_round
+  )
   fewest, most = equal[0], equal[-1]
   if most.steps_per_round - fewest.steps_per_round > 1 or fewest.rounds != most.rounds:
-    work = ", ".join(f"{plan.arm} {plan.rounds} rounds of {plan.steps_per_round}" for plan in (fewest, most))
-    raise ConfigError(f"arms: unequal numbers of optimiser steps ({work}); rounds may differ by one step at most, leave one of the two out")
+    work = ", ".join(
+      f"{plan.arm} {plan.rounds} rounds of {plan.steps_per_round}" for plan in (fewest, most)
+    )
+    raise ConfigError(
+      f"arms: unequal numbers of optimiser steps ({work}); rounds may differ by one step at most, "
+      "leave one of the two out"
+    )

@@ -1,4 +1,6 @@
-"""How long a run will take on this machine: its work in passes through the network, times what a pass takes here."""
+"""How long a run will take on this machine: its work in passes through the network, times what a
+pass takes here.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ from sdt.inputs.order import num_batches
 from sdt.models.registry import multiply_adds
 from sdt.run.programs import Setup
 
-# A trial runs dispatches for so long after the first; where the first alone took longer than the second number, it is the trial.
+# A trial runs dispatches for so long after the first; where the first alone took longer than the
+# second number, it is the trial.
 _TRIAL_SECS, _LONG_SECS = 1.5, 6.0
-# The programs that score, recalibrate and evaluate compile in about a third of a training program's time each.
+# The programs that score, recalibrate and evaluate compile in about a third of a training program's
+# time each.
 _OTHER_PROGRAMS = 1.0
 SECS_AROUND = 8.0  # start, report and files; measured with two seeds on two cores
 
@@ -40,7 +44,9 @@ class Pace:
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-  """Seconds of a run: training with its evaluations, scoring and the last evaluation, and the whole with all that is around them."""
+  """Seconds of a run: training with its evaluations, scoring and the last evaluation, and the whole
+  with all that is around them.
+  """
 
   training: float
   scoring: float
@@ -53,7 +59,9 @@ class Forecast:
 
 
 def guess_pace(setup: Setup) -> Pace:
-  """Returns the pace by the multiply-adds alone: nothing is run. On CPUs it has been right to within a factor of 3."""
+  """Returns the pace by the multiply-adds alone: nothing is run. On CPUs it has been right to
+  within a factor of 3.
+  """
   products = float(multiply_adds(setup.model, setup.input_shape)) * len(setup.config.seeds)
   passes = TRAINED * setup.config.batch_size
   return Pace(estimated_secs(products * passes) / passes)
@@ -75,7 +83,8 @@ def measure_pace(setup: Setup, plan: Plan, compiled: Trainer, compile_secs: floa
     trial = [next(running)]
   secs, at = _seconds(trial), trial[0].position
   if secs < _LONG_SECS and at.round_index < plan.rounds:
-    # The first is slower than the rest. A dispatch may have many rounds, which nobody can interrupt: no more than the trial needs.
+    # The first is slower than the rest. A dispatch may have many rounds, which nobody can
+    # interrupt: no more than the trial needs.
     halt, trial = at.round_index + math.ceil(_TRIAL_SECS / max(secs, 1e-3)), []
     with closing(trainer.run(at, halt_after=halt)) as running:
       for progress in running:
@@ -96,13 +105,17 @@ def training_passes(setup: Setup, plans: Sequence[Plan]) -> int:
 
   def of_plan(plan: Plan) -> int:
     num_evaluations = math.ceil(plan.rounds / config.eval_every_rounds)
-    return plan.rounds * plan.steps_per_round * config.batch_size * TRAINED + num_evaluations * evaluation
+    return (
+      plan.rounds * plan.steps_per_round * config.batch_size * TRAINED
+      + num_evaluations * evaluation
+    )
 
   return sum(map(of_plan, plans))
 
 
 def scoring_passes(setup: Setup, has_baseline: bool) -> int:
-  """Returns the passes of each seed that score the training set and evaluate every arm with statistics of the whole of it.
+  """Returns the passes of each seed that score the training set and evaluate every arm with
+  statistics of the whole of it.
 
   Args:
     setup: of the run.

@@ -1,4 +1,6 @@
-"""A sweep: one whole experiment for each value of a key, each in a folder of its own, then one table and one figure of all."""
+"""A sweep: one whole experiment for each value of a key, each in a folder of its own, then one
+table and one figure of all.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
     name: what the sweep is called on the screen.
 
   Raises:
-    SdtError: see sdt/errors.py. Nothing is written before every value has been accepted. DivergedError: only after all values.
+    SdtError: see sdt/errors.py. Nothing is written before every value has been accepted.
+      DivergedError: only after all values.
   """
   display = Display()
   loader = _Loader(points, display.log)
@@ -49,13 +52,17 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
   with shared_workdir.hold(workdir) as held, stop.listening(display.log):
     sweep = _Sweep(config, points, held, loader, stop, display.log)
     _check_same_sweep(sweep)
-    files.write_json(held / "config.json", {"config": to_dict(_recorded(config)), "hash": config_hash(_recorded(config))})
+    files.write_json(
+      held / "config.json",
+      {"config": to_dict(_recorded(config)), "hash": config_hash(_recorded(config))},
+    )
     diverged = []
     for number, point in enumerate(points, start=1):
       asked = stop.asked()
       if asked is not None:
         raise Interrupted(
-          f"stopped by {asked} before {point.folder}; everything done so far is saved: run the same command again to continue"
+          f"stopped by {asked} before {point.folder}; everything done so far is saved: run the "
+          "same command again to continue"
         )
       try:
         _run_point(sweep, point, f"{name}, value {number} of {len(points)}, {point.folder}")
@@ -66,23 +73,30 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
     def conclude() -> None:
       is_new = _write_outputs(summarise(config, points, held), held)
       print(table_text(files.read_json(held / "sweep.json")))
-      print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
+      print(
+        f"report: {workdir / 'report.html'}"
+        if is_new
+        else f"complete: nothing to do; the report is {workdir / 'report.html'}"
+      )
 
     processes.by_first(conclude)
   if diverged:
     raise DivergedError(
-      f"{len(diverged)} of {len(points)} values have replicas that diverged and were frozen ({', '.join(diverged)}), the others finished; "
+      f"{len(diverged)} of {len(points)} values have replicas that diverged and were frozen "
+      f"({', '.join(diverged)}), the others finished; "
       "try a lower optim.learning_rate in a new --workdir"
     )
   return 0
 
 
 def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator[str]:
-  """Yields what a sweep would do, line by line: what each value changes, then its first run as `dry_run.describe` has it. Writes nothing.
+  """Yields what a sweep would do, line by line: what each value changes, then its first run as
+  `dry_run.describe` has it. Writes nothing.
 
   Raises:
     ConfigError, DataError, CheckpointError: before the first line, as the sweep would.
-    MissingDataError: after the last line, where the set is not on this machine; the lines are then of the published sizes.
+    MissingDataError: after the last line, where the set is not on this machine; the lines are then
+      of the published sizes.
   """
   absent: list[MissingDataError] = []
 
@@ -96,14 +110,25 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
   _check_values(points, loader)
   _check_same_sweep(_Sweep(config, points, workdir, loader, StopRequest(), log))
   yield _headline(config, points)
-  yield "optimiser steps a round, size of A, and the mean decay over the steps of the method's round:"
+  yield (
+    "optimiser steps a round, size of A, and the mean decay over the steps of the method's round:"
+  )
   for point in points:
     size, plans = experiment.plans_of(point.config, loader(point))
     steps = {plan.arm: {phase.name: phase.num_steps for phase in plan.phases} for plan in plans}
-    counts = ", ".join(f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}" for arm, phases in steps.items())
+    counts = ", ".join(
+      f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}"
+      for arm, phases in steps.items()
+    )
     mean = None if selection.is_on(point.config) else _mean_decay(steps, point.config)
-    also = "" if config.sweep.also_key is None else f", {config.sweep.also_key}={as_text(point.also_value)}"
-    yield f"  {point.folder}{also}: {counts}; A {size}" + ("" if mean is None else f"; mean decay {mean:.6g}")
+    also = (
+      ""
+      if config.sweep.also_key is None
+      else f", {config.sweep.also_key}={as_text(point.also_value)}"
+    )
+    yield f"  {point.folder}{also}: {counts}; A {size}" + (
+      "" if mean is None else f"; mean decay {mean:.6g}"
+    )
   first = dataclasses.replace(points[0].config, baseline_from=config.baseline_from)
   yield from ("", f"the first, {points[0].folder}:", "")
   found = dry_run.Found(loader(points[0]), absent[0] if absent else None)
@@ -111,7 +136,9 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
 
 
 def _mean_decay(steps_per_round: Mapping[str, Mapping[str, int]], config: Config) -> float | None:
-  """Returns the method's weight decay, mean over the optimiser steps of a round; None without the method."""
+  """Returns the method's weight decay, mean over the optimiser steps of a round; None without the
+  method.
+  """
   steps = steps_per_round.get("method")
   return None if steps is None else step_mean(steps["A"], steps["B"], config.method)
 
@@ -119,7 +146,12 @@ def _mean_decay(steps_per_round: Mapping[str, Mapping[str, int]], config: Config
 class _Loader:
   """Gives each point its data; they are read once where the sweep does not go through them."""
 
-  def __init__(self, points: Sequence[Point], log: Callable[[str], None], load: Callable[..., Data] = load_inputs.load_data):
+  def __init__(
+    self,
+    points: Sequence[Point],
+    log: Callable[[str], None],
+    load: Callable[..., Data] = load_inputs.load_data,
+  ):
     self._is_one = all(point.config.data == points[0].config.data for point in points)
     self._log, self._load, self._key = log, load, ""
     self._data: Data | None = None
@@ -145,9 +177,16 @@ class _Sweep:
 
 
 def _headline(config: Config, points: Sequence[Point]) -> str:
-  keys = config.sweep.key if config.sweep.also_key is None else f"{config.sweep.key} (with {config.sweep.also_key})"
+  keys = (
+    config.sweep.key
+    if config.sweep.also_key is None
+    else f"{config.sweep.key} (with {config.sweep.also_key})"
+  )
   baselines = "one baseline for all" if shares_baseline(config.sweep) else "a baseline for each"
-  return f"{len(points)} runs over {keys}: {', '.join(as_text(point.value) for point in points)}; {baselines}"
+  return (
+    f"{len(points)} runs over {keys}: {', '.join(as_text(point.value) for point in points)}; "
+    f"{baselines}"
+  )
 
 
 def _check_values(points: Sequence[Point], loader: _Loader) -> None:
@@ -180,24 +219,36 @@ def _recorded(config: Config) -> Config:
 
 
 def _check_same_sweep(sweep: _Sweep) -> None:
-  """Refuses a workdir that holds an ordinary run, another sweep, or for one of the values another run. More values, or others, are fine."""
+  """Refuses a workdir that holds an ordinary run, another sweep, or for one of the values another
+  run. More values, or others, are fine.
+  """
   held, now = sweep.held, to_dict(_recorded(sweep.config))
   if files.is_intact(held / "config.json"):
     before = files.read_json(held / "config.json")["config"]
     changes = [line for name, line in differences(before, now) if name not in _MAY_DIFFER]
     if changes:
       what = "a run" if before["sweep"]["key"] is None else "a sweep"
-      raise ConfigError(f"{held} holds {what} of another config ({'; '.join(changes)}); use that config again or choose another --workdir")
+      raise ConfigError(
+        f"{held} holds {what} of another config ({'; '.join(changes)}); use that config again or "
+        "choose another --workdir"
+      )
   elif (held / "metrics.jsonl").exists() or (held / "checkpoints").exists():
     raise ConfigError(f"{held} holds a run; choose another --workdir for the sweep")
   for point in sweep.points:
     own = held / point.folder
     if files.is_intact(own / "config.json"):
-      _identity(point, sweep.loader(point)).refuse_other(files.read_json(own / "config.json")["config"], None, own, {})
+      _identity(point, sweep.loader(point)).refuse_other(
+        files.read_json(own / "config.json")["config"], None, own, {}
+      )
   kept = {point.folder for point in sweep.points}
-  left_out = sorted(path.parent.name for path in held.glob("*=*/results.json") if path.parent.name not in kept)
+  left_out = sorted(
+    path.parent.name for path in held.glob("*=*/results.json") if path.parent.name not in kept
+  )
   if left_out:
-    sweep.log(f"note: {', '.join(left_out)} in {held} are not among sweep.values now, so the table and the report leave them out")
+    sweep.log(
+      f"note: {', '.join(left_out)} in {held} are not among sweep.values now, so the table and "
+      "the report leave them out"
+    )
 
 
 def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
@@ -207,44 +258,75 @@ def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
     SdtError: as `experiment.run`, DivergedError among them.
   """
   own, data = sweep.held / point.folder, sweep.loader(point)
-  if not processes.by_first(lambda: [path.name for path in resume.missing(own, experiment.outputs(point.config, data))]):
-    before, environment = (files.read_json(own / name) for name in ("config.json", "environment.json"))
-    _identity(point, data).refuse_other(before["config"], environment["data"]["checksum"], own, environment["file_checksums"])
+  if not processes.by_first(
+    lambda: [path.name for path in resume.missing(own, experiment.outputs(point.config, data))]
+  ):
+    before, environment = (
+      files.read_json(own / name) for name in ("config.json", "environment.json")
+    )
+    _identity(point, data).refuse_other(
+      before["config"], environment["data"]["checksum"], own, environment["file_checksums"]
+    )
     sweep.log(f"{point.folder}: complete")
     resume.exit_code(own)
     return
   origin = sweep.config.baseline_from
   if shares_baseline(sweep.config.sweep):
-    done = [sweep.held / other.folder for other in sweep.points if reused_baseline.is_there(sweep.held / other.folder)]
+    done = [
+      sweep.held / other.folder
+      for other in sweep.points
+      if reused_baseline.is_there(sweep.held / other.folder)
+    ]
     origin = str(done[0]) if done else origin
-  experiment.run(dataclasses.replace(point.config, baseline_from=origin), own, name, data, sweep.stop)
+  experiment.run(
+    dataclasses.replace(point.config, baseline_from=origin), own, name, data, sweep.stop
+  )
 
 
 def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, Any]:
-  """Returns the content of sweep.json, see docs/design.md: every number is one of a results.json, or follows from those."""
+  """Returns the content of sweep.json, see docs/design.md: every number is one of a results.json,
+  or follows from those.
+  """
   values = []
   for point in points:
     results = files.read_json(held / point.folder / "results.json")
     data, steps = results["data"], results["steps_per_round"]
     own = {"value": point.value, "also_value": point.also_value, "folder": point.folder}
-    own["data"] = {name: data[name] for name in ("name", "variant", "checksum", "num_train", "num_test", "num_classes", "notes")}
+    own["data"] = {
+      name: data[name]
+      for name in ("name", "variant", "checksum", "num_train", "num_test", "num_classes", "notes")
+    }
     own |= {name: results[name] for name in ("model", "rounds", "num_easy", "steps_per_round")}
-    own["mean_decay"] = _mean_decay(steps, selection.frozen(point.config, results.get("selection", {}).get("chosen", {})))
-    own["arms"] = {arm: {name: one[name] for name in ("accuracy", "mean", "sd", "n", "diverged")} for arm, one in results["arms"].items()}
-    own |= {name: results[name] for name in ("selection", "contrasts", "against_control", "power") if name in results}
+    own["mean_decay"] = _mean_decay(
+      steps, selection.frozen(point.config, results.get("selection", {}).get("chosen", {}))
+    )
+    own["arms"] = {
+      arm: {name: one[name] for name in ("accuracy", "mean", "sd", "n", "diverged")}
+      for arm, one in results["arms"].items()
+    }
+    own |= {
+      name: results[name]
+      for name in ("selection", "contrasts", "against_control", "power")
+      if name in results
+    }
     values.append(own)
   return {
     "key": config.sweep.key,
     "also_key": config.sweep.also_key,
     "seeds": config.seeds,
     "shared_baseline": shares_baseline(config.sweep),
-    "best_of": {"num_values": len(points), "expected_gain_sds": paired.expected_best_of(len(points))},
+    "best_of": {
+      "num_values": len(points),
+      "expected_gain_sds": paired.expected_best_of(len(points)),
+    },
     "values": values,
   }
 
 
 def _write_outputs(content: dict[str, Any], held: Path) -> bool:
-  """Writes sweep.json and the report where they are missing, damaged, or of other content; returns whether anything was."""
+  """Writes sweep.json and the report where they are missing, damaged, or of other content; returns
+  whether anything was.
+  """
   path = held / "sweep.json"
   text = files.json_text(content) + "\n"
   is_same = files.is_intact(path) and path.read_text(encoding="utf-8") == text

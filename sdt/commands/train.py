@@ -14,7 +14,8 @@ from sdt.toy import curve_experiment
 
 
 def train(config: Config, points: list[Point], request: Request) -> int:
-  """Runs the experiment of a config in its workdir, or each point of a sweep; returns the exit code.
+  """Runs the experiment of a config in its workdir, or each point of a sweep; returns the exit
+  code.
 
   Args:
     config: resolved.
@@ -25,10 +26,16 @@ def train(config: Config, points: list[Point], request: Request) -> int:
     SdtError: see sdt/errors.py.
   """
   if request.profile and points:
-    raise ConfigError("--profile traces one run, and sweep.key makes one of every value; leave one of the two out")
+    raise ConfigError(
+      "--profile traces one run, and sweep.key makes one of every value; leave one of the two out"
+    )
   order = curve_experiment.ORDER if config.data.name == "curve" else experiment.ORDER
   if request.dry_run:
-    for line in sweep.describe(config, points, request.workdir) if points else dry_run.describe(config, request.workdir, order=order):
+    for line in (
+      sweep.describe(config, points, request.workdir)
+      if points
+      else dry_run.describe(config, request.workdir, order=order)
+    ):
       print(line, flush=True)
     return 0
   processes.join(config.distributed, request.launch)

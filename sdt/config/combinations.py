@@ -1,4 +1,6 @@
-"""What the keys of a config must be together: values that are right alone may be wrong, or mean nothing, beside others."""
+"""What the keys of a config must be together: values that are right alone may be wrong, or mean
+nothing, beside others.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,12 @@ class _Needs:
   such_as: str
 
 
-_OF_SIZE = ("split.class_balanced", "method.fraction", "method.num_easy", "select.fraction")  # a threshold gives A its size
+_OF_SIZE = (
+  "split.class_balanced",
+  "method.fraction",
+  "method.num_easy",
+  "select.fraction",
+)  # a threshold gives A its size
 _NEEDS = (
   _Needs("score.name", "file", "score.path", "scores.csv"),
   _Needs("score.name", "confidence_in_sample", "score.folds", "5"),
@@ -51,7 +58,8 @@ _NEEDS = (
 
 @dataclasses.dataclass(frozen=True)
 class _Idle:
-  """Keys that nothing would read because of another key; a value that is not the default must have been meant.
+  """Keys that nothing would read because of another key; a value that is not the default must have
+  been meant.
 
   Attributes:
     keys: the keys that would be ignored.
@@ -66,11 +74,28 @@ class _Idle:
   remedy: str
 
 
-# The toy's A is known and not scored, its arms are those of its own, and it chooses its decays by itself.
+# The toy's A is known and not scored, its arms are those of its own, and it chooses its decays by
+# itself.
 _NOT_IN_THE_TOY = (
-  *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from", "stats.margin", "score.name", "score.path"),
+  *(
+    "arms",
+    "own_arms",
+    "optim.weight_decay",
+    "sweep.key",
+    "baseline_from",
+    "stats.margin",
+    "score.name",
+    "score.path",
+  ),
   *("score.at_round", "score.folds", "score.dynamics", "score.grand", "data.wrong_label_fraction"),
-  *("method.fraction", "method.num_easy", "method.lambda_A", "method.lambda_B", "method.init", "method.order"),
+  *(
+    "method.fraction",
+    "method.num_easy",
+    "method.lambda_A",
+    "method.lambda_B",
+    "method.init",
+    "method.order",
+  ),
   *("split.policy", "split.source", "split.class_balanced", "model.pretrained"),
   *("select.lambda_A", "select.fraction", "select.weight_decay", "method.lambda_tuned"),
 )
@@ -82,59 +107,144 @@ _ONLY_IN_THE_TOY = (
 # The arms that begin in one way, whatever method.init says.
 OWN_START = frozenset({"baseline", "less_data", "long_baseline", "warm_start"})
 
-# Not method.*: --config.arms=baseline must work on a config file that has them. Not the rest of score.*, which the baseline's training or
-# what a later run takes over from it (baseline_from) may depend on.
+# Not method.*: --config.arms=baseline must work on a config file that has them. Not the rest of
+# score.*, which the baseline's training or what a later run takes over from it (baseline_from) may
+# depend on.
 _OF_THE_SPLIT = (
-  *("split.policy", "split.window_start", "split.threshold", "split.cut", "split.source", "split.class_balanced"),
+  *(
+    "split.policy",
+    "split.window_start",
+    "split.threshold",
+    "split.cut",
+    "split.source",
+    "split.class_balanced",
+  ),
   "score.path",
 )
 
-# Not optim.milestones beside another schedule: --config.optim.schedule=cosine must work on a config file that has milestones.
+# Not optim.milestones beside another schedule: --config.optim.schedule=cosine must work on a config
+# file that has milestones.
 _IDLE = (
-  _Idle(("optim.momentum", "optim.nesterov"), "optim.name", lambda name: name != "sgd", "choose optim.name='sgd'"),
-  _Idle(("augment.resized_crop_aspect",), "augment.resized_crop_area", lambda area: area is None, "give augment.resized_crop_area too"),
-  _Idle(("augment.pad_crop",), "augment.resized_crop_area", lambda area: area is not None, "leave augment.resized_crop_area out"),
-  _Idle(("model.pretrained_head",), "model.pretrained", lambda path: path is None, "give model.pretrained too"),
-  _Idle(("optim.decay_factor",), "optim.schedule", lambda name: name != "step", "choose optim.schedule='step'"),
-  _Idle(("method.fraction",), "method.num_easy", lambda size: size is not None, "leave method.num_easy out"),
-  _Idle(("score.column", "score.higher_is"), "score.path", lambda path: path is None, "give score.path too"),
+  _Idle(
+    ("optim.momentum", "optim.nesterov"),
+    "optim.name",
+    lambda name: name != "sgd",
+    "choose optim.name='sgd'",
+  ),
+  _Idle(
+    ("augment.resized_crop_aspect",),
+    "augment.resized_crop_area",
+    lambda area: area is None,
+    "give augment.resized_crop_area too",
+  ),
+  _Idle(
+    ("augment.pad_crop",),
+    "augment.resized_crop_area",
+    lambda area: area is not None,
+    "leave augment.resized_crop_area out",
+  ),
+  _Idle(
+    ("model.pretrained_head",),
+    "model.pretrained",
+    lambda path: path is None,
+    "give model.pretrained too",
+  ),
+  _Idle(
+    ("optim.decay_factor",),
+    "optim.schedule",
+    lambda name: name != "step",
+    "choose optim.schedule='step'",
+  ),
+  _Idle(
+    ("method.fraction",),
+    "method.num_easy",
+    lambda size: size is not None,
+    "leave method.num_easy out",
+  ),
+  _Idle(
+    ("score.column", "score.higher_is"),
+    "score.path",
+    lambda path: path is None,
+    "give score.path too",
+  ),
   _Idle(_NOT_IN_THE_TOY, "data.name", lambda name: name == "curve", "choose another data.name"),
   _Idle(_ONLY_IN_THE_TOY, "data.name", lambda name: name != "curve", "choose data.name='curve'"),
   _Idle(("method.num_easy",), "select.fraction", bool, "leave select.fraction out"),
   _Idle(("method.lambda_tuned",), "select.weight_decay", bool, "leave select.weight_decay out"),
-  _Idle(("select.lambda_A", "select.fraction"), "arms", lambda arms: "method" not in arms, "add the arm 'method'"),
+  _Idle(
+    ("select.lambda_A", "select.fraction"),
+    "arms",
+    lambda arms: "method" not in arms,
+    "add the arm 'method'",
+  ),
   _Idle(("method.init",), "arms", lambda arms: set(arms) <= OWN_START, "add the arm 'method'"),
   _Idle(_OF_THE_SPLIT, "arms", lambda arms: set(arms) <= {"baseline"}, "add the arm 'method'"),
-  _Idle(("split.window_start",), "split.policy", lambda name: name != "window", "choose split.policy='window'"),
-  _Idle(("split.threshold",), "split.policy", lambda name: name != "threshold", "choose split.policy='threshold'"),
-  _Idle(("split.cut",), "split.policy", lambda name: name != "mislabel_cut", "choose split.policy='mislabel_cut'"),
+  _Idle(
+    ("split.window_start",),
+    "split.policy",
+    lambda name: name != "window",
+    "choose split.policy='window'",
+  ),
+  _Idle(
+    ("split.threshold",),
+    "split.policy",
+    lambda name: name != "threshold",
+    "choose split.policy='threshold'",
+  ),
+  _Idle(
+    ("split.cut",),
+    "split.policy",
+    lambda name: name != "mislabel_cut",
+    "choose split.policy='mislabel_cut'",
+  ),
   _Idle(_OF_SIZE, "split.policy", lambda name: name == "threshold", "choose another split.policy"),
 )
 
 
 def check_combinations(values: Values, defaults: Values) -> None:
-  """Refuses values that are right alone and wrong together; both arguments hold every key by its dotted name.
+  """Refuses values that are right alone and wrong together; both arguments hold every key by its
+  dotted name.
 
   Raises:
     ConfigError: names the keys, what was expected, and what to do.
   """
   if values["eval_every_rounds"] > values["rounds"]:
-    raise ConfigError(f"eval_every_rounds = {values['eval_every_rounds']}: expected at most rounds = {values['rounds']}")
+    raise ConfigError(
+      f"eval_every_rounds = {values['eval_every_rounds']}: expected at most rounds = "
+      f"{values['rounds']}"
+    )
   _check_idle(values, defaults)
   milestones = values["optim.milestones"]
   if list(milestones) != sorted(milestones):
-    raise ConfigError(f"optim.milestones = {milestones}: expected rounds in increasing order, {tuple(sorted(milestones))}")
+    raise ConfigError(
+      f"optim.milestones = {milestones}: expected rounds in increasing order, "
+      f"{tuple(sorted(milestones))}"
+    )
   if values["optim.nesterov"] and values["optim.momentum"] == 0.0:
-    raise ConfigError("optim.nesterov = True: expected optim.momentum above 0, not optim.momentum = 0.0; it is a form of momentum")
+    raise ConfigError(
+      "optim.nesterov = True: expected optim.momentum above 0, not optim.momentum = 0.0; it is a "
+      "form of momentum"
+    )
   blocks, widths = values["model.blocks"], values["model.widths"]
   if blocks is not None and widths is not None and len(blocks) != len(widths):
-    raise ConfigError(f"model.widths = {widths}: expected one width for each of the stages in model.blocks = {blocks}")
+    raise ConfigError(
+      f"model.widths = {widths}: expected one width for each of the stages in model.blocks = "
+      f"{blocks}"
+    )
   for rule in _NEEDS:
     if values[rule.key] == rule.choice and values[rule.other] is None:
-      raise ConfigError(f"{rule.key} = {rule.choice!r}: expected {rule.other} too, such as --config.{rule.other}={rule.such_as}")
-  if values["split.policy"] == "threshold" and values["split.source"] == "seed" and len(values["seeds"]) > 1:
+      raise ConfigError(
+        f"{rule.key} = {rule.choice!r}: expected {rule.other} too, such as "
+        f"--config.{rule.other}={rule.such_as}"
+      )
+  if (
+    values["split.policy"] == "threshold"
+    and values["split.source"] == "seed"
+    and len(values["seeds"]) > 1
+  ):
     raise ConfigError(
-      "split.policy = 'threshold': the seeds' own scores would give them As of different sizes, and no comparison of equal work; "
+      "split.policy = 'threshold': the seeds' own scores would give them As of different sizes, "
+      "and no comparison of equal work; "
       "choose split.source='mean', or one seed"
     )
   _check_scores(values)
@@ -149,18 +259,22 @@ def _check_idle(values: Values, defaults: Values) -> None:
     for key in rule.keys:
       if values[key] != defaults[key] and rule.when(values[rule.other]):
         raise ConfigError(
-          f"{key} = {values[key]!r} has no meaning with {rule.other} = {values[rule.other]!r}; leave it at its default, {defaults[key]!r}, "
+          f"{key} = {values[key]!r} has no meaning with {rule.other} = {values[rule.other]!r}; "
+          f"leave it at its default, {defaults[key]!r}, "
           f"or {rule.remedy}"
         )
 
 
 def _check_selection(values: Values, defaults: Values) -> None:
-  """Raises a ConfigError where the method and uniform_tuned would have unequal chances, or a selection has keys and no candidates."""
+  """Raises a ConfigError where the method and uniform_tuned would have unequal chances, or a
+  selection has keys and no candidates.
+  """
   if not any(values[name] for name in SELECTED):
     for key in ("data.validation_fraction", "select.num_seeds"):
       if values[key] != defaults[key]:
         raise ConfigError(
-          f"{key} = {values[key]!r} has no meaning without candidates to choose among; leave it at its default, {defaults[key]!r}, or give "
+          f"{key} = {values[key]!r} has no meaning without candidates to choose among; leave it "
+          f"at its default, {defaults[key]!r}, or give "
           f"{', '.join(SELECTED)}"
         )
     return
@@ -168,62 +282,102 @@ def _check_selection(values: Values, defaults: Values) -> None:
   num_method = max(1, len(decays)) * max(1, len(fractions))
   if (decays or fractions) and tuned and num_method != len(tuned):
     raise ConfigError(
-      f"select: the method has {num_method} trials ({max(1, len(decays))} of lambda_A x {max(1, len(fractions))} of fraction), and "
-      f"uniform_tuned has {len(tuned)} (select.weight_decay); the one with more would look better by that alone, give both as many"
+      f"select: the method has {num_method} trials ({max(1, len(decays))} of lambda_A x "
+      f"{max(1, len(fractions))} of fraction), and "
+      f"uniform_tuned has {len(tuned)} (select.weight_decay); the one with more would look better "
+      "by that alone, give both as many"
     )
   num_seeds = values["select.num_seeds"]
   if num_seeds is not None and num_seeds > len(values["seeds"]):
-    raise ConfigError(f"select.num_seeds = {num_seeds}: expected at most {len(values['seeds'])}, the number of seeds")
+    raise ConfigError(
+      f"select.num_seeds = {num_seeds}: expected at most {len(values['seeds'])}, the number of "
+      "seeds"
+    )
   for name, keys in SELECTED.items():
     for key in keys:
       if values[name] and key in (values["sweep.key"], values["sweep.also_key"]):
         raise ConfigError(
-          f"sweep: {key} is chosen among {name} = {values[name]} in every run, so it cannot be swept; leave one of the two out"
+          f"sweep: {key} is chosen among {name} = {values[name]} in every run, so it cannot be "
+          "swept; leave one of the two out"
         )
 
 
 def _check_scores(values: Values) -> None:
-  """Raises a ConfigError where the score that ranks would not be there, or would be of a round that is not."""
+  """Raises a ConfigError where the score that ranks would not be there, or would be of a round that
+  is not.
+  """
   if values["score.at_round"] is not None and values["score.at_round"] > values["rounds"]:
-    raise ConfigError(f"score.at_round = {values['score.at_round']}: expected at most rounds = {values['rounds']}")
+    raise ConfigError(
+      f"score.at_round = {values['score.at_round']}: expected at most rounds = {values['rounds']}"
+    )
   if SCORES[values["score.name"]].source == DYNAMICS and not values["score.dynamics"]:
     raise ConfigError(
-      f"score.name = {values['score.name']!r} with score.dynamics = False: expected score.dynamics = True, it is made of the training "
+      f"score.name = {values['score.name']!r} with score.dynamics = False: expected "
+      "score.dynamics = True, it is made of the training "
       "dynamics; or choose another score.name"
     )
   if values["score.name"] == "grand" and not values["score.grand"]:
-    raise ConfigError("score.name = 'grand' with score.grand = False: expected score.grand = True, or score.name = 'grand_last_layer'")
+    raise ConfigError(
+      "score.name = 'grand' with score.grand = False: expected score.grand = True, or score.name "
+      "= 'grand_last_layer'"
+    )
 
 
 def _check_sweep(values: Values) -> None:
-  """Raises a ConfigError where a swept key has no values, values have no key, or the second key's do not match the first's."""
+  """Raises a ConfigError where a swept key has no values, values have no key, or the second key's
+  do not match the first's.
+  """
   key, also_key = values["sweep.key"], values["sweep.also_key"]
-  for own_key, name, own in ((key, "", values["sweep.values"]), (also_key, "also_", values["sweep.also_values"])):
+  for own_key, name, own in (
+    (key, "", values["sweep.values"]),
+    (also_key, "also_", values["sweep.also_values"]),
+  ):
     if own and own_key is None:
-      raise ConfigError(f"sweep.{name}values = {own}: expected sweep.{name}key too, the key that takes these values")
+      raise ConfigError(
+        f"sweep.{name}values = {own}: expected sweep.{name}key too, the key that takes these values"
+      )
     if own_key is not None and not own:
-      raise ConfigError(f"sweep.{name}key = {own_key!r}: expected sweep.{name}values too, such as --config.sweep.{name}values=1e-3,2e-3")
+      raise ConfigError(
+        f"sweep.{name}key = {own_key!r}: expected sweep.{name}values too, such as "
+        f"--config.sweep.{name}values=1e-3,2e-3"
+      )
   if also_key is not None and key is None:
-    raise ConfigError(f"sweep.also_key = {also_key!r}: expected sweep.key too; the second key changes with the first")
+    raise ConfigError(
+      f"sweep.also_key = {also_key!r}: expected sweep.key too; the second key changes with the "
+      "first"
+    )
   if also_key is not None and also_key == key:
     raise ConfigError(f"sweep.also_key = {also_key!r}: expected another key than sweep.key")
   if also_key is not None and len(values["sweep.also_values"]) != len(values["sweep.values"]):
     counts = f"{len(values['sweep.also_values'])} for {len(values['sweep.values'])} sweep.values"
-    raise ConfigError(f"sweep.also_values: expected one for each of sweep.values, there are {counts}")
+    raise ConfigError(
+      f"sweep.also_values: expected one for each of sweep.values, there are {counts}"
+    )
 
 
 def _check_size_of_A(values: Values) -> None:  # noqa: N802 - A is the paper's name
-  """Raises a ConfigError where A or B would be empty, as far as the config alone can tell the size of the training set."""
+  """Raises a ConfigError where A or B would be empty, as far as the config alone can tell the size
+  of the training set.
+  """
   where = "data.num_train"
   if values[where] is None and values["data.name"] == "shapes":
     where = "data.shapes.num_train"
-  num_train, num_easy, fraction = values[where], values["method.num_easy"], values["method.fraction"]
+  num_train, num_easy, fraction = (
+    values[where],
+    values["method.num_easy"],
+    values["method.fraction"],
+  )
   if num_train is None:
     return
   if num_easy is not None:
     if num_easy >= num_train:
-      raise ConfigError(f"method.num_easy = {num_easy}: expected less than {where} = {num_train}; B would be empty")
+      raise ConfigError(
+        f"method.num_easy = {num_easy}: expected less than {where} = {num_train}; B would be empty"
+      )
   # The exact decimal that the user wrote: in floats floor(0.29 * 100) is 28.
   elif Decimal(repr(fraction)) * num_train < 1:
     least = 1 / Decimal(num_train)
-    raise ConfigError(f"method.fraction = {fraction!r}: expected at least {least:.6g} with {where} = {num_train}; A would be empty")
+    raise ConfigError(
+      f"method.fraction = {fraction!r}: expected at least {least:.6g} with {where} = {num_train}; "
+      "A would be empty"
+    )

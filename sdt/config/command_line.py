@@ -1,4 +1,6 @@
-"""The command line and the config files: what was asked for, before anything is loaded or written."""
+"""The command line and the config files: what was asked for, before anything is loaded or
+written.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ from ml_collections import ConfigDict
 from sdt.config.resolve import describe_keys, is_key
 from sdt.errors import ConfigError
 
-USAGE = "python run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] [--profile] [--help]"
+USAGE = (
+  "python "
+  "run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] "
+  "[--profile] [--help]"
+)
 _OF_LAUNCH = ("--coordinator", "--num_processes", "--process_id")
 _FLAGS = ("--config", "--workdir", *_OF_LAUNCH)
 _SWITCHES = ("--dry_run", "--profile")
@@ -29,7 +35,9 @@ _LISTED_WITH_TITLES = 6
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-  """One of several processes of a run: where process 0 listens (HOST:PORT), how many they are, which this is (from 0)."""
+  """One of several processes of a run: where process 0 listens (HOST:PORT), how many they are,
+  which this is (from 0).
+  """
 
   coordinator: str
   num_processes: int
@@ -41,7 +49,8 @@ class Request:
   """What the command line asks for.
 
   Attributes:
-    name: the run's name: the config file's path below the folder `configs`, or its name where it lies elsewhere, without its suffix.
+    name: the run's name: the config file's path below the folder `configs`, or its name where it
+      lies elsewhere, without its suffix.
     workdir: `runs/<name>` by default.
     overrides: (dotted key, text) pairs, in order.
     profile: whether a dispatch is to be traced.
@@ -58,7 +67,8 @@ class Request:
 
 
 def parse_arguments(arguments: Sequence[str]) -> Request | None:
-  """Returns what `arguments` (without the program's name) ask for, or None where they ask for the help.
+  """Returns what `arguments` (without the program's name) ask for, or None where they ask for the
+  help.
 
   Raises:
     ConfigError: unknown or repeated flag, missing value, stray argument, no --config.
@@ -79,11 +89,20 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
       values[flag] = text
   if "--config" not in values:
     raise _usage_error("--config is missing")
-  # The shell leaves the ~ of --workdir=~/runs as it is; os.path's, unlike pathlib's, lets an unknown ~user pass.
+  # The shell leaves the ~ of --workdir=~/runs as it is; os.path's, unlike pathlib's, lets an
+  # unknown ~user pass.
   config_path = Path(os.path.expanduser(values["--config"]))
   name = _run_name(config_path)
   workdir = Path(os.path.expanduser(values.get("--workdir", f"runs/{name}")))
-  return Request(config_path, name, workdir, tuple(overrides), "--dry_run" in switches, "--profile" in switches, _launch(values))
+  return Request(
+    config_path,
+    name,
+    workdir,
+    tuple(overrides),
+    "--dry_run" in switches,
+    "--profile" in switches,
+    _launch(values),
+  )
 
 
 def _launch(values: Mapping[str, str]) -> Launch | None:
@@ -97,14 +116,20 @@ def _launch(values: Mapping[str, str]) -> Launch | None:
     return None
   lacking = [flag for flag in _OF_LAUNCH if flag not in values]
   if lacking:
-    raise _usage_error(f"{' and '.join(given)} without {' and '.join(lacking)}: several processes need all three")
+    raise _usage_error(
+      f"{' and '.join(given)} without {' and '.join(lacking)}: several processes need all three"
+    )
   host, _, port = values["--coordinator"].rpartition(":")
   if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-    raise _usage_error(f"--coordinator={values['--coordinator']}: expected HOST:PORT, where process 0 runs and a port that is free there")
+    raise _usage_error(
+      f"--coordinator={values['--coordinator']}: expected HOST:PORT, where process 0 runs and a "
+      "port that is free there"
+    )
   numbers = [values[flag] for flag in _OF_LAUNCH[1:]]
   if not all(text.isdecimal() for text in numbers) or int(numbers[1]) >= int(numbers[0]):
     raise _usage_error(
-      f"--num_processes={numbers[0]} --process_id={numbers[1]}: expected whole numbers, the second from 0 and below the first"
+      f"--num_processes={numbers[0]} --process_id={numbers[1]}: expected whole numbers, the "
+      "second from 0 and below the first"
     )
   return Launch(values["--coordinator"], int(numbers[0]), int(numbers[1]))
 
@@ -118,63 +143,110 @@ def _run_name(config_path: Path) -> str:
 
 
 def help_text(configs: Path) -> str:
-  """Returns the help: usage, the config files in the folder `configs` with the first line of each, and every key."""
-  lines = [f"usage: {USAGE}", "", "Trains, scores every training example, splits, trains again, and reports.", ""]
+  """Returns the help: usage, the config files in the folder `configs` with the first line of each,
+  and every key.
+  """
+  lines = [
+    f"usage: {USAGE}",
+    "",
+    "Trains, scores every training example, splits, trains again, and reports.",
+    "",
+  ]
   lines += [
-    "  --config=FILE         a config file: Python whose get_config() returns what differs from the defaults",
-    "  --workdir=DIR         where the run lives, by default runs/NAME; the same command again continues it",
-    "  --config.KEY=VALUE    replaces one key, such as --config.optim.learning_rate=0.05 or --config.seeds=0,1,2",
+    (
+      "  --config=FILE         a config file: Python whose get_config() returns what differs from "
+      "the defaults"
+    ),
+    (
+      "  --workdir=DIR         where the run lives, by default runs/NAME; the same command again "
+      "continues it"
+    ),
+    (
+      "  --config.KEY=VALUE    replaces one key, such as --config.optim.learning_rate=0.05 or "
+      "--config.seeds=0,1,2"
+    ),
     "  --dry_run             checks config and data, shows what would run, writes nothing",
-    "  --profile             writes a trace of one dispatch to WORKDIR/profile, for Perfetto or TensorBoard",
+    (
+      "  --profile             writes a trace of one dispatch to WORKDIR/profile, for Perfetto or "
+      "TensorBoard"
+    ),
     "  --coordinator=HOST:PORT --num_processes=N --process_id=I",
-    "                        this is process I of N of one run, see docs/clusters.md; under SLURM and on TPU slices they are not needed",
+    (
+      "                        this is process I of N of one run, see docs/clusters.md; under "
+      "SLURM and on TPU slices they are not needed"
+    ),
     "",
     "Config files:",
   ]
   folders = sorted({path.parent for path in configs.rglob("*.py")})
-  lines += [line for folder in folders for line in _listed(folder, f"  {folder.relative_to(configs.parent).as_posix()}/")]
-  keys = ["Keys, with the defaults that a config file may replace (--dry_run shows what it comes to):", "", describe_keys()]
+  lines += [
+    line
+    for folder in folders
+    for line in _listed(folder, f"  {folder.relative_to(configs.parent).as_posix()}/")
+  ]
+  keys = [
+    "Keys, with the defaults that a config file may replace (--dry_run shows what it comes to):",
+    "",
+    describe_keys(),
+  ]
   return "\n".join([*lines, "", *keys])
 
 
 def _listed(folder: Path, start: str) -> list[str]:
-  """Returns a line for each config file of a folder, with its first line; of many files in a folder below `configs` the names alone."""
+  """Returns a line for each config file of a folder, with its first line; of many files in a folder
+  below `configs` the names alone.
+  """
   paths = sorted(folder.glob("*.py"))
   if folder.name != CONFIGS and len(paths) > _LISTED_WITH_TITLES:
     names = textwrap.wrap(", ".join(path.stem for path in paths), 110)
     return [f"{start}NAME.py, with NAME one of", *(f"      {line}" for line in names)]
   width = max(len(path.name) for path in paths)
   titles = [path.read_text(encoding="utf-8").partition("\n")[0].strip('"') for path in paths]
-  return [f"{start}{path.name:<{width}}  {title}" for path, title in zip(paths, titles, strict=True)]
+  return [
+    f"{start}{path.name:<{width}}  {title}" for path, title in zip(paths, titles, strict=True)
+  ]
 
 
 def load_config_file(path: Path) -> ConfigDict:
   """Returns what `get_config()` of the Python file `path` returns; the file is code and is run.
 
   Raises:
-    ConfigError: no such file (with the nearest one), it does not run (with file and line), or it returns no ConfigDict.
+    ConfigError: no such file (with the nearest one), it does not run (with file and line), or it
+      returns no ConfigDict.
   """
   if not path.is_file():
-    raise ConfigError(f"--config={path}: {'not a file' if path.exists() else 'no such file'}{_nearest_file(path)}")
+    raise ConfigError(
+      f"--config={path}: {'not a file' if path.exists() else 'no such file'}{_nearest_file(path)}"
+    )
   loader = _SourceOnly("sdt_config_file", str(path))
   module = ModuleType(loader.name)
   try:
     loader.exec_module(module)
     get_config = getattr(module, "get_config", None)
     if not callable(get_config):
-      raise ConfigError(f"--config={path}: expected a function get_config() that returns an ml_collections.ConfigDict; it has none")
+      raise ConfigError(
+        f"--config={path}: expected a function get_config() that returns an "
+        "ml_collections.ConfigDict; it has none"
+      )
     config = get_config()
   except ConfigError:
     raise
   except (Exception, SystemExit) as error:
-    raise ConfigError(f"--config={path}: {_where(error, path)}: {type(error).__name__}: {_one_line(error)}") from None
+    raise ConfigError(
+      f"--config={path}: {_where(error, path)}: {type(error).__name__}: {_one_line(error)}"
+    ) from None
   if not isinstance(config, ConfigDict):
-    raise ConfigError(f"--config={path}: get_config() returns {type(config).__name__}, expected an ml_collections.ConfigDict")
+    raise ConfigError(
+      f"--config={path}: get_config() returns {type(config).__name__}, expected an "
+      "ml_collections.ConfigDict"
+    )
   return config
 
 
 class _SourceOnly(importlib.machinery.SourceFileLoader):
-  """Compiles the source every time: a cached program could be stale within a second of an edit, and writes beside the file."""
+  """Compiles the source every time: a cached program could be stale within a second of an edit, and
+  writes beside the file.
+  """
 
   def get_code(self, fullname: str) -> CodeType:
     path = self.get_filename(fullname)
@@ -188,7 +260,9 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     flag, has_value, text = argument.partition("=")
     if not argument.startswith("-"):
       raise _usage_error(f"unexpected argument {argument!r}")
-    if flag not in (*_FLAGS, *_SWITCHES) and (not flag.startswith("--config.") or flag == "--config."):
+    if flag not in (*_FLAGS, *_SWITCHES) and (
+      not flag.startswith("--config.") or flag == "--config."
+    ):
       close = difflib.get_close_matches(flag, [*_FLAGS, *_SWITCHES, "--help"], 1, 0.5)
       name = flag.lstrip("-")
       known = [f"--config.{name}"] if "." in name or is_key(name) else close
@@ -210,24 +284,37 @@ def _usage_error(problem: str) -> ConfigError:
 
 
 def _nearest_file(path: Path) -> str:
-  """Returns "; did you mean FILE?" with the file, of the same folder or in or below configs/, whose name is nearest; else what is there."""
+  """Returns "; did you mean FILE?" with the file, of the same folder or in or below configs/, whose
+  name is nearest; else what is there.
+  """
   shipped, folder = Path(CONFIGS), path if path.is_dir() else path.parent
   # The last of a name wins: the nearer to where it was looked for, then the nearer to the top.
-  files = [*sorted(shipped.rglob("*.py"), key=lambda file: (-len(file.parts), file)), *sorted(folder.glob("*.py"))]
+  files = [
+    *sorted(shipped.rglob("*.py"), key=lambda file: (-len(file.parts), file)),
+    *sorted(folder.glob("*.py")),
+  ]
   names = {file.stem: file for file in files}
   if close := difflib.get_close_matches(path.stem, names, 1, 0.6):
     return f"; did you mean {names[close[0]]}?"
   where = folder if path.is_dir() and any(folder.glob("*.py")) else shipped
   below = {f"{file.parent.name}/" for file in shipped.glob("*/*.py") if where == shipped}
   there = [*(file.name for file in sorted(where.glob("*.py"))), *sorted(below)]
-  return f"; {where.as_posix()}/ has {', '.join(there)}" if there else "; expected a config file such as configs/digits.py"
+  return (
+    f"; {where.as_posix()}/ has {', '.join(there)}"
+    if there
+    else "; expected a config file such as configs/digits.py"
+  )
 
 
 def _where(error: BaseException, path: Path) -> str:
   """Returns "line n" of the config file where `error` came from."""
   if isinstance(error, SyntaxError) and error.filename == str(path):
     return f"line {error.lineno}"
-  lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+  lines = [
+    frame.lineno
+    for frame in traceback.extract_tb(error.__traceback__)
+    if frame.filename == str(path)
+  ]
   return f"line {lines[-1]}" if lines else "cannot be read"
 
 

@@ -1,8 +1,9 @@
-"""The configuration: every key with its type, default, range and unit, resolved from a ml_collections ConfigDict.
+"""The configuration: every key with its type, default, range and unit, resolved from a
+ml_collections ConfigDict.
 
-`configs/*.py` return a ConfigDict that holds only what differs from the defaults below; `--config.key=value`
-overrides both. The keys stand in sdt/config/schema.py. The result is a tree of frozen dataclasses:
-the rest of the program never sees a ConfigDict.
+`configs/*.py` return a ConfigDict that holds only what differs from the defaults below;
+`--config.key=value` overrides both. The keys stand in sdt/config/schema.py. The result is a tree of
+frozen dataclasses: the rest of the program never sees a ConfigDict.
 """
 
 from __future__ import annotations
@@ -25,22 +26,29 @@ from sdt.config.values import Key, check, expected, parse, range_text, shown
 from sdt.errors import ConfigError
 
 
-def resolve(config_dict: ConfigDict | Mapping[str, Any], overrides: Sequence[tuple[str, str]] = ()) -> Config:
-  """Returns the config: defaults, replaced by `config_dict` (which may hold any part), replaced by `overrides`.
+def resolve(
+  config_dict: ConfigDict | Mapping[str, Any], overrides: Sequence[tuple[str, str]] = ()
+) -> Config:
+  """Returns the config: defaults, replaced by `config_dict` (which may hold any part), replaced by
+  `overrides`.
 
   Args:
-    config_dict: nested, as `configs/*.py` return it and as `to_dict` gives it back (lists where tuples are asked are fine).
-    overrides: (dotted key, text) pairs of the command line, such as ("optim.milestones", "(15, 22)").
+    config_dict: nested, as `configs/*.py` return it and as `to_dict` gives it back (lists where
+      tuples are asked are fine).
+    overrides: (dotted key, text) pairs of the command line, such as ("optim.milestones", "(15,
+      22)").
 
   Raises:
-    ConfigError: unknown key (with the nearest), section given as a value or the reverse, wrong type, not finite, out of
-      range, key given twice, impossible combination.
+    ConfigError: unknown key (with the nearest), section given as a value or the reverse, wrong
+      type, not finite, out of range, key given twice, impossible combination.
   """
   values: dict[str, Any] = dict(_checked_items(config_dict, ""))
   given: dict[str, str] = {}
   for name, text in overrides:
     if name in given:
-      raise ConfigError(f"--config.{name} is given twice: {shown(given[name])} and {shown(text)}; give it once")
+      raise ConfigError(
+        f"--config.{name} is given twice: {shown(given[name])} and {shown(text)}; give it once"
+      )
     given[name] = text
     if name in _sections():
       raise _section_as_value(f"--config.{name}={text}", name)
@@ -57,12 +65,16 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(plain: Mapping[str, Any]) -> Config:
-  """Returns the config that `to_dict` wrote, checked again; keys that it lacks take their defaults."""
+  """Returns the config that `to_dict` wrote, checked again; keys that it lacks take their
+  defaults.
+  """
   return resolve(plain)
 
 
 def config_hash(config: Config) -> str:
-  """Returns the SHA-256, in hex, of the config's canonical JSON: sorted keys, no spaces, shortest exact floats."""
+  """Returns the SHA-256, in hex, of the config's canonical JSON: sorted keys, no spaces, shortest
+  exact floats.
+  """
   text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
   return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -91,7 +103,9 @@ def describe_keys() -> str:
 
 @functools.cache
 def _keys() -> Mapping[str, Key]:
-  """Returns every key by its dotted name, in the order of `Config`; a section's own keys come before its sections."""
+  """Returns every key by its dotted name, in the order of `Config`; a section's own keys come
+  before its sections.
+  """
   return types.MappingProxyType({key.name: key for key in _keys_of(Config, "")})
 
 
@@ -115,7 +129,9 @@ def _keys_of(section: type, prefix: str) -> Iterator[Key]:
     yield from _keys_of(hints[field.name], f"{prefix}{field.name}.")
 
 
-def _checked_items(section: ConfigDict | Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _checked_items(
+  section: ConfigDict | Mapping[str, Any], prefix: str
+) -> Iterator[tuple[str, Any]]:
   for part, value in section.items():
     name, is_section = f"{prefix}{part}", isinstance(value, ConfigDict | Mapping)
     if name in _sections():
@@ -123,9 +139,14 @@ def _checked_items(section: ConfigDict | Mapping[str, Any], prefix: str) -> Iter
         raise _section_as_value(f"{name} = {shown(value)}", name)
       yield from _checked_items(value, f"{name}.")
     elif is_section and name not in _keys():
-      raise ConfigError(f"{name}: no such section; did you mean {_nearest(name, _sections())}? (--help lists every key)")
+      raise ConfigError(
+        f"{name}: no such section; did you mean {_nearest(name, _sections())}? (--help lists "
+        "every key)"
+      )
     elif is_section:
-      raise ConfigError(f"{name}: a section is given, expected {expected(_keys()[name])} ({_keys()[name].help})")
+      raise ConfigError(
+        f"{name}: a section is given, expected {expected(_keys()[name])} ({_keys()[name].help})"
+      )
     else:
       yield name, check(_known(name), value)
 
@@ -136,19 +157,28 @@ def _known(name: str, before: str = "") -> Key:
     return _keys()[name]
   for parent in (name[:at] for at, letter in enumerate(name) if letter == "."):
     if parent in _keys():
-      raise ConfigError(f"{before}{name}: no such key; {parent} is a value, not a section ({_keys()[parent].help})")
-  raise ConfigError(f"{before}{name}: no such key; did you mean {before}{_nearest(name, _keys())}? (--help lists every key)")
+      raise ConfigError(
+        f"{before}{name}: no such key; {parent} is a value, not a section ({_keys()[parent].help})"
+      )
+  raise ConfigError(
+    f"{before}{name}: no such key; did you mean {before}{_nearest(name, _keys())}? (--help lists "
+    "every key)"
+  )
 
 
 def _nearest(name: str, candidates: Iterable[str]) -> str:
-  """Returns the candidate that `name` most likely means: the same word elsewhere, its initials (`lr`), or the nearest spelling."""
+  """Returns the candidate that `name` most likely means: the same word elsewhere, its initials
+  (`lr`), or the nearest spelling.
+  """
   by_lower = {candidate.lower(): candidate for candidate in candidates}
   asked = name.lower()
   leaf = asked.rpartition(".")[2]
   leaves = {lower: lower.rpartition(".")[2] for lower in by_lower}
   initials = {lower: "".join(word[0] for word in last.split("_")) for lower, last in leaves.items()}
   likely = [lower for lower in by_lower if leaf in (leaves[lower], initials[lower])]
-  close = difflib.get_close_matches(asked, likely, 1, 0.0) or difflib.get_close_matches(asked, by_lower, 1, 0.6)
+  close = difflib.get_close_matches(asked, likely, 1, 0.0) or difflib.get_close_matches(
+    asked, by_lower, 1, 0.6
+  )
   if not close:
     match = difflib.get_close_matches(leaf, leaves.values(), 1, 0.6)
     close = [lower for lower in by_lower if leaves[lower] in match]
@@ -158,7 +188,9 @@ def _nearest(name: str, candidates: Iterable[str]) -> str:
 
 def _section_as_value(given: str, section: str) -> ConfigError:
   inside = [name for name in [*_keys(), *sorted(_sections())] if name.rpartition(".")[0] == section]
-  return ConfigError(f"{given}: {section} is a section, not a value; its keys are {', '.join(inside)}")
+  return ConfigError(
+    f"{given}: {section} is a section, not a value; its keys are {', '.join(inside)}"
+  )
 
 
 def _built(section: type, prefix: str, values: Mapping[str, Any]) -> Any:

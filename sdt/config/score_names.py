@@ -1,4 +1,6 @@
-"""Every score that can rank the training examples, whatever it comes from: which end is easy, its range, its source."""
+"""Every score that can rank the training examples, whatever it comes from: which end is easy, its
+range, its source.
+"""
 
 from __future__ import annotations
 
@@ -37,16 +39,23 @@ class Score:
     return math.inf if high is None else high
 
 
-# What scores are computed from: one pass with networks of a round (also without the example), or all steps of the baseline.
+# What scores are computed from: one pass with networks of a round (also without the example), or
+# all steps of the baseline.
 LAST_ROUND, OUT_OF_FOLD, DYNAMICS = "last round", "out of fold", "training dynamics"
-_EARLY = "its source means a network early in training (20 of 200 epochs): of the last round it is another quantity; score.at_round"
+_EARLY = (
+  "its "
+  "source means a network early in training (20 of 200 epochs): of the last round it is "
+  "another quantity; score.at_round"
+)
 
 
 def _easier(low: float | None, high: float | None, source: str = LAST_ROUND) -> Score:
   return Score("higher_is_easier", (low, high), source)
 
 
-def _harder(low: float | None, high: float | None, source: str = LAST_ROUND, note: str | None = None) -> Score:
+def _harder(
+  low: float | None, high: float | None, source: str = LAST_ROUND, note: str | None = None
+) -> Score:
   return Score("higher_is_harder", (low, high), source, note)
 
 
@@ -67,7 +76,11 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
     "variability": _harder(0.0, 0.5, DYNAMICS),
     "correctness": _easier(0.0, 1.0, DYNAMICS),
     "aum": _easier(None, None, DYNAMICS),
-    "confidence_in_sample": _easier(0.0, 1.0, "in sample"),  # beside out-of-fold scores: of the baseline, which has seen every example
-    "file": _easier(None, None, "file"),  # or harder, as score.higher_is says: see score_artifacts.described
+    "confidence_in_sample": _easier(
+      0.0, 1.0, "in sample"
+    ),  # beside out-of-fold scores: of the baseline, which has seen every example
+    "file": _easier(
+      None, None, "file"
+    ),  # or harder, as score.higher_is says: see score_artifacts.described
   }
 )

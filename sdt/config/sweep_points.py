@@ -1,4 +1,6 @@
-"""The points of a sweep: one config for each of its values, all checked before anything is loaded."""
+"""The points of a sweep: one config for each of its values, all checked before anything
+is loaded.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class Point:
   Attributes:
     value: of `sweep.key`, in the key's type.
     also_value: of `sweep.also_key`; None where there is none.
-    folder: the name of its workdir in the sweep's, "lambda_A=0.001": the same for every spelling of the value.
+    folder: the name of its workdir in the sweep's, "lambda_A=0.001": the same for every spelling of
+      the value.
     config: of its run, an ordinary one: it has no sweep.
   """
 
@@ -34,10 +37,12 @@ class Point:
 
 
 def expand(config: Config) -> list[Point]:
-  """Returns the points of `config.sweep`, in the order of its values; [] where `config` is no sweep.
+  """Returns the points of `config.sweep`, in the order of its values; [] where `config` is no
+  sweep.
 
   Raises:
-    ConfigError: a key that cannot be swept, a value that its key or the other keys refuse (it says which), a value given twice.
+    ConfigError: a key that cannot be swept, a value that its key or the other keys refuse (it says
+      which), a value given twice.
   """
   rule = config.sweep
   if rule.key is None:
@@ -46,24 +51,37 @@ def expand(config: Config) -> list[Point]:
     if key is not None and (why := entry(NOT_SWEPT, key)) is not None:
       raise ConfigError(f"sweep.{name} = {key!r}: this key cannot be swept; {why}")
   base = to_dict(dataclasses.replace(config, sweep=SweepConfig()))
-  also_values: Sequence[str | None] = rule.also_values if rule.also_key is not None else [None] * len(rule.values)
+  also_values: Sequence[str | None] = (
+    rule.also_values if rule.also_key is not None else [None] * len(rule.values)
+  )
   points: list[Point] = []
   for number, (text, also_text) in enumerate(zip(rule.values, also_values, strict=True), start=1):
-    overrides = [(rule.key, text), *([] if rule.also_key is None or also_text is None else [(rule.also_key, also_text)])]
+    overrides = [
+      (rule.key, text),
+      *([] if rule.also_key is None or also_text is None else [(rule.also_key, also_text)]),
+    ]
     try:
       own = resolve(base, overrides)
     except ConfigError as error:
-      raise ConfigError(f"sweep, value {number} of {len(rule.values)} ({_assignments(overrides)}): {error}") from None
+      raise ConfigError(
+        f"sweep, value {number} of {len(rule.values)} ({_assignments(overrides)}): {error}"
+      ) from None
     value = _get(own, rule.key)
     also_value = None if rule.also_key is None else _get(own, rule.also_key)
-    points.append(Point(value, also_value, f"{rule.key.rpartition('.')[2]}={quote(as_text(value), safe=',')}", own))
+    points.append(
+      Point(
+        value, also_value, f"{rule.key.rpartition('.')[2]}={quote(as_text(value), safe=',')}", own
+      )
+    )
   _refuse_twice(rule, points)
   _refuse_one_baseline(config)
   return points
 
 
 def shares_baseline(sweep: SweepConfig) -> bool:
-  """Returns whether all points of the sweep have one baseline, because it reads none of the swept keys."""
+  """Returns whether all points of the sweep have one baseline, because it reads none of the swept
+  keys.
+  """
   return not any(key is not None and changes_baseline(key) for key in (sweep.key, sweep.also_key))
 
 
@@ -84,14 +102,22 @@ def _refuse_twice(rule: SweepConfig, points: Sequence[Point]) -> None:
   texts: dict[str, str] = {}
   for text, point in zip(rule.values, points, strict=True):
     if point.folder in texts:
-      raise ConfigError(f"sweep.values: {texts[point.folder]} and {text} are one value of {rule.key}, {as_text(point.value)}; give it once")
+      raise ConfigError(
+        f"sweep.values: {texts[point.folder]} and {text} are one value of {rule.key}, "
+        f"{as_text(point.value)}; give it once"
+      )
     texts[point.folder] = text
 
 
 def _refuse_one_baseline(config: Config) -> None:
   if config.baseline_from is not None and not shares_baseline(config.sweep):
-    keys = " and ".join(key for key in (config.sweep.key, config.sweep.also_key) if key is not None and changes_baseline(key))
+    keys = " and ".join(
+      key
+      for key in (config.sweep.key, config.sweep.also_key)
+      if key is not None and changes_baseline(key)
+    )
     raise ConfigError(
-      f"baseline_from = {shown(config.baseline_from)}: every value of {keys} has a baseline of its own, so none can be taken over for all; "
+      f"baseline_from = {shown(config.baseline_from)}: every value of {keys} has a baseline of "
+      "its own, so none can be taken over for all; "
       "leave it out"
     )

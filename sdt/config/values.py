@@ -1,4 +1,6 @@
-"""One config value: from text or Python to the type and range of its key, or a refusal that says what is expected."""
+"""One config value: from text or Python to the type and range of its key, or a refusal that says
+what is expected.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,17 @@ LARGEST_INT = 2**31 - 1
 _FEW = 4  # choices that are seen at a glance; of more, the nearest is named
 
 _OPENING = {")": "(", "]": "["}
-_COMMA = re.compile(r",(?![^\[\]]*\])")  # not within brackets: 'mine = A@0[label_smoothing=0.2, dropout=0.3]' is one item
+_COMMA = re.compile(
+  r",(?![^\[\]]*\])"
+)  # not within brackets: 'mine = A@0[label_smoothing=0.2, dropout=0.3]' is one item
 _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 _NOUNS = {bool: "True or False", int: "an integer", float: "a finite number", str: "a text"}
-_PLURALS = {bool: "of True or False", int: "of integers", float: "of finite numbers", str: "of texts"}
+_PLURALS = {
+  bool: "of True or False",
+  int: "of integers",
+  float: "of finite numbers",
+  str: "of texts",
+}
 _SAMPLES = {bool: "(True, False)", int: "(1, 2)", float: "(0.1, 0.2)", str: "('a', 'b')"}
 
 
@@ -50,7 +59,9 @@ class _WrongValueError(ValueError):
 def range_text(key: Key) -> str:
   """Returns the key's bounds in words, such as "above 0, at most 1", or an empty text."""
   words = {"low": "at least", "above": "above", "high": "at most", "below": "below"}
-  return ", ".join(f"{word} {key.rule[name]:.10g}" for name, word in words.items() if name in key.rule)
+  return ", ".join(
+    f"{word} {key.rule[name]:.10g}" for name, word in words.items() if name in key.rule
+  )
 
 
 def expected(key: Key) -> str:
@@ -86,12 +97,15 @@ def shown(value: object) -> str:
 
 
 def refusal(key: Key, given: str, hint: str = "") -> ConfigError:
-  """Returns the one-line error for a value that `key` does not take; `given` is the value as the user wrote it."""
+  """Returns the one-line error for a value that `key` does not take; `given` is the value as the
+  user wrote it.
+  """
   return ConfigError(f"{given}: expected {expected(key)}{'; ' + hint if hint else ''} ({key.help})")
 
 
 def check(key: Key, value: object) -> Any:
-  """Returns `value`, from a config file or JSON, in the type of `key`: integers become floats and lists tuples where asked.
+  """Returns `value`, from a config file or JSON, in the type of `key`: integers become floats and
+  lists tuples where asked.
 
   Raises:
     ConfigError: wrong type (a bool is no integer), not finite, out of range, empty, twice the same.
@@ -105,8 +119,9 @@ def check(key: Key, value: object) -> Any:
 def parse(key: Key, text: str) -> Any:
   """Returns the value that the command line's `--config.KEY=text` means for `key`.
 
-  Numbers as Python writes them, True and False, None where the key allows it, text with or without quotes ('None' in
-  quotes is a text), tuples as `(1, 2)`, `[1, 2]`, `1,2` or, of one item, `(1,)`, `1,` and `1`.
+  Numbers as Python writes them, True and False, None where the key allows it, text with or without
+  quotes ('None' in quotes is a text), tuples as `(1, 2)`, `[1, 2]`, `1,2` or, of one item, `(1,)`,
+  `1,` and `1`.
 
   Raises:
     ConfigError: as `check`.
@@ -172,7 +187,10 @@ def _checked(key: Key, value: object) -> Any:
   if not isinstance(value, tuple | list):
     raise _WrongValueError("" if value is None else f"one item is written ({shown(value)},)")
   if key.rule.get("as_text"):
-    value = [repr(item) if item is None or isinstance(item, bool | int | float | tuple | list) else item for item in value]
+    value = [
+      repr(item) if item is None or isinstance(item, bool | int | float | tuple | list) else item
+      for item in value
+    ]
   items = tuple(_checked_scalar(key, item) for item in value)
   if len(items) < key.rule.get("min_length", 0):
     raise _WrongValueError("it is empty" if not items else f"it has {len(items)}")
@@ -186,7 +204,9 @@ def _checked_scalar(key: Key, value: object) -> Any:
   number = _typed(key.base, value)
   rule = key.rule
   if "choices" in rule and number not in rule["choices"]:
-    near = difflib.get_close_matches(number, rule["choices"], 1) if len(rule["choices"]) > _FEW else []
+    near = (
+      difflib.get_close_matches(number, rule["choices"], 1) if len(rule["choices"]) > _FEW else []
+    )
     raise _WrongValueError(f"did you mean {near[0]!r}?" if near else "")
   outside = (
     ("low" in rule and number < rule["low"])
@@ -200,7 +220,9 @@ def _checked_scalar(key: Key, value: object) -> Any:
 
 
 def _typed(base: type, value: object) -> Any:
-  """Returns `value` as a plain bool, int, float or str, so that every later repr, hash and JSON is the same."""
+  """Returns `value` as a plain bool, int, float or str, so that every later repr, hash and JSON is
+  the same.
+  """
   if base is str and isinstance(value, str):
     if not value or "\0" in value:
       raise _WrongValueError("it is empty" if not value else "it holds a NUL character")

@@ -1,8 +1,10 @@
-"""Decoded image files, kept as one array in the data directory: reading them again costs a SHA-256, and no memory, as they are mapped.
+"""Decoded image files, kept as one array in the data directory: reading them again costs a SHA-256,
+and no memory, as they are mapped.
 
-Under `prepared/` in the data directory, by a key: KEY.npy (uint8 [n, H, W, 3]) and KEY.json, which is written last and says what the array
-holds. Both are sealed by `sdt.files`. The key is a hash of where the files are, of their sizes and times, and of how they were decoded; so
-there is nothing to bring up to date, and two processes that write under one key write the same.
+Under `prepared/` in the data directory, by a key: KEY.npy (uint8 [n, H, W, 3]) and KEY.json, which
+is written last and says what the array holds. Both are sealed by `sdt.files`. The key is a hash of
+where the files are, of their sizes and times, and of how they were decoded; so there is nothing to
+bring up to date, and two processes that write under one key write the same.
 """
 
 from __future__ import annotations
@@ -62,12 +64,14 @@ def directory() -> Path:
 def key(root: Path, listed: tuple[str, ...], stored_in: tuple[str, ...], config: DataConfig) -> str:
   """Returns the key of the images as they now are.
 
-  The time of the last change of a file's entry (ctime) counts as well: files that were unpacked from one archive may share size and mtime.
+  The time of the last change of a file's entry (ctime) counts as well: files that were unpacked
+  from one archive may share size and mtime.
 
   Args:
     root: the folder of the set.
     listed: the names of the images, in their order.
-    stored_in: the files that hold them, relative to `root`: their sizes in bytes and times of change are looked at.
+    stored_in: the files that hold them, relative to `root`: their sizes in bytes and times of
+      change are looked at.
     config: how they are decoded.
   """
   digest = hashlib.sha256()
@@ -77,7 +81,10 @@ def key(root: Path, listed: tuple[str, ...], stored_in: tuple[str, ...], config:
     try:
       found = (root / file).stat()
       state: tuple[int, ...] = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    except (OSError, ValueError):  # missing, or no name that a file can have; the decoder will say so
+    except (
+      OSError,
+      ValueError,
+    ):  # missing, or no name that a file can have; the decoder will say so
       state = ()
     digest.update(json.dumps([file, *state]).encode())
   return f"{config.name}-{digest.hexdigest()[:32]}"
@@ -86,20 +93,30 @@ def key(root: Path, listed: tuple[str, ...], stored_in: tuple[str, ...], config:
 def _header(shape: tuple[int, ...]) -> bytes:
   """Returns how a .npy of uint8 in this shape begins."""
   header = io.BytesIO()
-  np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+  np.lib.format.write_array_header_1_0(
+    header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+  )
   return header.getvalue()
 
 
 def load(name: str, num_files: int, log: Log) -> Prepared | None:
-  """Returns the images kept under the key `name`, verified; None where there are none, or where they are damaged, which `log` is told."""
+  """Returns the images kept under the key `name`, verified; None where there are none, or where
+  they are damaged, which `log` is told.
+  """
   described, array = directory() / f"{name}.json", directory() / f"{name}.npy"
-  if not os.path.exists(described):  # unlike `Path.exists`, also false in a folder that may not be entered
+  if not os.path.exists(
+    described
+  ):  # unlike `Path.exists`, also false in a folder that may not be entered
     return None
   try:
     content = files.read_json(described)
     shape = tuple(int(size) for size in content["shape"])
     skipped = {int(place): str(reason) for place, reason in content["skipped"].items()}
-    sizes = None if content["sizes"] is None else np.array(content["sizes"], np.int32).reshape(shape[0], 2)
+    sizes = (
+      None
+      if content["sizes"] is None
+      else np.array(content["sizes"], np.int32).reshape(shape[0], 2)
+    )
     if len(shape) != 4 or shape[0] + len(skipped) != num_files:
       raise ValueError(f"{shape} images and {len(skipped)} skipped ones of {num_files}")
     log(f"reading {shape[0]:,} prepared images from {array}")
@@ -124,9 +141,11 @@ def reading_only() -> Iterator[None]:
 
 
 def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
-  """Keeps the images under the key `name` and tells `log` how much they take; where that fails, it tells why, and leaves nothing.
+  """Keeps the images under the key `name` and tells `log` how much they take; where that fails, it
+  tells why, and leaves nothing.
 
-  Kept only where they take at most half of what is free on the disk: a cache must not be what fills it.
+  Kept only where they take at most half of what is free on the disk: a cache must not be what fills
+  it.
   """
   if not _WRITES.get():
     return
@@ -148,13 +167,19 @@ def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
       _remove_abandoned(folder)
     with contextlib.suppress(OSError):
       if images.nbytes > shutil.disk_usage(folder).free // 2:
-        log(f"the {len(images):,} decoded images were not kept: their {size} are more than half of what is free in {folder}")
+        log(
+          f"the {len(images):,} decoded images were not kept: their {size} are more than half of "
+          f"what is free in {folder}"
+        )
         return
     files.write_bytes(array, header, memoryview(images).cast("B"))
     files.write_text(described, files.json_text(content, indent=None))
   except WorkdirError as error:
     reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    log(f"the {len(images):,} decoded images were not kept in {folder}: {getattr(reason, 'strerror', None) or reason}")
+    log(
+      f"the {len(images):,} decoded images were not kept in {folder}: "
+      f"{getattr(reason, 'strerror', None) or reason}"
+    )
     files.remove(described)
     files.remove(array)
     return
@@ -162,10 +187,11 @@ def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
 
 
 def spare_room(shape: tuple[int, int, int, int]) -> np.ndarray | None:
-  """Returns zeros uint8 that lie in a file instead of in memory, for images that do not fit into it; None where there is no room either.
+  """Returns zeros uint8 that lie in a file instead of in memory, for images that do not fit into
+  it; None where there is no room either.
 
-  The file lies in the data directory, has no name, and is gone with the process. The images are kept as well (see `store`), so it may
-  take a third of what is free.
+  The file lies in the data directory, has no name, and is gone with the process. The images are
+  kept as well (see `store`), so it may take a third of what is free.
   """
   size, folder = math.prod(shape), directory()
   if not _WRITES.get() or not hasattr(os, "posix_fallocate"):
@@ -175,7 +201,9 @@ def spare_room(shape: tuple[int, int, int, int]) -> np.ndarray | None:
     if size > shutil.disk_usage(folder).free // 3:
       return None
     with tempfile.TemporaryFile(dir=folder) as file:
-      os.posix_fallocate(file.fileno(), 0, size)  # a disk that fills up later would kill the process
+      os.posix_fallocate(
+        file.fileno(), 0, size
+      )  # a disk that fills up later would kill the process
       return np.memmap(file, np.uint8, "r+", shape=shape)
   except OSError:
     return None

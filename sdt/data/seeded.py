@@ -1,6 +1,8 @@
-"""Random numbers that are a pure function of (seed, stream, id): no state, the same in any order and for any subset.
+"""Random numbers that are a pure function of (seed, stream, id): no state, the same in any order
+and for any subset.
 
-Not `numpy.random`: the streams of its generators may change between NumPy versions, and a draw would depend on how many came before it.
+Not `numpy.random`: the streams of its generators may change between NumPy versions, and a draw
+would depend on how many came before it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-  """Returns the finaliser of SplitMix64 (Steele, Lea, Flood 2014) of `x`, a bijection of uint64; works in place."""
+  """Returns the finaliser of SplitMix64 (Steele, Lea, Flood 2014) of `x`, a bijection of uint64;
+  works in place.
+  """
   x ^= x >> np.uint64(30)
   x *= _MIX_1
   x ^= x >> np.uint64(27)
@@ -58,9 +62,11 @@ def integers(seed: int, stream: str, ids: np.ndarray, high: int) -> np.ndarray:
 
 
 def largest_remainder(counts: np.ndarray, num: int, most: np.ndarray) -> np.ndarray:
-  """Returns how many of `num` places each group gets, in proportion to `counts` and never more than `most`, int64 [K] each.
+  """Returns how many of `num` places each group gets, in proportion to `counts` and never more than
+  `most`, int64 [K] each.
 
-  Exact: integers throughout. Of equal remainders the first group's comes first; what a full group cannot take goes to the next.
+  Exact: integers throughout. Of equal remainders the first group's comes first; what a full group
+  cannot take goes to the next.
   """
   places, remainder = np.divmod(counts.astype(np.int64) * num, max(1, int(counts.sum())))
   places = np.minimum(places, most)
@@ -83,12 +89,19 @@ def _allot(counts: np.ndarray, num: int, leave_one: bool) -> np.ndarray:
 
 
 def stratified(
-  labels: np.ndarray, num: int, seed: int, stream: str, *, leave_one: bool = False, ids: np.ndarray | None = None
+  labels: np.ndarray,
+  num: int,
+  seed: int,
+  stream: str,
+  *,
+  leave_one: bool = False,
+  ids: np.ndarray | None = None,
 ) -> np.ndarray:
   """Returns which examples a seeded stratified draw of `num` takes.
 
-  Every class gets its share of `num` (largest remainder), and at least one if `num` has room for every class; within a class the
-  examples with the smallest seeded hash of their position (or of their id) are taken.
+  Every class gets its share of `num` (largest remainder), and at least one if `num` has room for
+  every class; within a class the examples with the smallest seeded hash of their position (or of
+  their id) are taken.
 
   Args:
     labels: int [N], any values >= 0.
@@ -96,7 +109,8 @@ def stratified(
     seed: seed of the draw.
     stream: name of the draw; two names give independent draws.
     leave_one: leave at least one example of every class behind, where `num` allows it.
-    ids: int [N], unique; by them the draw does not depend on the order of the examples. Their positions by default.
+    ids: int [N], unique; by them the draw does not depend on the order of the examples. Their
+      positions by default.
 
   Returns:
     int64 [num] positions in `labels`, ascending.
@@ -110,7 +124,14 @@ def stratified(
 
 
 def tie_breaker(example_ids: np.ndarray, seed: int, stream: str = "ties") -> np.ndarray:
-  """Returns a pseudo-random uint64 [N] per example id: SHA-256 of (stream, seed, id), the same on every machine."""
+  """Returns a pseudo-random uint64 [N] per example id: SHA-256 of (stream, seed, id), the same on
+  every machine.
+  """
   prefix = stream.encode() + b"\0" + int(seed).to_bytes(8, "little", signed=True)
-  digests = (hashlib.sha256(prefix + int(example_id).to_bytes(8, "little", signed=True)).digest()[:8] for example_id in example_ids)
-  return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(example_ids))
+  digests = (
+    hashlib.sha256(prefix + int(example_id).to_bytes(8, "little", signed=True)).digest()[:8]
+    for example_id in example_ids
+  )
+  return np.fromiter(
+    (int.from_bytes(digest, "little") for digest in digests), np.uint64, len(example_ids)
+  )

@@ -31,28 +31,43 @@ def _silent(line: str) -> None:
 
 
 def _check_keys(config: DataConfig) -> None:
-  """Refuses keys that the chosen set would ignore: the user must have meant another set. And sizes that no image could have."""
+  """Refuses keys that the chosen set would ignore: the user must have meant another set. And sizes
+  that no image could have.
+  """
   defaults = DataConfig()
   ignored = {
     "path": config.name in _WITHOUT_FILES,
     "test_fraction": config.name in _WITH_TESTS,
     "labels": config.name != "cifar100",
-    **dict.fromkeys(("num_train", "num_test", "allow_empty_class", "statistics", "verify"), config.name == "curve"),
-    **dict.fromkeys(("image_size", "resize", "on_bad_image", "cache"), config.name not in _OF_IMAGE_FILES),
+    **dict.fromkeys(
+      ("num_train", "num_test", "allow_empty_class", "statistics", "verify"), config.name == "curve"
+    ),
+    **dict.fromkeys(
+      ("image_size", "resize", "on_bad_image", "cache"), config.name not in _OF_IMAGE_FILES
+    ),
   }
   for key, is_ignored in ignored.items():
     if is_ignored and getattr(config, key) != getattr(defaults, key):
       raise ConfigError(
-        f"data.{key}={getattr(config, key)} has no meaning for data.name={config.name}; leave it out, or choose another data.name"
+        f"data.{key}={getattr(config, key)} has no meaning for data.name={config.name}; leave it "
+        "out, or choose another data.name"
       )
-  if config.crop_size is not None and config.image_size is not None and config.crop_size > config.image_size:
+  if (
+    config.crop_size is not None
+    and config.image_size is not None
+    and config.crop_size > config.image_size
+  ):
     raise ConfigError(
-      f"data.crop_size={config.crop_size}: expected at most data.image_size={config.image_size}; it is cut out of the image"
+      f"data.crop_size={config.crop_size}: expected at most data.image_size={config.image_size}; "
+      "it is cut out of the image"
     )
   if config.resize == "short_side" and config.crop_size is None:
-    size = 224 if config.image_size is None else max(4, config.image_size * 7 // 8)  # 224 of 256, as the field has it
+    size = (
+      224 if config.image_size is None else max(4, config.image_size * 7 // 8)
+    )  # 224 of 256, as the field has it
     raise ConfigError(
-      f"data.resize=short_side leaves images of differing sizes, and the network needs one: give it, such as --config.data.crop_size={size}"
+      "data.resize=short_side leaves images of differing sizes, and the network needs one: give "
+      f"it, such as --config.data.crop_size={size}"
     )
   try:
     Path(config.path or "").expanduser()
@@ -95,10 +110,16 @@ def load(config: DataConfig, log: Log = _silent, seeds: Sequence[int] = (0,)) ->
   _check_keys(config)
   try:
     return _read(config, log, seeds)
-  except OSError as error:  # whatever the readers did not foresee: a name too long, a folder that may not be entered, a broken disk
-    raise DataError(f"data.path={config.path}: {error.strerror or error}: {error.filename}") from error
+  # whatever the readers did not foresee: a name too long, a folder that may not be entered, a
+  # broken disk
+  except OSError as error:
+    raise DataError(
+      f"data.path={config.path}: {error.strerror or error}: {error.filename}"
+    ) from error
   except MemoryError as error:
-    raise DataError(f"data.name={config.name} does not fit into memory; use a smaller set or image size") from error
+    raise DataError(
+      f"data.name={config.name} does not fit into memory; use a smaller set or image size"
+    ) from error
 
 
 def _names() -> str:

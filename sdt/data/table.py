@@ -1,4 +1,6 @@
-"""The cells of a CSV file that a user wrote, with the line of each row; what is no CSV is refused with its place."""
+"""The cells of a CSV file that a user wrote, with the line of each row; what is no CSV is refused
+with its place.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,14 @@ def read_text(path: Path, where: str, form: str) -> str:
     DataError: no such file, too large, not UTF-8.
   """
   if not path.is_file():
-    raise DataError(f"{where}: {'a folder' if path.is_dir() else 'no such file'}; expected a CSV file, {form}")
+    raise DataError(
+      f"{where}: {'a folder' if path.is_dir() else 'no such file'}; expected a CSV file, {form}"
+    )
   if path.stat().st_size > _MAX_BYTES:
-    raise DataError(f"{where}: {path.stat().st_size} bytes, at most {_MAX_BYTES} are expected; is it the right file?")
+    raise DataError(
+      f"{where}: {path.stat().st_size} bytes, at most {_MAX_BYTES} are expected; is it the right "
+      "file?"
+    )
   return decoded(path.read_bytes(), where)
 
 
@@ -35,11 +42,14 @@ def decoded(data: bytes, where: str) -> str:
   try:
     return data.decode("utf-8-sig")
   except UnicodeDecodeError as error:
-    raise DataError(f"{where}: not UTF-8 text at byte {error.start}; save it as CSV in UTF-8") from error
+    raise DataError(
+      f"{where}: not UTF-8 text at byte {error.start}; save it as CSV in UTF-8"
+    ) from error
 
 
 def rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
-  """Yields (line, cells) of every row that is not empty, the header first; the line is that on which the row ends.
+  """Yields (line, cells) of every row that is not empty, the header first; the line is that on
+  which the row ends.
 
   Raises:
     DataError: not CSV, or a row with another number of cells than the header.
@@ -52,7 +62,12 @@ def rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
         continue
       width = len(cells) if width is None else width
       if len(cells) != width:
-        raise DataError(f"{where}, line {reader.line_num}: {len(cells)} cells under a header of {width}; quote cells that hold commas")
+        raise DataError(
+          f"{where}, line {reader.line_num}: {len(cells)} cells under a header of {width}; quote "
+          "cells that hold commas"
+        )
       yield reader.line_num, cells
   except csv.Error as error:
-    raise DataError(f"{where}, line {reader.line_num}: not CSV: {error}; quote cells that hold commas or quotes") from error
+    raise DataError(
+      f"{where}, line {reader.line_num}: not CSV: {error}; quote cells that hold commas or quotes"
+    ) from error

@@ -16,9 +16,14 @@ from sdt.errors import ConfigError
 
 
 def compile_program(
-  layout: Layout, function: Callable[..., Any], args: Sequence[Any], replica_axes: Any = 0, donate: tuple[int, ...] = ()
+  layout: Layout,
+  function: Callable[..., Any],
+  args: Sequence[Any],
+  replica_axes: Any = 0,
+  donate: tuple[int, ...] = (),
 ) -> Any:
-  """Returns the compiled program for placed arguments; it raises on any other shape, so it can never recompile.
+  """Returns the compiled program for placed arguments; it raises on any other shape, so it can
+  never recompile.
 
   Args:
     layout: of the devices.
@@ -31,32 +36,54 @@ def compile_program(
     if layout.replica_parts > 1:
       return _OnEachDevice(layout, function, args, replica_axes, donate)
     if layout.mode == "pmap":
-      lowered = jax.pmap(function, AXIS, devices=list(layout.mesh.devices.flat), donate_argnums=donate).lower(*args)
+      lowered = jax.pmap(
+        function, AXIS, devices=list(layout.mesh.devices.flat), donate_argnums=donate
+      ).lower(*args)
     else:
-      lowered = jax.jit(function, donate_argnums=donate, out_shardings=NamedSharding(layout.mesh, PartitionSpec())).lower(*args)
+      lowered = jax.jit(
+        function, donate_argnums=donate, out_shardings=NamedSharding(layout.mesh, PartitionSpec())
+      ).lower(*args)
     return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
   except jax.errors.JaxRuntimeError as error:
     if not layout.compiler_options or "RESOURCE_EXHAUSTED" in str(error):
       raise
     reason = str(error).splitlines()[0][:200]
-    raise ConfigError(f"parallel.compiler_options: a program cannot be compiled with them ({reason}); leave them out") from error
+    raise ConfigError(
+      f"parallel.compiler_options: a program cannot be compiled with them ({reason}); leave them "
+      "out"
+    ) from error
 
 
 class _OnEachDevice:
-  """A program that every device of this process runs on its own replicas, as it would alone; arguments as of `compile_program`.
+  """A program that every device of this process runs on its own replicas, as it would alone;
+  arguments as of `compile_program`.
 
-  One partitioned program for all (`jax.shard_map`) would be compiled once instead of for each device, but passes through XLA's partitioner,
-  after which other operations are fused: the last bits of a replica are then not those that it has alone.
+  One partitioned program for all (`jax.shard_map`) would be compiled once instead of for each
+  device, but passes through XLA's partitioner, after which other operations are fused: the last
+  bits of a replica are then not those that it has alone.
   """
 
-  def __init__(self, layout: Layout, function: Callable[..., Any], args: Sequence[Any], replica_axes: Any, donate: tuple[int, ...]) -> None:
+  def __init__(
+    self,
+    layout: Layout,
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    replica_axes: Any,
+    donate: tuple[int, ...],
+  ) -> None:
     self._layout, self._replica_axes = layout, replica_axes
-    self._devices = [device for device in layout.mesh.devices.flat if device.process_index == jax.process_index()]
+    self._devices = [
+      device for device in layout.mesh.devices.flat if device.process_index == jax.process_index()
+    ]
 
     def lowered(device: Any) -> Any:
-      return jax.jit(function, donate_argnums=donate).lower(*jax.tree.map(functools.partial(_shape_on, device), tuple(args)))
+      return jax.jit(function, donate_argnums=donate).lower(
+        *jax.tree.map(functools.partial(_shape_on, device), tuple(args))
+      )
 
-    compile_one = functools.partial(jax.stages.Lowered.compile, compiler_options=dict(layout.compiler_options) or None)
+    compile_one = functools.partial(
+      jax.stages.Lowered.compile, compiler_options=dict(layout.compiler_options) or None
+    )
     first, *others = map(lowered, self._devices)
     # The first alone: what XLA finds by trying on a GPU, the others then take over.
     self._executables = [compile_one(first)]
@@ -70,7 +97,11 @@ class _OnEachDevice:
       executable(*jax.tree.unflatten(structure, [of[device] for of in parts]))
       for device, executable in zip(self._devices, self._executables, strict=True)
     ]
-    return jax.tree.map(lambda axis, *trees: jax.tree.map(functools.partial(self._joined, axis), *trees), self._replica_axes, *results)
+    return jax.tree.map(
+      lambda axis, *trees: jax.tree.map(functools.partial(self._joined, axis), *trees),
+      self._replica_axes,
+      *results,
+    )
 
   def _joined(self, axis: int, *parts: jax.Array) -> jax.Array:
     """Returns one array over the mesh of what each device has of it; nothing moves."""
@@ -85,14 +116,16 @@ class _OnEachDevice:
 
 def _shape_on(device: Any, leaf: Any) -> jax.ShapeDtypeStruct:
   """Returns shape and dtype of what one device has of a placed leaf."""
-  return jax.ShapeDtypeStruct(leaf.sharding.shard_shape(leaf.shape), leaf.dtype, sharding=SingleDeviceSharding(device))
+  return jax.ShapeDtypeStruct(
+    leaf.sharding.shard_shape(leaf.shape), leaf.dtype, sharding=SingleDeviceSharding(device)
+  )
 
 
 def map_replicas(mode: str, function: Callable[..., Any]) -> Callable[..., Any]:
   """Returns `function` mapped over the leading axis of all arguments.
 
-  `unroll` writes it out once per replica and `loop` runs one after the other: bit-equal to running each alone. `vmap` batches it:
-  equal up to the order of summation.
+  `unroll` writes it out once per replica and `loop` runs one after the other: bit-equal to running
+  each alone. `vmap` batches it: equal up to the order of summation.
   """
   if mode == "vmap":
     return jax.vmap(function)
@@ -101,7 +134,10 @@ def map_replicas(mode: str, function: Callable[..., Any]) -> Callable[..., Any]:
     num_replicas = jax.tree.leaves(args)[0].shape[0]
     if mode == "loop" and num_replicas > 1:
       return jax.lax.map(lambda one: function(*one), args)
-    results = [function(*jax.tree.map(lambda leaf, r=replica: leaf[r], args)) for replica in range(num_replicas)]
+    results = [
+      function(*jax.tree.map(lambda leaf, r=replica: leaf[r], args))
+      for replica in range(num_replicas)
+    ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
   return unrolled

@@ -1,4 +1,6 @@
-"""How a run is laid out over devices: the mesh, the shardings, and what goes to and from the devices."""
+"""How a run is laid out over devices: the mesh, the shardings, and what goes to and from the
+devices.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class Layout:
     mode: jit or pmap.
     mesh: one-dimensional, over the axis `data`.
     divides: batch or seeds.
-    is_abstract: `place` gives shapes instead of arrays: programs compile and nothing is allocated, but nothing can run.
+    is_abstract: `place` gives shapes instead of arrays: programs compile and nothing is allocated,
+      but nothing can run.
     compiler_options: names and values of XLA's options.
   """
 
@@ -58,47 +61,69 @@ class Layout:
 
   @property
   def axis_name(self) -> str | None:
-    """The axis over which reductions must be summed by hand: pmap's; under jit the compiler does it."""
+    """The axis over which reductions must be summed by hand: pmap's; under jit the compiler does
+    it.
+    """
     return AXIS if self.mode == "pmap" else None
 
 
 def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
-  """Returns the layout over the first `num_devices` devices of all processes, all of them by default.
+  """Returns the layout over the first `num_devices` devices of all processes, all of them by
+  default.
 
   Raises:
-    ConfigError: if fewer devices exist than asked for, some of several processes would have none, or `mode` cannot divide what it shall.
+    ConfigError: if fewer devices exist than asked for, some of several processes would have none,
+      or `mode` cannot divide what it shall.
   """
   if config.divide == "seeds" and config.mode != "jit":
-    raise ConfigError(f"parallel.divide=seeds: it goes with parallel.mode=jit, not {config.mode}; leave one of the two out")
+    raise ConfigError(
+      f"parallel.divide=seeds: it goes with parallel.mode=jit, not {config.mode}; leave one of "
+      "the two out"
+    )
   if config.divide == "seeds" and config.batch_norm == "device":
-    raise ConfigError("parallel.divide=seeds: each device has whole batches, so parallel.batch_norm=device would do nothing; leave it out")
+    raise ConfigError(
+      "parallel.divide=seeds: each device has whole batches, so parallel.batch_norm=device would "
+      "do nothing; leave it out"
+    )
   devices = jax.devices()
   num_devices = config.num_devices or len(devices)
   if num_devices > len(devices):
     raise ConfigError(
-      f"parallel.num_devices={num_devices}: this machine has {len(devices)} {devices[0].platform} device(s); use at most that many"
+      f"parallel.num_devices={num_devices}: this machine has {len(devices)} {devices[0].platform} "
+      "device(s); use at most that many"
     )
   if num_devices < len(devices) and jax.process_count() > 1:
     raise ConfigError(
-      f"parallel.num_devices={num_devices}: {jax.process_count()} processes use all their {len(devices)} devices; leave it out"
+      f"parallel.num_devices={num_devices}: {jax.process_count()} processes use all their "
+      f"{len(devices)} devices; leave it out"
     )
-  mesh = jax.make_mesh((num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
-  return Layout(config.mode, mesh, config.divide, is_abstract, _compiler_options(config.compiler_options or ""))
+  mesh = jax.make_mesh(
+    (num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices]
+  )
+  return Layout(
+    config.mode, mesh, config.divide, is_abstract, _compiler_options(config.compiler_options or "")
+  )
 
 
 def _compiler_options(text: str) -> tuple[tuple[str, str | bool], ...]:
-  """Returns names and values of "NAME=VALUE NAME=VALUE"; raises a ConfigError where XLA does not take them."""
+  """Returns names and values of "NAME=VALUE NAME=VALUE"; raises a ConfigError where XLA does not
+  take them.
+  """
   options: list[tuple[str, str | bool]] = []
   for word in text.split():
     name, sign, value = word.partition("=")
     if not (name and sign and value):
-      raise ConfigError(f"parallel.compiler_options: {word!r} is not NAME=VALUE; write several with spaces between")
+      raise ConfigError(
+        f"parallel.compiler_options: {word!r} is not NAME=VALUE; write several with spaces between"
+      )
     options.append((name, value.lower() == "true" if value.lower() in ("true", "false") else value))
   if options:
     try:  # on a program that takes no time, so that a mistake is told before any data are read
       jax.jit(lambda x: x).lower(np.float32(0)).compile(compiler_options=dict(options))
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-      raise ConfigError(f"parallel.compiler_options: XLA does not take {text!r} ({str(error).splitlines()[0]})") from error
+      raise ConfigError(
+        f"parallel.compiler_options: XLA does not take {text!r} ({str(error).splitlines()[0]})"
+      ) from error
   return tuple(options)
 
 
@@ -114,10 +139,15 @@ def check_replicas(layout: Layout, numbers: Mapping[str, int]) -> None:
   """
   for key, number in numbers.items():
     if number % layout.replica_parts:
-      fits = max(count for count in range(1, layout.num_devices + 1) if math.gcd(*numbers.values()) % count == 0)
+      fits = max(
+        count
+        for count in range(1, layout.num_devices + 1)
+        if math.gcd(*numbers.values()) % count == 0
+      )
       other = f", or parallel.num_devices={fits}" if jax.process_count() == 1 else ""
       raise ConfigError(
-        f"parallel.divide=seeds: {number} seed(s) ({key}) do not divide equally over {layout.num_devices} devices; choose a multiple{other}"
+        f"parallel.divide=seeds: {number} seed(s) ({key}) do not divide equally over "
+        f"{layout.num_devices} devices; choose a multiple{other}"
       )
 
 
@@ -132,7 +162,9 @@ def padded_batch_size(batch_size: int, layout: Layout) -> int:
 
 
 def shard_batch(layout: Layout, tree: Any) -> Any:
-  """Returns the tree of arrays [B, ...] divided over the devices; B must be a multiple of the parts of a batch."""
+  """Returns the tree of arrays [B, ...] divided over the devices; B must be a multiple of the parts
+  of a batch.
+  """
   if layout.mode == "pmap":
     index = jax.lax.axis_index(AXIS)
     size = jax.tree.leaves(tree)[0].shape[0] // layout.num_devices
@@ -158,15 +190,19 @@ def sum_over(axis_name: str | None, tree: Any) -> Any:
 
 
 def place(layout: Layout, tree: Any) -> Any:
-  """Returns the tree on the devices, a whole copy on each (under pmap with a leading axis over the devices).
+  """Returns the tree on the devices, a whole copy on each (under pmap with a leading axis over the
+  devices).
 
-  In an abstract layout the leaves need no more than a shape and a dtype, and become `jax.ShapeDtypeStruct`s.
+  In an abstract layout the leaves need no more than a shape and a dtype, and become
+  `jax.ShapeDtypeStruct`s.
   """
   return _place(layout, tree, PartitionSpec())
 
 
 def place_replicas(layout: Layout, tree: Any) -> Any:
-  """Returns the tree of arrays [R, ...] on the devices, see `place`; where the seeds are divided, each device has its own alone."""
+  """Returns the tree of arrays [R, ...] on the devices, see `place`; where the seeds are divided,
+  each device has its own alone.
+  """
   return _place(layout, tree, layout.replica_spec(0))
 
 
@@ -175,16 +211,27 @@ def _place(layout: Layout, tree: Any, spec: PartitionSpec) -> Any:
     return jax.tree.map(functools.partial(_placed_shape, layout, spec), tree)
   if layout.mode == "pmap":
     sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS))
-    return _put(jax.tree.map(lambda leaf: np.broadcast_to(leaf, (layout.num_devices, *np.shape(leaf))), tree), sharding)
+    return _put(
+      jax.tree.map(lambda leaf: np.broadcast_to(leaf, (layout.num_devices, *np.shape(leaf))), tree),
+      sharding,
+    )
   return _put(tree, NamedSharding(layout.mesh, spec))
 
 
 def _put(tree: Any, sharding: NamedSharding) -> Any:
-  """Returns the tree, whole on this host, as arrays of this sharding; every process puts its part on its own devices."""
+  """Returns the tree, whole on this host, as arrays of this sharding; every process puts its part
+  on its own devices.
+  """
   if sharding.is_fully_addressable:
     return jax.device_put(tree, sharding)
-  # device_put would send every leaf around once more, to see whether it is the same on all processes.
-  return jax.tree.map(lambda leaf: jax.make_array_from_callback(np.shape(leaf), sharding, np.asarray(leaf).__getitem__), tree)
+  # device_put would send every leaf around once more, to see whether it is the same on all
+  # processes.
+  return jax.tree.map(
+    lambda leaf: jax.make_array_from_callback(
+      np.shape(leaf), sharding, np.asarray(leaf).__getitem__
+    ),
+    tree,
+  )
 
 
 def _placed_shape(layout: Layout, spec: PartitionSpec, leaf: Any) -> jax.ShapeDtypeStruct:
@@ -195,7 +242,8 @@ def _placed_shape(layout: Layout, spec: PartitionSpec, leaf: Any) -> jax.ShapeDt
 
 
 def fetch(layout: Layout, tree: Any) -> Any:
-  """Returns the tree, whole, as NumPy arrays on the host; where there are equal copies, the first is taken.
+  """Returns the tree, whole, as NumPy arrays on the host; where there are equal copies, the first
+  is taken.
 
   Where several processes divide the seeds, all must call it at the same point.
   """
@@ -204,7 +252,9 @@ def fetch(layout: Layout, tree: Any) -> Any:
   if all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
     return jax.tree.map(np.asarray, jax.device_get(tree))
   whole = _gathering(NamedSharding(layout.mesh, PartitionSpec()))
-  return jax.tree.map(lambda leaf: np.asarray(whole(leaf)), tree)  # one at a time: not the states of all seeds on every device
+  return jax.tree.map(
+    lambda leaf: np.asarray(whole(leaf)), tree
+  )  # one at a time: not the states of all seeds on every device
 
 
 @functools.cache
@@ -215,7 +265,10 @@ def _gathering(whole: NamedSharding) -> Callable[[Any], Any]:
 
 def bytes_per_device(tree: Any) -> int:
   """Returns what a tree that was placed, or that is abstract, takes on each device."""
-  return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+  return sum(
+    math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(tree)
+  )
 
 
 def pad_batch(array: jax.Array, batch_size: int) -> jax.Array:

@@ -23,16 +23,20 @@ from sdt.config.differences import SAFE_TO_CHANGE, differences
 from sdt.config.schema import DistributedConfig
 from sdt.errors import ConfigError, SdtError
 
-_DAYS_MS = 30 * 24 * 3600 * 1000  # nobody waits for so long: a process that died ends the others by their heartbeats
+_DAYS_MS = (
+  30 * 24 * 3600 * 1000
+)  # nobody waits for so long: a process that died ends the others by their heartbeats
 _CHUNK_BYTES = 2**24
 _TURNS = itertools.count()  # of the exchanges; every process takes part in each, so all count alike
-# Of the keys that may differ between two starts of a run those that all its processes must have alike.
+# Of the keys that may differ between two starts of a run those that all its processes must have
+# alike.
 _ALIKE = ("baseline_from", "data.placement")
 
 
 @contextlib.contextmanager
 def together(config: Config) -> Iterator[None]:
-  """Around the whole run: an SdtError that leaves the block on one process is raised on all of them.
+  """Around the whole run: an SdtError that leaves the block on one process is raised on all of
+  them.
 
   Raises:
     ConfigError: see `refuse_other_configs`.
@@ -46,17 +50,22 @@ def together(config: Config) -> Iterator[None]:
 
 
 def join(rule: DistributedConfig, launch: Launch | None) -> None:
-  """Makes this process one of several, where it was started as one. To be called before JAX has looked for devices.
+  """Makes this process one of several, where it was started as one. To be called before JAX has
+  looked for devices.
 
   Args:
     rule: `join` says whether to; the timeouts.
-    launch: what the command line says of the processes; None leaves it to JAX's detection of the cluster.
+    launch: what the command line says of the processes; None leaves it to JAX's detection of the
+      cluster.
 
   Raises:
-    ConfigError: no cluster is detected where there must be one; the others do not come; they have other numbers of devices.
+    ConfigError: no cluster is detected where there must be one; the others do not come; they have
+      other numbers of devices.
   """
   if rule.join == "off" and launch is not None:
-    raise ConfigError("distributed.join=off, and the command line names a coordinator; leave one of them out")
+    raise ConfigError(
+      "distributed.join=off, and the command line names a coordinator; leave one of them out"
+    )
   if rule.join == "off" or (rule.join == "auto" and launch is None and not is_launched(os.environ)):
     return
   if launch is not None and launch.process_id > 0:
@@ -74,19 +83,27 @@ def join(rule: DistributedConfig, launch: Launch | None) -> None:
     )
   except (ValueError, RuntimeError) as error:  # JaxRuntimeError is a RuntimeError
     where = (
-      "no cluster was detected" if launch is None else f"process {launch.process_id} of {launch.num_processes} at {launch.coordinator}"
+      "no cluster was detected"
+      if launch is None
+      else f"process {launch.process_id} of {launch.num_processes} at {launch.coordinator}"
     )
     raise ConfigError(
-      f"the processes did not come together ({where}; {' '.join(str(error).split())[:200]}); start all of them within "
-      f"distributed.connect_timeout_secs={rule.connect_timeout_secs}, see docs/clusters.md; distributed.join=off runs this one alone"
+      f"the processes did not come together ({where}; {' '.join(str(error).split())[:200]}); "
+      "start all of them within "
+      f"distributed.connect_timeout_secs={rule.connect_timeout_secs}, see docs/clusters.md; "
+      "distributed.join=off runs this one alone"
     ) from error
   counts = gather(jax.local_device_count())
   if len(set(counts)) > 1:
-    raise ConfigError(f"the processes have {', '.join(map(str, counts))} devices; give every process the same number")
+    raise ConfigError(
+      f"the processes have {', '.join(map(str, counts))} devices; give every process the same "
+      "number"
+    )
 
 
 def _wait_for(launch: Launch, seconds: float) -> None:
-  """Returns when somebody listens at the coordinator's address: the runtime itself would end the process by an abort where nobody does.
+  """Returns when somebody listens at the coordinator's address: the runtime itself would end the
+  process by an abort where nobody does.
 
   Raises:
     ConfigError: nobody does after so many seconds.
@@ -95,23 +112,30 @@ def _wait_for(launch: Launch, seconds: float) -> None:
   deadline, reason = time.monotonic() + seconds, ""
   while time.monotonic() < deadline:
     try:
-      socket.create_connection((host.strip("[]"), int(port)), timeout=max(0.1, deadline - time.monotonic())).close()
+      socket.create_connection(
+        (host.strip("[]"), int(port)), timeout=max(0.1, deadline - time.monotonic())
+      ).close()
       return
     except UnicodeError as error:
-      raise ConfigError(f"--coordinator={launch.coordinator}: {host!r} cannot be the name of a machine ({error})") from error
+      raise ConfigError(
+        f"--coordinator={launch.coordinator}: {host!r} cannot be the name of a machine ({error})"
+      ) from error
     except OSError as error:
       reason = str(error)
       time.sleep(0.2)
   raise ConfigError(
-    f"--coordinator={launch.coordinator}: no process 0 was there within distributed.connect_timeout_secs={seconds:g} ({reason}); start it, "
+    f"--coordinator={launch.coordinator}: no process 0 was there within "
+    f"distributed.connect_timeout_secs={seconds:g} ({reason}); start it, "
     "with the same flags and --process_id=0, on a machine and port that this one can reach"
   )
 
 
 def is_launched(variables: Mapping[str, str]) -> bool:
-  """Returns whether the environment is that of one of several processes that JAX detects, without asking anybody over a network.
+  """Returns whether the environment is that of one of several processes that JAX detects, without
+  asking anybody over a network.
 
-  That is a task of a SLURM step, of an Open MPI job, or a worker of TPU slices of which the environment tells.
+  That is a task of a SLURM step, of an Open MPI job, or a worker of TPU slices of which the
+  environment tells.
   """
 
   def number(name: str) -> int:
@@ -120,7 +144,10 @@ def is_launched(variables: Mapping[str, str]) -> bool:
 
   workers = variables.get("TPU_PROCESS_ADDRESSES") or variables.get("TPU_WORKER_HOSTNAMES", "")
   # SLURM_NTASKS stands in an allocation's shell as well, where nobody else has been started.
-  counts = [number(name) for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "MEGASCALE_NUM_SLICES")]
+  counts = [
+    number(name)
+    for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "MEGASCALE_NUM_SLICES")
+  ]
   return max(*counts, len(workers.split(","))) > 1
 
 
@@ -140,21 +167,27 @@ def is_first() -> bool:
 
 
 def gather(value: Any) -> list[Any]:
-  """Returns the JSON values of all processes, in their order, on every process; none returns before all have come.
+  """Returns the JSON values of all processes, in their order, on every process; none returns before
+  all have come.
 
   Raises:
-    SdtError: some process failed instead (see `fail`); its own error there, the same kind on all others.
+    SdtError: some process failed instead (see `fail`); its own error there, the same kind on all
+      others.
   """
   return [value] if count() == 1 else _exchange({"value": value})
 
 
 def agree(value: Any) -> Any:
-  """Returns the first process's JSON value on every process: for whatever hangs on a clock, on a disk or on this one machine."""
+  """Returns the first process's JSON value on every process: for whatever hangs on a clock, on a
+  disk or on this one machine.
+  """
   return gather(value if is_first() else None)[0]
 
 
 def by_first(function: Callable[[], Any]) -> Any:
-  """Returns on every process what `function` returns (JSON) on the first, which alone calls it; its SdtError is raised by all."""
+  """Returns on every process what `function` returns (JSON) on the first, which alone calls it; its
+  SdtError is raised by all.
+  """
   if count() == 1:
     return function()
   mine: dict[str, Any] = {"value": None}
@@ -167,7 +200,9 @@ def by_first(function: Callable[[], Any]) -> Any:
 
 
 def on_all(function: Callable[[], Any]) -> Any:
-  """Returns what `function` returns here, once it has returned on all processes; the SdtError of any is raised by all."""
+  """Returns what `function` returns here, once it has returned on all processes; the SdtError of
+  any is raised by all.
+  """
   if count() == 1:
     return function()
   mine: dict[str, Any] = {"value": None}
@@ -181,7 +216,9 @@ def on_all(function: Callable[[], Any]) -> Any:
 
 
 def in_turn(function: Callable[[], Any]) -> Any:
-  """Returns what `function` returns here; the first process calls it before the others, who find what it left on a shared disk."""
+  """Returns what `function` returns here; the first process calls it before the others, who find
+  what it left on a shared disk.
+  """
   value = function() if is_first() else None
   agree(None)
   value = value if is_first() else function()
@@ -190,7 +227,9 @@ def in_turn(function: Callable[[], Any]) -> Any:
 
 
 def fail(error: SdtError) -> None:
-  """Tells the other processes of an error that ends this one: at their next exchange they raise it too. Waits for nobody."""
+  """Tells the other processes of an error that ends this one: at their next exchange they raise it
+  too. Waits for nobody.
+  """
   if count() == 1 or error.is_told:
     return
   path, told = f"sdt/{next(_TURNS)}", _told(error)
@@ -207,7 +246,8 @@ def _told(error: SdtError) -> dict[str, str]:
 def _client() -> Any:
   """Returns the runtime's store of keys and values.
 
-  JAX has no public way to it. Its public collectives would not do: an error that one process tells must never meet the others' gradients.
+  JAX has no public way to it. Its public collectives would not do: an error that one process tells
+  must never meet the others' gradients.
   """
   from jax._src import distributed
 
@@ -215,11 +255,16 @@ def _client() -> Any:
 
 
 def _exchange(mine: Mapping[str, Any]) -> list[Any]:
-  """Gives `mine` to all and returns everybody's "value"; raises the error of the first process that tells of one."""
+  """Gives `mine` to all and returns everybody's "value"; raises the error of the first process that
+  tells of one.
+  """
   client, number = _client(), next(_TURNS)
   path = f"sdt/{number}"
   if is_first():
-    others = [json.loads(client.blocking_key_value_get(f"{path}/{other}", _DAYS_MS)) for other in range(1, count())]
+    others = [
+      json.loads(client.blocking_key_value_get(f"{path}/{other}", _DAYS_MS))
+      for other in range(1, count())
+    ]
     told = [mine, *others]
     client.key_value_set(f"{path}/all", json.dumps(told))
     client.key_value_delete(f"sdt/{number - 1}/")  # who came to this exchange has read the last one
@@ -228,20 +273,26 @@ def _exchange(mine: Mapping[str, Any]) -> list[Any]:
     told = json.loads(client.blocking_key_value_get(f"{path}/all", _DAYS_MS))
   for other, one in enumerate(told):
     if "kind" in one:
-      error: SdtError = getattr(errors, one["kind"])(one["text"] if other in (0, index()) else f"process {other}: {one['text']}")
+      error: SdtError = getattr(errors, one["kind"])(
+        one["text"] if other in (0, index()) else f"process {other}: {one['text']}"
+      )
       error.is_told = True
       raise error
   return [one["value"] for one in told]
 
 
 def send(data: bytes) -> bytes:
-  """Returns the first process's bytes on every process; the data of the others are not read. They go over the devices' network."""
+  """Returns the first process's bytes on every process; the data of the others are not read. They
+  go over the devices' network.
+  """
   if count() == 1:
     return data
   size, parts = agree(len(data)), []
   for start in range(0, size, _CHUNK_BYTES):
     length = min(size - start, _CHUNK_BYTES)
-    chunk = np.zeros(1 << (length - 1).bit_length(), np.uint8)  # a power of two: a program for each length would be compiled
+    chunk = np.zeros(
+      1 << (length - 1).bit_length(), np.uint8
+    )  # a power of two: a program for each length would be compiled
     if is_first():
       chunk[:length] = np.frombuffer(data, np.uint8, length, start)
     parts.append(multihost_utils.broadcast_one_to_all(chunk)[:length].tobytes())
@@ -258,22 +309,42 @@ def send_tree(tree: Any, like: Any) -> Any:
   if count() == 1:
     return tree
   leaves, structure = jax.tree.flatten(like)
-  data = send(b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)) if is_first() else b"")
+  data = send(
+    b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in jax.tree.leaves(tree))
+    if is_first()
+    else b""
+  )
   if is_first():
     return tree
-  ends = list(itertools.accumulate(np.dtype(leaf.dtype).itemsize * int(np.prod(leaf.shape)) for leaf in leaves))
+  ends = list(
+    itertools.accumulate(
+      np.dtype(leaf.dtype).itemsize * int(np.prod(leaf.shape)) for leaf in leaves
+    )
+  )
   parts = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-  arrays = [np.frombuffer(part, leaf.dtype).reshape(leaf.shape).copy() for part, leaf in zip(parts, leaves, strict=True)]
+  arrays = [
+    np.frombuffer(part, leaf.dtype).reshape(leaf.shape).copy()
+    for part, leaf in zip(parts, leaves, strict=True)
+  ]
   return jax.tree.unflatten(structure, arrays)
 
 
 def refuse_other_configs(config: Config) -> None:
-  """Raises a ConfigError where a process was started with another config than the first, in any key that can change what is done."""
+  """Raises a ConfigError where a process was started with another config than the first, in any key
+  that can change what is done.
+  """
   plain = gather(to_dict(config))
   for other, theirs in enumerate(plain):
-    changes = [line for name, line in differences(plain[0], theirs) if name not in SAFE_TO_CHANGE or name in _ALIKE]
+    changes = [
+      line
+      for name, line in differences(plain[0], theirs)
+      if name not in SAFE_TO_CHANGE or name in _ALIKE
+    ]
     if changes:
-      raise ConfigError(f"process {other} was started with another config than process 0 ({'; '.join(changes)}); give all the same command")
+      raise ConfigError(
+        f"process {other} was started with another config than process 0 ({'; '.join(changes)}); "
+        "give all the same command"
+      )
 
 
 def refuse_unequal(what: str, tree: Any) -> None:
@@ -286,4 +357,7 @@ def refuse_unequal(what: str, tree: Any) -> None:
   digests = gather(digest.hexdigest())
   for other, theirs in enumerate(digests):
     if theirs != digests[0]:
-      raise ConfigError(f"{what} of process {other} has other bits than that of process 0: run all on machines of one kind")
+      raise ConfigError(
+        f"{what} of process {other} has other bits than that of process 0: run all on machines of "
+        "one kind"
+      )

@@ -18,13 +18,17 @@ def predict(model: Any, variables: Any, inputs: jax.Array) -> jax.Array:
   return model.apply(variables, inputs, train=False)
 
 
-def predict_with_features(model: Any, variables: Any, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+def predict_with_features(
+  model: Any, variables: Any, inputs: jax.Array
+) -> tuple[jax.Array, jax.Array]:
   """Returns `predict`'s logits [B, K] and what the head makes them of, [B, D]."""
   logits, kept = model.apply(variables, inputs, train=False, mutable=["intermediates"])
   return logits, kept["intermediates"]["head"]["inputs"][0]
 
 
-def batch_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+def batch_sums(
+  logits: jax.Array, labels: jax.Array, mask: jax.Array, axis_name: str | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns the sums over the valid examples of (loss, number correct, number of examples).
 
   Args:
@@ -37,20 +41,33 @@ def batch_sums(logits: jax.Array, labels: jax.Array, mask: jax.Array, axis_name:
   """
   losses = jnp.where(mask, example_losses(logits, labels), 0.0)
   correct = mask & is_correct(logits, labels)
-  return sum_over(axis_name, (jnp.sum(losses), jnp.sum(correct, dtype=jnp.int32), jnp.sum(mask, dtype=jnp.int32)))
+  return sum_over(
+    axis_name, (jnp.sum(losses), jnp.sum(correct, dtype=jnp.int32), jnp.sum(mask, dtype=jnp.int32))
+  )
 
 
-def batch_positions(index: jax.Array, batch_size: int, num_examples: int) -> tuple[jax.Array, jax.Array]:
-  """Returns the positions [B] int32 of batch `index` in dataset order, and which of them exist, [B] bool; missing ones point at 0."""
+def batch_positions(
+  index: jax.Array, batch_size: int, num_examples: int
+) -> tuple[jax.Array, jax.Array]:
+  """Returns the positions [B] int32 of batch `index` in dataset order, and which of them exist, [B]
+  bool; missing ones point at 0.
+  """
   positions = index * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
   mask = positions < num_examples
   return jnp.where(mask, positions, 0), mask
 
 
 def batch_inputs(
-  data: Any, split: str, positions: jax.Array, offset: jax.Array, crop_size: int | None, is_streamed: bool, layout: Layout
+  data: Any,
+  split: str,
+  positions: jax.Array,
+  offset: jax.Array,
+  crop_size: int | None,
+  is_streamed: bool,
+  layout: Layout,
 ) -> jax.Array:
-  """Returns what the network sees of a batch in evaluation mode: the centre, normalised, not augmented; this device's part of it.
+  """Returns what the network sees of a batch in evaluation mode: the centre, normalised, not
+  augmented; this device's part of it.
 
   Args:
     data: placed data set; see `rows_of` for its inputs.
@@ -63,7 +80,11 @@ def batch_inputs(
   """
   inputs, rows = rows_of(data[f"{split}_inputs"], offset, positions, is_streamed)
   positions, rows = shard_batch(layout, (positions, rows))
-  return normalise(centre_crop(inputs[rows], data[f"{split}_sizes"][positions], crop_size), data["shift"], data["scale"])
+  return normalise(
+    centre_crop(inputs[rows], data[f"{split}_sizes"][positions], crop_size),
+    data["shift"],
+    data["scale"],
+  )
 
 
 class EvalProgram(Protocol):
@@ -92,7 +113,8 @@ class EvalProgram(Protocol):
 def test_sums(
   program: EvalProgram, variables: Any, data: Any, first: jax.Array, offset: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Returns `batch_sums` of evaluation batch `first + offset` of the test set; batches beyond the end add nothing.
+  """Returns `batch_sums` of evaluation batch `first + offset` of the test set; batches beyond the
+  end add nothing.
 
   Args:
     program: the static part.
@@ -103,6 +125,13 @@ def test_sums(
   """
   layout, size = program.layout, padded_batch_size(program.eval_batch_size, program.layout)
   positions, mask = batch_positions(first + offset, size, data["test_labels"].shape[0])
-  inputs = batch_inputs(data, "test", positions, offset, program.crop_size, program.is_streamed, layout)
+  inputs = batch_inputs(
+    data, "test", positions, offset, program.crop_size, program.is_streamed, layout
+  )
   positions, mask = shard_batch(layout, (positions, mask))
-  return batch_sums(predict(program.model, variables, inputs), data["test_labels"][positions], mask, layout.axis_name)
+  return batch_sums(
+    predict(program.model, variables, inputs),
+    data["test_labels"][positions],
+    mask,
+    layout.axis_name,
+  )

@@ -1,4 +1,6 @@
-"""A plan: what one training does, as data. The baseline, the method and every control differ in their plan and in nothing else."""
+"""A plan: what one training does, as data. The baseline, the method and every control differ in
+their plan and in nothing else.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class Phase:
     example_ids: [R, n] int32 positions in the training set, a subset per replica.
     num_steps: optimiser steps, ceil(n / batch size) for one pass.
     weight_decay: [R] or [R, num_steps] float.
-    overrides: by name the values of the regularisers (`keys.RegulariseConfig`) that this phase has; others have their neutral value.
+    overrides: by name the values of the regularisers (`keys.RegulariseConfig`) that this phase has;
+      others have their neutral value.
   """
 
   name: str
@@ -33,8 +36,14 @@ class Phase:
 
   @property
   def note(self) -> str:
-    """The overrides as text for a line about the phase, such as " [dropout=0.3]"; empty without any."""
-    return f" [{', '.join(f'{name}={value:g}' for name, value in self.overrides.items())}]" if self.overrides else ""
+    """The overrides as text for a line about the phase, such as " [dropout=0.3]"; empty without
+    any.
+    """
+    return (
+      f" [{', '.join(f'{name}={value:g}' for name, value in self.overrides.items())}]"
+      if self.overrides
+      else ""
+    )
 
   def num_seen(self, batch_size: int) -> int:
     """Returns how many examples its steps see in a round, those of further passes counted again."""
@@ -45,7 +54,9 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """The phases of one round, in order, how many rounds, and from which weights: "scratch", or "warm" from the baseline's last."""
+  """The phases of one round, in order, how many rounds, and from which weights: "scratch", or
+  "warm" from the baseline's last.
+  """
 
   arm: str
   phases: tuple[Phase, ...]
@@ -57,14 +68,27 @@ class Plan:
     return sum(phase.num_steps for phase in self.phases)
 
   def regularisers(self, neutral: Mapping[str, float] = NEUTRAL) -> tuple[str, ...]:
-    """Returns the names of which any phase has another value than the neutral one, sorted: what its program must compute."""
-    return tuple(sorted({name for phase in self.phases for name, value in phase.overrides.items() if value != neutral[name]}))
+    """Returns the names of which any phase has another value than the neutral one, sorted: what its
+    program must compute.
+    """
+    return tuple(
+      sorted(
+        {
+          name
+          for phase in self.phases
+          for name, value in phase.overrides.items()
+          if value != neutral[name]
+        }
+      )
+    )
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PlanArrays:
-  """The numbers of a plan as program arguments, so that other numbers of the same shapes run in the same program."""
+  """The numbers of a plan as program arguments, so that other numbers of the same shapes run in the
+  same program.
+  """
 
   seeds: Any  # [R] uint32
   example_ids: tuple[Any, ...]  # per phase [R, n]
@@ -80,20 +104,33 @@ class PlanArrays:
 
 
 def plan_arrays(
-  plan: Plan, seeds: tuple[int, ...], learning_rates: np.ndarray, eval_every_rounds: int, neutral: Mapping[str, float] = NEUTRAL
+  plan: Plan,
+  seeds: tuple[int, ...],
+  learning_rates: np.ndarray,
+  eval_every_rounds: int,
+  neutral: Mapping[str, float] = NEUTRAL,
 ) -> PlanArrays:
-  """Returns the plan's numbers as arrays; the last round is always evaluated. `neutral`: what a phase without an override has."""
+  """Returns the plan's numbers as arrays; the last round is always evaluated. `neutral`: what a
+  phase without an override has.
+  """
   rounds = np.arange(1, plan.rounds + 1)
   decays = []
   for phase in plan.phases:
     decay = np.asarray(phase.weight_decay, np.float32)
-    decays.append(np.ascontiguousarray(np.broadcast_to(decay[:, None] if decay.ndim == 1 else decay, (len(seeds), phase.num_steps))))
+    decays.append(
+      np.ascontiguousarray(
+        np.broadcast_to(decay[:, None] if decay.ndim == 1 else decay, (len(seeds), phase.num_steps))
+      )
+    )
   return PlanArrays(
     seeds=np.asarray(seeds, np.uint32),
     example_ids=tuple(np.asarray(phase.example_ids, np.int32) for phase in plan.phases),
     weight_decays=tuple(decays),
     overrides={
-      name: np.tile(np.asarray([phase.overrides.get(name, neutral[name]) for phase in plan.phases], np.float32), (len(seeds), 1))
+      name: np.tile(
+        np.asarray([phase.overrides.get(name, neutral[name]) for phase in plan.phases], np.float32),
+        (len(seeds), 1),
+      )
       for name in plan.regularisers(neutral)
     },
     learning_rates=np.asarray(learning_rates, np.float32),

@@ -10,8 +10,8 @@ from sdt.config.schema import OptimConfig
 def learning_rates(config: OptimConfig, rounds: int) -> np.ndarray:
   """Returns the learning rate of every round, float64 [rounds].
 
-  All phases of a round share it: the paper trains each subset for E epochs "with the learning rate as above", so the clock counts rounds,
-  not passes over a subset.
+  All phases of a round share it: the paper trains each subset for E epochs "with the learning rate
+  as above", so the clock counts rounds, not passes over a subset.
   """
   clock = np.arange(rounds)
   if config.schedule == "step":

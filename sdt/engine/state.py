@@ -18,7 +18,8 @@ from sdt.models.registry import variable_shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-  """All that training changes, on the devices or (NumPy) on the host; in programs leaves lead with [R].
+  """All that training changes, on the devices or (NumPy) on the host; in programs leaves lead with
+  [R].
 
   `step` counts optimiser steps; a replica that diverged stops counting.
   """
@@ -30,9 +31,14 @@ class TrainState:
 
 
 def init_state(
-  model: Any, optim: Any, input_shape: tuple[int, ...], seeds: tuple[int, ...], pretrained: Pretrained | None = None
+  model: Any,
+  optim: Any,
+  input_shape: tuple[int, ...],
+  seeds: tuple[int, ...],
+  pretrained: Pretrained | None = None,
 ) -> TrainState:
-  """Returns the state before the first step on the host, leaves [R, ...]; a seed's weights do not depend on the other seeds.
+  """Returns the state before the first step on the host, leaves [R, ...]; a seed's weights do not
+  depend on the other seeds.
 
   What `pretrained` has is the same for all seeds, the rest is drawn.
   """
@@ -49,9 +55,15 @@ def init_state(
   )
 
 
-def state_shapes(model: Any, optim: Any, input_shape: tuple[int, ...], num_replicas: int) -> TrainState:
+def state_shapes(
+  model: Any, optim: Any, input_shape: tuple[int, ...], num_replicas: int
+) -> TrainState:
   """Returns the shapes and dtypes of `init_state` for so many seeds; nothing is drawn."""
   variables = variable_shapes(model, input_shape)
   opt_state = jax.eval_shape(functools.partial(init_opt_state, optim), variables["params"])
-  one = TrainState(jax.ShapeDtypeStruct((), np.int32), variables["params"], variables["batch_stats"], opt_state)
-  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((num_replicas, *leaf.shape), leaf.dtype), one)
+  one = TrainState(
+    jax.ShapeDtypeStruct((), np.int32), variables["params"], variables["batch_stats"], opt_state
+  )
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct((num_replicas, *leaf.shape), leaf.dtype), one
+  )

@@ -1,4 +1,6 @@
-"""Small files of a run: written atomically, sealed with a digest, verified when they are read. Free of JAX."""
+"""Small files of a run: written atomically, sealed with a digest, verified when they are read. Free
+of JAX.
+"""
 
 from sdt.files.formats import (
   append_rows,

@@ -1,4 +1,6 @@
-"""The formats of small files: canonical JSON, JSON lines, CSV and npz. Readers refuse what is damaged or too large."""
+"""The formats of small files: canonical JSON, JSON lines, CSV and npz. Readers refuse what is
+damaged or too large.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,18 @@ from typing import Any
 import numpy as np
 
 from sdt.errors import DataError
-from sdt.files.sealed import REDO, RESTORE, SEAL_DIR, matches, read_bytes, read_seal, replacing, seal_path, write_bytes, write_seal
+from sdt.files.sealed import (
+  REDO,
+  RESTORE,
+  SEAL_DIR,
+  matches,
+  read_bytes,
+  read_seal,
+  replacing,
+  seal_path,
+  write_bytes,
+  write_seal,
+)
 from sdt.files.workdir import disk_errors
 
 MAX_JSON_BYTES = 256 * 2**20
@@ -29,7 +42,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-  """Returns `value` in JSON's own types: numpy and JAX values by `tolist`, tuples as lists, a float that is not finite as None."""
+  """Returns `value` in JSON's own types: numpy and JAX values by `tolist`, tuples as lists, a float
+  that is not finite as None.
+  """
   if value is None or isinstance(value, bool | str):
     return value
   if isinstance(value, Mapping):
@@ -53,9 +68,11 @@ def _plain_key(key: Any) -> str:
 
 
 def json_text(value: Any, indent: int | None = 1) -> str:
-  """Returns the canonical JSON of `value`: keys in insertion order, shortest exact floats, integer keys as text, no ASCII escapes.
+  """Returns the canonical JSON of `value`: keys in insertion order, shortest exact floats, integer
+  keys as text, no ASCII escapes.
 
-  JSON has no NaN and no infinity: such a float becomes null. float32 values are written as the float64 of equal value.
+  JSON has no NaN and no infinity: such a float becomes null. float32 values are written as the
+  float64 of equal value.
   """
   return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
@@ -69,18 +86,23 @@ def read_json(path: str | os.PathLike[str]) -> Any:
   """Returns the value of a JSON file.
 
   Raises:
-    DataError: missing or too large; does not match its seal, where it has one; not UTF-8 JSON; NaN, infinity, an overflowing number,
-      a duplicate key, or nested too deeply.
+    DataError: missing or too large; does not match its seal, where it has one; not UTF-8 JSON; NaN,
+      infinity, an overflowing number, a duplicate key, or nested too deeply.
   """
   path = Path(path)
   return parse_json(read_bytes(path, MAX_JSON_BYTES), str(path))
 
 
 def parse_json(data: bytes, where: str, advice: str = REDO) -> Any:
-  """Returns the value of the JSON text `data`; the DataError (see `read_json`) names `where` and gives `advice`."""
+  """Returns the value of the JSON text `data`; the DataError (see `read_json`) names `where` and
+  gives `advice`.
+  """
   try:
     return json.loads(
-      data.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_parse_float, object_pairs_hook=_refuse_duplicate_keys
+      data.decode("utf-8"),
+      parse_constant=_refuse_constant,
+      parse_float=_parse_float,
+      object_pairs_hook=_refuse_duplicate_keys,
     )
   except RecursionError:
     raise DataError(f"{where}: JSON is nested too deeply; {advice}") from None
@@ -107,8 +129,12 @@ def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   return result
 
 
-def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-  """Writes UTF-8 CSV, atomically and sealed: Unix line ends, shortest exact floats (of their own dtype), None as an empty cell."""
+def write_csv(
+  path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+  """Writes UTF-8 CSV, atomically and sealed: Unix line ends, shortest exact floats (of their own
+  dtype), None as an empty cell.
+  """
   text = io.StringIO(newline="")
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(header)
@@ -120,13 +146,17 @@ def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterabl
 
 
 def write_npz(path: str | os.PathLike[str], /, **arrays: Any) -> None:
-  """Writes arrays as an uncompressed npz, atomically and sealed; the bytes depend on names, order and values only (no clock)."""
+  """Writes arrays as an uncompressed npz, atomically and sealed; the bytes depend on names, order
+  and values only (no clock).
+  """
   buffer = io.BytesIO()
   with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
     for name, value in arrays.items():
       array = np.asarray(value)
       if array.dtype.hasobject:
-        raise ValueError(f"{path}: array {name!r} holds Python objects; only numbers and strings are written")
+        raise ValueError(
+          f"{path}: array {name!r} holds Python objects; only numbers and strings are written"
+        )
       member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
       member.create_system = 3
       member.external_attr = 0o644 << 16
@@ -137,23 +167,37 @@ def write_npz(path: str | os.PathLike[str], /, **arrays: Any) -> None:
 
 
 def read_npz(path: str | os.PathLike[str], max_bytes: int = MAX_NPZ_BYTES) -> dict[str, np.ndarray]:
-  """Returns the arrays of an npz by name, in file order. Sizes are checked as declared, before anything is allocated; no pickle.
+  """Returns the arrays of an npz by name, in file order. Sizes are checked as declared, before
+  anything is allocated; no pickle.
 
   Raises:
-    DataError: missing; does not match its seal, where it has one; not an npz; more than `max_bytes` in all; a header that lies;
-      Python objects; duplicate or odd names.
+    DataError: missing; does not match its seal, where it has one; not an npz; more than `max_bytes`
+      in all; a header that lies; Python objects; duplicate or odd names.
   """
   return parse_npz(read_bytes(Path(path), max_bytes), str(path), max_bytes)
 
 
-def parse_npz(data: bytes, where: str, max_bytes: int = MAX_NPZ_BYTES, advice: str = REDO) -> dict[str, np.ndarray]:
-  """Returns the arrays of the bytes of an npz, as `read_npz` does; a DataError names `where` and ends with `advice`."""
+def parse_npz(
+  data: bytes, where: str, max_bytes: int = MAX_NPZ_BYTES, advice: str = REDO
+) -> dict[str, np.ndarray]:
+  """Returns the arrays of the bytes of an npz, as `read_npz` does; a DataError names `where` and
+  ends with `advice`.
+  """
   try:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
       members = archive.infolist()
       _check_members(members, max_bytes)
-      return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
-  except (ValueError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+      return {
+        member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members
+      }
+  except (
+    ValueError,
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+  ) as error:
     raise DataError(f"{where}: not a sound npz ({error}); {advice}") from error
 
 
@@ -174,13 +218,20 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
       raise ValueError(f"{member.filename}: npy version {version} is not known")
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read_header = (
+      np.lib.format.read_array_header_1_0
+      if version == (1, 0)
+      else np.lib.format.read_array_header_2_0
+    )
     shape, is_fortran, dtype = read_header(file)
     if dtype.hasobject:
       raise ValueError(f"{member.filename}: holds Python objects")
     declared = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or declared != member.file_size - file.tell():
-      raise ValueError(f"{member.filename}: header declares {declared} bytes, the file holds {member.file_size - file.tell()}")
+      raise ValueError(
+        f"{member.filename}: header declares {declared} bytes, the file holds "
+        f"{member.file_size - file.tell()}"
+      )
     content = bytearray(file.read())
   if len(content) != declared:
     raise ValueError(f"{member.filename}: {len(content)} bytes, {declared} declared")
@@ -190,9 +241,11 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
 
 
 def append_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
-  """Appends one line of JSON per row; on disk when this returns. A torn last line, left by a kill, is cut off first.
+  """Appends one line of JSON per row; on disk when this returns. A torn last line, left by a kill,
+  is cut off first.
 
-  The seal covers the file as of its last write: after a kill between the append and the seal, the sealed part is still verified.
+  The seal covers the file as of its last write: after a kill between the append and the seal, the
+  sealed part is still verified.
 
   Raises:
     WorkdirError: any OSError. DataError: what stands there already is damaged (see `read_rows`).
@@ -211,10 +264,12 @@ def append_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]])
 
 
 def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-  """Returns the rows of a JSON-lines file; [] if there is none. A last line without its newline is ignored: a kill tore it.
+  """Returns the rows of a JSON-lines file; [] if there is none. A last line without its newline is
+  ignored: a kill tore it.
 
   Raises:
-    DataError: any other line is not a JSON object, the part under the seal has changed, or the seal stands there alone.
+    DataError: any other line is not a JSON object, the part under the seal has changed, or the seal
+      stands there alone.
   """
   path = Path(path)
   rows = []
@@ -227,7 +282,8 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def truncate_rows(path: str | os.PathLike[str], keep: Callable[[dict[str, Any]], bool]) -> int:
-  """Keeps the rows for which `keep(row)` is true, atomically; returns how many went. Nothing is written if all stay and none is torn.
+  """Keeps the rows for which `keep(row)` is true, atomically; returns how many went. Nothing is
+  written if all stay and none is torn.
 
   Used on resume, so that a round that is trained again stands in the file once.
   """
@@ -239,21 +295,26 @@ def truncate_rows(path: str | os.PathLike[str], keep: Callable[[dict[str, Any]],
     return 0
   with disk_errors(path, len(data)):
     with replacing(path, data):
-      # Rows cannot be made again without training, so a kill in here must not leave a seal of other rows: no seal is only unverified.
+      # Rows cannot be made again without training, so a kill in here must not leave a seal of other
+      # rows: no seal is only unverified.
       seal_path(path).unlink(missing_ok=True)
     write_seal(path, data)
   return len(rows) - len(kept)
 
 
 def _sound_lines(path: Path) -> bytes:
-  """Returns the whole lines of the file, after checking those under its seal; b"" if there is neither file nor seal."""
+  """Returns the whole lines of the file, after checking those under its seal; b"" if there is
+  neither file nor seal.
+  """
   seal = read_seal(path)
   if seal is None and not path.exists():
     return b""
   try:
     data = path.read_bytes()
   except OSError as error:
-    raise DataError(f"cannot read {path}: {error.strerror or error}; expected a readable file") from error
+    raise DataError(
+      f"cannot read {path}: {error.strerror or error}; expected a readable file"
+    ) from error
   if seal is not None and not (0 <= seal[1] <= len(data) and matches(data[: seal[1]], seal)):
     raise DataError(f"{path}: rows do not match their digest in {seal_path(path)}; {RESTORE}")
   return data[: data.rfind(b"\n") + 1]

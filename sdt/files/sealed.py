@@ -1,4 +1,6 @@
-"""Atomic writes and verified reads: every file of a run has a SHA-256 digest, its seal, beside it."""
+"""Atomic writes and verified reads: every file of a run has a SHA-256 digest, its seal,
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ REDO = "remove the file and run the same command again"
 
 
 def write_bytes(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
-  """Writes `parts`, one after the other, to `path` atomically and seals it; makes missing parent directories.
+  """Writes `parts`, one after the other, to `path` atomically and seals it; makes missing parent
+  directories.
 
   Raises:
     WorkdirError: any OSError; the file that stood there before still stands.
@@ -35,11 +38,15 @@ def write_bytes(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
 
 @contextlib.contextmanager
 def replacing(path: Path, *parts: bytes | memoryview) -> Iterator[None]:
-  """Brings `parts` to the disk under a temporary name beside `path`, which it takes after the block; an error removes it."""
+  """Brings `parts` to the disk under a temporary name beside `path`, which it takes after the
+  block; an error removes it.
+  """
   tmp = path.parent / f"{TMP_PREFIX}{os.getpid()}-{next(_TMP_NUMBERS)}"
   try:
     # O_NOFOLLOW: a link that somebody planted under this name must not lead the write elsewhere.
-    handle = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    handle = os.open(
+      tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+    )
     with os.fdopen(handle, "wb") as file:
       file.writelines(parts)
       file.flush()
@@ -81,7 +88,9 @@ def _sync_dir(directory: Path) -> None:
 
 
 def read_seal(path: Path) -> tuple[str, int] | None:
-  """Returns (sha256, number of bytes) of the seal; None if there is no seal; ("", -1), which nothing matches, if it is damaged."""
+  """Returns (sha256, number of bytes) of the seal; None if there is no seal; ("", -1), which
+  nothing matches, if it is damaged.
+  """
   try:
     words = seal_path(path).read_bytes().decode("ascii").split()
     return words[0], int(words[1])
@@ -118,14 +127,18 @@ def read_bytes_verified(path: str | os.PathLike[str]) -> bytes:
 
 
 def map_bytes_verified(path: str | os.PathLike[str]) -> mmap.mmap:
-  """Returns the content of a sealed file, mapped: read to be verified, and not held in memory; raises as `read_bytes_verified`."""
+  """Returns the content of a sealed file, mapped: read to be verified, and not held in memory;
+  raises as `read_bytes_verified`.
+  """
   path = Path(path)
   try:
     with path.open("rb") as file:
       found = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
       content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
   except (OSError, ValueError) as error:  # an empty file cannot be mapped
-    raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; expected a readable file") from error
+    raise DataError(
+      f"cannot read {path}: {getattr(error, 'strerror', None) or error}; expected a readable file"
+    ) from error
   if found != read_seal(path):
     raise DataError(f"{path}: content does not match its digest in {seal_path(path)}; {REDO}")
   return content
@@ -136,10 +149,14 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
   seal = read_seal(path)
   try:
     if limit is not None and path.stat().st_size > limit:
-      raise DataError(f"{path}: {path.stat().st_size} bytes, at most {limit} are expected; is it the right file?")
+      raise DataError(
+        f"{path}: {path.stat().st_size} bytes, at most {limit} are expected; is it the right file?"
+      )
     data = path.read_bytes()
   except OSError as error:
-    raise DataError(f"cannot read {path}: {error.strerror or error}; expected a readable file") from error
+    raise DataError(
+      f"cannot read {path}: {error.strerror or error}; expected a readable file"
+    ) from error
   if seal is not None and not matches(data, seal):
     raise DataError(f"{path}: content does not match its digest in {seal_path(path)}; {REDO}")
   return data

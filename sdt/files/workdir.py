@@ -1,4 +1,6 @@
-"""The workdir: what a disk error says, whether the directory can be written, and the lock that one process holds on it."""
+"""The workdir: what a disk error says, whether the directory can be written, and the lock that one
+process holds on it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ _ADVICE = {
 
 @contextlib.contextmanager
 def disk_errors(path: str | os.PathLike[str], num_bytes: int = 0) -> Iterator[None]:
-  """Turns an OSError inside the block into a WorkdirError that names the path, the bytes needed and what to do."""
+  """Turns an OSError inside the block into a WorkdirError that names the path, the bytes needed and
+  what to do.
+  """
   try:
     yield
   except OSError as error:
@@ -41,28 +45,42 @@ def describe_disk_error(path: str | os.PathLike[str], error: OSError, num_bytes:
   """Returns one line: what failed, where, how many bytes were needed, what to do."""
   reason = error.strerror or str(error)
   if error.errno not in _NO_SPACE:
-    return f"cannot write {path}: {reason}; {_ADVICE.get(error.errno or 0, 'check the disk or choose another workdir')}"
-  return f"cannot write {path}: {reason}; {num_bytes} bytes needed, {free_bytes(path)}; free some space and run the same command again"
+    return (
+      f"cannot write {path}: {reason}; "
+      f"{_ADVICE.get(error.errno or 0, 'check the disk or choose another workdir')}"
+    )
+  return (
+    f"cannot write {path}: {reason}; {num_bytes} bytes needed, {free_bytes(path)}; free some "
+    "space and run the same command again"
+  )
 
 
 def free_bytes(path: str | os.PathLike[str]) -> str:
   """Returns "<n> free on this disk", of the nearest parent that exists."""
   for place in [Path(path), *Path(path).absolute().parents]:
-    with contextlib.suppress(OSError):  # the message must come out even where the disk cannot be asked
-      return f"{shutil.disk_usage(place).free} free on this disk (a quota or file-size limit may be lower)"
+    with contextlib.suppress(
+      OSError
+    ):  # the message must come out even where the disk cannot be asked
+      return (
+        f"{shutil.disk_usage(place).free} "
+        "free on this disk (a quota or file-size limit may be "
+        "lower)"
+      )
   return "free space unknown"
 
 
 @contextlib.contextmanager
 def hold_workdir(path: str | os.PathLike[str]) -> Iterator[Path]:
-  """Makes the workdir if needed, checks that it can be written, and holds its lock until the block ends; gives its absolute path.
+  """Makes the workdir if needed, checks that it can be written, and holds its lock until the block
+  ends; gives its absolute path.
 
-  The lock is `flock` on `<workdir>/.lock`, so the kernel frees it the moment the holder dies, however it dies. The file itself stays. A
-  symbolic link is followed for the workdir alone. On a network file system the lock is as good as that system's flock: between
-  hosts it may be missing.
+  The lock is `flock` on `<workdir>/.lock`, so the kernel frees it the moment the holder dies,
+  however it dies. The file itself stays. A symbolic link is followed for the workdir alone. On a
+  network file system the lock is as good as that system's flock: between hosts it may be missing.
 
   Raises:
-    WorkdirError: it is a file, cannot be made or written, or there is no space. LockedError: another process holds it.
+    WorkdirError: it is a file, cannot be made or written, or there is no space. LockedError:
+      another process holds it.
   """
   path = Path(path).absolute()
   with disk_errors(path, _PROBE_BYTES):
@@ -85,25 +103,39 @@ def _lock(handle: int, path: Path) -> None:
   try:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:
-    raise LockedError(f"{path} is in use by {_read_holder(handle)}; wait until it ends, stop it, or choose another workdir") from None
+    raise LockedError(
+      f"{path} is in use by {_read_holder(handle)}; wait until it ends, stop it, or choose "
+      "another workdir"
+    ) from None
   except OSError as error:
-    raise WorkdirError(f"cannot lock {path / LOCK_NAME}: {error.strerror}; choose a workdir on a file system that has flock") from error
+    raise WorkdirError(
+      f"cannot lock {path / LOCK_NAME}: {error.strerror}; choose a workdir on a file system that "
+      "has flock"
+    ) from error
 
 
 def _read_holder(handle: int) -> str:
-  """Returns "pid <n> on host <name>". The holder writes it just after it took the lock, so an empty or outdated text is read again."""
+  """Returns "pid <n> on host <name>". The holder writes it just after it took the lock, so an empty
+  or outdated text is read again.
+  """
   text = ""
   for _ in range(20):
     text = os.pread(handle, 200, 0).decode("utf-8", "replace")
     words = text.split()
-    if len(words) == 5 and not (words[4] == socket.gethostname() and words[1].isdigit() and not Path(f"/proc/{words[1]}").exists()):
+    if len(words) == 5 and not (
+      words[4] == socket.gethostname()
+      and words[1].isdigit()
+      and not Path(f"/proc/{words[1]}").exists()
+    ):
       return text
     time.sleep(0.05)
   return text or "another process"
 
 
 def _remove_leftovers(path: Path) -> None:
-  """Removes the temporary files of writers that were killed, in the workdir and the directories below, checkpoints apart."""
+  """Removes the temporary files of writers that were killed, in the workdir and the directories
+  below, checkpoints apart.
+  """
   for directory, names, files in os.walk(path):
     names[:] = [name for name in names if name != "checkpoints"]
     for name in files:
@@ -112,7 +144,9 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _probe(path: Path) -> None:
-  """Writes some bytes and removes them; a full or read-only disk raises OSError here, before any work is done."""
+  """Writes some bytes and removes them; a full or read-only disk raises OSError here, before any
+  work is done.
+  """
   probe = path / f"{TMP_PREFIX}probe"
   try:
     with open(probe, "wb") as file:

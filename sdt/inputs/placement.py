@@ -1,4 +1,6 @@
-"""Where the inputs of a data set live: on the devices, as long as they fit, or on the host, from where they are streamed."""
+"""Where the inputs of a data set live: on the devices, as long as they fit, or on the host, from
+where they are streamed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.devices.layout import Layout
 
-# Of a device's memory: what inputs may take (the rest is for weights, activations and what the compiler adds), and one streamed dispatch.
+# Of a device's memory: what inputs may take (the rest is for weights, activations and what the
+# compiler adds), and one streamed dispatch.
 _SHARE_OF_INPUTS, _SHARE_OF_DISPATCH = 2, 64
 _MOST_OF_DISPATCH = 2**27  # bytes; more makes no dispatch faster
 
@@ -39,12 +42,19 @@ class Placement:
 
   def note(self, config: DataConfig) -> str:
     """Returns what the user is told where inputs are streamed."""
-    why = "data.placement=stream" if config.placement == "stream" else f"more than half of the {_size(self.device_bytes)} of a device"
+    why = (
+      "data.placement=stream"
+      if config.placement == "stream"
+      else f"more than half of the {_size(self.device_bytes)} of a device"
+    )
     return f"inputs stay on the host and are streamed, {_size(self.inputs_bytes)} ({why})"
 
 
-def choose_placement(config: DataConfig, data: Data, layout: Layout, sealed: str | None) -> Placement:
-  """Returns where the inputs live: as the config says; if that is `auto` as the run began, or where they fit.
+def choose_placement(
+  config: DataConfig, data: Data, layout: Layout, sealed: str | None
+) -> Placement:
+  """Returns where the inputs live: as the config says; if that is `auto` as the run began, or where
+  they fit.
 
   Args:
     config: `placement`.
@@ -52,7 +62,10 @@ def choose_placement(config: DataConfig, data: Data, layout: Layout, sealed: str
     layout: of the devices.
     sealed: what an earlier start of the run chose; None for a new run.
   """
-  inputs_bytes, device_bytes = data.train.inputs.nbytes + data.test.inputs.nbytes, processes.agree(_device_bytes(layout))
+  inputs_bytes, device_bytes = (
+    data.train.inputs.nbytes + data.test.inputs.nbytes,
+    processes.agree(_device_bytes(layout)),
+  )
   chosen = config.placement if config.placement != "auto" else sealed
   if chosen is None:
     chosen = "device" if inputs_bytes <= device_bytes // _SHARE_OF_INPUTS else "stream"

@@ -1,4 +1,6 @@
-"""Inputs that stay on the host: one pass over them, read ahead by threads while the devices compute."""
+"""Inputs that stay on the host: one pass over them, read ahead by threads while the devices
+compute.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,18 @@ from sdt.inputs.order import num_batches
 
 @dataclasses.dataclass(frozen=True)
 class HostInputs:
-  """Inputs that stay on the host, in memory or in a file that is mapped: train [N, ...] and test [M, ...]."""
+  """Inputs that stay on the host, in memory or in a file that is mapped: train [N, ...] and test
+  [M, ...].
+  """
 
   train: np.ndarray
   test: np.ndarray
 
 
 def ascending(size: int) -> Callable[[np.ndarray], np.ndarray]:
-  """Returns the function from the numbers of batches [G] to their positions [G, size] in the order of the data set, some beyond its end."""
+  """Returns the function from the numbers of batches [G] to their positions [G, size] in the order
+  of the data set, some beyond its end.
+  """
   return lambda numbers: numbers[:, None] * size + np.arange(size)
 
 
@@ -38,16 +44,23 @@ def rows_at(inputs: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def batches_of(
-  host: HostInputs | None, split: str, positions: Callable[[np.ndarray], np.ndarray], num: int, group: int, layout: Layout
+  host: HostInputs | None,
+  split: str,
+  positions: Callable[[np.ndarray], np.ndarray],
+  num: int,
+  group: int,
+  layout: Layout,
 ) -> Iterator[Iterator[dict[str, Any]]]:
-  """Yields an iterator over the dispatches of one pass over a split: what each is given beside the data on the devices.
+  """Yields an iterator over the dispatches of one pass over a split: what each is given beside the
+  data on the devices.
 
   Args:
     host: inputs that are streamed; None where they are not: then each dispatch is given nothing.
     split: train or test.
     positions: numbers of batches [G] -> [G, B] positions in the split.
     num: batches of the pass.
-    group: batches of a dispatch; where the pass ends in the middle of one, the last batch stands again.
+    group: batches of a dispatch; where the pass ends in the middle of one, the last batch stands
+      again.
     layout: of the devices.
   """
   if host is None:
@@ -60,8 +73,12 @@ def batches_of(
     return rows_at(inputs, positions(np.minimum(dispatch * group + np.arange(group), num - 1)))
 
   with read_ahead(read, num_batches(num, group), put, what=what) as groups:
-    following = functools.partial(processes.on_all, functools.partial(next, groups))  # a process that cannot read ends all of them
-    yield map(lambda _: {f"{split}_inputs": following()}, range(num_batches(num, group)))  # unlike a generator, it keeps none
+    following = functools.partial(
+      processes.on_all, functools.partial(next, groups)
+    )  # a process that cannot read ends all of them
+    yield map(
+      lambda _: {f"{split}_inputs": following()}, range(num_batches(num, group))
+    )  # unlike a generator, it keeps none
 
 
 # Groups that are read at once: a disk answers many requests sooner than one after the other.
@@ -83,13 +100,18 @@ class _Groups:
 
 
 @contextlib.contextmanager
-def read_ahead(read: Callable[[int], Any], num: int, place: Callable[[Any], Any], *, what: str) -> Iterator[Iterator[Any]]:
-  """Yields an iterator over `num` placed groups of batches, in order; the next ones are made while one is used.
+def read_ahead(
+  read: Callable[[int], Any], num: int, place: Callable[[Any], Any], *, what: str
+) -> Iterator[Iterator[Any]]:
+  """Yields an iterator over `num` placed groups of batches, in order; the next ones are made while
+  one is used.
 
-  At any time there are up to three groups on the devices (one in use, one ready, one that waits for its place) and four on the host.
+  At any time there are up to three groups on the devices (one in use, one ready, one that waits for
+  its place) and four on the host.
 
   Args:
-    read: returns group 0 <= index < num, a tree of NumPy arrays, a pure function of the index; called in threads.
+    read: returns group 0 <= index < num, a tree of NumPy arrays, a pure function of the index;
+      called in threads.
     num: groups.
     place: puts a group on the devices; called in a thread.
     what: is read, for the error message.
@@ -102,7 +124,8 @@ def read_ahead(read: Callable[[int], Any], num: int, place: Callable[[Any], Any]
   import grain  # takes a second, which runs whose data fit the device need not wait
 
   source: Any = _Groups(read, num)
-  # One element is a group, not a batch: what Grain does for an element takes as long as a step of a small network.
+  # One element is a group, not a batch: what Grain does for an element takes as long as a step of a
+  # small network.
   options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_THREADS)
   dataset = grain.MapDataset.source(source).to_iter_dataset(options).map(place)
   groups = iter(grain.experimental.ThreadPrefetchIterDataset(dataset, prefetch_buffer_size=1))
@@ -124,7 +147,8 @@ def _told(groups: Iterator[Any], what: str) -> Iterator[Any]:
     except Exception as error:  # whatever file systems and decoders raise
       reason = " ".join(str(error).split())[:200]
       raise DataError(
-        f"{what} could not be read: {type(error).__name__}: {reason}; everything done so far is saved: once the data can be read again, run"
+        f"{what} could not be read: {type(error).__name__}: {reason}; everything done so far is "
+        "saved: once the data can be read again, run"
         " the same command to continue"
       ) from error
     yield group

@@ -1,14 +1,17 @@
-"""The convolution of every network: ordinary mathematics, written so that loops and `vmap` stay fast.
+"""The convolution of every network: ordinary mathematics, written so that loops and `vmap` stay
+fast.
 
 Two properties of XLA make the plain operation slow where sdt needs it, and one function cures both:
 
-- On a CPU, the convolutions of a loop's body reach the fast kernels only in the canonical order (NHWC, HWIO, NHWC); the gradient
-  of `lax.conv_general_dilated` is written in other orders. Here the backward pass transposes explicitly (`conv_cpu.py`); on other
-  platforms it is lax's own.
-- `vmap` over both images and kernels makes a grouped convolution, slow everywhere. Here a batch of images with one kernel becomes
-  one larger batch, and a few (images, kernel) pairs, the replicas of a run, become as many ordinary convolutions.
+- On a CPU, the convolutions of a loop's body reach the fast kernels only in the canonical order
+  (NHWC, HWIO, NHWC); the gradient of `lax.conv_general_dilated` is written in other orders. Here
+  the backward pass transposes explicitly (`conv_cpu.py`); on other platforms it is lax's own.
+- `vmap` over both images and kernels makes a grouped convolution, slow everywhere. Here a batch of
+  images with one kernel becomes one larger batch, and a few (images, kernel) pairs, the replicas of
+  a run, become as many ordinary convolutions.
 
-Reverse mode only: `jax.jvp` and gradients of gradients raise; use `jax.lax.conv_general_dilated` for those.
+Reverse mode only: `jax.jvp` and gradients of gradients raise; use `jax.lax.conv_general_dilated`
+for those.
 """
 
 from __future__ import annotations
@@ -27,20 +30,26 @@ from sdt.models.conv_cpu import LAYOUT, Pads, Pair
 
 type Op = Callable[[jax.Array, jax.Array], jax.Array]
 
-# Up to so many (images, kernel) pairs become separate convolutions; more (gradients of single examples) would make the program too long.
+# Up to so many (images, kernel) pairs become separate convolutions; more (gradients of single
+# examples) would make the program too long.
 MAX_UNROLLED = 16
 
 
 def conv2d(
-  x: jax.Array, kernel: jax.Array, stride: int | Sequence[int] = 1, padding: str | int | Sequence[Sequence[int]] = "SAME"
+  x: jax.Array,
+  kernel: jax.Array,
+  stride: int | Sequence[int] = 1,
+  padding: str | int | Sequence[Sequence[int]] = "SAME",
 ) -> jax.Array:
-  """Returns the cross-correlation y[b,i,j,o] = sum over (u,v,c) of x[b, i*s+u-p, j*s+v-p, c] * kernel[u,v,c,o], zero outside x.
+  """Returns the cross-correlation y[b,i,j,o] = sum over (u,v,c) of x[b, i*s+u-p, j*s+v-p, c] *
+  kernel[u,v,c,o], zero outside x.
 
   Args:
     x: [B, H, W, C], a floating type.
     kernel: [kh, kw, C, O], the same type.
     stride: one step for both axes, or (rows, columns).
-    padding: "SAME", "VALID", one number of zeros for every side, or ((top, bottom), (left, right)), none negative.
+    padding: "SAME", "VALID", one number of zeros for every side, or ((top, bottom), (left, right)),
+      none negative.
 
   Returns:
     [B, H', W', O] of the same type, H' = floor((H + top + bottom - kh) / stride) + 1.
@@ -49,21 +58,26 @@ def conv2d(
     ValueError: shapes or types disagree, or the padding is negative.
 
   Source: the definition used by every deep-learning library.
-  Differs from source: gradients agree with lax's to rounding (1e-5), not bit for bit; reverse mode only.
+  Differs from source: gradients agree with lax's to rounding (1e-5), not bit for bit; reverse mode
+  only.
   """
   if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2] or x.dtype != kernel.dtype:
     raise ValueError(
-      f"conv2d wants x [B,H,W,C] and kernel [kh,kw,C,O] of one type, got {x.shape} {x.dtype} and {kernel.shape} {kernel.dtype}"
+      f"conv2d wants x [B,H,W,C] and kernel [kh,kw,C,O] of one type, got {x.shape} {x.dtype} and "
+      f"{kernel.shape} {kernel.dtype}"
     )
   strides = _pair(stride)
   sizes, kernel_sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
-  return _make_conv(sizes, kernel_sizes, strides, _explicit_pads(padding, sizes, kernel_sizes, strides))(x, kernel)
+  return _make_conv(
+    sizes, kernel_sizes, strides, _explicit_pads(padding, sizes, kernel_sizes, strides)
+  )(x, kernel)
 
 
 def precision_of(dtype: Any) -> lax.Precision | None:
   """Returns the precision that products of this type must ask for, so that float32 means float32.
 
-  By default a TPU multiplies float32 in passes of bfloat16 and an NVIDIA GPU in TF32. On a CPU it changes nothing.
+  By default a TPU multiplies float32 in passes of bfloat16 and an NVIDIA GPU in TF32. On a CPU it
+  changes nothing.
   """
   return lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
@@ -72,8 +86,9 @@ def precision_of(dtype: Any) -> lax.Precision | None:
 def barrier(x: jax.Array) -> jax.Array:
   """Returns x; on a CPU, XLA may not fuse across this point, forward or backward.
 
-  Without it XLA:CPU merges the BatchNorm and activation chain into the transposes that feed the convolutions of the backward pass,
-  and computes it several times: a third of a training step. Other platforms see nothing.
+  Without it XLA:CPU merges the BatchNorm and activation chain into the transposes that feed the
+  convolutions of the backward pass, and computes it several times: a third of a training step.
+  Other platforms see nothing.
   """
   return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=_same)
 
@@ -100,7 +115,9 @@ def _pair(value: int | Sequence[int]) -> Pair:
   return (first, second)
 
 
-def _explicit_pads(padding: str | int | Sequence[Sequence[int]], sizes: Pair, kernel_sizes: Pair, strides: Pair) -> Pads:
+def _explicit_pads(
+  padding: str | int | Sequence[Sequence[int]], sizes: Pair, kernel_sizes: Pair, strides: Pair
+) -> Pads:
   sides: Sequence[Sequence[int]]
   if isinstance(padding, str):
     sides = lax.padtype_to_pads(sizes, kernel_sizes, strides, padding)
@@ -116,10 +133,14 @@ def _explicit_pads(padding: str | int | Sequence[Sequence[int]], sizes: Pair, ke
 
 @functools.cache
 def _make_conv(sizes: Pair, kernel_sizes: Pair, strides: Pair, pads: Pads) -> Op:
-  """Returns conv(x, kernel) for images and kernels of these sizes, with its gradient and its batching rules."""
+  """Returns conv(x, kernel) for images and kernels of these sizes, with its gradient and its
+  batching rules.
+  """
 
   def lax_forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=LAYOUT, precision=precision_of(x.dtype))
+    return lax.conv_general_dilated(
+      x, kernel, strides, pads, dimension_numbers=LAYOUT, precision=precision_of(x.dtype)
+    )
 
   def lax_input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
     x = jax.ShapeDtypeStruct((dy.shape[0], *sizes, kernel.shape[2]), dy.dtype)
@@ -135,12 +156,18 @@ def _make_conv(sizes: Pair, kernel_sizes: Pair, strides: Pair, pads: Pads) -> Op
 
   if conv_cpu.is_small(sizes, kernel_sizes):
     plain_forward = of_platform(conv_cpu.small_forward, lax_forward)
-    plain_input_gradient = of_platform(conv_cpu.small_input_gradient, lax_input_gradient, sizes=sizes)
-    plain_kernel_gradient = of_platform(conv_cpu.small_kernel_gradient, lax_kernel_gradient, kernel_sizes=kernel_sizes)
+    plain_input_gradient = of_platform(
+      conv_cpu.small_input_gradient, lax_input_gradient, sizes=sizes
+    )
+    plain_kernel_gradient = of_platform(
+      conv_cpu.small_kernel_gradient, lax_kernel_gradient, kernel_sizes=kernel_sizes
+    )
   else:
     plain_forward = lax_forward
     plain_input_gradient = of_platform(conv_cpu.input_gradient, lax_input_gradient, sizes=sizes)
-    plain_kernel_gradient = of_platform(conv_cpu.kernel_gradient, lax_kernel_gradient, kernel_sizes=kernel_sizes)
+    plain_kernel_gradient = of_platform(
+      conv_cpu.kernel_gradient, lax_kernel_gradient, kernel_sizes=kernel_sizes
+    )
   forward = _with_batching(plain_forward, fold_first=True)
   input_gradient = _with_batching(plain_input_gradient, fold_first=True)
   kernel_gradient = _with_batching(plain_kernel_gradient, fold_first=False)
@@ -149,10 +176,14 @@ def _make_conv(sizes: Pair, kernel_sizes: Pair, strides: Pair, pads: Pads) -> Op
   def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return forward(x, kernel)
 
-  def conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  def conv_forward(
+    x: jax.Array, kernel: jax.Array
+  ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return forward(x, kernel), (x, kernel)
 
-  def conv_backward(saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+  def conv_backward(
+    saved: tuple[jax.Array, jax.Array], dy: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
     return input_gradient(dy, kernel), kernel_gradient(x, dy)
 
@@ -163,22 +194,30 @@ def _make_conv(sizes: Pair, kernel_sizes: Pair, strides: Pair, pads: Pads) -> Op
 def _with_batching(plain: Op, *, fold_first: bool) -> Op:
   """Returns `plain(first, second)` with sdt's batching rule.
 
-  Only `first` batched, and `fold_first` (the result has an entry per row of `first`): the batch joins the leading axis of `first`.
-  Otherwise up to `MAX_UNROLLED` pairs are computed one after the other, and more by the ordinary batching of `plain`. The rule calls
-  the function itself, so that `vmap` within `vmap` takes it again.
+  Only `first` batched, and `fold_first` (the result has an entry per row of `first`): the batch
+  joins the leading axis of `first`. Otherwise up to `MAX_UNROLLED` pairs are computed one after the
+  other, and more by the ordinary batching of `plain`. The rule calls the function itself, so that
+  `vmap` within `vmap` takes it again.
   """
   op = custom_vmap(plain)
 
   @op.def_vmap
-  def rule(axis_size: int, in_batched: list[bool], first: jax.Array, second: jax.Array) -> tuple[jax.Array, bool]:
+  def rule(
+    axis_size: int, in_batched: list[bool], first: jax.Array, second: jax.Array
+  ) -> tuple[jax.Array, bool]:
     first_batched, second_batched = in_batched
     if fold_first and first_batched and not second_batched:
       rows = first.shape[1]
       out = op(first.reshape(axis_size * rows, *first.shape[2:]), second)
       return out.reshape(axis_size, rows, *out.shape[1:]), True
     if axis_size > MAX_UNROLLED:
-      return jax.vmap(plain, in_axes=(0 if first_batched else None, 0 if second_batched else None))(first, second), True
-    pairs = [(first[i] if first_batched else first, second[i] if second_batched else second) for i in range(axis_size)]
+      return jax.vmap(plain, in_axes=(0 if first_batched else None, 0 if second_batched else None))(
+        first, second
+      ), True
+    pairs = [
+      (first[i] if first_batched else first, second[i] if second_batched else second)
+      for i in range(axis_size)
+    ]
     return jnp.stack([op(*pair) for pair in pairs]), True
 
   return op

@@ -1,8 +1,11 @@
-"""The parts of a convolution in the forms for which XLA:CPU has fast kernels. Ordinary mathematics, on any platform.
+"""The parts of a convolution in the forms for which XLA:CPU has fast kernels. Ordinary mathematics,
+on any platform.
 
-Read in XLA's source and measured (jax 0.12): the fast kernels want canonical order (NHWC, HWIO, NHWC), no negative padding, and an image
-of at least the kernel's size. Below that XLA swaps image and kernel by itself and ends in its slowest loop: a 3x3 kernel over 2x2 images
-runs at 1 GFLOP/s. There the convolution is written as what it is, a product with a matrix whose blocks are the kernel's taps.
+Read in XLA's source and measured (jax 0.12): the fast kernels want canonical order (NHWC, HWIO,
+NHWC), no negative padding, and an image of at least the kernel's size. Below that XLA swaps image
+and kernel by itself and ends in its slowest loop: a 3x3 kernel over 2x2 images runs at 1 GFLOP/s.
+There the convolution is written as what it is, a product with a matrix whose blocks are the
+kernel's taps.
 """
 
 from __future__ import annotations
@@ -15,14 +18,19 @@ from jax import lax
 
 type Pads = tuple[tuple[int, int], tuple[int, int]]
 type Pair = tuple[int, int]
-# For every pixel of the image, of one axis: which tap of the kernel takes it to each pixel of the output; None where none does.
+# For every pixel of the image, of one axis: which tap of the kernel takes it to each pixel of the
+# output; None where none does.
 type Taps = list[list[int | None]]
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
-def input_gradient(dy: jax.Array, kernel: jax.Array, *, sizes: Pair, strides: Pair, pads: Pads) -> jax.Array:
-  """Returns dL/dx [B, H, W, C] as a convolution of dy, spread by the stride, with the kernel turned by 180 degrees."""
+def input_gradient(
+  dy: jax.Array, kernel: jax.Array, *, sizes: Pair, strides: Pair, pads: Pads
+) -> jax.Array:
+  """Returns dL/dx [B, H, W, C] as a convolution of dy, spread by the stride, with the kernel turned
+  by 180 degrees.
+  """
   turned = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
   new_pads, starts = [], []
   for axis in range(2):
@@ -32,12 +40,18 @@ def input_gradient(dy: jax.Array, kernel: jax.Array, *, sizes: Pair, strides: Pa
     # Negative pads leave the fast path: compute more, and cut.
     new_pads.append((max(low, 0), max(high, 0)))
     starts.append(max(-low, 0))
-  dx = lax.conv_general_dilated(dy, turned, (1, 1), new_pads, lhs_dilation=strides, dimension_numbers=LAYOUT)
+  dx = lax.conv_general_dilated(
+    dy, turned, (1, 1), new_pads, lhs_dilation=strides, dimension_numbers=LAYOUT
+  )
   return dx[:, starts[0] : starts[0] + sizes[0], starts[1] : starts[1] + sizes[1]]
 
 
-def kernel_gradient(x: jax.Array, dy: jax.Array, *, kernel_sizes: Pair, strides: Pair, pads: Pads) -> jax.Array:
-  """Returns dL/dkernel [kh, kw, C, O] as a convolution in which channels are the batch and examples the channels."""
+def kernel_gradient(
+  x: jax.Array, dy: jax.Array, *, kernel_sizes: Pair, strides: Pair, pads: Pads
+) -> jax.Array:
+  """Returns dL/dkernel [kh, kw, C, O] as a convolution in which channels are the batch and examples
+  the channels.
+  """
   if kernel_sizes == (1, 1) and pads == ((0, 0), (0, 0)):
     return jnp.einsum("bijc,bijo->co", x[:, :: strides[0], :: strides[1]], dy)[None, None]
   new_pads, stops = [], []
@@ -49,42 +63,65 @@ def kernel_gradient(x: jax.Array, dy: jax.Array, *, kernel_sizes: Pair, strides:
     stops.append(x.shape[1 + axis] + min(high, 0))
   x = x[:, : stops[0], : stops[1]]
   images, kernel = x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)
-  dw = lax.conv_general_dilated(images, kernel, (1, 1), new_pads, rhs_dilation=strides, dimension_numbers=LAYOUT)
+  dw = lax.conv_general_dilated(
+    images, kernel, (1, 1), new_pads, rhs_dilation=strides, dimension_numbers=LAYOUT
+  )
   return dw.transpose(1, 2, 0, 3)
 
 
 def is_small(sizes: Pair, kernel_sizes: Pair) -> bool:
-  """Returns whether an image is smaller than the kernel on some axis; the matrix is then at most as large as the kernel, squared pixels."""
-  return any(size < window for size, window in zip(sizes, kernel_sizes, strict=True)) and math.prod(sizes) <= math.prod(kernel_sizes)
+  """Returns whether an image is smaller than the kernel on some axis; the matrix is then at most as
+  large as the kernel, squared pixels.
+  """
+  return any(size < window for size, window in zip(sizes, kernel_sizes, strict=True)) and math.prod(
+    sizes
+  ) <= math.prod(kernel_sizes)
 
 
 def small_forward(x: jax.Array, kernel: jax.Array, *, strides: Pair, pads: Pads) -> jax.Array:
   """Returns the convolution [B, H', W', O] of small images as one matrix product."""
-  rows, columns = _all_taps((x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1]), strides, pads)
+  rows, columns = _all_taps(
+    (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1]), strides, pads
+  )
   y = x.reshape(len(x), -1) @ _matrix(kernel, rows, columns)
   return y.reshape(len(x), len(rows[0]), len(columns[0]), kernel.shape[3])
 
 
-def small_input_gradient(dy: jax.Array, kernel: jax.Array, *, sizes: Pair, strides: Pair, pads: Pads) -> jax.Array:
+def small_input_gradient(
+  dy: jax.Array, kernel: jax.Array, *, sizes: Pair, strides: Pair, pads: Pads
+) -> jax.Array:
   """Returns dL/dx [B, H, W, C] of small images."""
   rows, columns = _all_taps(sizes, (kernel.shape[0], kernel.shape[1]), strides, pads)
-  return (dy.reshape(len(dy), -1) @ _matrix(kernel, rows, columns).T).reshape(len(dy), *sizes, kernel.shape[2])
+  return (dy.reshape(len(dy), -1) @ _matrix(kernel, rows, columns).T).reshape(
+    len(dy), *sizes, kernel.shape[2]
+  )
 
 
-def small_kernel_gradient(x: jax.Array, dy: jax.Array, *, kernel_sizes: Pair, strides: Pair, pads: Pads) -> jax.Array:
-  """Returns dL/dkernel [kh, kw, C, O] of small images: each tap's is the sum of the matrix's blocks in which it stands."""
+def small_kernel_gradient(
+  x: jax.Array, dy: jax.Array, *, kernel_sizes: Pair, strides: Pair, pads: Pads
+) -> jax.Array:
+  """Returns dL/dkernel [kh, kw, C, O] of small images: each tap's is the sum of the matrix's blocks
+  in which it stands.
+  """
   rows, columns = _all_taps((x.shape[1], x.shape[2]), kernel_sizes, strides, pads)
   blocks = (x.reshape(len(x), -1).T @ dy.reshape(len(dy), -1)).reshape(*x.shape[1:], *dy.shape[1:])
 
   def of_tap(u: int, v: int) -> jax.Array:
     places = [(i, j, p, q) for i, p in _places(rows, u) for j, q in _places(columns, v)]
-    return sum((blocks[i, j, :, p, q] for i, j, p, q in places), jnp.zeros((x.shape[3], dy.shape[3]), x.dtype))
+    return sum(
+      (blocks[i, j, :, p, q] for i, j, p, q in places),
+      jnp.zeros((x.shape[3], dy.shape[3]), x.dtype),
+    )
 
-  return jnp.stack([jnp.stack([of_tap(u, v) for v in range(kernel_sizes[1])]) for u in range(kernel_sizes[0])])
+  return jnp.stack(
+    [jnp.stack([of_tap(u, v) for v in range(kernel_sizes[1])]) for u in range(kernel_sizes[0])]
+  )
 
 
 def _all_taps(sizes: Pair, kernel_sizes: Pair, strides: Pair, pads: Pads) -> tuple[Taps, Taps]:
-  rows, columns = (_taps(sizes[axis], kernel_sizes[axis], strides[axis], pads[axis]) for axis in range(2))
+  rows, columns = (
+    _taps(sizes[axis], kernel_sizes[axis], strides[axis], pads[axis]) for axis in range(2)
+  )
   return rows, columns
 
 
@@ -95,14 +132,23 @@ def _taps(size: int, window: int, stride: int, pads: Pair) -> Taps:
 
 
 def _places(taps: Taps, wanted: int) -> list[Pair]:
-  return [(pixel, out) for pixel, of_pixel in enumerate(taps) for out, tap in enumerate(of_pixel) if tap == wanted]
+  return [
+    (pixel, out)
+    for pixel, of_pixel in enumerate(taps)
+    for out, tap in enumerate(of_pixel)
+    if tap == wanted
+  ]
 
 
 def _matrix(kernel: jax.Array, rows: Taps, columns: Taps) -> jax.Array:
-  """Returns [H * W * C, H' * W' * O]: the block of an image's pixel and an output's is the tap between them."""
+  """Returns [H * W * C, H' * W' * O]: the block of an image's pixel and an output's is the tap
+  between them.
+  """
   zeros = jnp.zeros(kernel.shape[2:], kernel.dtype)
 
   def block(u: int | None, v: int | None) -> jax.Array:
     return zeros if u is None or v is None else kernel[u, v]
 
-  return jnp.concatenate([jnp.concatenate([block(u, v) for u in us for v in vs], 1) for us in rows for vs in columns])
+  return jnp.concatenate(
+    [jnp.concatenate([block(u, v) for u in us for v in vs], 1) for us in rows for vs in columns]
+  )

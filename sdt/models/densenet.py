@@ -1,10 +1,11 @@
 """Densely connected networks: every layer of a block reads the outputs of all layers before it.
 
-Source: Huang, Liu, van der Maaten, Weinberger 2017, "Densely Connected Convolutional Networks", section 3 and table 1; the form for small
-images is that of section 4.2.
-Differs from source: without bottlenecks and compression the stem has 2 * growth_rate channels, as public trainers have it, and not 16. The
-"small" stem of the ImageNet networks is not the paper's: it is the stem of its networks for small images. Where an image has a single row
-or column left, it is not halved any more.
+Source: Huang, Liu, van der Maaten, Weinberger 2017, "Densely Connected Convolutional Networks",
+section 3 and table 1; the form for small images is that of section 4.2.
+Differs from source: without bottlenecks and compression the stem has 2 * growth_rate channels, as
+public trainers have it, and not 16. The "small" stem of the ImageNet networks is not the paper's:
+it is the stem of its networks for small images. Where an image has a single row or column left, it
+is not halved any more.
 """
 
 from __future__ import annotations
@@ -28,14 +29,20 @@ NUM_BLOCKS = 3
 
 
 class DenseLayer(FamilyModule):
-  """Returns H(x), [B, H, W, growth_rate]: BatchNorm, act, 3x3 conv; with a bottleneck, BatchNorm, act, 1x1 conv before them."""
+  """Returns H(x), [B, H, W, growth_rate]: BatchNorm, act, 3x3 conv; with a bottleneck, BatchNorm,
+  act, 1x1 conv before them.
+  """
 
   growth_rate: int
   bottleneck: bool
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-    layers = ((BOTTLENECK_FACTOR * self.growth_rate, 1), (self.growth_rate, 3)) if self.bottleneck else ((self.growth_rate, 3),)
+    layers = (
+      ((BOTTLENECK_FACTOR * self.growth_rate, 1), (self.growth_rate, 3))
+      if self.bottleneck
+      else ((self.growth_rate, 3),)
+    )
     for index, (features, kernel_size) in enumerate(layers, start=1):
       x = self.act(self.norm(f"norm{index}", x, train=train, mask=mask))
       x = self.conv(f"conv{index}", x, features, kernel_size)
@@ -43,7 +50,9 @@ class DenseLayer(FamilyModule):
 
 
 class Transition(FamilyModule):
-  """Returns x with `features` channels and half the pixels a side: BatchNorm, act, 1x1 conv, mean of 2x2 pixels (if there are so many)."""
+  """Returns x with `features` channels and half the pixels a side: BatchNorm, act, 1x1 conv, mean
+  of 2x2 pixels (if there are so many).
+  """
 
   features: int
 
@@ -54,12 +63,14 @@ class Transition(FamilyModule):
 
 
 class DenseNet(FamilyModule):
-  """A stem, dense blocks with transitions between them, BatchNorm, act, the mean over the pixels, and a linear head.
+  """A stem, dense blocks with transitions between them, BatchNorm, act, the mean over the pixels,
+  and a linear head.
 
-  Block i has `layers[i]` layers, each of which adds `growth_rate` channels; a transition keeps floor(compression * channels) of them.
-  The "small" stem is a 3x3 convolution to 2 * growth_rate channels, with nothing behind it; the "imagenet" stem is a 7x7 convolution of
-  stride 2 to as many, BatchNorm, act and a 3x3 max-pool of stride 2. The number of layers is 1 + sum(layers) (with bottlenecks twice the
-  sum) + the number of blocks.
+  Block i has `layers[i]` layers, each of which adds `growth_rate` channels; a transition keeps
+  floor(compression * channels) of them. The "small" stem is a 3x3 convolution to 2 * growth_rate
+  channels, with nothing behind it; the "imagenet" stem is a 7x7 convolution of stride 2 to as many,
+  BatchNorm, act and a 3x3 max-pool of stride 2. The number of layers is 1 + sum(layers) (with
+  bottlenecks twice the sum) + the number of blocks.
   """
 
   num_classes: int
@@ -78,24 +89,41 @@ class DenseNet(FamilyModule):
       x = self.conv("stem_conv", inputs, 2 * self.growth_rate, 3)
     for block, num_layers in enumerate(self.layers, start=1):
       names = [f"block{block}_layer{layer}" for layer in range(1, num_layers + 1)]
-      x = _dense_block(x, [DenseLayer(self.growth_rate, self.bottleneck, name=name, **self.in_common) for name in names], train, mask)
+      x = _dense_block(
+        x,
+        [
+          DenseLayer(self.growth_rate, self.bottleneck, name=name, **self.in_common)
+          for name in names
+        ],
+        train,
+        mask,
+      )
       if block < len(self.layers):
-        transition = Transition(int(x.shape[-1] * self.compression), name=f"transition{block}", **self.in_common)
+        transition = Transition(
+          int(x.shape[-1] * self.compression), name=f"transition{block}", **self.in_common
+        )
         x = transition(x, train=train, mask=mask)
     x = self.act(self.norm("final_norm", x, train=train, mask=mask))
     return self.head(x, self.num_classes)
 
 
-def _dense_block(x: jax.Array, layers: list[DenseLayer], train: bool, mask: jax.Array | None) -> jax.Array:
-  """Returns x_l = [x_0, H_1(x_0), H_2(x_0, x_1), ...] along the channels (equation 2): the one place that says how features are kept."""
-  # Without the barrier, on a CPU, a training step of DenseNet-BC-100 takes 1.5 times as long, and so does its compilation.
+def _dense_block(
+  x: jax.Array, layers: list[DenseLayer], train: bool, mask: jax.Array | None
+) -> jax.Array:
+  """Returns x_l = [x_0, H_1(x_0), H_2(x_0, x_1), ...] along the channels (equation 2): the one
+  place that says how features are kept.
+  """
+  # Without the barrier, on a CPU, a training step of DenseNet-BC-100 takes 1.5 times as long, and
+  # so does its compilation.
   for layer in layers:
     x = barrier(jnp.concatenate([x, layer(x, train=train, mask=mask)], axis=-1))
   return x
 
 
 def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
-  """Returns the arguments with `depth` turned into the layers of `NUM_BLOCKS` blocks of one length."""
+  """Returns the arguments with `depth` turned into the layers of `NUM_BLOCKS` blocks of
+  one length.
+  """
   arguments = {**arguments, **changes}
   depth = arguments.pop("depth")
   # The stem, a transition behind every block but the last, and the head are a layer each.
@@ -104,12 +132,19 @@ def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) 
 
 
 def _for_small_images(depth: int, *, bottleneck: bool = True, compression: float = 0.5) -> Network:
-  arguments = {"depth": depth, "growth_rate": 12, "bottleneck": bottleneck, "compression": compression, "stem": "small"}
+  arguments = {
+    "depth": depth,
+    "growth_rate": 12,
+    "bottleneck": bottleneck,
+    "compression": compression,
+    "stem": "small",
+  }
   return Network(DenseNet, arguments, ("depth", "growth_rate", "stem", "activation"), _by_depth)
 
 
 NETWORKS = {
-  # Any DenseNet-BC (bottlenecks, and transitions that halve the channels), by `depth` and `growth_rate`.
+  # Any DenseNet-BC (bottlenecks, and transitions that halve the channels), by `depth` and
+  # `growth_rate`.
   "densenet": _for_small_images(40),
   "densenet_bc100": _for_small_images(100),
   # Neither bottlenecks nor compression; `depth` makes the others of this form.

@@ -1,4 +1,6 @@
-"""What a family of networks tells the registry: the names it offers, their arguments, and the config keys that may change them."""
+"""What a family of networks tells the registry: the names it offers, their arguments, and the
+config keys that may change them.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,14 @@ class Network:
   """A network of the registry.
 
   Attributes:
-    module: the Linen class. It takes num_classes, dtype, param_dtype, axis_name and norm_groups beside `arguments`; its head is `head`.
+    module: the Linen class. It takes num_classes, dtype, param_dtype, axis_name and norm_groups
+      beside `arguments`; its head is `head`.
     arguments: those of the module that make this network.
     keys: the keys of `config.ModelConfig` that may change an argument of the same name.
-    combine: (arguments, changes, name) -> the module's arguments, where more is to be done than to replace; raises ConfigError where
-      the changes do not make a network.
-    weights_from: the public checkpoints' naming whose weights fit (a name of `sdt.models.pretrained.NAMINGS`), or None.
+    combine: (arguments, changes, name) -> the module's arguments, where more is to be done than to
+      replace; raises ConfigError where the changes do not make a network.
+    weights_from: the public checkpoints' naming whose weights fit (a name of
+      `sdt.models.pretrained.NAMINGS`), or None.
     rates: the names of `RATES` that a step may set.
   """
 

@@ -1,8 +1,9 @@
 """Initial values: declared where a parameter is declared, drawn on the host.
 
-A module gives `self.param` an `Initializer`. Under `jax.eval_shape` that costs no compilation and leaves the initializer itself
-beside the shape (in a `Declared` box, which Linen opens by itself), and `draw_variables` fills in the numbers with NumPy. Compiling
-the draws of a ResNet takes 10 to 120 seconds; this takes a fraction of one.
+A module gives `self.param` an `Initializer`. Under `jax.eval_shape` that costs no compilation and
+leaves the initializer itself beside the shape (in a `Declared` box, which Linen opens by itself),
+and `draw_variables` fills in the numbers with NumPy. Compiling the draws of a ResNet takes 10 to
+120 seconds; this takes a fraction of one.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Initializer:
-  """A distribution with independent entries: `offset + scale * unit`, unit N(0, 1), uniform on [-1, 1], or none (a constant)."""
+  """A distribution with independent entries: `offset + scale * unit`, unit N(0, 1), uniform on [-1,
+  1], or none (a constant).
+  """
 
   kind: str
   scale: float = 0.0
   offset: float = 0.0
 
   def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Declared:
-    """Returns values drawn from `key` by JAX, in their box; called by Linen, whose `init` therefore works as everywhere."""
+    """Returns values drawn from `key` by JAX, in their box; called by Linen, whose `init` therefore
+    works as everywhere.
+    """
     size = math.prod(shape)
     # Drawn flat: the draw of a rank-4 array takes seconds to compile, with the same bits.
     if self.kind == "normal":
@@ -73,31 +78,42 @@ ONES = Initializer("constant", offset=1.0)
 
 
 def normal_fan_out(kernel_shape: tuple[int, int, int, int]) -> Initializer:
-  """Returns N(0, 2 / (kh * kw * O)) for a kernel [kh, kw, C, O]: He et al. 2015, "Delving Deep into Rectifiers", eq. 14."""
+  """Returns N(0, 2 / (kh * kw * O)) for a kernel [kh, kw, C, O]: He et al. 2015, "Delving Deep into
+  Rectifiers", eq. 14.
+  """
   height, width, _, out_size = kernel_shape
   return Initializer("normal", scale=math.sqrt(2.0 / (height * width * out_size)))
 
 
 def uniform_fan_in(in_size: int) -> Initializer:
-  """Returns the uniform distribution on +-1/sqrt(in_size), torch's for both the weights and the biases of a linear layer."""
+  """Returns the uniform distribution on +-1/sqrt(in_size), torch's for both the weights and the
+  biases of a linear layer.
+  """
   return Initializer("uniform", scale=1.0 / math.sqrt(in_size))
 
 
 def declared_variables(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
-  """Returns {"params": ..., "batch_stats": ...} of `Declared` boxes that hold shapes and types; nothing is computed or compiled."""
-  # Tracing a deep network takes a second or more, and a run asks several times. The types of a trace depend on x64.
+  """Returns {"params": ..., "batch_stats": ...} of `Declared` boxes that hold shapes and types;
+  nothing is computed or compiled.
+  """
+  # Tracing a deep network takes a second or more, and a run asks several times. The types of a
+  # trace depend on x64.
   return _traced_variables(model, input_shape, jax.config.jax_enable_x64)
 
 
 @functools.lru_cache(maxsize=4)
 def _traced_variables(model: nn.Module, input_shape: tuple[int, ...], x64: bool) -> dict[str, Any]:
   inputs = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
-  variables = jax.eval_shape(lambda key, x: model.init(key, x, train=False), jax.random.key(0), inputs)
+  variables = jax.eval_shape(
+    lambda key, x: model.init(key, x, train=False), jax.random.key(0), inputs
+  )
   return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
 def draw_variables(declared: dict[str, Any], seed: int) -> dict[str, Any]:
-  """Returns `declared` with NumPy values, each a function of (seed, path) alone, so that no layer's values depend on the other layers."""
+  """Returns `declared` with NumPy values, each a function of (seed, path) alone, so that no layer's
+  values depend on the other layers.
+  """
 
   def draw(path: tuple[Any, ...], box: Declared) -> np.ndarray:
     name = "/".join(str(entry.key) for entry in path)
@@ -105,4 +121,6 @@ def draw_variables(declared: dict[str, Any], seed: int) -> dict[str, Any]:
     generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
     return box.initializer.draw(generator, box.value.shape).astype(box.value.dtype)
 
-  return jax.tree_util.tree_map_with_path(draw, declared, is_leaf=lambda node: isinstance(node, Declared))
+  return jax.tree_util.tree_map_with_path(
+    draw, declared, is_leaf=lambda node: isinstance(node, Declared)
+  )

@@ -29,12 +29,21 @@ class MLP(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Returns logits [B, num_classes], float32 at least; `train` and `mask` change nothing, as no layer mixes examples."""
+    """Returns logits [B, num_classes], float32 at least; `train` and `mask` change nothing, as no
+    layer mixes examples.
+    """
     del train, mask
     x = inputs.reshape(inputs.shape[0], -1)
     for index, size in enumerate(self.hidden_sizes):
-      x = ACTIVATIONS[self.activation](Linear(size, dtype=self.dtype, param_dtype=self.param_dtype, name=f"hidden{index + 1}")(x))
-    return Linear(self.num_classes, dtype=accumulator_dtype(self.dtype), param_dtype=self.param_dtype, name="head")(x)
+      x = ACTIVATIONS[self.activation](
+        Linear(size, dtype=self.dtype, param_dtype=self.param_dtype, name=f"hidden{index + 1}")(x)
+      )
+    return Linear(
+      self.num_classes,
+      dtype=accumulator_dtype(self.dtype),
+      param_dtype=self.param_dtype,
+      name="head",
+    )(x)
 
 
 NETWORKS = {"mlp": Network(MLP, {"hidden_sizes": (64, 64)}, ("hidden_sizes", "activation"))}

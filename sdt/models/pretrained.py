@@ -1,6 +1,8 @@
-"""Pretrained weights from a safetensors file: the public checkpoints, as timm and torchvision name their tensors, and sdt's own.
+"""Pretrained weights from a safetensors file: the public checkpoints, as timm and torchvision name
+their tensors, and sdt's own.
 
-A naming is data: for every module of sdt's network the public module that holds its weights. Nothing is ever unpickled.
+A naming is data: for every module of sdt's network the public module that holds its weights.
+Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -24,11 +26,20 @@ from sdt.models.registry import NETWORKS
 MAX_BYTES = 4 * 2**30
 _NUM_SHOWN = 3
 
-_TYPES = {name: np.dtype(kind) for name, kind in (("F64", "f8"), ("F32", "f4"), ("F16", "f2"), ("BF16", jnp.bfloat16))}
+_TYPES = {
+  name: np.dtype(kind)
+  for name, kind in (("F64", "f8"), ("F32", "f4"), ("F16", "f2"), ("BF16", jnp.bfloat16))
+}
 # torch's archives, and the first bytes of a pickle of any protocol that torch has written.
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
-_PUBLIC_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+_PUBLIC_LEAVES = {
+  "kernel": "weight",
+  "scale": "weight",
+  "bias": "bias",
+  "mean": "running_mean",
+  "var": "running_var",
+}
 # sdt's layout of an array of so many axes -> torch's: HWIO -> OIHW, [D, K] -> [K, D].
 _TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
@@ -38,8 +49,8 @@ class Naming:
   """How public checkpoints of a family name what sdt has.
 
   Attributes:
-    modules: (pattern of sdt's module, the public module). A group stands in the public name by its own name, counted from 1, or as
-      `<name>_from_0`.
+    modules: (pattern of sdt's module, the public module). A group stands in the public name by its
+      own name, counted from 1, or as `<name>_from_0`.
     old_spellings: (pattern, replacement) of public names that older files have.
   """
 
@@ -53,11 +64,15 @@ class Naming:
     for pattern, public in self.modules:
       if match := re.fullmatch(pattern, module):
         numbers = {name: int(text) for name, text in match.groupdict().items()}
-        return f"{public.format(**numbers, **{f'{name}_from_0': n - 1 for name, n in numbers.items()})}.{_PUBLIC_LEAVES[leaf]}"
+        from_0 = {f"{name}_from_0": number - 1 for name, number in numbers.items()}
+        return f"{public.format(**numbers, **from_0)}.{_PUBLIC_LEAVES[leaf]}"
     raise ValueError(f"the naming has no place for {path}")
 
 
-_BLOCK, _LAYER = r"stage(?P<stage>\d+)_block(?P<block>\d+)", r"block(?P<block>\d+)_layer(?P<layer>\d+)"
+_BLOCK, _LAYER = (
+  r"stage(?P<stage>\d+)_block(?P<block>\d+)",
+  r"block(?P<block>\d+)_layer(?P<layer>\d+)",
+)
 NAMINGS = {
   "resnet": Naming(
     (
@@ -101,26 +116,31 @@ class Pretrained:
   is_public: bool
 
   def put_into(self, variables: Any) -> Any:
-    """Returns the variables, {"params": ..., "batch_stats": ...}, with the file's in the place of their own."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: self.leaves.get(_name(path), leaf), variables)
+    """Returns the variables, {"params": ..., "batch_stats": ...}, with the file's in the place of
+    their own.
+    """
+    return jax.tree_util.tree_map_with_path(
+      lambda path, leaf: self.leaves.get(_name(path), leaf), variables
+    )
 
 
 def load(path: str | Path, naming: str | None, variables: Any, *, with_head: bool) -> Pretrained:
-  """Returns the weights of a safetensors file, for every variable of a network but (without `with_head`) those of its head.
+  """Returns the weights of a safetensors file, for every variable of a network but (without
+  `with_head`) those of its head.
 
-  A name may begin with "module."; "num_batches_tracked" is passed over, and so is the file's head where it is not asked for. Numbers of
-  16 and 64 bits become float32.
+  A name may begin with "module."; "num_batches_tracked" is passed over, and so is the file's head
+  where it is not asked for. Numbers of 16 and 64 bits become float32.
 
   Args:
     path: of the file.
-    naming: one of `NAMINGS`, or None where no public checkpoint fits the network. A model.safetensors that sdt wrote fits any network of
-      the same names and shapes.
+    naming: one of `NAMINGS`, or None where no public checkpoint fits the network. A
+      model.safetensors that sdt wrote fits any network of the same names and shapes.
     variables: the network's {"params": ..., "batch_stats": ...}, for its names and shapes.
     with_head: whether the head is to be the file's.
 
   Raises:
-    DataError: no such file; not safetensors, or its header lies; tensors are missing, left over or of another shape; values that no
-      network can have.
+    DataError: no such file; not safetensors, or its header lies; tensors are missing, left over or
+      of another shape; values that no network can have.
     ConfigError: public names, and `naming` is None.
   """
   path = find(path)
@@ -130,8 +150,10 @@ def load(path: str | Path, naming: str | None, variables: Any, *, with_head: boo
   if is_public and naming is None:
     fitting = ", ".join(name for name, network in NETWORKS.items() if network.weights_from)
     raise ConfigError(
-      f"model.pretrained={path}: the file is not one of sdt's, and public checkpoints fit none but these networks with their own stem, "
-      f"model.stem=imagenet: {fitting}; choose one of them, or the model.safetensors of an earlier run of this network"
+      f"model.pretrained={path}: the file is not one of sdt's, and public checkpoints fit none "
+      "but these networks with their own stem, "
+      f"model.stem=imagenet: {fitting}; choose one of them, or the model.safetensors of an "
+      "earlier run of this network"
     )
   wanted = {_name(key): leaf.shape for key, leaf in jax.tree_util.tree_leaves_with_path(variables)}
   names = {key: key for key in wanted}
@@ -141,11 +163,17 @@ def load(path: str | Path, naming: str | None, variables: Any, *, with_head: boo
   if not with_head:
     heads = {names.pop(key) for key in wanted if key.startswith(f"params/{HEAD}/")}
     tensors = {name: tensor for name, tensor in tensors.items() if name not in heads}
-  axes = {key: _TO_TORCH[len(wanted[key])] if is_public else tuple(range(len(wanted[key]))) for key in names}
+  axes = {
+    key: _TO_TORCH[len(wanted[key])] if is_public else tuple(range(len(wanted[key])))
+    for key in names
+  }
   shapes = {key: tuple(wanted[key][axis] for axis in axes[key]) for key in names}
   _check_names(path, tensors, names, shapes)
   values = {key: _values(path, name, tensors[name]) for key, name in names.items()}
-  leaves = {key: np.ascontiguousarray(value.transpose(np.argsort(axes[key]))) for key, value in values.items()}
+  leaves = {
+    key: np.ascontiguousarray(value.transpose(np.argsort(axes[key])))
+    for key, value in values.items()
+  }
   return Pretrained(leaves, hashlib.sha256(data).hexdigest(), is_public)
 
 
@@ -170,14 +198,22 @@ def _read(path: Path) -> bytes:
   try:
     size = path.stat().st_size
     if size > MAX_BYTES:
-      raise DataError(f"model.pretrained={path}: {size} bytes, at most {MAX_BYTES} are expected; is it the right file?")
+      raise DataError(
+        f"model.pretrained={path}: {size} bytes, at most {MAX_BYTES} are expected; is it the "
+        "right file?"
+      )
     return path.read_bytes()
   except OSError as error:
-    raise DataError(f"model.pretrained={path}: cannot be read ({error.strerror or error}); expected a readable file") from error
+    raise DataError(
+      f"model.pretrained={path}: cannot be read ({error.strerror or error}); expected a readable "
+      "file"
+    ) from error
 
 
 def _tensors(path: Path, data: bytes) -> dict[str, Mapping[str, Any]]:
-  """Returns {name: {"dtype", "shape", "data"}} of what the file holds, without the counters of torch's BatchNorm."""
+  """Returns {name: {"dtype", "shape", "data"}} of what the file holds, without the counters of
+  torch's BatchNorm.
+  """
   from safetensors import SafetensorError, deserialize
 
   try:
@@ -185,14 +221,21 @@ def _tensors(path: Path, data: bytes) -> dict[str, Mapping[str, Any]]:
   except SafetensorError as error:
     if data.startswith(_PICKLE_STARTS) or path.suffix in _PICKLE_SUFFIXES:
       raise DataError(
-        f"model.pretrained={path}: not safetensors but, it seems, a pickle, which may run any code and which sdt does not load; take the "
-        "model.safetensors of the network (timm's models on the Hugging Face hub have one, such as timm/resnet50.tv_in1k), or "
-        "convert it in torch: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
+        f"model.pretrained={path}: not safetensors but, it seems, a pickle, which may run any "
+        "code and which sdt does not load; take the "
+        "model.safetensors of the network (timm's models on the Hugging Face hub have one, such "
+        "as timm/resnet50.tv_in1k), or "
+        "convert it in torch: safetensors.torch.save_file(torch.load(FILE, weights_only=True), "
+        "'model.safetensors')"
       ) from error
     reason = " ".join(str(error).split())[:200]
-    raise DataError(f"model.pretrained={path}: not a sound safetensors file ({reason}); get an intact copy") from error
+    raise DataError(
+      f"model.pretrained={path}: not a sound safetensors file ({reason}); get an intact copy"
+    ) from error
   prefix = "module." if all(name.startswith("module.") for name in tensors) else ""
-  names = {name: name.removeprefix(prefix) for name in tensors if not name.endswith("num_batches_tracked")}
+  names = {
+    name: name.removeprefix(prefix) for name in tensors if not name.endswith("num_batches_tracked")
+  }
   return {inner: tensors[name] for name, inner in names.items()}
 
 
@@ -203,9 +246,14 @@ def _modern(name: str, naming: Naming) -> str:
 
 
 def _check_names(
-  path: Path, tensors: Mapping[str, Mapping[str, Any]], names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
+  path: Path,
+  tensors: Mapping[str, Mapping[str, Any]],
+  names: Mapping[str, str],
+  shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
-  """Raises a DataError unless the file has a tensor of the right shape for each of `names` (sdt's path -> the file's) and no other."""
+  """Raises a DataError unless the file has a tensor of the right shape for each of `names` (sdt's
+  path -> the file's) and no other.
+  """
   missing = [f"{name} for {key}" for key, name in names.items() if name not in tensors]
   left_over = sorted(tensors.keys() - set(names.values()))
   other_shape = [
@@ -215,15 +263,27 @@ def _check_names(
   ]
   found = [
     f"{len(lines)} {what} ({_few(lines)})"
-    for lines, what in ((missing, "missing"), (left_over, "left over"), (other_shape, "of another shape"))
+    for lines, what in (
+      (missing, "missing"),
+      (left_over, "left over"),
+      (other_shape, "of another shape"),
+    )
     if lines
   ]
   if not found:
     return
   advice = "choose the model.name (and its keys) that the weights are of, or another file"
   if not missing and not left_over and all(f"params/{HEAD}/" in line for line in other_shape):
-    advice = "it was trained on another number of classes: leave model.pretrained_head off, and the head starts afresh"
-  raise DataError(f"model.pretrained={path}: of the {len(names)} tensors that this network needs: {', '.join(found)}; {advice}")
+    advice = (
+      "it "
+      "was trained on another number of classes: leave model.pretrained_head off, and the "
+      "head "
+      "starts afresh"
+    )
+  raise DataError(
+    f"model.pretrained={path}: of the {len(names)} tensors that this network needs: "
+    f"{', '.join(found)}; {advice}"
+  )
 
 
 def _few(lines: Iterable[str]) -> str:
@@ -235,10 +295,14 @@ def _values(path: Path, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
   """Returns the tensor as float32, in the file's layout.
 
   Raises:
-    DataError: its type is not one of weights, or it holds values that are not finite or variances below zero.
+    DataError: its type is not one of weights, or it holds values that are not finite or variances
+      below zero.
   """
   if tensor["dtype"] not in _TYPES:
-    raise DataError(f"model.pretrained={path}: {name} is of type {tensor['dtype']}, expected one of {', '.join(_TYPES)}; use another file")
+    raise DataError(
+      f"model.pretrained={path}: {name} is of type {tensor['dtype']}, expected one of "
+      f"{', '.join(_TYPES)}; use another file"
+    )
   shape = tuple(tensor["shape"])
   stored = np.frombuffer(tensor["data"], _TYPES[tensor["dtype"]], math.prod(shape)).reshape(shape)
   with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused
@@ -249,7 +313,8 @@ def _values(path: Path, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
   if is_wrong.any():
     at = tuple(int(index) for index in np.argwhere(is_wrong)[0])
     raise DataError(
-      f"model.pretrained={path}: {name} holds {int(is_wrong.sum())} numbers that no network can have (the first: {values[at]} at "
+      f"model.pretrained={path}: {name} holds {int(is_wrong.sum())} numbers that no network can "
+      f"have (the first: {values[at]} at "
       f"{list(at)}); get an intact copy"
     )
   return values

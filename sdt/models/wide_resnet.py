@@ -1,9 +1,10 @@
 """Wide residual networks: few pre-activation blocks with many channels, instead of many with few.
 
 Source: Zagoruyko and Komodakis 2016, "Wide Residual Networks", section 2 and table 1.
-Differs from source: dropout between the convolutions of a block is off by default, as in most of the source's tables; the head's bias
-starts as its weights do, uniform, and not at 0. Where the number of channels changes, the shortcut is a 1x1 convolution of the activated
-input, the same that F reads. The paper does not say so; the authors' code and the public implementations do.
+Differs from source: dropout between the convolutions of a block is off by default, as in most of
+the source's tables; the head's bias starts as its weights do, uniform, and not at 0. Where the
+number of channels changes, the shortcut is a 1x1 convolution of the activated input, the same that
+F reads. The paper does not say so; the authors' code and the public implementations do.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ STAGE_WIDTHS = (16, 32, 64)
 
 
 class WideBlock(FamilyModule):
-  """Returns F(x) + shortcut(x), F: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, dropout, 3x3 conv.
+  """Returns F(x) + shortcut(x), F: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, dropout, 3x3
+  conv.
 
   The shortcut is x itself where shapes agree, otherwise a 1x1 conv of act(BatchNorm(x)).
   """
@@ -36,11 +38,15 @@ class WideBlock(FamilyModule):
   depth: float
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None, rates: Rates | None = None) -> jax.Array:
+  def __call__(
+    self, x: jax.Array, *, train: bool, mask: jax.Array | None, rates: Rates | None = None
+  ) -> jax.Array:
     activated = self.act(self.norm("norm1", x, train=train, mask=mask))
     y = self.conv("conv1", activated, self.width, 3, self.stride)
     y = self.act(self.norm("norm2", y, train=train, mask=mask))
-    y = Dropout(self.dropout, self.axis_name, name="dropout")(y, train=train, rate=(rates or {}).get("dropout"))
+    y = Dropout(self.dropout, self.axis_name, name="dropout")(
+      y, train=train, rate=(rates or {}).get("dropout")
+    )
     y = self.conv("conv2", y, self.width, 3)
     y = self.drop_branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
@@ -49,10 +55,12 @@ class WideBlock(FamilyModule):
 
 
 class WideResNet(FamilyModule):
-  """A 3x3 stem to 16 channels, three stages of wide blocks, BatchNorm, act, the mean over the pixels, and a linear head.
+  """A 3x3 stem to 16 channels, three stages of wide blocks, BatchNorm, act, the mean over the
+  pixels, and a linear head.
 
-  Stage i has `num_blocks` blocks of 16 * 2^(i-1) * `widen_factor` channels; the second and third begin with stride 2. The number of layers
-  is 6 * num_blocks + 4, in which the source counts the shortcuts' convolutions.
+  Stage i has `num_blocks` blocks of 16 * 2^(i-1) * `widen_factor` channels; the second and third
+  begin with stride 2. The number of layers is 6 * num_blocks + 4, in which the source counts the
+  shortcuts' convolutions.
   """
 
   num_classes: int
@@ -61,7 +69,14 @@ class WideResNet(FamilyModule):
   dropout: float = 0.0
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None, rates: Rates | None = None) -> jax.Array:
+  def __call__(
+    self,
+    inputs: jax.Array,
+    *,
+    train: bool,
+    mask: jax.Array | None = None,
+    rates: Rates | None = None,
+  ) -> jax.Array:
     widths = tuple(width * self.widen_factor for width in STAGE_WIDTHS)
     x = barrier(self.conv("stem_conv", inputs, STEM_WIDTH, 3))
     for name, depth, width, stride in residual_blocks((self.num_blocks,) * len(widths), widths):
@@ -79,7 +94,10 @@ def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) 
 
 
 def _wide(depth: int, widen_factor: int) -> Network:
-  arguments, keys = {"depth": depth, "widen_factor": widen_factor}, ("depth", "widen_factor", "dropout", "activation")
+  arguments, keys = (
+    {"depth": depth, "widen_factor": widen_factor},
+    ("depth", "widen_factor", "dropout", "activation"),
+  )
   return Network(WideResNet, arguments, keys, _by_depth, rates=("dropout", "stochastic_depth"))
 
 

@@ -11,9 +11,16 @@ from sdt.report import build_report
 
 
 def main(arguments: list[str] | None = None) -> int:
-  """Returns the exit code of docs/design.md: 0, or that of the error, whose message goes to stderr."""
-  parser = argparse.ArgumentParser(prog="python -m sdt.report", description="Build figures/ and report.html of a finished run again.")
-  parser.add_argument("workdir", type=Path, help="the run's workdir, the folder that holds results.json")
+  """Returns the exit code of docs/design.md: 0, or that of the error, whose message goes
+  to stderr.
+  """
+  parser = argparse.ArgumentParser(
+    prog="python -m sdt.report",
+    description="Build figures/ and report.html of a finished run again.",
+  )
+  parser.add_argument(
+    "workdir", type=Path, help="the run's workdir, the folder that holds results.json"
+  )
   try:
     print(build_report(parser.parse_args(arguments).workdir))
   except SdtError as error:

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import (
+  FuncFormatter,
+  LogLocator,
+  MaxNLocator,
+  NullFormatter,
+  PercentFormatter,
+)
 
 from sdt.report.figures import GREY, MAIN_ARMS, MAX_ARMS, MIN_SEEDS_FOR_SD, PANEL, arm_styles
 from sdt.report.read import Curve
@@ -34,7 +40,9 @@ def band_name(num_seeds: int, num_arms: int) -> str:
   if num_seeds < 2:
     return "one seed"
   whose = "" if num_arms <= MAX_ARMS else " of baseline and method"
-  return f"mean of {num_seeds} seeds, band{whose}: " + ("min to max" if num_seeds < MIN_SEEDS_FOR_SD else "\u00b1 sd")
+  return f"mean of {num_seeds} seeds, band{whose}: " + (
+    "min to max" if num_seeds < MIN_SEEDS_FOR_SD else "\u00b1 sd"
+  )
 
 
 def most_seeds(all_curves: Sequence[Curve]) -> int:
@@ -44,7 +52,13 @@ def most_seeds(all_curves: Sequence[Curve]) -> int:
 
 def num_measured(all_curves: Sequence[Curve], measure: str, first_round: int = 1) -> int:
   """Returns the largest number of rounds, from `first_round` on, for which some arm has a value."""
-  return max((int(np.isfinite(one.values[measure][:, one.rounds >= first_round]).any(axis=0).sum()) for one in all_curves), default=0)
+  return max(
+    (
+      int(np.isfinite(one.values[measure][:, one.rounds >= first_round]).any(axis=0).sum())
+      for one in all_curves
+    ),
+    default=0,
+  )
 
 
 def curve(
@@ -57,7 +71,8 @@ def curve(
   first_round: int = 1,
   size: tuple[float, float] = PANEL,
 ) -> Figure:
-  """Draws one measure over the rounds: per arm the mean over its seeds and a band; phases that do not end a round thin and dotted.
+  """Draws one measure over the rounds: per arm the mean over its seeds and a band; phases that do
+  not end a round thin and dotted.
 
   Args:
     all_curves: from `artifacts.curves`.
@@ -83,17 +98,32 @@ def curve(
     last = max(last, int(one.rounds[-1]))
     has_band = one.last_phase and (len(shown) <= MAX_ARMS or one.arm in MAIN_ARMS)
     label = _name(one, measure) + ("" if len(values) == num_seeds else f" (n = {len(values)})")
-    _draw_line(axes, one, np.ma.masked_invalid(values[:, measured]), one.rounds[measured], styles[one.arm], label)
+    _draw_line(
+      axes,
+      one,
+      np.ma.masked_invalid(values[:, measured]),
+      one.rounds[measured],
+      styles[one.arm],
+      label,
+    )
     if has_band and len(values) > 1:
       edges = _band(np.ma.masked_invalid(values[:, measured]), num_seeds)
-      axes.fill_between(one.rounds[measured], *edges, color=styles[one.arm][0], alpha=0.16, linewidth=0)
+      axes.fill_between(
+        one.rounds[measured], *edges, color=styles[one.arm][0], alpha=0.16, linewidth=0
+      )
   margin = 0.02 * (last - first_round + 1)
   axes.set_xlim(first_round - margin, last + margin)
   _mark_drops(
-    axes, [number for number in drops if first_round < number <= last], is_rising=measure.endswith("accuracy") or measure == "weight_norm"
+    axes,
+    [number for number in drops if first_round < number <= last],
+    is_rising=measure.endswith("accuracy") or measure == "weight_norm",
   )
   _finish(axes, measure, title)
-  figure.legend(title=band_name(num_seeds, len(shown)), loc="outside lower center", ncols=2 if size == PANEL else 4)
+  figure.legend(
+    title=band_name(num_seeds, len(shown)),
+    loc="outside lower center",
+    ncols=2 if size == PANEL else 4,
+  )
   return figure
 
 
@@ -106,17 +136,33 @@ def _name(one: Curve, measure: str) -> str:
 
 
 def _draw_line(
-  axes: Axes, one: Curve, values: np.ma.MaskedArray, rounds: np.ndarray, style: tuple[str, str | tuple[int, tuple[int, ...]]], label: str
+  axes: Axes,
+  one: Curve,
+  values: np.ma.MaskedArray,
+  rounds: np.ndarray,
+  style: tuple[str, str | tuple[int, tuple[int, ...]]],
+  label: str,
 ) -> None:
   color, line = style
   width = 1.7 if len(rounds) <= 100 else 1.2
   marker = "o" if len(rounds) < _MAX_DOTS else ""
   line, width = (line, width) if one.last_phase else (":", 1.0)
-  axes.plot(rounds, values.mean(axis=0), color=color, linestyle=line, linewidth=width, marker=marker, markersize=3, label=label, zorder=3)
+  axes.plot(
+    rounds,
+    values.mean(axis=0),
+    color=color,
+    linestyle=line,
+    linewidth=width,
+    marker=marker,
+    markersize=3,
+    label=label,
+    zorder=3,
+  )
 
 
 def _band(values: np.ma.MaskedArray, num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the lower and upper edge [T] over seeds: min and max, or mean -+ sd (ddof 1) where the figure has five seeds and more.
+  """Returns the lower and upper edge [T] over seeds: min and max, or mean -+ sd (ddof 1) where the
+  figure has five seeds and more.
 
   Nothing that is measured is negative: where mean - sd would be, the lowest seed is the edge.
   """
@@ -127,12 +173,24 @@ def _band(values: np.ma.MaskedArray, num_seeds: int) -> tuple[np.ndarray, np.nda
 
 
 def _mark_drops(axes: Axes, drops: Iterable[int], *, is_rising: bool) -> None:
-  """Marks the rounds in which the learning rate drops, with words in the corner that the lines leave free."""
+  """Marks the rounds in which the learning rate drops, with words in the corner that the lines
+  leave free.
+  """
   at, where = (0.01, "bottom") if is_rising else (0.99, "top")
   for number in drops:
     axes.axvline(number, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
     place = axes.get_xaxis_transform()
-    axes.text(number, at, " rate drops ", transform=place, rotation=90, ha="right", va=where, fontsize=7, color=GREY)
+    axes.text(
+      number,
+      at,
+      " rate drops ",
+      transform=place,
+      rotation=90,
+      ha="right",
+      va=where,
+      fontsize=7,
+      color=GREY,
+    )
 
 
 def _finish(axes: Axes, measure: str, title: str) -> None:
@@ -147,7 +205,9 @@ def _finish(axes: Axes, measure: str, title: str) -> None:
     return
   # Of the means alone: a band of one sd may reach below 0, where neither a cost nor a norm can be.
   lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-  drawn = [np.ma.masked_invalid(np.asarray(line.get_ydata(), np.float64)).compressed() for line in lines]
+  drawn = [
+    np.ma.masked_invalid(np.asarray(line.get_ydata(), np.float64)).compressed() for line in lines
+  ]
   means = np.concatenate(drawn) if drawn else np.ones(1)
   low, high = float(means.min()), float(means.max())
   if 0 < _LOG_FROM * low < high:
@@ -158,7 +218,9 @@ def _finish(axes: Axes, measure: str, title: str) -> None:
 
 
 def log_axis(axes: Axes, low: float, high: float) -> None:
-  """Makes the y axis logarithmic around [low, high], with plain numbers at 1, 2 and 5 of each decade (at 1 alone where there are many)."""
+  """Makes the y axis logarithmic around [low, high], with plain numbers at 1, 2 and 5 of each
+  decade (at 1 alone where there are many).
+  """
   axes.set_yscale("log")
   axes.set_ylim(low / _LOG_MARGIN, high * _LOG_MARGIN)
   axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1e3 * low else (1.0,)))

@@ -1,4 +1,6 @@
-"""The contrasts of a run as one figure: what the first arm of each gains over the second, seed by seed, and how sure that is."""
+"""The contrasts of a run as one figure: what the first arm of each gains over the second, seed by
+seed, and how sure that is.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,21 @@ from matplotlib.figure import Figure
 from sdt.report.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, WIDE, shortened
 from sdt.report.tables import by_seed
 
-# First word of a verdict -> colour. The word stands beside the row, so the colour says nothing alone.
+# First word of a verdict -> colour. The word stands beside the row, so the colour says nothing
+# alone.
 _COLOURS = {"better": BLUE, "worse": VERMILLION, "equal": GREEN}
 _SEED_BAND = 0.22  # of a row, above and below its middle: where the seeds stand
 
 
 def contrasts(
-  rows: Sequence[Mapping[str, Any]], names: Sequence[str], verdicts: Sequence[str], margin: float | None, starts: Sequence[int] = ()
+  rows: Sequence[Mapping[str, Any]],
+  names: Sequence[str],
+  verdicts: Sequence[str],
+  margin: float | None,
+  starts: Sequence[int] = (),
 ) -> Figure:
-  """Draws a row per contrast of results.json: every seed, the mean, the interval, and the verdict in words.
+  """Draws a row per contrast of results.json: every seed, the mean, the interval, and the verdict
+  in words.
 
   Args:
     rows: contrasts, from top to bottom.
@@ -32,7 +40,14 @@ def contrasts(
   figure = Figure(figsize=(WIDE[0], 1.35 + 0.42 * len(rows)), layout="constrained")
   axes = figure.add_subplot()
   if margin is not None:
-    axes.axvspan(-100 * margin, 100 * margin, color=ORANGE, alpha=0.22, linewidth=0, label=f"margin of equality, \u00b1{100 * margin:g}")
+    axes.axvspan(
+      -100 * margin,
+      100 * margin,
+      color=ORANGE,
+      alpha=0.22,
+      linewidth=0,
+      label=f"margin of equality, \u00b1{100 * margin:g}",
+    )
   axes.axvline(0, color=BLACK, linewidth=1.0)
   for index, row in enumerate(rows):
     _draw_row(axes, row, len(rows) - 1 - index)
@@ -59,14 +74,28 @@ def contrasts(
 
 def _draw_row(axes: Axes, row: Mapping[str, Any], place: int) -> None:
   color = _COLOURS.get(row["verdict"].split()[0], BLACK)
-  values = [100 * value for _, value in sorted(by_seed(row["per_seed"]).items()) if value is not None]
-  heights = place + (np.linspace(_SEED_BAND, -_SEED_BAND, len(values)) if len(values) > 1 else np.zeros(len(values)))
-  look: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 4, "markerfacecolor": "white", "markeredgecolor": GREY}
+  values = [
+    100 * value for _, value in sorted(by_seed(row["per_seed"]).items()) if value is not None
+  ]
+  heights = place + (
+    np.linspace(_SEED_BAND, -_SEED_BAND, len(values)) if len(values) > 1 else np.zeros(len(values))
+  )
+  look: dict[str, Any] = {
+    "linestyle": "",
+    "marker": "o",
+    "markersize": 4,
+    "markerfacecolor": "white",
+    "markeredgecolor": GREY,
+  }
   axes.plot(values, heights, label="one seed, the first on top", zorder=3, **look)
   if row["interval"] is not None:
     low, high = (100 * edge for edge in row["interval"])
-    axes.plot([low, high], [place, place], color=color, linewidth=2.2, solid_capstyle="butt", zorder=2)
+    axes.plot(
+      [low, high], [place, place], color=color, linewidth=2.2, solid_capstyle="butt", zorder=2
+    )
     axes.plot([], [], color=BLACK, linewidth=2.2, label="interval")
   if row["mean"] is not None:
-    axes.plot([100 * row["mean"]], [place], linestyle="", marker="D", markersize=7, color=color, zorder=4)
+    axes.plot(
+      [100 * row["mean"]], [place], linestyle="", marker="D", markersize=7, color=color, zorder=4
+    )
     axes.plot([], [], linestyle="", marker="D", markersize=7, color=BLACK, label="mean")

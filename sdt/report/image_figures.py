@@ -1,4 +1,6 @@
-"""Figures made of images: mosaics of examples, and class activation maps. One composed array each, exact pixels."""
+"""Figures made of images: mosaics of examples, and class activation maps. One composed array each,
+exact pixels.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +16,33 @@ from sdt.report.figures import DPI, in_two_lines, shortened
 
 MOSAIC_COLUMNS = 10
 TILE, TILE_GAP, CAPTION = 96, 10, 38  # pixels; 8, 16 and 32 pixels fit by a whole factor
-CAPTION_LETTERS, CAPTION_LINE = 14, 12  # letters beside each other below a tile; pixels of one more line
+CAPTION_LETTERS, CAPTION_LINE = (
+  14,
+  12,
+)  # letters beside each other below a tile; pixels of one more line
 _LETTERS_SIZE = 7.2  # points
 # Of a map, over the image in grey: perceptually uniform, and in order of lightness for every eye.
 _MAP_COLOURS, _MAP_WEIGHT = "inferno", 0.55
 CAM_EXAMPLES_PER_ROW = 3
-_CAM_GAP, _CAM_HEAD, _CAM_SPACE = 4, 30, 26  # pixels between the tiles of an example, above a row, and between examples
+_CAM_GAP, _CAM_HEAD, _CAM_SPACE = (
+  4,
+  30,
+  26,
+)  # pixels between the tiles of an example, above a row, and between examples
 _GREY_OF_RGB = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def mosaic(images: np.ndarray, labels: np.ndarray, confidence: np.ndarray, names: Sequence[str]) -> Figure:
+def mosaic(
+  images: np.ndarray, labels: np.ndarray, confidence: np.ndarray, names: Sequence[str]
+) -> Figure:
   """Draws images uint8 [n, H, W, C], ten a row, with class name and confidence below each."""
   num_columns = MOSAIC_COLUMNS
   num_rows = max(-(-len(images) // num_columns), 1)
   captions = [in_two_lines(names[int(label)], CAPTION_LETTERS) for label in labels]
-  pitch_x, pitch_y = TILE + TILE_GAP, TILE + CAPTION + (CAPTION_LINE if any("\n" in caption for caption in captions) else 0)
+  pitch_x, pitch_y = (
+    TILE + TILE_GAP,
+    TILE + CAPTION + (CAPTION_LINE if any("\n" in caption for caption in captions) else 0),
+  )
   figure, axes, canvas = _canvas(num_rows * pitch_y, num_columns * pitch_x)
   for index, image in enumerate(images):
     row, column = divmod(index, num_columns)
@@ -45,15 +59,20 @@ def percent_of_confidence(value: float) -> str:
 
 
 def class_activation_maps(content: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
-  """Draws figures/cam.npz: per group of test images a row, each as the image and one map per arm, side by side.
+  """Draws figures/cam.npz: per group of test images a row, each as the image and one map per arm,
+  side by side.
 
   Args:
-    content: `images` uint8 [n, H, W, C], `labels` [n], `groups` [n] words, and by arm `arms` [K], `maps` [K, n, h, w] of the label's class,
-      `predictions` [K, n] and `probabilities` [K, n] of the prediction.
+    content: `images` uint8 [n, H, W, C], `labels` [n], `groups` [n] words, and by arm `arms` [K],
+      `maps` [K, n, h, w] of the label's class, `predictions` [K, n] and `probabilities` [K, n] of
+      the prediction.
     names: of the classes.
   """
   arms, groups = [str(arm) for arm in content["arms"]], [str(group) for group in content["groups"]]
-  rows = {group: [index for index, own in enumerate(groups) if own == group] for group in dict.fromkeys(groups)}
+  rows = {
+    group: [index for index, own in enumerate(groups) if own == group]
+    for group in dict.fromkeys(groups)
+  }
   tiles = 1 + len(arms)
   pitch_x = tiles * TILE + (tiles - 1) * _CAM_GAP + _CAM_SPACE
   pitch_y = _CAM_HEAD + TILE + CAPTION + CAPTION_LINE
@@ -64,7 +83,12 @@ def class_activation_maps(content: Mapping[str, np.ndarray], names: Sequence[str
     for column, index in enumerate(members[:CAM_EXAMPLES_PER_ROW]):
       image, left = content["images"][index], column * pitch_x + _CAM_SPACE // 2
       _paste(canvas, tile_of(image), top, left)
-      _write(axes, left + TILE / 2, top + TILE + 2, f"id {int(content['ids'][index])}\n{_class_of(content['labels'][index], names)}")
+      _write(
+        axes,
+        left + TILE / 2,
+        top + TILE + 2,
+        f"id {int(content['ids'][index])}\n{_class_of(content['labels'][index], names)}",
+      )
       for number, arm in enumerate(arms, start=1):
         at = left + number * (TILE + _CAM_GAP)
         _paste(canvas, overlay(tile_of(image), content["maps"][number - 1, index]), top, at)
@@ -76,9 +100,14 @@ def class_activation_maps(content: Mapping[str, np.ndarray], names: Sequence[str
 
 
 def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
-  """Returns the image uint8 [H, W, 3] in grey under the map [h, w], bilinearly enlarged, coloured from its lowest to its highest value."""
+  """Returns the image uint8 [H, W, 3] in grey under the map [h, w], bilinearly enlarged, coloured
+  from its lowest to its highest value.
+  """
   height, width = image.shape[:2]
-  large = np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR), np.float64)
+  large = np.asarray(
+    Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR),
+    np.float64,
+  )
   low, high = large.min(), large.max()
   shares = (large - low) / (high - low) if high > low else np.zeros_like(large)
   colours = 255.0 * np.asarray(matplotlib.colormaps[_MAP_COLOURS](shares))[..., :3]
@@ -87,13 +116,17 @@ def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def tile_of(image: np.ndarray) -> np.ndarray:
-  """Returns the image as uint8 RGB, at most TILE pixels high and wide: small ones enlarged by a whole factor, others resampled."""
+  """Returns the image as uint8 RGB, at most TILE pixels high and wide: small ones enlarged by a
+  whole factor, others resampled.
+  """
   image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
   longest = max(image.shape[:2])
   if 2 * longest <= TILE:
     return image.repeat(TILE // longest, axis=0).repeat(TILE // longest, axis=1)
   size = (max(1, image.shape[1] * TILE // longest), max(1, image.shape[0] * TILE // longest))
-  return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.LANCZOS))
+  return np.asarray(
+    Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.LANCZOS)
+  )
 
 
 def _class_of(label: np.ndarray, names: Sequence[str]) -> str:
@@ -101,7 +134,9 @@ def _class_of(label: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _canvas(height: int, width: int) -> tuple[Figure, Axes, np.ndarray]:
-  """Returns a figure of exactly so many pixels, its one axes in pixels from the top left corner, and the white picture to fill."""
+  """Returns a figure of exactly so many pixels, its one axes in pixels from the top left corner,
+  and the white picture to fill.
+  """
   figure = Figure(figsize=(width / DPI, height / DPI))
   axes = figure.add_axes((0, 0, 1, 1))
   return figure, axes, np.full((height, width, 3), 255, np.uint8)

@@ -1,4 +1,6 @@
-"""Figures of the mechanism: weight norms, the effective learning rate, and the norms of gradients and updates."""
+"""Figures of the mechanism: weight norms, the effective learning rate, and the norms of gradients
+and updates.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,30 @@ _LOG_FROM = 10
 
 
 def with_effective_rate(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-  """Returns the rows of metrics.jsonl with `effective_rate`, learning_rate / weight_norm^2; None where the norm is not there, or 0.
+  """Returns the rows of metrics.jsonl with `effective_rate`, learning_rate / weight_norm^2; None
+  where the norm is not there, or 0.
 
-  BatchNorm makes a layer's output independent of its weights' scale, so that the rate at which their direction moves is this one.
+  BatchNorm makes a layer's output independent of its weights' scale, so that the rate at which
+  their direction moves is this one.
   Source: van Laarhoven 2017, "L2 Regularization versus Batch and Weight Normalization", section 2.
   """
   return [
-    dict(row) | {"effective_rate": row["learning_rate"] / row["weight_norm"] ** 2 if row.get("weight_norm") else None} for row in rows
+    dict(row)
+    | {
+      "effective_rate": row["learning_rate"] / row["weight_norm"] ** 2
+      if row.get("weight_norm")
+      else None
+    }
+    for row in rows
   ]
 
 
-def last_layer_norms(rows: Sequence[Mapping[str, Any]], lost: Mapping[str, Sequence[int]]) -> dict[tuple[str, str], np.ndarray]:
-  """Returns (arm, phase) -> the norm of every layer [R, L] at the end of the phase in the last round, without seeds that diverged."""
+def last_layer_norms(
+  rows: Sequence[Mapping[str, Any]], lost: Mapping[str, Sequence[int]]
+) -> dict[tuple[str, str], np.ndarray]:
+  """Returns (arm, phase) -> the norm of every layer [R, L] at the end of the phase in the last
+  round, without seeds that diverged.
+  """
   found: dict[tuple[str, str], dict[int, tuple[int, list[float]]]] = {}
   for row in rows:
     norms = row.get("weight_norms")
@@ -37,17 +51,25 @@ def last_layer_norms(rows: Sequence[Mapping[str, Any]], lost: Mapping[str, Seque
       own = found.setdefault((row["arm"], row["phase"]), {})
       if row["round"] >= own.get(row["seed"], (0, []))[0]:
         own[row["seed"]] = (row["round"], norms)
-  return {key: np.array([norms for _, (_, norms) in sorted(seeds.items())]) for key, seeds in found.items()}
+  return {
+    key: np.array([norms for _, (_, norms) in sorted(seeds.items())])
+    for key, seeds in found.items()
+  }
 
 
 def _place(layer: str) -> tuple[int, list[tuple[int, str]]]:
   """Returns a key that puts the stem first, the head last, and block 10 behind block 9."""
   end = -1 if layer.startswith("stem") else 1 if layer.startswith("head") else 0
-  return end, [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", layer)]
+  return end, [
+    (int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", layer)
+  ]
 
 
-def layer_norms(norms: Mapping[str, np.ndarray], arms: Sequence[str], layers: Sequence[str]) -> Figure:
-  """Draws the norm of every layer after the last round: per arm the mean over seeds, with a whisker from min to max.
+def layer_norms(
+  norms: Mapping[str, np.ndarray], arms: Sequence[str], layers: Sequence[str]
+) -> Figure:
+  """Draws the norm of every layer after the last round: per arm the mean over seeds, with a whisker
+  from min to max.
 
   Args:
     norms: arm -> [R, L].
@@ -63,7 +85,17 @@ def layer_norms(norms: Mapping[str, np.ndarray], arms: Sequence[str], layers: Se
     values = unordered[:, order]
     color, line = styles[arm]
     at = positions + 0.12 * (index - (len(norms) - 1) / 2)
-    axes.plot(at, values.mean(axis=0), color=color, linestyle=line, linewidth=1.2, marker="o", markersize=3.5, label=arm, zorder=3)
+    axes.plot(
+      at,
+      values.mean(axis=0),
+      color=color,
+      linestyle=line,
+      linewidth=1.2,
+      marker="o",
+      markersize=3.5,
+      label=arm,
+      zorder=3,
+    )
     if len(values) > 1:
       axes.vlines(at, values.min(axis=0), values.max(axis=0), color=color, linewidth=1.0)
   step = -(-len(layers) // _MAX_NAMES)
@@ -82,7 +114,8 @@ def layer_norms(norms: Mapping[str, np.ndarray], arms: Sequence[str], layers: Se
   axes.margins(x=0.02)
   axes.set_title("Kernel norm of each layer after the last round", loc="left")
   figure.legend(
-    title="mean over seeds" + (", whisker: min to max" if any(len(one) > 1 for one in norms.values()) else ""),
+    title="mean over seeds"
+    + (", whisker: min to max" if any(len(one) > 1 for one in norms.values()) else ""),
     loc="outside lower center",
     ncols=4,
   )

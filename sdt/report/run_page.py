@@ -1,4 +1,6 @@
-"""report.html: one file, images inside, no script and no network. Everything that a user can name is escaped."""
+"""report.html: one file, images inside, no script and no network. Everything that a user can name
+is escaped.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,15 @@ def page(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     title=f"{data['name']}, {results['model']['name']}",
     page_kind="report",
     sentence=_sentence(results).replace("+-", "\u00b1"),
-    diverged=[(arm, entry["diverged"]) for arm, entry in results["arms"].items() if entry.get("diverged")],
+    diverged=[
+      (arm, entry["diverged"]) for arm, entry in results["arms"].items() if entry.get("diverged")
+    ],
     accuracy_rows=tables.accuracy_rows(results),
-    own_arms=[line for line in artifacts.config.get("config", {}).get("own_arms", ()) if line.partition("=")[0].strip() in results["arms"]],
+    own_arms=[
+      line
+      for line in artifacts.config.get("config", {}).get("own_arms", ())
+      if line.partition("=")[0].strip() in results["arms"]
+    ],
     has_recalibrated=any("recalibrated" in entry for entry in results["arms"].values()),
     contrast_rows=tables.contrast_rows(results),
     power=results.get("power"),
@@ -60,15 +68,22 @@ def page(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     band="" if num_seeds < 2 else "the range" if num_seeds < figures.MIN_SEEDS_FOR_SD else "one sd",
     what_A=drawing.what_A(artifacts),
     mosaic_of_A=drawing.mosaic_of_A(artifacts),
-    truth=tables.truth_text(artifacts.score_info.get("truth", {}), artifacts.score_info.get("ranked_by", "")),
+    truth=tables.truth_text(
+      artifacts.score_info.get("truth", {}), artifacts.score_info.get("ranked_by", "")
+    ),
     histograms=[name for name in pictures if name.startswith("histogram_")],
     score_info=artifacts.score_info,
     score_rows=tables.score_rows(artifacts.score_info),
     stability=artifacts.score_info.get("stability"),
     chance_overlap=results["num_easy"] / data["num_train"],
     class_table=_class_table(artifacts),
-    num_mosaic={kind: len(artifacts.mosaics.get(f"{kind}_images", ())) for kind in ("easiest", "other")},
-    phases=[(arm, ", ".join(f"{phase} {steps}" for phase, steps in plan.items())) for arm, plan in results["steps_per_round"].items()],
+    num_mosaic={
+      kind: len(artifacts.mosaics.get(f"{kind}_images", ())) for kind in ("easiest", "other")
+    },
+    phases=[
+      (arm, ", ".join(f"{phase} {steps}" for phase, steps in plan.items()))
+      for arm, plan in results["steps_per_round"].items()
+    ],
     config=[(key, text(value)) for key, value in flat(artifacts.config.get("config", {}))],
     config_hash=artifacts.config.get("hash"),
     environment=[(key, text(value)) for key, value in flat(artifacts.environment)],
@@ -79,18 +94,30 @@ def page(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
 
 
 def render_template(name: str, **values: Any) -> str:
-  """Returns the HTML of a template in this folder; every value is escaped, and one that is missing is an error."""
+  """Returns the HTML of a template in this folder; every value is escaped, and one that is missing
+  is an error.
+  """
   environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    loader=jinja2.FileSystemLoader(_HERE),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
   )
   return environment.get_template(name).render(**values)
 
 
 def _sentence(results: Mapping[str, Any]) -> str:
-  """Returns the sentence; without its end about an experiment without power, which stands below it as a warning."""
+  """Returns the sentence; without its end about an experiment without power, which stands below it
+  as a warning.
+  """
   power = results.get("power")
   sentence = results.get("sentence", "")
-  return sentence.removesuffix(f" Positive control: {power['says']}.") if power and power["called_worse"] is False else sentence
+  return (
+    sentence.removesuffix(f" Positive control: {power['says']}.")
+    if power and power["called_worse"] is False
+    else sentence
+  )
 
 
 def _class_table(artifacts: Artifacts) -> list[tuple[str, int, str, str]]:

@@ -9,7 +9,8 @@ from sdt.report import tables
 
 
 def describe(content: Mapping[str, Any]) -> dict[str, Any] | None:
-  """Returns what the template shows of a selection: its sizes, and for every choice the candidates, the chosen one and what that is worth.
+  """Returns what the template shows of a selection: its sizes, and for every choice the candidates,
+  the chosen one and what that is worth.
 
   None where there was none.
   """
@@ -48,14 +49,21 @@ def values_text(values: Mapping[str, float]) -> str:
 
 
 def luck_text(best_of: Mapping[str, Any]) -> str:
-  """Returns by how much the best candidate stands above their mean, beside what luck alone would give."""
+  """Returns by how much the best candidate stands above their mean, beside what luck alone would
+  give.
+  """
   if best_of["num_values"] < 2:
     return "There was one candidate."
-  text = f"The best stands {tables.percent(best_of['gain'])} points above the mean of the {best_of['num_values']} candidates"
+  text = (
+    f"The best stands {tables.percent(best_of['gain'])} points above the mean of the "
+    f"{best_of['num_values']} candidates"
+  )
   if best_of["expected_gain"] is None:
     return f"{text}; with one seed it is not known what luck alone would give."
   return (
-    f"{text}; were they all equally good, luck alone would give about {tables.percent(best_of['expected_gain'])} "
+    f"{text}; were they all equally good, luck alone would give about "
+    f"{tables.percent(best_of['expected_gain'])} "
     f"({best_of['expected_gain_sds']:.2f} standard errors of one candidate's mean, "
-    "without what a seed does to all alike; that all share the validation images is not allowed for)."
+    "without what a seed does to all alike; that all share the validation images is not allowed "
+    "for)."
   )

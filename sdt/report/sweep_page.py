@@ -1,4 +1,6 @@
-"""The report of a sweep: sweep.json and config.json in; the table that is printed, a figure and report.html out."""
+"""The report of a sweep: sweep.json and config.json in; the table that is printed, a figure and
+report.html out.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,12 @@ _KEYS = ("key", "also_key", "seeds", "shared_baseline", "best_of", "values")
 
 
 def write(workdir: Path) -> Path:
-  """Writes figures/sweep.png and report.html from sweep.json and config.json; returns the path of the latter.
+  """Writes figures/sweep.png and report.html from sweep.json and config.json; returns the path of
+  the latter.
 
   Raises:
-    DataError: sweep.json is damaged, or from another version. WorkdirError: the workdir cannot be written.
+    DataError: sweep.json is damaged, or from another version. WorkdirError: the workdir cannot be
+      written.
   """
   # Imported here: the printed table needs neither matplotlib nor jinja2.
   from sdt.report import figures, sweep_figure
@@ -32,10 +36,16 @@ def write(workdir: Path) -> Path:
   content = files.read_json(workdir / "sweep.json")
   missing = [key for key in _KEYS if not isinstance(content, dict) or key not in content]
   if missing:
-    raise DataError(f"{workdir / 'sweep.json'}: key {missing[0]!r} is missing; is it from another version? run the same command again")
+    raise DataError(
+      f"{workdir / 'sweep.json'}: key {missing[0]!r} is missing; is it from another version? run "
+      "the same command again"
+    )
   config = files.read_json(workdir / "config.json") if (workdir / "config.json").exists() else {}
   picture = figures.Picture(
-    figures.render(sweep_figure.accuracy, content), f"test accuracy of every arm against {content['key']}", caption(content), "wide"
+    figures.render(sweep_figure.accuracy, content),
+    f"test accuracy of every arm against {content['key']}",
+    caption(content),
+    "wide",
   )
   files.write_bytes(workdir / "figures" / "sweep.png", picture.png)
   path = workdir / "report.html"
@@ -44,7 +54,9 @@ def write(workdir: Path) -> Path:
 
 
 def page(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture) -> str:
-  """Returns the HTML. It holds no time and no path; the links to the values' own reports are relative."""
+  """Returns the HTML. It holds no time and no path; the links to the values' own reports are
+  relative.
+  """
   from sdt.report import run_page
 
   values = content["values"]
@@ -53,11 +65,17 @@ def page(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture
     "sweep.html",
     content=content,
     first=first,
-    title=f"{content['key']} over {len(values)} values: {first['data']['name']}, {first['model']['name']}",
+    title=(
+      f"{content['key']} over {len(values)} values: {first['data']['name']}, "
+      f"{first['model']['name']}"
+    ),
     notes=list(dict.fromkeys(note for entry in values for note in entry["data"].get("notes", []))),
     cautions=cautions(content),
     diverged=[
-      (label(content, entry), arm, one["diverged"]) for entry in values for arm, one in entry["arms"].items() if one.get("diverged")
+      (label(content, entry), arm, one["diverged"])
+      for entry in values
+      for arm, one in entry["arms"].items()
+      if one.get("diverged")
     ],
     page_kind="sweep",
     pictures={"sweep": picture},
@@ -71,7 +89,9 @@ def page(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture
 
 
 def constant_mean(content: Mapping[str, Any]) -> float | None:
-  """Returns the method's mean decay where all values have the same to a percent, so that they differ in its placing alone; else None."""
+  """Returns the method's mean decay where all values have the same to a percent, so that they
+  differ in its placing alone; else None.
+  """
   decays = [entry["mean_decay"] for entry in content["values"]]
   if len(decays) < 2 or None in decays or max(decays) > 1.01 * min(decays):
     return None
@@ -85,12 +105,14 @@ def caption(content: Mapping[str, Any]) -> str:
   constant = constant_mean(content)
   if constant is not None:
     parts.append(
-      f"The method's decay has the same mean over the steps of a round at every value, {_number(constant, 3)}: only its placing differs."
+      "The method's decay has the same mean over the steps of a round at every value, "
+      f"{_number(constant, 3)}: only its placing differs."
     )
   elif len(decays) > 1:
     low, high = (_number(edge, 3) for edge in (min(decays), max(decays)))
     parts.append(
-      f"The method's mean decay over the steps of a round goes from {low} to {high} with it, so a trend may be no more than that."
+      f"The method's mean decay over the steps of a round goes from {low} to {high} with it, so a "
+      "trend may be no more than that."
     )
   return " ".join(parts)
 
@@ -101,36 +123,62 @@ def cautions(content: Mapping[str, Any]) -> list[str]:
   if count < 2:
     return ["No value was chosen here."]
   sentences = [
-    f"No value was chosen here: choosing the best of {count} values on the test set inflates it by about {gain:.2f} standard deviations of "
+    f"No value was chosen here: choosing the best of {count} values on the test set inflates it "
+    f"by about {gain:.2f} standard deviations of "
     "one value's mean if all are equally good (less where their errors go together).",
     f"Each verdict is that of its own run: it is not corrected for the {count} values.",
   ]
   if content["shared_baseline"]:
-    sentences.append("All values are compared with the same baseline networks, so their differences rise and fall together.")
+    sentences.append(
+      "All values are compared with the same baseline networks, so their differences rise and "
+      "fall together."
+    )
   return sentences
 
 
 def table_text(content: Mapping[str, Any]) -> str:
-  """Returns what a sweep prints: a line per value, accuracies in percent, method - baseline in points; then the cautions."""
+  """Returns what a sweep prints: a line per value, accuracies in percent, method - baseline in
+  points; then the cautions.
+  """
   arms = _arms(content["values"])
   shown = [arm for arm in ("baseline", "method") if arm in arms]
-  keys = [key.rpartition(".")[2] for key in (content["key"], content["also_key"]) if key is not None]
+  keys = [
+    key.rpartition(".")[2] for key in (content["key"], content["also_key"]) if key is not None
+  ]
   head = [*keys, "mean decay"]
   head += [column for arm in shown for column in (arm, "sd")] + ["n", "difference", "verdict"]
   lines = [head]
   for entry in content["values"]:
     contrast = entry["contrasts"].get("baseline")
-    cells = [as_text(entry["value"]), *([_number(entry["also_value"])] if content["also_key"] is not None else [])]
+    cells = [
+      as_text(entry["value"]),
+      *([_number(entry["also_value"])] if content["also_key"] is not None else []),
+    ]
     cells.append(_number(entry["mean_decay"], 4))
-    cells += [tables.percent(entry["arms"].get(arm, {}).get(name)) for arm in shown for name in ("mean", "sd")]
+    cells += [
+      tables.percent(entry["arms"].get(arm, {}).get(name))
+      for arm in shown
+      for name in ("mean", "sd")
+    ]
     counts = sorted({entry["arms"][arm]["n"] for arm in shown if arm in entry["arms"]})
     cells.append("-".join(map(str, counts)))
-    cells += ["-", ""] if contrast is None else [tables.percent(contrast["mean"], signed=True), contrast["verdict"]]
+    cells += (
+      ["-", ""]
+      if contrast is None
+      else [tables.percent(contrast["mean"], signed=True), contrast["verdict"]]
+    )
     lines.append(cells)
-  title = "test accuracy after the last round, %, mean and sd over seeds; difference: method - baseline, paired, points"
+  title = (
+    "test accuracy after the last round, %, mean and sd over seeds; difference: method - "
+    "baseline, paired, points"
+  )
   others = [arm for arm in arms if arm not in shown]
   more = [f"The report has the other arms too: {', '.join(others)}."] if others else []
-  told = [line for sentence in [*more, *cautions(content)] for line in textwrap.wrap(sentence, tables.MAX_WIDTH)]
+  told = [
+    line
+    for sentence in [*more, *cautions(content)]
+    for line in textwrap.wrap(sentence, tables.MAX_WIDTH)
+  ]
   return "\n".join([title, "", tables.block(list(zip(*lines, strict=True))), "", *told])
 
 
@@ -157,10 +205,15 @@ def _row(content: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]
     "contrasts": tables.contrast_rows(results),
     "num_easy": entry["num_easy"],
     "steps": "; ".join(
-      f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}" for arm, phases in entry["steps_per_round"].items()
+      f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}"
+      for arm, phases in entry["steps_per_round"].items()
     ),
     "mean_decay": _number(entry["mean_decay"], 4),
-    "chosen": ", ".join(f"{key} {_number(value, 4)}" for key, value in entry.get("selection", {}).get("chosen", {}).items()) or "-",
+    "chosen": ", ".join(
+      f"{key} {_number(value, 4)}"
+      for key, value in entry.get("selection", {}).get("chosen", {}).items()
+    )
+    or "-",
   }
 
 

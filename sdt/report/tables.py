@@ -1,4 +1,6 @@
-"""Tables of results.json: rows of text for the HTML, and the plain table that a run prints at its end."""
+"""Tables of results.json: rows of text for the HTML, and the plain table that a run prints at its
+end.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,19 @@ from typing import Any
 MAX_WIDTH = 100
 MAX_SEEDS_PER_BLOCK = 5
 # Sign in the plain table, key of a contrast, what is said where it is false.
-_OF_METHOD = "method-arm, in points: the method minus the arm of that line; above 0 the method is more accurate."
+_OF_METHOD = (
+  "method-arm, "
+  "in points: the method minus the arm of that line; above 0 the method is more "
+  "accurate."
+)
 _OF_OWN = "points: the first arm minus the second, its control; above 0 the first is more accurate."
 _MARKS = (("*", "equal_work", "not equal work"), ("^", "in_family", "outside the family"))
 
 
 def percent(value: float | None, signed: bool = False) -> str:
-  """Returns a fraction as percent with two decimals, without the sign of percent; "-" for None and NaN."""
+  """Returns a fraction as percent with two decimals, without the sign of percent; "-" for None and
+  NaN.
+  """
   if value is None or not math.isfinite(value):
     return "-"
   return f"{100 * value:+.2f}" if signed else f"{100 * value:.2f}"
@@ -32,7 +40,9 @@ def p_text(value: float | None) -> str:
 
 def mean_sd(entry: Mapping[str, Any], signed: bool = False) -> str:
   """Returns "mean ± sd" in percent, without the sd where there is none."""
-  return percent(entry["mean"], signed) + ("" if entry["sd"] is None else f" \u00b1 {percent(entry['sd'])}")
+  return percent(entry["mean"], signed) + (
+    "" if entry["sd"] is None else f" \u00b1 {percent(entry['sd'])}"
+  )
 
 
 def by_seed(values: Mapping[Any, float | None]) -> dict[int, float | None]:
@@ -41,15 +51,22 @@ def by_seed(values: Mapping[Any, float | None]) -> dict[int, float | None]:
 
 
 def truth_text(truth: Mapping[str, Any], ranked_by: str) -> str | None:
-  """Returns what is said about `truth` of scores.json: how well the score that ranks knows it; None where there is none."""
+  """Returns what is said about `truth` of scores.json: how well the score that ranks knows it; None
+  where there is none.
+  """
   keys = ("auroc_wrong_label", "average_precision_wrong_label", "spearman_difficulty")
   auroc, precision, spearman = (truth.get(key, {}).get(ranked_by) for key in keys)
   share = _mean(truth.get("wrong_labels_in_A", {}).values())
   parts = []
   if auroc is not None:
-    parts.append(f"as a sign of wrong labels, low {ranked_by} has an area under the ROC curve of {auroc:.3f} (1 is perfect, 0.5 is chance)")
+    parts.append(
+      f"as a sign of wrong labels, low {ranked_by} has an area under the ROC curve of {auroc:.3f} "
+      "(1 is perfect, 0.5 is chance)"
+    )
   if precision is not None:
-    parts.append(f"its average precision is {precision:.3f} (chance is {truth['wrong_label_rate']:.3f})")
+    parts.append(
+      f"its average precision is {precision:.3f} (chance is {truth['wrong_label_rate']:.3f})"
+    )
   if auroc is not None and share is not None:
     parts.append(f"{percent(share)} % of A have a wrong label (mean over seeds)")
   if spearman is not None:
@@ -60,8 +77,8 @@ def truth_text(truth: Mapping[str, Any], ranked_by: str) -> str | None:
 def score_rows(score_info: Mapping[str, Any]) -> list[tuple[str, ...]]:
   """Returns a row of text for each score of scores.json; "-" for what is not known.
 
-  Its cells: name, which end is easy, source, mean and sd, sd over the seeds, the correlation of two seeds, and, as a sign of wrong labels,
-  area under the ROC curve and average precision.
+  Its cells: name, which end is easy, source, mean and sd, sd over the seeds, the correlation of two
+  seeds, and, as a sign of wrong labels, area under the ROC curve and average precision.
   """
   truth = score_info.get("truth", {})
   signs = [truth.get(f"{what}_wrong_label", {}) for what in ("auroc", "average_precision")]
@@ -72,7 +89,9 @@ def score_rows(score_info: Mapping[str, Any]) -> list[tuple[str, ...]]:
       entry["source"],
       f"{_short(entry['mean'])} \u00b1 {_short(entry['sd'])}",
       _short(entry.get("sd_over_seeds")),
-      *(_short(value) for value in (entry.get("mean_spearman"), *(sign.get(name) for sign in signs))),
+      *(
+        _short(value) for value in (entry.get("mean_spearman"), *(sign.get(name) for sign in signs))
+      ),
     )
     for name, entry in score_info.get("scorers", {}).items()
   ]
@@ -84,7 +103,9 @@ def _short(value: float | None) -> str:
 
 
 def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Returns a row per arm: name, cells (text, diverged) per seed, mean ± sd, n, and the means over seeds of its other figures."""
+  """Returns a row per arm: name, cells (text, diverged) per seed, mean ± sd, n, and the means over
+  seeds of its other figures.
+  """
   rows = []
   for arm, entry in results["arms"].items():
     accuracy = by_seed(entry["accuracy"])
@@ -92,7 +113,10 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows.append(
       {
         "name": arm,
-        "cells": [("diverged" if seed in diverged else percent(accuracy.get(seed)), seed in diverged) for seed in results["seeds"]],
+        "cells": [
+          ("diverged" if seed in diverged else percent(accuracy.get(seed)), seed in diverged)
+          for seed in results["seeds"]
+        ],
         "mean": mean_sd(entry),
         "n": entry["n"],
         "train": percent(_mean_without(diverged, entry.get("train_accuracy", {}))),
@@ -107,27 +131,38 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def contrast_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Returns a row per contrast, in the order of `contrasts_of`: what it is of, how it decides, what is shown beside it, whether it begins
-  another family.
+  """Returns a row per contrast, in the order of `contrasts_of`: what it is of, how it decides, what
+  is shown beside it, whether it begins another family.
   """
   rows = [_contrast_row(results["seeds"], entry, _mark(entry)) for entry in _about_arms(results)]
   power = results.get("power")
   if power:
     row = _contrast_row(results["seeds"], power["contrast"], " (positive control)")
-    rows.append(row | {"verdict": {True: "found, as it must be", False: "not found: no power"}.get(power["called_worse"], row["verdict"])})
+    rows.append(
+      row
+      | {
+        "verdict": {True: "found, as it must be", False: "not found: no power"}.get(
+          power["called_worse"], row["verdict"]
+        )
+      }
+    )
   for place in family_starts(results):
     rows[place]["begins"] = True
   return rows
 
 
 def contrasts_of(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-  """Returns the contrasts of the run: those of the method, those of arms with a control of their own, the positive control's."""
+  """Returns the contrasts of the run: those of the method, those of arms with a control of their
+  own, the positive control's.
+  """
   power = results.get("power")
   return [*_about_arms(results), *([power["contrast"]] if power else [])]
 
 
 def family_starts(results: Mapping[str, Any]) -> list[int]:
-  """Returns the places in `contrasts_of`, but for the first, where contrasts that ask something else begin."""
+  """Returns the places in `contrasts_of`, but for the first, where contrasts that ask something
+  else begin.
+  """
   ends = itertools.accumulate(len(results.get(key, {})) for key in ("contrasts", "against_control"))
   return [end for end in dict.fromkeys(ends) if 0 < end < len(contrasts_of(results))]
 
@@ -169,22 +204,33 @@ def _digits(value: float | None) -> str:
 
 
 def _interval(interval: Sequence[float] | None) -> str:
-  return "-" if interval is None else f"{percent(interval[0], signed=True)} to {percent(interval[1], signed=True)}"
+  return (
+    "-"
+    if interval is None
+    else f"{percent(interval[0], signed=True)} to {percent(interval[1], signed=True)}"
+  )
 
 
 def result_table_text(results: Mapping[str, Any]) -> str:
-  """Returns the result table as plain text of at most 100 columns: accuracies in percent, differences method - arm in points.
+  """Returns the result table as plain text of at most 100 columns: accuracies in percent,
+  differences method - arm in points.
 
-  Seeds that do not fit (more than five, or long names) follow in blocks of their own below; last, what the positive control says.
+  Seeds that do not fit (more than five, or long names) follow in blocks of their own below; last,
+  what the positive control says.
   """
   seeds = list(results["seeds"])
   contrasts = results.get("contrasts", {})
   arms = {row["name"]: row for row in accuracy_rows(results)}
   differences, verdicts = _brief_columns([contrasts.get(arm) for arm in results["arms"]])
-  means, sds = ([percent(entry[key]) for entry in results["arms"].values()] for key in ("mean", "sd"))
+  means, sds = (
+    [percent(entry[key]) for entry in results["arms"].values()] for key in ("mean", "sd")
+  )
   tail = [["mean", *means], ["sd", *sds], ["method-arm", *differences[1:]], verdicts]
   names = ["test accuracy, %", *arms]
-  cells = [[f"s{seed}", *(arms[arm]["cells"][index][0] for arm in arms)] for index, seed in enumerate(seeds)]
+  cells = [
+    [f"s{seed}", *(arms[arm]["cells"][index][0] for arm in arms)]
+    for index, seed in enumerate(seeds)
+  ]
   columns = [names, *cells[:MAX_SEEDS_PER_BLOCK], *tail]
   legend = [_OF_METHOD] if contrasts else []
   shown = min(len(seeds), MAX_SEEDS_PER_BLOCK)
@@ -196,9 +242,15 @@ def result_table_text(results: Mapping[str, Any]) -> str:
     blocks.append(block([names, *cells[start : start + MAX_SEEDS_PER_BLOCK]]))
   own = list(results.get("against_control", {}).values())
   if own:
-    table = block([["arm minus its own control", *(one["difference"] for one in own)], *_brief_columns(own)])
+    table = block(
+      [["arm minus its own control", *(one["difference"] for one in own)], *_brief_columns(own)]
+    )
     blocks.append(f"{table}\n{_OF_OWN}")
-  signs = [f"{sign} {text}" for sign, key, text in _MARKS if any(not contrast.get(key, True) for contrast in (*contrasts.values(), *own))]
+  signs = [
+    f"{sign} {text}"
+    for sign, key, text in _MARKS
+    if any(not contrast.get(key, True) for contrast in (*contrasts.values(), *own))
+  ]
   if signs:
     blocks.append(", ".join(signs))
   if "power" in results:
@@ -207,22 +259,33 @@ def result_table_text(results: Mapping[str, Any]) -> str:
 
 
 def _brief_columns(contrasts: Sequence[Mapping[str, Any] | None]) -> tuple[list[str], list[str]]:
-  """Returns the columns of the difference, in points, and of the verdict with its signs, each below its name; "" where there is none."""
+  """Returns the columns of the difference, in points, and of the verdict with its signs, each below
+  its name; "" where there is none.
+  """
   differences, verdicts = ["points"], ["verdict"]
   for contrast in contrasts:
     differences.append("" if contrast is None else percent(contrast["mean"], signed=True))
-    signs = "" if contrast is None else "".join(f" {sign}" for sign, key, _ in _MARKS if not contrast.get(key, True))
+    signs = (
+      ""
+      if contrast is None
+      else "".join(f" {sign}" for sign, key, _ in _MARKS if not contrast.get(key, True))
+    )
     verdicts.append("" if contrast is None else contrast["verdict"] + signs)
   return differences, verdicts
 
 
 def block(columns: Sequence[Sequence[str]]) -> str:
-  """Returns the columns side by side, two blanks apart: the first and a last one of verdicts to the left, numbers to the right."""
+  """Returns the columns side by side, two blanks apart: the first and a last one of verdicts to the
+  left, numbers to the right.
+  """
   widths = [max(map(len, column)) for column in columns]
   has_verdict = columns[-1][0] == "verdict"
   lines = []
   for cells in zip(*columns, strict=True):
-    texts = [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
+    texts = [
+      cells[0].ljust(widths[0]),
+      *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)),
+    ]
     if has_verdict:
       texts[-1] = cells[-1]
     lines.append("  ".join(texts).rstrip())
@@ -240,7 +303,9 @@ def _mean(values: Any) -> float | None:
 
 
 def mean_text(values: Any) -> str:
-  """Returns the mean of the values that are finite, with four decimals; "-" where there are none."""
+  """Returns the mean of the values that are finite, with four decimals; "-" where there
+  are none.
+  """
   return _plain(_mean(values))
 
 

@@ -1,4 +1,6 @@
-"""The figures of the toy: its network, the three fits, the merits of its arms, and the choice of the decay."""
+"""The figures of the toy: its network, the three fits, the merits of its arms, and the choice of
+the decay.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _Y_RANGE = (-0.75, 1.75)
 
 
 def network(sizes: Sequence[int]) -> Figure:
-  """Draws the layers of a fully connected network of so many units a layer; few of a layer's units stand for all."""
+  """Draws the layers of a fully connected network of so many units a layer; few of a layer's units
+  stand for all.
+  """
   figure = Figure(figsize=(WIDE[0], 3.2), layout="constrained")
   axes = figure.add_subplot()
   axes.set_axis_off()
@@ -35,7 +39,14 @@ def network(sizes: Sequence[int]) -> Figure:
         axes.plot([x, x + 1], [low, high], color="#C4C4C4", linewidth=0.5, zorder=1)
   for x, (size, heights) in enumerate(zip(sizes, columns, strict=True)):
     is_inner = 0 < x < len(sizes) - 1
-    axes.scatter(np.full(len(heights), x), heights, s=110, color=BLUE if is_inner else VERMILLION, edgecolor="white", zorder=2)
+    axes.scatter(
+      np.full(len(heights), x),
+      heights,
+      s=110,
+      color=BLUE if is_inner else VERMILLION,
+      edgecolor="white",
+      zorder=2,
+    )
     if len(heights) < size:
       axes.scatter(np.full(3, x), [-0.12, 0.0, 0.12], s=5, color=BLACK, zorder=3)
     name = "input x" if x == 0 else f"hidden {x}: {size} tanh" if is_inner else "output y"
@@ -46,7 +57,9 @@ def network(sizes: Sequence[int]) -> Figure:
 
 
 def _heights(size: int) -> np.ndarray:
-  """Returns where the drawn units of a layer stand; a gap in the middle where there are too many."""
+  """Returns where the drawn units of a layer stand; a gap in the middle where there are
+  too many.
+  """
   if size <= _MOST_UNITS:
     return np.linspace(1, -1, size) if size > 1 else np.zeros(1)
   half = _MOST_UNITS // 2
@@ -54,8 +67,12 @@ def _heights(size: int) -> np.ndarray:
   return np.concatenate([upper, -upper[::-1]])
 
 
-def fits(points: Mapping[str, np.ndarray], named: Mapping[str, np.ndarray], seeds: Sequence[int]) -> Figure:
-  """Draws, beside each other, each fit [R, M] of `named`: of the first seed with its points, and below of all seeds."""
+def fits(
+  points: Mapping[str, np.ndarray], named: Mapping[str, np.ndarray], seeds: Sequence[int]
+) -> Figure:
+  """Draws, beside each other, each fit [R, M] of `named`: of the first seed with its points, and
+  below of all seeds.
+  """
   figure = Figure(figsize=(WIDE[0], 6.6), layout="constrained")
   grid = figure.subplots(2, len(named), sharex=True, sharey=True)
   in_A = points["in_A"][0].astype(bool)
@@ -63,12 +80,32 @@ def fits(points: Mapping[str, np.ndarray], named: Mapping[str, np.ndarray], seed
     above, below = grid[0, column], grid[1, column]
     x, y = points["x"][0], points["y"][0]
     above.scatter(x[~in_A], y[~in_A], s=16, color=GREY, label="points", zorder=2)
-    above.scatter(x[in_A], y[in_A], s=30, facecolor="none", edgecolor=VERMILLION, marker="D", linewidth=1.2, label="points of A", zorder=3)
-    above.plot(points["grid"], points["truth"], color=BLACK, linestyle=(0, (4, 2)), linewidth=1.2, label="true curve", zorder=4)
+    above.scatter(
+      x[in_A],
+      y[in_A],
+      s=30,
+      facecolor="none",
+      edgecolor=VERMILLION,
+      marker="D",
+      linewidth=1.2,
+      label="points of A",
+      zorder=3,
+    )
+    above.plot(
+      points["grid"],
+      points["truth"],
+      color=BLACK,
+      linestyle=(0, (4, 2)),
+      linewidth=1.2,
+      label="true curve",
+      zorder=4,
+    )
     above.plot(points["grid"], values[0], color=BLUE, linewidth=1.8, label="fit", zorder=5)
     above.set_title(title)
     below.plot(points["grid"], values.T, color=BLUE, linewidth=0.6, alpha=0.55, zorder=2)
-    below.plot(points["grid"], points["truth"], color=BLACK, linestyle=(0, (4, 2)), linewidth=1.2, zorder=3)
+    below.plot(
+      points["grid"], points["truth"], color=BLACK, linestyle=(0, (4, 2)), linewidth=1.2, zorder=3
+    )
     below.set_xlabel("x")
   for row, name in enumerate((f"y, seed {seeds[0]}", f"y, all {len(seeds)} seeds")):
     grid[row, 0].set_ylabel(name)
@@ -104,18 +141,39 @@ def _dots(axes: Axes, row: int, entry: Mapping[str, Any]) -> None:
   if len(values):
     spread = 0.13 * np.sin(np.arange(len(values)) * 2.4)  # apart, and the same every time
     axes.scatter(values, row + spread, s=9, color=BLUE, alpha=0.6, linewidth=0, zorder=2)
-    axes.plot([max(entry["mean"], values.min())] * 2, [row - 0.3, row + 0.3], color=VERMILLION, linewidth=2.2, zorder=3)
+    axes.plot(
+      [max(entry["mean"], values.min())] * 2,
+      [row - 0.3, row + 0.3],
+      color=VERMILLION,
+      linewidth=2.2,
+      zorder=3,
+    )
 
 
 def choice(selection: Mapping[str, Any]) -> Figure:
-  """Draws the mean error on the validation points against the decay, with its standard error over the seeds."""
+  """Draws the mean error on the validation points against the decay, with its standard error over
+  the seeds.
+  """
   figure = Figure(figsize=PANEL, layout="constrained")
   axes = figure.add_subplot()
-  pairs = [(decay, error) for decay, error in zip(selection["lambdas"], selection["validation_error"], strict=True) if error["n"]]
+  pairs = [
+    (decay, error)
+    for decay, error in zip(selection["lambdas"], selection["validation_error"], strict=True)
+    if error["n"]
+  ]
   decays = np.array([decay for decay, _ in pairs])
   means = np.array([error["mean"] for _, error in pairs])
   errors = np.array([(error["sd"] or 0.0) / np.sqrt(error["n"]) for _, error in pairs])
-  axes.errorbar(decays, means, yerr=errors, color=BLUE, marker="o", markerfacecolor="white", capsize=3, linewidth=1.4)
+  axes.errorbar(
+    decays,
+    means,
+    yerr=errors,
+    color=BLUE,
+    marker="o",
+    markerfacecolor="white",
+    capsize=3,
+    linewidth=1.4,
+  )
   is_chosen = decays == selection["chosen"]
   axes.scatter(decays[is_chosen], means[is_chosen], s=60, color=VERMILLION, zorder=4)
   if (decays > 0).all():

@@ -1,4 +1,6 @@
-"""The report of the toy: its results.json, points.npz and arms/*.npz in; the table that is printed, the figures and report.html out."""
+"""The report of the toy: its results.json, points.npz and arms/*.npz in; the table that is printed,
+the figures and report.html out.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +18,46 @@ from sdt.report.read import flat
 if TYPE_CHECKING:
   from sdt.report.figures import Picture
 
-_KEYS = ("data", "model", "seeds", "rounds", "steps_per_round", "selection", "arms", "contrasts", "checks")
+_KEYS = (
+  "data",
+  "model",
+  "seeds",
+  "rounds",
+  "steps_per_round",
+  "selection",
+  "arms",
+  "contrasts",
+  "checks",
+)
 LEVEL = 0.05
 _HOLDS = {True: "holds", False: "does not hold", None: "no seed finished"}
 # The three fits of the figure, as the paper letters them.
-FITS = {"no_decay": "(a) no regulariser", "uniform": "(b) one decay for all", "differentiated": "(c) more decay on A"}
-_FORMATS = {"error": "{:.4f}", "roughness": "{:.1e}", "end_bias": "{:+.3f}", "train_error": "{:.4f}"}
-_TITLES = {"error": "error to the curve", "roughness": "roughness", "end_bias": "end-point bias", "train_error": "training error"}
+FITS = {
+  "no_decay": "(a) no regulariser",
+  "uniform": "(b) one decay for all",
+  "differentiated": "(c) more decay on A",
+}
+_FORMATS = {
+  "error": "{:.4f}",
+  "roughness": "{:.1e}",
+  "end_bias": "{:+.3f}",
+  "train_error": "{:.4f}",
+}
+_TITLES = {
+  "error": "error to the curve",
+  "roughness": "roughness",
+  "end_bias": "end-point bias",
+  "train_error": "training error",
+}
 
 
 def write(workdir: Path) -> Path:
-  """Writes figures/*.png and report.html from the artifacts of a toy; returns the path of the latter.
+  """Writes figures/*.png and report.html from the artifacts of a toy; returns the path of the
+  latter.
 
   Raises:
-    DataError: an artifact is missing, damaged, or from another version. WorkdirError: the workdir cannot be written.
+    DataError: an artifact is missing, damaged, or from another version. WorkdirError: the workdir
+      cannot be written.
   """
   # Imported here: the printed table needs neither matplotlib nor jinja2.
   from sdt.report import run_page
@@ -37,23 +65,43 @@ def write(workdir: Path) -> Path:
   results = files.read_json(workdir / "results.json")
   missing = [key for key in _KEYS if key not in results]
   if missing:
-    raise DataError(f"{workdir / 'results.json'}: key {missing[0]!r} is missing; is it from another version? run the same command again")
-  chosen = results["selection"]["arms"][results["selection"]["lambdas"].index(results["selection"]["chosen"])]
-  fits = {arm: files.read_npz(workdir / "arms" / f"{chosen if arm == 'uniform' else arm}.npz")["grid"] for arm in results["arms"]}
+    raise DataError(
+      f"{workdir / 'results.json'}: key {missing[0]!r} is missing; is it from another version? "
+      "run the same command again"
+    )
+  chosen = results["selection"]["arms"][
+    results["selection"]["lambdas"].index(results["selection"]["chosen"])
+  ]
+  fits = {
+    arm: files.read_npz(workdir / "arms" / f"{chosen if arm == 'uniform' else arm}.npz")["grid"]
+    for arm in results["arms"]
+  }
   pictures = draw(results, files.read_npz(workdir / "points.npz"), fits)
   for name, picture in pictures.items():
     files.write_bytes(workdir / "figures" / f"{name}.png", picture.png)
   paths = {name: workdir / f"{name}.json" for name in ("config", "environment", "timing")}
   beside = {name: files.read_json(path) if path.exists() else {} for name, path in paths.items()}
   values = page(results, pictures)
-  told = {name: [(key, run_page.text(value)) for key, value in flat(content)] for name, content in beside.items()}
-  told["config"] = [(key, run_page.text(value)) for key, value in flat(beside["config"].get("config", {}))]
+  told = {
+    name: [(key, run_page.text(value)) for key, value in flat(content)]
+    for name, content in beside.items()
+  }
+  told["config"] = [
+    (key, run_page.text(value)) for key, value in flat(beside["config"].get("config", {}))
+  ]
   path = workdir / "report.html"
-  files.write_text(path, run_page.render_template("toy.html", **values, **told, config_hash=beside["config"].get("hash")))
+  files.write_text(
+    path,
+    run_page.render_template(
+      "toy.html", **values, **told, config_hash=beside["config"].get("hash")
+    ),
+  )
   return path
 
 
-def draw(results: Mapping[str, Any], points: Mapping[str, np.ndarray], fits: Mapping[str, np.ndarray]) -> dict[str, Picture]:
+def draw(
+  results: Mapping[str, Any], points: Mapping[str, np.ndarray], fits: Mapping[str, np.ndarray]
+) -> dict[str, Picture]:
   """Returns name -> picture; `fits` [R, M] of every arm on `points["grid"]`."""
   from sdt.report import toy_figures
   from sdt.report.figures import Picture, render
@@ -65,21 +113,24 @@ def draw(results: Mapping[str, Any], points: Mapping[str, np.ndarray], fits: Map
     "network": Picture(
       render(toy_figures.network, (1, *results["model"]["hidden_sizes"], 1)),
       "the layers of the network",
-      f"The network: {len(results['model']['hidden_sizes'])} hidden layers, {results['model']['num_params']:,} parameters. Few of "
+      f"The network: {len(results['model']['hidden_sizes'])} hidden layers, "
+      f"{results['model']['num_params']:,} parameters. Few of "
       "the units are drawn; every unit of a layer is joined with every unit of the next.",
       "wide",
     ),
     "fits": Picture(
       render(toy_figures.fits, points, named, results["seeds"]),
       "the three fits",
-      f"Above, seed {results['seeds'][0]}: its points, the {size} with the largest noise marked (A), the true curve and the fit. "
+      f"Above, seed {results['seeds'][0]}: its points, the {size} with the largest noise marked "
+      "(A), the true curve and the fit. "
       f"Below, the fits of all {num_seeds} seeds as thin lines, each to points of its own.",
       "wide",
     ),
     "merits": Picture(
       render(toy_figures.merits, results["arms"], results["truth"]["roughness"]),
       "error, roughness and end-point bias of every arm",
-      "A dot is a seed, the bar the mean. Error and roughness: less is better; dashed, the roughness of the true curve itself. A roughness "
+      "A dot is a seed, the bar the mean. Error and roughness: less is better; dashed, the "
+      "roughness of the true curve itself. A roughness "
       f"below {toy_figures.FLOOR:g} stands there. End-point "
       "bias: nearer to zero is better, below zero the ends hang down.",
       "wide",
@@ -87,7 +138,8 @@ def draw(results: Mapping[str, Any], points: Mapping[str, np.ndarray], fits: Map
     "choice": Picture(
       render(toy_figures.choice, results["selection"]),
       "validation error against the decay",
-      f"Mean error on the validation points of all seeds, and its standard error; filled, the decay that was chosen, {chosen:g}.",
+      "Mean error on the validation points of all seeds, and its standard error; filled, the "
+      f"decay that was chosen, {chosen:g}.",
     ),
   }
 
@@ -106,8 +158,13 @@ def page(results: Mapping[str, Any], pictures: Mapping[str, Picture]) -> dict[st
     "arms": [_arm_row(arm, entry) for arm, entry in results["arms"].items()],
     "contrasts": [_contrast_row(arm, entry) for arm, entry in results["contrasts"].items()],
     "merit_titles": {merit: _TITLES[merit] for merit in ("error", "roughness", "end_bias")},
-    "asks": [(arm, f"{entry['asks']} ({_steps(results['steps_per_round'][arm])})") for arm, entry in results["arms"].items()],
-    "diverged": [(arm, entry["diverged"]) for arm, entry in results["arms"].items() if entry["diverged"]],
+    "asks": [
+      (arm, f"{entry['asks']} ({_steps(results['steps_per_round'][arm])})")
+      for arm, entry in results["arms"].items()
+    ],
+    "diverged": [
+      (arm, entry["diverged"]) for arm, entry in results["arms"].items() if entry["diverged"]
+    ],
     "candidates": [
       (f"{decay:g}", mean_sd("error", error), decay == selection["chosen"])
       for decay, error in zip(selection["lambdas"], selection["validation_error"], strict=True)
@@ -125,7 +182,9 @@ def mean_sd(measure: str, entry: Mapping[str, Any]) -> str:
 
 def check_text(check: Mapping[str, Any]) -> str:
   """Returns a check in words, with its number and its bound."""
-  bound = f"at least {check['at_least']:g}" if check["below"] is None else f"below {check['below']:g}"
+  bound = (
+    f"at least {check['at_least']:g}" if check["below"] is None else f"below {check['below']:g}"
+  )
   value = "-" if check["value"] is None else f"{check['value']:.3g}"
   return f"{check['says']}: {value} (must be {bound})"
 
@@ -144,13 +203,20 @@ def sentence(results: Mapping[str, Any]) -> str:
   if test["mean"] is not None:
     says = {"(c)": "(c) is closer", "the other": "(b) is closer"}.get(verdict(test), "not resolved")
     parts.append(
-      f"Error to the true curve, (c) minus (b): {test['mean']:+.4f}; (c) is closer in {test['smaller']} of {test['n']} seeds, sign test "
+      f"Error to the true curve, (c) minus (b): {test['mean']:+.4f}; (c) is closer in "
+      f"{test['smaller']} of {test['n']} seeds, sign test "
       f"p = {_p(test['p'])}: {says}."
     )
   failed = [check["name"] for check in results["checks"] if not check["holds"]]
-  parts.append(f"Of what must hold, {', '.join(failed)} does not." if failed else "What must hold of the toy does: (a) overfits.")
+  parts.append(
+    f"Of what must hold, {', '.join(failed)} does not."
+    if failed
+    else "What must hold of the toy does: (a) overfits."
+  )
   if results["selection"]["at_edge"]:
-    parts.append(f"The chosen decay, {chosen:g}, is at an edge of the grid: the best may lie beyond it.")
+    parts.append(
+      f"The chosen decay, {chosen:g}, is at an edge of the grid: the best may lie beyond it."
+    )
   return " ".join(parts)
 
 
@@ -160,15 +226,35 @@ def table_text(results: Mapping[str, Any]) -> str:
   lines = [head]
   for arm, entry in results["arms"].items():
     test = results["contrasts"].get(arm, {}).get("error")
-    cells = [_FORMATS[measure].format(entry[measure]["mean"]) if entry[measure]["n"] else "-" for measure in _TITLES]
-    lines.append([arm, _decay(entry), *cells, f"{test['smaller']}/{test['n']}" if test else "", _p(test["p"]) if test else ""])
-  checks = [f"{'holds' if check['holds'] else 'DOES NOT HOLD'}: {check_text(check)}" for check in results["checks"]]
-  return "\n".join([tables.block(list(zip(*lines, strict=True))), "", *checks, "", sentence(results)])
+    cells = [
+      _FORMATS[measure].format(entry[measure]["mean"]) if entry[measure]["n"] else "-"
+      for measure in _TITLES
+    ]
+    lines.append(
+      [
+        arm,
+        _decay(entry),
+        *cells,
+        f"{test['smaller']}/{test['n']}" if test else "",
+        _p(test["p"]) if test else "",
+      ]
+    )
+  checks = [
+    f"{'holds' if check['holds'] else 'DOES NOT HOLD'}: {check_text(check)}"
+    for check in results["checks"]
+  ]
+  return "\n".join(
+    [tables.block(list(zip(*lines, strict=True))), "", *checks, "", sentence(results)]
+  )
 
 
 def _decay(entry: Mapping[str, Any]) -> str:
   values = [f"{value:.3g}" for value in entry["decay"].values()]
-  return values[0] if len(set(values)) == 1 else " + ".join(f"{phase} {value}" for phase, value in zip(entry["decay"], values, strict=True))
+  return (
+    values[0]
+    if len(set(values)) == 1
+    else " + ".join(f"{phase} {value}" for phase, value in zip(entry["decay"], values, strict=True))
+  )
 
 
 def _steps(phases: Mapping[str, int]) -> str:
@@ -180,13 +266,23 @@ def _p(value: float | None) -> str:
 
 
 def _arm_row(arm: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-  return {"name": arm, "decay": _decay(entry), "merits": [mean_sd(measure, entry[measure]) for measure in _TITLES]}
+  return {
+    "name": arm,
+    "decay": _decay(entry),
+    "merits": [mean_sd(measure, entry[measure]) for measure in _TITLES],
+  }
 
 
 def _contrast_row(arm: str, entry: Mapping[str, Any]) -> dict[str, Any]:
   cells = []
   for merit, test in entry.items():
-    mean = "-" if test["mean"] is None else {"roughness": "{:+.1e}"}.get(merit, "{:+.4f}").format(test["mean"])
-    wins = f"{test['smaller']} of {test['smaller'] + test['larger']}" + (f", {test['equal']} equal" if test["equal"] else "")
+    mean = (
+      "-"
+      if test["mean"] is None
+      else {"roughness": "{:+.1e}"}.get(merit, "{:+.4f}").format(test["mean"])
+    )
+    wins = f"{test['smaller']} of {test['smaller'] + test['larger']}" + (
+      f", {test['equal']} equal" if test["equal"] else ""
+    )
     cells.append({"mean": mean, "wins": wins, "p": _p(test["p"])})
   return {"name": arm, "merits": cells, "closer": verdict(entry["error"])}

@@ -21,14 +21,25 @@ from sdt.run.timing import Timing
 
 def write_config(workdir: Path, config: Config) -> None:
   """Writes config.json."""
-  files.write_json(workdir / "config.json", {"config": to_dict(config), "hash": config_hash(config)})
+  files.write_json(
+    workdir / "config.json", {"config": to_dict(config), "hash": config_hash(config)}
+  )
 
 
 def write_environment(context: Context) -> None:
   """Writes environment.json, the choices made so far in it."""
   data = context.setup.data
-  described = {"name": data.name, "variant": data.variant, "checksum": data.checksum, "notes": data.notes}
-  run = {"data": described, "file_checksums": context.identity.file_checksums, "choices": context.setup.choices}
+  described = {
+    "name": data.name,
+    "variant": data.variant,
+    "checksum": data.checksum,
+    "notes": data.notes,
+  }
+  run = {
+    "data": described,
+    "file_checksums": context.identity.file_checksums,
+    "choices": context.setup.choices,
+  }
   files.write_json(context.workdir / "environment.json", {**environment.describe(), **run})
 
 
@@ -52,4 +63,7 @@ class Context:
   def raise_if_stopped(self, where: str) -> None:
     name = self.stop.asked()
     if name is not None:
-      raise Interrupted(f"stopped by {name} {where}; everything done so far is saved: run the same command again to continue")
+      raise Interrupted(
+        f"stopped by {name} {where}; everything done so far is saved: run the same command again "
+        "to continue"
+      )

@@ -16,7 +16,18 @@ import jax
 import sdt
 from sdt.devices.layout import num_cpus
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "grain", "numpy", "scipy")
+_PACKAGES = (
+  "jax",
+  "jaxlib",
+  "flax",
+  "optax",
+  "orbax-checkpoint",
+  "ml-collections",
+  "tensorflow-datasets",
+  "grain",
+  "numpy",
+  "scipy",
+)
 
 # Other versions of these, or another machine, may round otherwise.
 _NUMERICAL = ("sdt", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -27,7 +38,11 @@ def describe() -> dict[str, Any]:
   """Returns versions, devices, host and commit; None for the commit outside a git checkout."""
   devices = jax.devices()
   return {
-    "versions": {"sdt": sdt.__version__, "python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+    "versions": {
+      "sdt": sdt.__version__,
+      "python": platform.python_version(),
+      **{name: _version(name) for name in _PACKAGES},
+    },
     "platform": devices[0].platform,
     "devices": [str(device) for device in devices],
     "device_kind": devices[0].device_kind,
@@ -40,7 +55,9 @@ def describe() -> dict[str, Any]:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-  """Returns "name: old -> new" for what can change the last bits of a resumed run: versions of the numerical packages, devices, cores."""
+  """Returns "name: old -> new" for what can change the last bits of a resumed run: versions of the
+  numerical packages, devices, cores.
+  """
   old, new = (
     {
       **{name: side.get("versions", {}).get(name) for name in _NUMERICAL},
@@ -65,17 +82,23 @@ def _commit() -> str | None:
   if not (root / ".git").exists():
     return None
   try:
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10, check=True)
-    dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=root, capture_output=True, timeout=10, check=False)
+    head = subprocess.run(
+      ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10, check=True
+    )
+    dirty = subprocess.run(
+      ["git", "diff", "--quiet", "HEAD"], cwd=root, capture_output=True, timeout=10, check=False
+    )
   except (OSError, subprocess.SubprocessError):
     return None
   return head.stdout.strip() + ("+" if dirty.returncode else "")
 
 
 def use_compilation_cache() -> Path | None:
-  """Switches JAX's persistent compilation cache on, in the user's cache directory unless JAX has been told another; returns the directory.
+  """Switches JAX's persistent compilation cache on, in the user's cache directory unless JAX has
+  been told another; returns the directory.
 
-  The cache has no eviction, and whoever can write to it can run code as this user: it must not be shared between users.
+  The cache has no eviction, and whoever can write to it can run code as this user: it must not be
+  shared between users.
   """
   if jax.config.jax_compilation_cache_dir:
     return Path(jax.config.jax_compilation_cache_dir)

@@ -21,8 +21,8 @@ class Identity:
   Attributes:
     config: as plain values.
     data_checksum: of its data; empty where they are not there.
-    file_checksums: SHA-256 of every file beside the data that the config may name, by its key, "none" without one; a key that is not
-      there is not known.
+    file_checksums: SHA-256 of every file beside the data that the config may name, by its key,
+      "none" without one; a key that is not there is not known.
   """
 
   config: dict[str, Any]
@@ -35,18 +35,30 @@ class Identity:
     return cls(to_dict(config), data.checksum, beside.checksums)
 
   def is_other_data(self, checksum: str | None) -> bool:
-    """Returns whether this is the checksum of other data; none, on either side, is not known to be."""
+    """Returns whether this is the checksum of other data; none, on either side, is not
+    known to be.
+    """
     return bool(checksum and self.data_checksum) and checksum != self.data_checksum
 
-  def refuse_other(self, config: dict[str, Any], data_checksum: str | None, where: Path, file_checksums: Mapping[str, str]) -> None:
-    """Refuses to continue at `where` what another config, other data or other files began; a checksum of None is not known.
+  def refuse_other(
+    self,
+    config: dict[str, Any],
+    data_checksum: str | None,
+    where: Path,
+    file_checksums: Mapping[str, str],
+  ) -> None:
+    """Refuses to continue at `where` what another config, other data or other files began; a
+    checksum of None is not known.
 
     Raises:
       ConfigError: names every key that differs. DataError: the data or a file differs.
     """
     changes = diff(config, self.config, ignore=SAFE_TO_CHANGE)
     if changes:
-      raise ConfigError(f"{where} holds a run of another config ({'; '.join(changes)}); use that config again or choose another --workdir")
+      raise ConfigError(
+        f"{where} holds a run of another config ({'; '.join(changes)}); use that config again or "
+        "choose another --workdir"
+      )
     if self.is_other_data(data_checksum):
       raise DataError(
         f"{where} holds a run on other data (checksum {data_checksum}, now {self.data_checksum}); "
@@ -54,9 +66,20 @@ class Identity:
       )
     others = self.other_files(file_checksums)
     if others:
-      raise DataError(f"{where} holds a run with {'; '.join(others)}; restore that file or choose another --workdir")
+      raise DataError(
+        f"{where} holds a run with {'; '.join(others)}; restore that file or choose another "
+        "--workdir"
+      )
 
   def other_files(self, checksums: Mapping[str, str]) -> list[str]:
-    """Returns "another KEY (...)" for every file whose checksum, where both are known, is another in `checksums`."""
-    both = [key for key in checksums if key in self.file_checksums and checksums[key] != self.file_checksums[key]]
-    return [f"another {key} (SHA-256 {checksums[key]}, now {self.file_checksums[key]})" for key in both]
+    """Returns "another KEY (...)" for every file whose checksum, where both are known, is another
+    in `checksums`.
+    """
+    both = [
+      key
+      for key in checksums
+      if key in self.file_checksums and checksums[key] != self.file_checksums[key]
+    ]
+    return [
+      f"another {key} (SHA-256 {checksums[key]}, now {self.file_checksums[key]})" for key in both
+    ]

@@ -1,4 +1,5 @@
-"""What every run has around its stages, whatever these are: data, lock, choices, checkpoints, account of time, report.
+"""What every run has around its stages, whatever these are: data, lock, choices, checkpoints,
+account of time, report.
 
 The order of the stages is not known here: an `Order` brings it.
 """
@@ -45,10 +46,13 @@ class Order:
   Attributes:
     check: (config, data) refuses what cannot be run, before anything is written.
     outputs: (config, data) -> the names of the files that it leaves in the workdir.
-    plans: (config, data) -> the size of A and every arm's plan, before anything is known of what A is.
-    stages: (context, a baseline to take over or None) runs what is left of it and writes results.json.
+    plans: (config, data) -> the size of A and every arm's plan, before anything is known of what A
+      is.
+    stages: (context, a baseline to take over or None) runs what is left of it and writes
+      results.json.
     table: results.json -> the text that is printed at the end.
-    select: (config, data, workdir, earlier choices, timing, display, stop) -> values of config keys that it chooses before the stages.
+    select: (config, data, workdir, earlier choices, timing, display, stop) -> values of config keys
+      that it chooses before the stages.
   """
 
   check: Callable[[Config, Data], None]
@@ -72,7 +76,8 @@ def run(
 
   Args:
     order: the kind of experiment.
-    config: `baseline_from` says how a part of the results comes about, not which they are: it is not written to the workdir.
+    config: `baseline_from` says how a part of the results comes about, not which they are: it is
+      not written to the workdir.
     workdir: of the run.
     name: what the run is called on the screen.
     loaded: its data, where the caller has them already.
@@ -86,7 +91,11 @@ def run(
 
   def tell() -> int:
     print(order.table(files.read_json(workdir / "results.json")))
-    print(f"report: {workdir / 'report.html'}" if is_new else f"complete: nothing to do; the report is {workdir / 'report.html'}")
+    print(
+      f"report: {workdir / 'report.html'}"
+      if is_new
+      else f"complete: nothing to do; the report is {workdir / 'report.html'}"
+    )
     return resume.exit_code(workdir)
 
   return int(processes.by_first(tell))
@@ -101,26 +110,40 @@ def complete(
   stop: StopRequest | None = None,
   profile: bool = False,
 ) -> bool:
-  """Does what `run` does, but prints no results and takes no notice of replicas that diverged; returns whether anything was left to do."""
+  """Does what `run` does, but prints no results and takes no notice of replicas that diverged;
+  returns whether anything was left to do.
+  """
   display, start = Display(), time.perf_counter()
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
   data = load_inputs.load_data(config, display.log, loaded)
   order.check(config, data)
   beside = load_inputs.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
-  for line in (f"sdt: {name}: {_machine(config)}", *(f"note: {note}" for note in load_inputs.notes(config, data, beside))):
+  for line in (
+    f"sdt: {name}: {_machine(config)}",
+    *(f"note: {note}" for note in load_inputs.notes(config, data, beside)),
+  ):
     display.log(line)
   identity = Identity.of(config, data, beside)
   resume.refuse_other_processes(identity)
   data_secs = time.perf_counter() - start
-  found = reused_baseline.find(Path(origin), config, identity) if origin is not None and reused_baseline.is_needed(workdir) else None
+  found = (
+    reused_baseline.find(Path(origin), config, identity)
+    if origin is not None and reused_baseline.is_needed(workdir)
+    else None
+  )
   with shared_workdir.hold(workdir) as held:
     store = SharedStore(held / "checkpoints", config.checkpoint.keep, display.log)
     choices = resume.check_same_run(identity, held, store, display.log)
-    lacking = processes.by_first(lambda: [path.name for path in resume.missing(held, order.outputs(config, data))])
+    lacking = processes.by_first(
+      lambda: [path.name for path in resume.missing(held, order.outputs(config, data))]
+    )
     if not lacking:
       if profile:
-        display.log("note: --profile traces a dispatch of a training, and none is left; choose another --workdir")
+        display.log(
+          "note: --profile traces a dispatch of a training, and none is left; choose another "
+          "--workdir"
+        )
       return False
     if all(name.endswith((".html", ".png")) for name in lacking):
       display.log(f"only the report is missing ({lacking[0]}): it is made again")
@@ -133,17 +156,25 @@ def complete(
         if config.compilation_cache:  # before anything is compiled
           environment.use_compilation_cache()
         chosen = order.select(config, data, held, choices, timing, display, stop)
-        setup = Setup.make(selection.frozen(config, chosen), data, choices, pretrained=beside.pretrained)
+        setup = Setup.make(
+          selection.frozen(config, chosen), data, choices, pretrained=beside.pretrained
+        )
         setup.choices.update({"selected": chosen} if chosen else {})
-        profiler = Profiler(held / "profile" if profile and processes.is_first() else None, display.log)
+        profiler = Profiler(
+          held / "profile" if profile and processes.is_first() else None, display.log
+        )
         context = Context(setup, beside, held, identity, store, display, stop, timing, profiler)
         _begin(context, config)
         _stages_and_report(order, context, found)
     return True
 
 
-def _stages_and_report(order: Order, context: Context, found: reused_baseline.Finished | None) -> None:
-  """Runs what is left of the experiment, then builds its report; the account of time is written however this ends."""
+def _stages_and_report(
+  order: Order, context: Context, found: reused_baseline.Finished | None
+) -> None:
+  """Runs what is left of the experiment, then builds its report; the account of time is written
+  however this ends.
+  """
   try:
     order.stages(context, found)
     context.write_timing()
@@ -152,7 +183,10 @@ def _stages_and_report(order: Order, context: Context, found: reused_baseline.Fi
       _build_report(context.workdir)
   finally:
     context.write_timing()
-  context.display.log(f"done in {duration(time.perf_counter() - context.timing.since)}{_of_all_starts(context.timing)}")
+  context.display.log(
+    "done in "
+    f"{duration(time.perf_counter() - context.timing.since)}{_of_all_starts(context.timing)}"
+  )
 
 
 def _of_all_starts(timing: Timing) -> str:
@@ -161,7 +195,10 @@ def _of_all_starts(timing: Timing) -> str:
     return ""
   content = timing.to_dict()
   redone = f"{timing.steps_redone} optimiser step(s) made twice, " if timing.steps_redone else ""
-  return f", {duration(content['wall_secs'])} in {timing.num_starts} starts ({redone}goodput {content['goodput']:.0%})"
+  return (
+    f", {duration(content['wall_secs'])} in {timing.num_starts} starts ({redone}goodput "
+    f"{content['goodput']:.0%})"
+  )
 
 
 def _build_report(workdir: Path) -> None:
@@ -182,15 +219,22 @@ def device_memory_errors() -> Iterator[None]:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
     raise ConfigError(
-      f"the device is out of memory ({str(error).splitlines()[0][:200]}); lower batch_size or score.batch_size, run fewer seeds at once, "
-      "choose parallel.replicas=loop, or keep the inputs on the host with data.placement=stream; --dry_run estimates the memory"
+      f"the device is out of memory ({str(error).splitlines()[0][:200]}); lower batch_size or "
+      "score.batch_size, run fewer seeds at once, "
+      "choose parallel.replicas=loop, or keep the inputs on the host with data.placement=stream; "
+      "--dry_run estimates the memory"
     ) from error
 
 
 def _machine(config: Config) -> str:
   devices = jax.devices()
-  seeds = ", ".join(map(str, config.seeds)) + (", divided over the devices" if config.parallel.divide == "seeds" else "")
-  return f"{config.parallel.num_devices or len(devices)} {devices[0].device_kind} device(s), {compute_dtype(config).name}, seeds {seeds}"
+  seeds = ", ".join(map(str, config.seeds)) + (
+    ", divided over the devices" if config.parallel.divide == "seeds" else ""
+  )
+  return (
+    f"{config.parallel.num_devices or len(devices)} {devices[0].device_kind} device(s), "
+    f"{compute_dtype(config).name}, seeds {seeds}"
+  )
 
 
 def _begin(context: Context, config: Config) -> None:
@@ -209,7 +253,10 @@ def _begin(context: Context, config: Config) -> None:
   if files.is_intact(before):
     changes = environment.changes(files.read_json(before), environment.describe())
     if changes:
-      context.display.log(f"note: since the last start {'; '.join(changes)}: the last bits may differ from an uninterrupted run")
+      context.display.log(
+        f"note: since the last start {'; '.join(changes)}: the last bits may differ from an "
+        "uninterrupted run"
+      )
   if setup.is_streamed:
     context.display.log(f"note: {setup.placement.note(config.data)}")
   write_config(context.workdir, config)

@@ -1,4 +1,5 @@
-"""What stands between a config and a run: the data and the weights it names, checked against it, and what the user is told first.
+"""What stands between a config and a run: the data and the weights it names, checked against it,
+and what the user is told first.
 
 It writes nothing.
 """
@@ -42,9 +43,11 @@ class Beside:
 
 
 def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = None) -> Data:
-  """Returns the data of a config that has been checked against it; `log` gets a line of progress at a time.
+  """Returns the data of a config that has been checked against it; `log` gets a line of progress at
+  a time.
 
-  Nothing is read where the caller has them already (`loaded`): those are checked against the config.
+  Nothing is read where the caller has them already (`loaded`): those are checked against the
+  config.
 
   Raises:
     ConfigError, DataError: the config is wrong, alone or for this data, or the data is.
@@ -54,7 +57,11 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
     pretrained.find(config.model.pretrained)  # before the data are read, which may take minutes
   if config.score.path is not None:
     from_file.find(config.score.path)
-  data = processes.in_turn(lambda: sources.load(config.data, log, config.seeds)) if loaded is None else loaded
+  data = (
+    processes.in_turn(lambda: sources.load(config.data, log, config.seeds))
+    if loaded is None
+    else loaded
+  )
   _check_network_takes(config, data)
   return data
 
@@ -66,11 +73,13 @@ def _check_network_takes(config: Config, data: Data) -> None:
   if len(shape) == 1:
     if config.model.name != "mlp":
       raise ConfigError(
-        f"model.name={config.model.name!r}: the data are vectors of {shape[0]} numbers, this network wants images; use 'mlp'"
+        f"model.name={config.model.name!r}: the data are vectors of {shape[0]} numbers, this "
+        "network wants images; use 'mlp'"
       )
     if is_on or crop_size is not None:
       raise ConfigError(
-        "augment: the data are vectors, which can be neither cropped nor mirrored; leave augment.flip, augment.pad_crop, "
+        "augment: the data are vectors, which can be neither cropped nor mirrored; leave "
+        "augment.flip, augment.pad_crop, "
         "augment.resized_crop_area and data.crop_size off"
       )
     return
@@ -80,19 +89,23 @@ def _check_network_takes(config: Config, data: Data) -> None:
     first = int(np.argmax((image_sizes(split) < crop_size).any(axis=1)))
     file = "" if split.source_files is None else f", {split.source_files[first]}"
     raise ConfigError(
-      f"data.crop_size={crop_size}: expected at most {min(least)}, the shortest side of an image of data.name={config.data.name!r}; "
-      f"the first that is too small is example {split.example_ids[first]} of the {'training' if split is data.train else 'test'} set{file}"
+      f"data.crop_size={crop_size}: expected at most {min(least)}, the shortest side of an image "
+      f"of data.name={config.data.name!r}; "
+      f"the first that is too small is example {split.example_ids[first]} of the "
+      f"{'training' if split is data.train else 'test'} set{file}"
     )
   height, width = output_size(shape, crop_size)
   if augment.pad_crop >= min(height, width):
     raise ConfigError(
-      f"augment.pad_crop={augment.pad_crop}: the images of data.name={config.data.name!r} are {height} x {width} pixels, so some crops "
+      f"augment.pad_crop={augment.pad_crop}: the images of data.name={config.data.name!r} are "
+      f"{height} x {width} pixels, so some crops "
       f"would hold nothing of them; expected less than {min(height, width)}"
     )
 
 
 def load_weights(config: Config, data: Data) -> Pretrained | None:
-  """Returns the pretrained weights that the config names, which fit its network on these data; None where it names none.
+  """Returns the pretrained weights that the config names, which fit its network on these data; None
+  where it names none.
 
   Raises:
     ConfigError, DataError: see `sdt.models.pretrained.load`.
@@ -101,13 +114,18 @@ def load_weights(config: Config, data: Data) -> Pretrained | None:
     return None
   network = NETWORKS[config.model.name]
   has_own_stem = config.model.stem in (None, network.arguments.get("stem"))
-  variables = variable_shapes(make_model(config.model, len(data.class_names)), input_shape(config, data))
+  variables = variable_shapes(
+    make_model(config.model, len(data.class_names)), input_shape(config, data)
+  )
   naming = network.weights_from if has_own_stem else None
-  return pretrained.load(config.model.pretrained, naming, variables, with_head=config.model.pretrained_head)
+  return pretrained.load(
+    config.model.pretrained, naming, variables, with_head=config.model.pretrained_head
+  )
 
 
 def load_beside(config: Config, data: Data) -> Beside:
-  """Returns the content of the files beside the data that the config names, each checked against the data.
+  """Returns the content of the files beside the data that the config names, each checked against
+  the data.
 
   Where the data are not there (a stand-in has no checksum), scores cannot be joined with them.
 
@@ -116,24 +134,41 @@ def load_beside(config: Config, data: Data) -> Beside:
   """
   weights, score, scores = load_weights(config, data), config.score, None
   if score.path is not None:
-    scores = from_file.load(score.path, score.column, data.train.example_ids if data.checksum else None, data.train.labels)
+    scores = from_file.load(
+      score.path, score.column, data.train.example_ids if data.checksum else None, data.train.labels
+    )
   return Beside(weights, scores)
 
 
 def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
-  """Returns what the user must be told before a run: the data's notes, the files beside them, arms and milestones that do nothing."""
+  """Returns what the user must be told before a run: the data's notes, the files beside them, arms
+  and milestones that do nothing.
+  """
   found, weights = [*data.notes, *checks.notes(config)], beside.pretrained
   if weights is not None:
     head = "the head too" if config.model.pretrained_head else "the head starts afresh"
     found.append(f"weights from {config.model.pretrained} (SHA-256 {weights.checksum}), {head}")
     if weights.is_public and config.data.statistics != "imagenet":
-      found.append("public weights expect images normalised by ImageNet's mean and spread; data.statistics=imagenet does that")
+      found.append(
+        "public weights expect images normalised by ImageNet's mean and spread; "
+        "data.statistics=imagenet does that"
+      )
   if config.model.pretrained is None and is_body_frozen(config.optim):
-    found.append("the body is frozen as it was drawn (optim.body_rate_factor=0): only the head learns; model.pretrained gives it weights")
+    found.append(
+      "the body is frozen as it was drawn (optim.body_rate_factor=0): only the head learns; "
+      "model.pretrained gives it weights"
+    )
   if beside.scores is not None:
-    unused = f"; {beside.scores.num_unused} of its rows are of other ids and not used" if beside.scores.num_unused else ""
+    unused = (
+      f"; {beside.scores.num_unused} of its rows are of other ids and not used"
+      if beside.scores.num_unused
+      else ""
+    )
     end = f"higher is {config.score.higher_is}"
-    found.append(f"scores from {config.score.path} (SHA-256 {beside.scores.checksum}), column {config.score.column}, {end}{unused}")
+    found.append(
+      f"scores from {config.score.path} (SHA-256 {beside.scores.checksum}), column "
+      f"{config.score.column}, {end}{unused}"
+    )
   late = tuple(milestone for milestone in config.optim.milestones if milestone >= config.rounds)
   if config.optim.schedule == "step" and late:
     where = f"round {late[0]}" if len(late) == 1 else f"rounds {late}"

@@ -28,7 +28,11 @@ class Profiler:
     remaining = iter(dispatches)
     while True:
       is_traced = self._folder is not None and self._num_seen == 1
-      with jax.profiler.trace(self._folder, create_perfetto_trace=True) if is_traced else contextlib.nullcontext():
+      with (
+        jax.profiler.trace(self._folder, create_perfetto_trace=True)
+        if is_traced
+        else contextlib.nullcontext()
+      ):
         step = next(remaining, None)
       if step is None:
         return

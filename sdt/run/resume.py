@@ -1,4 +1,6 @@
-"""Whether all processes are at one run, whether that in a workdir can be continued, what it lacks, and how it ended. It writes nothing."""
+"""Whether all processes are at one run, whether that in a workdir can be continued, what it lacks,
+and how it ended. It writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,20 @@ from sdt.run.identity import Identity
 from sdt.run.programs import Setup, compute_dtype
 from sdt.run.shared_checkpoints import SharedStore
 
-_RESULTS = ("config.json", "environment.json", "timing.json", "metrics.jsonl", "results.json", "model.safetensors", "report.html")
+_RESULTS = (
+  "config.json",
+  "environment.json",
+  "timing.json",
+  "metrics.jsonl",
+  "results.json",
+  "model.safetensors",
+  "report.html",
+)
 
 
 def refuse_other_processes(identity: Identity) -> None:
-  """Refuses processes that were started with other data or files than the first, with other programs, or on another kind of device.
+  """Refuses processes that were started with other data or files than the first, with other
+  programs, or on another kind of device.
 
   Their configs were compared when they came together (`processes.refuse_other_configs`).
 
@@ -30,37 +41,65 @@ def refuse_other_processes(identity: Identity) -> None:
   if processes.count() == 1:
     return
   here = environment.describe()
-  mine = {"data": identity.data_checksum, "files": dict(identity.file_checksums), "machine": {**here, "cpus": None}}
+  mine = {
+    "data": identity.data_checksum,
+    "files": dict(identity.file_checksums),
+    "machine": {**here, "cpus": None},
+  }
   first, *others = processes.gather(mine)
   for other, theirs in enumerate(others, start=1):
     changes = environment.changes(first["machine"], theirs["machine"])
     if theirs["data"] != first["data"] or theirs["files"] != first["files"]:
       what = "data" if theirs["data"] != first["data"] else "files"
-      raise DataError(f"process {other} has other {what} than process 0 ({theirs[what]}, there {first[what]}); give all the same {what}")
+      raise DataError(
+        f"process {other} has other {what} than process 0 ({theirs[what]}, there {first[what]}); "
+        f"give all the same {what}"
+      )
     if changes:
-      raise ConfigError(f"process {other} runs otherwise than process 0 ({'; '.join(changes)}); give all the same program and devices")
+      raise ConfigError(
+        f"process {other} runs otherwise than process 0 ({'; '.join(changes)}); give all the same "
+        "program and devices"
+      )
 
 
-def check_same_run(identity: Identity, workdir: Path, store: SharedStore, log: Callable[[str], None]) -> dict[str, Any] | None:
-  """Refuses to continue a run that another config or other data began; returns the choices that the run made, None for a new one.
+def check_same_run(
+  identity: Identity, workdir: Path, store: SharedStore, log: Callable[[str], None]
+) -> dict[str, Any] | None:
+  """Refuses to continue a run that another config or other data began; returns the choices that the
+  run made, None for a new one.
 
-  They stand in config.json and environment.json; where one of these is damaged or missing, the newest checkpoint tells.
+  They stand in config.json and environment.json; where one of these is damaged or missing, the
+  newest checkpoint tells.
   """
-  content = {name: files.read_json(workdir / name) for name in ("config.json", "environment.json") if files.is_intact(workdir / name)}
+  content = {
+    name: files.read_json(workdir / name)
+    for name in ("config.json", "environment.json")
+    if files.is_intact(workdir / name)
+  }
   lacking = [name for name in ("config.json", "environment.json") if name not in content]
   if lacking and store.steps():
     meta = newest_meta(store)
-    log(f"{' and '.join(lacking)}: damaged or missing; the checkpoint tells what stood there, and it is written again")
+    log(
+      f"{' and '.join(lacking)}: damaged or missing; the checkpoint tells what stood there, and "
+      "it is written again"
+    )
     environment_then = {"data": {"checksum": meta["data_checksum"]}, "choices": meta["choices"]}
     environment_then["file_checksums"] = meta["file_checksums"]
-    content = {"config.json": {"config": meta["config"]}, "environment.json": environment_then} | content
+    content = {
+      "config.json": {"config": meta["config"]},
+      "environment.json": environment_then,
+    } | content
   elif "config.json" in lacking and (workdir / "metrics.jsonl").exists():
     raise ConfigError(
-      f"{workdir} holds a run whose config.json is damaged or missing, and no checkpoint tells which it was; choose another --workdir"
+      f"{workdir} holds a run whose config.json is damaged or missing, and no checkpoint tells "
+      "which it was; choose another --workdir"
     )
   environment_before = content.get("environment.json", {})
   if "config.json" in content:
-    checksum, of_files = environment_before.get("data", {}).get("checksum"), environment_before.get("file_checksums", {})
+    checksum, of_files = (
+      environment_before.get("data", {}).get("checksum"),
+      environment_before.get("file_checksums", {}),
+    )
     identity.refuse_other(content["config.json"]["config"], checksum, workdir, of_files)
   return environment_before.get("choices")
 
@@ -78,18 +117,33 @@ def newest_meta(store: SharedStore) -> dict[str, Any]:
 
 
 def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
-  """Returns what is missing or damaged of the files that every run leaves, of its own `outputs`, and of the figures that were once made."""
+  """Returns what is missing or damaged of the files that every run leaves, of its own `outputs`,
+  and of the figures that were once made.
+  """
   seals = (workdir / "figures" / sealed.SEAL_DIR).glob("*")
   figures = sorted(f"figures/{path.name}" for path in seals if path.suffix in (".png", ".npz"))
-  return [workdir / name for name in dict.fromkeys([*_RESULTS, *outputs, *figures]) if not files.is_intact(workdir / name)]
+  return [
+    workdir / name
+    for name in dict.fromkeys([*_RESULTS, *outputs, *figures])
+    if not files.is_intact(workdir / name)
+  ]
 
 
 def refuse_other_machine(setup: Setup, workdir: Path) -> None:
-  """Raises a ConfigError where the run in `workdir` began with a precision or a number of devices that this machine would not choose."""
+  """Raises a ConfigError where the run in `workdir` began with a precision or a number of devices
+  that this machine would not choose.
+  """
   now = {"precision": compute_dtype(setup.config).name, "num_devices": setup.layout.num_devices}
-  changed = [f"{name} {setup.choices[name]}, now {value}" for name, value in now.items() if setup.choices[name] != value]
+  changed = [
+    f"{name} {setup.choices[name]}, now {value}"
+    for name, value in now.items()
+    if setup.choices[name] != value
+  ]
   if changed:
-    raise ConfigError(f"{workdir} holds a run that began with {'; '.join(changed)}; continue it on such a machine or in a new --workdir")
+    raise ConfigError(
+      f"{workdir} holds a run that began with {'; '.join(changed)}; continue it on such a machine "
+      "or in a new --workdir"
+    )
 
 
 def exit_code(workdir: Path) -> int:
@@ -106,11 +160,20 @@ def exit_code(workdir: Path) -> int:
     losses = [row["train_loss"] for row in own[: first + 1] if row["train_loss"] is not None]
     row = own[first]
     earlier = max((one["round"] for one in own if one["round"] < row["round"]), default=0)
-    place = f"round {row['round']}, phase {row['phase']}" if earlier == row["round"] - 1 else f"rounds {earlier + 1} to {row['round']}"
+    place = (
+      f"round {row['round']}, phase {row['phase']}"
+      if earlier == row["round"] - 1
+      else f"rounds {earlier + 1} to {row['round']}"
+    )
     where = f"{place}, after step {row['step']}"
     rates = f"learning rate {row['learning_rate']:g}, weight decay {row['weight_decay']:g}"
-    lost.append(f"arm {arm}, seed {seed}: {where}, {rates}, last finite loss {f'{losses[-1]:.4g}' if losses else 'none'}")
+    lost.append(
+      f"arm {arm}, seed {seed}: {where}, {rates}, last finite loss "
+      f"{f'{losses[-1]:.4g}' if losses else 'none'}"
+    )
   if lost:
     what = f"{len(lost)} replica(s) diverged and were frozen, the others finished"
-    raise DivergedError(f"{what} ({'; '.join(lost)}); try a lower optim.learning_rate in a new --workdir")
+    raise DivergedError(
+      f"{what} ({'; '.join(lost)}); try a lower optim.learning_rate in a new --workdir"
+    )
   return 0

@@ -1,4 +1,6 @@
-"""A baseline that is taken over from a finished run instead of being trained again (`baseline_from`)."""
+"""A baseline that is taken over from a finished run instead of being trained again
+(`baseline_from`).
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,9 @@ class Finished:
   """The baseline of a finished run that another run may have.
 
   Attributes:
-    steps: (place in `scoring_arms`, step) of the sealed checkpoints after the round that is scored, where that is not the last, and at
-      the end, of the baseline and of the trainings without a fold that are there.
+    steps: (place in `scoring_arms`, step) of the sealed checkpoints after the round that is scored,
+      where that is not the last, and at the end, of the baseline and of the trainings without a
+      fold that are there.
     num_phases: of the sums in that checkpoint.
     origin: what environment.json of the other run will say of it.
   """
@@ -51,12 +54,16 @@ class Finished:
 
 def is_needed(workdir: Path) -> bool:
   """Returns whether the run in `workdir` has no baseline yet, not even a part of one."""
-  return bool(processes.by_first(lambda: not _has_steps(workdir) and not (workdir / "results.json").exists()))
+  return bool(
+    processes.by_first(lambda: not _has_steps(workdir) and not (workdir / "results.json").exists())
+  )
 
 
 def is_there(workdir: Path) -> bool:
   """Returns whether `workdir` holds a finished run and its checkpoints, as far as a look tells."""
-  return bool(processes.by_first(lambda: (workdir / "results.json").exists() and _has_steps(workdir)))
+  return bool(
+    processes.by_first(lambda: (workdir / "results.json").exists() and _has_steps(workdir))
+  )
 
 
 def _has_steps(workdir: Path) -> bool:
@@ -67,37 +74,57 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   """Returns the baseline of the finished run in `workdir`, for a run of `config`. Writes nothing.
 
   Raises:
-    ConfigError: no finished run there, its config differs in a key that the baseline reads, or it ran on another kind of machine.
+    ConfigError: no finished run there, its config differs in a key that the baseline reads, or it
+      ran on another kind of machine.
     DataError: it ran on other data, started from other weights, or a file of it is damaged.
     CheckpointError: the end of its baseline, or what is scored of it, is missing or damaged.
   """
   where, workdir = f"baseline_from={workdir}", shared_workdir.copied(workdir)
   lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]
   if lacking:
-    hint = "it is the folder of a sweep, name that of one of its values" if (workdir / "sweep.json").exists() else "name a run's workdir"
+    hint = (
+      "it is the folder of a sweep, name that of one of its values"
+      if (workdir / "sweep.json").exists()
+      else "name a run's workdir"
+    )
     raise ConfigError(f"{where}: no finished run there, {lacking[0]} is missing or damaged; {hint}")
   content = files.read_json(workdir / "config.json")
   found = files.read_json(workdir / "environment.json")
-  changes = [line for name, line in differences(content["config"], identity.config) if changes_baseline(name)]
+  changes = [
+    line for name, line in differences(content["config"], identity.config) if changes_baseline(name)
+  ]
   if changes:
-    raise ConfigError(f"{where}: another baseline ({'; '.join(changes)}); use that run's values, or leave baseline_from out")
+    raise ConfigError(
+      f"{where}: another baseline ({'; '.join(changes)}); use that run's values, or leave "
+      "baseline_from out"
+    )
   if identity.is_other_data(found["data"]["checksum"]):
     raise DataError(
-      f"{where}: that run was on other data (checksum {found['data']['checksum']}, now {identity.data_checksum}); leave baseline_from out"
+      f"{where}: that run was on other data (checksum {found['data']['checksum']}, now "
+      f"{identity.data_checksum}); leave baseline_from out"
     )
-  of_baseline = {key: checksum for key, checksum in found["file_checksums"].items() if key == "model.pretrained"}
+  of_baseline = {
+    key: checksum for key, checksum in found["file_checksums"].items() if key == "model.pretrained"
+  }
   other = identity.other_files(of_baseline)
   if other:
     raise DataError(f"{where}: that run started from {other[0]}; leave baseline_from out")
-  before = {"platform": found["platform"]} | {name: found["choices"][name] for name in ("precision", "num_devices")}
+  before = {"platform": found["platform"]} | {
+    name: found["choices"][name] for name in ("precision", "num_devices")
+  }
   now = {
     "platform": jax.default_backend(),
     "precision": compute_dtype(config).name,
     "num_devices": make_layout(config.parallel).num_devices,
   }
-  others = [f"{name} {before[name]}, now {value}" for name, value in now.items() if before[name] != value]
+  others = [
+    f"{name} {before[name]}, now {value}" for name, value in now.items() if before[name] != value
+  ]
   if others:
-    raise ConfigError(f"{where}: that run had {'; '.join(others)}; run on such a machine, or leave baseline_from out")
+    raise ConfigError(
+      f"{where}: that run had {'; '.join(others)}; run on such a machine, or leave baseline_from "
+      "out"
+    )
   store = SharedStore(workdir / "checkpoints", 2, read_only=True)
   steps = _steps_of(store, 0, config, where)
   for index in range(1, len(scoring_arms(config))):  # a run without arms has no folds
@@ -110,55 +137,82 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
     "config_hash": content["hash"],
     "commit": found["commit"],
   }
-  return Finished(workdir, store, tuple(steps), num_phases(from_dict(content["config"])), found, origin)
+  return Finished(
+    workdir, store, tuple(steps), num_phases(from_dict(content["config"])), found, origin
+  )
 
 
 def _steps_of(store: SharedStore, index: int, config: Config, where: str) -> list[tuple[int, int]]:
-  """Returns (index, step) of a training that scores: after the round whose network scores, and at its end; once where they are one."""
+  """Returns (index, step) of a training that scores: after the round whose network scores, and at
+  its end; once where they are one.
+  """
   step = last_step(store, index)
   meta = store.read_meta(step)
   if meta["round"] < config.rounds:
     raise CheckpointError(
-      f"{where}: the checkpoint of the end of {meta['arm']} is missing, the last is of round {meta['round']}; leave baseline_from out"
+      f"{where}: the checkpoint of the end of {meta['arm']} is missing, the last is of round "
+      f"{meta['round']}; leave baseline_from out"
     )
-  scored = step if config.score.at_round is None else step_after(store, config.score.at_round, index)
+  scored = (
+    step if config.score.at_round is None else step_after(store, config.score.at_round, index)
+  )
   if scored is None:
     raise CheckpointError(
-      f"{where}: the checkpoint of {meta['arm']} after round {config.score.at_round}, which is scored, is missing; leave baseline_from out"
+      f"{where}: the checkpoint of {meta['arm']} after round {config.score.at_round}, which is "
+      "scored, is missing; leave baseline_from out"
     )
   return [(index, one) for one in sorted({scored, step})]
 
 
 def take_over(context: Context, found: Finished, plans: Mapping[str, Plan]) -> tuple[str, Resume]:
-  """Copies the baseline's end, its rows and the scores into the run's workdir, and those of the trainings without a fold.
+  """Copies the baseline's end, its rows and the scores into the run's workdir, and those of the
+  trainings without a fold.
 
   Returns the last training that was taken over, and where it stands: at its end.
 
-  The sealed checkpoints come last: a kill before them leaves a run that has no baseline yet, one between them a run that trains the rest.
+  The sealed checkpoints come last: a kill before them leaves a run that has no baseline yet, one
+  between them a run that trains the rest.
 
   Raises:
     CheckpointError, DataError: what is to be copied is damaged. WorkdirError: it cannot be written.
   """
   setup, workdir = context.setup, context.workdir
-  restored = [(index, *found.store.restore(step, saved_like(setup, index, found.num_phases))) for index, step in found.steps]
+  restored = [
+    (index, *found.store.restore(step, saved_like(setup, index, found.num_phases)))
+    for index, step in found.steps
+  ]
   taken = scoring_arms(setup.config)[: found.steps[-1][0] + 1]
   rows = [row for row in files.read_rows(found.workdir / "metrics.jsonl") if row["arm"] in taken]
   rounds = setup.config.rounds
-  expected = sum(has_rows(number, rounds, setup.config) for number in range(1, rounds + 1)) * len(setup.config.seeds) * len(taken)
+  expected = (
+    sum(has_rows(number, rounds, setup.config) for number in range(1, rounds + 1))
+    * len(setup.config.seeds)
+    * len(taken)
+  )
   if len(rows) != expected:
-    raise DataError(f"baseline_from={found.workdir}: metrics.jsonl has {len(rows)} rows of the baseline, expected {expected}; use a copy")
+    raise DataError(
+      f"baseline_from={found.workdir}: metrics.jsonl has {len(rows)} rows of the baseline, "
+      f"expected {expected}; use a copy"
+    )
   for name in _OF_SCORES:  # of an earlier start, whose checkpoints are gone
     with disk_errors(workdir / name):
       (workdir / name).unlink(missing_ok=True)
   has_scores = len(setup.config.arms) > 1 and files.is_intact(found.workdir / "scores.npz")
   if has_scores:
-    files.write_bytes(workdir / "scores.npz", files.read_bytes_verified(found.workdir / "scores.npz"))
+    files.write_bytes(
+      workdir / "scores.npz", files.read_bytes_verified(found.workdir / "scores.npz")
+    )
   files.append_rows(workdir / "metrics.jsonl", rows)
   setup.choices["baseline_from"] = found.origin
   for index, tree, meta in restored:
-    end = Resume(tree["state"], setup.fresh_start.sums, Position(meta["round"]), dynamics=tree["dynamics"])
+    end = Resume(
+      tree["state"], setup.fresh_start.sums, Position(meta["round"]), dynamics=tree["dynamics"]
+    )
     save_state(context, plans[taken[index]], index, end, pin=True)
-  context.display.log(f"baseline: taken over{' with its scores' if has_scores else ''} from {found.workdir}; it is not trained again")
+  context.display.log(
+    f"baseline: taken over{' with its scores' if has_scores else ''} from {found.workdir}; it is "
+    "not trained again"
+  )
   changes = environment.changes(found.environment, environment.describe())
   if changes:
     context.display.log(f"note: since that baseline was trained {'; '.join(changes)}")

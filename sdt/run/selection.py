@@ -1,7 +1,9 @@
-"""Selection: lambda_A, the size of A and uniform_tuned's decay, chosen on a validation split before the run. The test set is not looked at.
+"""Selection: lambda_A, the size of A and uniform_tuned's decay, chosen on a validation split before
+the run. The test set is not looked at.
 
-The trials are arms of ordinary runs, in workdirs of their own, on the training set cut in two: they train on the larger part, and the
-validation split stands where the test set would. So the network that scores there has not seen the validation split either.
+The trials are arms of ordinary runs, in workdirs of their own, on the training set cut in two: they
+train on the larger part, and the validation split stands where the test set would. So the network
+that scores there has not seen the validation split either.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from sdt.scores.split import sizes
 from sdt.stats import paired
 
 FILE, FOLDER = "selection.json", "selection"
-Run = Callable[[Config, Path, str, Data], object]  # of a config, in a workdir, under a name, on data
+Run = Callable[
+  [Config, Path, str, Data], object
+]  # of a config, in a workdir, under a name, on data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +55,9 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class TrialRun:
-  """An ordinary run that tries one size of A: its folder below `selection/`, its config, the trials that are its arms."""
+  """An ordinary run that tries one size of A: its folder below `selection/`, its config, the trials
+  that are its arms.
+  """
 
   folder: str
   config: Config
@@ -64,16 +70,26 @@ def is_on(config: Config) -> bool:
 
 
 def frozen(config: Config, chosen: Mapping[str, float]) -> Config:
-  """Returns the config of the ordinary run with the chosen values, by dotted name: nothing is left to choose."""
+  """Returns the config of the ordinary run with the chosen values, by dotted name: nothing is left
+  to choose.
+  """
   values: dict[str, Any] = {key.removeprefix("method."): value for key, value in chosen.items()}
   method = dataclasses.replace(config.method, **values)
-  return dataclasses.replace(config, method=method, select=SelectConfig(), data=_without_validation(config.data))
+  return dataclasses.replace(
+    config, method=method, select=SelectConfig(), data=_without_validation(config.data)
+  )
 
 
 def provisional(config: Config) -> Config:
-  """Returns the config with the first of all candidates, before anything is chosen; `config` where nothing is to be."""
+  """Returns the config with the first of all candidates, before anything is chosen; `config` where
+  nothing is to be.
+  """
   rule = config.select
-  lists = {"method.lambda_A": rule.lambda_A, "method.fraction": rule.fraction, "method.lambda_tuned": rule.weight_decay}
+  lists = {
+    "method.lambda_A": rule.lambda_A,
+    "method.fraction": rule.fraction,
+    "method.lambda_tuned": rule.weight_decay,
+  }
   return frozen(config, {key: candidates[0] for key, candidates in lists.items() if candidates})
 
 
@@ -82,12 +98,14 @@ def _without_validation(data: DataConfig) -> DataConfig:
 
 
 def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
-  """Returns the runs of a selection: one for each size of A, uniform_tuned's candidates, which have none, in the first.
+  """Returns the runs of a selection: one for each size of A, uniform_tuned's candidates, which have
+  none, in the first.
 
   Args:
     config: of the run that the selection is for.
     num_train: examples of the whole training set.
-    num_rest: examples that are left of it beside the validation split. A `method.num_easy` shrinks with them.
+    num_rest: examples that are left of it beside the validation split. A `method.num_easy` shrinks
+      with them.
 
   Raises:
     ConfigError: A or B would be empty, there or in the run.
@@ -99,7 +117,9 @@ def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
       method = dataclasses.replace(method, fraction=fraction)
     sizes(method, config.split, num_train)
     if method.num_easy is not None:
-      method = dataclasses.replace(method, num_easy=max(1, round(method.num_easy * num_rest / num_train)))
+      method = dataclasses.replace(
+        method, num_easy=max(1, round(method.num_easy * num_rest / num_train))
+      )
     sizes(method, config.split, num_rest)
     trials = _of_method(config, fraction) if rule.lambda_A or rule.fraction else []
     trials += _of_uniform(rule.weight_decay) if index == 0 else []
@@ -114,7 +134,9 @@ def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
       own_arms=tuple(f"{trial.arm} = {trial.phases}" for trial in trials),
       baseline_from=None,
     )
-    folder = f"fraction={method.fraction!r}" if method.num_easy is None else f"num_easy={method.num_easy}"
+    folder = (
+      f"fraction={method.fraction!r}" if method.num_easy is None else f"num_easy={method.num_easy}"
+    )
     runs.append(TrialRun(folder, own, tuple(trials)))
   return runs
 
@@ -129,7 +151,12 @@ def _of_method(config: Config, fraction: float | None) -> list[Trial]:
 
 
 def _of_uniform(decays: Sequence[float]) -> list[Trial]:
-  return [Trial("uniform_tuned", {"method.lambda_tuned": decay}, f"weight_decay_{decay!r}", f"all@{decay!r}") for decay in decays]
+  return [
+    Trial(
+      "uniform_tuned", {"method.lambda_tuned": decay}, f"weight_decay_{decay!r}", f"all@{decay!r}"
+    )
+    for decay in decays
+  ]
 
 
 def prepare(config: Config, data: Data) -> tuple[Data, list[TrialRun]]:
@@ -143,12 +170,17 @@ def prepare(config: Config, data: Data) -> tuple[Data, list[TrialRun]]:
 
 
 def num_trainings(runs: Sequence[TrialRun]) -> int:
-  """Returns how many trainings the runs are, for each seed: their baseline, and what else scores, is trained once."""
+  """Returns how many trainings the runs are, for each seed: their baseline, and what else scores,
+  is trained once.
+  """
   return len(scoring_arms(runs[0].config)) + sum(len(own.trials) for own in runs)
 
 
-def choose(config: Config, data: Data, workdir: Path, run: Run, log: Callable[[str], None]) -> dict[str, Any]:
-  """Returns the content of selection.json, see docs/design.md; runs what is left of the selection where that is not there yet.
+def choose(
+  config: Config, data: Data, workdir: Path, run: Run, log: Callable[[str], None]
+) -> dict[str, Any]:
+  """Returns the content of selection.json, see docs/design.md; runs what is left of the selection
+  where that is not there yet.
 
   Args:
     config: of the run that the selection is for.
@@ -164,30 +196,56 @@ def choose(config: Config, data: Data, workdir: Path, run: Run, log: Callable[[s
   path = workdir / FILE
   cut, runs = prepare(config, data)
   if not files.is_intact(path):
-    log(f"selection: {num_trainings(runs)} trainings on {len(cut.train)} examples, {len(cut.test)} held out to choose on")
+    log(
+      f"selection: {num_trainings(runs)} trainings on {len(cut.train)} examples, {len(cut.test)} "
+      "held out to choose on"
+    )
     if config.score.path is not None:
-      log("note: the scores come from a file, and whether their network was trained on the held-out examples is not known")
+      log(
+        "note: the scores come from a file, and whether their network was trained on the held-out "
+        "examples is not known"
+      )
     first = workdir / FOLDER / runs[0].folder
     for number, own in enumerate(runs, start=1):
       origin = str(first) if number > 1 and reused_baseline.is_there(first) else None
       name = f"selection, run {number} of {len(runs)}, {own.folder}"
-      run(dataclasses.replace(own.config, baseline_from=origin), workdir / FOLDER / own.folder, name, cut)
+      run(
+        dataclasses.replace(own.config, baseline_from=origin),
+        workdir / FOLDER / own.folder,
+        name,
+        cut,
+      )
     files.write_json(path, _content(runs, cut, workdir / FOLDER))
     for line in told(files.read_json(path)):
       log(f"selection: {line}")
   content: dict[str, Any] = files.read_json(path)
-  if content.get("config_hash") != _hash_of(runs) or content["validation"]["checksum"] != cut.checksum:
+  if (
+    content.get("config_hash") != _hash_of(runs)
+    or content["validation"]["checksum"] != cut.checksum
+  ):
     raise ConfigError(
-      f"{path} tells of another selection: its candidates, config or data are not those of this run; restore the file from a copy, delete "
+      f"{path} tells of another selection: its candidates, config or data are not those of this "
+      "run; restore the file from a copy, delete "
       f"it and the folder {FOLDER}/ beside it to choose again, or choose another --workdir"
     )
   return content
 
 
 def _hash_of(runs: Sequence[TrialRun]) -> str:
-  """Returns the SHA-256, in hex, of what the runs are: of their configs all keys that may change a result."""
-  plain = [{name: value for name, value in leaves(to_dict(own.config)) if entry(SAFE_TO_CHANGE, name) is None} for own in runs]
-  return hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode("ascii")).hexdigest()
+  """Returns the SHA-256, in hex, of what the runs are: of their configs all keys that may change a
+  result.
+  """
+  plain = [
+    {
+      name: value
+      for name, value in leaves(to_dict(own.config))
+      if entry(SAFE_TO_CHANGE, name) is None
+    }
+    for own in runs
+  ]
+  return hashlib.sha256(
+    json.dumps(plain, sort_keys=True, allow_nan=False).encode("ascii")
+  ).hexdigest()
 
 
 def _content(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any]:
@@ -196,25 +254,34 @@ def _content(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any
     arms = files.read_json(folder / own.folder / "results.json")["arms"]
     for trial in own.trials:
       entry = {"values": dict(trial.values), "folder": own.folder, "arm": trial.arm}
-      entry |= {name: arms[trial.arm][name] for name in ("accuracy", "mean", "sd", "n", "loss", "diverged")}
+      entry |= {
+        name: arms[trial.arm][name] for name in ("accuracy", "mean", "sd", "n", "loss", "diverged")
+      }
       tried.setdefault(trial.of, []).append(entry)
   choices = {of: decide(of, candidates, len(cut.test)) for of, candidates in tried.items()}
   first = runs[0].config
   return {
     "config_hash": _hash_of(runs),
-    "validation": {"num_train": len(cut.train), "num_validation": len(cut.test), "checksum": cut.checksum},
+    "validation": {
+      "num_train": len(cut.train),
+      "num_validation": len(cut.test),
+      "checksum": cut.checksum,
+    },
     "seeds": first.seeds,
     "rounds": first.rounds,
-    "chosen": {key: value for choice in choices.values() for key, value in choice["chosen"].items()},
+    "chosen": {
+      key: value for choice in choices.values() for key, value in choice["chosen"].items()
+    },
     "choices": choices,
   }
 
 
 def decide(of: str, candidates: Sequence[Mapping[str, Any]], num_validation: int) -> dict[str, Any]:
-  """Returns one entry of `choices` in selection.json: the candidates, which of them is chosen, and what that is worth.
+  """Returns one entry of `choices` in selection.json: the candidates, which of them is chosen, and
+  what that is worth.
 
-  The highest mean validation accuracy of the last round wins; of equal ones the lower mean loss, then the smaller values. A candidate
-  of which a seed diverged is not chosen.
+  The highest mean validation accuracy of the last round wins; of equal ones the lower mean loss,
+  then the smaller values. A candidate of which a seed diverged is not chosen.
 
   Args:
     of: the arm that they are candidates for.
@@ -233,26 +300,35 @@ def decide(of: str, candidates: Sequence[Mapping[str, Any]], num_validation: int
   sound = [candidate for candidate in candidates if not candidate["diverged"]]
   if not sound:
     raise DivergedError(
-      f"selection: nothing to choose for {of}, every one of {len(candidates)} candidates has a seed that diverged; try a lower "
+      f"selection: nothing to choose for {of}, every one of {len(candidates)} candidates has a "
+      "seed that diverged; try a lower "
       "optim.learning_rate in a new --workdir"
     )
   best = min(sound, key=rank)
-  lists = {key: sorted({candidate["values"][key] for candidate in candidates}) for key in best["values"]}
+  lists = {
+    key: sorted({candidate["values"][key] for candidate in candidates}) for key in best["values"]
+  }
   return {
     "num_trials": len(candidates),
     "chosen": best["values"],
-    "at_edge": [key for key, values in lists.items() if len(values) > 1 and best["values"][key] in (values[0], values[-1])],
+    "at_edge": [
+      key
+      for key, values in lists.items()
+      if len(values) > 1 and best["values"][key] in (values[0], values[-1])
+    ],
     "best_of": _best_of(sound, best),
     "candidates": candidates,
   }
 
 
 def _best_of(sound: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns by how much the best of so many looks better than their mean, and by how much it would if all were equally good.
+  """Returns by how much the best of so many looks better than their mean, and by how much it would
+  if all were equally good.
 
-  The latter is `stats.expected_best_of` standard errors of one candidate's mean. The candidates are paired by seed, and what a seed does to
-  all of them alike favours none: the error is that of the residuals from the means of seed and candidate, with (k - 1) (n - 1) degrees of
-  freedom. What the shared validation images do to the candidates alike in every seed is not removed.
+  The latter is `stats.expected_best_of` standard errors of one candidate's mean. The candidates are
+  paired by seed, and what a seed does to all of them alike favours none: the error is that of the
+  residuals from the means of seed and candidate, with (k - 1) (n - 1) degrees of freedom. What the
+  shared validation images do to the candidates alike in every seed is not removed.
   """
   sds, error = paired.expected_best_of(len(sound)), None
   if best["n"] > 1 and len(sound) > 1:
@@ -269,17 +345,23 @@ def _best_of(sound: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dic
 
 
 def told(content: Mapping[str, Any]) -> list[str]:
-  """Returns what a selection says of its choices, a line each; a choice at an edge of its candidates has one more."""
+  """Returns what a selection says of its choices, a line each; a choice at an edge of its
+  candidates has one more.
+  """
   lines = []
   for of, choice in content["choices"].items():
-    best = next(candidate for candidate in choice["candidates"] if candidate["values"] == choice["chosen"])
+    best = next(
+      candidate for candidate in choice["candidates"] if candidate["values"] == choice["chosen"]
+    )
     values = ", ".join(f"{key}={value:g}" for key, value in choice["chosen"].items())
     spread = "" if best["sd"] is None else f" +- {100 * best['sd']:.2f}"
     accuracy = f"validation accuracy {100 * best['mean']:.2f}{spread} %, n = {best['n']}"
     lines.append(f"{of}: {values} ({accuracy}), the best of {choice['num_trials']}")
     lines += [f"note: {edge_note(key)}" for key in choice["at_edge"]]
     lost = [candidate["arm"] for candidate in choice["candidates"] if candidate["diverged"]]
-    lines += [f"note: {', '.join(lost)} diverged in some seed and could not be chosen"] if lost else []
+    lines += (
+      [f"note: {', '.join(lost)} diverged in some seed and could not be chosen"] if lost else []
+    )
   return lines
 
 

@@ -1,4 +1,6 @@
-"""The checkpoints of a run of one or several processes: the first reads and writes them, the others get what it read."""
+"""The checkpoints of a run of one or several processes: the first reads and writes them, the others
+get what it read.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,20 @@ _LOG = logging.getLogger(__name__)
 
 
 class SharedStore:
-  """A `CheckpointStore` that all processes use in step: same arguments, results and errors as there.
+  """A `CheckpointStore` that all processes use in step: same arguments, results and errors as
+  there.
 
-  The state is whole on every process, so the first alone can save it: one writer, one seal, one rename, whatever the number of processes.
+  The state is whole on every process, so the first alone can save it: one writer, one seal, one
+  rename, whatever the number of processes.
   """
 
-  def __init__(self, directory: str | os.PathLike[str], keep: int, log: Callable[[str], None] = _LOG.warning, read_only: bool = False):
+  def __init__(
+    self,
+    directory: str | os.PathLike[str],
+    keep: int,
+    log: Callable[[str], None] = _LOG.warning,
+    read_only: bool = False,
+  ):
     self.last_save_secs = 0.0
     self._store = CheckpointStore(directory, keep, log, read_only) if processes.is_first() else None
 
@@ -66,7 +76,11 @@ class SharedStore:
     if latest is None:
       return None
     step, meta = latest
-    return step, processes.send_tree(found[0], target_like(step) if callable(target_like) else target_like), meta
+    return (
+      step,
+      processes.send_tree(found[0], target_like(step) if callable(target_like) else target_like),
+      meta,
+    )
 
   def read_meta(self, step: int) -> dict[str, Any]:
     meta: dict[str, Any] = processes.by_first(lambda: self._own().read_meta(step))

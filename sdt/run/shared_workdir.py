@@ -1,4 +1,6 @@
-"""The workdir of a run of several processes: the first one holds it, the others get a copy of its small files."""
+"""The workdir of a run of several processes: the first one holds it, the others get a copy of its
+small files.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ _FOLDERS_NOT_COPIED = {"checkpoints", "profile"}
 
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[Path]:
-  """Gives the workdir for the block: on the first process the real one, locked (see `hold_workdir`), on every other a private copy.
+  """Gives the workdir for the block: on the first process the real one, locked (see
+  `hold_workdir`), on every other a private copy.
 
-  The copy has the small files as they are at the start of the block, no checkpoints. What is written to it is lost when the process ends.
+  The copy has the small files as they are at the start of the block, no checkpoints. What is
+  written to it is lost when the process ends.
   """
   if not is_first():
     yield copied(path)
@@ -32,7 +36,9 @@ def hold(path: Path) -> Iterator[Path]:
 
 
 def copied(folder: Path) -> Path:
-  """Returns the folder itself on the first process, on every other a private copy of its small files, made anew."""
+  """Returns the folder itself on the first process, on every other a private copy of its small
+  files, made anew.
+  """
   if count() == 1:
     return folder
   contents = _small_files(folder) if is_first() else {}
@@ -41,7 +47,9 @@ def copied(folder: Path) -> Path:
   if is_first():
     return folder
   root = Path(_private().name)
-  own = folder if folder.is_relative_to(root) else root / Path(os.path.abspath(folder)).relative_to("/")
+  own = (
+    folder if folder.is_relative_to(root) else root / Path(os.path.abspath(folder)).relative_to("/")
+  )
   with disk_errors(own, len(data)):
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir(parents=True)
@@ -57,7 +65,11 @@ def _small_files(folder: Path) -> dict[str, bytes]:
   found = {}
   for path in sorted(folder.rglob("*")):
     name = path.relative_to(folder)
-    is_small = path.suffix not in _NOT_COPIED and not path.name.startswith(TMP_PREFIX) and not _FOLDERS_NOT_COPIED & set(name.parts)
+    is_small = (
+      path.suffix not in _NOT_COPIED
+      and not path.name.startswith(TMP_PREFIX)
+      and not _FOLDERS_NOT_COPIED & set(name.parts)
+    )
     if is_small and path.is_file() and not path.is_symlink():
       found[name.as_posix()] = path.read_bytes()
   return found

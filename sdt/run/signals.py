@@ -1,4 +1,6 @@
-"""SIGTERM and SIGINT: told the moment they come, heeded between two dispatches, so that what was done is saved."""
+"""SIGTERM and SIGINT: told the moment they come, heeded between two dispatches, so that what was
+done is saved.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class StopRequest:
   """Whether SIGTERM or SIGINT has asked the run to stop; asked again after every dispatch.
 
-  `name` is the signal that came to this process. What it means to the run is what all processes know of (`asked`).
+  `name` is the signal that came to this process. What it means to the run is what all processes
+  know of (`asked`).
   """
 
   def __init__(self) -> None:
@@ -25,28 +28,35 @@ class StopRequest:
     self._is_told = False
 
   def asked(self) -> str | None:
-    """Returns the signal that has come to any of the processes; all ask at the same point of their work, and wait for each other there."""
+    """Returns the signal that has come to any of the processes; all ask at the same point of their
+    work, and wait for each other there.
+    """
     return next((name for name in processes.gather(self.name) if name is not None), None)
 
   @contextmanager
   def listening(self, tell: Callable[[str], None]) -> Iterator[None]:
     """Catches both signals inside the block; a second one changes nothing, the save is under way.
 
-    After it the handlers from before are back, but where these are for the start of a run (`is_for_the_start`): a process that has saved
-    and is about to end is not to be hurried.
+    After it the handlers from before are back, but where these are for the start of a run
+    (`is_for_the_start`): a process that has saved and is about to end is not to be hurried.
 
-    `tell` gets a line when the first comes, in a thread of its own: Python's handlers wait until a call into the devices or the compiler
-    returns, which may take a minute, and what they interrupt may be printing.
+    `tell` gets a line when the first comes, in a thread of its own: Python's handlers wait until a
+    call into the devices or the compiler returns, which may take a minute, and what they interrupt
+    may be printing.
     """
     receiving, sending = os.pipe()
     os.set_blocking(sending, False)
-    teller = threading.Thread(target=self._tell_of, args=(receiving, tell), name="signals", daemon=True)
+    teller = threading.Thread(
+      target=self._tell_of, args=(receiving, tell), name="signals", daemon=True
+    )
     teller.start()
 
     def note(number: int, frame: FrameType | None) -> None:
       del frame
       self.name = self.name or signal.Signals(number).name
-      _write(sending, number)  # once more: an event loop may have had the wakeup descriptor for itself
+      _write(
+        sending, number
+      )  # once more: an event loop may have had the wakeup descriptor for itself
 
     before = {number: signal.signal(number, note) for number in _SIGNALS}
     woken_before = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
@@ -55,7 +65,9 @@ class StopRequest:
     finally:
       signal.set_wakeup_fd(woken_before)
       for number, handler in before.items():
-        signal.signal(number, signal.SIG_IGN if getattr(handler, "is_for_the_start", False) else handler)
+        signal.signal(
+          number, signal.SIG_IGN if getattr(handler, "is_for_the_start", False) else handler
+        )
       os.close(sending)
       teller.join()
 
@@ -66,7 +78,10 @@ class StopRequest:
         names = [signal.Signals(number).name for number in piece if number in _SIGNALS]
         if names and not self._is_told:
           self._is_told = True
-          tell(f"{names[0]} received: the run stops when the dispatch or the compilation under way has ended and is saved")
+          tell(
+            f"{names[0]} received: the run stops when the dispatch or the compilation under way "
+            "has ended and is saved"
+          )
 
 
 def _write(pipe: int, number: int) -> None:

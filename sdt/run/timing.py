@@ -14,14 +14,17 @@ from sdt import files
 
 @dataclasses.dataclass
 class Timing:
-  """Seconds, over all starts of the run; the content of timing.json. Training, evaluating, compiling and saving are parts of stages.
+  """Seconds, over all starts of the run; the content of timing.json. Training, evaluating,
+  compiling and saving are parts of stages.
 
   A selection is a stage too, "select"; what it trained stands in the accounts of its own runs.
 
-  `images` counts the training examples of finished rounds, each seed's; `train_secs` and `evaluation_secs` are the seconds in which
-  programs trained and evaluated (see `dispatch.Progress`), steps that were lost and made again among them; `idle_secs` those that the host
-  kept the devices waiting for between two dispatches, for streamed inputs too, but not for saves. `steps_redone` counts the optimiser
-  steps that a start had to make again, as far as rows tell of them; what a kill took after the last row nobody knows.
+  `images` counts the training examples of finished rounds, each seed's; `train_secs` and
+  `evaluation_secs` are the seconds in which programs trained and evaluated (see
+  `dispatch.Progress`), steps that were lost and made again among them; `idle_secs` those that the
+  host kept the devices waiting for between two dispatches, for streamed inputs too, but not for
+  saves. `steps_redone` counts the optimiser steps that a start had to make again, as far as rows
+  tell of them; what a kill took after the last row nobody knows.
   """
 
   stages: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -35,7 +38,9 @@ class Timing:
   num_starts: int = 0
   steps_redone: int = 0
   wall_secs: float = 0.0  # of the earlier starts
-  since: float = dataclasses.field(default_factory=time.perf_counter)  # when this start began, on the process's own clock
+  since: float = dataclasses.field(
+    default_factory=time.perf_counter
+  )  # when this start began, on the process's own clock
 
   @contextmanager
   def stage(self, name: str) -> Iterator[None]:
@@ -53,9 +58,12 @@ class Timing:
   def to_dict(self) -> dict[str, Any]:
     """Adds what follows from it.
 
-    images_per_sec: of training, by arm. goodput: the share of the wall time, a selection's apart, in which programs trained or evaluated.
+    images_per_sec: of training, by arm. goodput: the share of the wall time, a selection's apart,
+    in which programs trained or evaluated.
     """
-    rates = {arm: self.images.get(arm, 0) / secs for arm, secs in self.train_secs.items() if secs > 0}
+    rates = {
+      arm: self.images.get(arm, 0) / secs for arm, secs in self.train_secs.items() if secs > 0
+    }
     wall_secs = self.wall_secs + time.perf_counter() - self.since
     own_secs = wall_secs - self.stages.get("select", 0.0)
     content = {**dataclasses.asdict(self), "wall_secs": wall_secs}
@@ -67,5 +75,7 @@ class Timing:
   def read(cls, path: Path, since: float) -> Timing:
     """Continues the account of earlier starts, where there is one."""
     content = files.read_json(path) if files.is_intact(path) else {}
-    known = {field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content}
+    known = {
+      field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content
+    }
     return cls(**(known | {"num_starts": known.get("num_starts", 0) + 1, "since": since}))

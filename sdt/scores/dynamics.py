@@ -1,8 +1,10 @@
-"""Training dynamics: how every training example fares in the steps that train on it, as running summaries; and the scores made of them.
+"""Training dynamics: how every training example fares in the steps that train on it, as running
+summaries; and the scores made of them.
 
-The logits are those of the training step itself, before its update: augmented inputs, batch statistics, dropout. They cost nothing more,
-and they are never kept. An example is presented once in a round where the plan passes once through it; where it passes more often, every
-pass counts as a presentation.
+The logits are those of the training step itself, before its update: augmented inputs, batch
+statistics, dropout. They cost nothing more, and they are never kept. An example is presented once
+in a round where the plan passes once through it; where it passes more often, every pass counts as a
+presentation.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Dynamics:
 
 
 class Seen(NamedTuple):
-  """What one presentation shows of the examples of a batch, [B] each: bool, 1 - p of the own label, own logit less the largest other."""
+  """What one presentation shows of the examples of a batch, [B] each: bool, 1 - p of the own label,
+  own logit less the largest other.
+  """
 
   right: Any
   doubt: Any
@@ -54,21 +58,34 @@ class Seen(NamedTuple):
 
 def no_dynamics(num_replicas: int, num_examples: int) -> Dynamics:
   """Returns the summaries before the first presentation, on the host."""
-  shape, types = (num_replicas, num_examples), {"is_right": np.bool_, "mean_doubt": np.float32, "sum_squares": np.float32}
+  shape, types = (
+    (num_replicas, num_examples),
+    {"is_right": np.bool_, "mean_doubt": np.float32, "sum_squares": np.float32},
+  )
   types["mean_margin"] = np.float32
-  return Dynamics(**{field.name: np.zeros(shape, types.get(field.name, np.int32)) for field in dataclasses.fields(Dynamics)})
+  return Dynamics(
+    **{
+      field.name: np.zeros(shape, types.get(field.name, np.int32))
+      for field in dataclasses.fields(Dynamics)
+    }
+  )
 
 
 def see(logits: jax.Array, labels: jax.Array) -> Seen:
   """Returns what logits [B, K] show of examples with these labels [B].
 
-  The doubt is kept instead of the probability: close to certainty, where most examples end, 1 - p has all its digits and p has none left.
+  The doubt is kept instead of the probability: close to certainty, where most examples end, 1 - p
+  has all its digits and p has none left.
   """
   outputs = Outputs(logits, None)
-  return Seen(is_correct(logits, labels), jax.nn.sigmoid(-log_odds(outputs, labels)), margin(outputs, labels))
+  return Seen(
+    is_correct(logits, labels), jax.nn.sigmoid(-log_odds(outputs, labels)), margin(outputs, labels)
+  )
 
 
-def record(dynamics: Dynamics, round_number: jax.Array, ids: jax.Array, counts: jax.Array, seen: Seen) -> Dynamics:
+def record(
+  dynamics: Dynamics, round_number: jax.Array, ids: jax.Array, counts: jax.Array, seen: Seen
+) -> Dynamics:
   """Returns the summaries after one more presentation of some examples, of one replica.
 
   Args:
@@ -77,7 +94,8 @@ def record(dynamics: Dynamics, round_number: jax.Array, ids: jax.Array, counts: 
     ids: [B] int32 places in the training set; those that count are different.
     counts: [B] bool; the others change nothing.
     seen: [B] each.
-  Source: Welford 1962, "Note on a method for calculating corrected sums of squares and products", for means and sums of squares.
+  Source: Welford 1962, "Note on a method for calculating corrected sums of squares and products",
+  for means and sums of squares.
   """
   before = jax.tree.map(lambda leaf: leaf[ids], dynamics)
   num_seen = before.num_seen + 1
@@ -96,22 +114,32 @@ def record(dynamics: Dynamics, round_number: jax.Array, ids: jax.Array, counts: 
   )
   num_examples = dynamics.num_seen.shape[0]
   places = jnp.where(counts, ids, num_examples)  # past the end: dropped
-  return jax.tree.map(lambda leaf, values: leaf.at[places].set(values, mode="drop"), dynamics, after)
+  return jax.tree.map(
+    lambda leaf, values: leaf.at[places].set(values, mode="drop"), dynamics, after
+  )
 
 
 def dynamics_scores(dynamics: Dynamics, rounds: int) -> dict[str, np.ndarray]:
-  """Returns the scores of the training dynamics, float32 [R, N] each; NaN where they are not defined, for an example never presented.
+  """Returns the scores of the training dynamics, float32 [R, N] each; NaN where they are not
+  defined, for an example never presented.
 
-  forgetting: times that the example went from right at one presentation to wrong at the next; `rounds` for one that was never right, which
-    is more than any other can have. Source: Toneva et al. 2019, "An Empirical Study of Example Forgetting", section 3, and what the
-    authors' code does with examples never learned. Differs from source: none.
-  first_learned: the first round, from 1, in which it was right; rounds + 1 if it never was. Source: the same, section 4. Differs from
+  forgetting: times that the example went from right at one presentation to wrong at the next;
+  `rounds` for one that was never right, which
+    is more than any other can have. Source: Toneva et al. 2019, "An Empirical Study of Example
+    Forgetting", section 3, and what the authors' code does with examples never learned. Differs
+    from source: none.
+  first_learned: the first round, from 1, in which it was right; rounds + 1 if it never was. Source:
+  the same, section 4. Differs from
     source: one network instead of several.
-  mean_confidence, variability, correctness: mean and standard deviation (dividing by n) of the own label's probability, and the share of
-    presentations that were right. Source: Swayamdipta et al. 2020, "Dataset Cartography", section 2. Differs from source: none to the
-    authors' code; the paper's text has the network as it is at the end of each epoch.
-  aum: mean of the own logit less the largest other. Source: Pleiss et al. 2020, "Identifying Mislabeled Data using the Area Under the
-    Margin Ranking", equation 2. Differs from source: over all rounds, where the paper stops at the first drop of the learning rate.
+  mean_confidence, variability, correctness: mean and standard deviation (dividing by n) of the own
+  label's probability, and the share of
+    presentations that were right. Source: Swayamdipta et al. 2020, "Dataset Cartography", section
+    2. Differs from source: none to the authors' code; the paper's text has the network as it is at
+       the end of each epoch.
+  aum: mean of the own logit less the largest other. Source: Pleiss et al. 2020, "Identifying
+  Mislabeled Data using the Area Under the
+    Margin Ranking", equation 2. Differs from source: over all rounds, where the paper stops at the
+    first drop of the learning rate.
 
   Args:
     dynamics: leaves [R, N], on the host.

@@ -41,7 +41,8 @@ class FileScores:
 
 @dataclasses.dataclass(frozen=True)
 class _Rows:
-  """Ids, int64, scores, float64, and labels, float64, of a file's rows; a score or a label that is no number is NaN.
+  """Ids, int64, scores, float64, and labels, float64, of a file's rows; a score or a label that is
+  no number is NaN.
 
   Labels are None where the file has none that are numbers: names of classes are not compared.
   """
@@ -64,22 +65,27 @@ def find(path: str | Path) -> Path:
   return path
 
 
-def load(path: str | Path, column: str, example_ids: np.ndarray | None, labels: np.ndarray | None = None) -> FileScores:
+def load(
+  path: str | Path, column: str, example_ids: np.ndarray | None, labels: np.ndarray | None = None
+) -> FileScores:
   """Returns the scores of the training examples from the file at `path`.
 
-  A CSV file has a header; an npz has arrays of the columns' names. An npz column of two axes, [R, N], is one of R seeds: their mean is the
-  score, over those that its array `sound`, bool [R], calls so, where it has one. Where the file has labels as numbers, they must be
-  those of the training set. Other columns, and rows of other ids, are not read.
+  A CSV file has a header; an npz has arrays of the columns' names. An npz column of two axes, [R,
+  N], is one of R seeds: their mean is the score, over those that its array `sound`, bool [R], calls
+  so, where it has one. Where the file has labels as numbers, they must be those of the training
+  set. Other columns, and rows of other ids, are not read.
 
   Args:
     path: of the file.
     column: which holds the scores.
-    example_ids: [N] of the training set, unique; None where they are not known, and nothing is joined.
+    example_ids: [N] of the training set, unique; None where they are not known, and nothing is
+      joined.
     labels: [N] of the training set; None compares none.
 
   Raises:
-    DataError: no such file, not one of these kinds, no such column; a training example without a score, with two, or with one that is no
-      finite number, or with another label in the file (with how many, and the first ids).
+    DataError: no such file, not one of these kinds, no such column; a training example without a
+      score, with two, or with one that is no finite number, or with another label in the file (with
+      how many, and the first ids).
   """
   path = find(path)
   where = f"score.path={path}"
@@ -96,14 +102,20 @@ def _read(path: Path, where: str) -> bytes:
   try:
     size = path.stat().st_size
     if size > MAX_BYTES:
-      raise DataError(f"{where}: {size} bytes, at most {MAX_BYTES} are expected; is it the right file?")
+      raise DataError(
+        f"{where}: {size} bytes, at most {MAX_BYTES} are expected; is it the right file?"
+      )
     return path.read_bytes()
   except OSError as error:
-    raise DataError(f"{where}: cannot be read ({error.strerror or error}); expected a readable file") from error
+    raise DataError(
+      f"{where}: cannot be read ({error.strerror or error}); expected a readable file"
+    ) from error
 
 
 def _check_columns(names: Sequence[str], column: str, where: str) -> None:
-  """Raises a DataError unless the file has the column of the ids and that of the scores, each once."""
+  """Raises a DataError unless the file has the column of the ids and that of the scores,
+  each once.
+  """
   for name, key in ((ID, None), (column, "score.column")):
     if names.count(name) != 1:
       what = f"{names.count(name)} columns" if name in names else "no column"
@@ -127,11 +139,18 @@ def _from_csv(data: bytes, column: str, where: str) -> _Rows:
   for line, cells in lines:
     text, number = cells[at].strip(), cells[place].strip()
     if not _INTEGER.fullmatch(text):
-      raise DataError(f"{where}, line {line}: {ID} {text[:40]!r} is no integer; ids are those of scores.csv of a run on these data")
+      raise DataError(
+        f"{where}, line {line}: {ID} {text[:40]!r} is no integer; ids are those of scores.csv of "
+        "a run on these data"
+      )
     ids.append(int(text))
     values.append(_number(number))
     labels.append(np.nan if label_at is None else _number(cells[label_at].strip()))
-  return _Rows(np.array(ids, np.int64), np.array(values, np.float64), _numbers_or_none(np.array(labels, np.float64)))
+  return _Rows(
+    np.array(ids, np.int64),
+    np.array(values, np.float64),
+    _numbers_or_none(np.array(labels, np.float64)),
+  )
 
 
 def _numbers_or_none(labels: np.ndarray) -> np.ndarray | None:
@@ -139,27 +158,50 @@ def _numbers_or_none(labels: np.ndarray) -> np.ndarray | None:
 
 
 def _from_npz(data: bytes, column: str, where: str) -> _Rows:
-  arrays: Mapping[str, np.ndarray] = files.parse_npz(data, where, MAX_BYTES, advice=f"expected arrays of numbers, {_FORM}")
+  arrays: Mapping[str, np.ndarray] = files.parse_npz(
+    data, where, MAX_BYTES, advice=f"expected arrays of numbers, {_FORM}"
+  )
   _check_columns(list(arrays), column, where)
   ids, values, labels, sound = arrays[ID], arrays[column], arrays.get(LABEL), arrays.get(SOUND)
   if ids.ndim != 1 or ids.dtype.kind not in "iu":
     raise DataError(f"{where}: {ID} is {ids.dtype} {list(ids.shape)}, expected integers [N]")
-  if values.dtype.kind not in "fiub" or values.ndim not in (1, 2) or values.shape[-1] != len(ids) or 0 in values.shape:
-    raise DataError(f"{where}: {column} is {values.dtype} {list(values.shape)}, expected numbers [N] or [seeds, N] with N = {len(ids)}")
+  if (
+    values.dtype.kind not in "fiub"
+    or values.ndim not in (1, 2)
+    or values.shape[-1] != len(ids)
+    or 0 in values.shape
+  ):
+    raise DataError(
+      f"{where}: {column} is {values.dtype} {list(values.shape)}, expected numbers [N] or [seeds, "
+      f"N] with N = {len(ids)}"
+    )
   numbers = values.astype(np.float64)
   if numbers.ndim == 2:
-    if sound is not None and sound.dtype == np.bool_ and sound.shape == numbers.shape[:1] and sound.any():
+    if (
+      sound is not None
+      and sound.dtype == np.bool_
+      and sound.shape == numbers.shape[:1]
+      and sound.any()
+    ):
       numbers = numbers[sound]
-    with np.errstate(invalid="ignore"):  # infinities of both signs; what is not finite is refused by name
+    with np.errstate(
+      invalid="ignore"
+    ):  # infinities of both signs; what is not finite is refused by name
       numbers = numbers.mean(axis=0)
   if labels is not None:
-    labels = _numbers_or_none(labels.astype(np.float64)) if labels.dtype.kind in "fiu" and labels.shape == ids.shape else None
+    labels = (
+      _numbers_or_none(labels.astype(np.float64))
+      if labels.dtype.kind in "fiu" and labels.shape == ids.shape
+      else None
+    )
   return _Rows(ids.astype(np.int64), numbers, labels)
 
 
-def _joined(rows: _Rows, example_ids: np.ndarray, labels: np.ndarray | None, where: str, column: str) -> np.ndarray:
-  """Returns the scores [N] in the order of `example_ids`; refuses ids without a score, with two, with one that is not finite, or of another
-  label.
+def _joined(
+  rows: _Rows, example_ids: np.ndarray, labels: np.ndarray | None, where: str, column: str
+) -> np.ndarray:
+  """Returns the scores [N] in the order of `example_ids`; refuses ids without a score, with two,
+  with one that is not finite, or of another label.
   """
   ids, values = rows.ids, rows.values
   order = np.argsort(ids, kind="stable")
@@ -176,16 +218,23 @@ def _joined(rows: _Rows, example_ids: np.ndarray, labels: np.ndarray | None, whe
   found = []
   for is_bad, what in problems:
     if is_bad.any():
-      found.append(f"{is_bad.sum()} of {len(wanted)} training examples {what} (ids {_listed(wanted[is_bad])})")
+      found.append(
+        f"{is_bad.sum()} of {len(wanted)} training examples {what} (ids {_listed(wanted[is_bad])})"
+      )
   if found:
-    raise DataError(f"{where}: {'; '.join(found)}; expected one finite score for every training example, by its {ID}")
+    raise DataError(
+      f"{where}: {'; '.join(found)}; expected one finite score for every training example, by its "
+      f"{ID}"
+    )
   if labels is not None and rows.labels is not None:
     # In float32, which a table gives back exactly.
     is_other = rows.labels[order[first]].astype(np.float32) != labels.astype(np.float32)
     if is_other.any():
       raise DataError(
-        f"{where}: {is_other.sum()} of {len(wanted)} training examples have another {LABEL} there (ids {_listed(wanted[is_other])}); "
-        "expected scores of these data: are they another data set's, or have wrong labels been planted in one of the two? "
+        f"{where}: {is_other.sum()} of {len(wanted)} training examples have another {LABEL} there "
+        f"(ids {_listed(wanted[is_other])}); "
+        "expected scores of these data: are they another data set's, or have wrong labels been "
+        "planted in one of the two? "
         f"(Without a column {LABEL} nothing is compared.)"
       )
   return scores

@@ -1,4 +1,6 @@
-"""Trains one arm in a workdir: restores, saves, writes its metrics, shows its progress, stops on a signal."""
+"""Trains one arm in a workdir: restores, saves, writes its metrics, shows its progress, stops on a
+signal.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from sdt.stages import results
 
 
 def resume(context: Context, rounds: Mapping[str, int]) -> tuple[int, tuple[str, Resume] | None]:
-  """Returns the index of the arm that was reached, 0 at the start, and the newest checkpoint, where there is one.
+  """Returns the index of the arm that was reached, 0 at the start, and the newest checkpoint, where
+  there is one.
 
   Args:
     context: of the run.
@@ -42,23 +45,35 @@ def resume(context: Context, rounds: Mapping[str, int]) -> tuple[int, tuple[str,
   return reached, newest
 
 
-def train_or_skip(context: Context, plan: Plan, index: int, reached: int, newest: tuple[str, Resume] | None) -> TrainState | None:
-  """Trains an arm from where its newest checkpoint stands; returns its final state, None where it was finished before."""
+def train_or_skip(
+  context: Context, plan: Plan, index: int, reached: int, newest: tuple[str, Resume] | None
+) -> TrainState | None:
+  """Trains an arm from where its newest checkpoint stands; returns its final state, None where it
+  was finished before.
+  """
   if index < reached:
     return None
   start = newest[1] if newest and index == reached else None
   if start is not None and start.position.round_index >= plan.rounds:
     return start.state
   if start is None:
-    start = context.setup.warm_start(restore_final(context, 0)) if plan.init == "warm" else context.setup.fresh_start
+    start = (
+      context.setup.warm_start(restore_final(context, 0))
+      if plan.init == "warm"
+      else context.setup.fresh_start
+    )
   trainer = context.setup.trainer(plan)
   write_environment(context)  # how the arm is cut into dispatches is sealed before it trains
   with context.timing.stage(f"train {plan.arm}"):
     return train_arm(context, trainer, plan, index, start)
 
 
-def _forget_rows_after(context: Context, rounds: Mapping[str, int], reached: int, newest: Resume | None) -> None:
-  """Drops the rows of metrics.jsonl that the newest checkpoint does not cover: they will be made again, and each must stand once."""
+def _forget_rows_after(
+  context: Context, rounds: Mapping[str, int], reached: int, newest: Resume | None
+) -> None:
+  """Drops the rows of metrics.jsonl that the newest checkpoint does not cover: they will be made
+  again, and each must stand once.
+  """
   arms, num_rounds = list(rounds), newest.position.round_index if newest else 0
 
   def is_covered(row: dict[str, Any]) -> bool:
@@ -68,45 +83,67 @@ def _forget_rows_after(context: Context, rounds: Mapping[str, int], reached: int
   path = context.workdir / "metrics.jsonl"
   if not context.store.steps() and files.is_intact(context.workdir / "results.json"):
     raise CheckpointError(
-      f"{context.workdir} holds a finished run whose checkpoints are gone, and some of its files are missing or damaged; restore the "
+      f"{context.workdir} holds a finished run whose checkpoints are gone, and some of its files "
+      "are missing or damaged; restore the "
       "checkpoints, or choose another --workdir to train it anew"
     )
   lost = [row for row in files.read_rows(path) if not is_covered(row)]
   files.truncate_rows(path, is_covered)
   if lost:
     done = {arms[reached]: int(np.max(newest.state.step))} if newest else {}
-    steps = {arm: max(row["step"] for row in lost if row["arm"] == arm) - done.get(arm, 0) for arm in {row["arm"] for row in lost}}
+    steps = {
+      arm: max(row["step"] for row in lost if row["arm"] == arm) - done.get(arm, 0)
+      for arm in {row["arm"] for row in lost}
+    }
     redone = sum(steps.values())
     context.timing.steps_redone += redone
-    context.display.log(f"metrics.jsonl: dropped {len(lost)} row(s) that no checkpoint covers; {redone} optimiser step(s) are made again")
+    context.display.log(
+      f"metrics.jsonl: dropped {len(lost)} row(s) that no checkpoint covers; {redone} optimiser "
+      "step(s) are made again"
+    )
   seeds, config = context.setup.config.seeds, context.setup.config
-  there = sorted((arms.index(row["arm"]), row["round"], row["seed"]) for row in files.read_rows(path) if row["last_phase"])
+  there = sorted(
+    (arms.index(row["arm"]), row["round"], row["seed"])
+    for row in files.read_rows(path)
+    if row["last_phase"]
+  )
   totals = [rounds[arm] for arm in arms[: reached + 1]]
   covered = [*zip(totals[:-1], totals[:-1], strict=True), (num_rounds, totals[-1])]
-  ended = [(arm, number) for arm, (count, total) in enumerate(covered) for number in range(1, count + 1) if has_rows(number, total, config)]
+  ended = [
+    (arm, number)
+    for arm, (count, total) in enumerate(covered)
+    for number in range(1, count + 1)
+    if has_rows(number, total, config)
+  ]
   expected = [(arm, number, seed) for arm, number in ended for seed in sorted(seeds)]
   if there != expected:
     raise DataError(
-      f"{path}: {len(there)} rows of ended rounds, the checkpoint covers {len(expected)}; restore the file from a copy or start again in a "
+      f"{path}: {len(there)} rows of ended rounds, the checkpoint covers {len(expected)}; restore "
+      "the file from a copy or start again in a "
       "new workdir"
     )
 
 
-# Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no less than this.
+# Saves may cost 2 % of the time: at least 50 times what the last one took lies between two, and no
+# less than this.
 _LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR = 10.0, 50.0
 
 
-def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, start: Resume) -> TrainState:
+def train_arm(
+  context: Context, trainer: Trainer, plan: Plan, arm_index: int, start: Resume
+) -> TrainState:
   """Trains an arm to its end and returns its final state [R, ...] on the host.
 
-  Rows go to metrics.jsonl before the checkpoint that covers them; the final state is pinned, and of the baseline that which is scored.
+  Rows go to metrics.jsonl before the checkpoint that covers them; the final state is pinned, and of
+  the baseline that which is scored.
 
   Raises:
     Interrupted: a signal came; the state is saved.
   """
   context.raise_if_stopped(f"before arm {plan.arm}")
   processes.refuse_unequal(
-    f"the start of arm {plan.arm}", (start.state, start.sums, start.dynamics, [phase.example_ids for phase in plan.phases])
+    f"the start of arm {plan.arm}",
+    (start.state, start.sums, start.dynamics, [phase.example_ids for phase in plan.phases]),
   )
   trainer.set_state(start.state, start.sums, start.dynamics)
   if not trainer.num_compilations:  # arms of equal shapes share a program
@@ -115,26 +152,42 @@ def train_arm(context: Context, trainer: Trainer, plan: Plan, arm_index: int, st
   context.raise_if_stopped(f"before arm {plan.arm}")
   rates = context.setup.learning_rates(plan)
   saver = _Saver(context, plan, arm_index, trainer, start)
-  steps = closing(trainer.run(start.position, start.round_secs, saver.scored_round))  # readers of streamed inputs end with it
-  with context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task, steps as running:
+  steps = closing(
+    trainer.run(start.position, start.round_secs, saver.scored_round)
+  )  # readers of streamed inputs end with it
+  with (
+    context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task,
+    steps as running,
+  ):
     round_secs = start.round_secs
     for progress in saver.watch(context.profiler.watch(running)):
       received, saved_secs = time.perf_counter(), context.timing.save_secs
-      round_secs = 0.0 if progress.finished else round_secs + progress.waited_seconds + progress.seconds
+      round_secs = (
+        0.0 if progress.finished else round_secs + progress.waited_seconds + progress.seconds
+      )
       context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)
       at = progress.position
       if progress.finished:
-        _report(context, plan, rates, progress, fetch(context.setup.layout, trainer.state.step), task)
+        _report(
+          context, plan, rates, progress, fetch(context.setup.layout, trainer.state.step), task
+        )
       task.advance(at.round_index + at.step / plan.steps_per_round)
       if at.round_index < plan.rounds:
         saver.save_if_due(at, round_secs)
-      context.timing.idle_secs += progress.waited_seconds + time.perf_counter() - received - (context.timing.save_secs - saved_secs)
+      context.timing.idle_secs += (
+        progress.waited_seconds
+        + time.perf_counter()
+        - received
+        - (context.timing.save_secs - saved_secs)
+      )
   saver.save(Position(plan.rounds), 0.0, pin=True)
   return trainer.get_state()[0]
 
 
 class _Saver:
-  """Saves the state of a training when it is time, when a signal has come, and for good after the round that is scored."""
+  """Saves the state of a training when it is time, when a signal has come, and for good after the
+  round that is scored.
+  """
 
   def __init__(self, context: Context, plan: Plan, arm_index: int, trainer: Trainer, start: Resume):
     self._context, self._plan, self._arm_index, self._trainer = context, plan, arm_index, trainer
@@ -145,10 +198,14 @@ class _Saver:
 
   def _interval(self) -> float:
     chosen = self._context.setup.config.checkpoint.every_secs
-    return chosen or max(_LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR * self._context.store.last_save_secs)
+    return chosen or max(
+      _LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR * self._context.store.last_save_secs
+    )
 
   def watch(self, running: Iterator[Progress]) -> Iterator[Progress]:
-    """Yields the progress; where inputs cannot be read any more, on all processes at once, what was done so far is saved."""
+    """Yields the progress; where inputs cannot be read any more, on all processes at once, what was
+    done so far is saved.
+    """
     while True:
       try:
         progress = next(running)
@@ -168,17 +225,36 @@ class _Saver:
     if not (is_scored or is_due or asked):
       return
     self.save(at, round_secs, pin=is_scored)
-    place = f"round {at.round_index + 1}, after step {at.step}" if at.step else f"round {at.round_index}, at its end"
+    place = (
+      f"round {at.round_index + 1}, after step {at.step}"
+      if at.step
+      else f"round {at.round_index}, at its end"
+    )
     self._context.raise_if_stopped(f"in arm {self._plan.arm}, {place}")
 
   def save(self, at: Position, round_secs: float, pin: bool = False) -> None:
     state, sums, dynamics = self._trainer.get_state()
-    save_state(self._context, self._plan, self._arm_index, Resume(state, sums, at, round_secs, dynamics), pin=pin)
+    save_state(
+      self._context,
+      self._plan,
+      self._arm_index,
+      Resume(state, sums, at, round_secs, dynamics),
+      pin=pin,
+    )
     self._next_save, self._saved = time.perf_counter() + self._interval(), at
 
 
-def _report(context: Context, plan: Plan, rates: np.ndarray, progress: Progress, steps_done: np.ndarray, task: Task) -> None:
-  """Appends the rows of the finished rounds to metrics.jsonl, says how they went, and counts their images."""
+def _report(
+  context: Context,
+  plan: Plan,
+  rates: np.ndarray,
+  progress: Progress,
+  steps_done: np.ndarray,
+  task: Task,
+) -> None:
+  """Appends the rows of the finished rounds to metrics.jsonl, says how they went, and counts their
+  images.
+  """
   config, timing = context.setup.config, context.timing
   regression = is_regression(context.setup.data.train.labels)
   rows: list[dict[str, Any]] = []
@@ -188,7 +264,9 @@ def _report(context: Context, plan: Plan, rates: np.ndarray, progress: Progress,
     if not has_rows(number, plan.rounds, config):
       continue
     evaluated = number % config.eval_every_rounds == 0 or number == plan.rounds
-    new = results.metrics_rows(plan, config, rates, ended.index, evaluated, ended.sums, steps_done, ended.seconds, regression)
+    new = results.metrics_rows(
+      plan, config, rates, ended.index, evaluated, ended.sums, steps_done, ended.seconds, regression
+    )
     rows += new
     task.line(number, _news(new), progress.position.round_index)
   files.append_rows(context.workdir / "metrics.jsonl", rows)

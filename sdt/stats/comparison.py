@@ -1,8 +1,9 @@
-"""What the accuracies of a run's arms come to: the contrasts, the positive control, and a sentence. No files.
+"""What the accuracies of a run's arms come to: the contrasts, the positive control, and a sentence.
+No files.
 
-All verdicts about the method are one family. An arm that asks something else has a control of its own, and such differences are a second
-family. The positive control stands outside both: what it asks is whether an experiment of so many seeds finds a difference that is
-certainly there.
+All verdicts about the method are one family. An arm that asks something else has a control of its
+own, and such differences are a second family. The positive control stands outside both: what it
+asks is whether an experiment of so many seeds finds a difference that is certainly there.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ Accuracy = Mapping[str, Mapping[int, float | None]]
 
 
 class ArmContrast(paired.Contrast, paired.Shown):
-  """A contrast as it stands in results.json: the decision, what is shown beside it, and what it is a contrast of."""
+  """A contrast as it stands in results.json: the decision, what is shown beside it, and what it is
+  a contrast of.
+  """
 
   in_family: bool
   equal_work: bool
 
 
 class Power(TypedDict):
-  """Whether the positive control was called worse than the baseline (None: no verdict), in words, and the contrast that says so."""
+  """Whether the positive control was called worse than the baseline (None: no verdict), in words,
+  and the contrast that says so.
+  """
 
   called_worse: bool | None
   says: str
@@ -32,8 +37,8 @@ class Power(TypedDict):
 
 
 class Comparison(TypedDict):
-  """The entries of results.json that compare arms; `power` is there where the positive control was trained, `against_control` where an arm
-  and its control were.
+  """The entries of results.json that compare arms; `power` is there where the positive control was
+  trained, `against_control` where an arm and its control were.
   """
 
   contrasts: dict[str, ArmContrast]
@@ -42,17 +47,25 @@ class Comparison(TypedDict):
   sentence: str
 
 
-def compare(accuracy: Accuracy, margin: float, unequal: Collection[str] = (), controls: Mapping[str, str] | None = None) -> Comparison:
-  """Returns method minus every other arm, arms minus their own controls, the verdict about the positive control, and a sentence.
+def compare(
+  accuracy: Accuracy,
+  margin: float,
+  unequal: Collection[str] = (),
+  controls: Mapping[str, str] | None = None,
+) -> Comparison:
+  """Returns method minus every other arm, arms minus their own controls, the verdict about the
+  positive control, and a sentence.
 
-  The family of the contrasts is every arm but the positive control, those of unequal work too: their verdicts are claims about the
-  method like the others. The method minus the positive control is tested as a family of its own, as is the baseline minus it.
+  The family of the contrasts is every arm but the positive control, those of unequal work too:
+  their verdicts are claims about the method like the others. The method minus the positive control
+  is tested as a family of its own, as is the baseline minus it.
 
   Args:
     accuracy: arm -> seed -> test accuracy in [0, 1], None or NaN for a diverged seed.
     margin: half-width of "equal", a fraction.
     unequal: the arms that do other than equal work; their contrasts say so.
-    controls: by arm, its own control; those pairs of which both were trained are a family of their own.
+    controls: by arm, its own control; those pairs of which both were trained are a family of their
+      own.
   """
   contrasts: dict[str, ArmContrast] = {}
   if METHOD in accuracy:
@@ -63,19 +76,37 @@ def compare(accuracy: Accuracy, margin: float, unequal: Collection[str] = (), co
     found |= _family(accuracy, {arm: (METHOD, arm) for arm in apart}, margin, unequal)
     contrasts = {arm: found[arm] for arm in others}
   result: Comparison = {"contrasts": contrasts, "sentence": f"{_of_method(accuracy, contrasts)}."}
-  pairs = {arm: (arm, control) for arm, control in (controls or {}).items() if arm in accuracy and control in accuracy}
+  pairs = {
+    arm: (arm, control)
+    for arm, control in (controls or {}).items()
+    if arm in accuracy and control in accuracy
+  }
   if pairs:
     result["against_control"] = _family(accuracy, pairs, margin, unequal)
-    result["sentence"] += f" Arms with a control of their own: {', '.join(map(_in_short, result['against_control'].values()))}."
+    result["sentence"] += (
+      " Arms with a control of their own: "
+      f"{', '.join(map(_in_short, result['against_control'].values()))}."
+    )
   if POSITIVE_CONTROL in accuracy:
-    result["power"] = _power(_family(accuracy, {POSITIVE_CONTROL: (BASELINE, POSITIVE_CONTROL)}, margin, unequal)[POSITIVE_CONTROL])
+    result["power"] = _power(
+      _family(accuracy, {POSITIVE_CONTROL: (BASELINE, POSITIVE_CONTROL)}, margin, unequal)[
+        POSITIVE_CONTROL
+      ]
+    )
     result["sentence"] += f" Positive control: {result['power']['says']}."
   return result
 
 
-def _family(accuracy: Accuracy, pairs: Mapping[str, tuple[str, str]], margin: float, unequal: Collection[str]) -> dict[str, ArmContrast]:
-  """Returns the first arm minus the second of every pair, by the pair's name; the pairs are one family."""
-  decided = paired.contrasts({name: paired.Pair(*arms, *(accuracy[arm] for arm in arms)) for name, arms in pairs.items()}, margin)
+def _family(
+  accuracy: Accuracy, pairs: Mapping[str, tuple[str, str]], margin: float, unequal: Collection[str]
+) -> dict[str, ArmContrast]:
+  """Returns the first arm minus the second of every pair, by the pair's name; the pairs are one
+  family.
+  """
+  decided = paired.contrasts(
+    {name: paired.Pair(*arms, *(accuracy[arm] for arm in arms)) for name, arms in pairs.items()},
+    margin,
+  )
   return {
     name: {
       **contrast,
@@ -93,23 +124,39 @@ def _power(contrast: ArmContrast) -> Power:
     return {"called_worse": None, "says": contrast["verdict"], "contrast": contrast}
   called_worse = contrast["verdict"] == "better"  # the baseline is the better one
   if called_worse:
-    says = f"{POSITIVE_CONTROL} is called worse than the baseline, as it must be ({_difference(contrast)})"
+    says = (
+      f"{POSITIVE_CONTROL} is called worse than the baseline, as it must be "
+      f"({_difference(contrast)})"
+    )
   else:
-    says = f"this experiment has no power: {POSITIVE_CONTROL}, trained on half of the examples, is not called worse than the baseline "
-    says += f"({_difference(contrast)}), so a difference that is not found here may be there all the same"
+    says = (
+      "this "
+      f"experiment has no power: {POSITIVE_CONTROL}, trained on half of the examples, is not "
+      "called worse than the baseline "
+    )
+    says += (
+      f"({_difference(contrast)}), so a difference that is not found here may be there all the same"
+    )
   return {"called_worse": called_worse, "says": says, "contrast": contrast}
 
 
 def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast]) -> str:
-  """Returns plain English without its full stop: what the method reached, the differences and their verdicts."""
+  """Returns plain English without its full stop: what the method reached, the differences and their
+  verdicts.
+  """
   means = {arm: paired.summary(values.values()) for arm, values in accuracy.items()}
   if METHOD not in means:
-    return f"No method arm was trained: {', '.join(_reached(arm, mean) for arm, mean in means.items())}"
+    return (
+      f"No method arm was trained: {', '.join(_reached(arm, mean) for arm, mean in means.items())}"
+    )
   family = {arm: contrast for arm, contrast in contrasts.items() if contrast["in_family"]}
   if not family:
     return f"Nothing to compare with: {_reached(METHOD, means[METHOD])}"
   first = BASELINE if BASELINE in family else next(iter(family))
-  head = f"{_reached(METHOD, means[METHOD])} and {_reached(first, means[first])}; {_compared(family[first])}"
+  head = (
+    f"{_reached(METHOD, means[METHOD])} and {_reached(first, means[first])}; "
+    f"{_compared(family[first])}"
+  )
   rest = [_briefly(arm, contrast) for arm, contrast in family.items() if arm != first]
   tail = "; against " + ", ".join(rest) if rest else ""
   return head[0].upper() + head[1:] + tail
@@ -124,7 +171,9 @@ def _reached(arm: str, mean: paired.Summary) -> str:
 
 
 def _difference(contrast: ArmContrast) -> str:
-  """Returns "baseline - less_data is +4.20 points, interval +3.00 to +5.40, n = 5" of a contrast of three pairs or more."""
+  """Returns "baseline - less_data is +4.20 points, interval +3.00 to +5.40, n = 5" of a contrast of
+  three pairs or more.
+  """
   text = f"{contrast['difference']} is {100 * (contrast['mean'] or 0.0):+.2f} points"
   interval = "" if contrast["interval"] is None else f", interval {_interval(contrast['interval'])}"
   return f"{text}{interval}, n = {contrast['n']}"
@@ -140,9 +189,13 @@ def _compared(contrast: ArmContrast) -> str:
   text = f"{contrast['difference']} is {100 * contrast['mean']:+.2f} points"
   if contrast["interval"] is None:
     return f"{text} ({_verdict(contrast)})"
-  text += f" (interval {_interval(contrast['interval'])}, n = {contrast['n']}): {_verdict(contrast)}"
+  text += (
+    f" (interval {_interval(contrast['interval'])}, n = {contrast['n']}): {_verdict(contrast)}"
+  )
   if contrast["verdict"] == "not resolved" and contrast["smallest_detectable"] is not None:
-    text += f", the smallest detectable difference being {100 * contrast['smallest_detectable']:.2f}"
+    text += (
+      f", the smallest detectable difference being {100 * contrast['smallest_detectable']:.2f}"
+    )
   return text
 
 

@@ -1,4 +1,6 @@
-"""The arms of the toy, in the language of the other arms; every seed has points of its own, and A is its noisiest."""
+"""The arms of the toy, in the language of the other arms; every seed has points of its own, and A
+is its noisiest.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,15 @@ def _arm(text: str, asks: str) -> ArmSpec:
 
 
 # `uniform` is not among them: it is the candidate that the validation points choose.
-FIRST: Mapping[str, ArmSpec] = {"no_decay": _arm("all@0", "(a): what does the network do by itself?")}
+FIRST: Mapping[str, ArmSpec] = {
+  "no_decay": _arm("all@0", "(a): what does the network do by itself?")
+}
 UNIFORM = "uniform"
 UNIFORM_ASKS = "(b): one decay for all points, the best of the grid on the validation points"
 SPLIT: Mapping[str, ArmSpec] = {
-  "differentiated": _arm("A@lambda_A + B@lambda_B", "(c): the paper; more decay on the noisiest points"),
+  "differentiated": _arm(
+    "A@lambda_A + B@lambda_B", "(c): the paper; more decay on the noisiest points"
+  ),
   "uniform_mean": _arm("all@mean", "is it only more decay?"),
   "alternate_mean": _arm("A@mean + B@mean", "does the placing of the decay matter?"),
   "alternate_equal": _arm("A@lambda_B + B@lambda_B", "what does the grouping do alone?"),
@@ -43,7 +49,8 @@ class Points:
   """Whose points are whose: positions in the training split, int32, each row ascending.
 
   Attributes:
-    subsets: by name as the arms' language has them, [R, n] each: "all", "A", "B", "random_A", "random_B".
+    subsets: by name as the arms' language has them, [R, n] each: "all", "A", "B", "random_A",
+      "random_B".
     validation: [R, m], in no arm.
   """
 
@@ -52,17 +59,27 @@ class Points:
 
 
 def find_points(config: Config, data: Data) -> Points:
-  """Returns every seed's points: A is the `toy.num_noisy` of its training points with the largest |noise|.
+  """Returns every seed's points: A is the `toy.num_noisy` of its training points with the largest
+  |noise|.
 
   Raises:
     ConfigError: B would be empty.
   """
   curve, size = config.data.curve, config.toy.num_noisy
   if size >= curve.num_points:
-    raise ConfigError(f"toy.num_noisy={size}: expected less than data.curve.num_points={curve.num_points}; B would be empty")
+    raise ConfigError(
+      f"toy.num_noisy={size}: expected less than data.curve.num_points={curve.num_points}; B "
+      "would be empty"
+    )
   train, validation = positions(curve, len(config.seeds))
-  noise = np.zeros(len(data.train), np.float32) if data.train.difficulty is None else data.train.difficulty
-  drawn = np.stack([random_scores(np.arange(curve.num_points), seed, "random_subset") for seed in config.seeds])
+  noise = (
+    np.zeros(len(data.train), np.float32)
+    if data.train.difficulty is None
+    else data.train.difficulty
+  )
+  drawn = np.stack(
+    [random_scores(np.arange(curve.num_points), seed, "random_subset") for seed in config.seeds]
+  )
   subsets = {"all": train}
   for name, scores in (("", noise[train]), ("random_", drawn)):
     order = np.argsort(-scores, axis=1, kind="stable")
@@ -82,22 +99,39 @@ def candidates(config: Config) -> tuple[float, ...]:
 
 
 def arm_specs(config: Config) -> dict[str, ArmSpec]:
-  """Returns every arm in the order of training: no decay, the candidates, then those that need the chosen decay."""
-  grid = {candidate(decay): ArmSpec((PhaseSpec("all", decay),), UNIFORM_ASKS, "scratch") for decay in candidates(config)}
+  """Returns every arm in the order of training: no decay, the candidates, then those that need the
+  chosen decay.
+  """
+  grid = {
+    candidate(decay): ArmSpec((PhaseSpec("all", decay),), UNIFORM_ASKS, "scratch")
+    for decay in candidates(config)
+  }
   return {**FIRST, **grid, **SPLIT}
 
 
 def decays(config: Config, points: Points, chosen: float) -> dict[str, float]:
   """Returns the named decays of the arms' language, from the one chosen for all points."""
-  easy, rest = (num_batches(points.subsets[side].shape[1], config.batch_size) for side in ("A", "B"))
+  easy, rest = (
+    num_batches(points.subsets[side].shape[1], config.batch_size) for side in ("A", "B")
+  )
   method = MethodConfig(lambda_A=config.toy.lambda_ratio * chosen, lambda_B=chosen)
-  return {"lambda_A": method.lambda_A, "lambda_B": method.lambda_B, "mean": step_mean(easy, rest, method)}
+  return {
+    "lambda_A": method.lambda_A,
+    "lambda_B": method.lambda_B,
+    "mean": step_mean(easy, rest, method),
+  }
 
 
 def make_plan(arm: str, config: Config, points: Points, chosen: float) -> Plan:
-  """Returns the plan of an arm of `arm_specs`; `chosen` is the decay chosen for all points, which the candidates do not need."""
+  """Returns the plan of an arm of `arm_specs`; `chosen` is the decay chosen for all points, which
+  the candidates do not need.
+  """
   named = decays(config, points, chosen)
-  return Plan(arm, tuple(_phase(spec, config, points, named) for spec in arm_specs(config)[arm].phases), config.rounds)
+  return Plan(
+    arm,
+    tuple(_phase(spec, config, points, named) for spec in arm_specs(config)[arm].phases),
+    config.rounds,
+  )
 
 
 def _phase(spec: PhaseSpec, config: Config, points: Points, named: Mapping[str, float]) -> Phase:

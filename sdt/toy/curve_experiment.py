@@ -1,4 +1,5 @@
-"""The order of the toy: train without decay and with each decay of the grid, choose one on the validation points, train the other arms.
+"""The order of the toy: train without decay and with each decay of the grid, choose one on the
+validation points, train the other arms.
 
 The only room that knows it. The frame, the engine and the checkpoints are those of every other run.
 """
@@ -28,9 +29,19 @@ from sdt.stages import results
 from sdt.stages.train import resume, train_or_skip
 from sdt.stats import paired
 from sdt.toy import merits
-from sdt.toy.curve_arms import UNIFORM, Points, arm_specs, candidate, candidates, decays, find_points, make_plan
+from sdt.toy.curve_arms import (
+  UNIFORM,
+  Points,
+  arm_specs,
+  candidate,
+  candidates,
+  decays,
+  find_points,
+  make_plan,
+)
 
-# What an arm's networks say, by the name of the points: on the grid of the test set, and on every seed's own.
+# What an arm's networks say, by the name of the points: on the grid of the test set, and on every
+# seed's own.
 Fits = Mapping[str, np.ndarray]
 MERITS = ("error", "roughness", "end_bias")
 
@@ -45,9 +56,13 @@ def _outputs(config: Config, data: Data) -> list[str]:
 
 
 def plans(config: Config, data: Data) -> tuple[int, list[Plan]]:
-  """Returns the size of A and every arm's plan in the order of training, as if the smallest decay had been chosen."""
+  """Returns the size of A and every arm's plan in the order of training, as if the smallest decay
+  had been chosen.
+  """
   points = find_points(config, data)
-  return config.toy.num_noisy, [make_plan(arm, config, points, candidates(config)[0]) for arm in arm_specs(config)]
+  return config.toy.num_noisy, [
+    make_plan(arm, config, points, candidates(config)[0]) for arm in arm_specs(config)
+  ]
 
 
 def _stages(context: Context, found: Finished | None) -> None:
@@ -69,8 +84,12 @@ def _stages(context: Context, found: Finished | None) -> None:
     fits[arm] = _fit(context, made[arm], index, final, points)
     model_state = final if arm == "differentiated" else model_state
   with context.timing.stage("results"):
-    state = restore_final(context, arms.index("differentiated")) if model_state is None else model_state
-    results.write_model(context.workdir, data, config, "differentiated", state.params, state.batch_stats)
+    state = (
+      restore_final(context, arms.index("differentiated")) if model_state is None else model_state
+    )
+    results.write_model(
+      context.workdir, data, config, "differentiated", state.params, state.batch_stats
+    )
     files.write_json(context.workdir / "results.json", _results(context, points, made, fits))
 
 
@@ -82,23 +101,32 @@ def _write_points(context: Context, points: Points) -> None:
     seeds=np.asarray(context.setup.config.seeds, np.int64),
     x=data.train.inputs[own][..., 0],
     y=data.train.labels[own][..., 0],
-    in_A=np.stack([np.isin(row, chosen) for row, chosen in zip(own, points.subsets["A"], strict=True)]),
+    in_A=np.stack(
+      [np.isin(row, chosen) for row, chosen in zip(own, points.subsets["A"], strict=True)]
+    ),
     grid=data.test.inputs[:, 0],
     truth=data.test.labels[:, 0],
   )
 
 
-def _fit(context: Context, plan: Plan, index: int, final: TrainState | None, points: Points) -> Fits:
-  """Returns what the networks at the end of an arm say on the grid [R, M], its training [R, n] and its validation points [R, m].
+def _fit(
+  context: Context, plan: Plan, index: int, final: TrainState | None, points: Points
+) -> Fits:
+  """Returns what the networks at the end of an arm say on the grid [R, M], its training [R, n] and
+  its validation points [R, m].
 
-  It is written to arms/<arm>.npz, with the ids of the arm's phases, and read from there where the arm was finished before.
+  It is written to arms/<arm>.npz, with the ids of the arm's phases, and read from there where the
+  arm was finished before.
   """
   path, data = context.workdir / "arms" / f"{plan.arm}.npz", context.setup.data
   if final is None and files.is_intact(path):
     return files.read_npz(path)
   state = restore_final(context, index) if final is None else final
   inputs = {"grid": np.broadcast_to(data.test.inputs, (len(state.step), *data.test.inputs.shape))}
-  inputs |= {"train": data.train.inputs[points.subsets["all"]], "validation": data.train.inputs[points.validation]}
+  inputs |= {
+    "train": data.train.inputs[points.subsets["all"]],
+    "validation": data.train.inputs[points.validation],
+  }
   forward = jax.jit(jax.vmap(functools.partial(predict, context.setup.model)))
   variables = {"params": state.params, "batch_stats": state.batch_stats}
   fits = {name: np.asarray(forward(variables, values))[..., 0] for name, values in inputs.items()}
@@ -115,14 +143,24 @@ def _diverged(context: Context) -> dict[str, tuple[int, ...]]:
 
 def _per_seed(config: Config, values: np.ndarray, lost: Sequence[int]) -> paired.PerSeed:
   """Returns [R] values with mean and sd; None for the seeds that diverged."""
-  return paired.per_seed({seed: None if seed in lost else value for seed, value in zip(config.seeds, values.tolist(), strict=True)})
+  return paired.per_seed(
+    {
+      seed: None if seed in lost else value
+      for seed, value in zip(config.seeds, values.tolist(), strict=True)
+    }
+  )
 
 
 def _choose(context: Context, points: Points, fits: Mapping[str, Fits]) -> dict[str, Any]:
-  """Returns the entry `selection` of results.json: the candidate with the smallest mean error on the validation points of all seeds."""
+  """Returns the entry `selection` of results.json: the candidate with the smallest mean error on
+  the validation points of all seeds.
+  """
   config, lost = context.setup.config, _diverged(context)
   lambdas, targets = candidates(config), context.setup.data.train.labels[points.validation][..., 0]
-  errors = [_per_seed(config, merits.squared_error(fits[arm]["validation"], targets), lost[arm]) for arm in map(candidate, lambdas)]
+  errors = [
+    _per_seed(config, merits.squared_error(fits[arm]["validation"], targets), lost[arm])
+    for arm in map(candidate, lambdas)
+  ]
   choice = merits.choose(np.array([list(own["per_seed"].values()) for own in errors], np.float64))
   chosen = lambdas[choice.index]
   return {
@@ -135,32 +173,48 @@ def _choose(context: Context, points: Points, fits: Mapping[str, Fits]) -> dict[
   }
 
 
-def _arm_result(context: Context, plan: Plan, fits: Fits, points: Points, lost: Sequence[int]) -> dict[str, Any]:
-  """Returns the entry of one arm: its merits and its error on the training points, per seed with mean and sd."""
+def _arm_result(
+  context: Context, plan: Plan, fits: Fits, points: Points, lost: Sequence[int]
+) -> dict[str, Any]:
+  """Returns the entry of one arm: its merits and its error on the training points, per seed with
+  mean and sd.
+  """
   config, data = context.setup.config, context.setup.data
   truth = data.test.labels[:, 0]
   figures = {
     "error": merits.squared_error(fits["grid"], truth),
     "roughness": merits.roughness(fits["grid"]),
     "end_bias": merits.end_bias(fits["grid"], truth),
-    "train_error": merits.squared_error(fits["train"], data.train.labels[points.subsets["all"]][..., 0]),
+    "train_error": merits.squared_error(
+      fits["train"], data.train.labels[points.subsets["all"]][..., 0]
+    ),
   }
   own = {name: _per_seed(config, values, lost) for name, values in figures.items()}
   decay = {phase.name: float(phase.weight_decay[0]) for phase in plan.phases}
   return {"asks": arm_specs(config)[plan.arm].asks, "decay": decay, **own, "diverged": lost}
 
 
-def _results(context: Context, points: Points, made: Mapping[str, Plan], fits: Mapping[str, Fits]) -> dict[str, Any]:
+def _results(
+  context: Context, points: Points, made: Mapping[str, Plan], fits: Mapping[str, Fits]
+) -> dict[str, Any]:
   """Returns the content of results.json (docs/design.md)."""
   setup = context.setup
   config, data, selection = setup.config, setup.data, _choose(context, points, fits)
   chosen, lost = candidate(selection["chosen"]), _diverged(context)
-  named = {name: arm for arm in made if (name := UNIFORM if arm == chosen else arm) not in selection["arms"]}
-  arms = {name: _arm_result(context, made[arm], fits[arm], points, lost[arm]) for name, arm in named.items()}
+  named = {
+    name: arm
+    for arm in made
+    if (name := UNIFORM if arm == chosen else arm) not in selection["arms"]
+  }
+  arms = {
+    name: _arm_result(context, made[arm], fits[arm], points, lost[arm])
+    for name, arm in named.items()
+  }
   noise_variance = config.data.curve.noise**2 / 3
   return {
     "experiment": "toy",
-    "data": {name: getattr(data, name) for name in ("name", "variant", "checksum", "notes")} | {"noise_variance": noise_variance},
+    "data": {name: getattr(data, name) for name in ("name", "variant", "checksum", "notes")}
+    | {"noise_variance": noise_variance},
     "model": {
       "name": config.model.name,
       "hidden_sizes": config.model.hidden_sizes,
@@ -171,17 +225,26 @@ def _results(context: Context, points: Points, made: Mapping[str, Plan], fits: M
     "rounds": config.rounds,
     "num_points": config.data.curve.num_points,
     "num_noisy": config.toy.num_noisy,
-    "steps_per_round": {name: {phase.name: phase.num_steps for phase in made[arm].phases} for name, arm in named.items()},
+    "steps_per_round": {
+      name: {phase.name: phase.num_steps for phase in made[arm].phases}
+      for name, arm in named.items()
+    },
     "selection": selection,
     "arms": arms,
-    "contrasts": {name: _contrast(arms["differentiated"], entry) for name, entry in arms.items() if name != "differentiated"},
+    "contrasts": {
+      name: _contrast(arms["differentiated"], entry)
+      for name, entry in arms.items()
+      if name != "differentiated"
+    },
     "truth": {"roughness": float(merits.roughness(data.test.labels[None, :, 0])[0])},
     "checks": merits.checks(arms, noise_variance),
   }
 
 
 def _contrast(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the sign tests of (c) minus another arm, one for each merit; of the bias its size counts."""
+  """Returns the sign tests of (c) minus another arm, one for each merit; of the bias its size
+  counts.
+  """
 
   def sizes(entry: Mapping[str, Any], merit: str) -> list[float | None]:
     return [None if value is None else abs(value) for value in entry[merit]["per_seed"].values()]

@@ -1,4 +1,6 @@
-"""Every arm through a whole run: equal work, its own account, and the same bytes after a stop in the longest of them."""
+"""Every arm through a whole run: equal work, its own account, and the same bytes after a stop in
+the longest of them.
+"""
 
 import json
 import re
@@ -12,7 +14,8 @@ from sdt.report.tables import result_table_text
 from tests.support import tiny, whole
 from tests.support.report_page import Page, page_alone
 
-# Of the arms that give A a regulariser of its own, one: their programs are compared in test_regularisers.py.
+# Of the arms that give A a regulariser of its own, one: their programs are compared in
+# test_regularisers.py.
 ARMS = tuple(arm for arm in ARM_NAMES if not arm.endswith("_easy") or arm == "smooth_easy")
 CONFIG = tiny.config(
   arms=(*ARMS, "mine"),
@@ -34,21 +37,36 @@ def finished(tmp_path_factory):
   return workdir
 
 
-def test_page_and_text_of_a_trained_run_subtract_the_arm_from_the_method_and_the_control_from_its_arm(finished):
+def test_page_and_text_subtract_the_arm_from_the_method_and_the_control_from_its_arm(
+  finished,
+):
   results = json.loads((finished / "results.json").read_text())
-  last = [row for row in whole.rows(finished) if row["last_phase"] and row["round"] == results["arms"][row["arm"]]["last_round"]]
-  means = {arm: statistics.fmean(100 * row["test_accuracy"] for row in last if row["arm"] == arm) for arm in results["arms"]}
+  last = [
+    row
+    for row in whole.rows(finished)
+    if row["last_phase"] and row["round"] == results["arms"][row["arm"]]["last_round"]
+  ]
+  means = {
+    arm: statistics.fmean(100 * row["test_accuracy"] for row in last if row["arm"] == arm)
+    for arm in results["arms"]
+  }
   table, own = result_table_text(results).split("\n\n")[:2]
   page = page_alone(finished)
   assert "own, a round of each: mine = A@9 + B@0 + A@1e-4:pass against alternate_only.</p>" in page
   pages = [row for row in Page(page).rows if len(row) == 8]
   pairs = [("method", arm, table, arm) for arm in means if arm != "method"]
-  pairs += [(arm, "alternate_only", own, f"{arm} - alternate_only") for arm in ("smooth_easy", "mine")]
+  pairs += [
+    (arm, "alternate_only", own, f"{arm} - alternate_only") for arm in ("smooth_easy", "mine")
+  ]
   for first, second, text, name in pairs:
     (line,) = (line for line in text.splitlines() if line.startswith(f"{name} "))
     (row,) = (row for row in pages if row[0].split(" (")[0] == f"{first} - {second}")
     found = re.search(r" ([+-]\d+\.\d\d)  two seeds: no verdict", line)
-    assert float(found[1]) == float(row[1].split(" \u00b1 ")[0]) == pytest.approx(means[first] - means[second], abs=0.0051)
+    assert (
+      float(found[1])
+      == float(row[1].split(" \u00b1 ")[0])
+      == pytest.approx(means[first] - means[second], abs=0.0051)
+    )
   assert means["mine"] != means["alternate_only"]
   assert means["method"] != means["baseline"]
 
@@ -57,13 +75,29 @@ def test_every_arm_runs_and_a_stop_in_the_long_one_changes_nothing(finished, tmp
   whole.without_report(monkeypatch)
   results = json.loads((finished / "results.json").read_text())
   assert set(results["arms"]) == {*ARMS, "mine"}
-  assert {arm: entry["last_round"] for arm, entry in results["arms"].items() if entry["last_round"] != 2} == {"long_baseline": 4}
-  assert {arm for arm, entry in results["arms"].items() if not entry["equal_work"]} == {"long_baseline", "warm_start"}
+  assert {
+    arm: entry["last_round"] for arm, entry in results["arms"].items() if entry["last_round"] != 2
+  } == {"long_baseline": 4}
+  assert {arm for arm, entry in results["arms"].items() if not entry["equal_work"]} == {
+    "long_baseline",
+    "warm_start",
+  }
   assert results["steps_per_round"]["mine"] == {"A": 1, "B": 4, "A2": 1}
   assert set(results["contrasts"]) == set(results["arms"]) - {"method"}
-  overrides = {(row["arm"], row["phase"]): row["overrides"] for row in whole.rows(finished) if "overrides" in row}
-  assert overrides == {("smooth_easy", "A"): {"label_smoothing": 0.1}, ("decay_steps_only", "A"): {"loss_weight": 0.0}}
-  rates = {row["round"]: row["learning_rate"] for row in whole.rows(finished) if row["arm"] == "long_baseline"}
+  overrides = {
+    (row["arm"], row["phase"]): row["overrides"]
+    for row in whole.rows(finished)
+    if "overrides" in row
+  }
+  assert overrides == {
+    ("smooth_easy", "A"): {"label_smoothing": 0.1},
+    ("decay_steps_only", "A"): {"loss_weight": 0.0},
+  }
+  rates = {
+    row["round"]: row["learning_rate"]
+    for row in whole.rows(finished)
+    if row["arm"] == "long_baseline"
+  }
   assert list(rates) == [1, 2, 3, 4]
   assert rates[1] == rates[2] > rates[3] == rates[4]
 

@@ -1,4 +1,6 @@
-"""The dry run: what it tells, what it finds in the workdir, and that it neither writes, nor downloads, nor fills the device."""
+"""The dry run: what it tells, what it finds in the workdir, and that it neither writes, nor
+downloads, nor fills the device.
+"""
 
 import contextlib
 import dataclasses
@@ -71,7 +73,9 @@ def before_compiling(lines):
 
 def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  arms = tuple(arm for arm in ARM_NAMES if arm not in ("dropout_easy", "depth_easy"))  # an MLP has neither
+  arms = tuple(
+    arm for arm in ARM_NAMES if arm not in ("dropout_easy", "depth_easy")
+  )  # an MLP has neither
   config = tiny.config(arms=arms, method__lambda_tuned=3e-4, seeds=(0, 1, 2), augment__flip=True)
   lines = list(dry_run.describe(config, tmp_path / "run"))
   assert json.loads(lines[0]) == to_dict(config)
@@ -83,11 +87,18 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
   ):
     assert any(part in line for line in lines), part
   first = lines.index("optimiser steps a round:") + 1
-  steps = {line.split(":")[0].strip(): line.partition(": ")[2] for line in lines[first : first + len(arms)]}
+  steps = {
+    line.split(":")[0].strip(): line.partition(": ")[2] for line in lines[first : first + len(arms)]
+  }
   assert tuple(steps) == arms
   assert steps["smooth_easy"] == "A 1 [label_smoothing=0.1] + B 4 = 5"
-  assert (steps["baseline"], steps["method"], steps["less_data"]) == ("all 5 = 5", "A 1 + B 4 = 5", "half 5 = 5")
-  # 100 images of 192 bytes, their labels and sizes; weights, gradients, momentum and a copy of three networks.
+  assert (steps["baseline"], steps["method"], steps["less_data"]) == (
+    "all 5 = 5",
+    "A 1 + B 4 = 5",
+    "half 5 = 5",
+  )
+  # 100 images of 192 bytes, their labels and sizes; weights, gradients, momentum and a copy of
+  # three networks.
   memory, time = lines[-2:]
   assert memory.startswith("device memory about ")
   assert f"{(100 * (192 + 4 + 8)) / 1e6:.1f} data" in memory
@@ -95,7 +106,8 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
   assert re.fullmatch(
     r"time      roughly \d+ (s|minutes) on this machine, by dispatches that ran just now: "
     rf"\d+ s to train {len(arms)} arm\(s\) with 3 seed\(s\), "
-    r"\d+ (s|minutes) to compile \d+ training program\(s\) and those that score, 8 s for start and report",
+    r"\d+ (s|minutes) to compile \d+ training program\(s\) and those that score, 8 s for start "
+    r"and report",
     time,
   )
   assert list(tmp_path.iterdir()) == []
@@ -108,7 +120,9 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs(mode):
   data = tiny.data(config)
   plan = tiny.alternating(config, 70, 7)
   real, abstract = Setup.make(config, data), Setup.make(config, data, is_abstract=True)
-  assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(abstract.device_data))
+  assert all(
+    isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(abstract.device_data)
+  )
   from_shapes, trainer = abstract.trainer(plan), real.trainer(plan)
   from_shapes.set_state(abstract.state_shapes)
   from_shapes.compile()
@@ -121,7 +135,9 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs(mode):
   assert trainer.memory_bytes() == from_shapes.memory_bytes() > 0
 
 
-@pytest.mark.parametrize("changes", [{}, {"optim__name": "adam"}, {"optim__body_rate_factor": 0.0}, {"seeds": (5,)}])
+@pytest.mark.parametrize(
+  "changes", [{}, {"optim__name": "adam"}, {"optim__body_rate_factor": 0.0}, {"seeds": (5,)}]
+)
 def test_shapes_of_the_state_are_those_of_the_real_one(changes):
   config = tiny.resnet(**changes)
   setup = Setup.make(config, tiny.data(config))
@@ -133,31 +149,67 @@ def test_shapes_of_the_state_are_those_of_the_real_one(changes):
 @pytest.mark.parametrize(
   ("name", "sizes", "may_download"),
   [
-    ("svhn", "73257 training and 26032 test examples of shape [32, 32, 3], 10 classes; A gets 7325", True),
-    ("cifar10", "50000 training and 10000 test examples of shape [32, 32, 3], 10 classes; A gets 5000", True),
-    ("cifar100", "50000 training and 10000 test examples of shape [32, 32, 3], 100 classes; A gets 5000", True),
-    ("tiny_imagenet", "100000 training and 10000 test examples of shape [64, 64, 3], 200 classes; A gets 10000", False),
-    ("cub", "5994 training and 5794 test examples of shape [384, 384, 3], 200 classes; A gets 599", True),
+    (
+      "svhn",
+      "73257 training and 26032 test examples of shape [32, 32, 3], 10 classes; A gets 7325",
+      True,
+    ),
+    (
+      "cifar10",
+      "50000 training and 10000 test examples of shape [32, 32, 3], 10 classes; A gets 5000",
+      True,
+    ),
+    (
+      "cifar100",
+      "50000 training and 10000 test examples of shape [32, 32, 3], 100 classes; A gets 5000",
+      True,
+    ),
+    (
+      "tiny_imagenet",
+      "100000 training and 10000 test examples of shape [64, 64, 3], 200 classes; A gets 10000",
+      False,
+    ),
+    (
+      "cub",
+      "5994 training and 5794 test examples of shape [384, 384, 3], 200 classes; A gets 599",
+      True,
+    ),
   ],
 )
-def test_a_set_that_is_not_there_is_told_with_its_published_sizes(name, sizes, may_download, tmp_path):
-  files_of = {"data__image_size": 256, "data__resize": "short_side", "data__crop_size": 224} if name == "cub" else {}
+def test_a_set_that_is_not_there_is_told_with_its_published_sizes(
+  name, sizes, may_download, tmp_path
+):
+  files_of = (
+    {"data__image_size": 256, "data__resize": "short_side", "data__crop_size": 224}
+    if name == "cub"
+    else {}
+  )
   config = tiny.config(data__name=name, **files_of)
   lines = before_compiling(dry_run.describe(config, tmp_path / "run"))
   assert f"data      {name} was not found on this machine; as published: {sizes}" in lines
   note = "note      the run would try to download the set; a dry run does not"
   assert (note in lines) == may_download
-  assert note not in before_compiling(dry_run.describe(tiny.config(data__name=name, data__download=False, **files_of), tmp_path / "run"))
+  assert note not in before_compiling(
+    dry_run.describe(
+      tiny.config(data__name=name, data__download=False, **files_of), tmp_path / "run"
+    )
+  )
   assert list(tmp_path.iterdir()) == []
 
 
-def test_after_the_description_of_a_missing_set_comes_how_to_get_it_and_no_image_was_on_a_device(tmp_path):
+def test_after_the_description_of_a_missing_set_comes_how_to_get_it_and_no_image_was_on_a_device(
+  tmp_path,
+):
   before = {id(array) for array in jax.live_arrays()}
-  lines, error = until_missing(dry_run.describe(tiny.config(data__name="tiny_imagenet", seeds=(0,)), tmp_path / "run"))
+  lines, error = until_missing(
+    dry_run.describe(tiny.config(data__name="tiny_imagenet", seeds=(0,)), tmp_path / "run")
+  )
   assert sum(array.nbytes for array in jax.live_arrays() if id(array) not in before) < 1e6
   assert "  method: A 625 + B 5625 = 6250" in lines
   # 110,000 images of 12,288 bytes, and 12 bytes for label and size.
-  assert f" {110_000 * (12_288 + 12) / 1e6:.1f} data" in "".join(line for line in lines if line.startswith("device memory "))
+  assert f" {110_000 * (12_288 + 12) / 1e6:.1f} data" in "".join(
+    line for line in lines if line.startswith("device memory ")
+  )
   assert error.startswith("tiny_imagenet is missing: ")
   assert "get it with: curl " in error
   assert list(tmp_path.iterdir()) == []
@@ -172,7 +224,11 @@ def test_after_the_description_of_a_missing_set_comes_how_to_get_it_and_no_image
       "the images of data.name='svhn' are 32 x 32 pixels",
     ),
     ({"data__name": "svhn", "data__test_fraction": 0.5}, ConfigError, "data.test_fraction"),
-    ({"data__name": "svhn", "method__num_easy": 73_257}, ConfigError, "of 73257 training examples A would get 73257"),
+    (
+      {"data__name": "svhn", "method__num_easy": 73_257},
+      ConfigError,
+      "of 73257 training examples A would get 73257",
+    ),
     ({"data__name": "cub"}, ConfigError, "data.image_size"),
     ({"data__name": "npz", "data__path": "/no/such.npz"}, DataError, "/no/such.npz: no such file"),
   ],
@@ -184,8 +240,16 @@ def test_what_a_run_refuses_is_refused_before_the_first_line(changes, kind, part
 
 
 def test_the_command_ends_with_3_after_the_whole_description_and_writes_nothing(tmp_path):
-  command = [sys.executable, str(ROOT / "run.py"), f"--config={ROOT}/configs/svhn.py", "--config.model.name=mlp", "--dry_run"]
-  done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+  command = [
+    sys.executable,
+    str(ROOT / "run.py"),
+    f"--config={ROOT}/configs/svhn.py",
+    "--config.model.name=mlp",
+    "--dry_run",
+  ]
+  done = subprocess.run(
+    command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+  )
   assert done.returncode == 3
   assert " MB and what the program needs, not known yet: " in done.stdout
   (error,) = done.stderr.splitlines()  # nothing was compiled for a run that cannot begin
@@ -199,7 +263,12 @@ def test_images_that_were_kept_are_read_and_none_are_kept(tmp_path):
     path = tmp_path / "images" / "abc"[number % 3] / f"{number}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
-  config = tiny.config(data__name="folder", data__path=str(tmp_path / "images"), data__image_size=8, data__test_fraction=0.5)
+  config = tiny.config(
+    data__name="folder",
+    data__path=str(tmp_path / "images"),
+    data__image_size=8,
+    data__test_fraction=0.5,
+  )
   before_compiling(dry_run.describe(config, tmp_path / "run"))
   assert not (tmp_path / "data").exists()
   load_inputs.load_data(config, print)
@@ -211,7 +280,9 @@ def test_images_that_were_kept_are_read_and_none_are_kept(tmp_path):
 
 
 PRODUCTS = 2 * (8 * 8 * 3 * 16 + 16 * 3)  # of two networks
-PASSES = 2 * 4 * (5 * 3 * 16 + 32)  # of two arms of four rounds of five steps and one evaluation batch
+PASSES = (
+  2 * 4 * (5 * 3 * 16 + 32)
+)  # of two arms of four rounds of five steps and one evaluation batch
 
 
 def test_without_the_data_the_time_is_guessed_from_the_steps_of_every_arm(tmp_path, monkeypatch):
@@ -220,28 +291,47 @@ def test_without_the_data_the_time_is_guessed_from_the_steps_of_every_arm(tmp_pa
   data = tiny.data(config)
   missing = MissingDataError("it is not there")
   lines, _ = until_missing(dry_run.describe(config, tmp_path / "run", dry_run.Found(data, missing)))
-  assert f"time      roughly {PASSES * PRODUCTS * 1e-6:.0f} s to train 2 arm(s) with 2 seed(s) on this machine, a guess" in lines[-1]
+  assert (
+    f"time      roughly {PASSES * PRODUCTS * 1e-6:.0f} s to train 2 arm(s) with 2 seed(s) on "
+    "this machine, a guess"
+  ) in lines[-1]
 
 
 def test_the_time_is_that_of_a_pass_through_the_network_times_the_passes_of_the_run(monkeypatch):
-  monkeypatch.setattr(dry_run, "measure_pace", lambda setup, plan, compiled, secs: forecast.Pace(0.1, 30.0))
+  monkeypatch.setattr(
+    dry_run, "measure_pace", lambda setup, plan, compiled, secs: forecast.Pace(0.1, 30.0)
+  )
   line = list(dry_run.describe(tiny.config()))[-1]
   training, scoring, compiling = 0.1 * PASSES, 0.1 * 70, 30.0 * (2 + 1)
   total = training + scoring + compiling + forecast.SECS_AROUND
-  assert line.startswith(f"time      roughly {dry_run._rounded(total)} on this machine, by dispatches that ran just now: ")
-  assert f"{dry_run._rounded(training)} to train 2 arm(s) with 2 seed(s), {dry_run._rounded(compiling)} to compile 2 training prog" in line
+  assert line.startswith(
+    f"time      roughly {dry_run._rounded(total)} on this machine, by dispatches that ran just "
+    "now: "
+  )
+  assert (
+    f"{dry_run._rounded(training)} to train 2 arm(s) with 2 seed(s), "
+    f"{dry_run._rounded(compiling)} to compile 2 training prog"
+  ) in line
 
 
 @pytest.mark.parametrize(
   ("first_secs", "secs", "rounds", "expected"),
   [
-    (0.5, 0.4, 1, [0.5, 0.4, 0.4, 0.4]),  # until the trial has lasted 1.5 s, or a round has ended for each such time as the first took
+    (
+      0.5,
+      0.4,
+      1,
+      [0.5, 0.4, 0.4, 0.4],
+      # until the trial has lasted 1.5 s, or a round has ended for each such time as the first took
+    ),
     (0.5, 0.1, 50, [0.5, 0.1, 0.2]),  # a dispatch of many rounds is cut
     (2.0, 1.9, 1, [2.0, 1.9]),
     (7.0, 5.0, 1, [7.0]),
   ],
 )
-def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(first_secs, secs, rounds, expected):
+def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(
+  first_secs, secs, rounds, expected
+):
   """A dispatch has one round at the start, as the engine's, then `rounds`; each takes `secs`."""
   ran = []
 
@@ -255,7 +345,10 @@ def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(first_s
     def run(self, start, halt_after=None):
       at = start.round_index
       while at < 1000:
-        number = min(1 if at == start.round_index else rounds, 1000 if halt_after is None or at >= halt_after else halt_after - at)
+        number = min(
+          1 if at == start.round_index else rounds,
+          1000 if halt_after is None or at >= halt_after else halt_after - at,
+        )
         at += number
         ran.append(first_secs if not ran else number * secs)
         yield Progress(Position(at), (), ran[-1], Passes(90 * number, 10 * number))
@@ -271,8 +364,12 @@ def test_recalibration_and_the_gradients_of_all_parameters_count_as_passes():
   config = tiny.resnet(score__grand=True)
   setup = Setup.make(config, tiny.data(config), is_abstract=True)
   num_train, num_test = len(setup.data.train), len(setup.data.test)
-  assert forecast.scoring_passes(setup, has_baseline=False) == 4 * num_train + len(config.arms) * (num_train + num_test)
-  assert forecast.scoring_passes(setup, has_baseline=True) == len(config.arms) * (num_train + num_test)
+  assert forecast.scoring_passes(setup, has_baseline=False) == 4 * num_train + len(config.arms) * (
+    num_train + num_test
+  )
+  assert forecast.scoring_passes(setup, has_baseline=True) == len(config.arms) * (
+    num_train + num_test
+  )
 
 
 def test_what_does_not_fit_a_device_is_told_and_not_tried(monkeypatch):
@@ -285,7 +382,14 @@ def test_what_does_not_fit_a_device_is_told_and_not_tried(monkeypatch):
 
 @pytest.mark.parametrize(
   ("seconds", "text"),
-  [(0.2, "1 s"), (90, "90 s"), (180, "3 minutes"), (7_100, "118 minutes"), (61_200, "17 hours"), (86_400 * 4.4, "4 days")],
+  [
+    (0.2, "1 s"),
+    (90, "90 s"),
+    (180, "3 minutes"),
+    (7_100, "118 minutes"),
+    (61_200, "17 hours"),
+    (86_400 * 4.4, "4 days"),
+  ],
 )
 def test_a_guess_has_no_more_digits_than_it_is_worth(seconds, text):
   assert dry_run._rounded(seconds) == text
@@ -316,11 +420,17 @@ def standing(config, workdir):
 
 
 def test_a_finished_run_is_told(copy):
-  assert standing(CONFIG, copy) == "a run of this config, complete but for its report, which would be made again"
+  assert (
+    standing(CONFIG, copy)
+    == "a run of this config, complete but for its report, which would be made again"
+  )
   files.write_text(copy / "report.html", "a report")
   assert standing(CONFIG, copy) == "a complete run of this config; nothing would be done"
   (copy / "scores.csv").unlink()
-  assert standing(CONFIG, copy) == "an unfinished run of this config, saved at the end of arm method; it would be continued"
+  assert (
+    standing(CONFIG, copy)
+    == "an unfinished run of this config, saved at the end of arm method; it would be continued"
+  )
 
 
 def test_an_unfinished_run_is_told_with_its_place_and_its_leftovers_stay(tmp_path, monkeypatch):
@@ -330,9 +440,9 @@ def test_an_unfinished_run_is_told_with_its_place_and_its_leftovers_stay(tmp_pat
     experiment.run(CONFIG, workdir, "tiny")
   (workdir / "checkpoints" / "7.orbax-checkpoint-tmp").mkdir()
   (workdir / ".sdt-tmp-1").touch()
-  assert (
-    standing(CONFIG, workdir)
-    == "an unfinished run of this config, saved in arm method after round 1 of 4 and 5 steps; it would be continued"
+  assert standing(CONFIG, workdir) == (
+    "an unfinished run of this config, saved in arm method after round 1 of 4 and 5 steps; it "
+    "would be continued"
   )
   (workdir / "config.json").unlink()  # the checkpoint tells which run it was
   assert standing(CONFIG, workdir).startswith("an unfinished run")
@@ -351,9 +461,15 @@ def test_what_the_run_would_refuse_in_its_workdir_is_refused_in_the_same_words(c
   others = [(dataclasses.replace(CONFIG, rounds=5), copy), (CONFIG, copy / "config.json")]
   damaged = shutil.copytree(copy, tmp_path / "other_data")
   environment = files.read_json(damaged / "environment.json")
-  files.write_json(damaged / "environment.json", environment | {"data": environment["data"] | {"checksum": "0" * 64}})
+  files.write_json(
+    damaged / "environment.json",
+    environment | {"data": environment["data"] | {"checksum": "0" * 64}},
+  )
   machine = shutil.copytree(copy, tmp_path / "other_machine")
-  files.write_json(machine / "environment.json", environment | {"choices": environment["choices"] | {"precision": "bfloat16"}})
+  files.write_json(
+    machine / "environment.json",
+    environment | {"choices": environment["choices"] | {"precision": "bfloat16"}},
+  )
   (machine / "scores.csv").unlink()
   for config, workdir in [*others, (CONFIG, damaged), (CONFIG, machine)]:
     told = refusal(lambda c=config, w=workdir: next(dry_run.describe(c, w)))
@@ -367,9 +483,17 @@ def test_a_workdir_is_not_refused_for_data_that_are_not_there():
 
 
 def test_a_sweep_over_a_missing_set_is_told_value_by_value(tmp_path):
-  config = tiny.config(data__name="svhn", seeds=(0,), sweep__key="method.lambda_A", sweep__values=("1e-3", "2e-3"))
+  config = tiny.config(
+    data__name="svhn", seeds=(0,), sweep__key="method.lambda_A", sweep__values=("1e-3", "2e-3")
+  )
   lines, error = until_missing(sweep.describe(config, expand(config), tmp_path / "run"))
-  assert [line for line in lines if line.startswith("  lambda_A=0.002: baseline all 4579, method A 458 + B 4121; A 7325; mean decay")]
+  assert [
+    line
+    for line in lines
+    if line.startswith(
+      "  lambda_A=0.002: baseline all 4579, method A 458 + B 4121; A 7325; mean decay"
+    )
+  ]
   assert [line for line in lines if line.startswith("data      svhn was not found on this machine")]
   assert f"workdir   {tmp_path / 'run' / 'lambda_A=0.001'}: nothing there yet" in lines
   assert error.startswith("svhn is missing: ")
@@ -377,7 +501,9 @@ def test_a_sweep_over_a_missing_set_is_told_value_by_value(tmp_path):
 
 
 def test_a_sweep_in_the_workdir_of_a_run_is_refused(copy):
-  config = dataclasses.replace(CONFIG, sweep=dataclasses.replace(CONFIG.sweep, key="method.lambda_A", values=("1e-3",)))
+  config = dataclasses.replace(
+    CONFIG, sweep=dataclasses.replace(CONFIG.sweep, key="method.lambda_A", values=("1e-3",))
+  )
   with pytest.raises(ConfigError, match="holds a run of another config"):
     next(sweep.describe(config, expand(config), copy))
 
@@ -397,7 +523,11 @@ def test_a_paper_rows_steps_follow_from_the_published_sizes(row):
 def test_a_paper_row_is_described_without_its_data(row, tmp_path):
   lines, error = until_missing(dry_run.describe(config_of(row), tmp_path / "run"))
   every, easy, rest = steps_of(row)
-  (cost,) = [line for line in lines if line.startswith(f"network   {row.network}: {row.num_params:,} parameters, ")]
+  (cost,) = [
+    line
+    for line in lines
+    if line.startswith(f"network   {row.network}: {row.num_params:,} parameters, ")
+  ]
   assert round(float(cost.split()[4]), 1 if row.millions < 500 else 0) == row.millions
   assert f"  baseline: all {every} = {every}" in lines
   assert f"  method: A {easy} + B {rest} = {easy + rest}" in lines

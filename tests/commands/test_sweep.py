@@ -1,4 +1,6 @@
-"""Sweeps: every value is an ordinary run, stopped and repeated sweeps end as one that was left alone, and the table is theirs."""
+"""Sweeps: every value is an ordinary run, stopped and repeated sweeps end as one that was left
+alone, and the table is theirs.
+"""
 
 import dataclasses
 import importlib.util
@@ -18,7 +20,12 @@ from sdt.run import lifecycle
 from tests.support import tiny, whole
 from tests.support.places import ROOT
 
-COMMON = {"compilation_cache": False, "parallel__steps_per_dispatch": 1, "rounds": 3, "optim__milestones": (2,)}
+COMMON = {
+  "compilation_cache": False,
+  "parallel__steps_per_dispatch": 1,
+  "rounds": 3,
+  "optim__milestones": (2,),
+}
 VALUES = (1e-3, 1e-2, 1e-1)
 FOLDERS = ("lambda_A=0.001", "lambda_A=0.01", "lambda_A=0.1")
 
@@ -37,14 +44,27 @@ def run(config, workdir):
 
 def outputs(workdir):
   """Returns what two runs of one sweep have in common: of every value, and of the sweep itself."""
-  content = {folder.name: whole.outputs(folder) for folder in workdir.iterdir() if (folder / "results.json").exists()}
-  return content | {name: (workdir / name).read_bytes() for name in ("config.json", "sweep.json", "report.html", "figures/sweep.png")}
+  content = {
+    folder.name: whole.outputs(folder)
+    for folder in workdir.iterdir()
+    if (folder / "results.json").exists()
+  }
+  return content | {
+    name: (workdir / name).read_bytes()
+    for name in ("config.json", "sweep.json", "report.html", "figures/sweep.png")
+  }
 
 
 @pytest.fixture(autouse=True)
 def quick_reports(monkeypatch):
-  """A line stands for each value's own report, which takes most of the time of a tiny run; the sweep's is real."""
-  monkeypatch.setattr(lifecycle, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+  """A line stands for each value's own report, which takes most of the time of a tiny run; the
+  sweep's is real.
+  """
+  monkeypatch.setattr(
+    lifecycle,
+    "build_report",
+    lambda workdir: files.write_text(workdir / "report.html", "stands for the report"),
+  )
 
 
 @pytest.fixture
@@ -57,7 +77,11 @@ def finished(tmp_path_factory):
   """A sweep that was left alone."""
   workdir = tmp_path_factory.mktemp("finished") / "sweep"
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(lifecycle, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+    patch.setattr(
+      lifecycle,
+      "build_report",
+      lambda workdir: files.write_text(workdir / "report.html", "stands for the report"),
+    )
     assert run(swept(), workdir) == 0
   return workdir
 
@@ -67,9 +91,19 @@ def copy(finished, tmp_path):
   return shutil.copytree(finished, tmp_path / "copy")
 
 
-def test_a_value_leaves_the_bytes_of_an_ordinary_run_that_trained_its_own_baseline(finished, tmp_path):
+def test_a_value_leaves_the_bytes_of_an_ordinary_run_that_trained_its_own_baseline(
+  finished, tmp_path
+):
   names = {path.name for path in finished.iterdir()}
-  assert names == {*FOLDERS, ".lock", ".sha256", "config.json", "sweep.json", "report.html", "figures"}
+  assert names == {
+    *FOLDERS,
+    ".lock",
+    ".sha256",
+    "config.json",
+    "sweep.json",
+    "report.html",
+    "figures",
+  }
   ordinary = tiny.config(**COMMON, method__lambda_A=VALUES[2])
   assert whole.run(ordinary, tmp_path / "ordinary") == 0
   whole.assert_same(ordinary, tmp_path / "ordinary", finished / FOLDERS[2])
@@ -86,7 +120,9 @@ def test_the_table_is_made_of_the_numbers_of_the_values_own_results(finished):
     "shared_baseline": True,
   }
   assert content["best_of"]["num_values"] == 3
-  assert content["best_of"]["expected_gain_sds"] == pytest.approx(1.5 / np.sqrt(np.pi), rel=1e-9)  # known in closed form for three
+  assert content["best_of"]["expected_gain_sds"] == pytest.approx(
+    1.5 / np.sqrt(np.pi), rel=1e-9
+  )  # known in closed form for three
   for value, folder, entry in zip(VALUES, FOLDERS, content["values"], strict=True):
     results = files.read_json(finished / folder / "results.json")
     assert (entry["value"], entry["also_value"], entry["folder"]) == (value, None, folder)
@@ -95,12 +131,19 @@ def test_the_table_is_made_of_the_numbers_of_the_values_own_results(finished):
       assert entry["arms"][arm]["accuracy"] == own["accuracy"]
       assert entry["arms"][arm]["mean"] == pytest.approx(np.mean(accuracy))
       assert entry["arms"][arm]["sd"] == pytest.approx(np.std(accuracy, ddof=1))
-    difference = np.array(list(results["arms"]["method"]["accuracy"].values())) - list(results["arms"]["baseline"]["accuracy"].values())
+    difference = np.array(list(results["arms"]["method"]["accuracy"].values())) - list(
+      results["arms"]["baseline"]["accuracy"].values()
+    )
     assert entry["contrasts"]["baseline"]["mean"] == pytest.approx(difference.mean())
     assert entry["contrasts"] == results["contrasts"]
     assert entry["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
     assert entry["mean_decay"] == pytest.approx((1 * value + 4 * 1e-4) / 5)
-    assert (entry["num_easy"], entry["rounds"], entry["data"]["num_train"], entry["model"]["num_params"]) == (7, 3, 70, 3139)
+    assert (
+      entry["num_easy"],
+      entry["rounds"],
+      entry["data"]["num_train"],
+      entry["model"]["num_params"],
+    ) == (7, 3, 70, 3139)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +154,9 @@ def test_the_table_is_made_of_the_numbers_of_the_values_own_results(finished):
     ("method", 1.4, "in arm method, round 2", FOLDERS[:1]),
   ],
 )
-def test_a_sweep_that_is_stopped_inside_a_value_ends_as_one_that_was_left_alone(finished, tmp_path, monkeypatch, task, done, said, before):
+def test_a_sweep_that_is_stopped_inside_a_value_ends_as_one_that_was_left_alone(
+  finished, tmp_path, monkeypatch, task, done, said, before
+):
   workdir = tmp_path / "sweep"
   for folder in before:
     shutil.copytree(finished / folder, workdir / folder)
@@ -133,26 +178,38 @@ def test_a_signal_between_two_values_stops_the_sweep_there(finished, tmp_path, m
 
   with monkeypatch.context() as patch:
     patch.setattr(lifecycle, "build_report", report_and_stop)
-    with pytest.raises(Interrupted, match=r"stopped by SIGINT before lambda_A=0\.01; .* run the same command again"):
+    with pytest.raises(
+      Interrupted, match=r"stopped by SIGINT before lambda_A=0\.01; .* run the same command again"
+    ):
       sweep.run(swept(), expand(swept()), tmp_path / "sweep", "tiny")
   assert (tmp_path / "sweep" / FOLDERS[0] / "results.json").exists()
   assert not (tmp_path / "sweep" / FOLDERS[1]).exists()
   capsys.readouterr()
   assert run(swept(), tmp_path / "sweep") == 0
   lines = capsys.readouterr().err.splitlines()
-  assert [line for line in lines if "lambda_A=0.001" in line and "taken over" not in line] == ["lambda_A=0.001: complete"]
+  assert [line for line in lines if "lambda_A=0.001" in line and "taken over" not in line] == [
+    "lambda_A=0.001: complete"
+  ]
   assert outputs(tmp_path / "sweep") == outputs(finished)
 
 
-def test_a_complete_sweep_is_told_so_in_a_line_a_value_and_not_touched(finished, capsys, no_training):
+def test_a_complete_sweep_is_told_so_in_a_line_a_value_and_not_touched(
+  finished, capsys, no_training
+):
   before = whole.stamps(finished)
   assert run(swept(), finished) == 0
   told = capsys.readouterr()
   assert told.err.splitlines()[1:] == [f"{folder}: complete" for folder in FOLDERS]
   assert "complete: nothing to do" in told.out
   after = whole.stamps(finished)
-  assert {name: stamp for name, stamp in after.items() if name not in ("config.json", ".sha256/config.json")} == {
-    name: stamp for name, stamp in before.items() if name not in ("config.json", ".sha256/config.json")
+  assert {
+    name: stamp
+    for name, stamp in after.items()
+    if name not in ("config.json", ".sha256/config.json")
+  } == {
+    name: stamp
+    for name, stamp in before.items()
+    if name not in ("config.json", ".sha256/config.json")
   }
   assert after["config.json"][1] == before["config.json"][1]
 
@@ -175,21 +232,33 @@ def test_values_may_be_added_left_out_and_put_in_another_order(copy, monkeypatch
   assert [entry["value"] for entry in content["values"]] == [0.1, 1e-3, 5e-2]
   told = capsys.readouterr()
   assert f"note: lambda_A=0.01 in {copy} are not among sweep.values now" in told.err
-  assert [line.split()[0] for line in told.out.splitlines() if line.startswith("0.")] == ["0.1", "0.001", "0.05"]
+  assert [line.split()[0] for line in told.out.splitlines() if line.startswith("0.")] == [
+    "0.1",
+    "0.001",
+    "0.05",
+  ]
   after = whole.stamps(copy)
   for folder in FOLDERS:
     own = {name: stamp for name, stamp in before.items() if name.startswith(f"{folder}/")}
     assert own == {name: stamp for name, stamp in after.items() if name.startswith(f"{folder}/")}
 
 
-def test_a_value_that_diverges_does_not_stop_the_others_and_the_sweep_ends_with_4(tmp_path, monkeypatch, capsys):
+def test_a_value_that_diverges_does_not_stop_the_others_and_the_sweep_ends_with_4(
+  tmp_path, monkeypatch, capsys
+):
   config = swept(values=(1e3, 1e-3), method__lambda_B=1e3)
   points = expand(config)
   points[1] = dataclasses.replace(points[1], config=tiny.config(**COMMON, method__lambda_A=1e-3))
-  with pytest.raises(DivergedError, match=r"1 of 2 values have replicas that diverged .*\(lambda_A=1000\.0\)"):
+  with pytest.raises(
+    DivergedError, match=r"1 of 2 values have replicas that diverged .*\(lambda_A=1000\.0\)"
+  ):
     sweep.run(config, points, tmp_path / "sweep", "tiny")
   bad, good = files.read_json(tmp_path / "sweep" / "sweep.json")["values"]
-  assert (bad["arms"]["method"]["diverged"], bad["arms"]["method"]["mean"], bad["contrasts"]["baseline"]["n"]) == ([0, 1], None, 0)
+  assert (
+    bad["arms"]["method"]["diverged"],
+    bad["arms"]["method"]["mean"],
+    bad["contrasts"]["baseline"]["n"],
+  ) == ([0, 1], None, 0)
   assert (good["arms"]["method"]["diverged"], good["arms"]["method"]["n"]) == ([], 2)
   assert "lambda_A=1000.0: 2 replica(s) diverged" in capsys.readouterr().err
   monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
@@ -208,17 +277,25 @@ def test_values_that_the_baseline_reads_have_a_baseline_each_and_data_are_read_f
   for entry in (first, second):
     own = tmp_path / "sweep" / entry["folder"]
     assert "train baseline" in files.read_json(own / "timing.json")["stages"]
-    assert files.read_json(own / "environment.json")["data"]["checksum"] == entry["data"]["checksum"]
+    assert (
+      files.read_json(own / "environment.json")["data"]["checksum"] == entry["data"]["checksum"]
+    )
 
 
 def test_a_baseline_from_elsewhere_serves_all_values(finished, tmp_path, no_training, monkeypatch):
   monkeypatch.undo()
-  monkeypatch.setattr(lifecycle, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+  monkeypatch.setattr(
+    lifecycle,
+    "build_report",
+    lambda workdir: files.write_text(workdir / "report.html", "stands for the report"),
+  )
   config = swept(values=VALUES[1:], baseline_from=str(finished / FOLDERS[0]))
   assert run(config, tmp_path / "sweep") == 0
   for folder in FOLDERS[1:]:
     assert whole.outputs(tmp_path / "sweep" / folder) == whole.outputs(finished / folder)
-    assert "train baseline" not in files.read_json(tmp_path / "sweep" / folder / "timing.json")["stages"]
+    assert (
+      "train baseline" not in files.read_json(tmp_path / "sweep" / folder / "timing.json")["stages"]
+    )
 
 
 def test_a_checkpoint_that_is_lost_is_no_baseline_for_others(copy, monkeypatch):
@@ -229,8 +306,14 @@ def test_a_checkpoint_that_is_lost_is_no_baseline_for_others(copy, monkeypatch):
 
 
 REFUSALS = [
-  (swept(values=(1e-3, 1e-2), rounds=4), "holds a sweep of another config (rounds: 3 -> 4); use that config again or choose another"),
-  (swept("method.lambda_B", (1e-3,)), "holds a sweep of another config (sweep.key: 'method.lambda_A' -> 'method.lambda_B')"),
+  (
+    swept(values=(1e-3, 1e-2), rounds=4),
+    "holds a sweep of another config (rounds: 3 -> 4); use that config again or choose another",
+  ),
+  (
+    swept("method.lambda_B", (1e-3,)),
+    "holds a sweep of another config (sweep.key: 'method.lambda_A' -> 'method.lambda_B')",
+  ),
 ]
 
 
@@ -246,39 +329,68 @@ def test_another_sweep_is_refused_in_the_workdir_of_one(finished, config, part, 
 def test_a_sweep_and_an_ordinary_run_do_not_share_a_workdir(finished, no_training):
   value = finished / FOLDERS[0]
   before = whole.stamps(finished)
-  with pytest.raises(ConfigError, match=r"holds a run of another config \(.*sweep.key: None -> 'method.lambda_A'"):
+  with pytest.raises(
+    ConfigError, match=r"holds a run of another config \(.*sweep.key: None -> 'method.lambda_A'"
+  ):
     sweep.run(swept(), expand(swept()), value, "tiny")
-  with pytest.raises(ConfigError, match=r"holds a run of another config \(sweep.key: 'method.lambda_A' -> None; sweep.values"):
+  with pytest.raises(
+    ConfigError,
+    match=r"holds a run of another config \(sweep.key: 'method.lambda_A' -> None; sweep.values",
+  ):
     experiment.run(tiny.config(**COMMON), finished, "tiny")
   assert {name: stamp for name, stamp in whole.stamps(finished).items() if name in before} == before
 
 
 @pytest.mark.parametrize("left", ["metrics.jsonl", "checkpoints"])
-def test_a_run_that_nothing_describes_any_more_is_not_taken_for_a_sweep(tmp_path, left, no_training):
+def test_a_run_that_nothing_describes_any_more_is_not_taken_for_a_sweep(
+  tmp_path, left, no_training
+):
   (tmp_path / "run" / left).mkdir(parents=True)
   with pytest.raises(ConfigError, match="holds a run; choose another --workdir for the sweep"):
     sweep.run(swept(), expand(swept()), tmp_path / "run", "tiny")
 
 
-def test_a_value_whose_folder_holds_another_run_is_found_before_anything_is_trained(copy, no_training):
+def test_a_value_whose_folder_holds_another_run_is_found_before_anything_is_trained(
+  copy, no_training
+):
   shutil.rmtree(copy / FOLDERS[0])
   content = files.read_json(copy / FOLDERS[2] / "config.json")
   content["config"]["method"]["lambda_B"] = 0.5
   files.write_json(copy / FOLDERS[2] / "config.json", content)
-  with pytest.raises(ConfigError, match=r"lambda_A=0\.1 holds a run of another config \(method.lambda_B: 0.5 -> 0.0001\)"):
+  with pytest.raises(
+    ConfigError,
+    match=r"lambda_A=0\.1 holds a run of another config \(method.lambda_B: 0.5 -> 0.0001\)",
+  ):
     sweep.run(swept(), expand(swept()), copy, "tiny")
 
 
 @pytest.mark.parametrize(
   ("config", "part"),
   [
-    (swept("model.name", ("mlp", "resnt"), model__hidden_sizes=None), "sweep, value name=resnt: model.name='resnt'"),
-    (swept("arms", (("baseline", "method"), ("baseline", "methd"))), "sweep, value arms=baseline%2Cmethd: arms: 'methd' is not an arm"),
-    (swept("data.shapes.image_size", (8, 4), augment__pad_crop=5, model__name="resnet8", model__hidden_sizes=None), "value image_size=4"),
+    (
+      swept("model.name", ("mlp", "resnt"), model__hidden_sizes=None),
+      "sweep, value name=resnt: model.name='resnt'",
+    ),
+    (
+      swept("arms", (("baseline", "method"), ("baseline", "methd"))),
+      "sweep, value arms=baseline%2Cmethd: arms: 'methd' is not an arm",
+    ),
+    (
+      swept(
+        "data.shapes.image_size",
+        (8, 4),
+        augment__pad_crop=5,
+        model__name="resnet8",
+        model__hidden_sizes=None,
+      ),
+      "value image_size=4",
+    ),
   ],
   ids=["network", "arm", "data"],
 )
-def test_nothing_is_written_before_every_value_is_accepted_with_its_data(tmp_path, config, part, no_training):
+def test_nothing_is_written_before_every_value_is_accepted_with_its_data(
+  tmp_path, config, part, no_training
+):
   with pytest.raises(ConfigError) as caught:
     sweep.run(config, expand(config), tmp_path / "sweep", "tiny")
   assert part.replace("%2C", ",") in str(caught.value).replace("%2C", ",")
@@ -291,12 +403,22 @@ def test_the_workdir_of_a_sweep_is_locked(tmp_path, no_training):
 
 
 def test_a_dry_run_tells_what_every_value_changes_then_the_first_and_writes_nothing(tmp_path):
-  config = swept("method.fraction", (0.1, 0.3), sweep__also_key="method.lambda_A", sweep__also_values=(0.5, 0.25))
+  config = swept(
+    "method.fraction", (0.1, 0.3), sweep__also_key="method.lambda_A", sweep__also_values=(0.5, 0.25)
+  )
   lines = list(sweep.describe(config, expand(config), tmp_path / "sweep"))
-  assert lines[0] == "2 runs over method.fraction (with method.lambda_A): 0.1, 0.3; one baseline for all"
-  assert "  fraction=0.1, method.lambda_A=0.5: baseline all 5, method A 1 + B 4; A 7; mean decay 0.10008" in lines
+  assert (
+    lines[0] == "2 runs over method.fraction (with method.lambda_A): 0.1, 0.3; one baseline for all"
+  )
+  assert (
+    "  fraction=0.1, method.lambda_A=0.5: baseline all 5, method A 1 + B 4; A 7; mean decay 0.10008"
+    in lines
+  )
   # 21 examples in two batches of 16, 49 in four.
-  assert "  fraction=0.3, method.lambda_A=0.25: baseline all 5, method A 2 + B 4; A 21; mean decay 0.0834" in lines
+  assert (
+    "  fraction=0.3, method.lambda_A=0.25: baseline all 5, method A 2 + B 4; A 21; mean decay "
+    "0.0834"
+  ) in lines
   at = lines.index("the first, fraction=0.1:")
   assert "method: A 1 + B 4 = 5" in "\n".join(lines[at:])
   assert not (tmp_path / "sweep").exists()
@@ -306,16 +428,47 @@ def test_run_py_runs_a_sweep_and_gives_its_exit_code(tmp_path, monkeypatch, caps
   spec = importlib.util.spec_from_file_location("sdt_run", ROOT / "run.py")
   program = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(program)
-  keys = ["data.shapes.num_train=70", "data.shapes.num_test=30", "data.shapes.num_classes=3", "data.shapes.image_size=8", "model.name=mlp"]
-  keys += ["data.wrong_label_fraction=0.0", "model.hidden_sizes=16,", "model.blocks=None", "model.widths=None", "batch_size=16"]
-  keys += ["rounds=3", "optim.milestones=2,", "optim.learning_rate=0.05", "score.batch_size=32", "parallel.num_devices=1"]
-  keys += ["parallel.steps_per_dispatch=1", "compilation_cache=False", "sweep.key=method.lambda_A", "sweep.values=1e-3,1e-2"]
+  keys = [
+    "data.shapes.num_train=70",
+    "data.shapes.num_test=30",
+    "data.shapes.num_classes=3",
+    "data.shapes.image_size=8",
+    "model.name=mlp",
+  ]
+  keys += [
+    "data.wrong_label_fraction=0.0",
+    "model.hidden_sizes=16,",
+    "model.blocks=None",
+    "model.widths=None",
+    "batch_size=16",
+  ]
+  keys += [
+    "rounds=3",
+    "optim.milestones=2,",
+    "optim.learning_rate=0.05",
+    "score.batch_size=32",
+    "parallel.num_devices=1",
+  ]
+  keys += [
+    "parallel.steps_per_dispatch=1",
+    "compilation_cache=False",
+    "sweep.key=method.lambda_A",
+    "sweep.values=1e-3,1e-2",
+  ]
   keys += ["model.shortcut=None"]
-  arguments = [f"--config={ROOT}/configs/shapes.py", f"--workdir={tmp_path / 'sweep'}", *(f"--config.{key}" for key in keys)]
+  arguments = [
+    f"--config={ROOT}/configs/shapes.py",
+    f"--workdir={tmp_path / 'sweep'}",
+    *(f"--config.{key}" for key in keys),
+  ]
   with monkeypatch.context() as patch:
     whole.signal_at(patch, "method", 1.4, signal.SIGTERM)
     assert program.main(arguments) == 75
-  assert capsys.readouterr().err.splitlines()[-1].startswith("sdt: stopped by SIGTERM in arm method, round 2")
+  assert (
+    capsys.readouterr()
+    .err.splitlines()[-1]
+    .startswith("sdt: stopped by SIGTERM in arm method, round 2")
+  )
   assert program.main(arguments) == 0
   assert "complete" not in capsys.readouterr().out
   assert program.main([*arguments, "--config.optim.momentum=0.8"]) == 2

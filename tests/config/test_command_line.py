@@ -18,7 +18,12 @@ from tests.support.places import ROOT
 
 def test_the_workdir_is_named_after_the_config_file():
   request = parse_arguments(["--config=configs/digits.py"])
-  assert (str(request.workdir), request.name, request.dry_run, request.overrides) == ("runs/digits", "digits", False, ())
+  assert (str(request.workdir), request.name, request.dry_run, request.overrides) == (
+    "runs/digits",
+    "digits",
+    False,
+    (),
+  )
   assert str(parse_arguments(["--config=x/mine.py", "--workdir", "a dir"]).workdir) == "a dir"
   assert parse_arguments(["--config=x.py", "--workdir=~/runs"]).workdir == Path.home() / "runs"
 
@@ -48,9 +53,27 @@ def test_a_path_without_a_name_is_no_crash(path):
 
 
 def test_flags_take_their_value_after_a_space_or_an_equals_sign():
-  one = parse_arguments(["--config=x.py", "--config.seeds=1,2", "--config.data.path=a=b", "--config.optim.momentum=-1", "--dry_run"])
+  one = parse_arguments(
+    [
+      "--config=x.py",
+      "--config.seeds=1,2",
+      "--config.data.path=a=b",
+      "--config.optim.momentum=-1",
+      "--dry_run",
+    ]
+  )
   two = parse_arguments(
-    ["--config", "x.py", "--config.seeds", "1,2", "--config.data.path", "a=b", "--config.optim.momentum", "-1", "--dry_run"]
+    [
+      "--config",
+      "x.py",
+      "--config.seeds",
+      "1,2",
+      "--config.data.path",
+      "a=b",
+      "--config.optim.momentum",
+      "-1",
+      "--dry_run",
+    ]
   )
   assert one == two
   assert one.overrides == (("seeds", "1,2"), ("data.path", "a=b"), ("optim.momentum", "-1"))
@@ -75,7 +98,10 @@ def test_help_wins_over_everything_else():
     (["--config=x.py", "--profile=True"], "--profile takes no value"),
     (["--config=x.py", "--dryrun"], "unknown flag --dryrun; did you mean --dry_run?"),
     (["--config=x.py", "--dry-run"], "unknown flag --dry-run; did you mean --dry_run?"),
-    (["--config=x.py", "--optim.momentum=0"], "unknown flag --optim.momentum; did you mean --config.optim.momentum?"),
+    (
+      ["--config=x.py", "--optim.momentum=0"],
+      "unknown flag --optim.momentum; did you mean --config.optim.momentum?",
+    ),
     (["--config=x.py", "--config.=1"], "unknown flag --config."),
     (["--config=x.py", "-v"], "unknown flag -v"),
     (["--config=x.py", ""], "unexpected argument ''"),
@@ -97,7 +123,10 @@ def test_a_wrong_flag_is_refused_with_the_usage(arguments, part):
     ("import sys\nsys.exit('bye')\n", "line 2: SystemExit: bye"),
     ("x = 1\n", "expected a function get_config()"),
     ("get_config = 3\n", "expected a function get_config()"),
-    ("def get_config():\n  return {'rounds': 3}\n", "get_config() returns dict, expected an ml_collections.ConfigDict"),
+    (
+      "def get_config():\n  return {'rounds': 3}\n",
+      "get_config() returns dict, expected an ml_collections.ConfigDict",
+    ),
     ("def get_config(name):\n  return name\n", "TypeError"),
     ("x = '\0'\n", "null bytes"),
   ],
@@ -114,7 +143,12 @@ def test_a_mistake_in_a_config_file_is_told_with_its_line(tmp_path, source, part
 
 
 def test_the_help_lists_config_files_of_subfolders_with_their_titles_or_if_many_by_name(tmp_path):
-  for name in ("top.py", "few/a.py", "few/long_name.py", *(f"many/config_of_a_long_row_{index}.py" for index in range(19))):
+  for name in (
+    "top.py",
+    "few/a.py",
+    "few/long_name.py",
+    *(f"many/config_of_a_long_row_{index}.py" for index in range(19)),
+  ):
     (tmp_path / "configs" / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "configs" / name).write_text(f'"""About {name}\n\nMore."""\n')
   lines = help_text(tmp_path / "configs").splitlines()
@@ -126,7 +160,9 @@ def test_the_help_lists_config_files_of_subfolders_with_their_titles_or_if_many_
     "  configs/few/long_name.py  About few/long_name.py",
     "  configs/many/NAME.py, with NAME one of",
   ]
-  assert " ".join(line.strip() for line in there[4:]).split(", ") == sorted(f"config_of_a_long_row_{index}" for index in range(19))
+  assert " ".join(line.strip() for line in there[4:]).split(", ") == sorted(
+    f"config_of_a_long_row_{index}" for index in range(19)
+  )
   assert len(there[4:]) == 5
   assert all(line.startswith("      ") and len(line) <= 116 for line in there[4:])
 
@@ -135,7 +171,10 @@ def test_an_edited_config_file_is_read_anew(tmp_path, monkeypatch):
   monkeypatch.setattr(sys, "dont_write_bytecode", False)
   path = tmp_path / "mine.py"
   for rounds in (3, 4):
-    path.write_text(f"from ml_collections import ConfigDict\ndef get_config():\n  return ConfigDict({{'rounds': {rounds}}})\n")
+    path.write_text(
+      f"from ml_collections import ConfigDict\ndef get_config():\n  return ConfigDict({{'rounds': "
+      f"{rounds}}})\n"
+    )
     os.utime(path, (1, 1))
     assert load_config_file(path).rounds == rounds
   assert os.listdir(tmp_path) == ["mine.py"]
@@ -143,7 +182,13 @@ def test_an_edited_config_file_is_read_anew(tmp_path, monkeypatch):
 
 def test_a_missing_config_file_suggests_one_of_a_subfolder(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  for name in ("same.py", "paper/same.py", "paper/deeper/same.py", "paper/svhn_resnet20.py", "alone/svhn.py"):
+  for name in (
+    "same.py",
+    "paper/same.py",
+    "paper/deeper/same.py",
+    "paper/svhn_resnet20.py",
+    "alone/svhn.py",
+  ):
     (tmp_path / "configs" / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "configs" / name).touch()
   for given_path, part in [
@@ -179,8 +224,13 @@ def test_a_missing_config_file_suggests_the_nearest(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", ["README.md", "docs/method.md"])
 def test_what_a_page_says_to_type_is_accepted(page):
   text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
-  commands = [match.strip("`") for match in re.findall(r"`python run\.py[^`]*`|^ {4}python run\.py.*$", text, re.MULTILINE)]
-  whole = [command for command in map(str.strip, commands) if not re.search(r"NAME|DIR|FILE|\[--", command)]
+  commands = [
+    match.strip("`")
+    for match in re.findall(r"`python run\.py[^`]*`|^ {4}python run\.py.*$", text, re.MULTILINE)
+  ]
+  whole = [
+    command for command in map(str.strip, commands) if not re.search(r"NAME|DIR|FILE|\[--", command)
+  ]
   assert whole
   for command in whole:
     request = parse_arguments(shlex.split(command)[2:])

@@ -25,7 +25,10 @@ KEYS = _keys()
 
 # (overrides as on the command line, what the message must hold)
 BAD_OVERRIDES = [
-  ("optim.learning_rat=1", "optim.learning_rat: no such key; did you mean --config.optim.learning_rate?"),
+  (
+    "optim.learning_rat=1",
+    "optim.learning_rat: no such key; did you mean --config.optim.learning_rate?",
+  ),
   ("optim.lr=1", "did you mean --config.optim.learning_rate?"),
   ("learning_rate=1", "did you mean --config.optim.learning_rate?"),
   ("method.lambda_a=1", "did you mean --config.method.lambda_A?"),
@@ -66,12 +69,27 @@ BAD_OVERRIDES = [
   ("optim.schedule=steps", "expected one of 'step', 'constant', 'cosine'"),
   ("data.name=cifar", "'cifar10', 'cifar100'"),
   ("score.name=normalised_margin", "did you mean 'normalized_margin'?"),
-  ("split.policy=window", "split.policy = 'window': expected split.window_start too, such as --config.split.window_start=0.1"),
+  (
+    "split.policy=window",
+    (
+      "split.policy = 'window': expected split.window_start too, such as "
+      "--config.split.window_start=0.1"
+    ),
+  ),
   ("split.policy=mislabel_cut", "split.policy = 'mislabel_cut': expected split.cut too"),
-  ("split.policy=threshold split.threshold=1", "As of different sizes, and no comparison of equal work; choose split.source='mean'"),
+  (
+    "split.policy=threshold split.threshold=1",
+    "As of different sizes, and no comparison of equal work; choose split.source='mean'",
+  ),
   ("split.cut=0.1", "split.cut = 0.1 has no meaning with split.policy = 'top'"),
-  ("split.policy=window split.window_start=0.1 split.threshold=1", "split.threshold = 1.0 has no meaning with split.policy = 'window'"),
-  ("split.policy=threshold split.threshold=1 split.source=mean method.num_easy=7", "method.num_easy = 7 has no meaning with split.policy"),
+  (
+    "split.policy=window split.window_start=0.1 split.threshold=1",
+    "split.threshold = 1.0 has no meaning with split.policy = 'window'",
+  ),
+  (
+    "split.policy=threshold split.threshold=1 split.source=mean method.num_easy=7",
+    "method.num_easy = 7 has no meaning with split.policy",
+  ),
   ("data.path=", "it is empty"),
   ("data.path='half", "its quotes do not match"),
   ("data.path=a\0b", "it holds a NUL character"),
@@ -90,19 +108,49 @@ BAD_OVERRIDES = [
   ("rounds=5 eval_every_rounds=6", "eval_every_rounds = 6: expected at most rounds = 5"),
   ("rounds=5 rounds=5", "--config.rounds is given twice"),
   ("optim.nesterov=True optim.momentum=0", "optim.nesterov = True: expected"),
-  ("optim.nesterov=True optim.name=adam", "optim.nesterov = True has no meaning with optim.name = 'adam'"),
-  ("optim.momentum=0.8 optim.name=adam", "optim.momentum = 0.8 has no meaning with optim.name = 'adam'; leave it at its default, 0.9"),
-  ("augment.resized_crop_aspect=2", "augment.resized_crop_aspect = 2.0 has no meaning with augment.resized_crop_area = None"),
-  ("augment.pad_crop=4 augment.resized_crop_area=0.1", "augment.pad_crop = 4 has no meaning with augment.resized_crop_area = 0.1"),
-  ("optim.decay_factor=0.5 optim.schedule=constant", "optim.decay_factor = 0.5 has no meaning with optim.schedule = 'constant'"),
-  ("method.fraction=0.2 method.num_easy=7", "method.fraction = 0.2 has no meaning with method.num_easy = 7; leave it at its default, 0.1"),
-  ("method.init=warm arms=baseline,less_data", "method.init = 'warm' has no meaning with arms = ('baseline', 'less_data')"),
+  (
+    "optim.nesterov=True optim.name=adam",
+    "optim.nesterov = True has no meaning with optim.name = 'adam'",
+  ),
+  (
+    "optim.momentum=0.8 optim.name=adam",
+    "optim.momentum = 0.8 has no meaning with optim.name = 'adam'; leave it at its default, 0.9",
+  ),
+  (
+    "augment.resized_crop_aspect=2",
+    "augment.resized_crop_aspect = 2.0 has no meaning with augment.resized_crop_area = None",
+  ),
+  (
+    "augment.pad_crop=4 augment.resized_crop_area=0.1",
+    "augment.pad_crop = 4 has no meaning with augment.resized_crop_area = 0.1",
+  ),
+  (
+    "optim.decay_factor=0.5 optim.schedule=constant",
+    "optim.decay_factor = 0.5 has no meaning with optim.schedule = 'constant'",
+  ),
+  (
+    "method.fraction=0.2 method.num_easy=7",
+    "method.fraction = 0.2 has no meaning with method.num_easy = 7; leave it at its default, 0.1",
+  ),
+  (
+    "method.init=warm arms=baseline,less_data",
+    "method.init = 'warm' has no meaning with arms = ('baseline', 'less_data')",
+  ),
   (
     "arms=baseline split.policy=bottom",
-    "split.policy = 'bottom' has no meaning with arms = ('baseline',); leave it at its default, 'top', or",
+    (
+      "split.policy = 'bottom' has no meaning with arms = ('baseline',); leave it at its default, "
+      "'top', or"
+    ),
   ),
-  ("arms=baseline split.class_balanced=True", "split.class_balanced = True has no meaning with arms = ('baseline',)"),
-  ("arms=baseline score.name=file score.path=x.csv", "score.path = 'x.csv' has no meaning with arms = ('baseline',)"),
+  (
+    "arms=baseline split.class_balanced=True",
+    "split.class_balanced = True has no meaning with arms = ('baseline',)",
+  ),
+  (
+    "arms=baseline score.name=file score.path=x.csv",
+    "score.path = 'x.csv' has no meaning with arms = ('baseline',)",
+  ),
   ("model.blocks=1,1 model.widths=16,32,64", "one width for each of the stages"),
   ("data.num_train=9", "expected at least 0.111111 with data.num_train = 9; A would be empty"),
   ("data.num_train=100 method.num_easy=100", "B would be empty"),
@@ -123,7 +171,10 @@ BAD_FILES = [
   ({"seeds": (0, True)}, "expected a tuple of integers"),
   ({"seeds": None}, "seeds = None: expected a tuple of integers"),
   ({"arms": "method"}, "one item is written ('method',)"),
-  ({"optim": {"learning_rate": float("nan")}}, "optim.learning_rate = nan: expected a finite number"),
+  (
+    {"optim": {"learning_rate": float("nan")}},
+    "optim.learning_rate = nan: expected a finite number",
+  ),
   ({"optim": {"learning_rate": 10**400}}, "expected a finite number"),
   ({"method": {"fraction": "0.1"}}, "method.fraction = '0.1': expected a finite number"),
   ({"data": {"path": 3}}, "data.path = 3: expected a text, or None"),
@@ -132,12 +183,16 @@ BAD_FILES = [
 
 
 def overrides_of(line: str) -> list[tuple[str, str]]:
-  """Returns (key, text) of each "key=text" of a line; a space begins the next where a key follows it."""
+  """Returns (key, text) of each "key=text" of a line; a space begins the next where a key follows
+  it.
+  """
   parts = line.split(" ") if line.count("=") > 1 else [line]
   return [(name, text) for name, _, text in (part.partition("=") for part in parts)]
 
 
-@pytest.mark.parametrize(("line", "part"), BAD_OVERRIDES, ids=[line[:30].replace("\0", "NUL") for line, _ in BAD_OVERRIDES])
+@pytest.mark.parametrize(
+  ("line", "part"), BAD_OVERRIDES, ids=[line[:30].replace("\0", "NUL") for line, _ in BAD_OVERRIDES]
+)
 def test_a_bad_override_is_refused_in_one_line_that_names_the_key(line, part):
   with pytest.raises(ConfigError) as caught:
     resolve({}, overrides_of(line))
@@ -148,7 +203,9 @@ def test_a_bad_override_is_refused_in_one_line_that_names_the_key(line, part):
   assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize(("plain", "part"), BAD_FILES, ids=[str(plain)[:40] for plain, _ in BAD_FILES])
+@pytest.mark.parametrize(
+  ("plain", "part"), BAD_FILES, ids=[str(plain)[:40] for plain, _ in BAD_FILES]
+)
 @pytest.mark.parametrize("kind", [dict, ml_collections.ConfigDict])
 def test_a_bad_config_file_value_is_refused_in_one_line(plain, part, kind):
   with pytest.raises(ConfigError) as caught:
@@ -200,11 +257,21 @@ def test_an_override_wins_over_the_file_and_the_file_over_the_default():
 
 def test_the_size_of_the_easy_subset_is_checked_in_exact_decimals():
   # As a float, 6.4e-05 is a little less than 1 / 15625, and floor(6.4e-05 * 15625) would be 0.
-  assert resolve({"data": {"num_train": 15625}, "method": {"fraction": 6.4e-05}}).method.fraction == 6.4e-05
+  assert (
+    resolve({"data": {"num_train": 15625}, "method": {"fraction": 6.4e-05}}).method.fraction
+    == 6.4e-05
+  )
   with pytest.raises(ConfigError, match="A would be empty"):
     resolve({"data": {"num_train": 15624}, "method": {"fraction": 6.4e-05}})
   assert resolve({"data": {"num_train": 10}, "method": {"fraction": 0.1}}).method.fraction == 0.1
-  assert repr(from_dict(json.loads(json.dumps(to_dict(resolve({"method": {"fraction": 0.29}}))))).method.fraction) == "0.29"
+  assert (
+    repr(
+      from_dict(
+        json.loads(json.dumps(to_dict(resolve({"method": {"fraction": 0.29}}))))
+      ).method.fraction
+    )
+    == "0.29"
+  )
 
 
 def test_a_given_size_of_the_easy_subset_replaces_the_fraction():
@@ -219,7 +286,8 @@ def test_a_given_size_of_the_easy_subset_replaces_the_fraction():
     "method.num_easy=7 method.fraction=0.1",
     "method.init=warm arms=baseline,method,less_data",
     "arms=baseline,hardest_subset split.policy=random",
-    "arms=baseline method.lambda_A=5e-4 method.num_easy=7 score.at_round=3",  # of a config file; what baseline_from may need
+    # of a config file; what baseline_from may need
+    "arms=baseline method.lambda_A=5e-4 method.num_easy=7 score.at_round=3",
     "arms=baseline,random_subset split.policy=random",
   ],
 )
@@ -237,7 +305,11 @@ def test_a_shipped_config_loads_and_round_trips_through_json(path):
   assert from_dict(json.loads(text)) == config
   assert config_hash(from_dict(json.loads(text))) == config_hash(config)
   assert plain["data"]["name"] == {"toy": "curve"}.get(path.stem, path.stem.split("_")[0])
-  assert (path.read_text().splitlines()[2:] or [""])[0].strip().startswith(f"python run.py --config=configs/{path.name}")
+  assert (
+    (path.read_text().splitlines()[2:] or [""])[0]
+    .strip()
+    .startswith(f"python run.py --config=configs/{path.name}")
+  )
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -264,7 +336,13 @@ def test_hashes_are_the_same_in_a_fresh_process():
     "for path in sys.argv[1:]: print(config_hash(resolve(load_config_file(Path(path)))))"
   )
   environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
-  fresh = subprocess.run([sys.executable, "-c", code, *CONFIGS], capture_output=True, text=True, check=True, env=environment)
+  fresh = subprocess.run(
+    [sys.executable, "-c", code, *CONFIGS],
+    capture_output=True,
+    text=True,
+    check=True,
+    env=environment,
+  )
   assert fresh.stdout.split() == [config_hash(resolve(load_config_file(path))) for path in CONFIGS]
 
 
@@ -299,8 +377,12 @@ def test_the_hash_depends_on_values_only():
   assert config_hash(resolve({"optim": {"weight_decay": 1, "momentum": 0.5}})) == config_hash(
     resolve({"optim": {"momentum": 0.5, "weight_decay": 1.0}})
   )
-  assert config_hash(resolve({"method": {"lambda_B": -0.0}})) == config_hash(resolve({"method": {"lambda_B": 0.0}}))
-  assert config_hash(resolve({"method": {"lambda_A": 0.1 + 0.2}})) != config_hash(resolve({"method": {"lambda_A": 0.3}}))
+  assert config_hash(resolve({"method": {"lambda_B": -0.0}})) == config_hash(
+    resolve({"method": {"lambda_B": 0.0}})
+  )
+  assert config_hash(resolve({"method": {"lambda_A": 0.1 + 0.2}})) != config_hash(
+    resolve({"method": {"lambda_A": 0.3}})
+  )
   assert config_hash(resolve({"seeds": [0, 1]})) == config_hash(resolve({}))
 
 
@@ -317,10 +399,14 @@ def samples(key: values.Key) -> st.SearchStrategy:
     low, high = rule.get("low", rule.get("above", -1e9)), rule.get("high", rule.get("below", 1e9))
     items = st.floats(low, high, exclude_min="above" in rule, exclude_max="below" in rule)
   else:
-    items = st.text(st.characters(blacklist_characters="\0'\",()[]", blacklist_categories=["Cs"]), min_size=1).filter(
-      lambda text: text == text.strip()
-    )
-  whole = st.lists(items, min_size=rule.get("min_length", 0), max_size=4, unique=True).map(tuple) if key.is_tuple else items
+    items = st.text(
+      st.characters(blacklist_characters="\0'\",()[]", blacklist_categories=["Cs"]), min_size=1
+    ).filter(lambda text: text == text.strip())
+  whole = (
+    st.lists(items, min_size=rule.get("min_length", 0), max_size=4, unique=True).map(tuple)
+    if key.is_tuple
+    else items
+  )
   return st.none() | whole if key.optional else whole
 
 
@@ -331,8 +417,15 @@ def test_every_value_in_range_survives_json_and_the_command_line(data):
   value = data.draw(samples(key))
   assert values.check(key, value) == value
   assert values.check(key, json.loads(json.dumps(value))) == value
-  # Not str() of a tuple: it writes control characters and backslashes as escapes, which the command line does not know.
-  text = "'None'" if value == "None" else f"({''.join(f'{item},' for item in value)})" if isinstance(value, tuple) else str(value)
+  # Not str() of a tuple: it writes control characters and backslashes as escapes, which the command
+  # line does not know.
+  text = (
+    "'None'"
+    if value == "None"
+    else f"({''.join(f'{item},' for item in value)})"
+    if isinstance(value, tuple)
+    else str(value)
+  )
   assert values.parse(key, text) == value
 
 
@@ -348,7 +441,12 @@ def test_any_text_is_a_value_or_a_one_line_refusal_that_names_the_key(name, text
 
 
 def test_diff_tells_every_change_key_by_key():
-  old, new = to_dict(resolve({})), to_dict(resolve({"seeds": (0,), "checkpoint": {"keep": 5}, "parallel": {"steps_per_dispatch": 5}}))
+  old, new = (
+    to_dict(resolve({})),
+    to_dict(
+      resolve({"seeds": (0,), "checkpoint": {"keep": 5}, "parallel": {"steps_per_dispatch": 5}})
+    ),
+  )
   del new["precision"]
   assert diff(old, old) == []
   assert diff(old, new) == [
@@ -379,7 +477,10 @@ def test_safe_keys_exist_and_say_why():
     "eval_every_rounds",
   )
   # Paths, whose files are compared by their checksums.
-  assert [name for name in SAFE_TO_CHANGE if name.startswith(never)] == ["model.pretrained", "score.path"]
+  assert [name for name in SAFE_TO_CHANGE if name.startswith(never)] == [
+    "model.pretrained",
+    "score.path",
+  ]
 
 
 def test_every_default_is_in_its_own_range():

@@ -1,4 +1,6 @@
-"""The points of a sweep: which configs a sweep consists of, and which sweeps are refused before anything is loaded."""
+"""The points of a sweep: which configs a sweep consists of, and which sweeps are refused before
+anything is loaded.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -26,7 +28,9 @@ def test_a_config_without_a_sweep_has_no_points():
 
 
 def test_a_point_is_the_ordinary_config_of_its_value():
-  points = expand(resolve({"rounds": 400, "sweep": {"key": "method.lambda_A", "values": (5e-4, "2e-3", 1)}}))
+  points = expand(
+    resolve({"rounds": 400, "sweep": {"key": "method.lambda_A", "values": (5e-4, "2e-3", 1)}})
+  )
   assert [(point.value, point.folder) for point in points] == [
     (5e-4, "lambda_A=0.0005"),
     (2e-3, "lambda_A=0.002"),
@@ -37,21 +41,41 @@ def test_a_point_is_the_ordinary_config_of_its_value():
 
 
 def test_a_second_key_changes_along():
-  points = points_of(key="method.fraction", values=(0.1, 0.2), also_key="method.lambda_A", also_values=(1e-3, 5e-4))
-  assert [(point.value, point.also_value, point.folder) for point in points] == [(0.1, 1e-3, "fraction=0.1"), (0.2, 5e-4, "fraction=0.2")]
-  assert [(point.config.method.fraction, point.config.method.lambda_A) for point in points] == [(0.1, 1e-3), (0.2, 5e-4)]
+  points = points_of(
+    key="method.fraction", values=(0.1, 0.2), also_key="method.lambda_A", also_values=(1e-3, 5e-4)
+  )
+  assert [(point.value, point.also_value, point.folder) for point in points] == [
+    (0.1, 1e-3, "fraction=0.1"),
+    (0.2, 5e-4, "fraction=0.2"),
+  ]
+  assert [(point.config.method.fraction, point.config.method.lambda_A) for point in points] == [
+    (0.1, 1e-3),
+    (0.2, 5e-4),
+  ]
 
 
 @pytest.mark.parametrize(
   ("key", "given", "values", "folders"),
   [
-    ("arms", (("baseline", "method"), ["baseline"]), [("baseline", "method"), ("baseline",)], ["arms=baseline,method", "arms=baseline"]),
+    (
+      "arms",
+      (("baseline", "method"), ["baseline"]),
+      [("baseline", "method"), ("baseline",)],
+      ["arms=baseline,method", "arms=baseline"],
+    ),
     ("optim.nesterov", (True, "false"), [True, False], ["nesterov=True", "nesterov=False"]),
     ("method.num_easy", (None, 7), [None, 7], ["num_easy=None", "num_easy=7"]),
-    ("model.name", ("resnet20", "resnet56"), ["resnet20", "resnet56"], ["name=resnet20", "name=resnet56"]),
+    (
+      "model.name",
+      ("resnet20", "resnet56"),
+      ["resnet20", "resnet56"],
+      ["name=resnet20", "name=resnet56"],
+    ),
   ],
 )
-def test_values_of_every_type_are_read_as_on_the_command_line_or_as_python_has_them(key, given, values, folders):
+def test_values_of_every_type_are_read_as_on_the_command_line_or_as_python_has_them(
+  key, given, values, folders
+):
   points = points_of(key=key, values=given)
   assert [point.value for point in points] == values
   assert [point.folder for point in points] == folders
@@ -61,20 +85,41 @@ REFUSALS = [
   ({"values": (1, 2)}, "sweep.values = ('1', '2'): expected sweep.key too"),
   ({"key": "rounds"}, "sweep.key = 'rounds': expected sweep.values too"),
   ({"also_values": (1,)}, "sweep.also_values = ('1',): expected sweep.also_key too"),
-  ({"key": "rounds", "values": (300,), "also_key": "batch_size"}, "sweep.also_key = 'batch_size': expected sweep.also_values too"),
-  ({"also_key": "rounds", "also_values": (300,)}, "sweep.also_key = 'rounds': expected sweep.key too"),
-  ({"key": "rounds", "values": (300,), "also_key": "rounds", "also_values": (300,)}, "expected another key than sweep.key"),
+  (
+    {"key": "rounds", "values": (300,), "also_key": "batch_size"},
+    "sweep.also_key = 'batch_size': expected sweep.also_values too",
+  ),
+  (
+    {"also_key": "rounds", "also_values": (300,)},
+    "sweep.also_key = 'rounds': expected sweep.key too",
+  ),
+  (
+    {"key": "rounds", "values": (300,), "also_key": "rounds", "also_values": (300,)},
+    "expected another key than sweep.key",
+  ),
   (
     {"key": "rounds", "values": (300, 400), "also_key": "batch_size", "also_values": (8,)},
     "expected one for each of sweep.values, there are 1 for 2",
   ),
-  ({"key": "method.lambda_A", "values": (1e-3, "0.0010")}, "0.001 and 0.0010 are one value of method.lambda_A, 0.001; give it once"),
+  (
+    {"key": "method.lambda_A", "values": (1e-3, "0.0010")},
+    "0.001 and 0.0010 are one value of method.lambda_A, 0.001; give it once",
+  ),
   ({"key": "method.lambda_A", "values": ("1e-3", "1e-3")}, "'1e-3' stands there more than once"),
-  ({"key": "method.lambda_A", "values": (1e-3, -1)}, "sweep, value 2 of 2 (method.lambda_A=-1): --config.method.lambda_A=-1: expected a"),
+  (
+    {"key": "method.lambda_A", "values": (1e-3, -1)},
+    "sweep, value 2 of 2 (method.lambda_A=-1): --config.method.lambda_A=-1: expected a",
+  ),
   ({"key": "method.lambda_A", "values": ("x",)}, "sweep, value 1 of 1 (method.lambda_A=x): "),
-  ({"key": "method.lambda_a", "values": (1,)}, "no such key; did you mean --config.method.lambda_A?"),
+  (
+    {"key": "method.lambda_a", "values": (1,)},
+    "no such key; did you mean --config.method.lambda_A?",
+  ),
   ({"key": "optim", "values": (1,)}, "optim is a section, not a value"),
-  ({"key": "eval_every_rounds", "values": (1,)}, "this key cannot be swept; it changes no result of the last round"),
+  (
+    {"key": "eval_every_rounds", "values": (1,)},
+    "this key cannot be swept; it changes no result of the last round",
+  ),
   ({"key": "rounds", "values": (0, 10)}, "rounds=0: expected an integer at least 1"),
   ({"key": "optim.milestones", "values": ((10, 5),)}, "expected rounds in increasing order"),
   (
@@ -112,9 +157,14 @@ def test_a_sweep_that_cannot_be_is_refused_in_one_line_that_says_which_value(swe
 
 def test_one_baseline_cannot_be_taken_over_for_values_that_have_their_own():
   config = resolve({"sweep": {"key": "optim.momentum", "values": (0.8, 0.9)}, "baseline_from": "x"})
-  with pytest.raises(ConfigError, match=r"baseline_from = 'x': every value of optim\.momentum has a baseline of its own"):
+  with pytest.raises(
+    ConfigError,
+    match=r"baseline_from = 'x': every value of optim\.momentum has a baseline of its own",
+  ):
     expand(config)
-  assert [point.config.baseline_from for point in points_of(key="split.policy", values=("top", "random"))] == [None, None]
+  assert [
+    point.config.baseline_from for point in points_of(key="split.policy", values=("top", "random"))
+  ] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +180,9 @@ def test_one_baseline_cannot_be_taken_over_for_values_that_have_their_own():
   ],
 )
 def test_a_baseline_is_shared_where_neither_key_is_read_by_it(key, also_key, shared):
-  assert shares_baseline(dataclasses.replace(resolve({}).sweep, key=key, also_key=also_key)) == shared
+  assert (
+    shares_baseline(dataclasses.replace(resolve({}).sweep, key=key, also_key=also_key)) == shared
+  )
 
 
 @given(st.lists(st.floats(1e-12, 1e3), min_size=2, max_size=5, unique=True))
@@ -147,7 +199,8 @@ def test_the_fractions_at_one_mean_decay_have_one_mean_decay():
   assert [point.value for point in points] == [0.01, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3]
   for point in points:
     assert point.config.batch_size == 128
-    # Batch by batch, as the training goes through them: a last batch that is not full is a step too.
+    # Batch by batch, as the training goes through them: a last batch that is not full is a step
+    # too.
     num_easy = round(point.value * 50_000)
     decays = [point.config.method.lambda_A for _ in range(0, num_easy, 128)]
     decays += [point.config.method.lambda_B for _ in range(num_easy, 50_000, 128)]
@@ -156,9 +209,25 @@ def test_the_fractions_at_one_mean_decay_have_one_mean_decay():
 
 
 def test_the_shipped_sweeps_are_of_the_papers_values():
-  five, nine = (expand(resolve(load_config_file(SWEEPS / f"{name}.py"))) for name in ("lambda_A", "fraction"))
+  five, nine = (
+    expand(resolve(load_config_file(SWEEPS / f"{name}.py"))) for name in ("lambda_A", "fraction")
+  )
   assert [point.config.method.lambda_A for point in five] == [5e-4, 1e-3, 1.5e-3, 2e-3, 2.5e-3]
-  assert [point.config.method.fraction for point in nine] == [0.01, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3]
+  assert [point.config.method.fraction for point in nine] == [
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.125,
+    0.15,
+    0.2,
+    0.3,
+  ]
   assert {point.config.method.lambda_A for point in nine} == {1.5e-3}
   for point in (*five, *nine):
-    assert (point.config.data.name, point.config.model.name, point.config.rounds) == ("cifar100", "paper_resnet56", 300)
+    assert (point.config.data.name, point.config.model.name, point.config.rounds) == (
+      "cifar100",
+      "paper_resnet56",
+      300,
+    )

@@ -33,7 +33,9 @@ def decoded(monkeypatch):
   """The files that were decoded."""
   seen = []
   plain = images._decode
-  monkeypatch.setattr(images, "_decode", lambda content, config: seen.append(content) or plain(content, config))
+  monkeypatch.setattr(
+    images, "_decode", lambda content, config: seen.append(content) or plain(content, config)
+  )
   return seen
 
 
@@ -63,7 +65,12 @@ def _assert_alike(one, other):
 
 
 @pytest.mark.parametrize(
-  "keys", [{}, {"resize": "short_side", "crop_size": 4}, {"image_size": None, "resize": "short_side", "crop_size": 3}]
+  "keys",
+  [
+    {},
+    {"resize": "short_side", "crop_size": 4},
+    {"image_size": None, "resize": "short_side", "crop_size": 3},
+  ],
 )
 def test_the_second_reading_decodes_nothing_and_gives_the_same(root, folder, decoded, keys):
   lines = []
@@ -89,9 +96,14 @@ def test_skipped_images_and_their_reasons_are_kept_with_the_rest(root, decoded):
   second = _read(root, on_bad_image="skip")
   assert len(decoded) == 4
   _assert_alike(first, second)
-  assert second[1] == ["1 of 4 images of the split were skipped; the first is 1.png: the file is empty"]
+  assert second[1] == [
+    "1 of 4 images of the split were skipped; the first is 1.png: the file is empty"
+  ]
   assert second[0].example_ids.tolist() == [0, 2, 3]
-  with pytest.raises(DataError, match=r"1 of 4 images of the split cannot be read; the first is 1\.png: the file is empty"):
+  with pytest.raises(
+    DataError,
+    match=r"1 of 4 images of the split cannot be read; the first is 1\.png: the file is empty",
+  ):
     _read(root)
   assert len(decoded) == 4, "what was kept also knows what to refuse"
 
@@ -123,7 +135,9 @@ def _touch(root):
 
 
 def _change_back_in_time(root):
-  """Another image of the same number of bytes and with the old time of change, as unpacking an archive may leave it."""
+  """Another image of the same number of bytes and with the old time of change, as unpacking an
+  archive may leave it.
+  """
   before = (root / "2.png").stat()
   content = bytearray((root / "2.png").read_bytes())
   content[-13] ^= 1
@@ -197,11 +211,18 @@ _DAMAGE = {
   "an empty description": lambda array: array.with_suffix(".json").write_bytes(b""),
   "no array": lambda array: array.unlink(),
   "no seal": lambda array: (array.parent / ".sha256" / array.name).unlink(),
-  "another's description": lambda array: files.write_json(array.with_suffix(".json"), {"format": 7}),
-  "a wrong shape": lambda array: files.write_json(array.with_suffix(".json"), {"shape": [4, 8, 8, 4], "skipped": {}, "sizes": None}),
-  "too few images": lambda array: files.write_json(array.with_suffix(".json"), {"shape": [3, 8, 8, 3], "skipped": {}, "sizes": None}),
+  "another's description": lambda array: files.write_json(
+    array.with_suffix(".json"), {"format": 7}
+  ),
+  "a wrong shape": lambda array: files.write_json(
+    array.with_suffix(".json"), {"shape": [4, 8, 8, 4], "skipped": {}, "sizes": None}
+  ),
+  "too few images": lambda array: files.write_json(
+    array.with_suffix(".json"), {"shape": [3, 8, 8, 3], "skipped": {}, "sizes": None}
+  ),
   "more images than files": lambda array: files.write_json(
-    array.with_suffix(".json"), {"shape": [4, 8, 8, 3], "skipped": {"0": "x"}, "sizes": None, "num_cut": 0}
+    array.with_suffix(".json"),
+    {"shape": [4, 8, 8, 3], "skipped": {"0": "x"}, "sizes": None, "num_cut": 0},
   ),
 }
 
@@ -243,7 +264,9 @@ def test_a_directory_that_cannot_be_written_is_told_and_no_failure(root, folder)
 def test_a_directory_that_may_not_be_entered_is_told_and_no_failure(root, folder, monkeypatch):
   fresh, plain = _read(root, cache=False), os.stat
 
-  def stat(path, **keys):  # as for a user without rights: the tests may run as root, who has them all
+  def stat(
+    path, **keys
+  ):  # as for a user without rights: the tests may run as root, who has them all
     if folder in Path(os.fspath(path)).parents:
       raise PermissionError(13, "Permission denied", str(path))
     return plain(path, **keys)
@@ -285,7 +308,12 @@ def test_the_cache_does_not_fill_the_disk(root, folder, monkeypatch):
   monkeypatch.setattr(cache.shutil, "disk_usage", lambda place: type("usage", (), {"free": 1000}))
   lines = []
   _read(root, lines.append)
-  assert lines == [f"the 4 decoded images were not kept: their 0.0 MiB are more than half of what is free in {folder}"]
+  assert lines == [
+    (
+      "the 4 decoded images were not kept: their 0.0 MiB are more than half of what is free in "
+      f"{folder}"
+    )
+  ]
   assert _tree(folder) == []
 
 
@@ -346,7 +374,10 @@ def _read_often(root, data, barrier, results):
 def test_processes_that_write_at_once_do_not_disturb_each_other(root, folder):
   context = multiprocessing.get_context("spawn")
   barrier, results = context.Barrier(2), context.Queue()
-  processes = [context.Process(target=_read_often, args=(root, folder.parent, barrier, results)) for _ in range(2)]
+  processes = [
+    context.Process(target=_read_often, args=(root, folder.parent, barrier, results))
+    for _ in range(2)
+  ]
   for process in processes:
     process.start()
   found = [results.get(timeout=60) for _ in range(20)]

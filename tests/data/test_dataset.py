@@ -25,10 +25,20 @@ def _make(inputs=None, labels=None, **overrides):
 
 def test_arrays_are_read_only_and_of_the_promised_types():
   dataset = _make(difficulty=np.linspace(0, 1, 6), wrong_label=np.zeros(6, bool))
-  assert (dataset.inputs.dtype, dataset.labels.dtype, dataset.example_ids.dtype) == (np.uint8, np.int32, np.int32)
+  assert (dataset.inputs.dtype, dataset.labels.dtype, dataset.example_ids.dtype) == (
+    np.uint8,
+    np.int32,
+    np.int32,
+  )
   assert dataset.difficulty.dtype == np.float32
   assert len(dataset) == 6
-  for array in (dataset.inputs, dataset.labels, dataset.example_ids, dataset.difficulty, dataset.wrong_label):
+  for array in (
+    dataset.inputs,
+    dataset.labels,
+    dataset.example_ids,
+    dataset.difficulty,
+    dataset.wrong_label,
+  ):
     with pytest.raises(ValueError, match="read-only"):
       array[0] = 0
 
@@ -36,15 +46,36 @@ def test_arrays_are_read_only_and_of_the_promised_types():
 _NAN = np.zeros((6, 3), np.float32)
 _NAN[[2, 5], 1] = np.nan
 _BAD = {
-  "float images": (dict(inputs=_images().astype(np.float32)), "float32 [6, 4, 4, 3], expected uint8"),
-  "uint8 vectors": (dict(inputs=np.zeros((6, 3), np.uint8)), "expected uint8 [N, height, width, channels] or float32"),
+  "float images": (
+    dict(inputs=_images().astype(np.float32)),
+    "float32 [6, 4, 4, 3], expected uint8",
+  ),
+  "uint8 vectors": (
+    dict(inputs=np.zeros((6, 3), np.uint8)),
+    "expected uint8 [N, height, width, channels] or float32",
+  ),
   "float64 vectors": (dict(inputs=np.zeros((6, 3))), "float64 [6, 3]"),
   "nothing": (dict(inputs=_images(0)), "hold nothing"),
   "no pixels": (dict(inputs=np.zeros((6, 0, 4, 3), np.uint8)), "hold nothing"),
-  "NaN": (dict(inputs=_NAN), "2 of 6 examples hold values that are not finite in float32; the first is nan in example 2, column 1"),
-  "label -1": (dict(labels=np.array([0, 1, -1, 0, -1, 1])), "2 of 6 labels are outside [0, 2); the first is -1 at example 2"),
-  "label K": (dict(labels=np.array([0, 1, 1, 0, 0, 2])), "1 of 6 labels are outside [0, 2); the first is 2 at example 5"),
-  "uint64 label": (dict(labels=np.array([0, 1, 1, 0, 0, 2**63], np.uint64)), "the first is 9223372036854775808 at example 5"),
+  "NaN": (
+    dict(inputs=_NAN),
+    (
+      "2 of 6 examples hold values that are not finite in float32; the first is nan in example 2, "
+      "column 1"
+    ),
+  ),
+  "label -1": (
+    dict(labels=np.array([0, 1, -1, 0, -1, 1])),
+    "2 of 6 labels are outside [0, 2); the first is -1 at example 2",
+  ),
+  "label K": (
+    dict(labels=np.array([0, 1, 1, 0, 0, 2])),
+    "1 of 6 labels are outside [0, 2); the first is 2 at example 5",
+  ),
+  "uint64 label": (
+    dict(labels=np.array([0, 1, 1, 0, 0, 2**63], np.uint64)),
+    "the first is 9223372036854775808 at example 5",
+  ),
   "float labels": (dict(labels=np.zeros(6)), "labels are float64 [6], expected integers"),
   "bool labels": (dict(labels=np.zeros(6, bool)), "expected integers"),
   "one-hot labels": (dict(labels=np.zeros((6, 2), np.int32)), "expected integers [N]"),
@@ -55,19 +86,31 @@ _BAD = {
   "huge ids": (dict(example_ids=np.arange(6) + 2**31 - 3), "strictly ascending"),
   "difficulty": (dict(difficulty=np.full(6, 1.5)), "difficulty must be in [0, 1]"),
   "too few sizes": (dict(sizes=np.full((5, 2), 4)), "6 inputs but 5 sizes"),
-  "sizes of one side": (dict(sizes=np.full((6, 1), 4)), "sizes are int64 [6, 1] of inputs [6, 4, 4, 3], expected integers [N, 2]"),
+  "sizes of one side": (
+    dict(sizes=np.full((6, 1), 4)),
+    "sizes are int64 [6, 1] of inputs [6, 4, 4, 3], expected integers [N, 2]",
+  ),
   "sizes in halves": (dict(sizes=np.full((6, 2), 3.5)), "expected integers [N, 2]"),
-  "sizes of vectors": (dict(inputs=np.zeros((6, 4), np.float32), sizes=np.full((6, 2), 1)), "sizes are int64 [6, 2] of inputs [6, 4]"),
+  "sizes of vectors": (
+    dict(inputs=np.zeros((6, 4), np.float32), sizes=np.full((6, 2), 1)),
+    "sizes are int64 [6, 2] of inputs [6, 4]",
+  ),
   "size 0": (
     dict(sizes=np.array([[4, 4]] * 4 + [[4, 0]] * 2)),
     "2 of 6 sizes are outside [1, 4] x [1, 4]; the first is [4, 0] at example 4",
   ),
-  "size 5": (dict(sizes=np.array([[4, 4]] * 5 + [[5, 4]])), "1 of 6 sizes are outside [1, 4] x [1, 4]; the first is [5, 4] at example 5"),
+  "size 5": (
+    dict(sizes=np.array([[4, 4]] * 5 + [[5, 4]])),
+    "1 of 6 sizes are outside [1, 4] x [1, 4]; the first is [5, 4] at example 5",
+  ),
   "pixels below": (
     dict(sizes=np.array([[4, 4]] * 4 + [[3, 4]] * 2)),
     "2 of 6 images are not zero outside their size; the first is example 4",
   ),
-  "pixels beside": (dict(sizes=np.array([[4, 4]] * 5 + [[4, 3]])), "1 of 6 images are not zero outside their size; the first is example 5"),
+  "pixels beside": (
+    dict(sizes=np.array([[4, 4]] * 5 + [[4, 3]])),
+    "1 of 6 images are not zero outside their size; the first is example 5",
+  ),
 }
 
 
@@ -119,14 +162,21 @@ def _ragged(num=60, sides=(9, 7), seed=3):
 
 def test_statistics_count_the_pixels_of_the_images_and_no_others():
   images, sizes = _ragged()
-  own = np.concatenate([image[:h, :w].reshape(-1, 3) for image, (h, w) in zip(images, sizes, strict=True)]).astype(np.float64) / 255
+  own = (
+    np.concatenate(
+      [image[:h, :w].reshape(-1, 3) for image, (h, w) in zip(images, sizes, strict=True)]
+    ).astype(np.float64)
+    / 255
+  )
   mean, std = mean_and_std(images, sizes)
   np.testing.assert_allclose(mean, own.mean(0), rtol=1e-6)
   np.testing.assert_allclose(std, own.std(0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("part_bytes", [1, 400, 1000, 10**9])
-def test_statistics_and_constants_do_not_depend_on_how_many_are_looked_at_together(part_bytes, monkeypatch):
+def test_statistics_and_constants_do_not_depend_on_how_many_are_looked_at_together(
+  part_bytes, monkeypatch
+):
   images = _images(50, 5)
   images[[0, 7, 49]] = 9
   before = mean_and_std(images)
@@ -155,10 +205,16 @@ def test_sizes_are_kept_read_only_and_known_of_every_image():
 def test_checksum_covers_sizes_and_stays_what_it_was_without_them():
   images, names = np.zeros((6, 4, 4, 3), np.uint8), ("a", "b")
   images[:, :2, :2] = 7
-  three = [_make(images, sizes=sizes) for sizes in (None, np.full((6, 2), 2), np.array([[2, 2]] * 5 + [[3, 2]]))]
+  three = [
+    _make(images, sizes=sizes)
+    for sizes in (None, np.full((6, 2), 2), np.array([[2, 2]] * 5 + [[3, 2]]))
+  ]
   assert len({checksum(train, test, names) for train in three for test in three}) == 9
   # Computed before images could differ in size: a run that began then goes on.
-  assert checksum(_make(), _make(), names) == "c2604012453ef78919a91b7a6a61831aef8891d8665e5c7771e7fa9882af6ecf"
+  assert (
+    checksum(_make(), _make(), names)
+    == "c2604012453ef78919a91b7a6a61831aef8891d8665e5c7771e7fa9882af6ecf"
+  )
 
 
 def test_checksum_depends_on_content_only():
@@ -173,7 +229,11 @@ def test_checksum_depends_on_content_only():
     _make(example_ids=np.arange(1, 7)),
     _make(_images().reshape(6, 2, 8, 3)),
   ]
-  pairs = [(first, first), *((other, first) for other in others), *((first, other) for other in others)]
+  pairs = [
+    (first, first),
+    *((other, first) for other in others),
+    *((first, other) for other in others),
+  ]
   assert len({checksum(*pair, names) for pair in pairs}) == 9
 
 
@@ -192,7 +252,13 @@ def test_classes_that_were_renamed_are_other_data():
 def _raw(num=60, num_classes=3, test=True):
   labels = np.arange(num) % num_classes
   split = RawSplit(_images(num), labels, source_files=tuple(f"{i}.png" for i in range(num)))
-  return Raw(split, RawSplit(_images(12), np.arange(12) % 3) if test else None, tuple("abc"), "here", "custom")
+  return Raw(
+    split,
+    RawSplit(_images(12), np.arange(12) % 3) if test else None,
+    tuple("abc"),
+    "here",
+    "custom",
+  )
 
 
 def test_draws_keep_original_ids_files_and_class_shares():
@@ -219,7 +285,10 @@ def test_held_out_examples_are_a_partition_and_do_not_depend_on_the_draw():
 
 def test_holding_out_leaves_a_training_example_of_every_class():
   labels = np.array([0] * 9 + [1] * 2 + [2])
-  data = assemble(Raw(RawSplit(_images(12), labels), None, tuple("abc"), "here", "custom"), DataConfig(name="npz", test_fraction=0.5))
+  data = assemble(
+    Raw(RawSplit(_images(12), labels), None, tuple("abc"), "here", "custom"),
+    DataConfig(name="npz", test_fraction=0.5),
+  )
   assert np.bincount(data.train.labels).tolist() == [4, 1, 1]
 
 
@@ -232,11 +301,15 @@ def _ragged_raw(test_sides=(6, 11)):
   images, sizes = _ragged(12)
   others, other_sizes = _ragged(6, test_sides, seed=4)
   train = RawSplit(images, np.arange(12) % 3, sizes=sizes)
-  return Raw(train, RawSplit(others, np.arange(6) % 3, sizes=other_sizes), tuple("abc"), "here", "custom")
+  return Raw(
+    train, RawSplit(others, np.arange(6) % 3, sizes=other_sizes), tuple("abc"), "here", "custom"
+  )
 
 
 def _ragged_config(**keys):
-  return DataConfig(**{"name": "folder", "resize": "short_side", "crop_size": 4, "image_size": 4} | keys)
+  return DataConfig(
+    **{"name": "folder", "resize": "short_side", "crop_size": 4, "image_size": 4} | keys
+  )
 
 
 def _own(dataset):
@@ -259,7 +332,9 @@ def test_train_and_test_of_differing_sizes_get_one_canvas():
 
 
 def test_images_that_filled_their_array_get_sizes_where_the_canvas_is_larger():
-  full = Raw(RawSplit(_images(12, 5), np.arange(12) % 3), _ragged_raw().test, tuple("abc"), "here", "custom")
+  full = Raw(
+    RawSplit(_images(12, 5), np.arange(12) % 3), _ragged_raw().test, tuple("abc"), "here", "custom"
+  )
   data = assemble(full, _ragged_config())
   np.testing.assert_array_equal(data.train.sizes, [[5, 5]] * 12)
   np.testing.assert_array_equal(data.train.inputs[:, :5, :5], _images(12, 5))
@@ -283,7 +358,9 @@ def _vectors():
 def test_imagenets_statistics_are_used_where_they_are_asked_for():
   published = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
   raw = dataclasses.replace(_raw(), mean_std=published)
-  own, theirs = (assemble(raw, DataConfig(name="npz", statistics=which)) for which in ("own", "imagenet"))
+  own, theirs = (
+    assemble(raw, DataConfig(name="npz", statistics=which)) for which in ("own", "imagenet")
+  )
   np.testing.assert_array_equal(own.mean, np.float32(published[0]))
   np.testing.assert_array_equal(own.std, np.float32(published[1]))
   np.testing.assert_array_equal(theirs.mean, np.float32([0.485, 0.456, 0.406]))
@@ -299,10 +376,26 @@ def test_imagenets_statistics_are_used_where_they_are_asked_for():
 _REFUSED = {
   "no way to a test split": (_raw(test=False), {}, "--config.data.test_fraction=0.2"),
   "two ways to a test split": (_raw(), {"test_fraction": 0.5}, "has its own test split"),
-  "empty hold-out": (_raw(test=False), {"test_fraction": 0.001}, "leaves the training or the test split empty"),
-  "draw too large": (_raw(), {"num_train": 61}, "data.num_train=61 asks for more than the 60 examples"),
-  "unlike splits": (dataclasses.replace(_raw(), test=RawSplit(_images(3, 5), np.arange(3))), {}, "they must be alike"),
-  "class lost by a draw": (_raw(), {"num_train": 2}, "1 of 3 classes have no training example: 2 (c)"),
+  "empty hold-out": (
+    _raw(test=False),
+    {"test_fraction": 0.001},
+    "leaves the training or the test split empty",
+  ),
+  "draw too large": (
+    _raw(),
+    {"num_train": 61},
+    "data.num_train=61 asks for more than the 60 examples",
+  ),
+  "unlike splits": (
+    dataclasses.replace(_raw(), test=RawSplit(_images(3, 5), np.arange(3))),
+    {},
+    "they must be alike",
+  ),
+  "class lost by a draw": (
+    _raw(),
+    {"num_train": 2},
+    "1 of 3 classes have no training example: 2 (c)",
+  ),
 }
 
 
@@ -338,24 +431,49 @@ def test_constant_images_are_named_and_kept():
 
 
 def _one_class(*class_names):
-  return Raw(RawSplit(_images(8), np.zeros(8, int)), RawSplit(_images(2), np.zeros(2, int)), class_names, "here", "custom")
+  return Raw(
+    RawSplit(_images(8), np.zeros(8, int)),
+    RawSplit(_images(2), np.zeros(2, int)),
+    class_names,
+    "here",
+    "custom",
+  )
 
 
 def test_a_set_of_one_class_is_refused():
   # With one logit the log-odds of every example are infinite.
   with pytest.raises(DataError) as caught:
     assemble(_one_class("only"), DataConfig(name="npz", allow_empty_class=True))
-  assert str(caught.value) == "here: there is only 1 class (only), at least 2 are needed; add examples of another class"
+  assert (
+    str(caught.value)
+    == "here: there is only 1 class (only), at least 2 are needed; add examples of another class"
+  )
 
 
 def test_all_of_one_class_is_accepted_where_another_may_be_empty():
-  assert assemble(_one_class("only", "none"), DataConfig(name="npz", allow_empty_class=True)).train.labels.tolist() == [0] * 8
+  assert (
+    assemble(
+      _one_class("only", "none"), DataConfig(name="npz", allow_empty_class=True)
+    ).train.labels.tolist()
+    == [0] * 8
+  )
 
 
 def test_importing_the_rooms_loads_no_heavy_library():
   import subprocess
   import sys
 
-  code = "import sys, sdt.data.sources; print([m for m in ('tensorflow_datasets', 'sklearn', 'scipy', 'jax') if m in sys.modules])"
-  out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ}, timeout=60)
+  code = (
+    "import "
+    "sys, sdt.data.sources; print([m for m in ('tensorflow_datasets', 'sklearn', 'scipy', "
+    "'jax') if m in sys.modules])"
+  )
+  out = subprocess.run(
+    [sys.executable, "-c", code],
+    capture_output=True,
+    text=True,
+    check=True,
+    env={**os.environ},
+    timeout=60,
+  )
   assert out.stdout.strip() == "[]"

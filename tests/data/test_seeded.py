@@ -81,7 +81,10 @@ def test_a_draw_has_the_asked_size_and_every_class_its_share(values, data, leave
 def test_a_rare_class_keeps_a_place_and_leaves_one():
   labels = np.array([0] * 97 + [1] * 2 + [2])
   assert np.bincount(labels[seeded.stratified(labels, 10, 0, "d")]).tolist() == [8, 1, 1]
-  assert np.bincount(labels[seeded.stratified(labels, 10, 0, "d", leave_one=True)]).tolist() == [9, 1]
+  assert np.bincount(labels[seeded.stratified(labels, 10, 0, "d", leave_one=True)]).tolist() == [
+    9,
+    1,
+  ]
 
 
 def test_draws_of_other_seeds_differ():

@@ -17,7 +17,9 @@ def test_digits_are_scikit_learns_split_by_class():
   assert len(data.test) == 359
   assert data.variant == "canonical"
   for split in (data.train, data.test):
-    np.testing.assert_array_equal(split.inputs[..., 0], np.rint(bunch.images[split.example_ids] * 255 / 16))
+    np.testing.assert_array_equal(
+      split.inputs[..., 0], np.rint(bunch.images[split.example_ids] * 255 / 16)
+    )
     np.testing.assert_array_equal(split.labels, bunch.target[split.example_ids])
   assert not set(data.train.example_ids) & set(data.test.example_ids)
   shares = np.bincount(data.test.labels) / np.bincount(bunch.target)
@@ -54,7 +56,10 @@ def test_a_key_that_the_set_ignores_is_refused(keys, named):
   ("keys", "message"),
   [
     ({"image_size": 32, "crop_size": 33}, "data.crop_size=33: expected at most data.image_size=32"),
-    ({"image_size": 32, "resize": "short_side"}, "the network needs one: give it, such as --config.data.crop_size=28"),
+    (
+      {"image_size": 32, "resize": "short_side"},
+      "the network needs one: give it, such as --config.data.crop_size=28",
+    ),
   ],
 )
 @pytest.mark.parametrize("name", ["folder", "csv", "tiny_imagenet", "cub"])
@@ -65,7 +70,9 @@ def test_sizes_that_no_image_can_have_are_refused_before_anything_is_read(name, 
 
 
 @pytest.mark.parametrize("name", ["npz", "folder", "csv", "cifar10", "svhn"])
-@pytest.mark.parametrize("path", ["", "x" * 300, "a\0b", "~nobody-of-that-name/x", "/dev/null", "/dev/null/x"])
+@pytest.mark.parametrize(
+  "path", ["", "x" * 300, "a\0b", "~nobody-of-that-name/x", "/dev/null", "/dev/null/x"]
+)
 def test_an_impossible_path_is_a_data_error(name, path, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(DataError) as caught:
@@ -75,7 +82,9 @@ def test_an_impossible_path_is_a_data_error(name, path, tmp_path, monkeypatch):
 
 
 def _shapes(wrong=0.0, **keys):
-  return sources.load(DataConfig(name="shapes", wrong_label_fraction=wrong, shapes=ShapesConfig(**keys)))
+  return sources.load(
+    DataConfig(name="shapes", wrong_label_fraction=wrong, shapes=ShapesConfig(**keys))
+  )
 
 
 def test_shapes_have_the_asked_sizes_and_balanced_true_classes():
@@ -113,18 +122,26 @@ def test_the_known_share_of_labels_is_wrong_and_the_images_still_show_the_truth(
 
 def test_a_known_share_of_any_sets_labels_is_wrong_whatever_part_of_it_is_drawn():
   keys = {"name": "digits", "num_train": 1000, "split_seed": 3}
-  clean, noisy, again = (sources.load(DataConfig(**keys, wrong_label_fraction=share)) for share in (0.0, 0.2, 0.2))
+  clean, noisy, again = (
+    sources.load(DataConfig(**keys, wrong_label_fraction=share)) for share in (0.0, 0.2, 0.2)
+  )
   other = sources.load(DataConfig(**keys | {"split_seed": 4}, wrong_label_fraction=0.2))
   assert clean.train.wrong_label is None
   assert noisy.train.wrong_label.sum() == 200
   np.testing.assert_array_equal(noisy.train.labels != clean.train.labels, noisy.train.wrong_label)
   np.testing.assert_array_equal(noisy.train.example_ids, clean.train.example_ids)
   np.testing.assert_array_equal(noisy.test.labels, clean.test.labels)
-  assert "200 of 1000 training labels are wrong on purpose (data.wrong_label_fraction=0.2)" in noisy.notes
+  assert (
+    "200 of 1000 training labels are wrong on purpose (data.wrong_label_fraction=0.2)"
+    in noisy.notes
+  )
   assert noisy.checksum == again.checksum
   assert len({clean.checksum, noisy.checksum, other.checksum}) == 3
-  # Each of the nine other classes is as likely: 200 draws over the distance to the true one, four sds wide.
-  counts = np.bincount((noisy.train.labels - clean.train.labels)[noisy.train.wrong_label] % 10, minlength=10)
+  # Each of the nine other classes is as likely: 200 draws over the distance to the true one, four
+  # sds wide.
+  counts = np.bincount(
+    (noisy.train.labels - clean.train.labels)[noisy.train.wrong_label] % 10, minlength=10
+  )
   assert counts[0] == 0
   assert (np.abs(counts[1:] - 200 / 9) < 4 * np.sqrt(200 / 9)).all()
 
@@ -141,9 +158,14 @@ def _clean(num_classes, size, contrast):
   """Every class without noise, in every position: float64 [positions, num_classes, pixels]."""
   labels, reach = np.arange(num_classes), range(-(size // 8), size // 8 + 1)
   mask = shapes._masks(size)[labels % 10][..., None]
-  ink, paper = shapes._INK_RGB[labels // 10 % 10][:, None, None], shapes._PAPER_RGB[labels // 100][:, None, None]
+  ink, paper = (
+    shapes._INK_RGB[labels // 10 % 10][:, None, None],
+    shapes._PAPER_RGB[labels // 100][:, None, None],
+  )
   image = np.where(mask, paper + contrast * (ink - paper), paper)
-  return np.stack([np.roll(image, (y, x), (1, 2)).reshape(num_classes, -1) for y in reach for x in reach]).astype(np.float64)
+  return np.stack(
+    [np.roll(image, (y, x), (1, 2)).reshape(num_classes, -1) for y in reach for x in reach]
+  ).astype(np.float64)
 
 
 @pytest.mark.parametrize(("num_classes", "size"), [(4, 4), (4, 8), (10, 16), (100, 8), (1000, 8)])
@@ -153,9 +175,15 @@ def test_classes_can_be_told_apart_and_difficulty_makes_it_harder(num_classes, s
   classes = ids % num_classes
 
   def nearest_template_accuracy(difficulty):
-    images = shapes._draw(classes, np.full(num, difficulty, np.float32), ids, size, 0, "t").reshape(num, -1).astype(np.float64)
+    images = (
+      shapes._draw(classes, np.full(num, difficulty, np.float32), ids, size, 0, "t")
+      .reshape(num, -1)
+      .astype(np.float64)
+    )
     templates = _clean(num_classes, size, 1 - 0.75 * difficulty)
-    distances = (templates**2).sum(2)[:, None] - 2 * np.einsum("np,skp->snk", images, templates, optimize=True)
+    distances = (templates**2).sum(2)[:, None] - 2 * np.einsum(
+      "np,skp->snk", images, templates, optimize=True
+    )
     return (distances.min(0).argmin(1) == classes).mean()
 
   easy, middle, hard = (nearest_template_accuracy(difficulty) for difficulty in (0.0, 0.5, 1.0))

@@ -28,14 +28,24 @@ CUB = DataConfig(name="cub", image_size=256, resize="short_side")
 )
 def test_a_stand_in_has_the_published_sizes_and_takes_no_memory(config, train, test, num_classes):
   data = stand_in(config)
-  assert (data.name, data.train.inputs.shape, data.test.inputs.shape) == (config.name, train, (test, *train[1:]))
-  assert (data.train.inputs.dtype, data.train.labels.dtype, data.train.example_ids.dtype) == (np.uint8, np.int32, np.int32)
+  assert (data.name, data.train.inputs.shape, data.test.inputs.shape) == (
+    config.name,
+    train,
+    (test, *train[1:]),
+  )
+  assert (data.train.inputs.dtype, data.train.labels.dtype, data.train.example_ids.dtype) == (
+    np.uint8,
+    np.int32,
+    np.int32,
+  )
   assert (len(data.train), len(data.test), len(data.class_names)) == (train[0], test, num_classes)
   assert set(data.train.inputs.strides) == {0}
   assert (data.mean.shape, data.std.shape) == ((3,), (3,))
 
 
-@pytest.mark.parametrize("config", [DataConfig(name="folder"), DataConfig(name="npz"), DataConfig(name="cub")])
+@pytest.mark.parametrize(
+  "config", [DataConfig(name="folder"), DataConfig(name="npz"), DataConfig(name="cub")]
+)
 def test_without_published_sizes_there_is_no_stand_in(config):
   assert stand_in(config) is None
 

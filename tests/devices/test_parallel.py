@@ -17,7 +17,14 @@ from sdt.devices.layout import fetch, make_layout, padded_batch_size, place
 from sdt.engine.trainer import Position
 from sdt.errors import ConfigError
 from tests.support import tiny
-from tests.support.many_devices import ONE, collectives, first_steps, float64_steps, two_phases, with_parallel
+from tests.support.many_devices import (
+  ONE,
+  collectives,
+  first_steps,
+  float64_steps,
+  two_phases,
+  with_parallel,
+)
 from tests.support.places import ROOT, SUPPORT
 
 
@@ -31,8 +38,9 @@ def test_two_devices_train_as_one(mode, replicas):
   for ours, theirs in ((state, expected), (sums, expected_sums)):
     for name, leaf in tiny.leaves(theirs).items():
       np.testing.assert_allclose(tiny.leaves(ours)[name], leaf, rtol=1e-5, atol=1e-5, err_msg=name)
-  # A step: the number of valid examples; the statistics of each of the three BatchNorms, and their gradients, for which the layer below
-  # waits; the other gradients with the loss. An evaluation batch: the loss, and the counts.
+  # A step: the number of valid examples; the statistics of each of the three BatchNorms, and their
+  # gradients, for which the layer below waits; the other gradients with the loss. An evaluation
+  # batch: the loss, and the counts.
   if replicas == "loop":
     assert collectives(made) == {"all-reduce": 2 + 2 * 3 + 2}
 
@@ -50,15 +58,23 @@ def test_twenty_float64_steps_on_two_devices_equal_one(mode):
 def test_four_and_eight_devices_train_as_one(figure):
   command = [sys.executable, str(SUPPORT / "many_devices.py")]
   own = os.environ | {"PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "8"}
-  found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=500, env=own).stdout)
+  found = json.loads(
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=500, env=own).stdout
+  )
   figure(f"largest relative difference from one device: {found}")
   assert len(found) == 9
-  assert {name: value for name, value in found.items() if value > (1e-9 if name.startswith("float64") else 1e-5)} == {}
+  assert {
+    name: value
+    for name, value in found.items()
+    if value > (1e-9 if name.startswith("float64") else 1e-5)
+  } == {}
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_two_devices_count_the_test_set_exactly(mode):
-  of = tiny.config(seeds=(0,), rounds=1, parallel__mode=mode, parallel__num_devices=2, score__batch_size=7)
+  of = tiny.config(
+    seeds=(0,), rounds=1, parallel__mode=mode, parallel__num_devices=2, score__batch_size=7
+  )
   _, finished = tiny.train(of, tiny.everything(of, 70, rounds=1), tiny.data(of))
   assert finished[0].sums.test_count.tolist() == [30]
   assert finished[0].sums.train_count.sum() == 70
@@ -93,7 +109,9 @@ def test_options_of_the_compiler_reach_every_program_and_change_no_other_run():
   x = place(plain, np.array([np.nan, 1.0], np.float32))
   told = {}
   for name, of in (("fast", layout), ("plain", plain)):
-    with mock.patch.object(jax.stages.Lowered, "compile", autospec=True, side_effect=jax.stages.Lowered.compile) as compiling:
+    with mock.patch.object(
+      jax.stages.Lowered, "compile", autospec=True, side_effect=jax.stages.Lowered.compile
+    ) as compiling:
       compile_program(of, lambda x: x + 1.0, (x,))
     told[name] = compiling.call_args.kwargs["compiler_options"]
   assert told == {"fast": dict(layout.compiler_options), "plain": None}

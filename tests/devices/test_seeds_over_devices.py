@@ -1,4 +1,6 @@
-"""Seeds that are divided over two devices: each is trained, scored and recalibrated to the bits that it has alone on one device."""
+"""Seeds that are divided over two devices: each is trained, scored and recalibrated to the bits
+that it has alone on one device.
+"""
 
 import dataclasses
 import functools
@@ -12,22 +14,41 @@ from sdt.arms.checks import check
 from sdt.commands import dry_run
 from sdt.config.schema import ParallelConfig
 from sdt.devices.compile import compile_program
-from sdt.devices.layout import bytes_per_device, check_replicas, fetch, make_layout, padded_batch_size, place, place_replicas, shard_batch
+from sdt.devices.layout import (
+  bytes_per_device,
+  check_replicas,
+  fetch,
+  make_layout,
+  padded_batch_size,
+  place,
+  place_replicas,
+  shard_batch,
+)
 from sdt.engine.trainer import Position
 from sdt.errors import ConfigError
 from sdt.run.programs import Setup
 from tests.support import one_of_several, several, tiny, whole
 
-TRAINED = {"augment__pad_crop": 1, "augment__flip": True, "rounds": 2, "parallel__steps_per_dispatch": 4, "batch_size": 12}
+TRAINED = {
+  "augment__pad_crop": 1,
+  "augment__flip": True,
+  "rounds": 2,
+  "parallel__steps_per_dispatch": 4,
+  "batch_size": 12,
+}
 
 
 def divided(of, **changes):
   """Returns the config with its seeds over two devices."""
-  return dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, **{"num_devices": 2, "divide": "seeds"} | changes))
+  return dataclasses.replace(
+    of, parallel=dataclasses.replace(of.parallel, **{"num_devices": 2, "divide": "seeds"} | changes)
+  )
 
 
 def plan_of(of):
-  """Returns a plan of A and B whose subsets differ by seed; named baseline, so that its dynamics are recorded."""
+  """Returns a plan of A and B whose subsets differ by seed; named baseline, so that its dynamics
+  are recorded.
+  """
   plan = tiny.alternating(of, 70, 20)
   order = [np.random.default_rng(seed).permutation(70).astype(np.int32) for seed in of.seeds]
   ids = [np.sort(np.stack([one[part] for one in order])) for part in (slice(20), slice(20, None))]
@@ -68,7 +89,9 @@ def test_every_seed_trains_to_the_bits_that_it_has_alone(network, seeds, replica
 
 
 def scored(of):
-  """Returns all scores, the statistics that are taken anew, and the test loss and accuracy with them, [R, ...] each."""
+  """Returns all scores, the statistics that are taken anew, and the test loss and accuracy with
+  them, [R, ...] each.
+  """
   setup = Setup.make(of, tiny.data(of))
   state = setup.fresh_start.state
   scores = setup.scorer().scores({"params": state.params, "batch_stats": state.batch_stats})
@@ -79,20 +102,28 @@ def scored(of):
 @pytest.mark.parametrize("placement", ["device", pytest.param("stream", marks=pytest.mark.slow)])
 def test_scores_and_recalibrated_networks_are_those_that_a_seed_has_alone(placement):
   of = tiny.resnet(seeds=(0, 1), score__grand=True, score__batch_size=13)
-  ours = scored(divided(dataclasses.replace(of, data=dataclasses.replace(of.data, placement=placement))))
+  ours = scored(
+    divided(dataclasses.replace(of, data=dataclasses.replace(of.data, placement=placement)))
+  )
   tiny.assert_equal(tiny.replica(ours, 1), scored(dataclasses.replace(of, seeds=(1,))))
 
 
 @pytest.mark.slow
 def test_several_seeds_of_a_device_are_scored_and_recalibrated_as_on_one_device():
-  of = tiny.resnet(seeds=(0, 1, 2, 3), score__grand=True, score__batch_size=13, parallel__replicas="loop")
+  of = tiny.resnet(
+    seeds=(0, 1, 2, 3), score__grand=True, score__batch_size=13, parallel__replicas="loop"
+  )
   tiny.assert_equal(scored(divided(of)), scored(of))
 
 
 @pytest.mark.slow
 def test_seeds_that_share_a_device_may_run_side_by_side():
   (state, *_), (expected, *_) = (
-    trained(of) for of in (divided(tiny.config(seeds=(0, 1, 2, 3), **TRAINED), replicas="vmap"), tiny.config(seeds=(0, 1, 2, 3), **TRAINED))
+    trained(of)
+    for of in (
+      divided(tiny.config(seeds=(0, 1, 2, 3), **TRAINED), replicas="vmap"),
+      tiny.config(seeds=(0, 1, 2, 3), **TRAINED),
+    )
   )
   for name, leaf in tiny.leaves(expected).items():
     np.testing.assert_allclose(tiny.leaves(state)[name], leaf, rtol=0, atol=1e-4, err_msg=name)
@@ -102,7 +133,10 @@ def test_each_device_holds_its_own_seeds_alone_and_the_host_gets_all():
   layout = make_layout(ParallelConfig(num_devices=2, divide="seeds"))
   tree = {"a": np.arange(12, dtype=np.int32).reshape(4, 3)}
   placed = place_replicas(layout, tree)
-  assert [shard.data.tolist() for shard in placed["a"].addressable_shards] == [tree["a"][:2].tolist(), tree["a"][2:].tolist()]
+  assert [shard.data.tolist() for shard in placed["a"].addressable_shards] == [
+    tree["a"][:2].tolist(),
+    tree["a"][2:].tolist(),
+  ]
   tiny.assert_equal(fetch(layout, placed), tree)
   assert (bytes_per_device(placed), bytes_per_device(place(layout, tree))) == (24, 48)
   abstract = dataclasses.replace(layout, is_abstract=True)
@@ -110,7 +144,9 @@ def test_each_device_holds_its_own_seeds_alone_and_the_host_gets_all():
   assert padded_batch_size(7, layout) == 7
 
 
-COLLECTIVE = re.compile(r"(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|partition-id)(-start)?\(")
+COLLECTIVE = re.compile(
+  r"(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|partition-id)(-start)?\("
+)
 
 
 def test_a_program_compiled_from_shapes_is_the_one_that_runs_and_waits_for_no_other_device():
@@ -124,7 +160,9 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs_and_waits_for_no_ot
   assert [COLLECTIVE.findall(one.as_text()) for one in program._executables] == [[], []]
   # What the search finds in a program that does wait:
   batch = make_layout(ParallelConfig(num_devices=2))
-  waits = compile_program(batch, lambda x: shard_batch(batch, x).sum(), (place(batch, np.ones(4, np.float32)),))
+  waits = compile_program(
+    batch, lambda x: shard_batch(batch, x).sum(), (place(batch, np.ones(4, np.float32)),)
+  )
   assert COLLECTIVE.search(waits.as_text())
   trainer.set_state(real.fresh_start.state)
   trainer.take_programs(from_shapes)
@@ -134,7 +172,10 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs_and_waits_for_no_ot
 
 
 def test_seeds_that_do_not_divide_equally_are_refused_before_anything_is_compiled():
-  with pytest.raises(ConfigError, match=r"3 seed\(s\) \(seeds\) do not divide equally over 2 devices; .* parallel\.num_devices=1"):
+  with pytest.raises(
+    ConfigError,
+    match=r"3 seed\(s\) \(seeds\) do not divide equally over 2 devices; .* parallel\.num_devices=1",
+  ):
     check(divided(tiny.config(seeds=(0, 1, 2))))
   selecting = divided(tiny.config(select__lambda_A=(1e-3,), select__num_seeds=1))
   with pytest.raises(ConfigError, match=r"1 seed\(s\) \(select\.num_seeds\)"):
@@ -158,7 +199,11 @@ def test_a_whole_run_leaves_what_it_leaves_on_one_device(tmp_path, monkeypatch):
   of_config = {"config.json", "model.safetensors"}  # the latter tells the config's hash
   differ = {name for name in ours if ours[name] != theirs[name]}
   assert differ == of_config | {f".sha256/{name}" for name in of_config}
-  for left, right in zip(whole.final_states(one, tmp_path / "one"), whole.final_states(one, tmp_path / "two"), strict=True):
+  for left, right in zip(
+    whole.final_states(one, tmp_path / "one"),
+    whole.final_states(one, tmp_path / "two"),
+    strict=True,
+  ):
     tiny.assert_equal(left, right)
   with pytest.raises(ConfigError, match=r"parallel\.divide: 'seeds' -> 'batch'"):
     experiment.run(divided(one, divide="batch"), tmp_path / "two", "tiny")

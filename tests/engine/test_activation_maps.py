@@ -1,4 +1,6 @@
-"""Class activation maps: exact for every family of networks, and the file that a run leaves behind."""
+"""Class activation maps: exact for every family of networks, and the file that a run
+leaves behind.
+"""
 
 import types
 
@@ -33,7 +35,10 @@ def network(name, num_classes=5):
   """Returns a network with statistics and biases that are not at their start, and its variables."""
   model = make_model(SMALL[name], num_classes)
   rng = np.random.default_rng(3)
-  shaken = jax.tree.map(lambda leaf: leaf + rng.uniform(0.05, 0.3, leaf.shape).astype(np.float32), init_variables(model, SHAPE, 1))
+  shaken = jax.tree.map(
+    lambda leaf: leaf + rng.uniform(0.05, 0.3, leaf.shape).astype(np.float32),
+    init_variables(model, SHAPE, 1),
+  )
   return model, shaken
 
 
@@ -47,13 +52,17 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit_of_its_class(name):
   model, variables = network(name)
   inputs = np.random.default_rng(0).normal(size=(6, *SHAPE)).astype(np.float32)
   labels = np.arange(6, dtype=np.int32) % 5
-  logits, maps = jax.jit(activation_maps.class_activation_maps, static_argnums=0)(model, variables, inputs, labels)
+  logits, maps = jax.jit(activation_maps.class_activation_maps, static_argnums=0)(
+    model, variables, inputs, labels
+  )
   assert maps.shape[0] == 6
   assert maps.shape[1] * maps.shape[2] > 1
   assert np.ptp(maps, axis=(1, 2)).min() > 1e-3
   bias = np.asarray(variables["params"]["head"]["bias"], np.float64)
   means = np.asarray(maps, np.float64).mean(axis=(1, 2))
-  np.testing.assert_allclose(means + bias[labels], np.asarray(logits, np.float64)[np.arange(6), labels], rtol=2e-5, atol=2e-5)
+  np.testing.assert_allclose(
+    means + bias[labels], np.asarray(logits, np.float64)[np.arange(6), labels], rtol=2e-5, atol=2e-5
+  )
 
 
 def test_a_map_equals_its_twin_in_numpy_at_every_place():
@@ -62,11 +71,15 @@ def test_a_map_equals_its_twin_in_numpy_at_every_place():
   inputs = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
   labels = np.array([4, 0, 2, 2], np.int32)
   maps = activation_maps.class_activation_maps(model, variables, inputs, labels)[1]
-  _, kept = model.apply(variables, inputs, train=False, capture_intermediates=True, mutable=["intermediates"])
+  _, kept = model.apply(
+    variables, inputs, train=False, capture_intermediates=True, mutable=["intermediates"]
+  )
   blocks = [name for name in kept["intermediates"] if name.startswith("stage")]
   (features,) = kept["intermediates"][max(blocks)]["__call__"]
   kernel = np.asarray(variables["params"]["head"]["kernel"], np.float64)
-  expected = np.stack([np.asarray(features, np.float64)[i] @ kernel[:, label] for i, label in enumerate(labels)])
+  expected = np.stack(
+    [np.asarray(features, np.float64)[i] @ kernel[:, label] for i, label in enumerate(labels)]
+  )
   np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -75,17 +88,28 @@ def test_networks_without_places_have_no_map():
   assert not activation_maps.has_map(mlp, init_variables(mlp, SHAPE, 0), SHAPE)
   vgg = make_model(ModelConfig(name="vgg16", blocks=(1, 1, 1), widths=(4, 4, 4)), 3)
   assert activation_maps.has_map(vgg, init_variables(vgg, SHAPE, 0), SHAPE)
-  assert not activation_maps.has_map(vgg, init_variables(vgg, (8, 8, 3), 0), (8, 8, 3))  # three halvings leave one place
+  assert not activation_maps.has_map(
+    vgg, init_variables(vgg, (8, 8, 3), 0), (8, 8, 3)
+  )  # three halvings leave one place
 
 
 def test_groups_are_drawn_from_the_test_set_by_what_the_networks_say(tmp_path):
   config = tiny.resnet()
   data = tiny.data(config)
   model = make_model(config.model, len(data.class_names))
-  networks = {arm: init_variables(model, data.test.inputs.shape[1:], seed) for arm, seed in (("baseline", 0), ("method", 5))}
-  content = activation_maps.maps_of_test_images(model, networks, data, crop_size=None, seed=7, batch_size=8)
-  again = activation_maps.maps_of_test_images(model, networks, data, crop_size=None, seed=7, batch_size=8)
-  other = activation_maps.maps_of_test_images(model, networks, data, crop_size=None, seed=8, batch_size=30)
+  networks = {
+    arm: init_variables(model, data.test.inputs.shape[1:], seed)
+    for arm, seed in (("baseline", 0), ("method", 5))
+  }
+  content = activation_maps.maps_of_test_images(
+    model, networks, data, crop_size=None, seed=7, batch_size=8
+  )
+  again = activation_maps.maps_of_test_images(
+    model, networks, data, crop_size=None, seed=7, batch_size=8
+  )
+  other = activation_maps.maps_of_test_images(
+    model, networks, data, crop_size=None, seed=8, batch_size=30
+  )
   tiny.assert_equal(content, again)
   assert content["ids"].tolist() != other["ids"].tolist()
   positions = np.searchsorted(data.test.example_ids, content["ids"])
@@ -93,12 +117,19 @@ def test_groups_are_drawn_from_the_test_set_by_what_the_networks_say(tmp_path):
   np.testing.assert_array_equal(content["labels"], data.test.labels[positions])
   inputs = (data.test.inputs / 255.0 - data.mean) / data.std
   for number, variables in enumerate(networks.values()):
-    logits = np.asarray(model.apply(variables, inputs.astype(np.float32), train=False), np.float64)[positions]
+    logits = np.asarray(model.apply(variables, inputs.astype(np.float32), train=False), np.float64)[
+      positions
+    ]
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_array_equal(content["predictions"][number], shares.argmax(axis=1))
     np.testing.assert_allclose(content["probabilities"][number], shares.max(axis=1), rtol=1e-4)
-    own = content["maps"][number].mean(axis=(1, 2)) + variables["params"]["head"]["bias"][content["labels"]]
-    np.testing.assert_allclose(own, logits[np.arange(len(own)), content["labels"]], rtol=1e-4, atol=1e-5)
+    own = (
+      content["maps"][number].mean(axis=(1, 2))
+      + variables["params"]["head"]["bias"][content["labels"]]
+    )
+    np.testing.assert_allclose(
+      own, logits[np.arange(len(own)), content["labels"]], rtol=1e-4, atol=1e-5
+    )
   right = content["predictions"] == content["labels"]
   names = {(True, True): "baseline and method right", (True, False): "only baseline right"}
   names |= {(False, True): "only method right", (False, False): "baseline and method wrong"}
@@ -114,7 +145,9 @@ def test_a_crop_is_what_the_network_sees():
   networks = {"baseline": init_variables(model, (6, 6, 3), 0)}
   content = activation_maps.maps_of_test_images(model, networks, data, crop_size=6, seed=0)
   positions = np.searchsorted(data.test.example_ids, content["ids"])
-  np.testing.assert_array_equal(content["images"], centre_crop(data.test.inputs, image_sizes(data.test), 6)[positions])
+  np.testing.assert_array_equal(
+    content["images"], centre_crop(data.test.inputs, image_sizes(data.test), 6)[positions]
+  )
   assert set(content["groups"].tolist()) <= {"baseline right", "baseline wrong"}
 
 
@@ -124,11 +157,16 @@ def context(tmp_path):
   config = tiny.resnet(seeds=(3, 4, 5), arms=("baseline", "uniform_mean", "method"))
   setup = Setup.make(config, tiny.data(config))
   rows = [{"arm": arm, "seed": seed} for arm in ("baseline", "method") for seed in config.seeds]
-  files.append_rows(tmp_path / "metrics.jsonl", [row | ({"diverged": True} if list(row.values()) == ["method", 3] else {}) for row in rows])
+  files.append_rows(
+    tmp_path / "metrics.jsonl",
+    [row | ({"diverged": True} if list(row.values()) == ["method", 3] else {}) for row in rows],
+  )
   return types.SimpleNamespace(setup=setup, workdir=tmp_path, raise_if_stopped=lambda where: None)
 
 
-def test_the_stage_takes_the_final_networks_of_the_first_seed_that_diverged_in_no_arm(context, monkeypatch):
+def test_the_stage_takes_the_final_networks_of_the_first_seed_that_diverged_in_no_arm(
+  context, monkeypatch
+):
   restored, state = [], context.setup.fresh_start.state
   monkeypatch.setattr(experiment, "restore_final", lambda _, arm: restored.append(arm) or state)
   experiment._write_activation_maps(context)
@@ -136,13 +174,21 @@ def test_the_stage_takes_the_final_networks_of_the_first_seed_that_diverged_in_n
   assert restored == [0, 2]
   assert int(content["seed"]) == 4
   assert content["arms"].tolist() == ["baseline", "method"]
-  np.testing.assert_array_equal(content["maps"][0], content["maps"][1])  # the same networks stand for both arms
+  np.testing.assert_array_equal(
+    content["maps"][0], content["maps"][1]
+  )  # the same networks stand for both arms
   bias, data = np.asarray(state.params["head"]["bias"])[1], context.setup.data
   inputs = data.test.inputs[np.searchsorted(data.test.example_ids, content["ids"])] / 255.0
-  variables = jax.tree.map(lambda leaf: leaf[1], {"params": state.params, "batch_stats": state.batch_stats})
-  logits = context.setup.model.apply(variables, ((inputs - data.mean) / data.std).astype(np.float32), train=False)
+  variables = jax.tree.map(
+    lambda leaf: leaf[1], {"params": state.params, "batch_stats": state.batch_stats}
+  )
+  logits = context.setup.model.apply(
+    variables, ((inputs - data.mean) / data.std).astype(np.float32), train=False
+  )
   expected = np.asarray(logits)[np.arange(len(inputs)), content["labels"]]
-  np.testing.assert_allclose(content["maps"][0].mean(axis=(1, 2)) + bias[content["labels"]], expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(
+    content["maps"][0].mean(axis=(1, 2)) + bias[content["labels"]], expected, rtol=1e-4, atol=1e-5
+  )
 
 
 def test_maps_that_a_run_once_made_must_be_intact_and_others_are_not_missed(context):

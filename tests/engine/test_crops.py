@@ -1,4 +1,6 @@
-"""Crops in the engine: training takes a random part of an image, scoring and evaluation the middle, whatever the images' own sizes are."""
+"""Crops in the engine: training takes a random part of an image, scoring and evaluation the middle,
+whatever the images' own sizes are.
+"""
 
 import dataclasses
 
@@ -13,17 +15,25 @@ from tests.support import tiny
 
 
 def on_canvas(data, pixels, num_sizes):
-  """Returns `data` with every image in the corner of a larger canvas, its margins (on both sides, by even numbers) filled with noise."""
+  """Returns `data` with every image in the corner of a larger canvas, its margins (on both sides,
+  by even numbers) filled with noise.
+  """
   rng = np.random.default_rng(0)
 
   def grown(split):
     height, width = split.inputs.shape[1:3]
-    canvas = np.zeros((len(split), height + pixels, width + pixels, split.inputs.shape[3]), np.uint8)
+    canvas = np.zeros(
+      (len(split), height + pixels, width + pixels, split.inputs.shape[3]), np.uint8
+    )
     margins = 2 * rng.integers(0, num_sizes, (len(split), 2))
     for image, own, (rows, columns) in zip(canvas, split.inputs, margins, strict=True):
-      image[: height + rows, : width + columns] = rng.integers(0, 256, (height + rows, width + columns, image.shape[2]))
+      image[: height + rows, : width + columns] = rng.integers(
+        0, 256, (height + rows, width + columns, image.shape[2])
+      )
       image[rows // 2 : rows // 2 + height, columns // 2 : columns // 2 + width] = own
-    return dataclasses.replace(split, inputs=canvas, sizes=(margins + np.array([height, width])).astype(np.int32))
+    return dataclasses.replace(
+      split, inputs=canvas, sizes=(margins + np.array([height, width])).astype(np.int32)
+    )
 
   return dataclasses.replace(data, train=grown(data.train), test=grown(data.test))
 
@@ -37,7 +47,9 @@ def scores_of(of, data):
 
 def rounds_of(of, data, rounds=2):
   made = tiny.trainer(of, tiny.everything(of, len(data.train), rounds=rounds), data)
-  return [ended.sums for progress in made.run(Position()) for ended in progress.finished], made.get_state()[0]
+  return [
+    ended.sums for progress in made.run(Position()) for ended in progress.finished
+  ], made.get_state()[0]
 
 
 @pytest.mark.parametrize("network", [tiny.config, tiny.resnet])
@@ -68,13 +80,22 @@ def test_a_crop_of_the_whole_image_trains_as_no_crop():
 
 
 @pytest.mark.parametrize(
-  "changes", [{"data__crop_size": 6}, {"augment__resized_crop_area": 0.3}, {"data__crop_size": 6, "augment__resized_crop_area": 0.3}]
+  "changes",
+  [
+    {"data__crop_size": 6},
+    {"augment__resized_crop_area": 0.3},
+    {"data__crop_size": 6, "augment__resized_crop_area": 0.3},
+  ],
 )
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_two_devices_crop_as_one(changes, mode):
-  """A round; the last batch of 70 = 4 * 16 + 6 leaves the second device without an example, and its padding must stay finite."""
+  """A round; the last batch of 70 = 4 * 16 + 6 leaves the second device without an example, and its
+  padding must stay finite.
+  """
   one = tiny.resnet(augment__flip=True, parallel__steps_per_dispatch=5, **changes)
-  two = dataclasses.replace(one, parallel=dataclasses.replace(one.parallel, mode=mode, num_devices=2))
+  two = dataclasses.replace(
+    one, parallel=dataclasses.replace(one.parallel, mode=mode, num_devices=2)
+  )
   data = on_canvas(tiny.data(one), 6, 4)
   states = []
   for of in (one, two):

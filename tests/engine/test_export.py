@@ -18,24 +18,37 @@ from sdt.run.programs import Setup
 from tests.support import tiny
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-# Lowering costs a deep network 10 to 20 seconds. One of each form of every family is lowered by default, all by `make slow`.
+# Lowering costs a deep network 10 to 20 seconds. One of each form of every family is lowered by
+# default, all by `make slow`.
 DEFAULT = ("densenet", "mlp", "preresnet20", "resnet18", "resnet20", "vgg16", "wrn")
-NAMES = [pytest.param(name, marks=[] if name in DEFAULT else [pytest.mark.slow]) for name in MODEL_NAMES]
+NAMES = [
+  pytest.param(name, marks=[] if name in DEFAULT else [pytest.mark.slow]) for name in MODEL_NAMES
+]
 
 
 def exports(of, overrides=None):
-  """Returns the exported training dispatch (with overrides in A) and scoring dispatch of a config, and the network's parameters."""
+  """Returns the exported training dispatch (with overrides in A) and scoring dispatch of a config,
+  and the network's parameters.
+  """
   data = tiny.data(of)
   setup = Setup.make(of, data)
   plan = tiny.alternating(of, len(data.train), 20)
-  plan = dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], overrides=overrides or {}), *plan.phases[1:]))
+  plan = dataclasses.replace(
+    plan, phases=(dataclasses.replace(plan.phases[0], overrides=overrides or {}), *plan.phases[1:])
+  )
   made = setup.trainer(plan)
   start = setup.fresh_start
   made.set_state(start.state, start.sums)
   variables = {"params": start.state.params, "batch_stats": start.state.batch_stats}
   programs = {
-    "train": (functools.partial(scan.dispatch, made.program), made.arguments(made._clock(Position())[0], Feed())),
-    "score": (functools.partial(score_dispatch, setup.score_program()), (variables, setup.device_data, np.int32(0))),
+    "train": (
+      functools.partial(scan.dispatch, made.program),
+      made.arguments(made._clock(Position())[0], Feed()),
+    ),
+    "score": (
+      functools.partial(score_dispatch, setup.score_program()),
+      (variables, setup.device_data, np.int32(0)),
+    ),
   }
   exported = {}
   for name, (function, args) in programs.items():
@@ -47,7 +60,9 @@ def exports(of, overrides=None):
 @pytest.mark.parametrize("replicas", ["loop", "vmap"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_and_scoring_lower_for_cpu_cuda_and_tpu(replicas, precision):
-  exported, _ = exports(tiny.resnet(precision=precision, parallel__replicas=replicas, augment__pad_crop=1))
+  exported, _ = exports(
+    tiny.resnet(precision=precision, parallel__replicas=replicas, augment__pad_crop=1)
+  )
   for name, program in exported.items():
     assert program.platforms == PLATFORMS, name
     assert "stablehlo.convolution" in program.mlir_module()
@@ -55,13 +70,15 @@ def test_training_and_scoring_lower_for_cpu_cuda_and_tpu(replicas, precision):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_network_trains_and_scores_on_cpu_cuda_and_tpu(name):
-  exported, params = exports(tiny.config(model__name=name, model__hidden_sizes=None, seeds=(0,), precision="bfloat16"))
+  exported, params = exports(
+    tiny.config(model__name=name, model__hidden_sizes=None, seeds=(0,), precision="bfloat16")
+  )
   assert [program.platforms for program in exported.values()] == [PLATFORMS] * 2
   ranks = [leaf.ndim - 1 for leaf in jax.tree.leaves(params)]
   products = {"stablehlo.convolution": ranks.count(4), "stablehlo.dot_general": ranks.count(2)}
   train_module, score_module = (program.mlir_module() for program in exported.values())
-  # Scoring is one product per layer, whatever the number of examples. Each platform may have its own; on a CPU a convolution over images
-  # smaller than its kernel is a matrix product.
+  # Scoring is one product per layer, whatever the number of examples. Each platform may have its
+  # own; on a CPU a convolution over images smaller than its kernel is a matrix product.
   most = {op: count * len(PLATFORMS) for op, count in products.items()}
   most["stablehlo.dot_general"] += most["stablehlo.convolution"]
   for op, count in products.items():

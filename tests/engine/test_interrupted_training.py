@@ -1,4 +1,6 @@
-"""A training that is cut anywhere goes on with the same bits; one that meets a number that is none is frozen before it."""
+"""A training that is cut anywhere goes on with the same bits; one that meets a number that is none
+is frozen before it.
+"""
 
 import dataclasses
 import os
@@ -21,17 +23,30 @@ from tests.support import tiny, whole
 
 
 def test_a_training_cut_after_any_dispatch_and_saved_to_disk_ends_with_the_same_bits(tmp_path):
-  """Every cut of two rounds of A and B: within a phase, at its edge, before and after the evaluation, at the edge of a round."""
-  of = tiny.config(rounds=2, seeds=(0,), optim__milestones=(1,), parallel__steps_per_dispatch=1, augment__pad_crop=1)
+  """Every cut of two rounds of A and B: within a phase, at its edge, before and after the
+  evaluation, at the edge of a round.
+  """
+  of = tiny.config(
+    rounds=2,
+    seeds=(0,),
+    optim__milestones=(1,),
+    parallel__steps_per_dispatch=1,
+    augment__pad_crop=1,
+  )
   data = tiny.data(of)
   plan = tiny.alternating(of, len(data.train), 20)
   store = CheckpointStore(tmp_path / "c", keep=100)
   made, places = tiny.trainer(of, plan, data), []
   for progress in made.run(Position()):
     places.append(progress.position)
-    store.save(len(places), saved_tree(Resume(*made.get_state()[:2], progress.position, 0.0, None)), {})
+    store.save(
+      len(places), saved_tree(Resume(*made.get_state()[:2], progress.position, 0.0, None)), {}
+    )
   final, sums, _ = made.get_state()
-  assert [(at.round_index, at.step, at.eval_index) for at in places[:7]] == [*((0, step, 0) for step in range(1, 7)), (1, 0, 0)]
+  assert [(at.round_index, at.step, at.eval_index) for at in places[:7]] == [
+    *((0, step, 0) for step in range(1, 7)),
+    (1, 0, 0),
+  ]
   again = tiny.trainer(of, plan, data)
   for number, at in enumerate(places[:-1], start=1):
     tree, _ = store.restore(number, saved_tree(Resume(final, sums, at, 0.0, None)))
@@ -42,7 +57,9 @@ def test_a_training_cut_after_any_dispatch_and_saved_to_disk_ends_with_the_same_
 
 
 @pytest.mark.parametrize("where", ["SIGTERM", "SIGINT"])
-def test_a_signal_during_a_compilation_stops_the_run_before_the_arm(tmp_path, monkeypatch, capsys, where):
+def test_a_signal_during_a_compilation_stops_the_run_before_the_arm(
+  tmp_path, monkeypatch, capsys, where
+):
   """It is told before the compilation ends."""
   compiling, said = Trainer.compile, []
 
@@ -88,7 +105,9 @@ def test_one_number_that_is_none_freezes_the_replica_as_it_was_before(monkeypatc
   def struck(state, *args, **kwargs):
     new, measured = step(state, *args, **kwargs)
     bad = harm(new, measured)
-    return jax.tree.map(lambda one, other: jnp.where(state.step == 7, one, other), bad, (new, measured))
+    return jax.tree.map(
+      lambda one, other: jnp.where(state.step == 7, one, other), bad, (new, measured)
+    )
 
   monkeypatch.setattr(scan, "train_step", struck)
   made = tiny.trainer(of, plan, data)
@@ -98,13 +117,27 @@ def test_one_number_that_is_none_freezes_the_replica_as_it_was_before(monkeypatc
   tiny.assert_equal(state, after[7])
 
 
-def test_a_number_that_slips_past_the_check_of_the_data_ends_with_4_though_its_round_has_no_row(tmp_path, monkeypatch):
-  """One of 40 vectors is no number any more: the message names what is known, and every checkpoint is finite."""
+def test_a_number_that_slips_past_the_check_of_the_data_ends_with_4_though_its_round_has_no_row(
+  tmp_path, monkeypatch
+):
+  """One of 40 vectors is no number any more: the message names what is known, and every checkpoint
+  is finite.
+  """
   rng = np.random.default_rng(0)
-  arrays = {f"{split}_x": rng.normal(size=(num, 6)).astype(np.float32) for split, num in (("train", 40), ("test", 10))}
+  arrays = {
+    f"{split}_x": rng.normal(size=(num, 6)).astype(np.float32)
+    for split, num in (("train", 40), ("test", 10))
+  }
   np.savez(tmp_path / "set.npz", **arrays, train_y=np.arange(40) % 2, test_y=np.arange(10) % 2)
   where = {"data__name": "npz", "data__path": str(tmp_path / "set.npz")}
-  config = tiny.config(**where, rounds=3, log_every_rounds=3, eval_every_rounds=3, arms=("baseline",), compilation_cache=False)
+  config = tiny.config(
+    **where,
+    rounds=3,
+    log_every_rounds=3,
+    eval_every_rounds=3,
+    arms=("baseline",),
+    compilation_cache=False,
+  )
   data = sources.load(config.data)
   inputs = data.train.inputs.copy()
   inputs[5, 2] = np.nan
@@ -113,7 +146,12 @@ def test_a_number_that_slips_past_the_check_of_the_data_ends_with_4_though_its_r
   with pytest.raises(DivergedError) as caught:
     experiment.run(config, tmp_path / "run", "tiny", data)
   said = str(caught.value)
-  for part in ("arm baseline, seed 0: rounds 1 to 3, after step ", "seed 1: ", "weight decay 0.0001", "last finite loss"):
+  for part in (
+    "arm baseline, seed 0: rounds 1 to 3, after step ",
+    "seed 1: ",
+    "weight decay 0.0001",
+    "last finite loss",
+  ):
     assert part in said
   assert "nan" not in said
   store = CheckpointStore(tmp_path / "run" / "checkpoints", 2)

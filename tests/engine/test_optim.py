@@ -19,7 +19,9 @@ from tests.support import tiny
 
 def test_the_papers_schedule_divides_by_ten_after_150_and_225_of_300_rounds():
   rates = learning_rates(OptimConfig(), 300)
-  np.testing.assert_allclose(rates[[0, 149, 150, 224, 225, 299]], [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-12)
+  np.testing.assert_allclose(
+    rates[[0, 149, 150, 224, 225, 299]], [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-12
+  )
 
 
 def test_cosine_starts_at_the_rate_and_ends_near_zero_and_constant_stays():
@@ -37,14 +39,20 @@ def by_hand(config, grads, params, momentum, rate, decay):
   return params - rate * step, momentum
 
 
-@pytest.mark.parametrize("config", [OptimConfig(), OptimConfig(nesterov=True), OptimConfig(decay_form="decoupled")])
+@pytest.mark.parametrize(
+  "config", [OptimConfig(), OptimConfig(nesterov=True), OptimConfig(decay_form="decoupled")]
+)
 def test_alternating_phases_share_one_momentum_buffer(config):
   rng = np.random.default_rng(0)
   params = {"w": rng.normal(size=(2, 3)).astype(np.float32)}
   state = init_opt_state(config, params)
   expected, momentum = params["w"].astype(np.float64), np.zeros((2, 3))
   decays = jnp.array([0.5, 0.01])
-  update = jax.jit(lambda phase, grads, state, params: apply_phase_chain(config, phase, grads, state, params, jnp.float32(0.1), decays))
+  update = jax.jit(
+    lambda phase, grads, state, params: apply_phase_chain(
+      config, phase, grads, state, params, jnp.float32(0.1), decays
+    )
+  )
   for step in range(6):
     grads = {"w": rng.normal(size=(2, 3)).astype(np.float32)}
     phase = step % 2
@@ -58,7 +66,9 @@ def test_decay_of_weights_only_leaves_vectors_alone():
   config = OptimConfig(decay_what="weights", momentum=0.0)
   zeros = jax.tree.map(jnp.zeros_like, params)
   state = init_opt_state(config, params)
-  new, _ = apply_phase_chain(config, jnp.int32(0), zeros, state, params, jnp.float32(1.0), jnp.array([0.25]))
+  new, _ = apply_phase_chain(
+    config, jnp.int32(0), zeros, state, params, jnp.float32(1.0), jnp.array([0.25])
+  )
   np.testing.assert_array_equal(new["kernel"], np.full((2, 2), 0.75))
   np.testing.assert_array_equal(new["bias"], np.ones(2))
 
@@ -68,31 +78,57 @@ def test_adam_takes_a_first_step_of_the_learning_rate():
   config = OptimConfig(name="adam")
   state = init_opt_state(config, params)
   with jax.numpy_dtype_promotion("standard"):  # optax's bias correction mixes float32 and int32
-    new, _ = apply_phase_chain(config, jnp.int32(0), {"w": jnp.array([3.0, -0.5])}, state, params, jnp.float32(0.01), jnp.array([0.0]))
+    new, _ = apply_phase_chain(
+      config,
+      jnp.int32(0),
+      {"w": jnp.array([3.0, -0.5])},
+      state,
+      params,
+      jnp.float32(0.01),
+      jnp.array([0.0]),
+    )
   np.testing.assert_allclose(new["w"], [0.99, -1.99], atol=1e-6)
 
 
 def test_other_decays_and_rates_do_not_recompile():
   config, params = OptimConfig(), {"w": jnp.ones(3)}
   state = init_opt_state(config, params)
-  update = jax.jit(lambda rate, decays: apply_phase_chain(config, jnp.int32(1), params, state, params, rate, decays))
+  update = jax.jit(
+    lambda rate, decays: apply_phase_chain(
+      config, jnp.int32(1), params, state, params, rate, decays
+    )
+  )
   for rate, decay in ((0.1, 1e-3), (0.01, 0.0), (0.1, 2e-3)):
     update(jnp.float32(rate), jnp.array([decay, 1e-4], jnp.float32))
   assert update._cache_size() == 1
 
 
 def draw_tree(seed):
-  """Returns a tree like a network's: two modules of a body and the head, of matrices and vectors."""
+  """Returns a tree like a network's: two modules of a body and the head, of matrices and
+  vectors.
+  """
   rng = np.random.default_rng(seed)
-  shapes = {"stem": {"kernel": (3, 2), "scale": (2,)}, "headless": {"kernel": (2, 2)}, "head": {"kernel": (2, 3), "bias": (3,)}}
-  return {module: {leaf: rng.normal(size=shape).astype(np.float32) for leaf, shape in inner.items()} for module, inner in shapes.items()}
+  shapes = {
+    "stem": {"kernel": (3, 2), "scale": (2,)},
+    "headless": {"kernel": (2, 2)},
+    "head": {"kernel": (2, 3), "bias": (3,)},
+  }
+  return {
+    module: {leaf: rng.normal(size=shape).astype(np.float32) for leaf, shape in inner.items()}
+    for module, inner in shapes.items()
+  }
 
 
 class Twin:
-  """Fine-tuning by hand, in float64: one parameter array at a time, as the formulas of SGD with momentum and of Adam have it."""
+  """Fine-tuning by hand, in float64: one parameter array at a time, as the formulas of SGD with
+  momentum and of Adam have it.
+  """
 
   def __init__(self, config, params):
-    self.config, self.params = config, {path: leaf.astype(np.float64) for path, leaf in tiny.leaves(params).items()}
+    self.config, self.params = (
+      config,
+      {path: leaf.astype(np.float64) for path, leaf in tiny.leaves(params).items()},
+    )
     self.first = {path: np.zeros(leaf.shape) for path, leaf in self.params.items()}
     self.second, self.count = dict(self.first), 0
 
@@ -104,12 +140,20 @@ class Twin:
       if own_rate == 0.0:
         continue
       weights = self.params[path]
-      decayed = decay * weights if config.decay_what == "all" or weights.ndim > 1 else np.zeros_like(weights)
+      decayed = (
+        decay * weights
+        if config.decay_what == "all" or weights.ndim > 1
+        else np.zeros_like(weights)
+      )
       grad = grad + decayed if config.decay_form == "coupled" else grad
       if config.name == "adam":
         self.first[path] = 0.9 * self.first[path] + 0.1 * grad
         self.second[path] = 0.999 * self.second[path] + 0.001 * grad**2
-        step = self.first[path] / (1 - 0.9**self.count) / (np.sqrt(self.second[path] / (1 - 0.999**self.count)) + 1e-8)
+        step = (
+          self.first[path]
+          / (1 - 0.9**self.count)
+          / (np.sqrt(self.second[path] / (1 - 0.999**self.count)) + 1e-8)
+        )
       else:
         self.first[path] = config.momentum * self.first[path] + grad
         step = grad + config.momentum * self.first[path] if config.nesterov else self.first[path]
@@ -123,21 +167,32 @@ class Twin:
 @pytest.mark.parametrize("decay_what", ["all", "weights"])
 def test_the_body_has_its_own_rate_in_every_optimiser(factor, name, decay_form, decay_what):
   kind = {"sgd": {}, "nesterov": {"nesterov": True}, "adam": {"name": "adam"}}[name]
-  config = OptimConfig(body_rate_factor=factor, decay_form=decay_form, decay_what=decay_what, **kind)
+  config = OptimConfig(
+    body_rate_factor=factor, decay_form=decay_form, decay_what=decay_what, **kind
+  )
   params = jax.tree.map(jnp.asarray, draw_tree(0))
   twin, state = Twin(config, params), init_opt_state(config, params)
-  update = jax.jit(lambda phase, grads, state, params, rate, decays: apply_phase_chain(config, phase, grads, state, params, rate, decays))
+  update = jax.jit(
+    lambda phase, grads, state, params, rate, decays: apply_phase_chain(
+      config, phase, grads, state, params, rate, decays
+    )
+  )
   start = params
   for step in range(4):
     grads, rate, decays = draw_tree(step + 1), (0.1, 0.02)[step // 2], [0.5, 0.01]
     twin.update(grads, rate, decays[step % 2])
     with jax.numpy_dtype_promotion("standard" if name == "adam" else "strict"):  # see above
-      params, state = update(jnp.int32(step % 2), grads, state, params, jnp.float32(rate), jnp.array(decays))
+      params, state = update(
+        jnp.int32(step % 2), grads, state, params, jnp.float32(rate), jnp.array(decays)
+      )
   assert jax.tree.structure(params) == jax.tree.structure(start)
   for path, leaf in tiny.leaves(params).items():
     np.testing.assert_allclose(leaf, twin.params[path], rtol=0, atol=5e-6, err_msg=path)
   if factor == 0.0:
-    tiny.assert_equal({key: params[key] for key in ("stem", "headless")}, {key: start[key] for key in ("stem", "headless")})
+    tiny.assert_equal(
+      {key: params[key] for key in ("stem", "headless")},
+      {key: start[key] for key in ("stem", "headless")},
+    )
   assert update._cache_size() == 1
 
 
@@ -147,12 +202,17 @@ def test_an_unchanged_rate_keeps_the_states_structure_and_a_frozen_body_has_no_m
   def state_of(**changes):
     return init_opt_state(OptimConfig(**changes), params)
 
-  plain = optax.chain(optax.add_decayed_weights(0.0), optax.trace(0.9), optax.scale_by_learning_rate(0.1)).init(params)
+  plain = optax.chain(
+    optax.add_decayed_weights(0.0), optax.trace(0.9), optax.scale_by_learning_rate(0.1)
+  ).init(params)
   assert jax.tree.structure(state_of(body_rate_factor=1.0)) == jax.tree.structure(plain)
   assert sorted(leaf.shape for leaf in jax.tree.leaves(state_of(body_rate_factor=0.5))) == sorted(
     leaf.shape for leaf in jax.tree.leaves(params)
   )
-  assert sorted(leaf.shape for leaf in jax.tree.leaves(state_of(body_rate_factor=0.0))) == [(2, 3), (3,)]
+  assert sorted(leaf.shape for leaf in jax.tree.leaves(state_of(body_rate_factor=0.0))) == [
+    (2, 3),
+    (3,),
+  ]
 
 
 def test_no_gradient_flows_to_a_frozen_body():
@@ -164,7 +224,11 @@ def test_no_gradient_flows_to_a_frozen_body():
   for factor, body in ((0.0, 0.0), (0.1, 2.0), (1.0, 2.0)):
     grads = jax.grad(loss)(params, OptimConfig(body_rate_factor=factor))
     for path, grad in tiny.leaves(grads).items():
-      np.testing.assert_allclose(grad, (2.0 if path.startswith("['head']") else body) * tiny.leaves(params)[path], err_msg=path)
+      np.testing.assert_allclose(
+        grad,
+        (2.0 if path.startswith("['head']") else body) * tiny.leaves(params)[path],
+        err_msg=path,
+      )
 
 
 def test_a_frozen_body_costs_no_backward_pass():
@@ -176,9 +240,23 @@ def test_a_frozen_body_costs_no_backward_pass():
     of = tiny.resnet(optim__body_rate_factor=factor)
     model = make_model(of.model, 3)
     variables, inputs = init_variables(model, (8, 8, 3), 0), np.zeros((4, 8, 8, 3), np.float32)
-    state = TrainState(np.int32(0), variables["params"], variables["batch_stats"], init_opt_state(of.optim, variables["params"]))
-    rest = (np.zeros(4, np.int32), np.ones(4, bool), np.float32(0.1), np.ones(1, np.float32), np.int32(0), {})
-    cost[factor] = flops(functools.partial(train_step, model=model, optim=of.optim), state, inputs, *rest)
+    state = TrainState(
+      np.int32(0),
+      variables["params"],
+      variables["batch_stats"],
+      init_opt_state(of.optim, variables["params"]),
+    )
+    rest = (
+      np.zeros(4, np.int32),
+      np.ones(4, bool),
+      np.float32(0.1),
+      np.ones(1, np.float32),
+      np.int32(0),
+      {},
+    )
+    cost[factor] = flops(
+      functools.partial(train_step, model=model, optim=of.optim), state, inputs, *rest
+    )
   forward = flops(lambda v, x: model.apply(v, x, train=False), variables, inputs)
   assert forward < cost[0.0] < 1.02 * forward  # the norms and the update of a network that small
   assert cost[1.0] > 2.5 * forward
@@ -187,13 +265,20 @@ def test_a_frozen_body_costs_no_backward_pass():
 @pytest.mark.parametrize(("factor", "mode"), [(0.1, "jit"), (0.0, "jit"), (0.0, "pmap")])
 def test_a_training_moves_the_head_and_the_body_only_where_it_is_not_frozen(factor, mode):
   of = tiny.resnet(
-    optim__body_rate_factor=factor, parallel__mode=mode, parallel__num_devices=2 if mode == "pmap" else 1, rounds=2, seeds=(0,)
+    optim__body_rate_factor=factor,
+    parallel__mode=mode,
+    parallel__num_devices=2 if mode == "pmap" else 1,
+    rounds=2,
+    seeds=(0,),
   )
   data = tiny.data(of)
   plan = tiny.alternating(of, 70, 7)
   start = tiny.trainer(of, plan, data).get_state()[0]
   end, _ = tiny.train(of, plan, data)
-  before, after = tiny.leaves((start.params, start.batch_stats)), tiny.leaves((end.params, end.batch_stats))
+  before, after = (
+    tiny.leaves((start.params, start.batch_stats)),
+    tiny.leaves((end.params, end.batch_stats)),
+  )
   for path, leaf in after.items():
     has_moved = not np.array_equal(leaf, before[path])
     assert has_moved == (factor > 0.0 or "['head']" in path), path

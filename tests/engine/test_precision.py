@@ -1,4 +1,6 @@
-"""bfloat16 compute beside float32 on the demo: the two must differ no more than two seeds of the same one do."""
+"""bfloat16 compute beside float32 on the demo: the two must differ no more than two seeds of the
+same one do.
+"""
 
 import dataclasses
 
@@ -21,7 +23,9 @@ SEEDS = (0, 1, 2, 3, 4)
 
 def trained(precision):
   """Returns the test accuracy [R] of the baseline and the log-odds [R, N] of the training set."""
-  of = dataclasses.replace(resolve(load_config_file(DIGITS), [("seeds", str(SEEDS))]), precision=precision)
+  of = dataclasses.replace(
+    resolve(load_config_file(DIGITS), [("seeds", str(SEEDS))]), precision=precision
+  )
   data = tiny.data(of)
   setup = Setup.make(of, data)
   start = setup.fresh_start
@@ -29,10 +33,18 @@ def trained(precision):
   trainer.set_state(start.state, start.sums)
   *_, last = (ended for progress in trainer.run(Position()) for ended in progress.finished)
   state, *_ = trainer.get_state()
-  assert {leaf.dtype for name, leaf in tiny.leaves(state).items() if "step" not in name} == {np.dtype(np.float32)}
+  assert {leaf.dtype for name, leaf in tiny.leaves(state).items() if "step" not in name} == {
+    np.dtype(np.float32)
+  }
   variables = {"params": state.params, "batch_stats": state.batch_stats}
-  scores = ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)["log_odds"]
-  return last.sums.test_correct / last.sums.test_count, scores, num_easy(of.method.fraction, len(data.train), None)
+  scores = ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)[
+    "log_odds"
+  ]
+  return (
+    last.sums.test_correct / last.sums.test_count,
+    scores,
+    num_easy(of.method.fraction, len(data.train), None),
+  )
 
 
 def agreement(one, other, size):
@@ -47,11 +59,19 @@ def test_bfloat16_and_float32_agree_within_the_noise_of_seeds():
   difference = short - exact
   interval = stats.t.interval(0.95, len(SEEDS) - 1, difference.mean(), stats.sem(difference))
   same = np.array([agreement(a, b, size) for a, b in zip(exact_scores, short_scores, strict=True)])
-  between = np.array([agreement(exact_scores[a], exact_scores[b], size) for a in range(len(SEEDS)) for b in range(a)])
+  between = np.array(
+    [agreement(exact_scores[a], exact_scores[b], size) for a in range(len(SEEDS)) for b in range(a)]
+  )
   for name, accuracy in (("float32", exact), ("bfloat16", short)):
     print(f"\n{name} {100 * accuracy.mean():.2f} +- {100 * accuracy.std(ddof=1):.2f} %", end="")
-  print(f"\ndifference {100 * difference.mean():+.2f} points, 95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}")
-  print(f"Spearman, overlap of A: same seed in two precisions {same.mean(0)}, two seeds in float32 {between.mean(0)}")
+  print(
+    f"\ndifference {100 * difference.mean():+.2f} points, 95 % interval {100 * interval[0]:+.2f} "
+    f"to {100 * interval[1]:+.2f}"
+  )
+  print(
+    f"Spearman, overlap of A: same seed in two precisions {same.mean(0)}, two seeds in float32 "
+    f"{between.mean(0)}"
+  )
   assert not np.array_equal(exact_scores, short_scores)  # the precision was in force
   assert interval[0] <= 0 <= interval[1]
   assert abs(difference.mean()) < 2 * exact.std(ddof=1)

@@ -15,7 +15,9 @@ from tests.support import tiny, whole
 
 @pytest.fixture(scope="module")
 def trained():
-  """A config, its setup and the state after two rounds of A and B, two seeds; 70 examples in batches of 16, the last one of 6."""
+  """A config, its setup and the state after two rounds of A and B, two seeds; 70 examples in
+  batches of 16, the last one of 6.
+  """
   of = tiny.resnet(rounds=2)
   data = tiny.data(of)
   return of, Setup.make(of, data), tiny.train(of, tiny.alternating(of, 70, 20), data)[0]
@@ -41,28 +43,48 @@ def test_the_statistics_are_the_mean_over_the_batches_of_the_whole_training_set(
     for first in range(0, 70, 16):
       batch = images[order[first : first + 16]]
       variables = {"params": mine.params, "batch_stats": mine.batch_stats}
-      _, updated = setup.model.apply(variables, batch, train=True, mask=np.ones(len(batch), bool), mutable=["batch_stats"])
+      _, updated = setup.model.apply(
+        variables, batch, train=True, mask=np.ones(len(batch), bool), mutable=["batch_stats"]
+      )
       # What the running statistics moved to tells the batch's: new = 0.9 old + 0.1 batch.
-      of_batch = jax.tree.map(lambda new, old: (np.float64(new) - 0.9 * np.float64(old)) / 0.1, updated["batch_stats"], mine.batch_stats)
+      of_batch = jax.tree.map(
+        lambda new, old: (np.float64(new) - 0.9 * np.float64(old)) / 0.1,
+        updated["batch_stats"],
+        mine.batch_stats,
+      )
       share = len(batch) / 70
-      expected = jax.tree.map(lambda total, part, share=share: total + share * part, expected, of_batch)
+      expected = jax.tree.map(
+        lambda total, part, share=share: total + share * part, expected, of_batch
+      )
     for name, leaf in tiny.leaves(one(fresh, replica)).items():
-      np.testing.assert_allclose(leaf, tiny.leaves(expected)[name], rtol=1e-4, atol=1e-5, err_msg=name)
+      np.testing.assert_allclose(
+        leaf, tiny.leaves(expected)[name], rtol=1e-4, atol=1e-5, err_msg=name
+      )
 
 
 def test_of_streamed_inputs_they_have_the_same_bits(trained):
   of, setup, state = trained
-  streamed = Setup.make(dataclasses.replace(of, data=dataclasses.replace(of.data, placement="stream")), tiny.data(of))
-  found = [one.recalibrator.statistics(state.params, state.batch_stats) for one in (setup, streamed)]
+  streamed = Setup.make(
+    dataclasses.replace(of, data=dataclasses.replace(of.data, placement="stream")), tiny.data(of)
+  )
+  found = [
+    one.recalibrator.statistics(state.params, state.batch_stats) for one in (setup, streamed)
+  ]
   tiny.assert_equal(found[1], found[0])
-  results = [one.recalibrator.evaluate(state.params, statistics) for one, statistics in zip((setup, streamed), found, strict=True)]
+  results = [
+    one.recalibrator.evaluate(state.params, statistics)
+    for one, statistics in zip((setup, streamed), found, strict=True)
+  ]
   tiny.assert_equal(results[1], results[0])
 
 
 def test_they_do_not_depend_on_the_statistics_before(trained):
   _, setup, state = trained
   others = jax.tree.map(lambda leaf: leaf + 7, state.batch_stats)
-  tiny.assert_equal(setup.recalibrator.statistics(state.params, others), setup.recalibrator.statistics(state.params, state.batch_stats))
+  tiny.assert_equal(
+    setup.recalibrator.statistics(state.params, others),
+    setup.recalibrator.statistics(state.params, state.batch_stats),
+  )
 
 
 def test_the_evaluation_counts_every_test_example_once(trained):
@@ -72,22 +94,33 @@ def test_the_evaluation_counts_every_test_example_once(trained):
   for replica in range(2):
     mine = one(state, replica)
     logits = np.asarray(
-      predict(setup.model, {"params": mine.params, "batch_stats": mine.batch_stats}, inputs_of(setup, "test")), np.float64
+      predict(
+        setup.model,
+        {"params": mine.params, "batch_stats": mine.batch_stats},
+        inputs_of(setup, "test"),
+      ),
+      np.float64,
     )
     assert accuracy[replica] == pytest.approx(np.mean(logits.argmax(axis=1) == labels))
     own = logits[np.arange(len(labels)), labels]
-    assert loss[replica] == pytest.approx(np.mean(np.log(np.exp(logits).sum(axis=1)) - own), rel=1e-4)
+    assert loss[replica] == pytest.approx(
+      np.mean(np.log(np.exp(logits).sum(axis=1)) - own), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_two_devices_give_what_one_gives(trained, mode):
   of, setup, state = trained
-  other = dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, mode=mode, num_devices=2))
+  other = dataclasses.replace(
+    of, parallel=dataclasses.replace(of.parallel, mode=mode, num_devices=2)
+  )
   two = Setup.make(other, setup.data).recalibrator
   fresh = setup.recalibrator.statistics(state.params, state.batch_stats)
   for name, leaf in tiny.leaves(two.statistics(state.params, state.batch_stats)).items():
     np.testing.assert_allclose(leaf, tiny.leaves(fresh)[name], rtol=1e-4, atol=1e-5, err_msg=name)
-  for ours, theirs in zip(two.evaluate(state.params, fresh), setup.recalibrator.evaluate(state.params, fresh), strict=True):
+  for ours, theirs in zip(
+    two.evaluate(state.params, fresh), setup.recalibrator.evaluate(state.params, fresh), strict=True
+  ):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
@@ -98,11 +131,18 @@ def test_a_run_reports_the_recalibrated_accuracy_of_every_arm(tmp_path):
   setup = Setup.make(of, tiny.data(of))
   assert setup.layer_names == tuple(results["model"]["layers"])
   state = tiny.train(of, tiny.everything(of, 70))[0]
-  expected = setup.recalibrator.evaluate(state.params, setup.recalibrator.statistics(state.params, state.batch_stats))[1]
-  assert list(results["arms"]["baseline"]["recalibrated"]["per_seed"].values()) == pytest.approx(expected.tolist())
+  expected = setup.recalibrator.evaluate(
+    state.params, setup.recalibrator.statistics(state.params, state.batch_stats)
+  )[1]
+  assert list(results["arms"]["baseline"]["recalibrated"]["per_seed"].values()) == pytest.approx(
+    expected.tolist()
+  )
   assert results["arms"]["method"]["recalibrated"]["n"] == 2
 
 
 def test_a_network_without_batchnorm_has_no_such_figure(tmp_path):
   assert whole.run(dataclasses.replace(whole.CONFIG, rounds=1), tmp_path) == 0
-  assert all("recalibrated" not in entry for entry in files.read_json(tmp_path / "results.json")["arms"].values())
+  assert all(
+    "recalibrated" not in entry
+    for entry in files.read_json(tmp_path / "results.json")["arms"].values()
+  )

@@ -1,4 +1,6 @@
-"""Float targets and a penalty through the engine, against NumPy in float64 and JAX's own gradient."""
+"""Float targets and a penalty through the engine, against NumPy in float64 and JAX's own
+gradient.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +20,20 @@ RATE, DECAYS = 3e-3, (5e-2, 1e-3)
 
 
 def test_the_squared_error_of_an_example_is_the_mean_over_its_outputs():
-  outputs, targets = np.array([[1.0, 2.0], [0.0, -3.0]], np.float32), np.array([[1.0, 4.0], [1.0, 0.0]], np.float32)
+  outputs, targets = (
+    np.array([[1.0, 2.0], [0.0, -3.0]], np.float32),
+    np.array([[1.0, 4.0], [1.0, 0.0]], np.float32),
+  )
   np.testing.assert_array_equal(squared_error(outputs, targets), [2.0, 5.0])
   assert squared_error(jnp.bfloat16(outputs), targets).dtype == np.float32
 
 
 def test_integers_are_classes_and_floats_are_numbers_to_be_met():
-  logits, labels, targets = np.float32([[0.3], [-1.2]]), np.int32([0, 0]), np.float32([[1.0], [0.5]])
+  logits, labels, targets = (
+    np.float32([[0.3], [-1.2]]),
+    np.int32([0, 0]),
+    np.float32([[1.0], [0.5]]),
+  )
   np.testing.assert_array_equal(example_losses(logits, labels), cross_entropy(logits, labels))
   np.testing.assert_array_equal(example_losses(logits, targets), squared_error(logits, targets))
   assert not is_correct(targets, targets).any()
@@ -35,12 +44,16 @@ def test_integers_are_classes_and_floats_are_numbers_to_be_met():
 def network(dtype=jnp.float64):
   config = ModelConfig(name="mlp", hidden_sizes=(5, 4), activation="tanh")
   model = make_model(config, 1, dtype=dtype, param_dtype=dtype)
-  params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), init_variables(model, (1,), 3)["params"])
+  params = jax.tree.map(
+    lambda leaf: np.asarray(leaf, np.float64), init_variables(model, (1,), 3)["params"]
+  )
   return model, params
 
 
 def by_hand(params, x, y, mask, decay, moments, step):
-  """One step of Adam on the mean squared error plus decay times the sum of squares, with the derivatives written out; float64."""
+  """One step of Adam on the mean squared error plus decay times the sum of squares, with the
+  derivatives written out; float64.
+  """
   names = ["hidden1", "hidden2", "head"]
   layers, activations = [params[name] for name in names], [x]
   for layer in layers[:-1]:
@@ -72,19 +85,34 @@ def test_alternating_steps_on_a_penalised_squared_error_equal_numpy():
       x, mask = rng.uniform(-1, 1, (6, 1)), np.arange(6) < 4 + step % 2
       y = x**2 + rng.uniform(-0.5, 0.5, (6, 1))
       phase = step % 2
-      state, measured = step_fn(state, x, y, mask, np.float64(RATE), np.array(DECAYS), np.int32(phase), {})
+      state, measured = step_fn(
+        state, x, y, mask, np.float64(RATE), np.array(DECAYS), np.int32(phase), {}
+      )
       outputs = np.asarray(model.apply({"params": expected}, x, train=False))
-      assert float(measured.loss) == pytest.approx(np.sum(((outputs - y)[:, 0] ** 2)[mask]), rel=1e-12)
+      assert float(measured.loss) == pytest.approx(
+        np.sum(((outputs - y)[:, 0] ** 2)[mask]), rel=1e-12
+      )
       expected, moments = by_hand(expected, x, y, mask, DECAYS[phase], moments, step)
   assert int(measured.correct) == 0
-  jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12), state.params, expected)
+  jax.tree.map(
+    lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12),
+    state.params,
+    expected,
+  )
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 @pytest.mark.parametrize("decay_what", ["all", "weights"])
 def test_the_penalty_is_the_gradient_of_decay_times_the_sum_of_squares(name, decay_what):
-  """A step with decay_form=penalty is the step without decay on the loss to which the penalty has been added literally."""
-  optim = OptimConfig(name=name, momentum=0.9 if name == "sgd" else OptimConfig().momentum, decay_form="penalty", decay_what=decay_what)
+  """A step with decay_form=penalty is the step without decay on the loss to which the penalty has
+  been added literally.
+  """
+  optim = OptimConfig(
+    name=name,
+    momentum=0.9 if name == "sgd" else OptimConfig().momentum,
+    decay_form="penalty",
+    decay_what=decay_what,
+  )
   with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
     _, params = network()
     data_gradient = jax.tree.map(lambda leaf: 0.1 * np.cos(leaf), params)
@@ -97,4 +125,6 @@ def test_the_penalty_is_the_gradient_of_decay_times_the_sum_of_squares(name, dec
     ours, _ = make_chain(optim, 0.01, 0.07).update(data_gradient, state, params)
     literal = jax.tree.map(jnp.add, data_gradient, jax.grad(penalty)(params))
     theirs, _ = make_chain(optim, 0.01, 0.0).update(literal, state, params)
-  jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-14), ours, theirs)
+  jax.tree.map(
+    lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-14), ours, theirs
+  )

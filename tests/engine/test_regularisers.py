@@ -1,4 +1,6 @@
-"""Regularisers that differ by phase: each by its definition, neutral values, and what they do to the steps of a plan."""
+"""Regularisers that differ by phase: each by its definition, neutral values, and what they do to
+the steps of a plan.
+"""
 
 import dataclasses
 import functools
@@ -34,7 +36,9 @@ VALUES = {
   "mixup_alpha": (0.4, 2.0),
   "stochastic_depth": (0.5, 0.2),
 }
-WITHOUT_RATES = {name: values for name, values in VALUES.items() if name not in ("dropout", "stochastic_depth")}
+WITHOUT_RATES = {
+  name: values for name, values in VALUES.items() if name not in ("dropout", "stochastic_depth")
+}
 
 
 def scalars(**overrides):
@@ -43,7 +47,10 @@ def scalars(**overrides):
 
 def with_overrides(plan, *overrides):
   """Returns the plan with the overrides of each of its phases."""
-  return dataclasses.replace(plan, phases=tuple(map(lambda p, o: dataclasses.replace(p, overrides=o), plan.phases, overrides)))
+  return dataclasses.replace(
+    plan,
+    phases=tuple(map(lambda p, o: dataclasses.replace(p, overrides=o), plan.phases, overrides)),
+  )
 
 
 # ---- the loss
@@ -55,11 +62,18 @@ def test_label_smoothing_equals_torch_in_values_and_gradients():
   for index, smoothing in enumerate(golden["smoothing"]):
     of = functools.partial(smoothed_cross_entropy, labels=labels, smoothing=jnp.float32(smoothing))
     np.testing.assert_allclose(of(logits), golden[f"losses{index}"], rtol=2e-6, atol=1e-6)
-    np.testing.assert_allclose(jax.grad(lambda x, of=of: of(x).mean())(logits), golden[f"gradient{index}"], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+      jax.grad(lambda x, of=of: of(x).mean())(logits),
+      golden[f"gradient{index}"],
+      rtol=1e-5,
+      atol=1e-7,
+    )
 
 
 def soft_twin(params, inputs, targets):
-  """Returns the mean cross-entropy to the distributions `targets` [B, K] of a network with one hidden layer, and its gradients; float64."""
+  """Returns the mean cross-entropy to the distributions `targets` [B, K] of a network with one
+  hidden layer, and its gradients; float64.
+  """
   hidden = np.tanh(inputs @ params["hidden1"]["kernel"] + params["hidden1"]["bias"])
   logits = hidden @ params["head"]["kernel"] + params["head"]["bias"]
   soft = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -67,7 +81,8 @@ def soft_twin(params, inputs, targets):
   error = (soft - targets) / len(targets)
   back = (error @ params["head"]["kernel"].T) * (1 - hidden**2)
   grads = {
-    "hidden1": {"kernel": inputs.T @ back, "bias": back.sum(axis=0)}, "head": {"kernel": hidden.T @ error, "bias": error.sum(axis=0)},
+    "hidden1": {"kernel": inputs.T @ back, "bias": back.sum(axis=0)},
+    "head": {"kernel": hidden.T @ error, "bias": error.sum(axis=0)},
   }  # fmt: skip
   return -(targets * np.log(soft)).sum() / len(targets), grads
 
@@ -90,14 +105,23 @@ def targets_of(labels, num_classes, smoothing=0.0, other_labels=None, weight=1.0
     ({"label_smoothing": 0.3, "loss_weight": 3.0, "loss_floor": 5.0, "mixup_alpha": 0.4}, True, -1),
   ],
 )
-def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_padding_holds(overrides, mixed, sign):
+def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_padding_holds(
+  overrides, mixed, sign
+):
   of = tiny.config(seeds=(0,), model__activation="tanh")
-  state = jax.tree.map(lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0])
+  state = jax.tree.map(
+    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0]
+  )
   rng = np.random.default_rng(0)
-  inputs, labels = rng.normal(size=(9, 8, 8, 3)).astype(np.float32), rng.integers(0, 3, 9).astype(np.int32)
+  inputs, labels = (
+    rng.normal(size=(9, 8, 8, 3)).astype(np.float32),
+    rng.integers(0, 3, 9).astype(np.int32),
+  )
   mask, others, weight = np.arange(9) < 6, np.roll(labels, 4), 0.8
   inputs[6:] = 1e4
-  step = functools.partial(train_step, model=make_model(of.model, 3), optim=OptimConfig(momentum=0.0))
+  step = functools.partial(
+    train_step, model=make_model(of.model, 3), optim=OptimConfig(momentum=0.0)
+  )
   mixture = Mixture(others, jnp.float32(weight)) if mixed else None
   numbers = jnp.float32(0.1), jnp.zeros(1), jnp.int32(0), scalars(**overrides)
   after, measured = step(state, inputs, labels, mask, *numbers, mixture=mixture)
@@ -112,18 +136,26 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
   for layer, group in grads.items():
     for name, grad in group.items():
       expected = params[layer][name] - 0.1 * factor * grad
-      np.testing.assert_allclose(after.params[layer][name], expected, rtol=0, atol=3e-6, err_msg=f"{layer}/{name}")
+      np.testing.assert_allclose(
+        after.params[layer][name], expected, rtol=0, atol=3e-6, err_msg=f"{layer}/{name}"
+      )
   # What is reported is the plain loss of the own labels.
-  np.testing.assert_allclose(float(measured.loss) / 6, soft_twin(params, valid, targets_of(labels[:6], 3))[0], rtol=1e-5)
+  np.testing.assert_allclose(
+    float(measured.loss) / 6, soft_twin(params, valid, targets_of(labels[:6], 3))[0], rtol=1e-5
+  )
   assert int(measured.count) == 6
 
 
 def test_a_floor_that_equals_the_loss_goes_downhill():
   of = tiny.config(seeds=(0,))
-  state = jax.tree.map(lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0])
+  state = jax.tree.map(
+    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0]
+  )
   batch = np.zeros((1, 8, 8, 3), np.float32), np.zeros(1, np.int32), np.ones(1, bool)
   numbers = jnp.float32(0.1), jnp.zeros(1), jnp.int32(0)
-  step = functools.partial(train_step, state, *batch, *numbers, model=make_model(of.model, 3), optim=OptimConfig())
+  step = functools.partial(
+    train_step, state, *batch, *numbers, model=make_model(of.model, 3), optim=OptimConfig()
+  )
   plain, measured = step({})
   tiny.assert_equal(step({"loss_floor": measured.loss})[0], plain)
   uphill = tiny.leaves(step({"loss_floor": jnp.nextafter(measured.loss, jnp.float32(9))})[0].params)
@@ -138,7 +170,9 @@ def test_the_partner_is_the_next_valid_example_and_padding_never_mixes_in():
   assert partners(np.array([True, False])).tolist() == [0, 1]
   assert partners(np.zeros(2, bool)).tolist() == [0, 1]
   images = np.array([[1.0], [3.0], [7.0]], np.float32)
-  np.testing.assert_allclose(mix(images, images[[1, 2, 0]], jnp.float32(0.75)), [[1.5], [4.0], [5.5]])
+  np.testing.assert_allclose(
+    mix(images, images[[1, 2, 0]], jnp.float32(0.75)), [[1.5], [4.0], [5.5]]
+  )
 
 
 @pytest.mark.parametrize("alpha", [0.4, 1.0, 5.0])
@@ -157,9 +191,21 @@ def test_the_mixing_weight_is_drawn_from_the_symmetric_beta(alpha):
 @pytest.fixture(scope="module")
 def problem():
   """An MLP on augmented images and a plan of A and B; five regularisers go with it."""
-  of = tiny.config(seeds=(0,), rounds=2, optim__milestones=(1,), augment__pad_crop=2, augment__flip=True, parallel__steps_per_dispatch=1)
+  of = tiny.config(
+    seeds=(0,),
+    rounds=2,
+    optim__milestones=(1,),
+    augment__pad_crop=2,
+    augment__flip=True,
+    parallel__steps_per_dispatch=1,
+  )
   data = tiny.data(of)
-  return of, data, dataclasses.replace(tiny.alternating(of, len(data.train), 20), rounds=2), Setup.make(of, data)
+  return (
+    of,
+    data,
+    dataclasses.replace(tiny.alternating(of, len(data.train), 20), rounds=2),
+    Setup.make(of, data),
+  )
 
 
 def states(setup, plan):
@@ -178,10 +224,14 @@ def test_neutral_values_are_not_computed_so_that_they_change_no_bit(problem):
   made = setup.trainer(plan)
   assert made.program.regularisers == ()
   assert setup.trainer(with_overrides(plan, NEUTRAL, {})) is made
-  assert setup.trainer(with_overrides(plan, NEUTRAL, {"loss_weight": 0.5})).program.regularisers == ("loss_weight",)
+  assert setup.trainer(
+    with_overrides(plan, NEUTRAL, {"loss_weight": 0.5})
+  ).program.regularisers == ("loss_weight",)
 
 
-def test_each_regulariser_changes_the_steps_of_its_own_phase_alone_and_other_values_need_no_other_program(problem):
+def test_each_regulariser_changes_its_own_phase_alone_and_other_values_need_no_other_program(
+  problem,
+):
   """B comes first here, without any; A with all of them, one after the other at another value."""
   _, _, plan, setup = problem
   strong = {name: values[0] for name, values in WITHOUT_RATES.items()}
@@ -212,7 +262,9 @@ def test_each_regulariser_changes_the_steps_of_its_own_phase_alone_and_other_val
 
 @pytest.fixture(scope="module")
 def by_hand():
-  """Two rounds of an MLP: weaker augmentation, smoothed labels, pairs and half the loss on A, other pairs and a floor on B."""
+  """Two rounds of an MLP: weaker augmentation, smoothed labels, pairs and half the loss on A, other
+  pairs and a floor on B.
+  """
   of = tiny.config(
     model__hidden_sizes=(4,),
     model__activation="tanh",
@@ -226,32 +278,59 @@ def by_hand():
   data = tiny.data(of)
   easy = {"label_smoothing": 0.2, "augment_strength": 0.6, "mixup_alpha": 0.7, "loss_weight": 0.5}
   rest = {"mixup_alpha": 2.0, "loss_floor": 1.08}
-  plan = with_overrides(dataclasses.replace(tiny.alternating(of, len(data.train), 20, (0.1, 0.01)), rounds=2), easy, rest)
+  plan = with_overrides(
+    dataclasses.replace(tiny.alternating(of, len(data.train), 20, (0.1, 0.01)), rounds=2),
+    easy,
+    rest,
+  )
   return of, data, plan, *tiny.train(of, plan, data)
 
 
 def test_a_training_with_every_regulariser_of_an_mlp_equals_a_numpy_twin(by_hand):
   of, data, plan, final, rounds = by_hand
-  params = jax.tree.map(lambda leaf: leaf[0].astype(np.float64), Setup.make(of, data).fresh_start.state.params)
+  params = jax.tree.map(
+    lambda leaf: leaf[0].astype(np.float64), Setup.make(of, data).fresh_start.state.params
+  )
   momentum, clock, signs = jax.tree.map(np.zeros_like, params), 0, []
   for round_index in range(2):
     losses = np.zeros(2)
     for number, phase in enumerate(plan.phases):
       value = NEUTRAL | phase.overrides
-      positions, masks = phase_batches(order_key(5, number, round_index), phase.example_ids.shape[1], phase.num_steps, of.batch_size)
+      positions, masks = phase_batches(
+        order_key(5, number, round_index),
+        phase.example_ids.shape[1],
+        phase.num_steps,
+        of.batch_size,
+      )
       for picks, mask in zip(np.asarray(positions), np.asarray(masks), strict=True):
         ids = phase.example_ids[0][picks]
         strength = jnp.float32(value["augment_strength"])
-        draws = draw(augment_key(5, number, clock), image_sizes(data.train)[ids], (8, 8), of.augment, strength)
-        images = crop_and_flip_twin(data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 2)
-        inputs = ((images / 255 - data.mean.astype(np.float64)) / data.std).reshape(of.batch_size, -1)[mask]
+        draws = draw(
+          augment_key(5, number, clock), image_sizes(data.train)[ids], (8, 8), of.augment, strength
+        )
+        images = crop_and_flip_twin(
+          data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 2
+        )
+        inputs = ((images / 255 - data.mean.astype(np.float64)) / data.std).reshape(
+          of.batch_size, -1
+        )[mask]
         labels = data.train.labels[ids][mask]
-        weight = float(mixing_weight(mixup_key(5, number, clock), jnp.float32(value["mixup_alpha"])))
+        weight = float(
+          mixing_weight(mixup_key(5, number, clock), jnp.float32(value["mixup_alpha"]))
+        )
         mixed = weight * inputs + (1 - weight) * np.roll(inputs, -1, axis=0)
         losses[number] += soft_twin(params, mixed, targets_of(labels, 3))[0] * len(labels)
-        loss, grads = soft_twin(params, mixed, targets_of(labels, 3, value["label_smoothing"], np.roll(labels, -1), weight))
+        loss, grads = soft_twin(
+          params,
+          mixed,
+          targets_of(labels, 3, value["label_smoothing"], np.roll(labels, -1), weight),
+        )
         signs.append(-1 if loss < value["loss_floor"] else 1)
-        factor, decay, rate = signs[-1] * value["loss_weight"], phase.weight_decay[0], of.optim.learning_rate * 0.1**round_index
+        factor, decay, rate = (
+          signs[-1] * value["loss_weight"],
+          phase.weight_decay[0],
+          of.optim.learning_rate * 0.1**round_index,
+        )
         pushed = functools.partial(lambda m, g, p, f, d: 0.9 * m + f * g + d * p, f=factor, d=decay)
         momentum = jax.tree.map(pushed, momentum, grads, params)
         params = jax.tree.map(lambda p, m, r=rate: p - r * m, params, momentum)
@@ -263,8 +342,12 @@ def test_a_training_with_every_regulariser_of_an_mlp_equals_a_numpy_twin(by_hand
 
 
 @pytest.mark.parametrize("mode", [pytest.param("jit", marks=pytest.mark.slow), "pmap"])
-def test_two_devices_train_as_one_where_pairs_reach_over_the_border_and_the_floor_sees_all(by_hand, mode):
+def test_two_devices_train_as_one_where_pairs_reach_over_the_border_and_the_floor_sees_all(
+  by_hand, mode
+):
   of, data, plan, final, _ = by_hand
   two = dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, mode=mode, num_devices=2))
   for name, leaf in tiny.leaves(tiny.train(two, plan, data)[0].params).items():
-    np.testing.assert_allclose(leaf, tiny.leaves(final.params)[name], rtol=0, atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(
+      leaf, tiny.leaves(final.params)[name], rtol=0, atol=1e-5, err_msg=name
+    )

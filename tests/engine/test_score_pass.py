@@ -1,4 +1,6 @@
-"""Scores against a float64 twin, in the order of the data set, whatever the batch or the devices."""
+"""Scores against a float64 twin, in the order of the data set, whatever the batch or the
+devices.
+"""
 
 import dataclasses
 
@@ -37,7 +39,9 @@ def confidence(logits, labels):
 
 
 def twin(logits, labels):
-  """Returns (log-odds, confidence) in float64: z_y - log sum of exp over the other classes, and the softmax probability."""
+  """Returns (log-odds, confidence) in float64: z_y - log sum of exp over the other classes, and the
+  softmax probability.
+  """
   logits = logits.astype(np.float64)
   rows = np.arange(len(labels))
   others = logits.copy()
@@ -71,8 +75,12 @@ def test_log_odds_order_what_a_float32_softmax_ties():
 def test_log_odds_are_the_logit_of_the_confidence(logits, draw):
   label = draw.draw(st.integers(0, len(logits) - 1))
   odds, probability = twin(np.array([logits], np.float32), np.array([label]))
-  np.testing.assert_allclose(log_odds(jnp.array(logits, jnp.float32), jnp.int32(label)), odds[0], rtol=1e-5, atol=1e-4)
-  assert abs(float(confidence(jnp.array(logits, jnp.float32), jnp.int32(label))) - probability[0]) < 1e-5
+  np.testing.assert_allclose(
+    log_odds(jnp.array(logits, jnp.float32), jnp.int32(label)), odds[0], rtol=1e-5, atol=1e-4
+  )
+  assert (
+    abs(float(confidence(jnp.array(logits, jnp.float32), jnp.int32(label))) - probability[0]) < 1e-5
+  )
 
 
 def test_a_larger_own_logit_is_easier_as_every_scorer_declares():
@@ -111,7 +119,10 @@ def probability_twin(logits, labels, features):
 def test_scores_equal_the_float64_twin_and_stay_in_their_range():
   rng = np.random.default_rng(3)
   logits = (3 * rng.normal(size=(400, 6))).astype(np.float32)
-  labels, features = rng.integers(0, 6, 400).astype(np.int32), rng.normal(size=(400, 5)).astype(np.float32)
+  labels, features = (
+    rng.integers(0, 6, 400).astype(np.int32),
+    rng.normal(size=(400, 5)).astype(np.float32),
+  )
   for name, expected in probability_twin(logits, labels, features).items():
     ours = np.asarray(of(name, logits, labels, features))
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=2e-6, err_msg=name)
@@ -121,7 +132,10 @@ def test_scores_equal_the_float64_twin_and_stay_in_their_range():
 
 
 def test_harder_scores_tell_apart_what_a_float32_softmax_calls_certain():
-  logits, labels = np.array([[30.0, 0.0, -5.0], [60.0, 0.0, -5.0]], np.float32), np.zeros(2, np.int32)
+  logits, labels = (
+    np.array([[30.0, 0.0, -5.0], [60.0, 0.0, -5.0]], np.float32),
+    np.zeros(2, np.int32),
+  )
   for name in ("loss", "el2n"):
     sure, surer = np.asarray(of(name, logits, labels))
     assert 0 < surer < sure < 1e-10, name
@@ -137,19 +151,28 @@ def test_confidence_and_normalised_margin_are_cleanlabs():
 
 @pytest.mark.parametrize("name", ["mlp", "resnet", "preresnet", "wrn", "vgg16", "densenet"])
 def test_the_last_layers_grand_is_the_norm_of_the_gradient(name):
-  """Against autodiff, which also shows that the features are what the head of every family reads."""
+  """Against autodiff, which also shows that the features are what the head of every
+  family reads.
+  """
   small = {"densenet": {"depth": 10, "growth_rate": 4}, "wrn": {"depth": 10, "widen_factor": 1}}
   model = make_model(ModelConfig(name=name, **small.get(name, {})), 3)
   variables = init_variables(model, (8, 8, 3), 0)
-  images, labels = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32), np.array([0, 1, 2, 1], np.int32)
+  images, labels = (
+    np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32),
+    np.array([0, 1, 2, 1], np.int32),
+  )
 
   def loss(head, image, label):
     params = {**variables["params"], "head": head}
     logits = model.apply({**variables, "params": params}, image[None], train=False)
     return cross_entropy(logits, label[None])[0]
 
-  gradients = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0, 0)))(variables["params"]["head"], images, labels)
-  norms = jnp.sqrt(sum(jnp.square(leaf).reshape(4, -1).sum(axis=1) for leaf in jax.tree.leaves(gradients)))
+  gradients = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0, 0)))(
+    variables["params"]["head"], images, labels
+  )
+  norms = jnp.sqrt(
+    sum(jnp.square(leaf).reshape(4, -1).sum(axis=1) for leaf in jax.tree.leaves(gradients))
+  )
   logits, features = jax.jit(lambda x: predict_with_features(model, variables, x))(images)
   np.testing.assert_allclose(of("grand_last_layer", logits, labels, features), norms, rtol=1e-4)
 
@@ -157,17 +180,30 @@ def test_the_last_layers_grand_is_the_norm_of_the_gradient(name):
 def test_grand_of_a_network_with_batchnorm_is_the_norm_of_each_examples_own_gradient():
   model = make_model(ModelConfig(name="resnet", blocks=(1,), widths=(4,)), 3)
   variables = init_variables(model, (8, 8, 3), 0)
-  images, labels = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype(np.float32), np.array([0, 2, 1], np.int32)
+  images, labels = (
+    np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype(np.float32),
+    np.array([0, 2, 1], np.int32),
+  )
 
   @jax.jit
   def gradient(params, image, label):
-    return jax.grad(lambda params: cross_entropy(model.apply({**variables, "params": params}, image[None], train=False), label[None])[0])(
-      params
-    )
+    return jax.grad(
+      lambda params: cross_entropy(
+        model.apply({**variables, "params": params}, image[None], train=False), label[None]
+      )[0]
+    )(params)
 
-  each = [jax.tree.leaves(gradient(variables["params"], image, label)) for image, label in zip(images, labels, strict=True)]
-  norms = [np.sqrt(sum(np.square(np.asarray(leaf, np.float64)).sum() for leaf in leaves)) for leaves in each]
-  ours = jax.jit(jax.vmap(lambda image, label: grand(model, variables, image, label)))(images, labels)
+  each = [
+    jax.tree.leaves(gradient(variables["params"], image, label))
+    for image, label in zip(images, labels, strict=True)
+  ]
+  norms = [
+    np.sqrt(sum(np.square(np.asarray(leaf, np.float64)).sum() for leaf in leaves))
+    for leaves in each
+  ]
+  ours = jax.jit(jax.vmap(lambda image, label: grand(model, variables, image, label)))(
+    images, labels
+  )
   np.testing.assert_allclose(ours, norms, rtol=1e-5)
 
 
@@ -193,7 +229,9 @@ def test_scores_are_those_of_each_example_alone_in_the_order_of_the_dataset(netw
   ours = scores_of(of, data, state)
   model = Setup.make(of, data).model
   for index in range(2):
-    variables = jax.tree.map(lambda leaf, r=index: leaf[r], {"params": state.params, "batch_stats": state.batch_stats})
+    variables = jax.tree.map(
+      lambda leaf, r=index: leaf[r], {"params": state.params, "batch_stats": state.batch_stats}
+    )
     inputs = (data.train.inputs / 255 - data.mean) / data.std
     logits = model.apply(variables, inputs.astype(np.float32), train=False)
     odds, probability = twin(np.asarray(logits), data.train.labels)
@@ -214,8 +252,13 @@ def test_any_batch_size_and_dispatch_gives_the_same_scores(network, batch_size, 
 def test_another_order_of_the_examples_permutes_the_scores(network):
   of, data, state = network
   order = np.random.default_rng(0).permutation(70)
-  moved = dataclasses.replace(data.train, inputs=data.train.inputs[order], labels=data.train.labels[order])
-  ours, expected = scores_of(of, dataclasses.replace(data, train=moved), state), scores_of(of, data, state)
+  moved = dataclasses.replace(
+    data.train, inputs=data.train.inputs[order], labels=data.train.labels[order]
+  )
+  ours, expected = (
+    scores_of(of, dataclasses.replace(data, train=moved), state),
+    scores_of(of, data, state),
+  )
   for name, values in expected.items():
     np.testing.assert_allclose(ours[name], values[:, order], atol=1e-5, err_msg=name)
 
@@ -224,14 +267,18 @@ def test_another_order_of_the_examples_permutes_the_scores(network):
 @pytest.mark.parametrize("replicas", ["unroll", "loop", "vmap"])
 def test_two_devices_and_every_replica_mode_give_the_same_scores(network, mode, replicas):
   of, data, state = network
-  other = dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, mode=mode, replicas=replicas, num_devices=2))
+  other = dataclasses.replace(
+    of, parallel=dataclasses.replace(of.parallel, mode=mode, replicas=replicas, num_devices=2)
+  )
   ours, expected = scores_of(other, data, state), scores_of(of, data, state)
   for name, values in expected.items():
     np.testing.assert_allclose(ours[name], values, atol=1e-5, err_msg=name)
 
 
 def grand_twin(data, params, replica):
-  """Returns the norm of the loss's gradient by all parameters of the MLP of one hidden layer, float64 [N], by the chain rule."""
+  """Returns the norm of the loss's gradient by all parameters of the MLP of one hidden layer,
+  float64 [N], by the chain rule.
+  """
   params = jax.tree.map(lambda leaf: np.asarray(leaf[replica], np.float64), params)
   x = ((data.train.inputs / 255 - data.mean) / data.std).reshape(len(data.train), -1)
   before = x @ params["hidden1"]["kernel"] + params["hidden1"]["bias"]
@@ -240,25 +287,46 @@ def grand_twin(data, params, replica):
   p = np.exp(logits - logits.max(axis=1, keepdims=True))
   by_logits = p / p.sum(axis=1, keepdims=True) - np.eye(p.shape[1])[data.train.labels]
   by_before = (by_logits @ params["head"]["kernel"].T) * (before > 0)
-  squares = [(g**2).sum(axis=1) * ((inputs**2).sum(axis=1) + 1) for g, inputs in ((by_logits, hidden), (by_before, x))]
+  squares = [
+    (g**2).sum(axis=1) * ((inputs**2).sum(axis=1) + 1)
+    for g, inputs in ((by_logits, hidden), (by_before, x))
+  ]
   return np.sqrt(sum(squares))
 
 
 @pytest.mark.parametrize(("devices", "mode"), [(1, "jit"), (2, "jit"), (2, "pmap")])
-def test_grand_is_the_norm_of_the_whole_gradient_whatever_the_batch_the_devices_and_the_replica_mode(devices, mode, monkeypatch):
+def test_grand_is_the_norm_of_the_whole_gradient_whatever_the_batch_devices_and_replica_mode(
+  devices, mode, monkeypatch
+):
   plain = tiny.config(rounds=1)
   data = tiny.data(plain)
   state = Setup.make(plain, data).fresh_start.state
-  # Scaled up, so that some probabilities are 1 in float32: what p - 1 would lose, the score must keep.
+  # Scaled up, so that some probabilities are 1 in float32: what p - 1 would lose, the score must
+  # keep.
   scale = {"hidden1": 3.0, "head": 12.0}
-  params = {layer: jax.tree.map(lambda leaf, by=scale[layer]: np.float32(by) * leaf, leaves) for layer, leaves in state.params.items()}
+  params = {
+    layer: jax.tree.map(lambda leaf, by=scale[layer]: np.float32(by) * leaf, leaves)
+    for layer, leaves in state.params.items()
+  }
   state = dataclasses.replace(state, params=params)
   twins = [grand_twin(data, state.params, replica) for replica in (0, 1)]
   assert "grand" not in scores_of(plain, data, state)
-  for batch_size, at_once, replicas in ((512, 2**26, "unroll"), (13, 5_000, "loop"), (64, 1, "vmap")):
+  for batch_size, at_once, replicas in (
+    (512, 2**26, "unroll"),
+    (13, 5_000, "loop"),
+    (64, 1, "vmap"),
+  ):
     monkeypatch.setattr("sdt.run.programs._GRADIENT_NUMBERS", at_once)
-    parallel = {"parallel__mode": mode, "parallel__num_devices": devices, "parallel__replicas": replicas}
-    ours = scores_of(tiny.config(rounds=1, score__grand=True, score__batch_size=batch_size, **parallel), data, state)
+    parallel = {
+      "parallel__mode": mode,
+      "parallel__num_devices": devices,
+      "parallel__replicas": replicas,
+    }
+    ours = scores_of(
+      tiny.config(rounds=1, score__grand=True, score__batch_size=batch_size, **parallel),
+      data,
+      state,
+    )
     np.testing.assert_allclose(ours["grand"], twins, rtol=1e-3)
     assert (ours["log_odds"] > 17).any()
     assert (ours["grand"] > ours["grand_last_layer"]).all()

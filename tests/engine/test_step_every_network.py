@@ -20,7 +20,9 @@ BATCH_SIZE = 2
 
 
 def _cases():
-  """Yields (name, stem or None, pixels a side): ImageNet's networks with either stem, the others for images of 32 pixels."""
+  """Yields (name, stem or None, pixels a side): ImageNet's networks with either stem, the others
+  for images of 32 pixels.
+  """
   for name in MODEL_NAMES:
     if NETWORKS[name].arguments.get("stem") == "imagenet":
       yield from ((name, "imagenet", 224), (name, "small", 64))
@@ -33,7 +35,12 @@ def _cases():
 def test_one_step_moves_every_kernel_and_statistic(name, stem, size, capsys):
   model = make_model(ModelConfig(name=name, stem=stem), 10)
   variables = init_variables(model, (size, size, 3), 0)
-  before = TrainState(np.int32(0), variables["params"], variables["batch_stats"], init_opt_state(OPTIM, variables["params"]))
+  before = TrainState(
+    np.int32(0),
+    variables["params"],
+    variables["batch_stats"],
+    init_opt_state(OPTIM, variables["params"]),
+  )
   images = np.random.default_rng(0).normal(size=(BATCH_SIZE, size, size, 3)).astype(np.float32)
   batch = images, np.array([3, 8], np.int32), np.ones(BATCH_SIZE, bool)
   numbers = np.float32(OPTIM.learning_rate), np.zeros(1, np.float32), np.int32(0), {}
@@ -45,13 +52,21 @@ def test_one_step_moves_every_kernel_and_statistic(name, stem, size, capsys):
     seconds.append(time.perf_counter() - start)
   with capsys.disabled():
     label = name if stem is None else f"{name} ({stem} stem)"
-    print(f"\n{label}, {size}x{size}: {seconds[1]:.2f} s a step of {BATCH_SIZE}, {seconds[0] - seconds[1]:.1f} s to compile")
+    print(
+      f"\n{label}, {size}x{size}: {seconds[1]:.2f} s a step of {BATCH_SIZE}, "
+      f"{seconds[0] - seconds[1]:.1f} s to compile"
+    )
   assert int(measured.count) == BATCH_SIZE
   assert int(after.step) == 1
   assert np.isfinite(float(measured.loss))
-  for kind, old, new in (("params", before.params, after.params), ("batch_stats", before.batch_stats, after.batch_stats)):
+  for kind, old, new in (
+    ("params", before.params, after.params),
+    ("batch_stats", before.batch_stats, after.batch_stats),
+  ):
     old, new = flat(kind, old), flat(kind, new)
     assert all(np.isfinite(leaf).all() for leaf in new.values())
     unmoved = [path for path, leaf in new.items() if np.array_equal(leaf, old[path])]
     # The bias of a convolution has no gradient where BatchNorm takes it away.
-    assert all(path.endswith("/bias") and path.rsplit("/", 1)[0] + "/kernel" in new for path in unmoved), unmoved
+    assert all(
+      path.endswith("/bias") and path.rsplit("/", 1)[0] + "/kernel" in new for path in unmoved
+    ), unmoved

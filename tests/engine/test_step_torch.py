@@ -17,22 +17,36 @@ OPTIM = OptimConfig(learning_rate=drawn.LEARNING_RATE, momentum=drawn.MOMENTUM)
 
 
 def _worst(ours, golden):
-  """Returns the largest difference, as a share of the largest absolute value of its array, and where it is."""
+  """Returns the largest difference, as a share of the largest absolute value of its array, and
+  where it is.
+  """
   assert ours.keys() == golden.keys()
-  shares = {path: float(np.max(np.abs(ours[path] - golden[path])) / np.max(np.abs(golden[path]))) for path in golden}
+  shares = {
+    path: float(np.max(np.abs(ours[path] - golden[path])) / np.max(np.abs(golden[path])))
+    for path in golden
+  }
   return max((share, path) for path, share in shares.items())
 
 
 def _ten_steps():
-  """Returns the state after the steps of `drawn` and the mean loss of each, in float64; excluded rows hold other images."""
+  """Returns the state after the steps of `drawn` and the mean loss of each, in float64; excluded
+  rows hold other images.
+  """
   model = make_model(ModelConfig(name="resnet20"), 10, dtype=jnp.float64, param_dtype=jnp.float64)
   variables = drawn_variables(model)
-  state = TrainState(jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], init_opt_state(OPTIM, variables["params"]))
+  state = TrainState(
+    jnp.zeros((), jnp.int32),
+    variables["params"],
+    variables["batch_stats"],
+    init_opt_state(OPTIM, variables["params"]),
+  )
   step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=OPTIM))
   losses = []
   for step, (phase, size) in enumerate(zip(drawn.STEP_PHASES, drawn.STEP_SIZES, strict=True)):
     mask = np.arange(drawn.BATCH_SIZE) < size
-    images, labels = (draw(f"step{step}", drawn.BATCH_SIZE) for draw in (drawn.images, drawn.labels))
+    images, labels = (
+      draw(f"step{step}", drawn.BATCH_SIZE) for draw in (drawn.images, drawn.labels)
+    )
     rates = np.float64(drawn.LEARNING_RATE), np.array(drawn.WEIGHT_DECAYS)
     state, measured = step_fn(state, images, labels, mask, *rates, np.int32(phase), {})
     assert int(measured.count) == size
@@ -44,7 +58,10 @@ def test_ten_float64_steps_equal_torch_in_parameters_momenta_and_statistics():
   # Under x64 some of JAX's own functions mix types, hence the standard promotion here.
   with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
     state, losses = _ten_steps()
-  params, momenta = drawn.load(GOLDEN / "training_params.npz"), drawn.load(GOLDEN / "training_momenta.npz")
+  params, momenta = (
+    drawn.load(GOLDEN / "training_params.npz"),
+    drawn.load(GOLDEN / "training_momenta.npz"),
+  )
   np.testing.assert_allclose(losses, params.pop("losses"), rtol=1e-9)
   ours = flat("params", state.params) | flat("batch_stats", state.batch_stats)
   assert {leaf.dtype for leaf in ours.values()} == {np.dtype(np.float64)}
@@ -54,17 +71,27 @@ def test_ten_float64_steps_equal_torch_in_parameters_momenta_and_statistics():
 
 
 def test_float32_gradients_of_one_step_are_near_torch():
-  """The momentum after a first step without decay is the gradient; a third of the batch is padding with other images."""
+  """The momentum after a first step without decay is the gradient; a third of the batch is padding
+  with other images.
+  """
   shape = drawn.FORWARD_NETWORKS["basic8_projection"]
   model = make_model(ModelConfig(name="resnet", blocks=shape["blocks"], widths=shape["widths"]), 10)
   variables = drawn_variables(model)
   size = drawn.BATCH_SIZE
-  images = np.concatenate([drawn.images("gradients", size), drawn.images("padding", size // 2)]).astype(np.float32)
+  images = np.concatenate(
+    [drawn.images("gradients", size), drawn.images("padding", size // 2)]
+  ).astype(np.float32)
   labels = np.concatenate([drawn.labels("gradients", size), drawn.labels("padding", size // 2)])
-  state = TrainState(jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], init_opt_state(OPTIM, variables["params"]))
+  state = TrainState(
+    jnp.zeros((), jnp.int32),
+    variables["params"],
+    variables["batch_stats"],
+    init_opt_state(OPTIM, variables["params"]),
+  )
   step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=OPTIM))
   rates = np.float32(0.1), np.zeros(1, np.float32)
   state, _ = step_fn(state, images, labels, np.arange(len(labels)) < size, *rates, np.int32(0), {})
   (trace,) = (part.trace for part in state.opt_state if isinstance(part, optax.TraceState))
-  # Measured: 2.8e-6 (stem kernel). Ten times that is for machines whose rounding opens a ReLU near zero on one side only.
+  # Measured: 2.8e-6 (stem kernel). Ten times that is for machines whose rounding opens a ReLU near
+  # zero on one side only.
   assert _worst(flat("params", trace), drawn.load(GOLDEN / "gradients.npz")) < (3e-5, "")

@@ -1,4 +1,6 @@
-"""The engine: one step against a NumPy twin, plans as data, resuming, replicas, recompilation, divergence."""
+"""The engine: one step against a NumPy twin, plans as data, resuming, replicas, recompilation,
+divergence.
+"""
 
 import dataclasses
 import itertools
@@ -25,7 +27,9 @@ from tests.support import tiny
 
 
 def perceptron_twin(params, inputs, labels):
-  """Returns the summed loss and the gradients of the mean loss of a tanh network with one hidden layer, in float64, written out by hand."""
+  """Returns the summed loss and the gradients of the mean loss of a tanh network with one hidden
+  layer, in float64, written out by hand.
+  """
   hidden = np.tanh(inputs @ params["hidden1/kernel"] + params["hidden1/bias"])
   logits = hidden @ params["head/kernel"] + params["head/bias"]
   soft = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -33,13 +37,16 @@ def perceptron_twin(params, inputs, labels):
   error = (soft - np.eye(logits.shape[1])[labels]) / len(labels)
   back = (error @ params["head/kernel"].T) * (1 - hidden**2)
   grads = {
-    "hidden1/kernel": inputs.T @ back, "hidden1/bias": back.sum(axis=0), "head/kernel": hidden.T @ error, "head/bias": error.sum(axis=0),
+    "hidden1/kernel": inputs.T @ back, "hidden1/bias": back.sum(axis=0),
+    "head/kernel": hidden.T @ error, "head/bias": error.sum(axis=0),
   }  # fmt: skip
   return -np.log(soft[np.arange(len(labels)), labels]).sum(), grads
 
 
 def test_a_training_of_alternating_phases_equals_a_numpy_twin():
-  """Two rounds of A and B by hand: ids, partial batches, augmentation, decay per phase and step, one momentum, the clock of rounds."""
+  """Two rounds of A and B by hand: ids, partial batches, augmentation, decay per phase and step,
+  one momentum, the clock of rounds.
+  """
   of = tiny.config(
     model__hidden_sizes=(4,),
     model__activation="tanh",
@@ -59,19 +66,34 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
     sums = progress.finished[-1].sums
   final, *_ = made.get_state()
 
-  params = {f"{layer}/{name}": leaf[0].astype(np.float64) for layer, group in start.params.items() for name, leaf in group.items()}
+  params = {
+    f"{layer}/{name}": leaf[0].astype(np.float64)
+    for layer, group in start.params.items()
+    for name, leaf in group.items()
+  }
   momentum = {path: np.zeros_like(leaf) for path, leaf in params.items()}
   clock = 0
   for round_index in range(2):
     losses = np.zeros(2)
     for number, phase in enumerate(plan.phases):
       decays = np.broadcast_to(phase.weight_decay.reshape(-1), phase.num_steps)
-      positions, masks = phase_batches(order_key(5, number, round_index), phase.example_ids.shape[1], phase.num_steps, of.batch_size)
+      positions, masks = phase_batches(
+        order_key(5, number, round_index),
+        phase.example_ids.shape[1],
+        phase.num_steps,
+        of.batch_size,
+      )
       for picks, mask, decay in zip(np.asarray(positions), np.asarray(masks), decays, strict=True):
         ids = phase.example_ids[0][picks]
-        draws = draw(augment_key(5, number, clock), image_sizes(data.train)[ids], (8, 8), of.augment)
-        images = crop_and_flip_twin(data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 1)
-        inputs = ((images / 255 - data.mean.astype(np.float64)) / data.std).reshape(of.batch_size, -1)
+        draws = draw(
+          augment_key(5, number, clock), image_sizes(data.train)[ids], (8, 8), of.augment
+        )
+        images = crop_and_flip_twin(
+          data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 1
+        )
+        inputs = ((images / 255 - data.mean.astype(np.float64)) / data.std).reshape(
+          of.batch_size, -1
+        )
         loss, grads = perceptron_twin(params, inputs[mask], data.train.labels[ids][mask])
         clock += 1
         losses[number] += loss
@@ -80,7 +102,9 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
           params[path] = params[path] - of.optim.learning_rate * 0.1**round_index * momentum[path]
   for layer, group in final.params.items():
     for name, leaf in group.items():
-      np.testing.assert_allclose(leaf[0], params[f"{layer}/{name}"], rtol=0, atol=2e-5, err_msg=f"{layer}/{name}")
+      np.testing.assert_allclose(
+        leaf[0], params[f"{layer}/{name}"], rtol=0, atol=2e-5, err_msg=f"{layer}/{name}"
+      )
   np.testing.assert_allclose(sums.train_loss[0], losses, rtol=1e-4)
   np.testing.assert_array_equal(sums.train_count[0], [20, 50])
   assert final.step.tolist() == [2 * plan.steps_per_round]
@@ -89,18 +113,34 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
 def test_padding_changes_neither_gradient_nor_statistics():
   of = tiny.resnet(seeds=(0,))
   model = make_model(of.model, 3)
-  state = jax.tree.map(lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0])
+  state = jax.tree.map(
+    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0]
+  )
   rng = np.random.default_rng(0)
-  inputs, labels = rng.normal(size=(6, 8, 8, 3)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2], np.int32)
+  inputs, labels = (
+    rng.normal(size=(6, 8, 8, 3)).astype(np.float32),
+    np.array([0, 1, 2, 0, 1, 2], np.int32),
+  )
   step = jax.jit(
     lambda inputs, labels, mask: train_step(
-      state, inputs, labels, mask, jnp.float32(0.1), jnp.array([1e-3]), jnp.int32(0), {}, model=model, optim=OptimConfig()
+      state,
+      inputs,
+      labels,
+      mask,
+      jnp.float32(0.1),
+      jnp.array([1e-3]),
+      jnp.int32(0),
+      {},
+      model=model,
+      optim=OptimConfig(),
     )
   )
   garbage = np.full((3, 8, 8, 3), 1e4, np.float32)
   alone, sums = step(inputs, labels, np.ones(6, bool))
   padded, padded_sums = step(
-    np.concatenate([inputs, garbage]), np.concatenate([labels, np.zeros(3, np.int32)]), np.array([True] * 6 + [False] * 3)
+    np.concatenate([inputs, garbage]),
+    np.concatenate([labels, np.zeros(3, np.int32)]),
+    np.array([True] * 6 + [False] * 3),
   )
   for name, leaf in tiny.leaves(alone).items():
     np.testing.assert_allclose(tiny.leaves(padded)[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
@@ -110,7 +150,9 @@ def test_padding_changes_neither_gradient_nor_statistics():
 
 @pytest.fixture(scope="module")
 def trained():
-  """A ResNet trained by A and B for four rounds, two seeds: the config, the plan, the data, the final state and the rounds."""
+  """A ResNet trained by A and B for four rounds, two seeds: the config, the plan, the data, the
+  final state and the rounds.
+  """
   of = tiny.resnet(augment__pad_crop=1, augment__flip=True)
   data = tiny.data(of)
   plan = tiny.alternating(of, len(data.train), 20)
@@ -118,8 +160,15 @@ def trained():
 
 
 def kernel_norms(params, replica):
-  named = {"/".join(key.key for key in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
-  return {name: np.linalg.norm(leaf[replica].astype(np.float64)) for name, leaf in named.items() if name.endswith("kernel")}
+  named = {
+    "/".join(key.key for key in path): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+  }
+  return {
+    name: np.linalg.norm(leaf[replica].astype(np.float64))
+    for name, leaf in named.items()
+    if name.endswith("kernel")
+  }
 
 
 def test_weight_norms_are_those_of_the_kernels_at_the_end_of_a_phase(trained):
@@ -139,11 +188,18 @@ def test_weight_norms_are_those_of_the_kernels_at_the_end_of_a_phase(trained):
 def test_gradient_and_update_norms_are_those_of_the_loss_and_of_the_step():
   of = tiny.config(seeds=(0,), optim__momentum=0.0)
   model = make_model(of.model, 3)
-  state = jax.tree.map(lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0])
+  state = jax.tree.map(
+    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0]
+  )
   rng = np.random.default_rng(0)
-  inputs, labels = rng.normal(size=(4, 8, 8, 3)).astype(np.float32), np.array([0, 1, 2, 0], np.int32)
+  inputs, labels = (
+    rng.normal(size=(4, 8, 8, 3)).astype(np.float32),
+    np.array([0, 1, 2, 0], np.int32),
+  )
   rates = jnp.float32(0.1), jnp.array([3e-2]), jnp.int32(0), {}
-  after, measured = train_step(state, inputs, labels, np.ones(4, bool), *rates, model=model, optim=of.optim)
+  after, measured = train_step(
+    state, inputs, labels, np.ones(4, bool), *rates, model=model, optim=of.optim
+  )
 
   def flat(tree):
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
@@ -151,14 +207,18 @@ def test_gradient_and_update_norms_are_those_of_the_loss_and_of_the_step():
   change = flat(after.params) - flat(state.params)
   np.testing.assert_allclose(measured.update_norm, np.linalg.norm(change), rtol=1e-4)
   # Without momentum the change is -rate (gradient + decay * w).
-  np.testing.assert_allclose(measured.gradient_norm, np.linalg.norm(-change / 0.1 - 3e-2 * flat(state.params)), rtol=1e-4)
+  np.testing.assert_allclose(
+    measured.gradient_norm, np.linalg.norm(-change / 0.1 - 3e-2 * flat(state.params)), rtol=1e-4
+  )
   assert measured.logits.shape == (4, 3)
 
 
 @pytest.mark.parametrize("steps", [1, 4, 12])
 def test_cutting_the_work_into_other_dispatches_changes_no_bit(trained, steps):
   of, plan, data, final, finished = trained
-  other = dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=steps))
+  other = dataclasses.replace(
+    of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=steps)
+  )
   again, again_finished = tiny.train(other, plan, data)
   tiny.assert_equal(again, final)
   tiny.assert_equal([ended.sums for ended in again_finished], [ended.sums for ended in finished])
@@ -192,17 +252,24 @@ def test_seeds_together_equal_each_seed_alone_bit_for_bit(trained, replicas):
   for index, seed in enumerate(of.seeds):
     alone = dataclasses.replace(of, seeds=(seed,))
     own = tiny.with_plan_ids(
-      dataclasses.replace(plan, phases=tuple(dataclasses.replace(p, weight_decay=p.weight_decay[:1]) for p in plan.phases)),
+      dataclasses.replace(
+        plan,
+        phases=tuple(dataclasses.replace(p, weight_decay=p.weight_decay[:1]) for p in plan.phases),
+      ),
       [phase.example_ids[index : index + 1] for phase in plan.phases],
     )
     tiny.assert_equal(tiny.train(alone, own, data)[0], tiny.replica(final, index))
 
 
 def test_seeds_under_vmap_agree_to_rounding_after_one_round(trained):
-  """Sums in another order; over many rounds such differences grow as with any change of a float32 program, so one round is compared."""
+  """Sums in another order; over many rounds such differences grow as with any change of a float32
+  program, so one round is compared.
+  """
   of, plan, data, _, _ = trained
   one = dataclasses.replace(plan, rounds=1)
-  mapped = dataclasses.replace(of, rounds=1, parallel=dataclasses.replace(of.parallel, replicas="vmap"))
+  mapped = dataclasses.replace(
+    of, rounds=1, parallel=dataclasses.replace(of.parallel, replicas="vmap")
+  )
   expected = tiny.leaves(tiny.train(dataclasses.replace(of, rounds=1), one, data)[0])
   for name, leaf in tiny.leaves(tiny.train(mapped, one, data)[0]).items():
     np.testing.assert_allclose(leaf, expected[name], rtol=0, atol=1e-4, err_msg=name)
@@ -214,7 +281,9 @@ def test_other_decays_and_subsets_of_the_same_size_run_in_the_same_program(train
   start = setup.fresh_start
   finals = []
   for offset, decays in ((0, (1e-2, 1e-4)), (7, (2e-3, 0.0)), (30, (0.0, 5e-4))):
-    plan = dataclasses.replace(tiny.alternating(of, len(data.train), 20, decays, offset), arm=f"arm{offset}")
+    plan = dataclasses.replace(
+      tiny.alternating(of, len(data.train), 20, decays, offset), arm=f"arm{offset}"
+    )
     made = setup.trainer(plan)
     made.set_state(start.state, start.sums)
     for _ in made.run(Position()):
@@ -241,19 +310,25 @@ def test_a_loss_weight_of_zero_moves_by_decay_and_momentum_alone():
   of = tiny.resnet(seeds=(0,), rounds=1, optim__momentum=0.0)
   data = tiny.data(of)
   plan = tiny.everything(of, len(data.train), 0.5, steps=1, rounds=1)
-  plan = dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], overrides={"loss_weight": 0.0}),))
+  plan = dataclasses.replace(
+    plan, phases=(dataclasses.replace(plan.phases[0], overrides={"loss_weight": 0.0}),)
+  )
   made = tiny.trainer(of, plan, data)
   start, *_ = made.get_state()
   list(made.run(Position()))
   final, *_ = made.get_state()
   for name, leaf in tiny.leaves(start.params).items():
-    np.testing.assert_allclose(tiny.leaves(final.params)[name], leaf * (1 - 0.05 * 0.5), rtol=1e-6, atol=1e-7, err_msg=name)
+    np.testing.assert_allclose(
+      tiny.leaves(final.params)[name], leaf * (1 - 0.05 * 0.5), rtol=1e-6, atol=1e-7, err_msg=name
+    )
   tiny.assert_equal(final.batch_stats, start.batch_stats)
 
 
 @pytest.mark.parametrize("threshold", [0, 2**22])
 def test_whether_a_state_is_finite_is_computed_once_and_not_for_every_leaf(monkeypatch, threshold):
-  """What a program of n leaves compiles to must grow with n; with n squared, a ResNet-50 took minutes to compile."""
+  """What a program of n leaves compiles to must grow with n; with n squared, a ResNet-50 took
+  minutes to compile.
+  """
   monkeypatch.setattr("sdt.engine.step.ONE_VECTOR", threshold)
   leaves = [np.ones((3, 5), np.float32) for _ in range(60)]
 
@@ -278,7 +353,9 @@ def test_a_diverged_replica_is_frozen_finite_and_the_other_is_untouched():
   of = tiny.config(rounds=3)
   data = tiny.data(of)
   plan = tiny.everything(of, len(data.train), rounds=3)
-  wild = dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], weight_decay=np.array([1e30, 1e-4])),))
+  wild = dataclasses.replace(
+    plan, phases=(dataclasses.replace(plan.phases[0], weight_decay=np.array([1e30, 1e-4])),)
+  )
   final, finished = tiny.train(of, wild, data)
   healthy, _ = tiny.train(of, plan, data)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(final))
@@ -294,7 +371,9 @@ def test_the_test_set_is_counted_exactly_whatever_the_batch():
   plan = tiny.everything(of, len(data.train), rounds=1)
   results = []
   for size in (1, 7, 16, 30, 35):
-    sums = tiny.train(dataclasses.replace(of, score=dataclasses.replace(of.score, batch_size=size)), plan, data)[1][-1].sums
+    sums = tiny.train(
+      dataclasses.replace(of, score=dataclasses.replace(of.score, batch_size=size)), plan, data
+    )[1][-1].sums
     assert sums.test_count.tolist() == [30]
     results.append((int(sums.test_correct[0]), float(sums.test_loss[0]) / 30))
   assert len({correct for correct, _ in results}) == 1
@@ -318,27 +397,61 @@ def test_rounds_that_are_not_evaluated_leave_no_test_sums():
 def test_the_seconds_of_evaluating_are_those_of_its_own_dispatches_or_reckoned_from_the_products():
   of = tiny.config(seeds=(0,), rounds=2, eval_every_rounds=2)
   plan = tiny.everything(of, 70, rounds=2)  # 5 steps of 16, one evaluation batch of 32
-  whole = list(tiny.trainer(dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=5)), plan).run(Position()))
+  whole = list(
+    tiny.trainer(
+      dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=5)), plan
+    ).run(Position())
+  )
   shares = [progress.evaluation_seconds / progress.seconds for progress in whole]
   assert shares == pytest.approx([0.0, 32 / (32 + 3 * 5 * 16)])
-  cut = list(tiny.trainer(dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=3)), plan).run(Position()))
-  assert [progress.evaluation_seconds / progress.seconds for progress in cut] == [0.0, 0.0, 0.0, 0.0, 1.0]
+  cut = list(
+    tiny.trainer(
+      dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=3)), plan
+    ).run(Position())
+  )
+  assert [progress.evaluation_seconds / progress.seconds for progress in cut] == [
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    1.0,
+  ]
 
 
 def test_dispatches_fit_their_budget_and_cover_the_round():
-  whole = choose_sizes(steps_per_round=23, evals_per_round=1, rounds=30, step_multiply_adds=1e6, eval_multiply_adds=1e6)
+  whole = choose_sizes(
+    steps_per_round=23, evals_per_round=1, rounds=30, step_multiply_adds=1e6, eval_multiply_adds=1e6
+  )
   assert whole.rounds > 1
   assert (whole.steps, whole.evals) == (23, 1)
-  part = choose_sizes(steps_per_round=392, evals_per_round=20, rounds=300, step_multiply_adds=1e10, eval_multiply_adds=1e10)
+  part = choose_sizes(
+    steps_per_round=392,
+    evals_per_round=20,
+    rounds=300,
+    step_multiply_adds=1e10,
+    eval_multiply_adds=1e10,
+  )
   assert part.rounds == 1
   assert 392 % part.steps == 0
   assert 1 <= part.steps < 392
-  asked = choose_sizes(steps_per_round=391, evals_per_round=20, rounds=300, step_multiply_adds=1e10, eval_multiply_adds=1e10, steps=50)
+  asked = choose_sizes(
+    steps_per_round=391,
+    evals_per_round=20,
+    rounds=300,
+    step_multiply_adds=1e10,
+    eval_multiply_adds=1e10,
+    steps=50,
+  )
   assert asked.steps <= 50
 
 
 def test_the_state_is_a_pytree_of_four_parts():
-  state = TrainState(jnp.zeros(1, jnp.int32), {"w": jnp.ones((1, 2))}, {}, init_opt_state(OptimConfig(), {"w": jnp.ones((1, 2))}))
+  state = TrainState(
+    jnp.zeros(1, jnp.int32),
+    {"w": jnp.ones((1, 2))},
+    {},
+    init_opt_state(OptimConfig(), {"w": jnp.ones((1, 2))}),
+  )
   assert len(jax.tree.leaves(state)) == 3
 
 

@@ -27,7 +27,11 @@ class Killed(BaseException):
 
 
 def tree(directory):
-  return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+  return {
+    str(path.relative_to(directory)): path.read_bytes()
+    for path in directory.rglob("*")
+    if path.is_file()
+  }
 
 
 def test_written_file_has_its_digest_beside_it_and_nothing_else(tmp_path):
@@ -38,7 +42,10 @@ def test_written_file_has_its_digest_beside_it_and_nothing_else(tmp_path):
   assert files.read_bytes_verified(tmp_path / "a" / "x.bin") == b"hello"
 
 
-@pytest.mark.parametrize("damage", ["flip", "shorter", "longer", "gone", "no seal", "seal of another", "seal damaged", "seal empty"])
+@pytest.mark.parametrize(
+  "damage",
+  ["flip", "shorter", "longer", "gone", "no seal", "seal of another", "seal damaged", "seal empty"],
+)
 def test_any_damage_to_file_or_seal_is_seen(tmp_path, damage):
   path, seal = tmp_path / "x", tmp_path / ".sha256" / "x"
   files.write_bytes(path, b"hello")
@@ -86,20 +93,43 @@ def test_kill_at_any_system_call_leaves_old_or_new_bytes_and_no_false_match(tmp_
     assert path.read_bytes() in (b"old", b"new!")
     outcomes.add((killed, path.read_bytes(), files.is_intact(path)))
     assert not [name for name in tree(tmp_path) if formats.TMP_PREFIX in name]
-  # A whole new file, a whole old file, and an old file whose seal says that a new one was under way.
-  assert outcomes == {(False, b"new!", True), (True, b"new!", True), (True, b"old", True), (True, b"old", False)}
+  # A whole new file, a whole old file, and an old file whose seal says that a new one was under
+  # way.
+  assert outcomes == {
+    (False, b"new!", True),
+    (True, b"new!", True),
+    (True, b"old", True),
+    (True, b"old", False),
+  }
 
 
 def test_json_is_canonical_and_takes_arrays(tmp_path):
-  value = {"z": np.float64(0.1), "a": jnp.arange(2), 3: (np.int32(1), None, True), "ü": [float("nan"), -np.inf, np.float32(0.5)]}
+  value = {
+    "z": np.float64(0.1),
+    "a": jnp.arange(2),
+    3: (np.int32(1), None, True),
+    "ü": [float("nan"), -np.inf, np.float32(0.5)],
+  }
   files.write_json(tmp_path / "x.json", value)
   text = (tmp_path / "x.json").read_text()
-  assert text == '{\n "z": 0.1,\n "a": [\n  0,\n  1\n ],\n "3": [\n  1,\n  null,\n  true\n ],\n "ü": [\n  null,\n  null,\n  0.5\n ]\n}\n'
-  assert files.read_json(tmp_path / "x.json") == {"z": 0.1, "a": [0, 1], "3": [1, None, True], "ü": [None, None, 0.5]}
+  assert text == (
+    '{\n "z": 0.1,\n "a": [\n  0,\n  1\n ],\n "3": [\n  1,\n  null,\n  true\n ],\n "ü": [\n  '
+    "null,\n  null,\n  0.5\n ]\n}\n"
+  )
+  assert files.read_json(tmp_path / "x.json") == {
+    "z": 0.1,
+    "a": [0, 1],
+    "3": [1, None, True],
+    "ü": [None, None, 0.5],
+  }
 
 
 json_values = st.recursive(
-  st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+  st.none()
+  | st.booleans()
+  | st.integers()
+  | st.floats(allow_nan=False, allow_infinity=False)
+  | st.text(),
   lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
   max_leaves=12,
 )
@@ -178,14 +208,20 @@ def test_npz_comes_back_bit_for_bit_and_numpy_reads_it_too(tmp_path):
     for name, value in arrays().items():
       for array in (back[name], archive[name]):
         expected = np.asarray(value)
-        assert (array.dtype, array.shape, array.tobytes()) == (expected.dtype, expected.shape, expected.tobytes())
+        assert (array.dtype, array.shape, array.tobytes()) == (
+          expected.dtype,
+          expected.shape,
+          expected.tobytes(),
+        )
 
 
 def test_npz_bytes_depend_on_values_only(tmp_path, monkeypatch):
   files.write_npz(tmp_path / "x.npz", **arrays())
   monkeypatch.setattr("time.time", lambda: 2.0e9)
   monkeypatch.setattr("time.localtime", lambda *args: (2033, 5, 18, 3, 33, 20, 2, 138, 0))
-  files.write_npz(tmp_path / "y.npz", **{**arrays(), "scores": np.ascontiguousarray(arrays()["scores"])})
+  files.write_npz(
+    tmp_path / "y.npz", **{**arrays(), "scores": np.ascontiguousarray(arrays()["scores"])}
+  )
   assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "y.npz").read_bytes()
 
 
@@ -207,7 +243,9 @@ def npy(array):
 
 def lying_npy(count):
   content = io.BytesIO()
-  np.lib.format.write_array_header_1_0(content, {"descr": "<f8", "fortran_order": False, "shape": (count,)})
+  np.lib.format.write_array_header_1_0(
+    content, {"descr": "<f8", "fortran_order": False, "shape": (count,)}
+  )
   return content.getvalue() + bytes(64)
 
 
@@ -253,7 +291,9 @@ def test_what_is_no_archive_is_refused(tmp_path, content):
 def test_csv_is_exact(tmp_path):
   rows = [(0, np.float32(0.1), "a,b"), (np.int32(1), 0.1 + 0.2, None)]
   files.write_csv(tmp_path / "x.csv", ["id", "score", "ü"], rows)
-  assert (tmp_path / "x.csv").read_bytes() == 'id,score,ü\n0,0.1,"a,b"\n1,0.30000000000000004,\n'.encode()
+  assert (
+    tmp_path / "x.csv"
+  ).read_bytes() == 'id,score,ü\n0,0.1,"a,b"\n1,0.30000000000000004,\n'.encode()
   with open(tmp_path / "x.csv", newline="") as file:
     assert float(list(csv.reader(file))[2][1]) == 0.1 + 0.2
   with pytest.raises(ValueError, match="a row of 1 cells"):
@@ -263,20 +303,32 @@ def test_csv_is_exact(tmp_path):
 def test_rows_come_back_in_order(tmp_path):
   path = tmp_path / "metrics.jsonl"
   assert files.read_rows(path) == []
-  files.append_rows(path, [{"round": 1, "loss": float("nan")}, {"round": 2, "loss": np.float32(0.5)}])
+  files.append_rows(
+    path, [{"round": 1, "loss": float("nan")}, {"round": 2, "loss": np.float32(0.5)}]
+  )
   files.append_rows(path, [{"round": 3, "text": "a\r\n\u2028b"}])
-  assert files.read_rows(path) == [{"round": 1, "loss": None}, {"round": 2, "loss": 0.5}, {"round": 3, "text": "a\r\n\u2028b"}]
+  assert files.read_rows(path) == [
+    {"round": 1, "loss": None},
+    {"round": 2, "loss": 0.5},
+    {"round": 3, "text": "a\r\n\u2028b"},
+  ]
   assert files.is_intact(path)
 
 
 @hypothesis.given(st.data())
 def test_rows_torn_anywhere_and_resumed_equal_rows_of_an_undisturbed_run(tmp_path_factory, data):
-  """Rounds of 1 or 2 phases are appended; a kill tears the last append at any byte, before its seal; a checkpoint restores any round."""
+  """Rounds of 1 or 2 phases are appended; a kill tears the last append at any byte, before its
+  seal; a checkpoint restores any round.
+  """
   rounds = data.draw(st.integers(1, 6), label="rounds")
   done = data.draw(st.integers(1, rounds), label="rounds appended before the kill")
   restored = data.draw(st.integers(0, done), label="round of the newest checkpoint")
   rows = {
-    number: [{"round": number, "phase": phase, "loss": 1 / (number + 3)} for phase in "AB"[: 1 + number % 2]] for number in range(1, 7)
+    number: [
+      {"round": number, "phase": phase, "loss": 1 / (number + 3)}
+      for phase in "AB"[: 1 + number % 2]
+    ]
+    for number in range(1, 7)
   }
   directory = tmp_path_factory.mktemp("rows")
   for number in range(1, rounds + 1):
@@ -291,7 +343,9 @@ def test_rows_torn_anywhere_and_resumed_equal_rows_of_an_undisturbed_run(tmp_pat
   # A round is saved after its rows are on disk.
   restored = restored if torn == len(text) else min(restored, done - 1)
   files.truncate_rows(path, lambda row: row["round"] <= restored)
-  assert [row["round"] for row in files.read_rows(path)] == [number for number in range(1, restored + 1) for _ in rows[number]]
+  assert [row["round"] for row in files.read_rows(path)] == [
+    number for number in range(1, restored + 1) for _ in rows[number]
+  ]
   for number in range(restored + 1, rounds + 1):
     files.append_rows(path, rows[number])
   assert path.read_bytes() == (directory / "whole.jsonl").read_bytes()
@@ -334,7 +388,9 @@ def test_truncation_that_keeps_all_writes_nothing(tmp_path):
   assert os.stat(path) == before
 
 
-@pytest.mark.parametrize("line", [b'{"round": NaN}\n', b"[1]\n", b"\n", b'{"round": 1\n', b"\x00" * 20 + b"\n"])
+@pytest.mark.parametrize(
+  "line", [b'{"round": NaN}\n', b"[1]\n", b"\n", b'{"round": 1\n', b"\x00" * 20 + b"\n"]
+)
 def test_a_whole_line_that_is_no_row_is_refused_with_its_number(tmp_path, line):
   path = tmp_path / "metrics.jsonl"
   path.write_bytes(b'{"round": 1}\n' + line + b'{"round": 3}\n')
@@ -375,16 +431,24 @@ def test_200_faults_in_artifacts_are_all_seen(tmp_path, figure):
     if name == "scores.npz":
       files.write_npz(path, log_odds=np.linspace(0, 1, 50, dtype=np.float32)[None])
     elif name == "split.csv":
-      files.write_csv(path, ["example_id", "subset"], [(number, "AB"[number % 2]) for number in range(50)])
+      files.write_csv(
+        path, ["example_id", "subset"], [(number, "AB"[number % 2]) for number in range(50)]
+      )
     else:
-      files.append_rows(path, [{"round": number, "train_loss": 1.0 / (number + 1)} for number in range(20)])
+      files.append_rows(
+        path, [{"round": number, "train_loss": 1.0 / (number + 1)} for number in range(20)]
+      )
     before = path.read_bytes()
     kind = damage(path, rng)
     if path.exists() and path.read_bytes() == before:
       continue  # zeros over zeros
     assert not files.is_intact(path), (trial, name, kind)
     with pytest.raises(DataError, match=name):
-      {"scores.npz": files.read_npz, "split.csv": files.read_bytes_verified, "metrics.jsonl": files.read_rows}[name](path)
+      {
+        "scores.npz": files.read_npz,
+        "split.csv": files.read_bytes_verified,
+        "metrics.jsonl": files.read_rows,
+      }[name](path)
   figure(f"200 faults in scores, split and metrics: all seen (seed {seed})")
 
 
@@ -396,7 +460,11 @@ def test_odd_names_work(tmp_path, name):
 
 @pytest.mark.parametrize(
   ("path", "message"),
-  [("file/x", "is a file|Not a directory|needed"), ("a/" + "x" * 300, "too long"), ("directory", "cannot write")],
+  [
+    ("file/x", "is a file|Not a directory|needed"),
+    ("a/" + "x" * 300, "too long"),
+    ("directory", "cannot write"),
+  ],
 )
 def test_paths_that_cannot_be_written_are_a_workdir_error(tmp_path, path, message):
   (tmp_path / "file").write_text("")
@@ -427,7 +495,11 @@ path, rows = sys.argv[1], sys.argv[2]
 files.write_bytes(path, b"old")
 files.append_rows(rows, [{"round": 1}])
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-for write in (lambda: files.write_bytes(path, bytes(100_000)), lambda: files.append_rows(rows, [{"round": 2, "text": "x" * 100_000}])):
+large = [{"round": 2, "text": "x" * 100_000}]
+
+def large_file(): files.write_bytes(path, bytes(100_000))
+def large_rows(): files.append_rows(rows, large)
+for write in (large_file, large_rows):
   try:
     write()
   except WorkdirError as error:
@@ -440,12 +512,18 @@ assert files.read_rows(rows) == [{"round": 1}, {"round": 2}]
 """
 
 
-@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_FSIZE)[1] != resource.RLIM_INFINITY, reason="the file-size limit is set already")
+@pytest.mark.skipif(
+  resource.getrlimit(resource.RLIMIT_FSIZE)[1] != resource.RLIM_INFINITY,
+  reason="the file-size limit is set already",
+)
 def test_a_real_full_disk_keeps_the_old_file_and_rows(tmp_path):
   command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "x"), str(tmp_path / "metrics.jsonl")]
   done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
   row = {"round": 2, "text": "x" * 100_000}
   first, second = done.stdout.splitlines()
   assert first.startswith(f"7 cannot write {tmp_path / 'x'}: File too large; 100000 bytes needed")
-  assert second.startswith(f"7 cannot write {tmp_path / 'metrics.jsonl'}: File too large; {len(json.dumps(row)) + 1} bytes needed")
+  assert second.startswith(
+    f"7 cannot write {tmp_path / 'metrics.jsonl'}: File too large; {len(json.dumps(row)) + 1} "
+    "bytes needed"
+  )
   assert not [name for name in tree(tmp_path) if formats.TMP_PREFIX in name]

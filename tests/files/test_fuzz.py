@@ -1,4 +1,6 @@
-"""Damaged files of every kind that sdt reads, made by a seeded script: a clear refusal, no crash, nothing written elsewhere."""
+"""Damaged files of every kind that sdt reads, made by a seeded script: a clear refusal, no crash,
+nothing written elsewhere.
+"""
 
 import functools
 import os
@@ -21,11 +23,21 @@ from tests.support import image_files, registered_sets
 
 SEED, PER_KIND = int(os.environ.get("SDT_FUZZ_SEED", "20261121")), 50
 MEMORY_BYTES = 300 * 2**20
-IMAGES = {"PNG": "png", "JPEG": "jpg", "BMP": "bmp", "GIF": "gif", "TIFF": "tif", "WEBP": "webp", "PPM": "ppm"}
+IMAGES = {
+  "PNG": "png",
+  "JPEG": "jpg",
+  "BMP": "bmp",
+  "GIF": "gif",
+  "TIFF": "tif",
+  "WEBP": "webp",
+  "PPM": "ppm",
+}
 
 
 def mutated(content, rng):
-  """Returns the bytes with one kind of damage, drawn: bits, a cut, zeros, noise, a part twice, parts in another order, a huge number."""
+  """Returns the bytes with one kind of damage, drawn: bits, a cut, zeros, noise, a part twice,
+  parts in another order, a huge number.
+  """
   data = bytearray(content)
   at = int(rng.integers(len(data)))
   length = int(rng.integers(1, 65))
@@ -57,12 +69,16 @@ def _folder(root, kind, suffix):
       folder = root / split / "ab"[index % 2]
       folder.mkdir(parents=True, exist_ok=True)
       image_files.noise((12, 12), seed=index).save(folder / f"{index}.{suffix}", kind)
-  return root / "train" / "a" / f"0.{suffix}", lambda: sources.load(DataConfig(name="folder", path=str(root), cache=False))
+  return root / "train" / "a" / f"0.{suffix}", lambda: sources.load(
+    DataConfig(name="folder", path=str(root), cache=False)
+  )
 
 
 def _npz(root):
   rng = np.random.default_rng(0)
-  arrays = {f"{split}_x": rng.integers(0, 256, (6, 4, 4, 3), np.uint8) for split in ("train", "test")}
+  arrays = {
+    f"{split}_x": rng.integers(0, 256, (6, 4, 4, 3), np.uint8) for split in ("train", "test")
+  }
   arrays |= {f"{split}_y": np.arange(6, dtype=np.int64) % 2 for split in ("train", "test")}
   np.savez_compressed(root / "set.npz", **arrays)
   return root / "set.npz", lambda: sources.load(DataConfig(name="npz", path=str(root / "set.npz")))
@@ -79,14 +95,23 @@ def _csv(root):
     image_files.noise((6, 6), seed=index).save(root / f"{index}.png")
     lines.append(f"{index}.png,{'ab'[index % 2]},{'train' if index < 4 else 'test'}")
   (root / "set.csv").write_text("\n".join(lines) + "\n")
-  return root / "set.csv", lambda: sources.load(DataConfig(name="csv", path=str(root / "set.csv"), cache=False))
+  return root / "set.csv", lambda: sources.load(
+    DataConfig(name="csv", path=str(root / "set.csv"), cache=False)
+  )
 
 
 def _safetensors(root):
   shapes = variable_shapes(make_model(ModelConfig(name="mlp", hidden_sizes=(4,)), 3), (4, 4, 3))
-  named = {"/".join(part.key for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
-  (root / "weights.safetensors").write_bytes(save({name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in named.items()}))
-  return root / "weights.safetensors", lambda: pretrained.load(root / "weights.safetensors", None, shapes, with_head=True)
+  named = {
+    "/".join(part.key for part in path): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
+  }
+  (root / "weights.safetensors").write_bytes(
+    save({name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in named.items()})
+  )
+  return root / "weights.safetensors", lambda: pretrained.load(
+    root / "weights.safetensors", None, shapes, with_head=True
+  )
 
 
 def _prepared(root):
@@ -95,7 +120,9 @@ def _prepared(root):
   chosen = sorted(path for path in folder.rglob("*") if path.is_file())
 
   def load():
-    return registered.load_registered(DataConfig(name="cifar10", path=str(folder), verify="known"), spec, lambda line: None)
+    return registered.load_registered(
+      DataConfig(name="cifar10", path=str(folder), verify="known"), spec, lambda line: None
+    )
 
   return chosen, load
 
@@ -103,16 +130,23 @@ def _prepared(root):
 def _archive(root):
   spec, contents, _ = registered_sets.make_cifar()
   path = root / "small.tar.gz"
-  path.write_bytes(registered_sets.pack({f"small-bin/{name}": content for name, content in contents.items()}))
+  path.write_bytes(
+    registered_sets.pack({f"small-bin/{name}": content for name, content in contents.items()})
+  )
 
   def load():
-    return registered.load_registered(DataConfig(name="cifar10", path=str(path), verify="known"), spec, lambda line: None)
+    return registered.load_registered(
+      DataConfig(name="cifar10", path=str(path), verify="known"), spec, lambda line: None
+    )
 
   return path, load
 
 
 KINDS = {
-  **{kind.lower(): functools.partial(_folder, kind=kind, suffix=suffix) for kind, suffix in IMAGES.items()},
+  **{
+    kind.lower(): functools.partial(_folder, kind=kind, suffix=suffix)
+    for kind, suffix in IMAGES.items()
+  },
   "npz": _npz,
   "scores": _scores,
   "csv": _csv,
@@ -123,7 +157,9 @@ KINDS = {
 
 
 def _peak_bytes():
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+    1 if sys.platform == "darwin" else 1024
+  )
 
 
 def _tree(root):
@@ -141,7 +177,9 @@ def _refusal(load):
 
 @pytest.mark.filterwarnings("ignore")  # what Pillow warns of in a damaged file is not ours
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_file_is_refused_in_one_line_or_read_and_nothing_else_happens(tmp_path, monkeypatch, figure, kind):
+def test_a_damaged_file_is_refused_in_one_line_or_read_and_nothing_else_happens(
+  tmp_path, monkeypatch, figure, kind
+):
   monkeypatch.setenv("SDT_DATA_DIR", str(tmp_path / "cache"))
   monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
   root = tmp_path / "set"
@@ -158,8 +196,15 @@ def test_a_damaged_file_is_refused_in_one_line_or_read_and_nothing_else_happens(
     refusals.append(_refusal(load))
     target.write_bytes(sound[target])
   said = [text for text in refusals if text is not None]
-  assert len(said) > 0.2 * PER_KIND  # the rest changed values where nothing can tell, as in the pixels of a PPM
+  assert (
+    len(said) > 0.2 * PER_KIND
+  )  # the rest changed values where nothing can tell, as in the pixels of a PPM
   assert all("\n" not in text and len(text) < 2000 for text in said)
   assert _peak_bytes() - peak < MEMORY_BYTES
-  assert [name for name in _tree(tmp_path) if name not in before and not name.startswith("cache")] == []
-  figure(f"{PER_KIND} damaged files of kind {kind}: {len(said)} refused in one line, the others read (seed {SEED})")
+  assert [
+    name for name in _tree(tmp_path) if name not in before and not name.startswith("cache")
+  ] == []
+  figure(
+    f"{PER_KIND} damaged files of kind {kind}: {len(said)} refused in one line, the others read "
+    f"(seed {SEED})"
+  )

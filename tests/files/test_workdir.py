@@ -25,7 +25,12 @@ except SdtError as error:
 
 
 def start(workdir):
-  return subprocess.Popen([sys.executable, "-c", CHILD, str(workdir)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+  return subprocess.Popen(
+    [sys.executable, "-c", CHILD, str(workdir)],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
 
 
 def finish(child):
@@ -37,7 +42,10 @@ def finish(child):
 def test_of_five_starts_at_once_one_holds_and_four_name_it(tmp_path):
   children = [start(tmp_path / "run") for _ in range(5)]
   lines = [child.stdout.readline().strip() for child in children]
-  codes = [None if line == "held" else child.wait(timeout=30) for line, child in zip(lines, children, strict=True)]
+  codes = [
+    None if line == "held" else child.wait(timeout=30)
+    for line, child in zip(lines, children, strict=True)
+  ]
   assert sorted(codes, key=str) == [6, 6, 6, 6, None]
   holder = children[codes.index(None)]
   for line in lines:
@@ -74,7 +82,11 @@ def test_workdir_is_made_with_its_parents_and_is_absolute(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(
   ("name", "message"),
-  [("file", "a file stands where a directory is needed"), ("file/x", "a part of the path is a file"), ("x" * 300, "too long")],
+  [
+    ("file", "a file stands where a directory is needed"),
+    ("file/x", "a part of the path is a file"),
+    ("x" * 300, "too long"),
+  ],
 )
 def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path, name, message):
   (tmp_path / "file").write_text("mine")
@@ -92,27 +104,56 @@ def test_a_directory_without_write_permission_is_refused(tmp_path, exists):
   workdir.mkdir(parents=True) if exists else parent.mkdir()
   for path in ([workdir] if exists else []) + [parent]:
     path.chmod(0o555)
-  script = CHILD if os.geteuid() else "import os; from sdt import errors, workdir; os.setgroups([]); os.setuid(65534)\n" + CHILD
+  script = (
+    CHILD
+    if os.geteuid()
+    else "import os; from sdt import errors, workdir; os.setgroups([]); os.setuid(65534)\n" + CHILD
+  )
   # The directories above must let a stranger in, and pytest makes them private.
-  opened = [path for path in workdir.parents if path.is_relative_to(tmp_path.parents[1]) and path != parent]
+  opened = [
+    path for path in workdir.parents if path.is_relative_to(tmp_path.parents[1]) and path != parent
+  ]
   for path in opened if not os.geteuid() else []:
     path.chmod(path.stat().st_mode | 0o011)
-  done = subprocess.run([sys.executable, "-c", script, str(workdir)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+  done = subprocess.run(
+    [sys.executable, "-c", script, str(workdir)],
+    stdin=subprocess.DEVNULL,
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
   assert (done.returncode, done.stderr) == (7, "")
-  assert f"cannot write {workdir}: Permission denied; give this user write permission" in done.stdout
+  assert (
+    f"cannot write {workdir}: Permission denied; give this user write permission" in done.stdout
+  )
   parent.chmod(0o755)
 
 
 def test_full_disk_is_seen_at_the_start_with_the_bytes_needed(tmp_path):
-  script = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))\n" + CHILD
-  done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+  script = (
+    "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))\n"
+    + CHILD
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", script, str(tmp_path)],
+    stdin=subprocess.DEVNULL,
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
   assert done.returncode == 7
   assert f"cannot write {tmp_path}: File too large; 65536 bytes needed" in done.stdout
   assert os.listdir(tmp_path) == [".lock"]
 
 
 def test_temporary_files_of_killed_writers_go_and_look_alikes_stay(tmp_path):
-  for name in (f"{TMP_PREFIX}12-0", f"figures/{TMP_PREFIX}1-1", f"figures/.sha256/{TMP_PREFIX}1-2", f"x{TMP_PREFIX}", "checkpoints/1/d"):
+  for name in (
+    f"{TMP_PREFIX}12-0",
+    f"figures/{TMP_PREFIX}1-1",
+    f"figures/.sha256/{TMP_PREFIX}1-2",
+    f"x{TMP_PREFIX}",
+    "checkpoints/1/d",
+  ):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("")
   with hold_workdir(tmp_path):

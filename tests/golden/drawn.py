@@ -1,7 +1,8 @@
-"""Deterministic numbers that the scripts here (under torch) and the tests (under JAX) draw alike, so that no weights need to be stored.
+"""Deterministic numbers that the scripts here (under torch) and the tests (under JAX) draw alike,
+so that no weights need to be stored.
 
-Every array is a function of its name and shape. Only raw uniform numbers of a counter-based generator are used: they do not change between
-versions of NumPy, other distributions may.
+Every array is a function of its name and shape. Only raw uniform numbers of a counter-based
+generator are used: they do not change between versions of NumPy, other distributions may.
 """
 
 import hashlib
@@ -10,42 +11,113 @@ from pathlib import Path
 
 import numpy as np
 
-# The largest int32; arrays are stored as integers of this share of their largest absolute value, a resolution of 2.3e-10 of it.
+# The largest int32; arrays are stored as integers of this share of their largest absolute value, a
+# resolution of 2.3e-10 of it.
 FULL_SCALE = 2**31 - 2
 NUM_PRODUCTS = 4
 
 FORWARD_NETWORKS = {
-  "basic8_projection": {"blocks": (1, 1, 1), "widths": (16, 32, 64), "bottleneck": False, "shortcut": "projection"},
-  "basic8_zero_pad": {"blocks": (1, 1, 1), "widths": (16, 32, 64), "bottleneck": False, "shortcut": "zero_pad"},
-  "basic20_projection": {"blocks": (3, 3, 3), "widths": (16, 32, 64), "bottleneck": False, "shortcut": "projection"},
-  "bottleneck_projection": {"blocks": (1, 2, 1), "widths": (8, 16, 32), "bottleneck": True, "shortcut": "projection"},
-  "bottleneck_zero_pad": {"blocks": (2, 1, 1), "widths": (8, 16, 32), "bottleneck": True, "shortcut": "zero_pad"},
+  "basic8_projection": {
+    "blocks": (1, 1, 1),
+    "widths": (16, 32, 64),
+    "bottleneck": False,
+    "shortcut": "projection",
+  },
+  "basic8_zero_pad": {
+    "blocks": (1, 1, 1),
+    "widths": (16, 32, 64),
+    "bottleneck": False,
+    "shortcut": "zero_pad",
+  },
+  "basic20_projection": {
+    "blocks": (3, 3, 3),
+    "widths": (16, 32, 64),
+    "bottleneck": False,
+    "shortcut": "projection",
+  },
+  "bottleneck_projection": {
+    "blocks": (1, 2, 1),
+    "widths": (8, 16, 32),
+    "bottleneck": True,
+    "shortcut": "projection",
+  },
+  "bottleneck_zero_pad": {
+    "blocks": (2, 1, 1),
+    "widths": (8, 16, 32),
+    "bottleneck": True,
+    "shortcut": "zero_pad",
+  },
 }
 PRERESNETS = {
   "basic": {"blocks": (1, 2, 1), "widths": (8, 16, 32), "bottleneck": False},
   "bottleneck": {"blocks": (1, 2, 1), "widths": (8, 16, 32), "bottleneck": True},
 }
 # The first stage of widen_factor 1 has the channels of the stem.
-WIDE_RESNETS = {"wrn10_2": {"depth": 10, "widen_factor": 2}, "wrn16_1": {"depth": 16, "widen_factor": 1}}
+WIDE_RESNETS = {
+  "wrn10_2": {"depth": 10, "widen_factor": 2},
+  "wrn16_1": {"depth": 16, "widen_factor": 1},
+}
 # The second is down to one pixel before its last stage.
-VGGS = {"three_stages": {"blocks": (1, 2, 1), "widths": (8, 16, 32)}, "five_stages": {"blocks": (1,) * 5, "widths": (4, 8, 8, 12, 12)}}
-# Images for the stem of a network: with ImageNet's, 48 pixels become 12, and an odd number of them is halved on the way.
+VGGS = {
+  "three_stages": {"blocks": (1, 2, 1), "widths": (8, 16, 32)},
+  "five_stages": {"blocks": (1,) * 5, "widths": (4, 8, 8, 12, 12)},
+}
+# Images for the stem of a network: with ImageNet's, 48 pixels become 12, and an odd number of them
+# is halved on the way.
 STEM_SHAPES = {"small": (16, 16, 3), "imagenet": (48, 48, 3)}
 IMAGENET_RESNETS = {
-  "basic": {"blocks": (1, 1), "widths": (8, 12), "bottleneck": False, "shortcut": "zero_pad", "stem": "imagenet"},
-  "bottleneck": {"blocks": (2, 1), "widths": (4, 8), "bottleneck": True, "shortcut": "projection", "stem": "imagenet"},
+  "basic": {
+    "blocks": (1, 1),
+    "widths": (8, 12),
+    "bottleneck": False,
+    "shortcut": "zero_pad",
+    "stem": "imagenet",
+  },
+  "bottleneck": {
+    "blocks": (2, 1),
+    "widths": (4, 8),
+    "bottleneck": True,
+    "shortcut": "projection",
+    "stem": "imagenet",
+  },
 }
 DENSENETS = {
-  "bc": {"layers": (2, 1, 1), "growth_rate": 6, "bottleneck": True, "compression": 0.5, "stem": "small"},
-  "plain": {"layers": (2, 2), "growth_rate": 6, "bottleneck": False, "compression": 1.0, "stem": "small"},
+  "bc": {
+    "layers": (2, 1, 1),
+    "growth_rate": 6,
+    "bottleneck": True,
+    "compression": 0.5,
+    "stem": "small",
+  },
+  "plain": {
+    "layers": (2, 2),
+    "growth_rate": 6,
+    "bottleneck": False,
+    "compression": 1.0,
+    "stem": "small",
+  },
   # 3 layers of 5 channels after 10 make 25, an odd number to halve.
-  "imagenet_stem": {"layers": (3, 1), "growth_rate": 5, "bottleneck": True, "compression": 0.5, "stem": "imagenet"},
+  "imagenet_stem": {
+    "layers": (3, 1),
+    "growth_rate": 5,
+    "bottleneck": True,
+    "compression": 0.5,
+    "stem": "imagenet",
+  },
 }
-# Networks at their full size: the images, and a gain of the convolutions with which logits are moderate and differ between images.
+# Networks at their full size: the images, and a gain of the convolutions with which logits are
+# moderate and differ between images.
 FULL_SHAPE = (32, 32, 3)
-FULL_GAINS = {"preresnet110": 0.7, "paper_preresnet110": 0.7, "wrn28_10": 1.0, "vgg16": 1.4, "vgg19": 1.4}
+FULL_GAINS = {
+  "preresnet110": 0.7,
+  "paper_preresnet110": 0.7,
+  "wrn28_10": 1.0,
+  "vgg16": 1.4,
+  "vgg19": 1.4,
+}
 
-# Ten steps of ResNet-20: two rounds of two steps on A and three on B, the last B step of a round with 7 of 16 examples.
+# Ten steps of ResNet-20: two rounds of two steps on A and three on B, the last B step of a round
+# with 7 of 16 examples.
 BATCH_SIZE = 16
 LEARNING_RATE = 0.1
 MOMENTUM = 0.9
@@ -63,9 +135,11 @@ def uniform(name: str, shape: tuple[int, ...], low: float, high: float) -> np.nd
 
 
 def variable(path: str, shape: tuple[int, ...], gain: float = 1.0) -> np.ndarray:
-  """Returns the value of the variable at `path`, such as params/stage1_block1/conv1/kernel; kernels are [kh, kw, C, O] or [D, K].
+  """Returns the value of the variable at `path`, such as params/stage1_block1/conv1/kernel; kernels
+  are [kh, kw, C, O] or [D, K].
 
-  Convolutions are `gain` times He's size: with less than 1 the values of a deep network do not grow from block to block.
+  Convolutions are `gain` times He's size: with less than 1 the values of a deep network do not grow
+  from block to block.
   """
   collection, *_, layer, leaf = path.split("/")
   if collection == "batch_stats":
@@ -79,7 +153,9 @@ def variable(path: str, shape: tuple[int, ...], gain: float = 1.0) -> np.ndarray
 
 
 def public_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
-  """Returns the tensor `name` of a checkpoint in torchvision's names, such as layer1.0.conv1.weight, in torch's layout."""
+  """Returns the tensor `name` of a checkpoint in torchvision's names, such as
+  layer1.0.conv1.weight, in torch's layout.
+  """
   leaf = name.rpartition(".")[2]
   if leaf == "running_var":
     return uniform(name, shape, 0.5, 2.0)
@@ -104,16 +180,21 @@ def labels(name: str, num: int) -> np.ndarray:
 
 
 def digests(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Returns what is kept of many arrays: "paths" [P], sorted, and "digests" float64 [P, 1 + NUM_PRODUCTS].
+  """Returns what is kept of many arrays: "paths" [P], sorted, and "digests" float64 [P, 1 +
+  NUM_PRODUCTS].
 
-  A digest is the largest absolute value and the products with drawn vectors: where two arrays differ by e in one place or more, some
-  product differs by about e or more, but for a chance that four products all miss.
+  A digest is the largest absolute value and the products with drawn vectors: where two arrays
+  differ by e in one place or more, some product differs by about e or more, but for a chance that
+  four products all miss.
   """
   paths = sorted(arrays)
   rows = []
   for path in paths:
     array = arrays[path].astype(np.float64).ravel()
-    products = [array @ uniform(f"digest{index}/{path}", array.shape, -1.0, 1.0) for index in range(NUM_PRODUCTS)]
+    products = [
+      array @ uniform(f"digest{index}/{path}", array.shape, -1.0, 1.0)
+      for index in range(NUM_PRODUCTS)
+    ]
     rows.append([np.max(np.abs(array)), *products])
   return {"paths": np.array(paths), "digests": np.array(rows)}
 

@@ -1,6 +1,8 @@
-"""Writes cleanlab.npz: self-confidence and normalised margin of drawn probabilities, computed by cleanlab.
+"""Writes cleanlab.npz: self-confidence and normalised margin of drawn probabilities, computed by
+cleanlab.
 
-Command (in this folder, Python with cleanlab; last run with cleanlab 2.9.0): python make_cleanlab.py
+Command (in this folder, Python with cleanlab; last run with cleanlab 2.9.0): python
+make_cleanlab.py
 """
 
 from importlib.metadata import version

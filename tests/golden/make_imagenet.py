@@ -1,4 +1,5 @@
-"""Writes imagenet.npz: what torch computes with ImageNet's ResNets, in float64 on the CPU; the published ones in evaluation mode only.
+"""Writes imagenet.npz: what torch computes with ImageNet's ResNets, in float64 on the CPU; the
+published ones in evaluation mode only.
 
 Command (in this folder, Python with torch; last run with torch 2.13.0): python make_imagenet.py
 """
@@ -22,5 +23,7 @@ for name, shape in drawn.IMAGENET_RESNETS.items():
   network = torch_network.with_drawn_variables(ResNet(**shape))
   arrays |= torch_network.agreement(network, name, image_shape=drawn.STEM_SHAPES["imagenet"])
 for name, (size, network) in PUBLISHED.items():
-  arrays[f"{name}:eval"] = torch_network.evaluate(torch_network.with_drawn_variables(network), name, 2, (size, size, 3))
+  arrays[f"{name}:eval"] = torch_network.evaluate(
+    torch_network.with_drawn_variables(network), name, 2, (size, size, 3)
+  )
 torch_network.save(Path(__file__).with_name("imagenet.npz"), arrays)

@@ -1,4 +1,5 @@
-"""Writes preresnet.npz: what torch computes with PreResNets, in float64 on the CPU; the large ones in evaluation mode only.
+"""Writes preresnet.npz: what torch computes with PreResNets, in float64 on the CPU; the large ones
+in evaluation mode only.
 
 Command (in this folder, Python with torch; last run with torch 2.13.0): python make_preresnet.py
 """
@@ -44,7 +45,9 @@ class PreResNet(nn.Module):
     for stage, (num, width) in enumerate(zip(blocks, widths, strict=True), start=1):
       for block in range(1, num + 1):
         self.names.append(f"stage{stage}_block{block}")
-        self.add_module(self.names[-1], Block(size, width, 2 if stage > 1 and block == 1 else 1, bottleneck))
+        self.add_module(
+          self.names[-1], Block(size, width, 2 if stage > 1 and block == 1 else 1, bottleneck)
+        )
         size = width * 4 if bottleneck else width
     self.final_norm = nn.BatchNorm2d(size)
     self.head = nn.Linear(size, 10)
@@ -60,6 +63,8 @@ arrays = {}
 for name, shape in drawn.PRERESNETS.items():
   arrays |= torch_network.agreement(torch_network.with_drawn_variables(PreResNet(**shape)), name)
 for name, num_blocks, bottleneck in (("preresnet110", 18, False), ("paper_preresnet110", 18, True)):
-  network = torch_network.with_drawn_variables(PreResNet((num_blocks,) * 3, (16, 32, 64), bottleneck), gain=drawn.FULL_GAINS[name])
+  network = torch_network.with_drawn_variables(
+    PreResNet((num_blocks,) * 3, (16, 32, 64), bottleneck), gain=drawn.FULL_GAINS[name]
+  )
   arrays[f"{name}:eval"] = torch_network.evaluate(network, name, 2, drawn.FULL_SHAPE)
 torch_network.save(Path(__file__).with_name("preresnet.npz"), arrays)

@@ -1,9 +1,11 @@
-"""Writes pretrained.npz: what torch networks compute in evaluation mode with drawn weights under torchvision's names.
+"""Writes pretrained.npz: what torch networks compute in evaluation mode with drawn weights under
+torchvision's names.
 
-For each network "<network>:names" and "<network>:shapes" (as text) of its state_dict, and "<network>:logits" float64 [2, 10].
+For each network "<network>:names" and "<network>:shapes" (as text) of its state_dict, and
+"<network>:logits" float64 [2, 10].
 
-The twins of torchvision_names.py have been compared with torchvision 0.29.2 (names, shapes and, in float32, logits) and with timm 1.0.31
-(names and shapes): all equal for the four published networks.
+The twins of torchvision_names.py have been compared with torchvision 0.29.2 (names, shapes and, in
+float32, logits) and with timm 1.0.31 (names and shapes): all equal for the four published networks.
 Command (in this folder, Python with torch; last run with torch 2.13.0): python make_pretrained.py
 """
 
@@ -32,7 +34,9 @@ for name, network in NETWORKS.items():
     if not key.endswith("num_batches_tracked"):
       tensor.copy_(torch.from_numpy(drawn.public_tensor(key, tuple(tensor.shape))))
   arrays[f"{name}:names"] = np.array(list(state))
-  arrays[f"{name}:shapes"] = np.array(["x".join(map(str, tensor.shape)) for tensor in state.values()])
+  arrays[f"{name}:shapes"] = np.array(
+    ["x".join(map(str, tensor.shape)) for tensor in state.values()]
+  )
   arrays[f"{name}:logits"] = torch_network.evaluate(network, name, 2, (64, 64, 3))
   print(f"{name}: {len(state)} names, logits within {np.abs(arrays[f'{name}:logits']).max():.3g}")
 torch_network.save(Path(__file__).with_name("pretrained.npz"), arrays)

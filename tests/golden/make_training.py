@@ -1,7 +1,7 @@
 """Writes training_params.npz, training_momenta.npz and gradients.npz, computed by torch on the CPU.
 
-The first two: every parameter, running statistic and momentum of ResNet-20 (projection) after the ten float64 steps of `drawn`. The
-last: the float32 gradients of one step of the 8-layer network.
+The first two: every parameter, running statistic and momentum of ResNet-20 (projection) after the
+ten float64 steps of `drawn`. The last: the float32 gradients of one step of the 8-layer network.
 
 Command (in this folder, Python with torch; last run with torch 2.13.0): python make_training.py
 """
@@ -45,11 +45,16 @@ def training():
 
 
 def gradients():
-  network = torch_resnet.make_network(**drawn.FORWARD_NETWORKS["basic8_projection"], dtype=torch.float32).train()
+  network = torch_resnet.make_network(
+    **drawn.FORWARD_NETWORKS["basic8_projection"], dtype=torch.float32
+  ).train()
   images = torch_network.to_torch_images(drawn.images("gradients", drawn.BATCH_SIZE), torch.float32)
   labels = torch.from_numpy(drawn.labels("gradients", drawn.BATCH_SIZE).astype(np.int64))
   torch.nn.functional.cross_entropy(network(images), labels).backward()
-  arrays = {torch_network.sdt_path(name, p): torch_network.to_sdt(p.grad) for name, p in network.named_parameters()}
+  arrays = {
+    torch_network.sdt_path(name, p): torch_network.to_sdt(p.grad)
+    for name, p in network.named_parameters()
+  }
   drawn.save(FOLDER / "gradients.npz", arrays)
 
 

@@ -1,4 +1,5 @@
-"""Writes wide_resnet.npz: what torch computes with wide ResNets, in float64 on the CPU; WRN-28-10 in evaluation mode only.
+"""Writes wide_resnet.npz: what torch computes with wide ResNets, in float64 on the CPU; WRN-28-10
+in evaluation mode only.
 
 Command (in this folder, Python with torch; last run with torch 2.13.0): python make_wide_resnet.py
 """
@@ -16,4 +17,8 @@ network = torch_network.with_drawn_variables(WideResNet(28, 10), gain=drawn.FULL
 arrays["wrn28_10:eval"] = torch_network.evaluate(network, "wrn28_10", 2, drawn.FULL_SHAPE)
 torch_network.save(Path(__file__).with_name("wide_resnet.npz"), arrays)
 for depth, widen_factor in ((16, 4), (28, 10)):
-  print(f"WRN-{depth}-{widen_factor}: {sum(p.numel() for p in WideResNet(depth, widen_factor).parameters())} parameters at 10 classes")
+  print(
+    f"WRN-{depth}-{widen_factor}: "
+    f"{sum(p.numel() for p in WideResNet(depth, widen_factor).parameters())} parameters at 10 "
+    "classes"
+  )

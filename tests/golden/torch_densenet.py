@@ -1,4 +1,6 @@
-"""The DenseNets written in torch, as torch users write them; modules carry the names of sdt's parameters."""
+"""The DenseNets written in torch, as torch users write them; modules carry the names of sdt's
+parameters.
+"""
 
 import torch
 from torch import nn
@@ -12,7 +14,10 @@ class Layer(nn.Module):
     self.num = len(sizes)
     for index, (out_size, kernel_size) in enumerate(sizes, start=1):
       self.add_module(f"norm{index}", nn.BatchNorm2d(in_size))
-      self.add_module(f"conv{index}", nn.Conv2d(in_size, out_size, kernel_size, padding=kernel_size // 2, bias=False))
+      self.add_module(
+        f"conv{index}",
+        nn.Conv2d(in_size, out_size, kernel_size, padding=kernel_size // 2, bias=False),
+      )
       in_size = out_size
 
   def forward(self, x):

@@ -1,4 +1,5 @@
-"""What the networks written in torch have in common: their names in sdt, drawn variables, and the numbers that are kept of them.
+"""What the networks written in torch have in common: their names in sdt, drawn variables, and the
+numbers that are kept of them.
 
 A network here is a module whose submodules carry the names of sdt's parameters.
 """
@@ -10,7 +11,9 @@ from torch import nn
 
 
 def sdt_path(name, tensor):
-  """Returns sdt's path of a torch state entry: stem_norm.running_var -> batch_stats/stem_norm/var."""
+  """Returns sdt's path of a torch state entry: stem_norm.running_var ->
+  batch_stats/stem_norm/var.
+  """
   *modules, leaf = name.split(".")
   if leaf.startswith("running_"):
     return "/".join(["batch_stats", *modules, leaf.removeprefix("running_")])
@@ -43,9 +46,11 @@ def to_torch_images(images, dtype=torch.float64):
 
 
 def follow_biased_variances(network):
-  """Returns a dict that holds, after every training forward pass, what running_var would be with the batch's biased variance.
+  """Returns a dict that holds, after every training forward pass, what running_var would be with
+  the batch's biased variance.
 
-  torch stores the unbiased one. Its own number is checked against the same recursion with n / (n - 1) on the way.
+  torch stores the unbiased one. Its own number is checked against the same recursion with n / (n -
+  1) on the way.
   """
   biased, unbiased = {}, {}
 
@@ -59,13 +64,18 @@ def follow_biased_variances(network):
 
   for name, module in network.named_modules():
     if isinstance(module, nn.BatchNorm2d):
-      module.register_forward_pre_hook(lambda module, args, name=name: follow(name, module, args[0]))
+      module.register_forward_pre_hook(
+        lambda module, args, name=name: follow(name, module, args[0])
+      )
 
   def result():
     for name, module in network.named_modules():
       if name in unbiased:
         torch.testing.assert_close(module.running_var, unbiased[name], rtol=1e-10, atol=1e-12)
-    return {f"batch_stats/{name.replace('.', '/')}/var": value.numpy().copy() for name, value in biased.items()}
+    return {
+      f"batch_stats/{name.replace('.', '/')}/var": value.numpy().copy()
+      for name, value in biased.items()
+    }
 
   return result
 
@@ -74,14 +84,18 @@ def evaluate(network, name, num, image_shape):
   """Returns the logits [num, K] of the images called `name`, in evaluation mode."""
   parameter = next(network.parameters())
   with torch.no_grad():
-    return network.eval()(to_torch_images(drawn.images(name, num, image_shape), parameter.dtype)).numpy()
+    return network.eval()(
+      to_torch_images(drawn.images(name, num, image_shape), parameter.dtype)
+    ).numpy()
 
 
 def agreement(network, name, num=4, image_shape=drawn.IMAGE_SHAPE):
-  """Returns the numbers that `check_agreement` of tests/support/agreement.py wants of a float64 network with drawn variables.
+  """Returns the numbers that `check_agreement` of tests/support/agreement.py wants of a float64
+  network with drawn variables.
 
-  "<name>:eval" and "<name>:train": logits [num, K] of both modes; "<name>:statistics/..." and "<name>:gradients/...": `drawn.digests` of
-  the running statistics after that forward pass, and of the gradients of its mean cross-entropy. Images and labels are drawn by `name`.
+  "<name>:eval" and "<name>:train": logits [num, K] of both modes; "<name>:statistics/..." and
+  "<name>:gradients/...": `drawn.digests` of the running statistics after that forward pass, and of
+  the gradients of its mean cross-entropy. Images and labels are drawn by `name`.
   """
   arrays = {"eval": evaluate(network, name, num, image_shape)}
   images = to_torch_images(drawn.images(name, num, image_shape))
@@ -91,8 +105,15 @@ def agreement(network, name, num=4, image_shape=drawn.IMAGE_SHAPE):
   nn.functional.cross_entropy(logits, labels).backward()
   arrays["train"] = logits.detach().numpy()
   state = network.state_dict()
-  means = {sdt_path(entry, tensor): to_sdt(tensor) for entry, tensor in state.items() if entry.endswith("running_mean")}
-  gradients = {sdt_path(entry, parameter): to_sdt(parameter.grad) for entry, parameter in network.named_parameters()}
+  means = {
+    sdt_path(entry, tensor): to_sdt(tensor)
+    for entry, tensor in state.items()
+    if entry.endswith("running_mean")
+  }
+  gradients = {
+    sdt_path(entry, parameter): to_sdt(parameter.grad)
+    for entry, parameter in network.named_parameters()
+  }
   for kind, values in (("statistics", means | biased_variances()), ("gradients", gradients)):
     arrays |= {f"{kind}/{key}": array for key, array in drawn.digests(values).items()}
   return {f"{name}:{key}": array for key, array in arrays.items()}
@@ -101,4 +122,6 @@ def agreement(network, name, num=4, image_shape=drawn.IMAGE_SHAPE):
 def save(path, arrays):
   """Writes arrays as they are."""
   np.savez_compressed(path, **arrays)
-  print(f"{path.name}: {len(arrays)} arrays, {path.stat().st_size} bytes, torch {torch.__version__}")
+  print(
+    f"{path.name}: {len(arrays)} arrays, {path.stat().st_size} bytes, torch {torch.__version__}"
+  )

@@ -1,4 +1,6 @@
-"""The ResNets written in torch, layer by layer as torch users write them; modules carry the names of sdt's parameters."""
+"""The ResNets written in torch, layer by layer as torch users write them; modules carry the names
+of sdt's parameters.
+"""
 
 import torch
 import torch_network
@@ -41,13 +43,19 @@ class ResNet(nn.Module):
   def __init__(self, blocks, widths, bottleneck, shortcut, stem="small"):
     super().__init__()
     self.pools = stem == "imagenet"
-    self.stem_conv = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False) if self.pools else nn.Conv2d(3, widths[0], 3, 1, 1, bias=False)
+    self.stem_conv = (
+      nn.Conv2d(3, widths[0], 7, 2, 3, bias=False)
+      if self.pools
+      else nn.Conv2d(3, widths[0], 3, 1, 1, bias=False)
+    )
     self.stem_norm = nn.BatchNorm2d(widths[0])
     size, self.names = widths[0], []
     for stage, (num, width) in enumerate(zip(blocks, widths, strict=True), start=1):
       for block in range(1, num + 1):
         name = f"stage{stage}_block{block}"
-        self.add_module(name, Block(size, width, 2 if stage > 1 and block == 1 else 1, bottleneck, shortcut))
+        self.add_module(
+          name, Block(size, width, 2 if stage > 1 and block == 1 else 1, bottleneck, shortcut)
+        )
         self.names.append(name)
         size = width * 4 if bottleneck else width
     self.head = nn.Linear(size, 10)
@@ -63,4 +71,6 @@ class ResNet(nn.Module):
 
 def make_network(blocks, widths, bottleneck, shortcut, dtype=torch.float64):
   """Returns the network with the drawn variables."""
-  return torch_network.with_drawn_variables(ResNet(blocks, widths, bottleneck, shortcut), dtype=dtype)
+  return torch_network.with_drawn_variables(
+    ResNet(blocks, widths, bottleneck, shortcut), dtype=dtype
+  )

@@ -1,4 +1,6 @@
-"""The VGGs written in torch, as torch users write them; modules carry the names of sdt's parameters."""
+"""The VGGs written in torch, as torch users write them; modules carry the names of sdt's
+parameters.
+"""
 
 from torch import nn
 from torch.nn import functional
@@ -18,7 +20,9 @@ class VGG(nn.Module):
   def forward(self, x):
     for stage, num in enumerate(self.blocks, start=1):
       for layer in range(1, num + 1):
-        x = functional.relu(getattr(self, f"stage{stage}_norm{layer}")(getattr(self, f"stage{stage}_conv{layer}")(x)))
+        x = functional.relu(
+          getattr(self, f"stage{stage}_norm{layer}")(getattr(self, f"stage{stage}_conv{layer}")(x))
+        )
       if x.shape[2] > 1:
         x = functional.max_pool2d(x, 2)
     return self.head(x.mean((2, 3)))

@@ -1,4 +1,6 @@
-"""The wide ResNets written in torch, as torch users write them; modules carry the names of sdt's parameters."""
+"""The wide ResNets written in torch, as torch users write them; modules carry the names of sdt's
+parameters.
+"""
 
 from torch import nn
 from torch.nn import functional

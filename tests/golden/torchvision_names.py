@@ -1,4 +1,6 @@
-"""ResNets and DenseNets in torch whose state_dicts have the names of torchvision's, which timm shares; written from the papers' figures."""
+"""ResNets and DenseNets in torch whose state_dicts have the names of torchvision's, which timm
+shares; written from the papers' figures.
+"""
 
 import torch
 from torch import nn
@@ -14,7 +16,11 @@ class Residual(nn.Module):
 
   def __init__(self, in_size, width, stride, bottleneck):
     super().__init__()
-    sizes = [(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)] if bottleneck else [(width, 3, stride), (width, 3, 1)]
+    sizes = (
+      [(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)]
+      if bottleneck
+      else [(width, 3, stride), (width, 3, 1)]
+    )
     self.num, size = len(sizes), in_size
     for index, (out_size, kernel_size, step) in enumerate(sizes, start=1):
       self.add_module(f"conv{index}", conv(size, out_size, kernel_size, step))

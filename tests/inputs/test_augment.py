@@ -1,4 +1,6 @@
-"""Augmentation and normalisation against slow NumPy twins with the same random numbers, and against Pillow."""
+"""Augmentation and normalisation against slow NumPy twins with the same random numbers, and against
+Pillow.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sdt.config.schema import AugmentConfig
-from sdt.inputs.augment import augment, centre_crop, crop_and_flip, draw, normalise, output_size, resize_boxes, shift_and_scale
+from sdt.inputs.augment import (
+  augment,
+  centre_crop,
+  crop_and_flip,
+  draw,
+  normalise,
+  output_size,
+  resize_boxes,
+  shift_and_scale,
+)
 
 
 def twin(images, offsets, flips, pad, output=None):
@@ -29,7 +40,13 @@ def sizes_of(num, height, width):
 
 @pytest.mark.parametrize(
   ("shape", "pad", "output"),
-  [((6, 5, 7, 3), 2, (5, 7)), ((4, 8, 8, 1), 1, (8, 8)), ((3, 4, 4, 3), 0, (4, 4)), ((2, 2, 2, 1), 5, (2, 2)), ((5, 9, 7, 3), 1, (4, 4))],
+  [
+    ((6, 5, 7, 3), 2, (5, 7)),
+    ((4, 8, 8, 1), 1, (8, 8)),
+    ((3, 4, 4, 3), 0, (4, 4)),
+    ((2, 2, 2, 1), 5, (2, 2)),
+    ((5, 9, 7, 3), 1, (4, 4)),
+  ],
 )
 def test_crop_and_flip_equal_the_numpy_twin(shape, pad, output):
   rng = np.random.default_rng(0)
@@ -37,19 +54,27 @@ def test_crop_and_flip_equal_the_numpy_twin(shape, pad, output):
   room = np.array(shape[1:3]) + 2 * pad - np.array(output)
   offsets = rng.integers(0, room + 1, (shape[0], 2)).astype(np.int32)
   flips = rng.random(shape[0]) < 0.5
-  ours = jax.jit(crop_and_flip, static_argnums=(3, 4))(images, jnp.asarray(offsets), jnp.asarray(flips), pad, output)
+  ours = jax.jit(crop_and_flip, static_argnums=(3, 4))(
+    images, jnp.asarray(offsets), jnp.asarray(flips), pad, output
+  )
   assert ours.dtype == jnp.uint8
   np.testing.assert_array_equal(ours, twin(images, offsets, flips, pad, output))
 
 
 def test_a_two_by_three_image_by_hand():
   image = np.arange(1, 7, dtype=np.uint8).reshape(1, 2, 3, 1)
-  ours = crop_and_flip(image, jnp.array([[0, 2]], jnp.int32), jnp.array([True]), 1, (2, 3))[0, :, :, 0]
-  np.testing.assert_array_equal(ours, [[0, 0, 0], [0, 3, 2]])  # up by one, right by one, then mirrored
+  ours = crop_and_flip(image, jnp.array([[0, 2]], jnp.int32), jnp.array([True]), 1, (2, 3))[
+    0, :, :, 0
+  ]
+  np.testing.assert_array_equal(
+    ours, [[0, 0, 0], [0, 3, 2]]
+  )  # up by one, right by one, then mirrored
 
 
 def test_images_of_differing_sizes_are_cropped_within_their_own_pixels():
-  """Random crops (without padding) and centre crops of images that stand in the corner of a larger canvas never show the canvas."""
+  """Random crops (without padding) and centre crops of images that stand in the corner of a larger
+  canvas never show the canvas.
+  """
   rng = np.random.default_rng(0)
   sizes = rng.integers(4, 10, (200, 2)).astype(np.int32)
   canvas = np.zeros((200, 9, 9, 1), np.uint8)
@@ -60,7 +85,9 @@ def test_images_of_differing_sizes_are_cropped_within_their_own_pixels():
   cropped = np.asarray(augment(canvas, draws, (4, 4), config))
   assert cropped.shape == (200, 4, 4, 1)
   assert (cropped > 0).all()
-  np.testing.assert_array_equal(cropped, twin(canvas, np.asarray(draws.offsets), np.asarray(draws.flips), 0, (4, 4)))
+  np.testing.assert_array_equal(
+    cropped, twin(canvas, np.asarray(draws.offsets), np.asarray(draws.flips), 0, (4, 4))
+  )
   # Every place of a 9 x 9 image is reached, the last row and column too.
   largest = np.asarray(draw(jax.random.key(1), sizes_of(3000, 9, 9), (4, 4), config).offsets)
   assert np.array_equal(np.unique(largest[:, 0]), np.arange(6))
@@ -75,11 +102,17 @@ def test_without_a_crop_size_evaluation_sees_the_whole_image_or_vector():
   images, vectors = jnp.ones((2, 3, 4, 1), jnp.uint8), jnp.ones((2, 5))
   assert centre_crop(images, jnp.asarray(sizes_of(2, 3, 4)), None) is images
   assert centre_crop(vectors, jnp.asarray(sizes_of(2, 1, 5)), None) is vectors
-  assert [output_size((3, 4, 1), None), output_size((3, 4, 1), 2), output_size((5,), None)] == [(3, 4), (2, 2), (1, 5)]
+  assert [output_size((3, 4, 1), None), output_size((3, 4, 1), 2), output_size((5,), None)] == [
+    (3, 4),
+    (2, 2),
+    (1, 5),
+  ]
 
 
 def test_draws_are_uniform_over_offsets_and_fair_over_flips():
-  draws = draw(jax.random.key(0), sizes_of(5000, 8, 8), (8, 8), AugmentConfig(pad_crop=2, flip=True))
+  draws = draw(
+    jax.random.key(0), sizes_of(5000, 8, 8), (8, 8), AugmentConfig(pad_crop=2, flip=True)
+  )
   for axis in range(2):
     counts = np.bincount(draws.offsets[:, axis], minlength=5)
     assert len(counts) == 5
@@ -88,8 +121,14 @@ def test_draws_are_uniform_over_offsets_and_fair_over_flips():
 
 
 def test_offsets_and_flips_are_independent():
-  draws = draw(jax.random.key(1), sizes_of(5000, 8, 8), (8, 8), AugmentConfig(pad_crop=2, flip=True))
-  columns = [np.asarray(draws.offsets[:, 0]), np.asarray(draws.offsets[:, 1]), np.asarray(draws.flips)]
+  draws = draw(
+    jax.random.key(1), sizes_of(5000, 8, 8), (8, 8), AugmentConfig(pad_crop=2, flip=True)
+  )
+  columns = [
+    np.asarray(draws.offsets[:, 0]),
+    np.asarray(draws.offsets[:, 1]),
+    np.asarray(draws.flips),
+  ]
   correlations = np.corrcoef(np.array(columns, float))[np.triu_indices(3, 1)]
   assert (np.abs(correlations) < 0.06).all()  # 4 standard errors
 
@@ -97,9 +136,15 @@ def test_offsets_and_flips_are_independent():
 def test_switched_off_augmentation_returns_the_batch_and_features_pass_through():
   images = jnp.arange(48, dtype=jnp.uint8).reshape(1, 4, 4, 3)
   config = AugmentConfig()
-  assert augment(images, draw(jax.random.key(0), sizes_of(1, 4, 4), (4, 4), config), (4, 4), config) is images
+  assert (
+    augment(images, draw(jax.random.key(0), sizes_of(1, 4, 4), (4, 4), config), (4, 4), config)
+    is images
+  )
   features = jnp.ones((3, 5))
-  assert augment(features, draw(jax.random.key(0), sizes_of(3, 1, 5), (1, 5), config), (1, 5), config) is features
+  assert (
+    augment(features, draw(jax.random.key(0), sizes_of(3, 1, 5), (1, 5), config), (1, 5), config)
+    is features
+  )
 
 
 # ---- random-resized-crop
@@ -110,23 +155,36 @@ def pillow_boxes(images, boxes, flips, output):
   out = np.zeros((len(images), *output, images.shape[3]), np.float32)
   for index, (image, (top, left, height, width)) in enumerate(zip(images, boxes, strict=True)):
     for channel in range(images.shape[3]):
-      part = Image.fromarray(image[top : top + height, left : left + width, channel].astype(np.float32))
-      out[index, :, :, channel] = np.asarray(part.resize((output[1], output[0]), Image.Resampling.BILINEAR))
+      part = Image.fromarray(
+        image[top : top + height, left : left + width, channel].astype(np.float32)
+      )
+      out[index, :, :, channel] = np.asarray(
+        part.resize((output[1], output[0]), Image.Resampling.BILINEAR)
+      )
     if flips[index]:
       out[index] = out[index, :, ::-1]
   return out
 
 
 def boxes_twin(key, sizes, least_area, aspect):
-  """Returns the boxes by a loop over examples and tries, in float64, from the same uniform numbers."""
+  """Returns the boxes by a loop over examples and tries, in float64, from the same uniform
+  numbers.
+  """
   keys = jax.random.split(key, 3)
-  areas = np.asarray(jax.random.uniform(keys[0], (10, len(sizes)), jnp.float32, least_area, 1.0), np.float64)
-  ratios = np.asarray(jax.random.uniform(keys[1], (10, len(sizes)), jnp.float32, -1.0, 1.0), np.float64)
+  areas = np.asarray(
+    jax.random.uniform(keys[0], (10, len(sizes)), jnp.float32, least_area, 1.0), np.float64
+  )
+  ratios = np.asarray(
+    jax.random.uniform(keys[1], (10, len(sizes)), jnp.float32, -1.0, 1.0), np.float64
+  )
   found = []
   for example, (height, width) in enumerate(sizes.tolist()):
     for area, log_ratio in zip(areas[:, example], ratios[:, example], strict=True):
       ratio = aspect**log_ratio
-      box = round(np.sqrt(area * height * width / ratio)), round(np.sqrt(area * height * width * ratio))
+      box = (
+        round(np.sqrt(area * height * width / ratio)),
+        round(np.sqrt(area * height * width * ratio)),
+      )
       if 1 <= box[0] <= height and 1 <= box[1] <= width:
         found.append((*box, True))
         break
@@ -143,10 +201,14 @@ def test_boxes_are_scaled_as_pillow_scales_them(output):
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (12, 14, 11, 3), dtype=np.uint8)
   tops, lefts = rng.integers(0, 10, 12), rng.integers(0, 8, 12)
-  boxes = np.stack([tops, lefts, rng.integers(1, 15 - tops), rng.integers(1, 12 - lefts)], 1).astype(np.int32)
+  boxes = np.stack(
+    [tops, lefts, rng.integers(1, 15 - tops), rng.integers(1, 12 - lefts)], 1
+  ).astype(np.int32)
   boxes[0], boxes[1] = (0, 0, 14, 11), (3, 4, 1, 1)
   flips = rng.random(12) < 0.5
-  ours = jax.jit(resize_boxes, static_argnums=3)(images, jnp.asarray(boxes), jnp.asarray(flips), output)
+  ours = jax.jit(resize_boxes, static_argnums=3)(
+    images, jnp.asarray(boxes), jnp.asarray(flips), output
+  )
   assert ours.dtype == jnp.float32
   np.testing.assert_allclose(ours, pillow_boxes(images, boxes, flips, output), rtol=0, atol=2e-3)
 
@@ -160,14 +222,19 @@ def test_a_box_of_a_two_by_three_image_by_hand():
 
 
 @settings(max_examples=20)
-@given(st.integers(0, 2**31 - 1), st.sampled_from([0.08, 0.3, 0.9, 1.0]), st.sampled_from([1.0, 4 / 3, 3.0]))
+@given(
+  st.integers(0, 2**31 - 1),
+  st.sampled_from([0.08, 0.3, 0.9, 1.0]),
+  st.sampled_from([1.0, 4 / 3, 3.0]),
+)
 def test_random_resized_crop_draws_the_boxes_of_the_loop_with_ten_tries(seed, least_area, aspect):
   sizes = np.random.default_rng(seed).integers(1, 40, (64, 2)).astype(np.int32)
   config = AugmentConfig(resized_crop_area=least_area, resized_crop_aspect=aspect)
   key = jax.random.key(seed)
   boxes = np.asarray(draw(key, sizes, (8, 8), config).boxes)
   expected = boxes_twin(jax.random.split(key)[0], sizes, least_area, aspect)
-  # Sides that float32 rounds the other way from a half, and areas that thereby just fit, are the only ones to differ.
+  # Sides that float32 rounds the other way from a half, and areas that thereby just fit, are the
+  # only ones to differ.
   agree = (boxes[:, 2:] == expected[:, :2]).all(axis=1)
   assert agree.mean() > 0.95
   assert (boxes[:, :2] >= 0).all()
@@ -179,7 +246,9 @@ def test_random_resized_crop_draws_the_boxes_of_the_loop_with_ten_tries(seed, le
 
 def test_random_resized_crop_is_uniform_in_area_and_place():
   config = AugmentConfig(resized_crop_area=0.25)
-  boxes = np.asarray(draw(jax.random.key(0), sizes_of(4000, 400, 400), (8, 8), config).boxes).astype(np.float64)
+  boxes = np.asarray(
+    draw(jax.random.key(0), sizes_of(4000, 400, 400), (8, 8), config).boxes
+  ).astype(np.float64)
   area, log_ratio = boxes[:, 2] * boxes[:, 3] / 400**2, np.log(boxes[:, 3] / boxes[:, 2])
   assert area.min() > 0.24
   assert abs(log_ratio.mean()) < 0.02
@@ -220,7 +289,9 @@ def test_normalise_equals_float64_numpy():
 
 def test_features_far_from_zero_keep_their_digits():
   features = (1e6 + np.random.default_rng(0).normal(size=(50, 1))).astype(np.float32)
-  ours = normalise(jnp.asarray(features), *shift_and_scale(np.array([1e6]), np.array([1.0]), features.dtype))
+  ours = normalise(
+    jnp.asarray(features), *shift_and_scale(np.array([1e6]), np.array([1.0]), features.dtype)
+  )
   np.testing.assert_allclose(ours, features.astype(np.float64) - 1e6, atol=1e-6)
 
 
@@ -231,28 +302,43 @@ def test_full_strength_draws_the_same_bits_and_none_shows_what_evaluation_shows(
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (40, 9, 9, 1), dtype=np.uint8)
   sizes = rng.integers(6, 10, (40, 2)).astype(np.int32)
-  for config in (AugmentConfig(pad_crop=2, flip=True), AugmentConfig(flip=True, resized_crop_area=0.2)):
+  for config in (
+    AugmentConfig(pad_crop=2, flip=True),
+    AugmentConfig(flip=True, resized_crop_area=0.2),
+  ):
     plain, full, none = (
-      draw(jax.random.key(3), sizes, (6, 6), config, *strength) for strength in ((), (jnp.float32(1),), (jnp.float32(0),))
+      draw(jax.random.key(3), sizes, (6, 6), config, *strength)
+      for strength in ((), (jnp.float32(1),), (jnp.float32(0),))
     )
     for ours, theirs in zip(jax.tree.leaves(full), jax.tree.leaves(plain), strict=True):
       np.testing.assert_array_equal(ours, theirs)
     assert not none.flips.any()
-    np.testing.assert_array_equal(augment(images, none, (6, 6), config), centre_crop(images, sizes, 6))
+    np.testing.assert_array_equal(
+      augment(images, none, (6, 6), config), centre_crop(images, sizes, 6)
+    )
 
 
 @pytest.mark.parametrize("strength", [0.25, 0.5, 0.8])
 def test_the_strength_scales_the_distance_from_the_centre_the_flips_and_the_box(strength):
   sizes, scale = sizes_of(5000, 12, 12), jnp.float32(strength)
   config = AugmentConfig(pad_crop=4, flip=True)
-  plain, weak = draw(jax.random.key(0), sizes, (12, 12), config), draw(jax.random.key(0), sizes, (12, 12), config, scale)
+  plain, weak = (
+    draw(jax.random.key(0), sizes, (12, 12), config),
+    draw(jax.random.key(0), sizes, (12, 12), config, scale),
+  )
   distance, expected = np.asarray(weak.offsets) - 4, strength * (np.asarray(plain.offsets) - 4.0)
   assert np.abs(distance - expected).max() <= 0.5
   assert abs(weak.flips.mean() - strength / 2) < 0.03
   assert not (np.asarray(weak.flips) & ~np.asarray(plain.flips)).any()
   config = AugmentConfig(resized_crop_area=0.1)
-  plain, weak = (np.asarray(draw(jax.random.key(0), sizes, (12, 12), config, *given).boxes) for given in ((), (scale,)))
-  edges, full = np.concatenate([weak[:, :2], weak[:, :2] + weak[:, 2:]], 1), np.concatenate([plain[:, :2], plain[:, :2] + plain[:, 2:]], 1)
+  plain, weak = (
+    np.asarray(draw(jax.random.key(0), sizes, (12, 12), config, *given).boxes)
+    for given in ((), (scale,))
+  )
+  edges, full = (
+    np.concatenate([weak[:, :2], weak[:, :2] + weak[:, 2:]], 1),
+    np.concatenate([plain[:, :2], plain[:, :2] + plain[:, 2:]], 1),
+  )
   whole = np.array([0, 0, 12, 12])
   assert np.abs(edges - (whole + strength * (full - whole))).max() <= 0.5
   assert weak[:, 2:].min() >= 1

@@ -9,22 +9,37 @@ from hypothesis import strategies as st
 from sdt.inputs.order import augment_key, num_batches, order_key, phase_batches
 
 
-@given(num_examples=st.integers(1, 40), batch_size=st.integers(1, 17), passes=st.integers(1, 3), seed=st.integers(0, 2**31 - 1))
+@given(
+  num_examples=st.integers(1, 40),
+  batch_size=st.integers(1, 17),
+  passes=st.integers(1, 3),
+  seed=st.integers(0, 2**31 - 1),
+)
 def test_every_pass_visits_every_example_exactly_once(num_examples, batch_size, passes, seed):
   per_pass = num_batches(num_examples, batch_size)
-  positions, mask = phase_batches(order_key(seed, 0, 0), num_examples, passes * per_pass, batch_size)
+  positions, mask = phase_batches(
+    order_key(seed, 0, 0), num_examples, passes * per_pass, batch_size
+  )
   assert positions.shape == mask.shape == (passes * per_pass, batch_size)
   for index in range(passes):
     window = slice(index * per_pass, (index + 1) * per_pass)
-    np.testing.assert_array_equal(np.sort(np.asarray(positions[window])[np.asarray(mask[window])]), np.arange(num_examples))
+    np.testing.assert_array_equal(
+      np.sort(np.asarray(positions[window])[np.asarray(mask[window])]), np.arange(num_examples)
+    )
 
 
 def test_steps_of_the_paper_at_batch_128():
   assert num_batches(50_000, 128) == 391
   assert (num_batches(5_000, 128), num_batches(45_000, 128)) == (40, 352)
-  assert (num_batches(73_257, 128), num_batches(7_325, 128), num_batches(65_932, 128)) == (573, 58, 516)
+  assert (num_batches(73_257, 128), num_batches(7_325, 128), num_batches(65_932, 128)) == (
+    573,
+    58,
+    516,
+  )
   for num_examples, last in ((50_000, 80), (5_000, 8), (45_000, 72)):
-    mask = np.asarray(phase_batches(jax.random.key(0), num_examples, num_batches(num_examples, 128), 128)[1])
+    mask = np.asarray(
+      phase_batches(jax.random.key(0), num_examples, num_batches(num_examples, 128), 128)[1]
+    )
     assert mask[:-1].all()
     assert mask[-1].sum() == last
 
@@ -32,7 +47,9 @@ def test_steps_of_the_paper_at_batch_128():
 def test_the_last_pass_may_be_cut_short():
   positions, mask = phase_batches(jax.random.key(3), 10, 4, 4)
   assert mask.sum() == 14
-  np.testing.assert_array_equal(np.sort(np.asarray(positions[:3])[np.asarray(mask[:3])]), np.arange(10))
+  np.testing.assert_array_equal(
+    np.sort(np.asarray(positions[:3])[np.asarray(mask[:3])]), np.arange(10)
+  )
 
 
 @pytest.mark.parametrize("other", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
@@ -44,7 +61,8 @@ def test_another_seed_phase_or_round_gives_another_order(other):
 
 def test_order_and_augmentation_never_share_a_key():
   keys = {tuple(np.asarray(jax.random.key_data(make(seed, phase, clock))).tolist())
-          for make in (order_key, augment_key) for seed in range(3) for phase in range(3) for clock in range(20)}  # fmt: skip
+          for make in (order_key, augment_key)
+          for seed in range(3) for phase in range(3) for clock in range(20)}  # fmt: skip
   assert len(keys) == 2 * 3 * 3 * 20
 
 

@@ -1,4 +1,6 @@
-"""Streamed inputs: the same bits as inputs that lie on the devices, and what happens when they cannot be read."""
+"""Streamed inputs: the same bits as inputs that lie on the devices, and what happens when they
+cannot be read.
+"""
 
 import dataclasses
 import gc
@@ -33,11 +35,17 @@ def placed(of, where):
 def plan_of(of, overrides=None):
   """Returns a plan of A, with these overrides, and B."""
   plan = tiny.alternating(of, 70, 20)
-  return dataclasses.replace(plan, arm="baseline", phases=(dataclasses.replace(plan.phases[0], overrides=overrides or {}), plan.phases[1]))
+  return dataclasses.replace(
+    plan,
+    arm="baseline",
+    phases=(dataclasses.replace(plan.phases[0], overrides=overrides or {}), plan.phases[1]),
+  )
 
 
 def trained(of, plan, start=None, until=None):
-  """Returns (state, sums, dynamics) after the training, or at position `until`, and the sums of the rounds that ended."""
+  """Returns (state, sums, dynamics) after the training, or at position `until`, and the sums of the
+  rounds that ended.
+  """
   setup = Setup.make(of, tiny.data(of))
   made = setup.trainer(plan)
   state, position = start or ((setup.fresh_start.state, None, None), Position())
@@ -50,7 +58,8 @@ def trained(of, plan, start=None, until=None):
   return made.get_state(), sums
 
 
-# A round has 2 + 5 steps, a dispatch 4: the first has steps of A and of B, the second is not full; one seed after the other.
+# A round has 2 + 5 steps, a dispatch 4: the first has steps of A and of B, the second is not full;
+# one seed after the other.
 CUT = {
   "parallel__replicas": "loop",
   "parallel__steps_per_dispatch": 4,
@@ -65,19 +74,37 @@ CUT = {
   ("changes", "overrides"),
   [
     pytest.param(CUT, None, id="dispatches that cut a phase"),
-    pytest.param({"parallel__num_devices": 2, "parallel__mode": "pmap", "score__batch_size": 7, "rounds": 3}, MIXED, id="pmap"),
-    pytest.param({"parallel__replicas": "vmap", "augment__resized_crop_area": 0.3}, MIXED, id="vmap", marks=pytest.mark.slow),
-    pytest.param({"parallel__num_devices": 2, "eval_every_rounds": 3, "augment__flip": True}, MIXED, id="jit", marks=pytest.mark.slow),
+    pytest.param(
+      {"parallel__num_devices": 2, "parallel__mode": "pmap", "score__batch_size": 7, "rounds": 3},
+      MIXED,
+      id="pmap",
+    ),
+    pytest.param(
+      {"parallel__replicas": "vmap", "augment__resized_crop_area": 0.3},
+      MIXED,
+      id="vmap",
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      {"parallel__num_devices": 2, "eval_every_rounds": 3, "augment__flip": True},
+      MIXED,
+      id="jit",
+      marks=pytest.mark.slow,
+    ),
   ],
 )
 def test_a_streamed_training_has_the_same_bits(changes, overrides):
   of = tiny.config(**changes)
-  resident, streamed = (trained(placed(of, where), plan_of(of, overrides)) for where in ("device", "stream"))
+  resident, streamed = (
+    trained(placed(of, where), plan_of(of, overrides)) for where in ("device", "stream")
+  )
   tiny.assert_equal(streamed, resident)
   assert len(streamed[1]) == of.rounds
 
 
-@pytest.mark.parametrize("middle", [Position(1, 4), Position(1, 7)], ids=["between two steps", "before an evaluation"])
+@pytest.mark.parametrize(
+  "middle", [Position(1, 4), Position(1, 7)], ids=["between two steps", "before an evaluation"]
+)
 def test_a_training_may_change_over_in_the_middle_of_a_round(middle):
   of = tiny.config(**CUT)
   resident = trained(placed(of, "device"), plan_of(of))
@@ -92,7 +119,9 @@ def test_a_streamed_training_of_whole_rounds_may_go_on_with_its_evaluation_on_th
   of = tiny.config(rounds=2)
   half = trained(placed(of, "stream"), plan_of(of), until=Position(0, 6))
   setup = Setup.make(
-    placed(of, "device"), tiny.data(of), {"replicas": "loop", "dispatches": {"baseline": {"rounds": 1, "steps": 6, "evals": 1}}}
+    placed(of, "device"),
+    tiny.data(of),
+    {"replicas": "loop", "dispatches": {"baseline": {"rounds": 1, "steps": 6, "evals": 1}}},
   )
   made = setup.trainer(plan_of(of))
   made.set_state(*half[0])
@@ -112,12 +141,23 @@ def test_inputs_that_cannot_be_read_end_the_training_with_one_line(monkeypatch):
     return take(inputs, positions)
 
   monkeypatch.setattr(feed, "rows_at", failing)
-  with pytest.raises(DataError, match=r"^the training inputs could not be read: OSError: \[Errno 5\] Input/output error; everything done"):
+  with pytest.raises(
+    DataError,
+    match=(
+      r"^the training inputs could not be read: OSError: \[Errno 5\] Input/output error; "
+      r"everything done"
+    ),
+  ):
     trained(of, plan_of(of))
 
 
 def test_what_was_done_before_a_read_that_fails_is_saved(tmp_path, monkeypatch):
-  own = placed(dataclasses.replace(whole.CONFIG, checkpoint=dataclasses.replace(whole.CONFIG.checkpoint, every_secs=1000.0)), "stream")
+  own = placed(
+    dataclasses.replace(
+      whole.CONFIG, checkpoint=dataclasses.replace(whole.CONFIG.checkpoint, every_secs=1000.0)
+    ),
+    "stream",
+  )
   whole.without_report(monkeypatch)
   take, run_one, done, broken = feed.rows_at, Trainer._dispatch, [], [True]
 
@@ -160,14 +200,22 @@ def little_memory(monkeypatch):
 
 
 @pytest.mark.parametrize("make", [tiny.config, pytest.param(tiny.resnet, marks=pytest.mark.slow)])
-def test_a_run_whose_inputs_do_not_fit_streams_them_and_leaves_the_same_bytes(tmp_path, monkeypatch, little_memory, capsys, make):
+def test_a_run_whose_inputs_do_not_fit_streams_them_and_leaves_the_same_bytes(
+  tmp_path, monkeypatch, little_memory, capsys, make
+):
   of = make(rounds=2, parallel__steps_per_dispatch=2, compilation_cache=False, augment__pad_crop=1)
   whole.without_report(monkeypatch)
   with monkeypatch.context() as patch:  # stopped in the middle of the method
     whole.signal_at(patch, "method", 0.5, signal.SIGTERM)
     assert whole.run(of, tmp_path / "streamed") == 75
-  assert files.read_json(tmp_path / "streamed" / "environment.json")["choices"]["placement"] == "stream"
-  said = "note: inputs stay on the host and are streamed, 0.0192 MB (more than half of the 0.0384 MB of a device)"
+  assert (
+    files.read_json(tmp_path / "streamed" / "environment.json")["choices"]["placement"] == "stream"
+  )
+  said = (
+    "note: "
+    "inputs stay on the host and are streamed, 0.0192 MB (more than half of the 0.0384 MB "
+    "of a device)"
+  )
   assert said in capsys.readouterr().err
   monkeypatch.setattr(placement, "_device_bytes", lambda layout: 2**30)
   assert whole.run(of, tmp_path / "streamed") == 0  # as it began, though the memory has grown
@@ -189,7 +237,10 @@ def test_placement_is_where_it_fits_unless_told_otherwise_or_begun_otherwise(mon
   assert [chosen(2 * inputs), chosen(2 * inputs - 1)] == ["device", "stream"]
   assert [chosen(2 * inputs, "stream"), chosen(1, "device")] == ["stream", "device"]
   assert [chosen(1, sealed="device"), chosen(2 * inputs, sealed="stream")] == ["device", "stream"]
-  assert [chosen(1, "device", "stream"), chosen(2 * inputs, "stream", "device")] == ["device", "stream"]
+  assert [chosen(1, "device", "stream"), chosen(2 * inputs, "stream", "device")] == [
+    "device",
+    "stream",
+  ]
 
 
 def test_another_placement_keeps_to_where_dispatches_may_have_ended(monkeypatch):
@@ -205,9 +256,15 @@ def test_another_placement_keeps_to_where_dispatches_may_have_ended(monkeypatch)
 
   assert sizes("stream", {"baseline": {"rounds": 1, "steps": 6, "evals": 1}}, 5) == (1, 3)
   assert sizes("stream", {"baseline": {"rounds": 1, "steps": 6, "evals": 1}}, 9) == (1, 6)
-  assert sizes("stream", {"baseline": {"rounds": 4, "steps": 18, "evals": 1}}, 12) == (1, 9)  # whole rounds
+  assert sizes("stream", {"baseline": {"rounds": 4, "steps": 18, "evals": 1}}, 12) == (
+    1,
+    9,
+  )  # whole rounds
   assert sizes("stream", {}, 5) == (1, 3)
-  assert sizes("device", {"baseline": {"rounds": 1, "steps": 3, "evals": 1}}, 5) == (1, 3)  # as it was streamed
+  assert sizes("device", {"baseline": {"rounds": 1, "steps": 3, "evals": 1}}, 5) == (
+    1,
+    3,
+  )  # as it was streamed
 
 
 def test_a_streamed_dispatch_stays_within_its_share_of_the_memory(little_memory):
@@ -215,9 +272,18 @@ def test_a_streamed_dispatch_stays_within_its_share_of_the_memory(little_memory)
   setup = Setup.make(of, tiny.data(of))
   program = setup.trainer(tiny.everything(of, 70)).program
   assert setup.placement.dispatch_bytes == LITTLE // 64 == 599  # three images
-  assert (program.rounds_per_dispatch, program.steps_per_dispatch, program.evals_per_dispatch) == (1, 1, 1)
+  assert (program.rounds_per_dispatch, program.steps_per_dispatch, program.evals_per_dispatch) == (
+    1,
+    1,
+    1,
+  )
   assert [name for name in setup.device_data if name.endswith("inputs")] == []
-  assert placement.most_batches(dataclasses.replace(setup.placement, device_bytes=2**40), 4, setup.data.train.inputs) == 2**27 // 768
+  assert (
+    placement.most_batches(
+      dataclasses.replace(setup.placement, device_bytes=2**40), 4, setup.data.train.inputs
+    )
+    == 2**27 // 768
+  )
   assert from_dict(to_dict(placed(of, "stream"))).data.placement == "stream"
 
 
@@ -228,7 +294,9 @@ def readers():
 def test_a_pass_comes_in_order_and_its_last_dispatch_is_filled_up():
   of = tiny.config(score__batch_size=16)
   inputs = np.arange(70 * 2, dtype=np.uint8).reshape(70, 2)
-  with batches_of(HostInputs(inputs, inputs[:5]), "train", ascending(16), 5, 3, make_layout(of.parallel)) as groups:
+  with batches_of(
+    HostInputs(inputs, inputs[:5]), "train", ascending(16), 5, 3, make_layout(of.parallel)
+  ) as groups:
     found = [np.asarray(group["train_inputs"]) for group in groups]
   assert [group.shape for group in found] == [(3, 16, 2)] * 2
   rows = np.concatenate(found).reshape(-1, 2)

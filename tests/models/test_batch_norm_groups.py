@@ -24,12 +24,19 @@ NUM_CHANNELS = 4
 
 
 def twin(x, mask, num_groups, variables, weights):
-  """Returns outputs, running statistics, and the gradients of sum(weights * outputs) over the valid examples, in float64 NumPy.
+  """Returns outputs, running statistics, and the gradients of sum(weights * outputs) over the valid
+  examples, in float64 NumPy.
 
   A loop over the groups with the formulas of Ioffe and Szegedy 2015, algorithm 1 and section 3.
   """
-  x, scale, bias = (array.astype(np.float64) for array in (x, variables["params"]["scale"], variables["params"]["bias"]))
-  outputs, gradient = np.zeros_like(x), {"x": np.zeros_like(x), "scale": np.zeros(NUM_CHANNELS), "bias": np.zeros(NUM_CHANNELS)}
+  x, scale, bias = (
+    array.astype(np.float64)
+    for array in (x, variables["params"]["scale"], variables["params"]["bias"])
+  )
+  outputs, gradient = (
+    np.zeros_like(x),
+    {"x": np.zeros_like(x), "scale": np.zeros(NUM_CHANNELS), "bias": np.zeros(NUM_CHANNELS)},
+  )
   moves = {"mean": np.zeros(NUM_CHANNELS), "var": np.zeros(NUM_CHANNELS)}
   for rows in np.array_split(np.arange(len(x)), num_groups):
     rows = rows[mask[rows]]
@@ -46,36 +53,63 @@ def twin(x, mask, num_groups, variables, weights):
     gradient["bias"] += above.sum(0)
     moves["mean"] += mean * len(rows) / mask.sum()
     moves["var"] += var * len(rows) / mask.sum()
-  running = {name: (0.9 * variables["batch_stats"][name] + 0.1 * moved) for name, moved in moves.items()}
+  running = {
+    name: (0.9 * variables["batch_stats"][name] + 0.1 * moved) for name, moved in moves.items()
+  }
   return outputs, running if mask.any() else variables["batch_stats"], gradient
 
 
 def drawn_case(mask, num_groups, seed):
   """Returns inputs of groups with differing means, weights of the outputs, and variables."""
   rng, num = np.random.default_rng(seed), len(mask)
-  x = rng.normal(size=(num, 3, 2, NUM_CHANNELS)) + 2 * np.repeat(rng.normal(size=num_groups), num // num_groups)[:, None, None, None]
+  x = (
+    rng.normal(size=(num, 3, 2, NUM_CHANNELS))
+    + 2 * np.repeat(rng.normal(size=num_groups), num // num_groups)[:, None, None, None]
+  )
   scale, bias, mean = rng.normal(size=(3, NUM_CHANNELS)).astype(np.float32)
-  variables = {"params": {"scale": scale, "bias": bias}, "batch_stats": {"mean": mean, "var": np.exp(mean)}}
+  variables = {
+    "params": {"scale": scale, "bias": bias},
+    "batch_stats": {"mean": mean, "var": np.exp(mean)},
+  }
   return x.astype(np.float32), rng.normal(size=x.shape).astype(np.float32), variables
 
 
 def valid_sum(norm, params, batch_stats, x, mask, weights):
-  """Returns the sum of the weighted outputs over the valid examples, the outputs, and the running statistics."""
-  outputs, updated = norm.apply({"params": params, "batch_stats": batch_stats}, x, train=True, mask=mask, mutable=["batch_stats"])
-  return jnp.sum(jnp.where(mask[:, None, None, None], outputs * weights, 0.0)), (outputs, updated["batch_stats"])
+  """Returns the sum of the weighted outputs over the valid examples, the outputs, and the running
+  statistics.
+  """
+  outputs, updated = norm.apply(
+    {"params": params, "batch_stats": batch_stats},
+    x,
+    train=True,
+    mask=mask,
+    mutable=["batch_stats"],
+  )
+  return jnp.sum(jnp.where(mask[:, None, None, None], outputs * weights, 0.0)), (
+    outputs,
+    updated["batch_stats"],
+  )
 
 
 def run(norm, x, mask, weights, variables):
-  value = jax.grad(lambda params, x: valid_sum(norm, params, variables["batch_stats"], x, mask, weights), (0, 1), has_aux=True)
+  value = jax.grad(
+    lambda params, x: valid_sum(norm, params, variables["batch_stats"], x, mask, weights),
+    (0, 1),
+    has_aux=True,
+  )
   (params, below), (outputs, running) = value(variables["params"], x)
   return outputs, running, {"x": below, **params}
 
 
 def close(ours, expected, mask, name):
-  np.testing.assert_allclose(np.asarray(ours[0])[mask], expected[0][mask], rtol=1e-3, atol=1e-3, err_msg=name)
+  np.testing.assert_allclose(
+    np.asarray(ours[0])[mask], expected[0][mask], rtol=1e-3, atol=1e-3, err_msg=name
+  )
   for ours_of, expected_of in zip(ours[1:], expected[1:], strict=True):
     for leaf, value in expected_of.items():
-      np.testing.assert_allclose(ours_of[leaf], value, rtol=2e-3, atol=2e-3, err_msg=f"{name} {leaf}")
+      np.testing.assert_allclose(
+        ours_of[leaf], value, rtol=2e-3, atol=2e-3, err_msg=f"{name} {leaf}"
+      )
 
 
 @settings(max_examples=10)
@@ -86,7 +120,9 @@ def test_every_group_is_normalised_by_its_own_valid_examples(num_groups, seed, d
   mask = np.concatenate([np.arange(4) < count for count in kept])
   x, weights, variables = drawn_case(mask, num_groups, seed)
   expected = twin(x, mask, num_groups, variables, weights)
-  close(run(BatchNorm(num_groups=num_groups), x, mask, weights, variables), expected, mask, "groups")
+  close(
+    run(BatchNorm(num_groups=num_groups), x, mask, weights, variables), expected, mask, "groups"
+  )
   # What stands in excluded rows must not matter.
   x[~mask] = np.nan
   outputs, running, _ = run(BatchNorm(num_groups=num_groups), x, mask, weights, variables)
@@ -99,9 +135,15 @@ def test_under_pmap_every_device_is_a_group(kept):
   x, weights, variables = drawn_case(mask, 2, seed=1)
   norm = BatchNorm(num_groups=2, axis_name="data")
   parts = [array.reshape(2, 3, *array.shape[1:]) for array in (x, mask, weights)]
-  outputs, running, gradient = jax.pmap(lambda x, mask, weights: run(norm, x, mask, weights, variables), "data")(*parts)
+  outputs, running, gradient = jax.pmap(
+    lambda x, mask, weights: run(norm, x, mask, weights, variables), "data"
+  )(*parts)
   ours = outputs.reshape(x.shape), {name: leaf[0] for name, leaf in running.items()}
-  below = {"x": gradient["x"].reshape(x.shape), "scale": gradient["scale"].sum(0), "bias": gradient["bias"].sum(0)}
+  below = {
+    "x": gradient["x"].reshape(x.shape),
+    "scale": gradient["scale"].sum(0),
+    "bias": gradient["bias"].sum(0),
+  }
   close((*ours, below), twin(x, mask, 2, variables, weights), mask, "pmap")
   for name, leaf in running.items():
     np.testing.assert_array_equal(leaf[0], leaf[1], err_msg=f"the copies of {name}")
@@ -109,43 +151,57 @@ def test_under_pmap_every_device_is_a_group(kept):
       np.testing.assert_array_equal(leaf[0], variables["batch_stats"][name])
 
 
-def test_with_equal_parts_the_running_mean_is_that_of_the_batch_and_the_variance_lacks_the_spread_of_the_means():
+def test_with_equal_parts_the_mean_is_the_batchs_and_the_variance_lacks_the_spread_of_means():
   mask = np.ones(6, bool)
   x, weights, variables = drawn_case(mask, 2, seed=3)
-  (_, whole, _), (_, parts, _) = (run(BatchNorm(num_groups=groups), x, mask, weights, variables) for groups in (1, 2))
+  (_, whole, _), (_, parts, _) = (
+    run(BatchNorm(num_groups=groups), x, mask, weights, variables) for groups in (1, 2)
+  )
   np.testing.assert_allclose(parts["mean"], whole["mean"], rtol=1e-5, atol=1e-6)
   means = x.reshape(2, -1, NUM_CHANNELS).mean(1)
   np.testing.assert_allclose(whole["var"] - parts["var"], 0.1 * means.var(0), rtol=1e-3, atol=1e-5)
 
 
 def test_a_deep_network_survives_a_group_of_padding():
-  # Normalised by a variance of zero, padding would grow three hundredfold in every layer: beyond float32 after sixteen of them.
+  # Normalised by a variance of zero, padding would grow three hundredfold in every layer: beyond
+  # float32 after sixteen of them.
   model = make_model(ModelConfig(name="resnet", blocks=(8,), widths=(4,)), 3, norm_groups=2)
   variables = init_variables(model, (4, 4, 3), 0)
   optim = OptimConfig()
-  state = TrainState(np.int32(0), variables["params"], variables["batch_stats"], init_opt_state(optim, variables["params"]))
+  state = TrainState(
+    np.int32(0),
+    variables["params"],
+    variables["batch_stats"],
+    init_opt_state(optim, variables["params"]),
+  )
   inputs = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype(np.float32)
   inputs[2:] = inputs[0]
-  labels, numbers = np.array([0, 1, 0, 0], np.int32), (jnp.float32(0.1), jnp.full(1, 1e-4), jnp.int32(0), {})
+  labels, numbers = (
+    np.array([0, 1, 0, 0], np.int32),
+    (jnp.float32(0.1), jnp.full(1, 1e-4), jnp.int32(0), {}),
+  )
   step = jax.jit(functools.partial(train_step, model=model, optim=optim))
   after, measured = step(state, inputs, labels, np.arange(4) < 2, *numbers)
   assert np.isfinite(measured.gradient_norm)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
 
 
-def test_jit_and_pmap_train_alike_by_device_and_otherwise_than_by_batch_and_a_step_has_one_sum_beside_the_count():
+def test_jit_and_pmap_train_alike_by_device_and_a_step_has_one_sum_beside_the_count():
   found = {}
   for mode in ("jit", "pmap"):
     made = two_phases(with_parallel(ONE, mode=mode, num_devices=2, batch_norm="device"))
     next(made.run(Position()))
     found[mode] = made.get_state()[:2]
-    # A step: the number of valid examples; gradients, loss and running statistics. An evaluation batch: the loss, and the counts.
+    # A step: the number of valid examples; gradients, loss and running statistics. An evaluation
+    # batch: the loss, and the counts.
     assert collectives(made) == {"all-reduce": 2 + 2}, mode
   theirs = tiny.leaves(found["pmap"])
   for name, leaf in tiny.leaves(found["jit"]).items():
     np.testing.assert_allclose(theirs[name], leaf, rtol=1e-5, atol=1e-5, err_msg=name)
   whole = first_steps(ONE)
-  assert not np.allclose(found["jit"][0].params["head"]["kernel"], whole[0].params["head"]["kernel"], rtol=1e-3)
+  assert not np.allclose(
+    found["jit"][0].params["head"]["kernel"], whole[0].params["head"]["kernel"], rtol=1e-3
+  )
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
@@ -160,5 +216,8 @@ def test_on_one_device_both_settings_are_one_program(mode):
 def test_recalibration_takes_the_statistics_of_whole_batches():
   of = tiny.resnet(parallel__num_devices=2)
   data = tiny.data(of)
-  programs = [Setup.make(with_parallel(of, batch_norm=name), data).recalibrator._program for name in ("device", "global")]
+  programs = [
+    Setup.make(with_parallel(of, batch_norm=name), data).recalibrator._program
+    for name in ("device", "global")
+  ]
   assert programs[0] == programs[1]

@@ -1,4 +1,6 @@
-"""The convolution against lax's own: values, gradients, and the form in which they reach the compiler."""
+"""The convolution against lax's own: values, gradients, and the form in which they reach the
+compiler.
+"""
 
 import itertools
 import re
@@ -57,8 +59,13 @@ CASES = [
 @pytest.mark.parametrize(("stride", "size", "padding", "image"), CASES)
 def test_value_and_gradients_equal_lax(stride, size, padding, image):
   x, kernel = _arrays((3, *image, 4), (size, size, 4, 5))
-  np.testing.assert_allclose(conv2d(x, kernel, stride, padding), _lax_conv(x, kernel, stride, padding), rtol=1e-5, atol=1e-5)
-  ours, theirs = (jax.jit(jax.grad(_loss(conv, stride, padding), (0, 1)))(x, kernel) for conv in (conv2d, _lax_conv))
+  np.testing.assert_allclose(
+    conv2d(x, kernel, stride, padding), _lax_conv(x, kernel, stride, padding), rtol=1e-5, atol=1e-5
+  )
+  ours, theirs = (
+    jax.jit(jax.grad(_loss(conv, stride, padding), (0, 1)))(x, kernel)
+    for conv in (conv2d, _lax_conv)
+  )
   for our, their in zip(ours, theirs, strict=True):
     np.testing.assert_allclose(our, their, rtol=1e-5, atol=1e-5 * float(jnp.abs(their).max()))
 
@@ -66,7 +73,9 @@ def test_value_and_gradients_equal_lax(stride, size, padding, image):
 def test_value_equals_the_definition():
   x, kernel = _arrays((1, 4, 4, 1), (3, 3, 1, 1))
   padded = np.pad(x[0, :, :, 0], 1)
-  expected = [[np.sum(padded[i : i + 3, j : j + 3] * kernel[:, :, 0, 0]) for j in (0, 2)] for i in (0, 2)]
+  expected = [
+    [np.sum(padded[i : i + 3, j : j + 3] * kernel[:, :, 0, 0]) for j in (0, 2)] for i in (0, 2)
+  ]
   np.testing.assert_allclose(conv2d(x, kernel, 2, 1)[0, :, :, 0], expected, rtol=1e-5)
 
 
@@ -74,7 +83,9 @@ def test_value_equals_the_definition():
 def test_types_are_kept_forward_and_backward(dtype):
   x, kernel = (jnp.asarray(array).astype(dtype) for array in _arrays((2, 6, 6, 3), (3, 3, 3, 4)))
   assert conv2d(x, kernel).dtype == dtype
-  assert {leaf.dtype for leaf in jax.grad(_loss(conv2d, 2, 1), (0, 1))(x, kernel)} == {jnp.dtype(dtype)}
+  assert {leaf.dtype for leaf in jax.grad(_loss(conv2d, 2, 1), (0, 1))(x, kernel)} == {
+    jnp.dtype(dtype)
+  }
 
 
 def test_wrong_shapes_types_and_pads_are_refused():
@@ -87,12 +98,16 @@ def test_wrong_shapes_types_and_pads_are_refused():
 
 
 def test_small_images_are_matrix_products_on_a_cpu_only():
-  """XLA:CPU has no fast convolution of an image smaller than the kernel; a long one would make a large matrix."""
+  """XLA:CPU has no fast convolution of an image smaller than the kernel; a long one would make a
+  large matrix.
+  """
   gradient = jax.jit(jax.grad(_loss(conv2d, 1, 1), (0, 1)))
   for image, is_small in (((2, 2), True), ((2, 30), False), ((3, 3), False)):
     args = _arrays((2, *image, 4), (3, 3, 4, 5))
     counts = {
-      platform: export.export(gradient, platforms=(platform,))(*args).mlir_module().count("stablehlo.convolution")
+      platform: export.export(gradient, platforms=(platform,))(*args)
+      .mlir_module()
+      .count("stablehlo.convolution")
       for platform in ("cpu", "cuda")
     }
     assert counts == {"cpu": 0 if is_small else 3, "cuda": 3}
@@ -103,7 +118,9 @@ def test_vmap_over_examples_is_one_convolution():
   one = lambda image, kernel: conv2d(image[None], kernel, 2, 1)[0]  # noqa: E731 - a line, used twice
   over_examples = jax.vmap(one, in_axes=(0, None))
   assert _num_convolutions(over_examples, x, kernel) == 1
-  np.testing.assert_allclose(over_examples(x, kernel), conv2d(x, kernel, 2, 1), rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(
+    over_examples(x, kernel), conv2d(x, kernel, 2, 1), rtol=1e-5, atol=1e-5
+  )
 
 
 def test_vmap_over_replicas_is_one_convolution_each_without_groups():
@@ -112,7 +129,9 @@ def test_vmap_over_replicas_is_one_convolution_each_without_groups():
   assert _num_convolutions(over_replicas, x, kernel) == 2
   assert "feature_group_count = 2" not in jax.jit(over_replicas).lower(x, kernel).as_text()
   for replica in range(2):
-    np.testing.assert_array_equal(over_replicas(x, kernel)[replica], conv2d(x[replica], kernel[replica]))
+    np.testing.assert_array_equal(
+      over_replicas(x, kernel)[replica], conv2d(x[replica], kernel[replica])
+    )
   # Images shared by the replicas, as in scoring.
   assert _num_convolutions(jax.vmap(conv2d, in_axes=(None, 0)), x[0], kernel) == 2
 
@@ -138,16 +157,27 @@ def test_replicas_gradients_are_separate_convolutions_and_equal_lax():
   gradient = jax.vmap(jax.grad(_loss(conv2d, 1, 1), (0, 1)))
   exported = export.export(jax.jit(gradient), platforms=("cpu",))(x, kernel)
   assert exported.mlir_module().count("stablehlo.convolution") == 6
-  for our, their in zip(gradient(x, kernel), jax.vmap(jax.grad(_loss(_lax_conv, 1, 1), (0, 1)))(x, kernel), strict=True):
+  for our, their in zip(
+    gradient(x, kernel), jax.vmap(jax.grad(_loss(_lax_conv, 1, 1), (0, 1)))(x, kernel), strict=True
+  ):
     np.testing.assert_allclose(our, their, rtol=1e-5, atol=1e-4)
 
 
 def test_image_gradients_of_single_examples_are_one_convolution():
   x, kernel = _arrays((5, 6, 6, 3), (3, 3, 3, 4))
-  gradient = jax.vmap(lambda image: jax.grad(lambda image: _loss(conv2d, 2, 1)(image[None], kernel))(image))
+  gradient = jax.vmap(
+    lambda image: jax.grad(lambda image: _loss(conv2d, 2, 1)(image[None], kernel))(image)
+  )
   # Forward and dx.
-  assert export.export(jax.jit(gradient), platforms=("cpu",))(x).mlir_module().count("stablehlo.convolution") == 2
-  np.testing.assert_allclose(gradient(x), jax.grad(_loss(_lax_conv, 2, 1))(x, kernel), rtol=1e-4, atol=1e-5)
+  assert (
+    export.export(jax.jit(gradient), platforms=("cpu",))(x)
+    .mlir_module()
+    .count("stablehlo.convolution")
+    == 2
+  )
+  np.testing.assert_allclose(
+    gradient(x), jax.grad(_loss(_lax_conv, 2, 1))(x, kernel), rtol=1e-4, atol=1e-5
+  )
 
 
 def test_many_pairs_do_not_unroll():
@@ -155,24 +185,39 @@ def test_many_pairs_do_not_unroll():
   x, kernel = _arrays((count, 2, 5, 5, 2), (count, 3, 3, 2, 3))
   assert _num_convolutions(jax.vmap(conv2d), x, kernel) == 1
   np.testing.assert_allclose(
-    jax.vmap(conv2d)(x, kernel), np.stack([conv2d(a, b) for a, b in zip(x, kernel, strict=True)]), rtol=1e-4, atol=1e-5
+    jax.vmap(conv2d)(x, kernel),
+    np.stack([conv2d(a, b) for a, b in zip(x, kernel, strict=True)]),
+    rtol=1e-4,
+    atol=1e-5,
   )
 
 
 def test_per_example_gradients_equal_lax():
   x, kernel = _arrays((20, 5, 5, 2), (3, 3, 2, 3))
   ours, theirs = (
-    jax.vmap(lambda image, conv=conv: jax.grad(lambda k: _loss(conv, 2, 1)(image[None], k))(jnp.asarray(kernel)))(x)
+    jax.vmap(
+      lambda image, conv=conv: jax.grad(lambda k: _loss(conv, 2, 1)(image[None], k))(
+        jnp.asarray(kernel)
+      )
+    )(x)
     for conv in (conv2d, _lax_conv)
   )
   np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def _train_in_loop(conv):
-  """Returns a program that runs gradient steps of a small network in a scan within a cond, as the engine does, and its arguments."""
-  # The last maps are 4x4: below the window's 3x3 XLA swaps image and kernel by itself, whatever it was given.
+  """Returns a program that runs gradient steps of a small network in a scan within a cond, as the
+  engine does, and its arguments.
+  """
+  # The last maps are 4x4: below the window's 3x3 XLA swaps image and kernel by itself, whatever it
+  # was given.
   x, first = _arrays((4, 8, 16, 16, 6), (3, 3, 6, 8))
-  kernels = (first, _arrays((1,), (3, 3, 8, 8))[1], _arrays((1,), (1, 1, 8, 12))[1], _arrays((1,), (3, 3, 12, 4))[1])
+  kernels = (
+    first,
+    _arrays((1,), (3, 3, 8, 8))[1],
+    _arrays((1,), (1, 1, 8, 12))[1],
+    _arrays((1,), (3, 3, 12, 4))[1],
+  )
 
   def step(kernels, batch):
     def loss(kernels):
@@ -196,8 +241,8 @@ def _convolution_orders(compiled_text):
 def test_every_convolution_in_a_loop_is_canonical_on_a_cpu():
   program, args = _train_in_loop(conv2d)
   orders = _convolution_orders(jax.jit(program).lower(*args).compile().as_text())
-  # Forward of four layers, dx of three (the images need none), dw of three (a 1x1 kernel's is a matrix product); the compiler may turn 1x1
-  # convolutions into matrix products.
+  # Forward of four layers, dx of three (the images need none), dw of three (a 1x1 kernel's is a
+  # matrix product); the compiler may turn 1x1 convolutions into matrix products.
   assert 8 <= len(orders) <= 10
   assert set(orders) == {CANONICAL}
   # lax's own gradient is not: without the custom one the test above would fail.
@@ -216,10 +261,16 @@ def test_other_platforms_get_laxs_own_gradient_and_no_barrier():
   plain, _ = _train_in_loop(_lax_conv)
   orders = re.compile(r"dim_numbers = (\[.*?\]x\[.*?\]->\[.*?\])")
   for platform in ("cuda", "tpu"):
-    module, plain_module = (export.export(jax.jit(f), platforms=(platform,))(*args).mlir_module() for f in (program, plain))
+    module, plain_module = (
+      export.export(jax.jit(f), platforms=(platform,))(*args).mlir_module()
+      for f in (program, plain)
+    )
     assert "optimization_barrier" not in module
     assert sorted(orders.findall(module)) == sorted(orders.findall(plain_module))
-  assert "optimization_barrier" in export.export(jax.jit(program), platforms=("cpu",))(*args).mlir_module()
+  assert (
+    "optimization_barrier"
+    in export.export(jax.jit(program), platforms=("cpu",))(*args).mlir_module()
+  )
 
 
 def test_one_export_serves_all_platforms():
@@ -243,7 +294,11 @@ def test_data_parallel_gradients_equal_one_device(form):
   if form == "sharded":
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
     batch = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
-    gradient = jax.jit(jax.grad(_loss(conv2d, 2, 1), 1))(batch, jax.device_put(kernel, NamedSharding(mesh, PartitionSpec())))
+    gradient = jax.jit(jax.grad(_loss(conv2d, 2, 1), 1))(
+      batch, jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
+    )
   else:
-    gradient = jax.pmap(jax.grad(_loss(conv2d, 2, 1), 1), in_axes=(0, None))(x.reshape(2, 2, 6, 6, 3), kernel).sum(0)
+    gradient = jax.pmap(jax.grad(_loss(conv2d, 2, 1), 1), in_axes=(0, None))(
+      x.reshape(2, 2, 6, 6, 3), kernel
+    ).sum(0)
   np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)

@@ -1,6 +1,7 @@
 """Every network's number of parameters, to the digit, and its multiply-adds.
 
-Counted on public implementations, and for our own small ones on the networks in tests/golden; docs/networks.md has the same table.
+Counted on public implementations, and for our own small ones on the networks in tests/golden;
+docs/networks.md has the same table.
 """
 
 import itertools
@@ -24,7 +25,8 @@ IMAGENET = {"stem": "imagenet"}
 PROJECTION = {"shortcut": "projection"}
 ZERO_PAD = {"shortcut": "zero_pad"}
 
-# name, keys, {classes: parameters}, (pixels a side, classes, multiply-adds in millions, how many decimals are known) or None
+# name, keys, {classes: parameters}, (pixels a side, classes, multiply-adds in millions, how many
+# decimals are known) or None
 SIZES = [
   ("resnet", PROJECTION, {10: 78_042}, None),
   ("resnet8", PROJECTION, {10: 78_042}, None),
@@ -49,9 +51,19 @@ SIZES = [
   ("wrn", {}, {10: 2_748_890, 100: 2_772_020}, None),
   ("wrn28_10", {}, {10: 36_479_194, 100: 36_536_884, 200: 36_600_984}, (32, 10, 5243, 0)),
   ("resnet50", SMALL, {10: 23_520_842, 100: 23_705_252, 200: 23_910_152}, (64, 200, 5192, 0)),
-  ("resnet50", IMAGENET, {10: 23_528_522, 100: 23_712_932, 200: 23_917_832, 1000: 25_557_032}, (224, 200, 4088, 0)),
+  (
+    "resnet50",
+    IMAGENET,
+    {10: 23_528_522, 100: 23_712_932, 200: 23_917_832, 1000: 25_557_032},
+    (224, 200, 4088, 0),
+  ),
   ("densenet121", SMALL, {10: 6_956_298, 100: 7_048_548, 200: 7_151_048}, (64, 200, 3554, 0)),
-  ("densenet121", IMAGENET, {10: 6_964_106, 100: 7_056_356, 200: 7_158_856, 1000: 7_978_856}, (224, 200, 2833, 0)),
+  (
+    "densenet121",
+    IMAGENET,
+    {10: 6_964_106, 100: 7_056_356, 200: 7_158_856, 1000: 7_978_856},
+    (224, 200, 2833, 0),
+  ),
   ("resnet18", IMAGENET, {1000: 11_689_512}, None),
   ("resnet18", SMALL, {10: 11_173_962}, None),
   ("resnet34", IMAGENET, {1000: 21_797_672}, (224, 1000, 3664, 0)),
@@ -59,12 +71,18 @@ SIZES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "keys", "counts", "cost"), SIZES, ids=[f"{name}-{'-'.join(keys.values())}" for name, keys, _, _ in SIZES])
+@pytest.mark.parametrize(
+  ("name", "keys", "counts", "cost"),
+  SIZES,
+  ids=[f"{name}-{'-'.join(keys.values())}" for name, keys, _, _ in SIZES],
+)
 def test_networks_have_the_published_sizes(name, keys, counts, cost):
   size = 32 if cost is None else cost[0]
   num_classes = min(counts) if cost is None else cost[1]
   model = make_model(ModelConfig(name=name, **keys), num_classes)
-  declared = traverse_util.flatten_dict(declared_variables(model, (size, size, 3))["params"], sep="/")
+  declared = traverse_util.flatten_dict(
+    declared_variables(model, (size, size, 3))["params"], sep="/"
+  )
   num_params = sum(box.value.size for box in declared.values())
   # Tracing a deep network takes seconds, and only the head knows the classes.
   per_class = declared["head/kernel"].value.shape[0] + 1
@@ -86,7 +104,9 @@ def test_mlps_have_the_obvious_size(in_size, hidden_sizes, num_classes):
 
 def test_count_params_counts_the_drawn_numbers():
   variables = init_variables(make_model(SMALL_RESNET, 10), (8, 8, 1), 0)
-  assert count_params(make_model(SMALL_RESNET, 10), (8, 8, 1)) == sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+  assert count_params(make_model(SMALL_RESNET, 10), (8, 8, 1)) == sum(
+    leaf.size for leaf in jax.tree.leaves(variables["params"])
+  )
 
 
 def test_every_network_of_the_registry_has_a_counted_size():
@@ -98,9 +118,13 @@ def _row(name, keys, counts, cost):
   network = ", ".join([f"`{name}`", *(f"`{key}={value}`" for key, value in keys.items())])
   parameters = " / ".join(f"{count:,} ({num_classes})" for num_classes, count in counts.items())
   size, _, millions, _ = cost or (None,) * 4
-  return f"| {network} | {parameters} | " + ("|" if cost is None else f"{millions:,} at {size}x{size} |")
+  return f"| {network} | {parameters} | " + (
+    "|" if cost is None else f"{millions:,} at {size}x{size} |"
+  )
 
 
 def test_the_documentation_has_the_same_sizes():
   page = (ROOT / "docs/networks.md").read_text(encoding="utf-8")
-  assert [row for row in page.splitlines() if re.match(r"\| `\w+`(, `\w+=\w+`)* \| \d", row)] == [_row(*row) for row in SIZES]
+  assert [row for row in page.splitlines() if re.match(r"\| `\w+`(, `\w+=\w+`)* \| \d", row)] == [
+    _row(*row) for row in SIZES
+  ]

@@ -1,4 +1,6 @@
-"""Dropout and stochastic depth: the layers by their definition, their rates by phase, and in the engine on one device and on two."""
+"""Dropout and stochastic depth: the layers by their definition, their rates by phase, and in the
+engine on one device and on two.
+"""
 
 import dataclasses
 
@@ -43,7 +45,9 @@ def test_the_gradient_passes_where_the_value_passed():
 
 def test_two_devices_drop_what_one_drops():
   x = jnp.ones((6, 5))
-  halves = jax.pmap(lambda x: dropped(x, 0.5, axis_name="data"), axis_name="data")(x.reshape(2, 3, 5))
+  halves = jax.pmap(lambda x: dropped(x, 0.5, axis_name="data"), axis_name="data")(
+    x.reshape(2, 3, 5)
+  )
   np.testing.assert_array_equal(halves.reshape(6, 5), dropped(x, 0.5))
 
 
@@ -60,26 +64,51 @@ def test_whole_examples_drop_together_the_same_on_two_devices():
   x = jnp.ones((400, 2, 3, 5))
   y = np.asarray(dropped(x, 0.25, per_example=True))
   kept = y[:, 0, 0, 0] > 0
-  np.testing.assert_allclose(y, np.broadcast_to(np.where(kept, 1 / 0.75, 0.0)[:, None, None, None], y.shape), rtol=1e-6)
+  np.testing.assert_allclose(
+    y, np.broadcast_to(np.where(kept, 1 / 0.75, 0.0)[:, None, None, None], y.shape), rtol=1e-6
+  )
   assert abs(kept.mean() - 0.75) < 0.1
-  halves = jax.pmap(lambda x: dropped(x, 0.25, axis_name="data", per_example=True), axis_name="data")(x.reshape(2, 200, 2, 3, 5))
+  halves = jax.pmap(
+    lambda x: dropped(x, 0.25, axis_name="data", per_example=True), axis_name="data"
+  )(x.reshape(2, 200, 2, 3, 5))
   np.testing.assert_array_equal(halves.reshape(x.shape), y)
 
 
 @pytest.mark.parametrize("name", ["resnet", "preresnet", "wrn"])
 def test_branches_drop_more_often_the_deeper_they_are_and_evaluation_and_parameters_stay(name):
-  of = ModelConfig(name, depth=10, widen_factor=1) if name == "wrn" else ModelConfig(name, widths=(4, 4, 4))
-  model, inputs = make_model(of, 3), np.random.default_rng(0).normal(size=(600, 4, 4, 3)).astype(np.float32)
+  of = (
+    ModelConfig(name, depth=10, widen_factor=1)
+    if name == "wrn"
+    else ModelConfig(name, widths=(4, 4, 4))
+  )
+  model, inputs = (
+    make_model(of, 3),
+    np.random.default_rng(0).normal(size=(600, 4, 4, 3)).astype(np.float32),
+  )
   variables = init_variables(model, (4, 4, 3), 0)
   keyed = {"rngs": {"dropout": jax.random.key(0)}, "rates": {"stochastic_depth": jnp.float32(0.6)}}
-  np.testing.assert_array_equal(model.apply(variables, inputs, train=False, **keyed), model.apply(variables, inputs, train=False))
+  np.testing.assert_array_equal(
+    model.apply(variables, inputs, train=False, **keyed),
+    model.apply(variables, inputs, train=False),
+  )
   assert "branch" not in "".join(tiny.leaves(variables))
 
   @jax.jit
   def forward(variables):
-    return model.apply(variables, inputs, train=True, mutable=["batch_stats", "intermediates"], capture_intermediates=True, **keyed)[1]
+    return model.apply(
+      variables,
+      inputs,
+      train=True,
+      mutable=["batch_stats", "intermediates"],
+      capture_intermediates=True,
+      **keyed,
+    )[1]
 
-  seen = {name: group for name, group in forward(variables)["intermediates"].items() if name.startswith("stage")}
+  seen = {
+    name: group
+    for name, group in forward(variables)["intermediates"].items()
+    if name.startswith("stage")
+  }
   assert len(seen) == 3
   for depth, block in zip((1 / 3, 2 / 3, 1.0), (seen[name] for name in sorted(seen)), strict=True):
     branch = np.asarray(block["branch"]["__call__"][0])
@@ -89,19 +118,30 @@ def test_branches_drop_more_often_the_deeper_they_are_and_evaluation_and_paramet
     assert abs(gone.mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / len(gone))
     np.testing.assert_allclose(branch[~gone], full[~gone] / (1 - rate), rtol=1e-5)
   # Of the last block only the shortcut is left then.
-  shortcut = np.asarray(block["shortcut_norm" if name == "resnet" else "shortcut_conv"]["__call__"][0])
+  shortcut = np.asarray(
+    block["shortcut_norm" if name == "resnet" else "shortcut_conv"]["__call__"][0]
+  )
   shortcut = np.maximum(shortcut, 0) if name == "resnet" else shortcut
   np.testing.assert_array_equal(np.asarray(block["__call__"][0])[gone], shortcut[gone])
 
 
 def wide(**changes):
-  network = {"model__name": "wrn", "model__hidden_sizes": None, "model__depth": 10, "model__widen_factor": 1, "model__dropout": 0.4}
+  network = {
+    "model__name": "wrn",
+    "model__hidden_sizes": None,
+    "model__depth": 10,
+    "model__widen_factor": 1,
+    "model__dropout": 0.4,
+  }
   return tiny.config(seeds=(0,), parallel__steps_per_dispatch=3, **(network | changes))
 
 
 def first_steps(of, **overrides):
   plan = tiny.everything(of, 70)
-  made = tiny.trainer(of, dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], overrides=overrides),)))
+  made = tiny.trainer(
+    of,
+    dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], overrides=overrides),)),
+  )
   next(made.run(Position()))
   return tiny.leaves(made.get_state()[0].params)
 
@@ -110,7 +150,10 @@ def first_steps(of, **overrides):
 def test_a_wide_resnet_with_dropout_and_stochastic_depth_trains_on_two_devices_as_on_one(mode):
   one, rates = wide(model__dropout=None), {"dropout": 0.4, "stochastic_depth": 0.5}
   expected = first_steps(one, **rates)
-  ours = first_steps(dataclasses.replace(one, parallel=dataclasses.replace(one.parallel, mode=mode, num_devices=2)), **rates)
+  ours = first_steps(
+    dataclasses.replace(one, parallel=dataclasses.replace(one.parallel, mode=mode, num_devices=2)),
+    **rates,
+  )
   without = first_steps(one)
   for name, leaf in expected.items():
     np.testing.assert_allclose(ours[name], leaf, rtol=1e-4, atol=1e-4, err_msg=name)
@@ -121,7 +164,10 @@ def test_where_a_network_drops_anyway_a_phase_without_an_override_keeps_its_rate
   of = wide()
   setup, plan = Setup.make(of, tiny.data(of)), tiny.alternating(of, 70, 20)
   for rate, asked in ((0.4, ()), (0.0, ("dropout",))):
-    own = dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], overrides={"dropout": rate}), plan.phases[1]))
+    own = dataclasses.replace(
+      plan,
+      phases=(dataclasses.replace(plan.phases[0], overrides={"dropout": rate}), plan.phases[1]),
+    )
     made = setup.trainer(own)
     assert made.program.regularisers == asked
   np.testing.assert_array_equal(made._plan.overrides["dropout"], np.float32([[0.0, 0.4]]))

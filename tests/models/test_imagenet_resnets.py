@@ -1,4 +1,6 @@
-"""The ResNets for ImageNet, with either stem, and the max-pool: the numbers of torch and of NumPy."""
+"""The ResNets for ImageNet, with either stem, and the max-pool: the numbers of torch and
+of NumPy.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +21,20 @@ WIDTHS = (64, 128, 256, 512)
 
 @pytest.mark.parametrize("name", sorted(drawn.IMAGENET_RESNETS))
 def test_resnets_with_imagenets_stem_compute_what_torch_computes_on_the_same_weights(name):
-  check_agreement(ResNet(10, **drawn.IMAGENET_RESNETS[name]), "imagenet.npz", name, drawn.STEM_SHAPES["imagenet"])
+  check_agreement(
+    ResNet(10, **drawn.IMAGENET_RESNETS[name]), "imagenet.npz", name, drawn.STEM_SHAPES["imagenet"]
+  )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "stem", "size"),
-  [("resnet50", "small", 64), ("resnet18", "imagenet", 224), ("resnet34", "imagenet", 224), ("resnet50", "imagenet", 224)],
+  [
+    ("resnet50", "small", 64),
+    ("resnet18", "imagenet", 224),
+    ("resnet34", "imagenet", 224),
+    ("resnet50", "imagenet", 224),
+  ],
 )
 def test_full_resnets_evaluate_as_torch_does(name, stem, size):
   model = make_model(ModelConfig(name=name, stem=stem), 10)
@@ -49,10 +58,19 @@ def test_bfloat16_layers_give_float32_logits_and_statistics():
   [
     ({"name": "resnet18"}, {"blocks": (2, 2, 2, 2), "stem": "imagenet"}),
     ({"name": "resnet34"}, {"blocks": (3, 4, 6, 3), "stem": "imagenet"}),
-    ({"name": "resnet34", "shortcut": "zero_pad"}, {"blocks": (3, 4, 6, 3), "stem": "imagenet", "shortcut": "zero_pad"}),
+    (
+      {"name": "resnet34", "shortcut": "zero_pad"},
+      {"blocks": (3, 4, 6, 3), "stem": "imagenet", "shortcut": "zero_pad"},
+    ),
     ({"name": "resnet50"}, {"blocks": (3, 4, 6, 3), "bottleneck": True, "stem": "imagenet"}),
-    ({"name": "resnet50", "stem": "small"}, {"blocks": (3, 4, 6, 3), "bottleneck": True, "stem": "small"}),
-    ({"name": "resnet", "widths": (4, 8), "stem": "imagenet"}, {"blocks": (1, 1), "widths": (4, 8), "stem": "imagenet"}),
+    (
+      {"name": "resnet50", "stem": "small"},
+      {"blocks": (3, 4, 6, 3), "bottleneck": True, "stem": "small"},
+    ),
+    (
+      {"name": "resnet", "widths": (4, 8), "stem": "imagenet"},
+      {"blocks": (1, 1), "widths": (4, 8), "stem": "imagenet"},
+    ),
   ],
 )
 def test_names_and_stems_make_the_papers_networks(changes, expected):
@@ -60,23 +78,33 @@ def test_names_and_stems_make_the_papers_networks(changes, expected):
 
 
 def test_a_network_without_stems_refuses_one():
-  with pytest.raises(ConfigError, match=r"model.stem='imagenet' does not apply to model.name='mlp'"):
+  with pytest.raises(
+    ConfigError, match=r"model.stem='imagenet' does not apply to model.name='mlp'"
+  ):
     make_model(ModelConfig(name="mlp", stem="imagenet"), 10)
 
 
-@pytest.mark.parametrize(("stem", "sizes"), [("imagenet", (32, 16, 16, 8)), ("small", (64, 64, 64, 32))])
+@pytest.mark.parametrize(
+  ("stem", "sizes"), [("imagenet", (32, 16, 16, 8)), ("small", (64, 64, 64, 32))]
+)
 def test_only_imagenets_stem_shrinks_the_image(stem, sizes):
-  """Pixels a side behind the stem's convolution, where the first stage begins, behind it, and behind the second, of 64."""
+  """Pixels a side behind the stem's convolution, where the first stage begins, behind it, and
+  behind the second, of 64.
+  """
   model = ResNet(5, blocks=(1, 1), widths=(4, 8), bottleneck=True, stem=stem)
   variables = init_variables(model, (64, 64, 3), 0)
   apply = lambda x: model.apply(variables, x, train=False, capture_intermediates=True)  # noqa: E731 - a line
   _, seen = jax.eval_shape(apply, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))
-  outputs = {name: seen["intermediates"][name] for name in ("stem_conv", "stage1_block1", "stage2_block1")}
+  outputs = {
+    name: seen["intermediates"][name] for name in ("stem_conv", "stage1_block1", "stage2_block1")
+  }
   first = outputs["stage1_block1"]["conv1"]["__call__"][0]
   last = [outputs[name]["__call__"][0] for name in ("stem_conv", "stage1_block1", "stage2_block1")]
   assert tuple(x.shape[1] for x in (last[0], first, last[1], last[2])) == sizes
   # The 3x3 convolution of a bottleneck strides, not the 1x1 before it.
-  inner = [outputs["stage2_block1"][name]["__call__"][0].shape[1] for name in ("conv1", "conv2", "conv3")]
+  inner = [
+    outputs["stage2_block1"][name]["__call__"][0].shape[1] for name in ("conv1", "conv2", "conv3")
+  ]
   assert inner == [sizes[2], sizes[3], sizes[3]]
 
 
@@ -84,7 +112,9 @@ def test_only_imagenets_stem_shrinks_the_image(stem, sizes):
 
 
 def _numpy_max_pool(x, weights, window, stride, padding):
-  """Returns the maxima, and the gradient of sum(weights * maxima): all of a window's to the first maximum in reading order."""
+  """Returns the maxima, and the gradient of sum(weights * maxima): all of a window's to the first
+  maximum in reading order.
+  """
   gradient, outputs = np.zeros(x.shape), np.zeros(weights.shape)
   for b, i, j, c in np.ndindex(weights.shape):
     rows = range(max(i * stride - padding, 0), min(i * stride - padding + window, x.shape[1]))
@@ -97,23 +127,34 @@ def _numpy_max_pool(x, weights, window, stride, padding):
 
 
 @pytest.mark.parametrize(
-  ("size", "window", "stride", "padding"), [((8, 8), 3, 2, 1), ((7, 9), 3, 2, 1), ((1, 2), 3, 2, 1), ((6, 5), 2, 2, 0), ((4, 4), 3, 1, 1)]
+  ("size", "window", "stride", "padding"),
+  [((8, 8), 3, 2, 1), ((7, 9), 3, 2, 1), ((1, 2), 3, 2, 1), ((6, 5), 2, 2, 0), ((4, 4), 3, 1, 1)],
 )
-def test_max_pool_and_its_gradient_equal_numpy_also_under_vmap_and_in_a_scan(size, window, stride, padding):
+def test_max_pool_and_its_gradient_equal_numpy_also_under_vmap_and_in_a_scan(
+  size, window, stride, padding
+):
   rng = np.random.default_rng(0)
-  # Few values, so that many windows hold their maximum twice; all negative, so that padding of zeros would win.
+  # Few values, so that many windows hold their maximum twice; all negative, so that padding of
+  # zeros would win.
   x = -rng.integers(1, 5, (3, 2, *size, 3)).astype(np.float32)
   out_size = tuple((side + 2 * padding - window) // stride + 1 for side in size)
   weights = rng.normal(size=(3, 2, *out_size, 3)).astype(np.float32)
-  expected = [_numpy_max_pool(*replica, window, stride, padding) for replica in zip(x, weights, strict=True)]
+  expected = [
+    _numpy_max_pool(*replica, window, stride, padding) for replica in zip(x, weights, strict=True)
+  ]
 
   def forward_and_back(x, weights):
     outputs, backward = jax.vjp(lambda x: max_pool(x, window, stride, padding), x)
     return outputs, backward(weights)[0]
 
-  alone = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[forward_and_back(*replica) for replica in zip(x, weights, strict=True)])
+  alone = jax.tree.map(
+    lambda *leaves: jnp.stack(leaves),
+    *[forward_and_back(*replica) for replica in zip(x, weights, strict=True)],
+  )
   mapped = jax.vmap(forward_and_back)(x, weights)
-  scanned = jax.lax.scan(lambda carry, replica: (carry, forward_and_back(*replica)), None, (x, weights))[1]
+  scanned = jax.lax.scan(
+    lambda carry, replica: (carry, forward_and_back(*replica)), None, (x, weights)
+  )[1]
   for results in (alone, mapped, scanned):
     for ours, numpys in zip(results, zip(*expected, strict=True), strict=True):
       np.testing.assert_allclose(ours, np.stack(numpys), rtol=1e-5, atol=1e-6)

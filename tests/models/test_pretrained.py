@@ -1,4 +1,6 @@
-"""Weights from safetensors files: public names against torch's logits, sdt's own files, and everything that must be refused."""
+"""Weights from safetensors files: public names against torch's logits, sdt's own files, and
+everything that must be refused.
+"""
 
 import json
 import struct
@@ -22,24 +24,38 @@ from tests.support.places import GOLDEN
 
 IMAGE_SHAPE = (64, 64, 3)
 SMALL = {
-  "small_basic": ("resnet", ResNet(10, blocks=(1, 1, 1, 1), widths=(8, 16, 24, 32), stem="imagenet")),
-  "small_bottleneck": ("resnet", ResNet(10, blocks=(1, 2, 1, 1), widths=(8, 8, 12, 16), bottleneck=True, stem="imagenet")),
+  "small_basic": (
+    "resnet",
+    ResNet(10, blocks=(1, 1, 1, 1), widths=(8, 16, 24, 32), stem="imagenet"),
+  ),
+  "small_bottleneck": (
+    "resnet",
+    ResNet(10, blocks=(1, 2, 1, 1), widths=(8, 8, 12, 16), bottleneck=True, stem="imagenet"),
+  ),
   "small_dense": ("densenet", DenseNet(10, layers=(2, 1, 2, 1), growth_rate=8, stem="imagenet")),
 }
 WHOLE = ("resnet18", "resnet34", "resnet50", "densenet121")
 
 
 def golden(network):
-  """Returns the shape of every tensor of the public checkpoint, by name, and torch's logits of it."""
+  """Returns the shape of every tensor of the public checkpoint, by name, and torch's
+  logits of it.
+  """
   with np.load(GOLDEN / "pretrained.npz") as stored:
-    shapes = [tuple(map(int, text.split("x"))) if text else () for text in stored[f"{network}:shapes"]]
-    return dict(zip(stored[f"{network}:names"].tolist(), shapes, strict=True)), stored[f"{network}:logits"]
+    shapes = [
+      tuple(map(int, text.split("x"))) if text else () for text in stored[f"{network}:shapes"]
+    ]
+    return dict(zip(stored[f"{network}:names"].tolist(), shapes, strict=True)), stored[
+      f"{network}:logits"
+    ]
 
 
 def public(network, dtype=np.float32):
   """Returns the tensors of the public checkpoint."""
   return {
-    name: np.zeros((), np.int64) if name.endswith("num_batches_tracked") else drawn.public_tensor(name, shape).astype(dtype)
+    name: np.zeros((), np.int64)
+    if name.endswith("num_batches_tracked")
+    else drawn.public_tensor(name, shape).astype(dtype)
     for name, shape in golden(network)[0].items()
   }
 
@@ -51,7 +67,10 @@ def written(folder, tensors, name="weights.safetensors"):
 
 
 def names(tree):
-  return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
 
 
 def check_logits(network, naming, model, path, tolerance=1e-4):
@@ -79,11 +98,23 @@ def test_the_published_networks_compute_what_torch_computes(network, tmp_path):
 @pytest.mark.parametrize("network", WHOLE)
 def test_the_names_and_shapes_that_are_expected_are_those_of_the_published_networks(network):
   naming = NAMINGS[NETWORKS[network].weights_from]
-  shapes = {key: leaf.shape for key, leaf in names(variable_shapes(make_model(ModelConfig(name=network), 10), IMAGE_SHAPE)).items()}
+  shapes = {
+    key: leaf.shape
+    for key, leaf in names(
+      variable_shapes(make_model(ModelConfig(name=network), 10), IMAGE_SHAPE)
+    ).items()
+  }
   to_torch = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
-  expected = {naming.public_name(key): tuple(shape[axis] for axis in to_torch[len(shape)]) for key, shape in shapes.items()}
+  expected = {
+    naming.public_name(key): tuple(shape[axis] for axis in to_torch[len(shape)])
+    for key, shape in shapes.items()
+  }
   assert len(expected) == len(shapes)
-  assert expected == {name: shape for name, shape in golden(network)[0].items() if not name.endswith("num_batches_tracked")}
+  assert expected == {
+    name: shape
+    for name, shape in golden(network)[0].items()
+    if not name.endswith("num_batches_tracked")
+  }
 
 
 @pytest.fixture
@@ -95,9 +126,14 @@ def basic():
 
 def test_without_the_files_head_the_head_stays_as_drawn_and_all_else_is_the_files(basic, tmp_path):
   naming, start, tensors = basic
-  tensors["fc.weight"], tensors["fc.bias"] = np.ones((1000, 32), np.float32), np.ones(1000, np.float32)
+  tensors["fc.weight"], tensors["fc.bias"] = (
+    np.ones((1000, 32), np.float32),
+    np.ones(1000, np.float32),
+  )
   for left_out in ((), ("fc.weight", "fc.bias")):
-    path = written(tmp_path, {name: tensor for name, tensor in tensors.items() if name not in left_out})
+    path = written(
+      tmp_path, {name: tensor for name, tensor in tensors.items() if name not in left_out}
+    )
     variables = load(path, naming, start, with_head=False).put_into(start)
     before, after = names(start), names(variables)
     assert before.keys() == after.keys()
@@ -106,19 +142,32 @@ def test_without_the_files_head_the_head_stays_as_drawn_and_all_else_is_the_file
         np.testing.assert_array_equal(leaf, before[key])
       else:
         assert np.any(leaf != before[key]), key
-    np.testing.assert_array_equal(after["params/stem_conv/kernel"][3, 5, 1, 6], tensors["conv1.weight"][6, 1, 3, 5])
-    np.testing.assert_array_equal(after["batch_stats/stage2_block1/shortcut_norm/var"], tensors["layer2.0.downsample.1.running_var"])
+    np.testing.assert_array_equal(
+      after["params/stem_conv/kernel"][3, 5, 1, 6], tensors["conv1.weight"][6, 1, 3, 5]
+    )
+    np.testing.assert_array_equal(
+      after["batch_stats/stage2_block1/shortcut_norm/var"],
+      tensors["layer2.0.downsample.1.running_var"],
+    )
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), [(np.float16, 2**-10), (ml_dtypes.bfloat16, 2**-7), (np.float64, 2**-23)])
+@pytest.mark.parametrize(
+  ("kind", "tolerance"), [(np.float16, 2**-10), (ml_dtypes.bfloat16, 2**-7), (np.float64, 2**-23)]
+)
 def test_other_floating_types_become_float32(kind, tolerance, basic, tmp_path):
   naming, start, tensors = basic
   path = written(
-    tmp_path, {name: tensor.astype(kind) if tensor.ndim else tensor for name, tensor in public("small_basic", np.float64).items()}
+    tmp_path,
+    {
+      name: tensor.astype(kind) if tensor.ndim else tensor
+      for name, tensor in public("small_basic", np.float64).items()
+    },
   )
   leaves = load(path, naming, start, with_head=True).leaves
   assert {leaf.dtype for leaf in leaves.values()} == {np.dtype(np.float32)}
-  np.testing.assert_allclose(leaves["params/head/kernel"], tensors["fc.weight"].T, rtol=tolerance, atol=1e-7)
+  np.testing.assert_allclose(
+    leaves["params/head/kernel"], tensors["fc.weight"].T, rtol=tolerance, atol=1e-7
+  )
 
 
 @pytest.mark.parametrize("change", ["prefix", "no counters", "old spelling"])
@@ -148,7 +197,9 @@ def test_a_file_of_sdts_fits_any_network_of_the_same_names_with_or_without_its_h
   path, start = written(tmp_path, earlier), init_variables(model, (8, 8, 3), 0)
   whole = load(path, None, start, with_head=True)
   assert not whole.is_public
-  assert all(np.array_equal(leaf, earlier[key]) for key, leaf in names(whole.put_into(start)).items())
+  assert all(
+    np.array_equal(leaf, earlier[key]) for key, leaf in names(whole.put_into(start)).items()
+  )
   other_head = init_variables(model.clone(num_classes=7), (8, 8, 3), 0)
   body = names(load(path, None, other_head, with_head=False).put_into(other_head))
   assert body["params/head/kernel"].shape == (4, 7)
@@ -165,19 +216,52 @@ def header(content, body=b""):
   [
     ("none.safetensors", None, "none.safetensors: no such file; expected a safetensors file"),
     (".", None, "not a file; expected a safetensors file"),
-    ("a.safetensors", b"", "not a sound safetensors file (Error while deserializing: header too small); get an intact copy"),
+    (
+      "a.safetensors",
+      b"",
+      (
+        "not a sound safetensors file (Error while deserializing: header too small); get an "
+        "intact copy"
+      ),
+    ),
     ("a.safetensors", b"\0" * 64, "not a sound safetensors file"),
     ("a.safetensors", struct.pack("<Q", 2**62) + b"{}", "header too large"),
-    ("a.safetensors", header({"a": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 16]}}, b"0" * 16), "overflow"),
-    ("a.safetensors", header({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, b"0" * 8), "not fully covered"),
-    ("a.safetensors", header({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, b"0" * 24), "not fully covered"),
-    ("a.safetensors", header({}), "60 missing (layer1.0.bn1.running_mean for batch_stats/stage1_block1/norm1/mean, "),
-    ("resnet18.pth", b"PK\x03\x04" + b"0" * 99, "it seems, a pickle, which may run any code and which sdt does not load; take the model"),
-    ("weights", b"\x80\x02}q\x00.", "safetensors.torch.save_file(torch.load(FILE, weights_only=True)"),
+    (
+      "a.safetensors",
+      header({"a": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 16]}}, b"0" * 16),
+      "overflow",
+    ),
+    (
+      "a.safetensors",
+      header({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, b"0" * 8),
+      "not fully covered",
+    ),
+    (
+      "a.safetensors",
+      header({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, b"0" * 24),
+      "not fully covered",
+    ),
+    (
+      "a.safetensors",
+      header({}),
+      "60 missing (layer1.0.bn1.running_mean for batch_stats/stage1_block1/norm1/mean, ",
+    ),
+    (
+      "resnet18.pth",
+      b"PK\x03\x04" + b"0" * 99,
+      "it seems, a pickle, which may run any code and which sdt does not load; take the model",
+    ),
+    (
+      "weights",
+      b"\x80\x02}q\x00.",
+      "safetensors.torch.save_file(torch.load(FILE, weights_only=True)",
+    ),
     ("pytorch_model.bin", b"anything", "a pickle"),
   ],
 )
-def test_a_file_that_is_no_sound_safetensors_is_refused_in_one_line(name, content, part, basic, tmp_path):
+def test_a_file_that_is_no_sound_safetensors_is_refused_in_one_line(
+  name, content, part, basic, tmp_path
+):
   naming, start, _ = basic
   if content is not None:
     (tmp_path / name).write_bytes(content)
@@ -195,7 +279,14 @@ def test_a_file_too_large_for_weights_is_refused_before_it_is_read(basic, tmp_pa
   load(path, naming, start, with_head=True)
   monkeypatch.setattr(pretrained, "MAX_BYTES", path.stat().st_size - 1)
   monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("read"))
-  with pytest.raises(DataError, match=f"{path.stat().st_size} bytes, at most {path.stat().st_size - 1} are expected; is it the right file"):
+  with pytest.raises(
+    DataError,
+    match=(
+      f"{path.stat().st_size} "
+      f"bytes, at most {path.stat().st_size - 1} are expected; is it the "
+      "right file"
+    ),
+  ):
     load(path, naming, start, with_head=True)
 
 
@@ -219,30 +310,53 @@ def with_value(tensors, name, value):
   [
     (
       lambda t: [t.pop(name) for name in ("bn1.bias", "layer1.0.bn2.running_var")],
-      "of the 62 tensors that this network needs: 2 missing (layer1.0.bn2.running_var for batch_stats/stage1_block1/norm2/var, "
+      "of the 62 tensors that this network needs: 2 missing (layer1.0.bn2.running_var for "
+      "batch_stats/stage1_block1/norm2/var, "
       "bn1.bias for params/stem_norm/bias); choose the model.name",
     ),
     (
-      lambda t: t.update({f"layer1.1.conv{k}.weight": np.ones(1, np.float32) for k in (1, 2, 3, 4)}),
+      lambda t: t.update(
+        {f"layer1.1.conv{k}.weight": np.ones(1, np.float32) for k in (1, 2, 3, 4)}
+      ),
       "4 left over (layer1.1.conv1.weight, layer1.1.conv2.weight, layer1.1.conv3.weight, ...)",
     ),
-    (lambda t: t.update({"module.fc.bias": t.pop("fc.bias")}), "1 missing (fc.bias for params/head/bias), 1 left over (module.fc.bias); "),
     (
-      lambda t: t.update({"conv1.weight": np.ones((8, 1, 7, 7), np.float32)}),
-      "1 of another shape (conv1.weight is [8, 1, 7, 7], params/stem_conv/kernel wants [8, 3, 7, 7])",
+      lambda t: t.update({"module.fc.bias": t.pop("fc.bias")}),
+      "1 missing (fc.bias for params/head/bias), 1 left over (module.fc.bias); ",
     ),
     (
-      lambda t: t.update({"fc.weight": np.ones((200, 32), np.float32), "fc.bias": np.ones(200, np.float32)}),
+      lambda t: t.update({"conv1.weight": np.ones((8, 1, 7, 7), np.float32)}),
+      (
+        "1 of another shape (conv1.weight is [8, 1, 7, 7], params/stem_conv/kernel wants [8, 3, "
+        "7, 7])"
+      ),
+    ),
+    (
+      lambda t: t.update(
+        {"fc.weight": np.ones((200, 32), np.float32), "fc.bias": np.ones(200, np.float32)}
+      ),
       "it was trained on another number of classes: leave model.pretrained_head off",
     ),
     (
       lambda t: with_value(t, "layer2.0.bn1.weight", np.inf),
       "layer2.0.bn1.weight holds 1 numbers that no network can have (the first: inf at",
     ),
-    (lambda t: with_value(t, "fc.weight", np.nan), "fc.weight holds 32 numbers that no network can have (the first: nan at [9, 0])"),
-    (lambda t: with_value(t, "bn1.running_var", -1.0), "bn1.running_var holds 1 numbers that no network can have (the first: -1.0 at [7])"),
-    (lambda t: t.update({"bn1.bias": np.ones(8, np.int32)}), "bn1.bias is of type I32, expected one of F64, F32, F16, BF16"),
-    (lambda t: t.update({"bn1.bias": np.full(8, 1e300)}), "bn1.bias holds 8 numbers that no network can have (the first: inf at [0])"),
+    (
+      lambda t: with_value(t, "fc.weight", np.nan),
+      "fc.weight holds 32 numbers that no network can have (the first: nan at [9, 0])",
+    ),
+    (
+      lambda t: with_value(t, "bn1.running_var", -1.0),
+      "bn1.running_var holds 1 numbers that no network can have (the first: -1.0 at [7])",
+    ),
+    (
+      lambda t: t.update({"bn1.bias": np.ones(8, np.int32)}),
+      "bn1.bias is of type I32, expected one of F64, F32, F16, BF16",
+    ),
+    (
+      lambda t: t.update({"bn1.bias": np.full(8, 1e300)}),
+      "bn1.bias holds 8 numbers that no network can have (the first: inf at [0])",
+    ),
   ],
 )
 def test_tensors_that_do_not_fit_the_network_are_named(change, part, basic, tmp_path):
@@ -255,5 +369,8 @@ def test_tensors_that_do_not_fit_the_network_are_named(change, part, basic, tmp_
 
 def test_public_names_are_refused_by_a_network_that_no_public_checkpoint_fits(tmp_path):
   start = init_variables(ResNet(10, blocks=(1,), widths=(4,)), IMAGE_SHAPE, 0)
-  with pytest.raises(ConfigError, match=r"with their own stem, model.stem=imagenet: densenet121, resnet18, resnet34, resnet50; "):
+  with pytest.raises(
+    ConfigError,
+    match=r"with their own stem, model.stem=imagenet: densenet121, resnet18, resnet34, resnet50; ",
+  ):
     load(written(tmp_path, public("small_basic")), None, start, with_head=False)

@@ -40,7 +40,9 @@ def test_initial_values_have_the_declared_distributions():
 
 
 def test_initial_values_depend_on_seed_and_path_alone():
-  small, again, other = (init_variables(make_model(DIGITS, 10), (8, 8, 1), seed) for seed in (7, 7, 8))
+  small, again, other = (
+    init_variables(make_model(DIGITS, 10), (8, 8, 1), seed) for seed in (7, 7, 8)
+  )
   larger = init_variables(make_model(dataclasses.replace(DIGITS, blocks=(2, 1)), 10), (8, 8, 1), 7)
   for path, kernel in _kernels(small).items():
     np.testing.assert_array_equal(kernel, _kernels(again)[path])
@@ -48,14 +50,22 @@ def test_initial_values_depend_on_seed_and_path_alone():
     assert not np.any(kernel == _kernels(other)[path])
   assert len({leaf.ravel()[0] for leaf in _kernels(small).values()}) == len(_kernels(small))
   # The first numbers of a seed, so that a change of the rule is seen.
-  np.testing.assert_allclose(small["params"]["stem_conv"]["kernel"][0, 0, 0, :2], [-0.108598992, 0.013164888], rtol=1e-6)
+  np.testing.assert_allclose(
+    small["params"]["stem_conv"]["kernel"][0, 0, 0, :2], [-0.108598992, 0.013164888], rtol=1e-6
+  )
 
 
 def test_linen_init_draws_from_the_same_distributions():
   model = make_model(DIGITS, 10)
   ours = init_variables(model, (8, 8, 1), 0)
-  linens = jax.jit(lambda key: jax.tree.map(lambda leaf: leaf, model.init(key, jnp.zeros((1, 8, 8, 1)), train=False)))(jax.random.key(0))
-  linens = jax.tree.map(lambda box: box.value, linens, is_leaf=lambda node: hasattr(node, "initializer"))
+  linens = jax.jit(
+    lambda key: jax.tree.map(
+      lambda leaf: leaf, model.init(key, jnp.zeros((1, 8, 8, 1)), train=False)
+    )
+  )(jax.random.key(0))
+  linens = jax.tree.map(
+    lambda box: box.value, linens, is_leaf=lambda node: hasattr(node, "initializer")
+  )
   assert jax.tree.structure(ours) == jax.tree.structure(linens)
   for path, our in _flat(ours).items():
     linen = np.asarray(_flat(linens)[path])
@@ -66,20 +76,37 @@ def test_linen_init_draws_from_the_same_distributions():
 def test_variables_are_host_arrays_of_the_parameter_type():
   with jax.enable_x64(True):
     variables = init_variables(make_model(DIGITS, 10, param_dtype=jnp.float64), (8, 8, 1), 0)
-  assert {(type(leaf), leaf.dtype) for leaf in jax.tree.leaves(variables)} == {(np.ndarray, np.dtype(np.float64))}
+  assert {(type(leaf), leaf.dtype) for leaf in jax.tree.leaves(variables)} == {
+    (np.ndarray, np.dtype(np.float64))
+  }
 
 
 @pytest.mark.parametrize(
   ("config", "message"),
   [
-    (ModelConfig(name="resnt20"), r"model.name='resnt20'.*did you mean 'resnet20'.*mlp, paper_preresnet110"),
+    (
+      ModelConfig(name="resnt20"),
+      r"model.name='resnt20'.*did you mean 'resnet20'.*mlp, paper_preresnet110",
+    ),
     (ModelConfig(name="zzz"), r"model.name='zzz'.*networks: .*mlp"),
-    (ModelConfig(name="resnet20", hidden_sizes=(5,)), r"model.hidden_sizes=\(5,\) does not apply to model.name='resnet20'"),
-    (ModelConfig(name="mlp", widths=(5,)), r"model.widths=\(5,\) does not apply to model.name='mlp'"),
+    (
+      ModelConfig(name="resnet20", hidden_sizes=(5,)),
+      r"model.hidden_sizes=\(5,\) does not apply to model.name='resnet20'",
+    ),
+    (
+      ModelConfig(name="mlp", widths=(5,)),
+      r"model.widths=\(5,\) does not apply to model.name='mlp'",
+    ),
     (ModelConfig(name="mlp", shortcut="zero_pad"), r"model.shortcut='zero_pad' does not apply"),
-    (ModelConfig(name="resnet20", widths=(8, 16)), r"model.blocks=\(3, 3, 3\) and model.widths=\(8, 16\).*give both"),
+    (
+      ModelConfig(name="resnet20", widths=(8, 16)),
+      r"model.blocks=\(3, 3, 3\) and model.widths=\(8, 16\).*give both",
+    ),
     (ModelConfig(name="resnet", blocks=(1, 1), widths=(8,)), r"give both"),
-    (ModelConfig(name="resnet", shortcut="zero_pad", widths=(16, 8)), r"model.shortcut='zero_pad'.*model.widths=\(16, 8\)"),
+    (
+      ModelConfig(name="resnet", shortcut="zero_pad", widths=(16, 8)),
+      r"model.shortcut='zero_pad'.*model.widths=\(16, 8\)",
+    ),
   ],
 )
 def test_impossible_networks_are_config_errors(config, message):
@@ -91,7 +118,9 @@ def test_blocks_and_widths_override_the_registry():
   model = make_model(ModelConfig(name="resnet", widths=(4, 8), activation="tanh"), 3)
   assert model == ResNet(3, blocks=(1, 1), widths=(4, 8), activation="tanh")
   assert make_model(ModelConfig(name="resnet20", blocks=(1, 2, 1)), 3).blocks == (1, 2, 1)
-  assert hash(model) == hash(make_model(ModelConfig(name="resnet", widths=(4, 8), activation="tanh"), 3))
+  assert hash(model) == hash(
+    make_model(ModelConfig(name="resnet", widths=(4, 8), activation="tanh"), 3)
+  )
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
@@ -99,9 +128,16 @@ def test_every_network_takes_the_same_call(name):
   model = make_model(ModelConfig(name=name), 7)
   variables = init_variables(model, (8, 8, 1), 0)
   call = lambda v, x, mask: model.apply(v, x, train=True, mask=mask, mutable=["batch_stats"])  # noqa: E731 - a line
-  shapes = jax.eval_shape(call, variables, jax.ShapeDtypeStruct((5, 8, 8, 1), jnp.float32), jax.ShapeDtypeStruct((5,), jnp.bool_))
+  shapes = jax.eval_shape(
+    call,
+    variables,
+    jax.ShapeDtypeStruct((5, 8, 8, 1), jnp.float32),
+    jax.ShapeDtypeStruct((5,), jnp.bool_),
+  )
   assert (shapes[0].shape, shapes[0].dtype) == ((5, 7), jnp.float32)
-  assert jax.tree.structure(shapes[1].get("batch_stats", {})) == jax.tree.structure(variables["batch_stats"])
+  assert jax.tree.structure(shapes[1].get("batch_stats", {})) == jax.tree.structure(
+    variables["batch_stats"]
+  )
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
@@ -116,7 +152,9 @@ def test_activations_are_torchs(name):
     "leaky_relu": np.where(x > 0, x, 0.01 * x),
     "elu": np.where(x > 0, x, np.expm1(x)),
   }
-  np.testing.assert_allclose(ACTIVATIONS[name](jnp.asarray(x, jnp.float32)), expected[name], rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(
+    ACTIVATIONS[name](jnp.asarray(x, jnp.float32)), expected[name], rtol=1e-5, atol=1e-6
+  )
 
 
 def test_mlp_equals_numpy():
@@ -128,7 +166,9 @@ def test_mlp_equals_numpy():
     layer = variables["params"][name]
     expected = expected @ layer["kernel"].astype(np.float64) + layer["bias"]
     expected = expected if name == "head" else np.tanh(expected)
-  np.testing.assert_allclose(model.apply(variables, x.astype(np.float32), train=False), expected, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(
+    model.apply(variables, x.astype(np.float32), train=False), expected, rtol=1e-5, atol=1e-6
+  )
 
 
 def test_bfloat16_layers_give_float32_logits_and_statistics():
@@ -151,7 +191,10 @@ def test_barriers_stand_before_convolutions_and_after_blocks_on_a_cpu_alone():
   model = make_model(DIGITS, 10)
   variables = init_variables(model, (8, 8, 1), 0)
   forward = jax.jit(lambda x: model.apply(variables, x, train=False))
-  modules = [export.export(forward, platforms=(platform,))(jnp.zeros((2, 8, 8, 1))).mlir_module() for platform in ("cpu", "cuda")]
+  modules = [
+    export.export(forward, platforms=(platform,))(jnp.zeros((2, 8, 8, 1))).mlir_module()
+    for platform in ("cpu", "cuda")
+  ]
   # Six convolutions, the stem's output and two blocks' outputs.
   assert [module.count("stablehlo.optimization_barrier") for module in modules] == [9, 0]
 
@@ -162,7 +205,10 @@ def test_barriers_stand_before_convolutions_and_after_blocks_on_a_cpu_alone():
 def _norm(x, mask=None, train=True, **options):
   """Returns the outputs and running statistics of a BatchNorm with drawn variables."""
   norm = BatchNorm(**options)
-  variables = {c: {n: drawn.variable(f"{c}/norm/{n}", (x.shape[-1],)).astype(np.float32) for n in names} for c, names in NAMES.items()}
+  variables = {
+    c: {n: drawn.variable(f"{c}/norm/{n}", (x.shape[-1],)).astype(np.float32) for n in names}
+    for c, names in NAMES.items()
+  }
   return norm.apply(variables, x, train=train, mask=mask, mutable=["batch_stats"]), variables
 
 
@@ -172,13 +218,26 @@ NAMES = {"params": ("scale", "bias"), "batch_stats": ("mean", "var")}
 def _numpy_norm(x, mask, variables, train):
   """Returns the same in float64 NumPy, by the formula as it stands."""
   valid = x[mask].reshape(-1, x.shape[-1]).astype(np.float64)
-  mean, var = (valid.mean(0), valid.var(0)) if train else (variables["batch_stats"]["mean"], variables["batch_stats"]["var"])
-  outputs = (x - mean) / np.sqrt(var + 1e-5) * variables["params"]["scale"] + variables["params"]["bias"]
-  return outputs, {"mean": 0.9 * variables["batch_stats"]["mean"] + 0.1 * mean, "var": 0.9 * variables["batch_stats"]["var"] + 0.1 * var}
+  mean, var = (
+    (valid.mean(0), valid.var(0))
+    if train
+    else (variables["batch_stats"]["mean"], variables["batch_stats"]["var"])
+  )
+  outputs = (x - mean) / np.sqrt(var + 1e-5) * variables["params"]["scale"] + variables["params"][
+    "bias"
+  ]
+  return outputs, {
+    "mean": 0.9 * variables["batch_stats"]["mean"] + 0.1 * mean,
+    "var": 0.9 * variables["batch_stats"]["var"] + 0.1 * var,
+  }
 
 
 @settings(max_examples=25)
-@given(st.lists(st.booleans(), min_size=1, max_size=9).filter(any), st.integers(0, 2**31), st.floats(-4, 4))
+@given(
+  st.lists(st.booleans(), min_size=1, max_size=9).filter(any),
+  st.integers(0, 2**31),
+  st.floats(-4, 4),
+)
 def test_batchnorm_equals_numpy_on_the_valid_examples(mask, seed, offset):
   mask = np.array(mask)
   x = (offset + np.random.default_rng(seed).normal(size=(len(mask), 3, 2, 4))).astype(np.float32)
@@ -194,8 +253,12 @@ def test_batchnorm_equals_numpy_on_the_valid_examples(mask, seed, offset):
 def test_batchnorm_evaluates_with_running_statistics_and_keeps_them():
   x = np.random.default_rng(0).normal(size=(4, 3, 2, 5)).astype(np.float32)
   (outputs, updated), variables = _norm(x, train=False)
-  np.testing.assert_allclose(outputs, _numpy_norm(x, np.ones(4, bool), variables, train=False)[0], rtol=1e-5, atol=1e-5)
-  assert not updated or all(np.array_equal(updated["batch_stats"][n], variables["batch_stats"][n]) for n in ("mean", "var"))
+  np.testing.assert_allclose(
+    outputs, _numpy_norm(x, np.ones(4, bool), variables, train=False)[0], rtol=1e-5, atol=1e-5
+  )
+  assert not updated or all(
+    np.array_equal(updated["batch_stats"][n], variables["batch_stats"][n]) for n in ("mean", "var")
+  )
 
 
 def test_batchnorm_without_a_valid_example_changes_nothing_and_is_finite():
@@ -205,14 +268,18 @@ def test_batchnorm_without_a_valid_example_changes_nothing_and_is_finite():
   assert np.isfinite(outputs).all()
   for name in ("mean", "var"):
     np.testing.assert_array_equal(updated["batch_stats"][name], variables["batch_stats"][name])
-  gradient = jax.grad(lambda x: jnp.where(mask[:, None, None, None], _norm(x, mask)[0][0], 0.0).sum())(x)
+  gradient = jax.grad(
+    lambda x: jnp.where(mask[:, None, None, None], _norm(x, mask)[0][0], 0.0).sum()
+  )(x)
   np.testing.assert_array_equal(gradient, np.zeros_like(x))
 
 
 def test_batchnorm_of_a_constant_channel_has_finite_gradients():
   x = np.broadcast_to(np.linspace(777.1, 5555.5, 64, dtype=np.float32), (4, 3, 2, 64))
   (outputs, _), variables = _norm(x)
-  np.testing.assert_allclose(outputs, np.broadcast_to(variables["params"]["bias"], outputs.shape), atol=1.0)
+  np.testing.assert_allclose(
+    outputs, np.broadcast_to(variables["params"]["bias"], outputs.shape), atol=1.0
+  )
   assert np.isfinite(jax.grad(lambda x: jnp.sin(_norm(x)[0][0]).sum())(x)).all()
 
 
@@ -228,13 +295,17 @@ def test_batchnorm_over_two_devices_equals_one(mask):
   expected = jax.grad(loss)(x, mask)
   shards = x.reshape(2, 3, 3, 2, 4), mask.reshape(2, 3)
   options = {"axis_name": "data"}
-  sharded, statistics = jax.pmap(lambda x, mask: _norm(x, mask, **options)[0], axis_name="data")(*shards)
+  sharded, statistics = jax.pmap(lambda x, mask: _norm(x, mask, **options)[0], axis_name="data")(
+    *shards
+  )
   gradient = jax.pmap(jax.grad(lambda x, mask: loss(x, mask, **options)), axis_name="data")(*shards)
   np.testing.assert_allclose(sharded.reshape(x.shape)[mask], outputs[mask], rtol=1e-5, atol=1e-5)
   np.testing.assert_allclose(gradient.reshape(x.shape), expected, rtol=1e-4, atol=1e-5)
   for name in ("mean", "var"):
     for device in range(2):
-      np.testing.assert_allclose(statistics["batch_stats"][name][device], updated["batch_stats"][name], rtol=1e-5, atol=1e-6)
+      np.testing.assert_allclose(
+        statistics["batch_stats"][name][device], updated["batch_stats"][name], rtol=1e-5, atol=1e-6
+      )
 
 
 def test_masked_rows_of_a_network_change_neither_loss_nor_statistics():

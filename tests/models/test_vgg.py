@@ -23,7 +23,14 @@ def test_vggs_compute_what_torch_computes_on_the_same_weights(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["vgg16", "vgg19"])
 def test_full_vggs_evaluate_as_torch_does(name):
-  check_evaluation(make_model(ModelConfig(name=name), 10), load_golden("vgg.npz"), name, drawn.FULL_SHAPE, 1e-4, drawn.FULL_GAINS[name])
+  check_evaluation(
+    make_model(ModelConfig(name=name), 10),
+    load_golden("vgg.npz"),
+    name,
+    drawn.FULL_SHAPE,
+    1e-4,
+    drawn.FULL_GAINS[name],
+  )
 
 
 def test_initial_values_have_the_declared_distributions():
@@ -47,10 +54,18 @@ def test_images_of_every_size_have_the_same_parameters_and_finite_logits(size):
   model = make_model(ModelConfig(name="vgg16", widths=(4,) * 5), 10)
   assert count_params(model, (size, size, 3)) == count_params(model, (32, 32, 3))
   variables = init_variables(model, (size, size, 3), 0)
-  logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, jnp.ones((1, size, size, 3)))
+  logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(
+    variables, jnp.ones((1, size, size, 3))
+  )
   assert bool(jnp.isfinite(logits).all())
 
 
 def test_a_value_per_stage_is_wanted():
-  with pytest.raises(ConfigError, match=r"model.blocks=\(2, 2, 4, 4, 4\) and model.widths=\(8, 16\) of model.name='vgg19'.*give both"):
+  with pytest.raises(
+    ConfigError,
+    match=(
+      r"model.blocks=\(2, 2, 4, 4, 4\) and model.widths=\(8, 16\) of model.name='vgg19'.*give "
+      r"both"
+    ),
+  ):
     make_model(ModelConfig(name="vgg19", widths=(8, 16)), 10)

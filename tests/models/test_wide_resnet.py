@@ -27,7 +27,14 @@ def test_wide_resnets_compute_what_torch_computes_on_the_same_weights(name):
 @pytest.mark.slow
 def test_the_full_wide_resnet_evaluates_as_torch_does():
   model = make_model(ModelConfig(name="wrn28_10"), 10)
-  check_evaluation(model, load_golden("wide_resnet.npz"), "wrn28_10", drawn.FULL_SHAPE, 1e-4, drawn.FULL_GAINS["wrn28_10"])
+  check_evaluation(
+    model,
+    load_golden("wide_resnet.npz"),
+    "wrn28_10",
+    drawn.FULL_SHAPE,
+    1e-4,
+    drawn.FULL_GAINS["wrn28_10"],
+  )
 
 
 def test_initial_values_have_the_declared_distributions():
@@ -49,7 +56,12 @@ def test_depth_is_six_times_the_blocks_of_a_stage_and_four(name, depth, num_bloc
   assert model == WideResNet(10, num_blocks=num_blocks, widen_factor=3)
 
 
-@pytest.mark.parametrize(("depth", "near"), [(4, "10 or 16"), (9, "10 or 16"), (27, "22 or 28"), (29, "28 or 34")])
+@pytest.mark.parametrize(
+  ("depth", "near"), [(4, "10 or 16"), (9, "10 or 16"), (27, "22 or 28"), (29, "28 or 34")]
+)
 def test_impossible_depths_name_possible_ones(depth, near):
-  with pytest.raises(ConfigError, match=rf"model.depth={depth} of model.name='wrn': expected 6 n \+ 4 .*, such as {near}"):
+  with pytest.raises(
+    ConfigError,
+    match=rf"model.depth={depth} of model.name='wrn': expected 6 n \+ 4 .*, such as {near}",
+  ):
     make_model(dataclasses.replace(SMALL, depth=depth), 10)

@@ -5,7 +5,16 @@ import pytest
 from scipy.stats import spearmanr
 
 from sdt import files
-from sdt.report import curve_figures, drawing, figures, forest, image_figures, norm_figures, read, score_figures
+from sdt.report import (
+  curve_figures,
+  drawing,
+  figures,
+  forest,
+  image_figures,
+  norm_figures,
+  read,
+  score_figures,
+)
 from tests.support.fake_figures import add_cam, add_dynamics, add_norms, add_scores
 from tests.support.report_page import small_run
 
@@ -14,7 +23,9 @@ ARMS = ("baseline", "method", "alternate_mean", "uniform_mean", "less_data")
 
 @pytest.fixture
 def drawn(monkeypatch):
-  """Returns a function that draws all of a workdir and gives the figures by their function's name; no pixel is made."""
+  """Returns a function that draws all of a workdir and gives the figures by their function's name;
+  no pixel is made.
+  """
 
   def draw(workdir):
     made = {}
@@ -42,9 +53,18 @@ def test_the_forest_plot_draws_every_contrast_its_seeds_mean_interval_and_verdic
   made, pictures = drawn(workdir)
   axes, beside = made["contrasts"][0].axes
   entries = [*results["contrasts"].values(), results["power"]["contrast"]]
-  assert labels_of(axes)[::-1][:3] == ["method - baseline", "method - alternate_mean", "method - uniform_mean"]
-  assert labels_of(axes)[:2] == ["baseline - less_data (positive control)", "method - less_data (outside the family)"]
-  assert labels_of(beside)[::-1][:4] == [entry["verdict"].replace("+-", "\u00b1") for entry in entries[:4]]
+  assert labels_of(axes)[::-1][:3] == [
+    "method - baseline",
+    "method - alternate_mean",
+    "method - uniform_mean",
+  ]
+  assert labels_of(axes)[:2] == [
+    "baseline - less_data (positive control)",
+    "method - less_data (outside the family)",
+  ]
+  assert labels_of(beside)[::-1][:4] == [
+    entry["verdict"].replace("+-", "\u00b1") for entry in entries[:4]
+  ]
   seeds = [line for line in axes.lines if line.get_marker() == "o"]
   means = [line for line in axes.lines if line.get_marker() == "D" and len(line.get_xdata())]
   bars = [line for line in axes.lines if line.get_linewidth() == 2.2 and len(line.get_xdata()) == 2]
@@ -52,25 +72,39 @@ def test_the_forest_plot_draws_every_contrast_its_seeds_mean_interval_and_verdic
   assert len(bars) == sum(entry["interval"] is not None for entry in entries) >= 3
   for place, entry in enumerate(reversed(entries)):
     row = len(entries) - 1 - place
-    np.testing.assert_allclose(seeds[row].get_xdata(), [100 * value for value in entry["per_seed"].values()])
+    np.testing.assert_allclose(
+      seeds[row].get_xdata(), [100 * value for value in entry["per_seed"].values()]
+    )
     assert np.abs(np.asarray(seeds[row].get_ydata()) - place).max() < 0.3
-    np.testing.assert_allclose([means[row].get_xdata()[0], means[row].get_ydata()[0]], [100 * entry["mean"], place])
+    np.testing.assert_allclose(
+      [means[row].get_xdata()[0], means[row].get_ydata()[0]], [100 * entry["mean"], place]
+    )
     found = [bar.get_xdata() for bar in bars if bar.get_ydata()[0] == place]
-    np.testing.assert_allclose(found, [] if entry["interval"] is None else [[100 * edge for edge in entry["interval"]]])
+    np.testing.assert_allclose(
+      found, [] if entry["interval"] is None else [[100 * edge for edge in entry["interval"]]]
+    )
   (band,) = axes.patches
   np.testing.assert_allclose([band.get_x(), band.get_width()], [-0.25, 0.5])
   assert "shaded margin" in pictures["forest"].caption
-  assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [0.5]  # above the positive control
+  assert [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [
+    0.5
+  ]  # above the positive control
 
 
-def test_the_forest_plot_of_few_seeds_has_no_interval_and_names_what_diverged_by_leaving_it_out(tmp_path, drawn):
-  made, pictures = drawn(small_run(tmp_path, seeds=(0, 1), arms=("baseline", "method"), diverged={"method": [1]}))
+def test_the_forest_plot_of_few_seeds_has_no_interval_and_names_what_diverged_by_leaving_it_out(
+  tmp_path, drawn
+):
+  made, pictures = drawn(
+    small_run(tmp_path, seeds=(0, 1), arms=("baseline", "method"), diverged={"method": [1]})
+  )
   axes, beside = made["contrasts"][0].axes
   assert [len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o"] == [1]
   assert not [line for line in axes.lines if line.get_linewidth() == 2.2]
   assert labels_of(beside) == ["one seed: no verdict"]
   assert "too few seeds for intervals" in pictures["forest"].caption
-  lost = small_run(tmp_path / "lost", seeds=(0,), arms=("baseline", "method"), diverged={"method": [0]})
+  lost = small_run(
+    tmp_path / "lost", seeds=(0,), arms=("baseline", "method"), diverged={"method": [0]}
+  )
   assert "forest" not in drawn(lost)[1]
 
 
@@ -86,21 +120,35 @@ def test_panels_of_many_arms_keep_to_baseline_and_method_and_one_figure_has_all(
   ]
   assert len(panels) == 4
   for panel in panels:
-    assert {line.get_label().split(",")[0] for line in panel.axes[0].lines if line.get_label()[0] != "_"} == {"baseline", "method"}
+    assert {
+      line.get_label().split(",")[0] for line in panel.axes[0].lines if line.get_label()[0] != "_"
+    } == {"baseline", "method"}
   assert figures.main_arms(["a", "b", "c", "d"]) == ["a", "b", "c"]
 
 
 def test_norms_are_the_numbers_of_the_rows_after_each_phase(tmp_path, drawn):
-  workdir = small_run(tmp_path, seeds=(0, 1), arms=("baseline", "method"), diverged={"baseline": [1]})
+  workdir = small_run(
+    tmp_path, seeds=(0, 1), arms=("baseline", "method"), diverged={"baseline": [1]}
+  )
   layers = add_norms(workdir, 12)
   made, pictures = drawn(workdir)
   assert set(read.NORMS) <= set(pictures)
-  assert "Without seeds that diverged, over all rounds: baseline, seed 1." in pictures["weight_norm"].caption
+  assert (
+    "Without seeds that diverged, over all rounds: baseline, seed 1."
+    in pictures["weight_norm"].caption
+  )
   rows = files.read_rows(workdir / "metrics.jsonl")
   panels = dict(zip(read.NORMS, made["curve"][-4:], strict=True))
 
   def mean(measure, arm, phase, seeds):
-    own = [[row[measure] for row in rows if (row["arm"], row["phase"], row["seed"]) == (arm, phase, seed)] for seed in seeds]
+    own = [
+      [
+        row[measure]
+        for row in rows
+        if (row["arm"], row["phase"], row["seed"]) == (arm, phase, seed)
+      ]
+      for seed in seeds
+    ]
     return np.mean(own, axis=0)
 
   lines = {line.get_label(): line.get_ydata() for line in panels["weight_norm"].axes[0].lines}
@@ -110,7 +158,11 @@ def test_norms_are_the_numbers_of_the_rows_after_each_phase(tmp_path, drawn):
   lines = {line.get_label(): line.get_ydata() for line in panels["effective_rate"].axes[0].lines}
   rates = [
     np.mean(
-      [row["learning_rate"] / row["weight_norm"] ** 2 for row in rows if (row["arm"], row["phase"], row["round"]) == ("method", "B", n)]
+      [
+        row["learning_rate"] / row["weight_norm"] ** 2
+        for row in rows
+        if (row["arm"], row["phase"], row["round"]) == ("method", "B", n)
+      ]
     )
     for n in range(1, 9)
   ]
@@ -120,7 +172,11 @@ def test_norms_are_the_numbers_of_the_rows_after_each_phase(tmp_path, drawn):
   axes = made["layer_norms"][0].axes[0]
   order = [tick.get_text() for tick in axes.get_xticklabels()]
   assert order == ["stem_conv", *(f"stage1_block{index}/conv" for index in range(1, 11)), "head"]
-  last = [row["weight_norms"] for row in rows if (row["arm"], row["phase"], row["round"]) == ("method", "B", 8)]
+  last = [
+    row["weight_norms"]
+    for row in rows
+    if (row["arm"], row["phase"], row["round"]) == ("method", "B", 8)
+  ]
   expected = dict(zip(layers, np.mean(last, axis=0), strict=True))
   (line,) = (line for line in axes.lines if line.get_label() == "method")
   np.testing.assert_allclose(line.get_ydata(), [expected[name] for name in order])
@@ -129,12 +185,22 @@ def test_norms_are_the_numbers_of_the_rows_after_each_phase(tmp_path, drawn):
 def test_runs_without_norms_dynamics_or_maps_have_no_such_figures(tmp_path, drawn):
   made, pictures = drawn(small_run(tmp_path, seeds=(0,)))
   assert not {*read.NORMS, "layer_norms", "cam", "data_map", "stability"} & set(pictures)
-  assert set(made) == {"contrasts", "curve", "mosaic", "histogram", "class_histograms", "class_counts"}
+  assert set(made) == {
+    "contrasts",
+    "curve",
+    "mosaic",
+    "histogram",
+    "class_histograms",
+    "class_counts",
+  }
   assert all(picture.caption and picture.alt for picture in pictures.values())
   (tmp_path / "scores.json").unlink()
   assert "class_histograms" in drawn(tmp_path)[1]
   rows = files.read_rows(tmp_path / "metrics.jsonl")
-  assert all(row["effective_rate"] is None for row in norm_figures.with_effective_rate([row | {"weight_norm": None} for row in rows]))
+  assert all(
+    row["effective_rate"] is None
+    for row in norm_figures.with_effective_rate([row | {"weight_norm": None} for row in rows])
+  )
 
 
 def test_the_map_of_the_data_is_of_the_dynamics_where_they_are_known(tmp_path, drawn):
@@ -144,7 +210,12 @@ def test_the_map_of_the_data_is_of_the_dynamics_where_they_are_known(tmp_path, d
   assert "stand-in" in pictures["data_map"].caption
   panel = made["data_map"][0].axes[0]
   assert panel.get_xlabel() == "sd of the confidence over the seeds"
-  _check_points(panel, scores["confidence"].std(axis=0, ddof=1), scores["confidence"].mean(axis=0), split.in_A.mean(axis=0))
+  _check_points(
+    panel,
+    scores["confidence"].std(axis=0, ddof=1),
+    scores["confidence"].mean(axis=0),
+    split.in_A.mean(axis=0),
+  )
   dynamics = add_dynamics(workdir)
   made, pictures = drawn(workdir)
   assert "stand-in" not in pictures["data_map"].caption
@@ -154,7 +225,10 @@ def test_the_map_of_the_data_is_of_the_dynamics_where_they_are_known(tmp_path, d
   means = {name: values.astype(np.float64).mean(axis=0) for name, values in dynamics.items()}
   _check_points(left, means["variability"], means["mean_confidence"], means["correctness"])
   _check_points(right, means["variability"], means["mean_confidence"], split.in_A.mean(axis=0))
-  add_scores(workdir, margin=np.where(np.arange(200) % 4 == 0, -1.0, 1.0)[None].repeat(3, 0).astype(np.float32))
+  add_scores(
+    workdir,
+    margin=np.where(np.arange(200) % 4 == 0, -1.0, 1.0)[None].repeat(3, 0).astype(np.float32),
+  )
   assert len(drawn(workdir)[0]["data_map"][0].axes) == 4
 
 
@@ -164,7 +238,9 @@ def test_pictures_of_the_scores_leave_out_seeds_whose_baseline_diverged_and_say_
   made, pictures = drawn(workdir)
   confidence = scores["confidence"][kept]
   panel = made["data_map"][0].axes[0]
-  _check_points(panel, confidence.std(axis=0, ddof=1), confidence.mean(axis=0), split.in_A[kept].mean(axis=0))
+  _check_points(
+    panel, confidence.std(axis=0, ddof=1), confidence.mean(axis=0), split.in_A[kept].mean(axis=0)
+  )
   assert "under 2 seeds" in pictures["data_map"].caption
   assert "seed 1" not in [text.get_text() for text in made["histogram"][0].legends[0].get_texts()]
   for name in ("data_map", "histogram_log_odds", "class_histograms"):
@@ -181,13 +257,19 @@ def _check_points(axes, x, y, colour):
   (points,) = axes.collections
   found = np.column_stack([np.asarray(points.get_offsets()), points.get_array()])
   expected = np.column_stack([x, y, colour])
-  np.testing.assert_allclose(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)], atol=1e-6)
+  np.testing.assert_allclose(
+    found[np.lexsort(found.T)], expected[np.lexsort(expected.T)], atol=1e-6
+  )
 
 
 def test_histograms_by_class_count_the_examples_and_mark_the_border_of_a(tmp_path, drawn):
   workdir = small_run(tmp_path, seeds=(4, 9), num_train=400, num_classes=3)
   loaded = read.load(workdir)
-  scores, labels, in_A = loaded.scores["log_odds"].astype(np.float64), loaded.scores["label"], loaded.split.in_A
+  scores, labels, in_A = (
+    loaded.scores["log_odds"].astype(np.float64),
+    loaded.scores["label"],
+    loaded.split.in_A,
+  )
   made, pictures = drawn(workdir)
   axes = made["class_histograms"][0].axes[0]
   medians = [np.median(scores[:, labels == index]) for index in range(3)]
@@ -199,55 +281,105 @@ def test_histograms_by_class_count_the_examples_and_mark_the_border_of_a(tmp_pat
     bottom, (all_of, of_A, _) = 2 - place, steps[3 * place : 3 * place + 3]
     for found, counted in ((all_of, np.ones_like(in_A)), (of_A, in_A)):
       counts = np.mean(
-        [np.histogram(row[(labels == index) & own], found.edges)[0] for row, own in zip(scores, counted, strict=True)], axis=0
+        [
+          np.histogram(row[(labels == index) & own], found.edges)[0]
+          for row, own in zip(scores, counted, strict=True)
+        ],
+        axis=0,
       )
-      whole = np.mean([np.histogram(row[labels == index], found.edges)[0] for row in scores], axis=0)
+      whole = np.mean(
+        [np.histogram(row[labels == index], found.edges)[0] for row in scores], axis=0
+      )
       np.testing.assert_allclose(found.values - bottom, 0.85 * counts / whole.max())
   triangles = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "v"]
   np.testing.assert_allclose(triangles, [medians[index] for index in order])
   borders = [path.get_segments()[0][0][0] for path in axes.collections]
-  np.testing.assert_allclose(borders, [row[own].min() for row, own in zip(scores, in_A, strict=True)])
+  np.testing.assert_allclose(
+    borders, [row[own].min() for row, own in zip(scores, in_A, strict=True)]
+  )
 
 
 def test_of_many_classes_the_five_easiest_and_the_five_hardest_are_shown():
   labels = np.arange(24) % 12
   scores = (labels * 1.0)[None]
-  assert score_figures.shown_classes(scores, labels, 13, is_higher_easier=True) == [11, 10, 9, 8, 7, 4, 3, 2, 1, 0]
-  assert score_figures.shown_classes(scores, labels, 13, is_higher_easier=False) == [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]
-  assert score_figures.shown_classes(scores[:, :10], labels[:10], 12, is_higher_easier=True) == list(range(9, -1, -1))
+  assert score_figures.shown_classes(scores, labels, 13, is_higher_easier=True) == [
+    11,
+    10,
+    9,
+    8,
+    7,
+    4,
+    3,
+    2,
+    1,
+    0,
+  ]
+  assert score_figures.shown_classes(scores, labels, 13, is_higher_easier=False) == [
+    0,
+    1,
+    2,
+    3,
+    4,
+    7,
+    8,
+    9,
+    10,
+    11,
+  ]
+  assert score_figures.shown_classes(
+    scores[:, :10], labels[:10], 12, is_higher_easier=True
+  ) == list(range(9, -1, -1))
 
 
 def test_a_balanced_subset_has_a_border_in_every_class(tmp_path, drawn):
-  workdir = small_run(tmp_path, seeds=(0,), num_train=60, num_classes=2, arms=("baseline", "method"))
+  workdir = small_run(
+    tmp_path, seeds=(0,), num_train=60, num_classes=2, arms=("baseline", "method")
+  )
   scores = files.read_npz(workdir / "scores.npz")["log_odds"][0]
   table = (workdir / "split.csv").read_text().splitlines()
   labels = np.array([int(line.split(",")[1]) for line in table[1:]])
   # Shifted, so that the borders of the classes lie apart.
   add_scores(workdir, log_odds=(scores + 20 * labels)[None].astype(np.float32))
-  chosen = np.concatenate([np.flatnonzero(labels == k)[np.argsort(-scores[labels == k])[:3]] for k in (0, 1)])
-  rows = [f"{i},{labels[i]},{name},{name}" for i, name in enumerate(np.where(np.isin(np.arange(60), chosen), "A", "B"))]
+  chosen = np.concatenate(
+    [np.flatnonzero(labels == k)[np.argsort(-scores[labels == k])[:3]] for k in (0, 1)]
+  )
+  rows = [
+    f"{i},{labels[i]},{name},{name}"
+    for i, name in enumerate(np.where(np.isin(np.arange(60), chosen), "A", "B"))
+  ]
   (workdir / "split.csv").write_text("\n".join([table[0], *rows]) + "\n")
   axes = drawn(workdir)[0]["class_histograms"][0].axes[0]
   borders = sorted(path.get_segments()[0][0][0] for path in axes.collections)
   np.testing.assert_allclose(
-    borders, sorted((scores + 20 * labels)[labels == k][np.argsort(-scores[labels == k])[2]] for k in (0, 1)), rtol=1e-6
+    borders,
+    sorted(
+      (scores + 20 * labels)[labels == k][np.argsort(-scores[labels == k])[2]] for k in (0, 1)
+    ),
+    rtol=1e-6,
   )
 
 
 @pytest.mark.parametrize("num_train", [200, 4000])
 def test_stability_draws_two_seeds_and_the_overlap_of_all(tmp_path, drawn, num_train):
   workdir = small_run(tmp_path, seeds=(3, 5, 8), num_train=num_train)
-  scores, info = files.read_npz(workdir / "scores.npz")["log_odds"], files.read_json(workdir / "scores.json")["stability"]
+  scores, info = (
+    files.read_npz(workdir / "scores.npz")["log_odds"],
+    files.read_json(workdir / "scores.json")["stability"],
+  )
   made, pictures = drawn(workdir)
   left, right, *_ = made["stability"][0].axes
-  assert left.get_title(loc="left") == f"Spearman's correlation {spearmanr(*scores[:2]).statistic:.3f}"
+  assert (
+    left.get_title(loc="left") == f"Spearman's correlation {spearmanr(*scores[:2]).statistic:.3f}"
+  )
   assert left.get_xlabel().endswith("seed 3")
   if num_train < 3000:
     np.testing.assert_allclose(np.array(left.lines[0].get_data()), scores[:2])
   else:
     assert left.collections[0].get_array().sum() == num_train  # hexagons count every example once
   numbers = {tuple(map(int, text.get_position())): text.get_text() for text in right.texts}
-  assert numbers == {(i, j): f"{info['overlap_of_A'][i][j]:.2f}" for i in range(3) for j in range(3) if i != j}
+  assert numbers == {
+    (i, j): f"{info['overlap_of_A'][i][j]:.2f}" for i in range(3) for j in range(3) if i != j
+  }
   assert right.get_title(loc="left") == "Shared part of A (chance: 0.10)"
   assert "0.10 by chance" in pictures["stability"].caption
 
@@ -264,10 +396,16 @@ def test_the_score_that_ranks_has_the_histogram_with_its_own_name(tmp_path, draw
   workdir = small_run(tmp_path, seeds=(0,))
   scores, info = files.read_npz(workdir / "scores.npz"), files.read_json(workdir / "scores.json")
   add_scores(workdir, el2n=(1 - scores["confidence"]))
-  info |= {"ranked_by": "el2n", "scorers": info["scorers"] | {"el2n": {"direction": "higher_is_harder"}}}
+  info |= {
+    "ranked_by": "el2n",
+    "scorers": info["scorers"] | {"el2n": {"direction": "higher_is_harder"}},
+  }
   files.write_json(workdir / "scores.json", info)
   made, pictures = drawn(workdir)
-  assert [name for name in pictures if name.startswith("histogram_")] == ["histogram_el2n", "histogram_confidence"]
+  assert [name for name in pictures if name.startswith("histogram_")] == [
+    "histogram_el2n",
+    "histogram_confidence",
+  ]
   assert made["histogram"][0].axes[0].get_xlabel() == "EL2N, norm of the error"
   assert "smaller is easier" in pictures["class_histograms"].caption
 
@@ -278,7 +416,11 @@ def test_activation_maps_stand_beside_their_image_in_the_row_of_their_group(tmp_
   made, pictures = drawn(workdir)
   figure = made["class_activation_maps"][0]
   texts = [text.get_text() for text in figure.axes[0].texts]
-  assert [text for text in texts if text in content["groups"]] == ["all right", "only one right", "all wrong"]
+  assert [text for text in texts if text in content["groups"]] == [
+    "all right",
+    "only one right",
+    "all wrong",
+  ]
   assert f"id 41\n{content['labels'][1]}" in texts
   share = image_figures.percent_of_confidence(float(content["probabilities"][1, 6]))
   assert f"method\n{content['predictions'][1, 6]}\n{share}" in texts
@@ -300,18 +442,36 @@ def test_an_overlay_is_brightest_where_the_map_is_highest_and_grey_images_stay_g
   light = image_figures.overlay(grey, values).astype(int).sum(axis=2)
   assert np.unravel_index(light.argmax(), light.shape) == (7, 0)
   assert light[7, 0] > light[0, 7] + 200
-  np.testing.assert_array_equal(image_figures.overlay(grey, np.ones((4, 4))), image_figures.overlay(grey, np.zeros((2, 2))))
-  np.testing.assert_array_equal(image_figures.overlay(grey, values), image_figures.overlay(grey, 3 * values - 7))  # a scale of its own
+  np.testing.assert_array_equal(
+    image_figures.overlay(grey, np.ones((4, 4))), image_figures.overlay(grey, np.zeros((2, 2)))
+  )
+  np.testing.assert_array_equal(
+    image_figures.overlay(grey, values), image_figures.overlay(grey, 3 * values - 7)
+  )  # a scale of its own
 
 
 def test_a_log_axis_shows_all_means_even_where_a_band_would_reach_below_zero():
   def row(seed, number, value):
-    return {"arm": "baseline", "seed": seed, "round": number, "phase": "all", "last_phase": True, "learning_rate": 0.1, "test_loss": value}
+    return {
+      "arm": "baseline",
+      "seed": seed,
+      "round": number,
+      "phase": "all",
+      "last_phase": True,
+      "learning_rate": 0.1,
+      "test_loss": value,
+    }
 
-  rows = [row(seed, number, (0.02 if seed else 3.0) / number**3) for seed in range(5) for number in range(1, 7)]
+  rows = [
+    row(seed, number, (0.02 if seed else 3.0) / number**3)
+    for seed in range(5)
+    for number in range(1, 7)
+  ]
   all_curves = read.curves(rows, ["baseline"], ["test_loss"])
   axes = curve_figures.curve(all_curves, "test_loss", ["baseline"], ["baseline"], [], "t").axes[0]
-  means = np.mean([[one["test_loss"] for one in rows if one["seed"] == seed] for seed in range(5)], axis=0)
+  means = np.mean(
+    [[one["test_loss"] for one in rows if one["seed"] == seed] for seed in range(5)], axis=0
+  )
   assert axes.get_yscale() == "log"
   low, high = axes.get_ylim()
   assert 0 < low < means.min() < means.max() < high < 10 * means.max()
@@ -320,7 +480,13 @@ def test_a_log_axis_shows_all_means_even_where_a_band_would_reach_below_zero():
 
 
 def test_forest_colours_say_what_the_words_say():
-  row = {"difference": "a - b", "per_seed": {"0": 0.01}, "mean": 0.01, "interval": [0.005, 0.015], "verdict": "better"}
+  row = {
+    "difference": "a - b",
+    "per_seed": {"0": 0.01},
+    "mean": 0.01,
+    "interval": [0.005, 0.015],
+    "verdict": "better",
+  }
   figure = forest.contrasts([row], ["a - b"], ["better"], None)
   assert figure.axes[1].get_yticklabels()[0].get_color() == figures.BLUE
   assert not figure.axes[0].patches
@@ -335,6 +501,8 @@ def test_class_counts_leave_out_what_is_in_neither_subset(tmp_path, drawn):
   cells = [line.split(",") for line in lines[1:]]
   panels = drawn(workdir)[0]["class_counts"][0].axes
   for axes, name in zip(panels, "AB", strict=True):
-    expected = [sum(cell[1] == str(index) and cell[3] == name for cell in cells) for index in range(3)]
+    expected = [
+      sum(cell[1] == str(index) and cell[3] == name for cell in cells) for index in range(3)
+    ]
     assert [bar.get_height() for bar in axes.patches] == expected
     assert axes.get_title(loc="left").endswith(f": {sum(expected)} examples")

@@ -20,47 +20,86 @@ def test_tables_mark_what_is_not_like_the_other_contrasts(tmp_path):
   arms = ("baseline", "method", "long_baseline", "less_data")
   text = page_alone(small_run(tmp_path, seeds=(0, 1, 2, 3), arms=arms))
   found = _first_cells(text)
-  assert text.count('<tr class="family"><th scope="row">baseline - less_data (positive control)</th>') == text.count('class="family"') == 3
+  assert (
+    text.count('<tr class="family"><th scope="row">baseline - less_data (positive control)</th>')
+    == text.count('class="family"')
+    == 3
+  )
   # In the table of verdicts, the one of what is shown beside them, and the one of the seeds.
-  assert found.count("method - baseline") == found.count("method - long_baseline (not equal work)") == 3
+  assert (
+    found.count("method - baseline") == found.count("method - long_baseline (not equal work)") == 3
+  )
   assert found.count("method - less_data (outside the family)") == 3
   assert found.count("baseline - less_data (positive control)") == 3
   assert "Not equal work: one of the two" in text
   table = tables.result_table_text(files.read_json(tmp_path / "results.json"))
   assert [line.split()[0] for line in table.split("\n") if line.endswith(" *")] == ["long_baseline"]
   assert "* not equal work, ^ outside the family" in table
-  assert "Not equal work: one of the two" not in page_alone(small_run(tmp_path / "equal", arms=("baseline", "method")))
+  assert "Not equal work: one of the two" not in page_alone(
+    small_run(tmp_path / "equal", arms=("baseline", "method"))
+  )
 
 
-@pytest.mark.parametrize(("called_worse", "verdict"), [(True, "found, as it must be"), (False, "not found: no power"), (None, "two seeds")])
-def test_the_positive_control_is_marked_and_a_run_without_power_is_warned_of(called_worse, verdict, tmp_path):
-  workdir = small_run(tmp_path, seeds=(0, 1) if called_worse is None else (0, 1, 2, 3), arms=("baseline", "method", "less_data"))
+@pytest.mark.parametrize(
+  ("called_worse", "verdict"),
+  [(True, "found, as it must be"), (False, "not found: no power"), (None, "two seeds")],
+)
+def test_the_positive_control_is_marked_and_a_run_without_power_is_warned_of(
+  called_worse, verdict, tmp_path
+):
+  workdir = small_run(
+    tmp_path,
+    seeds=(0, 1) if called_worse is None else (0, 1, 2, 3),
+    arms=("baseline", "method", "less_data"),
+  )
   results = files.read_json(workdir / "results.json")
   power = results["power"]
   if called_worse is not None:
-    words = f"{'it is worse' if called_worse else 'this experiment has no power'}: {'many words ' * 20}end"
+    words = (
+      f"{'it is worse' if called_worse else 'this experiment has no power'}: "
+      f"{'many words ' * 20}end"
+    )
     results["sentence"] = results["sentence"].replace(power["says"], words)
     power |= {"called_worse": called_worse, "says": words}
     files.write_json(workdir / "results.json", results)
   text = page_alone(workdir)
-  (row,) = (row for row in Page(text).rows if row and row[0] == "baseline - less_data (positive control)" and len(row) == 8)
+  (row,) = (
+    row
+    for row in Page(text).rows
+    if row and row[0] == "baseline - less_data (positive control)" and len(row) == 8
+  )
   assert row[3].startswith(verdict)
   assert text.count(f"{power['says']}.") == 1  # in the sentence, or as a warning
-  assert ('class="warning"><strong>Positive control:</strong> this experiment has no power' in text) == (called_worse is False)
+  assert (
+    'class="warning"><strong>Positive control:</strong> this experiment has no power' in text
+  ) == (called_worse is False)
   table = tables.result_table_text(results)
   assert " ".join(table.split()).endswith(f"Positive control: {' '.join(power['says'].split())}.")
   assert max(map(len, table.split("\n"))) <= 100
 
 
 def test_many_seeds_stand_in_tables_of_ten(tmp_path):
-  rows = Page(page_alone(small_run(tmp_path, seeds=tuple(range(12)), arms=("baseline", "method")))).rows
+  rows = Page(
+    page_alone(small_run(tmp_path, seeds=tuple(range(12)), arms=("baseline", "method")))
+  ).rows
   results = files.read_json(tmp_path / "results.json")
   for head, name, values in (
-    ("arm, each seed", "method", [f"{100 * value:.2f}" for value in results["arms"]["method"]["accuracy"].values()]),
-    ("difference, each seed", "method - baseline", [f"{100 * v:+.2f}" for v in results["contrasts"]["baseline"]["per_seed"].values()]),
+    (
+      "arm, each seed",
+      "method",
+      [f"{100 * value:.2f}" for value in results["arms"]["method"]["accuracy"].values()],
+    ),
+    (
+      "difference, each seed",
+      "method - baseline",
+      [f"{100 * v:+.2f}" for v in results["contrasts"]["baseline"]["per_seed"].values()],
+    ),
   ):
     heads = [index for index, row in enumerate(rows) if row and row[0] == head]
-    assert [rows[index][1:] for index in heads] == [[f"seed {seed}" for seed in range(10)], ["seed 10", "seed 11"]]
+    assert [rows[index][1:] for index in heads] == [
+      [f"seed {seed}" for seed in range(10)],
+      ["seed 10", "seed 11"],
+    ]
     own = [next(row for row in rows[index:] if row[0] == name)[1:] for index in heads]
     assert own == [values[:10], values[10:]]
   assert max(map(len, rows)) == 11
@@ -70,14 +109,25 @@ def test_the_bootstrap_has_a_column_from_ten_pairs_on(tmp_path):
   few, many = (page_alone(small_run(tmp_path / str(n), seeds=tuple(range(n)))) for n in (9, 10))
   assert '<th scope="col">bootstrap 95 %</th>' not in few
   assert '<th scope="col">bootstrap 95 %</th>' in many
-  low, high = files.read_json(tmp_path / "10" / "results.json")["contrasts"]["baseline"]["bootstrap"]
+  low, high = files.read_json(tmp_path / "10" / "results.json")["contrasts"]["baseline"][
+    "bootstrap"
+  ]
   assert f"<td>{100 * low:+.2f} to {100 * high:+.2f}</td></tr>" in many
 
 
 @pytest.mark.parametrize("num_seeds", [1, 2, 3, 5, 8, 11])
 def test_text_table_fits_100_columns(num_seeds, tmp_path):
-  arms = ("baseline", "method", "alternate_mean", "uniform_mean", "random_subset", "class_matched_random")
-  make_fake_run(tmp_path, seeds=tuple(range(num_seeds)), arms=arms, rounds=3, num_train=100, num_mosaic=1)
+  arms = (
+    "baseline",
+    "method",
+    "alternate_mean",
+    "uniform_mean",
+    "random_subset",
+    "class_matched_random",
+  )
+  make_fake_run(
+    tmp_path, seeds=tuple(range(num_seeds)), arms=arms, rounds=3, num_train=100, num_mosaic=1
+  )
   results = files.read_json(tmp_path / "results.json")
   results["contrasts"]["baseline"]["verdict"] = "equal within +-0.25 points"
   text = tables.result_table_text(results)
@@ -94,7 +144,13 @@ def test_text_table_of_the_demo():
     "seeds": [0, 1],
     "arms": {
       "baseline": {"accuracy": {"0": 0.975, "1": 0.98}, "mean": 0.9775, "sd": 0.00354, "n": 2},
-      "method": {"accuracy": {"0": 0.985, "1": None}, "mean": 0.985, "sd": None, "n": 1, "diverged": [1]},
+      "method": {
+        "accuracy": {"0": 0.985, "1": None},
+        "mean": 0.985,
+        "sd": None,
+        "n": 1,
+        "diverged": [1],
+      },
     },
     "contrasts": {"baseline": {"mean": 0.01, "verdict": "one seed: no verdict"}},
   }
@@ -103,15 +159,36 @@ def test_text_table_of_the_demo():
     "-" * 80,
     "baseline          97.50     98.00  97.75  0.35       +1.00  one seed: no verdict",
     "method            98.50  diverged  98.50     -",
-    "method-arm, in points: the method minus the arm of that line; above 0 the method is more accurate.",
+    (
+      "method-arm, in points: the method minus the arm of that line; above 0 the method is more "
+      "accurate."
+    ),
   ]
 
 
 def test_arms_with_a_control_of_their_own_stand_in_the_text_and_in_the_report_after_the_methods():
-  own = {"smooth_easy": {"difference": "smooth_easy - alternate_only", "mean": 0.005, "verdict": "not resolved", "equal_work": False}}
-  arms = {name: {"accuracy": {"0": 0.9}, "mean": 0.9, "sd": None, "n": 1} for name in ("baseline", "alternate_only", "smooth_easy")}
-  results = {"seeds": [0], "arms": arms, "contrasts": {"baseline": {"difference": "method - baseline"}}, "against_control": own}
-  assert [entry["difference"] for entry in tables.contrasts_of(results)] == ["method - baseline", "smooth_easy - alternate_only"]
+  own = {
+    "smooth_easy": {
+      "difference": "smooth_easy - alternate_only",
+      "mean": 0.005,
+      "verdict": "not resolved",
+      "equal_work": False,
+    }
+  }
+  arms = {
+    name: {"accuracy": {"0": 0.9}, "mean": 0.9, "sd": None, "n": 1}
+    for name in ("baseline", "alternate_only", "smooth_easy")
+  }
+  results = {
+    "seeds": [0],
+    "arms": arms,
+    "contrasts": {"baseline": {"difference": "method - baseline"}},
+    "against_control": own,
+  }
+  assert [entry["difference"] for entry in tables.contrasts_of(results)] == [
+    "method - baseline",
+    "smooth_easy - alternate_only",
+  ]
   assert tables.result_table_text(results | {"contrasts": {}}).split("\n\n")[1:] == [
     "\n".join(
       (
@@ -126,17 +203,37 @@ def test_arms_with_a_control_of_their_own_stand_in_the_text_and_in_the_report_af
 
 
 def test_a_line_parts_the_families_in_the_tables():
-  one = {"difference": "a - b", "per_seed": {"0": 0.01}, "mean": 0.01, "sd": None, "n": 1, "interval": None, "p": None, "p_holm": None}
+  one = {
+    "difference": "a - b",
+    "per_seed": {"0": 0.01},
+    "mean": 0.01,
+    "sd": None,
+    "n": 1,
+    "interval": None,
+    "p": None,
+    "p_holm": None,
+  }
   one |= {"smallest_detectable": None, "verdict": "one seed: no verdict"}
   several = {"baseline": one, "uniform_mean": one}
   for parts, starts in (
     ({"contrasts": several}, []),
-    ({"contrasts": several, "against_control": several, "power": {"contrast": one, "called_worse": None}}, [2, 4]),
+    (
+      {
+        "contrasts": several,
+        "against_control": several,
+        "power": {"contrast": one, "called_worse": None},
+      },
+      [2, 4],
+    ),
     ({"contrasts": several, "power": {"contrast": one, "called_worse": None}}, [2]),
     ({"contrasts": {}, "against_control": several}, []),
   ):
     assert tables.family_starts(parts) == starts
-    assert [index for index, row in enumerate(tables.contrast_rows({"seeds": [0], **parts})) if row["begins"]] == starts
+    assert [
+      index
+      for index, row in enumerate(tables.contrast_rows({"seeds": [0], **parts}))
+      if row["begins"]
+    ] == starts
 
 
 def test_the_page_of_a_run_without_the_method_has_its_arms_against_their_controls(tmp_path):
@@ -144,7 +241,9 @@ def test_the_page_of_a_run_without_the_method_has_its_arms_against_their_control
   results = files.read_json(workdir / "results.json")
   assert "two families" not in page_alone(workdir)
   own = results["contrasts"]["baseline"] | {"difference": "mixup_easy - alternate_only"}
-  files.write_json(workdir / "results.json", results | {"contrasts": {}, "against_control": {"mixup_easy": own}})
+  files.write_json(
+    workdir / "results.json", results | {"contrasts": {}, "against_control": {"mixup_easy": own}}
+  )
   text = page_alone(workdir)
   assert _first_cells(text).count("mixup_easy - alternate_only") == 3
   assert "from their own controls together: two families." in text
@@ -154,20 +253,51 @@ def test_the_page_of_a_run_without_the_method_has_its_arms_against_their_control
 
 
 def test_a_diverged_seed_counts_in_no_best_round_and_no_mean_of_the_table():
-  entry = {"accuracy": {"0": 0.5, "1": 0.9}, "paper_protocol": {"0": 0.6, "1": 0.99}, "loss": {"0": 1.5, "1": 0.1}}
-  entry |= {"train_accuracy": {"0": 0.7, "1": 1.0}, "mean": 0.5, "sd": None, "n": 1, "diverged": [1]}
+  entry = {
+    "accuracy": {"0": 0.5, "1": 0.9},
+    "paper_protocol": {"0": 0.6, "1": 0.99},
+    "loss": {"0": 1.5, "1": 0.1},
+  }
+  entry |= {
+    "train_accuracy": {"0": 0.7, "1": 1.0},
+    "mean": 0.5,
+    "sd": None,
+    "n": 1,
+    "diverged": [1],
+  }
   (row,) = tables.accuracy_rows({"seeds": [0, 1], "arms": {"method": entry}})
   assert (row["best"], row["loss"], row["train"]) == ("60.00", "1.5000", "70.00")
 
 
 def test_every_score_is_a_row_with_what_is_known_of_it():
-  entry = {"direction": "higher_is_harder", "source": "file", "mean": 0.12345, "sd": 2.0, "sd_over_seeds": None, "mean_spearman": 0.5}
-  info = {"scorers": {"file": entry}, "truth": {"auroc_wrong_label": {"file": 0.98765}, "average_precision_wrong_label": {"file": None}}}
-  assert tables.score_rows(info) == [("file", "harder", "file", "0.123 \u00b1 2", "-", "0.5", "0.988", "-")]
+  entry = {
+    "direction": "higher_is_harder",
+    "source": "file",
+    "mean": 0.12345,
+    "sd": 2.0,
+    "sd_over_seeds": None,
+    "mean_spearman": 0.5,
+  }
+  info = {
+    "scorers": {"file": entry},
+    "truth": {
+      "auroc_wrong_label": {"file": 0.98765},
+      "average_precision_wrong_label": {"file": None},
+    },
+  }
+  assert tables.score_rows(info) == [
+    ("file", "harder", "file", "0.123 \u00b1 2", "-", "0.5", "0.988", "-")
+  ]
   assert tables.score_rows({}) == []
 
 
 def test_a_class_without_examples_has_no_share():
   split = types.SimpleNamespace(labels=np.array([0, 0, 2]), in_A=np.array([[True, False, False]]))
-  artifacts = types.SimpleNamespace(split=split, results={"data": {"class_names": ["a", "b", "c"], "num_classes": 3}})
-  assert run_page._class_table(artifacts) == [("a", 2, "1.0", "50.0 %"), ("b", 0, "0.0", "-"), ("c", 1, "0.0", "0.0 %")]
+  artifacts = types.SimpleNamespace(
+    split=split, results={"data": {"class_names": ["a", "b", "c"], "num_classes": 3}}
+  )
+  assert run_page._class_table(artifacts) == [
+    ("a", 2, "1.0", "50.0 %"),
+    ("b", 0, "0.0", "-"),
+    ("c", 1, "0.0", "0.0 %"),
+  ]

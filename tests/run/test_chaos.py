@@ -1,4 +1,6 @@
-"""Runs that are killed, stopped and starved again and again end with the bytes of a run that was left alone (`make chaos`)."""
+"""Runs that are killed, stopped and starved again and again end with the bytes of a run that was
+left alone (`make chaos`).
+"""
 
 import json
 import os
@@ -23,8 +25,8 @@ KILLS = int(os.environ.get("SDT_CHAOS_KILLS", "20"))
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-  """Returns a function that runs tests/support/killed_run.py on a workdir: (exit code, what it said on stderr, monotonic time of its end);
-  `start.begin` does not wait for it.
+  """Returns a function that runs tests/support/killed_run.py on a workdir: (exit code, what it said
+  on stderr, monotonic time of its end); `start.begin` does not wait for it.
   """
   cache = tmp_path_factory.mktemp("cache")
 
@@ -38,9 +40,13 @@ def start(tmp_path_factory):
 
   def begin(workdir, flags="", **given):
     words = [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
-    env = {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)} | ({"XLA_FLAGS": flags} if flags else {})
+    env = {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)} | (
+      {"XLA_FLAGS": flags} if flags else {}
+    )
     command = [sys.executable, str(SUPPORT / "killed_run.py"), str(workdir), *words]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+      command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
   run.begin = begin
   return run
@@ -60,7 +66,9 @@ def finish(start, workdir):
   assert code == 0, said
 
 
-def test_a_run_that_dies_before_every_kind_of_write_ends_with_the_same_bytes(start, undisturbed, tmp_path, figure):
+def test_a_run_that_dies_before_every_kind_of_write_ends_with_the_same_bytes(
+  start, undisturbed, tmp_path, figure
+):
   reference, events = undisturbed
   kinds = list(dict.fromkeys(map(killed_run.kind_of, events)))
   deaths = 0
@@ -83,7 +91,11 @@ def test_twenty_kills_at_random_points_change_no_byte(start, undisturbed, tmp_pa
   while kills < KILLS:
     starts += 1
     # Half of them at a save, whose writes are those to checkpoints/.
-    near = [index for index, line in enumerate(events[:600]) if ("checkpoints/" in line) == (kills % 2 == 0)]
+    near = [
+      index
+      for index, line in enumerate(events[:600])
+      if ("checkpoints/" in line) == (kills % 2 == 0)
+    ]
     code, said, _ = start(tmp_path / f"run{run}", at=rng.choice(near), delay=rng.uniform(0, 0.12))
     assert code in (-signal.SIGKILL, 0), said
     assert "Traceback" not in said
@@ -95,14 +107,19 @@ def test_twenty_kills_at_random_points_change_no_byte(start, undisturbed, tmp_pa
   for workdir in sorted(tmp_path.glob("run*")):
     finish(start, workdir)
     whole.assert_same(killed_run.config(tiny), workdir, reference)
-  # Rows go to disk before the checkpoint that covers them: a kill between the two costs the rows of one dispatch, here at most one round.
+  # Rows go to disk before the checkpoint that covers them: a kill between the two costs the rows of
+  # one dispatch, here at most one round.
   assert max(lost, default=0) <= 4
-  told = f"most rows made again after one: {max(lost, default=0)}; struck at {', '.join(sorted(struck))}"
+  told = (
+    f"most rows made again after one: {max(lost, default=0)}; struck at {', '.join(sorted(struck))}"
+  )
   figure(f"{kills} SIGKILLs in {starts} starts: byte-equal; {told} (seed {SEED})")
 
 
 @pytest.mark.parametrize(("how", "times"), [("SIGTERM", 1), ("SIGTERM", 2), ("SIGINT", 1)])
-def test_ten_signals_at_random_points_stop_cleanly_and_lose_no_step(start, undisturbed, tmp_path, figure, how, times):
+def test_ten_signals_at_random_points_stop_cleanly_and_lose_no_step(
+  start, undisturbed, tmp_path, figure, how, times
+):
   reference, _ = undisturbed
   rng = random.Random(f"{SEED} {how} {times}")
   seconds, stops, starts, run = [], 0, 0, 0
@@ -124,10 +141,15 @@ def test_ten_signals_at_random_points_stop_cleanly_and_lose_no_step(start, undis
     finish(start, workdir)
     whole.assert_same(killed_run.config(tiny), workdir, reference)
   assert max(seconds) < 10
-  figure(f"{stops} {how} (x{times}): exit 75 after at most {max(seconds):.1f} s, byte-equal (seed {SEED})")
+  figure(
+    f"{stops} {how} (x{times}): exit 75 after at most {max(seconds):.1f} s, byte-equal (seed "
+    f"{SEED})"
+  )
 
 
-def test_a_full_disk_ends_with_7_and_the_run_goes_on_when_there_is_space(start, undisturbed, tmp_path, figure):
+def test_a_full_disk_ends_with_7_and_the_run_goes_on_when_there_is_space(
+  start, undisturbed, tmp_path, figure
+):
   reference, _ = undisturbed
   sizes = sorted(path.stat().st_size for path in reference.rglob("*") if path.is_file())
   limits = sorted({200, 1_000, 3_000, 10_000, 30_000, 100_000, sizes[-1] - 1})
@@ -145,7 +167,10 @@ def test_a_full_disk_ends_with_7_and_the_run_goes_on_when_there_is_space(start, 
   assert full >= 3
   finish(start, tmp_path / "run")
   whole.assert_same(killed_run.config(tiny), tmp_path / "run", reference)
-  figure(f"a full disk at {full} file sizes from {limits[0]} to {limits[-1]} bytes: exit 7, then byte-equal")
+  figure(
+    f"a full disk at {full} file sizes from {limits[0]} to {limits[-1]} bytes: exit 7, then "
+    "byte-equal"
+  )
 
 
 def test_of_five_starts_at_once_one_runs_and_four_are_refused(start, undisturbed, tmp_path, figure):
@@ -154,13 +179,19 @@ def test_of_five_starts_at_once_one_runs_and_four_are_refused(start, undisturbed
   codes = [child.returncode for child in children]
   assert sorted(codes) == [0, 6, 6, 6, 6], said
   holder = children[codes.index(0)].pid
-  assert all(f"in use by pid {holder} on host " in text for code, text in zip(codes, said, strict=True) if code)
+  assert all(
+    f"in use by pid {holder} on host " in text
+    for code, text in zip(codes, said, strict=True)
+    if code
+  )
   whole.assert_same(killed_run.config(tiny), tmp_path / "run", undisturbed[0])
   figure("5 starts at once: one ran to the same bytes, 4 were refused with exit 6")
 
 
 @pytest.mark.parametrize(("cores", "flags"), [(1, ""), (2, "--xla_cpu_multi_thread_eigen=false")])
-def test_other_processors_change_the_losses_by_rounding_alone(start, undisturbed, tmp_path, figure, cores, flags):
+def test_other_processors_change_the_losses_by_rounding_alone(
+  start, undisturbed, tmp_path, figure, cores, flags
+):
   code, said, _ = start(tmp_path / "run", cores=cores, flags=flags)
   assert code == 0, said
 
@@ -171,7 +202,9 @@ def test_other_processors_change_the_losses_by_rounding_alone(start, undisturbed
   ours, theirs = losses(tmp_path / "run"), losses(undisturbed[0])
   assert len(ours) == 12
   np.testing.assert_allclose(ours, theirs, rtol=1e-4)
-  figure(f"{cores} core(s) {flags}: 12 losses differ by at most {np.abs(ours / theirs - 1).max():.1e}")
+  figure(
+    f"{cores} core(s) {flags}: 12 losses differ by at most {np.abs(ours / theirs - 1).max():.1e}"
+  )
 
 
 def test_300_steps_and_saves_leave_no_memory_behind(start, tmp_path, figure):

@@ -1,4 +1,6 @@
-"""Two processes of one run of which one is killed or stopped: the other ends too, nothing is half-committed, the next start ends alike."""
+"""Two processes of one run of which one is killed or stopped: the other ends too, nothing is
+half-committed, the next start ends alike.
+"""
 
 import os
 import random
@@ -30,7 +32,9 @@ def undisturbed(tmp_path_factory):
 
 
 def struck(tmp_path, who, at, number, delay, name):
-  """Runs two processes of which one gets a signal; returns how both ended, and when it was struck."""
+  """Runs two processes of which one gets a signal; returns how both ended, and when it
+  was struck.
+  """
   flags = [[ALONE], [ALONE]]
   flags[who] += [f"--at={at}", f"--number={number}", f"--delay={delay}", f"--signal={name}"]
   ended = several.run(tmp_path / "said", tmp_path / "run", flags)
@@ -41,9 +45,14 @@ def struck(tmp_path, who, at, number, delay, name):
 
 @pytest.mark.parametrize("at", ["dispatch", "save"])
 @pytest.mark.parametrize("who", [1, 0])
-def test_one_of_two_killed_ends_the_other_and_the_next_start_ends_with_the_same_bytes(undisturbed, tmp_path, figure, who, at):
+def test_one_of_two_killed_ends_the_other_and_the_next_start_ends_with_the_same_bytes(
+  undisturbed, tmp_path, figure, who, at
+):
   rng = random.Random(f"{SEED} {who} {at}")
-  number, delay = rng.randrange(2, 6) if at == "save" else rng.randrange(5, 30), rng.uniform(0, 0.05)
+  number, delay = (
+    rng.randrange(2, 6) if at == "save" else rng.randrange(5, 30),
+    rng.uniform(0, 0.05),
+  )
   ended, moment = struck(tmp_path, who, at, number, delay, "SIGKILL")
   assert ended[who].code == -9
   assert ended[1 - who].code != 0
@@ -55,16 +64,26 @@ def test_one_of_two_killed_ends_the_other_and_the_next_start_ends_with_the_same_
     store._load(step, store._read_seal(step).leaves)
   finish(tmp_path / "again", tmp_path / "run")
   whole.assert_same(one_of_several.config(), tmp_path / "run", undisturbed, report=False)
-  figure(f"process {who} killed at {at} {number}: the other ended with {ended[1 - who].code} after {seconds:.1f} s (seed {SEED})")
+  figure(
+    f"process {who} killed at {at} {number}: the other ended with {ended[1 - who].code} after "
+    f"{seconds:.1f} s (seed {SEED})"
+  )
 
 
 @pytest.mark.parametrize("who", [1, 0])
-def test_sigterm_to_one_of_two_saves_one_step_and_ends_both_with_75(undisturbed, tmp_path, figure, who):
+def test_sigterm_to_one_of_two_saves_one_step_and_ends_both_with_75(
+  undisturbed, tmp_path, figure, who
+):
   rng = random.Random(f"{SEED} {who} SIGTERM")
-  ended, moment = struck(tmp_path, who, "dispatch", rng.randrange(5, 30), rng.uniform(0, 0.05), "SIGTERM")
+  ended, moment = struck(
+    tmp_path, who, "dispatch", rng.randrange(5, 30), rng.uniform(0, 0.05), "SIGTERM"
+  )
   assert [one.code for one in ended] == [75, 75], "\n".join(one.err for one in ended)
   assert ended[0].lines[-1] == ended[1].lines[-1]
   finish(tmp_path / "again", tmp_path / "run")
   whole.assert_same(one_of_several.config(), tmp_path / "run", undisturbed, report=False)
   seconds = max(one.at for one in ended) - moment
-  figure(f"SIGTERM to process {who} of two: both saved the same step and ended with 75 after {seconds:.1f} s (seed {SEED})")
+  figure(
+    f"SIGTERM to process {who} of two: both saved the same step and ended with 75 after "
+    f"{seconds:.1f} s (seed {SEED})"
+  )

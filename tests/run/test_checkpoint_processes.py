@@ -34,17 +34,29 @@ assert store.restore_latest(state)[0] == 2
 """
 
 
-@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_FSIZE)[1] != resource.RLIM_INFINITY, reason="the file-size limit is set already")
+@pytest.mark.skipif(
+  resource.getrlimit(resource.RLIMIT_FSIZE)[1] != resource.RLIM_INFINITY,
+  reason="the file-size limit is set already",
+)
 def test_full_disk_says_so_keeps_the_older_step_and_goes_on_when_there_is_space(tmp_path):
-  done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path / "c")], capture_output=True, text=True, timeout=120)
+  done = subprocess.run(
+    [sys.executable, "-c", FULL_DISK, str(tmp_path / "c")],
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
   assert done.returncode == 0, done.stderr
   assert done.stderr == ""
   message, names = done.stdout.splitlines()
   path = tmp_path / "c" / "2"
   assert message.startswith(
-    f"7 checkpoint 2 is not saved, those before it still stand: cannot write {path}: File too large; 800024 bytes needed, "
+    f"7 checkpoint 2 is not saved, those before it still stand: cannot write {path}: File too "
+    "large; 800024 bytes needed, "
   )
-  assert names in ("['1']", "['1', '2.orbax-checkpoint-tmp']")  # a thread of Orbax may be writing there still
+  assert names in (
+    "['1']",
+    "['1', '2.orbax-checkpoint-tmp']",
+  )  # a thread of Orbax may be writing there still
 
 
 QUIET = """
@@ -71,7 +83,8 @@ shutil.copytree(whole, sys.argv[1] + "-copy")
 for pattern in ("d/*", "manifest.ocdbt", "ocdbt.process_0/d/*"):
   for path in whole.rglob(pattern):
     data = path.read_bytes()
-    path.write_bytes(data[:-100] if pattern == "d/*" else data[: len(data) // 2] + b"x" + data[len(data) // 2 + 1 :])
+    half = len(data) // 2
+    path.write_bytes(data[:-100] if pattern == "d/*" else data[:half] + b"x" + data[half + 1 :])
   assert store.restore_latest(state)[0] == 6
   gc.collect()
   whole.parent.with_name("7.unusable").rename(whole.parent)
@@ -81,13 +94,20 @@ for pattern in ("d/*", "manifest.ocdbt", "ocdbt.process_0/d/*"):
 
 
 def test_a_clean_run_says_nothing_damage_gives_one_line_and_orbax_is_loaded_when_needed(tmp_path):
-  done = subprocess.run([sys.executable, "-W", "error", "-c", QUIET, str(tmp_path / "c")], capture_output=True, text=True, timeout=120)
+  done = subprocess.run(
+    [sys.executable, "-W", "error", "-c", QUIET, str(tmp_path / "c")],
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
   assert (done.returncode, done.stdout) == (0, "")
   ours, *damaged = [line for line in done.stderr.splitlines() if "xla_bridge" not in line]
   assert ours == "INFO:absl:a line of our own"
   assert len(damaged) == 3
   for line in damaged:
-    assert line.startswith(f"WARNING:sdt.run.checkpoints:checkpoint {tmp_path / 'c' / '7'} is not usable: ")
+    assert line.startswith(
+      f"WARNING:sdt.run.checkpoints:checkpoint {tmp_path / 'c' / '7'} is not usable: "
+    )
 
 
 ENDLESS = """
@@ -111,7 +131,9 @@ def test_a_writer_killed_again_and_again_loses_no_saved_step(tmp_path, figure):
   rng = random.Random(seed)
   target = {"x": np.zeros(20_000)}
   for _ in range(10):
-    child = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path / "c")], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+      [sys.executable, "-c", ENDLESS, str(tmp_path / "c")], stdout=subprocess.PIPE, text=True
+    )
     lines = [child.stdout.readline() for _ in range(2 * rng.randrange(1, 6) + 1)]
     time.sleep(rng.uniform(0, 0.06))
     child.kill()

@@ -26,17 +26,24 @@ class State:
 
 
 def make_state(seed, num_replicas=2):
-  """Returns a state as training makes it: optax NamedTuples in a struct dataclass, every leaf with a leading replica axis."""
+  """Returns a state as training makes it: optax NamedTuples in a struct dataclass, every leaf with
+  a leading replica axis.
+  """
   rng = np.random.default_rng(seed)
   params = {
-    "dense": {"kernel": jnp.asarray(rng.normal(size=(num_replicas, 40, 20)), jnp.float32), "bias": jnp.zeros((num_replicas, 20))},
+    "dense": {
+      "kernel": jnp.asarray(rng.normal(size=(num_replicas, 40, 20)), jnp.float32),
+      "bias": jnp.zeros((num_replicas, 20)),
+    },
     "head": {"kernel": jnp.asarray(rng.normal(size=(num_replicas, 20, 3)), jnp.bfloat16)},
   }
   return State(
     step=jnp.full((num_replicas,), seed, jnp.int32),
     params=params,
     batch_stats={"mean": jnp.asarray([[np.nan, -0.0], [np.inf, 1e-45]], jnp.float32)},
-    opt_state=optax.chain(optax.trace(0.9, nesterov=True), optax.scale_by_schedule(lambda count: 0.1)).init(params),
+    opt_state=optax.chain(
+      optax.trace(0.9, nesterov=True), optax.scale_by_schedule(lambda count: 0.1)
+    ).init(params),
   )
 
 
@@ -51,7 +58,11 @@ def files_of(step):
 
 
 def snapshot(directory):
-  return {str(path.relative_to(directory)): (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.rglob("*") if path.is_file()}
+  return {
+    str(path.relative_to(directory)): (path.read_bytes(), path.stat().st_mtime_ns)
+    for path in directory.rglob("*")
+    if path.is_file()
+  }
 
 
 @pytest.fixture
@@ -66,7 +77,13 @@ def store(tmp_path, lines):
 
 def test_state_comes_back_bit_for_bit_in_its_own_structure(store, lines, tmp_path):
   state = make_state(3)
-  meta = {"stage": "train", "arm": "method", "round": 2, "numbers": [0.1, 1e300, -0.0, None, True], "ü": {"z": 1, "a": 2}}
+  meta = {
+    "stage": "train",
+    "arm": "method",
+    "round": 2,
+    "numbers": [0.1, 1e300, -0.0, None, True],
+    "ü": {"z": 1, "a": 2},
+  }
   store.save(7, state, meta)
   again = CheckpointStore(tmp_path / "checkpoints", keep=2, log=lines.append)
   step, restored, meta_back = again.restore_latest(jax.eval_shape(lambda: state))
@@ -103,7 +120,18 @@ def test_what_was_restored_is_saved_with_the_same_digests(store):
     np.complex64([1 + 2j]),
     np.frombuffer(b"\x01\x00\xa0\x7f", np.float32),  # a signalling NaN with a payload
   ],
-  ids=["empty", "scalar", "int64", "float16", "bool", "fortran", "strided", "numpy scalar", "complex", "NaN payload"],
+  ids=[
+    "empty",
+    "scalar",
+    "int64",
+    "float16",
+    "bool",
+    "fortran",
+    "strided",
+    "numpy scalar",
+    "complex",
+    "NaN payload",
+  ],
 )
 def test_every_kind_of_array_comes_back(store, leaf):
   store.save(1, {"x": leaf}, {})
@@ -139,10 +167,22 @@ def test_a_step_is_a_number_from_zero(store, step):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    (lambda state: state.replace(step=state.step.astype(jnp.float32)), r"leaf step is int32\[2\] there, float32\[2\] is expected"),
-    (lambda state: state.replace(params=jax.tree.map(lambda leaf: leaf[:1], state.params)), r"float32\[2, 20\] there, float32\[1, 20\]"),
-    (lambda state: state.replace(batch_stats={}), r"leaf batch_stats/mean is float32\[2, 2\] there, missing is expected"),
-    (lambda state: state.replace(batch_stats={**state.batch_stats, "new": state.step}), r"leaf batch_stats/new is missing there"),
+    (
+      lambda state: state.replace(step=state.step.astype(jnp.float32)),
+      r"leaf step is int32\[2\] there, float32\[2\] is expected",
+    ),
+    (
+      lambda state: state.replace(params=jax.tree.map(lambda leaf: leaf[:1], state.params)),
+      r"float32\[2, 20\] there, float32\[1, 20\]",
+    ),
+    (
+      lambda state: state.replace(batch_stats={}),
+      r"leaf batch_stats/mean is float32\[2, 2\] there, missing is expected",
+    ),
+    (
+      lambda state: state.replace(batch_stats={**state.batch_stats, "new": state.step}),
+      r"leaf batch_stats/new is missing there",
+    ),
   ],
   ids=["dtype", "shape", "fewer", "more"],
 )
@@ -195,7 +235,9 @@ def test_200_faults_never_give_a_wrong_state(tmp_path, figure):
     shutil.copytree(template, directory)
     fault = damage(directory / "20", directory / "10", rng)
     lines: list[str] = []
-    step, state, meta = CheckpointStore(directory, keep=2, log=lines.append).restore_latest(states[10])
+    step, state, meta = CheckpointStore(directory, keep=2, log=lines.append).restore_latest(
+      states[10]
+    )
     assert bits(state) == expected[step], (trial, fault)
     assert meta == {"step": step}, (trial, fault)
     if step == 10:
@@ -207,7 +249,10 @@ def test_200_faults_never_give_a_wrong_state(tmp_path, figure):
       assert lines == [], (trial, fault)
     used.append(step)
     shutil.rmtree(directory)
-  figure(f"200 faults in checkpoints: 0 wrong restores, {used.count(10)} of the step before (seed {seed})")
+  figure(
+    f"200 faults in checkpoints: 0 wrong restores, {used.count(10)} of the step before (seed "
+    f"{seed})"
+  )
   assert used.count(10) > 20
   assert used.count(20) > 20
 
@@ -244,7 +289,10 @@ def test_if_no_step_is_usable_all_are_named_and_nothing_starts_from_zero(store, 
   assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "NaN", '"x"', "null", '{"sha256": 1}', "\x80\x04K\x01.", ""])
+@pytest.mark.parametrize(
+  "text",
+  ["[" * 100_000, '{"a":' * 100_000, "NaN", '"x"', "null", '{"sha256": 1}', "\x80\x04K\x01.", ""],
+)
 def test_hostile_meta_is_a_damaged_step(store, tmp_path, text, lines):
   state = {"x": np.ones(3)}
   store.save(1, state, {"a": 1})
@@ -285,7 +333,9 @@ def test_steps_and_halves_of_steps_that_changed_places_are_refused(store, tmp_pa
 
 
 def test_a_step_that_was_passed_over_never_comes_back(store, tmp_path):
-  """Once training has gone on from an older step, a newer one that is readable again would belie the rows written since."""
+  """Once training has gone on from an older step, a newer one that is readable again would belie
+  the rows written since.
+  """
   directory = tmp_path / "checkpoints"
   for step in (1, 2):
     store.save(step, {"x": np.full(3, step)}, {})
@@ -324,15 +374,28 @@ def test_links_and_pipes_are_refused(store, tmp_path, lines):
 def test_leftovers_go_at_the_start_and_look_alikes_stay(store, tmp_path):
   directory = tmp_path / "checkpoints"
   store.save(1, {"x": np.ones(3)}, {})
-  leftovers = [f"{step}.orbax-checkpoint-tmp" for step in range(2, 10)] + ["10.orbax-checkpoint-tmp-1700000000", "1.deleting"]
-  alike = ["01.orbax-checkpoint-tmp", "x.orbax-checkpoint-tmp", "2.orbax-checkpoint-tmp.bak", "notes", "007", "2.deleting.txt", "-3"]
+  leftovers = [f"{step}.orbax-checkpoint-tmp" for step in range(2, 10)] + [
+    "10.orbax-checkpoint-tmp-1700000000",
+    "1.deleting",
+  ]
+  alike = [
+    "01.orbax-checkpoint-tmp",
+    "x.orbax-checkpoint-tmp",
+    "2.orbax-checkpoint-tmp.bak",
+    "notes",
+    "007",
+    "2.deleting.txt",
+    "-3",
+  ]
   for name in leftovers + alike:
     (directory / name).mkdir()
     (directory / name / "data").write_text("x")
   (directory / "11.orbax-checkpoint-tmp").symlink_to(tmp_path)
   (directory / "12.orbax-checkpoint-tmp").write_text("a file")
   again = CheckpointStore(directory, keep=2)
-  assert sorted(os.listdir(directory)) == sorted(["1", "11.orbax-checkpoint-tmp", "12.orbax-checkpoint-tmp", *alike])
+  assert sorted(os.listdir(directory)) == sorted(
+    ["1", "11.orbax-checkpoint-tmp", "12.orbax-checkpoint-tmp", *alike]
+  )
   assert again.steps() == [1]
   assert again.restore_latest({"x": np.ones(3)})[0] == 1
 
@@ -380,7 +443,9 @@ def test_a_damaged_step_is_replaced_and_a_sound_one_is_not(store, tmp_path, line
   assert bits(store.restore(2, new)[0]) == bits(new)
 
 
-def test_two_verified_steps_stand_at_every_instant_though_a_delete_fails(tmp_path, monkeypatch, lines):
+def test_two_verified_steps_stand_at_every_instant_though_a_delete_fails(
+  tmp_path, monkeypatch, lines
+):
   """A second thread reads the directory the whole time; one delete fails half way."""
   directory = tmp_path / "checkpoints"
   store = CheckpointStore(directory, keep=3, log=lines.append)
@@ -394,7 +459,9 @@ def test_two_verified_steps_stand_at_every_instant_though_a_delete_fails(tmp_pat
   def poll():
     try:
       while not stop.is_set():
-        reader = CheckpointStore.__new__(CheckpointStore)  # without the removal of leftovers, which is the writer's
+        reader = CheckpointStore.__new__(
+          CheckpointStore
+        )  # without the removal of leftovers, which is the writer's
         reader._directory, reader._verified, reader._pins = directory, set(), {}
         usable = 0
         for step in reversed(reader.steps()):  # newest first: an older one may go meanwhile
@@ -426,7 +493,9 @@ def test_two_verified_steps_stand_at_every_instant_though_a_delete_fails(tmp_pat
     for step in range(3, 13):
       store.save(step, {"x": np.full((50,), step, np.float32)}, {})
       done = len(counts)
-      while len(counts) == done and not failures:  # one reading at least for each save, and not two saves within one reading
+      while (
+        len(counts) == done and not failures
+      ):  # one reading at least for each save, and not two saves within one reading
         time.sleep(0.001)
   finally:
     stop.set()

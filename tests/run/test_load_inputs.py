@@ -1,4 +1,6 @@
-"""What is checked and told between the config and the run: `accept.load_data` and `accept.notes`."""
+"""What is checked and told between the config and the run: `accept.load_data` and
+`accept.notes`.
+"""
 
 import dataclasses
 
@@ -18,23 +20,38 @@ from tests.support import tiny
 
 def _wide(tmp_path):
   """Writes images of height 12 and width 6; returns their keys."""
-  images, labels = np.random.default_rng(0).integers(0, 256, (30, 12, 6, 1), dtype=np.uint8), np.arange(30) % 3
-  np.savez(tmp_path / "wide.npz", train_x=images, train_y=labels, test_x=images[:6], test_y=labels[:6])
+  images, labels = (
+    np.random.default_rng(0).integers(0, 256, (30, 12, 6, 1), dtype=np.uint8),
+    np.arange(30) % 3,
+  )
+  np.savez(
+    tmp_path / "wide.npz", train_x=images, train_y=labels, test_x=images[:6], test_y=labels[:6]
+  )
   return {"data__name": "npz", "data__path": str(tmp_path / "wide.npz")}
 
 
 @pytest.mark.parametrize("pad_crop", [6, 7, 12, 64])
 def test_a_crop_that_may_miss_the_whole_image_is_refused(tmp_path, pad_crop):
   config = tiny.config(augment__pad_crop=pad_crop, **_wide(tmp_path))
-  for call in (lambda: load_inputs.load_data(config, print), lambda: list(dry_run.describe(config))):
+  for call in (
+    lambda: load_inputs.load_data(config, print),
+    lambda: list(dry_run.describe(config)),
+  ):
     with pytest.raises(ConfigError) as caught:
       call()
-    text = f"augment.pad_crop={pad_crop}: the images of data.name='npz' are 12 x 6 pixels, so some crops would hold nothing of them"
+    text = (
+      f"augment.pad_crop={pad_crop}: "
+      "the images of data.name='npz' are 12 x 6 pixels, so some "
+      "crops would hold nothing of them"
+    )
     assert str(caught.value) == f"{text}; expected less than 6"
 
 
 def test_a_crop_that_keeps_a_pixel_of_every_image_is_accepted(tmp_path):
-  assert len(load_inputs.load_data(tiny.config(augment__pad_crop=5, **_wide(tmp_path)), print).train) == 30
+  assert (
+    len(load_inputs.load_data(tiny.config(augment__pad_crop=5, **_wide(tmp_path)), print).train)
+    == 30
+  )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +77,9 @@ def test_a_dry_run_tells_milestones_that_are_never_reached():
   assert told in list(dry_run.describe(tiny.config(optim__milestones=(2, 9))))
 
 
-def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(tmp_path, monkeypatch, capsys):
+def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(
+  tmp_path, monkeypatch, capsys
+):
   def held(workdir):
     raise LockedError(f"{workdir} is held")
 
@@ -74,11 +93,16 @@ def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(tmp_path, 
 
 def test_a_device_out_of_memory_names_the_keys_to_change():
   with (
-    pytest.raises(ConfigError, match=r"out of memory \(RESOURCE_EXHAUSTED: no room\); lower batch_size"),
+    pytest.raises(
+      ConfigError, match=r"out of memory \(RESOURCE_EXHAUSTED: no room\); lower batch_size"
+    ),
     lifecycle.device_memory_errors(),
   ):
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room\nmore")
-  with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), lifecycle.device_memory_errors():
+  with (
+    pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"),
+    lifecycle.device_memory_errors(),
+  ):
     raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 
@@ -86,10 +110,18 @@ def test_a_crop_must_fit_into_every_image(tmp_path):
   wide = _wide(tmp_path)
   assert len(load_inputs.load_data(tiny.config(data__crop_size=6, **wide), print).train) == 30
   with pytest.raises(
-    ConfigError, match=r"data.crop_size=7: expected at most 6, the shortest side of an image of data.name='npz'.* example 0 of the training"
+    ConfigError,
+    match=(
+      r"data.crop_size=7: "
+      r"expected at most 6, the shortest side of an image of data.name='npz'.* "
+      r"example 0 of the training"
+    ),
   ):
     load_inputs.load_data(tiny.config(data__crop_size=7, **wide), print)
-  with pytest.raises(ConfigError, match=r"augment.pad_crop=4: the images of data.name='npz' are 4 x 4 pixels, so some crops"):
+  with pytest.raises(
+    ConfigError,
+    match=r"augment.pad_crop=4: the images of data.name='npz' are 4 x 4 pixels, so some crops",
+  ):
     load_inputs.load_data(tiny.config(data__crop_size=4, augment__pad_crop=4, **wide), print)
 
 
@@ -98,10 +130,26 @@ def test_the_first_image_that_a_crop_does_not_fit_is_named_by_its_id_and_file():
   data = tiny.data(config)
   sizes = np.full((len(data.test), 2), 8, np.int32)
   sizes[3], sizes[5] = (8, 5), (4, 8)
-  inputs = np.where((np.indices((8, 8)).transpose(1, 2, 0) < sizes[:, None, None]).all(-1)[..., None], data.test.inputs, np.uint8(0))
+  inputs = np.where(
+    (np.indices((8, 8)).transpose(1, 2, 0) < sizes[:, None, None]).all(-1)[..., None],
+    data.test.inputs,
+    np.uint8(0),
+  )
   files = tuple(f"{i}.png" for i in range(len(data.test)))
-  test = dataclasses.replace(data.test, inputs=inputs, sizes=sizes, source_files=files, example_ids=data.test.example_ids + 10)
-  with pytest.raises(ConfigError, match=r"expected at most 4, .* the first that is too small is example 13 of the test set, 3\.png"):
+  test = dataclasses.replace(
+    data.test,
+    inputs=inputs,
+    sizes=sizes,
+    source_files=files,
+    example_ids=data.test.example_ids + 10,
+  )
+  with pytest.raises(
+    ConfigError,
+    match=(
+      r"expected at most 4, .* the first that is too small is example 13 of the test set, "
+      r"3\.png"
+    ),
+  ):
     load_inputs.load_data(config, print, dataclasses.replace(data, test=test))
 
 
@@ -109,6 +157,13 @@ def test_vectors_can_be_neither_cropped_nor_mirrored(tmp_path):
   x, y = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32), np.arange(30) % 3
   np.savez(tmp_path / "vectors.npz", train_x=x, train_y=y, test_x=x, test_y=y)
   data = {"data__name": "npz", "data__path": str(tmp_path / "vectors.npz")}
-  for key, value in (("augment__flip", True), ("augment__pad_crop", 1), ("augment__resized_crop_area", 0.5), ("data__crop_size", 4)):
-    with pytest.raises(ConfigError, match="augment: the data are vectors, which can be neither cropped nor mirrored"):
+  for key, value in (
+    ("augment__flip", True),
+    ("augment__pad_crop", 1),
+    ("augment__resized_crop_area", 0.5),
+    ("data__crop_size", 4),
+  ):
+    with pytest.raises(
+      ConfigError, match="augment: the data are vectors, which can be neither cropped nor mirrored"
+    ):
       load_inputs.load_data(tiny.config(**data, **{key: value}), print)

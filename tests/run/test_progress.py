@@ -12,7 +12,16 @@ from sdt.stages import train
 
 @pytest.mark.parametrize(
   ("seconds", "text"),
-  [(0, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (60, "1:00"), (187, "3:07"), (3599.7, "1:00:00"), (7387, "2:03:07")],
+  [
+    (0, "0 s"),
+    (0.4, "0 s"),
+    (59.4, "59 s"),
+    (59.6, "1:00"),
+    (60, "1:00"),
+    (187, "3:07"),
+    (3599.7, "1:00:00"),
+    (7387, "2:03:07"),
+  ],
 )
 def test_durations_read_as_people_write_them(seconds, text):
   assert duration(seconds) == text
@@ -28,11 +37,17 @@ def clock(monkeypatch):
 def test_a_line_tells_the_time_left_from_the_work_done_by_now(clock, capsys):
   with Display(False).task("method", 10, "round", 2) as task:
     clock[0] += 8.0
-    task.line(3, "test 50 %", 6)  # four rounds came in one dispatch of 8 s: four more will take as long
+    task.line(
+      3, "test 50 %", 6
+    )  # four rounds came in one dispatch of 8 s: four more will take as long
     task.line(6, "test 60 %", 6)
     task.line(10, "test 70 %", 10)
   lines = capsys.readouterr().err.splitlines()
-  assert lines == ["method  round 3/10  test 50 %  left 8 s", "method  round 6/10  test 60 %  left 8 s", "method  round 10/10  test 70 %"]
+  assert lines == [
+    "method  round 3/10  test 50 %  left 8 s",
+    "method  round 6/10  test 60 %  left 8 s",
+    "method  round 10/10  test 70 %",
+  ]
 
 
 def test_nothing_done_yet_has_no_time_left(clock):
@@ -74,7 +89,15 @@ def test_the_time_left_of_the_run_counts_the_trainings_to_come_at_the_pace_so_fa
   with display.task("long_baseline", 10, "round", 8) as task:
     assert task.left() == "8 s"
   ends = [line.partition("  left ")[2] for line in capsys.readouterr().err.splitlines()]
-  assert ends == ["4:00 (run 19:00)", "9 s (run 54 s)", "6 s (run 51 s)", "3 s (run 48 s)", "", "12 s (run 42 s)", "12 s (run 52 s)"]
+  assert ends == [
+    "4:00 (run 19:00)",
+    "9 s (run 54 s)",
+    "6 s (run 51 s)",
+    "3 s (run 48 s)",
+    "",
+    "12 s (run 42 s)",
+    "12 s (run 52 s)",
+  ]
 
 
 def test_a_long_round_is_heard_of_every_half_minute(clock, capsys):
@@ -118,10 +141,17 @@ def test_time_is_counted_over_all_starts(tmp_path, monkeypatch):
   content = train.files.read_json(tmp_path / "timing.json")
   assert content["images_per_sec"] == {"baseline": 350.0}
   assert content["goodput"] == pytest.approx(3.0 / content["wall_secs"])
-  assert (content["train_secs"], content["evaluation_secs"]) == ({"baseline": 2.0}, {"baseline": 1.0})
+  assert (content["train_secs"], content["evaluation_secs"]) == (
+    {"baseline": 2.0},
+    {"baseline": 1.0},
+  )
   assert "since" not in content
   again = timing.Timing.read(tmp_path / "timing.json", time.perf_counter() - 3.0)
-  assert (again.num_starts, again.images, again.train_secs) == (2, {"baseline": 700}, {"baseline": 2.0})
+  assert (again.num_starts, again.images, again.train_secs) == (
+    2,
+    {"baseline": 700},
+    {"baseline": 2.0},
+  )
   assert 8.0 <= again.to_dict()["wall_secs"] < 60.0
 
 

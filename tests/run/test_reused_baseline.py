@@ -1,4 +1,6 @@
-"""A baseline that is taken over: the same bytes as one that is trained, and never one that is not the run's own."""
+"""A baseline that is taken over: the same bytes as one that is trained, and never one that is not
+the run's own.
+"""
 
 import dataclasses
 import shutil
@@ -8,7 +10,14 @@ import pytest
 
 from sdt import experiment, files
 from sdt.config import Config, to_dict
-from sdt.config.differences import NOT_READ_BY_BASELINE, NOT_SWEPT, SAFE_TO_CHANGE, changes_baseline, entry, leaves
+from sdt.config.differences import (
+  NOT_READ_BY_BASELINE,
+  NOT_SWEPT,
+  SAFE_TO_CHANGE,
+  changes_baseline,
+  entry,
+  leaves,
+)
 from sdt.engine.trainer import Trainer
 from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted, WorkdirError
 from sdt.run import reused_baseline, saved_states
@@ -56,11 +65,24 @@ def test_a_baseline_whose_rounds_have_not_all_their_rows_is_taken_over(tmp_path,
   rows = {"log_every_rounds": 3, "eval_every_rounds": 2}  # those of rounds 2, 3 and 4 of 4
   of = tiny.config(compilation_cache=False, **rows)
   assert whole.run(of, tmp_path / "first") == 0
-  assert run(dataclasses.replace(of, method=dataclasses.replace(of.method, lambda_A=0.01)), tmp_path / "second", tmp_path / "first") == 0
-  assert [row["round"] for row in whole.rows(tmp_path / "second") if (row["arm"], row["seed"]) == ("baseline", 0)] == [2, 3, 4]
+  assert (
+    run(
+      dataclasses.replace(of, method=dataclasses.replace(of.method, lambda_A=0.01)),
+      tmp_path / "second",
+      tmp_path / "first",
+    )
+    == 0
+  )
+  assert [
+    row["round"]
+    for row in whole.rows(tmp_path / "second")
+    if (row["arm"], row["seed"]) == ("baseline", 0)
+  ] == [2, 3, 4]
 
 
-def test_a_run_that_takes_its_baseline_over_leaves_the_bytes_of_one_that_trains_it(origin, trained, tmp_path, capsys):
+def test_a_run_that_takes_its_baseline_over_leaves_the_bytes_of_one_that_trains_it(
+  origin, trained, tmp_path, capsys
+):
   before = whole.stamps(origin)
   assert run(OTHER, tmp_path / "run", origin) == 0
   whole.assert_same(OTHER, trained, tmp_path / "run")
@@ -86,14 +108,22 @@ def test_a_run_that_takes_its_baseline_over_leaves_the_bytes_of_one_that_trains_
 def test_a_baseline_that_was_trained_alone_may_be_taken_over(make, tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
   config = make(compilation_cache=False, rounds=3, optim__milestones=(2,))
-  assert whole.run(make(compilation_cache=False, rounds=3, optim__milestones=(2,), arms=("baseline",)), tmp_path / "alone") == 0
+  assert (
+    whole.run(
+      make(compilation_cache=False, rounds=3, optim__milestones=(2,), arms=("baseline",)),
+      tmp_path / "alone",
+    )
+    == 0
+  )
   assert whole.run(config, tmp_path / "own") == 0
   assert run(config, tmp_path / "taken", tmp_path / "alone") == 0
   whole.assert_same(config, tmp_path / "own", tmp_path / "taken", report=False)
 
 
 @pytest.mark.parametrize(("task", "done"), [("method", 1.4), ("random_subset", 4.0)])
-def test_a_stopped_run_goes_on_without_the_one_that_it_took_its_baseline_from(origin, trained, tmp_path, monkeypatch, task, done):
+def test_a_stopped_run_goes_on_without_the_one_that_it_took_its_baseline_from(
+  origin, trained, tmp_path, monkeypatch, task, done
+):
   whole.without_report(monkeypatch)
   copy = shutil.copytree(origin, tmp_path / "origin")
   writing = copy / "checkpoints" / "7.orbax-checkpoint-tmp"  # as of a process that is at work there
@@ -106,15 +136,23 @@ def test_a_stopped_run_goes_on_without_the_one_that_it_took_its_baseline_from(or
   shutil.rmtree(copy)
   assert run(OTHER, tmp_path / "run", copy) == 0
   whole.assert_same(OTHER, trained, tmp_path / "run", report=False)
-  assert files.read_json(tmp_path / "run" / "environment.json")["choices"]["baseline_from"]["workdir"] == str(copy)
+  assert files.read_json(tmp_path / "run" / "environment.json")["choices"]["baseline_from"][
+    "workdir"
+  ] == str(copy)
 
 
-def test_an_error_while_it_is_taken_over_leaves_a_run_without_a_baseline(origin, trained, tmp_path, monkeypatch):
+def test_an_error_while_it_is_taken_over_leaves_a_run_without_a_baseline(
+  origin, trained, tmp_path, monkeypatch
+):
   whole.without_report(monkeypatch)
   for name in ("scores.csv", "scores.json", "scores.npz"):
     files.write_text(tmp_path / "run" / name, "of an earlier start whose checkpoints are gone")
   with monkeypatch.context() as patch:
-    patch.setattr(reused_baseline, "save_state", lambda *args, **kwargs: (_ for _ in ()).throw(WorkdirError("disk full")))
+    patch.setattr(
+      reused_baseline,
+      "save_state",
+      lambda *args, **kwargs: (_ for _ in ()).throw(WorkdirError("disk full")),
+    )
     with pytest.raises(WorkdirError):
       run(OTHER, tmp_path / "run", origin)
   assert reused_baseline.is_needed(tmp_path / "run")
@@ -122,23 +160,39 @@ def test_an_error_while_it_is_taken_over_leaves_a_run_without_a_baseline(origin,
   whole.assert_same(OTHER, trained, tmp_path / "run", report=False)
 
 
-def test_a_baseline_that_was_taken_over_can_be_taken_over_and_its_origin_stays_known(origin, trained, tmp_path, monkeypatch):
+def test_a_baseline_that_was_taken_over_can_be_taken_over_and_its_origin_stays_known(
+  origin, trained, tmp_path, monkeypatch
+):
   whole.without_report(monkeypatch)
-  middle = tiny.config(compilation_cache=False, parallel__steps_per_dispatch=1, method__lambda_B=0.02)
+  middle = tiny.config(
+    compilation_cache=False, parallel__steps_per_dispatch=1, method__lambda_B=0.02
+  )
   assert run(middle, tmp_path / "middle", origin) == 0
   assert run(OTHER, tmp_path / "run", tmp_path / "middle") == 0
   whole.assert_same(OTHER, trained, tmp_path / "run", report=False)
-  assert files.read_json(tmp_path / "run" / "environment.json")["choices"]["baseline_from"]["workdir"] == str(origin)
+  assert files.read_json(tmp_path / "run" / "environment.json")["choices"]["baseline_from"][
+    "workdir"
+  ] == str(origin)
 
 
 @pytest.mark.slow
 def test_a_baseline_that_diverged_is_taken_over_as_it_is(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
-  diverging = {"compilation_cache": False, "optim__learning_rate": 1e6, "rounds": 2, "optim__milestones": (1,)}
+  diverging = {
+    "compilation_cache": False,
+    "optim__learning_rate": 1e6,
+    "rounds": 2,
+    "optim__milestones": (1,),
+  }
   assert whole.run(tiny.config(**diverging), tmp_path / "origin") == 4
   config = tiny.config(**diverging, method__lambda_A=0.01)
   assert whole.run(config, tmp_path / "own") == 4
-  assert whole.run(dataclasses.replace(config, baseline_from=str(tmp_path / "origin")), tmp_path / "taken") == 4
+  assert (
+    whole.run(
+      dataclasses.replace(config, baseline_from=str(tmp_path / "origin")), tmp_path / "taken"
+    )
+    == 4
+  )
   whole.assert_same(config, tmp_path / "own", tmp_path / "taken", report=False)
 
 
@@ -162,12 +216,17 @@ def _environment(**changes):
 
 def _other_data(workdir):
   content = files.read_json(workdir / "environment.json")
-  files.write_json(workdir / "environment.json", content | {"data": content["data"] | {"checksum": "0" * 64}})
+  files.write_json(
+    workdir / "environment.json", content | {"data": content["data"] | {"checksum": "0" * 64}}
+  )
 
 
 def _damage_checkpoint(workdir):
   step = min((workdir / "checkpoints").iterdir(), key=lambda path: int(path.name))
-  max((path for path in (step / "state").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size).write_bytes(b"rubbish")
+  max(
+    (path for path in (step / "state").rglob("*") if path.is_file()),
+    key=lambda path: path.stat().st_size,
+  ).write_bytes(b"rubbish")
 
 
 def _a_row_less(workdir):
@@ -183,23 +242,52 @@ def _sweep(workdir):
 
 
 REFUSALS = [
-  (_lose("results.json"), {}, ConfigError, "no finished run there, results.json is missing or damaged; name a run's workdir"),
-  (lambda workdir: (workdir / "metrics.jsonl").write_text("x"), {}, ConfigError, "metrics.jsonl is missing or damaged"),
+  (
+    _lose("results.json"),
+    {},
+    ConfigError,
+    "no finished run there, results.json is missing or damaged; name a run's workdir",
+  ),
+  (
+    lambda workdir: (workdir / "metrics.jsonl").write_text("x"),
+    {},
+    ConfigError,
+    "metrics.jsonl is missing or damaged",
+  ),
   (_sweep, {}, ConfigError, "it is the folder of a sweep, name that of one of its values"),
   (shutil.rmtree, {}, ConfigError, "no finished run there"),
-  (None, {"optim__momentum": 0.8, "seeds": (0, 2)}, ConfigError, "another baseline (optim.momentum: 0.9 -> 0.8; seeds: [0, 1] -> [0, 2])"),
+  (
+    None,
+    {"optim__momentum": 0.8, "seeds": (0, 2)},
+    ConfigError,
+    "another baseline (optim.momentum: 0.9 -> 0.8; seeds: [0, 1] -> [0, 2])",
+  ),
   (None, {"rounds": 5}, ConfigError, "another baseline (rounds: 4 -> 5)"),
   (None, {"score__batch_size": 16}, ConfigError, "another baseline (score.batch_size: 32 -> 16)"),
   (_other_data, {}, DataError, "that run was on other data (checksum 0000"),
-  (_environment(precision="bfloat16"), {}, ConfigError, "that run had precision bfloat16, now float32"),
+  (
+    _environment(precision="bfloat16"),
+    {},
+    ConfigError,
+    "that run had precision bfloat16, now float32",
+  ),
   (_environment(platform="gpu"), {}, ConfigError, "that run had platform gpu, now cpu"),
-  (_environment(file_checksums={"model.pretrained": "5f" * 32}), {}, DataError, "that run started from another model.pretrained"),
+  (
+    _environment(file_checksums={"model.pretrained": "5f" * 32}),
+    {},
+    DataError,
+    "that run started from another model.pretrained",
+  ),
   (_lose("checkpoints"), {}, CheckpointError, "not usable"),
 ]
 
 
-@pytest.mark.parametrize(("change", "keys", "kind", "part"), REFUSALS, ids=[part[-30:] for *_, part in REFUSALS])
-def test_another_baseline_is_refused_in_one_line_and_nothing_is_written(origin, tmp_path, monkeypatch, change, keys, kind, part):
+@pytest.mark.parametrize(
+  ("change", "keys", "kind", "part"), REFUSALS, ids=[part[-30:] for *_, part in REFUSALS]
+)
+def test_another_baseline_is_refused_in_one_line_and_nothing_is_written(
+  origin, tmp_path, monkeypatch, change, keys, kind, part
+):
   monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
   copy = shutil.copytree(origin, tmp_path / "origin")
   if change is not None:
@@ -214,9 +302,14 @@ def test_another_baseline_is_refused_in_one_line_and_nothing_is_written(origin, 
 
 @pytest.mark.parametrize(
   ("change", "kind", "part"),
-  [(_damage_checkpoint, CheckpointError, "not usable"), (_a_row_less, DataError, "has 7 rows of the baseline, expected 8")],
+  [
+    (_damage_checkpoint, CheckpointError, "not usable"),
+    (_a_row_less, DataError, "has 7 rows of the baseline, expected 8"),
+  ],
 )
-def test_damage_that_shows_only_when_it_is_read_leaves_a_run_without_a_baseline(origin, tmp_path, monkeypatch, change, kind, part):
+def test_damage_that_shows_only_when_it_is_read_leaves_a_run_without_a_baseline(
+  origin, tmp_path, monkeypatch, change, kind, part
+):
   monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
   copy = shutil.copytree(origin, tmp_path / "origin")
   change(copy)
@@ -241,7 +334,9 @@ def test_the_tables_of_differences_name_keys_that_exist_and_say_why():
   keys = [name for name, _ in leaves(to_dict(Config()))]
   for table in (SAFE_TO_CHANGE, NOT_READ_BY_BASELINE, NOT_SWEPT):
     assert all(table.values())
-    assert [name for name in table if not any(key == name or key.startswith(f"{name}.") for key in keys)] == []
+    assert [
+      name for name in table if not any(key == name or key.startswith(f"{name}.") for key in keys)
+    ] == []
   read = {name for name in keys if changes_baseline(name)}
   for prefix in (
     "model.name",
@@ -265,7 +360,8 @@ def test_the_tables_of_differences_name_keys_that_exist_and_say_why():
 
 
 def test_saving_a_state_elsewhere_than_in_training_keeps_the_clock_of_training(origin):
-  # The end of an arm must have one number, however the run came there: retention and restoring go by it.
+  # The end of an arm must have one number, however the run came there: retention and restoring go
+  # by it.
   steps = sorted(int(path.name) for path in (origin / "checkpoints").iterdir())
   assert steps[0] == BASE.rounds * (5 + 30 + 1)
   assert steps[-1] // saved_states._ARM_STRIDE == 1

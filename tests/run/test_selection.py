@@ -1,4 +1,6 @@
-"""Selection: no choice knows the test set, the run goes on as that of the chosen values, and a stop changes nothing."""
+"""Selection: no choice knows the test set, the run goes on as that of the chosen values, and a stop
+changes nothing.
+"""
 
 import dataclasses
 import json
@@ -37,7 +39,10 @@ CONFIG = tiny.config(
   select__weight_decay=(10.0, 1e-4),
 )
 SIZES = dataclasses.replace(  # another size of A is tried too, in a run of its own
-  CONFIG, select=dataclasses.replace(CONFIG.select, fraction=(0.2, 0.1), weight_decay=(10.0, 1e-1, 1e-4, 1e-2))
+  CONFIG,
+  select=dataclasses.replace(
+    CONFIG.select, fraction=(0.2, 0.1), weight_decay=(10.0, 1e-1, 1e-4, 1e-2)
+  ),
 )
 DATA = tiny.data(CONFIG)
 OF_THE_TEST_SET = {"results.json", "metrics.jsonl"}
@@ -46,7 +51,11 @@ OF_THE_TEST_SET = {"results.json", "metrics.jsonl"}
 @pytest.fixture(scope="module", autouse=True)
 def quick_reports():
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(lifecycle, "build_report", lambda workdir: files.write_text(workdir / "report.html", "stands for the report"))
+    patch.setattr(
+      lifecycle,
+      "build_report",
+      lambda workdir: files.write_text(workdir / "report.html", "stands for the report"),
+    )
     yield
 
 
@@ -73,38 +82,68 @@ def content(finished):
 def outputs(workdir):
   """Returns all artifacts of a run and of its selection's runs, times cut out."""
   found = whole.outputs(workdir)
-  return found | {str(path): whole.rows(workdir / path) for path in sorted(own.relative_to(workdir) for own in workdir.glob("selection/*"))}
+  return found | {
+    str(path): whole.rows(workdir / path)
+    for path in sorted(own.relative_to(workdir) for own in workdir.glob("selection/*"))
+  }
 
 
 # ---- no choice knows the test set
 
 
 @pytest.mark.parametrize("field", ["labels", pytest.param("inputs", marks=pytest.mark.slow)])
-def test_permuting_the_test_set_leaves_every_choice_and_every_network_byte_equal(finished, tmp_path, field):
+def test_permuting_the_test_set_leaves_every_choice_and_every_network_byte_equal(
+  finished, tmp_path, field
+):
   permuted = getattr(DATA.test, field)[np.random.default_rng(5).permutation(len(DATA.test))]
-  test = make_dataset(**({"inputs": DATA.test.inputs, "labels": DATA.test.labels} | {field: permuted}), num_classes=3, where="permuted")
-  other = dataclasses.replace(DATA, test=test, checksum=checksum(DATA.train, test, DATA.class_names))
+  test = make_dataset(
+    **({"inputs": DATA.test.inputs, "labels": DATA.test.labels} | {field: permuted}),
+    num_classes=3,
+    where="permuted",
+  )
+  other = dataclasses.replace(
+    DATA, test=test, checksum=checksum(DATA.train, test, DATA.class_names)
+  )
   assert experiment.run(CONFIG, tmp_path, "tiny", other) == 0
   ours, theirs = outputs(finished), outputs(tmp_path)
-  assert {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)} - {".sha256/results.json"} == OF_THE_TEST_SET
-  for name in ("selection.json", "scores.npz", "split.csv", "arms/method.npz", "arms/uniform_tuned.npz", "model.safetensors"):
+  assert {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)} - {
+    ".sha256/results.json"
+  } == OF_THE_TEST_SET
+  for name in (
+    "selection.json",
+    "scores.npz",
+    "split.csv",
+    "arms/method.npz",
+    "arms/uniform_tuned.npz",
+    "model.safetensors",
+  ):
     assert ours[name] == theirs[name]
   before, after = (files.read_json(workdir / "results.json") for workdir in (finished, tmp_path))
   assert before["selection"] == after["selection"]
-  assert before["arms"]["method"]["loss"] != after["arms"]["method"]["loss"]  # what is measured on the test set did change
+  assert (
+    before["arms"]["method"]["loss"] != after["arms"]["method"]["loss"]
+  )  # what is measured on the test set did change
 
 
 def test_the_validation_split_is_made_without_the_test_set():
-  blind = dataclasses.replace(DATA, test=None, checksum="of the whole", notes=("on the test images",))
+  blind = dataclasses.replace(
+    DATA, test=None, checksum="of the whole", notes=("on the test images",)
+  )
   ours, theirs = hold_out(DATA, CONFIG.data), hold_out(blind, CONFIG.data)
   assert (ours.checksum, ours.notes) == (theirs.checksum, theirs.notes)
   for side in ("train", "test"):
     for field in ("inputs", "labels", "example_ids", "difficulty"):
-      np.testing.assert_array_equal(getattr(getattr(ours, side), field), getattr(getattr(theirs, side), field))
+      np.testing.assert_array_equal(
+        getattr(getattr(ours, side), field), getattr(getattr(theirs, side), field)
+      )
 
 
-@given(st.lists(st.integers(0, 3), min_size=8, max_size=60), st.floats(0.05, 0.9), st.integers(0, 9))
-def test_both_parts_of_the_training_set_are_a_stratified_partition_that_goes_by_the_ids(labels, fraction, seed):
+@given(
+  st.lists(st.integers(0, 3), min_size=8, max_size=60), st.floats(0.05, 0.9), st.integers(0, 9)
+)
+def test_both_parts_of_the_training_set_are_a_stratified_partition_that_goes_by_the_ids(
+  labels, fraction, seed
+):
   labels, ids = np.array(labels, np.int32), np.arange(len(labels), dtype=np.int32) * 3 + 5
   inputs = (np.arange(len(labels) * 3) % 251).astype(np.uint8).reshape(-1, 1, 1, 3)
   train = make_dataset(inputs, labels, num_classes=4, where="x", example_ids=ids)
@@ -112,7 +151,9 @@ def test_both_parts_of_the_training_set_are_a_stratified_partition_that_goes_by_
   data = dataclasses.replace(DATA, train=train)
   count = round(fraction * len(labels))
   if not 0 < count < len(labels):
-    with pytest.raises(ConfigError, match=r"data\.validation_fraction=.* both parts need at least one"):
+    with pytest.raises(
+      ConfigError, match=r"data\.validation_fraction=.* both parts need at least one"
+    ):
       hold_out(data, rule)
     return
   cut = hold_out(data, rule)
@@ -125,7 +166,11 @@ def test_both_parts_of_the_training_set_are_a_stratified_partition_that_goes_by_
     assert not part.labels.flags.writeable
   for label in set(labels.tolist()):  # of a class those with the smallest hash of their id
     members = ids[labels == label]
-    drawn = sorted(members[np.argsort(seeded.bits(seed, "validation split", members))][: (cut.test.labels == label).sum()])
+    drawn = sorted(
+      members[np.argsort(seeded.bits(seed, "validation split", members))][
+        : (cut.test.labels == label).sum()
+      ]
+    )
     assert cut.test.example_ids[cut.test.labels == label].tolist() == drawn
   held = np.bincount(cut.test.labels, minlength=4)
   total = np.bincount(labels, minlength=4)
@@ -137,7 +182,9 @@ def test_both_parts_of_the_training_set_are_a_stratified_partition_that_goes_by_
 
 
 def test_the_candidates_numbers_are_those_of_their_runs_and_the_best_mean_wins(finished, content):
-  assert content["validation"]["num_train"] + content["validation"]["num_validation"] == len(DATA.train)
+  assert content["validation"]["num_train"] + content["validation"]["num_validation"] == len(
+    DATA.train
+  )
   assert content["validation"]["num_validation"] == 14
   for of, choice in content["choices"].items():
     assert choice["num_trials"] == 2
@@ -152,8 +199,19 @@ def test_the_candidates_numbers_are_those_of_their_runs_and_the_best_mean_wins(f
       loss = np.mean(list(candidate["loss"].values()))
       ranks.append((round(-np.mean(accuracy), 9), loss, candidate["values"]))
     assert choice["chosen"] == min(ranks, key=lambda rank: rank[:2])[2], of
-  assert content["chosen"] == {**content["choices"]["method"]["chosen"], **content["choices"]["uniform_tuned"]["chosen"]}
-  assert len({json.dumps(candidate["accuracy"]) for candidate in content["choices"]["uniform_tuned"]["candidates"]}) > 1
+  assert content["chosen"] == {
+    **content["choices"]["method"]["chosen"],
+    **content["choices"]["uniform_tuned"]["chosen"],
+  }
+  assert (
+    len(
+      {
+        json.dumps(candidate["accuracy"])
+        for candidate in content["choices"]["uniform_tuned"]["candidates"]
+      }
+    )
+    > 1
+  )
 
 
 def test_a_candidate_that_is_the_baseline_s_decay_is_the_baseline(finished):
@@ -164,35 +222,57 @@ def test_a_candidate_that_is_the_baseline_s_decay_is_the_baseline(finished):
 
 @pytest.mark.slow
 def test_the_baseline_of_the_selection_is_trained_once(finished_sizes):
-  stages = [set(files.read_json(finished_sizes / "selection" / f"fraction={f}" / "timing.json")["stages"]) for f in (0.2, 0.1)]
+  stages = [
+    set(files.read_json(finished_sizes / "selection" / f"fraction={f}" / "timing.json")["stages"])
+    for f in (0.2, 0.1)
+  ]
   assert ["train baseline" in own for own in stages] == [True, False]
   assert files.read_json(finished_sizes / "timing.json")["stages"]["select"] > 0
   choices = files.read_json(finished_sizes / "selection.json")["choices"]
-  tried = [(candidate["values"]["method.lambda_A"], candidate["folder"]) for candidate in choices["method"]["candidates"]]
+  tried = [
+    (candidate["values"]["method.lambda_A"], candidate["folder"])
+    for candidate in choices["method"]["candidates"]
+  ]
   assert tried == [(decay, f"fraction={f}") for f in (0.2, 0.1) for decay in (10.0, 1e-2)]
 
 
 @pytest.mark.parametrize("init", ["scratch", "warm"])
 @pytest.mark.parametrize("order", ["easy_first", "hard_first"])
 def test_a_trial_has_the_plan_that_the_run_has_with_its_values(init, order):
-  config = from_dict(to_dict(dataclasses.replace(SIZES, method=dataclasses.replace(SIZES.method, init=init, order=order))))
+  config = from_dict(
+    to_dict(
+      dataclasses.replace(SIZES, method=dataclasses.replace(SIZES.method, init=init, order=order))
+    )
+  )
   for own in selection.trial_runs(config, 70, 56):
     assert from_dict(to_dict(own.config)) == own.config  # an ordinary config
     size = int(own.config.method.fraction * 56)
-    parts = (Partition(np.arange(size, dtype=np.int32), np.arange(size, 56, dtype=np.int32), 0),) * 2
+    parts = (
+      Partition(np.arange(size, dtype=np.int32), np.arange(size, 56, dtype=np.int32), 0),
+    ) * 2
     labels, ids = np.zeros(56, np.int32), np.arange(56, dtype=np.int32)
     for trial in own.trials:
       later = selection.frozen(config, trial.values)
       ours = make_plan(trial.arm, Setting(own.config, labels, ids, None, parts))
       theirs = make_plan(trial.of, Setting(later, labels, ids, None, parts))
-      assert (ours.init, ours.rounds, len(ours.phases)) == (theirs.init, theirs.rounds, len(theirs.phases))
+      assert (ours.init, ours.rounds, len(ours.phases)) == (
+        theirs.init,
+        theirs.rounds,
+        len(theirs.phases),
+      )
       for one, other in zip(ours.phases, theirs.phases, strict=True):
         for field in dataclasses.fields(one):
           np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
 def test_a_given_size_of_a_shrinks_with_the_training_set_and_fewer_seeds_are_the_first():
-  config = tiny.config(arms=("baseline", "method"), method__num_easy=20, select__lambda_A=(1e-3,), select__num_seeds=1, seeds=(4, 2))
+  config = tiny.config(
+    arms=("baseline", "method"),
+    method__num_easy=20,
+    select__lambda_A=(1e-3,),
+    select__num_seeds=1,
+    seeds=(4, 2),
+  )
   (own,) = selection.trial_runs(config, 70, 56)
   assert (own.folder, own.config.method.num_easy, own.config.seeds) == ("num_easy=16", 16, (4,))
   assert own.config.own_arms == ("lambda_A_0.001 = A@0.001 + B@lambda_B",)
@@ -202,7 +282,14 @@ def candidate(value, accuracy, loss, diverged=()):
   values = dict(enumerate(accuracy))
   mean, sd = np.mean(accuracy), np.std(accuracy, ddof=1) if len(accuracy) > 1 else None
   loss = dict.fromkeys(values, loss)
-  entry = {"values": {"method.lambda_A": value}, "arm": f"lambda_A_{value}", "accuracy": values, "loss": loss, "mean": mean, "sd": sd}
+  entry = {
+    "values": {"method.lambda_A": value},
+    "arm": f"lambda_A_{value}",
+    "accuracy": values,
+    "loss": loss,
+    "mean": mean,
+    "sd": sd,
+  }
   return entry | {"n": len(accuracy), "diverged": list(diverged)}
 
 
@@ -210,15 +297,30 @@ def candidate(value, accuracy, loss, diverged=()):
   ("candidates", "chosen", "at_edge"),
   [
     ([(1e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.9), 2.0), (3e-3, (0.7, 0.9), 0.1)], 2e-3, False),
-    ([(1e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.8), 0.5)], 2e-3, True),  # as many right answers: the lower loss
-    ([(3e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.8), 1.0), (4e-3, (0.8, 0.9), 1.0)], 2e-3, True),  # then the smaller value
-    ([(1e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.9), 0.1, (1,)), (3e-3, (0.8, 0.8), 0.1)], 1e-3, True),  # one that diverged is out
+    (
+      [(1e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.8), 0.5)],
+      2e-3,
+      True,
+    ),  # as many right answers: the lower loss
+    (
+      [(3e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.8), 1.0), (4e-3, (0.8, 0.9), 1.0)],
+      2e-3,
+      True,
+    ),  # then the smaller value
+    (
+      [(1e-3, (0.8, 0.9), 1.0), (2e-3, (0.9, 0.9), 0.1, (1,)), (3e-3, (0.8, 0.8), 0.1)],
+      1e-3,
+      True,
+    ),  # one that diverged is out
     ([(1e-3, (0.1, 0.2), 1.0)], 1e-3, False),  # no edge where there was no choice
-    # The same 12 right answers of 10 in other parts: in floats 0.1 + 0.2 + 0.9 and 0.3 + 0.3 + 0.6 need not be equal.
+    # The same 12 right answers of 10 in other parts: in floats 0.1 + 0.2 + 0.9 and 0.3 + 0.3 + 0.6
+    # need not be equal.
     ([(1e-3, (0.1, 0.2, 0.9), 1.0), (2e-3, (0.3, 0.3, 0.6), 0.5)], 2e-3, True),
   ],
 )
-def test_the_highest_mean_wins_then_the_lower_loss_then_the_smaller_value(candidates, chosen, at_edge):
+def test_the_highest_mean_wins_then_the_lower_loss_then_the_smaller_value(
+  candidates, chosen, at_edge
+):
   found = selection.decide("method", [candidate(*one) for one in candidates], 10)
   assert found["chosen"] == {"method.lambda_A": chosen}
   assert found["at_edge"] == (["method.lambda_A"] if at_edge else [])
@@ -228,38 +330,74 @@ def test_the_highest_mean_wins_then_the_lower_loss_then_the_smaller_value(candid
 def test_what_luck_alone_gives_is_the_expected_best_of_so_many_standard_errors():
   spread = [(1e-3, (0.80, 0.90), 1.0), (2e-3, (0.90, 0.94), 1.0), (3e-3, (0.70, 0.76), 1.0)]
   found = selection.decide("method", [candidate(*one) for one in spread], 100)["best_of"]
-  gaps = [later - first for _, (first, later), _ in spread]  # with two seeds the residuals are half of how these differ
+  gaps = [
+    later - first for _, (first, later), _ in spread
+  ]  # with two seeds the residuals are half of how these differ
   error = np.sqrt(np.var(gaps, ddof=1) / 2 / 2)
-  assert found["expected_gain"] == pytest.approx(1.5 / np.sqrt(np.pi) * error)  # known in closed form for three
+  assert found["expected_gain"] == pytest.approx(
+    1.5 / np.sqrt(np.pi) * error
+  )  # known in closed form for three
   assert found["gain"] == pytest.approx(0.92 - np.mean([0.85, 0.92, 0.73]))
-  assert selection.decide("method", [candidate(1e-3, (0.8,), 1.0), candidate(2e-3, (0.7,), 1.0)], 10)["best_of"]["expected_gain"] is None
+  assert (
+    selection.decide("method", [candidate(1e-3, (0.8,), 1.0), candidate(2e-3, (0.7,), 1.0)], 10)[
+      "best_of"
+    ]["expected_gain"]
+    is None
+  )
 
 
 def test_what_a_seed_does_to_all_candidates_alike_is_no_luck():
-  alike = [(1e-3, (0.70, 0.80, 0.95), 1.0), (2e-3, (0.71, 0.81, 0.96), 1.0), (3e-3, (0.69, 0.79, 0.94), 1.0)]
-  assert selection.decide("method", [candidate(*one) for one in alike], 100)["best_of"]["expected_gain"] == pytest.approx(0.0, abs=1e-12)
+  alike = [
+    (1e-3, (0.70, 0.80, 0.95), 1.0),
+    (2e-3, (0.71, 0.81, 0.96), 1.0),
+    (3e-3, (0.69, 0.79, 0.94), 1.0),
+  ]
+  assert selection.decide("method", [candidate(*one) for one in alike], 100)["best_of"][
+    "expected_gain"
+  ] == pytest.approx(0.0, abs=1e-12)
 
 
 def test_the_luck_of_the_results_page_is_that_of_its_table():
-  method = ["98.61 96.53 98.61", "97.92 96.53 98.61", "98.61 97.92 97.92", "98.61 97.22 98.61", "99.31 96.53 97.92"]
-  found = selection.decide("method", [candidate(i, [float(x) / 100 for x in row.split()], 1.0) for i, row in enumerate(method)], 144)
+  method = [
+    "98.61 96.53 98.61",
+    "97.92 96.53 98.61",
+    "98.61 97.92 97.92",
+    "98.61 97.22 98.61",
+    "99.31 96.53 97.92",
+  ]
+  found = selection.decide(
+    "method",
+    [candidate(i, [float(x) / 100 for x in row.split()], 1.0) for i, row in enumerate(method)],
+    144,
+  )
   assert found["best_of"]["expected_gain"] == pytest.approx(0.0039, abs=5e-5)
 
 
 def test_where_every_candidate_diverged_nothing_is_chosen():
-  with pytest.raises(DivergedError, match=r"nothing to choose for method, every one of 1 candidates .* lower optim\.learning_rate"):
+  with pytest.raises(
+    DivergedError,
+    match=r"nothing to choose for method, every one of 1 candidates .* lower optim\.learning_rate",
+  ):
     selection.decide("method", [candidate(1e-3, (0.8,), 1.0, (1,))], 10)
 
 
 # ---- the run goes on with it
 
 
-def test_the_run_is_the_ordinary_one_of_the_chosen_values_byte_for_byte(finished, content, tmp_path):
+def test_the_run_is_the_ordinary_one_of_the_chosen_values_byte_for_byte(
+  finished, content, tmp_path
+):
   assert experiment.run(selection.frozen(CONFIG, content["chosen"]), tmp_path, "tiny", DATA) == 0
   ours, theirs = whole.outputs(finished), whole.outputs(tmp_path)
   different = {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
-  assert {name for name in different if not name.startswith(".sha256")} == {"config.json", "results.json"}
-  assert {name.removeprefix(".sha256/").split("/")[0] for name in ours.keys() ^ theirs.keys()} == {"selection", "selection.json"}
+  assert {name for name in different if not name.startswith(".sha256")} == {
+    "config.json",
+    "results.json",
+  }
+  assert {name.removeprefix(".sha256/").split("/")[0] for name in ours.keys() ^ theirs.keys()} == {
+    "selection",
+    "selection.json",
+  }
   results = files.read_json(finished / "results.json")
   assert results.pop("selection") == {"chosen": content["chosen"], "file": "selection.json"}
   assert results == files.read_json(tmp_path / "results.json")
@@ -267,13 +405,17 @@ def test_the_run_is_the_ordinary_one_of_the_chosen_values_byte_for_byte(finished
   assert files.read_json(finished / "environment.json")["choices"]["selected"] == content["chosen"]
 
 
-def test_a_finished_selection_is_not_done_again_even_if_its_runs_are_gone(finished, tmp_path, monkeypatch):
+def test_a_finished_selection_is_not_done_again_even_if_its_runs_are_gone(
+  finished, tmp_path, monkeypatch
+):
   run = shutil.copytree(finished, tmp_path / "run")
   shutil.rmtree(run / "selection")
   (run / "results.json").unlink()
   monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
   assert experiment.run(CONFIG, run, "tiny", DATA) == 0
-  assert outputs(run) == {name: value for name, value in outputs(finished).items() if not name.startswith("selection/")}
+  assert outputs(run) == {
+    name: value for name, value in outputs(finished).items() if not name.startswith("selection/")
+  }
 
 
 @pytest.mark.slow
@@ -298,32 +440,58 @@ def test_stops_in_the_selection_and_after_it_change_nothing(finished_sizes, tmp_
 def test_another_selection_in_a_workdir_where_one_has_begun_is_refused(finished, tmp_path):
   (tmp_path / "run").mkdir()
   files.write_json(tmp_path / "run/config.json", files.read_json(finished / "config.json"))
-  other = dataclasses.replace(CONFIG, select=dataclasses.replace(CONFIG.select, lambda_A=(1.0, 3e-3)))
+  other = dataclasses.replace(
+    CONFIG, select=dataclasses.replace(CONFIG.select, lambda_A=(1.0, 3e-3))
+  )
   with pytest.raises(ConfigError, match=r"holds a run of another config \(select.lambda_A: "):
     experiment.run(other, tmp_path / "run", "tiny", DATA)
 
 
-def test_a_selection_that_comes_to_other_values_than_the_run_began_with_is_refused(finished, tmp_path, content):
+def test_a_selection_that_comes_to_other_values_than_the_run_began_with_is_refused(
+  finished, tmp_path, content
+):
   run = shutil.copytree(finished, tmp_path / "run")
   other = content | {"chosen": content["chosen"] | {"method.lambda_A": 0.5}}
   files.write_json(run / "selection.json", other)
   (run / "results.json").unlink()
-  with pytest.raises(ConfigError, match=r"selection\.json: the selection comes to .*0\.5.* and the run there began with"):
+  with pytest.raises(
+    ConfigError,
+    match=r"selection\.json: the selection comes to .*0\.5.* and the run there began with",
+  ):
     experiment.run(CONFIG, run, "tiny", DATA)
 
 
-@pytest.mark.parametrize("change", [{"config_hash": "0"}, {"validation": {"checksum": "0"}}, None], ids=["config", "data", "older"])
+@pytest.mark.parametrize(
+  "change",
+  [{"config_hash": "0"}, {"validation": {"checksum": "0"}}, None],
+  ids=["config", "data", "older"],
+)
 def test_the_choices_of_another_selection_are_refused(finished, tmp_path, content, change):
   run = shutil.copytree(finished, tmp_path / "run")
-  other = {key: value for key, value in content.items() if key != "config_hash"} if change is None else content | change
+  other = (
+    {key: value for key, value in content.items() if key != "config_hash"}
+    if change is None
+    else content | change
+  )
   files.write_json(run / "selection.json", other)
   (run / "results.json").unlink()
-  with pytest.raises(ConfigError, match=r"selection\.json tells of another selection: .*delete it and the folder selection/ beside it"):
+  with pytest.raises(
+    ConfigError,
+    match=(
+      r"selection\.json "
+      r"tells of another selection: .*delete it and the folder selection/ beside "
+      r"it"
+    ),
+  ):
     experiment.run(CONFIG, run, "tiny", DATA)
 
 
-def test_a_sweep_of_another_key_has_a_selection_for_each_value_and_says_what_each_chose(finished, tmp_path, content):
-  config = from_dict(to_dict(CONFIG) | {"sweep": {"key": "split.class_balanced", "values": ["False", "True"]}})
+def test_a_sweep_of_another_key_has_a_selection_for_each_value_and_says_what_each_chose(
+  finished, tmp_path, content
+):
+  config = from_dict(
+    to_dict(CONFIG) | {"sweep": {"key": "split.class_balanced", "values": ["False", "True"]}}
+  )
   points = expand(config)
   for point in points:
     shutil.copytree(finished, tmp_path / point.folder)
@@ -342,12 +510,17 @@ def test_a_dry_run_counts_the_trainings_of_the_selection(tmp_path):
   lines = list(dry_run.describe(SIZES, tmp_path / "run"))
   (line,) = [line for line in lines if line.startswith("selection ")]
   assert "9 trainings more, each with 2 seed(s)" in line
-  assert "8 trials (4 for method, 4 for uniform_tuned) and their baseline, on 56 examples; 14 are held out" in line
+  assert (
+    "8 trials (4 for method, 4 for uniform_tuned) and their baseline, on 56 examples; 14 are "
+    "held out"
+  ) in line
   assert "  uniform_tuned: all 5 = 5" in lines
   assert not (tmp_path / "run").exists()
 
 
-def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_not_looked_at(finished, content):
+def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_not_looked_at(
+  finished, content
+):
   loaded = read.load(finished)
   page = run_page.page(loaded, {})
   section = page[page.index('id="selection"') : page.index('id="curves"')]
@@ -356,7 +529,9 @@ def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_no
   assert section.count('<tr><th scope="row">') == 4
   for choice in content["choices"].values():
     assert f": {selection_report.values_text(choice['chosen'])}, the best of 2</h3>" in section
-    assert section.count("at an edge of its candidates") == sum(len(own["at_edge"]) for own in content["choices"].values())
+    assert section.count("at an edge of its candidates") == sum(
+      len(own["at_edge"]) for own in content["choices"].values()
+    )
   assert '<th scope="col">paper_<wbr>protocol</th>' in page
   assert '<a href="#selection">Selection</a>' in page
   assert "#selection" not in run_page.page(dataclasses.replace(loaded, selection={}), {})
@@ -368,21 +543,48 @@ def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_no
   [
     (
       "select.lambda_A=1e-3,2e-3 select.weight_decay=1e-4,2e-4,3e-4",
-      r"the method has 2 trials \(2 of lambda_A x 1 of fraction\), and uniform_tuned has 3 \(select.weight_decay\); .* give both as many",
+      (
+        r"the method has 2 trials \(2 of lambda_A x 1 of fraction\), and uniform_tuned has 3 "
+        r"\(select.weight_decay\); .* give both as many"
+      ),
     ),
-    ("select.lambda_A=1e-3 select.fraction=0.1,0.2 select.weight_decay=1e-4", r"2 trials \(1 of lambda_A x 2 of fraction\), .* has 1 "),
-    ("data.validation_fraction=0.2", r"data.validation_fraction = 0.2 has no meaning without candidates .* or give select.lambda_A"),
+    (
+      "select.lambda_A=1e-3 select.fraction=0.1,0.2 select.weight_decay=1e-4",
+      r"2 trials \(1 of lambda_A x 2 of fraction\), .* has 1 ",
+    ),
+    (
+      "data.validation_fraction=0.2",
+      (
+        r"data.validation_fraction = 0.2 has no meaning without candidates .* or give "
+        r"select.lambda_A"
+      ),
+    ),
     ("select.num_seeds=1", "select.num_seeds = 1 has no meaning without candidates"),
-    ("select.lambda_A=1e-3 select.num_seeds=3", "select.num_seeds = 3: expected at most 2, the number of seeds"),
+    (
+      "select.lambda_A=1e-3 select.num_seeds=3",
+      "select.num_seeds = 3: expected at most 2, the number of seeds",
+    ),
     ("select.lambda_A=1e-3 arms=baseline,less_data", "select.lambda_A = .* add the arm 'method'"),
-    ("select.fraction=0.1,0.2 method.num_easy=7", "method.num_easy = 7 has no meaning .* leave select.fraction out"),
-    ("select.weight_decay=1e-3 method.lambda_tuned=1e-3", "method.lambda_tuned = .* leave select.weight_decay out"),
+    (
+      "select.fraction=0.1,0.2 method.num_easy=7",
+      "method.num_easy = 7 has no meaning .* leave select.fraction out",
+    ),
+    (
+      "select.weight_decay=1e-3 method.lambda_tuned=1e-3",
+      "method.lambda_tuned = .* leave select.weight_decay out",
+    ),
     (
       "select.lambda_A=1e-3,2e-3 sweep.key=method.lambda_A sweep.values=1,2",
-      r"sweep: method.lambda_A is chosen among select.lambda_A = \(0.001, 0.002\) in every run, so it cannot be swept",
+      (
+        r"sweep: method.lambda_A is chosen among select.lambda_A = \(0.001, 0.002\) in every run, "
+        r"so it cannot be swept"
+      ),
     ),
     (
-      "select.fraction=0.1,0.2 sweep.key=rounds sweep.values=300 sweep.also_key=method.fraction sweep.also_values=1",
+      (
+        "select.fraction=0.1,0.2 sweep.key=rounds sweep.values=300 sweep.also_key=method.fraction "
+        "sweep.also_values=1"
+      ),
       "method.fraction is chosen",
     ),
   ],
@@ -393,20 +595,36 @@ def test_keys_that_make_no_selection_are_refused(line, message):
 
 
 def test_a_sweep_over_candidates_is_refused():
-  with pytest.raises(ConfigError, match=r"select\.num_seeds.*cannot be swept; a selection goes through its candidates itself"):
-    expand(tiny.config(select__lambda_A=(1e-3,), sweep__key="select.num_seeds", sweep__values=(1, 2)))
+  with pytest.raises(
+    ConfigError,
+    match=r"select\.num_seeds.*cannot be swept; a selection goes through its candidates itself",
+  ):
+    expand(
+      tiny.config(select__lambda_A=(1e-3,), sweep__key="select.num_seeds", sweep__values=(1, 2))
+    )
 
 
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
-    ({"arms": ("baseline", "uniform_tuned")}, r"'uniform_tuned' needs its decay: give method\.lambda_tuned, or candidates"),
-    ({"arms": ("baseline", "mine"), "own_arms": ("mine = A@tuned + B@0",)}, "'mine' needs its decay"),
-    ({"method__lambda_tuned": 1e-3}, r"method\.lambda_tuned = 0\.001: no arm reads it; add the arm 'uniform_tuned'"),
+    (
+      {"arms": ("baseline", "uniform_tuned")},
+      r"'uniform_tuned' needs its decay: give method\.lambda_tuned, or candidates",
+    ),
+    (
+      {"arms": ("baseline", "mine"), "own_arms": ("mine = A@tuned + B@0",)},
+      "'mine' needs its decay",
+    ),
+    (
+      {"method__lambda_tuned": 1e-3},
+      r"method\.lambda_tuned = 0\.001: no arm reads it; add the arm 'uniform_tuned'",
+    ),
     ({"select__weight_decay": (1e-3,)}, r"select\.weight_decay = \(0\.001,\): no arm reads it"),
   ],
 )
-def test_the_tuned_decay_without_a_value_or_without_an_arm_is_refused_before_anything_is_read(tmp_path, monkeypatch, changes, message):
+def test_the_tuned_decay_without_a_value_or_without_an_arm_is_refused_before_anything_is_read(
+  tmp_path, monkeypatch, changes, message
+):
   monkeypatch.setattr(sources, "load", lambda *args: pytest.fail("the data were read"))
   with pytest.raises(ConfigError, match=message):
     experiment.run(tiny.config(**changes), tmp_path / "run", "tiny")
@@ -423,9 +641,15 @@ def test_the_tuned_decay_without_a_value_or_without_an_arm_is_refused_before_any
 def test_a_trial_that_cannot_be_is_refused_before_anything_is_written(tmp_path, changes, message):
   config = tiny.config(**({"select__lambda_A": (1e-3,)} | changes))
   config = dataclasses.replace(
-    config, data=dataclasses.replace(config.data, validation_fraction=changes.get("data__validation_fraction", 0.1))
+    config,
+    data=dataclasses.replace(
+      config.data, validation_fraction=changes.get("data__validation_fraction", 0.1)
+    ),
   )
-  for act in (lambda: experiment.run(config, tmp_path / "run", "tiny"), lambda: list(dry_run.describe(config, tmp_path / "run"))):
+  for act in (
+    lambda: experiment.run(config, tmp_path / "run", "tiny"),
+    lambda: list(dry_run.describe(config, tmp_path / "run")),
+  ):
     with pytest.raises(ConfigError, match=message):
       act()
   assert not (tmp_path / "run").exists()

@@ -1,4 +1,6 @@
-"""A signal is told the moment it comes, whatever the main thread is doing, and asks the run to stop."""
+"""A signal is told the moment it comes, whatever the main thread is doing, and asks the run to
+stop.
+"""
 
 import hashlib
 import os
@@ -13,7 +15,9 @@ from sdt.run.signals import StopRequest
 
 
 def busy():
-  """Computes for half a second or more in one call that no handler of Python's can interrupt, as a compilation does."""
+  """Computes for half a second or more in one call that no handler of Python's can interrupt, as a
+  compilation does.
+  """
   hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000)
   return time.monotonic()
 
@@ -68,7 +72,10 @@ def test_a_line_from_the_thread_of_signals_stands_above_the_bar(capsys):
     time.sleep(0.2)
     task.advance(4)
   text = capsys.readouterr().err
-  assert "SIGTERM received: the run stops when the dispatch or the compilation under way has ended and is saved\n" in text
+  assert (
+    "SIGTERM received: the run stops when the dispatch or the compilation under way has ended "
+    "and is saved\n"
+  ) in text
   assert "4/4 round" in text
 
 

@@ -1,4 +1,6 @@
-"""Training dynamics: the running summaries against the full history in float64, and against the definitions by hand."""
+"""Training dynamics: the running summaries against the full history in float64, and against the
+definitions by hand.
+"""
 
 import dataclasses
 import functools
@@ -21,7 +23,9 @@ NAMES = {"forgetting", "first_learned", "mean_confidence", "variability", "corre
 
 
 def twin(logits, labels):
-  """Returns every score by its definition from the whole history: logits [rounds, N, K], labels [N]; float64."""
+  """Returns every score by its definition from the whole history: logits [rounds, N, K], labels
+  [N]; float64.
+  """
   rounds, num_examples = logits.shape[:2]
   logits, rows = logits.astype(np.float64), np.arange(num_examples)
   p = np.exp(logits - logits.max(axis=2, keepdims=True))
@@ -61,7 +65,9 @@ def scores_of(seen: Seen) -> dict[str, np.ndarray]:
 
 
 def test_forgetting_by_hand():
-  """Right, wrong, right, wrong is two events; never right counts as many as there are rounds; always right counts none."""
+  """Right, wrong, right, wrong is two events; never right counts as many as there are rounds;
+  always right counts none.
+  """
   history = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1]], bool).T
   zeros = np.zeros(history.shape, np.float32)
   scores = scores_of(Seen(history, zeros, zeros))
@@ -73,7 +79,11 @@ def test_forgetting_by_hand():
 seen_by_round = jax.jit(jax.vmap(see, in_axes=(0, None)))
 
 
-@given(st.sampled_from([(1, 2), (2, 3), (12, 4)]), st.integers(0, 2**31), st.sampled_from([0.1, 1.0, 10.0]))
+@given(
+  st.sampled_from([(1, 2), (2, 3), (12, 4)]),
+  st.integers(0, 2**31),
+  st.sampled_from([0.1, 1.0, 10.0]),
+)
 def test_running_summaries_equal_the_whole_history(sizes, seed, scale):
   rng, (rounds, num_classes) = np.random.default_rng(seed), sizes
   logits = (scale * rng.normal(size=(rounds, 20, num_classes))).astype(np.float32)
@@ -85,8 +95,12 @@ def test_running_summaries_equal_the_whole_history(sizes, seed, scale):
 
 @given(st.floats(0.0, 1.0, width=32), st.integers(-8, 0), st.integers(0, 2**31))
 def test_three_hundred_rounds_in_float32_keep_the_spread_of_any_probability(level, exponent, seed):
-  """Relative to float64 of the same float32 doubts; a spread far below the level's own rounding cannot be in them."""
-  doubts = np.clip(level + 10.0**exponent * np.random.default_rng(seed).normal(size=(300, 3)), 0.0, 1.0).astype(np.float32)
+  """Relative to float64 of the same float32 doubts; a spread far below the level's own rounding
+  cannot be in them.
+  """
+  doubts = np.clip(
+    level + 10.0**exponent * np.random.default_rng(seed).normal(size=(300, 3)), 0.0, 1.0
+  ).astype(np.float32)
   found = scores_of(Seen(doubts < 0.5, doubts, doubts))
   exact = doubts.astype(np.float64)
   np.testing.assert_allclose(found["variability"], exact.std(axis=0), rtol=1e-4, atol=2e-7 * level)
@@ -94,7 +108,9 @@ def test_three_hundred_rounds_in_float32_keep_the_spread_of_any_probability(leve
 
 
 def test_the_spread_of_probabilities_that_are_1_in_float32_is_right():
-  """Margins from 18 to 40: every p rounds to 1 in float32, and its sd is that of 1 - p all the same."""
+  """Margins from 18 to 40: every p rounds to 1 in float32, and its sd is that of 1 - p all the
+  same.
+  """
   margins = np.random.default_rng(0).uniform(18.0, 40.0, size=(300, 4))
   logits = np.stack([margins, np.zeros_like(margins)], axis=2).astype(np.float32)
   seen = seen_by_round(logits, np.zeros(4, np.int32))
@@ -109,7 +125,9 @@ def test_examples_that_do_not_count_record_nothing():
   dynamics = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), no_dynamics(1, 4))
   seen = Seen(jnp.ones(3, bool), jnp.full(3, 0.5, jnp.float32), jnp.full(3, 2.0, jnp.float32))
   # Padding points at place 0, which counts once in the same batch.
-  after = record(dynamics, jnp.int32(1), jnp.array([0, 2, 0], jnp.int32), jnp.array([True, True, False]), seen)
+  after = record(
+    dynamics, jnp.int32(1), jnp.array([0, 2, 0], jnp.int32), jnp.array([True, True, False]), seen
+  )
   assert after.num_seen.tolist() == [1, 0, 1, 0]
   none = record(dynamics, jnp.int32(1), jnp.array([3, 0, 0], jnp.int32), jnp.zeros(3, bool), seen)
   tiny.assert_equal(none, dynamics)
@@ -123,7 +141,9 @@ OF = tiny.config(rounds=5, optim__milestones=(4,), optim__learning_rate=0.2, aug
 
 @pytest.fixture(scope="module")
 def replayed():
-  """The whole history of a training, made one step at a time on the host, and the engine's own summaries of it."""
+  """The whole history of a training, made one step at a time on the host, and the engine's own
+  summaries of it.
+  """
   data = tiny.data(OF)
   plan = tiny.everything(OF, len(data.train))
   made = tiny.trainer(OF, plan, data)
@@ -136,9 +156,22 @@ def replayed():
     own = jax.tree.map(lambda leaf, r=replica: leaf[r], state)
     history = np.zeros((OF.rounds, len(data.train), len(data.class_names)), np.float32)
     for index in range(OF.rounds):
-      positions, mask = phase_batches(order_key(np.uint32(seed), 0, np.int32(index)), len(data.train), plan.steps_per_round, OF.batch_size)
+      positions, mask = phase_batches(
+        order_key(np.uint32(seed), 0, np.int32(index)),
+        len(data.train),
+        plan.steps_per_round,
+        OF.batch_size,
+      )
       for ids, counts in zip(np.asarray(positions), np.asarray(mask), strict=True):
-        batch = (inputs[ids], data.train.labels[ids], counts, rates[index], np.float32([1e-4]), np.int32(0), {})
+        batch = (
+          inputs[ids],
+          data.train.labels[ids],
+          counts,
+          rates[index],
+          np.float32([1e-4]),
+          np.int32(0),
+          {},
+        )
         own, measured = step_fn(own, *batch)
         history[index, ids[counts]] = np.asarray(measured.logits)[counts]
     histories.append(history)
@@ -172,21 +205,33 @@ def test_the_engine_records_what_a_replay_step_by_step_gives(replayed):
   ],
 )
 def test_two_devices_record_what_one_does(replayed, mode, replicas):
-  """Counts exactly, values to rounding; the last batch has 6 examples, so the second device's part is all padding."""
+  """Counts exactly, values to rounding; the last batch has 6 examples, so the second device's part
+  is all padding.
+  """
   data, _, (_, _, expected), _ = replayed
-  of = dataclasses.replace(OF, parallel=dataclasses.replace(OF.parallel, mode=mode, num_devices=2, replicas=replicas))
+  of = dataclasses.replace(
+    OF, parallel=dataclasses.replace(OF.parallel, mode=mode, num_devices=2, replicas=replicas)
+  )
   made = tiny.trainer(of, tiny.everything(of, len(data.train)), data)
   for _ in made.run(Position()):
     pass
   for name, leaf in tiny.leaves(made.get_state()[2]).items():
     whole = leaf.dtype != np.float32
-    np.testing.assert_allclose(leaf, tiny.leaves(expected)[name], rtol=0 if whole else 1e-4, atol=0 if whole else 1e-5, err_msg=name)
+    np.testing.assert_allclose(
+      leaf,
+      tiny.leaves(expected)[name],
+      rtol=0 if whole else 1e-4,
+      atol=0 if whole else 1e-5,
+      err_msg=name,
+    )
 
 
 def test_a_frozen_replica_records_nothing_more_and_the_other_everything():
   data = tiny.data(OF)
   plan = tiny.everything(OF, len(data.train))
-  wild = dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], weight_decay=np.array([1e30, 1e-4])),))
+  wild = dataclasses.replace(
+    plan, phases=(dataclasses.replace(plan.phases[0], weight_decay=np.array([1e30, 1e-4])),)
+  )
   made = tiny.trainer(OF, wild, data)
   for _ in made.run(Position()):
     pass

@@ -1,4 +1,6 @@
-"""Scores from a file: joined by id, or refused with the ids; a run that ranks by them, and what it goes on with."""
+"""Scores from a file: joined by id, or refused with the ids; a run that ranks by them, and what it
+goes on with.
+"""
 
 import csv
 import dataclasses
@@ -27,7 +29,9 @@ def write(path, text):
 
 
 def test_a_hand_made_table_is_joined_by_id_and_other_rows_and_columns_are_left(tmp_path):
-  path = write(tmp_path / "a.csv", "note, ease ,example_id\nx,1.5,11\n\ny,-2e1,4\nz,.5,7\nw,oops,99\n")
+  path = write(
+    tmp_path / "a.csv", "note, ease ,example_id\nx,1.5,11\n\ny,-2e1,4\nz,.5,7\nw,oops,99\n"
+  )
   got = from_file.load(path, "ease", IDS)
   np.testing.assert_array_equal(got.values, [-20.0, 0.5, 1.5])
   assert got.values.dtype == np.float64
@@ -43,37 +47,67 @@ def test_any_order_of_the_rows_gives_the_scores_of_the_ids(tmp_path_factory, ord
   wanted = ids[:6]
   shuffled = [*(int(wanted[index]) for index in order), *(int(one) for one in ids[6:])]
   folder = tmp_path_factory.mktemp("scores")
-  np.savez(folder / "a.npz", example_id=np.array(shuffled), score=np.array([by_id[one] for one in shuffled]))
-  write(folder / "a.csv", "example_id,score\n" + "".join(f"{one},{by_id[one]!r}\n" for one in shuffled))
+  np.savez(
+    folder / "a.npz",
+    example_id=np.array(shuffled),
+    score=np.array([by_id[one] for one in shuffled]),
+  )
+  write(
+    folder / "a.csv", "example_id,score\n" + "".join(f"{one},{by_id[one]!r}\n" for one in shuffled)
+  )
   for name in ("a.npz", "a.csv"):
-    np.testing.assert_array_equal(from_file.load(folder / name, "score", wanted).values, [by_id[one] for one in wanted.tolist()])
+    np.testing.assert_array_equal(
+      from_file.load(folder / name, "score", wanted).values, [by_id[one] for one in wanted.tolist()]
+    )
 
 
 def test_an_array_of_several_seeds_counts_by_its_mean(tmp_path):
-  np.savez(tmp_path / "a.npz", example_id=IDS[::-1], score=np.array([[1, 2, 3], [3, 2, 7]], np.float32))
-  np.testing.assert_array_equal(from_file.load(tmp_path / "a.npz", "score", IDS).values, [5.0, 2.0, 2.0])
+  np.savez(
+    tmp_path / "a.npz", example_id=IDS[::-1], score=np.array([[1, 2, 3], [3, 2, 7]], np.float32)
+  )
+  np.testing.assert_array_equal(
+    from_file.load(tmp_path / "a.npz", "score", IDS).values, [5.0, 2.0, 2.0]
+  )
 
 
 def test_seeds_that_a_file_calls_not_sound_count_in_no_mean(tmp_path):
   scores = np.array([[1, 2, 3], [3, 2, np.nan], [3, 4, 5]])
   np.savez(tmp_path / "a.npz", example_id=IDS, score=scores, sound=np.array([True, False, True]))
-  np.testing.assert_array_equal(from_file.load(tmp_path / "a.npz", "score", IDS).values, [2.0, 3.0, 4.0])
-  np.savez(tmp_path / "b.npz", example_id=IDS, score=scores[::2], sound=np.zeros(2, bool))  # none is: all are what there is
-  np.testing.assert_array_equal(from_file.load(tmp_path / "b.npz", "score", IDS).values, [2.0, 3.0, 4.0])
+  np.testing.assert_array_equal(
+    from_file.load(tmp_path / "a.npz", "score", IDS).values, [2.0, 3.0, 4.0]
+  )
+  np.savez(
+    tmp_path / "b.npz", example_id=IDS, score=scores[::2], sound=np.zeros(2, bool)
+  )  # none is: all are what there is
+  np.testing.assert_array_equal(
+    from_file.load(tmp_path / "b.npz", "score", IDS).values, [2.0, 3.0, 4.0]
+  )
 
 
 def test_scores_of_other_labels_are_of_other_data(tmp_path):
   labels = np.array([2, 0, 1], np.int32)
-  tables = {"same": "4,2,1\n11,1,1\n7,0,1\n99,5,1\n", "names": "4,cat,1\n7,dog,1\n11,cat,1\n", "other": "4,2,1\n7,1,1\n11,,1\n"}
+  tables = {
+    "same": "4,2,1\n11,1,1\n7,0,1\n99,5,1\n",
+    "names": "4,cat,1\n7,dog,1\n11,cat,1\n",
+    "other": "4,2,1\n7,1,1\n11,,1\n",
+  }
   for name, text in tables.items():
     write(tmp_path / f"{name}.csv", "example_id,label,score\n" + text)
   np.savez(tmp_path / "same.npz", example_id=IDS[::-1], label=labels[::-1], score=np.ones(3))
-  np.savez(tmp_path / "other.npz", example_id=IDS[::-1], label=np.array([0, 1, 2]), score=np.ones(3))
+  np.savez(
+    tmp_path / "other.npz", example_id=IDS[::-1], label=np.array([0, 1, 2]), score=np.ones(3)
+  )
   for name in ("same.csv", "names.csv", "same.npz"):
-    np.testing.assert_array_equal(from_file.load(tmp_path / name, "score", IDS, labels).values, np.ones(3))
+    np.testing.assert_array_equal(
+      from_file.load(tmp_path / name, "score", IDS, labels).values, np.ones(3)
+    )
   for name in ("other.csv", "other.npz"):
     with pytest.raises(
-      DataError, match=r"2 of 3 training examples have another label there .ids 7, 11.*wrong labels been planted"
+      DataError,
+      match=(
+        r"2 of 3 training examples have another label there .ids 7, 11.*wrong labels been "
+        r"planted"
+      ),
     ) as caught:
       from_file.load(tmp_path / name, "score", IDS, labels)
     assert caught.value.exit_code == 3
@@ -81,13 +115,28 @@ def test_scores_of_other_labels_are_of_other_data(tmp_path):
 
 TABLES = [
   ("example_id,score\n4,1\n11,2\n", "1 of 3 training examples have no score (ids 7)"),
-  ("example_id,score\n4,1\n7,1\n11,2\n7,1\n", "1 of 3 training examples stand there more than once (ids 7)"),
-  ("example_id,score\n4,nan\n7,\n11,inf\n", "3 of 3 training examples have a score that is no finite number (ids 4, 7, 11)"),
+  (
+    "example_id,score\n4,1\n7,1\n11,2\n7,1\n",
+    "1 of 3 training examples stand there more than once (ids 7)",
+  ),
+  (
+    "example_id,score\n4,nan\n7,\n11,inf\n",
+    "3 of 3 training examples have a score that is no finite number (ids 4, 7, 11)",
+  ),
   ("example_id,score\n4,1_0\n7,1\n11,1\n", "no finite number (ids 4)"),
-  ("example_id,score\n4,1\n4,1\n11,x\n", "have no score (ids 7); 1 of 3 training examples stand there more than once (ids 4); 1 of 3"),
+  (
+    "example_id,score\n4,1\n4,1\n11,x\n",
+    "have no score (ids 7); 1 of 3 training examples stand there more than once (ids 4); 1 of 3",
+  ),
   ("example_id,score\n", "3 of 3 training examples have no score (ids 4, 7, 11)"),
   ("", "no column 'example_id', expected one; it says which example a score is of (columns: none)"),
-  ("example_id,ease\n4,1\n", "no column 'score', expected one; choose it by --config.score.column (columns: example_id, ease)"),
+  (
+    "example_id,ease\n4,1\n",
+    (
+      "no column 'score', expected one; choose it by --config.score.column (columns: example_id, "
+      "ease)"
+    ),
+  ),
   ("example_id,score,score\n4,1,1\n", "2 columns 'score', expected one"),
   ("example_id,score\n4.0,1\n", "line 2: example_id '4.0' is no integer"),
   ("example_id,score\n4\n", "line 2: 1 cells under a header of 2"),
@@ -96,7 +145,9 @@ TABLES = [
 
 
 @pytest.mark.parametrize(("text", "part"), TABLES, ids=[part[:30] for _, part in TABLES])
-def test_a_table_that_does_not_score_every_example_once_is_refused_with_the_ids(text, part, tmp_path):
+def test_a_table_that_does_not_score_every_example_once_is_refused_with_the_ids(
+  text, part, tmp_path
+):
   with pytest.raises(DataError, match=re.escape(part)) as caught:
     from_file.load(write(tmp_path / "a.csv", text), "score", IDS)
   assert str(caught.value).startswith(f"score.path={tmp_path}/a.csv")
@@ -104,10 +155,16 @@ def test_a_table_that_does_not_score_every_example_once_is_refused_with_the_ids(
 
 
 ARRAYS = [
-  ({"example_id": IDS, "score": np.zeros(2)}, "score is float64 [2], expected numbers [N] or [seeds, N] with N = 3"),
+  (
+    {"example_id": IDS, "score": np.zeros(2)},
+    "score is float64 [2], expected numbers [N] or [seeds, N] with N = 3",
+  ),
   ({"example_id": IDS, "score": np.zeros((0, 3))}, "score is float64 [0, 3]"),
   ({"example_id": IDS, "score": np.array(["a", "b", "c"])}, "score is <U1 [3], expected numbers"),
-  ({"example_id": IDS * 1.0, "score": np.zeros(3)}, "example_id is float64 [3], expected integers [N]"),
+  (
+    {"example_id": IDS * 1.0, "score": np.zeros(3)},
+    "example_id is float64 [3], expected integers [N]",
+  ),
   (
     {"example_id": IDS, "score": np.array([1.0, np.inf, -np.inf])},
     "2 of 3 training examples have a score that is no finite number (ids 7, 11)",
@@ -126,7 +183,12 @@ def test_arrays_that_are_no_scores_are_refused(arrays, part, tmp_path):
 def test_what_is_no_file_of_scores_is_refused(tmp_path):
   (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and nothing")
   (tmp_path / "raw.csv").write_bytes(b"example_id\xff")
-  for name, part in (("none.csv", "no such file"), (".", "not a file"), ("cut.npz", "not a sound npz"), ("raw.csv", "not UTF-8")):
+  for name, part in (
+    ("none.csv", "no such file"),
+    (".", "not a file"),
+    ("cut.npz", "not a sound npz"),
+    ("raw.csv", "not UTF-8"),
+  ):
     with pytest.raises(DataError, match=part):
       from_file.load(tmp_path / name, "score", IDS)
 
@@ -134,12 +196,20 @@ def test_what_is_no_file_of_scores_is_refused(tmp_path):
 def test_keys_of_a_file_need_one(tmp_path):
   with pytest.raises(ConfigError, match=r"score.name = 'file': expected score.path too"):
     tiny.config(score__name="file")
-  with pytest.raises(ConfigError, match=r"score.column = 'a' has no meaning with score.path = None"):
+  with pytest.raises(
+    ConfigError, match=r"score.column = 'a' has no meaning with score.path = None"
+  ):
     tiny.config(score__column="a")
 
 
 def config_of(path, **changes):
-  keys = {"score__name": "file", "score__path": str(path), "score__column": "confidence", "rounds": 2, "compilation_cache": False}
+  keys = {
+    "score__name": "file",
+    "score__path": str(path),
+    "score__column": "confidence",
+    "rounds": 2,
+    "compilation_cache": False,
+  }
   return tiny.config(**(keys | changes))
 
 
@@ -149,15 +219,24 @@ def earlier(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     whole.without_report(patch)
     workdir = tmp_path_factory.mktemp("earlier") / "run"
-    assert whole.run(tiny.config(rounds=2, compilation_cache=False, arms=("baseline", "random_subset")), workdir) == 0
+    assert (
+      whole.run(
+        tiny.config(rounds=2, compilation_cache=False, arms=("baseline", "random_subset")), workdir
+      )
+      == 0
+    )
   return workdir
 
 
-def test_one_runs_scores_rank_anothers_examples_from_either_of_its_files(earlier, tmp_path, monkeypatch):
+def test_one_runs_scores_rank_anothers_examples_from_either_of_its_files(
+  earlier, tmp_path, monkeypatch
+):
   whole.without_report(monkeypatch)
   for number, (name, end) in enumerate((("scores.csv", "easier"), ("scores.npz", "harder"))):
     workdir = tmp_path / str(number)
-    config = config_of(earlier / name, score__higher_is=end, split__source=("seed", "mean")[number % 2])
+    config = config_of(
+      earlier / name, score__higher_is=end, split__source=("seed", "mean")[number % 2]
+    )
     assert whole.run(config, workdir) == 0
     mean = files.read_npz(earlier / "scores.npz")["confidence"].mean(axis=0)
     stored = files.read_npz(workdir / "scores.npz")
@@ -172,20 +251,30 @@ def test_one_runs_scores_rank_anothers_examples_from_either_of_its_files(earlier
       assert {"file", "file_seed0", "file_seed1"} <= set(next(csv.reader(table)))
 
 
-def test_a_run_goes_on_with_the_same_scores_wherever_they_lie_and_with_no_others(earlier, tmp_path, monkeypatch, capsys):
+def test_a_run_goes_on_with_the_same_scores_wherever_they_lie_and_with_no_others(
+  earlier, tmp_path, monkeypatch, capsys
+):
   whole.without_report(monkeypatch)
   path, workdir = tmp_path / "a.csv", tmp_path / "run"
   path.write_bytes((earlier / "scores.csv").read_bytes())
   assert any("note      scores from " in line for line in dry_run.describe(config_of(path)))
   assert whole.run(config_of(path), workdir) == 0
   checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-  assert f"note: scores from {path} (SHA-256 {checksum}), column confidence, higher is easier\n" in capsys.readouterr().err
-  assert files.read_json(workdir / "environment.json")["file_checksums"] == {"model.pretrained": "none", "score.path": checksum}
+  assert (
+    f"note: scores from {path} (SHA-256 {checksum}), column confidence, higher is easier\n"
+    in capsys.readouterr().err
+  )
+  assert files.read_json(workdir / "environment.json")["file_checksums"] == {
+    "model.pretrained": "none",
+    "score.path": checksum,
+  }
   stamps = whole.stamps(workdir)
   moved = write(tmp_path / "moved.csv", path.read_text())
   assert whole.run(config_of(moved), workdir) == 0
   other = write(tmp_path / "other.csv", path.read_text().replace(",0.", ",0.0"))
-  with pytest.raises(DataError, match=f"holds a run with another score.path .SHA-256 {checksum}, now "):
+  with pytest.raises(
+    DataError, match=f"holds a run with another score.path .SHA-256 {checksum}, now "
+  ):
     experiment.run(config_of(other), workdir, "tiny")
   with pytest.raises(ConfigError, match=r"score.higher_is: 'easier' -> 'harder'"):
     experiment.run(config_of(path, score__higher_is="harder"), workdir, "tiny")
@@ -198,8 +287,12 @@ def test_a_run_goes_on_with_the_same_scores_wherever_they_lie_and_with_no_others
 
 
 def test_scores_that_do_not_fit_end_a_run_before_it_begins(earlier, tmp_path):
-  path = write(tmp_path / "a.csv", "".join((earlier / "scores.csv").read_text().splitlines(keepends=True)[:-2]))
-  with pytest.raises(DataError, match=re.escape("2 of 70 training examples have no score (ids 68, 69)")) as caught:
+  path = write(
+    tmp_path / "a.csv", "".join((earlier / "scores.csv").read_text().splitlines(keepends=True)[:-2])
+  )
+  with pytest.raises(
+    DataError, match=re.escape("2 of 70 training examples have no score (ids 68, 69)")
+  ) as caught:
     experiment.run(config_of(path), tmp_path / "run", "tiny")
   assert caught.value.exit_code == 3
   assert not (tmp_path / "run").exists()
@@ -209,4 +302,6 @@ def test_the_user_says_which_end_of_a_file_is_easy():
   for end in ("easier", "harder"):
     table = score_files.described(config_of("a.csv", score__higher_is=end))
     assert table["file"].direction == f"higher_is_{end}"
-    assert {name: table[name] for name in SCORES if name != "file"} == {name: SCORES[name] for name in SCORES if name != "file"}
+    assert {name: table[name] for name in SCORES if name != "file"} == {
+      name: SCORES[name] for name in SCORES if name != "file"
+    }

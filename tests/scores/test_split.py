@@ -20,9 +20,19 @@ def ids(count):
 
 @pytest.mark.parametrize(
   ("fraction", "num_examples", "expected"),
-  [(0.1, 50_000, 5_000), (0.1, 73_257, 7_325), (0.29, 100, 29), (0.1, 1_437, 143), (0.07, 100, 7), (0.3, 10, 3), (0.57, 100, 57)],
+  [
+    (0.1, 50_000, 5_000),
+    (0.1, 73_257, 7_325),
+    (0.29, 100, 29),
+    (0.1, 1_437, 143),
+    (0.07, 100, 7),
+    (0.3, 10, 3),
+    (0.57, 100, 57),
+  ],
 )
-def test_the_size_of_the_easy_subset_is_exactly_the_floor_in_decimal_arithmetic(fraction, num_examples, expected):
+def test_the_size_of_the_easy_subset_is_exactly_the_floor_in_decimal_arithmetic(
+  fraction, num_examples, expected
+):
   assert num_easy(fraction, num_examples) == expected
 
 
@@ -30,14 +40,18 @@ def test_an_explicit_size_wins_over_the_fraction():
   assert num_easy(0.1, 5_994, 616) == 616
 
 
-@pytest.mark.parametrize(("fraction", "count", "explicit"), [(0.1, 9, None), (0.5, 10, 10), (0.5, 10, 11)])
+@pytest.mark.parametrize(
+  ("fraction", "count", "explicit"), [(0.1, 9, None), (0.5, 10, 10), (0.5, 10, 11)]
+)
 def test_an_empty_subset_is_refused(fraction, count, explicit):
   with pytest.raises(ConfigError, match=r"method\.(fraction|num_easy)"):
     num_easy(fraction, count, explicit)
 
 
 @given(
-  scores=st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 3.0, float("inf")]), min_size=2, max_size=64),
+  scores=st.lists(
+    st.sampled_from([-1.0, 0.0, 0.25, 0.5, 3.0, float("inf")]), min_size=2, max_size=64
+  ),
   seed=st.integers(0, 1000),
   policy=st.sampled_from(["top", "bottom", "random"]),
   balanced=st.booleans(),
@@ -107,10 +121,14 @@ def test_the_easiest_of_a_hand_made_case():
 
 def test_a_random_subset_is_another_one_for_another_seed_and_does_not_see_the_scores():
   scores, labels = np.arange(60.0), np.zeros(60, np.int32)
-  first, again, other = (split(scores, labels, ids(60), 20, seed, policy="random") for seed in (0, 0, 1))
+  first, again, other = (
+    split(scores, labels, ids(60), 20, seed, policy="random") for seed in (0, 0, 1)
+  )
   np.testing.assert_array_equal(first.easy, again.easy)
   assert set(first.easy.tolist()) != set(other.easy.tolist())
-  np.testing.assert_array_equal(first.easy, split(-scores, labels, ids(60), 20, 0, policy="random").easy)
+  np.testing.assert_array_equal(
+    first.easy, split(-scores, labels, ids(60), 20, 0, policy="random").easy
+  )
 
 
 @given(
@@ -119,10 +137,20 @@ def test_a_random_subset_is_another_one_for_another_seed_and_does_not_see_the_sc
   bottom=st.booleans(),
   draw=st.data(),
 )
-def test_class_balanced_takes_the_end_of_the_ranking_of_every_class_and_counts_ties_in_each(examples, seed, bottom, draw):
+def test_class_balanced_takes_the_end_of_the_ranking_of_every_class_and_counts_ties_in_each(
+  examples, seed, bottom, draw
+):
   scores, labels = (np.array(column) for column in zip(*examples, strict=True))
   size = draw.draw(st.integers(1, len(scores) - 1))
-  part = split(scores * 1.0, labels, ids(len(scores)), size, seed, policy="bottom" if bottom else "top", class_balanced=True)
+  part = split(
+    scores * 1.0,
+    labels,
+    ids(len(scores)),
+    size,
+    seed,
+    policy="bottom" if bottom else "top",
+    class_balanced=True,
+  )
   easiness = -scores if bottom else scores
   ties = 0
   for label in set(labels.tolist()):
@@ -137,9 +165,13 @@ def test_class_balanced_ties_of_a_hand_made_case():
   scores = np.array([5.0, 5.0, 5.0, 1.0, 9.0, 8.0, 2.0, 2.0])
   labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
   part = split(scores, labels, ids(8), 4, 0, class_balanced=True)
-  assert part.ties_at_cut == 3  # class 0 takes two of its three fives; class 1 takes 9 and 8, before its twos
+  assert (
+    part.ties_at_cut == 3
+  )  # class 0 takes two of its three fives; class 1 takes 9 and 8, before its twos
   assert set(part.easy.tolist()) >= {4, 5}
-  assert split(scores, labels, ids(8), 6, 0, class_balanced=True).ties_at_cut == 2  # all fives, and one of the two twos
+  assert (
+    split(scores, labels, ids(8), 6, 0, class_balanced=True).ties_at_cut == 2
+  )  # all fives, and one of the two twos
 
 
 # ---- what each policy takes, against a twin that shares no line with it
@@ -150,7 +182,9 @@ def places(counts, size):
   total = sum(counts)
   shares = [Fraction(count * size, total) if total else Fraction(0) for count in counts]
   given = [math.floor(share) for share in shares]
-  for group in sorted(range(len(counts)), key=lambda group: (given[group] - shares[group], group))[: size - sum(given)]:
+  for group in sorted(range(len(counts)), key=lambda group: (given[group] - shares[group], group))[
+    : size - sum(given)
+  ]:
     given[group] += 1
   return given
 
@@ -159,7 +193,11 @@ def twin(scores, labels, size, seed, balanced):
   """Returns the sets (A, left out) of the ranking cut in Python."""
   hashes = tie_breaker(ids(len(scores)), seed)
   ranked = sorted(range(len(scores)), key=lambda index: (-scores[index], hashes[index]))
-  groups = [[index for index in ranked if labels[index] == label] for label in range(max(labels) + 1)] if balanced else [ranked]
+  groups = (
+    [[index for index in ranked if labels[index] == label] for label in range(max(labels) + 1)]
+    if balanced
+    else [ranked]
+  )
   easy = places([len(group) for group in groups], size.easy)
   free = [len(group) - count for group, count in zip(groups, easy, strict=True)]
   skipped, out = places(free, size.skipped), places(free, size.left_out)
@@ -171,7 +209,9 @@ def twin(scores, labels, size, seed, balanced):
 
 
 CLASSES = st.sampled_from([0, 0, 0, 0, 0, 1, 1, 3])
-IMBALANCED = st.lists(st.tuples(st.sampled_from([-2.0, 0.0, 0.5, 1.0, 7.0]), CLASSES), min_size=4, max_size=60)
+IMBALANCED = st.lists(
+  st.tuples(st.sampled_from([-2.0, 0.0, 0.5, 1.0, 7.0]), CLASSES), min_size=4, max_size=60
+)
 
 
 @given(
@@ -181,15 +221,21 @@ IMBALANCED = st.lists(st.tuples(st.sampled_from([-2.0, 0.0, 0.5, 1.0, 7.0]), CLA
   policy=st.sampled_from(["window", "mislabel_cut"]),
   draw=st.data(),
 )
-def test_window_and_mislabel_cut_take_exactly_what_the_twin_takes_on_imbalanced_classes(examples, seed, balanced, policy, draw):
+def test_window_and_mislabel_cut_take_exactly_what_the_twin_takes_on_imbalanced_classes(
+  examples, seed, balanced, policy, draw
+):
   scores, labels = (np.array(column) for column in zip(*examples, strict=True))
   easy = draw.draw(st.integers(1, len(scores) - 2))
   other = draw.draw(st.integers(0, len(scores) - easy - 1))
   size = Sizes(easy, skipped=other) if policy == "window" else Sizes(easy, left_out=other)
   part = split(scores, labels, ids(len(scores)), size, seed, policy=policy, class_balanced=balanced)
   assert (len(part.easy), len(part.left_out)) == (size.easy, size.left_out)
-  np.testing.assert_array_equal(np.sort(np.concatenate([part.easy, part.rest, part.left_out])), ids(len(scores)))
-  assert (set(part.easy.tolist()), set(part.left_out.tolist())) == twin(scores.tolist(), labels.tolist(), size, seed, balanced)
+  np.testing.assert_array_equal(
+    np.sort(np.concatenate([part.easy, part.rest, part.left_out])), ids(len(scores))
+  )
+  assert (set(part.easy.tolist()), set(part.left_out.tolist())) == twin(
+    scores.tolist(), labels.tolist(), size, seed, balanced
+  )
   if balanced:
     share = np.bincount(labels, minlength=4) * easy / len(labels)
     assert (np.abs(np.bincount(labels[part.easy], minlength=4) - share) < 1).all()
@@ -198,7 +244,13 @@ def test_window_and_mislabel_cut_take_exactly_what_the_twin_takes_on_imbalanced_
 @given(scores=st.lists(st.integers(-3, 3), min_size=1, max_size=30), threshold=st.integers(-4, 4))
 def test_a_threshold_takes_all_that_are_easier(scores, threshold):
   part = split(
-    np.array(scores, np.float32), np.zeros(len(scores), np.int32), ids(len(scores)), 1, 0, policy="threshold", threshold=threshold
+    np.array(scores, np.float32),
+    np.zeros(len(scores), np.int32),
+    ids(len(scores)),
+    1,
+    0,
+    policy="threshold",
+    threshold=threshold,
   )
   assert part.easy.tolist() == [index for index, score in enumerate(scores) if score > threshold]
   assert part.ties_at_cut == 0
@@ -208,11 +260,22 @@ def test_a_threshold_takes_all_that_are_easier(scores, threshold):
 def test_a_window_and_a_cut_of_a_hand_made_case():
   scores, labels = np.array([0.1, 5.0, 3.0, -2.0, 4.0, 4.0]), np.zeros(6, np.int32)
   window = split(scores, labels, ids(6), Sizes(2, skipped=1), 0, policy="window")
-  assert (window.easy.tolist(), window.rest.tolist(), window.ties_at_cut) == ([4, 5], [0, 1, 2, 3], 0)
+  assert (window.easy.tolist(), window.rest.tolist(), window.ties_at_cut) == (
+    [4, 5],
+    [0, 1, 2, 3],
+    0,
+  )
   assert split(scores, labels, ids(6), Sizes(2, skipped=2), 0, policy="window").ties_at_cut == 2
   cut = split(scores, labels, ids(6), Sizes(2, left_out=1), 0, policy="mislabel_cut")
-  assert (cut.rest.tolist(), cut.left_out.tolist(), cut.ties_at_cut) == ([0, 2, 4] if 5 in cut.easy else [0, 2, 5], [3], 2)
-  assert split(np.ones(6), labels, ids(6), Sizes(2, left_out=1), 0, policy="mislabel_cut").ties_at_cut == 6
+  assert (cut.rest.tolist(), cut.left_out.tolist(), cut.ties_at_cut) == (
+    [0, 2, 4] if 5 in cut.easy else [0, 2, 5],
+    [3],
+    2,
+  )
+  assert (
+    split(np.ones(6), labels, ids(6), Sizes(2, left_out=1), 0, policy="mislabel_cut").ties_at_cut
+    == 6
+  )
 
 
 @pytest.mark.parametrize(
@@ -236,7 +299,10 @@ def test_sizes_are_the_exact_floor_of_their_shares(changes, expected):
       {"policy": "window", "window_start": 0.91},
       r"window_start=0\.91: after 91 of 100 training examples 9 are left for A, which is to get 10",
     ),
-    ({"policy": "mislabel_cut", "cut": 0.9}, r"split\.cut=0\.9: of 100 training examples A gets 10 and 90 would be left out"),
+    (
+      {"policy": "mislabel_cut", "cut": 0.9},
+      r"split\.cut=0\.9: of 100 training examples A gets 10 and 90 would be left out",
+    ),
     ({"policy": "mislabel_cut", "cut": 0.001}, r"A gets 10 and 0 would be left out"),
   ],
 )

@@ -1,4 +1,6 @@
-"""Whole runs that rank by training dynamics, or by the network of an earlier round: resumed, taken over, restored."""
+"""Whole runs that rank by training dynamics, or by the network of an earlier round: resumed, taken
+over, restored.
+"""
 
 import dataclasses
 import shutil
@@ -22,7 +24,12 @@ from sdt.scores.formulas import SCORERS
 from sdt.scores.split import split
 from tests.support import tiny, whole
 
-CONFIG = tiny.config(compilation_cache=False, score__name="forgetting", score__at_round=2, parallel__steps_per_dispatch=2)
+CONFIG = tiny.config(
+  compilation_cache=False,
+  score__name="forgetting",
+  score__at_round=2,
+  parallel__steps_per_dispatch=2,
+)
 ALONE = dataclasses.replace(CONFIG, arms=("baseline",))
 
 
@@ -41,14 +48,18 @@ def finished(tmp_path_factory):
 
 
 def test_scores_of_both_kinds_are_those_of_the_engine(finished):
-  """Those of a pass come from the network after round 2, those of the dynamics from all four rounds."""
+  """Those of a pass come from the network after round 2, those of the dynamics from all four
+  rounds.
+  """
   data = tiny.data(CONFIG)
   setup = Setup.make(CONFIG, data)
   trainer = tiny.trainer(CONFIG, tiny.everything(CONFIG, len(data.train)), data)
   states = {progress.position: trainer.get_state() for progress in trainer.run(Position())}
   state = states[Position(2)][0]
   variables = {"params": state.params, "batch_stats": state.batch_stats}
-  expected = ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)
+  expected = ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(
+    variables
+  )
   expected |= dynamics_scores(states[Position(4)][2], 4)
   stored = files.read_npz(finished / "scores.npz")
   assert set(expected) == {name for name in stored if name in SCORES}
@@ -60,12 +71,19 @@ def test_scores_of_both_kinds_are_those_of_the_engine(finished):
   assert described["el2n"]["note"] is None
   easy = np.load(finished / "arms" / "method.npz")["A"]
   for replica, ids in enumerate(easy):
-    assert stored["forgetting"][replica][ids].max() <= np.delete(stored["forgetting"][replica], ids).min()
+    assert (
+      stored["forgetting"][replica][ids].max()
+      <= np.delete(stored["forgetting"][replica], ids).min()
+    )
 
 
 @pytest.mark.parametrize("done", [1.4, 2.4])
-def test_a_run_that_stops_inside_a_round_goes_on_to_the_same_bytes(finished, tmp_path, monkeypatch, done):
-  """Before and after the round that is scored; the summaries of the round under way are in the checkpoint too."""
+def test_a_run_that_stops_inside_a_round_goes_on_to_the_same_bytes(
+  finished, tmp_path, monkeypatch, done
+):
+  """Before and after the round that is scored; the summaries of the round under way are in the
+  checkpoint too.
+  """
   with monkeypatch.context() as patch:
     whole.signal_at(patch, "baseline", done, signal.SIGTERM)
     with pytest.raises(Interrupted):
@@ -74,7 +92,9 @@ def test_a_run_that_stops_inside_a_round_goes_on_to_the_same_bytes(finished, tmp
   whole.assert_same(CONFIG, finished, tmp_path / "run", report=False)
 
 
-def test_a_baseline_trained_alone_hands_its_dynamics_and_its_scored_round_over(finished, tmp_path, capsys):
+def test_a_baseline_trained_alone_hands_its_dynamics_and_its_scored_round_over(
+  finished, tmp_path, capsys
+):
   assert whole.run(ALONE, tmp_path / "alone") == 0
   own = dataclasses.replace(CONFIG, baseline_from=str(tmp_path / "alone"))
   assert whole.run(own, tmp_path / "run") == 0
@@ -105,18 +125,30 @@ def test_keys_that_do_not_go_together_are_refused():
 
   for name in (name for name, one in SCORES.items() if one.source == DYNAMICS):
     refused(rf"score\.name = '{name}' with score\.dynamics = False", name=name, dynamics=False)
-  refused(r"score\.name = 'grand' with score\.grand = False: expected score\.grand = True", name="grand")
+  refused(
+    r"score\.name = 'grand' with score\.grand = False: expected score\.grand = True", name="grand"
+  )
   refused(r"score\.at_round = 5: expected at most rounds = 4", at_round=5)
 
 
 def test_early_scores_of_the_last_round_come_with_a_note(tmp_path, capsys):
   config = tiny.config(
-    compilation_cache=False, score__name="grand", score__grand=True, score__dynamics=False, rounds=2, optim__milestones=(1,)
+    compilation_cache=False,
+    score__name="grand",
+    score__grand=True,
+    score__dynamics=False,
+    rounds=2,
+    optim__milestones=(1,),
   )
   assert whole.run(config, tmp_path / "run") == 0
-  assert "note: score.name=grand: its source means a network early in training (20 of 200 epochs)" in capsys.readouterr().err
+  assert (
+    "note: score.name=grand: its source means a network early in training (20 of 200 epochs)"
+    in capsys.readouterr().err
+  )
   described = files.read_json(tmp_path / "run" / "scores.json")["scorers"]
-  assert ["another quantity" in described[name]["note"] for name in ("grand", "grand_last_layer", "el2n")] == [True] * 3
+  assert [
+    "another quantity" in described[name]["note"] for name in ("grand", "grand_last_layer", "el2n")
+  ] == [True] * 3
   assert "forgetting" not in described
 
 
@@ -136,6 +168,18 @@ def test_every_score_of_the_dynamics_finds_wrong_labels_in_its_declared_directio
   for _ in trainer.run(Position()):
     pass
   scores = dynamics_scores(trainer.get_state()[2], of.rounds)
-  parts = [split(scores["aum"][0], data.train.labels, data.train.example_ids, 60, 0, policy="top", class_balanced=False)]
-  areas = score_truth(data.train, scores, parts, of.seeds[:1], np.ones(3, bool))["auroc_wrong_label"]
+  parts = [
+    split(
+      scores["aum"][0],
+      data.train.labels,
+      data.train.example_ids,
+      60,
+      0,
+      policy="top",
+      class_balanced=False,
+    )
+  ]
+  areas = score_truth(data.train, scores, parts, of.seeds[:1], np.ones(3, bool))[
+    "auroc_wrong_label"
+  ]
   assert {name for name, area in areas.items() if area > 0.5} == set(scores), areas

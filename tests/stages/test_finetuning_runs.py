@@ -1,4 +1,6 @@
-"""Whole runs that start from the weights of an earlier run: what they change, what they name, and what they refuse to go on with."""
+"""Whole runs that start from the weights of an earlier run: what they change, what they name, and
+what they refuse to go on with.
+"""
 
 import hashlib
 import json
@@ -24,7 +26,13 @@ from tests.support.places import ROOT
 
 def earlier_run(folder):
   """Returns the model.safetensors of a run on 3 classes."""
-  assert whole.run(tiny.resnet(arms=("baseline",), seeds=(3,), rounds=2, compilation_cache=False), folder / "earlier") == 0
+  assert (
+    whole.run(
+      tiny.resnet(arms=("baseline",), seeds=(3,), rounds=2, compilation_cache=False),
+      folder / "earlier",
+    )
+    == 0
+  )
   return folder / "earlier" / "model.safetensors"
 
 
@@ -40,7 +48,9 @@ def finetuning(path, **changes):
   )
 
 
-def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_and_goes_on_only_with_these_weights(tmp_path, monkeypatch, capsys):
+def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_and_goes_on_only_with_these_weights(
+  tmp_path, monkeypatch, capsys
+):
   whole.without_report(monkeypatch)
   path, workdir = earlier_run(tmp_path), tmp_path / "run"
   config = finetuning(path)
@@ -48,11 +58,18 @@ def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_and_goes_on_only_w
   assert not workdir.exists()
   assert whole.run(config, workdir) == 0
   checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-  assert f"note: weights from {path} (SHA-256 {checksum}), the head starts afresh\n" in capsys.readouterr().err
-  # Every arm begins with the file's body, and a frozen one ends with it, running statistics and all; the heads are of the seeds.
+  assert (
+    f"note: weights from {path} (SHA-256 {checksum}), the head starts afresh\n"
+    in capsys.readouterr().err
+  )
+  # Every arm begins with the file's body, and a frozen one ends with it, running statistics and
+  # all; the heads are of the seeds.
   before, after = load_file(path), load_file(workdir / "model.safetensors")
   assert before.keys() == after.keys()
-  assert [name for name in after if not np.array_equal(before[name], after[name])] == ["params/head/bias", "params/head/kernel"]
+  assert [name for name in after if not np.array_equal(before[name], after[name])] == [
+    "params/head/bias",
+    "params/head/kernel",
+  ]
   assert after["params/head/kernel"].shape == (4, 5)
   for state in whole.final_states(config, workdir):
     for name, leaf in state.items():
@@ -69,10 +86,14 @@ def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_and_goes_on_only_w
   shutil.copy(path, moved)
   assert whole.run(finetuning(moved), workdir) == 0
   other = tmp_path / "other.safetensors"
-  other.write_bytes(save(before | {"params/stem_conv/kernel": before["params/stem_conv/kernel"] + 1}))
+  other.write_bytes(
+    save(before | {"params/stem_conv/kernel": before["params/stem_conv/kernel"] + 1})
+  )
   stamps = whole.stamps(workdir)
   for config in (finetuning(other), finetuning(None)):
-    with pytest.raises(DataError, match=f"holds a run with another model.pretrained .SHA-256 {checksum}, now "):
+    with pytest.raises(
+      DataError, match=f"holds a run with another model.pretrained .SHA-256 {checksum}, now "
+    ):
       experiment.run(config, workdir, "tiny")
   with pytest.raises(DataError, match=r"that run started from another model\.pretrained"):
     experiment.run(finetuning(other, baseline_from=str(workdir)), tmp_path / "new", "tiny")
@@ -87,9 +108,15 @@ def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_and_goes_on_only_w
 def test_the_files_head_is_taken_on_request_if_the_classes_are_as_many(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
   path = earlier_run(tmp_path)
-  config = tiny.resnet(model__pretrained=str(path), model__pretrained_head=True, arms=("baseline",), rounds=2)
-  start = Setup.make(config, tiny.data(config), pretrained=load_inputs.load_weights(config, tiny.data(config))).fresh_start
-  np.testing.assert_array_equal(start.state.params["head"]["kernel"], [load_file(path)["params/head/kernel"]] * 2)
+  config = tiny.resnet(
+    model__pretrained=str(path), model__pretrained_head=True, arms=("baseline",), rounds=2
+  )
+  start = Setup.make(
+    config, tiny.data(config), pretrained=load_inputs.load_weights(config, tiny.data(config))
+  ).fresh_start
+  np.testing.assert_array_equal(
+    start.state.params["head"]["kernel"], [load_file(path)["params/head/kernel"]] * 2
+  )
   with pytest.raises(DataError, match=r"leave model\.pretrained_head off"):
     experiment.run(finetuning(path, model__pretrained_head=True), tmp_path / "run", "tiny")
   assert not (tmp_path / "run").exists()
@@ -100,14 +127,22 @@ def test_the_files_head_is_taken_on_request_if_the_classes_are_as_many(tmp_path,
   [
     ({"name": "resnet18"}, DataError, "that this network needs: 98 missing"),
     ({"name": "resnet18", "stem": "imagenet"}, DataError, "that this network needs: 98 missing"),
-    ({"name": "resnet18", "stem": "small"}, ConfigError, "with their own stem, model.stem=imagenet"),
+    (
+      {"name": "resnet18", "stem": "small"},
+      ConfigError,
+      "with their own stem, model.stem=imagenet",
+    ),
     ({"name": "resnet20"}, ConfigError, "with their own stem, model.stem=imagenet"),
     ({"name": "mlp"}, ConfigError, "with their own stem, model.stem=imagenet"),
   ],
 )
 def test_public_names_are_for_the_networks_that_have_them(model, error, part, tmp_path):
   path = tmp_path / "public.safetensors"
-  path.write_bytes(save({"conv1.weight": np.zeros((64, 3, 7, 7), np.float32), "bn1.weight": np.ones(64, np.float32)}))
+  path.write_bytes(
+    save(
+      {"conv1.weight": np.zeros((64, 3, 7, 7), np.float32), "bn1.weight": np.ones(64, np.float32)}
+    )
+  )
   plain = to_dict(tiny.config())
   plain["model"] = {**model, "pretrained": str(path)}
   config = from_dict(plain)
@@ -120,7 +155,9 @@ def test_public_weights_on_images_that_are_normalised_otherwise_are_told():
     config = finetuning("some.safetensors", data__statistics=statistics)
     return any(
       "data.statistics=imagenet" in note
-      for note in load_inputs.notes(config, tiny.data(config), load_inputs.Beside(Pretrained({}, "ab", is_public)))
+      for note in load_inputs.notes(
+        config, tiny.data(config), load_inputs.Beside(Pretrained({}, "ab", is_public))
+      )
     )
 
   assert told("own", True)
@@ -131,7 +168,8 @@ def test_public_weights_on_images_that_are_normalised_otherwise_are_told():
 def test_a_frozen_body_without_weights_is_told():
   def told(config, weights=None):
     return any(
-      "the body is frozen as it was drawn" in note for note in load_inputs.notes(config, tiny.data(config), load_inputs.Beside(weights))
+      "the body is frozen as it was drawn" in note
+      for note in load_inputs.notes(config, tiny.data(config), load_inputs.Beside(weights))
     )
 
   assert told(finetuning(None))
@@ -140,22 +178,35 @@ def test_a_frozen_body_without_weights_is_told():
 
 
 def test_a_wrong_path_is_told_before_the_data_are_read(tmp_path):
-  config = finetuning(tmp_path / "none.safetensors", data__name="npz", data__path=str(tmp_path / "none.npz"))
+  config = finetuning(
+    tmp_path / "none.safetensors", data__name="npz", data__path=str(tmp_path / "none.npz")
+  )
   with pytest.raises(DataError, match="no such file; expected a safetensors file of weights"):
     experiment.run(config, tmp_path / "run", "tiny")
   assert not (tmp_path / "run").exists()
 
 
 def test_keys_that_would_do_nothing_are_refused():
-  with pytest.raises(ConfigError, match=r"model.pretrained_head = True has no meaning with model.pretrained = None"):
+  with pytest.raises(
+    ConfigError, match=r"model.pretrained_head = True has no meaning with model.pretrained = None"
+  ):
     tiny.resnet(model__pretrained_head=True)
 
 
 def test_weights_that_cannot_be_used_exit_with_3_and_one_line_and_write_nothing(tmp_path):
   (tmp_path / "resnet50.pth").write_bytes(b"PK\x03\x04")
-  command = [sys.executable, str(ROOT / "run.py"), f"--config={ROOT}/configs/shapes.py", "--config.model.pretrained=resnet50.pth"]
-  done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+  command = [
+    sys.executable,
+    str(ROOT / "run.py"),
+    f"--config={ROOT}/configs/shapes.py",
+    "--config.model.pretrained=resnet50.pth",
+  ]
+  done = subprocess.run(
+    command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+  )
   assert (done.returncode, done.stdout) == (3, "")
-  assert done.stderr.startswith("sdt: error: model.pretrained=resnet50.pth: not safetensors but, it seems, a pickle")
+  assert done.stderr.startswith(
+    "sdt: error: model.pretrained=resnet50.pth: not safetensors but, it seems, a pickle"
+  )
   assert done.stderr.count("\n") == 1
   assert [path.name for path in tmp_path.iterdir()] == ["resnet50.pth"]

@@ -1,4 +1,6 @@
-"""Out-of-fold scores: every example is scored by a network that has not seen it, and everything else is as in an ordinary run."""
+"""Out-of-fold scores: every example is scored by a network that has not seen it, and everything
+else is as in an ordinary run.
+"""
 
 import dataclasses
 import signal
@@ -17,16 +19,27 @@ from sdt.scores.split import folds
 from tests.support import tiny, whole
 
 NUM_FOLDS = 3
-CONFIG = tiny.config(rounds=2, score__folds=NUM_FOLDS, parallel__steps_per_dispatch=1, compilation_cache=False)
+CONFIG = tiny.config(
+  rounds=2, score__folds=NUM_FOLDS, parallel__steps_per_dispatch=1, compilation_cache=False
+)
 
 
-@given(labels=st.lists(st.sampled_from([0, 0, 0, 1, 2]), min_size=2, max_size=50), seed=st.integers(0, 9), draw=st.data())
-def test_folds_are_equal_to_one_example_in_all_and_in_every_class_and_go_by_the_ids(labels, seed, draw):
+@given(
+  labels=st.lists(st.sampled_from([0, 0, 0, 1, 2]), min_size=2, max_size=50),
+  seed=st.integers(0, 9),
+  draw=st.data(),
+)
+def test_folds_are_equal_to_one_example_in_all_and_in_every_class_and_go_by_the_ids(
+  labels, seed, draw
+):
   labels = np.array(labels)
   ids = np.arange(len(labels), dtype=np.int32) * 3
   num_folds = draw.draw(st.integers(2, len(labels)))
   found = folds(labels, ids, num_folds, seed)
-  for counts in (np.bincount(found[labels == label], minlength=num_folds) for label in (*set(labels.tolist()), labels)):
+  for counts in (
+    np.bincount(found[labels == label], minlength=num_folds)
+    for label in (*set(labels.tolist()), labels)
+  ):
     assert counts.max() - counts.min() <= 1
   order = np.array(draw.draw(st.permutations(range(len(labels)))))
   np.testing.assert_array_equal(folds(labels[order], ids[order], num_folds, seed), found[order])
@@ -35,7 +48,9 @@ def test_folds_are_equal_to_one_example_in_all_and_in_every_class_and_go_by_the_
 def test_another_seed_has_other_folds_and_too_many_are_refused():
   labels, ids = np.zeros(40, np.int32), np.arange(40, dtype=np.int32)
   assert not np.array_equal(folds(labels, ids, 4, 0), folds(labels, ids, 4, 1))
-  with pytest.raises(ConfigError, match=r"score\.folds=41: expected at most one for each of the 40 training examples"):
+  with pytest.raises(
+    ConfigError, match=r"score\.folds=41: expected at most one for each of the 40 training examples"
+  ):
     folds(labels, ids, 41, 0)
 
 
@@ -49,9 +64,15 @@ def finished(tmp_path_factory):
 
 
 def confidences(state, images, labels):
-  """Returns the softmax probability of the label, [R, N], of the network in a checkpoint: NumPy, float64."""
+  """Returns the softmax probability of the label, [R, N], of the network in a checkpoint: NumPy,
+  float64.
+  """
   leaf = {name: np.asarray(value, np.float64) for name, value in state.items() if ".params" in name}
-  weights = [leaf[f"['state'].params['{layer}']['{part}']"] for layer in ("hidden1", "head") for part in ("kernel", "bias")]
+  weights = [
+    leaf[f"['state'].params['{layer}']['{part}']"]
+    for layer in ("hidden1", "head")
+    for part in ("kernel", "bias")
+  ]
   rows = []
   for kernel, bias, head, head_bias in zip(*weights, strict=True):
     logits = np.maximum(images @ kernel + bias, 0) @ head + head_bias
@@ -63,7 +84,9 @@ def confidences(state, images, labels):
 def test_every_example_is_scored_by_the_one_network_that_has_not_seen_it(finished):
   data = tiny.data(CONFIG)
   train = data.train
-  images = ((train.inputs / 255 - data.mean.astype(np.float64)) / data.std.astype(np.float64)).reshape(len(train), -1)
+  images = (
+    (train.inputs / 255 - data.mean.astype(np.float64)) / data.std.astype(np.float64)
+  ).reshape(len(train), -1)
   states = dict(zip(trainings(CONFIG), whole.final_states(CONFIG, finished), strict=True))
   stored = files.read_npz(finished / "scores.npz")
   num_scored = np.zeros((2, 70), int)
@@ -73,33 +96,56 @@ def test_every_example_is_scored_by_the_one_network_that_has_not_seen_it(finishe
     expected = confidences(states[arm], images, train.labels)
     for replica in range(2):
       unseen = ~np.isin(stored["example_id"], seen[replica])
-      np.testing.assert_allclose(stored["confidence"][replica, unseen], expected[replica, unseen], rtol=1e-4)
+      np.testing.assert_allclose(
+        stored["confidence"][replica, unseen], expected[replica, unseen], rtol=1e-4
+      )
       num_scored[replica] += unseen
   assert (num_scored == 1).all()
-  np.testing.assert_allclose(stored["confidence_in_sample"], confidences(states["baseline"], images, train.labels), rtol=1e-4)
+  np.testing.assert_allclose(
+    stored["confidence_in_sample"], confidences(states["baseline"], images, train.labels), rtol=1e-4
+  )
   entries = files.read_json(finished / "scores.json")["scorers"]
-  assert (entries["confidence"]["source"], entries["log_odds"]["source"]) == ("out of fold", "out of fold")
+  assert (entries["confidence"]["source"], entries["log_odds"]["source"]) == (
+    "out of fold",
+    "out of fold",
+  )
   assert entries["confidence_in_sample"]["source"] == "in sample"
   easy = files.read_npz(finished / "arms" / "method.npz")["A"]
   for replica in range(2):
     assert set(easy[replica].tolist()) == set(np.argsort(-stored["log_odds"][replica])[:7].tolist())
 
 
-def test_the_trainings_without_a_fold_have_rows_and_no_results_and_the_others_are_as_ever(finished, tmp_path, monkeypatch):
+def test_the_trainings_without_a_fold_have_rows_and_no_results_and_the_others_are_as_ever(
+  finished, tmp_path, monkeypatch
+):
   rows, results = whole.rows(finished), files.read_json(finished / "results.json")
-  assert list(dict.fromkeys(row["arm"] for row in rows)) == ["baseline", "fold_1", "fold_2", "fold_3", "method"]
-  assert {(row["phase"], row["weight_decay"]) for row in rows if row["arm"] == "fold_2"} == {("all", CONFIG.optim.weight_decay)}
+  assert list(dict.fromkeys(row["arm"] for row in rows)) == [
+    "baseline",
+    "fold_1",
+    "fold_2",
+    "fold_3",
+    "method",
+  ]
+  assert {(row["phase"], row["weight_decay"]) for row in rows if row["arm"] == "fold_2"} == {
+    ("all", CONFIG.optim.weight_decay)
+  }
   assert list(results["arms"]) == list(results["steps_per_round"]) == ["baseline", "method"]
   assert list(results["contrasts"]) == ["baseline"]
   whole.without_report(monkeypatch)
   plain = dataclasses.replace(CONFIG, score=dataclasses.replace(CONFIG.score, folds=None))
   assert whole.run(plain, tmp_path / "plain") == 0
-  assert [row for row in whole.rows(tmp_path / "plain") if row["arm"] == "baseline"] == [row for row in rows if row["arm"] == "baseline"]
+  assert [row for row in whole.rows(tmp_path / "plain") if row["arm"] == "baseline"] == [
+    row for row in rows if row["arm"] == "baseline"
+  ]
   in_sample = files.read_npz(tmp_path / "plain" / "scores.npz")["confidence"]
-  np.testing.assert_array_equal(files.read_npz(finished / "scores.npz")["confidence_in_sample"], in_sample)
+  np.testing.assert_array_equal(
+    files.read_npz(finished / "scores.npz")["confidence_in_sample"], in_sample
+  )
 
 
-def test_a_run_that_is_stopped_in_a_fold_or_while_scoring_ends_as_one_that_was_left_alone(finished, tmp_path, monkeypatch):
+def test_a_run_that_is_stopped_in_a_fold_or_while_scoring_ends_as_one_that_was_left_alone(
+  finished, tmp_path, monkeypatch
+):
   whole.without_report(monkeypatch)
   for number, (task, done) in enumerate((("fold_2", 1.4), ("score", 1.0))):
     workdir = tmp_path / str(number)
@@ -114,7 +160,11 @@ def test_a_baseline_that_is_taken_over_brings_its_folds(finished, tmp_path, monk
   whole.without_report(monkeypatch)
   of = dataclasses.replace(CONFIG, method=dataclasses.replace(CONFIG.method, lambda_A=0.02))
   assert whole.run(dataclasses.replace(of, baseline_from=str(finished)), tmp_path / "taken") == 0
-  assert [name for name in files.read_json(tmp_path / "taken" / "timing.json")["stages"] if name.startswith("train")] == ["train method"]
+  assert [
+    name
+    for name in files.read_json(tmp_path / "taken" / "timing.json")["stages"]
+    if name.startswith("train")
+  ] == ["train method"]
   for name in ("scores.npz", "scores.csv", "scores.json", "split.csv", "arms/fold_1.npz"):
     assert (tmp_path / "taken" / name).read_bytes() == (finished / name).read_bytes()
 
@@ -129,10 +179,19 @@ def test_an_earlier_rounds_networks_score_out_of_fold_too(tmp_path, monkeypatch)
   first, second = (files.read_npz(tmp_path / name / "scores.npz") for name in ("first", "later"))
   for name, values in first.items():
     np.testing.assert_array_equal(second[name], values, err_msg=name)
-  assert files.read_json(tmp_path / "later" / "scores.json")["scorers"]["loss"]["source"] == "out of fold, round 1"
-  taken = dataclasses.replace(later, method=dataclasses.replace(of.method, lambda_A=0.02), baseline_from=str(tmp_path / "later"))
+  assert (
+    files.read_json(tmp_path / "later" / "scores.json")["scorers"]["loss"]["source"]
+    == "out of fold, round 1"
+  )
+  taken = dataclasses.replace(
+    later,
+    method=dataclasses.replace(of.method, lambda_A=0.02),
+    baseline_from=str(tmp_path / "later"),
+  )
   assert whole.run(taken, tmp_path / "taken") == 0
-  assert (tmp_path / "taken" / "scores.npz").read_bytes() == (tmp_path / "later" / "scores.npz").read_bytes()
+  assert (tmp_path / "taken" / "scores.npz").read_bytes() == (
+    tmp_path / "later" / "scores.npz"
+  ).read_bytes()
 
 
 def test_a_networks_scores_of_its_fold_do_not_depend_on_the_labels_there():
@@ -154,12 +213,17 @@ def test_a_networks_scores_of_its_fold_do_not_depend_on_the_labels_there():
 def test_a_dry_run_tells_what_the_folds_cost():
   lines = list(dry_run.describe(CONFIG))
   assert "  fold_3: all 3 = 3" in lines
-  assert "note      score.folds=3: 3 of these trainings, each on 2 of 3 parts of the training set, are there for the scores alone" in lines
+  assert (
+    "note      score.folds=3: 3 of these trainings, each on 2 of 3 parts of the training set, "
+    "are there for the scores alone"
+  ) in lines
   assert fold_arms(tiny.config(score__folds=3, arms=("baseline",))) == ()
 
 
 def test_names_and_keys_that_folds_take_or_need():
-  with pytest.raises(ConfigError, match=r"score.name = 'confidence_in_sample': expected score.folds too"):
+  with pytest.raises(
+    ConfigError, match=r"score.name = 'confidence_in_sample': expected score.folds too"
+  ):
     tiny.config(score__name="confidence_in_sample")
   taken = tiny.config(score__folds=2, own_arms=("fold_2 = A@0 + B@0",), arms=("baseline", "fold_2"))
   with pytest.raises(ConfigError, match="the name 'fold_2' is taken"):

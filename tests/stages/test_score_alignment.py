@@ -1,4 +1,6 @@
-"""scores.npz and scores.csv name the example that a score is of: whatever the order of the set, the batches, the padding or the devices."""
+"""scores.npz and scores.csv name the example that a score is of: whatever the order of the set, the
+batches, the padding or the devices.
+"""
 
 import csv
 import dataclasses
@@ -20,21 +22,29 @@ from tests.support import tiny
 from tests.support.places import ROOT
 
 NUM = 70
-# (devices, mode, examples per batch, order of the set): 1 and 13 are padded to 8 and 16, 512 is all of them, padded to 72.
+# (devices, mode, examples per batch, order of the set): 1 and 13 are padded to 8 and 16, 512 is all
+# of them, padded to 72.
 CASES = [
-  *((1, "jit", batch_size, order) for batch_size, order in ((512, "as read"), (1, "shuffled"), (13, "shuffled"))),
+  *(
+    (1, "jit", batch_size, order)
+    for batch_size, order in ((512, "as read"), (1, "shuffled"), (13, "shuffled"))
+  ),
   *((8, mode, batch_size, "shuffled") for mode in ("jit", "pmap") for batch_size in (1, 13)),
   *((8, mode, 512, "as read") for mode in ("jit", "pmap")),
 ]
 
 
 def data_of(order):
-  """Returns the set with ids that are no positions; the same examples in another order where it is shuffled."""
+  """Returns the set with ids that are no positions; the same examples in another order where it is
+  shuffled.
+  """
   data = tiny.data(tiny.config())
   at = np.arange(NUM) if order == "as read" else np.random.default_rng(5).permutation(NUM)
   train = dataclasses.replace(data.train, example_ids=np.arange(NUM, dtype=np.int32) * 3 + 11)
   fields = ("inputs", "labels", "example_ids", "difficulty", "wrong_label")
-  return dataclasses.replace(data, train=dataclasses.replace(train, **{name: getattr(train, name)[at] for name in fields}))
+  return dataclasses.replace(
+    data, train=dataclasses.replace(train, **{name: getattr(train, name)[at] for name in fields})
+  )
 
 
 def case_folder(root, devices, mode, batch_size, order):
@@ -43,13 +53,17 @@ def case_folder(root, devices, mode, batch_size, order):
 
 def write_case(root, devices, mode, batch_size, order):
   """Scores the set under networks as they were drawn, and writes the files of it."""
-  config = tiny.config(parallel__mode=mode, parallel__num_devices=devices, score__batch_size=batch_size)
+  config = tiny.config(
+    parallel__mode=mode, parallel__num_devices=devices, score__batch_size=batch_size
+  )
   data = data_of(order)
   setup = Setup.make(config, data)
   state = setup.fresh_start.state
   variables = {"params": state.params, "batch_stats": state.batch_stats}
   scores = ScoreRunner(setup.score_program(), setup.device_data, NUM).scores(variables)
-  parts = tuple(split(row, data.train.labels, data.train.example_ids, 7, 0) for row in scores["log_odds"])
+  parts = tuple(
+    split(row, data.train.labels, data.train.example_ids, 7, 0) for row in scores["log_odds"]
+  )
   folder = case_folder(root, devices, mode, batch_size, order)
   score_files.write_scores(folder, data, config, scores, parts, np.ones(2, bool), None)
 
@@ -58,25 +72,39 @@ def write_case(root, devices, mode, batch_size, order):
 def written(tmp_path_factory):
   """The files of every case, written by a process that has eight devices."""
   root = tmp_path_factory.mktemp("cases")
-  environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": os.pathsep.join(sys.path)}
+  environment = os.environ | {
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+    "PYTHONPATH": os.pathsep.join(sys.path),
+  }
   environment.pop("JAX_NUM_CPU_DEVICES")
-  code = f"from tests.stages import test_score_alignment as cases\nfor case in cases.CASES:\n  cases.write_case({str(root)!r}, *case)"
+  code = (
+    "from tests.stages import test_score_alignment as cases\nfor case in cases.CASES:\n  "
+    f"cases.write_case({str(root)!r}, *case)"
+  )
   subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=ROOT, timeout=500)
   return root
 
 
 @pytest.fixture(scope="module")
 def twin():
-  """Returns id -> (log-odds [2], confidence [2]): the network in NumPy, float64, one example at a time."""
+  """Returns id -> (log-odds [2], confidence [2]): the network in NumPy, float64, one example at a
+  time.
+  """
   data, setup = data_of("as read"), Setup.make(tiny.config(), data_of("as read"))
   params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), setup.fresh_start.state.params)
   found = {}
-  for image, label, example_id in zip(data.train.inputs, data.train.labels, data.train.example_ids, strict=True):
+  for image, label, example_id in zip(
+    data.train.inputs, data.train.labels, data.train.example_ids, strict=True
+  ):
     x = ((image / 255 - data.mean.astype(np.float64)) / data.std.astype(np.float64)).reshape(-1)
     odds = []
     for replica in range(2):
       hidden, head = params["hidden1"], params["head"]
-      logits = np.maximum(x @ hidden["kernel"][replica] + hidden["bias"][replica], 0) @ head["kernel"][replica] + head["bias"][replica]
+      logits = (
+        np.maximum(x @ hidden["kernel"][replica] + hidden["bias"][replica], 0)
+        @ head["kernel"][replica]
+        + head["bias"][replica]
+      )
       others = np.delete(logits, label)
       odds.append(logits[label] - others.max() - np.log(np.exp(others - others.max()).sum()))
     found[int(example_id)] = (np.array(odds), 1 / (1 + np.exp(-np.array(odds))))
@@ -91,17 +119,30 @@ def by_id(folder):
   ours, rows = {}, {}
   for name in ("log_odds", "confidence"):
     ours[name] = dict(zip(stored["example_id"].tolist(), stored[name].T, strict=True))
-    rows[name] = {int(row["example_id"]): np.array([row[f"{name}_seed{seed}"] for seed in (0, 1)], np.float32) for row in table}
+    rows[name] = {
+      int(row["example_id"]): np.array([row[f"{name}_seed{seed}"] for seed in (0, 1)], np.float32)
+      for row in table
+    }
   return ours, rows
 
 
-def test_every_score_stands_beside_the_id_of_its_example_and_batches_and_devices_move_it_by_less_than_a_millionth(written, twin):
+def test_every_score_stands_beside_its_id_and_batches_and_devices_move_it_by_less_than_1e_6(
+  written, twin
+):
   reference = by_id(case_folder(written, *CASES[0]))[0]["confidence"]
   for case in CASES:
     for found in by_id(case_folder(written, *case)):
       for index, name in enumerate(("log_odds", "confidence")):
         assert found[name].keys() == twin.keys()
         for example_id, expected in twin.items():
-          np.testing.assert_allclose(found[name][example_id], expected[index], rtol=1e-5, atol=1e-5, err_msg=f"{case}, {example_id}")
+          np.testing.assert_allclose(
+            found[name][example_id],
+            expected[index],
+            rtol=1e-5,
+            atol=1e-5,
+            err_msg=f"{case}, {example_id}",
+          )
       for example_id, expected in reference.items():
-        np.testing.assert_allclose(found["confidence"][example_id], expected, rtol=1e-6, err_msg=f"{case}, {example_id}")
+        np.testing.assert_allclose(
+          found["confidence"][example_id], expected, rtol=1e-6, err_msg=f"{case}, {example_id}"
+        )

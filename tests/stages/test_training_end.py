@@ -14,11 +14,16 @@ def test_the_end_of_an_arm_with_twice_the_rounds_is_its_own_last(monkeypatch, ro
   monkeypatch.setattr(saved_states, "saved_like", lambda *_: None)
   meta = {"arm": "long_baseline", "round": round_number, "rounds": 8}
   store = types.SimpleNamespace(steps=list, restore=lambda *_: ({"state": "the state"}, meta))
-  context = types.SimpleNamespace(store=store, setup=types.SimpleNamespace(config=types.SimpleNamespace(rounds=4)))
+  context = types.SimpleNamespace(
+    store=store, setup=types.SimpleNamespace(config=types.SimpleNamespace(rounds=4))
+  )
   if is_end:
     assert saved_states.restore_final(context, 1) == "the state"
   else:
-    with pytest.raises(CheckpointError, match=r"the last checkpoint of arm long_baseline is missing, .* is of round 4"):
+    with pytest.raises(
+      CheckpointError,
+      match=r"the last checkpoint of arm long_baseline is missing, .* is of round 4",
+    ):
       saved_states.restore_final(context, 1)
 
 
@@ -26,7 +31,9 @@ def test_the_end_of_an_arm_with_twice_the_rounds_is_its_own_last(monkeypatch, ro
 def test_saves_take_at_most_two_per_cent_of_the_time(secs):
   saver = object.__new__(train._Saver)
   config = types.SimpleNamespace(checkpoint=types.SimpleNamespace(every_secs=None))
-  saver._context = types.SimpleNamespace(setup=types.SimpleNamespace(config=config), store=types.SimpleNamespace(last_save_secs=secs))
+  saver._context = types.SimpleNamespace(
+    setup=types.SimpleNamespace(config=config), store=types.SimpleNamespace(last_save_secs=secs)
+  )
   assert secs / (saver._interval() + secs) <= 0.02
   config.checkpoint.every_secs = 3.0
   assert saver._interval() == 3.0

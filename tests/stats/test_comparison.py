@@ -1,4 +1,6 @@
-"""What a run's arms come to: which contrasts are one family, the positive control, and the words."""
+"""What a run's arms come to: which contrasts are one family, the positive control, and
+the words.
+"""
 
 import numpy as np
 import pytest
@@ -27,7 +29,9 @@ def test_every_arm_but_the_positive_control_is_in_the_family_those_of_unequal_wo
     "long_baseline": (True, False),
   }
   for arm, size in (("baseline", 2), ("long_baseline", 2), ("less_data", 1)):
-    twin = scipy_stats.ttest_rel(list(accuracy["method"].values()), list(accuracy[arm].values())).confidence_interval(1 - 0.05 / size)
+    twin = scipy_stats.ttest_rel(
+      list(accuracy["method"].values()), list(accuracy[arm].values())
+    ).confidence_interval(1 - 0.05 / size)
     assert contrasts[arm]["interval"] == pytest.approx(list(twin), rel=1e-9)
 
 
@@ -51,11 +55,22 @@ BETTER = (0.70, 0.71, 0.705, 0.702)
 
 @pytest.mark.parametrize(
   ("less_data", "called_worse"),
-  [((0.60, 0.602, 0.611, 0.60), True), ((0.70, 0.72, 0.69, 0.705), False), ((0.80, 0.802, 0.811, 0.80), False), (BETTER, False)],
+  [
+    ((0.60, 0.602, 0.611, 0.60), True),
+    ((0.70, 0.72, 0.69, 0.705), False),
+    ((0.80, 0.802, 0.811, 0.80), False),
+    (BETTER, False),
+  ],
 )
-def test_power_is_whether_the_positive_control_is_called_worse_than_the_baseline(less_data, called_worse):
+def test_power_is_whether_the_positive_control_is_called_worse_than_the_baseline(
+  less_data, called_worse
+):
   # The method is far from both: what it does has no say.
-  accuracy = {"baseline": _arm(BETTER), "method": _arm((0.1, 0.11, 0.1, 0.12)), "less_data": _arm(less_data)}
+  accuracy = {
+    "baseline": _arm(BETTER),
+    "method": _arm((0.1, 0.11, 0.1, 0.12)),
+    "less_data": _arm(less_data),
+  }
   found = compare(accuracy, 0.0025)
   power = found["power"]
   assert power["called_worse"] is called_worse
@@ -68,17 +83,24 @@ def test_power_is_whether_the_positive_control_is_called_worse_than_the_baseline
 def test_power_in_words():
   accuracy = {"baseline": _arm(BETTER), "less_data": _arm((0.60, 0.602, 0.611, 0.60))}
   assert compare(accuracy, 0.0025)["power"]["says"] == (
-    "less_data is called worse than the baseline, as it must be (baseline - less_data is +10.10 points, interval +9.18 to +11.02, n = 4)"
+    "less_data is called worse than the baseline, as it must be (baseline - less_data is +10.10 "
+    "points, interval +9.18 to +11.02, n = 4)"
   )
   accuracy["less_data"] = _arm((0.70, 0.72, 0.69, 0.705))
   assert compare(accuracy, 0.0025)["power"]["says"] == (
-    "this experiment has no power: less_data, trained on half of the examples, is not called worse than the baseline (baseline - less_data "
-    "is +0.05 points, interval -1.63 to +1.73, n = 4), so a difference that is not found here may be there all the same"
+    "this experiment has no power: less_data, trained on half of the examples, is not called "
+    "worse than the baseline (baseline - less_data "
+    "is +0.05 points, interval -1.63 to +1.73, n = 4), so a difference that is not found here may "
+    "be there all the same"
   )
 
 
 def test_power_of_too_few_pairs_has_no_verdict():
-  for less_data, words in (({0: 0.1, 1: 0.2}, "two seeds"), ({0: 0.1, 1: None}, "one seed"), ({0: float("nan")}, "no pair of seeds")):
+  for less_data, words in (
+    ({0: 0.1, 1: 0.2}, "two seeds"),
+    ({0: 0.1, 1: None}, "one seed"),
+    ({0: float("nan")}, "no pair of seeds"),
+  ):
     power = compare({"baseline": {0: 0.9, 1: 0.8}, "less_data": less_data}, 0.0025)["power"]
     assert (power["called_worse"], power["says"]) == (None, f"{words}: no verdict")
 
@@ -92,7 +114,8 @@ def test_without_a_positive_control_nothing_is_said_about_power():
 def test_sentence_names_the_difference_and_the_verdict():
   accuracy = {"baseline": {0: 0.9833, 1: 0.9861}, "method": {0: 0.9861, 1: 0.9861}}
   assert compare(accuracy, 0.0025)["sentence"] == (
-    "The method reached 98.61 +- 0.00 % test accuracy (n = 2) and the baseline reached 98.47 +- 0.20 % test accuracy (n = 2); "
+    "The method reached 98.61 +- 0.00 % test accuracy (n = 2) and the baseline reached 98.47 +- "
+    "0.20 % test accuracy (n = 2); "
     "method - baseline is +0.14 points (two seeds: no verdict)."
   )
 
@@ -101,14 +124,25 @@ def test_sentence_without_a_method_or_without_a_comparison():
   assert compare({"baseline": {0: 0.5}}, 0.0025)["sentence"] == (
     "No method arm was trained: the baseline reached 50.00 % test accuracy (n = 1)."
   )
-  assert compare({"method": {0: 0.5}}, 0.0025)["sentence"] == "Nothing to compare with: the method reached 50.00 % test accuracy (n = 1)."
+  assert (
+    compare({"method": {0: 0.5}}, 0.0025)["sentence"]
+    == "Nothing to compare with: the method reached 50.00 % test accuracy (n = 1)."
+  )
 
 
 def test_sentence_of_a_resolved_and_an_unresolved_contrast():
-  accuracy = {"baseline": _arm(BETTER), "method": _arm((0.75, 0.758, 0.752, 0.75)), "uniform_mean": _arm((0.73, 0.77, 0.74, 0.76))}
+  accuracy = {
+    "baseline": _arm(BETTER),
+    "method": _arm((0.75, 0.758, 0.752, 0.75)),
+    "uniform_mean": _arm((0.73, 0.77, 0.74, 0.76)),
+  }
   text = compare(accuracy, 0.0025, {"uniform_mean"})["sentence"]
-  assert text.endswith("n = 4): better; against uniform_mean (+0.25, not resolved, not equal work).")
-  flipped = compare({"baseline": accuracy["uniform_mean"], "method": accuracy["method"]}, 0.0025)["sentence"]
+  assert text.endswith(
+    "n = 4): better; against uniform_mean (+0.25, not resolved, not equal work)."
+  )
+  flipped = compare({"baseline": accuracy["uniform_mean"], "method": accuracy["method"]}, 0.0025)[
+    "sentence"
+  ]
   assert "not resolved, the smallest detectable difference being" in flipped
 
 
@@ -119,17 +153,33 @@ def test_sentence_says_nothing_about_the_method_minus_the_positive_control():
   assert "method" not in tail
 
 
-def test_arms_with_a_control_of_their_own_are_compared_with_it_as_one_family_which_changes_no_verdict_about_the_method():
-  accuracy = _drawn(("baseline", "alternate_only", "smooth_easy", "mixup_easy", "method", "less_data"))
-  controls = {"smooth_easy": "alternate_only", "mixup_easy": "alternate_only", "floor_easy": "alternate_only", "method": "not_trained"}
+def test_arms_with_their_own_control_are_one_family_that_changes_no_verdict_about_the_method():
+  accuracy = _drawn(
+    ("baseline", "alternate_only", "smooth_easy", "mixup_easy", "method", "less_data")
+  )
+  controls = {
+    "smooth_easy": "alternate_only",
+    "mixup_easy": "alternate_only",
+    "floor_easy": "alternate_only",
+    "method": "not_trained",
+  }
   found = compare(accuracy, 0.0025, controls=controls)
   assert list(found["against_control"]) == ["smooth_easy", "mixup_easy"]
   for arm, entry in found["against_control"].items():
-    test = scipy_stats.ttest_rel(list(accuracy[arm].values()), list(accuracy["alternate_only"].values()))
+    test = scipy_stats.ttest_rel(
+      list(accuracy[arm].values()), list(accuracy["alternate_only"].values())
+    )
     assert entry["difference"] == f"{arm} - alternate_only"
-    assert entry["interval"] == pytest.approx(list(test.confidence_interval(1 - 0.05 / 2)), rel=1e-9)
-    assert entry["mean"] == pytest.approx(np.mean(list(accuracy[arm].values())) - np.mean(list(accuracy["alternate_only"].values())))
-    assert f"{arm} - alternate_only ({100 * entry['mean']:+.2f}, {entry['verdict']})" in found["sentence"]
+    assert entry["interval"] == pytest.approx(
+      list(test.confidence_interval(1 - 0.05 / 2)), rel=1e-9
+    )
+    assert entry["mean"] == pytest.approx(
+      np.mean(list(accuracy[arm].values())) - np.mean(list(accuracy["alternate_only"].values()))
+    )
+    assert (
+      f"{arm} - alternate_only ({100 * entry['mean']:+.2f}, {entry['verdict']})"
+      in found["sentence"]
+    )
   without = compare(accuracy, 0.0025)
   assert "against_control" not in without
   assert (found["contrasts"], found["power"]) == (without["contrasts"], without["power"])
@@ -137,5 +187,7 @@ def test_arms_with_a_control_of_their_own_are_compared_with_it_as_one_family_whi
 
 def test_an_arm_against_a_control_of_unequal_work_says_so():
   accuracy = _drawn(("baseline", "long_baseline", "own"))
-  entry = compare(accuracy, 0.0025, {"long_baseline"}, {"own": "long_baseline"})["against_control"]["own"]
+  entry = compare(accuracy, 0.0025, {"long_baseline"}, {"own": "long_baseline"})["against_control"][
+    "own"
+  ]
   assert (entry["in_family"], entry["equal_work"]) == (True, False)

@@ -19,15 +19,23 @@ def _arm(values):
 
 def _contrasts(method, others, margin=0.0025, name="method"):
   """Returns the contrasts of one arm minus each of the others, as one family."""
-  return paired.contrasts({arm: paired.Pair(name, arm, method, values) for arm, values in others.items()}, margin)
+  return paired.contrasts(
+    {arm: paired.Pair(name, arm, method, values) for arm, values in others.items()}, margin
+  )
 
 
 def _excludes_zero(contrast):
-  return contrast["interval"] is not None and not contrast["interval"][0] <= 0 <= contrast["interval"][1]
+  return (
+    contrast["interval"] is not None and not contrast["interval"][0] <= 0 <= contrast["interval"][1]
+  )
 
 
 def test_summary_uses_n_minus_one_and_leaves_diverged_seeds_out():
-  assert paired.summary([0.9, 0.7, float("nan"), None]) == {"mean": 0.8, "sd": pytest.approx(0.1 * math.sqrt(2)), "n": 2}
+  assert paired.summary([0.9, 0.7, float("nan"), None]) == {
+    "mean": 0.8,
+    "sd": pytest.approx(0.1 * math.sqrt(2)),
+    "n": 2,
+  }
   assert paired.summary([0.5]) == {"mean": 0.5, "sd": None, "n": 1}
   assert paired.summary([float("nan")]) == {"mean": None, "sd": None, "n": 0}
 
@@ -64,11 +72,14 @@ def test_family_widens_the_interval_to_bonferronis():
 
 
 def test_interval_follows_holm_where_bonferroni_would_not_reject():
-  # Two controls, p just under 0.05 and p tiny: Holm rejects both, Bonferroni (0.025) only the second.
+  # Two controls, p just under 0.05 and p tiny: Holm rejects both, Bonferroni (0.025) only the
+  # second.
   noise = np.array([-1.0, -0.5, 0.0, 0.5, 1.0]) * 0.004
   target = float(scipy_stats.t.isf(0.04 / 2, 4)) * noise.std(ddof=1) / math.sqrt(5)
   method = np.full(5, 0.9)
-  found = _contrasts(_arm(method), {"near": _arm(method - target - noise), "far": _arm(method - 0.1 - noise)})
+  found = _contrasts(
+    _arm(method), {"near": _arm(method - target - noise), "far": _arm(method - 0.1 - noise)}
+  )
   assert found["near"]["p"] == pytest.approx(0.04, rel=1e-6)
   assert found["near"]["p_holm"] == pytest.approx(0.04, rel=1e-6)
   assert found["near"]["verdict"] == "better"
@@ -89,7 +100,8 @@ def test_smallest_detectable_equals_the_published_figures(n, points):
 def test_smallest_detectable_has_80_percent_power(n, alpha):
   shift = paired.smallest_detectable(1.0, n, alpha)
   critical = scipy_stats.t.isf(alpha / 2, n - 1)
-  # T = (Z + delta) / sqrt(chi2 / df), integrated by hand over the sample sd instead of by a noncentral t routine.
+  # T = (Z + delta) / sqrt(chi2 / df), integrated by hand over the sample sd instead of by a
+  # noncentral t routine.
   chi2 = scipy_stats.chi2.ppf((np.arange(200_000) + 0.5) / 200_000, n - 1)
   power = scipy_stats.norm.sf(critical * np.sqrt(chi2 / (n - 1)) - shift * math.sqrt(n)).mean()
   assert power == pytest.approx(0.8, abs=1e-5)
@@ -105,7 +117,13 @@ def test_less_than_three_pairs_get_no_verdict_and_no_interval():
   for n, text in texts.items():
     contrast = _contrasts(_arm([0.9, 0.8][:n]), {"baseline": _arm([0.1, 0.2])})["baseline"]
     assert (contrast["verdict"], contrast["n"]) == (text, n)
-    assert contrast["interval"] is contrast["p"] is contrast["p_holm"] is contrast["smallest_detectable"] is None
+    assert (
+      contrast["interval"]
+      is contrast["p"]
+      is contrast["p_holm"]
+      is contrast["smallest_detectable"]
+      is None
+    )
 
 
 def test_all_differences_equal_claims_nothing():
@@ -114,7 +132,13 @@ def test_all_differences_equal_claims_nothing():
   for shift, other in ((0.0, dict(method)), (0.01, {0: 0.89, 1: 0.05, 2: 0.29})):
     contrast = _contrasts(method, {"baseline": other})["baseline"]
     assert contrast["verdict"] == "not resolved"
-    assert contrast["interval"] is contrast["p"] is contrast["p_holm"] is contrast["smallest_detectable"] is None
+    assert (
+      contrast["interval"]
+      is contrast["p"]
+      is contrast["p_holm"]
+      is contrast["smallest_detectable"]
+      is None
+    )
     assert contrast["mean"] == pytest.approx(shift)
 
 
@@ -131,9 +155,17 @@ def test_equal_within_the_margin_needs_both_one_sided_tests():
   tight = np.array([-1.0, 1.0] * 4) * 1e-4
   found = _contrasts(_arm(method), {"baseline": _arm(method - tight)})["baseline"]
   assert found["verdict"] == "equal within +-0.25 points"
-  assert _contrasts(_arm(method), {"baseline": _arm(method - tight)}, margin=0.00005)["baseline"]["verdict"] == "not resolved"
+  assert (
+    _contrasts(_arm(method), {"baseline": _arm(method - tight)}, margin=0.00005)["baseline"][
+      "verdict"
+    ]
+    == "not resolved"
+  )
   loose = tight * 60
-  assert _contrasts(_arm(method), {"baseline": _arm(method - loose)})["baseline"]["verdict"] == "not resolved"
+  assert (
+    _contrasts(_arm(method), {"baseline": _arm(method - loose)})["baseline"]["verdict"]
+    == "not resolved"
+  )
   for verdict, scale in (("equal", 30), ("not", 40)):
     values = tight * scale
     twin = max(
@@ -154,10 +186,16 @@ def test_of_three_contrasts_each_is_tested_for_equality_at_a_third_of_the_level(
     )
     for scale in scales
   ]
-  assert p_values[0] < 0.05 / 3 < p_values[1] < p_values[2] < 0.05 < p_values[3]  # the second and third are equal at 0.05 only
+  assert (
+    p_values[0] < 0.05 / 3 < p_values[1] < p_values[2] < 0.05 < p_values[3]
+  )  # the second and third are equal at 0.05 only
   for scale, p_value in zip(scales, p_values, strict=True):
-    found = _contrasts(_arm(method), {name: _arm(method - wave * scale) for name in ("a", "b", "c")})
-    assert [found[name]["verdict"].startswith("equal") for name in found] == [p_value < 0.05 / 3] * 3
+    found = _contrasts(
+      _arm(method), {name: _arm(method - wave * scale) for name in ("a", "b", "c")}
+    )
+    assert [found[name]["verdict"].startswith("equal") for name in found] == [
+      p_value < 0.05 / 3
+    ] * 3
 
 
 @pytest.mark.parametrize("num_contrasts", [1, 3])
@@ -168,7 +206,9 @@ def test_smallest_detectable_of_a_contrast_is_that_at_its_part_of_the_level(num_
   found = _contrasts(_arm(method), {name: _arm(values) for name, values in others.items()})
   critical = scipy_stats.t.isf(0.05 / num_contrasts / 2, 5)
   for name, values in others.items():
-    noncentrality = found[name]["smallest_detectable"] * math.sqrt(6) / np.std(method - values, ddof=1)
+    noncentrality = (
+      found[name]["smallest_detectable"] * math.sqrt(6) / np.std(method - values, ddof=1)
+    )
     assert scipy_stats.nct.sf(critical, 5, noncentrality) == pytest.approx(0.8, abs=1e-6)
 
 
@@ -183,7 +223,9 @@ def test_diverged_seeds_leave_the_pairs():
 @given(st.data(), st.integers(1, 6), st.integers(1, 4))
 def test_interval_excludes_zero_exactly_when_the_verdict_names_a_side(data, n, num_arms):
   values = st.lists(ACCURACIES, min_size=n, max_size=n)
-  found = _contrasts(_arm(data.draw(values)), {f"arm{i}": _arm(data.draw(values)) for i in range(num_arms)})
+  found = _contrasts(
+    _arm(data.draw(values)), {f"arm{i}": _arm(data.draw(values)) for i in range(num_arms)}
+  )
   for contrast in found.values():
     assert _excludes_zero(contrast) == (contrast["verdict"] in ("better", "worse"))
     assert contrast["p_holm"] is None or (contrast["p_holm"] < 0.05) == _excludes_zero(contrast)
@@ -198,29 +240,39 @@ def test_order_of_seeds_changes_nothing(pairs, random):
   rows = [(seed, *pair) for seed, pair in enumerate(pairs)]
   shuffled = random.sample(rows, len(rows))
   first, second = (
-    _contrasts({seed: a for seed, a, _ in order}, {"baseline": {seed: b for seed, _, b in order}}) for order in (rows, shuffled)
+    _contrasts({seed: a for seed, a, _ in order}, {"baseline": {seed: b for seed, _, b in order}})
+    for order in (rows, shuffled)
   )
   assert first == second
   assert paired.summary(a for _, a, _ in rows) == paired.summary(a for _, a, _ in shuffled)
 
 
 def test_the_other_arm_can_be_taken_from_any_that_is_named():
-  found = _contrasts(_arm([0.9, 0.8]), {"less_data": _arm([0.5, 0.5])}, name="baseline")["less_data"]
+  found = _contrasts(_arm([0.9, 0.8]), {"less_data": _arm([0.5, 0.5])}, name="baseline")[
+    "less_data"
+  ]
   assert found["difference"] == "baseline - less_data"
 
 
 def test_wilcoxon_of_five_pairs_cannot_go_below_a_sixteenth():
   assert paired.wilcoxon([0.01, 0.02, 0.03, 0.04, 0.05]) == {"p": 0.0625, "smallest_p": 0.0625}
   assert paired.wilcoxon([0.01] * 5) == {"p": 0.0625, "smallest_p": 0.0625}  # all tied
-  assert paired.wilcoxon([0.01, 0.02, 0.0, -0.0, 0.05]) == {"p": 0.25, "smallest_p": 0.25}  # three that are not zero
+  assert paired.wilcoxon([0.01, 0.02, 0.0, -0.0, 0.05]) == {
+    "p": 0.25,
+    "smallest_p": 0.25,
+  }  # three that are not zero
   assert paired.wilcoxon([0.01, -0.01]) == {"p": 1.0, "smallest_p": 0.5}
   assert paired.wilcoxon([0.0, 0.0]) is None
 
 
 @given(st.lists(st.integers(-4, 4).filter(bool), min_size=2, max_size=8))
 def test_wilcoxon_equals_scipys_over_all_sign_patterns_ties_or_not(counts):
-  differences = np.array(counts) / 360 + 0.9 - 0.9  # in other last bits, as differences of accuracies are
-  twin = scipy_stats.wilcoxon(np.array(counts, float), method=scipy_stats.PermutationMethod(n_resamples=np.inf))
+  differences = (
+    np.array(counts) / 360 + 0.9 - 0.9
+  )  # in other last bits, as differences of accuracies are
+  twin = scipy_stats.wilcoxon(
+    np.array(counts, float), method=scipy_stats.PermutationMethod(n_resamples=np.inf)
+  )
   found = paired.wilcoxon(differences)
   assert found["p"] == pytest.approx(twin.pvalue, rel=1e-12)
   assert found["smallest_p"] == pytest.approx(min(1.0, 2 / 2 ** len(counts)))
@@ -256,28 +308,40 @@ def test_shown_correlation_is_that_of_the_paired_accuracies():
   assert found["wilcoxon"] == paired.wilcoxon((method - other).tolist())
   assert found["bootstrap"] is None
   assert paired.shown(_arm(method), _arm([0.5] * 6))["correlation"] is None
-  assert paired.shown(_arm(method[:2]), _arm(other)) == {"correlation": None, "wilcoxon": None, "bootstrap": None}
+  assert paired.shown(_arm(method[:2]), _arm(other)) == {
+    "correlation": None,
+    "wilcoxon": None,
+    "bootstrap": None,
+  }
 
 
 def _rounds(rates, accuracies):
-  return [{"learning_rate": rate, "test_accuracy": value} for rate, value in zip(rates, accuracies, strict=True)]
+  return [
+    {"learning_rate": rate, "test_accuracy": value}
+    for rate, value in zip(rates, accuracies, strict=True)
+  ]
 
 
 def test_fluctuation_by_hand():
   rates = [0.1] * 8 + [0.01] * 4
-  # Of eight rounds before the drop the last four: 0.50, 0.56, 0.53, 0.59, differences +0.06, -0.03, +0.06, whose mean is +0.03.
+  # Of eight rounds before the drop the last four: 0.50, 0.56, 0.53, 0.59, differences +0.06, -0.03,
+  # +0.06, whose mean is +0.03.
   accuracies = [0.1, 0.9, 0.2, 0.4, 0.50, 0.56, 0.53, 0.59, 0.9, 0.1, 0.9, 0.1]
   by_hand = math.sqrt((0.03**2 + 0.06**2 + 0.03**2) / 2) / math.sqrt(2)
   assert paired.fluctuation(_rounds(rates, accuracies)) == pytest.approx(by_hand)
   # Rounds that are not evaluated are passed over: 0.50, 0.53, 0.59.
   accuracies[5] = None
-  assert paired.fluctuation(_rounds(rates, accuracies)) == pytest.approx(math.sqrt(2 * 0.015**2) / math.sqrt(2))
+  assert paired.fluctuation(_rounds(rates, accuracies)) == pytest.approx(
+    math.sqrt(2 * 0.015**2) / math.sqrt(2)
+  )
   accuracies[6] = None
   assert paired.fluctuation(_rounds(rates, accuracies)) is None
 
 
 def test_fluctuation_of_a_steady_rise_is_none_and_of_independent_scatter_its_own_sd():
-  assert paired.fluctuation(_rounds([0.1] * 20, np.linspace(0.2, 0.8, 20))) == pytest.approx(0.0, abs=1e-15)
+  assert paired.fluctuation(_rounds([0.1] * 20, np.linspace(0.2, 0.8, 20))) == pytest.approx(
+    0.0, abs=1e-15
+  )
   scatter = np.random.default_rng(6).normal(0.5, 0.02, 8000)
   assert paired.fluctuation(_rounds([0.1] * 8000, scatter)) == pytest.approx(0.02, rel=0.05)
 
@@ -286,10 +350,17 @@ def test_fluctuation_needs_rounds_before_the_rate_falls():
   scatter = [0.5, 0.6] * 10
   assert paired.fluctuation(_rounds(np.cos(np.linspace(0, 1.5, 20)), scatter)) is None
   warm_up = [0.01, 0.05, *[0.1] * 8, *[0.01] * 10]
-  assert paired.fluctuation(_rounds(warm_up, scatter)) == paired.fluctuation(_rounds([0.1] * 10, scatter[:10]))
+  assert paired.fluctuation(_rounds(warm_up, scatter)) == paired.fluctuation(
+    _rounds([0.1] * 10, scatter[:10])
+  )
   assert paired.fluctuation([]) is None
 
 
 def test_per_seed_keeps_diverged_seeds_and_counts_the_others():
   found = paired.per_seed({3: 0.5, 1: None, 2: 0.7})
-  assert found == {"per_seed": {"3": 0.5, "1": None, "2": 0.7}, "mean": pytest.approx(0.6), "sd": pytest.approx(math.sqrt(0.02)), "n": 2}
+  assert found == {
+    "per_seed": {"3": 0.5, "1": None, "2": 0.7},
+    "mean": pytest.approx(0.6),
+    "sd": pytest.approx(math.sqrt(0.02)),
+    "n": 2,
+  }

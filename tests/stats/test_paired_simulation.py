@@ -1,4 +1,5 @@
-"""What the statistics promise, kept over thousands of drawn experiments: only the drawing is vectorised, the verdicts are the project's.
+"""What the statistics promise, kept over thousands of drawn experiments: only the drawing is
+vectorised, the verdicts are the project's.
 
 With 2,000 experiments a share of 5 % has a standard error of 0.5, one of 80 % of 0.9 points.
 """
@@ -14,17 +15,27 @@ SD = 0.003  # of one arm over its seeds; the margin of "equal" is 0.0025
 
 
 def _drawn(n, num_arms, seed, shifts=0.0):
-  """Returns accuracies [experiments, arms, n], the method's first: all arms are drawn alike, and it is better than each by its shift."""
+  """Returns accuracies [experiments, arms, n], the method's first: all arms are drawn alike, and it
+  is better than each by its shift.
+  """
   accuracy = np.random.default_rng(seed).normal(0.75, SD, (EXPERIMENTS, num_arms, n))
   accuracy[:, 1:] -= np.reshape(np.broadcast_to(shifts, num_arms - 1), (-1, 1))
   return accuracy.tolist()
 
 
 def _verdicts(drawn, **settings):
-  """Yields the contrasts of each experiment; those of one family share the method's numbers, so that they are correlated by a half."""
+  """Yields the contrasts of each experiment; those of one family share the method's numbers, so
+  that they are correlated by a half.
+  """
   for method, *others in drawn:
     first, pairs = dict(enumerate(method)), enumerate(others)
-    yield paired.contrasts({str(arm): paired.Pair("method", str(arm), first, dict(enumerate(values))) for arm, values in pairs}, **settings)
+    yield paired.contrasts(
+      {
+        str(arm): paired.Pair("method", str(arm), first, dict(enumerate(values)))
+        for arm, values in pairs
+      },
+      **settings,
+    )
 
 
 def _share(events):
@@ -39,7 +50,9 @@ def _holds(contrast, true):
 def test_an_unadjusted_t_test_rejects_a_true_null_in_5_percent(n):
   found = [contrast["0"] for contrast in _verdicts(_drawn(n, 2, seed=n))]
   assert _share(contrast["p"] < 0.05 for contrast in found) == pytest.approx(0.05, abs=0.015)
-  assert _share(contrast["verdict"] in ("better", "worse") for contrast in found) == pytest.approx(0.05, abs=0.015)
+  assert _share(contrast["verdict"] in ("better", "worse") for contrast in found) == pytest.approx(
+    0.05, abs=0.015
+  )
   assert _share(_holds(contrast, 0.0) for contrast in found) == pytest.approx(0.95, abs=0.015)
 
 
@@ -57,7 +70,9 @@ def test_of_six_true_nulls_any_is_called_a_difference_in_at_most_5_percent(n):
 
 @pytest.mark.parametrize("n", SIZES)
 def test_beside_three_large_effects_a_true_null_is_called_a_difference_in_at_most_5_percent(n):
-  """Holm's steps: with the effects found, only the three nulls are left to share the level, and what they reject must still be rare."""
+  """Holm's steps: with the effects found, only the three nulls are left to share the level, and
+  what they reject must still be rare.
+  """
   shifts = np.array([0.05, 0.05, 0.05, 0.0, 0.0, 0.0])
   wrong = found_all = 0
   for found in _verdicts(_drawn(n, 7, seed=20 + n, shifts=shifts)):
@@ -72,37 +87,56 @@ def test_beside_three_large_effects_a_true_null_is_called_a_difference_in_at_mos
 def test_an_effect_of_the_smallest_detectable_size_is_found_in_80_percent(n, sign):
   shift = sign * paired.smallest_detectable(SD * np.sqrt(2), n)
   found = [contrast["0"] for contrast in _verdicts(_drawn(n, 2, seed=30 + n, shifts=shift))]
-  assert _share(contrast["verdict"] == ("better" if sign > 0 else "worse") for contrast in found) == pytest.approx(0.8, abs=0.03)
+  assert _share(
+    contrast["verdict"] == ("better" if sign > 0 else "worse") for contrast in found
+  ) == pytest.approx(0.8, abs=0.03)
   assert _share(_holds(contrast, shift) for contrast in found) == pytest.approx(0.95, abs=0.015)
 
 
 @pytest.mark.parametrize("n", SIZES)
 def test_in_a_family_of_six_it_is_found_in_80_percent_at_the_level_of_the_family(n):
-  """The other five are nulls, so that Holm's first step decides, at a sixth of the level; later steps add a little."""
+  """The other five are nulls, so that Holm's first step decides, at a sixth of the level; later
+  steps add a little.
+  """
   shift = paired.smallest_detectable(SD * np.sqrt(2), n, 0.05 / 6)
-  found = _share(found["0"]["verdict"] == "better" for found in _verdicts(_drawn(n, 7, seed=40 + n, shifts=[shift, 0, 0, 0, 0, 0])))
+  found = _share(
+    found["0"]["verdict"] == "better"
+    for found in _verdicts(_drawn(n, 7, seed=40 + n, shifts=[shift, 0, 0, 0, 0, 0]))
+  )
   assert 0.77 <= found <= 0.84
 
 
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("spread", [0.8, 1.0, 1.5])
 def test_a_difference_at_the_margin_is_called_equal_in_at_most_5_percent(n, spread):
-  """`spread` is the sd of the differences, in margins: with a smaller one such a difference is called better, and hardly ever equal."""
+  """`spread` is the sd of the differences, in margins: with a smaller one such a difference is
+  called better, and hardly ever equal.
+  """
   margin = SD * np.sqrt(2) / spread
   drawn = _drawn(n, 2, seed=50 + n, shifts=margin)
-  equal = _share(contrast["0"]["verdict"].startswith("equal") for contrast in _verdicts(drawn, margin=margin))
+  equal = _share(
+    contrast["0"]["verdict"].startswith("equal") for contrast in _verdicts(drawn, margin=margin)
+  )
   assert 0.01 < equal <= 0.065
 
 
 @pytest.mark.parametrize("n", SIZES)
 def test_no_difference_and_little_spread_is_called_equal(n):
-  verdicts = [found["0"]["verdict"] for found in _verdicts(_drawn(n, 2, seed=60 + n), margin=40 * SD)]
-  assert _share(verdict.startswith("equal") for verdict in verdicts) == pytest.approx(0.95, abs=0.015)
-  assert _share(verdict in ("better", "worse") for verdict in verdicts) == pytest.approx(0.05, abs=0.015)
+  verdicts = [
+    found["0"]["verdict"] for found in _verdicts(_drawn(n, 2, seed=60 + n), margin=40 * SD)
+  ]
+  assert _share(verdict.startswith("equal") for verdict in verdicts) == pytest.approx(
+    0.95, abs=0.015
+  )
+  assert _share(verdict in ("better", "worse") for verdict in verdicts) == pytest.approx(
+    0.05, abs=0.015
+  )
 
 
 def test_a_percentile_bootstrap_of_five_pairs_would_reject_far_too_often():
-  """Why the bootstrap begins at ten pairs. All 3,125 resamples of five values stand for the drawing."""
+  """Why the bootstrap begins at ten pairs. All 3,125 resamples of five values stand for the
+  drawing.
+  """
   values = np.random.default_rng(70).normal(0.0, SD, (EXPERIMENTS, 5))
   resamples = np.stack(np.meshgrid(*[np.arange(5)] * 5), axis=-1).reshape(-1, 5)
   counts = np.stack([(resamples == index).mean(axis=1) for index in range(5)])

@@ -12,14 +12,23 @@ from tests.support.places import GOLDEN
 
 def flat(collection, tree):
   """Returns {"params/stem_conv/kernel": ..., ...} of NumPy arrays."""
-  return {f"{collection}/{path}": np.asarray(leaf) for path, leaf in traverse_util.flatten_dict(tree, sep="/").items()}
+  return {
+    f"{collection}/{path}": np.asarray(leaf)
+    for path, leaf in traverse_util.flatten_dict(tree, sep="/").items()
+  }
 
 
 def drawn_variables(model, image_shape=drawn.IMAGE_SHAPE, gain=1.0):
-  """Returns the model's variables with the values that torch's network has, in the model's parameter type."""
+  """Returns the model's variables with the values that torch's network has, in the model's
+  parameter type.
+  """
   shapes = traverse_util.flatten_dict(init_variables(model, image_shape, 0), sep="/")
   return traverse_util.unflatten_dict(
-    {path: drawn.variable(path, leaf.shape, gain).astype(leaf.dtype) for path, leaf in shapes.items()}, sep="/"
+    {
+      path: drawn.variable(path, leaf.shape, gain).astype(leaf.dtype)
+      for path, leaf in shapes.items()
+    },
+    sep="/",
   )
 
 
@@ -33,7 +42,9 @@ def check_evaluation(model, golden, name, image_shape, tolerance, gain=1.0):
   """Asserts that the logits in evaluation mode agree to `tolerance` of the largest."""
   expected = golden[f"{name}:eval"]
   images = drawn.images(name, len(expected), image_shape).astype(model.param_dtype)
-  logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(drawn_variables(model, image_shape, gain), images)
+  logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(
+    drawn_variables(model, image_shape, gain), images
+  )
   assert logits.dtype == images.dtype
   np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
@@ -41,8 +52,9 @@ def check_evaluation(model, golden, name, image_shape, tolerance, gain=1.0):
 def check_agreement(model, golden_file, name, image_shape=drawn.IMAGE_SHAPE):
   """Asserts that the network computes what torch computes with the same weights.
 
-  Evaluation mode: logits to 1e-4 of the largest in float32, to 1e-9 in float64. Training mode in float64: logits, the running statistics
-  after it and the gradients of the mean cross-entropy, to 1e-9 of the largest number of each array.
+  Evaluation mode: logits to 1e-4 of the largest in float32, to 1e-9 in float64. Training mode in
+  float64: logits, the running statistics after it and the gradients of the mean cross-entropy, to
+  1e-9 of the largest number of each array.
   """
   golden = load_golden(golden_file)
   types = {"dtype": jnp.float32, "param_dtype": jnp.float32}
@@ -53,29 +65,41 @@ def check_agreement(model, golden_file, name, image_shape=drawn.IMAGE_SHAPE):
     logits, statistics, gradients = _train(exact, name, len(golden[f"{name}:eval"]), image_shape)
   expected = golden[f"{name}:train"]
   np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
-  for kind, ours in (("statistics", flat("batch_stats", statistics)), ("gradients", flat("params", gradients))):
+  for kind, ours in (
+    ("statistics", flat("batch_stats", statistics)),
+    ("gradients", flat("params", gradients)),
+  ):
     assert {leaf.dtype for leaf in ours.values()} == {np.dtype(np.float64)}
-    _check_digests(drawn.digests(ours), {key: golden[f"{name}:{kind}/{key}"] for key in ("paths", "digests")})
+    _check_digests(
+      drawn.digests(ours), {key: golden[f"{name}:{kind}/{key}"] for key in ("paths", "digests")}
+    )
 
 
 def _train(model, name, num, image_shape):
-  """Returns logits, new running statistics and gradients of one forward and backward pass in training mode."""
+  """Returns logits, new running statistics and gradients of one forward and backward pass in
+  training mode.
+  """
   variables = drawn_variables(model, image_shape)
   images, labels = drawn.images(name, num, image_shape), drawn.labels(name, num)
 
   def loss_fn(params, batch_stats):
-    logits, updated = model.apply({"params": params, "batch_stats": batch_stats}, images, train=True, mutable=["batch_stats"])
+    logits, updated = model.apply(
+      {"params": params, "batch_stats": batch_stats}, images, train=True, mutable=["batch_stats"]
+    )
     loss = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean()
     return loss, (logits, updated["batch_stats"])
 
-  (_, (logits, statistics)), gradients = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(variables["params"], variables["batch_stats"])
+  (_, (logits, statistics)), gradients = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(
+    variables["params"], variables["batch_stats"]
+  )
   return logits, statistics, gradients
 
 
 def _check_digests(ours, golden):
   np.testing.assert_array_equal(ours["paths"], golden["paths"])
   largest = golden["digests"][:, 0]
-  # What BatchNorm takes away again, the bias of a convolution before it, has a gradient of zero but for rounding.
+  # What BatchNorm takes away again, the bias of a convolution before it, has a gradient of zero but
+  # for rounding.
   zero = largest < 1e-10 * largest.max()
   assert np.all(ours["digests"][zero, 0] < 1e-10 * largest.max())
   shares = (np.abs(ours["digests"] - golden["digests"]).max(1) / largest)[~zero]

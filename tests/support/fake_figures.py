@@ -1,4 +1,6 @@
-"""Adds to a run of `fake_run` what only newer runs leave behind: norms, training dynamics, class activation maps."""
+"""Adds to a run of `fake_run` what only newer runs leave behind: norms, training dynamics, class
+activation maps.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,28 @@ from sdt import files
 
 
 def add_norms(workdir: Path, num_layers: int = 4) -> list[str]:
-  """Gives every row its norms, and results.json the names of the layers, which are returned in the order of the rows' lists."""
+  """Gives every row its norms, and results.json the names of the layers, which are returned in the
+  order of the rows' lists.
+  """
   rng = np.random.default_rng(1)
-  layers = ["head", *(f"stage1_block{index}/conv" for index in range(1, num_layers - 1)), "stem_conv"]
+  layers = [
+    "head",
+    *(f"stage1_block{index}/conv" for index in range(1, num_layers - 1)),
+    "stem_conv",
+  ]
   results = files.read_json(workdir / "results.json")
   results["model"]["layers"] = layers
   files.write_json(workdir / "results.json", results)
   rows = files.read_rows(workdir / "metrics.jsonl")
   for row in rows:
-    own = np.abs(rng.normal(3, 0.1, num_layers)) * (1 + 0.1 * np.log(row["round"]) - 0.1 * (row["phase"] == "A"))
+    own = np.abs(rng.normal(3, 0.1, num_layers)) * (
+      1 + 0.1 * np.log(row["round"]) - 0.1 * (row["phase"] == "A")
+    )
     row |= {"weight_norms": own.tolist(), "weight_norm": float(np.sqrt((own**2).sum()))}
-    row |= {"gradient_norm": float(rng.uniform(0.5, 2.0)), "update_norm": float(row["learning_rate"] * rng.uniform(0.5, 2.0))}
+    row |= {
+      "gradient_norm": float(rng.uniform(0.5, 2.0)),
+      "update_norm": float(row["learning_rate"] * rng.uniform(0.5, 2.0)),
+    }
     if row.get("diverged"):
       row |= dict.fromkeys(("weight_norms", "weight_norm", "gradient_norm", "update_norm"))
   files.remove(workdir / "metrics.jsonl")
@@ -34,7 +47,9 @@ def add_scores(workdir: Path, **scores: np.ndarray) -> None:
 
 
 def add_dynamics(workdir: Path) -> dict[str, np.ndarray]:
-  """Adds the three coordinates of a map of training dynamics to scores.npz, in the shape that real ones have; returns them."""
+  """Adds the three coordinates of a map of training dynamics to scores.npz, in the shape that real
+  ones have; returns them.
+  """
   rng = np.random.default_rng(2)
   shape = files.read_npz(workdir / "scores.npz")["confidence"].shape
   confidence = rng.beta(2.5, 1.2, shape)
@@ -47,13 +62,25 @@ def add_dynamics(workdir: Path) -> dict[str, np.ndarray]:
 
 
 def add_cam(
-  workdir: Path, *, arms: tuple[str, ...] = ("baseline", "method"), num_classes: int = 10, size: int = 8
+  workdir: Path,
+  *,
+  arms: tuple[str, ...] = ("baseline", "method"),
+  num_classes: int = 10,
+  size: int = 8,
 ) -> dict[str, np.ndarray]:
-  """Writes figures/cam.npz of seven images: three, one and three of the groups; returns its content."""
+  """Writes figures/cam.npz of seven images: three, one and three of the groups; returns its
+  content.
+  """
   rng = np.random.default_rng(3)
   images = rng.integers(0, 256, (7, size, size, 3), np.uint8)
   labels = (np.arange(7) % num_classes).astype(np.int32)
-  content = {"arms": np.array(arms), "seed": np.int64(0), "ids": np.arange(7, dtype=np.int32) + 40, "images": images, "labels": labels}
+  content = {
+    "arms": np.array(arms),
+    "seed": np.int64(0),
+    "ids": np.arange(7, dtype=np.int32) + 40,
+    "images": images,
+    "labels": labels,
+  }
   content["groups"] = np.array(["all right"] * 3 + ["only one right"] + ["all wrong"] * 3)
   content["maps"] = rng.normal(size=(len(arms), 7, 3, 3)).astype(np.float32)
   content["predictions"] = rng.integers(0, num_classes, (len(arms), 7), np.int32)

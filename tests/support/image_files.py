@@ -19,7 +19,9 @@ def saved(image, kind, **options):
 
 def noise(size=(6, 4), seed=0):
   """Returns an RGB image of random pixels; `size` is (width, height), as Pillow has it."""
-  return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+  return Image.fromarray(
+    np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+  )
 
 
 def _chunk(kind, body):
@@ -39,7 +41,9 @@ def png(values, color_type, *, size=None, between=b""):
   width, height = size or (width, height)
   header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([16, color_type, 0, 0, 0])
   lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-  body = _chunk(b"IHDR", header) + between + _chunk(b"IDAT", zlib.compress(lines)) + _chunk(b"IEND", b"")
+  body = (
+    _chunk(b"IHDR", header) + between + _chunk(b"IDAT", zlib.compress(lines)) + _chunk(b"IEND", b"")
+  )
   return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -49,19 +53,42 @@ def png_bomb(side):
 
 
 def tiff(content, bits, photometric, sample_format=1):
-  """Returns a grey TIFF of 4 x 4 pixels of so many bits, written by hand: Pillow writes neither 12 bits nor deep ones with white as 0."""
-  shorts = {256: 4, 257: 4, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 4, 279: len(content), 339: sample_format}
+  """Returns a grey TIFF of 4 x 4 pixels of so many bits, written by hand: Pillow writes neither 12
+  bits nor deep ones with white as 0.
+  """
+  shorts = {
+    256: 4,
+    257: 4,
+    258: bits,
+    259: 1,
+    262: photometric,
+    273: 8,
+    277: 1,
+    278: 4,
+    279: len(content),
+    339: sample_format,
+  }
   entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in shorts.items())
-  return b"II*\0" + struct.pack("<I", 8 + len(content)) + content + struct.pack("<H", len(shorts)) + entries + bytes(4)
+  return (
+    b"II*\0"
+    + struct.pack("<I", 8 + len(content))
+    + content
+    + struct.pack("<H", len(shorts))
+    + entries
+    + bytes(4)
+  )
 
 
 def _twelve_bits(values):
   """Returns the values in [0, 4095] packed, the first bit first."""
-  return int("".join(f"{value:012b}" for value in values.ravel().tolist()), 2).to_bytes(values.size * 12 // 8, "big")
+  return int("".join(f"{value:012b}" for value in values.ravel().tolist()), 2).to_bytes(
+    values.size * 12 // 8, "big"
+  )
 
 
 def ycck(cmyk, quality=95):
-  """Returns an Adobe YCCK JPEG that stores the four numbers `cmyk` (as Pillow counts, 255 is full ink) in Y, Cb, Cr, K of every pixel.
+  """Returns an Adobe YCCK JPEG that stores the four numbers `cmyk` (as Pillow counts, 255 is full
+  ink) in Y, Cb, Cr, K of every pixel.
 
   Pillow writes CMYK only; the transform byte of its Adobe marker says which of the two it is.
   """
@@ -88,7 +115,10 @@ _COLORS = _quadrants(RED, GREEN, BLUE, WHITE)
 _RGB = Image.fromarray(_COLORS)
 _GREY = np.arange(16, dtype=np.uint8).reshape(4, 4) * 16
 _GREY_RGB = np.repeat(_GREY[..., None], 3, axis=2)
-_ALPHA = _quadrants(RED, GREEN, BLUE, WHITE)[..., :1] * 0 + np.array([[255, 255, 0, 0]] * 4, np.uint8)[..., None]
+_ALPHA = (
+  _quadrants(RED, GREEN, BLUE, WHITE)[..., :1] * 0
+  + np.array([[255, 255, 0, 0]] * 4, np.uint8)[..., None]
+)
 _OVER_WHITE = np.concatenate([_COLORS[:, :2], np.full((4, 2, 3), 255, np.uint8)], axis=1)
 _RGBA = Image.fromarray(np.concatenate([_COLORS, _ALPHA], axis=2))
 _GREY_OVER_WHITE = np.concatenate([_GREY_RGB[:, :2], np.full((4, 2, 3), 255, np.uint8)], axis=1)
@@ -116,9 +146,19 @@ EXACT = {
   },
   **{
     f"grey {kind}": (f"x.{suffix}", saved(Image.fromarray(_GREY), kind), _GREY_RGB)
-    for kind, suffix in (("PNG", "png"), ("BMP", "bmp"), ("PPM", "pgm"), ("TIFF", "tif"), ("GIF", "gif"))
+    for kind, suffix in (
+      ("PNG", "png"),
+      ("BMP", "bmp"),
+      ("PPM", "pgm"),
+      ("TIFF", "tif"),
+      ("GIF", "gif"),
+    )
   },
-  "1 bit PNG": ("x.png", saved(Image.fromarray(_BITS), "PNG"), np.repeat(_BITS[..., None] * np.uint8(255), 3, axis=2)),
+  "1 bit PNG": (
+    "x.png",
+    saved(Image.fromarray(_BITS), "PNG"),
+    np.repeat(_BITS[..., None] * np.uint8(255), 3, axis=2),
+  ),
   "1 bit TIFF": (
     "x.tif",
     saved(Image.fromarray(_BITS), "TIFF", compression="group4"),
@@ -126,14 +166,26 @@ EXACT = {
   ),
   "palette PNG": ("x.png", saved(_palette(), "PNG"), _COLORS),
   "palette BMP": ("x.bmp", saved(_palette(), "BMP"), _COLORS),
-  "palette, one entry transparent": ("x.png", saved(_palette(), "PNG", transparency=1), _quadrants(RED, WHITE, BLUE, WHITE)),
+  "palette, one entry transparent": (
+    "x.png",
+    saved(_palette(), "PNG", transparency=1),
+    _quadrants(RED, WHITE, BLUE, WHITE),
+  ),
   "palette, entries half transparent": (
     "x.png",
     saved(_palette(), "PNG", transparency=bytes([255, 0, 51, 255])),
     _quadrants(RED, WHITE, (204, 204, 255), WHITE),
   ),
-  "transparent GIF": ("x.gif", saved(_palette(), "GIF", transparency=0), _quadrants(WHITE, GREEN, BLUE, WHITE)),
-  "RGB with one colour transparent": ("x.png", saved(_RGB, "PNG", transparency=GREEN), _quadrants(RED, WHITE, BLUE, WHITE)),
+  "transparent GIF": (
+    "x.gif",
+    saved(_palette(), "GIF", transparency=0),
+    _quadrants(WHITE, GREEN, BLUE, WHITE),
+  ),
+  "RGB with one colour transparent": (
+    "x.png",
+    saved(_RGB, "PNG", transparency=GREEN),
+    _quadrants(RED, WHITE, BLUE, WHITE),
+  ),
   "grey with one value transparent": (
     "x.png",
     saved(Image.fromarray(_GREY), "PNG", transparency=16),
@@ -145,7 +197,11 @@ EXACT = {
   "grey and alpha PNG": ("x.png", saved(_LA, "PNG"), _GREY_OVER_WHITE),
   "grey and alpha TIFF": ("x.tif", saved(_LA, "TIFF"), _GREY_OVER_WHITE),
   **{
-    f"16 bit grey {kind}": (f"x.{suffix}", saved(Image.fromarray(_DEEP), kind), np.repeat((_DEEP >> 8)[..., None], 3, axis=2))
+    f"16 bit grey {kind}": (
+      f"x.{suffix}",
+      saved(Image.fromarray(_DEEP), kind),
+      np.repeat((_DEEP >> 8)[..., None], 3, axis=2),
+    )
     for kind, suffix in (("PNG", "png"), ("PPM", "pgm"), ("TIFF", "tif"))
   },
   "16 bit grey with one value transparent": (
@@ -164,15 +220,31 @@ EXACT = {
     png(np.concatenate([_DEEP_RGB, _ALPHA * np.uint16(257)], axis=2), 6),
     np.where(_ALPHA == 0, 255, _DEEP_RGB >> 8),
   ),
-  "32 bit grey": ("x.tif", saved(Image.fromarray(_DEEP.astype(np.int32)), "TIFF"), np.repeat((_DEEP >> 8)[..., None], 3, axis=2)),
+  "32 bit grey": (
+    "x.tif",
+    saved(Image.fromarray(_DEEP.astype(np.int32)), "TIFF"),
+    np.repeat((_DEEP >> 8)[..., None], 3, axis=2),
+  ),
   "floats": (
     "x.tif",
     saved(Image.fromarray((_GREY / 255).astype(np.float32)), "TIFF"),
     _GREY_RGB,
   ),
-  "12 bit grey": ("x.tif", tiff(_twelve_bits(_DEEP >> 4), 12, 1), np.repeat((_DEEP >> 8)[..., None], 3, axis=2)),
-  "16 bit grey, white is 0": ("x.tif", tiff((65535 - _DEEP).astype("<u2").tobytes(), 16, 0), np.repeat((_DEEP >> 8)[..., None], 3, axis=2)),
-  "floats, white is 0": ("x.tif", tiff((1 - _GREY / 255).astype("<f4").tobytes(), 32, 0, sample_format=3), _GREY_RGB),
+  "12 bit grey": (
+    "x.tif",
+    tiff(_twelve_bits(_DEEP >> 4), 12, 1),
+    np.repeat((_DEEP >> 8)[..., None], 3, axis=2),
+  ),
+  "16 bit grey, white is 0": (
+    "x.tif",
+    tiff((65535 - _DEEP).astype("<u2").tobytes(), 16, 0),
+    np.repeat((_DEEP >> 8)[..., None], 3, axis=2),
+  ),
+  "floats, white is 0": (
+    "x.tif",
+    tiff((1 - _GREY / 255).astype("<f4").tobytes(), 32, 0, sample_format=3),
+    _GREY_RGB,
+  ),
   "CMYK TIFF": ("x.tif", saved(Image.new("CMYK", (4, 4), (255, 255, 0, 0)), "TIFF"), _ALL_BLUE),
   "first frame of a GIF": ("x.gif", saved(_FIRST, "GIF", **_FRAMES), _ALL_BLUE),
   "first frame of a WebP": ("x.webp", saved(_FIRST, "WEBP", lossless=True, **_FRAMES), _ALL_BLUE),
@@ -185,15 +257,28 @@ EXACT = {
 JPEGS = {
   "RGB": (saved(Image.new("RGB", (16, 16), (200, 40, 90)), "JPEG", quality=95), (200, 40, 90)),
   "grey": (saved(Image.new("L", (16, 16), 77), "JPEG", quality=95), (77, 77, 77)),
-  "progressive": (saved(Image.new("RGB", (16, 16), (200, 40, 90)), "JPEG", quality=95, progressive=True), (200, 40, 90)),
+  "progressive": (
+    saved(Image.new("RGB", (16, 16), (200, 40, 90)), "JPEG", quality=95, progressive=True),
+    (200, 40, 90),
+  ),
   # Naive inks: (255 - c) (255 - k) / 255.
-  "CMYK": (saved(Image.new("CMYK", (16, 16), (255, 128, 0, 51)), "JPEG", quality=95), (0, 127 * 204 / 255, 204)),
-  # Pillow stores 255 minus the numbers given. By BT.601 Y = 155, Cb = Cr = 128 are R = G = B = 155; Adobe means that much ink of each.
+  "CMYK": (
+    saved(Image.new("CMYK", (16, 16), (255, 128, 0, 51)), "JPEG", quality=95),
+    (0, 127 * 204 / 255, 204),
+  ),
+  # Pillow stores 255 minus the numbers given. By BT.601 Y = 155, Cb = Cr = 128 are R = G = B = 155;
+  # Adobe means that much ink of each.
   "YCCK, grey": (ycck((100, 127, 127, 0)), (100, 100, 100)),
   # Y = 76, Cb = 85, Cr = 255 are R = 255, G = B = 0: only cyan ink; and a fifth of the black.
   "YCCK, cyan and black": (ycck((255 - 76, 255 - 85, 0, 51)), (0, 204, 204)),
   "two pictures in one file": (
-    saved(Image.new("RGB", (16, 16), (20, 40, 190)), "MPO", save_all=True, append_images=[Image.new("RGB", (16, 16), RED)], quality=95),
+    saved(
+      Image.new("RGB", (16, 16), (20, 40, 190)),
+      "MPO",
+      save_all=True,
+      append_images=[Image.new("RGB", (16, 16), RED)],
+      quality=95,
+    ),
     (20, 40, 190),
   ),
 }
@@ -210,8 +295,17 @@ DAMAGED = {
   "a bomb": (png_bomb(10_000), "decompression bomb"),
   "a larger bomb": (png_bomb(60_000), "decompression bomb"),
   "an icon": (saved(noise((16, 16)), "ICO"), "no image of a known kind"),
-  "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "no image of a known kind"),
-  "floats beyond 1": (saved(Image.fromarray(np.full((4, 4), 7.5, np.float32)), "TIFF"), "not within [0, 1]"),
+  "postscript": (
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+    "no image of a known kind",
+  ),
+  "floats beyond 1": (
+    saved(Image.fromarray(np.full((4, 4), 7.5, np.float32)), "TIFF"),
+    "not within [0, 1]",
+  ),
   "NaN": (saved(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"), "not within [0, 1]"),
-  "numbers beyond 16 bits": (saved(Image.fromarray(np.full((4, 4), 70_000, np.int32)), "TIFF"), "not within [0, 65535]"),
+  "numbers beyond 16 bits": (
+    saved(Image.fromarray(np.full((4, 4), 70_000, np.int32)), "TIFF"),
+    "not within [0, 65535]",
+  ),
 }

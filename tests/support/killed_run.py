@@ -1,13 +1,16 @@
-"""A whole tiny run in a process of its own that dies, or is asked to stop, at a chosen write to its workdir.
+r"""A tiny run in a process of its own that dies, or is asked to stop, at a chosen write.
 
-    python tests/support/killed_run.py WORKDIR [--at=K | --kind=KIND] [--signal=SIGKILL|SIGTERM|SIGINT|exit] [--delay=SECS] [--times=N]
+    python tests/support/killed_run.py WORKDIR [--at=K | --kind=KIND] \
+      [--signal=SIGKILL|SIGTERM|SIGINT|exit] [--delay=SECS] [--times=N]
                                [--events=FILE] [--file-limit=BYTES] [--cores=N] [--rounds=N]
 
-A *write* is anything that changes the workdir through Python: a file opened for writing, a rename, a removal, a new directory. Python
-tells of each before it is done. At the K-th (from 0), or at the first of a kind (`kind_of`), the process gets the signal, after `delay`
-seconds from a thread beside it, so that the run goes on meanwhile, and `times` times; `exit` ends it at once, before the write. `events`
-lists the writes of the run, a line each. No file may grow beyond `file-limit`: a full disk. `cores` limits the processors. `rounds` makes
-it a run of the baseline alone, with so many rounds, that tells its memory after every round.
+A *write* is anything that changes the workdir through Python: a file opened for writing, a rename,
+a removal, a new directory. Python tells of each before it is done. At the K-th (from 0), or at the
+first of a kind (`kind_of`), the process gets the signal, after `delay` seconds from a thread beside
+it, so that the run goes on meanwhile, and `times` times; `exit` ends it at once, before the write.
+`events` lists the writes of the run, a line each. No file may grow beyond `file-limit`: a full
+disk. `cores` limits the processors. `rounds` makes it a run of the baseline alone, with so many
+rounds, that tells its memory after every round.
 """
 
 import os
@@ -19,7 +22,16 @@ import threading
 import time
 from pathlib import Path
 
-EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
+EVENTS = {
+  "open",
+  "os.rename",
+  "os.remove",
+  "os.mkdir",
+  "os.rmdir",
+  "os.truncate",
+  "os.link",
+  "os.symlink",
+}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -34,7 +46,9 @@ def _path_of(event, args, workdir):
 
 
 def kind_of(line):
-  """Returns a write's kind: the numbers of steps and of temporary files are left out, and which picture it is."""
+  """Returns a write's kind: the numbers of steps and of temporary files are left out, and which
+  picture it is.
+  """
   return re.sub(r"\d+", "N", re.sub(r"\w+\.png", "picture.png", line))
 
 
@@ -72,7 +86,9 @@ def watch(workdir, given, events):
 def main(argv):
   workdir = os.path.abspath(argv[0])
   given = dict(part.removeprefix("--").split("=", 1) for part in argv[1:])
-  events = os.open(given["events"], os.O_WRONLY | os.O_CREAT | os.O_APPEND) if "events" in given else None
+  events = (
+    os.open(given["events"], os.O_WRONLY | os.O_CREAT | os.O_APPEND) if "events" in given else None
+  )
   if "cores" in given:  # before anything counts them
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(given["cores"])])
   import run
@@ -81,7 +97,9 @@ def main(argv):
   from sdt.run import progress
   from tests.support import tiny
 
-  changes = {"compilation_cache": "cores" not in given}  # a program from the cache is cut for the cores it was compiled for
+  changes = {
+    "compilation_cache": "cores" not in given
+  }  # a program from the cache is cut for the cores it was compiled for
   if "rounds" in given:
     changes |= {"rounds": int(given["rounds"]), "arms": ("baseline",)}
     progress.Task.line = lambda *_: print(f"resident {resident_bytes()}", flush=True)
@@ -105,7 +123,9 @@ def resident_bytes():
 
 def config(tiny, rounds=3, **changes):
   """Returns a run of 30 steps that is saved after every one."""
-  return tiny.config(parallel__steps_per_dispatch=1, checkpoint__every_secs=1e-6, rounds=rounds, **changes)
+  return tiny.config(
+    parallel__steps_per_dispatch=1, checkpoint__every_secs=1e-6, rounds=rounds, **changes
+  )
 
 
 if __name__ == "__main__":

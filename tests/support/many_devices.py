@@ -1,4 +1,6 @@
-"""Training on several devices against one; as a program of its own, `python many_devices.py`, on eight simulated ones."""
+"""Training on several devices against one; as a program of its own, `python many_devices.py`, on
+eight simulated ones.
+"""
 
 import dataclasses
 import functools
@@ -33,7 +35,9 @@ def with_parallel(of: Config, **keys: Any) -> Config:
 
 
 def two_phases(of: Config) -> Trainer:
-  """Returns a trainer of A and B at its start; the second batch has 4 examples, so of several devices some get none."""
+  """Returns a trainer of A and B at its start; the second batch has 4 examples, so of several
+  devices some get none.
+  """
   data = tiny.data(of)
   return tiny.trainer(of, tiny.alternating(of, len(data.train), 20), data)
 
@@ -48,17 +52,28 @@ def first_steps(of: Config) -> Any:
 def collectives(made: Trainer) -> Counter[str]:
   """Returns how often each kind of message between devices stands in the compiled program."""
   (executable,) = made._executables.values()
-  return Counter(re.findall(r" (all-\w+|collective-\w+|reduce-scatter)[\w-]*\(", executable.as_text()))
+  return Counter(
+    re.findall(r" (all-\w+|collective-\w+|reduce-scatter)[\w-]*\(", executable.as_text())
+  )
 
 
 def float64_steps(num_devices: int, mode: str, num_steps: int = 20) -> TrainState:
-  """Returns the state after 20 float64 steps of a small ResNet (of 0 devices: plain jit); every third batch is partial."""
+  """Returns the state after 20 float64 steps of a small ResNet (of 0 devices: plain jit); every
+  third batch is partial.
+  """
   optim, devices = OptimConfig(), jax.devices()[:num_devices]
   axis_name = "data" if mode == "pmap" else None
   types = {"dtype": jnp.float64, "param_dtype": jnp.float64}
-  model = make_model(ModelConfig(name="resnet", blocks=(1,), widths=(4,)), 3, axis_name=axis_name, **types)
+  model = make_model(
+    ModelConfig(name="resnet", blocks=(1,), widths=(4,)), 3, axis_name=axis_name, **types
+  )
   variables = init_variables(model, (8, 8, 3), 0)
-  state = TrainState(np.int32(0), variables["params"], variables["batch_stats"], init_opt_state(optim, variables["params"]))
+  state = TrainState(
+    np.int32(0),
+    variables["params"],
+    variables["batch_stats"],
+    init_opt_state(optim, variables["params"]),
+  )
   rng = np.random.default_rng(0)
   step = functools.partial(train_step, model=model, optim=optim, axis_name=axis_name)
   if mode == "pmap":
@@ -82,25 +97,38 @@ def float64_steps(num_devices: int, mode: str, num_steps: int = 20) -> TrainStat
 def largest_difference(ours: Any, expected: Any) -> float:
   """Returns the largest |a - b| / (1 + |b|) of two trees."""
   pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True)
-  return max(float(np.max(np.abs(np.asarray(a) - b) / (1 + np.abs(b)))) for a, b in pairs if np.size(b))
+  return max(
+    float(np.max(np.abs(np.asarray(a) - b) / (1 + np.abs(b)))) for a, b in pairs if np.size(b)
+  )
 
 
 def main() -> None:
-  """Prints the largest differences as JSON: {"float64 jit 4": ...} from one device, {"by device 4": ...} of jit from pmap."""
+  """Prints the largest differences as JSON: {"float64 jit 4": ...} from one device, {"by device 4":
+  ...} of jit from pmap.
+  """
   jax.config.update("jax_numpy_rank_promotion", "raise")
   found, counts = {}, (4, 8)
   with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
     alone = float64_steps(0, "jit")
     for mode in ("jit", "pmap"):
-      found |= {f"float64 {mode} {count}": largest_difference(float64_steps(count, mode), alone) for count in counts}
+      found |= {
+        f"float64 {mode} {count}": largest_difference(float64_steps(count, mode), alone)
+        for count in counts
+      }
   jax.config.update("jax_numpy_dtype_promotion", "strict")
   one = dataclasses.replace(ONE, seeds=(0,))
   alone = first_steps(one)
   for mode in ("jit", "pmap"):
     found |= {
-      f"{mode} {count}": largest_difference(first_steps(with_parallel(one, mode=mode, num_devices=count)), alone) for count in counts
+      f"{mode} {count}": largest_difference(
+        first_steps(with_parallel(one, mode=mode, num_devices=count)), alone
+      )
+      for count in counts
     }
-  by_jit, by_pmap = (first_steps(with_parallel(one, mode=mode, num_devices=4, batch_norm="device")) for mode in ("jit", "pmap"))
+  by_jit, by_pmap = (
+    first_steps(with_parallel(one, mode=mode, num_devices=4, batch_norm="device"))
+    for mode in ("jit", "pmap")
+  )
   print(json.dumps(found | {"by device 4": largest_difference(by_jit, by_pmap)}))
 
 

@@ -15,10 +15,14 @@ SHAPE = (8, 8, 1)
 def check_distributions(model, num_kernels, head_scale=None):
   """Asserts the initial values of a network for images of 32x32x3 by their moments.
 
-  Kernels N(0, 2 / (kh * kw * O)), biases of convolutions 0, BatchNorm 1 and 0, the head uniform on +-1/sqrt(D), or N(0, head_scale^2)
-  with zero bias.
+  Kernels N(0, 2 / (kh * kw * O)), biases of convolutions 0, BatchNorm 1 and 0, the head uniform on
+  +-1/sqrt(D), or N(0, head_scale^2) with zero bias.
   """
-  leaves = {path: leaf for kind, tree in init_variables(model, (32, 32, 3), 3).items() for path, leaf in flat(kind, tree).items()}
+  leaves = {
+    path: leaf
+    for kind, tree in init_variables(model, (32, 32, 3), 3).items()
+    for path, leaf in flat(kind, tree).items()
+  }
   kernels = {path: leaf for path, leaf in leaves.items() if leaf.ndim == 4}
   assert len(kernels) == num_kernels
   for path, kernel in kernels.items():
@@ -48,7 +52,9 @@ def _check_normal(path, values, scale):
 
 
 def check_masked_rows(model):
-  """Asserts that excluded examples change neither logits, statistics nor gradients, whatever stands in their rows."""
+  """Asserts that excluded examples change neither logits, statistics nor gradients, whatever stands
+  in their rows.
+  """
   variables = init_variables(model, SHAPE, 0)
   rng = np.random.default_rng(0)
   x, labels = rng.normal(size=(6, *SHAPE)).astype(np.float32), rng.integers(0, model.num_classes, 6)
@@ -70,10 +76,17 @@ def check_masked_rows(model):
 
 
 def check_bfloat16(model):
-  """Asserts that layers in bfloat16 give logits and statistics in float32, near those of float32 layers."""
+  """Asserts that layers in bfloat16 give logits and statistics in float32, near those of float32
+  layers.
+  """
   variables = init_variables(model, SHAPE, 0)
   x = np.random.default_rng(0).normal(size=(16, *SHAPE)).astype(np.float32)
-  apply = lambda dtype: model.clone(dtype=dtype).apply(variables, x, train=True, mutable=["batch_stats"])  # noqa: E731 - a line
-  (logits, updated), (exact, _) = (jax.jit(apply, static_argnums=0)(dtype) for dtype in (jnp.bfloat16, jnp.float32))
+
+  def apply(dtype):
+    return model.clone(dtype=dtype).apply(variables, x, train=True, mutable=["batch_stats"])
+
+  (logits, updated), (exact, _) = (
+    jax.jit(apply, static_argnums=0)(dtype) for dtype in (jnp.bfloat16, jnp.float32)
+  )
   assert {leaf.dtype for leaf in jax.tree.leaves((logits, updated))} == {jnp.dtype(jnp.float32)}
   assert 0 < float(jnp.abs(logits - exact).max()) < 0.1

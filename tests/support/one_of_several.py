@@ -1,10 +1,13 @@
-"""One of several processes of a tiny run, as run.py starts it, on one CPU device.
+r"""One of several processes of a tiny run, as run.py starts it, on one CPU device.
 
-    python tests/support/one_of_several.py WORKDIR PORT PROCESS_ID [--network=resnet] [--divide=seeds] [--heartbeat=SECS] [--mode=pmap]
-                                   [--placement=stream] [--lesson] [--at=save|dispatch --number=N --delay=SECS --signal=SIGKILL|SIGTERM]
+    python tests/support/one_of_several.py WORKDIR PORT PROCESS_ID [--network=resnet] \
+      [--divide=seeds] [--heartbeat=SECS] [--mode=pmap]
+                                   [--placement=stream] [--lesson] [--at=save|dispatch --number=N
+                                   --delay=SECS --signal=SIGKILL|SIGTERM]
 
-At the N-th save, or the N-th time that it asks whether it shall stop, which is after every dispatch, the process gets the signal, from a
-thread beside it after `delay` seconds. No report is made: it takes most of the time of a tiny run. `--lesson` is that of
+At the N-th save, or the N-th time that it asks whether it shall stop, which is after every
+dispatch, the process gets the signal, from a thread beside it after `delay` seconds. No report is
+made: it takes most of the time of a tiny run. `--lesson` is that of
 tests/devices/test_processes.py: what must be refused, a stop, and the rest.
 """
 
@@ -25,10 +28,22 @@ from tests.support import tiny
 
 
 def config(network="mlp", heartbeat="100", divide="batch", **changes):
-  """Returns a run on all devices, of 20 dispatches an arm, which is saved after almost every one."""
-  timeouts = {"distributed__heartbeat_timeout_secs": int(heartbeat), "distributed__connect_timeout_secs": 120}
-  fixed = {"parallel__num_devices": 2, "parallel__divide": divide, "parallel__steps_per_dispatch": 1, "compilation_cache": False}
-  return (tiny.resnet if network == "resnet" else tiny.config)(**fixed, **timeouts, **({"checkpoint__every_secs": 0.05} | changes))
+  """Returns a run on all devices, of 20 dispatches an arm, which is saved after almost
+  every one.
+  """
+  timeouts = {
+    "distributed__heartbeat_timeout_secs": int(heartbeat),
+    "distributed__connect_timeout_secs": 120,
+  }
+  fixed = {
+    "parallel__num_devices": 2,
+    "parallel__divide": divide,
+    "parallel__steps_per_dispatch": 1,
+    "compilation_cache": False,
+  }
+  return (tiny.resnet if network == "resnet" else tiny.config)(
+    **fixed, **timeouts, **({"checkpoint__every_secs": 0.05} | changes)
+  )
 
 
 def strike_at(where, number, delay, name):
@@ -40,7 +55,9 @@ def strike_at(where, number, delay, name):
     print(f"struck at {time.time()}", flush=True)
     os.kill(os.getpid(), getattr(signal, name))
 
-  owner, method = (shared_checkpoints.SharedStore, "save") if where == "save" else (signals.StopRequest, "asked")
+  owner, method = (
+    (shared_checkpoints.SharedStore, "save") if where == "save" else (signals.StopRequest, "asked")
+  )
   if where == "save" and processes.is_first():
     owner, method = checkpoints.CheckpointStore, "_write"
   before = getattr(owner, method)
@@ -66,14 +83,17 @@ def attempt(own, workdir, data=None):
 
 
 def lesson(workdir, network):
-  """Is refused with another config, other seeds, inputs elsewhere, a file that only the first has or only the others lack, and other data;
-  then is asked to stop, and goes on to the end.
+  """Is refused with another config, other seeds, inputs elsewhere, a file that only the first has
+  or only the others lack, and other data; then is asked to stop, and goes on to the end.
   """
   me, own = processes.index(), config(network, checkpoint__every_secs=None)
   attempt(config(network, rounds=4 + me), workdir)
   attempt(config(network, seeds=(0, 1 + me)), workdir)
   attempt(config(network, data__placement="stream" if me else "device"), workdir)
-  attempt(config(network, **({"model__pretrained": str(workdir / "none.safetensors")} if me else {})), workdir)
+  attempt(
+    config(network, **({"model__pretrained": str(workdir / "none.safetensors")} if me else {})),
+    workdir,
+  )
   attempt(own, Path(__file__))
   data = tiny.data(own)
   attempt(own, workdir, dataclasses.replace(data, checksum=data.checksum[::-1]) if me else data)
@@ -88,7 +108,13 @@ def lesson(workdir, network):
 def main(workdir, port, process_id, *flags):
   given = dict(flag.removeprefix("--").split("=") for flag in flags if "=" in flag)
   lifecycle.build_report = lambda folder: folder
-  keys = {"network": "network", "heartbeat": "heartbeat", "divide": "divide", "mode": "parallel__mode", "placement": "data__placement"}
+  keys = {
+    "network": "network",
+    "heartbeat": "heartbeat",
+    "divide": "divide",
+    "mode": "parallel__mode",
+    "placement": "data__placement",
+  }
   own = config(**{key: given[name] for name, key in keys.items() if name in given})
   processes.join(own.distributed, Launch(f"127.0.0.1:{port}", 2, int(process_id)))
   if "--lesson" in flags:

@@ -1,4 +1,6 @@
-"""Small stand-ins for the registered sets: made-up records, with the checksums that belong to them."""
+"""Small stand-ins for the registered sets: made-up records, with the checksums that belong
+to them.
+"""
 
 import hashlib
 import io
@@ -19,7 +21,9 @@ def sha256(content):
 
 
 def records(num, num_label_bytes, num_classes, seed):
-  """Returns uint8 [num, num_label_bytes + 3072]; the class is the number modulo the number of classes, its half the coarse class."""
+  """Returns uint8 [num, num_label_bytes + 3072]; the class is the number modulo the number of
+  classes, its half the coarse class.
+  """
   rows = np.random.default_rng(seed).integers(0, 256, (num, num_label_bytes + 3072), dtype=np.uint8)
   classes = np.arange(num) % num_classes
   rows[:, 0] = classes // 2  # of two label bytes the first
@@ -44,7 +48,10 @@ def make_cifar(num_label_bytes=1, num_classes=4, url="http://localhost:9/small.t
     folder="small-bin",
     class_names=tuple("abcd"[:num_classes]),
     coarse_class_names=("low", "high") if num_label_bytes == 2 else None,
-    train=(CifarFile("a.bin", 20, sha256(contents["a.bin"])), CifarFile("b.bin", 20, sha256(contents["b.bin"]))),
+    train=(
+      CifarFile("a.bin", 20, sha256(contents["a.bin"])),
+      CifarFile("b.bin", 20, sha256(contents["b.bin"])),
+    ),
     test=(
       CifarFile(
         "test.bin",
@@ -67,7 +74,9 @@ def make_cifar(num_label_bytes=1, num_classes=4, url="http://localhost:9/small.t
 
 
 def pack(members, extra=()):
-  """Returns the bytes of a .tar.gz of {name: content}; `extra` are (TarInfo, content) pairs behind them."""
+  """Returns the bytes of a .tar.gz of {name: content}; `extra` are (TarInfo, content) pairs behind
+  them.
+  """
   buffer = io.BytesIO()
   with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
     for name, content in members.items():
@@ -94,10 +103,15 @@ def prepare(root, contents, num_label_bytes=1, test_ids=None):
       return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
-      return {"train": self._generate_examples("train", ("a.bin", "b.bin")), "test": self._generate_examples("test", ("test.bin",))}
+      return {
+        "train": self._generate_examples("train", ("a.bin", "b.bin")),
+        "test": self._generate_examples("test", ("test.bin",)),
+      }
 
     def _generate_examples(self, split, names):
-      rows = np.frombuffer(b"".join(contents[name] for name in names), np.uint8).reshape(-1, num_label_bytes + 3072)
+      rows = np.frombuffer(b"".join(contents[name] for name in names), np.uint8).reshape(
+        -1, num_label_bytes + 3072
+      )
       for i, row in enumerate(rows):
         image = Image.fromarray(row[num_label_bytes:].reshape(3, 32, 32).transpose(1, 2, 0))
         name = f"{split}_{i:05d}" if split == "train" or test_ids is None else test_ids[i]
@@ -118,7 +132,9 @@ def write(folder, contents):
 
 def tree(folder):
   """Returns what lies below a folder: every path with its size and time of change."""
-  return sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+  return sorted(
+    (str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")
+  )
 
 
 def picture(seed, size=(6, 4), form="JPEG"):
@@ -135,18 +151,33 @@ TEST_NUMBERS = (3, 20, 100)
 
 
 def make_tiny_imagenet(root):
-  """Writes 3 classes of 5 training images and 2 + 1 + 0 test images in the layout of Tiny-ImageNet; returns the folder."""
+  """Writes 3 classes of 5 training images and 2 + 1 + 0 test images in the layout of Tiny-ImageNet;
+  returns the folder.
+  """
   folder = root / "tiny-imagenet-200"
   for label, wnid in enumerate(WNIDS):
     images = [(f"{wnid}_{number}.JPEG", picture(10_000 * label + number)) for number in NUMBERS]
     write(folder / "train" / wnid / "images", dict(images))
-    (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text("".join(f"{name}\t0\t0\t5\t3\n" for name, _ in images))
-  write(folder / "val" / "images", {f"val_{number}.JPEG": picture(50_000 + number) for number in TEST_NUMBERS})
+    (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text(
+      "".join(f"{name}\t0\t0\t5\t3\n" for name, _ in images)
+    )
+  write(
+    folder / "val" / "images",
+    {f"val_{number}.JPEG": picture(50_000 + number) for number in TEST_NUMBERS},
+  )
   write(folder / "test" / "images", {"test_0.JPEG": picture(1)})
-  lines = [f"val_{number}.JPEG\t{WNIDS[label]}\t0\t0\t5\t3\n" for number, label in ((100, 1), (3, 1), (20, 0))]
+  lines = [
+    f"val_{number}.JPEG\t{WNIDS[label]}\t0\t0\t5\t3\n"
+    for number, label in ((100, 1), (3, 1), (20, 0))
+  ]
   (folder / "val" / "val_annotations.txt").write_text("".join(lines))
   (folder / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in WNIDS))
-  words = ("n00000010\tcrane, bird\n", "n00000015\tnobody asked, for this\n", "n00000020\tcrane\n", "n00000030\tsea snake, elapid\n")
+  words = (
+    "n00000010\tcrane, bird\n",
+    "n00000015\tnobody asked, for this\n",
+    "n00000020\tcrane\n",
+    "n00000030\tsea snake, elapid\n",
+  )
   (folder / "words.txt").write_text("".join(words))
   return folder
 

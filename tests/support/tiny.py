@@ -1,4 +1,6 @@
-"""A tiny training problem, small enough that a program compiles in seconds: 8x8 images, a two-convolution ResNet or an MLP."""
+"""A tiny training problem, small enough that a program compiles in seconds: 8x8 images, a
+two-convolution ResNet or an MLP.
+"""
 
 import dataclasses
 from typing import Any
@@ -17,7 +19,9 @@ from sdt.run.programs import Setup
 
 
 def config(**changes: Any) -> Config:
-  """Returns a config on the procedural set; `changes` by dotted key, dots written as two underscores."""
+  """Returns a config on the procedural set; `changes` by dotted key, dots written as two
+  underscores.
+  """
   base = Config(
     data=DataConfig(name="shapes"),
     model=ModelConfig(name="mlp", hidden_sizes=(16,)),
@@ -41,27 +45,55 @@ def config(**changes: Any) -> Config:
 
 
 def resnet(**changes: Any) -> Config:
-  return config(model__name="resnet", model__hidden_sizes=None, model__blocks=(1,), model__widths=(4,), **changes)
+  return config(
+    model__name="resnet",
+    model__hidden_sizes=None,
+    model__blocks=(1,),
+    model__widths=(4,),
+    **changes,
+  )
 
 
 def data(of: Config) -> Data:
   return load(of.data)
 
 
-def everything(of: Config, num_examples: int, decay: float = 1e-4, *, steps: int | None = None, rounds: int | None = None) -> Plan:
+def everything(
+  of: Config,
+  num_examples: int,
+  decay: float = 1e-4,
+  *,
+  steps: int | None = None,
+  rounds: int | None = None,
+) -> Plan:
   """Returns the baseline's plan."""
   ids = np.tile(np.arange(num_examples, dtype=np.int32), (len(of.seeds), 1))
-  phase = Phase("all", ids, steps or -(-num_examples // of.batch_size), np.full(len(of.seeds), decay))
+  phase = Phase(
+    "all", ids, steps or -(-num_examples // of.batch_size), np.full(len(of.seeds), decay)
+  )
   return Plan("baseline", (phase,), rounds or of.rounds)
 
 
-def alternating(of: Config, num_examples: int, num_easy: int, decays: tuple[float, float] = (1e-2, 1e-4), offset: int = 0) -> Plan:
+def alternating(
+  of: Config,
+  num_examples: int,
+  num_easy: int,
+  decays: tuple[float, float] = (1e-2, 1e-4),
+  offset: int = 0,
+) -> Plan:
   """Returns a plan of A (`num_easy` ids from `offset`) and B (the rest)."""
   ids = np.roll(np.arange(num_examples, dtype=np.int32), -offset)
   phases = []
   for name, part, decay in (("A", ids[:num_easy], decays[0]), ("B", ids[num_easy:], decays[1])):
     replicas = len(of.seeds)
-    phases.append(Phase(name, np.tile(np.sort(part), (replicas, 1)), -(-len(part) // of.batch_size), np.full(replicas, decay)))
+    phases.append(
+      Phase(
+        name,
+        np.tile(np.sort(part), (replicas, 1)),
+        -(-len(part) // of.batch_size),
+        np.full(replicas, decay),
+      )
+    )
   return Plan("method", tuple(phases), of.rounds)
 
 
@@ -82,7 +114,10 @@ def train(of: Config, plan: Plan, dataset: Data | None = None) -> tuple[TrainSta
 
 
 def leaves(tree: Any) -> dict[str, np.ndarray]:
-  return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+  return {
+    jax.tree_util.keystr(path): np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
 
 
 def assert_equal(left: Any, right: Any) -> None:
@@ -98,5 +133,8 @@ def replica(tree: Any, index: int) -> Any:
 
 
 def with_plan_ids(plan: Plan, ids: list[np.ndarray]) -> Plan:
-  phases = tuple(dataclasses.replace(phase, example_ids=part) for phase, part in zip(plan.phases, ids, strict=True))
+  phases = tuple(
+    dataclasses.replace(phase, example_ids=part)
+    for phase, part in zip(plan.phases, ids, strict=True)
+  )
   return dataclasses.replace(plan, phases=phases)

@@ -43,11 +43,17 @@ def run(config: Config, workdir: Path) -> int:
 def rows(workdir: Path, *, seconds: bool = False) -> list[dict[str, Any]]:
   """Returns the rows of metrics.jsonl, without the time they took."""
   lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-  return lines if seconds else [{key: value for key, value in row.items() if key != "seconds"} for row in lines]
+  return (
+    lines
+    if seconds
+    else [{key: value for key, value in row.items() if key != "seconds"} for row in lines]
+  )
 
 
 def outputs(workdir: Path, *, report: bool = True) -> dict[str, Any]:
-  """Returns the content of every artifact that two runs of one command must have in common, times cut out."""
+  """Returns the content of every artifact that two runs of one command must have in common, times
+  cut out.
+  """
   timed = ("environment.json", "timing.json", "metrics.jsonl", "report.html")
   content: dict[str, Any] = {"metrics.jsonl": rows(workdir)}
   if report:
@@ -55,7 +61,11 @@ def outputs(workdir: Path, *, report: bool = True) -> dict[str, Any]:
   for path in sorted(workdir.rglob("*")):
     name = str(path.relative_to(workdir))
     of_report = name.startswith("figures/") and path.suffix == ".png"
-    is_output = path.is_file() and path.name not in (*timed, ".lock") and "checkpoints" not in path.relative_to(workdir).parts
+    is_output = (
+      path.is_file()
+      and path.name not in (*timed, ".lock")
+      and "checkpoints" not in path.relative_to(workdir).parts
+    )
     if is_output and (report or not of_report):
       content[name] = path.read_bytes()
   return content
@@ -64,7 +74,9 @@ def outputs(workdir: Path, *, report: bool = True) -> dict[str, Any]:
 def stamps(workdir: Path) -> dict[str, tuple[int, bytes]]:
   """Returns modification time and bytes of every file but the lock."""
   files = [path for path in workdir.rglob("*") if path.is_file() and path.name != ".lock"]
-  return {str(path.relative_to(workdir)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+  return {
+    str(path.relative_to(workdir)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files
+  }
 
 
 def final_states(config: Config, workdir: Path) -> list[dict[str, np.ndarray]]:
@@ -72,7 +84,9 @@ def final_states(config: Config, workdir: Path) -> list[dict[str, np.ndarray]]:
   setup = Setup.make(config, tiny.data(config))
   store = CheckpointStore(workdir / "checkpoints", 2)
   last = {step // saved_states._ARM_STRIDE: step for step in store.steps()}
-  restored = [store.restore(step, saved_states.saved_like(setup, arm))[0] for arm, step in last.items()]
+  restored = [
+    store.restore(step, saved_states.saved_like(setup, arm))[0] for arm, step in last.items()
+  ]
   return [tiny.leaves({name: tree[name] for name in ("state", "dynamics")}) for tree in restored]
 
 

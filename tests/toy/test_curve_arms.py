@@ -39,12 +39,16 @@ def test_the_random_subset_is_of_the_seeds_own_points_and_another_one_for_each_s
   assert random.shape == (3, 8)
   assert all(np.isin(random[replica], own[replica]).all() for replica in range(3))
   assert len({tuple(random[replica] - own[replica, 0]) for replica in range(3)}) == 3
-  assert all(len(np.intersect1d(random[replica], POINTS.subsets["A"][replica])) < 8 for replica in range(3))
+  assert all(
+    len(np.intersect1d(random[replica], POINTS.subsets["A"][replica])) < 8 for replica in range(3)
+  )
 
 
 def test_no_arm_ever_sees_a_validation_point():
   plans = [make_plan(arm, CONFIG, POINTS, 1e-2) for arm in arm_specs(CONFIG)]
-  seen = np.unique(np.concatenate([phase.example_ids.ravel() for plan in plans for phase in plan.phases]))
+  seen = np.unique(
+    np.concatenate([phase.example_ids.ravel() for plan in plans for phase in plan.phases])
+  )
   assert not np.isin(POINTS.validation, seen).any()
   assert POINTS.validation.shape == (3, 40)
 
@@ -57,7 +61,15 @@ def test_fifty_times_the_decay_on_a_fifth_of_the_steps_is_a_mean_of_10_8_times()
 def test_every_arm_has_its_phases_its_decays_and_five_steps_a_round():
   def shape(arm):
     plan = make_plan(arm, CONFIG, POINTS, 1e-2)
-    return [(phase.name, phase.num_steps, phase.example_ids.shape[1], pytest.approx(float(phase.weight_decay[0]))) for phase in plan.phases]
+    return [
+      (
+        phase.name,
+        phase.num_steps,
+        phase.example_ids.shape[1],
+        pytest.approx(float(phase.weight_decay[0])),
+      )
+      for phase in plan.phases
+    ]
 
   assert shape("no_decay") == [("all", 5, 40, 0.0)]
   assert shape(candidate(1e-3)) == [("all", 5, 40, 1e-3)]
@@ -71,12 +83,18 @@ def test_every_arm_has_its_phases_its_decays_and_five_steps_a_round():
 
 def test_the_candidates_come_in_ascending_order_after_the_arm_without_decay():
   grid = ["uniform_0.001", "uniform_0.01", "uniform_0.1"]
-  assert list(arm_specs(CONFIG)) == ["no_decay", *grid, *(arm for arm in ARM_NAMES if arm not in ("no_decay", "uniform"))]
+  assert list(arm_specs(CONFIG)) == [
+    "no_decay",
+    *grid,
+    *(arm for arm in ARM_NAMES if arm not in ("no_decay", "uniform")),
+  ]
 
 
 def test_a_subset_that_leaves_no_rest_is_refused():
   config = dataclasses.replace(CONFIG, toy=dataclasses.replace(CONFIG.toy, num_noisy=40))
-  with pytest.raises(ConfigError, match=r"toy.num_noisy=40: expected less than data.curve.num_points=40"):
+  with pytest.raises(
+    ConfigError, match=r"toy.num_noisy=40: expected less than data.curve.num_points=40"
+  ):
     find_points(config, DATA)
 
 

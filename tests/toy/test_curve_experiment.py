@@ -57,15 +57,31 @@ def test_every_arm_has_its_merits_per_seed_and_they_are_those_of_its_curves(fini
   np.testing.assert_allclose(points["truth"], truth(points["grid"]), atol=1e-7)
   fit = files.read_npz(finished / "arms" / "drop_subset.npz")
   entry = results["arms"]["drop_subset"]
-  np.testing.assert_allclose(list(entry["error"]["per_seed"].values()), ((fit["grid"] - points["truth"]) ** 2).mean(axis=1), rtol=1e-5)
-  np.testing.assert_allclose(list(entry["train_error"]["per_seed"].values()), ((fit["train"] - points["y"]) ** 2).mean(axis=1), rtol=1e-5)
-  np.testing.assert_allclose(list(entry["roughness"]["per_seed"].values()), np.abs(np.diff(fit["grid"], 2)).mean(axis=1), atol=1e-7)
+  np.testing.assert_allclose(
+    list(entry["error"]["per_seed"].values()),
+    ((fit["grid"] - points["truth"]) ** 2).mean(axis=1),
+    rtol=1e-5,
+  )
+  np.testing.assert_allclose(
+    list(entry["train_error"]["per_seed"].values()),
+    ((fit["train"] - points["y"]) ** 2).mean(axis=1),
+    rtol=1e-5,
+  )
+  np.testing.assert_allclose(
+    list(entry["roughness"]["per_seed"].values()),
+    np.abs(np.diff(fit["grid"], 2)).mean(axis=1),
+    atol=1e-7,
+  )
 
 
 def test_the_error_to_the_curve_is_the_engines_own_test_loss(finished):
   results, rows = files.read_json(finished / "results.json"), whole.rows(finished)
   for arm in ("no_decay", "differentiated"):
-    last = {str(row["seed"]): row["test_loss"] for row in rows if row["arm"] == arm and row["round"] == 6 and row["last_phase"]}
+    last = {
+      str(row["seed"]): row["test_loss"]
+      for row in rows
+      if row["arm"] == arm and row["round"] == 6 and row["last_phase"]
+    }
     assert results["arms"][arm]["error"]["per_seed"] == pytest.approx(last, rel=1e-5)
 
 
@@ -82,23 +98,38 @@ def test_the_chosen_decay_has_the_smallest_validation_error_and_the_later_arms_u
   selection, data = results["selection"], load(CONFIG.data, seeds=CONFIG.seeds)
   assert selection["lambdas"] == [1e-3, 1e-2, 1e-1]
   targets = data.train.labels[find_points(CONFIG, data).validation][..., 0]
-  errors = [((files.read_npz(finished / "arms" / f"{arm}.npz")["validation"] - targets) ** 2).mean() for arm in selection["arms"]]
+  errors = [
+    ((files.read_npz(finished / "arms" / f"{arm}.npz")["validation"] - targets) ** 2).mean()
+    for arm in selection["arms"]
+  ]
   assert selection["chosen"] == selection["lambdas"][int(np.argmin(errors))]
-  assert results["arms"]["differentiated"]["decay"] == pytest.approx({"A": 50 * selection["chosen"], "B": selection["chosen"]})
+  assert results["arms"]["differentiated"]["decay"] == pytest.approx(
+    {"A": 50 * selection["chosen"], "B": selection["chosen"]}
+  )
   assert results["arms"]["uniform"]["decay"] == {"all": selection["chosen"]}
 
 
-def test_neither_the_true_curve_nor_the_training_points_have_a_say_in_the_choice(finished, tmp_path, monkeypatch):
+def test_neither_the_true_curve_nor_the_training_points_have_a_say_in_the_choice(
+  finished, tmp_path, monkeypatch
+):
   monkeypatch.setattr(lifecycle, "build_report", lambda workdir: workdir)
   data = load(CONFIG.data, seeds=CONFIG.seeds)
-  other = dataclasses.replace(data, test=dataclasses.replace(data.test, labels=data.test.labels[::-1] ** 3 - 7), checksum="other")
+  other = dataclasses.replace(
+    data,
+    test=dataclasses.replace(data.test, labels=data.test.labels[::-1] ** 3 - 7),
+    checksum="other",
+  )
   run(tmp_path / "run", loaded=other)
-  ours, theirs = (files.read_json(workdir / "results.json") for workdir in (finished, tmp_path / "run"))
+  ours, theirs = (
+    files.read_json(workdir / "results.json") for workdir in (finished, tmp_path / "run")
+  )
   assert ours["selection"] == theirs["selection"]
   assert ours["arms"]["uniform"]["error"] != theirs["arms"]["uniform"]["error"]
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was_to_the_same_artifacts(finished, tmp_path, monkeypatch, capsys):
+def test_a_run_that_was_stopped_goes_on_where_it_was_to_the_same_artifacts(
+  finished, tmp_path, monkeypatch, capsys
+):
   workdir = tmp_path / "run"
   monkeypatch.setattr(lifecycle, "build_report", lambda workdir: workdir)
   with monkeypatch.context() as patch:
@@ -147,7 +178,9 @@ def test_a_dry_run_tells_the_sizes_of_every_arm_and_writes_nothing(tmp_path):
 
 
 def test_a_seed_that_diverged_counts_for_nothing(finished, monkeypatch):
-  monkeypatch.setattr(artifacts, "diverged_seeds", lambda rows, arm: (3,) if arm == "uniform_0.01" else ())
+  monkeypatch.setattr(
+    artifacts, "diverged_seeds", lambda rows, arm: (3,) if arm == "uniform_0.01" else ()
+  )
 
   class Context:
     workdir = finished
@@ -168,5 +201,10 @@ def test_the_real_configuration_shows_what_the_toy_is_about(tmp_path):
   assert not results["selection"]["at_edge"]
   assert results["data"]["noise_variance"] == pytest.approx(1 / 12)
   assert len(results["arms"]["no_decay"]["error"]["per_seed"]) == 20
-  rougher = merits.sign_test(*(list(results["arms"][arm]["roughness"]["per_seed"].values()) for arm in ("no_decay", "uniform")))
+  rougher = merits.sign_test(
+    *(
+      list(results["arms"][arm]["roughness"]["per_seed"].values())
+      for arm in ("no_decay", "uniform")
+    )
+  )
   assert rougher["larger"] >= 18

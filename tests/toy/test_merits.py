@@ -11,9 +11,14 @@ from sdt.toy.merits import checks, choose, end_bias, roughness, sign_test, squar
 
 
 def test_error_roughness_and_bias_of_a_hand_made_fit():
-  fits, truth = np.array([[0.0, 1.0, 0.0, 3.0], [1.0, 2.0, 3.0, 4.0]]), np.array([1.0, 1.0, 1.0, 1.0])
+  fits, truth = (
+    np.array([[0.0, 1.0, 0.0, 3.0], [1.0, 2.0, 3.0, 4.0]]),
+    np.array([1.0, 1.0, 1.0, 1.0]),
+  )
   np.testing.assert_allclose(squared_error(fits, truth), [(1 + 0 + 1 + 4) / 4, (0 + 1 + 4 + 9) / 4])
-  np.testing.assert_allclose(roughness(fits), [(2 + 4) / 2, 0])  # second differences -2, 4; and none of a line
+  np.testing.assert_allclose(
+    roughness(fits), [(2 + 4) / 2, 0]
+  )  # second differences -2, 4; and none of a line
   np.testing.assert_allclose(end_bias(fits, truth), [(-1 + 2) / 2, (0 + 3) / 2])
 
 
@@ -39,7 +44,9 @@ def test_the_candidate_of_the_smallest_mean_error_is_chosen_and_an_edge_is_said(
 def test_a_candidate_of_which_a_seed_diverged_is_not_chosen():
   errors = np.array([[1.0, 9.0, 1.0], [2.0, 0.5, 2.0], [0.0, np.nan, 0.0]])
   assert choose(errors).index == 1
-  with pytest.raises(DivergedError, match=r"toy\.lambdas: nothing to choose, of every one of 2 candidates"):
+  with pytest.raises(
+    DivergedError, match=r"toy\.lambdas: nothing to choose, of every one of 2 candidates"
+  ):
     choose(np.array([[np.nan, 1.0], [1.0, np.nan]]))
 
 
@@ -73,10 +80,16 @@ def arm(train, error, rough):
 
 def test_what_must_hold_is_held_to_its_bounds():
   uniform = arm([0.08] * 10, [0.02] * 10, [1.0] * 10)
-  good = checks({"no_decay": arm([0.04] * 10, [0.03] * 10, [2.0] * 9 + [0.5]), "uniform": uniform}, 1 / 12)
+  good = checks(
+    {"no_decay": arm([0.04] * 10, [0.03] * 10, [2.0] * 9 + [0.5]), "uniform": uniform}, 1 / 12
+  )
   assert [check["holds"] for check in good] == [True, True, True]
   assert [check["value"] for check in good] == pytest.approx([0.48, 1.5, 0.9])
-  bad = checks({"no_decay": arm([0.05] * 10, [0.0299] * 10, [2.0] * 8 + [0.5] * 2), "uniform": uniform}, 1 / 12)
+  bad = checks(
+    {"no_decay": arm([0.05] * 10, [0.0299] * 10, [2.0] * 8 + [0.5] * 2), "uniform": uniform}, 1 / 12
+  )
   assert [check["holds"] for check in bad] == [False, False, False]
-  lost = checks({"no_decay": arm([None], [None], [None]), "uniform": arm([0.08], [0.02], [1.0])}, 1 / 12)
+  lost = checks(
+    {"no_decay": arm([None], [None], [None]), "uniform": arm([0.08], [0.02], [1.0])}, 1 / 12
+  )
   assert [check["holds"] for check in lost] == [None, None, None]

@@ -1,7 +1,8 @@
 """The registered sets, their addresses and their checksums.
 
-Addresses, sizes and SHA-256 of the downloads are those that tensorflow-datasets 4.9.10 registers (a test compares them). The checksums of
-the files inside the archives were computed from files that equal the originals; see docs/decisions/0002-data-without-tensorflow.md.
+Addresses, sizes and SHA-256 of the downloads are those that tensorflow-datasets 4.9.10 registers (a
+test compares them). The checksums of the files inside the archives were computed from files that
+equal the originals; see docs/decisions/0002-data-without-tensorflow.md.
 """
 
 from __future__ import annotations
@@ -34,13 +35,44 @@ CIFAR10 = RegisteredSet(
   ),
   form=CifarFormat(
     folder="cifar-10-batches-bin",
-    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    class_names=(
+      "airplane",
+      "automobile",
+      "bird",
+      "cat",
+      "deer",
+      "dog",
+      "frog",
+      "horse",
+      "ship",
+      "truck",
+    ),
     train=(
-      CifarFile("data_batch_1.bin", 10_000, "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5"),
-      CifarFile("data_batch_2.bin", 10_000, "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed"),
-      CifarFile("data_batch_3.bin", 10_000, "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67"),
-      CifarFile("data_batch_4.bin", 10_000, "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48"),
-      CifarFile("data_batch_5.bin", 10_000, "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add"),
+      CifarFile(
+        "data_batch_1.bin",
+        10_000,
+        "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+      ),
+      CifarFile(
+        "data_batch_2.bin",
+        10_000,
+        "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+      ),
+      CifarFile(
+        "data_batch_3.bin",
+        10_000,
+        "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+      ),
+      CifarFile(
+        "data_batch_4.bin",
+        10_000,
+        "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+      ),
+      CifarFile(
+        "data_batch_5.bin",
+        10_000,
+        "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+      ),
     ),
     test=(
       CifarFile(
@@ -50,7 +82,12 @@ CIFAR10 = RegisteredSet(
           KnownVariant(
             name="jpeg-test-20",
             sha256="123ca0dad8f960344d9149742165d4215093c84c8c4bdc5922af93b614bdb501",
-            meaning="20 of its 10,000 images are decoded from JPEG, all labels and the other images are the original's",
+            meaning=(
+              "20 "
+              "of its 10,000 images are decoded from JPEG, all labels and the other images "
+              "are "
+              "the original's"
+            ),
           ),
         ),
         unknown_records=_REENCODED,
@@ -62,17 +99,20 @@ CIFAR10 = RegisteredSet(
 )
 
 _CIFAR100_NAMES = """
-apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle caterpillar
-cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster
-house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree
-orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose
-sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television
-tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile
+cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp
+lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree
+orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum
+rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
+squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
+trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 
 _CIFAR100_COARSE_NAMES = """
-aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices household_furniture insects
-large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals
+aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices
+household_furniture insects large_carnivores large_man-made_outdoor_things
+large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals
 non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2
 """
 
@@ -92,8 +132,16 @@ CIFAR100 = RegisteredSet(
     folder="cifar-100-binary",
     class_names=tuple(_CIFAR100_NAMES.split()),
     coarse_class_names=tuple(_CIFAR100_COARSE_NAMES.split()),
-    train=(CifarFile("train.bin", 50_000, "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29"),),
-    test=(CifarFile("test.bin", 10_000, "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a"),),
+    train=(
+      CifarFile(
+        "train.bin", 50_000, "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29"
+      ),
+    ),
+    test=(
+      CifarFile(
+        "test.bin", 10_000, "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a"
+      ),
+    ),
   ),
   mean_std=_CIFAR_MEAN_STD,
 )
@@ -125,7 +173,10 @@ TINY_IMAGENET = RegisteredSet(
   sizes=PublishedSizes(100_000, 10_000, 200, (64, 64, 3)),
   form=TinyImageNetFormat(),
   by_hand=(
-    "curl -fL --create-dirs -o {folder}/tiny-imagenet-200.zip http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    (
+      "curl -fL --create-dirs -o {folder}/tiny-imagenet-200.zip "
+      "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+    ),
     "unzip -q {folder}/tiny-imagenet-200.zip -d {folder}",
   ),
 )

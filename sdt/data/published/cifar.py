@@ -1,4 +1,6 @@
-"""The binary distribution of CIFAR-10 and CIFAR-100: records of one or two label bytes and 3,072 planar pixels. No pickle."""
+"""The binary distribution of CIFAR-10 and CIFAR-100: records of one or two label bytes and 3,072
+planar pixels. No pickle.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _PIXELS = 3 * _SIDE * _SIDE
 
 @dataclasses.dataclass(frozen=True)
 class KnownVariant:
-  """A file that is not the original and yet known byte for byte (`sha256`), or but for a few records (`masked_sha256`)."""
+  """A file that is not the original and yet known byte for byte (`sha256`), or but for a few
+  records (`masked_sha256`).
+  """
 
   name: str
   sha256: str
@@ -63,7 +67,8 @@ class CifarFormat:
     class_names: of the class, the last label byte of a record.
     train: the training files.
     test: the test files.
-    coarse_class_names: of the coarse class, the first of two label bytes; None where a record has one.
+    coarse_class_names: of the coarse class, the first of two label bytes; None where a record has
+      one.
   """
 
   folder: str
@@ -94,17 +99,25 @@ class CifarFormat:
 
   @property
   def expected(self) -> str:
-    return f"the archive of the binary version, or a folder with {', '.join(file.name for file in self.files)}"
+    return (
+      "the archive of the binary version, or a folder with "
+      f"{', '.join(file.name for file in self.files)}"
+    )
 
   def find(self, root: Path, spec: RegisteredSet) -> Path | None:
-    """Returns the archive, or the folder that holds at least one original file, in or at `root`; None if there is none."""
+    """Returns the archive, or the folder that holds at least one original file, in or at `root`;
+    None if there is none.
+    """
     if root.is_file():
       return root
     archive = root / spec.remotes[0].name
     if archive.is_file():  # first, because only the archive can be verified as a whole
       return archive
     folders = (root, root / self.folder)
-    return next((folder for folder in folders if any((folder / file.name).exists() for file in self.files)), None)
+    return next(
+      (folder for folder in folders if any((folder / file.name).exists() for file in self.files)),
+      None,
+    )
 
   def read(self, place: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
     """Returns the set in an archive or in a folder.
@@ -113,41 +126,71 @@ class CifarFormat:
       DataError: damaged, incomplete, or not what `data.verify` asks for.
     """
     del log
-    contents, is_canonical = _read_archive(place, spec, self, config.verify) if place.is_file() else (read_folder(place, self), False)
-    variant, notes = ("canonical", ()) if is_canonical else verify(contents, self, config.verify, str(place))
+    contents, is_canonical = (
+      _read_archive(place, spec, self, config.verify)
+      if place.is_file()
+      else (read_folder(place, self), False)
+    )
+    variant, notes = (
+      ("canonical", ()) if is_canonical else verify(contents, self, config.verify, str(place))
+    )
     labelled = [decode(contents, files, self) for files in (self.train, self.test)]
     return self._chosen(labelled, config, variant, notes)
 
-  def read_prepared(self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
-    """Returns the set from a folder that tfds prepared, verified by the checksums of the original files that it was made from.
+  def read_prepared(
+    self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log
+  ) -> Contents:
+    """Returns the set from a folder that tfds prepared, verified by the checksums of the original
+    files that it was made from.
 
     Raises:
       DataError: damaged, or not what `data.verify` asks for.
     """
     del log
     sizes = {"train": spec.sizes.num_train, "test": spec.sizes.num_test}
-    labelled = [prepared.read_images(folder, split, num, self.label_keys, _SHAPE) for split, num in sizes.items()]
+    labelled = [
+      prepared.read_images(folder, split, num, self.label_keys, _SHAPE)
+      for split, num in sizes.items()
+    ]
     contents = {}
     for (images, labels), files in zip(labelled, (self.train, self.test), strict=True):
       if labels.min() < 0 or labels.max() > 255:
-        raise DataError(f"{folder}: labels from {labels.min()} to {labels.max()} do not fit the original's bytes")
+        raise DataError(
+          f"{folder}: labels from {labels.min()} to {labels.max()} do not fit the original's bytes"
+        )
       contents.update(encode(images, labels.astype(np.uint8), files))
     variant, notes = verify(contents, self, config.verify, str(folder))
     return self._chosen(labelled, config, variant, notes)
 
-  def _chosen(self, labelled: list[tuple[np.ndarray, np.ndarray]], config: DataConfig, variant: str, notes: tuple[str, ...]) -> Contents:
-    """Returns the splits with the labels that `data.labels` asks for, out of all that a record has."""
+  def _chosen(
+    self,
+    labelled: list[tuple[np.ndarray, np.ndarray]],
+    config: DataConfig,
+    variant: str,
+    notes: tuple[str, ...],
+  ) -> Contents:
+    """Returns the splits with the labels that `data.labels` asks for, out of all that a
+    record has.
+    """
     column, names = -1, self.class_names
     if config.labels == "coarse" and self.coarse_class_names is not None:
       column, names = 0, self.coarse_class_names
       variant = f"{variant}-coarse"
-      notes = (*notes, f"the labels are the {len(names)} coarse classes, not the {len(self.class_names)} fine ones (data.labels=coarse)")
+      notes = (
+        *notes,
+        (
+          f"the labels are the {len(names)} coarse classes, not the {len(self.class_names)} fine "
+          "ones (data.labels=coarse)"
+        ),
+      )
     train, test = (RawSplit(images, labels[:, column]) for images, labels in labelled)
     return Contents(train, test, names, variant, notes)
 
 
 class _Bounded(io.RawIOBase):
-  """A stream that refuses to give more than `limit` bytes in all: the end of every decompression bomb."""
+  """A stream that refuses to give more than `limit` bytes in all: the end of every decompression
+  bomb.
+  """
 
   def __init__(self, stream: io.BufferedIOBase, limit: int, path: Path):
     self._stream, self._left, self._path = stream, limit, path
@@ -159,21 +202,28 @@ class _Bounded(io.RawIOBase):
     block = self._stream.read(self._left + 1 if size < 0 else min(size, self._left + 1))
     self._left -= len(block)
     if self._left < 0:
-      raise DataError(f"data.path={self._path}: the archive unpacks to more than the set it should hold")
+      raise DataError(
+        f"data.path={self._path}: the archive unpacks to more than the set it should hold"
+      )
     return block
 
 
 def read_archive(path: Path, form: CifarFormat) -> dict[str, np.ndarray]:
-  """Returns the bytes of every file of the set, uint8 [num_bytes] by file name, read from a .tar.gz into memory; nothing is extracted.
+  """Returns the bytes of every file of the set, uint8 [num_bytes] by file name, read from a .tar.gz
+  into memory; nothing is extracted.
 
   Raises:
-    DataError: not such an archive, damaged, a file missing, stored twice, of another size, or no regular file; more data than the set has.
+    DataError: not such an archive, damaged, a file missing, stored twice, of another size, or no
+      regular file; more data than the set has.
   """
   wanted = {f"{form.folder}/{file.name}": file for file in form.files}
   limit = int(1.01 * sum(form.file_bytes(file) for file in form.files)) + 2**20
   contents: dict[str, np.ndarray] = {}
   try:
-    with gzip.open(path, "rb") as unzipped, tarfile.open(fileobj=_Bounded(unzipped, limit, path), mode="r|") as archive:
+    with (
+      gzip.open(path, "rb") as unzipped,
+      tarfile.open(fileobj=_Bounded(unzipped, limit, path), mode="r|") as archive,
+    ):
       for member in archive:
         file = wanted.get(member.name.removeprefix("./"))
         if file is None:
@@ -181,15 +231,22 @@ def read_archive(path: Path, form: CifarFormat) -> dict[str, np.ndarray]:
         stream = archive.extractfile(member) if member.isreg() else None
         if stream is None or file.name in contents or member.size != form.file_bytes(file):
           raise DataError(
-            f"data.path={path}: {member.name} must be there once, a regular file of {form.file_bytes(file)} bytes; found {member.size}"
-            f" bytes, type {member.type.decode()}{', a second time' if file.name in contents else ''}"
+            f"data.path={path}: {member.name} must be there once, a regular file of "
+            f"{form.file_bytes(file)} bytes; found {member.size}"
+            " bytes, type "
+            f"{member.type.decode()}{', a second time' if file.name in contents else ''}"
           )
         contents[file.name] = np.frombuffer(stream.read(), np.uint8)
   except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-    raise DataError(f"data.path={path}: not a readable .tar.gz archive: {error}; fetch it again") from error
+    raise DataError(
+      f"data.path={path}: not a readable .tar.gz archive: {error}; fetch it again"
+    ) from error
   missing = [name for name, file in wanted.items() if file.name not in contents]
   if missing:
-    raise DataError(f"data.path={path}: the archive has no {missing[0]}; expected the binary version of the set (not the Python one)")
+    raise DataError(
+      f"data.path={path}: the archive has no {missing[0]}; expected the binary version of the set "
+      "(not the Python one)"
+    )
   return contents
 
 
@@ -205,14 +262,21 @@ def read_folder(folder: Path, form: CifarFormat) -> dict[str, np.ndarray]:
     try:
       size = path.stat().st_size
       if size != form.file_bytes(file):
-        raise DataError(f"{path}: {size} bytes, expected {form.file_bytes(file)}; the file is cut off or not from the binary version")
+        raise DataError(
+          f"{path}: {size} bytes, expected {form.file_bytes(file)}; the file is cut off or not "
+          "from the binary version"
+        )
       contents[file.name] = np.fromfile(path, np.uint8)
     except OSError as error:
-      raise DataError(f"{path}: {error.strerror}; expected the files {', '.join(f.name for f in form.files)}") from error
+      raise DataError(
+        f"{path}: {error.strerror}; expected the files {', '.join(f.name for f in form.files)}"
+      ) from error
   return contents
 
 
-def _read_archive(path: Path, spec: RegisteredSet, form: CifarFormat, level: str) -> tuple[dict[str, np.ndarray], bool]:
+def _read_archive(
+  path: Path, spec: RegisteredSet, form: CifarFormat, level: str
+) -> tuple[dict[str, np.ndarray], bool]:
   """Returns (bytes of every file in the archive, whether the archive is the registered one).
 
   Raises:
@@ -226,7 +290,8 @@ def _read_archive(path: Path, spec: RegisteredSet, form: CifarFormat, level: str
     raise DataError(f"{path}: {error.strerror}") from error
   if digest != remote.sha256 and level == "strict":
     raise DataError(
-      f"{path}: {path.stat().st_size} bytes with SHA-256 {digest}; registered are {remote.size} bytes with {remote.sha256};"
+      f"{path}: {path.stat().st_size} bytes with SHA-256 {digest}; registered are {remote.size} "
+      f"bytes with {remote.sha256};"
       f" fetch {remote.url} again"
     )
   return read_archive(path, form), digest == remote.sha256
@@ -239,7 +304,9 @@ def _masked_digest(content: np.ndarray, file: CifarFile, form: CifarFormat) -> s
   return hashlib.sha256(records.data).hexdigest()
 
 
-def _identify(content: np.ndarray, file: CifarFile, form: CifarFormat, where: str) -> KnownVariant | None:
+def _identify(
+  content: np.ndarray, file: CifarFile, form: CifarFormat, where: str
+) -> KnownVariant | None:
   """Returns the variant that the file is, None for the original.
 
   Raises:
@@ -254,16 +321,22 @@ def _identify(content: np.ndarray, file: CifarFile, form: CifarFormat, where: st
   if file.masked_sha256 is not None and _masked_digest(content, file, form) == file.masked_sha256:
     num = len(file.unknown_records)
     meaning = (
-      f"{num} of its {file.num_records} images cannot be verified outside the archive; all labels and the other images are the original's"
+      f"{num} "
+      f"of its {file.num_records} images cannot be verified outside the archive; all "
+      "labels "
+      "and the other images are the original's"
     )
     return KnownVariant(f"test-{num}-unverified", digest, meaning)
   raise DataError(
-    f"{where}: the SHA-256 of {file.name} is {digest}, expected {file.sha256 or 'that of ' + ', '.join(v.name for v in file.variants)};"
+    f"{where}: the SHA-256 of {file.name} is {digest}, expected "
+    f"{file.sha256 or 'that of ' + ', '.join(v.name for v in file.variants)};"
     " the content is damaged or changed; fetch it again"
   )
 
 
-def verify(contents: Mapping[str, np.ndarray], form: CifarFormat, level: str, where: str) -> tuple[str, tuple[str, ...]]:
+def verify(
+  contents: Mapping[str, np.ndarray], form: CifarFormat, level: str, where: str
+) -> tuple[str, tuple[str, ...]]:
   """Returns (variant, notes) of files whose archive was not verified as a whole.
 
   Args:
@@ -273,7 +346,8 @@ def verify(contents: Mapping[str, np.ndarray], form: CifarFormat, level: str, wh
     where: what the messages call the set.
 
   Raises:
-    DataError: a file is neither the original nor a known variant, or it is a variant and `level` is strict.
+    DataError: a file is neither the original nor a known variant, or it is a variant and `level` is
+      strict.
   """
   name, notes = "canonical", []
   for file in form.files:
@@ -282,29 +356,42 @@ def verify(contents: Mapping[str, np.ndarray], form: CifarFormat, level: str, wh
       continue
     if level == "strict":
       raise DataError(
-        f"{where}: {file.name} is the known variant {variant.name!r} ({variant.meaning}), which data.verify=strict refuses; give the"
-        " original archive, or accept the variant, named in every result, with --config.data.verify=known"
+        f"{where}: {file.name} is the known variant {variant.name!r} ({variant.meaning}), which "
+        "data.verify=strict refuses; give the"
+        " original archive, or accept the variant, named in every result, with "
+        "--config.data.verify=known"
       )
     name = variant.name
     notes.append(f"data variant {variant.name!r}: {variant.meaning}")
   return name, tuple(notes)
 
 
-def decode(contents: Mapping[str, np.ndarray], files: tuple[CifarFile, ...], form: CifarFormat) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the records of the files, in order: images uint8 [N, 32, 32, 3] and labels int32 [N, num_label_bytes], the class last."""
+def decode(
+  contents: Mapping[str, np.ndarray], files: tuple[CifarFile, ...], form: CifarFormat
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the records of the files, in order: images uint8 [N, 32, 32, 3] and labels int32 [N,
+  num_label_bytes], the class last.
+  """
   num = sum(file.num_records for file in files)
-  images, labels = np.empty((num, *_SHAPE), np.uint8), np.empty((num, form.num_label_bytes), np.int32)
+  images, labels = (
+    np.empty((num, *_SHAPE), np.uint8),
+    np.empty((num, form.num_label_bytes), np.int32),
+  )
   start = 0
   for file in files:
     records = contents[file.name].reshape(file.num_records, form.record_bytes)
     stop = start + file.num_records
     labels[start:stop] = records[:, : form.num_label_bytes]
-    images[start:stop] = records[:, form.num_label_bytes :].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
+    images[start:stop] = (
+      records[:, form.num_label_bytes :].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
+    )
     start = stop
   return images, labels
 
 
-def encode(images: np.ndarray, labels: np.ndarray, files: tuple[CifarFile, ...]) -> dict[str, np.ndarray]:
+def encode(
+  images: np.ndarray, labels: np.ndarray, files: tuple[CifarFile, ...]
+) -> dict[str, np.ndarray]:
   """Returns the bytes of the files that hold these examples: the inverse of `decode`.
 
   Args:
@@ -312,6 +399,10 @@ def encode(images: np.ndarray, labels: np.ndarray, files: tuple[CifarFile, ...])
     labels: uint8 [N, num_label_bytes], the class last.
     files: together N records.
   """
-  records = np.concatenate([labels, images.transpose(0, 3, 1, 2).reshape(len(images), _PIXELS)], axis=1)
+  records = np.concatenate(
+    [labels, images.transpose(0, 3, 1, 2).reshape(len(images), _PIXELS)], axis=1
+  )
   stops = np.cumsum([file.num_records for file in files])[:-1]
-  return {file.name: part.reshape(-1) for file, part in zip(files, np.split(records, stops), strict=True)}
+  return {
+    file.name: part.reshape(-1) for file, part in zip(files, np.split(records, stops), strict=True)
+  }

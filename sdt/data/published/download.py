@@ -1,6 +1,8 @@
-"""Fetching one registered file: bounded in time, with progress, and either whole and verified or not there at all.
+"""Fetching one registered file: bounded in time, with progress, and either whole and verified or
+not there at all.
 
-tfds's own download manager is not used: a server that stalls hangs it for ever, see docs/decisions/0002-data-without-tensorflow.md.
+tfds's own download manager is not used: a server that stalls hangs it for ever, see
+docs/decisions/0002-data-without-tensorflow.md.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _BLOCK_BYTES = 2**18
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-  """A file as tensorflow-datasets registers it: address, size in bytes, SHA-256 (hex). `name` is what it is called on disk."""
+  """A file as tensorflow-datasets registers it: address, size in bytes, SHA-256 (hex). `name` is
+  what it is called on disk.
+  """
 
   url: str
   name: str
@@ -37,7 +41,9 @@ class RemoteFile:
 
 
 def _server(url: str) -> tuple[str, int]:
-  """Returns (host, port) that a request for `url` connects to: the proxy of the environment, else the server."""
+  """Returns (host, port) that a request for `url` connects to: the proxy of the environment, else
+  the server.
+  """
   parts = urllib.parse.urlsplit(url)
   proxy = urllib.request.getproxies().get(parts.scheme)
   if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
@@ -46,9 +52,11 @@ def _server(url: str) -> tuple[str, int]:
 
 
 def unreachable(url: str, limit_secs: float = _PROBE_SECS) -> str | None:
-  """Returns None if the server of `url` (or the proxy) takes a connection within `limit_secs`, else why not, in a few words.
+  """Returns None if the server of `url` (or the proxy) takes a connection within `limit_secs`, else
+  why not, in a few words.
 
-  In a thread of its own: without a network the look-up of a name alone can take minutes, and it has no time limit.
+  In a thread of its own: without a network the look-up of a name alone can take minutes, and it has
+  no time limit.
   """
   host, port = _server(url)
   outcome: list[str | None] = []
@@ -80,11 +88,14 @@ class _Progress:
       rate = num_bytes / (now - self._start)
       left_secs = (self._remote.size - num_bytes) / rate
       self._log(
-        f"{self._remote.name}: {num_bytes / 1e6:.0f} of {self._remote.size / 1e6:.0f} MB, {rate / 1e6:.1f} MB/s, {left_secs:.0f} s left"
+        f"{self._remote.name}: {num_bytes / 1e6:.0f} of {self._remote.size / 1e6:.0f} MB, "
+        f"{rate / 1e6:.1f} MB/s, {left_secs:.0f} s left"
       )
 
 
-def _stream(remote: RemoteFile, part: Path, timeout_secs: float, log: Callable[[str], None]) -> None:
+def _stream(
+  remote: RemoteFile, part: Path, timeout_secs: float, log: Callable[[str], None]
+) -> None:
   """Writes the body of `remote` to `part` and checks its length and SHA-256 on the way."""
   request = urllib.request.Request(remote.url, headers={"User-Agent": "sdt"})
   digest, done, progress = hashlib.sha256(), 0, _Progress(remote, log)
@@ -92,7 +103,10 @@ def _stream(remote: RemoteFile, part: Path, timeout_secs: float, log: Callable[[
     while block := response.read1(_BLOCK_BYTES):
       done += len(block)
       if done > remote.size:
-        raise DataError(f"download of {remote.url} failed: it is longer than the registered {remote.size} bytes; nothing was kept")
+        raise DataError(
+          f"download of {remote.url} failed: it is longer than the registered {remote.size} "
+          "bytes; nothing was kept"
+        )
       digest.update(block)
       file.write(block)
       progress(done)
@@ -100,17 +114,22 @@ def _stream(remote: RemoteFile, part: Path, timeout_secs: float, log: Callable[[
     os.fsync(file.fileno())
   if done < remote.size:
     raise DataError(
-      f"download of {remote.url} failed: it ended after {done} of {remote.size} bytes; nothing was kept, run the command again"
+      f"download of {remote.url} failed: it ended after {done} of {remote.size} bytes; nothing "
+      "was kept, run the command again"
     )
   if digest.hexdigest() != remote.sha256:
     raise DataError(
-      f"download of {remote.url} failed: its SHA-256 is {digest.hexdigest()}, registered is {remote.sha256}; the file on the server changed"
+      f"download of {remote.url} failed: its SHA-256 is {digest.hexdigest()}, registered is "
+      f"{remote.sha256}; the file on the server changed"
       " or a proxy replaced it; nothing was kept"
     )
 
 
-def fetch(remote: RemoteFile, folder: Path, timeout_secs: float, log: Callable[[str], None]) -> Path:
-  """Returns `folder / remote.name`, downloaded and verified; under that name there is never anything else.
+def fetch(
+  remote: RemoteFile, folder: Path, timeout_secs: float, log: Callable[[str], None]
+) -> Path:
+  """Returns `folder / remote.name`, downloaded and verified; under that name there is never
+  anything else.
 
   Args:
     remote: what to fetch.
@@ -119,7 +138,8 @@ def fetch(remote: RemoteFile, folder: Path, timeout_secs: float, log: Callable[[
     log: gets a line of progress every two seconds.
 
   Raises:
-    DataError: no answer, a stall, a short, long or other file, or no room on disk. Nothing is left behind.
+    DataError: no answer, a stall, a short, long or other file, or no room on disk. Nothing is left
+      behind.
   """
   part = folder / f"{remote.name}.{os.getpid()}.part"
   try:
@@ -128,13 +148,19 @@ def fetch(remote: RemoteFile, folder: Path, timeout_secs: float, log: Callable[[
     os.replace(part, folder / remote.name)
   except urllib.error.HTTPError as error:
     error.close()
-    raise DataError(f"download of {remote.url} failed: the server answers {error.code} {error.reason}; nothing was kept") from error
+    raise DataError(
+      f"download of {remote.url} failed: the server answers {error.code} {error.reason}; nothing "
+      "was kept"
+    ) from error
   except TimeoutError as error:
     raise DataError(
-      f"download of {remote.url} failed: no byte for {timeout_secs:g} s (data.download_timeout_secs); nothing was kept"
+      f"download of {remote.url} failed: no byte for {timeout_secs:g} s "
+      "(data.download_timeout_secs); nothing was kept"
     ) from error
   except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-    raise DataError(f"download of {remote.url} to {folder} failed: {error}; nothing was kept") from error
+    raise DataError(
+      f"download of {remote.url} to {folder} failed: {error}; nothing was kept"
+    ) from error
   finally:
     with contextlib.suppress(OSError):
       part.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
-"""Sets that tensorflow-datasets has prepared (array_record files), read through tfds without TensorFlow.
+"""Sets that tensorflow-datasets has prepared (array_record files), read through tfds without
+TensorFlow.
 
-A builder is only ever made from a directory that exists: asking tfds for an unprepared set by name starts downloads that take minutes to
-fail without a network.
+A builder is only ever made from a directory that exists: asking tfds for an unprepared set by name
+starts downloads that take minutes to fail without a network.
 """
 
 from __future__ import annotations
@@ -28,10 +29,16 @@ def default_directory() -> Path:
 
 
 def find(root: Path, tfds_name: str) -> Path | None:
-  """Returns the folder of the newest prepared version of a set: `root` itself, or below `root` or `root/tfds_name`; else None."""
+  """Returns the folder of the newest prepared version of a set: `root` itself, or below `root` or
+  `root/tfds_name`; else None.
+  """
   if (root / "dataset_info.json").is_file():
     return root
-  found = [info.parent for pattern in (f"{tfds_name}/*/dataset_info.json", "*/dataset_info.json") for info in root.glob(pattern)]
+  found = [
+    info.parent
+    for pattern in (f"{tfds_name}/*/dataset_info.json", "*/dataset_info.json")
+    for info in root.glob(pattern)
+  ]
 
   def version(folder: Path) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else -1 for part in folder.name.split("."))
@@ -45,11 +52,15 @@ def file_format(folder: Path) -> str:
     info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
     return str(info.get("fileFormat", "tfrecord"))
   except (OSError, ValueError, AttributeError, RecursionError) as error:
-    raise DataError(f"{folder / 'dataset_info.json'}: not readable as the description of a prepared set: {error}") from error
+    raise DataError(
+      f"{folder / 'dataset_info.json'}: not readable as the description of a prepared set: {error}"
+    ) from error
 
 
 class PreparedSplit:
-  """The examples of a split, by feature, in the order in which tfds stored them; images are left encoded, as bytes."""
+  """The examples of a split, by feature, in the order in which tfds stored them; images are left
+  encoded, as bytes.
+  """
 
   def __init__(self, folder: Path, split: str, num: int):
     """Opens a split.
@@ -66,15 +77,21 @@ class PreparedSplit:
     found = file_format(folder)
     if found != "array_record":
       raise DataError(
-        f"{folder}: prepared as {found}, which needs TensorFlow to read; prepare it again with file_format='array_record', or leave it to"
+        f"{folder}: prepared as {found}, which needs TensorFlow to read; prepare it again with "
+        "file_format='array_record', or leave it to"
         " sdt, which reads the original files"
       )
     import tensorflow_datasets as tfds
 
     with self._told():
       builder = tfds.builder_from_directory(str(folder))
-      # Decoded here and not by tfds, which warns that it would rather use OpenCV, and decodes what nobody asked for.
-      encoded = {name: tfds.decode.SkipDecoding() for name, kind in builder.info.features.items() if isinstance(kind, tfds.features.Image)}
+      # Decoded here and not by tfds, which warns that it would rather use OpenCV, and decodes what
+      # nobody asked for.
+      encoded = {
+        name: tfds.decode.SkipDecoding()
+        for name, kind in builder.info.features.items()
+        if isinstance(kind, tfds.features.Image)
+      }
       self._source = builder.as_data_source(split=split, decoders=encoded)
       if len(self._source) != num:
         raise DataError(f"{self.where}: it has {len(self._source)} examples, expected {num}")
@@ -89,14 +106,19 @@ class PreparedSplit:
     return example
 
   def examples(self, features: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Yields every example; raises a DataError if one cannot be read or has not all of these features."""
+    """Yields every example; raises a DataError if one cannot be read or has not all of these
+    features.
+    """
     for start in range(0, len(self), _CHUNK):
       with self._told():
         examples = self._source.__getitems__(list(range(start, min(start + _CHUNK, len(self)))))
       for example in examples:
         lacking = sorted(set(features) - example.keys())
         if lacking:
-          raise DataError(f"{self.where}: its examples have no {', '.join(lacking)}, but {', '.join(sorted(example))}; it is another set")
+          raise DataError(
+            f"{self.where}: its examples have no {', '.join(lacking)}, but "
+            f"{', '.join(sorted(example))}; it is another set"
+          )
         yield example
 
   @contextlib.contextmanager
@@ -107,7 +129,9 @@ class PreparedSplit:
       raise
     except Exception as error:  # tfds and array_record raise errors of many types on damaged files
       what = " ".join(str(error).split())
-      raise DataError(f"{self.where}: cannot be read: {type(error).__name__}: {what[:200]}") from error
+      raise DataError(
+        f"{self.where}: cannot be read: {type(error).__name__}: {what[:200]}"
+      ) from error
 
 
 def _decode_png(content: bytes) -> np.ndarray | str:
@@ -124,7 +148,9 @@ def _rows(ids: list[bytes], split: str, where: str) -> np.ndarray:
   try:
     rows = np.array([int(text.decode().removeprefix(f"{split}_")) for text in ids])
   except ValueError as error:
-    raise DataError(f"{where}: example ids such as {ids[0]!r} are not those of {split}_00000 and on") from error
+    raise DataError(
+      f"{where}: example ids such as {ids[0]!r} are not those of {split}_00000 and on"
+    ) from error
   if not np.array_equal(np.sort(rows), np.arange(len(rows))):
     raise DataError(f"{where}: the ids do not name each of the rows 0 to {len(rows) - 1} once")
   return rows
@@ -133,7 +159,8 @@ def _rows(ids: list[bytes], split: str, where: str) -> np.ndarray:
 def read_images(
   folder: Path, split: str, num: int, label_keys: tuple[str, ...], shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns (images uint8 [num, *shape], labels int64 [num, len(label_keys)]) of a split, in the order of the original data.
+  """Returns (images uint8 [num, *shape], labels int64 [num, len(label_keys)]) of a split, in the
+  order of the original data.
 
   tfds shuffles what it prepares; the feature `id` leads back.
 
@@ -145,7 +172,8 @@ def read_images(
     shape: of every image.
 
   Raises:
-    DataError: not an array_record set, damaged, of another size or shape, without such features, or ids that do not lead back.
+    DataError: not an array_record set, damaged, of another size or shape, without such features, or
+      ids that do not lead back.
   """
   source = PreparedSplit(folder, split, num)
   ids: list[bytes] = []

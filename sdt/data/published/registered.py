@@ -55,12 +55,18 @@ class Form(Protocol):
     """What a place with the original files holds, for messages."""
 
   def find(self, root: Path, spec: RegisteredSet) -> Path | None:
-    """Returns the place of the original files, which is or lies in `root`; None if they are not all there, or it cannot be told."""
+    """Returns the place of the original files, which is or lies in `root`; None if they are not all
+    there, or it cannot be told.
+    """
 
   def read(self, place: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
-    """Returns the set from its original files; raises a DataError unless it is what `data.verify` asks for."""
+    """Returns the set from its original files; raises a DataError unless it is what `data.verify`
+    asks for.
+    """
 
-  def read_prepared(self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
+  def read_prepared(
+    self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log
+  ) -> Contents:
     """The same from a folder that tfds prepared; never called where the set has no `tfds_name`."""
 
 
@@ -72,10 +78,13 @@ class RegisteredSet:
     name: `data.name`.
     sizes: as published.
     form: how it is kept.
-    remotes: the files to fetch; none where no checksum is registered, because then nothing is fetched.
+    remotes: the files to fetch; none where no checksum is registered, because then nothing is
+      fetched.
     tfds_name: its name in tensorflow-datasets; None if it has none.
-    unpacks: the folder in the archive `remotes[0]` that is read unpacked; None where the files are read as they are fetched.
-    by_hand: what a user does after fetching `remotes`, or instead: commands, with {folder} for the data directory.
+    unpacks: the folder in the archive `remotes[0]` that is read unpacked; None where the files are
+      read as they are fetched.
+    by_hand: what a user does after fetching `remotes`, or instead: commands, with {folder} for the
+      data directory.
     mean_std: of the channels, where the field agreed on numbers; None: from the training split.
   """
 
@@ -97,35 +106,59 @@ def refuse_unverified(folder: Path, spec: RegisteredSet, level: str) -> tuple[st
   """
   if level == "strict":
     raise DataError(
-      f"{folder}: no checksum of {spec.name} as tfds prepares it is registered, so data.verify=strict refuses it; accept it, named in"
+      f"{folder}: no checksum of {spec.name} as tfds prepares it is registered, so "
+      "data.verify=strict refuses it; accept it, named in"
       f" every result, with --config.data.verify=known, or give {spec.form.expected}"
     )
-  return "tfds-prepared", ("data variant 'tfds-prepared': read as prepared, the images cannot be verified",)
+  return "tfds-prepared", (
+    "data variant 'tfds-prepared': read as prepared, the images cannot be verified",
+  )
 
 
 # A path that the user gives is searched and no other place is.
 _WITHOUT_PATH = "run the same command without --config.data.path, or with the right one"
 
 
-def _how_to_get(spec: RegisteredSet, after: str = "run the same command again, or name another place with --config.data.path") -> str:
-  """Returns the commands that fetch the set into the data directory, with the checksums, and what to do `after` them."""
+def _how_to_get(
+  spec: RegisteredSet,
+  after: str = "run the same command again, or name another place with --config.data.path",
+) -> str:
+  """Returns the commands that fetch the set into the data directory, with the checksums, and what
+  to do `after` them.
+  """
   folder = data_directory()
   commands = [
-    f"curl -fL --create-dirs -o {folder / remote.name} {shlex.quote(remote.url)} (SHA-256 {remote.sha256})" for remote in spec.remotes
+    (
+      f"curl -fL --create-dirs -o {folder / remote.name} {shlex.quote(remote.url)} (SHA-256 "
+      f"{remote.sha256})"
+    )
+    for remote in spec.remotes
   ]
   commands += [command.format(folder=folder) for command in spec.by_hand]
-  return f"get it with: {' and '.join(commands)}; then {after}; what works now, without any download: --config=configs/digits.py"
+  return (
+    "get "
+    f"it with: {' and '.join(commands)}; then {after}; what works now, without any download: "
+    "--config=configs/digits.py"
+  )
 
 
 def _download(spec: RegisteredSet, config: DataConfig, log: Log) -> None:
-  """Fetches into the data directory what is missing of the set there, and unpacks it if it is read so."""
+  """Fetches into the data directory what is missing of the set there, and unpacks it if it is read
+  so.
+  """
   folder = data_directory()
-  ready = "" if spec.tfds_name is None else f", nor a prepared set in {prepared.default_directory()}"
+  ready = (
+    "" if spec.tfds_name is None else f", nor a prepared set in {prepared.default_directory()}"
+  )
   searched = f"{spec.name} is missing: its files are not in {folder}{ready}"
   if not spec.remotes:
-    raise MissingDataError(f"{searched}, and no checksum is registered to download it by; {_how_to_get(spec)}")
+    raise MissingDataError(
+      f"{searched}, and no checksum is registered to download it by; {_how_to_get(spec)}"
+    )
   if not config.download:
-    raise MissingDataError(f"{searched}, and downloading is off (data.download=False, or a dry run); {_how_to_get(spec)}")
+    raise MissingDataError(
+      f"{searched}, and downloading is off (data.download=False, or a dry run); {_how_to_get(spec)}"
+    )
   missing = [remote for remote in spec.remotes if not (folder / remote.name).exists()]
   why = unreachable(spec.remotes[0].url) if missing else None
   if why is not None:
@@ -133,7 +166,9 @@ def _download(spec: RegisteredSet, config: DataConfig, log: Log) -> None:
   for remote in missing:
     log(f"fetching {remote.url} ({remote.size / 1e6:.0f} MB) to {folder}")
     fetch(remote, folder, config.download_timeout_secs, log)
-  if spec.unpacks is not None and spec.form.find(folder, spec) is None:  # otherwise another process was faster
+  if (
+    spec.unpacks is not None and spec.form.find(folder, spec) is None
+  ):  # otherwise another process was faster
     log(f"unpacking {folder / spec.remotes[0].name} to {folder / spec.unpacks}")
     unpack(spec.remotes[0], folder, spec.unpacks)
 
@@ -143,34 +178,53 @@ def _find_prepared(root: Path, spec: RegisteredSet) -> Path | None:
 
 
 def _locate(spec: RegisteredSet, config: DataConfig, log: Log) -> tuple[str, Path]:
-  """Returns ("files" or "prepared", place): `data.path` if given; else the data directory, tfds's directory, or a download."""
+  """Returns ("files" or "prepared", place): `data.path` if given; else the data directory, tfds's
+  directory, or a download.
+  """
   if config.path is not None:
     root = Path(config.path).expanduser()
     if not root.exists():
-      raise MissingDataError(f"data.path={root}: no such file or folder; {_how_to_get(spec, _WITHOUT_PATH)}")
+      raise MissingDataError(
+        f"data.path={root}: no such file or folder; {_how_to_get(spec, _WITHOUT_PATH)}"
+      )
     files, ready = spec.form.find(root, spec), _find_prepared(root, spec)
     if files is None and ready is None:
-      ways = spec.form.expected if spec.tfds_name is None else f"{spec.form.expected}, or a set that tfds prepared"
-      raise MissingDataError(f"data.path={root}: {spec.name} is not there; expected {ways}; {_how_to_get(spec, _WITHOUT_PATH)}")
+      ways = (
+        spec.form.expected
+        if spec.tfds_name is None
+        else f"{spec.form.expected}, or a set that tfds prepared"
+      )
+      raise MissingDataError(
+        f"data.path={root}: {spec.name} is not there; expected {ways}; "
+        f"{_how_to_get(spec, _WITHOUT_PATH)}"
+      )
     return ("files", files) if files is not None else ("prepared", ready or root)
   root = data_directory()
   files = spec.form.find(root, spec)
   if files is not None:
     return "files", files
-  ready = None if spec.tfds_name is None else prepared.find(prepared.default_directory() / spec.tfds_name, spec.tfds_name)
+  ready = (
+    None
+    if spec.tfds_name is None
+    else prepared.find(prepared.default_directory() / spec.tfds_name, spec.tfds_name)
+  )
   if ready is not None and prepared.file_format(ready) == "array_record":
     return "prepared", ready
   if ready is not None:
-    log(f"passing over {ready}: it is prepared as {prepared.file_format(ready)}, which needs TensorFlow to read")
+    log(
+      f"passing over {ready}: it is prepared as {prepared.file_format(ready)}, which needs "
+      "TensorFlow to read"
+    )
   _download(spec, config, log)
   return "files", spec.form.find(root, spec) or root
 
 
 def load_registered(config: DataConfig, spec: RegisteredSet, log: Log) -> Data:
-  """Returns the set: from `data.path`; else from the data directory, from what tfds has prepared, or by download.
+  """Returns the set: from `data.path`; else from the data directory, from what tfds has prepared,
+  or by download.
 
-  The example ids are the rows of the original files, wherever the set is read from; where the original tells more than tfds keeps, the form
-  says what the ids of a prepared set are.
+  The example ids are the rows of the original files, wherever the set is read from; where the
+  original tells more than tfds keeps, the form says what the ids of a prepared set are.
 
   Raises:
     ConfigError: images of many sizes, and no `data.image_size`.
@@ -178,12 +232,21 @@ def load_registered(config: DataConfig, spec: RegisteredSet, log: Log) -> Data:
   """
   if spec.sizes.image_shape is None and config.image_size is None:
     raise ConfigError(
-      f"data.name={spec.name} has images of many sizes: expected data.image_size, such as --config.data.image_size=256"
+      f"data.name={spec.name} has images of many sizes: expected data.image_size, such as "
+      "--config.data.image_size=256"
       " --config.data.resize=short_side --config.data.crop_size=224"
     )
   kind, place = _locate(spec, config, log)
   log(f"reading {spec.name} from {place}")
   read = spec.form.read if kind == "files" else spec.form.read_prepared
   found = read(place, spec, config, log)
-  raw = Raw(found.train, found.test, found.class_names, f"{spec.name} ({place})", found.variant, found.notes, spec.mean_std)
+  raw = Raw(
+    found.train,
+    found.test,
+    found.class_names,
+    f"{spec.name} ({place})",
+    found.variant,
+    found.notes,
+    spec.mean_std,
+  )
   return assemble(raw, config)

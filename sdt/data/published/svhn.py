@@ -1,4 +1,6 @@
-"""SVHN's cropped digits: two MATLAB files, each with the images X [32, 32, 3, N] and the labels y [N, 1]."""
+"""SVHN's cropped digits: two MATLAB files, each with the images X [32, 32, 3, N] and the labels y
+[N, 1].
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ LABEL_NOTE = "SVHN's files call the digit 0 class 10; here its label is 0"
 
 
 def decode_mat(content: bytes, where: str) -> RawSplit:
-  """Returns the examples of one file: images uint8 [N, 32, 32, 3] and labels in [0, 10), where the file's 10 is 0.
+  """Returns the examples of one file: images uint8 [N, 32, 32, 3] and labels in [0, 10), where the
+  file's 10 is 0.
 
   Args:
     content: a MATLAB 5 file with X uint8 [32, 32, 3, N] and y integers [N, 1] in 1 .. 10.
@@ -39,19 +42,30 @@ def decode_mat(content: bytes, where: str) -> RawSplit:
     raise DataError(f"{where}: not a readable MATLAB 5 file: {error}") from error
   images, labels = arrays.get("X"), arrays.get("y")
   if images is None or labels is None:
-    raise DataError(f"{where}: no variable {'X' if images is None else 'y'}; expected X (images) and y (labels)")
-  if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != _SHAPE or labels.size != images.shape[3]:
     raise DataError(
-      f"{where}: X is {images.dtype} {list(images.shape)} and y {list(labels.shape)}, expected uint8 [32, 32, 3, N] and [N, 1]"
+      f"{where}: no variable {'X' if images is None else 'y'}; expected X (images) and y (labels)"
+    )
+  if (
+    images.dtype != np.uint8
+    or images.ndim != 4
+    or images.shape[:3] != _SHAPE
+    or labels.size != images.shape[3]
+  ):
+    raise DataError(
+      f"{where}: X is {images.dtype} {list(images.shape)} and y {list(labels.shape)}, expected "
+      "uint8 [32, 32, 3, N] and [N, 1]"
     )
   labels = labels.reshape(-1)
   bad = ~((labels >= 1) & (labels <= 10) & (labels == np.floor(labels)))
   if bad.any():
     first = int(np.argmax(bad))
     raise DataError(
-      f"{where}: {int(bad.sum())} of {len(labels)} labels are outside 1 .. 10; the first is {labels[first]} at example {first}"
+      f"{where}: {int(bad.sum())} of {len(labels)} labels are outside 1 .. 10; the first is "
+      f"{labels[first]} at example {first}"
     )
-  return RawSplit(np.ascontiguousarray(images.transpose(3, 0, 1, 2)), (labels % 10).astype(np.int32))
+  return RawSplit(
+    np.ascontiguousarray(images.transpose(3, 0, 1, 2)), (labels % 10).astype(np.int32)
+  )
 
 
 def read_mat(path: Path, remote: RemoteFile) -> RawSplit:
@@ -63,13 +77,18 @@ def read_mat(path: Path, remote: RemoteFile) -> RawSplit:
   try:
     size = path.stat().st_size
     if size != remote.size:
-      raise DataError(f"{path}: {size} bytes, registered are {remote.size}; the file is cut off or another one, fetch {remote.url} again")
+      raise DataError(
+        f"{path}: {size} bytes, registered are {remote.size}; the file is cut off or another one, "
+        f"fetch {remote.url} again"
+      )
     content = path.read_bytes()
   except OSError as error:
     raise DataError(f"{path}: {error.strerror}; fetch it from {remote.url}") from error
   digest = hashlib.sha256(content).hexdigest()
   if digest != remote.sha256:
-    raise DataError(f"{path}: its SHA-256 is {digest}, registered is {remote.sha256}; fetch {remote.url} again")
+    raise DataError(
+      f"{path}: its SHA-256 is {digest}, registered is {remote.sha256}; fetch {remote.url} again"
+    )
   return decode_mat(content, str(path))
 
 
@@ -80,7 +99,9 @@ class SvhnFormat:
   expected: str = "the folder with train_32x32.mat and test_32x32.mat"
 
   def find(self, root: Path, spec: RegisteredSet) -> Path | None:
-    """Returns `root` if both files are in it; with one of them the other is fetched, or asked for."""
+    """Returns `root` if both files are in it; with one of them the other is fetched, or
+    asked for.
+    """
     return root if all((root / remote.name).exists() for remote in spec.remotes) else None
 
   def read(self, place: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
@@ -89,11 +110,17 @@ class SvhnFormat:
     train, test = (read_mat(place / remote.name, remote) for remote in spec.remotes)
     return Contents(train, test, _CLASS_NAMES, "canonical", (LABEL_NOTE,))
 
-  def read_prepared(self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
-    """Returns the set from a folder that tfds prepared, which cannot be verified; there the digit 0 has label 0 already."""
+  def read_prepared(
+    self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log
+  ) -> Contents:
+    """Returns the set from a folder that tfds prepared, which cannot be verified; there the digit 0
+    has label 0 already.
+    """
     del log
     variant, notes = refuse_unverified(folder, spec, config.verify)
     sizes = {"train": spec.sizes.num_train, "test": spec.sizes.num_test}
-    read = (prepared.read_images(folder, split, num, ("label",), _SHAPE) for split, num in sizes.items())
+    read = (
+      prepared.read_images(folder, split, num, ("label",), _SHAPE) for split, num in sizes.items()
+    )
     train, test = (RawSplit(images, labels[:, 0]) for images, labels in read)
     return Contents(train, test, _CLASS_NAMES, variant, notes)

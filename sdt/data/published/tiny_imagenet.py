@@ -1,4 +1,5 @@
-"""Tiny-ImageNet-200 as its archive unpacks: 200 classes of 500 training images, 64 x 64; the validation set is the test set.
+"""Tiny-ImageNet-200 as its archive unpacks: 200 classes of 500 training images, 64 x 64; the
+validation set is the test set.
 
     wnids.txt                        a class a line: its WordNet id, such as n01443537
     words.txt                        WordNet id, tab, names
@@ -38,25 +39,41 @@ def _wnids(root: Path) -> dict[str, int]:
   for where, (wnid,) in rows(root / "wnids.txt", 1):
     if not _WNID.fullmatch(wnid) or wnid in labels:
       raise DataError(
-        f"{where}: {wnid[:80]!r}{' stands there twice' if wnid in labels else ''}, expected one WordNet id, such as n01443537"
+        f"{where}: {wnid[:80]!r}{' stands there twice' if wnid in labels else ''}, expected one "
+        "WordNet id, such as n01443537"
       )
     labels[wnid] = len(labels)
   return labels
 
 
 def _class_names(root: Path, wnids: dict[str, int]) -> tuple[str, ...]:
-  """Returns the first name that words.txt gives every class, with the WordNet id behind it where two classes share it."""
-  words = {wnid: names.split(",")[0].strip() for _, (wnid, names) in rows(root / "words.txt", 2, "\t") if wnid in wnids}
+  """Returns the first name that words.txt gives every class, with the WordNet id behind it where
+  two classes share it.
+  """
+  words = {
+    wnid: names.split(",")[0].strip()
+    for _, (wnid, names) in rows(root / "words.txt", 2, "\t")
+    if wnid in wnids
+  }
   nameless = [wnid for wnid in wnids if not words.get(wnid)]
   if nameless:
-    raise DataError(f"{root / 'words.txt'}: no line of {nameless[0]}, a class of wnids.txt; expected the id, a tab and its names")
+    raise DataError(
+      f"{root / 'words.txt'}: no line of {nameless[0]}, a class of wnids.txt; expected the id, a "
+      "tab and its names"
+    )
   shared = collections.Counter(words.values())
-  return tuple(words[wnid] if shared[words[wnid]] == 1 else f"{words[wnid]} ({wnid})" for wnid in wnids)
+  return tuple(
+    words[wnid] if shared[words[wnid]] == 1 else f"{words[wnid]} ({wnid})" for wnid in wnids
+  )
 
 
 def _train(root: Path, wnids: dict[str, int]) -> ListedSplit:
-  """Returns the training images; the id of one is 500 times its label, and its number: the row in the whole set."""
-  unknown = sorted(name for name in names_in(root / "train") - wnids.keys() if (root / "train" / name).is_dir())
+  """Returns the training images; the id of one is 500 times its label, and its number: the row in
+  the whole set.
+  """
+  unknown = sorted(
+    name for name in names_in(root / "train") - wnids.keys() if (root / "train" / name).is_dir()
+  )
   if unknown:
     raise DataError(f"{root / 'train' / unknown[0]}: a class that wnids.txt does not list")
   found = []
@@ -66,7 +83,10 @@ def _train(root: Path, wnids: dict[str, int]) -> ListedSplit:
       match = images.fullmatch(name)
       if not match or int(match[1]) >= _PER_CLASS:
         path = root / "train" / wnid / "images" / name
-        raise DataError(f"{path}: no image of the set; expected {wnid}_0.JPEG to {wnid}_{_PER_CLASS - 1}.JPEG; remove it")
+        raise DataError(
+          f"{path}: no image of the set; expected {wnid}_0.JPEG to {wnid}_{_PER_CLASS - 1}.JPEG; "
+          "remove it"
+        )
       found.append((_PER_CLASS * label + int(match[1]), f"train/{wnid}/images/{name}"))
   found.sort()
   ids = np.array([example_id for example_id, _ in found], np.int64)
@@ -80,9 +100,14 @@ def _test(root: Path, wnids: dict[str, int]) -> ListedSplit:
   for where, (name, wnid, *_) in rows(root / _ANNOTATIONS, 6, "\t"):
     match = images.fullmatch(name)
     if not match or int(match[1]) >= _NUM_TEST:
-      raise DataError(f"{where}: {name[:80]!r} is no validation image; expected val_0.JPEG to val_{_NUM_TEST - 1}.JPEG")
+      raise DataError(
+        f"{where}: {name[:80]!r} is no validation image; expected val_0.JPEG to "
+        f"val_{_NUM_TEST - 1}.JPEG"
+      )
     if wnid not in wnids:
-      raise DataError(f"{where}: {name} is of the class {wnid[:80]!r}, which wnids.txt does not list")
+      raise DataError(
+        f"{where}: {name} is of the class {wnid[:80]!r}, which wnids.txt does not list"
+      )
     if name not in present:
       raise DataError(f"{where}: {name} is not in {root / 'val' / 'images'}; unpack the set anew")
     if int(match[1]) in labels:
@@ -90,22 +115,38 @@ def _test(root: Path, wnids: dict[str, int]) -> ListedSplit:
     labels[int(match[1])] = wnids[wnid]
   unlisted = sorted(present - {f"val_{number}.JPEG" for number in labels})
   if unlisted:
-    raise DataError(f"{root / 'val' / 'images' / unlisted[0]}: {root / _ANNOTATIONS} has no line of it")
-  crowded = [wnid for wnid, num in collections.Counter(labels.values()).items() if num > _TEST_PER_CLASS]
+    raise DataError(
+      f"{root / 'val' / 'images' / unlisted[0]}: {root / _ANNOTATIONS} has no line of it"
+    )
+  crowded = [
+    wnid for wnid, num in collections.Counter(labels.values()).items() if num > _TEST_PER_CLASS
+  ]
   if crowded:
     wnid = list(wnids)[crowded[0]]
-    raise DataError(f"{root / _ANNOTATIONS}: more than {_TEST_PER_CLASS} images of {wnid}, but a class has {_TEST_PER_CLASS}")
+    raise DataError(
+      f"{root / _ANNOTATIONS}: more than {_TEST_PER_CLASS} images of {wnid}, but a class has "
+      f"{_TEST_PER_CLASS}"
+    )
   ids = np.array(sorted(labels), np.int64)
   return ListedSplit(
-    tuple(f"val/images/val_{number}.JPEG" for number in ids), np.array([labels[number] for number in ids.tolist()], np.int64), ids
+    tuple(f"val/images/val_{number}.JPEG" for number in ids),
+    np.array([labels[number] for number in ids.tolist()], np.int64),
+    ids,
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class TinyImageNetFormat:
-  """The unpacked folder. No checksum of its archive is registered, so it is neither fetched nor read."""
+  """The unpacked folder. No checksum of its archive is registered, so it is neither fetched nor
+  read.
+  """
 
-  expected: str = f"the unpacked folder {_TOP} with wnids.txt, words.txt, train/ and val/, or the folder that it lies in"
+  expected: str = (
+    "the "
+    f"unpacked folder {_TOP} with wnids.txt, words.txt, train/ and val/, or the "
+    "folder that "
+    "it lies in"
+  )
 
   def find(self, root: Path, spec: RegisteredSet) -> Path | None:
     """Returns the folder with wnids.txt: `root`, or the one in it."""
@@ -115,15 +156,26 @@ class TinyImageNetFormat:
   def read(self, place: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
     """Returns the set; labels are rows of wnids.txt.
 
-    The ids of training images are 500 times the label plus the number in the file's name, those of test images the number: the rows of the
-    whole set, sorted by label and number, also where only a part of it is there, if its wnids.txt is the whole one or the beginning of it.
+    The ids of training images are 500 times the label plus the number in the file's name, those of
+    test images the number: the rows of the whole set, sorted by label and number, also where only a
+    part of it is there, if its wnids.txt is the whole one or the beginning of it.
 
     Raises:
-      DataError: lists and files disagree (with file and line), more or fewer images than `data.verify` accepts, or an image cannot be read.
+      DataError: lists and files disagree (with file and line), more or fewer images than
+        `data.verify` accepts, or an image cannot be read.
     """
     wnids = _wnids(place)
-    return read_listed(place, spec, _class_names(place, wnids), (_train(place, wnids), _test(place, wnids)), config, log)
+    return read_listed(
+      place,
+      spec,
+      _class_names(place, wnids),
+      (_train(place, wnids), _test(place, wnids)),
+      config,
+      log,
+    )
 
-  def read_prepared(self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
+  def read_prepared(
+    self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log
+  ) -> Contents:
     """There is no such folder: tensorflow-datasets does not register the set."""
     raise DataError(f"{folder}: {spec.name} is read from {self.expected}")

@@ -26,7 +26,9 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-  """One row of data: its line in the file from 1, the path and label as written, and "train", "test", "val" or "" (no such column)."""
+  """One row of data: its line in the file from 1, the path and label as written, and "train",
+  "test", "val" or "" (no such column).
+  """
 
   line: int
   path: str
@@ -41,7 +43,9 @@ def _columns(cells: list[str], path: Path, line: int) -> dict[str, int]:
     if names.count(name) > 1 or (name not in names and name != "split"):
       problem = "stands twice" if name in names else "is missing"
       found = ",".join(names)[:200]
-      raise DataError(f"data.path={path}, line {line}: column {name!r} {problem} in the header {found!r}; {_FORM}")
+      raise DataError(
+        f"data.path={path}, line {line}: column {name!r} {problem} in the header {found!r}; {_FORM}"
+      )
   return {name: names.index(name) for name in ("path", "label", "split") if name in names}
 
 
@@ -63,7 +67,9 @@ def _rows(path: Path) -> list[_Row]:
       written = cells[columns["split"]].strip()
       split = _SPLITS.get(written.lower(), "")
       if not split:
-        raise DataError(f"{where}: split {written!r}; expected train, test or val (also valid, validation)")
+        raise DataError(
+          f"{where}: split {written!r}; expected train, test or val (also valid, validation)"
+        )
     rows.append(_Row(line, file, label, split))
   if not rows:
     raise DataError(f"data.path={path}: no rows below the header; {_FORM}")
@@ -71,20 +77,27 @@ def _rows(path: Path) -> list[_Row]:
 
 
 def _check_files(rows: list[_Row], path: Path, config: DataConfig) -> None:
-  """Refuses a file that is listed twice and, unless bad images are skipped, one that is not there."""
+  """Refuses a file that is listed twice and, unless bad images are skipped, one that is
+  not there.
+  """
   lines: dict[str, int] = {}
   for row in rows:
     place = os.path.normpath(path.parent / row.path)
     if place in lines:
-      raise DataError(f"data.path={path}, line {row.line}: {row.path} stands in line {lines[place]} already; list every image once")
+      raise DataError(
+        f"data.path={path}, line {row.line}: {row.path} stands in line {lines[place]} already; "
+        "list every image once"
+      )
     lines[place] = row.line
   if config.on_bad_image == "skip":
     return
   missing = [row for row in rows if not os.path.exists(path.parent / row.path)]
   if missing:
     raise DataError(
-      f"data.path={path}, line {missing[0].line}: no file {path.parent / missing[0].path}; {len(missing)} of {len(rows)} files are missing;"
-      " paths are relative to the CSV file; mend or remove the rows, or leave them out with --config.data.on_bad_image=skip"
+      f"data.path={path}, line {missing[0].line}: no file {path.parent / missing[0].path}; "
+      f"{len(missing)} of {len(rows)} files are missing;"
+      " paths are relative to the CSV file; mend or remove the rows, or leave them out with "
+      "--config.data.on_bad_image=skip"
     )
 
 
@@ -96,29 +109,43 @@ def _class_names(rows: list[_Row], path: Path) -> tuple[str, ...]:
   by_number: dict[int, str] = {}
   for name in names:
     if int(name) in by_number:
-      raise DataError(f"data.path={path}: the labels {by_number[int(name)]!r} and {name!r} are one number; write it in one way")
+      raise DataError(
+        f"data.path={path}: the labels {by_number[int(name)]!r} and {name!r} are one number; "
+        "write it in one way"
+      )
     by_number[int(name)] = name
   return tuple(by_number[number] for number in sorted(by_number))
 
 
 def _choose_splits(rows: list[_Row]) -> tuple[list[int], list[int], list[str]]:
-  """Returns the example ids of the training and of the test split (none where there is none), and notes on validation rows."""
-  ids = {split: [i for i, row in enumerate(rows) if (row.split or "train") == split] for split in ("train", "test", "val")}
+  """Returns the example ids of the training and of the test split (none where there is none), and
+  notes on validation rows.
+  """
+  ids = {
+    split: [i for i, row in enumerate(rows) if (row.split or "train") == split]
+    for split in ("train", "test", "val")
+  }
   if not ids["val"]:
     return ids["train"], ids["test"], []
   if ids["test"]:
-    return ids["train"], ids["test"], [f"{len(ids['val'])} rows of the validation split are not used"]
+    return (
+      ids["train"],
+      ids["test"],
+      [f"{len(ids['val'])} rows of the validation split are not used"],
+    )
   return ids["train"], ids["val"], ["the validation split is the test split"]
 
 
 def load_manifest(config: DataConfig, log: Log) -> Data:
   """Returns the images that the CSV file `data.path` lists: uint8 [N, H, W, 3].
 
-  The columns path and label, and split where there is one, stand in any order; others are ignored. Paths are relative to the CSV file's
-  folder. The example ids are the rows of data from 0, over the whole file.
+  The columns path and label, and split where there is one, stand in any order; others are ignored.
+  Paths are relative to the CSV file's folder. The example ids are the rows of data from 0, over the
+  whole file.
 
   Raises:
-    DataError: no CSV file of this form (with the line), an image that is missing, listed twice or cannot be read, sizes that differ.
+    DataError: no CSV file of this form (with the line), an image that is missing, listed twice or
+      cannot be read, sizes that differ.
   """
   if config.path is None:
     raise DataError("data.name=csv needs the file: --config.data.path=FILE.csv")

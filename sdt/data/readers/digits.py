@@ -1,4 +1,6 @@
-"""Scikit-learn's handwritten digits: 1,797 real images inside a dependency, so no network and no file."""
+"""Scikit-learn's handwritten digits: 1,797 real images inside a dependency, so no network and no
+file.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,11 @@ _DEFAULT_TEST_FRACTION = 0.2
 
 
 def load_digits(config: DataConfig) -> Data:
-  """Returns the digits: uint8 [N, 8, 8, 1], 10 classes, a stratified test split of `data.test_fraction` (0.2).
+  """Returns the digits: uint8 [N, 8, 8, 1], 10 classes, a stratified test split of
+  `data.test_fraction` (0.2).
 
-  Source: `sklearn.datasets.load_digits`, the test part of E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, 1998.
+  Source: `sklearn.datasets.load_digits`, the test part of E. Alpaydin and C. Kaynak, Optical
+  Recognition of Handwritten Digits, 1998.
   Differs from source: grey levels 0..16 are scaled to round(255 * grey / 16).
   """
   import sklearn.datasets  # over a second to import, so only here

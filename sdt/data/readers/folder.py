@@ -17,15 +17,25 @@ from sdt.errors import DataError
 Log = Callable[[str], None]
 
 _TEST_FOLDERS = ("test", "val", "valid")  # the first of them that is there
-_LAYOUT = "expected train/CLASS/*.png|jpg with test/CLASS/* (or val/CLASS/*), or CLASS/*.png|jpg with data.test_fraction"
+_LAYOUT = (
+  "expected "
+  "train/CLASS/*.png|jpg with test/CLASS/* (or val/CLASS/*), or CLASS/*.png|jpg with "
+  "data.test_fraction"
+)
 
 
 def _subfolders(folder: Path) -> list[str]:
-  return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+  return sorted(
+    entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")
+  )
 
 
-def _list_images(root: Path, folder: Path, class_names: tuple[str, ...]) -> tuple[Listing, list[str]]:
-  """Returns the images in the class folders of `folder`, sorted by class and name, and notes on what else lies there."""
+def _list_images(
+  root: Path, folder: Path, class_names: tuple[str, ...]
+) -> tuple[Listing, list[str]]:
+  """Returns the images in the class folders of `folder`, sorted by class and name, and notes on
+  what else lies there.
+  """
   files: list[str] = []
   labels: list[int] = []
   others: list[str] = []
@@ -36,26 +46,38 @@ def _list_images(root: Path, folder: Path, class_names: tuple[str, ...]) -> tupl
       path = (folder / name / entry.name).relative_to(root).as_posix()
       if entry.name.startswith("."):
         continue
-      if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir():  # a link to nowhere too: it cannot be read, and says so
+      if (
+        entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
+      ):  # a link to nowhere too: it cannot be read, and says so
         files.append(path)
         labels.append(label)
       else:
         others.append(path + "/" * entry.is_dir())
   notes = []
   if others:
-    notes.append(f"{len(others)} files or folders in the class folders of {folder.name}/ are no images; the first is {others[0]}")
+    notes.append(
+      f"{len(others)} files or folders in the class folders of {folder.name}/ are no images; the "
+      f"first is {others[0]}"
+    )
   return Listing(tuple(files), np.array(labels, np.int32)), notes
 
 
-def _read_split(root: Path, folder: Path, class_names: tuple[str, ...], config: DataConfig, log: Log) -> tuple[RawSplit, list[str]]:
+def _read_split(
+  root: Path, folder: Path, class_names: tuple[str, ...], config: DataConfig, log: Log
+) -> tuple[RawSplit, list[str]]:
   listing, notes = _list_images(root, folder, class_names)
   if not listing.files:
-    raise DataError(f"data.path={root}: no image ({', '.join(SUFFIXES)}) in the class folders of {folder}; {_LAYOUT}")
+    raise DataError(
+      f"data.path={root}: no image ({', '.join(SUFFIXES)}) in the class folders of {folder}; "
+      f"{_LAYOUT}"
+    )
   split, more = read_images(root, listing, config, f"{folder.name}/", log)
   return split, more + notes
 
 
-def _find_folders(root: Path, config: DataConfig) -> tuple[Path, Path | None, tuple[str, ...], list[str]]:
+def _find_folders(
+  root: Path, config: DataConfig
+) -> tuple[Path, Path | None, tuple[str, ...], list[str]]:
   """Returns (training folder, test folder if there is one, class names, notes)."""
   train_folder = root / "train" if (root / "train").is_dir() else root
   class_names = tuple(_subfolders(train_folder))
@@ -65,15 +87,24 @@ def _find_folders(root: Path, config: DataConfig) -> tuple[Path, Path | None, tu
   if not there:
     if config.test_fraction is None:
       raise DataError(
-        f"data.path={root}: there is no test/ folder (nor val/); give the share to hold out, such as --config.data.test_fraction=0.2"
+        f"data.path={root}: there is no test/ folder (nor val/); give the share to hold out, such "
+        "as --config.data.test_fraction=0.2"
       )
     return train_folder, None, class_names, []
   name, *unused = there
   unknown = sorted(set(_subfolders(root / name)) - set(class_names))
   if unknown:
-    raise DataError(f"data.path={root}: {name}/{unknown[0]} is a class without a folder below train/; every test class must be trained")
+    raise DataError(
+      f"data.path={root}: {name}/{unknown[0]} is a class without a folder below train/; every "
+      "test class must be trained"
+    )
   notes = [] if name == "test" else [f"{name}/ is the test split"]
-  return train_folder, root / name, class_names, notes + [f"{other}/ is not used" for other in unused]
+  return (
+    train_folder,
+    root / name,
+    class_names,
+    notes + [f"{other}/ is not used" for other in unused],
+  )
 
 
 def load_folder(config: DataConfig, log: Log) -> Data:
@@ -82,7 +113,8 @@ def load_folder(config: DataConfig, log: Log) -> Data:
   The example ids are places in the list of files sorted by class and name.
 
   Raises:
-    DataError: no folder, no classes, no images, images that cannot be read or differ in size, a test class that the training split lacks.
+    DataError: no folder, no classes, no images, images that cannot be read or differ in size, a
+      test class that the training split lacks.
   """
   if config.path is None:
     raise DataError("data.name=folder needs the folder: --config.data.path=DIR")
@@ -92,8 +124,14 @@ def load_folder(config: DataConfig, log: Log) -> Data:
   try:
     train_folder, test_folder, class_names, notes = _find_folders(root, config)
     train, train_notes = _read_split(root, train_folder, class_names, config, log)
-    test, test_notes = (None, []) if test_folder is None else _read_split(root, test_folder, class_names, config, log)
+    test, test_notes = (
+      (None, [])
+      if test_folder is None
+      else _read_split(root, test_folder, class_names, config, log)
+    )
   except OSError as error:
     raise DataError(f"data.path={root}: {error.strerror}: {error.filename}") from error
-  raw = Raw(train, test, class_names, f"folder set {root}", "custom", (*notes, *train_notes, *test_notes))
+  raw = Raw(
+    train, test, class_names, f"folder set {root}", "custom", (*notes, *train_notes, *test_notes)
+  )
   return assemble(raw, config)

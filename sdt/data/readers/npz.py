@@ -1,4 +1,6 @@
-"""Arrays in a NumPy archive. Every declared size is checked before anything is allocated, and no object array is ever loaded."""
+"""Arrays in a NumPy archive. Every declared size is checked before anything is allocated, and no
+object array is ever loaded.
+"""
 
 from __future__ import annotations
 
@@ -19,35 +21,53 @@ from sdt.errors import DataError
 _REQUIRED = ("train_x", "train_y")
 _OPTIONAL = ("test_x", "test_y", "class_names")
 _MAX_DIRECTORY_BYTES = 2**16  # the archive's table of contents: some hundred entries
-_MAX_RATIO = 100  # uncompressed over compressed bytes, of archives that unpack to more than the next figure
+_MAX_RATIO = (
+  100  # uncompressed over compressed bytes, of archives that unpack to more than the next figure
+)
 _RATIO_FREE_BYTES = 2**26
 _MAX_HEADER_BYTES = 10_000
 _MAX_CLASSES = 2**16
 
 
 def _directory_bytes(path: Path) -> int:
-  """Returns the size of the archive's central directory as declared at its end, in bytes, without reading the directory."""
+  """Returns the size of the archive's central directory as declared at its end, in bytes, without
+  reading the directory.
+  """
   with path.open("rb") as file:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2**16 - 22))
     tail = file.read()
   end = tail.rfind(b"PK\x05\x06")
   if end < 0 or len(tail) < end + 22:
-    raise DataError(f"data.path={path}: not a .npz archive, or cut off: its table of contents is missing")
-  if tail[end - 20 : end - 16] == b"PK\x06\x07" and end >= 76 and tail[end - 76 : end - 72] == b"PK\x06\x06":
+    raise DataError(
+      f"data.path={path}: not a .npz archive, or cut off: its table of contents is missing"
+    )
+  if (
+    tail[end - 20 : end - 16] == b"PK\x06\x07"
+    and end >= 76
+    and tail[end - 76 : end - 72] == b"PK\x06\x06"
+  ):
     return int(struct.unpack("<Q", tail[end - 36 : end - 28])[0])
   return int(struct.unpack("<I", tail[end + 12 : end + 16])[0])
 
 
 def _declared_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> int:
-  """Returns the bytes of one member as its array header declares them: header and prod(shape) * itemsize."""
+  """Returns the bytes of one member as its array header declares them: header and prod(shape) *
+  itemsize.
+  """
   with archive.open(info) as file:
     version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read = (
+      np.lib.format.read_array_header_1_0
+      if version == (1, 0)
+      else np.lib.format.read_array_header_2_0
+    )
     shape, _, dtype = read(file, max_header_size=_MAX_HEADER_BYTES)
     header_bytes = file.tell()
   if dtype.hasobject:
-    raise DataError(f"{where} holds Python objects (a pickle), which are never loaded; save it as numbers")
+    raise DataError(
+      f"{where} holds Python objects (a pickle), which are never loaded; save it as numbers"
+    )
   return header_bytes + math.prod(shape) * dtype.itemsize
 
 
@@ -55,7 +75,10 @@ def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -
   where = f"data.path={path}: array {info.filename.removesuffix('.npy')}"
   declared = _declared_bytes(archive, info, where)
   if declared != info.file_size:
-    raise DataError(f"{where}: its header declares {declared} bytes, but the archive holds {info.file_size}; the file is damaged or forged")
+    raise DataError(
+      f"{where}: its header declares {declared} bytes, but the archive holds {info.file_size}; "
+      "the file is damaged or forged"
+    )
 
 
 def _memory_bytes() -> int:
@@ -63,23 +86,36 @@ def _memory_bytes() -> int:
 
 
 def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
-  """Refuses duplicates, missing keys, sizes that do not fit, and compression that no real data set reaches."""
+  """Refuses duplicates, missing keys, sizes that do not fit, and compression that no real data set
+  reaches.
+  """
   names = [info.filename for info in archive.infolist()]
   if len(set(names)) != len(names):
-    raise DataError(f"data.path={path}: an array is stored twice in the archive; write it anew with numpy.savez")
+    raise DataError(
+      f"data.path={path}: an array is stored twice in the archive; write it anew with numpy.savez"
+    )
   missing = [key for key in _REQUIRED if key + ".npy" not in names]
   if missing:
     raise DataError(
-      f"data.path={path}: no array {missing[0]!r}; expected {', '.join(_REQUIRED)} and, if there is a test split, test_x, test_y;"
+      f"data.path={path}: no array {missing[0]!r}; expected {', '.join(_REQUIRED)} and, if there "
+      "is a test split, test_x, test_y;"
       f" found {', '.join(name.removesuffix('.npy') for name in names[:8]) or 'nothing'}"
     )
-  wanted = [info for info in archive.infolist() if info.filename.removesuffix(".npy") in _REQUIRED + _OPTIONAL]
+  wanted = [
+    info
+    for info in archive.infolist()
+    if info.filename.removesuffix(".npy") in _REQUIRED + _OPTIONAL
+  ]
   total, packed = sum(info.file_size for info in wanted), sum(info.compress_size for info in wanted)
   if total > _memory_bytes() // 2:
-    raise DataError(f"data.path={path}: unpacks to {total / 2**30:.1f} GiB, more than half of this machine's memory")
+    raise DataError(
+      f"data.path={path}: unpacks to {total / 2**30:.1f} GiB, more than half of this machine's "
+      "memory"
+    )
   if total > _RATIO_FREE_BYTES and total > _MAX_RATIO * packed:
     raise DataError(
-      f"data.path={path}: {packed} bytes claim to unpack to {total}, more than {_MAX_RATIO} times as much; if that is right, write it with"
+      f"data.path={path}: {packed} bytes claim to unpack to {total}, more than {_MAX_RATIO} times "
+      "as much; if that is right, write it with"
       " numpy.savez, uncompressed"
     )
   for info in wanted:
@@ -93,7 +129,10 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     DataError: not a readable archive, a wrong size, an object array.
   """
   if not path.is_file():
-    raise DataError(f"data.path={path}: no such file; expected a .npz with train_x, train_y and perhaps test_x, test_y, class_names")
+    raise DataError(
+      f"data.path={path}: no such file; expected a .npz with train_x, train_y and perhaps test_x, "
+      "test_y, class_names"
+    )
   try:
     if _directory_bytes(path) > _MAX_DIRECTORY_BYTES:
       raise DataError(f"data.path={path}: the archive lists more entries than a data set can have")
@@ -101,16 +140,32 @@ def _read(path: Path) -> dict[str, np.ndarray]:
       _check_archive(archive, path)
     with np.load(path, allow_pickle=False) as arrays:
       return {key: arrays[key] for key in _REQUIRED + _OPTIONAL if key in arrays.files}
-  except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, NotImplementedError, RuntimeError, MemoryError) as error:
-    raise DataError(f"data.path={path}: cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+  except (
+    zipfile.BadZipFile,
+    zlib.error,
+    ValueError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+  ) as error:
+    raise DataError(
+      f"data.path={path}: cannot be read: "
+      f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    ) from error
 
 
 def _inputs(array: np.ndarray, where: str) -> np.ndarray:
-  """Returns uint8 [N,H,W,C] or float32 [N,D]; grey images [N,H,W] get a channel, wider floats are rounded to float32."""
+  """Returns uint8 [N,H,W,C] or float32 [N,D]; grey images [N,H,W] get a channel, wider floats are
+  rounded to float32.
+  """
   if array.dtype == np.uint8 and array.ndim == 3:
     return array[..., None]
   if array.dtype.kind == "f" and array.ndim == 2:
-    with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite and is refused by name
+    with np.errstate(
+      over="ignore"
+    ):  # a value beyond float32 becomes infinite and is refused by name
       return array.astype(np.float32)
   if array.dtype.kind == "f" and array.ndim in (3, 4):
     raise DataError(f"{where} is {array.dtype} {list(array.shape)}; images must be uint8, 0 to 255")
@@ -122,19 +177,30 @@ def _class_names(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, ...]:
   if "class_names" in arrays:
     names = arrays["class_names"]
     if names.ndim != 1 or names.dtype.kind != "U" or not len(names):
-      raise DataError(f"data.path={path}: class_names is {names.dtype} {list(names.shape)}, expected text [classes]")
+      raise DataError(
+        f"data.path={path}: class_names is {names.dtype} {list(names.shape)}, expected text "
+        "[classes]"
+      )
     return tuple(str(name) for name in names)
-  labels = [arrays[key] for key in ("train_y", "test_y") if key in arrays and arrays[key].dtype.kind in "iu" and arrays[key].size]
+  labels = [
+    arrays[key]
+    for key in ("train_y", "test_y")
+    if key in arrays and arrays[key].dtype.kind in "iu" and arrays[key].size
+  ]
   largest = max((int(values.max()) for values in labels), default=0)
   if largest >= _MAX_CLASSES:
-    raise DataError(f"data.path={path}: the largest label is {largest}; labels are class numbers 0, 1, ..., below {_MAX_CLASSES}")
+    raise DataError(
+      f"data.path={path}: the largest label is {largest}; labels are class numbers 0, 1, ..., "
+      f"below {_MAX_CLASSES}"
+    )
   return tuple(str(label) for label in range(max(largest, 0) + 1))
 
 
 def load_npz(config: DataConfig) -> Data:
   """Returns the set in the archive `data.path`.
 
-  Arrays: train_x uint8 [N,H,W,C] or [N,H,W], or floats [N,D]; train_y integers [N]; optionally test_x, test_y, and class_names (text [K]).
+  Arrays: train_x uint8 [N,H,W,C] or [N,H,W], or floats [N,D]; train_y integers [N]; optionally
+  test_x, test_y, and class_names (text [K]).
 
   Raises:
     DataError: see `_read` and `assemble`.
@@ -146,12 +212,22 @@ def load_npz(config: DataConfig) -> Data:
   if ("test_x" in arrays) != ("test_y" in arrays):
     raise DataError(f"data.path={path}: one of test_x and test_y is missing; give both or none")
   splits = {
-    split: RawSplit(_inputs(arrays[f"{split}_x"], f"data.path={path}: {split}_x"), arrays[f"{split}_y"])
+    split: RawSplit(
+      _inputs(arrays[f"{split}_x"], f"data.path={path}: {split}_x"), arrays[f"{split}_y"]
+    )
     for split in ("train", "test")
     if f"{split}_x" in arrays
   }
   for split, value in splits.items():
     if value.inputs.ndim == 0 or value.labels.ndim != 1:
-      raise DataError(f"data.path={path}: {split}_y has shape {list(value.labels.shape)}, expected integers [N]")
-  raw = Raw(splits["train"], splits.get("test"), _class_names(arrays, path), where=f"npz set {path}", variant="custom")
+      raise DataError(
+        f"data.path={path}: {split}_y has shape {list(value.labels.shape)}, expected integers [N]"
+      )
+  raw = Raw(
+    splits["train"],
+    splits.get("test"),
+    _class_names(arrays, path),
+    where=f"npz set {path}",
+    variant="custom",
+  )
   return assemble(raw, config)

@@ -1,4 +1,6 @@
-"""Drawn figures with known truth: how hard every image is, and which labels are wrong, so that scores can be graded."""
+"""Drawn figures with known truth: how hard every image is, and which labels are wrong, so that
+scores can be graded.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,18 @@ _INK_RGB = np.array(
   dtype=np.float32,
 ).reshape(10, 3)
 _PAPER_RGB = np.array(
-  [[5, 5, 5], [85, 45, 10], [5, 80, 30], [10, 15, 100], [85, 85, 85], [95, 5, 25], [10, 80, 85], [80, 80, 5], [80, 10, 85], [40, 55, 85]],
+  [
+    [5, 5, 5],
+    [85, 45, 10],
+    [5, 80, 30],
+    [10, 15, 100],
+    [85, 85, 85],
+    [95, 5, 25],
+    [10, 80, 85],
+    [80, 80, 5],
+    [80, 10, 85],
+    [40, 55, 85],
+  ],
   dtype=np.float32,
 )
 _CHUNK_VALUES = 2**22  # pixel values drawn at a time: 16 MB a temporary
@@ -31,7 +44,9 @@ _MAX_BYTES = 64 * 2**30
 
 
 def _masks(size: int) -> np.ndarray:
-  """Returns bool [10, size, size], the pixels of each figure; pixel centres lie in (-1, 1), rows downward."""
+  """Returns bool [10, size, size], the pixels of each figure; pixel centres lie in (-1, 1), rows
+  downward.
+  """
   centres = (np.arange(size) + 0.5) * 2 / size - 1
   y, x = np.meshgrid(centres, centres, indexing="ij")
   widest = np.maximum(np.abs(x), np.abs(y))
@@ -52,18 +67,28 @@ def _masks(size: int) -> np.ndarray:
 
 
 def class_names(num_classes: int) -> tuple[str, ...]:
-  """Returns the names of the classes: figure, ink colour, paper colour; class k is the digits of k, the figure first."""
-  return tuple(f"{FIGURES[k % 10]} {INKS[k // 10 % 10]} on {PAPERS[k // 100]}" for k in range(num_classes))
+  """Returns the names of the classes: figure, ink colour, paper colour; class k is the digits of k,
+  the figure first.
+  """
+  return tuple(
+    f"{FIGURES[k % 10]} {INKS[k // 10 % 10]} on {PAPERS[k // 100]}" for k in range(num_classes)
+  )
 
 
-def _draw(classes: np.ndarray, difficulty: np.ndarray, ids: np.ndarray, size: int, seed: int, stream: str) -> np.ndarray:
-  """Returns uint8 [n, size, size, 3] for true classes [n], difficulty [n] and ids [n]; every image depends on (seed, stream, id) only.
+def _draw(
+  classes: np.ndarray, difficulty: np.ndarray, ids: np.ndarray, size: int, seed: int, stream: str
+) -> np.ndarray:
+  """Returns uint8 [n, size, size, 3] for true classes [n], difficulty [n] and ids [n]; every image
+  depends on (seed, stream, id) only.
 
-  With difficulty d the contrast between figure and paper is 1 - 0.75 d, the noise has a standard deviation of 3 + 57 d grey levels, and a
-  grey square hides 0.45 d of the side. The figure moves by up to size // 8 pixels each way, around the edges.
+  With difficulty d the contrast between figure and paper is 1 - 0.75 d, the noise has a standard
+  deviation of 3 + 57 d grey levels, and a grey square hides 0.45 d of the side. The figure moves by
+  up to size // 8 pixels each way, around the edges.
   """
   reach = size // 8
-  shift = [seeded.integers(seed, f"{stream} shift {axis}", ids, 2 * reach + 1) - reach for axis in "yx"]
+  shift = [
+    seeded.integers(seed, f"{stream} shift {axis}", ids, 2 * reach + 1) - reach for axis in "yx"
+  ]
   rows, columns = ((np.arange(size) - by[:, None]) % size for by in shift)
   mask = _masks(size)[(classes % 10)[:, None, None], rows[:, :, None], columns[:, None, :]]
   hardness = difficulty[:, None, None, None]
@@ -74,13 +99,21 @@ def _draw(classes: np.ndarray, difficulty: np.ndarray, ids: np.ndarray, size: in
   hidden = np.rint(0.45 * difficulty * size)
   inside = []
   for axis in "yx":
-    start = np.floor(seeded.uniform(seed, f"{stream} hide {axis}", ids) * (size - hidden + 1))[:, None]
+    start = np.floor(seeded.uniform(seed, f"{stream} hide {axis}", ids) * (size - hidden + 1))[
+      :, None
+    ]
     inside.append((np.arange(size) >= start) & (np.arange(size) < start + hidden[:, None]))
   images[inside[0][:, :, None] & inside[1][:, None, :]] = 128
 
-  pixels = ids.astype(np.uint64)[:, None] * np.uint64(size * size) + np.arange(size * size, dtype=np.uint64)
-  noise = seeded.bits(seed, f"{stream} noise", pixels).view(np.uint8).reshape(len(ids), size, size, 8)
-  for channel in range(3):  # two of the eight random bytes each: their sum is near enough to a Gaussian
+  pixels = ids.astype(np.uint64)[:, None] * np.uint64(size * size) + np.arange(
+    size * size, dtype=np.uint64
+  )
+  noise = (
+    seeded.bits(seed, f"{stream} noise", pixels).view(np.uint8).reshape(len(ids), size, size, 8)
+  )
+  for channel in range(
+    3
+  ):  # two of the eight random bytes each: their sum is near enough to a Gaussian
     level = noise[..., 2 * channel].astype(np.float32) + noise[..., 2 * channel + 1]
     images[..., channel] += (level - 255) * ((3 + 57 * hardness[..., 0]) / np.float32(_NOISE_SD))
   return np.clip(np.rint(images), 0, 255).astype(np.uint8)
@@ -101,9 +134,10 @@ def _split(num: int, num_classes: int, size: int, seed: int, stream: str) -> Raw
 def load_shapes(config: DataConfig) -> Data:
   """Returns figures in colour: uint8 [N, size, size, 3], with `difficulty` and `wrong_label`.
 
-  Class k is a figure (k % 10) in an ink (k // 10 % 10) on a paper (k // 100); the true class of example i is i % num_classes. The
-  difficulty is uniform in [0, 1). Every image is a pure function of (data.split_seed, split, id), so a larger set begins with the smaller
-  one. No label is wrong but those that `data.wrong_label_fraction` makes so.
+  Class k is a figure (k % 10) in an ink (k // 10 % 10) on a paper (k // 100); the true class of
+  example i is i % num_classes. The difficulty is uniform in [0, 1). Every image is a pure function
+  of (data.split_seed, split, id), so a larger set begins with the smaller one. No label is wrong
+  but those that `data.wrong_label_fraction` makes so.
 
   Raises:
     DataError: the set would not fit into memory, or has fewer examples than classes.
@@ -112,7 +146,8 @@ def load_shapes(config: DataConfig) -> Data:
   num_bytes = (shapes.num_train + shapes.num_test) * 3 * shapes.image_size**2
   if num_bytes > _MAX_BYTES:
     raise DataError(
-      f"shapes: {shapes.num_train + shapes.num_test} images of {shapes.image_size} pixels take {num_bytes / 2**30:.0f} GiB, more than the"
+      f"shapes: {shapes.num_train + shapes.num_test} images of {shapes.image_size} pixels take "
+      f"{num_bytes / 2**30:.0f} GiB, more than the"
       f" {_MAX_BYTES // 2**30} GiB allowed; lower data.shapes.num_train or data.shapes.image_size"
     )
   common = (shapes.num_classes, shapes.image_size, config.split_seed)

@@ -1,4 +1,6 @@
-"""CIFAR-100 with its 20 coarse classes for labels: from every place that it is read from, and of the real set."""
+"""CIFAR-100 with its 20 coarse classes for labels: from every place that it is read from, and of
+the real set.
+"""
 
 import subprocess
 import sys
@@ -22,7 +24,11 @@ def own_places(tmp_path, monkeypatch):
 
 
 def _load(path, spec, labels):
-  return registered.load_registered(DataConfig(name="cifar100", path=str(path), verify="known", labels=labels), spec, lambda line: None)
+  return registered.load_registered(
+    DataConfig(name="cifar100", path=str(path), verify="known", labels=labels),
+    spec,
+    lambda line: None,
+  )
 
 
 def _place(tmp_path, kind, contents):
@@ -47,7 +53,10 @@ def test_the_coarse_classes_come_from_the_first_label_byte_and_are_told(tmp_path
   np.testing.assert_array_equal(coarse.test.labels, np.arange(12) % 4 // 2)
   np.testing.assert_array_equal(coarse.train.inputs, fine.train.inputs)
   assert (fine.variant, coarse.variant) == ("jpeg-2", "jpeg-2-coarse")
-  assert coarse.notes == (*fine.notes, "the labels are the 2 coarse classes, not the 4 fine ones (data.labels=coarse)")
+  assert coarse.notes == (
+    *fine.notes,
+    "the labels are the 2 coarse classes, not the 4 fine ones (data.labels=coarse)",
+  )
   assert coarse.checksum != fine.checksum
 
 
@@ -64,7 +73,8 @@ def test_the_twenty_names_are_in_the_order_of_their_labels():
   assert catalogue.CIFAR10.form.coarse_class_names is None
 
 
-# Krizhevsky's table of the coarse classes, of which two are enough to see that names and labels belong together.
+# Krizhevsky's table of the coarse classes, of which two are enough to see that names and labels
+# belong together.
 _KNOWN = {
   "flowers": {"orchid", "poppy", "rose", "sunflower", "tulip"},
   "large_man-made_outdoor_things": {"bridge", "castle", "house", "road", "skyscraper"},
@@ -73,20 +83,39 @@ _KNOWN = {
 
 
 @pytest.mark.slow
-def test_every_fine_class_of_the_real_set_is_in_exactly_one_of_twenty_coarse_classes_of_five(tmp_path):
+def test_every_fine_class_of_the_real_set_is_in_exactly_one_of_twenty_coarse_classes_of_five(
+  tmp_path,
+):
   if not (SHARED_DATA / "unpack.py").is_file():
     pytest.skip("the packed CIFAR sets are not at ../shared/data")
-  command = [sys.executable, SHARED_DATA / "unpack.py", SHARED_DATA / "cifar100", tmp_path / "set.npz", "--bin", tmp_path / "bin"]
+  command = [
+    sys.executable,
+    SHARED_DATA / "unpack.py",
+    SHARED_DATA / "cifar100",
+    tmp_path / "set.npz",
+    "--bin",
+    tmp_path / "bin",
+  ]
   subprocess.run(command, check=True, capture_output=True, timeout=600)
-  fine, coarse = (sources.load(DataConfig(name="cifar100", path=str(tmp_path / "bin"), labels=labels)) for labels in ("fine", "coarse"))
+  fine, coarse = (
+    sources.load(DataConfig(name="cifar100", path=str(tmp_path / "bin"), labels=labels))
+    for labels in ("fine", "coarse")
+  )
   assert coarse.variant == "canonical-coarse"
   with np.load(tmp_path / "set.npz") as arrays:
     np.testing.assert_array_equal(coarse.train.labels, arrays["train_coarse"])
     np.testing.assert_array_equal(coarse.test.labels, arrays["test_coarse"])
   assert np.bincount(coarse.train.labels).tolist() == [2500] * 20
-  pairs = {(a, b) for split in ("train", "test") for a, b in zip(getattr(fine, split).labels, getattr(coarse, split).labels, strict=True)}
+  pairs = {
+    (a, b)
+    for split in ("train", "test")
+    for a, b in zip(getattr(fine, split).labels, getattr(coarse, split).labels, strict=True)
+  }
   assert len(pairs) == 100
   assert sorted(a for a, _ in pairs) == list(range(100))
-  members = {name: {fine.class_names[a] for a, b in pairs if b == label} for label, name in enumerate(coarse.class_names)}
+  members = {
+    name: {fine.class_names[a] for a, b in pairs if b == label}
+    for label, name in enumerate(coarse.class_names)
+  }
   assert {len(names) for names in members.values()} == {5}
   assert {name: members[name] for name in _KNOWN} == _KNOWN

@@ -1,4 +1,6 @@
-"""CUB-200-2011: in its original layout, fetched and unpacked, as tfds prepares it; and the sample of the real set."""
+"""CUB-200-2011: in its original layout, fetched and unpacked, as tfds prepares it; and the sample
+of the real set.
+"""
 
 import dataclasses
 import io
@@ -31,7 +33,12 @@ def own_places(tmp_path, monkeypatch):
 
 
 def _config(path=None, **keys):
-  return DataConfig(**({"name": "cub", "path": None if path is None else str(path), "image_size": 16, "cache": False} | keys))
+  return DataConfig(
+    **(
+      {"name": "cub", "path": None if path is None else str(path), "image_size": 16, "cache": False}
+      | keys
+    )
+  )
 
 
 def _load(path=None, spec=SMALL, **keys):
@@ -53,10 +60,14 @@ def test_ids_are_image_ids_less_one_under_the_official_split(tmp_path):
   assert data.train.labels.tolist() == [0, 0, 1, 1]
   assert data.test.labels.tolist() == [0, 1]
   assert data.train.source_files[3] == "images/003.Sooty_Albatross/s_10.jpg"
-  assert data.class_names == ("Black_footed_Albatross", "Sooty_Albatross"), "classes without an image are left out"
+  assert data.class_names == ("Black_footed_Albatross", "Sooty_Albatross"), (
+    "classes without an image are left out"
+  )
   for split in (data.train, data.test):
     for image, file in zip(split.inputs, split.source_files, strict=True):
-      np.testing.assert_array_equal(image, np.asarray(Image.open(folder / file).resize((16, 16), Image.Resampling.BILINEAR)))
+      np.testing.assert_array_equal(
+        image, np.asarray(Image.open(folder / file).resize((16, 16), Image.Resampling.BILINEAR))
+      )
 
 
 def test_the_lists_may_stand_in_any_order(tmp_path):
@@ -75,7 +86,13 @@ def test_the_folder_its_parent_and_the_data_directory_are_the_same_set(tmp_path)
 
 def test_images_of_many_sizes_need_a_size_and_may_keep_their_shape(tmp_path):
   folder = made.make_cub(tmp_path)
-  with pytest.raises(ConfigError, match=r"--config\.data\.image_size=256 --config\.data\.resize=short_side --config\.data\.crop_size=224"):
+  with pytest.raises(
+    ConfigError,
+    match=(
+      r"--config\.data\.image_size=256 --config\.data\.resize=short_side "
+      r"--config\.data\.crop_size=224"
+    ),
+  ):
     _load(folder, image_size=None)
   data = _load(folder, resize="short_side", crop_size=16)
   for size, file in zip(data.train.sizes, data.train.source_files, strict=True):
@@ -90,15 +107,27 @@ def test_the_whole_set_passes_and_a_part_is_refused_or_named_with_its_counts(tmp
   with pytest.raises(DataError, match=f"{counts}; data.verify=strict wants all of them"):
     _load(folder, catalogue.CUB)
   data = _load(folder, catalogue.CUB, verify="known")
-  assert (data.variant, data.notes) == ("subset-2-classes", (f"data variant 'subset-2-classes': {counts}",))
+  assert (data.variant, data.notes) == (
+    "subset-2-classes",
+    (f"data variant 'subset-2-classes': {counts}",),
+  )
   assert sum(getattr(catalogue.CUB.sizes, f"num_{split}") for split in ("train", "test")) == 11_788
 
 
 _SOOTY = "images/003.Sooty_Albatross"
 _DAMAGE = {
-  "image gone": (lambda root: (root / _SOOTY / "s_1.jpg").unlink(), "images.txt, line 5: '003.Sooty_Albatross/s_1.jpg' is not in"),
-  "image not listed": (lambda root: made.write(root / _SOOTY, {"new.jpg": b""}), f"{_SOOTY}/new.jpg: "),
-  "class folder not listed": (lambda root: made.write(root / "images/004.New", {"new.jpg": b""}), "images/004.New: "),
+  "image gone": (
+    lambda root: (root / _SOOTY / "s_1.jpg").unlink(),
+    "images.txt, line 5: '003.Sooty_Albatross/s_1.jpg' is not in",
+  ),
+  "image not listed": (
+    lambda root: made.write(root / _SOOTY, {"new.jpg": b""}),
+    f"{_SOOTY}/new.jpg: ",
+  ),
+  "class folder not listed": (
+    lambda root: made.write(root / "images/004.New", {"new.jpg": b""}),
+    "images/004.New: ",
+  ),
   "listed twice": (
     lambda root: made.edit(root / "images.txt", "s_1.jpg", "s_2.jpg"),
     "line 5: '003.Sooty_Albatross/s_2.jpg' is not in",
@@ -107,13 +136,22 @@ _DAMAGE = {
     lambda root: made.edit(root / "images.txt", "6 003", "5 003"),
     "images.txt, line 5: '5' as the id, expected a whole number from 1 that no other line has",
   ),
-  "no id": (lambda root: made.edit(root / "images.txt", "6 003", "-6 003"), "images.txt, line 5: '-6' as the id"),
-  "huge id": (lambda root: made.edit(root / "images.txt", "6 003", f"{'9' * 5000} 003"), "images.txt, line 5: '999"),
+  "no id": (
+    lambda root: made.edit(root / "images.txt", "6 003", "-6 003"),
+    "images.txt, line 5: '-6' as the id",
+  ),
+  "huge id": (
+    lambda root: made.edit(root / "images.txt", "6 003", f"{'9' * 5000} 003"),
+    "images.txt, line 5: '999",
+  ),
   "no class": (
     lambda root: made.edit(root / "image_class_labels.txt", "6 3\n", ""),
     "images.txt, line 5: image 6, of which",
   ),
-  "no side": (lambda root: made.edit(root / "train_test_split.txt", "6 0\n", ""), "train_test_split.txt has no line"),
+  "no side": (
+    lambda root: made.edit(root / "train_test_split.txt", "6 0\n", ""),
+    "train_test_split.txt has no line",
+  ),
   "class of no image": (
     lambda root: made.edit(root / "image_class_labels.txt", "6 3\n", "6 3\n7 3\n"),
     "image_class_labels.txt, line 6: image 7, which images.txt does not list",
@@ -124,7 +162,10 @@ _DAMAGE = {
   ),
   "other class": (
     lambda root: made.edit(root / "image_class_labels.txt", "6 3", "6 1"),
-    "lies in the folder of another class than image_class_labels.txt says, 001.Black_footed_Albatross",
+    (
+      "lies in the folder of another class than image_class_labels.txt says, "
+      "001.Black_footed_Albatross"
+    ),
   ),
   "third side": (
     lambda root: made.edit(root / "train_test_split.txt", "6 0", "6 2"),
@@ -135,11 +176,19 @@ _DAMAGE = {
     "images.txt, line 5: '../../s_1.jpg' lies in the folder of another class",
   ),
   "outside, in the class": (
-    lambda root: made.edit(root / "images.txt", "003.Sooty_Albatross/s_1.jpg", "003.Sooty_Albatross/../x.jpg"),
+    lambda root: made.edit(
+      root / "images.txt", "003.Sooty_Albatross/s_1.jpg", "003.Sooty_Albatross/../x.jpg"
+    ),
     "is not in",
   ),
-  "three columns": (lambda root: made.edit(root / "images.txt", "s_1.jpg", "s_1.jpg x"), "images.txt, line 5: 3 columns, expected 2"),
-  "no classes": (lambda root: (root / "classes.txt").unlink(), "classes.txt: No such file or directory"),
+  "three columns": (
+    lambda root: made.edit(root / "images.txt", "s_1.jpg", "s_1.jpg x"),
+    "images.txt, line 5: 3 columns, expected 2",
+  ),
+  "no classes": (
+    lambda root: (root / "classes.txt").unlink(),
+    "classes.txt: No such file or directory",
+  ),
   "damaged image": (
     lambda root: (root / _SOOTY / "s_10.jpg").write_bytes(b"<html>"),
     f"1 of 4 images of the training split cannot be read; the first is {_SOOTY}/s_10.jpg",
@@ -164,22 +213,35 @@ def test_a_damaged_image_is_skipped_on_demand_and_the_others_keep_their_ids(tmp_
 
 
 def test_a_missing_set_says_how_to_get_it(tmp_path, monkeypatch):
-  monkeypatch.setattr(registered, "unreachable", lambda url: "cannot reach data.caltech.edu: refused")
+  monkeypatch.setattr(
+    registered, "unreachable", lambda url: "cannot reach data.caltech.edu: refused"
+  )
   for path, keys in ((tmp_path, {}), (None, {}), (None, {"download": False})):
     with pytest.raises(MissingDataError) as caught:
       _load(path, catalogue.CUB, **keys)
     remote, archive = catalogue.CUB.remotes[0], tmp_path / "cache" / "CUB_200_2011.tgz"
-    for part in (f"-o {archive} '{remote.url}' (SHA-256 {remote.sha256})", f"tar -xzf {archive} -C {tmp_path / 'cache'}"):
+    for part in (
+      f"-o {archive} '{remote.url}' (SHA-256 {remote.sha256})",
+      f"tar -xzf {archive} -C {tmp_path / 'cache'}",
+    ):
       assert part in str(caught.value)
 
 
 def _archived(tmp_path, extra=()):
-  """Puts the archive of the made-up set into the data directory; returns the set that registers it."""
+  """Puts the archive of the made-up set into the data directory; returns the set that
+  registers it.
+  """
   folder = made.make_cub(tmp_path / "in")
-  members = {f"CUB_200_2011/{file.relative_to(folder)}": file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+  members = {
+    f"CUB_200_2011/{file.relative_to(folder)}": file.read_bytes()
+    for file in folder.rglob("*")
+    if file.is_file()
+  }
   content = made.pack({"attributes.txt": b"not wanted"} | members, extra)
   made.write(tmp_path / "cache", {"CUB_200_2011.tgz": content})
-  remote = RemoteFile(catalogue.CUB.remotes[0].url, "CUB_200_2011.tgz", len(content), made.sha256(content))
+  remote = RemoteFile(
+    catalogue.CUB.remotes[0].url, "CUB_200_2011.tgz", len(content), made.sha256(content)
+  )
   return dataclasses.replace(SMALL, remotes=(remote,))
 
 
@@ -187,7 +249,10 @@ def test_an_archive_in_the_data_directory_is_unpacked_once_after_its_checksum(tm
   spec = _archived(tmp_path)
   data = _load(None, spec)
   assert data.checksum == _load(tmp_path / "in").checksum
-  assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["CUB_200_2011", "CUB_200_2011.tgz"]
+  assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
+    "CUB_200_2011",
+    "CUB_200_2011.tgz",
+  ]
   (tmp_path / "cache" / "CUB_200_2011.tgz").unlink()
   assert _load(None, spec).checksum == data.checksum
 
@@ -204,9 +269,15 @@ def test_an_archive_with_another_checksum_is_refused_before_anything_is_unpacked
 def test_what_stands_in_the_way_of_the_folder_is_named_and_kept(tmp_path):
   spec = _archived(tmp_path)
   made.write(tmp_path / "cache" / "CUB_200_2011", {"classes.txt": b"half a set"})
-  with pytest.raises(DataError, match=r"cache/CUB_200_2011: is there but not the whole set; remove it"):
+  with pytest.raises(
+    DataError, match=r"cache/CUB_200_2011: is there but not the whole set; remove it"
+  ):
     _load(None, spec)
-  assert sorted(path.name for path in (tmp_path / "cache").rglob("*")) == ["CUB_200_2011", "CUB_200_2011.tgz", "classes.txt"]
+  assert sorted(path.name for path in (tmp_path / "cache").rglob("*")) == [
+    "CUB_200_2011",
+    "CUB_200_2011.tgz",
+    "classes.txt",
+  ]
 
 
 def test_a_folder_that_another_process_unpacked_meanwhile_is_taken(tmp_path, monkeypatch):
@@ -219,10 +290,15 @@ def test_a_folder_that_another_process_unpacked_meanwhile_is_taken(tmp_path, mon
 
   monkeypatch.setattr(unpack.os, "replace", replace)
   assert _load(None, spec).checksum == _load(tmp_path / "in").checksum
-  assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["CUB_200_2011", "CUB_200_2011.tgz"]
+  assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
+    "CUB_200_2011",
+    "CUB_200_2011.tgz",
+  ]
 
 
-def test_a_folder_that_another_process_unpacked_while_this_one_fetched_is_taken(tmp_path, monkeypatch):
+def test_a_folder_that_another_process_unpacked_while_this_one_fetched_is_taken(
+  tmp_path, monkeypatch
+):
   spec = _archived(tmp_path)
   (tmp_path / "cache" / "CUB_200_2011.tgz").unlink()
   monkeypatch.setattr(registered, "unreachable", lambda url: None)
@@ -231,7 +307,9 @@ def test_a_folder_that_another_process_unpacked_while_this_one_fetched_is_taken(
   assert _load(None, spec).checksum == _load(tmp_path / "in").checksum
 
 
-def test_members_that_are_no_files_are_left_in_the_archive_and_those_that_would_escape_stop_it(tmp_path):
+def test_members_that_are_no_files_are_left_in_the_archive_and_those_that_would_escape_stop_it(
+  tmp_path,
+):
   link = tarfile.TarInfo("CUB_200_2011/images/link.jpg")
   link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
   assert _load(None, _archived(tmp_path, [(link, b"")])).variant == "complete"
@@ -248,7 +326,9 @@ def test_a_member_that_would_escape_stops_the_unpacking_and_nothing_is_left(tmp_
 
 
 def _prepare(root, rows=made.CUB_ROWS, pictures=None, without=()):
-  """Prepares the made-up set with the features of tfds's builder and its writer; returns the version folder."""
+  """Prepares the made-up set with the features of tfds's builder and its writer; returns the
+  version folder.
+  """
   import tensorflow_datasets as tfds
 
   pictures = pictures or made.cub_pictures()
@@ -291,18 +371,30 @@ def _prepare(root, rows=made.CUB_ROWS, pictures=None, without=()):
 
 
 def _by_file(split):
-  return {file: (image.tobytes(), int(label)) for file, image, label in zip(split.source_files, split.inputs, split.labels, strict=True)}
+  return {
+    file: (image.tobytes(), int(label))
+    for file, image, label in zip(split.source_files, split.inputs, split.labels, strict=True)
+  }
 
 
-def test_a_prepared_set_has_the_same_images_by_source_file_and_ids_in_the_order_of_file_names(tmp_path):
-  rows = [(image_id, min(number, 2), side, file.replace("003.", "002.")) for image_id, number, side, file in made.CUB_ROWS]
-  pictures = {file.replace("003.", "002."): content for file, content in made.cub_pictures().items()}
+def test_a_prepared_set_has_the_same_images_by_source_file_and_ids_in_the_order_of_file_names(
+  tmp_path,
+):
+  rows = [
+    (image_id, min(number, 2), side, file.replace("003.", "002."))
+    for image_id, number, side, file in made.CUB_ROWS
+  ]
+  pictures = {
+    file.replace("003.", "002."): content for file, content in made.cub_pictures().items()
+  }
   folder = _prepare(tmp_path / "prepared", rows, pictures)
   data = _load(None, verify="known")
   assert data.checksum == _load(folder, verify="known").checksum
   original = _load(made.make_cub(tmp_path))
   for ours, theirs in ((data.train, original.train), (data.test, original.test)):
-    assert _by_file(ours) == {file.replace("003.", "002."): pair for file, pair in _by_file(theirs).items()}
+    assert _by_file(ours) == {
+      file.replace("003.", "002."): pair for file, pair in _by_file(theirs).items()
+    }
   files = dict(zip(data.train.example_ids.tolist(), data.train.source_files, strict=True))
   files |= dict(zip(data.test.example_ids.tolist(), data.test.source_files, strict=True))
   assert [files[i] for i in range(6)] == sorted(files.values())
@@ -314,12 +406,23 @@ def test_a_prepared_set_has_the_same_images_by_source_file_and_ids_in_the_order_
 
 
 def test_images_of_a_prepared_set_may_keep_their_shape(tmp_path):
-  rows = [(image_id, min(number, 2), side, file.replace("003.", "002.")) for image_id, number, side, file in made.CUB_ROWS]
-  pictures = {file.replace("003.", "002."): content for file, content in made.cub_pictures().items()}
-  data = _load(_prepare(tmp_path, rows, pictures), verify="known", resize="short_side", crop_size=16)
+  rows = [
+    (image_id, min(number, 2), side, file.replace("003.", "002."))
+    for image_id, number, side, file in made.CUB_ROWS
+  ]
+  pictures = {
+    file.replace("003.", "002."): content for file, content in made.cub_pictures().items()
+  }
+  data = _load(
+    _prepare(tmp_path, rows, pictures), verify="known", resize="short_side", crop_size=16
+  )
   config = _config(resize="short_side", crop_size=16)
-  for image, (height, width), file in zip(data.train.inputs, data.train.sizes, data.train.source_files, strict=True):
-    np.testing.assert_array_equal(image[:height, :width], images.decode(pictures[file.removeprefix("images/")], config))
+  for image, (height, width), file in zip(
+    data.train.inputs, data.train.sizes, data.train.source_files, strict=True
+  ):
+    np.testing.assert_array_equal(
+      image[:height, :width], images.decode(pictures[file.removeprefix("images/")], config)
+    )
 
 
 _DOUBTFUL = {
@@ -328,10 +431,16 @@ _DOUBTFUL = {
     "with label 1; expected CUB_200_2011/images/NNN",
   ),
   "another size": ({"rows": made.CUB_ROWS[:5]}, "train split: it has 3 examples, expected 4"),
-  "other features": ({"without": ("image/filename",)}, "its examples have no image/filename, but bbox, image, label"),
+  "other features": (
+    {"without": ("image/filename",)},
+    "its examples have no image/filename, but bbox, image, label",
+  ),
   "damaged image": (
     {"pictures": made.cub_pictures() | {made.CUB_ROWS[1][3]: made.picture(0)[:300]}},
-    "1 of 4 images of prepared set .* cannot be read; the first is images/001.Black_footed_Albatross/a_0009.jpg",
+    (
+      "1 of 4 images of prepared set .* cannot be read; the first is "
+      "images/001.Black_footed_Albatross/a_0009.jpg"
+    ),
   ),
 }
 
@@ -341,7 +450,11 @@ def test_a_prepared_set_that_is_not_cub_or_damaged_is_refused(tmp_path, name):
   keys, message = _DOUBTFUL[name]
   folder = _prepare(tmp_path, **keys)
   with pytest.raises(DataError, match=message):
-    _load(folder, dataclasses.replace(SMALL, sizes=registered.PublishedSizes(4, 2, 3, None)), verify="known")
+    _load(
+      folder,
+      dataclasses.replace(SMALL, sizes=registered.PublishedSizes(4, 2, 3, None)),
+      verify="known",
+    )
 
 
 def test_the_sample_of_the_real_set_is_read_and_its_ids_follow_no_order_of_file_names(tmp_path):
@@ -355,9 +468,14 @@ def test_the_sample_of_the_real_set_is_read_and_its_ids_follow_no_order_of_file_
   assert np.bincount(data.test.labels).tolist() == [4] * 10
   assert data.class_names[9] == "Red_winged_Blackbird"
   assert data.variant == "subset-10-classes"
-  listed = [line.split() for line in (tmp_path / "CUB_200_2011" / "images.txt").read_text().splitlines()]
+  listed = [
+    line.split() for line in (tmp_path / "CUB_200_2011" / "images.txt").read_text().splitlines()
+  ]
   files = {int(image_id) - 1: f"images/{file}" for image_id, file in listed}
   for split in (data.train, data.test):
     assert [files[i] for i in split.example_ids.tolist()] == list(split.source_files)
-    assert all(data.class_names[label] in file for label, file in zip(split.labels, split.source_files, strict=True))
+    assert all(
+      data.class_names[label] in file
+      for label, file in zip(split.labels, split.source_files, strict=True)
+    )
   assert list(files.values()) != sorted(files.values())

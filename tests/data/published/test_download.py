@@ -1,4 +1,6 @@
-"""Downloads from a local server that behaves, lies, hangs up or falls silent; and what is said without a network."""
+"""Downloads from a local server that behaves, lies, hangs up or falls silent; and what is said
+without a network.
+"""
 
 import contextlib
 import dataclasses
@@ -66,7 +68,9 @@ def server(monkeypatch):
 
 
 def _remote(server, how):
-  return RemoteFile(f"http://127.0.0.1:{server.server_port}/{how}", "set.bin", len(BODY), made.sha256(BODY))
+  return RemoteFile(
+    f"http://127.0.0.1:{server.server_port}/{how}", "set.bin", len(BODY), made.sha256(BODY)
+  )
 
 
 @pytest.mark.parametrize("how", ["right", "nolength", "moved"])
@@ -143,7 +147,10 @@ def test_the_probe_is_bounded_even_where_the_name_look_up_hangs(monkeypatch):
     raise OSError("late")
 
   monkeypatch.setattr(socket, "create_connection", hang)
-  assert download.unreachable("http://example.invalid/x", 0.2) == "cannot reach example.invalid within 0.2 s"
+  assert (
+    download.unreachable("http://example.invalid/x", 0.2)
+    == "cannot reach example.invalid within 0.2 s"
+  )
   release.set()
 
 
@@ -187,7 +194,9 @@ def test_a_set_whose_download_fails_leaves_the_data_directory_empty(server, own_
   spec = _registered(server, how)
   server.body += os.urandom(max(0, 700_000 - len(server.body)))
   with pytest.raises(DataError):
-    registered.load_registered(DataConfig(name="cifar10", download_timeout_secs=SHORT_TIMEOUT_SECS), spec, print)
+    registered.load_registered(
+      DataConfig(name="cifar10", download_timeout_secs=SHORT_TIMEOUT_SECS), spec, print
+    )
   assert list((own_places / "cache").iterdir()) == []
 
 
@@ -205,7 +214,12 @@ def test_without_a_network_one_message_says_everything(own_places, monkeypatch):
     "curl -fL",
   ):
     assert part in text
-  for part in (spec.remotes[0].url, spec.remotes[0].sha256, "--config.data.path", "--config=configs/digits.py"):
+  for part in (
+    spec.remotes[0].url,
+    spec.remotes[0].sha256,
+    "--config.data.path",
+    "--config=configs/digits.py",
+  ):
     assert part in text
   assert "\n" not in text
   assert list(own_places.iterdir()) == []
@@ -214,4 +228,6 @@ def test_without_a_network_one_message_says_everything(own_places, monkeypatch):
 def test_download_off_never_asks_the_network(own_places, monkeypatch):
   monkeypatch.setattr(registered, "unreachable", lambda url: pytest.fail("asked the network"))
   with pytest.raises(DataError, match=r"downloading is off \(data\.download=False"):
-    registered.load_registered(DataConfig(name="cifar10", download=False), made.make_cifar()[0], print)
+    registered.load_registered(
+      DataConfig(name="cifar10", download=False), made.make_cifar()[0], print
+    )

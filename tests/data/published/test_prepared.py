@@ -1,4 +1,6 @@
-"""Sets that tfds prepared without TensorFlow: read back in the order of the original files, and verified like those."""
+"""Sets that tfds prepared without TensorFlow: read back in the order of the original files, and
+verified like those.
+"""
 
 import json
 import sys
@@ -24,7 +26,9 @@ def _load(path, spec, **keys):
 
 
 @pytest.mark.parametrize("num_label_bytes", [1, 2])
-def test_a_prepared_set_equals_its_original_files_and_needs_no_tensorflow(tmp_path, num_label_bytes):
+def test_a_prepared_set_equals_its_original_files_and_needs_no_tensorflow(
+  tmp_path, num_label_bytes
+):
   spec, contents, variant = made.make_cifar(num_label_bytes)
   contents = contents | {"test.bin": variant}
   folder = made.prepare(tmp_path / "elsewhere", contents, num_label_bytes)
@@ -57,7 +61,10 @@ def test_a_prepared_set_with_one_changed_pixel_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
   ("ids", "message"),
-  [([f"test_{i:05d}" for i in [*range(11), 3]], "once"), ([f"picture {i}" for i in range(12)], "are not those of test_00000")],
+  [
+    ([f"test_{i:05d}" for i in [*range(11), 3]], "once"),
+    ([f"picture {i}" for i in range(12)], "are not those of test_00000"),
+  ],
 )
 def test_ids_that_do_not_lead_back_are_refused(tmp_path, ids, message):
   spec, contents, _ = made.make_cifar()
@@ -91,7 +98,11 @@ def test_a_set_prepared_for_tensorflow_says_what_to_do(tmp_path, monkeypatch):
   info = json.loads((folder / "dataset_info.json").read_text())
   _damage_info(folder, json.dumps(info | {"fileFormat": "tfrecord"}))
   with pytest.raises(
-    DataError, match="prepared as tfrecord, which needs TensorFlow to read; prepare it again with file_format='array_record'"
+    DataError,
+    match=(
+      "prepared as tfrecord, which needs TensorFlow to read; prepare it again with "
+      "file_format='array_record'"
+    ),
   ):
     _load(folder, spec, verify="known")
   monkeypatch.setattr(registered, "unreachable", lambda url: "no network")
@@ -125,7 +136,9 @@ def test_prepared_svhn_has_no_registered_checksum_and_is_named_a_variant(tmp_pat
   import dataclasses
 
   _, contents, _ = made.make_cifar()
-  spec = dataclasses.replace(catalogue.SVHN, tfds_name="small", sizes=registered.PublishedSizes(40, 12, 10))
+  spec = dataclasses.replace(
+    catalogue.SVHN, tfds_name="small", sizes=registered.PublishedSizes(40, 12, 10)
+  )
   folder = made.prepare(tmp_path, contents)
   with pytest.raises(DataError, match="no checksum of svhn as tfds prepares it is registered"):
     _load(folder, spec)

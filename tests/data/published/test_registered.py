@@ -1,4 +1,6 @@
-"""CIFAR and SVHN from archives and folders: the readers on made-up records, and the real sets where they lie beside the repository."""
+"""CIFAR and SVHN from archives and folders: the readers on made-up records, and the real sets where
+they lie beside the repository.
+"""
 
 import dataclasses
 import io
@@ -30,7 +32,9 @@ def no_other_places(tmp_path, monkeypatch):
 
 
 def _load(path, spec, **keys):
-  return registered.load_registered(DataConfig(name="cifar10", path=str(path), **keys), spec, lambda line: None)
+  return registered.load_registered(
+    DataConfig(name="cifar10", path=str(path), **keys), spec, lambda line: None
+  )
 
 
 def _refused(folder, path, spec, **keys):
@@ -48,7 +52,9 @@ def test_an_archive_gives_the_planar_records_as_images_in_file_order(tmp_path, n
   spec, contents, _ = made.make_cifar(num_label_bytes)
   path = tmp_path / "small.tar.gz"
   path.write_bytes(made.pack({f"small-bin/{name}": content for name, content in contents.items()}))
-  spec = dataclasses.replace(spec, remotes=(RemoteFile("", path.name, path.stat().st_size, made.sha256(path.read_bytes())),))
+  spec = dataclasses.replace(
+    spec, remotes=(RemoteFile("", path.name, path.stat().st_size, made.sha256(path.read_bytes())),)
+  )
   data = _load(path, spec)
   row = np.frombuffer(contents["b.bin"], np.uint8).reshape(20, -1)[4]
   image = data.train.inputs[24]
@@ -59,17 +65,26 @@ def test_an_archive_gives_the_planar_records_as_images_in_file_order(tmp_path, n
   assert len(data.test) == 12
   assert (data.variant, data.notes) == ("canonical", ())
   np.testing.assert_array_equal(data.mean, np.float32([0.5, 0.5, 0.5]))
-  assert made.tree(tmp_path) == [(str(path), path.stat().st_size, path.stat().st_mtime_ns)], "nothing is extracted"
+  assert made.tree(tmp_path) == [(str(path), path.stat().st_size, path.stat().st_mtime_ns)], (
+    "nothing is extracted"
+  )
 
 
 def test_the_content_has_one_checksum_however_it_is_read(tmp_path):
   spec, contents, _ = made.make_cifar()
   archive = made.pack({f"small-bin/{name}": content for name, content in contents.items()})
-  spec = dataclasses.replace(spec, remotes=(RemoteFile("", "small.tar.gz", len(archive), made.sha256(archive)),))
+  spec = dataclasses.replace(
+    spec, remotes=(RemoteFile("", "small.tar.gz", len(archive), made.sha256(archive)),)
+  )
   made.write(tmp_path / "one", {"small.tar.gz": archive})
   made.write(tmp_path / "two", contents)
   made.write(tmp_path / "three" / "small-bin", contents)
-  places = [tmp_path / "one", tmp_path / "one" / "small.tar.gz", tmp_path / "two", tmp_path / "three"]
+  places = [
+    tmp_path / "one",
+    tmp_path / "one" / "small.tar.gz",
+    tmp_path / "two",
+    tmp_path / "three",
+  ]
   assert len({_load(place, spec, verify="known").checksum for place in places}) == 1
 
 
@@ -77,7 +92,10 @@ def test_a_known_variant_is_refused_by_name_and_accepted_on_demand(tmp_path):
   spec, contents, variant = made.make_cifar()
   made.write(tmp_path, contents | {"test.bin": variant})
   text = _refused(tmp_path, tmp_path, spec)
-  assert "test.bin is the known variant 'jpeg-2' (2 images are re-encoded), which data.verify=strict refuses" in text
+  assert (
+    "test.bin is the known variant 'jpeg-2' (2 images are re-encoded), which data.verify=strict "
+    "refuses"
+  ) in text
   assert "--config.data.verify=known" in text
   data = _load(tmp_path, spec, verify="known")
   assert data.variant == "jpeg-2"
@@ -98,7 +116,9 @@ def test_one_flipped_bit_outside_the_unknown_pixels_is_refused(tmp_path, name, l
   damaged = bytearray(contents[name])
   damaged[5 * 3073 + 100] ^= 4
   made.write(tmp_path, contents | {name: bytes(damaged)})
-  assert f"SHA-256 of {name} is {made.sha256(damaged)}, expected" in _refused(tmp_path, tmp_path, spec, verify=level)
+  assert f"SHA-256 of {name} is {made.sha256(damaged)}, expected" in _refused(
+    tmp_path, tmp_path, spec, verify=level
+  )
 
 
 def test_a_changed_label_of_an_unknown_record_is_refused(tmp_path):
@@ -114,13 +134,17 @@ def test_short_and_long_files_are_refused_before_reading(tmp_path, change):
   spec, contents, _ = made.make_cifar()
   content = contents["b.bin"] + b"\0" if change > 0 else contents["b.bin"][:change]
   made.write(tmp_path, contents | {"b.bin": content})
-  assert f"b.bin: {61460 + change} bytes, expected 61460" in _refused(tmp_path, tmp_path, spec, verify="known")
+  assert f"b.bin: {61460 + change} bytes, expected 61460" in _refused(
+    tmp_path, tmp_path, spec, verify="known"
+  )
 
 
 def test_a_missing_file_is_named(tmp_path):
   spec, contents, _ = made.make_cifar()
   made.write(tmp_path, {"a.bin": contents["a.bin"]})
-  assert "b.bin: No such file or directory; expected the files a.bin, b.bin, test.bin" in _refused(tmp_path, tmp_path, spec)
+  assert "b.bin: No such file or directory; expected the files a.bin, b.bin, test.bin" in _refused(
+    tmp_path, tmp_path, spec
+  )
 
 
 def test_a_changed_archive_is_refused_by_its_own_checksum(tmp_path):
@@ -128,7 +152,10 @@ def test_a_changed_archive_is_refused_by_its_own_checksum(tmp_path):
   path = tmp_path / "small.tar.gz"
   path.write_bytes(made.pack({f"small-bin/{name}": contents["a.bin"] for name in contents}))
   text = _refused(tmp_path, path, spec)
-  assert f"SHA-256 {made.sha256(path.read_bytes())}; registered are {spec.remotes[0].size} bytes with {spec.remotes[0].sha256}" in text
+  assert (
+    f"SHA-256 {made.sha256(path.read_bytes())}; registered are {spec.remotes[0].size} bytes "
+    f"with {spec.remotes[0].sha256}"
+  ) in text
 
 
 def _member(name, kind, content=b"", **fields):
@@ -153,7 +180,9 @@ def test_hostile_members_of_an_archive_touch_nothing(tmp_path, name):
   spec, contents, variant = made.make_cifar()
   path = tmp_path / "in" / "small.tar.gz"
   path.parent.mkdir()
-  members = {f"small-bin/{file}": content for file, content in (contents | {"test.bin": variant}).items()}
+  members = {
+    f"small-bin/{file}": content for file, content in (contents | {"test.bin": variant}).items()
+  }
   path.write_bytes(made.pack(members, [_HOSTILE[name]]))
   before = made.tree(tmp_path)
   assert _load(path, spec, verify="known").variant == "jpeg-2"
@@ -172,18 +201,29 @@ _WRONG_MEMBERS = {
 def test_a_file_that_is_there_twice_or_is_no_file_is_refused(tmp_path, name):
   spec, contents, _ = made.make_cifar()
   path = tmp_path / "small.tar.gz"
-  keep = {f"small-bin/{file}": content for file, content in contents.items() if name == "twice" or file != "a.bin"}
+  keep = {
+    f"small-bin/{file}": content
+    for file, content in contents.items()
+    if name == "twice" or file != "a.bin"
+  }
   path.write_bytes(made.pack(keep, [_WRONG_MEMBERS[name]]))
-  assert "must be there once, a regular file of 61460 bytes" in _refused(tmp_path, path, spec, verify="known")
+  assert "must be there once, a regular file of 61460 bytes" in _refused(
+    tmp_path, path, spec, verify="known"
+  )
 
 
 def test_an_archive_bomb_is_refused_from_its_size(tmp_path):
   spec, contents, _ = made.make_cifar()
   path = tmp_path / "small.tar.gz"
   path.write_bytes(
-    made.pack({"small-bin/zeros": b"\0" * 30_000_000} | {f"small-bin/{file}": content for file, content in contents.items()})
+    made.pack(
+      {"small-bin/zeros": b"\0" * 30_000_000}
+      | {f"small-bin/{file}": content for file, content in contents.items()}
+    )
   )
-  assert "unpacks to more than the set it should hold" in _refused(tmp_path, path, spec, verify="known")
+  assert "unpacks to more than the set it should hold" in _refused(
+    tmp_path, path, spec, verify="known"
+  )
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", "cut", "python version"])
@@ -191,7 +231,11 @@ def test_what_is_no_archive_is_refused(tmp_path, content):
   spec, contents, _ = made.make_cifar()
   path = tmp_path / "small.tar.gz"
   whole = made.pack({f"small-bin/{file}": value for file, value in contents.items()})
-  path.write_bytes({"cut": whole[: len(whole) // 2], "python version": made.pack({"small-py/a": b"x"})}.get(content, content))
+  path.write_bytes(
+    {"cut": whole[: len(whole) // 2], "python version": made.pack({"small-py/a": b"x"})}.get(
+      content, content
+    )
+  )
   assert str(path) in _refused(tmp_path, path, spec, verify="known")
 
 
@@ -200,8 +244,9 @@ def test_a_place_without_the_set_says_how_to_get_it(tmp_path):
   for place in (tmp_path, tmp_path / "none"):
     text = _refused(tmp_path, place, spec)
     assert (
-      f"curl -fL --create-dirs -o {tmp_path / 'cache' / 'small.tar.gz'} {spec.remotes[0].url} (SHA-256 {spec.remotes[0].sha256})" in text
-    )
+      f"curl -fL --create-dirs -o {tmp_path / 'cache' / 'small.tar.gz'} {spec.remotes[0].url} "
+      f"(SHA-256 {spec.remotes[0].sha256})"
+    ) in text
     assert "--config=configs/digits.py" in text
 
 
@@ -224,7 +269,10 @@ def test_svhn_label_ten_is_digit_zero_and_images_keep_their_orientation():
 @pytest.mark.parametrize(
   ("labels", "message"),
   [
-    (np.array([[1], [0], [11]] + [[2]] * 17, np.uint8), "2 of 20 labels are outside 1 .. 10; the first is 0 at example 1"),
+    (
+      np.array([[1], [0], [11]] + [[2]] * 17, np.uint8),
+      "2 of 20 labels are outside 1 .. 10; the first is 0 at example 1",
+    ),
     (np.full((20, 1), 1.5), "20 of 20 labels are outside 1 .. 10; the first is 1.5"),
     (np.ones((19, 1), np.uint8), "y [19, 1], expected uint8 [32, 32, 3, N] and [N, 1]"),
   ],
@@ -248,8 +296,13 @@ def test_svhn_damage_is_refused():
 
 def _svhn_spec(train, test):
   files = (("train_32x32.mat", train), ("test_32x32.mat", test))
-  remotes = tuple(RemoteFile(f"http://localhost:9/{name}", name, len(content), made.sha256(content)) for name, content in files)
-  return dataclasses.replace(catalogue.SVHN, remotes=remotes, sizes=registered.PublishedSizes(40, 20, 10))
+  remotes = tuple(
+    RemoteFile(f"http://localhost:9/{name}", name, len(content), made.sha256(content))
+    for name, content in files
+  )
+  return dataclasses.replace(
+    catalogue.SVHN, remotes=remotes, sizes=registered.PublishedSizes(40, 20, 10)
+  )
 
 
 def test_svhn_files_are_verified_and_the_label_rule_is_told(tmp_path):
@@ -265,7 +318,9 @@ def test_svhn_files_are_verified_and_the_label_rule_is_told(tmp_path):
   assert f"{len(test) - 1} bytes, registered are {len(test)}" in _refused(tmp_path, tmp_path, spec)
   (tmp_path / "test_32x32.mat").unlink()
   for place in (tmp_path, tmp_path / "train_32x32.mat"):
-    assert "expected the folder with train_32x32.mat and test_32x32.mat" in _refused(tmp_path, place, spec)
+    assert "expected the folder with train_32x32.mat and test_32x32.mat" in _refused(
+      tmp_path, place, spec
+    )
 
 
 def test_addresses_and_checksums_are_those_that_tfds_registers():
@@ -274,17 +329,31 @@ def test_addresses_and_checksums_are_those_that_tfds_registers():
   for spec in (spec for spec in catalogue.SETS.values() if spec.remotes):
     infos = tfds.builder_cls(spec.tfds_name).url_infos
     for remote in spec.remotes:
-      assert (remote.size, remote.sha256, remote.name) == (infos[remote.url].size, infos[remote.url].checksum, infos[remote.url].filename)
+      assert (remote.size, remote.sha256, remote.name) == (
+        infos[remote.url].size,
+        infos[remote.url].checksum,
+        infos[remote.url].filename,
+      )
   assert len(set(catalogue.CIFAR100.form.class_names)) == 100
   assert list(catalogue.CIFAR100.form.class_names) == sorted(catalogue.CIFAR100.form.class_names)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "level", "variant"), [("cifar10", "known", "jpeg-test-20"), ("cifar100", "strict", "canonical")])
+@pytest.mark.parametrize(
+  ("name", "level", "variant"),
+  [("cifar10", "known", "jpeg-test-20"), ("cifar100", "strict", "canonical")],
+)
 def test_the_real_cifar_files_are_recognised(tmp_path, name, level, variant):
   if not (SHARED_DATA / "unpack.py").is_file():
     pytest.skip("the packed CIFAR sets are not at ../shared/data")
-  command = [sys.executable, SHARED_DATA / "unpack.py", SHARED_DATA / name, tmp_path / "set.npz", "--bin", tmp_path / "bin"]
+  command = [
+    sys.executable,
+    SHARED_DATA / "unpack.py",
+    SHARED_DATA / name,
+    tmp_path / "set.npz",
+    "--bin",
+    tmp_path / "bin",
+  ]
   subprocess.run(command, check=True, capture_output=True, timeout=600)
   data = sources.load(DataConfig(name=name, path=str(tmp_path / "bin"), verify=level))
   assert data.variant == variant
@@ -304,7 +373,9 @@ def test_real_svhn_images_are_read_with_made_labels():
     pytest.skip("the SVHN sample is not at ../shared/data")
   images = scipy.io.loadmat(sample)["X"]
   buffer = io.BytesIO()
-  scipy.io.savemat(buffer, {"X": images, "y": (np.arange(images.shape[3]) % 10 + 1).astype(np.uint8)[:, None]})
+  scipy.io.savemat(
+    buffer, {"X": images, "y": (np.arange(images.shape[3]) % 10 + 1).astype(np.uint8)[:, None]}
+  )
   split = svhn.decode_mat(buffer.getvalue(), "sample")
   assert split.inputs.shape == (1083, 32, 32, 3)
   np.testing.assert_array_equal(split.labels, (np.arange(1083) + 1) % 10)  # class 10 is the digit 0

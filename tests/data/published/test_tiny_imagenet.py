@@ -1,4 +1,6 @@
-"""Tiny-ImageNet-200 in its original layout: made-up folders, and the sample of the real set where it lies beside the repository."""
+"""Tiny-ImageNet-200 in its original layout: made-up folders, and the sample of the real set where
+it lies beside the repository.
+"""
 
 import dataclasses
 import tarfile
@@ -15,7 +17,9 @@ from sdt.errors import DataError, MissingDataError
 from tests.support import registered_sets as made
 from tests.support.places import SHARED_DATA
 
-SMALL = dataclasses.replace(catalogue.TINY_IMAGENET, sizes=registered.PublishedSizes(15, 3, 3, (4, 6, 3)))
+SMALL = dataclasses.replace(
+  catalogue.TINY_IMAGENET, sizes=registered.PublishedSizes(15, 3, 3, (4, 6, 3))
+)
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +28,9 @@ def own_data_directory(tmp_path, monkeypatch):
 
 
 def _load(path, spec=SMALL, **keys):
-  config = DataConfig(name="tiny_imagenet", path=None if path is None else str(path), cache=False, **keys)
+  config = DataConfig(
+    name="tiny_imagenet", path=None if path is None else str(path), cache=False, **keys
+  )
   return registered.load_registered(config, spec, lambda line: None)
 
 
@@ -35,10 +41,28 @@ def _refused(path, **keys):
   return str(caught.value)
 
 
-def test_labels_are_rows_of_wnids_and_ids_are_rows_of_the_whole_set_in_the_order_of_numbers(tmp_path):
+def test_labels_are_rows_of_wnids_and_ids_are_rows_of_the_whole_set_in_the_order_of_numbers(
+  tmp_path,
+):
   folder = made.make_tiny_imagenet(tmp_path)
   data = _load(folder)
-  assert data.train.example_ids.tolist() == [0, 2, 9, 10, 499, 500, 502, 509, 510, 999, 1000, 1002, 1009, 1010, 1499]
+  assert data.train.example_ids.tolist() == [
+    0,
+    2,
+    9,
+    10,
+    499,
+    500,
+    502,
+    509,
+    510,
+    999,
+    1000,
+    1002,
+    1009,
+    1010,
+    1499,
+  ]
   assert data.train.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
   assert data.train.source_files[3] == "train/n00000030/images/n00000030_10.JPEG"
   assert data.test.example_ids.tolist() == [3, 20, 100]
@@ -62,7 +86,12 @@ def test_the_folder_its_parent_and_the_data_directory_are_the_same_set(tmp_path)
 def test_a_whole_set_passes_and_says_that_its_images_were_only_counted(tmp_path):
   data = _load(made.make_tiny_imagenet(tmp_path), verify="strict")
   assert data.variant == "complete"
-  assert data.notes == ("data variant 'complete': all images are there; no checksum of them is registered to compare them with",)
+  assert data.notes == (
+    (
+      "data variant 'complete': all images are there; no checksum of them is registered to "
+      "compare them with"
+    ),
+  )
 
 
 def test_a_part_of_the_set_is_refused_or_named_with_its_counts(tmp_path):
@@ -99,27 +128,42 @@ def test_one_image_less_is_a_part_and_changes_no_other_id(tmp_path, lacking):
 
 def test_more_than_was_published_is_refused(tmp_path):
   folder = made.make_tiny_imagenet(tmp_path)
-  with pytest.raises(DataError, match="15 of 14 training and 3 of 3 test images; that is more than tiny_imagenet has"):
-    _load(folder, dataclasses.replace(SMALL, sizes=registered.PublishedSizes(14, 3, 3)), verify="known")
+  with pytest.raises(
+    DataError, match="15 of 14 training and 3 of 3 test images; that is more than tiny_imagenet has"
+  ):
+    _load(
+      folder, dataclasses.replace(SMALL, sizes=registered.PublishedSizes(14, 3, 3)), verify="known"
+    )
 
 
 def _crowd(folder):
   lines = [f"val_{number}.JPEG\t{made.WNIDS[2]}\t0\t0\t5\t3\n" for number in range(200, 251)]
   with (folder / "val" / "val_annotations.txt").open("a") as file:
     file.writelines(lines)
-  made.write(folder / "val" / "images", {f"val_{number}.JPEG": made.picture(0) for number in range(200, 251)})
+  made.write(
+    folder / "val" / "images", {f"val_{number}.JPEG": made.picture(0) for number in range(200, 251)}
+  )
 
 
 _VAL, _WNIDS, _WORDS = "val/val_annotations.txt", "wnids.txt", "words.txt"
 _FIRST_TRAIN = "train/n00000030/images/n00000030_0.JPEG"
 _DAMAGE = {
-  "image gone": (lambda root: (root / "val/images/val_3.JPEG").unlink(), f"{_VAL}, line 2: val_3.JPEG is not in"),
-  "annotation gone": (lambda root: made.edit(root / _VAL, "val_3.JPEG\tn00000010\t0\t0\t5\t3\n", ""), "val/images/val_3.JPEG: "),
+  "image gone": (
+    lambda root: (root / "val/images/val_3.JPEG").unlink(),
+    f"{_VAL}, line 2: val_3.JPEG is not in",
+  ),
+  "annotation gone": (
+    lambda root: made.edit(root / _VAL, "val_3.JPEG\tn00000010\t0\t0\t5\t3\n", ""),
+    "val/images/val_3.JPEG: ",
+  ),
   "unknown class": (
     lambda root: made.edit(root / _VAL, "val_20.JPEG\tn00000030", "val_20.JPEG\tn00000031"),
     f"{_VAL}, line 3: val_20.JPEG is of the class 'n00000031', which wnids.txt does not list",
   ),
-  "annotated twice": (lambda root: made.edit(root / _VAL, "val_20.JPEG", "val_3.JPEG"), f"{_VAL}, line 3: val_3.JPEG stands there twice"),
+  "annotated twice": (
+    lambda root: made.edit(root / _VAL, "val_20.JPEG", "val_3.JPEG"),
+    f"{_VAL}, line 3: val_3.JPEG stands there twice",
+  ),
   "no such number": (
     lambda root: made.edit(root / _VAL, "val_20.", "val_10000."),
     f"{_VAL}, line 3: 'val_10000.JPEG' is no validation image",
@@ -128,17 +172,32 @@ _DAMAGE = {
     lambda root: made.edit(root / _VAL, "val_20.", "../../val_20."),
     f"{_VAL}, line 3: '../../val_20.JPEG' is no validation image",
   ),
-  "no tabs": (lambda root: made.edit(root / _VAL, "val_20.JPEG\t", "val_20.JPEG "), f"{_VAL}, line 3: 5 columns, expected 6"),
+  "no tabs": (
+    lambda root: made.edit(root / _VAL, "val_20.JPEG\t", "val_20.JPEG "),
+    f"{_VAL}, line 3: 5 columns, expected 6",
+  ),
   "no annotations": (lambda root: (root / _VAL).unlink(), f"{_VAL}: No such file or directory"),
   "crowded class": (_crowd, "val_annotations.txt: more than 50 images of n00000020"),
   "class listed twice": (
     lambda root: made.edit(root / _WNIDS, "n00000020", "n00000010"),
     "wnids.txt, line 3: 'n00000010' stands there twice",
   ),
-  "class is a path": (lambda root: made.edit(root / _WNIDS, "n00000020", "../.."), "wnids.txt, line 3: '../..', expected one WordNet id"),
-  "class not listed": (lambda root: made.edit(root / _WNIDS, "n00000020\n", ""), "train/n00000020: a class that wnids.txt does not list"),
-  "nameless": (lambda root: made.edit(root / _WORDS, "n00000020\tcrane\n", ""), "words.txt: no line of n00000020, a class of wnids.txt"),
-  "no text": (lambda root: (root / _WORDS).write_bytes(b"\xff\xfe\x00"), "words.txt: no text in UTF-8"),
+  "class is a path": (
+    lambda root: made.edit(root / _WNIDS, "n00000020", "../.."),
+    "wnids.txt, line 3: '../..', expected one WordNet id",
+  ),
+  "class not listed": (
+    lambda root: made.edit(root / _WNIDS, "n00000020\n", ""),
+    "train/n00000020: a class that wnids.txt does not list",
+  ),
+  "nameless": (
+    lambda root: made.edit(root / _WORDS, "n00000020\tcrane\n", ""),
+    "words.txt: no line of n00000020, a class of wnids.txt",
+  ),
+  "no text": (
+    lambda root: (root / _WORDS).write_bytes(b"\xff\xfe\x00"),
+    "words.txt: no text in UTF-8",
+  ),
   "other file": (
     lambda root: (root / _FIRST_TRAIN).rename(root / _FIRST_TRAIN.replace("_0.", "_500.")),
     "n00000030_500.JPEG: no image of the set",
@@ -156,7 +215,10 @@ _DAMAGE = {
     f"1 of 15 images of the training split cannot be read; the first is {_FIRST_TRAIN}",
   ),
   "no validation images": (
-    lambda root: [(root / _VAL).write_text(""), *(file.unlink() for file in (root / "val/images").iterdir())],
+    lambda root: [
+      (root / _VAL).write_text(""),
+      *(file.unlink() for file in (root / "val/images").iterdir()),
+    ],
     "the test split has no images",
   ),
 }
@@ -193,7 +255,10 @@ def test_a_missing_set_is_never_fetched_and_the_commands_are_told(tmp_path, monk
     _load(None if place is None else tmp_path / place)
   text = str(caught.value)
   for part in (
-    f"curl -fL --create-dirs -o {tmp_path}/cache/tiny-imagenet-200.zip http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    (
+      f"curl -fL --create-dirs -o {tmp_path}/cache/tiny-imagenet-200.zip "
+      "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+    ),
     f"unzip -q {tmp_path}/cache/tiny-imagenet-200.zip -d {tmp_path}/cache",
     "--config.data.path",
   ):
@@ -217,7 +282,13 @@ def test_the_sample_of_the_real_set_is_read(tmp_path):
   assert data.class_names[:3] == ("Egyptian cat", "reel", "volleyball")
   assert data.variant == "subset-10-classes"
   folder = tmp_path / "tiny-imagenet-200"
-  annotated = dict(line.split("\t")[:2] for line in (folder / "val/val_annotations.txt").read_text().splitlines())
+  annotated = dict(
+    line.split("\t")[:2] for line in (folder / "val/val_annotations.txt").read_text().splitlines()
+  )
   wnids = (folder / "wnids.txt").read_text().split()
-  assert [wnids[label] for label in data.test.labels] == [annotated[Path(file).name] for file in data.test.source_files]
-  assert [wnids[label] for label in data.train.labels] == [Path(file).name.split("_")[0] for file in data.train.source_files]
+  assert [wnids[label] for label in data.test.labels] == [
+    annotated[Path(file).name] for file in data.test.source_files
+  ]
+  assert [wnids[label] for label in data.train.labels] == [
+    Path(file).name.split("_")[0] for file in data.train.source_files
+  ]

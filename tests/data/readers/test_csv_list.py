@@ -98,9 +98,18 @@ def test_classes_are_ordered_by_number_if_all_labels_are_integers_else_as_text(r
   "text",
   [
     "label,path\na,images/0.png\nb,images/1.png\na,images/2.png\nb,images/3.png\n",
-    "id,label,path,note\n7,a,images/0.png,x\n8,b,images/1.png,\n9,a,images/2.png,\n10,b,images/3.png,\n",
-    '\ufeffpath,label\r\nimages/0.png,a\r\n"images/1.png","b"\r\n\r\nimages/2.png, a \r\nimages/3.png,b',
-    'path , label\n"images/0.png", "a"\nimages/1.png,\tb\n./images/2.png,a\n"images/../images/3.png",b\n',
+    (
+      "id,label,path,note\n7,a,images/0.png,x\n8,b,images/1.png,\n9,a,images/2.png,\n"
+      "10,b,images/3.png,\n"
+    ),
+    (
+      '\ufeffpath,label\r\nimages/0.png,a\r\n"images/1.png","b"\r\n\r\nimages/2.png, a \r\n'
+      "images/3.png,b"
+    ),
+    (
+      'path , label\n"images/0.png", "a"\nimages/1.png,\tb\n./images/2.png,a\n'
+      '"images/../images/3.png",b\n'
+    ),
   ],
 )
 def test_columns_line_ends_marks_and_quotes_change_nothing(root, text):
@@ -115,7 +124,10 @@ def test_columns_line_ends_marks_and_quotes_change_nothing(root, text):
 
 def test_quoted_commas_and_absolute_paths_are_read(root):
   made.noise(seed=0).save(root / "a, b.png")
-  text = f'path,label,split\n"a, b.png","x, y",train\n{root}/images/1.png,z,train\n"images/2.png",z,test\n'
+  text = (
+    f'path,label,split\n"a, b.png","x, y",train\n{root}/images/1.png,z,train\n'
+    '"images/2.png",z,test\n'
+  )
   data = _load(_write(root, text))
   assert data.class_names == ("x, y", "z")
   assert data.train.source_files == ("a, b.png", f"{root}/images/1.png")
@@ -123,25 +135,55 @@ def test_quoted_commas_and_absolute_paths_are_read(root):
 
 _HEAD = "path,label\nimages/0.png,a\nimages/1.png,b\n"
 _WRONG = {
-  "nothing": ("", "line 1: column 'path' is missing in the header ''; expected a header path,label or path,label,split"),
-  "no header": ("images/0.png,a\n", "line 1: column 'path' is missing in the header 'images/0.png,a'"),
-  "semicolons": ("path;label\nimages/0.png;a\n", "line 1: column 'path' is missing in the header 'path;label'"),
+  "nothing": (
+    "",
+    (
+      "line 1: column 'path' is missing in the header ''; expected a header path,label or "
+      "path,label,split"
+    ),
+  ),
+  "no header": (
+    "images/0.png,a\n",
+    "line 1: column 'path' is missing in the header 'images/0.png,a'",
+  ),
+  "semicolons": (
+    "path;label\nimages/0.png;a\n",
+    "line 1: column 'path' is missing in the header 'path;label'",
+  ),
   "a column twice": ("path,label,path\nx,y,z\n", "line 1: column 'path' stands twice"),
   "no label column": ("path,class\nx,y\n", "line 1: column 'label' is missing"),
   "header only": ("path,label\n", "no rows below the header"),
-  "a cell too many": (_HEAD + "images/2.png,a,b\n", "line 4: 3 cells under a header of 2; quote cells that hold commas"),
+  "a cell too many": (
+    _HEAD + "images/2.png,a,b\n",
+    "line 4: 3 cells under a header of 2; quote cells that hold commas",
+  ),
   "a cell too few": (_HEAD + "images/2.png\n", "line 4: 1 cells under a header of 2"),
   "empty label": (_HEAD + "\nimages/2.png, \n", "line 5: no label for images/2.png"),
   "empty path": (_HEAD + ",a\n", "line 4: no path"),
   "null byte": (_HEAD + "a\0b.png,a\n", "line 4: no path"),
-  "twice": (_HEAD + "./images/../images/0.png,a\n", "line 4: ./images/../images/0.png stands in line 2 already"),
+  "twice": (
+    _HEAD + "./images/../images/0.png,a\n",
+    "line 4: ./images/../images/0.png stands in line 2 already",
+  ),
   "missing file": (_HEAD + "images/99.png,a\nimages/98.png,a\n", "line 4: no file"),
   "open quote": (_HEAD + '"images/2.png,a\n', "not CSV"),
   "text after a quote": (_HEAD + '"images/2.png"x,a\n', "line 4: not CSV"),
-  "unknown split": ("path,label,split\nimages/0.png,a,train\nimages/1.png,b,dev\n", "line 3: split 'dev'; expected train, test or val"),
-  "empty split": ("path,label,split\nimages/0.png,a,train\nimages/1.png,b,\n", "line 3: split ''; expected train, test or val"),
-  "no training rows": ("path,label,split\nimages/0.png,a,test\nimages/1.png,b,test\n", "no row has the split train"),
-  "one number in two ways": (_HEAD.replace(",a", ",1").replace(",b", ",01"), "the labels '01' and '1' are one number"),
+  "unknown split": (
+    "path,label,split\nimages/0.png,a,train\nimages/1.png,b,dev\n",
+    "line 3: split 'dev'; expected train, test or val",
+  ),
+  "empty split": (
+    "path,label,split\nimages/0.png,a,train\nimages/1.png,b,\n",
+    "line 3: split ''; expected train, test or val",
+  ),
+  "no training rows": (
+    "path,label,split\nimages/0.png,a,test\nimages/1.png,b,test\n",
+    "no row has the split train",
+  ),
+  "one number in two ways": (
+    _HEAD.replace(",a", ",1").replace(",b", ",01"),
+    "the labels '01' and '1' are one number",
+  ),
   "one class": (_HEAD.replace(",b", ",a"), "there is only 1 class (a), at least 2 are needed"),
 }
 
@@ -156,15 +198,27 @@ def test_every_mistake_is_told_with_its_line(root, name):
 
 
 def test_a_missing_file_counts_as_a_bad_image_where_those_are_skipped(root):
-  data = _load(_write(root, _rows(["a", "b"] * 4) + "images/99.png,a\n"), test_fraction=0.25, on_bad_image="skip")
-  assert data.notes == ("1 of 9 images of the training split were skipped; the first is images/99.png: No such file or directory",)
+  data = _load(
+    _write(root, _rows(["a", "b"] * 4) + "images/99.png,a\n"),
+    test_fraction=0.25,
+    on_bad_image="skip",
+  )
+  assert data.notes == (
+    (
+      "1 of 9 images of the training split were skipped; the first is images/99.png: No such file "
+      "or directory"
+    ),
+  )
   assert len(data.train) + len(data.test) == 8
 
 
 def test_a_damaged_image_is_refused_by_name(root):
   (root / "images" / "1.png").write_bytes(b"")
   path = _write(root, _rows(["a", "b"] * 3, ["train"] * 4 + ["test"] * 2))
-  assert "1 of 4 images of the training split cannot be read; the first is images/1.png: the file is empty" in _refused(path)
+  assert (
+    "1 of 4 images of the training split cannot be read; the first is images/1.png: the file is "
+    "empty"
+  ) in _refused(path)
 
 
 def test_files_that_are_no_manifest_are_refused(root):
@@ -172,7 +226,9 @@ def test_files_that_are_no_manifest_are_refused(root):
     sources.load(DataConfig(name="csv"))
   assert "no such file; expected a CSV file" in _refused(root / "none.csv")
   assert "a folder; expected a CSV file" in _refused(root)
-  assert "not UTF-8 text at byte 11" in _refused(_write(root, "path,label\n\xe9.png,a\n", "latin-1"))
+  assert "not UTF-8 text at byte 11" in _refused(
+    _write(root, "path,label\n\xe9.png,a\n", "latin-1")
+  )
   assert "not UTF-8 text" in _refused(root / "images" / "0.png")
   (root / "long.csv").write_text("path,label\n" + "x" * 200_000 + ",a\n")
   assert "line 2: not CSV" in _refused(root / "long.csv")

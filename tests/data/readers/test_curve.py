@@ -58,5 +58,7 @@ def test_the_test_set_is_the_true_curve_on_an_even_grid_with_both_ends():
 
 def test_a_target_that_is_not_finite_is_refused_by_its_example():
   labels = np.float32([[0.0], [np.nan]])
-  with pytest.raises(DataError, match=r"1 of 2 examples hold values that are not finite.*example 1, column 0"):
+  with pytest.raises(
+    DataError, match=r"1 of 2 examples hold values that are not finite.*example 1, column 0"
+  ):
     make_dataset(np.zeros((2, 1), np.float32), labels, num_classes=1, where="toy")

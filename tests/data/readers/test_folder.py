@@ -97,7 +97,10 @@ def test_images_of_different_size_are_refused_by_name(tmp_path):
   _fill(tmp_path, {"a": 3, "b": 3})
   image_files.noise((7, 4)).save(tmp_path / "b" / "001.png")
   text = _refused(tmp_path, test_fraction=0.5)
-  assert "a/000.png is 6 x 4, b/001.png is 7 x 4; give one size, such as --config.data.image_size=32" in text
+  assert (
+    "a/000.png is 6 x 4, b/001.png is 7 x 4; give one size, such as --config.data.image_size=32"
+    in text
+  )
   assert _load(tmp_path, test_fraction=0.5, image_size=8).train.inputs.shape[1:] == (8, 8, 3)
 
 
@@ -106,10 +109,15 @@ def test_a_damaged_image_is_named_and_refused_or_skipped_and_counted(tmp_path):
   _fill(tmp_path / "test", {"a": 1, "b": 1})
   (tmp_path / "train" / "b" / "001.png").write_bytes(b"")
   text = _refused(tmp_path)
-  assert "1 of 8 images of train/ cannot be read; the first is train/b/001.png: the file is empty" in text
+  assert (
+    "1 of 8 images of train/ cannot be read; the first is train/b/001.png: the file is empty"
+    in text
+  )
   assert "--config.data.on_bad_image=skip" in text
   data = _load(tmp_path, on_bad_image="skip")
-  assert data.notes == ("1 of 8 images of train/ were skipped; the first is train/b/001.png: the file is empty",)
+  assert data.notes == (
+    "1 of 8 images of train/ were skipped; the first is train/b/001.png: the file is empty",
+  )
   assert data.train.example_ids.tolist() == [0, 1, 2, 3, 4, 6, 7], "the others keep their ids"
   assert data.train.source_files[5] == "train/b/002.png"
 
@@ -117,7 +125,9 @@ def test_a_damaged_image_is_named_and_refused_or_skipped_and_counted(tmp_path):
 def test_a_link_to_nowhere_is_a_damaged_image(tmp_path):
   _fill(tmp_path, {"a": 4, "b": 2})
   (tmp_path / "a" / "000b.png").symlink_to("nowhere.png")
-  with pytest.raises(DataError, match=r"1 of 7 images of .* cannot be read; the first is a/000b\.png: No such file"):
+  with pytest.raises(
+    DataError, match=r"1 of 7 images of .* cannot be read; the first is a/000b\.png: No such file"
+  ):
     _load(tmp_path, test_fraction=0.5)
   data = _load(tmp_path, test_fraction=0.5, on_bad_image="skip")
   assert data.notes[0].endswith("were skipped; the first is a/000b.png: No such file or directory")
@@ -127,7 +137,9 @@ def test_a_link_to_nowhere_is_a_damaged_image(tmp_path):
 def test_a_class_whose_images_were_all_skipped_is_an_empty_class(tmp_path):
   _fill(tmp_path, {"a": 4, "b": 1})
   (tmp_path / "b" / "000.png").write_bytes(b"")
-  assert "1 of 2 classes have no training example: 1 (b)" in _refused(tmp_path, test_fraction=0.5, on_bad_image="skip")
+  assert "1 of 2 classes have no training example: 1 (b)" in _refused(
+    tmp_path, test_fraction=0.5, on_bad_image="skip"
+  )
 
 
 def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path):
@@ -138,12 +150,19 @@ def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path):
   image_files.noise().save(tmp_path / "loose.png")
   data = _load(tmp_path, test_fraction=0.5)
   assert data.class_names == ("a", "b")
-  assert data.notes == (f"2 files or folders in the class folders of {tmp_path.name}/ are no images; the first is a/folder.png/",)
+  assert data.notes == (
+    (
+      f"2 files or folders in the class folders of {tmp_path.name}/ are no images; the first is "
+      "a/folder.png/"
+    ),
+  )
 
 
 def test_a_folder_of_one_class_is_refused(tmp_path):
   _fill(tmp_path, {"a": 4})
-  assert "there is only 1 class (a), at least 2 are needed" in _refused(tmp_path, test_fraction=0.5, allow_empty_class=True)
+  assert "there is only 1 class (a), at least 2 are needed" in _refused(
+    tmp_path, test_fraction=0.5, allow_empty_class=True
+  )
 
 
 def test_a_renamed_class_folder_is_other_data(tmp_path):

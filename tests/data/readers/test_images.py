@@ -48,7 +48,8 @@ def test_transparency_is_blended_with_white():
   assert got[2].tolist() == [255, 255, 255]
 
 
-# What a viewer does with the stored pixels [h, w, 3], by EXIF 2.3, table of the tag Orientation: where row 0 and column 0 belong.
+# What a viewer does with the stored pixels [h, w, 3], by EXIF 2.3, table of the tag Orientation:
+# where row 0 and column 0 belong.
 _UPRIGHT = {
   1: lambda stored: stored,
   2: lambda stored: stored[:, ::-1],
@@ -67,9 +68,16 @@ def test_every_orientation_is_turned_upright(kind, orientation):
   stored = np.kron(np.asarray(made.noise((3, 2))), np.ones((16, 16, 1), np.uint8))
   exif = Image.Exif()
   exif[0x0112] = orientation
-  options = {"PNG": {}, "WEBP": {"lossless": True}, "TIFF": {}, "JPEG": {"quality": 95, "subsampling": 0}}[kind]
+  options = {
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "TIFF": {},
+    "JPEG": {"quality": 95, "subsampling": 0},
+  }[kind]
   got = decode(made.saved(Image.fromarray(stored), kind, exif=exif, **options), CONFIG)
-  np.testing.assert_allclose(got.astype(int), _UPRIGHT[orientation](stored).astype(int), atol=12 if kind == "JPEG" else 0)
+  np.testing.assert_allclose(
+    got.astype(int), _UPRIGHT[orientation](stored).astype(int), atol=12 if kind == "JPEG" else 0
+  )
 
 
 def test_sixteen_bit_and_transparent_images_are_turned_too():
@@ -101,7 +109,10 @@ def test_damage_is_told_in_one_line(name):
 def test_a_bomb_is_told_with_its_size_where_warnings_are_no_errors():
   with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    assert decode(made.png_bomb(10_000), CONFIG) == "10000 x 10000 pixels, more than 89478485: a decompression bomb?"
+    assert (
+      decode(made.png_bomb(10_000), CONFIG)
+      == "10000 x 10000 pixels, more than 89478485: a decompression bomb?"
+    )
 
 
 def test_what_is_no_ordinary_file_is_told_and_never_waited_for(tmp_path, monkeypatch):
@@ -110,7 +121,10 @@ def test_what_is_no_ordinary_file_is_told_and_never_waited_for(tmp_path, monkeyp
   (tmp_path / "loop.png").symlink_to("loop.png")
   (tmp_path / "large.png").write_bytes(bytes(100))
   monkeypatch.setattr(images, "_MAX_FILE_BYTES", 99)
-  reasons = {name: decode(tmp_path / name, CONFIG) for name in ("folder.png", "pipe.png", "none.png", "large.png", "a\0b.png", "loop.png")}
+  reasons = {
+    name: decode(tmp_path / name, CONFIG)
+    for name in ("folder.png", "pipe.png", "none.png", "large.png", "a\0b.png", "loop.png")
+  }
   assert reasons["folder.png"] == "it is a folder"
   assert reasons["pipe.png"] == "it is no ordinary file"
   assert reasons["none.png"] == "No such file or directory"
@@ -118,7 +132,10 @@ def test_what_is_no_ordinary_file_is_told_and_never_waited_for(tmp_path, monkeyp
   assert all(isinstance(reason, str) for reason in reasons.values())
 
 
-_SOUND = tuple(made.saved(made.noise((9, 7)), kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM"))
+_SOUND = tuple(
+  made.saved(made.noise((9, 7)), kind)
+  for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -131,7 +148,9 @@ def test_no_bytes_whatever_raise_anything(junk, sound, data):
 
 
 def _scaled(pixels, height, width):
-  """Twin: float64 [height, width, 3] by the triangle filter, as wide as a source or a target pixel, whichever is larger."""
+  """Twin: float64 [height, width, 3] by the triangle filter, as wide as a source or a target pixel,
+  whichever is larger.
+  """
 
   def weights(old, new):
     scale = old / new
@@ -153,7 +172,9 @@ def test_stretching_scales_the_whole_image_to_a_square(size):
 def test_an_image_of_the_asked_size_keeps_its_bits():
   image = made.noise((8, 8))
   for keys in ({}, {"resize": "short_side", "crop_size": 4}):
-    np.testing.assert_array_equal(decode(made.saved(image, "PNG"), DataConfig(name="folder", image_size=8, **keys)), image)
+    np.testing.assert_array_equal(
+      decode(made.saved(image, "PNG"), DataConfig(name="folder", image_size=8, **keys)), image
+    )
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(4, 40))
@@ -168,12 +189,18 @@ def test_the_shorter_side_becomes_the_size_and_the_shape_stays_within_limits(wid
 @pytest.mark.parametrize("size", [(29, 20), (20, 29), (70, 20), (20, 71)])
 def test_short_side_equals_scaling_and_cutting_the_middle_out(size):
   image = made.noise(size)
-  got = decode(made.saved(image, "PNG"), DataConfig(name="folder", image_size=10, resize="short_side", crop_size=4)).astype(int)
+  got = decode(
+    made.saved(image, "PNG"),
+    DataConfig(name="folder", image_size=10, resize="short_side", crop_size=4),
+  ).astype(int)
   width, height = (10 * side // 20 for side in size)
   whole = _scaled(np.asarray(image), height, width)
   top, left = (height - got.shape[0]) // 2, (width - got.shape[1]) // 2
   cut = whole[top : top + got.shape[0], left : left + got.shape[1]]
-  border = 2 * (got.shape[0] < height), 2 * (got.shape[1] < width)  # the filter does not reach beyond what is kept
+  border = (
+    2 * (got.shape[0] < height),
+    2 * (got.shape[1] < width),
+  )  # the filter does not reach beyond what is kept
   inner = tuple(slice(side, -side or None) for side in border)
   np.testing.assert_allclose(got[inner], cut[inner], atol=1.01)
 
@@ -192,7 +219,9 @@ def _fill(root, sizes):
 
 
 def _read(root, listing, log=lambda line: None, **keys):
-  return read_images(root, listing, DataConfig(**{"name": "folder", "cache": False} | keys), "the split", log)
+  return read_images(
+    root, listing, DataConfig(**{"name": "folder", "cache": False} | keys), "the split", log
+  )
 
 
 def test_images_of_one_size_fill_an_array_in_the_order_of_the_list(tmp_path):
@@ -220,7 +249,9 @@ def test_images_of_differing_sizes_stand_at_the_top_left_of_one_canvas(tmp_path)
 def test_images_that_lose_their_ends_are_counted(tmp_path):
   listing = _fill(tmp_path, [(60, 20), (30, 20), (20, 31), (20, 20)])
   split, notes = _read(tmp_path, listing, image_size=20, resize="short_side", crop_size=16)
-  assert notes == ["2 of 4 images of the split are more than 1.5 times as long as wide; the middle of them is kept"]
+  assert notes == [
+    "2 of 4 images of the split are more than 1.5 times as long as wide; the middle of them is kept"
+  ]
   np.testing.assert_array_equal(split.sizes, [[20, 30], [20, 30], [30, 20], [20, 20]])
 
 
@@ -228,7 +259,10 @@ def test_differing_sizes_are_refused_with_two_files_and_two_ways_out(tmp_path):
   with pytest.raises(DataError) as caught:
     _read(tmp_path, _fill(tmp_path, [(6, 4), (6, 4), (7, 4)]))
   text = str(caught.value)
-  assert "images differ in size: 0.png is 6 x 4, 2.png is 7 x 4; give one size, such as --config.data.image_size=32" in text
+  assert (
+    "images differ in size: 0.png is 6 x 4, 2.png is 7 x 4; give one size, such as "
+    "--config.data.image_size=32"
+  ) in text
   assert "--config.data.resize=short_side --config.data.crop_size=32" in text
 
 
@@ -239,10 +273,15 @@ def test_bad_images_are_refused_with_count_and_first_or_skipped_and_counted(tmp_
   with pytest.raises(DataError) as caught:
     _read(tmp_path, listing)
   text = str(caught.value)
-  assert text.startswith(f"data.path={tmp_path}: 2 of 6 images of the split cannot be read; the first is 1.png: No such file or directory;")
+  assert text.startswith(
+    f"data.path={tmp_path}: 2 of 6 images of the split cannot be read; the first is 1.png: No "
+    "such file or directory;"
+  )
   assert text.endswith("--config.data.on_bad_image=skip")
   split, notes = _read(tmp_path, listing, on_bad_image="skip")
-  assert notes == ["2 of 6 images of the split were skipped; the first is 1.png: No such file or directory"]
+  assert notes == [
+    "2 of 6 images of the split were skipped; the first is 1.png: No such file or directory"
+  ]
   assert split.example_ids.tolist() == [0, 2, 3, 5], "the others keep their ids"
   assert split.labels.tolist() == [0, 0, 1, 1]
   assert split.source_files == ("0.png", "2.png", "3.png", "5.png")
@@ -250,7 +289,9 @@ def test_bad_images_are_refused_with_count_and_first_or_skipped_and_counted(tmp_
 
 
 def test_a_list_of_bad_images_only_is_refused_also_when_skipping(tmp_path):
-  with pytest.raises(DataError, match=r"2 of 2 images of the split cannot be read; the first is a\.png"):
+  with pytest.raises(
+    DataError, match=r"2 of 2 images of the split cannot be read; the first is a\.png"
+  ):
     _read(tmp_path, Listing(("a.png", "b.png"), np.zeros(2, int)), on_bad_image="skip")
 
 
@@ -268,7 +309,9 @@ def test_a_name_that_no_message_can_show_is_refused(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_set_beyond_half_of_the_memory_lies_in_a_file_or_is_refused_before_allocation(tmp_path, monkeypatch):
+def test_a_set_beyond_half_of_the_memory_lies_in_a_file_or_is_refused_before_allocation(
+  tmp_path, monkeypatch
+):
   with pytest.raises(DataError, match="more than half of this machine's memory"):
     images._room(10**9, 512, 512, tmp_path, True)
   monkeypatch.setattr(images.os, "sysconf", {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 72}.get)
@@ -287,7 +330,10 @@ def test_images_beyond_half_of_the_memory_are_read_as_others_are(tmp_path, monke
   config = dataclasses.replace(CONFIG, cache=True)
   expected = _read(tmp_path, listing)[0].inputs
   monkeypatch.setattr(images.os, "sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 2}.get)
-  first, second = (read_images(tmp_path, listing, config, "the split", lambda line: None)[0].inputs for _ in range(2))
+  first, second = (
+    read_images(tmp_path, listing, config, "the split", lambda line: None)[0].inputs
+    for _ in range(2)
+  )
   assert isinstance(first, np.memmap)
   for found in (first, second):  # from the files, and from the cache
     np.testing.assert_array_equal(found, expected)

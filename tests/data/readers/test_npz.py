@@ -1,4 +1,6 @@
-"""NumPy archives: what is read, and every hostile or damaged one that must be refused before anything is allocated."""
+"""NumPy archives: what is read, and every hostile or damaged one that must be refused before
+anything is allocated.
+"""
 
 import io
 import os
@@ -17,7 +19,11 @@ from sdt.errors import DataError
 
 def _arrays(num=40, **more):
   rng = np.random.default_rng(0)
-  return {"train_x": rng.integers(0, 256, (num, 4, 5, 3), dtype=np.uint8), "train_y": np.arange(num) % 4, **more}
+  return {
+    "train_x": rng.integers(0, 256, (num, 4, 5, 3), dtype=np.uint8),
+    "train_y": np.arange(num) % 4,
+    **more,
+  }
 
 
 def _write(path, **arrays):
@@ -34,14 +40,20 @@ def _refused(path, **keys):
   before = sorted((p, p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*"))
   with pytest.raises(DataError) as caught:
     _load(path, **{"test_fraction": 0.25, **keys})
-  assert sorted((p, p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")) == before, "a refused set changed something"
+  assert sorted((p, p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*")) == before, (
+    "a refused set changed something"
+  )
   text = str(caught.value)
   assert "\n" not in text
   return text
 
 
 def test_arrays_come_back_as_they_were(tmp_path):
-  arrays = _arrays(test_x=_arrays(8)["train_x"], test_y=np.arange(8) % 4, class_names=np.array(["a", "b", "c", "d"]))
+  arrays = _arrays(
+    test_x=_arrays(8)["train_x"],
+    test_y=np.arange(8) % 4,
+    class_names=np.array(["a", "b", "c", "d"]),
+  )
   data = _load(_write(tmp_path / "set.npz", **arrays))
   np.testing.assert_array_equal(data.train.inputs, arrays["train_x"])
   np.testing.assert_array_equal(data.train.labels, arrays["train_y"])
@@ -57,11 +69,16 @@ def test_compressed_archives_read_the_same(tmp_path):
 
 
 def test_grey_images_get_a_channel_and_floats_are_vectors(tmp_path):
-  grey = _load(_write(tmp_path / "g.npz", **_arrays(train_x=np.zeros((40, 4, 5), np.uint8))), test_fraction=0.25)
+  grey = _load(
+    _write(tmp_path / "g.npz", **_arrays(train_x=np.zeros((40, 4, 5), np.uint8))),
+    test_fraction=0.25,
+  )
   assert grey.train.inputs.shape == (30, 4, 5, 1)
   vectors = np.random.default_rng(0).normal(size=(40, 3))
   data = _load(_write(tmp_path / "v.npz", **_arrays(train_x=vectors)), test_fraction=0.25)
-  np.testing.assert_array_equal(data.train.inputs, vectors[data.train.example_ids].astype(np.float32))
+  np.testing.assert_array_equal(
+    data.train.inputs, vectors[data.train.example_ids].astype(np.float32)
+  )
   assert data.mean.shape == (3,)
 
 
@@ -70,23 +87,47 @@ _NAN[11, 2] = np.nan
 _HUGE = np.zeros((40, 3))
 _HUGE[4, 0] = 1e300
 _CASES = {
-  "label -1": (_arrays(train_y=np.arange(40) % 4 - 1), "10 of 40 labels are outside [0, 3); the first is -1 at example 0"),
-  "label beyond the names": (_arrays(class_names=np.array(["a", "b"])), "20 of 40 labels are outside [0, 2); the first is 2 at example 2"),
+  "label -1": (
+    _arrays(train_y=np.arange(40) % 4 - 1),
+    "10 of 40 labels are outside [0, 3); the first is -1 at example 0",
+  ),
+  "label beyond the names": (
+    _arrays(class_names=np.array(["a", "b"])),
+    "20 of 40 labels are outside [0, 2); the first is 2 at example 2",
+  ),
   "label far out": (_arrays(train_y=np.full(40, 2**40)), "the largest label is 1099511627776"),
   "float labels": (_arrays(train_y=np.zeros(40)), "labels are float64 [40], expected integers"),
-  "one-hot labels": (_arrays(train_y=np.eye(4, dtype=int)[np.arange(40) % 4]), "train_y has shape [40, 4]"),
+  "one-hot labels": (
+    _arrays(train_y=np.eye(4, dtype=int)[np.arange(40) % 4]),
+    "train_y has shape [40, 4]",
+  ),
   "scalar labels": (_arrays(train_y=np.array(3)), "train_y has shape []"),
   "length": (_arrays(train_y=np.arange(39) % 4), "40 inputs but 39 labels"),
   "NaN": (_arrays(train_x=_NAN), "the first is nan in example 11, column 2"),
-  "beyond float32": (_arrays(train_x=_HUGE), "not finite in float32; the first is inf in example 4, column 0"),
+  "beyond float32": (
+    _arrays(train_x=_HUGE),
+    "not finite in float32; the first is inf in example 4, column 0",
+  ),
   "float images": (_arrays(train_x=np.zeros((40, 4, 5, 3))), "images must be uint8, 0 to 255"),
   "int images": (_arrays(train_x=np.zeros((40, 4, 5, 3), np.int64)), "expected uint8"),
-  "empty": (_arrays(train_x=np.zeros((0, 4, 5, 3), np.uint8), train_y=np.zeros(0, int)), "hold nothing"),
-  "empty class": (_arrays(train_y=np.arange(40) % 4 * 2), "3 of 7 classes have no training example: 1 (1), 3 (3), 5 (5)"),
+  "empty": (
+    _arrays(train_x=np.zeros((0, 4, 5, 3), np.uint8), train_y=np.zeros(0, int)),
+    "hold nothing",
+  ),
+  "empty class": (
+    _arrays(train_y=np.arange(40) % 4 * 2),
+    "3 of 7 classes have no training example: 1 (1), 3 (3), 5 (5)",
+  ),
   "no labels": ({"train_x": np.zeros((4, 2, 2, 3), np.uint8)}, "no array 'train_y'"),
-  "half a test split": (_arrays(test_x=np.zeros((4, 4, 5, 3), np.uint8)), "one of test_x and test_y is missing"),
+  "half a test split": (
+    _arrays(test_x=np.zeros((4, 4, 5, 3), np.uint8)),
+    "one of test_x and test_y is missing",
+  ),
   "names": (_arrays(class_names=np.arange(4)), "class_names is int64 [4], expected text"),
-  "objects": (_arrays(train_y=np.array([{}] * 40, dtype=object)), "array train_y holds Python objects"),
+  "objects": (
+    _arrays(train_y=np.array([{}] * 40, dtype=object)),
+    "array train_y holds Python objects",
+  ),
 }
 
 
@@ -115,7 +156,9 @@ def test_a_payload_is_never_run(tmp_path):
 
 def _npy(header_shape, body, descr="|u1"):
   buffer = io.BytesIO()
-  np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": header_shape})
+  np.lib.format.write_array_header_1_0(
+    buffer, {"descr": descr, "fortran_order": False, "shape": header_shape}
+  )
   return buffer.getvalue() + body
 
 
@@ -139,12 +182,17 @@ def _refused_cheaply(path):
 @pytest.mark.parametrize("num", [2_000_000_000, 10**12])
 def test_a_lying_header_is_refused_before_allocation(tmp_path, num):
   labels = _npy((40,), b"\0" * 40)
-  path = _zip(tmp_path / "set.npz", [("train_x.npy", _npy((num,), b"\0" * 100)), ("train_y.npy", labels)])
+  path = _zip(
+    tmp_path / "set.npz", [("train_x.npy", _npy((num,), b"\0" * 100)), ("train_y.npy", labels)]
+  )
   assert f"declares {num + 128} bytes, but the archive holds 228" in _refused_cheaply(path)
 
 
 def test_a_zip_bomb_is_refused_from_its_declared_size(tmp_path):
-  members = [("train_x.npy", _npy((200_000_000,), b"\0" * 200_000_000)), ("train_y.npy", _npy((40,), b"\0" * 40))]
+  members = [
+    ("train_x.npy", _npy((200_000_000,), b"\0" * 200_000_000)),
+    ("train_y.npy", _npy((40,), b"\0" * 40)),
+  ]
   path = _zip(tmp_path / "set.npz", members, zipfile.ZIP_DEFLATED)
   assert path.stat().st_size < 300_000
   assert "claim to unpack to" in _refused_cheaply(path)
@@ -154,7 +202,9 @@ def test_a_directory_of_a_million_entries_is_not_read(tmp_path):
   path = tmp_path / "set.npz"
   entry = b"PK\x01\x02" + b"\0" * 42
   directory = entry * 10**6
-  path.write_bytes(directory + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(directory), 0, 0))
+  path.write_bytes(
+    directory + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(directory), 0, 0)
+  )
   del directory
   assert "more entries than a data set can have" in _refused_cheaply(path)
 
@@ -162,7 +212,9 @@ def test_a_directory_of_a_million_entries_is_not_read(tmp_path):
 def test_an_array_stored_twice_is_refused(tmp_path):
   label = _npy((40,), b"\0" * 40)
   with pytest.warns(UserWarning, match="Duplicate"):
-    path = _zip(tmp_path / "set.npz", [("train_x.npy", label), ("train_y.npy", label), ("train_y.npy", label)])
+    path = _zip(
+      tmp_path / "set.npz", [("train_x.npy", label), ("train_y.npy", label), ("train_y.npy", label)]
+    )
   assert "stored twice" in _refused(path)
 
 
