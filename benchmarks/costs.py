@@ -76,10 +76,10 @@ def alternation(options: argparse.Namespace) -> Cases:
   ids = np.arange(options.steps * size, dtype=np.int32)[None]
   plans = {
     "with": [
-      Phase("A", ids[:, : easy * size], easy, np.array([1e-3])),
-      Phase("B", ids[:, easy * size :], options.steps - easy, np.array([1e-4])),
+      Phase("A", ids[:, : easy * size], easy, weight_decay=np.array([1e-3])),
+      Phase("B", ids[:, easy * size :], options.steps - easy, weight_decay=np.array([1e-4])),
     ],
-    "without": [Phase("all", ids, options.steps, np.array([1e-4]))],
+    "without": [Phase("all", ids, options.steps, weight_decay=np.array([1e-4]))],
   }
   trainings = {
     name: measure.Training.make(config, data, Plan("baseline", tuple(phases), config.rounds))

@@ -146,7 +146,7 @@ def replicas(options: argparse.Namespace) -> dict[str, Any]:
   data, tables = sources.load(own.data), {}
   for count in (2,) if options.tiny else (2, 4, 8):
     print(f"{count} replicas")
-    tables[count] = replicas_benchmark.compare(own, data, count, options.repeats)
+    tables[count] = replicas_benchmark.compare(own, data, count, controls=options.repeats)
   return tables
 
 

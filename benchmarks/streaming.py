@@ -109,12 +109,17 @@ def noise(num: int, num_classes: int = 10) -> Data:
   rng = np.random.default_rng(num)
 
   def split(size: int) -> Any:
-    images, labels = rng.integers(0, 256, (size, 8, 8, 1), np.uint8), np.arange(size) % num_classes
+    images, labels = (
+      rng.integers(0, 256, (size, 8, 8, 1), high=np.uint8),
+      np.arange(size) % num_classes,
+    )
     return make_dataset(images, labels, num_classes=num_classes, where="noise")
 
   names = tuple(map(str, range(num_classes)))
   mean, std = np.full(1, 0.5, np.float32), np.full(1, 0.3, np.float32)
-  return Data(split(num), split(256), names, "npz", "noise", "", mean, std)
+  return Data(
+    split(num), split(256), names, name="npz", variant="noise", checksum="", mean=mean, std=std
+  )
 
 
 def small(num_classes: int = 10) -> Config:

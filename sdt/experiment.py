@@ -49,7 +49,7 @@ def run(
   stop: StopRequest | None = None,
 ) -> int:
   """Runs the experiment, or what is left of it, in `workdir`; see `frame.run`."""
-  return lifecycle.run(ORDER, config, workdir, name, loaded, stop)
+  return lifecycle.run(ORDER, config, workdir, name=name, loaded=loaded, stop=stop)
 
 
 def _check(config: Config, data: Data) -> None:
@@ -90,9 +90,13 @@ def plans_of(config: Config, data: Data) -> tuple[int, list[Plan]]:
   easy, rest, out = np.split(
     np.arange(len(data.train), dtype=np.int32), (size.easy, len(data.train) - size.left_out)
   )
-  parts = Partition(easy, rest, 0, out)
+  parts = Partition(easy, rest, 0, left_out=out)
   setting = Setting(
-    config, data.train.labels, data.train.example_ids, None, (parts,) * len(config.seeds)
+    config,
+    data.train.labels,
+    data.train.example_ids,
+    scores=None,
+    partitions=(parts,) * len(config.seeds),
   )
   return size.easy, [make_plan(arm, setting) for arm in trainings(config)]
 
@@ -119,13 +123,13 @@ def _select(
     write_config(workdir, config)  # the selection belongs to this config from its start
 
   def run_trials(own: Config, folder: Path, name: str, cut: Data) -> None:
-    lifecycle.complete(ORDER, own, folder, name, cut, stop)
+    lifecycle.complete(ORDER, own, folder, name=name, loaded=cut, stop=stop)
 
   try:
     with timing.stage("select"):
-      chosen: dict[str, float] = selection.choose(config, data, workdir, run_trials, display.log)[
-        "chosen"
-      ]
+      chosen: dict[str, float] = selection.choose(
+        config, data, workdir, run=run_trials, log=display.log
+      )["chosen"]
   finally:
     files.write_json(workdir / "timing.json", timing.to_dict())
   before = (choices or {}).get("selected", chosen)
@@ -159,15 +163,15 @@ def _stages(context: Context, found: reused_baseline.Finished | None) -> None:
   )
   chosen, final = "method" if "method" in arms else "baseline", None
   for index, arm in enumerate(scoring):
-    state = train_or_skip(context, plans[arm], index, reached, newest)
+    state = train_or_skip(context, plans[arm], index, reached=reached, newest=newest)
     final = state if arm == chosen else final
   if size is not None:
-    setting = score_and_split(context, setting, size, was_trained_before)
+    setting = score_and_split(context, setting, size, may_read=was_trained_before)
     plans |= {arm: make_plan(arm, setting) for arm in arms[1:]}
     check_equal_work((plans[arm] for arm in arms), config)
     _write_plans(context, plans)
   for arm in arms[1:]:
-    state = train_or_skip(context, plans[arm], order.index(arm), reached, newest)
+    state = train_or_skip(context, plans[arm], order.index(arm), reached=reached, newest=newest)
     final = state if arm == chosen else final
   with context.timing.stage("class activation maps"):
     _write_activation_maps(context)
@@ -175,7 +179,13 @@ def _stages(context: Context, found: reused_baseline.Finished | None) -> None:
     final = restore_final(context, order.index(chosen)) if final is None else final
     checksum = None if context.setup.pretrained is None else context.setup.pretrained.checksum
     results.write_model(
-      context.workdir, data, config, chosen, final.params, final.batch_stats, checksum
+      context.workdir,
+      data,
+      config,
+      arm=chosen,
+      params=final.params,
+      batch_stats=final.batch_stats,
+      pretrained_checksum=checksum,
     )
     network = {
       "num_params": count_params(context.setup.model, context.setup.input_shape),
@@ -184,7 +194,14 @@ def _stages(context: Context, found: reused_baseline.Finished | None) -> None:
     accuracy, selected = _recalibrated(context, arms), context.setup.choices.get("selected")
     compared = {arm: plans[arm] for arm in arms}
     results.write_results(
-      context.workdir, data, config, network, setting.num_easy, compared, accuracy, selected
+      context.workdir,
+      data,
+      config,
+      network=network,
+      num_easy=setting.num_easy,
+      plans=compared,
+      recalibrated=accuracy,
+      selected=selected,
     )
 
 
@@ -248,7 +265,7 @@ def _write_plans(context: Context, plans: dict[str, Plan]) -> None:
   """Writes every arm's ids, and says how many optimiser steps a round of each has."""
   for arm, plan in plans.items():
     if arm != "baseline":
-      results.write_arm_ids(context.workdir, context.setup.data, context.setup.config, plan)
+      results.write_arm_ids(context.workdir, context.setup.data, context.setup.config, plan=plan)
   compared = {
     arm: plan for arm, plan in plans.items() if arm not in fold_arms(context.setup.config)
   }

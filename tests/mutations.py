@@ -32,9 +32,8 @@ class Mutation:
 MUTATIONS = {
   "the decay has the wrong sign": Mutation(
     "sdt/engine/optim.py",
-    'optax.add_decayed_weights(2.0 * weight_decay if config.decay_form == "penalty" else '
-    "weight_decay, mask)",
-    "optax.add_decayed_weights(-weight_decay, mask)",
+    '2.0 * weight_decay if config.decay_form == "penalty" else weight_decay, mask',
+    "-weight_decay, mask",
     "tests/engine/test_optim.py",
   ),
   "decay after the momentum where it should be before": Mutation(
@@ -63,10 +62,8 @@ MUTATIONS = {
   ),
   "every phase has the order of the first": Mutation(
     "sdt/inputs/order.py",
-    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), phase), "
-    "round_index)",
-    "jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), 0 * phase), "
-    "round_index)",
+    "jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), phase), round_index",
+    "jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), 0 * phase), round_index",
     "tests/inputs/test_order.py",
   ),
   "two purposes share their random numbers": Mutation(

@@ -12,7 +12,9 @@ from sdt.config import Config
 def _arm(
   text: str, asks: str, *, start: str = "method", rounds_factor: int = 1, equal_work: bool = True
 ) -> ArmSpec:
-  return ArmSpec(parse_phases(text, "arm"), asks, start, rounds_factor, equal_work)
+  return ArmSpec(
+    parse_phases(text, "arm"), asks, start, rounds_factor=rounds_factor, equal_work=equal_work
+  )
 
 
 def _easy(regulariser: str, asks: str) -> ArmSpec:
@@ -106,8 +108,8 @@ def spec_of(arm: str, config: Config) -> ArmSpec:
       (PhaseSpec(f"but_fold{number}_all", "baseline"),),
       "scores of what it has not seen",
       "scratch",
-      1,
-      False,
+      rounds_factor=1,
+      equal_work=False,
     )
     for number, name in enumerate(fold_arms(config), start=1)
   }

@@ -119,10 +119,10 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
       f"{where}: {text!r} is not a phase; expected SUBSET@DECAY, SUBSET@DECAY[REGULARISER] or "
       "SUBSET@DECAY:STEPS, as in A@lambda_A"
     )
-  subset = _known(match["subset"], SUBSETS, "subset", where)
-  steps = _known(match["steps"] or "pass", STEPS, "length", where)
+  subset = _known(match["subset"], SUBSETS, "subset", where=where)
+  steps = _known(match["steps"] or "pass", STEPS, "length", where=where)
   number = _number(match["decay"])
-  decay = _known(match["decay"], DECAYS, "decay", where) if number is None else number
+  decay = _known(match["decay"], DECAYS, "decay", where=where) if number is None else number
   if number is not None and not 0.0 <= number <= 1e3:
     raise ConfigError(f"{where}: the decay {match['decay']} of {text!r} must be from 0 to 1000")
   parts = (
@@ -134,19 +134,27 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
     raise ConfigError(
       f"{where}: {text!r} names {max(names, key=names.count)} more than once; give it once"
     )
-  return PhaseSpec(subset, decay, overrides, steps)
+  return PhaseSpec(subset, decay, overrides, steps=steps)
 
 
 def _parse_override(text: str, where: str) -> tuple[str, float | None]:
   """Returns the name and the number of "label_smoothing=0.2", None where there is no number."""
   name, equals, given = (part.strip() for part in text.partition("="))
-  _known(name, REGULARISERS, "regulariser", where)
+  _known(name, REGULARISERS, "regulariser", where=where)
   if not equals:
     return name, None
   rule = {**_FIELDS[name].metadata}
   number = _number(given)
   return name, check(
-    Key(f"{where}: {name}", float, False, False, None, rule.pop("help"), rule),
+    Key(
+      f"{where}: {name}",
+      float,
+      False,
+      optional=False,
+      default=None,
+      help=rule.pop("help"),
+      rule=rule,
+    ),
     given if number is None else number,
   )
 

@@ -99,7 +99,7 @@ def _matched(setting: Setting) -> tuple[Partition, ...]:
         np.flatnonzero(is_easy).astype(np.int32),
         own[~is_easy[own]].astype(np.int32),
         0,
-        part.left_out,
+        left_out=part.left_out,
       )
     )
   return tuple(partitions)
@@ -135,7 +135,7 @@ def _other_partitions(
 def _but_fold(setting: Setting, index: int) -> np.ndarray:
   """Returns everything but the fold of that index, counted from 0."""
   rows = [
-    folds(setting.labels, setting.example_ids, setting.config.score.folds or 0, seed)
+    folds(setting.labels, setting.example_ids, setting.config.score.folds or 0, seed=seed)
     for seed in setting.config.seeds
   ]
   return np.stack([np.flatnonzero(row != index) for row in rows]).astype(np.int32)
@@ -225,7 +225,13 @@ def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
     name: getattr(setting.config.regularise, name) if value is None else value
     for name, value in spec.overrides
   }
-  return Phase(spec.name, ids, num_steps, _decay(setting, spec.decay, num_steps), overrides)
+  return Phase(
+    spec.name,
+    ids,
+    num_steps,
+    weight_decay=_decay(setting, spec.decay, num_steps),
+    overrides=overrides,
+  )
 
 
 def _named_apart(phases: Iterable[Phase]) -> tuple[Phase, ...]:
@@ -250,7 +256,7 @@ def make_plan(arm: str, setting: Setting) -> Plan:
   if config.method.order == "hard_first":
     phases = phases[::-1]
   init = config.method.init if spec.start == "method" else spec.start
-  return Plan(arm, phases, num_rounds_of(arm, config), init)
+  return Plan(arm, phases, num_rounds_of(arm, config), init=init)
 
 
 def check_equal_work(plans: Iterable[Plan], config: Config) -> None:

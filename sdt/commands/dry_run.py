@@ -127,7 +127,9 @@ def describe(
   if origin is not None and (workdir is None or reused_baseline.is_needed(workdir)):
     reused_baseline.find(Path(origin), config, identity)
   standing = (
-    None if workdir is None else find_standing(config, found.data, identity, workdir, order)
+    None
+    if workdir is None
+    else find_standing(config, found.data, identity, workdir=workdir, order=order)
   )
   setup = Setup.make(
     config,
@@ -168,11 +170,18 @@ def describe(
     pace = (
       None
       if compiled is None or lacks
-      else _pace(config, found.data, setup, beside.pretrained, compiled, log)
+      else _pace(
+        config, found.data, setup, pretrained=beside.pretrained, compiled=compiled, log=log
+      )
     )
     has_begun = standing is not None and standing.choices is not None
     yield from _time_lines(
-      setup, plans, pace, origin, found.data, " from its start" if has_begun else ""
+      setup,
+      plans,
+      pace,
+      origin=origin,
+      data=found.data,
+      since=" from its start" if has_begun else "",
     )
   if found.missing is not None:
     raise found.missing
@@ -242,7 +251,7 @@ def find_standing(
     if not workdir.is_dir():
       raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
   store = SharedStore(workdir / "checkpoints", config.checkpoint.keep, _silent, read_only=True)
-  choices = resume.check_same_run(identity, workdir, store, _silent)
+  choices = resume.check_same_run(identity, workdir, store, log=_silent)
   lacking = resume.missing(workdir, order.outputs(config, data))
   if not lacking:
     return Standing("a complete run of this config; nothing would be done", is_complete=True)
@@ -307,7 +316,7 @@ def _time_lines(
     if jax.default_backend() != "cpu":
       return  # the guess has never been compared with a measurement
     pace = guess_pace(setup)
-  expected = forecast(setup, plans, pace, origin is not None)
+  expected = forecast(setup, plans, pace, has_baseline=origin is not None)
   trained = len(plans) if origin is None else len(plans) - 1 - len(fold_arms(config))
   training = (
     f"{_rounded(expected.training)} to train {trained} arm(s) with {len(config.seeds)} seed(s)"
@@ -398,7 +407,7 @@ def _pace(
   log("running a few dispatches of it, to see how long they take")
   try:
     setup = Setup.make(config, data, abstract.choices, pretrained=pretrained)
-    return measure_pace(setup, compiled.plan, compiled.trainer, compiled.seconds)
+    return measure_pace(setup, compiled.plan, compiled.trainer, compile_secs=compiled.seconds)
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise

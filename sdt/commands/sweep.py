@@ -50,7 +50,7 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
   display.log(f"sdt: {name}: {_headline(config, points)}")
   stop = StopRequest()
   with shared_workdir.hold(workdir) as held, stop.listening(display.log):
-    sweep = _Sweep(config, points, held, loader, stop, display.log)
+    sweep = _Sweep(config, points, held, loader=loader, stop=stop, log=display.log)
     _check_same_sweep(sweep)
     files.write_json(
       held / "config.json",
@@ -108,7 +108,7 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
   log = Display().log
   loader = _Loader(points, log, load)
   _check_values(points, loader)
-  _check_same_sweep(_Sweep(config, points, workdir, loader, StopRequest(), log))
+  _check_same_sweep(_Sweep(config, points, workdir, loader=loader, stop=StopRequest(), log=log))
   yield _headline(config, points)
   yield (
     "optimiser steps a round, size of A, and the mean decay over the steps of the method's round:"
@@ -132,7 +132,7 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
   first = dataclasses.replace(points[0].config, baseline_from=config.baseline_from)
   yield from ("", f"the first, {points[0].folder}:", "")
   found = dry_run.Found(loader(points[0]), absent[0] if absent else None)
-  yield from dry_run.describe(first, workdir / points[0].folder, found, log)
+  yield from dry_run.describe(first, workdir / points[0].folder, found, log=log)
 
 
 def _mean_decay(steps_per_round: Mapping[str, Mapping[str, int]], config: Config) -> float | None:
@@ -238,7 +238,7 @@ def _check_same_sweep(sweep: _Sweep) -> None:
     own = held / point.folder
     if files.is_intact(own / "config.json"):
       _identity(point, sweep.loader(point)).refuse_other(
-        files.read_json(own / "config.json")["config"], None, own, {}
+        files.read_json(own / "config.json")["config"], None, own, file_checksums={}
       )
   kept = {point.folder for point in sweep.points}
   left_out = sorted(
@@ -265,7 +265,10 @@ def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
       files.read_json(own / name) for name in ("config.json", "environment.json")
     )
     _identity(point, data).refuse_other(
-      before["config"], environment["data"]["checksum"], own, environment["file_checksums"]
+      before["config"],
+      environment["data"]["checksum"],
+      own,
+      file_checksums=environment["file_checksums"],
     )
     sweep.log(f"{point.folder}: complete")
     resume.exit_code(own)

@@ -48,11 +48,11 @@ _OF_SIZE = (
   "select.fraction",
 )  # a threshold gives A its size
 _NEEDS = (
-  _Needs("score.name", "file", "score.path", "scores.csv"),
-  _Needs("score.name", "confidence_in_sample", "score.folds", "5"),
-  _Needs("split.policy", "window", "split.window_start", "0.1"),
-  _Needs("split.policy", "threshold", "split.threshold", "3.5"),
-  _Needs("split.policy", "mislabel_cut", "split.cut", "0.05"),
+  _Needs("score.name", "file", "score.path", such_as="scores.csv"),
+  _Needs("score.name", "confidence_in_sample", "score.folds", such_as="5"),
+  _Needs("split.policy", "window", "split.window_start", such_as="0.1"),
+  _Needs("split.policy", "threshold", "split.threshold", such_as="3.5"),
+  _Needs("split.policy", "mislabel_cut", "split.cut", such_as="0.05"),
 )
 
 
@@ -129,75 +129,87 @@ _IDLE = (
     ("optim.momentum", "optim.nesterov"),
     "optim.name",
     lambda name: name != "sgd",
-    "choose optim.name='sgd'",
+    remedy="choose optim.name='sgd'",
   ),
   _Idle(
     ("augment.resized_crop_aspect",),
     "augment.resized_crop_area",
     lambda area: area is None,
-    "give augment.resized_crop_area too",
+    remedy="give augment.resized_crop_area too",
   ),
   _Idle(
     ("augment.pad_crop",),
     "augment.resized_crop_area",
     lambda area: area is not None,
-    "leave augment.resized_crop_area out",
+    remedy="leave augment.resized_crop_area out",
   ),
   _Idle(
     ("model.pretrained_head",),
     "model.pretrained",
     lambda path: path is None,
-    "give model.pretrained too",
+    remedy="give model.pretrained too",
   ),
   _Idle(
     ("optim.decay_factor",),
     "optim.schedule",
     lambda name: name != "step",
-    "choose optim.schedule='step'",
+    remedy="choose optim.schedule='step'",
   ),
   _Idle(
     ("method.fraction",),
     "method.num_easy",
     lambda size: size is not None,
-    "leave method.num_easy out",
+    remedy="leave method.num_easy out",
   ),
   _Idle(
     ("score.column", "score.higher_is"),
     "score.path",
     lambda path: path is None,
-    "give score.path too",
+    remedy="give score.path too",
   ),
-  _Idle(_NOT_IN_THE_TOY, "data.name", lambda name: name == "curve", "choose another data.name"),
-  _Idle(_ONLY_IN_THE_TOY, "data.name", lambda name: name != "curve", "choose data.name='curve'"),
-  _Idle(("method.num_easy",), "select.fraction", bool, "leave select.fraction out"),
-  _Idle(("method.lambda_tuned",), "select.weight_decay", bool, "leave select.weight_decay out"),
+  _Idle(
+    _NOT_IN_THE_TOY, "data.name", lambda name: name == "curve", remedy="choose another data.name"
+  ),
+  _Idle(
+    _ONLY_IN_THE_TOY, "data.name", lambda name: name != "curve", remedy="choose data.name='curve'"
+  ),
+  _Idle(("method.num_easy",), "select.fraction", bool, remedy="leave select.fraction out"),
+  _Idle(
+    ("method.lambda_tuned",), "select.weight_decay", bool, remedy="leave select.weight_decay out"
+  ),
   _Idle(
     ("select.lambda_A", "select.fraction"),
     "arms",
     lambda arms: "method" not in arms,
-    "add the arm 'method'",
+    remedy="add the arm 'method'",
   ),
-  _Idle(("method.init",), "arms", lambda arms: set(arms) <= OWN_START, "add the arm 'method'"),
-  _Idle(_OF_THE_SPLIT, "arms", lambda arms: set(arms) <= {"baseline"}, "add the arm 'method'"),
+  _Idle(
+    ("method.init",), "arms", lambda arms: set(arms) <= OWN_START, remedy="add the arm 'method'"
+  ),
+  _Idle(
+    _OF_THE_SPLIT, "arms", lambda arms: set(arms) <= {"baseline"}, remedy="add the arm 'method'"
+  ),
   _Idle(
     ("split.window_start",),
     "split.policy",
     lambda name: name != "window",
-    "choose split.policy='window'",
+    remedy="choose split.policy='window'",
   ),
   _Idle(
     ("split.threshold",),
     "split.policy",
     lambda name: name != "threshold",
-    "choose split.policy='threshold'",
+    remedy="choose split.policy='threshold'",
   ),
   _Idle(
     ("split.cut",),
     "split.policy",
     lambda name: name != "mislabel_cut",
-    "choose split.policy='mislabel_cut'",
+    remedy="choose split.policy='mislabel_cut'",
   ),
-  _Idle(_OF_SIZE, "split.policy", lambda name: name == "threshold", "choose another split.policy"),
+  _Idle(
+    _OF_SIZE, "split.policy", lambda name: name == "threshold", remedy="choose another split.policy"
+  ),
 )
 
 

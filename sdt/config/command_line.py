@@ -98,10 +98,10 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
     config_path,
     name,
     workdir,
-    tuple(overrides),
-    "--dry_run" in switches,
-    "--profile" in switches,
-    _launch(values),
+    overrides=tuple(overrides),
+    dry_run="--dry_run" in switches,
+    profile="--profile" in switches,
+    launch=_launch(values),
   )
 
 

@@ -124,7 +124,15 @@ def _keys_of(section: type, prefix: str) -> Iterator[Key]:
     inner = options[0] if optional else hints[field.name]
     is_tuple = typing.get_origin(inner) is tuple
     base = typing.get_args(inner)[0] if is_tuple else inner
-    yield Key(prefix + field.name, base, is_tuple, optional, field.default, rule.pop("help"), rule)
+    yield Key(
+      prefix + field.name,
+      base,
+      is_tuple,
+      optional=optional,
+      default=field.default,
+      help=rule.pop("help"),
+      rule=rule,
+    )
   for field in (field for field in fields if not field.metadata):
     yield from _keys_of(hints[field.name], f"{prefix}{field.name}.")
 

@@ -56,7 +56,7 @@ def _easier(low: float | None, high: float | None, source: str = LAST_ROUND) -> 
 def _harder(
   low: float | None, high: float | None, source: str = LAST_ROUND, note: str | None = None
 ) -> Score:
-  return Score("higher_is_harder", (low, high), source, note)
+  return Score("higher_is_harder", (low, high), source, note=note)
 
 
 SCORES: Mapping[str, Score] = types.MappingProxyType(

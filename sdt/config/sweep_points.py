@@ -70,7 +70,10 @@ def expand(config: Config) -> list[Point]:
     also_value = None if rule.also_key is None else _get(own, rule.also_key)
     points.append(
       Point(
-        value, also_value, f"{rule.key.rpartition('.')[2]}={quote(as_text(value), safe=',')}", own
+        value,
+        also_value,
+        f"{rule.key.rpartition('.')[2]}={quote(as_text(value), safe=',')}",
+        config=own,
       )
     )
   _refuse_twice(rule, points)

@@ -106,7 +106,9 @@ def _hold_out(raw: Raw, config: DataConfig) -> tuple[RawSplit, RawSplit]:
     )
   chosen = np.zeros(total, dtype=bool)
   chosen[
-    seeded.stratified(raw.train.labels, num_test, config.split_seed, "test split", leave_one=True)
+    seeded.stratified(
+      raw.train.labels, num_test, config.split_seed, stream="test split", leave_one=True
+    )
   ] = True
   return raw.train.take(np.flatnonzero(~chosen)), raw.train.take(np.flatnonzero(chosen))
 
@@ -120,7 +122,7 @@ def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where
     raise DataError(
       f"{where}: data.num_{name}={num} asks for more than the {total} examples that there are"
     )
-  return split.take(seeded.stratified(split.labels, num, config.split_seed, f"{name} draw"))
+  return split.take(seeded.stratified(split.labels, num, config.split_seed, stream=f"{name} draw"))
 
 
 def _with_wrong_labels(split: RawSplit, num_classes: int, config: DataConfig) -> RawSplit:
@@ -137,7 +139,9 @@ def _with_wrong_labels(split: RawSplit, num_classes: int, config: DataConfig) ->
     np.argsort(seeded.bits(config.split_seed, "train wrong", ids), kind="stable")[:num_wrong]
   ] = True
   other = (
-    split.labels + 1 + seeded.integers(config.split_seed, "train other class", ids, num_classes - 1)
+    split.labels
+    + 1
+    + seeded.integers(config.split_seed, "train other class", ids, high=num_classes - 1)
   ) % num_classes
   return dataclasses.replace(split, labels=np.where(wrong, other, split.labels), wrong_label=wrong)
 
@@ -247,7 +251,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     num_classes,
     f"{raw.where}, test split",
   )
-  _check_classes(train, raw.class_names, config, raw.where)
+  _check_classes(train, raw.class_names, config, where=raw.where)
   mean, std = _statistics(raw, train, config)
   notes = list(raw.notes)
   if config.wrong_label_fraction and train.wrong_label is not None:

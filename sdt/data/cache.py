@@ -124,7 +124,7 @@ def load(name: str, num_files: int, log: Log) -> Prepared | None:
     if data[: len(header)] != header or len(data) != len(header) + math.prod(shape):
       raise ValueError(f"{array} does not hold {shape}")
     images = np.frombuffer(data, np.uint8, offset=len(header)).reshape(shape)
-    return Prepared(images, sizes, skipped, int(content["num_cut"]))
+    return Prepared(images, sizes, skipped, num_cut=int(content["num_cut"]))
   except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
     log(f"the prepared images {described} are damaged ({error}); they are made again")
     return None

@@ -211,9 +211,9 @@ def make_dataset(
       f"{where}: example ids must be integers in [0, 2**31) in strictly ascending order"
     )
   _check_inputs(inputs, ids, where)
-  _check_labels(labels, ids, num_classes, where)
+  _check_labels(labels, ids, num_classes, where=where)
   if sizes is not None:
-    _check_sizes(sizes, inputs, ids, where)
+    _check_sizes(sizes, inputs, ids, where=where)
   if difficulty is not None and not ((difficulty >= 0) & (difficulty <= 1)).all():
     raise DataError(f"{where}: difficulty must be in [0, 1]")
   return Dataset(

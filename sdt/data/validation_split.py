@@ -43,7 +43,7 @@ def hold_out(data: Data, config: DataConfig) -> Data:
     train.labels,
     num_held_out,
     config.split_seed,
-    "validation split",
+    stream="validation split",
     leave_one=True,
     ids=train.example_ids,
   )

@@ -34,7 +34,7 @@ def compile_program(
   """
   try:
     if layout.replica_parts > 1:
-      return _OnEachDevice(layout, function, args, replica_axes, donate)
+      return _OnEachDevice(layout, function, args, replica_axes=replica_axes, donate=donate)
     if layout.mode == "pmap":
       lowered = jax.pmap(
         function, AXIS, devices=list(layout.mesh.devices.flat), donate_argnums=donate

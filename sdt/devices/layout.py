@@ -101,7 +101,11 @@ def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
     (num_devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices]
   )
   return Layout(
-    config.mode, mesh, config.divide, is_abstract, _compiler_options(config.compiler_options or "")
+    config.mode,
+    mesh,
+    config.divide,
+    is_abstract=is_abstract,
+    compiler_options=_compiler_options(config.compiler_options or ""),
   )
 
 

@@ -124,7 +124,7 @@ def maps_of_test_images(
       after_batch()
     logits, maps = (np.concatenate(kind)[: len(positions)] for kind in zip(*parts, strict=True))
     found[arm] = Maps(logits, maps)
-  return _content(found, images, labels, test.example_ids[positions], seed)
+  return _content(found, images, labels, ids=test.example_ids[positions], seed=seed)
 
 
 def _cropped(test: Dataset, positions: np.ndarray, crop_size: int | None) -> jax.Array:
@@ -141,7 +141,7 @@ def _maps_of_images(
   shift: jax.Array,
   scale: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-  return class_activation_maps(model, variables, normalise(images, shift, scale), labels)
+  return class_activation_maps(model, variables, normalise(images, shift, scale), labels=labels)
 
 
 def _content(

@@ -78,7 +78,7 @@ def batch_inputs(
     is_streamed: see `rows_of`.
     layout: over which devices the batch is divided.
   """
-  inputs, rows = rows_of(data[f"{split}_inputs"], offset, positions, is_streamed)
+  inputs, rows = rows_of(data[f"{split}_inputs"], offset, positions, is_streamed=is_streamed)
   positions, rows = shard_batch(layout, (positions, rows))
   return normalise(
     centre_crop(inputs[rows], data[f"{split}_sizes"][positions], crop_size),
@@ -126,12 +126,18 @@ def test_sums(
   layout, size = program.layout, padded_batch_size(program.eval_batch_size, program.layout)
   positions, mask = batch_positions(first + offset, size, data["test_labels"].shape[0])
   inputs = batch_inputs(
-    data, "test", positions, offset, program.crop_size, program.is_streamed, layout
+    data,
+    "test",
+    positions,
+    offset=offset,
+    crop_size=program.crop_size,
+    is_streamed=program.is_streamed,
+    layout=layout,
   )
   positions, mask = shard_batch(layout, (positions, mask))
   return batch_sums(
     predict(program.model, variables, inputs),
     data["test_labels"][positions],
     mask,
-    layout.axis_name,
+    axis_name=layout.axis_name,
   )

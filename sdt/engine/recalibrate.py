@@ -74,16 +74,16 @@ def batch_statistics(
     offset: [] int32, its number in the dispatch.
   """
   key = jnp.uint32(_SEED)
-  source, rows = rows_of(data["train_inputs"], offset, ids, program.is_streamed)
+  source, rows = rows_of(data["train_inputs"], offset, ids, is_streamed=program.is_streamed)
   output = output_size(source.shape[1:], program.crop_size)
-  draws = draw(augment_key(key, 0, step), data["train_sizes"][ids], output, program.augment)
+  draws = draw(augment_key(key, 0, step), data["train_sizes"][ids], output, config=program.augment)
   count = jnp.sum(mask, dtype=jnp.int32)
   size = padded_batch_size(program.batch_size, program.layout)
   rows, mask, draws = shard_batch(
     program.layout, jax.tree.map(lambda array: pad_batch(array, size), (rows, mask, draws))
   )
   inputs = normalise(
-    augment(source[rows], draws, output, program.augment), data["shift"], data["scale"]
+    augment(source[rows], draws, output, config=program.augment), data["shift"], data["scale"]
   )
 
   def one_replica(variables: Any) -> Any:
@@ -122,7 +122,11 @@ def _statistics_dispatch(
     here = jnp.minimum(index, ids.shape[0] - 1)
     mask = masks[here] & (index < ids.shape[0])
     return jax.tree.map(
-      jnp.add, total, batch_statistics(program, data, variables, ids[here], mask, index, offset)
+      jnp.add,
+      total,
+      batch_statistics(
+        program, data, variables, ids=ids[here], mask=mask, step=index, offset=offset
+      ),
     ), None
 
   return jax.lax.scan(body, total, jnp.arange(program.batches_per_dispatch, dtype=jnp.int32))[0]
@@ -137,7 +141,7 @@ def _evaluate_dispatch(
 
   def body(total: Any, offset: jax.Array) -> tuple[Any, None]:
     def one_replica(variables: Any) -> Any:
-      return test_sums(program, variables, data, first, offset)
+      return test_sums(program, variables, data, first=first, offset=offset)
 
     return jax.tree.map(
       jnp.add, total, map_replicas(program.replicas, one_replica)(variables)
@@ -178,7 +182,7 @@ class Recalibrator:
   def _call(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
     if name not in self._compiled:
       self._compiled[name] = compile_program(
-        self._program.layout, functools.partial(function, self._program), args, 0
+        self._program.layout, functools.partial(function, self._program), args, replica_axes=0
       )
     return self._compiled[name](*args)
 
@@ -202,7 +206,7 @@ class Recalibrator:
     total, order = place_replicas(layout, zero), place(layout, (self._ids, self._masks))
     group = self._program.batches_per_dispatch
     with batches_of(
-      self._host, "train", self._ids.__getitem__, len(self._ids), group, layout
+      self._host, "train", self._ids.__getitem__, num=len(self._ids), group=group, layout=layout
     ) as inputs:
       for first in range(0, len(self._ids), group):
         where = place(layout, np.int32(first))
@@ -231,7 +235,12 @@ class Recalibrator:
     variables = place_replicas(layout, {"params": params, "batch_stats": batch_stats})
     group = self._program.evals_per_dispatch
     with batches_of(
-      self._host, "test", ascending(self._eval_size), self._num_evals, group, layout
+      self._host,
+      "test",
+      ascending(self._eval_size),
+      num=self._num_evals,
+      group=group,
+      layout=layout,
     ) as inputs:
       for first in range(0, self._num_evals, group):
         where = place(layout, np.int32(first))

@@ -125,13 +125,13 @@ def zero_sums(num_replicas: int, num_phases: int, num_layers: int) -> Sums:
     np.zeros(per_phase, np.float32),
     np.zeros(per_phase, np.int32),
     np.zeros(per_phase, np.int32),
-    np.zeros(scalar, np.float32),
-    np.zeros(scalar, np.int32),
-    np.zeros(scalar, np.int32),
-    np.zeros(per_phase, np.float32),
-    np.zeros(per_phase, np.float32),
-    np.zeros(per_phase, np.int32),
-    np.zeros((*per_phase, num_layers), np.float32),
+    test_loss=np.zeros(scalar, np.float32),
+    test_correct=np.zeros(scalar, np.int32),
+    test_count=np.zeros(scalar, np.int32),
+    gradient_norm=np.zeros(per_phase, np.float32),
+    update_norm=np.zeros(per_phase, np.float32),
+    num_steps=np.zeros(per_phase, np.int32),
+    weight_norms=np.zeros((*per_phase, num_layers), np.float32),
   )
 
 
@@ -144,7 +144,7 @@ def round_ids(
   ids, masks = [], []
   for phase, (size, steps) in enumerate(zip(program.phase_sizes, program.phase_steps, strict=True)):
     positions, mask = phase_batches(
-      order_key(plan.seeds, phase, round_index), size, steps, program.batch_size
+      order_key(plan.seeds, phase, round_index), size, steps, batch_size=program.batch_size
     )
     ids.append(plan.example_ids[phase][positions])
     masks.append(mask)
@@ -164,11 +164,15 @@ def _batch(
   mixed, and how they are mixed.
   """
   phase, _, step, _, offset = now
-  source, rows = rows_of(data["train_inputs"], offset, ids, program.is_streamed)
+  source, rows = rows_of(data["train_inputs"], offset, ids, is_streamed=program.is_streamed)
   output = output_size(source.shape[1:], program.crop_size)
   strength = overrides.get("augment_strength")
   draws = draw(
-    augment_key(seed, phase, step), data["train_sizes"][ids], output, program.augment, strength
+    augment_key(seed, phase, step),
+    data["train_sizes"][ids],
+    output,
+    config=program.augment,
+    strength=strength,
   )
   size = padded_batch_size(program.batch_size, program.layout)
   ids, rows, mask, draws = jax.tree.map(
@@ -177,7 +181,7 @@ def _batch(
 
   def inputs_of(rows: jax.Array, draws: Draws) -> jax.Array:
     return normalise(
-      augment(source[rows], draws, output, program.augment), data["shift"], data["scale"]
+      augment(source[rows], draws, output, config=program.augment), data["shift"], data["scale"]
     )
 
   if "mixup_alpha" not in overrides:
@@ -215,7 +219,9 @@ def _replica_step(
   phase, step_in_phase, step, ends_phase, _ = now
   data = data if inputs is None else data | {"train_inputs": inputs}
   overrides = {name: plan.overrides[name][phase] for name in program.regularisers}
-  ids, mask, batch, mixture = _batch(program, data, now, plan.seeds, overrides, ids, mask)
+  ids, mask, batch, mixture = _batch(
+    program, data, now, seed=plan.seeds, overrides=overrides, ids=ids, mask=mask
+  )
   labels = data["train_labels"][ids]
   decays = jnp.stack(
     [decay[jnp.minimum(step_in_phase, decay.shape[0] - 1)] for decay in plan.weight_decays]
@@ -224,11 +230,11 @@ def _replica_step(
     state,
     batch,
     labels,
-    mask,
-    rate,
-    decays,
-    phase,
-    overrides,
+    mask=mask,
+    learning_rate=rate,
+    weight_decays=decays,
+    phase=phase,
+    overrides=overrides,
     model=program.model,
     optim=program.optim,
     axis_name=program.layout.axis_name,
@@ -274,7 +280,7 @@ def _replica_eval(
   end of the test set add nothing.
   """
   variables = {"params": state.params, "batch_stats": state.batch_stats}
-  loss, correct, count = test_sums(program, variables, data, clock.first_eval, offset)
+  loss, correct, count = test_sums(program, variables, data, first=clock.first_eval, offset=offset)
   return dataclasses.replace(
     sums,
     test_loss=sums.test_loss + loss,
@@ -383,14 +389,16 @@ def dispatch(
   if feed.test_inputs is not None:
     data = data | {"test_inputs": feed.test_inputs}
   if program.replicas != "loop":
-    return _dispatch(program, (state, sums, dynamics), data, plan, clock, feed.steps)
+    return _dispatch(
+      program, (state, sums, dynamics), data, plan=plan, clock=clock, steps=feed.steps
+    )
 
   # One replica after the other, each for the whole dispatch: the step is compiled once, and states
   # are copied once per dispatch.
   def one_replica(replica: Any) -> Any:
     *carry, own, steps = jax.tree.map(lambda leaf: leaf[None], replica)
     own = dataclasses.replace(own, learning_rates=plan.learning_rates, evaluates=plan.evaluates)
-    *carry, per_round = _dispatch(program, tuple(carry), data, own, clock, steps)
+    *carry, per_round = _dispatch(program, tuple(carry), data, plan=own, clock=clock, steps=steps)
     return *jax.tree.map(lambda leaf: leaf[0], carry), jax.tree.map(
       lambda leaf: leaf[:, 0], per_round
     )
@@ -420,7 +428,7 @@ def _dispatch(
     if evaluates:
       is_due = clock.evaluates & plan.evaluates[round_index]
       carry = jax.lax.cond(
-        is_due, lambda c: _run_evals(program, data, clock, c), lambda c: c, carry
+        is_due, lambda c: _run_evals(program, data, clock, carry=c), lambda c: c, carry
       )
     return carry
 

@@ -86,7 +86,13 @@ def _score_batch(
   size, layout = padded_batch_size(program.batch_size, program.layout), program.layout
   positions = batch_positions(first + offset, size, data["train_labels"].shape[0])[0]
   inputs = batch_inputs(
-    data, "train", positions, offset, program.crop_size, program.is_streamed, layout
+    data,
+    "train",
+    positions,
+    offset=offset,
+    crop_size=program.crop_size,
+    is_streamed=program.is_streamed,
+    layout=layout,
   )
   labels = data["train_labels"][shard_batch(layout, positions)]
   scores = jax.vmap(functools.partial(_example_scores, program.model, variables))(inputs, labels)
@@ -170,13 +176,13 @@ class ScoreRunner:
     group, layout = program.batches_per_dispatch, program.layout
     variables = place_replicas(layout, variables)
     with batches_of(
-      self._host, "train", ascending(self._size), self.num_batches, group, layout
+      self._host, "train", ascending(self._size), num=self.num_batches, group=group, layout=layout
     ) as inputs:
       for first in range(0, self.num_batches, group):
         arguments = variables, self._data | next(inputs), place(layout, np.int32(first))
         if self._compiled is None:
           self._compiled = compile_program(
-            layout, functools.partial(score_dispatch, program), arguments, 1
+            layout, functools.partial(score_dispatch, program), arguments, replica_axes=1
           )
         parts.append(fetch(layout, self._compiled(*arguments)))
         del arguments  # the inputs are not needed any more when the next are asked for

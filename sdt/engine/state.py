@@ -62,7 +62,10 @@ def state_shapes(
   variables = variable_shapes(model, input_shape)
   opt_state = jax.eval_shape(functools.partial(init_opt_state, optim), variables["params"])
   one = TrainState(
-    jax.ShapeDtypeStruct((), np.int32), variables["params"], variables["batch_stats"], opt_state
+    jax.ShapeDtypeStruct((), np.int32),
+    variables["params"],
+    variables["batch_stats"],
+    opt_state=opt_state,
   )
   return jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct((num_replicas, *leaf.shape), leaf.dtype), one

@@ -99,8 +99,12 @@ def train_step(
       mutable=["batch_stats"],
       **options,
     )
-    sums = batch_sums(logits, labels, mask, None)
-    loss = _regularised_sum(logits, labels, mask, overrides, mixture) if is_other_loss else sums[0]
+    sums = batch_sums(logits, labels, mask, axis_name=None)
+    loss = (
+      _regularised_sum(logits, labels, mask, overrides=overrides, mixture=mixture)
+      if is_other_loss
+      else sums[0]
+    )
     mean_loss = loss / jnp.maximum(count, 1).astype(loss.dtype)
     return _weighted(mean_loss, overrides, axis_name), (
       updated.get("batch_stats", {}),
@@ -113,7 +117,13 @@ def train_step(
   )(state.params)
   grads, loss, correct, examples = sum_over(axis_name, (grads, loss, correct, examples))
   params, opt_state = apply_phase_chain(
-    optim, phase, grads, state.opt_state, state.params, learning_rate, weight_decays
+    optim,
+    phase,
+    grads,
+    opt_state=state.opt_state,
+    params=state.params,
+    learning_rate=learning_rate,
+    weight_decays=weight_decays,
   )
   if "loss_weight" in overrides:
     has_data = overrides["loss_weight"] != 0
@@ -121,8 +131,15 @@ def train_step(
       lambda new, old: jnp.where(has_data, new, old), batch_stats, state.batch_stats
     )
   update_norm = global_norm(jax.tree.map(jnp.subtract, params, state.params))
-  measured = Measures(loss, correct, examples, global_norm(grads), update_norm, logits)
-  return TrainState(state.step + 1, params, batch_stats, opt_state), measured
+  measured = Measures(
+    loss,
+    correct,
+    examples,
+    gradient_norm=global_norm(grads),
+    update_norm=update_norm,
+    logits=logits,
+  )
+  return TrainState(state.step + 1, params, batch_stats, opt_state=opt_state), measured
 
 
 def _regularised_sum(

@@ -164,7 +164,11 @@ class Trainer:
     for feed in self._feeder.shapes():
       self.num_compilations += 1
       executable = compile_program(
-        self._layout, function, self.arguments(clock, feed), scan.REPLICA_AXES, donate=(0, 1, 2)
+        self._layout,
+        function,
+        self.arguments(clock, feed),
+        replica_axes=scan.REPLICA_AXES,
+        donate=(0, 1, 2),
       )
       self._executables[jax.tree.structure(feed)] = executable
     return time.perf_counter() - start
@@ -203,15 +207,21 @@ class Trainer:
       num_rounds = min(
         sizes.rounds_per_dispatch, self.rounds - at.round_index, at_most or self.rounds
       )
-      clock = _clock_arrays(at.round_index, num_rounds, 0, steps_per_round, 0, True)
+      clock = _clock_arrays(
+        at.round_index, num_rounds, 0, num_steps=steps_per_round, first_eval=0, evaluates=True
+      )
       return clock, Position(at.round_index + num_rounds), num_rounds
     num_steps = min(sizes.steps_per_dispatch, steps_per_round - at.step)
     if num_steps > 0:
       after = Position(at.round_index, at.step + num_steps)
-      clock = _clock_arrays(at.round_index, 1, at.step, num_steps, 0, False)
+      clock = _clock_arrays(
+        at.round_index, 1, at.step, num_steps=num_steps, first_eval=0, evaluates=False
+      )
     else:
       after = Position(at.round_index, at.step, at.eval_index + sizes.evals_per_dispatch)
-      clock = _clock_arrays(at.round_index, 1, at.step, 0, at.eval_index, True)
+      clock = _clock_arrays(
+        at.round_index, 1, at.step, num_steps=0, first_eval=at.eval_index, evaluates=True
+      )
     left = self._num_evals if self._host_plan.evaluates[at.round_index] else 0
     if after.step >= steps_per_round and after.eval_index >= left:
       return clock, Position(at.round_index + 1), 1
@@ -255,7 +265,9 @@ class Trainer:
           for index in range(num_rounds)
         )
         at, round_secs = after, 0.0 if finished else round_secs
-        yield Progress(at, finished, end - fed, self._passes(clock), fed - begin)
+        yield Progress(
+          at, finished, end - fed, passes=self._passes(clock), waited_seconds=fed - begin
+        )
 
   def _dispatch(self, clock: Clock, feed: Feed) -> Sums:
     """Runs one dispatch; returns the sums after each of its rounds, on the host."""

@@ -95,7 +95,9 @@ def draw(
   crop_key, flip_key = jax.random.split(key)
   offsets = boxes = None
   if config.resized_crop_area is not None:
-    boxes = _draw_boxes(crop_key, sizes, config.resized_crop_area, config.resized_crop_aspect)
+    boxes = _draw_boxes(
+      crop_key, sizes, config.resized_crop_area, aspect=config.resized_crop_aspect
+    )
     if strength is not None:
       top_left = (sizes - jnp.asarray(output, jnp.int32)[None]) // 2
       first = _scaled(boxes[:, :2], top_left, strength)
@@ -216,8 +218,8 @@ def resize_boxes(
   Source: the triangle filter, as wide as a source or an output pixel, whichever is larger. Two
   batched matrix products, which every accelerator does well.
   """
-  rows = _triangle_weights(boxes[:, 0], boxes[:, 2], images.shape[1], output[0])
-  columns = _triangle_weights(boxes[:, 1], boxes[:, 3], images.shape[2], output[1])
+  rows = _triangle_weights(boxes[:, 0], boxes[:, 2], images.shape[1], out_size=output[0])
+  columns = _triangle_weights(boxes[:, 1], boxes[:, 3], images.shape[2], out_size=output[1])
   columns = jnp.where(flips[:, None, None], columns[:, ::-1], columns)
   tall = jnp.einsum(
     "boh,bhwc->bowc", rows, images.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST
@@ -250,10 +252,10 @@ def augment(
   if inputs.ndim != 4:
     return inputs
   if draws.boxes is not None:
-    return resize_boxes(inputs, draws.boxes, draws.flips, output)
+    return resize_boxes(inputs, draws.boxes, draws.flips, output=output)
   if not (config.pad_crop or config.flip) and output == inputs.shape[1:3]:
     return inputs
-  return crop_and_flip(inputs, draws.offsets, draws.flips, config.pad_crop, output)
+  return crop_and_flip(inputs, draws.offsets, draws.flips, pad=config.pad_crop, output=output)
 
 
 def centre_crop(images: jax.Array, sizes: jax.Array, crop_size: int | None) -> jax.Array:
@@ -269,5 +271,5 @@ def centre_crop(images: jax.Array, sizes: jax.Array, crop_size: int | None) -> j
     return images
   offsets = (sizes - crop_size) // 2
   return crop_and_flip(
-    images, offsets, jnp.zeros(offsets.shape[:1], bool), 0, (crop_size, crop_size)
+    images, offsets, jnp.zeros(offsets.shape[:1], bool), pad=0, output=(crop_size, crop_size)
   )

@@ -69,7 +69,7 @@ def conv2d(
   strides = _pair(stride)
   sizes, kernel_sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
   return _make_conv(
-    sizes, kernel_sizes, strides, _explicit_pads(padding, sizes, kernel_sizes, strides)
+    sizes, kernel_sizes, strides, pads=_explicit_pads(padding, sizes, kernel_sizes, strides=strides)
   )(x, kernel)
 
 

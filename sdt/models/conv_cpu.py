@@ -81,7 +81,7 @@ def is_small(sizes: Pair, kernel_sizes: Pair) -> bool:
 def small_forward(x: jax.Array, kernel: jax.Array, *, strides: Pair, pads: Pads) -> jax.Array:
   """Returns the convolution [B, H', W', O] of small images as one matrix product."""
   rows, columns = _all_taps(
-    (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1]), strides, pads
+    (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1]), strides, pads=pads
   )
   y = x.reshape(len(x), -1) @ _matrix(kernel, rows, columns)
   return y.reshape(len(x), len(rows[0]), len(columns[0]), kernel.shape[3])
@@ -91,7 +91,7 @@ def small_input_gradient(
   dy: jax.Array, kernel: jax.Array, *, sizes: Pair, strides: Pair, pads: Pads
 ) -> jax.Array:
   """Returns dL/dx [B, H, W, C] of small images."""
-  rows, columns = _all_taps(sizes, (kernel.shape[0], kernel.shape[1]), strides, pads)
+  rows, columns = _all_taps(sizes, (kernel.shape[0], kernel.shape[1]), strides, pads=pads)
   return (dy.reshape(len(dy), -1) @ _matrix(kernel, rows, columns).T).reshape(
     len(dy), *sizes, kernel.shape[2]
   )
@@ -103,7 +103,7 @@ def small_kernel_gradient(
   """Returns dL/dkernel [kh, kw, C, O] of small images: each tap's is the sum of the matrix's blocks
   in which it stands.
   """
-  rows, columns = _all_taps((x.shape[1], x.shape[2]), kernel_sizes, strides, pads)
+  rows, columns = _all_taps((x.shape[1], x.shape[2]), kernel_sizes, strides, pads=pads)
   blocks = (x.reshape(len(x), -1).T @ dy.reshape(len(dy), -1)).reshape(*x.shape[1:], *dy.shape[1:])
 
   def of_tap(u: int, v: int) -> jax.Array:
@@ -120,7 +120,7 @@ def small_kernel_gradient(
 
 def _all_taps(sizes: Pair, kernel_sizes: Pair, strides: Pair, pads: Pads) -> tuple[Taps, Taps]:
   rows, columns = (
-    _taps(sizes[axis], kernel_sizes[axis], strides[axis], pads[axis]) for axis in range(2)
+    _taps(sizes[axis], kernel_sizes[axis], strides[axis], pads=pads[axis]) for axis in range(2)
   )
   return rows, columns
 

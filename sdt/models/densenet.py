@@ -45,7 +45,7 @@ class DenseLayer(FamilyModule):
     )
     for index, (features, kernel_size) in enumerate(layers, start=1):
       x = self.act(self.norm(f"norm{index}", x, train=train, mask=mask))
-      x = self.conv(f"conv{index}", x, features, kernel_size)
+      x = self.conv(f"conv{index}", x, features, kernel_size=kernel_size)
     return x
 
 
@@ -58,7 +58,9 @@ class Transition(FamilyModule):
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-    x = self.conv("conv", self.act(self.norm("norm", x, train=train, mask=mask)), self.features, 1)
+    x = self.conv(
+      "conv", self.act(self.norm("norm", x, train=train, mask=mask)), self.features, kernel_size=1
+    )
     return average_pool(x, 2) if min(x.shape[1:3]) > 1 else x
 
 
@@ -83,10 +85,10 @@ class DenseNet(FamilyModule):
   @nn.compact
   def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
     if self.stem == "imagenet":
-      x = self.conv("stem_conv", inputs, 2 * self.growth_rate, 7, 2)
+      x = self.conv("stem_conv", inputs, 2 * self.growth_rate, kernel_size=7, stride=2)
       x = max_pool(self.act(self.norm("stem_norm", x, train=train, mask=mask)), 3, 2, padding=1)
     else:
-      x = self.conv("stem_conv", inputs, 2 * self.growth_rate, 3)
+      x = self.conv("stem_conv", inputs, 2 * self.growth_rate, kernel_size=3)
     for block, num_layers in enumerate(self.layers, start=1):
       names = [f"block{block}_layer{layer}" for layer in range(1, num_layers + 1)]
       x = _dense_block(
@@ -96,7 +98,7 @@ class DenseNet(FamilyModule):
           for name in names
         ],
         train,
-        mask,
+        mask=mask,
       )
       if block < len(self.layers):
         transition = Transition(
@@ -128,7 +130,7 @@ def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) 
   depth = arguments.pop("depth")
   # The stem, a transition behind every block but the last, and the head are a layer each.
   others, unit = NUM_BLOCKS + 1, NUM_BLOCKS * (2 if arguments["bottleneck"] else 1)
-  return {**arguments, "layers": (blocks_of_depth(depth, unit, others, name),) * NUM_BLOCKS}
+  return {**arguments, "layers": (blocks_of_depth(depth, unit, others, name=name),) * NUM_BLOCKS}
 
 
 def _for_small_images(depth: int, *, bottleneck: bool = True, compression: float = 0.5) -> Network:
@@ -139,7 +141,9 @@ def _for_small_images(depth: int, *, bottleneck: bool = True, compression: float
     "compression": compression,
     "stem": "small",
   }
-  return Network(DenseNet, arguments, ("depth", "growth_rate", "stem", "activation"), _by_depth)
+  return Network(
+    DenseNet, arguments, ("depth", "growth_rate", "stem", "activation"), combine=_by_depth
+  )
 
 
 NETWORKS = {

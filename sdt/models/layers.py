@@ -44,7 +44,9 @@ class Conv(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
     kernel = self.param("kernel", init.normal_fan_out(shape), shape, self.param_dtype)
-    y = conv2d(barrier(x.astype(self.dtype)), kernel.astype(self.dtype), self.stride, self.padding)
+    y = conv2d(
+      barrier(x.astype(self.dtype)), kernel.astype(self.dtype), self.stride, padding=self.padding
+    )
     if not self.use_bias:
       return y
     bias = self.param("bias", init.ZEROS, (self.features,), self.param_dtype)

@@ -40,10 +40,10 @@ class PreActivationBlock(FamilyModule):
     convolutions = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
     for index, (features, kernel_size, stride) in enumerate(convolutions, start=1):
       y = self.act(self.norm(f"norm{index}", y, train=train, mask=mask))
-      y = self.conv(f"conv{index}", y, features, kernel_size, stride)
+      y = self.conv(f"conv{index}", y, features, kernel_size=kernel_size, stride=stride)
     y = self.drop_branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
-      x = self.conv("shortcut_conv", x, y.shape[-1], 1, self.stride)
+      x = self.conv("shortcut_conv", x, y.shape[-1], kernel_size=1, stride=self.stride)
     return barrier(y + x)
 
 
@@ -70,7 +70,7 @@ class PreResNet(FamilyModule):
     mask: jax.Array | None = None,
     rates: Rates | None = None,
   ) -> jax.Array:
-    x = barrier(self.conv("stem_conv", inputs, self.widths[0], 3))
+    x = barrier(self.conv("stem_conv", inputs, self.widths[0], kernel_size=3))
     for name, depth, width, stride in residual_blocks(self.blocks, self.widths):
       block = PreActivationBlock(width, stride, self.bottleneck, depth, name=name, **self.in_common)
       x = block(x, train=train, mask=mask, rates=rates)
@@ -85,7 +85,7 @@ def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
     PreResNet,
     arguments,
     ("blocks", "widths", "activation"),
-    combine_stages,
+    combine=combine_stages,
     rates=("stochastic_depth",),
   )
 

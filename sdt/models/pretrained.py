@@ -168,7 +168,7 @@ def load(path: str | Path, naming: str | None, variables: Any, *, with_head: boo
     for key in names
   }
   shapes = {key: tuple(wanted[key][axis] for axis in axes[key]) for key in names}
-  _check_names(path, tensors, names, shapes)
+  _check_names(path, tensors, names, shapes=shapes)
   values = {key: _values(path, name, tensors[name]) for key, name in names.items()}
   leaves = {
     key: np.ascontiguousarray(value.transpose(np.argsort(axes[key])))

@@ -43,14 +43,14 @@ class ResidualBlock(FamilyModule):
     y = x
     convolutions = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
     for index, (features, kernel_size, stride) in enumerate(convolutions, start=1):
-      y = self.conv(f"conv{index}", y, features, kernel_size, stride)
+      y = self.conv(f"conv{index}", y, features, kernel_size=kernel_size, stride=stride)
       y = self.norm(f"norm{index}", y, train=train, mask=mask)
       if index < len(convolutions):
         y = self.act(y)
     y = self.drop_branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
       if self.shortcut == "projection":
-        x = self.conv("shortcut_conv", x, y.shape[-1], 1, self.stride)
+        x = self.conv("shortcut_conv", x, y.shape[-1], kernel_size=1, stride=self.stride)
         x = self.norm("shortcut_norm", x, train=train, mask=mask)
       else:
         x = jnp.pad(
@@ -87,7 +87,7 @@ class ResNet(FamilyModule):
     rates: Rates | None = None,
   ) -> jax.Array:
     kernel_size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
-    x = self.conv("stem_conv", inputs, self.widths[0], kernel_size, stride)
+    x = self.conv("stem_conv", inputs, self.widths[0], kernel_size=kernel_size, stride=stride)
     x = barrier(self.act(self.norm("stem_norm", x, train=train, mask=mask)))
     if self.stem == "imagenet":
       x = max_pool(x, 3, 2, padding=1)
@@ -105,7 +105,7 @@ _KEYS = ("blocks", "widths", "shortcut", "stem", "activation")
 def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
   blocks = None if num_blocks is None else (num_blocks,) * 3
   arguments = {"blocks": blocks, "widths": (16, 32, 64), "bottleneck": bottleneck, "stem": "small"}
-  return Network(ResNet, arguments, _KEYS, combine_stages, rates=("stochastic_depth",))
+  return Network(ResNet, arguments, _KEYS, combine=combine_stages, rates=("stochastic_depth",))
 
 
 def _imagenet(blocks: tuple[int, ...], *, bottleneck: bool = False) -> Network:
@@ -116,7 +116,12 @@ def _imagenet(blocks: tuple[int, ...], *, bottleneck: bool = False) -> Network:
     "stem": "imagenet",
   }
   return Network(
-    ResNet, arguments, _KEYS, combine_stages, weights_from="resnet", rates=("stochastic_depth",)
+    ResNet,
+    arguments,
+    _KEYS,
+    combine=combine_stages,
+    weights_from="resnet",
+    rates=("stochastic_depth",),
   )
 
 

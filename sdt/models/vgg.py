@@ -40,7 +40,7 @@ class VGG(FamilyModule):
       zip(self.blocks, self.widths, strict=True), start=1
     ):
       for layer in range(1, num_layers + 1):
-        x = self.conv(f"stage{stage}_conv{layer}", x, width, 3, use_bias=True)
+        x = self.conv(f"stage{stage}_conv{layer}", x, width, kernel_size=3, use_bias=True)
         x = self.act(self.norm(f"stage{stage}_norm{layer}", x, train=train, mask=mask))
       if min(x.shape[1:3]) > 1:
         x = max_pool(x, 2, 2)
@@ -52,7 +52,7 @@ def _vgg(blocks: tuple[int, ...]) -> Network:
     VGG,
     {"blocks": blocks, "widths": (64, 128, 256, 512, 512)},
     ("blocks", "widths", "activation"),
-    combine_stages,
+    combine=combine_stages,
   )
 
 

@@ -42,15 +42,15 @@ class WideBlock(FamilyModule):
     self, x: jax.Array, *, train: bool, mask: jax.Array | None, rates: Rates | None = None
   ) -> jax.Array:
     activated = self.act(self.norm("norm1", x, train=train, mask=mask))
-    y = self.conv("conv1", activated, self.width, 3, self.stride)
+    y = self.conv("conv1", activated, self.width, kernel_size=3, stride=self.stride)
     y = self.act(self.norm("norm2", y, train=train, mask=mask))
     y = Dropout(self.dropout, self.axis_name, name="dropout")(
       y, train=train, rate=(rates or {}).get("dropout")
     )
-    y = self.conv("conv2", y, self.width, 3)
+    y = self.conv("conv2", y, self.width, kernel_size=3)
     y = self.drop_branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
-      x = self.conv("shortcut_conv", activated, self.width, 1, self.stride)
+      x = self.conv("shortcut_conv", activated, self.width, kernel_size=1, stride=self.stride)
     return barrier(y + x)
 
 
@@ -78,7 +78,7 @@ class WideResNet(FamilyModule):
     rates: Rates | None = None,
   ) -> jax.Array:
     widths = tuple(width * self.widen_factor for width in STAGE_WIDTHS)
-    x = barrier(self.conv("stem_conv", inputs, STEM_WIDTH, 3))
+    x = barrier(self.conv("stem_conv", inputs, STEM_WIDTH, kernel_size=3))
     for name, depth, width, stride in residual_blocks((self.num_blocks,) * len(widths), widths):
       block = WideBlock(width, stride, self.dropout, depth, name=name, **self.in_common)
       x = block(x, train=train, mask=mask, rates=rates)
@@ -90,7 +90,7 @@ def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) 
   """Returns the arguments with `depth` turned into blocks a stage."""
   arguments = {**arguments, **changes}
   depth = arguments.pop("depth")
-  return {**arguments, "num_blocks": blocks_of_depth(depth, 6, 4, name)}
+  return {**arguments, "num_blocks": blocks_of_depth(depth, 6, 4, name=name)}
 
 
 def _wide(depth: int, widen_factor: int) -> Network:
@@ -98,7 +98,9 @@ def _wide(depth: int, widen_factor: int) -> Network:
     {"depth": depth, "widen_factor": widen_factor},
     ("depth", "widen_factor", "dropout", "activation"),
   )
-  return Network(WideResNet, arguments, keys, _by_depth, rates=("dropout", "stochastic_depth"))
+  return Network(
+    WideResNet, arguments, keys, combine=_by_depth, rates=("dropout", "stochastic_depth")
+  )
 
 
 NETWORKS = {

@@ -102,9 +102,9 @@ def curve(
       axes,
       one,
       np.ma.masked_invalid(values[:, measured]),
-      one.rounds[measured],
-      styles[one.arm],
-      label,
+      rounds=one.rounds[measured],
+      style=styles[one.arm],
+      label=label,
     )
     if has_band and len(values) > 1:
       edges = _band(np.ma.masked_invalid(values[:, measured]), num_seeds)

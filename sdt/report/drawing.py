@@ -180,7 +180,7 @@ def _forest(artifacts: Artifacts) -> dict[str, Picture]:
       "differences between the method and every other arm, and of arms from their own controls, "
       "with intervals and verdicts",
       caption,
-      "wide",
+      kind="wide",
     )
   }
 
@@ -211,7 +211,7 @@ def _curves(artifacts: Artifacts) -> dict[str, Picture]:
       left_out(artifacts),
     )
     pictures["test_accuracy_late"] = Picture(
-      png, "test accuracy of every arm over the later rounds", caption, "wide"
+      png, "test accuracy of every arm over the later rounds", caption, kind="wide"
     )
   for measure, (title, caption) in MEASURES.items():
     if curve_figures.num_measured(all_curves, measure):
@@ -258,7 +258,7 @@ def _examples(artifacts: Artifacts) -> dict[str, Picture]:
         "each image its label, and the confidence in it of the first seed's baseline; "
         f"{order}."
       )
-      pictures[f"mosaic_{kind}"] = Picture(png, alt, caption, "wide mosaic")
+      pictures[f"mosaic_{kind}"] = Picture(png, alt, caption, kind="wide mosaic")
   if artifacts.cam:
     png = render(image_figures.class_activation_maps, artifacts.cam, names)
     arms = [str(arm) for arm in artifacts.cam["arms"]]
@@ -270,7 +270,9 @@ def _examples(artifacts: Artifacts) -> dict[str, Picture]:
       "has its own scale, so places compare and strengths do not. Below a map what that network "
       "predicts, and its probability."
     )
-    pictures["cam"] = Picture(png, "class activation maps of test images", caption, "wide mosaic")
+    pictures["cam"] = Picture(
+      png, "class activation maps of test images", caption, kind="wide mosaic"
+    )
   return pictures
 
 
@@ -347,7 +349,7 @@ def _histograms(artifacts: Artifacts) -> dict[str, Picture]:
       score_figures.histogram, scores, in_A, seeds, title, _label_of(name), is_probability
     )
     caption = "How many examples have which score, each seed an outline" + _border_words(
-      artifacts, name, scores, in_A, seeds
+      artifacts, name, scores, in_A=in_A, seeds=seeds
     )
     pictures[f"histogram_{name}"] = Picture(
       png, f"histogram of {name}", _sentences(caption, _without_diverged(artifacts))
@@ -380,7 +382,7 @@ def _histograms(artifacts: Artifacts) -> dict[str, Picture]:
     png,
     "histograms of the score by class",
     _sentences(caption, _without_diverged(artifacts)),
-    "wide",
+    kind="wide",
   )
   return pictures
 
@@ -453,7 +455,7 @@ def _data_map(artifacts: Artifacts) -> dict[str, Picture]:
       png,
       "map of the training examples by confidence and its variability",
       _sentences(caption, _without_diverged(artifacts)),
-      kind,
+      kind=kind,
     )
   }
 
@@ -471,7 +473,7 @@ def _classes(artifacts: Artifacts) -> dict[str, Picture]:
     "what a draw that ignores the class would give. A bar far from it is a class that the "
     "score favours or passes over."
   )
-  return {"class_counts": Picture(png, "class counts of A and B", caption, "wide")}
+  return {"class_counts": Picture(png, "class counts of A and B", caption, kind="wide")}
 
 
 def _stability(artifacts: Artifacts) -> dict[str, Picture]:
@@ -506,7 +508,7 @@ def _stability(artifacts: Artifacts) -> dict[str, Picture]:
     )
   kind = "wide" if len(seeds) > 2 else ""
   return {
-    "stability": Picture(png, "agreement of the seeds about scores and about A", caption, kind)
+    "stability": Picture(png, "agreement of the seeds about scores and about A", caption, kind=kind)
   }
 
 
@@ -543,5 +545,7 @@ def _norms(artifacts: Artifacts) -> dict[str, Picture]:
       "the arms lie apart, the decay has changed the weights most. Norms of layers of "
       "different sizes do not compare."
     )
-    pictures["layer_norms"] = Picture(png, "weight norm of each layer, every arm", caption, "wide")
+    pictures["layer_norms"] = Picture(
+      png, "weight norm of each layer, every arm", caption, kind="wide"
+    )
   return pictures

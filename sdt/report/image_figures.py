@@ -46,9 +46,9 @@ def mosaic(
   figure, axes, canvas = _canvas(num_rows * pitch_y, num_columns * pitch_x)
   for index, image in enumerate(images):
     row, column = divmod(index, num_columns)
-    _paste(canvas, tile_of(image), row * pitch_y, column * pitch_x + TILE_GAP // 2)
+    _paste(canvas, tile_of(image), row * pitch_y, left=column * pitch_x + TILE_GAP // 2)
     text = f"{captions[index]}\n{percent_of_confidence(float(confidence[index]))}"
-    _write(axes, (column + 0.5) * pitch_x, row * pitch_y + TILE + 2, text)
+    _write(axes, (column + 0.5) * pitch_x, row * pitch_y + TILE + 2, text=text)
   _show(axes, canvas)
   return figure
 
@@ -82,19 +82,19 @@ def class_activation_maps(content: Mapping[str, np.ndarray], names: Sequence[str
     axes.text(_CAM_SPACE / 2, top - 9, group, ha="left", va="bottom", fontsize=9, fontweight="bold")
     for column, index in enumerate(members[:CAM_EXAMPLES_PER_ROW]):
       image, left = content["images"][index], column * pitch_x + _CAM_SPACE // 2
-      _paste(canvas, tile_of(image), top, left)
+      _paste(canvas, tile_of(image), top, left=left)
       _write(
         axes,
         left + TILE / 2,
         top + TILE + 2,
-        f"id {int(content['ids'][index])}\n{_class_of(content['labels'][index], names)}",
+        text=f"id {int(content['ids'][index])}\n{_class_of(content['labels'][index], names)}",
       )
       for number, arm in enumerate(arms, start=1):
         at = left + number * (TILE + _CAM_GAP)
-        _paste(canvas, overlay(tile_of(image), content["maps"][number - 1, index]), top, at)
+        _paste(canvas, overlay(tile_of(image), content["maps"][number - 1, index]), top, left=at)
         predicted = f"{arm}\n{_class_of(content['predictions'][number - 1, index], names)}"
         probability = percent_of_confidence(float(content["probabilities"][number - 1, index]))
-        _write(axes, at + TILE / 2, top + TILE + 2, f"{predicted}\n{probability}")
+        _write(axes, at + TILE / 2, top + TILE + 2, text=f"{predicted}\n{probability}")
   _show(axes, canvas)
   return figure
 

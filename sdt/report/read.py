@@ -131,7 +131,7 @@ def curves(
       for measure in measures
     }
     last_phase = any(row["last_phase"] for row in cells.values())
-    result.append(Curve(arm, phase, last_phase, np.array(rounds), values))
+    result.append(Curve(arm, phase, last_phase, rounds=np.array(rounds), values=values))
   return result
 
 
@@ -223,4 +223,4 @@ def _split(path: Path) -> Split | None:
   table = np.array(rows).T
   seeds = [int(header[index].removeprefix(prefix)) for index in columns]
   in_A, in_B = (np.stack([table[index] == name for index in columns]) for name in "AB")
-  return Split(seeds, table[header.index("label")].astype(np.int64), in_A, in_B)
+  return Split(seeds, table[header.index("label")].astype(np.int64), in_A, in_B=in_B)

@@ -157,7 +157,7 @@ def class_histograms(
       )
       if None in borders:
         own_borders = [cut(row[own], chosen[own]) for row, chosen in zip(scores, in_A, strict=True)]
-        _draw_borders(axes, own_borders, bottom, bottom + 0.9, is_named=is_first)
+        _draw_borders(axes, own_borders, bottom, high=bottom + 0.9, is_named=is_first)
     axes.stairs(bottom + height * counts, bins, baseline=bottom, color=BLACK, linewidth=0.8)
     median = float(np.median(_finite(scores[:, own])))
     axes.plot(
@@ -171,7 +171,7 @@ def class_histograms(
       label="median" if is_first else None,
     )
   if borders and None not in borders:
-    _draw_borders(axes, borders, 0, len(classes), is_named=True)
+    _draw_borders(axes, borders, 0, high=len(classes), is_named=True)
   axes.set_yticks(range(len(classes)), [shortened(names[index], 28) for index in reversed(classes)])
   axes.set_ylim(-0.2, len(classes))
   axes.set_xlabel(label)

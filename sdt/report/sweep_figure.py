@@ -44,9 +44,14 @@ def accuracy(content: Mapping[str, Any]) -> Figure:
   dodge = min(_DODGE, 0.5 * nearest / max(len(drawn) - 1, 1))
   for index, arm in enumerate(drawn):
     _draw_arm(
-      axes, entries, at + dodge * (index - (len(drawn) - 1) / 2), arm, index, arm_styles(arms)[arm]
+      axes,
+      entries,
+      at + dodge * (index - (len(drawn) - 1) / 2),
+      arm=arm,
+      index=index,
+      style=arm_styles(arms)[arm],
     )
-  _finish(axes, content, entries, at)
+  _finish(axes, content, entries, at=at)
   has_sd = any(
     entry["arms"].get(arm, {}).get("sd") is not None for entry in entries for arm in arms
   )

@@ -45,7 +45,7 @@ def write(workdir: Path) -> Path:
     figures.render(sweep_figure.accuracy, content),
     f"test accuracy of every arm against {content['key']}",
     caption(content),
-    "wide",
+    kind="wide",
   )
   files.write_bytes(workdir / "figures" / "sweep.png", picture.png)
   path = workdir / "report.html"

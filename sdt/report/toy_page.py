@@ -116,7 +116,7 @@ def draw(
       f"The network: {len(results['model']['hidden_sizes'])} hidden layers, "
       f"{results['model']['num_params']:,} parameters. Few of "
       "the units are drawn; every unit of a layer is joined with every unit of the next.",
-      "wide",
+      kind="wide",
     ),
     "fits": Picture(
       render(toy_figures.fits, points, named, results["seeds"]),
@@ -124,7 +124,7 @@ def draw(
       f"Above, seed {results['seeds'][0]}: its points, the {size} with the largest noise marked "
       "(A), the true curve and the fit. "
       f"Below, the fits of all {num_seeds} seeds as thin lines, each to points of its own.",
-      "wide",
+      kind="wide",
     ),
     "merits": Picture(
       render(toy_figures.merits, results["arms"], results["truth"]["roughness"]),
@@ -133,7 +133,7 @@ def draw(
       "roughness of the true curve itself. A roughness "
       f"below {toy_figures.FLOOR:g} stands there. End-point "
       "bias: nearer to zero is better, below zero the ends hang down.",
-      "wide",
+      kind="wide",
     ),
     "choice": Picture(
       render(toy_figures.choice, results["selection"]),

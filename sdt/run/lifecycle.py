@@ -87,7 +87,7 @@ def run(
   Raises:
     SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
   """
-  is_new = complete(order, config, workdir, name, loaded, stop, profile)
+  is_new = complete(order, config, workdir, name=name, loaded=loaded, stop=stop, profile=profile)
 
   def tell() -> int:
     print(order.table(files.read_json(workdir / "results.json")))
@@ -134,7 +134,7 @@ def complete(
   )
   with shared_workdir.hold(workdir) as held:
     store = SharedStore(held / "checkpoints", config.checkpoint.keep, display.log)
-    choices = resume.check_same_run(identity, held, store, display.log)
+    choices = resume.check_same_run(identity, held, store, log=display.log)
     lacking = processes.by_first(
       lambda: [path.name for path in resume.missing(held, order.outputs(config, data))]
     )
@@ -163,7 +163,17 @@ def complete(
         profiler = Profiler(
           held / "profile" if profile and processes.is_first() else None, display.log
         )
-        context = Context(setup, beside, held, identity, store, display, stop, timing, profiler)
+        context = Context(
+          setup,
+          beside,
+          held,
+          identity=identity,
+          store=store,
+          display=display,
+          stop=stop,
+          timing=timing,
+          profiler=profiler,
+        )
         _begin(context, config)
         _stages_and_report(order, context, found)
     return True

@@ -135,7 +135,10 @@ def load_beside(config: Config, data: Data) -> Beside:
   weights, score, scores = load_weights(config, data), config.score, None
   if score.path is not None:
     scores = from_file.load(
-      score.path, score.column, data.train.example_ids if data.checksum else None, data.train.labels
+      score.path,
+      score.column,
+      data.train.example_ids if data.checksum else None,
+      labels=data.train.labels,
     )
   return Beside(weights, scores)
 

@@ -137,7 +137,9 @@ class Setup:
       axis_name=layout.axis_name,
       norm_groups=layout.batch_parts if config.parallel.batch_norm == "device" else 1,
     )
-    where = choose_placement(config.data, data, layout, (sealed_choices or {}).get("placement"))
+    where = choose_placement(
+      config.data, data, layout, sealed=(sealed_choices or {}).get("placement")
+    )
     arrays: dict[str, Any] = {}
     for split, dataset in (("train", data.train), ("test", data.test)):
       arrays |= {f"{split}_sizes": image_sizes(dataset), f"{split}_labels": dataset.labels}
@@ -278,13 +280,17 @@ class Setup:
       is_streamed=self.is_streamed,
     )
     arrays = plan_arrays(
-      plan, config.seeds, self.learning_rates(plan), config.eval_every_rounds, neutral
+      plan,
+      config.seeds,
+      self.learning_rates(plan),
+      eval_every_rounds=config.eval_every_rounds,
+      neutral=neutral,
     )
     if program not in self._trainers:
       host = self.host_inputs
       feeder = NothingFed() if host is None else Streamed(program, host, len(config.seeds))
       self._trainers[program] = Trainer(
-        program, self.device_data, plan.rounds, len(self.data.test), feeder
+        program, self.device_data, plan.rounds, num_test=len(self.data.test), feeder=feeder
       )
     self._trainers[program].use_plan(arrays)
     return self._trainers[program]
@@ -320,7 +326,7 @@ class Setup:
   def scorer(self) -> ScoreRunner:
     """Returns what scores the training set under networks of this run."""
     return ScoreRunner(
-      self.score_program(), self.device_data, len(self.data.train), self.host_inputs
+      self.score_program(), self.device_data, len(self.data.train), host=self.host_inputs
     )
 
   def _gradients_at_once(self) -> int:
@@ -362,12 +368,16 @@ class Setup:
       evals_per_dispatch=_batches_within(self._multiply_adds(self.eval_batch_size), most_evals),
       is_streamed=self.is_streamed,
     )
-    return Recalibrator(program, self.device_data, num_train, num_test, self.host_inputs)
+    return Recalibrator(
+      program, self.device_data, num_train, num_test=num_test, host=self.host_inputs
+    )
 
   @property
   def state_shapes(self) -> TrainState:
     """The shapes and dtypes of a state, leaves [R, ...]; nothing is drawn."""
-    return state_shapes(self.model, self.config.optim, self.input_shape, len(self.config.seeds))
+    return state_shapes(
+      self.model, self.config.optim, self.input_shape, num_replicas=len(self.config.seeds)
+    )
 
   @functools.cached_property
   def fresh_start(self) -> Resume:
@@ -375,7 +385,11 @@ class Setup:
     weights of a seed.
     """
     state = init_state(
-      self.model, self.config.optim, self.input_shape, self.config.seeds, self.pretrained
+      self.model,
+      self.config.optim,
+      self.input_shape,
+      seeds=self.config.seeds,
+      pretrained=self.pretrained,
     )
     return Resume(state, self.no_sums(), Position())
 
@@ -391,7 +405,9 @@ class Setup:
       for replica in replicas
     ]
     opt_state = jax.tree.map(lambda *leaves: np.stack(leaves), *opt_states)
-    state = TrainState(np.zeros_like(trained.step), trained.params, trained.batch_stats, opt_state)
+    state = TrainState(
+      np.zeros_like(trained.step), trained.params, trained.batch_stats, opt_state=opt_state
+    )
     return Resume(state, self.no_sums(), Position())
 
   @functools.cached_property

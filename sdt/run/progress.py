@@ -60,7 +60,7 @@ class Display:
     later = names[names.index(name) + 1 :] if name in names else []
     ahead = sum(self._expected[other] for other in later)
     if not self._is_terminal:
-      yield Task(self, name, total, unit, done, ahead)
+      yield Task(self, name, total, unit=unit, done=done, ahead=ahead)
       return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -80,7 +80,7 @@ class Display:
     with Progress(*columns, console=Console(stderr=True), expand=True) as self._bar:
       bar_task = self._bar.add_task(name, total=total, completed=done, unit=unit, left="?", news="")
       try:
-        yield Task(self, name, total, unit, done, ahead, (self._bar, bar_task))
+        yield Task(self, name, total, unit=unit, done=done, ahead=ahead, bar=(self._bar, bar_task))
       finally:
         self._bar, bar = None, self._bar
         bar.refresh()

@@ -100,7 +100,9 @@ def check_same_run(
       environment_before.get("data", {}).get("checksum"),
       environment_before.get("file_checksums", {}),
     )
-    identity.refuse_other(content["config.json"]["config"], checksum, workdir, of_files)
+    identity.refuse_other(
+      content["config.json"]["config"], checksum, workdir, file_checksums=of_files
+    )
   return environment_before.get("choices")
 
 

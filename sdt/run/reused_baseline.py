@@ -126,11 +126,11 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
       "out"
     )
   store = SharedStore(workdir / "checkpoints", 2, read_only=True)
-  steps = _steps_of(store, 0, config, where)
+  steps = _steps_of(store, 0, config, where=where)
   for index in range(1, len(scoring_arms(config))):  # a run without arms has no folds
     if last_step(store, index) not in store.steps():
       break
-    steps += _steps_of(store, index, config, where)
+    steps += _steps_of(store, index, config, where=where)
   # A baseline that was itself taken over is still that of the run that trained it.
   origin = found["choices"].get("baseline_from") or {
     "workdir": str(workdir.absolute()),
@@ -138,7 +138,12 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
     "commit": found["commit"],
   }
   return Finished(
-    workdir, store, tuple(steps), num_phases(from_dict(content["config"])), found, origin
+    workdir,
+    store,
+    tuple(steps),
+    num_phases=num_phases(from_dict(content["config"])),
+    environment=found,
+    origin=origin,
   )
 
 
@@ -208,7 +213,7 @@ def take_over(context: Context, found: Finished, plans: Mapping[str, Plan]) -> t
     end = Resume(
       tree["state"], setup.fresh_start.sums, Position(meta["round"]), dynamics=tree["dynamics"]
     )
-    save_state(context, plans[taken[index]], index, end, pin=True)
+    save_state(context, plans[taken[index]], index, reached=end, pin=True)
   context.display.log(
     f"baseline: taken over{' with its scores' if has_scores else ''} from {found.workdir}; it is "
     "not trained again"

@@ -33,14 +33,19 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
     return None
   step, tree, meta = found
   context.identity.refuse_other(
-    meta["config"], meta["data_checksum"], context.workdir / "checkpoints", meta["file_checksums"]
+    meta["config"],
+    meta["data_checksum"],
+    context.workdir / "checkpoints",
+    file_checksums=meta["file_checksums"],
   )
   at = Position(meta["round"], meta["step"], meta["eval_index"])
   context.display.log(
     f"continuing {place_in_words(meta, context.setup.config.rounds)} (checkpoint {step}, the "
     "newest that is sound)"
   )
-  return meta["arm"], Resume(tree["state"], tree["sums"], at, meta["round_secs"], tree["dynamics"])
+  return meta["arm"], Resume(
+    tree["state"], tree["sums"], at, round_secs=meta["round_secs"], dynamics=tree["dynamics"]
+  )
 
 
 def place_in_words(meta: Mapping[str, Any], rounds: int) -> str:
@@ -92,7 +97,11 @@ def restore_round(context: Context, round_number: int, arm_index: int = 0) -> Re
     )
   tree, meta = context.store.restore(step, saved_like(context.setup, arm_index))
   return Resume(
-    tree["state"], tree["sums"], Position(round_number), meta["round_secs"], tree["dynamics"]
+    tree["state"],
+    tree["sums"],
+    Position(round_number),
+    round_secs=meta["round_secs"],
+    dynamics=tree["dynamics"],
   )
 
 

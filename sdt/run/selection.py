@@ -146,14 +146,19 @@ def _of_method(config: Config, fraction: float | None) -> list[Trial]:
   trials = []
   for decay in config.select.lambda_A or (config.method.lambda_A,):
     values = ({"method.lambda_A": decay} if config.select.lambda_A else {}) | chosen_too
-    trials.append(Trial("method", values, f"lambda_A_{decay!r}", f"A@{decay!r} + B@lambda_B"))
+    trials.append(
+      Trial("method", values, f"lambda_A_{decay!r}", phases=f"A@{decay!r} + B@lambda_B")
+    )
   return trials
 
 
 def _of_uniform(decays: Sequence[float]) -> list[Trial]:
   return [
     Trial(
-      "uniform_tuned", {"method.lambda_tuned": decay}, f"weight_decay_{decay!r}", f"all@{decay!r}"
+      "uniform_tuned",
+      {"method.lambda_tuned": decay},
+      f"weight_decay_{decay!r}",
+      phases=f"all@{decay!r}",
     )
     for decay in decays
   ]

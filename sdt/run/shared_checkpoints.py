@@ -31,7 +31,9 @@ class SharedStore:
     read_only: bool = False,
   ):
     self.last_save_secs = 0.0
-    self._store = CheckpointStore(directory, keep, log, read_only) if processes.is_first() else None
+    self._store = (
+      CheckpointStore(directory, keep, log, read_only=read_only) if processes.is_first() else None
+    )
 
   def _own(self) -> CheckpointStore:
     """Returns the store itself, which only the first process has."""
@@ -47,7 +49,7 @@ class SharedStore:
     """See `CheckpointStore.save`; no process returns before the step is sealed and verified."""
 
     def write() -> float:
-      self._own().save(step, state, meta, pin)
+      self._own().save(step, state, meta, pin=pin)
       return self._own().last_save_secs
 
     self.last_save_secs = processes.by_first(write)

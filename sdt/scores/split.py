@@ -204,7 +204,7 @@ def split(
     np.flatnonzero(mask).astype(np.int32) for mask in (in_easy, ~in_easy & ~is_out, is_out)
   )
   easy, rest, out = positions
-  return Partition(easy, rest, ties, out)
+  return Partition(easy, rest, ties, left_out=out)
 
 
 def _groups(order: np.ndarray, labels: np.ndarray, size: Sizes) -> list[tuple[np.ndarray, Sizes]]:

@@ -240,7 +240,7 @@ def write_results(
     },
     **({"selection": {"chosen": dict(selected), "file": "selection.json"}} if selected else {}),
     "arms": arms,
-    **compare(accuracy, config.stats.margin, unequal, controls),
+    **compare(accuracy, config.stats.margin, unequal, controls=controls),
   }
   files.write_json(workdir / "results.json", results)
   return files.read_json(workdir / "results.json")

@@ -56,7 +56,7 @@ def score_and_split(context: Context, setting: Setting, size: Sizes, may_read: b
     own = agreement.easiness(ranks, values)
     mean = agreement.easiness(ranks, agreement.mean_score(ranks, values, sound))
     rankings = np.tile(mean, (len(config.seeds), 1)) if config.split.source == "mean" else own
-    cut = _cutter(config, data, size, ranks)
+    cut = _cutter(config, data, size, ranks=ranks)
     partitions = tuple(cut(one, seed) for one, seed in zip(rankings, config.seeds, strict=True))
     _check_sizes(config, partitions[0], values)
     for seed, part in zip(config.seeds, partitions, strict=True):
@@ -68,9 +68,9 @@ def score_and_split(context: Context, setting: Setting, size: Sizes, may_read: b
     by_seed = (
       partitions
       if config.split.source == "seed"
-      else _by_own_scores(config, data, size, ranks, own, partitions)
+      else _by_own_scores(config, data, size, ranks=ranks, own=own, partitions=partitions)
     )
-    stability = agreement.score_stability(own, by_seed, config.split, sound)
+    stability = agreement.score_stability(own, by_seed, config.split, sound=sound)
     if stability is not None and stability["warning"]:
       context.display.log(f"warning: {stability['warning']}")
     if (
@@ -79,10 +79,25 @@ def score_and_split(context: Context, setting: Setting, size: Sizes, may_read: b
       )
       or not may_read
     ):
-      score_files.write_scores(workdir, data, config, scores, partitions, sound, stability)
-    score_files.write_split(workdir, data, config, partitions, cut(mean, config.seeds[0]))
+      score_files.write_scores(
+        workdir,
+        data,
+        config,
+        scores=scores,
+        partitions=partitions,
+        sound=sound,
+        stability=stability,
+      )
+    score_files.write_split(
+      workdir, data, config, partitions=partitions, by_mean=cut(mean, config.seeds[0])
+    )
     score_files.write_mosaics(
-      workdir, data, config, scores["confidence"][0], rankings[0], partitions[0]
+      workdir,
+      data,
+      config,
+      confidence=scores["confidence"][0],
+      ranking=rankings[0],
+      partition=partitions[0],
     )
   return dataclasses.replace(setting, scores=rankings, partitions=partitions)
 
@@ -103,8 +118,8 @@ def _cutter(
       one,
       train.labels,
       train.example_ids,
-      size,
-      seed,
+      size=size,
+      seed=seed,
       policy=rule.policy,
       class_balanced=balanced,
       threshold=threshold,
@@ -127,7 +142,7 @@ def _by_own_scores(
   if config.split.policy == "threshold":
     top = dataclasses.replace(config, split=dataclasses.replace(config.split, policy="top"))
     config, size = top, Sizes(len(partitions[0].easy))
-  cut = _cutter(config, data, size, ranks)
+  cut = _cutter(config, data, size, ranks=ranks)
   return tuple(cut(one, seed) for one, seed in zip(own, config.seeds, strict=True))
 
 
@@ -226,7 +241,7 @@ def _out_of_fold(context: Context, runner: ScoreRunner, chosen: int) -> dict[str
   config, train = context.setup.config, context.setup.data.train
   arms = fold_arms(config)
   fold_of = np.stack(
-    [folds(train.labels, train.example_ids, len(arms), seed) for seed in config.seeds]
+    [folds(train.labels, train.example_ids, len(arms), seed=seed) for seed in config.seeds]
   )
   found: dict[str, np.ndarray] = {}
   for index in range(len(arms)):

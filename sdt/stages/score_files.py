@@ -88,7 +88,7 @@ def write_scores(
     ]
     entries[name] = {
       **dataclasses.asdict(table[name]),
-      **score_summary(table[name], values, config.seeds, sound),
+      **score_summary(table[name], values, config.seeds, sound=sound),
     }
   files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
   ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
@@ -98,7 +98,7 @@ def write_scores(
     "ties_at_cut": ties,
     "stability": stability,
   }
-  truth = score_truth(train, scores, partitions, config.seeds, sound, table)
+  truth = score_truth(train, scores, partitions, seeds=config.seeds, sound=sound, table=table)
   if truth is not None:
     content["truth"] = truth
   files.write_json(workdir / "scores.json", content)

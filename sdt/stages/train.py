@@ -41,7 +41,7 @@ def resume(context: Context, rounds: Mapping[str, int]) -> tuple[int, tuple[str,
   if newest is None and context.timing.num_starts > 1:
     context.display.log("no checkpoint was saved by the last start: the training begins anew")
   reached = list(rounds).index(newest[0]) if newest else 0
-  _forget_rows_after(context, rounds, reached, newest[1] if newest else None)
+  _forget_rows_after(context, rounds, reached, newest=newest[1] if newest else None)
   return reached, newest
 
 
@@ -65,7 +65,7 @@ def train_or_skip(
   trainer = context.setup.trainer(plan)
   write_environment(context)  # how the arm is cut into dispatches is sealed before it trains
   with context.timing.stage(f"train {plan.arm}"):
-    return train_arm(context, trainer, plan, index, start)
+    return train_arm(context, trainer, plan, arm_index=index, start=start)
 
 
 def _forget_rows_after(
@@ -151,12 +151,12 @@ def train_arm(
   context.timing.compile_secs += trainer.compile()
   context.raise_if_stopped(f"before arm {plan.arm}")
   rates = context.setup.learning_rates(plan)
-  saver = _Saver(context, plan, arm_index, trainer, start)
+  saver = _Saver(context, plan, arm_index, trainer=trainer, start=start)
   steps = closing(
     trainer.run(start.position, start.round_secs, saver.scored_round)
   )  # readers of streamed inputs end with it
   with (
-    context.display.task(plan.arm, plan.rounds, "round", start.position.round_index) as task,
+    context.display.task(plan.arm, plan.rounds, "round", done=start.position.round_index) as task,
     steps as running,
   ):
     round_secs = start.round_secs
@@ -169,7 +169,12 @@ def train_arm(
       at = progress.position
       if progress.finished:
         _report(
-          context, plan, rates, progress, fetch(context.setup.layout, trainer.state.step), task
+          context,
+          plan,
+          rates,
+          progress=progress,
+          steps_done=fetch(context.setup.layout, trainer.state.step),
+          task=task,
         )
       task.advance(at.round_index + at.step / plan.steps_per_round)
       if at.round_index < plan.rounds:
@@ -238,7 +243,7 @@ class _Saver:
       self._context,
       self._plan,
       self._arm_index,
-      Resume(state, sums, at, round_secs, dynamics),
+      reached=Resume(state, sums, at, round_secs=round_secs, dynamics=dynamics),
       pin=pin,
     )
     self._next_save, self._saved = time.perf_counter() + self._interval(), at
@@ -265,7 +270,15 @@ def _report(
       continue
     evaluated = number % config.eval_every_rounds == 0 or number == plan.rounds
     new = results.metrics_rows(
-      plan, config, rates, ended.index, evaluated, ended.sums, steps_done, ended.seconds, regression
+      plan,
+      config,
+      rates,
+      index=ended.index,
+      evaluated=evaluated,
+      sums=ended.sums,
+      steps_done=steps_done,
+      seconds=ended.seconds,
+      is_regression=regression,
     )
     rows += new
     task.line(number, _news(new), progress.position.round_index)

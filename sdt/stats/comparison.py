@@ -72,8 +72,8 @@ def compare(
     others = [arm for arm in accuracy if arm != METHOD]
     family = [arm for arm in others if arm != POSITIVE_CONTROL]
     apart = [arm for arm in others if arm == POSITIVE_CONTROL]
-    found = _family(accuracy, {arm: (METHOD, arm) for arm in family}, margin, unequal)
-    found |= _family(accuracy, {arm: (METHOD, arm) for arm in apart}, margin, unequal)
+    found = _family(accuracy, {arm: (METHOD, arm) for arm in family}, margin, unequal=unequal)
+    found |= _family(accuracy, {arm: (METHOD, arm) for arm in apart}, margin, unequal=unequal)
     contrasts = {arm: found[arm] for arm in others}
   result: Comparison = {"contrasts": contrasts, "sentence": f"{_of_method(accuracy, contrasts)}."}
   pairs = {
@@ -82,14 +82,14 @@ def compare(
     if arm in accuracy and control in accuracy
   }
   if pairs:
-    result["against_control"] = _family(accuracy, pairs, margin, unequal)
+    result["against_control"] = _family(accuracy, pairs, margin, unequal=unequal)
     result["sentence"] += (
       " Arms with a control of their own: "
       f"{', '.join(map(_in_short, result['against_control'].values()))}."
     )
   if POSITIVE_CONTROL in accuracy:
     result["power"] = _power(
-      _family(accuracy, {POSITIVE_CONTROL: (BASELINE, POSITIVE_CONTROL)}, margin, unequal)[
+      _family(accuracy, {POSITIVE_CONTROL: (BASELINE, POSITIVE_CONTROL)}, margin, unequal=unequal)[
         POSITIVE_CONTROL
       ]
     )

@@ -272,7 +272,7 @@ def contrasts(
     p = p_values.get(name)
     if p is not None:
       entry["p"], entry["p_holm"] = p, adjusted[name]
-      _decide(entry, p, adjusted[name], len(family), margin, alpha)
+      _decide(entry, p, adjusted[name], family_size=len(family), margin=margin, alpha=alpha)
     result[name] = entry
   return result
 

@@ -129,7 +129,7 @@ def make_plan(arm: str, config: Config, points: Points, chosen: float) -> Plan:
   named = decays(config, points, chosen)
   return Plan(
     arm,
-    tuple(_phase(spec, config, points, named) for spec in arm_specs(config)[arm].phases),
+    tuple(_phase(spec, config, points, named=named) for spec in arm_specs(config)[arm].phases),
     config.rounds,
   )
 
@@ -139,4 +139,4 @@ def _phase(spec: PhaseSpec, config: Config, points: Points, named: Mapping[str, 
   of_steps = [points.subsets[side] for side in ("A", "B")] if spec.steps == "round" else [ids]
   num_steps = sum(num_batches(own.shape[1], config.batch_size) for own in of_steps)
   decay = named[spec.decay] if isinstance(spec.decay, str) else spec.decay
-  return Phase(spec.name, ids, num_steps, np.full(len(config.seeds), decay))
+  return Phase(spec.name, ids, num_steps, weight_decay=np.full(len(config.seeds), decay))

@@ -61,7 +61,7 @@ def plans(config: Config, data: Data) -> tuple[int, list[Plan]]:
   """
   points = find_points(config, data)
   return config.toy.num_noisy, [
-    make_plan(arm, config, points, candidates(config)[0]) for arm in arm_specs(config)
+    make_plan(arm, config, points, chosen=candidates(config)[0]) for arm in arm_specs(config)
   ]
 
 
@@ -79,18 +79,23 @@ def _stages(context: Context, found: Finished | None) -> None:
   for index, arm in enumerate(arms):
     if arm == "differentiated":
       chosen = _choose(context, points, fits)["chosen"]
-    made[arm] = make_plan(arm, config, points, chosen)
-    final = train_or_skip(context, made[arm], index, reached, newest)
-    fits[arm] = _fit(context, made[arm], index, final, points)
+    made[arm] = make_plan(arm, config, points, chosen=chosen)
+    final = train_or_skip(context, made[arm], index, reached=reached, newest=newest)
+    fits[arm] = _fit(context, made[arm], index, final=final, points=points)
     model_state = final if arm == "differentiated" else model_state
   with context.timing.stage("results"):
     state = (
       restore_final(context, arms.index("differentiated")) if model_state is None else model_state
     )
     results.write_model(
-      context.workdir, data, config, "differentiated", state.params, state.batch_stats
+      context.workdir,
+      data,
+      config,
+      arm="differentiated",
+      params=state.params,
+      batch_stats=state.batch_stats,
     )
-    files.write_json(context.workdir / "results.json", _results(context, points, made, fits))
+    files.write_json(context.workdir / "results.json", _results(context, points, made, fits=fits))
 
 
 def _write_points(context: Context, points: Points) -> None:
@@ -207,7 +212,7 @@ def _results(
     if (name := UNIFORM if arm == chosen else arm) not in selection["arms"]
   }
   arms = {
-    name: _arm_result(context, made[arm], fits[arm], points, lost[arm])
+    name: _arm_result(context, made[arm], fits[arm], points=points, lost=lost[arm])
     for name, arm in named.items()
   }
   noise_variance = config.data.curve.noise**2 / 3

@@ -41,7 +41,7 @@ def setting(num_examples=70, seeds=(0, 1), size=20, left_out=0, **changes):
   rule, size = config.split, Sizes(size, left_out=left_out)
   cut = functools.partial(split, policy=rule.policy, class_balanced=rule.class_balanced)
   parts = tuple(cut(one, labels, ids, size, seed) for one, seed in zip(scores, seeds, strict=True))
-  return Setting(config, labels, ids, scores, parts)
+  return Setting(config, labels, ids, scores=scores, partitions=parts)
 
 
 def cifar(num_easy=5000, **changes):
@@ -51,7 +51,11 @@ def cifar(num_easy=5000, **changes):
     np.arange(num_easy, dtype=np.int32), np.arange(num_easy, 50_000, dtype=np.int32), 0
   )
   return Setting(
-    config, np.zeros(50_000, np.int32), np.arange(50_000, dtype=np.int32), None, (part,)
+    config,
+    np.zeros(50_000, np.int32),
+    np.arange(50_000, dtype=np.int32),
+    scores=None,
+    partitions=(part,),
   )
 
 
@@ -243,7 +247,10 @@ def test_unequal_work_is_refused_by_name():
 def test_replicas_of_a_seed_are_paired_over_the_arms():
   of = setting(seeds=(4, 9))
   rates = np.ones(of.config.rounds)
-  first, *others = (plan_arrays(make_plan(arm, of), of.config.seeds, rates, 1) for arm in ARM_NAMES)
+  first, *others = (
+    plan_arrays(make_plan(arm, of), of.config.seeds, rates, eval_every_rounds=1)
+    for arm in ARM_NAMES
+  )
   for plan in others:
     np.testing.assert_array_equal(plan.seeds, first.seeds)
     np.testing.assert_array_equal(plan.learning_rates, first.learning_rates)
@@ -381,7 +388,7 @@ def test_a_regulariser_has_the_config_s_value_or_the_phase_s_own():
     " [loss_weight=100]",
     "",
   ]
-  arrays = plan_arrays(plan, (0, 1), np.ones(4), 1).overrides
+  arrays = plan_arrays(plan, (0, 1), np.ones(4), eval_every_rounds=1).overrides
   assert {name: values.tolist() for name, values in arrays.items()} == {
     "label_smoothing": [[0.25, 0.0, 0.0]] * 2, "loss_weight": [[1.0, 100.0, 1.0]] * 2,
     "mixup_alpha": [[1.5, 0.0, 0.0]] * 2,

@@ -351,10 +351,10 @@ def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(
         )
         at += number
         ran.append(first_secs if not ran else number * secs)
-        yield Progress(Position(at), (), ran[-1], Passes(90 * number, 10 * number))
+        yield Progress(Position(at), (), ran[-1], passes=Passes(90 * number, 10 * number))
 
   setup = SimpleNamespace(trainer=lambda plan: Slow(), fresh_start=SimpleNamespace(state="fresh"))
-  pace = forecast.measure_pace(setup, SimpleNamespace(rounds=1000), "compiled", 4.0)
+  pace = forecast.measure_pace(setup, SimpleNamespace(rounds=1000), "compiled", compile_secs=4.0)
   assert ran == pytest.approx(expected)
   assert pace.pass_secs == pytest.approx((first_secs if len(ran) == 1 else secs) / 100)
   assert pace.compile_secs == 4.0

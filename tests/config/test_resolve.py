@@ -347,7 +347,7 @@ def test_hashes_are_the_same_in_a_fresh_process():
 
 
 def test_an_unbounded_number_must_be_finite_too():
-  key = values.Key("a.b", float, False, False, 0.0, "a number", {})
+  key = values.Key("a.b", float, False, optional=False, default=0.0, help="a number", rule={})
   for text in ("nan", "inf", "-inf", "1e400"):
     with pytest.raises(ConfigError, match="expected a finite number"):
       values.parse(key, text)

@@ -256,8 +256,8 @@ def _raw(num=60, num_classes=3, test=True):
     split,
     RawSplit(_images(12), np.arange(12) % 3) if test else None,
     tuple("abc"),
-    "here",
-    "custom",
+    where="here",
+    variant="custom",
   )
 
 
@@ -286,7 +286,7 @@ def test_held_out_examples_are_a_partition_and_do_not_depend_on_the_draw():
 def test_holding_out_leaves_a_training_example_of_every_class():
   labels = np.array([0] * 9 + [1] * 2 + [2])
   data = assemble(
-    Raw(RawSplit(_images(12), labels), None, tuple("abc"), "here", "custom"),
+    Raw(RawSplit(_images(12), labels), None, tuple("abc"), where="here", variant="custom"),
     DataConfig(name="npz", test_fraction=0.5),
   )
   assert np.bincount(data.train.labels).tolist() == [4, 1, 1]
@@ -302,7 +302,11 @@ def _ragged_raw(test_sides=(6, 11)):
   others, other_sizes = _ragged(6, test_sides, seed=4)
   train = RawSplit(images, np.arange(12) % 3, sizes=sizes)
   return Raw(
-    train, RawSplit(others, np.arange(6) % 3, sizes=other_sizes), tuple("abc"), "here", "custom"
+    train,
+    RawSplit(others, np.arange(6) % 3, sizes=other_sizes),
+    tuple("abc"),
+    where="here",
+    variant="custom",
   )
 
 
@@ -333,7 +337,11 @@ def test_train_and_test_of_differing_sizes_get_one_canvas():
 
 def test_images_that_filled_their_array_get_sizes_where_the_canvas_is_larger():
   full = Raw(
-    RawSplit(_images(12, 5), np.arange(12) % 3), _ragged_raw().test, tuple("abc"), "here", "custom"
+    RawSplit(_images(12, 5), np.arange(12) % 3),
+    _ragged_raw().test,
+    tuple("abc"),
+    where="here",
+    variant="custom",
   )
   data = assemble(full, _ragged_config())
   np.testing.assert_array_equal(data.train.sizes, [[5, 5]] * 12)
@@ -352,7 +360,7 @@ def test_held_out_and_drawn_images_keep_their_sizes():
 
 def _vectors():
   split = RawSplit(np.ones((12, 5), np.float32), np.arange(12) % 3)
-  return Raw(split, split, tuple("abc"), "here", "custom")
+  return Raw(split, split, tuple("abc"), where="here", variant="custom")
 
 
 def test_imagenets_statistics_are_used_where_they_are_asked_for():
@@ -435,8 +443,8 @@ def _one_class(*class_names):
     RawSplit(_images(8), np.zeros(8, int)),
     RawSplit(_images(2), np.zeros(2, int)),
     class_names,
-    "here",
-    "custom",
+    where="here",
+    variant="custom",
   )
 
 

@@ -53,7 +53,7 @@ def test_uniform_and_integers_fill_their_range_evenly():
   assert 0 <= values.min() < 1e-4
   assert 1 - 1e-4 < values.max() < 1
   np.testing.assert_allclose(np.histogram(values, 10, (0, 1))[0], 10_000, atol=400)
-  counts = np.bincount(seeded.integers(0, "i", np.arange(70_000), 7), minlength=7)
+  counts = np.bincount(seeded.integers(0, "i", np.arange(70_000), high=7), minlength=7)
   assert len(counts) == 7
   np.testing.assert_allclose(counts, 10_000, atol=400)
 
@@ -65,7 +65,7 @@ _LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=64)
 def test_a_draw_has_the_asked_size_and_every_class_its_share(values, data, leave_one):
   labels = np.array(values)
   num = data.draw(st.integers(1, len(labels)))
-  drawn = seeded.stratified(labels, num, 0, "draw", leave_one=leave_one)
+  drawn = seeded.stratified(labels, num, 0, stream="draw", leave_one=leave_one)
   assert len(drawn) == num
   assert (np.diff(drawn) > 0).all()
   classes, counts = np.unique(labels, return_counts=True)
@@ -80,8 +80,10 @@ def test_a_draw_has_the_asked_size_and_every_class_its_share(values, data, leave
 
 def test_a_rare_class_keeps_a_place_and_leaves_one():
   labels = np.array([0] * 97 + [1] * 2 + [2])
-  assert np.bincount(labels[seeded.stratified(labels, 10, 0, "d")]).tolist() == [8, 1, 1]
-  assert np.bincount(labels[seeded.stratified(labels, 10, 0, "d", leave_one=True)]).tolist() == [
+  assert np.bincount(labels[seeded.stratified(labels, 10, 0, stream="d")]).tolist() == [8, 1, 1]
+  assert np.bincount(
+    labels[seeded.stratified(labels, 10, 0, stream="d", leave_one=True)]
+  ).tolist() == [
     9,
     1,
   ]
@@ -89,5 +91,5 @@ def test_a_rare_class_keeps_a_place_and_leaves_one():
 
 def test_draws_of_other_seeds_differ():
   labels = np.zeros(1000, np.int64)
-  first, second = (set(seeded.stratified(labels, 500, seed, "d")) for seed in (0, 1))
+  first, second = (set(seeded.stratified(labels, 500, seed, stream="d")) for seed in (0, 1))
   assert 200 < len(first & second) < 300

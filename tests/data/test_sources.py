@@ -176,7 +176,9 @@ def test_classes_can_be_told_apart_and_difficulty_makes_it_harder(num_classes, s
 
   def nearest_template_accuracy(difficulty):
     images = (
-      shapes._draw(classes, np.full(num, difficulty, np.float32), ids, size, 0, "t")
+      shapes._draw(
+        classes, np.full(num, difficulty, np.float32), ids, size=size, seed=0, stream="t"
+      )
       .reshape(num, -1)
       .astype(np.float64)
     )

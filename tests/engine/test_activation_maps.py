@@ -70,7 +70,7 @@ def test_a_map_equals_its_twin_in_numpy_at_every_place():
   model, variables = network("resnet")
   inputs = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
   labels = np.array([4, 0, 2, 2], np.int32)
-  maps = activation_maps.class_activation_maps(model, variables, inputs, labels)[1]
+  maps = activation_maps.class_activation_maps(model, variables, inputs, labels=labels)[1]
   _, kept = model.apply(
     variables, inputs, train=False, capture_intermediates=True, mutable=["intermediates"]
   )

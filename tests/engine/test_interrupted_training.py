@@ -49,7 +49,9 @@ def test_a_training_cut_after_any_dispatch_and_saved_to_disk_ends_with_the_same_
   ]
   again = tiny.trainer(of, plan, data)
   for number, at in enumerate(places[:-1], start=1):
-    tree, _ = store.restore(number, saved_tree(Resume(final, sums, at, 0.0, None)))
+    tree, _ = store.restore(
+      number, saved_tree(Resume(final, sums, at, round_secs=0.0, dynamics=None))
+    )
     again.set_state(tree["state"], tree["sums"])
     for _ in again.run(at):
       pass

@@ -50,7 +50,13 @@ def test_alternating_phases_share_one_momentum_buffer(config):
   decays = jnp.array([0.5, 0.01])
   update = jax.jit(
     lambda phase, grads, state, params: apply_phase_chain(
-      config, phase, grads, state, params, jnp.float32(0.1), decays
+      config,
+      phase,
+      grads,
+      opt_state=state,
+      params=params,
+      learning_rate=jnp.float32(0.1),
+      weight_decays=decays,
     )
   )
   for step in range(6):
@@ -67,7 +73,13 @@ def test_decay_of_weights_only_leaves_vectors_alone():
   zeros = jax.tree.map(jnp.zeros_like, params)
   state = init_opt_state(config, params)
   new, _ = apply_phase_chain(
-    config, jnp.int32(0), zeros, state, params, jnp.float32(1.0), jnp.array([0.25])
+    config,
+    jnp.int32(0),
+    zeros,
+    opt_state=state,
+    params=params,
+    learning_rate=jnp.float32(1.0),
+    weight_decays=jnp.array([0.25]),
   )
   np.testing.assert_array_equal(new["kernel"], np.full((2, 2), 0.75))
   np.testing.assert_array_equal(new["bias"], np.ones(2))
@@ -82,10 +94,10 @@ def test_adam_takes_a_first_step_of_the_learning_rate():
       config,
       jnp.int32(0),
       {"w": jnp.array([3.0, -0.5])},
-      state,
-      params,
-      jnp.float32(0.01),
-      jnp.array([0.0]),
+      opt_state=state,
+      params=params,
+      learning_rate=jnp.float32(0.01),
+      weight_decays=jnp.array([0.0]),
     )
   np.testing.assert_allclose(new["w"], [0.99, -1.99], atol=1e-6)
 
@@ -95,7 +107,13 @@ def test_other_decays_and_rates_do_not_recompile():
   state = init_opt_state(config, params)
   update = jax.jit(
     lambda rate, decays: apply_phase_chain(
-      config, jnp.int32(1), params, state, params, rate, decays
+      config,
+      jnp.int32(1),
+      params,
+      opt_state=state,
+      params=params,
+      learning_rate=rate,
+      weight_decays=decays,
     )
   )
   for rate, decay in ((0.1, 1e-3), (0.01, 0.0), (0.1, 2e-3)):
@@ -174,7 +192,7 @@ def test_the_body_has_its_own_rate_in_every_optimiser(factor, name, decay_form, 
   twin, state = Twin(config, params), init_opt_state(config, params)
   update = jax.jit(
     lambda phase, grads, state, params, rate, decays: apply_phase_chain(
-      config, phase, grads, state, params, rate, decays
+      config, phase, grads, opt_state=state, params=params, learning_rate=rate, weight_decays=decays
     )
   )
   start = params
@@ -244,7 +262,7 @@ def test_a_frozen_body_costs_no_backward_pass():
       np.int32(0),
       variables["params"],
       variables["batch_stats"],
-      init_opt_state(of.optim, variables["params"]),
+      opt_state=init_opt_state(of.optim, variables["params"]),
     )
     rest = (
       np.zeros(4, np.int32),

@@ -37,7 +37,7 @@ def test_integers_are_classes_and_floats_are_numbers_to_be_met():
   np.testing.assert_array_equal(example_losses(logits, labels), cross_entropy(logits, labels))
   np.testing.assert_array_equal(example_losses(logits, targets), squared_error(logits, targets))
   assert not is_correct(targets, targets).any()
-  loss, correct, count = batch_sums(logits, targets, np.array([True, False]), None)
+  loss, correct, count = batch_sums(logits, targets, np.array([True, False]), axis_name=None)
   assert (float(loss), int(correct), int(count)) == (pytest.approx(0.49), 0, 1)
 
 
@@ -78,7 +78,7 @@ def test_alternating_steps_on_a_penalised_squared_error_equal_numpy():
   rng = np.random.default_rng(1)
   with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
     model, params = network()
-    state = TrainState(jnp.zeros((), jnp.int32), params, {}, init_opt_state(ADAM, params))
+    state = TrainState(jnp.zeros((), jnp.int32), params, {}, opt_state=init_opt_state(ADAM, params))
     step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=ADAM))
     expected, moments = params, {}
     for step in range(1, 7):

@@ -300,13 +300,17 @@ def test_a_training_with_every_regulariser_of_an_mlp_equals_a_numpy_twin(by_hand
         order_key(5, number, round_index),
         phase.example_ids.shape[1],
         phase.num_steps,
-        of.batch_size,
+        batch_size=of.batch_size,
       )
       for picks, mask in zip(np.asarray(positions), np.asarray(masks), strict=True):
         ids = phase.example_ids[0][picks]
         strength = jnp.float32(value["augment_strength"])
         draws = draw(
-          augment_key(5, number, clock), image_sizes(data.train)[ids], (8, 8), of.augment, strength
+          augment_key(5, number, clock),
+          image_sizes(data.train)[ids],
+          (8, 8),
+          config=of.augment,
+          strength=strength,
         )
         images = crop_and_flip_twin(
           data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 2

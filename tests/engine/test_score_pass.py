@@ -201,7 +201,7 @@ def test_grand_of_a_network_with_batchnorm_is_the_norm_of_each_examples_own_grad
     np.sqrt(sum(np.square(np.asarray(leaf, np.float64)).sum() for leaf in leaves))
     for leaves in each
   ]
-  ours = jax.jit(jax.vmap(lambda image, label: grand(model, variables, image, label)))(
+  ours = jax.jit(jax.vmap(lambda image, label: grand(model, variables, image, label=label)))(
     images, labels
   )
   np.testing.assert_allclose(ours, norms, rtol=1e-5)

@@ -39,7 +39,7 @@ def test_one_step_moves_every_kernel_and_statistic(name, stem, size, capsys):
     np.int32(0),
     variables["params"],
     variables["batch_stats"],
-    init_opt_state(OPTIM, variables["params"]),
+    opt_state=init_opt_state(OPTIM, variables["params"]),
   )
   images = np.random.default_rng(0).normal(size=(BATCH_SIZE, size, size, 3)).astype(np.float32)
   batch = images, np.array([3, 8], np.int32), np.ones(BATCH_SIZE, bool)

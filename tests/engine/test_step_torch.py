@@ -38,7 +38,7 @@ def _ten_steps():
     jnp.zeros((), jnp.int32),
     variables["params"],
     variables["batch_stats"],
-    init_opt_state(OPTIM, variables["params"]),
+    opt_state=init_opt_state(OPTIM, variables["params"]),
   )
   step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=OPTIM))
   losses = []
@@ -86,7 +86,7 @@ def test_float32_gradients_of_one_step_are_near_torch():
     jnp.zeros((), jnp.int32),
     variables["params"],
     variables["batch_stats"],
-    init_opt_state(OPTIM, variables["params"]),
+    opt_state=init_opt_state(OPTIM, variables["params"]),
   )
   step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=OPTIM))
   rates = np.float32(0.1), np.zeros(1, np.float32)

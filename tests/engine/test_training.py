@@ -81,12 +81,12 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
         order_key(5, number, round_index),
         phase.example_ids.shape[1],
         phase.num_steps,
-        of.batch_size,
+        batch_size=of.batch_size,
       )
       for picks, mask, decay in zip(np.asarray(positions), np.asarray(masks), decays, strict=True):
         ids = phase.example_ids[0][picks]
         draws = draw(
-          augment_key(5, number, clock), image_sizes(data.train)[ids], (8, 8), of.augment
+          augment_key(5, number, clock), image_sizes(data.train)[ids], (8, 8), config=of.augment
         )
         images = crop_and_flip_twin(
           data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 1
@@ -126,11 +126,11 @@ def test_padding_changes_neither_gradient_nor_statistics():
       state,
       inputs,
       labels,
-      mask,
-      jnp.float32(0.1),
-      jnp.array([1e-3]),
-      jnp.int32(0),
-      {},
+      mask=mask,
+      learning_rate=jnp.float32(0.1),
+      weight_decays=jnp.array([1e-3]),
+      phase=jnp.int32(0),
+      overrides={},
       model=model,
       optim=OptimConfig(),
     )
@@ -450,7 +450,7 @@ def test_the_state_is_a_pytree_of_four_parts():
     jnp.zeros(1, jnp.int32),
     {"w": jnp.ones((1, 2))},
     {},
-    init_opt_state(OptimConfig(), {"w": jnp.ones((1, 2))}),
+    opt_state=init_opt_state(OptimConfig(), {"w": jnp.ones((1, 2))}),
   )
   assert len(jax.tree.leaves(state)) == 3
 

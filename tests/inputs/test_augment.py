@@ -63,9 +63,9 @@ def test_crop_and_flip_equal_the_numpy_twin(shape, pad, output):
 
 def test_a_two_by_three_image_by_hand():
   image = np.arange(1, 7, dtype=np.uint8).reshape(1, 2, 3, 1)
-  ours = crop_and_flip(image, jnp.array([[0, 2]], jnp.int32), jnp.array([True]), 1, (2, 3))[
-    0, :, :, 0
-  ]
+  ours = crop_and_flip(
+    image, jnp.array([[0, 2]], jnp.int32), jnp.array([True]), pad=1, output=(2, 3)
+  )[0, :, :, 0]
   np.testing.assert_array_equal(
     ours, [[0, 0, 0], [0, 3, 2]]
   )  # up by one, right by one, then mirrored
@@ -81,15 +81,15 @@ def test_images_of_differing_sizes_are_cropped_within_their_own_pixels():
   for image, (height, width) in zip(canvas, sizes, strict=True):
     image[:height, :width, 0] = 1 + np.arange(height)[:, None] * 16 + np.arange(width)
   config = AugmentConfig(flip=True)
-  draws = draw(jax.random.key(0), sizes, (4, 4), config)
-  cropped = np.asarray(augment(canvas, draws, (4, 4), config))
+  draws = draw(jax.random.key(0), sizes, (4, 4), config=config)
+  cropped = np.asarray(augment(canvas, draws, (4, 4), config=config))
   assert cropped.shape == (200, 4, 4, 1)
   assert (cropped > 0).all()
   np.testing.assert_array_equal(
     cropped, twin(canvas, np.asarray(draws.offsets), np.asarray(draws.flips), 0, (4, 4))
   )
   # Every place of a 9 x 9 image is reached, the last row and column too.
-  largest = np.asarray(draw(jax.random.key(1), sizes_of(3000, 9, 9), (4, 4), config).offsets)
+  largest = np.asarray(draw(jax.random.key(1), sizes_of(3000, 9, 9), (4, 4), config=config).offsets)
   assert np.array_equal(np.unique(largest[:, 0]), np.arange(6))
   assert np.array_equal(np.unique(largest[:, 1]), np.arange(6))
   centre = np.asarray(centre_crop(canvas, sizes, 4))
@@ -111,7 +111,7 @@ def test_without_a_crop_size_evaluation_sees_the_whole_image_or_vector():
 
 def test_draws_are_uniform_over_offsets_and_fair_over_flips():
   draws = draw(
-    jax.random.key(0), sizes_of(5000, 8, 8), (8, 8), AugmentConfig(pad_crop=2, flip=True)
+    jax.random.key(0), sizes_of(5000, 8, 8), (8, 8), config=AugmentConfig(pad_crop=2, flip=True)
   )
   for axis in range(2):
     counts = np.bincount(draws.offsets[:, axis], minlength=5)
@@ -122,7 +122,7 @@ def test_draws_are_uniform_over_offsets_and_fair_over_flips():
 
 def test_offsets_and_flips_are_independent():
   draws = draw(
-    jax.random.key(1), sizes_of(5000, 8, 8), (8, 8), AugmentConfig(pad_crop=2, flip=True)
+    jax.random.key(1), sizes_of(5000, 8, 8), (8, 8), config=AugmentConfig(pad_crop=2, flip=True)
   )
   columns = [
     np.asarray(draws.offsets[:, 0]),
@@ -137,12 +137,22 @@ def test_switched_off_augmentation_returns_the_batch_and_features_pass_through()
   images = jnp.arange(48, dtype=jnp.uint8).reshape(1, 4, 4, 3)
   config = AugmentConfig()
   assert (
-    augment(images, draw(jax.random.key(0), sizes_of(1, 4, 4), (4, 4), config), (4, 4), config)
+    augment(
+      images,
+      draw(jax.random.key(0), sizes_of(1, 4, 4), (4, 4), config=config),
+      (4, 4),
+      config=config,
+    )
     is images
   )
   features = jnp.ones((3, 5))
   assert (
-    augment(features, draw(jax.random.key(0), sizes_of(3, 1, 5), (1, 5), config), (1, 5), config)
+    augment(
+      features,
+      draw(jax.random.key(0), sizes_of(3, 1, 5), (1, 5), config=config),
+      (1, 5),
+      config=config,
+    )
     is features
   )
 
@@ -215,9 +225,13 @@ def test_boxes_are_scaled_as_pillow_scales_them(output):
 
 def test_a_box_of_a_two_by_three_image_by_hand():
   image = np.array([[10, 20, 30], [40, 50, 60]], np.uint8).reshape(1, 2, 3, 1)
-  halved = resize_boxes(image, jnp.array([[0, 0, 2, 2]], jnp.int32), jnp.array([False]), (1, 1))
+  halved = resize_boxes(
+    image, jnp.array([[0, 0, 2, 2]], jnp.int32), jnp.array([False]), output=(1, 1)
+  )
   np.testing.assert_allclose(halved.reshape(-1), [30.0], rtol=1e-6)  # the mean of 10, 20, 40, 50
-  mirrored = resize_boxes(image, jnp.array([[1, 0, 1, 3]], jnp.int32), jnp.array([True]), (1, 3))
+  mirrored = resize_boxes(
+    image, jnp.array([[1, 0, 1, 3]], jnp.int32), jnp.array([True]), output=(1, 3)
+  )
   np.testing.assert_allclose(mirrored.reshape(-1), [60.0, 50.0, 40.0], rtol=1e-6)
 
 
@@ -231,7 +245,7 @@ def test_random_resized_crop_draws_the_boxes_of_the_loop_with_ten_tries(seed, le
   sizes = np.random.default_rng(seed).integers(1, 40, (64, 2)).astype(np.int32)
   config = AugmentConfig(resized_crop_area=least_area, resized_crop_aspect=aspect)
   key = jax.random.key(seed)
-  boxes = np.asarray(draw(key, sizes, (8, 8), config).boxes)
+  boxes = np.asarray(draw(key, sizes, (8, 8), config=config).boxes)
   expected = boxes_twin(jax.random.split(key)[0], sizes, least_area, aspect)
   # Sides that float32 rounds the other way from a half, and areas that thereby just fit, are the
   # only ones to differ.
@@ -247,7 +261,7 @@ def test_random_resized_crop_draws_the_boxes_of_the_loop_with_ten_tries(seed, le
 def test_random_resized_crop_is_uniform_in_area_and_place():
   config = AugmentConfig(resized_crop_area=0.25)
   boxes = np.asarray(
-    draw(jax.random.key(0), sizes_of(4000, 400, 400), (8, 8), config).boxes
+    draw(jax.random.key(0), sizes_of(4000, 400, 400), (8, 8), config=config).boxes
   ).astype(np.float64)
   area, log_ratio = boxes[:, 2] * boxes[:, 3] / 400**2, np.log(boxes[:, 3] / boxes[:, 2])
   assert area.min() > 0.24
@@ -263,13 +277,15 @@ def test_random_resized_crop_is_uniform_in_area_and_place():
 def test_random_resized_crop_of_the_whole_area_scales_square_images_whole():
   config = AugmentConfig(resized_crop_area=1.0, resized_crop_aspect=1.0)
   images = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3), dtype=np.uint8)
-  draws = draw(jax.random.key(0), sizes_of(3, 6, 6), (6, 6), config)
-  np.testing.assert_allclose(augment(images, draws, (6, 6), config), images, rtol=0, atol=1e-4)
+  draws = draw(jax.random.key(0), sizes_of(3, 6, 6), (6, 6), config=config)
+  np.testing.assert_allclose(
+    augment(images, draws, (6, 6), config=config), images, rtol=0, atol=1e-4
+  )
 
 
 def test_rows_of_padding_stay_finite():
   images = np.zeros((2, 4, 4, 1), np.uint8)
-  out = resize_boxes(images, jnp.zeros((2, 4), jnp.int32), jnp.zeros((2,), bool), (3, 3))
+  out = resize_boxes(images, jnp.zeros((2, 4), jnp.int32), jnp.zeros((2,), bool), output=(3, 3))
   assert np.isfinite(out).all()
 
 
@@ -314,7 +330,7 @@ def test_full_strength_draws_the_same_bits_and_none_shows_what_evaluation_shows(
       np.testing.assert_array_equal(ours, theirs)
     assert not none.flips.any()
     np.testing.assert_array_equal(
-      augment(images, none, (6, 6), config), centre_crop(images, sizes, 6)
+      augment(images, none, (6, 6), config=config), centre_crop(images, sizes, 6)
     )
 
 
@@ -323,8 +339,8 @@ def test_the_strength_scales_the_distance_from_the_centre_the_flips_and_the_box(
   sizes, scale = sizes_of(5000, 12, 12), jnp.float32(strength)
   config = AugmentConfig(pad_crop=4, flip=True)
   plain, weak = (
-    draw(jax.random.key(0), sizes, (12, 12), config),
-    draw(jax.random.key(0), sizes, (12, 12), config, scale),
+    draw(jax.random.key(0), sizes, (12, 12), config=config),
+    draw(jax.random.key(0), sizes, (12, 12), config=config, strength=scale),
   )
   distance, expected = np.asarray(weak.offsets) - 4, strength * (np.asarray(plain.offsets) - 4.0)
   assert np.abs(distance - expected).max() <= 0.5

@@ -18,7 +18,7 @@ from sdt.inputs.order import augment_key, num_batches, order_key, phase_batches
 def test_every_pass_visits_every_example_exactly_once(num_examples, batch_size, passes, seed):
   per_pass = num_batches(num_examples, batch_size)
   positions, mask = phase_batches(
-    order_key(seed, 0, 0), num_examples, passes * per_pass, batch_size
+    order_key(seed, 0, 0), num_examples, passes * per_pass, batch_size=batch_size
   )
   assert positions.shape == mask.shape == (passes * per_pass, batch_size)
   for index in range(passes):
@@ -38,14 +38,16 @@ def test_steps_of_the_paper_at_batch_128():
   )
   for num_examples, last in ((50_000, 80), (5_000, 8), (45_000, 72)):
     mask = np.asarray(
-      phase_batches(jax.random.key(0), num_examples, num_batches(num_examples, 128), 128)[1]
+      phase_batches(
+        jax.random.key(0), num_examples, num_batches(num_examples, 128), batch_size=128
+      )[1]
     )
     assert mask[:-1].all()
     assert mask[-1].sum() == last
 
 
 def test_the_last_pass_may_be_cut_short():
-  positions, mask = phase_batches(jax.random.key(3), 10, 4, 4)
+  positions, mask = phase_batches(jax.random.key(3), 10, 4, batch_size=4)
   assert mask.sum() == 14
   np.testing.assert_array_equal(
     np.sort(np.asarray(positions[:3])[np.asarray(mask[:3])]), np.arange(10)
@@ -54,8 +56,8 @@ def test_the_last_pass_may_be_cut_short():
 
 @pytest.mark.parametrize("other", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
 def test_another_seed_phase_or_round_gives_another_order(other):
-  here = phase_batches(order_key(0, 0, 0), 100, 10, 10)[0]
-  there = phase_batches(order_key(*other), 100, 10, 10)[0]
+  here = phase_batches(order_key(0, 0, 0), 100, 10, batch_size=10)[0]
+  there = phase_batches(order_key(*other), 100, 10, batch_size=10)[0]
   assert (np.asarray(here) != np.asarray(there)).mean() > 0.5
 
 
@@ -67,12 +69,14 @@ def test_order_and_augmentation_never_share_a_key():
 
 
 def test_a_machine_with_another_kind_of_random_numbers_has_the_same_order():
-  expected = phase_batches(order_key(3, 1, 4), 30, 5, 8)
+  expected = phase_batches(order_key(3, 1, 4), 30, 5, batch_size=8)
   with jax.default_prng_impl("rbg"):
-    np.testing.assert_array_equal(phase_batches(order_key(3, 1, 4), 30, 5, 8), expected)
+    np.testing.assert_array_equal(phase_batches(order_key(3, 1, 4), 30, 5, batch_size=8), expected)
 
 
 def test_orders_are_uniform():
-  firsts = np.array([phase_batches(order_key(seed, 0, 0), 5, 1, 5)[0][0, 0] for seed in range(400)])
+  firsts = np.array(
+    [phase_batches(order_key(seed, 0, 0), 5, 1, batch_size=5)[0][0, 0] for seed in range(400)]
+  )
   counts = np.bincount(firsts, minlength=5)
   assert ((counts - 80) ** 2 / 80).sum() < 18.5  # chi-squared, 4 degrees of freedom, p = 0.001

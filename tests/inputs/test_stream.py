@@ -232,7 +232,7 @@ def test_placement_is_where_it_fits_unless_told_otherwise_or_begun_otherwise(mon
 
   def chosen(memory, where="auto", sealed=None):
     monkeypatch.setattr(placement, "_device_bytes", lambda layout: memory)
-    return placement.choose_placement(DataConfig(placement=where), data, layout, sealed).name
+    return placement.choose_placement(DataConfig(placement=where), data, layout, sealed=sealed).name
 
   assert [chosen(2 * inputs), chosen(2 * inputs - 1)] == ["device", "stream"]
   assert [chosen(2 * inputs, "stream"), chosen(1, "device")] == ["stream", "device"]
@@ -295,7 +295,12 @@ def test_a_pass_comes_in_order_and_its_last_dispatch_is_filled_up():
   of = tiny.config(score__batch_size=16)
   inputs = np.arange(70 * 2, dtype=np.uint8).reshape(70, 2)
   with batches_of(
-    HostInputs(inputs, inputs[:5]), "train", ascending(16), 5, 3, make_layout(of.parallel)
+    HostInputs(inputs, inputs[:5]),
+    "train",
+    ascending(16),
+    num=5,
+    group=3,
+    layout=make_layout(of.parallel),
   ) as groups:
     found = [np.asarray(group["train_inputs"]) for group in groups]
   assert [group.shape for group in found] == [(3, 16, 2)] * 2

@@ -172,7 +172,7 @@ def test_a_deep_network_survives_a_group_of_padding():
     np.int32(0),
     variables["params"],
     variables["batch_stats"],
-    init_opt_state(optim, variables["params"]),
+    opt_state=init_opt_state(optim, variables["params"]),
   )
   inputs = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype(np.float32)
   inputs[2:] = inputs[0]

@@ -30,7 +30,7 @@ def _arrays(x_shape, kernel_shape, dtype=np.float32):
 
 
 def _loss(conv, stride, padding):
-  return lambda x, kernel: jnp.sin(conv(x, kernel, stride, padding)).sum()
+  return lambda x, kernel: jnp.sin(conv(x, kernel, stride, kernel_size=padding)).sum()
 
 
 def _num_convolutions(function, *args):
@@ -60,7 +60,10 @@ CASES = [
 def test_value_and_gradients_equal_lax(stride, size, padding, image):
   x, kernel = _arrays((3, *image, 4), (size, size, 4, 5))
   np.testing.assert_allclose(
-    conv2d(x, kernel, stride, padding), _lax_conv(x, kernel, stride, padding), rtol=1e-5, atol=1e-5
+    conv2d(x, kernel, stride, padding=padding),
+    _lax_conv(x, kernel, stride, padding),
+    rtol=1e-5,
+    atol=1e-5,
   )
   ours, theirs = (
     jax.jit(jax.grad(_loss(conv, stride, padding), (0, 1)))(x, kernel)
@@ -76,7 +79,7 @@ def test_value_equals_the_definition():
   expected = [
     [np.sum(padded[i : i + 3, j : j + 3] * kernel[:, :, 0, 0]) for j in (0, 2)] for i in (0, 2)
   ]
-  np.testing.assert_allclose(conv2d(x, kernel, 2, 1)[0, :, :, 0], expected, rtol=1e-5)
+  np.testing.assert_allclose(conv2d(x, kernel, 2, padding=1)[0, :, :, 0], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
@@ -94,7 +97,7 @@ def test_wrong_shapes_types_and_pads_are_refused():
     with pytest.raises(ValueError, match="conv2d wants x"):
       conv2d(*wrong)
   with pytest.raises(ValueError, match="padding of 0 or more"):
-    conv2d(x, kernel, 1, ((0, 0), (-1, 0)))
+    conv2d(x, kernel, 1, padding=((0, 0), (-1, 0)))
 
 
 def test_small_images_are_matrix_products_on_a_cpu_only():
@@ -115,11 +118,11 @@ def test_small_images_are_matrix_products_on_a_cpu_only():
 
 def test_vmap_over_examples_is_one_convolution():
   x, kernel = _arrays((64, 6, 6, 3), (3, 3, 3, 4))
-  one = lambda image, kernel: conv2d(image[None], kernel, 2, 1)[0]  # noqa: E731 - a line, used twice
+  one = lambda image, kernel: conv2d(image[None], kernel, 2, padding=1)[0]  # noqa: E731 - a line, used twice
   over_examples = jax.vmap(one, in_axes=(0, None))
   assert _num_convolutions(over_examples, x, kernel) == 1
   np.testing.assert_allclose(
-    over_examples(x, kernel), conv2d(x, kernel, 2, 1), rtol=1e-5, atol=1e-5
+    over_examples(x, kernel), conv2d(x, kernel, 2, padding=1), rtol=1e-5, atol=1e-5
   )
 
 
@@ -223,7 +226,7 @@ def _train_in_loop(conv):
     def loss(kernels):
       h = jnp.tanh(barrier(batch))
       for kernel, stride in zip(kernels, (1, 2, 2, 1), strict=True):
-        h = jnp.tanh(conv(barrier(h), kernel, stride, kernel.shape[0] // 2))
+        h = jnp.tanh(conv(barrier(h), kernel, stride, kernel_size=kernel.shape[0] // 2))
       return jnp.square(h).mean()
 
     return jax.tree.map(lambda k, g: k - 0.1 * g, kernels, jax.grad(loss)(kernels)), None

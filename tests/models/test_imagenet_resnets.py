@@ -144,7 +144,7 @@ def test_max_pool_and_its_gradient_equal_numpy_also_under_vmap_and_in_a_scan(
   ]
 
   def forward_and_back(x, weights):
-    outputs, backward = jax.vjp(lambda x: max_pool(x, window, stride, padding), x)
+    outputs, backward = jax.vjp(lambda x: max_pool(x, window, stride, padding=padding), x)
     return outputs, backward(weights)[0]
 
   alone = jax.tree.map(

@@ -468,7 +468,9 @@ def test_a_log_axis_shows_all_means_even_where_a_band_would_reach_below_zero():
     for number in range(1, 7)
   ]
   all_curves = read.curves(rows, ["baseline"], ["test_loss"])
-  axes = curve_figures.curve(all_curves, "test_loss", ["baseline"], ["baseline"], [], "t").axes[0]
+  axes = curve_figures.curve(
+    all_curves, "test_loss", ["baseline"], shown=["baseline"], drops=[], title="t"
+  ).axes[0]
   means = np.mean(
     [[one["test_loss"] for one in rows if one["seed"] == seed] for seed in range(5)], axis=0
   )
@@ -487,7 +489,7 @@ def test_forest_colours_say_what_the_words_say():
     "interval": [0.005, 0.015],
     "verdict": "better",
   }
-  figure = forest.contrasts([row], ["a - b"], ["better"], None)
+  figure = forest.contrasts([row], ["a - b"], ["better"], margin=None)
   assert figure.axes[1].get_yticklabels()[0].get_color() == figures.BLUE
   assert not figure.axes[0].patches
 

@@ -221,7 +221,12 @@ def test_curves_leave_a_seed_that_diverges_out_of_every_round(tmp_path):
   ] = True
   curves = read.curves(rows, ["baseline", "method"])
   figure = curve_figures.curve(
-    curves, "test_accuracy", ["baseline", "method"], ["baseline", "method"], [], "t"
+    curves,
+    "test_accuracy",
+    ["baseline", "method"],
+    shown=["baseline", "method"],
+    drops=[],
+    title="t",
   )
   lines = {line.get_label(): line.get_ydata().tolist() for line in figure.axes[0].lines}
   assert lines["baseline"] == pytest.approx([0.2, 0.3, 0.4])
@@ -322,7 +327,12 @@ def test_rounds_that_are_not_evaluated_leave_the_curves_whole(tmp_path):
   curves = read.curves(read.load(tmp_path).metrics, ("baseline", "method"))
   shown = (
     curve_figures.curve(
-      curves, "test_accuracy", ("baseline", "method"), ("baseline", "method"), [], "t"
+      curves,
+      "test_accuracy",
+      ("baseline", "method"),
+      shown=("baseline", "method"),
+      drops=[],
+      title="t",
     )
     .axes[0]
     .lines[0]
@@ -404,7 +414,9 @@ def _rows(arm, seed, phase, values, last=True, rates=None):
 def test_curve_draws_the_mean_and_the_range_of_few_seeds():
   rows = _rows("method", 0, "B", [0.2, 0.4, None]) + _rows("method", 1, "B", [0.4, 0.8, 0.6])
   (curve,) = read.curves(rows, ["method"])
-  axes = curve_figures.curve([curve], "test_accuracy", ["method"], ["method"], [], "t").axes[0]
+  axes = curve_figures.curve(
+    [curve], "test_accuracy", ["method"], shown=["method"], drops=[], title="t"
+  ).axes[0]
   np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.3, 0.6, 0.6])
   edges = axes.collections[0].get_paths()[0].vertices
   np.testing.assert_allclose(
@@ -419,7 +431,12 @@ def test_curve_draws_one_sd_of_five_seeds():
     row for seed, value in enumerate(values) for row in _rows("method", seed, "B", [value, value])
   ]
   figure = curve_figures.curve(
-    read.curves(rows, ["method"]), "test_accuracy", ["method"], ["method"], [], "t"
+    read.curves(rows, ["method"]),
+    "test_accuracy",
+    ["method"],
+    shown=["method"],
+    drops=[],
+    title="t",
   )
   edges = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
   np.testing.assert_allclose(
@@ -431,12 +448,16 @@ def test_curve_draws_one_sd_of_five_seeds():
 def test_phase_that_does_not_end_a_round_is_dotted_and_has_no_band():
   rows = _rows("method", 0, "A", [None, None], last=False) + _rows("method", 0, "B", [0.5, 0.6])
   curves = read.curves(rows, ["method"])
-  axes = curve_figures.curve(curves, "train_accuracy", ["method"], ["method"], [], "t").axes[0]
+  axes = curve_figures.curve(
+    curves, "train_accuracy", ["method"], shown=["method"], drops=[], title="t"
+  ).axes[0]
   assert [line.get_label() for line in axes.lines] == ["method, phase A", "method, phase B"]
   assert [line.get_linestyle() for line in axes.lines] == [":", "-"]
   assert [
     line.get_label()
-    for line in curve_figures.curve(curves, "test_accuracy", ["method"], ["method"], [], "t")
+    for line in curve_figures.curve(
+      curves, "test_accuracy", ["method"], shown=["method"], drops=[], title="t"
+    )
     .axes[0]
     .lines
   ] == ["method, after B"]

@@ -35,7 +35,7 @@ def clock(monkeypatch):
 
 
 def test_a_line_tells_the_time_left_from_the_work_done_by_now(clock, capsys):
-  with Display(False).task("method", 10, "round", 2) as task:
+  with Display(False).task("method", 10, "round", done=2) as task:
     clock[0] += 8.0
     task.line(
       3, "test 50 %", 6
@@ -86,7 +86,7 @@ def test_the_time_left_of_the_run_counts_the_trainings_to_come_at_the_pace_so_fa
     task.line(1, "lr 1", 1)
     clock[0] += 4.0
     task.line(2, "lr 1", 2)
-  with display.task("long_baseline", 10, "round", 8) as task:
+  with display.task("long_baseline", 10, "round", done=8) as task:
     assert task.left() == "8 s"
   ends = [line.partition("  left ")[2] for line in capsys.readouterr().err.splitlines()]
   assert ends == [

@@ -253,8 +253,8 @@ def test_a_trial_has_the_plan_that_the_run_has_with_its_values(init, order):
     labels, ids = np.zeros(56, np.int32), np.arange(56, dtype=np.int32)
     for trial in own.trials:
       later = selection.frozen(config, trial.values)
-      ours = make_plan(trial.arm, Setting(own.config, labels, ids, None, parts))
-      theirs = make_plan(trial.of, Setting(later, labels, ids, None, parts))
+      ours = make_plan(trial.arm, Setting(own.config, labels, ids, scores=None, partitions=parts))
+      theirs = make_plan(trial.of, Setting(later, labels, ids, scores=None, partitions=parts))
       assert (ours.init, ours.rounds, len(ours.phases)) == (
         theirs.init,
         theirs.rounds,

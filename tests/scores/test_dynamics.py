@@ -52,7 +52,7 @@ def _recorded(seen: Seen) -> Dynamics:
   everything, counts = jnp.arange(num_examples, dtype=jnp.int32), jnp.ones(num_examples, bool)
 
   def body(dynamics, now):
-    return record(dynamics, now[0], everything, counts, now[1]), None
+    return record(dynamics, now[0], everything, counts=counts, seen=now[1]), None
 
   empty = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), no_dynamics(1, num_examples))
   return jax.lax.scan(body, empty, (jnp.arange(1, rounds + 1, dtype=jnp.int32), seen))[0]
@@ -126,10 +126,16 @@ def test_examples_that_do_not_count_record_nothing():
   seen = Seen(jnp.ones(3, bool), jnp.full(3, 0.5, jnp.float32), jnp.full(3, 2.0, jnp.float32))
   # Padding points at place 0, which counts once in the same batch.
   after = record(
-    dynamics, jnp.int32(1), jnp.array([0, 2, 0], jnp.int32), jnp.array([True, True, False]), seen
+    dynamics,
+    jnp.int32(1),
+    jnp.array([0, 2, 0], jnp.int32),
+    counts=jnp.array([True, True, False]),
+    seen=seen,
   )
   assert after.num_seen.tolist() == [1, 0, 1, 0]
-  none = record(dynamics, jnp.int32(1), jnp.array([3, 0, 0], jnp.int32), jnp.zeros(3, bool), seen)
+  none = record(
+    dynamics, jnp.int32(1), jnp.array([3, 0, 0], jnp.int32), counts=jnp.zeros(3, bool), seen=seen
+  )
   tiny.assert_equal(none, dynamics)
   found = dynamics_scores(jax.tree.map(lambda leaf: np.asarray(leaf)[None], after), 5)
   assert np.isnan(found["mean_confidence"][0]).tolist() == [False, True, False, True]
@@ -160,7 +166,7 @@ def replayed():
         order_key(np.uint32(seed), 0, np.int32(index)),
         len(data.train),
         plan.steps_per_round,
-        OF.batch_size,
+        batch_size=OF.batch_size,
       )
       for ids, counts in zip(np.asarray(positions), np.asarray(mask), strict=True):
         batch = (

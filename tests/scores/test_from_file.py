@@ -99,7 +99,7 @@ def test_scores_of_other_labels_are_of_other_data(tmp_path):
   )
   for name in ("same.csv", "names.csv", "same.npz"):
     np.testing.assert_array_equal(
-      from_file.load(tmp_path / name, "score", IDS, labels).values, np.ones(3)
+      from_file.load(tmp_path / name, "score", IDS, labels=labels).values, np.ones(3)
     )
   for name in ("other.csv", "other.npz"):
     with pytest.raises(
@@ -109,7 +109,7 @@ def test_scores_of_other_labels_are_of_other_data(tmp_path):
         r"planted"
       ),
     ) as caught:
-      from_file.load(tmp_path / name, "score", IDS, labels)
+      from_file.load(tmp_path / name, "score", IDS, labels=labels)
     assert caught.value.exit_code == 3
 
 

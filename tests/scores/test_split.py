@@ -61,7 +61,9 @@ def test_a_split_is_a_partition_of_exact_size(scores, seed, policy, balanced, dr
   scores = np.array(scores)
   size = draw.draw(st.integers(1, len(scores) - 1))
   labels = np.arange(len(scores)) % 3
-  part = split(scores, labels, ids(len(scores)), size, seed, policy=policy, class_balanced=balanced)
+  part = split(
+    scores, labels, ids(len(scores)), size=size, seed=seed, policy=policy, class_balanced=balanced
+  )
   assert len(part.easy) == size
   np.testing.assert_array_equal(np.sort(np.concatenate([part.easy, part.rest])), ids(len(scores)))
   if policy == "top" and not balanced:
@@ -81,18 +83,18 @@ def test_no_split_follows_the_order_of_the_dataset(scores, seed, policy, draw):
   scores = np.array(scores, np.float32)
   order = np.array(draw.draw(st.permutations(range(len(scores)))))
   labels = np.zeros(len(scores), np.int32)
-  here = split(scores, labels, ids(len(scores)), 2, seed, policy=policy)
-  there = split(scores[order], labels, ids(len(scores))[order], 2, seed, policy=policy)
+  here = split(scores, labels, ids(len(scores)), size=2, seed=seed, policy=policy)
+  there = split(scores[order], labels, ids(len(scores))[order], size=2, seed=seed, policy=policy)
   assert set(here.easy.tolist()) == set(order[there.easy].tolist())
 
 
 def test_ties_are_broken_otherwise_by_another_seed_and_are_counted():
   scores, labels = np.ones(100), np.zeros(100, np.int32)
-  first, second = (split(scores, labels, ids(100), 10, seed) for seed in (0, 1))
+  first, second = (split(scores, labels, ids(100), size=10, seed=seed) for seed in (0, 1))
   assert first.ties_at_cut == 100
   assert set(first.easy.tolist()) != set(second.easy.tolist())
   assert set(first.easy.tolist()) != set(range(10))
-  assert split(np.arange(100.0), labels, ids(100), 10, 0).ties_at_cut == 0
+  assert split(np.arange(100.0), labels, ids(100), size=10, seed=0).ties_at_cut == 0
 
 
 def test_nan_scores_are_refused_with_their_ids():
@@ -114,7 +116,7 @@ def test_class_balanced_sizes_are_exact_and_within_one_of_the_class_share(labels
 
 def test_the_easiest_of_a_hand_made_case():
   scores = np.array([0.1, 5.0, 3.0, -2.0, 4.0])
-  part = split(scores, np.zeros(5, np.int32), ids(5), 2, 0)
+  part = split(scores, np.zeros(5, np.int32), ids(5), size=2, seed=0)
   assert part.easy.tolist() == [1, 4]
   assert part.rest.tolist() == [0, 2, 3]
 
@@ -122,12 +124,12 @@ def test_the_easiest_of_a_hand_made_case():
 def test_a_random_subset_is_another_one_for_another_seed_and_does_not_see_the_scores():
   scores, labels = np.arange(60.0), np.zeros(60, np.int32)
   first, again, other = (
-    split(scores, labels, ids(60), 20, seed, policy="random") for seed in (0, 0, 1)
+    split(scores, labels, ids(60), size=20, seed=seed, policy="random") for seed in (0, 0, 1)
   )
   np.testing.assert_array_equal(first.easy, again.easy)
   assert set(first.easy.tolist()) != set(other.easy.tolist())
   np.testing.assert_array_equal(
-    first.easy, split(-scores, labels, ids(60), 20, 0, policy="random").easy
+    first.easy, split(-scores, labels, ids(60), size=20, seed=0, policy="random").easy
   )
 
 
@@ -146,8 +148,8 @@ def test_class_balanced_takes_the_end_of_the_ranking_of_every_class_and_counts_t
     scores * 1.0,
     labels,
     ids(len(scores)),
-    size,
-    seed,
+    size=size,
+    seed=seed,
     policy="bottom" if bottom else "top",
     class_balanced=True,
   )
@@ -164,13 +166,13 @@ def test_class_balanced_takes_the_end_of_the_ranking_of_every_class_and_counts_t
 def test_class_balanced_ties_of_a_hand_made_case():
   scores = np.array([5.0, 5.0, 5.0, 1.0, 9.0, 8.0, 2.0, 2.0])
   labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-  part = split(scores, labels, ids(8), 4, 0, class_balanced=True)
+  part = split(scores, labels, ids(8), size=4, seed=0, class_balanced=True)
   assert (
     part.ties_at_cut == 3
   )  # class 0 takes two of its three fives; class 1 takes 9 and 8, before its twos
   assert set(part.easy.tolist()) >= {4, 5}
   assert (
-    split(scores, labels, ids(8), 6, 0, class_balanced=True).ties_at_cut == 2
+    split(scores, labels, ids(8), size=6, seed=0, class_balanced=True).ties_at_cut == 2
   )  # all fives, and one of the two twos
 
 
@@ -228,7 +230,9 @@ def test_window_and_mislabel_cut_take_exactly_what_the_twin_takes_on_imbalanced_
   easy = draw.draw(st.integers(1, len(scores) - 2))
   other = draw.draw(st.integers(0, len(scores) - easy - 1))
   size = Sizes(easy, skipped=other) if policy == "window" else Sizes(easy, left_out=other)
-  part = split(scores, labels, ids(len(scores)), size, seed, policy=policy, class_balanced=balanced)
+  part = split(
+    scores, labels, ids(len(scores)), size=size, seed=seed, policy=policy, class_balanced=balanced
+  )
   assert (len(part.easy), len(part.left_out)) == (size.easy, size.left_out)
   np.testing.assert_array_equal(
     np.sort(np.concatenate([part.easy, part.rest, part.left_out])), ids(len(scores))
@@ -247,8 +251,8 @@ def test_a_threshold_takes_all_that_are_easier(scores, threshold):
     np.array(scores, np.float32),
     np.zeros(len(scores), np.int32),
     ids(len(scores)),
-    1,
-    0,
+    size=1,
+    seed=0,
     policy="threshold",
     threshold=threshold,
   )
@@ -259,21 +263,26 @@ def test_a_threshold_takes_all_that_are_easier(scores, threshold):
 
 def test_a_window_and_a_cut_of_a_hand_made_case():
   scores, labels = np.array([0.1, 5.0, 3.0, -2.0, 4.0, 4.0]), np.zeros(6, np.int32)
-  window = split(scores, labels, ids(6), Sizes(2, skipped=1), 0, policy="window")
+  window = split(scores, labels, ids(6), size=Sizes(2, skipped=1), seed=0, policy="window")
   assert (window.easy.tolist(), window.rest.tolist(), window.ties_at_cut) == (
     [4, 5],
     [0, 1, 2, 3],
     0,
   )
-  assert split(scores, labels, ids(6), Sizes(2, skipped=2), 0, policy="window").ties_at_cut == 2
-  cut = split(scores, labels, ids(6), Sizes(2, left_out=1), 0, policy="mislabel_cut")
+  assert (
+    split(scores, labels, ids(6), size=Sizes(2, skipped=2), seed=0, policy="window").ties_at_cut
+    == 2
+  )
+  cut = split(scores, labels, ids(6), size=Sizes(2, left_out=1), seed=0, policy="mislabel_cut")
   assert (cut.rest.tolist(), cut.left_out.tolist(), cut.ties_at_cut) == (
     [0, 2, 4] if 5 in cut.easy else [0, 2, 5],
     [3],
     2,
   )
   assert (
-    split(np.ones(6), labels, ids(6), Sizes(2, left_out=1), 0, policy="mislabel_cut").ties_at_cut
+    split(
+      np.ones(6), labels, ids(6), size=Sizes(2, left_out=1), seed=0, policy="mislabel_cut"
+    ).ties_at_cut
     == 6
   )
 

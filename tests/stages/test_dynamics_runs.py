@@ -173,13 +173,13 @@ def test_every_score_of_the_dynamics_finds_wrong_labels_in_its_declared_directio
       scores["aum"][0],
       data.train.labels,
       data.train.example_ids,
-      60,
-      0,
+      size=60,
+      seed=0,
       policy="top",
       class_balanced=False,
     )
   ]
-  areas = score_truth(data.train, scores, parts, of.seeds[:1], np.ones(3, bool))[
+  areas = score_truth(data.train, scores, parts, seeds=of.seeds[:1], sound=np.ones(3, bool))[
     "auroc_wrong_label"
   ]
   assert {name for name, area in areas.items() if area > 0.5} == set(scores), areas

@@ -35,23 +35,25 @@ def test_folds_are_equal_to_one_example_in_all_and_in_every_class_and_go_by_the_
   labels = np.array(labels)
   ids = np.arange(len(labels), dtype=np.int32) * 3
   num_folds = draw.draw(st.integers(2, len(labels)))
-  found = folds(labels, ids, num_folds, seed)
+  found = folds(labels, ids, num_folds, seed=seed)
   for counts in (
     np.bincount(found[labels == label], minlength=num_folds)
     for label in (*set(labels.tolist()), labels)
   ):
     assert counts.max() - counts.min() <= 1
   order = np.array(draw.draw(st.permutations(range(len(labels)))))
-  np.testing.assert_array_equal(folds(labels[order], ids[order], num_folds, seed), found[order])
+  np.testing.assert_array_equal(
+    folds(labels[order], ids[order], num_folds, seed=seed), found[order]
+  )
 
 
 def test_another_seed_has_other_folds_and_too_many_are_refused():
   labels, ids = np.zeros(40, np.int32), np.arange(40, dtype=np.int32)
-  assert not np.array_equal(folds(labels, ids, 4, 0), folds(labels, ids, 4, 1))
+  assert not np.array_equal(folds(labels, ids, 4, seed=0), folds(labels, ids, 4, seed=1))
   with pytest.raises(
     ConfigError, match=r"score\.folds=41: expected at most one for each of the 40 training examples"
   ):
-    folds(labels, ids, 41, 0)
+    folds(labels, ids, 41, seed=0)
 
 
 @pytest.fixture(scope="module")

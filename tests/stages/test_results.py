@@ -46,7 +46,7 @@ def scored(data, seed=0):
   odds = np.random.default_rng(seed).normal(size=(2, len(data.train))).astype(np.float32)
   scores = {"confidence": (1 / (1 + np.exp(-odds))).astype(np.float32), "log_odds": odds}
   parts = tuple(
-    split(one, data.train.labels, data.train.example_ids, 7, seed)
+    split(one, data.train.labels, data.train.example_ids, size=7, seed=seed)
     for one, seed in zip(odds, CONFIG.seeds, strict=True)
   )
   return scores, parts
@@ -54,7 +54,15 @@ def scored(data, seed=0):
 
 def test_scores_on_disk_are_the_scores(data, tmp_path):
   scores, parts = scored(data)
-  score_files.write_scores(tmp_path, data, CONFIG, scores, parts, np.array([True, True]), STABILITY)
+  score_files.write_scores(
+    tmp_path,
+    data,
+    CONFIG,
+    scores=scores,
+    partitions=parts,
+    sound=np.array([True, True]),
+    stability=STABILITY,
+  )
   stored = files.read_npz(tmp_path / "scores.npz")
   assert list(stored) == [
     "example_id",
@@ -126,10 +134,10 @@ def test_truth_is_written_beside_the_labels_where_it_is_known(data, tmp_path):
       tmp_path / name,
       with_truth(data, difficulty, is_wrong),
       CONFIG,
-      scores,
-      parts,
-      np.array([True, True]),
-      STABILITY,
+      scores=scores,
+      partitions=parts,
+      sound=np.array([True, True]),
+      stability=STABILITY,
     )
   stored = files.read_npz(tmp_path / "both" / "scores.npz")
   np.testing.assert_array_equal(stored["difficulty"], data.train.difficulty)
@@ -173,7 +181,7 @@ def test_truth_of_a_hand_made_case(data):
 
   def truth(sound, scores=(perfect, other), of=train):
     return agreement.score_truth(
-      of, {"log_odds": np.array(scores)}, parts, CONFIG.seeds, np.array(sound)
+      of, {"log_odds": np.array(scores)}, parts, seeds=CONFIG.seeds, sound=np.array(sound)
     )
 
   first = truth([True, False])
@@ -209,8 +217,10 @@ def test_truth_of_a_hand_made_case(data):
     truth([True, True], of=dataclasses.replace(train, wrong_label=None, difficulty=None)) is None
   )
   assert "wrong_labels_in_cut" not in first
-  cut = tuple(Partition(part.easy, part.rest, 0, np.array([8, 3], np.int32)) for part in parts)
-  assert agreement.score_truth(train, {}, cut, CONFIG.seeds, np.ones(2, bool))[
+  cut = tuple(
+    Partition(part.easy, part.rest, 0, left_out=np.array([8, 3], np.int32)) for part in parts
+  )
+  assert agreement.score_truth(train, {}, cut, seeds=CONFIG.seeds, sound=np.ones(2, bool))[
     "wrong_labels_in_cut"
   ] == {3: 0.5, 8: 0.5}
 
@@ -220,14 +230,16 @@ def test_stability_is_spearman_s_correlation_and_the_share_of_common_examples(da
   scores["log_odds"][1] = scores["log_odds"][0] + 0.5 * scores["log_odds"][1]
   scores["log_odds"][:, :4] = 1.0  # ties
   stability = agreement.score_stability(
-    scores["log_odds"], parts, CONFIG.split, np.ones(len(parts), bool)
+    scores["log_odds"], parts, CONFIG.split, sound=np.ones(len(parts), bool)
   )
   assert stability["mean_spearman"] == pytest.approx(spearmanr(*scores["log_odds"]).statistic)
   common = len(set(parts[0].easy) & set(parts[1].easy)) / 7
   np.testing.assert_allclose(stability["overlap_of_A"], [[1, common], [common, 1]])
   assert stability["mean_overlap_of_A"] == common
   assert (
-    agreement.score_stability(scores["log_odds"][:1], parts[:1], CONFIG.split, np.ones(1, bool))
+    agreement.score_stability(
+      scores["log_odds"][:1], parts[:1], CONFIG.split, sound=np.ones(1, bool)
+    )
     is None
   )
 
@@ -236,7 +248,9 @@ def test_stability_by_hand():
   rest = np.zeros(0, np.int32)
   parts = tuple(Partition(np.array(easy, np.int32), rest, 0) for easy in ([0, 1], [1, 2], [2, 3]))
   scores = np.array([[4.0, 3.0, 2.0, 1.0], [3.0, 4.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]])
-  stability = agreement.score_stability(scores, parts, CONFIG.split, np.ones(len(parts), bool))
+  stability = agreement.score_stability(
+    scores, parts, CONFIG.split, sound=np.ones(len(parts), bool)
+  )
   # rho = 1 - 6 sum d^2 / (n (n^2 - 1)): d^2 is 2, 20, 18.
   np.testing.assert_allclose(
     stability["spearman"], [[1, 0.8, -1], [0.8, 1, -0.8], [-1, -0.8, 1]], atol=1e-12
@@ -247,18 +261,22 @@ def test_stability_by_hand():
     "two seeds share only 33 % of the A that their own scores give"
   )
   assert "split.source=mean splits for all" in stability["warning"]
-  by_mean = agreement.score_stability(scores, parts, SplitConfig(source="mean"), np.ones(3, bool))
+  by_mean = agreement.score_stability(
+    scores, parts, SplitConfig(source="mean"), sound=np.ones(3, bool)
+  )
   assert "more seeds make the mean, by which all of them split, steadier" in by_mean["warning"]
   assert (
-    agreement.score_stability(scores, parts, SplitConfig(policy="random"), np.ones(3, bool))[
+    agreement.score_stability(scores, parts, SplitConfig(policy="random"), sound=np.ones(3, bool))[
       "warning"
     ]
     is None
   )
-  half = agreement.score_stability(scores[:2], parts[:2], CONFIG.split, np.ones(2, bool))
+  half = agreement.score_stability(scores[:2], parts[:2], CONFIG.split, sound=np.ones(2, bool))
   assert (half["mean_overlap_of_A"], half["warning"]) == (0.5, None)
   # The third diverged: its A is shown, but neither means nor the warning count it.
-  sound = agreement.score_stability(scores, parts, CONFIG.split, np.array([True, True, False]))
+  sound = agreement.score_stability(
+    scores, parts, CONFIG.split, sound=np.array([True, True, False])
+  )
   assert (sound["mean_overlap_of_A"], sound["warning"]) == (0.5, None)
   assert sound["mean_spearman"] == pytest.approx(0.8)
   np.testing.assert_array_equal(sound["overlap_of_A"], stability["overlap_of_A"])
@@ -269,9 +287,15 @@ def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
   scores["log_odds"][1, :5], scores["confidence"][1, :5] = np.nan, np.nan
   scores["log_odds"][1, 5] = np.inf
   ease = agreement.easiness(SCORES["log_odds"], scores["log_odds"])
-  stability = agreement.score_stability(ease, parts, CONFIG.split, np.array([True, False]))
+  stability = agreement.score_stability(ease, parts, CONFIG.split, sound=np.array([True, False]))
   score_files.write_scores(
-    tmp_path, data, CONFIG, scores, parts, np.array([True, False]), stability
+    tmp_path,
+    data,
+    CONFIG,
+    scores=scores,
+    partitions=parts,
+    sound=np.array([True, False]),
+    stability=stability,
   )
   with open(tmp_path / "scores.csv", newline="") as file:
     table = list(csv.DictReader(file))
@@ -326,7 +350,7 @@ def test_scores_that_are_no_numbers_are_the_hardest():
 
 def test_a_split_names_every_example_and_its_subsets(data, tmp_path):
   _, parts = scored(data)
-  score_files.write_split(tmp_path, data, CONFIG, parts, parts[1])
+  score_files.write_split(tmp_path, data, CONFIG, partitions=parts, by_mean=parts[1])
   with open(tmp_path / "split.csv", newline="") as file:
     table = list(csv.DictReader(file))
   assert list(table[0]) == ["example_id", "label", "subset", "subset_seed3", "subset_seed8"]
@@ -341,11 +365,11 @@ def test_a_split_names_every_example_and_its_subsets(data, tmp_path):
     np.arange(70.0),
     data.train.labels,
     data.train.example_ids,
-    Sizes(7, left_out=3),
-    0,
+    size=Sizes(7, left_out=3),
+    seed=0,
     policy="mislabel_cut",
   )
-  score_files.write_split(tmp_path, data, CONFIG, (cut, cut), cut)
+  score_files.write_split(tmp_path, data, CONFIG, partitions=(cut, cut), by_mean=cut)
   with open(tmp_path / "split.csv", newline="") as file:
     assert [row["subset_seed8"] for row in csv.DictReader(file)] == ["cut"] * 3 + ["B"] * 60 + [
       "A"
@@ -354,14 +378,21 @@ def test_a_split_names_every_example_and_its_subsets(data, tmp_path):
 
 def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   scores, parts = scored(data)
-  setting = Setting(CONFIG, data.train.labels, data.train.example_ids, scores["log_odds"], parts)
-  artifacts.write_arm_ids(tmp_path, data, CONFIG, make_plan("method", setting))
+  setting = Setting(
+    CONFIG, data.train.labels, data.train.example_ids, scores=scores["log_odds"], partitions=parts
+  )
+  artifacts.write_arm_ids(tmp_path, data, CONFIG, plan=make_plan("method", setting))
   ids = files.read_npz(tmp_path / "arms" / "method.npz")
   assert sorted(ids) == ["A", "B", "seeds"]
   np.testing.assert_array_equal(ids["A"][1], parts[1].easy * 3 + 5)
   assert ids["A"].dtype == np.int32
   score_files.write_mosaics(
-    tmp_path, data, CONFIG, scores["confidence"][0], scores["log_odds"][0], parts[0]
+    tmp_path,
+    data,
+    CONFIG,
+    confidence=scores["confidence"][0],
+    ranking=scores["log_odds"][0],
+    partition=parts[0],
   )
   mosaics = files.read_npz(tmp_path / "figures" / "mosaics.npz")
   best = np.argsort(-scores["log_odds"][0])[:7]
@@ -376,11 +407,21 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   np.testing.assert_array_equal(mosaics["other_images"], data.train.inputs[others])
   assert mosaics["class_names"].tolist() == list(data.class_names)
   hardest = split(
-    scores["log_odds"][0], data.train.labels, data.train.example_ids, 7, 3, policy="bottom"
+    scores["log_odds"][0],
+    data.train.labels,
+    data.train.example_ids,
+    size=7,
+    seed=3,
+    policy="bottom",
   )
   bottom = tiny.config(seeds=(3, 8), split__policy="bottom")
   score_files.write_mosaics(
-    tmp_path / "bottom", data, bottom, scores["confidence"][0], scores["log_odds"][0], hardest
+    tmp_path / "bottom",
+    data,
+    bottom,
+    confidence=scores["confidence"][0],
+    ranking=scores["log_odds"][0],
+    partition=hardest,
   )
   shown = files.read_npz(tmp_path / "bottom" / "figures" / "mosaics.npz")["easiest_ids"]
   np.testing.assert_array_equal(shown, np.argsort(scores["log_odds"][0])[:7] * 3 + 5)
@@ -412,7 +453,14 @@ def rows_of(round_sums, steps_done, index=1, evaluated=True):
   plan = tiny.alternating(CONFIG, 70, 7, (2e-3, 1e-4))
   rates = np.array([0.1, 0.1 * 0.1])
   return artifacts.metrics_rows(
-    plan, CONFIG, rates, index, evaluated, round_sums, np.array(steps_done), 10.0
+    plan,
+    CONFIG,
+    rates,
+    index=index,
+    evaluated=evaluated,
+    sums=round_sums,
+    steps_done=np.array(steps_done),
+    seconds=10.0,
   )
 
 
@@ -502,7 +550,7 @@ def test_model_file_is_of_the_first_seed_that_did_not_diverge(tmp_path):
   ):
     (tmp_path / name).mkdir()
     files.append_rows(tmp_path / name / "metrics.jsonl", rows)
-    artifacts.write_model(tmp_path / name, data, of, "method", params, {})
+    artifacts.write_model(tmp_path / name, data, of, arm="method", params=params, batch_stats={})
     with safe_open(tmp_path / name / "model.safetensors", "np") as stored:
       assert {key: stored.metadata()[key] for key in ("arm", "seed", "diverged")} == {
         "arm": "method",
@@ -517,11 +565,20 @@ def test_model_file_gives_the_network_back_with_the_accuracy_of_the_results(tmp_
   data = tiny.data(of)
   state, ended = tiny.train(of, tiny.everything(of, 70), data)
   row = artifacts.metrics_rows(
-    tiny.everything(of, 70), of, np.ones(1), 0, True, ended[0].sums, state.step, 1.0
+    tiny.everything(of, 70),
+    of,
+    np.ones(1),
+    index=0,
+    evaluated=True,
+    sums=ended[0].sums,
+    steps_done=state.step,
+    seconds=1.0,
   )[0]
   first = jax.tree.map(lambda leaf: leaf[0], (state.params, state.batch_stats))
   for name in ("one", "two"):
-    artifacts.write_model(tmp_path / name, data, of, "method", state.params, state.batch_stats)
+    artifacts.write_model(
+      tmp_path / name, data, of, arm="method", params=state.params, batch_stats=state.batch_stats
+    )
   assert (tmp_path / "one" / "model.safetensors").read_bytes() == (
     tmp_path / "two" / "model.safetensors"
   ).read_bytes()
@@ -569,11 +626,22 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
       done = np.array([(index + 1) * 5] * 2)
       files.append_rows(
         tmp_path / "metrics.jsonl",
-        artifacts.metrics_rows(of, CONFIG, np.ones(2), index, True, of_arm, done, 1.0),
+        artifacts.metrics_rows(
+          of,
+          CONFIG,
+          np.ones(2),
+          index=index,
+          evaluated=True,
+          sums=of_arm,
+          steps_done=done,
+          seconds=1.0,
+        ),
       )
   plans = {"baseline": plan, "method": tiny.alternating(CONFIG, 70, 7)}
   again = {"method": np.array([0.75, 0.5])}
-  results = artifacts.write_results(tmp_path, data, CONFIG, NETWORK, 7, plans, again)
+  results = artifacts.write_results(
+    tmp_path, data, CONFIG, network=NETWORK, num_easy=7, plans=plans, recalibrated=again
+  )
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
   baseline, method = results["arms"]["baseline"], results["arms"]["method"]
   assert method["recalibrated"]["per_seed"] == {"3": 0.75, "8": 0.5}
@@ -617,13 +685,20 @@ def test_a_diverged_seed_has_no_best_round_and_counts_in_no_mean(tmp_path):
   for index, loss in enumerate((np.nan, 15.0)):
     of_round = sums(test_loss=np.array([loss, 60.0], np.float32), **counts)
     rows = artifacts.metrics_rows(
-      plan, CONFIG, np.ones(2), index, True, of_round, np.array([5 * (index + 1)] * 2), 1.0
+      plan,
+      CONFIG,
+      np.ones(2),
+      index=index,
+      evaluated=True,
+      sums=of_round,
+      steps_done=np.array([5 * (index + 1)] * 2),
+      seconds=1.0,
     )
     files.append_rows(tmp_path / "metrics.jsonl", rows)
   of = dataclasses.replace(CONFIG, arms=("baseline",))
-  entry = artifacts.write_results(tmp_path, data, of, NETWORK, 7, {"baseline": plan})["arms"][
-    "baseline"
-  ]
+  entry = artifacts.write_results(
+    tmp_path, data, of, network=NETWORK, num_easy=7, plans={"baseline": plan}
+  )["arms"]["baseline"]
   assert entry["diverged"] == [3]
   for name, sound in (
     ("accuracy", 0.8),
@@ -658,7 +733,12 @@ def test_the_margin_of_equal_is_the_config_s(margin, verdict, tmp_path):
         tmp_path / "metrics.jsonl", [row | {"test_loss": 0.5, "test_accuracy": accuracy}]
       )
   results = artifacts.write_results(
-    tmp_path, tiny.data(of), of, NETWORK, 7, dict.fromkeys(of.arms, tiny.everything(of, 70))
+    tmp_path,
+    tiny.data(of),
+    of,
+    network=NETWORK,
+    num_easy=7,
+    plans=dict.fromkeys(of.arms, tiny.everything(of, 70)),
   )
   assert results["contrasts"]["baseline"]["verdict"] == verdict
 
@@ -691,7 +771,12 @@ def test_results_know_the_curve_before_the_drop_the_positive_control_and_what_is
           [row | {"train_accuracy": 0.9, "test_loss": 0.5, "test_accuracy": level + wave}],
         )
   results = artifacts.write_results(
-    tmp_path, tiny.data(of), of, NETWORK, 7, dict.fromkeys(of.arms, tiny.everything(of, 70))
+    tmp_path,
+    tiny.data(of),
+    of,
+    network=NETWORK,
+    num_easy=7,
+    plans=dict.fromkeys(of.arms, tiny.everything(of, 70)),
   )
   # Before the drop the rounds 4, 5, 6 count: +0.01, then -0.01.
   assert results["arms"]["method"]["fluctuation"]["per_seed"] == dict.fromkeys(

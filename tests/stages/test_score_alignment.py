@@ -62,10 +62,13 @@ def write_case(root, devices, mode, batch_size, order):
   variables = {"params": state.params, "batch_stats": state.batch_stats}
   scores = ScoreRunner(setup.score_program(), setup.device_data, NUM).scores(variables)
   parts = tuple(
-    split(row, data.train.labels, data.train.example_ids, 7, 0) for row in scores["log_odds"]
+    split(row, data.train.labels, data.train.example_ids, size=7, seed=0)
+    for row in scores["log_odds"]
   )
   folder = case_folder(root, devices, mode, batch_size, order)
-  score_files.write_scores(folder, data, config, scores, parts, np.ones(2, bool), None)
+  score_files.write_scores(
+    folder, data, config, scores=scores, partitions=parts, sound=np.ones(2, bool), stability=None
+  )
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,7 @@ def test_arms_with_their_own_control_are_one_family_that_changes_no_verdict_abou
 
 def test_an_arm_against_a_control_of_unequal_work_says_so():
   accuracy = _drawn(("baseline", "long_baseline", "own"))
-  entry = compare(accuracy, 0.0025, {"long_baseline"}, {"own": "long_baseline"})["against_control"][
-    "own"
-  ]
+  entry = compare(accuracy, 0.0025, {"long_baseline"}, controls={"own": "long_baseline"})[
+    "against_control"
+  ]["own"]
   assert (entry["in_family"], entry["equal_work"]) == (True, False)

@@ -20,7 +20,8 @@ def _arm(values):
 def _contrasts(method, others, margin=0.0025, name="method"):
   """Returns the contrasts of one arm minus each of the others, as one family."""
   return paired.contrasts(
-    {arm: paired.Pair(name, arm, method, values) for arm, values in others.items()}, margin
+    {arm: paired.Pair(name, arm, method, of_second=values) for arm, values in others.items()},
+    margin,
   )
 
 

@@ -31,7 +31,7 @@ def _verdicts(drawn, **settings):
     first, pairs = dict(enumerate(method)), enumerate(others)
     yield paired.contrasts(
       {
-        str(arm): paired.Pair("method", str(arm), first, dict(enumerate(values)))
+        str(arm): paired.Pair("method", str(arm), first, of_second=dict(enumerate(values)))
         for arm, values in pairs
       },
       **settings,

@@ -72,7 +72,7 @@ def float64_steps(num_devices: int, mode: str, num_steps: int = 20) -> TrainStat
     np.int32(0),
     variables["params"],
     variables["batch_stats"],
-    init_opt_state(optim, variables["params"]),
+    opt_state=init_opt_state(optim, variables["params"]),
   )
   rng = np.random.default_rng(0)
   step = functools.partial(train_step, model=model, optim=optim, axis_name=axis_name)

@@ -66,7 +66,7 @@ def make_cifar(num_label_bytes=1, num_classes=4, url="http://localhost:9/small.t
     name="cifar10",
     sizes=PublishedSizes(40, 12, num_classes),
     tfds_name="small",
-    remotes=(RemoteFile(url, "small.tar.gz", len(archive), sha256(archive)),),
+    remotes=(RemoteFile(url, "small.tar.gz", len(archive), sha256=sha256(archive)),),
     form=form,
     mean_std=((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
   )

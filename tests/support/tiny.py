@@ -69,7 +69,10 @@ def everything(
   """Returns the baseline's plan."""
   ids = np.tile(np.arange(num_examples, dtype=np.int32), (len(of.seeds), 1))
   phase = Phase(
-    "all", ids, steps or -(-num_examples // of.batch_size), np.full(len(of.seeds), decay)
+    "all",
+    ids,
+    steps or -(-num_examples // of.batch_size),
+    weight_decay=np.full(len(of.seeds), decay),
   )
   return Plan("baseline", (phase,), rounds or of.rounds)
 
@@ -91,7 +94,7 @@ def alternating(
         name,
         np.tile(np.sort(part), (replicas, 1)),
         -(-len(part) // of.batch_size),
-        np.full(replicas, decay),
+        weight_decay=np.full(replicas, decay),
       )
     )
   return Plan("method", tuple(phases), of.rounds)

@@ -45,7 +45,7 @@ def test_the_random_subset_is_of_the_seeds_own_points_and_another_one_for_each_s
 
 
 def test_no_arm_ever_sees_a_validation_point():
-  plans = [make_plan(arm, CONFIG, POINTS, 1e-2) for arm in arm_specs(CONFIG)]
+  plans = [make_plan(arm, CONFIG, POINTS, chosen=1e-2) for arm in arm_specs(CONFIG)]
   seen = np.unique(
     np.concatenate([phase.example_ids.ravel() for plan in plans for phase in plan.phases])
   )
@@ -60,7 +60,7 @@ def test_fifty_times_the_decay_on_a_fifth_of_the_steps_is_a_mean_of_10_8_times()
 
 def test_every_arm_has_its_phases_its_decays_and_five_steps_a_round():
   def shape(arm):
-    plan = make_plan(arm, CONFIG, POINTS, 1e-2)
+    plan = make_plan(arm, CONFIG, POINTS, chosen=1e-2)
     return [
       (
         phase.name,

@@ -170,7 +170,7 @@ SVHN = RegisteredSet(
 # Its test labels were never published: the validation set is the test set.
 TINY_IMAGENET = RegisteredSet(
   name="tiny_imagenet",
-  sizes=PublishedSizes(100_000, 10_000, 200, (64, 64, 3)),
+  sizes=PublishedSizes(100_000, 10_000, 200, image_shape=(64, 64, 3)),
   form=TinyImageNetFormat(),
   by_hand=(
     (
@@ -183,7 +183,7 @@ TINY_IMAGENET = RegisteredSet(
 
 CUB = RegisteredSet(
   name="cub",
-  sizes=PublishedSizes(5_994, 5_794, 200, None),
+  sizes=PublishedSizes(5_994, 5_794, 200, image_shape=None),
   tfds_name="caltech_birds2011",
   remotes=(
     RemoteFile(

@@ -127,15 +127,15 @@ class CifarFormat:
     """
     del log
     contents, is_canonical = (
-      _read_archive(place, spec, self, config.verify)
+      _read_archive(place, spec, self, level=config.verify)
       if place.is_file()
       else (read_folder(place, self), False)
     )
     variant, notes = (
-      ("canonical", ()) if is_canonical else verify(contents, self, config.verify, str(place))
+      ("canonical", ()) if is_canonical else verify(contents, self, config.verify, where=str(place))
     )
     labelled = [decode(contents, files, self) for files in (self.train, self.test)]
-    return self._chosen(labelled, config, variant, notes)
+    return self._chosen(labelled, config, variant, notes=notes)
 
   def read_prepared(
     self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log
@@ -159,8 +159,8 @@ class CifarFormat:
           f"{folder}: labels from {labels.min()} to {labels.max()} do not fit the original's bytes"
         )
       contents.update(encode(images, labels.astype(np.uint8), files))
-    variant, notes = verify(contents, self, config.verify, str(folder))
-    return self._chosen(labelled, config, variant, notes)
+    variant, notes = verify(contents, self, config.verify, where=str(folder))
+    return self._chosen(labelled, config, variant, notes=notes)
 
   def _chosen(
     self,
@@ -184,7 +184,7 @@ class CifarFormat:
         ),
       )
     train, test = (RawSplit(images, labels[:, column]) for images, labels in labelled)
-    return Contents(train, test, names, variant, notes)
+    return Contents(train, test, names, variant=variant, notes=notes)
 
 
 class _Bounded(io.RawIOBase):
@@ -351,7 +351,7 @@ def verify(
   """
   name, notes = "canonical", []
   for file in form.files:
-    variant = _identify(contents[file.name], file, form, where)
+    variant = _identify(contents[file.name], file, form, where=where)
     if variant is None:
       continue
     if level == "strict":

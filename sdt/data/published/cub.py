@@ -143,7 +143,7 @@ class CubFormat:
         `data.verify` accepts, or an image cannot be read.
     """
     class_names, splits = _listed(place)
-    return read_listed(place, spec, class_names, splits, config, log)
+    return read_listed(place, spec, class_names, splits=splits, config=config, log=log)
 
   def read_prepared(
     self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log
@@ -176,16 +176,16 @@ class CubFormat:
         tuple(names),
         labels,
         np.array([example_ids[name] for name in names], np.int64),
-        _contents(source, places.tolist()),
+        contents=_contents(source, places.tolist()),
       )
-      splits.append(read_split(folder, listed, config, source.where, log))
+      splits.append(read_split(folder, listed, config, where=source.where, log=log))
     (train, train_notes), (test, test_notes) = splits
     return Contents(
       train,
       test,
       tuple(class_names[label] for label in sorted(class_names)),
-      variant,
-      (*notes, *train_notes, *test_notes),
+      variant=variant,
+      notes=(*notes, *train_notes, *test_notes),
     )
 
 

@@ -144,7 +144,7 @@ def fetch(
   part = folder / f"{remote.name}.{os.getpid()}.part"
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    _stream(remote, part, timeout_secs, log)
+    _stream(remote, part, timeout_secs, log=log)
     os.replace(part, folder / remote.name)
   except urllib.error.HTTPError as error:
     error.close()

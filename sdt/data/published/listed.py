@@ -151,11 +151,11 @@ def read_listed(
   """
   train, test = splits
   counts = PublishedSizes(len(train.files), len(test.files), len(class_names))
-  variant, notes = _extent(counts, spec, config.verify, str(place))
+  variant, notes = _extent(counts, spec, config.verify, where=str(place))
   (train_split, train_notes), (test_split, test_notes) = (
-    read_split(place, split, config, f"the {name} split", log)
+    read_split(place, split, config, where=f"the {name} split", log=log)
     for name, split in (("training", train), ("test", test))
   )
   return Contents(
-    train_split, test_split, class_names, variant, (*notes, *train_notes, *test_notes)
+    train_split, test_split, class_names, variant=variant, notes=(*notes, *train_notes, *test_notes)
   )

@@ -165,7 +165,7 @@ def _download(spec: RegisteredSet, config: DataConfig, log: Log) -> None:
     raise MissingDataError(f"{searched}, and {why}; {_how_to_get(spec)}")
   for remote in missing:
     log(f"fetching {remote.url} ({remote.size / 1e6:.0f} MB) to {folder}")
-    fetch(remote, folder, config.download_timeout_secs, log)
+    fetch(remote, folder, config.download_timeout_secs, log=log)
   if (
     spec.unpacks is not None and spec.form.find(folder, spec) is None
   ):  # otherwise another process was faster
@@ -239,14 +239,14 @@ def load_registered(config: DataConfig, spec: RegisteredSet, log: Log) -> Data:
   kind, place = _locate(spec, config, log)
   log(f"reading {spec.name} from {place}")
   read = spec.form.read if kind == "files" else spec.form.read_prepared
-  found = read(place, spec, config, log)
+  found = read(place, spec, config, log=log)
   raw = Raw(
     found.train,
     found.test,
     found.class_names,
-    f"{spec.name} ({place})",
-    found.variant,
-    found.notes,
-    spec.mean_std,
+    where=f"{spec.name} ({place})",
+    variant=found.variant,
+    notes=found.notes,
+    mean_std=spec.mean_std,
   )
   return assemble(raw, config)

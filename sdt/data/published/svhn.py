@@ -108,7 +108,7 @@ class SvhnFormat:
     """Returns the set from the two files; raises a DataError if one is not the registered one."""
     del config, log
     train, test = (read_mat(place / remote.name, remote) for remote in spec.remotes)
-    return Contents(train, test, _CLASS_NAMES, "canonical", (LABEL_NOTE,))
+    return Contents(train, test, _CLASS_NAMES, variant="canonical", notes=(LABEL_NOTE,))
 
   def read_prepared(
     self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log
@@ -123,4 +123,4 @@ class SvhnFormat:
       prepared.read_images(folder, split, num, ("label",), _SHAPE) for split, num in sizes.items()
     )
     train, test = (RawSplit(images, labels[:, 0]) for images, labels in read)
-    return Contents(train, test, _CLASS_NAMES, variant, notes)
+    return Contents(train, test, _CLASS_NAMES, variant=variant, notes=notes)

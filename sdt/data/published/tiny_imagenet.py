@@ -169,9 +169,9 @@ class TinyImageNetFormat:
       place,
       spec,
       _class_names(place, wnids),
-      (_train(place, wnids), _test(place, wnids)),
-      config,
-      log,
+      splits=(_train(place, wnids), _test(place, wnids)),
+      config=config,
+      log=log,
     )
 
   def read_prepared(

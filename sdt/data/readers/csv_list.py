@@ -70,7 +70,7 @@ def _rows(path: Path) -> list[_Row]:
         raise DataError(
           f"{where}: split {written!r}; expected train, test or val (also valid, validation)"
         )
-    rows.append(_Row(line, file, label, split))
+    rows.append(_Row(line, file, label, split=split))
   if not rows:
     raise DataError(f"data.path={path}: no rows below the header; {_FORM}")
   return rows
@@ -167,4 +167,7 @@ def load_manifest(config: DataConfig, log: Log) -> Data:
 
   train = read(train_ids, "the training split")
   test = read(test_ids, "the test split") if test_ids else None
-  return assemble(Raw(train, test, class_names, f"csv set {path}", "custom", tuple(notes)), config)
+  return assemble(
+    Raw(train, test, class_names, where=f"csv set {path}", variant="custom", notes=tuple(notes)),
+    config,
+  )

@@ -123,15 +123,20 @@ def load_folder(config: DataConfig, log: Log) -> Data:
     raise DataError(f"data.path={root}: no such folder; {_LAYOUT}")
   try:
     train_folder, test_folder, class_names, notes = _find_folders(root, config)
-    train, train_notes = _read_split(root, train_folder, class_names, config, log)
+    train, train_notes = _read_split(root, train_folder, class_names, config=config, log=log)
     test, test_notes = (
       (None, [])
       if test_folder is None
-      else _read_split(root, test_folder, class_names, config, log)
+      else _read_split(root, test_folder, class_names, config=config, log=log)
     )
   except OSError as error:
     raise DataError(f"data.path={root}: {error.strerror}: {error.filename}") from error
   raw = Raw(
-    train, test, class_names, f"folder set {root}", "custom", (*notes, *train_notes, *test_notes)
+    train,
+    test,
+    class_names,
+    where=f"folder set {root}",
+    variant="custom",
+    notes=(*notes, *train_notes, *test_notes),
   )
   return assemble(raw, config)

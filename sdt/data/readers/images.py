@@ -275,8 +275,8 @@ class _Canvas:
         self._num,
         max(image.shape[0], height),
         max(image.shape[1], width),
-        self._root,
-        self._may_spill,
+        root=self._root,
+        may_spill=self._may_spill,
       )
       larger[: len(self._sizes), :height, :width] = self._images[: len(self._sizes)]
       self._images = larger
@@ -313,7 +313,7 @@ def _decode_files(
       else map(listing.contents, range(len(files)))
     )
     results = _decode_all(contents, config)
-    for i, result in enumerate(_with_progress(results, len(files), where, log)):
+    for i, result in enumerate(_with_progress(results, len(files), where, log=log)):
       if result.pixels is None:
         skipped[i], all_read = result.reason, all_read and not result.may_pass
         continue
@@ -329,7 +329,7 @@ def _decode_files(
       canvas.add(result.pixels)
       num_cut += result.is_cut
   images, sizes = canvas.contents()
-  return Prepared(images, sizes, skipped, num_cut), all_read
+  return Prepared(images, sizes, skipped, num_cut=num_cut), all_read
 
 
 def _cache_key(root: Path, listing: Listing, config: DataConfig) -> str:
@@ -337,12 +337,12 @@ def _cache_key(root: Path, listing: Listing, config: DataConfig) -> str:
   files of `root`.
   """
   if listing.contents is None:
-    return cache.key(root, listing.files, listing.files, config)
+    return cache.key(root, listing.files, listing.files, config=config)
   return cache.key(
     root,
     listing.files,
     tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_file())),
-    config,
+    config=config,
   )
 
 
@@ -382,7 +382,9 @@ def read_images(
   name = _cache_key(root, listing, config) if config.cache else ""
   kept = cache.load(name, len(files), log) if name else None
   found, may_keep = (
-    (kept, False) if kept is not None else _decode_files(root, listing, config, where, log)
+    (kept, False)
+    if kept is not None
+    else _decode_files(root, listing, config, where=where, log=log)
   )
   num_bad = len(found.skipped)
   if num_bad:
@@ -397,7 +399,7 @@ def read_images(
   if (
     name and may_keep and _cache_key(root, listing, config) == name
   ):  # otherwise a file changed meanwhile
-    cache.store(name, root, found, log)
+    cache.store(name, root, found, log=log)
   notes = [f"{num_bad} of {len(files)} images of {where} were skipped; {first}"] if num_bad else []
   if found.num_cut:
     notes.append(
@@ -406,6 +408,10 @@ def read_images(
     )
   ids = np.delete(np.arange(len(files)), sorted(found.skipped))
   split = RawSplit(
-    found.images, listing.labels[ids], ids, tuple(files[i] for i in ids), sizes=found.sizes
+    found.images,
+    listing.labels[ids],
+    ids,
+    source_files=tuple(files[i] for i in ids),
+    sizes=found.sizes,
   )
   return split, notes

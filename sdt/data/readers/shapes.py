@@ -87,7 +87,8 @@ def _draw(
   """
   reach = size // 8
   shift = [
-    seeded.integers(seed, f"{stream} shift {axis}", ids, 2 * reach + 1) - reach for axis in "yx"
+    seeded.integers(seed, f"{stream} shift {axis}", ids, high=2 * reach + 1) - reach
+    for axis in "yx"
   ]
   rows, columns = ((np.arange(size) - by[:, None]) % size for by in shift)
   mask = _masks(size)[(classes % 10)[:, None, None], rows[:, :, None], columns[:, None, :]]
@@ -127,7 +128,9 @@ def _split(num: int, num_classes: int, size: int, seed: int, stream: str) -> Raw
   chunk = max(1, _CHUNK_VALUES // (3 * size * size))
   for start in range(0, num, chunk):
     part = slice(start, start + chunk)
-    inputs[part] = _draw(classes[part], difficulty[part], ids[part], size, seed, stream)
+    inputs[part] = _draw(
+      classes[part], difficulty[part], ids[part], size=size, seed=seed, stream=stream
+    )
   return RawSplit(inputs, classes, difficulty=difficulty, wrong_label=np.zeros(num, bool))
 
 

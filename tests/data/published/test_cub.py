@@ -21,7 +21,9 @@ from sdt.errors import ConfigError, DataError, MissingDataError
 from tests.support import registered_sets as made
 from tests.support.places import SHARED_DATA
 
-SMALL = dataclasses.replace(catalogue.CUB, sizes=registered.PublishedSizes(4, 2, 2, None))
+SMALL = dataclasses.replace(
+  catalogue.CUB, sizes=registered.PublishedSizes(4, 2, 2, image_shape=None)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -240,7 +242,7 @@ def _archived(tmp_path, extra=()):
   content = made.pack({"attributes.txt": b"not wanted"} | members, extra)
   made.write(tmp_path / "cache", {"CUB_200_2011.tgz": content})
   remote = RemoteFile(
-    catalogue.CUB.remotes[0].url, "CUB_200_2011.tgz", len(content), made.sha256(content)
+    catalogue.CUB.remotes[0].url, "CUB_200_2011.tgz", len(content), sha256=made.sha256(content)
   )
   return dataclasses.replace(SMALL, remotes=(remote,))
 
@@ -452,7 +454,7 @@ def test_a_prepared_set_that_is_not_cub_or_damaged_is_refused(tmp_path, name):
   with pytest.raises(DataError, match=message):
     _load(
       folder,
-      dataclasses.replace(SMALL, sizes=registered.PublishedSizes(4, 2, 3, None)),
+      dataclasses.replace(SMALL, sizes=registered.PublishedSizes(4, 2, 3, image_shape=None)),
       verify="known",
     )
 

@@ -69,13 +69,13 @@ def server(monkeypatch):
 
 def _remote(server, how):
   return RemoteFile(
-    f"http://127.0.0.1:{server.server_port}/{how}", "set.bin", len(BODY), made.sha256(BODY)
+    f"http://127.0.0.1:{server.server_port}/{how}", "set.bin", len(BODY), sha256=made.sha256(BODY)
   )
 
 
 @pytest.mark.parametrize("how", ["right", "nolength", "moved"])
 def test_a_right_download_ends_under_its_name(server, tmp_path, how):
-  path = download.fetch(_remote(server, how), tmp_path / "new" / "folder", 10, print)
+  path = download.fetch(_remote(server, how), tmp_path / "new" / "folder", 10, log=print)
   assert path.read_bytes() == BODY
   assert [p.name for p in path.parent.iterdir()] == ["set.bin"]
 
@@ -92,7 +92,7 @@ _FAILURES = {
 @pytest.mark.parametrize("how", _FAILURES)
 def test_a_failed_download_leaves_nothing_behind(server, tmp_path, how):
   with pytest.raises(DataError) as caught:
-    download.fetch(_remote(server, how), tmp_path, SHORT_TIMEOUT_SECS, print)
+    download.fetch(_remote(server, how), tmp_path, SHORT_TIMEOUT_SECS, log=print)
   text = str(caught.value)
   assert _FAILURES[how] in text
   assert "nothing was kept" in text
@@ -108,33 +108,33 @@ def test_the_time_limit_is_the_one_asked_for(server, tmp_path, monkeypatch):
     return real(request, timeout=timeout)
 
   monkeypatch.setattr(urllib.request, "urlopen", watched)
-  download.fetch(_remote(server, "right"), tmp_path, 12.5, print)
+  download.fetch(_remote(server, "right"), tmp_path, 12.5, log=print)
   assert limits == [12.5]
 
 
 def test_a_failed_download_keeps_the_file_that_was_there(server, tmp_path):
   (tmp_path / "set.bin").write_bytes(b"earlier")
   with pytest.raises(DataError):
-    download.fetch(_remote(server, "short"), tmp_path, SHORT_TIMEOUT_SECS, print)
+    download.fetch(_remote(server, "short"), tmp_path, SHORT_TIMEOUT_SECS, log=print)
   assert (tmp_path / "set.bin").read_bytes() == b"earlier"
 
 
 def test_a_closed_port_and_a_folder_that_cannot_be_made_are_data_errors(server, tmp_path):
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
-    remote = RemoteFile(f"http://127.0.0.1:{free.getsockname()[1]}/x", "set.bin", 1, "")
+    remote = RemoteFile(f"http://127.0.0.1:{free.getsockname()[1]}/x", "set.bin", 1, sha256="")
     with pytest.raises(DataError, match="nothing was kept"):
-      download.fetch(remote, tmp_path, 1, print)
+      download.fetch(remote, tmp_path, 1, log=print)
   (tmp_path / "file").write_text("in the way")
   with pytest.raises(DataError, match="failed"):
-    download.fetch(_remote(server, "right"), tmp_path / "file", 1, print)
+    download.fetch(_remote(server, "right"), tmp_path / "file", 1, log=print)
 
 
 def test_progress_says_how_far_it_is(server, tmp_path, monkeypatch):
   monkeypatch.setattr(download, "_PROGRESS_SECS", 0.0)
   monkeypatch.setattr(download, "_BLOCK_BYTES", 2**16)
   lines = []
-  download.fetch(_remote(server, "right"), tmp_path, 10, lines.append)
+  download.fetch(_remote(server, "right"), tmp_path, 10, log=lines.append)
   assert len(lines) >= 10
   assert all(line.startswith("set.bin: ") and "MB/s" in line and "s left" in line for line in lines)
 
@@ -174,7 +174,9 @@ def _registered(server, how="right"):
   spec, contents, _ = made.make_cifar(url=f"http://127.0.0.1:{server.server_port}/{how}")
   archive = made.pack({f"small-bin/{name}": content for name, content in contents.items()})
   server.body = archive
-  remote = RemoteFile(spec.remotes[0].url, "small.tar.gz", len(archive), made.sha256(archive))
+  remote = RemoteFile(
+    spec.remotes[0].url, "small.tar.gz", len(archive), sha256=made.sha256(archive)
+  )
   return dataclasses.replace(spec, remotes=(remote,))
 
 

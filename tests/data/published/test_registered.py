@@ -53,7 +53,10 @@ def test_an_archive_gives_the_planar_records_as_images_in_file_order(tmp_path, n
   path = tmp_path / "small.tar.gz"
   path.write_bytes(made.pack({f"small-bin/{name}": content for name, content in contents.items()}))
   spec = dataclasses.replace(
-    spec, remotes=(RemoteFile("", path.name, path.stat().st_size, made.sha256(path.read_bytes())),)
+    spec,
+    remotes=(
+      RemoteFile("", path.name, path.stat().st_size, sha256=made.sha256(path.read_bytes())),
+    ),
   )
   data = _load(path, spec)
   row = np.frombuffer(contents["b.bin"], np.uint8).reshape(20, -1)[4]
@@ -74,7 +77,7 @@ def test_the_content_has_one_checksum_however_it_is_read(tmp_path):
   spec, contents, _ = made.make_cifar()
   archive = made.pack({f"small-bin/{name}": content for name, content in contents.items()})
   spec = dataclasses.replace(
-    spec, remotes=(RemoteFile("", "small.tar.gz", len(archive), made.sha256(archive)),)
+    spec, remotes=(RemoteFile("", "small.tar.gz", len(archive), sha256=made.sha256(archive)),)
   )
   made.write(tmp_path / "one", {"small.tar.gz": archive})
   made.write(tmp_path / "two", contents)
@@ -297,7 +300,7 @@ def test_svhn_damage_is_refused():
 def _svhn_spec(train, test):
   files = (("train_32x32.mat", train), ("test_32x32.mat", test))
   remotes = tuple(
-    RemoteFile(f"http://localhost:9/{name}", name, len(content), made.sha256(content))
+    RemoteFile(f"http://localhost:9/{name}", name, len(content), sha256=made.sha256(content))
     for name, content in files
   )
   return dataclasses.replace(

@@ -18,7 +18,7 @@ from tests.support import registered_sets as made
 from tests.support.places import SHARED_DATA
 
 SMALL = dataclasses.replace(
-  catalogue.TINY_IMAGENET, sizes=registered.PublishedSizes(15, 3, 3, (4, 6, 3))
+  catalogue.TINY_IMAGENET, sizes=registered.PublishedSizes(15, 3, 3, image_shape=(4, 6, 3))
 )
 
 

@@ -313,16 +313,16 @@ def test_a_set_beyond_half_of_the_memory_lies_in_a_file_or_is_refused_before_all
   tmp_path, monkeypatch
 ):
   with pytest.raises(DataError, match="more than half of this machine's memory"):
-    images._room(10**9, 512, 512, tmp_path, True)
+    images._room(10**9, 512, 512, root=tmp_path, may_spill=True)
   monkeypatch.setattr(images.os, "sysconf", {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 72}.get)
-  assert images._room(3, 20, 20, tmp_path, False).shape == (3, 20, 20, 3)
+  assert images._room(3, 20, 20, root=tmp_path, may_spill=False).shape == (3, 20, 20, 3)
   with pytest.raises(DataError, match="3 images in 21 x 20 pixels each take"):
-    images._room(3, 20, 21, tmp_path, False)
-  spilled = images._room(3, 20, 21, tmp_path, True)
+    images._room(3, 20, 21, root=tmp_path, may_spill=False)
+  spilled = images._room(3, 20, 21, root=tmp_path, may_spill=True)
   assert isinstance(spilled, np.memmap)
   assert (spilled.shape, spilled.any(), spilled.flags.writeable) == ((3, 20, 21, 3), False, True)
   with cache.reading_only(), pytest.raises(DataError, match="leave data"):
-    images._room(3, 20, 21, tmp_path, True)
+    images._room(3, 20, 21, root=tmp_path, may_spill=True)
 
 
 def test_images_beyond_half_of_the_memory_are_read_as_others_are(tmp_path, monkeypatch):
