@@ -34,7 +34,7 @@ engine
 models scores inputs
 data devices report
 config files
-errors losses stats
+errors types losses stats
 """
 LEVELS = {
   name: level for level, line in enumerate(reversed(LAYERS.split("\n"))) for name in line.split()

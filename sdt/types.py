@@ -1,0 +1,12 @@
+"""Names for what travels as a pytree: networks as functions see them, and their variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Trees of arrays whose structure the network or the optimiser decides.
+type PyTree = Any
+type Params = PyTree  # weights, leaves of any shape; in programs they lead with [R]
+type BatchStats = PyTree  # running means and variances of BatchNorm
+type OptState = PyTree  # what an optax chain keeps
+type Variables = dict[str, PyTree]  # {"params": Params, "batch_stats": BatchStats}
