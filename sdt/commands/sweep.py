@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdt import experiment, files
+from sdt import files
 from sdt.arms.planning import step_mean
 from sdt.commands import dry_run
 from sdt.config import Config, config_hash, to_dict
@@ -18,9 +18,10 @@ from sdt.config.sweep_points import Point, as_text, shares_baseline
 from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.errors import ConfigError, DivergedError, Interrupted, MissingDataError
+from sdt.experiment import EXPERIMENT
 from sdt.report import build_report
 from sdt.report.sweep_page import table_text
-from sdt.run import load_inputs, resume, reused_baseline, selection, shared_workdir
+from sdt.run import lifecycle, load_inputs, resume, reused_baseline, selection, shared_workdir
 from sdt.run.identity import Identity
 from sdt.run.progress import Display
 from sdt.run.signals import StopRequest
@@ -114,7 +115,7 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
     "optimiser steps a round, size of A, and the mean decay over the steps of the method's round:"
   )
   for point in points:
-    size, plans = experiment.plans_of(point.config, loader(point))
+    size, plans = EXPERIMENT.plans(point.config, loader(point))
     steps = {plan.arm: {phase.name: phase.num_steps for phase in plan.phases} for plan in plans}
     counts = ", ".join(
       f"{arm} {' + '.join(f'{phase} {count}' for phase, count in phases.items())}"
@@ -201,7 +202,7 @@ def _check_values(points: Sequence[Point], loader: _Loader) -> None:
       if selection.is_on(point.config):
         selection.prepare(point.config, data)
       if len(point.config.arms) > 1:
-        experiment.plans_of(point.config, data)
+        EXPERIMENT.plans(point.config, data)
       identity = _identity(point, data)  # reads the files beside the data
       if point.config.baseline_from is not None:
         reused_baseline.find(Path(point.config.baseline_from), point.config, identity)
@@ -214,7 +215,7 @@ def _identity(point: Point, data: Data) -> Identity:
 
 
 def _recorded(config: Config) -> Config:
-  """Returns the config as its workdir has it, see `experiment.run`."""
+  """Returns the config as its workdir has it, see `lifecycle.Job`."""
   return dataclasses.replace(config, baseline_from=None)
 
 
@@ -255,11 +256,11 @@ def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
   """Runs what is left of one value's experiment; says so in one line where nothing is.
 
   Raises:
-    SdtError: as `experiment.run`, DivergedError among them.
+    SdtError: as `lifecycle.run`, DivergedError among them.
   """
   own, data = sweep.held / point.folder, sweep.loader(point)
   if not processes.by_first(
-    lambda: [path.name for path in resume.missing(own, experiment.outputs(point.config, data))]
+    lambda: [path.name for path in resume.missing(own, EXPERIMENT.outputs(point.config, data))]
   ):
     before, environment = (
       files.read_json(own / name) for name in ("config.json", "environment.json")
@@ -281,9 +282,8 @@ def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
       if reused_baseline.is_there(sweep.held / other.folder)
     ]
     origin = str(done[0]) if done else origin
-  experiment.run(
-    dataclasses.replace(point.config, baseline_from=origin), own, name, data, sweep.stop
-  )
+  config = dataclasses.replace(point.config, baseline_from=origin)
+  lifecycle.run(EXPERIMENT, lifecycle.Job(config, own, name, loaded=data, stop=sweep.stop))
 
 
 def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, Any]:

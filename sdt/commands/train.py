@@ -1,7 +1,5 @@
 """The command `train`: runs an experiment or a sweep, continues it, or says what it would do."""
 
-from __future__ import annotations
-
 from sdt import experiment
 from sdt.commands import dry_run, sweep
 from sdt.config import Config
@@ -14,13 +12,12 @@ from sdt.toy import curve_experiment
 
 
 def train(config: Config, points: list[Point], request: Request) -> int:
-  """Runs the experiment of a config in its workdir, or each point of a sweep; returns the exit
-  code.
+  """Runs the experiment of a config, or each point of a sweep; returns the exit code.
 
   Args:
     config: resolved.
     points: of the sweep, none where the config has no sweep.
-    request: the command line; with `dry_run` nothing is run, and what would be is printed.
+    request: the command line; with `dry_run` nothing runs, and what would be done is printed.
 
   Raises:
     SdtError: see sdt/errors.py.
@@ -29,17 +26,16 @@ def train(config: Config, points: list[Point], request: Request) -> int:
     raise ConfigError(
       "--profile traces one run, and sweep.key makes one of every value; leave one of the two out"
     )
-  order = curve_experiment.ORDER if config.data.name == "curve" else experiment.ORDER
+  kind = curve_experiment.EXPERIMENT if config.data.name == "curve" else experiment.EXPERIMENT
   if request.dry_run:
-    for line in (
-      sweep.describe(config, points, request.workdir)
-      if points
-      else dry_run.describe(config, request.workdir, order=order)
-    ):
+    of_sweep = sweep.describe(config, points, request.workdir)
+    of_run = dry_run.describe(config, request.workdir, experiment=kind)
+    for line in of_sweep if points else of_run:
       print(line, flush=True)
     return 0
   processes.join(config.distributed, request.launch)
   with processes.together(config):
     if points:
       return sweep.run(config, points, request.workdir, request.name)
-    return lifecycle.run(order, config, request.workdir, request.name, profile=request.profile)
+    job = lifecycle.Job(config, request.workdir, request.name, profile=request.profile)
+    return lifecycle.run(kind, job)

@@ -1,12 +1,11 @@
 """What the stages of one run share, and the files that say what the run is."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 
 from sdt import files
 from sdt.config import Config, config_hash, to_dict
+from sdt.data.dataset import Data
 from sdt.errors import Interrupted
 from sdt.run import environment
 from sdt.run.identity import Identity
@@ -19,6 +18,43 @@ from sdt.run.signals import StopRequest
 from sdt.run.timing import Timing
 
 
+@dataclasses.dataclass(frozen=True)
+class Context:
+  """What the stages of one run share: its programs, its workdir, and who is told what."""
+
+  setup: Setup
+  beside: Beside
+  workdir: Path
+  identity: Identity
+  store: SharedStore
+  display: Display
+  stop: StopRequest
+  timing: Timing
+  profiler: Profiler
+
+  @property
+  def config(self) -> Config:
+    """The config of the run, with the values that a selection chose."""
+    return self.setup.config
+
+  @property
+  def data(self) -> Data:
+    return self.setup.data
+
+  def write_timing(self) -> None:
+    """Writes timing.json."""
+    files.write_json(self.workdir / "timing.json", self.timing.to_dict())
+
+  def raise_if_stopped(self, where: str) -> None:
+    """Raises Interrupted if a signal has asked the run to stop; `where` says what was going on."""
+    name = self.stop.asked()
+    if name is not None:
+      raise Interrupted(
+        f"stopped by {name} {where}; everything done so far is saved: run the same command again "
+        "to continue"
+      )
+
+
 def write_config(workdir: Path, config: Config) -> None:
   """Writes config.json."""
   files.write_json(
@@ -28,7 +64,7 @@ def write_config(workdir: Path, config: Config) -> None:
 
 def write_environment(context: Context) -> None:
   """Writes environment.json, the choices made so far in it."""
-  data = context.setup.data
+  data = context.data
   described = {
     "name": data.name,
     "variant": data.variant,
@@ -41,29 +77,3 @@ def write_environment(context: Context) -> None:
     "choices": context.setup.choices,
   }
   files.write_json(context.workdir / "environment.json", {**environment.describe(), **run})
-
-
-@dataclasses.dataclass(frozen=True)
-class Context:
-  """What the stages of one run share: the setup, and where its story goes."""
-
-  setup: Setup
-  beside: Beside
-  workdir: Path
-  identity: Identity
-  store: SharedStore
-  display: Display
-  stop: StopRequest
-  timing: Timing
-  profiler: Profiler
-
-  def write_timing(self) -> None:
-    files.write_json(self.workdir / "timing.json", self.timing.to_dict())
-
-  def raise_if_stopped(self, where: str) -> None:
-    name = self.stop.asked()
-    if name is not None:
-      raise Interrupted(
-        f"stopped by {name} {where}; everything done so far is saved: run the same command again "
-        "to continue"
-      )

@@ -1,10 +1,7 @@
-"""What every run has around its stages, whatever these are: data, lock, choices, checkpoints,
-account of time, report.
+"""What every run has around its stages: data, lock, choices, checkpoints, account of time, report.
 
-The order of the stages is not known here: an `Order` brings it.
+The stages themselves are those of an `Experiment`.
 """
-
-from __future__ import annotations
 
 import contextlib
 import dataclasses
@@ -33,26 +30,17 @@ from sdt.run.signals import StopRequest
 from sdt.run.timing import Timing
 
 
-def _nothing_selected(*args: Any) -> dict[str, float]:
-  """Selects nothing."""
-  del args
-  return {}
-
-
 @dataclasses.dataclass(frozen=True)
-class Order:
-  """A kind of experiment: its stages, and what the frame must know of them.
+class Experiment:
+  """A kind of experiment: its stages, and what must be known of them before they run.
 
   Attributes:
     check: (config, data) refuses what cannot be run, before anything is written.
     outputs: (config, data) -> the names of the files that it leaves in the workdir.
-    plans: (config, data) -> the size of A and every arm's plan, before anything is known of what A
-      is.
-    stages: (context, a baseline to take over or None) runs what is left of it and writes
-      results.json.
+    plans: (config, data) -> the size of A and every arm's plan, before it is known what A is.
+    stages: (context, a baseline to take over or None) runs what is left of it, writes results.json,
+      and ends with `write_report`.
     table: results.json -> the text that is printed at the end.
-    select: (config, data, workdir, earlier choices, timing, display, stop) -> values of config keys
-      that it chooses before the stages.
   """
 
   check: Callable[[Config, Data], None]
@@ -60,22 +48,13 @@ class Order:
   plans: Callable[[Config, Data], tuple[int, list[Plan]]]
   stages: Callable[[Context, reused_baseline.Finished | None], None]
   table: Callable[[Mapping[str, Any]], str]
-  select: Callable[..., dict[str, float]] = _nothing_selected
 
 
-def run(
-  order: Order,
-  config: Config,
-  workdir: Path,
-  name: str,
-  loaded: Data | None = None,
-  stop: StopRequest | None = None,
-  profile: bool = False,
-) -> int:
-  """Runs the experiment, or what is left of it, in `workdir`; returns the exit code.
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One run that is asked for.
 
-  Args:
-    order: the kind of experiment.
+  Attributes:
     config: `baseline_from` says how a part of the results comes about, not which they are: it is
       not written to the workdir.
     workdir: of the run.
@@ -83,63 +62,80 @@ def run(
     loaded: its data, where the caller has them already.
     stop: asked as well whether the run shall stop.
     profile: whether a dispatch is traced, into `workdir`/profile.
+  """
+
+  config: Config
+  workdir: Path
+  name: str
+  loaded: Data | None = None
+  stop: StopRequest | None = None
+  profile: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+  """A run whose inputs are accepted and whose workdir is held; no program is made yet.
+
+  Attributes:
+    choices: what an earlier start of the run chose; None for a new run.
+  """
+
+  config: Config
+  data: Data
+  beside: load_inputs.Beside
+  identity: Identity
+  workdir: Path
+  store: SharedStore
+  choices: dict[str, Any] | None
+  display: Display
+  stop: StopRequest
+  timing: Timing
+
+
+def run(experiment: Experiment, job: Job) -> int:
+  """Runs the experiment, or what is left of it, in the job's workdir; returns the exit code.
 
   Raises:
     SdtError: see sdt/errors.py; nothing is written before the data has been accepted.
   """
-  is_new = complete(order, config, workdir, name=name, loaded=loaded, stop=stop, profile=profile)
+  is_new = complete(experiment, job)
 
   def tell() -> int:
-    print(order.table(files.read_json(workdir / "results.json")))
-    print(
-      f"report: {workdir / 'report.html'}"
-      if is_new
-      else f"complete: nothing to do; the report is {workdir / 'report.html'}"
-    )
-    return resume.exit_code(workdir)
+    report = job.workdir / "report.html"
+    print(experiment.table(files.read_json(job.workdir / "results.json")))
+    print(f"report: {report}" if is_new else f"complete: nothing to do; the report is {report}")
+    return resume.exit_code(job.workdir)
 
   return int(processes.by_first(tell))
 
 
-def complete(
-  order: Order,
-  config: Config,
-  workdir: Path,
-  name: str,
-  loaded: Data | None = None,
-  stop: StopRequest | None = None,
-  profile: bool = False,
-) -> bool:
-  """Does what `run` does, but prints no results and takes no notice of replicas that diverged;
-  returns whether anything was left to do.
+def complete(experiment: Experiment, job: Job) -> bool:
+  """Does what `run` does, but prints no results; returns whether anything was left to do.
+
+  Replicas that diverged are no error here.
   """
   display, start = Display(), time.perf_counter()
-  config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
-  data = load_inputs.load_data(config, display.log, loaded)
-  order.check(config, data)
+  config, origin = dataclasses.replace(job.config, baseline_from=None), job.config.baseline_from
+  data = load_inputs.load_data(config, display.log, job.loaded)
+  experiment.check(config, data)
   beside = load_inputs.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
-  for line in (
-    f"sdt: {name}: {_machine(config)}",
-    *(f"note: {note}" for note in load_inputs.notes(config, data, beside)),
-  ):
-    display.log(line)
+  display.log(f"sdt: {job.name}: {_machine(config)}")
+  for note in load_inputs.notes(config, data, beside):
+    display.log(f"note: {note}")
   identity = Identity.of(config, data, beside)
   resume.refuse_other_processes(identity)
   data_secs = time.perf_counter() - start
-  found = (
-    reused_baseline.find(Path(origin), config, identity)
-    if origin is not None and reused_baseline.is_needed(workdir)
-    else None
-  )
-  with shared_workdir.hold(workdir) as held:
+  finished = None
+  if origin is not None and reused_baseline.is_needed(job.workdir):
+    finished = reused_baseline.find(Path(origin), config, identity)
+  with shared_workdir.hold(job.workdir) as held:
     store = SharedStore(held / "checkpoints", config.checkpoint.keep, display.log)
     choices = resume.check_same_run(identity, held, store, log=display.log)
-    lacking = processes.by_first(
-      lambda: [path.name for path in resume.missing(held, order.outputs(config, data))]
-    )
+    names = resume.missing(held, experiment.outputs(config, data))
+    lacking = processes.by_first(lambda: [path.name for path in names])
     if not lacking:
-      if profile:
+      if job.profile:
         display.log(
           "note: --profile traces a dispatch of a training, and none is left; choose another "
           "--workdir"
@@ -148,55 +144,116 @@ def complete(
     if all(name.endswith((".html", ".png")) for name in lacking):
       display.log(f"only the report is missing ({lacking[0]}): it is made again")
       _build_report(held)
-    else:
-      stop = stop or StopRequest()
-      with stop.listening(display.log), device_memory_errors():
-        timing = Timing.read(held / "timing.json", start)
-        timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
-        if config.compilation_cache:  # before anything is compiled
-          environment.use_compilation_cache()
-        chosen = order.select(config, data, held, choices, timing, display, stop)
-        setup = Setup.make(
-          selection.frozen(config, chosen), data, choices, pretrained=beside.pretrained
-        )
-        setup.choices.update({"selected": chosen} if chosen else {})
-        profiler = Profiler(
-          held / "profile" if profile and processes.is_first() else None, display.log
-        )
-        context = Context(
-          setup,
-          beside,
-          held,
-          identity=identity,
-          store=store,
-          display=display,
-          stop=stop,
-          timing=timing,
-          profiler=profiler,
-        )
-        _begin(context, config)
-        _stages_and_report(order, context, found)
-    return True
+      return True
+    stop = job.stop or StopRequest()
+    with stop.listening(display.log), device_memory_errors():
+      timing = Timing.read(held / "timing.json", start)
+      timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
+      opened = _Opened(
+        config=config,
+        data=data,
+        beside=beside,
+        identity=identity,
+        workdir=held,
+        store=store,
+        choices=choices,
+        display=display,
+        stop=stop,
+        timing=timing,
+      )
+      _train(experiment, opened, finished, profile=job.profile)
+  return True
 
 
-def _stages_and_report(
-  order: Order, context: Context, found: reused_baseline.Finished | None
+def _train(
+  experiment: Experiment,
+  opened: _Opened,
+  finished: reused_baseline.Finished | None,
+  *,
+  profile: bool,
 ) -> None:
-  """Runs what is left of the experiment, then builds its report; the account of time is written
-  however this ends.
+  """Selects, makes the programs, and runs the stages that are left.
+
+  The account of time is written however this ends.
   """
+  if opened.config.compilation_cache:  # before anything is compiled
+    environment.use_compilation_cache()
+  chosen = _select(experiment, opened)
+  context = _make_context(opened, chosen, profile=profile)
+  _begin(context, opened.config)
   try:
-    order.stages(context, found)
-    context.write_timing()
-    context.raise_if_stopped("before the report")
-    with context.timing.stage("report"):
-      _build_report(context.workdir)
+    experiment.stages(context, finished)
   finally:
     context.write_timing()
-  context.display.log(
-    "done in "
-    f"{duration(time.perf_counter() - context.timing.since)}{_of_all_starts(context.timing)}"
+  secs = duration(time.perf_counter() - context.timing.since)
+  context.display.log(f"done in {secs}{_of_all_starts(context.timing)}")
+
+
+def _select(experiment: Experiment, opened: _Opened) -> dict[str, float]:
+  """Returns what a selection chose, by dotted key; {} without one. Runs what is left of it.
+
+  Raises:
+    ConfigError: the run began with other values: its selection was lost, and this machine chooses
+      differently.
+  """
+  if not selection.is_on(opened.config):
+    return {}
+  if not files.is_intact(opened.workdir / "config.json"):
+    write_config(opened.workdir, opened.config)  # the selection belongs to it from its start
+
+  def run_trials(trial: Config, folder: Path, name: str, cut: Data) -> None:
+    complete(experiment, Job(trial, folder, name, loaded=cut, stop=opened.stop))
+
+  try:
+    with opened.timing.stage("select"):
+      content = selection.choose(
+        opened.config, opened.data, opened.workdir, run=run_trials, log=opened.display.log
+      )
+  finally:
+    files.write_json(opened.workdir / "timing.json", opened.timing.to_dict())
+  chosen: dict[str, float] = content["chosen"]
+  before = (opened.choices or {}).get("selected", chosen)
+  if before != chosen:
+    raise ConfigError(
+      f"{opened.workdir / selection.FILE}: the selection comes to {chosen}, and the run there "
+      f"began with {before}; restore the file from a copy, or choose another --workdir"
+    )
+  return chosen
+
+
+def _make_context(opened: _Opened, chosen: Mapping[str, float], *, profile: bool) -> Context:
+  """Returns the context of the stages: the run's programs for the config with the chosen values."""
+  setup = Setup.make(
+    selection.frozen(opened.config, chosen),
+    opened.data,
+    opened.choices,
+    pretrained=opened.beside.pretrained,
   )
+  setup.choices.update({"selected": chosen} if chosen else {})
+  trace = opened.workdir / "profile" if profile and processes.is_first() else None
+  return Context(
+    setup=setup,
+    beside=opened.beside,
+    workdir=opened.workdir,
+    identity=opened.identity,
+    store=opened.store,
+    display=opened.display,
+    stop=opened.stop,
+    timing=opened.timing,
+    profiler=Profiler(trace, opened.display.log),
+  )
+
+
+def write_report(context: Context) -> None:
+  """Writes report.html and its figures: the last stage of every experiment.
+
+  Raises:
+    Interrupted: a signal came before it.
+  """
+  context.write_timing()
+  context.raise_if_stopped("before the report")
+  with context.timing.stage("report"):
+    _build_report(context.workdir)
 
 
 def _of_all_starts(timing: Timing) -> str:

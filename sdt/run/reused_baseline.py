@@ -24,8 +24,9 @@ from sdt.files.workdir import disk_errors
 from sdt.run import environment, shared_workdir
 from sdt.run.context import Context
 from sdt.run.identity import Identity
+from sdt.run.metrics import has_rows
 from sdt.run.programs import Resume, compute_dtype
-from sdt.run.saved_states import has_rows, last_step, save_state, saved_like, step_after
+from sdt.run.saved_states import last_step, save_state, saved_like, step_after
 from sdt.run.shared_checkpoints import SharedStore
 
 _OF_RUN = ("results.json", "config.json", "environment.json", "metrics.jsonl")

@@ -1,14 +1,11 @@
 """Saves and restores the states of trainings as checkpoints of the run."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 from sdt.arms.catalogue import trainings
-from sdt.config import Config
 from sdt.engine.plan import Plan
 from sdt.engine.state import TrainState
 from sdt.engine.trainer import Position
@@ -17,56 +14,75 @@ from sdt.run.context import Context
 from sdt.run.programs import Resume, Setup
 from sdt.run.shared_checkpoints import SharedStore
 
-_ARM_STRIDE = 10**12  # steps of checkpoints: arm * stride + clock, so that a later arm is newer
+_ARM_STRIDE = 10**12
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class CheckpointKey:
+  """Which checkpoint: of which arm, and at which time of its training. Later ones are larger.
+
+  Attributes:
+    arm: the place of the arm in the order of training, from 0.
+    clock: grows with the training; 0 before its first step.
+  """
+
+  arm: int
+  clock: int = 0
+
+  @property
+  def step(self) -> int:
+    """The number under which the checkpoint is stored."""
+    return self.arm * _ARM_STRIDE + self.clock
+
+  @classmethod
+  def of(cls, step: int) -> Self:
+    """Returns the key of a stored checkpoint."""
+    return cls(*divmod(step, _ARM_STRIDE))
 
 
 def restore_newest(context: Context) -> tuple[str, Resume] | None:
-  """Returns the arm and the place where the newest usable checkpoint stands; None where there are
-  no checkpoints.
+  """Returns the arm of the newest usable checkpoint and where it stands; None without checkpoints.
 
   Raises:
     CheckpointError: checkpoints exist and none is usable.
     ConfigError, DataError: it belongs to another run.
   """
-  found = context.store.restore_latest(lambda step: saved_like(context.setup, step // _ARM_STRIDE))
-  if found is None:
+  newest = context.store.restore_latest(
+    lambda step: saved_like(context.setup, CheckpointKey.of(step).arm)
+  )
+  if newest is None:
     return None
-  step, tree, meta = found
+  step, tree, meta = newest
   context.identity.refuse_other(
     meta["config"],
     meta["data_checksum"],
     context.workdir / "checkpoints",
     file_checksums=meta["file_checksums"],
   )
+  where = place_in_words(meta, context.config.rounds)
+  context.display.log(f"continuing {where} (checkpoint {step}, the newest that is sound)")
   at = Position(meta["round"], meta["step"], meta["eval_index"])
-  context.display.log(
-    f"continuing {place_in_words(meta, context.setup.config.rounds)} (checkpoint {step}, the "
-    "newest that is sound)"
-  )
-  return meta["arm"], Resume(
-    tree["state"], tree["sums"], at, round_secs=meta["round_secs"], dynamics=tree["dynamics"]
-  )
+  return meta["arm"], _resume(tree, at, meta["round_secs"])
 
 
 def place_in_words(meta: Mapping[str, Any], rounds: int) -> str:
-  """Returns where a checkpoint stands, from its meta: "in arm method after round 12 of 30 and 7
-  steps", "at the end of arm method".
+  """Returns where a checkpoint stands: "in arm method after round 12 of 30 and 7 steps".
 
-  `rounds` are those of an ordinary arm; older checkpoints do not tell their own.
+  At the end of an arm: "at the end of arm method". `rounds` are those of an ordinary arm; older
+  checkpoints do not tell their own.
   """
   total = meta.get("rounds", rounds)
   if meta["round"] >= total:
     return f"at the end of arm {meta['arm']}"
-  return f"in arm {meta['arm']} after round {meta['round']} of {total}" + (
-    f" and {meta['step']} steps" if meta["step"] else ""
-  )
+  steps = f" and {meta['step']} steps" if meta["step"] else ""
+  return f"in arm {meta['arm']} after round {meta['round']} of {total}{steps}"
 
 
 def restore_final(context: Context, arm_index: int) -> TrainState:
-  """Returns the state at the end of an arm, from its pinned checkpoint.
+  """Returns the state at the end of an arm, leaves [R, ...], from its pinned checkpoint.
 
   Raises:
-    CheckpointError: that checkpoint is missing or damaged; the states before it are gone, so it
+    CheckpointError: that checkpoint is missing or damaged. The states before it are gone, so it
       cannot be made again here.
   """
   step = last_step(context.store, arm_index)
@@ -80,51 +96,45 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
 
 
 def restore_round(context: Context, round_number: int, arm_index: int = 0) -> Resume:
-  """Returns where the baseline, or another training that scores, stood after a round, from its
-  pinned checkpoint.
+  """Returns where an arm that scores stood after a round, from its pinned checkpoint.
 
-  That is there of `score.at_round` and of the last.
+  The rounds that are pinned are `score.at_round` and the last.
 
   Raises:
     CheckpointError: that checkpoint is missing or damaged; it cannot be made again here.
   """
   step = step_after(context.store, round_number, arm_index)
   if step is None:
-    what = f"{trainings(context.setup.config)[arm_index]} after round {round_number}"
+    what = f"{trainings(context.config)[arm_index]} after round {round_number}"
     raise CheckpointError(
       f"{context.workdir / 'checkpoints'}: no usable checkpoint of {what}; use a copy, or a new "
       "workdir"
     )
   tree, meta = context.store.restore(step, saved_like(context.setup, arm_index))
-  return Resume(
-    tree["state"],
-    tree["sums"],
-    Position(round_number),
-    round_secs=meta["round_secs"],
-    dynamics=tree["dynamics"],
-  )
+  return _resume(tree, Position(round_number), meta["round_secs"])
+
+
+def _steps_of(store: SharedStore, arm_index: int) -> list[int]:
+  return [step for step in store.steps() if CheckpointKey.of(step).arm == arm_index]
 
 
 def last_step(store: SharedStore, arm_index: int) -> int:
-  """Returns the newest step of an arm; where there is none, the number that its first
-  would have.
-  """
-  return max(
-    (step for step in store.steps() if step // _ARM_STRIDE == arm_index),
-    default=arm_index * _ARM_STRIDE,
-  )
+  """Returns the newest step of an arm; without one, the number that its first would have."""
+  return max(_steps_of(store, arm_index), default=CheckpointKey(arm_index).step)
 
 
 def step_after(store: SharedStore, round_number: int, arm_index: int = 0) -> int | None:
-  """Returns the checkpoint of an arm, the baseline, at the end of a round, from 1; None where there
-  is none whose seal can be read.
-  """
-  for step in (step for step in store.steps() if step // _ARM_STRIDE == arm_index):
+  """Returns the checkpoint of an arm at the end of a round, from 1; None without a readable one."""
+  for step in _steps_of(store, arm_index):
     with suppress(CheckpointError):
       meta = store.read_meta(step)
       if (meta["round"], meta["step"]) == (round_number, 0):
         return step
   return None
+
+
+def _resume(tree: Mapping[str, Any], at: Position, round_secs: float) -> Resume:
+  return Resume(tree["state"], tree["sums"], at, round_secs=round_secs, dynamics=tree["dynamics"])
 
 
 def saved_tree(reached: Resume) -> dict[str, Any]:
@@ -133,53 +143,36 @@ def saved_tree(reached: Resume) -> dict[str, Any]:
 
 
 def saved_like(setup: Setup, arm_index: int, num_phases: int | None = None) -> dict[str, Any]:
-  """Returns a tree of the shapes that a checkpoint of an arm has; the sums may be those of another
-  run, of so many phases.
+  """Returns a tree of the shapes that a checkpoint of an arm has.
+
+  Args:
+    setup: of the run.
+    arm_index: the place of the arm in the order of training.
+    num_phases: of the sums, where the checkpoint is another run's.
   """
-  dynamics = (
-    setup.no_dynamics("baseline") if arm_index == 0 else None
-  )  # the arms after the first record none
-  return saved_tree(
-    dataclasses.replace(setup.fresh_start, sums=setup.no_sums(num_phases), dynamics=dynamics)
-  )
+  # Only the first arm, the baseline, records training dynamics.
+  dynamics = setup.no_dynamics("baseline") if arm_index == 0 else None
+  sums = setup.no_sums(num_phases)
+  return saved_tree(dataclasses.replace(setup.fresh_start, sums=sums, dynamics=dynamics))
 
 
-def save_state(context: Context, plan: Plan, arm_index: int, reached: Resume, *, pin: bool) -> None:
-  """Saves where the training of an arm stands, sealed with the run's identity and choices, and
-  accounts for the time it took.
-  """
+def save_state(context: Context, plan: Plan, arm_index: int, *, reached: Resume, pin: bool) -> None:
+  """Saves where the training of an arm stands, sealed with the run's identity and choices."""
   at = reached.position
-  clock = (
-    at.round_index * (plan.steps_per_round + len(context.setup.data.test) + 1)
-    + at.step
-    + at.eval_index
-  )
-  place = {
+  per_round = plan.steps_per_round + len(context.data.test) + 1
+  key = CheckpointKey(arm_index, at.round_index * per_round + at.step + at.eval_index)
+  meta = {
+    "stage": "train",
     "arm": plan.arm,
     "rounds": plan.rounds,
     "round": at.round_index,
     "step": at.step,
     "eval_index": at.eval_index,
     "round_secs": reached.round_secs,
-  }
-  meta = {
-    "stage": "train",
-    **place,
     **dataclasses.asdict(context.identity),
     "choices": context.setup.choices,
   }
-  context.store.save(arm_index * _ARM_STRIDE + clock, saved_tree(reached), meta, pin=pin)
+  context.store.save(key.step, saved_tree(reached), meta, pin=pin)
   context.timing.save_secs += context.store.last_save_secs
   context.timing.num_saves += 1
   context.write_timing()
-
-
-def has_rows(number: int, rounds: int, config: Config) -> bool:
-  """Returns whether round `number` (from 1) of so many has rows in metrics.jsonl: each that is
-  evaluated has, so that none is lost.
-  """
-  return (
-    number % config.log_every_rounds == 0
-    or number % config.eval_every_rounds == 0
-    or number == rounds
-  )

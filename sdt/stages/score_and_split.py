@@ -1,12 +1,7 @@
-"""The stage between the trainings: scores the training set with the baseline's networks, and splits
-it for every seed.
-"""
-
-from __future__ import annotations
+"""The stages between the trainings: scores every example, and splits the set by the scores."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,137 +14,156 @@ from sdt.data.dataset import Data
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.state import TrainState
 from sdt.errors import ConfigError
+from sdt.run import metrics
 from sdt.run.context import Context
 from sdt.run.saved_states import restore_round
 from sdt.scores import agreement
+from sdt.scores import split as splits
 from sdt.scores.dynamics import dynamics_scores
-from sdt.scores.split import Partition, Sizes, folds, split
+from sdt.scores.split import Partition, Sizes, folds
 from sdt.stages import score_files
-from sdt.stages.results import diverged_seeds
 
 
-def score_and_split(context: Context, setting: Setting, size: Sizes, may_read: bool) -> Setting:
-  """Scores the training set with the baseline, or reads the scores; splits it for every seed;
-  writes what is missing.
+@dataclasses.dataclass(frozen=True)
+class Scores:
+  """The scores of the training set.
 
-  Scores on disk are read only if the baseline was there before (`may_read`): one that has just been
-  trained shall be scored itself.
+  Attributes:
+    values: by name, [R, N] in the order of the data set.
+    were_stored: whether they were read from scores.npz.
+  """
+
+  values: Mapping[str, np.ndarray]
+  were_stored: bool
+
+
+def score(context: Context, are_stored: bool) -> Scores:
+  """Scores every training example under the networks of the scoring arms, or reads the scores.
+
+  Args:
+    context: of the run.
+    are_stored: scores on disk may be read, because their networks were trained before this start. A
+      network that has just been trained is scored itself.
+  """
+  path = context.workdir / "scores.npz"
+  with context.timing.stage("score"):
+    were_stored = are_stored and files.is_intact(path)
+    if were_stored:
+      context.display.log("scores: there already, read from scores.npz")
+      stored = files.read_npz(path)
+      values = {key: value for key, value in stored.items() if key in SCORES and key != "file"}
+    else:
+      values = _scores(context)
+    # Always the file's own: those on disk may be of a run that this one has its baseline from.
+    if context.beside.scores is not None:
+      values["file"] = np.tile(context.beside.scores.values, (len(context.config.seeds), 1))
+  return Scores(values, were_stored)
+
+
+def split(context: Context, setting: Setting, scores: Scores) -> Setting:
+  """Splits the training set by the scores, for every seed: A, the easiest, and B, the rest.
+
+  Returns the setting with the rankings [R, N] and the partitions; writes what is missing of the
+  files of scores and split.
 
   Raises:
     ConfigError: with `split.policy=threshold`, A or B would be empty.
   """
-  config, data, workdir = context.setup.config, context.setup.data, context.workdir
-  with context.timing.stage("score"):
-    if may_read and files.is_intact(workdir / "scores.npz"):
-      context.display.log("scores: there already, read from scores.npz")
-      stored = files.read_npz(workdir / "scores.npz")
-      scores = {key: value for key, value in stored.items() if key in SCORES and key != "file"}
-    else:
-      scores = _scores(context)
-    if (
-      context.beside.scores is not None
-    ):  # always the file's own: those on disk may be of a run that this one has its baseline from
-      scores["file"] = np.tile(context.beside.scores.values, (len(config.seeds), 1))
+  config, values = context.config, scores.values
   with context.timing.stage("split"):
-    ranks, values = score_files.described(config)[config.score.name], scores[config.score.name]
-    sound = _sound_networks(context, values)
-    own = agreement.easiness(ranks, values)
-    mean = agreement.easiness(ranks, agreement.mean_score(ranks, values, sound))
-    rankings = np.tile(mean, (len(config.seeds), 1)) if config.split.source == "mean" else own
-    cut = _cutter(config, data, size, ranks=ranks)
-    partitions = tuple(cut(one, seed) for one, seed in zip(rankings, config.seeds, strict=True))
-    _check_sizes(config, partitions[0], values)
-    for seed, part in zip(config.seeds, partitions, strict=True):
-      if part.ties_at_cut:
-        context.display.log(
-          f"split: seed {seed}: {part.ties_at_cut} examples tie at the cut; a seeded hash of "
-          "their ids decided"
-        )
-    by_seed = (
-      partitions
-      if config.split.source == "seed"
-      else _by_own_scores(config, data, size, ranks=ranks, own=own, partitions=partitions)
-    )
-    stability = agreement.score_stability(own, by_seed, config.split, sound=sound)
+    ranks, ranking = score_files.described(config)[config.score.name], values[config.score.name]
+    sound = _sound_networks(context, ranking)
+    by_seed = agreement.easiness(ranks, ranking)
+    by_mean = agreement.easiness(ranks, agreement.mean_score(ranks, ranking, sound))
+    is_mean = config.split.source == "mean"
+    rankings = np.tile(by_mean, (len(config.seeds), 1)) if is_mean else by_seed
+    cut = _Cutter.of(context, ranks)
+    partitions = cut.each(rankings, config.seeds)
+    _check_sizes(config, partitions[0], ranking)
+    _tell_ties(context, partitions)
+    # Where the mean splits for all, only the seeds' own partitions tell how steady the scores are.
+    steady = cut.of_size(partitions[0]).each(by_seed, config.seeds) if is_mean else partitions
+    stability = agreement.score_stability(by_seed, steady, config.split, sound=sound)
     if stability is not None and stability["warning"]:
       context.display.log(f"warning: {stability['warning']}")
-    if (
-      not all(
-        files.is_intact(workdir / name) for name in ("scores.csv", "scores.json", "scores.npz")
-      )
-      or not may_read
-    ):
-      score_files.write_scores(
-        workdir,
-        data,
-        config,
-        scores=scores,
-        partitions=partitions,
-        sound=sound,
-        stability=stability,
-      )
-    score_files.write_split(
-      workdir, data, config, partitions=partitions, by_mean=cut(mean, config.seeds[0])
-    )
+    scored = score_files.Scored(values, sound, partitions, stability)
+    _write(context, scored, by_mean=cut(by_mean, config.seeds[0]), were_stored=scores.were_stored)
     score_files.write_mosaics(
-      workdir,
-      data,
+      context.workdir,
+      context.data,
       config,
-      confidence=scores["confidence"][0],
+      confidence=values["confidence"][0],
       ranking=rankings[0],
       partition=partitions[0],
     )
   return dataclasses.replace(setting, scores=rankings, partitions=partitions)
 
 
-def _cutter(
-  config: Config, data: Data, size: Sizes, ranks: Score
-) -> Callable[[np.ndarray, int], Partition]:
-  """Returns the function from an easiness [N] and a seed to the partition that the config
-  asks for.
-  """
-  rule, threshold = config.split, config.split.threshold
-  if threshold is not None and not ranks.is_higher_easier:
-    threshold = -threshold
+def _write(
+  context: Context, scored: score_files.Scored, *, by_mean: Partition, were_stored: bool
+) -> None:
+  """Writes the files of scores, unless they are the stored ones, and split.csv."""
+  workdir, data, config = context.workdir, context.data, context.config
+  names = ("scores.csv", "scores.json", "scores.npz")
+  if not (were_stored and all(files.is_intact(workdir / name) for name in names)):
+    score_files.write_scores(workdir, data, config, scored)
+  score_files.write_split(workdir, data, config, partitions=scored.partitions, by_mean=by_mean)
 
-  def cut(one: np.ndarray, seed: int) -> Partition:
-    train, balanced = data.train, rule.class_balanced
-    return split(
-      one,
+
+def _tell_ties(context: Context, partitions: Sequence[Partition]) -> None:
+  for seed, part in zip(context.config.seeds, partitions, strict=True):
+    if part.ties_at_cut:
+      context.display.log(
+        f"split: seed {seed}: {part.ties_at_cut} examples tie at the cut; a seeded hash of "
+        "their ids decided"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cutter:
+  """Cuts the training set by an easiness [N], as the config asks."""
+
+  config: Config
+  data: Data
+  size: Sizes
+  threshold: float | None
+
+  @classmethod
+  def of(cls, context: Context, ranks: Score) -> "_Cutter":
+    config, threshold = context.config, context.config.split.threshold
+    if threshold is not None and not ranks.is_higher_easier:
+      threshold = -threshold
+    size = splits.sizes(config.method, config.split, len(context.data.train))
+    return cls(config, context.data, size, threshold)
+
+  def __call__(self, easiness: np.ndarray, seed: int) -> Partition:
+    train, rule = self.data.train, self.config.split
+    return splits.split(
+      easiness,
       train.labels,
       train.example_ids,
-      size=size,
+      size=self.size,
       seed=seed,
       policy=rule.policy,
-      class_balanced=balanced,
-      threshold=threshold,
+      class_balanced=rule.class_balanced,
+      threshold=self.threshold,
     )
 
-  return cut
+  def each(self, easiness: np.ndarray, seeds: Sequence[int]) -> tuple[Partition, ...]:
+    """Returns the partitions by easiness [R, N], one for each seed."""
+    return tuple(self(one, seed) for one, seed in zip(easiness, seeds, strict=True))
 
-
-def _by_own_scores(
-  config: Config,
-  data: Data,
-  size: Sizes,
-  ranks: Score,
-  own: np.ndarray,
-  partitions: Sequence[Partition],
-) -> tuple[Partition, ...]:
-  """Returns the partitions that the seeds' own scores [R, N] would give, of the sizes of the real
-  ones: where the mean splits for all, only they tell how steady the scores are.
-  """
-  if config.split.policy == "threshold":
-    top = dataclasses.replace(config, split=dataclasses.replace(config.split, policy="top"))
-    config, size = top, Sizes(len(partitions[0].easy))
-  cut = _cutter(config, data, size, ranks=ranks)
-  return tuple(cut(one, seed) for one, seed in zip(own, config.seeds, strict=True))
+  def of_size(self, partition: Partition) -> "_Cutter":
+    """Returns the cutter to parts of the sizes that a partition by a threshold has."""
+    if self.config.split.policy != "threshold":
+      return self
+    rule = dataclasses.replace(self.config.split, policy="top")
+    config, size = dataclasses.replace(self.config, split=rule), Sizes(len(partition.easy))
+    return dataclasses.replace(self, config=config, size=size)
 
 
 def _check_sizes(config: Config, part: Partition, values: np.ndarray) -> None:
-  """Raises a ConfigError where a threshold leaves A or B empty, with the scores between which there
-  are some of both.
-  """
+  """Raises a ConfigError if a threshold leaves A or B empty, and tells the range of the scores."""
   if len(part.easy) and len(part.rest):
     return
   quantiles = ", ".join(
@@ -157,43 +171,39 @@ def _check_sizes(config: Config, part: Partition, values: np.ndarray) -> None:
   )
   raise ConfigError(
     f"split.threshold={config.split.threshold}: of {values.shape[1]} training examples A would "
-    f"get {len(part.easy)}; the least, the 10, 50 "
-    f"and 90 % quantiles and the largest of {config.score.name} are {quantiles}; A is strictly on "
-    "the "
-    "easy side, without what is at the threshold itself; choose another threshold in a new "
-    "--workdir"
+    f"get {len(part.easy)}; the least, the 10, 50 and 90 % quantiles and the largest of "
+    f"{config.score.name} are {quantiles}; A is strictly on the easy side, without what is at the "
+    "threshold itself; choose another threshold in a new --workdir"
   )
 
 
 def _sound_networks(context: Context, ranking: np.ndarray) -> np.ndarray:
   """Returns [R] which seeds' networks did not diverge, and says what becomes of the others.
 
-  A network that diverged is scored as it was at its last finite step; scores of it that are no
+  A network that diverged is scored as it was at its last finite step. Its scores that are no
   numbers rank as the hardest.
   """
-  rows = files.read_rows(context.workdir / "metrics.jsonl")
+  rows = files.read_rows(context.workdir / metrics.FILE)
   lost: dict[int, list[str]] = {}
-  for arm in scoring_arms(context.setup.config):
-    for seed in diverged_seeds(rows, arm):
+  for arm in scoring_arms(context.config):
+    for seed in metrics.diverged_seeds(rows, arm):
       lost.setdefault(seed, []).append(arm)
-  sound = np.array([seed not in lost for seed in context.setup.config.seeds]) & np.isfinite(
-    ranking
-  ).all(axis=1)
-  for seed, row, is_sound in zip(context.setup.config.seeds, ranking, sound, strict=True):
+  sound = np.array([seed not in lost for seed in context.config.seeds]) & np.isfinite(ranking).all(
+    axis=1
+  )
+  for seed, row, is_sound in zip(context.config.seeds, ranking, sound, strict=True):
     if not is_sound:
       bad, networks = int(np.isnan(row).sum()), " and ".join(lost.get(seed, ["baseline"]))
       context.display.log(
         f"score: the {networks} of seed {seed} diverged: "
-        f"{_what_is_scored(rows, seed, context.setup.config)}, {bad} scores that are no "
+        f"{_what_is_scored(rows, seed, context.config)}, {bad} scores that are no "
         "numbers rank as the hardest, means over seeds leave it out"
       )
   return sound
 
 
-def _what_is_scored(rows: Sequence[Mapping[str, Any]], seed: int, config: Config) -> str:
-  """Returns which network of a seed that diverged the scores of a single pass are of, in words;
-  `rows` are those of metrics.jsonl.
-  """
+def _what_is_scored(rows: Sequence[metrics.Row], seed: int, config: Config) -> str:
+  """Returns in words which network of a seed that diverged is scored, from its metrics rows."""
   chosen, arms = config.score.at_round or config.rounds, scoring_arms(config)
   first = min(
     (
@@ -211,10 +221,8 @@ def _what_is_scored(rows: Sequence[Mapping[str, Any]], seed: int, config: Config
 
 
 def _scores(context: Context) -> dict[str, np.ndarray]:
-  """Returns the scores [R, N] of every training example: of a single pass, and of the baseline's
-  training dynamics.
-  """
-  config, train = context.setup.config, context.setup.data.train
+  """Returns the scores [R, N] of a single pass, and those of the baseline's training dynamics."""
+  config, train = context.config, context.data.train
   runner = context.setup.scorer()
   end, chosen = restore_round(context, config.rounds), config.score.at_round or config.rounds
   scores = _of_networks(
@@ -235,22 +243,23 @@ def _scores(context: Context) -> dict[str, np.ndarray]:
 
 
 def _out_of_fold(context: Context, runner: ScoreRunner, chosen: int) -> dict[str, np.ndarray]:
-  """Returns the scores of a single pass, [R, N] each, by the seed's network of round `chosen` that
-  has not seen the example's fold.
+  """Returns the scores of a single pass, [R, N], by networks that have not seen the example's fold.
+
+  They are the networks of round `chosen`.
   """
-  config, train = context.setup.config, context.setup.data.train
+  config, train = context.config, context.data.train
   arms = fold_arms(config)
   fold_of = np.stack(
     [folds(train.labels, train.example_ids, len(arms), seed=seed) for seed in config.seeds]
   )
-  found: dict[str, np.ndarray] = {}
+  scores: dict[str, np.ndarray] = {}
   for index in range(len(arms)):
-    scores = _of_networks(context, runner, restore_round(context, chosen, index + 1).state)
-    found = {
-      name: np.where(fold_of == index, values, found.get(name, values))
-      for name, values in scores.items()
+    of_fold = _of_networks(context, runner, restore_round(context, chosen, index + 1).state)
+    scores = {
+      name: np.where(fold_of == index, values, scores.get(name, values))
+      for name, values in of_fold.items()
     }
-  return found
+  return scores
 
 
 def _of_networks(context: Context, runner: ScoreRunner, state: TrainState) -> dict[str, np.ndarray]:

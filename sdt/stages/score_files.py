@@ -1,7 +1,5 @@
 """Writes scores.npz, scores.csv, scores.json, split.csv and the images of the mosaics."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,76 +40,88 @@ def described(config: Config) -> Mapping[str, Score]:
   }
 
 
-def write_scores(
-  workdir: Path,
-  data: Data,
-  config: Config,
-  scores: Mapping[str, np.ndarray],
-  partitions: Sequence[Partition],
-  sound: np.ndarray,
-  stability: Mapping[str, Any] | None,
-) -> None:
-  """Writes scores.csv, scores.json and, last, scores.npz, whose presence says that the stage is
-  done.
+@dataclasses.dataclass(frozen=True)
+class Scored:
+  """What the stages of scores and split come to.
+
+  Attributes:
+    values: by score, [R, N].
+    sound: [R] bool, False for a seed whose network diverged: its scores are listed, but no mean
+      counts them.
+    partitions: of every seed.
+    stability: what `agreement.score_stability` returned.
+  """
+
+  values: Mapping[str, np.ndarray]
+  sound: np.ndarray
+  partitions: Sequence[Partition]
+  stability: Mapping[str, Any] | None
+
+
+def write_scores(workdir: Path, data: Data, config: Config, scored: Scored) -> None:
+  """Writes scores.csv, scores.json and, last, scores.npz, which tells that the stage is done.
 
   Args:
     workdir: of the run.
     data: for ids, labels, source files and, where it is known, the truth about the examples.
     config: for the seeds.
-    scores: name -> [R, N].
-    partitions: per seed.
-    sound: [R] bool, False for a seed whose network diverged: its scores are listed, but no mean
-      counts them.
-    stability: what `score_stability` returned.
+    scored: what is written.
   """
-  train = data.train
+  train, seeds, sound = data.train, config.seeds, scored.sound
   known = {
     name: value
     for name in ("difficulty", "wrong_label")
     if (value := getattr(train, name)) is not None
   }
+  _write_score_table(workdir, data, config, scored, known=known)
+  table = described(config)
+  entries = {
+    name: {
+      **dataclasses.asdict(table[name]),
+      **score_summary(table[name], values, seeds, sound=sound),
+    }
+    for name, values in scored.values.items()
+  }
+  parts = scored.partitions
+  content: dict[str, Any] = {
+    "ranked_by": config.score.name,
+    "scorers": entries,
+    "ties_at_cut": {seed: part.ties_at_cut for seed, part in zip(seeds, parts, strict=True)},
+    "stability": scored.stability,
+  }
+  truth = score_truth(train, scored.values, parts, seeds=seeds, sound=sound, table=table)
+  if truth is not None:
+    content["truth"] = truth
+  files.write_json(workdir / "scores.json", content)
+  files.write_npz(
+    workdir / "scores.npz",
+    example_id=train.example_ids,
+    label=train.labels,
+    seeds=np.asarray(seeds, np.int64),
+    sound=sound,
+    **known,
+    **scored.values,
+  )
+
+
+def _write_score_table(
+  workdir: Path, data: Data, config: Config, scored: Scored, *, known: Mapping[str, np.ndarray]
+) -> None:
+  """Writes scores.csv: a row for every example, and for every score its mean, sd and every seed."""
+  train, table = data.train, described(config)
   header = ["example_id", "source_file", "label", *known]
   columns: list[Any] = [
     train.example_ids,
     train.source_files or [""] * len(train),
     train.labels,
-    *(_as_cells(v) for v in known.values()),
+    *map(_as_cells, known.values()),
   ]
-  table, entries = described(config), {}
-  for name, values in scores.items():
+  for name, values in scored.values.items():
     header += [name, f"{name}_sd", *(f"{name}_seed{seed}" for seed in config.seeds)]
-    spread = sd_over_seeds(values, sound)
-    columns += [
-      mean_score(table[name], values, sound),
-      [None] * len(train) if spread is None else spread,
-      *values,
-    ]
-    entries[name] = {
-      **dataclasses.asdict(table[name]),
-      **score_summary(table[name], values, config.seeds, sound=sound),
-    }
+    spread = sd_over_seeds(values, scored.sound)
+    columns.append(mean_score(table[name], values, scored.sound))
+    columns += [[None] * len(train) if spread is None else spread, *values]
   files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
-  ties = {seed: part.ties_at_cut for seed, part in zip(config.seeds, partitions, strict=True)}
-  content: dict[str, Any] = {
-    "ranked_by": config.score.name,
-    "scorers": entries,
-    "ties_at_cut": ties,
-    "stability": stability,
-  }
-  truth = score_truth(train, scores, partitions, seeds=config.seeds, sound=sound, table=table)
-  if truth is not None:
-    content["truth"] = truth
-  files.write_json(workdir / "scores.json", content)
-  seeds = np.asarray(config.seeds, np.int64)
-  files.write_npz(
-    workdir / "scores.npz",
-    example_id=train.example_ids,
-    label=train.labels,
-    seeds=seeds,
-    sound=sound,
-    **known,
-    **scores,
-  )
 
 
 def _as_cells(values: np.ndarray) -> np.ndarray:

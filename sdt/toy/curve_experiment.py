@@ -1,10 +1,8 @@
-"""The order of the toy: train without decay and with each decay of the grid, choose one on the
-validation points, train the other arms.
+"""The toy experiment: noisy points of a curve, fitted with and without differentiated decay.
 
-The only room that knows it. The frame, the engine and the checkpoints are those of every other run.
+It trains without decay and with each decay of a grid, chooses one on the validation points, and
+trains the other arms. Lifecycle, engine and checkpoints are those of every other run.
 """
-
-from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -18,15 +16,13 @@ from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.evaluate import predict
 from sdt.engine.plan import Plan
-from sdt.engine.state import TrainState
 from sdt.models import count_params
 from sdt.report.toy_page import table_text
+from sdt.run import lifecycle, metrics
 from sdt.run.context import Context
-from sdt.run.lifecycle import Order
 from sdt.run.reused_baseline import Finished
-from sdt.run.saved_states import restore_final
-from sdt.stages import results
-from sdt.stages.train import resume, train_or_skip
+from sdt.stages.model_file import write_model
+from sdt.stages.train import Trained, Trainings
 from sdt.stats import paired
 from sdt.toy import merits
 from sdt.toy.curve_arms import (
@@ -56,54 +52,42 @@ def _outputs(config: Config, data: Data) -> list[str]:
 
 
 def plans(config: Config, data: Data) -> tuple[int, list[Plan]]:
-  """Returns the size of A and every arm's plan in the order of training, as if the smallest decay
-  had been chosen.
-  """
+  """Returns the size of A and every arm's plan in order, as if the smallest decay were chosen."""
   points = find_points(config, data)
   return config.toy.num_noisy, [
     make_plan(arm, config, points, chosen=candidates(config)[0]) for arm in arm_specs(config)
   ]
 
 
-def _stages(context: Context, found: Finished | None) -> None:
+def run_stages(context: Context, finished: Finished | None) -> None:
   """Runs the stages that are not done yet."""
-  del found  # a toy takes no baseline over
-  config, data = context.setup.config, context.setup.data
-  points, arms = find_points(config, data), tuple(arm_specs(config))
-  reached, newest = resume(context, {arm: config.rounds for arm in arms})
+  del finished  # a toy takes no baseline over
+  config = context.config
+  points, arms = find_points(config, context.data), tuple(arm_specs(config))
+  trainings = Trainings.resume(context, {arm: config.rounds for arm in arms})
   _write_points(context, points)
-  made: dict[str, Plan] = {}
+  plans: dict[str, Plan] = {}
   fits: dict[str, Fits] = {}
   chosen = candidates(config)[0]  # the arms before the choice do not read it
-  model_state = None
-  for index, arm in enumerate(arms):
+  for arm in arms:
     if arm == "differentiated":
       chosen = _choose(context, points, fits)["chosen"]
-    made[arm] = make_plan(arm, config, points, chosen=chosen)
-    final = train_or_skip(context, made[arm], index, reached=reached, newest=newest)
-    fits[arm] = _fit(context, made[arm], index, final=final, points=points)
-    model_state = final if arm == "differentiated" else model_state
+    plans[arm] = make_plan(arm, config, points, chosen=chosen)
+    fits[arm] = _fit(context, plans[arm], trainings.train(plans[arm]), points=points)
   with context.timing.stage("results"):
-    state = (
-      restore_final(context, arms.index("differentiated")) if model_state is None else model_state
-    )
-    results.write_model(
-      context.workdir,
-      data,
-      config,
-      arm="differentiated",
-      params=state.params,
-      batch_stats=state.batch_stats,
-    )
-    files.write_json(context.workdir / "results.json", _results(context, points, made, fits=fits))
+    state = trainings.final_state("differentiated")
+    write_model(context.workdir, context.data, config, arm="differentiated", state=state)
+    content = _results(context, points, plans, fits=fits)
+    files.write_json(context.workdir / "results.json", content)
+  lifecycle.write_report(context)
 
 
 def _write_points(context: Context, points: Points) -> None:
   """Writes points.npz: every seed's training points, which of them are A, and the true curve."""
-  data, own = context.setup.data, points.subsets["all"]
+  data, own = context.data, points.subsets["all"]
   files.write_npz(
     context.workdir / "points.npz",
-    seeds=np.asarray(context.setup.config.seeds, np.int64),
+    seeds=np.asarray(context.config.seeds, np.int64),
     x=data.train.inputs[own][..., 0],
     y=data.train.labels[own][..., 0],
     in_A=np.stack(
@@ -114,21 +98,19 @@ def _write_points(context: Context, points: Points) -> None:
   )
 
 
-def _fit(
-  context: Context, plan: Plan, index: int, final: TrainState | None, points: Points
-) -> Fits:
-  """Returns what the networks at the end of an arm say on the grid [R, M], its training [R, n] and
-  its validation points [R, m].
+def _fit(context: Context, plan: Plan, trained: Trained, *, points: Points) -> Fits:
+  """Returns what the networks at the end of an arm say at every point.
 
-  It is written to arms/<arm>.npz, with the ids of the arm's phases, and read from there where the
-  arm was finished before.
+  That is on the grid [R, M], and at the training [R, n] and the validation points [R, m] of every
+  seed. It is written to arms/<arm>.npz, with the ids of the arm's phases, and read from there if
+  the arm was done before.
   """
-  path, data = context.workdir / "arms" / f"{plan.arm}.npz", context.setup.data
-  if final is None and files.is_intact(path):
+  path, data = context.workdir / "arms" / f"{plan.arm}.npz", context.data
+  if trained.was_done and files.is_intact(path):
     return files.read_npz(path)
-  state = restore_final(context, index) if final is None else final
-  inputs = {"grid": np.broadcast_to(data.test.inputs, (len(state.step), *data.test.inputs.shape))}
-  inputs |= {
+  state = trained.state
+  inputs = {
+    "grid": np.broadcast_to(data.test.inputs, (len(state.step), *data.test.inputs.shape)),
     "train": data.train.inputs[points.subsets["all"]],
     "validation": data.train.inputs[points.validation],
   }
@@ -136,14 +118,14 @@ def _fit(
   variables = {"params": state.params, "batch_stats": state.batch_stats}
   fits = {name: np.asarray(forward(variables, values))[..., 0] for name, values in inputs.items()}
   ids = {f"phase_{phase.name}": data.train.example_ids[phase.example_ids] for phase in plan.phases}
-  files.write_npz(path, seeds=np.asarray(context.setup.config.seeds, np.int64), **ids, **fits)
+  files.write_npz(path, seeds=np.asarray(context.config.seeds, np.int64), **ids, **fits)
   return fits
 
 
 def _diverged(context: Context) -> dict[str, tuple[int, ...]]:
   """Returns the seeds that diverged, by arm."""
-  rows = files.read_rows(context.workdir / "metrics.jsonl")
-  return {arm: results.diverged_seeds(rows, arm) for arm in arm_specs(context.setup.config)}
+  rows = files.read_rows(context.workdir / metrics.FILE)
+  return {arm: metrics.diverged_seeds(rows, arm) for arm in arm_specs(context.config)}
 
 
 def _per_seed(config: Config, values: np.ndarray, lost: Sequence[int]) -> paired.PerSeed:
@@ -160,8 +142,8 @@ def _choose(context: Context, points: Points, fits: Mapping[str, Fits]) -> dict[
   """Returns the entry `selection` of results.json: the candidate with the smallest mean error on
   the validation points of all seeds.
   """
-  config, lost = context.setup.config, _diverged(context)
-  lambdas, targets = candidates(config), context.setup.data.train.labels[points.validation][..., 0]
+  config, lost = context.config, _diverged(context)
+  lambdas, targets = candidates(config), context.data.train.labels[points.validation][..., 0]
   errors = [
     _per_seed(config, merits.squared_error(fits[arm]["validation"], targets), lost[arm])
     for arm in map(candidate, lambdas)
@@ -184,7 +166,7 @@ def _arm_result(
   """Returns the entry of one arm: its merits and its error on the training points, per seed with
   mean and sd.
   """
-  config, data = context.setup.config, context.setup.data
+  config, data = context.config, context.data
   truth = data.test.labels[:, 0]
   figures = {
     "error": merits.squared_error(fits["grid"], truth),
@@ -257,4 +239,6 @@ def _contrast(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, 
   return {merit: merits.sign_test(sizes(first, merit), sizes(second, merit)) for merit in MERITS}
 
 
-ORDER = Order(check=_check, outputs=_outputs, plans=plans, stages=_stages, table=table_text)
+EXPERIMENT = lifecycle.Experiment(
+  check=_check, outputs=_outputs, plans=plans, stages=run_stages, table=table_text
+)

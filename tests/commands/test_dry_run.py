@@ -512,7 +512,7 @@ def test_a_sweep_in_the_workdir_of_a_run_is_refused(copy):
 def test_a_paper_rows_steps_follow_from_the_published_sizes(row):
   config = config_of(row)
   data = stand_in(config.data)
-  size, plans = experiment.plans_of(config, data)
+  size, plans = experiment.EXPERIMENT.plans(config, data)
   assert size == (row.num_easy or SETS[row.data][0] // 10)
   assert tuple(phase.num_steps for plan in plans for phase in plan.phases) == steps_of(row)
   assert load_inputs.load_data(config, print, data) is data

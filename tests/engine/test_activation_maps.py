@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from sdt import experiment, files
+from sdt import files
 from sdt.config.schema import ModelConfig
 from sdt.data.dataset import image_sizes
 from sdt.engine import activation_maps
@@ -18,6 +18,7 @@ from sdt.models.registry import NETWORKS
 from sdt.report import build_report
 from sdt.run import resume
 from sdt.run.programs import Setup
+from sdt.stages.final_networks import write_activation_maps
 from tests.support import tiny, whole
 
 SHAPE = (16, 16, 3)
@@ -161,17 +162,21 @@ def context(tmp_path):
     tmp_path / "metrics.jsonl",
     [row | ({"diverged": True} if list(row.values()) == ["method", 3] else {}) for row in rows],
   )
-  return types.SimpleNamespace(setup=setup, workdir=tmp_path, raise_if_stopped=lambda where: None)
+  return types.SimpleNamespace(
+    setup=setup,
+    config=config,
+    data=setup.data,
+    workdir=tmp_path,
+    raise_if_stopped=lambda where: None,
+  )
 
 
-def test_the_stage_takes_the_final_networks_of_the_first_seed_that_diverged_in_no_arm(
-  context, monkeypatch
-):
+def test_the_stage_takes_the_final_networks_of_the_first_seed_that_diverged_in_no_arm(context):
   restored, state = [], context.setup.fresh_start.state
-  monkeypatch.setattr(experiment, "restore_final", lambda _, arm: restored.append(arm) or state)
-  experiment._write_activation_maps(context)
+  trainings = types.SimpleNamespace(final_state=lambda arm: restored.append(arm) or state)
+  write_activation_maps(context, trainings)
   content = files.read_npz(context.workdir / "figures" / "cam.npz")
-  assert restored == [0, 2]
+  assert restored == ["baseline", "method"]
   assert int(content["seed"]) == 4
   assert content["arms"].tolist() == ["baseline", "method"]
   np.testing.assert_array_equal(

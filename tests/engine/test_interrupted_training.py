@@ -146,7 +146,7 @@ def test_a_number_that_slips_past_the_check_of_the_data_ends_with_4_though_its_r
   data = dataclasses.replace(data, train=dataclasses.replace(data.train, inputs=inputs))
   whole.without_report(monkeypatch)
   with pytest.raises(DivergedError) as caught:
-    experiment.run(config, tmp_path / "run", "tiny", data)
+    experiment.run(config, tmp_path / "run", "tiny", loaded=data)
   said = str(caught.value)
   for part in (
     "arm baseline, seed 0: rounds 1 to 3, after step ",

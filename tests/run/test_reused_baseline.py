@@ -364,4 +364,4 @@ def test_saving_a_state_elsewhere_than_in_training_keeps_the_clock_of_training(o
   # by it.
   steps = sorted(int(path.name) for path in (origin / "checkpoints").iterdir())
   assert steps[0] == BASE.rounds * (5 + 30 + 1)
-  assert steps[-1] // saved_states._ARM_STRIDE == 1
+  assert saved_states.CheckpointKey.of(steps[-1]).arm == 1

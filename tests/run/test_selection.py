@@ -63,14 +63,14 @@ def quick_reports():
 def finished(tmp_path_factory):
   """A run with a selection that was left alone."""
   workdir = tmp_path_factory.mktemp("selection") / "run"
-  assert experiment.run(CONFIG, workdir, "tiny", DATA) == 0
+  assert experiment.run(CONFIG, workdir, "tiny", loaded=DATA) == 0
   return workdir
 
 
 @pytest.fixture(scope="module")
 def finished_sizes(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("sizes") / "run"
-  assert experiment.run(SIZES, workdir, "tiny", DATA) == 0
+  assert experiment.run(SIZES, workdir, "tiny", loaded=DATA) == 0
   return workdir
 
 
@@ -104,7 +104,7 @@ def test_permuting_the_test_set_leaves_every_choice_and_every_network_byte_equal
   other = dataclasses.replace(
     DATA, test=test, checksum=checksum(DATA.train, test, DATA.class_names)
   )
-  assert experiment.run(CONFIG, tmp_path, "tiny", other) == 0
+  assert experiment.run(CONFIG, tmp_path, "tiny", loaded=other) == 0
   ours, theirs = outputs(finished), outputs(tmp_path)
   assert {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)} - {
     ".sha256/results.json"
@@ -387,7 +387,9 @@ def test_where_every_candidate_diverged_nothing_is_chosen():
 def test_the_run_is_the_ordinary_one_of_the_chosen_values_byte_for_byte(
   finished, content, tmp_path
 ):
-  assert experiment.run(selection.frozen(CONFIG, content["chosen"]), tmp_path, "tiny", DATA) == 0
+  assert (
+    experiment.run(selection.frozen(CONFIG, content["chosen"]), tmp_path, "tiny", loaded=DATA) == 0
+  )
   ours, theirs = whole.outputs(finished), whole.outputs(tmp_path)
   different = {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
   assert {name for name in different if not name.startswith(".sha256")} == {
@@ -412,7 +414,7 @@ def test_a_finished_selection_is_not_done_again_even_if_its_runs_are_gone(
   shutil.rmtree(run / "selection")
   (run / "results.json").unlink()
   monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
-  assert experiment.run(CONFIG, run, "tiny", DATA) == 0
+  assert experiment.run(CONFIG, run, "tiny", loaded=DATA) == 0
   assert outputs(run) == {
     name: value for name, value in outputs(finished).items() if not name.startswith("selection/")
   }
@@ -444,7 +446,7 @@ def test_another_selection_in_a_workdir_where_one_has_begun_is_refused(finished,
     CONFIG, select=dataclasses.replace(CONFIG.select, lambda_A=(1.0, 3e-3))
   )
   with pytest.raises(ConfigError, match=r"holds a run of another config \(select.lambda_A: "):
-    experiment.run(other, tmp_path / "run", "tiny", DATA)
+    experiment.run(other, tmp_path / "run", "tiny", loaded=DATA)
 
 
 def test_a_selection_that_comes_to_other_values_than_the_run_began_with_is_refused(
@@ -458,7 +460,7 @@ def test_a_selection_that_comes_to_other_values_than_the_run_began_with_is_refus
     ConfigError,
     match=r"selection\.json: the selection comes to .*0\.5.* and the run there began with",
   ):
-    experiment.run(CONFIG, run, "tiny", DATA)
+    experiment.run(CONFIG, run, "tiny", loaded=DATA)
 
 
 @pytest.mark.parametrize(
@@ -483,7 +485,7 @@ def test_the_choices_of_another_selection_are_refused(finished, tmp_path, conten
       r"it"
     ),
   ):
-    experiment.run(CONFIG, run, "tiny", DATA)
+    experiment.run(CONFIG, run, "tiny", loaded=DATA)
 
 
 def test_a_sweep_of_another_key_has_a_selection_for_each_value_and_says_what_each_chose(

@@ -17,14 +17,19 @@ from sdt.config.score_names import SCORES
 from sdt.engine.evaluate import predict
 from sdt.engine.scan import Sums
 from sdt.engine.score_pass import ScoreRunner
+from sdt.engine.state import TrainState
+from sdt.engine.trainer import FinishedRound
 from sdt.inputs.augment import normalise, shift_and_scale
 from sdt.models import make_model
+from sdt.run import metrics
 from sdt.run.programs import Setup
 from sdt.scores import agreement
 from sdt.scores.formulas import SCORERS
 from sdt.scores.split import Partition, Sizes, split
-from sdt.stages import results as artifacts
 from sdt.stages import score_files
+from sdt.stages.model_file import write_model
+from sdt.stages.results import Outcome, results_of, write_arm_ids
+from sdt.stages.score_files import Scored
 from tests.support import tiny, whole
 
 CONFIG = tiny.config(seeds=(3, 8), rounds=2)
@@ -58,10 +63,7 @@ def test_scores_on_disk_are_the_scores(data, tmp_path):
     tmp_path,
     data,
     CONFIG,
-    scores=scores,
-    partitions=parts,
-    sound=np.array([True, True]),
-    stability=STABILITY,
+    Scored(scores, np.array([True, True]), parts, stability=STABILITY),
   )
   stored = files.read_npz(tmp_path / "scores.npz")
   assert list(stored) == [
@@ -134,10 +136,7 @@ def test_truth_is_written_beside_the_labels_where_it_is_known(data, tmp_path):
       tmp_path / name,
       with_truth(data, difficulty, is_wrong),
       CONFIG,
-      scores=scores,
-      partitions=parts,
-      sound=np.array([True, True]),
-      stability=STABILITY,
+      Scored(scores, np.array([True, True]), parts, stability=STABILITY),
     )
   stored = files.read_npz(tmp_path / "both" / "scores.npz")
   np.testing.assert_array_equal(stored["difficulty"], data.train.difficulty)
@@ -292,10 +291,7 @@ def test_a_diverged_network_is_listed_but_counts_in_no_mean(data, tmp_path):
     tmp_path,
     data,
     CONFIG,
-    scores=scores,
-    partitions=parts,
-    sound=np.array([True, False]),
-    stability=stability,
+    Scored(scores, np.array([True, False]), parts, stability=stability),
   )
   with open(tmp_path / "scores.csv", newline="") as file:
     table = list(csv.DictReader(file))
@@ -381,7 +377,7 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   setting = Setting(
     CONFIG, data.train.labels, data.train.example_ids, scores=scores["log_odds"], partitions=parts
   )
-  artifacts.write_arm_ids(tmp_path, data, CONFIG, plan=make_plan("method", setting))
+  write_arm_ids(tmp_path, data, CONFIG, plan=make_plan("method", setting))
   ids = files.read_npz(tmp_path / "arms" / "method.npz")
   assert sorted(ids) == ["A", "B", "seeds"]
   np.testing.assert_array_equal(ids["A"][1], parts[1].easy * 3 + 5)
@@ -449,18 +445,22 @@ def sums(**changes):
   return Sums(**(base | changes))
 
 
+def written(workdir, data, config, outcome):
+  """Returns results.json as a reader of the file has it."""
+  files.write_json(workdir / "results.json", results_of(workdir, data, config, outcome))
+  return files.read_json(workdir / "results.json")
+
+
 def rows_of(round_sums, steps_done, index=1, evaluated=True):
   plan = tiny.alternating(CONFIG, 70, 7, (2e-3, 1e-4))
   rates = np.array([0.1, 0.1 * 0.1])
-  return artifacts.metrics_rows(
-    plan,
-    CONFIG,
-    rates,
-    index=index,
-    evaluated=evaluated,
-    sums=round_sums,
+  every = dataclasses.replace(CONFIG, eval_every_rounds=1 if evaluated else 100)
+  return metrics.rows_of_round(
+    dataclasses.replace(plan, rounds=max(plan.rounds, index + 2)),
+    every,
+    FinishedRound(index, round_sums, 10.0),
+    learning_rate=rates[index],
     steps_done=np.array(steps_done),
-    seconds=10.0,
   )
 
 
@@ -527,8 +527,8 @@ def test_a_frozen_replica_counts_the_steps_that_it_did():
 def test_a_network_whose_test_loss_is_no_number_has_diverged():
   rows = rows_of(sums(test_loss=np.array([np.nan, 60.0], np.float32)), [10, 10])
   assert [row["seed"] for row in rows if row.get("diverged")] == [3]
-  assert artifacts.diverged_seeds(rows, "method") == (3,)
-  assert artifacts.diverged_seeds(rows, "baseline") == ()
+  assert metrics.diverged_seeds(rows, "method") == (3,)
+  assert metrics.diverged_seeds(rows, "baseline") == ()
 
 
 def test_model_file_is_of_the_first_seed_that_did_not_diverge(tmp_path):
@@ -550,7 +550,7 @@ def test_model_file_is_of_the_first_seed_that_did_not_diverge(tmp_path):
   ):
     (tmp_path / name).mkdir()
     files.append_rows(tmp_path / name / "metrics.jsonl", rows)
-    artifacts.write_model(tmp_path / name, data, of, arm="method", params=params, batch_stats={})
+    write_model(tmp_path / name, data, of, arm="method", state=TrainState(0, params, {}, None))
     with safe_open(tmp_path / name / "model.safetensors", "np") as stored:
       assert {key: stored.metadata()[key] for key in ("arm", "seed", "diverged")} == {
         "arm": "method",
@@ -564,21 +564,16 @@ def test_model_file_gives_the_network_back_with_the_accuracy_of_the_results(tmp_
   of = tiny.resnet(seeds=(0,), rounds=1)
   data = tiny.data(of)
   state, ended = tiny.train(of, tiny.everything(of, 70), data)
-  row = artifacts.metrics_rows(
+  row = metrics.rows_of_round(
     tiny.everything(of, 70),
     of,
-    np.ones(1),
-    index=0,
-    evaluated=True,
-    sums=ended[0].sums,
+    FinishedRound(0, ended[0].sums, 1.0),
+    learning_rate=1.0,
     steps_done=state.step,
-    seconds=1.0,
   )[0]
   first = jax.tree.map(lambda leaf: leaf[0], (state.params, state.batch_stats))
   for name in ("one", "two"):
-    artifacts.write_model(
-      tmp_path / name, data, of, arm="method", params=state.params, batch_stats=state.batch_stats
-    )
+    write_model(tmp_path / name, data, of, arm="method", state=state)
   assert (tmp_path / "one" / "model.safetensors").read_bytes() == (
     tmp_path / "two" / "model.safetensors"
   ).read_bytes()
@@ -626,22 +621,13 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
       done = np.array([(index + 1) * 5] * 2)
       files.append_rows(
         tmp_path / "metrics.jsonl",
-        artifacts.metrics_rows(
-          of,
-          CONFIG,
-          np.ones(2),
-          index=index,
-          evaluated=True,
-          sums=of_arm,
-          steps_done=done,
-          seconds=1.0,
+        metrics.rows_of_round(
+          of, CONFIG, FinishedRound(index, of_arm, 1.0), learning_rate=1.0, steps_done=done
         ),
       )
   plans = {"baseline": plan, "method": tiny.alternating(CONFIG, 70, 7)}
   again = {"method": np.array([0.75, 0.5])}
-  results = artifacts.write_results(
-    tmp_path, data, CONFIG, network=NETWORK, num_easy=7, plans=plans, recalibrated=again
-  )
+  results = written(tmp_path, data, CONFIG, Outcome(plans, 7, NETWORK, recalibrated=again))
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
   baseline, method = results["arms"]["baseline"], results["arms"]["method"]
   assert method["recalibrated"]["per_seed"] == {"3": 0.75, "8": 0.5}
@@ -684,21 +670,17 @@ def test_a_diverged_seed_has_no_best_round_and_counts_in_no_mean(tmp_path):
   # second.
   for index, loss in enumerate((np.nan, 15.0)):
     of_round = sums(test_loss=np.array([loss, 60.0], np.float32), **counts)
-    rows = artifacts.metrics_rows(
+    rows = metrics.rows_of_round(
       plan,
       CONFIG,
-      np.ones(2),
-      index=index,
-      evaluated=True,
-      sums=of_round,
+      FinishedRound(index, of_round, 1.0),
+      learning_rate=1.0,
       steps_done=np.array([5 * (index + 1)] * 2),
-      seconds=1.0,
     )
     files.append_rows(tmp_path / "metrics.jsonl", rows)
   of = dataclasses.replace(CONFIG, arms=("baseline",))
-  entry = artifacts.write_results(
-    tmp_path, data, of, network=NETWORK, num_easy=7, plans={"baseline": plan}
-  )["arms"]["baseline"]
+  results = written(tmp_path, data, of, Outcome({"baseline": plan}, 7, NETWORK))
+  entry = results["arms"]["baseline"]
   assert entry["diverged"] == [3]
   for name, sound in (
     ("accuracy", 0.8),
@@ -732,14 +714,8 @@ def test_the_margin_of_equal_is_the_config_s(margin, verdict, tmp_path):
       files.append_rows(
         tmp_path / "metrics.jsonl", [row | {"test_loss": 0.5, "test_accuracy": accuracy}]
       )
-  results = artifacts.write_results(
-    tmp_path,
-    tiny.data(of),
-    of,
-    network=NETWORK,
-    num_easy=7,
-    plans=dict.fromkeys(of.arms, tiny.everything(of, 70)),
-  )
+  plans = dict.fromkeys(of.arms, tiny.everything(of, 70))
+  results = written(tmp_path, tiny.data(of), of, Outcome(plans, 7, NETWORK))
   assert results["contrasts"]["baseline"]["verdict"] == verdict
 
 
@@ -770,14 +746,8 @@ def test_results_know_the_curve_before_the_drop_the_positive_control_and_what_is
           tmp_path / "metrics.jsonl",
           [row | {"train_accuracy": 0.9, "test_loss": 0.5, "test_accuracy": level + wave}],
         )
-  results = artifacts.write_results(
-    tmp_path,
-    tiny.data(of),
-    of,
-    network=NETWORK,
-    num_easy=7,
-    plans=dict.fromkeys(of.arms, tiny.everything(of, 70)),
-  )
+  plans = dict.fromkeys(of.arms, tiny.everything(of, 70))
+  results = written(tmp_path, tiny.data(of), of, Outcome(plans, 7, NETWORK))
   # Before the drop the rounds 4, 5, 6 count: +0.01, then -0.01.
   assert results["arms"]["method"]["fluctuation"]["per_seed"] == dict.fromkeys(
     "012", pytest.approx(0.01)

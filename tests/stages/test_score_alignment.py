@@ -66,9 +66,8 @@ def write_case(root, devices, mode, batch_size, order):
     for row in scores["log_odds"]
   )
   folder = case_folder(root, devices, mode, batch_size, order)
-  score_files.write_scores(
-    folder, data, config, scores=scores, partitions=parts, sound=np.ones(2, bool), stability=None
-  )
+  scored = score_files.Scored(scores, np.ones(2, bool), parts, stability=None)
+  score_files.write_scores(folder, data, config, scored)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from sdt.errors import CheckpointError
 from sdt.run import saved_states
-from sdt.stages import train
+from sdt.stages import train_arm
 
 
 @pytest.mark.parametrize(("round_number", "is_end"), [(8, True), (4, False)])
@@ -29,7 +29,7 @@ def test_the_end_of_an_arm_with_twice_the_rounds_is_its_own_last(monkeypatch, ro
 
 @pytest.mark.parametrize("secs", [0.001, 0.2, 5.0])
 def test_saves_take_at_most_two_per_cent_of_the_time(secs):
-  saver = object.__new__(train._Saver)
+  saver = object.__new__(train_arm._Saver)
   config = types.SimpleNamespace(checkpoint=types.SimpleNamespace(every_secs=None))
   saver._context = types.SimpleNamespace(
     setup=types.SimpleNamespace(config=config), store=types.SimpleNamespace(last_save_secs=secs)

@@ -75,7 +75,7 @@ def attempt(own, workdir, data=None):
   """Runs as run.py does, and prints one line: the exit code and the error."""
   try:
     with processes.together(own):
-      code, text = experiment.run(own, workdir, "tiny", data), ""
+      code, text = experiment.run(own, workdir, "tiny", loaded=data), ""
   except SdtError as error:
     code, text = error.exit_code, f" {error}"
   print(f"ended with {code}{text}", flush=True)

@@ -83,7 +83,7 @@ def final_states(config: Config, workdir: Path) -> list[dict[str, np.ndarray]]:
   """Returns the leaves of the last checkpoint of every arm."""
   setup = Setup.make(config, tiny.data(config))
   store = CheckpointStore(workdir / "checkpoints", 2)
-  last = {step // saved_states._ARM_STRIDE: step for step in store.steps()}
+  last = {saved_states.CheckpointKey.of(step).arm: step for step in store.steps()}
   restored = [
     store.restore(step, saved_states.saved_like(setup, arm))[0] for arm, step in last.items()
   ]

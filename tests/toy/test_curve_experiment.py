@@ -15,8 +15,7 @@ from sdt.data.readers.curve import truth
 from sdt.data.sources import load
 from sdt.errors import Interrupted
 from sdt.report import build_report
-from sdt.run import lifecycle
-from sdt.stages import results as artifacts
+from sdt.run import lifecycle, metrics
 from sdt.toy import curve_experiment, merits
 from sdt.toy.curve_arms import ARM_NAMES, arm_specs, find_points
 from tests.support import whole
@@ -40,7 +39,9 @@ CONFIG = resolve(SHORT)
 
 def run(workdir, config=CONFIG, loaded=None):
   with jax.numpy_dtype_promotion("standard"):  # optax's bias correction mixes float32 and int32
-    return lifecycle.run(curve_experiment.ORDER, config, workdir, "toy", loaded)
+    return lifecycle.run(
+      curve_experiment.EXPERIMENT, lifecycle.Job(config, workdir, "toy", loaded=loaded)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +171,7 @@ def test_the_page_says_which_polarity_this_is_and_what_does_not_hold(finished):
 
 def test_a_dry_run_tells_the_sizes_of_every_arm_and_writes_nothing(tmp_path):
   with jax.numpy_dtype_promotion("standard"):
-    lines = list(dry_run.describe(CONFIG, tmp_path / "run", order=curve_experiment.ORDER))
+    lines = list(dry_run.describe(CONFIG, tmp_path / "run", experiment=curve_experiment.EXPERIMENT))
   assert any("45 training and 201 test examples of shape [1]; A gets 3" in line for line in lines)
   assert "  differentiated: A 1 + B 2 = 3" in lines
   assert "  drop_subset: B 3 = 3" in lines
@@ -179,15 +180,15 @@ def test_a_dry_run_tells_the_sizes_of_every_arm_and_writes_nothing(tmp_path):
 
 def test_a_seed_that_diverged_counts_for_nothing(finished, monkeypatch):
   monkeypatch.setattr(
-    artifacts, "diverged_seeds", lambda rows, arm: (3,) if arm == "uniform_0.01" else ()
+    metrics, "diverged_seeds", lambda rows, arm: (3,) if arm == "uniform_0.01" else ()
   )
 
   class Context:
     workdir = finished
-    setup = type("Setup", (), {"config": CONFIG, "data": load(CONFIG.data, seeds=CONFIG.seeds)})
+    config, data = CONFIG, load(CONFIG.data, seeds=CONFIG.seeds)
 
   fits = {arm: files.read_npz(finished / "arms" / f"{arm}.npz") for arm in arm_specs(CONFIG)}
-  selection = curve_experiment._choose(Context, find_points(CONFIG, Context.setup.data), fits)
+  selection = curve_experiment._choose(Context, find_points(CONFIG, Context.data), fits)
   assert selection["validation_error"][1]["per_seed"]["3"] is None
   assert selection["validation_error"][1]["n"] == 2
 

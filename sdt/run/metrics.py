@@ -1,0 +1,130 @@
+"""The rows of metrics.jsonl: which rounds have rows, what a row says, which rows are dropped."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdt import files
+from sdt.config import Config
+from sdt.engine.plan import Plan
+from sdt.engine.scan import Sums
+from sdt.engine.trainer import FinishedRound
+
+FILE = "metrics.jsonl"
+
+type Row = Mapping[str, Any]
+
+
+def has_rows(number: int, rounds: int, config: Config) -> bool:
+  """Returns whether round `number`, from 1, of `rounds` has rows.
+
+  Every evaluated round has rows, so that no evaluation is lost.
+  """
+  return number % config.log_every_rounds == 0 or is_evaluated(number, rounds, config)
+
+
+def is_evaluated(number: int, rounds: int, config: Config) -> bool:
+  """Returns whether the test set is evaluated at the end of round `number`, from 1."""
+  return number % config.eval_every_rounds == 0 or number == rounds
+
+
+def diverged_seeds(rows: Iterable[Row], arm: str) -> tuple[int, ...]:
+  """Returns the seeds whose training of `arm` was frozen, in the order of their first such row."""
+  return tuple(
+    dict.fromkeys(row["seed"] for row in rows if row["arm"] == arm and row.get("diverged"))
+  )
+
+
+def drop_rows(workdir: Path, is_covered: Callable[[Row], bool]) -> Sequence[Row]:
+  """Removes the rows that no checkpoint covers from metrics.jsonl; returns the removed rows."""
+  path = workdir / FILE
+  lost = [row for row in files.read_rows(path) if not is_covered(row)]
+  files.truncate_rows(path, is_covered)
+  return lost
+
+
+def rows_of_round(
+  plan: Plan,
+  config: Config,
+  ended: FinishedRound,
+  *,
+  learning_rate: float,
+  steps_done: np.ndarray,
+  is_regression: bool = False,
+) -> list[dict[str, Any]]:
+  """Returns the rows of one finished round: one for each seed and phase.
+
+  Args:
+    plan: the arm's plan.
+    config: for the seeds, and for the rounds that are evaluated.
+    ended: the round, its sums with leaves [R, ...] and its seconds for all seeds together.
+    learning_rate: of the round.
+    steps_done: [R] optimiser steps done at the end of the round or later; fewer than the round asks
+      for where a replica was frozen.
+    is_regression: there are no classes, and so no accuracies.
+  """
+  rows = []
+  evaluated = is_evaluated(ended.index + 1, plan.rounds, config)
+  for replica, seed in enumerate(config.seeds):
+    step = ended.index * plan.steps_per_round
+    for number, phase in enumerate(plan.phases):
+      step += phase.num_steps
+      is_last = number == len(plan.phases) - 1
+      figures = _figures(ended.sums, (replica, number), is_last and evaluated, is_regression)
+      # A last update can be finite and still give a network whose outputs are not.
+      diverged = int(steps_done[replica]) < step or not math.isfinite(figures["test_loss"] or 0.0)
+      lost = {"test_loss": None, "test_accuracy": None, "diverged": True} if diverged else {}
+      row = {
+        "arm": plan.arm,
+        "seed": seed,
+        "round": ended.index + 1,
+        "phase": phase.name,
+        "last_phase": is_last,
+        "step": min(step, int(steps_done[replica])),
+        "learning_rate": _short(learning_rate),
+        "weight_decay": _short(np.mean(phase.weight_decay[replica])),
+        **figures,
+        "seconds": round(ended.seconds / plan.steps_per_round * phase.num_steps, 6),
+        **({"overrides": dict(phase.overrides)} if phase.overrides else {}),
+      }
+      rows.append(row | lost)
+  return rows
+
+
+def _figures(
+  sums: Sums, place: tuple[int, int], evaluated: bool, is_regression: bool
+) -> dict[str, Any]:
+  """Returns the losses, accuracies and norms of a row; `place` is (replica, phase)."""
+  count = int(sums.train_count[place])
+  tests = int(sums.test_count[place[0]]) if evaluated else 0
+  has_classes = not is_regression
+  return {
+    "train_loss": float(sums.train_loss[place]) / count if count else None,
+    "train_accuracy": int(sums.train_correct[place]) / count if count and has_classes else None,
+    **_norms(sums, place),
+    "test_loss": float(sums.test_loss[place[0]]) / tests if tests else None,
+    "test_accuracy": int(sums.test_correct[place[0]]) / tests if tests and has_classes else None,
+  }
+
+
+def _norms(sums: Sums, place: tuple[int, int]) -> dict[str, float | list[float] | None]:
+  """Returns the norms of a row: means over the phase's steps, and the kernels' at its end.
+
+  A phase that took no step has None.
+  """
+  steps, norms = int(sums.num_steps[place]), sums.weight_norms[place].astype(np.float64)
+  ended = steps > 0 and norms.any()
+  return {
+    "gradient_norm": _short(sums.gradient_norm[place] / steps, 6) if steps else None,
+    "update_norm": _short(sums.update_norm[place] / steps, 6) if steps else None,
+    "weight_norm": _short(np.sqrt(np.square(norms).sum()), 6) if ended else None,
+    "weight_norms": [_short(norm, 6) for norm in norms] if ended else None,
+  }
+
+
+def _short(value: float | np.floating, digits: int = 12) -> float:
+  """Returns the float to so many digits: 0.01, where 0.1 * 0.1 is 0.010000000000000002."""
+  return float(f"{float(value):.{digits}g}")

@@ -1,0 +1,196 @@
+"""Trains one arm in a workdir: saves, writes metrics, shows progress, stops on a signal."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from sdt import files
+from sdt.arms.catalogue import scoring_arms
+from sdt.devices import processes
+from sdt.devices.layout import fetch
+from sdt.engine.plan import Plan
+from sdt.engine.state import TrainState
+from sdt.engine.trainer import Position, Progress, Trainer
+from sdt.errors import DataError
+from sdt.losses import is_regression
+from sdt.run import metrics
+from sdt.run.context import Context
+from sdt.run.programs import Resume
+from sdt.run.progress import Task
+from sdt.run.saved_states import save_state
+
+# At least this long lies between two saves, and 50 times what the last one took: saves may cost 2 %
+# of the time.
+_LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR = 10.0, 50.0
+
+
+def train_arm(
+  context: Context, plan: Plan, arm_index: int, *, trainer: Trainer, start: Resume
+) -> TrainState:
+  """Trains an arm from `start` to its end; returns its final state, leaves [R, ...], on the host.
+
+  Rows go to metrics.jsonl before the checkpoint that covers them. The final state is pinned, and of
+  the baseline the state that is scored.
+
+  Raises:
+    Interrupted: a signal came; the state is saved.
+  """
+  context.raise_if_stopped(f"before arm {plan.arm}")
+  processes.refuse_unequal(
+    f"the start of arm {plan.arm}",
+    (start.state, start.sums, start.dynamics, [phase.example_ids for phase in plan.phases]),
+  )
+  trainer.set_state(start.state, start.sums, start.dynamics)
+  if not trainer.num_compilations:  # arms of equal shapes share a program
+    context.display.log(f"{plan.arm}: compiling")
+  context.timing.compile_secs += trainer.compile()
+  context.raise_if_stopped(f"before arm {plan.arm}")
+  saver = _Saver(context, plan, arm_index, trainer=trainer, start=start)
+  steps = trainer.run(start.position, start.round_secs, saver.scored_round)
+  done = start.position.round_index
+  with (
+    context.display.task(plan.arm, plan.rounds, "round", done=done) as task,
+    closing(steps) as running,  # readers of streamed inputs end with it
+  ):
+    for progress in saver.watch(context.profiler.watch(running)):
+      received, saved_secs = time.perf_counter(), context.timing.save_secs
+      _account(context, plan, progress, steps_done=trainer.state.step, task=task)
+      saver.save_if_due(progress)
+      saving = context.timing.save_secs - saved_secs
+      idle = progress.waited_seconds + time.perf_counter() - received - saving
+      context.timing.idle_secs += idle
+  saver.save(Position(plan.rounds), 0.0, pin=True)
+  return trainer.get_state()[0]
+
+
+def _account(
+  context: Context, plan: Plan, progress: Progress, *, steps_done: Any, task: Task
+) -> None:
+  """Accounts for a dispatch: its time, the rows of the rounds that it finished, and the display."""
+  context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)
+  if progress.finished:
+    _write_rows(
+      context, plan, progress, steps_done=fetch(context.setup.layout, steps_done), task=task
+    )
+  task.advance(progress.position.round_index + progress.position.step / plan.steps_per_round)
+
+
+def _write_rows(
+  context: Context, plan: Plan, progress: Progress, *, steps_done: np.ndarray, task: Task
+) -> None:
+  """Appends the rows of the finished rounds to metrics.jsonl, and prints a line for each round."""
+  config, images = context.config, context.timing.images
+  rates = context.setup.learning_rates(plan)
+  rows: list[dict[str, Any]] = []
+  for ended in progress.finished:
+    number = ended.index + 1
+    images[plan.arm] = images.get(plan.arm, 0) + int(ended.sums.train_count.sum())
+    if not metrics.has_rows(number, plan.rounds, config):
+      continue
+    new = metrics.rows_of_round(
+      plan,
+      config,
+      ended,
+      learning_rate=rates[ended.index],
+      steps_done=steps_done,
+      is_regression=is_regression(context.data.train.labels),
+    )
+    rows += new
+    task.line(number, _news(new), progress.position.round_index)
+  files.append_rows(context.workdir / metrics.FILE, rows)
+
+
+class _Saver:
+  """Saves the state of a training when it is time and when a signal has come.
+
+  The state after the round that is scored is pinned.
+  """
+
+  def __init__(
+    self, context: Context, plan: Plan, arm_index: int, *, trainer: Trainer, start: Resume
+  ):
+    self._context, self._plan, self._arm_index, self._trainer = context, plan, arm_index, trainer
+    self._at, self._round_secs, self._saved = start.position, start.round_secs, start.position
+    self._next_save = time.perf_counter() + self._interval()
+    config = context.setup.config
+    self.scored_round = config.score.at_round if plan.arm in scoring_arms(config) else None
+
+  def _interval(self) -> float:
+    chosen = self._context.setup.config.checkpoint.every_secs
+    return chosen or max(
+      _LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR * self._context.store.last_save_secs
+    )
+
+  def watch(self, running: Iterator[Progress]) -> Iterator[Progress]:
+    """Yields the progress. If the inputs cannot be read any more, what was done so far is saved.
+
+    The processes of a run see this error together.
+    """
+    while True:
+      try:
+        progress = next(running)
+      except StopIteration:
+        return
+      except DataError:
+        if self._at != self._saved:
+          self.save(self._at, self._round_secs)
+        raise
+      yield progress
+
+  def save_if_due(self, progress: Progress) -> None:
+    """Saves after a dispatch if it is time, the state is scored, or a signal has come.
+
+    Raises:
+      Interrupted: a signal has come.
+    """
+    spent = self._round_secs + progress.waited_seconds + progress.seconds
+    at = self._at = progress.position
+    self._round_secs = 0.0 if progress.finished else spent
+    if at.round_index == self._plan.rounds:
+      return  # the end is saved by the training itself
+    is_scored = self.scored_round is not None and at == Position(self.scored_round)
+    asked = self._context.stop.asked()
+    is_due = processes.agree(time.perf_counter() >= self._next_save)
+    if not (is_scored or is_due or asked):
+      return
+    self.save(at, self._round_secs, pin=is_scored)
+    place = (
+      f"round {at.round_index + 1}, after step {at.step}"
+      if at.step
+      else f"round {at.round_index}, at its end"
+    )
+    self._context.raise_if_stopped(f"in arm {self._plan.arm}, {place}")
+
+  def save(self, at: Position, round_secs: float, *, pin: bool = False) -> None:
+    """Saves the state that the trainer has now, at this position."""
+    state, sums, dynamics = self._trainer.get_state()
+    save_state(
+      self._context,
+      self._plan,
+      self._arm_index,
+      reached=Resume(state, sums, at, round_secs=round_secs, dynamics=dynamics),
+      pin=pin,
+    )
+    self._next_save, self._saved = time.perf_counter() + self._interval(), at
+
+
+def _news(rows: list[dict[str, Any]]) -> str:
+  """Returns the line of one round: means over the seeds that have not diverged."""
+  last = [row for row in rows if row["last_phase"]]
+  parts = []
+  # Where a round has several phases, the training figures are the last one's.
+  train = "train" if last[0]["phase"] in ("all", "half") else f"train {last[0]['phase']}"
+  for name, key, scale, unit in (
+    ("test", "test_accuracy", 100.0, " %"),
+    (train, "train_accuracy", 100.0, " %"),
+    (f"{train} loss", "train_loss", 1.0, ""),
+  ):
+    values = [row[key] for row in last if row[key] is not None and not row.get("diverged")]
+    if values:
+      parts.append(f"{name} {scale * sum(values) / len(values):.{4 if scale == 1.0 else 2}f}{unit}")
+  lost = [str(row["seed"]) for row in last if row.get("diverged")]
+  parts.append(f"lr {last[0]['learning_rate']:.4g}")
+  return "  ".join(parts) + (f"  diverged: seed {', '.join(lost)}" if lost else "")
