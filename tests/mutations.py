@@ -99,7 +99,7 @@ MUTATIONS = {
   ),
   "a checkpoint's leaf digests are not compared": Mutation(
     "sdt/run/checkpoints.py",
-    "if _Leaf(array.dtype.name, array.shape, _digest(array)) != leaf:",
+    "if Leaf(array.dtype.name, array.shape, digest(array)) != leaf:",
     "if (array.dtype.name, array.shape) != (leaf.dtype, leaf.shape):",
     "tests/run/test_checkpoints.py",
   ),

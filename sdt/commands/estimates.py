@@ -141,7 +141,8 @@ def time_lines(
   if is_measured:
     yield (
       f"time      roughly {_rounded(expected.total)}{since} on this machine, by dispatches that "
-      f"ran just now: {training}, {_rounded(expected.compiling)} to compile {expected.num_programs} "
+      f"ran just now: {training}, {_rounded(expected.compiling)} to compile "
+      f"{expected.num_programs} "
       f"training program(s) and those that score, {_rounded(SECS_AROUND)} for start and report"
     )
   else:

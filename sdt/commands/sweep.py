@@ -1,8 +1,4 @@
-"""A sweep: one whole experiment for each value of a key, each in a folder of its own, then one
-table and one figure of all.
-"""
-
-from __future__ import annotations
+"""The command for sweeps: one experiment for each value of a key, then one table and figure."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,37 +53,44 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
       held / "config.json",
       {"config": to_dict(_recorded(config)), "hash": config_hash(_recorded(config))},
     )
-    diverged = []
-    for number, point in enumerate(points, start=1):
-      asked = stop.asked()
-      if asked is not None:
-        raise Interrupted(
-          f"stopped by {asked} before {point.folder}; everything done so far is saved: run the "
-          "same command again to continue"
-        )
-      try:
-        _run_point(sweep, point, f"{name}, value {number} of {len(points)}, {point.folder}")
-      except DivergedError as error:
-        display.log(f"{point.folder}: {error}")
-        diverged.append(point.folder)
+    diverged = _run_points(sweep, name)
 
     def conclude() -> None:
       is_new = _write_outputs(summarise(config, points, held), held)
+      report = workdir / "report.html"
       print(table_text(files.read_json(held / "sweep.json")))
-      print(
-        f"report: {workdir / 'report.html'}"
-        if is_new
-        else f"complete: nothing to do; the report is {workdir / 'report.html'}"
-      )
+      print(f"report: {report}" if is_new else f"complete: nothing to do; the report is {report}")
 
     processes.by_first(conclude)
   if diverged:
     raise DivergedError(
       f"{len(diverged)} of {len(points)} values have replicas that diverged and were frozen "
-      f"({', '.join(diverged)}), the others finished; "
-      "try a lower optim.learning_rate in a new --workdir"
+      f"({', '.join(diverged)}), the others finished; try a lower optim.learning_rate in a new "
+      "--workdir"
     )
   return 0
+
+
+def _run_points(sweep: "_Sweep", name: str) -> list[str]:
+  """Runs the values in turn; returns the folders of those with replicas that diverged.
+
+  Raises:
+    SdtError: as `lifecycle.run`. Interrupted: a signal came between two values.
+  """
+  diverged = []
+  for number, point in enumerate(sweep.points, start=1):
+    asked = sweep.stop.asked()
+    if asked is not None:
+      raise Interrupted(
+        f"stopped by {asked} before {point.folder}; everything done so far is saved: run the "
+        "same command again to continue"
+      )
+    try:
+      _run_point(sweep, point, f"{name}, value {number} of {len(sweep.points)}, {point.folder}")
+    except DivergedError as error:
+      sweep.log(f"{point.folder}: {error}")
+      diverged.append(point.folder)
+  return diverged
 
 
 def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator[str]:
@@ -172,7 +175,7 @@ class _Sweep:
   config: Config
   points: Sequence[Point]
   held: Path
-  loader: _Loader
+  loader: "_Loader"
   stop: StopRequest
   log: Callable[[str], None]
 
@@ -190,7 +193,7 @@ def _headline(config: Config, points: Sequence[Point]) -> str:
   )
 
 
-def _check_values(points: Sequence[Point], loader: _Loader) -> None:
+def _check_values(points: Sequence[Point], loader: "_Loader") -> None:
   """Refuses the sweep if any of its runs would be refused, by its config or with its data.
 
   Raises:
@@ -219,7 +222,7 @@ def _recorded(config: Config) -> Config:
   return dataclasses.replace(config, baseline_from=None)
 
 
-def _check_same_sweep(sweep: _Sweep) -> None:
+def _check_same_sweep(sweep: "_Sweep") -> None:
   """Refuses a workdir that holds an ordinary run, another sweep, or for one of the values another
   run. More values, or others, are fine.
   """
@@ -252,7 +255,7 @@ def _check_same_sweep(sweep: _Sweep) -> None:
     )
 
 
-def _run_point(sweep: _Sweep, point: Point, name: str) -> None:
+def _run_point(sweep: "_Sweep", point: Point, name: str) -> None:
   """Runs what is left of one value's experiment; says so in one line where nothing is.
 
   Raises:

@@ -73,6 +73,16 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Accepted:
+  """The inputs of a run, checked against each other."""
+
+  config: Config
+  data: Data
+  beside: load_inputs.Beside
+  identity: Identity
+
+
+@dataclasses.dataclass(frozen=True)
 class _Opened:
   """A run whose inputs are accepted and whose workdir is held; no program is made yet.
 
@@ -80,10 +90,7 @@ class _Opened:
     choices: what an earlier start of the run chose; None for a new run.
   """
 
-  config: Config
-  data: Data
-  beside: load_inputs.Beside
-  identity: Identity
+  accepted: _Accepted
   workdir: Path
   store: SharedStore
   choices: dict[str, Any] | None
@@ -115,25 +122,17 @@ def complete(experiment: Experiment, job: Job) -> bool:
   Replicas that diverged are no error here.
   """
   display, start = Display(), time.perf_counter()
-  config, origin = dataclasses.replace(job.config, baseline_from=None), job.config.baseline_from
-  data = load_inputs.load_data(config, display.log, job.loaded)
-  experiment.check(config, data)
-  beside = load_inputs.load_beside(config, data)
-  # Only now, so that a mistake is told in one line.
-  display.log(f"sdt: {job.name}: {_machine(config)}")
-  for note in load_inputs.notes(config, data, beside):
-    display.log(f"note: {note}")
-  identity = Identity.of(config, data, beside)
-  resume.refuse_other_processes(identity)
+  accepted = _accept(experiment, job, display)
+  config, origin = accepted.config, job.config.baseline_from
   data_secs = time.perf_counter() - start
   finished = None
   if origin is not None and reused_baseline.is_needed(job.workdir):
-    finished = reused_baseline.find(Path(origin), config, identity)
+    finished = reused_baseline.find(Path(origin), config, accepted.identity)
   with shared_workdir.hold(job.workdir) as held:
     store = SharedStore(held / "checkpoints", config.checkpoint.keep, display.log)
-    choices = resume.check_same_run(identity, held, store, log=display.log)
-    names = resume.missing(held, experiment.outputs(config, data))
-    lacking = processes.by_first(lambda: [path.name for path in names])
+    choices = resume.check_same_run(accepted.identity, held, store, log=display.log)
+    outputs = experiment.outputs(config, accepted.data)
+    lacking = processes.by_first(lambda: [path.name for path in resume.missing(held, outputs)])
     if not lacking:
       if job.profile:
         display.log(
@@ -150,19 +149,29 @@ def complete(experiment: Experiment, job: Job) -> bool:
       timing = Timing.read(held / "timing.json", start)
       timing.stages["data"] = timing.stages.get("data", 0.0) + data_secs
       opened = _Opened(
-        config=config,
-        data=data,
-        beside=beside,
-        identity=identity,
-        workdir=held,
-        store=store,
-        choices=choices,
-        display=display,
-        stop=stop,
-        timing=timing,
+        accepted, held, store, choices=choices, display=display, stop=stop, timing=timing
       )
       _train(experiment, opened, finished, profile=job.profile)
   return True
+
+
+def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
+  """Reads the inputs of a run and checks them against its config; writes nothing.
+
+  Raises:
+    ConfigError, DataError: the config is wrong, alone or for these data, or the data are.
+  """
+  config = dataclasses.replace(job.config, baseline_from=None)
+  data = load_inputs.load_data(config, display.log, job.loaded)
+  experiment.check(config, data)
+  beside = load_inputs.load_beside(config, data)
+  # Only now, so that a mistake is told in one line.
+  display.log(f"sdt: {job.name}: {_machine(config)}")
+  for note in load_inputs.notes(config, data, beside):
+    display.log(f"note: {note}")
+  identity = Identity.of(config, data, beside)
+  resume.refuse_other_processes(identity)
+  return _Accepted(config, data, beside, identity)
 
 
 def _train(
@@ -176,11 +185,12 @@ def _train(
 
   The account of time is written however this ends.
   """
-  if opened.config.compilation_cache:  # before anything is compiled
+  config = opened.accepted.config
+  if config.compilation_cache:  # before anything is compiled
     environment.use_compilation_cache()
   chosen = _select(experiment, opened)
   context = _make_context(opened, chosen, profile=profile)
-  _begin(context, opened.config)
+  _begin(context, config)
   try:
     experiment.stages(context, finished)
   finally:
@@ -196,10 +206,11 @@ def _select(experiment: Experiment, opened: _Opened) -> dict[str, float]:
     ConfigError: the run began with other values: its selection was lost, and this machine chooses
       differently.
   """
-  if not selection.is_on(opened.config):
+  config, data = opened.accepted.config, opened.accepted.data
+  if not selection.is_on(config):
     return {}
   if not files.is_intact(opened.workdir / "config.json"):
-    write_config(opened.workdir, opened.config)  # the selection belongs to it from its start
+    write_config(opened.workdir, config)  # the selection belongs to it from its start
 
   def run_trials(trial: Config, folder: Path, name: str, cut: Data) -> None:
     complete(experiment, Job(trial, folder, name, loaded=cut, stop=opened.stop))
@@ -207,7 +218,7 @@ def _select(experiment: Experiment, opened: _Opened) -> dict[str, float]:
   try:
     with opened.timing.stage("select"):
       content = selection.choose(
-        opened.config, opened.data, opened.workdir, run=run_trials, log=opened.display.log
+        config, data, opened.workdir, run=run_trials, log=opened.display.log
       )
   finally:
     files.write_json(opened.workdir / "timing.json", opened.timing.to_dict())
@@ -223,19 +234,20 @@ def _select(experiment: Experiment, opened: _Opened) -> dict[str, float]:
 
 def _make_context(opened: _Opened, chosen: Mapping[str, float], *, profile: bool) -> Context:
   """Returns the context of the stages: the run's programs for the config with the chosen values."""
+  accepted = opened.accepted
   setup = Setup.make(
-    selection.frozen(opened.config, chosen),
-    opened.data,
+    selection.frozen(accepted.config, chosen),
+    accepted.data,
     opened.choices,
-    pretrained=opened.beside.pretrained,
+    pretrained=accepted.beside.pretrained,
   )
   setup.choices.update({"selected": chosen} if chosen else {})
   trace = opened.workdir / "profile" if profile and processes.is_first() else None
   return Context(
     setup=setup,
-    beside=opened.beside,
+    beside=accepted.beside,
     workdir=opened.workdir,
-    identity=opened.identity,
+    identity=accepted.identity,
     store=opened.store,
     display=opened.display,
     stop=opened.stop,

@@ -2,8 +2,7 @@
 elsewhere.
 """
 
-from __future__ import annotations
-
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -25,8 +24,9 @@ def duration(seconds: float) -> str:
 
 
 class Display:
-  """Prints the story of a run to stderr; results go to stdout. `is_terminal` chooses rich's bar or
-  plain lines.
+  """Prints what a run does to stderr; results go to stdout.
+
+  `is_terminal` chooses rich's bar or plain lines.
   """
 
   def __init__(self, is_terminal: bool | None = None):
@@ -38,8 +38,9 @@ class Display:
     self.paces: dict[str, float] = {}  # seconds a unit, by its name, of the newest task
 
   def expect(self, totals: Mapping[str, int]) -> None:
-    """Takes note of the tasks of a run that share a unit: name -> its number, in their order. What
-    is left of the run follows from it.
+    """Takes note of the tasks of a run that share a unit, in order: name -> number of units.
+
+    The time left of the run follows from them.
     """
     self._expected = dict(totals)
 
@@ -54,13 +55,14 @@ class Display:
       print(text, file=sys.stderr, flush=True)
 
   @contextmanager
-  def task(self, name: str, total: int, unit: str, done: int = 0) -> Iterator[Task]:
+  def task(self, name: str, total: int, unit: str, done: int = 0) -> Iterator["Task"]:
     """Gives a Task of `total` units, of which `done` are done already."""
     names = list(self._expected)
     later = names[names.index(name) + 1 :] if name in names else []
     ahead = sum(self._expected[other] for other in later)
+    work = Work(name, total, unit, done=done, ahead=ahead)
     if not self._is_terminal:
-      yield Task(self, name, total, unit=unit, done=done, ahead=ahead)
+      yield Task(self, work)
       return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -80,52 +82,52 @@ class Display:
     with Progress(*columns, console=Console(stderr=True), expand=True) as self._bar:
       bar_task = self._bar.add_task(name, total=total, completed=done, unit=unit, left="?", news="")
       try:
-        yield Task(self, name, total, unit=unit, done=done, ahead=ahead, bar=(self._bar, bar_task))
+        yield Task(self, work, bar=(self._bar, bar_task))
       finally:
         self._bar, bar = None, self._bar
         bar.refresh()
 
 
-class Task:
-  """A piece of work with a known number of units, and with `ahead` more of them in the tasks that
-  follow in the run.
+@dataclasses.dataclass(frozen=True)
+class Work:
+  """A piece of work with a known number of units.
 
-  The time left follows from the pace since the end of the first dispatch, whose time is no measure
-  for the others; until there is one, from that of the task before, or else of the first dispatch.
+  Attributes:
+    name: what is shown.
+    total: units.
+    unit: name of a unit.
+    done: units that were done before.
+    ahead: units of the tasks that follow in the run.
   """
 
-  def __init__(
-    self,
-    display: Display,
-    name: str,
-    total: int,
-    unit: str,
-    done: int,
-    ahead: int = 0,
-    bar: Any = None,
-  ):
-    self._display, self._name, self._total, self._unit, self._ahead, self._bar = (
-      display,
-      name,
-      total,
-      unit,
-      ahead,
-      bar,
-    )
+  name: str
+  total: int
+  unit: str
+  done: int = 0
+  ahead: int = 0
+
+
+class Task:
+  """Shows how far a piece of work is.
+
+  The time left follows from the pace since the end of the first dispatch, because that one is slower
+  than the others. Until there is such a pace, that of the task before counts, or else that of the
+  first dispatch.
+  """
+
+  def __init__(self, display: Display, work: Work, bar: tuple[Any, Any] | None = None):
+    self._display, self._work, self._bar = display, work, bar
     self._since = self._last_line = time.perf_counter()
-    self._from = self._done = float(done)
-    self._is_first, self._pace = True, display.paces.get(unit)
+    self._from = self._done = float(work.done)
+    self._is_first, self._pace = True, display.paces.get(work.unit)
 
   def left(self) -> str:
-    """Returns the estimated time to the end of the task and, where more of the kind follows, to the
-    end of the run.
-    """
+    """Returns the time left of the task and, in brackets, of the run if more tasks follow."""
     if self._pace is None:
       return "?"
-    own = self._pace * (self._total - self._done)
-    return duration(own) + (
-      f" (run {duration(own + self._pace * self._ahead)})" if self._ahead else ""
-    )
+    secs = self._pace * (self._work.total - self._done)
+    ahead = self._pace * self._work.ahead
+    return duration(secs) + (f" (run {duration(secs + ahead)})" if ahead else "")
 
   def _reach(self, done: float) -> None:
     """Takes note of how far the work is by now, and of its pace, seconds a unit."""
@@ -137,31 +139,29 @@ class Task:
       self._is_first, self._since, self._from = False, now, done
       self._pace = pace if self._pace is None else self._pace
     else:
-      self._pace = self._display.paces[self._unit] = pace
+      self._pace = self._display.paces[self._work.unit] = pace
     self._done = done
 
   def advance(self, done: float) -> None:
-    """Says that `done` units are done, a fraction of one counted; prints a line only if none has
-    come for a while.
-    """
+    """Says that `done` units are done, fractions counted; prints a line if none came for a while."""
     self._reach(done)
     if self._bar is not None:
       self._bar[0].update(self._bar[1], completed=done, left=self.left())
     elif done != int(done) and time.perf_counter() - self._last_line > _SILENCE_SECS:
       self._last_line = time.perf_counter()
       self._display.log(
-        f"{self._name}  {self._unit} {int(done) + 1}/{self._total}  {done % 1:.0%} of it done  "
-        f"left {self.left()}"
+        f"{self._work.name}  {self._work.unit} {int(done) + 1}/{self._work.total}  "
+        f"{done % 1:.0%} of it done  left {self.left()}"
       )
 
   def line(self, done: int, news: str, reached: float) -> None:
-    """Says that unit `done` is done, with its news; `reached`, as much or more, is how far the work
-    is by now.
-    """
+    """Says that unit `done` is done, with its news; the work has come to `reached` by now."""
     self._reach(reached)
     if self._bar is not None:
       self._bar[0].update(self._bar[1], completed=done, news=news, left=self.left())
       return
     self._last_line = time.perf_counter()
-    left = f"  left {self.left()}" if reached < self._total else ""
-    self._display.log(f"{self._name}  {self._unit} {done}/{self._total}  {news}{left}")
+    left = f"  left {self.left()}" if reached < self._work.total else ""
+    self._display.log(
+      f"{self._work.name}  {self._work.unit} {done}/{self._work.total}  {news}{left}"
+    )

@@ -2,10 +2,8 @@
 (`baseline_from`).
 """
 
-from __future__ import annotations
-
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +19,16 @@ from sdt.engine.plan import Plan
 from sdt.engine.trainer import Position
 from sdt.errors import CheckpointError, ConfigError, DataError
 from sdt.files.workdir import disk_errors
-from sdt.run import environment, shared_workdir
+from sdt.run import environment, metrics, shared_workdir
 from sdt.run.context import Context
 from sdt.run.identity import Identity
-from sdt.run.metrics import has_rows
 from sdt.run.programs import Resume, compute_dtype
 from sdt.run.saved_states import last_step, save_state, saved_like, step_after
 from sdt.run.shared_checkpoints import SharedStore
 
 _OF_RUN = ("results.json", "config.json", "environment.json", "metrics.jsonl")
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
+_WEIGHTS = "model.pretrained"  # the only file beside the data that a baseline reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,51 +79,11 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
     CheckpointError: the end of its baseline, or what is scored of it, is missing or damaged.
   """
   where, workdir = f"baseline_from={workdir}", shared_workdir.copied(workdir)
-  lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]
-  if lacking:
-    hint = (
-      "it is the folder of a sweep, name that of one of its values"
-      if (workdir / "sweep.json").exists()
-      else "name a run's workdir"
-    )
-    raise ConfigError(f"{where}: no finished run there, {lacking[0]} is missing or damaged; {hint}")
+  _refuse_unfinished(workdir, where)
   content = files.read_json(workdir / "config.json")
-  found = files.read_json(workdir / "environment.json")
-  changes = [
-    line for name, line in differences(content["config"], identity.config) if changes_baseline(name)
-  ]
-  if changes:
-    raise ConfigError(
-      f"{where}: another baseline ({'; '.join(changes)}); use that run's values, or leave "
-      "baseline_from out"
-    )
-  if identity.is_other_data(found["data"]["checksum"]):
-    raise DataError(
-      f"{where}: that run was on other data (checksum {found['data']['checksum']}, now "
-      f"{identity.data_checksum}); leave baseline_from out"
-    )
-  of_baseline = {
-    key: checksum for key, checksum in found["file_checksums"].items() if key == "model.pretrained"
-  }
-  other = identity.other_files(of_baseline)
-  if other:
-    raise DataError(f"{where}: that run started from {other[0]}; leave baseline_from out")
-  before = {"platform": found["platform"]} | {
-    name: found["choices"][name] for name in ("precision", "num_devices")
-  }
-  now = {
-    "platform": jax.default_backend(),
-    "precision": compute_dtype(config).name,
-    "num_devices": make_layout(config.parallel).num_devices,
-  }
-  others = [
-    f"{name} {before[name]}, now {value}" for name, value in now.items() if before[name] != value
-  ]
-  if others:
-    raise ConfigError(
-      f"{where}: that run had {'; '.join(others)}; run on such a machine, or leave baseline_from "
-      "out"
-    )
+  described = files.read_json(workdir / "environment.json")
+  _refuse_other_baseline(content["config"], described, identity, where=where)
+  _refuse_other_machine(described, config, where)
   store = SharedStore(workdir / "checkpoints", 2, read_only=True)
   steps = _steps_of(store, 0, config, where=where)
   for index in range(1, len(scoring_arms(config))):  # a run without arms has no folds
@@ -133,19 +91,72 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
       break
     steps += _steps_of(store, index, config, where=where)
   # A baseline that was itself taken over is still that of the run that trained it.
-  origin = found["choices"].get("baseline_from") or {
+  origin = described["choices"].get("baseline_from") or {
     "workdir": str(workdir.absolute()),
     "config_hash": content["hash"],
-    "commit": found["commit"],
+    "commit": described["commit"],
   }
   return Finished(
     workdir,
     store,
     tuple(steps),
     num_phases=num_phases(from_dict(content["config"])),
-    environment=found,
+    environment=described,
     origin=origin,
   )
+
+
+def _refuse_unfinished(workdir: Path, where: str) -> None:
+  lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]
+  if lacking:
+    is_sweep = (workdir / "sweep.json").exists()
+    hint = "it is the folder of a sweep, name that of one of its values"
+    raise ConfigError(
+      f"{where}: no finished run there, {lacking[0]} is missing or damaged; "
+      f"{hint if is_sweep else "name a run's workdir"}"
+    )
+
+
+def _refuse_other_baseline(
+  config: dict[str, Any], described: dict[str, Any], identity: Identity, *, where: str
+) -> None:
+  """Refuses a run whose baseline was trained by another config, on other data or other weights.
+
+  `config` and `described` are what its config.json and environment.json hold.
+  """
+  lines = differences(config, identity.config)
+  changes = [line for name, line in lines if changes_baseline(name)]
+  if changes:
+    raise ConfigError(
+      f"{where}: another baseline ({'; '.join(changes)}); use that run's values, or leave "
+      "baseline_from out"
+    )
+  checksum = described["data"]["checksum"]
+  if identity.is_other_data(checksum):
+    raise DataError(
+      f"{where}: that run was on other data (checksum {checksum}, now {identity.data_checksum}); "
+      "leave baseline_from out"
+    )
+  checksums = described["file_checksums"]
+  other = identity.other_files({key: checksums[key] for key in checksums if key == _WEIGHTS})
+  if other:
+    raise DataError(f"{where}: that run started from {other[0]}; leave baseline_from out")
+
+
+def _refuse_other_machine(described: dict[str, Any], config: Config, where: str) -> None:
+  """Refuses a run on another kind of device, with another number of them or another precision."""
+  before = described["choices"] | {"platform": described["platform"]}
+  now = {
+    "platform": jax.default_backend(),
+    "precision": compute_dtype(config).name,
+    "num_devices": make_layout(config.parallel).num_devices,
+  }
+  others = [f"{key} {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
+  if others:
+    raise ConfigError(
+      f"{where}: that run had {'; '.join(others)}; run on such a machine, or leave baseline_from "
+      "out"
+    )
 
 
 def _steps_of(store: SharedStore, index: int, config: Config, where: str) -> list[tuple[int, int]]:
@@ -170,56 +181,57 @@ def _steps_of(store: SharedStore, index: int, config: Config, where: str) -> lis
   return [(index, one) for one in sorted({scored, step})]
 
 
-def take_over(context: Context, found: Finished, plans: Mapping[str, Plan]) -> tuple[str, Resume]:
-  """Copies the baseline's end, its rows and the scores into the run's workdir, and those of the
-  trainings without a fold.
+def take_over(
+  context: Context, finished: Finished, plans: Mapping[str, Plan]
+) -> tuple[str, Resume]:
+  """Copies the baseline's end, its rows and its scores from another run into this one's workdir.
 
-  Returns the last training that was taken over, and where it stands: at its end.
-
-  The sealed checkpoints come last: a kill before them leaves a run that has no baseline yet, one
-  between them a run that trains the rest.
+  The same is done for the trainings without a fold. Returns the last training that was taken over,
+  and where it stands: at its end. The sealed checkpoints come last: a kill before them leaves a run
+  that has no baseline yet, a kill between them a run that trains the rest.
 
   Raises:
     CheckpointError, DataError: what is to be copied is damaged. WorkdirError: it cannot be written.
   """
-  setup, workdir = context.setup, context.workdir
+  setup, config, workdir = context.setup, context.config, context.workdir
   restored = [
-    (index, *found.store.restore(step, saved_like(setup, index, found.num_phases)))
-    for index, step in found.steps
+    (index, *finished.store.restore(step, saved_like(setup, index, finished.num_phases)))
+    for index, step in finished.steps
   ]
-  taken = scoring_arms(setup.config)[: found.steps[-1][0] + 1]
-  rows = [row for row in files.read_rows(found.workdir / "metrics.jsonl") if row["arm"] in taken]
-  rounds = setup.config.rounds
-  expected = (
-    sum(has_rows(number, rounds, setup.config) for number in range(1, rounds + 1))
-    * len(setup.config.seeds)
-    * len(taken)
-  )
-  if len(rows) != expected:
-    raise DataError(
-      f"baseline_from={found.workdir}: metrics.jsonl has {len(rows)} rows of the baseline, "
-      f"expected {expected}; use a copy"
-    )
+  arms = scoring_arms(config)[: finished.steps[-1][0] + 1]
+  rows = _rows_of(finished.workdir, arms, config)
   for name in _OF_SCORES:  # of an earlier start, whose checkpoints are gone
     with disk_errors(workdir / name):
       (workdir / name).unlink(missing_ok=True)
-  has_scores = len(setup.config.arms) > 1 and files.is_intact(found.workdir / "scores.npz")
+  scores = finished.workdir / "scores.npz"
+  has_scores = len(config.arms) > 1 and files.is_intact(scores)
   if has_scores:
-    files.write_bytes(
-      workdir / "scores.npz", files.read_bytes_verified(found.workdir / "scores.npz")
-    )
-  files.append_rows(workdir / "metrics.jsonl", rows)
-  setup.choices["baseline_from"] = found.origin
+    files.write_bytes(workdir / "scores.npz", files.read_bytes_verified(scores))
+  files.append_rows(workdir / metrics.FILE, rows)
+  setup.choices["baseline_from"] = finished.origin
   for index, tree, meta in restored:
-    end = Resume(
-      tree["state"], setup.fresh_start.sums, Position(meta["round"]), dynamics=tree["dynamics"]
-    )
-    save_state(context, plans[taken[index]], index, reached=end, pin=True)
+    sums, at = setup.fresh_start.sums, Position(meta["round"])
+    end = Resume(tree["state"], sums, at, dynamics=tree["dynamics"])
+    save_state(context, plans[arms[index]], index, reached=end, pin=True)
   context.display.log(
-    f"baseline: taken over{' with its scores' if has_scores else ''} from {found.workdir}; it is "
-    "not trained again"
+    f"baseline: taken over{' with its scores' if has_scores else ''} from {finished.workdir}; it "
+    "is not trained again"
   )
-  changes = environment.changes(found.environment, environment.describe())
+  changes = environment.changes(finished.environment, environment.describe())
   if changes:
     context.display.log(f"note: since that baseline was trained {'; '.join(changes)}")
-  return taken[-1], end
+  return arms[-1], end
+
+
+def _rows_of(workdir: Path, arms: Sequence[str], config: Config) -> Sequence[metrics.Row]:
+  """Returns the rows of these arms in the finished run; refuses it if there are not all of them."""
+  rows = [row for row in files.read_rows(workdir / metrics.FILE) if row["arm"] in arms]
+  numbers = range(1, config.rounds + 1)
+  num_rounds = sum(metrics.has_rows(number, config.rounds, config) for number in numbers)
+  expected = num_rounds * len(config.seeds) * len(arms)
+  if len(rows) != expected:
+    raise DataError(
+      f"baseline_from={workdir}: metrics.jsonl has {len(rows)} rows of the baseline, expected "
+      f"{expected}; use a copy"
+    )
+  return rows

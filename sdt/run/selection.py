@@ -31,9 +31,8 @@ from sdt.scores.split import sizes
 from sdt.stats import paired
 
 FILE, FOLDER = "selection.json", "selection"
-Run = Callable[
-  [Config, Path, str, Data], object
-]  # of a config, in a workdir, under a name, on data
+# Runs a config in a workdir, under a name, on data.
+Run = Callable[[Config, Path, str, Data], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,10 +181,9 @@ def num_trainings(runs: Sequence[TrialRun]) -> int:
 
 
 def choose(
-  config: Config, data: Data, workdir: Path, run: Run, log: Callable[[str], None]
+  config: Config, data: Data, workdir: Path, *, run: Run, log: Callable[[str], None]
 ) -> dict[str, Any]:
-  """Returns the content of selection.json, see docs/design.md; runs what is left of the selection
-  where that is not there yet.
+  """Returns the content of selection.json (docs/artifacts.md); runs what is left of the selection.
 
   Args:
     config: of the run that the selection is for.
@@ -210,30 +208,28 @@ def choose(
         "note: the scores come from a file, and whether their network was trained on the held-out "
         "examples is not known"
       )
-    first = workdir / FOLDER / runs[0].folder
-    for number, own in enumerate(runs, start=1):
-      origin = str(first) if number > 1 and reused_baseline.is_there(first) else None
-      name = f"selection, run {number} of {len(runs)}, {own.folder}"
-      run(
-        dataclasses.replace(own.config, baseline_from=origin),
-        workdir / FOLDER / own.folder,
-        name,
-        cut,
-      )
+    _run_trials(runs, cut, workdir / FOLDER, run)
     files.write_json(path, _content(runs, cut, workdir / FOLDER))
     for line in told(files.read_json(path)):
       log(f"selection: {line}")
   content: dict[str, Any] = files.read_json(path)
-  if (
-    content.get("config_hash") != _hash_of(runs)
-    or content["validation"]["checksum"] != cut.checksum
-  ):
+  is_same = content.get("config_hash") == _hash_of(runs)
+  if not is_same or content["validation"]["checksum"] != cut.checksum:
     raise ConfigError(
       f"{path} tells of another selection: its candidates, config or data are not those of this "
-      "run; restore the file from a copy, delete "
-      f"it and the folder {FOLDER}/ beside it to choose again, or choose another --workdir"
+      f"run; restore the file from a copy, delete it and the folder {FOLDER}/ beside it to choose "
+      "again, or choose another --workdir"
     )
   return content
+
+
+def _run_trials(runs: Sequence[TrialRun], cut: Data, folder: Path, run: Run) -> None:
+  """Runs the trials that are left; those after the first take its baseline over."""
+  first = folder / runs[0].folder
+  for number, trial in enumerate(runs, start=1):
+    origin = str(first) if number > 1 and reused_baseline.is_there(first) else None
+    name = f"selection, run {number} of {len(runs)}, {trial.folder}"
+    run(dataclasses.replace(trial.config, baseline_from=origin), folder / trial.folder, name, cut)
 
 
 def _hash_of(runs: Sequence[TrialRun]) -> str:
