@@ -197,9 +197,7 @@ def _selection_lines(config: Config, data: Data) -> Iterator[str]:
 
 
 def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator[str]:
-  """Yields rounds, optimiser steps and time; the baseline comes from the workdir `origin` where
-  there is one.
-  """
+  """Yields rounds, optimiser steps and time; a baseline may come from the workdir `origin`."""
   config = setup.config
   rates = learning_rates(config.optim, config.rounds)
   yield f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}"

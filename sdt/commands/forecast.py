@@ -1,6 +1,4 @@
-"""How long a run will take on this machine: its work in passes through the network, times what a
-pass takes here.
-"""
+"""How long a run will take: its passes through the network, and the time that one takes here."""
 
 from __future__ import annotations
 
@@ -44,9 +42,7 @@ class Pace:
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-  """Seconds of a run: training with its evaluations, scoring and the last evaluation, and the whole
-  with all that is around them.
-  """
+  """The seconds of a run: training, scoring, compiling, and the whole."""
 
   training: float
   scoring: float

@@ -140,15 +140,13 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
 
 
 def _mean_decay(steps_per_round: Mapping[str, Mapping[str, int]], config: Config) -> float | None:
-  """Returns the method's weight decay, mean over the optimiser steps of a round; None without the
-  method.
-  """
+  """Returns the method's weight decay, mean over the steps of a round; None without the method."""
   steps = steps_per_round.get("method")
   return None if steps is None else step_mean(steps["A"], steps["B"], config.method)
 
 
 class _Loader:
-  """Gives each point its data; they are read once where the sweep does not go through them."""
+  """Gives each point its data; reads them once if the points share them."""
 
   def __init__(
     self,
@@ -223,8 +221,9 @@ def _recorded(config: Config) -> Config:
 
 
 def _check_same_sweep(sweep: "_Sweep") -> None:
-  """Refuses a workdir that holds an ordinary run, another sweep, or for one of the values another
-  run. More values, or others, are fine.
+  """Refuses a workdir that holds an ordinary run, another sweep, or other runs of the values.
+
+  More values, or others, are fine.
   """
   held, now = sweep.held, to_dict(_recorded(sweep.config))
   if files.is_intact(held / "config.json"):
@@ -290,8 +289,9 @@ def _run_point(sweep: "_Sweep", point: Point, name: str) -> None:
 
 
 def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, Any]:
-  """Returns the content of sweep.json, see docs/design.md: every number is one of a results.json,
-  or follows from those.
+  """Returns the content of sweep.json (docs/artifacts.md).
+
+  Every number is one of a results.json, or follows from those.
   """
   values = []
   for point in points:
@@ -330,9 +330,7 @@ def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, 
 
 
 def _write_outputs(content: dict[str, Any], held: Path) -> bool:
-  """Writes sweep.json and the report where they are missing, damaged, or of other content; returns
-  whether anything was.
-  """
+  """Writes sweep.json and the report, unless they are there; returns whether it wrote anything."""
   path = held / "sweep.json"
   text = files.json_text(content) + "\n"
   is_same = files.is_intact(path) and path.read_text(encoding="utf-8") == text

@@ -55,8 +55,9 @@ def describe() -> dict[str, Any]:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-  """Returns "name: old -> new" for what can change the last bits of a resumed run: versions of the
-  numerical packages, devices, cores.
+  """Returns "name: old -> new" for everything that can change the last bits of a resumed run.
+
+  That is versions of the libraries, the kind of device, and the number of processors.
   """
   old, new = (
     {
@@ -94,8 +95,9 @@ def _commit() -> str | None:
 
 
 def use_compilation_cache() -> Path | None:
-  """Switches JAX's persistent compilation cache on, in the user's cache directory unless JAX has
-  been told another; returns the directory.
+  """Switches on JAX's persistent compilation cache.
+
+  It lies in the user's cache directory, unless JAX has been told of another.
 
   The cache has no eviction, and whoever can write to it can run code as this user: it must not be
   shared between users.

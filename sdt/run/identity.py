@@ -35,9 +35,7 @@ class Identity:
     return cls(to_dict(config), data.checksum, beside.checksums)
 
   def is_other_data(self, checksum: str | None) -> bool:
-    """Returns whether this is the checksum of other data; none, on either side, is not
-    known to be.
-    """
+    """Returns whether `checksum` is of other data; an unknown checksum is not."""
     return bool(checksum and self.data_checksum) and checksum != self.data_checksum
 
   def refuse_other(
@@ -47,8 +45,9 @@ class Identity:
     where: Path,
     file_checksums: Mapping[str, str],
   ) -> None:
-    """Refuses to continue at `where` what another config, other data or other files began; a
-    checksum of None is not known.
+    """Refuses to continue at `where` what another config, other data or other files began.
+
+    A checksum of None is not known, and not compared.
 
     Raises:
       ConfigError: names every key that differs. DataError: the data or a file differs.
@@ -72,9 +71,7 @@ class Identity:
       )
 
   def other_files(self, checksums: Mapping[str, str]) -> list[str]:
-    """Returns "another KEY (...)" for every file whose checksum, where both are known, is another
-    in `checksums`.
-    """
+    """Returns "another KEY (...)" for every file whose known checksums differ."""
     both = [
       key
       for key in checksums

@@ -1,5 +1,4 @@
-"""What stands between a config and a run: the data and the weights it names, checked against it,
-and what the user is told first.
+"""Loads the inputs of a run, checks them against its config, and says what the user must know.
 
 It writes nothing.
 """
@@ -30,7 +29,7 @@ from sdt.scores.from_file import FileScores
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-  """What the files beside the data hold that a config names; None where it names none."""
+  """The content of the files beside the data that a config names; None if it names none."""
 
   pretrained: Pretrained | None = None
   scores: FileScores | None = None
@@ -43,8 +42,7 @@ class Beside:
 
 
 def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = None) -> Data:
-  """Returns the data of a config that has been checked against it; `log` gets a line of progress at
-  a time.
+  """Returns the data of a config, checked against it; `log` gets lines of progress.
 
   Nothing is read where the caller has them already (`loaded`): those are checked against the
   config.
@@ -104,8 +102,9 @@ def _check_network_takes(config: Config, data: Data) -> None:
 
 
 def load_weights(config: Config, data: Data) -> Pretrained | None:
-  """Returns the pretrained weights that the config names, which fit its network on these data; None
-  where it names none.
+  """Returns the pretrained weights that the config names; None if it names none.
+
+  They fit its network on these data.
 
   Raises:
     ConfigError, DataError: see `sdt.models.pretrained.load`.
@@ -124,8 +123,7 @@ def load_weights(config: Config, data: Data) -> Pretrained | None:
 
 
 def load_beside(config: Config, data: Data) -> Beside:
-  """Returns the content of the files beside the data that the config names, each checked against
-  the data.
+  """Returns the content of the other files that the config names, each checked against the data.
 
   Where the data are not there (a stand-in has no checksum), scores cannot be joined with them.
 
@@ -144,9 +142,7 @@ def load_beside(config: Config, data: Data) -> Beside:
 
 
 def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
-  """Returns what the user must be told before a run: the data's notes, the files beside them, arms
-  and milestones that do nothing.
-  """
+  """Returns what the user must be told before a run: of the data, the files, and idle arms."""
   found, weights = [*data.notes, *checks.notes(config)], beside.pretrained
   if weights is not None:
     head = "the head too" if config.model.pretrained_head else "the head starts afresh"

@@ -13,7 +13,7 @@ _Step = TypeVar("_Step")
 
 
 class Profiler:
-  """Traces one dispatch of a process, the second: in the first things happen that happen once.
+  """Traces the second dispatch of a process: the first does what happens only once.
 
   Args:
     folder: where the trace goes; None for none.
@@ -24,7 +24,7 @@ class Profiler:
     self._folder, self._log, self._num_seen = folder, log, 0
 
   def watch(self, dispatches: Iterable[_Step]) -> Iterator[_Step]:
-    """Yields what `dispatches` yields; of all that are ever watched, the second is traced."""
+    """Yields what `dispatches` yields, and traces the second dispatch of the process."""
     remaining = iter(dispatches)
     while True:
       is_traced = self._folder is not None and self._num_seen == 1

@@ -110,9 +110,8 @@ class Work:
 class Task:
   """Shows how far a piece of work is.
 
-  The time left follows from the pace since the end of the first dispatch, because that one is slower
-  than the others. Until there is such a pace, that of the task before counts, or else that of the
-  first dispatch.
+  The time left follows from the pace since the end of the first dispatch, which is slower than the
+  others. Until there is such a pace, that of the task before counts, or that of the first dispatch.
   """
 
   def __init__(self, display: Display, work: Work, bar: tuple[Any, Any] | None = None):
@@ -143,7 +142,7 @@ class Task:
     self._done = done
 
   def advance(self, done: float) -> None:
-    """Says that `done` units are done, fractions counted; prints a line if none came for a while."""
+    """Says that `done` units are done, with fractions; prints a line if none came for a while."""
     self._reach(done)
     if self._bar is not None:
       self._bar[0].update(self._bar[1], completed=done, left=self.left())

@@ -1,6 +1,4 @@
-"""Whether all processes are at one run, whether that in a workdir can be continued, what it lacks,
-and how it ended. It writes nothing.
-"""
+"""Whether the run in a workdir can be continued, what it lacks, and how it ended."""
 
 from __future__ import annotations
 
@@ -30,8 +28,7 @@ _RESULTS = (
 
 
 def refuse_other_processes(identity: Identity) -> None:
-  """Refuses processes that were started with other data or files than the first, with other
-  programs, or on another kind of device.
+  """Refuses processes that differ from the first in data, files, programs or kind of device.
 
   Their configs were compared when they came together (`processes.refuse_other_configs`).
 
@@ -65,8 +62,9 @@ def refuse_other_processes(identity: Identity) -> None:
 def check_same_run(
   identity: Identity, workdir: Path, store: SharedStore, log: Callable[[str], None]
 ) -> dict[str, Any] | None:
-  """Refuses to continue a run that another config or other data began; returns the choices that the
-  run made, None for a new one.
+  """Returns the choices that the run in a workdir has made; None for a new run.
+
+  Refuses to continue a run that another config or other data began.
 
   They stand in config.json and environment.json; where one of these is damaged or missing, the
   newest checkpoint tells.
@@ -119,8 +117,9 @@ def newest_meta(store: SharedStore) -> dict[str, Any]:
 
 
 def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
-  """Returns what is missing or damaged of the files that every run leaves, of its own `outputs`,
-  and of the figures that were once made.
+  """Returns the files that are missing or damaged in a workdir.
+
+  Looked at are the files of every run, its own `outputs`, and the figures that were made before.
   """
   seals = (workdir / "figures" / sealed.SEAL_DIR).glob("*")
   figures = sorted(f"figures/{path.name}" for path in seals if path.suffix in (".png", ".npz"))
@@ -132,9 +131,7 @@ def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
 
 
 def refuse_other_machine(setup: Setup, workdir: Path) -> None:
-  """Raises a ConfigError where the run in `workdir` began with a precision or a number of devices
-  that this machine would not choose.
-  """
+  """Raises a ConfigError if the run began with another precision or number of devices."""
   now = {"precision": compute_dtype(setup.config).name, "num_devices": setup.layout.num_devices}
   changed = [
     f"{name} {setup.choices[name]}, now {value}"

@@ -1,5 +1,6 @@
-"""Selection: lambda_A, the size of A and uniform_tuned's decay, chosen on a validation split before
-the run. The test set is not looked at.
+"""Selection: chooses lambda_A, the size of A and the tuned uniform decay on a validation split.
+
+It comes before the run, and does not look at the test set.
 
 The trials are arms of ordinary runs, in workdirs of their own, on the training set cut in two: they
 train on the larger part, and the validation split stands where the test set would. So the network
@@ -54,8 +55,9 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class TrialRun:
-  """An ordinary run that tries one size of A: its folder below `selection/`, its config, the trials
-  that are its arms.
+  """An ordinary run that tries one size of A.
+
+  It has a folder below `selection/`, a config, and the trials that are its arms.
   """
 
   folder: str
@@ -69,9 +71,7 @@ def is_on(config: Config) -> bool:
 
 
 def frozen(config: Config, chosen: Mapping[str, float]) -> Config:
-  """Returns the config of the ordinary run with the chosen values, by dotted name: nothing is left
-  to choose.
-  """
+  """Returns the config with the chosen values, by dotted name, and nothing left to choose."""
   values: dict[str, Any] = {key.removeprefix("method."): value for key, value in chosen.items()}
   method = dataclasses.replace(config.method, **values)
   return dataclasses.replace(
@@ -80,8 +80,9 @@ def frozen(config: Config, chosen: Mapping[str, float]) -> Config:
 
 
 def provisional(config: Config) -> Config:
-  """Returns the config with the first of all candidates, before anything is chosen; `config` where
-  nothing is to be.
+  """Returns the config with the first candidates, before anything is chosen.
+
+  Without a selection that is `config` itself.
   """
   rule = config.select
   lists = {
@@ -97,8 +98,9 @@ def _without_validation(data: DataConfig) -> DataConfig:
 
 
 def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
-  """Returns the runs of a selection: one for each size of A, uniform_tuned's candidates, which have
-  none, in the first.
+  """Returns the runs of a selection: one for each size of A.
+
+  The candidates of uniform_tuned, which has no A, are in the first.
 
   Args:
     config: of the run that the selection is for.
@@ -174,8 +176,9 @@ def prepare(config: Config, data: Data) -> tuple[Data, list[TrialRun]]:
 
 
 def num_trainings(runs: Sequence[TrialRun]) -> int:
-  """Returns how many trainings the runs are, for each seed: their baseline, and what else scores,
-  is trained once.
+  """Returns how many trainings the runs are, for each seed.
+
+  What scores, the baseline and the folds, is trained once for all runs.
   """
   return len(scoring_arms(runs[0].config)) + sum(len(own.trials) for own in runs)
 
@@ -233,9 +236,7 @@ def _run_trials(runs: Sequence[TrialRun], cut: Data, folder: Path, run: Run) -> 
 
 
 def _hash_of(runs: Sequence[TrialRun]) -> str:
-  """Returns the SHA-256, in hex, of what the runs are: of their configs all keys that may change a
-  result.
-  """
+  """Returns the SHA-256, in hex, of the runs: of all keys that may change a result."""
   plain = [
     {
       name: value
@@ -278,8 +279,7 @@ def _content(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any
 
 
 def decide(of: str, candidates: Sequence[Mapping[str, Any]], num_validation: int) -> dict[str, Any]:
-  """Returns one entry of `choices` in selection.json: the candidates, which of them is chosen, and
-  what that is worth.
+  """Returns one entry of `choices` in selection.json: the candidates and which is chosen.
 
   The highest mean validation accuracy of the last round wins; of equal ones the lower mean loss,
   then the smaller values. A candidate of which a seed diverged is not chosen.
@@ -323,8 +323,7 @@ def decide(of: str, candidates: Sequence[Mapping[str, Any]], num_validation: int
 
 
 def _best_of(sound: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns by how much the best of so many looks better than their mean, and by how much it would
-  if all were equally good.
+  """Returns how much better the best looks than the mean, and how much of it luck explains.
 
   The latter is `stats.expected_best_of` standard errors of one candidate's mean. The candidates are
   paired by seed, and what a seed does to all of them alike favours none: the error is that of the
@@ -346,9 +345,7 @@ def _best_of(sound: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dic
 
 
 def told(content: Mapping[str, Any]) -> list[str]:
-  """Returns what a selection says of its choices, a line each; a choice at an edge of its
-  candidates has one more.
-  """
+  """Returns the lines about the choices; a choice at an edge of its candidates has one more."""
   lines = []
   for of, choice in content["choices"].items():
     best = next(

@@ -1,6 +1,4 @@
-"""The checkpoints of a run of one or several processes: the first reads and writes them, the others
-get what it read.
-"""
+"""The checkpoints of a run of several processes: the first reads and writes them."""
 
 from __future__ import annotations
 
@@ -16,8 +14,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class SharedStore:
-  """A `CheckpointStore` that all processes use in step: same arguments, results and errors as
-  there.
+  """A `CheckpointStore` for all processes of a run: same arguments, results and errors.
 
   The state is whole on every process, so the first alone can save it: one writer, one seal, one
   rename, whatever the number of processes.

@@ -1,6 +1,4 @@
-"""The workdir of a run of several processes: the first one holds it, the others get a copy of its
-small files.
-"""
+"""The workdir of a run of several processes: the first holds it, the others get a copy."""
 
 from __future__ import annotations
 
@@ -22,8 +20,7 @@ _FOLDERS_NOT_COPIED = {"checkpoints", "profile"}
 
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[Path]:
-  """Gives the workdir for the block: on the first process the real one, locked (see
-  `hold_workdir`), on every other a private copy.
+  """Gives the workdir for the block, locked; processes other than the first get a copy.
 
   The copy has the small files as they are at the start of the block, no checkpoints. What is
   written to it is lost when the process ends.
@@ -36,9 +33,7 @@ def hold(path: Path) -> Iterator[Path]:
 
 
 def copied(folder: Path) -> Path:
-  """Returns the folder itself on the first process, on every other a private copy of its small
-  files, made anew.
-  """
+  """Returns the folder itself on the first process, and a private copy on every other."""
   if count() == 1:
     return folder
   contents = _small_files(folder) if is_first() else {}

@@ -1,6 +1,4 @@
-"""SIGTERM and SIGINT: told the moment they come, heeded between two dispatches, so that what was
-done is saved.
-"""
+"""Handles SIGTERM and SIGINT: logs the signal at once, stops after the current dispatch."""
 
 from __future__ import annotations
 
@@ -28,14 +26,15 @@ class StopRequest:
     self._is_told = False
 
   def asked(self) -> str | None:
-    """Returns the signal that has come to any of the processes; all ask at the same point of their
-    work, and wait for each other there.
+    """Returns the signal that has come to any of the processes; None without one.
+
+    All processes must ask at the same point of their work.
     """
     return next((name for name in processes.gather(self.name) if name is not None), None)
 
   @contextmanager
   def listening(self, tell: Callable[[str], None]) -> Iterator[None]:
-    """Catches both signals inside the block; a second one changes nothing, the save is under way.
+    """Catches both signals inside the block; a second signal changes nothing.
 
     After it the handlers from before are back, but where these are for the start of a run
     (`is_for_the_start`): a process that has saved and is about to end is not to be hurried.

@@ -14,8 +14,9 @@ from sdt import files
 
 @dataclasses.dataclass
 class Timing:
-  """Seconds, over all starts of the run; the content of timing.json. Training, evaluating,
-  compiling and saving are parts of stages.
+  """Seconds over all starts of the run: the content of timing.json.
+
+  Training, evaluating, compiling and saving are parts of stages.
 
   A selection is a stage too, "select"; what it trained stands in the accounts of its own runs.
 
@@ -51,12 +52,12 @@ class Timing:
       self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - start
 
   def add_dispatch(self, arm: str, secs: float, evaluation_secs: float) -> None:
-    """Adds a dispatch of an arm, which took so many seconds and evaluated in so many of them."""
+    """Adds a dispatch of an arm: its seconds, of which some were for the evaluation."""
     self.train_secs[arm] = self.train_secs.get(arm, 0.0) + secs - evaluation_secs
     self.evaluation_secs[arm] = self.evaluation_secs.get(arm, 0.0) + evaluation_secs
 
   def to_dict(self) -> dict[str, Any]:
-    """Adds what follows from it.
+    """Returns the content of timing.json, with what follows from the account.
 
     images_per_sec: of training, by arm. goodput: the share of the wall time, a selection's apart,
     in which programs trained or evaluated.
@@ -73,7 +74,7 @@ class Timing:
 
   @classmethod
   def read(cls, path: Path, since: float) -> Timing:
-    """Continues the account of earlier starts, where there is one."""
+    """Returns the account of the earlier starts, if there are any, with one start more."""
     content = files.read_json(path) if files.is_intact(path) else {}
     known = {
       field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content

@@ -149,8 +149,9 @@ def write_arm_ids(workdir: Path, data: Data, config: Config, plan: Plan) -> None
 
 
 def describe_data(data: Data) -> dict[str, Any]:
-  """Returns the `data` entry of results.json. The statistics of vectors, which may have thousands
-  of columns, are in model.safetensors.
+  """Returns the `data` entry of results.json.
+
+  Vectors may have thousands of columns: their statistics are in model.safetensors alone.
   """
   return {
     "name": data.name,
@@ -166,9 +167,7 @@ def describe_data(data: Data) -> dict[str, Any]:
 
 
 def _train_accuracy(rows: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]) -> float:
-  """Returns the share of right answers over all phases of a round, from its rows; every example
-  counts once.
-  """
+  """Returns the share of right answers over all phases of a round; every example counts once."""
   if len(rows) == 1:
     return rows[0]["train_accuracy"]
   return sum(round(row["train_accuracy"] * sizes[row["phase"]]) for row in rows) / sum(
@@ -179,8 +178,9 @@ def _train_accuracy(rows: Sequence[Mapping[str, Any]], sizes: Mapping[str, int])
 def _arm_result(
   all_rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], sizes: Mapping[str, int]
 ) -> dict[str, Any]:
-  """Returns the entry of one arm from its rows; `sizes` is what each phase sees in a round. A
-  diverged seed has None everywhere.
+  """Returns the entry of one arm from its rows; `sizes` is what each phase sees in a round.
+
+  A diverged seed has None everywhere.
   """
   accuracy, loss, train_accuracy, gap, fluctuation, best_round, best = (
     dict[int, Any].fromkeys(seeds) for _ in range(7)

@@ -132,9 +132,7 @@ def _as_cells(values: np.ndarray) -> np.ndarray:
 def write_split(
   workdir: Path, data: Data, config: Config, partitions: Sequence[Partition], by_mean: Partition
 ) -> None:
-  """Writes split.csv: the subset of every example, "A", "B" or "cut", by the mean score, and for
-  each seed.
-  """
+  """Writes split.csv: "A", "B" or "cut" for every example, by the mean score and for each seed."""
   columns = []
   for part in (by_mean, *partitions):
     subset = np.full(len(data.train), "B", "<U3")
@@ -157,8 +155,9 @@ def write_mosaics(
   ranking: np.ndarray,
   partition: Partition,
 ) -> None:
-  """Writes figures/mosaics.npz for the first seed: A's highest scores (lowest for the policy
-  "bottom"), and a seeded random draw of B.
+  """Writes figures/mosaics.npz: images of the easiest of A, and a random draw of B.
+
+  They are those of the first seed. For the policy "bottom" A has the lowest scores.
 
   Args:
     workdir: of the run.

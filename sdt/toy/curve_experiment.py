@@ -139,8 +139,9 @@ def _per_seed(config: Config, values: np.ndarray, lost: Sequence[int]) -> paired
 
 
 def _choose(context: Context, points: Points, fits: Mapping[str, Fits]) -> dict[str, Any]:
-  """Returns the entry `selection` of results.json: the candidate with the smallest mean error on
-  the validation points of all seeds.
+  """Returns the entry `selection` of results.json: the decay with the smallest mean error.
+
+  The error is that on the validation points, over all seeds.
   """
   config, lost = context.config, _diverged(context)
   lambdas, targets = candidates(config), context.data.train.labels[points.validation][..., 0]
@@ -163,9 +164,7 @@ def _choose(context: Context, points: Points, fits: Mapping[str, Fits]) -> dict[
 def _arm_result(
   context: Context, plan: Plan, fits: Fits, points: Points, lost: Sequence[int]
 ) -> dict[str, Any]:
-  """Returns the entry of one arm: its merits and its error on the training points, per seed with
-  mean and sd.
-  """
+  """Returns the entry of one arm: its merits and its training error, per seed with mean and sd."""
   config, data = context.config, context.data
   truth = data.test.labels[:, 0]
   figures = {
@@ -229,8 +228,9 @@ def _results(
 
 
 def _contrast(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the sign tests of (c) minus another arm, one for each merit; of the bias its size
-  counts.
+  """Returns the sign tests of (c) minus another arm, one for each merit.
+
+  Of the bias its size counts.
   """
 
   def sizes(entry: Mapping[str, Any], merit: str) -> list[float | None]:
