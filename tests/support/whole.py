@@ -107,7 +107,7 @@ def signal_at(monkeypatch: Any, task: str, done: float, number: int, times: int 
 
   def advance_and_kill(self: progress.Task, at: float) -> None:
     advance(self, at)
-    if self._name == task and at >= done and left[0]:
+    if self._work.name == task and at >= done and left[0]:
       left[0] -= 1
       os.kill(os.getpid(), number)
 
