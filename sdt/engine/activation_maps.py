@@ -91,7 +91,7 @@ def maps_of_test_images(
   batch_size: int = 64,
   after_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray] | None:
-  """Returns the content of figures/cam.npz (docs/design.md), None for networks without a feature
+  """Returns the content of figures/cam.npz (docs/artifacts.md), None for networks without a feature
   map of several places.
 
   Up to three test images of each group, which images are right under which networks, in a seeded

@@ -11,7 +11,7 @@ from sdt.report import build_report
 
 
 def main(arguments: list[str] | None = None) -> int:
-  """Returns the exit code of docs/design.md: 0, or that of the error, whose message goes
+  """Returns the exit code of docs/usage.md: 0, or that of the error, whose message goes
   to stderr.
   """
   parser = argparse.ArgumentParser(

@@ -183,7 +183,7 @@ def _arm_result(
 def _results(
   context: Context, points: Points, made: Mapping[str, Plan], fits: Mapping[str, Fits]
 ) -> dict[str, Any]:
-  """Returns the content of results.json (docs/design.md)."""
+  """Returns the content of results.json (docs/artifacts.md)."""
   setup = context.setup
   config, data, selection = setup.config, setup.data, _choose(context, points, fits)
   chosen, lost = candidate(selection["chosen"]), _diverged(context)

@@ -1,4 +1,4 @@
-"""Makes the workdir of a run that never happened: every artifact that docs/design.md names but
+"""Makes the workdir of a run that never happened: every artifact that docs/artifacts.md names but
 checkpoints and weights, no training.
 """
 
