@@ -221,7 +221,7 @@ def test_a_missing_config_file_suggests_the_nearest(tmp_path, monkeypatch):
     load_config_file(Path("zzzzzz.py"))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/method.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/usage.md", "docs/method.md"])
 def test_what_a_page_says_to_type_is_accepted(page):
   text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
   commands = [
