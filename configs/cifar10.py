@@ -4,10 +4,10 @@
     python run.py --config=configs/cifar10.py --config.data.path=FILE
     # an archive, or a tfds-prepared directory
 
-300 rounds, divided by 10 at 150 and 225; 391 steps a round for the baseline, 40 + 352 for the
-method. For a GPU or TPU: 2 CPU cores train about 370 images/s, so the two arms and two seeds would
-take two days there; see cifar10_small instead. Accuracy, and the time on a GPU or TPU: not yet
-measured.
+300 rounds, the learning rate divided by 10 after 150 and 225; 391 steps a round for the baseline,
+40 + 352 for the method. For a GPU or TPU: 2 CPU cores train about 370 images/s, so the two arms and
+two seeds would take two days there; see cifar10_small instead. Accuracy, and the time on a GPU or
+TPU: not yet measured.
 """
 
 from ml_collections import ConfigDict

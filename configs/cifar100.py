@@ -5,7 +5,7 @@
 `paper_resnet56` is the bottleneck network of 83 layers that the paper's trainer most likely built
 under that name; He et al.'s basic-block network is `resnet56`. The paper's table has 73.71 % for
 the baseline and 74.66 % for the method at this lambda_A. For a GPU or TPU: an image costs three
-times what it costs ResNet-20, with which 2 CPU cores would need days. Time and accuracy here: not
+times as much as with ResNet-20, which would take days on 2 CPU cores. Time and accuracy here: not
 yet measured.
 """
 

@@ -2,10 +2,10 @@
 
     python run.py --config=configs/cifar10_small.py --config.data.path=FILE
 
-Shows that the bytes, the stages and the report are right; says nothing about the method, for which
-the training is far too short. Measured on 2 busy CPU cores: 8 minutes; test accuracy 45.76 +- 1.03
-% (baseline) and 42.06 +- 1.31 % (method), mean and standard deviation of two seeds, on the test set
-with 20 re-encoded images (`data.verify=known`).
+It tests the bytes, the stages and the report; the training is far too short to test the method.
+Measured on 2 busy CPU cores: 8 minutes; test accuracy 45.76 +- 1.03 % (baseline) and 42.06 +- 1.31
+% (method), mean and standard deviation of two seeds, on the test set with 20 re-encoded images
+(`data.verify=known`).
 """
 
 from ml_collections import ConfigDict

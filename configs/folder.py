@@ -1,12 +1,10 @@
-"""Your own images, a folder per class: DIR/train/CLASS/*.png or *.jpg, and DIR/test/CLASS/... or a
-share held out.
+"""Your own images, a folder per class: DIR/train/CLASS/* and DIR/test/CLASS/*, or a share held out.
 
     python run.py --config=configs/folder.py --config.data.path=DIR
     python run.py --config=configs/folder.py --config.data.path=DIR --config.data.test_fraction=0.2
 
-Images are resized to 32x32. Start with few rounds (`--config.rounds=30
---config.optim.milestones=15,22`) to see the time of a round. Time and accuracy depend on the
-images.
+Images are resized to 32x32. Start with few rounds to see the time of a round: `--config.rounds=30
+--config.optim.milestones=15,22`. Time and accuracy depend on the images.
 """
 
 from ml_collections import ConfigDict

@@ -2,8 +2,8 @@
 
     python run.py --config=configs/npz.py --config.data.path=FILE.npz
 
-No augmentation: whether images may be shifted or mirrored is known to their owner only; see
-`augment.*`. Time and accuracy depend on the images.
+No augmentation: only you know whether your images may be shifted or mirrored; see `augment.*`. Time
+and accuracy depend on the images.
 """
 
 from ml_collections import ConfigDict

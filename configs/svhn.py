@@ -1,12 +1,12 @@
-"""Street View House Numbers, cropped, with ResNet-20: 73,257 + 26,032 colour images of 32x32, 10
-classes, no extra set.
+"""SVHN, cropped, with ResNet-20: 73,257 + 26,032 colour images of 32x32, 10 classes.
 
     python run.py --config=configs/svhn.py
 
-573 steps a round for the baseline, 58 + 516 for the method. The paper's table has 95.76 % for the
-baseline and 96.81 % (its text suggests 95.81 %) for the method at this lambda_A. For a GPU or TPU:
-2 CPU cores train about 370 images/s, so the two arms and two seeds would take almost three days
-there. Accuracy here, and the time on a GPU or TPU: not yet measured.
+The Street View House Numbers without their extra set. 573 steps a round for the baseline, 58 + 516
+for the method. The paper's table has 95.76 % for the baseline and 96.81 % (its text suggests 95.81
+%) for the method at this lambda_A. For a GPU or TPU: 2 CPU cores train about 370 images/s, so the
+two arms and two seeds would take almost three days there. Accuracy here, and the time on a GPU or
+TPU: not yet measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,9 @@
-"""The toy of the paper's introduction: y = x^2 with noise, fitted without decay, with one decay,
-and with more decay on A.
+"""The toy of the paper's introduction: y = x^2 with noise, fitted with three kinds of decay.
 
     python run.py --config=configs/toy.py
 
-Each of 20 seeds has 40 points of its own; A is the 8 with the largest noise (the method's A is
-the easiest examples: the opposite polarity).
+The kinds: (a) no decay, (b) one decay, (c) more decay on A. Each of 20 seeds draws its own 40
+points. A is the 8 points with the largest noise (the method's A is the opposite: the easiest).
 Measured: 3:24 minutes of CPU time on 2 shared cores, nearly all of it on one. Without decay the
 networks overfit, and (c) is farther from the curve than (b) in 20 of 20 seeds: docs/results/toy.md.
 """

@@ -4,16 +4,30 @@ Every message says what is wrong, where (key, path, example id or step), what wa
 to do.
 """
 
-from __future__ import annotations
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+  """Returns the known name that is spelled most like `name`; None if none is alike enough.
+
+  Args:
+    cutoff: the least similarity, from 0 (any name will do) to 1 (only the name itself).
+  """
+  return next(iter(difflib.get_close_matches(name, list(known), 1, cutoff)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+  """Returns "; did you mean 'NAME'?" with the nearest known name, or an empty text."""
+  near = nearest(name, known)
+  return f"; did you mean {near!r}?" if near else ""
 
 
 class SdtError(Exception):
-  """An error whose message is for the user; `run.py` prints it in one line and exits with
-  `exit_code`.
-  """
+  """An error whose message is for the user: `run.py` prints it and exits with `exit_code`."""
 
   exit_code = 1
-  is_told = False  # of several processes all know of it already
+  is_told = False  # True where the other processes of the run know of this error already
 
 
 class ConfigError(SdtError):
@@ -56,7 +70,7 @@ class WorkdirError(SdtError):
   exit_code = 7
 
 
-class Interrupted(SdtError):  # noqa: N818 - named after what happened, it is not a mistake of anybody
+class Interrupted(SdtError):  # noqa: N818 - named after what happened: nobody made an error
   """A signal stopped the run after a clean save; the same command continues it."""
 
   exit_code = 75

@@ -2,7 +2,7 @@
 
     python run.py --config=configs/controls/cifar10.py
 
-Arms as in configs/controls/digits.py. Stopped, it continues with the same command. Time and
+Arms as in configs/controls/digits.py. A stopped run continues with the same command. Time and
 accuracy: not yet measured; on 2 CPU cores it would take weeks, see
 configs/controls/cifar10_small.py instead.
 """

@@ -1,9 +1,8 @@
-"""The controls on CIFAR-100 with the paper's "ResNet56" (83 layers): 300 rounds, five paired seeds.
-For a GPU or TPU.
+"""The controls on CIFAR-100, the paper's "ResNet56": 300 rounds, five paired seeds, GPU or TPU.
 
     python run.py --config=configs/controls/cifar100.py
 
-Arms as in configs/controls/digits.py. Stopped, it continues with the same command. Time and
+Arms as in configs/controls/digits.py. A stopped run continues with the same command. Time and
 accuracy: not yet measured; on 2 CPU cores it would take weeks, see
 configs/controls/cifar10_small.py instead.
 """

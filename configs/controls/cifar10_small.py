@@ -1,13 +1,13 @@
-"""The controls on 5,000 training images of CIFAR-10 with ResNet-8, all test images, 40 rounds, five
-paired seeds: 2:34 hours on two cores.
+"""The controls on 5,000 training images of CIFAR-10, ResNet-8, 40 rounds, five seeds; 2:34 hours.
 
     python run.py --config=configs/controls/cifar10_small.py
     python run.py --config=configs/controls/cifar10_small.py --config.data.path=FILE
     # an archive, or a tfds-prepared directory
 
-Arms as in configs/controls/digits.py. Stopped, it continues with the same command. The test set is
-twice as large as the training set, so it is evaluated in every fifth round only. Measured: baseline
-63.8 +- 0.3 %, method 62.4 +- 1.5 %, no power; see docs/results/controls_cifar10_small.md.
+Arms as in configs/controls/digits.py. A stopped run continues with the same command. The whole test
+set is used; it is twice as large as the training set, so only every fifth round evaluates it.
+Measured on two cores: baseline 63.8 +- 0.3 %, method 62.4 +- 1.5 %, no power; see
+docs/results/controls_cifar10_small.md.
 """
 
 from ml_collections import ConfigDict

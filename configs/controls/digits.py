@@ -1,12 +1,11 @@
-"""The controls on handwritten digits: five paired seeds, the six arms that tell what helps, and a
-positive control.
+"""The controls on handwritten digits: five seeds, six arms that tell what helps, positive control.
 
     python run.py --config=configs/controls/digits.py
 
 Data, network and recipe are those of configs/digits.py. Arms: the baseline; the method; alternation
-at the step- mean (does the placing of the decay matter?); uniform decay at the step-mean (is it
-only more decay?); a random A (is the scoring needed?); alternation at one decay (what does the
-grouping do?); half of the data, which must come out worse, or the experiment has no power.
+at the step-mean (does the placing of the decay matter?); uniform decay at the step-mean (is it only
+more decay?); a random A (is the scoring needed?); alternation at one decay (what does the grouping
+do?); half of the data, which must come out worse, or the experiment has no power.
 
 Measured: see docs/results/controls_digits.md.
 """

@@ -1,12 +1,11 @@
-"""Other regularisers than the decay on the easy handwritten digits: five paired seeds, one arm for
-each, all at one decay.
+"""Other regularisers than decay on the easy digits: one arm for each, one decay, five paired seeds.
 
     python run.py --config=configs/controls/digits_regularisers.py
 
-Every arm goes through A and B as `alternate_only` does, which is their control, and has one
-regulariser more on A; the values are the defaults of `regularise`. The network is a small wide
-ResNet, which has dropout and residual branches: all seven arms apply. Half of the data must come
-out worse, or the experiment has no power.
+Every arm trains on A and B like its control, `alternate_only`, and adds one regulariser on A; the
+values are the defaults of `regularise`. The network is a small wide ResNet, which has dropout and
+residual branches: all seven arms apply. Half of the data must come out worse, or the experiment has
+no power.
 
 Measured: see docs/results/regularisers_digits.md.
 """

@@ -1,13 +1,12 @@
-"""Tuned against tuned on handwritten digits: lambda_A and one uniform decay, each the best of five
-on a validation split.
+"""Tuned against tuned on digits: lambda_A and one uniform decay, each the best of five candidates.
 
     python run.py --config=configs/controls/digits_tuned.py
 
 Data, network and recipe are those of configs/digits.py. First a tenth of the training images is
-held out, and the method at five values of lambda_A and ordinary training at five values of its
-decay are tried on the rest with three seeds. Then everything is trained on all training images,
-with five paired seeds: is the tuned method (method) better than one tuned number (uniform_tuned)?
-The test images are looked at once, at the end.
+held out. On the rest, three seeds try the method at five values of lambda_A, and ordinary training
+at five values of its decay. Then everything is trained on all training images, with five paired
+seeds: is the tuned method (method) better than one tuned number (uniform_tuned)? The test images
+are looked at once, at the end.
 
 Measured: see docs/results/selection_digits.md. 6 minutes of CPU time.
 """

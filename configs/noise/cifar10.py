@@ -1,11 +1,11 @@
-"""Which score finds wrong labels? 5,000 training images of CIFAR-10, 15 % of their labels wrong on
-purpose; ResNet-8, three seeds.
+"""Which score finds wrong labels? 5,000 images of CIFAR-10, 15 % labels wrong; ResNet-8, 3 seeds.
 
     python benchmarks/label_noise.py --config=configs/noise/cifar10.py --config.data.path=FILE
     python run.py --config=configs/noise/cifar10.py --config.data.path=FILE
 
-The first stops when the examples are scored, and prints how well each score finds the wrong labels;
-the second is the whole experiment, with the method. What came of it: docs/results/label_noise.md.
+The labels are wrong on purpose. The first command stops when the examples are scored, and prints
+how well each score finds the wrong labels. The second is the whole experiment, with the method. The
+results: docs/results/label_noise.md.
 """
 
 from ml_collections import ConfigDict

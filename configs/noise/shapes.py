@@ -1,11 +1,11 @@
-"""Which score finds wrong labels? Drawn figures, a tenth of whose training labels is wrong on
-purpose; five seeds.
+"""Which score finds wrong labels? Drawn figures, a tenth of the labels wrong; five seeds.
 
     python benchmarks/label_noise.py --config=configs/noise/shapes.py
     python run.py --config=configs/noise/shapes.py
 
-The first stops when the examples are scored, and prints how well each score finds the wrong labels;
-the second is the whole experiment, with the method. What came of it: docs/results/label_noise.md.
+The labels are wrong on purpose. The first command stops when the examples are scored, and prints
+how well each score finds the wrong labels. The second is the whole experiment, with the method. The
+results: docs/results/label_noise.md.
 """
 
 from ml_collections import ConfigDict

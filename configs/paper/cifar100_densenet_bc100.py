@@ -1,5 +1,4 @@
-"""CIFAR-100, DenseNet100: the paper has 77.21 % for the baseline and 77.59 % for the method at
-lambda_A 5e-4.
+"""CIFAR-100, DenseNet100, lambda_A 5e-4: in the paper 77.21 % (baseline), 77.59 % (method).
 
     python run.py --config=configs/paper/cifar100_densenet_bc100.py
 
@@ -12,7 +11,7 @@ Batches of 64, as DenseNet-BC is trained in the field; the time is that of batch
 
 800,032 parameters, 288.0 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704 for
 the method. Time for each arm and seed: at least 9.3 minutes on one H200, about 5 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,10 @@
-"""CIFAR-100, PreResNet110: the paper has 76.09 % for the baseline and 76.74 % for the method at
-lambda_A 1.5e-3.
+"""CIFAR-100, PreResNet110, lambda_A 1.5e-3: in the paper 76.09 % (baseline), 76.74 % (method).
 
     python run.py --config=configs/paper/cifar100_paper_preresnet110.py
 
 1,726,388 parameters, 247.7 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352
 for the method. Time for each arm and seed: at least 5.7 minutes on one H200, about 4 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,4 @@
-"""CIFAR-100, ResNet110: the paper has 74.60 % for the baseline and 76.41 % for the method at
-lambda_A 2.5e-3.
+"""CIFAR-100, ResNet110, lambda_A 2.5e-3: in the paper 74.60 % (baseline), 76.41 % (method).
 
     python run.py --config=configs/paper/cifar100_paper_resnet110.py
 
@@ -13,7 +12,7 @@ paper recommends, 5e-4 to 2.5e-3.
 
 1,727,284 parameters, 247.7 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352
 for the method. Time for each arm and seed: at least 5.7 minutes on one H200, about 4 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,4 @@
-"""CIFAR-100, ResNet56: the paper has 73.71 % for the baseline and 74.66 % for the method at
-lambda_A 1.5e-3.
+"""CIFAR-100, ResNet56, lambda_A 1.5e-3: in the paper 73.71 % (baseline), 74.66 % (method).
 
     python run.py --config=configs/paper/cifar100_paper_resnet56.py
 
@@ -10,7 +9,7 @@ Its other values of lambda_A are 1e-3 (74.52 %) and 2e-3 (74.57 %): add
 
 892,660 parameters, 127.3 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352 for
 the method. Time for each arm and seed: at least 3.0 minutes on one H200, about 2 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

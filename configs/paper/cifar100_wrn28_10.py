@@ -1,5 +1,4 @@
-"""CIFAR-100, Wide ResNet28: the paper has 79.07 % for the baseline and 80.12 % for the method at
-lambda_A 2e-3.
+"""CIFAR-100, Wide ResNet28, lambda_A 2e-3: in the paper 79.07 % (baseline), 80.12 % (method).
 
     python run.py --config=configs/paper/cifar100_wrn28_10.py
 
@@ -10,7 +9,7 @@ the row in one command
 
 36,536,884 parameters, 5,243 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352
 for the method. Time for each arm and seed: at least 18 minutes on one H200, about 47 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

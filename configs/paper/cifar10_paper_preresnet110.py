@@ -1,11 +1,10 @@
-"""CIFAR-10, PreResNet110: the paper has 95.08 % for the baseline and 95.15 % for the method at
-lambda_A 1e-3.
+"""CIFAR-10, PreResNet110, lambda_A 1e-3: in the paper 95.08 % (baseline), 95.15 % (method).
 
     python run.py --config=configs/paper/cifar10_paper_preresnet110.py
 
 1,703,258 parameters, 247.6 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352
 for the method. Time for each arm and seed: at least 5.7 minutes on one H200, about 4 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

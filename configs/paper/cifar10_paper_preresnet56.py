@@ -1,11 +1,10 @@
-"""CIFAR-10, PreResNet56: the paper has 94.06 % for the baseline and 94.49 % for the method at
-lambda_A 1e-3.
+"""CIFAR-10, PreResNet56, lambda_A 1e-3: in the paper 94.06 % (baseline), 94.49 % (method).
 
     python run.py --config=configs/paper/cifar10_paper_preresnet56.py
 
 868,634 parameters, 127.3 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352 for
 the method. Time for each arm and seed: at least 3.0 minutes on one H200, about 2 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,4 @@
-r"""CUB-200-2011, ResNet50: the paper has 76.58 % for the baseline and 77.70 % for the method at
-lambda_A 1e-3.
+r"""CUB-200-2011, ResNet50, lambda_A 1e-3: in the paper 76.58 % (baseline), 77.70 % (method).
 
     python run.py --config=configs/paper/cub_resnet50.py
 
@@ -20,7 +19,7 @@ images are not.
 
 23,917,832 parameters, 4,088 M multiply-adds an image; 47 steps a round for the baseline, 5 + 43 for
 the method. Time for each arm and seed: at least 3 minutes on one H200, about 4 days on 2 CPU cores,
-both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,4 @@
-"""SVHN, ResNet56: the paper has 96.63 % for the baseline and 96.76 % for the method at lambda_A
-2e-3.
+"""SVHN, ResNet56, lambda_A 2e-3: in the paper 96.63 % (baseline), 96.76 % (method).
 
     python run.py --config=configs/paper/svhn_paper_resnet56.py
 
@@ -10,7 +9,7 @@ Its other values of lambda_A are 1e-3 (96.68 %) and 1.5e-3 (96.72 %): add
 
 869,530 parameters, 127.3 M multiply-adds an image; 573 steps a round for the baseline, 58 + 516 for
 the method. Time for each arm and seed: at least 4.4 minutes on one H200, about 3 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

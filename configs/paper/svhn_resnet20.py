@@ -1,5 +1,4 @@
-"""SVHN, ResNet20: the paper has 95.76 % for the baseline and 96.81 % for the method at lambda_A
-5e-4.
+"""SVHN, ResNet20, lambda_A 5e-4: in the paper 95.76 % (baseline), 96.81 % (method).
 
     python run.py --config=configs/paper/svhn_resnet20.py
 
@@ -13,7 +12,7 @@ its best value.
 
 272,474 parameters, 40.8 M multiply-adds an image; 573 steps a round for the baseline, 58 + 516 for
 the method. Time for each arm and seed: at least 1.7 minutes on one H200, about 17 hours on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,11 +1,10 @@
-"""Tiny-ImageNet, DenseNet121: the paper has 63.67 % for the baseline and 65.90 % for the method at
-lambda_A 2e-3.
+"""Tiny-ImageNet, DenseNet121, lambda_A 2e-3: in the paper 63.67 % (baseline), 65.90 % (method).
 
     python run.py --config=configs/paper/tiny_imagenet_densenet121.py
 
 7,151,048 parameters, 3,554 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704
 for the method. Time for each arm and seed: at least 25 minutes on one H200, about 67 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

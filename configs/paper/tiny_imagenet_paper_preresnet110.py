@@ -1,11 +1,10 @@
-"""Tiny-ImageNet, PreResNet110: the paper has 60.97 % for the baseline and 64.56 % for the method at
-lambda_A 1e-3.
+"""Tiny-ImageNet, PreResNet110, lambda_A 1e-3: in the paper 60.97 % (baseline), 64.56 % (method).
 
     python run.py --config=configs/paper/tiny_imagenet_paper_preresnet110.py
 
 1,752,088 parameters, 991 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704 for
 the method. Time for each arm and seed: at least 19 minutes on one H200, about 32 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

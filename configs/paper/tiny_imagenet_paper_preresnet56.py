@@ -1,11 +1,10 @@
-"""Tiny-ImageNet, PreResNet56: the paper has 58.60 % for the baseline and 60.50 % for the method at
-lambda_A 1e-3.
+"""Tiny-ImageNet, PreResNet56, lambda_A 1e-3: in the paper 58.60 % (baseline), 60.50 % (method).
 
     python run.py --config=configs/paper/tiny_imagenet_paper_preresnet56.py
 
 917,464 parameters, 509 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704 for
 the method. Time for each arm and seed: at least 10 minutes on one H200, about 16 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

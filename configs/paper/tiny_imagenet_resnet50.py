@@ -1,11 +1,10 @@
-"""Tiny-ImageNet, ResNet50: the paper has 60.47 % for the baseline and 62.04 % for the method at
-lambda_A 2e-3.
+"""Tiny-ImageNet, ResNet50, lambda_A 2e-3: in the paper 60.47 % (baseline), 62.04 % (method).
 
     python run.py --config=configs/paper/tiny_imagenet_resnet50.py
 
 23,910,152 parameters, 5,192 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704
 for the method. Time for each arm and seed: at least 36 minutes on one H200, about 80 days on 2 CPU
-cores, both reckoned and not measured (docs/results/paper.md). Accuracy here: not yet measured.
+cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,12 +1,11 @@
-"""The size of A, the nine fractions of the paper's Fig. 4, at one decay: CIFAR-100 with the paper's
-"ResNet56".
+"""The size of A, nine fractions of the paper's Fig. 4, one lambda_A: CIFAR-100, its "ResNet56".
 
     python run.py --config=configs/sweeps/fraction.py
 
 The decay on A stays at 1.5e-3, so a larger A also means more decay in all: the mean over the steps
-of a round goes from 1.14e-4 at 1 % to 5.21e-4 at 30 %, a factor of 4.6. What is size and what is
-decay cannot be told apart here; configs/sweeps/fraction_constant_mean.py holds the mean. The values
-have one baseline, which the first trains and the others take over. Time on a GPU or TPU, and
+of a round goes from 1.14e-4 at 1 % to 5.21e-4 at 30 %, a factor of 4.6. The effects of size and
+decay cannot be told apart here; configs/sweeps/fraction_constant_mean.py keeps the mean constant.
+All values share one baseline: the first trains it, the others copy it. Time on a GPU or TPU, and
 accuracy here: not yet measured. configs/sweeps/lambda_A.py has the keys that put scikit-learn's
 digits in CIFAR's place, for a try on a CPU.
 """

@@ -1,14 +1,12 @@
-"""The size of A, the fractions of the paper's Fig. 4, at one mean decay: CIFAR-100 with the paper's
-"ResNet56".
+"""The size of A, fractions of the paper's Fig. 4, one mean decay: CIFAR-100, its "ResNet56".
 
     python run.py --config=configs/sweeps/fraction_constant_mean.py
 
-Beside configs/sweeps/fraction.py, where a larger A also means more decay in all. Here lambda_A
-falls as A grows, so that the mean over the optimiser steps of a round is that of 10 % at 1.5e-3,
-(40 x 1.5e-3 + 352 x 1e-4) / 392 = 2.43e-4, for every fraction: what then changes along the axis is
-not the amount of decay. It is so at batch 128 on 50,000 training examples; for other data or
-batches the printed mean decay tells how far it is off. Time on a GPU or TPU, and accuracy here: not
-yet measured.
+In configs/sweeps/fraction.py a larger A also means more decay in all. Here lambda_A falls as A
+grows, so that the mean over the optimiser steps of a round is that of 10 % at 1.5e-3, (40 x 1.5e-3
++ 352 x 1e-4) / 392 = 2.43e-4, for every fraction: the amount of decay does not change along the
+axis. This holds at batch 128 on 50,000 training examples; for other data or batches the printed
+mean decay shows the deviation. Time on a GPU or TPU, and accuracy here: not yet measured.
 """
 
 from ml_collections import ConfigDict

@@ -1,13 +1,12 @@
-r"""The decay on A, five values in the paper's range: CIFAR-100 with the paper's "ResNet56" (83
-layers).
+r"""The decay on A, five values in the paper's range: CIFAR-100 with the paper's "ResNet56".
 
     python run.py --config=configs/sweeps/lambda_A.py
 
-The same command again continues where it was stopped; `--config.sweep.values` takes other values,
-and more of them later. The values have one baseline, which the first trains and the others take
-over: 6 trainings for each seed, and not 10. The paper (Table 3) has 74.52 % at 1e-3, 74.66 % at
-1.5e-3 and 74.57 % at 2e-3, baseline 73.71 %: within 0.14 points, of one run each. Time on a GPU or
-TPU, and accuracy here: not yet measured (docs/results/paper.md reckons the time of a training).
+The same command again continues a stopped sweep; `--config.sweep.values` gives other values, and
+later more of them. All values share one baseline, which the first trains and the others copy: 6
+trainings for each seed, not 10. The paper (Table 3) has 74.52 % at 1e-3, 74.66 % at 1.5e-3 and
+74.57 % at 2e-3, baseline 73.71 %: within 0.14 points, of one run each. Time on a GPU or TPU, and
+accuracy here: not yet measured (docs/results/paper.md estimates the time of a training).
 
 Every stage on 2 CPU cores in about a minute, with scikit-learn's digits
 (docs/results/sweep_digits.md):

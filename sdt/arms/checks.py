@@ -5,7 +5,6 @@ is read.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 
 from sdt.arms.catalogue import ARMS, arm_specs
@@ -14,7 +13,7 @@ from sdt.config import Config
 from sdt.config.schema import NEUTRAL
 from sdt.devices.layout import check_replicas, make_layout
 from sdt.engine.optim import is_body_frozen
-from sdt.errors import ConfigError
+from sdt.errors import ConfigError, did_you_mean
 from sdt.models import make_model
 from sdt.models.family import RATES
 from sdt.models.registry import MODEL_NAMES, NETWORKS
@@ -51,8 +50,7 @@ def check_arms(config: Config) -> None:
 
 def _check_name(arm: str, known: Mapping[str, ArmSpec], where: str) -> None:
   if arm not in known:
-    near = difflib.get_close_matches(arm, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(arm, known)
     own = "own_arms defines more, such as --config.own_arms='gentle = A@5e-4 + B@lambda_B'"
     raise ConfigError(f"{where}: {arm!r} is not an arm{hint} (arms: {', '.join(known)}; {own})")
 

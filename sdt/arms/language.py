@@ -10,13 +10,13 @@ adds its own by `own_arms`: "NAME = PHASE + PHASE", or "NAME = PHASE + PHASE aga
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from sdt.config.schema import RegulariseConfig
-from sdt.config.values import Key, check
-from sdt.errors import ConfigError
+from sdt.config.values import check, key_of
+from sdt.errors import ConfigError, did_you_mean
 
 SUBSETS: Mapping[str, str] = {
   "all": "every training example",
@@ -143,20 +143,9 @@ def _parse_override(text: str, where: str) -> tuple[str, float | None]:
   _known(name, REGULARISERS, "regulariser", where=where)
   if not equals:
     return name, None
-  rule = {**_FIELDS[name].metadata}
   number = _number(given)
-  return name, check(
-    Key(
-      f"{where}: {name}",
-      float,
-      False,
-      optional=False,
-      default=None,
-      help=rule.pop("help"),
-      rule=rule,
-    ),
-    given if number is None else number,
-  )
+  key = key_of(f"{where}: {name}", _FIELDS[name], float)
+  return name, cast(float, check(key, given if number is None else number))
 
 
 def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmSpec]:
@@ -196,8 +185,7 @@ def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmS
 
 def _known(name: str, table: Mapping[str, str], what: str, where: str) -> str:
   if name not in table:
-    near = difflib.get_close_matches(name, table, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, table)
     raise ConfigError(f"{where}: {name!r} is not a {what}{hint} ({what}s: {', '.join(table)})")
   return name
 

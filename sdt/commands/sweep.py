@@ -297,7 +297,11 @@ def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, 
   for point in points:
     results = files.read_json(held / point.folder / "results.json")
     data, steps = results["data"], results["steps_per_round"]
-    own = {"value": point.value, "also_value": point.also_value, "folder": point.folder}
+    own: dict[str, Any] = {
+      "value": point.value,
+      "also_value": point.also_value,
+      "folder": point.folder,
+    }
     own["data"] = {
       name: data[name]
       for name in ("name", "variant", "checksum", "num_train", "num_test", "num_classes", "notes")

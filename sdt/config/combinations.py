@@ -1,8 +1,4 @@
-"""What the keys of a config must be together: values that are right alone may be wrong, or mean
-nothing, beside others.
-"""
-
-from __future__ import annotations
+"""Checks values together: each may be right alone, and wrong or meaningless beside another."""
 
 import dataclasses
 import types
@@ -13,9 +9,10 @@ from typing import Any
 from sdt.config.score_names import DYNAMICS, SCORES
 from sdt.errors import ConfigError
 
-Values = Mapping[str, Any]
+# Every key by its dotted name; the type of a value depends on its key.
+type Values = Mapping[str, Any]
 
-# The lists of candidates, and the keys whose values a selection among them decides.
+# The lists of candidates, and the keys whose values a selection among them sets.
 SELECTED: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
   {
     "select.lambda_A": ("method.lambda_A",),
@@ -31,8 +28,8 @@ class _Needs:
 
   Attributes:
     key, choice: the choice.
-    other: the key that it needs, None by default.
-    such_as: an example of its value.
+    other: the key that it needs, which is None by default.
+    such_as: an example of the other key's value.
   """
 
   key: str
@@ -41,12 +38,8 @@ class _Needs:
   such_as: str
 
 
-_OF_SIZE = (
-  "split.class_balanced",
-  "method.fraction",
-  "method.num_easy",
-  "select.fraction",
-)  # a threshold gives A its size
+# Not read beside a threshold, which itself sets the size of A.
+_OF_SIZE = ("split.class_balanced", "method.fraction", "method.num_easy", "select.fraction")
 _NEEDS = (
   _Needs("score.name", "file", "score.path", such_as="scores.csv"),
   _Needs("score.name", "confidence_in_sample", "score.folds", such_as="5"),
@@ -58,13 +51,14 @@ _NEEDS = (
 
 @dataclasses.dataclass(frozen=True)
 class _Idle:
-  """Keys that nothing would read because of another key; a value that is not the default must have
-  been meant.
+  """Keys that nothing reads because of the value of another key.
+
+  The user who gave such a key meant something by it, so it is refused and not ignored.
 
   Attributes:
     keys: the keys that would be ignored.
     other: the key whose value makes them idle.
-    when: whether it does, by that value.
+    when: whether a value of `other` makes them idle.
     remedy: what else the user can do.
   """
 
@@ -74,28 +68,12 @@ class _Idle:
   remedy: str
 
 
-# The toy's A is known and not scored, its arms are those of its own, and it chooses its decays by
-# itself.
+# The toy knows its A without scores, has its own arms, and chooses its decays itself.
 _NOT_IN_THE_TOY = (
-  *(
-    "arms",
-    "own_arms",
-    "optim.weight_decay",
-    "sweep.key",
-    "baseline_from",
-    "stats.margin",
-    "score.name",
-    "score.path",
-  ),
-  *("score.at_round", "score.folds", "score.dynamics", "score.grand", "data.wrong_label_fraction"),
-  *(
-    "method.fraction",
-    "method.num_easy",
-    "method.lambda_A",
-    "method.lambda_B",
-    "method.init",
-    "method.order",
-  ),
+  *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from", "stats.margin"),
+  *("score.name", "score.path", "score.at_round", "score.folds", "score.dynamics", "score.grand"),
+  *("data.wrong_label_fraction", "method.fraction", "method.num_easy", "method.lambda_A"),
+  *("method.lambda_B", "method.init", "method.order"),
   *("split.policy", "split.source", "split.class_balanced", "model.pretrained"),
   *("select.lambda_A", "select.fraction", "select.weight_decay", "method.lambda_tuned"),
 )
@@ -104,26 +82,18 @@ _ONLY_IN_THE_TOY = (
   *("toy.lambdas", "toy.lambda_ratio", "toy.num_noisy"),
 )
 
-# The arms that begin in one way, whatever method.init says.
+# The arms for which method.init changes nothing.
 OWN_START = frozenset({"baseline", "less_data", "long_baseline", "warm_start"})
 
-# Not method.*: --config.arms=baseline must work on a config file that has them. Not the rest of
-# score.*, which the baseline's training or what a later run takes over from it (baseline_from) may
-# depend on.
+# Without method.*: --config.arms=baseline must work on a config file that has these keys. Without
+# the rest of score.*: the baseline may depend on it, or a later run that copies the baseline.
 _OF_THE_SPLIT = (
-  *(
-    "split.policy",
-    "split.window_start",
-    "split.threshold",
-    "split.cut",
-    "split.source",
-    "split.class_balanced",
-  ),
-  "score.path",
+  *("split.policy", "split.window_start", "split.threshold", "split.cut", "split.source"),
+  *("split.class_balanced", "score.path"),
 )
 
-# Not optim.milestones beside another schedule: --config.optim.schedule=cosine must work on a config
-# file that has milestones.
+# optim.milestones is absent: --config.optim.schedule=cosine must work on a config file that has
+# milestones.
 _IDLE = (
   _Idle(
     ("optim.momentum", "optim.nesterov"),
@@ -214,8 +184,11 @@ _IDLE = (
 
 
 def check_combinations(values: Values, defaults: Values) -> None:
-  """Refuses values that are right alone and wrong together; both arguments hold every key by its
-  dotted name.
+  """Refuses values that are right alone and wrong together.
+
+  Args:
+    values: of every key, by its dotted name.
+    defaults: of every key, likewise.
 
   Raises:
     ConfigError: names the keys, what was expected, and what to do.
@@ -255,9 +228,8 @@ def check_combinations(values: Values, defaults: Values) -> None:
     and len(values["seeds"]) > 1
   ):
     raise ConfigError(
-      "split.policy = 'threshold': the seeds' own scores would give them As of different sizes, "
-      "and no comparison of equal work; "
-      "choose split.source='mean', or one seed"
+      "split.policy = 'threshold': with its own scores each seed would get an A of another size: "
+      "the seeds could not be compared; choose split.source='mean', or one seed"
     )
   _check_scores(values)
   _check_selection(values, defaults)
@@ -272,22 +244,21 @@ def _check_idle(values: Values, defaults: Values) -> None:
       if values[key] != defaults[key] and rule.when(values[rule.other]):
         raise ConfigError(
           f"{key} = {values[key]!r} has no meaning with {rule.other} = {values[rule.other]!r}; "
-          f"leave it at its default, {defaults[key]!r}, "
-          f"or {rule.remedy}"
+          f"leave it at its default, {defaults[key]!r}, or {rule.remedy}"
         )
 
 
 def _check_selection(values: Values, defaults: Values) -> None:
-  """Raises a ConfigError where the method and uniform_tuned would have unequal chances, or a
-  selection has keys and no candidates.
+  """Raises a ConfigError where the selection is unfair, impossible, or has no candidates.
+
+  It is unfair if the method and uniform_tuned have unequal numbers of trials.
   """
   if not any(values[name] for name in SELECTED):
     for key in ("data.validation_fraction", "select.num_seeds"):
       if values[key] != defaults[key]:
         raise ConfigError(
           f"{key} = {values[key]!r} has no meaning without candidates to choose among; leave it "
-          f"at its default, {defaults[key]!r}, or give "
-          f"{', '.join(SELECTED)}"
+          f"at its default, {defaults[key]!r}, or give {', '.join(SELECTED)}"
         )
     return
   decays, fractions, tuned = (values[name] for name in SELECTED)
@@ -295,9 +266,8 @@ def _check_selection(values: Values, defaults: Values) -> None:
   if (decays or fractions) and tuned and num_method != len(tuned):
     raise ConfigError(
       f"select: the method has {num_method} trials ({max(1, len(decays))} of lambda_A x "
-      f"{max(1, len(fractions))} of fraction), and "
-      f"uniform_tuned has {len(tuned)} (select.weight_decay); the one with more would look better "
-      "by that alone, give both as many"
+      f"{max(1, len(fractions))} of fraction), and uniform_tuned has {len(tuned)} "
+      "(select.weight_decay); more trials alone make one look better, give both equally many"
     )
   num_seeds = values["select.num_seeds"]
   if num_seeds is not None and num_seeds > len(values["seeds"]):
@@ -315,9 +285,7 @@ def _check_selection(values: Values, defaults: Values) -> None:
 
 
 def _check_scores(values: Values) -> None:
-  """Raises a ConfigError where the score that ranks would not be there, or would be of a round that
-  is not.
-  """
+  """Raises a ConfigError where the score that ranks would not be computed."""
   if values["score.at_round"] is not None and values["score.at_round"] > values["rounds"]:
     raise ConfigError(
       f"score.at_round = {values['score.at_round']}: expected at most rounds = {values['rounds']}"
@@ -325,8 +293,8 @@ def _check_scores(values: Values) -> None:
   if SCORES[values["score.name"]].source == DYNAMICS and not values["score.dynamics"]:
     raise ConfigError(
       f"score.name = {values['score.name']!r} with score.dynamics = False: expected "
-      "score.dynamics = True, it is made of the training "
-      "dynamics; or choose another score.name"
+      "score.dynamics = True, as the score comes from the training dynamics; or choose another "
+      "score.name"
     )
   if values["score.name"] == "grand" and not values["score.grand"]:
     raise ConfigError(
@@ -336,21 +304,18 @@ def _check_scores(values: Values) -> None:
 
 
 def _check_sweep(values: Values) -> None:
-  """Raises a ConfigError where a swept key has no values, values have no key, or the second key's
-  do not match the first's.
-  """
+  """Raises a ConfigError where the keys and the values of a sweep do not match."""
   key, also_key = values["sweep.key"], values["sweep.also_key"]
-  for own_key, name, own in (
-    (key, "", values["sweep.values"]),
-    (also_key, "also_", values["sweep.also_values"]),
-  ):
-    if own and own_key is None:
+  for name in ("", "also_"):
+    swept, points = values[f"sweep.{name}key"], values[f"sweep.{name}values"]
+    if points and swept is None:
       raise ConfigError(
-        f"sweep.{name}values = {own}: expected sweep.{name}key too, the key that takes these values"
+        f"sweep.{name}values = {points}: expected sweep.{name}key too, the key that takes these "
+        "values"
       )
-    if own_key is not None and not own:
+    if swept is not None and not points:
       raise ConfigError(
-        f"sweep.{name}key = {own_key!r}: expected sweep.{name}values too, such as "
+        f"sweep.{name}key = {swept!r}: expected sweep.{name}values too, such as "
         f"--config.sweep.{name}values=1e-3,2e-3"
       )
   if also_key is not None and key is None:
@@ -368,17 +333,12 @@ def _check_sweep(values: Values) -> None:
 
 
 def _check_size_of_A(values: Values) -> None:  # noqa: N802 - A is the paper's name
-  """Raises a ConfigError where A or B would be empty, as far as the config alone can tell the size
-  of the training set.
-  """
+  """Raises a ConfigError where A or B would be empty, if the config tells the size of the set."""
   where = "data.num_train"
   if values[where] is None and values["data.name"] == "shapes":
     where = "data.shapes.num_train"
-  num_train, num_easy, fraction = (
-    values[where],
-    values["method.num_easy"],
-    values["method.fraction"],
-  )
+  num_train, num_easy = values[where], values["method.num_easy"]
+  fraction = values["method.fraction"]
   if num_train is None:
     return
   if num_easy is not None:

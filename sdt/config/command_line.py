@@ -1,11 +1,6 @@
-"""The command line and the config files: what was asked for, before anything is loaded or
-written.
-"""
-
-from __future__ import annotations
+"""Reads the command line and the config files, before anything else is loaded or written."""
 
 import dataclasses
-import difflib
 import importlib.machinery
 import os
 import textwrap
@@ -17,11 +12,10 @@ from types import CodeType, ModuleType
 from ml_collections import ConfigDict
 
 from sdt.config.resolve import describe_keys, is_key
-from sdt.errors import ConfigError
+from sdt.errors import ConfigError, nearest
 
 USAGE = (
-  "python "
-  "run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] "
+  "python run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] "
   "[--profile] [--help]"
 )
 _OF_LAUNCH = ("--coordinator", "--num_processes", "--process_id")
@@ -29,14 +23,39 @@ _FLAGS = ("--config", "--workdir", *_OF_LAUNCH)
 _SWITCHES = ("--dry_run", "--profile")
 CONFIGS = "configs"
 
-# A folder of more config files than this is listed by names alone.
+_FLAG_HELP = f"""\
+usage: {USAGE}
+
+Trains, scores every training example, splits, trains again, and reports.
+
+  --config=FILE         a config file: Python whose get_config() returns what differs from the
+                        defaults
+  --workdir=DIR         the folder of the run, by default runs/NAME; the same command again
+                        continues the run
+  --config.KEY=VALUE    replaces one key, such as --config.optim.learning_rate=0.05 or
+                        --config.seeds=0,1,2
+  --dry_run             checks config and data, shows what would run, writes nothing
+  --profile             writes a trace of one dispatch to WORKDIR/profile, for Perfetto or
+                        TensorBoard
+  --coordinator=HOST:PORT --num_processes=N --process_id=I
+                        this is process I of N of one run, see docs/clusters.md; not needed under
+                        SLURM and on TPU slices
+
+Config files:"""
+_KEY_HELP = "Keys, with the defaults that a config file may replace (--dry_run shows the result):"
+
+# Of a folder with more config files than this the help lists only the names.
 _LISTED_WITH_TITLES = 6
 
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-  """One of several processes of a run: where process 0 listens (HOST:PORT), how many they are,
-  which this is (from 0).
+  """One of several processes of a run.
+
+  Attributes:
+    coordinator: where process 0 listens, HOST:PORT.
+    num_processes: how many processes there are.
+    process_id: which of them this is, from 0.
   """
 
   coordinator: str
@@ -49,11 +68,13 @@ class Request:
   """What the command line asks for.
 
   Attributes:
+    config_path: the config file.
     name: the run's name: the config file's path below the folder `configs`, or its name where it
-      lies elsewhere, without its suffix.
+      is elsewhere, without its suffix.
     workdir: `runs/<name>` by default.
     overrides: (dotted key, text) pairs, in order.
-    profile: whether a dispatch is to be traced.
+    dry_run: whether to check and describe the run without starting it.
+    profile: whether to trace a dispatch.
     launch: None where the command line says nothing of several processes.
   """
 
@@ -67,8 +88,10 @@ class Request:
 
 
 def parse_arguments(arguments: Sequence[str]) -> Request | None:
-  """Returns what `arguments` (without the program's name) ask for, or None where they ask for the
-  help.
+  """Returns what `arguments` ask for; None where they ask for the help.
+
+  Args:
+    arguments: those of the command line, without the program's name.
 
   Raises:
     ConfigError: unknown or repeated flag, missing value, stray argument, no --config.
@@ -89,15 +112,15 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
       values[flag] = text
   if "--config" not in values:
     raise _usage_error("--config is missing")
-  # The shell leaves the ~ of --workdir=~/runs as it is; os.path's, unlike pathlib's, lets an
-  # unknown ~user pass.
+  # The shell does not expand the ~ of --workdir=~/runs. Unlike pathlib's, os.path's expanduser
+  # accepts an unknown ~user.
   config_path = Path(os.path.expanduser(values["--config"]))
   name = _run_name(config_path)
   workdir = Path(os.path.expanduser(values.get("--workdir", f"runs/{name}")))
   return Request(
-    config_path,
-    name,
-    workdir,
+    config_path=config_path,
+    name=name,
+    workdir=workdir,
     overrides=tuple(overrides),
     dry_run="--dry_run" in switches,
     profile="--profile" in switches,
@@ -106,7 +129,7 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
 
 
 def _launch(values: Mapping[str, str]) -> Launch | None:
-  """Returns what the three flags of several processes say, None without any of them.
+  """Returns what the three flags of several processes say; None where none of them is given.
 
   Raises:
     ConfigError: one of them is missing or makes no sense.
@@ -143,76 +166,39 @@ def _run_name(config_path: Path) -> str:
 
 
 def help_text(configs: Path) -> str:
-  """Returns the help: usage, the config files in the folder `configs` with the first line of each,
-  and every key.
-  """
-  lines = [
-    f"usage: {USAGE}",
-    "",
-    "Trains, scores every training example, splits, trains again, and reports.",
-    "",
-  ]
-  lines += [
-    (
-      "  --config=FILE         a config file: Python whose get_config() returns what differs from "
-      "the defaults"
-    ),
-    (
-      "  --workdir=DIR         where the run lives, by default runs/NAME; the same command again "
-      "continues it"
-    ),
-    (
-      "  --config.KEY=VALUE    replaces one key, such as --config.optim.learning_rate=0.05 or "
-      "--config.seeds=0,1,2"
-    ),
-    "  --dry_run             checks config and data, shows what would run, writes nothing",
-    (
-      "  --profile             writes a trace of one dispatch to WORKDIR/profile, for Perfetto or "
-      "TensorBoard"
-    ),
-    "  --coordinator=HOST:PORT --num_processes=N --process_id=I",
-    (
-      "                        this is process I of N of one run, see docs/clusters.md; under "
-      "SLURM and on TPU slices they are not needed"
-    ),
-    "",
-    "Config files:",
-  ]
+  """Returns the help: the usage, the config files in the folder `configs`, and every key."""
   folders = sorted({path.parent for path in configs.rglob("*.py")})
-  lines += [
+  files = [
     line
     for folder in folders
     for line in _listed(folder, f"  {folder.relative_to(configs.parent).as_posix()}/")
   ]
-  keys = [
-    "Keys, with the defaults that a config file may replace (--dry_run shows what it comes to):",
-    "",
-    describe_keys(),
-  ]
-  return "\n".join([*lines, "", *keys])
+  return "\n".join([_FLAG_HELP, *files, "", _KEY_HELP, "", describe_keys()])
 
 
 def _listed(folder: Path, start: str) -> list[str]:
-  """Returns a line for each config file of a folder, with its first line; of many files in a folder
-  below `configs` the names alone.
+  """Returns a line for each config file of a folder: its name and the first line of its docstring.
+
+  Of a folder below `configs` with many files it lists only the names.
   """
   paths = sorted(folder.glob("*.py"))
   if folder.name != CONFIGS and len(paths) > _LISTED_WITH_TITLES:
     names = textwrap.wrap(", ".join(path.stem for path in paths), 110)
     return [f"{start}NAME.py, with NAME one of", *(f"      {line}" for line in names)]
   width = max(len(path.name) for path in paths)
-  titles = [path.read_text(encoding="utf-8").partition("\n")[0].strip('"') for path in paths]
+  first_lines = [path.read_text(encoding="utf-8").partition("\n")[0] for path in paths]
+  titles = [line.removeprefix("r").strip('"') for line in first_lines]
   return [
     f"{start}{path.name:<{width}}  {title}" for path, title in zip(paths, titles, strict=True)
   ]
 
 
 def load_config_file(path: Path) -> ConfigDict:
-  """Returns what `get_config()` of the Python file `path` returns; the file is code and is run.
+  """Runs the Python file `path` and returns what its `get_config()` returns.
 
   Raises:
-    ConfigError: no such file (with the nearest one), it does not run (with file and line), or it
-      returns no ConfigDict.
+    ConfigError: no such file (with the nearest one), an error in the file (with its line), or a
+      result that is no ConfigDict.
   """
   if not path.is_file():
     raise ConfigError(
@@ -244,8 +230,9 @@ def load_config_file(path: Path) -> ConfigDict:
 
 
 class _SourceOnly(importlib.machinery.SourceFileLoader):
-  """Compiles the source every time: a cached program could be stale within a second of an edit, and
-  writes beside the file.
+  """Compiles the source every time.
+
+  Python's cache may miss an edit within a second, and it writes beside the file.
   """
 
   def get_code(self, fullname: str) -> CodeType:
@@ -263,10 +250,10 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     if flag not in (*_FLAGS, *_SWITCHES) and (
       not flag.startswith("--config.") or flag == "--config."
     ):
-      close = difflib.get_close_matches(flag, [*_FLAGS, *_SWITCHES, "--help"], 1, 0.5)
+      close = nearest(flag, [*_FLAGS, *_SWITCHES, "--help"], cutoff=0.5)
       name = flag.lstrip("-")
-      known = [f"--config.{name}"] if "." in name or is_key(name) else close
-      raise _usage_error(f"unknown flag {flag}" + (f"; did you mean {known[0]}?" if known else ""))
+      meant = f"--config.{name}" if "." in name or is_key(name) else close
+      raise _usage_error(f"unknown flag {flag}" + (f"; did you mean {meant}?" if meant else ""))
     if flag in _SWITCHES:
       if has_value:
         raise _usage_error(f"{flag} takes no value")
@@ -284,18 +271,20 @@ def _usage_error(problem: str) -> ConfigError:
 
 
 def _nearest_file(path: Path) -> str:
-  """Returns "; did you mean FILE?" with the file, of the same folder or in or below configs/, whose
-  name is nearest; else what is there.
+  """Returns "; did you mean FILE?" with the file whose name is nearest, else the files there are.
+
+  It looks in the folder of `path`, and in and below configs/.
   """
   shipped, folder = Path(CONFIGS), path if path.is_dir() else path.parent
-  # The last of a name wins: the nearer to where it was looked for, then the nearer to the top.
+  # Of two files of one name the last wins: the one in the folder of `path`, then the one nearer to
+  # the top.
   files = [
     *sorted(shipped.rglob("*.py"), key=lambda file: (-len(file.parts), file)),
     *sorted(folder.glob("*.py")),
   ]
   names = {file.stem: file for file in files}
-  if close := difflib.get_close_matches(path.stem, names, 1, 0.6):
-    return f"; did you mean {names[close[0]]}?"
+  if close := nearest(path.stem, names):
+    return f"; did you mean {names[close]}?"
   where = folder if path.is_dir() and any(folder.glob("*.py")) else shipped
   below = {f"{file.parent.name}/" for file in shipped.glob("*/*.py") if where == shipped}
   there = [*(file.name for file in sorted(where.glob("*.py"))), *sorted(below)]
@@ -307,7 +296,7 @@ def _nearest_file(path: Path) -> str:
 
 
 def _where(error: BaseException, path: Path) -> str:
-  """Returns "line n" of the config file where `error` came from."""
+  """Returns "line n" of the config file, where `error` came from."""
   if isinstance(error, SyntaxError) and error.filename == str(path):
     return f"line {error.lineno}"
   lines = [
@@ -319,6 +308,6 @@ def _where(error: BaseException, path: Path) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-  """Returns the error's text in one line; a SyntaxError's place is already said."""
+  """Returns the error's text in one line, of a SyntaxError without its place."""
   text = error.msg if isinstance(error, SyntaxError) else str(error)
   return " ".join(text.split())[:300]

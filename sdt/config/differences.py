@@ -1,56 +1,47 @@
-"""The keys in which two configs differ, and which differences matter: to a run that goes on, to a
-baseline, to a sweep.
-"""
-
-from __future__ import annotations
+"""How two configs differ, and whether that matters to a resumed run, a baseline or a sweep."""
 
 import types
 from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
-from sdt.config.values import shown
+from sdt.config.values import Value, shown
 
-# Keys that may differ when a run is resumed, and why that cannot change its results. Everything
-# else is refused.
+# A config as `to_dict` returns it, or a section of it.
+type Plain = Mapping[str, Any]
+
+# Keys that may change when a run is resumed, and why that cannot change its results. A change of
+# any other key is refused.
 SAFE_TO_CHANGE: Mapping[str, str] = types.MappingProxyType(
   {
     "baseline_from": (
-      "a "
-      "baseline that is taken over is the one that would be trained; "
-      "environment.json tells "
-      "where it came from"
+      "a copied baseline is the one that would be trained; environment.json names its run"
     ),
     "checkpoint.every_secs": "when the state is saved does not change the state",
     "checkpoint.keep": "how many old steps stay does not change the newest",
     "compilation_cache": "a program from the cache is the program that would be compiled",
     "distributed.join": (
-      "how "
-      "processes find each other changes no result; the number of devices is "
-      "compared on its "
-      "own"
+      "how processes meet changes no result; the number of devices is compared separately"
     ),
     "distributed.connect_timeout_secs": "it says how long to wait, not for what",
     "distributed.heartbeat_timeout_secs": "it says how long to wait, not for what",
-    "data.path": "the data's checksum is compared on its own",
-    "model.pretrained": "the file's checksum is compared on its own",
-    "score.path": "the file's checksum is compared on its own",
-    "data.cache": "the data's checksum is compared on its own",
-    "data.download": "the data's checksum is compared on its own",
-    "data.download_timeout_secs": "the data's checksum is compared on its own",
-    "data.placement": (
-      "streamed inputs are the same numbers, and everything after them is the same program"
-    ),
+    "data.path": "the data's checksum is compared separately",
+    "model.pretrained": "the file's checksum is compared separately",
+    "score.path": "the file's checksum is compared separately",
+    "data.cache": "the data's checksum is compared separately",
+    "data.download": "the data's checksum is compared separately",
+    "data.download_timeout_secs": "the data's checksum is compared separately",
+    "data.placement": "streamed inputs are the same numbers, and the rest is the same program",
   }
 )
 
-# Further keys and sections that neither the baseline nor any score reads, and why: runs that differ
-# in no others have one baseline.
+# Further keys and sections that neither the baseline nor any score reads, and why. Runs that differ
+# only in these have the same baseline.
 NOT_READ_BY_BASELINE: Mapping[str, str] = types.MappingProxyType(
   {
     "data.validation_fraction": (
-      "a selection has a baseline of its own; the run's is trained on the whole training set"
+      "a selection trains its own baseline; the run's is trained on the whole training set"
     ),
-    "select": "a selection has a baseline of its own; what it chooses is the method's",
+    "select": "a selection trains its own baseline, and chooses only what the method uses",
     "arms": "the baseline is trained first, whatever follows",
     "own_arms": "the baseline is one of the shipped arms",
     "method": "the second training begins when the baseline has ended",
@@ -64,7 +55,7 @@ NOT_READ_BY_BASELINE: Mapping[str, str] = types.MappingProxyType(
   }
 )
 
-# Keys and sections that no sweep may go through, and why.
+# Keys and sections that cannot be swept, and why.
 NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
   {
     "baseline_from": "it changes no result",
@@ -75,27 +66,22 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "data.download_timeout_secs": "it changes no result",
     "data.placement": "it changes no result",
     "data.path": (
-      "it "
-      "says where the data lie, not which they are; choose them by data.name, or make "
-      "a run "
-      "for each path"
+      "it says where the data are, not which; choose them by data.name, or make a run for each path"
     ),
     "distributed": "it changes no result",
     "data.verify": "it says which variants of the data are accepted, not which they are",
     "eval_every_rounds": "it changes no result of the last round",
     "log_every_rounds": "it changes no result of the last round",
-    "model.pretrained": (
-      "it says where the weights lie, not which they are; make a run for each file"
-    ),
+    "model.pretrained": "it says where the weights are, not which; make a run for each file",
     "own_arms": "it defines arms, `arms` names them",
     "parallel": (
-      "it changes no result but its last bits; for each parallel.batch_norm make a run of its own"
+      "it changes only the last bits of a result; make a separate run for each parallel.batch_norm"
     ),
-    "score.batch_size": "it changes no result but its last bits",
-    "score.grand": "it only says whether there is one more score",
-    "score.path": "it says where the scores lie, not which they are; make a run for each file",
-    "seeds": "every value is run with all seeds; give them in seeds",
-    "select": "a selection goes through its candidates itself",
+    "score.batch_size": "it changes only the last bits of a result",
+    "score.grand": "it only adds a score",
+    "score.path": "it says where the scores are, not which; make a run for each file",
+    "seeds": "every value runs with all seeds; give them in seeds",
+    "select": "a selection tries its candidates itself",
     "stats": "it changes no accuracy, only what a difference is called",
     "sweep": "a sweep has no sweep of its own",
   }
@@ -103,7 +89,7 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
 
 
 def entry(table: Mapping[str, str], name: str) -> str | None:
-  """Returns what `table` says of the key `name`, or of a section that it is in; None if nothing."""
+  """Returns what `table` says of the key `name` or of a section around it; None if nothing."""
   parts = name.split(".")
   return next(
     (table[part] for end in range(len(parts), 0, -1) if (part := ".".join(parts[:end])) in table),
@@ -116,19 +102,19 @@ def changes_baseline(name: str) -> bool:
   return entry(SAFE_TO_CHANGE, name) is None and entry(NOT_READ_BY_BASELINE, name) is None
 
 
-def diff(
-  old: Mapping[str, Any], new: Mapping[str, Any], *, ignore: Container[str] = ()
-) -> list[str]:
-  """Returns a line "key: old -> new" for each key that differs between two `to_dict`s of configs,
-  sorted by key.
+def diff(old: Plain, new: Plain, *, ignore: Container[str] = ()) -> list[str]:
+  """Returns a line "key: old -> new" for each key that differs, sorted by key.
 
-  `ignore=SAFE_TO_CHANGE` leaves what forbids a resume. A key that only one of them has is shown as
-  "(absent)".
+  A key that only one config has is shown as "(absent)" in the other.
+
+  Args:
+    old, new: configs as `to_dict` returns them.
+    ignore: keys to leave out; with `SAFE_TO_CHANGE` those are left that forbid a resume.
   """
   return [line for name, line in differences(old, new) if name not in ignore]
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str]]:
+def differences(old: Plain, new: Plain) -> list[tuple[str, str]]:
   """Returns (key, "key: old -> new") for each key that differs, see `diff`."""
   left, right = dict(leaves(old)), dict(leaves(new))
   found = []
@@ -139,8 +125,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[st
   return found
 
 
-def leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-  """Yields the (dotted key, value) pairs of nested dicts."""
+def leaves(section: Plain, prefix: str = "") -> Iterator[tuple[str, Value]]:
+  """Yields (dotted key, value) of every key in nested dicts."""
   for part, value in section.items():
     if isinstance(value, Mapping):
       yield from leaves(value, f"{prefix}{part}.")

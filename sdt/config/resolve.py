@@ -1,15 +1,11 @@
-"""The configuration: every key with its type, default, range and unit, resolved from a
-ml_collections ConfigDict.
+"""Resolves a config: the defaults, what a config file changes, what the command line overrides.
 
-`configs/*.py` return a ConfigDict that holds only what differs from the defaults below;
-`--config.key=value` overrides both. The keys stand in sdt/config/schema.py. The result is a tree of
-frozen dataclasses: the rest of the program never sees a ConfigDict.
+`configs/*.py` return a ConfigDict that holds only what differs from the defaults in
+`sdt.config.schema`; `--config.key=value` overrides both. The result is a tree of frozen
+dataclasses: the rest of the program never sees a ConfigDict.
 """
 
-from __future__ import annotations
-
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
@@ -22,19 +18,18 @@ from ml_collections import ConfigDict
 
 from sdt.config.combinations import check_combinations
 from sdt.config.schema import Config
-from sdt.config.values import Key, check, expected, parse, range_text, shown
-from sdt.errors import ConfigError
+from sdt.config.values import Key, Value, check, expected, key_of, parse, range_text, shown
+from sdt.errors import ConfigError, nearest
 
 
 def resolve(
   config_dict: ConfigDict | Mapping[str, Any], overrides: Sequence[tuple[str, str]] = ()
 ) -> Config:
-  """Returns the config: defaults, replaced by `config_dict` (which may hold any part), replaced by
-  `overrides`.
+  """Returns the config: the defaults, replaced by `config_dict`, replaced by `overrides`.
 
   Args:
-    config_dict: nested, as `configs/*.py` return it and as `to_dict` gives it back (lists where
-      tuples are asked are fine).
+    config_dict: any part of the keys, nested, as `configs/*.py` and `to_dict` return them (lists in
+      place of tuples are fine).
     overrides: (dotted key, text) pairs of the command line, such as ("optim.milestones", "(15,
       22)").
 
@@ -42,7 +37,7 @@ def resolve(
     ConfigError: unknown key (with the nearest), section given as a value or the reverse, wrong
       type, not finite, out of range, key given twice, impossible combination.
   """
-  values: dict[str, Any] = dict(_checked_items(config_dict, ""))
+  values: dict[str, Value] = dict(_checked_items(config_dict, ""))
   given: dict[str, str] = {}
   for name, text in overrides:
     if name in given:
@@ -65,15 +60,14 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(plain: Mapping[str, Any]) -> Config:
-  """Returns the config that `to_dict` wrote, checked again; keys that it lacks take their
-  defaults.
-  """
+  """Returns the config that `to_dict` wrote, checked again; absent keys take their defaults."""
   return resolve(plain)
 
 
 def config_hash(config: Config) -> str:
-  """Returns the SHA-256, in hex, of the config's canonical JSON: sorted keys, no spaces, shortest
-  exact floats.
+  """Returns the SHA-256 of the config's canonical JSON, in hex.
+
+  The JSON has sorted keys, no spaces, and the shortest exact floats.
   """
   text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
   return hashlib.sha256(text.encode("ascii")).hexdigest()
@@ -103,8 +97,9 @@ def describe_keys() -> str:
 
 @functools.cache
 def _keys() -> Mapping[str, Key]:
-  """Returns every key by its dotted name, in the order of `Config`; a section's own keys come
-  before its sections.
+  """Returns every key by its dotted name, in the order of `Config`.
+
+  Within a section the keys come first, then the sections inside it.
   """
   return types.MappingProxyType({key.name: key for key in _keys_of(Config, "")})
 
@@ -118,28 +113,15 @@ def _keys_of(section: type, prefix: str) -> Iterator[Key]:
   hints = typing.get_type_hints(section)
   fields = dataclasses.fields(section)
   for field in (field for field in fields if field.metadata):
-    rule = dict(field.metadata)
-    options = [hint for hint in typing.get_args(hints[field.name]) if hint is not Ellipsis]
-    optional = types.NoneType in options
-    inner = options[0] if optional else hints[field.name]
-    is_tuple = typing.get_origin(inner) is tuple
-    base = typing.get_args(inner)[0] if is_tuple else inner
-    yield Key(
-      prefix + field.name,
-      base,
-      is_tuple,
-      optional=optional,
-      default=field.default,
-      help=rule.pop("help"),
-      rule=rule,
-    )
+    yield key_of(prefix + field.name, field, hints[field.name])
   for field in (field for field in fields if not field.metadata):
     yield from _keys_of(hints[field.name], f"{prefix}{field.name}.")
 
 
 def _checked_items(
   section: ConfigDict | Mapping[str, Any], prefix: str
-) -> Iterator[tuple[str, Any]]:
+) -> Iterator[tuple[str, Value]]:
+  """Yields (dotted name, checked value) of every key that the section and its sections hold."""
   for part, value in section.items():
     name, is_section = f"{prefix}{part}", isinstance(value, ConfigDict | Mapping)
     if name in _sections():
@@ -160,7 +142,7 @@ def _checked_items(
 
 
 def _known(name: str, before: str = "") -> Key:
-  """Returns the key called `name`; raises a ConfigError that names the nearest one."""
+  """Returns the key called `name`; where there is none, raises a ConfigError with the nearest."""
   if name in _keys():
     return _keys()[name]
   for parent in (name[:at] for at, letter in enumerate(name) if letter == "."):
@@ -175,8 +157,10 @@ def _known(name: str, before: str = "") -> Key:
 
 
 def _nearest(name: str, candidates: Iterable[str]) -> str:
-  """Returns the candidate that `name` most likely means: the same word elsewhere, its initials
-  (`lr`), or the nearest spelling.
+  """Returns the candidate that `name` most likely means.
+
+  First choice: the same last word in another section, or its initials (`lr`). Then the nearest
+  spelling, of the whole name or of the last word.
   """
   by_lower = {candidate.lower(): candidate for candidate in candidates}
   asked = name.lower()
@@ -184,14 +168,11 @@ def _nearest(name: str, candidates: Iterable[str]) -> str:
   leaves = {lower: lower.rpartition(".")[2] for lower in by_lower}
   initials = {lower: "".join(word[0] for word in last.split("_")) for lower, last in leaves.items()}
   likely = [lower for lower in by_lower if leaf in (leaves[lower], initials[lower])]
-  close = difflib.get_close_matches(asked, likely, 1, 0.0) or difflib.get_close_matches(
-    asked, by_lower, 1, 0.6
-  )
-  if not close:
-    match = difflib.get_close_matches(leaf, leaves.values(), 1, 0.6)
-    close = [lower for lower in by_lower if leaves[lower] in match]
-  close = close or difflib.get_close_matches(asked, by_lower, 1, 0.0)
-  return by_lower[close[0]]
+  close = nearest(asked, likely, cutoff=0.0) or nearest(asked, by_lower)
+  if close is None:
+    match = nearest(leaf, leaves.values())
+    close = next((lower for lower in by_lower if leaves[lower] == match), None)
+  return by_lower[close or nearest(asked, by_lower, cutoff=0.0) or min(by_lower)]
 
 
 def _section_as_value(given: str, section: str) -> ConfigError:
@@ -201,10 +182,11 @@ def _section_as_value(given: str, section: str) -> ConfigError:
   )
 
 
-def _built(section: type, prefix: str, values: Mapping[str, Any]) -> Any:
+def _built[Section](section: type[Section], prefix: str, values: Mapping[str, Value]) -> Section:
+  """Returns the section as its dataclass; keys that `values` lacks take their defaults."""
   hints = typing.get_type_hints(section)
   arguments = {}
-  for field in dataclasses.fields(section):
+  for field in dataclasses.fields(section):  # type: ignore[arg-type]
     name = prefix + field.name
     if not field.metadata:
       arguments[field.name] = _built(hints[field.name], f"{name}.", values)

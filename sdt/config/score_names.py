@@ -1,8 +1,4 @@
-"""Every score that can rank the training examples, whatever it comes from: which end is easy, its
-range, its source.
-"""
-
-from __future__ import annotations
+"""Every score that can rank the training examples: which end is easy, its range, its source."""
 
 import dataclasses
 import math
@@ -12,13 +8,13 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-  """What a score is, apart from how it is computed.
+  """What a score means; `sdt.scores` computes it.
 
   Attributes:
     direction: "higher_is_easier" or "higher_is_harder".
     range: lowest and highest value; None where there is no bound.
-    source: what it is computed from, in words, as it stands in scores.json.
-    note: what whoever uses it should know, None where there is nothing.
+    source: what it is computed from, in the words of scores.json.
+    note: a warning to its user, or None.
   """
 
   direction: str
@@ -32,19 +28,18 @@ class Score:
 
   @property
   def hardest(self) -> float:
-    """The hardest value that the score can have; it may be infinite."""
+    """The hardest value that the score can take; may be infinite."""
     low, high = self.range
     if self.is_higher_easier:
       return -math.inf if low is None else low
     return math.inf if high is None else high
 
 
-# What scores are computed from: one pass with networks of a round (also without the example), or
-# all steps of the baseline.
+# What scores are computed from: one pass with the networks of a round, or with networks that have
+# not seen the example, or all steps of the baseline.
 LAST_ROUND, OUT_OF_FOLD, DYNAMICS = "last round", "out of fold", "training dynamics"
 _EARLY = (
-  "its "
-  "source means a network early in training (20 of 200 epochs): of the last round it is "
+  "its source means a network early in training (20 of 200 epochs): of the last round it is "
   "another quantity; score.at_round"
 )
 
@@ -76,11 +71,9 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
     "variability": _harder(0.0, 0.5, DYNAMICS),
     "correctness": _easier(0.0, 1.0, DYNAMICS),
     "aum": _easier(None, None, DYNAMICS),
-    "confidence_in_sample": _easier(
-      0.0, 1.0, "in sample"
-    ),  # beside out-of-fold scores: of the baseline, which has seen every example
-    "file": _easier(
-      None, None, "file"
-    ),  # or harder, as score.higher_is says: see score_artifacts.described
+    # Only beside out-of-fold scores: the confidence of the baseline, which has seen every example.
+    "confidence_in_sample": _easier(0.0, 1.0, "in sample"),
+    # Harder where score.higher_is says so.
+    "file": _easier(None, None, "file"),
   }
 )

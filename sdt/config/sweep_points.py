@@ -1,20 +1,15 @@
-"""The points of a sweep: one config for each of its values, all checked before anything
-is loaded.
-"""
-
-from __future__ import annotations
+"""The points of a sweep: one config for each value, all checked before anything is loaded."""
 
 import dataclasses
-import functools
+import operator
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import quote
 
 from sdt.config import resolve
 from sdt.config.differences import NOT_SWEPT, changes_baseline, entry
 from sdt.config.resolve import to_dict
 from sdt.config.schema import Config, SweepConfig
-from sdt.config.values import shown
+from sdt.config.values import Value, shown
 from sdt.errors import ConfigError
 
 
@@ -25,20 +20,19 @@ class Point:
   Attributes:
     value: of `sweep.key`, in the key's type.
     also_value: of `sweep.also_key`; None where there is none.
-    folder: the name of its workdir in the sweep's, "lambda_A=0.001": the same for every spelling of
-      the value.
-    config: of its run, an ordinary one: it has no sweep.
+    folder: the name of its workdir in the sweep's, such as "lambda_A=0.001"; the same for every
+      spelling of the value.
+    config: of its run, without a sweep.
   """
 
-  value: Any
-  also_value: Any
+  value: Value
+  also_value: Value
   folder: str
   config: Config
 
 
 def expand(config: Config) -> list[Point]:
-  """Returns the points of `config.sweep`, in the order of its values; [] where `config` is no
-  sweep.
+  """Returns the points of `config.sweep`, in the order of its values; [] where there is no sweep.
 
   Raises:
     ConfigError: a key that cannot be swept, a value that its key or the other keys refuse (it says
@@ -56,40 +50,31 @@ def expand(config: Config) -> list[Point]:
   )
   points: list[Point] = []
   for number, (text, also_text) in enumerate(zip(rule.values, also_values, strict=True), start=1):
-    overrides = [
-      (rule.key, text),
-      *([] if rule.also_key is None or also_text is None else [(rule.also_key, also_text)]),
-    ]
+    overrides = [(rule.key, text)]
+    if rule.also_key is not None and also_text is not None:
+      overrides.append((rule.also_key, also_text))
     try:
-      own = resolve(base, overrides)
+      point_config = resolve(base, overrides)
     except ConfigError as error:
       raise ConfigError(
         f"sweep, value {number} of {len(rule.values)} ({_assignments(overrides)}): {error}"
       ) from None
-    value = _get(own, rule.key)
-    also_value = None if rule.also_key is None else _get(own, rule.also_key)
-    points.append(
-      Point(
-        value,
-        also_value,
-        f"{rule.key.rpartition('.')[2]}={quote(as_text(value), safe=',')}",
-        config=own,
-      )
-    )
+    value = operator.attrgetter(rule.key)(point_config)
+    also_value = None if rule.also_key is None else operator.attrgetter(rule.also_key)(point_config)
+    folder = f"{rule.key.rpartition('.')[2]}={quote(as_text(value), safe=',')}"
+    points.append(Point(value, also_value, folder, config=point_config))
   _refuse_twice(rule, points)
   _refuse_one_baseline(config)
   return points
 
 
 def shares_baseline(sweep: SweepConfig) -> bool:
-  """Returns whether all points of the sweep have one baseline, because it reads none of the swept
-  keys.
-  """
+  """Returns whether all points have the same baseline, because it reads none of the swept keys."""
   return not any(key is not None and changes_baseline(key) for key in (sweep.key, sweep.also_key))
 
 
-def as_text(value: Any) -> str:
-  """Returns the one text of a value: 0.001, also of 1e-3; the items of a tuple joined by commas."""
+def as_text(value: Value) -> str:
+  """Returns the text of a value: 0.001 also where the user wrote 1e-3; tuples joined by commas."""
   return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
@@ -97,16 +82,12 @@ def _assignments(overrides: Sequence[tuple[str, str]]) -> str:
   return " ".join(f"{key}={shown(text)[1:-1]}" for key, text in overrides)
 
 
-def _get(config: Config, name: str) -> Any:
-  return functools.reduce(getattr, name.split("."), config)
-
-
 def _refuse_twice(rule: SweepConfig, points: Sequence[Point]) -> None:
   texts: dict[str, str] = {}
   for text, point in zip(rule.values, points, strict=True):
     if point.folder in texts:
       raise ConfigError(
-        f"sweep.values: {texts[point.folder]} and {text} are one value of {rule.key}, "
+        f"sweep.values: {texts[point.folder]} and {text} are the same value of {rule.key}, "
         f"{as_text(point.value)}; give it once"
       )
     texts[point.folder] = text
@@ -120,7 +101,6 @@ def _refuse_one_baseline(config: Config) -> None:
       if key is not None and changes_baseline(key)
     )
     raise ConfigError(
-      f"baseline_from = {shown(config.baseline_from)}: every value of {keys} has a baseline of "
-      "its own, so none can be taken over for all; "
-      "leave it out"
+      f"baseline_from = {shown(config.baseline_from)}: every value of {keys} has its own baseline, "
+      "so one baseline cannot serve all; leave baseline_from out"
     )

@@ -1,27 +1,27 @@
-"""One config value: from text or Python to the type and range of its key, or a refusal that says
-what is expected.
-"""
-
-from __future__ import annotations
+"""One config value: brings it to the type and range of its key, or says what is expected."""
 
 import dataclasses
-import difflib
 import math
 import re
-from collections.abc import Mapping
+import types
+import typing
 from typing import Any
 
-from sdt.errors import ConfigError
+from sdt.config.keys.declare import Rule
+from sdt.errors import ConfigError, nearest
+
+type Scalar = bool | int | float | str
+# What a config key can hold.
+type Value = Scalar | tuple[Scalar, ...] | None
 
 # Step counts, ids and seeds become int32 on the device.
 LARGEST_INT = 2**31 - 1
 
-_FEW = 4  # choices that are seen at a glance; of more, the nearest is named
+_FEW = 4  # up to so many choices are seen at a glance; of more, the message names the nearest
 
 _OPENING = {")": "(", "]": "["}
-_COMMA = re.compile(
-  r",(?![^\[\]]*\])"
-)  # not within brackets: 'mine = A@0[label_smoothing=0.2, dropout=0.3]' is one item
+# Not within brackets: 'mine = A@0[label_smoothing=0.2, dropout=0.3]' is one item.
+_COMMA = re.compile(r",(?![^\[\]]*\])")
 _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 _NOUNS = {bool: "True or False", int: "an integer", float: "a finite number", str: "a text"}
 _PLURALS = {
@@ -40,28 +40,60 @@ class Key:
   Attributes:
     name: dotted, as on the command line: `optim.learning_rate`.
     base: type of the value, or of a tuple's items.
-    rule: see `sdt.config`: low, high, above, below, choices, min_length, unique, as_text.
+    is_tuple: whether the value is a tuple.
+    optional: whether the value may be None.
+    default: the value where none is given.
+    help: what the key means.
+    rule: bounds, choices and lengths.
   """
 
   name: str
   base: type
   is_tuple: bool
   optional: bool
-  default: Any
+  default: Value
   help: str
-  rule: Mapping[str, Any]
+  rule: Rule
+
+
+def key_of(name: str, field: dataclasses.Field[Any], hint: object) -> Key:
+  """Returns the key that a dataclass field declares.
+
+  Args:
+    name: what messages call the key.
+    field: made by `config_key`.
+    hint: the type of the field: `float`, `tuple[int, ...]`, `str | None` and so on.
+  """
+  options = [option for option in typing.get_args(hint) if option is not Ellipsis]
+  optional = types.NoneType in options
+  inner = options[0] if optional else hint
+  is_tuple = typing.get_origin(inner) is tuple
+  rule = dict(field.metadata)
+  return Key(
+    name=name,
+    base=typing.cast(type, typing.get_args(inner)[0] if is_tuple else inner),
+    is_tuple=is_tuple,
+    optional=optional,
+    default=typing.cast(Value, field.default),
+    help=rule.pop("help"),
+    rule=typing.cast(Rule, rule),
+  )
 
 
 class _WrongValueError(ValueError):
-  """The value does not fit; the text says how to write it right, or is empty."""
+  """The value does not fit. The text says how to write it right; it may be empty."""
 
 
 def range_text(key: Key) -> str:
   """Returns the key's bounds in words, such as "above 0, at most 1", or an empty text."""
-  words = {"low": "at least", "above": "above", "high": "at most", "below": "below"}
-  return ", ".join(
-    f"{word} {key.rule[name]:.10g}" for name, word in words.items() if name in key.rule
-  )
+  rule = key.rule
+  bounds = {
+    "at least": rule.get("low"),
+    "above": rule.get("above"),
+    "at most": rule.get("high"),
+    "below": rule.get("below"),
+  }
+  return ", ".join(f"{word} {bound:.10g}" for word, bound in bounds.items() if bound is not None)
 
 
 def expected(key: Key) -> str:
@@ -97,18 +129,23 @@ def shown(value: object) -> str:
 
 
 def refusal(key: Key, given: str, hint: str = "") -> ConfigError:
-  """Returns the one-line error for a value that `key` does not take; `given` is the value as the
-  user wrote it.
+  """Returns the one-line error for a value that `key` does not take.
+
+  Args:
+    key: the key.
+    given: the key and its value as the user wrote them.
+    hint: how to write it right, or an empty text.
   """
   return ConfigError(f"{given}: expected {expected(key)}{'; ' + hint if hint else ''} ({key.help})")
 
 
-def check(key: Key, value: object) -> Any:
-  """Returns `value`, from a config file or JSON, in the type of `key`: integers become floats and
-  lists tuples where asked.
+def check(key: Key, value: object) -> Value:
+  """Returns a value from a config file or JSON in the type of its key.
+
+  Integers become floats, and lists become tuples, where the key asks for these.
 
   Raises:
-    ConfigError: wrong type (a bool is no integer), not finite, out of range, empty, twice the same.
+    ConfigError: wrong type (a bool is no integer), not finite, out of range, empty, an item twice.
   """
   try:
     return _checked(key, value)
@@ -116,12 +153,12 @@ def check(key: Key, value: object) -> Any:
     raise refusal(key, f"{key.name} = {shown(value)}", str(error)) from None
 
 
-def parse(key: Key, text: str) -> Any:
-  """Returns the value that the command line's `--config.KEY=text` means for `key`.
+def parse(key: Key, text: str) -> Value:
+  """Returns the value that `--config.KEY=text` on the command line means for `key`.
 
-  Numbers as Python writes them, True and False, None where the key allows it, text with or without
-  quotes ('None' in quotes is a text), tuples as `(1, 2)`, `[1, 2]`, `1,2` or, of one item, `(1,)`,
-  `1,` and `1`.
+  Numbers are written as in Python, also True and False, and None where the key allows it. Texts may
+  have quotes ('None' in quotes is a text). Tuples are written `(1, 2)`, `[1, 2]` or `1,2`; a tuple
+  of one item `(1,)`, `1,` or `1`.
 
   Raises:
     ConfigError: as `check`.
@@ -132,13 +169,13 @@ def parse(key: Key, text: str) -> Any:
     raise refusal(key, f"--config.{key.name}={shown(text)[1:-1]}", str(error)) from None
 
 
-def _parsed(key: Key, text: str) -> Any:
+def _parsed(key: Key, text: str) -> Value:
   if key.optional and text == "None":
     return None
   return _parsed_tuple(key, text) if key.is_tuple else _parsed_scalar(key.base, text)
 
 
-def _parsed_tuple(key: Key, text: str) -> tuple[Any, ...]:
+def _parsed_tuple(key: Key, text: str) -> tuple[Scalar, ...]:
   inner, last = text, text[-1:]
   # A bracket at the end may belong to the last item, as in mine = all@baseline[dropout].
   closed = last in _OPENING and text.count(last) > text.count(_OPENING[last])
@@ -154,7 +191,7 @@ def _parsed_tuple(key: Key, text: str) -> tuple[Any, ...]:
   return tuple(_parsed_scalar(key.base, item) for item in items)
 
 
-def _parsed_scalar(base: type, text: str) -> Any:
+def _parsed_scalar(base: type, text: str) -> Scalar:
   if base is str:
     return _unquoted(text)
   if base is bool:
@@ -179,7 +216,7 @@ def _unquoted(text: str) -> str:
   return text
 
 
-def _checked(key: Key, value: object) -> Any:
+def _checked(key: Key, value: object) -> Value:
   if value is None and key.optional:
     return None
   if not key.is_tuple:
@@ -200,29 +237,25 @@ def _checked(key: Key, value: object) -> Any:
   return items
 
 
-def _checked_scalar(key: Key, value: object) -> Any:
-  number = _typed(key.base, value)
-  rule = key.rule
-  if "choices" in rule and number not in rule["choices"]:
-    near = (
-      difflib.get_close_matches(number, rule["choices"], 1) if len(rule["choices"]) > _FEW else []
-    )
-    raise _WrongValueError(f"did you mean {near[0]!r}?" if near else "")
-  outside = (
-    ("low" in rule and number < rule["low"])
-    or ("above" in rule and number <= rule["above"])
-    or ("high" in rule and number > rule["high"])
-    or ("below" in rule and number >= rule["below"])
-  )
-  if outside:
+def _checked_scalar(key: Key, value: object) -> Scalar:
+  rule, checked = key.rule, _typed(key.base, value)
+  if isinstance(checked, str):
+    choices = rule.get("choices")
+    if choices is not None and checked not in choices:
+      near = nearest(checked, choices) if len(choices) > _FEW else None
+      raise _WrongValueError(f"did you mean {near!r}?" if near else "")
+  elif (
+    ("low" in rule and checked < rule["low"])
+    or ("above" in rule and checked <= rule["above"])
+    or ("high" in rule and checked > rule["high"])
+    or ("below" in rule and checked >= rule["below"])
+  ):
     raise _WrongValueError
-  return number
+  return checked
 
 
-def _typed(base: type, value: object) -> Any:
-  """Returns `value` as a plain bool, int, float or str, so that every later repr, hash and JSON is
-  the same.
-  """
+def _typed(base: type, value: object) -> Scalar:
+  """Returns `value` as a plain bool, int, float or str: equal values get equal hashes and JSON."""
   if base is str and isinstance(value, str):
     if not value or "\0" in value:
       raise _WrongValueError("it is empty" if not value else "it holds a NUL character")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
 from typing import Any
@@ -14,7 +13,7 @@ import jax.extend.core
 import jax.numpy as jnp
 
 from sdt.config.schema import ModelConfig
-from sdt.errors import ConfigError
+from sdt.errors import ConfigError, did_you_mean
 from sdt.models import densenet, mlp, preresnet, resnet, vgg, wide_resnet
 from sdt.models.init import declared_variables, draw_variables
 
@@ -62,10 +61,9 @@ def make_model(
   """
   entry = NETWORKS.get(config.name)
   if entry is None:
-    near = difflib.get_close_matches(config.name, MODEL_NAMES, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(config.name, MODEL_NAMES)
     raise ConfigError(
-      f"model.name={config.name!r} is not a network{hint}; networks: {', '.join(MODEL_NAMES)}"
+      f"model.name={config.name!r} is not a network{hint} (networks: {', '.join(MODEL_NAMES)})"
     )
   others = ("name", *_NOT_ARGUMENTS)
   given = {

@@ -79,7 +79,7 @@ BAD_OVERRIDES = [
   ("split.policy=mislabel_cut", "split.policy = 'mislabel_cut': expected split.cut too"),
   (
     "split.policy=threshold split.threshold=1",
-    "As of different sizes, and no comparison of equal work; choose split.source='mean'",
+    "the seeds could not be compared; choose split.source='mean'",
   ),
   ("split.cut=0.1", "split.cut = 0.1 has no meaning with split.policy = 'top'"),
   (

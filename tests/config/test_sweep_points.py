@@ -103,7 +103,7 @@ REFUSALS = [
   ),
   (
     {"key": "method.lambda_A", "values": (1e-3, "0.0010")},
-    "0.001 and 0.0010 are one value of method.lambda_A, 0.001; give it once",
+    "0.001 and 0.0010 are the same value of method.lambda_A, 0.001; give it once",
   ),
   ({"key": "method.lambda_A", "values": ("1e-3", "1e-3")}, "'1e-3' stands there more than once"),
   (
@@ -159,7 +159,7 @@ def test_one_baseline_cannot_be_taken_over_for_values_that_have_their_own():
   config = resolve({"sweep": {"key": "optim.momentum", "values": (0.8, 0.9)}, "baseline_from": "x"})
   with pytest.raises(
     ConfigError,
-    match=r"baseline_from = 'x': every value of optim\.momentum has a baseline of its own",
+    match=r"baseline_from = 'x': every value of optim\.momentum has its own baseline",
   ):
     expand(config)
   assert [

@@ -1,0 +1,122 @@
+"""The keys of `data`: which set, how it is read, split and drawn."""
+
+import dataclasses
+
+from sdt.config.keys.declare import config_key
+
+_SETS = (
+  *("digits", "cifar10", "cifar100", "svhn", "tiny_imagenet", "cub"),
+  *("folder", "csv", "npz", "shapes", "curve"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapesConfig:
+  """The procedural set: any size, known difficulty."""
+
+  num_train: int = config_key(2000, "training examples", low=1)
+  num_test: int = config_key(500, "test examples", low=1)
+  num_classes: int = config_key(4, "classes", low=2, high=1000)
+  image_size: int = config_key(16, "height and width, pixels", low=4, high=1024)
+
+
+@dataclasses.dataclass(frozen=True)
+class CurveConfig:
+  """The toy's points: y = x^2 with noise, drawn for every seed."""
+
+  num_points: int = config_key(40, "training points of each seed", low=2, high=100_000)
+  num_validation: int = config_key(
+    40, "further noisy points of each seed, on which the toy's decay is chosen", low=1, high=100_000
+  )
+  noise: float = config_key(
+    0.5, "the noise is uniform between minus and plus this", above=0.0, high=1e3
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """The data set."""
+
+  name: str = config_key("digits", "data set", choices=_SETS)
+  path: str | None = config_key(
+    None, "where the set is: an archive, a folder, an npz or CSV file, or a folder that tfds wrote"
+  )
+  verify: str = config_key(
+    "strict",
+    "strict: only files with the registered checksums; known: also the listed variants, which "
+    "every result names",
+    choices=("strict", "known"),
+  )
+  download: bool = config_key(
+    True, "download a published set that is missing, if there is a network"
+  )
+  download_timeout_secs: float = config_key(
+    30.0, "seconds without a byte after which a download fails", above=0.0, high=86_400.0
+  )
+  on_bad_image: str = config_key(
+    "refuse",
+    "an image that cannot be read: refuse the whole set, or skip the image and count it",
+    choices=("refuse", "skip"),
+  )
+  allow_empty_class: bool = config_key(False, "accept a class without training examples")
+  test_fraction: float | None = config_key(
+    None,
+    "share of the examples held out as the test split, where the set has none (stratified)",
+    above=0.0,
+    below=1.0,
+  )
+  split_seed: int = config_key(
+    0, "seed of the held-out test split, of the procedural sets and of the wrong labels", low=0
+  )
+  wrong_label_fraction: float = config_key(
+    0.0,
+    "share of the training labels replaced by a wrong class, to see which scores find them",
+    low=0.0,
+    below=1.0,
+  )
+  image_size: int | None = config_key(
+    None, "size to which image files are resized, pixels; see data.resize", low=4, high=4096
+  )
+  resize: str = config_key(
+    "stretch",
+    "stretch: height and width become image_size; short_side: the shorter side does, and the "
+    "proportions stay",
+    choices=("stretch", "short_side"),
+  )
+  crop_size: int | None = config_key(
+    None,
+    "side of the square that the network sees, pixels: cropped at random in training, from the "
+    "centre in scoring and evaluation",
+    low=4,
+    high=4096,
+  )
+  labels: str = config_key(
+    "fine", "cifar100: its 100 classes, or its 20 coarse ones", choices=("fine", "coarse")
+  )
+  statistics: str = config_key(
+    "own",
+    "normalise by the set's own mean and standard deviation (published, or of its training split), "
+    "or by ImageNet's, for pretrained weights",
+    choices=("own", "imagenet"),
+  )
+  cache: bool = config_key(
+    True, "keep decoded image files as uint8 in the data directory, and reuse them"
+  )
+  placement: str = config_key(
+    "auto",
+    "where the inputs are kept: device: in its memory; stream: on the host, copied ahead of every "
+    "dispatch; auto: on the device if they fit",
+    choices=("auto", "device", "stream"),
+  )
+  num_train: int | None = config_key(
+    None, "use only this many training examples, drawn by split_seed (stratified)", low=1
+  )
+  num_test: int | None = config_key(None, "the same for the test set", low=1)
+  validation_fraction: float = config_key(
+    0.1,
+    "share of the training set that a selection holds out to choose on (stratified); see select",
+    above=0.0,
+    below=1.0,
+  )
+  shapes: ShapesConfig = dataclasses.field(default_factory=ShapesConfig)
+  curve: CurveConfig = dataclasses.field(default_factory=CurveConfig)

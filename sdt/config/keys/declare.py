@@ -1,0 +1,34 @@
+"""Declares a config key: its default, its help text and its rule."""
+
+import dataclasses
+from typing import TypedDict, Unpack
+
+
+class Rule(TypedDict, total=False):
+  """What a key accepts beyond its type; for a tuple the bounds hold for each item.
+
+  Attributes:
+    low, high: bounds that are themselves allowed.
+    above, below: bounds that are not allowed.
+    choices: the only values.
+    min_length: of a tuple.
+    unique: no item of a tuple stands in it twice.
+    as_text: the items are texts, which a config file may write as numbers.
+    neutral: the value of a regulariser that changes nothing.
+  """
+
+  low: float
+  high: float
+  above: float
+  below: float
+  choices: tuple[str, ...]
+  min_length: int
+  unique: bool
+  as_text: bool
+  neutral: float
+
+
+def config_key[T](default: T, help: str, **rule: Unpack[Rule]) -> T:  # noqa: A002 - the field's own word
+  """Returns the dataclass field of a config key, typed as its default like `dataclasses.field`."""
+  field: T = dataclasses.field(default=default, metadata={"help": help, **rule})
+  return field

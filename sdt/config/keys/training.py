@@ -1,0 +1,172 @@
+"""The keys of one training: the network, the augmentation, the optimiser and the regularisers."""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+
+from sdt.config.keys.declare import config_key
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """A network by its registry name; `None` keeps the registry's own value."""
+
+  name: str = config_key(
+    "resnet20", "the network; the message about a wrong name lists all networks"
+  )
+  blocks: tuple[int, ...] | None = config_key(None, "blocks per stage", low=1, min_length=1)
+  widths: tuple[int, ...] | None = config_key(None, "channels per stage", low=1, min_length=1)
+  shortcut: str | None = config_key(
+    None, "shortcut where the shape changes", choices=("projection", "zero_pad")
+  )
+  hidden_sizes: tuple[int, ...] | None = config_key(
+    None, "MLP: hidden layer sizes", low=1, min_length=1
+  )
+  activation: str | None = config_key(
+    None, "activation function", choices=("relu", "tanh", "gelu", "silu", "leaky_relu", "elu")
+  )
+  stem: str | None = config_key(
+    None, "imagenet: 7x7 stride 2 and max-pool; small: 3x3 stride 1", choices=("imagenet", "small")
+  )
+  depth: int | None = config_key(None, "wide ResNets and DenseNets: layers", low=1, high=10_000)
+  widen_factor: int | None = config_key(
+    None, "wide ResNets: factor on the channels of an ordinary ResNet", low=1, high=1000
+  )
+  dropout: float | None = config_key(
+    None, "wide ResNets: share of values dropped between a block's convolutions", low=0.0, below=1.0
+  )
+  growth_rate: int | None = config_key(
+    None, "DenseNets: channels that a layer adds", low=1, high=1000
+  )
+  pretrained: str | None = config_key(
+    None, "safetensors file of weights to start from, in timm's or torchvision's names"
+  )
+  pretrained_head: bool = config_key(
+    False, "start from the head in that file too; otherwise the head is initialised at random"
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+  """Training-time augmentation; scoring and evaluation never augment."""
+
+  pad_crop: int = config_key(
+    0,
+    "zero-pad each side by this many pixels, then crop at random to the old size; 0 is off",
+    low=0,
+    high=64,
+  )
+  flip: bool = config_key(False, "mirror left-right with probability 1/2")
+  resized_crop_area: float | None = config_key(
+    None,
+    "random-resized-crop: the least share of the image's area, such as 0.08; None is off",
+    above=0.0,
+    high=1.0,
+  )
+  resized_crop_aspect: float = config_key(
+    4 / 3, "random-resized-crop: the largest ratio of the crop's sides", low=1.0, high=16.0
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+  """The optimiser and its schedule."""
+
+  name: str = config_key("sgd", "optimiser", choices=("sgd", "adam"))
+  learning_rate: float = config_key(0.1, "initial learning rate", above=0.0, high=1e6)
+  momentum: float = config_key(0.9, "sgd: momentum", low=0.0, below=1.0)
+  nesterov: bool = config_key(False, "sgd: Nesterov's form of momentum")
+  schedule: str = config_key(
+    "step", "learning rate over the rounds", choices=("step", "constant", "cosine")
+  )
+  milestones: tuple[int, ...] = config_key(
+    (150, 225),
+    "step: rounds after which the rate is multiplied by `decay_factor`",
+    low=1,
+    unique=True,
+  )
+  decay_factor: float = config_key(0.1, "step: the factor", above=0.0, high=1.0)
+  weight_decay: float = config_key(1e-4, "weight decay of the baseline", low=0.0, high=1e3)
+  decay_form: str = config_key(
+    "coupled",
+    "coupled: decay * w is added to the gradient before momentum; decoupled: after it; penalty: "
+    "decay * sum(w^2) is added to the loss",
+    choices=("coupled", "decoupled", "penalty"),
+  )
+  body_rate_factor: float = config_key(
+    1.0,
+    "factor on the learning rate of everything but the head; 0 freezes it and its running "
+    "statistics",
+    low=0.0,
+    high=1.0,
+  )
+  decay_what: str = config_key(
+    "all",
+    "which parameters decay: all, or only weights (no BatchNorm, no bias)",
+    choices=("all", "weights"),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class RegulariseConfig:
+  """The value of each regulariser in the phases that name it, as in A@baseline[label_smoothing].
+
+  All other phases have the neutral value.
+  """
+
+  label_smoothing: float = config_key(
+    0.1,
+    "s of the loss (1 - s) * cross-entropy + s * its mean over all classes as labels",
+    low=0.0,
+    below=1.0,
+    neutral=0.0,
+  )
+  augment_strength: float = config_key(
+    0.5,
+    "how far augmentation departs from the centre, unflipped: 0 not at all, 1 as `augment` says",
+    low=0.0,
+    high=1.0,
+    neutral=1.0,
+  )
+  mixup_alpha: float = config_key(
+    0.2,
+    "examples are mixed in pairs with a weight drawn from Beta(alpha, alpha)",
+    low=0.0,
+    high=1e3,
+    neutral=0.0,
+  )
+  dropout: float = config_key(
+    0.3,
+    "share of values dropped, in networks that have dropout; in place of model.dropout",
+    low=0.0,
+    below=1.0,
+    neutral=0.0,
+  )
+  stochastic_depth: float = config_key(
+    0.2,
+    "share of examples that skip the last residual block; earlier blocks are skipped less, in "
+    "proportion to their depth",
+    low=0.0,
+    below=1.0,
+    neutral=0.0,
+  )
+  loss_weight: float = config_key(
+    0.5,
+    "factor of the loss; at 0 decay and momentum alone move the weights",
+    low=0.0,
+    high=1e3,
+    neutral=1.0,
+  )
+  loss_floor: float = config_key(
+    0.05,
+    "nats: where a batch's mean loss is below this, the step goes uphill (flooding)",
+    low=0.0,
+    high=1e3,
+    neutral=0.0,
+  )
+
+
+# The value of each regulariser, by name, that changes nothing.
+NEUTRAL: Mapping[str, float] = types.MappingProxyType(
+  {field.name: field.metadata["neutral"] for field in dataclasses.fields(RegulariseConfig)}
+)
