@@ -30,7 +30,7 @@ from sdt.config import Config, resolve
 from sdt.config.command_line import load_config_file
 from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data import sources
-from sdt.data.dataset import Data, make_dataset
+from sdt.data.dataset import Data, RawSplit, make_dataset
 from sdt.engine.trainer import Position, Trainer
 from sdt.run.programs import Resume, Setup
 
@@ -113,7 +113,7 @@ def noise(num: int, num_classes: int = 10) -> Data:
       rng.integers(0, 256, (size, 8, 8, 1), high=np.uint8),
       np.arange(size) % num_classes,
     )
-    return make_dataset(images, labels, num_classes=num_classes, where="noise")
+    return make_dataset(RawSplit(images, labels), num_classes=num_classes, where="noise")
 
   names = tuple(map(str, range(num_classes)))
   mean, std = np.full(1, 0.5, np.float32), np.full(1, 0.3, np.float32)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+# Gets a line of text for the user, without its newline.
+type Log = Callable[[str], None]
 
 # Trees of arrays whose structure the network or the optimiser decides.
 type PyTree = Any

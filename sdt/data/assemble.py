@@ -1,62 +1,34 @@
-"""From what a reader returns to the verified `Data`: test split, seeded draws, checks, statistics,
-checksum. Touches no files.
-"""
-
-from __future__ import annotations
+"""Makes the verified `Data` of what a reader returned; touches no files."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Float32
 
 from sdt.config.schema import DataConfig
 from sdt.data import seeded
-from sdt.data.dataset import Data, Dataset, checksum, constant_examples, make_dataset, mean_and_std
+from sdt.data.checks import some_of
+from sdt.data.dataset import Data, Dataset, RawSplit, checksum, make_dataset
+from sdt.data.statistics import constant_examples, mean_and_std
 from sdt.errors import ConfigError, DataError
 
-_SHOWN = 5  # ids or classes named in a message before "..."
-_IMAGENET = (
-  (0.485, 0.456, 0.406),
-  (0.229, 0.224, 0.225),
-)  # mean and standard deviation that public pretrained weights were trained with
-
-
-@dataclasses.dataclass(frozen=True)
-class RawSplit:
-  """One split as read, unverified; the fields are those of `Dataset`, ids are rows in the order
-  read.
-  """
-
-  inputs: np.ndarray
-  labels: np.ndarray
-  example_ids: np.ndarray | None = None
-  source_files: tuple[str, ...] | None = None
-  difficulty: np.ndarray | None = None
-  wrong_label: np.ndarray | None = None
-  sizes: np.ndarray | None = None
-
-  def take(self, positions: np.ndarray) -> RawSplit:
-    """Returns the examples at `positions` with the ids that they have here."""
-
-    def pick(array: np.ndarray | None) -> np.ndarray | None:
-      return None if array is None else array[positions]
-
-    return RawSplit(
-      inputs=self.inputs[positions],
-      labels=self.labels[positions],
-      example_ids=positions if self.example_ids is None else self.example_ids[positions],
-      source_files=None
-      if self.source_files is None
-      else tuple(self.source_files[int(p)] for p in positions),
-      difficulty=pick(self.difficulty),
-      wrong_label=pick(self.wrong_label),
-      sizes=pick(self.sizes),
-    )
+# Mean and standard deviation that public pretrained weights were trained with.
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclasses.dataclass(frozen=True)
 class Raw:
-  """A set as read, unverified. `test` is None where the set has no test split; `mean_std` where the
-  training split decides.
+  """A set as read, unverified.
+
+  Attributes:
+    train: the training split.
+    test: the test split, None where the set has none.
+    class_names: one name per class.
+    where: what messages call the set.
+    variant: see `Data`.
+    notes: what the user must be told.
+    mean_std: of the channels, None where the training split decides.
   """
 
   train: RawSplit
@@ -68,29 +40,82 @@ class Raw:
   mean_std: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
-def _listed(values: np.ndarray | list[str]) -> str:
-  """Returns the first few values, and "..." if there are more."""
-  shown = ", ".join(str(value) for value in values[:_SHOWN])
-  return shown + (", ..." if len(values) > _SHOWN else "")
+def assemble(raw: Raw, config: DataConfig) -> Data:
+  """Returns the verified Data of a set as read.
 
+  The whole set is verified before anything is drawn from it, so a damaged example is found with any
+  seed.
 
-def _verified(split: RawSplit, num_classes: int, where: str) -> Dataset:
-  return make_dataset(
-    split.inputs,
-    split.labels,
-    num_classes=num_classes,
-    where=where,
-    example_ids=split.example_ids,
-    source_files=split.source_files,
-    difficulty=split.difficulty,
-    wrong_label=split.wrong_label,
-    sizes=split.sizes,
+  Args:
+    raw: what a reader returned.
+    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `wrong_label_fraction`,
+      `allow_empty_class`, `resize`, `statistics`.
+
+  Raises:
+    ConfigError: ImageNet's statistics for what is no RGB image.
+    DataError: wrong dtype, shape, value, label or length; fewer than 2 classes; an empty class; a
+      draw larger than the set; no way to a test split.
+  """
+  _check_set(raw, config)
+  num_classes = len(raw.class_names)
+  train_split, test_split = _splits(raw, config)
+  drawn = _draw(train_split, config.num_train, config, "train", raw.where)
+  if config.wrong_label_fraction:
+    drawn = _with_wrong_labels(drawn, num_classes, config)
+  train = make_dataset(drawn, num_classes=num_classes, where=f"{raw.where}, training split")
+  drawn = _draw(test_split, config.num_test, config, "test", raw.where)
+  test = make_dataset(drawn, num_classes=num_classes, where=f"{raw.where}, test split")
+  _check_classes(train, raw, config)
+  mean, std = _statistics(raw, train, config)
+  return Data(
+    train=train,
+    test=test,
+    class_names=raw.class_names,
+    name=config.name,
+    variant=raw.variant,
+    checksum=checksum(train, test, raw.class_names),
+    mean=mean,
+    std=std,
+    notes=(*raw.notes, *_notes(train, test, config)),
   )
 
 
+def _check_set(raw: Raw, config: DataConfig) -> None:
+  """Refuses damaged examples, a single class, and a test_fraction beside a test split."""
+  num_classes = len(raw.class_names)
+  sides = {"train": raw.train} if raw.test is None else {"train": raw.train, "test": raw.test}
+  for side, split in sides.items():
+    make_dataset(split, num_classes=num_classes, where=f"{raw.where}, {side} split")
+  if num_classes < 2:
+    raise DataError(
+      f"{raw.where}: there is only {num_classes} class ({some_of(raw.class_names)}), at least 2 "
+      "are needed; add examples of another class"
+    )
+  if raw.test is not None and config.test_fraction is not None:
+    raise DataError(
+      f"{raw.where}: the set has its own test split, so data.test_fraction={config.test_fraction} "
+      "has no meaning; leave it out"
+    )
+
+
+def _splits(raw: Raw, config: DataConfig) -> tuple[RawSplit, RawSplit]:
+  """Returns (train, test) with inputs of one shape and dtype; raises a DataError if they differ."""
+  train, test = _hold_out(raw, config) if raw.test is None else (raw.train, raw.test)
+  if config.resize == "short_side":
+    train, test = _on_one_canvas(train, test)
+  ours, theirs = train.inputs, test.inputs
+  if (ours.shape[1:], ours.dtype) != (theirs.shape[1:], theirs.dtype):
+    raise DataError(
+      f"{raw.where}: training inputs are {ours.dtype} {list(ours.shape[1:])} each, but test inputs "
+      f"{theirs.dtype} {list(theirs.shape[1:])}; they must be alike"
+    )
+  return train, test
+
+
 def _hold_out(raw: Raw, config: DataConfig) -> tuple[RawSplit, RawSplit]:
-  """Returns (train, test): a seeded stratified draw of round(test_fraction * N) examples is the
-  test split.
+  """Returns (train, test); the test split is a seeded stratified draw.
+
+  It has round(test_fraction * N) examples.
   """
   total = len(raw.train.labels)
   if config.test_fraction is None:
@@ -104,12 +129,9 @@ def _hold_out(raw: Raw, config: DataConfig) -> tuple[RawSplit, RawSplit]:
       f"{raw.where}: data.test_fraction={config.test_fraction} of {total} examples leaves the "
       "training or the test split empty"
     )
+  labels, seed = raw.train.labels, config.split_seed
   chosen = np.zeros(total, dtype=bool)
-  chosen[
-    seeded.stratified(
-      raw.train.labels, num_test, config.split_seed, stream="test split", leave_one=True
-    )
-  ] = True
+  chosen[seeded.stratified(labels, num_test, seed, stream="test split", leave_one=True)] = True
   return raw.train.take(np.flatnonzero(~chosen)), raw.train.take(np.flatnonzero(chosen))
 
 
@@ -126,51 +148,59 @@ def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where
 
 
 def _with_wrong_labels(split: RawSplit, num_classes: int, config: DataConfig) -> RawSplit:
-  """Returns the split with exactly round(wrong_label_fraction * N) labels replaced by another
-  class, and `wrong_label` to tell which.
+  """Returns the split with a share of wrong labels, and `wrong_label` to tell which.
 
-  Which examples, and which of the other classes (each as likely), is a pure function of
+  Exactly round(wrong_label_fraction * N) labels are replaced by another class, each other class
+  with the same probability. Which examples and which classes is a pure function of
   `data.split_seed` and the example's id.
   """
   ids = np.arange(len(split.labels)) if split.example_ids is None else split.example_ids
-  wrong = np.zeros(len(ids), bool)
   num_wrong = round(config.wrong_label_fraction * len(ids))
-  wrong[
-    np.argsort(seeded.bits(config.split_seed, "train wrong", ids), kind="stable")[:num_wrong]
-  ] = True
-  other = (
-    split.labels
-    + 1
-    + seeded.integers(config.split_seed, "train other class", ids, high=num_classes - 1)
-  ) % num_classes
+  order = np.argsort(seeded.bits(config.split_seed, "train wrong", ids), kind="stable")
+  wrong = np.zeros(len(ids), bool)
+  wrong[order[:num_wrong]] = True
+  steps = seeded.integers(config.split_seed, "train other class", ids, high=num_classes - 1)
+  other = (split.labels + 1 + steps) % num_classes
   return dataclasses.replace(split, labels=np.where(wrong, other, split.labels), wrong_label=wrong)
 
 
 def _on_one_canvas(train: RawSplit, test: RawSplit) -> tuple[RawSplit, RawSplit]:
-  """Returns both splits with inputs of one shape: the higher and the wider of the two, images at
-  the top left, zeros around them.
+  """Returns both splits with inputs as high and as wide as the larger of the two.
+
+  Images stay at the top left, with zeros around them.
   """
-  shape = tuple(
-    max(sides) for sides in zip(train.inputs.shape[1:3], test.inputs.shape[1:3], strict=True)
-  )
+  height = max(train.inputs.shape[1], test.inputs.shape[1])
+  width = max(train.inputs.shape[2], test.inputs.shape[2])
 
   def padded(split: RawSplit) -> RawSplit:
-    num, height, width, channels = split.inputs.shape
-    if (height, width) == shape:
+    num, old_height, old_width, channels = split.inputs.shape
+    if (old_height, old_width) == (height, width):
       return split
-    inputs = np.zeros((num, *shape, channels), np.uint8)
-    inputs[:, :height, :width] = split.inputs
-    sizes = (
-      np.tile(np.array([[height, width]], np.int32), (num, 1))
-      if split.sizes is None
-      else split.sizes
-    )
+    inputs = np.zeros((num, height, width, channels), np.uint8)
+    inputs[:, :old_height, :old_width] = split.inputs
+    sizes = split.sizes
+    if sizes is None:
+      sizes = np.tile(np.array([[old_height, old_width]], np.int32), (num, 1))
     return dataclasses.replace(split, inputs=inputs, sizes=sizes)
 
   return padded(train), padded(test)
 
 
-def _statistics(raw: Raw, train: Dataset, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+def _check_classes(train: Dataset, raw: Raw, config: DataConfig) -> None:
+  """Refuses a class without training examples, unless `data.allow_empty_class`."""
+  num_classes = len(raw.class_names)
+  empty = np.flatnonzero(np.bincount(train.labels, minlength=num_classes) == 0)
+  if len(empty) and not config.allow_empty_class:
+    names = [f"{label} ({raw.class_names[label]})" for label in empty]
+    raise DataError(
+      f"{raw.where}: {len(empty)} of {num_classes} classes have no training example: "
+      f"{some_of(names)}; add examples, or accept it with --config.data.allow_empty_class=True"
+    )
+
+
+def _statistics(
+  raw: Raw, train: Dataset, config: DataConfig
+) -> tuple[Float32[np.ndarray, "D"], Float32[np.ndarray, "D"]]:
   """Returns the (mean, std) to normalise by, float32 [C] or [D]."""
   known = raw.mean_std
   if config.statistics == "imagenet":
@@ -185,96 +215,17 @@ def _statistics(raw: Raw, train: Dataset, config: DataConfig) -> tuple[np.ndarra
   return np.array(known[0], np.float32), np.array(known[1], np.float32)
 
 
-def _check_classes(
-  train: Dataset, class_names: tuple[str, ...], config: DataConfig, where: str
-) -> None:
-  counts = np.bincount(train.labels, minlength=len(class_names))
-  empty = np.flatnonzero(counts == 0)
-  if len(empty) and not config.allow_empty_class:
-    names = [f"{label} ({class_names[label]})" for label in empty]
-    raise DataError(
-      f"{where}: {len(empty)} of {len(class_names)} classes have no training example: "
-      f"{_listed(names)}; add examples, or accept it with"
-      " --config.data.allow_empty_class=True"
-    )
-
-
-def assemble(raw: Raw, config: DataConfig) -> Data:
-  """Returns the verified Data of a set as read.
-
-  The whole set is verified before anything is drawn from it, so that a damaged example is found
-  whatever the seed is.
-
-  Args:
-    raw: what a reader returned.
-    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `wrong_label_fraction`,
-      `allow_empty_class`, `resize`, `statistics`.
-
-  Raises:
-    ConfigError: ImageNet's statistics for what is no RGB image.
-    DataError: wrong dtype, shape, value, label or length; fewer than 2 classes; an empty class; a
-      draw larger than the set; no way to a test split.
-  """
-  num_classes = len(raw.class_names)
-  sides = {"train": raw.train} if raw.test is None else {"train": raw.train, "test": raw.test}
-  for side, split in sides.items():
-    _verified(split, num_classes, f"{raw.where}, {side} split")
-  if num_classes < 2:
-    names = _listed(list(raw.class_names))
-    raise DataError(
-      f"{raw.where}: there is only {num_classes} class ({names}), at least 2 are needed; add "
-      "examples of another class"
-    )
-  if raw.test is not None and config.test_fraction is not None:
-    raise DataError(
-      f"{raw.where}: the set has its own test split, so data.test_fraction={config.test_fraction} "
-      "has no meaning; leave it out"
-    )
-  train_split, test_split = _hold_out(raw, config) if raw.test is None else (raw.train, raw.test)
-  if config.resize == "short_side":
-    train_split, test_split = _on_one_canvas(train_split, test_split)
-  if (
-    train_split.inputs.shape[1:] != test_split.inputs.shape[1:]
-    or train_split.inputs.dtype != test_split.inputs.dtype
-  ):
-    raise DataError(
-      f"{raw.where}: training inputs are {train_split.inputs.dtype} "
-      f"{list(train_split.inputs.shape[1:])} each, but test inputs"
-      f" {test_split.inputs.dtype} {list(test_split.inputs.shape[1:])}; they must be alike"
-    )
-  drawn = _draw(train_split, config.num_train, config, "train", raw.where)
-  if config.wrong_label_fraction:
-    drawn = _with_wrong_labels(drawn, num_classes, config)
-  train = _verified(drawn, num_classes, f"{raw.where}, training split")
-  test = _verified(
-    _draw(test_split, config.num_test, config, "test", raw.where),
-    num_classes,
-    f"{raw.where}, test split",
-  )
-  _check_classes(train, raw.class_names, config, where=raw.where)
-  mean, std = _statistics(raw, train, config)
-  notes = list(raw.notes)
+def _notes(train: Dataset, test: Dataset, config: DataConfig) -> Iterator[str]:
+  """Yields what the user must be told: labels that are wrong on purpose, and constant images."""
   if config.wrong_label_fraction and train.wrong_label is not None:
-    count = int(train.wrong_label.sum())
-    notes.append(
-      f"{count} of {len(train)} training labels are wrong on purpose "
+    yield (
+      f"{int(train.wrong_label.sum())} of {len(train)} training labels are wrong on purpose "
       f"(data.wrong_label_fraction={config.wrong_label_fraction})"
     )
   for name, dataset in (("training", train), ("test", test)):
     constant = constant_examples(dataset)
     if len(constant):
-      notes.append(
+      yield (
         f"{len(constant)} {name} image(s) are constant, all pixels alike; example ids "
-        f"{_listed(constant)}"
+        f"{some_of(constant)}"
       )
-  return Data(
-    train=train,
-    test=test,
-    class_names=raw.class_names,
-    name=config.name,
-    variant=raw.variant,
-    checksum=checksum(train, test, raw.class_names),
-    mean=mean,
-    std=std,
-    notes=tuple(notes),
-  )

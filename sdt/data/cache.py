@@ -1,13 +1,11 @@
-"""Decoded image files, kept as one array in the data directory: reading them again costs a SHA-256,
-and no memory, as they are mapped.
+"""Keeps decoded image files as one array in the data directory, and maps it back into memory.
 
-Under `prepared/` in the data directory, by a key: KEY.npy (uint8 [n, H, W, 3]) and KEY.json, which
-is written last and says what the array holds. Both are sealed by `sdt.files`. The key is a hash of
-where the files are, of their sizes and times, and of how they were decoded; so there is nothing to
-bring up to date, and two processes that write under one key write the same.
+Reading the images again costs a SHA-256, and no memory. The folder `prepared/` in the data
+directory holds KEY.npy (uint8 [n, H, W, 3]) and KEY.json, which is written last and describes the
+array. Both are sealed by `sdt.files`. The key is a hash of the places, sizes and times of the files
+and of how they were decoded. So an entry is never out of date, and two processes with one key write
+the same.
 """
-
-from __future__ import annotations
 
 import contextlib
 import contextvars
@@ -20,23 +18,23 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import PIL
+from jaxtyping import Int32, UInt8
 
 from sdt import files
 from sdt.config.schema import DataConfig
 from sdt.errors import DataError, WorkdirError
 from sdt.files import sealed
 from sdt.files.workdir import TMP_PREFIX
+from sdt.types import Log
 
-Log = Callable[[str], None]
-
-_RULES = 2  # raised whenever the same files are decoded to other pixels
+_RULES = 2  # increased whenever the same files are decoded to other pixels
 _WRITES = contextvars.ContextVar("writes", default=True)
-_ABANDONED_SECS = 86_400  # from when on a temporary file is what a killed writer left
+_ABANDONED_SECS = 86_400  # an older temporary file was left by a killed writer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,31 +45,36 @@ class Prepared:
     images: uint8 [n, H, W, 3].
     sizes: int32 [n, 2], or None where every image fills its H x W.
     skipped: place in the list -> why the file cannot be read.
-    num_cut: images whose ends were cut off.
+    num_cut: number of images whose ends were cut off.
   """
 
-  images: np.ndarray
-  sizes: np.ndarray | None
+  images: UInt8[np.ndarray, "n H W 3"]
+  sizes: Int32[np.ndarray, "n 2"] | None
   skipped: dict[int, str]
   num_cut: int
 
 
+def data_directory() -> Path:
+  """Returns where downloads go: $SDT_DATA_DIR, else ~/.cache/sdt/data."""
+  return Path(os.environ.get("SDT_DATA_DIR") or "~/.cache/sdt/data").expanduser()
+
+
 def directory() -> Path:
-  """Returns where prepared images are kept."""
+  """Returns the folder of the prepared images."""
   return data_directory() / "prepared"
 
 
 def key(root: Path, listed: tuple[str, ...], stored_in: tuple[str, ...], config: DataConfig) -> str:
-  """Returns the key of the images as they now are.
+  """Returns the key of the images in their present state.
 
-  The time of the last change of a file's entry (ctime) counts as well: files that were unpacked
-  from one archive may share size and mtime.
+  The key includes ctime, because files that were unpacked from one archive may share size and
+  mtime.
 
   Args:
     root: the folder of the set.
     listed: the names of the images, in their order.
-    stored_in: the files that hold them, relative to `root`: their sizes in bytes and times of
-      change are looked at.
+    stored_in: the files that hold them, relative to `root`; their sizes in bytes and times of
+      change are part of the key.
     config: how they are decoded.
   """
   digest = hashlib.sha256()
@@ -79,19 +82,16 @@ def key(root: Path, listed: tuple[str, ...], stored_in: tuple[str, ...], config:
   digest.update(json.dumps([how, listed]).encode())
   for file in stored_in:
     try:
-      found = (root / file).stat()
-      state: tuple[int, ...] = (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    except (
-      OSError,
-      ValueError,
-    ):  # missing, or no name that a file can have; the decoder will say so
+      stat = (root / file).stat()
+      state: tuple[int, ...] = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    except (OSError, ValueError):  # missing, or an impossible name; the decoder will say so
       state = ()
     digest.update(json.dumps([file, *state]).encode())
   return f"{config.name}-{digest.hexdigest()[:32]}"
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
-  """Returns how a .npy of uint8 in this shape begins."""
+  """Returns the first bytes of a .npy file of uint8 with this shape."""
   header = io.BytesIO()
   np.lib.format.write_array_header_1_0(
     header, {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -100,23 +100,21 @@ def _header(shape: tuple[int, ...]) -> bytes:
 
 
 def load(name: str, num_files: int, log: Log) -> Prepared | None:
-  """Returns the images kept under the key `name`, verified; None where there are none, or where
-  they are damaged, which `log` is told.
+  """Returns the images kept under the key `name`, verified; None if absent or damaged.
+
+  Damaged ones are reported to `log`.
   """
   described, array = directory() / f"{name}.json", directory() / f"{name}.npy"
-  if not os.path.exists(
-    described
-  ):  # unlike `Path.exists`, also false in a folder that may not be entered
+  # Unlike `Path.exists` this is also false in a folder that may not be entered.
+  if not os.path.exists(described):
     return None
   try:
     content = files.read_json(described)
     shape = tuple(int(size) for size in content["shape"])
     skipped = {int(place): str(reason) for place, reason in content["skipped"].items()}
-    sizes = (
-      None
-      if content["sizes"] is None
-      else np.array(content["sizes"], np.int32).reshape(shape[0], 2)
-    )
+    sizes = content["sizes"]
+    if sizes is not None:
+      sizes = np.array(sizes, np.int32).reshape(shape[0], 2)
     if len(shape) != 4 or shape[0] + len(skipped) != num_files:
       raise ValueError(f"{shape} images and {len(skipped)} skipped ones of {num_files}")
     log(f"reading {shape[0]:,} prepared images from {array}")
@@ -132,7 +130,7 @@ def load(name: str, num_files: int, log: Log) -> Prepared | None:
 
 @contextlib.contextmanager
 def reading_only() -> Iterator[None]:
-  """Inside the block `store` keeps nothing: a dry run writes nothing."""
+  """Keeps `store` from writing inside the block, for a dry run."""
   token = _WRITES.set(False)
   try:
     yield
@@ -141,11 +139,10 @@ def reading_only() -> Iterator[None]:
 
 
 def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
-  """Keeps the images under the key `name` and tells `log` how much they take; where that fails, it
-  tells why, and leaves nothing.
+  """Keeps the images under the key `name` and logs their size, or logs why it cannot.
 
-  Kept only where they take at most half of what is free on the disk: a cache must not be what fills
-  it.
+  A failure leaves nothing behind. The images are kept only if they take at most half of the free
+  space: a cache must not fill the disk.
   """
   if not _WRITES.get():
     return
@@ -162,7 +159,7 @@ def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
   }
   size = f"{images.nbytes / 2**20:,.1f} MiB"
   try:
-    with contextlib.suppress(OSError):  # if the error lasts, it comes again below
+    with contextlib.suppress(OSError):  # a lasting error comes again below
       folder.mkdir(parents=True, exist_ok=True)
       _remove_abandoned(folder)
     with contextlib.suppress(OSError):
@@ -186,12 +183,11 @@ def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
   log(f"kept {len(images):,} decoded images, {size}, in {array}")
 
 
-def spare_room(shape: tuple[int, int, int, int]) -> np.ndarray | None:
-  """Returns zeros uint8 that lie in a file instead of in memory, for images that do not fit into
-  it; None where there is no room either.
+def zeros_on_disk(shape: tuple[int, int, int, int]) -> UInt8[np.ndarray, "n H W C"] | None:
+  """Returns zeros that are stored in a file, for images that do not fit into memory.
 
-  The file lies in the data directory, has no name, and is gone with the process. The images are
-  kept as well (see `store`), so it may take a third of what is free.
+  None if the disk has no space either. The file is in the data directory, has no name, and is gone
+  with the process. It may take a third of the free space, because `store` needs as much again.
   """
   size, folder = math.prod(shape), directory()
   if not _WRITES.get() or not hasattr(os, "posix_fallocate"):
@@ -201,9 +197,8 @@ def spare_room(shape: tuple[int, int, int, int]) -> np.ndarray | None:
     if size > shutil.disk_usage(folder).free // 3:
       return None
     with tempfile.TemporaryFile(dir=folder) as file:
-      os.posix_fallocate(
-        file.fileno(), 0, size
-      )  # a disk that fills up later would kill the process
+      # Reserves the space now: a disk that fills up later would kill the process.
+      os.posix_fallocate(file.fileno(), 0, size)
       return np.memmap(file, np.uint8, "r+", shape=shape)
   except OSError:
     return None
@@ -214,8 +209,3 @@ def _remove_abandoned(folder: Path) -> None:
   for place in (*folder.glob(f"{TMP_PREFIX}*"), *folder.glob(f"{sealed.SEAL_DIR}/{TMP_PREFIX}*")):
     if time.time() - place.stat().st_mtime > _ABANDONED_SECS:
       place.unlink()
-
-
-def data_directory() -> Path:
-  """Returns where downloads go: $SDT_DATA_DIR, else ~/.cache/sdt/data."""
-  return Path(os.environ.get("SDT_DATA_DIR") or "~/.cache/sdt/data").expanduser()

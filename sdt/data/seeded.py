@@ -1,25 +1,27 @@
-"""Random numbers that are a pure function of (seed, stream, id): no state, the same in any order
-and for any subset.
+"""Random numbers as a pure function of (seed, stream, id): the same in any order, for any subset.
 
-Not `numpy.random`: the streams of its generators may change between NumPy versions, and a draw
-would depend on how many came before it.
+We do not use `numpy.random`: its streams may change between NumPy versions, and a draw would depend
+on how many came before it.
+
+There are two hashes: `bits` for the data, and `tie_breaker`, a SHA-256, for the splits into A and
+B. One cannot replace the other, because that would change the draws of earlier runs.
 """
-
-from __future__ import annotations
 
 import hashlib
 import zlib
 
 import numpy as np
+from jaxtyping import Float64, Int, Int64, Integer, UInt64
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
-  """Returns the finaliser of SplitMix64 (Steele, Lea, Flood 2014) of `x`, a bijection of uint64;
-  works in place.
+def _mix(x: UInt64[np.ndarray, "N"]) -> UInt64[np.ndarray, "N"]:
+  """Mixes the bits of `x` in place and returns it; a bijection of uint64.
+
+  Source: the finaliser of SplitMix64, Steele, Lea, Flood 2014.
   """
   x ^= x >> np.uint64(30)
   x *= _MIX_1
@@ -29,11 +31,11 @@ def _mix(x: np.ndarray) -> np.ndarray:
   return x
 
 
-def bits(seed: int, stream: str, ids: np.ndarray) -> np.ndarray:
+def bits(seed: int, stream: str, ids: Integer[np.ndarray, "*N"]) -> UInt64[np.ndarray, "*N"]:
   """Returns 64 random bits per id.
 
   Args:
-    seed: any int >= 0.
+    seed: any integer >= 0.
     stream: name of the quantity; two names give independent numbers.
     ids: non-negative integers, any shape.
 
@@ -51,33 +53,41 @@ def bits(seed: int, stream: str, ids: np.ndarray) -> np.ndarray:
     return _mix(mixed).reshape(shape)
 
 
-def uniform(seed: int, stream: str, ids: np.ndarray) -> np.ndarray:
-  """Returns float64 in [0, 1), the shape of `ids`: the upper 53 of `bits`, divided by 2**53."""
+def uniform(seed: int, stream: str, ids: Integer[np.ndarray, "*N"]) -> Float64[np.ndarray, "*N"]:
+  """Returns a number in [0, 1) per id: the upper 53 of its `bits`, divided by 2**53."""
   return (bits(seed, stream, ids) >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
-def integers(seed: int, stream: str, ids: np.ndarray, high: int) -> np.ndarray:
-  """Returns int64 in [0, high), the shape of `ids`; the bias is below high / 2**53."""
+def integers(
+  seed: int, stream: str, ids: Integer[np.ndarray, "*N"], high: int
+) -> Int64[np.ndarray, "*N"]:
+  """Returns an integer in [0, high) per id; the bias is below high / 2**53."""
   return (uniform(seed, stream, ids) * high).astype(np.int64)
 
 
-def largest_remainder(counts: np.ndarray, num: int, most: np.ndarray) -> np.ndarray:
-  """Returns how many of `num` places each group gets, in proportion to `counts` and never more than
-  `most`, int64 [K] each.
+def largest_remainder(
+  counts: Int[np.ndarray, "K"], num: int, most: Int[np.ndarray, "K"]
+) -> Int64[np.ndarray, "K"]:
+  """Returns how many of `num` places each group gets, in proportion to its count, int64 [K].
 
-  Exact: integers throughout. Of equal remainders the first group's comes first; what a full group
-  cannot take goes to the next.
+  All arithmetic is in integers, so the result is exact. Of equal remainders the first group's comes
+  first; what a full group cannot take goes to the next.
+
+  Args:
+    counts: [K], the sizes of the groups.
+    num: the places in all.
+    most: [K], the most places that each group may get.
   """
   places, remainder = np.divmod(counts.astype(np.int64) * num, max(1, int(counts.sum())))
   places = np.minimum(places, most)
   order = np.argsort(-remainder, kind="stable")
   while places.sum() < num:
-    with_room = order[places[order] < most[order]]
-    places[with_room[: num - places.sum()]] += 1
+    not_full = order[places[order] < most[order]]
+    places[not_full[: num - places.sum()]] += 1
   return places
 
 
-def _allot(counts: np.ndarray, num: int, leave_one: bool) -> np.ndarray:
+def _allot(counts: Int[np.ndarray, "K"], num: int, leave_one: bool) -> Int64[np.ndarray, "K"]:
   """Returns how many of `num` places each class gets, see `stratified`."""
   most = counts - 1 if leave_one and num <= (counts - 1).sum() else counts
   places = largest_remainder(counts, num, most)
@@ -89,19 +99,19 @@ def _allot(counts: np.ndarray, num: int, leave_one: bool) -> np.ndarray:
 
 
 def stratified(
-  labels: np.ndarray,
+  labels: Integer[np.ndarray, "N"],
   num: int,
   seed: int,
   stream: str,
   *,
   leave_one: bool = False,
-  ids: np.ndarray | None = None,
-) -> np.ndarray:
-  """Returns which examples a seeded stratified draw of `num` takes.
+  ids: Integer[np.ndarray, "N"] | None = None,
+) -> Int64[np.ndarray, "num"]:
+  """Returns the positions that a seeded stratified draw of `num` examples takes.
 
-  Every class gets its share of `num` (largest remainder), and at least one if `num` has room for
-  every class; within a class the examples with the smallest seeded hash of their position (or of
-  their id) are taken.
+  Every class gets its share of `num` (largest remainder), and at least one if `num` is no less than
+  the number of classes. Within a class the draw takes the examples with the smallest seeded hash of
+  their position, or of their id.
 
   Args:
     labels: int [N], any values >= 0.
@@ -109,7 +119,7 @@ def stratified(
     seed: seed of the draw.
     stream: name of the draw; two names give independent draws.
     leave_one: leave at least one example of every class behind, where `num` allows it.
-    ids: int [N], unique; by them the draw does not depend on the order of the examples. Their
+    ids: int [N], unique; with ids the draw does not depend on the order of the examples. The
       positions by default.
 
   Returns:
@@ -123,10 +133,10 @@ def stratified(
   return np.sort(order[rank < np.repeat(places, counts)])
 
 
-def tie_breaker(example_ids: np.ndarray, seed: int, stream: str = "ties") -> np.ndarray:
-  """Returns a pseudo-random uint64 [N] per example id: SHA-256 of (stream, seed, id), the same on
-  every machine.
-  """
+def tie_breaker(
+  example_ids: Integer[np.ndarray, "N"], seed: int, stream: str = "ties"
+) -> UInt64[np.ndarray, "N"]:
+  """Returns 64 random bits per id, of SHA-256(stream, seed, id); the same on every machine."""
   prefix = stream.encode() + b"\0" + int(seed).to_bytes(8, "little", signed=True)
   digests = (
     hashlib.sha256(prefix + int(example_id).to_bytes(8, "little", signed=True)).digest()[:8]

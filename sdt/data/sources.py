@@ -1,9 +1,7 @@
-"""Where data comes from: one function, `load`, in front of the readers."""
-
-from __future__ import annotations
+"""Loads any data set: one function, `load`, in front of the readers."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sdt.config.schema import DataConfig
@@ -17,23 +15,20 @@ from sdt.data.readers.folder import load_folder
 from sdt.data.readers.npz import load_npz
 from sdt.data.readers.shapes import load_shapes
 from sdt.errors import ConfigError, DataError
+from sdt.types import Log
 
-Log = Callable[[str], None]
-
-# The sets for which a key of the config means something, or nothing.
+# The sets for which some keys of the config mean something, or nothing.
 _WITHOUT_FILES = ("digits", "shapes", "curve")
 _WITH_TESTS = ("cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "shapes", "curve")
 _OF_IMAGE_FILES = ("tiny_imagenet", "cub", "folder", "csv")
 
 
 def _silent(line: str) -> None:
-  """Drops the progress lines of a caller that wants none."""
+  """Drops the lines of progress."""
 
 
 def _check_keys(config: DataConfig) -> None:
-  """Refuses keys that the chosen set would ignore: the user must have meant another set. And sizes
-  that no image could have.
-  """
+  """Refuses keys that the chosen set would ignore, sizes that do not fit, and a wrong ~user."""
   defaults = DataConfig()
   ignored = {
     "path": config.name in _WITHOUT_FILES,
@@ -52,19 +47,15 @@ def _check_keys(config: DataConfig) -> None:
         f"data.{key}={getattr(config, key)} has no meaning for data.name={config.name}; leave it "
         "out, or choose another data.name"
       )
-  if (
-    config.crop_size is not None
-    and config.image_size is not None
-    and config.crop_size > config.image_size
-  ):
+  crop_size, image_size = config.crop_size, config.image_size
+  if crop_size is not None and image_size is not None and crop_size > image_size:
     raise ConfigError(
-      f"data.crop_size={config.crop_size}: expected at most data.image_size={config.image_size}; "
-      "it is cut out of the image"
+      f"data.crop_size={crop_size}: expected at most data.image_size={image_size}; it is cut out "
+      "of the image"
     )
-  if config.resize == "short_side" and config.crop_size is None:
-    size = (
-      224 if config.image_size is None else max(4, config.image_size * 7 // 8)
-    )  # 224 of 256, as the field has it
+  if config.resize == "short_side" and crop_size is None:
+    # 224 of 256, as usual for ImageNet.
+    size = 224 if image_size is None else max(4, image_size * 7 // 8)
     raise ConfigError(
       "data.resize=short_side leaves images of differing sizes, and the network needs one: give "
       f"it, such as --config.data.crop_size={size}"
@@ -76,6 +67,7 @@ def _check_keys(config: DataConfig) -> None:
 
 
 def _read(config: DataConfig, log: Log, seeds: Sequence[int]) -> Data:
+  """Returns what the reader of `data.name` returns."""
   if config.name == "digits":
     return load_digits(config)
   if config.name == "shapes":
@@ -96,12 +88,12 @@ def _read(config: DataConfig, log: Log, seeds: Sequence[int]) -> Data:
 def load(config: DataConfig, log: Log = _silent, seeds: Sequence[int] = (0,)) -> Data:
   """Returns the verified data set that the config names.
 
-  Nothing is written, but for a download and decoded image files in the data directory.
+  It writes nothing but downloads and decoded images, both in the data directory.
 
   Args:
     config: every `data.*` key.
     log: gets one line of progress at a time.
-    seeds: of the run, for the set that is drawn anew for each of them.
+    seeds: of the run, for the toy, whose points differ between seeds.
 
   Raises:
     ConfigError: a key is given that has no meaning for this set.
@@ -110,8 +102,7 @@ def load(config: DataConfig, log: Log = _silent, seeds: Sequence[int] = (0,)) ->
   _check_keys(config)
   try:
     return _read(config, log, seeds)
-  # whatever the readers did not foresee: a name too long, a folder that may not be entered, a
-  # broken disk
+  # What the readers do not handle: a name too long, a folder without permission, a broken disk.
   except OSError as error:
     raise DataError(
       f"data.path={config.path}: {error.strerror or error}: {error.filename}"

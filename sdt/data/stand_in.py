@@ -1,33 +1,26 @@
-"""In place of a published set that is not on this machine: its sizes without its images, enough to
-describe and compile a run.
-"""
-
-from __future__ import annotations
+"""A stand-in for a published set that is not on this machine, to describe and compile a run."""
 
 import numpy as np
 
 from sdt.config.schema import DataConfig
 from sdt.data.dataset import Data, Dataset
 from sdt.data.published.catalogue import SIZES
-from sdt.data.readers.images import LONGEST
+from sdt.data.readers.decoding import LONGEST
 
 
 def stand_in(config: DataConfig) -> Data | None:
-  """Returns the set that `config` names in its published sizes, every pixel and label zero; None
-  where its sizes are not known.
+  """Returns the set that `config` names, in its published sizes, with all pixels and labels zero.
 
-  It takes no memory for images: each array is one zero, seen as often as its shape says. Images of
-  differing sizes have the largest size that `data.image_size` and `data.resize` allow.
+  None where its sizes are not known. The images take no memory: each array repeats one zero. Where
+  images differ in size, they have the largest size that `data.image_size` and `data.resize` allow.
   """
   sizes = SIZES.get(config.name)
   shape = None if sizes is None else _image_shape(config, sizes.image_shape)
   if sizes is None or shape is None:
     return None
-  num_classes = (
-    sizes.num_coarse_classes
-    if config.labels == "coarse" and sizes.num_coarse_classes
-    else sizes.num_classes
-  )
+  num_classes = sizes.num_classes
+  if config.labels == "coarse" and sizes.num_coarse_classes:
+    num_classes = sizes.num_coarse_classes
   return Data(
     train=_empty(min(config.num_train or sizes.num_train, sizes.num_train), shape),
     test=_empty(min(config.num_test or sizes.num_test, sizes.num_test), shape),
@@ -43,6 +36,7 @@ def stand_in(config: DataConfig) -> Data | None:
 def _image_shape(
   config: DataConfig, published: tuple[int, int, int] | None
 ) -> tuple[int, int, int] | None:
+  """Returns (height, width, channels) as the network's inputs have them, None if not known."""
   if config.image_size is None:
     return published
   longest = config.image_size if config.resize == "stretch" else int(LONGEST * config.image_size)

@@ -1,8 +1,4 @@
-"""The cells of a CSV file that a user wrote, with the line of each row; what is no CSV is refused
-with its place.
-"""
-
-from __future__ import annotations
+"""Reads the cells of a user's CSV file, with the line of each row for messages."""
 
 import csv
 import io
@@ -20,7 +16,7 @@ def read_text(path: Path, where: str, form: str) -> str:
   Args:
     path: of the file.
     where: what messages call it: the config key and the path.
-    form: what it should hold, in words that follow a semicolon.
+    form: what it should hold, as the end of a message.
 
   Raises:
     DataError: no such file, too large, not UTF-8.
@@ -38,7 +34,7 @@ def read_text(path: Path, where: str, form: str) -> str:
 
 
 def decoded(data: bytes, where: str) -> str:
-  """Returns the bytes as text; raises a DataError where they are not UTF-8."""
+  """Returns UTF-8 bytes as text; raises a DataError if they are something else."""
   try:
     return data.decode("utf-8-sig")
   except UnicodeDecodeError as error:
@@ -48,8 +44,9 @@ def decoded(data: bytes, where: str) -> str:
 
 
 def rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
-  """Yields (line, cells) of every row that is not empty, the header first; the line is that on
-  which the row ends.
+  """Yields (line, cells) of every row that is not empty, the header first.
+
+  The line is the one on which the row ends.
 
   Raises:
     DataError: not CSV, or a row with another number of cells than the header.

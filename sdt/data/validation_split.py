@@ -1,8 +1,4 @@
-"""A validation split: a part of the training set, held out to choose on, in the place of the test
-set.
-"""
-
-from __future__ import annotations
+"""A validation split: a part of the training set that stands in for the test set."""
 
 import dataclasses
 
@@ -10,17 +6,16 @@ import numpy as np
 
 from sdt.config.schema import DataConfig
 from sdt.data import seeded
-from sdt.data.dataset import Data, Dataset, checksum
+from sdt.data.dataset import Data, checksum
 from sdt.errors import ConfigError
 
 
 def hold_out(data: Data, config: DataConfig) -> Data:
-  """Returns the training set cut in two: its `train` is what is left, its `test` the validation
-  split. Nothing of the test set is in it.
+  """Returns the training set cut in two: `test` is the validation split, `train` is the rest.
 
-  The draw is stratified (largest remainder) and goes by `data.split_seed` and the example ids, so
-  it does not depend on their order; where there is room, every class keeps an example for training.
-  The inputs are normalised as those of the whole training set.
+  Nothing of the test set is in it. The draw is stratified (largest remainder) and depends on
+  `data.split_seed` and the example ids, not on their order. Where possible, every class keeps an
+  example for training. The inputs are normalised as those of the whole training set.
 
   Args:
     data: its training set and what describes it are read, not its test set, its checksum or its
@@ -35,8 +30,7 @@ def hold_out(data: Data, config: DataConfig) -> Data:
   if not 0 < num_held_out < len(train):
     raise ConfigError(
       f"data.validation_fraction={fraction}: of {len(train)} training examples the validation "
-      f"split would get {num_held_out}; "
-      "both parts need at least one, choose another value"
+      f"split would get {num_held_out}; both parts need at least one, choose another value"
     )
   is_held_out = np.zeros(len(train), bool)
   draw = seeded.stratified(
@@ -48,13 +42,10 @@ def hold_out(data: Data, config: DataConfig) -> Data:
     ids=train.example_ids,
   )
   is_held_out[draw] = True
-  rest, validation = (
-    _take(train, np.flatnonzero(~is_held_out)),
-    _take(train, np.flatnonzero(is_held_out)),
-  )
+  rest = train.take(np.flatnonzero(~is_held_out))
+  validation = train.take(np.flatnonzero(is_held_out))
   note = (
-    "what "
-    f"is called test here is a validation split, {num_held_out} examples held out of the "
+    f"what is called test here is a validation split, {num_held_out} examples held out of the "
     f"{len(train)} of the training set"
   )
   return dataclasses.replace(
@@ -63,24 +54,4 @@ def hold_out(data: Data, config: DataConfig) -> Data:
     test=validation,
     checksum=checksum(rest, validation, data.class_names),
     notes=(note,),
-  )
-
-
-def _take(dataset: Dataset, positions: np.ndarray) -> Dataset:
-  """Returns the examples at `positions`, ascending, with the ids that they have."""
-
-  def pick(array: np.ndarray) -> np.ndarray:
-    taken = array[positions]
-    taken.flags.writeable = False
-    return taken
-
-  files = dataset.source_files
-  return Dataset(
-    inputs=pick(dataset.inputs),
-    labels=pick(dataset.labels),
-    example_ids=pick(dataset.example_ids),
-    source_files=None if files is None else tuple(files[position] for position in positions),
-    difficulty=None if dataset.difficulty is None else pick(dataset.difficulty),
-    wrong_label=None if dataset.wrong_label is None else pick(dataset.wrong_label),
-    sizes=None if dataset.sizes is None else pick(dataset.sizes),
   )

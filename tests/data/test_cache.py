@@ -12,7 +12,7 @@ import pytest
 from sdt import files
 from sdt.config.schema import DataConfig
 from sdt.data import cache
-from sdt.data.readers import images
+from sdt.data.readers import decoding, images
 from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
 from sdt.files import formats
@@ -32,9 +32,9 @@ def folder(tmp_path, monkeypatch):
 def decoded(monkeypatch):
   """The files that were decoded."""
   seen = []
-  plain = images._decode
+  plain = images.decode
   monkeypatch.setattr(
-    images, "_decode", lambda content, config: seen.append(content) or plain(content, config)
+    images, "decode", lambda content, config: seen.append(content) or plain(content, config)
   )
   return seen
 
@@ -50,7 +50,7 @@ def root(tmp_path):
 
 def _read(root, log=lambda line: None, files=("0.png", "1.png", "2.png", "3.png"), **keys):
   config = DataConfig(**{"name": "folder", "image_size": 8} | keys)
-  return read_images(root, Listing(formats, np.arange(len(formats))), config, "the split", log)
+  return read_images(root, Listing(files, np.arange(len(files))), config, "the split", log)
 
 
 def _assert_alike(one, other):
@@ -116,7 +116,7 @@ def test_a_refused_set_is_not_kept(root, folder):
 
 
 def test_a_file_that_could_not_be_opened_is_tried_again(root, folder, monkeypatch):
-  plain = images._read_file
+  plain = decoding._read_file
 
   def fail(path):
     if path.name == "2.png":
@@ -124,7 +124,7 @@ def test_a_file_that_could_not_be_opened_is_tried_again(root, folder, monkeypatc
     return plain(path)
 
   with monkeypatch.context() as patch:
-    patch.setattr(images, "_read_file", fail)
+    patch.setattr(decoding, "_read_file", fail)
     assert "Input/output error" in _read(root, on_bad_image="skip")[1][0]
   assert not folder.exists()
   assert _read(root, on_bad_image="skip")[1] == []
@@ -332,13 +332,13 @@ def test_what_killed_writers_left_is_removed_and_what_living_ones_write_is_not(r
 
 
 def test_files_that_change_while_they_are_decoded_are_not_kept(root, folder, monkeypatch):
-  plain = images._decode
+  plain = images.decode
 
   def decode(content, config):
     _touch(root)
     return plain(content, config)
 
-  monkeypatch.setattr(images, "_decode", decode)
+  monkeypatch.setattr(images, "decode", decode)
   _read(root)
   assert not folder.exists()
 

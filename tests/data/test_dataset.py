@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from sdt.config.schema import DataConfig
-from sdt.data import dataset as dataset_room
-from sdt.data.assemble import Raw, RawSplit, assemble
-from sdt.data.dataset import checksum, constant_examples, image_sizes, make_dataset, mean_and_std
+from sdt.data import statistics
+from sdt.data.assemble import Raw, assemble
+from sdt.data.dataset import RawSplit, checksum, image_sizes, make_dataset
+from sdt.data.statistics import constant_examples, mean_and_std
 from sdt.errors import ConfigError, DataError
 
 
@@ -20,7 +21,7 @@ def _images(num=6, side=4, channels=3):
 def _make(inputs=None, labels=None, **overrides):
   inputs = _images() if inputs is None else inputs
   labels = np.arange(len(inputs)) % 2 if labels is None else labels
-  return make_dataset(inputs, labels, **{"num_classes": 2, "where": "here", **overrides})
+  return make_dataset(RawSplit(inputs, labels, **overrides), num_classes=2, where="here")
 
 
 def test_arrays_are_read_only_and_of_the_promised_types():
@@ -180,7 +181,7 @@ def test_statistics_and_constants_do_not_depend_on_how_many_are_looked_at_togeth
   images = _images(50, 5)
   images[[0, 7, 49]] = 9
   before = mean_and_std(images)
-  monkeypatch.setattr(dataset_room, "_PART_BYTES", part_bytes)
+  monkeypatch.setattr(statistics, "_PART_BYTES", part_bytes)
   np.testing.assert_array_equal(mean_and_std(images), before)
   assert constant_examples(_make(images)).tolist() == [0, 7, 49]
 

@@ -172,16 +172,11 @@ def _clean(num_classes, size, contrast):
 def test_classes_can_be_told_apart_and_difficulty_makes_it_harder(num_classes, size):
   num = 300
   ids = np.arange(num) * 7
-  classes = ids % num_classes
+  classes, drawing = ids % num_classes, shapes._Split(size, seed=0, stream="t")
 
   def nearest_template_accuracy(difficulty):
-    images = (
-      shapes._draw(
-        classes, np.full(num, difficulty, np.float32), ids, size=size, seed=0, stream="t"
-      )
-      .reshape(num, -1)
-      .astype(np.float64)
-    )
+    drawn = drawing.drawn(classes, np.full(num, difficulty, np.float32), ids)
+    images = drawn.reshape(num, -1).astype(np.float64)
     templates = _clean(num_classes, size, 1 - 0.75 * difficulty)
     distances = (templates**2).sum(2)[:, None] - 2 * np.einsum(
       "np,skp->snk", images, templates, optimize=True

@@ -77,7 +77,7 @@ def _folder(root, kind, suffix):
 def _npz(root):
   rng = np.random.default_rng(0)
   arrays = {
-    f"{split}_x": rng.integers(0, 256, (6, 4, 4, 3), high=np.uint8) for split in ("train", "test")
+    f"{split}_x": rng.integers(0, 256, (6, 4, 4, 3), np.uint8) for split in ("train", "test")
   }
   arrays |= {f"{split}_y": np.arange(6, dtype=np.int64) % 2 for split in ("train", "test")}
   np.savez_compressed(root / "set.npz", **arrays)

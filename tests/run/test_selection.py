@@ -19,7 +19,7 @@ from sdt.config import from_dict, resolve, to_dict
 from sdt.config.schema import DataConfig
 from sdt.config.sweep_points import expand
 from sdt.data import seeded, sources
-from sdt.data.dataset import checksum, make_dataset
+from sdt.data.dataset import RawSplit, checksum, make_dataset
 from sdt.data.validation_split import hold_out
 from sdt.engine.trainer import Trainer
 from sdt.errors import ConfigError, DivergedError
@@ -96,11 +96,8 @@ def test_permuting_the_test_set_leaves_every_choice_and_every_network_byte_equal
   finished, tmp_path, field
 ):
   permuted = getattr(DATA.test, field)[np.random.default_rng(5).permutation(len(DATA.test))]
-  test = make_dataset(
-    **({"inputs": DATA.test.inputs, "labels": DATA.test.labels} | {field: permuted}),
-    num_classes=3,
-    where="permuted",
-  )
+  raw = {"inputs": DATA.test.inputs, "labels": DATA.test.labels} | {field: permuted}
+  test = make_dataset(RawSplit(**raw), num_classes=3, where="permuted")
   other = dataclasses.replace(
     DATA, test=test, checksum=checksum(DATA.train, test, DATA.class_names)
   )
@@ -146,7 +143,7 @@ def test_both_parts_of_the_training_set_are_a_stratified_partition_that_goes_by_
 ):
   labels, ids = np.array(labels, np.int32), np.arange(len(labels), dtype=np.int32) * 3 + 5
   inputs = (np.arange(len(labels) * 3) % 251).astype(np.uint8).reshape(-1, 1, 1, 3)
-  train = make_dataset(inputs, labels, num_classes=4, where="x", example_ids=ids)
+  train = make_dataset(RawSplit(inputs, labels, ids), num_classes=4, where="x")
   rule = DataConfig(validation_fraction=fraction, split_seed=seed)
   data = dataclasses.replace(DATA, train=train)
   count = round(fraction * len(labels))

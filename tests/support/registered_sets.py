@@ -9,7 +9,8 @@ import tarfile
 import numpy as np
 from PIL import Image
 
-from sdt.data.published.cifar import CifarFile, CifarFormat, KnownVariant
+from sdt.data.published.cifar import CifarFormat
+from sdt.data.published.cifar_files import CifarFile, KnownVariant
 from sdt.data.published.download import RemoteFile
 from sdt.data.published.registered import PublishedSizes, RegisteredSet
 

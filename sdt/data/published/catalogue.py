@@ -1,13 +1,12 @@
 """The registered sets, their addresses and their checksums.
 
-Addresses, sizes and SHA-256 of the downloads are those that tensorflow-datasets 4.9.10 registers (a
-test compares them). The checksums of the files inside the archives were computed from files that
-equal the originals; see docs/decisions/0002-data-without-tensorflow.md.
+Addresses, sizes and SHA-256 of the downloads are those of tensorflow-datasets 4.9.10 (a test
+compares them). We computed the checksums of the files inside the archives from files that equal the
+originals; see docs/decisions/0002-data-without-tensorflow.md.
 """
 
-from __future__ import annotations
-
-from sdt.data.published.cifar import CifarFile, CifarFormat, KnownVariant
+from sdt.data.published.cifar import CifarFormat
+from sdt.data.published.cifar_files import CifarFile, KnownVariant
 from sdt.data.published.cub import CubFormat
 from sdt.data.published.download import RemoteFile
 from sdt.data.published.registered import PublishedSizes, RegisteredSet
@@ -16,6 +15,16 @@ from sdt.data.published.tiny_imagenet import TinyImageNetFormat
 
 _CIFAR_MEAN_STD = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
+# SHA-256 of data_batch_1.bin to data_batch_5.bin.
+_CIFAR10_TRAIN = (
+  "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+  "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+  "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+  "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+  "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+)
+
+# The test images that the known variant has from JPEG.
 _REENCODED = (
   *(1259, 1369, 1422, 2245, 2737, 2935, 3695, 3718, 4085, 4496),
   *(5791, 5896, 6286, 7580, 7707, 7724, 7832, 8117, 8551, 9254),
@@ -35,44 +44,10 @@ CIFAR10 = RegisteredSet(
   ),
   form=CifarFormat(
     folder="cifar-10-batches-bin",
-    class_names=(
-      "airplane",
-      "automobile",
-      "bird",
-      "cat",
-      "deer",
-      "dog",
-      "frog",
-      "horse",
-      "ship",
-      "truck",
-    ),
-    train=(
-      CifarFile(
-        "data_batch_1.bin",
-        10_000,
-        "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
-      ),
-      CifarFile(
-        "data_batch_2.bin",
-        10_000,
-        "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
-      ),
-      CifarFile(
-        "data_batch_3.bin",
-        10_000,
-        "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
-      ),
-      CifarFile(
-        "data_batch_4.bin",
-        10_000,
-        "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
-      ),
-      CifarFile(
-        "data_batch_5.bin",
-        10_000,
-        "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
-      ),
+    class_names=tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+    train=tuple(
+      CifarFile(f"data_batch_{number}.bin", 10_000, sha256)
+      for number, sha256 in enumerate(_CIFAR10_TRAIN, 1)
     ),
     test=(
       CifarFile(
@@ -83,9 +58,7 @@ CIFAR10 = RegisteredSet(
             name="jpeg-test-20",
             sha256="123ca0dad8f960344d9149742165d4215093c84c8c4bdc5922af93b614bdb501",
             meaning=(
-              "20 "
-              "of its 10,000 images are decoded from JPEG, all labels and the other images "
-              "are "
+              "20 of its 10,000 images are decoded from JPEG, all labels and the other images are "
               "the original's"
             ),
           ),

@@ -1,11 +1,8 @@
-"""Fetching one registered file: bounded in time, with progress, and either whole and verified or
-not there at all.
+"""Downloads one registered file, with time limits; keeps it only if it is whole and verified.
 
-tfds's own download manager is not used: a server that stalls hangs it for ever, see
+We do not use tfds's download manager: a server that stalls hangs it for ever, see
 docs/decisions/0002-data-without-tensorflow.md.
 """
-
-from __future__ import annotations
 
 import contextlib
 import dataclasses
@@ -18,10 +15,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from sdt.errors import DataError
+from sdt.types import Log
 
 _PROBE_SECS = 5.0
 _PROGRESS_SECS = 2.0
@@ -30,8 +27,13 @@ _BLOCK_BYTES = 2**18
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-  """A file as tensorflow-datasets registers it: address, size in bytes, SHA-256 (hex). `name` is
-  what it is called on disk.
+  """A file as tensorflow-datasets registers it.
+
+  Attributes:
+    url: its address.
+    name: its name on disk.
+    size: in bytes.
+    sha256: in hex.
   """
 
   url: str
@@ -41,9 +43,7 @@ class RemoteFile:
 
 
 def _server(url: str) -> tuple[str, int]:
-  """Returns (host, port) that a request for `url` connects to: the proxy of the environment, else
-  the server.
-  """
+  """Returns (host, port) that a request connects to: the environment's proxy, else the server."""
   parts = urllib.parse.urlsplit(url)
   proxy = urllib.request.getproxies().get(parts.scheme)
   if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
@@ -52,11 +52,14 @@ def _server(url: str) -> tuple[str, int]:
 
 
 def unreachable(url: str, limit_secs: float = _PROBE_SECS) -> str | None:
-  """Returns None if the server of `url` (or the proxy) takes a connection within `limit_secs`, else
-  why not, in a few words.
+  """Returns why the server of `url` (or the proxy) accepts no connection; None if it does.
 
-  In a thread of its own: without a network the look-up of a name alone can take minutes, and it has
-  no time limit.
+  It asks in a thread, because without a network the look-up of a name can take minutes, and has no
+  time limit.
+
+  Args:
+    url: an address on the server.
+    limit_secs: how long to wait.
   """
   host, port = _server(url)
   outcome: list[str | None] = []
@@ -75,9 +78,9 @@ def unreachable(url: str, limit_secs: float = _PROBE_SECS) -> str | None:
 
 
 class _Progress:
-  """Says at most every two seconds how far a download is."""
+  """Logs the progress of a download, at most every two seconds."""
 
-  def __init__(self, remote: RemoteFile, log: Callable[[str], None]):
+  def __init__(self, remote: RemoteFile, log: Log):
     self._remote, self._log = remote, log
     self._start = self._last = time.monotonic()
 
@@ -93,10 +96,8 @@ class _Progress:
       )
 
 
-def _stream(
-  remote: RemoteFile, part: Path, timeout_secs: float, log: Callable[[str], None]
-) -> None:
-  """Writes the body of `remote` to `part` and checks its length and SHA-256 on the way."""
+def _stream(remote: RemoteFile, part: Path, timeout_secs: float, log: Log) -> None:
+  """Downloads `remote` to `part`, and checks its length and SHA-256 at the same time."""
   request = urllib.request.Request(remote.url, headers={"User-Agent": "sdt"})
   digest, done, progress = hashlib.sha256(), 0, _Progress(remote, log)
   with urllib.request.urlopen(request, timeout=timeout_secs) as response, part.open("wb") as file:
@@ -120,25 +121,23 @@ def _stream(
   if digest.hexdigest() != remote.sha256:
     raise DataError(
       f"download of {remote.url} failed: its SHA-256 is {digest.hexdigest()}, registered is "
-      f"{remote.sha256}; the file on the server changed"
-      " or a proxy replaced it; nothing was kept"
+      f"{remote.sha256}; the file on the server changed or a proxy replaced it; nothing was kept"
     )
 
 
-def fetch(
-  remote: RemoteFile, folder: Path, timeout_secs: float, log: Callable[[str], None]
-) -> Path:
-  """Returns `folder / remote.name`, downloaded and verified; under that name there is never
-  anything else.
+def fetch(remote: RemoteFile, folder: Path, timeout_secs: float, log: Log) -> Path:
+  """Downloads and verifies a file, and returns its path, `folder / remote.name`.
+
+  Nothing but the verified file ever has that name.
 
   Args:
     remote: what to fetch.
     folder: made if it does not exist.
-    timeout_secs: a download that gets no byte for so long has failed.
+    timeout_secs: the download fails after this time without a byte.
     log: gets a line of progress every two seconds.
 
   Raises:
-    DataError: no answer, a stall, a short, long or other file, or no room on disk. Nothing is left
+    DataError: no answer, a stall, a short, long or other file, or a full disk. Nothing is left
       behind.
   """
   part = folder / f"{remote.name}.{os.getpid()}.part"

@@ -1,8 +1,4 @@
-"""Published sets of image files with lists beside them: the lists, the files they name, and how
-much of the set is there.
-"""
-
-from __future__ import annotations
+"""Published sets of image files with lists: reads the lists, the files, and counts them."""
 
 import dataclasses
 import os
@@ -10,34 +6,40 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int64
 
 from sdt.config.schema import DataConfig
-from sdt.data.assemble import RawSplit
-from sdt.data.published.registered import Contents, Log, PublishedSizes, RegisteredSet
+from sdt.data.dataset import RawSplit
+from sdt.data.published.registered import Contents, PublishedSizes, RegisteredSet
 from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
+from sdt.types import Log
 
 
 @dataclasses.dataclass(frozen=True)
 class ListedSplit:
-  """The images of a split: their files, labels and ids [N], ids ascending; `contents` as in a
-  `Listing`.
+  """The images of a split.
+
+  Attributes:
+    files, labels, contents: as in a `Listing`.
+    example_ids: [N], ascending.
   """
 
   files: tuple[str, ...]
-  labels: np.ndarray
-  example_ids: np.ndarray
+  labels: Int64[np.ndarray, "N"]
+  example_ids: Int64[np.ndarray, "N"]
   contents: Callable[[int], bytes] | None = None
 
 
 def rows(path: Path, num_columns: int, separator: str | None = None) -> list[tuple[str, list[str]]]:
-  """Returns [(where, columns)] of the lines of a list, without empty ones; `where` is the file and
-  the line, for messages.
+  """Returns (where, columns) of every line of a list that is not empty.
+
+  `where` is the file and the line, for messages.
 
   Args:
     path: a text file.
-    num_columns: how many there must be in every line.
-    separator: what is between them; spaces by default.
+    num_columns: how many columns every line must have.
+    separator: of the columns; spaces by default.
 
   Raises:
     DataError: no such file, no UTF-8 text, or a line with another number of columns.
@@ -48,7 +50,7 @@ def rows(path: Path, num_columns: int, separator: str | None = None) -> list[tup
     raise DataError(f"{path}: no text in UTF-8: {error}") from error
   except OSError as error:
     raise DataError(f"{path}: {error.strerror}; it is a part of the set") from error
-  found = []
+  table = []
   for number, line in enumerate(lines, 1):
     columns = line.split(separator)
     if line.strip() and len(columns) != num_columns:
@@ -56,47 +58,48 @@ def rows(path: Path, num_columns: int, separator: str | None = None) -> list[tup
         f"{path}, line {number}: {len(columns)} columns, expected {num_columns}: {line[:80]!r}"
       )
     if line.strip():
-      found.append((f"{path}, line {number}", columns))
-  return found
+      table.append((f"{path}, line {number}", columns))
+  return table
 
 
 def names_in(folder: Path) -> set[str]:
-  """Returns the names of everything in a folder that is not hidden; none if there is no such
-  folder.
-  """
-  return (
-    {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
-    if folder.is_dir()
-    else set()
-  )
+  """Returns the names of everything in a folder that is not hidden; none if there is no folder."""
+  if not folder.is_dir():
+    return set()
+  return {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
 
 
 def find(root: Path, top: str, lists: Iterable[str]) -> Path | None:
   """Returns `root` or `root / top`, whichever holds the lists; None if neither does."""
-  return next(
-    (folder for folder in (root, root / top) if all((folder / name).is_file() for name in lists)),
-    None,
-  )
+  for folder in (root, root / top):
+    if all((folder / name).is_file() for name in lists):
+      return folder
+  return None
 
 
 def _extent(
-  found: PublishedSizes, spec: RegisteredSet, level: str, where: str
+  part: PublishedSizes, spec: RegisteredSet, level: str, where: str
 ) -> tuple[str, tuple[str, ...]]:
-  """Returns (variant, notes): whether the published set is there, or a part of it.
+  """Returns (variant, notes): whether the whole published set is there, or a part of it.
+
+  Args:
+    part: the sizes of what is there.
+    spec: the published set.
+    level: `data.verify`.
+    where: what messages call the set.
 
   Raises:
-    DataError: more than was published; or a part of it, and `level`, which is `data.verify`, is
-      strict.
+    DataError: more than was published; or a part of it, and `level` is strict.
   """
   whole = spec.sizes
   counts = (
-    f"{found.num_classes:,} of {whole.num_classes:,} classes, {found.num_train:,} of "
-    f"{whole.num_train:,} training and"
-    f" {found.num_test:,} of {whole.num_test:,} test images"
+    f"{part.num_classes:,} of {whole.num_classes:,} classes, {part.num_train:,} of "
+    f"{whole.num_train:,} training and {part.num_test:,} of {whole.num_test:,} test images"
   )
   pairs = [
-    (getattr(found, name), getattr(whole, name))
-    for name in ("num_classes", "num_train", "num_test")
+    (part.num_classes, whole.num_classes),
+    (part.num_train, whole.num_train),
+    (part.num_test, whole.num_test),
   ]
   if all(ours == theirs for ours, theirs in pairs):
     return "complete", (
@@ -113,19 +116,16 @@ def _extent(
   if level == "strict":
     raise DataError(
       f"{where}: {counts}; data.verify=strict wants all of them: unpack the set anew, or accept "
-      "this part, named in every result, with"
-      " --config.data.verify=known"
+      "this part, which every result then names, with --config.data.verify=known"
     )
-  variant = f"subset-{found.num_classes}-classes"
+  variant = f"subset-{part.num_classes}-classes"
   return variant, (f"data variant {variant!r}: {counts}",)
 
 
 def read_split(
   root: Path, listed: ListedSplit, config: DataConfig, where: str, log: Log
 ) -> tuple[RawSplit, list[str]]:
-  """Returns the images of a split under the ids of the list, and the notes on what was left out;
-  see `read_images`.
-  """
+  """Returns (the images of a split with the ids of the list, notes); see `read_images`."""
   if not listed.files:
     raise DataError(f"data.path={root}: {where} has no images; unpack the set anew")
   split, notes = read_images(
@@ -142,8 +142,7 @@ def read_listed(
   config: DataConfig,
   log: Log,
 ) -> Contents:
-  """Returns the set of the training and the test images that the lists name, after they were
-  counted.
+  """Returns the set of the training and the test images that the lists name.
 
   Raises:
     DataError: not as many images or classes as `data.verify` asks for, or an image that cannot be

@@ -1,11 +1,8 @@
-"""Sets that tensorflow-datasets has prepared (array_record files), read through tfds without
-TensorFlow.
+"""Reads sets that tensorflow-datasets has prepared (array_record files), without TensorFlow.
 
-A builder is only ever made from a directory that exists: asking tfds for an unprepared set by name
-starts downloads that take minutes to fail without a network.
+We open only directories that exist. Asked for an unprepared set by name, tfds starts downloads that
+take minutes to fail without a network.
 """
-
-from __future__ import annotations
 
 import contextlib
 import io
@@ -16,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64, Shaped, UInt8
 from PIL import Image
 
 from sdt.errors import DataError
 
-_CHUNK = 512  # examples in flight: of large images they are some hundred megabytes
+_CHUNK = 512  # examples read together; large images take some hundred megabytes
 
 
 def default_directory() -> Path:
@@ -29,12 +27,13 @@ def default_directory() -> Path:
 
 
 def find(root: Path, tfds_name: str) -> Path | None:
-  """Returns the folder of the newest prepared version of a set: `root` itself, or below `root` or
-  `root/tfds_name`; else None.
+  """Returns the folder of the newest prepared version of a set; None if there is none.
+
+  It is `root` itself, or a folder below `root` or `root/tfds_name`.
   """
   if (root / "dataset_info.json").is_file():
     return root
-  found = [
+  folders = [
     info.parent
     for pattern in (f"{tfds_name}/*/dataset_info.json", "*/dataset_info.json")
     for info in root.glob(pattern)
@@ -43,7 +42,7 @@ def find(root: Path, tfds_name: str) -> Path | None:
   def version(folder: Path) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else -1 for part in folder.name.split("."))
 
-  return max(found, key=version, default=None)
+  return max(folders, key=version, default=None)
 
 
 def file_format(folder: Path) -> str:
@@ -58,9 +57,7 @@ def file_format(folder: Path) -> str:
 
 
 class PreparedSplit:
-  """The examples of a split, by feature, in the order in which tfds stored them; images are left
-  encoded, as bytes.
-  """
+  """The examples of a split, in the order in which tfds stored them; images stay encoded bytes."""
 
   def __init__(self, folder: Path, split: str, num: int):
     """Opens a split.
@@ -74,19 +71,17 @@ class PreparedSplit:
       DataError: not an array_record set, damaged, or of another size.
     """
     self.where = f"prepared set {folder}, {split} split"
-    found = file_format(folder)
-    if found != "array_record":
+    kind = file_format(folder)
+    if kind != "array_record":
       raise DataError(
-        f"{folder}: prepared as {found}, which needs TensorFlow to read; prepare it again with "
-        "file_format='array_record', or leave it to"
-        " sdt, which reads the original files"
+        f"{folder}: prepared as {kind}, which needs TensorFlow to read; prepare it again with "
+        "file_format='array_record', or let sdt read the original files"
       )
     import tensorflow_datasets as tfds
 
     with self._told():
       builder = tfds.builder_from_directory(str(folder))
-      # Decoded here and not by tfds, which warns that it would rather use OpenCV, and decodes what
-      # nobody asked for.
+      # We decode the images: tfds warns that it prefers OpenCV, and decodes features nobody needs.
       encoded = {
         name: tfds.decode.SkipDecoding()
         for name, kind in builder.info.features.items()
@@ -106,9 +101,7 @@ class PreparedSplit:
     return example
 
   def examples(self, features: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Yields every example; raises a DataError if one cannot be read or has not all of these
-    features.
-    """
+    """Yields every example; raises a DataError if one is damaged or lacks one of the features."""
     for start in range(0, len(self), _CHUNK):
       with self._told():
         examples = self._source.__getitems__(list(range(start, min(start + _CHUNK, len(self)))))
@@ -116,13 +109,14 @@ class PreparedSplit:
         lacking = sorted(set(features) - example.keys())
         if lacking:
           raise DataError(
-            f"{self.where}: its examples have no {', '.join(lacking)}, but "
+            f"{self.where}: its examples have no {', '.join(lacking)}, only "
             f"{', '.join(sorted(example))}; it is another set"
           )
         yield example
 
   @contextlib.contextmanager
   def _told(self) -> Iterator[None]:
+    """Turns whatever tfds raises inside the block into a DataError."""
     try:
       yield
     except (DataError, MemoryError):
@@ -134,8 +128,8 @@ class PreparedSplit:
       ) from error
 
 
-def _decode_png(content: bytes) -> np.ndarray | str:
-  """Returns the pixels, or why there are none."""
+def _decode_png(content: bytes) -> Shaped[np.ndarray, "..."] | str:
+  """Returns the pixels, or the reason why there are none."""
   try:
     with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
       return np.asarray(image)
@@ -143,8 +137,8 @@ def _decode_png(content: bytes) -> np.ndarray | str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
-def _rows(ids: list[bytes], split: str, where: str) -> np.ndarray:
-  """Returns the row of every example in the original data, from ids such as b"train_00042"."""
+def _rows(ids: list[bytes], split: str, where: str) -> Int64[np.ndarray, "N"]:
+  """Returns the row of every example in the original data, read from ids like b"train_00042"."""
   try:
     rows = np.array([int(text.decode().removeprefix(f"{split}_")) for text in ids])
   except ValueError as error:
@@ -158,11 +152,11 @@ def _rows(ids: list[bytes], split: str, where: str) -> np.ndarray:
 
 def read_images(
   folder: Path, split: str, num: int, label_keys: tuple[str, ...], shape: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns (images uint8 [num, *shape], labels int64 [num, len(label_keys)]) of a split, in the
-  order of the original data.
+) -> tuple[UInt8[np.ndarray, "num H W C"], Int64[np.ndarray, "num L"]]:
+  """Returns (images, labels) of a split in the order of the original data.
 
-  tfds shuffles what it prepares; the feature `id` leads back.
+  Images are uint8 [num, *shape], labels int64 [num, len(label_keys)]. tfds shuffles the examples;
+  the feature `id` tells the original row.
 
   Args:
     folder: a version folder, with dataset_info.json.
@@ -173,13 +167,13 @@ def read_images(
 
   Raises:
     DataError: not an array_record set, damaged, of another size or shape, without such features, or
-      ids that do not lead back.
+      ids that are not those of the rows.
   """
   source = PreparedSplit(folder, split, num)
   ids: list[bytes] = []
   images, labels = np.empty((num, *shape), np.uint8), np.empty((num, len(label_keys)), np.int64)
   for i, example in enumerate(source.examples(("id", "image", *label_keys))):
-    image = _decode_png(example["image"])  # in a plain loop: at 32 x 32 pixels threads gain nothing
+    image = _decode_png(example["image"])  # no threads: they gain nothing at 32 x 32 pixels
     if isinstance(image, str) or image.shape != shape or image.dtype != np.uint8:
       what = image if isinstance(image, str) else f"{image.dtype} {list(image.shape)}"
       raise DataError(f"{source.where}: image {i} is {what}, expected uint8 {list(shape)}")

@@ -1,8 +1,4 @@
-"""SVHN's cropped digits: two MATLAB files, each with the images X [32, 32, 3, N] and the labels y
-[N, 1].
-"""
-
-from __future__ import annotations
+"""SVHN's cropped digits: two MATLAB files with the images X [32, 32, 3, N] and labels y [N, 1]."""
 
 import dataclasses
 import hashlib
@@ -12,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data.assemble import RawSplit
+from sdt.data.dataset import RawSplit
 from sdt.data.published import prepared
 from sdt.data.published.download import RemoteFile
-from sdt.data.published.registered import Contents, Log, RegisteredSet, refuse_unverified
+from sdt.data.published.registered import Contents, RegisteredSet, refuse_unverified
 from sdt.errors import DataError
+from sdt.types import Log
 
 _SHAPE = (32, 32, 3)
 _CLASS_NAMES = tuple(str(digit) for digit in range(10))
@@ -24,8 +21,9 @@ LABEL_NOTE = "SVHN's files call the digit 0 class 10; here its label is 0"
 
 
 def decode_mat(content: bytes, where: str) -> RawSplit:
-  """Returns the examples of one file: images uint8 [N, 32, 32, 3] and labels in [0, 10), where the
-  file's 10 is 0.
+  """Returns the examples of one file: images uint8 [N, 32, 32, 3] and labels in [0, 10).
+
+  The digit 0 has label 10 in the file, and label 0 here.
 
   Args:
     content: a MATLAB 5 file with X uint8 [32, 32, 3, N] and y integers [N, 1] in 1 .. 10.
@@ -45,12 +43,8 @@ def decode_mat(content: bytes, where: str) -> RawSplit:
     raise DataError(
       f"{where}: no variable {'X' if images is None else 'y'}; expected X (images) and y (labels)"
     )
-  if (
-    images.dtype != np.uint8
-    or images.ndim != 4
-    or images.shape[:3] != _SHAPE
-    or labels.size != images.shape[3]
-  ):
+  are_images = images.dtype == np.uint8 and images.ndim == 4 and images.shape[:3] == _SHAPE
+  if not are_images or labels.size != images.shape[3]:
     raise DataError(
       f"{where}: X is {images.dtype} {list(images.shape)} and y {list(labels.shape)}, expected "
       "uint8 [32, 32, 3, N] and [N, 1]"
@@ -63,13 +57,12 @@ def decode_mat(content: bytes, where: str) -> RawSplit:
       f"{where}: {int(bad.sum())} of {len(labels)} labels are outside 1 .. 10; the first is "
       f"{labels[first]} at example {first}"
     )
-  return RawSplit(
-    np.ascontiguousarray(images.transpose(3, 0, 1, 2)), (labels % 10).astype(np.int32)
-  )
+  images = np.ascontiguousarray(images.transpose(3, 0, 1, 2))
+  return RawSplit(images, (labels % 10).astype(np.int32))
 
 
 def read_mat(path: Path, remote: RemoteFile) -> RawSplit:
-  """Returns the examples of a file after its SHA-256 was found to be the registered one.
+  """Returns the examples of a file whose SHA-256 is the registered one.
 
   Raises:
     DataError: the file is missing, unreadable or another one.
@@ -94,14 +87,12 @@ def read_mat(path: Path, remote: RemoteFile) -> RawSplit:
 
 @dataclasses.dataclass(frozen=True)
 class SvhnFormat:
-  """The two files, the training file first."""
+  """The two files of the set."""
 
   expected: str = "the folder with train_32x32.mat and test_32x32.mat"
 
   def find(self, root: Path, spec: RegisteredSet) -> Path | None:
-    """Returns `root` if both files are in it; with one of them the other is fetched, or
-    asked for.
-    """
+    """Returns `root` if both files are in it; a missing one is fetched, or the user is asked."""
     return root if all((root / remote.name).exists() for remote in spec.remotes) else None
 
   def read(self, place: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
@@ -113,8 +104,9 @@ class SvhnFormat:
   def read_prepared(
     self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log
   ) -> Contents:
-    """Returns the set from a folder that tfds prepared, which cannot be verified; there the digit 0
-    has label 0 already.
+    """Returns the set from a folder that tfds prepared, which cannot be verified.
+
+    In it the digit 0 has label 0 already.
     """
     del log
     variant, notes = refuse_unverified(folder, spec, config.verify)

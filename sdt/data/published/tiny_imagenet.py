@@ -1,7 +1,8 @@
-"""Tiny-ImageNet-200 as its archive unpacks: 200 classes of 500 training images, 64 x 64; the
-validation set is the test set.
+"""Tiny-ImageNet-200, unpacked: 200 classes of 500 training images, 64 x 64.
 
-    wnids.txt                        a class a line: its WordNet id, such as n01443537
+The validation set serves as the test set. The content of the archive:
+
+    wnids.txt                        one class per line: its WordNet id, such as n01443537
     words.txt                        WordNet id, tab, names
     train/<id>/images/<id>_<k>.JPEG  k from 0 to 499
     val/images/val_<k>.JPEG          k from 0 to 9999
@@ -9,8 +10,6 @@ validation set is the test set.
 
 The folder test/ is not read: its labels were never published. Boxes are not read.
 """
-
-from __future__ import annotations
 
 import collections
 import dataclasses
@@ -21,8 +20,9 @@ import numpy as np
 
 from sdt.config.schema import DataConfig
 from sdt.data.published.listed import ListedSplit, find, names_in, read_listed, rows
-from sdt.data.published.registered import Contents, Log, RegisteredSet
+from sdt.data.published.registered import Contents, RegisteredSet
 from sdt.errors import DataError
+from sdt.types import Log
 
 _TOP = "tiny-imagenet-200"
 _ANNOTATIONS = "val/val_annotations.txt"
@@ -47,9 +47,7 @@ def _wnids(root: Path) -> dict[str, int]:
 
 
 def _class_names(root: Path, wnids: dict[str, int]) -> tuple[str, ...]:
-  """Returns the first name that words.txt gives every class, with the WordNet id behind it where
-  two classes share it.
-  """
+  """Returns the first name of every class in words.txt; shared names get the WordNet id too."""
   words = {
     wnid: names.split(",")[0].strip()
     for _, (wnid, names) in rows(root / "words.txt", 2, "\t")
@@ -68,15 +66,13 @@ def _class_names(root: Path, wnids: dict[str, int]) -> tuple[str, ...]:
 
 
 def _train(root: Path, wnids: dict[str, int]) -> ListedSplit:
-  """Returns the training images; the id of one is 500 times its label, and its number: the row in
-  the whole set.
-  """
+  """Returns the training images; the id of one is 500 times its label plus its number."""
   unknown = sorted(
     name for name in names_in(root / "train") - wnids.keys() if (root / "train" / name).is_dir()
   )
   if unknown:
     raise DataError(f"{root / 'train' / unknown[0]}: a class that wnids.txt does not list")
-  found = []
+  numbered = []
   for wnid, label in wnids.items():
     images = re.compile(rf"{wnid}_{_NUMBER}\.JPEG", re.ASCII)
     for name in names_in(root / "train" / wnid / "images"):
@@ -87,10 +83,10 @@ def _train(root: Path, wnids: dict[str, int]) -> ListedSplit:
           f"{path}: no image of the set; expected {wnid}_0.JPEG to {wnid}_{_PER_CLASS - 1}.JPEG; "
           "remove it"
         )
-      found.append((_PER_CLASS * label + int(match[1]), f"train/{wnid}/images/{name}"))
-  found.sort()
-  ids = np.array([example_id for example_id, _ in found], np.int64)
-  return ListedSplit(tuple(file for _, file in found), ids // _PER_CLASS, ids)
+      numbered.append((_PER_CLASS * label + int(match[1]), f"train/{wnid}/images/{name}"))
+  numbered.sort()
+  ids = np.array([example_id for example_id, _ in numbered], np.int64)
+  return ListedSplit(tuple(file for _, file in numbered), ids // _PER_CLASS, ids)
 
 
 def _test(root: Path, wnids: dict[str, int]) -> ListedSplit:
@@ -137,15 +133,11 @@ def _test(root: Path, wnids: dict[str, int]) -> ListedSplit:
 
 @dataclasses.dataclass(frozen=True)
 class TinyImageNetFormat:
-  """The unpacked folder. No checksum of its archive is registered, so it is neither fetched nor
-  read.
-  """
+  """The unpacked folder. The archive has no registered checksum, so it is not fetched or read."""
 
   expected: str = (
-    "the "
-    f"unpacked folder {_TOP} with wnids.txt, words.txt, train/ and val/, or the "
-    "folder that "
-    "it lies in"
+    f"the unpacked folder {_TOP} with wnids.txt, words.txt, train/ and val/, or the folder that it "
+    "is in"
   )
 
   def find(self, root: Path, spec: RegisteredSet) -> Path | None:
@@ -156,9 +148,9 @@ class TinyImageNetFormat:
   def read(self, place: Path, spec: RegisteredSet, config: DataConfig, log: Log) -> Contents:
     """Returns the set; labels are rows of wnids.txt.
 
-    The ids of training images are 500 times the label plus the number in the file's name, those of
-    test images the number: the rows of the whole set, sorted by label and number, also where only a
-    part of it is there, if its wnids.txt is the whole one or the beginning of it.
+    The id of a training image is 500 times the label plus the number in the file's name, that of a
+    test image is the number. So ids are rows of the whole set, sorted by label and number, even if
+    only a part of it is there, provided that its wnids.txt is the whole one or its beginning.
 
     Raises:
       DataError: lists and files disagree (with file and line), more or fewer images than
@@ -177,5 +169,5 @@ class TinyImageNetFormat:
   def read_prepared(
     self, folder: Path, spec: RegisteredSet, config: DataConfig, log: Log
   ) -> Contents:
-    """There is no such folder: tensorflow-datasets does not register the set."""
+    """Raises a DataError: tensorflow-datasets does not have the set."""
     raise DataError(f"{folder}: {spec.name} is read from {self.expected}")

@@ -1,8 +1,4 @@
-"""Unpacking a registered archive: verified as a whole before anything is written, and either all
-there or not at all.
-"""
-
-from __future__ import annotations
+"""Unpacks a registered archive: verifies it first, and keeps either everything or nothing."""
 
 import contextlib
 import errno
@@ -17,14 +13,13 @@ from sdt.errors import DataError
 
 
 def unpack(remote: RemoteFile, folder: Path, top: str) -> Path:
-  """Returns `folder / top`, which is what the archive `folder / remote.name` holds in its folder
-  `top`.
+  """Unpacks the folder `top` of the archive `folder / remote.name`, and returns `folder / top`.
 
-  Everything else in the archive is left in it, and so is every member that is no regular file.
+  Only regular files are unpacked, and nothing outside `top`.
 
   Raises:
     DataError: there is such a folder already; the archive is not the registered one, or cannot be
-      unpacked. Then nothing is left behind.
+      unpacked. Nothing is left behind.
   """
   archive = folder / remote.name
   if (folder / top).exists():
@@ -39,8 +34,7 @@ def unpack(remote: RemoteFile, folder: Path, top: str) -> Path:
     if digest != remote.sha256:
       raise DataError(
         f"{archive}: {archive.stat().st_size} bytes with SHA-256 {digest}; registered are "
-        f"{remote.size} bytes with {remote.sha256};"
-        f" remove it, and fetch {remote.url} again"
+        f"{remote.size} bytes with {remote.sha256}; remove it, and fetch {remote.url} again"
       )
     with tarfile.open(archive, mode="r:gz") as members:
       wanted = (
@@ -61,9 +55,7 @@ def unpack(remote: RemoteFile, folder: Path, top: str) -> Path:
 
 
 def _put_in_place(unpacked: Path, place: Path) -> None:
-  """Renames a folder; what another process put in its place meanwhile is as good, as it came out of
-  the same archive.
-  """
+  """Renames a folder; a folder that another process has put there meanwhile is just as good."""
   try:
     os.replace(unpacked, place)
   except OSError as error:

@@ -1,23 +1,19 @@
-"""Images listed in a CSV file: path,label[,split]."""
-
-from __future__ import annotations
+"""Reads images that a CSV file lists: path,label[,split]."""
 
 import dataclasses
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from sdt.config.schema import DataConfig
 from sdt.data import table
-from sdt.data.assemble import Raw, RawSplit, assemble
-from sdt.data.dataset import Data
+from sdt.data.assemble import Raw, assemble
+from sdt.data.dataset import Data, RawSplit
 from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
-
-Log = Callable[[str], None]
+from sdt.types import Log
 
 _FORM = "expected a header path,label or path,label,split, and a row for every image"
 _SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
@@ -26,8 +22,13 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-  """One row of data: its line in the file from 1, the path and label as written, and "train",
-  "test", "val" or "" (no such column).
+  """One row of data.
+
+  Attributes:
+    line: in the file, from 1.
+    path: as written.
+    label: as written.
+    split: "train", "test", "val", or "" where there is no such column.
   """
 
   line: int
@@ -37,20 +38,21 @@ class _Row:
 
 
 def _columns(cells: list[str], path: Path, line: int) -> dict[str, int]:
-  """Returns the place of path, label and, if it is there, split in a row."""
+  """Returns the places of path, label and (where it exists) split in a row."""
   names = [cell.strip() for cell in cells]
   for name in ("path", "label", "split"):
     if names.count(name) > 1 or (name not in names and name != "split"):
-      problem = "stands twice" if name in names else "is missing"
-      found = ",".join(names)[:200]
+      problem = "occurs twice" if name in names else "is missing"
+      header = ",".join(names)[:200]
       raise DataError(
-        f"data.path={path}, line {line}: column {name!r} {problem} in the header {found!r}; {_FORM}"
+        f"data.path={path}, line {line}: column {name!r} {problem} in the header {header!r}; "
+        f"{_FORM}"
       )
   return {name: names.index(name) for name in ("path", "label", "split") if name in names}
 
 
 def _rows(path: Path) -> list[_Row]:
-  """Returns the rows of the file, each sound in itself."""
+  """Returns the rows of the file, each checked alone."""
   rows: list[_Row] = []
   lines = table.rows(table.read_text(path, f"data.path={path}", _FORM), f"data.path={path}")
   line, header = next(lines, (1, []))
@@ -77,15 +79,13 @@ def _rows(path: Path) -> list[_Row]:
 
 
 def _check_files(rows: list[_Row], path: Path, config: DataConfig) -> None:
-  """Refuses a file that is listed twice and, unless bad images are skipped, one that is
-  not there.
-  """
+  """Refuses a file that is listed twice and, unless bad images are skipped, a missing file."""
   lines: dict[str, int] = {}
   for row in rows:
     place = os.path.normpath(path.parent / row.path)
     if place in lines:
       raise DataError(
-        f"data.path={path}, line {row.line}: {row.path} stands in line {lines[place]} already; "
+        f"data.path={path}, line {row.line}: {row.path} is listed in line {lines[place]} already; "
         "list every image once"
       )
     lines[place] = row.line
@@ -95,14 +95,13 @@ def _check_files(rows: list[_Row], path: Path, config: DataConfig) -> None:
   if missing:
     raise DataError(
       f"data.path={path}, line {missing[0].line}: no file {path.parent / missing[0].path}; "
-      f"{len(missing)} of {len(rows)} files are missing;"
-      " paths are relative to the CSV file; mend or remove the rows, or leave them out with "
-      "--config.data.on_bad_image=skip"
+      f"{len(missing)} of {len(rows)} files are missing; paths are relative to the CSV file; mend "
+      "or remove the rows, or leave them out with --config.data.on_bad_image=skip"
     )
 
 
 def _class_names(rows: list[_Row], path: Path) -> tuple[str, ...]:
-  """Returns the labels in the order of the classes: by number if all are integers, else as text."""
+  """Returns the class names: the labels, sorted by number if all are integers, else as text."""
   names = sorted({row.label for row in rows})
   if not all(_INTEGER.fullmatch(name) for name in names):
     return tuple(names)
@@ -110,7 +109,7 @@ def _class_names(rows: list[_Row], path: Path) -> tuple[str, ...]:
   for name in names:
     if int(name) in by_number:
       raise DataError(
-        f"data.path={path}: the labels {by_number[int(name)]!r} and {name!r} are one number; "
+        f"data.path={path}: the labels {by_number[int(name)]!r} and {name!r} are the same number; "
         "write it in one way"
       )
     by_number[int(name)] = name
@@ -118,8 +117,9 @@ def _class_names(rows: list[_Row], path: Path) -> tuple[str, ...]:
 
 
 def _choose_splits(rows: list[_Row]) -> tuple[list[int], list[int], list[str]]:
-  """Returns the example ids of the training and of the test split (none where there is none), and
-  notes on validation rows.
+  """Returns (ids of the training split, ids of the test split, notes on validation rows).
+
+  The ids of the test split are empty where there is none.
   """
   ids = {
     split: [i for i, row in enumerate(rows) if (row.split or "train") == split]
@@ -128,20 +128,17 @@ def _choose_splits(rows: list[_Row]) -> tuple[list[int], list[int], list[str]]:
   if not ids["val"]:
     return ids["train"], ids["test"], []
   if ids["test"]:
-    return (
-      ids["train"],
-      ids["test"],
-      [f"{len(ids['val'])} rows of the validation split are not used"],
-    )
+    note = f"{len(ids['val'])} rows of the validation split are not used"
+    return ids["train"], ids["test"], [note]
   return ids["train"], ids["val"], ["the validation split is the test split"]
 
 
 def load_manifest(config: DataConfig, log: Log) -> Data:
   """Returns the images that the CSV file `data.path` lists: uint8 [N, H, W, 3].
 
-  The columns path and label, and split where there is one, stand in any order; others are ignored.
-  Paths are relative to the CSV file's folder. The example ids are the rows of data from 0, over the
-  whole file.
+  The columns path, label and (optional) split may have any order; other columns are ignored. Paths
+  are relative to the CSV file's folder. The example ids are the rows of data from 0, counted over
+  the whole file.
 
   Raises:
     DataError: no CSV file of this form (with the line), an image that is missing, listed twice or

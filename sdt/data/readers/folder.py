@@ -1,25 +1,21 @@
-"""Images in folders, one folder per class."""
-
-from __future__ import annotations
+"""Reads images in folders, one folder per class."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data.assemble import Raw, RawSplit, assemble
-from sdt.data.dataset import Data
-from sdt.data.readers.images import SUFFIXES, Listing, read_images
+from sdt.data.assemble import Raw, assemble
+from sdt.data.dataset import Data, RawSplit
+from sdt.data.readers.decoding import SUFFIXES
+from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
+from sdt.types import Log
 
-Log = Callable[[str], None]
-
-_TEST_FOLDERS = ("test", "val", "valid")  # the first of them that is there
+_TEST_FOLDERS = ("test", "val", "valid")  # the first that exists is used
 _LAYOUT = (
-  "expected "
-  "train/CLASS/*.png|jpg with test/CLASS/* (or val/CLASS/*), or CLASS/*.png|jpg with "
+  "expected train/CLASS/*.png|jpg with test/CLASS/* (or val/CLASS/*), or CLASS/*.png|jpg with "
   "data.test_fraction"
 )
 
@@ -33,9 +29,7 @@ def _subfolders(folder: Path) -> list[str]:
 def _list_images(
   root: Path, folder: Path, class_names: tuple[str, ...]
 ) -> tuple[Listing, list[str]]:
-  """Returns the images in the class folders of `folder`, sorted by class and name, and notes on
-  what else lies there.
-  """
+  """Returns (images in the class folders, sorted by class and name; notes on other files there)."""
   files: list[str] = []
   labels: list[int] = []
   others: list[str] = []
@@ -46,9 +40,8 @@ def _list_images(
       path = (folder / name / entry.name).relative_to(root).as_posix()
       if entry.name.startswith("."):
         continue
-      if (
-        entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
-      ):  # a link to nowhere too: it cannot be read, and says so
+      # A dead link counts as an image: reading it fails with a message.
+      if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir():
         files.append(path)
         labels.append(label)
       else:
@@ -99,18 +92,14 @@ def _find_folders(
       "test class must be trained"
     )
   notes = [] if name == "test" else [f"{name}/ is the test split"]
-  return (
-    train_folder,
-    root / name,
-    class_names,
-    notes + [f"{other}/ is not used" for other in unused],
-  )
+  notes += [f"{other}/ is not used" for other in unused]
+  return train_folder, root / name, class_names, notes
 
 
 def load_folder(config: DataConfig, log: Log) -> Data:
-  """Returns the images below `data.path`: uint8 [N, H, W, 3], classes in the order of their names.
+  """Returns the images below `data.path`: uint8 [N, H, W, 3], classes sorted by name.
 
-  The example ids are places in the list of files sorted by class and name.
+  The example ids are places in the list of files, sorted by class and name.
 
   Raises:
     DataError: no folder, no classes, no images, images that cannot be read or differ in size, a
@@ -124,11 +113,9 @@ def load_folder(config: DataConfig, log: Log) -> Data:
   try:
     train_folder, test_folder, class_names, notes = _find_folders(root, config)
     train, train_notes = _read_split(root, train_folder, class_names, config=config, log=log)
-    test, test_notes = (
-      (None, [])
-      if test_folder is None
-      else _read_split(root, test_folder, class_names, config=config, log=log)
-    )
+    test, test_notes = None, list[str]()
+    if test_folder is not None:
+      test, test_notes = _read_split(root, test_folder, class_names, config=config, log=log)
   except OSError as error:
     raise DataError(f"data.path={root}: {error.strerror}: {error.filename}") from error
   raw = Raw(

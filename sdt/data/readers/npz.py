@@ -1,8 +1,7 @@
-"""Arrays in a NumPy archive. Every declared size is checked before anything is allocated, and no
-object array is ever loaded.
-"""
+"""Reads arrays from a NumPy archive.
 
-from __future__ import annotations
+Every declared size is checked before memory is allocated, and object arrays are never loaded.
+"""
 
 import math
 import os
@@ -14,25 +13,23 @@ from pathlib import Path
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data.assemble import Raw, RawSplit, assemble
-from sdt.data.dataset import Data
+from sdt.data.assemble import Raw, assemble
+from sdt.data.checks import AnyArray
+from sdt.data.dataset import Data, RawSplit
 from sdt.errors import DataError
 
 _REQUIRED = ("train_x", "train_y")
 _OPTIONAL = ("test_x", "test_y", "class_names")
-_MAX_DIRECTORY_BYTES = 2**16  # the archive's table of contents: some hundred entries
-_MAX_RATIO = (
-  100  # uncompressed over compressed bytes, of archives that unpack to more than the next figure
-)
+_MAX_DIRECTORY_BYTES = 2**16  # of the archive's table of contents: some hundred entries
+# Uncompressed over compressed bytes, of archives that unpack to more than _RATIO_FREE_BYTES.
+_MAX_RATIO = 100
 _RATIO_FREE_BYTES = 2**26
 _MAX_HEADER_BYTES = 10_000
 _MAX_CLASSES = 2**16
 
 
 def _directory_bytes(path: Path) -> int:
-  """Returns the size of the archive's central directory as declared at its end, in bytes, without
-  reading the directory.
-  """
+  """Returns the declared size of the archive's table of contents, in bytes, without reading it."""
   with path.open("rb") as file:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2**16 - 22))
@@ -52,9 +49,7 @@ def _directory_bytes(path: Path) -> int:
 
 
 def _declared_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> int:
-  """Returns the bytes of one member as its array header declares them: header and prod(shape) *
-  itemsize.
-  """
+  """Returns the size of one member that its array header declares: header + array, in bytes."""
   with archive.open(info) as file:
     version = np.lib.format.read_magic(file)
     read = (
@@ -86,9 +81,7 @@ def _memory_bytes() -> int:
 
 
 def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
-  """Refuses duplicates, missing keys, sizes that do not fit, and compression that no real data set
-  reaches.
-  """
+  """Refuses duplicates, missing keys, wrong or huge sizes, and the compression of a bomb."""
   names = [info.filename for info in archive.infolist()]
   if len(set(names)) != len(names):
     raise DataError(
@@ -98,8 +91,8 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
   if missing:
     raise DataError(
       f"data.path={path}: no array {missing[0]!r}; expected {', '.join(_REQUIRED)} and, if there "
-      "is a test split, test_x, test_y;"
-      f" found {', '.join(name.removesuffix('.npy') for name in names[:8]) or 'nothing'}"
+      "is a test split, test_x, test_y; found "
+      f"{', '.join(name.removesuffix('.npy') for name in names[:8]) or 'nothing'}"
     )
   wanted = [
     info
@@ -115,14 +108,13 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
   if total > _RATIO_FREE_BYTES and total > _MAX_RATIO * packed:
     raise DataError(
       f"data.path={path}: {packed} bytes claim to unpack to {total}, more than {_MAX_RATIO} times "
-      "as much; if that is right, write it with"
-      " numpy.savez, uncompressed"
+      "as much; if that is right, write it with numpy.savez, uncompressed"
     )
   for info in wanted:
     _check_member(archive, info, path)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> dict[str, AnyArray]:
   """Returns the arrays of the archive, by key.
 
   Raises:
@@ -156,24 +148,21 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     ) from error
 
 
-def _inputs(array: np.ndarray, where: str) -> np.ndarray:
-  """Returns uint8 [N,H,W,C] or float32 [N,D]; grey images [N,H,W] get a channel, wider floats are
-  rounded to float32.
-  """
+def _inputs(array: AnyArray, where: str) -> AnyArray:
+  """Returns the inputs with a channel for grey images [N, H, W], and other floats as float32."""
   if array.dtype == np.uint8 and array.ndim == 3:
     return array[..., None]
   if array.dtype.kind == "f" and array.ndim == 2:
-    with np.errstate(
-      over="ignore"
-    ):  # a value beyond float32 becomes infinite and is refused by name
+    # A value beyond float32 becomes infinite; the check of the inputs refuses it.
+    with np.errstate(over="ignore"):
       return array.astype(np.float32)
   if array.dtype.kind == "f" and array.ndim in (3, 4):
     raise DataError(f"{where} is {array.dtype} {list(array.shape)}; images must be uint8, 0 to 255")
   return array
 
 
-def _class_names(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, ...]:
-  """Returns the names given, else "0" ... of the largest label."""
+def _class_names(arrays: dict[str, AnyArray], path: Path) -> tuple[str, ...]:
+  """Returns the given names, else "0", "1", ... up to the largest label."""
   if "class_names" in arrays:
     names = arrays["class_names"]
     if names.ndim != 1 or names.dtype.kind != "U" or not len(names):
@@ -211,22 +200,20 @@ def load_npz(config: DataConfig) -> Data:
   arrays = _read(path)
   if ("test_x" in arrays) != ("test_y" in arrays):
     raise DataError(f"data.path={path}: one of test_x and test_y is missing; give both or none")
-  splits = {
-    split: RawSplit(
-      _inputs(arrays[f"{split}_x"], f"data.path={path}: {split}_x"), arrays[f"{split}_y"]
-    )
-    for split in ("train", "test")
-    if f"{split}_x" in arrays
-  }
+  splits = {}
+  for split in ("train", "test"):
+    if f"{split}_x" in arrays:
+      inputs = _inputs(arrays[f"{split}_x"], f"data.path={path}: {split}_x")
+      splits[split] = RawSplit(inputs, arrays[f"{split}_y"])
   for split, value in splits.items():
     if value.inputs.ndim == 0 or value.labels.ndim != 1:
       raise DataError(
         f"data.path={path}: {split}_y has shape {list(value.labels.shape)}, expected integers [N]"
       )
   raw = Raw(
-    splits["train"],
-    splits.get("test"),
-    _class_names(arrays, path),
+    train=splits["train"],
+    test=splits.get("test"),
+    class_names=_class_names(arrays, path),
     where=f"npz set {path}",
     variant="custom",
   )

@@ -16,7 +16,7 @@ from sdt.config.schema import DataConfig
 from sdt.data import sources
 from sdt.data.published import catalogue, registered, unpack
 from sdt.data.published.download import RemoteFile
-from sdt.data.readers import images
+from sdt.data.readers.decoding import decode
 from sdt.errors import ConfigError, DataError, MissingDataError
 from tests.support import registered_sets as made
 from tests.support.places import SHARED_DATA
@@ -304,8 +304,8 @@ def test_a_folder_that_another_process_unpacked_while_this_one_fetched_is_taken(
   spec = _archived(tmp_path)
   (tmp_path / "cache" / "CUB_200_2011.tgz").unlink()
   monkeypatch.setattr(registered, "unreachable", lambda url: None)
-  monkeypatch.setattr(registered, "fetch", lambda *args: made.make_cub(tmp_path / "cache"))
-  monkeypatch.setattr(registered, "unpack", lambda *args: pytest.fail("unpacked"))
+  monkeypatch.setattr(registered, "fetch", lambda *args, **keys: made.make_cub(tmp_path / "cache"))
+  monkeypatch.setattr(registered, "unpack", lambda *args, **keys: pytest.fail("unpacked"))
   assert _load(None, spec).checksum == _load(tmp_path / "in").checksum
 
 
@@ -423,7 +423,7 @@ def test_images_of_a_prepared_set_may_keep_their_shape(tmp_path):
     data.train.inputs, data.train.sizes, data.train.source_files, strict=True
   ):
     np.testing.assert_array_equal(
-      image[:height, :width], images.decode(pictures[file.removeprefix("images/")], config)
+      image[:height, :width], decode(pictures[file.removeprefix("images/")], config).pixels
     )
 
 
@@ -435,7 +435,7 @@ _DOUBTFUL = {
   "another size": ({"rows": made.CUB_ROWS[:5]}, "train split: it has 3 examples, expected 4"),
   "other features": (
     {"without": ("image/filename",)},
-    "its examples have no image/filename, but bbox, image, label",
+    "its examples have no image/filename, only bbox, image, label",
   ),
   "damaged image": (
     {"pictures": made.cub_pictures() | {made.CUB_ROWS[1][3]: made.picture(0)[:300]}},

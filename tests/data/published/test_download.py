@@ -75,7 +75,7 @@ def _remote(server, how):
 
 @pytest.mark.parametrize("how", ["right", "nolength", "moved"])
 def test_a_right_download_ends_under_its_name(server, tmp_path, how):
-  path = download.fetch(_remote(server, how), tmp_path / "new" / "folder", 10, log=print)
+  path = download.fetch(_remote(server, how), tmp_path / "new" / "folder", 10.0, log=print)
   assert path.read_bytes() == BODY
   assert [p.name for p in path.parent.iterdir()] == ["set.bin"]
 
@@ -124,17 +124,17 @@ def test_a_closed_port_and_a_folder_that_cannot_be_made_are_data_errors(server, 
     free.bind(("127.0.0.1", 0))
     remote = RemoteFile(f"http://127.0.0.1:{free.getsockname()[1]}/x", "set.bin", 1, sha256="")
     with pytest.raises(DataError, match="nothing was kept"):
-      download.fetch(remote, tmp_path, 1, log=print)
+      download.fetch(remote, tmp_path, 1.0, log=print)
   (tmp_path / "file").write_text("in the way")
   with pytest.raises(DataError, match="failed"):
-    download.fetch(_remote(server, "right"), tmp_path / "file", 1, log=print)
+    download.fetch(_remote(server, "right"), tmp_path / "file", 1.0, log=print)
 
 
 def test_progress_says_how_far_it_is(server, tmp_path, monkeypatch):
   monkeypatch.setattr(download, "_PROGRESS_SECS", 0.0)
   monkeypatch.setattr(download, "_BLOCK_BYTES", 2**16)
   lines = []
-  download.fetch(_remote(server, "right"), tmp_path, 10, log=lines.append)
+  download.fetch(_remote(server, "right"), tmp_path, 10.0, log=lines.append)
   assert len(lines) >= 10
   assert all(line.startswith("set.bin: ") and "MB/s" in line and "s left" in line for line in lines)
 

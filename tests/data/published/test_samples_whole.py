@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sdt.config.schema import DataConfig
-from sdt.data.readers import images
+from sdt.data.readers.decoding import decode
 from tests.support.places import ROOT
 
 SAMPLES = ROOT / ".." / "shared" / "data" / "samples"
@@ -153,7 +153,7 @@ def test_the_mosaics_show_the_files_upright_in_their_colours(run):
         mosaics[f"{side}_images"], mosaics[f"{side}_ids"].tolist(), strict=True
       ):
         np.testing.assert_array_equal(
-          image, _middle(images.decode(folder / files[example_id], config), config.crop_size)
+          image, _middle(decode(folder / files[example_id], config).pixels, config.crop_size)
         )
 
 

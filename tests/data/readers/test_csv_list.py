@@ -150,7 +150,7 @@ _WRONG = {
     "path;label\nimages/0.png;a\n",
     "line 1: column 'path' is missing in the header 'path;label'",
   ),
-  "a column twice": ("path,label,path\nx,y,z\n", "line 1: column 'path' stands twice"),
+  "a column twice": ("path,label,path\nx,y,z\n", "line 1: column 'path' occurs twice"),
   "no label column": ("path,class\nx,y\n", "line 1: column 'label' is missing"),
   "header only": ("path,label\n", "no rows below the header"),
   "a cell too many": (
@@ -163,7 +163,7 @@ _WRONG = {
   "null byte": (_HEAD + "a\0b.png,a\n", "line 4: no path"),
   "twice": (
     _HEAD + "./images/../images/0.png,a\n",
-    "line 4: ./images/../images/0.png stands in line 2 already",
+    "line 4: ./images/../images/0.png is listed in line 2 already",
   ),
   "missing file": (_HEAD + "images/99.png,a\nimages/98.png,a\n", "line 4: no file"),
   "open quote": (_HEAD + '"images/2.png,a\n', "not CSV"),
@@ -182,7 +182,7 @@ _WRONG = {
   ),
   "one number in two ways": (
     _HEAD.replace(",a", ",1").replace(",b", ",01"),
-    "the labels '01' and '1' are one number",
+    "the labels '01' and '1' are the same number",
   ),
   "one class": (_HEAD.replace(",b", ",a"), "there is only 1 class (a), at least 2 are needed"),
 }

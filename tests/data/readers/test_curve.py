@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from sdt.config.schema import CurveConfig, DataConfig
-from sdt.data.dataset import make_dataset
+from sdt.data.dataset import RawSplit, make_dataset
 from sdt.data.readers.curve import NUM_GRID, load_curve, positions, truth
 from sdt.errors import DataError
 
@@ -61,4 +61,4 @@ def test_a_target_that_is_not_finite_is_refused_by_its_example():
   with pytest.raises(
     DataError, match=r"1 of 2 examples hold values that are not finite.*example 1, column 0"
   ):
-    make_dataset(np.zeros((2, 1), np.float32), labels, num_classes=1, where="toy")
+    make_dataset(RawSplit(np.zeros((2, 1), np.float32), labels), num_classes=1, where="toy")

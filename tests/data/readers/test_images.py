@@ -12,12 +12,18 @@ from PIL import Image
 
 from sdt.config.schema import DataConfig
 from sdt.data import cache
-from sdt.data.readers import images
-from sdt.data.readers.images import Listing, decode, read_images
+from sdt.data.readers import decoding, images
+from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
 from tests.support import image_files as made
 
 CONFIG = DataConfig(name="folder", cache=False)
+
+
+def decode(content, config):
+  """Returns the pixels, or the reason why there are none."""
+  decoded = decoding.decode(content, config)
+  return decoded.reason if decoded.pixels is None else decoded.pixels
 
 
 @pytest.mark.parametrize("name", made.EXACT)
@@ -27,7 +33,7 @@ def test_every_kind_of_file_shows_its_colours(name, tmp_path):
   got = decode(tmp_path / file, CONFIG)
   np.testing.assert_array_equal(got, pixels)
   assert got.dtype == np.uint8
-  assert file.endswith(images.SUFFIXES)
+  assert file.endswith(decoding.SUFFIXES)
   np.testing.assert_array_equal(decode(content, CONFIG), pixels)
 
 
@@ -120,7 +126,7 @@ def test_what_is_no_ordinary_file_is_told_and_never_waited_for(tmp_path, monkeyp
   os.mkfifo(tmp_path / "pipe.png")
   (tmp_path / "loop.png").symlink_to("loop.png")
   (tmp_path / "large.png").write_bytes(bytes(100))
-  monkeypatch.setattr(images, "_MAX_FILE_BYTES", 99)
+  monkeypatch.setattr(decoding, "_MAX_FILE_BYTES", 99)
   reasons = {
     name: decode(tmp_path / name, CONFIG)
     for name in ("folder.png", "pipe.png", "none.png", "large.png", "a\0b.png", "loop.png")
@@ -313,16 +319,16 @@ def test_a_set_beyond_half_of_the_memory_lies_in_a_file_or_is_refused_before_all
   tmp_path, monkeypatch
 ):
   with pytest.raises(DataError, match="more than half of this machine's memory"):
-    images._room(10**9, 512, 512, root=tmp_path, may_spill=True)
+    images._zeros(10**9, 512, 512, root=tmp_path, may_spill=True)
   monkeypatch.setattr(images.os, "sysconf", {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 72}.get)
-  assert images._room(3, 20, 20, root=tmp_path, may_spill=False).shape == (3, 20, 20, 3)
+  assert images._zeros(3, 20, 20, root=tmp_path, may_spill=False).shape == (3, 20, 20, 3)
   with pytest.raises(DataError, match="3 images in 21 x 20 pixels each take"):
-    images._room(3, 20, 21, root=tmp_path, may_spill=False)
-  spilled = images._room(3, 20, 21, root=tmp_path, may_spill=True)
+    images._zeros(3, 20, 21, root=tmp_path, may_spill=False)
+  spilled = images._zeros(3, 20, 21, root=tmp_path, may_spill=True)
   assert isinstance(spilled, np.memmap)
   assert (spilled.shape, spilled.any(), spilled.flags.writeable) == ((3, 20, 21, 3), False, True)
   with cache.reading_only(), pytest.raises(DataError, match="leave data"):
-    images._room(3, 20, 21, root=tmp_path, may_spill=True)
+    images._zeros(3, 20, 21, root=tmp_path, may_spill=True)
 
 
 def test_images_beyond_half_of_the_memory_are_read_as_others_are(tmp_path, monkeypatch):
@@ -352,6 +358,6 @@ def test_a_full_memory_is_no_fault_of_the_image(monkeypatch):
   def fail(*_args, **_keys):
     raise MemoryError
 
-  monkeypatch.setattr(images.Image, "open", fail)
+  monkeypatch.setattr(decoding.Image, "open", fail)
   with pytest.raises(MemoryError):
     decode(made.saved(made.noise(), "PNG"), CONFIG)

@@ -1,0 +1,161 @@
+"""Decodes one image file: every common kind becomes upright 8-bit RGB.
+
+The kinds are PNG, JPEG, BMP, WebP, PPM, TIFF and GIF.
+"""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ExifTags, Image
+
+from sdt.config.schema import DataConfig
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
+# Pillow's names; the content of a file decides what it is, not its name.
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
+_MAX_PIXELS = 89_478_485  # beyond this Pillow suspects a decompression bomb
+_MAX_FILE_BYTES = 2**30
+LONGEST = 1.5  # length limit of the longer side, as a multiple of image_size
+_BITS, _PHOTOMETRIC = ExifTags.Base.BitsPerSample, ExifTags.Base.PhotometricInterpretation
+_TURNS = {
+  2: Image.Transpose.FLIP_LEFT_RIGHT,
+  3: Image.Transpose.ROTATE_180,
+  4: Image.Transpose.FLIP_TOP_BOTTOM,
+  5: Image.Transpose.TRANSPOSE,
+  6: Image.Transpose.ROTATE_270,
+  7: Image.Transpose.TRANSVERSE,
+  8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+  """One decoded file.
+
+  Attributes:
+    pixels: uint8 [h, w, 3], None where the file cannot be read.
+    reason: why it cannot be read.
+    is_cut: whether its ends were cut off.
+    may_pass: whether another attempt may succeed.
+  """
+
+  pixels: UInt8[np.ndarray, "h w 3"] | None
+  reason: str = ""
+  is_cut: bool = False
+  may_pass: bool = False
+
+
+def _orientation(image: Image.Image) -> int:
+  try:
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+  except Exception:  # the pixels may be sound where the EXIF block is damaged
+    return 1
+
+
+def _deep_to_rgb(image: Image.Image) -> Image.Image:
+  """Returns 8-bit RGB of grey pixels of 12 or 16 bits (the upper 8), or of floats in [0, 1].
+
+  Raises:
+    ValueError: other values.
+  """
+  values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+  if image.mode == "F":
+    if not (values.min() >= 0 and values.max() <= 1):  # refuses NaN too
+      raise ValueError("its floating-point pixels are not within [0, 1]")
+    grey = np.rint(values * 255).astype(np.uint8)
+  else:
+    if values.min() < 0 or values.max() > 65535:
+      raise ValueError("its pixels are not within [0, 65535]")
+    # Only TIFF has 12 bits; Pillow does not scale them.
+    grey = (values >> (4 if tags.get(_BITS) == (12,) else 8)).astype(np.uint8)
+    if isinstance(image.info.get("transparency"), int):
+      grey[values == image.info["transparency"]] = 255
+  if tags.get(_PHOTOMETRIC) == 0:  # white is zero: Pillow applies this to 8 bits only
+    grey = 255 - grey
+  return Image.fromarray(grey).convert("RGB")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+  """Returns an 8-bit RGB image: 16-bit grey by its upper byte, transparency over white."""
+  if image.mode.startswith(("I", "F")):  # a plain conversion would clip at 255
+    return _deep_to_rgb(image)
+  if image.has_transparency_data:
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+  return image.convert("RGB")
+
+
+def _resized(image: Image.Image, config: DataConfig) -> tuple[Image.Image, bool]:
+  """Returns (the image in the size that the config asks for, whether its ends were cut off).
+
+  Resizing is bilinear and antialiased. With `data.resize=short_side` the shorter side becomes S and
+  the longer one int(S * long / short), as in torchvision's Resize; of more than 1.5 S the middle is
+  kept.
+  """
+  size, (width, height) = config.image_size, image.size
+  if size is None:
+    return image, False
+  if config.resize == "stretch":
+    is_right = image.size == (size, size)
+    return image if is_right else image.resize((size, size), Image.Resampling.BILINEAR), False
+  scaled = [size * side // min(width, height) for side in (width, height)]
+  kept = [min(side, int(LONGEST * size)) for side in scaled]
+  # Only the kept part is scaled: a whole line of a million pixels would not fit into memory.
+  spare = [
+    (side - side * part / new) / 2 for side, part, new in zip(image.size, kept, scaled, strict=True)
+  ]
+  box = (spare[0], spare[1], width - spare[0], height - spare[1])
+  return image.resize((kept[0], kept[1]), Image.Resampling.BILINEAR, box=box), kept != scaled
+
+
+def _read_file(path: Path) -> bytes:
+  """Returns the content; raises OSError or ValueError, also for a pipe, which could block."""
+  if path.is_dir():
+    raise ValueError("it is a folder")
+  size = path.stat().st_size
+  if not path.is_file():
+    raise ValueError("it is no ordinary file")
+  if size > _MAX_FILE_BYTES:
+    raise ValueError(f"{size} bytes, more than the {_MAX_FILE_BYTES} allowed")
+  return path.read_bytes()
+
+
+def decode(content: Path | bytes, config: DataConfig) -> Decoded:
+  """Returns the image as uint8 [h, w, 3], upright RGB, in the size that the config asks for.
+
+  Grey, palette, CMYK and YCCK become RGB; of 12 or 16 bits the upper 8 count; floats in [0, 1] are
+  multiplied by 255; transparent pixels are laid over white. Of several frames the first counts.
+  EXIF orientation is applied before the size.
+
+  Args:
+    content: a file, or the bytes of one.
+    config: `image_size` and `resize`.
+  """
+  try:
+    data = _read_file(content) if isinstance(content, Path) else content
+  except OSError as error:
+    return Decoded(None, error.strerror or type(error).__name__, may_pass=True)
+  except ValueError as error:  # also a null byte in the path
+    return Decoded(None, str(error))
+  if not data:
+    return Decoded(None, "the file is empty")
+  try:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
+      if opened.width * opened.height > _MAX_PIXELS:
+        size = f"{opened.width} x {opened.height}"
+        return Decoded(None, f"{size} pixels, more than {_MAX_PIXELS}: a decompression bomb?")
+      opened.load()
+      turn = _TURNS.get(_orientation(opened))
+      image = _to_rgb(opened)
+    image, is_cut = _resized(image if turn is None else image.transpose(turn), config)
+    return Decoded(np.asarray(image), is_cut=is_cut)
+  except MemoryError:  # not the fault of the file
+    raise
+  except Image.UnidentifiedImageError:
+    kinds = ", ".join(_FORMATS)
+    return Decoded(None, f"no image of a known kind ({kinds}), or its beginning is damaged")
+  except Exception as error:  # Pillow raises errors of many types on damaged files
+    return Decoded(None, " ".join(str(error).split())[:200] or type(error).__name__)
