@@ -7,8 +7,6 @@ data; 4 a replica diverged; 5 no usable checkpoint; 6 workdir locked; 7 workdir 
 stopped after a clean save; 130 (SIGINT) or 143 (SIGTERM) stopped before there was anything to save.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
@@ -17,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-# Before absl and XLA are loaded: their information and warnings are for developers; errors stay.
+# Set before absl and XLA are loaded: hides their information and warnings, not their errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import logging
@@ -29,13 +27,10 @@ from sdt.errors import Interrupted, SdtError
 
 
 class StopAtOnce:
-  """Ends a run that has nothing to save yet. No exception: some library would swallow it while it
-  is being imported.
-  """
+  """Exits at once. We do not raise, because a library that is being imported could swallow it."""
 
-  is_for_the_start = (
-    True  # the training has a handler of its own, which saves; after it there is nothing to stop
-  )
+  # The training installs its own handler, which saves.
+  is_for_the_start = True
 
   def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
     os.write(2, b"sdt: stopped before there was anything to save\n")
@@ -56,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     config = resolve(load_config_file(request.config_path), request.overrides)
     points = expand(config)
 
-    # Only now, because it imports JAX: a mistake in the config is told at once.
+    # Imports JAX, so only now: the user learns of a mistake in the config at once.
     from sdt.commands.train import train
 
     return train(config, points, request)

@@ -95,7 +95,7 @@ MUTATIONS = {
     "sdt/files/sealed.py",
     "return len(data) == seal[1] and hashlib.sha256(data).hexdigest() == seal[0]",
     "return len(data) == seal[1]",
-    "tests/files/test_formats_and_seals.py",
+    "tests/files/test_sealed.py",
   ),
   "a checkpoint's leaf digests are not compared": Mutation(
     "sdt/run/checkpoints.py",

@@ -1,6 +1,4 @@
-"""Configs: the keys, how a config file becomes a `Config`, and how two configs differ.
-Free of JAX.
-"""
+"""Configs: the keys, and how a config file and overrides become a `Config`; no JAX, no NumPy."""
 
 from sdt.config.resolve import config_hash, from_dict, resolve, to_dict
 from sdt.config.schema import Config

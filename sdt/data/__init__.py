@@ -1,6 +1,6 @@
-"""Data sets: verified arrays and the function that loads them, without JAX."""
+"""Data sets as verified arrays; `sdt.data.sources.load` reads them."""
 
 from sdt.data.dataset import Data, Dataset
-from sdt.data.sources import load
 
-__all__ = ["Data", "Dataset", "load"]
+# `load` is not offered here: the engine imports this package, and must not reach files.
+__all__ = ["Data", "Dataset"]

@@ -1,6 +1,4 @@
-"""Small files of a run: written atomically, sealed with a digest, verified when they are read. Free
-of JAX.
-"""
+"""Small files of a run: written atomically, sealed with a digest, verified when read; no JAX."""
 
 from sdt.files.formats import (
   append_rows,

@@ -1,8 +1,7 @@
-"""The formats of small files: canonical JSON, JSON lines, CSV and npz. Readers refuse what is
-damaged or too large.
-"""
+"""The formats of small files: canonical JSON, JSON lines, CSV and npz.
 
-from __future__ import annotations
+Readers refuse what is damaged or too large.
+"""
 
 import csv
 import io
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from sdt.errors import DataError
 from sdt.files.sealed import (
@@ -35,16 +35,19 @@ MAX_JSON_BYTES = 256 * 2**20
 MAX_NPZ_BYTES = 8 * 2**30
 MAX_NPZ_MEMBERS = 4096
 
+# What a JSON file holds; whoever reads one knows its keys.
+type Json = Any
+# The arrays of an npz, by name.
+type Arrays = dict[str, Shaped[np.ndarray, "..."]]
+
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
   """Writes `text` as UTF-8, atomically and sealed."""
   write_bytes(path, text.encode("utf-8"))
 
 
-def _plain(value: Any) -> Any:
-  """Returns `value` in JSON's own types: numpy and JAX values by `tolist`, tuples as lists, a float
-  that is not finite as None.
-  """
+def _plain(value: object) -> Json:
+  """Returns `value` in JSON's types: arrays and tuples as lists, NaN and infinity as None."""
   if value is None or isinstance(value, bool | str):
     return value
   if isinstance(value, Mapping):
@@ -61,28 +64,28 @@ def _plain(value: Any) -> Any:
   raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _plain_key(key: Any) -> str:
+def _plain_key(key: object) -> str:
   if isinstance(key, bool) or not isinstance(key, str | int | np.integer):
     raise TypeError(f"a JSON key is a string or an integer, got {type(key).__name__}")
   return str(key)
 
 
-def json_text(value: Any, indent: int | None = 1) -> str:
-  """Returns the canonical JSON of `value`: keys in insertion order, shortest exact floats, integer
-  keys as text, no ASCII escapes.
+def json_text(value: object, indent: int | None = 1) -> str:
+  """Returns the canonical JSON of `value`, which may hold numpy and JAX arrays.
 
-  JSON has no NaN and no infinity: such a float becomes null. float32 values are written as the
-  float64 of equal value.
+  Keys are in insertion order, integer keys become text, floats are the shortest exact ones, and
+  there are no ASCII escapes. JSON has no NaN and no infinity: such a float becomes null. float32
+  values are written as the float64 of equal value.
   """
   return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
+def write_json(path: str | os.PathLike[str], value: object) -> None:
   """Writes the canonical JSON of `value` (see `json_text`) and a newline, atomically and sealed."""
   write_text(path, json_text(value) + "\n")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Json:
   """Returns the value of a JSON file.
 
   Raises:
@@ -93,9 +96,16 @@ def read_json(path: str | os.PathLike[str]) -> Any:
   return parse_json(read_bytes(path, MAX_JSON_BYTES), str(path))
 
 
-def parse_json(data: bytes, where: str, advice: str = REDO) -> Any:
-  """Returns the value of the JSON text `data`; the DataError (see `read_json`) names `where` and
-  gives `advice`.
+def parse_json(data: bytes, where: str, advice: str = REDO) -> Json:
+  """Returns the value of the JSON text `data`.
+
+  Args:
+    data: UTF-8.
+    where: what messages call the text.
+    advice: the end of a message: what the user can do.
+
+  Raises:
+    DataError: see `read_json`.
   """
   try:
     return json.loads(
@@ -121,7 +131,7 @@ def _parse_float(text: str) -> float:
   return value
 
 
-def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicate_keys(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
   result = dict(pairs)
   if len(result) != len(pairs):
     keys = [key for key, _ in pairs]
@@ -130,10 +140,11 @@ def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def write_csv(
-  path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]
+  path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:
-  """Writes UTF-8 CSV, atomically and sealed: Unix line ends, shortest exact floats (of their own
-  dtype), None as an empty cell.
+  """Writes UTF-8 CSV, atomically and sealed.
+
+  Lines end as on Unix, floats are the shortest exact ones of their dtype, None is an empty cell.
   """
   text = io.StringIO(newline="")
   writer = csv.writer(text, lineterminator="\n")
@@ -145,9 +156,10 @@ def write_csv(
   write_text(path, text.getvalue())
 
 
-def write_npz(path: str | os.PathLike[str], /, **arrays: Any) -> None:
-  """Writes arrays as an uncompressed npz, atomically and sealed; the bytes depend on names, order
-  and values only (no clock).
+def write_npz(path: str | os.PathLike[str], /, **arrays: object) -> None:
+  """Writes arrays as an uncompressed npz, atomically and sealed.
+
+  The bytes depend only on names, order and values, not on the clock.
   """
   buffer = io.BytesIO()
   with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -166,9 +178,10 @@ def write_npz(path: str | os.PathLike[str], /, **arrays: Any) -> None:
   write_bytes(path, buffer.getvalue())
 
 
-def read_npz(path: str | os.PathLike[str], max_bytes: int = MAX_NPZ_BYTES) -> dict[str, np.ndarray]:
-  """Returns the arrays of an npz by name, in file order. Sizes are checked as declared, before
-  anything is allocated; no pickle.
+def read_npz(path: str | os.PathLike[str], max_bytes: int = MAX_NPZ_BYTES) -> Arrays:
+  """Returns the arrays of an npz by name, in file order; no pickle.
+
+  Declared sizes are checked before memory is allocated.
 
   Raises:
     DataError: missing; does not match its seal, where it has one; not an npz; more than `max_bytes`
@@ -179,9 +192,17 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int = MAX_NPZ_BYTES) -> di
 
 def parse_npz(
   data: bytes, where: str, max_bytes: int = MAX_NPZ_BYTES, advice: str = REDO
-) -> dict[str, np.ndarray]:
-  """Returns the arrays of the bytes of an npz, as `read_npz` does; a DataError names `where` and
-  ends with `advice`.
+) -> Arrays:
+  """Returns the arrays in the bytes of an npz, as `read_npz` does.
+
+  Args:
+    data: the whole file.
+    where: what messages call it.
+    max_bytes: of all arrays together.
+    advice: the end of a message: what the user can do.
+
+  Raises:
+    DataError: see `read_npz`.
   """
   try:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -190,15 +211,15 @@ def parse_npz(
       return {
         member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members
       }
-  except (
-    ValueError,
-    zipfile.BadZipFile,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-  ) as error:
+  except _NOT_AN_NPZ as error:
     raise DataError(f"{where}: not a sound npz ({error}); {advice}") from error
+
+
+# What `zipfile` and NumPy raise on damaged archives.
+_NOT_AN_NPZ = (
+  *(ValueError, EOFError, OSError),
+  *(zipfile.BadZipFile, NotImplementedError, RuntimeError),
+)
 
 
 def _check_members(members: list[zipfile.ZipInfo], max_bytes: int) -> None:
@@ -212,7 +233,7 @@ def _check_members(members: list[zipfile.ZipInfo], max_bytes: int) -> None:
     raise ValueError("two members have one name, or one is not an array")
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[np.ndarray, "..."]:
   """Returns one array; its header must declare exactly the bytes that the member holds."""
   with archive.open(member) as file:
     version = np.lib.format.read_magic(file)
@@ -240,15 +261,15 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
   return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
-def append_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
-  """Appends one line of JSON per row; on disk when this returns. A torn last line, left by a kill,
-  is cut off first.
+def append_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) -> None:
+  """Appends one line of JSON per row; the rows are on disk when it returns.
 
-  The seal covers the file as of its last write: after a kill between the append and the seal, the
-  sealed part is still verified.
+  It first cuts off a torn last line that a kill has left. The seal covers the file as of its last
+  write: after a kill between the append and the seal, the sealed part is still verified.
 
   Raises:
-    WorkdirError: any OSError. DataError: what stands there already is damaged (see `read_rows`).
+    WorkdirError: any OSError.
+    DataError: the file is damaged (see `read_rows`).
   """
   path = Path(path)
   kept = _sound_lines(path)
@@ -263,13 +284,14 @@ def append_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]])
     write_seal(path, kept + added)
 
 
-def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-  """Returns the rows of a JSON-lines file; [] if there is none. A last line without its newline is
-  ignored: a kill tore it.
+def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Json]]:
+  """Returns the rows of a JSON-lines file; [] if there is none.
+
+  A last line without its newline is ignored: a kill tore it.
 
   Raises:
-    DataError: any other line is not a JSON object, the part under the seal has changed, or the seal
-      stands there alone.
+    DataError: any other line is not a JSON object, the part under the seal has changed, or there is
+      a seal and no file.
   """
   path = Path(path)
   rows = []
@@ -281,11 +303,11 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
   return rows
 
 
-def truncate_rows(path: str | os.PathLike[str], keep: Callable[[dict[str, Any]], bool]) -> int:
-  """Keeps the rows for which `keep(row)` is true, atomically; returns how many went. Nothing is
-  written if all stay and none is torn.
+def truncate_rows(path: str | os.PathLike[str], keep: Callable[[dict[str, Json]], bool]) -> int:
+  """Removes the rows for which `keep(row)` is false, atomically; returns how many it removed.
 
-  Used on resume, so that a round that is trained again stands in the file once.
+  It writes nothing if all rows stay and none is torn. A resume uses it, so that a round that is
+  trained again is in the file once.
   """
   path = Path(path)
   rows = read_rows(path)
@@ -295,17 +317,15 @@ def truncate_rows(path: str | os.PathLike[str], keep: Callable[[dict[str, Any]],
     return 0
   with disk_errors(path, len(data)):
     with replacing(path, data):
-      # Rows cannot be made again without training, so a kill in here must not leave a seal of other
-      # rows: no seal is only unverified.
+      # A kill in here must not leave a seal of other rows: then the rows would be refused, and only
+      # training makes them again. Without a seal they are just not verified.
       seal_path(path).unlink(missing_ok=True)
     write_seal(path, data)
   return len(rows) - len(kept)
 
 
 def _sound_lines(path: Path) -> bytes:
-  """Returns the whole lines of the file, after checking those under its seal; b"" if there is
-  neither file nor seal.
-  """
+  """Returns the whole lines of the file, and checks the sealed ones; b"" without file and seal."""
   seal = read_seal(path)
   if seal is None and not path.exists():
     return b""

@@ -1,8 +1,4 @@
-"""Atomic writes and verified reads: every file of a run has a SHA-256 digest, its seal,
-beside it.
-"""
-
-from __future__ import annotations
+"""Atomic writes and verified reads: every file of a run has its SHA-256, the seal, beside it."""
 
 import contextlib
 import hashlib
@@ -23,11 +19,12 @@ REDO = "remove the file and run the same command again"
 
 
 def write_bytes(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
-  """Writes `parts`, one after the other, to `path` atomically and seals it; makes missing parent
-  directories.
+  """Writes `parts` to `path` one after the other, atomically, and seals the file.
+
+  It makes missing parent directories.
 
   Raises:
-    WorkdirError: any OSError; the file that stood there before still stands.
+    WorkdirError: any OSError; the old file is unchanged.
   """
   path = Path(path)
   with disk_errors(path, sum(map(len, parts))):
@@ -38,12 +35,10 @@ def write_bytes(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
 
 @contextlib.contextmanager
 def replacing(path: Path, *parts: bytes | memoryview) -> Iterator[None]:
-  """Brings `parts` to the disk under a temporary name beside `path`, which it takes after the
-  block; an error removes it.
-  """
+  """Writes `parts` to a temporary file, which replaces `path` after the block or is removed."""
   tmp = path.parent / f"{TMP_PREFIX}{os.getpid()}-{next(_TMP_NUMBERS)}"
   try:
-    # O_NOFOLLOW: a link that somebody planted under this name must not lead the write elsewhere.
+    # O_NOFOLLOW: a link that somebody planted under this name must not redirect the write.
     handle = os.open(
       tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
     )
@@ -73,7 +68,7 @@ def write_seal(path: Path, *parts: bytes | memoryview) -> None:
 
 
 def remove(path: str | os.PathLike[str]) -> None:
-  """Removes a file and its seal, where they are."""
+  """Removes a file and its seal, if they exist."""
   for place in (Path(path), seal_path(Path(path))):
     with contextlib.suppress(OSError):
       place.unlink(missing_ok=True)
@@ -88,8 +83,9 @@ def _sync_dir(directory: Path) -> None:
 
 
 def read_seal(path: Path) -> tuple[str, int] | None:
-  """Returns (sha256, number of bytes) of the seal; None if there is no seal; ("", -1), which
-  nothing matches, if it is damaged.
+  """Returns (sha256, number of bytes) of the seal; None if there is none.
+
+  A damaged seal gives ("", -1), which matches nothing.
   """
   try:
     words = seal_path(path).read_bytes().decode("ascii").split()
@@ -127,25 +123,31 @@ def read_bytes_verified(path: str | os.PathLike[str]) -> bytes:
 
 
 def map_bytes_verified(path: str | os.PathLike[str]) -> mmap.mmap:
-  """Returns the content of a sealed file, mapped: read to be verified, and not held in memory;
-  raises as `read_bytes_verified`.
+  """Returns the content of a sealed file, mapped and not held in memory.
+
+  Raises:
+    DataError: the file or its seal is missing, or they do not match.
   """
   path = Path(path)
   try:
     with path.open("rb") as file:
-      found = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+      digest = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
       content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
   except (OSError, ValueError) as error:  # an empty file cannot be mapped
     raise DataError(
       f"cannot read {path}: {getattr(error, 'strerror', None) or error}; expected a readable file"
     ) from error
-  if found != read_seal(path):
+  if digest != read_seal(path):
     raise DataError(f"{path}: content does not match its digest in {seal_path(path)}; {REDO}")
   return content
 
 
 def read_bytes(path: Path, limit: int | None = None) -> bytes:
-  """Returns the content; where a seal stands beside the file, it must match."""
+  """Returns the content of a file, which must match its seal if it has one.
+
+  Raises:
+    DataError: missing, larger than `limit` bytes, or changed since it was sealed.
+  """
   seal = read_seal(path)
   try:
     if limit is not None and path.stat().st_size > limit:

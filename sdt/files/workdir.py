@@ -1,8 +1,4 @@
-"""The workdir: what a disk error says, whether the directory can be written, and the lock that one
-process holds on it.
-"""
-
-from __future__ import annotations
+"""The workdir: its lock, a test that it can be written, and the messages of disk errors."""
 
 import contextlib
 import errno
@@ -32,9 +28,7 @@ _ADVICE = {
 
 @contextlib.contextmanager
 def disk_errors(path: str | os.PathLike[str], num_bytes: int = 0) -> Iterator[None]:
-  """Turns an OSError inside the block into a WorkdirError that names the path, the bytes needed and
-  what to do.
-  """
+  """Turns an OSError inside the block into a WorkdirError, see `describe_disk_error`."""
   try:
     yield
   except OSError as error:
@@ -45,10 +39,8 @@ def describe_disk_error(path: str | os.PathLike[str], error: OSError, num_bytes:
   """Returns one line: what failed, where, how many bytes were needed, what to do."""
   reason = error.strerror or str(error)
   if error.errno not in _NO_SPACE:
-    return (
-      f"cannot write {path}: {reason}; "
-      f"{_ADVICE.get(error.errno or 0, 'check the disk or choose another workdir')}"
-    )
+    advice = _ADVICE.get(error.errno or 0, "check the disk or choose another workdir")
+    return f"cannot write {path}: {reason}; {advice}"
   return (
     f"cannot write {path}: {reason}; {num_bytes} bytes needed, {free_bytes(path)}; free some "
     "space and run the same command again"
@@ -56,31 +48,25 @@ def describe_disk_error(path: str | os.PathLike[str], error: OSError, num_bytes:
 
 
 def free_bytes(path: str | os.PathLike[str]) -> str:
-  """Returns "<n> free on this disk", of the nearest parent that exists."""
+  """Returns "<n> free on this disk", for the nearest parent that exists."""
   for place in [Path(path), *Path(path).absolute().parents]:
-    with contextlib.suppress(
-      OSError
-    ):  # the message must come out even where the disk cannot be asked
-      return (
-        f"{shutil.disk_usage(place).free} "
-        "free on this disk (a quota or file-size limit may be "
-        "lower)"
-      )
+    with contextlib.suppress(OSError):  # the message must appear even if the disk does not answer
+      free = shutil.disk_usage(place).free
+      return f"{free} free on this disk (a quota or file-size limit may be lower)"
   return "free space unknown"
 
 
 @contextlib.contextmanager
 def hold_workdir(path: str | os.PathLike[str]) -> Iterator[Path]:
-  """Makes the workdir if needed, checks that it can be written, and holds its lock until the block
-  ends; gives its absolute path.
+  """Makes the workdir if needed, and holds its lock during the block; yields its absolute path.
 
-  The lock is `flock` on `<workdir>/.lock`, so the kernel frees it the moment the holder dies,
-  however it dies. The file itself stays. A symbolic link is followed for the workdir alone. On a
-  network file system the lock is as good as that system's flock: between hosts it may be missing.
+  It also checks that the workdir can be written. The lock is `flock` on `<workdir>/.lock`, so the
+  kernel frees it when the holder dies, however it dies; the file stays. Only for the workdir itself
+  is a symbolic link followed. On a network file system the lock may not work between hosts.
 
   Raises:
-    WorkdirError: it is a file, cannot be made or written, or there is no space. LockedError:
-      another process holds it.
+    WorkdirError: it is a file, cannot be made or written, or the disk is full.
+    LockedError: another process holds it.
   """
   path = Path(path).absolute()
   with disk_errors(path, _PROBE_BYTES):
@@ -115,8 +101,9 @@ def _lock(handle: int, path: Path) -> None:
 
 
 def _read_holder(handle: int) -> str:
-  """Returns "pid <n> on host <name>". The holder writes it just after it took the lock, so an empty
-  or outdated text is read again.
+  """Returns "pid <n> on host <name>" of the process that holds the lock.
+
+  The holder writes this text just after it took the lock, so an empty or old text is read again.
   """
   text = ""
   for _ in range(20):
@@ -133,9 +120,7 @@ def _read_holder(handle: int) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-  """Removes the temporary files of writers that were killed, in the workdir and the directories
-  below, checkpoints apart.
-  """
+  """Removes the temporary files of killed writers in and below the workdir, except checkpoints."""
   for directory, names, files in os.walk(path):
     names[:] = [name for name in names if name != "checkpoints"]
     for name in files:
@@ -144,9 +129,7 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _probe(path: Path) -> None:
-  """Writes some bytes and removes them; a full or read-only disk raises OSError here, before any
-  work is done.
-  """
+  """Writes some bytes and removes them; raises OSError at once on a full or read-only disk."""
   probe = path / f"{TMP_PREFIX}probe"
   try:
     with open(probe, "wb") as file:

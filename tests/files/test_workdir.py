@@ -107,7 +107,8 @@ def test_a_directory_without_write_permission_is_refused(tmp_path, exists):
   script = (
     CHILD
     if os.geteuid()
-    else "import os; from sdt import errors, workdir; os.setgroups([]); os.setuid(65534)\n" + CHILD
+    else "import os; from sdt import errors; from sdt.files import workdir; os.setgroups([]); "
+    "os.setuid(65534)\n" + CHILD
   )
   # The directories above must let a stranger in, and pytest makes them private.
   opened = [

@@ -15,12 +15,7 @@ from sdt.errors import ConfigError
 from tests.support import registered_sets as made
 from tests.support.places import SHARED_DATA
 
-
-@pytest.fixture(autouse=True)
-def own_places(tmp_path, monkeypatch):
-  monkeypatch.setenv("SDT_DATA_DIR", str(tmp_path / "cache"))
-  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "prepared"))
-  monkeypatch.setenv("TQDM_DISABLE", "1")
+pytestmark = pytest.mark.usefixtures("own_places")
 
 
 def _load(path, spec, labels):

@@ -1,10 +1,7 @@
-"""CUB-200-2011: in its original layout, fetched and unpacked, as tfds prepares it; and the sample
-of the real set.
-"""
+"""CUB-200-2011 in its original layout, fetched and unpacked; and the sample of the real set."""
 
 import dataclasses
 import io
-import sys
 import tarfile
 from pathlib import Path
 
@@ -12,51 +9,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdt.config.schema import DataConfig
 from sdt.data import sources
 from sdt.data.published import catalogue, registered, unpack
 from sdt.data.published.download import RemoteFile
-from sdt.data.readers.decoding import decode
 from sdt.errors import ConfigError, DataError, MissingDataError
 from tests.support import registered_sets as made
+from tests.support.cub import SMALL, config, load
 from tests.support.places import SHARED_DATA
 
-SMALL = dataclasses.replace(
-  catalogue.CUB, sizes=registered.PublishedSizes(4, 2, 2, image_shape=None)
-)
-
-
-@pytest.fixture(autouse=True)
-def own_places(tmp_path, monkeypatch):
-  monkeypatch.setenv("SDT_DATA_DIR", str(tmp_path / "cache"))
-  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "prepared"))
-  monkeypatch.setenv("TQDM_DISABLE", "1")
-  monkeypatch.setattr(registered, "unreachable", lambda url: pytest.fail("asked the network"))
-
-
-def _config(path=None, **keys):
-  return DataConfig(
-    **(
-      {"name": "cub", "path": None if path is None else str(path), "image_size": 16, "cache": False}
-      | keys
-    )
-  )
-
-
-def _load(path=None, spec=SMALL, **keys):
-  return registered.load_registered(_config(path, **keys), spec, lambda line: None)
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 def _refused(path, **keys):
   with pytest.raises(DataError) as caught:
-    _load(path, **({"verify": "known"} | keys))
+    load(path, **({"verify": "known"} | keys))
   assert "\n" not in str(caught.value)
   return str(caught.value)
 
 
 def test_ids_are_image_ids_less_one_under_the_official_split(tmp_path):
   folder = made.make_cub(tmp_path)
-  data = _load(folder)
+  data = load(folder)
   assert data.train.example_ids.tolist() == [1, 2, 4, 8]
   assert data.test.example_ids.tolist() == [0, 5]
   assert data.train.labels.tolist() == [0, 0, 1, 1]
@@ -74,16 +47,16 @@ def test_ids_are_image_ids_less_one_under_the_official_split(tmp_path):
 
 def test_the_lists_may_stand_in_any_order(tmp_path):
   folder = made.make_cub(tmp_path)
-  before = _load(folder).checksum
+  before = load(folder).checksum
   for name in ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"):
     lines = (folder / name).read_text().splitlines()
     (folder / name).write_text("\r\n".join(lines[::-1]) + "\r\n\r\n")
-  assert _load(folder).checksum == before
+  assert load(folder).checksum == before
 
 
 def test_the_folder_its_parent_and_the_data_directory_are_the_same_set(tmp_path):
   folder = made.make_cub(tmp_path / "cache")
-  assert len({_load(place).checksum for place in (folder, folder.parent, None)}) == 1
+  assert len({load(place).checksum for place in (folder, folder.parent, None)}) == 1
 
 
 def test_images_of_many_sizes_need_a_size_and_may_keep_their_shape(tmp_path):
@@ -95,8 +68,8 @@ def test_images_of_many_sizes_need_a_size_and_may_keep_their_shape(tmp_path):
       r"--config\.data\.crop_size=224"
     ),
   ):
-    _load(folder, image_size=None)
-  data = _load(folder, resize="short_side", crop_size=16)
+    load(folder, image_size=None)
+  data = load(folder, resize="short_side", crop_size=16)
   for size, file in zip(data.train.sizes, data.train.source_files, strict=True):
     width, height = Image.open(io.BytesIO((folder / file).read_bytes())).size
     assert tuple(size) == (16, min(16 * width // height, 24))
@@ -104,11 +77,11 @@ def test_images_of_many_sizes_need_a_size_and_may_keep_their_shape(tmp_path):
 
 def test_the_whole_set_passes_and_a_part_is_refused_or_named_with_its_counts(tmp_path):
   folder = made.make_cub(tmp_path)
-  assert _load(folder).variant == "complete"
+  assert load(folder).variant == "complete"
   counts = "2 of 200 classes, 4 of 5,994 training and 2 of 5,794 test images"
   with pytest.raises(DataError, match=f"{counts}; data.verify=strict wants all of them"):
-    _load(folder, catalogue.CUB)
-  data = _load(folder, catalogue.CUB, verify="known")
+    load(folder, catalogue.CUB)
+  data = load(folder, catalogue.CUB, verify="known")
   assert (data.variant, data.notes) == (
     "subset-2-classes",
     (f"data variant 'subset-2-classes': {counts}",),
@@ -211,7 +184,7 @@ def test_lists_and_files_that_disagree_are_refused_with_file_and_line(tmp_path, 
 def test_a_damaged_image_is_skipped_on_demand_and_the_others_keep_their_ids(tmp_path):
   folder = made.make_cub(tmp_path)
   (folder / "images" / made.CUB_ROWS[2][3]).write_bytes(b"")
-  assert _load(folder, on_bad_image="skip").train.example_ids.tolist() == [1, 4, 8]
+  assert load(folder, on_bad_image="skip").train.example_ids.tolist() == [1, 4, 8]
 
 
 def test_a_missing_set_says_how_to_get_it(tmp_path, monkeypatch):
@@ -220,7 +193,7 @@ def test_a_missing_set_says_how_to_get_it(tmp_path, monkeypatch):
   )
   for path, keys in ((tmp_path, {}), (None, {}), (None, {"download": False})):
     with pytest.raises(MissingDataError) as caught:
-      _load(path, catalogue.CUB, **keys)
+      load(path, catalogue.CUB, **keys)
     remote, archive = catalogue.CUB.remotes[0], tmp_path / "cache" / "CUB_200_2011.tgz"
     for part in (
       f"-o {archive} '{remote.url}' (SHA-256 {remote.sha256})",
@@ -249,14 +222,14 @@ def _archived(tmp_path, extra=()):
 
 def test_an_archive_in_the_data_directory_is_unpacked_once_after_its_checksum(tmp_path):
   spec = _archived(tmp_path)
-  data = _load(None, spec)
-  assert data.checksum == _load(tmp_path / "in").checksum
+  data = load(None, spec)
+  assert data.checksum == load(tmp_path / "in").checksum
   assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
     "CUB_200_2011",
     "CUB_200_2011.tgz",
   ]
   (tmp_path / "cache" / "CUB_200_2011.tgz").unlink()
-  assert _load(None, spec).checksum == data.checksum
+  assert load(None, spec).checksum == data.checksum
 
 
 def test_an_archive_with_another_checksum_is_refused_before_anything_is_unpacked(tmp_path):
@@ -264,7 +237,7 @@ def test_an_archive_with_another_checksum_is_refused_before_anything_is_unpacked
   path = tmp_path / "cache" / "CUB_200_2011.tgz"
   path.write_bytes(path.read_bytes() + b"\0")
   with pytest.raises(DataError, match="SHA-256"):
-    _load(None, spec)
+    load(None, spec)
   assert [path.name for path in (tmp_path / "cache").iterdir()] == ["CUB_200_2011.tgz"]
 
 
@@ -274,7 +247,7 @@ def test_what_stands_in_the_way_of_the_folder_is_named_and_kept(tmp_path):
   with pytest.raises(
     DataError, match=r"cache/CUB_200_2011: is there but not the whole set; remove it"
   ):
-    _load(None, spec)
+    load(None, spec)
   assert sorted(path.name for path in (tmp_path / "cache").rglob("*")) == [
     "CUB_200_2011",
     "CUB_200_2011.tgz",
@@ -291,7 +264,7 @@ def test_a_folder_that_another_process_unpacked_meanwhile_is_taken(tmp_path, mon
     plain(source, target)
 
   monkeypatch.setattr(unpack.os, "replace", replace)
-  assert _load(None, spec).checksum == _load(tmp_path / "in").checksum
+  assert load(None, spec).checksum == load(tmp_path / "in").checksum
   assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [
     "CUB_200_2011",
     "CUB_200_2011.tgz",
@@ -306,7 +279,7 @@ def test_a_folder_that_another_process_unpacked_while_this_one_fetched_is_taken(
   monkeypatch.setattr(registered, "unreachable", lambda url: None)
   monkeypatch.setattr(registered, "fetch", lambda *args, **keys: made.make_cub(tmp_path / "cache"))
   monkeypatch.setattr(registered, "unpack", lambda *args, **keys: pytest.fail("unpacked"))
-  assert _load(None, spec).checksum == _load(tmp_path / "in").checksum
+  assert load(None, spec).checksum == load(tmp_path / "in").checksum
 
 
 def test_members_that_are_no_files_are_left_in_the_archive_and_those_that_would_escape_stop_it(
@@ -314,7 +287,7 @@ def test_members_that_are_no_files_are_left_in_the_archive_and_those_that_would_
 ):
   link = tarfile.TarInfo("CUB_200_2011/images/link.jpg")
   link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-  assert _load(None, _archived(tmp_path, [(link, b"")])).variant == "complete"
+  assert load(None, _archived(tmp_path, [(link, b"")])).variant == "complete"
   assert not (tmp_path / "cache" / "CUB_200_2011" / "images" / "link.jpg").exists()
 
 
@@ -322,141 +295,9 @@ def test_a_member_that_would_escape_stops_the_unpacking_and_nothing_is_left(tmp_
   escape = tarfile.TarInfo("CUB_200_2011/../../../escaped")
   spec = _archived(tmp_path, [(escape, b"")])
   with pytest.raises(DataError, match=r"cannot be unpacked .* nothing of it was kept"):
-    _load(None, spec)
+    load(None, spec)
   assert [path.name for path in (tmp_path / "cache").iterdir()] == ["CUB_200_2011.tgz"]
   assert not list(tmp_path.rglob("escaped"))
-
-
-def _prepare(root, rows=made.CUB_ROWS, pictures=None, without=()):
-  """Prepares the made-up set with the features of tfds's builder and its writer; returns the
-  version folder.
-  """
-  import tensorflow_datasets as tfds
-
-  pictures = pictures or made.cub_pictures()
-
-  class CaltechBirds2011(tfds.core.GeneratorBasedBuilder):
-    VERSION = tfds.core.Version("0.2.0")
-
-    def _info(self):
-      features = {
-        "image": tfds.features.Image(),
-        "image/filename": tfds.features.Text(),
-        "label": tfds.features.ClassLabel(num_classes=200),
-        "label_name": tfds.features.Text(),
-        "bbox": tfds.features.BBoxFeature(),
-        "segmentation_mask": tfds.features.Image(shape=(None, None, 1)),
-      }
-      kept = {name: kind for name, kind in features.items() if name not in without}
-      return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(kept))
-
-    def _split_generators(self, dl_manager):
-      return {"train": self._generate_examples(1), "test": self._generate_examples(0)}
-
-    def _generate_examples(self, side):
-      for _, number, is_train, file in rows:
-        if is_train == side:
-          example = {
-            "image": io.BytesIO(pictures[file]),
-            "image/filename": f"CUB_200_2011/images/{file}",
-            "label": number - 1,
-            "label_name": file.split("/")[0].partition(".")[2].lower(),
-            "bbox": tfds.features.BBox(0.0, 0.0, 0.5, 0.5),
-            "segmentation_mask": io.BytesIO(made.picture(0, form="PNG")),
-          }
-          yield file, {name: value for name, value in example.items() if name not in without}
-
-  registry = tfds.core.registered._DATASET_REGISTRY
-  registry.pop("caltech_birds2011")  # the next test registers its own
-  CaltechBirds2011(data_dir=root, file_format="array_record").download_and_prepare()
-  return root / "caltech_birds2011" / "0.2.0"
-
-
-def _by_file(split):
-  return {
-    file: (image.tobytes(), int(label))
-    for file, image, label in zip(split.source_files, split.inputs, split.labels, strict=True)
-  }
-
-
-def test_a_prepared_set_has_the_same_images_by_source_file_and_ids_in_the_order_of_file_names(
-  tmp_path,
-):
-  rows = [
-    (image_id, min(number, 2), side, file.replace("003.", "002."))
-    for image_id, number, side, file in made.CUB_ROWS
-  ]
-  pictures = {
-    file.replace("003.", "002."): content for file, content in made.cub_pictures().items()
-  }
-  folder = _prepare(tmp_path / "prepared", rows, pictures)
-  data = _load(None, verify="known")
-  assert data.checksum == _load(folder, verify="known").checksum
-  original = _load(made.make_cub(tmp_path))
-  for ours, theirs in ((data.train, original.train), (data.test, original.test)):
-    assert _by_file(ours) == {
-      file.replace("003.", "002."): pair for file, pair in _by_file(theirs).items()
-    }
-  files = dict(zip(data.train.example_ids.tolist(), data.train.source_files, strict=True))
-  files |= dict(zip(data.test.example_ids.tolist(), data.test.source_files, strict=True))
-  assert [files[i] for i in range(6)] == sorted(files.values())
-  assert data.class_names == ("Black_footed_Albatross", "Sooty_Albatross")
-  assert data.variant == "tfds-prepared"
-  assert "tensorflow" not in sys.modules
-  with pytest.raises(DataError, match="no checksum of cub as tfds prepares it is registered"):
-    _load(folder)
-
-
-def test_images_of_a_prepared_set_may_keep_their_shape(tmp_path):
-  rows = [
-    (image_id, min(number, 2), side, file.replace("003.", "002."))
-    for image_id, number, side, file in made.CUB_ROWS
-  ]
-  pictures = {
-    file.replace("003.", "002."): content for file, content in made.cub_pictures().items()
-  }
-  data = _load(
-    _prepare(tmp_path, rows, pictures), verify="known", resize="short_side", crop_size=16
-  )
-  config = _config(resize="short_side", crop_size=16)
-  for image, (height, width), file in zip(
-    data.train.inputs, data.train.sizes, data.train.source_files, strict=True
-  ):
-    np.testing.assert_array_equal(
-      image[:height, :width], decode(pictures[file.removeprefix("images/")], config).pixels
-    )
-
-
-_DOUBTFUL = {
-  "label and folder differ": (
-    {"rows": [*made.CUB_ROWS[:5], (9, 2, 1, made.CUB_ROWS[5][3])]},
-    "with label 1; expected CUB_200_2011/images/NNN",
-  ),
-  "another size": ({"rows": made.CUB_ROWS[:5]}, "train split: it has 3 examples, expected 4"),
-  "other features": (
-    {"without": ("image/filename",)},
-    "its examples have no image/filename, only bbox, image, label",
-  ),
-  "damaged image": (
-    {"pictures": made.cub_pictures() | {made.CUB_ROWS[1][3]: made.picture(0)[:300]}},
-    (
-      "1 of 4 images of prepared set .* cannot be read; the first is "
-      "images/001.Black_footed_Albatross/a_0009.jpg"
-    ),
-  ),
-}
-
-
-@pytest.mark.parametrize("name", _DOUBTFUL)
-def test_a_prepared_set_that_is_not_cub_or_damaged_is_refused(tmp_path, name):
-  keys, message = _DOUBTFUL[name]
-  folder = _prepare(tmp_path, **keys)
-  with pytest.raises(DataError, match=message):
-    _load(
-      folder,
-      dataclasses.replace(SMALL, sizes=registered.PublishedSizes(4, 2, 3, image_shape=None)),
-      verify="known",
-    )
 
 
 def test_the_sample_of_the_real_set_is_read_and_its_ids_follow_no_order_of_file_names(tmp_path):
@@ -465,7 +306,7 @@ def test_the_sample_of_the_real_set_is_read_and_its_ids_follow_no_order_of_file_
     pytest.skip("the CUB sample is not at ../shared/data/samples")
   with tarfile.open(sample) as archive:
     archive.extractall(tmp_path, filter="data")
-  data = sources.load(_config(tmp_path, verify="known"))
+  data = sources.load(config(tmp_path, verify="known"))
   assert np.bincount(data.train.labels).tolist() == [8] * 10
   assert np.bincount(data.test.labels).tolist() == [4] * 10
   assert data.class_names[9] == "Red_winged_Blackbird"

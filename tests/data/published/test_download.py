@@ -163,13 +163,6 @@ def test_the_probe_asks_the_proxy_where_there_is_one(server, monkeypatch):
   assert download.unreachable("http://example.invalid/x") is None
 
 
-@pytest.fixture
-def own_places(tmp_path, monkeypatch):
-  monkeypatch.setenv("SDT_DATA_DIR", str(tmp_path / "cache"))
-  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "prepared"))
-  return tmp_path
-
-
 def _registered(server, how="right"):
   spec, contents, _ = made.make_cifar(url=f"http://127.0.0.1:{server.server_port}/{how}")
   archive = made.pack({f"small-bin/{name}": content for name, content in contents.items()})

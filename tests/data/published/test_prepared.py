@@ -12,12 +12,7 @@ from sdt.data.published import catalogue, prepared, registered
 from sdt.errors import DataError
 from tests.support import registered_sets as made
 
-
-@pytest.fixture(autouse=True)
-def own_places(tmp_path, monkeypatch):
-  monkeypatch.setenv("SDT_DATA_DIR", str(tmp_path / "cache"))
-  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "prepared"))
-  monkeypatch.setenv("TQDM_DISABLE", "1")
+pytestmark = pytest.mark.usefixtures("own_places")
 
 
 def _load(path, spec, **keys):
