@@ -199,23 +199,7 @@ def check_combinations(values: Values, defaults: Values) -> None:
       f"{values['rounds']}"
     )
   _check_idle(values, defaults)
-  milestones = values["optim.milestones"]
-  if list(milestones) != sorted(milestones):
-    raise ConfigError(
-      f"optim.milestones = {milestones}: expected rounds in increasing order, "
-      f"{tuple(sorted(milestones))}"
-    )
-  if values["optim.nesterov"] and values["optim.momentum"] == 0.0:
-    raise ConfigError(
-      "optim.nesterov = True: expected optim.momentum above 0, not optim.momentum = 0.0; it is a "
-      "form of momentum"
-    )
-  blocks, widths = values["model.blocks"], values["model.widths"]
-  if blocks is not None and widths is not None and len(blocks) != len(widths):
-    raise ConfigError(
-      f"model.widths = {widths}: expected one width for each of the stages in model.blocks = "
-      f"{blocks}"
-    )
+  _check_training(values)
   for rule in _NEEDS:
     if values[rule.key] == rule.choice and values[rule.other] is None:
       raise ConfigError(
@@ -235,6 +219,27 @@ def check_combinations(values: Values, defaults: Values) -> None:
   _check_selection(values, defaults)
   _check_sweep(values)
   _check_size_of_A(values)
+
+
+def _check_training(values: Values) -> None:
+  """Raises a ConfigError where the milestones, the momentum or the widths make no sense."""
+  milestones = values["optim.milestones"]
+  if list(milestones) != sorted(milestones):
+    raise ConfigError(
+      f"optim.milestones = {milestones}: expected rounds in increasing order, "
+      f"{tuple(sorted(milestones))}"
+    )
+  if values["optim.nesterov"] and values["optim.momentum"] == 0.0:
+    raise ConfigError(
+      "optim.nesterov = True: expected optim.momentum above 0, not optim.momentum = 0.0; it is a "
+      "form of momentum"
+    )
+  blocks, widths = values["model.blocks"], values["model.widths"]
+  if blocks is not None and widths is not None and len(blocks) != len(widths):
+    raise ConfigError(
+      f"model.widths = {widths}: expected one width for each of the stages in model.blocks = "
+      f"{blocks}"
+    )
 
 
 def _check_idle(values: Values, defaults: Values) -> None:
