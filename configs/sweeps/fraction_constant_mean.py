@@ -26,17 +26,13 @@ PER_MILLE = (
 
 
 def steps_of(per_mille: int) -> tuple[int, int]:
-  """Returns the optimiser steps of a round on A and on B; a last batch that is not full is a step
-  too.
-  """
+  """Returns the optimiser steps of a round on A and on B; a last batch that is not full counts."""
   num_easy = NUM_TRAIN * per_mille // 1000
   return -(-num_easy // BATCH_SIZE), -(-(NUM_TRAIN - num_easy) // BATCH_SIZE)
 
 
 def lambda_of(per_mille: int) -> float:
-  """Returns the lambda_A at which the mean decay over the steps of a round is that of 10 % at
-  1.5e-3.
-  """
+  """Returns the lambda_A that gives the mean decay of a round with 10 % at 1.5e-3."""
   easy, rest = steps_of(100)
   mean = (easy * 1.5e-3 + rest * LAMBDA_B) / (easy + rest)
   easy, rest = steps_of(per_mille)

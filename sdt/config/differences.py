@@ -117,12 +117,12 @@ def diff(old: Plain, new: Plain, *, ignore: Container[str] = ()) -> list[str]:
 def differences(old: Plain, new: Plain) -> list[tuple[str, str]]:
   """Returns (key, "key: old -> new") for each key that differs, see `diff`."""
   left, right = dict(leaves(old)), dict(leaves(new))
-  found = []
+  lines = []
   for name in sorted(left.keys() | right.keys()):
     before, after = (shown(side[name]) if name in side else "(absent)" for side in (left, right))
     if before != after:
-      found.append((name, f"{name}: {before} -> {after}"))
-  return found
+      lines.append((name, f"{name}: {before} -> {after}"))
+  return lines
 
 
 def leaves(section: Plain, prefix: str = "") -> Iterator[tuple[str, Value]]:

@@ -233,7 +233,7 @@ def _checked(key: Key, value: object) -> Value:
     raise _WrongValueError("it is empty" if not items else f"it has {len(items)}")
   if key.rule.get("unique") and len(set(items)) < len(items):
     twice = next(item for item in items if items.count(item) > 1)
-    raise _WrongValueError(f"{twice!r} stands there more than once")
+    raise _WrongValueError(f"{twice!r} occurs more than once")
   return items
 
 

@@ -216,7 +216,7 @@ def _statistics(
 
 
 def _notes(train: Dataset, test: Dataset, config: DataConfig) -> Iterator[str]:
-  """Yields what the user must be told: labels that are wrong on purpose, and constant images."""
+  """Yields a note on labels that are wrong on purpose, and on constant images."""
   if config.wrong_label_fraction and train.wrong_label is not None:
     yield (
       f"{int(train.wrong_label.sum())} of {len(train)} training labels are wrong on purpose "

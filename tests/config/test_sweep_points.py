@@ -1,6 +1,4 @@
-"""The points of a sweep: which configs a sweep consists of, and which sweeps are refused before
-anything is loaded.
-"""
+"""The points of a sweep: its configs, and the sweeps that are refused before anything is loaded."""
 
 import dataclasses
 from pathlib import Path
@@ -105,7 +103,7 @@ REFUSALS = [
     {"key": "method.lambda_A", "values": (1e-3, "0.0010")},
     "0.001 and 0.0010 are the same value of method.lambda_A, 0.001; give it once",
   ),
-  ({"key": "method.lambda_A", "values": ("1e-3", "1e-3")}, "'1e-3' stands there more than once"),
+  ({"key": "method.lambda_A", "values": ("1e-3", "1e-3")}, "'1e-3' occurs more than once"),
   (
     {"key": "method.lambda_A", "values": (1e-3, -1)},
     "sweep, value 2 of 2 (method.lambda_A=-1): --config.method.lambda_A=-1: expected a",

@@ -135,9 +135,7 @@ def _touch(root):
 
 
 def _change_back_in_time(root):
-  """Another image of the same number of bytes and with the old time of change, as unpacking an
-  archive may leave it.
-  """
+  """Puts another image in place, of the same size and mtime, as unpacking may."""
   before = (root / "2.png").stat()
   content = bytearray((root / "2.png").read_bytes())
   content[-13] ^= 1

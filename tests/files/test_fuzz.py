@@ -1,5 +1,6 @@
-"""Damaged files of every kind that sdt reads, made by a seeded script: a clear refusal, no crash,
-nothing written elsewhere.
+"""Damaged files of every kind that sdt reads: a clear refusal, no crash, nothing written elsewhere.
+
+A seeded script damages them.
 """
 
 import functools
@@ -35,8 +36,9 @@ IMAGES = {
 
 
 def mutated(content, rng):
-  """Returns the bytes with one kind of damage, drawn: bits, a cut, zeros, noise, a part twice,
-  parts in another order, a huge number.
+  """Returns the bytes with one kind of damage, drawn at random.
+
+  The kinds: bits, a cut, zeros, noise, a part twice, parts in another order, a huge number.
   """
   data = bytearray(content)
   at = int(rng.integers(len(data)))

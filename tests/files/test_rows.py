@@ -30,8 +30,9 @@ def test_rows_come_back_in_order(tmp_path):
 
 @hypothesis.given(st.data())
 def test_rows_torn_anywhere_and_resumed_equal_rows_of_an_undisturbed_run(tmp_path_factory, data):
-  """Rounds of 1 or 2 phases are appended; a kill tears the last append at any byte, before its
-  seal; a checkpoint restores any round.
+  """A kill tears the last append at any byte, before its seal; a checkpoint restores any round.
+
+  Each round appends the rows of 1 or 2 phases.
   """
   rounds = data.draw(st.integers(1, 6), label="rounds")
   done = data.draw(st.integers(1, rounds), label="rounds appended before the kill")

@@ -53,9 +53,7 @@ def png_bomb(side):
 
 
 def tiff(content, bits, photometric, sample_format=1):
-  """Returns a grey TIFF of 4 x 4 pixels of so many bits, written by hand: Pillow writes neither 12
-  bits nor deep ones with white as 0.
-  """
+  """Returns a grey TIFF of 4 x 4 pixels of some depth, which Pillow cannot write."""
   shorts = {
     256: 4,
     257: 4,
@@ -87,8 +85,9 @@ def _twelve_bits(values):
 
 
 def ycck(cmyk, quality=95):
-  """Returns an Adobe YCCK JPEG that stores the four numbers `cmyk` (as Pillow counts, 255 is full
-  ink) in Y, Cb, Cr, K of every pixel.
+  """Returns an Adobe YCCK JPEG with the four numbers `cmyk` as Y, Cb, Cr, K of every pixel.
+
+  255 is full ink, as in Pillow.
 
   Pillow writes CMYK only; the transform byte of its Adobe marker says which of the two it is.
   """

@@ -1,6 +1,4 @@
-"""Small stand-ins for the registered sets: made-up records, with the checksums that belong
-to them.
-"""
+"""Small stand-ins for the registered sets: made-up records, with their checksums."""
 
 import hashlib
 import io
@@ -22,8 +20,9 @@ def sha256(content):
 
 
 def records(num, num_label_bytes, num_classes, seed):
-  """Returns uint8 [num, num_label_bytes + 3072]; the class is the number modulo the number of
-  classes, its half the coarse class.
+  """Returns uint8 [num, num_label_bytes + 3072]: record i has class i modulo the number of classes.
+
+  Half of it is the coarse class.
   """
   rows = np.random.default_rng(seed).integers(0, 256, (num, num_label_bytes + 3072), dtype=np.uint8)
   classes = np.arange(num) % num_classes
@@ -75,9 +74,7 @@ def make_cifar(num_label_bytes=1, num_classes=4, url="http://localhost:9/small.t
 
 
 def pack(members, extra=()):
-  """Returns the bytes of a .tar.gz of {name: content}; `extra` are (TarInfo, content) pairs behind
-  them.
-  """
+  """Returns a .tar.gz of {name: content} and the (TarInfo, content) pairs of `extra`."""
   buffer = io.BytesIO()
   with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
     for name, content in members.items():
@@ -152,9 +149,7 @@ TEST_NUMBERS = (3, 20, 100)
 
 
 def make_tiny_imagenet(root):
-  """Writes 3 classes of 5 training images and 2 + 1 + 0 test images in the layout of Tiny-ImageNet;
-  returns the folder.
-  """
+  """Writes a small set in the layout of Tiny-ImageNet; returns the folder."""
   folder = root / "tiny-imagenet-200"
   for label, wnid in enumerate(WNIDS):
     images = [(f"{wnid}_{number}.JPEG", picture(10_000 * label + number)) for number in NUMBERS]

@@ -83,7 +83,7 @@ def _check_present(
     folder, _, name = file.partition("/")
     if folder != folder_of[image_id]:
       raise DataError(
-        f"{where}: {file!r} lies in the folder of another class than image_class_labels.txt says, "
+        f"{where}: {file!r} is in the folder of another class than image_class_labels.txt says, "
         f"{folder_of[image_id]}"
       )
     if name not in present.get(folder, ()):

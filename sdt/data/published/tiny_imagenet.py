@@ -39,7 +39,7 @@ def _wnids(root: Path) -> dict[str, int]:
   for where, (wnid,) in rows(root / "wnids.txt", 1):
     if not _WNID.fullmatch(wnid) or wnid in labels:
       raise DataError(
-        f"{where}: {wnid[:80]!r}{' stands there twice' if wnid in labels else ''}, expected one "
+        f"{where}: {wnid[:80]!r}{' occurs twice' if wnid in labels else ''}, expected one "
         "WordNet id, such as n01443537"
       )
     labels[wnid] = len(labels)
@@ -107,7 +107,7 @@ def _test(root: Path, wnids: dict[str, int]) -> ListedSplit:
     if name not in present:
       raise DataError(f"{where}: {name} is not in {root / 'val' / 'images'}; unpack the set anew")
     if int(match[1]) in labels:
-      raise DataError(f"{where}: {name} stands there twice")
+      raise DataError(f"{where}: {name} occurs twice")
     labels[int(match[1])] = wnids[wnid]
   unlisted = sorted(present - {f"val_{number}.JPEG" for number in labels})
   if unlisted:

@@ -1,6 +1,4 @@
-"""CIFAR-100 with its 20 coarse classes for labels: from every place that it is read from, and of
-the real set.
-"""
+"""CIFAR-100 with its 20 coarse classes as labels, from every place that it is read from."""
 
 import subprocess
 import sys

@@ -138,7 +138,7 @@ _DAMAGE = {
   "other class": (
     lambda root: made.edit(root / "image_class_labels.txt", "6 3", "6 1"),
     (
-      "lies in the folder of another class than image_class_labels.txt says, "
+      "is in the folder of another class than image_class_labels.txt says, "
       "001.Black_footed_Albatross"
     ),
   ),
@@ -148,7 +148,7 @@ _DAMAGE = {
   ),
   "outside": (
     lambda root: made.edit(root / "images.txt", "003.Sooty_Albatross/s_1.jpg", "../../s_1.jpg"),
-    "images.txt, line 5: '../../s_1.jpg' lies in the folder of another class",
+    "images.txt, line 5: '../../s_1.jpg' is in the folder of another class",
   ),
   "outside, in the class": (
     lambda root: made.edit(
@@ -203,9 +203,7 @@ def test_a_missing_set_says_how_to_get_it(tmp_path, monkeypatch):
 
 
 def _archived(tmp_path, extra=()):
-  """Puts the archive of the made-up set into the data directory; returns the set that
-  registers it.
-  """
+  """Puts the archive of the made-up set into the data directory; returns the set for it."""
   folder = made.make_cub(tmp_path / "in")
   members = {
     f"CUB_200_2011/{file.relative_to(folder)}": file.read_bytes()

@@ -17,9 +17,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
 
 
 def _prepare(root, rows=made.CUB_ROWS, pictures=None, without=()):
-  """Prepares the made-up set with the features of tfds's builder and its writer; returns the
-  version folder.
-  """
+  """Prepares the made-up set as tfds's builder does; returns the version folder."""
   import tensorflow_datasets as tfds
 
   pictures = pictures or made.cub_pictures()

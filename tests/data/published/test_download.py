@@ -1,6 +1,4 @@
-"""Downloads from a local server that behaves, lies, hangs up or falls silent; and what is said
-without a network.
-"""
+"""Downloads from a local server that behaves, lies, hangs up or falls silent."""
 
 import contextlib
 import dataclasses

@@ -1,6 +1,4 @@
-"""Sets that tfds prepared without TensorFlow: read back in the order of the original files, and
-verified like those.
-"""
+"""Sets that tfds prepared, read without TensorFlow in the order of the original files."""
 
 import json
 import sys

@@ -1,6 +1,4 @@
-"""CIFAR and SVHN from archives and folders: the readers on made-up records, and the real sets where
-they lie beside the repository.
-"""
+"""CIFAR and SVHN from archives and folders: made-up records, and the real sets if present."""
 
 import dataclasses
 import io

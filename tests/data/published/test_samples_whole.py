@@ -1,6 +1,4 @@
-"""Samples of Tiny-ImageNet and CUB through every stage of the program, from the files of the
-original layouts to the report.
-"""
+"""Samples of Tiny-ImageNet and CUB through every stage, from the files of the run."""
 
 import csv
 import json
@@ -57,9 +55,7 @@ EXPECTED = {
 
 @pytest.fixture(scope="module", params=RUNS)
 def run(request, tmp_path_factory):
-  """A finished run: (name, folder of the sample, workdir, config of the data, command,
-  environment).
-  """
+  """A finished run: (name, folder of the sample, workdir, data config, command, environment)."""
   top, config, keys = RUNS[request.param]
   sample = SAMPLES / f"{top}-sample.tar"
   if not sample.is_file():

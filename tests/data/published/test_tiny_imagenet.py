@@ -1,6 +1,4 @@
-"""Tiny-ImageNet-200 in its original layout: made-up folders, and the sample of the real set where
-it lies beside the repository.
-"""
+"""Tiny-ImageNet-200 in its original layout: made-up folders, and the sample of the real set."""
 
 import dataclasses
 import tarfile
@@ -162,7 +160,7 @@ _DAMAGE = {
   ),
   "annotated twice": (
     lambda root: made.edit(root / _VAL, "val_20.JPEG", "val_3.JPEG"),
-    f"{_VAL}, line 3: val_3.JPEG stands there twice",
+    f"{_VAL}, line 3: val_3.JPEG occurs twice",
   ),
   "no such number": (
     lambda root: made.edit(root / _VAL, "val_20.", "val_10000."),
@@ -180,7 +178,7 @@ _DAMAGE = {
   "crowded class": (_crowd, "val_annotations.txt: more than 50 images of n00000020"),
   "class listed twice": (
     lambda root: made.edit(root / _WNIDS, "n00000020", "n00000010"),
-    "wnids.txt, line 3: 'n00000010' stands there twice",
+    "wnids.txt, line 3: 'n00000010' occurs twice",
   ),
   "class is a path": (
     lambda root: made.edit(root / _WNIDS, "n00000020", "../.."),

@@ -154,8 +154,9 @@ def test_no_bytes_whatever_raise_anything(junk, sound, data):
 
 
 def _scaled(pixels, height, width):
-  """Twin: float64 [height, width, 3] by the triangle filter, as wide as a source or a target pixel,
-  whichever is larger.
+  """Returns float64 [height, width, 3] by the triangle filter, in plain NumPy.
+
+  The filter is as wide as a source or a target pixel, whichever is larger.
   """
 
   def weights(old, new):

@@ -1,6 +1,4 @@
-"""NumPy archives: what is read, and every hostile or damaged one that must be refused before
-anything is allocated.
-"""
+"""NumPy archives: what is read, and the hostile or damaged ones that are refused."""
 
 import io
 import os
