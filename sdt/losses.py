@@ -1,25 +1,25 @@
-"""Per-example losses and metrics: logits in, `[B]` out. Reductions are the caller's, as (sum,
-count).
-"""
-
-from __future__ import annotations
-
-from typing import Any
+"""Losses and correctness of each example: network outputs in, `[B]` out, not reduced."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from sdt.arrays import AnyArray
 
 
-def accumulator_dtype(dtype: Any) -> np.dtype:
-  """Returns the type of statistics, losses and scores: float32, or float64 where the network
-  computes in float64.
+def accumulator_dtype(dtype: DTypeLike) -> np.dtype:
+  """Returns the type of statistics, losses and scores: float64 for a float64 network, else float32.
+
+  Args:
+    dtype: in which the network computes.
   """
   # NumPy's own rule: jnp.promote_types refuses to mix types under strict promotion.
   return np.promote_types(dtype, np.float32)
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def cross_entropy(logits: Float[AnyArray, "B K"], labels: Int[AnyArray, "B"]) -> Float[Array, "B"]:
   """Returns -log softmax(logits)[label] of each example, in nats, in [0, inf).
 
   Args:
@@ -30,13 +30,16 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
   Source: the paper's loss. Differs from source: none.
   """
   logits = logits.astype(accumulator_dtype(logits.dtype))
-  own = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
-  return jax.nn.logsumexp(logits, axis=-1) - own
+  label_logits = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+  return jax.nn.logsumexp(logits, axis=-1) - label_logits
 
 
-def smoothed_cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: jax.Array) -> jax.Array:
-  """Returns (1 - s) * cross-entropy of the label + s * mean over the K classes of the cross-entropy
-  of each, in nats.
+def smoothed_cross_entropy(
+  logits: Float[AnyArray, "B K"], labels: Int[AnyArray, "B"], smoothing: Float[Array, ""]
+) -> Float[Array, "B"]:
+  """Returns (1 - s) * cross-entropy of the label + s * mean cross-entropy of the K classes.
+
+  In nats.
 
   Args:
     logits: [B, K] float, unnormalised; computed in float32 at least.
@@ -54,9 +57,12 @@ def smoothed_cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: jax.
   return (1.0 - share) * cross_entropy(logits, labels) + share * uniform
 
 
-def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-  """Returns the squared error of each example, the mean over its outputs, in [0, inf), in the
-  targets' unit squared.
+def squared_error(
+  outputs: Float[AnyArray, "B D"], targets: Float[AnyArray, "B D"]
+) -> Float[Array, "B"]:
+  """Returns the squared error of each example: the mean over its D outputs, in [0, inf).
+
+  The unit is that of the targets, squared.
 
   Args:
     outputs: [B, D] float; computed in float32 at least.
@@ -69,23 +75,31 @@ def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
   return jnp.mean(jnp.square(outputs.astype(dtype) - targets.astype(dtype)), axis=-1)
 
 
-def example_losses(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-  """Returns the loss of each example, [B]: `cross_entropy` of classes (integers), `squared_error`
-  of floats.
+def example_losses(
+  outputs: Float[AnyArray, "B K"], targets: Shaped[AnyArray, "B *D"]
+) -> Float[Array, "B"]:
+  """Returns the loss of each example: `squared_error` of float targets, else `cross_entropy`.
+
+  Args:
+    outputs: [B, K] float.
+    targets: [B] int32 classes, or [B, K] float.
   """
-  return (
-    squared_error(outputs, targets) if is_regression(targets) else cross_entropy(outputs, targets)
-  )
+  if is_regression(targets):
+    return squared_error(outputs, targets)
+  return cross_entropy(outputs, targets)
 
 
-def is_regression(targets: Any) -> bool:
-  """Returns whether the targets are numbers to be met and not classes, by their dtype."""
+def is_regression(targets: Shaped[AnyArray, "..."]) -> bool:
+  """Returns whether the targets are numbers to predict (a float dtype), and not classes."""
   return bool(np.issubdtype(targets.dtype, np.floating))
 
 
-def is_correct(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-  """Returns whether the largest logit is the label's, [B] bool; of equal logits the lowest class
-  counts. No float target is ever met.
+def is_correct(
+  outputs: Float[AnyArray, "B K"], targets: Shaped[AnyArray, "B *D"]
+) -> Bool[Array, "B"]:
+  """Returns whether the largest logit is the label's; among equal logits the lowest class counts.
+
+  Float targets are never met: all False.
   """
   if is_regression(targets):
     return jnp.zeros(outputs.shape[:-1], bool)

@@ -1,16 +1,17 @@
 """Names for what travels as a pytree: networks as functions see them, and their variables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
 # Gets a line of text for the user, without its newline.
 type Log = Callable[[str], None]
-
 # Trees of arrays whose structure the network or the optimiser decides.
 type PyTree = Any
 type Params = PyTree  # weights, leaves of any shape; in programs they lead with [R]
 type BatchStats = PyTree  # running means and variances of BatchNorm
 type OptState = PyTree  # what an optax chain keeps
 type Variables = dict[str, PyTree]  # {"params": Params, "batch_stats": BatchStats}
+
+# A field of a registered dataclass: an array on the devices or the host, its shape and dtype, or
+# whatever `jax.tree.map` makes of it. The comment beside the field says shape and dtype.
+type Leaf = Any

@@ -1,0 +1,6 @@
+"""Arms: the method, its baseline and its controls, as lines of text and as plans."""
+
+from sdt.arms.catalogue import ARMS
+from sdt.arms.planning import Setting, make_plan
+
+__all__ = ["ARMS", "Setting", "make_plan"]

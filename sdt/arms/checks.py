@@ -1,8 +1,8 @@
-"""Which arms a config may name, and what must be given for them: refused before any data
-is read.
-"""
+"""What the config alone shows to be wrong: refused before any data are read.
 
-from __future__ import annotations
+Which arms a config may name and what they need; and whether network, regularisers and devices go
+together.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,24 @@ from sdt.models.family import RATES
 from sdt.models.registry import MODEL_NAMES, NETWORKS
 
 
-def check_arms(config: Config) -> None:
-  """Raises a ConfigError where an arm is unknown, or the baseline, whose network scores the
-  examples for the others, is missing.
+def check(config: Config) -> None:
+  """Refuses what the config alone shows to be wrong, before any data are read.
+
+  Raises:
+    ConfigError: an arm or a network is unknown, a key or a regulariser does not go with the
+      network, devices are missing, or the seeds do not divide among them.
   """
+  check_arms(config)
+  make_model(config.model, 2)
+  check_overrides(config)
+  num_replicas = {"seeds": len(config.seeds)}
+  if config.select.num_seeds is not None:
+    num_replicas["select.num_seeds"] = min(config.select.num_seeds, len(config.seeds))
+  check_replicas(make_layout(config.parallel), num_replicas)
+
+
+def check_arms(config: Config) -> None:
+  """Raises a ConfigError if an arm is unknown or misses something, or the baseline is missing."""
   known = arm_specs(config)
   for arm in config.arms:
     _check_name(arm, known, "arms")
@@ -33,31 +47,27 @@ def check_arms(config: Config) -> None:
   for arm in config.arms:
     if arm not in ARMS and known[arm].control is not None:
       _check_control(arm, known, config)
-    subset = next(
-      (phase.subset for phase in known[arm].phases if phase.subset.startswith("hardest_")), None
-    )
-    if subset is not None and config.split.policy == "bottom":
+    hardest = [phase.subset for phase in known[arm].phases if phase.subset.startswith("hardest_")]
+    if hardest and config.split.policy == "bottom":
       raise ConfigError(
-        f"arms: {arm!r} has the phase {subset}, which is the method's own {subset[-1]} with "
-        "split.policy = 'bottom'; leave the arm out, or "
-        "choose split.policy='top'"
+        f"arms: {arm!r} has the phase {hardest[0]}, which is the method's own {hardest[0][-1]} "
+        "with split.policy = 'bottom'; leave the arm out, or choose split.policy='top'"
       )
-  _check_tuned(
-    config,
-    [arm for arm in config.arms if any(phase.decay == "tuned" for phase in known[arm].phases)],
-  )
+  decays = {arm: [phase.decay for phase in known[arm].phases] for arm in config.arms}
+  _check_tuned(config, [arm for arm in config.arms if "tuned" in decays[arm]])
 
 
 def _check_name(arm: str, known: Mapping[str, ArmSpec], where: str) -> None:
   if arm not in known:
     hint = did_you_mean(arm, known)
-    own = "own_arms defines more, such as --config.own_arms='gentle = A@5e-4 + B@lambda_B'"
-    raise ConfigError(f"{where}: {arm!r} is not an arm{hint} (arms: {', '.join(known)}; {own})")
+    more = "own_arms defines more, such as --config.own_arms='gentle = A@5e-4 + B@lambda_B'"
+    raise ConfigError(f"{where}: {arm!r} is not an arm{hint} (arms: {', '.join(known)}; {more})")
 
 
 def _check_control(arm: str, known: Mapping[str, ArmSpec], config: Config) -> None:
-  """Raises a ConfigError where the control of one's own arm is not trained, or a difference would
-  be tested twice, with two verdicts.
+  """Raises a ConfigError if the control of an arm of `own_arms` is not trained.
+
+  Also if a difference would be tested twice and could get two verdicts.
   """
   control = str(known[arm].control)
   where = f"own_arms: {arm!r} against {control!r}"
@@ -87,29 +97,23 @@ def _check_control(arm: str, known: Mapping[str, ArmSpec], config: Config) -> No
 
 
 def notes(config: Config) -> list[str]:
-  """Returns what the user must be told of arms that do nothing: one's own that is not trained, one
-  without its control.
-  """
+  """Returns notes for the user on arms that are defined but not trained, or lack their control."""
   known = arm_specs(config)
   idle = [arm for arm in known if arm not in ARMS and arm not in config.arms]
-  found = (
-    [f"own_arms defines {', '.join(idle)}, which arms does not name: not trained"] if idle else []
-  )
+  of_idle = [f"own_arms defines {', '.join(idle)}, which arms does not name: not trained"]
   alone: dict[str, list[str]] = {}
   for arm in config.arms:
     control = known[arm].control
     if control is not None and control not in config.arms:
       alone.setdefault(control, []).append(arm)
-  return found + [
+  return of_idle * bool(idle) + [
     f"{', '.join(arms)}: no difference from the control {control}, which is not in arms"
     for control, arms in alone.items()
   ]
 
 
 def _check_tuned(config: Config, arms: Sequence[str]) -> None:
-  """Refuses `arms`, those at the tuned decay, where it is neither given nor selected; and one that
-  is, where there are no such arms.
-  """
+  """Raises a ConfigError if `arms`, those at the tuned decay, have none, or no arm reads it."""
   given = {
     "method.lambda_tuned": config.method.lambda_tuned,
     "select.weight_decay": config.select.weight_decay or None,
@@ -128,9 +132,7 @@ def _check_tuned(config: Config, arms: Sequence[str]) -> None:
 
 
 def check_overrides(config: Config) -> None:
-  """Raises a ConfigError where an arm of the run asks for a regulariser that would do nothing, or a
-  value is given that no arm reads.
-  """
+  """Raises a ConfigError if a regulariser of an arm would do nothing, or no arm reads a value."""
   specs = arm_specs(config)
   phases = [(arm, phase) for arm in config.arms for phase in specs[arm].phases]
   for arm, phase in phases:
@@ -148,19 +150,22 @@ def check_overrides(config: Config) -> None:
     if value != field.default and field.name not in read:
       raise ConfigError(
         f"regularise.{field.name} = {value!r}: no arm of the run reads it; name one in arms with "
-        f"a phase such as A@baseline[{field.name}], "
-        f"or leave it at its default, {field.default!r}"
+        f"a phase such as A@baseline[{field.name}], or leave it at its default, {field.default!r}"
       )
 
 
 def _obstacle(config: Config, name: str, asked: Mapping[str, float]) -> str | None:
-  """Returns why the regulariser `name` would do nothing in a phase that asks for these, and what
-  else to do; None where it would.
+  """Returns why the regulariser `name` would do nothing, and what to do; None if it would act.
+
+  Args:
+    config: of the run.
+    name: of the regulariser.
+    asked: the regularisers of its phase, with their values.
   """
   augment = config.augment
   if name in RATES and name not in NETWORKS[config.model.name].rates:
-    those = ", ".join(other for other in MODEL_NAMES if name in NETWORKS[other].rates)
-    return f"which model.name={config.model.name!r} has not; networks that have it: {those}"
+    others = ", ".join(other for other in MODEL_NAMES if name in NETWORKS[other].rates)
+    return f"which model.name={config.model.name!r} has not; networks that have it: {others}"
   if name in RATES and is_body_frozen(config.optim):
     return (
       "which a frozen body has not; choose optim.body_rate_factor above 0, or leave the arm out"
@@ -177,29 +182,10 @@ def _obstacle(config: Config, name: str, asked: Mapping[str, float]) -> str | No
     return "and nothing is augmented; give augment.pad_crop or augment.flip, or leave the arm out"
   if name != "loss_weight" and asked.get("loss_weight") == 0.0:
     return "and with loss_weight = 0 beside it no loss moves the weights; leave one of the two out"
-  # model.dropout is what a phase has that does not ask: against it no dropout is a difference.
+  # A phase that does not ask for dropout has model.dropout: beside that, no dropout is a change.
   without = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}[name]
   if asked[name] == without:
     return (
       f"and {name} = {asked[name]!r} changes nothing; give it another value, or leave the arm out"
     )
   return None
-
-
-def check(config: Config) -> None:
-  """Refuses what the config alone shows to be wrong, before any data is read.
-
-  Raises:
-    ConfigError: unknown arms or networks, keys or regularisers that do not go with the network,
-      devices that are not there or not even.
-  """
-  check_arms(config)
-  make_model(config.model, 2)
-  check_overrides(config)
-  layout = make_layout(config.parallel)
-  selecting = (
-    {}
-    if config.select.num_seeds is None
-    else {"select.num_seeds": min(config.select.num_seeds, len(config.seeds))}
-  )
-  check_replicas(layout, {"seeds": len(config.seeds), **selecting})

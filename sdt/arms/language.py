@@ -1,13 +1,12 @@
-"""What an arm is, as text: "A@lambda_A + B@lambda_B" is a round that goes through A at lambda_A,
-then through B at lambda_B.
+"""The language of arms: an arm is a line of text.
 
-A phase is SUBSET@DECAY, and may go on with [REGULARISER, REGULARISER=NUMBER] (what else is
-different in it, at the value that the config has or at that number) and :STEPS (how long, where
-that is not one pass over the subset). The shipped arms are written in this language, and a config
-adds its own by `own_arms`: "NAME = PHASE + PHASE", or "NAME = PHASE + PHASE against ARM".
+"A@lambda_A + B@lambda_B" is a round that goes through A at decay lambda_A, then through B at
+lambda_B. A phase is SUBSET@DECAY. Two things may follow it. [REGULARISER, REGULARISER=NUMBER] adds
+regularisers to the phase, at the config's value or at that number. :STEPS sets how long it lasts,
+where that is not one pass over the subset. The arms of `catalogue.ARMS` are written in this
+language. A config defines more in `own_arms`: "NAME = PHASE + PHASE", or
+"NAME = PHASE + PHASE against ARM".
 """
-
-from __future__ import annotations
 
 import dataclasses
 import re
@@ -56,10 +55,13 @@ _NAME = re.compile(r"[A-Za-z][\w.-]*")
 
 @dataclasses.dataclass(frozen=True)
 class PhaseSpec:
-  """A phase by the names of its parts: `subset` of SUBSETS, `decay` of DECAYS or a number, `steps`
-  of STEPS.
+  """A phase by the names of its parts.
 
-  `overrides` are pairs of a name of REGULARISERS and a number, or None for the config's.
+  Attributes:
+    subset: a name of `SUBSETS`.
+    decay: a name of `DECAYS`, or a number.
+    overrides: pairs of a name of `REGULARISERS` and a number, None for the config's.
+    steps: a name of `STEPS`.
   """
 
   subset: str
@@ -69,7 +71,7 @@ class PhaseSpec:
 
   @property
   def name(self) -> str:
-    """What the phase is called in metrics.jsonl: "all", "half", "A" or "B", whichever A it is."""
+    """The name of the phase in metrics.jsonl: "all", "half", "A" or "B", whatever A is made of."""
     return self.subset.rpartition("_")[2]
 
 
@@ -81,10 +83,10 @@ class ArmSpec:
     phases: of a round, in order.
     asks: the question that the arm answers.
     start: "scratch", "warm" (the baseline's last weights), or "method": as `method.init` says.
-    rounds_factor: times the rounds of the others.
-    equal_work: whether its optimiser steps must be those of the other arms, to within one a round.
-    control: the arm that differs from it in what it asks about and in nothing else; None where that
-      is the method's question.
+    rounds_factor: it trains so many times the rounds of the others.
+    equal_work: whether it must have the optimiser steps of the other arms, to within one a round.
+    control: the arm that differs from it in its question and in nothing else; None where the
+      question is about the method.
   """
 
   phases: tuple[PhaseSpec, ...]
@@ -100,14 +102,13 @@ def parse_phases(text: str, where: str) -> tuple[PhaseSpec, ...]:
 
   Args:
     text: phases joined by +.
-    where: what a message calls it.
+    where: the start of a message about it.
 
   Raises:
-    ConfigError: not in the language, an unknown subset, decay, regulariser or length (with the
-      nearest), a number out of range.
+    ConfigError: the text is not in the language, a name is unknown (the message has the nearest),
+      or a number is out of range.
   """
-  # A plus between phases has a blank beside it or ends a phase; one in a number (1e+3) follows an
-  # e.
+  # A plus after an e belongs to a number (1e+3); every other one joins two phases.
   parts = [part.strip() for part in re.split(r"(?<![eE])\+", text)]
   return tuple(_parse_phase(part, where) for part in parts)
 
@@ -138,7 +139,7 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
 
 
 def _parse_override(text: str, where: str) -> tuple[str, float | None]:
-  """Returns the name and the number of "label_smoothing=0.2", None where there is no number."""
+  """Returns the name and the number of "label_smoothing=0.2"; None if there is no number."""
   name, equals, given = (part.strip() for part in text.partition("="))
   _known(name, REGULARISERS, "regulariser", where=where)
   if not equals:
@@ -152,11 +153,11 @@ def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmS
   """Returns the arms that `own_arms` defines, by name.
 
   Args:
-    texts: "NAME = PHASE + PHASE" each, or "NAME = PHASE + PHASE against ARM", its control.
+    texts: each "NAME = PHASE + PHASE", or "NAME = PHASE + PHASE against ARM", its control.
     taken: names that are not free.
 
   Raises:
-    ConfigError: not in the language, no name, a name that is taken.
+    ConfigError: a text is not in the language, has no name, or has a name that is taken.
   """
   arms: dict[str, ArmSpec] = {}
   for text in texts:

@@ -1,18 +1,16 @@
 """From an arm to its plan: which examples, how many steps, which weight decay."""
 
-from __future__ import annotations
-
 import dataclasses
-import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 from sdt.arms.catalogue import arm_specs, num_rounds_of, spec_of
 from sdt.arms.language import PhaseSpec
 from sdt.config import Config
-from sdt.config.schema import MethodConfig
+from sdt.config.schema import MethodConfig, SplitConfig
 from sdt.engine.plan import Phase, Plan
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
@@ -24,17 +22,18 @@ class Setting:
   """What the arms of one run have in common.
 
   Attributes:
+    config: of the run.
     labels: [N] int32 of the training set.
     example_ids: [N] int32.
-    scores: [R, N] float, the ranking score each seed splits by; None before scoring, when only the
-      baseline can be planned.
-    partitions: per seed, by `split.policy`.
+    scores: [R, N] float, larger is easier: each seed splits by its own row. None before scoring,
+      when only the baseline can be planned.
+    partitions: of each seed, by `split.policy`.
   """
 
   config: Config
-  labels: np.ndarray
-  example_ids: np.ndarray
-  scores: np.ndarray | None = None
+  labels: Shaped[np.ndarray, "N *D"]
+  example_ids: Int[np.ndarray, "N"]
+  scores: Float[np.ndarray, "R N"] | None = None
   partitions: tuple[Partition, ...] = ()
 
   @property
@@ -48,9 +47,10 @@ class Setting:
 
   @property
   def steps_easy_rest(self) -> tuple[int, int]:
-    """The optimiser steps of A and of B in a round of the method. B lasts as long as with the
-    examples that are left out, if there are any: arms of equal work stay equal, and B's examples
-    come round again for the difference.
+    """The optimiser steps of A and of B in a round of the method.
+
+    Examples that are left out count as B's here, so that arms of equal work stay equal: B's own
+    examples come round again for the difference.
     """
     return self.steps_of(self.num_easy), self.steps_of(len(self.labels) - self.num_easy)
 
@@ -68,72 +68,58 @@ def _half(setting: Setting) -> np.ndarray:
   return np.stack([np.sort(order[: max(1, len(order) // 2)]) for order in orders]).astype(np.int32)
 
 
-def _own(setting: Setting) -> tuple[Partition, ...]:
+def _by_score(setting: Setting) -> tuple[Partition, ...]:
   return setting.partitions
 
 
 def _random(setting: Setting) -> tuple[Partition, ...]:
-  # Not split.policy "random": where the config asks for that, the method's own A is random, and
-  # this arm must draw another.
+  # Not split.policy "random": there the method's A is random too, and this arm must draw another.
   draws = [
     random_scores(setting.example_ids, seed, "random_subset") for seed in setting.config.seeds
   ]
-  return _other_partitions(
-    setting, draws, "top", class_balanced=setting.config.split.class_balanced
-  )
+  return _other_partitions(setting, draws, "top")
 
 
 def _matched(setting: Setting) -> tuple[Partition, ...]:
-  """Returns random partitions in which A has the class counts of the seed's own A."""
+  """Returns random partitions in which A has the class counts of the seed's A."""
   partitions = []
   for part, seed in zip(setting.partitions, setting.config.seeds, strict=True):
     draw = random_scores(setting.example_ids, seed, "class_matched_random")
     counts = np.bincount(setting.labels[part.easy], minlength=int(setting.labels.max()) + 1)
-    own = np.union1d(part.easy, part.rest)
+    used = np.union1d(part.easy, part.rest)
     is_easy = np.zeros(len(setting.labels), bool)
     for label, count in enumerate(counts):
-      members = own[setting.labels[own] == label]
+      members = used[setting.labels[used] == label]
       is_easy[members[np.argsort(draw[members], kind="stable")][:count]] = True
-    partitions.append(
-      Partition(
-        np.flatnonzero(is_easy).astype(np.int32),
-        own[~is_easy[own]].astype(np.int32),
-        0,
-        left_out=part.left_out,
-      )
-    )
+    easy = np.flatnonzero(is_easy).astype(np.int32)
+    rest = used[~is_easy[used]].astype(np.int32)
+    partitions.append(Partition(easy, rest, 0, left_out=part.left_out))
   return tuple(partitions)
 
 
 def _hardest(setting: Setting) -> tuple[Partition, ...]:
-  scores = (
-    np.zeros((len(setting.config.seeds), len(setting.labels)))
-    if setting.scores is None
-    else setting.scores
-  )
-  return _other_partitions(
-    setting, scores, "bottom", class_balanced=setting.config.split.class_balanced
-  )
+  scores = setting.scores
+  if scores is None:  # a plan for its sizes alone
+    scores = np.zeros((len(setting.config.seeds), len(setting.labels)))
+  return _other_partitions(setting, scores, "bottom")
 
 
 def _other_partitions(
-  setting: Setting, scores: Iterable[np.ndarray], policy: str, *, class_balanced: bool
+  setting: Setting, scores: Iterable[np.ndarray], policy: str
 ) -> tuple[Partition, ...]:
-  """Returns the partitions of the same sizes by other scores [R, N] or another policy, without what
-  the method leaves out.
+  """Returns the partitions of the same sizes by other scores [R, N] or another policy.
+
+  What the method leaves out is left out here too.
   """
-  size, cut = (
-    setting.num_easy,
-    functools.partial(split, policy=policy, class_balanced=class_balanced),
-  )
+  rule = SplitConfig(policy=policy, class_balanced=setting.config.split.class_balanced)
   return tuple(
-    cut(one, setting.labels, setting.example_ids, size, seed, left_out=part.left_out)
+    split(one, setting, setting.num_easy, seed=seed, rule=rule, left_out=part.left_out)
     for one, seed, part in zip(scores, setting.config.seeds, setting.partitions, strict=True)
   )
 
 
 def _but_fold(setting: Setting, index: int) -> np.ndarray:
-  """Returns everything but the fold of that index, counted from 0."""
+  """Returns the positions [R, n] of all examples but those of a fold, by its index from 0."""
   rows = [
     folds(setting.labels, setting.example_ids, setting.config.score.folds or 0, seed=seed)
     for seed in setting.config.seeds
@@ -143,7 +129,7 @@ def _but_fold(setting: Setting, index: int) -> np.ndarray:
 
 _WHOLE: Mapping[str, Callable[[Setting], np.ndarray]] = {"all": _everything, "half": _half}
 _PARTITIONS: Mapping[str, Callable[[Setting], tuple[Partition, ...]]] = {
-  "": _own,
+  "": _by_score,
   "random": _random,
   "matched": _matched,
   "hardest": _hardest,
@@ -151,7 +137,7 @@ _PARTITIONS: Mapping[str, Callable[[Setting], tuple[Partition, ...]]] = {
 
 
 def _ids(setting: Setting, subset: str) -> np.ndarray:
-  """Returns the positions [R, n] of a subset of `arm_spec.SUBSETS`."""
+  """Returns the positions [R, n] of a subset of `language.SUBSETS`."""
   if subset in _WHOLE:
     return _WHOLE[subset](setting)
   if match := re.fullmatch(r"but_fold(\d+)_all", subset):
@@ -162,26 +148,29 @@ def _ids(setting: Setting, subset: str) -> np.ndarray:
 
 # ---- decays: [R], or [R, num_steps]
 def step_mean(steps_easy: int, steps_rest: int, method: MethodConfig) -> float:
-  """Returns the decay that uniform training needs for the same sum over the optimiser steps of a
-  round, of which A and B have so many.
+  """Returns the mean decay over the steps of a round: (T_A lambda_A + T_B lambda_B) / (T_A + T_B).
 
-  (T_A lambda_A + T_B lambda_B) / (T_A + T_B): to leading order in the decay the objective summed
-  over a round is then the method's.
+  Uniform training at this decay has, to leading order in the decay, the method's objective summed
+  over a round.
+
+  Args:
+    steps_easy: T_A, optimiser steps of A in a round.
+    steps_rest: T_B, those of B.
+    method: has lambda_A and lambda_B.
   """
   return (steps_easy * method.lambda_A + steps_rest * method.lambda_B) / (steps_easy + steps_rest)
 
 
 def _scattered(setting: Setting, num_steps: int) -> np.ndarray:
-  """Returns [R, num_steps]: lambda_A at T_A random places of the round, the same in every round, as
-  the examples there are not.
+  """Returns [R, num_steps]: lambda_A at T_A random steps of the round, lambda_B at the others.
+
+  The steps are the same in every round; their examples are not.
   """
   method, rows = setting.config.method, []
   for seed in setting.config.seeds:
-    places = np.argsort(random_scores(np.arange(num_steps), seed, "random_batches"), kind="stable")[
-      : setting.steps_easy_rest[0]
-    ]
+    draw = random_scores(np.arange(num_steps), seed, "random_batches")
     row = np.full(num_steps, method.lambda_B)
-    row[places] = method.lambda_A
+    row[np.argsort(draw, kind="stable")[: setting.steps_easy_rest[0]]] = method.lambda_A
     rows.append(row)
   return np.stack(rows)
 
@@ -189,14 +178,14 @@ def _scattered(setting: Setting, num_steps: int) -> np.ndarray:
 def _lambda_tuned(config: Config) -> float:
   if config.method.lambda_tuned is None:
     raise ConfigError(
-      "method.lambda_tuned is missing: an arm at the tuned decay has none; give it, or candidates "
-      "in select.weight_decay"
+      "method.lambda_tuned is missing, and an arm is at the tuned decay; give a number, or "
+      "candidates in select.weight_decay"
     )
   return config.method.lambda_tuned
 
 
 def _decay(setting: Setting, decay: str | float, num_steps: int) -> np.ndarray:
-  """Returns the decay of a phase, a number or one of `arm_spec.DECAYS`."""
+  """Returns the decay of a phase, [R] or [R, num_steps]; `decay` is a number or in `DECAYS`."""
   if decay == "scattered":
     return _scattered(setting, num_steps)
   config = setting.config
@@ -225,31 +214,25 @@ def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
     name: getattr(setting.config.regularise, name) if value is None else value
     for name, value in spec.overrides
   }
-  return Phase(
-    spec.name,
-    ids,
-    num_steps,
-    weight_decay=_decay(setting, spec.decay, num_steps),
-    overrides=overrides,
-  )
+  weight_decay = _decay(setting, spec.decay, num_steps)
+  return Phase(spec.name, ids, num_steps, weight_decay=weight_decay, overrides=overrides)
 
 
 def _named_apart(phases: Iterable[Phase]) -> tuple[Phase, ...]:
-  """Returns the phases with names that differ: the second A of a round is A2."""
+  """Returns the phases with distinct names: the second A of a round is A2."""
   named: list[Phase] = []
   for phase in phases:
     count = sum(other.name.rstrip("0123456789") == phase.name for other in named)
-    named.append(
-      phase if count == 0 else dataclasses.replace(phase, name=f"{phase.name}{count + 1}")
-    )
+    name = phase.name if count == 0 else f"{phase.name}{count + 1}"
+    named.append(dataclasses.replace(phase, name=name))
   return tuple(named)
 
 
 def make_plan(arm: str, setting: Setting) -> Plan:
-  """Returns the plan of `arm`; all but the baseline need the setting's partitions.
+  """Returns the plan of `arm`; every arm but the baseline needs the setting's partitions.
 
-  The method's controls start as the method does (`method.init`): a difference between them must not
-  come from where they began. The baseline, and what is compared with it, start from scratch.
+  The method's controls start as the method does (`method.init`), so that no difference comes from
+  the start. The baseline, and what is compared with it, start from scratch.
   """
   config, spec = setting.config, spec_of(arm, setting.config)
   phases = _named_apart(_make_phase(setting, phase) for phase in spec.phases)
@@ -260,11 +243,10 @@ def make_plan(arm: str, setting: Setting) -> Plan:
 
 
 def check_equal_work(plans: Iterable[Plan], config: Config) -> None:
-  """Raises a ConfigError where the rounds of two plans differ by more than one optimiser step: such
-  a comparison would be unfair.
+  """Raises a ConfigError if the rounds of two plans differ by more than one optimiser step.
 
-  Arms that do more by their nature (`warm_start`, `long_baseline`) are left out; they say so where
-  their results stand.
+  Their comparison would be unfair. Arms that do more by design (`warm_start`, `long_baseline`) are
+  not checked; the results say so beside them.
   """
   specs = arm_specs(config)
   equal = sorted(

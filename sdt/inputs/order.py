@@ -1,84 +1,77 @@
-"""Which examples a step sees: a pure function of (seed, phase, round), so that no iterator has a
-state.
+"""Which examples a step sees: a pure function of (seed, phase, round), so no iterator has a state.
 
-The order of a phase in a round is a permutation drawn from `order_key(seed, phase, round)`; it is
-cut into fixed-size batches, and the last one is padded and masked. A phase that has more steps than
-one pass needs goes through further permutations.
+A phase in a round goes through its examples in the order of a permutation, drawn from
+`order_key(seed, phase, round)`. The permutation is cut into batches of one size; the last batch is
+padded and masked. A phase with more steps than one pass needs draws a permutation for each pass.
 """
-
-from __future__ import annotations
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, Int32, Integer, Key, Shaped
 
 # Streams of random numbers. Every key is fold_in(fold_in(fold_in(key(seed), stream), phase),
 # clock), so that no two purposes share one.
 _ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 2, 3, 4
 
+type Scalar = Integer[Array, ""] | int
 
-def _key(seed: jax.Array) -> jax.Array:
-  # Named, because a machine's default may be another, whose bits under `vmap` are others than one
-  # at a time.
+
+def _key(seed: Scalar) -> Key[Array, ""]:
+  # The implementation is named: a machine may have another default, whose bits differ under `vmap`.
   return jax.random.key(seed, impl="threefry2x32")
 
 
-def order_key(seed: jax.Array, phase: jax.Array | int, round_index: jax.Array) -> jax.Array:
-  """Returns the PRNG key of the order of the examples of `phase` in round `round_index`
-  (from 0).
-  """
+def order_key(seed: Scalar, phase: Scalar, round_index: Scalar) -> Key[Array, ""]:
+  """Returns the PRNG key for the order of a phase's examples in round `round_index` (from 0)."""
   return jax.random.fold_in(
     jax.random.fold_in(jax.random.fold_in(_key(seed), _ORDER), phase), round_index
   )
 
 
-def augment_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax.Array:
-  """Returns the PRNG key of the augmentation in optimiser step `step` (from 0, over all rounds)."""
+def augment_key(seed: Scalar, phase: Scalar, step: Scalar) -> Key[Array, ""]:
+  """Returns the PRNG key for augmentation in optimiser step `step` (from 0, over all rounds)."""
   return jax.random.fold_in(
     jax.random.fold_in(jax.random.fold_in(_key(seed), _AUGMENT), phase), step
   )
 
 
-def dropout_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax.Array:
-  """Returns the PRNG key of the dropout in optimiser step `step` (from 0, over all rounds)."""
+def dropout_key(seed: Scalar, phase: Scalar, step: Scalar) -> Key[Array, ""]:
+  """Returns the PRNG key for dropout in optimiser step `step` (from 0, over all rounds)."""
   return jax.random.fold_in(
     jax.random.fold_in(jax.random.fold_in(_key(seed), _DROPOUT), phase), step
   )
 
 
-def mixup_key(seed: jax.Array, phase: jax.Array | int, step: jax.Array) -> jax.Array:
-  """Returns the PRNG key of the mixing weight in optimiser step `step` (from 0, over all
-  rounds).
-  """
+def mixup_key(seed: Scalar, phase: Scalar, step: Scalar) -> Key[Array, ""]:
+  """Returns the PRNG key for mixup's weight in optimiser step `step` (from 0, over all rounds)."""
   return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _MIXUP), phase), step)
 
 
 def num_batches(num_examples: int, batch_size: int) -> int:
-  """Returns how many batches one pass takes, the partial last one counted: ceil(N / B)."""
+  """Returns the number of batches in one pass, counting a partial last one: ceil(N / B)."""
   return -(-num_examples // batch_size)
 
 
-def permutation(key: jax.Array, num_examples: int) -> jax.Array:
+def permutation(key: Key[Array, ""], num_examples: int) -> Int32[Array, "N"]:
   """Returns a uniformly drawn order of 0..N-1, int32 [N].
 
-  Sorting random bits costs half of `jax.random.permutation`, which sorts more than once; equal bits
-  keep their order, a bias below N / 2**32.
+  Sorting random bits costs half of `jax.random.permutation`, which sorts more than once. Equal bits
+  keep their order; this bias is below N / 2**32.
   """
   bits = jax.random.bits(key, (num_examples,), jnp.uint32)
   return jax.lax.sort_key_val(bits, jnp.arange(num_examples, dtype=jnp.int32))[1]
 
 
 def phase_batches(
-  key: jax.Array, num_examples: int, num_steps: int, batch_size: int
-) -> tuple[jax.Array, jax.Array]:
-  """Returns the positions that each step of a phase sees, and which of them count.
+  key: Key[Array, ""], num_examples: int, num_steps: int, batch_size: int
+) -> tuple[Int32[Array, "T B"], Bool[Array, "T B"]]:
+  """Returns the positions that each step of a phase sees, and a mask of those that count.
 
   Args:
     key: PRNG key of this phase and round.
     num_examples: n, the size of the phase's subset, at least 1.
-    num_steps: T, optimiser steps; ceil(n / B) is one pass, more steps begin further passes, each
-      with its own permutation.
+    num_steps: T, optimiser steps. ceil(n / B) steps are one pass; more steps begin further passes,
+      each with its own permutation.
     batch_size: B.
   Returns:
     positions [T, B] int32 in [0, n) and mask [T, B] bool. In each complete pass every position is
@@ -98,16 +91,15 @@ def phase_batches(
 
 
 def rows_of(
-  inputs: Any, offset: jax.Array, ids: jax.Array, is_streamed: bool
-) -> tuple[Any, jax.Array]:
-  """Returns an array of inputs, and the rows [B] of it that are a batch.
+  inputs: Shaped[Array, "..."], offset: Int[Array, ""], ids: Int[Array, "B"], is_streamed: bool
+) -> tuple[Shaped[Array, "..."], Int[Array, "B"]]:
+  """Returns an array of inputs, and the rows [B] of this array that form the batch.
 
   Args:
-    inputs: of a whole split, [N, ...]; streamed, of the batches that this dispatch was given,
-      [batches, B, ...].
+    inputs: [N, ...], a whole split. Streamed: [batches, B, ...], the batches of this dispatch.
     offset: [] int32, number of the batch in the dispatch.
     ids: [B] int32, positions in the split.
-    is_streamed: which of the two it is.
+    is_streamed: which of the two `inputs` is.
   """
   if is_streamed:
     return inputs[offset], jnp.arange(ids.shape[0], dtype=jnp.int32)

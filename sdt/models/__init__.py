@@ -1,4 +1,4 @@
-"""The networks: Linen modules, inputs -> logits, by name."""
+"""Networks by name: Linen modules from inputs to logits."""
 
 from sdt.models.registry import count_params, init_variables, make_model
 

@@ -1,4 +1,4 @@
-"""Stages of blocks: what the residual networks, plain and wide, and VGG have in common."""
+"""Stages of blocks: shared by the residual networks (plain and wide) and VGG."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from sdt.errors import ConfigError
 
-# A bottleneck block ends with so many times its width.
+# A bottleneck block has so many times its width of output channels.
 BOTTLENECK_EXPANSION = 4
 
 
@@ -16,8 +16,9 @@ def block_convolutions(
 ) -> tuple[tuple[int, int, int], ...]:
   """Returns (channels, kernel size, stride) of each convolution of a residual block.
 
-  A basic block: 3x3 (stride), 3x3. A bottleneck: 1x1, 3x3 (stride), 1x1 to 4 * width. Source: He et
-  al. 2016, figure 5.
+  A basic block: 3x3 (stride), 3x3. A bottleneck: 1x1, 3x3 (stride), 1x1 to 4 * width.
+
+  Source: He et al. 2016, figure 5.
   """
   if bottleneck:
     return (width, 1, 1), (width, 3, stride), (width * BOTTLENECK_EXPANSION, 1, 1)
@@ -27,30 +28,29 @@ def block_convolutions(
 def residual_blocks(
   blocks: tuple[int, ...], widths: tuple[int, ...]
 ) -> Iterator[tuple[str, float, int, int]]:
-  """Yields (name, depth, width, stride) of each block in order; every stage but the first begins
-  with stride 2.
+  """Yields (name, depth, width, stride) of each block in order.
 
-  The depth of block l of L is l / L.
+  Every stage but the first begins with stride 2. The depth of block l of L is l / L.
+
+  Args:
+    blocks: number of blocks of each stage.
+    widths: channels of each stage.
   """
   number = 0
   for stage, (num_blocks, width) in enumerate(zip(blocks, widths, strict=True), start=1):
     for block in range(1, num_blocks + 1):
       number += 1
-      yield (
-        f"stage{stage}_block{block}",
-        number / sum(blocks),
-        width,
-        2 if stage > 1 and block == 1 else 1,
-      )
+      stride = 2 if stage > 1 and block == 1 else 1
+      yield f"stage{stage}_block{block}", number / sum(blocks), width, stride
 
 
 def combine_stages(
   arguments: dict[str, Any], changes: Mapping[str, Any], name: str
 ) -> dict[str, Any]:
-  """Returns the arguments with `blocks` and `widths` as changed; a `combine` of `Network`.
+  """Returns the arguments with `blocks` and `widths` changed; a `combine` of `Network`.
 
-  Given alone, each keeps the network's own other one, which must have as many stages. A network
-  whose `blocks` are None has one a stage.
+  If only one of them is changed, the other must have as many stages. `blocks` of None are one block
+  for each stage.
 
   Raises:
     ConfigError: blocks and widths differ in length, or the zero-padded shortcut would have to drop
@@ -73,10 +73,16 @@ def combine_stages(
 
 
 def blocks_of_depth(depth: int, unit: int, others: int, name: str) -> int:
-  """Returns n of depth = unit * n + others, where n = 1, 2, ... counts what is repeated.
+  """Returns n = 1, 2, ... of depth = unit * n + others.
+
+  Args:
+    depth: number of layers.
+    unit: layers in what is repeated n times.
+    others: layers that are not repeated.
+    name: of the network, for the message.
 
   Raises:
-    ConfigError: no such n; the message names the form and the nearest depths.
+    ConfigError: there is no such n; the message has the form and the nearest depths.
   """
   num, rest = divmod(depth - others, unit)
   if rest or num < 1:

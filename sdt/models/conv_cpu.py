@@ -1,35 +1,44 @@
-"""The parts of a convolution in the forms for which XLA:CPU has fast kernels. Ordinary mathematics,
-on any platform.
+"""The parts of a convolution in the forms for which XLA:CPU has fast kernels.
 
-Read in XLA's source and measured (jax 0.12): the fast kernels want canonical order (NHWC, HWIO,
-NHWC), no negative padding, and an image of at least the kernel's size. Below that XLA swaps image
-and kernel by itself and ends in its slowest loop: a 3x3 kernel over 2x2 images runs at 1 GFLOP/s.
-There the convolution is written as what it is, a product with a matrix whose blocks are the
+They are correct on any platform. Read in XLA's source and measured (jax 0.12): the fast kernels
+need canonical order (NHWC, HWIO, NHWC), no negative padding, and an image of at least the kernel's
+size. For smaller images XLA swaps image and kernel and uses its slowest loop: a 3x3 kernel over 2x2
+images runs at 1 GFLOP/s. Here such a convolution is a product with a matrix whose blocks are the
 kernel's taps.
 """
-
-from __future__ import annotations
 
 import math
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 type Pads = tuple[tuple[int, int], tuple[int, int]]
 type Pair = tuple[int, int]
-# For every pixel of the image, of one axis: which tap of the kernel takes it to each pixel of the
-# output; None where none does.
+# For every pixel of the image, along one axis: the tap of the kernel that takes it to each pixel of
+# the output, None if there is none.
 type Taps = list[list[int | None]]
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def input_gradient(
-  dy: jax.Array, kernel: jax.Array, *, sizes: Pair, strides: Pair, pads: Pads
-) -> jax.Array:
-  """Returns dL/dx [B, H, W, C] as a convolution of dy, spread by the stride, with the kernel turned
-  by 180 degrees.
+  dy: Float[Array, "B h w O"],
+  kernel: Float[Array, "kh kw C O"],
+  *,
+  sizes: Pair,
+  strides: Pair,
+  pads: Pads,
+) -> Float[Array, "B H W C"]:
+  """Returns dL/dx [B, H, W, C]: dy, spread by the stride, convolved with the turned kernel.
+
+  Args:
+    dy: [B, H', W', O].
+    kernel: [kh, kw, C, O], turned here by 180 degrees.
+    sizes: (H, W).
+    strides: (rows, columns).
+    pads: ((top, bottom), (left, right)).
   """
   turned = jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2)
   new_pads, starts = [], []
@@ -47,10 +56,21 @@ def input_gradient(
 
 
 def kernel_gradient(
-  x: jax.Array, dy: jax.Array, *, kernel_sizes: Pair, strides: Pair, pads: Pads
-) -> jax.Array:
-  """Returns dL/dkernel [kh, kw, C, O] as a convolution in which channels are the batch and examples
-  the channels.
+  x: Float[Array, "B H W C"],
+  dy: Float[Array, "B h w O"],
+  *,
+  kernel_sizes: Pair,
+  strides: Pair,
+  pads: Pads,
+) -> Float[Array, "kh kw C O"]:
+  """Returns dL/dkernel [kh, kw, C, O]: a convolution with channels as batch, examples as channels.
+
+  Args:
+    x: [B, H, W, C].
+    dy: [B, H', W', O].
+    kernel_sizes: (kh, kw).
+    strides: (rows, columns).
+    pads: ((top, bottom), (left, right)).
   """
   if kernel_sizes == (1, 1) and pads == ((0, 0), (0, 0)):
     return jnp.einsum("bijc,bijo->co", x[:, :: strides[0], :: strides[1]], dy)[None, None]
@@ -58,7 +78,7 @@ def kernel_gradient(
   for axis in range(2):
     spread = (dy.shape[1 + axis] - 1) * strides[axis] + 1
     high = kernel_sizes[axis] - 1 + spread - x.shape[1 + axis] - pads[axis][0]
-    # The last rows of a strided input can be out of every window's reach.
+    # No window may reach the last rows of a strided input.
     new_pads.append((pads[axis][0], max(high, 0)))
     stops.append(x.shape[1 + axis] + min(high, 0))
   x = x[:, : stops[0], : stops[1]]
@@ -70,52 +90,60 @@ def kernel_gradient(
 
 
 def is_small(sizes: Pair, kernel_sizes: Pair) -> bool:
-  """Returns whether an image is smaller than the kernel on some axis; the matrix is then at most as
-  large as the kernel, squared pixels.
+  """Returns whether an image is smaller than the kernel on some axis, and has no more pixels.
+
+  Its matrix is then small: at most kh * kw blocks in each direction.
   """
-  return any(size < window for size, window in zip(sizes, kernel_sizes, strict=True)) and math.prod(
-    sizes
-  ) <= math.prod(kernel_sizes)
+  is_shorter = any(size < window for size, window in zip(sizes, kernel_sizes, strict=True))
+  return is_shorter and math.prod(sizes) <= math.prod(kernel_sizes)
 
 
-def small_forward(x: jax.Array, kernel: jax.Array, *, strides: Pair, pads: Pads) -> jax.Array:
+def small_forward(
+  x: Float[Array, "B H W C"], kernel: Float[Array, "kh kw C O"], *, strides: Pair, pads: Pads
+) -> Float[Array, "B h w O"]:
   """Returns the convolution [B, H', W', O] of small images as one matrix product."""
-  rows, columns = _all_taps(
-    (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1]), strides, pads=pads
-  )
+  sizes, kernel_sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+  rows, columns = _all_taps(sizes, kernel_sizes, strides, pads=pads)
   y = x.reshape(len(x), -1) @ _matrix(kernel, rows, columns)
   return y.reshape(len(x), len(rows[0]), len(columns[0]), kernel.shape[3])
 
 
 def small_input_gradient(
-  dy: jax.Array, kernel: jax.Array, *, sizes: Pair, strides: Pair, pads: Pads
-) -> jax.Array:
+  dy: Float[Array, "B h w O"],
+  kernel: Float[Array, "kh kw C O"],
+  *,
+  sizes: Pair,
+  strides: Pair,
+  pads: Pads,
+) -> Float[Array, "B H W C"]:
   """Returns dL/dx [B, H, W, C] of small images."""
   rows, columns = _all_taps(sizes, (kernel.shape[0], kernel.shape[1]), strides, pads=pads)
-  return (dy.reshape(len(dy), -1) @ _matrix(kernel, rows, columns).T).reshape(
-    len(dy), *sizes, kernel.shape[2]
-  )
+  dx = dy.reshape(len(dy), -1) @ _matrix(kernel, rows, columns).T
+  return dx.reshape(len(dy), *sizes, kernel.shape[2])
 
 
 def small_kernel_gradient(
-  x: jax.Array, dy: jax.Array, *, kernel_sizes: Pair, strides: Pair, pads: Pads
-) -> jax.Array:
-  """Returns dL/dkernel [kh, kw, C, O] of small images: each tap's is the sum of the matrix's blocks
-  in which it stands.
+  x: Float[Array, "B H W C"],
+  dy: Float[Array, "B h w O"],
+  *,
+  kernel_sizes: Pair,
+  strides: Pair,
+  pads: Pads,
+) -> Float[Array, "kh kw C O"]:
+  """Returns dL/dkernel [kh, kw, C, O] of small images.
+
+  The gradient of a tap is the sum of the gradients of the matrix blocks that hold it.
   """
   rows, columns = _all_taps((x.shape[1], x.shape[2]), kernel_sizes, strides, pads=pads)
   blocks = (x.reshape(len(x), -1).T @ dy.reshape(len(dy), -1)).reshape(*x.shape[1:], *dy.shape[1:])
 
   def of_tap(u: int, v: int) -> jax.Array:
     places = [(i, j, p, q) for i, p in _places(rows, u) for j, q in _places(columns, v)]
-    return sum(
-      (blocks[i, j, :, p, q] for i, j, p, q in places),
-      jnp.zeros((x.shape[3], dy.shape[3]), x.dtype),
-    )
+    zeros = jnp.zeros((x.shape[3], dy.shape[3]), x.dtype)
+    return sum((blocks[i, j, :, p, q] for i, j, p, q in places), zeros)
 
-  return jnp.stack(
-    [jnp.stack([of_tap(u, v) for v in range(kernel_sizes[1])]) for u in range(kernel_sizes[0])]
-  )
+  height, width = kernel_sizes
+  return jnp.stack([jnp.stack([of_tap(u, v) for v in range(width)]) for u in range(height)])
 
 
 def _all_taps(sizes: Pair, kernel_sizes: Pair, strides: Pair, pads: Pads) -> tuple[Taps, Taps]:
@@ -140,13 +168,11 @@ def _places(taps: Taps, wanted: int) -> list[Pair]:
   ]
 
 
-def _matrix(kernel: jax.Array, rows: Taps, columns: Taps) -> jax.Array:
-  """Returns [H * W * C, H' * W' * O]: the block of an image's pixel and an output's is the tap
-  between them.
-  """
+def _matrix(kernel: Array, rows: Taps, columns: Taps) -> jax.Array:
+  """Returns [H * W * C, H' * W' * O]: the block of an input and an output pixel is their tap."""
   zeros = jnp.zeros(kernel.shape[2:], kernel.dtype)
 
-  def block(u: int | None, v: int | None) -> jax.Array:
+  def block(u: int | None, v: int | None) -> Array:
     return zeros if u is None or v is None else kernel[u, v]
 
   return jnp.concatenate(

@@ -1,14 +1,11 @@
 """Densely connected networks: every layer of a block reads the outputs of all layers before it.
 
 Source: Huang, Liu, van der Maaten, Weinberger 2017, "Densely Connected Convolutional Networks",
-section 3 and table 1; the form for small images is that of section 4.2.
+section 3 and table 1; for small images section 4.2.
 Differs from source: without bottlenecks and compression the stem has 2 * growth_rate channels, as
-public trainers have it, and not 16. The "small" stem of the ImageNet networks is not the paper's:
-it is the stem of its networks for small images. Where an image has a single row or column left, it
-is not halved any more.
+in public trainers, not 16. The "small" stem of the ImageNet networks is that of the paper's
+networks for small images. An image with a single row or column left is not halved further.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,33 +13,36 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from sdt.arrays import AnyArray
 from sdt.models.blocks import blocks_of_depth
 from sdt.models.conv import barrier
 from sdt.models.family import Network
-from sdt.models.layers import FamilyModule, average_pool, max_pool
+from sdt.models.layers import FamilyModule, Mask, average_pool, max_pool
 
-# A bottleneck makes so many times the growth rate of channels for the 3x3 convolution behind it.
+# A bottleneck gives the 3x3 convolution after it so many times the growth rate of channels.
 BOTTLENECK_FACTOR = 4
-# The networks for small images have so many dense blocks, all of the same length.
+# The networks for small images have so many dense blocks, all of one length.
 NUM_BLOCKS = 3
+_KEYS = ("growth_rate", "stem", "activation")
 
 
 class DenseLayer(FamilyModule):
-  """Returns H(x), [B, H, W, growth_rate]: BatchNorm, act, 3x3 conv; with a bottleneck, BatchNorm,
-  act, 1x1 conv before them.
+  """Returns H(x), [B, H, W, growth_rate]: BatchNorm, act, 3x3 conv.
+
+  A bottleneck puts BatchNorm, act, 1x1 conv before them.
   """
 
   growth_rate: int
   bottleneck: bool
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-    layers = (
-      ((BOTTLENECK_FACTOR * self.growth_rate, 1), (self.growth_rate, 3))
-      if self.bottleneck
-      else ((self.growth_rate, 3),)
-    )
+  def __call__(
+    self, x: Float[Array, "B H W C"], *, train: bool, mask: Mask
+  ) -> Float[Array, "B h w O"]:
+    bottleneck = ((BOTTLENECK_FACTOR * self.growth_rate, 1),) if self.bottleneck else ()
+    layers = (*bottleneck, (self.growth_rate, 3))
     for index, (features, kernel_size) in enumerate(layers, start=1):
       x = self.act(self.norm(f"norm{index}", x, train=train, mask=mask))
       x = self.conv(f"conv{index}", x, features, kernel_size=kernel_size)
@@ -50,29 +50,30 @@ class DenseLayer(FamilyModule):
 
 
 class Transition(FamilyModule):
-  """Returns x with `features` channels and half the pixels a side: BatchNorm, act, 1x1 conv, mean
-  of 2x2 pixels (if there are so many).
+  """Returns x with `features` channels and half the pixels a side, if there are more than one.
+
+  BatchNorm, act, 1x1 conv, mean of 2x2 pixels.
   """
 
   features: int
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool, mask: jax.Array | None) -> jax.Array:
-    x = self.conv(
-      "conv", self.act(self.norm("norm", x, train=train, mask=mask)), self.features, kernel_size=1
-    )
+  def __call__(
+    self, x: Float[Array, "B H W C"], *, train: bool, mask: Mask
+  ) -> Float[Array, "B h w O"]:
+    x = self.act(self.norm("norm", x, train=train, mask=mask))
+    x = self.conv("conv", x, self.features, kernel_size=1)
     return average_pool(x, 2) if min(x.shape[1:3]) > 1 else x
 
 
 class DenseNet(FamilyModule):
-  """A stem, dense blocks with transitions between them, BatchNorm, act, the mean over the pixels,
-  and a linear head.
+  """A stem, dense blocks with transitions between them, BatchNorm, act, pixel mean, a linear head.
 
-  Block i has `layers[i]` layers, each of which adds `growth_rate` channels; a transition keeps
-  floor(compression * channels) of them. The "small" stem is a 3x3 convolution to 2 * growth_rate
-  channels, with nothing behind it; the "imagenet" stem is a 7x7 convolution of stride 2 to as many,
-  BatchNorm, act and a 3x3 max-pool of stride 2. The number of layers is 1 + sum(layers) (with
-  bottlenecks twice the sum) + the number of blocks.
+  Block i has `layers[i]` layers, each of which adds `growth_rate` channels. A transition keeps
+  floor(compression * channels) of them. Stem "small": a 3x3 convolution to 2 * growth_rate
+  channels. Stem "imagenet": a 7x7 convolution of stride 2 to as many, BatchNorm, act, a 3x3
+  max-pool of stride 2. The number of layers is 1 + sum(layers) (with bottlenecks twice the sum) +
+  the number of blocks.
   """
 
   num_classes: int
@@ -83,7 +84,9 @@ class DenseNet(FamilyModule):
   stem: str = "small"
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, *, train: bool, mask: jax.Array | None = None) -> jax.Array:
+  def __call__(
+    self, inputs: Float[AnyArray, "B H W C"], *, train: bool, mask: Mask = None
+  ) -> Float[Array, "B K"]:
     if self.stem == "imagenet":
       x = self.conv("stem_conv", inputs, 2 * self.growth_rate, kernel_size=7, stride=2)
       x = max_pool(self.act(self.norm("stem_norm", x, train=train, mask=mask)), 3, 2, padding=1)
@@ -91,59 +94,39 @@ class DenseNet(FamilyModule):
       x = self.conv("stem_conv", inputs, 2 * self.growth_rate, kernel_size=3)
     for block, num_layers in enumerate(self.layers, start=1):
       names = [f"block{block}_layer{layer}" for layer in range(1, num_layers + 1)]
-      x = _dense_block(
-        x,
-        [
-          DenseLayer(self.growth_rate, self.bottleneck, name=name, **self.in_common)
-          for name in names
-        ],
-        train,
-        mask=mask,
-      )
+      form = (self.growth_rate, self.bottleneck)
+      layers = [DenseLayer(*form, name=name, **self.in_common) for name in names]
+      x = _dense_block(x, layers, train, mask=mask)
       if block < len(self.layers):
-        transition = Transition(
-          int(x.shape[-1] * self.compression), name=f"transition{block}", **self.in_common
-        )
+        features = int(x.shape[-1] * self.compression)
+        transition = Transition(features, name=f"transition{block}", **self.in_common)
         x = transition(x, train=train, mask=mask)
     x = self.act(self.norm("final_norm", x, train=train, mask=mask))
     return self.head(x, self.num_classes)
 
 
-def _dense_block(
-  x: jax.Array, layers: list[DenseLayer], train: bool, mask: jax.Array | None
-) -> jax.Array:
-  """Returns x_l = [x_0, H_1(x_0), H_2(x_0, x_1), ...] along the channels (equation 2): the one
-  place that says how features are kept.
-  """
-  # Without the barrier, on a CPU, a training step of DenseNet-BC-100 takes 1.5 times as long, and
-  # so does its compilation.
+def _dense_block(x: jax.Array, layers: list[DenseLayer], train: bool, mask: Mask) -> jax.Array:
+  """Returns x_l = [x_0, H_1(x_0), H_2(x_0, x_1), ...] along the channels (equation 2)."""
+  # Without the barrier, a training step of DenseNet-BC-100 takes 1.5 times as long on a CPU, and so
+  # does its compilation.
   for layer in layers:
     x = barrier(jnp.concatenate([x, layer(x, train=train, mask=mask)], axis=-1))
   return x
 
 
 def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
-  """Returns the arguments with `depth` turned into the layers of `NUM_BLOCKS` blocks of
-  one length.
-  """
+  """Returns the arguments with `layers`, equal for all blocks, in the place of `depth`."""
   arguments = {**arguments, **changes}
   depth = arguments.pop("depth")
-  # The stem, a transition behind every block but the last, and the head are a layer each.
+  # One layer each: the stem, a transition after every block but the last, and the head.
   others, unit = NUM_BLOCKS + 1, NUM_BLOCKS * (2 if arguments["bottleneck"] else 1)
   return {**arguments, "layers": (blocks_of_depth(depth, unit, others, name=name),) * NUM_BLOCKS}
 
 
 def _for_small_images(depth: int, *, bottleneck: bool = True, compression: float = 0.5) -> Network:
-  arguments = {
-    "depth": depth,
-    "growth_rate": 12,
-    "bottleneck": bottleneck,
-    "compression": compression,
-    "stem": "small",
-  }
-  return Network(
-    DenseNet, arguments, ("depth", "growth_rate", "stem", "activation"), combine=_by_depth
-  )
+  form = {"growth_rate": 12, "bottleneck": bottleneck, "compression": compression}
+  arguments, keys = {"depth": depth, **form, "stem": "small"}, ("depth", *_KEYS)
+  return Network(DenseNet, arguments, keys, combine=_by_depth)
 
 
 NETWORKS = {
@@ -157,7 +140,7 @@ NETWORKS = {
   "densenet121": Network(
     DenseNet,
     {"layers": (6, 12, 24, 16), "growth_rate": 32, "stem": "imagenet"},
-    ("growth_rate", "stem", "activation"),
+    _KEYS,
     weights_from="densenet",
   ),
 }

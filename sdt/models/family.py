@@ -1,8 +1,4 @@
-"""What a family of networks tells the registry: the names it offers, their arguments, and the
-config keys that may change them.
-"""
-
-from __future__ import annotations
+"""An entry of the registry of networks: its module, its arguments, the keys that change them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -10,7 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 
-# The regularisers that act within a network, in training.
+# The regularisers that act within a network in training.
 RATES = ("dropout", "stochastic_depth")
 
 
@@ -25,14 +21,14 @@ class Network:
 
   Attributes:
     module: the Linen class. It takes num_classes, dtype, param_dtype, axis_name and norm_groups
-      beside `arguments`; its head is `head`.
-    arguments: those of the module that make this network.
-    keys: the keys of `config.ModelConfig` that may change an argument of the same name.
-    combine: (arguments, changes, name) -> the module's arguments, where more is to be done than to
-      replace; raises ConfigError where the changes do not make a network.
-    weights_from: the public checkpoints' naming whose weights fit (a name of
-      `sdt.models.pretrained.NAMINGS`), or None.
-    rates: the names of `RATES` that a step may set.
+      beside `arguments`; its last layer is called `head`.
+    arguments: of the module, which make this network.
+    keys: keys of `config.ModelConfig` that may change the argument of the same name.
+    combine: (arguments, changes, name) -> arguments of the module, where replacing is not enough.
+      Raises ConfigError if the changes make no network.
+    weights_from: name in `sdt.models.pretrained.NAMINGS` of the public checkpoints whose weights
+      fit, or None.
+    rates: names of `RATES` that a step may set.
   """
 
   module: Callable[..., nn.Module]
@@ -43,5 +39,5 @@ class Network:
   rates: tuple[str, ...] = ()
 
 
-# What every network calls its last layer, in the tree of its parameters.
+# The name of the last layer of every network, in the tree of its parameters.
 HEAD = "head"

@@ -1,42 +1,48 @@
-"""Initial values: declared where a parameter is declared, drawn on the host.
+"""Initial values: declared beside the parameter, drawn on the host.
 
-A module gives `self.param` an `Initializer`. Under `jax.eval_shape` that costs no compilation and
-leaves the initializer itself beside the shape (in a `Declared` box, which Linen opens by itself),
-and `draw_variables` fills in the numbers with NumPy. Compiling the draws of a ResNet takes 10 to
-120 seconds; this takes a fraction of one.
+A module gives `self.param` an `Initializer`. Under `jax.eval_shape` nothing compiles; a `Declared`
+box, which Linen opens by itself, keeps the initializer beside the shape. `draw_variables` then
+draws the numbers with NumPy. This takes a fraction of a second; compiling the draws of a ResNet
+takes 10 to 120 seconds.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
 import math
-from typing import Any, Self
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key
+
+from sdt.types import Leaf, Variables
 
 
 @dataclasses.dataclass(frozen=True)
 class Initializer:
-  """A distribution with independent entries: `offset + scale * unit`, unit N(0, 1), uniform on [-1,
-  1], or none (a constant).
+  """A distribution of independent entries: offset + scale * unit.
+
+  Attributes:
+    kind: of the unit: "normal" is N(0, 1), "uniform" is uniform on [-1, 1], "constant" is 0.
+    scale: factor of the unit.
+    offset: added.
   """
 
   kind: str
   scale: float = 0.0
   offset: float = 0.0
 
-  def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Declared:
-    """Returns values drawn from `key` by JAX, in their box; called by Linen, whose `init` therefore
-    works as everywhere.
-    """
+  def __call__(
+    self, key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
+  ) -> "Declared":
+    """Returns values drawn from `key` by JAX, in their box. Linen's `init` calls this."""
     size = math.prod(shape)
-    # Drawn flat: the draw of a rank-4 array takes seconds to compile, with the same bits.
+    # Drawn flat: the draw of a rank-4 array has the same bits and takes seconds to compile.
     if self.kind == "normal":
       unit = jax.random.normal(key, (size,), dtype)
     elif self.kind == "uniform":
@@ -45,7 +51,9 @@ class Initializer:
       unit = jnp.zeros((size,), dtype)
     return Declared(value=(self.offset + self.scale * unit).reshape(shape), initializer=self)
 
-  def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+  def draw(
+    self, generator: np.random.Generator, shape: tuple[int, ...]
+  ) -> Float[np.ndarray, "..."]:
     """Returns float64 values of `shape` drawn on the host."""
     if self.kind == "normal":
       return self.offset + self.scale * generator.standard_normal(shape)
@@ -55,21 +63,21 @@ class Initializer:
 
 
 class Declared(flax.struct.PyTreeNode, nn.meta.AxisMetadata):
-  """A variable together with its initializer; `apply` takes variables with or without the box."""
+  """A variable in a box with its initializer; `apply` takes variables with or without the box."""
 
-  value: Any
+  value: Leaf
   initializer: Initializer = flax.struct.field(pytree_node=False)
 
-  def unbox(self) -> Any:
+  def unbox(self) -> Leaf:
     return self.value
 
-  def replace_boxed(self, val: Any) -> Self:
+  def replace_boxed(self, val: Leaf) -> "Declared":
     return self.replace(value=val)
 
-  def add_axis(self, index: int, params: dict[Any, Any]) -> Self:
+  def add_axis(self, index: int, params: dict[Any, Any]) -> "Declared":
     return self
 
-  def remove_axis(self, index: int, params: dict[Any, Any]) -> Self:
+  def remove_axis(self, index: int, params: dict[Any, Any]) -> "Declared":
     return self
 
 
@@ -78,31 +86,34 @@ ONES = Initializer("constant", offset=1.0)
 
 
 def normal_fan_out(kernel_shape: tuple[int, int, int, int]) -> Initializer:
-  """Returns N(0, 2 / (kh * kw * O)) for a kernel [kh, kw, C, O]: He et al. 2015, "Delving Deep into
-  Rectifiers", eq. 14.
+  """Returns N(0, 2 / (kh * kw * O)) for a kernel [kh, kw, C, O].
+
+  Source: He et al. 2015, "Delving Deep into Rectifiers", eq. 14. Differs from source: none.
   """
   height, width, _, out_size = kernel_shape
   return Initializer("normal", scale=math.sqrt(2.0 / (height * width * out_size)))
 
 
 def uniform_fan_in(in_size: int) -> Initializer:
-  """Returns the uniform distribution on +-1/sqrt(in_size), torch's for both the weights and the
-  biases of a linear layer.
+  """Returns the uniform distribution on +-1/sqrt(in_size).
+
+  Source: torch's `nn.Linear`, for weights and biases. Differs from source: none.
   """
   return Initializer("uniform", scale=1.0 / math.sqrt(in_size))
 
 
-def declared_variables(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, Any]:
-  """Returns {"params": ..., "batch_stats": ...} of `Declared` boxes that hold shapes and types;
-  nothing is computed or compiled.
+def declared_variables(model: nn.Module, input_shape: tuple[int, ...]) -> Variables:
+  """Returns {"params": ..., "batch_stats": ...} of `Declared` boxes that hold shapes and types.
+
+  Nothing is computed or compiled.
   """
-  # Tracing a deep network takes a second or more, and a run asks several times. The types of a
-  # trace depend on x64.
+  # Cached: tracing a deep network takes a second or more, and a run asks several times. The types
+  # of a trace depend on x64.
   return _traced_variables(model, input_shape, jax.config.jax_enable_x64)
 
 
 @functools.lru_cache(maxsize=4)
-def _traced_variables(model: nn.Module, input_shape: tuple[int, ...], x64: bool) -> dict[str, Any]:
+def _traced_variables(model: nn.Module, input_shape: tuple[int, ...], x64: bool) -> Variables:
   inputs = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
   variables = jax.eval_shape(
     lambda key, x: model.init(key, x, train=False), jax.random.key(0), inputs
@@ -110,9 +121,10 @@ def _traced_variables(model: nn.Module, input_shape: tuple[int, ...], x64: bool)
   return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
-def draw_variables(declared: dict[str, Any], seed: int) -> dict[str, Any]:
-  """Returns `declared` with NumPy values, each a function of (seed, path) alone, so that no layer's
-  values depend on the other layers.
+def draw_variables(declared: Variables, seed: int) -> Variables:
+  """Returns `declared` with NumPy values, each a function of (seed, path) alone.
+
+  So no layer's values depend on the other layers.
   """
 
   def draw(path: tuple[Any, ...], box: Declared) -> np.ndarray:

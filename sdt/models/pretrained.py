@@ -1,11 +1,8 @@
-"""Pretrained weights from a safetensors file: the public checkpoints, as timm and torchvision name
-their tensors, and sdt's own.
+"""Pretrained weights from a safetensors file: a public checkpoint, or one that sdt wrote.
 
-A naming is data: for every module of sdt's network the public module that holds its weights.
-Nothing is ever unpickled.
+Public checkpoints name their tensors as timm and torchvision do. A naming is data: it maps every
+module of sdt's network to the public module with its weights. Nothing is ever unpickled.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import hashlib
@@ -18,10 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float32
 
 from sdt.errors import ConfigError, DataError
 from sdt.models.family import HEAD
 from sdt.models.registry import NETWORKS
+from sdt.types import Variables
 
 MAX_BYTES = 4 * 2**30
 _NUM_SHOWN = 3
@@ -30,7 +29,7 @@ _TYPES = {
   name: np.dtype(kind)
   for name, kind in (("F64", "f8"), ("F32", "f4"), ("F16", "f2"), ("BF16", jnp.bfloat16))
 }
-# torch's archives, and the first bytes of a pickle of any protocol that torch has written.
+# The first bytes of torch's archives, and of a pickle of any protocol that torch has written.
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
 _PUBLIC_LEAVES = {
@@ -40,25 +39,29 @@ _PUBLIC_LEAVES = {
   "mean": "running_mean",
   "var": "running_var",
 }
-# sdt's layout of an array of so many axes -> torch's: HWIO -> OIHW, [D, K] -> [K, D].
+# From sdt's layout of an array of so many axes to torch's: HWIO -> OIHW, [D, K] -> [K, D].
 _TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Naming:
-  """How public checkpoints of a family name what sdt has.
+  """How the public checkpoints of a family name the modules of sdt.
 
   Attributes:
-    modules: (pattern of sdt's module, the public module). A group stands in the public name by its
-      own name, counted from 1, or as `<name>_from_0`.
-    old_spellings: (pattern, replacement) of public names that older files have.
+    modules: (pattern of sdt's module, the public module). The public name may hold the number of a
+      group of the pattern: `{name}` counts from 1, `{name_from_0}` from 0.
+    old_spellings: (pattern, replacement) of public names in older files.
   """
 
   modules: tuple[tuple[str, str], ...]
   old_spellings: tuple[tuple[str, str], ...] = ()
 
   def public_name(self, path: str) -> str:
-    """Returns the public name of the variable at `path`, such as params/stem_conv/kernel."""
+    """Returns the public name of the variable at `path`, such as params/stem_conv/kernel.
+
+    Raises:
+      ValueError: no module of the naming fits.
+    """
     _, _, inner = path.partition("/")
     module, _, leaf = inner.rpartition("/")
     for pattern, public in self.modules:
@@ -69,10 +72,8 @@ class Naming:
     raise ValueError(f"the naming has no place for {path}")
 
 
-_BLOCK, _LAYER = (
-  r"stage(?P<stage>\d+)_block(?P<block>\d+)",
-  r"block(?P<block>\d+)_layer(?P<layer>\d+)",
-)
+_BLOCK = r"stage(?P<stage>\d+)_block(?P<block>\d+)"
+_LAYER = r"block(?P<block>\d+)_layer(?P<layer>\d+)"
 NAMINGS = {
   "resnet": Naming(
     (
@@ -108,53 +109,47 @@ class Pretrained:
   Attributes:
     leaves: float32 arrays by their path, such as params/stem_conv/kernel.
     checksum: the file's SHA-256, in hex.
-    is_public: whether the file has public names; otherwise an earlier run of sdt wrote it.
+    is_public: whether the file has public names; else an earlier run of sdt wrote it.
   """
 
-  leaves: Mapping[str, np.ndarray]
+  leaves: Mapping[str, Float32[np.ndarray, "..."]]
   checksum: str
   is_public: bool
 
-  def put_into(self, variables: Any) -> Any:
-    """Returns the variables, {"params": ..., "batch_stats": ...}, with the file's in the place of
-    their own.
-    """
+  def put_into(self, variables: Variables) -> Variables:
+    """Returns {"params": ..., "batch_stats": ...} with the file's values where it has them."""
     return jax.tree_util.tree_map_with_path(
       lambda path, leaf: self.leaves.get(_name(path), leaf), variables
     )
 
 
-def load(path: str | Path, naming: str | None, variables: Any, *, with_head: bool) -> Pretrained:
-  """Returns the weights of a safetensors file, for every variable of a network but (without
-  `with_head`) those of its head.
+def load(
+  path: str | Path, naming: str | None, variables: Variables, *, with_head: bool
+) -> Pretrained:
+  """Returns the weights of a safetensors file for every variable of a network.
 
-  A name may begin with "module."; "num_batches_tracked" is passed over, and so is the file's head
-  where it is not asked for. Numbers of 16 and 64 bits become float32.
+  Without `with_head` the variables of the head are left out, and so is the file's head. A name in
+  the file may begin with "module."; "num_batches_tracked" is passed over. Numbers of 16 and 64 bits
+  become float32.
 
   Args:
     path: of the file.
-    naming: one of `NAMINGS`, or None where no public checkpoint fits the network. A
-      model.safetensors that sdt wrote fits any network of the same names and shapes.
+    naming: one of `NAMINGS`, or None if no public checkpoint fits the network. A model.safetensors
+      that sdt wrote fits any network of the same names and shapes.
     variables: the network's {"params": ..., "batch_stats": ...}, for its names and shapes.
     with_head: whether the head is to be the file's.
 
   Raises:
-    DataError: no such file; not safetensors, or its header lies; tensors are missing, left over or
-      of another shape; values that no network can have.
-    ConfigError: public names, and `naming` is None.
+    DataError: no such file; not safetensors, or its header is wrong; tensors are missing, left over
+      or of another shape; values that no network can have.
+    ConfigError: the file has public names, and `naming` is None.
   """
   path = find(path)
   data = _read(path)
   tensors = _tensors(path, data)
   is_public = not any(name.startswith(("params/", "batch_stats/")) for name in tensors)
   if is_public and naming is None:
-    fitting = ", ".join(name for name, network in NETWORKS.items() if network.weights_from)
-    raise ConfigError(
-      f"model.pretrained={path}: the file is not one of sdt's, and public checkpoints fit none "
-      "but these networks with their own stem, "
-      f"model.stem=imagenet: {fitting}; choose one of them, or the model.safetensors of an "
-      "earlier run of this network"
-    )
+    raise _no_naming(path)
   wanted = {_name(key): leaf.shape for key, leaf in jax.tree_util.tree_leaves_with_path(variables)}
   names = {key: key for key in wanted}
   if is_public:
@@ -163,10 +158,7 @@ def load(path: str | Path, naming: str | None, variables: Any, *, with_head: boo
   if not with_head:
     heads = {names.pop(key) for key in wanted if key.startswith(f"params/{HEAD}/")}
     tensors = {name: tensor for name, tensor in tensors.items() if name not in heads}
-  axes = {
-    key: _TO_TORCH[len(wanted[key])] if is_public else tuple(range(len(wanted[key])))
-    for key in names
-  }
+  axes = {key: _axes(len(wanted[key]), is_public) for key in names}
   shapes = {key: tuple(wanted[key][axis] for axis in axes[key]) for key in names}
   _check_names(path, tensors, names, shapes=shapes)
   values = {key: _values(path, name, tensors[name]) for key, name in names.items()}
@@ -177,15 +169,30 @@ def load(path: str | Path, naming: str | None, variables: Any, *, with_head: boo
   return Pretrained(leaves, hashlib.sha256(data).hexdigest(), is_public)
 
 
+def _axes(rank: int, is_public: bool) -> tuple[int, ...]:
+  """Returns the axes of sdt's array in the order of the file's."""
+  return _TO_TORCH[rank] if is_public else tuple(range(rank))
+
+
+def _no_naming(path: Path) -> ConfigError:
+  fitting = ", ".join(name for name, network in NETWORKS.items() if network.weights_from)
+  return ConfigError(
+    f"model.pretrained={path}: the file is not one of sdt's, and public checkpoints fit none but "
+    f"these networks with their own stem, model.stem=imagenet: {fitting}; choose one of them, or "
+    "the model.safetensors of an earlier run of this network"
+  )
+
+
 def _name(path: tuple[Any, ...]) -> str:
+  """Returns "params/stem_conv/kernel" of a path of JAX keys."""
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def find(path: str | Path) -> Path:
-  """Returns where the file of weights is.
+  """Returns the path of the file of weights.
 
   Raises:
-    DataError: there is none.
+    DataError: there is no such file.
   """
   path = Path(path).expanduser()
   if not path.is_file():
@@ -211,9 +218,7 @@ def _read(path: Path) -> bytes:
 
 
 def _tensors(path: Path, data: bytes) -> dict[str, Mapping[str, Any]]:
-  """Returns {name: {"dtype", "shape", "data"}} of what the file holds, without the counters of
-  torch's BatchNorm.
-  """
+  """Returns {name: {"dtype", "shape", "data"}} of the file, without BatchNorm's batch counters."""
   from safetensors import SafetensorError, deserialize
 
   try:
@@ -221,12 +226,10 @@ def _tensors(path: Path, data: bytes) -> dict[str, Mapping[str, Any]]:
   except SafetensorError as error:
     if data.startswith(_PICKLE_STARTS) or path.suffix in _PICKLE_SUFFIXES:
       raise DataError(
-        f"model.pretrained={path}: not safetensors but, it seems, a pickle, which may run any "
-        "code and which sdt does not load; take the "
-        "model.safetensors of the network (timm's models on the Hugging Face hub have one, such "
-        "as timm/resnet50.tv_in1k), or "
-        "convert it in torch: safetensors.torch.save_file(torch.load(FILE, weights_only=True), "
-        "'model.safetensors')"
+        f"model.pretrained={path}: not safetensors but, it seems, a pickle, which may run any code "
+        "and which sdt does not load; take the model.safetensors of the network (timm's models on "
+        "the Hugging Face hub have one, such as timm/resnet50.tv_in1k), or convert it in torch: "
+        "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')"
       ) from error
     reason = " ".join(str(error).split())[:200]
     raise DataError(
@@ -251,8 +254,13 @@ def _check_names(
   names: Mapping[str, str],
   shapes: Mapping[str, tuple[int, ...]],
 ) -> None:
-  """Raises a DataError unless the file has a tensor of the right shape for each of `names` (sdt's
-  path -> the file's) and no other.
+  """Raises a DataError unless the file has exactly the tensors that the network needs.
+
+  Args:
+    path: of the file.
+    tensors: of the file, by name.
+    names: the file's name of each path of sdt.
+    shapes: the expected shape of each path of sdt, in the file's layout.
   """
   missing = [f"{name} for {key}" for key, name in names.items() if name not in tensors]
   left_over = sorted(tensors.keys() - set(names.values()))
@@ -261,28 +269,19 @@ def _check_names(
     for key, name in names.items()
     if name in tensors and tuple(tensors[name]["shape"]) != shapes[key]
   ]
-  found = [
-    f"{len(lines)} {what} ({_few(lines)})"
-    for lines, what in (
-      (missing, "missing"),
-      (left_over, "left over"),
-      (other_shape, "of another shape"),
-    )
-    if lines
-  ]
-  if not found:
+  kinds = ((missing, "missing"), (left_over, "left over"), (other_shape, "of another shape"))
+  problems = [f"{len(lines)} {what} ({_few(lines)})" for lines, what in kinds if lines]
+  if not problems:
     return
   advice = "choose the model.name (and its keys) that the weights are of, or another file"
   if not missing and not left_over and all(f"params/{HEAD}/" in line for line in other_shape):
     advice = (
-      "it "
-      "was trained on another number of classes: leave model.pretrained_head off, and the "
-      "head "
+      "it was trained on another number of classes: leave model.pretrained_head off, and the head "
       "starts afresh"
     )
   raise DataError(
     f"model.pretrained={path}: of the {len(names)} tensors that this network needs: "
-    f"{', '.join(found)}; {advice}"
+    f"{', '.join(problems)}; {advice}"
   )
 
 
@@ -295,8 +294,7 @@ def _values(path: Path, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
   """Returns the tensor as float32, in the file's layout.
 
   Raises:
-    DataError: its type is not one of weights, or it holds values that are not finite or variances
-      below zero.
+    DataError: its type is not one of weights, a value is not finite, or a variance is negative.
   """
   if tensor["dtype"] not in _TYPES:
     raise DataError(
@@ -305,7 +303,7 @@ def _values(path: Path, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
     )
   shape = tuple(tensor["shape"])
   stored = np.frombuffer(tensor["data"], _TYPES[tensor["dtype"]], math.prod(shape)).reshape(shape)
-  with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused
+  with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite: refused below
     values = stored.astype(np.float32)
   is_wrong = ~np.isfinite(values)
   if name.endswith("var"):
@@ -314,7 +312,6 @@ def _values(path: Path, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
     at = tuple(int(index) for index in np.argwhere(is_wrong)[0])
     raise DataError(
       f"model.pretrained={path}: {name} holds {int(is_wrong.sum())} numbers that no network can "
-      f"have (the first: {values[at]} at "
-      f"{list(at)}); get an intact copy"
+      f"have (the first: {values[at]} at {list(at)}); get an intact copy"
     )
   return values

@@ -1,33 +1,38 @@
-"""Residual networks, for small images as He et al. trained them on CIFAR and for ImageNet.
+"""Residual networks: for small images, as He et al. trained them on CIFAR, and for ImageNet.
 
 Source: He, Zhang, Ren, Sun 2016, "Deep Residual Learning for Image Recognition", section 4.2
 (CIFAR), table 1 (ImageNet) and figure 5.
-Differs from source: on CIFAR the shortcut can be a 1x1 convolution with BatchNorm ("projection"),
-as public trainers have it; He's own is "zero_pad". The bottleneck form on CIFAR is not He's: it is
-what public trainers build for depths of 44 and more. A bottleneck that halves the pixels does so in
-its 3x3 convolution, where He has the 1x1 before it: torchvision's form, known as ResNet v1.5. The
-ImageNet networks with the "small" stem are not He's either: they are what public trainers use for
-images of 64x64 and less.
+Differs from source:
+- On CIFAR the shortcut can be a 1x1 convolution with BatchNorm ("projection"), as in public
+  trainers; He's is "zero_pad".
+- Bottlenecks on CIFAR are not He's: public trainers build them for depths of 44 and more.
+- A bottleneck that halves the pixels does so in its 3x3 convolution, He's in the 1x1 before it.
+  This is torchvision's form, known as ResNet v1.5.
+- The ImageNet networks with the "small" stem are not He's: public trainers use them for images of
+  64x64 and less.
 """
 
-from __future__ import annotations
+import dataclasses
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from sdt.arrays import AnyArray
 from sdt.models.blocks import block_convolutions, combine_stages, residual_blocks
 from sdt.models.conv import barrier
 from sdt.models.family import Network
-from sdt.models.layers import FamilyModule, Rates, max_pool
+from sdt.models.layers import FamilyModule, Mask, Rates, max_pool
 
 
 class ResidualBlock(FamilyModule):
   """Returns act(F(x) + shortcut(x)).
 
-  F of a basic block: 3x3 conv (stride), BatchNorm, act, 3x3 conv, BatchNorm. F of a bottleneck: 1x1
-  conv, BatchNorm, act, 3x3 conv (stride), BatchNorm, act, 1x1 conv to 4 * width, BatchNorm. The
-  shortcut is x itself where shapes agree.
+  F of a basic block: 3x3 conv (stride), BatchNorm, act, 3x3 conv, BatchNorm.
+  F of a bottleneck: 1x1 conv, BatchNorm, act, 3x3 conv (stride), BatchNorm, act, 1x1 conv to
+  4 * width, BatchNorm.
+  The shortcut is x itself if shapes agree. "projection" is a 1x1 conv and BatchNorm; "zero_pad"
+  strides and adds channels of zeros.
   """
 
   width: int
@@ -38,8 +43,8 @@ class ResidualBlock(FamilyModule):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, *, train: bool, mask: jax.Array | None, rates: Rates | None = None
-  ) -> jax.Array:
+    self, x: Float[Array, "B H W C"], *, train: bool, mask: Mask, rates: Rates | None = None
+  ) -> Float[Array, "B h w O"]:
     y = x
     convolutions = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
     for index, (features, kernel_size, stride) in enumerate(convolutions, start=1):
@@ -53,21 +58,20 @@ class ResidualBlock(FamilyModule):
         x = self.conv("shortcut_conv", x, y.shape[-1], kernel_size=1, stride=self.stride)
         x = self.norm("shortcut_norm", x, train=train, mask=mask)
       else:
-        x = jnp.pad(
-          x[:, :: self.stride, :: self.stride],
-          ((0, 0), (0, 0), (0, 0), (0, y.shape[-1] - x.shape[-1])),
-        )
+        added = (0, y.shape[-1] - x.shape[-1])
+        x = jnp.pad(x[:, :: self.stride, :: self.stride], ((0, 0), (0, 0), (0, 0), added))
     return barrier(self.act(y + x))
 
 
 class ResNet(FamilyModule):
   """A stem, stages of residual blocks, the mean over the pixels, and a linear head.
 
-  The "small" stem is a 3x3 convolution to `widths[0]` channels, BatchNorm and act; the "imagenet"
-  stem a 7x7 convolution of stride 2 to as many, BatchNorm, act and a 3x3 max-pool of stride 2.
-  Stage i has `blocks[i]` blocks of `widths[i]` channels (times 4 in bottlenecks); every stage but
-  the first begins with stride 2. The number of layers is 2 + 2 * sum(blocks), or 2 + 3 *
-  sum(blocks) with bottlenecks.
+  Stem "small": a 3x3 convolution to `widths[0]` channels, BatchNorm, act.
+  Stem "imagenet": a 7x7 convolution of stride 2 to as many, BatchNorm, act, a 3x3 max-pool of
+  stride 2.
+  Stage i has `blocks[i]` blocks of `widths[i]` channels (times 4 in bottlenecks). Every stage but
+  the first begins with stride 2. The number of layers is 2 + 2 * sum(blocks), or
+  2 + 3 * sum(blocks) with bottlenecks.
   """
 
   num_classes: int
@@ -80,21 +84,20 @@ class ResNet(FamilyModule):
   @nn.compact
   def __call__(
     self,
-    inputs: jax.Array,
+    inputs: Float[AnyArray, "B H W C"],
     *,
     train: bool,
-    mask: jax.Array | None = None,
+    mask: Mask = None,
     rates: Rates | None = None,
-  ) -> jax.Array:
+  ) -> Float[Array, "B K"]:
     kernel_size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
     x = self.conv("stem_conv", inputs, self.widths[0], kernel_size=kernel_size, stride=stride)
     x = barrier(self.act(self.norm("stem_norm", x, train=train, mask=mask)))
     if self.stem == "imagenet":
       x = max_pool(x, 3, 2, padding=1)
     for name, depth, width, stride in residual_blocks(self.blocks, self.widths):
-      block = ResidualBlock(
-        width, stride, self.bottleneck, self.shortcut, depth, name=name, **self.in_common
-      )
+      form = (width, stride, self.bottleneck, self.shortcut, depth)
+      block = ResidualBlock(*form, name=name, **self.in_common)
       x = block(x, train=train, mask=mask, rates=rates)
     return self.head(x, self.num_classes)
 
@@ -109,32 +112,21 @@ def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
 
 
 def _imagenet(blocks: tuple[int, ...], *, bottleneck: bool = False) -> Network:
-  arguments = {
-    "blocks": blocks,
-    "widths": (64, 128, 256, 512),
-    "bottleneck": bottleneck,
-    "stem": "imagenet",
-  }
-  return Network(
-    ResNet,
-    arguments,
-    _KEYS,
-    combine=combine_stages,
-    weights_from="resnet",
-    rates=("stochastic_depth",),
-  )
+  widths = (64, 128, 256, 512)
+  arguments = {"blocks": blocks, "widths": widths, "bottleneck": bottleneck, "stem": "imagenet"}
+  network = Network(ResNet, arguments, _KEYS, combine=combine_stages, rates=("stochastic_depth",))
+  return dataclasses.replace(network, weights_from="resnet")
 
 
 NETWORKS = {
-  # Any basic ResNet, by `blocks` and `widths`; one block a stage unless they say otherwise.
+  # Any basic ResNet, by `blocks` and `widths`; by default one block for each stage.
   "resnet": _cifar(None),
   # He's basic-block networks: the number is the depth, 6 n + 2.
   "resnet8": _cifar(1),
   "resnet20": _cifar(3),
   "resnet56": _cifar(9),
   "resnet110": _cifar(18),
-  # What the paper's trainer built under the names ResNet56 and ResNet110: bottlenecks, 83 and 164
-  # layers.
+  # The paper's trainer calls these ResNet56 and ResNet110: bottlenecks, 83 and 164 layers.
   "paper_resnet56": _cifar(9, bottleneck=True),
   "paper_resnet110": _cifar(18, bottleneck=True),
   # He's networks for ImageNet.

@@ -2,23 +2,22 @@
 
 Source: Zagoruyko and Komodakis 2016, "Wide Residual Networks", section 2 and table 1.
 Differs from source: dropout between the convolutions of a block is off by default, as in most of
-the source's tables; the head's bias starts as its weights do, uniform, and not at 0. Where the
-number of channels changes, the shortcut is a 1x1 convolution of the activated input, the same that
-F reads. The paper does not say so; the authors' code and the public implementations do.
+the source's tables. The bias of the head starts uniform, as its weights do, not at 0. Where the
+number of channels changes, the shortcut is a 1x1 convolution of the activated input, which F reads
+too: the paper does not say so, the authors' code and the public implementations do.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
+from jaxtyping import Array, Float
 
+from sdt.arrays import AnyArray
 from sdt.models.blocks import blocks_of_depth, residual_blocks
 from sdt.models.conv import barrier
 from sdt.models.family import Network
-from sdt.models.layers import Dropout, FamilyModule, Rates
+from sdt.models.layers import Dropout, FamilyModule, Mask, Rates
 
 # The channels of the stem, and of the three stages before they are widened.
 STEM_WIDTH = 16
@@ -26,10 +25,10 @@ STAGE_WIDTHS = (16, 32, 64)
 
 
 class WideBlock(FamilyModule):
-  """Returns F(x) + shortcut(x), F: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, dropout, 3x3
-  conv.
+  """Returns F(x) + shortcut(x).
 
-  The shortcut is x itself where shapes agree, otherwise a 1x1 conv of act(BatchNorm(x)).
+  F: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, dropout, 3x3 conv. The shortcut is x itself
+  if shapes agree, otherwise a 1x1 conv of act(BatchNorm(x)).
   """
 
   width: int
@@ -39,14 +38,13 @@ class WideBlock(FamilyModule):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, *, train: bool, mask: jax.Array | None, rates: Rates | None = None
-  ) -> jax.Array:
+    self, x: Float[Array, "B H W C"], *, train: bool, mask: Mask, rates: Rates | None = None
+  ) -> Float[Array, "B h w O"]:
     activated = self.act(self.norm("norm1", x, train=train, mask=mask))
     y = self.conv("conv1", activated, self.width, kernel_size=3, stride=self.stride)
     y = self.act(self.norm("norm2", y, train=train, mask=mask))
-    y = Dropout(self.dropout, self.axis_name, name="dropout")(
-      y, train=train, rate=(rates or {}).get("dropout")
-    )
+    drop = Dropout(self.dropout, self.axis_name, name="dropout")
+    y = drop(y, train=train, rate=(rates or {}).get("dropout"))
     y = self.conv("conv2", y, self.width, kernel_size=3)
     y = self.drop_branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
@@ -55,12 +53,11 @@ class WideBlock(FamilyModule):
 
 
 class WideResNet(FamilyModule):
-  """A 3x3 stem to 16 channels, three stages of wide blocks, BatchNorm, act, the mean over the
-  pixels, and a linear head.
+  """A 3x3 stem, three stages of blocks, BatchNorm, act, pixel mean, and a linear head.
 
-  Stage i has `num_blocks` blocks of 16 * 2^(i-1) * `widen_factor` channels; the second and third
-  begin with stride 2. The number of layers is 6 * num_blocks + 4, in which the source counts the
-  shortcuts' convolutions.
+  The stem has 16 channels. Stage i has `num_blocks` blocks of 16 * 2^(i-1) * `widen_factor`
+  channels; the second and the third begin with stride 2. The number of layers is
+  6 * num_blocks + 4: the source counts the convolutions of the shortcuts.
   """
 
   num_classes: int
@@ -71,12 +68,12 @@ class WideResNet(FamilyModule):
   @nn.compact
   def __call__(
     self,
-    inputs: jax.Array,
+    inputs: Float[AnyArray, "B H W C"],
     *,
     train: bool,
-    mask: jax.Array | None = None,
+    mask: Mask = None,
     rates: Rates | None = None,
-  ) -> jax.Array:
+  ) -> Float[Array, "B K"]:
     widths = tuple(width * self.widen_factor for width in STAGE_WIDTHS)
     x = barrier(self.conv("stem_conv", inputs, STEM_WIDTH, kernel_size=3))
     for name, depth, width, stride in residual_blocks((self.num_blocks,) * len(widths), widths):
@@ -87,24 +84,20 @@ class WideResNet(FamilyModule):
 
 
 def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
-  """Returns the arguments with `depth` turned into blocks a stage."""
+  """Returns the arguments with `num_blocks` of each stage in the place of `depth`."""
   arguments = {**arguments, **changes}
   depth = arguments.pop("depth")
   return {**arguments, "num_blocks": blocks_of_depth(depth, 6, 4, name=name)}
 
 
 def _wide(depth: int, widen_factor: int) -> Network:
-  arguments, keys = (
-    {"depth": depth, "widen_factor": widen_factor},
-    ("depth", "widen_factor", "dropout", "activation"),
-  )
-  return Network(
-    WideResNet, arguments, keys, combine=_by_depth, rates=("dropout", "stochastic_depth")
-  )
+  arguments = {"depth": depth, "widen_factor": widen_factor}
+  keys, rates = ("depth", "widen_factor", "dropout", "activation"), ("dropout", "stochastic_depth")
+  return Network(WideResNet, arguments, keys, combine=_by_depth, rates=rates)
 
 
 NETWORKS = {
-  # Any wide ResNet, by `depth` and `widen_factor`; WRN-16-4 unless they say otherwise.
+  # Any wide ResNet, by `depth` and `widen_factor`; by default WRN-16-4.
   "wrn": _wide(16, 4),
   "wrn28_10": _wide(28, 10),
 }

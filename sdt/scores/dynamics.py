@@ -1,23 +1,22 @@
-"""Training dynamics: how every training example fares in the steps that train on it, as running
-summaries; and the scores made of them.
+"""Training dynamics: running summaries of every training example, and the scores made of them.
 
 The logits are those of the training step itself, before its update: augmented inputs, batch
-statistics, dropout. They cost nothing more, and they are never kept. An example is presented once
-in a round where the plan passes once through it; where it passes more often, every pass counts as a
-presentation.
+statistics, dropout. They cost no extra pass and are never stored. An example is presented once in a
+round if the plan passes through it once; every further pass counts as a presentation.
 """
 
-from __future__ import annotations
-
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
+from sdt.arrays import AnyArray
 from sdt.losses import is_correct
 from sdt.scores.formulas import Outputs, log_odds, margin
+from sdt.types import Leaf
 
 
 @jax.tree_util.register_dataclass
@@ -27,55 +26,53 @@ class Dynamics:
 
   Attributes:
     num_seen: int32, presentations so far.
-    num_right: int32, those at which the largest logit was the label's.
+    num_right: int32, presentations at which the largest logit was the label's.
     num_forgotten: int32, times that it was right at one presentation and wrong at the next.
     is_right: bool, at the latest presentation.
     first_right: int32, the round (from 1) of the first right one, 0 before.
-    mean_doubt: float32, mean of 1 - p of the own label.
-    sum_squares: float32, of the deviations of 1 - p from its mean.
-    mean_margin: float32, mean of the own logit less the largest other.
+    mean_doubt: float32, mean of 1 - p, p the label's probability.
+    sum_squares: float32, sum of the squared deviations of 1 - p from its mean.
+    mean_margin: float32, mean of the label's logit less the largest other.
   """
 
-  num_seen: Any
-  num_right: Any
-  num_forgotten: Any
-  is_right: Any
-  first_right: Any
-  mean_doubt: Any
-  sum_squares: Any
-  mean_margin: Any
+  num_seen: Leaf
+  num_right: Leaf
+  num_forgotten: Leaf
+  is_right: Leaf
+  first_right: Leaf
+  mean_doubt: Leaf
+  sum_squares: Leaf
+  mean_margin: Leaf
 
 
 class Seen(NamedTuple):
-  """What one presentation shows of the examples of a batch, [B] each: bool, 1 - p of the own label,
-  own logit less the largest other.
+  """What one presentation shows of the examples of a batch.
+
+  Attributes:
+    right: [B] bool, whether the largest logit is the label's.
+    doubt: [B] float, 1 - p, p the label's probability.
+    margin: [B] float, the label's logit less the largest other.
   """
 
-  right: Any
-  doubt: Any
-  margin: Any
+  right: Leaf
+  doubt: Leaf
+  margin: Leaf
 
 
 def no_dynamics(num_replicas: int, num_examples: int) -> Dynamics:
-  """Returns the summaries before the first presentation, on the host."""
-  shape, types = (
-    (num_replicas, num_examples),
-    {"is_right": np.bool_, "mean_doubt": np.float32, "sum_squares": np.float32},
-  )
-  types["mean_margin"] = np.float32
-  return Dynamics(
-    **{
-      field.name: np.zeros(shape, types.get(field.name, np.int32))
-      for field in dataclasses.fields(Dynamics)
-    }
-  )
+  """Returns the summaries before the first presentation: zeros, [R, N], on the host."""
+  types: dict[str, type] = {"is_right": np.bool_}
+  types |= dict.fromkeys(("mean_doubt", "sum_squares", "mean_margin"), np.float32)
+  names = [field.name for field in dataclasses.fields(Dynamics)]
+  shape = (num_replicas, num_examples)
+  return Dynamics(**{name: np.zeros(shape, types.get(name, np.int32)) for name in names})
 
 
-def see(logits: jax.Array, labels: jax.Array) -> Seen:
+def see(logits: Float[AnyArray, "B K"], labels: Int[AnyArray, "B"]) -> Seen:
   """Returns what logits [B, K] show of examples with these labels [B].
 
-  The doubt is kept instead of the probability: close to certainty, where most examples end, 1 - p
-  has all its digits and p has none left.
+  The doubt 1 - p is kept, not p: most examples end near certainty, where 1 - p keeps all its digits
+  and p has none left.
   """
   outputs = Outputs(logits, None)
   return Seen(
@@ -84,16 +81,20 @@ def see(logits: jax.Array, labels: jax.Array) -> Seen:
 
 
 def record(
-  dynamics: Dynamics, round_number: jax.Array, ids: jax.Array, counts: jax.Array, seen: Seen
+  dynamics: Dynamics,
+  round_number: Int[Array, ""],
+  ids: Int[AnyArray, "B"],
+  counts: Bool[AnyArray, "B"],
+  seen: Seen,
 ) -> Dynamics:
-  """Returns the summaries after one more presentation of some examples, of one replica.
+  """Returns the summaries after one more presentation of some examples, for one replica.
 
   Args:
     dynamics: leaves [N].
     round_number: [] int32, from 1.
-    ids: [B] int32 places in the training set; those that count are different.
-    counts: [B] bool; the others change nothing.
-    seen: [B] each.
+    ids: [B] int32 positions in the training set. Those that count are distinct.
+    counts: [B] bool; examples that do not count change nothing.
+    seen: what the presentation shows, [B] each.
   Source: Welford 1962, "Note on a method for calculating corrected sums of squares and products",
   for means and sums of squares.
   """
@@ -119,27 +120,25 @@ def record(
   )
 
 
-def dynamics_scores(dynamics: Dynamics, rounds: int) -> dict[str, np.ndarray]:
-  """Returns the scores of the training dynamics, float32 [R, N] each; NaN where they are not
-  defined, for an example never presented.
+def dynamics_scores(dynamics: Dynamics, rounds: int) -> dict[str, Float[np.ndarray, "R N"]]:
+  """Returns the scores of the training dynamics by name, float32 [R, N] each.
 
-  forgetting: times that the example went from right at one presentation to wrong at the next;
-  `rounds` for one that was never right, which
-    is more than any other can have. Source: Toneva et al. 2019, "An Empirical Study of Example
-    Forgetting", section 3, and what the authors' code does with examples never learned. Differs
-    from source: none.
-  first_learned: the first round, from 1, in which it was right; rounds + 1 if it never was. Source:
-  the same, section 4. Differs from
-    source: one network instead of several.
-  mean_confidence, variability, correctness: mean and standard deviation (dividing by n) of the own
-  label's probability, and the share of
-    presentations that were right. Source: Swayamdipta et al. 2020, "Dataset Cartography", section
-    2. Differs from source: none to the authors' code; the paper's text has the network as it is at
-       the end of each epoch.
-  aum: mean of the own logit less the largest other. Source: Pleiss et al. 2020, "Identifying
-  Mislabeled Data using the Area Under the
-    Margin Ranking", equation 2. Differs from source: over all rounds, where the paper stops at the
-    first drop of the learning rate.
+  A score is NaN where it is not defined: for an example never presented.
+
+  forgetting: times that the example went from right at one presentation to wrong at the next. It is
+    `rounds` for an example that was never right, more than any other can have.
+    Source: Toneva et al. 2019, "An Empirical Study of Example Forgetting", section 3, and what the
+    authors' code does with examples never learned. Differs from source: none.
+  first_learned: the first round, from 1, in which it was right; rounds + 1 if it never was.
+    Source: the same, section 4. Differs from source: one network instead of several.
+  mean_confidence, variability, correctness: mean and standard deviation (dividing by n) of the
+    label's probability, and the share of presentations that were right.
+    Source: Swayamdipta et al. 2020, "Dataset Cartography", section 2. Differs from source: none to
+    the authors' code; the paper's text takes the network at the end of each epoch.
+  aum: mean of the label's logit less the largest other.
+    Source: Pleiss et al. 2020, "Identifying Mislabeled Data using the Area Under the Margin
+    Ranking", equation 2. Differs from source: over all rounds; the paper stops at the first drop
+    of the learning rate.
 
   Args:
     dynamics: leaves [R, N], on the host.

@@ -1,7 +1,5 @@
 """Scores from a file: a number for every training example by its id, from a CSV table or an npz."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import re
@@ -9,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 from sdt import files
 from sdt.data import table
@@ -29,34 +28,37 @@ class FileScores:
   """The scores of a file.
 
   Attributes:
-    values: float64 [N], finite, in the order of the training set; empty where that is not known.
+    values: float64 [N], finite, in the order of the training set; empty if the set is not known.
     checksum: the file's SHA-256, in hex.
-    num_unused: rows of the file whose ids the training set does not have.
+    num_unused: rows of the file whose ids are not in the training set.
   """
 
-  values: np.ndarray
+  values: Float[np.ndarray, "N"]
   checksum: str
   num_unused: int
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rows:
-  """Ids, int64, scores, float64, and labels, float64, of a file's rows; a score or a label that is
-  no number is NaN.
+  """The rows of a file.
 
-  Labels are None where the file has none that are numbers: names of classes are not compared.
+  Attributes:
+    ids: [n] int64.
+    values: [n] float64, the scores; NaN where it is not a number.
+    labels: [n] float64, NaN where it is not a number; None if no label is one. Class names are not
+      compared.
   """
 
-  ids: np.ndarray
-  values: np.ndarray
-  labels: np.ndarray | None
+  ids: Int[np.ndarray, "n"]
+  values: Float[np.ndarray, "n"]
+  labels: Float[np.ndarray, "n"] | None
 
 
 def find(path: str | Path) -> Path:
-  """Returns where the file of scores is.
+  """Returns the path of the file of scores.
 
   Raises:
-    DataError: there is none.
+    DataError: there is no such file.
   """
   path = Path(path).expanduser()
   if not path.is_file():
@@ -66,26 +68,28 @@ def find(path: str | Path) -> Path:
 
 
 def load(
-  path: str | Path, column: str, example_ids: np.ndarray | None, labels: np.ndarray | None = None
+  path: str | Path,
+  column: str,
+  example_ids: Int[np.ndarray, "N"] | None,
+  labels: Shaped[np.ndarray, "N"] | None = None,
 ) -> FileScores:
   """Returns the scores of the training examples from the file at `path`.
 
-  A CSV file has a header; an npz has arrays of the columns' names. An npz column of two axes, [R,
-  N], is one of R seeds: their mean is the score, over those that its array `sound`, bool [R], calls
-  so, where it has one. Where the file has labels as numbers, they must be those of the training
-  set. Other columns, and rows of other ids, are not read.
+  A CSV file has a header; an npz has an array for each column. An npz column of two axes, [R, N],
+  holds the scores of R seeds, and their mean is the score: over the seeds that the array `sound`,
+  bool [R], names, if there is one. If the file has labels as numbers, they must be those of the
+  training set. Other columns, and rows of other ids, are not read.
 
   Args:
     path: of the file.
-    column: which holds the scores.
-    example_ids: [N] of the training set, unique; None where they are not known, and nothing is
-      joined.
+    column: name of the column of scores.
+    example_ids: [N] int of the training set, unique; None if not known: then nothing is joined.
     labels: [N] of the training set; None compares none.
 
   Raises:
-    DataError: no such file, not one of these kinds, no such column; a training example without a
-      score, with two, or with one that is no finite number, or with another label in the file (with
-      how many, and the first ids).
+    DataError: no such file, not one of these kinds, or no such column. Or a training example has no
+      score, two scores, one that is not finite, or another label in the file; the message has the
+      number of such examples and the first ids.
   """
   path = find(path)
   where = f"score.path={path}"
@@ -113,15 +117,13 @@ def _read(path: Path, where: str) -> bytes:
 
 
 def _check_columns(names: Sequence[str], column: str, where: str) -> None:
-  """Raises a DataError unless the file has the column of the ids and that of the scores,
-  each once.
-  """
+  """Raises a DataError unless the file has one column of ids and one of scores."""
   for name, key in ((ID, None), (column, "score.column")):
     if names.count(name) != 1:
       what = f"{names.count(name)} columns" if name in names else "no column"
       advice = f"choose it by --config.{key}" if key else "it says which example a score is of"
-      found = ", ".join(names)[:200] or "none"
-      raise DataError(f"{where}: {what} {name!r}, expected one; {advice} (columns: {found})")
+      columns = ", ".join(names)[:200] or "none"
+      raise DataError(f"{where}: {what} {name!r}, expected one; {advice} (columns: {columns})")
 
 
 def _number(text: str) -> float:
@@ -133,11 +135,11 @@ def _from_csv(data: bytes, column: str, where: str) -> _Rows:
   _, header = next(lines, (1, []))
   names = [cell.strip() for cell in header]
   _check_columns(names, column, where)
-  at, place = names.index(ID), names.index(column)
-  label_at = names.index(LABEL) if names.count(LABEL) == 1 else None
+  id_column, score_column = names.index(ID), names.index(column)
+  label_column = names.index(LABEL) if names.count(LABEL) == 1 else None
   ids, values, labels = [], [], []
   for line, cells in lines:
-    text, number = cells[at].strip(), cells[place].strip()
+    text, number = cells[id_column].strip(), cells[score_column].strip()
     if not _INTEGER.fullmatch(text):
       raise DataError(
         f"{where}, line {line}: {ID} {text[:40]!r} is no integer; ids are those of scores.csv of "
@@ -145,12 +147,9 @@ def _from_csv(data: bytes, column: str, where: str) -> _Rows:
       )
     ids.append(int(text))
     values.append(_number(number))
-    labels.append(np.nan if label_at is None else _number(cells[label_at].strip()))
-  return _Rows(
-    np.array(ids, np.int64),
-    np.array(values, np.float64),
-    _numbers_or_none(np.array(labels, np.float64)),
-  )
+    labels.append(np.nan if label_column is None else _number(cells[label_column].strip()))
+  label_numbers = _numbers_or_none(np.array(labels, np.float64))
+  return _Rows(np.array(ids, np.int64), np.array(values, np.float64), label_numbers)
 
 
 def _numbers_or_none(labels: np.ndarray) -> np.ndarray | None:
@@ -162,46 +161,39 @@ def _from_npz(data: bytes, column: str, where: str) -> _Rows:
     data, where, MAX_BYTES, advice=f"expected arrays of numbers, {_FORM}"
   )
   _check_columns(list(arrays), column, where)
-  ids, values, labels, sound = arrays[ID], arrays[column], arrays.get(LABEL), arrays.get(SOUND)
+  ids, values, labels = arrays[ID], arrays[column], arrays.get(LABEL)
   if ids.ndim != 1 or ids.dtype.kind not in "iu":
     raise DataError(f"{where}: {ID} is {ids.dtype} {list(ids.shape)}, expected integers [N]")
-  if (
-    values.dtype.kind not in "fiub"
-    or values.ndim not in (1, 2)
-    or values.shape[-1] != len(ids)
-    or 0 in values.shape
-  ):
+  is_of_ids = values.ndim in (1, 2) and values.shape[-1] == len(ids) and 0 not in values.shape
+  if values.dtype.kind not in "fiub" or not is_of_ids:
     raise DataError(
       f"{where}: {column} is {values.dtype} {list(values.shape)}, expected numbers [N] or [seeds, "
       f"N] with N = {len(ids)}"
     )
   numbers = values.astype(np.float64)
   if numbers.ndim == 2:
-    if (
-      sound is not None
-      and sound.dtype == np.bool_
-      and sound.shape == numbers.shape[:1]
-      and sound.any()
-    ):
-      numbers = numbers[sound]
-    with np.errstate(
-      invalid="ignore"
-    ):  # infinities of both signs; what is not finite is refused by name
-      numbers = numbers.mean(axis=0)
+    numbers = _mean_over_seeds(numbers, arrays.get(SOUND))
   if labels is not None:
-    labels = (
-      _numbers_or_none(labels.astype(np.float64))
-      if labels.dtype.kind in "fiu" and labels.shape == ids.shape
-      else None
-    )
+    is_compared = labels.dtype.kind in "fiu" and labels.shape == ids.shape
+    labels = _numbers_or_none(labels.astype(np.float64)) if is_compared else None
   return _Rows(ids.astype(np.int64), numbers, labels)
+
+
+def _mean_over_seeds(numbers: np.ndarray, sound: np.ndarray | None) -> np.ndarray:
+  """Returns the mean [N] of [R, N] over the seeds that `sound` [R] names, or all if it is none."""
+  if sound is not None and sound.dtype == np.bool_ and sound.shape == numbers.shape[:1]:
+    numbers = numbers[sound] if sound.any() else numbers
+  with np.errstate(invalid="ignore"):  # infinities of both signs give NaN, which `_joined` refuses
+    return numbers.mean(axis=0)
 
 
 def _joined(
   rows: _Rows, example_ids: np.ndarray, labels: np.ndarray | None, where: str, column: str
 ) -> np.ndarray:
-  """Returns the scores [N] in the order of `example_ids`; refuses ids without a score, with two,
-  with one that is not finite, or of another label.
+  """Returns the scores [N] in the order of `example_ids`.
+
+  Raises:
+    DataError: an id has no score, two, one that is not finite, or another label.
   """
   ids, values = rows.ids, rows.values
   order = np.argsort(ids, kind="stable")
@@ -210,32 +202,30 @@ def _joined(
   counts = np.searchsorted(ids[order], wanted, "right") - first
   scores = np.full(len(wanted), np.nan)
   scores[counts > 0] = values[order[first[counts > 0]]]
-  problems = (
+  kinds = (
     (counts == 0, "have no score"),
     (counts > 1, "stand there more than once"),
     ((counts == 1) & ~np.isfinite(scores), f"have a {column} that is no finite number"),
   )
-  found = []
-  for is_bad, what in problems:
-    if is_bad.any():
-      found.append(
-        f"{is_bad.sum()} of {len(wanted)} training examples {what} (ids {_listed(wanted[is_bad])})"
-      )
-  if found:
+  problems = [
+    f"{is_bad.sum()} of {len(wanted)} training examples {what} (ids {_listed(wanted[is_bad])})"
+    for is_bad, what in kinds
+    if is_bad.any()
+  ]
+  if problems:
     raise DataError(
-      f"{where}: {'; '.join(found)}; expected one finite score for every training example, by its "
-      f"{ID}"
+      f"{where}: {'; '.join(problems)}; expected one finite score for every training example, by "
+      f"its {ID}"
     )
   if labels is not None and rows.labels is not None:
-    # In float32, which a table gives back exactly.
+    # Compared in float32, which a CSV table gives back exactly.
     is_other = rows.labels[order[first]].astype(np.float32) != labels.astype(np.float32)
     if is_other.any():
       raise DataError(
         f"{where}: {is_other.sum()} of {len(wanted)} training examples have another {LABEL} there "
-        f"(ids {_listed(wanted[is_other])}); "
-        "expected scores of these data: are they another data set's, or have wrong labels been "
-        "planted in one of the two? "
-        f"(Without a column {LABEL} nothing is compared.)"
+        f"(ids {_listed(wanted[is_other])}); expected scores of these data: are they another data "
+        f"set's, or have wrong labels been planted in one of the two? (Without a column {LABEL} "
+        "nothing is compared.)"
       )
   return scores
 

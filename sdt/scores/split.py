@@ -1,40 +1,65 @@
-"""Splits: from scores to the ids of A and B. Exact sizes, always a partition, ties broken by a
-seeded hash and never by position.
-"""
+"""Splits: from scores to the positions of A and B.
 
-from __future__ import annotations
+Sizes are exact and every split is a partition. A seeded hash of the ids breaks ties, never the
+position.
+"""
 
 import dataclasses
 import decimal
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from sdt.config.schema import MethodConfig, SplitConfig
 from sdt.data.seeded import largest_remainder, tie_breaker
 from sdt.errors import ConfigError, DataError
 
 _NOBODY = np.zeros(0, np.int32)
+_BY_SCORE = SplitConfig()
+
+
+@runtime_checkable
+class Examples(Protocol):
+  """What a split must know of the N training examples; a `Dataset` and a `Setting` are such.
+
+  Attributes:
+    labels: [N] int in [0, K).
+    example_ids: [N] int, unique.
+  """
+
+  @property
+  def labels(self) -> np.ndarray: ...
+  @property
+  def example_ids(self) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
-  """Positions of A, B and the examples that are left out, each int32 and ascending, and how many
-  examples tied at a border of A or B.
+  """The training set in parts: positions of A, of B and of the examples left out of both.
 
-  A tie counts where it straddles a border, with all its examples; a class-balanced split has its
-  borders in every class, and their counts add up.
+  Attributes:
+    easy: A, int32, ascending.
+    rest: B, int32, ascending.
+    ties_at_cut: examples whose score ties across a border of A or B. All examples of the tie count.
+      A class-balanced split has borders in every class; their counts add up.
+    left_out: int32, ascending.
   """
 
-  easy: np.ndarray
-  rest: np.ndarray
+  easy: Int[np.ndarray, "easy"]
+  rest: Int[np.ndarray, "rest"]
   ties_at_cut: int
-  left_out: np.ndarray = dataclasses.field(default_factory=lambda: _NOBODY)
+  left_out: Int[np.ndarray, "left_out"] = dataclasses.field(default_factory=lambda: _NOBODY)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """How many examples A gets, how many easier ones are passed over before it, and how many of the
-  hardest are left out of A and B.
+  """How many examples each part of a split gets.
+
+  Attributes:
+    easy: size of A.
+    skipped: examples easier than A, which go to B.
+    left_out: the hardest examples, which are in neither A nor B.
   """
 
   easy: int
@@ -45,30 +70,30 @@ class Sizes:
 def sizes(method: MethodConfig, rule: SplitConfig, num_examples: int) -> Sizes:
   """Returns the sizes that a config asks for, each exactly the floor of its share.
 
-  With a threshold A's is known only after scoring: then it is that of `method.fraction`, a guess.
+  With a threshold the size of A is known only after scoring; here it is that of `method.fraction`,
+  a guess.
 
   Raises:
-    ConfigError: A or B would be empty, or there are not so many examples.
+    ConfigError: A or B would be empty, or there are too few examples.
   """
-  found = Sizes(
+  size = Sizes(
     num_easy(method.fraction, num_examples, method.num_easy),
     _floor(rule.window_start or 0.0, num_examples),
     _floor(rule.cut or 0.0, num_examples),
   )
-  if found.skipped + found.easy > num_examples:
+  if size.skipped + size.easy > num_examples:
     raise ConfigError(
-      f"split.window_start={rule.window_start}: after {found.skipped} of {num_examples} training "
-      f"examples {num_examples - found.skipped} "
-      f"are left for A, which is to get {found.easy}; choose an earlier start or a smaller "
-      "method.fraction"
+      f"split.window_start={rule.window_start}: after {size.skipped} of {num_examples} training "
+      f"examples {num_examples - size.skipped} are left for A, which is to get {size.easy}; choose "
+      "an earlier start or a smaller method.fraction"
     )
-  if rule.cut is not None and not 0 < found.left_out < num_examples - found.easy:
+  if rule.cut is not None and not 0 < size.left_out < num_examples - size.easy:
     raise ConfigError(
-      f"split.cut={rule.cut}: of {num_examples} training examples A gets {found.easy} and "
-      f"{found.left_out} would be left out; B needs at "
-      "least one, and so do those left out: choose another share"
+      f"split.cut={rule.cut}: of {num_examples} training examples A gets {size.easy} and "
+      f"{size.left_out} would be left out; B needs at least one, and so do those left out: choose "
+      "another share"
     )
-  return found
+  return size
 
 
 def _floor(share: float, num_examples: int) -> int:
@@ -80,7 +105,7 @@ def num_easy(fraction: float, num_examples: int, explicit: int | None = None) ->
   """Returns the size of A: `explicit`, or exactly floor(fraction * N).
 
   Raises:
-    ConfigError: if A or B would be empty.
+    ConfigError: A or B would be empty.
   """
   size = explicit if explicit is not None else _floor(fraction, num_examples)
   if not 0 < size < num_examples:
@@ -92,23 +117,27 @@ def num_easy(fraction: float, num_examples: int, explicit: int | None = None) ->
   return size
 
 
-def random_scores(example_ids: np.ndarray, seed: int, stream: str) -> np.ndarray:
-  """Returns uniform numbers in [0, 1), float64 [N], by the ids: a draw by them does not depend on
-  the order of the data set.
+def random_scores(
+  example_ids: Int[np.ndarray, "N"], seed: int, stream: str
+) -> Float[np.ndarray, "N"]:
+  """Returns uniform numbers in [0, 1), float64 [N], each a function of (stream, seed, id) alone.
+
+  A draw by them does not depend on the order of the data set.
   """
   return tie_breaker(example_ids, seed, stream) / 2.0**64
 
 
-def rank(scores: np.ndarray, example_ids: np.ndarray, seed: int) -> np.ndarray:
-  """Returns the positions [N] in descending order of score; equal scores are ordered by a seeded
-  hash of their id.
+def rank(
+  scores: Float[np.ndarray, "N"], example_ids: Int[np.ndarray, "N"], seed: int
+) -> Int[np.ndarray, "N"]:
+  """Returns the positions [N] in descending order of score; a seeded hash of the id breaks ties.
 
   Args:
-    scores: [N] float, larger is easier; infinities are in order, NaN is refused.
+    scores: [N] float, larger is easier; may be infinite, not NaN.
     example_ids: [N] int, unique; names of the examples that do not depend on their position.
     seed: of the hash.
   Raises:
-    DataError: naming the ids whose score is NaN.
+    DataError: scores are NaN; the message names their ids.
   """
   bad = np.flatnonzero(np.isnan(scores))
   if bad.size:
@@ -120,9 +149,10 @@ def rank(scores: np.ndarray, example_ids: np.ndarray, seed: int) -> np.ndarray:
   return np.lexsort((tie_breaker(example_ids, seed), -scores))
 
 
-def folds(labels: np.ndarray, example_ids: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-  """Returns the fold of every example, int [N] in [0, num_folds): seeded, by the ids, and
-  stratified.
+def folds(
+  labels: Int[np.ndarray, "N"], example_ids: Int[np.ndarray, "N"], num_folds: int, seed: int
+) -> Int[np.ndarray, "N"]:
+  """Returns the fold of every example, int [N] in [0, num_folds): a seeded, stratified draw by id.
 
   Folds differ by at most one example in size, and by at most one in any class.
 
@@ -140,76 +170,72 @@ def folds(labels: np.ndarray, example_ids: np.ndarray, num_folds: int, seed: int
       "examples"
     )
   order = np.lexsort((tie_breaker(example_ids, seed, "folds"), labels))
-  found = np.empty(len(labels), np.int64)
-  found[order] = np.arange(len(labels)) % num_folds
-  return found
+  fold_of = np.empty(len(labels), np.int64)
+  fold_of[order] = np.arange(len(labels)) % num_folds
+  return fold_of
 
 
-def class_quota(labels: np.ndarray, size: int) -> np.ndarray:
-  """Returns how many of A each class gets, int [K]: proportional to the class, summing to `size`
-  exactly (largest remainder).
+def class_quota(labels: Int[np.ndarray, "N"], size: int) -> Int[np.ndarray, "K"]:
+  """Returns how many examples of A each class gets, int [K], in proportion to the class.
+
+  The sum is exactly `size` (largest remainder).
   """
   counts = np.bincount(labels)
   return largest_remainder(counts, size, counts)
 
 
 def split(
-  scores: np.ndarray,
-  labels: np.ndarray,
-  example_ids: np.ndarray,
+  scores: Float[np.ndarray, "N"],
+  examples: Examples,
   size: Sizes | int,
   seed: int,
-  *,
-  policy: str = "top",
-  class_balanced: bool = False,
-  threshold: float | None = None,
-  left_out: np.ndarray = _NOBODY,
+  rule: SplitConfig = _BY_SCORE,
+  left_out: Int[np.ndarray, "out"] = _NOBODY,
 ) -> Partition:
   """Returns the partition of the training set into A, B (the rest) and what is left out of both.
 
   Args:
     scores: [N] float, larger is easier.
-    labels: [N] int in [0, K).
-    example_ids: [N] int, unique.
-    size: of A, and what is skipped before it and left out; just a number is the size of A.
-    seed: of the tie-breaking hash, and of the random policy.
-    policy: "top" (highest scores), "bottom" (lowest), "random", "window" (the highest after those
-      skipped), "mislabel_cut" (highest; the lowest are left out), "threshold" (all above it,
-      however many).
-    class_balanced: A has each class's share of the training set, and so have those skipped and
-      those left out of what A leaves.
-    threshold: for its policy, on the scale of `scores`.
-    left_out: positions that are left out whatever their score; `size` then has none.
-  Source: the paper, Algorithm 1, step 3 (top, not class-balanced). Differs from source: ties, of
-  which it says nothing. Training without
-    the examples whose labels a score suspects: Pleiss et al. 2020. Differs from source: a share
-      that the user names, no estimate of it.
+    examples: their labels and ids.
+    size: sizes of the parts; a number is the size of A. A threshold ignores it.
+    seed: of the hash that breaks ties, and of the random policy.
+    rule: these keys of `split`:
+      policy: "top": highest scores. "bottom": lowest. "random": any. "window": highest after the
+        skipped ones. "mislabel_cut": highest; the lowest are left out. "threshold": all above it.
+      class_balanced: A has each class's share of the training set. Of what A leaves, the skipped
+        and the left out have each class's share too.
+      threshold: on the scale of `scores`, where larger is easier.
+    left_out: positions that are left out whatever their score; `size` then leaves none out.
+  Source: the paper, Algorithm 1, step 3 (top, not class-balanced). Differs from source: ties, which
+  the paper does not mention. Training without the examples whose labels a score suspects: Pleiss et
+  al. 2020. Differs from source: the user names the share, no estimate does.
   """
+  labels, ids = examples.labels, examples.example_ids
   size = Sizes(size) if isinstance(size, int) else size
-  if policy == "random":
-    scores = random_scores(example_ids, seed, "random policy")
-  order = rank(-scores if policy == "bottom" else scores, example_ids, seed)
-  if policy == "threshold":
-    size = Sizes(int(np.sum(scores > threshold)))
+  if rule.policy == "random":
+    scores = random_scores(ids, seed, "random policy")
+  order = rank(-scores if rule.policy == "bottom" else scores, ids, seed)
+  if rule.policy == "threshold":
+    size = Sizes(int(np.sum(scores > rule.threshold)))
   order = order[~np.isin(order, left_out)]
-  groups = _groups(order, labels, size) if class_balanced else [(order, size)]
+  groups = _groups(order, labels, size) if rule.class_balanced else [(order, size)]
   in_easy, is_out, ties = np.zeros(len(labels), bool), np.zeros(len(labels), bool), 0
   is_out[left_out] = True
-  for ranked, own in groups:
-    end, last = own.skipped + own.easy, len(ranked) - own.left_out
-    in_easy[ranked[own.skipped : end]] = True
+  for ranked, part in groups:
+    end, last = part.skipped + part.easy, len(ranked) - part.left_out
+    in_easy[ranked[part.skipped : end]] = True
     is_out[ranked[last:]] = True
-    ties += _num_ties(scores[ranked], (own.skipped, end, last))
-  positions = (
+    ties += _num_ties(scores[ranked], (part.skipped, end, last))
+  easy, rest, out = (
     np.flatnonzero(mask).astype(np.int32) for mask in (in_easy, ~in_easy & ~is_out, is_out)
   )
-  easy, rest, out = positions
   return Partition(easy, rest, ties, left_out=out)
 
 
 def _groups(order: np.ndarray, labels: np.ndarray, size: Sizes) -> list[tuple[np.ndarray, Sizes]]:
-  """Returns for each class its positions in order of rank, and its part of the sizes. A's is by the
-  whole training set.
+  """Returns the positions of each class in order of rank, and its part of the sizes.
+
+  Its part of A is by the whole training set.
   """
   easy = class_quota(labels, size.easy)
   free = np.bincount(labels[order], minlength=len(easy)) - easy
@@ -226,8 +252,11 @@ def _groups(order: np.ndarray, labels: np.ndarray, size: Sizes) -> list[tuple[np
 
 
 def _num_ties(ranked_scores: np.ndarray, borders: tuple[int, ...]) -> int:
-  """Returns how many of the scores, in order of rank, are equal to those on both sides of a border,
-  each counted once.
+  """Returns how many scores equal those on both sides of a border, each counted once.
+
+  Args:
+    ranked_scores: [n], in order of rank.
+    borders: numbers of scores before each border.
   """
   inside = [border for border in borders if 0 < border < len(ranked_scores)]
   cut_through = {

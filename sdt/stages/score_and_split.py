@@ -9,6 +9,7 @@ from sdt import files
 from sdt.arms.catalogue import fold_arms, scoring_arms
 from sdt.arms.planning import Setting
 from sdt.config import Config
+from sdt.config.schema import SplitConfig
 from sdt.config.score_names import SCORES, Score
 from sdt.data.dataset import Data
 from sdt.engine.score_pass import ScoreRunner
@@ -18,9 +19,9 @@ from sdt.run import metrics
 from sdt.run.context import Context
 from sdt.run.saved_states import restore_round
 from sdt.scores import agreement
-from sdt.scores import split as splits
 from sdt.scores.dynamics import dynamics_scores
-from sdt.scores.split import Partition, Sizes, folds
+from sdt.scores.split import Partition, Sizes, folds, sizes
+from sdt.scores.split import split as split_by_score
 from sdt.stages import score_files
 
 
@@ -123,31 +124,20 @@ def _tell_ties(context: Context, partitions: Sequence[Partition]) -> None:
 class _Cutter:
   """Cuts the training set by an easiness [N], as the config asks."""
 
-  config: Config
   data: Data
   size: Sizes
-  threshold: float | None
+  rule: SplitConfig
 
   @classmethod
   def of(cls, context: Context, ranks: Score) -> "_Cutter":
-    config, threshold = context.config, context.config.split.threshold
-    if threshold is not None and not ranks.is_higher_easier:
-      threshold = -threshold
-    size = splits.sizes(config.method, config.split, len(context.data.train))
-    return cls(config, context.data, size, threshold)
+    config, rule = context.config, context.config.split
+    size = sizes(config.method, rule, len(context.data.train))
+    if rule.threshold is not None and not ranks.is_higher_easier:
+      rule = dataclasses.replace(rule, threshold=-rule.threshold)
+    return cls(context.data, size, rule)
 
   def __call__(self, easiness: np.ndarray, seed: int) -> Partition:
-    train, rule = self.data.train, self.config.split
-    return splits.split(
-      easiness,
-      train.labels,
-      train.example_ids,
-      size=self.size,
-      seed=seed,
-      policy=rule.policy,
-      class_balanced=rule.class_balanced,
-      threshold=self.threshold,
-    )
+    return split_by_score(easiness, self.data.train, self.size, seed=seed, rule=self.rule)
 
   def each(self, easiness: np.ndarray, seeds: Sequence[int]) -> tuple[Partition, ...]:
     """Returns the partitions by easiness [R, N], one for each seed."""
@@ -155,11 +145,10 @@ class _Cutter:
 
   def of_size(self, partition: Partition) -> "_Cutter":
     """Returns the cutter to parts of the sizes that a partition by a threshold has."""
-    if self.config.split.policy != "threshold":
+    if self.rule.policy != "threshold":
       return self
-    rule = dataclasses.replace(self.config.split, policy="top")
-    config, size = dataclasses.replace(self.config, split=rule), Sizes(len(partition.easy))
-    return dataclasses.replace(self, config=config, size=size)
+    rule = dataclasses.replace(self.rule, policy="top")
+    return dataclasses.replace(self, size=Sizes(len(partition.easy)), rule=rule)
 
 
 def _check_sizes(config: Config, part: Partition, values: np.ndarray) -> None:

@@ -1,25 +1,24 @@
-"""What the accuracies of a run's arms come to: the contrasts, the positive control, and a sentence.
-No files.
+"""What the accuracies of a run's arms say: the contrasts, the positive control, and a sentence.
 
 All verdicts about the method are one family. An arm that asks something else has a control of its
-own, and such differences are a second family. The positive control stands outside both: what it
-asks is whether an experiment of so many seeds finds a difference that is certainly there.
+own; such differences are a second family. The positive control is outside both. It asks whether an
+experiment of so many seeds finds a difference that is certainly there.
 """
-
-from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NotRequired, TypedDict
 
-from sdt.stats import paired
+from sdt.stats import descriptive, paired
 
 METHOD, BASELINE, POSITIVE_CONTROL = "method", "baseline", "less_data"
 Accuracy = Mapping[str, Mapping[int, float | None]]
 
 
-class ArmContrast(paired.Contrast, paired.Shown):
-  """A contrast as it stands in results.json: the decision, what is shown beside it, and what it is
-  a contrast of.
+class ArmContrast(paired.Contrast, descriptive.Shown):
+  """A contrast in results.json: the decision, what is shown beside it, and the kind of contrast.
+
+  in_family: whether it is no contrast with the positive control. equal_work: whether both arms have
+  equal numbers of optimiser steps.
   """
 
   in_family: bool
@@ -27,8 +26,9 @@ class ArmContrast(paired.Contrast, paired.Shown):
 
 
 class Power(TypedDict):
-  """Whether the positive control was called worse than the baseline (None: no verdict), in words,
-  and the contrast that says so.
+  """Whether the positive control was called worse than the baseline (None: no verdict).
+
+  says: the same in words. contrast: the baseline minus the positive control.
   """
 
   called_worse: bool | None
@@ -37,8 +37,10 @@ class Power(TypedDict):
 
 
 class Comparison(TypedDict):
-  """The entries of results.json that compare arms; `power` is there where the positive control was
-  trained, `against_control` where an arm and its control were.
+  """The entries of results.json that compare arms.
+
+  `power` is there if the positive control was trained, `against_control` if an arm and its control
+  were.
   """
 
   contrasts: dict[str, ArmContrast]
@@ -53,28 +55,28 @@ def compare(
   unequal: Collection[str] = (),
   controls: Mapping[str, str] | None = None,
 ) -> Comparison:
-  """Returns method minus every other arm, arms minus their own controls, the verdict about the
-  positive control, and a sentence.
+  """Returns the comparison of the arms: contrasts, the verdict on the positive control, a sentence.
 
-  The family of the contrasts is every arm but the positive control, those of unequal work too:
-  their verdicts are claims about the method like the others. The method minus the positive control
-  is tested as a family of its own, as is the baseline minus it.
+  The contrasts are the method minus every other arm. Their family is every arm but the positive
+  control; arms of unequal work belong to it, because their verdicts are claims about the method
+  like the others. The method minus the positive control is tested as a family of its own, and so is
+  the baseline minus it.
 
   Args:
     accuracy: arm -> seed -> test accuracy in [0, 1], None or NaN for a diverged seed.
     margin: half-width of "equal", a fraction.
-    unequal: the arms that do other than equal work; their contrasts say so.
-    controls: by arm, its own control; those pairs of which both were trained are a family of their
-      own.
+    unequal: arms of unequal work; their contrasts say so.
+    controls: the control of an arm that has one. The pairs of which both were trained are a family
+      of their own.
   """
   contrasts: dict[str, ArmContrast] = {}
   if METHOD in accuracy:
     others = [arm for arm in accuracy if arm != METHOD]
     family = [arm for arm in others if arm != POSITIVE_CONTROL]
     apart = [arm for arm in others if arm == POSITIVE_CONTROL]
-    found = _family(accuracy, {arm: (METHOD, arm) for arm in family}, margin, unequal=unequal)
-    found |= _family(accuracy, {arm: (METHOD, arm) for arm in apart}, margin, unequal=unequal)
-    contrasts = {arm: found[arm] for arm in others}
+    tested = _family(accuracy, {arm: (METHOD, arm) for arm in family}, margin, unequal=unequal)
+    tested |= _family(accuracy, {arm: (METHOD, arm) for arm in apart}, margin, unequal=unequal)
+    contrasts = {arm: tested[arm] for arm in others}
   result: Comparison = {"contrasts": contrasts, "sentence": f"{_of_method(accuracy, contrasts)}."}
   pairs = {
     arm: (arm, control)
@@ -82,17 +84,15 @@ def compare(
     if arm in accuracy and control in accuracy
   }
   if pairs:
-    result["against_control"] = _family(accuracy, pairs, margin, unequal=unequal)
+    against = _family(accuracy, pairs, margin, unequal=unequal)
+    result["against_control"] = against
     result["sentence"] += (
-      " Arms with a control of their own: "
-      f"{', '.join(map(_in_short, result['against_control'].values()))}."
+      f" Arms with a control of their own: {', '.join(map(_in_short, against.values()))}."
     )
   if POSITIVE_CONTROL in accuracy:
-    result["power"] = _power(
-      _family(accuracy, {POSITIVE_CONTROL: (BASELINE, POSITIVE_CONTROL)}, margin, unequal=unequal)[
-        POSITIVE_CONTROL
-      ]
-    )
+    pair = {POSITIVE_CONTROL: (BASELINE, POSITIVE_CONTROL)}
+    contrast = _family(accuracy, pair, margin, unequal=unequal)[POSITIVE_CONTROL]
+    result["power"] = _power(contrast)
     result["sentence"] += f" Positive control: {result['power']['says']}."
   return result
 
@@ -100,9 +100,7 @@ def compare(
 def _family(
   accuracy: Accuracy, pairs: Mapping[str, tuple[str, str]], margin: float, unequal: Collection[str]
 ) -> dict[str, ArmContrast]:
-  """Returns the first arm minus the second of every pair, by the pair's name; the pairs are one
-  family.
-  """
+  """Returns the first arm minus the second of every pair, by the pair's name, as one family."""
   decided = paired.contrasts(
     {name: paired.Pair(*arms, *(accuracy[arm] for arm in arms)) for name, arms in pairs.items()},
     margin,
@@ -110,7 +108,7 @@ def _family(
   return {
     name: {
       **contrast,
-      **paired.shown(accuracy[pairs[name][0]], accuracy[pairs[name][1]]),
+      **descriptive.shown(accuracy[pairs[name][0]], accuracy[pairs[name][1]]),
       "in_family": POSITIVE_CONTROL not in pairs[name],
       "equal_work": not set(pairs[name]) & set(unequal),
     }
@@ -130,25 +128,19 @@ def _power(contrast: ArmContrast) -> Power:
     )
   else:
     says = (
-      "this "
-      f"experiment has no power: {POSITIVE_CONTROL}, trained on half of the examples, is not "
-      "called worse than the baseline "
-    )
-    says += (
-      f"({_difference(contrast)}), so a difference that is not found here may be there all the same"
+      f"this experiment has no power: {POSITIVE_CONTROL}, trained on half of the examples, is not "
+      f"called worse than the baseline ({_difference(contrast)}), so a difference that is not "
+      "found here may be there all the same"
     )
   return {"called_worse": called_worse, "says": says, "contrast": contrast}
 
 
 def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast]) -> str:
-  """Returns plain English without its full stop: what the method reached, the differences and their
-  verdicts.
-  """
+  """Returns the sentence on the method, without a full stop: accuracies, differences, verdicts."""
   means = {arm: paired.summary(values.values()) for arm, values in accuracy.items()}
   if METHOD not in means:
-    return (
-      f"No method arm was trained: {', '.join(_reached(arm, mean) for arm, mean in means.items())}"
-    )
+    reached = ", ".join(_reached(arm, mean) for arm, mean in means.items())
+    return f"No method arm was trained: {reached}"
   family = {arm: contrast for arm, contrast in contrasts.items() if contrast["in_family"]}
   if not family:
     return f"Nothing to compare with: {_reached(METHOD, means[METHOD])}"
@@ -171,8 +163,9 @@ def _reached(arm: str, mean: paired.Summary) -> str:
 
 
 def _difference(contrast: ArmContrast) -> str:
-  """Returns "baseline - less_data is +4.20 points, interval +3.00 to +5.40, n = 5" of a contrast of
-  three pairs or more.
+  """Returns "baseline - less_data is +4.20 points, interval +3.00 to +5.40, n = 5".
+
+  The contrast must have three pairs or more.
   """
   text = f"{contrast['difference']} is {100 * (contrast['mean'] or 0.0):+.2f} points"
   interval = "" if contrast["interval"] is None else f", interval {_interval(contrast['interval'])}"

@@ -1,22 +1,16 @@
 """The arms: which examples, how many steps, which decay; and that they can be compared."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
 
-from sdt.arms import checks
-from sdt.arms.catalogue import ARM_NAMES, ARMS, arm_order, arm_specs, num_phases
-from sdt.arms.checks import check_arms, check_overrides
+from sdt.arms.catalogue import ARM_NAMES, ARMS, arm_order, num_phases
 from sdt.arms.language import (
   DECAYS,
   REGULARISERS,
   STEPS,
   SUBSETS,
-  PhaseSpec,
-  parse_own_arms,
-  parse_phases,
 )
 from sdt.arms.planning import Setting, check_equal_work, make_plan
 from sdt.config.combinations import OWN_START
@@ -28,35 +22,26 @@ from tests.support import tiny
 
 
 def setting(num_examples=70, seeds=(0, 1), size=20, left_out=0, **changes):
-  """Returns a setting with a seed's own scores; ids are not positions, so that the two cannot be
-  mixed up.
-  """
+  """Returns a setting with scores for each seed, and ids that differ from the positions."""
   config = tiny.config(seeds=seeds, **({"method__lambda_tuned": 3e-4} | changes))
   rng = np.random.default_rng(1)
   scores = rng.normal(size=(len(seeds), num_examples))
-  labels, ids = (
-    rng.integers(0, 3, num_examples).astype(np.int32),
-    np.arange(num_examples, dtype=np.int32) * 7,
+  labels = rng.integers(0, 3, num_examples).astype(np.int32)
+  of = Setting(config, labels, np.arange(num_examples, dtype=np.int32) * 7, scores=scores)
+  size = Sizes(size, left_out=left_out)
+  parts = tuple(
+    split(one, of, size, seed=seed, rule=config.split)
+    for one, seed in zip(scores, seeds, strict=True)
   )
-  rule, size = config.split, Sizes(size, left_out=left_out)
-  cut = functools.partial(split, policy=rule.policy, class_balanced=rule.class_balanced)
-  parts = tuple(cut(one, labels, ids, size, seed) for one, seed in zip(scores, seeds, strict=True))
-  return Setting(config, labels, ids, scores=scores, partitions=parts)
+  return dataclasses.replace(of, partitions=parts)
 
 
 def cifar(num_easy=5000, **changes):
   """Returns CIFAR's sizes: 50,000 examples in batches of 128."""
   config = tiny.config(seeds=(0,), batch_size=128, **({"method__lambda_tuned": 3e-4} | changes))
-  part = Partition(
-    np.arange(num_easy, dtype=np.int32), np.arange(num_easy, 50_000, dtype=np.int32), 0
-  )
-  return Setting(
-    config,
-    np.zeros(50_000, np.int32),
-    np.arange(50_000, dtype=np.int32),
-    scores=None,
-    partitions=(part,),
-  )
+  ids = np.arange(50_000, dtype=np.int32)
+  part = Partition(ids[:num_easy], ids[num_easy:], 0)
+  return Setting(config, np.zeros(50_000, np.int32), ids, scores=None, partitions=(part,))
 
 
 def phases(arm, of):
@@ -267,25 +252,6 @@ def test_the_baseline_trains_first_and_every_phase_has_a_place_in_the_sums():
   )
 
 
-def test_an_unknown_arm_is_refused_with_the_nearest_and_the_list():
-  with pytest.raises(
-    ConfigError,
-    match=r"'uniform_men' is not an arm; did you mean 'uniform_mean'\? \(arms: baseline, method",
-  ):
-    check_arms(tiny.config(arms=("baseline", "uniform_men")))
-  with pytest.raises(
-    ConfigError,
-    match=(
-      r"'xyz' is not an arm \(arms: baseline, .*; own_arms defines more, such as "
-      r"--config.own_arms='gentle = "
-    ),
-  ):
-    check_arms(tiny.config(arms=("baseline", "xyz")))
-  with pytest.raises(ConfigError, match="'baseline' is missing"):
-    check_arms(tiny.config(arms=("method",)))
-  check_arms(tiny.config(arms=ARM_NAMES, method__lambda_tuned=3e-4))
-
-
 # ---- further controls
 
 
@@ -395,146 +361,6 @@ def test_a_regulariser_has_the_config_s_value_or_the_phase_s_own():
   }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [
-  ("label_smoothing", 0.0, 0.999), ("augment_strength", 0.0, 1.0),
-  ("mixup_alpha", 0.0, 1e3), ("dropout", 0.0, 0.999),
-  ("stochastic_depth", 0.0, 0.999), ("loss_weight", 0.0, 1e3), ("loss_floor", 0.0, 1e3),
-])  # fmt: skip
-def test_values_out_of_range_are_refused_in_the_config_and_in_a_phase(name, low, high):
-  for value in (low, high):
-    assert getattr(tiny.config(**{f"regularise__{name}": value}).regularise, name) == value
-    assert parse_phases(f"A@0[{name}={value}]", "x")[0].overrides == ((name, value),)
-  for value in (-0.001, high + 0.002, float("nan")):
-    with pytest.raises(
-      ConfigError, match=f"regularise.{name} = .*: expected a finite number at least 0"
-    ):
-      tiny.config(**{f"regularise__{name}": value})
-    with pytest.raises(ConfigError, match=f"x: {name} = .*: expected a finite number at least 0"):
-      parse_phases(f"A@0[{name}={value}]", "x")
-
-
-@pytest.mark.parametrize(
-  ("arm", "changes", "message"),
-  [
-    (
-      "dropout_easy",
-      {},
-      (
-        r"'dropout_easy' asks for dropout, which model.name='mlp' has not; networks that have it: "
-        r"wrn, wrn28_10$"
-      ),
-    ),
-    (
-      "depth_easy",
-      {},
-      (
-        "stochastic_depth, which model.name='mlp' has not; networks that have it: "
-        "paper_preresnet110, .*resnet8, wrn, "
-      ),
-    ),
-    (
-      "augment_easy",
-      {},
-      "augment_strength, and nothing is augmented; give augment.pad_crop or augment.flip",
-    ),
-    (
-      "depth_easy",
-      {"model__name": "resnet8", "model__hidden_sizes": None, "optim__body_rate_factor": 0.0},
-      "stochastic_depth, which a frozen body has not; choose optim.body_rate_factor above 0",
-    ),
-    (
-      "method",
-      {"regularise__loss_floor": 0.1},
-      r"regularise.loss_floor = 0.1: no arm of the run reads it; name one in arms .*\[loss_floor\]",
-    ),
-    (
-      "floor_easy",
-      {"regularise__loss_weight": 0.1},
-      "regularise.loss_weight = 0.1: no arm of the run reads it",
-    ),
-    (
-      "smooth_easy",
-      {"regularise__label_smoothing": 0.0},
-      "'smooth_easy' asks for label_smoothing, and label_smoothing = 0.0 changes nothing",
-    ),
-    (
-      "mine",
-      {"own_arms": ("mine = A@0[loss_weight=1] + B@0",)},
-      "'mine' asks for loss_weight, and loss_weight = 1.0 changes nothing",
-    ),
-    (
-      "mine",
-      {"own_arms": ("mine = A@0[label_smoothing, loss_weight=0] + B@0",)},
-      (
-        "asks for label_smoothing, and with loss_weight = 0 beside it no loss moves the weights; "
-        "leave one of the two out"
-      ),
-    ),
-    (
-      "mine",
-      {
-        "model__name": "wrn28_10",
-        "model__hidden_sizes": None,
-        "own_arms": ("mine = A@0[dropout=0] + B@0",),
-      },
-      "'mine' asks for dropout, and dropout = 0.0 changes nothing",
-    ),
-    (
-      "dropout_easy",
-      {"model__name": "wrn28_10", "model__hidden_sizes": None, "model__dropout": 0.3},
-      "'dropout_easy' asks for dropout, and dropout = 0.3 changes nothing",
-    ),
-  ],
-)
-def test_a_regulariser_that_would_do_nothing_is_refused(arm, changes, message):
-  config = tiny.config(arms=("baseline", arm), **changes)
-  with pytest.raises(ConfigError, match=message):
-    check_overrides(config)
-
-
-@pytest.mark.parametrize(
-  "text", ["hardest_A@lambda_A + hardest_B@lambda_B", "A@lambda_A + hardest_B@0"]
-)
-def test_the_hardest_are_refused_in_any_arm_where_they_are_the_method_s_own(text):
-  changes = {"arms": ("baseline", "method", "mine"), "own_arms": (f"mine = {text}",)}
-  check_arms(tiny.config(**changes))
-  with pytest.raises(
-    ConfigError,
-    match=(
-      r"'mine' has the phase hardest_[AB], which is the method's own [AB] with split.policy = "
-      r"'bottom'"
-    ),
-  ):
-    check_arms(tiny.config(**changes, split__policy="bottom"))
-  check_arms(tiny.config(**changes | {"arms": ("baseline", "method")}, split__policy="bottom"))
-
-
-def test_a_regulariser_that_the_run_can_have_is_accepted():
-  check_overrides(tiny.config(arms=("baseline", "decay_steps_only")))
-  off = {
-    "own_arms": ("mine = A@0[dropout=0] + B@0",),
-    "model__dropout": 0.3,
-  }  # less than the network has elsewhere
-  check_overrides(
-    tiny.config(arms=("baseline", "mine"), model__name="wrn28_10", model__hidden_sizes=None, **off)
-  )
-  check_overrides(
-    tiny.config(
-      arms=("baseline", "augment_easy"), augment__flip=True, regularise__augment_strength=0.1
-    )
-  )
-  check_overrides(
-    tiny.config(
-      arms=("baseline", "depth_easy"), model__name="paper_preresnet56", model__hidden_sizes=None
-    )
-  )
-  check_overrides(
-    tiny.config(
-      arms=("baseline", "dropout_easy", "depth_easy"), model__name="wrn", model__hidden_sizes=None
-    )
-  )
-
-
 # ---- a user's own
 
 
@@ -560,117 +386,3 @@ def test_every_subset_decay_and_length_of_the_language_makes_a_phase():
         assert phase.example_ids.shape[0] == 2
         assert np.isfinite(phase.weight_decay).all()
         assert phase.num_steps >= 1
-
-
-def test_the_shipped_arms_are_written_in_the_language():
-  assert ARMS["method"].phases == (PhaseSpec("A", "lambda_A"), PhaseSpec("B", "lambda_B"))
-  assert parse_phases("A@1e-3+B@0", "x") == (PhaseSpec("A", 1e-3), PhaseSpec("B", 0.0))
-
-
-@pytest.mark.parametrize(
-  ("text", "message"),
-  [
-    ("A@1e-3", "'A@1e-3' has no name; expected NAME = PHASE"),
-    ("mine", "'mine' has no name"),
-    ("2 = A@0", "'2' is not a name for an arm; expected letters, digits and . _ -"),
-    (" = A@0", "has no name"),
-    ("mine = ", "own_arms: mine: '' is not a phase; expected SUBSET@DECAY"),
-    ("mine = A", "'A' is not a phase"),
-    ("mine = A@0 + ", "'' is not a phase"),
-    ("mine = C@0", r"'C' is not a subset \(subsets: all, A, B"),
-    ("mine = hardst_A@0", "'hardst_A' is not a subset; did you mean 'hardest_A'"),
-    ("mine = A@lamda_A", "'lamda_A' is not a decay; did you mean 'lambda_A'"),
-    ("mine = A@0:rond", "'rond' is not a length; did you mean 'round'"),
-    ("mine = A@-1", "the decay -1 of 'A@-1' must be from 0 to 1000"),
-    ("mine = A@nan", "the decay nan of 'A@nan' must be from 0 to 1000"),
-    ("mine = A@0*2", "'A@0\\*2' is not a phase"),
-    ("mine = A@0[dropot]", "'dropot' is not a regulariser; did you mean 'dropout'"),
-    ("mine = A@0[]", r"'' is not a regulariser \(regularisers: label_smoothing, "),
-    (
-      "mine = A@0[loss_weight=x]",
-      "mine: loss_weight = 'x': expected a finite number at least 0, at most 1000",
-    ),
-    ("mine = A@0[dropout, dropout=0.2]", "names dropout more than once"),
-    ("method = A@0 + B@0", "the name 'method' is taken"),
-    ("mine = A@0 against x y", "names no arm after 'against'"),
-    ("mine = A@0 against ", "'A@0 against' is not a phase"),
-  ],
-)
-def test_what_is_no_arm_is_refused_with_the_place_and_the_remedy(text, message):
-  with pytest.raises(ConfigError, match=message):
-    check_arms(tiny.config(own_arms=(text,)))
-
-
-def test_an_own_arm_names_its_control_which_must_be_another_arm_of_the_run():
-  specs = arm_specs(
-    tiny.config(own_arms=("mine = A@0 + B@0 against alternate_only", "free = A@0 + B@0"))
-  )
-  assert [specs[name].control for name in ("mine", "free", "mixup_easy", "method")] == [
-    "alternate_only",
-    None,
-    "alternate_only",
-    None,
-  ]
-  assert specs["mine"].phases == specs["free"].phases
-  one, other = "one = A@0 against other", "other = A@0 against one"
-  own = (
-    "mine = A@0 + B@0 against alternate_only",
-    "vain = A@0 against vain",
-    one,
-    other,
-    "it = A@0 against method",
-    "low = A@0 against less_data",
-    "typo = A@0 against alternate_onyl",
-  )
-  check_arms(tiny.config(own_arms=own, arms=("baseline", "alternate_only", "mine")))
-  check_arms(tiny.config(own_arms=own))  # neither is trained
-  remedy = r"take another control \(baseline, uniform_mean\)"
-  for arms, message in (
-    (
-      ("mine",),
-      (
-        r"'mine' against 'alternate_only': a control must be trained too; add 'alternate_only' "
-        rf"to arms, or {remedy}"
-      ),
-    ),
-    (
-      ("vain",),
-      rf"'vain' against 'vain': an arm is no control of itself; leave 'against' out, or {remedy}",
-    ),
-    (("one",), "'one' and 'other' are each against the other, which is one difference"),
-    (
-      ("it", "method"),
-      (
-        r"'it' against 'method': 'method' minus 'it' is in the results anyway; leave 'against' "
-        rf"out, or {remedy}"
-      ),
-    ),
-    (
-      ("low", "less_data"),
-      rf"'low' against 'less_data': 'less_data' is the positive control, .* or {remedy}",
-    ),
-    (
-      ("typo",),
-      (
-        "own_arms: 'typo' against 'alternate_onyl': 'alternate_onyl' is not an arm; did you mean "
-        "'alternate_only'"
-      ),
-    ),
-  ):
-    with pytest.raises(ConfigError, match=message):
-      check_arms(tiny.config(own_arms=own, arms=("baseline", "uniform_mean", *arms)))
-
-
-def test_an_arm_that_is_defined_and_not_trained_and_one_without_its_control_are_told():
-  own = ("mine = A@0 + B@0 against baseline", "idle = A@0 + B@0", "vain = A@0")
-  of = tiny.config(own_arms=own, arms=("baseline", "mine", "mixup_easy", "smooth_easy"))
-  assert checks.notes(of) == [
-    "own_arms defines idle, vain, which arms does not name: not trained",
-    "mixup_easy, smooth_easy: no difference from the control alternate_only, which is not in arms",
-  ]
-  assert checks.notes(tiny.config(arms=("baseline", "alternate_only", "smooth_easy"))) == []
-
-
-def test_two_arms_of_one_name_are_refused():
-  with pytest.raises(ConfigError, match="the name 'mine' is taken"):
-    parse_own_arms(("mine = A@0 + B@0", "mine = all@0"), ARMS)

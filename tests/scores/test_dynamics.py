@@ -95,16 +95,15 @@ def test_running_summaries_equal_the_whole_history(sizes, seed, scale):
 
 @given(st.floats(0.0, 1.0, width=32), st.integers(-8, 0), st.integers(0, 2**31))
 def test_three_hundred_rounds_in_float32_keep_the_spread_of_any_probability(level, exponent, seed):
-  """Relative to float64 of the same float32 doubts; a spread far below the level's own rounding
-  cannot be in them.
-  """
+  """Compared with float64 of the same float32 doubts, whose rounding limits the spread."""
   doubts = np.clip(
     level + 10.0**exponent * np.random.default_rng(seed).normal(size=(300, 3)), 0.0, 1.0
   ).astype(np.float32)
   found = scores_of(Seen(doubts < 0.5, doubts, doubts))
   exact = doubts.astype(np.float64)
   np.testing.assert_allclose(found["variability"], exact.std(axis=0), rtol=1e-4, atol=2e-7 * level)
-  np.testing.assert_allclose(found["mean_confidence"], 1 - exact.mean(axis=0), rtol=2e-6, atol=1e-7)
+  # The running mean is off by some roundings of the doubts (6e-8 each), however near it is to 1.
+  np.testing.assert_allclose(found["mean_confidence"], 1 - exact.mean(axis=0), rtol=0, atol=1e-6)
 
 
 def test_the_spread_of_probabilities_that_are_1_in_float32_is_right():

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,6 +17,18 @@ from sdt.scores.split import Sizes, class_quota, num_easy, rank, sizes, split
 
 def ids(count):
   return np.arange(count, dtype=np.int32)
+
+
+class Examples(NamedTuple):
+  labels: np.ndarray
+  example_ids: np.ndarray
+
+
+def cut(scores, labels, size, seed=0, **rule):
+  """Returns the split of examples whose ids are their positions."""
+  return split(
+    scores, Examples(labels, ids(len(labels))), size, seed=seed, rule=SplitConfig(**rule)
+  )
 
 
 @pytest.mark.parametrize(
@@ -61,9 +74,7 @@ def test_a_split_is_a_partition_of_exact_size(scores, seed, policy, balanced, dr
   scores = np.array(scores)
   size = draw.draw(st.integers(1, len(scores) - 1))
   labels = np.arange(len(scores)) % 3
-  part = split(
-    scores, labels, ids(len(scores)), size=size, seed=seed, policy=policy, class_balanced=balanced
-  )
+  part = cut(scores, labels, size=size, seed=seed, policy=policy, class_balanced=balanced)
   assert len(part.easy) == size
   np.testing.assert_array_equal(np.sort(np.concatenate([part.easy, part.rest])), ids(len(scores)))
   if policy == "top" and not balanced:
@@ -83,18 +94,19 @@ def test_no_split_follows_the_order_of_the_dataset(scores, seed, policy, draw):
   scores = np.array(scores, np.float32)
   order = np.array(draw.draw(st.permutations(range(len(scores)))))
   labels = np.zeros(len(scores), np.int32)
-  here = split(scores, labels, ids(len(scores)), size=2, seed=seed, policy=policy)
-  there = split(scores[order], labels, ids(len(scores))[order], size=2, seed=seed, policy=policy)
+  permuted = Examples(labels, ids(len(scores))[order])
+  here = cut(scores, labels, 2, seed, policy=policy)
+  there = split(scores[order], permuted, 2, seed=seed, rule=SplitConfig(policy=policy))
   assert set(here.easy.tolist()) == set(order[there.easy].tolist())
 
 
 def test_ties_are_broken_otherwise_by_another_seed_and_are_counted():
   scores, labels = np.ones(100), np.zeros(100, np.int32)
-  first, second = (split(scores, labels, ids(100), size=10, seed=seed) for seed in (0, 1))
+  first, second = (cut(scores, labels, size=10, seed=seed) for seed in (0, 1))
   assert first.ties_at_cut == 100
   assert set(first.easy.tolist()) != set(second.easy.tolist())
   assert set(first.easy.tolist()) != set(range(10))
-  assert split(np.arange(100.0), labels, ids(100), size=10, seed=0).ties_at_cut == 0
+  assert cut(np.arange(100.0), labels, size=10, seed=0).ties_at_cut == 0
 
 
 def test_nan_scores_are_refused_with_their_ids():
@@ -116,7 +128,7 @@ def test_class_balanced_sizes_are_exact_and_within_one_of_the_class_share(labels
 
 def test_the_easiest_of_a_hand_made_case():
   scores = np.array([0.1, 5.0, 3.0, -2.0, 4.0])
-  part = split(scores, np.zeros(5, np.int32), ids(5), size=2, seed=0)
+  part = cut(scores, np.zeros(5, np.int32), size=2, seed=0)
   assert part.easy.tolist() == [1, 4]
   assert part.rest.tolist() == [0, 2, 3]
 
@@ -124,12 +136,12 @@ def test_the_easiest_of_a_hand_made_case():
 def test_a_random_subset_is_another_one_for_another_seed_and_does_not_see_the_scores():
   scores, labels = np.arange(60.0), np.zeros(60, np.int32)
   first, again, other = (
-    split(scores, labels, ids(60), size=20, seed=seed, policy="random") for seed in (0, 0, 1)
+    cut(scores, labels, size=20, seed=seed, policy="random") for seed in (0, 0, 1)
   )
   np.testing.assert_array_equal(first.easy, again.easy)
   assert set(first.easy.tolist()) != set(other.easy.tolist())
   np.testing.assert_array_equal(
-    first.easy, split(-scores, labels, ids(60), size=20, seed=0, policy="random").easy
+    first.easy, cut(-scores, labels, size=20, seed=0, policy="random").easy
   )
 
 
@@ -144,10 +156,9 @@ def test_class_balanced_takes_the_end_of_the_ranking_of_every_class_and_counts_t
 ):
   scores, labels = (np.array(column) for column in zip(*examples, strict=True))
   size = draw.draw(st.integers(1, len(scores) - 1))
-  part = split(
+  part = cut(
     scores * 1.0,
     labels,
-    ids(len(scores)),
     size=size,
     seed=seed,
     policy="bottom" if bottom else "top",
@@ -166,13 +177,13 @@ def test_class_balanced_takes_the_end_of_the_ranking_of_every_class_and_counts_t
 def test_class_balanced_ties_of_a_hand_made_case():
   scores = np.array([5.0, 5.0, 5.0, 1.0, 9.0, 8.0, 2.0, 2.0])
   labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-  part = split(scores, labels, ids(8), size=4, seed=0, class_balanced=True)
+  part = cut(scores, labels, size=4, seed=0, class_balanced=True)
   assert (
     part.ties_at_cut == 3
   )  # class 0 takes two of its three fives; class 1 takes 9 and 8, before its twos
   assert set(part.easy.tolist()) >= {4, 5}
   assert (
-    split(scores, labels, ids(8), size=6, seed=0, class_balanced=True).ties_at_cut == 2
+    cut(scores, labels, size=6, seed=0, class_balanced=True).ties_at_cut == 2
   )  # all fives, and one of the two twos
 
 
@@ -230,9 +241,7 @@ def test_window_and_mislabel_cut_take_exactly_what_the_twin_takes_on_imbalanced_
   easy = draw.draw(st.integers(1, len(scores) - 2))
   other = draw.draw(st.integers(0, len(scores) - easy - 1))
   size = Sizes(easy, skipped=other) if policy == "window" else Sizes(easy, left_out=other)
-  part = split(
-    scores, labels, ids(len(scores)), size=size, seed=seed, policy=policy, class_balanced=balanced
-  )
+  part = cut(scores, labels, size=size, seed=seed, policy=policy, class_balanced=balanced)
   assert (len(part.easy), len(part.left_out)) == (size.easy, size.left_out)
   np.testing.assert_array_equal(
     np.sort(np.concatenate([part.easy, part.rest, part.left_out])), ids(len(scores))
@@ -247,10 +256,9 @@ def test_window_and_mislabel_cut_take_exactly_what_the_twin_takes_on_imbalanced_
 
 @given(scores=st.lists(st.integers(-3, 3), min_size=1, max_size=30), threshold=st.integers(-4, 4))
 def test_a_threshold_takes_all_that_are_easier(scores, threshold):
-  part = split(
+  part = cut(
     np.array(scores, np.float32),
     np.zeros(len(scores), np.int32),
-    ids(len(scores)),
     size=1,
     seed=0,
     policy="threshold",
@@ -263,26 +271,21 @@ def test_a_threshold_takes_all_that_are_easier(scores, threshold):
 
 def test_a_window_and_a_cut_of_a_hand_made_case():
   scores, labels = np.array([0.1, 5.0, 3.0, -2.0, 4.0, 4.0]), np.zeros(6, np.int32)
-  window = split(scores, labels, ids(6), size=Sizes(2, skipped=1), seed=0, policy="window")
+  window = cut(scores, labels, size=Sizes(2, skipped=1), seed=0, policy="window")
   assert (window.easy.tolist(), window.rest.tolist(), window.ties_at_cut) == (
     [4, 5],
     [0, 1, 2, 3],
     0,
   )
-  assert (
-    split(scores, labels, ids(6), size=Sizes(2, skipped=2), seed=0, policy="window").ties_at_cut
-    == 2
-  )
-  cut = split(scores, labels, ids(6), size=Sizes(2, left_out=1), seed=0, policy="mislabel_cut")
-  assert (cut.rest.tolist(), cut.left_out.tolist(), cut.ties_at_cut) == (
-    [0, 2, 4] if 5 in cut.easy else [0, 2, 5],
+  assert cut(scores, labels, size=Sizes(2, skipped=2), seed=0, policy="window").ties_at_cut == 2
+  part = cut(scores, labels, size=Sizes(2, left_out=1), seed=0, policy="mislabel_cut")
+  assert (part.rest.tolist(), part.left_out.tolist(), part.ties_at_cut) == (
+    [0, 2, 4] if 5 in part.easy else [0, 2, 5],
     [3],
     2,
   )
   assert (
-    split(
-      np.ones(6), labels, ids(6), size=Sizes(2, left_out=1), seed=0, policy="mislabel_cut"
-    ).ties_at_cut
+    cut(np.ones(6), labels, size=Sizes(2, left_out=1), seed=0, policy="mislabel_cut").ties_at_cut
     == 6
   )
 

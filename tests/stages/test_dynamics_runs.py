@@ -168,17 +168,7 @@ def test_every_score_of_the_dynamics_finds_wrong_labels_in_its_declared_directio
   for _ in trainer.run(Position()):
     pass
   scores = dynamics_scores(trainer.get_state()[2], of.rounds)
-  parts = [
-    split(
-      scores["aum"][0],
-      data.train.labels,
-      data.train.example_ids,
-      size=60,
-      seed=0,
-      policy="top",
-      class_balanced=False,
-    )
-  ]
+  parts = [split(scores["aum"][0], data.train, size=60, seed=0)]
   areas = score_truth(data.train, scores, parts, seeds=of.seeds[:1], sound=np.ones(3, bool))[
     "auroc_wrong_label"
   ]

@@ -51,8 +51,7 @@ def scored(data, seed=0):
   odds = np.random.default_rng(seed).normal(size=(2, len(data.train))).astype(np.float32)
   scores = {"confidence": (1 / (1 + np.exp(-odds))).astype(np.float32), "log_odds": odds}
   parts = tuple(
-    split(one, data.train.labels, data.train.example_ids, size=7, seed=seed)
-    for one, seed in zip(odds, CONFIG.seeds, strict=True)
+    split(one, data.train, size=7, seed=seed) for one, seed in zip(odds, CONFIG.seeds, strict=True)
   )
   return scores, parts
 
@@ -357,14 +356,8 @@ def test_a_split_names_every_example_and_its_subsets(data, tmp_path):
   ):
     assert [index for index, row in enumerate(table) if row[column] == "A"] == part.easy.tolist()
     assert [index for index, row in enumerate(table) if row[column] == "B"] == part.rest.tolist()
-  cut = split(
-    np.arange(70.0),
-    data.train.labels,
-    data.train.example_ids,
-    size=Sizes(7, left_out=3),
-    seed=0,
-    policy="mislabel_cut",
-  )
+  rule = SplitConfig(policy="mislabel_cut")
+  cut = split(np.arange(70.0), data.train, Sizes(7, left_out=3), seed=0, rule=rule)
   score_files.write_split(tmp_path, data, CONFIG, partitions=(cut, cut), by_mean=cut)
   with open(tmp_path / "split.csv", newline="") as file:
     assert [row["subset_seed8"] for row in csv.DictReader(file)] == ["cut"] * 3 + ["B"] * 60 + [
@@ -402,15 +395,8 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
   assert others.tolist() != parts[0].rest.tolist()  # drawn, not in order
   np.testing.assert_array_equal(mosaics["other_images"], data.train.inputs[others])
   assert mosaics["class_names"].tolist() == list(data.class_names)
-  hardest = split(
-    scores["log_odds"][0],
-    data.train.labels,
-    data.train.example_ids,
-    size=7,
-    seed=3,
-    policy="bottom",
-  )
   bottom = tiny.config(seeds=(3, 8), split__policy="bottom")
+  hardest = split(scores["log_odds"][0], data.train, size=7, seed=3, rule=bottom.split)
   score_files.write_mosaics(
     tmp_path / "bottom",
     data,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sdt.stats import paired
+from sdt.stats import descriptive
 from sdt.stats.comparison import compare
 
 
@@ -45,7 +45,7 @@ def test_a_positive_control_changes_no_verdict_about_the_method():
 def test_what_is_shown_beside_a_contrast_is_that_of_its_arm():
   accuracy = _drawn(("baseline", "method"), n=10)
   entry = compare(accuracy, 0.0025)["contrasts"]["baseline"]
-  shown = paired.shown(accuracy["method"], accuracy["baseline"])
+  shown = descriptive.shown(accuracy["method"], accuracy["baseline"])
   assert {name: entry[name] for name in shown} == shown
   assert None not in shown.values()
 

@@ -1,0 +1,217 @@
+"""Which arms a config may name and what they need: refusals, and notes for the user."""
+
+import pytest
+
+from sdt.arms import checks
+from sdt.arms.catalogue import ARM_NAMES, arm_specs
+from sdt.arms.checks import check_arms, check_overrides
+from sdt.errors import ConfigError
+from tests.support import tiny
+
+
+def test_an_unknown_arm_is_refused_with_the_nearest_and_the_list():
+  with pytest.raises(
+    ConfigError,
+    match=r"'uniform_men' is not an arm; did you mean 'uniform_mean'\? \(arms: baseline, method",
+  ):
+    check_arms(tiny.config(arms=("baseline", "uniform_men")))
+  with pytest.raises(
+    ConfigError,
+    match=(
+      r"'xyz' is not an arm \(arms: baseline, .*; own_arms defines more, such as "
+      r"--config.own_arms='gentle = "
+    ),
+  ):
+    check_arms(tiny.config(arms=("baseline", "xyz")))
+  with pytest.raises(ConfigError, match="'baseline' is missing"):
+    check_arms(tiny.config(arms=("method",)))
+  check_arms(tiny.config(arms=ARM_NAMES, method__lambda_tuned=3e-4))
+
+
+@pytest.mark.parametrize(
+  ("arm", "changes", "message"),
+  [
+    (
+      "dropout_easy",
+      {},
+      (
+        r"'dropout_easy' asks for dropout, which model.name='mlp' has not; networks that have it: "
+        r"wrn, wrn28_10$"
+      ),
+    ),
+    (
+      "depth_easy",
+      {},
+      (
+        "stochastic_depth, which model.name='mlp' has not; networks that have it: "
+        "paper_preresnet110, .*resnet8, wrn, "
+      ),
+    ),
+    (
+      "augment_easy",
+      {},
+      "augment_strength, and nothing is augmented; give augment.pad_crop or augment.flip",
+    ),
+    (
+      "depth_easy",
+      {"model__name": "resnet8", "model__hidden_sizes": None, "optim__body_rate_factor": 0.0},
+      "stochastic_depth, which a frozen body has not; choose optim.body_rate_factor above 0",
+    ),
+    (
+      "method",
+      {"regularise__loss_floor": 0.1},
+      r"regularise.loss_floor = 0.1: no arm of the run reads it; name one in arms .*\[loss_floor\]",
+    ),
+    (
+      "floor_easy",
+      {"regularise__loss_weight": 0.1},
+      "regularise.loss_weight = 0.1: no arm of the run reads it",
+    ),
+    (
+      "smooth_easy",
+      {"regularise__label_smoothing": 0.0},
+      "'smooth_easy' asks for label_smoothing, and label_smoothing = 0.0 changes nothing",
+    ),
+    (
+      "mine",
+      {"own_arms": ("mine = A@0[loss_weight=1] + B@0",)},
+      "'mine' asks for loss_weight, and loss_weight = 1.0 changes nothing",
+    ),
+    (
+      "mine",
+      {"own_arms": ("mine = A@0[label_smoothing, loss_weight=0] + B@0",)},
+      (
+        "asks for label_smoothing, and with loss_weight = 0 beside it no loss moves the weights; "
+        "leave one of the two out"
+      ),
+    ),
+    (
+      "mine",
+      {
+        "model__name": "wrn28_10",
+        "model__hidden_sizes": None,
+        "own_arms": ("mine = A@0[dropout=0] + B@0",),
+      },
+      "'mine' asks for dropout, and dropout = 0.0 changes nothing",
+    ),
+    (
+      "dropout_easy",
+      {"model__name": "wrn28_10", "model__hidden_sizes": None, "model__dropout": 0.3},
+      "'dropout_easy' asks for dropout, and dropout = 0.3 changes nothing",
+    ),
+  ],
+)
+def test_a_regulariser_that_would_do_nothing_is_refused(arm, changes, message):
+  config = tiny.config(arms=("baseline", arm), **changes)
+  with pytest.raises(ConfigError, match=message):
+    check_overrides(config)
+
+
+@pytest.mark.parametrize(
+  "text", ["hardest_A@lambda_A + hardest_B@lambda_B", "A@lambda_A + hardest_B@0"]
+)
+def test_the_hardest_are_refused_in_any_arm_where_they_are_the_method_s_own(text):
+  changes = {"arms": ("baseline", "method", "mine"), "own_arms": (f"mine = {text}",)}
+  check_arms(tiny.config(**changes))
+  with pytest.raises(
+    ConfigError,
+    match=(
+      r"'mine' has the phase hardest_[AB], which is the method's own [AB] with split.policy = "
+      r"'bottom'"
+    ),
+  ):
+    check_arms(tiny.config(**changes, split__policy="bottom"))
+  check_arms(tiny.config(**changes | {"arms": ("baseline", "method")}, split__policy="bottom"))
+
+
+def test_a_regulariser_that_the_run_can_have_is_accepted():
+  check_overrides(tiny.config(arms=("baseline", "decay_steps_only")))
+  # Less than the network has elsewhere.
+  off = {"own_arms": ("mine = A@0[dropout=0] + B@0",), "model__dropout": 0.3}
+  check_overrides(
+    tiny.config(arms=("baseline", "mine"), model__name="wrn28_10", model__hidden_sizes=None, **off)
+  )
+  check_overrides(
+    tiny.config(
+      arms=("baseline", "augment_easy"), augment__flip=True, regularise__augment_strength=0.1
+    )
+  )
+  check_overrides(
+    tiny.config(
+      arms=("baseline", "depth_easy"), model__name="paper_preresnet56", model__hidden_sizes=None
+    )
+  )
+  check_overrides(
+    tiny.config(
+      arms=("baseline", "dropout_easy", "depth_easy"), model__name="wrn", model__hidden_sizes=None
+    )
+  )
+
+
+def test_an_own_arm_names_its_control():
+  own = ("mine = A@0 + B@0 against alternate_only", "free = A@0 + B@0")
+  specs = arm_specs(tiny.config(own_arms=own))
+  assert specs["mine"].control == specs["mixup_easy"].control == "alternate_only"
+  assert specs["free"].control is specs["method"].control is None
+  assert specs["mine"].phases == specs["free"].phases
+
+
+CONTROLLED = (
+  "mine = A@0 + B@0 against alternate_only",
+  "vain = A@0 against vain",
+  "one = A@0 against other",
+  "other = A@0 against one",
+  "it = A@0 against method",
+  "low = A@0 against less_data",
+  "typo = A@0 against alternate_onyl",
+)
+REMEDY = r"take another control \(baseline, uniform_mean\)"
+
+
+@pytest.mark.parametrize(
+  ("arms", "message"),
+  [
+    (
+      ("mine",),
+      "'mine' against 'alternate_only': a control must be trained too; add 'alternate_only' to "
+      f"arms, or {REMEDY}",
+    ),
+    (
+      ("vain",),
+      f"'vain' against 'vain': an arm is no control of itself; leave 'against' out, or {REMEDY}",
+    ),
+    (("one",), "'one' and 'other' are each against the other, which is one difference"),
+    (
+      ("it", "method"),
+      "'it' against 'method': 'method' minus 'it' is in the results anyway; leave 'against' out, "
+      f"or {REMEDY}",
+    ),
+    (
+      ("low", "less_data"),
+      f"'low' against 'less_data': 'less_data' is the positive control, .* or {REMEDY}",
+    ),
+    (
+      ("typo",),
+      "own_arms: 'typo' against 'alternate_onyl': 'alternate_onyl' is not an arm; did you mean "
+      "'alternate_only'",
+    ),
+  ],
+)
+def test_the_control_of_an_own_arm_must_be_another_arm_of_the_run(arms, message):
+  with pytest.raises(ConfigError, match=message):
+    check_arms(tiny.config(own_arms=CONTROLLED, arms=("baseline", "uniform_mean", *arms)))
+
+
+def test_a_control_that_is_trained_is_accepted_and_so_is_one_of_an_arm_that_is_not():
+  check_arms(tiny.config(own_arms=CONTROLLED, arms=("baseline", "alternate_only", "mine")))
+  check_arms(tiny.config(own_arms=CONTROLLED))  # neither is trained
+
+
+def test_an_arm_that_is_defined_and_not_trained_and_one_without_its_control_are_told():
+  own = ("mine = A@0 + B@0 against baseline", "idle = A@0 + B@0", "vain = A@0")
+  of = tiny.config(own_arms=own, arms=("baseline", "mine", "mixup_easy", "smooth_easy"))
+  assert checks.notes(of) == [
+    "own_arms defines idle, vain, which arms does not name: not trained",
+    "mixup_easy, smooth_easy: no difference from the control alternate_only, which is not in arms",
+  ]
+  assert checks.notes(tiny.config(arms=("baseline", "alternate_only", "smooth_easy"))) == []
