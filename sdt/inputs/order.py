@@ -7,13 +7,15 @@ padded and masked. A phase with more steps than one pass needs draws a permutati
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, Int32, Integer, Key, Shaped
 
 # Streams of random numbers. Every key is fold_in(fold_in(fold_in(key(seed), stream), phase),
 # clock), so that no two purposes share one.
 _ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 2, 3, 4
 
-type Scalar = Integer[Array, ""] | int
+# A number that a key depends on.
+type Scalar = Integer[Array, ""] | np.integer | int
 
 
 def _key(seed: Scalar) -> Key[Array, ""]:

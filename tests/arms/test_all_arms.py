@@ -1,6 +1,4 @@
-"""Every arm through a whole run: equal work, its own account, and the same bytes after a stop in
-the longest of them.
-"""
+"""Every arm through a whole run: equal work, its own account, and equal bytes after a stop."""
 
 import json
 import re
@@ -50,20 +48,21 @@ def test_page_and_text_subtract_the_arm_from_the_method_and_the_control_from_its
     arm: statistics.fmean(100 * row["test_accuracy"] for row in last if row["arm"] == arm)
     for arm in results["arms"]
   }
-  table, own = result_table_text(results).split("\n\n")[:2]
+  table, against_control = result_table_text(results).split("\n\n")[:2]
   page = page_alone(finished)
   assert "own, a round of each: mine = A@9 + B@0 + A@1e-4:pass against alternate_only.</p>" in page
   pages = [row for row in Page(page).rows if len(row) == 8]
   pairs = [("method", arm, table, arm) for arm in means if arm != "method"]
   pairs += [
-    (arm, "alternate_only", own, f"{arm} - alternate_only") for arm in ("smooth_easy", "mine")
+    (arm, "alternate_only", against_control, f"{arm} - alternate_only")
+    for arm in ("smooth_easy", "mine")
   ]
   for first, second, text, name in pairs:
     (line,) = (line for line in text.splitlines() if line.startswith(f"{name} "))
     (row,) = (row for row in pages if row[0].split(" (")[0] == f"{first} - {second}")
-    found = re.search(r" ([+-]\d+\.\d\d)  two seeds: no verdict", line)
+    actual = re.search(r" ([+-]\d+\.\d\d)  two seeds: no verdict", line)
     assert (
-      float(found[1])
+      float(actual[1])
       == float(row[1].split(" \u00b1 ")[0])
       == pytest.approx(means[first] - means[second], abs=0.0051)
     )

@@ -149,8 +149,8 @@ def test_a_regulariser_that_the_run_can_have_is_accepted():
 
 
 def test_an_own_arm_names_its_control():
-  own = ("mine = A@0 + B@0 against alternate_only", "free = A@0 + B@0")
-  specs = arm_specs(tiny.config(own_arms=own))
+  lines = ("mine = A@0 + B@0 against alternate_only", "free = A@0 + B@0")
+  specs = arm_specs(tiny.config(own_arms=lines))
   assert specs["mine"].control == specs["mixup_easy"].control == "alternate_only"
   assert specs["free"].control is specs["method"].control is None
   assert specs["mine"].phases == specs["free"].phases
@@ -208,8 +208,8 @@ def test_a_control_that_is_trained_is_accepted_and_so_is_one_of_an_arm_that_is_n
 
 
 def test_an_arm_that_is_defined_and_not_trained_and_one_without_its_control_are_told():
-  own = ("mine = A@0 + B@0 against baseline", "idle = A@0 + B@0", "vain = A@0")
-  of = tiny.config(own_arms=own, arms=("baseline", "mine", "mixup_easy", "smooth_easy"))
+  lines = ("mine = A@0 + B@0 against baseline", "idle = A@0 + B@0", "vain = A@0")
+  of = tiny.config(own_arms=lines, arms=("baseline", "mine", "mixup_easy", "smooth_easy"))
   assert checks.notes(of) == [
     "own_arms defines idle, vain, which arms does not name: not trained",
     "mixup_easy, smooth_easy: no difference from the control alternate_only, which is not in arms",

@@ -341,8 +341,8 @@ def test_each_regulariser_has_an_arm_that_differs_from_plain_alternation_by_it_o
 
 
 def test_a_regulariser_has_the_config_s_value_or_the_phase_s_own():
-  own = ("mine = A@0[label_smoothing, mixup_alpha=1.5] + B@0[loss_weight=1e+2]:all + A@0",)
-  of = setting(arms=("baseline", "mine"), own_arms=own, regularise__label_smoothing=0.25)
+  lines = ("mine = A@0[label_smoothing, mixup_alpha=1.5] + B@0[loss_weight=1e+2]:all + A@0",)
+  of = setting(arms=("baseline", "mine"), own_arms=lines, regularise__label_smoothing=0.25)
   plan = make_plan("mine", of)
   assert [phase.overrides for phase in plan.phases] == [
     {"label_smoothing": 0.25, "mixup_alpha": 1.5},

@@ -1,5 +1,6 @@
-"""Deterministic numbers that the scripts here (under torch) and the tests (under JAX) draw alike,
-so that no weights need to be stored.
+"""Deterministic numbers that the scripts here (torch) and the tests (JAX) draw alike.
+
+So no weights need to be stored.
 
 Every array is a function of its name and shape. Only raw uniform numbers of a counter-based
 generator are used: they do not change between versions of NumPy, other distributions may.
@@ -135,8 +136,9 @@ def uniform(name: str, shape: tuple[int, ...], low: float, high: float) -> np.nd
 
 
 def variable(path: str, shape: tuple[int, ...], gain: float = 1.0) -> np.ndarray:
-  """Returns the value of the variable at `path`, such as params/stage1_block1/conv1/kernel; kernels
-  are [kh, kw, C, O] or [D, K].
+  """Returns the value of the variable at `path`, such as params/stage1_block1/conv1/kernel.
+
+  Kernels are [kh, kw, C, O] or [D, K].
 
   Convolutions are `gain` times He's size: with less than 1 the values of a deep network do not grow
   from block to block.
@@ -153,8 +155,9 @@ def variable(path: str, shape: tuple[int, ...], gain: float = 1.0) -> np.ndarray
 
 
 def public_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
-  """Returns the tensor `name` of a checkpoint in torchvision's names, such as
-  layer1.0.conv1.weight, in torch's layout.
+  """Returns the tensor `name` of a checkpoint in torchvision's names and torch's layout.
+
+  Such as layer1.0.conv1.weight.
   """
   leaf = name.rpartition(".")[2]
   if leaf == "running_var":
@@ -180,8 +183,9 @@ def labels(name: str, num: int) -> np.ndarray:
 
 
 def digests(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Returns what is kept of many arrays: "paths" [P], sorted, and "digests" float64 [P, 1 +
-  NUM_PRODUCTS].
+  """Returns what is stored of arrays: "paths" [P], sorted, and "digests" [P, 1 + NUM_PRODUCTS].
+
+  Digests are float64.
 
   A digest is the largest absolute value and the products with drawn vectors: where two arrays
   differ by e in one place or more, some product differs by about e or more, but for a chance that

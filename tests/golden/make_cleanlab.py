@@ -1,5 +1,4 @@
-"""Writes cleanlab.npz: self-confidence and normalised margin of drawn probabilities, computed by
-cleanlab.
+"""Writes cleanlab.npz: cleanlab's self-confidence and normalised margin of drawn probabilities.
 
 Command (in this folder, Python with cleanlab; last run with cleanlab 2.9.0): python
 make_cleanlab.py

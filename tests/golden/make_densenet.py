@@ -1,5 +1,6 @@
-"""Writes densenet.npz: what torch computes with DenseNets, in float64 on the CPU; the published
-ones in evaluation mode only.
+"""Writes densenet.npz: what torch computes with DenseNets, in float64 on the CPU.
+
+The published ones in evaluation mode only.
 
 Command (in this folder, Python with torch; last run with torch 2.13.0): python make_densenet.py
 """

@@ -1,5 +1,6 @@
-"""Writes label_smoothing.npz: torch's CrossEntropyLoss(label_smoothing=s) in float64, its values
-and its gradients by the logits.
+"""Writes label_smoothing.npz: torch's CrossEntropyLoss(label_smoothing=s), in float64.
+
+Its values, and its gradients by the logits.
 
 Command (in this folder, Python with torch; last run with torch 2.13.0): python
 make_label_smoothing.py

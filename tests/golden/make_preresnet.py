@@ -1,5 +1,6 @@
-"""Writes preresnet.npz: what torch computes with PreResNets, in float64 on the CPU; the large ones
-in evaluation mode only.
+"""Writes preresnet.npz: what torch computes with PreResNets, in float64 on the CPU.
+
+The large ones in evaluation mode only.
 
 Command (in this folder, Python with torch; last run with torch 2.13.0): python make_preresnet.py
 """

@@ -1,5 +1,6 @@
-"""Writes pretrained.npz: what torch networks compute in evaluation mode with drawn weights under
-torchvision's names.
+"""Writes pretrained.npz: what torch networks compute in evaluation mode with drawn weights.
+
+The weights have torchvision's names.
 
 For each network "<network>:names" and "<network>:shapes" (as text) of its state_dict, and
 "<network>:logits" float64 [2, 10].

@@ -1,5 +1,4 @@
-"""Writes resnet.npz: what torch computes with the networks of `drawn.FORWARD_NETWORKS`, in float64
-on the CPU.
+"""Writes resnet.npz: what torch computes with `drawn.FORWARD_NETWORKS`, in float64 on the CPU.
 
 Command (in this folder, Python with torch; last run with torch 2.13.0): python make_resnet.py
 """

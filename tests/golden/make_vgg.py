@@ -1,5 +1,6 @@
-"""Writes vgg.npz: what torch computes with VGGs, in float64 on the CPU; VGG16 and VGG19 in
-evaluation mode only.
+"""Writes vgg.npz: what torch computes with VGGs, in float64 on the CPU.
+
+VGG16 and VGG19 in evaluation mode only.
 
 Command (in this folder, Python with torch; last run with torch 2.13.0): python make_vgg.py
 """

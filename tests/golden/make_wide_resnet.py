@@ -1,5 +1,6 @@
-"""Writes wide_resnet.npz: what torch computes with wide ResNets, in float64 on the CPU; WRN-28-10
-in evaluation mode only.
+"""Writes wide_resnet.npz: what torch computes with wide ResNets, in float64 on the CPU.
+
+WRN-28-10 in evaluation mode only.
 
 Command (in this folder, Python with torch; last run with torch 2.13.0): python make_wide_resnet.py
 """

@@ -1,6 +1,4 @@
-"""The DenseNets written in torch, as torch users write them; modules carry the names of sdt's
-parameters.
-"""
+"""The DenseNets in torch, as torch users write them, with the names of sdt's parameters."""
 
 import torch
 from torch import nn

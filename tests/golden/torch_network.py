@@ -1,5 +1,4 @@
-"""What the networks written in torch have in common: their names in sdt, drawn variables, and the
-numbers that are kept of them.
+"""Shared by the networks written in torch: their names in sdt, drawn variables, stored numbers.
 
 A network here is a module whose submodules carry the names of sdt's parameters.
 """
@@ -11,9 +10,7 @@ from torch import nn
 
 
 def sdt_path(name, tensor):
-  """Returns sdt's path of a torch state entry: stem_norm.running_var ->
-  batch_stats/stem_norm/var.
-  """
+  """Returns sdt's path of a torch name: stem_norm.running_var -> batch_stats/stem_norm/var."""
   *modules, leaf = name.split(".")
   if leaf.startswith("running_"):
     return "/".join(["batch_stats", *modules, leaf.removeprefix("running_")])
@@ -46,8 +43,9 @@ def to_torch_images(images, dtype=torch.float64):
 
 
 def follow_biased_variances(network):
-  """Returns a dict that holds, after every training forward pass, what running_var would be with
-  the batch's biased variance.
+  """Returns a dict of what running_var would be with the batch's biased variance.
+
+  Every training forward pass updates it.
 
   torch stores the unbiased one. Its own number is checked against the same recursion with n / (n -
   1) on the way.
@@ -90,8 +88,9 @@ def evaluate(network, name, num, image_shape):
 
 
 def agreement(network, name, num=4, image_shape=drawn.IMAGE_SHAPE):
-  """Returns the numbers that `check_agreement` of tests/support/agreement.py wants of a float64
-  network with drawn variables.
+  """Returns what `check_agreement` of tests/support/agreement.py needs of a network.
+
+  The network is float64 with drawn variables.
 
   "<name>:eval" and "<name>:train": logits [num, K] of both modes; "<name>:statistics/..." and
   "<name>:gradients/...": `drawn.digests` of the running statistics after that forward pass, and of

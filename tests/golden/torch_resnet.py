@@ -1,6 +1,4 @@
-"""The ResNets written in torch, layer by layer as torch users write them; modules carry the names
-of sdt's parameters.
-"""
+"""The ResNets in torch, layer by layer, with the names of sdt's parameters."""
 
 import torch
 import torch_network

@@ -1,6 +1,4 @@
-"""The wide ResNets written in torch, as torch users write them; modules carry the names of sdt's
-parameters.
-"""
+"""The wide ResNets in torch, as torch users write them, with the names of sdt's parameters."""
 
 from torch import nn
 from torch.nn import functional

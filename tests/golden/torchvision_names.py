@@ -1,5 +1,6 @@
-"""ResNets and DenseNets in torch whose state_dicts have the names of torchvision's, which timm
-shares; written from the papers' figures.
+"""ResNets and DenseNets in torch with torchvision's names, which timm shares.
+
+Written from the papers' figures.
 """
 
 import torch

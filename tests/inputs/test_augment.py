@@ -1,6 +1,4 @@
-"""Augmentation and normalisation against slow NumPy twins with the same random numbers, and against
-Pillow.
-"""
+"""Augmentation and normalisation against NumPy with the same random numbers, and against Pillow."""
 
 import jax
 import jax.numpy as jnp
@@ -72,8 +70,9 @@ def test_a_two_by_three_image_by_hand():
 
 
 def test_images_of_differing_sizes_are_cropped_within_their_own_pixels():
-  """Random crops (without padding) and centre crops of images that stand in the corner of a larger
-  canvas never show the canvas.
+  """No crop of an image in the corner of a larger canvas shows the canvas.
+
+  Random crops without padding, and centre crops.
   """
   rng = np.random.default_rng(0)
   sizes = rng.integers(4, 10, (200, 2)).astype(np.int32)
@@ -177,9 +176,7 @@ def pillow_boxes(images, boxes, flips, output):
 
 
 def boxes_twin(key, sizes, least_area, aspect):
-  """Returns the boxes by a loop over examples and tries, in float64, from the same uniform
-  numbers.
-  """
+  """Returns the boxes from the same random numbers in float64, by loops over examples and tries."""
   keys = jax.random.split(key, 3)
   areas = np.asarray(
     jax.random.uniform(keys[0], (10, len(sizes)), jnp.float32, least_area, 1.0), np.float64
@@ -187,7 +184,7 @@ def boxes_twin(key, sizes, least_area, aspect):
   ratios = np.asarray(
     jax.random.uniform(keys[1], (10, len(sizes)), jnp.float32, -1.0, 1.0), np.float64
   )
-  found = []
+  actual = []
   for example, (height, width) in enumerate(sizes.tolist()):
     for area, log_ratio in zip(areas[:, example], ratios[:, example], strict=True):
       ratio = aspect**log_ratio
@@ -196,14 +193,14 @@ def boxes_twin(key, sizes, least_area, aspect):
         round(np.sqrt(area * height * width * ratio)),
       )
       if 1 <= box[0] <= height and 1 <= box[1] <= width:
-        found.append((*box, True))
+        actual.append((*box, True))
         break
     else:
       # Too wide: full height; too high: full width; otherwise all of it.
       box = (height, round(height * aspect)) if width / height > aspect else (height, width)
       box = (round(width * aspect), width) if width / height < 1 / aspect else box
-      found.append((*box, False))
-  return np.array(found)
+      actual.append((*box, False))
+  return np.array(actual)
 
 
 @pytest.mark.parametrize("output", [(5, 5), (16, 9), (3, 4), (1, 1), (40, 40)])

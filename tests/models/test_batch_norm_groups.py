@@ -24,8 +24,9 @@ NUM_CHANNELS = 4
 
 
 def twin(x, mask, num_groups, variables, weights):
-  """Returns outputs, running statistics, and the gradients of sum(weights * outputs) over the valid
-  examples, in float64 NumPy.
+  """Returns outputs, running statistics and gradients of sum(weights * outputs), in float64 NumPy.
+
+  The sum is over the valid examples.
 
   A loop over the groups with the formulas of Ioffe and Szegedy 2015, algorithm 1 and section 3.
   """
@@ -75,9 +76,7 @@ def drawn_case(mask, num_groups, seed):
 
 
 def valid_sum(norm, params, batch_stats, x, mask, weights):
-  """Returns the sum of the weighted outputs over the valid examples, the outputs, and the running
-  statistics.
-  """
+  """Returns the weighted sum of the valid outputs, the outputs, and the running statistics."""
   outputs, updated = norm.apply(
     {"params": params, "batch_stats": batch_stats},
     x,
@@ -187,20 +186,20 @@ def test_a_deep_network_survives_a_group_of_padding():
 
 
 def test_jit_and_pmap_train_alike_by_device_and_a_step_has_one_sum_beside_the_count():
-  found = {}
+  actual = {}
   for mode in ("jit", "pmap"):
     made = two_phases(with_parallel(ONE, mode=mode, num_devices=2, batch_norm="device"))
     next(made.run(Position()))
-    found[mode] = made.get_state()[:2]
+    actual[mode] = made.get_state()[:2]
     # A step: the number of valid examples; gradients, loss and running statistics. An evaluation
     # batch: the loss, and the counts.
     assert collectives(made) == {"all-reduce": 2 + 2}, mode
-  theirs = tiny.leaves(found["pmap"])
-  for name, leaf in tiny.leaves(found["jit"]).items():
+  theirs = tiny.leaves(actual["pmap"])
+  for name, leaf in tiny.leaves(actual["jit"]).items():
     np.testing.assert_allclose(theirs[name], leaf, rtol=1e-5, atol=1e-5, err_msg=name)
   whole = first_steps(ONE)
   assert not np.allclose(
-    found["jit"][0].params["head"]["kernel"], whole[0].params["head"]["kernel"], rtol=1e-3
+    actual["jit"][0].params["head"]["kernel"], whole[0].params["head"]["kernel"], rtol=1e-3
   )
 
 

@@ -1,6 +1,4 @@
-"""The convolution against lax's own: values, gradients, and the form in which they reach the
-compiler.
-"""
+"""The convolution against lax's: values, gradients, and the form in which they are compiled."""
 
 import itertools
 import re
@@ -101,8 +99,9 @@ def test_wrong_shapes_types_and_pads_are_refused():
 
 
 def test_small_images_are_matrix_products_on_a_cpu_only():
-  """XLA:CPU has no fast convolution of an image smaller than the kernel; a long one would make a
-  large matrix.
+  """XLA:CPU has no fast convolution of an image smaller than the kernel.
+
+  A long image would make a large matrix.
   """
   gradient = jax.jit(jax.grad(_loss(conv2d, 1, 1), (0, 1)))
   for image, is_small in (((2, 2), True), ((2, 30), False), ((3, 3), False)):
@@ -209,8 +208,9 @@ def test_per_example_gradients_equal_lax():
 
 
 def _train_in_loop(conv):
-  """Returns a program that runs gradient steps of a small network in a scan within a cond, as the
-  engine does, and its arguments.
+  """Returns a program that trains a small network in a scan within a cond, and its arguments.
+
+  The engine has the same form.
   """
   # The last maps are 4x4: below the window's 3x3 XLA swaps image and kernel by itself, whatever it
   # was given.

@@ -49,9 +49,7 @@ def test_bfloat16_layers_give_float32_logits_and_statistics():
 
 
 def test_parameters_have_the_names_that_checkpoints_are_mapped_to():
-  """Names, and the channels that each layer reads: the stem's 2 k, and k of every layer before it
-  in its block.
-  """
+  """Each layer reads the stem's 2 k channels, and k of every layer before it in its block."""
 
   def channels(model):
     leaves = jax.tree_util.tree_leaves_with_path(init_variables(model, (32, 32, 3), 0)["params"])
@@ -144,8 +142,9 @@ def test_impossible_densenets_are_config_errors(changes, message):
 
 
 def test_a_layers_output_reaches_every_later_layer_and_the_head_unchanged():
-  """The features before the last norm are the stem's, then each layer's: concatenated, never summed
-  or overwritten.
+  """The features before the last norm are the stem's, then each layer's, side by side.
+
+  They are never summed or overwritten.
   """
   model = DenseNet(3, layers=(3,), growth_rate=2)
   variables = init_variables(model, (6, 6, 1), 0)

@@ -1,6 +1,4 @@
-"""Dropout and stochastic depth: the layers by their definition, their rates by phase, and in the
-engine on one device and on two.
-"""
+"""Dropout and stochastic depth: the layers, their rates by phase, and the engine on two devices."""
 
 import dataclasses
 
@@ -164,10 +162,10 @@ def test_where_a_network_drops_anyway_a_phase_without_an_override_keeps_its_rate
   of = wide()
   setup, plan = Setup.make(of, tiny.data(of)), tiny.alternating(of, 70, 20)
   for rate, asked in ((0.4, ()), (0.0, ("dropout",))):
-    own = dataclasses.replace(
+    of_seed = dataclasses.replace(
       plan,
       phases=(dataclasses.replace(plan.phases[0], overrides={"dropout": rate}), plan.phases[1]),
     )
-    made = setup.trainer(own)
+    made = setup.trainer(of_seed)
     assert made.program.regularisers == asked
   np.testing.assert_array_equal(made._plan.overrides["dropout"], np.float32([[0.0, 0.4]]))

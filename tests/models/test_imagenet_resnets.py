@@ -1,6 +1,4 @@
-"""The ResNets for ImageNet, with either stem, and the max-pool: the numbers of torch and
-of NumPy.
-"""
+"""The ResNets for ImageNet, with both stems, and the max-pool, against torch and NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -88,9 +86,7 @@ def test_a_network_without_stems_refuses_one():
   ("stem", "sizes"), [("imagenet", (32, 16, 16, 8)), ("small", (64, 64, 64, 32))]
 )
 def test_only_imagenets_stem_shrinks_the_image(stem, sizes):
-  """Pixels a side behind the stem's convolution, where the first stage begins, behind it, and
-  behind the second, of 64.
-  """
+  """Pixels a side, of 64: after the stem's convolution, before stage 1, after it, after stage 2."""
   model = ResNet(5, blocks=(1, 1), widths=(4, 8), bottleneck=True, stem=stem)
   variables = init_variables(model, (64, 64, 3), 0)
   apply = lambda x: model.apply(variables, x, train=False, capture_intermediates=True)  # noqa: E731 - a line
@@ -112,8 +108,9 @@ def test_only_imagenets_stem_shrinks_the_image(stem, sizes):
 
 
 def _numpy_max_pool(x, weights, window, stride, padding):
-  """Returns the maxima, and the gradient of sum(weights * maxima): all of a window's to the first
-  maximum in reading order.
+  """Returns the maxima and the gradient of sum(weights * maxima).
+
+  The gradient of a window goes to its first maximum in reading order.
   """
   gradient, outputs = np.zeros(x.shape), np.zeros(weights.shape)
   for b, i, j, c in np.ndindex(weights.shape):

@@ -46,9 +46,7 @@ def test_bfloat16_layers_give_float32_logits_and_statistics():
 
 
 def test_neither_norm_nor_activation_stands_behind_the_stem_or_on_the_shortcut():
-  """With F at zero the network before its last norm is linear in the input: doubling the input
-  doubles what that norm reads.
-  """
+  """With F at zero all before the last norm is linear: doubling the input doubles what it reads."""
   model = make_model(ModelConfig(name="preresnet", widths=(4, 8)), 3)
   variables = init_variables(model, (8, 8, 1), 0)
   for block in ("stage1_block1", "stage2_block1"):

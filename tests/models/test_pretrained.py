@@ -1,6 +1,4 @@
-"""Weights from safetensors files: public names against torch's logits, sdt's own files, and
-everything that must be refused.
-"""
+"""Weights from safetensors files: public checkpoints, sdt's own files, and what is refused."""
 
 import json
 import struct
@@ -38,9 +36,7 @@ WHOLE = ("resnet18", "resnet34", "resnet50", "densenet121")
 
 
 def golden(network):
-  """Returns the shape of every tensor of the public checkpoint, by name, and torch's
-  logits of it.
-  """
+  """Returns the shapes of the public checkpoint's tensors by name, and torch's logits of it."""
   with np.load(GOLDEN / "pretrained.npz") as stored:
     shapes = [
       tuple(map(int, text.split("x"))) if text else () for text in stored[f"{network}:shapes"]

@@ -1,6 +1,4 @@
-"""Training dynamics: the running summaries against the full history in float64, and against the
-definitions by hand.
-"""
+"""Training dynamics: the running summaries against the full history, and by hand."""
 
 import dataclasses
 import functools
@@ -23,9 +21,7 @@ NAMES = {"forgetting", "first_learned", "mean_confidence", "variability", "corre
 
 
 def twin(logits, labels):
-  """Returns every score by its definition from the whole history: logits [rounds, N, K], labels
-  [N]; float64.
-  """
+  """Returns every score by its definition from logits [rounds, N, K] and labels [N], in float64."""
   rounds, num_examples = logits.shape[:2]
   logits, rows = logits.astype(np.float64), np.arange(num_examples)
   p = np.exp(logits - logits.max(axis=2, keepdims=True))
@@ -65,9 +61,7 @@ def scores_of(seen: Seen) -> dict[str, np.ndarray]:
 
 
 def test_forgetting_by_hand():
-  """Right, wrong, right, wrong is two events; never right counts as many as there are rounds;
-  always right counts none.
-  """
+  """Right, wrong, right, wrong is two events; always right is none; never right is one a round."""
   history = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1]], bool).T
   zeros = np.zeros(history.shape, np.float32)
   scores = scores_of(Seen(history, zeros, zeros))
@@ -88,9 +82,9 @@ def test_running_summaries_equal_the_whole_history(sizes, seed, scale):
   rng, (rounds, num_classes) = np.random.default_rng(seed), sizes
   logits = (scale * rng.normal(size=(rounds, 20, num_classes))).astype(np.float32)
   labels = rng.integers(0, num_classes, 20).astype(np.int32)
-  found = scores_of(seen_by_round(logits, labels))
+  actual = scores_of(seen_by_round(logits, labels))
   for name, expected in twin(logits, labels).items():
-    np.testing.assert_allclose(found[name], expected, rtol=2e-5, atol=2e-6 * scale, err_msg=name)
+    np.testing.assert_allclose(actual[name], expected, rtol=2e-5, atol=2e-6 * scale, err_msg=name)
 
 
 @given(st.floats(0.0, 1.0, width=32), st.integers(-8, 0), st.integers(0, 2**31))
@@ -99,25 +93,23 @@ def test_three_hundred_rounds_in_float32_keep_the_spread_of_any_probability(leve
   doubts = np.clip(
     level + 10.0**exponent * np.random.default_rng(seed).normal(size=(300, 3)), 0.0, 1.0
   ).astype(np.float32)
-  found = scores_of(Seen(doubts < 0.5, doubts, doubts))
+  actual = scores_of(Seen(doubts < 0.5, doubts, doubts))
   exact = doubts.astype(np.float64)
-  np.testing.assert_allclose(found["variability"], exact.std(axis=0), rtol=1e-4, atol=2e-7 * level)
+  np.testing.assert_allclose(actual["variability"], exact.std(axis=0), rtol=1e-4, atol=2e-7 * level)
   # The running mean is off by some roundings of the doubts (6e-8 each), however near it is to 1.
-  np.testing.assert_allclose(found["mean_confidence"], 1 - exact.mean(axis=0), rtol=0, atol=1e-6)
+  np.testing.assert_allclose(actual["mean_confidence"], 1 - exact.mean(axis=0), rtol=0, atol=1e-6)
 
 
 def test_the_spread_of_probabilities_that_are_1_in_float32_is_right():
-  """Margins from 18 to 40: every p rounds to 1 in float32, and its sd is that of 1 - p all the
-  same.
-  """
+  """With margins from 18 to 40, p is 1 in float32 everywhere; the sd is still that of 1 - p."""
   margins = np.random.default_rng(0).uniform(18.0, 40.0, size=(300, 4))
   logits = np.stack([margins, np.zeros_like(margins)], axis=2).astype(np.float32)
   seen = seen_by_round(logits, np.zeros(4, np.int32))
   assert (1 - np.asarray(seen.doubt) == 1).all()
-  found = scores_of(seen)
+  actual = scores_of(seen)
   expected = (1 / (1 + np.exp(logits[:, :, 0].astype(np.float64)))).std(axis=0)
   assert (expected < 1e-8).all()
-  np.testing.assert_allclose(found["variability"], expected, rtol=1e-4)
+  np.testing.assert_allclose(actual["variability"], expected, rtol=1e-4)
 
 
 def test_examples_that_do_not_count_record_nothing():
@@ -136,9 +128,9 @@ def test_examples_that_do_not_count_record_nothing():
     dynamics, jnp.int32(1), jnp.array([3, 0, 0], jnp.int32), counts=jnp.zeros(3, bool), seen=seen
   )
   tiny.assert_equal(none, dynamics)
-  found = dynamics_scores(jax.tree.map(lambda leaf: np.asarray(leaf)[None], after), 5)
-  assert np.isnan(found["mean_confidence"][0]).tolist() == [False, True, False, True]
-  assert found["forgetting"][0].tolist() == [0, 5, 0, 5]
+  actual = dynamics_scores(jax.tree.map(lambda leaf: np.asarray(leaf)[None], after), 5)
+  assert np.isnan(actual["mean_confidence"][0]).tolist() == [False, True, False, True]
+  assert actual["forgetting"][0].tolist() == [0, 5, 0, 5]
 
 
 OF = tiny.config(rounds=5, optim__milestones=(4,), optim__learning_rate=0.2, augment__pad_crop=0)
@@ -146,9 +138,7 @@ OF = tiny.config(rounds=5, optim__milestones=(4,), optim__learning_rate=0.2, aug
 
 @pytest.fixture(scope="module")
 def replayed():
-  """The whole history of a training, made one step at a time on the host, and the engine's own
-  summaries of it.
-  """
+  """Returns the history of a training, taken step by step on the host, and the engine's."""
   data = tiny.data(OF)
   plan = tiny.everything(OF, len(data.train))
   made = tiny.trainer(OF, plan, data)
@@ -158,7 +148,7 @@ def replayed():
   inputs = (np.float32(data.train.inputs) / 255 - np.float32(data.mean)) / np.float32(data.std)
   histories = []
   for replica, seed in enumerate(OF.seeds):
-    own = jax.tree.map(lambda leaf, r=replica: leaf[r], state)
+    of_replica = jax.tree.map(lambda leaf, r=replica: leaf[r], state)
     history = np.zeros((OF.rounds, len(data.train), len(data.class_names)), np.float32)
     for index in range(OF.rounds):
       positions, mask = phase_batches(
@@ -177,7 +167,7 @@ def replayed():
           np.int32(0),
           {},
         )
-        own, measured = step_fn(own, *batch)
+        of_replica, measured = step_fn(of_replica, *batch)
         history[index, ids[counts]] = np.asarray(measured.logits)[counts]
     histories.append(history)
   finished = [ended.sums for progress in made.run(Position()) for ended in progress.finished]
@@ -187,17 +177,19 @@ def replayed():
 def test_the_engine_records_what_a_replay_step_by_step_gives(replayed):
   data, histories, (_, _, dynamics), _ = replayed
   assert (dynamics.num_seen == OF.rounds).all()
-  found = dynamics_scores(dynamics, OF.rounds)
-  assert set(found) == NAMES == {name for name, score in SCORES.items() if score.source == DYNAMICS}
+  actual = dynamics_scores(dynamics, OF.rounds)
+  assert (
+    set(actual) == NAMES == {name for name, score in SCORES.items() if score.source == DYNAMICS}
+  )
   for replica, history in enumerate(histories):
     for name, expected in twin(history, data.train.labels).items():
       is_count = name in ("forgetting", "first_learned")
       tolerance = {"rtol": 0, "atol": 0} if is_count else {"rtol": 1e-4, "atol": 1e-5}
-      np.testing.assert_allclose(found[name][replica], expected, **tolerance, err_msg=name)
+      np.testing.assert_allclose(actual[name][replica], expected, **tolerance, err_msg=name)
       low, high = SCORES[name].range
-      assert low is None or found[name].min() >= low, name
-      assert high is None or found[name].max() <= high, name
-  assert {0, 1} <= set(found["forgetting"].ravel())
+      assert low is None or actual[name].min() >= low, name
+      assert high is None or actual[name].max() <= high, name
+  assert {0, 1} <= set(actual["forgetting"].ravel())
 
 
 @pytest.mark.parametrize(
@@ -210,8 +202,9 @@ def test_the_engine_records_what_a_replay_step_by_step_gives(replayed):
   ],
 )
 def test_two_devices_record_what_one_does(replayed, mode, replicas):
-  """Counts exactly, values to rounding; the last batch has 6 examples, so the second device's part
-  is all padding.
+  """Counts are equal, values agree to rounding.
+
+  The last batch has 6 examples: the second device's part is padding alone.
   """
   data, _, (_, _, expected), _ = replayed
   of = dataclasses.replace(

@@ -1,6 +1,4 @@
-"""Scores from a file: joined by id, or refused with the ids; a run that ranks by them, and what it
-goes on with.
-"""
+"""Scores from a file: joined by id or refused with the ids; a run that ranks by them."""
 
 import csv
 import dataclasses

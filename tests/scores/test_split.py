@@ -167,7 +167,7 @@ def test_class_balanced_takes_the_end_of_the_ranking_of_every_class_and_counts_t
   easiness = -scores if bottom else scores
   ties = 0
   for label in set(labels.tolist()):
-    a, b = (easiness[own][labels[own] == label].tolist() for own in (part.easy, part.rest))
+    a, b = (easiness[ids_of][labels[ids_of] == label].tolist() for ids_of in (part.easy, part.rest))
     if a and b:
       assert min(a) >= max(b)
       ties += (a + b).count(min(a)) if min(a) == max(b) else 0

@@ -1,6 +1,4 @@
-"""What a run's arms come to: which contrasts are one family, the positive control, and
-the words.
-"""
+"""The comparison of a run's arms: families of contrasts, the positive control, the sentence."""
 
 import numpy as np
 import pytest
@@ -71,12 +69,12 @@ def test_power_is_whether_the_positive_control_is_called_worse_than_the_baseline
     "method": _arm((0.1, 0.11, 0.1, 0.12)),
     "less_data": _arm(less_data),
   }
-  found = compare(accuracy, 0.0025)
-  power = found["power"]
+  actual = compare(accuracy, 0.0025)
+  power = actual["power"]
   assert power["called_worse"] is called_worse
   assert power["contrast"]["difference"] == "baseline - less_data"
   assert power["contrast"]["mean"] == pytest.approx(np.mean(BETTER) - np.mean(less_data), abs=1e-12)
-  assert found["sentence"].endswith(f" Positive control: {power['says']}.")
+  assert actual["sentence"].endswith(f" Positive control: {power['says']}.")
   assert power["says"].startswith("this experiment has no power: less_data, ") is not called_worse
 
 
@@ -106,9 +104,9 @@ def test_power_of_too_few_pairs_has_no_verdict():
 
 
 def test_without_a_positive_control_nothing_is_said_about_power():
-  found = compare(_drawn(("baseline", "method")), 0.0025)
-  assert "power" not in found
-  assert "ositive control" not in found["sentence"]
+  actual = compare(_drawn(("baseline", "method")), 0.0025)
+  assert "power" not in actual
+  assert "ositive control" not in actual["sentence"]
 
 
 def test_sentence_names_the_difference_and_the_verdict():
@@ -163,9 +161,9 @@ def test_arms_with_their_own_control_are_one_family_that_changes_no_verdict_abou
     "floor_easy": "alternate_only",
     "method": "not_trained",
   }
-  found = compare(accuracy, 0.0025, controls=controls)
-  assert list(found["against_control"]) == ["smooth_easy", "mixup_easy"]
-  for arm, entry in found["against_control"].items():
+  actual = compare(accuracy, 0.0025, controls=controls)
+  assert list(actual["against_control"]) == ["smooth_easy", "mixup_easy"]
+  for arm, entry in actual["against_control"].items():
     test = scipy_stats.ttest_rel(
       list(accuracy[arm].values()), list(accuracy["alternate_only"].values())
     )
@@ -178,11 +176,11 @@ def test_arms_with_their_own_control_are_one_family_that_changes_no_verdict_abou
     )
     assert (
       f"{arm} - alternate_only ({100 * entry['mean']:+.2f}, {entry['verdict']})"
-      in found["sentence"]
+      in actual["sentence"]
     )
   without = compare(accuracy, 0.0025)
   assert "against_control" not in without
-  assert (found["contrasts"], found["power"]) == (without["contrasts"], without["power"])
+  assert (actual["contrasts"], actual["power"]) == (without["contrasts"], without["power"])
 
 
 def test_an_arm_against_a_control_of_unequal_work_says_so():

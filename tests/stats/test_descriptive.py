@@ -29,10 +29,10 @@ def test_wilcoxon_equals_scipys_over_all_sign_patterns_ties_or_not(counts):
   twin = scipy_stats.wilcoxon(
     np.array(counts, float), method=scipy_stats.PermutationMethod(n_resamples=np.inf)
   )
-  found = descriptive.wilcoxon(differences)
-  assert found["p"] == pytest.approx(twin.pvalue, rel=1e-12)
-  assert found["smallest_p"] == pytest.approx(min(1.0, 2 / 2 ** len(counts)))
-  assert found["p"] >= found["smallest_p"]
+  actual = descriptive.wilcoxon(differences)
+  assert actual["p"] == pytest.approx(twin.pvalue, rel=1e-12)
+  assert actual["smallest_p"] == pytest.approx(min(1.0, 2 / 2 ** len(counts)))
+  assert actual["p"] >= actual["smallest_p"]
 
 
 def test_wilcoxon_of_many_untied_differences_equals_scipys_exact_table():
@@ -48,21 +48,21 @@ def test_bootstrap_begins_at_ten_pairs_and_equals_resampling_by_hand():
   assert descriptive.bootstrap([0.01] * 12) is None
   draws = np.random.default_rng(99).choice(values, (200_000, 12)).mean(axis=1)
   # 9,999 resamples: an end of the interval scatters by about a fiftieth of its width.
-  found, twin = descriptive.bootstrap(values.tolist()), np.quantile(draws, [0.025, 0.975])
-  assert found == pytest.approx(twin, abs=0.02 * (twin[1] - twin[0]))
-  assert found == descriptive.bootstrap(values[::-1].tolist())
+  actual, twin = descriptive.bootstrap(values.tolist()), np.quantile(draws, [0.025, 0.975])
+  assert actual == pytest.approx(twin, abs=0.02 * (twin[1] - twin[0]))
+  assert actual == descriptive.bootstrap(values[::-1].tolist())
   wide = descriptive.bootstrap(values.tolist(), alpha=0.01)
-  assert wide[0] < found[0] < found[1] < wide[1]
+  assert wide[0] < actual[0] < actual[1] < wide[1]
 
 
 def test_shown_correlation_is_that_of_the_paired_accuracies():
   rng = np.random.default_rng(4)
   method = rng.normal(0.9, 0.01, 6)
   other = method + rng.normal(0, 0.005, 6)
-  found = descriptive.shown({**_arm(method), 9: 0.1}, {**_arm(other), 8: float("nan")})
-  assert found["correlation"] == pytest.approx(scipy_stats.pearsonr(method, other).statistic)
-  assert found["wilcoxon"] == descriptive.wilcoxon((method - other).tolist())
-  assert found["bootstrap"] is None
+  actual = descriptive.shown({**_arm(method), 9: 0.1}, {**_arm(other), 8: float("nan")})
+  assert actual["correlation"] == pytest.approx(scipy_stats.pearsonr(method, other).statistic)
+  assert actual["wilcoxon"] == descriptive.wilcoxon((method - other).tolist())
+  assert actual["bootstrap"] is None
   assert descriptive.shown(_arm(method), _arm([0.5] * 6))["correlation"] is None
   assert descriptive.shown(_arm(method[:2]), _arm(other)) == {
     "correlation": None,

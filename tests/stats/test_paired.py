@@ -65,11 +65,11 @@ def test_family_widens_the_interval_to_bonferronis():
   rng = np.random.default_rng(1)
   method = rng.normal(0.75, 0.01, 6)
   others = {name: rng.normal(0.75, 0.01, 6) for name in ("a", "b", "c")}
-  found = _contrasts(_arm(method), {name: _arm(values) for name, values in others.items()})
+  actual = _contrasts(_arm(method), {name: _arm(values) for name, values in others.items()})
   for name, values in others.items():
     low, high = scipy_stats.ttest_rel(method, values).confidence_interval(1 - 0.05 / 3)
-    assert found[name]["interval"] == pytest.approx([low, high], rel=1e-9)
-    assert found[name]["verdict"] == "not resolved"
+    assert actual[name]["interval"] == pytest.approx([low, high], rel=1e-9)
+    assert actual[name]["verdict"] == "not resolved"
 
 
 def test_interval_follows_holm_where_bonferroni_would_not_reject():
@@ -78,17 +78,17 @@ def test_interval_follows_holm_where_bonferroni_would_not_reject():
   noise = np.array([-1.0, -0.5, 0.0, 0.5, 1.0]) * 0.004
   target = float(scipy_stats.t.isf(0.04 / 2, 4)) * noise.std(ddof=1) / math.sqrt(5)
   method = np.full(5, 0.9)
-  found = _contrasts(
+  actual = _contrasts(
     _arm(method), {"near": _arm(method - target - noise), "far": _arm(method - 0.1 - noise)}
   )
-  assert found["near"]["p"] == pytest.approx(0.04, rel=1e-6)
-  assert found["near"]["p_holm"] == pytest.approx(0.04, rel=1e-6)
-  assert found["near"]["verdict"] == "better"
+  assert actual["near"]["p"] == pytest.approx(0.04, rel=1e-6)
+  assert actual["near"]["p_holm"] == pytest.approx(0.04, rel=1e-6)
+  assert actual["near"]["verdict"] == "better"
   near_end = target - float(scipy_stats.t.isf(0.05 / 2, 4)) * noise.std(ddof=1) / math.sqrt(5)
-  assert found["near"]["interval"][0] == pytest.approx(near_end, rel=1e-5)
+  assert actual["near"]["interval"][0] == pytest.approx(near_end, rel=1e-5)
   assert near_end > 0
   far_end = target + float(scipy_stats.t.isf(0.025 / 2, 4)) * noise.std(ddof=1) / math.sqrt(5)
-  assert found["near"]["interval"][1] == pytest.approx(far_end, rel=1e-6)
+  assert actual["near"]["interval"][1] == pytest.approx(far_end, rel=1e-6)
 
 
 @pytest.mark.parametrize(("n", "points"), [(5, 0.42), (11, 0.23)])
@@ -154,8 +154,8 @@ def test_a_contrast_without_spread_does_not_make_the_others_easier():
 def test_equal_within_the_margin_needs_both_one_sided_tests():
   method = np.full(8, 0.9)
   tight = np.array([-1.0, 1.0] * 4) * 1e-4
-  found = _contrasts(_arm(method), {"baseline": _arm(method - tight)})["baseline"]
-  assert found["verdict"] == "equal within +-0.25 points"
+  actual = _contrasts(_arm(method), {"baseline": _arm(method - tight)})["baseline"]
+  assert actual["verdict"] == "equal within +-0.25 points"
   assert (
     _contrasts(_arm(method), {"baseline": _arm(method - tight)}, margin=0.00005)["baseline"][
       "verdict"
@@ -173,8 +173,8 @@ def test_equal_within_the_margin_needs_both_one_sided_tests():
       scipy_stats.ttest_1samp(values, -0.0025, alternative="greater").pvalue,
       scipy_stats.ttest_1samp(values, 0.0025, alternative="less").pvalue,
     )
-    found = _contrasts(_arm(method), {"baseline": _arm(method - values)})["baseline"]
-    assert found["verdict"].startswith("equal") == (twin < 0.05), (verdict, twin)
+    actual = _contrasts(_arm(method), {"baseline": _arm(method - values)})["baseline"]
+    assert actual["verdict"].startswith("equal") == (twin < 0.05), (verdict, twin)
 
 
 def test_of_three_contrasts_each_is_tested_for_equality_at_a_third_of_the_level():
@@ -191,10 +191,10 @@ def test_of_three_contrasts_each_is_tested_for_equality_at_a_third_of_the_level(
     p_values[0] < 0.05 / 3 < p_values[1] < p_values[2] < 0.05 < p_values[3]
   )  # the second and third are equal at 0.05 only
   for scale, p_value in zip(scales, p_values, strict=True):
-    found = _contrasts(
+    actual = _contrasts(
       _arm(method), {name: _arm(method - wave * scale) for name in ("a", "b", "c")}
     )
-    assert [found[name]["verdict"].startswith("equal") for name in found] == [
+    assert [actual[name]["verdict"].startswith("equal") for name in actual] == [
       p_value < 0.05 / 3
     ] * 3
 
@@ -204,11 +204,11 @@ def test_smallest_detectable_of_a_contrast_is_that_at_its_part_of_the_level(num_
   rng = np.random.default_rng(5)
   method = rng.normal(0.9, 0.01, 6)
   others = {f"arm{index}": rng.normal(0.9, 0.01, 6) for index in range(num_contrasts)}
-  found = _contrasts(_arm(method), {name: _arm(values) for name, values in others.items()})
+  actual = _contrasts(_arm(method), {name: _arm(values) for name, values in others.items()})
   critical = scipy_stats.t.isf(0.05 / num_contrasts / 2, 5)
   for name, values in others.items():
     noncentrality = (
-      found[name]["smallest_detectable"] * math.sqrt(6) / np.std(method - values, ddof=1)
+      actual[name]["smallest_detectable"] * math.sqrt(6) / np.std(method - values, ddof=1)
     )
     assert scipy_stats.nct.sf(critical, 5, noncentrality) == pytest.approx(0.8, abs=1e-6)
 
@@ -224,10 +224,10 @@ def test_diverged_seeds_leave_the_pairs():
 @given(st.data(), st.integers(1, 6), st.integers(1, 4))
 def test_interval_excludes_zero_exactly_when_the_verdict_names_a_side(data, n, num_arms):
   values = st.lists(ACCURACIES, min_size=n, max_size=n)
-  found = _contrasts(
+  actual = _contrasts(
     _arm(data.draw(values)), {f"arm{i}": _arm(data.draw(values)) for i in range(num_arms)}
   )
-  for contrast in found.values():
+  for contrast in actual.values():
     assert _excludes_zero(contrast) == (contrast["verdict"] in ("better", "worse"))
     assert contrast["p_holm"] is None or (contrast["p_holm"] < 0.05) == _excludes_zero(contrast)
     if contrast["interval"] is not None:
@@ -249,10 +249,10 @@ def test_order_of_seeds_changes_nothing(pairs, random):
 
 
 def test_the_other_arm_can_be_taken_from_any_that_is_named():
-  found = _contrasts(_arm([0.9, 0.8]), {"less_data": _arm([0.5, 0.5])}, name="baseline")[
+  actual = _contrasts(_arm([0.9, 0.8]), {"less_data": _arm([0.5, 0.5])}, name="baseline")[
     "less_data"
   ]
-  assert found["difference"] == "baseline - less_data"
+  assert actual["difference"] == "baseline - less_data"
 
 
 def _rounds(rates, accuracies):
@@ -297,8 +297,8 @@ def test_fluctuation_needs_rounds_before_the_rate_falls():
 
 
 def test_per_seed_keeps_diverged_seeds_and_counts_the_others():
-  found = paired.per_seed({3: 0.5, 1: None, 2: 0.7})
-  assert found == {
+  actual = paired.per_seed({3: 0.5, 1: None, 2: 0.7})
+  assert actual == {
     "per_seed": {"3": 0.5, "1": None, "2": 0.7},
     "mean": pytest.approx(0.6),
     "sd": pytest.approx(math.sqrt(0.02)),

@@ -19,9 +19,7 @@ def flat(collection, tree):
 
 
 def drawn_variables(model, image_shape=drawn.IMAGE_SHAPE, gain=1.0):
-  """Returns the model's variables with the values that torch's network has, in the model's
-  parameter type.
-  """
+  """Returns the model's variables with torch's values, in the model's parameter type."""
   shapes = traverse_util.flatten_dict(init_variables(model, image_shape, 0), sep="/")
   return traverse_util.unflatten_dict(
     {
@@ -76,9 +74,7 @@ def check_agreement(model, golden_file, name, image_shape=drawn.IMAGE_SHAPE):
 
 
 def _train(model, name, num, image_shape):
-  """Returns logits, new running statistics and gradients of one forward and backward pass in
-  training mode.
-  """
+  """Returns logits, new running statistics and gradients of one pass in training mode."""
   variables = drawn_variables(model, image_shape)
   images, labels = drawn.images(name, num, image_shape), drawn.labels(name, num)
 

@@ -52,9 +52,7 @@ def _check_normal(path, values, scale):
 
 
 def check_masked_rows(model):
-  """Asserts that excluded examples change neither logits, statistics nor gradients, whatever stands
-  in their rows.
-  """
+  """Asserts that excluded examples change no logit, statistic or gradient, whatever is in them."""
   variables = init_variables(model, SHAPE, 0)
   rng = np.random.default_rng(0)
   x, labels = rng.normal(size=(6, *SHAPE)).astype(np.float32), rng.integers(0, model.num_classes, 6)
@@ -76,9 +74,7 @@ def check_masked_rows(model):
 
 
 def check_bfloat16(model):
-  """Asserts that layers in bfloat16 give logits and statistics in float32, near those of float32
-  layers.
-  """
+  """Asserts that bfloat16 layers give float32 logits and statistics, close to float32 layers."""
   variables = init_variables(model, SHAPE, 0)
   x = np.random.default_rng(0).normal(size=(16, *SHAPE)).astype(np.float32)
 
