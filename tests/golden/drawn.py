@@ -9,6 +9,7 @@ generator are used: they do not change between versions of NumPy, other distribu
 import hashlib
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -205,7 +206,7 @@ def digests(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
   """Writes arrays as int32 of their largest absolute value, beside that value."""
-  stored = {}
+  stored: dict[str, Any] = {}
   for name, array in arrays.items():
     array = array.astype(np.float64)
     largest = float(np.max(np.abs(array))) or 1.0

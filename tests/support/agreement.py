@@ -1,16 +1,21 @@
 """Networks against torch on the same weights: tests/golden/torch_network.py wrote the numbers."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
 from sdt.models import init_variables
+from sdt.types import PyTree, Variables
 from tests.golden import drawn
 from tests.support.places import GOLDEN
 
+type Arrays = dict[str, np.ndarray]
+type Shape = tuple[int, int, int]
 
-def flat(collection, tree):
+
+def flat(collection: str, tree: PyTree) -> Arrays:
   """Returns {"params/stem_conv/kernel": ..., ...} of NumPy arrays."""
   return {
     f"{collection}/{path}": np.asarray(leaf)
@@ -18,7 +23,9 @@ def flat(collection, tree):
   }
 
 
-def drawn_variables(model, image_shape=drawn.IMAGE_SHAPE, gain=1.0):
+def drawn_variables(
+  model: nn.Module, image_shape: Shape = drawn.IMAGE_SHAPE, gain: float = 1.0
+) -> Variables:
   """Returns the model's variables with torch's values, in the model's parameter type."""
   shapes = traverse_util.flatten_dict(init_variables(model, image_shape, 0), sep="/")
   return traverse_util.unflatten_dict(
@@ -30,13 +37,20 @@ def drawn_variables(model, image_shape=drawn.IMAGE_SHAPE, gain=1.0):
   )
 
 
-def load_golden(golden_file):
+def load_golden(golden_file: str) -> Arrays:
   """Returns the arrays that `save` of tests/golden/torch_network.py wrote."""
   with np.load(GOLDEN / golden_file) as stored:
     return {key: stored[key] for key in stored.files}
 
 
-def check_evaluation(model, golden, name, image_shape, tolerance, gain=1.0):
+def check_evaluation(
+  model: nn.Module,
+  golden: Arrays,
+  name: str,
+  image_shape: Shape,
+  tolerance: float,
+  gain: float = 1.0,
+) -> None:
   """Asserts that the logits in evaluation mode agree to `tolerance` of the largest."""
   expected = golden[f"{name}:eval"]
   images = drawn.images(name, len(expected), image_shape).astype(model.param_dtype)
@@ -47,7 +61,9 @@ def check_evaluation(model, golden, name, image_shape, tolerance, gain=1.0):
   np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-def check_agreement(model, golden_file, name, image_shape=drawn.IMAGE_SHAPE):
+def check_agreement(
+  model: nn.Module, golden_file: str, name: str, image_shape: Shape = drawn.IMAGE_SHAPE
+) -> None:
   """Asserts that the network computes what torch computes with the same weights.
 
   Evaluation mode: logits to 1e-4 of the largest in float32, to 1e-9 in float64. Training mode in
@@ -73,12 +89,14 @@ def check_agreement(model, golden_file, name, image_shape=drawn.IMAGE_SHAPE):
     )
 
 
-def _train(model, name, num, image_shape):
+def _train(
+  model: nn.Module, name: str, num: int, image_shape: Shape
+) -> tuple[jax.Array, PyTree, PyTree]:
   """Returns logits, new running statistics and gradients of one pass in training mode."""
   variables = drawn_variables(model, image_shape)
   images, labels = drawn.images(name, num, image_shape), drawn.labels(name, num)
 
-  def loss_fn(params, batch_stats):
+  def loss_fn(params: PyTree, batch_stats: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree]]:
     logits, updated = model.apply(
       {"params": params, "batch_stats": batch_stats}, images, train=True, mutable=["batch_stats"]
     )
@@ -91,7 +109,7 @@ def _train(model, name, num, image_shape):
   return logits, statistics, gradients
 
 
-def _check_digests(ours, golden):
+def _check_digests(ours: Arrays, golden: Arrays) -> None:
   np.testing.assert_array_equal(ours["paths"], golden["paths"])
   largest = golden["digests"][:, 0]
   # What BatchNorm takes away again, the bias of a convolution before it, has a gradient of zero but

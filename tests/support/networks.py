@@ -1,18 +1,23 @@
 """What every family of networks promises, checked on one of it."""
 
 import math
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sdt.models import init_variables
+from sdt.types import AnyArray, PyTree
 from tests.support.agreement import flat
 
 SHAPE = (8, 8, 1)
 
 
-def check_distributions(model, num_kernels, head_scale=None):
+def check_distributions(
+  model: nn.Module, num_kernels: int, head_scale: float | None = None
+) -> None:
   """Asserts the initial values of a network for images of 32x32x3 by their moments.
 
   Kernels N(0, 2 / (kh * kw * O)), biases of convolutions 0, BatchNorm 1 and 0, the head uniform on
@@ -45,19 +50,21 @@ def check_distributions(model, num_kernels, head_scale=None):
     assert abs(leaf.std() / bound * math.sqrt(3) - 1) < 5 / math.sqrt(leaf.size)
 
 
-def _check_normal(path, values, scale):
+def _check_normal(path: str, values: np.ndarray, scale: float) -> None:
   # Five standard errors of the mean and of the standard deviation of n normal numbers.
   assert abs(values.mean()) < 5 * scale / math.sqrt(values.size), path
   assert abs(values.std() / scale - 1) < 5 / math.sqrt(2 * values.size), path
 
 
-def check_masked_rows(model):
+def check_masked_rows(model: nn.Module) -> None:
   """Asserts that excluded examples change no logit, statistic or gradient, whatever is in them."""
   variables = init_variables(model, SHAPE, 0)
   rng = np.random.default_rng(0)
   x, labels = rng.normal(size=(6, *SHAPE)).astype(np.float32), rng.integers(0, model.num_classes, 6)
 
-  def loss_fn(params, x, labels, mask):
+  def loss_fn(
+    params: PyTree, x: AnyArray, labels: AnyArray, mask: AnyArray
+  ) -> tuple[jax.Array, tuple[jax.Array, PyTree]]:
     inputs = {"params": params, "batch_stats": variables["batch_stats"]}
     logits, updated = model.apply(inputs, x, train=True, mask=mask, mutable=["batch_stats"])
     losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)[:, 0]
@@ -73,12 +80,12 @@ def check_masked_rows(model):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5), ours, short)
 
 
-def check_bfloat16(model):
+def check_bfloat16(model: nn.Module) -> None:
   """Asserts that bfloat16 layers give float32 logits and statistics, close to float32 layers."""
   variables = init_variables(model, SHAPE, 0)
   x = np.random.default_rng(0).normal(size=(16, *SHAPE)).astype(np.float32)
 
-  def apply(dtype):
+  def apply(dtype: Any) -> tuple[jax.Array, PyTree]:
     return model.clone(dtype=dtype).apply(variables, x, train=True, mutable=["batch_stats"])
 
   (logits, updated), (exact, _) = (
