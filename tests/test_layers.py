@@ -34,7 +34,8 @@ engine
 models scores inputs
 data devices report
 config files
-errors types losses stats
+losses stats
+errors types
 """
 LEVELS = {
   name: level for level, line in enumerate(reversed(LAYERS.split("\n"))) for name in line.split()
