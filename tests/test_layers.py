@@ -35,7 +35,7 @@ models scores inputs
 data devices report
 config files
 losses stats
-errors types
+errors types arrays
 """
 LEVELS = {
   name: level for level, line in enumerate(reversed(LAYERS.split("\n"))) for name in line.split()

@@ -73,7 +73,7 @@ def shares_baseline(sweep: SweepConfig) -> bool:
   return not any(key is not None and changes_baseline(key) for key in (sweep.key, sweep.also_key))
 
 
-def as_text(value: Value) -> str:
+def as_text(value: object) -> str:
   """Returns the text of a value: 0.001 also where the user wrote 1e-3; tuples joined by commas."""
   return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 

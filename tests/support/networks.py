@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sdt.arrays import AnyArray
 from sdt.models import init_variables
-from sdt.types import AnyArray, PyTree
+from sdt.types import PyTree
 from tests.support.agreement import flat
 
 SHAPE = (8, 8, 1)
