@@ -110,7 +110,7 @@ def noise(num: int, num_classes: int = 10) -> Data:
 
   def split(size: int) -> Any:
     images, labels = (
-      rng.integers(0, 256, (size, 8, 8, 1), high=np.uint8),
+      rng.integers(0, 256, (size, 8, 8, 1), np.uint8),
       np.arange(size) % num_classes,
     )
     return make_dataset(RawSplit(images, labels), num_classes=num_classes, where="noise")

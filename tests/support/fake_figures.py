@@ -72,7 +72,7 @@ def add_cam(
   content.
   """
   rng = np.random.default_rng(3)
-  images = rng.integers(0, 256, (7, size, size, 3), high=np.uint8)
+  images = rng.integers(0, 256, (7, size, size, 3), np.uint8)
   labels = (np.arange(7) % num_classes).astype(np.int32)
   content = {
     "arms": np.array(arms),
@@ -83,7 +83,7 @@ def add_cam(
   }
   content["groups"] = np.array(["all right"] * 3 + ["only one right"] + ["all wrong"] * 3)
   content["maps"] = rng.normal(size=(len(arms), 7, 3, 3)).astype(np.float32)
-  content["predictions"] = rng.integers(0, num_classes, (len(arms), 7), high=np.int32)
+  content["predictions"] = rng.integers(0, num_classes, (len(arms), 7), np.int32)
   content["probabilities"] = rng.uniform(0, 1, (len(arms), 7)).astype(np.float32)
   files.write_npz(workdir / "figures" / "cam.npz", **content)
   return content
