@@ -1,7 +1,5 @@
 """`python -m sdt.report WORKDIR` builds the report of a finished run again."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,10 +1,10 @@
 """Curves over the rounds, of all that metrics.jsonl measures."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
@@ -15,7 +15,15 @@ from matplotlib.ticker import (
   PercentFormatter,
 )
 
-from sdt.report.figures import GREY, MAIN_ARMS, MAX_ARMS, MIN_SEEDS_FOR_SD, PANEL, arm_styles
+from sdt.report.figures import (
+  GREY,
+  MAIN_ARMS,
+  MAX_ARMS,
+  MIN_SEEDS_FOR_SD,
+  PANEL,
+  LineStyle,
+  arm_styles,
+)
 from sdt.report.read import Curve
 
 # Measure -> what stands at the axis. Accuracies are fractions, shown in percent.
@@ -29,9 +37,9 @@ LABELS = {
   "gradient_norm": "l2 norm of the gradient",
   "update_norm": "l2 norm of a step's update",
 }
-# Values that span more than this factor stand on a log axis.
+# Values that span more than this factor get a log axis.
 _LOG_FROM, _LOG_MARGIN = 10, 1.6
-# Up to so many rounds each stands as a dot too.
+# Up to this number of rounds, each has a dot.
 _MAX_DOTS = 12
 
 
@@ -46,12 +54,12 @@ def band_name(num_seeds: int, num_arms: int) -> str:
 
 
 def most_seeds(all_curves: Sequence[Curve]) -> int:
-  """Returns the number of seeds of the curve that has most; curves that lost seeds have fewer."""
+  """Returns how many seeds the curve that has most has; a seed that diverged is not counted."""
   return max((len(next(iter(one.values.values()))) for one in all_curves), default=0)
 
 
 def num_measured(all_curves: Sequence[Curve], measure: str, first_round: int = 1) -> int:
-  """Returns the largest number of rounds, from `first_round` on, for which some arm has a value."""
+  """Returns in how many rounds, from `first_round` on, the arm that has most has a value."""
   return max(
     (
       int(np.isfinite(one.values[measure][:, one.rounds >= first_round]).any(axis=0).sum())
@@ -61,74 +69,71 @@ def num_measured(all_curves: Sequence[Curve], measure: str, first_round: int = 1
   )
 
 
+@dataclasses.dataclass(frozen=True)
+class Panel:
+  """The frame of a curve.
+
+  Attributes:
+    title: of the figure.
+    drops: the rounds in which the learning rate drops.
+    first_round: the first round that is drawn.
+    size: width and height, inches.
+  """
+
+  title: str
+  drops: Sequence[int] = ()
+  first_round: int = 1
+  size: tuple[float, float] = PANEL
+
+
 def curve(
   all_curves: Sequence[Curve],
   measure: str,
   arms: Sequence[str],
   shown: Sequence[str],
-  drops: Iterable[int],
-  title: str,
-  first_round: int = 1,
-  size: tuple[float, float] = PANEL,
+  panel: Panel,
 ) -> Figure:
-  """Draws one measure over the rounds: per arm the mean over its seeds and a band; phases that do
-  not end a round thin and dotted.
+  """Draws one measure over the rounds: for each arm the mean over its seeds, and a band.
+
+  Phases that do not end a round are thin, dotted, and without a band.
 
   Args:
-    all_curves: from `artifacts.curves`.
+    all_curves: from `read.curves`.
     measure: a key of `LABELS`.
     arms: all arms of the run, which decide on colours.
-    shown: those that are drawn.
-    drops: the rounds in which the learning rate drops.
-    title: of the figure.
-    first_round: the first that is drawn.
-    size: inches.
+    shown: the arms that are drawn.
+    panel: title, rounds and size.
   """
-  figure = Figure(figsize=size, layout="constrained")
+  figure = Figure(figsize=panel.size, layout="constrained")
   axes = figure.add_subplot()
   styles = arm_styles(arms)
   all_curves = [one for one in all_curves if one.arm in shown]
   num_seeds = most_seeds(all_curves)
-  last = first_round
+  last = panel.first_round
   for one in all_curves:
-    values = one.values[measure]
-    measured = np.isfinite(values).any(axis=0) & (one.rounds >= first_round)
-    if not measured.any() or not (one.last_phase or len(shown) <= MAX_ARMS or one.arm in MAIN_ARMS):
-      continue
-    last = max(last, int(one.rounds[-1]))
-    has_band = one.last_phase and (len(shown) <= MAX_ARMS or one.arm in MAIN_ARMS)
-    label = _name(one, measure) + ("" if len(values) == num_seeds else f" (n = {len(values)})")
-    _draw_line(
-      axes,
-      one,
-      np.ma.masked_invalid(values[:, measured]),
-      rounds=one.rounds[measured],
-      style=styles[one.arm],
-      label=label,
-    )
-    if has_band and len(values) > 1:
-      edges = _band(np.ma.masked_invalid(values[:, measured]), num_seeds)
-      axes.fill_between(
-        one.rounds[measured], *edges, color=styles[one.arm][0], alpha=0.16, linewidth=0
-      )
-  margin = 0.02 * (last - first_round + 1)
-  axes.set_xlim(first_round - margin, last + margin)
-  _mark_drops(
-    axes,
-    [number for number in drops if first_round < number <= last],
-    is_rising=measure.endswith("accuracy") or measure == "weight_norm",
-  )
-  _finish(axes, measure, title)
-  figure.legend(
-    title=band_name(num_seeds, len(shown)),
-    loc="outside lower center",
-    ncols=2 if size == PANEL else 4,
-  )
+    is_main = len(shown) <= MAX_ARMS or one.arm in MAIN_ARMS
+    drawn = np.isfinite(one.values[measure]).any(axis=0) & (one.rounds >= panel.first_round)
+    if drawn.any() and (one.last_phase or is_main):
+      last = max(last, int(one.rounds[-1]))
+      _draw_line(axes, one, measure, drawn=drawn, style=styles[one.arm], num_seeds=num_seeds)
+      if one.last_phase and is_main and len(one.values[measure]) > 1:
+        edges = _band(np.ma.masked_invalid(one.values[measure][:, drawn]), num_seeds)
+        color = styles[one.arm][0]
+        axes.fill_between(one.rounds[drawn], *edges, color=color, alpha=0.16, linewidth=0)
+  margin = 0.02 * (last - panel.first_round + 1)
+  axes.set_xlim(panel.first_round - margin, last + margin)
+  drops = [number for number in panel.drops if panel.first_round < number <= last]
+  is_rising = measure.endswith("accuracy") or measure == "weight_norm"
+  _mark_drops(axes, drops, is_rising=is_rising)
+  _finish(axes, measure, panel.title)
+  columns = 2 if panel.size == PANEL else 4
+  band = band_name(num_seeds, len(shown))
+  figure.legend(title=band, loc="outside lower center", ncols=columns)
   return figure
 
 
 def _name(one: Curve, measure: str) -> str:
-  """Returns the arm, and the phase behind or in which it was measured."""
+  """Returns the arm, and the phase in or after which it was measured."""
   if one.phase == "all":
     return one.arm
   is_state = measure.startswith("test") or measure in ("weight_norm", "effective_rate")
@@ -138,33 +143,33 @@ def _name(one: Curve, measure: str) -> str:
 def _draw_line(
   axes: Axes,
   one: Curve,
-  values: np.ma.MaskedArray,
-  rounds: np.ndarray,
-  style: tuple[str, str | tuple[int, tuple[int, ...]]],
-  label: str,
+  measure: str,
+  drawn: Bool[np.ndarray, "T"],
+  style: tuple[str, LineStyle],
+  num_seeds: int,
 ) -> None:
+  """Draws the mean over the seeds in the rounds that `drawn` marks."""
+  values, rounds = one.values[measure], one.rounds[drawn]
   color, line = style
   width = 1.7 if len(rounds) <= 100 else 1.2
-  marker = "o" if len(rounds) < _MAX_DOTS else ""
   line, width = (line, width) if one.last_phase else (":", 1.0)
   axes.plot(
     rounds,
-    values.mean(axis=0),
+    np.ma.masked_invalid(values[:, drawn]).mean(axis=0),
     color=color,
     linestyle=line,
     linewidth=width,
-    marker=marker,
+    marker="o" if len(rounds) < _MAX_DOTS else "",
     markersize=3,
-    label=label,
+    label=_name(one, measure) + ("" if len(values) == num_seeds else f" (n = {len(values)})"),
     zorder=3,
   )
 
 
 def _band(values: np.ma.MaskedArray, num_seeds: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the lower and upper edge [T] over seeds: min and max, or mean -+ sd (ddof 1) where the
-  figure has five seeds and more.
+  """Returns the lower and upper edge [T] of the band: min and max, from five seeds on mean -+ sd.
 
-  Nothing that is measured is negative: where mean - sd would be, the lowest seed is the edge.
+  The sd has ddof 1. No measure is negative: where mean - sd is, the lowest seed is the edge.
   """
   if num_seeds < MIN_SEEDS_FOR_SD:
     return values.min(axis=0), values.max(axis=0)
@@ -172,10 +177,8 @@ def _band(values: np.ma.MaskedArray, num_seeds: int) -> tuple[np.ndarray, np.nda
   return np.ma.where(mean - sd > 0, mean - sd, values.min(axis=0)), mean + sd
 
 
-def _mark_drops(axes: Axes, drops: Iterable[int], *, is_rising: bool) -> None:
-  """Marks the rounds in which the learning rate drops, with words in the corner that the lines
-  leave free.
-  """
+def _mark_drops(axes: Axes, drops: Sequence[int], *, is_rising: bool) -> None:
+  """Marks the rounds in which the learning rate drops; its words avoid the end of the lines."""
   at, where = (0.01, "bottom") if is_rising else (0.99, "top")
   for number in drops:
     axes.axvline(number, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
@@ -218,8 +221,9 @@ def _finish(axes: Axes, measure: str, title: str) -> None:
 
 
 def log_axis(axes: Axes, low: float, high: float) -> None:
-  """Makes the y axis logarithmic around [low, high], with plain numbers at 1, 2 and 5 of each
-  decade (at 1 alone where there are many).
+  """Makes the y axis logarithmic around [low, high], with plain numbers at its ticks.
+
+  A decade has ticks at 1, 2 and 5; at 1 alone where the axis spans three decades and more.
   """
   axes.set_yscale("log")
   axes.set_ylim(low / _LOG_MARGIN, high * _LOG_MARGIN)

@@ -1,21 +1,23 @@
-"""What all figures have in common: one fixed style, one colour and line per arm, and the picture as
-it stands on a page.
+"""What all figures have in common: one fixed style, and a colour and a line for each arm.
 
-Figures are pure functions of artifacts that return a matplotlib Figure, an object without global
-state, drawn by Agg.
+Every figure is drawn by a pure function of artifacts that returns a matplotlib Figure: an object
+without global state.
 """
 
-from __future__ import annotations
-
-import base64
-import dataclasses
 import io
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+# A line style of matplotlib: a name, or (offset, lengths of dashes and gaps).
+type LineStyle = str | tuple[int, tuple[int, ...]]
+
+# Keyword arguments of a function of matplotlib.
+type Look = dict[str, Any]
 
 DPI = 110
 PANEL = (5.2, 4.0)
@@ -33,7 +35,7 @@ BLACK, VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY = (
 )
 GREY = "#767676"
 OTHER_COLOURS = (BLUE, GREEN, PURPLE, ORANGE, SKY)
-_OTHER_LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = (
+_OTHER_LINES: tuple[LineStyle, ...] = (
   (0, (5, 2)),
   "-.",
   (0, (1, 1)),
@@ -56,39 +58,13 @@ _STYLE = {
   "text.parse_math": False,  # a class may be called "$x"
 }
 MIN_SEEDS_FOR_SD = 5
-# More arms than these in one panel, one over the other, show nothing: the panels then keep to
-# baseline and method.
+# Lines of more arms than this hide each other: panels then show baseline and method only.
 MAX_ARMS = 3
 MAIN_ARMS = ("baseline", "method")
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-  """A figure on a page.
-
-  Attributes:
-    png: the picture.
-    alt: what it is, for those who do not see it.
-    caption: what it shows and how to read it, sentences.
-    kind: classes of the style sheet: "wide" for one that takes the whole width, "wide mosaic" for
-      one that is never made smaller.
-  """
-
-  png: bytes
-  alt: str
-  caption: str
-  kind: str = ""
-
-  @property
-  def source(self) -> str:
-    """The picture itself as an address, so that a page is one file."""
-    return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
-
-
 def render(draw: Callable[..., Figure], *args: object, **kwargs: object) -> bytes:
-  """Returns the PNG of `draw(*args, **kwargs)`: the same arguments, the same bytes, whatever the
-  user's matplotlib settings are.
-  """
+  """Returns the PNG of `draw(*args, **kwargs)`; no setting of the user's matplotlib changes it."""
   with matplotlib.rc_context(), warnings.catch_warnings():
     matplotlib.rcdefaults()
     matplotlib.rcParams.update(_STYLE)
@@ -108,8 +84,9 @@ def shortened(text: str, length: int) -> str:
 
 
 def in_two_lines(text: str, length: int) -> str:
-  """Returns `text` in at most two lines of at most `length` characters, parted at a space or behind
-  an underscore where there is one.
+  """Returns `text` in at most two lines of `length` characters.
+
+  It is broken at a space or behind an underscore, where the first line has one.
   """
   text = " ".join(text.split())
   if len(text) <= length:
@@ -119,9 +96,9 @@ def in_two_lines(text: str, length: int) -> str:
   return f"{text[:part]}\n{shortened(text[part:], length)}"
 
 
-def arm_styles(arms: Sequence[str]) -> dict[str, tuple[str, str | tuple[int, tuple[int, ...]]]]:
-  """Returns colour and line of every arm: baseline and method always look the same."""
-  styles: dict[str, tuple[str, str | tuple[int, tuple[int, ...]]]] = {
+def arm_styles(arms: Sequence[str]) -> dict[str, tuple[str, LineStyle]]:
+  """Returns arm -> (colour, line style); baseline and method look the same in every run."""
+  styles: dict[str, tuple[str, LineStyle]] = {
     "baseline": (BLACK, "-"),
     "method": (VERMILLION, "-"),
   }
@@ -134,8 +111,9 @@ def arm_styles(arms: Sequence[str]) -> dict[str, tuple[str, str | tuple[int, tup
 
 
 def main_arms(arms: Sequence[str]) -> list[str]:
-  """Returns the arms that a panel of one measure shows: all of a few, else baseline and method (the
-  first ones where neither is there).
+  """Returns the arms that a panel shows: all if they are few, else baseline and method.
+
+  A run of many arms without these two shows its first ones.
   """
   if len(arms) <= MAX_ARMS:
     return list(arms)

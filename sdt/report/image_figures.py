@@ -1,13 +1,13 @@
-"""Figures made of images: mosaics of examples, and class activation maps. One composed array each,
-exact pixels.
+"""Figures made of images: mosaics of examples, and class activation maps.
+
+Each is one composed array, so an image of the data set is shown with its exact pixels.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from jaxtyping import Float, Int, Shaped, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -16,36 +16,38 @@ from sdt.report.figures import DPI, in_two_lines, shortened
 
 MOSAIC_COLUMNS = 10
 TILE, TILE_GAP, CAPTION = 96, 10, 38  # pixels; 8, 16 and 32 pixels fit by a whole factor
-CAPTION_LETTERS, CAPTION_LINE = (
-  14,
-  12,
-)  # letters beside each other below a tile; pixels of one more line
+CAPTION_LETTERS = 14  # in a line below a tile
+CAPTION_LINE = 12  # pixels of one more line
 _LETTERS_SIZE = 7.2  # points
-# Of a map, over the image in grey: perceptually uniform, and in order of lightness for every eye.
+# The colours of a map, drawn over the grey image: perceptually uniform, ordered by lightness.
 _MAP_COLOURS, _MAP_WEIGHT = "inferno", 0.55
 CAM_EXAMPLES_PER_ROW = 3
-_CAM_GAP, _CAM_HEAD, _CAM_SPACE = (
-  4,
-  30,
-  26,
-)  # pixels between the tiles of an example, above a row, and between examples
+# Pixels between the tiles of an example, above a row, and between examples.
+_CAM_GAP, _CAM_HEAD, _CAM_SPACE = 4, 30, 26
 _GREY_OF_RGB = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def mosaic(
-  images: np.ndarray, labels: np.ndarray, confidence: np.ndarray, names: Sequence[str]
+  images: UInt8[np.ndarray, "n H W C"],
+  labels: Int[np.ndarray, "n"],
+  confidence: Float[np.ndarray, "n"],
+  names: Sequence[str],
 ) -> Figure:
-  """Draws images uint8 [n, H, W, C], ten a row, with class name and confidence below each."""
-  num_columns = MOSAIC_COLUMNS
-  num_rows = max(-(-len(images) // num_columns), 1)
+  """Draws images, ten in a row, with class name and confidence below each.
+
+  Args:
+    images: [n, H, W, C] uint8.
+    labels: [n].
+    confidence: [n] in [0, 1].
+    names: [K], of the classes.
+  """
+  num_rows = max(-(-len(images) // MOSAIC_COLUMNS), 1)
   captions = [in_two_lines(names[int(label)], CAPTION_LETTERS) for label in labels]
-  pitch_x, pitch_y = (
-    TILE + TILE_GAP,
-    TILE + CAPTION + (CAPTION_LINE if any("\n" in caption for caption in captions) else 0),
-  )
-  figure, axes, canvas = _canvas(num_rows * pitch_y, num_columns * pitch_x)
+  has_long_names = any("\n" in caption for caption in captions)
+  pitch_x, pitch_y = TILE + TILE_GAP, TILE + CAPTION + CAPTION_LINE * has_long_names
+  figure, axes, canvas = _canvas(num_rows * pitch_y, MOSAIC_COLUMNS * pitch_x)
   for index, image in enumerate(images):
-    row, column = divmod(index, num_columns)
+    row, column = divmod(index, MOSAIC_COLUMNS)
     _paste(canvas, tile_of(image), row * pitch_y, left=column * pitch_x + TILE_GAP // 2)
     text = f"{captions[index]}\n{percent_of_confidence(float(confidence[index]))}"
     _write(axes, (column + 0.5) * pitch_x, row * pitch_y + TILE + 2, text=text)
@@ -54,26 +56,27 @@ def mosaic(
 
 
 def percent_of_confidence(value: float) -> str:
-  """Returns a confidence in percent; float32 saturates at 1, so the top is only bounded."""
+  """Returns a confidence in percent; ">99.99 %" near 1, where float32 cannot tell values apart."""
   return ">99.99 %" if value > 0.9999 else f"{100 * value:.2f} %"
 
 
-def class_activation_maps(content: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
-  """Draws figures/cam.npz: per group of test images a row, each as the image and one map per arm,
-  side by side.
+def class_activation_maps(
+  content: Mapping[str, Shaped[np.ndarray, "..."]], names: Sequence[str]
+) -> Figure:
+  """Draws a row for each group of test images: an image beside its map under each arm.
 
   Args:
-    content: `images` uint8 [n, H, W, C], `labels` [n], `groups` [n] words, and by arm `arms` [K],
-      `maps` [K, n, h, w] of the label's class, `predictions` [K, n] and `probabilities` [K, n] of
-      the prediction.
+    content: of figures/cam.npz: `images` uint8 [n, H, W, C], `ids` and `labels` [n], `groups` [n]
+      words, and by arm `arms` [K], `maps` [K, n, h, w] of the label's class, `predictions` [K, n]
+      and `probabilities` [K, n] of the prediction.
     names: of the classes.
   """
-  arms, groups = [str(arm) for arm in content["arms"]], [str(group) for group in content["groups"]]
+  groups = [str(group) for group in content["groups"]]
   rows = {
-    group: [index for index, own in enumerate(groups) if own == group]
+    group: [index for index, other in enumerate(groups) if other == group]
     for group in dict.fromkeys(groups)
   }
-  tiles = 1 + len(arms)
+  tiles = 1 + len(content["arms"])
   pitch_x = tiles * TILE + (tiles - 1) * _CAM_GAP + _CAM_SPACE
   pitch_y = _CAM_HEAD + TILE + CAPTION + CAPTION_LINE
   figure, axes, canvas = _canvas(len(rows) * pitch_y, CAM_EXAMPLES_PER_ROW * pitch_x)
@@ -81,27 +84,32 @@ def class_activation_maps(content: Mapping[str, np.ndarray], names: Sequence[str
     top = row * pitch_y + _CAM_HEAD
     axes.text(_CAM_SPACE / 2, top - 9, group, ha="left", va="bottom", fontsize=9, fontweight="bold")
     for column, index in enumerate(members[:CAM_EXAMPLES_PER_ROW]):
-      image, left = content["images"][index], column * pitch_x + _CAM_SPACE // 2
-      _paste(canvas, tile_of(image), top, left=left)
-      _write(
-        axes,
-        left + TILE / 2,
-        top + TILE + 2,
-        text=f"id {int(content['ids'][index])}\n{_class_of(content['labels'][index], names)}",
-      )
-      for number, arm in enumerate(arms, start=1):
-        at = left + number * (TILE + _CAM_GAP)
-        _paste(canvas, overlay(tile_of(image), content["maps"][number - 1, index]), top, left=at)
-        predicted = f"{arm}\n{_class_of(content['predictions'][number - 1, index], names)}"
-        probability = percent_of_confidence(float(content["probabilities"][number - 1, index]))
-        _write(axes, at + TILE / 2, top + TILE + 2, text=f"{predicted}\n{probability}")
+      for number, (tile, text) in enumerate(_tiles_of(content, index, names)):
+        left = column * pitch_x + _CAM_SPACE // 2 + number * (TILE + _CAM_GAP)
+        _paste(canvas, tile, top, left=left)
+        _write(axes, left + TILE / 2, top + TILE + 2, text=text)
   _show(axes, canvas)
   return figure
 
 
-def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
-  """Returns the image uint8 [H, W, 3] in grey under the map [h, w], bilinearly enlarged, coloured
-  from its lowest to its highest value.
+def _tiles_of(
+  content: Mapping[str, Shaped[np.ndarray, "..."]], index: int, names: Sequence[str]
+) -> Iterator[tuple[UInt8[np.ndarray, "h w 3"], str]]:
+  """Yields the tiles of one test image, each with its text: the image, then each arm's map."""
+  image = tile_of(content["images"][index])
+  yield image, f"id {int(content['ids'][index])}\n{_class_of(content['labels'][index], names)}"
+  for number, arm in enumerate(content["arms"]):
+    predicted = _class_of(content["predictions"][number, index], names)
+    probability = percent_of_confidence(float(content["probabilities"][number, index]))
+    yield overlay(image, content["maps"][number, index]), f"{arm}\n{predicted}\n{probability}"
+
+
+def overlay(
+  image: UInt8[np.ndarray, "H W 3"], values: Float[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "H W 3"]:
+  """Returns the image [H, W, 3] in grey under the map [h, w], which is enlarged bilinearly.
+
+  The colours of the map go from its lowest to its highest value.
   """
   height, width = image.shape[:2]
   large = np.asarray(
@@ -115,9 +123,10 @@ def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
   return np.clip(np.rint((1 - _MAP_WEIGHT) * grey + _MAP_WEIGHT * colours), 0, 255).astype(np.uint8)
 
 
-def tile_of(image: np.ndarray) -> np.ndarray:
-  """Returns the image as uint8 RGB, at most TILE pixels high and wide: small ones enlarged by a
-  whole factor, others resampled.
+def tile_of(image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w 3"]:
+  """Returns the image as RGB of at most TILE x TILE pixels.
+
+  A small image is enlarged by a whole factor, another one is resampled.
   """
   image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
   longest = max(image.shape[:2])
@@ -129,13 +138,14 @@ def tile_of(image: np.ndarray) -> np.ndarray:
   )
 
 
-def _class_of(label: np.ndarray, names: Sequence[str]) -> str:
+def _class_of(label: np.integer, names: Sequence[str]) -> str:
   return shortened(names[int(label)], CAPTION_LETTERS + 1)
 
 
 def _canvas(height: int, width: int) -> tuple[Figure, Axes, np.ndarray]:
-  """Returns a figure of exactly so many pixels, its one axes in pixels from the top left corner,
-  and the white picture to fill.
+  """Returns a figure of height x width pixels, its axes, and the white picture to fill.
+
+  The axes count pixels from the top left corner.
   """
   figure = Figure(figsize=(width / DPI, height / DPI))
   axes = figure.add_axes((0, 0, 1, 1))
@@ -143,7 +153,7 @@ def _canvas(height: int, width: int) -> tuple[Figure, Axes, np.ndarray]:
 
 
 def _paste(canvas: np.ndarray, tile: np.ndarray, top: int, left: int) -> None:
-  """Puts the tile into the middle of the square of TILE pixels that begins at (top, left)."""
+  """Puts the tile into the middle of the square of TILE x TILE pixels at (top, left)."""
   top, left = top + (TILE - tile.shape[0]) // 2, left + (TILE - tile.shape[1]) // 2
   canvas[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
 

@@ -1,8 +1,4 @@
-"""What a finished run left on disk, read for the report. Only results.json must be there; every
-other part may be missing.
-"""
-
-from __future__ import annotations
+"""Reads what a finished run left on disk. Only results.json must be there; the rest is optional."""
 
 import csv
 import dataclasses
@@ -12,55 +8,72 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from sdt import files
 from sdt.errors import DataError
 
+# A value of a JSON file.
+type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
+
 _RESULT_KEYS = ("data", "model", "seeds", "rounds", "num_easy", "steps_per_round", "arms")
 MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 NORMS = ("weight_norm", "effective_rate", "gradient_norm", "update_norm")
-# A learning rate that falls below this share of the round before is a drop worth a mark; a cosine
-# falls slower, but for its end.
+# A learning rate below this share of the one before is a sharp drop. A cosine falls slower than
+# this, except at its end.
 DROP = 0.6
 MAX_DROPS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """Labels [N], and which examples each seed put into A and into B, [R, N] each; a policy may leave
-  some out of both.
+  """Which examples each seed put into A and into B; a policy may leave some out of both.
+
+  Attributes:
+    seeds: [R].
+    labels: [N], classes.
+    in_A: [R, N].
+    in_B: [R, N].
   """
 
   seeds: list[int]
-  labels: np.ndarray
-  in_A: np.ndarray  # noqa: N815 - the paper's name
-  in_B: np.ndarray  # noqa: N815
+  labels: Int[np.ndarray, "N"]
+  in_A: Bool[np.ndarray, "R N"]  # noqa: N815 - the paper's name
+  in_B: Bool[np.ndarray, "R N"]  # noqa: N815
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-  """One phase of one arm: rounds [T] and per measure the values [R, T] of its seeds, NaN where
-  nothing was measured.
+  """One phase of one arm over the rounds.
+
+  Attributes:
+    arm: its name.
+    phase: its name.
+    last_phase: whether it ends a round.
+    rounds: [T], ascending, from 1 on.
+    values: measure -> [R, T], NaN where nothing was measured.
   """
 
   arm: str
   phase: str
   last_phase: bool
-  rounds: np.ndarray
-  values: dict[str, np.ndarray]
+  rounds: Int[np.ndarray, "T"]
+  values: dict[str, Float[np.ndarray, "R T"]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Artifacts:
+  """The content of a workdir's files; a dict is empty where its file is missing."""
+
   results: dict[str, Any]
   config: dict[str, Any]
   environment: dict[str, Any]
   timing: dict[str, Any]
   score_info: dict[str, Any]
   metrics: list[dict[str, Any]]
-  scores: dict[str, np.ndarray]
-  mosaics: dict[str, np.ndarray]
-  cam: dict[str, np.ndarray]
+  scores: dict[str, Shaped[np.ndarray, "..."]]
+  mosaics: dict[str, Shaped[np.ndarray, "..."]]
+  cam: dict[str, Shaped[np.ndarray, "..."]]
   split: Split | None
   selection: dict[str, Any]
 
@@ -77,12 +90,7 @@ def load(workdir: Path) -> Artifacts:
       "name its workdir"
     )
   results = _optional_json(workdir / "results.json")
-  missing = [key for key in _RESULT_KEYS if key not in results]
-  if missing:
-    raise DataError(
-      f"{workdir / 'results.json'}: key {missing[0]!r} is missing; is it from another version? "
-      "run the training again"
-    )
+  require_keys(results, _RESULT_KEYS, workdir / "results.json", remedy="run the training again")
   return Artifacts(
     results=results,
     config=_optional_json(workdir / "config.json"),
@@ -100,56 +108,65 @@ def load(workdir: Path) -> Artifacts:
   )
 
 
+def require_keys(content: Json, keys: Iterable[str], path: Path, remedy: str) -> None:
+  """Checks that the content of a JSON file is an object with all of `keys`.
+
+  Raises:
+    DataError: a key is missing; the message ends with `remedy`.
+  """
+  missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+  if missing:
+    raise DataError(f"{path}: key {missing[0]!r} is missing; is it from another version? {remedy}")
+
+
 def curves(
   rows: Iterable[dict[str, Any]], arms: Sequence[str], measures: Sequence[str] = MEASURES
 ) -> list[Curve]:
-  """Returns the curves of metrics.jsonl in the order of `arms`, phases in the order of their first
-  row; NaN where a row has no value.
+  """Returns the curves of metrics.jsonl, sorted by `arms`, then by the first row of each phase.
 
-  A seed that diverges in some round is left out of all rounds of its arm: a mean whose seeds change
-  on the way would bend for no reason.
+  A value that a row lacks is NaN. A seed that diverges in some round is left out of all rounds of
+  its arm: otherwise the mean would jump at that round only because its seeds change.
   """
   rows = list(rows)
   lost = diverged(rows)
   groups: dict[tuple[str, str], dict[tuple[int, int], dict[str, Any]]] = {}
-  for row in (row for row in rows if row["seed"] not in lost.get(row["arm"], ())):
-    groups.setdefault((row["arm"], row["phase"]), {})[row["seed"], row["round"]] = row
-  result = []
-  for arm, phase in sorted(
-    (key for key in groups if key[0] in arms), key=lambda key: arms.index(key[0])
-  ):
-    cells = groups[arm, phase]
-    seeds = sorted({seed for seed, _ in cells})
-    rounds = sorted({number for _, number in cells})
-    values = {
-      measure: np.array(
-        [
-          [_number(cells.get((seed, number), {}).get(measure)) for number in rounds]
-          for seed in seeds
-        ]
-      )
-      for measure in measures
-    }
-    last_phase = any(row["last_phase"] for row in cells.values())
-    result.append(Curve(arm, phase, last_phase, rounds=np.array(rounds), values=values))
-  return result
+  for row in rows:
+    if row["arm"] in arms and row["seed"] not in lost.get(row["arm"], ()):
+      groups.setdefault((row["arm"], row["phase"]), {})[row["seed"], row["round"]] = row
+  in_order = sorted(groups, key=lambda key: arms.index(key[0]))
+  return [_curve(arm, phase, groups[arm, phase], measures=measures) for arm, phase in in_order]
+
+
+def _curve(
+  arm: str,
+  phase: str,
+  cells: dict[tuple[int, int], dict[str, Any]],
+  measures: Sequence[str],
+) -> Curve:
+  """Returns the curve of the rows of one phase, given by (seed, round)."""
+  seeds = sorted({seed for seed, _ in cells})
+  rounds = sorted({number for _, number in cells})
+  values = {
+    measure: np.array(
+      [[_number(cells.get((seed, number), {}).get(measure)) for number in rounds] for seed in seeds]
+    )
+    for measure in measures
+  }
+  last_phase = any(row["last_phase"] for row in cells.values())
+  return Curve(arm, phase, last_phase, rounds=np.array(rounds), values=values)
 
 
 def diverged(rows: Iterable[dict[str, Any]]) -> dict[str, list[int]]:
-  """Returns arm -> the seeds, ascending, that diverged in some round, for the arms that
-  have any.
-  """
-  found: dict[str, set[int]] = {}
+  """Returns arm -> its seeds that diverged in some round, ascending; only arms that have any."""
+  lost: dict[str, set[int]] = {}
   for row in rows:
     if row.get("diverged"):
-      found.setdefault(row["arm"], set()).add(row["seed"])
-  return {arm: sorted(seeds) for arm, seeds in found.items()}
+      lost.setdefault(row["arm"], set()).add(row["seed"])
+  return {arm: sorted(seeds) for arm, seeds in lost.items()}
 
 
 def learning_rate_drops(rows: Sequence[dict[str, Any]]) -> list[int]:
-  """Returns the rounds with a sharply lower learning rate than the one before in `rows`; [] where
-  there are too many to mark.
-  """
+  """Returns the rounds in which the learning rate drops sharply; [] where there are too many."""
   if not rows:
     return []
   first = rows[0]
@@ -166,9 +183,10 @@ def learning_rate_drops(rows: Sequence[dict[str, Any]]) -> list[int]:
   return drops if len(drops) <= MAX_DROPS else []
 
 
-def cut(scores: np.ndarray, in_A: np.ndarray) -> float | None:
-  """Returns the score at the border between A and B for one seed, None where A is not one end of
-  the ranking (random, balanced).
+def cut(scores: Float[np.ndarray, "N"], in_A: Bool[np.ndarray, "N"]) -> float | None:
+  """Returns the score at the border of one seed's A: the score of A that is nearest to B.
+
+  None where A is not one end of the ranking: a random A, or one that is balanced by class.
   """
   a, b = scores[in_A], scores[~in_A]
   if not len(a) or not len(b):
@@ -178,7 +196,7 @@ def cut(scores: np.ndarray, in_A: np.ndarray) -> float | None:
   return float(a.max()) if a.max() <= b.min() else None
 
 
-def flat(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
+def flat(tree: Json, prefix: str = "") -> list[tuple[str, Json]]:
   """Returns the leaves of nested dicts as (dotted key, value), in file order; lists are leaves."""
   if not isinstance(tree, dict):
     return [(prefix, tree)]
@@ -189,7 +207,7 @@ def flat(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
   ]
 
 
-def _number(value: Any) -> float:
+def _number(value: float | None) -> float:
   return float("nan") if value is None else float(value)
 
 

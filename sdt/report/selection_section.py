@@ -1,6 +1,4 @@
-"""The selection of a run as text: selection.json in, what the report shows of it out."""
-
-from __future__ import annotations
+"""The selection of a run as text: what the report shows of selection.json."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +7,9 @@ from sdt.report import tables
 
 
 def describe(content: Mapping[str, Any]) -> dict[str, Any] | None:
-  """Returns what the template shows of a selection: its sizes, and for every choice the candidates,
-  the chosen one and what that is worth.
+  """Returns what the template shows: sizes, and the candidates of each choice; None without one.
 
-  None where there was none.
+  Each choice has its candidates, the chosen one, and how much of its lead may be luck.
   """
   if not content:
     return None
@@ -49,9 +46,7 @@ def values_text(values: Mapping[str, float]) -> str:
 
 
 def luck_text(best_of: Mapping[str, Any]) -> str:
-  """Returns by how much the best candidate stands above their mean, beside what luck alone would
-  give.
-  """
+  """Returns how far the best candidate is above the mean of all, and what luck alone gives."""
   if best_of["num_values"] < 2:
     return "There was one candidate."
   text = (

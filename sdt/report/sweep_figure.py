@@ -1,8 +1,7 @@
-"""The figure of a sweep: test accuracy against the swept value. In the form of Fig. 4 of the paper,
-with the spread over seeds.
-"""
+"""The figure of a sweep: test accuracy against the swept value, as in Fig. 4 of the paper.
 
-from __future__ import annotations
+It adds the spread over the seeds.
+"""
 
 import itertools
 import math
@@ -10,27 +9,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter
 
 from sdt.config.sweep_points import as_text
-from sdt.report.figures import BLACK, WIDE, arm_styles, shortened
+from sdt.report.figures import BLACK, WIDE, LineStyle, Look, arm_styles, shortened
+from sdt.report.read import Json
 
-# From this ratio of the largest to the smallest value on, the axis is logarithmic.
+# If the largest value is more than this times the smallest, the axis is logarithmic.
 LOG_FROM = 10.0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_DODGE = 0.014  # of the axis's length, between two arms, so that their error bars stay apart
-_BESIDE = 0.004  # of the axis's length: the seeds' dots stand beside their error bar
-_CHARACTER = 0.011  # of the axis's length, about what a character of a tick label takes
+# Shares of the axis's length: between two arms, so that their error bars stay apart; between an
+# error bar and its seeds' dots; and the width of a character of a tick label.
+_DODGE = 0.014
+_BESIDE = 0.004
+_CHARACTER = 0.011
 
 
 def accuracy(content: Mapping[str, Any]) -> Figure:
-  """Draws the mean test accuracy of every arm against the value, error bars of one sd over the
-  seeds, each seed as a small dot.
+  """Draws the mean test accuracy of every arm against the value, with error bars of one sd.
 
-  A baseline that all values share is a horizontal line with its sd as a band. A mean without any
-  seed is left out.
+  Each seed is a small dot. A baseline that all values share is a horizontal line with its sd as a
+  band. A mean of no seed is left out.
   """
   figure = Figure(figsize=WIDE, layout="constrained")
   axes = figure.add_subplot()
@@ -43,14 +45,9 @@ def accuracy(content: Mapping[str, Any]) -> Figure:
   nearest = min((right - left for left, right in itertools.pairwise(at)), default=1.0)
   dodge = min(_DODGE, 0.5 * nearest / max(len(drawn) - 1, 1))
   for index, arm in enumerate(drawn):
-    _draw_arm(
-      axes,
-      entries,
-      at + dodge * (index - (len(drawn) - 1) / 2),
-      arm=arm,
-      index=index,
-      style=arm_styles(arms)[arm],
-    )
+    places = at + dodge * (index - (len(drawn) - 1) / 2)
+    marker = MARKERS[index % len(MARKERS)]
+    _draw_arm(axes, entries, places, arm=arm, marker=marker, style=arm_styles(arms)[arm])
   _finish(axes, content, entries, at=at)
   has_sd = any(
     entry["arms"].get(arm, {}).get("sd") is not None for entry in entries for arm in arms
@@ -60,11 +57,13 @@ def accuracy(content: Mapping[str, Any]) -> Figure:
   return figure
 
 
-def ordered(values: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], np.ndarray]:
-  """Returns the entries from left to right, and where each stands on an axis from 0 to 1.
+def ordered(
+  values: Sequence[Mapping[str, Any]],
+) -> tuple[list[Mapping[str, Any]], Float[np.ndarray, "V"]]:
+  """Returns the entries from left to right, and the place [V] of each on an axis from 0 to 1.
 
-  Numbers stand in their order, linear or logarithmic (see `is_log`); anything else as it came, at
-  equal distances.
+  Numbers are sorted, on a linear or a logarithmic axis (see `is_log`). Other values keep their
+  order, at equal distances.
   """
   if not _are_numbers(values):
     return list(values), np.linspace(0, 1, len(values)) if len(values) > 1 else np.array([0.5])
@@ -76,9 +75,7 @@ def ordered(values: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]
 
 
 def is_log(values: Sequence[Mapping[str, Any]]) -> bool:
-  """Returns whether the axis is logarithmic: positive numbers that span more than a
-  factor of ten.
-  """
+  """Returns whether the axis is logarithmic: for positive numbers that span a factor above ten."""
   if not _are_numbers(values):
     return False
   numbers = [float(entry["value"]) for entry in values]
@@ -105,55 +102,41 @@ def _draw_band(axes: Axes, baseline: Mapping[str, Any]) -> None:
 def _draw_arm(
   axes: Axes,
   entries: Sequence[Mapping[str, Any]],
-  at: np.ndarray,
+  at: Float[np.ndarray, "V"],
   arm: str,
-  index: int,
-  style: tuple[str, Any],
+  marker: str,
+  style: tuple[str, LineStyle],
 ) -> None:
+  """Draws one arm at the places `at`: a line through its means, error bars, and a dot per seed."""
   color, line = style
-  own = [entry["arms"].get(arm) for entry in entries]
+  of_arm = [entry["arms"].get(arm) for entry in entries]
   mean, sd = (
-    np.array([math.nan if one is None or one[name] is None else one[name] for one in own])
+    np.array([math.nan if one is None or one[name] is None else one[name] for one in of_arm])
     for name in ("mean", "sd")
   )
   if not np.isfinite(mean).any():
     return
-  for place, one in zip(at, own, strict=True):
-    seeds = (
-      [] if one is None else [value for value in one["accuracy"].values() if value is not None]
-    )
+  dots: Look = {"linestyle": "", "marker": "o", "markersize": 3, "alpha": 0.6, "markeredgewidth": 0}
+  for place, one in zip(at, of_arm, strict=True):
+    accuracies = [] if one is None else list(one["accuracy"].values())
+    seeds = [value for value in accuracies if value is not None]
     if len(seeds) > 1:
-      axes.plot(
-        [place + _BESIDE] * len(seeds),
-        seeds,
-        linestyle="",
-        marker="o",
-        markersize=3,
-        color=color,
-        alpha=0.6,
-        markeredgewidth=0,
-      )
-  counts = sorted({one["n"] for one in own if one is not None and one["mean"] is not None})
-  name = (
-    f"{arm} (n = {counts[0]})" if len(counts) == 1 else f"{arm} (n = {counts[0]} to {counts[-1]})"
-  )
-  bars: dict[str, Any] = (
-    {"yerr": np.where(np.isfinite(sd), sd, 0.0), "capsize": 3, "elinewidth": 1.1}
-    if np.isfinite(sd).any()
-    else {}
-  )
-  look: dict[str, Any] = {
-    "linestyle": line,
-    "linewidth": 1.5,
-    "marker": MARKERS[index % len(MARKERS)],
-    "markersize": 5,
-  }
-  axes.errorbar(at, mean, color=color, label=name, zorder=3, **look, **bars)
+      axes.plot([place + _BESIDE] * len(seeds), seeds, color=color, **dots)
+  counts = sorted({one["n"] for one in of_arm if one is not None and one["mean"] is not None})
+  n = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+  look: Look = {"linestyle": line, "linewidth": 1.5, "marker": marker, "markersize": 5, "zorder": 3}
+  if np.isfinite(sd).any():
+    look |= {"yerr": np.where(np.isfinite(sd), sd, 0.0), "capsize": 3, "elinewidth": 1.1}
+  axes.errorbar(at, mean, color=color, label=f"{arm} (n = {n})", **look)
 
 
 def _finish(
-  axes: Axes, content: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], at: np.ndarray
+  axes: Axes,
+  content: Mapping[str, Any],
+  entries: Sequence[Mapping[str, Any]],
+  at: Float[np.ndarray, "V"],
 ) -> None:
+  """Labels the axes; tick labels that would touch are turned."""
   has_also = content["also_key"] is not None
   texts = [shortened(as_text(entry["value"]), 24) for entry in entries]
   if has_also:
@@ -181,5 +164,5 @@ def _finish(
   axes.set_title(f"Test accuracy after the last round against {content['key']}", loc="left")
 
 
-def _short(value: Any) -> str:
+def _short(value: Json) -> str:
   return f"{value:.3g}" if isinstance(value, float) else as_text(value)

@@ -1,67 +1,46 @@
-"""The report of a sweep: sweep.json and config.json in; the table that is printed, a figure and
-report.html out.
-"""
-
-from __future__ import annotations
+"""The report of a sweep: reads sweep.json and config.json, makes the printed table and the page."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from sdt import files
 from sdt.config.sweep_points import as_text
-from sdt.errors import DataError
-from sdt.report import tables
-from sdt.report.read import flat
-
-if TYPE_CHECKING:
-  from sdt.report.figures import Picture
+from sdt.report import page, tables
+from sdt.report.picture import Picture
+from sdt.report.read import Json, require_keys
 
 _KEYS = ("key", "also_key", "seeds", "shared_baseline", "best_of", "values")
 
 
 def write(workdir: Path) -> Path:
-  """Writes figures/sweep.png and report.html from sweep.json and config.json; returns the path of
-  the latter.
+  """Writes figures/sweep.png and report.html from sweep.json; returns the path of the report.
 
   Raises:
-    DataError: sweep.json is damaged, or from another version. WorkdirError: the workdir cannot be
-      written.
+    DataError: sweep.json is damaged, or from another version.
+    WorkdirError: the workdir cannot be written.
   """
-  # Imported here: the printed table needs neither matplotlib nor jinja2.
-  from sdt.report import figures, sweep_figure
+  from sdt.report import figures, sweep_figure  # here: the printed table needs no matplotlib
 
   content = files.read_json(workdir / "sweep.json")
-  missing = [key for key in _KEYS if not isinstance(content, dict) or key not in content]
-  if missing:
-    raise DataError(
-      f"{workdir / 'sweep.json'}: key {missing[0]!r} is missing; is it from another version? run "
-      "the same command again"
-    )
+  require_keys(content, _KEYS, workdir / "sweep.json", remedy="run the same command again")
   config = files.read_json(workdir / "config.json") if (workdir / "config.json").exists() else {}
-  picture = figures.Picture(
+  picture = Picture(
     figures.render(sweep_figure.accuracy, content),
     f"test accuracy of every arm against {content['key']}",
     caption(content),
     kind="wide",
   )
-  files.write_bytes(workdir / "figures" / "sweep.png", picture.png)
-  path = workdir / "report.html"
-  files.write_text(path, page(content, config, picture))
-  return path
+  return page.write(workdir, {"sweep": picture}, html(content, config, picture))
 
 
-def page(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture) -> str:
-  """Returns the HTML. It holds no time and no path; the links to the values' own reports are
-  relative.
-  """
-  from sdt.report import run_page
-
+def html(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture) -> str:
+  """Returns the HTML. It holds no time and no path; its links to the other reports are relative."""
   values = content["values"]
   first = values[0]
-  return run_page.render_template(
+  return page.render(
     "sweep.html",
     content=content,
     first=first,
@@ -72,10 +51,9 @@ def page(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture
     notes=list(dict.fromkeys(note for entry in values for note in entry["data"].get("notes", []))),
     cautions=cautions(content),
     diverged=[
-      (label(content, entry), arm, one["diverged"])
+      (f"{label(content, entry)}, {arm}", seeds)
       for entry in values
-      for arm, one in entry["arms"].items()
-      if one.get("diverged")
+      for arm, seeds in page.diverged(entry["arms"])
     ],
     page_kind="sweep",
     pictures={"sweep": picture},
@@ -83,14 +61,15 @@ def page(content: Mapping[str, Any], config: Mapping[str, Any], picture: Picture
     rows=[_row(content, entry) for entry in values],
     has_also=content["also_key"] is not None,
     has_chosen=any("selection" in entry for entry in values),
-    config=[(key, run_page.text(value)) for key, value in flat(config.get("config", {}))],
+    config=page.pairs(config.get("config", {})),
     config_hash=config.get("hash"),
   )
 
 
 def constant_mean(content: Mapping[str, Any]) -> float | None:
-  """Returns the method's mean decay where all values have the same to a percent, so that they
-  differ in its placing alone; else None.
+  """Returns the method's mean decay if it is the same (to a percent) at all values, else None.
+
+  If it is the same, the values differ only in where the decay is applied.
   """
   decays = [entry["mean_decay"] for entry in content["values"]]
   if len(decays) < 2 or None in decays or max(decays) > 1.01 * min(decays):
@@ -118,7 +97,7 @@ def caption(content: Mapping[str, Any]) -> str:
 
 
 def cautions(content: Mapping[str, Any]) -> list[str]:
-  """Returns what a reader must know who looks for the best value, sentence by sentence."""
+  """Returns what a reader who looks for the best value must know, sentence by sentence."""
   count, gain = content["best_of"]["num_values"], content["best_of"]["expected_gain_sds"]
   if count < 2:
     return ["No value was chosen here."]
@@ -137,8 +116,9 @@ def cautions(content: Mapping[str, Any]) -> list[str]:
 
 
 def table_text(content: Mapping[str, Any]) -> str:
-  """Returns what a sweep prints: a line per value, accuracies in percent, method - baseline in
-  points; then the cautions.
+  """Returns what a sweep prints: a line for each value, then the cautions.
+
+  Accuracies are in percent, method - baseline is in percentage points.
   """
   arms = _arms(content["values"])
   shown = [arm for arm in ("baseline", "method") if arm in arms]
@@ -217,8 +197,8 @@ def _row(content: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]
   }
 
 
-def _number(value: Any, digits: int = 6) -> str:
-  """Returns a value, a float in at most so many digits; "-" for None."""
+def _number(value: Json, digits: int = 6) -> str:
+  """Returns a value as text, a float with at most `digits` digits; "-" for None."""
   if value is None:
     return "-"
   return f"{value:.{digits}g}" if isinstance(value, float) else as_text(value)

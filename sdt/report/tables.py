@@ -1,31 +1,24 @@
-"""Tables of results.json: rows of text for the HTML, and the plain table that a run prints at its
-end.
-"""
-
-from __future__ import annotations
+"""Tables of results.json: rows of text for the HTML, and the plain table that a run prints."""
 
 import itertools
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MAX_WIDTH = 100
 MAX_SEEDS_PER_BLOCK = 5
-# Sign in the plain table, key of a contrast, what is said where it is false.
 _OF_METHOD = (
-  "method-arm, "
-  "in points: the method minus the arm of that line; above 0 the method is more "
+  "method-arm, in points: the method minus the arm of that line; above 0 the method is more "
   "accurate."
 )
 _OF_OWN = "points: the first arm minus the second, its control; above 0 the first is more accurate."
+# Sign in the plain table, key of a contrast, and what is said where it is false.
 _MARKS = (("*", "equal_work", "not equal work"), ("^", "in_family", "outside the family"))
 
 
 def percent(value: float | None, signed: bool = False) -> str:
-  """Returns a fraction as percent with two decimals, without the sign of percent; "-" for None and
-  NaN.
-  """
+  """Returns a fraction in percent with two decimals, without "%"; "-" for None and NaN."""
   if value is None or not math.isfinite(value):
     return "-"
   return f"{100 * value:+.2f}" if signed else f"{100 * value:.2f}"
@@ -46,14 +39,12 @@ def mean_sd(entry: Mapping[str, Any], signed: bool = False) -> str:
 
 
 def by_seed(values: Mapping[Any, float | None]) -> dict[int, float | None]:
-  """Returns the mapping with integer seeds (JSON has only text keys)."""
+  """Returns the mapping with integers as seeds; the keys of JSON are text."""
   return {int(seed): value for seed, value in values.items()}
 
 
 def truth_text(truth: Mapping[str, Any], ranked_by: str) -> str | None:
-  """Returns what is said about `truth` of scores.json: how well the score that ranks knows it; None
-  where there is none.
-  """
+  """Returns how well the score that ranks agrees with `truth` of scores.json; None without one."""
   keys = ("auroc_wrong_label", "average_precision_wrong_label", "spearman_difficulty")
   auroc, precision, spearman = (truth.get(key, {}).get(ranked_by) for key in keys)
   share = _mean(truth.get("wrong_labels_in_A", {}).values())
@@ -77,7 +68,7 @@ def truth_text(truth: Mapping[str, Any], ranked_by: str) -> str | None:
 def score_rows(score_info: Mapping[str, Any]) -> list[tuple[str, ...]]:
   """Returns a row of text for each score of scores.json; "-" for what is not known.
 
-  Its cells: name, which end is easy, source, mean and sd, sd over the seeds, the correlation of two
+  The cells are: name, which end is easy, source, mean and sd, sd over the seeds, correlation of two
   seeds, and, as a sign of wrong labels, area under the ROC curve and average precision.
   """
   truth = score_info.get("truth", {})
@@ -98,14 +89,12 @@ def score_rows(score_info: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _short(value: float | None) -> str:
-  """Returns a number with three significant digits; "-" for None and what is not finite."""
+  """Returns a number with three significant digits; "-" for None, NaN and infinity."""
   return "-" if value is None or not math.isfinite(value) else f"{value:.3g}"
 
 
 def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Returns a row per arm: name, cells (text, diverged) per seed, mean ± sd, n, and the means over
-  seeds of its other figures.
-  """
+  """Returns a row for each arm: its name, a cell (text, diverged) for each seed, and its means."""
   rows = []
   for arm, entry in results["arms"].items():
     accuracy = by_seed(entry["accuracy"])
@@ -131,38 +120,29 @@ def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def contrast_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Returns a row per contrast, in the order of `contrasts_of`: what it is of, how it decides, what
-  is shown beside it, whether it begins another family.
+  """Returns a row of text for each contrast, in the order of `contrasts_of`.
+
+  A row that begins another family of tests has "begins".
   """
   rows = [_contrast_row(results["seeds"], entry, _mark(entry)) for entry in _about_arms(results)]
   power = results.get("power")
   if power:
     row = _contrast_row(results["seeds"], power["contrast"], " (positive control)")
-    rows.append(
-      row
-      | {
-        "verdict": {True: "found, as it must be", False: "not found: no power"}.get(
-          power["called_worse"], row["verdict"]
-        )
-      }
-    )
+    verdicts = {True: "found, as it must be", False: "not found: no power"}
+    rows.append(row | {"verdict": verdicts.get(power["called_worse"], row["verdict"])})
   for place in family_starts(results):
     rows[place]["begins"] = True
   return rows
 
 
 def contrasts_of(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-  """Returns the contrasts of the run: those of the method, those of arms with a control of their
-  own, the positive control's.
-  """
+  """Returns the contrasts: of the method, of arms with own controls, of the positive control."""
   power = results.get("power")
   return [*_about_arms(results), *([power["contrast"]] if power else [])]
 
 
 def family_starts(results: Mapping[str, Any]) -> list[int]:
-  """Returns the places in `contrasts_of`, but for the first, where contrasts that ask something
-  else begin.
-  """
+  """Returns the indices in `contrasts_of` at which another family of tests begins, without 0."""
   ends = itertools.accumulate(len(results.get(key, {})) for key in ("contrasts", "against_control"))
   return [end for end in dict.fromkeys(ends) if 0 < end < len(contrasts_of(results))]
 
@@ -194,7 +174,7 @@ def _contrast_row(seeds: Sequence[int], entry: Mapping[str, Any], mark: str) -> 
 
 
 def _mark(contrast: Mapping[str, Any]) -> str:
-  """Returns what must be said behind the name of a contrast that is not like the others."""
+  """Returns what follows the name of a contrast that is not like the others, else ""."""
   said = [text for _, key, text in _MARKS if not contrast.get(key, True)]
   return f" ({', '.join(said)})" if said else ""
 
@@ -212,40 +192,18 @@ def _interval(interval: Sequence[float] | None) -> str:
 
 
 def result_table_text(results: Mapping[str, Any]) -> str:
-  """Returns the result table as plain text of at most 100 columns: accuracies in percent,
-  differences method - arm in points.
+  """Returns the result table as plain text, at most 100 columns wide.
 
-  Seeds that do not fit (more than five, or long names) follow in blocks of their own below; last,
-  what the positive control says.
+  Accuracies are in percent, differences (method - arm) in points. Seeds that do not fit (more than
+  five, or long names) follow in blocks of their own; the positive control comes last.
   """
-  seeds = list(results["seeds"])
-  contrasts = results.get("contrasts", {})
-  arms = {row["name"]: row for row in accuracy_rows(results)}
-  differences, verdicts = _brief_columns([contrasts.get(arm) for arm in results["arms"]])
-  means, sds = (
-    [percent(entry[key]) for entry in results["arms"].values()] for key in ("mean", "sd")
-  )
-  tail = [["mean", *means], ["sd", *sds], ["method-arm", *differences[1:]], verdicts]
-  names = ["test accuracy, %", *arms]
-  cells = [
-    [f"s{seed}", *(arms[arm]["cells"][index][0] for arm in arms)]
-    for index, seed in enumerate(seeds)
-  ]
-  columns = [names, *cells[:MAX_SEEDS_PER_BLOCK], *tail]
-  legend = [_OF_METHOD] if contrasts else []
-  shown = min(len(seeds), MAX_SEEDS_PER_BLOCK)
-  while shown > 1 and _width(columns) > MAX_WIDTH:
-    shown -= 1
-    del columns[1 + shown]
-  blocks = ["\n".join([block(columns), *legend])]
-  for start in range(shown, len(seeds), MAX_SEEDS_PER_BLOCK):
-    blocks.append(block([names, *cells[start : start + MAX_SEEDS_PER_BLOCK]]))
-  own = list(results.get("against_control", {}).values())
+  contrasts, own = results.get("contrasts", {}), list(results.get("against_control", {}).values())
+  blocks = _seed_blocks(results)
+  if contrasts:
+    blocks[0] += f"\n{_OF_METHOD}"
   if own:
-    table = block(
-      [["arm minus its own control", *(one["difference"] for one in own)], *_brief_columns(own)]
-    )
-    blocks.append(f"{table}\n{_OF_OWN}")
+    names = ["arm minus its own control", *(one["difference"] for one in own)]
+    blocks.append(f"{block([names, *_brief_columns(own)])}\n{_OF_OWN}")
   signs = [
     f"{sign} {text}"
     for sign, key, text in _MARKS
@@ -258,25 +216,42 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   return "\n\n".join(blocks)
 
 
+def _seed_blocks(results: Mapping[str, Any]) -> list[str]:
+  """Returns the table of the arms: all figures beside the first seeds, then the other seeds."""
+  seeds, contrasts = list(results["seeds"]), results.get("contrasts", {})
+  arms = {row["name"]: row for row in accuracy_rows(results)}
+  differences, verdicts = _brief_columns([contrasts.get(arm) for arm in results["arms"]])
+  means, sds = (
+    [percent(entry[key]) for entry in results["arms"].values()] for key in ("mean", "sd")
+  )
+  names = ["test accuracy, %", *arms]
+  tail = [["mean", *means], ["sd", *sds], ["method-arm", *differences[1:]], verdicts]
+  cells = [
+    [f"s{seed}", *(arms[arm]["cells"][index][0] for arm in arms)]
+    for index, seed in enumerate(seeds)
+  ]
+  shown = min(len(seeds), MAX_SEEDS_PER_BLOCK)
+  while shown > 1 and _width([names, *cells[:shown], *tail]) > MAX_WIDTH:
+    shown -= 1
+  starts = range(shown, len(seeds), MAX_SEEDS_PER_BLOCK)
+  others = [block([names, *cells[start : start + MAX_SEEDS_PER_BLOCK]]) for start in starts]
+  return [block([names, *cells[:shown], *tail]), *others]
+
+
 def _brief_columns(contrasts: Sequence[Mapping[str, Any] | None]) -> tuple[list[str], list[str]]:
-  """Returns the columns of the difference, in points, and of the verdict with its signs, each below
-  its name; "" where there is none.
-  """
+  """Returns the columns "points" and "verdict" (with its signs); "" where there is no contrast."""
   differences, verdicts = ["points"], ["verdict"]
   for contrast in contrasts:
     differences.append("" if contrast is None else percent(contrast["mean"], signed=True))
-    signs = (
-      ""
-      if contrast is None
-      else "".join(f" {sign}" for sign, key, _ in _MARKS if not contrast.get(key, True))
-    )
-    verdicts.append("" if contrast is None else contrast["verdict"] + signs)
+    signs = [f" {sign}" for sign, key, _ in _MARKS if contrast and not contrast.get(key, True)]
+    verdicts.append("" if contrast is None else contrast["verdict"] + "".join(signs))
   return differences, verdicts
 
 
 def block(columns: Sequence[Sequence[str]]) -> str:
-  """Returns the columns side by side, two blanks apart: the first and a last one of verdicts to the
-  left, numbers to the right.
+  """Returns the columns side by side, two blanks apart.
+
+  The first column, and a last one of verdicts, are aligned left; the others are aligned right.
   """
   widths = [max(map(len, column)) for column in columns]
   has_verdict = columns[-1][0] == "verdict"
@@ -297,15 +272,13 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
   return sum(max(map(len, column)) for column in columns) + 2 * (len(columns) - 1)
 
 
-def _mean(values: Any) -> float | None:
+def _mean(values: Iterable[float | None]) -> float | None:
   finite = [value for value in values if value is not None and math.isfinite(value)]
   return math.fsum(finite) / len(finite) if finite else None
 
 
-def mean_text(values: Any) -> str:
-  """Returns the mean of the values that are finite, with four decimals; "-" where there
-  are none.
-  """
+def mean_text(values: Iterable[float | None]) -> str:
+  """Returns the mean of the finite values with four decimals; "-" where there are none."""
   return _plain(_mean(values))
 
 

@@ -1,33 +1,32 @@
-"""The figures of the toy: its network, the three fits, the merits of its arms, and the choice of
-the decay.
-"""
-
-from __future__ import annotations
+"""The figures of the toy: network, fits, merits of the arms, and the choice of the decay."""
 
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from sdt.report.figures import BLACK, BLUE, GREY, PANEL, VERMILLION, WIDE
+from sdt.report.figures import BLACK, BLUE, GREY, PANEL, VERMILLION, WIDE, Look
 
-_MOST_UNITS = 9  # of a layer, drawn; the others are dots
+_MOST_UNITS = 9  # of a layer that are drawn; dots stand for the others
 _MERITS = {
   "error": "mean squared error to the true curve",
   "roughness": "mean |second difference|",
   "end_bias": "mean of fit \u2212 truth at both ends",
 }
-FLOOR = 1e-6  # a constant fit has no roughness at all, and a log axis no zero
+FLOOR = 1e-6  # the roughness of a constant fit is 0, which a log axis cannot show
 _Y_RANGE = (-0.75, 1.75)
 
 
 def network(sizes: Sequence[int]) -> Figure:
-  """Draws the layers of a fully connected network of so many units a layer; few of a layer's units
-  stand for all.
+  """Draws the layers of a fully connected network; of a large layer, some units stand for all.
+
+  Args:
+    sizes: the number of units of each layer, from the input to the output.
   """
   figure = Figure(figsize=(WIDE[0], 3.2), layout="constrained")
   axes = figure.add_subplot()
@@ -39,14 +38,9 @@ def network(sizes: Sequence[int]) -> Figure:
         axes.plot([x, x + 1], [low, high], color="#C4C4C4", linewidth=0.5, zorder=1)
   for x, (size, heights) in enumerate(zip(sizes, columns, strict=True)):
     is_inner = 0 < x < len(sizes) - 1
-    axes.scatter(
-      np.full(len(heights), x),
-      heights,
-      s=110,
-      color=BLUE if is_inner else VERMILLION,
-      edgecolor="white",
-      zorder=2,
-    )
+    color = BLUE if is_inner else VERMILLION
+    at = np.full(len(heights), x)
+    axes.scatter(at, heights, s=110, color=color, edgecolor="white", zorder=2)
     if len(heights) < size:
       axes.scatter(np.full(3, x), [-0.12, 0.0, 0.12], s=5, color=BLACK, zorder=3)
     name = "input x" if x == 0 else f"hidden {x}: {size} tanh" if is_inner else "output y"
@@ -57,9 +51,7 @@ def network(sizes: Sequence[int]) -> Figure:
 
 
 def _heights(size: int) -> np.ndarray:
-  """Returns where the drawn units of a layer stand; a gap in the middle where there are
-  too many.
-  """
+  """Returns the heights of the units that are drawn; a large layer has a gap in the middle."""
   if size <= _MOST_UNITS:
     return np.linspace(1, -1, size) if size > 1 else np.zeros(1)
   half = _MOST_UNITS // 2
@@ -68,44 +60,32 @@ def _heights(size: int) -> np.ndarray:
 
 
 def fits(
-  points: Mapping[str, np.ndarray], named: Mapping[str, np.ndarray], seeds: Sequence[int]
+  points: Mapping[str, Shaped[np.ndarray, "..."]],
+  named: Mapping[str, Float[np.ndarray, "R M"]],
+  seeds: Sequence[int],
 ) -> Figure:
-  """Draws, beside each other, each fit [R, M] of `named`: of the first seed with its points, and
-  below of all seeds.
+  """Draws a column for each arm: the first seed's fit with its points, below it all seeds' fits.
+
+  Args:
+    points: of points.npz.
+    named: title -> fits [R, M] on the grid of `points`.
+    seeds: [R].
   """
   figure = Figure(figsize=(WIDE[0], 6.6), layout="constrained")
   grid = figure.subplots(2, len(named), sharex=True, sharey=True)
   in_A = points["in_A"][0].astype(bool)
+  x, y = points["x"][0], points["y"][0]
+  of_A: Look = {"facecolor": "none", "edgecolor": VERMILLION, "marker": "D", "linewidth": 1.2}
+  true_line: Look = {"color": BLACK, "linestyle": (0, (4, 2)), "linewidth": 1.2}
   for column, (title, values) in enumerate(named.items()):
     above, below = grid[0, column], grid[1, column]
-    x, y = points["x"][0], points["y"][0]
     above.scatter(x[~in_A], y[~in_A], s=16, color=GREY, label="points", zorder=2)
-    above.scatter(
-      x[in_A],
-      y[in_A],
-      s=30,
-      facecolor="none",
-      edgecolor=VERMILLION,
-      marker="D",
-      linewidth=1.2,
-      label="points of A",
-      zorder=3,
-    )
-    above.plot(
-      points["grid"],
-      points["truth"],
-      color=BLACK,
-      linestyle=(0, (4, 2)),
-      linewidth=1.2,
-      label="true curve",
-      zorder=4,
-    )
+    above.scatter(x[in_A], y[in_A], s=30, label="points of A", zorder=3, **of_A)
+    above.plot(points["grid"], points["truth"], label="true curve", zorder=4, **true_line)
     above.plot(points["grid"], values[0], color=BLUE, linewidth=1.8, label="fit", zorder=5)
     above.set_title(title)
     below.plot(points["grid"], values.T, color=BLUE, linewidth=0.6, alpha=0.55, zorder=2)
-    below.plot(
-      points["grid"], points["truth"], color=BLACK, linestyle=(0, (4, 2)), linewidth=1.2, zorder=3
-    )
+    below.plot(points["grid"], points["truth"], zorder=3, **true_line)
     below.set_xlabel("x")
   for row, name in enumerate((f"y, seed {seeds[0]}", f"y, all {len(seeds)} seeds")):
     grid[row, 0].set_ylabel(name)
@@ -115,7 +95,7 @@ def fits(
 
 
 def merits(arms: Mapping[str, Mapping[str, Any]], true_roughness: float) -> Figure:
-  """Draws error, roughness and end-point bias of every arm: a dot a seed, a bar the mean."""
+  """Draws error, roughness and end-point bias of every arm: a dot for each seed, a bar the mean."""
   figure = Figure(figsize=(WIDE[0], 1.2 + 0.38 * len(arms)), layout="constrained")
   panels = figure.subplots(1, 3, sharey=True)
   for axes, (measure, title) in zip(panels, _MERITS.items(), strict=True):
@@ -134,26 +114,19 @@ def merits(arms: Mapping[str, Mapping[str, Any]], true_roughness: float) -> Figu
 
 
 def _dots(axes: Axes, row: int, entry: Mapping[str, Any]) -> None:
-  """Draws one arm: its seeds a little apart, and the mean over them."""
+  """Draws the seeds of one arm, a little apart, and their mean."""
   values = np.array([value for value in entry["per_seed"].values() if value is not None])
   if axes.get_xscale() == "log":
     values = np.maximum(values, FLOOR)
   if len(values):
     spread = 0.13 * np.sin(np.arange(len(values)) * 2.4)  # apart, and the same every time
     axes.scatter(values, row + spread, s=9, color=BLUE, alpha=0.6, linewidth=0, zorder=2)
-    axes.plot(
-      [max(entry["mean"], values.min())] * 2,
-      [row - 0.3, row + 0.3],
-      color=VERMILLION,
-      linewidth=2.2,
-      zorder=3,
-    )
+    mean = max(entry["mean"], values.min())
+    axes.plot([mean, mean], [row - 0.3, row + 0.3], color=VERMILLION, linewidth=2.2, zorder=3)
 
 
 def choice(selection: Mapping[str, Any]) -> Figure:
-  """Draws the mean error on the validation points against the decay, with its standard error over
-  the seeds.
-  """
+  """Draws the mean error on the validation points against the decay, with its standard error."""
   figure = Figure(figsize=PANEL, layout="constrained")
   axes = figure.add_subplot()
   pairs = [
@@ -164,16 +137,8 @@ def choice(selection: Mapping[str, Any]) -> Figure:
   decays = np.array([decay for decay, _ in pairs])
   means = np.array([error["mean"] for _, error in pairs])
   errors = np.array([(error["sd"] or 0.0) / np.sqrt(error["n"]) for _, error in pairs])
-  axes.errorbar(
-    decays,
-    means,
-    yerr=errors,
-    color=BLUE,
-    marker="o",
-    markerfacecolor="white",
-    capsize=3,
-    linewidth=1.4,
-  )
+  look: Look = {"color": BLUE, "marker": "o", "markerfacecolor": "white", "linewidth": 1.4}
+  axes.errorbar(decays, means, yerr=errors, capsize=3, **look)
   is_chosen = decays == selection["chosen"]
   axes.scatter(decays[is_chosen], means[is_chosen], s=60, color=VERMILLION, zorder=4)
   if (decays > 0).all():

@@ -1,22 +1,16 @@
-"""The report of the toy: its results.json, points.npz and arms/*.npz in; the table that is printed,
-the figures and report.html out.
-"""
-
-from __future__ import annotations
+"""The report of the toy: reads its artifacts, makes the printed table, the figures and the page."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from sdt import files
-from sdt.errors import DataError
-from sdt.report import tables
-from sdt.report.read import flat
-
-if TYPE_CHECKING:
-  from sdt.report.figures import Picture
+from sdt.report import page, tables
+from sdt.report.picture import Picture
+from sdt.report.read import require_keys
 
 _KEYS = (
   "data",
@@ -52,59 +46,43 @@ _TITLES = {
 
 
 def write(workdir: Path) -> Path:
-  """Writes figures/*.png and report.html from the artifacts of a toy; returns the path of the
-  latter.
+  """Writes figures/*.png and report.html from the artifacts of a toy; returns the report's path.
 
   Raises:
-    DataError: an artifact is missing, damaged, or from another version. WorkdirError: the workdir
-      cannot be written.
+    DataError: an artifact is missing, damaged, or from another version.
+    WorkdirError: the workdir cannot be written.
   """
-  # Imported here: the printed table needs neither matplotlib nor jinja2.
-  from sdt.report import run_page
-
   results = files.read_json(workdir / "results.json")
-  missing = [key for key in _KEYS if key not in results]
-  if missing:
-    raise DataError(
-      f"{workdir / 'results.json'}: key {missing[0]!r} is missing; is it from another version? "
-      "run the same command again"
-    )
-  chosen = results["selection"]["arms"][
-    results["selection"]["lambdas"].index(results["selection"]["chosen"])
-  ]
+  require_keys(results, _KEYS, workdir / "results.json", remedy="run the same command again")
+  selection = results["selection"]
+  chosen = selection["arms"][selection["lambdas"].index(selection["chosen"])]
   fits = {
     arm: files.read_npz(workdir / "arms" / f"{chosen if arm == 'uniform' else arm}.npz")["grid"]
     for arm in results["arms"]
   }
   pictures = draw(results, files.read_npz(workdir / "points.npz"), fits)
-  for name, picture in pictures.items():
-    files.write_bytes(workdir / "figures" / f"{name}.png", picture.png)
   paths = {name: workdir / f"{name}.json" for name in ("config", "environment", "timing")}
   beside = {name: files.read_json(path) if path.exists() else {} for name, path in paths.items()}
-  values = page(results, pictures)
-  told = {
-    name: [(key, run_page.text(value)) for key, value in flat(content)]
-    for name, content in beside.items()
-  }
-  told["config"] = [
-    (key, run_page.text(value)) for key, value in flat(beside["config"].get("config", {}))
-  ]
-  path = workdir / "report.html"
-  files.write_text(
-    path,
-    run_page.render_template(
-      "toy.html", **values, **told, config_hash=beside["config"].get("hash")
-    ),
+  html = page.render(
+    "toy.html",
+    pictures=pictures,
+    config=page.pairs(beside["config"].get("config", {})),
+    config_hash=beside["config"].get("hash"),
+    environment=page.pairs(beside["environment"]),
+    timing=page.pairs(beside["timing"]),
+    **_shown(results),
   )
-  return path
+  return page.write(workdir, pictures, html)
 
 
 def draw(
-  results: Mapping[str, Any], points: Mapping[str, np.ndarray], fits: Mapping[str, np.ndarray]
+  results: Mapping[str, Any],
+  points: Mapping[str, Shaped[np.ndarray, "..."]],
+  fits: Mapping[str, Float[np.ndarray, "R M"]],
 ) -> dict[str, Picture]:
-  """Returns name -> picture; `fits` [R, M] of every arm on `points["grid"]`."""
-  from sdt.report import toy_figures
-  from sdt.report.figures import Picture, render
+  """Returns name -> picture; `fits` is arm -> its fits [R, M] on the grid of `points`."""
+  from sdt.report import toy_figures  # here: the printed table needs no matplotlib
+  from sdt.report.figures import render
 
   num_seeds, size = len(results["seeds"]), results["num_noisy"]
   named = {title: fits[arm] for arm, title in FITS.items()}
@@ -144,17 +122,17 @@ def draw(
   }
 
 
-def page(results: Mapping[str, Any], pictures: Mapping[str, Picture]) -> dict[str, Any]:
+def _shown(results: Mapping[str, Any]) -> dict[str, object]:
   """Returns what the template shows of the results."""
   selection = results["selection"]
+  checks = [(check_text(check), check["holds"]) for check in results["checks"]]
   return {
     "results": results,
     "title": "The toy: noisy points of y = x²",
     "page_kind": "report",
-    "pictures": pictures,
     "sentence": sentence(results),
-    "failed": [check_text(check) for check in results["checks"] if not check["holds"]],
-    "checks": [(check_text(check), _HOLDS[check["holds"]]) for check in results["checks"]],
+    "failed": [text for text, holds in checks if not holds],
+    "checks": [(text, _HOLDS[holds]) for text, holds in checks],
     "arms": [_arm_row(arm, entry) for arm, entry in results["arms"].items()],
     "contrasts": [_contrast_row(arm, entry) for arm, entry in results["contrasts"].items()],
     "merit_titles": {merit: _TITLES[merit] for merit in ("error", "roughness", "end_bias")},
@@ -162,9 +140,7 @@ def page(results: Mapping[str, Any], pictures: Mapping[str, Picture]) -> dict[st
       (arm, f"{entry['asks']} ({_steps(results['steps_per_round'][arm])})")
       for arm, entry in results["arms"].items()
     ],
-    "diverged": [
-      (arm, entry["diverged"]) for arm, entry in results["arms"].items() if entry["diverged"]
-    ],
+    "diverged": page.diverged(results["arms"]),
     "candidates": [
       (f"{decay:g}", mean_sd("error", error), decay == selection["chosen"])
       for decay, error in zip(selection["lambdas"], selection["validation_error"], strict=True)

@@ -1,13 +1,10 @@
-"""The arms of the toy, in the language of the other arms; every seed has points of its own, and A
-is its noisiest.
-"""
-
-from __future__ import annotations
+"""The arms of the toy, in the arms' language. Each seed has its points; A is the noisiest ones."""
 
 import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Int32
 
 from sdt.arms.language import ArmSpec, PhaseSpec, parse_phases
 from sdt.arms.planning import step_mean
@@ -25,7 +22,7 @@ def _arm(text: str, asks: str) -> ArmSpec:
   return ArmSpec(parse_phases(text, "arm"), asks, "scratch")
 
 
-# `uniform` is not among them: it is the candidate that the validation points choose.
+# The arm `uniform` is in neither table: it is the candidate that the validation points choose.
 FIRST: Mapping[str, ArmSpec] = {
   "no_decay": _arm("all@0", "(a): what does the network do by itself?")
 }
@@ -46,21 +43,19 @@ ARM_NAMES = (*FIRST, UNIFORM, *SPLIT)
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-  """Whose points are whose: positions in the training split, int32, each row ascending.
+  """The points of each seed: positions in the training split, int32, each row ascending.
 
   Attributes:
-    subsets: by name as the arms' language has them, [R, n] each: "all", "A", "B", "random_A",
-      "random_B".
-    validation: [R, m], in no arm.
+    subsets: name in the arms' language -> [R, n]: "all", "A", "B", "random_A", "random_B".
+    validation: [R, m]; no arm trains on them.
   """
 
-  subsets: Mapping[str, np.ndarray]
-  validation: np.ndarray
+  subsets: Mapping[str, Int32[np.ndarray, "R n"]]
+  validation: Int32[np.ndarray, "R m"]
 
 
 def find_points(config: Config, data: Data) -> Points:
-  """Returns every seed's points: A is the `toy.num_noisy` of its training points with the largest
-  |noise|.
+  """Returns the points of each seed; A is the `toy.num_noisy` training points with most |noise|.
 
   Raises:
     ConfigError: B would be empty.
@@ -68,18 +63,15 @@ def find_points(config: Config, data: Data) -> Points:
   curve, size = config.data.curve, config.toy.num_noisy
   if size >= curve.num_points:
     raise ConfigError(
-      f"toy.num_noisy={size}: expected less than data.curve.num_points={curve.num_points}; B "
-      "would be empty"
+      f"toy.num_noisy={size}: expected less than data.curve.num_points={curve.num_points}, because "
+      "B would be empty; choose a smaller number"
     )
   train, validation = positions(curve, len(config.seeds))
-  noise = (
-    np.zeros(len(data.train), np.float32)
-    if data.train.difficulty is None
-    else data.train.difficulty
-  )
-  drawn = np.stack(
-    [random_scores(np.arange(curve.num_points), seed, "random_subset") for seed in config.seeds]
-  )
+  noise = data.train.difficulty
+  if noise is None:
+    noise = np.zeros(len(data.train), np.float32)
+  ids = np.arange(curve.num_points)
+  drawn = np.stack([random_scores(ids, seed, "random_subset") for seed in config.seeds])
   subsets = {"all": train}
   for name, scores in (("", noise[train]), ("random_", drawn)):
     order = np.argsort(-scores, axis=1, kind="stable")
@@ -99,9 +91,7 @@ def candidates(config: Config) -> tuple[float, ...]:
 
 
 def arm_specs(config: Config) -> dict[str, ArmSpec]:
-  """Returns every arm in the order of training: no decay, the candidates, then those that need the
-  chosen decay.
-  """
+  """Returns all arms in the order of training: no decay, the candidates, those after the choice."""
   grid = {
     candidate(decay): ArmSpec((PhaseSpec("all", decay),), UNIFORM_ASKS, "scratch")
     for decay in candidates(config)
@@ -110,33 +100,32 @@ def arm_specs(config: Config) -> dict[str, ArmSpec]:
 
 
 def decays(config: Config, points: Points, chosen: float) -> dict[str, float]:
-  """Returns the named decays of the arms' language, from the one chosen for all points."""
-  easy, rest = (
-    num_batches(points.subsets[side].shape[1], config.batch_size) for side in ("A", "B")
-  )
+  """Returns the named decays of the arms' language, from the decay chosen for all points."""
+  sizes = (points.subsets[side].shape[1] for side in ("A", "B"))
+  easy, rest = (num_batches(size, config.batch_size) for size in sizes)
   method = MethodConfig(lambda_A=config.toy.lambda_ratio * chosen, lambda_B=chosen)
-  return {
-    "lambda_A": method.lambda_A,
-    "lambda_B": method.lambda_B,
-    "mean": step_mean(easy, rest, method),
-  }
+  mean = step_mean(easy, rest, method)
+  return {"lambda_A": method.lambda_A, "lambda_B": method.lambda_B, "mean": mean}
 
 
 def make_plan(arm: str, config: Config, points: Points, chosen: float) -> Plan:
-  """Returns the plan of an arm of `arm_specs`; `chosen` is the decay chosen for all points, which
-  the candidates do not need.
+  """Returns the plan of an arm of `arm_specs`.
+
+  Args:
+    arm: its name.
+    config: of the toy.
+    points: of all seeds.
+    chosen: the decay chosen for all points; the candidates do not use it.
   """
   named = decays(config, points, chosen)
-  return Plan(
-    arm,
-    tuple(_phase(spec, config, points, named=named) for spec in arm_specs(config)[arm].phases),
-    config.rounds,
-  )
+  specs = arm_specs(config)[arm].phases
+  phases = tuple(_phase(spec, config, points, named=named) for spec in specs)
+  return Plan(arm, phases, config.rounds)
 
 
 def _phase(spec: PhaseSpec, config: Config, points: Points, named: Mapping[str, float]) -> Phase:
   ids = points.subsets[spec.subset]
-  of_steps = [points.subsets[side] for side in ("A", "B")] if spec.steps == "round" else [ids]
-  num_steps = sum(num_batches(own.shape[1], config.batch_size) for own in of_steps)
+  counted = [points.subsets[side] for side in ("A", "B")] if spec.steps == "round" else [ids]
+  num_steps = sum(num_batches(one.shape[1], config.batch_size) for one in counted)
   decay = named[spec.decay] if isinstance(spec.decay, str) else spec.decay
   return Phase(spec.name, ids, num_steps, weight_decay=np.full(len(config.seeds), decay))

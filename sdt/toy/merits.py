@@ -1,14 +1,11 @@
-"""How good a fitted curve is, which decay fits best, and who wins how often. Numbers in, numbers
-out, in float64.
-"""
-
-from __future__ import annotations
+"""How good a fitted curve is, which decay fits best, and which arm wins how often, in float64."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
+from jaxtyping import Float
 from scipy import stats as scipy_stats
 
 from sdt.errors import DivergedError
@@ -18,60 +15,61 @@ from sdt.stats import paired
 SAME = 1e-3
 
 
-def squared_error(fits: np.ndarray, truth: np.ndarray) -> np.ndarray:
-  """Returns the mean squared difference, [R], of fits [R, M] and the truth [M] or [R, M]."""
+def squared_error(
+  fits: Float[np.ndarray, "R M"], truth: Float[np.ndarray, "... M"]
+) -> Float[np.ndarray, "R"]:
+  """Returns the mean squared difference [R] of fits [R, M] and the truth, [M] or [R, M]."""
   return np.mean(np.square(np.asarray(fits, np.float64) - np.asarray(truth, np.float64)), axis=-1)
 
 
-def roughness(fits: np.ndarray) -> np.ndarray:
-  """Returns the mean |second difference|, [R], of fits [R, M] on an even grid; 0 for a straight
-  line, 2 h^2 for x^2 on a grid of step h.
+def roughness(fits: Float[np.ndarray, "R M"]) -> Float[np.ndarray, "R"]:
+  """Returns the mean |second difference| [R] of fits [R, M] on an even grid.
+
+  It is 0 for a straight line, and 2 h^2 for x^2 on a grid of step h.
   """
   return np.mean(np.abs(np.diff(np.asarray(fits, np.float64), n=2, axis=-1)), axis=-1)
 
 
-def end_bias(fits: np.ndarray, truth: np.ndarray) -> np.ndarray:
-  """Returns the mean of fit - truth at the first and the last point, [R]: below 0 where the ends
-  hang down.
-  """
+def end_bias(
+  fits: Float[np.ndarray, "R M"], truth: Float[np.ndarray, "... M"]
+) -> Float[np.ndarray, "R"]:
+  """Returns the mean of fit - truth at the first and the last point, [R]; < 0: too low."""
   difference = np.asarray(fits, np.float64) - np.asarray(truth, np.float64)
   return (difference[..., 0] + difference[..., -1]) / 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-  """Which of several candidates is chosen, and whether it is the first or the last of them: then
-  the best may lie beyond.
-  """
+  """The chosen candidate, and whether it is the first or the last: a better one may lie beyond."""
 
   index: int
   at_edge: bool
 
 
-def choose(errors: np.ndarray) -> Choice:
-  """Returns the candidate of the smallest mean error, the first of equals.
+def choose(errors: Float[np.ndarray, "L R"]) -> Choice:
+  """Returns the candidate with the smallest mean error; of equal ones, the first.
 
   Args:
-    errors: [L, R] of candidates in their natural order; NaN for a seed that diverged: such a
-      candidate is not chosen.
+    errors: [L, R], candidates in ascending order. It is NaN where a seed diverged; a candidate with
+      such a seed is not chosen.
 
   Raises:
-    DivergedError: there is none to choose.
+    DivergedError: a seed of every candidate diverged.
   """
   finished = np.isfinite(errors).all(axis=1)
   if not finished.any():
     raise DivergedError(
-      f"toy.lambdas: nothing to choose, of every one of {len(errors)} candidates a seed diverged; "
-      "try a lower optim.learning_rate in a new "
-      "--workdir"
+      f"toy.lambdas: no decay can be chosen: a seed diverged under each of the {len(errors)} "
+      "candidates; try a lower optim.learning_rate in a new --workdir"
     )
   index = int(np.argmin(np.where(finished, errors.mean(axis=1), np.inf)))
   return Choice(index, index in (0, len(errors) - 1))
 
 
 class SignTest(TypedDict):
-  """Paired differences: summary, in how many pairs the first is smaller, larger, equal, and the
-  two-sided p of the sign test.
+  """Paired differences: their summary, the numbers of signs, and the two-sided p of the sign test.
+
+  `smaller`, `larger` and `equal` count the pairs in which the first value is so.
   """
 
   mean: float | None
@@ -84,12 +82,10 @@ class SignTest(TypedDict):
 
 
 def sign_test(first: Sequence[float | None], second: Sequence[float | None]) -> SignTest:
-  """Returns the sign test of first - second over the pairs in which both are numbers; equal pairs
-  count for neither side.
+  """Returns the sign test of first - second over the pairs of two numbers, without equal pairs.
 
-  Equal are two numbers that differ by less than a thousandth of the larger: networks that have
-  collapsed to the same constant differ in their last digits, and the signs of those are no
-  evidence.
+  Two numbers are equal if they differ by less than a thousandth of the larger one: networks that
+  collapse to the same constant differ in their last digits only, and these signs are no evidence.
 
   Source: the binomial test of scipy at probability 1/2. Differs from source: none.
   """
@@ -108,7 +104,7 @@ def sign_test(first: Sequence[float | None], second: Sequence[float | None]) -> 
 
 
 class Check(TypedDict):
-  """A claim about the toy: the number, what it must be, and whether it is."""
+  """A claim about the toy: its number, the bound of the number, and whether the claim holds."""
 
   name: str
   says: str
@@ -119,23 +115,23 @@ class Check(TypedDict):
 
 
 def checks(arms: Mapping[str, Mapping[str, Any]], noise_variance: float) -> list[Check]:
-  """Returns whether the toy shows what it is about: that the network without decay overfits; None
-  where no seed finished.
+  """Returns the checks that the network without decay overfits, as the toy is meant to show.
 
   Args:
-    arms: `no_decay` and `uniform`, each with `train_error`, `error` and `roughness` as
-      `sdt.stats.per_seed` has them.
+    arms: `no_decay` and `uniform`, each with `train_error`, `error` and `roughness` as returned by
+      `sdt.stats.paired.per_seed`.
     noise_variance: of the noise in the targets.
+
+  Returns:
+    The checks; `holds` is None where no seed finished.
   """
   free, uniform = arms["no_decay"], arms["uniform"]
   rough = sign_test(
     list(free["roughness"]["per_seed"].values()), list(uniform["roughness"]["per_seed"].values())
   )
   share = rough["larger"] / rough["n"] if rough["n"] else None
-  fit, miss = (
-    _ratio(free["train_error"]["mean"], noise_variance),
-    _ratio(free["error"]["mean"], uniform["error"]["mean"]),
-  )
+  fit = _ratio(free["train_error"]["mean"], noise_variance)
+  miss = _ratio(free["error"]["mean"], uniform["error"]["mean"])
   return [
     _check(
       "overfits", "(a)'s mean training error as a share of the noise variance", fit, below=0.6
@@ -157,16 +153,7 @@ def _check(
   at_least: float | None = None,
   below: float | None = None,
 ) -> Check:
-  holds = (
-    None
-    if value is None
-    else (at_least is None or value >= at_least) and (below is None or value < below)
-  )
-  return {
-    "name": name,
-    "says": says,
-    "value": value,
-    "at_least": at_least,
-    "below": below,
-    "holds": holds,
-  }
+  holds = None
+  if value is not None:
+    holds = (at_least is None or value >= at_least) and (below is None or value < below)
+  return Check(name=name, says=says, value=value, at_least=at_least, below=below, holds=holds)

@@ -301,3 +301,39 @@ def test_a_class_without_examples_has_no_share():
     ("b", 0, "0.0", "-"),
     ("c", 1, "0.0", "0.0 %"),
   ]
+
+
+def test_known_truth_is_one_line(tmp_path):
+  truth = {
+    "auroc_wrong_label": {"log_odds": 0.9123},
+    "wrong_labels_in_A": {"0": 0.0, "1": 0.01},
+    "spearman_difficulty": {"log_odds": 0.5},
+  }
+  line = tables.truth_text(truth, "log_odds")
+  assert line is not None
+  assert "curve of 0.912 (1 is perfect, 0.5 is chance); 0.50 % of A have a wrong label" in line
+  assert line.endswith("easiness is 0.500.")
+  precise = tables.truth_text(
+    truth | {"average_precision_wrong_label": {"log_odds": 0.77}, "wrong_label_rate": 0.1},
+    "log_odds",
+  )
+  assert "chance); its average precision is 0.770 (chance is 0.100); 0.50 % of A" in str(precise)
+  clean = tables.truth_text(truth | {"auroc_wrong_label": {"log_odds": None}}, "log_odds")
+  assert (
+    clean == "Known truth: Spearman's correlation of log_odds with the known easiness is 0.500."
+  )
+  assert tables.truth_text({}, "log_odds") is None
+  workdir = small_run(tmp_path)
+  assert "Known truth" not in page_alone(workdir)
+  files.write_json(
+    workdir / "scores.json", files.read_json(workdir / "scores.json") | {"truth": truth}
+  )
+  assert line in page_alone(workdir).replace("&#39;", "'")
+  assert tables.truth_text({"auroc_wrong_label": {"log_odds": None}}, "log_odds") is None
+
+
+def test_the_note_claims_no_joint_coverage_of_intervals_that_holm_moved(tmp_path):
+  text = " ".join(page_alone(small_run(tmp_path)).split())
+  assert "is simultaneous" not in text
+  assert "the end next to zero is moved to Holm's level" in text.replace("&#39;", "'")
+  assert "the joint 5 % are then the test's, not the intervals'" in text.replace("&#39;", "'")

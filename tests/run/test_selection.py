@@ -521,7 +521,7 @@ def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_no
   finished, content
 ):
   loaded = read.load(finished)
-  page = run_page.page(loaded, {})
+  page = run_page.html(loaded, {})
   section = page[page.index('id="selection"') : page.index('id="curves"')]
   assert "The test set was not looked at." in section
   assert section.count(">chosen<") == 2
@@ -533,8 +533,8 @@ def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_no
     )
   assert '<th scope="col">paper_<wbr>protocol</th>' in page
   assert '<a href="#selection">Selection</a>' in page
-  assert "#selection" not in run_page.page(dataclasses.replace(loaded, selection={}), {})
-  assert 'id="selection"' not in run_page.page(dataclasses.replace(loaded, selection={}), {})
+  assert "#selection" not in run_page.html(dataclasses.replace(loaded, selection={}), {})
+  assert 'id="selection"' not in run_page.html(dataclasses.replace(loaded, selection={}), {})
 
 
 @pytest.mark.parametrize(

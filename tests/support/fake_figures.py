@@ -1,10 +1,7 @@
-"""Adds to a run of `fake_run` what only newer runs leave behind: norms, training dynamics, class
-activation maps.
-"""
-
-from __future__ import annotations
+"""Adds to a run of `fake_run` what only newer runs have: norms, dynamics, activation maps."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +9,7 @@ from sdt import files
 
 
 def add_norms(workdir: Path, num_layers: int = 4) -> list[str]:
-  """Gives every row its norms, and results.json the names of the layers, which are returned in the
-  order of the rows' lists.
-  """
+  """Adds norms to every row and layer names to results.json; returns the names, as in the rows."""
   rng = np.random.default_rng(1)
   layers = [
     "head",
@@ -47,9 +42,7 @@ def add_scores(workdir: Path, **scores: np.ndarray) -> None:
 
 
 def add_dynamics(workdir: Path) -> dict[str, np.ndarray]:
-  """Adds the three coordinates of a map of training dynamics to scores.npz, in the shape that real
-  ones have; returns them.
-  """
+  """Adds the training dynamics to scores.npz, distributed as real ones; returns them."""
   rng = np.random.default_rng(2)
   shape = files.read_npz(workdir / "scores.npz")["confidence"].shape
   confidence = rng.beta(2.5, 1.2, shape)
@@ -68,13 +61,11 @@ def add_cam(
   num_classes: int = 10,
   size: int = 8,
 ) -> dict[str, np.ndarray]:
-  """Writes figures/cam.npz of seven images: three, one and three of the groups; returns its
-  content.
-  """
+  """Writes figures/cam.npz of seven images, in groups of three, one, three; returns its content."""
   rng = np.random.default_rng(3)
   images = rng.integers(0, 256, (7, size, size, 3), np.uint8)
   labels = (np.arange(7) % num_classes).astype(np.int32)
-  content = {
+  content: dict[str, Any] = {
     "arms": np.array(arms),
     "seed": np.int64(0),
     "ids": np.arange(7, dtype=np.int32) + 40,

@@ -1,11 +1,9 @@
-"""Makes the workdir of a run that never happened: every artifact that docs/artifacts.md names but
-checkpoints and weights, no training.
-"""
+"""Makes the workdir of a run that never happened: all artifacts except checkpoints and weights."""
 
-from __future__ import annotations
-
+import dataclasses
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,7 @@ from sdt import files
 from sdt.stats import paired
 from sdt.stats.comparison import compare
 
-# Seven-segment digits on 8 x 8 pixels: (rows, columns) of each segment, and the segments of every
-# digit.
+# Digits of seven segments on 8 x 8 pixels: (rows, columns) of a segment, the segments of a digit.
 _SEGMENTS = {
   "a": (slice(0, 1), slice(2, 6)),
   "b": (slice(1, 4), slice(5, 6)),
@@ -30,54 +27,73 @@ _DIGITS = ("abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgedc", "abc", "
 _GAINS = {"baseline": 0.0, "method": 0.004, "uniform_mean": 0.003}
 
 
-def make_fake_run(
-  workdir: Path,
-  *,
-  seeds: tuple[int, ...] = (0, 1, 2),
-  arms: tuple[str, ...] = ("baseline", "method", "uniform_mean"),
-  num_train: int = 1437,
-  num_classes: int = 10,
-  image_size: int = 8,
-  channels: int = 1,
-  rounds: int = 30,
-  eval_every_rounds: int = 1,
-  diverged: dict[str, list[int]] | None = None,
-  class_names: list[str] | None = None,
-  num_mosaic: int = 100,
-) -> Path:
-  """Writes the artifacts and returns `workdir`; the same arguments give the same bytes, and only
-  the timing differs by `timing_secs`.
+@dataclasses.dataclass(frozen=True)
+class FakeRun:
+  """What the fake run is of; the same values give the same bytes, in all files but the timing.
+
+  Attributes:
+    seeds: [R].
+    arms: names.
+    num_train: N.
+    num_classes: K.
+    image_size: height and width, pixels.
+    channels: of an image.
+    rounds: T.
+    eval_every_rounds: the last round is always evaluated.
+    diverged: arm -> the seeds that diverge.
+    class_names: [K]; None for numbers.
+    num_mosaic: images of each mosaic, at most.
   """
+
+  seeds: tuple[int, ...] = (0, 1, 2)
+  arms: tuple[str, ...] = ("baseline", "method", "uniform_mean")
+  num_train: int = 1437
+  num_classes: int = 10
+  image_size: int = 8
+  channels: int = 1
+  rounds: int = 30
+  eval_every_rounds: int = 1
+  diverged: dict[str, list[int]] | None = None
+  class_names: list[str] | None = None
+  num_mosaic: int = 100
+
+  @property
+  def names(self) -> list[str]:
+    return self.class_names or [str(index) for index in range(self.num_classes)]
+
+  @property
+  def num_easy(self) -> int:
+    return self.num_train // 10
+
+  def lost(self, arm: str) -> list[int]:
+    return (self.diverged or {}).get(arm, [])
+
+
+def make_fake_run(workdir: Path, **changes: Any) -> Path:
+  """Writes the artifacts of `FakeRun(**changes)`; returns `workdir`."""
+  run = FakeRun(**changes)
   rng = np.random.default_rng(7)
-  diverged = diverged or {}
-  names = class_names or [str(index) for index in range(num_classes)]
-  labels = rng.permutation(np.arange(num_train) % num_classes).astype(np.int32)
-  num_easy = num_train // 10
+  labels = rng.permutation(np.arange(run.num_train) % run.num_classes).astype(np.int32)
   rows = [
-    row
-    for arm in arms
-    for seed in seeds
-    for row in _metrics(rng, arm, seed, rounds, eval_every_rounds, seed in diverged.get(arm, []))
+    row for arm in run.arms for seed in run.seeds for row in _metrics(rng, run, arm, seed=seed)
   ]
   files.append_rows(workdir / "metrics.jsonl", rows)
-  _write_results(workdir, rows, seeds, arms, diverged, names, num_train, rounds)
-  scores = _write_scores(workdir, rng, labels, seeds)
-  _write_split(workdir, labels, scores["log_odds"], seeds, arms, num_easy)
-  _write_mosaics(workdir, rng, labels, scores, names, num_easy, image_size, channels, num_mosaic)
+  _write_results(workdir, run, rows)
+  scores = _write_scores(workdir, rng, labels, seeds=run.seeds)
+  _write_split(workdir, run, labels, log_odds=scores["log_odds"])
+  _write_mosaics(workdir, rng, run, labels=labels, scores=scores)
   config = {
-    "seeds": list(seeds),
-    "rounds": rounds,
-    "arms": list(arms),
+    "seeds": list(run.seeds),
+    "rounds": run.rounds,
+    "arms": list(run.arms),
     "model": {"name": "resnet8", "widths": [16, 32]},
     "method": {"fraction": 0.1, "lambda_A": 1e-3, "lambda_B": 1e-4},
     "score": {"name": "log_odds"},
     "split": {"policy": "top", "source": "seed"},
     "data": {"name": "digits", "path": None},
   }
-  files.write_json(
-    workdir / "config.json",
-    {"config": config, "hash": hashlib.sha256(repr(config).encode()).hexdigest()},
-  )
+  digest = hashlib.sha256(repr(config).encode()).hexdigest()
+  files.write_json(workdir / "config.json", {"config": config, "hash": digest})
   write_environment_and_timing(workdir, 41.3)
   return workdir
 
@@ -111,117 +127,97 @@ def write_environment_and_timing(workdir: Path, seconds: float) -> None:
   files.write_json(workdir / "timing.json", timing)
 
 
-def _metrics(
-  rng: np.random.Generator, arm: str, seed: int, rounds: int, every: int, diverges: bool
-) -> list[dict[str, Any]]:
-  """Returns the rows of one training: accuracy rises towards a level, jumps when the learning rate
-  drops.
-  """
+def _metrics(rng: np.random.Generator, run: FakeRun, arm: str, seed: int) -> list[dict[str, Any]]:
+  """Returns the rows of one training: accuracy rises, and jumps when the learning rate drops."""
   phases = ("all",) if arm in ("baseline", "uniform_mean") else ("A", "B")
   level = 0.978 + _GAINS.get(arm, 0.001) + rng.normal(0, 0.0015)
   rows = []
-  for number in range(1, rounds + 1):
-    drops = (number > rounds // 2) + (number > rounds * 3 // 4)
+  for number in range(1, run.rounds + 1):
+    drops = (number > run.rounds // 2) + (number > run.rounds * 3 // 4)
     noise = 0.02 / (1 + 3 * drops)
-    test = min(
-      1.0,
-      max(
-        0.05,
-        level - 0.6 * math.exp(-number / 2.5) - 0.015 * (drops == 0) + rng.normal(0, noise * 0.3),
-      ),
-    )
-    lost = diverges and number > rounds // 3
+    rising = level - 0.6 * math.exp(-number / 2.5) - 0.015 * (drops == 0)
+    test = min(1.0, max(0.05, rising + rng.normal(0, noise * 0.3)))
+    lost = seed in run.lost(arm) and number > run.rounds // 3
     for phase in phases:
       ends = phase == phases[-1]
-      evaluated = ends and (number % every == 0 or number == rounds)
+      evaluated = ends and (number % run.eval_every_rounds == 0 or number == run.rounds)
       train = min(1.0, test + 0.012 + (0.01 if phase == "A" else 0.0))
-      row = {
-        "arm": arm,
-        "seed": seed,
-        "round": number,
-        "phase": phase,
-        "last_phase": ends,
-        "step": 23 * number,
-      }
-      row |= {"learning_rate": 0.1 * 0.1**drops, "weight_decay": 1e-3 if phase == "A" else 1e-4}
-      row |= {
-        "train_loss": None if lost else -math.log(train) * 1.3 + 0.01,
-        "train_accuracy": None if lost else train,
-      }
-      row |= {"test_loss": -math.log(test) * 1.5 + 0.02 if evaluated and not lost else None}
-      row |= {
-        "test_accuracy": round(test * 360) / 360 if evaluated and not lost else None,
-        "seconds": 0.31,
-      }
-      rows.append(row | ({"diverged": True} if lost else {}))
+      rows.append(
+        {
+          "arm": arm,
+          "seed": seed,
+          "round": number,
+          "phase": phase,
+          "last_phase": ends,
+          "step": 23 * number,
+          "learning_rate": 0.1 * 0.1**drops,
+          "weight_decay": 1e-3 if phase == "A" else 1e-4,
+          "train_loss": None if lost else -math.log(train) * 1.3 + 0.01,
+          "train_accuracy": None if lost else train,
+          "test_loss": -math.log(test) * 1.5 + 0.02 if evaluated and not lost else None,
+          "test_accuracy": round(test * 360) / 360 if evaluated and not lost else None,
+          "seconds": 0.31,
+          **({"diverged": True} if lost else {}),
+        }
+      )
   return rows
 
 
-def _write_results(
-  workdir: Path,
-  rows: list[dict[str, Any]],
-  seeds: tuple[int, ...],
-  arms: tuple[str, ...],
-  diverged: dict[str, list[int]],
-  names: list[str],
-  num_train: int,
-  rounds: int,
-) -> None:
-  found = {(row["arm"], row["seed"], row["round"]): row for row in rows if row["last_phase"]}
-  entries: dict[str, Any] = {}
-  accuracy: dict[str, dict[int, float | None]] = {}
-  for arm in arms:
-    last = {seed: found[arm, seed, rounds] for seed in seeds}
-    accuracy[arm] = {seed: last[seed]["test_accuracy"] for seed in seeds}
-    tests = {
-      seed: {r: found[arm, seed, r]["test_accuracy"] or 0.0 for r in range(1, rounds + 1)}
-      for seed in seeds
+def _write_results(workdir: Path, run: FakeRun, rows: list[dict[str, Any]]) -> None:
+  ends = {(row["arm"], row["seed"], row["round"]): row for row in rows if row["last_phase"]}
+  entries = {}
+  for arm in run.arms:
+    of_seeds = {
+      seed: [ends[arm, seed, number] for number in range(1, run.rounds + 1)] for seed in run.seeds
     }
-    best = {seed: max(tests[seed], key=lambda r, seed=seed: tests[seed][r]) for seed in seeds}
-    lost = diverged.get(arm, [])
-    entries[arm] = {
-      "accuracy": accuracy[arm],
-      **paired.summary(accuracy[arm].values()),
-      "last_round": rounds,
-    }
-    entries[arm] |= {"best_round": {seed: None if seed in lost else best[seed] for seed in seeds}}
-    entries[arm] |= {
-      "paper_protocol": {seed: None if seed in lost else tests[seed][best[seed]] for seed in seeds}
-    }
-    entries[arm] |= {"loss": {seed: last[seed]["test_loss"] for seed in seeds}}
-    train = {seed: last[seed]["train_accuracy"] for seed in seeds}
-    gap = {seed: None if seed in lost else train[seed] - accuracy[arm][seed] for seed in seeds}
-    own = {seed: [found[arm, seed, r] for r in range(1, rounds + 1)] for seed in seeds}
-    fluctuation = {seed: None if seed in lost else paired.fluctuation(own[seed]) for seed in seeds}
-    entries[arm] |= {
-      "train_accuracy": train,
-      "gap": paired.per_seed(gap),
-      "fluctuation": paired.per_seed(fluctuation),
-      "diverged": lost,
-    }
+    entries[arm] = _result_of_arm(of_seeds, run.lost(arm))
+  accuracy = {arm: entry["accuracy"] for arm, entry in entries.items()}
+  phases = {arm: {"A": 3, "B": 21} if arm == "method" else {"all": 23} for arm in run.arms}
   results = {
     "data": {
       "name": "digits",
       "variant": "scikit-learn",
       "checksum": "5f" * 32,
-      "num_train": num_train,
+      "num_train": run.num_train,
       "num_test": 360,
+      "num_classes": len(run.names),
+      "class_names": run.names,
+      "normalisation": {"mean": [0.3], "std": [0.4]},
+      "notes": ["the test set is a stratified 20 % of the only split"],
     },
     "model": {"name": "resnet8", "num_params": 19_594},
-    "seeds": list(seeds),
-    "rounds": rounds,
-    "num_easy": num_train // 10,
-    "steps_per_round": {arm: {"A": 3, "B": 21} if arm == "method" else {"all": 23} for arm in arms},
+    "seeds": list(run.seeds),
+    "rounds": run.rounds,
+    "num_easy": run.num_easy,
+    "steps_per_round": phases,
     "arms": entries,
     **compare(accuracy, 0.0025, {"long_baseline"}),
   }
-  results["data"] |= {
-    "num_classes": len(names),
-    "class_names": names,
-    "normalisation": {"mean": [0.3], "std": [0.4]},
-  }
-  results["data"] |= {"notes": ["the test set is a stratified 20 % of the only split"]}
   files.write_json(workdir / "results.json", results)
+
+
+def _result_of_arm(rows: dict[int, list[dict[str, Any]]], lost: list[int]) -> dict[str, Any]:
+  """Returns an arm's entry of results.json from the rows at the end of each seed's rounds."""
+  last = {seed: of_seed[-1] for seed, of_seed in rows.items()}
+  accuracy = {seed: row["test_accuracy"] for seed, row in last.items()}
+  train = {seed: row["train_accuracy"] for seed, row in last.items()}
+  tests = {seed: [row["test_accuracy"] or 0.0 for row in of_seed] for seed, of_seed in rows.items()}
+
+  def unless_lost(value: Callable[[int], Any]) -> dict[int, Any]:
+    return {seed: None if seed in lost else value(seed) for seed in rows}
+
+  return {
+    "accuracy": accuracy,
+    **paired.summary(accuracy.values()),
+    "last_round": len(next(iter(rows.values()))),
+    "best_round": unless_lost(lambda seed: 1 + tests[seed].index(max(tests[seed]))),
+    "paper_protocol": unless_lost(lambda seed: max(tests[seed])),
+    "loss": {seed: row["test_loss"] for seed, row in last.items()},
+    "train_accuracy": train,
+    "gap": paired.per_seed(unless_lost(lambda seed: train[seed] - accuracy[seed])),
+    "fluctuation": paired.per_seed(unless_lost(lambda seed: paired.fluctuation(rows[seed]))),
+    "diverged": lost,
+  }
 
 
 def _write_scores(
@@ -252,7 +248,11 @@ def _write_scores(
     }
     for name, values in scores.items()
   }
-  content = {"ranked_by": "log_odds", "scorers": described, "ties_at_cut": dict.fromkeys(seeds, 0)}
+  content: dict[str, Any] = {
+    "ranked_by": "log_odds",
+    "scorers": described,
+    "ties_at_cut": dict.fromkeys(seeds, 0),
+  }
   content["stability"] = _stability(log_odds) if len(seeds) > 1 else None
   files.write_json(workdir / "scores.json", content)
   return scores
@@ -262,7 +262,7 @@ def _stability(log_odds: np.ndarray) -> dict[str, Any]:
   num_easy = log_odds.shape[1] // 10
   ranks = log_odds.argsort(axis=1).argsort(axis=1)
   easy = ranks >= log_odds.shape[1] - num_easy
-  spearman = np.corrcoef(ranks)
+  spearman = np.asarray(np.corrcoef(ranks))
   overlap = (easy[:, None] & easy[None]).sum(axis=2) / num_easy
   pairs = np.triu_indices(len(log_odds), 1)
   return {
@@ -274,70 +274,57 @@ def _stability(log_odds: np.ndarray) -> dict[str, Any]:
   }
 
 
-def _write_split(
-  workdir: Path,
-  labels: np.ndarray,
-  log_odds: np.ndarray,
-  seeds: tuple[int, ...],
-  arms: tuple[str, ...],
-  num_easy: int,
-) -> None:
+def _write_split(workdir: Path, run: FakeRun, labels: np.ndarray, log_odds: np.ndarray) -> None:
   def subset_of(scores: np.ndarray) -> np.ndarray:
     subset = np.full(len(scores), "B")
-    subset[np.argsort(-scores, kind="stable")[:num_easy]] = "A"
+    subset[np.argsort(-scores, kind="stable")[: run.num_easy]] = "A"
     return subset
 
   per_seed = [subset_of(scores) for scores in log_odds]
-  header = ["example_id", "label", "subset", *(f"subset_seed{seed}" for seed in seeds)]
+  header = ["example_id", "label", "subset", *(f"subset_seed{seed}" for seed in run.seeds)]
   rows = zip(range(len(labels)), labels, subset_of(log_odds.mean(axis=0)), *per_seed, strict=True)
   files.write_csv(workdir / "split.csv", header, rows)
   ids = {
     phase: np.stack([np.flatnonzero(subset == phase) for subset in per_seed]).astype(np.int32)
     for phase in "AB"
   }
+  seeds = np.array(run.seeds, np.int64)
   every = np.tile(np.arange(len(labels), dtype=np.int32), (len(seeds), 1))
-  for arm in arms:
+  for arm in run.arms:
     if arm != "baseline":
       phases = {"all": every} if arm == "uniform_mean" else ids
-      files.write_npz(workdir / "arms" / f"{arm}.npz", **phases, seeds=np.array(seeds, np.int64))
+      files.write_npz(workdir / "arms" / f"{arm}.npz", **phases, seeds=seeds)
 
 
 def _write_mosaics(
   workdir: Path,
   rng: np.random.Generator,
+  run: FakeRun,
   labels: np.ndarray,
   scores: dict[str, np.ndarray],
-  names: list[str],
-  num_easy: int,
-  image_size: int,
-  channels: int,
-  num_mosaic: int,
 ) -> None:
   order = np.argsort(-scores["log_odds"][0], kind="stable")
   chosen = {
-    "easiest": order[: min(num_mosaic, num_easy)],
-    "other": rng.permutation(order[num_easy:])[:num_mosaic],
+    "easiest": order[: min(run.num_mosaic, run.num_easy)],
+    "other": rng.permutation(order[run.num_easy :])[: run.num_mosaic],
   }
   arrays: dict[str, np.ndarray] = {}
   for kind, ids in chosen.items():
+    noise = 0.15 + 0.5 * (kind == "other")
+    size = (run.image_size, run.channels)
     arrays[f"{kind}_images"] = np.stack(
-      [
-        _image(rng, int(labels[i]), image_size, channels, 0.15 + 0.5 * (kind == "other"))
-        for i in ids
-      ]
+      [_image(rng, int(labels[i]), *size, noise=noise) for i in ids]
     )
     arrays[f"{kind}_ids"] = ids.astype(np.int32)
     arrays[f"{kind}_labels"] = labels[ids]
     arrays[f"{kind}_confidence"] = scores["confidence"][0][ids]
-  files.write_npz(workdir / "figures" / "mosaics.npz", **arrays, class_names=np.array(names))
+  files.write_npz(workdir / "figures" / "mosaics.npz", **arrays, class_names=np.array(run.names))
 
 
 def _image(
   rng: np.random.Generator, label: int, size: int, channels: int, noise: float
 ) -> np.ndarray:
-  """Returns a uint8 image [size, size, channels]: a digit of seven segments, each with its own
-  strength, on a noisy ground.
-  """
+  """Returns a digit of seven segments on a noisy ground, uint8 [size, size, channels]."""
   image = np.zeros((8, 8))
   for segment in _DIGITS[label % 10]:
     rows, columns = _SEGMENTS[segment]

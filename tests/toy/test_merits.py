@@ -45,7 +45,8 @@ def test_a_candidate_of_which_a_seed_diverged_is_not_chosen():
   errors = np.array([[1.0, 9.0, 1.0], [2.0, 0.5, 2.0], [0.0, np.nan, 0.0]])
   assert choose(errors).index == 1
   with pytest.raises(
-    DivergedError, match=r"toy\.lambdas: nothing to choose, of every one of 2 candidates"
+    DivergedError,
+    match=r"toy\.lambdas: no decay can be chosen: a seed diverged under each",
   ):
     choose(np.array([[np.nan, 1.0], [1.0, np.nan]]))
 

@@ -1,0 +1,173 @@
+"""The curves that the metrics of a run allow, each with what is said below it."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from sdt.report import curve_figures, figures, norm_figures
+from sdt.report.curve_figures import Panel
+from sdt.report.picture import Picture
+from sdt.report.read import NORMS, Artifacts, Curve, curves, diverged, learning_rate_drops
+from sdt.report.wording import left_out, sentences
+
+# Without a drop of the learning rate, the enlarged test curve begins at this share of the rounds.
+_ZOOM_FROM = 0.5
+# Measure -> title, and the caption of its curve.
+MEASURES = {
+  "test_accuracy": (
+    "Test accuracy",
+    "Share of the test set that is classified rightly, at the end of a round{after}.",
+  ),
+  "test_loss": (
+    "Test cost",
+    "Mean cross-entropy on the test set at the end of a round{after}; lower is better.",
+  ),
+  "train_accuracy": (
+    "Training accuracy (in training mode)",
+    (
+      "Share of the phase's examples that was right while the network trained on them, with "
+      "augmentation{phases}."
+    ),
+  ),
+  "train_loss": (
+    "Training cost (in training mode)",
+    (
+      "Mean cross-entropy of the phase's examples while the network trained on them, without the "
+      "decay's part{phases}."
+    ),
+  ),
+}
+_NORM_TEXTS = {
+  "weight_norm": (
+    "Weight norm",
+    (
+      "Norm of all kernels together at the end of a phase{phases}. At equal steps a stronger "
+      "decay makes it smaller."
+    ),
+  ),
+  "effective_rate": (
+    "Effective learning rate",
+    "Learning rate over the squared weight norm{phases}: with BatchNorm the scale of the weights "
+    "does not change the output, so this is "
+    "how fast their direction moves. Decay acts on it through the norm.",
+  ),
+  "gradient_norm": (
+    "Gradient norm",
+    (
+      "Norm of the gradient of the objective: of the loss with the phase's regularisers, without "
+      "the decay; mean over the steps{phases}."
+    ),
+  ),
+  "update_norm": (
+    "Update norm",
+    "Norm of what a step changes of all parameters, mean over the steps of the phase{phases}.",
+  ),
+}
+
+
+def accuracies_and_costs(artifacts: Artifacts) -> dict[str, Picture]:
+  """Returns the curves of accuracy and cost, and the later rounds of the test accuracy enlarged."""
+  arms = list(artifacts.results["arms"])
+  all_curves, drops = curves(artifacts.metrics, arms), learning_rate_drops(artifacts.metrics)
+  late = _late_accuracy(artifacts, all_curves, drops)
+  shown = {measure: figures.main_arms(arms) for measure in MEASURES}
+  return late | _over_the_rounds(artifacts, all_curves, drops, texts=MEASURES, shown=shown)
+
+
+def norms(artifacts: Artifacts) -> dict[str, Picture]:
+  """Returns the curves of the norms and of the effective rate, and the norm of each layer."""
+  arms = list(artifacts.results["arms"])
+  rows = norm_figures.with_effective_rate(artifacts.metrics)
+  all_curves, drops = curves(rows, arms, NORMS), learning_rate_drops(rows)
+  shown = {measure: figures.main_arms(arms) for measure in NORMS} | {"weight_norm": arms}
+  pictures = _over_the_rounds(artifacts, all_curves, drops, texts=_NORM_TEXTS, shown=shown)
+  return pictures | _layer_norms(artifacts, all_curves)
+
+
+def _late_accuracy(
+  artifacts: Artifacts, all_curves: Sequence[Curve], drops: Sequence[int]
+) -> dict[str, Picture]:
+  last = max((int(one.rounds[-1]) for one in all_curves), default=0)
+  first = drops[0] if drops and drops[0] < last else max(1, math.ceil(last * _ZOOM_FROM))
+  if first < 2 or curve_figures.num_measured(all_curves, "test_accuracy", first) < 2:
+    return {}
+  arms = list(artifacts.results["arms"])
+  title = f"Test accuracy from round {first} on, every arm"
+  panel = Panel(title, drops, first, size=figures.WIDE)
+  png = figures.render(
+    curve_figures.curve, all_curves, "test_accuracy", arms, shown=arms, panel=panel
+  )
+  caption = sentences(
+    "The later rounds of the curve below, larger. The verdict is about the last round alone.",
+    left_out(artifacts),
+  )
+  alt = "test accuracy of every arm over the later rounds"
+  return {"test_accuracy_late": Picture(png, alt, caption, kind="wide")}
+
+
+def _over_the_rounds(
+  artifacts: Artifacts,
+  all_curves: Sequence[Curve],
+  drops: Sequence[int],
+  texts: Mapping[str, tuple[str, str]],
+  shown: Mapping[str, Sequence[str]],
+) -> dict[str, Picture]:
+  """Returns a curve for each measure of `texts` that was measured, with its title and caption."""
+  arms, pictures = list(artifacts.results["arms"]), {}
+  main = figures.main_arms(arms)
+  words = _phase_words([one for one in all_curves if one.arm in main])
+  for measure, (title, caption) in texts.items():
+    if curve_figures.num_measured(all_curves, measure):
+      png = figures.render(
+        curve_figures.curve,
+        all_curves,
+        measure,
+        arms,
+        shown=shown[measure],
+        panel=Panel(title, drops),
+      )
+      name = measure.replace("_", " ") if measure in MEASURES else title.lower()
+      text = sentences(caption.format(**words), left_out(artifacts))
+      pictures[measure] = Picture(png, f"{name} over the rounds", text)
+  return pictures
+
+
+def _phase_words(shown: Sequence[Curve]) -> dict[str, str]:
+  """Returns what captions say of rounds that have several phases."""
+  first = list(dict.fromkeys(one.phase for one in shown if not one.last_phase))
+  last = list(
+    dict.fromkeys(
+      one.phase
+      for one in shown
+      if one.last_phase and one.arm in {other.arm for other in shown if not other.last_phase}
+    )
+  )
+  if not first:
+    return {"after": "", "phases": ""}
+  return {
+    "after": f" (in rounds of several phases: after {' or '.join(last)})",
+    "phases": (
+      f" (thick: phase {' or '.join(last)}, which ends the round; dotted: phase "
+      f"{' or '.join(first)})"
+    ),
+  }
+
+
+def _layer_norms(artifacts: Artifacts, all_curves: Sequence[Curve]) -> dict[str, Picture]:
+  arms = list(artifacts.results["arms"])
+  by_phase = norm_figures.last_layer_norms(artifacts.metrics, diverged(artifacts.metrics))
+  ends = {one.arm: (one.arm, one.phase) for one in all_curves if one.last_phase}
+  values = {
+    arm: by_phase[ends[arm]]
+    for arm in figures.main_arms(arms)
+    if arm in ends and ends[arm] in by_phase
+  }
+  layers = artifacts.results["model"].get("layers")
+  if not layers or not values or any(one.shape[1] != len(layers) for one in values.values()):
+    return {}
+  png = figures.render(norm_figures.layer_norms, values, arms, layers)
+  caption = (
+    "Where the arms lie apart, the decay has changed the weights most. Norms of layers of "
+    "different sizes do not compare."
+  )
+  alt = "weight norm of each layer, every arm"
+  return {"layer_norms": Picture(png, alt, caption, kind="wide")}
