@@ -1,19 +1,17 @@
-"""Times what parts of a training step cost: each as the time of a step with the part over that of a
-step without it.
+"""Times the parts of a training step: the time of a step with a part over that of one without it.
 
     .venv/bin/python benchmarks/costs.py [--parts=scan,augmentation,norms,finite,alternation]
-    [--network=resnet20] [--batch_size=128]
-                                         [--steps=8] [--repeats=8] [--out=FILE]
+    [--network=resnet20] [--batch_size=128] [--steps=8] [--repeats=8] [--out=FILE]
 
-scan: a dispatch of K steps over K dispatches of one step (accept 0.95, aim 1.0 of the throughput).
-augmentation: random crop and mirroring (accept 8 %, aim 4 %).
-norms: of weights, gradient and update in every step. finite: the check that every new number is
-finite. alternation: A and B in turn, in phases with decays of their own, over as many steps on
-everything (accept 1.05, aim 1.01); also whether the program was compiled once. The cost of the
-training dynamics: benchmarks/dynamics.py; of several seeds: benchmarks/replicas.py.
+scan: one dispatch of K steps against K dispatches of one step (accept 0.95, aim 1.0 of the
+throughput). augmentation: random crop and mirroring (accept 8 %, aim 4 %). norms: the norms of
+weights, gradient and update in every step. finite: the check that every new number is finite.
+alternation: phases A and B with their own decays, against the same number of steps on all examples
+(accept 1.05, aim 1.01); this part also checks that the program is compiled once. The training
+dynamics have benchmarks/dynamics.py, several seeds have benchmarks/replicas.py.
 
-Cases run in turn, A/B/B/A, after three rounds of warming up. Printed: the median of the ratios of
-neighbours, with quartiles.
+The cases take turns, A/B/B/A, after three rounds of warming up. The script prints the median of the
+ratios of neighbours, with quartiles.
 """
 
 from __future__ import annotations
@@ -56,9 +54,7 @@ def augmentation(options: argparse.Namespace) -> Cases:
 
 
 def without(name: str, stand_in: Callable[..., Any]) -> Callable[[argparse.Namespace], Cases]:
-  """Returns a part that compares the program with one in which the function of that name is
-  replaced.
-  """
+  """Returns a part that compares the program with one in which the named function is replaced."""
 
   def part(options: argparse.Namespace) -> Cases:
     whole = measure.Training.make(steps_config(options))

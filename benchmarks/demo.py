@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/demo.py [--repeats=3] [--out=benchmarks/results/demo.json]
 
-Each repeat runs the digits experiment twice in fresh processes and fresh workdirs: with an empty
-cache of compiled programs (cold), then with the one that this filled (warm). Printed: medians and
-all values. Accept / aim on 2 cores: first round 12 / 6 s cold and 6 / 3 s warm; the whole 90 / 45 s
-cold and 60 / 25 s warm.
+Each repeat runs the digits experiment twice, each time in a fresh process and workdir: first with
+an empty cache of compiled programs (cold), then with the cache that this run filled (warm). The
+script prints medians and all values. Accept / aim on 2 cores: 12 / 6 s (cold) and 6 / 3 s (warm) to
+the first round; 90 / 45 s (cold) and 60 / 25 s (warm) to the end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import measure
 
 
 def run_demo(cache: Path, workdir: Path, *flags: str) -> tuple[float, float]:
-  """Returns the seconds from the command to its first line about a round, and to its end."""
+  """Returns the seconds from the start of the command to its first round, and to its end."""
   command = [
     sys.executable,
     "-u",

@@ -1,14 +1,13 @@
-"""Times training on 1, 2, 4, 8 devices that share one machine's processors: seconds of as much work
-over those of one device.
+"""Times the same training on 1, 2, 4, 8 devices that share the processors of one machine.
 
     .venv/bin/python benchmarks/devices.py [--devices=1,2,4,8] [--divide=batch|seeds]
-    [--network=resnet8] [--batch_size=128] [--steps=4]
-                                           [--repeats=6] [--out=FILE]
+    [--network=resnet8] [--batch_size=128] [--steps=4] [--repeats=6] [--out=FILE]
 
-Accept 1.15, aim 1.05: what dividing a batch costs, since nothing can be gained. With real devices
-(JAX_PLATFORMS=cuda) the same command shows what is gained. Every training is on the same drawn
-images; the losses of the first step are compared too. With --divide=seeds all train as many seeds
-as there are devices at most, which are divided instead of the batch.
+The script prints the seconds over those of one device. Shared processors can gain nothing, so this
+is the cost of dividing a batch (accept 1.15, aim 1.05). On real devices (JAX_PLATFORMS=cuda) the
+same command shows the gain. All trainings use the same drawn images, and the losses of their first
+steps are compared. With --divide=seeds, each training has as many seeds as the largest number of
+devices, and the seeds are divided instead of the batch.
 """
 
 from __future__ import annotations

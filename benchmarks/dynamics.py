@@ -1,11 +1,10 @@
-"""Times what recording the training dynamics costs: seconds and processor seconds of a round of the
-baseline with it over those without.
+"""Times the recording of the training dynamics: a round of the baseline with it over one without.
 
     .venv/bin/python benchmarks/dynamics.py [--config=configs/digits.py] [--rounds=12] [--seeds=1]
 
-Both programs train side by side, a round of each in turn (A/B/B/A), so that a drift of the machine
-hits both alike. Printed: medians, and the median of the ratios of neighbours with its quartiles.
-Processor seconds tell more than seconds where other programs run.
+The two programs take turns, one round each (A/B/B/A), so a drift of the machine affects both alike.
+The script prints medians, and the median of the ratios of neighbours with its quartiles, for
+seconds and for processor seconds. Trust processor seconds if other programs run.
 """
 
 from __future__ import annotations

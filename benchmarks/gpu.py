@@ -1,21 +1,21 @@
-"""The first minutes on a GPU: ceilings, command buffers, kernels a step, replicas, large networks,
-folded BatchNorm.
+"""Measures a GPU in minutes: limits, command buffers, kernels, replicas, large networks, scoring.
 
     .venv/bin/python benchmarks/gpu.py [--parts=ceilings,buffers,kernels,replicas,networks,scoring]
     [--network=resnet56] [--out=FILE]
 
-With --tiny everything is so small that it also runs on a CPU in minutes, to see that it works; its
-figures then say nothing. Against torch: benchmarks/train_speed.py --torch_python=PATH
+With --tiny everything is small enough for a CPU, to check that the script works; its numbers then
+mean nothing. To compare with torch, use benchmarks/train_speed.py --torch_python=PATH
 --network=resnet56 --baselines=T1,T2,T3.
 
-ceilings: copying, a product of bfloat16 matrices, the time of a kernel that does nothing.
-buffers: a step with XLA's own choice of what goes into command buffers (CUDA graphs), with
-convolutions, with convolutions and loops; step by step and 50 steps in one dispatch. kernels: how
-many a step starts, of how many names. replicas: 2, 4, 8 seeds: vmap, unrolled, one after the other,
-per replica over one alone. networks: images a second, and the share of the limit that binds on an
-H200 (compute, bandwidth or launches). scoring: a pass over a training epoch of as many examples,
-and the same pass with every BatchNorm reduced to its addition, which is what folding it into the
-convolutions would leave.
+ceilings: a copy, a product of bfloat16 matrices, and the time of a kernel that does nothing.
+buffers: a step with XLA's choice for command buffers (CUDA graphs), with convolutions in them, with
+convolutions and loops in them; step by step, and 50 steps in one dispatch.
+kernels: how many kernels a step starts, and how many different ones.
+replicas: 2, 4, 8 seeds under vmap, unrolled, and one after the other: time per replica over the
+time of one seed alone.
+networks: images per second, and their share of the limit of an H200 (compute, bandwidth, launches).
+scoring: a scoring pass over the training set, against a training epoch of as many examples; and the
+same pass with each BatchNorm reduced to its addition, as if it were folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from sdt.engine.score_pass import ScoreRunner
 from sdt.errors import ConfigError
 from sdt.models.layers import BatchNorm
 
-# XLA has no form that adds to its list (jax 0.12).
+# XLA has no option that adds to its list (jax 0.12).
 USUAL = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION"
 BUFFERS = {
   "default": None,
@@ -146,7 +146,7 @@ def replicas(options: argparse.Namespace) -> dict[str, Any]:
   data, tables = sources.load(own.data), {}
   for count in (2,) if options.tiny else (2, 4, 8):
     print(f"{count} replicas")
-    tables[count] = replicas_benchmark.compare(own, data, count, controls=options.repeats)
+    tables[count] = replicas_benchmark.compare(own, data, count, repeats=options.repeats)
   return tables
 
 
@@ -167,9 +167,7 @@ def networks(options: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def folded() -> Iterator[None]:
-  """Networks made here have, in evaluation mode, nothing left of a BatchNorm but the addition of a
-  number per channel.
-  """
+  """Reduces each BatchNorm, in evaluation mode, to the addition of one number per channel."""
   whole = BatchNorm.__call__
 
   def call(

@@ -1,13 +1,13 @@
-r"""Grades every score as a sign of wrong labels, on a set with labels that are wrong on purpose.
+r"""Measures how well each score finds wrong labels, on a set whose labels are wrong on purpose.
 
     .venv/bin/python benchmarks/label_noise.py --config=configs/noise/shapes.py [--workdir=DIR] \
       [--config.KEY=VALUE ...]
 
-Trains the baseline of the config, scores the training set, and stops there: `run.py` with the same
-config and --workdir goes on with the other arms. Run again with a workdir that has its scores, it
-only prints. Printed, as mean and standard deviation over the seeds: the area under the ROC curve
-and the average precision of each score (the hard end as the sign of a wrong label; chance is 0.5
-and the share of wrong labels), and the share of wrong labels in A beside that of the whole set.
+The script trains the baseline of the config, scores the training set, and stops. `run.py` with the
+same config and --workdir continues with the other arms. With a workdir that already has scores, the
+script only prints. It prints mean and standard deviation over the seeds of: the area under the ROC
+curve and the average precision of each score (the hard end predicts a wrong label; chance is 0.5,
+and the share of wrong labels); and the share of wrong labels in A and in the whole set.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sdt.stages.train import StopRequest
 
 
 class UntilScored(StopRequest):
-  """Asks a run to stop as soon as its scores are written; signals stop it earlier."""
+  """Stops a run as soon as its scores are written; a signal stops it earlier."""
 
   def __init__(self, workdir: Path) -> None:
     self._workdir, self._signal = workdir, None
@@ -48,8 +48,9 @@ class UntilScored(StopRequest):
 def grades(
   workdir: Path,
 ) -> tuple[list[tuple[str, str, np.ndarray, np.ndarray]], np.ndarray, float]:
-  """Returns (score, source, AUROC [R], average precision [R]) of each score, best first; which
-  share of A [R] and of all is wrong.
+  """Returns (score, source, AUROC [R], average precision [R]) of each score, and wrong labels.
+
+  The best score comes first. Wrong labels: their share in A [R], and in the whole set.
   """
   scores, info = files.read_npz(workdir / "scores.npz"), files.read_json(workdir / "scores.json")
   if "wrong_label" not in scores or not scores["wrong_label"].any():
@@ -67,12 +68,12 @@ def grades(
 
 
 def shown(values: np.ndarray) -> str:
-  """Returns "mean +- sd", the sd over the seeds with n - 1; the value alone of one seed."""
+  """Returns "mean +- sd" over the seeds (n - 1); of one seed, the value alone."""
   return f"{values.mean():.3f}" + (f" +- {values.std(ddof=1):.3f}" if len(values) > 1 else "")
 
 
 def table(workdir: Path) -> str:
-  """Returns the grades of a workdir as a table in Markdown, and a line on A."""
+  """Returns the grades of a workdir as a table in Markdown, and a line about A."""
   rows, in_easy, rate = grades(workdir)
   lines = ["| score | from | AUROC | average precision |", "|---|---|---|---|"]
   lines += [

@@ -1,6 +1,4 @@
-"""What the benchmarks share: the machine, seconds of work, cases in turn, trainers that run a
-dispatch at a time, and their results.
-"""
+"""What the benchmarks share: timing, cases in turn, trainings by the dispatch, and results."""
 
 from __future__ import annotations
 
@@ -31,11 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent
 type Seconds = dict[str, list[float]]
 
 
-_LOAD_BEFORE = os.getloadavg()[0]  # of other programs; the later one is mostly the benchmark's own
+_LOAD_BEFORE = os.getloadavg()[
+  0
+]  # of other programs; a later one would be mostly that of the benchmark
 
 
 def machine() -> dict[str, Any]:
-  """Returns what timings depend on."""
+  """Returns what timings depend on: processor, load, versions and devices."""
   cpuinfo = Path("/proc/cpuinfo")
   names = (
     [
@@ -59,8 +59,9 @@ def machine() -> dict[str, Any]:
 
 
 def parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
-  """Returns a parser that shows the module's text, with --out and, of the type of its default, each
-  of `defaults`.
+  """Returns a parser with --out and an option for each of `defaults`, of the default's type.
+
+  Its help is the docstring of the module.
   """
   made = argparse.ArgumentParser(
     description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -72,7 +73,7 @@ def parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
 
 
 def write(out: Path | None, benchmark: str, content: Mapping[str, Any]) -> None:
-  """Writes the figures and the machine, where a file was asked for."""
+  """Writes the figures and the machine as JSON, if --out names a file."""
   if out is not None:
     out.write_text(
       json.dumps({"benchmark": benchmark, "machine": machine(), **content}, indent=1) + "\n"
@@ -80,8 +81,9 @@ def write(out: Path | None, benchmark: str, content: Mapping[str, Any]) -> None:
 
 
 def timed(work: Callable[[], Any]) -> dict[str, float]:
-  """Returns the wall seconds of `work`, and the seconds of all cores, which neighbours on the
-  machine disturb less.
+  """Returns the wall seconds of `work`, and the processor seconds of all cores.
+
+  Other programs on the machine disturb processor seconds less.
   """
   wall, cores = time.perf_counter(), time.process_time()
   jax.block_until_ready(work())
@@ -91,10 +93,10 @@ def timed(work: Callable[[], Any]) -> dict[str, float]:
 def in_turn(
   cases: Mapping[str, Callable[[], Mapping[str, float]]], repeats: int, warm_ups: int = 3
 ) -> dict[str, Seconds]:
-  """Returns the figures of every case: each runs `warm_ups` times, then all in turn, forwards and
-  backwards (A/B/B/A), `repeats` times.
+  """Returns the figures of every case, which take turns (A/B/B/A) `repeats` times.
 
-  A drift of the machine so hits all alike.
+  First, each case runs `warm_ups` times. Because of the turns, a drift of the machine affects all
+  cases alike.
   """
   figures: dict[str, Seconds] = {name: {} for name in cases}
   for name in cases:
@@ -110,7 +112,7 @@ def in_turn(
 def ratio(
   figures: Mapping[str, Seconds], first: str, second: str, key: str = "secs"
 ) -> tuple[float, float, float]:
-  """Returns the quartiles (25, 50, 75 %) of the ratios first / second of neighbours."""
+  """Returns the quartiles (25, 50, 75 %) of first / second, each of two neighbours in time."""
   low, middle, high = np.quantile(
     np.divide(figures[first][key], figures[second][key]), [0.25, 0.5, 0.75]
   )
@@ -120,7 +122,7 @@ def ratio(
 def show_ratio(
   name: str, figures: Mapping[str, Seconds], first: str, second: str, key: str = "secs"
 ) -> float:
-  """Prints a line with the median of the ratios and their quartiles; returns the median."""
+  """Prints the median of the ratios and their quartiles; returns the median."""
   low, middle, high = ratio(figures, first, second, key)
   unit = "seconds" if key == "secs" else "processor seconds"
   print(f"{name}: {middle:.3f} ({low:.3f} to {high:.3f}) in {unit}", flush=True)
@@ -132,8 +134,10 @@ def median(figures: Mapping[str, Seconds], name: str, key: str = "secs") -> floa
 
 
 def config(**changes: Any) -> Config:
-  """Returns a config of drawn images of 32x32 in ten classes with He's augmentation; `changes` by
-  key, dots written as "__".
+  """Returns a config of drawn 32x32 images in ten classes, with He's augmentation.
+
+  Args:
+    changes: values by key; a dot in a key is written "__".
   """
   plain = to_dict(Config())
   plain["data"] |= {"name": "shapes", "allow_empty_class": True}
@@ -147,7 +151,7 @@ def config(**changes: Any) -> Config:
   plain["augment"] |= {"pad_crop": 4, "flip": True}
   plain |= {"seeds": [0], "rounds": 10_000, "eval_every_rounds": 10_000}
   plain["optim"] |= {"milestones": []}
-  plain["method"] |= {"fraction": 0.5}  # so that a handful of images will do
+  plain["method"] |= {"fraction": 0.5}  # so that few images are enough
   for key, value in changes.items():
     section = plain
     *path, last = key.split("__")
@@ -158,9 +162,7 @@ def config(**changes: Any) -> Config:
 
 
 def steps_config(network: str, batch_size: int, steps: int, **changes: Any) -> Config:
-  """Returns a config whose round is one dispatch of `steps` steps; no round but the last is
-  evaluated.
-  """
+  """Returns a config whose round is one dispatch of `steps` steps; only the last is evaluated."""
   size = {
     "data__shapes__num_train": steps * batch_size,
     "batch_size": batch_size,
@@ -171,7 +173,7 @@ def steps_config(network: str, batch_size: int, steps: int, **changes: Any) -> C
 
 @dataclasses.dataclass
 class Training:
-  """A compiled arm that is trained a dispatch at a time, for as long as it is asked to."""
+  """A compiled arm that trains one dispatch at a time, as often as it is asked to."""
 
   trainer: Trainer
   setup: Setup
@@ -180,9 +182,7 @@ class Training:
 
   @classmethod
   def make(cls, config: Config, data: Data | None = None, plan: Plan | None = None) -> Training:
-    """Returns the compiled training of a plan; of the baseline's on the data of the config by
-    default.
-    """
+    """Returns the compiled training of a plan; by default the baseline, on the config's data."""
     data = sources.load(config.data) if data is None else data
     setup = Setup.make(config, data)
     plan = plan or make_plan("baseline", Setting(config, data.train.labels, data.train.example_ids))
@@ -191,7 +191,7 @@ class Training:
     return cls(trainer, setup, trainer.compile())
 
   def dispatch(self) -> None:
-    """Runs the next dispatch; from the start again at the end of the plan."""
+    """Runs the next dispatch; starts again when the plan has ended."""
     if next(self._run, None) is None:
       self.restart()
       next(self._run)
@@ -206,5 +206,5 @@ class Training:
       pass
 
   def timed(self, dispatches: int = 1) -> dict[str, float]:
-    """Returns the seconds of so many dispatches."""
+    """Returns the seconds of this number of dispatches."""
     return timed(lambda: [self.dispatch() for _ in range(dispatches)] and None)

@@ -1,12 +1,13 @@
-"""Compares the memory of a training with the formula: data + 4 N + 4 x parameters x 4 bytes + what
-the compiled program asks for.
+"""Compares the memory of a training with a formula.
+
+The formula is: data + 4 N + 4 x parameters x 4 bytes + the memory of the compiled program.
 
     .venv/bin/python benchmarks/memory.py [--network=resnet20] [--batch_size=128]
     [--num_train=50000] [--image_size=32] [--out=FILE]
 
-Measured on a GPU: the allocator's peak. On Linux and a CPU: the arrays that lie on the device, and
-by how much the first dispatch raises the process's largest resident memory. Printed beside it is
-all that the process holds: the interpreter, the libraries, what the compiler left, the copy of the
+On a GPU, the script measures the allocator's peak. On a CPU under Linux, it measures the arrays on
+the device, plus how much the first dispatch raises the largest resident memory of the process. It
+also prints the memory of the whole process: interpreter, libraries, compiler, and the copy of the
 data on the host. Accept 1.3, aim 1.1.
 """
 
@@ -23,7 +24,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def resident(entry: str) -> int:
-  """Returns VmRSS (now) or VmHWM (the most since the last reset) in bytes."""
+  """Returns VmRSS (now) or VmHWM (the maximum since the last reset), in bytes."""
   (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith(entry))
   return int(line.split()[1]) * 1024
 

@@ -1,12 +1,11 @@
-r"""Times the ways in which seeds share one program: compile seconds, and seconds a round against
-running one seed alone.
+r"""Times the ways in which seeds share one program, against one seed alone.
 
     .venv/bin/python benchmarks/replicas.py [--config=configs/digits.py] [--seeds=2] \
       [--rounds=6] [--repeats=6] [--out=FILE]
 
-The modes take turns, forwards and backwards (A/B/C/C/B/A), so that a drift of the machine hits all
-alike. Printed: medians; "per replica" is the seconds a round and replica over those of one seed
-alone.
+The modes take turns (A/B/C/C/B/A), so a drift of the machine affects all alike. The script prints
+medians of compile seconds and of seconds per round. "per replica": seconds per round and replica,
+over those of one seed alone.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def training(config: Config, data: Data, seeds: tuple[int, ...], mode: str) -> m
 
 
 def whole(of: measure.Training, rounds: int) -> Callable[[], dict[str, float]]:
-  """Returns what trains from the start to the end of the plan, and tells the seconds a round."""
+  """Returns a function that trains the whole plan and returns the seconds per round."""
 
   def run() -> dict[str, float]:
     of.restart()

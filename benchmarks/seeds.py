@@ -1,10 +1,9 @@
-"""Times several seeds in one run against as many runs of one seed each, as whole processes of the
-demo, from a warm cache.
+"""Times several seeds in one run against as many runs of one seed each.
 
     .venv/bin/python benchmarks/seeds.py [--seeds=4] [--repeats=2] [--out=FILE]
 
-Every stage and the report are in both. The two take turns, A/B/B/A. Printed: the time together over
-the time apart (accept 0.9, aim 0.5).
+Both are whole processes of the demo, with every stage and the report, and a warm cache. They take
+turns, A/B/B/A. The script prints the time together over the time apart (accept 0.9, aim 0.5).
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
-"""Times a training step whose stages are written out block by block against one that loops over the
-identical blocks of a stage.
+"""Times a training step that unrolls the blocks of a stage against one that scans over them.
 
     .venv/bin/python benchmarks/stage_scan.py [--networks=paper_resnet56,paper_resnet110]
     [--batch_size=64] [--repeats=3] [--out=FILE]
 
-The program is two steps of SGD with momentum in a `lax.scan`, as the engine has them, at 32x32.
-"unrolled" is the network as it is; "scan" runs the blocks of a stage but the first by an inner
-`lax.scan` over their stacked parameters. The two are checked to agree. Every repeat compiles and
-runs them in the order A/B/A, so that a drift of the machine hits both alike. Printed: medians, and
-ratios of scan to unrolled.
+The program is two steps of SGD with momentum in a `lax.scan`, as in the engine, on 32x32 images.
+"unrolled" is the network as it is. "scan" runs all blocks of a stage except the first in an inner
+`lax.scan` over their stacked parameters. The script checks that both agree. Every repeat compiles
+and runs them in the order A/B/A, so a drift of the machine affects both alike. The script prints
+medians, and ratios of scan to unrolled.
 """
 
 from __future__ import annotations
@@ -37,9 +36,7 @@ Tree = Any
 
 
 def stack_stages(tree: Tree) -> Tree:
-  """Returns the variables of one collection with the blocks 2, 3, ... of each stage stacked under
-  stage<i>_rest.
-  """
+  """Returns one collection's variables with blocks 2, 3, ... of a stage stacked: stage<i>_rest."""
   stacked = {
     name: value
     for name, value in tree.items()
@@ -103,8 +100,9 @@ def unrolled_forward(
 
 
 def training(forward: Callable[..., tuple[jax.Array, Tree]], model: ResNet) -> Callable[..., Any]:
-  """Returns train(state, images, labels) -> (state, losses [STEPS]); state: parameters, statistics,
-  momenta.
+  """Returns train(state, images, labels) -> (state, losses [STEPS]).
+
+  The state holds parameters, statistics and momenta.
   """
 
   def loss_fn(
@@ -135,9 +133,7 @@ def start(form: str, variables: Tree) -> Tree:
 def measure_form(
   form: str, model: ResNet, state: Tree, batches: Tree, runs: int
 ) -> tuple[dict[str, list[float]], np.ndarray]:
-  """Returns the seconds of compiling (tracing apart) and of a step, the temporary memory, and the
-  losses of the steps.
-  """
+  """Returns the seconds of tracing, compiling and a step, temporary memory, and the losses."""
   jax.clear_caches()
   program = jax.jit(training({"unrolled": unrolled_forward, "scan": scanned_forward}[form], model))
   made: dict[str, Any] = {}
@@ -157,7 +153,7 @@ def measure_form(
 
 
 def compare(name: str, batch_size: int, repeats: int, runs: int) -> dict[str, Any]:
-  """Returns every measured figure of a network, by form, and the ratios of their medians."""
+  """Returns the figures of a network in both forms, and the ratios of their medians."""
   model = make_model(ModelConfig(name=name), 10)
   variables = init_variables(model, IMAGE_SHAPE, 0)
   rng = np.random.default_rng(0)

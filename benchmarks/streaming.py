@@ -1,16 +1,15 @@
-r"""Times training on streamed inputs against inputs on the device, and training time against the
-number of examples.
+r"""Times training on streamed inputs, and training time against the number of examples.
 
     .venv/bin/python benchmarks/streaming.py [--what=ratio|linear|classes] [--config=FILE] \
       [--repeats=5] [--out=FILE] [key=value ...]
 
-ratio: a round of the baseline of a config, resident and streamed in turn (A/B/B/A), and the same
-bits at the end. linear: seconds an example for 10,000 to 500,000 examples of drawn noise, a small
-network, resident and streamed. classes: 1,000 classes: whether anything as large as N x K is alive
-on the devices, resident and streamed.
+ratio: a round of the baseline with inputs on the device and with streamed inputs, in turn
+(A/B/B/A); both must end with the same bits. linear: seconds per example for 10,000 to 500,000
+images of noise and a small network, resident and streamed. classes: with 1,000 classes, no array on
+the devices may be as large as N x K, resident and streamed.
 
-Quoted are ratios of medians, of wall and of processor time: where other programs run at the same
-time, wall time says little.
+Ratios are of medians, of wall time and of processor time. Trust processor time if other programs
+run.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ PLACEMENTS = ("device", "stream")
 
 
 def prepare(config: Config, data: Data, where: str) -> tuple[Trainer, Resume]:
-  """Returns the compiled baseline and its start."""
+  """Returns the compiled baseline and its initial state."""
   own = dataclasses.replace(config, data=dataclasses.replace(config.data, placement=where))
   setup = Setup.make(own, data)
   trainer = setup.trainer(
@@ -50,9 +49,7 @@ def prepare(config: Config, data: Data, where: str) -> tuple[Trainer, Resume]:
 
 
 def run(trainer: Trainer, start: Resume, dispatches: int | None = None) -> dict[str, float]:
-  """Returns wall and processor seconds of a training, or of its first so many dispatches after the
-  one that warms up.
-  """
+  """Returns wall and processor seconds of a training, or of some dispatches after the first."""
   trainer.set_state(start.state)
   progress = trainer.run(Position())
   if dispatches is not None:
@@ -67,7 +64,7 @@ def run(trainer: Trainer, start: Resume, dispatches: int | None = None) -> dict[
 
 
 def ratio(config: Config, repeats: int) -> dict[str, Any]:
-  """Returns the seconds of a whole training both ways, and streamed throughput over resident."""
+  """Returns the seconds of a training both ways, and the streamed over the resident throughput."""
   data = sources.load(config.data)
   cases = {where: prepare(config, data, where) for where in PLACEMENTS}
   times: dict[str, list[dict[str, float]]] = {where: [] for where in PLACEMENTS}
@@ -103,9 +100,7 @@ def ratio(config: Config, repeats: int) -> dict[str, Any]:
 
 
 def noise(num: int, num_classes: int = 10) -> Data:
-  """Returns `num` images of noise, 8 x 8 grey, half of them the same again: only their number
-  matters.
-  """
+  """Returns `num` grey 8 x 8 images of noise, half of them repeated: only their number matters."""
   rng = np.random.default_rng(num)
 
   def split(size: int) -> Any:
@@ -128,9 +123,7 @@ def small(num_classes: int = 10) -> Config:
 
 
 def linear(repeats: int, sizes: tuple[int, ...]) -> dict[str, Any]:
-  """Returns the processor seconds a million examples of one round each, by the number of
-  examples.
-  """
+  """Returns number of examples -> processor seconds per million examples, from one round each."""
   table: dict[str, dict[int, list[float]]] = {where: {} for where in PLACEMENTS}
   cases = {
     (where, num): prepare(dataclasses.replace(small(), rounds=1), noise(num), where)
@@ -149,9 +142,7 @@ def linear(repeats: int, sizes: tuple[int, ...]) -> dict[str, Any]:
 
 
 def classes(num: int = 20_000, num_classes: int = 1000) -> dict[str, Any]:
-  """Returns the largest array on the devices and the compiled program's own memory,
-  against N x K.
-  """
+  """Returns the largest array on the devices and the program's memory, against N x K."""
   found = {}
   for where in PLACEMENTS:
     trainer, start = prepare(small(), noise(num, num_classes), where)

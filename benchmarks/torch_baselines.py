@@ -1,18 +1,19 @@
-r"""What sdt's speed is measured against: the same networks and the same training in torch. Needs
-torch and NumPy, and neither JAX nor sdt.
+r"""Trains the same networks in the same way in torch, for comparison with the speed of sdt.
+
+The script needs torch and NumPy, but neither JAX nor sdt.
 
     python benchmarks/torch_baselines.py --baseline=T2 --network=resnet20 [--batch_size=128] \
       [--steps=20] [--blocks=5]
 
-T1: float32, channels first, eager, images from a DataLoader with workers, augmented one by one.
-T2: eager, channels last, the whole set on the device as uint8, batched augmentation there; on a GPU
-under bfloat16 autocast. T3: T2 under torch.compile(mode="reduce-overhead") (on a CPU the default
-mode).
+T1: eager, float32, channels first; a DataLoader with workers augments the images one by one.
+T2: eager, channels last; the whole set is on the device as uint8 and augmented there in batches; on
+a GPU under bfloat16 autocast.
+T3: T2 under torch.compile(mode="reduce-overhead"), on a CPU in the default mode.
 
-All of them: drawn images, random crop after padding by 4 and mirroring, SGD with momentum 0.9 and
-decay 1e-4, the mean cross-entropy, sums of loss and hits kept on the device. Printed: images a
-second. With --serve the program answers each line "N" on its standard input with the seconds of N
-steps, as JSON; so benchmarks/train_speed.py alternates it with sdt.
+All use drawn images, random crop after padding by 4, mirroring, SGD with momentum 0.9 and decay
+1e-4, the mean cross-entropy, and keep the sums of loss and hits on the device. The script prints
+images per second. With --serve, it answers each line "N" on its standard input with the seconds of
+N steps, as JSON; benchmarks/train_speed.py uses this to alternate it with sdt.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ import numpy as np
 import torch
 from torch import nn
 
-# The networks that the tests compare sdt with are those that the benchmarks time.
+# The tests compare sdt with the same networks as the benchmarks.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/golden"))
 from torch_densenet import DenseNet
 from torch_resnet import ResNet
@@ -53,7 +54,7 @@ PAD = 4
 
 
 class DrawnImages(torch.utils.data.Dataset):
-  """Images [3, size, size] of uniform noise, augmented one by one as T1 does; floats."""
+  """Images [3, size, size] of uniform noise, as floats, augmented one by one for T1."""
 
   def __init__(self, num: int, size: int):
     generator = np.random.default_rng(0)
@@ -113,9 +114,7 @@ def resident_batches(
 
 
 def core_secs() -> float:
-  """Returns the processor seconds of this process and, on Linux, of the DataLoader's workers, which
-  augment in T1.
-  """
+  """Returns the processor seconds of this process and, on Linux, of the DataLoader's workers."""
   secs = time.process_time()
   for worker in multiprocessing.active_children():
     with contextlib.suppress(OSError):

@@ -1,18 +1,18 @@
-"""Compares sdt's training speed with torch's, in turn on one machine: images a second of the one
-over the other; more is faster.
+"""Compares the training speed of sdt with torch: images per second of sdt over those of torch.
 
     .venv/bin/python benchmarks/train_speed.py --torch_python=PATH [--network=resnet20]
     [--baselines=T2] [--batch_size=128] [--out=FILE]
 
---torch_python is the Python of an environment that has torch (sdt's own has none). The torch side
-is benchmarks/torch_baselines.py, which see for T1, T2 and T3. sdt's side is the engine as a run has
-it: order of the examples, gather, augmentation, masking, norms, training dynamics, the check that
-all is finite. Blocks of --steps steps alternate, A/B/B/A, after three blocks of warming up each,
-and only one of the two programs works at a time. On a CPU give both as many cores: `taskset -c 0,1`
-before the command and --threads=2.
+--torch_python is the Python of an environment with torch, which sdt's own environment lacks. The
+torch side is benchmarks/torch_baselines.py, which explains T1, T2 and T3. The sdt side is the
+engine as in a run: order of the examples, gather, augmentation, masking, norms, training dynamics,
+and the check that all numbers are finite. Blocks of --steps steps alternate (A/B/B/A) on one
+machine, after three blocks of warming up each; only one of the two programs works at a time. On a
+CPU, give both the same number of cores: put `taskset -c 0,1` before the command, and use
+--threads=2.
 
-Printed: the median ratio with its quartiles, of seconds and of processor seconds; the latter tell
-more where other programs run.
+The script prints the median ratio with its quartiles, of seconds and of processor seconds. Trust
+processor seconds if other programs run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import measure
 
 
 class TorchTraining:
-  """The other program, which trains when it is asked to."""
+  """The torch program, which trains when it is asked to."""
 
   def __init__(self, process: subprocess.Popen[str]):
     self._process = process
