@@ -151,7 +151,7 @@ def class_counts(split: Split, names: Sequence[str], what_A: str) -> Figure:
   figure = Figure(figsize=WIDE, layout="constrained")
   panels = figure.subplots(2, 1, sharex=True)
   totals = np.bincount(split.labels, minlength=len(names))
-  subsets = (("A", what_A, VERMILLION), ("B", "B, the rest", BLUE))
+  subsets = (("A", what_A, VERMILLION), ("B", "B (the rest)", BLUE))
   for axes, (subset, name, color) in zip(panels, subsets, strict=True):
     chosen = split.in_A if subset == "A" else split.in_B
     counts = np.array([np.bincount(split.labels[one], minlength=len(names)) for one in chosen])

@@ -15,51 +15,43 @@ _ZOOM_FROM = 0.5
 MEASURES = {
   "test_accuracy": (
     "Test accuracy",
-    "Share of the test set that is classified rightly, at the end of a round{after}.",
+    "Share of the test set that is classified correctly at the end of a round{after}.",
   ),
   "test_loss": (
     "Test cost",
-    "Mean cross-entropy on the test set at the end of a round{after}; lower is better.",
+    "Mean cross-entropy on the test set at the end of a round{after}. Lower is better.",
   ),
   "train_accuracy": (
     "Training accuracy (in training mode)",
-    (
-      "Share of the phase's examples that was right while the network trained on them, with "
-      "augmentation{phases}."
-    ),
+    "Share of the examples of a phase that the network classifies correctly while it trains on "
+    "them, with augmentation{phases}.",
   ),
   "train_loss": (
     "Training cost (in training mode)",
-    (
-      "Mean cross-entropy of the phase's examples while the network trained on them, without the "
-      "decay's part{phases}."
-    ),
+    "Mean cross-entropy of the examples of a phase while the network trains on them, without the "
+    "weight decay{phases}.",
   ),
 }
 _NORM_TEXTS = {
   "weight_norm": (
     "Weight norm",
-    (
-      "Norm of all kernels together at the end of a phase{phases}. At equal steps a stronger "
-      "decay makes it smaller."
-    ),
+    "Norm of all kernels together at the end of a phase{phases}. With equal steps, a stronger "
+    "decay makes it smaller.",
   ),
   "effective_rate": (
     "Effective learning rate",
-    "Learning rate over the squared weight norm{phases}: with BatchNorm the scale of the weights "
-    "does not change the output, so this is "
-    "how fast their direction moves. Decay acts on it through the norm.",
+    "Learning rate divided by the squared weight norm{phases}. With BatchNorm, the scale of the "
+    "weights does not change the output, so this is the rate at which the direction of the weights "
+    "changes. Decay changes this rate through the norm.",
   ),
   "gradient_norm": (
     "Gradient norm",
-    (
-      "Norm of the gradient of the objective: of the loss with the phase's regularisers, without "
-      "the decay; mean over the steps{phases}."
-    ),
+    "Norm of the gradient of the loss and of the regularisers of the phase, without the decay. "
+    "Mean over the steps{phases}.",
   ),
   "update_norm": (
     "Update norm",
-    "Norm of what a step changes of all parameters, mean over the steps of the phase{phases}.",
+    "Norm of the change of all parameters in one step. Mean over the steps of the phase{phases}.",
   ),
 }
 
@@ -97,7 +89,7 @@ def _late_accuracy(
     curve_figures.curve, all_curves, "test_accuracy", arms, shown=arms, panel=panel
   )
   caption = sentences(
-    "The later rounds of the curve below, larger. The verdict is about the last round alone.",
+    "The later rounds of the curve below, enlarged. The verdict uses the last round only.",
     left_out(artifacts),
   )
   alt = "test accuracy of every arm over the later rounds"
@@ -125,9 +117,8 @@ def _over_the_rounds(
         shown=shown[measure],
         panel=Panel(title, drops),
       )
-      name = measure.replace("_", " ") if measure in MEASURES else title.lower()
       text = sentences(caption.format(**words), left_out(artifacts))
-      pictures[measure] = Picture(png, f"{name} over the rounds", text)
+      pictures[measure] = Picture(png, f"{title.lower()} over the rounds", text)
   return pictures
 
 
@@ -144,9 +135,9 @@ def _phase_words(shown: Sequence[Curve]) -> dict[str, str]:
   if not first:
     return {"after": "", "phases": ""}
   return {
-    "after": f" (in rounds of several phases: after {' or '.join(last)})",
+    "after": f" (where a round has several phases: after {' or '.join(last)})",
     "phases": (
-      f" (thick: phase {' or '.join(last)}, which ends the round; dotted: phase "
+      f" (thick line: phase {' or '.join(last)}, the last of a round; dotted line: phase "
       f"{' or '.join(first)})"
     ),
   }
@@ -166,8 +157,8 @@ def _layer_norms(artifacts: Artifacts, all_curves: Sequence[Curve]) -> dict[str,
     return {}
   png = figures.render(norm_figures.layer_norms, values, arms, layers)
   caption = (
-    "Where the arms lie apart, the decay has changed the weights most. Norms of layers of "
-    "different sizes do not compare."
+    "The decay has changed most the layers in which the arms differ most. Norms of layers of "
+    "different sizes cannot be compared."
   )
   alt = "weight norm of each layer, every arm"
   return {"layer_norms": Picture(png, alt, caption, kind="wide")}

@@ -39,13 +39,13 @@ def _forest(artifacts: Artifacts) -> dict[str, Picture]:
   )
   reading = "There are too few seeds for intervals."
   if any(row["interval"] is not None for row in rows):
-    unless = ", unless the shaded margin is shown to hold it" if margin else ""
+    equal = ' "Equal": a test shows that the difference is within the shaded margin.'
     reading = (
-      "An interval that stays on one side of zero is a difference; one that is not clear of zero "
-      f"resolves nothing{unless}."
+      "An interval that excludes zero shows a difference, one that contains zero does not."
+      + (equal if margin else "")
     )
   caption = sentences(
-    "Each row is the first arm minus the second: right of zero the first is better.", reading
+    "Each row is the first arm minus the second. Right of zero, the first arm is better.", reading
   )
   alt = (
     "differences between the method and every other arm, and of arms from their own controls, "
@@ -58,7 +58,7 @@ def _mosaics(artifacts: Artifacts) -> dict[str, Picture]:
   names, pictures = class_names(artifacts.results), {}
   end = "lowest" if section(artifacts, "split").get("policy") == "bottom" else "highest"
   kinds = {
-    "easiest": (mosaic_of_A(artifacts), f"the {end} scores first"),
+    "easiest": (mosaic_of_A(artifacts), f"sorted, the {end} scores first"),
     "other": ("A random draw from B", "in random order"),
   }
   for kind, (alt, order) in kinds.items():
@@ -66,8 +66,8 @@ def _mosaics(artifacts: Artifacts) -> dict[str, Picture]:
     if all(part is not None and len(part) for part in parts):
       png = figures.render(image_figures.mosaic, *parts, names=names)
       caption = (
-        "Below each image its label, and the confidence in it of the first seed's baseline; "
-        f"{order}."
+        "Below each image: its label, and the confidence of the first seed's baseline in this "
+        f"label. The images are {order}."
       )
       pictures[f"mosaic_{kind}"] = Picture(png, alt, caption, kind="wide mosaic")
   return pictures
@@ -79,12 +79,11 @@ def _activation_maps(artifacts: Artifacts) -> dict[str, Picture]:
   names, arms = class_names(artifacts.results), [str(arm) for arm in artifacts.cam["arms"]]
   png = figures.render(image_figures.class_activation_maps, artifacts.cam, names)
   caption = (
-    "Test images drawn at random within each group, each with "
-    f"{_CAM_ARMS[len(arms)].format(*arms)} of its label's class (seed "
-    f"{int(artifacts.cam['seed'])}): from dark, where a place speaks least for that class, to "
-    "yellow, where it speaks most. Every map "
-    "has its own scale, so places compare and strengths do not. Below a map what that network "
-    "predicts, and its probability."
+    "Test images, drawn at random within each group. Beside each image: "
+    f"{_CAM_ARMS[len(arms)].format(*arms)} of the class of its label (seed "
+    f"{int(artifacts.cam['seed'])}). A dark place speaks least for that class, a yellow place "
+    "speaks most. Each map has its own scale: compare places, not strengths. Below a map: the "
+    "class that the network predicts, and its probability."
   )
   alt = "class activation maps of test images"
   return {"cam": Picture(png, alt, caption, kind="wide mosaic")}

@@ -79,7 +79,7 @@ def _curves(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> dict[str, 
   """Returns which curves there are, and what their bands are."""
   arms = list(artifacts.results["arms"])
   num_seeds = curve_figures.most_seeds(curves(artifacts.metrics, arms))
-  spread = "the range" if num_seeds < figures.MIN_SEEDS_FOR_SD else "one sd"
+  spread = "their range" if num_seeds < figures.MIN_SEEDS_FOR_SD else "one sd above and below it"
   return {
     "curves": [name for name in curve_pictures.MEASURES if name in pictures],
     "norms": [name for name in NORMS if name in pictures],

@@ -13,10 +13,10 @@ from sdt.report.wording import class_names, section, sentences, what_A
 
 # Scorer -> what stands at the axis; others by their name.
 _SCORE_LABELS = {
-  "log_odds": "log-odds of the own label, nats",
-  "confidence": "softmax probability of the own label",
-  "loss": "cross-entropy of the own label, nats",
-  "margin": "margin of the own label's logit",
+  "log_odds": "log-odds of the label, nats",
+  "confidence": "softmax probability of the label",
+  "loss": "cross-entropy of the label, nats",
+  "margin": "margin of the label's logit",
   "normalized_margin": "normalised margin",
   "entropy": "entropy of the prediction, nats",
   "el2n": "EL2N, norm of the error",
@@ -59,9 +59,9 @@ def data_map(artifacts: Artifacts) -> dict[str, Picture]:
       "epochs",
     )
     caption = (
-      "Every training example by the baseline's training dynamics, means over the seeds. Top "
-      "left: learnt early and for good; right: "
-      "undecided; bottom left: never learnt, often a wrong label."
+      "Each dot is a training example. Its place shows how the baseline learnt it, mean over the "
+      "seeds. Top left: learnt early and never forgotten. Right: learnt and forgotten again. "
+      "Bottom left: never learnt; such an example often has a wrong label."
     )
   else:
     scores, margin = _score(artifacts, "confidence"), _score(artifacts, "margin")
@@ -73,10 +73,9 @@ def data_map(artifacts: Artifacts) -> dict[str, Picture]:
       "sd of the confidence over the seeds", "mean confidence over the seeds", "seeds"
     )
     caption = (
-      f"Every training example by its final confidence under {len(scores)} seeds: a stand-in for "
-      "the map of training dynamics, which this "
-      "run did not record. Top left: fitted by every seed; right: by some; bottom left: by none, "
-      "often a wrong label."
+      f"Each dot is a training example. Its place shows its final confidence over {len(scores)} "
+      "seeds, because this run did not record the training dynamics. Top left: every seed fits it. "
+      "Right: some seeds fit it. Bottom left: no seed fits it; it often has a wrong label."
     )
   shown = _score(artifacts, "confidence")
   in_A = None if shown is None else _in_A(artifacts, shown.shape)
@@ -97,8 +96,8 @@ def classes(artifacts: Artifacts) -> dict[str, Picture]:
   names = class_names(artifacts.results)
   png = figures.render(class_figures.class_counts, artifacts.split, names, what_A(artifacts))
   caption = (
-    "Dashed: what a draw that ignores the class would give. A bar far from it is a class that the "
-    "score favours or passes over."
+    "Dashed line: what a draw that ignores the class would give. Where a bar is far from it, the "
+    "score prefers or avoids this class."
   )
   return {"class_counts": Picture(png, "class counts of A and B", caption, kind="wide")}
 
@@ -122,11 +121,11 @@ def stability(artifacts: Artifacts) -> dict[str, Picture]:
     Agreement(seeds, spearman, overlap, chance=chance),
     label=_label_of(ranking.name),
   )
-  caption = "Every training example under two seeds; on the grey line both say the same."
+  caption = "The score of each training example under two seeds. On the grey line both are equal."
   if len(seeds) > 2:
     caption = (
       f"Left: {caption[0].lower()}{caption[1:]} Right: the share of A that two seeds have in "
-      f"common, {chance:.2f} by chance."
+      f"common; it is {chance:.2f} by chance."
     )
   kind = "wide" if len(seeds) > 2 else ""
   alt = "agreement of the seeds about scores and about A"
@@ -144,8 +143,8 @@ def _histogram(artifacts: Artifacts, name: str, scores: Float[np.ndarray, "R N"]
     label=_label_of(name),
     log=name == "confidence",
   )
-  border = "." if in_A is None else _border_words(artifacts, name, scores, in_A=in_A)
-  caption = "How many examples have which score, each seed an outline" + border
+  border = "" if in_A is None else _border_words(artifacts, name, scores, in_A=in_A)
+  caption = sentences("How many examples have each score. Outline: one seed.", border)
   text = sentences(caption, _without_diverged(artifacts))
   return Picture(png, f"histogram of {name}", text)
 
@@ -161,20 +160,20 @@ def _border_words(
   without = [
     seed for seed, row, chosen in zip(seeds, scores, in_A, strict=True) if cut(row, chosen) is None
   ]
-  dashed = "; dashed: its border" if len(without) < len(seeds) else ""
+  filled = "Filled: A." + (" Dashed: the border of A." if len(without) < len(seeds) else "")
   if not without:
-    return f"; filled: A{dashed}."
+    return filled
   rule, ranked_by = section(artifacts, "split"), artifacts.score_info.get("ranked_by", name)
   reasons = {
-    "it is a random draw": rule.get("policy") == "random",
-    "it leaves the very easiest to B": rule.get("policy") == "window",
-    "every class has a border of its own": bool(rule.get("class_balanced")),
+    "A is a random draw": rule.get("policy") == "random",
+    "A leaves the very easiest examples to B": rule.get("policy") == "window",
+    "each class has its own border": bool(rule.get("class_balanced")),
     "all seeds share the A of their mean score": rule.get("source") == "mean",
-    f"it was chosen by {ranked_by}": name != ranked_by,
+    f"A was chosen by {ranked_by}": name != ranked_by,
   }
-  why = next((f", because {reason}" for reason, holds in reasons.items() if holds), "")
+  why = next((f": {reason}" for reason, holds in reasons.items() if holds), "")
   whose = "A" if len(without) == len(seeds) else f"The A of seed {', '.join(map(str, without))}"
-  return f"; filled: A{dashed}. {whose} has no border here: it is not one end of this score{why}."
+  return f"{filled} {whose} is not one end of this score, so it has no border here{why}."
 
 
 def _class_histograms(artifacts: Artifacts, ranking: _Ranking) -> Picture:
@@ -193,10 +192,9 @@ def _class_histograms(artifacts: Artifacts, ranking: _Ranking) -> Picture:
   few = len(shown) < sum(np.bincount(labels, minlength=len(names)) > 0)
   which = f"The five easiest and the five hardest of {len(names)} classes" if few else "Every class"
   caption = (
-    f"{which}, by the median of {name}, {'larger' if is_higher_easier else 'smaller'} is easier. "
-    "Every histogram fills its row, so shapes "
-    "compare and heights of different classes do not. A class whose row has little colour gives A "
-    "few examples."
+    f"{which}, sorted by the median of {name}; {'larger' if is_higher_easier else 'smaller'} is "
+    "easier. Each histogram fills its row: compare the shapes of classes, not their heights. Where "
+    "a row has little colour, A has few examples of this class."
   )
   text = sentences(caption, _without_diverged(artifacts))
   return Picture(png, "histograms of the score by class", text, kind="wide")
@@ -218,7 +216,7 @@ def _seeds(artifacts: Artifacts) -> list[int]:
 def _without_diverged(artifacts: Artifacts) -> str:
   """Returns a sentence that names the seeds that figures of the scores leave out; "" for none."""
   lost = artifacts.scores["seeds"][~_is_sound(artifacts)].tolist()
-  return f"Without seeds whose baseline diverged: {', '.join(map(str, lost))}." if lost else ""
+  return f"Seeds whose baseline diverged are left out: {', '.join(map(str, lost))}." if lost else ""
 
 
 def _score(artifacts: Artifacts, name: str) -> Float[np.ndarray, "R N"] | None:

@@ -48,17 +48,17 @@ def values_text(values: Mapping[str, float]) -> str:
 def luck_text(best_of: Mapping[str, Any]) -> str:
   """Returns how far the best candidate is above the mean of all, and what luck alone gives."""
   if best_of["num_values"] < 2:
-    return "There was one candidate."
+    return "There is only one candidate."
   text = (
-    f"The best stands {tables.percent(best_of['gain'])} points above the mean of the "
-    f"{best_of['num_values']} candidates"
+    f"The best is {tables.percent(best_of['gain'])} points above the mean of the "
+    f"{best_of['num_values']} candidates."
   )
   if best_of["expected_gain"] is None:
-    return f"{text}; with one seed it is not known what luck alone would give."
+    return f"{text} With one seed, we cannot say what luck alone would give."
   return (
-    f"{text}; were they all equally good, luck alone would give about "
-    f"{tables.percent(best_of['expected_gain'])} "
-    f"({best_of['expected_gain_sds']:.2f} standard errors of one candidate's mean, "
-    "without what a seed does to all alike; that all share the validation images is not allowed "
-    "for)."
+    f"{text} If all candidates were equally good, luck alone would give about "
+    f"{tables.percent(best_of['expected_gain'])} points "
+    f"({best_of['expected_gain_sds']:.2f} standard errors of the mean of one candidate). This "
+    "leaves out what a seed does to all candidates alike, and ignores that all share the "
+    "validation images."
   )

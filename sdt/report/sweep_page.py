@@ -84,14 +84,14 @@ def caption(content: Mapping[str, Any]) -> str:
   constant = constant_mean(content)
   if constant is not None:
     parts.append(
-      "The method's decay has the same mean over the steps of a round at every value, "
-      f"{_number(constant, 3)}: only its placing differs."
+      f"Every value has the same mean decay over the steps of a round, {_number(constant, 3)}: the "
+      "values differ only in where this decay is applied."
     )
   elif len(decays) > 1:
     low, high = (_number(edge, 3) for edge in (min(decays), max(decays)))
     parts.append(
-      f"The method's mean decay over the steps of a round goes from {low} to {high} with it, so a "
-      "trend may be no more than that."
+      f"The mean decay over the steps of a round changes with the value too, from {low} to {high}. "
+      "This alone may explain a trend."
     )
   return " ".join(parts)
 
@@ -100,17 +100,17 @@ def cautions(content: Mapping[str, Any]) -> list[str]:
   """Returns what a reader who looks for the best value must know, sentence by sentence."""
   count, gain = content["best_of"]["num_values"], content["best_of"]["expected_gain_sds"]
   if count < 2:
-    return ["No value was chosen here."]
+    return ["This page chooses no value."]
   sentences = [
-    f"No value was chosen here: choosing the best of {count} values on the test set inflates it "
-    f"by about {gain:.2f} standard deviations of "
-    "one value's mean if all are equally good (less where their errors go together).",
-    f"Each verdict is that of its own run: it is not corrected for the {count} values.",
+    f"This page chooses no value. Whoever takes the best of {count} values on the test set must "
+    f"expect its mean to be about {gain:.2f} standard deviations of such a mean too high, if all "
+    "values are equally good (less if their errors are correlated).",
+    f"Each verdict is from the run of one value; it is not corrected for the {count} values.",
   ]
   if content["shared_baseline"]:
     sentences.append(
-      "All values are compared with the same baseline networks, so their differences rise and "
-      "fall together."
+      "All values are compared with the same baseline networks, so their differences are "
+      "correlated."
     )
   return sentences
 
@@ -153,7 +153,7 @@ def table_text(content: Mapping[str, Any]) -> str:
     "baseline, paired, points"
   )
   others = [arm for arm in arms if arm not in shown]
-  more = [f"The report has the other arms too: {', '.join(others)}."] if others else []
+  more = [f"The report also has these arms: {', '.join(others)}."] if others else []
   told = [
     line
     for sentence in [*more, *cautions(content)]

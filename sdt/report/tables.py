@@ -51,18 +51,20 @@ def truth_text(truth: Mapping[str, Any], ranked_by: str) -> str | None:
   parts = []
   if auroc is not None:
     parts.append(
-      f"as a sign of wrong labels, low {ranked_by} has an area under the ROC curve of {auroc:.3f} "
+      f"low {ranked_by} finds wrong labels with an area under the ROC curve of {auroc:.3f} "
       "(1 is perfect, 0.5 is chance)"
     )
   if precision is not None:
     parts.append(
-      f"its average precision is {precision:.3f} (chance is {truth['wrong_label_rate']:.3f})"
+      f"the average precision is {precision:.3f} (chance is {truth['wrong_label_rate']:.3f})"
     )
   if auroc is not None and share is not None:
     parts.append(f"{percent(share)} % of A have a wrong label (mean over seeds)")
   if spearman is not None:
-    parts.append(f"Spearman's correlation of {ranked_by} with the known easiness is {spearman:.3f}")
-  return f"Known truth: {'; '.join(parts)}." if parts else None
+    parts.append(
+      f"the rank correlation (Spearman) of {ranked_by} with the known easiness is {spearman:.3f}"
+    )
+  return f"Against the known truth: {'; '.join(parts)}." if parts else None
 
 
 def score_rows(score_info: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -91,33 +91,32 @@ def draw(
     "network": Picture(
       render(toy_figures.network, (1, *results["model"]["hidden_sizes"], 1)),
       "the layers of the network",
-      f"The network: {len(results['model']['hidden_sizes'])} hidden layers, "
-      f"{results['model']['num_params']:,} parameters. Few of "
-      "the units are drawn; every unit of a layer is joined with every unit of the next.",
+      f"The network has {len(results['model']['hidden_sizes'])} hidden layers and "
+      f"{results['model']['num_params']:,} parameters. The picture shows some of the units. Each "
+      "unit of a layer is connected with each unit of the next.",
       kind="wide",
     ),
     "fits": Picture(
       render(toy_figures.fits, points, named, results["seeds"]),
       "the three fits",
-      f"Above, seed {results['seeds'][0]}: its points, the {size} with the largest noise marked "
-      "(A), the true curve and the fit. "
-      f"Below, the fits of all {num_seeds} seeds as thin lines, each to points of its own.",
+      f"Above: the points of seed {results['seeds'][0]}, the true curve and the fit. The {size} "
+      f"points with the largest noise are A. Below: the fits of all {num_seeds} seeds as thin "
+      "lines; each seed has its own points.",
       kind="wide",
     ),
     "merits": Picture(
       render(toy_figures.merits, results["arms"], results["truth"]["roughness"]),
       "error, roughness and end-point bias of every arm",
-      "A dot is a seed, the bar the mean. Error and roughness: less is better; dashed, the "
-      "roughness of the true curve itself. A roughness "
-      f"below {toy_figures.FLOOR:g} stands there. End-point "
-      "bias: nearer to zero is better, below zero the ends hang down.",
+      "Each dot is a seed, the bar is the mean. Error and roughness: less is better. Dashed line: "
+      f"the roughness of the true curve. A roughness below {toy_figures.FLOOR:g} is drawn there. "
+      "End-point bias: nearer to zero is better; below zero, the ends of the fit are too low.",
       kind="wide",
     ),
     "choice": Picture(
       render(toy_figures.choice, results["selection"]),
       "validation error against the decay",
-      "Mean error on the validation points of all seeds, and its standard error; filled, the "
-      f"decay that was chosen, {chosen:g}.",
+      "Mean error on the validation points of all seeds, with its standard error. Filled dot: the "
+      f"chosen decay, {chosen:g}.",
     ),
   }
 
@@ -173,7 +172,7 @@ def verdict(test: Mapping[str, Any]) -> str:
 
 
 def sentence(results: Mapping[str, Any]) -> str:
-  """Returns what the toy says of (c) and (b), and whether it shows what it must."""
+  """Returns the result of (c) against (b), and whether the checks of the toy hold."""
   test, chosen = results["contrasts"]["uniform"]["error"], results["selection"]["chosen"]
   parts = []
   if test["mean"] is not None:
@@ -185,13 +184,13 @@ def sentence(results: Mapping[str, Any]) -> str:
     )
   failed = [check["name"] for check in results["checks"] if not check["holds"]]
   parts.append(
-    f"Of what must hold, {', '.join(failed)} does not."
+    f"These checks of the toy do not hold: {', '.join(failed)}."
     if failed
-    else "What must hold of the toy does: (a) overfits."
+    else "All checks of the toy hold: (a) overfits."
   )
   if results["selection"]["at_edge"]:
     parts.append(
-      f"The chosen decay, {chosen:g}, is at an edge of the grid: the best may lie beyond it."
+      f"The chosen decay, {chosen:g}, is at an edge of the grid. A better one may lie beyond it."
     )
   return " ".join(parts)
 

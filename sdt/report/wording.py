@@ -9,13 +9,19 @@ from sdt.report.read import Artifacts, diverged
 # knows.
 _OF_A = {
   "": ("", "Examples of A"),
-  "top": ("the easiest", "The examples of A with the highest scores"),
-  "bottom": ("the hardest", "The examples of A with the lowest scores"),
+  "top": ("the easiest examples", "The examples of A with the highest scores"),
+  "bottom": ("the hardest examples", "The examples of A with the lowest scores"),
   "random": ("a random draw", "The examples of the random A with the highest scores"),
-  "window": ("the easiest after a share of them", "The examples of A with the highest scores"),
-  "threshold": ("those easier than a threshold", "The examples of A with the highest scores"),
+  "window": (
+    "the easiest examples after the very easiest ones",
+    "The examples of A with the highest scores",
+  ),
+  "threshold": (
+    "the examples easier than a threshold",
+    "The examples of A with the highest scores",
+  ),
   "mislabel_cut": (
-    "the easiest, where the hardest are left out of A and B",
+    "the easiest examples; the hardest ones are in neither A nor B",
     "The examples of A with the highest scores",
   ),
 }
@@ -42,7 +48,7 @@ def what_A(artifacts: Artifacts) -> str:  # noqa: N802 - the paper's name
   """Returns "A" and what it is by split.policy; "A" alone where no config tells it."""
   rule = section(artifacts, "split")
   what = _OF_A.get(rule.get("policy", ""), _OF_A[""])[0]
-  return f"A, {what}{' of each class' if rule.get('class_balanced') else ''}" if what else "A"
+  return f"A ({what}{' of each class' if rule.get('class_balanced') else ''})" if what else "A"
 
 
 def mosaic_of_A(artifacts: Artifacts) -> str:  # noqa: N802
@@ -58,4 +64,4 @@ def left_out(artifacts: Artifacts) -> str:
     for arm, seeds in lost.items()
     if arm in artifacts.results["arms"]
   )
-  return f"Without seeds that diverged, over all rounds: {named}." if named else ""
+  return f"Seeds that diverged are left out of all rounds: {named}." if named else ""

@@ -69,14 +69,14 @@ def test_a_run_with_fewer_than_two_sound_seeds_says_that_no_mean_compares_them(t
   files.write_json(workdir / "scores.json", info)
   text = page_alone(workdir)
   assert "Fewer than two seeds have a baseline that did not diverge" in text
-  assert "of A on average" not in text
+  assert "On average, two seeds share" not in text
 
 
 def test_the_map_of_the_data_is_of_the_dynamics_where_they_are_known(tmp_path, drawn):
   workdir = small_run(tmp_path, seeds=(0, 1, 2))
   scores, split = files.read_npz(workdir / "scores.npz"), read.load(workdir).split
   made, pictures = drawn(workdir)
-  assert "stand-in" in pictures["data_map"].caption
+  assert "did not record the training dynamics" in pictures["data_map"].caption
   panel = made["data_map"][0].axes[0]
   assert panel.get_xlabel() == "sd of the confidence over the seeds"
   _check_points(
@@ -87,7 +87,7 @@ def test_the_map_of_the_data_is_of_the_dynamics_where_they_are_known(tmp_path, d
   )
   dynamics = add_dynamics(workdir)
   made, pictures = drawn(workdir)
-  assert "stand-in" not in pictures["data_map"].caption
+  assert "did not record" not in pictures["data_map"].caption
   left, right = made["data_map"][0].axes[:2]
   assert left.get_xlabel() == "variability: sd of the confidence over the epochs"
   assert left.get_ylabel() == "mean confidence over the epochs"
@@ -120,12 +120,12 @@ def test_pictures_of_the_scores_leave_out_seeds_whose_baseline_diverged_and_say_
   _check_points(
     panel, confidence.std(axis=0, ddof=1), confidence.mean(axis=0), split.in_A[kept].mean(axis=0)
   )
-  assert "under 2 seeds" in pictures["data_map"].caption
+  assert "over 2 seeds" in pictures["data_map"].caption
   assert "seed 1" not in [text.get_text() for text in made["histogram"][0].legends[0].get_texts()]
   for name in ("data_map", "histogram_log_odds", "class_histograms"):
-    assert pictures[name].caption.endswith("Without seeds whose baseline diverged: 1.")
+    assert pictures[name].caption.endswith("Seeds whose baseline diverged are left out: 1.")
   assert made["stability"][0].axes[0].get_ylabel().endswith("seed 2")
   add_scores(workdir, sound=np.array([True, False, False]))
   assert "data_map" not in drawn(workdir)[1]  # of one seed there is no spread
   lost = small_run(tmp_path / "lost", seeds=(0, 1), diverged={"baseline": [0, 1]})
-  assert "Without seeds whose" not in drawn(lost)[1]["data_map"].caption
+  assert "are left out" not in drawn(lost)[1]["data_map"].caption

@@ -121,14 +121,14 @@ def test_captions_of_curves_name_the_seeds_left_out(tmp_path, captioned):
   workdir = small_run(tmp_path, seeds=(0, 1, 2, 3, 4), diverged={"method": [2, 4], "baseline": [0]})
   loaded = read.load(workdir)
   caption = (
-    "Without seeds that diverged, over all rounds: baseline, seed 0; method, seed 2, "
+    "Seeds that diverged are left out of all rounds: baseline, seed 0; method, seed 2, "
     "4.</figcaption>"
   )
   text = run_page.html(loaded, captioned(loaded))
   assert text.count(caption) == 5
-  assert "the band shows one sd over" in text  # uniform_mean still has five
+  assert "the band shows one sd above" in text  # uniform_mean still has five
   whole = read.load(small_run(tmp_path / "other"))
-  assert "Without seeds" not in run_page.html(whole, captioned(whole))
+  assert "left out of all rounds" not in run_page.html(whole, captioned(whole))
 
 
 def test_panels_of_many_arms_keep_to_baseline_and_method_and_one_figure_has_all(tmp_path, drawn):
@@ -193,7 +193,7 @@ def test_norms_are_the_numbers_of_the_rows_after_each_phase(tmp_path, drawn):
   made, pictures = drawn(workdir)
   assert set(read.NORMS) <= set(pictures)
   assert (
-    "Without seeds that diverged, over all rounds: baseline, seed 1."
+    "Seeds that diverged are left out of all rounds: baseline, seed 1."
     in pictures["weight_norm"].caption
   )
   rows = files.read_rows(workdir / "metrics.jsonl")

@@ -155,7 +155,7 @@ def test_names_are_escaped(tmp_path):
 def test_one_seed_says_what_is_missing(tmp_path):
   text = build_report(small_run(tmp_path, seeds=(3,))).read_text(encoding="utf-8")
   assert "one seed: no verdict" in text
-  assert "with one seed there is nothing to compare" in text
+  assert "a comparison needs at least two seeds" in text
   assert not (tmp_path / "figures" / "stability.png").exists()
 
 
@@ -163,7 +163,7 @@ def test_two_seeds_have_no_verdict_and_no_interval(tmp_path):
   text = page_alone(small_run(tmp_path, seeds=(0, 1), arms=("baseline", "method")))
   row, _ = (row for row in Page(text).rows if row[0] == "method - baseline")
   assert row[2:8] == ["-", "two seeds: no verdict", "2", "-", "-", "-"]
-  assert "these decide nothing" not in text
+  assert "which do not change the verdicts" not in text
 
 
 def test_run_without_a_method_and_without_optional_files(tmp_path):
@@ -204,10 +204,15 @@ def test_diverged_seed_is_flagged(tmp_path):
 @pytest.mark.parametrize(
   ("policy", "balanced", "subset", "mosaic"),
   [
-    ("top", False, "A, the easiest", "The examples of A with the highest scores"),
-    ("top", True, "A, the easiest of each class", "The examples of A with the highest scores"),
-    ("bottom", False, "A, the hardest", "The examples of A with the lowest scores"),
-    ("random", False, "A, a random draw", "The examples of the random A with the highest scores"),
+    ("top", False, "A (the easiest examples)", "The examples of A with the highest scores"),
+    (
+      "top",
+      True,
+      "A (the easiest examples of each class)",
+      "The examples of A with the highest scores",
+    ),
+    ("bottom", False, "A (the hardest examples)", "The examples of A with the lowest scores"),
+    ("random", False, "A (a random draw)", "The examples of the random A with the highest scores"),
     (None, False, "A", "Examples of A"),
   ],
 )
@@ -227,7 +232,7 @@ def test_titles_follow_the_policy_that_made_the_subset(
   )
   loaded = read.load(workdir)
   text = run_page.html(loaded, drawing.draw(loaded))
-  assert f"<h2>Examples of {subset}, and of B</h2>" in text
+  assert f"<h2>Examples of {subset} and of B</h2>" in text
   assert f"<h3>{mosaic} (3)</h3>" in text
   (args,) = (args for draw, args in drawn if draw is class_figures.class_counts)
   panel = class_figures.class_counts(*args).axes[0]

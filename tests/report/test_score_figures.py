@@ -153,40 +153,33 @@ def test_the_score_that_ranks_has_the_histogram_with_its_own_name(tmp_path, draw
 @pytest.mark.parametrize(
   ("split", "swapped", "caption"),
   [
-    ({}, (), "; filled: A; dashed: its border."),
+    ({}, (), "Outline: one seed. Filled: A. Dashed: the border of A."),
     (
       {"source": "mean"},
       (1,),
-      (
-        "; dashed: its border. The A of seed 1 has no border here: it is not one end of this "
-        "score, because all seeds"
-      ),
+      "Dashed: the border of A. The A of seed 1 is not one end of this score, so it has no border "
+      "here: all seeds share",
     ),
     (
       {"class_balanced": True},
       (0, 1, 2),
-      "; filled: A. A has no border here: it is not one end of this score, because every class",
+      "Filled: A. A is not one end of this score, so it has no border here: each class",
     ),
     (
       {"policy": "random"},
       (0, 1, 2),
-      (
-        "; filled: A. A has no border here: it is not one end of this score, because it is a "
-        "random draw."
-      ),
+      "Filled: A. A is not one end of this score, so it has no border here: A is a random draw.",
     ),
     (
       {"policy": "window"},
       (0, 1, 2),
-      (
-        "; filled: A. A has no border here: it is not one end of this score, because it leaves "
-        "the very easiest to B."
-      ),
+      "Filled: A. A is not one end of this score, so it has no border here: A leaves the very "
+      "easiest examples to B.",
     ),
     (
       {"policy": None},
       (0, 1, 2),
-      "; filled: A. A has no border here: it is not one end of this score.",
+      "Filled: A. A is not one end of this score, so it has no border here.",
     ),
   ],
 )
@@ -215,8 +208,8 @@ def test_the_histogram_of_a_score_that_does_not_rank_says_which_one_does(tmp_pat
   loaded.scores["aum"] = np.where(loaded.split.in_A, 1.0, 0.0) + loaded.scores["confidence"] / 2
   pictures = captioned(loaded)
   assert pictures["histogram_aum"].caption.endswith(
-    "each seed an outline; filled: A; dashed: its border."
+    "Outline: one seed. Filled: A. Dashed: the border of A."
   )
   assert pictures["histogram_confidence"].caption.endswith(
-    "it is not one end of this score, because it was chosen by aum."
+    "A is not one end of this score, so it has no border here: A was chosen by aum."
   )

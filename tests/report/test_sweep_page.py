@@ -77,7 +77,7 @@ def cells_of(page, section):
 
 def test_the_page_shows_what_the_run_of_a_value_chose(made, tmp_path):
   workdir, content, page = made
-  assert "chosen on its validation split" not in page
+  assert "chosen on the validation split" not in page
   shutil.copytree(workdir, tmp_path / "sweep")
   content = copy.deepcopy(content)
   content["values"][1]["selection"] = {
@@ -168,14 +168,14 @@ def test_the_page_and_the_table_warn_of_choosing_the_best(made):
   text = " ".join(page.split())
   for told in (text, " ".join(table_text(content).split())):
     assert (
-      "No value was chosen here: choosing the best of 4 values on the test set inflates it by "
-      "about 1.03 standard deviations"
+      "Whoever takes the best of 4 values on the test set must expect its mean to be about 1.03 "
+      "standard deviations"
     ) in told
     assert "it is not corrected for the 4 values" in told
     assert "compared with the same baseline networks" in told
   assert "Diverged:</strong> fraction = 0.01, method, seed 1." in text
   assert cautions({"best_of": {"num_values": 1, "expected_gain_sds": 0.0}}) == [
-    "No value was chosen here."
+    "This page chooses no value."
   ]
 
 
@@ -237,7 +237,7 @@ def test_the_table_fits_the_screen_and_says_what_else_there_is(made):
     f"{100 * difference:+.2f}",
   ]
   assert rows["0.05"][5:9] == ["-", "-", "0-3", "-"]
-  assert "The report has the other arms too: uniform_mean." in lines
+  assert "The report also has these arms: uniform_mean." in lines
 
 
 def test_a_sweep_of_baselines_alone_has_a_table_without_differences(tmp_path):
@@ -361,14 +361,13 @@ def test_the_picture_has_the_colours_of_the_arms(made):
   [
     (
       [2.4e-4, 2.401e-4, 2.4e-4],
-      "the same mean over the steps of a round at every value, 0.00024: only its placing differs.",
+      "Every value has the same mean decay over the steps of a round, 0.00024: the values differ "
+      "only in where this decay is applied.",
     ),
     (
       [1.5e-4, 2.4e-4, 5e-4],
-      (
-        "over the steps of a round goes from 0.00015 to 0.0005 with it, so a trend may be no more "
-        "than that."
-      ),
+      "over the steps of a round changes with the value too, from 0.00015 to 0.0005. This alone "
+      "may explain a trend.",
     ),
     ([None, None], "mean over the seeds."),
   ],

@@ -31,11 +31,11 @@ def test_tables_mark_what_is_not_like_the_other_contrasts(tmp_path):
   )
   assert found.count("method - less_data (outside the family)") == 3
   assert found.count("baseline - less_data (positive control)") == 3
-  assert "Not equal work: one of the two" in text
+  assert "Not equal work: the two arms" in text
   table = tables.result_table_text(files.read_json(tmp_path / "results.json"))
   assert [line.split()[0] for line in table.split("\n") if line.endswith(" *")] == ["long_baseline"]
   assert "* not equal work, ^ outside the family" in table
-  assert "Not equal work: one of the two" not in page_alone(
+  assert "Not equal work: the two arms" not in page_alone(
     small_run(tmp_path / "equal", arms=("baseline", "method"))
   )
 
@@ -246,9 +246,11 @@ def test_the_page_of_a_run_without_the_method_has_its_arms_against_their_control
   )
   text = page_alone(workdir)
   assert _first_cells(text).count("mixup_easy - alternate_only") == 3
-  assert "from their own controls together: two families." in text
-  assert "which holds for all of a family at once" in text
-  assert "Each row is the first arm minus the second: above 0 the first is more accurate." in text
+  assert "There are two families of tests: the differences of the method, and the" in text
+  assert "which holds for all differences of a family at once" in text
+  assert (
+    "Each row is the first arm minus the second. Above 0, the first arm is more accurate." in text
+  )
   assert "Missing: the differences" not in text
 
 
@@ -317,14 +319,15 @@ def test_known_truth_is_one_line(tmp_path):
     truth | {"average_precision_wrong_label": {"log_odds": 0.77}, "wrong_label_rate": 0.1},
     "log_odds",
   )
-  assert "chance); its average precision is 0.770 (chance is 0.100); 0.50 % of A" in str(precise)
+  assert "chance); the average precision is 0.770 (chance is 0.100); 0.50 % of A" in str(precise)
   clean = tables.truth_text(truth | {"auroc_wrong_label": {"log_odds": None}}, "log_odds")
-  assert (
-    clean == "Known truth: Spearman's correlation of log_odds with the known easiness is 0.500."
+  assert clean == (
+    "Against the known truth: the rank correlation (Spearman) of log_odds with the known easiness "
+    "is 0.500."
   )
   assert tables.truth_text({}, "log_odds") is None
   workdir = small_run(tmp_path)
-  assert "Known truth" not in page_alone(workdir)
+  assert "known truth" not in page_alone(workdir)
   files.write_json(
     workdir / "scores.json", files.read_json(workdir / "scores.json") | {"truth": truth}
   )
@@ -334,6 +337,7 @@ def test_known_truth_is_one_line(tmp_path):
 
 def test_the_note_claims_no_joint_coverage_of_intervals_that_holm_moved(tmp_path):
   text = " ".join(page_alone(small_run(tmp_path)).split())
-  assert "is simultaneous" not in text
-  assert "the end next to zero is moved to Holm's level" in text.replace("&#39;", "'")
-  assert "the joint 5 % are then the test's, not the intervals'" in text.replace("&#39;", "'")
+  plain = text.replace("&#39;", "'")
+  assert "is simultaneous" not in plain
+  assert "we move the end of the interval that is next to zero to Holm's level" in plain
+  assert "the 95 % hold for the test only" in plain
