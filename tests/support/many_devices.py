@@ -63,7 +63,7 @@ def float64_steps(num_devices: int, mode: str, num_steps: int = 20) -> TrainStat
   """
   optim, devices = OptimConfig(), jax.devices()[:num_devices]
   axis_name = "data" if mode == "pmap" else None
-  types = {"dtype": jnp.float64, "param_dtype": jnp.float64}
+  types: Any = {"dtype": jnp.float64, "param_dtype": jnp.float64}
   model = make_model(
     ModelConfig(name="resnet", blocks=(1,), widths=(4,)), 3, axis_name=axis_name, **types
   )
@@ -107,7 +107,8 @@ def main() -> None:
   ...} of jit from pmap.
   """
   jax.config.update("jax_numpy_rank_promotion", "raise")
-  found, counts = {}, (4, 8)
+  found: dict[str, float] = {}
+  counts = (4, 8)
   with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
     alone = float64_steps(0, "jit")
     for mode in ("jit", "pmap"):

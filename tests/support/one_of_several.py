@@ -18,19 +18,22 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from sdt import experiment
+from sdt.config import Config
 from sdt.config.command_line import Launch
+from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.errors import SdtError
 from sdt.run import checkpoints, lifecycle, shared_checkpoints, signals
 from tests.support import tiny
 
 
-def config(network="mlp", heartbeat="100", divide="batch", **changes):
-  """Returns a run on all devices, of 20 dispatches an arm, which is saved after almost
-  every one.
-  """
+def config(
+  network: str = "mlp", heartbeat: str = "100", divide: str = "batch", **changes: Any
+) -> Config:
+  """Returns a run on all devices: 20 dispatches an arm, with a save after almost every one."""
   timeouts = {
     "distributed__heartbeat_timeout_secs": int(heartbeat),
     "distributed__connect_timeout_secs": 120,
@@ -46,23 +49,25 @@ def config(network="mlp", heartbeat="100", divide="batch", **changes):
   )
 
 
-def strike_at(where, number, delay, name):
-  """Makes the process get a signal, see above."""
+def strike_at(where: str, number: int, delay: float, name: str) -> None:
+  """Sends this process a signal at the `number`-th save or dispatch, `delay` seconds later."""
   calls = [0]
 
-  def kill():
+  def kill() -> None:
     time.sleep(delay)
     print(f"struck at {time.time()}", flush=True)
     os.kill(os.getpid(), getattr(signal, name))
 
-  owner, method = (
-    (shared_checkpoints.SharedStore, "save") if where == "save" else (signals.StopRequest, "asked")
-  )
-  if where == "save" and processes.is_first():
+  owner: type
+  if where == "dispatch":
+    owner, method = signals.StopRequest, "asked"
+  elif processes.is_first():
     owner, method = checkpoints.CheckpointStore, "_write"
+  else:
+    owner, method = shared_checkpoints.SharedStore, "save"
   before = getattr(owner, method)
 
-  def counted(*args, **kwargs):
+  def counted(*args: Any, **kwargs: Any) -> Any:
     calls[0] += 1
     if calls[0] == number:
       threading.Thread(target=kill).start()
@@ -71,7 +76,7 @@ def strike_at(where, number, delay, name):
   setattr(owner, method, counted)
 
 
-def attempt(own, workdir, data=None):
+def attempt(own: Config, workdir: Path, data: Data | None = None) -> int:
   """Runs as run.py does, and prints one line: the exit code and the error."""
   try:
     with processes.together(own):
@@ -82,7 +87,7 @@ def attempt(own, workdir, data=None):
   return code
 
 
-def lesson(workdir, network):
+def lesson(workdir: Path, network: str) -> None:
   """Is refused with another config, other seeds, inputs elsewhere, a file that only the first has
   or only the others lack, and other data; then is asked to stop, and goes on to the end.
   """
@@ -105,9 +110,9 @@ def lesson(workdir, network):
   attempt(own, workdir)
 
 
-def main(workdir, port, process_id, *flags):
+def main(workdir: str, port: str, process_id: str, *flags: str) -> int:
   given = dict(flag.removeprefix("--").split("=") for flag in flags if "=" in flag)
-  lifecycle.build_report = lambda folder: folder
+  lifecycle.build_report = lambda workdir: workdir
   keys = {
     "network": "network",
     "heartbeat": "heartbeat",
