@@ -18,11 +18,20 @@ from sdt.run.programs import Setup
 from tests.support import tiny
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-# Lowering costs a deep network 10 to 20 seconds. One of each form of every family is lowered by
+# Lowering costs a deep network 10 to 20 seconds: the smallest member of every family is lowered by
 # default, all by `make slow`.
-DEFAULT = ("densenet", "mlp", "preresnet20", "resnet18", "resnet20", "vgg16", "wrn")
-NAMES = [
-  pytest.param(name, marks=[] if name in DEFAULT else [pytest.mark.slow]) for name in MODEL_NAMES
+SMALLEST = {
+  "densenet": {"depth": 10, "growth_rate": 4},
+  "mlp": {"hidden_sizes": (8,)},
+  "preresnet": {"blocks": (1, 1), "widths": (4, 8)},
+  "resnet": {"blocks": (1, 1), "widths": (4, 8)},
+  "resnet18": {"blocks": (1, 1), "widths": (4, 8)},
+  "vgg16": {"blocks": (1, 1), "widths": (4, 8)},
+  "wrn": {"depth": 10, "widen_factor": 1},
+}
+CASES = [
+  *(pytest.param(name, keys, id=f"smallest {name}") for name, keys in SMALLEST.items()),
+  *(pytest.param(name, {}, id=name, marks=pytest.mark.slow) for name in MODEL_NAMES),
 ]
 
 
@@ -68,10 +77,11 @@ def test_training_and_scoring_lower_for_cpu_cuda_and_tpu(replicas, precision):
     assert "stablehlo.convolution" in program.mlir_module()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_network_trains_and_scores_on_cpu_cuda_and_tpu(name):
+@pytest.mark.parametrize(("name", "keys"), CASES)
+def test_every_network_trains_and_scores_on_cpu_cuda_and_tpu(name, keys):
+  model = {f"model__{key}": value for key, value in ({"hidden_sizes": None} | keys).items()}
   exported, params = exports(
-    tiny.config(model__name=name, model__hidden_sizes=None, seeds=(0,), precision="bfloat16")
+    tiny.config(model__name=name, **model, seeds=(0,), precision="bfloat16")
   )
   assert [program.platforms for program in exported.values()] == [PLATFORMS] * 2
   ranks = [leaf.ndim - 1 for leaf in jax.tree.leaves(params)]

@@ -11,7 +11,8 @@ import pytest
 from sdt.stats import paired
 
 EXPERIMENTS = 2_000
-SIZES = (3, 5, 10)
+# One number of seeds in every run of the tests, the others in `make slow`.
+SIZES = (5, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 10)))
 SD = 0.003  # of one arm over its seeds; the margin of "equal" is 0.0025
 
 
