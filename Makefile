@@ -5,8 +5,10 @@
 
 UV ?= $(shell command -v uv)
 BIN := .venv/bin
-# Two processes: the tests of one process leave half of two cores idle.
+# Two processes: the tests of one process leave half of two cores idle. All tests of a file run in one
+# of them, so that what the file trains is trained once; tests/conftest.py has the order.
 PYTEST_WORKERS ?= 2
+PARALLEL := -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 help:
 	@echo "make demo    train on handwritten digits, every stage, and write runs/digits/report.html"
@@ -47,7 +49,7 @@ test: .venv/.locked
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # pytest exits with 5 where no test has the mark.
 slow chaos: .venv/.locked

@@ -1,16 +1,26 @@
-"""Every test runs under JAX's strict rules, on two simulated CPU devices."""
+"""Every test runs under JAX's strict rules, on two simulated CPU devices.
 
+This file must not import sdt: the option --jaxtyping-packages checks what is imported after it.
+"""
+
+import hashlib
 import os
+import platform
+import shutil
 import tempfile
+from pathlib import Path
 
 # Before JAX is imported anywhere: two devices, so that both data-parallel modes have something to
 # divide.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 
+import filelock
 import hypothesis
 import jax
 import pytest
+
+import tests.support.typechecker  # noqa: F401  # the option --jaxtyping-packages names it
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -19,14 +29,72 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 _DATA = tempfile.TemporaryDirectory(prefix="sdt-data-")
 os.environ["SDT_DATA_DIR"] = _DATA.name
 
-# Tests build the same small programs again and again; each session (and each worker of it) compiles
-# one once.
-_CACHE = tempfile.TemporaryDirectory(prefix="sdt-xla-")
-jax.config.update("jax_compilation_cache_dir", _CACHE.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-
 hypothesis.settings.register_profile("sdt", max_examples=50, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("sdt")
+
+# The files that train whole runs, which take longest, come first: two workers then end together.
+_LONGEST_FIRST = ("tests/test_", "tests/stages", "tests/run", "tests/devices", "tests/commands")
+
+
+def _machine() -> str:
+  """Returns a name for this processor: a compiled program is cut for it and for its cores."""
+  path = Path("/proc/cpuinfo")
+  lines = path.read_text().splitlines() if path.exists() else [platform.processor()]
+  kinds = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+  text = "\n".join([platform.machine(), *sorted(kinds)])
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+  return f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-{cores}"
+
+
+def pytest_configure(config):
+  """Keeps compiled programs in .pytest_cache/d: for all workers, their child processes, later runs.
+
+  JAX locks a cache that has a size limit, so that processes may share it.
+  """
+  settings = {
+    "jax_compilation_cache_dir": str(config.cache.mkdir(f"xla-{_machine()}")),
+    "jax_compilation_cache_max_size": 2 * 2**30,
+    "jax_persistent_cache_min_compile_time_secs": 0.2,
+  }
+  for name, value in settings.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
+
+
+def pytest_collection_modifyitems(items):
+  def place(item):
+    name = item.nodeid
+    return next(
+      (index for index, start in enumerate(_LONGEST_FIRST) if name.startswith(start)),
+      len(_LONGEST_FIRST),
+    )
+
+  items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def reference_run(tmp_path_factory):
+  """Returns the workdir of a finished run of `whole.CONFIG`, report and all.
+
+  One worker trains it, each has a copy. Tests must not change it: `shutil.copytree` it first.
+  """
+  from tests.support import whole
+
+  base = tmp_path_factory.getbasetemp()
+  shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+  with filelock.FileLock(shared / "reference.lock"):
+    if not (shared / "reference").exists():
+      assert whole.run(whole.CONFIG, shared / "trained") == 0
+      (shared / "trained").rename(shared / "reference")
+  return shutil.copytree(shared / "reference", tmp_path_factory.mktemp("reference") / "run")
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+  """Makes any training fail the test."""
+  from tests.support import whole
+
+  whole.forbid_training(monkeypatch)
 
 
 @pytest.fixture
@@ -36,9 +104,7 @@ def key():
 
 @pytest.fixture
 def figure(record_property):
-  """Returns a function that takes a line for the end of the session: what a test has measured, and
-  its seed.
-  """
+  """Returns a function that prints a line at the end of the session: a measurement and its seed."""
   return lambda line: record_property("figure", line)
 
 

@@ -1,61 +1,24 @@
-"""Whole runs: their artifacts, and that stopped, damaged and repeated runs end as one that was left
-alone.
-"""
+"""Whole runs: what they write, what they say, and what a network that diverges changes."""
 
 import csv
-import dataclasses
 import json
-import shutil
-import signal
 
 import numpy as np
 import pytest
 
 from sdt import experiment, files
-from sdt.commands import dry_run
 from sdt.config import config_hash, to_dict
 from sdt.config.score_names import SCORES
-from sdt.data import sources
-from sdt.engine.trainer import Trainer
-from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError, Interrupted
-from sdt.run.checkpoints import CheckpointStore
+from sdt.errors import DivergedError
 from tests.support import tiny, whole
 
 CONFIG = whole.CONFIG
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """A run that was left alone."""
-  workdir = tmp_path_factory.mktemp("finished") / "run"
-  assert whole.run(CONFIG, workdir) == 0
-  return workdir
-
-
-@pytest.fixture
-def copy(finished, tmp_path):
-  return shutil.copytree(finished, tmp_path / "copy")
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-  """Makes any training fail the test."""
-  monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
-
-
-def stopped(config, workdir, monkeypatch, task, done, number=signal.SIGTERM, times=1):
-  """Runs until a signal stops the run, and returns what the error said."""
-  with monkeypatch.context() as patch:
-    whole.signal_at(patch, task, done, number, times)
-    with pytest.raises(Interrupted) as caught:
-      experiment.run(config, workdir, "tiny")
-  return str(caught.value)
-
-
-def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(finished):
+def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(reference_run):
   names = {
-    str(path.relative_to(finished))
-    for path in finished.rglob("*")
+    str(path.relative_to(reference_run))
+    for path in reference_run.rglob("*")
     if path.is_file() and ".sha256" not in path.parts
   }
   names = {
@@ -80,15 +43,15 @@ def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(finished):
     ".lock",
   }
   assert names == expected
-  assert list((finished / "figures").glob("*.png"))
+  assert list((reference_run / "figures").glob("*.png"))
   for name in expected - {".lock"}:
-    assert files.is_intact(finished / name), name
+    assert files.is_intact(reference_run / name), name
 
 
-def test_config_and_environment_say_what_the_run_was(finished):
-  content = files.read_json(finished / "config.json")
+def test_config_and_environment_say_what_the_run_was(reference_run):
+  content = files.read_json(reference_run / "config.json")
   assert content == {"config": to_dict(CONFIG), "hash": config_hash(CONFIG)}
-  environment, data = files.read_json(finished / "environment.json"), tiny.data(CONFIG)
+  environment, data = files.read_json(reference_run / "environment.json"), tiny.data(CONFIG)
   assert environment["data"] == {
     "name": "shapes",
     "variant": data.variant,
@@ -99,8 +62,8 @@ def test_config_and_environment_say_what_the_run_was(finished):
   assert {"versions", "platform", "devices", "host", "commit", "cpus"} <= environment.keys()
 
 
-def test_metrics_hold_one_row_per_arm_seed_round_and_phase(finished):
-  rows = whole.rows(finished, seconds=True)
+def test_metrics_hold_one_row_per_arm_seed_round_and_phase(reference_run):
+  rows = whole.rows(reference_run, seconds=True)
   keys = [(row["arm"], row["round"], row["seed"], row["phase"]) for row in rows]
   baseline = [("baseline", number, seed, "all") for number in range(1, 5) for seed in (0, 1)]
   assert keys == baseline + [
@@ -134,8 +97,8 @@ def test_metrics_hold_one_row_per_arm_seed_round_and_phase(finished):
   assert (last["test_accuracy"] * 30) == pytest.approx(round(last["test_accuracy"] * 30))
 
 
-def test_results_are_those_of_the_last_rounds(finished):
-  results, rows = files.read_json(finished / "results.json"), whole.rows(finished)
+def test_results_are_those_of_the_last_rounds(reference_run):
+  results, rows = files.read_json(reference_run / "results.json"), whole.rows(reference_run)
   assert list(results) == [
     "data",
     "model",
@@ -182,8 +145,8 @@ def test_results_are_those_of_the_last_rounds(finished):
   )
 
 
-def test_scores_and_splits_on_disk_agree_with_each_other(finished):
-  scores = files.read_npz(finished / "scores.npz")
+def test_scores_and_splits_on_disk_agree_with_each_other(reference_run):
+  scores = files.read_npz(reference_run / "scores.npz")
   assert {name: (array.dtype.name, array.shape) for name, array in scores.items()} == {
     "example_id": ("int32", (70,)),
     "label": ("int32", (70,)),
@@ -197,10 +160,10 @@ def test_scores_and_splits_on_disk_agree_with_each_other(finished):
       if name not in ("file", "confidence_in_sample", "grand")
     },
   }
-  with open(finished / "split.csv", newline="") as file:
+  with open(reference_run / "split.csv", newline="") as file:
     split = list(csv.DictReader(file))
   assert list(split[0]) == ["example_id", "label", "subset", "subset_seed0", "subset_seed1"]
-  ids = files.read_npz(finished / "arms" / "method.npz")
+  ids = files.read_npz(reference_run / "arms" / "method.npz")
   for replica, seed in enumerate((0, 1)):
     in_easy = {int(row["example_id"]) for row in split if row[f"subset_seed{seed}"] == "A"}
     assert (
@@ -214,85 +177,20 @@ def test_scores_and_splits_on_disk_agree_with_each_other(finished):
   )
 
 
-def test_two_runs_of_one_command_leave_the_same_bytes(finished, tmp_path):
+def test_two_runs_of_one_command_leave_the_same_bytes(reference_run, tmp_path):
   assert whole.run(CONFIG, tmp_path / "again") == 0
-  whole.assert_same(CONFIG, finished, tmp_path / "again")
+  whole.assert_same(CONFIG, reference_run, tmp_path / "again")
 
 
-def test_a_complete_run_is_told_so_and_not_touched(finished, capsys, no_training):
-  before = whole.stamps(finished)
-  assert whole.run(CONFIG, finished) == 0
+def test_a_complete_run_is_told_so_and_not_touched(reference_run, capsys, no_training):
+  before = whole.stamps(reference_run)
+  assert whole.run(CONFIG, reference_run) == 0
   assert "complete: nothing to do" in capsys.readouterr().out
-  assert whole.stamps(finished) == before
+  assert whole.stamps(reference_run) == before
 
 
-@pytest.mark.parametrize("name", ["report.html", "figures/*.png"])
-def test_only_the_report_is_made_again_where_only_it_is_missing(copy, finished, name, no_training):
-  lost = next(copy.glob(name))
-  lost.unlink()
-  shutil.rmtree(copy / "checkpoints")  # not needed for a report
-  before = whole.stamps(copy)
-  assert whole.run(CONFIG, copy) == 0
-  made_again = {path for path, stamp in whole.stamps(copy).items() if before.get(path) != stamp}
-  assert str(lost.relative_to(copy)) in made_again
-  assert all("report.html" in path or path.startswith("figures/") for path in made_again)
-  assert whole.outputs(copy) == whole.outputs(finished)
-
-
-@pytest.mark.parametrize(
-  "name",
-  [
-    "scores.npz",
-    "scores.csv",
-    "split.csv",
-    "arms/method.npz",
-    "model.safetensors",
-    "figures/mosaics.npz",
-    "timing.json",
-  ],
-)
-def test_a_lost_or_damaged_artifact_is_made_again_without_training(
-  copy, finished, name, no_training, monkeypatch
-):
-  whole.without_report(monkeypatch)
-  monkeypatch.chdir(copy.parent)
-  (copy / name).unlink() if name in ("scores.csv", "arms/method.npz") else (
-    copy / name
-  ).write_bytes(whole.HOSTILE)
-  before = (copy / "metrics.jsonl").read_bytes()
-  assert whole.run(CONFIG, copy) == 0
-  assert (copy / "metrics.jsonl").read_bytes() == before
-  whole.assert_same(CONFIG, finished, copy, report=False)
-  assert not list(copy.parent.rglob("executed"))
-
-
-@pytest.mark.parametrize(
-  ("task", "done", "where", "number"),
-  [
-    ("baseline", 1.4, "in arm baseline, round 2, after step 2", signal.SIGTERM),
-    ("baseline", 4.0, "in arm baseline, round 4, after step 5", signal.SIGINT),
-    ("score", 1.0, "while scoring", signal.SIGINT),
-    ("method", 2.6, "in arm method, round 3, after step 3", signal.SIGTERM),
-  ],
-)
-def test_a_stopped_run_saves_and_ends_as_one_that_was_left_alone(
-  finished, tmp_path, monkeypatch, task, done, where, number
-):
-  whole.without_report(monkeypatch)
-  said = stopped(CONFIG, tmp_path / "run", monkeypatch, task, done, number, times=2)
-  assert said.startswith(f"stopped by {number.name} {where}")
-  assert "run the same command again" in said
-  assert "\n" not in said
-  assert CheckpointStore(tmp_path / "run" / "checkpoints", 2).steps()
-  assert whole.run(CONFIG, tmp_path / "run") == 0
-  whole.assert_same(CONFIG, finished, tmp_path / "run", report=False)
-  timing = files.read_json(tmp_path / "run" / "timing.json")
-  assert timing["num_starts"] == 2
-  assert timing["images"] == {"baseline": 4 * 70 * 2, "method": 4 * 70 * 2}
-
-
-def test_timing_adds_up(finished):
-  timing = files.read_json(finished / "timing.json")
+def test_timing_adds_up(reference_run):
+  timing = files.read_json(reference_run / "timing.json")
   stages = [
     "data",
     "restore",
@@ -317,191 +215,11 @@ def test_timing_adds_up(finished):
   assert (timing["num_saves"], timing["num_starts"]) == (2, 1)
 
 
-@pytest.fixture(scope="module")
-def stopped_once(tmp_path_factory):
-  """A run that was stopped in the last arm, with several checkpoints: `every_secs` this small saves
-  after every dispatch.
-  """
-  workdir = tmp_path_factory.mktemp("stopped") / "run"
-  config = dataclasses.replace(
-    CONFIG, checkpoint=dataclasses.replace(CONFIG.checkpoint, every_secs=1e-6)
-  )
-  with pytest.MonkeyPatch.context() as monkeypatch:
-    stopped(config, workdir, monkeypatch, "method", 2.6)
-  assert (
-    len(CheckpointStore(workdir / "checkpoints", 2).steps()) == 3
-  )  # two, and the pinned one of the baseline
-  assert files.read_json(workdir / "timing.json")["num_saves"] == 4 * 6 + 2 * 6 + 3
-  return workdir
-
-
-@pytest.fixture
-def halted(stopped_once, tmp_path, monkeypatch):
-  """A copy of that run; the report is left out when it goes on."""
-  whole.without_report(monkeypatch)
-  return shutil.copytree(stopped_once, tmp_path / "halted")
-
-
-def damage(path):
-  target = max(
-    (entry for entry in (path / "state").rglob("*") if entry.is_file()),
-    key=lambda entry: entry.stat().st_size,
-  )
-  target.write_bytes(whole.HOSTILE)
-
-
-def test_a_damaged_newest_checkpoint_is_passed_over_with_a_line(halted, finished, capsys):
-  damage(max((halted / "checkpoints").iterdir(), key=lambda path: int(path.name)))
-  capsys.readouterr()
-  assert whole.run(CONFIG, halted) == 0
-  assert "is not usable" in capsys.readouterr().err
-  assert whole.outputs(halted, report=False) == whole.outputs(finished, report=False)
-
-
-def test_no_usable_checkpoint_is_an_error_and_never_a_new_start(halted, no_training):
-  for path in (halted / "checkpoints").iterdir():
-    damage(path)
-  before = (halted / "metrics.jsonl").read_bytes()
-  with pytest.raises(CheckpointError, match="none of the 3 checkpoints"):
-    experiment.run(CONFIG, halted, "tiny")
-  assert (halted / "metrics.jsonl").read_bytes() == before
-
-
-@pytest.mark.parametrize("how", ["damaged", "missing"])
-def test_config_and_environment_are_known_from_a_checkpoint_too(halted, finished, how, capsys):
-  choices = files.read_json(halted / "environment.json")["choices"]
-  for name in ("config.json", "environment.json"):
-    if how == "damaged":
-      (halted / name).write_text("{}")
-    else:
-      (halted / name).unlink()
-      (halted / ".sha256" / name).unlink()
-  with pytest.raises(ConfigError, match=r"another config \(rounds: 4 -> 5\)"):
-    experiment.run(dataclasses.replace(CONFIG, rounds=5), halted, "tiny")
-  capsys.readouterr()
-  assert whole.run(CONFIG, halted) == 0
-  assert "config.json and environment.json: damaged or missing" in capsys.readouterr().err
-  assert files.read_json(halted / "environment.json")["choices"] == choices
-  assert whole.outputs(halted, report=False) == whole.outputs(finished, report=False)
-
-
-def test_a_config_that_nothing_tells_any_more_is_refused(halted, no_training):
-  (halted / "config.json").write_text("{}")
-  shutil.rmtree(halted / "checkpoints")
-  with pytest.raises(
-    ConfigError, match=r"config.json is damaged or missing, and no checkpoint tells"
-  ):
-    experiment.run(CONFIG, halted, "tiny")
-
-
-def test_another_config_is_refused_key_by_key(finished, no_training):
-  other = tiny.config(
-    parallel__steps_per_dispatch=1, compilation_cache=False, optim__momentum=0.8, seeds=(0, 2)
-  )
-  before = whole.stamps(finished)
-  with pytest.raises(
-    ConfigError, match=r"optim.momentum: 0.9 -> 0.8; seeds: .*choose another --workdir"
-  ):
-    experiment.run(other, finished, "tiny")
-  assert whole.stamps(finished) == before
-
-
-def test_keys_that_change_nothing_may_change(finished, no_training):
-  keep = dataclasses.replace(CONFIG.checkpoint, keep=5, every_secs=3.0)
-  assert (
-    whole.run(dataclasses.replace(CONFIG, checkpoint=keep, compilation_cache=True), finished) == 0
-  )
-
-
-@pytest.mark.parametrize("has_environment", [True, False])
-def test_other_data_are_refused(halted, monkeypatch, has_environment, no_training):
-  if not has_environment:
-    (halted / "environment.json").unlink()
-  data = tiny.data(CONFIG)
-  monkeypatch.setattr(sources, "load", lambda *args: dataclasses.replace(data, checksum="0" * 64))
-  with pytest.raises(DataError, match=f"other data \\(checksum {data.checksum}, now 0000"):
-    experiment.run(CONFIG, halted, "tiny")
-
-
-@pytest.mark.parametrize("fault", ["flipped", "a row less", "gone"])
-def test_rows_that_cannot_be_made_again_are_never_lost_in_silence(halted, fault, no_training):
-  path = halted / "metrics.jsonl"
-  text = path.read_text()
-  if fault == "flipped":
-    path.write_text(text.replace("0.05", "0.06", 1))
-  else:
-    path.unlink()
-    (halted / ".sha256" / "metrics.jsonl").unlink()
-    if fault == "a row less":
-      path.write_text(text.partition("\n")[2])
-  with pytest.raises(DataError, match=r"metrics.jsonl.*restore"):
-    experiment.run(CONFIG, halted, "tiny")
-
-
-def test_a_torn_last_row_is_made_again(halted, finished):
-  with open(halted / "metrics.jsonl", "a") as file:
-    file.write('{"arm": "meth')
-  assert whole.run(CONFIG, halted) == 0
-  assert whole.rows(halted) == whole.rows(finished)
-
-
-def test_rows_that_no_checkpoint_covers_are_made_again_and_the_steps_are_counted(
-  halted, finished, capsys
-):
-  rows = [
-    row for row in whole.rows(finished, seconds=True) if (row["arm"], row["round"]) == ("method", 3)
-  ]
-  files.append_rows(halted / "metrics.jsonl", rows)
-  capsys.readouterr()
-  assert whole.run(CONFIG, halted) == 0
-  said = capsys.readouterr().err
-  assert "continuing in arm method after round 2 of 4 and 3 steps (checkpoint " in said
-  assert "scores: there already, read from scores.npz" in said
-  assert (
-    "metrics.jsonl: dropped 4 row(s) that no checkpoint covers; 2 optimiser step(s) are made again"
-    in said
-  )
-  assert "in 2 starts (2 optimiser step(s) made twice, goodput " in said
-  assert files.read_json(halted / "timing.json")["steps_redone"] == 2
-  assert whole.rows(halted) == whole.rows(finished)
-
-
-def test_a_finished_run_without_its_checkpoints_is_not_trained_again_in_silence(copy, no_training):
-  shutil.rmtree(copy / "checkpoints")
-  (copy / "split.csv").unlink()
-  with pytest.raises(CheckpointError, match="finished run whose checkpoints are gone"):
-    experiment.run(CONFIG, copy, "tiny")
-
-
-def test_scores_on_disk_are_not_taken_for_a_baseline_that_is_trained_anew(halted, finished):
-  shutil.rmtree(halted / "checkpoints")
-  scores = files.read_npz(halted / "scores.npz")
-  files.write_npz(halted / "scores.npz", **(scores | {"log_odds": -scores["log_odds"]}))
-  assert whole.run(CONFIG, halted) == 0
-  assert whole.outputs(halted, report=False) == whole.outputs(finished, report=False)
-
-
-def test_a_machine_that_cannot_go_on_alike_is_refused(halted, no_training):
-  content = files.read_json(halted / "environment.json")
-  content["choices"]["precision"] = "bfloat16"
-  files.write_json(halted / "environment.json", content)
-  with pytest.raises(ConfigError, match="began with precision bfloat16, now float32"):
-    experiment.run(CONFIG, halted, "tiny")
-
-
-def test_a_change_of_the_machine_is_told(halted, capsys):
-  content = files.read_json(halted / "environment.json")
-  content["versions"]["jaxlib"] = "0.0.1"
-  files.write_json(halted / "environment.json", content)
-  capsys.readouterr()
-  assert whole.run(CONFIG, halted) == 0
-  assert "note: since the last start jaxlib: 0.0.1 -> " in capsys.readouterr().err
-
-
 def test_a_diverged_baseline_ends_with_4_and_its_account_and_the_others_finish(
   tmp_path, monkeypatch, capsys
 ):
-  config = tiny.config(compilation_cache=False, optim__learning_rate=1e6)
+  whole.quick_report(monkeypatch)
+  config = whole.config(optim__learning_rate=1e6)
   with pytest.raises(DivergedError) as caught:
     experiment.run(config, tmp_path / "run", "tiny")
   said = str(caught.value)
@@ -523,24 +241,19 @@ def test_a_diverged_baseline_ends_with_4_and_its_account_and_the_others_finish(
   assert (tmp_path / "run" / "report.html").exists()
   assert len(whole.rows(tmp_path / "run")) == 24
   before = whole.stamps(tmp_path / "run")
-  monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
+  whole.forbid_training(monkeypatch)
   assert whole.run(config, tmp_path / "run") == 4
   assert whole.stamps(tmp_path / "run") == before
 
 
-def test_an_arm_that_diverges_does_not_touch_the_others(tmp_path, finished, monkeypatch):
+def test_an_arm_that_diverges_does_not_touch_the_others(tmp_path, reference_run, monkeypatch):
   whole.without_report(monkeypatch)
-  config = tiny.config(
-    compilation_cache=False,
-    parallel__steps_per_dispatch=1,
-    method__lambda_A=1e3,
-    method__lambda_B=1e3,
-  )
+  config = whole.config(method__lambda_A=1e3, method__lambda_B=1e3)
   with pytest.raises(DivergedError) as caught:
     experiment.run(config, tmp_path / "run", "tiny")
   assert "arm method, seed 0: round " in str(caught.value)
   assert "arm baseline" not in str(caught.value)
-  baseline = [row for row in whole.rows(finished) if row["arm"] == "baseline"]
+  baseline = [row for row in whole.rows(reference_run) if row["arm"] == "baseline"]
   assert [row for row in whole.rows(tmp_path / "run") if row["arm"] == "baseline"] == baseline
   steps = [
     row["step"]
@@ -554,12 +267,9 @@ def test_an_arm_that_diverges_does_not_touch_the_others(tmp_path, finished, monk
 def test_warm_start_and_many_arms_run_and_their_orders_pair(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
   arms = ("method", "random_subset", "less_data", "baseline")
-  config = tiny.config(
-    compilation_cache=False, method__init="warm", arms=arms, rounds=2, seeds=(3,)
-  )
+  config = whole.config(method__init="warm", arms=arms, seeds=(3, 4))
   assert whole.run(config, tmp_path / "run") == 0
   assert list(files.read_json(tmp_path / "run" / "results.json")["arms"]) == list(arms)
-  assert files.read_json(tmp_path / "run" / "scores.json")["stability"] is None
   first = {
     arm: next(row for row in whole.rows(tmp_path / "run") if row["arm"] == arm) for arm in arms
   }
@@ -573,76 +283,16 @@ def test_warm_start_and_many_arms_run_and_their_orders_pair(tmp_path, monkeypatc
 
 def test_a_baseline_alone_needs_no_scores(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
-  config = tiny.config(compilation_cache=False, arms=("baseline",), rounds=2, seeds=(0,))
+  config = whole.config(arms=("baseline",), seeds=(0,))
   assert whole.run(config, tmp_path / "run") == 0
   assert not (tmp_path / "run" / "scores.npz").exists()
   (tmp_path / "run" / "report.html").write_text("stands for the report")
   files.write_text(tmp_path / "run" / "report.html", "stands for the report")
-  monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
+  whole.forbid_training(monkeypatch)
   assert whole.run(config, tmp_path / "run") == 0
 
 
-def mistakes(tmp_path):
-  vectors = tmp_path / "vectors.npz"
-  rng = np.random.default_rng(0)
-  labels = np.arange(30, dtype=np.int64) % 3
-  arrays = {
-    "train_x": rng.normal(size=(30, 5)).astype(np.float32),
-    "train_y": labels,
-    "test_x": np.ones((3, 5), np.float32),
-  }
-  np.savez(vectors, **arrays, test_y=labels[:3])
-  np.savez(tmp_path / "bad_label.npz", **arrays, test_y=labels[:3] - 1)
-  return {
-    "no such file": ({"data__name": "npz", "data__path": str(tmp_path / "none.npz")}, DataError),
-    "label": ({"data__name": "npz", "data__path": str(tmp_path / "bad_label.npz")}, DataError),
-    "'methd' is not an arm; did you mean 'method'?": ({"arms": ("baseline", "methd")}, ConfigError),
-    "'baseline' is missing": ({"arms": ("method",)}, ConfigError),
-    "is not a network": ({"model__name": "resnt", "model__hidden_sizes": None}, ConfigError),
-    "A would be empty": ({"method__fraction": 0.01}, ConfigError),
-    "B would be empty": ({"method__num_easy": 70}, ConfigError),
-    "this network wants images": (
-      {
-        "data__name": "npz",
-        "data__path": str(vectors),
-        "model__name": "resnet8",
-        "model__hidden_sizes": None,
-      },
-      ConfigError,
-    ),
-    "neither cropped nor mirrored": (
-      {"data__name": "npz", "data__path": str(vectors), "augment__flip": True},
-      ConfigError,
-    ),
-    "device(s)": ({"parallel__num_devices": 99}, ConfigError),
-  }
-
-
-@pytest.mark.parametrize(
-  "part",
-  [
-    "no such file",
-    "label",
-    "'methd' is not an arm; did you mean 'method'?",
-    "'baseline' is missing",
-    "is not a network",
-    "A would be empty",
-    "B would be empty",
-    "this network wants images",
-    "neither cropped nor mirrored",
-    "device(s)",
-  ],
-)
-def test_nothing_is_written_before_config_and_data_are_accepted(tmp_path, part):
-  changes, kind = mistakes(tmp_path)[part]
-  with pytest.raises(kind) as caught:
-    experiment.run(tiny.config(**changes), tmp_path / "run", "tiny")
-  assert part in str(caught.value)
-  assert "\n" not in str(caught.value)
-  assert not (tmp_path / "run").exists()
-
-
-def test_the_story_is_one_line_a_round_with_the_time_left(finished, tmp_path, capsys, monkeypatch):
+def test_the_story_is_one_line_a_round_with_the_time_left(tmp_path, capsys, monkeypatch):
   whole.without_report(monkeypatch)
   assert whole.run(tiny.config(compilation_cache=False), tmp_path / "run") == 0
   lines = capsys.readouterr().err.splitlines()
@@ -654,27 +304,3 @@ def test_the_story_is_one_line_a_round_with_the_time_left(finished, tmp_path, ca
   assert json.loads((tmp_path / "run" / "config.json").read_text())["hash"] == config_hash(
     tiny.config(compilation_cache=False)
   )
-
-
-@pytest.mark.parametrize("lost", ["damaged", "gone"])
-def test_a_lost_final_state_of_the_baseline_is_an_error_where_it_is_needed(copy, lost, no_training):
-  step = min((copy / "checkpoints").iterdir(), key=lambda path: int(path.name))
-  damage(step) if lost == "damaged" else shutil.rmtree(step)
-  (copy / "scores.npz").unlink()
-  with pytest.raises(CheckpointError, match=r"not usable|no usable"):
-    experiment.run(CONFIG, copy, "tiny")
-
-
-def test_a_dry_run_refuses_what_a_run_refuses(tmp_path):
-  changes, kind = mistakes(tmp_path)["this network wants images"]
-  with pytest.raises(kind, match="this network wants images"):
-    next(dry_run.describe(tiny.config(**changes)))
-
-
-def test_checkpoints_of_another_run_are_not_continued(halted, no_training):
-  other = dataclasses.replace(CONFIG, rounds=5)
-  files.write_json(halted / "config.json", {"config": to_dict(other), "hash": config_hash(other)})
-  with pytest.raises(
-    ConfigError, match=r"checkpoints holds a run of another config \(rounds: 4 -> 5\)"
-  ):
-    experiment.run(other, halted, "tiny")

@@ -13,28 +13,8 @@ import time
 import pytest
 
 from tests.support import whole
-from tests.support.places import ROOT
+from tests.support.places import READS_CACHE_ONLY, ROOT
 
-KEYS = {
-  "data.shapes.num_train": "70",
-  "data.shapes.num_test": "30",
-  "data.shapes.num_classes": "3",
-  "data.shapes.image_size": "8",
-  "data.wrong_label_fraction": "0.0",
-  "model.name": "mlp",
-  "model.hidden_sizes": "16,",
-  "model.blocks": "None",
-  "model.widths": "None",
-  "model.shortcut": "None",
-  "rounds": "4",
-  "batch_size": "16",
-  "optim.learning_rate": "0.05",
-  "optim.milestones": "2,3",
-  "score.batch_size": "32",
-  "parallel.num_devices": "1",
-  "parallel.steps_per_dispatch": "1",
-  "compilation_cache": "False",
-}
 # Every line that a clean run may write to stderr.
 OURS = re.compile(
   r"sdt: shapes: |\w+: compiling$|\w+  round \d/4  test \S+ %  train(?: \w+)? \S+ %  train(?: "
@@ -44,7 +24,6 @@ OURS = re.compile(
 
 
 def command(workdir, *more):
-  overrides = [f"--config.{key}={value}" for key, value in KEYS.items()]
   return [
     sys.executable,
     "-W",
@@ -52,7 +31,7 @@ def command(workdir, *more):
     str(ROOT / "run.py"),
     f"--config={ROOT}/configs/shapes.py",
     f"--workdir={workdir}",
-    *overrides,
+    *whole.overrides(),
     *more,
   ]
 
@@ -64,11 +43,13 @@ def finish(workdir, *more):
 
 
 def run_until(workdir, line_start, number, *more):
-  """Starts the run, sends it a signal when it has written a line that starts so; returns the exit
-  code and all lines.
-  """
+  """Sends the run a signal at the first line that starts so; returns its exit code and lines."""
   process = subprocess.Popen(
-    command(workdir, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    command(workdir, *more),
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+    env=os.environ | READS_CACHE_ONLY,
   )
   lines, was_sent = [], False
   with process:

@@ -2,26 +2,22 @@
 
 import json
 import re
-import signal
 import statistics
 
 import pytest
 
 from sdt.arms.catalogue import ARM_NAMES
 from sdt.report.tables import result_table_text
-from tests.support import tiny, whole
+from tests.support import whole
 from tests.support.report_page import Page, page_alone
 
 # Of the arms that give A a regulariser of its own, one: their programs are compared in
 # test_regularisers.py.
 ARMS = tuple(arm for arm in ARM_NAMES if not arm.endswith("_easy") or arm == "smooth_easy")
-CONFIG = tiny.config(
+CONFIG = whole.config(
   arms=(*ARMS, "mine"),
   own_arms=("mine = A@9 + B@0 + A@1e-4:pass against alternate_only",),
   method__lambda_tuned=3e-4,
-  rounds=2,
-  optim__milestones=(1,),
-  compilation_cache=False,
 )
 
 
@@ -75,8 +71,8 @@ def test_every_arm_runs_and_a_stop_in_the_long_one_changes_nothing(finished, tmp
   results = json.loads((finished / "results.json").read_text())
   assert set(results["arms"]) == {*ARMS, "mine"}
   assert {
-    arm: entry["last_round"] for arm, entry in results["arms"].items() if entry["last_round"] != 2
-  } == {"long_baseline": 4}
+    arm: entry["last_round"] for arm, entry in results["arms"].items() if entry["last_round"] != 4
+  } == {"long_baseline": 8}
   assert {arm for arm, entry in results["arms"].items() if not entry["equal_work"]} == {
     "long_baseline",
     "warm_start",
@@ -97,11 +93,11 @@ def test_every_arm_runs_and_a_stop_in_the_long_one_changes_nothing(finished, tmp
     for row in whole.rows(finished)
     if row["arm"] == "long_baseline"
   }
-  assert list(rates) == [1, 2, 3, 4]
-  assert rates[1] == rates[2] > rates[3] == rates[4]
+  assert list(rates) == [1, 2, 3, 4, 5, 6, 7, 8]
+  assert rates[1] == rates[4] > rates[5] == rates[6] > rates[7] == rates[8]
 
   with monkeypatch.context() as patch:
-    whole.signal_at(patch, "long_baseline", 2.5, signal.SIGTERM)
+    whole.signal_at(patch, "long_baseline", 2.5)
     assert whole.run(CONFIG, tmp_path / "stopped") == 75
   assert not (tmp_path / "stopped/results.json").exists()
   assert whole.run(CONFIG, tmp_path / "stopped") == 0

@@ -2,7 +2,6 @@
 downloads, nor fills the device.
 """
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -13,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -22,18 +20,16 @@ from PIL import Image
 
 from sdt import experiment, files
 from sdt.arms.catalogue import ARM_NAMES
-from sdt.commands import dry_run, forecast, sweep
+from sdt.commands import dry_run, sweep
 from sdt.config import to_dict
 from sdt.config.sweep_points import expand
 from sdt.data.stand_in import stand_in
-from sdt.engine.trainer import Passes, Position, Progress
 from sdt.errors import ConfigError, DataError, Interrupted, MissingDataError, WorkdirError
 from sdt.run import load_inputs
 from sdt.run.identity import Identity
-from sdt.run.programs import Setup
 from tests.support import tiny, whole
+from tests.support.paper_rows import SETS, config_of, each_row, steps_of
 from tests.support.places import ROOT
-from tests.test_paper_configs import SETS, config_of, each_row, steps_of
 
 CONFIG = whole.CONFIG
 
@@ -111,39 +107,6 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
     time,
   )
   assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
-def test_a_program_compiled_from_shapes_is_the_one_that_runs(mode):
-  """On two devices: the executable of an abstract setup trains the real state to the same bits."""
-  config = tiny.config(parallel__mode=mode, parallel__num_devices=2)
-  data = tiny.data(config)
-  plan = tiny.alternating(config, 70, 7)
-  real, abstract = Setup.make(config, data), Setup.make(config, data, is_abstract=True)
-  assert all(
-    isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(abstract.device_data)
-  )
-  from_shapes, trainer = abstract.trainer(plan), real.trainer(plan)
-  from_shapes.set_state(abstract.state_shapes)
-  from_shapes.compile()
-  trainer.set_state(real.fresh_start.state)
-  trainer.take_programs(from_shapes)
-  rounds = [ended for progress in trainer.run(Position()) for ended in progress.finished]
-  state, expected = tiny.train(config, plan, data)
-  tiny.assert_equal(trainer.get_state()[0], state)
-  assert [ended.index for ended in rounds] == [ended.index for ended in expected]
-  assert trainer.memory_bytes() == from_shapes.memory_bytes() > 0
-
-
-@pytest.mark.parametrize(
-  "changes", [{}, {"optim__name": "adam"}, {"optim__body_rate_factor": 0.0}, {"seeds": (5,)}]
-)
-def test_shapes_of_the_state_are_those_of_the_real_one(changes):
-  config = tiny.resnet(**changes)
-  setup = Setup.make(config, tiny.data(config))
-  real, shapes = setup.fresh_start.state, setup.state_shapes
-  described = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), real)
-  assert jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), shapes) == described
 
 
 @pytest.mark.parametrize(
@@ -279,136 +242,12 @@ def test_images_that_were_kept_are_read_and_none_are_kept(tmp_path):
   assert whole.stamps(tmp_path / "data") == kept
 
 
-PRODUCTS = 2 * (8 * 8 * 3 * 16 + 16 * 3)  # of two networks
-PASSES = (
-  2 * 4 * (5 * 3 * 16 + 32)
-)  # of two arms of four rounds of five steps and one evaluation batch
-
-
-def test_without_the_data_the_time_is_guessed_from_the_steps_of_every_arm(tmp_path, monkeypatch):
-  monkeypatch.setattr(forecast, "estimated_secs", lambda products: products * 1e-6)
-  config = tiny.config(data__download=False)
-  data = tiny.data(config)
-  missing = MissingDataError("it is not there")
-  lines, _ = until_missing(dry_run.describe(config, tmp_path / "run", dry_run.Found(data, missing)))
-  assert (
-    f"time      roughly {PASSES * PRODUCTS * 1e-6:.0f} s to train 2 arm(s) with 2 seed(s) on "
-    "this machine, a guess"
-  ) in lines[-1]
-
-
-def test_the_time_is_that_of_a_pass_through_the_network_times_the_passes_of_the_run(monkeypatch):
-  monkeypatch.setattr(
-    dry_run, "measure_pace", lambda setup, plan, compiled, secs: forecast.Pace(0.1, 30.0)
-  )
-  line = list(dry_run.describe(tiny.config()))[-1]
-  training, scoring, compiling = 0.1 * PASSES, 0.1 * 70, 30.0 * (2 + 1)
-  total = training + scoring + compiling + forecast.SECS_AROUND
-  assert line.startswith(
-    f"time      roughly {dry_run._rounded(total)} on this machine, by dispatches that ran just "
-    "now: "
-  )
-  assert (
-    f"{dry_run._rounded(training)} to train 2 arm(s) with 2 seed(s), "
-    f"{dry_run._rounded(compiling)} to compile 2 training prog"
-  ) in line
-
-
-@pytest.mark.parametrize(
-  ("first_secs", "secs", "rounds", "expected"),
-  [
-    (
-      0.5,
-      0.4,
-      1,
-      [0.5, 0.4, 0.4, 0.4],
-      # until the trial has lasted 1.5 s, or a round has ended for each such time as the first took
-    ),
-    (0.5, 0.1, 50, [0.5, 0.1, 0.2]),  # a dispatch of many rounds is cut
-    (2.0, 1.9, 1, [2.0, 1.9]),
-    (7.0, 5.0, 1, [7.0]),
-  ],
-)
-def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(
-  first_secs, secs, rounds, expected
-):
-  """A dispatch has one round at the start, as the engine's, then `rounds`; each takes `secs`."""
-  ran = []
-
-  class Slow:
-    def take_programs(self, compiled):
-      assert compiled == "compiled"
-
-    def set_state(self, state):
-      assert state == "fresh"
-
-    def run(self, start, halt_after=None):
-      at = start.round_index
-      while at < 1000:
-        number = min(
-          1 if at == start.round_index else rounds,
-          1000 if halt_after is None or at >= halt_after else halt_after - at,
-        )
-        at += number
-        ran.append(first_secs if not ran else number * secs)
-        yield Progress(Position(at), (), ran[-1], passes=Passes(90 * number, 10 * number))
-
-  setup = SimpleNamespace(trainer=lambda plan: Slow(), fresh_start=SimpleNamespace(state="fresh"))
-  pace = forecast.measure_pace(setup, SimpleNamespace(rounds=1000), "compiled", compile_secs=4.0)
-  assert ran == pytest.approx(expected)
-  assert pace.pass_secs == pytest.approx((first_secs if len(ran) == 1 else secs) / 100)
-  assert pace.compile_secs == 4.0
-
-
-def test_recalibration_and_the_gradients_of_all_parameters_count_as_passes():
-  config = tiny.resnet(score__grand=True)
-  setup = Setup.make(config, tiny.data(config), is_abstract=True)
-  num_train, num_test = len(setup.data.train), len(setup.data.test)
-  assert forecast.scoring_passes(setup, has_baseline=False) == 4 * num_train + len(config.arms) * (
-    num_train + num_test
-  )
-  assert forecast.scoring_passes(setup, has_baseline=True) == len(config.arms) * (
-    num_train + num_test
-  )
-
-
-def test_what_does_not_fit_a_device_is_told_and_not_tried(monkeypatch):
-  monkeypatch.setattr("sdt.inputs.placement._device_bytes", lambda layout: 100_000)
-  monkeypatch.setattr(dry_run, "measure_pace", None)
-  lines = list(dry_run.describe(tiny.config()))
-  assert lines[-2].startswith("note      a device has 0 MB: lower batch_size")
-  assert "a guess from the multiply-adds" in lines[-1]
-
-
-@pytest.mark.parametrize(
-  ("seconds", "text"),
-  [
-    (0.2, "1 s"),
-    (90, "90 s"),
-    (180, "3 minutes"),
-    (7_100, "118 minutes"),
-    (61_200, "17 hours"),
-    (86_400 * 4.4, "4 days"),
-  ],
-)
-def test_a_guess_has_no_more_digits_than_it_is_worth(seconds, text):
-  assert dry_run._rounded(seconds) == text
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """A run that ended, but for its report."""
-  workdir = tmp_path_factory.mktemp("finished") / "run"
-  with pytest.MonkeyPatch.context() as patch:
-    whole.without_report(patch)
-    with contextlib.suppress(FileNotFoundError):  # there is no report to point to
-      assert whole.run(CONFIG, workdir) == 0
-  return workdir
-
-
 @pytest.fixture
-def copy(finished, tmp_path):
-  return shutil.copytree(finished, tmp_path / "copy")
+def copy(reference_run, tmp_path):
+  """A run that ended, but for its report."""
+  workdir = shutil.copytree(reference_run, tmp_path / "copy")
+  (workdir / "report.html").unlink()
+  return workdir
 
 
 def standing(config, workdir):

@@ -14,24 +14,18 @@ from sdt import experiment, files
 from sdt.commands import sweep
 from sdt.config.sweep_points import expand
 from sdt.engine.trainer import Trainer
-from sdt.errors import ConfigError, DivergedError, Interrupted, LockedError, SdtError
-from sdt.files.workdir import hold_workdir
+from sdt.errors import ConfigError, DivergedError, Interrupted, SdtError
 from sdt.run import lifecycle
-from tests.support import tiny, whole
+from tests.support import whole
 from tests.support.places import ROOT
 
-COMMON = {
-  "compilation_cache": False,
-  "parallel__steps_per_dispatch": 1,
-  "rounds": 3,
-  "optim__milestones": (2,),
-}
+CONFIG = whole.CONFIG
 VALUES = (1e-3, 1e-2, 1e-1)
 FOLDERS = ("lambda_A=0.001", "lambda_A=0.01", "lambda_A=0.1")
 
 
 def swept(key="method.lambda_A", values=VALUES, **changes):
-  return tiny.config(**(COMMON | changes), sweep__key=key, sweep__values=values)
+  return whole.config(**changes, sweep__key=key, sweep__values=values)
 
 
 def run(config, workdir):
@@ -60,16 +54,7 @@ def quick_reports(monkeypatch):
   """A line stands for each value's own report, which takes most of the time of a tiny run; the
   sweep's is real.
   """
-  monkeypatch.setattr(
-    lifecycle,
-    "build_report",
-    lambda workdir: files.write_text(workdir / "report.html", "stands for the report"),
-  )
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-  monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
+  whole.quick_report(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +62,7 @@ def finished(tmp_path_factory):
   """A sweep that was left alone."""
   workdir = tmp_path_factory.mktemp("finished") / "sweep"
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(
-      lifecycle,
-      "build_report",
-      lambda workdir: files.write_text(workdir / "report.html", "stands for the report"),
-    )
+    whole.quick_report(patch)
     assert run(swept(), workdir) == 0
   return workdir
 
@@ -104,7 +85,7 @@ def test_a_value_leaves_the_bytes_of_an_ordinary_run_that_trained_its_own_baseli
     "report.html",
     "figures",
   }
-  ordinary = tiny.config(**COMMON, method__lambda_A=VALUES[2])
+  ordinary = whole.config(method__lambda_A=VALUES[2])
   assert whole.run(ordinary, tmp_path / "ordinary") == 0
   whole.assert_same(ordinary, tmp_path / "ordinary", finished / FOLDERS[2])
   stages = [set(files.read_json(finished / folder / "timing.json")["stages"]) for folder in FOLDERS]
@@ -143,7 +124,7 @@ def test_the_table_is_made_of_the_numbers_of_the_values_own_results(finished):
       entry["rounds"],
       entry["data"]["num_train"],
       entry["model"]["num_params"],
-    ) == (7, 3, 70, 3139)
+    ) == (7, 4, 70, 3139)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +142,7 @@ def test_a_sweep_that_is_stopped_inside_a_value_ends_as_one_that_was_left_alone(
   for folder in before:
     shutil.copytree(finished / folder, workdir / folder)
   with monkeypatch.context() as patch:
-    whole.signal_at(patch, task, done, signal.SIGTERM, 2)
+    whole.signal_at(patch, task, done, times=2)
     with pytest.raises(Interrupted, match=said) as caught:
       sweep.run(swept(), expand(swept()), workdir, "tiny")
   assert caught.value.exit_code == 75
@@ -248,7 +229,7 @@ def test_a_value_that_diverges_does_not_stop_the_others_and_the_sweep_ends_with_
 ):
   config = swept(values=(1e3, 1e-3), method__lambda_B=1e3)
   points = expand(config)
-  points[1] = dataclasses.replace(points[1], config=tiny.config(**COMMON, method__lambda_A=1e-3))
+  points[1] = dataclasses.replace(points[1], config=whole.config(method__lambda_A=1e-3))
   with pytest.raises(
     DivergedError, match=r"1 of 2 values have replicas that diverged .*\(lambda_A=1000\.0\)"
   ):
@@ -261,7 +242,7 @@ def test_a_value_that_diverges_does_not_stop_the_others_and_the_sweep_ends_with_
   ) == ([0, 1], None, 0)
   assert (good["arms"]["method"]["diverged"], good["arms"]["method"]["n"]) == ([], 2)
   assert "lambda_A=1000.0: 2 replica(s) diverged" in capsys.readouterr().err
-  monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
+  whole.forbid_training(monkeypatch)
   with pytest.raises(DivergedError, match="1 of 2 values"):
     sweep.run(config, points, tmp_path / "sweep", "tiny")
 
@@ -284,11 +265,7 @@ def test_values_that_the_baseline_reads_have_a_baseline_each_and_data_are_read_f
 
 def test_a_baseline_from_elsewhere_serves_all_values(finished, tmp_path, no_training, monkeypatch):
   monkeypatch.undo()
-  monkeypatch.setattr(
-    lifecycle,
-    "build_report",
-    lambda workdir: files.write_text(workdir / "report.html", "stands for the report"),
-  )
+  whole.quick_report(monkeypatch)
   config = swept(values=VALUES[1:], baseline_from=str(finished / FOLDERS[0]))
   assert run(config, tmp_path / "sweep") == 0
   for folder in FOLDERS[1:]:
@@ -307,8 +284,8 @@ def test_a_checkpoint_that_is_lost_is_no_baseline_for_others(copy, monkeypatch):
 
 REFUSALS = [
   (
-    swept(values=(1e-3, 1e-2), rounds=4),
-    "holds a sweep of another config (rounds: 3 -> 4); use that config again or choose another",
+    swept(values=(1e-3, 1e-2), rounds=5),
+    "holds a sweep of another config (rounds: 4 -> 5); use that config again or choose another",
   ),
   (
     swept("method.lambda_B", (1e-3,)),
@@ -337,17 +314,8 @@ def test_a_sweep_and_an_ordinary_run_do_not_share_a_workdir(finished, no_trainin
     ConfigError,
     match=r"holds a run of another config \(sweep.key: 'method.lambda_A' -> None; sweep.values",
   ):
-    experiment.run(tiny.config(**COMMON), finished, "tiny")
+    experiment.run(CONFIG, finished, "tiny")
   assert {name: stamp for name, stamp in whole.stamps(finished).items() if name in before} == before
-
-
-@pytest.mark.parametrize("left", ["metrics.jsonl", "checkpoints"])
-def test_a_run_that_nothing_describes_any_more_is_not_taken_for_a_sweep(
-  tmp_path, left, no_training
-):
-  (tmp_path / "run" / left).mkdir(parents=True)
-  with pytest.raises(ConfigError, match="holds a run; choose another --workdir for the sweep"):
-    sweep.run(swept(), expand(swept()), tmp_path / "run", "tiny")
 
 
 def test_a_value_whose_folder_holds_another_run_is_found_before_anything_is_trained(
@@ -364,105 +332,19 @@ def test_a_value_whose_folder_holds_another_run_is_found_before_anything_is_trai
     sweep.run(swept(), expand(swept()), copy, "tiny")
 
 
-@pytest.mark.parametrize(
-  ("config", "part"),
-  [
-    (
-      swept("model.name", ("mlp", "resnt"), model__hidden_sizes=None),
-      "sweep, value name=resnt: model.name='resnt'",
-    ),
-    (
-      swept("arms", (("baseline", "method"), ("baseline", "methd"))),
-      "sweep, value arms=baseline%2Cmethd: arms: 'methd' is not an arm",
-    ),
-    (
-      swept(
-        "data.shapes.image_size",
-        (8, 4),
-        augment__pad_crop=5,
-        model__name="resnet8",
-        model__hidden_sizes=None,
-      ),
-      "value image_size=4",
-    ),
-  ],
-  ids=["network", "arm", "data"],
-)
-def test_nothing_is_written_before_every_value_is_accepted_with_its_data(
-  tmp_path, config, part, no_training
-):
-  with pytest.raises(ConfigError) as caught:
-    sweep.run(config, expand(config), tmp_path / "sweep", "tiny")
-  assert part.replace("%2C", ",") in str(caught.value).replace("%2C", ",")
-  assert not (tmp_path / "sweep").exists()
-
-
-def test_the_workdir_of_a_sweep_is_locked(tmp_path, no_training):
-  with hold_workdir(tmp_path / "sweep"), pytest.raises(LockedError, match="in use by pid"):
-    sweep.run(swept(), expand(swept()), tmp_path / "sweep", "tiny")
-
-
-def test_a_dry_run_tells_what_every_value_changes_then_the_first_and_writes_nothing(tmp_path):
-  config = swept(
-    "method.fraction", (0.1, 0.3), sweep__also_key="method.lambda_A", sweep__also_values=(0.5, 0.25)
-  )
-  lines = list(sweep.describe(config, expand(config), tmp_path / "sweep"))
-  assert (
-    lines[0] == "2 runs over method.fraction (with method.lambda_A): 0.1, 0.3; one baseline for all"
-  )
-  assert (
-    "  fraction=0.1, method.lambda_A=0.5: baseline all 5, method A 1 + B 4; A 7; mean decay 0.10008"
-    in lines
-  )
-  # 21 examples in two batches of 16, 49 in four.
-  assert (
-    "  fraction=0.3, method.lambda_A=0.25: baseline all 5, method A 2 + B 4; A 21; mean decay "
-    "0.0834"
-  ) in lines
-  at = lines.index("the first, fraction=0.1:")
-  assert "method: A 1 + B 4 = 5" in "\n".join(lines[at:])
-  assert not (tmp_path / "sweep").exists()
-
-
 def test_run_py_runs_a_sweep_and_gives_its_exit_code(tmp_path, monkeypatch, capsys):
   spec = importlib.util.spec_from_file_location("sdt_run", ROOT / "run.py")
   program = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(program)
-  keys = [
-    "data.shapes.num_train=70",
-    "data.shapes.num_test=30",
-    "data.shapes.num_classes=3",
-    "data.shapes.image_size=8",
-    "model.name=mlp",
-  ]
-  keys += [
-    "data.wrong_label_fraction=0.0",
-    "model.hidden_sizes=16,",
-    "model.blocks=None",
-    "model.widths=None",
-    "batch_size=16",
-  ]
-  keys += [
-    "rounds=3",
-    "optim.milestones=2,",
-    "optim.learning_rate=0.05",
-    "score.batch_size=32",
-    "parallel.num_devices=1",
-  ]
-  keys += [
-    "parallel.steps_per_dispatch=1",
-    "compilation_cache=False",
-    "sweep.key=method.lambda_A",
-    "sweep.values=1e-3,1e-2",
-  ]
-  keys += ["model.shortcut=None"]
   arguments = [
     f"--config={ROOT}/configs/shapes.py",
     f"--workdir={tmp_path / 'sweep'}",
-    *(f"--config.{key}" for key in keys),
+    *whole.overrides(),
+    "--config.sweep.key=method.lambda_A",
+    "--config.sweep.values=1e-3,1e-2",
   ]
   with monkeypatch.context() as patch:
-    whole.signal_at(patch, "method", 1.4, signal.SIGTERM)
+    whole.signal_at(patch, "method", 1.4)
     assert program.main(arguments) == 75
   assert (
     capsys.readouterr()

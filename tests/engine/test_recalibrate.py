@@ -124,8 +124,9 @@ def test_two_devices_give_what_one_gives(trained, mode):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
-def test_a_run_reports_the_recalibrated_accuracy_of_every_arm(tmp_path):
-  of = tiny.resnet(rounds=2, seeds=(0, 1), compilation_cache=False)
+def test_a_run_reports_the_recalibrated_accuracy_of_every_arm(tmp_path, monkeypatch):
+  whole.without_report(monkeypatch)
+  of = whole.resnet()
   assert whole.run(of, tmp_path) == 0
   results = files.read_json(tmp_path / "results.json")
   setup = Setup.make(of, tiny.data(of))
@@ -140,9 +141,6 @@ def test_a_run_reports_the_recalibrated_accuracy_of_every_arm(tmp_path):
   assert results["arms"]["method"]["recalibrated"]["n"] == 2
 
 
-def test_a_network_without_batchnorm_has_no_such_figure(tmp_path):
-  assert whole.run(dataclasses.replace(whole.CONFIG, rounds=1), tmp_path) == 0
-  assert all(
-    "recalibrated" not in entry
-    for entry in files.read_json(tmp_path / "results.json")["arms"].values()
-  )
+def test_a_network_without_batchnorm_has_no_such_figure(reference_run):
+  arms = files.read_json(reference_run / "results.json")["arms"]
+  assert all("recalibrated" not in entry for entry in arms.values())

@@ -40,7 +40,7 @@ def start(tmp_path_factory):
 
   def begin(workdir, flags="", **given):
     words = [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
-    env = {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)} | (
+    env = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)} | (
       {"XLA_FLAGS": flags} if flags else {}
     )
     command = [sys.executable, str(SUPPORT / "killed_run.py"), str(workdir), *words]

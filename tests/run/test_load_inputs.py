@@ -1,6 +1,4 @@
-"""What is checked and told between the config and the run: `accept.load_data` and
-`accept.notes`.
-"""
+"""What is checked and told before a run begins: `load_inputs.load_data` and `load_inputs.notes`."""
 
 import dataclasses
 
@@ -13,7 +11,7 @@ from sdt.commands import dry_run
 from sdt.config import Config
 from sdt.config.schema import OptimConfig
 from sdt.devices import processes
-from sdt.errors import ConfigError, LockedError
+from sdt.errors import ConfigError, DataError, LockedError
 from sdt.run import lifecycle, load_inputs
 from tests.support import tiny
 
@@ -167,3 +165,69 @@ def test_vectors_can_be_neither_cropped_nor_mirrored(tmp_path):
       ConfigError, match="augment: the data are vectors, which can be neither cropped nor mirrored"
     ):
       load_inputs.load_data(tiny.config(**data, **{key: value}), print)
+
+
+def mistakes(tmp_path):
+  vectors = tmp_path / "vectors.npz"
+  rng = np.random.default_rng(0)
+  labels = np.arange(30, dtype=np.int64) % 3
+  arrays = {
+    "train_x": rng.normal(size=(30, 5)).astype(np.float32),
+    "train_y": labels,
+    "test_x": np.ones((3, 5), np.float32),
+  }
+  np.savez(vectors, **arrays, test_y=labels[:3])
+  np.savez(tmp_path / "bad_label.npz", **arrays, test_y=labels[:3] - 1)
+  return {
+    "no such file": ({"data__name": "npz", "data__path": str(tmp_path / "none.npz")}, DataError),
+    "label": ({"data__name": "npz", "data__path": str(tmp_path / "bad_label.npz")}, DataError),
+    "'methd' is not an arm; did you mean 'method'?": ({"arms": ("baseline", "methd")}, ConfigError),
+    "'baseline' is missing": ({"arms": ("method",)}, ConfigError),
+    "is not a network": ({"model__name": "resnt", "model__hidden_sizes": None}, ConfigError),
+    "A would be empty": ({"method__fraction": 0.01}, ConfigError),
+    "B would be empty": ({"method__num_easy": 70}, ConfigError),
+    "this network wants images": (
+      {
+        "data__name": "npz",
+        "data__path": str(vectors),
+        "model__name": "resnet8",
+        "model__hidden_sizes": None,
+      },
+      ConfigError,
+    ),
+    "neither cropped nor mirrored": (
+      {"data__name": "npz", "data__path": str(vectors), "augment__flip": True},
+      ConfigError,
+    ),
+    "device(s)": ({"parallel__num_devices": 99}, ConfigError),
+  }
+
+
+@pytest.mark.parametrize(
+  "part",
+  [
+    "no such file",
+    "label",
+    "'methd' is not an arm; did you mean 'method'?",
+    "'baseline' is missing",
+    "is not a network",
+    "A would be empty",
+    "B would be empty",
+    "this network wants images",
+    "neither cropped nor mirrored",
+    "device(s)",
+  ],
+)
+def test_nothing_is_written_before_config_and_data_are_accepted(tmp_path, part):
+  changes, kind = mistakes(tmp_path)[part]
+  with pytest.raises(kind) as caught:
+    experiment.run(tiny.config(**changes), tmp_path / "run", "tiny")
+  assert part in str(caught.value)
+  assert "\n" not in str(caught.value)
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_refuses_what_a_run_refuses(tmp_path):
+  changes, kind = mistakes(tmp_path)["this network wants images"]
+  with pytest.raises(kind, match="this network wants images"):
+    next(dry_run.describe(tiny.config(**changes)))

@@ -4,7 +4,6 @@ the run's own.
 
 import dataclasses
 import shutil
-import signal
 
 import pytest
 
@@ -18,16 +17,14 @@ from sdt.config.differences import (
   entry,
   leaves,
 )
-from sdt.engine.trainer import Trainer
-from sdt.errors import CheckpointError, ConfigError, DataError, Interrupted, WorkdirError
+from sdt.errors import CheckpointError, ConfigError, DataError, WorkdirError
 from sdt.run import reused_baseline, saved_states
 from tests.support import tiny, whole
+from tests.support.report_page import page_alone
 
-BASE = tiny.config(compilation_cache=False, parallel__steps_per_dispatch=1)
+BASE = whole.CONFIG
 # Every kind of key that the baseline does not read, at once.
-OTHER = tiny.config(
-  compilation_cache=False,
-  parallel__steps_per_dispatch=1,
+OTHER = whole.config(
   method__fraction=0.2,
   method__lambda_A=0.01,
   method__order="hard_first",
@@ -46,24 +43,24 @@ def run(config, workdir, origin):
 
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp("origin") / "run"
-  assert whole.run(BASE, workdir) == 0
-  return workdir
+def origin(reference_run):
+  return reference_run
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-  """A run of OTHER that trained its own baseline."""
+  """A run of OTHER that trained its own baseline, without its report."""
   workdir = tmp_path_factory.mktemp("trained") / "run"
-  assert whole.run(OTHER, workdir) == 0
+  with pytest.MonkeyPatch.context() as patch:
+    whole.without_report(patch)
+    assert whole.run(OTHER, workdir) == 0
   return workdir
 
 
 def test_a_baseline_whose_rounds_have_not_all_their_rows_is_taken_over(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
   rows = {"log_every_rounds": 3, "eval_every_rounds": 2}  # those of rounds 2, 3 and 4 of 4
-  of = tiny.config(compilation_cache=False, **rows)
+  of = whole.config(**rows)
   assert whole.run(of, tmp_path / "first") == 0
   assert (
     run(
@@ -81,11 +78,12 @@ def test_a_baseline_whose_rounds_have_not_all_their_rows_is_taken_over(tmp_path,
 
 
 def test_a_run_that_takes_its_baseline_over_leaves_the_bytes_of_one_that_trains_it(
-  origin, trained, tmp_path, capsys
+  origin, trained, tmp_path, capsys, monkeypatch
 ):
+  whole.without_report(monkeypatch)
   before = whole.stamps(origin)
   assert run(OTHER, tmp_path / "run", origin) == 0
-  whole.assert_same(OTHER, trained, tmp_path / "run")
+  whole.assert_same(OTHER, trained, tmp_path / "run", report=False)
   assert whole.stamps(origin) == before
   said = capsys.readouterr().err
   assert f"baseline: taken over with its scores from {origin}; it is not trained again" in said
@@ -98,23 +96,19 @@ def test_a_run_that_takes_its_baseline_over_leaves_the_bytes_of_one_that_trains_
   told = files.read_json(tmp_path / "run" / "environment.json")["choices"]["baseline_from"]
   content = files.read_json(origin / "config.json")
   assert (told["workdir"], told["config_hash"]) == (str(origin), content["hash"])
-  report = (tmp_path / "run" / "report.html").read_text()
-  assert f"it was taken over, with its scores, from {origin}" in report
-  assert "taken over" not in (trained / "report.html").read_text()
+  page, page_of_trained = page_alone(tmp_path / "run"), page_alone(trained)
+  assert f"it was taken over, with its scores, from {origin}" in page
+  assert "taken over" not in page_of_trained
+  assert whole.without_times(page) == whole.without_times(page_of_trained)
   assert files.read_json(tmp_path / "run" / "config.json")["config"]["baseline_from"] is None
 
 
 @pytest.mark.parametrize("make", [tiny.config, pytest.param(tiny.resnet, marks=pytest.mark.slow)])
 def test_a_baseline_that_was_trained_alone_may_be_taken_over(make, tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
-  config = make(compilation_cache=False, rounds=3, optim__milestones=(2,))
-  assert (
-    whole.run(
-      make(compilation_cache=False, rounds=3, optim__milestones=(2,), arms=("baseline",)),
-      tmp_path / "alone",
-    )
-    == 0
-  )
+  config = make(compilation_cache=False, parallel__steps_per_dispatch=1)
+  alone = dataclasses.replace(config, arms=("baseline",))
+  assert whole.run(alone, tmp_path / "alone") == 0
   assert whole.run(config, tmp_path / "own") == 0
   assert run(config, tmp_path / "taken", tmp_path / "alone") == 0
   whole.assert_same(config, tmp_path / "own", tmp_path / "taken", report=False)
@@ -128,10 +122,8 @@ def test_a_stopped_run_goes_on_without_the_one_that_it_took_its_baseline_from(
   copy = shutil.copytree(origin, tmp_path / "origin")
   writing = copy / "checkpoints" / "7.orbax-checkpoint-tmp"  # as of a process that is at work there
   writing.mkdir()
-  with monkeypatch.context() as patch:
-    whole.signal_at(patch, task, done, signal.SIGTERM)
-    with pytest.raises(Interrupted):
-      run(OTHER, tmp_path / "run", copy)
+  taking_over = dataclasses.replace(OTHER, baseline_from=str(copy))
+  whole.stopped(taking_over, tmp_path / "run", monkeypatch, task=task, done=done)
   assert writing.exists()
   shutil.rmtree(copy)
   assert run(OTHER, tmp_path / "run", copy) == 0
@@ -164,9 +156,7 @@ def test_a_baseline_that_was_taken_over_can_be_taken_over_and_its_origin_stays_k
   origin, trained, tmp_path, monkeypatch
 ):
   whole.without_report(monkeypatch)
-  middle = tiny.config(
-    compilation_cache=False, parallel__steps_per_dispatch=1, method__lambda_B=0.02
-  )
+  middle = whole.config(method__lambda_B=0.02)
   assert run(middle, tmp_path / "middle", origin) == 0
   assert run(OTHER, tmp_path / "run", tmp_path / "middle") == 0
   whole.assert_same(OTHER, trained, tmp_path / "run", report=False)
@@ -288,11 +278,11 @@ REFUSALS = [
 def test_another_baseline_is_refused_in_one_line_and_nothing_is_written(
   origin, tmp_path, monkeypatch, change, keys, kind, part
 ):
-  monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
+  whole.forbid_training(monkeypatch)
   copy = shutil.copytree(origin, tmp_path / "origin")
   if change is not None:
     change(copy)
-  config = tiny.config(**({"compilation_cache": False, "parallel__steps_per_dispatch": 1} | keys))
+  config = whole.config(**keys)
   with pytest.raises(kind) as caught:
     run(config, tmp_path / "run", copy)
   assert part in str(caught.value)
@@ -310,7 +300,7 @@ def test_another_baseline_is_refused_in_one_line_and_nothing_is_written(
 def test_damage_that_shows_only_when_it_is_read_leaves_a_run_without_a_baseline(
   origin, tmp_path, monkeypatch, change, kind, part
 ):
-  monkeypatch.setattr(Trainer, "run", lambda *args: pytest.fail("it trained"))
+  whole.forbid_training(monkeypatch)
   copy = shutil.copytree(origin, tmp_path / "origin")
   change(copy)
   with pytest.raises(kind, match=part):
@@ -321,10 +311,7 @@ def test_damage_that_shows_only_when_it_is_read_leaves_a_run_without_a_baseline(
 
 def test_a_run_that_has_a_baseline_keeps_it(origin, tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
-  with monkeypatch.context() as patch:
-    whole.signal_at(patch, "baseline", 1.4, signal.SIGTERM)
-    with pytest.raises(Interrupted):
-      experiment.run(BASE, tmp_path / "run", "tiny")
+  whole.stopped(BASE, tmp_path / "run", monkeypatch, task="baseline", done=1.4)
   assert run(BASE, tmp_path / "run", origin) == 0
   whole.assert_same(BASE, origin, tmp_path / "run", report=False)
   assert "baseline_from" not in files.read_json(tmp_path / "run" / "environment.json")["choices"]

@@ -205,10 +205,8 @@ def config_of(path, **changes):
     "score__name": "file",
     "score__path": str(path),
     "score__column": "confidence",
-    "rounds": 2,
-    "compilation_cache": False,
   }
-  return tiny.config(**(keys | changes))
+  return whole.config(**(keys | changes))
 
 
 @pytest.fixture(scope="module")
@@ -217,12 +215,7 @@ def earlier(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     whole.without_report(patch)
     workdir = tmp_path_factory.mktemp("earlier") / "run"
-    assert (
-      whole.run(
-        tiny.config(rounds=2, compilation_cache=False, arms=("baseline", "random_subset")), workdir
-      )
-      == 0
-    )
+    assert whole.run(whole.config(arms=("baseline", "random_subset")), workdir) == 0
   return workdir
 
 

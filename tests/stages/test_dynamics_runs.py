@@ -4,7 +4,6 @@ over, restored.
 
 import dataclasses
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from sdt.config import from_dict, to_dict
 from sdt.config.score_names import DYNAMICS, SCORES
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.trainer import Position
-from sdt.errors import CheckpointError, ConfigError, Interrupted
+from sdt.errors import CheckpointError, ConfigError
 from sdt.run.checkpoints import CheckpointStore
 from sdt.run.programs import Setup
 from sdt.run.saved_states import step_after
@@ -24,12 +23,7 @@ from sdt.scores.formulas import SCORERS
 from sdt.scores.split import split
 from tests.support import tiny, whole
 
-CONFIG = tiny.config(
-  compilation_cache=False,
-  score__name="forgetting",
-  score__at_round=2,
-  parallel__steps_per_dispatch=2,
-)
+CONFIG = whole.config(score__name="forgetting", score__at_round=2)
 ALONE = dataclasses.replace(CONFIG, arms=("baseline",))
 
 
@@ -84,10 +78,7 @@ def test_a_run_that_stops_inside_a_round_goes_on_to_the_same_bytes(
   """Before and after the round that is scored; the summaries of the round under way are in the
   checkpoint too.
   """
-  with monkeypatch.context() as patch:
-    whole.signal_at(patch, "baseline", done, signal.SIGTERM)
-    with pytest.raises(Interrupted):
-      experiment.run(CONFIG, tmp_path / "run", "tiny")
+  whole.stopped(CONFIG, tmp_path / "run", monkeypatch, task="baseline", done=done)
   assert whole.run(CONFIG, tmp_path / "run") == 0
   whole.assert_same(CONFIG, finished, tmp_path / "run", report=False)
 
@@ -132,14 +123,7 @@ def test_keys_that_do_not_go_together_are_refused():
 
 
 def test_early_scores_of_the_last_round_come_with_a_note(tmp_path, capsys):
-  config = tiny.config(
-    compilation_cache=False,
-    score__name="grand",
-    score__grand=True,
-    score__dynamics=False,
-    rounds=2,
-    optim__milestones=(1,),
-  )
+  config = whole.config(score__name="grand", score__grand=True, score__dynamics=False)
   assert whole.run(config, tmp_path / "run") == 0
   assert (
     "note: score.name=grand: its source means a network early in training (20 of 200 epochs)"

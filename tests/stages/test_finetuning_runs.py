@@ -26,24 +26,16 @@ from tests.support.places import ROOT
 
 def earlier_run(folder):
   """Returns the model.safetensors of a run on 3 classes."""
-  assert (
-    whole.run(
-      tiny.resnet(arms=("baseline",), seeds=(3,), rounds=2, compilation_cache=False),
-      folder / "earlier",
-    )
-    == 0
-  )
+  assert whole.run(whole.resnet(arms=("baseline",)), folder / "earlier") == 0
   return folder / "earlier" / "model.safetensors"
 
 
 def finetuning(path, **changes):
   """Returns the config of a run on 5 classes that trains the head alone."""
-  return tiny.resnet(
+  return whole.resnet(
     model__pretrained=None if path is None else str(path),
     optim__body_rate_factor=0.0,
     data__shapes__num_classes=5,
-    rounds=2,
-    compilation_cache=False,
     **changes,
   )
 

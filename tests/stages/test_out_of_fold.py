@@ -3,7 +3,6 @@ else is as in an ordinary run.
 """
 
 import dataclasses
-import signal
 
 import numpy as np
 import pytest
@@ -19,9 +18,7 @@ from sdt.scores.split import folds
 from tests.support import tiny, whole
 
 NUM_FOLDS = 3
-CONFIG = tiny.config(
-  rounds=2, score__folds=NUM_FOLDS, parallel__steps_per_dispatch=1, compilation_cache=False
-)
+CONFIG = whole.config(score__folds=NUM_FOLDS)
 
 
 @given(
@@ -152,7 +149,7 @@ def test_a_run_that_is_stopped_in_a_fold_or_while_scoring_ends_as_one_that_was_l
   for number, (task, done) in enumerate((("fold_2", 1.4), ("score", 1.0))):
     workdir = tmp_path / str(number)
     with pytest.MonkeyPatch.context() as patch:
-      whole.signal_at(patch, task, done, signal.SIGTERM)
+      whole.signal_at(patch, task, done)
       assert whole.run(CONFIG, workdir) == 75
     assert whole.run(CONFIG, workdir) == 0
     whole.assert_same(CONFIG, finished, workdir, report=False)

@@ -27,13 +27,7 @@ def origin(tmp_path_factory):
 
 def config(**changes):
   """Networks as they were drawn: their seeds agree on nothing."""
-  keys = {
-    "rounds": 1,
-    "optim__learning_rate": 1e-6,
-    "compilation_cache": False,
-    "score__name": "loss",
-  }
-  return tiny.config(**(keys | changes))
+  return whole.config(**({"optim__learning_rate": 1e-6, "score__name": "loss"} | changes))
 
 
 def subsets(workdir):

@@ -20,7 +20,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 EVENTS = {
   "open",
@@ -35,7 +38,7 @@ EVENTS = {
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def _path_of(event, args, workdir):
+def _path_of(event: str, args: tuple[Any, ...], workdir: str) -> str | None:
   """Returns the path below the workdir that a write changes, None for any other event."""
   if event not in EVENTS or not args or not isinstance(args[0], str | bytes | os.PathLike):
     return None
@@ -45,26 +48,24 @@ def _path_of(event, args, workdir):
   return os.path.relpath(path, workdir) if path.startswith(workdir + os.sep) else None
 
 
-def kind_of(line):
-  """Returns a write's kind: the numbers of steps and of temporary files are left out, and which
-  picture it is.
-  """
+def kind_of(line: str) -> str:
+  """Returns the kind of a write: its line without numbers of steps and names of pictures."""
   return re.sub(r"\d+", "N", re.sub(r"\w+\.png", "picture.png", line))
 
 
-def watch(workdir, given, events):
+def watch(workdir: str, given: Mapping[str, str], events: int | None) -> None:
   """Installs the watch; it cannot be taken away again."""
   count, done, lock = [0], [False], threading.Lock()
   at, kind, how = int(given.get("at", -1)), given.get("kind"), given.get("signal", "SIGKILL")
 
-  def kill(line):
+  def kill(line: str) -> None:
     time.sleep(float(given.get("delay", 0)))
     for _ in range(int(given.get("times", 1))):
       os.write(2, f"signalled at {time.monotonic()} after {line}\n".encode())
       os.kill(os.getpid(), getattr(signal, how))
       time.sleep(0.05)
 
-  def hook(event, args):
+  def hook(event: str, args: tuple[Any, ...]) -> None:
     path = _path_of(event, args, workdir)
     if path is None:
       return
@@ -83,7 +84,7 @@ def watch(workdir, given, events):
   sys.addaudithook(hook)
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
   workdir = os.path.abspath(argv[0])
   given = dict(part.removeprefix("--").split("=", 1) for part in argv[1:])
   events = (
@@ -91,18 +92,18 @@ def main(argv):
   )
   if "cores" in given:  # before anything counts them
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(given["cores"])])
+    # A program from the cache is cut for the cores for which it was compiled.
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
   import run
   from sdt import experiment
   from sdt.errors import SdtError
   from sdt.run import progress
   from tests.support import tiny
 
-  changes = {
-    "compilation_cache": "cores" not in given
-  }  # a program from the cache is cut for the cores it was compiled for
+  changes: dict[str, Any] = {}
   if "rounds" in given:
     changes |= {"rounds": int(given["rounds"]), "arms": ("baseline",)}
-    progress.Task.line = lambda *_: print(f"resident {resident_bytes()}", flush=True)
+    vars(progress)["Task"].line = tell_memory
 
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, run.StopAtOnce())
@@ -117,11 +118,13 @@ def main(argv):
     return error.exit_code
 
 
-def resident_bytes():
-  return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+def tell_memory(*_: Any) -> None:
+  """Prints how many bytes of this process are in memory, in place of the line of a round."""
+  pages = int(Path("/proc/self/statm").read_text().split()[1])
+  print(f"resident {pages * resource.getpagesize()}", flush=True)
 
 
-def config(tiny, rounds=3, **changes):
+def config(tiny: ModuleType, rounds: int = 3, **changes: Any) -> Any:
   """Returns a run of 30 steps that is saved after every one."""
   return tiny.config(
     parallel__steps_per_dispatch=1, checkpoint__every_secs=1e-6, rounds=rounds, **changes

@@ -6,17 +6,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
-from tests.support.places import ROOT, SUPPORT
+from tests.support.places import READS_CACHE_ONLY, ROOT, SUPPORT
 
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-  """How one process ended: exit code (negative: the signal), what it said, the clock when it was
-  seen to be gone.
-  """
+  """How a process ended: exit code (negative: the signal), stdout, stderr, the clock at its end."""
 
   code: int
   out: str
@@ -38,58 +38,44 @@ def free_port() -> int:
 
 
 def run(folder: Path, workdir: Path, flags: Sequence[Sequence[str]]) -> list[Ended]:
-  """Runs tests/support/one_of_several.py once for each of `flags`, together; `folder` takes what
-  they say.
-  """
-  command, port = (
-    [sys.executable, str(SUPPORT / "one_of_several.py"), str(workdir)],
-    str(free_port()),
-  )
-  return run_all(folder, [[*command, port, str(index), *own] for index, own in enumerate(flags)])
+  """Runs one_of_several.py once for each of `flags`, together; `folder` takes what they say."""
+  command = [sys.executable, str(SUPPORT / "one_of_several.py"), str(workdir), str(free_port())]
+  commands = [[*command, str(index), *own] for index, own in enumerate(flags)]
+  is_killed = any("SIGKILL" in word for own in flags for word in own)
+  return run_all(folder, commands, variables=READS_CACHE_ONLY if is_killed else {})
 
 
 def run_all(
-  folder: Path, commands: Sequence[Sequence[str]], seconds: float = 900, devices: int = 1
+  folder: Path,
+  commands: Sequence[Sequence[str]],
+  *,
+  seconds: float = 900,
+  devices: int = 1,
+  variables: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Ended]:
   """Runs commands side by side, on so many CPU devices each, until all have ended."""
   folder.mkdir(parents=True, exist_ok=True)
-  own = {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
-  own["JAX_COMPILATION_CACHE_DIR"] = str(
-    folder / "cache"
-  )  # a start after the first finds its programs
-  streams = [
-    [open(folder / f"{index}.{name}", "w+") for name in ("out", "err")]
-    for index in range(len(commands))
-  ]
-  children = [
-    subprocess.Popen(command, env={**os.environ, **own}, stdout=out, stderr=err, cwd=folder)
-    for command, (out, err) in zip(commands, streams, strict=True)
-  ]
-  ends: dict[int, float] = {}
-  deadline = time.time() + seconds
-  try:
-    while len(ends) < len(children):
-      for index, child in enumerate(children):
-        if index not in ends and child.poll() is not None:
-          ends[index] = time.time()
-      if time.time() > deadline:
-        raise TimeoutError(
-          f"processes {sorted(set(range(len(children))) - ends.keys())} go on for more than "
-          f"{seconds} s"
-        )
-      time.sleep(0.05)
-  finally:
-    for child in children:
-      child.kill()
-      child.wait()
-    texts = []
-    for pair in streams:
-      for stream in pair:
-        stream.seek(0)
-      texts.append([stream.read() for stream in pair])
-      for stream in pair:
-        stream.close()
-  return [
-    Ended(child.returncode, out, err, ends[index])
-    for index, (child, (out, err)) in enumerate(zip(children, texts, strict=True))
-  ]
+  environment = {
+    **os.environ,
+    "PYTHONPATH": str(ROOT),
+    "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": str(devices),
+    **variables,
+  }
+
+  def run_one(index: int) -> Ended:
+    out, err = (folder / f"{index}.{name}" for name in ("out", "err"))
+    with out.open("w") as stdout, err.open("w") as stderr:
+      done = subprocess.run(
+        commands[index],
+        env=environment,
+        cwd=folder,
+        stdout=stdout,
+        stderr=stderr,
+        timeout=seconds,
+        check=False,
+      )
+    return Ended(done.returncode, out.read_text(), err.read_text(), time.time())
+
+  with ThreadPoolExecutor(len(commands)) as pool:
+    return list(pool.map(run_one, range(len(commands))))

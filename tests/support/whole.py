@@ -4,21 +4,52 @@ import json
 import os
 import pickle
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from sdt import experiment
+from sdt import experiment, files
 from sdt.config import Config
-from sdt.errors import SdtError
+from sdt.engine.trainer import Trainer
+from sdt.errors import Interrupted, SdtError
 from sdt.run import lifecycle, progress, saved_states
 from sdt.run.checkpoints import CheckpointStore
 from sdt.run.programs import Setup
 from tests.support import tiny
 
-# One step a dispatch, so that a run can be stopped in the middle of a phase.
-CONFIG = tiny.config(parallel__steps_per_dispatch=1, compilation_cache=False)
+
+def config(**changes: Any) -> Config:
+  """Returns a config with one step a dispatch, so that a run can stop in the middle of a phase.
+
+  Runs of these configs share compiled programs unless `changes` touch the network, the number of
+  seeds, rounds or examples, or the size of a batch. Take it wherever another program is not needed.
+  """
+  return tiny.config(**({"parallel__steps_per_dispatch": 1, "compilation_cache": False} | changes))
+
+
+CONFIG = config()
+
+
+_OVERRIDES = """
+data.shapes.num_train=70 data.shapes.num_test=30 data.shapes.num_classes=3 data.shapes.image_size=8
+data.wrong_label_fraction=0.0 model.name=mlp model.hidden_sizes=16, model.blocks=None
+model.widths=None model.shortcut=None rounds=4 batch_size=16 optim.learning_rate=0.05
+optim.milestones=2,3 score.batch_size=32 parallel.num_devices=1 parallel.steps_per_dispatch=1
+compilation_cache=False
+"""
+
+
+def overrides() -> list[str]:
+  """Returns the words on the command line that make `CONFIG` of configs/shapes.py."""
+  return [f"--config.{word}" for word in _OVERRIDES.split()]
+
+
+def resnet(**changes: Any) -> Config:
+  """Returns the same with a small ResNet, whose BatchNorm has running statistics."""
+  return tiny.resnet(**({"parallel__steps_per_dispatch": 1, "compilation_cache": False} | changes))
 
 
 class _Payload:
@@ -43,21 +74,21 @@ def run(config: Config, workdir: Path) -> int:
 def rows(workdir: Path, *, seconds: bool = False) -> list[dict[str, Any]]:
   """Returns the rows of metrics.jsonl, without the time they took."""
   lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-  return (
-    lines
-    if seconds
-    else [{key: value for key, value in row.items() if key != "seconds"} for row in lines]
-  )
+  without = () if seconds else ("seconds",)
+  return [{key: value for key, value in row.items() if key not in without} for row in lines]
+
+
+def without_times(page: str) -> str:
+  """Returns a report without its section on time and machine."""
+  return _TIMES.sub("", page)
 
 
 def outputs(workdir: Path, *, report: bool = True) -> dict[str, Any]:
-  """Returns the content of every artifact that two runs of one command must have in common, times
-  cut out.
-  """
+  """Returns what two runs of one command must have in common: all artifacts, times cut out."""
   timed = ("environment.json", "timing.json", "metrics.jsonl", "report.html")
   content: dict[str, Any] = {"metrics.jsonl": rows(workdir)}
   if report:
-    content["report.html"] = _TIMES.sub("", (workdir / "report.html").read_text())
+    content["report.html"] = without_times((workdir / "report.html").read_text())
   for path in sorted(workdir.rglob("*")):
     name = str(path.relative_to(workdir))
     of_report = name.startswith("figures/") and path.suffix == ".png"
@@ -101,7 +132,13 @@ def assert_same(config: Config, left: Path, right: Path, *, report: bool = True)
       np.testing.assert_array_equal(leaf, other[name], err_msg=name)
 
 
-def signal_at(monkeypatch: Any, task: str, done: float, number: int, times: int = 1) -> None:
+def signal_at(
+  monkeypatch: pytest.MonkeyPatch,
+  task: str,
+  done: float,
+  number: int = signal.SIGTERM,
+  times: int = 1,
+) -> None:
   """Sends this process a real signal as soon as `done` units of a task are done."""
   advance, left = progress.Task.advance, [times]
 
@@ -114,6 +151,37 @@ def signal_at(monkeypatch: Any, task: str, done: float, number: int, times: int 
   monkeypatch.setattr(progress.Task, "advance", advance_and_kill)
 
 
-def without_report(monkeypatch: Any) -> None:
+def stopped(
+  config: Config,
+  workdir: Path,
+  monkeypatch: pytest.MonkeyPatch,
+  *,
+  task: str,
+  done: float,
+  **how: int,
+) -> str:
+  """Runs until a signal stops the run (see `signal_at`); returns the message of the error."""
+  with monkeypatch.context() as patch:
+    signal_at(patch, task, done, **how)
+    with pytest.raises(Interrupted) as caught:
+      experiment.run(config, workdir, "tiny")
+  return str(caught.value)
+
+
+def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
+  """Makes any training fail the test."""
+  monkeypatch.setattr(Trainer, "run", lambda *_: pytest.fail("it trained"))
+
+
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
   """Leaves the report out, which takes most of the time of a tiny run."""
   monkeypatch.setattr(lifecycle, "build_report", lambda workdir: workdir)
+
+
+def quick_report(monkeypatch: pytest.MonkeyPatch) -> None:
+  """Writes one line in place of each report, so that the run counts as complete."""
+
+  def build(workdir: Path) -> None:
+    files.write_text(workdir / "report.html", "stands for the report")
+
+  monkeypatch.setattr(lifecycle, "build_report", build)

@@ -1,7 +1,6 @@
 """The toy whole: a short one in every run of the tests, the real configuration in the slow ones."""
 
 import dataclasses
-import signal
 
 import jax
 import numpy as np
@@ -113,7 +112,7 @@ def test_the_chosen_decay_has_the_smallest_validation_error_and_the_later_arms_u
 def test_neither_the_true_curve_nor_the_training_points_have_a_say_in_the_choice(
   finished, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(lifecycle, "build_report", lambda workdir: workdir)
+  whole.without_report(monkeypatch)
   data = load(CONFIG.data, seeds=CONFIG.seeds)
   other = dataclasses.replace(
     data,
@@ -132,9 +131,9 @@ def test_a_run_that_was_stopped_goes_on_where_it_was_to_the_same_artifacts(
   finished, tmp_path, monkeypatch, capsys
 ):
   workdir = tmp_path / "run"
-  monkeypatch.setattr(lifecycle, "build_report", lambda workdir: workdir)
+  whole.without_report(monkeypatch)
   with monkeypatch.context() as patch:
-    whole.signal_at(patch, "random_subset", 3, signal.SIGTERM)
+    whole.signal_at(patch, "random_subset", 3)
     with pytest.raises(Interrupted, match="in arm random_subset, round"):
       run(workdir)
   assert not (workdir / "results.json").exists()

@@ -1,0 +1,41 @@
+"""Programs and states that are known from their shapes alone."""
+
+import jax
+import pytest
+
+from sdt.engine.trainer import Position
+from sdt.run.programs import Setup
+from tests.support import tiny
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_a_program_compiled_from_shapes_is_the_one_that_runs(mode):
+  """On two devices: the executable of an abstract setup trains the real state to the same bits."""
+  config = tiny.config(parallel__mode=mode, parallel__num_devices=2)
+  data = tiny.data(config)
+  plan = tiny.alternating(config, 70, 7)
+  real, abstract = Setup.make(config, data), Setup.make(config, data, is_abstract=True)
+  assert all(
+    isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(abstract.device_data)
+  )
+  from_shapes, trainer = abstract.trainer(plan), real.trainer(plan)
+  from_shapes.set_state(abstract.state_shapes)
+  from_shapes.compile()
+  trainer.set_state(real.fresh_start.state)
+  trainer.take_programs(from_shapes)
+  rounds = [ended for progress in trainer.run(Position()) for ended in progress.finished]
+  state, expected = tiny.train(config, plan, data)
+  tiny.assert_equal(trainer.get_state()[0], state)
+  assert [ended.index for ended in rounds] == [ended.index for ended in expected]
+  assert trainer.memory_bytes() == from_shapes.memory_bytes() > 0
+
+
+@pytest.mark.parametrize(
+  "changes", [{}, {"optim__name": "adam"}, {"optim__body_rate_factor": 0.0}, {"seeds": (5,)}]
+)
+def test_shapes_of_the_state_are_those_of_the_real_one(changes):
+  config = tiny.resnet(**changes)
+  setup = Setup.make(config, tiny.data(config))
+  real, shapes = setup.fresh_start.state, setup.state_shapes
+  described = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), real)
+  assert jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), shapes) == described
