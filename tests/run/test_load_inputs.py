@@ -10,9 +10,8 @@ from sdt import experiment
 from sdt.commands import dry_run
 from sdt.config import Config
 from sdt.config.schema import OptimConfig
-from sdt.devices import processes
 from sdt.errors import ConfigError, DataError, LockedError
-from sdt.run import lifecycle, load_inputs
+from sdt.run import lifecycle, load_inputs, shared_workdir
 from tests.support import tiny
 
 
@@ -81,7 +80,7 @@ def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(
   def held(workdir):
     raise LockedError(f"{workdir} is held")
 
-  monkeypatch.setattr(processes, "hold_workdir", held)
+  monkeypatch.setattr(shared_workdir, "hold_workdir", held)
   with pytest.raises(LockedError):
     experiment.run(tiny.config(optim__milestones=(2, 9)), tmp_path / "run", "tiny")
   machine, note = capsys.readouterr().err.splitlines()
