@@ -1,6 +1,4 @@
-"""A signal is told the moment it comes, whatever the main thread is doing, and asks the run to
-stop.
-"""
+"""A signal is told at once, whatever the main thread is doing, and asks the run to stop."""
 
 import hashlib
 import os
@@ -15,10 +13,11 @@ from sdt.run.signals import StopRequest
 
 
 def busy():
-  """Computes for half a second or more in one call that no handler of Python's can interrupt, as a
-  compilation does.
+  """Computes in one call that no handler of Python's can interrupt, as a compilation does.
+
+  It takes a quarter of a second or more, much longer than the delays of the signals.
   """
-  hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000)
+  hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000)
   return time.monotonic()
 
 
@@ -27,7 +26,7 @@ def test_a_signal_is_told_at_once_and_once_though_one_call_takes_long(number):
   stop, told = StopRequest(), []
   before = signal.getsignal(number)
   with stop.listening(lambda line: told.append((time.monotonic(), line))):
-    for delay in (0.05, 0.1):
+    for delay in (0.01, 0.05):
       threading.Timer(delay, os.kill, (os.getpid(), number)).start()
     start, end = time.monotonic(), busy()
     assert stop.asked() == number.name
@@ -65,11 +64,16 @@ def test_other_handlers_wake_nobody():
 
 
 def test_a_line_from_the_thread_of_signals_stands_above_the_bar(capsys):
-  display, stop = Display(True), StopRequest()
-  with stop.listening(display.log), display.task("baseline", 4, "round") as task:
+  display, stop, told = Display(True), StopRequest(), threading.Event()
+
+  def log(line):
+    display.log(line)
+    told.set()
+
+  with stop.listening(log), display.task("baseline", 4, "round") as task:
     os.kill(os.getpid(), signal.SIGTERM)
     task.line(2, "lr 0.1", 2)
-    time.sleep(0.2)
+    assert told.wait(timeout=60)
     task.advance(4)
   text = capsys.readouterr().err
   assert (

@@ -2,7 +2,9 @@
 what they refuse to go on with.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import shutil
 import subprocess
@@ -13,7 +15,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from sdt import experiment
+from sdt import experiment, files
 from sdt.commands import dry_run
 from sdt.config import from_dict, to_dict
 from sdt.errors import ConfigError, DataError
@@ -22,12 +24,6 @@ from sdt.run import load_inputs
 from sdt.run.programs import Setup
 from tests.support import tiny, whole
 from tests.support.places import ROOT
-
-
-def earlier_run(folder):
-  """Returns the model.safetensors of a run on 3 classes."""
-  assert whole.run(whole.resnet(arms=("baseline",)), folder / "earlier") == 0
-  return folder / "earlier" / "model.safetensors"
 
 
 def finetuning(path, **changes):
@@ -40,52 +36,80 @@ def finetuning(path, **changes):
   )
 
 
-def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_and_goes_on_only_with_these_weights(
-  tmp_path, monkeypatch, capsys
-):
-  whole.without_report(monkeypatch)
-  path, workdir = earlier_run(tmp_path), tmp_path / "run"
-  config = finetuning(path)
-  assert any("note      weights from " in part for part in dry_run.describe(config))
-  assert not workdir.exists()
-  assert whole.run(config, workdir) == 0
-  checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-  assert (
-    f"note: weights from {path} (SHA-256 {checksum}), the head starts afresh\n"
-    in capsys.readouterr().err
-  )
-  # Every arm begins with the file's body, and a frozen one ends with it, running statistics and
-  # all; the heads are of the seeds.
-  before, after = load_file(path), load_file(workdir / "model.safetensors")
+@pytest.fixture(scope="module", autouse=True)
+def no_reports():
+  with pytest.MonkeyPatch.context() as patch:
+    whole.without_report(patch)
+    yield
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+  """Returns the model.safetensors of a run on 3 classes."""
+  workdir = tmp_path_factory.mktemp("earlier") / "run"
+  assert whole.run(whole.resnet(arms=("baseline",)), workdir) == 0
+  return workdir / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def finetuned(earlier, tmp_path_factory):
+  """Returns the workdir of a run from the weights of `earlier`, and what it said on stderr."""
+  workdir = tmp_path_factory.mktemp("finetuned") / "run"
+  with contextlib.redirect_stderr(io.StringIO()) as said:
+    assert whole.run(finetuning(earlier), workdir) == 0
+  return workdir, said.getvalue()
+
+
+def digest(path):
+  return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def with_other_stem(path, to):
+  """Writes the weights of `path` with another first convolution; returns the new path."""
+  weights = load_file(path)
+  weights["params/stem_conv/kernel"] += 1
+  to.write_bytes(save(weights))
+  return to
+
+
+def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_alone(earlier, finetuned):
+  """Every arm begins with the body of the file and ends with it, running statistics and all."""
+  workdir, _ = finetuned
+  before, after = load_file(earlier), load_file(workdir / "model.safetensors")
   assert before.keys() == after.keys()
-  assert [name for name in after if not np.array_equal(before[name], after[name])] == [
-    "params/head/bias",
-    "params/head/kernel",
-  ]
+  changed = [name for name in after if not np.array_equal(before[name], after[name])]
+  assert changed == ["params/head/bias", "params/head/kernel"]
   assert after["params/head/kernel"].shape == (4, 5)
-  for state in whole.final_states(config, workdir):
+  for state in whole.final_states(finetuning(earlier), workdir):
     for name, leaf in state.items():
-      if "head" in name and "params" in name:
+      if "head" in name and "params" in name:  # each seed has its own
         assert np.any(leaf[0] != leaf[1])
       elif "params" in name or "batch_stats" in name:
         np.testing.assert_array_equal(leaf[0], leaf[1])
-  environment = json.loads((workdir / "environment.json").read_text())
-  assert environment["file_checksums"] == {"model.pretrained": checksum, "score.path": "none"}
+
+
+def test_the_weights_are_told_with_their_checksum(earlier, finetuned, tmp_path):
+  (workdir, said), checksum = finetuned, digest(earlier)
+  lines = dry_run.describe(finetuning(earlier), tmp_path / "run")
+  assert any("note      weights from " in line for line in lines)
+  assert not (tmp_path / "run").exists()
+  assert f"note: weights from {earlier} (SHA-256 {checksum}), the head starts afresh\n" in said
+  checksums = files.read_json(workdir / "environment.json")["file_checksums"]
+  assert checksums == {"model.pretrained": checksum, "score.path": "none"}
   with safe_open(workdir / "model.safetensors", "numpy") as file:
     assert json.loads(file.metadata()["config"])["model"]["pretrained"] == checksum
 
-  moved = tmp_path / "moved.safetensors"
-  shutil.copy(path, moved)
-  assert whole.run(finetuning(moved), workdir) == 0
-  other = tmp_path / "other.safetensors"
-  other.write_bytes(
-    save(before | {"params/stem_conv/kernel": before["params/stem_conv/kernel"] + 1})
-  )
+
+def test_a_run_goes_on_with_the_same_weights_wherever_they_lie_and_with_no_others(
+  earlier, finetuned, tmp_path
+):
+  workdir = shutil.copytree(finetuned[0], tmp_path / "run")
+  assert whole.run(finetuning(shutil.copy(earlier, tmp_path / "moved.safetensors")), workdir) == 0
+  other = with_other_stem(earlier, tmp_path / "other.safetensors")
   stamps = whole.stamps(workdir)
+  refusal = f"holds a run with another model.pretrained .SHA-256 {digest(earlier)}, now "
   for config in (finetuning(other), finetuning(None)):
-    with pytest.raises(
-      DataError, match=f"holds a run with another model.pretrained .SHA-256 {checksum}, now "
-    ):
+    with pytest.raises(DataError, match=refusal):
       experiment.run(config, workdir, "tiny")
   with pytest.raises(DataError, match=r"that run started from another model\.pretrained"):
     experiment.run(finetuning(other, baseline_from=str(workdir)), tmp_path / "new", "tiny")
@@ -97,20 +121,17 @@ def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_and_goes_on_only_w
     experiment.run(finetuning(other), workdir, "tiny")
 
 
-def test_the_files_head_is_taken_on_request_if_the_classes_are_as_many(tmp_path, monkeypatch):
-  whole.without_report(monkeypatch)
-  path = earlier_run(tmp_path)
-  config = tiny.resnet(
-    model__pretrained=str(path), model__pretrained_head=True, arms=("baseline",), rounds=2
+def test_the_files_head_is_taken_on_request_if_the_classes_are_as_many(earlier, tmp_path):
+  config = whole.resnet(
+    model__pretrained=str(earlier), model__pretrained_head=True, arms=("baseline",)
   )
-  start = Setup.make(
-    config, tiny.data(config), pretrained=load_inputs.load_weights(config, tiny.data(config))
-  ).fresh_start
-  np.testing.assert_array_equal(
-    start.state.params["head"]["kernel"], [load_file(path)["params/head/kernel"]] * 2
-  )
+  data = tiny.data(config)
+  weights = load_inputs.load_weights(config, data)
+  start = Setup.make(config, data, pretrained=weights).fresh_start
+  expected = [load_file(earlier)["params/head/kernel"]] * 2
+  np.testing.assert_array_equal(start.state.params["head"]["kernel"], expected)
   with pytest.raises(DataError, match=r"leave model\.pretrained_head off"):
-    experiment.run(finetuning(path, model__pretrained_head=True), tmp_path / "run", "tiny")
+    experiment.run(finetuning(earlier, model__pretrained_head=True), tmp_path / "run", "tiny")
   assert not (tmp_path / "run").exists()
 
 
