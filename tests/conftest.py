@@ -27,13 +27,17 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Decoded images are kept in the data directory: not in that of whoever runs the tests.
 _DATA = tempfile.TemporaryDirectory(prefix="sdt-data-")
+# Where pytest has no cache of its own (-p no:cacheprovider), the programs of one worker lie here.
+_PROGRAMS = tempfile.TemporaryDirectory(prefix="sdt-xla-")
 os.environ["SDT_DATA_DIR"] = _DATA.name
 
 hypothesis.settings.register_profile("sdt", max_examples=50, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("sdt")
 
 # The files that train whole runs, which take longest, come first: two workers then end together.
-_LONGEST_FIRST = ("tests/test_", "tests/stages", "tests/run", "tests/devices", "tests/commands")
+_LONGEST_FIRST = tuple(
+  f"tests/{name}" for name in "test_ stages run commands devices toy arms engine models".split()
+)
 
 
 def _machine() -> str:
@@ -51,9 +55,10 @@ def pytest_configure(config):
 
   JAX locks a cache that has a size limit, so that processes may share it.
   """
+  cache = getattr(config, "cache", None)
   settings = {
-    "jax_compilation_cache_dir": str(config.cache.mkdir(f"xla-{_machine()}")),
-    "jax_compilation_cache_max_size": 2 * 2**30,
+    "jax_compilation_cache_dir": str(cache.mkdir(f"xla-{_machine()}") if cache else _PROGRAMS.name),
+    "jax_compilation_cache_max_size": 2**28,
     "jax_persistent_cache_min_compile_time_secs": 0.2,
   }
   for name, value in settings.items():

@@ -151,8 +151,8 @@ def survives(mutation: Mutation, scratch: Path) -> bool:
     "pytest",
     "-q",
     "-x",
-    "-p",
-    "no:cacheprovider",
+    "-o",
+    f"cache_dir={scratch / 'cache'}",  # of all mutations: the programs that none of them changes
     *mutation.tests.split(),
   ]
   done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
