@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sdt.commands import dry_run, forecast
+from sdt.commands import dry_run, estimates, forecast
 from sdt.engine.trainer import Passes, Position, Progress
 from sdt.errors import MissingDataError
 from sdt.run.programs import Setup
@@ -32,19 +32,17 @@ def test_without_the_data_the_time_is_guessed_from_the_steps_of_every_arm(tmp_pa
 
 
 def test_the_time_is_that_of_a_pass_through_the_network_times_the_passes_of_the_run(monkeypatch):
-  monkeypatch.setattr(
-    dry_run, "measure_pace", lambda setup, plan, compiled, secs: forecast.Pace(0.1, 30.0)
-  )
+  monkeypatch.setattr(estimates, "measure_pace", lambda *_, compile_secs: forecast.Pace(0.1, 30.0))
   line = list(dry_run.describe(tiny.config()))[-1]
   training, scoring, compiling = 0.1 * PASSES, 0.1 * 70, 30.0 * (2 + 1)
   total = training + scoring + compiling + forecast.SECS_AROUND
   assert line.startswith(
-    f"time      roughly {dry_run._rounded(total)} on this machine, by dispatches that ran just "
+    f"time      roughly {estimates._rounded(total)} on this machine, by dispatches that ran just "
     "now: "
   )
   assert (
-    f"{dry_run._rounded(training)} to train 2 arm(s) with 2 seed(s), "
-    f"{dry_run._rounded(compiling)} to compile 2 training prog"
+    f"{estimates._rounded(training)} to train 2 arm(s) with 2 seed(s), "
+    f"{estimates._rounded(compiling)} to compile 2 training prog"
   ) in line
 
 
@@ -108,7 +106,7 @@ def test_recalibration_and_the_gradients_of_all_parameters_count_as_passes():
 
 def test_what_does_not_fit_a_device_is_told_and_not_tried(monkeypatch):
   monkeypatch.setattr("sdt.inputs.placement._device_bytes", lambda layout: 100_000)
-  monkeypatch.setattr(dry_run, "measure_pace", None)
+  monkeypatch.setattr(estimates, "measure_pace", None)
   lines = list(dry_run.describe(tiny.config()))
   assert lines[-2].startswith("note      a device has 0 MB: lower batch_size")
   assert "a guess from the multiply-adds" in lines[-1]
@@ -126,4 +124,4 @@ def test_what_does_not_fit_a_device_is_told_and_not_tried(monkeypatch):
   ],
 )
 def test_a_guess_has_no_more_digits_than_it_is_worth(seconds, text):
-  assert dry_run._rounded(seconds) == text
+  assert estimates._rounded(seconds) == text
