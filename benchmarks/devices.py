@@ -38,7 +38,7 @@ def main() -> None:
     config = measure.steps_config(options.network, options.batch_size, options.steps, **changes)
     trainings[str(count)] = training = measure.Training.make(config)
     training.dispatch()
-    losses[str(count)] = float(np.sum(training.trainer.get_state()[1].train_loss))
+    losses[str(count)] = float(np.sum(training.trainer.get_state().sums.train_loss))
     print(
       f"{count} devices: compiled in {training.compile_secs:.1f} s, loss of the first dispatch "
       f"{losses[str(count)]:.6f}",

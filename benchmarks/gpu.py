@@ -187,8 +187,8 @@ def score_pass(training: measure.Training) -> Callable[[], dict[str, float]]:
   """Returns what scores the whole training set; it is compiled here."""
   setup = training.setup
   state = setup.fresh_start.state
-  variables = place(setup.layout, {"params": state.params, "batch_stats": state.batch_stats})
-  runner = ScoreRunner(setup.score_program(), setup.device_data, len(setup.data.train))
+  variables = place(setup.layout, state.variables)
+  runner = ScoreRunner(setup.score_program(), setup.source)
   work = functools.partial(runner.scores, variables)
   work()
   return lambda: measure.timed(work)

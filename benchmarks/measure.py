@@ -21,7 +21,8 @@ from sdt.config import Config, from_dict, to_dict
 from sdt.data import sources
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
-from sdt.engine.trainer import Position, Trainer
+from sdt.engine.state import Position
+from sdt.engine.trainer import Trainer
 from sdt.run import environment
 from sdt.run.programs import Setup
 
@@ -187,7 +188,7 @@ class Training:
     setup = Setup.make(config, data)
     plan = plan or make_plan("baseline", Setting(config, data.train.labels, data.train.example_ids))
     trainer = setup.trainer(plan)
-    trainer.set_state(setup.fresh_start.state, setup.fresh_start.sums)
+    trainer.set_state(setup.fresh_start)
     return cls(trainer, setup, trainer.compile())
 
   def dispatch(self) -> None:
@@ -197,7 +198,7 @@ class Training:
       next(self._run)
 
   def restart(self) -> None:
-    self.trainer.set_state(self.setup.fresh_start.state, self.setup.fresh_start.sums)
+    self.trainer.set_state(self.setup.fresh_start)
     self._run = self.trainer.run(Position())
 
   def finish(self) -> None:

@@ -49,9 +49,9 @@ def main() -> None:
   measured = stats.get(
     "peak_bytes_in_use", grown + sum(array.nbytes for array in jax.live_arrays())
   )
-  state = training.trainer.get_state()[0]
+  state = training.trainer.get_state().state
   parts = {
-    "data": sum(leaf.nbytes for leaf in jax.tree.leaves(training.setup.device_data)),
+    "data": sum(leaf.nbytes for leaf in jax.tree.leaves(training.setup.source.data)),
     "ids": 4 * options.num_train,
     "parameters": 4 * 4 * sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params)),
     "program": training.trainer.memory_bytes(),

@@ -30,27 +30,28 @@ from sdt.config.command_line import load_config_file
 from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data import sources
 from sdt.data.dataset import Data, RawSplit, make_dataset
-from sdt.engine.trainer import Position, Trainer
-from sdt.run.programs import Resume, Setup
+from sdt.engine.state import Position, Snapshot
+from sdt.engine.trainer import Trainer
+from sdt.run.programs import Setup
 
 PLACEMENTS = ("device", "stream")
 
 
-def prepare(config: Config, data: Data, where: str) -> tuple[Trainer, Resume]:
+def prepare(config: Config, data: Data, where: str) -> tuple[Trainer, Snapshot]:
   """Returns the compiled baseline and its initial state."""
   own = dataclasses.replace(config, data=dataclasses.replace(config.data, placement=where))
   setup = Setup.make(own, data)
   trainer = setup.trainer(
     make_plan("baseline", Setting(own, data.train.labels, data.train.example_ids))
   )
-  trainer.set_state(setup.fresh_start.state)
+  trainer.set_state(setup.fresh_start)
   trainer.compile()
   return trainer, setup.fresh_start
 
 
-def run(trainer: Trainer, start: Resume, dispatches: int | None = None) -> dict[str, float]:
+def run(trainer: Trainer, start: Snapshot, dispatches: int | None = None) -> dict[str, float]:
   """Returns wall and processor seconds of a training, or of some dispatches after the first."""
-  trainer.set_state(start.state)
+  trainer.set_state(start)
   progress = trainer.run(Position())
   if dispatches is not None:
     next(progress)

@@ -153,8 +153,7 @@ def _lines(run: _Run, size: int, plans: list[Plan]) -> Iterator[str]:
   yield from (f"note      {note}" for note in notes(config, data, run.beside))
   yield from selecting
   yield from _work_lines(setup, plans, run.origin)
-  if setup.is_streamed:
-    yield f"note      {setup.placement.note(config.data)}"
+  yield from (f"note      {note}" for note in setup.source.notes)
 
 
 def _estimates(run: _Run, plans: list[Plan], log: Log) -> Iterator[str]:

@@ -16,7 +16,9 @@ from sdt.commands.forecast import (
   training_passes,
 )
 from sdt.devices.layout import bytes_per_device
+from sdt.devices.memory import is_out_of_memory
 from sdt.engine.plan import Plan
+from sdt.engine.state import Snapshot
 from sdt.engine.trainer import Trainer
 from sdt.models import count_params
 from sdt.models.pretrained import Pretrained
@@ -41,7 +43,7 @@ def compile_largest(setup: Setup, plans: list[Plan], log: Log) -> Compiled:
   """Returns the training program with the most phases, compiled."""
   plan = max(plans, key=lambda plan: len(plan.phases))
   trainer = setup.trainer(plan)
-  trainer.set_state(setup.state_shapes)
+  trainer.set_state(Snapshot(setup.state_shapes, setup.no_sums()))
   log(
     "compiling the largest training program, to see the memory it needs (seconds for small "
     "networks, a minute or two for deep ones)"
@@ -66,7 +68,7 @@ def try_pace(
     real = Setup.make(setup.config, setup.data, setup.choices, pretrained=pretrained)
     return measure_pace(real, compiled.plan, compiled.trainer, compile_secs=compiled.seconds)
   except jax.errors.JaxRuntimeError as error:
-    if "RESOURCE_EXHAUSTED" not in str(error):
+    if not is_out_of_memory(error):
       raise
     log(
       "the device has no memory for them now (does another program use it?); the time cannot be "
@@ -84,10 +86,9 @@ def memory_parts(
   program if it is compiled.
   """
   replicas = setup.replicas_per_device
-  data = "data" if setup.host_inputs is None else "data without inputs"
   weights = 4 * count_params(setup.model, setup.input_shape) * replicas
   parts = [
-    (bytes_per_device(setup.device_data), data),
+    (bytes_per_device(setup.source.data), setup.source.device_name),
     (4 * len(setup.data.train) * replicas, "scores"),
   ]
   dynamics = setup.no_dynamics("baseline")
@@ -95,8 +96,9 @@ def memory_parts(
     total = sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics))
     parts.append((total // setup.layout.replica_parts, "training dynamics"))
   parts.append((4 * weights, "weights, gradients, momentum"))
-  if setup.is_streamed:
-    parts.append((setup.trainer(plans[0]).streamed_bytes(), "streamed inputs"))
+  streamed_bytes = setup.trainer(plans[0]).streamed_bytes()
+  if streamed_bytes:
+    parts.append((streamed_bytes, "streamed inputs"))
   return parts if compiled is None else [*parts, (compiled.trainer.memory_bytes(), "program")]
 
 

@@ -13,7 +13,8 @@ from sdt.arms.catalogue import fold_arms, scoring_arms
 from sdt.engine.dispatch_sizes import TRAINED, estimated_secs
 from sdt.engine.optim import is_body_frozen
 from sdt.engine.plan import Plan
-from sdt.engine.trainer import Position, Progress, Trainer
+from sdt.engine.state import Position
+from sdt.engine.trainer import Progress, Trainer
 from sdt.inputs.order import num_batches
 from sdt.models.registry import multiply_adds
 from sdt.run.programs import Setup
@@ -74,7 +75,7 @@ def measure_pace(setup: Setup, plan: Plan, compiled: Trainer, compile_secs: floa
   """
   trainer = setup.trainer(plan)
   trainer.take_programs(compiled)
-  trainer.set_state(setup.fresh_start.state)
+  trainer.set_state(setup.fresh_start)
   with closing(trainer.run(Position())) as running:
     trial = [next(running)]
   secs, at = _seconds(trial), trial[0].position

@@ -1,29 +1,40 @@
 """Compiles a program for the devices of a layout, and maps a function over the replicas."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from sdt.devices.layout import AXIS, Layout
+from sdt.devices.memory import is_out_of_memory
 from sdt.errors import ConfigError
+from sdt.types import Leaf, PyTree
+
+
+class Executable(Protocol):
+  """A compiled program."""
+
+  def __call__(self, *args: PyTree) -> Any:
+    """Returns what the function returns for placed arguments of the compiled shapes."""
+
+  def memory_analysis(self) -> Any:
+    """Returns what the program needs on a device, as far as the backend tells."""
 
 
 def compile_program(
   layout: Layout,
   function: Callable[..., Any],
-  args: Sequence[Any],
-  replica_axes: Any = 0,
+  args: Sequence[PyTree],
+  replica_axes: int | tuple[int, ...] = 0,
   donate: tuple[int, ...] = (),
-) -> Any:
-  """Returns the compiled program for placed arguments; it raises on any other shape, so it can
-  never recompile.
+) -> Executable:
+  """Returns the compiled program for placed arguments; it never recompiles.
+
+  It raises on arguments of any other shape.
 
   Args:
     layout: of the devices.
@@ -45,7 +56,7 @@ def compile_program(
       ).lower(*args)
     return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
   except jax.errors.JaxRuntimeError as error:
-    if not layout.compiler_options or "RESOURCE_EXHAUSTED" in str(error):
+    if not layout.compiler_options or is_out_of_memory(error):
       raise
     reason = str(error).splitlines()[0][:200]
     raise ConfigError(
@@ -55,20 +66,19 @@ def compile_program(
 
 
 class _OnEachDevice:
-  """A program that every device of this process runs on its own replicas, as it would alone;
-  arguments as of `compile_program`.
+  """A program that every device of this process runs on its own replicas, as it would alone.
 
-  One partitioned program for all (`jax.shard_map`) would be compiled once instead of for each
-  device, but passes through XLA's partitioner, after which other operations are fused: the last
-  bits of a replica are then not those that it has alone.
+  The arguments are those of `compile_program`. One partitioned program for all (`jax.shard_map`)
+  would be compiled once instead of once for each device. But XLA's partitioner leads to other
+  fusions: the last bits of a replica would not be those that it has alone.
   """
 
   def __init__(
     self,
     layout: Layout,
     function: Callable[..., Any],
-    args: Sequence[Any],
-    replica_axes: Any,
+    args: Sequence[PyTree],
+    replica_axes: int | tuple[int, ...],
     donate: tuple[int, ...],
   ) -> None:
     self._layout, self._replica_axes = layout, replica_axes
@@ -76,7 +86,7 @@ class _OnEachDevice:
       device for device in layout.mesh.devices.flat if device.process_index == jax.process_index()
     ]
 
-    def lowered(device: Any) -> Any:
+    def lowered(device: jax.Device) -> jax.stages.Lowered:
       return jax.jit(function, donate_argnums=donate).lower(
         *jax.tree.map(functools.partial(_shape_on, device), tuple(args))
       )
@@ -85,12 +95,12 @@ class _OnEachDevice:
       jax.stages.Lowered.compile, compiler_options=dict(layout.compiler_options) or None
     )
     first, *others = map(lowered, self._devices)
-    # The first alone: what XLA finds by trying on a GPU, the others then take over.
+    # The first is compiled alone: the others take over what XLA finds by trying on a GPU.
     self._executables = [compile_one(first)]
     with concurrent.futures.ThreadPoolExecutor() as pool:
       self._executables += pool.map(compile_one, others)
 
-  def __call__(self, *args: Any) -> Any:
+  def __call__(self, *args: PyTree) -> Any:
     leaves, structure = jax.tree.flatten(args)
     parts = [{shard.device: shard.data for shard in leaf.addressable_shards} for leaf in leaves]
     results = [
@@ -104,7 +114,7 @@ class _OnEachDevice:
     )
 
   def _joined(self, axis: int, *parts: jax.Array) -> jax.Array:
-    """Returns one array over the mesh of what each device has of it; nothing moves."""
+    """Returns one array over the mesh, made of the parts that the devices have; nothing moves."""
     shape = list(parts[0].shape)
     shape[axis] *= self._layout.replica_parts
     sharding = NamedSharding(self._layout.mesh, self._layout.replica_spec(axis))
@@ -114,8 +124,8 @@ class _OnEachDevice:
     return self._executables[0].memory_analysis()
 
 
-def _shape_on(device: Any, leaf: Any) -> jax.ShapeDtypeStruct:
-  """Returns shape and dtype of what one device has of a placed leaf."""
+def _shape_on(device: jax.Device, leaf: Leaf) -> jax.ShapeDtypeStruct:
+  """Returns shape and dtype of the part of a placed leaf that is on one device."""
   return jax.ShapeDtypeStruct(
     leaf.sharding.shard_shape(leaf.shape), leaf.dtype, sharding=SingleDeviceSharding(device)
   )
@@ -124,13 +134,13 @@ def _shape_on(device: Any, leaf: Any) -> jax.ShapeDtypeStruct:
 def map_replicas(mode: str, function: Callable[..., Any]) -> Callable[..., Any]:
   """Returns `function` mapped over the leading axis of all arguments.
 
-  `unroll` writes it out once per replica and `loop` runs one after the other: bit-equal to running
-  each alone. `vmap` batches it: equal up to the order of summation.
+  `unroll` repeats it for each replica and `loop` runs one after the other: both are bit-equal to
+  running each replica alone. `vmap` batches it: equal up to the order of summation.
   """
   if mode == "vmap":
     return jax.vmap(function)
 
-  def unrolled(*args: Any) -> Any:
+  def unrolled(*args: PyTree) -> PyTree:
     num_replicas = jax.tree.leaves(args)[0].shape[0]
     if mode == "loop" and num_replicas > 1:
       return jax.lax.map(lambda one: function(*one), args)

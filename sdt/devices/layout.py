@@ -1,23 +1,20 @@
-"""How a run is laid out over devices: the mesh, the shardings, and what goes to and from the
-devices.
-"""
-
-from __future__ import annotations
+"""How a run is laid out over devices: the mesh, the shardings, transfers to and from devices."""
 
 import dataclasses
 import functools
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Shaped
 
 from sdt.config.schema import ParallelConfig
 from sdt.errors import ConfigError
+from sdt.types import Leaf, PyTree
 
 AXIS = "data"
 
@@ -61,15 +58,12 @@ class Layout:
 
   @property
   def axis_name(self) -> str | None:
-    """The axis over which reductions must be summed by hand: pmap's; under jit the compiler does
-    it.
-    """
+    """The axis over which a program sums by hand: pmap's. Under jit the compiler sums."""
     return AXIS if self.mode == "pmap" else None
 
 
 def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
-  """Returns the layout over the first `num_devices` devices of all processes, all of them by
-  default.
+  """Returns the layout over the first `num_devices` devices of all processes, all by default.
 
   Raises:
     ConfigError: if fewer devices exist than asked for, some of several processes would have none,
@@ -110,8 +104,10 @@ def make_layout(config: ParallelConfig, *, is_abstract: bool = False) -> Layout:
 
 
 def _compiler_options(text: str) -> tuple[tuple[str, str | bool], ...]:
-  """Returns names and values of "NAME=VALUE NAME=VALUE"; raises a ConfigError where XLA does not
-  take them.
+  """Returns names and values of "NAME=VALUE NAME=VALUE".
+
+  Raises:
+    ConfigError: XLA does not take them.
   """
   options: list[tuple[str, str | bool]] = []
   for word in text.split():
@@ -122,7 +118,7 @@ def _compiler_options(text: str) -> tuple[tuple[str, str | bool], ...]:
       )
     options.append((name, value.lower() == "true" if value.lower() in ("true", "false") else value))
   if options:
-    try:  # on a program that takes no time, so that a mistake is told before any data are read
+    try:  # on a tiny program, so that a mistake is reported before any data are read
       jax.jit(lambda x: x).lower(np.float32(0)).compile(compiler_options=dict(options))
     except (jax.errors.JaxRuntimeError, ValueError) as error:
       raise ConfigError(
@@ -165,9 +161,10 @@ def padded_batch_size(batch_size: int, layout: Layout) -> int:
   return -(-batch_size // layout.batch_parts) * layout.batch_parts
 
 
-def shard_batch(layout: Layout, tree: Any) -> Any:
-  """Returns the tree of arrays [B, ...] divided over the devices; B must be a multiple of the parts
-  of a batch.
+def shard_batch(layout: Layout, tree: PyTree) -> PyTree:
+  """Returns the tree of arrays [B, ...] divided over the devices.
+
+  B must be a multiple of the parts of a batch.
   """
   if layout.mode == "pmap":
     index = jax.lax.axis_index(AXIS)
@@ -179,7 +176,7 @@ def shard_batch(layout: Layout, tree: Any) -> Any:
   return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), tree)
 
 
-def gather_batch(layout: Layout, array: jax.Array) -> jax.Array:
+def gather_batch(layout: Layout, array: Shaped[Array, "b ..."]) -> Shaped[Array, "B ..."]:
   """Returns the whole array [B, ...] on every device; the inverse of `shard_batch`."""
   if layout.mode == "pmap":
     return jax.lax.all_gather(array, AXIS, tiled=True)
@@ -188,14 +185,13 @@ def gather_batch(layout: Layout, array: jax.Array) -> jax.Array:
   return jax.lax.with_sharding_constraint(array, NamedSharding(layout.mesh, PartitionSpec()))
 
 
-def sum_over(axis_name: str | None, tree: Any) -> Any:
+def sum_over[Tree](axis_name: str | None, tree: Tree) -> Tree:
   """Returns the tree summed over the named axis; the tree itself without one."""
   return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
 
-def place(layout: Layout, tree: Any) -> Any:
-  """Returns the tree on the devices, a whole copy on each (under pmap with a leading axis over the
-  devices).
+def place[Tree](layout: Layout, tree: Tree) -> Tree:
+  """Returns the tree on the devices, a whole copy on each; under pmap they are on a leading axis.
 
   In an abstract layout the leaves need no more than a shape and a dtype, and become
   `jax.ShapeDtypeStruct`s.
@@ -203,14 +199,15 @@ def place(layout: Layout, tree: Any) -> Any:
   return _place(layout, tree, PartitionSpec())
 
 
-def place_replicas(layout: Layout, tree: Any) -> Any:
-  """Returns the tree of arrays [R, ...] on the devices, see `place`; where the seeds are divided,
-  each device has its own alone.
+def place_replicas[Tree](layout: Layout, tree: Tree) -> Tree:
+  """Returns the tree of arrays [R, ...] on the devices, see `place`.
+
+  Where the seeds are divided, each device has only its own.
   """
   return _place(layout, tree, layout.replica_spec(0))
 
 
-def _place(layout: Layout, tree: Any, spec: PartitionSpec) -> Any:
+def _place[Tree](layout: Layout, tree: Tree, spec: PartitionSpec) -> Tree:
   if layout.is_abstract:
     return jax.tree.map(functools.partial(_placed_shape, layout, spec), tree)
   if layout.mode == "pmap":
@@ -222,14 +219,14 @@ def _place(layout: Layout, tree: Any, spec: PartitionSpec) -> Any:
   return _put(tree, NamedSharding(layout.mesh, spec))
 
 
-def _put(tree: Any, sharding: NamedSharding) -> Any:
-  """Returns the tree, whole on this host, as arrays of this sharding; every process puts its part
-  on its own devices.
+def _put[Tree](tree: Tree, sharding: NamedSharding) -> Tree:
+  """Returns the tree, whole on this host, as arrays of this sharding.
+
+  Every process puts its part on its own devices.
   """
   if sharding.is_fully_addressable:
     return jax.device_put(tree, sharding)
-  # device_put would send every leaf around once more, to see whether it is the same on all
-  # processes.
+  # device_put would send every leaf once more, to compare it on all processes.
   return jax.tree.map(
     lambda leaf: jax.make_array_from_callback(
       np.shape(leaf), sharding, np.asarray(leaf).__getitem__
@@ -238,16 +235,15 @@ def _put(tree: Any, sharding: NamedSharding) -> Any:
   )
 
 
-def _placed_shape(layout: Layout, spec: PartitionSpec, leaf: Any) -> jax.ShapeDtypeStruct:
+def _placed_shape(layout: Layout, spec: PartitionSpec, leaf: Leaf) -> jax.ShapeDtypeStruct:
   """Returns shape, dtype and sharding of a leaf as `_place` would put it on the devices."""
   copies = (layout.num_devices,) if layout.mode == "pmap" else ()
   sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS) if copies else spec)
   return jax.ShapeDtypeStruct((*copies, *leaf.shape), leaf.dtype, sharding=sharding)
 
 
-def fetch(layout: Layout, tree: Any) -> Any:
-  """Returns the tree, whole, as NumPy arrays on the host; where there are equal copies, the first
-  is taken.
+def fetch[Tree](layout: Layout, tree: Tree) -> Tree:
+  """Returns the whole tree as NumPy arrays on the host; of equal copies the first is taken.
 
   Where several processes divide the seeds, all must call it at the same point.
   """
@@ -256,25 +252,24 @@ def fetch(layout: Layout, tree: Any) -> Any:
   if all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
     return jax.tree.map(np.asarray, jax.device_get(tree))
   whole = _gathering(NamedSharding(layout.mesh, PartitionSpec()))
-  return jax.tree.map(
-    lambda leaf: np.asarray(whole(leaf)), tree
-  )  # one at a time: not the states of all seeds on every device
+  # One leaf at a time: a device has no memory for the states of all seeds.
+  return jax.tree.map(lambda leaf: np.asarray(whole(leaf)), tree)
 
 
 @functools.cache
-def _gathering(whole: NamedSharding) -> Callable[[Any], Any]:
+def _gathering(whole: NamedSharding) -> Callable[[jax.Array], jax.Array]:
   """Returns the function that makes an array whole on every device."""
   return jax.jit(lambda array: array, out_shardings=whole)
 
 
-def bytes_per_device(tree: Any) -> int:
-  """Returns what a tree that was placed, or that is abstract, takes on each device."""
+def bytes_per_device(tree: PyTree) -> int:
+  """Returns the bytes of a placed or abstract tree on each device."""
   return sum(
     math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
     for leaf in jax.tree.leaves(tree)
   )
 
 
-def pad_batch(array: jax.Array, batch_size: int) -> jax.Array:
+def pad_batch(array: Shaped[Array, "b ..."], batch_size: int) -> Shaped[Array, "B ..."]:
   """Returns the array [B, ...] padded with zeros to [batch_size, ...]."""
   return jnp.pad(array, ((0, batch_size - array.shape[0]),) + ((0, 0),) * (array.ndim - 1))

@@ -1,7 +1,5 @@
 """Several processes of one run: how they find each other and what they agree on."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import itertools
@@ -10,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, cast
 
 import jax
 import numpy as np
@@ -22,21 +20,22 @@ from sdt.config.command_line import Launch
 from sdt.config.differences import SAFE_TO_CHANGE, differences
 from sdt.config.schema import DistributedConfig
 from sdt.errors import ConfigError, SdtError
+from sdt.types import PyTree
 
-_DAYS_MS = (
-  30 * 24 * 3600 * 1000
-)  # nobody waits for so long: a process that died ends the others by their heartbeats
+# What JSON can hold: bool, int, float, str, None, and lists and dicts of them.
+type Json = Any
+
+# Nobody waits for so long: if a process dies, the missing heartbeats end the others.
+_DAYS_MS = 30 * 24 * 3600 * 1000
 _CHUNK_BYTES = 2**24
 _TURNS = itertools.count()  # of the exchanges; every process takes part in each, so all count alike
-# Of the keys that may differ between two starts of a run those that all its processes must have
-# alike.
+# Two starts of a run may differ in more keys than its processes may: these must be the same on all.
 _ALIKE = ("baseline_from", "data.placement")
 
 
 @contextlib.contextmanager
 def together(config: Config) -> Iterator[None]:
-  """Around the whole run: an SdtError that leaves the block on one process is raised on all of
-  them.
+  """Wraps the whole run: an SdtError that leaves the block on one process is raised on all.
 
   Raises:
     ConfigError: see `refuse_other_configs`.
@@ -50,8 +49,9 @@ def together(config: Config) -> Iterator[None]:
 
 
 def join(rule: DistributedConfig, launch: Launch | None) -> None:
-  """Makes this process one of several, where it was started as one. To be called before JAX has
-  looked for devices.
+  """Makes this process one of several, where it was started as one.
+
+  It must be called before JAX looks for devices.
 
   Args:
     rule: `join` says whether to; the timeouts.
@@ -59,8 +59,8 @@ def join(rule: DistributedConfig, launch: Launch | None) -> None:
       cluster.
 
   Raises:
-    ConfigError: no cluster is detected where there must be one; the others do not come; they have
-      other numbers of devices.
+    ConfigError: no cluster is detected where there must be one; the others do not come; the
+      processes have different numbers of devices.
   """
   if rule.join == "off" and launch is not None:
     raise ConfigError(
@@ -70,7 +70,7 @@ def join(rule: DistributedConfig, launch: Launch | None) -> None:
     return
   if launch is not None and launch.process_id > 0:
     _wait_for(launch, rule.connect_timeout_secs)
-  # JAX's own handler of SIGTERM would swallow the signal until the training has its handler.
+  # JAX's handler of SIGTERM would swallow the signal until the training has its own.
   jax.config.update("jax_enable_preemption_service", False)
   try:
     jax.distributed.initialize(
@@ -102,11 +102,12 @@ def join(rule: DistributedConfig, launch: Launch | None) -> None:
 
 
 def _wait_for(launch: Launch, seconds: float) -> None:
-  """Returns when somebody listens at the coordinator's address: the runtime itself would end the
-  process by an abort where nobody does.
+  """Waits until process 0 listens at the coordinator's address.
+
+  Without this wait the runtime would abort the process where nobody listens.
 
   Raises:
-    ConfigError: nobody does after so many seconds.
+    ConfigError: nobody listens within so many seconds.
   """
   host, _, port = launch.coordinator.rpartition(":")
   deadline, reason = time.monotonic() + seconds, ""
@@ -131,11 +132,10 @@ def _wait_for(launch: Launch, seconds: float) -> None:
 
 
 def is_launched(variables: Mapping[str, str]) -> bool:
-  """Returns whether the environment is that of one of several processes that JAX detects, without
-  asking anybody over a network.
+  """Returns whether the environment variables say that this is one of several processes.
 
-  That is a task of a SLURM step, of an Open MPI job, or a worker of TPU slices of which the
-  environment tells.
+  JAX detects a task of a SLURM step or of an Open MPI job, and a worker of TPU slices. No network
+  is asked.
   """
 
   def number(name: str) -> int:
@@ -143,7 +143,7 @@ def is_launched(variables: Mapping[str, str]) -> bool:
     return int(text) if text.isdigit() else 0
 
   workers = variables.get("TPU_PROCESS_ADDRESSES") or variables.get("TPU_WORKER_HOSTNAMES", "")
-  # SLURM_NTASKS stands in an allocation's shell as well, where nobody else has been started.
+  # SLURM_NTASKS is also set in the shell of an allocation, where no other process was started.
   counts = [
     number(name)
     for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "MEGASCALE_NUM_SLICES")
@@ -166,31 +166,33 @@ def is_first() -> bool:
   return index() == 0
 
 
-def gather(value: Any) -> list[Any]:
-  """Returns the JSON values of all processes, in their order, on every process; none returns before
-  all have come.
+def gather(value: Json) -> list[Json]:
+  """Returns the JSON values of all processes, in their order, on every process.
+
+  It returns when all processes have called it.
 
   Raises:
-    SdtError: some process failed instead (see `fail`); its own error there, the same kind on all
-      others.
+    SdtError: a process failed instead (see `fail`). The others raise an error of the same kind.
   """
   return [value] if count() == 1 else _exchange({"value": value})
 
 
-def agree(value: Any) -> Any:
-  """Returns the first process's JSON value on every process: for whatever hangs on a clock, on a
-  disk or on this one machine.
+def agree(value: Json) -> Json:
+  """Returns the first process's JSON value on every process.
+
+  Used for values that depend on a clock, on a disk or on one machine.
   """
   return gather(value if is_first() else None)[0]
 
 
-def by_first(function: Callable[[], Any]) -> Any:
-  """Returns on every process what `function` returns (JSON) on the first, which alone calls it; its
-  SdtError is raised by all.
+def by_first(function: Callable[[], Json]) -> Json:
+  """Returns on every process what `function` returns (JSON) on the first, which alone calls it.
+
+  An SdtError of the function is raised on all processes.
   """
   if count() == 1:
     return function()
-  mine: dict[str, Any] = {"value": None}
+  mine: dict[str, Json] = {"value": None}
   if is_first():
     try:
       mine = {"value": function()}
@@ -199,36 +201,41 @@ def by_first(function: Callable[[], Any]) -> Any:
   return _exchange(mine)[0]
 
 
-def on_all(function: Callable[[], Any]) -> Any:
-  """Returns what `function` returns here, once it has returned on all processes; the SdtError of
-  any is raised by all.
+def on_all[Result](function: Callable[[], Result]) -> Result:
+  """Returns what `function` returns here, once it has returned on all processes.
+
+  An SdtError of any process is raised on all.
   """
   if count() == 1:
     return function()
-  mine: dict[str, Any] = {"value": None}
-  value = None
   try:
     value = function()
   except SdtError as error:
-    mine = _told(error)
-  _exchange(mine)
+    _exchange(_told(error))  # raises it
+    raise
+  _exchange({"value": None})
   return value
 
 
-def in_turn(function: Callable[[], Any]) -> Any:
-  """Returns what `function` returns here; the first process calls it before the others, who find
-  what it left on a shared disk.
+def in_turn[Result](function: Callable[[], Result]) -> Result:
+  """Returns what `function` returns here; the first process calls it before the others.
+
+  The others find what the first left on a shared disk.
   """
-  value = function() if is_first() else None
-  agree(None)
-  value = value if is_first() else function()
+  if is_first():
+    value = function()
+    agree(None)
+  else:
+    agree(None)
+    value = function()
   agree(None)
   return value
 
 
 def fail(error: SdtError) -> None:
-  """Tells the other processes of an error that ends this one: at their next exchange they raise it
-  too. Waits for nobody.
+  """Tells the other processes of an error that ends this one; it waits for nobody.
+
+  The others raise the error at their next exchange.
   """
   if count() == 1 or error.is_told:
     return
@@ -243,20 +250,30 @@ def _told(error: SdtError) -> dict[str, str]:
   return {"kind": type(error).__name__, "text": str(error)}
 
 
-def _client() -> Any:
+class _Client(Protocol):
+  """The runtime's store of keys and values."""
+
+  def key_value_set(self, key: str, value: str) -> None: ...
+  def key_value_delete(self, key: str) -> None: ...
+  def blocking_key_value_get(self, key: str, timeout_in_ms: int) -> str: ...
+
+
+def _client() -> _Client:
   """Returns the runtime's store of keys and values.
 
-  JAX has no public way to it. Its public collectives would not do: an error that one process tells
-  must never meet the others' gradients.
+  JAX has no public way to it. Its public collectives do not serve: an error that one process tells
+  must never meet the gradients of the others.
   """
   from jax._src import distributed
 
-  return distributed.global_state.client
+  return cast(_Client, distributed.global_state.client)
 
 
-def _exchange(mine: Mapping[str, Any]) -> list[Any]:
-  """Gives `mine` to all and returns everybody's "value"; raises the error of the first process that
-  tells of one.
+def _exchange(mine: Mapping[str, Json]) -> list[Json]:
+  """Gives `mine` to all processes and returns the "value" of each.
+
+  Raises:
+    SdtError: a process told of an error; of several the first.
   """
   client, number = _client(), next(_TURNS)
   path = f"sdt/{number}"
@@ -282,29 +299,29 @@ def _exchange(mine: Mapping[str, Any]) -> list[Any]:
 
 
 def send(data: bytes) -> bytes:
-  """Returns the first process's bytes on every process; the data of the others are not read. They
-  go over the devices' network.
+  """Returns the first process's bytes on every process, over the devices' network.
+
+  The data of the other processes are not read.
   """
   if count() == 1:
     return data
   size, parts = agree(len(data)), []
   for start in range(0, size, _CHUNK_BYTES):
     length = min(size - start, _CHUNK_BYTES)
-    chunk = np.zeros(
-      1 << (length - 1).bit_length(), np.uint8
-    )  # a power of two: a program for each length would be compiled
+    # A power of two: otherwise a program would be compiled for each length.
+    chunk = np.zeros(1 << (length - 1).bit_length(), np.uint8)
     if is_first():
       chunk[:length] = np.frombuffer(data, np.uint8, length, start)
     parts.append(multihost_utils.broadcast_one_to_all(chunk)[:length].tobytes())
   return b"".join(parts)
 
 
-def send_tree(tree: Any, like: Any) -> Any:
+def send_tree(tree: PyTree, like: PyTree) -> PyTree:
   """Returns the first process's tree of NumPy arrays on every process.
 
   Args:
-    tree: not read but on the first.
-    like: the same tree of anything with `shape` and `dtype`, on all.
+    tree: read on the first process only.
+    like: a tree of the same structure, on all processes, of leaves with `shape` and `dtype`.
   """
   if count() == 1:
     return tree
@@ -330,8 +347,9 @@ def send_tree(tree: Any, like: Any) -> Any:
 
 
 def refuse_other_configs(config: Config) -> None:
-  """Raises a ConfigError where a process was started with another config than the first, in any key
-  that can change what is done.
+  """Raises a ConfigError where the config of a process differs from that of the first.
+
+  Keys that cannot change what is done may differ.
   """
   plain = gather(to_dict(config))
   for other, theirs in enumerate(plain):
@@ -347,7 +365,7 @@ def refuse_other_configs(config: Config) -> None:
       )
 
 
-def refuse_unequal(what: str, tree: Any) -> None:
+def refuse_unequal(what: str, tree: PyTree) -> None:
   """Raises a ConfigError where the arrays of a tree do not have the same bits on every process."""
   if count() == 1:
     return

@@ -1,7 +1,5 @@
 """How a plan is cut into dispatches: calls of the compiled program of a few seconds each."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import jax
@@ -20,8 +18,9 @@ TRAINED = 3  # multiply-adds of a training step over those of a forward pass
 
 @dataclasses.dataclass(frozen=True)
 class DispatchSizes:
-  """How much one dispatch runs: whole rounds, or (with `rounds` 1) some steps or some evaluation
-  batches of a round.
+  """How much one dispatch runs.
+
+  Whole rounds, or (with `rounds` 1) some steps or some evaluation batches of a round.
   """
 
   rounds: int
@@ -29,10 +28,25 @@ class DispatchSizes:
   evals: int
 
 
-def estimated_secs(multiply_adds: float) -> float:
-  """Returns a cautious guess of how long one step or batch of so many multiply-adds takes on the
-  default backend.
+@dataclasses.dataclass(frozen=True)
+class RoundWork:
+  """The work of one round.
+
+  Attributes:
+    steps: optimiser steps.
+    evals: evaluation batches of the test set.
+    step_multiply_adds: of all replicas in one optimiser step (three forward passes).
+    eval_multiply_adds: of all replicas in one evaluation batch.
   """
+
+  steps: int
+  evals: int
+  step_multiply_adds: float
+  eval_multiply_adds: float
+
+
+def estimated_secs(multiply_adds: float) -> float:
+  """Returns a cautious guess of the seconds of one step or batch on the default backend."""
   platform = jax.default_backend()
   speed = _MULTIPLY_ADDS_PER_SEC.get(platform, 30e12) * (num_cpus() if platform == "cpu" else 1)
   return max(_LEAST_STEP_SECS.get(platform, 1e-3), multiply_adds / speed)
@@ -44,47 +58,34 @@ def batches_within(multiply_adds: float, total: int) -> int:
 
 
 def choose_sizes(
-  *,
-  steps_per_round: int,
-  evals_per_round: int,
+  work: RoundWork,
   rounds: int,
-  step_multiply_adds: float,
-  eval_multiply_adds: float,
   steps: int | None = None,
   at_most: tuple[int, int] | None = None,
 ) -> DispatchSizes:
-  """Returns the sizes of a dispatch, from a cautious estimate of the device's speed or from `steps`
-  (`parallel.steps_per_dispatch`).
+  """Returns the sizes of a dispatch, from `steps` or a cautious estimate of the device's speed.
 
   Args:
-    steps_per_round: S.
-    evals_per_round: evaluation batches of the test set.
+    work: of a round.
     rounds: of the plan.
-    step_multiply_adds: of all replicas in one optimiser step (three forward passes).
-    eval_multiply_adds: of all replicas in one evaluation batch.
-    steps: the optimiser steps that the user wants in a dispatch.
-    at_most: streamed inputs: of how many steps, and of how many evaluation batches, they fit; no
-      dispatch has both, or several rounds.
+    steps: the optimiser steps that the user wants in a dispatch (`parallel.steps_per_dispatch`).
+    at_most: of streamed inputs, the most steps and the most evaluation batches that one dispatch
+      may be given. Then no dispatch has both, or several rounds.
   """
-  step_secs, eval_secs = estimated_secs(step_multiply_adds), estimated_secs(eval_multiply_adds)
+  step_secs = estimated_secs(work.step_multiply_adds)
+  eval_secs = estimated_secs(work.eval_multiply_adds)
   budget_secs = _DISPATCH_SECS if steps is None else steps * step_secs
-  round_secs = steps_per_round * step_secs + evals_per_round * eval_secs
-  fits = round_secs <= budget_secs if steps is None else steps >= steps_per_round
+  round_secs = work.steps * step_secs + work.evals * eval_secs
+  fits = round_secs <= budget_secs if steps is None else steps >= work.steps
   if fits and at_most is None:
-    whole = budget_secs // round_secs if steps is None else steps // steps_per_round
-    return DispatchSizes(int(min(rounds, max(1, whole))), steps_per_round, evals_per_round)
-  most_steps, most_evals = at_most or (steps_per_round, evals_per_round)
-  pieces = num_batches(
-    steps_per_round,
-    min(most_steps, max(1, int(budget_secs / step_secs)) if steps is None else steps),
-  )
-  # Pieces of equal length need no test for the end of the round in the loop; take them where there
-  # are some a little shorter.
-  even = next(
-    (count for count in range(pieces, 2 * pieces + 1) if steps_per_round % count == 0), pieces
-  )
-  return DispatchSizes(
-    1,
-    num_batches(steps_per_round, even),
-    max(1, min(most_evals, evals_per_round, int(budget_secs / eval_secs))),
-  )
+    whole = budget_secs // round_secs if steps is None else steps // work.steps
+    return DispatchSizes(int(min(rounds, max(1, whole))), work.steps, work.evals)
+  most_steps, most_evals = at_most or (work.steps, work.evals)
+  affordable = max(1, int(budget_secs / step_secs)) if steps is None else steps
+  pieces = num_batches(work.steps, min(most_steps, affordable))
+  # Pieces of equal length need no test for the end of the round in the loop: they are taken where
+  # slightly shorter pieces are equal.
+  counts = range(pieces, 2 * pieces + 1)
+  even = next((count for count in counts if work.steps % count == 0), pieces)
+  evals = max(1, min(most_evals, work.evals, int(budget_secs / eval_secs)))
+  return DispatchSizes(1, num_batches(work.steps, even), evals)

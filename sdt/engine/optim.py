@@ -1,28 +1,45 @@
-"""Learning-rate schedules on the clock of rounds, and one optax chain per phase over one common
-optimiser state.
+"""The two decay chains of the paper: one optax chain per phase, with the weight decay of the phase.
+
+The chains of all phases share one optimiser state. `apply_phase_chain` chooses between them.
 """
 
-from __future__ import annotations
-
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 from sdt.config.schema import OptimConfig
 from sdt.models.family import HEAD
+from sdt.types import OptState, Params, PyTree
+
+# A number that is static or traced.
+type Rate = float | Float[Array, ""]
 
 
-def _decayed_leaves(params: Any) -> Any:
-  """Returns a tree of bools: True for matrices and convolution kernels, False for biases and
-  BatchNorm's vectors.
+class PhaseRates(NamedTuple):
+  """The numbers of one optimiser step.
+
+  Attributes:
+    phase: [] int32 in [0, P), whose chain updates.
+    learning_rate: [] float, shared by the phases of a round.
+    weight_decays: [P] float, of each phase.
   """
+
+  phase: Int[Array, ""]
+  learning_rate: Float[Array, ""]
+  weight_decays: Float[Array, "P"]
+
+
+def _decayed_leaves(params: Params) -> PyTree:
+  """Returns a tree of bools: True for matrices and kernels, False for biases and BatchNorm."""
   return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def _chain(
-  config: OptimConfig, learning_rate: Any, weight_decay: Any
+  config: OptimConfig, learning_rate: Rate, weight_decay: Rate
 ) -> optax.GradientTransformation:
   mask = _decayed_leaves if config.decay_what == "weights" else None
   # The gradient of a penalty lambda * w^2 is twice lambda * w.
@@ -39,11 +56,11 @@ def _chain(
 
 
 def make_chain(
-  config: OptimConfig, learning_rate: Any, weight_decay: Any
+  config: OptimConfig, learning_rate: Rate, weight_decay: Rate
 ) -> optax.GradientTransformation:
-  """Returns the optimiser of one phase; both rates may be traced scalars, so that changing them
-  recompiles nothing.
+  """Returns the optimiser of one phase: `optax.add_decayed_weights` and SGD with momentum, or Adam.
 
+  Both rates may be traced scalars: a change of them recompiles nothing.
   Coupled decay adds lambda * w to the gradient before the momentum buffer (torch's SGD, the paper's
   code base); decoupled adds it after. A penalty, lambda times the sum of squares added to the loss,
   adds 2 lambda * w before it. The body, all but the head, has `config.body_rate_factor` times the
@@ -61,10 +78,8 @@ def make_chain(
   return optax.partition({"head": chain, "body": body}, _parts)
 
 
-def _parts(params: Any) -> dict[str, str]:
-  """Returns a prefix of the tree of parameters: for each of a network's modules the part of the
-  network that it belongs to.
-  """
+def _parts(params: Mapping[str, Params]) -> dict[str, str]:
+  """Returns for each module of the network the part that it belongs to, "head" or "body"."""
   return {module: "head" if module == HEAD else "body" for module in params}
 
 
@@ -75,10 +90,8 @@ def is_body_frozen(config: OptimConfig) -> bool:
   return config.body_rate_factor == 0.0
 
 
-def trained(config: OptimConfig, params: Any) -> Any:
-  """Returns the same parameters; no gradient flows to those that are frozen, nor is the backward
-  pass through them computed.
-  """
+def trained(config: OptimConfig, params: Params) -> Params:
+  """Returns the same parameters; the backward pass stops at those that are frozen."""
   if not is_body_frozen(config):
     return params
   return {
@@ -87,37 +100,27 @@ def trained(config: OptimConfig, params: Any) -> Any:
   }
 
 
-def init_opt_state(config: OptimConfig, params: Any) -> Any:
+def init_opt_state(config: OptimConfig, params: Params) -> OptState:
   """Returns the optimiser state at the start: zero momentum."""
   return make_chain(config, 0.0, 0.0).init(params)
 
 
 def apply_phase_chain(
-  config: OptimConfig,
-  phase: jax.Array,
-  grads: Any,
-  opt_state: Any,
-  params: Any,
-  learning_rate: jax.Array,
-  weight_decays: jax.Array,
-) -> tuple[Any, Any]:
-  """Returns (params, opt_state) after one update with the chain of `phase`.
+  config: OptimConfig, rates: PhaseRates, grads: Params, opt_state: OptState, params: Params
+) -> tuple[Params, OptState]:
+  """Returns (params, opt_state) after one update with the chain of the phase.
 
-  Args:
-    phase: [] int32 in [0, P).
-    learning_rate: [] float, shared by the phases of a round.
-    weight_decays: [P] float, one per phase.
+  There is one chain for each phase; they differ in their weight decay alone. With the phases A and
+  B of Algorithm 1 these are the two decay chains, lambda_A and lambda_B.
   """
 
-  def branch(index: int) -> Any:
-    def update(grads: Any, opt_state: Any, params: Any) -> tuple[Any, Any]:
-      updates, opt_state = make_chain(config, learning_rate, weight_decays[index]).update(
-        grads, opt_state, params
-      )
+  def chain_of(phase: int) -> Callable[..., tuple[Params, OptState]]:
+    def update(grads: Params, opt_state: OptState, params: Params) -> tuple[Params, OptState]:
+      chain = make_chain(config, rates.learning_rate, rates.weight_decays[phase])
+      updates, opt_state = chain.update(grads, opt_state, params)
       return jax.tree.map(jnp.add, params, updates), opt_state
 
     return update
 
-  return jax.lax.switch(
-    phase, [branch(index) for index in range(weight_decays.shape[0])], grads, opt_state, params
-  )
+  chains = [chain_of(phase) for phase in range(rates.weight_decays.shape[0])]
+  return jax.lax.switch(rates.phase, chains, grads, opt_state, params)

@@ -1,18 +1,19 @@
-"""A plan: what one training does, as data. The baseline, the method and every control differ in
-their plan and in nothing else.
-"""
+"""A plan: what one training does, as data.
 
-from __future__ import annotations
+The baseline, the method and every control differ in their plan and in nothing else. The plan of
+Algorithm 1, step 4, has two phases: A with the decay lambda_A, then B with lambda_B.
+"""
 
 import dataclasses
 import types
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 from sdt.config.schema import NEUTRAL
+from sdt.types import Leaf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,26 +25,21 @@ class Phase:
     example_ids: [R, n] int32 positions in the training set, a subset per replica.
     num_steps: optimiser steps, ceil(n / batch size) for one pass.
     weight_decay: [R] or [R, num_steps] float.
-    overrides: by name the values of the regularisers (`keys.RegulariseConfig`) that this phase has;
+    overrides: by name the values of the regularisers (`RegulariseConfig`) that this phase has;
       others have their neutral value.
   """
 
   name: str
-  example_ids: np.ndarray
+  example_ids: Int[np.ndarray, "R n"]
   num_steps: int
-  weight_decay: np.ndarray
+  weight_decay: Float[np.ndarray, "R"] | Float[np.ndarray, "R T"]
   overrides: Mapping[str, float] = types.MappingProxyType({})
 
   @property
   def note(self) -> str:
-    """The overrides as text for a line about the phase, such as " [dropout=0.3]"; empty without
-    any.
-    """
-    return (
-      f" [{', '.join(f'{name}={value:g}' for name, value in self.overrides.items())}]"
-      if self.overrides
-      else ""
-    )
+    """The overrides for a line about the phase, such as " [dropout=0.3]"; empty without any."""
+    values = ", ".join(f"{name}={value:g}" for name, value in self.overrides.items())
+    return f" [{values}]" if values else ""
 
   def num_seen(self, batch_size: int) -> int:
     """Returns how many examples its steps see in a round, those of further passes counted again."""
@@ -54,8 +50,9 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """The phases of one round, in order, how many rounds, and from which weights: "scratch", or
-  "warm" from the baseline's last.
+  """The phases of one round in their order, how many rounds, and from which weights.
+
+  `init` is "scratch", or "warm" from the baseline's last weights.
   """
 
   arm: str
@@ -68,71 +65,62 @@ class Plan:
     return sum(phase.num_steps for phase in self.phases)
 
   def regularisers(self, neutral: Mapping[str, float] = NEUTRAL) -> tuple[str, ...]:
-    """Returns the names of which any phase has another value than the neutral one, sorted: what its
-    program must compute.
+    """Returns the names that have another value than the neutral one in any phase, sorted.
+
+    The program computes these regularisers and no others.
     """
-    return tuple(
-      sorted(
-        {
-          name
-          for phase in self.phases
-          for name, value in phase.overrides.items()
-          if value != neutral[name]
-        }
-      )
-    )
+    overrides = [item for phase in self.phases for item in phase.overrides.items()]
+    return tuple(sorted({name for name, value in overrides if value != neutral[name]}))
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PlanArrays:
-  """The numbers of a plan as program arguments, so that other numbers of the same shapes run in the
-  same program.
+  """The numbers of a plan as program arguments.
+
+  Other numbers of the same shapes run in the same program.
   """
 
-  seeds: Any  # [R] uint32
-  example_ids: tuple[Any, ...]  # per phase [R, n]
-  weight_decays: tuple[Any, ...]  # per phase [R, num_steps]
-  overrides: dict[str, Any]  # [R, P] for each of the plan's regularisers
-  learning_rates: Any  # [rounds]
-  evaluates: Any  # [rounds] bool
+  seeds: Leaf  # [R] uint32
+  example_ids: tuple[Leaf, ...]  # per phase [R, n] int32
+  weight_decays: tuple[Leaf, ...]  # per phase [R, num_steps] float32
+  overrides: dict[str, Leaf]  # [R, P] float32 for each of the plan's regularisers
+  learning_rates: Leaf  # [rounds] float32
+  evaluates: Leaf  # [rounds] bool
 
   @property
-  def of_replicas(self) -> PlanArrays:
-    """The numbers that each replica has its own of; None for the others."""
+  def of_replicas(self) -> "PlanArrays":
+    """The numbers that differ between replicas; None for the others."""
     return dataclasses.replace(self, learning_rates=None, evaluates=None)
 
 
 def plan_arrays(
   plan: Plan,
   seeds: tuple[int, ...],
-  learning_rates: np.ndarray,
+  learning_rates: Float[np.ndarray, "rounds"],
   eval_every_rounds: int,
   neutral: Mapping[str, float] = NEUTRAL,
 ) -> PlanArrays:
-  """Returns the plan's numbers as arrays; the last round is always evaluated. `neutral`: what a
-  phase without an override has.
+  """Returns the plan's numbers as arrays; the last round is always evaluated.
+
+  `neutral`: the value of a regulariser in a phase that does not override it.
   """
-  rounds = np.arange(1, plan.rounds + 1)
-  decays = []
-  for phase in plan.phases:
+  rounds, num_replicas = np.arange(1, plan.rounds + 1), len(seeds)
+
+  def decays(phase: Phase) -> Float[np.ndarray, "R T"]:
     decay = np.asarray(phase.weight_decay, np.float32)
-    decays.append(
-      np.ascontiguousarray(
-        np.broadcast_to(decay[:, None] if decay.ndim == 1 else decay, (len(seeds), phase.num_steps))
-      )
-    )
+    of_steps = decay[:, None] if decay.ndim == 1 else decay
+    return np.ascontiguousarray(np.broadcast_to(of_steps, (num_replicas, phase.num_steps)))
+
+  def values(name: str) -> Float[np.ndarray, "R P"]:
+    of_phases = [phase.overrides.get(name, neutral[name]) for phase in plan.phases]
+    return np.tile(np.asarray(of_phases, np.float32), (num_replicas, 1))
+
   return PlanArrays(
     seeds=np.asarray(seeds, np.uint32),
     example_ids=tuple(np.asarray(phase.example_ids, np.int32) for phase in plan.phases),
-    weight_decays=tuple(decays),
-    overrides={
-      name: np.tile(
-        np.asarray([phase.overrides.get(name, neutral[name]) for phase in plan.phases], np.float32),
-        (len(seeds), 1),
-      )
-      for name in plan.regularisers(neutral)
-    },
+    weight_decays=tuple(decays(phase) for phase in plan.phases),
+    overrides={name: values(name) for name in plan.regularisers(neutral)},
     learning_rates=np.asarray(learning_rates, np.float32),
     evaluates=(rounds % eval_every_rounds == 0) | (rounds == plan.rounds),
   )

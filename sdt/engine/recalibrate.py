@@ -1,99 +1,82 @@
-"""Running statistics of BatchNorm, taken anew over the whole training set: a network that was
-evaluated after B has those of B alone.
-"""
+"""Running statistics of BatchNorm taken anew over the whole training set.
 
-from __future__ import annotations
+A network that was evaluated after B has the statistics of B alone.
+"""
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
-from sdt.config.schema import AugmentConfig
-from sdt.devices.compile import compile_program, map_replicas
-from sdt.devices.layout import (
-  Layout,
-  fetch,
-  pad_batch,
-  padded_batch_size,
-  place,
-  place_replicas,
-  shard_batch,
-)
-from sdt.engine.evaluate import test_sums
+from sdt.devices.compile import Executable, compile_program, map_replicas
+from sdt.devices.layout import fetch, place, place_replicas, shard_batch
+from sdt.engine.batch import pad_to
+from sdt.engine.evaluate import BatchSums, test_set_sums
+from sdt.engine.program import TrainingPassProgram
 from sdt.inputs.augment import augment, draw, normalise, output_size
-from sdt.inputs.order import augment_key, dropout_key, num_batches, rows_of
-from sdt.inputs.stream import HostInputs, ascending, batches_of
+from sdt.inputs.device_data import DeviceData
+from sdt.inputs.order import augment_key, dropout_key, num_batches
+from sdt.inputs.source import Source
+from sdt.inputs.stream import ascending
 from sdt.models.layers import BatchNorm
+from sdt.types import BatchStats, Leaf, Params, Variables
 
-# Seed of the order and of the augmentation, the same for every seed and arm: they shall differ in
-# their weights only.
+# Seed of the order and of the augmentation. It is the same for every seed and arm, so that these
+# differ in their weights only.
 _SEED = 0x5AC
 
 
-@dataclasses.dataclass(frozen=True)
-class RecalibrateProgram:
-  """Everything static about the two programs: the pass over the training set, and the
-  evaluation.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecalibrateProgram(TrainingPassProgram):
+  """Everything static about the two programs: the pass over the training set, and the evaluation.
+
+  Attributes:
+    batches_per_dispatch: training batches of one dispatch.
   """
 
-  model: Any
-  layout: Layout
-  augment: AugmentConfig
-  crop_size: int | None
-  replicas: str
-  batch_size: int
-  eval_batch_size: int
   batches_per_dispatch: int
-  evals_per_dispatch: int
-  is_streamed: bool
 
 
-def batch_statistics(
-  program: RecalibrateProgram,
-  data: Any,
-  variables: Any,
-  ids: jax.Array,
-  mask: jax.Array,
-  step: jax.Array,
-  offset: jax.Array,
-) -> Any:
+class _PassBatch(NamedTuple):
+  """One batch of the pass over the training set."""
+
+  ids: Leaf  # [B] int32
+  mask: Leaf  # [B] bool
+  index: Leaf  # [] int32, its number in the pass
+  offset: Leaf  # [] int32, its number in the dispatch
+
+
+def _batch_statistics(
+  program: RecalibrateProgram, data: DeviceData, variables: Variables, batch: _PassBatch
+) -> BatchStats:
   """Returns the statistics of one batch times its number of valid examples, leaves [R, ...].
 
-  Args:
-    program: the static part.
-    data: placed training set.
-    variables: `params`, and `batch_stats` whose values are not read, leaves [R, ...].
-    ids: [B] int32 positions in the training set.
-    mask: [B] bool, which of them count.
-    step: [] int32, number of the batch, for its augmentation.
-    offset: [] int32, its number in the dispatch.
+  The values of `batch_stats` in `variables` [R, ...] are not read.
   """
-  key = jnp.uint32(_SEED)
-  source, rows = rows_of(data["train_inputs"], offset, ids, is_streamed=program.is_streamed)
-  output = output_size(source.shape[1:], program.crop_size)
-  draws = draw(augment_key(key, 0, step), data["train_sizes"][ids], output, config=program.augment)
+  key, (ids, mask, index, offset) = jnp.uint32(_SEED), batch
+  images, rows = data.train.rows_of(ids, offset)
+  output, sizes = output_size(images.shape[1:], program.crop_size), data.train.sizes[ids]
+  draws = draw(augment_key(key, 0, index), sizes, output, config=program.augment)
   count = jnp.sum(mask, dtype=jnp.int32)
-  size = padded_batch_size(program.batch_size, program.layout)
-  rows, mask, draws = shard_batch(
-    program.layout, jax.tree.map(lambda array: pad_batch(array, size), (rows, mask, draws))
-  )
-  inputs = normalise(
-    augment(source[rows], draws, output, config=program.augment), data["shift"], data["scale"]
-  )
+  whole = pad_to(program.padded_train_batch_size, (rows, mask, draws))
+  rows, mask, draws = shard_batch(program.layout, whole)
+  augmented = augment(images[rows], draws, output, config=program.augment)
+  inputs = normalise(augmented, data.shift, data.scale)
 
-  def one_replica(variables: Any) -> Any:
-    empty = {
-      "params": variables["params"],
-      "batch_stats": jax.tree.map(jnp.zeros_like, variables["batch_stats"]),
-    }
-    rngs = {"dropout": dropout_key(key, 0, step)}
+  def one_replica(variables: Variables) -> BatchStats:
+    zero = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
     _, updated = program.model.apply(
-      empty, inputs, train=True, mask=mask, mutable=["batch_stats"], rngs=rngs
+      {"params": variables["params"], "batch_stats": zero},
+      inputs,
+      train=True,
+      mask=mask,
+      mutable=["batch_stats"],
+      rngs={"dropout": dropout_key(key, 0, index)},
     )
     # From zero they moved to (1 - momentum) * batch.
     return jax.tree.map(
@@ -106,78 +89,59 @@ def batch_statistics(
 
 def _statistics_dispatch(
   program: RecalibrateProgram,
-  total: Any,
-  variables: Any,
-  data: Any,
-  ids: jax.Array,
-  masks: jax.Array,
-  first: jax.Array,
-) -> Any:
-  """Returns `total` with the sums of batches [first, first + batches_per_dispatch); batches beyond
-  the end add nothing.
-  """
+  total: BatchStats,
+  variables: Variables,
+  data: DeviceData,
+  order: tuple[Int[Array, "T B"], Bool[Array, "T B"]],
+  first: Int[Array, ""],
+) -> BatchStats:
+  """Returns `total` with the sums of batches [first, first + batches_per_dispatch).
 
-  def body(total: Any, offset: jax.Array) -> tuple[Any, None]:
+  Batches beyond the end add nothing. `order`: ids and masks of all batches.
+  """
+  ids, masks = order
+
+  def body(total: BatchStats, offset: Int[Array, ""]) -> tuple[BatchStats, None]:
     index = first + offset
     here = jnp.minimum(index, ids.shape[0] - 1)
     mask = masks[here] & (index < ids.shape[0])
-    return jax.tree.map(
-      jnp.add,
-      total,
-      batch_statistics(
-        program, data, variables, ids=ids[here], mask=mask, step=index, offset=offset
-      ),
-    ), None
+    batch = _PassBatch(ids[here], mask, index, offset)
+    return jax.tree.map(jnp.add, total, _batch_statistics(program, data, variables, batch)), None
 
   return jax.lax.scan(body, total, jnp.arange(program.batches_per_dispatch, dtype=jnp.int32))[0]
 
 
 def _evaluate_dispatch(
-  program: RecalibrateProgram, variables: Any, data: Any, first: jax.Array
-) -> Any:
-  """Returns the test set's sums (loss, correct, count), each [R], over batches [first, first +
-  evals_per_dispatch).
-  """
+  program: RecalibrateProgram, variables: Variables, data: DeviceData, first: Int[Array, ""]
+) -> BatchSums:
+  """Returns the test set's sums, [R] each, over batches [first, first + evals_per_dispatch)."""
 
-  def body(total: Any, offset: jax.Array) -> tuple[Any, None]:
-    def one_replica(variables: Any) -> Any:
-      return test_sums(program, variables, data, first=first, offset=offset)
+  def body(total: BatchSums, offset: Int[Array, ""]) -> tuple[BatchSums, None]:
+    def one_replica(variables: Variables) -> BatchSums:
+      return test_set_sums(program, variables, data, first=first, offset=offset)
 
-    return jax.tree.map(
-      jnp.add, total, map_replicas(program.replicas, one_replica)(variables)
-    ), None
+    new = map_replicas(program.replicas, one_replica)(variables)
+    return jax.tree.map(jnp.add, total, new), None
 
   num_replicas = jax.tree.leaves(variables)[0].shape[0]
-  zero = (
-    jnp.zeros(num_replicas, jnp.float32),
-    jnp.zeros(num_replicas, jnp.int32),
-    jnp.zeros(num_replicas, jnp.int32),
+  zero = BatchSums(
+    *(jnp.zeros(num_replicas, dtype) for dtype in (jnp.float32, jnp.int32, jnp.int32))
   )
   return jax.lax.scan(body, zero, jnp.arange(program.evals_per_dispatch, dtype=jnp.int32))[0]
 
 
 class Recalibrator:
-  """Compiles both programs once, for all arms."""
+  """Takes the statistics anew and evaluates with them; compiles both programs only once."""
 
-  def __init__(
-    self,
-    program: RecalibrateProgram,
-    data: Any,
-    num_train: int,
-    num_test: int,
-    host: HostInputs | None = None,
-  ):
-    self._program, self._data, self._host = program, data, host
-    total = num_batches(num_train, program.batch_size)
-    order = np.random.default_rng(_SEED).permutation(num_train).astype(np.int32)
+  def __init__(self, program: RecalibrateProgram, source: Source):
+    self._program, self._source = program, source
+    num_train, total = source.num_train, num_batches(source.num_train, program.batch_size)
     padded = np.zeros(total * program.batch_size, np.int32)
-    padded[:num_train] = order
+    padded[:num_train] = np.random.default_rng(_SEED).permutation(num_train).astype(np.int32)
     self._ids = padded.reshape(total, -1)
     self._masks = (np.arange(padded.size) < num_train).reshape(total, -1)
-    self._num_train = num_train
-    self._eval_size = padded_batch_size(program.eval_batch_size, program.layout)
-    self._num_evals = num_batches(num_test, self._eval_size)
-    self._compiled: dict[str, Any] = {}
+    self._num_evals = num_batches(source.num_test, program.padded_eval_batch_size)
+    self._compiled: dict[str, Executable] = {}
 
   def _call(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
     if name not in self._compiled:
@@ -187,8 +151,11 @@ class Recalibrator:
     return self._compiled[name](*args)
 
   def statistics(
-    self, params: Any, batch_stats: Any, after_dispatch: Callable[[], None] = lambda: None
-  ) -> Any:
+    self,
+    params: Params,
+    batch_stats: BatchStats,
+    after_dispatch: Callable[[], None] = lambda: None,
+  ) -> BatchStats:
     """Returns the running statistics anew, on the host, leaves [R, ...].
 
     The mean over the training set's batches, each weighted by its examples, of the batch's mean and
@@ -200,56 +167,41 @@ class Recalibrator:
       batch_stats: the same, for their shapes only.
       after_dispatch: a place to stop.
     """
-    layout = self._program.layout
+    layout, group = self._program.layout, self._program.batches_per_dispatch
     zero = jax.tree.map(np.zeros_like, batch_stats)
     variables = place_replicas(layout, {"params": params, "batch_stats": zero})
     total, order = place_replicas(layout, zero), place(layout, (self._ids, self._masks))
-    group = self._program.batches_per_dispatch
-    with batches_of(
-      self._host, "train", self._ids.__getitem__, num=len(self._ids), group=group, layout=layout
-    ) as inputs:
+    reading = self._source.pass_over("train", self._ids.__getitem__, len(self._ids), group=group)
+    with reading as dispatches:
       for first in range(0, len(self._ids), group):
-        where = place(layout, np.int32(first))
-        total = self._call(
-          "statistics",
-          _statistics_dispatch,
-          total,
-          variables,
-          self._data | next(inputs),
-          *order,
-          where,
-        )
+        args = total, variables, next(dispatches), order, place(layout, np.int32(first))
+        total = self._call("statistics", _statistics_dispatch, *args)
+        del args  # streamed inputs that are no longer used must not stay
         jax.block_until_ready(total)  # otherwise streamed inputs would pile up on the devices
         after_dispatch()
     return jax.tree.map(
-      lambda leaf: leaf / np.asarray(self._num_train, leaf.dtype), fetch(layout, total)
+      lambda leaf: leaf / np.asarray(self._source.num_train, leaf.dtype), fetch(layout, total)
     )
 
   def evaluate(
-    self, params: Any, batch_stats: Any, after_dispatch: Callable[[], None] = lambda: None
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the test loss (nats) and accuracy [R] of networks with these statistics, leaves [R,
-    ...] on the host.
+    self,
+    params: Params,
+    batch_stats: BatchStats,
+    after_dispatch: Callable[[], None] = lambda: None,
+  ) -> tuple[Float[np.ndarray, "R"], Float[np.ndarray, "R"]]:
+    """Returns the test loss (nats) and accuracy [R] of networks with these statistics.
+
+    The leaves [R, ...] are on the host.
     """
-    layout, sums = self._program.layout, []
-    variables = place_replicas(layout, {"params": params, "batch_stats": batch_stats})
-    group = self._program.evals_per_dispatch
-    with batches_of(
-      self._host,
-      "test",
-      ascending(self._eval_size),
-      num=self._num_evals,
-      group=group,
-      layout=layout,
-    ) as inputs:
+    layout, group = self._program.layout, self._program.evals_per_dispatch
+    variables, sums = place_replicas(layout, {"params": params, "batch_stats": batch_stats}), []
+    positions = ascending(self._program.padded_eval_batch_size)
+    reading = self._source.pass_over("test", positions, self._num_evals, group=group)
+    with reading as dispatches:
       for first in range(0, self._num_evals, group):
-        where = place(layout, np.int32(first))
-        sums.append(
-          fetch(
-            layout,
-            self._call("evaluate", _evaluate_dispatch, variables, self._data | next(inputs), where),
-          )
-        )
+        args = variables, next(dispatches), place(layout, np.int32(first))
+        sums.append(fetch(layout, self._call("evaluate", _evaluate_dispatch, *args)))
+        del args
         after_dispatch()
     loss, correct, count = (np.sum([part[index] for part in sums], axis=0) for index in range(3))
     return loss / count, correct / count

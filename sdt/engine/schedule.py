@@ -1,13 +1,12 @@
 """The learning rate of every round."""
 
-from __future__ import annotations
-
 import numpy as np
+from jaxtyping import Float64
 
 from sdt.config.schema import OptimConfig
 
 
-def learning_rates(config: OptimConfig, rounds: int) -> np.ndarray:
+def learning_rates(config: OptimConfig, rounds: int) -> Float64[np.ndarray, "rounds"]:
   """Returns the learning rate of every round, float64 [rounds].
 
   All phases of a round share it: the paper trains each subset for E epochs "with the learning rate

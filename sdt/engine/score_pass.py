@@ -1,39 +1,34 @@
-"""The scoring pass: a compiled program scores the whole training set under every replica."""
-
-from __future__ import annotations
+"""The scoring pass (Algorithm 1, step 2): scores the whole training set under every replica."""
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float32, Int, Shaped
 
-from sdt.devices.compile import compile_program, map_replicas
-from sdt.devices.layout import (
-  Layout,
-  fetch,
-  gather_batch,
-  padded_batch_size,
-  place,
-  place_replicas,
-  shard_batch,
-)
+from sdt.devices.compile import Executable, compile_program, map_replicas
+from sdt.devices.layout import fetch, gather_batch, place, place_replicas, shard_batch
 from sdt.engine.evaluate import batch_inputs, batch_positions, predict, predict_with_features
 from sdt.engine.norms import global_norm
+from sdt.engine.program import PassProgram
+from sdt.inputs.device_data import DeviceData
 from sdt.inputs.order import num_batches
-from sdt.inputs.stream import HostInputs, ascending, batches_of
+from sdt.inputs.source import Source
+from sdt.inputs.stream import ascending
 from sdt.scores.formulas import SCORERS, Outputs, loss
+from sdt.types import Model, Params, Variables
 
 
-def grand(model: Any, variables: Any, one_input: jax.Array, label: jax.Array) -> jax.Array:
-  """Returns the norm of the gradient of one example's loss by every parameter, [] in [0, inf);
-  larger is harder.
+def grand(
+  model: Model, variables: Variables, one_input: Shaped[Array, "..."], label: Int[Array, ""]
+) -> Float[Array, ""]:
+  """Returns ||grad loss||_2 of one example by all parameters, [] in [0, inf); larger is harder.
 
-  It is the gradient of `loss`, which keeps its digits where p_y - 1 is none in float32 (from a
-  margin of about 16 on).
+  It is the gradient of `loss`, which keeps its digits where p_y - 1 is 0 in float32 (from a margin
+  of about 16 on).
 
   Args:
     model: the network, in evaluation mode.
@@ -44,73 +39,63 @@ def grand(model: Any, variables: Any, one_input: jax.Array, label: jax.Array) ->
   from source: of one network, where the paper takes the mean over ten, early in training.
   """
 
-  def loss_of(params: Any) -> jax.Array:
+  def loss_of(params: Params) -> Float[Array, ""]:
     logits = predict(model, {**variables, "params": params}, one_input[None])[0]
     return loss(Outputs(logits, None), label)
 
   return global_norm(jax.grad(loss_of)(variables["params"]))
 
 
-@dataclasses.dataclass(frozen=True)
-class ScoreProgram:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreProgram(PassProgram):
   """Everything static about a scoring program.
 
-  `gradients_at_once`: of how many examples each device computes `grand` together, 0 for none.
+  Attributes:
+    batches_per_dispatch: batches of one dispatch.
+    gradients_at_once: of how many examples each device computes `grand` together, 0 for none.
   """
 
-  model: Any
-  layout: Layout
-  crop_size: int | None
-  replicas: str
-  batch_size: int
   batches_per_dispatch: int
-  is_streamed: bool
   gradients_at_once: int = 0
 
 
 def _example_scores(
-  model: Any, variables: Any, one_input: jax.Array, label: jax.Array
-) -> dict[str, jax.Array]:
-  """Returns every score of one example's outputs, [] each; one_input [H, W, C] or [D],
-  normalised.
-  """
+  model: Model, variables: Variables, one_input: Shaped[Array, "..."], label: Int[Array, ""]
+) -> dict[str, Float[Array, ""]]:
+  """Returns every score of one example, [] each; one_input [H, W, C] or [D], normalised."""
   logits, features = predict_with_features(model, variables, one_input[None])
   outputs = Outputs(logits[0], features[0])
   return {name: scorer(outputs, label) for name, scorer in SCORERS.items()}
 
 
 def _score_batch(
-  program: ScoreProgram, data: Any, first: jax.Array, offset: jax.Array, variables: Any
-) -> dict[str, jax.Array]:
-  """Returns every score of batch `first + offset` of the training set, [B] each."""
-  size, layout = padded_batch_size(program.batch_size, program.layout), program.layout
-  positions = batch_positions(first + offset, size, data["train_labels"].shape[0])[0]
-  inputs = batch_inputs(
-    data,
-    "train",
-    positions,
-    offset=offset,
-    crop_size=program.crop_size,
-    is_streamed=program.is_streamed,
-    layout=layout,
-  )
-  labels = data["train_labels"][shard_batch(layout, positions)]
+  program: ScoreProgram,
+  data: DeviceData,
+  first: Int[Array, ""],
+  offset: Int[Array, ""],
+  variables: Variables,
+) -> dict[str, Float[Array, "B"]]:
+  """Returns every score of batch `first + offset` of the training set, [B] each.
+
+  `vmap` scores the examples of the batch side by side, each alone.
+  """
+  labels, layout = data.train.labels, program.layout
+  size, num_examples = program.padded_eval_batch_size, labels.shape[0]
+  positions = batch_positions(first + offset, size, num_examples)[0]
+  inputs = batch_inputs(program, data, data.train, positions=positions, offset=offset)
+  labels = labels[shard_batch(layout, positions)]
   scores = jax.vmap(functools.partial(_example_scores, program.model, variables))(inputs, labels)
-  if (
-    program.gradients_at_once
-  ):  # all at once would hold a gradient of every parameter for each example of the batch
-    scores["grand"] = _in_chunks(
-      program, functools.partial(grand, program.model, variables), (inputs, labels)
-    )
+  if program.gradients_at_once:
+    # All at once would hold a gradient of every parameter for each example of the batch.
+    of_one = functools.partial(grand, program.model, variables)
+    scores["grand"] = _in_chunks(program, of_one, (inputs, labels))
   return {name: gather_batch(layout, values) for name, values in scores.items()}
 
 
 def _in_chunks(
   program: ScoreProgram, function: Callable[..., jax.Array], arrays: tuple[jax.Array, ...]
 ) -> jax.Array:
-  """Returns `function` of each example of `arrays` [B, ...], [B], so many at once on every device
-  as `gradients_at_once` allows.
-  """
+  """Returns `function` of each example of `arrays` [B, ...], [B], `gradients_at_once` at a time."""
   # Under jit the batch lies over the devices in as many stretches; a chunk takes a part of each, so
   # that nothing moves between them.
   stretches = program.layout.batch_parts if program.layout.mode == "jit" else 1
@@ -130,13 +115,14 @@ def _in_chunks(
 
 
 def score_dispatch(
-  program: ScoreProgram, variables: Any, data: Any, first_batch: jax.Array
-) -> dict[str, jax.Array]:
-  """Returns the scores of batches [first_batch, first_batch + batches_per_dispatch), each [batches,
-  R, B]; the end is padding.
+  program: ScoreProgram, variables: Variables, data: DeviceData, first_batch: Int[Array, ""]
+) -> dict[str, Float[Array, "G R B"]]:
+  """Returns the scores of batches `first_batch` to `+ batches_per_dispatch`, [G, R, B] each.
+
+  Examples beyond the end of the training set are padding.
   """
 
-  def body(carry: None, offset: jax.Array) -> tuple[None, dict[str, jax.Array]]:
+  def body(carry: None, offset: Int[Array, ""]) -> tuple[None, dict[str, Float[Array, "R B"]]]:
     score_fn = functools.partial(_score_batch, program, data, first_batch, offset)
     return carry, map_replicas(program.replicas, score_fn)(variables)
 
@@ -144,53 +130,44 @@ def score_dispatch(
 
 
 class ScoreRunner:
-  """Scores a training set under any networks of one kind; the program is compiled once.
+  """Scores a training set under any networks of one kind; the program is compiled once."""
 
-  Args:
-    program: the static part.
-    data: placed training set: train_inputs, train_sizes, train_labels, shift, scale.
-    num_examples: N.
-    host: the inputs where they are streamed; `data` has none then.
-  """
-
-  def __init__(
-    self, program: ScoreProgram, data: Any, num_examples: int, host: HostInputs | None = None
-  ) -> None:
-    self._program, self._data, self._num_examples, self._host = program, data, num_examples, host
-    self._compiled: Callable[..., Any] | None = None
-    self._size = padded_batch_size(program.batch_size, program.layout)
-    self.num_batches = num_batches(num_examples, self._size)
+  def __init__(self, program: ScoreProgram, source: Source) -> None:
+    self._program, self._source = program, source
+    self._compiled: Executable | None = None
+    self.num_batches = num_batches(source.num_train, program.padded_eval_batch_size)
 
   def scores(
-    self, variables: Any, after_dispatch: Callable[[int, int], None] = lambda done, total: None
-  ) -> dict[str, np.ndarray]:
-    """Returns every score of every training example under every replica's network, float32 [R, N]
-    each, in the order of the data set.
+    self,
+    variables: Variables,
+    after_dispatch: Callable[[int, int], None] = lambda done, total: None,
+  ) -> dict[str, Float32[np.ndarray, "R N"]]:
+    """Returns every score of every training example under every replica's network, [R, N] each.
 
     Args:
       variables: `params` and `batch_stats`, leaves [R, ...], on the host.
       after_dispatch: called with (batches done, batches in all); a place to show progress and to
         stop.
+    Returns:
+      float32, in the order of the data set.
     """
-    program, parts = self._program, []
-    group, layout = program.batches_per_dispatch, program.layout
+    program, parts, total = self._program, [], self.num_batches
+    layout, group = program.layout, program.batches_per_dispatch
     variables = place_replicas(layout, variables)
-    with batches_of(
-      self._host, "train", ascending(self._size), num=self.num_batches, group=group, layout=layout
-    ) as inputs:
-      for first in range(0, self.num_batches, group):
-        arguments = variables, self._data | next(inputs), place(layout, np.int32(first))
+    positions = ascending(program.padded_eval_batch_size)
+    with self._source.pass_over("train", positions, total, group=group) as dispatches:
+      for first in range(0, total, group):
+        arguments = variables, next(dispatches), place(layout, np.int32(first))
         if self._compiled is None:
-          self._compiled = compile_program(
-            layout, functools.partial(score_dispatch, program), arguments, replica_axes=1
-          )
+          function = functools.partial(score_dispatch, program)
+          self._compiled = compile_program(layout, function, arguments, replica_axes=1)
         parts.append(fetch(layout, self._compiled(*arguments)))
         del arguments  # the inputs are not needed any more when the next are asked for
-        after_dispatch(min(first + group, self.num_batches), self.num_batches)
-    scores = {}
-    for name in parts[0]:
-      batches = np.concatenate([part[name] for part in parts])  # [batches, R, B]
-      scores[name] = np.ascontiguousarray(
-        batches.swapaxes(0, 1).reshape(batches.shape[1], -1)[:, : self._num_examples]
-      )
-    return scores
+        after_dispatch(min(first + group, total), total)
+    return {name: self._joined([part[name] for part in parts]) for name in parts[0]}
+
+  def _joined(self, parts: list[Float[np.ndarray, "G R B"]]) -> Float32[np.ndarray, "R N"]:
+    """Returns the scores of all dispatches in the order of the data set, without the padding."""
+    batches = np.concatenate(parts)
+    scores = batches.swapaxes(0, 1).reshape(batches.shape[1], -1)[:, : self._source.num_train]
+    return np.ascontiguousarray(scores)

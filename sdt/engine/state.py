@@ -1,18 +1,18 @@
 """The state of a training: what it holds, its shapes, and how it is made."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 import numpy as np
 
+from sdt.config.schema import OptimConfig
 from sdt.engine.optim import init_opt_state
 from sdt.models import init_variables
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import variable_shapes
+from sdt.scores.dynamics import Dynamics
+from sdt.types import BatchStats, Leaf, Model, OptState, Params, Variables
 
 
 @jax.tree_util.register_dataclass
@@ -24,39 +24,129 @@ class TrainState:
   `step` counts optimiser steps; a replica that diverged stops counting.
   """
 
-  step: Any
-  params: Any
-  batch_stats: Any
-  opt_state: Any
+  step: Leaf
+  params: Params
+  batch_stats: BatchStats
+  opt_state: OptState
+
+  @property
+  def variables(self) -> Variables:
+    """What the network is applied with."""
+    return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Sums:
+  """Running sums of the current round: per phase [P] in training mode, and over the test set [] in
+  evaluation mode; in programs leaves lead with [R].
+
+  The norms are sums over `num_steps` steps, but for `weight_norms`: of every kernel at the end of
+  the phase, 0 before.
+  """
+
+  train_loss: Leaf  # [P] float32, nats
+  train_correct: Leaf  # [P] int32
+  train_count: Leaf  # [P] int32
+  test_loss: Leaf  # [] float32, nats
+  test_correct: Leaf  # [] int32
+  test_count: Leaf  # [] int32
+  gradient_norm: Leaf  # [P] float32
+  update_norm: Leaf  # [P] float32
+  num_steps: Leaf  # [P] int32
+  weight_norms: Leaf  # [P, L] float32
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+  """What comes next: step `step` of round `round_index` (both from 0), or its evaluation batch
+  `eval_index` once `step` is past the end.
+  """
+
+  round_index: int = 0
+  step: int = 0
+  eval_index: int = 0
+
+
+@functools.partial(
+  jax.tree_util.register_dataclass,
+  data_fields=("state", "sums", "dynamics"),
+  meta_fields=("position", "round_secs"),
+)
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+  """Where a training stands: all that is needed to continue it.
+
+  A pytree of `state`, `sums` and `dynamics`; programs know nothing of the position.
+
+  Attributes:
+    state: of every replica.
+    sums: of the round under way.
+    dynamics: where they are recorded; None also stands for those before the first step.
+    position: what comes next.
+    round_secs: seconds spent on the round under way.
+  """
+
+  state: TrainState
+  sums: Sums
+  dynamics: Dynamics | None = None
+  position: Position = Position()
+  round_secs: float = 0.0
+
+
+def zero_sums(num_replicas: int, num_phases: int, num_layers: int) -> Sums:
+  """Returns empty sums on the host, leading axis [R]."""
+  per_phase, scalar = (num_replicas, num_phases), (num_replicas,)
+  return Sums(
+    train_loss=np.zeros(per_phase, np.float32),
+    train_correct=np.zeros(per_phase, np.int32),
+    train_count=np.zeros(per_phase, np.int32),
+    test_loss=np.zeros(scalar, np.float32),
+    test_correct=np.zeros(scalar, np.int32),
+    test_count=np.zeros(scalar, np.int32),
+    gradient_norm=np.zeros(per_phase, np.float32),
+    update_norm=np.zeros(per_phase, np.float32),
+    num_steps=np.zeros(per_phase, np.int32),
+    weight_norms=np.zeros((*per_phase, num_layers), np.float32),
+  )
 
 
 def init_state(
-  model: Any,
-  optim: Any,
+  model: Model,
+  optim: OptimConfig,
   input_shape: tuple[int, ...],
   seeds: tuple[int, ...],
   pretrained: Pretrained | None = None,
 ) -> TrainState:
-  """Returns the state before the first step on the host, leaves [R, ...]; a seed's weights do not
-  depend on the other seeds.
+  """Returns the state before the first step on the host, leaves [R, ...].
 
-  What `pretrained` has is the same for all seeds, the rest is drawn.
+  The weights of a seed do not depend on the other seeds. Weights that `pretrained` has are the same
+  for all seeds; the others are drawn.
   """
   variables = [init_variables(model, input_shape, seed) for seed in seeds]
   if pretrained is not None:
     variables = [pretrained.put_into(one) for one in variables]
   stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *variables)
-  opt_state = [jax.tree.map(np.asarray, init_opt_state(optim, one["params"])) for one in variables]
   return TrainState(
     step=np.zeros(len(seeds), np.int32),
     params=stacked["params"],
     batch_stats=stacked.get("batch_stats", {}),
-    opt_state=jax.tree.map(lambda *leaves: np.stack(leaves), *opt_state),
+    opt_state=init_opt_states(optim, stacked["params"]),
   )
 
 
+def init_opt_states(optim: OptimConfig, params: Params) -> OptState:
+  """Returns the optimiser state of every replica at the start, leaves [R, ...] on the host."""
+  num_replicas = jax.tree.leaves(params)[0].shape[0]
+  each = [
+    init_opt_state(optim, jax.tree.map(lambda leaf, r=replica: leaf[r], params))
+    for replica in range(num_replicas)
+  ]
+  return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *each)
+
+
 def state_shapes(
-  model: Any, optim: Any, input_shape: tuple[int, ...], num_replicas: int
+  model: Model, optim: OptimConfig, input_shape: tuple[int, ...], num_replicas: int
 ) -> TrainState:
   """Returns the shapes and dtypes of `init_state` for so many seeds; nothing is drawn."""
   variables = variable_shapes(model, input_shape)

@@ -1,182 +1,217 @@
-"""One pure training step: loss, gradient, update with the chain of the step's phase, and what is
-measured on the way.
-"""
+"""One training step: gradient, update with the decay chain of the phase, and what is measured."""
 
-from __future__ import annotations
-
+import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
-from sdt.config.schema import OptimConfig
 from sdt.devices.layout import sum_over
-from sdt.engine.evaluate import batch_sums
+from sdt.engine.evaluate import BatchSums, batch_sums
 from sdt.engine.norms import ONE_VECTOR, global_norm
-from sdt.engine.optim import apply_phase_chain, is_body_frozen, trained
+from sdt.engine.optim import PhaseRates, apply_phase_chain, is_body_frozen, trained
+from sdt.engine.program import Network
 from sdt.engine.state import TrainState
 from sdt.inputs.mixup import Mixture
 from sdt.losses import example_losses, smoothed_cross_entropy
 from sdt.models.family import RATES
+from sdt.types import BatchStats, Leaf, Params, PyTree, Variables
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """The examples of one step; where a batch is divided by hand (pmap), this device's part of them.
+
+  Attributes:
+    ids: [B] int32, positions in the training set.
+    inputs: [B, H, W, C] or [B, D] float, augmented, normalised and mixed.
+    labels: [B] int32, or [B, D] float.
+    mask: [B] bool, which examples count.
+    mixture: of mixed inputs, the partners' labels and the weight; None where nothing is mixed.
+  """
+
+  ids: Leaf
+  inputs: Leaf
+  labels: Leaf
+  mask: Leaf
+  mixture: Mixture | None = None
+
+
+class StepKeys(NamedTuple):
+  """The PRNG keys of one step, the same on every device; None where nothing is drawn.
+
+  Attributes:
+    augment: for the augmentation of the inputs.
+    mixup: for the weight of the mixture.
+    dropout: for networks that drop values.
+  """
+
+  augment: Leaf = None
+  mixup: Leaf = None
+  dropout: Leaf = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class StepNow:
+  """Which step of the plan this is, and its numbers.
+
+  Attributes:
+    phase: [] int32 in [0, P).
+    step_in_phase: [] int32, from 0.
+    step: [] int32, from 0 over all rounds.
+    learning_rate: [] float, shared by the phases of a round.
+    weight_decays: [P] float, of each phase.
+    overrides: [] float each, the regularisers of the phase by name (`RegulariseConfig`); what is
+      not there is not computed.
+    keys: of this step.
+  """
+
+  phase: Leaf
+  step_in_phase: Leaf
+  step: Leaf
+  learning_rate: Leaf
+  weight_decays: Leaf
+  overrides: Mapping[str, Leaf] = dataclasses.field(default_factory=dict)
+  keys: StepKeys = dataclasses.field(default_factory=StepKeys)
+
+  @property
+  def rates(self) -> PhaseRates:
+    return PhaseRates(self.phase, self.learning_rate, self.weight_decays)
 
 
 class Measures(NamedTuple):
-  """What one step measures of its batch, before the update where that makes a difference; sums are
-  over all devices.
+  """What one step measures of its batch, before the update where that makes a difference.
 
   Attributes:
-    loss: [] sum of the cross-entropy over the valid examples, nats: of the own labels, without any
-      regulariser.
-    correct: [] int32, by the own labels.
+    loss: [] sum over the valid examples of the cross-entropy of their labels, without regularisers,
+      nats.
+    correct: [] int32, valid examples whose largest logit is the label's.
     count: [] int32, valid examples.
-    gradient_norm: [] of the objective's gradient: of the mean loss with its regularisers, without
+    gradient_norm: [] of the gradient of the objective: the mean loss with its regularisers, without
       the decay.
     update_norm: [] of the change of all parameters.
-    logits: [B, K], of this device's part of the batch.
+    logits: [B, K], of this device's part of the batch; the sums are over all devices.
   """
 
-  loss: Any
-  correct: Any
-  count: Any
-  gradient_norm: Any
-  update_norm: Any
-  logits: Any
+  loss: Leaf
+  correct: Leaf
+  count: Leaf
+  gradient_norm: Leaf
+  update_norm: Leaf
+  logits: Leaf
+
+
+class Forward(NamedTuple):
+  """What the forward pass of a step gives beside the objective, of this device's part."""
+
+  batch_stats: BatchStats
+  sums: BatchSums
+  logits: Leaf  # [B, K]
 
 
 def train_step(
-  state: TrainState,
-  inputs: jax.Array,
-  labels: jax.Array,
-  mask: jax.Array,
-  learning_rate: jax.Array,
-  weight_decays: jax.Array,
-  phase: jax.Array,
-  overrides: Mapping[str, jax.Array],
-  *,
-  model: Any,
-  optim: OptimConfig,
-  axis_name: str | None = None,
-  dropout_key: jax.Array | None = None,
-  mixture: Mixture | None = None,
+  state: TrainState, batch: Batch, now: StepNow, *, network: Network
 ) -> tuple[TrainState, Measures]:
-  """Returns the state after one optimiser step, and what it measured.
+  """Returns the state after one optimiser step, and what the step measured.
 
-  Args:
-    inputs: [B, H, W, C] or [B, D] float, normalised and augmented. With `axis_name`, this device's
-      part of the batch.
-    labels: [B] int32.
-    mask: [B] bool; examples that do not count change nothing: neither loss nor gradient nor
-      BatchNorm statistics.
-    learning_rate: [] float.
-    weight_decays: [P] float, of each phase.
-    phase: [] int32, which phase's chain updates.
-    overrides: [] float each, by name, of `keys.RegulariseConfig`; what is not there is not
-      computed. Those of the inputs (`augment_strength`, `mixup_alpha`) have done their work before.
-      Where `loss_weight` is 0, running statistics stay as they are.
-    dropout_key: PRNG key of this step, the same on every device; networks that drop values need it.
-    mixture: of mixed inputs, the partners' labels and the weight.
-  Where the body is frozen, the network runs in evaluation mode.
+  The state is of one replica. Examples outside the mask change nothing: neither loss nor gradient
+  nor BatchNorm statistics. Where the body is frozen, the network runs in evaluation mode.
 
-  Source: the paper, Algorithm 1. The mean loss over the valid examples, momentum and decay as in
-  torch's SGD.
+  Source: the paper, Algorithm 1, step 4: one step on A with the decay lambda_A, or on B with
+  lambda_B. The mean loss over the valid examples; momentum and decay as in torch's SGD.
   """
-  count = sum_over(axis_name, jnp.sum(mask, dtype=jnp.int32))
-  options: dict[str, Any] = {"rngs": None if dropout_key is None else {"dropout": dropout_key}}
-  rates = {name: overrides[name] for name in RATES if name in overrides}
+  objective = functools.partial(_objective, state.batch_stats, batch, now, network)
+  grads, forward = jax.grad(objective, has_aux=True)(state.params)
+  grads, sums = sum_over(network.axis_name, (grads, forward.sums))
+  params, opt_state = apply_phase_chain(
+    network.optim, now.rates, grads, state.opt_state, params=state.params
+  )
+  batch_stats = _new_statistics(state.batch_stats, forward.batch_stats, now.overrides)
+  update_norm = global_norm(jax.tree.map(jnp.subtract, params, state.params))
+  norms = {"gradient_norm": global_norm(grads), "update_norm": update_norm}
+  measures = Measures(**sums._asdict(), **norms, logits=forward.logits)
+  return TrainState(state.step + 1, params, batch_stats, opt_state=opt_state), measures
+
+
+def _objective(
+  batch_stats: BatchStats, batch: Batch, now: StepNow, network: Network, params: Params
+) -> tuple[Float[Array, ""], Forward]:
+  """Returns this device's part of the regularised mean loss, [], and what else comes forward."""
+  count = sum_over(network.axis_name, jnp.sum(batch.mask, dtype=jnp.int32))
+  variables = {"params": trained(network.optim, params), "batch_stats": batch_stats}
+  logits, updated = _apply(network, variables, batch, now)
+  sums = batch_sums(logits, batch.labels, batch.mask, axis_name=None)
+  is_plain = batch.mixture is None and "label_smoothing" not in now.overrides
+  loss = sums.loss if is_plain else _regularised_sum(logits, batch, now.overrides)
+  mean_loss = loss / jnp.maximum(count, 1).astype(loss.dtype)
+  objective = _weighted(mean_loss, now.overrides, network.axis_name)
+  return objective, Forward(updated.get("batch_stats", {}), sums, logits)
+
+
+def _apply(
+  network: Network, variables: Variables, batch: Batch, now: StepNow
+) -> tuple[Float[Array, "B K"], Variables]:
+  """Returns the logits [B, K] in training mode and the updated running statistics."""
+  dropout, options = now.keys.dropout, {}
+  rates = {name: now.overrides[name] for name in RATES if name in now.overrides}
   if rates:
     options["rates"] = rates
-
-  is_other_loss = mixture is not None or "label_smoothing" in overrides
-
-  def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-    variables = {"params": trained(optim, params), "batch_stats": state.batch_stats}
-    logits, updated = model.apply(
-      variables,
-      inputs,
-      train=not is_body_frozen(optim),
-      mask=mask,
-      mutable=["batch_stats"],
-      **options,
-    )
-    sums = batch_sums(logits, labels, mask, axis_name=None)
-    loss = (
-      _regularised_sum(logits, labels, mask, overrides=overrides, mixture=mixture)
-      if is_other_loss
-      else sums[0]
-    )
-    mean_loss = loss / jnp.maximum(count, 1).astype(loss.dtype)
-    return _weighted(mean_loss, overrides, axis_name), (
-      updated.get("batch_stats", {}),
-      sums,
-      logits,
-    )
-
-  (_, (batch_stats, (loss, correct, examples), logits)), grads = jax.value_and_grad(
-    loss_fn, has_aux=True
-  )(state.params)
-  grads, loss, correct, examples = sum_over(axis_name, (grads, loss, correct, examples))
-  params, opt_state = apply_phase_chain(
-    optim,
-    phase,
-    grads,
-    opt_state=state.opt_state,
-    params=state.params,
-    learning_rate=learning_rate,
-    weight_decays=weight_decays,
+  return network.model.apply(
+    variables,
+    batch.inputs,
+    train=not is_body_frozen(network.optim),
+    mask=batch.mask,
+    mutable=["batch_stats"],
+    rngs=None if dropout is None else {"dropout": dropout},
+    **options,
   )
-  if "loss_weight" in overrides:
-    has_data = overrides["loss_weight"] != 0
-    batch_stats = jax.tree.map(
-      lambda new, old: jnp.where(has_data, new, old), batch_stats, state.batch_stats
-    )
-  update_norm = global_norm(jax.tree.map(jnp.subtract, params, state.params))
-  measured = Measures(
-    loss,
-    correct,
-    examples,
-    gradient_norm=global_norm(grads),
-    update_norm=update_norm,
-    logits=logits,
-  )
-  return TrainState(state.step + 1, params, batch_stats, opt_state=opt_state), measured
+
+
+def _new_statistics(
+  before: BatchStats, after: BatchStats, overrides: Mapping[str, Float[Array, ""]]
+) -> BatchStats:
+  """Returns the running statistics after the step: those before it where `loss_weight` is 0."""
+  if "loss_weight" not in overrides:
+    return after
+  has_data = overrides["loss_weight"] != 0
+  return jax.tree.map(lambda new, old: jnp.where(has_data, new, old), after, before)
 
 
 def _regularised_sum(
-  logits: jax.Array,
-  labels: jax.Array,
-  mask: jax.Array,
-  overrides: Mapping[str, jax.Array],
-  mixture: Mixture | None,
-) -> jax.Array:
-  """Returns the sum over the valid examples of the loss with smoothed labels, where they are, of
-  both labels of mixed examples, [].
-  """
+  logits: Float[Array, "B K"], batch: Batch, overrides: Mapping[str, Float[Array, ""]]
+) -> Float[Array, ""]:
+  """Returns the sum of the valid losses with smoothed labels or both labels of mixed examples."""
 
-  def of(labels: jax.Array) -> jax.Array:
+  def losses_of(labels: Int[Array, "B"]) -> Float[Array, "B"]:
     if "label_smoothing" in overrides:
       return smoothed_cross_entropy(logits, labels, overrides["label_smoothing"])
     return example_losses(logits, labels)
 
-  losses = of(labels)
-  if mixture is not None:
-    weight = mixture.weight.astype(losses.dtype)
-    losses = weight * losses + (1.0 - weight) * of(mixture.labels)
-  return jnp.sum(jnp.where(mask, losses, 0.0))
+  losses = losses_of(batch.labels)
+  if batch.mixture is not None:
+    weight = batch.mixture.weight.astype(losses.dtype)
+    losses = weight * losses + (1.0 - weight) * losses_of(batch.mixture.labels)
+  return jnp.sum(jnp.where(batch.mask, losses, 0.0))
 
 
 def _weighted(
-  mean_loss: jax.Array, overrides: Mapping[str, jax.Array], axis_name: str | None
-) -> jax.Array:
-  """Returns what is differentiated, []: this device's part L of the mean loss, times `loss_weight`,
-  uphill below `loss_floor`.
+  mean_loss: Float[Array, ""], overrides: Mapping[str, Float[Array, ""]], axis_name: str | None
+) -> Float[Array, ""]:
+  """Returns the mean loss L times `loss_weight`, with the sign of L - `loss_floor`, [].
+
+  This is what the step differentiates. On several devices L is this device's part of the mean.
 
   Source: Ishida et al. 2020, "Do We Need Zero Training Loss After Achieving Zero Training Error?",
   equation 1: |L - b| + b, whose gradient is that of L times the sign of L - b. Differs from source:
-  at L = b it is 1, so that a floor of 0 changes nothing.
+  at L = b the sign is 1, so that a floor of 0 changes nothing.
   """
   if "loss_floor" in overrides:
-    # The sign is that of the whole batch, on whatever devices it lies.
+    # The sign is that of the whole batch, over all devices.
     loss = sum_over(axis_name, jax.lax.stop_gradient(mean_loss))
     mean_loss = jnp.where(loss < overrides["loss_floor"].astype(loss.dtype), -mean_loss, mean_loss)
   if "loss_weight" in overrides:
@@ -184,13 +219,13 @@ def _weighted(
   return mean_loss
 
 
-def is_finite(tree: Any) -> jax.Array:
+def is_finite(tree: PyTree) -> Bool[Array, ""]:
   """Returns whether every floating number of the tree is finite, [] bool."""
   leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
   if sum(leaf.size for leaf in leaves) <= ONE_VECTOR:
     return jnp.all(jnp.isfinite(jnp.concatenate([leaf.reshape(-1) for leaf in leaves])))
-  # Behind a barrier: XLA would compute the whole chain once more in the update of every leaf, and
-  # compile ten times as long.
+  # The barrier keeps XLA from computing the whole chain again in the update of every leaf, which
+  # compiles ten times as long.
   return jax.lax.optimization_barrier(
     jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
   )

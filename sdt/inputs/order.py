@@ -8,7 +8,7 @@ padded and masked. A phase with more steps than one pass needs draws a permutati
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Int32, Integer, Key, Shaped
+from jaxtyping import Array, Bool, Int32, Integer, Key
 
 # Streams of random numbers. Every key is fold_in(fold_in(fold_in(key(seed), stream), phase),
 # clock), so that no two purposes share one.
@@ -90,19 +90,3 @@ def phase_batches(
     passes.append(jnp.pad(order, (0, padding)).reshape(steps_per_pass, batch_size))
   positions = jnp.concatenate(passes)[:num_steps]
   return positions, jnp.tile(mask, (len(passes), 1))[:num_steps]
-
-
-def rows_of(
-  inputs: Shaped[Array, "..."], offset: Int[Array, ""], ids: Int[Array, "B"], is_streamed: bool
-) -> tuple[Shaped[Array, "..."], Int[Array, "B"]]:
-  """Returns an array of inputs, and the rows [B] of this array that form the batch.
-
-  Args:
-    inputs: [N, ...], a whole split. Streamed: [batches, B, ...], the batches of this dispatch.
-    offset: [] int32, number of the batch in the dispatch.
-    ids: [B] int32, positions in the split.
-    is_streamed: which of the two `inputs` is.
-  """
-  if is_streamed:
-    return inputs[offset], jnp.arange(ids.shape[0], dtype=jnp.int32)
-  return inputs, ids

@@ -1,29 +1,26 @@
-"""Where the inputs of a data set live: on the devices, as long as they fit, or on the host, from
-where they are streamed.
-"""
-
-from __future__ import annotations
+"""Chooses where the inputs of a data set are: on the devices if they fit, else on the host."""
 
 import dataclasses
 import os
 
 import jax
 import numpy as np
+from jaxtyping import Shaped
 
 from sdt.config.schema import DataConfig
 from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.devices.layout import Layout
 
-# Of a device's memory: what inputs may take (the rest is for weights, activations and what the
-# compiler adds), and one streamed dispatch.
+# The share of a device's memory for the inputs is one in so many (the rest is for weights,
+# activations and the compiler's buffers); likewise for one streamed dispatch.
 _SHARE_OF_INPUTS, _SHARE_OF_DISPATCH = 2, 64
 _MOST_OF_DISPATCH = 2**27  # bytes; more makes no dispatch faster
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-  """Where the inputs live, and why.
+  """Where the inputs are, and why.
 
   Attributes:
     name: "device" or "stream".
@@ -37,11 +34,11 @@ class Placement:
 
   @property
   def dispatch_bytes(self) -> int:
-    """What the inputs of one dispatch may take where they are streamed."""
+    """The most bytes of streamed inputs in one dispatch."""
     return min(_MOST_OF_DISPATCH, self.device_bytes // _SHARE_OF_DISPATCH)
 
   def note(self, config: DataConfig) -> str:
-    """Returns what the user is told where inputs are streamed."""
+    """Returns the note to the user about streamed inputs."""
     why = (
       "data.placement=stream"
       if config.placement == "stream"
@@ -53,8 +50,7 @@ class Placement:
 def choose_placement(
   config: DataConfig, data: Data, layout: Layout, sealed: str | None
 ) -> Placement:
-  """Returns where the inputs live: as the config says; if that is `auto` as the run began, or where
-  they fit.
+  """Returns where the inputs are: as the config says, as the run began, or where they fit.
 
   Args:
     config: `placement`.
@@ -62,17 +58,15 @@ def choose_placement(
     layout: of the devices.
     sealed: what an earlier start of the run chose; None for a new run.
   """
-  inputs_bytes, device_bytes = (
-    data.train.inputs.nbytes + data.test.inputs.nbytes,
-    processes.agree(_device_bytes(layout)),
-  )
+  inputs_bytes = data.train.inputs.nbytes + data.test.inputs.nbytes
+  device_bytes = processes.agree(_device_bytes(layout))
   chosen = config.placement if config.placement != "auto" else sealed
   if chosen is None:
     chosen = "device" if inputs_bytes <= device_bytes // _SHARE_OF_INPUTS else "stream"
   return Placement(chosen, inputs_bytes, device_bytes)
 
 
-def most_batches(placement: Placement, batch_size: int, inputs: np.ndarray) -> int:
+def most_batches(placement: Placement, batch_size: int, inputs: Shaped[np.ndarray, "N ..."]) -> int:
   """Returns how many batches of these inputs one streamed dispatch may be given, at least 1."""
   return max(1, placement.dispatch_bytes // (batch_size * inputs[:1].nbytes))
 

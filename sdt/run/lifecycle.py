@@ -16,6 +16,7 @@ from sdt import files
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.devices import processes
+from sdt.devices.memory import is_out_of_memory
 from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.report import build_report
@@ -295,7 +296,7 @@ def device_memory_errors() -> Iterator[None]:
   try:
     yield
   except jax.errors.JaxRuntimeError as error:
-    if "RESOURCE_EXHAUSTED" not in str(error):
+    if not is_out_of_memory(error):
       raise
     raise ConfigError(
       f"the device is out of memory ({str(error).splitlines()[0][:200]}); lower batch_size or "
@@ -336,8 +337,8 @@ def _begin(context: Context, config: Config) -> None:
         f"note: since the last start {'; '.join(changes)}: the last bits may differ from an "
         "uninterrupted run"
       )
-  if setup.is_streamed:
-    context.display.log(f"note: {setup.placement.note(config.data)}")
+  for note in setup.source.notes:
+    context.display.log(f"note: {note}")
   write_config(context.workdir, config)
   write_environment(context)
   context.write_timing()  # this start is counted, however soon it is killed

@@ -10,7 +10,7 @@ import numpy as np
 from sdt import files
 from sdt.config import Config
 from sdt.engine.plan import Plan
-from sdt.engine.scan import Sums
+from sdt.engine.state import Sums
 from sdt.engine.trainer import FinishedRound
 
 FILE = "metrics.jsonl"

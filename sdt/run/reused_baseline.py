@@ -16,13 +16,13 @@ from sdt.config.differences import changes_baseline, differences
 from sdt.devices import processes
 from sdt.devices.layout import make_layout
 from sdt.engine.plan import Plan
-from sdt.engine.trainer import Position
+from sdt.engine.state import Position, Snapshot
 from sdt.errors import CheckpointError, ConfigError, DataError
 from sdt.files.workdir import disk_errors
 from sdt.run import environment, metrics, shared_workdir
 from sdt.run.context import Context
 from sdt.run.identity import Identity
-from sdt.run.programs import Resume, compute_dtype
+from sdt.run.programs import compute_dtype
 from sdt.run.saved_states import last_step, save_state, saved_like, step_after
 from sdt.run.shared_checkpoints import SharedStore
 
@@ -183,7 +183,7 @@ def _steps_of(store: SharedStore, index: int, config: Config, where: str) -> lis
 
 def take_over(
   context: Context, finished: Finished, plans: Mapping[str, Plan]
-) -> tuple[str, Resume]:
+) -> tuple[str, Snapshot]:
   """Copies the baseline's end, its rows and its scores from another run into this one's workdir.
 
   The same is done for the trainings without a fold. Returns the last training that was taken over,
@@ -210,8 +210,8 @@ def take_over(
   files.append_rows(workdir / metrics.FILE, rows)
   setup.choices["baseline_from"] = finished.origin
   for index, tree, meta in restored:
-    sums, at = setup.fresh_start.sums, Position(meta["round"])
-    end = Resume(tree["state"], sums, at, dynamics=tree["dynamics"])
+    own = tree | {"sums": setup.fresh_start.sums}
+    end = Snapshot(**own, position=Position(meta["round"]))
     save_state(context, plans[arms[index]], index, reached=end, pin=True)
   context.display.log(
     f"baseline: taken over{' with its scores' if has_scores else ''} from {finished.workdir}; it "

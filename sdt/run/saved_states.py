@@ -7,11 +7,10 @@ from typing import Any, Self
 
 from sdt.arms.catalogue import trainings
 from sdt.engine.plan import Plan
-from sdt.engine.state import TrainState
-from sdt.engine.trainer import Position
+from sdt.engine.state import Position, Snapshot, TrainState
 from sdt.errors import CheckpointError
 from sdt.run.context import Context
-from sdt.run.programs import Resume, Setup
+from sdt.run.programs import Setup
 from sdt.run.shared_checkpoints import SharedStore
 
 _ARM_STRIDE = 10**12
@@ -40,7 +39,7 @@ class CheckpointKey:
     return cls(*divmod(step, _ARM_STRIDE))
 
 
-def restore_newest(context: Context) -> tuple[str, Resume] | None:
+def restore_newest(context: Context) -> tuple[str, Snapshot] | None:
   """Returns the arm of the newest usable checkpoint and where it stands; None without checkpoints.
 
   Raises:
@@ -62,7 +61,7 @@ def restore_newest(context: Context) -> tuple[str, Resume] | None:
   where = place_in_words(meta, context.config.rounds)
   context.display.log(f"continuing {where} (checkpoint {step}, the newest that is sound)")
   at = Position(meta["round"], meta["step"], meta["eval_index"])
-  return meta["arm"], _resume(tree, at, meta["round_secs"])
+  return meta["arm"], Snapshot(**tree, position=at, round_secs=meta["round_secs"])
 
 
 def place_in_words(meta: Mapping[str, Any], rounds: int) -> str:
@@ -95,7 +94,7 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
   return tree["state"]
 
 
-def restore_round(context: Context, round_number: int, arm_index: int = 0) -> Resume:
+def restore_round(context: Context, round_number: int, arm_index: int = 0) -> Snapshot:
   """Returns where an arm that scores stood after a round, from its pinned checkpoint.
 
   The rounds that are pinned are `score.at_round` and the last.
@@ -111,7 +110,8 @@ def restore_round(context: Context, round_number: int, arm_index: int = 0) -> Re
       "workdir"
     )
   tree, meta = context.store.restore(step, saved_like(context.setup, arm_index))
-  return _resume(tree, Position(round_number), meta["round_secs"])
+  at = Position(round_number)
+  return Snapshot(**tree, position=at, round_secs=meta["round_secs"])
 
 
 def _steps_of(store: SharedStore, arm_index: int) -> list[int]:
@@ -133,11 +133,7 @@ def step_after(store: SharedStore, round_number: int, arm_index: int = 0) -> int
   return None
 
 
-def _resume(tree: Mapping[str, Any], at: Position, round_secs: float) -> Resume:
-  return Resume(tree["state"], tree["sums"], at, round_secs=round_secs, dynamics=tree["dynamics"])
-
-
-def saved_tree(reached: Resume) -> dict[str, Any]:
+def saved_tree(reached: Snapshot) -> dict[str, Any]:
   """Returns what a checkpoint holds as a tree; the position stands in its meta."""
   return {"state": reached.state, "sums": reached.sums, "dynamics": reached.dynamics}
 
@@ -156,7 +152,9 @@ def saved_like(setup: Setup, arm_index: int, num_phases: int | None = None) -> d
   return saved_tree(dataclasses.replace(setup.fresh_start, sums=sums, dynamics=dynamics))
 
 
-def save_state(context: Context, plan: Plan, arm_index: int, *, reached: Resume, pin: bool) -> None:
+def save_state(
+  context: Context, plan: Plan, arm_index: int, *, reached: Snapshot, pin: bool
+) -> None:
   """Saves where the training of an arm stands, sealed with the run's identity and choices."""
   at = reached.position
   per_round = plan.steps_per_round + len(context.data.test) + 1

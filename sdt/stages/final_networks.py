@@ -45,16 +45,16 @@ def write_activation_maps(context: Context, trainings: Trainings) -> None:
   networks: dict[str, Variables] = {}
   for arm in arms:
     state = trainings.final_state(arm)
-    networks[arm] = jax.tree.map(
-      lambda leaf: leaf[replica], {"params": state.params, "batch_stats": state.batch_stats}
-    )
+    networks[arm] = jax.tree.map(lambda leaf: leaf[replica], state.variables)
   content = activation_maps.maps_of_test_images(
     make_model(config.model, len(data.class_names)),
     networks,
     data,
-    crop_size=config.data.crop_size,
-    seed=config.seeds[replica],
-    batch_size=min(64, context.setup.eval_batch_size),
+    activation_maps.MapSettings(
+      config.data.crop_size,
+      seed=config.seeds[replica],
+      batch_size=min(64, context.setup.eval_batch_size),
+    ),
     after_batch=lambda: context.raise_if_stopped("while drawing class activation maps"),
   )
   if content is not None:

@@ -253,11 +253,10 @@ def _out_of_fold(context: Context, runner: ScoreRunner, chosen: int) -> dict[str
 
 def _of_networks(context: Context, runner: ScoreRunner, state: TrainState) -> dict[str, np.ndarray]:
   """Returns the scores of a single pass, [R, N] each."""
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
   with context.display.task("score", runner.num_batches, "batch") as task:
 
     def after_dispatch(done: int, total: int) -> None:
       task.advance(done if done == total else done + 0.5)
       context.raise_if_stopped("while scoring")
 
-    return runner.scores(variables, after_dispatch)
+    return runner.scores(state.variables, after_dispatch)

@@ -8,11 +8,10 @@ import numpy as np
 
 from sdt import files
 from sdt.engine.plan import Plan
-from sdt.engine.state import TrainState
+from sdt.engine.state import Snapshot, TrainState
 from sdt.errors import CheckpointError, DataError
 from sdt.run import metrics, reused_baseline
 from sdt.run.context import Context, write_environment
-from sdt.run.programs import Resume
 from sdt.run.saved_states import restore_final, restore_newest
 from sdt.stages.train_arm import train_arm
 
@@ -53,7 +52,7 @@ class Trainings:
   context: Context
   rounds: Mapping[str, int]
   reached: int = 0
-  newest: Resume | None = None
+  newest: Snapshot | None = None
 
   @classmethod
   def resume(cls, context: Context, rounds: Mapping[str, int]) -> Self:
@@ -72,7 +71,7 @@ class Trainings:
     trainings._forget_uncovered_rows()
     return trainings
 
-  def _stand_at(self, newest: tuple[str, Resume] | None) -> None:
+  def _stand_at(self, newest: tuple[str, Snapshot] | None) -> None:
     if newest is not None:
       arm, self.newest = newest
       self.reached = self._place(arm)
@@ -127,7 +126,7 @@ class Trainings:
     """Returns the state at the end of an arm, leaves [R, ...], from its checkpoint."""
     return restore_final(self.context, self._place(arm))
 
-  def _start_of(self, plan: Plan) -> Resume:
+  def _start_of(self, plan: Plan) -> Snapshot:
     if plan.init == "warm":
       return self.context.setup.warm_start(restore_final(self.context, 0))
     return self.context.setup.fresh_start

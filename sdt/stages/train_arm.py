@@ -1,5 +1,6 @@
 """Trains one arm in a workdir: saves, writes metrics, shows progress, stops on a signal."""
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,13 +13,12 @@ from sdt.arms.catalogue import scoring_arms
 from sdt.devices import processes
 from sdt.devices.layout import fetch
 from sdt.engine.plan import Plan
-from sdt.engine.state import TrainState
-from sdt.engine.trainer import Position, Progress, Trainer
+from sdt.engine.state import Position, Snapshot, TrainState
+from sdt.engine.trainer import Progress, Trainer
 from sdt.errors import DataError
 from sdt.losses import is_regression
 from sdt.run import metrics
 from sdt.run.context import Context
-from sdt.run.programs import Resume
 from sdt.run.progress import Task
 from sdt.run.saved_states import save_state
 
@@ -28,7 +28,7 @@ _LEAST_SECS_BETWEEN_SAVES, _SAVE_COST_FACTOR = 10.0, 50.0
 
 
 def train_arm(
-  context: Context, plan: Plan, arm_index: int, *, trainer: Trainer, start: Resume
+  context: Context, plan: Plan, arm_index: int, *, trainer: Trainer, start: Snapshot
 ) -> TrainState:
   """Trains an arm from `start` to its end; returns its final state, leaves [R, ...], on the host.
 
@@ -41,9 +41,9 @@ def train_arm(
   context.raise_if_stopped(f"before arm {plan.arm}")
   processes.refuse_unequal(
     f"the start of arm {plan.arm}",
-    (start.state, start.sums, start.dynamics, [phase.example_ids for phase in plan.phases]),
+    (start, [phase.example_ids for phase in plan.phases]),
   )
-  trainer.set_state(start.state, start.sums, start.dynamics)
+  trainer.set_state(start)
   if not trainer.num_compilations:  # arms of equal shapes share a program
     context.display.log(f"{plan.arm}: compiling")
   context.timing.compile_secs += trainer.compile()
@@ -57,13 +57,13 @@ def train_arm(
   ):
     for progress in saver.watch(context.profiler.watch(running)):
       received, saved_secs = time.perf_counter(), context.timing.save_secs
-      _account(context, plan, progress, steps_done=trainer.state.step, task=task)
+      _account(context, plan, progress, steps_done=trainer.snapshot.state.step, task=task)
       saver.save_if_due(progress)
       saving = context.timing.save_secs - saved_secs
       idle = progress.waited_seconds + time.perf_counter() - received - saving
       context.timing.idle_secs += idle
   saver.save(Position(plan.rounds), 0.0, pin=True)
-  return trainer.get_state()[0]
+  return trainer.get_state().state
 
 
 def _account(
@@ -110,7 +110,7 @@ class _Saver:
   """
 
   def __init__(
-    self, context: Context, plan: Plan, arm_index: int, *, trainer: Trainer, start: Resume
+    self, context: Context, plan: Plan, arm_index: int, *, trainer: Trainer, start: Snapshot
   ):
     self._context, self._plan, self._arm_index, self._trainer = context, plan, arm_index, trainer
     self._at, self._round_secs, self._saved = start.position, start.round_secs, start.position
@@ -166,14 +166,9 @@ class _Saver:
 
   def save(self, at: Position, round_secs: float, *, pin: bool = False) -> None:
     """Saves the state that the trainer has now, at this position."""
-    state, sums, dynamics = self._trainer.get_state()
-    save_state(
-      self._context,
-      self._plan,
-      self._arm_index,
-      reached=Resume(state, sums, at, round_secs=round_secs, dynamics=dynamics),
-      pin=pin,
-    )
+    snapshot = self._trainer.get_state()
+    reached = dataclasses.replace(snapshot, position=at, round_secs=round_secs)
+    save_state(self._context, self._plan, self._arm_index, reached=reached, pin=pin)
     self._next_save, self._saved = time.perf_counter() + self._interval(), at
 
 

@@ -115,7 +115,7 @@ def _fit(context: Context, plan: Plan, trained: Trained, *, points: Points) -> F
     "validation": data.train.inputs[points.validation],
   }
   forward = jax.jit(jax.vmap(functools.partial(predict, context.setup.model)))
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
+  variables = state.variables
   fits = {name: np.asarray(forward(variables, values))[..., 0] for name, values in inputs.items()}
   ids = {f"phase_{phase.name}": data.train.example_ids[phase.example_ids] for phase in plan.phases}
   files.write_npz(path, seeds=np.asarray(context.config.seeds, np.int64), **ids, **fits)

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from sdt.commands import dry_run, estimates, forecast
-from sdt.engine.trainer import Passes, Position, Progress
+from sdt.engine.state import Position
+from sdt.engine.trainer import Passes, Progress
 from sdt.errors import MissingDataError
 from sdt.run.programs import Setup
 from tests.commands.test_dry_run import until_missing
@@ -85,7 +86,7 @@ def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(
         ran.append(first_secs if not ran else number * secs)
         yield Progress(Position(at), (), ran[-1], passes=Passes(90 * number, 10 * number))
 
-  setup = SimpleNamespace(trainer=lambda plan: Slow(), fresh_start=SimpleNamespace(state="fresh"))
+  setup = SimpleNamespace(trainer=lambda plan: Slow(), fresh_start="fresh")
   pace = forecast.measure_pace(setup, SimpleNamespace(rounds=1000), "compiled", compile_secs=4.0)
   assert ran == pytest.approx(expected)
   assert pace.pass_secs == pytest.approx((first_secs if len(ran) == 1 else secs) / 100)

@@ -14,7 +14,7 @@ from sdt.arms.checks import check
 from sdt.config.schema import ParallelConfig
 from sdt.devices.compile import compile_program
 from sdt.devices.layout import fetch, make_layout, padded_batch_size, place
-from sdt.engine.trainer import Position
+from sdt.engine.state import Position
 from sdt.errors import ConfigError
 from tests.support import tiny
 from tests.support.many_devices import (
@@ -34,7 +34,8 @@ def test_two_devices_train_as_one(mode, replicas):
   expected, expected_sums = first_steps(ONE)
   made = two_phases(with_parallel(ONE, mode=mode, replicas=replicas, num_devices=2))
   next(made.run(Position()))
-  state, sums, _ = made.get_state()
+  snapshot = made.get_state()
+  state, sums = snapshot.state, snapshot.sums
   for ours, theirs in ((state, expected), (sums, expected_sums)):
     for name, leaf in tiny.leaves(theirs).items():
       np.testing.assert_allclose(tiny.leaves(ours)[name], leaf, rtol=1e-5, atol=1e-5, err_msg=name)

@@ -24,7 +24,7 @@ from sdt.devices.layout import (
   place_replicas,
   shard_batch,
 )
-from sdt.engine.trainer import Position
+from sdt.engine.state import Position, Snapshot
 from sdt.errors import ConfigError
 from sdt.run.programs import Setup
 from tests.support import one_of_several, several, tiny, whole
@@ -59,9 +59,10 @@ def trained(of):
   """Returns (state, sums, dynamics) and the sums of every round, [R, ...] each."""
   setup = Setup.make(of, tiny.data(of))
   made = setup.trainer(plan_of(of))
-  made.set_state(setup.fresh_start.state)
+  made.set_state(setup.fresh_start)
   finished = [ended.sums for progress in made.run(Position()) for ended in progress.finished]
-  return (*made.get_state(), finished)
+  snapshot = made.get_state()
+  return snapshot.state, snapshot.sums, snapshot.dynamics, finished
 
 
 CASES = [
@@ -94,7 +95,7 @@ def scored(of):
   """
   setup = Setup.make(of, tiny.data(of))
   state = setup.fresh_start.state
-  scores = setup.scorer().scores({"params": state.params, "batch_stats": state.batch_stats})
+  scores = setup.scorer().scores(state.variables)
   statistics = setup.recalibrator.statistics(state.params, state.batch_stats)
   return scores, statistics, setup.recalibrator.evaluate(state.params, statistics)
 
@@ -154,7 +155,7 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs_and_waits_for_no_ot
   data, plan = tiny.data(of), tiny.alternating(of, 70, 7)
   abstract, real = Setup.make(of, data, is_abstract=True), Setup.make(of, data)
   from_shapes, trainer = abstract.trainer(plan), real.trainer(plan)
-  from_shapes.set_state(abstract.state_shapes)
+  from_shapes.set_state(Snapshot(abstract.state_shapes, abstract.no_sums()))
   from_shapes.compile()
   (program,) = from_shapes._executables.values()
   assert [COLLECTIVE.findall(one.as_text()) for one in program._executables] == [[], []]
@@ -164,11 +165,11 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs_and_waits_for_no_ot
     batch, lambda x: shard_batch(batch, x).sum(), (place(batch, np.ones(4, np.float32)),)
   )
   assert COLLECTIVE.search(waits.as_text())
-  trainer.set_state(real.fresh_start.state)
+  trainer.set_state(real.fresh_start)
   trainer.take_programs(from_shapes)
   for _ in trainer.run(Position()):
     pass
-  tiny.assert_equal(trainer.get_state()[0], tiny.train(of, plan, data)[0])
+  tiny.assert_equal(trainer.get_state().state, tiny.train(of, plan, data)[0])
 
 
 def test_seeds_that_do_not_divide_equally_are_refused_before_anything_is_compiled():

@@ -12,6 +12,7 @@ from sdt import files
 from sdt.config.schema import ModelConfig
 from sdt.data.dataset import image_sizes
 from sdt.engine import activation_maps
+from sdt.engine.activation_maps import MapSettings
 from sdt.inputs.augment import centre_crop
 from sdt.models import init_variables, make_model
 from sdt.models.registry import NETWORKS
@@ -103,13 +104,13 @@ def test_groups_are_drawn_from_the_test_set_by_what_the_networks_say(tmp_path):
     for arm, seed in (("baseline", 0), ("method", 5))
   }
   content = activation_maps.maps_of_test_images(
-    model, networks, data, crop_size=None, seed=7, batch_size=8
+    model, networks, data, MapSettings(None, seed=7, batch_size=8)
   )
   again = activation_maps.maps_of_test_images(
-    model, networks, data, crop_size=None, seed=7, batch_size=8
+    model, networks, data, MapSettings(None, seed=7, batch_size=8)
   )
   other = activation_maps.maps_of_test_images(
-    model, networks, data, crop_size=None, seed=8, batch_size=30
+    model, networks, data, MapSettings(None, seed=8, batch_size=30)
   )
   tiny.assert_equal(content, again)
   assert content["ids"].tolist() != other["ids"].tolist()
@@ -144,7 +145,7 @@ def test_a_crop_is_what_the_network_sees():
   data = tiny.data(config)
   model = make_model(config.model, len(data.class_names))
   networks = {"baseline": init_variables(model, (6, 6, 3), 0)}
-  content = activation_maps.maps_of_test_images(model, networks, data, crop_size=6, seed=0)
+  content = activation_maps.maps_of_test_images(model, networks, data, MapSettings(6, seed=0))
   positions = np.searchsorted(data.test.example_ids, content["ids"])
   np.testing.assert_array_equal(
     content["images"], centre_crop(data.test.inputs, image_sizes(data.test), 6)[positions]
@@ -184,9 +185,7 @@ def test_the_stage_takes_the_final_networks_of_the_first_seed_that_diverged_in_n
   )  # the same networks stand for both arms
   bias, data = np.asarray(state.params["head"]["bias"])[1], context.setup.data
   inputs = data.test.inputs[np.searchsorted(data.test.example_ids, content["ids"])] / 255.0
-  variables = jax.tree.map(
-    lambda leaf: leaf[1], {"params": state.params, "batch_stats": state.batch_stats}
-  )
+  variables = jax.tree.map(lambda leaf: leaf[1], state.variables)
   logits = context.setup.model.apply(
     variables, ((inputs - data.mean) / data.std).astype(np.float32), train=False
   )

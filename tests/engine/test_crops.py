@@ -9,7 +9,7 @@ import pytest
 
 from sdt.data.dataset import image_sizes
 from sdt.engine.score_pass import ScoreRunner
-from sdt.engine.trainer import Position
+from sdt.engine.state import Position
 from sdt.run.programs import Setup
 from tests.support import tiny
 
@@ -41,15 +41,15 @@ def on_canvas(data, pixels, num_sizes):
 def scores_of(of, data):
   setup = Setup.make(of, data)
   state = setup.fresh_start.state
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
-  return ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)
+  variables = state.variables
+  return ScoreRunner(setup.score_program(), setup.source).scores(variables)
 
 
 def rounds_of(of, data, rounds=2):
   made = tiny.trainer(of, tiny.everything(of, len(data.train), rounds=rounds), data)
   return [
     ended.sums for progress in made.run(Position()) for ended in progress.finished
-  ], made.get_state()[0]
+  ], made.get_state().state
 
 
 @pytest.mark.parametrize("network", [tiny.config, tiny.resnet])

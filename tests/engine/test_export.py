@@ -10,9 +10,8 @@ import pytest
 
 from sdt.config.schema import RegulariseConfig
 from sdt.engine import scan
-from sdt.engine.scan import Feed
 from sdt.engine.score_pass import score_dispatch
-from sdt.engine.trainer import Position
+from sdt.engine.state import Position
 from sdt.models.registry import MODEL_NAMES
 from sdt.run.programs import Setup
 from tests.support import tiny
@@ -47,16 +46,16 @@ def exports(of, overrides=None):
   )
   made = setup.trainer(plan)
   start = setup.fresh_start
-  made.set_state(start.state, start.sums)
+  made.set_state(start)
   variables = {"params": start.state.params, "batch_stats": start.state.batch_stats}
   programs = {
     "train": (
       functools.partial(scan.dispatch, made.program),
-      made.arguments(made._clock(Position())[0], Feed()),
+      made.arguments(made._next(Position()).clock, Feed(setup.source.data)),
     ),
     "score": (
       functools.partial(score_dispatch, setup.score_program()),
-      (variables, setup.device_data, np.int32(0)),
+      (variables, setup.source.data, np.int32(0)),
     ),
   }
   exported = {}

@@ -14,10 +14,11 @@ import pytest
 from sdt import experiment
 from sdt.data import sources
 from sdt.engine import scan
-from sdt.engine.trainer import Position, Trainer
+from sdt.engine.state import Position, Snapshot
+from sdt.engine.trainer import Trainer
 from sdt.errors import DivergedError
 from sdt.run.checkpoints import CheckpointStore
-from sdt.run.programs import Resume, Setup
+from sdt.run.programs import Setup
 from sdt.run.saved_states import saved_like, saved_tree
 from tests.support import tiny, whole
 
@@ -39,23 +40,19 @@ def test_a_training_cut_after_any_dispatch_and_saved_to_disk_ends_with_the_same_
   made, places = tiny.trainer(of, plan, data), []
   for progress in made.run(Position()):
     places.append(progress.position)
-    store.save(
-      len(places), saved_tree(Resume(*made.get_state()[:2], progress.position, 0.0, None)), {}
-    )
-  final, sums, _ = made.get_state()
+    store.save(len(places), saved_tree(made.get_state()), {})
+  end = made.get_state()
   assert [(at.round_index, at.step, at.eval_index) for at in places[:7]] == [
     *((0, step, 0) for step in range(1, 7)),
     (1, 0, 0),
   ]
   again = tiny.trainer(of, plan, data)
   for number, at in enumerate(places[:-1], start=1):
-    tree, _ = store.restore(
-      number, saved_tree(Resume(final, sums, at, round_secs=0.0, dynamics=None))
-    )
-    again.set_state(tree["state"], tree["sums"])
+    tree, _ = store.restore(number, saved_tree(end))
+    again.set_state(Snapshot(**tree))
     for _ in again.run(at):
       pass
-    tiny.assert_equal(again.get_state()[0], final)
+    tiny.assert_equal(again.get_state().state, end.state)
 
 
 @pytest.mark.parametrize("where", ["SIGTERM", "SIGINT"])
@@ -100,7 +97,7 @@ def test_one_number_that_is_none_freezes_the_replica_as_it_was_before(monkeypatc
   plan = tiny.everything(of, len(data.train), rounds=2)
   sound, after = tiny.trainer(of, plan, data), {}
   for _ in sound.run(Position()):
-    state = sound.get_state()[0]
+    state = sound.get_state().state
     after[int(state.step[0])] = state
   step = scan.train_step
 
@@ -114,7 +111,7 @@ def test_one_number_that_is_none_freezes_the_replica_as_it_was_before(monkeypatc
   monkeypatch.setattr(scan, "train_step", struck)
   made = tiny.trainer(of, plan, data)
   for _ in made.run(Position()):
-    state = made.get_state()[0]
+    state = made.get_state().state
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
   tiny.assert_equal(state, after[7])
 

@@ -9,12 +9,12 @@ import optax
 import pytest
 
 from sdt.config.schema import OptimConfig
-from sdt.engine.optim import apply_phase_chain, init_opt_state, trained
+from sdt.engine.optim import PhaseRates, apply_phase_chain, init_opt_state, trained
+from sdt.engine.program import Network
 from sdt.engine.schedule import learning_rates
-from sdt.engine.state import TrainState
 from sdt.engine.step import train_step
 from sdt.models import init_variables, make_model
-from tests.support import tiny
+from tests.support import one_step, tiny
 
 
 def test_the_papers_schedule_divides_by_ten_after_150_and_225_of_300_rounds():
@@ -50,13 +50,7 @@ def test_alternating_phases_share_one_momentum_buffer(config):
   decays = jnp.array([0.5, 0.01])
   update = jax.jit(
     lambda phase, grads, state, params: apply_phase_chain(
-      config,
-      phase,
-      grads,
-      opt_state=state,
-      params=params,
-      learning_rate=jnp.float32(0.1),
-      weight_decays=decays,
+      config, PhaseRates(phase, jnp.float32(0.1), decays), grads, state, params=params
     )
   )
   for step in range(6):
@@ -72,15 +66,8 @@ def test_decay_of_weights_only_leaves_vectors_alone():
   config = OptimConfig(decay_what="weights", momentum=0.0)
   zeros = jax.tree.map(jnp.zeros_like, params)
   state = init_opt_state(config, params)
-  new, _ = apply_phase_chain(
-    config,
-    jnp.int32(0),
-    zeros,
-    opt_state=state,
-    params=params,
-    learning_rate=jnp.float32(1.0),
-    weight_decays=jnp.array([0.25]),
-  )
+  rates = PhaseRates(jnp.int32(0), jnp.float32(1.0), jnp.array([0.25]))
+  new, _ = apply_phase_chain(config, rates, zeros, state, params=params)
   np.testing.assert_array_equal(new["kernel"], np.full((2, 2), 0.75))
   np.testing.assert_array_equal(new["bias"], np.ones(2))
 
@@ -90,15 +77,9 @@ def test_adam_takes_a_first_step_of_the_learning_rate():
   config = OptimConfig(name="adam")
   state = init_opt_state(config, params)
   with jax.numpy_dtype_promotion("standard"):  # optax's bias correction mixes float32 and int32
-    new, _ = apply_phase_chain(
-      config,
-      jnp.int32(0),
-      {"w": jnp.array([3.0, -0.5])},
-      opt_state=state,
-      params=params,
-      learning_rate=jnp.float32(0.01),
-      weight_decays=jnp.array([0.0]),
-    )
+    rates = PhaseRates(jnp.int32(0), jnp.float32(0.01), jnp.array([0.0]))
+    grads = {"w": jnp.array([3.0, -0.5])}
+    new, _ = apply_phase_chain(config, rates, grads, state, params=params)
   np.testing.assert_allclose(new["w"], [0.99, -1.99], atol=1e-6)
 
 
@@ -107,13 +88,7 @@ def test_other_decays_and_rates_do_not_recompile():
   state = init_opt_state(config, params)
   update = jax.jit(
     lambda rate, decays: apply_phase_chain(
-      config,
-      jnp.int32(1),
-      params,
-      opt_state=state,
-      params=params,
-      learning_rate=rate,
-      weight_decays=decays,
+      config, PhaseRates(jnp.int32(1), rate, decays), params, state, params=params
     )
   )
   for rate, decay in ((0.1, 1e-3), (0.01, 0.0), (0.1, 2e-3)):
@@ -191,8 +166,8 @@ def test_the_body_has_its_own_rate_in_every_optimiser(factor, name, decay_form, 
   params = jax.tree.map(jnp.asarray, draw_tree(0))
   twin, state = Twin(config, params), init_opt_state(config, params)
   update = jax.jit(
-    lambda phase, grads, state, params, rate, decays: apply_phase_chain(
-      config, phase, grads, opt_state=state, params=params, learning_rate=rate, weight_decays=decays
+    lambda rates, grads, state, params: apply_phase_chain(
+      config, rates, grads, state, params=params
     )
   )
   start = params
@@ -200,9 +175,8 @@ def test_the_body_has_its_own_rate_in_every_optimiser(factor, name, decay_form, 
     grads, rate, decays = draw_tree(step + 1), (0.1, 0.02)[step // 2], [0.5, 0.01]
     twin.update(grads, rate, decays[step % 2])
     with jax.numpy_dtype_promotion("standard" if name == "adam" else "strict"):  # see above
-      params, state = update(
-        jnp.int32(step % 2), grads, state, params, jnp.float32(rate), jnp.array(decays)
-      )
+      rates = PhaseRates(jnp.int32(step % 2), jnp.float32(rate), jnp.array(decays))
+      params, state = update(rates, grads, state, params)
   assert jax.tree.structure(params) == jax.tree.structure(start)
   for path, leaf in tiny.leaves(params).items():
     np.testing.assert_allclose(leaf, twin.params[path], rtol=0, atol=5e-6, err_msg=path)
@@ -258,23 +232,11 @@ def test_a_frozen_body_costs_no_backward_pass():
     of = tiny.resnet(optim__body_rate_factor=factor)
     model = make_model(of.model, 3)
     variables, inputs = init_variables(model, (8, 8, 3), 0), np.zeros((4, 8, 8, 3), np.float32)
-    state = TrainState(
-      np.int32(0),
-      variables["params"],
-      variables["batch_stats"],
-      opt_state=init_opt_state(of.optim, variables["params"]),
-    )
-    rest = (
-      np.zeros(4, np.int32),
-      np.ones(4, bool),
-      np.float32(0.1),
-      np.ones(1, np.float32),
-      np.int32(0),
-      {},
-    )
-    cost[factor] = flops(
-      functools.partial(train_step, model=model, optim=of.optim), state, inputs, *rest
-    )
+    state = one_step.first_state(variables, of.optim)
+    batch = one_step.batch(inputs, np.zeros(4, np.int32), np.ones(4, bool))
+    now = one_step.now(np.float32(0.1), np.ones(1, np.float32))
+    step = functools.partial(train_step, network=Network(model, of.optim))
+    cost[factor] = flops(step, state, batch, now)
   forward = flops(lambda v, x: model.apply(v, x, train=False), variables, inputs)
   assert forward < cost[0.0] < 1.02 * forward  # the norms and the update of a network that small
   assert cost[1.0] > 2.5 * forward
@@ -291,7 +253,7 @@ def test_a_training_moves_the_head_and_the_body_only_where_it_is_not_frozen(fact
   )
   data = tiny.data(of)
   plan = tiny.alternating(of, 70, 7)
-  start = tiny.trainer(of, plan, data).get_state()[0]
+  start = tiny.trainer(of, plan, data).get_state().state
   end, _ = tiny.train(of, plan, data)
   before, after = (
     tiny.leaves((start.params, start.batch_stats)),

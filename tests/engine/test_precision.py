@@ -11,7 +11,7 @@ from scipy import stats
 from sdt.config import resolve
 from sdt.config.command_line import load_config_file
 from sdt.engine.score_pass import ScoreRunner
-from sdt.engine.trainer import Position
+from sdt.engine.state import Position
 from sdt.run.programs import Setup
 from sdt.scores.split import num_easy
 from tests.support import tiny
@@ -30,16 +30,14 @@ def trained(precision):
   setup = Setup.make(of, data)
   start = setup.fresh_start
   trainer = setup.trainer(tiny.everything(of, len(data.train)))
-  trainer.set_state(start.state, start.sums)
+  trainer.set_state(start)
   *_, last = (ended for progress in trainer.run(Position()) for ended in progress.finished)
-  state, *_ = trainer.get_state()
+  state = trainer.get_state().state
   assert {leaf.dtype for name, leaf in tiny.leaves(state).items() if "step" not in name} == {
     np.dtype(np.float32)
   }
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
-  scores = ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(variables)[
-    "log_odds"
-  ]
+  variables = state.variables
+  scores = ScoreRunner(setup.score_program(), setup.source).scores(variables)["log_odds"]
   return (
     last.sums.test_correct / last.sums.test_count,
     scores,

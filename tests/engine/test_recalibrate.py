@@ -24,8 +24,8 @@ def trained():
 
 
 def inputs_of(setup, split):
-  data = setup.device_data
-  return np.asarray(normalise(data[f"{split}_inputs"], data["shift"], data["scale"]))
+  data = setup.source.data
+  return np.asarray(normalise(getattr(data, split).inputs.inputs, data.shift, data.scale))
 
 
 def one(tree, replica):
@@ -42,7 +42,7 @@ def test_the_statistics_are_the_mean_over_the_batches_of_the_whole_training_set(
     expected = jax.tree.map(np.zeros_like, mine.batch_stats)
     for first in range(0, 70, 16):
       batch = images[order[first : first + 16]]
-      variables = {"params": mine.params, "batch_stats": mine.batch_stats}
+      variables = mine.variables
       _, updated = setup.model.apply(
         variables, batch, train=True, mask=np.ones(len(batch), bool), mutable=["batch_stats"]
       )
@@ -96,7 +96,7 @@ def test_the_evaluation_counts_every_test_example_once(trained):
     logits = np.asarray(
       predict(
         setup.model,
-        {"params": mine.params, "batch_stats": mine.batch_stats},
+        mine.variables,
         inputs_of(setup, "test"),
       ),
       np.float64,

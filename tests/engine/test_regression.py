@@ -2,6 +2,8 @@
 gradient.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 from sdt.config.schema import ModelConfig, OptimConfig
 from sdt.engine.evaluate import batch_sums
 from sdt.engine.optim import init_opt_state, make_chain
-from sdt.engine.state import TrainState
+from sdt.engine.program import Network
 from sdt.engine.step import train_step
 from sdt.losses import cross_entropy, example_losses, is_correct, squared_error
 from sdt.models import init_variables, make_model
+from tests.support import one_step
 
 ADAM = OptimConfig(name="adam", learning_rate=3e-3, decay_form="penalty")
 RATE, DECAYS = 3e-3, (5e-2, 1e-3)
@@ -78,16 +81,15 @@ def test_alternating_steps_on_a_penalised_squared_error_equal_numpy():
   rng = np.random.default_rng(1)
   with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
     model, params = network()
-    state = TrainState(jnp.zeros((), jnp.int32), params, {}, opt_state=init_opt_state(ADAM, params))
-    step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=ADAM))
+    state = one_step.first_state({"params": params}, ADAM)
+    step_fn = jax.jit(functools.partial(train_step, network=Network(model, ADAM)))
     expected, moments = params, {}
     for step in range(1, 7):
       x, mask = rng.uniform(-1, 1, (6, 1)), np.arange(6) < 4 + step % 2
       y = x**2 + rng.uniform(-0.5, 0.5, (6, 1))
       phase = step % 2
-      state, measured = step_fn(
-        state, x, y, mask, np.float64(RATE), np.array(DECAYS), np.int32(phase), {}
-      )
+      now = one_step.now(np.float64(RATE), np.array(DECAYS), phase=phase)
+      state, measured = step_fn(state, one_step.batch(x, y, mask), now)
       outputs = np.asarray(model.apply({"params": expected}, x, train=False))
       assert float(measured.loss) == pytest.approx(
         np.sum(((outputs - y)[:, 0] ** 2)[mask]), rel=1e-12

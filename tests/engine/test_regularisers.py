@@ -13,8 +13,9 @@ from scipy.stats import beta, kstest
 
 from sdt.config.schema import NEUTRAL, OptimConfig
 from sdt.data.dataset import image_sizes
+from sdt.engine.program import Network
+from sdt.engine.state import Position
 from sdt.engine.step import train_step
-from sdt.engine.trainer import Position
 from sdt.inputs.augment import draw
 from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
 from sdt.inputs.order import augment_key, mixup_key, order_key, phase_batches
@@ -22,7 +23,7 @@ from sdt.losses import smoothed_cross_entropy
 from sdt.models import make_model
 from sdt.run.programs import Setup
 from tests.inputs.test_augment import twin as crop_and_flip_twin
-from tests.support import tiny
+from tests.support import one_step, tiny
 from tests.support.places import GOLDEN
 
 GOLDEN = GOLDEN / "label_smoothing.npz"
@@ -110,7 +111,7 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
 ):
   of = tiny.config(seeds=(0,), model__activation="tanh")
   state = jax.tree.map(
-    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0]
+    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state().state
   )
   rng = np.random.default_rng(0)
   inputs, labels = (
@@ -119,12 +120,11 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
   )
   mask, others, weight = np.arange(9) < 6, np.roll(labels, 4), 0.8
   inputs[6:] = 1e4
-  step = functools.partial(
-    train_step, model=make_model(of.model, 3), optim=OptimConfig(momentum=0.0)
-  )
+  network = Network(make_model(of.model, 3), OptimConfig(momentum=0.0))
   mixture = Mixture(others, jnp.float32(weight)) if mixed else None
-  numbers = jnp.float32(0.1), jnp.zeros(1), jnp.int32(0), scalars(**overrides)
-  after, measured = step(state, inputs, labels, mask, *numbers, mixture=mixture)
+  batch = one_step.batch(inputs, labels, mask, mixture)
+  now = one_step.now(jnp.float32(0.1), jnp.zeros(1), overrides=scalars(**overrides))
+  after, measured = train_step(state, batch, now, network=network)
 
   params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state.params)
   valid = inputs[:6].reshape(6, -1).astype(np.float64)
@@ -149,13 +149,17 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
 def test_a_floor_that_equals_the_loss_goes_downhill():
   of = tiny.config(seeds=(0,))
   state = jax.tree.map(
-    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0]
+    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state().state
   )
-  batch = np.zeros((1, 8, 8, 3), np.float32), np.zeros(1, np.int32), np.ones(1, bool)
-  numbers = jnp.float32(0.1), jnp.zeros(1), jnp.int32(0)
-  step = functools.partial(
-    train_step, state, *batch, *numbers, model=make_model(of.model, 3), optim=OptimConfig()
+  batch = one_step.batch(
+    np.zeros((1, 8, 8, 3), np.float32), np.zeros(1, np.int32), np.ones(1, bool)
   )
+  network = Network(make_model(of.model, 3), OptimConfig())
+
+  def step(overrides):
+    now = one_step.now(jnp.float32(0.1), jnp.zeros(1), overrides=overrides)
+    return train_step(state, batch, now, network=network)
+
   plain, measured = step({})
   tiny.assert_equal(step({"loss_floor": measured.loss})[0], plain)
   uphill = tiny.leaves(step({"loss_floor": jnp.nextafter(measured.loss, jnp.float32(9))})[0].params)
@@ -211,10 +215,10 @@ def problem():
 def states(setup, plan):
   """Returns the state after every dispatch of a step, and the sums of every round."""
   made, start = setup.trainer(plan), setup.fresh_start
-  made.set_state(start.state, start.sums)
+  made.set_state(start)
   after, rounds = [], []
   for progress in made.run(Position()):
-    after.append(made.get_state()[0])
+    after.append(made.get_state().state)
     rounds += [ended.sums for ended in progress.finished]
   return made, after, rounds
 
@@ -249,9 +253,9 @@ def test_each_regulariser_changes_its_own_phase_alone_and_other_values_need_no_o
     tiny.assert_equal(after[:steps], reference[:steps])
     firsts.append(after[steps])
     # B again, in the second round, from one state: whatever A has.
-    made.set_state(reference[-1])
+    made.set_state(dataclasses.replace(setup.fresh_start, state=reference[-1]))
     next(made.run(Position(1, 0)))
-    later.append(made.get_state()[0])
+    later.append(made.get_state().state)
   assert made.num_compilations == 1
   kernels = [state.params["hidden1"]["kernel"] for state in firsts]
   for index, one in enumerate(kernels):

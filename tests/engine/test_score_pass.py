@@ -220,8 +220,8 @@ def scores_of(of, data, state, batches_per_dispatch=None):
   program = setup.score_program()
   if batches_per_dispatch:
     program = dataclasses.replace(program, batches_per_dispatch=batches_per_dispatch)
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
-  return ScoreRunner(program, setup.device_data, len(data.train)).scores(variables)
+  variables = state.variables
+  return ScoreRunner(program, setup.source).scores(variables)
 
 
 def test_scores_are_those_of_each_example_alone_in_the_order_of_the_dataset(network):
@@ -229,9 +229,7 @@ def test_scores_are_those_of_each_example_alone_in_the_order_of_the_dataset(netw
   ours = scores_of(of, data, state)
   model = Setup.make(of, data).model
   for index in range(2):
-    variables = jax.tree.map(
-      lambda leaf, r=index: leaf[r], {"params": state.params, "batch_stats": state.batch_stats}
-    )
+    variables = jax.tree.map(lambda leaf, r=index: leaf[r], state.variables)
     inputs = (data.train.inputs / 255 - data.mean) / data.std
     logits = model.apply(variables, inputs.astype(np.float32), train=False)
     odds, probability = twin(np.asarray(logits), data.train.labels)

@@ -1,5 +1,6 @@
 """One training step of every network of the registry, at the size of its images."""
 
+import functools
 import time
 
 import jax
@@ -7,11 +8,11 @@ import numpy as np
 import pytest
 
 from sdt.config.schema import ModelConfig, OptimConfig
-from sdt.engine.optim import init_opt_state
-from sdt.engine.state import TrainState
+from sdt.engine.program import Network
 from sdt.engine.step import train_step
 from sdt.models import init_variables, make_model
 from sdt.models.registry import MODEL_NAMES, NETWORKS
+from tests.support import one_step
 from tests.support.agreement import flat
 
 # Without decay, so that what moves has a gradient.
@@ -35,20 +36,15 @@ def _cases():
 def test_one_step_moves_every_kernel_and_statistic(name, stem, size, capsys):
   model = make_model(ModelConfig(name=name, stem=stem), 10)
   variables = init_variables(model, (size, size, 3), 0)
-  before = TrainState(
-    np.int32(0),
-    variables["params"],
-    variables["batch_stats"],
-    opt_state=init_opt_state(OPTIM, variables["params"]),
-  )
+  before = one_step.first_state(variables, OPTIM)
   images = np.random.default_rng(0).normal(size=(BATCH_SIZE, size, size, 3)).astype(np.float32)
-  batch = images, np.array([3, 8], np.int32), np.ones(BATCH_SIZE, bool)
-  numbers = np.float32(OPTIM.learning_rate), np.zeros(1, np.float32), np.int32(0), {}
-  step_fn = jax.jit(lambda state, *args: train_step(state, *args, model=model, optim=OPTIM))
+  batch = one_step.batch(images, np.array([3, 8], np.int32), np.ones(BATCH_SIZE, bool))
+  now = one_step.now(np.float32(OPTIM.learning_rate), np.zeros(1, np.float32))
+  step_fn = jax.jit(functools.partial(train_step, network=Network(model, OPTIM)))
   seconds = []
   for _ in range(2):
     start = time.perf_counter()
-    after, measured = jax.block_until_ready(step_fn(before, *batch, *numbers))
+    after, measured = jax.block_until_ready(step_fn(before, batch, now))
     seconds.append(time.perf_counter() - start)
   with capsys.disabled():
     label = name if stem is None else f"{name} ({stem} stem)"

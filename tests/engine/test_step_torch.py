@@ -1,16 +1,18 @@
 """The training step against torch: ten float64 steps, and the float32 gradients of one."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from sdt.config.schema import ModelConfig, OptimConfig
-from sdt.engine.optim import init_opt_state
-from sdt.engine.state import TrainState
+from sdt.engine.program import Network
 from sdt.engine.step import train_step
 from sdt.models import make_model
 from tests.golden import drawn
+from tests.support import one_step
 from tests.support.agreement import GOLDEN, drawn_variables, flat
 
 OPTIM = OptimConfig(learning_rate=drawn.LEARNING_RATE, momentum=drawn.MOMENTUM)
@@ -34,21 +36,17 @@ def _ten_steps():
   """
   model = make_model(ModelConfig(name="resnet20"), 10, dtype=jnp.float64, param_dtype=jnp.float64)
   variables = drawn_variables(model)
-  state = TrainState(
-    jnp.zeros((), jnp.int32),
-    variables["params"],
-    variables["batch_stats"],
-    opt_state=init_opt_state(OPTIM, variables["params"]),
-  )
-  step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=OPTIM))
+  state = one_step.first_state(variables, OPTIM)
+  step_fn = jax.jit(functools.partial(train_step, network=Network(model, OPTIM)))
   losses = []
   for step, (phase, size) in enumerate(zip(drawn.STEP_PHASES, drawn.STEP_SIZES, strict=True)):
     mask = np.arange(drawn.BATCH_SIZE) < size
     images, labels = (
       draw(f"step{step}", drawn.BATCH_SIZE) for draw in (drawn.images, drawn.labels)
     )
-    rates = np.float64(drawn.LEARNING_RATE), np.array(drawn.WEIGHT_DECAYS)
-    state, measured = step_fn(state, images, labels, mask, *rates, np.int32(phase), {})
+    rate, decays = np.float64(drawn.LEARNING_RATE), np.array(drawn.WEIGHT_DECAYS)
+    now = one_step.now(rate, decays, phase=phase)
+    state, measured = step_fn(state, one_step.batch(images, labels, mask), now)
     assert int(measured.count) == size
     losses.append(float(measured.loss) / size)
   return state, losses
@@ -82,15 +80,10 @@ def test_float32_gradients_of_one_step_are_near_torch():
     [drawn.images("gradients", size), drawn.images("padding", size // 2)]
   ).astype(np.float32)
   labels = np.concatenate([drawn.labels("gradients", size), drawn.labels("padding", size // 2)])
-  state = TrainState(
-    jnp.zeros((), jnp.int32),
-    variables["params"],
-    variables["batch_stats"],
-    opt_state=init_opt_state(OPTIM, variables["params"]),
-  )
-  step_fn = jax.jit(lambda *args: train_step(*args, model=model, optim=OPTIM))
-  rates = np.float32(0.1), np.zeros(1, np.float32)
-  state, _ = step_fn(state, images, labels, np.arange(len(labels)) < size, *rates, np.int32(0), {})
+  state = one_step.first_state(variables, OPTIM)
+  step_fn = jax.jit(functools.partial(train_step, network=Network(model, OPTIM)))
+  batch = one_step.batch(images, labels, np.arange(len(labels)) < size)
+  state, _ = step_fn(state, batch, one_step.now(np.float32(0.1), np.zeros(1, np.float32)))
   (trace,) = (part.trace for part in state.opt_state if isinstance(part, optax.TraceState))
   # Measured: 2.8e-6 (stem kernel). Ten times that is for machines whose rounding opens a ReLU near
   # zero on one side only.

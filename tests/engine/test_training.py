@@ -12,18 +12,18 @@ import pytest
 
 from sdt.config.schema import OptimConfig
 from sdt.data.dataset import image_sizes
-from sdt.engine.dispatch_sizes import choose_sizes
+from sdt.engine.dispatch_sizes import RoundWork, choose_sizes
 from sdt.engine.norms import layer_names
 from sdt.engine.optim import init_opt_state
-from sdt.engine.state import TrainState
+from sdt.engine.program import Network
+from sdt.engine.state import Position, TrainState
 from sdt.engine.step import is_finite, train_step
-from sdt.engine.trainer import Position
 from sdt.inputs.augment import draw
 from sdt.inputs.order import augment_key, order_key, phase_batches
 from sdt.models import make_model
 from sdt.run.programs import Setup
 from tests.inputs.test_augment import twin as crop_and_flip_twin
-from tests.support import tiny
+from tests.support import one_step, tiny
 
 
 def perceptron_twin(params, inputs, labels):
@@ -61,10 +61,10 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
   ramp = dataclasses.replace(plan.phases[1], weight_decay=np.array([[0.01, 0.2, 0.0, 0.05]]))
   plan = dataclasses.replace(plan, rounds=2, phases=(plan.phases[0], ramp))
   made = tiny.trainer(of, plan, data)
-  start, *_ = made.get_state()
+  start = made.get_state().state
   for progress in made.run(Position()):
     sums = progress.finished[-1].sums
-  final, *_ = made.get_state()
+  final = made.get_state().state
 
   params = {
     f"{layer}/{name}": leaf[0].astype(np.float64)
@@ -114,27 +114,15 @@ def test_padding_changes_neither_gradient_nor_statistics():
   of = tiny.resnet(seeds=(0,))
   model = make_model(of.model, 3)
   state = jax.tree.map(
-    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0]
+    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state().state
   )
   rng = np.random.default_rng(0)
   inputs, labels = (
     rng.normal(size=(6, 8, 8, 3)).astype(np.float32),
     np.array([0, 1, 2, 0, 1, 2], np.int32),
   )
-  step = jax.jit(
-    lambda inputs, labels, mask: train_step(
-      state,
-      inputs,
-      labels,
-      mask=mask,
-      learning_rate=jnp.float32(0.1),
-      weight_decays=jnp.array([1e-3]),
-      phase=jnp.int32(0),
-      overrides={},
-      model=model,
-      optim=OptimConfig(),
-    )
-  )
+  network, now = Network(model, OptimConfig()), one_step.now(jnp.float32(0.1), jnp.array([1e-3]))
+  step = jax.jit(lambda *batch: train_step(state, one_step.batch(*batch), now, network=network))
   garbage = np.full((3, 8, 8, 3), 1e4, np.float32)
   alone, sums = step(inputs, labels, np.ones(6, bool))
   padded, padded_sums = step(
@@ -189,17 +177,16 @@ def test_gradient_and_update_norms_are_those_of_the_loss_and_of_the_step():
   of = tiny.config(seeds=(0,), optim__momentum=0.0)
   model = make_model(of.model, 3)
   state = jax.tree.map(
-    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state()[0]
+    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state().state
   )
   rng = np.random.default_rng(0)
   inputs, labels = (
     rng.normal(size=(4, 8, 8, 3)).astype(np.float32),
     np.array([0, 1, 2, 0], np.int32),
   )
-  rates = jnp.float32(0.1), jnp.array([3e-2]), jnp.int32(0), {}
-  after, measured = train_step(
-    state, inputs, labels, np.ones(4, bool), *rates, model=model, optim=of.optim
-  )
+  batch = one_step.batch(inputs, labels, np.ones(4, bool))
+  now = one_step.now(jnp.float32(0.1), jnp.array([3e-2]))
+  after, measured = train_step(state, batch, now, network=Network(model, of.optim))
 
   def flat(tree):
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
@@ -230,17 +217,17 @@ def test_a_stopped_and_resumed_training_equals_an_uninterrupted_one(trained):
   made = tiny.trainer(slow, plan, data)
   start = made.get_state()
   for stop_after in (1, 4, 9):
-    made.set_state(*start)
+    made.set_state(start)
     done, at = [], Position()
     for progress in itertools.islice(made.run(Position()), stop_after):
       done += progress.finished
       at = progress.position
     saved = made.get_state()
-    made.set_state(*start)  # whatever the trainer holds must not matter
-    made.set_state(*saved)
+    made.set_state(start)  # whatever the trainer holds must not matter
+    made.set_state(saved)
     for progress in made.run(at):
       done += progress.finished
-    tiny.assert_equal(made.get_state()[0], final)
+    tiny.assert_equal(made.get_state().state, final)
     tiny.assert_equal([ended.sums for ended in done], [ended.sums for ended in finished])
 
 
@@ -285,10 +272,10 @@ def test_other_decays_and_subsets_of_the_same_size_run_in_the_same_program(train
       tiny.alternating(of, len(data.train), 20, decays, offset), arm=f"arm{offset}"
     )
     made = setup.trainer(plan)
-    made.set_state(start.state, start.sums)
+    made.set_state(start)
     for _ in made.run(Position()):
       pass
-    finals.append(made.get_state()[0])
+    finals.append(made.get_state().state)
     alone, _ = tiny.train(of, plan, data)
     tiny.assert_equal(finals[-1], alone)
   assert made.num_compilations == 1
@@ -314,9 +301,9 @@ def test_a_loss_weight_of_zero_moves_by_decay_and_momentum_alone():
     plan, phases=(dataclasses.replace(plan.phases[0], overrides={"loss_weight": 0.0}),)
   )
   made = tiny.trainer(of, plan, data)
-  start, *_ = made.get_state()
+  start = made.get_state().state
   list(made.run(Position()))
-  final, *_ = made.get_state()
+  final = made.get_state().state
   for name, leaf in tiny.leaves(start.params).items():
     np.testing.assert_allclose(
       tiny.leaves(final.params)[name], leaf * (1 - 0.05 * 0.5), rtol=1e-6, atol=1e-7, err_msg=name
@@ -419,29 +406,14 @@ def test_the_seconds_of_evaluating_are_those_of_its_own_dispatches_or_reckoned_f
 
 
 def test_dispatches_fit_their_budget_and_cover_the_round():
-  whole = choose_sizes(
-    steps_per_round=23, evals_per_round=1, rounds=30, step_multiply_adds=1e6, eval_multiply_adds=1e6
-  )
+  whole = choose_sizes(RoundWork(23, 1, 1e6, eval_multiply_adds=1e6), rounds=30)
   assert whole.rounds > 1
   assert (whole.steps, whole.evals) == (23, 1)
-  part = choose_sizes(
-    steps_per_round=392,
-    evals_per_round=20,
-    rounds=300,
-    step_multiply_adds=1e10,
-    eval_multiply_adds=1e10,
-  )
+  part = choose_sizes(RoundWork(392, 20, 1e10, eval_multiply_adds=1e10), rounds=300)
   assert part.rounds == 1
   assert 392 % part.steps == 0
   assert 1 <= part.steps < 392
-  asked = choose_sizes(
-    steps_per_round=391,
-    evals_per_round=20,
-    rounds=300,
-    step_multiply_adds=1e10,
-    eval_multiply_adds=1e10,
-    steps=50,
-  )
+  asked = choose_sizes(RoundWork(391, 20, 1e10, eval_multiply_adds=1e10), rounds=300, steps=50)
   assert asked.steps <= 50
 
 

@@ -17,11 +17,11 @@ from sdt import files
 from sdt.config import from_dict, to_dict
 from sdt.config.schema import DataConfig
 from sdt.devices.layout import make_layout
-from sdt.engine import feed
-from sdt.engine.trainer import Position, Trainer
+from sdt.engine.state import Position
+from sdt.engine.trainer import Trainer
 from sdt.errors import DataError
-from sdt.inputs import placement
-from sdt.inputs.stream import HostInputs, ascending, batches_of, read_ahead
+from sdt.inputs import placement, source
+from sdt.inputs.stream import HostInputs, ascending, read_ahead
 from sdt.run.programs import Setup
 from tests.support import tiny, whole
 
@@ -43,15 +43,13 @@ def plan_of(of, overrides=None):
 
 
 def trained(of, plan, start=None, until=None):
-  """Returns (state, sums, dynamics) after the training, or at position `until`, and the sums of the
-  rounds that ended.
-  """
+  """Returns the snapshot after the training, or at `until`, and the sums of the ended rounds."""
   setup = Setup.make(of, tiny.data(of))
   made = setup.trainer(plan)
-  state, position = start or ((setup.fresh_start.state, None, None), Position())
-  made.set_state(*state)
+  start = start or setup.fresh_start
+  made.set_state(start)
   sums = []
-  for progress in made.run(position):
+  for progress in made.run(start.position):
     sums += [(ended.index, ended.sums) for ended in progress.finished]
     if progress.position == until:
       break
@@ -110,7 +108,7 @@ def test_a_training_may_change_over_in_the_middle_of_a_round(middle):
   resident = trained(placed(of, "device"), plan_of(of))
   for first, then in (("device", "stream"), ("stream", "device")):
     half = trained(placed(of, first), plan_of(of), until=middle)
-    rest = trained(placed(of, then), plan_of(of), start=(half[0], middle))
+    rest = trained(placed(of, then), plan_of(of), start=half[0])
     tiny.assert_equal(rest[0], resident[0])
     tiny.assert_equal(half[1] + rest[1], resident[1])
 
@@ -124,14 +122,14 @@ def test_a_streamed_training_of_whole_rounds_may_go_on_with_its_evaluation_on_th
     {"replicas": "loop", "dispatches": {"baseline": {"rounds": 1, "steps": 6, "evals": 1}}},
   )
   made = setup.trainer(plan_of(of))
-  made.set_state(*half[0])
+  made.set_state(half[0])
   rounds = [ended.index for progress in made.run(Position(0, 6)) for ended in progress.finished]
   assert rounds == [0, 1]
   tiny.assert_equal(made.get_state(), trained(placed(of, "device"), plan_of(of))[0])
 
 
 def test_inputs_that_cannot_be_read_end_the_training_with_one_line(monkeypatch):
-  of, take, reads = placed(tiny.config(**CUT), "stream"), feed.rows_at, []
+  of, take, reads = placed(tiny.config(**CUT), "stream"), source.rows_at, []
 
   def failing(inputs, positions):
     if positions.ndim == 3:  # of training: seeds, steps, examples
@@ -140,7 +138,7 @@ def test_inputs_that_cannot_be_read_end_the_training_with_one_line(monkeypatch):
         raise OSError(5, "Input/output\nerror")
     return take(inputs, positions)
 
-  monkeypatch.setattr(feed, "rows_at", failing)
+  monkeypatch.setattr(source, "rows_at", failing)
   with pytest.raises(
     DataError,
     match=(
@@ -159,7 +157,7 @@ def test_what_was_done_before_a_read_that_fails_is_saved(tmp_path, monkeypatch):
     "stream",
   )
   whole.without_report(monkeypatch)
-  take, run_one, done, broken = feed.rows_at, Trainer._dispatch, [], [True]
+  take, run_one, done, broken = source.rows_at, Trainer._dispatch, [], [True]
 
   def counted(*args):
     done.append(run_one(*args))
@@ -171,7 +169,7 @@ def test_what_was_done_before_a_read_that_fails_is_saved(tmp_path, monkeypatch):
     return take(inputs, positions)
 
   monkeypatch.setattr(Trainer, "_dispatch", counted)
-  monkeypatch.setattr(feed, "rows_at", failing)
+  monkeypatch.setattr(source, "rows_at", failing)
   assert whole.run(own, tmp_path / "run") == DataError.exit_code
   broken[0] = False
   assert len(done) < 20
@@ -185,7 +183,7 @@ def test_streamed_scores_have_the_same_bits():
   of = tiny.config(score__batch_size=16)
   setups = [Setup.make(placed(of, where), tiny.data(of)) for where in ("device", "stream")]
   state = setups[0].fresh_start.state
-  found = [setup.scorer().scores({"params": state.params, "batch_stats": {}}) for setup in setups]
+  found = [setup.scorer().scores(state.variables) for setup in setups]
   tiny.assert_equal(found[1], found[0])
   assert {values.shape for values in found[1].values()} == {(2, 70)}
 
@@ -277,7 +275,7 @@ def test_a_streamed_dispatch_stays_within_its_share_of_the_memory(little_memory)
     1,
     1,
   )
-  assert [name for name in setup.device_data if name.endswith("inputs")] == []
+  assert (setup.source.data.train.inputs, setup.source.data.test.inputs) == (None, None)
   assert (
     placement.most_batches(
       dataclasses.replace(setup.placement, device_bytes=2**40), 4, setup.data.train.inputs
@@ -294,15 +292,11 @@ def readers():
 def test_a_pass_comes_in_order_and_its_last_dispatch_is_filled_up():
   of = tiny.config(score__batch_size=16)
   inputs = np.arange(70 * 2, dtype=np.uint8).reshape(70, 2)
-  with batches_of(
-    HostInputs(inputs, inputs[:5]),
-    "train",
-    ascending(16),
-    num=5,
-    group=3,
-    layout=make_layout(of.parallel),
-  ) as groups:
-    found = [np.asarray(group["train_inputs"]) for group in groups]
+  streamed = dataclasses.replace(
+    Setup.make(placed(of, "stream"), tiny.data(of)).source, host=HostInputs(inputs, inputs[:5])
+  )
+  with streamed.pass_over("train", ascending(16), num=5, group=3) as groups:
+    found = [np.asarray(group.train.inputs.inputs) for group in groups]
   assert [group.shape for group in found] == [(3, 16, 2)] * 2
   rows = np.concatenate(found).reshape(-1, 2)
   np.testing.assert_array_equal(rows[:70], inputs)

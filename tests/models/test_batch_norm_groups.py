@@ -10,14 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdt.config.schema import ModelConfig, OptimConfig
-from sdt.engine.optim import init_opt_state
-from sdt.engine.state import TrainState
+from sdt.engine.program import Network
+from sdt.engine.state import Position
 from sdt.engine.step import train_step
-from sdt.engine.trainer import Position
 from sdt.models import init_variables, make_model
 from sdt.models.layers import BatchNorm
 from sdt.run.programs import Setup
-from tests.support import tiny
+from tests.support import one_step, tiny
 from tests.support.many_devices import ONE, collectives, first_steps, two_phases, with_parallel
 
 NUM_CHANNELS = 4
@@ -167,20 +166,12 @@ def test_a_deep_network_survives_a_group_of_padding():
   model = make_model(ModelConfig(name="resnet", blocks=(8,), widths=(4,)), 3, norm_groups=2)
   variables = init_variables(model, (4, 4, 3), 0)
   optim = OptimConfig()
-  state = TrainState(
-    np.int32(0),
-    variables["params"],
-    variables["batch_stats"],
-    opt_state=init_opt_state(optim, variables["params"]),
-  )
+  state = one_step.first_state(variables, optim)
   inputs = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype(np.float32)
   inputs[2:] = inputs[0]
-  labels, numbers = (
-    np.array([0, 1, 0, 0], np.int32),
-    (jnp.float32(0.1), jnp.full(1, 1e-4), jnp.int32(0), {}),
-  )
-  step = jax.jit(functools.partial(train_step, model=model, optim=optim))
-  after, measured = step(state, inputs, labels, np.arange(4) < 2, *numbers)
+  batch = one_step.batch(inputs, np.array([0, 1, 0, 0], np.int32), np.arange(4) < 2)
+  step = jax.jit(functools.partial(train_step, network=Network(model, optim)))
+  after, measured = step(state, batch, one_step.now(jnp.float32(0.1), jnp.full(1, 1e-4)))
   assert np.isfinite(measured.gradient_norm)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
 
@@ -190,7 +181,8 @@ def test_jit_and_pmap_train_alike_by_device_and_a_step_has_one_sum_beside_the_co
   for mode in ("jit", "pmap"):
     made = two_phases(with_parallel(ONE, mode=mode, num_devices=2, batch_norm="device"))
     next(made.run(Position()))
-    actual[mode] = made.get_state()[:2]
+    snapshot = made.get_state()
+    actual[mode] = snapshot.state, snapshot.sums
     # A step: the number of valid examples; gradients, loss and running statistics. An evaluation
     # batch: the loss, and the counts.
     assert collectives(made) == {"all-reduce": 2 + 2}, mode

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sdt.config.schema import ModelConfig
-from sdt.engine.trainer import Position
+from sdt.engine.state import Position
 from sdt.models import init_variables, make_model
 from sdt.models.layers import Dropout
 from sdt.run.programs import Setup
@@ -141,7 +141,7 @@ def first_steps(of, **overrides):
     dataclasses.replace(plan, phases=(dataclasses.replace(plan.phases[0], overrides=overrides),)),
   )
   next(made.run(Position()))
-  return tiny.leaves(made.get_state()[0].params)
+  return tiny.leaves(made.get_state().state.params)
 
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])

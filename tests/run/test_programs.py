@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from sdt.engine.trainer import Position
+from sdt.engine.state import Position, Snapshot
 from sdt.run.programs import Setup
 from tests.support import tiny
 
@@ -16,16 +16,16 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs(mode):
   plan = tiny.alternating(config, 70, 7)
   real, abstract = Setup.make(config, data), Setup.make(config, data, is_abstract=True)
   assert all(
-    isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(abstract.device_data)
+    isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(abstract.source.data)
   )
   from_shapes, trainer = abstract.trainer(plan), real.trainer(plan)
-  from_shapes.set_state(abstract.state_shapes)
+  from_shapes.set_state(Snapshot(abstract.state_shapes, abstract.no_sums()))
   from_shapes.compile()
-  trainer.set_state(real.fresh_start.state)
+  trainer.set_state(real.fresh_start)
   trainer.take_programs(from_shapes)
   rounds = [ended for progress in trainer.run(Position()) for ended in progress.finished]
   state, expected = tiny.train(config, plan, data)
-  tiny.assert_equal(trainer.get_state()[0], state)
+  tiny.assert_equal(trainer.get_state().state, state)
   assert [ended.index for ended in rounds] == [ended.index for ended in expected]
   assert trainer.memory_bytes() == from_shapes.memory_bytes() > 0
 

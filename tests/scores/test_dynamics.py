@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt.config.score_names import DYNAMICS, SCORES
+from sdt.engine.state import Position
 from sdt.engine.step import train_step
-from sdt.engine.trainer import Position
 from sdt.inputs.order import order_key, phase_batches
 from sdt.scores.dynamics import Dynamics, Seen, dynamics_scores, no_dynamics, record, see
-from tests.support import tiny
+from tests.support import one_step, tiny
 
 NAMES = {"forgetting", "first_learned", "mean_confidence", "variability", "correctness", "aum"}
 
@@ -142,9 +142,9 @@ def replayed():
   data = tiny.data(OF)
   plan = tiny.everything(OF, len(data.train))
   made = tiny.trainer(OF, plan, data)
-  state = made.get_state()[0]
+  state = made.get_state().state
   rates = np.repeat(np.float32([0.2, 0.02]), [4, 1])
-  step_fn = jax.jit(functools.partial(train_step, model=made.program.model, optim=OF.optim))
+  step_fn = jax.jit(functools.partial(train_step, network=made.program.network))
   inputs = (np.float32(data.train.inputs) / 255 - np.float32(data.mean)) / np.float32(data.std)
   histories = []
   for replica, seed in enumerate(OF.seeds):
@@ -158,16 +158,10 @@ def replayed():
         batch_size=OF.batch_size,
       )
       for ids, counts in zip(np.asarray(positions), np.asarray(mask), strict=True):
-        batch = (
-          inputs[ids],
-          data.train.labels[ids],
-          counts,
-          rates[index],
-          np.float32([1e-4]),
-          np.int32(0),
-          {},
+        batch = one_step.batch(inputs[ids], data.train.labels[ids], counts)
+        of_replica, measured = step_fn(
+          of_replica, batch, one_step.now(rates[index], np.float32([1e-4]))
         )
-        of_replica, measured = step_fn(of_replica, *batch)
         history[index, ids[counts]] = np.asarray(measured.logits)[counts]
     histories.append(history)
   finished = [ended.sums for progress in made.run(Position()) for ended in progress.finished]
@@ -175,7 +169,8 @@ def replayed():
 
 
 def test_the_engine_records_what_a_replay_step_by_step_gives(replayed):
-  data, histories, (_, _, dynamics), _ = replayed
+  data, histories, snapshot, _ = replayed
+  dynamics = snapshot.dynamics
   assert (dynamics.num_seen == OF.rounds).all()
   actual = dynamics_scores(dynamics, OF.rounds)
   assert (
@@ -206,14 +201,15 @@ def test_two_devices_record_what_one_does(replayed, mode, replicas):
 
   The last batch has 6 examples: the second device's part is padding alone.
   """
-  data, _, (_, _, expected), _ = replayed
+  data, _, snapshot, _ = replayed
+  expected = snapshot.dynamics
   of = dataclasses.replace(
     OF, parallel=dataclasses.replace(OF.parallel, mode=mode, num_devices=2, replicas=replicas)
   )
   made = tiny.trainer(of, tiny.everything(of, len(data.train)), data)
   for _ in made.run(Position()):
     pass
-  for name, leaf in tiny.leaves(made.get_state()[2]).items():
+  for name, leaf in tiny.leaves(made.get_state().dynamics).items():
     whole = leaf.dtype != np.float32
     np.testing.assert_allclose(
       leaf,
@@ -233,7 +229,8 @@ def test_a_frozen_replica_records_nothing_more_and_the_other_everything():
   made = tiny.trainer(OF, wild, data)
   for _ in made.run(Position()):
     pass
-  state, _, dynamics = made.get_state()
+  snapshot = made.get_state()
+  state, dynamics = snapshot.state, snapshot.dynamics
   assert dynamics.num_seen[0].sum() == state.step[0] * OF.batch_size < len(data.train)
   assert (dynamics.num_seen[1] == OF.rounds).all()
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(dynamics))
@@ -245,7 +242,7 @@ def test_every_further_pass_of_a_round_counts_as_a_presentation():
   made = tiny.trainer(of, tiny.everything(of, len(data.train), steps=2 * 5), data)
   for _ in made.run(Position()):
     pass
-  dynamics = made.get_state()[2]
+  dynamics = made.get_state().dynamics
   assert (dynamics.num_seen == 4).all()
   assert set(np.unique(dynamics.first_right)) <= {0, 1, 2}
 
@@ -255,15 +252,15 @@ def test_only_the_baseline_records_and_only_if_it_is_asked_to():
   off = dataclasses.replace(OF, score=dataclasses.replace(OF.score, dynamics=False))
   trainer = tiny.trainer(off, tiny.everything(off, len(data.train)), data)
   assert trainer.program.num_recorded == 0
-  assert trainer.get_state()[2] is None
+  assert trainer.get_state().dynamics is None
   assert tiny.trainer(OF, tiny.alternating(OF, len(data.train), 20), data).program.num_recorded == 0
 
 
 def test_recording_changes_no_bit_of_the_training(replayed):
-  data, _, (state, _, _), finished = replayed
+  data, _, snapshot, finished = replayed
   off = dataclasses.replace(OF, score=dataclasses.replace(OF.score, dynamics=False))
   without, rounds = tiny.train(off, tiny.everything(off, len(data.train)), data)
-  tiny.assert_equal(without, state)
+  tiny.assert_equal(without, snapshot.state)
   tiny.assert_equal([ended.sums for ended in rounds], finished)
 
 

@@ -12,7 +12,7 @@ from sdt import experiment, files
 from sdt.config import from_dict, to_dict
 from sdt.config.score_names import DYNAMICS, SCORES
 from sdt.engine.score_pass import ScoreRunner
-from sdt.engine.trainer import Position
+from sdt.engine.state import Position
 from sdt.errors import CheckpointError, ConfigError
 from sdt.run.checkpoints import CheckpointStore
 from sdt.run.programs import Setup
@@ -49,12 +49,10 @@ def test_scores_of_both_kinds_are_those_of_the_engine(finished):
   setup = Setup.make(CONFIG, data)
   trainer = tiny.trainer(CONFIG, tiny.everything(CONFIG, len(data.train)), data)
   states = {progress.position: trainer.get_state() for progress in trainer.run(Position())}
-  state = states[Position(2)][0]
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
-  expected = ScoreRunner(setup.score_program(), setup.device_data, len(data.train)).scores(
-    variables
-  )
-  expected |= dynamics_scores(states[Position(4)][2], 4)
+  state = states[Position(2)].state
+  variables = state.variables
+  expected = ScoreRunner(setup.score_program(), setup.source).scores(variables)
+  expected |= dynamics_scores(states[Position(4)].dynamics, 4)
   stored = files.read_npz(finished / "scores.npz")
   assert set(expected) == {name for name in stored if name in SCORES}
   for name, values in expected.items():
@@ -151,7 +149,7 @@ def test_every_score_of_the_dynamics_finds_wrong_labels_in_its_declared_directio
   trainer = tiny.trainer(of, tiny.everything(of, len(data.train)), data)
   for _ in trainer.run(Position()):
     pass
-  scores = dynamics_scores(trainer.get_state()[2], of.rounds)
+  scores = dynamics_scores(trainer.get_state().dynamics, of.rounds)
   parts = [split(scores["aum"][0], data.train, size=60, seed=0)]
   areas = score_truth(data.train, scores, parts, seeds=of.seeds[:1], sound=np.ones(3, bool))[
     "auroc_wrong_label"

@@ -11,8 +11,7 @@ from scipy.stats import spearmanr
 
 from sdt import files
 from sdt.engine.evaluate import predict
-from sdt.engine.scan import Sums
-from sdt.engine.state import TrainState
+from sdt.engine.state import Sums, TrainState
 from sdt.engine.trainer import FinishedRound
 from sdt.inputs.augment import normalise, shift_and_scale
 from sdt.models import make_model

@@ -59,8 +59,7 @@ def write_case(root, devices, mode, batch_size, order):
   data = data_of(order)
   setup = Setup.make(config, data)
   state = setup.fresh_start.state
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
-  scores = ScoreRunner(setup.score_program(), setup.device_data, NUM).scores(variables)
+  scores = ScoreRunner(setup.score_program(), setup.source).scores(state.variables)
   parts = tuple(split(row, data.train, size=7, seed=0) for row in scores["log_odds"])
   folder = case_folder(root, devices, mode, batch_size, order)
   scored = score_files.Scored(scores, np.ones(2, bool), parts, stability=None)

@@ -201,8 +201,7 @@ def test_setup_scores_fit_the_artifacts():
   """The names and shapes that `write_scores` takes are those that scoring gives."""
   setup = Setup.make(CONFIG, tiny.data(CONFIG))
   state = setup.fresh_start.state
-  variables = {"params": state.params, "batch_stats": state.batch_stats}
-  got = ScoreRunner(setup.score_program(), setup.device_data, 70).scores(variables)
+  got = ScoreRunner(setup.score_program(), setup.source).scores(state.variables)
   assert {name: (value.shape, value.dtype.name) for name, value in got.items()} == dict.fromkeys(
     SCORERS, ((2, 70), "float32")
   )

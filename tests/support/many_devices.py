@@ -20,12 +20,12 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sdt.config import Config
 from sdt.config.schema import ModelConfig, OptimConfig
-from sdt.engine.optim import init_opt_state
-from sdt.engine.state import TrainState
+from sdt.engine.program import Network
+from sdt.engine.state import Position, TrainState
 from sdt.engine.step import train_step
-from sdt.engine.trainer import Position, Trainer
+from sdt.engine.trainer import Trainer
 from sdt.models import init_variables, make_model
-from tests.support import tiny
+from tests.support import one_step, tiny
 
 ONE = tiny.resnet(augment__pad_crop=1, augment__flip=True, parallel__steps_per_dispatch=3)
 
@@ -46,7 +46,8 @@ def first_steps(of: Config) -> Any:
   """Returns state and sums after the first dispatch of `two_phases`."""
   made = two_phases(of)
   next(made.run(Position()))
-  return made.get_state()[:2]
+  snapshot = made.get_state()
+  return snapshot.state, snapshot.sums
 
 
 def collectives(made: Trainer) -> Counter[str]:
@@ -67,30 +68,24 @@ def float64_steps(num_devices: int, mode: str, num_steps: int = 20) -> TrainStat
   model = make_model(
     ModelConfig(name="resnet", blocks=(1,), widths=(4,)), 3, axis_name=axis_name, **types
   )
-  variables = init_variables(model, (8, 8, 3), 0)
-  state = TrainState(
-    np.int32(0),
-    variables["params"],
-    variables["batch_stats"],
-    opt_state=init_opt_state(optim, variables["params"]),
-  )
+  state = one_step.first_state(init_variables(model, (8, 8, 3), 0), optim)
   rng = np.random.default_rng(0)
-  step = functools.partial(train_step, model=model, optim=optim, axis_name=axis_name)
+  step = functools.partial(train_step, network=Network(model, optim, axis_name))
   if mode == "pmap":
-    step_fn = jax.pmap(step, "data", in_axes=(0, 0, 0, 0, None, None, None, None), devices=devices)
+    step_fn = jax.pmap(step, "data", in_axes=(0, 0, None), devices=devices)
     state = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (len(devices), *np.shape(leaf))), state)
   else:
     step_fn = jax.jit(step)
   for index in range(num_steps):
     images, labels = rng.normal(size=(8, 8, 8, 3)), rng.integers(0, 3, 8).astype(np.int32)
-    batch: Any = (images, labels, np.arange(8) < (3 if index % 3 == 2 else 8))
+    batch = one_step.batch(images, labels, np.arange(8) < (3 if index % 3 == 2 else 8))
     if mode == "pmap":
-      batch = tuple(array.reshape(len(devices), -1, *array.shape[1:]) for array in batch)
+      batch = jax.tree.map(lambda array: array.reshape(len(devices), -1, *array.shape[1:]), batch)
     elif devices:
       mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
       batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
-    phase = np.int32(index % 2)
-    state, _ = step_fn(state, *batch, np.float64(0.1), np.array([1e-2, 1e-4]), phase, {})
+    now = one_step.now(np.float64(0.1), np.array([1e-2, 1e-4]), phase=index % 2)
+    state, _ = step_fn(state, batch, now)
   return jax.tree.map(lambda leaf: np.asarray(leaf)[0], state) if mode == "pmap" else state
 
 

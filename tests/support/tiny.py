@@ -13,8 +13,8 @@ from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data.dataset import Data
 from sdt.data.sources import load
 from sdt.engine.plan import Phase, Plan
-from sdt.engine.state import TrainState
-from sdt.engine.trainer import Position, Trainer
+from sdt.engine.state import Position, TrainState
+from sdt.engine.trainer import Trainer
 from sdt.run.programs import Setup
 
 
@@ -103,9 +103,8 @@ def alternating(
 def trainer(of: Config, plan: Plan, dataset: Data | None = None) -> Trainer:
   """Returns a trainer at its fresh start."""
   setup = Setup.make(of, dataset or data(of))
-  start = setup.fresh_start
   made = setup.trainer(plan)
-  made.set_state(start.state, start.sums)
+  made.set_state(setup.fresh_start)
   return made
 
 
@@ -113,7 +112,7 @@ def train(of: Config, plan: Plan, dataset: Data | None = None) -> tuple[TrainSta
   """Trains to the end; returns the final state on the host and the finished rounds."""
   made = trainer(of, plan, dataset)
   finished = [ended for progress in made.run(Position()) for ended in progress.finished]
-  return made.get_state()[0], finished
+  return made.get_state().state, finished
 
 
 def leaves(tree: Any) -> dict[str, np.ndarray]:

@@ -1,0 +1,42 @@
+"""One training step on its own: its batch, its numbers and a state to begin with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sdt.config.schema import OptimConfig
+from sdt.engine.optim import init_opt_state
+from sdt.engine.state import TrainState
+from sdt.engine.step import Batch, StepKeys, StepNow
+from sdt.inputs.mixup import Mixture
+from sdt.types import Variables
+
+
+def first_state(variables: Variables, optim: OptimConfig) -> TrainState:
+  """Returns the state of one replica before its first step."""
+  params, batch_stats = variables["params"], variables.get("batch_stats", {})
+  return TrainState(np.int32(0), params, batch_stats, opt_state=init_opt_state(optim, params))
+
+
+def batch(inputs: Any, labels: Any, mask: Any, mixture: Mixture | None = None) -> Batch:
+  return Batch(np.arange(len(labels), dtype=np.int32), inputs, labels, mask=mask, mixture=mixture)
+
+
+def now(
+  learning_rate: Any,
+  weight_decays: Any,
+  phase: int = 0,
+  overrides: Mapping[str, Any] | None = None,
+) -> StepNow:
+  """Returns the numbers of a step without dropout; the rate and the decays [P] give the dtype."""
+  zero = np.int32(0)
+  return StepNow(
+    np.int32(phase),
+    zero,
+    zero,
+    learning_rate=learning_rate,
+    weight_decays=weight_decays,
+    overrides=overrides or {},
+    keys=StepKeys(),
+  )
