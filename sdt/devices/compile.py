@@ -3,7 +3,7 @@
 import concurrent.futures
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from sdt.errors import ConfigError
 from sdt.types import Leaf, PyTree
 
 
+@runtime_checkable
 class Executable(Protocol):
   """A compiled program."""
 

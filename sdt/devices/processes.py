@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import jax
 import numpy as np
@@ -55,8 +55,7 @@ def join(rule: DistributedConfig, launch: Launch | None) -> None:
 
   Args:
     rule: `join` says whether to; the timeouts.
-    launch: what the command line says of the processes; None leaves it to JAX's detection of the
-      cluster.
+    launch: what the command line says of the processes; None leaves it to JAX's detection.
 
   Raises:
     ConfigError: no cluster is detected where there must be one; the others do not come; the
@@ -250,6 +249,7 @@ def _told(error: SdtError) -> dict[str, str]:
   return {"kind": type(error).__name__, "text": str(error)}
 
 
+@runtime_checkable
 class _Client(Protocol):
   """The runtime's store of keys and values."""
 

@@ -35,8 +35,9 @@ class FinishedRound:
 
 @dataclasses.dataclass(frozen=True)
 class Passes:
-  """Work, as the number of examples that go forward through a network once; one that is trained on
-  counts three times (`TRAINED`).
+  """Work: how many examples go once forward through a network.
+
+  An example that is trained on counts three times (`TRAINED`).
   """
 
   training: int
@@ -49,8 +50,14 @@ class Passes:
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-  """Where training stands after a dispatch, its work for each replica, its seconds, and those it
-  waited for streamed inputs before.
+  """Where training stands after a dispatch.
+
+  Attributes:
+    position: what comes next.
+    finished: the rounds that the dispatch has ended.
+    seconds: of the dispatch.
+    passes: its work, for each replica.
+    waited_seconds: spent before it, waiting for streamed inputs.
   """
 
   position: Position
@@ -61,8 +68,9 @@ class Progress:
 
   @property
   def evaluation_seconds(self) -> float:
-    """The seconds in which the test set was evaluated: by the passes, since a dispatch that trains
-    and evaluates is one program.
+    """The seconds in which the test set was evaluated, by its share of the passes.
+
+    A dispatch that trains and evaluates is one program, so its parts cannot be timed.
     """
     return self.seconds * self.passes.evaluation / max(1, self.passes.total)
 
@@ -252,9 +260,9 @@ class Trainer:
     program = self.program
     rounds = slice(int(clock.first_round), int(clock.first_round + clock.num_rounds))
     num_evaluations = int(clock.evaluates) * int(np.sum(self._host_plan.evaluates[rounds]))
-    num_batches = num_evaluations * min(program.evals_per_dispatch, self._num_evals)
+    evaluated = num_evaluations * min(program.evals_per_dispatch, self._num_evals)
     num_steps = int(clock.num_rounds * clock.num_steps)
-    return Passes(TRAINED * num_steps * program.batch_size, num_batches * program.eval_batch_size)
+    return Passes(TRAINED * num_steps * program.batch_size, evaluated * program.eval_batch_size)
 
 
 def _clock(at: Position, num_rounds: int, num_steps: int, *, evaluates: bool) -> Clock:

@@ -290,59 +290,53 @@ def by_hand():
   return of, data, plan, *tiny.train(of, plan, data)
 
 
-def test_a_training_with_every_regulariser_of_an_mlp_equals_a_numpy_twin(by_hand):
-  of, data, plan, final, rounds = by_hand
-  params = jax.tree.map(
-    lambda leaf: leaf[0].astype(np.float64), Setup.make(of, data).fresh_start.state.params
+def mixed_by_hand(of, data, ids, mask, keys, value):
+  """Returns the augmented, normalised and mixed inputs of the valid examples, and the weight."""
+  drawn_from, weight_from = keys
+  sizes, strength = image_sizes(data.train)[ids], jnp.float32(value["augment_strength"])
+  draws = draw(drawn_from, sizes, (8, 8), config=of.augment, strength=strength)
+  images = crop_and_flip_twin(
+    data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 2
   )
+  normalised = (images / 255 - data.mean.astype(np.float64)) / data.std
+  inputs = normalised.reshape(of.batch_size, -1)[mask]
+  weight = float(mixing_weight(weight_from, jnp.float32(value["mixup_alpha"])))
+  return weight * inputs + (1 - weight) * np.roll(inputs, -1, axis=0), weight
+
+
+def train_by_hand(of, data, plan, params):
+  """Returns the parameters after the plan, the losses of its last round, and every step's sign."""
   momentum, clock, signs = jax.tree.map(np.zeros_like, params), 0, []
-  for round_index in range(2):
-    losses = np.zeros(2)
+  for round_index in range(plan.rounds):
+    losses, rate = np.zeros(len(plan.phases)), of.optim.learning_rate * 0.1**round_index
     for number, phase in enumerate(plan.phases):
-      value = NEUTRAL | phase.overrides
-      positions, masks = phase_batches(
-        order_key(5, number, round_index),
-        phase.example_ids.shape[1],
-        phase.num_steps,
-        batch_size=of.batch_size,
-      )
-      for picks, mask in zip(np.asarray(positions), np.asarray(masks), strict=True):
+      value, decay = NEUTRAL | phase.overrides, phase.weight_decay[0]
+      size, key = phase.example_ids.shape[1], order_key(5, number, round_index)
+      order = phase_batches(key, size, phase.num_steps, batch_size=of.batch_size)
+      for picks, mask in zip(*map(np.asarray, order), strict=True):
         ids = phase.example_ids[0][picks]
-        strength = jnp.float32(value["augment_strength"])
-        draws = draw(
-          augment_key(5, number, clock),
-          image_sizes(data.train)[ids],
-          (8, 8),
-          config=of.augment,
-          strength=strength,
-        )
-        images = crop_and_flip_twin(
-          data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 2
-        )
-        inputs = ((images / 255 - data.mean.astype(np.float64)) / data.std).reshape(
-          of.batch_size, -1
-        )[mask]
+        keys = augment_key(5, number, clock), mixup_key(5, number, clock)
+        mixed, weight = mixed_by_hand(of, data, ids, mask, keys=keys, value=value)
         labels = data.train.labels[ids][mask]
-        weight = float(
-          mixing_weight(mixup_key(5, number, clock), jnp.float32(value["mixup_alpha"]))
-        )
-        mixed = weight * inputs + (1 - weight) * np.roll(inputs, -1, axis=0)
         losses[number] += soft_twin(params, mixed, targets_of(labels, 3))[0] * len(labels)
-        loss, grads = soft_twin(
-          params,
-          mixed,
-          targets_of(labels, 3, value["label_smoothing"], np.roll(labels, -1), weight),
-        )
+        others, smoothing = np.roll(labels, -1), value["label_smoothing"]
+        targets = targets_of(labels, 3, smoothing, other_labels=others, weight=weight)
+        loss, grads = soft_twin(params, mixed, targets)
         signs.append(-1 if loss < value["loss_floor"] else 1)
-        factor, decay, rate = (
-          signs[-1] * value["loss_weight"],
-          phase.weight_decay[0],
-          of.optim.learning_rate * 0.1**round_index,
-        )
+        factor = signs[-1] * value["loss_weight"]
         pushed = functools.partial(lambda m, g, p, f, d: 0.9 * m + f * g + d * p, f=factor, d=decay)
         momentum = jax.tree.map(pushed, momentum, grads, params)
         params = jax.tree.map(lambda p, m, r=rate: p - r * m, params, momentum)
         clock += 1
+  return params, losses, signs
+
+
+def test_a_training_with_every_regulariser_of_an_mlp_equals_a_numpy_twin(by_hand):
+  of, data, plan, final, rounds = by_hand
+  start = Setup.make(of, data).fresh_start.state.params
+  params, losses, signs = train_by_hand(
+    of, data, plan, jax.tree.map(lambda leaf: leaf[0].astype(np.float64), start)
+  )
   assert set(signs) == {1, -1}
   for name, leaf in tiny.leaves(final.params).items():
     np.testing.assert_allclose(leaf[0], tiny.leaves(params)[name], rtol=0, atol=2e-5, err_msg=name)

@@ -12,7 +12,6 @@ import pytest
 
 from sdt.config.schema import OptimConfig
 from sdt.data.dataset import image_sizes
-from sdt.engine.dispatch_sizes import RoundWork, choose_sizes
 from sdt.engine.norms import layer_names
 from sdt.engine.optim import init_opt_state
 from sdt.engine.program import Network
@@ -43,6 +42,37 @@ def perceptron_twin(params, inputs, labels):
   return -np.log(soft[np.arange(len(labels)), labels]).sum(), grads
 
 
+def inputs_by_hand(of, data, ids, key):
+  """Returns the augmented and normalised inputs [B, D] of a step, float64."""
+  draws = draw(key, image_sizes(data.train)[ids], (8, 8), config=of.augment)
+  images = crop_and_flip_twin(
+    data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 1
+  )
+  normalised = (images / 255 - data.mean.astype(np.float64)) / data.std
+  return normalised.reshape(len(ids), -1)
+
+
+def train_by_hand(of, data, plan, params):
+  """Returns the parameters after the plan, and the summed loss of each phase of its last round."""
+  momentum, clock = {path: np.zeros_like(leaf) for path, leaf in params.items()}, 0
+  for round_index in range(plan.rounds):
+    losses, rate = np.zeros(len(plan.phases)), of.optim.learning_rate * 0.1**round_index
+    for number, phase in enumerate(plan.phases):
+      decays = np.broadcast_to(phase.weight_decay.reshape(-1), phase.num_steps)
+      size, key = phase.example_ids.shape[1], order_key(5, number, round_index)
+      order = phase_batches(key, size, phase.num_steps, batch_size=of.batch_size)
+      for picks, mask, decay in zip(*map(np.asarray, order), decays, strict=True):
+        ids = phase.example_ids[0][picks]
+        inputs = inputs_by_hand(of, data, ids, augment_key(5, number, clock))
+        loss, grads = perceptron_twin(params, inputs[mask], data.train.labels[ids][mask])
+        clock += 1
+        losses[number] += loss
+        for path in params:
+          momentum[path] = 0.9 * momentum[path] + grads[path] + decay * params[path]
+          params[path] = params[path] - rate * momentum[path]
+  return params, losses
+
+
 def test_a_training_of_alternating_phases_equals_a_numpy_twin():
   """Two rounds of A and B by hand: ids, partial batches, augmentation, decay per phase and step,
   one momentum, the clock of rounds.
@@ -66,45 +96,20 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
     sums = progress.finished[-1].sums
   final = made.get_state().state
 
-  params = {
-    f"{layer}/{name}": leaf[0].astype(np.float64)
-    for layer, group in start.params.items()
-    for name, leaf in group.items()
-  }
-  momentum = {path: np.zeros_like(leaf) for path, leaf in params.items()}
-  clock = 0
-  for round_index in range(2):
-    losses = np.zeros(2)
-    for number, phase in enumerate(plan.phases):
-      decays = np.broadcast_to(phase.weight_decay.reshape(-1), phase.num_steps)
-      positions, masks = phase_batches(
-        order_key(5, number, round_index),
-        phase.example_ids.shape[1],
-        phase.num_steps,
-        batch_size=of.batch_size,
-      )
-      for picks, mask, decay in zip(np.asarray(positions), np.asarray(masks), decays, strict=True):
-        ids = phase.example_ids[0][picks]
-        draws = draw(
-          augment_key(5, number, clock), image_sizes(data.train)[ids], (8, 8), config=of.augment
-        )
-        images = crop_and_flip_twin(
-          data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 1
-        )
-        inputs = ((images / 255 - data.mean.astype(np.float64)) / data.std).reshape(
-          of.batch_size, -1
-        )
-        loss, grads = perceptron_twin(params, inputs[mask], data.train.labels[ids][mask])
-        clock += 1
-        losses[number] += loss
-        for path in params:
-          momentum[path] = 0.9 * momentum[path] + grads[path] + decay * params[path]
-          params[path] = params[path] - of.optim.learning_rate * 0.1**round_index * momentum[path]
+  params, losses = train_by_hand(
+    of,
+    data,
+    plan,
+    {
+      f"{layer}/{name}": leaf[0].astype(np.float64)
+      for layer, group in start.params.items()
+      for name, leaf in group.items()
+    },
+  )
   for layer, group in final.params.items():
     for name, leaf in group.items():
-      np.testing.assert_allclose(
-        leaf[0], params[f"{layer}/{name}"], rtol=0, atol=2e-5, err_msg=f"{layer}/{name}"
-      )
+      path = f"{layer}/{name}"
+      np.testing.assert_allclose(leaf[0], params[path], rtol=0, atol=2e-5, err_msg=path)
   np.testing.assert_allclose(sums.train_loss[0], losses, rtol=1e-4)
   np.testing.assert_array_equal(sums.train_count[0], [20, 50])
   assert final.step.tolist() == [2 * plan.steps_per_round]
@@ -381,42 +386,6 @@ def test_rounds_that_are_not_evaluated_leave_no_test_sums():
   assert [int(ended.sums.test_count[0]) for ended in finished] == [0, 30, 0, 30, 30]
 
 
-def test_the_seconds_of_evaluating_are_those_of_its_own_dispatches_or_reckoned_from_the_products():
-  of = tiny.config(seeds=(0,), rounds=2, eval_every_rounds=2)
-  plan = tiny.everything(of, 70, rounds=2)  # 5 steps of 16, one evaluation batch of 32
-  whole = list(
-    tiny.trainer(
-      dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=5)), plan
-    ).run(Position())
-  )
-  shares = [progress.evaluation_seconds / progress.seconds for progress in whole]
-  assert shares == pytest.approx([0.0, 32 / (32 + 3 * 5 * 16)])
-  cut = list(
-    tiny.trainer(
-      dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=3)), plan
-    ).run(Position())
-  )
-  assert [progress.evaluation_seconds / progress.seconds for progress in cut] == [
-    0.0,
-    0.0,
-    0.0,
-    0.0,
-    1.0,
-  ]
-
-
-def test_dispatches_fit_their_budget_and_cover_the_round():
-  whole = choose_sizes(RoundWork(23, 1, 1e6, eval_multiply_adds=1e6), rounds=30)
-  assert whole.rounds > 1
-  assert (whole.steps, whole.evals) == (23, 1)
-  part = choose_sizes(RoundWork(392, 20, 1e10, eval_multiply_adds=1e10), rounds=300)
-  assert part.rounds == 1
-  assert 392 % part.steps == 0
-  assert 1 <= part.steps < 392
-  asked = choose_sizes(RoundWork(391, 20, 1e10, eval_multiply_adds=1e10), rounds=300, steps=50)
-  assert asked.steps <= 50
-
-
 def test_the_state_is_a_pytree_of_four_parts():
   state = TrainState(
     jnp.zeros(1, jnp.int32),
@@ -425,11 +394,3 @@ def test_the_state_is_a_pytree_of_four_parts():
     opt_state=init_opt_state(OptimConfig(), {"w": jnp.ones((1, 2))}),
   )
   assert len(jax.tree.leaves(state)) == 3
-
-
-def test_300_dispatches_leave_no_more_arrays_than_50():
-  of = tiny.config(rounds=50, parallel__steps_per_dispatch=1, optim__milestones=(20, 40))
-  made = tiny.trainer(of, tiny.everything(of, 70))
-  seen = [sum(array.nbytes for array in jax.live_arrays()) for _ in made.run(Position())]
-  assert len(seen) == 50 * (5 + 1)
-  assert max(seen[50:]) <= seen[49] + 1000  # of a state of 50 kB
