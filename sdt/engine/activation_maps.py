@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.inputs.augment import centre_crop, normalise, shift_and_scale
 from sdt.losses import accumulator_dtype
-from sdt.types import Model, PyTree, Variables
+from sdt.types import AnyArray, Model, PyTree, Variables
 
 # Of a large test set only so many images are looked at; so many of each group are shown.
 _POOL, _PER_GROUP = 512, 3
@@ -42,7 +42,7 @@ def has_map(model: Model, variables: Variables, input_shape: tuple[int, ...]) ->
 
 
 def class_activation_maps(
-  model: Model, variables: Variables, inputs: Float[Array, "B H W C"], labels: Int[Array, "B"]
+  model: Model, variables: Variables, inputs: Float[AnyArray, "B H W C"], labels: Int[AnyArray, "B"]
 ) -> tuple[Float[Array, "B K"], Float[Array, "B h w"]]:
   """Returns the logits [B, K] and the maps M(x, y) = sum_c w_c f_c(x, y) of class `labels[i]`.
 
@@ -72,7 +72,7 @@ def class_activation_maps(
 
 
 def _forward(
-  model: Model, variables: Variables, inputs: Float[Array, "B ..."]
+  model: Model, variables: Variables, inputs: Float[AnyArray, "B ..."]
 ) -> tuple[Float[Array, "B K"], PyTree]:
   logits, kept = model.apply(variables, inputs, train=False, mutable=["intermediates"])
   return logits, kept["intermediates"]

@@ -10,7 +10,7 @@ from sdt.engine.program import PassProgram
 from sdt.inputs.augment import centre_crop, normalise
 from sdt.inputs.device_data import DeviceData, Split
 from sdt.losses import example_losses, is_correct
-from sdt.types import Leaf, Model, Variables
+from sdt.types import AnyArray, Leaf, Model, Variables
 
 
 class BatchSums(NamedTuple):
@@ -22,14 +22,14 @@ class BatchSums(NamedTuple):
 
 
 def predict(
-  model: Model, variables: Variables, inputs: Shaped[Array, "B ..."]
+  model: Model, variables: Variables, inputs: Shaped[AnyArray, "B ..."]
 ) -> Float[Array, "B K"]:
   """Returns logits [B, K] in evaluation mode: running BatchNorm statistics, no augmentation."""
   return model.apply(variables, inputs, train=False)
 
 
 def predict_with_features(
-  model: Model, variables: Variables, inputs: Shaped[Array, "B ..."]
+  model: Model, variables: Variables, inputs: Shaped[AnyArray, "B ..."]
 ) -> tuple[Float[Array, "B K"], Float[Array, "B D"]]:
   """Returns `predict`'s logits [B, K] and the inputs of the head, [B, D]."""
   logits, kept = model.apply(variables, inputs, train=False, mutable=["intermediates"])

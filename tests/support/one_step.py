@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sdt.config.schema import OptimConfig
@@ -20,7 +22,9 @@ def first_state(variables: Variables, optim: OptimConfig) -> TrainState:
 
 
 def batch(inputs: Any, labels: Any, mask: Any, mixture: Mixture | None = None) -> Batch:
-  return Batch(np.arange(len(labels), dtype=np.int32), inputs, labels, mask=mask, mixture=mixture)
+  ids = np.arange(len(labels), dtype=np.int32)
+  made = Batch(ids, inputs, labels, mask=mask, mixture=mixture)
+  return jax.tree.map(jnp.asarray, made)
 
 
 def now(
@@ -30,13 +34,13 @@ def now(
   overrides: Mapping[str, Any] | None = None,
 ) -> StepNow:
   """Returns the numbers of a step without dropout; the rate and the decays [P] give the dtype."""
-  zero = np.int32(0)
-  return StepNow(
+  made = StepNow(
     np.int32(phase),
-    zero,
-    zero,
+    np.int32(0),
+    np.int32(0),
     learning_rate=learning_rate,
     weight_decays=weight_decays,
     overrides=overrides or {},
     keys=StepKeys(),
   )
+  return jax.tree.map(jnp.asarray, made)
