@@ -41,7 +41,7 @@ def test_integers_are_classes_and_floats_are_numbers_to_be_met():
   np.testing.assert_array_equal(example_losses(logits, targets), squared_error(logits, targets))
   assert not is_correct(targets, targets).any()
   mask = jnp.array([True, False])
-  loss, correct, count = batch_sums(logits, targets, mask, axis_name=None)
+  loss, correct, count = batch_sums(jnp.asarray(logits), jnp.asarray(targets), mask, axis_name=None)
   assert (float(loss), int(correct), int(count)) == (pytest.approx(0.49), 0, 1)
 
 
