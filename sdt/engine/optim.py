@@ -84,8 +84,9 @@ def _parts(params: Mapping[str, Params]) -> dict[str, str]:
 
 
 def is_body_frozen(config: OptimConfig) -> bool:
-  """Returns whether only the head is trained. The body's BatchNorm then uses its running
-  statistics, and keeps them.
+  """Returns whether only the head is trained.
+
+  Then BatchNorm in the body uses its running statistics, and keeps them.
   """
   return config.body_rate_factor == 0.0
 

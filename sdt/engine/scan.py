@@ -220,9 +220,7 @@ def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> S
 def _phases(
   program: Program,
 ) -> tuple[Int[np.ndarray, "S"], Int[np.ndarray, "S"], Bool[np.ndarray, "S"]]:
-  """Returns for each step of a round its phase, its number in the phase, and whether it is the
-  phase's last.
-  """
+  """Returns for each step of a round its phase, its number in it, and whether it is the last."""
   steps = program.phase_steps
   return (
     np.repeat(np.arange(len(steps)), steps).astype(np.int32),

@@ -18,10 +18,10 @@ from sdt.types import BatchStats, Leaf, Model, OptState, Params, Variables
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-  """All that training changes, on the devices or (NumPy) on the host; in programs leaves lead with
-  [R].
+  """All that training changes, on the devices or (NumPy) on the host.
 
-  `step` counts optimiser steps; a replica that diverged stops counting.
+  In programs the leaves lead with [R]. `step` counts optimiser steps; a replica that diverged stops
+  counting.
   """
 
   step: Leaf
@@ -38,11 +38,11 @@ class TrainState:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Sums:
-  """Running sums of the current round: per phase [P] in training mode, and over the test set [] in
-  evaluation mode; in programs leaves lead with [R].
+  """Running sums of the current round; in programs the leaves lead with [R].
 
-  The norms are sums over `num_steps` steps, but for `weight_norms`: of every kernel at the end of
-  the phase, 0 before.
+  Per phase [P] in training mode, and over the test set [] in evaluation mode. The norms are sums
+  over `num_steps` steps, except `weight_norms`: the norm of every kernel at the end of the phase, 0
+  before.
   """
 
   train_loss: Leaf  # [P] float32, nats
@@ -59,8 +59,9 @@ class Sums:
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-  """What comes next: step `step` of round `round_index` (both from 0), or its evaluation batch
-  `eval_index` once `step` is past the end.
+  """What comes next: step `step` of round `round_index`, both from 0.
+
+  Once `step` is past the end of the round, evaluation batch `eval_index` comes next.
   """
 
   round_index: int = 0
