@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Shaped
 
 from sdt.devices.layout import sum_over
 from sdt.engine.evaluate import BatchSums, batch_sums
@@ -141,7 +141,7 @@ def train_step(
 def _objective(
   batch_stats: BatchStats, batch: Batch, now: StepNow, network: Network, params: Params
 ) -> tuple[Float[Array, ""], Forward]:
-  """Returns this device's part of the regularised mean loss, [], and what else comes forward."""
+  """Returns this device's part of the regularised mean loss, [], and the other results."""
   count = sum_over(network.axis_name, jnp.sum(batch.mask, dtype=jnp.int32))
   variables = {"params": trained(network.optim, params), "batch_stats": batch_stats}
   logits, updated = _apply(network, variables, batch, now)
@@ -187,7 +187,7 @@ def _regularised_sum(
 ) -> Float[Array, ""]:
   """Returns the sum of the valid losses with smoothed labels or both labels of mixed examples."""
 
-  def losses_of(labels: Int[Array, "B"]) -> Float[Array, "B"]:
+  def losses_of(labels: Shaped[Array, "B ..."]) -> Float[Array, "B"]:
     if "label_smoothing" in overrides:
       return smoothed_cross_entropy(logits, labels, overrides["label_smoothing"])
     return example_losses(logits, labels)
