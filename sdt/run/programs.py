@@ -104,7 +104,7 @@ class Setup:
   placement: Placement
   choices: dict[str, Any]
   pretrained: Pretrained | None
-  _trainers: dict[Program, Trainer] = dataclasses.field(default_factory=dict)
+  _trainers: dict[tuple[Program, int], Trainer] = dataclasses.field(default_factory=dict)
 
   @classmethod
   def make(
@@ -206,9 +206,10 @@ class Setup:
     neutral = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}
     regularisers = plan.regularisers(neutral)
     program = self._program(plan, regularisers)
-    if program not in self._trainers:
-      self._trainers[program] = Trainer(program, self.source, plan.rounds)
-    trainer, rates = self._trainers[program], self.learning_rates(plan)
+    key = program, plan.rounds  # the numbers of the rounds are arguments of the program too
+    if key not in self._trainers:
+      self._trainers[key] = Trainer(program, self.source, plan.rounds)
+    trainer, rates = self._trainers[key], self.learning_rates(plan)
     every = config.eval_every_rounds
     arrays = plan_arrays(plan, config.seeds, rates, eval_every_rounds=every, neutral=neutral)
     trainer.use_plan(arrays)

@@ -7,6 +7,7 @@ import pytest
 
 from sdt.engine.dispatch_sizes import RoundWork, choose_sizes
 from sdt.engine.state import Position
+from sdt.run.programs import Setup
 from tests.support import tiny
 
 
@@ -52,3 +53,16 @@ def test_300_dispatches_leave_no_more_arrays_than_50():
   seen = [sum(array.nbytes for array in jax.live_arrays()) for _ in made.run(Position())]
   assert len(seen) == 50 * (5 + 1)
   assert max(seen[50:]) <= seen[49] + 1000  # of a state of 50 kB
+
+
+def test_arms_of_equal_phases_and_other_rounds_train_to_their_own_end():
+  """Such as uniform_mean and long_baseline, where a dispatch is a part of a round."""
+  of = tiny.config(seeds=(0,), rounds=1, optim__milestones=(), parallel__steps_per_dispatch=5)
+  setup = Setup.make(of, tiny.data(of))
+  for arm, rounds in (("uniform_mean", 1), ("long_baseline", 2)):
+    plan = dataclasses.replace(tiny.everything(of, 70, rounds=rounds), arm=arm)
+    setup.choices["dispatches"][arm] = {"rounds": 1, "steps": 5, "evals": 1}
+    made = setup.trainer(plan)
+    made.set_state(setup.fresh_start)
+    ended = [one.index for progress in made.run(Position()) for one in progress.finished]
+    assert ended == list(range(rounds))
