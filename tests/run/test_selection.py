@@ -32,9 +32,8 @@ DATA = tiny.data(CONFIG)
 
 
 def test_the_validation_split_is_made_without_the_test_set():
-  blind = dataclasses.replace(
-    DATA, test=None, checksum="of the whole", notes=("on the test images",)
-  )
+  blind = dataclasses.replace(DATA, checksum="of the whole", notes=("on the test images",))
+  object.__setattr__(blind, "test", None)  # whatever reads it fails
   ours, theirs = hold_out(DATA, CONFIG.data), hold_out(blind, CONFIG.data)
   assert (ours.checksum, ours.notes) == (theirs.checksum, theirs.notes)
   for side in ("train", "test"):
