@@ -28,7 +28,7 @@ class Rule(TypedDict, total=False):
   neutral: float
 
 
-def config_key[T](default: T, help: str, **rule: Unpack[Rule]) -> T:  # noqa: A002 - the field's own word
+def config_key[T](default: T, help: str, **rule: Unpack[Rule]) -> T:  # noqa: A002
   """Returns the dataclass field of a config key, typed as its default like `dataclasses.field`."""
   field: T = dataclasses.field(default=default, metadata={"help": help, **rule})
   return field

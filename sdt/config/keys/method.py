@@ -14,7 +14,7 @@ class MethodConfig:
     0.1, "share of the training set that A gets: exactly floor(fraction * N)", above=0.0, below=1.0
   )
   num_easy: int | None = config_key(None, "size of A, in place of the fraction", low=1)
-  lambda_A: float = config_key(1e-3, "weight decay on A", low=0.0, high=1e3)  # noqa: N815 - the paper's name
+  lambda_A: float = config_key(1e-3, "weight decay on A", low=0.0, high=1e3)  # noqa: N815
   lambda_B: float = config_key(1e-4, "weight decay on B", low=0.0, high=1e3)  # noqa: N815
   lambda_tuned: float | None = config_key(
     None,
