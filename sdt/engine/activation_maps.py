@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
+from sdt.arrays import AnyArray
 from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.inputs.augment import centre_crop, normalise, shift_and_scale
 from sdt.losses import accumulator_dtype
-from sdt.types import AnyArray, Model, PyTree, Variables
+from sdt.types import Model, PyTree, Variables
 
 # Of a large test set only so many images are looked at; so many of each group are shown.
 _POOL, _PER_GROUP = 512, 3

@@ -5,12 +5,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Int32, Shaped
 
+from sdt.arrays import AnyArray
 from sdt.devices.layout import shard_batch, sum_over
 from sdt.engine.program import PassProgram
 from sdt.inputs.augment import centre_crop, normalise
 from sdt.inputs.device_data import DeviceData, Split
 from sdt.losses import example_losses, is_correct
-from sdt.types import AnyArray, Leaf, Model, Variables
+from sdt.types import Leaf, Model, Variables
 
 
 class BatchSums(NamedTuple):

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -10,25 +11,27 @@ from PIL import Image
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 
 
-def saved(image, kind, **options):
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
   """Returns the file as bytes."""
   buffer = io.BytesIO()
   image.save(buffer, kind, **options)
   return buffer.getvalue()
 
 
-def noise(size=(6, 4), seed=0):
+def noise(size: tuple[int, int] = (6, 4), seed: int = 0) -> Image.Image:
   """Returns an RGB image of random pixels; `size` is (width, height), as Pillow has it."""
   return Image.fromarray(
     np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
   )
 
 
-def _chunk(kind, body):
+def _chunk(kind: bytes, body: bytes) -> bytes:
   return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
 
 
-def png(values, color_type, *, size=None, between=b""):
+def png(
+  values: np.ndarray, color_type: int, *, size: tuple[int, int] | None = None, between: bytes = b""
+) -> bytes:
   """Returns a PNG of 16 bits a channel, written by hand: Pillow writes only grey ones.
 
   Args:
@@ -47,12 +50,12 @@ def png(values, color_type, *, size=None, between=b""):
   return b"\x89PNG\r\n\x1a\n" + body
 
 
-def png_bomb(side):
+def png_bomb(side: int) -> bytes:
   """Returns a PNG of some hundred bytes that claims side x side pixels."""
   return png(np.zeros((1, 1, 1)), 0, size=(side, side))
 
 
-def tiff(content, bits, photometric, sample_format=1):
+def tiff(content: bytes, bits: int, photometric: int, sample_format: int = 1) -> bytes:
   """Returns a grey TIFF of 4 x 4 pixels of some depth, which Pillow cannot write."""
   shorts = {
     256: 4,
@@ -77,14 +80,14 @@ def tiff(content, bits, photometric, sample_format=1):
   )
 
 
-def _twelve_bits(values):
+def _twelve_bits(values: np.ndarray) -> bytes:
   """Returns the values in [0, 4095] packed, the first bit first."""
   return int("".join(f"{value:012b}" for value in values.ravel().tolist()), 2).to_bytes(
     values.size * 12 // 8, "big"
   )
 
 
-def ycck(cmyk, quality=95):
+def ycck(cmyk: tuple[int, int, int, int], quality: int = 95) -> bytes:
   """Returns an Adobe YCCK JPEG with the four numbers `cmyk` as Y, Cb, Cr, K of every pixel.
 
   255 is full ink, as in Pillow.
@@ -97,14 +100,14 @@ def ycck(cmyk, quality=95):
   return content[:at] + b"\x02" + content[at + 1 :]
 
 
-def _palette():
+def _palette() -> Image.Image:
   image = Image.new("P", (4, 4))
   image.putpalette([*RED, *GREEN, *BLUE, *WHITE])
   image.putdata([0, 0, 1, 1] * 2 + [2, 2, 3, 3] * 2)
   return image
 
 
-def _quadrants(*colors):
+def _quadrants(*colors: tuple[int, int, int]) -> np.ndarray:
   """Returns [4, 4, 3]: upper left, upper right, lower left, lower right."""
   a, b, c, d = (np.broadcast_to(color, (2, 2, 3)) for color in colors)
   return np.block([[[a], [b]], [[c], [d]]]).astype(np.uint8)
@@ -126,7 +129,7 @@ _DEEP = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4096 + 255
 _BITS = np.array([[0, 1, 0, 1], [1, 1, 0, 0]] * 2, bool)
 _FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (4, 4), RED)]}
 _FIRST = Image.new("RGB", (4, 4), BLUE)
-_ALL_BLUE = np.broadcast_to(np.uint8(BLUE), (4, 4, 3))
+_ALL_BLUE = np.broadcast_to(np.array(BLUE, np.uint8), (4, 4, 3))
 _DEEP_RGB = np.stack([_DEEP, _DEEP[::-1], _DEEP.T], axis=2)
 
 # name -> (file name, content, pixels [4, 4, 3]); everything here is stored without loss.

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 if __name__ == "__main__":
   os.environ |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "8"}
@@ -54,7 +54,7 @@ def collectives(made: Trainer) -> Counter[str]:
   """Returns how often each kind of message between devices stands in the compiled program."""
   (executable,) = made._executables.values()
   return Counter(
-    re.findall(r" (all-\w+|collective-\w+|reduce-scatter)[\w-]*\(", executable.as_text())
+    re.findall(r" (all-\w+|collective-\w+|reduce-scatter)[\w-]*\(", cast(Any, executable).as_text())
   )
 
 

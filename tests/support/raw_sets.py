@@ -3,11 +3,13 @@
 import numpy as np
 
 
-def images(num=6, side=4, channels=3):
+def images(num: int = 6, side: int = 4, channels: int = 3) -> np.ndarray:
   return np.random.default_rng(0).integers(0, 256, (num, side, side, channels), dtype=np.uint8)
 
 
-def ragged(num=60, sides=(9, 7), seed=3):
+def ragged(
+  num: int = 60, sides: tuple[int, int] = (9, 7), seed: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns (images [num, 9, 7, 3] with zeros around them, sizes)."""
   rng = np.random.default_rng(seed)
   sizes = np.stack([rng.integers(2, side + 1, num) for side in sides], axis=1)

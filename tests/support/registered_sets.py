@@ -3,6 +3,9 @@
 import hashlib
 import io
 import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,11 +18,11 @@ from sdt.data.published.registered import PublishedSizes, RegisteredSet
 CHANGED = (3, 7)  # the test records whose pixels the stand-in does not know
 
 
-def sha256(content):
+def sha256(content: bytes) -> str:
   return hashlib.sha256(bytes(content)).hexdigest()
 
 
-def records(num, num_label_bytes, num_classes, seed):
+def records(num: int, num_label_bytes: int, num_classes: int, seed: int) -> np.ndarray:
   """Returns uint8 [num, num_label_bytes + 3072]: record i has class i modulo the number of classes.
 
   Half of it is the coarse class.
@@ -31,7 +34,9 @@ def records(num, num_label_bytes, num_classes, seed):
   return rows
 
 
-def make_cifar(num_label_bytes=1, num_classes=4, url="http://localhost:9/small.tar.gz"):
+def make_cifar(
+  num_label_bytes: int = 1, num_classes: int = 4, url: str = "http://localhost:9/small.tar.gz"
+) -> tuple[RegisteredSet, dict[str, bytes], bytes]:
   """Returns (spec, {file name: bytes} of the original, bytes of the known variant's test file)."""
   rows = {
     "a.bin": records(20, num_label_bytes, num_classes, 1),
@@ -73,7 +78,9 @@ def make_cifar(num_label_bytes=1, num_classes=4, url="http://localhost:9/small.t
   return spec, contents, variant.tobytes()
 
 
-def pack(members, extra=()):
+def pack(
+  members: Mapping[str, bytes], extra: Iterable[tuple[tarfile.TarInfo, bytes]] = ()
+) -> bytes:
   """Returns a .tar.gz of {name: content} and the (TarInfo, content) pairs of `extra`."""
   buffer = io.BytesIO()
   with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as archive:
@@ -86,7 +93,12 @@ def pack(members, extra=()):
   return buffer.getvalue()
 
 
-def prepare(root, contents, num_label_bytes=1, test_ids=None):
+def prepare(
+  root: Path,
+  contents: Mapping[str, bytes],
+  num_label_bytes: int = 1,
+  test_ids: Sequence[str] | None = None,
+) -> Path:
   """Prepares the stand-in as tfds would, shuffled by its own rule; returns the version folder."""
   import tensorflow_datasets as tfds
 
@@ -95,18 +107,18 @@ def prepare(root, contents, num_label_bytes=1, test_ids=None):
   class Small(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("3.0.2")
 
-    def _info(self):
+    def _info(self) -> Any:
       features = {"id": tfds.features.Text(), "image": tfds.features.Image(shape=(32, 32, 3))}
       features |= {key: tfds.features.ClassLabel(num_classes=10) for key in keys}
       return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
       return {
         "train": self._generate_examples("train", ("a.bin", "b.bin")),
         "test": self._generate_examples("test", ("test.bin",)),
       }
 
-    def _generate_examples(self, split, names):
+    def _generate_examples(self, split: str, names: Sequence[str]) -> Iterator[Any]:
       rows = np.frombuffer(b"".join(contents[name] for name in names), np.uint8).reshape(
         -1, num_label_bytes + 3072
       )
@@ -121,21 +133,21 @@ def prepare(root, contents, num_label_bytes=1, test_ids=None):
   return root / "small" / "3.0.2"
 
 
-def write(folder, contents):
+def write(folder: Path, contents: Mapping[str, bytes]) -> Path:
   folder.mkdir(parents=True, exist_ok=True)
   for name, content in contents.items():
     (folder / name).write_bytes(content)
   return folder
 
 
-def tree(folder):
+def tree(folder: Path) -> list[tuple[str, int, int]]:
   """Returns what lies below a folder: every path with its size and time of change."""
   return sorted(
     (str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")
   )
 
 
-def picture(seed, size=(6, 4), form="JPEG"):
+def picture(seed: int, size: tuple[int, int] = (6, 4), form: str = "JPEG") -> bytes:
   """Returns the bytes of an image of noise."""
   pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
   buffer = io.BytesIO()
@@ -148,7 +160,7 @@ NUMBERS = (0, 2, 9, 10, 499)  # of the training images, in no order of text
 TEST_NUMBERS = (3, 20, 100)
 
 
-def make_tiny_imagenet(root):
+def make_tiny_imagenet(root: Path) -> Path:
   """Writes a small set in the layout of Tiny-ImageNet; returns the folder."""
   folder = root / "tiny-imagenet-200"
   for label, wnid in enumerate(WNIDS):
@@ -190,12 +202,12 @@ CUB_ROWS = (
 CUB_CLASSES = ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross")
 
 
-def cub_pictures():
+def cub_pictures() -> dict[str, bytes]:
   """Returns {file: bytes} of images of differing sizes."""
   return {file: picture(image_id, (28 + 3 * image_id, 30)) for image_id, _, _, file in CUB_ROWS}
 
 
-def make_cub(root):
+def make_cub(root: Path) -> Path:
   """Writes 6 images of 2 of 3 classes in the layout of CUB-200-2011; returns the folder."""
   folder = root / "CUB_200_2011"
   for file, content in cub_pictures().items():
@@ -212,7 +224,7 @@ def make_cub(root):
   return folder
 
 
-def edit(path, old, new):
+def edit(path: Path, old: str, new: str) -> None:
   """Replaces the only occurrence of a text in a file."""
   text = path.read_text()
   assert text.count(old) == 1
