@@ -1,3 +1,32 @@
-"""sdt: sample-differentiated training of image classifiers."""
+"""sdt: sample-differentiated training of image classifiers.
+
+It trains on all examples, scores how well the network fits each of them, splits the set into the
+easiest (A) and the rest (B), and trains again on A and B in alternation, with a stronger weight
+decay on A. docs/architecture.md has the layers: a package imports only from those below its own.
+
+From the paper to the code (docs/method.md says what to look at in each):
+
+  Algorithm 1, whole                   sdt.experiment.run_stages
+  step 1: train on D                   sdt.stages.train.Trainings
+  the trainings as data                sdt.arms.catalogue.ARMS
+  from an arm to its phases            sdt.arms.planning.make_plan
+  one optimiser step                   sdt.engine.step.train_step
+  learning rate                        sdt.engine.schedule.learning_rates
+  the decay chain of A and that of B   sdt.engine.optim.make_chain
+  which of the two chains updates      sdt.engine.optim.apply_phase_chain
+  step 2: score, as a stage            sdt.stages.score_and_split.score
+  the paper's score                    sdt.scores.formulas.confidence
+  the score that ranks by default      sdt.scores.formulas.log_odds
+  scoring by `vmap` over the examples  sdt.engine.score_pass.score_dispatch
+  step 3: split, as a stage            sdt.stages.score_and_split.split
+  A and B by the scores                sdt.scores.split.split
+  step 4: alternate on A and B         sdt.engine.scan.dispatch
+  the batches of a phase               sdt.inputs.order.phase_batches
+  evaluate                             sdt.engine.evaluate.batch_sums
+  is it better?                        sdt.stats.comparison.compare
+  paired tests with Holm's correction  sdt.stats.paired.contrasts
+
+Source: Li et al., Journal of Software 33(12), 2022, Algorithm 1.
+"""
 
 __version__ = "0.1.0"

@@ -103,7 +103,7 @@ def describe(
   standing = None
   if workdir is not None:
     standing = find_standing(config, found.data, identity, workdir=workdir, experiment=experiment)
-  run = _Run(config, found, beside, standing, origin)
+  run = _Run(config, found, beside, standing=standing, origin=origin)
   setup = run.setup
   if workdir is not None and run.choices is not None:
     resume.refuse_other_machine(setup, workdir)

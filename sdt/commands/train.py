@@ -36,6 +36,6 @@ def train(config: Config, points: list[Point], request: Request) -> int:
   processes.join(config.distributed, request.launch)
   with processes.together(config):
     if points:
-      return sweep.run(config, points, request.workdir, request.name)
+      return sweep.run(config, points, request.workdir, name=request.name)
     job = lifecycle.Job(config, request.workdir, request.name, profile=request.profile)
     return lifecycle.run(kind, job)

@@ -59,11 +59,11 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   _check_set(raw, config)
   num_classes = len(raw.class_names)
   train_split, test_split = _splits(raw, config)
-  drawn = _draw(train_split, config.num_train, config, "train", raw.where)
+  drawn = _draw(train_split, config.num_train, config, name="train", where=raw.where)
   if config.wrong_label_fraction:
     drawn = _with_wrong_labels(drawn, num_classes, config)
   train = make_dataset(drawn, num_classes=num_classes, where=f"{raw.where}, training split")
-  drawn = _draw(test_split, config.num_test, config, "test", raw.where)
+  drawn = _draw(test_split, config.num_test, config, name="test", where=raw.where)
   test = make_dataset(drawn, num_classes=num_classes, where=f"{raw.where}, test split")
   _check_classes(train, raw, config)
   mean, std = _statistics(raw, train, config)

@@ -105,8 +105,10 @@ def _statistics_dispatch(
     index = first + offset
     here = jnp.minimum(index, ids.shape[0] - 1)
     mask = masks[here] & (index < ids.shape[0])
-    batch = _PassBatch(ids[here], mask, index, offset)
-    return jax.tree.map(jnp.add, total, _batch_statistics(program, data, variables, batch)), None
+    batch = _PassBatch(ids[here], mask, index, offset=offset)
+    return jax.tree.map(
+      jnp.add, total, _batch_statistics(program, data, variables, batch=batch)
+    ), None
 
   return jax.lax.scan(body, total, jnp.arange(program.batches_per_dispatch, dtype=jnp.int32))[0]
 

@@ -250,7 +250,7 @@ def _replica_step(
   sums = _add_step(snapshot.sums, measures, place, params=state.params)
   dynamics = snapshot.dynamics
   if dynamics is not None:
-    dynamics = _record_step(program, dynamics, batch, measures, now=now, alive=alive)
+    dynamics = _record_step(program, dynamics, batch, measures=measures, now=now, alive=alive)
   state, sums = jax.tree.map(
     lambda new, old: jnp.where(alive, new, old), (state, sums), (snapshot.state, snapshot.sums)
   )

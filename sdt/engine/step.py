@@ -129,7 +129,7 @@ def train_step(
   grads, forward = jax.grad(objective, has_aux=True)(state.params)
   grads, sums = sum_over(network.axis_name, (grads, forward.sums))
   params, opt_state = apply_phase_chain(
-    network.optim, now.rates, grads, state.opt_state, params=state.params
+    network.optim, now.rates, grads, opt_state=state.opt_state, params=state.params
   )
   batch_stats = _new_statistics(state.batch_stats, forward.batch_stats, now.overrides)
   update_norm = global_norm(jax.tree.map(jnp.subtract, params, state.params))
@@ -144,7 +144,7 @@ def _objective(
   """Returns this device's part of the regularised mean loss, [], and the other results."""
   count = sum_over(network.axis_name, jnp.sum(batch.mask, dtype=jnp.int32))
   variables = {"params": trained(network.optim, params), "batch_stats": batch_stats}
-  logits, updated = _apply(network, variables, batch, now)
+  logits, updated = _apply(network, variables, batch, now=now)
   sums = batch_sums(logits, batch.labels, batch.mask, axis_name=None)
   is_plain = batch.mixture is None and "label_smoothing" not in now.overrides
   loss = sums.loss if is_plain else _regularised_sum(logits, batch, now.overrides)

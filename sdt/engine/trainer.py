@@ -216,7 +216,7 @@ class Trainer:
     """
     self.compile()
     self._position, self._round_secs = start, seconds_before
-    reads = reads_from(start, self.program, self._host_plan, self._source)
+    reads = reads_from(start, self.program, self._host_plan, source=self._source)
     with self._source.feeds(reads) as next_feed:
       while self._position.round_index < self.rounds:
         at, begin = self._position, time.perf_counter()

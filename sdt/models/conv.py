@@ -70,7 +70,7 @@ def conv2d(
   strides = _pair(stride)
   sizes, kernel_sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
   pads = _explicit_pads(padding, sizes, kernel_sizes, strides=strides)
-  conv = _make_conv(_Geometry(sizes, kernel_sizes, strides, pads))
+  conv = _make_conv(_Geometry(sizes, kernel_sizes, strides, pads=pads))
   return conv(jnp.asarray(x), jnp.asarray(kernel))
 
 

@@ -72,7 +72,9 @@ class PreResNet(FamilyModule):
   ) -> Float[Array, "B K"]:
     x = barrier(self.conv("stem_conv", inputs, self.widths[0], kernel_size=3))
     for name, depth, width, stride in residual_blocks(self.blocks, self.widths):
-      block = PreActivationBlock(width, stride, self.bottleneck, depth, name=name, **self.in_common)
+      block = PreActivationBlock(
+        width, stride, self.bottleneck, depth=depth, name=name, **self.in_common
+      )
       x = block(x, train=train, mask=mask, rates=rates)
     x = self.act(self.norm("final_norm", x, train=train, mask=mask))
     return self.head(x, self.num_classes)

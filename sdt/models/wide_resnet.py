@@ -77,7 +77,7 @@ class WideResNet(FamilyModule):
     widths = tuple(width * self.widen_factor for width in STAGE_WIDTHS)
     x = barrier(self.conv("stem_conv", inputs, STEM_WIDTH, kernel_size=3))
     for name, depth, width, stride in residual_blocks((self.num_blocks,) * len(widths), widths):
-      block = WideBlock(width, stride, self.dropout, depth, name=name, **self.in_common)
+      block = WideBlock(width, stride, self.dropout, depth=depth, name=name, **self.in_common)
       x = block(x, train=train, mask=mask, rates=rates)
     x = self.act(self.norm("final_norm", x, train=train, mask=mask))
     return self.head(x, self.num_classes)

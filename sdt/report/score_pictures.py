@@ -78,8 +78,10 @@ def data_map(artifacts: Artifacts) -> dict[str, Picture]:
       "Right: some seeds fit it. Bottom left: no seed fits it; it often has a wrong label."
     )
   shown = _score(artifacts, "confidence")
-  in_A = None if shown is None else _in_A(artifacts, shown.shape)
-  points = MapPoints(variability, confidence, correctness, None if in_A is None else in_A.mean(0))
+  in_A = None if shown is None else _subset_a(artifacts, shown.shape)
+  points = MapPoints(
+    variability, confidence, correctness, in_A=None if in_A is None else in_A.mean(0)
+  )
   if points.correctness is None and points.in_A is None:
     return {}
   kind = "" if points.correctness is None or points.in_A is None else "wide"
@@ -133,7 +135,7 @@ def stability(artifacts: Artifacts) -> dict[str, Picture]:
 
 
 def _histogram(artifacts: Artifacts, name: str, scores: Float[np.ndarray, "R N"]) -> Picture:
-  in_A, seeds = _in_A(artifacts, scores.shape), _seeds(artifacts)
+  in_A, seeds = _subset_a(artifacts, scores.shape), _seeds(artifacts)
   png = figures.render(
     score_figures.histogram,
     scores,
@@ -184,7 +186,7 @@ def _class_histograms(artifacts: Artifacts, ranking: _Ranking) -> Picture:
     class_figures.class_histograms,
     values,
     labels,
-    _in_A(artifacts, values.shape),
+    _subset_a(artifacts, values.shape),
     classes=shown,
     names=names,
     label=_label_of(name),
@@ -237,7 +239,7 @@ def _ranking(artifacts: Artifacts) -> _Ranking | None:
   return None if values is None else _Ranking(name, values, is_higher_easier)
 
 
-def _in_A(artifacts: Artifacts, shape: tuple[int, ...]) -> Bool[np.ndarray, "R N"] | None:  # noqa: N802
+def _subset_a(artifacts: Artifacts, shape: tuple[int, ...]) -> Bool[np.ndarray, "R N"] | None:
   """Returns A of the seeds that did not diverge; None where the split has not this shape [R, N]."""
   split = artifacts.split
   if split is None or len(split.in_A) != len(artifacts.scores["seeds"]):

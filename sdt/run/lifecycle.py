@@ -172,7 +172,7 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
     display.log(f"note: {note}")
   identity = Identity.of(config, data, beside)
   resume.refuse_other_processes(identity)
-  return _Accepted(config, data, beside, identity)
+  return _Accepted(config, data, beside, identity=identity)
 
 
 def _train(

@@ -73,7 +73,9 @@ def rows_of_round(
     for number, phase in enumerate(plan.phases):
       step += phase.num_steps
       is_last = number == len(plan.phases) - 1
-      figures = _figures(ended.sums, (replica, number), is_last and evaluated, is_regression)
+      figures = _figures(
+        ended.sums, (replica, number), is_last and evaluated, is_regression=is_regression
+      )
       # A last update can be finite and still give a network whose outputs are not.
       diverged = int(steps_done[replica]) < step or not math.isfinite(figures["test_loss"] or 0.0)
       lost = {"test_loss": None, "test_accuracy": None, "diverged": True} if diverged else {}

@@ -211,7 +211,7 @@ def choose(
         "note: the scores come from a file, and whether their network was trained on the held-out "
         "examples is not known"
       )
-    _run_trials(runs, cut, workdir / FOLDER, run)
+    _run_trials(runs, cut, workdir / FOLDER, run=run)
     files.write_json(path, _content(runs, cut, workdir / FOLDER))
     for line in told(files.read_json(path)):
       log(f"selection: {line}")

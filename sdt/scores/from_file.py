@@ -98,7 +98,7 @@ def load(
   checksum = hashlib.sha256(data).hexdigest()
   if example_ids is None:
     return FileScores(np.zeros(0), checksum, 0)
-  values = _joined(rows, example_ids, labels, where, column)
+  values = _joined(rows, example_ids, labels, where=where, column=column)
   return FileScores(values, checksum, int((~np.isin(rows.ids, example_ids)).sum()))
 
 

@@ -50,7 +50,7 @@ def write_activation_maps(context: Context, trainings: Trainings) -> None:
     make_model(config.model, len(data.class_names)),
     networks,
     data,
-    activation_maps.MapSettings(
+    settings=activation_maps.MapSettings(
       config.data.crop_size,
       seed=config.seeds[replica],
       batch_size=min(64, context.setup.eval_batch_size),

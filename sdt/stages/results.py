@@ -100,7 +100,7 @@ def write_results(
       recalibrated=recalibrated_accuracies(context, trainings, tuple(plans)),
       selected=setup.choices.get("selected"),
     )
-    content = results_of(context.workdir, context.data, context.config, outcome)
+    content = results_of(context.workdir, context.data, context.config, outcome=outcome)
     files.write_json(context.workdir / "results.json", content)
 
 

@@ -87,7 +87,7 @@ def split(context: Context, setting: Setting, scores: Scores) -> Setting:
     stability = agreement.score_stability(by_seed, steady, config.split, sound=sound)
     if stability is not None and stability["warning"]:
       context.display.log(f"warning: {stability['warning']}")
-    scored = score_files.Scored(values, sound, partitions, stability)
+    scored = score_files.Scored(values, sound, partitions, stability=stability)
     _write(context, scored, by_mean=cut(by_mean, config.seeds[0]), were_stored=scores.were_stored)
     score_files.write_mosaics(
       context.workdir,
@@ -107,7 +107,7 @@ def _write(
   workdir, data, config = context.workdir, context.data, context.config
   names = ("scores.csv", "scores.json", "scores.npz")
   if not (were_stored and all(files.is_intact(workdir / name) for name in names)):
-    score_files.write_scores(workdir, data, config, scored)
+    score_files.write_scores(workdir, data, config, scored=scored)
   score_files.write_split(workdir, data, config, partitions=scored.partitions, by_mean=by_mean)
 
 

@@ -73,7 +73,7 @@ def write_scores(workdir: Path, data: Data, config: Config, scored: Scored) -> N
     for name in ("difficulty", "wrong_label")
     if (value := getattr(train, name)) is not None
   }
-  _write_score_table(workdir, data, config, scored, known=known)
+  _write_score_table(workdir, data, config, scored=scored, known=known)
   table = described(config)
   entries = {
     name: {

@@ -113,14 +113,14 @@ class Trainings:
     start = self.newest if place == self.reached else None
     if self.was_done(plan.arm):
       state = None if start is None else start.state
-      return Trained(True, self.context, place, state)
+      return Trained(True, self.context, place, _state=state)
     if start is None:
       start = self._start_of(plan)
     trainer = self.context.setup.trainer(plan)
     write_environment(self.context)  # seals how the arm is cut into dispatches, before it trains
     with self.context.timing.stage(f"train {plan.arm}"):
       state = train_arm(self.context, plan, place, trainer=trainer, start=start)
-    return Trained(False, self.context, place, state)
+    return Trained(False, self.context, place, _state=state)
 
   def final_state(self, arm: str) -> TrainState:
     """Returns the state at the end of an arm, leaves [R, ...], from its checkpoint."""

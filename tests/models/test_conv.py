@@ -117,7 +117,7 @@ def test_small_images_are_matrix_products_on_a_cpu_only():
 
 def test_vmap_over_examples_is_one_convolution():
   x, kernel = _arrays((64, 6, 6, 3), (3, 3, 3, 4))
-  one = lambda image, kernel: conv2d(image[None], kernel, 2, padding=1)[0]  # noqa: E731 - a line, used twice
+  one = lambda image, kernel: conv2d(image[None], kernel, 2, padding=1)[0]  # noqa: E731
   over_examples = jax.vmap(one, in_axes=(0, None))
   assert _num_convolutions(over_examples, x, kernel) == 1
   np.testing.assert_allclose(

@@ -168,7 +168,7 @@ def test_an_image_of_one_pixel_is_not_halved():
   """Three transitions on 4 x 6 pixels: 2 x 3, 1 x 1, and no fewer."""
   model = DenseNet(3, layers=(1, 1, 1, 1), growth_rate=2)
   variables = init_variables(model, (4, 6, 1), 0)
-  apply = lambda x: model.apply(variables, x, train=False, capture_intermediates=True)  # noqa: E731 - a line
+  apply = lambda x: model.apply(variables, x, train=False, capture_intermediates=True)  # noqa: E731
   _, seen = jax.eval_shape(apply, jax.ShapeDtypeStruct((2, 4, 6, 1), jnp.float32))
   sizes = [
     seen["intermediates"][f"transition{index}"]["__call__"][0].shape[1:3] for index in (1, 2, 3)

@@ -89,7 +89,7 @@ def test_only_imagenets_stem_shrinks_the_image(stem, sizes):
   """Pixels a side, of 64: after the stem's convolution, before stage 1, after it, after stage 2."""
   model = ResNet(5, blocks=(1, 1), widths=(4, 8), bottleneck=True, stem=stem)
   variables = init_variables(model, (64, 64, 3), 0)
-  apply = lambda x: model.apply(variables, x, train=False, capture_intermediates=True)  # noqa: E731 - a line
+  apply = lambda x: model.apply(variables, x, train=False, capture_intermediates=True)  # noqa: E731
   _, seen = jax.eval_shape(apply, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))
   outputs = {
     name: seen["intermediates"][name] for name in ("stem_conv", "stage1_block1", "stage2_block1")

@@ -21,9 +21,11 @@ def check_arrays[F: Callable[..., Any]](function: F) -> F:
   return beartype.beartype(function) if any(map(_names_a_shape, annotations)) else function
 
 
-def _names_a_shape(annotation: Any) -> bool:
+def _names_a_shape(annotation: Any, aliases: tuple[Any, ...] = ()) -> bool:
   if isinstance(annotation, typing.TypeAliasType):
-    return _names_a_shape(annotation.__value__)
+    if annotation in aliases:  # an alias may name itself
+      return False
+    return _names_a_shape(annotation.__value__, (*aliases, annotation))
   if isinstance(annotation, type) and issubclass(annotation, jaxtyping.AbstractArray):
     return True
-  return any(map(_names_a_shape, typing.get_args(annotation)))
+  return any(_names_a_shape(part, aliases) for part in typing.get_args(annotation))

@@ -77,7 +77,7 @@ class CifarFormat(CifarFiles):
     del log
     sizes = {"train": spec.sizes.num_train, "test": spec.sizes.num_test}
     labelled = [
-      prepared.read_images(folder, split, num, self.label_keys, SHAPE)
+      prepared.read_images(folder, split, num, label_keys=self.label_keys, shape=SHAPE)
       for split, num in sizes.items()
     ]
     contents: dict[str, UInt8[np.ndarray, num_bytes]] = {}

@@ -112,7 +112,7 @@ def _listed(root: Path) -> tuple[tuple[str, ...], tuple[ListedSplit, ListedSplit
   )
   is_train = _beside(files, root / "train_test_split.txt", {"0": 0, "1": 1})
   folder_of = {image_id: folders[number] for image_id, number in classes.items()}
-  _check_present(root, files, folder_of, set(folders.values()))
+  _check_present(root, files, folder_of, folders=set(folders.values()))
   used = sorted(set(classes.values()))
   labels = {number: label for label, number in enumerate(used)}
   splits = []

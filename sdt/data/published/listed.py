@@ -129,7 +129,7 @@ def read_split(
   if not listed.files:
     raise DataError(f"data.path={root}: {where} has no images; unpack the set anew")
   split, notes = read_images(
-    root, Listing(listed.files, listed.labels, listed.contents), config, where, log
+    root, Listing(listed.files, listed.labels, listed.contents), config, where=where, log=log
   )
   return dataclasses.replace(split, example_ids=listed.example_ids[split.example_ids]), notes
 

@@ -112,7 +112,8 @@ class SvhnFormat:
     variant, notes = refuse_unverified(folder, spec, config.verify)
     sizes = {"train": spec.sizes.num_train, "test": spec.sizes.num_test}
     read = (
-      prepared.read_images(folder, split, num, ("label",), _SHAPE) for split, num in sizes.items()
+      prepared.read_images(folder, split, num, label_keys=("label",), shape=_SHAPE)
+      for split, num in sizes.items()
     )
     train, test = (RawSplit(images, labels[:, 0]) for images, labels in read)
     return Contents(train, test, _CLASS_NAMES, variant=variant, notes=notes)

@@ -158,7 +158,7 @@ def load_manifest(config: DataConfig, log: Log) -> Data:
 
   def read(ids: list[int], where: str) -> RawSplit:
     listing = Listing(tuple(rows[i].path for i in ids), labels[ids])
-    split, more = read_images(path.parent, listing, config, where, log)
+    split, more = read_images(path.parent, listing, config, where=where, log=log)
     notes.extend(more)
     return dataclasses.replace(split, example_ids=np.array(ids)[split.example_ids])
 

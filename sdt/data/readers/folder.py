@@ -64,7 +64,7 @@ def _read_split(
       f"data.path={root}: no image ({', '.join(SUFFIXES)}) in the class folders of {folder}; "
       f"{_LAYOUT}"
     )
-  split, more = read_images(root, listing, config, f"{folder.name}/", log)
+  split, more = read_images(root, listing, config, where=f"{folder.name}/", log=log)
   return split, more + notes
 
 

@@ -230,7 +230,7 @@ def read_images(
   decoded, may_keep = (cache.load(name, len(files), log) if name else None), False
   if decoded is None:
     decoded, may_keep = _decode_files(root, listing, config, where=where, log=log)
-  notes = _skipped(root, listing, decoded, config, where=where)
+  notes = _skipped(root, listing, decoded, config=config, where=where)
   # Not if a file changed while it was read.
   if name and may_keep and _cache_key(root, listing, config) == name:
     cache.store(name, root, decoded, log=log)
