@@ -128,7 +128,7 @@ def test_the_table_is_made_of_the_numbers_of_the_values_own_results(finished):
 
 
 @pytest.mark.parametrize(
-  ("task", "done", "said", "before"),
+  "stop",
   [
     ("baseline", 1.4, "in arm baseline, round 2", ()),
     ("score", 1.0, "while scoring", ()),
@@ -136,8 +136,9 @@ def test_the_table_is_made_of_the_numbers_of_the_values_own_results(finished):
   ],
 )
 def test_a_sweep_that_is_stopped_inside_a_value_ends_as_one_that_was_left_alone(
-  finished, tmp_path, monkeypatch, task, done, said, before
+  finished, tmp_path, monkeypatch, stop
 ):
+  task, done, said, before = stop
   workdir = tmp_path / "sweep"
   for folder in before:
     shutil.copytree(finished / folder, workdir / folder)

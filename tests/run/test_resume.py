@@ -75,7 +75,7 @@ def test_a_lost_or_damaged_artifact_is_made_again_without_training(
 
 
 @pytest.mark.parametrize(
-  ("task", "done", "where", "number"),
+  "stop",
   [
     ("baseline", 1.4, "in arm baseline, round 2, after step 2", signal.SIGTERM),
     ("baseline", 4.0, "in arm baseline, round 4, after step 5", signal.SIGINT),
@@ -84,8 +84,9 @@ def test_a_lost_or_damaged_artifact_is_made_again_without_training(
   ],
 )
 def test_a_stopped_run_saves_and_ends_as_one_that_was_left_alone(
-  reference_run, tmp_path, monkeypatch, task, done, where, number
+  reference_run, tmp_path, monkeypatch, stop
 ):
+  task, done, where, number = stop
   whole.without_report(monkeypatch)
   said = whole.stopped(
     CONFIG, tmp_path / "run", monkeypatch, task=task, done=done, number=number, times=2

@@ -272,13 +272,11 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(
-  ("change", "keys", "kind", "part"), REFUSALS, ids=[part[-30:] for *_, part in REFUSALS]
-)
+@pytest.mark.parametrize("refusal", REFUSALS, ids=[part[-30:] for *_, part in REFUSALS])
 def test_another_baseline_is_refused_in_one_line_and_nothing_is_written(
-  origin, tmp_path, monkeypatch, change, keys, kind, part
+  origin, tmp_path, no_training, refusal
 ):
-  whole.forbid_training(monkeypatch)
+  change, keys, kind, part = refusal
   copy = shutil.copytree(origin, tmp_path / "origin")
   if change is not None:
     change(copy)
