@@ -84,7 +84,7 @@ def precision_of(dtype: DTypeLike) -> lax.Precision | None:
 
 
 @jax.custom_vjp
-def barrier(x: Shaped[Array, "*shape"]) -> Shaped[Array, "*shape"]:
+def barrier(x: Shaped[AnyArray, "*shape"]) -> Shaped[Array, "*shape"]:
   """Returns x; on a CPU, XLA does not fuse operations across this point, forward or backward.
 
   Without it XLA:CPU merges BatchNorm and activation into the transposes that feed the convolutions
@@ -216,8 +216,9 @@ def _with_batching(plain: Op, *, fold_first: bool) -> Op:
 
   @op.def_vmap
   def rule(
-    axis_size: int, in_batched: Sequence[bool], first: jax.Array, second: jax.Array
+    axis_size: int, in_batched: Sequence[bool], first: AnyArray, second: AnyArray
   ) -> tuple[jax.Array, bool]:
+    first, second = jnp.asarray(first), jnp.asarray(second)
     first_batched, second_batched = in_batched
     if fold_first and first_batched and not second_batched:
       rows = first.shape[1]

@@ -28,7 +28,7 @@ def _arrays(x_shape, kernel_shape, dtype=np.float32):
 
 
 def _loss(conv, stride, padding):
-  return lambda x, kernel: jnp.sin(conv(x, kernel, stride, kernel_size=padding)).sum()
+  return lambda x, kernel: jnp.sin(conv(x, kernel, stride, padding=padding)).sum()
 
 
 def _num_convolutions(function, *args):
@@ -92,7 +92,7 @@ def test_types_are_kept_forward_and_backward(dtype):
 def test_wrong_shapes_types_and_pads_are_refused():
   x, kernel = _arrays((2, 6, 6, 3), (3, 3, 3, 4))
   for wrong in ((x[0], kernel), (x, kernel[:, :, :2]), (x, kernel.astype(jnp.bfloat16))):
-    with pytest.raises(ValueError, match="conv2d wants x"):
+    with pytest.raises(ValueError, match="conv2d needs x"):
       conv2d(*wrong)
   with pytest.raises(ValueError, match="padding of 0 or more"):
     conv2d(x, kernel, 1, padding=((0, 0), (-1, 0)))
@@ -226,7 +226,7 @@ def _train_in_loop(conv):
     def loss(kernels):
       h = jnp.tanh(barrier(batch))
       for kernel, stride in zip(kernels, (1, 2, 2, 1), strict=True):
-        h = jnp.tanh(conv(barrier(h), kernel, stride, kernel_size=kernel.shape[0] // 2))
+        h = jnp.tanh(conv(barrier(h), kernel, stride, padding=kernel.shape[0] // 2))
       return jnp.square(h).mean()
 
     return jax.tree.map(lambda k, g: k - 0.1 * g, kernels, jax.grad(loss)(kernels)), None
