@@ -53,10 +53,7 @@ def broken_lengths(text: str) -> list[str]:
 def test_files_functions_and_parameter_lists_stay_short(path):
   text = path.read_text(encoding="utf-8")
   assert len(text.splitlines()) <= MOST_LINES
-  if ROOT / "tests" in path.parents:  # the parameters of a test are its cases and fixtures
-    assert [line for line in broken_lengths(text) if "parameters" not in line] == []
-  else:
-    assert broken_lengths(text) == []
+  assert broken_lengths(text) == []
 
 
 def test_long_functions_and_long_parameter_lists_are_found():

@@ -54,10 +54,12 @@ def network(dtype=jnp.float64):
   return model, params
 
 
-def by_hand(params, x, y, mask, decay, moments, step):
-  """One step of Adam on the mean squared error plus decay times the sum of squares, with the
-  derivatives written out; float64.
+def by_hand(params, batch, decay, moments, step):
+  """Returns the parameters and moments after one step of Adam, in float64, derived by hand.
+
+  The objective is the mean squared error plus decay times the sum of squares.
   """
+  x, y, mask = batch
   names = ["hidden1", "hidden2", "head"]
   layers, activations = [params[name] for name in names], [x]
   for layer in layers[:-1]:
@@ -95,7 +97,7 @@ def test_alternating_steps_on_a_penalised_squared_error_equal_numpy():
       assert float(measured.loss) == pytest.approx(
         np.sum(((outputs - y)[:, 0] ** 2)[mask]), rel=1e-12
       )
-      expected, moments = by_hand(expected, x, y, mask, DECAYS[phase], moments, step)
+      expected, moments = by_hand(expected, (x, y, mask), DECAYS[phase], moments=moments, step=step)
   assert int(measured.correct) == 0
   jax.tree.map(
     lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12),
