@@ -29,7 +29,7 @@ class Seal(NamedTuple):
   leaves: dict[str, Leaf]
 
 
-class Unusable(Exception):  # noqa: N818 - a finding about a step, not an error that leaves this module
+class Unusable(Exception):  # noqa: N818 - never leaves the modules of the checkpoints
   """Why a step cannot be used, in words for the user."""
 
 

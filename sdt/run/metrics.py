@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from sdt import files
 from sdt.config import Config
@@ -52,7 +53,7 @@ def rows_of_round(
   ended: FinishedRound,
   *,
   learning_rate: float,
-  steps_done: np.ndarray,
+  steps_done: Int[np.ndarray, "R"],
   is_regression: bool = False,
 ) -> list[dict[str, Any]]:
   """Returns the rows of one finished round: one for each seed and phase.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from sdt import files
 from sdt.engine import activation_maps
@@ -63,7 +64,7 @@ def write_activation_maps(context: Context, trainings: Trainings) -> None:
 
 def recalibrated_accuracies(
   context: Context, trainings: Trainings, arms: Sequence[str]
-) -> dict[str, np.ndarray]:
+) -> dict[str, Float[np.ndarray, "R"]]:
   """Returns each arm's test accuracy [R] with BatchNorm's statistics of the whole training set.
 
   Every arm ends on some part of the set, and its network has the statistics of that part. With

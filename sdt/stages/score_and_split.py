@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Shaped
 
 from sdt import files
 from sdt.arms.catalogue import fold_arms, scoring_arms
@@ -34,7 +35,7 @@ class Scores:
     were_stored: whether they were read from scores.npz.
   """
 
-  values: Mapping[str, np.ndarray]
+  values: Mapping[str, Shaped[np.ndarray, "R N"]]
   were_stored: bool
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from sdt import files
 from sdt.config import Config
@@ -53,7 +54,7 @@ class Scored:
   """
 
   values: Mapping[str, np.ndarray]
-  sound: np.ndarray
+  sound: Bool[np.ndarray, "R"]
   partitions: Sequence[Partition]
   stability: Mapping[str, Any] | None
 
@@ -151,8 +152,8 @@ def write_mosaics(
   workdir: Path,
   data: Data,
   config: Config,
-  confidence: np.ndarray,
-  ranking: np.ndarray,
+  confidence: Float[np.ndarray, "N"],
+  ranking: Float[np.ndarray, "N"],
   partition: Partition,
 ) -> None:
   """Writes figures/mosaics.npz: images of the easiest of A, and a random draw of B.

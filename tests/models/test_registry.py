@@ -127,7 +127,10 @@ def test_blocks_and_widths_override_the_registry():
 def test_every_network_takes_the_same_call(name):
   model = make_model(ModelConfig(name=name), 7)
   variables = init_variables(model, (8, 8, 1), 0)
-  call = lambda v, x, mask: model.apply(v, x, train=True, mask=mask, mutable=["batch_stats"])  # noqa: E731
+
+  def call(v, x, mask):
+    return model.apply(v, x, train=True, mask=mask, mutable=["batch_stats"])
+
   shapes = jax.eval_shape(
     call,
     variables,
