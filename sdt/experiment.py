@@ -1,7 +1,6 @@
-"""The experiment: Algorithm 1 of the paper, then its judges.
+"""The experiment: Algorithm 1 of the paper, then the comparison of the arms.
 
-Every stage leaves its files behind before the next begins, so that a stopped run goes on where it
-was: a stage whose files are intact is not done again.
+Every stage leaves its files behind before the next begins, so a stopped run goes on where it was.
 """
 
 from pathlib import Path
@@ -22,32 +21,35 @@ from sdt.stages.train import Trainings
 
 
 def run_stages(context: Context, finished: Finished | None) -> None:
-  """Runs the stages of an experiment, or what is left of them; `finished` has the baseline.
+  """Runs the stages of an experiment, or what is left of them.
+
+  `finished` is a run whose baseline is taken over; None if the baseline is trained here.
 
   Source: the paper, Algorithm 1. Differs from source: the controls, paired over seeds.
   """
   config, train = context.config, context.data.train
   setting = Setting(config, train.labels, train.example_ids)
   scoring, arms = catalogue.scoring_arms(config), catalogue.arm_order(config.arms)
+  after_split = arms[1:]  # all but the baseline
   plans = {arm: make_plan(arm, setting) for arm in scoring}
   rounds = {arm: catalogue.num_rounds_of(arm, config) for arm in catalogue.trainings(config)}
   trainings = Trainings.resume(context, rounds)
   trainings.take_over(finished, plans)
 
-  # Train on all examples. Nothing stored is trusted for a network that trains now.
-  are_stored = all(trainings.was_done(arm) for arm in scoring)
+  # Train on all examples. Stored scores are read only if no network that scores trains now.
+  may_read_scores = all(trainings.was_done(arm) for arm in scoring)
   for arm in scoring:
     trainings.train(plans[arm])
 
   # Score every example; the easiest are A, the rest B. Every arm is then a plan over A and B.
   if outline.has_split(config):
-    scores = score(context, are_stored)
+    scores = score(context, may_read_scores)
     setting = split(context, setting, scores)
-    plans |= {arm: make_plan(arm, setting) for arm in arms[1:]}
+    plans |= {arm: make_plan(arm, setting) for arm in after_split}
     write_arms(context, plans)
 
   # Train again, on A and B in alternation; then the controls.
-  for arm in arms[1:]:
+  for arm in after_split:
     trainings.train(plans[arm])
 
   # Judge: what each arm comes to, and whether the method is better.

@@ -19,7 +19,7 @@ from sdt.types import Log
 
 # The sets for which some keys of the config mean something, or nothing.
 _WITHOUT_FILES = ("digits", "shapes", "curve")
-_WITH_TESTS = ("cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "shapes", "curve")
+_WITH_TEST_SPLIT = ("cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "shapes", "curve")
 _OF_IMAGE_FILES = ("tiny_imagenet", "cub", "folder", "csv")
 
 
@@ -32,7 +32,7 @@ def _check_keys(config: DataConfig) -> None:
   defaults = DataConfig()
   ignored = {
     "path": config.name in _WITHOUT_FILES,
-    "test_fraction": config.name in _WITH_TESTS,
+    "test_fraction": config.name in _WITH_TEST_SPLIT,
     "labels": config.name != "cifar100",
     **dict.fromkeys(
       ("num_train", "num_test", "allow_empty_class", "statistics", "verify"), config.name == "curve"

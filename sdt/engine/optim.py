@@ -1,6 +1,7 @@
-"""The two decay chains of the paper: one optax chain per phase, with the weight decay of the phase.
+"""The optimiser: one optax chain for each phase. Chains differ in their weight decay alone.
 
-The chains of all phases share one optimiser state. `apply_phase_chain` chooses between them.
+With the phases A and B these are the two decay chains, at lambda_A and lambda_B. They share one
+optimiser state, so one momentum. `apply_phase_chain` chooses the chain of the step's phase.
 """
 
 from collections.abc import Callable, Mapping
@@ -61,11 +62,11 @@ def make_chain(
   """Returns the optimiser of one phase: `optax.add_decayed_weights` and SGD with momentum, or Adam.
 
   Both rates may be traced scalars: a change of them recompiles nothing.
-  Coupled decay adds lambda * w to the gradient before the momentum buffer (torch's SGD, the paper's
-  code base); decoupled adds it after. A penalty, lambda times the sum of squares added to the loss,
-  adds 2 lambda * w before it. The body, all but the head, has `config.body_rate_factor` times the
-  rate; a frozen one neither decays nor has a momentum buffer. The state's structure does not depend
-  on the rates, so all phases share one state and the momentum carries over.
+  Coupled decay adds lambda * w to the gradient before the momentum buffer, as torch's SGD does;
+  decoupled adds it after. A penalty, lambda times the sum of squares added to the loss, adds
+  2 lambda * w before the momentum buffer. The body, all but the head, has `config.body_rate_factor`
+  times the rate; a frozen one neither decays nor has a momentum buffer. The state's structure does
+  not depend on the rates, so all phases share one state and the momentum carries over.
   """
   chain = _chain(config, learning_rate, weight_decay)
   if config.body_rate_factor == 1.0:
@@ -91,7 +92,7 @@ def is_body_frozen(config: OptimConfig) -> bool:
   return config.body_rate_factor == 0.0
 
 
-def trained(config: OptimConfig, params: Params) -> Params:
+def stop_frozen_gradients(config: OptimConfig, params: Params) -> Params:
   """Returns the same parameters; the backward pass stops at those that are frozen."""
   if not is_body_frozen(config):
     return params

@@ -1,9 +1,9 @@
-"""Algorithm 1, step 4, as one compiled function: a scan over the alternating rounds of a plan.
+"""Algorithm 1, step 4, as one compiled function: a scan over rounds; each goes through A, then B.
 
-`dispatch` scans over rounds, `_run_steps` over the steps of a round (those of A, then those of B),
-and `_replica_step` is one step of one seed. A plan is data: its phases say which examples, how many
-steps and which weight decay. The baseline, the method and every control are plans that `dispatch`
-runs.
+A round is the paper's epochs 2k and 2k + 1. `dispatch` maps over seeds, `_run_rounds` scans over
+rounds, `_run_steps` over the steps of a round, and `_replica_step` is one step of one seed. A plan
+is data: its phases say which examples, how many steps and which weight decay. The baseline, the
+method and every control are plans that `dispatch` runs.
 """
 
 import dataclasses
@@ -110,8 +110,8 @@ def dispatch(
 
   Args:
     program: the static part.
-    snapshot: leaves [R, ...]. Its sums are those of the round under way; they start afresh at a
-      round's first step.
+    snapshot: leaves [R, ...]. Its sums are those of the round under way; they are set to zero
+      at a round's first step.
     feed: the data set. By what it holds, the program trains, evaluates, or does both.
     plan: the numbers of the plan.
     clock: `num_rounds` whole rounds from `first_round`, or (where a round does not fit a dispatch)
@@ -180,7 +180,7 @@ def _if(
 
 
 def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> Snapshot:
-  """Runs steps [first_step, first_step + num_steps) of a round: one scan over alternating phases.
+  """Runs steps [first_step, first_step + num_steps) of a round: one scan, phase after phase.
 
   Its body updates with the chain of the step's phase: lambda_A in the steps of A, lambda_B in those
   of B.

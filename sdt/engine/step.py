@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 from sdt.devices.layout import sum_over
 from sdt.engine.evaluate import BatchSums, batch_sums
 from sdt.engine.norms import ONE_VECTOR, global_norm
-from sdt.engine.optim import PhaseRates, apply_phase_chain, is_body_frozen, trained
+from sdt.engine.optim import PhaseRates, apply_phase_chain, is_body_frozen, stop_frozen_gradients
 from sdt.engine.program import Network
 from sdt.engine.state import TrainState
 from sdt.inputs.mixup import Mixture
@@ -85,7 +85,7 @@ class StepNow:
 
 
 class Measures(NamedTuple):
-  """What one step measures of its batch, before the update where that makes a difference.
+  """What one step measures of its batch. Loss, hits and logits are from before the update.
 
   Attributes:
     loss: [] sum over the valid examples of the cross-entropy of their labels, without regularisers,
@@ -95,7 +95,7 @@ class Measures(NamedTuple):
     gradient_norm: [] of the gradient of the objective: the mean loss with its regularisers, without
       the decay.
     update_norm: [] of the change of all parameters.
-    logits: [B, K], of this device's part of the batch; the sums are over all devices.
+    logits: [B, K], of this device's part of the batch; the other fields are over all devices.
   """
 
   loss: Leaf
@@ -122,8 +122,9 @@ def train_step(
   The state is of one replica. Examples outside the mask change nothing: neither loss nor gradient
   nor BatchNorm statistics. Where the body is frozen, the network runs in evaluation mode.
 
-  Source: the paper, Algorithm 1, step 4: one step on A with the decay lambda_A, or on B with
-  lambda_B. The mean loss over the valid examples; momentum and decay as in torch's SGD.
+  Source: the paper, Algorithm 1: in step 1 one step on D, in step 4 one on A with the decay
+  lambda_A, or on B with lambda_B. The mean loss over the valid examples; momentum and decay as in
+  torch's SGD.
   """
   objective = functools.partial(_objective, state.batch_stats, batch, now, network)
   grads, forward = jax.grad(objective, has_aux=True)(state.params)
@@ -143,7 +144,7 @@ def _objective(
 ) -> tuple[Float[Array, ""], Forward]:
   """Returns this device's part of the regularised mean loss, [], and the other results."""
   count = sum_over(network.axis_name, jnp.sum(batch.mask, dtype=jnp.int32))
-  variables = {"params": trained(network.optim, params), "batch_stats": batch_stats}
+  variables = {"params": stop_frozen_gradients(network.optim, params), "batch_stats": batch_stats}
   logits, updated = _apply(network, variables, batch, now=now)
   sums = batch_sums(logits, batch.labels, batch.mask, axis_name=None)
   is_plain = batch.mixture is None and "label_smoothing" not in now.overrides

@@ -30,8 +30,8 @@ def log_odds(outputs: Outputs, labels: Int[AnyArray, "*B"]) -> Float[Array, "*B"
   """Returns z_y - log sum_{k != y} exp(z_k) of each example, in (-inf, inf); larger is easier.
 
   It ranks examples as the softmax probability of the label does. That probability is exactly 1 in
-  float32 from a margin of about 16 on. The easiest examples would tie, and the order of the data
-  set would decide.
+  float32 from a margin of about 16 on: the easiest examples would tie, and the tie breaker would
+  decide.
 
   Args:
     outputs: logits [..., K] float, K >= 2; computed in float32 at least.

@@ -39,17 +39,17 @@ class Scores:
   were_stored: bool
 
 
-def score(context: Context, are_stored: bool) -> Scores:
+def score(context: Context, may_read: bool) -> Scores:
   """Scores every training example under the networks of the scoring arms, or reads the scores.
 
   Args:
     context: of the run.
-    are_stored: scores on disk may be read, because their networks were trained before this start. A
-      network that has just been trained is scored itself.
+    may_read: scores on disk may be read, because their networks were trained before this start.
+      A network that has just been trained is scored itself.
   """
   path = context.workdir / "scores.npz"
   with context.timing.stage("score"):
-    were_stored = are_stored and files.is_intact(path)
+    were_stored = may_read and files.is_intact(path)
     if were_stored:
       context.display.log("scores: there already, read from scores.npz")
       stored = files.read_npz(path)

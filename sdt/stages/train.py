@@ -18,7 +18,7 @@ from sdt.stages.train_arm import train_arm
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-  """The end of a training.
+  """The end of a training: what `Trainings.train` returns.
 
   Attributes:
     was_done: whether it was trained before this start of the run.
@@ -41,11 +41,11 @@ class Trained:
 
 @dataclasses.dataclass
 class Trainings:
-  """All that the program knows of resuming: how far an earlier start of the run has come.
+  """The trainings of a run: how far an earlier start has come, and what is left to train.
 
   Attributes:
-    rounds: of every arm, in the order of training.
-    reached: the place of the arm at which the newest checkpoint stands; 0 without one.
+    rounds: how many each arm trains, in the order of training.
+    reached: index of the arm of the newest checkpoint; 0 without one.
     newest: what that checkpoint holds; None without one.
   """
 
@@ -67,16 +67,16 @@ class Trainings:
     if newest is None and context.timing.num_starts > 1:
       context.display.log("no checkpoint was saved by the last start: the training begins anew")
     trainings = cls(context, rounds)
-    trainings._stand_at(newest)
-    trainings._forget_uncovered_rows()
+    trainings._set_newest(newest)
+    trainings._check_and_drop_rows()
     return trainings
 
-  def _stand_at(self, newest: tuple[str, Snapshot] | None) -> None:
+  def _set_newest(self, newest: tuple[str, Snapshot] | None) -> None:
     if newest is not None:
       arm, self.newest = newest
-      self.reached = self._place(arm)
+      self.reached = self._index_of(arm)
 
-  def _place(self, arm: str) -> int:
+  def _index_of(self, arm: str) -> int:
     return list(self.rounds).index(arm)
 
   def take_over(self, finished: reused_baseline.Finished | None, plans: Mapping[str, Plan]) -> None:
@@ -92,24 +92,24 @@ class Trainings:
     if finished is None or self.newest is not None:
       return
     with self.context.timing.stage("take over baseline"):
-      self._stand_at(reused_baseline.take_over(self.context, finished, plans))
+      self._set_newest(reused_baseline.take_over(self.context, finished, plans))
       write_environment(self.context)
 
   def was_done(self, arm: str) -> bool:
     """Returns whether an arm was trained to its end before this start of the run."""
-    place = self._place(arm)
+    place = self._index_of(arm)
     ended = self.newest is not None and self.newest.position.round_index >= self.rounds[arm]
     return place < self.reached or (place == self.reached and ended)
 
   def train(self, plan: Plan) -> Trained:
     """Trains an arm to its end: from its start, or from where an earlier start of the run stopped.
 
-    Nothing is done for an arm that was done before.
+    An arm that has ended before is not trained again.
 
     Raises:
       Interrupted: a signal came; the state is saved.
     """
-    place = self._place(plan.arm)
+    place = self._index_of(plan.arm)
     start = self.newest if place == self.reached else None
     if self.was_done(plan.arm):
       state = None if start is None else start.state
@@ -124,14 +124,14 @@ class Trainings:
 
   def final_state(self, arm: str) -> TrainState:
     """Returns the state at the end of an arm, leaves [R, ...], from its checkpoint."""
-    return restore_final(self.context, self._place(arm))
+    return restore_final(self.context, self._index_of(arm))
 
   def _start_of(self, plan: Plan) -> Snapshot:
     if plan.init == "warm":
       return self.context.setup.warm_start(restore_final(self.context, 0))
     return self.context.setup.fresh_start
 
-  def _forget_uncovered_rows(self) -> None:
+  def _check_and_drop_rows(self) -> None:
     """Drops the rows of metrics.jsonl that the newest checkpoint does not cover.
 
     These rounds are trained again, and each row must stand once.
@@ -152,7 +152,7 @@ class Trainings:
         "step(s) are made again"
       )
     rows = [row for row in files.read_rows(path) if row["last_phase"]]
-    there = sorted((self._place(row["arm"]), row["round"], row["seed"]) for row in rows)
+    there = sorted((self._index_of(row["arm"]), row["round"], row["seed"]) for row in rows)
     expected = self._expected_rows()
     if there != expected:
       raise DataError(
@@ -165,7 +165,7 @@ class Trainings:
     return 0 if self.newest is None else self.newest.position.round_index
 
   def _is_covered(self, row: metrics.Row) -> bool:
-    place = self._place(row["arm"])
+    place = self._index_of(row["arm"])
     return place < self.reached or (place == self.reached and row["round"] <= self._rounds_covered)
 
   def _steps_redone(self, lost: Sequence[metrics.Row]) -> int:
@@ -173,7 +173,7 @@ class Trainings:
     done = 0 if self.newest is None else int(np.max(self.newest.state.step))
     last: dict[int, int] = {}
     for row in lost:
-      place = self._place(row["arm"])
+      place = self._index_of(row["arm"])
       last[place] = max(row["step"], last.get(place, 0))
     return sum(last.values()) - (done if self.reached in last else 0)
 
