@@ -25,13 +25,14 @@ from sdt import experiment, files
 from sdt.config import resolve
 from sdt.config.command_line import load_config_file, parse_arguments
 from sdt.errors import Interrupted, SdtError
-from sdt.stages.train import StopRequest
+from sdt.run.signals import StopRequest
 
 
 class UntilScored(StopRequest):
   """Stops a run as soon as its scores are written; a signal stops it earlier."""
 
   def __init__(self, workdir: Path) -> None:
+    super().__init__()
     self._workdir, self._signal = workdir, None
 
   @property

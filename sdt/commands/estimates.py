@@ -96,9 +96,8 @@ def memory_parts(
     total = sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics))
     parts.append((total // setup.layout.replica_parts, "training dynamics"))
   parts.append((4 * weights, "weights, gradients, momentum"))
-  streamed_bytes = setup.trainer(plans[0]).streamed_bytes()
-  if streamed_bytes:
-    parts.append((streamed_bytes, "streamed inputs"))
+  if not setup.source.runs_whole_rounds:
+    parts.append((setup.trainer(plans[0]).streamed_bytes(), "streamed inputs"))
   return parts if compiled is None else [*parts, (compiled.trainer.memory_bytes(), "program")]
 
 

@@ -79,7 +79,7 @@ def _version(package: str) -> str | None:
 
 def _commit() -> str | None:
   """Returns the checkout's commit, with "+" where tracked files differ from it."""
-  root = Path(__file__).resolve().parent.parent
+  root = Path(sdt.__file__).resolve().parent.parent
   if not (root / ".git").exists():
     return None
   try:

@@ -22,8 +22,8 @@ class Timing:
 
   `images` counts the training examples of finished rounds, each seed's; `train_secs` and
   `evaluation_secs` are the seconds in which programs trained and evaluated (see
-  `dispatch.Progress`), steps that were lost and made again among them; `idle_secs` those that the
-  host kept the devices waiting for between two dispatches, for streamed inputs too, but not for
+  `Progress` of the trainer), steps that were lost and made again among them; `idle_secs` those that
+  the host kept the devices waiting for between two dispatches, for streamed inputs too, but not for
   saves. `steps_redone` counts the optimiser steps that a start had to make again, as far as rows
   tell of them; what a kill took after the last row nobody knows.
   """

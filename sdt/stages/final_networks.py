@@ -13,13 +13,14 @@ from sdt.models import make_model
 from sdt.run import metrics
 from sdt.run.context import Context
 from sdt.stages.model_file import write_model
+from sdt.stages.outline import exported_arm
 from sdt.stages.train import Trainings
 from sdt.types import Variables
 
 
 def write_final_model(context: Context, trainings: Trainings) -> None:
-  """Writes model.safetensors: the method's network, or the baseline's where there is no method."""
-  arm = "method" if "method" in context.config.arms else "baseline"
+  """Writes model.safetensors."""
+  arm = exported_arm(context.config)
   pretrained = context.setup.pretrained
   write_model(
     context.workdir,

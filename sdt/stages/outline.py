@@ -18,6 +18,11 @@ def has_split(config: Config) -> bool:
   return len(config.arms) > 1
 
 
+def exported_arm(config: Config) -> str:
+  """Returns the arm whose network model.safetensors holds: the method, or else the baseline."""
+  return "method" if "method" in config.arms else "baseline"
+
+
 def check(config: Config, data: Data) -> None:
   """Refuses what these data show to be wrong, before anything is written.
 

@@ -18,16 +18,16 @@ from sdt.stages.train_arm import train_arm
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-  """The end of a training: what `Trainings.train` returns.
+  """The end of a training: what `Trainings.train` returns."""
 
-  Attributes:
-    was_done: whether it was trained before this start of the run.
-  """
-
-  was_done: bool
   _context: Context
   _arm_index: int
   _state: TrainState | None  # None if it has not been read
+
+  @property
+  def is_at_hand(self) -> bool:
+    """Whether the final state is in memory; False for a training that was done long before."""
+    return self._state is not None
 
   @property
   def state(self) -> TrainState:
@@ -47,15 +47,18 @@ class Trainings:
     rounds: how many each arm trains, in the order of training.
     reached: index of the arm of the newest checkpoint; 0 without one.
     newest: what that checkpoint holds; None without one.
+    keep: the arm whose final state stays in memory, because it is needed at the end.
   """
 
   context: Context
   rounds: Mapping[str, int]
   reached: int = 0
   newest: Snapshot | None = None
+  keep: str = "method"
+  _kept: TrainState | None = None
 
   @classmethod
-  def resume(cls, context: Context, rounds: Mapping[str, int]) -> Self:
+  def resume(cls, context: Context, rounds: Mapping[str, int], keep: str) -> Self:
     """Returns the trainings of a run, from its newest checkpoint on.
 
     Raises:
@@ -66,7 +69,7 @@ class Trainings:
       newest = restore_newest(context)
     if newest is None and context.timing.num_starts > 1:
       context.display.log("no checkpoint was saved by the last start: the training begins anew")
-    trainings = cls(context, rounds)
+    trainings = cls(context, rounds, keep=keep)
     trainings._set_newest(newest)
     trainings._check_and_drop_rows()
     return trainings
@@ -113,17 +116,20 @@ class Trainings:
     start = self.newest if place == self.reached else None
     if self.was_done(plan.arm):
       state = None if start is None else start.state
-      return Trained(True, self.context, place, _state=state)
+      return Trained(self.context, place, state)
     if start is None:
       start = self._start_of(plan)
     trainer = self.context.setup.trainer(plan)
     write_environment(self.context)  # seals how the arm is cut into dispatches, before it trains
     with self.context.timing.stage(f"train {plan.arm}"):
       state = train_arm(self.context, plan, place, trainer=trainer, start=start)
-    return Trained(False, self.context, place, _state=state)
+    self._kept = state if plan.arm == self.keep else self._kept
+    return Trained(self.context, place, state)
 
   def final_state(self, arm: str) -> TrainState:
-    """Returns the state at the end of an arm, leaves [R, ...], from its checkpoint."""
+    """Returns the state at the end of an arm, leaves [R, ...]; read unless it was kept."""
+    if arm == self.keep and self._kept is not None:
+      return self._kept
     return restore_final(self.context, self._index_of(arm))
 
   def _start_of(self, plan: Plan) -> Snapshot:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import jax
 import numpy as np
 
 from sdt import files
@@ -48,6 +49,7 @@ def train_arm(
     context.display.log(f"{plan.arm}: compiling")
   context.timing.compile_secs += trainer.compile()
   context.raise_if_stopped(f"before arm {plan.arm}")
+  rates = context.setup.learning_rates(plan)
   saver = _Saver(context, plan, arm_index, trainer=trainer, start=start)
   steps = trainer.run(start.position, start.round_secs, saver.scored_round)
   done = start.position.round_index
@@ -57,7 +59,8 @@ def train_arm(
   ):
     for progress in saver.watch(context.profiler.watch(running)):
       received, saved_secs = time.perf_counter(), context.timing.save_secs
-      _account(context, plan, progress, steps_done=trainer.snapshot.state.step, task=task)
+      steps_done = trainer.snapshot.state.step
+      _account(context, plan, progress, rates=rates, steps_done=steps_done, task=task)
       saver.save_if_due(progress)
       saving = context.timing.save_secs - saved_secs
       idle = progress.waited_seconds + time.perf_counter() - received - saving
@@ -67,23 +70,33 @@ def train_arm(
 
 
 def _account(
-  context: Context, plan: Plan, progress: Progress, *, steps_done: Any, task: Task
+  context: Context,
+  plan: Plan,
+  progress: Progress,
+  *,
+  rates: np.ndarray,
+  steps_done: jax.Array,
+  task: Task,
 ) -> None:
   """Accounts for a dispatch: its time, the rows of the rounds that it finished, and the display."""
   context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)
   if progress.finished:
-    _write_rows(
-      context, plan, progress, steps_done=fetch(context.setup.layout, steps_done), task=task
-    )
+    done = np.asarray(fetch(context.setup.layout, steps_done))
+    _write_rows(context, plan, progress, rates=rates, steps_done=done, task=task)
   task.advance(progress.position.round_index + progress.position.step / plan.steps_per_round)
 
 
 def _write_rows(
-  context: Context, plan: Plan, progress: Progress, *, steps_done: np.ndarray, task: Task
+  context: Context,
+  plan: Plan,
+  progress: Progress,
+  *,
+  rates: np.ndarray,
+  steps_done: np.ndarray,
+  task: Task,
 ) -> None:
   """Appends the rows of the finished rounds to metrics.jsonl, and prints a line for each round."""
   config, images = context.config, context.timing.images
-  rates = context.setup.learning_rates(plan)
   rows: list[dict[str, Any]] = []
   for ended in progress.finished:
     number = ended.index + 1
@@ -136,7 +149,8 @@ class _Saver:
         return
       except DataError:
         if self._at != self._saved:
-          self.save(self._at, self._round_secs)
+          is_end = self._at.round_index == self._plan.rounds
+          self.save(self._at, self._round_secs, pin=is_end)
         raise
       yield progress
 

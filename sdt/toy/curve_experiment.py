@@ -64,7 +64,7 @@ def run_stages(context: Context, finished: Finished | None) -> None:
   del finished  # a toy takes no baseline over
   config = context.config
   points, arms = find_points(config, context.data), tuple(arm_specs(config))
-  trainings = Trainings.resume(context, {arm: config.rounds for arm in arms})
+  trainings = Trainings.resume(context, {arm: config.rounds for arm in arms}, keep="differentiated")
   _write_points(context, points)
   plans: dict[str, Plan] = {}
   fits: dict[str, Fits] = {}
@@ -106,7 +106,7 @@ def _fit(context: Context, plan: Plan, trained: Trained, *, points: Points) -> F
   the arm was done before.
   """
   path, data = context.workdir / "arms" / f"{plan.arm}.npz", context.data
-  if trained.was_done and files.is_intact(path):
+  if not trained.is_at_hand and files.is_intact(path):
     return files.read_npz(path)
   state = trained.state
   inputs = {
