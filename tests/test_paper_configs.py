@@ -87,8 +87,8 @@ def test_a_config_is_its_row_and_differs_from_the_protocol_in_nothing_else(row):
 def test_a_config_files_note_has_the_rows_numbers_and_command(row):
   note = note_of(row)
   for part in (
-    f"{row.baseline:.2f} % for the baseline",
-    f"{row.methods[row.best]:.2f} % for the method at lambda_A {row.best}.",
+    f"lambda_A {row.best}: in the paper {row.baseline:.2f} % (baseline), "
+    f"{row.methods[row.best]:.2f} % (method).",
   ):
     assert part in note
   assert f"python run.py --config=configs/paper/{row.stem}.py" in note

@@ -46,7 +46,8 @@ def test_page_and_text_subtract_the_arm_from_the_method_and_the_control_from_its
   }
   table, against_control = result_table_text(results).split("\n\n")[:2]
   page = page_alone(finished)
-  assert "own, a round of each: mine = A@9 + B@0 + A@1e-4:pass against alternate_only.</p>" in page
+  arm = "mine = A@9 + B@0 + A@1e-4:pass against alternate_only"
+  assert f"with the phases of one round: {arm}.</p>" in page
   pages = [row for row in Page(page).rows if len(row) == 8]
   pairs = [("method", arm, table, arm) for arm in means if arm != "method"]
   pairs += [

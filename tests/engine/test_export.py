@@ -12,6 +12,7 @@ from sdt.config.schema import RegulariseConfig
 from sdt.engine import scan
 from sdt.engine.score_pass import score_dispatch
 from sdt.engine.state import Position
+from sdt.inputs.device_data import Feed
 from sdt.models.registry import MODEL_NAMES
 from sdt.run.programs import Setup
 from tests.support import tiny

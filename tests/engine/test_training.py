@@ -243,14 +243,16 @@ def test_seeds_together_equal_each_seed_alone_bit_for_bit(trained, replicas):
   tiny.assert_equal(tiny.train(together, plan, data)[0], final)
   for index, seed in enumerate(of.seeds):
     alone = dataclasses.replace(of, seeds=(seed,))
-    own = tiny.with_plan_ids(
+    phases = tuple(
       dataclasses.replace(
-        plan,
-        phases=tuple(dataclasses.replace(p, weight_decay=p.weight_decay[:1]) for p in plan.phases),
-      ),
-      [phase.example_ids[index : index + 1] for phase in plan.phases],
+        phase,
+        weight_decay=phase.weight_decay[:1],
+        example_ids=phase.example_ids[index : index + 1],
+      )
+      for phase in plan.phases
     )
-    tiny.assert_equal(tiny.train(alone, own, data)[0], tiny.replica(final, index))
+    of_seed = dataclasses.replace(plan, phases=phases)
+    tiny.assert_equal(tiny.train(alone, of_seed, data)[0], tiny.replica(final, index))
 
 
 def test_seeds_under_vmap_agree_to_rounding_after_one_round(trained):

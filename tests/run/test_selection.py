@@ -235,7 +235,7 @@ def test_where_every_candidate_diverged_nothing_is_chosen():
       "select.lambda_A=1e-3,2e-3 select.weight_decay=1e-4,2e-4,3e-4",
       (
         r"the method has 2 trials \(2 of lambda_A x 1 of fraction\), and uniform_tuned has 3 "
-        r"\(select.weight_decay\); .* give both as many"
+        r"\(select.weight_decay\); .* give both equally many"
       ),
     ),
     (
@@ -287,7 +287,7 @@ def test_keys_that_make_no_selection_are_refused(line, message):
 def test_a_sweep_over_candidates_is_refused():
   with pytest.raises(
     ConfigError,
-    match=r"select\.num_seeds.*cannot be swept; a selection goes through its candidates itself",
+    match=r"select\.num_seeds.*cannot be swept; a selection tries its candidates itself",
   ):
     expand(
       tiny.config(select__lambda_A=(1e-3,), sweep__key="select.num_seeds", sweep__values=(1, 2))
