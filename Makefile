@@ -53,7 +53,7 @@ test: .venv/.locked
 
 # pytest exits with 5 where no test has the mark.
 slow chaos: .venv/.locked
-	$(BIN)/python -m pytest -m $@ $(if $(filter chaos,$@),-n $(PYTEST_WORKERS)) || { code=$$?; test $$code -eq 5 && echo "no test is marked $@" || exit $$code; }
+	$(BIN)/python -m pytest -o faulthandler_timeout=3600 -m $@ $(if $(filter chaos,$@),-n $(PYTEST_WORKERS)) || { code=$$?; test $$code -eq 5 && echo "no test is marked $@" || exit $$code; }
 
 mutations: .venv/.locked
 	$(BIN)/python tests/mutations.py
