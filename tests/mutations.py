@@ -101,7 +101,7 @@ MUTATIONS = {
     "sdt/run/checkpoints.py",
     "if Leaf(array.dtype.name, array.shape, digest(array)) != leaf:",
     "if (array.dtype.name, array.shape) != (leaf.dtype, leaf.shape):",
-    "tests/run/test_checkpoints.py",
+    "tests/run/test_checkpoints.py tests/run/test_checkpoints_damaged.py",
   ),
   "a diverged replica goes on": Mutation(
     "sdt/engine/scan.py",
