@@ -138,7 +138,7 @@ def test_early_scores_of_the_last_round_come_with_a_note(tmp_path, capsys):
 def test_every_score_of_the_dynamics_finds_wrong_labels_in_its_declared_direction():
   of = tiny.config(
     data__shapes__num_train=600,
-    data__shapes__wrong_label_fraction=0.1,
+    data__wrong_label_fraction=0.1,
     data__shapes__num_classes=4,
     model__hidden_sizes=(64,),
     rounds=40,
