@@ -83,10 +83,10 @@ def test_seeds_that_a_file_calls_not_sound_count_in_no_mean(tmp_path):
 
 
 def test_scores_of_other_labels_are_of_other_data(tmp_path):
-  labels = np.array([2, 0, 1], np.int32)
+  labels, names = np.array([2, 0, 1], np.int32), ("ant", "bee", "cat")
   tables = {
     "same": "4,2,1\n11,1,1\n7,0,1\n99,5,1\n",
-    "names": "4,cat,1\n7,dog,1\n11,cat,1\n",
+    "names": "4,cat,1\n7,ant,1\n11,bee,1\n",
     "other": "4,2,1\n7,1,1\n11,,1\n",
   }
   for name, text in tables.items():
@@ -97,7 +97,7 @@ def test_scores_of_other_labels_are_of_other_data(tmp_path):
   )
   for name in ("same.csv", "names.csv", "same.npz"):
     np.testing.assert_array_equal(
-      from_file.load(tmp_path / name, "score", IDS, labels=labels).values, np.ones(3)
+      from_file.load(tmp_path / name, "score", IDS, labels, names=names).values, np.ones(3)
     )
   for name in ("other.csv", "other.npz"):
     with pytest.raises(
@@ -107,7 +107,7 @@ def test_scores_of_other_labels_are_of_other_data(tmp_path):
         r"planted"
       ),
     ) as caught:
-      from_file.load(tmp_path / name, "score", IDS, labels=labels)
+      from_file.load(tmp_path / name, "score", IDS, labels, names=names)
     assert caught.value.exit_code == 3
 
 

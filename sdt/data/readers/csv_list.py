@@ -2,22 +2,21 @@
 
 import dataclasses
 import os
-import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data import table
+from sdt.data import class_names, table
 from sdt.data.assemble import Raw, assemble
 from sdt.data.dataset import Data, RawSplit
 from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
 from sdt.types import Log
 
-_FORM = "expected a header path,label or path,label,split, and a row for every image"
+FORM = "expected a header path,label or path,label,split, and a row for every image"
 _SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +44,7 @@ def _columns(cells: list[str], path: Path, line: int) -> dict[str, int]:
       problem = "occurs twice" if name in names else "is missing"
       header = ",".join(names)[:200]
       raise DataError(
-        f"data.path={path}, line {line}: column {name!r} {problem} in the header {header!r}; "
-        f"{_FORM}"
+        f"data.path={path}, line {line}: column {name!r} {problem} in the header {header!r}; {FORM}"
       )
   return {name: names.index(name) for name in ("path", "label", "split") if name in names}
 
@@ -54,7 +52,7 @@ def _columns(cells: list[str], path: Path, line: int) -> dict[str, int]:
 def _rows(path: Path) -> list[_Row]:
   """Returns the rows of the file, each checked alone."""
   rows: list[_Row] = []
-  lines = table.rows(table.read_text(path, f"data.path={path}", _FORM), f"data.path={path}")
+  lines = table.rows(table.read_text(path, f"data.path={path}", FORM), f"data.path={path}")
   line, header = next(lines, (1, []))
   columns = _columns(header, path, line)
   for line, cells in lines:
@@ -74,7 +72,7 @@ def _rows(path: Path) -> list[_Row]:
         )
     rows.append(_Row(line, file, label, split=split))
   if not rows:
-    raise DataError(f"data.path={path}: no rows below the header; {_FORM}")
+    raise DataError(f"data.path={path}: no rows below the header; {FORM}")
   return rows
 
 
@@ -101,19 +99,25 @@ def _check_files(rows: list[_Row], path: Path, config: DataConfig) -> None:
 
 
 def _class_names(rows: list[_Row], path: Path) -> tuple[str, ...]:
-  """Returns the class names: the labels, sorted by number if all are integers, else as text."""
-  names = sorted({row.label for row in rows})
-  if not all(_INTEGER.fullmatch(name) for name in names):
-    return tuple(names)
-  by_number: dict[int, str] = {}
-  for name in names:
-    if int(name) in by_number:
+  """Returns the class names: the labels, by number if all are numbers, else as text."""
+  names = class_names.ordered({row.label for row in rows})
+  numbers = [class_names.as_number(name) for name in names]
+  for place, number in enumerate(numbers[1:], start=1):
+    if number is not None and number == numbers[place - 1]:
       raise DataError(
-        f"data.path={path}: the labels {by_number[int(name)]!r} and {name!r} are the same number; "
-        "write it in one way"
+        f"data.path={path}: the labels {names[place - 1]!r} and {names[place]!r} are the same "
+        "number; write it in one way"
       )
-    by_number[int(name)] = name
-  return tuple(by_number[number] for number in sorted(by_number))
+  return names
+
+
+def _check_test_labels(
+  rows: list[_Row], path: Path, train: Sequence[int], test: Sequence[int]
+) -> None:
+  """Refuses a test label that is a training label but for its spelling."""
+  class_names.refuse_nearly_known(
+    {rows[i].label for i in test}, {rows[i].label for i in train}, f"data.path={path}"
+  )
 
 
 def _choose_splits(rows: list[_Row]) -> tuple[list[int], list[int], list[str]]:
@@ -133,6 +137,11 @@ def _choose_splits(rows: list[_Row]) -> tuple[list[int], list[int], list[str]]:
   return ids["train"], ids["val"], ["the validation split is the test split"]
 
 
+def has_test(path: Path) -> bool:
+  """Returns whether the CSV file has rows of a test or validation split; raises as it is read."""
+  return any(row.split in ("test", "val") for row in _rows(path))
+
+
 def load_manifest(config: DataConfig, log: Log) -> Data:
   """Returns the images that the CSV file `data.path` lists: uint8 [N, H, W, 3].
 
@@ -149,12 +158,13 @@ def load_manifest(config: DataConfig, log: Log) -> Data:
   path = Path(config.path).expanduser()
   rows = _rows(path)
   _check_files(rows, path, config)
-  class_names = _class_names(rows, path)
-  number = {name: label for label, name in enumerate(class_names)}
+  names = _class_names(rows, path)
+  number = {name: label for label, name in enumerate(names)}
   labels = np.array([number[row.label] for row in rows], np.int32)
   train_ids, test_ids, notes = _choose_splits(rows)
   if not train_ids:
     raise DataError(f"data.path={path}: no row has the split train; give the training images")
+  _check_test_labels(rows, path, train_ids, test=test_ids)
 
   def read(ids: list[int], where: str) -> RawSplit:
     listing = Listing(tuple(rows[i].path for i in ids), labels[ids])
@@ -165,6 +175,6 @@ def load_manifest(config: DataConfig, log: Log) -> Data:
   train = read(train_ids, "the training split")
   test = read(test_ids, "the test split") if test_ids else None
   return assemble(
-    Raw(train, test, class_names, where=f"csv set {path}", variant="custom", notes=tuple(notes)),
+    Raw(train, test, names, where=f"csv set {path}", variant="custom", notes=tuple(notes)),
     config,
   )
