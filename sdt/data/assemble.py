@@ -8,8 +8,8 @@ from jaxtyping import Float32
 
 from sdt.config.schema import DataConfig
 from sdt.data import seeded
-from sdt.data.class_names import alike_notes
 from sdt.data.checks import some_of
+from sdt.data.class_names import alike_notes
 from sdt.data.dataset import Data, Dataset, RawSplit, checksum, make_dataset
 from sdt.data.statistics import constant_examples, mean_and_std
 from sdt.errors import ConfigError, DataError

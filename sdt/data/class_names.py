@@ -61,13 +61,13 @@ def refuse_nearly_known(theirs: Iterable[str], known: Iterable[str], where: str)
   """
   known = set(known)
   by_form = {folded(name): name for name in sorted(known)}
-  for name in sorted(set(theirs) - known):
-    near = by_form.get(folded(name))
-    if near is not None:
-      raise DataError(
-        f"{where}: the test class {name!a} is no training class, but {near!a} is: they "
-        f"{DIFFER_ONLY}; write both in the same way"
-      )
+  near = {name: by_form.get(folded(name)) for name in sorted(set(theirs) - known)}
+  pairs = [f"{name!a} for {other!a}" for name, other in near.items() if other is not None]
+  if pairs:
+    raise DataError(
+      f"{where}: the test split has other names than the training split ({', '.join(pairs)}), "
+      f"which {DIFFER_ONLY}; write them in the same way"
+    )
 
 
 def counts_line(data: Data) -> str | None:

@@ -103,7 +103,7 @@ def load(
   checksum = hashlib.sha256(data).hexdigest()
   if example_ids is None:
     return FileScores(np.zeros(0), checksum, 0)
-  values = _joined(rows, example_ids, where, column)
+  values = _joined(rows, example_ids, column, where=where)
   if labels is not None and rows.classes is not None:
     order = np.argsort(rows.ids, kind="stable")
     theirs = rows.classes[order[np.searchsorted(rows.ids[order], example_ids)]]
@@ -194,7 +194,7 @@ def _mean_over_seeds(numbers: np.ndarray, sound: np.ndarray | None) -> np.ndarra
     return numbers.mean(axis=0)
 
 
-def _joined(rows: _Rows, example_ids: np.ndarray, where: str, column: str) -> np.ndarray:
+def _joined(rows: _Rows, example_ids: np.ndarray, column: str, *, where: str) -> np.ndarray:
   """Returns the scores [N] in the order of `example_ids`.
 
   Raises:
@@ -267,15 +267,15 @@ def _check_classes(
     name = f" ({names[label]!r})" if names else ""
     raise DataError(
       f"{where}: {is_other.sum()} of {len(labels)} training examples have another {LABEL} there "
-      f"(ids {_listed(ids[is_other])}; the first has {str(theirs[first])!r} there and {label}{name} "
-      "here); expected scores of these data: are they another data set's, or have wrong labels been "
-      f"planted in one of the two? (Without the columns {LABEL} and {CLASS_NAME} nothing is "
-      "compared.)"
+      f"(ids {_listed(ids[is_other])}; the first has {str(theirs[first])!r} there, here "
+      f"{label}{name}); expected scores of these data: are they another data set's, or have wrong "
+      f"labels been planted in one of the two? (Without the columns {LABEL} and {CLASS_NAME} "
+      "nothing is compared.)"
     )
 
 
 def _form(name: str) -> str | decimal.Decimal:
-  """Returns what two spellings of a class have in common: 1 and 1.0, two Unicode forms of a name."""
+  """Returns what two spellings of a class have in common: 1 and 1.0, two forms of a letter."""
   text = unicodedata.normalize("NFC", name.strip())
   number = class_names.as_number(text)
   return text if number is None else number

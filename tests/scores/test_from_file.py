@@ -111,6 +111,52 @@ def test_scores_of_other_labels_are_of_other_data(tmp_path):
     assert caught.value.exit_code == 3
 
 
+NAMES = ("1", "2", "10")  # the labels of IDS below are 10, 1, 2 as their owner writes them
+
+
+@pytest.mark.parametrize(
+  "rows",
+  [
+    "label\n4,{},2\n7,{},0\n11,{},1\n",  # as scores.csv has them
+    "label\n4,{},10\n7,{},1\n11,{},2\n",  # as the owner has them
+    "label\n4,{},10.0\n7,{},1.0\n11,{},2.0\n",  # as pandas writes a column with gaps
+    "class_name\n4,{}, 10\n7,{},1\n11,{},2\n",
+    "class_name,label\n4,{},10,7\n7,{},1,7\n11,{},2,7\n",  # the name decides
+    "label\n4,{},\n7,{},\n11,{},\n",  # nothing is said
+  ],
+)
+def test_the_class_in_a_file_is_an_index_or_a_name(tmp_path, rows):
+  path = write(tmp_path / "a.csv", "example_id,score," + rows.replace("{}", "1"))
+  labels = np.array([2, 0, 1], np.int32)
+  assert from_file.load(path, "score", IDS, labels, names=NAMES).values.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+  ("names", "theirs", "number"),
+  [
+    (NAMES, "2,10,1", 3),
+    (NAMES, "10,1,1", 1),
+    (NAMES, "2,1,2", 2),  # neither all indices nor all names
+    (("ant", "bee", "cat"), "cat,ant,Bee", 1),
+    (("ant", "bee", "cat"), "a,b,c", 3),
+  ],
+)
+def test_another_class_in_a_file_is_refused_with_both_names(tmp_path, names, theirs, number):
+  rows = [f"{one},1,{name}\n" for one, name in zip(IDS, theirs.split(","), strict=True)]
+  for column in ("label", "class_name"):
+    path = write(tmp_path / "a.csv", f"example_id,score,{column}\n" + "".join(rows))
+    with pytest.raises(DataError, match=f"{number} of 3 training examples have another label"):
+      from_file.load(path, "score", IDS, np.array([2, 0, 1], np.int32), names=names)
+
+
+def test_names_in_an_npz_are_compared_too(tmp_path):
+  labels, path = np.array([1, 0, 1], np.int32), tmp_path / "a.npz"
+  np.savez(path, example_id=IDS, score=np.ones(3), class_name=["caf\u0065\u0301", "x", "caf\u00e9"])
+  assert from_file.load(path, "score", IDS, labels, names=("x", "caf\u00e9")).num_unused == 0
+  with pytest.raises(DataError, match="the first has 'x' there, here 0 .'y'.."):
+    from_file.load(path, "score", IDS, labels, names=("y", "caf\u00e9"))
+
+
 TABLES = [
   ("example_id,score\n4,1\n11,2\n", "1 of 3 training examples have no score (ids 7)"),
   (

@@ -252,7 +252,7 @@ def find(root: Path, config: DataConfig) -> Layout:
     test, notes = _test_folder(root, inside, config)
     names = class_names.ordered(below.folders)
     if test is not None:
-      _check_test_classes(root, test, names, config)
+      _check_test_classes(root, test, names, config=config)
     return Layout(root / "train", root / test if test else None, names, notes=tuple(notes))
   if not inside.folders:
     _refuse_no_classes(root, root, inside)
@@ -271,7 +271,7 @@ def find(root: Path, config: DataConfig) -> Layout:
   return Layout(root, None, class_names.ordered(inside.folders), tuple(notes))
 
 
-def _check_test_classes(root: Path, test: str, names: Sequence[str], config: DataConfig) -> None:
+def _check_test_classes(root: Path, test: str, names: Sequence[str], *, config: DataConfig) -> None:
   """Refuses a test split without class folders, or with classes that are not trained."""
   inside = content(root / test)
   if not inside.folders:
@@ -283,10 +283,10 @@ def _check_test_classes(root: Path, test: str, names: Sequence[str], config: Dat
   class_names.refuse_nearly_known(inside.folders, names, f"data.path={root}, {test}/")
   unknown = sorted(set(inside.folders) - set(names))
   if unknown:
+    they = shown([f"{test}/{name}" for name in unknown])
     raise DataError(
-      f"data.path={root}: {test}/{shown(unknown[:1])} is a class without a folder below train/; "
-      f"every test class must be trained: add train/{shown(unknown[:1])}, or move "
-      f"{test}/{shown(unknown[:1])} away"
+      f"data.path={root}: {they} without a folder of the same name below train/; every test class "
+      f"must be trained: add the folders there, or move {they} away"
     )
 
 

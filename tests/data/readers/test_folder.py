@@ -182,7 +182,7 @@ def test_wrong_layouts_are_refused_with_the_right_one(tmp_path):
   assert "no image in the class folders" in _refused(tmp_path, test_fraction=0.5)
   _fill(tmp_path / "train", {"a": 2})
   _fill(tmp_path / "test", {"a": 1, "z": 1})
-  assert "test/z is a class without a folder below train/" in _refused(tmp_path)
+  assert "test/z/ without a folder of the same name below train/" in _refused(tmp_path)
   with pytest.raises(DataError, match="needs the folder"):
     sources.load(DataConfig(name="folder"))
 
