@@ -153,7 +153,7 @@ def test_names_in_an_npz_are_compared_too(tmp_path):
   labels, path = np.array([1, 0, 1], np.int32), tmp_path / "a.npz"
   np.savez(path, example_id=IDS, score=np.ones(3), class_name=["caf\u0065\u0301", "x", "caf\u00e9"])
   assert from_file.load(path, "score", IDS, labels, names=("x", "caf\u00e9")).num_unused == 0
-  with pytest.raises(DataError, match="the first has 'x' there, here 0 .'y'.."):
+  with pytest.raises(DataError, match=r"the first has 'x' there, here 0 \('y'\)"):
     from_file.load(path, "score", IDS, labels, names=("y", "caf\u00e9"))
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,22 +101,13 @@ def _class_names(rows: list[_Row], path: Path) -> tuple[str, ...]:
   """Returns the class names: the labels, by number if all are numbers, else as text."""
   names = class_names.ordered({row.label for row in rows})
   numbers = [class_names.as_number(name) for name in names]
-  for place, number in enumerate(numbers[1:], start=1):
-    if number is not None and number == numbers[place - 1]:
-      raise DataError(
-        f"data.path={path}: the labels {names[place - 1]!r} and {names[place]!r} are the same "
-        "number; write it in one way"
-      )
+  equal = [place for place in range(1, len(names)) if numbers[place - 1] == numbers[place]]
+  if equal and None not in numbers:
+    raise DataError(
+      f"data.path={path}: the labels {names[equal[0] - 1]!r} and {names[equal[0]]!r} are the same "
+      "number; write it in one way"
+    )
   return names
-
-
-def _check_test_labels(
-  rows: list[_Row], path: Path, train: Sequence[int], test: Sequence[int]
-) -> None:
-  """Refuses a test label that is a training label but for its spelling."""
-  class_names.refuse_nearly_known(
-    {rows[i].label for i in test}, {rows[i].label for i in train}, f"data.path={path}"
-  )
 
 
 def _choose_splits(rows: list[_Row]) -> tuple[list[int], list[int], list[str]]:
@@ -164,7 +154,8 @@ def load_manifest(config: DataConfig, log: Log) -> Data:
   train_ids, test_ids, notes = _choose_splits(rows)
   if not train_ids:
     raise DataError(f"data.path={path}: no row has the split train; give the training images")
-  _check_test_labels(rows, path, train_ids, test=test_ids)
+  test_labels, train_labels = ({rows[i].label for i in ids} for ids in (test_ids, train_ids))
+  class_names.refuse_nearly_known(test_labels, train_labels, f"data.path={path}")
 
   def read(ids: list[int], where: str) -> RawSplit:
     listing = Listing(tuple(rows[i].path for i in ids), labels[ids])

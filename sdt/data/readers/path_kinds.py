@@ -54,14 +54,14 @@ def _kind_of(path: Path) -> str:
 
 
 def _has_test(kind: str, path: Path) -> bool:
-  """Returns whether the set at `path` has its own test split."""
+  """Returns whether the set at `path` has its own test split; raises a DataError as its reader."""
   if kind == "npz":
     with path.open("rb") as file:
       file.seek(max(0, path.stat().st_size - _DIRECTORY_BYTES))
       return b"test_x.npy" in file.read()
   if kind == "csv":
     return csv_list.has_test(path)
-  return folder_layout.find(path, DataConfig(name="folder")).test is not None
+  return folder_layout.find(path, DataConfig(name="folder", test_fraction=0.2)).test is not None
 
 
 def _refuse_missing(path: Path, name: str) -> None:
@@ -94,9 +94,12 @@ def refuse_other_kind(config: DataConfig) -> None:
   expected = f"data.name={name} reads {EXPECTED[name]}"
   if kind not in _READ_BY:
     raise DataError(f"data.path={path}: {_OTHER_KINDS[kind]}; {expected}")
-  has_test, end = False, ""
-  with contextlib.suppress(DataError):
-    has_test = _has_test(kind, path)
+  try:
+    has_test, end = _has_test(kind, path), ""
+  except DataError as error:
+    raise DataError(
+      f"data.path={path}: a {kind}, which data.name={kind} cannot read either: {error}; {expected}"
+    ) from error
   if has_test == (config.test_fraction is not None):
     end = ", without data.test_fraction" if has_test else " --config.data.test_fraction=0.2"
   raise DataError(

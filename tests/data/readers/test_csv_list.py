@@ -126,8 +126,17 @@ def test_columns_line_ends_marks_and_quotes_change_nothing(root, text):
 
 
 def test_lines_of_blanks_are_no_rows(root):
-  text = "  \npath,label\nimages/0.png,a\n   \nimages/1.png,b\n,,\n \t, \nimages/2.png,a\n"
-  text = text.replace(",,\n", ",\n") + "images/3.png,b\n\n,\n"
+  rows = [
+    "  ",
+    "path,label",
+    "images/0.png,a",
+    "   ",
+    "images/1.png,b",
+    ",",
+    " \t, ",
+    "images/2.png,a",
+  ]
+  text = "\n".join([*rows, "images/3.png,b", "", ","]) + "\n"
   data = _load(_write(root, text), test_fraction=0.5)
   assert sorted([*data.train.example_ids, *data.test.example_ids]) == [0, 1, 2, 3]
 
@@ -246,10 +255,10 @@ def test_files_that_are_no_manifest_are_refused(root):
   with pytest.raises(DataError, match=r"needs the file: --config.data.path=FILE.csv"):
     sources.load(DataConfig(name="csv"))
   assert "no such file; expected a CSV file" in _refused(root / "none.csv")
-  assert "a folder: give --config=configs/folder.py" in _refused(root)
+  assert "a folder, which data.name=folder cannot read either: " in _refused(root)
   assert "not UTF-8 text at byte 11" in _refused(
     _write(root, "path,label\n\xe9.png,a\n", "latin-1")
   )
-  assert "not UTF-8 text" in _refused(root / "images" / "0.png")
+  assert "one image: give the folder or the list" in _refused(root / "images" / "0.png")
   (root / "long.csv").write_text("path,label\n" + "x" * 200_000 + ",a\n")
   assert "line 2: not CSV" in _refused(root / "long.csv")
