@@ -48,12 +48,14 @@ class _Rows:
   Attributes:
     ids: [n] int64.
     values: [n] float64, the scores; NaN where it is not a number.
-    classes: [n] text, what the file says of the class: its name, or its number; None if nothing.
+    classes: [n] text, what the file says of the class; None if nothing.
+    are_names: whether these can only be names, and not the numbers of classes.
   """
 
   ids: Int[np.ndarray, "n"]
   values: Float[np.ndarray, "n"]
   classes: Shaped[np.ndarray, "n"] | None
+  are_names: bool
 
 
 def find(path: str | Path) -> Path:
@@ -74,6 +76,7 @@ def load(
   column: str,
   example_ids: Int[np.ndarray, "N"] | None,
   labels: Shaped[np.ndarray, "N"] | None = None,
+  *,
   names: Sequence[str] = (),
 ) -> FileScores:
   """Returns the scores of the training examples from the file at `path`.
@@ -89,7 +92,7 @@ def load(
     column: name of the column of scores.
     example_ids: [N] int of the training set, unique; None if not known: then nothing is joined.
     labels: [N] of the training set; None compares none.
-    names: of its classes.
+    names: of its classes; needed with labels.
 
   Raises:
     DataError: no such file, not one of these kinds, or no such column. Or a training example has no
@@ -107,7 +110,8 @@ def load(
   if labels is not None and rows.classes is not None:
     order = np.argsort(rows.ids, kind="stable")
     theirs = rows.classes[order[np.searchsorted(rows.ids[order], example_ids)]]
-    _check_classes(theirs, labels, names, ids=example_ids, where=where)
+    of_rows = dataclasses.replace(rows, ids=example_ids, values=values, classes=theirs)
+    _check_classes(of_rows, labels, names, where=where)
   return FileScores(values, checksum, int((~np.isin(rows.ids, example_ids)).sum()))
 
 
@@ -159,7 +163,9 @@ def _from_csv(data: bytes, column: str, where: str) -> _Rows:
     values.append(_number(number))
     classes.append("" if class_column is None else cells[class_column].strip())
   texts = np.array(classes, np.str_) if any(classes) else None
-  return _Rows(np.array(ids, np.int64), np.array(values, np.float64), texts)
+  are_names = named[:1] == [CLASS_NAME]
+  values_of = np.array(values, np.float64)
+  return _Rows(np.array(ids, np.int64), values_of, classes=texts, are_names=are_names)
 
 
 def _from_npz(data: bytes, column: str, where: str) -> _Rows:
@@ -183,7 +189,7 @@ def _from_npz(data: bytes, column: str, where: str) -> _Rows:
   if classes is not None:
     is_compared = classes.dtype.kind in "fiuU" and classes.shape == ids.shape
     classes = classes.astype(np.str_) if is_compared else None
-  return _Rows(ids.astype(np.int64), numbers, classes)
+  return _Rows(ids.astype(np.int64), numbers, classes=classes, are_names=CLASS_NAME in arrays)
 
 
 def _mean_over_seeds(numbers: np.ndarray, sound: np.ndarray | None) -> np.ndarray:
@@ -225,29 +231,22 @@ def _joined(rows: _Rows, example_ids: np.ndarray, column: str, *, where: str) ->
   return scores
 
 
-def _check_classes(
-  theirs: np.ndarray,
-  labels: np.ndarray,
-  names: Sequence[str],
-  *,
-  ids: np.ndarray,
-  where: str,
-) -> None:
+def _check_classes(rows: _Rows, labels: np.ndarray, names: Sequence[str], *, where: str) -> None:
   """Refuses classes of a file that are not those of the training set.
 
-  They may be names, or numbers as the column `label` of scores.csv has them. All must be meant in
-  one way: in a set with the classes 1, 2 and 10 the file's 1 is either the first or the second.
+  In a column `label` they may be names, or numbers as scores.csv has them. All must be meant in one
+  way: in a set with the classes 1, 2 and 10 the file's 1 is either the first or the second.
 
   Args:
-    theirs: [N] text, of the same examples as `labels`.
+    rows: [N], of the training examples in their order.
     labels: [N] of the training set.
     names: of its classes.
-    ids: [N] of the examples, for the message.
     where: what the message calls the file.
 
   Raises:
     DataError: with the number of other labels and the first ids.
   """
+  theirs = np.asarray(rows.classes)
   texts, place = np.unique(theirs, return_inverse=True)
   forms = [_form(text) for text in texts.tolist()]
   known = sorted(set(labels.tolist()))
@@ -258,19 +257,18 @@ def _check_classes(
     ours = np.array([meant[meaning(label)] for label in known])
     return codes[place] != ours[np.searchsorted(known, labels)]
 
-  meanings: list[Callable[[int], object]] = [lambda label: decimal.Decimal(label)]
-  meanings += [lambda label: _form(names[label])] if names else []
+  meanings: list[Callable[[int], object]] = [lambda label: _form(names[label])]
+  meanings += [] if rows.are_names else [decimal.Decimal]
   is_other = min(map(differ, meanings), key=np.sum)
   if is_other.any():
     first = int(np.argmax(is_other))
     label = int(labels[first])
-    name = f" ({names[label]!r})" if names else ""
     raise DataError(
       f"{where}: {is_other.sum()} of {len(labels)} training examples have another {LABEL} there "
-      f"(ids {_listed(ids[is_other])}; the first has {str(theirs[first])!r} there, here "
-      f"{label}{name}); expected scores of these data: are they another data set's, or have wrong "
-      f"labels been planted in one of the two? (Without the columns {LABEL} and {CLASS_NAME} "
-      "nothing is compared.)"
+      f"(ids {_listed(rows.ids[is_other])}; the first has {str(theirs[first])!r} there, here "
+      f"{label} ({names[label]!r}); expected scores of these data: are they another data set's, "
+      f"or have wrong labels been planted in one of the two? (Without the columns {LABEL} and "
+      f"{CLASS_NAME} nothing is compared.)"
     )
 
 

@@ -132,21 +132,26 @@ def test_the_class_in_a_file_is_an_index_or_a_name(tmp_path, rows):
 
 
 @pytest.mark.parametrize(
-  ("names", "theirs", "number"),
+  ("names", "theirs", "numbers"),  # of other classes in a column label, and class_name
   [
-    (NAMES, "2,10,1", 3),
-    (NAMES, "10,1,1", 1),
-    (NAMES, "2,1,2", 2),  # neither all indices nor all names
-    (("ant", "bee", "cat"), "cat,ant,Bee", 1),
-    (("ant", "bee", "cat"), "a,b,c", 3),
+    (NAMES, "2,10,1", (1, 3)),
+    (NAMES, "10,1,1", (1, 1)),
+    (NAMES, "2,1,2", (1, 1)),  # neither all indices nor all names
+    (NAMES, "2,0,1", (0, 3)),
+    (("ant", "bee", "cat"), "cat,ant,Bee", (1, 1)),
+    (("ant", "bee", "cat"), "a,b,c", (3, 3)),
   ],
 )
-def test_another_class_in_a_file_is_refused_with_both_names(tmp_path, names, theirs, number):
+def test_another_class_in_a_file_is_refused_with_both_names(tmp_path, names, theirs, numbers):
   rows = [f"{one},1,{name}\n" for one, name in zip(IDS, theirs.split(","), strict=True)]
-  for column in ("label", "class_name"):
+  labels = np.array([2, 0, 1], np.int32)
+  for column, number in zip(("label", "class_name"), numbers, strict=True):
     path = write(tmp_path / "a.csv", f"example_id,score,{column}\n" + "".join(rows))
+    if not number:
+      assert len(from_file.load(path, "score", IDS, labels, names=names).values) == 3
+      continue
     with pytest.raises(DataError, match=f"{number} of 3 training examples have another label"):
-      from_file.load(path, "score", IDS, np.array([2, 0, 1], np.int32), names=names)
+      from_file.load(path, "score", IDS, labels, names=names)
 
 
 def test_names_in_an_npz_are_compared_too(tmp_path):

@@ -268,7 +268,7 @@ def find(root: Path, config: DataConfig) -> Layout:
   notes = [
     f"{shown([name])} is taken for a class; if it is none, move it away" for name in unlikely
   ]
-  return Layout(root, None, class_names.ordered(inside.folders), tuple(notes))
+  return Layout(root, None, class_names.ordered(inside.folders), notes=tuple(notes))
 
 
 def _check_test_classes(root: Path, test: str, names: Sequence[str], *, config: DataConfig) -> None:

@@ -255,7 +255,7 @@ def test_files_that_are_no_manifest_are_refused(root):
   with pytest.raises(DataError, match=r"needs the file: --config.data.path=FILE.csv"):
     sources.load(DataConfig(name="csv"))
   assert "no such file; expected a CSV file" in _refused(root / "none.csv")
-  assert "a folder, which data.name=folder cannot read either: " in _refused(root)
+  assert "a folder: give --config=configs/folder.py" in _refused(root)
   assert "not UTF-8 text at byte 11" in _refused(
     _write(root, "path,label\n\xe9.png,a\n", "latin-1")
   )

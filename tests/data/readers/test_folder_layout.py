@@ -261,7 +261,12 @@ def _npz(path):
   [
     ("folder", "a.zip", _zip, "an archive: unpack it"),
     ("csv", "a.zip", _zip, "an archive: unpack it"),
-    ("folder", "a.csv", lambda path: path.write_text("path,label\n"), "--config.data.name=csv"),
+    (
+      "folder",
+      "a.csv",
+      lambda path: path.write_text("path,label\nx.png,a\n"),
+      "--config.data.name=csv",
+    ),
     ("folder", "a.npz", _npz, "a npz: give --config=configs/npz.py"),
     ("csv", "a.npz", _npz, "a npz: give --config=configs/npz.py"),
     ("folder", "a.png", lambda path: image_files.noise().save(path), "one image"),
