@@ -110,19 +110,23 @@ def _others(root: Path, folder: Path, names: Sequence[str]) -> str:
   return f" (but {kinds}: convert them to JPEG or PNG if they are images)"
 
 
-def _check_classes(
-  root: Path, folder: Path, listing: Listing, *, names: Sequence[str], config: DataConfig
-) -> None:
-  """Refuses class folders of the training split that hold no image."""
-  empty = [name for label, name in enumerate(names) if label not in set(listing.labels.tolist())]
-  if not empty or (config.allow_empty_class and len(empty) < len(names)):
-    return
-  found = _others(root, folder, empty)
-  if len(empty) == len(names):
+def _check_some(root: Path, folder: Path, listing: Listing) -> None:
+  """Refuses a split without an image."""
+  if not listing.files:
+    found = _others(root, folder, content(folder).folders)
     raise DataError(
       f"data.path={root}: no image in the class folders of {folder}{found}; "
       f"{folder_layout.EXPECTED}"
     )
+
+
+def _check_classes(root: Path, folder: Path, listing: Listing, *, names: Sequence[str]) -> None:
+  """Refuses class folders of the training split that hold no image."""
+  counts = np.bincount(listing.labels, minlength=len(names))
+  empty = [name for name, count in zip(names, counts, strict=True) if not count]
+  if not empty:
+    return
+  found = _others(root, folder, empty)
   raise DataError(
     f"data.path={root}: {len(empty)} of {len(names)} classes have no training example: "
     f"{shown(empty)} of {folder} holds no image{found}; move away what is no class, add images, or "
@@ -156,15 +160,13 @@ def load_folder(config: DataConfig, log: Log) -> Data:
     names = layout.class_names
     folders = [layout.train] if layout.test is None else [layout.train, layout.test]
     listings = {folder: _list_images(lister, folder, names) for folder in folders}
-    _check_classes(root, layout.train, listings[layout.train], names=names, config=config)
+    for folder, listing in listings.items():
+      _check_some(root, folder, listing)
+    if not config.allow_empty_class:
+      _check_classes(root, layout.train, listings[layout.train], names=names)
     for folder in dict.fromkeys([root, *folders]):
       lister.beside(folder)
     for folder, listing in listings.items():
-      if not listing.files:
-        raise DataError(
-          f"data.path={root}: no image in the class folders of {folder}"
-          f"{_others(root, folder, content(folder).folders)}; {folder_layout.EXPECTED}"
-        )
       where = f"{folder.name}/"
       splits[folder], more = read_images(root, listing, config, where=where, log=log)
       notes += more
