@@ -103,6 +103,7 @@ def test_a_dry_run_tells_config_parameters_steps_and_memory_and_writes_nothing(t
   assert json.JSONDecoder().raw_decode(done.stdout)[0]["data"]["shapes"]["num_train"] == 50
   # 3x3x3x4 + 2 * 3x3x4x4 kernels, three BatchNorms of 4 + 4, and a head of 4x3 + 3.
   assert "435 parameters" in done.stdout
+  assert "classes   3 classes, training + test examples: disc red on black 17 + 7," in done.stdout
   assert "baseline: all 3 = 3" in done.stdout
   assert "method: A 1 + B 3 = 4" in done.stdout
   assert "memory" in done.stdout

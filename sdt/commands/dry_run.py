@@ -20,6 +20,7 @@ from sdt.commands.estimates import (
 from sdt.commands.standing import Standing, find_standing
 from sdt.config import Config, to_dict
 from sdt.data import cache
+from sdt.data.class_names import counts_line
 from sdt.data.dataset import Data
 from sdt.data.published.catalogue import SETS
 from sdt.data.stand_in import stand_in
@@ -231,6 +232,9 @@ def _data_lines(config: Config, found: Found, size: int) -> Iterator[str]:
   sizes += f"; A gets {size}" if size else ""
   if found.missing is None:
     yield f"data      {data.name}, {data.variant}: {sizes}"
+    classes = counts_line(data)
+    if classes is not None:
+      yield f"classes   {classes}"
     return
   yield f"data      {data.name} was not found on this machine; as published: {sizes}"
   if config.data.path is None and config.data.download and SETS[data.name].remotes:

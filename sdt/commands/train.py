@@ -5,6 +5,7 @@ from sdt.commands import dry_run, sweep
 from sdt.config import Config
 from sdt.config.command_line import Request
 from sdt.config.sweep_points import Point
+from sdt.data import sources
 from sdt.devices import processes
 from sdt.errors import ConfigError
 from sdt.run import lifecycle
@@ -26,6 +27,7 @@ def train(config: Config, points: list[Point], request: Request) -> int:
     raise ConfigError(
       "--profile traces one run, and sweep.key makes one of every value; leave one of the two out"
     )
+  sources.check_workdir(config.data, request.workdir)
   kind = curve_experiment.EXPERIMENT if config.data.name == "curve" else experiment.EXPERIMENT
   if request.dry_run:
     of_sweep = sweep.describe(config, points, request.workdir)

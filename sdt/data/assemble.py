@@ -9,6 +9,7 @@ from jaxtyping import Float32
 from sdt.config.schema import DataConfig
 from sdt.data import seeded
 from sdt.data.checks import some_of
+from sdt.data.class_names import alike_notes
 from sdt.data.dataset import Data, Dataset, RawSplit, checksum, make_dataset
 from sdt.data.statistics import constant_examples, mean_and_std
 from sdt.errors import ConfigError, DataError
@@ -76,7 +77,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     checksum=checksum(train, test, raw.class_names),
     mean=mean,
     std=std,
-    notes=(*raw.notes, *_notes(train, test, config)),
+    notes=(*raw.notes, *_notes(raw, train, test, config=config)),
   )
 
 
@@ -215,8 +216,17 @@ def _statistics(
   return np.array(known[0], np.float32), np.array(known[1], np.float32)
 
 
-def _notes(train: Dataset, test: Dataset, config: DataConfig) -> Iterator[str]:
-  """Yields a note on labels that are wrong on purpose, and on constant images."""
+def _notes(raw: Raw, train: Dataset, test: Dataset, *, config: DataConfig) -> Iterator[str]:
+  """Yields what must be told of class names, classes, labels wrong on purpose, constant images."""
+  yield from alike_notes(raw.class_names)
+  if test.labels.dtype.kind == "i":
+    counts = np.bincount(test.labels, minlength=len(raw.class_names))
+    untested = [raw.class_names[label] for label in np.flatnonzero(counts == 0)]
+    if untested:
+      yield (
+        f"{len(untested)} of {len(counts)} classes have no test example, so their accuracy is not "
+        f"measured: {some_of(untested)}"
+      )
   if config.wrong_label_fraction and train.wrong_label is not None:
     yield (
       f"{int(train.wrong_label.sum())} of {len(train)} training labels are wrong on purpose "

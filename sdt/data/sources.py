@@ -1,6 +1,8 @@
 """Loads any data set: one function, `load`, in front of the readers."""
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from sdt.config.schema import DataConfig
 from sdt.data.dataset import Data
 from sdt.data.published.catalogue import SETS
 from sdt.data.published.registered import load_registered
+from sdt.data.readers import folder_layout, path_kinds
 from sdt.data.readers.csv_list import load_manifest
 from sdt.data.readers.curve import load_curve
 from sdt.data.readers.digits import load_digits
@@ -101,6 +104,7 @@ def load(config: DataConfig, log: Log = _silent, seeds: Sequence[int] = (0,)) ->
   """
   _check_keys(config)
   try:
+    path_kinds.refuse_other_kind(config)
     return _read(config, log, seeds)
   # What the readers do not handle: a name too long, a folder without permission, a broken disk.
   except OSError as error:
@@ -111,6 +115,28 @@ def load(config: DataConfig, log: Log = _silent, seeds: Sequence[int] = (0,)) ->
     raise DataError(
       f"data.name={config.name} does not fit into memory; use a smaller set or image size"
     ) from error
+
+
+def check_workdir(config: DataConfig, workdir: Path) -> None:
+  """Refuses a workdir that would lie among the class folders of the set.
+
+  The first run would work, and its files would be a class of the next one.
+
+  Raises:
+    ConfigError: with a workdir that would do.
+  """
+  root = Path(config.path or "").expanduser()
+  with contextlib.suppress(OSError):  # the reader will say so
+    if config.name != "folder" or config.path is None or not root.is_dir():
+      return
+    if folder_layout.holds_classes(root, workdir):
+      top = root.resolve()
+      parent = top.parent if os.access(top.parent, os.W_OK) else Path.home()
+      place = parent / f"{top.name}-runs" / workdir.absolute().name
+      raise ConfigError(
+        f"--workdir={workdir} lies inside data.path={config.path}, where every folder is a class: "
+        f"the run could not be continued; choose a place outside, such as --workdir={place}"
+      )
 
 
 def _names() -> str:

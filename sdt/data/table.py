@@ -44,7 +44,7 @@ def decoded(data: bytes, where: str) -> str:
 
 
 def rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
-  """Yields (line, cells) of every row that is not empty, the header first.
+  """Yields (line, cells) of every row with something but blanks in it, the header first.
 
   The line is the one on which the row ends.
 
@@ -55,7 +55,7 @@ def rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
   width = None
   try:
     for cells in reader:
-      if not cells:
+      if not any(cell.strip() for cell in cells):
         continue
       width = len(cells) if width is None else width
       if len(cells) != width:

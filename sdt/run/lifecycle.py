@@ -14,6 +14,7 @@ import jax
 
 from sdt import files
 from sdt.config import Config
+from sdt.data.class_names import counts_line
 from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.devices.memory import is_out_of_memory
@@ -168,6 +169,9 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
   beside = load_inputs.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
   display.log(f"sdt: {job.name}: {_machine(config)}")
+  classes = counts_line(data)
+  if classes is not None:
+    display.log(f"data: {classes}")
   for note in load_inputs.notes(config, data, beside):
     display.log(f"note: {note}")
   identity = Identity.of(config, data, beside)

@@ -137,6 +137,7 @@ def load_beside(config: Config, data: Data) -> Beside:
       score.column,
       data.train.example_ids if data.checksum else None,
       labels=data.train.labels,
+      names=data.class_names,
     )
   return Beside(weights, scores)
 

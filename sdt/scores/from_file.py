@@ -1,21 +1,24 @@
 """Scores from a file: a number for every training example by its id, from a CSV table or an npz."""
 
 import dataclasses
+import decimal
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from sdt import files
-from sdt.data import table
+from sdt.data import class_names, table
 from sdt.errors import DataError
 
 MAX_BYTES = 2**30
 ID = "example_id"
 LABEL = "label"
+CLASS_NAME = "class_name"
 SOUND = "sound"
 _FORM = f"with a column {ID} and one of scores, as scores.csv and scores.npz of a run have"
 _NUM_SHOWN = 5
@@ -45,13 +48,14 @@ class _Rows:
   Attributes:
     ids: [n] int64.
     values: [n] float64, the scores; NaN where it is not a number.
-    labels: [n] float64, NaN where it is not a number; None if no label is one. Class names are not
-      compared.
+    classes: [n] text, what the file says of the class; None if nothing.
+    are_names: whether these can only be names, and not the numbers of classes.
   """
 
   ids: Int[np.ndarray, "n"]
   values: Float[np.ndarray, "n"]
-  labels: Float[np.ndarray, "n"] | None
+  classes: Shaped[np.ndarray, "n"] | None
+  are_names: bool
 
 
 def find(path: str | Path) -> Path:
@@ -72,19 +76,23 @@ def load(
   column: str,
   example_ids: Int[np.ndarray, "N"] | None,
   labels: Shaped[np.ndarray, "N"] | None = None,
+  *,
+  names: Sequence[str] = (),
 ) -> FileScores:
   """Returns the scores of the training examples from the file at `path`.
 
   A CSV file has a header; an npz has an array for each column. An npz column of two axes, [R, N],
   holds the scores of R seeds, and their mean is the score: over the seeds that the array `sound`,
-  bool [R], names, if there is one. If the file has labels as numbers, they must be those of the
-  training set. Other columns, and rows of other ids, are not read.
+  bool [R], names, if there is one. If the file has a column `class_name`, or else `label`, its
+  classes must be those of the training set: by name, or by number in scores.csv's sense. Other
+  columns, and rows of other ids, are not read.
 
   Args:
     path: of the file.
     column: name of the column of scores.
     example_ids: [N] int of the training set, unique; None if not known: then nothing is joined.
     labels: [N] of the training set; None compares none.
+    names: of its classes; needed with labels.
 
   Raises:
     DataError: no such file, not one of these kinds, or no such column. Or a training example has no
@@ -98,7 +106,12 @@ def load(
   checksum = hashlib.sha256(data).hexdigest()
   if example_ids is None:
     return FileScores(np.zeros(0), checksum, 0)
-  values = _joined(rows, example_ids, labels, where=where, column=column)
+  values = _joined(rows, example_ids, column, where=where)
+  if labels is not None and rows.classes is not None:
+    order = np.argsort(rows.ids, kind="stable")
+    theirs = rows.classes[order[np.searchsorted(rows.ids[order], example_ids)]]
+    of_rows = dataclasses.replace(rows, ids=example_ids, values=values, classes=theirs)
+    _check_classes(of_rows, labels, names, where=where)
   return FileScores(values, checksum, int((~np.isin(rows.ids, example_ids)).sum()))
 
 
@@ -136,8 +149,9 @@ def _from_csv(data: bytes, column: str, where: str) -> _Rows:
   names = [cell.strip() for cell in header]
   _check_columns(names, column, where)
   id_column, score_column = names.index(ID), names.index(column)
-  label_column = names.index(LABEL) if names.count(LABEL) == 1 else None
-  ids, values, labels = [], [], []
+  named = [name for name in (CLASS_NAME, LABEL) if names.count(name) == 1]
+  class_column = names.index(named[0]) if named else None
+  ids, values, classes = [], [], []
   for line, cells in lines:
     text, number = cells[id_column].strip(), cells[score_column].strip()
     if not _INTEGER.fullmatch(text):
@@ -147,13 +161,11 @@ def _from_csv(data: bytes, column: str, where: str) -> _Rows:
       )
     ids.append(int(text))
     values.append(_number(number))
-    labels.append(np.nan if label_column is None else _number(cells[label_column].strip()))
-  label_numbers = _numbers_or_none(np.array(labels, np.float64))
-  return _Rows(np.array(ids, np.int64), np.array(values, np.float64), label_numbers)
-
-
-def _numbers_or_none(labels: np.ndarray) -> np.ndarray | None:
-  return None if np.isnan(labels).all() else labels
+    classes.append("" if class_column is None else cells[class_column].strip())
+  texts = np.array(classes, np.str_) if any(classes) else None
+  are_names = named[:1] == [CLASS_NAME]
+  values_of = np.array(values, np.float64)
+  return _Rows(np.array(ids, np.int64), values_of, classes=texts, are_names=are_names)
 
 
 def _from_npz(data: bytes, column: str, where: str) -> _Rows:
@@ -161,7 +173,8 @@ def _from_npz(data: bytes, column: str, where: str) -> _Rows:
     data, where, MAX_BYTES, advice=f"expected arrays of numbers, {_FORM}"
   )
   _check_columns(list(arrays), column, where)
-  ids, values, labels = arrays[ID], arrays[column], arrays.get(LABEL)
+  ids, values = arrays[ID], arrays[column]
+  classes = arrays.get(CLASS_NAME, arrays.get(LABEL))
   if ids.ndim != 1 or ids.dtype.kind not in "iu":
     raise DataError(f"{where}: {ID} is {ids.dtype} {list(ids.shape)}, expected integers [N]")
   is_of_ids = values.ndim in (1, 2) and values.shape[-1] == len(ids) and 0 not in values.shape
@@ -173,10 +186,10 @@ def _from_npz(data: bytes, column: str, where: str) -> _Rows:
   numbers = values.astype(np.float64)
   if numbers.ndim == 2:
     numbers = _mean_over_seeds(numbers, arrays.get(SOUND))
-  if labels is not None:
-    is_compared = labels.dtype.kind in "fiu" and labels.shape == ids.shape
-    labels = _numbers_or_none(labels.astype(np.float64)) if is_compared else None
-  return _Rows(ids.astype(np.int64), numbers, labels)
+  if classes is not None:
+    is_compared = classes.dtype.kind in "fiuU" and classes.shape == ids.shape
+    classes = classes.astype(np.str_) if is_compared else None
+  return _Rows(ids.astype(np.int64), numbers, classes=classes, are_names=CLASS_NAME in arrays)
 
 
 def _mean_over_seeds(numbers: np.ndarray, sound: np.ndarray | None) -> np.ndarray:
@@ -187,13 +200,11 @@ def _mean_over_seeds(numbers: np.ndarray, sound: np.ndarray | None) -> np.ndarra
     return numbers.mean(axis=0)
 
 
-def _joined(
-  rows: _Rows, example_ids: np.ndarray, labels: np.ndarray | None, where: str, column: str
-) -> np.ndarray:
+def _joined(rows: _Rows, example_ids: np.ndarray, column: str, *, where: str) -> np.ndarray:
   """Returns the scores [N] in the order of `example_ids`.
 
   Raises:
-    DataError: an id has no score, two, one that is not finite, or another label.
+    DataError: an id has no score, two, or one that is not finite.
   """
   ids, values = rows.ids, rows.values
   order = np.argsort(ids, kind="stable")
@@ -217,17 +228,55 @@ def _joined(
       f"{where}: {'; '.join(problems)}; expected one finite score for every training example, by "
       f"its {ID}"
     )
-  if labels is not None and rows.labels is not None:
-    # Compared in float32, which a CSV table gives back exactly.
-    is_other = rows.labels[order[first]].astype(np.float32) != labels.astype(np.float32)
-    if is_other.any():
-      raise DataError(
-        f"{where}: {is_other.sum()} of {len(wanted)} training examples have another {LABEL} there "
-        f"(ids {_listed(wanted[is_other])}); expected scores of these data: are they another data "
-        f"set's, or have wrong labels been planted in one of the two? (Without a column {LABEL} "
-        "nothing is compared.)"
-      )
   return scores
+
+
+def _check_classes(rows: _Rows, labels: np.ndarray, names: Sequence[str], *, where: str) -> None:
+  """Refuses classes of a file that are not those of the training set.
+
+  In a column `label` they may be names, or numbers as scores.csv has them. All must be meant in one
+  way: in a set with the classes 1, 2 and 10 the file's 1 is either the first or the second.
+
+  Args:
+    rows: [N], of the training examples in their order.
+    labels: [N] of the training set.
+    names: of its classes.
+    where: what the message calls the file.
+
+  Raises:
+    DataError: with the number of other labels and the first ids.
+  """
+  theirs = np.asarray(rows.classes)
+  texts, place = np.unique(theirs, return_inverse=True)
+  forms = [_form(text) for text in texts.tolist()]
+  known = sorted(set(labels.tolist()))
+
+  def differ(meaning: Callable[[int], object]) -> np.ndarray:
+    meant = {meaning(label): code for code, label in enumerate(known)}
+    codes = np.array([meant.get(form, -1) for form in forms])
+    ours = np.array([meant[meaning(label)] for label in known])
+    return codes[place] != ours[np.searchsorted(known, labels)]
+
+  meanings: list[Callable[[int], object]] = [lambda label: _form(names[label])]
+  meanings += [] if rows.are_names else [decimal.Decimal]
+  is_other = min(map(differ, meanings), key=np.sum)
+  if is_other.any():
+    first = int(np.argmax(is_other))
+    label = int(labels[first])
+    raise DataError(
+      f"{where}: {is_other.sum()} of {len(labels)} training examples have another {LABEL} there "
+      f"(ids {_listed(rows.ids[is_other])}; the first has {str(theirs[first])!r} there, here "
+      f"{label} ({names[label]!r}); expected scores of these data: are they another data set's, "
+      f"or have wrong labels been planted in one of the two? (Without the columns {LABEL} and "
+      f"{CLASS_NAME} nothing is compared.)"
+    )
+
+
+def _form(name: str) -> str | decimal.Decimal:
+  """Returns what two spellings of a class have in common: 1 and 1.0, two forms of a letter."""
+  text = unicodedata.normalize("NFC", name.strip())
+  number = class_names.as_number(text)
+  return text if number is None else number
 
 
 def _listed(ids: np.ndarray) -> str:

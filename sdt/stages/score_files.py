@@ -110,11 +110,12 @@ def _write_score_table(
 ) -> None:
   """Writes scores.csv: a row for every example, and for every score its mean, sd and every seed."""
   train, table = data.train, described(config)
-  header = ["example_id", "source_file", "label", *known]
+  header = ["example_id", "source_file", "label", "class_name", *known]
   columns: list[Any] = [
     train.example_ids,
     train.source_files or [""] * len(train),
     train.labels,
+    _names_of(data),
     *map(_as_cells, known.values()),
   ]
   for name, values in scored.values.items():
@@ -123,6 +124,11 @@ def _write_score_table(
     columns.append(mean_score(table[name], values, scored.sound))
     columns += [[None] * len(train) if spread is None else spread, *values]
   files.write_csv(workdir / "scores.csv", header, zip(*columns, strict=True))
+
+
+def _names_of(data: Data) -> list[str]:
+  """Returns the class name of every training example."""
+  return [data.class_names[label] for label in data.train.labels]
 
 
 def _as_cells(values: np.ndarray) -> np.ndarray:
@@ -140,11 +146,12 @@ def write_split(
     subset[part.easy] = "A"
     subset[part.left_out] = "cut"
     columns.append(subset)
-  header = ["example_id", "label", "subset", *(f"subset_seed{seed}" for seed in config.seeds)]
+  seeds = [f"subset_seed{seed}" for seed in config.seeds]
+  header = ["example_id", "label", "class_name", "subset", *seeds]
   files.write_csv(
     workdir / "split.csv",
     header,
-    zip(data.train.example_ids, data.train.labels, *columns, strict=True),
+    zip(data.train.example_ids, data.train.labels, _names_of(data), *columns, strict=True),
   )
 
 

@@ -83,10 +83,10 @@ def test_seeds_that_a_file_calls_not_sound_count_in_no_mean(tmp_path):
 
 
 def test_scores_of_other_labels_are_of_other_data(tmp_path):
-  labels = np.array([2, 0, 1], np.int32)
+  labels, names = np.array([2, 0, 1], np.int32), ("ant", "bee", "cat")
   tables = {
     "same": "4,2,1\n11,1,1\n7,0,1\n99,5,1\n",
-    "names": "4,cat,1\n7,dog,1\n11,cat,1\n",
+    "names": "4,cat,1\n7,ant,1\n11,bee,1\n",
     "other": "4,2,1\n7,1,1\n11,,1\n",
   }
   for name, text in tables.items():
@@ -97,7 +97,7 @@ def test_scores_of_other_labels_are_of_other_data(tmp_path):
   )
   for name in ("same.csv", "names.csv", "same.npz"):
     np.testing.assert_array_equal(
-      from_file.load(tmp_path / name, "score", IDS, labels=labels).values, np.ones(3)
+      from_file.load(tmp_path / name, "score", IDS, labels, names=names).values, np.ones(3)
     )
   for name in ("other.csv", "other.npz"):
     with pytest.raises(
@@ -107,8 +107,59 @@ def test_scores_of_other_labels_are_of_other_data(tmp_path):
         r"planted"
       ),
     ) as caught:
-      from_file.load(tmp_path / name, "score", IDS, labels=labels)
+      from_file.load(tmp_path / name, "score", IDS, labels, names=names)
     assert caught.value.exit_code == 3
+
+
+NAMES = ("1", "2", "10")  # the labels of IDS below are 10, 1, 2 as their owner writes them
+
+
+@pytest.mark.parametrize(
+  "rows",
+  [
+    "label\n4,{},2\n7,{},0\n11,{},1\n",  # as scores.csv has them
+    "label\n4,{},10\n7,{},1\n11,{},2\n",  # as the owner has them
+    "label\n4,{},10.0\n7,{},1.0\n11,{},2.0\n",  # as pandas writes a column with gaps
+    "class_name\n4,{}, 10\n7,{},1\n11,{},2\n",
+    "class_name,label\n4,{},10,7\n7,{},1,7\n11,{},2,7\n",  # the name decides
+    "label\n4,{},\n7,{},\n11,{},\n",  # nothing is said
+  ],
+)
+def test_the_class_in_a_file_is_an_index_or_a_name(tmp_path, rows):
+  path = write(tmp_path / "a.csv", "example_id,score," + rows.replace("{}", "1"))
+  labels = np.array([2, 0, 1], np.int32)
+  assert from_file.load(path, "score", IDS, labels, names=NAMES).values.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+  ("names", "theirs", "numbers"),  # of other classes in a column label, and class_name
+  [
+    (NAMES, "2,10,1", (1, 3)),
+    (NAMES, "10,1,1", (1, 1)),
+    (NAMES, "2,1,2", (1, 1)),  # neither all indices nor all names
+    (NAMES, "2,0,1", (0, 3)),
+    (("ant", "bee", "cat"), "cat,ant,Bee", (1, 1)),
+    (("ant", "bee", "cat"), "a,b,c", (3, 3)),
+  ],
+)
+def test_another_class_in_a_file_is_refused_with_both_names(tmp_path, names, theirs, numbers):
+  rows = [f"{one},1,{name}\n" for one, name in zip(IDS, theirs.split(","), strict=True)]
+  labels = np.array([2, 0, 1], np.int32)
+  for column, number in zip(("label", "class_name"), numbers, strict=True):
+    path = write(tmp_path / "a.csv", f"example_id,score,{column}\n" + "".join(rows))
+    if not number:
+      assert len(from_file.load(path, "score", IDS, labels, names=names).values) == 3
+      continue
+    with pytest.raises(DataError, match=f"{number} of 3 training examples have another label"):
+      from_file.load(path, "score", IDS, labels, names=names)
+
+
+def test_names_in_an_npz_are_compared_too(tmp_path):
+  labels, path = np.array([1, 0, 1], np.int32), tmp_path / "a.npz"
+  np.savez(path, example_id=IDS, score=np.ones(3), class_name=["caf\u0065\u0301", "x", "caf\u00e9"])
+  assert from_file.load(path, "score", IDS, labels, names=("x", "caf\u00e9")).num_unused == 0
+  with pytest.raises(DataError, match=r"the first has 'x' there, here 0 \('y'\)"):
+    from_file.load(path, "score", IDS, labels, names=("y", "caf\u00e9"))
 
 
 TABLES = [

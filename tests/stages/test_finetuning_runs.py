@@ -94,6 +94,7 @@ def test_the_weights_are_told_with_their_checksum(earlier, finetuned, tmp_path):
   assert any("note      weights from " in line for line in lines)
   assert not (tmp_path / "run").exists()
   assert f"note: weights from {earlier} (SHA-256 {checksum}), the head starts afresh\n" in said
+  assert "data: 5 classes, training + test examples: " in said
   checksums = files.read_json(workdir / "environment.json")["file_checksums"]
   assert checksums == {"model.pretrained": checksum, "score.path": "none"}
   with safe_open(workdir / "model.safetensors", "numpy") as file:

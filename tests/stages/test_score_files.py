@@ -44,7 +44,7 @@ def test_scores_on_disk_are_the_scores(data, tmp_path):
   for name, values in scores.items():
     np.testing.assert_array_equal(stored[name], values)
   table = read_table(tmp_path / "scores.csv")
-  columns = "example_id source_file label difficulty wrong_label confidence confidence_sd"
+  columns = "example_id source_file label class_name difficulty wrong_label confidence"
   assert list(table[0])[:7] == columns.split()
   assert table[4]["source_file"] == "a/4.png"
   np.testing.assert_array_equal([int(row["example_id"]) for row in table], data.train.example_ids)
@@ -138,7 +138,11 @@ def test_a_split_names_every_example_and_its_subsets(data, tmp_path):
   _, parts = scored(data)
   score_files.write_split(tmp_path, data, CONFIG, partitions=parts, by_mean=parts[1])
   table = read_table(tmp_path / "split.csv")
-  assert list(table[0]) == ["example_id", "label", "subset", "subset_seed3", "subset_seed8"]
+  columns = "example_id label class_name subset subset_seed3 subset_seed8"
+  assert list(table[0]) == columns.split()
+  assert [row["class_name"] for row in table] == [
+    data.class_names[label] for label in data.train.labels
+  ]
   for column, part in (
     ("subset", parts[1]),
     ("subset_seed3", parts[0]),

@@ -2,22 +2,20 @@
 
 import dataclasses
 import os
-import re
 from pathlib import Path
 
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data import table
+from sdt.data import class_names, table
 from sdt.data.assemble import Raw, assemble
 from sdt.data.dataset import Data, RawSplit
 from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
 from sdt.types import Log
 
-_FORM = "expected a header path,label or path,label,split, and a row for every image"
+FORM = "expected a header path,label or path,label,split, and a row for every image"
 _SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +43,7 @@ def _columns(cells: list[str], path: Path, line: int) -> dict[str, int]:
       problem = "occurs twice" if name in names else "is missing"
       header = ",".join(names)[:200]
       raise DataError(
-        f"data.path={path}, line {line}: column {name!r} {problem} in the header {header!r}; "
-        f"{_FORM}"
+        f"data.path={path}, line {line}: column {name!r} {problem} in the header {header!r}; {FORM}"
       )
   return {name: names.index(name) for name in ("path", "label", "split") if name in names}
 
@@ -54,7 +51,7 @@ def _columns(cells: list[str], path: Path, line: int) -> dict[str, int]:
 def _rows(path: Path) -> list[_Row]:
   """Returns the rows of the file, each checked alone."""
   rows: list[_Row] = []
-  lines = table.rows(table.read_text(path, f"data.path={path}", _FORM), f"data.path={path}")
+  lines = table.rows(table.read_text(path, f"data.path={path}", FORM), f"data.path={path}")
   line, header = next(lines, (1, []))
   columns = _columns(header, path, line)
   for line, cells in lines:
@@ -74,7 +71,7 @@ def _rows(path: Path) -> list[_Row]:
         )
     rows.append(_Row(line, file, label, split=split))
   if not rows:
-    raise DataError(f"data.path={path}: no rows below the header; {_FORM}")
+    raise DataError(f"data.path={path}: no rows below the header; {FORM}")
   return rows
 
 
@@ -101,19 +98,16 @@ def _check_files(rows: list[_Row], path: Path, config: DataConfig) -> None:
 
 
 def _class_names(rows: list[_Row], path: Path) -> tuple[str, ...]:
-  """Returns the class names: the labels, sorted by number if all are integers, else as text."""
-  names = sorted({row.label for row in rows})
-  if not all(_INTEGER.fullmatch(name) for name in names):
-    return tuple(names)
-  by_number: dict[int, str] = {}
-  for name in names:
-    if int(name) in by_number:
-      raise DataError(
-        f"data.path={path}: the labels {by_number[int(name)]!r} and {name!r} are the same number; "
-        "write it in one way"
-      )
-    by_number[int(name)] = name
-  return tuple(by_number[number] for number in sorted(by_number))
+  """Returns the class names: the labels, by number if all are numbers, else as text."""
+  names = class_names.ordered({row.label for row in rows})
+  numbers = [class_names.as_number(name) for name in names]
+  equal = [place for place in range(1, len(names)) if numbers[place - 1] == numbers[place]]
+  if equal and None not in numbers:
+    raise DataError(
+      f"data.path={path}: the labels {names[equal[0] - 1]!r} and {names[equal[0]]!r} are the same "
+      "number; write it in one way"
+    )
+  return names
 
 
 def _choose_splits(rows: list[_Row]) -> tuple[list[int], list[int], list[str]]:
@@ -133,6 +127,11 @@ def _choose_splits(rows: list[_Row]) -> tuple[list[int], list[int], list[str]]:
   return ids["train"], ids["val"], ["the validation split is the test split"]
 
 
+def has_test(path: Path) -> bool:
+  """Returns whether the CSV file has rows of a test or validation split; raises as it is read."""
+  return any(row.split in ("test", "val") for row in _rows(path))
+
+
 def load_manifest(config: DataConfig, log: Log) -> Data:
   """Returns the images that the CSV file `data.path` lists: uint8 [N, H, W, 3].
 
@@ -149,12 +148,14 @@ def load_manifest(config: DataConfig, log: Log) -> Data:
   path = Path(config.path).expanduser()
   rows = _rows(path)
   _check_files(rows, path, config)
-  class_names = _class_names(rows, path)
-  number = {name: label for label, name in enumerate(class_names)}
+  names = _class_names(rows, path)
+  number = {name: label for label, name in enumerate(names)}
   labels = np.array([number[row.label] for row in rows], np.int32)
   train_ids, test_ids, notes = _choose_splits(rows)
   if not train_ids:
     raise DataError(f"data.path={path}: no row has the split train; give the training images")
+  test_labels, train_labels = ({rows[i].label for i in ids} for ids in (test_ids, train_ids))
+  class_names.refuse_nearly_known(test_labels, train_labels, f"data.path={path}")
 
   def read(ids: list[int], where: str) -> RawSplit:
     listing = Listing(tuple(rows[i].path for i in ids), labels[ids])
@@ -165,6 +166,6 @@ def load_manifest(config: DataConfig, log: Log) -> Data:
   train = read(train_ids, "the training split")
   test = read(test_ids, "the test split") if test_ids else None
   return assemble(
-    Raw(train, test, class_names, where=f"csv set {path}", variant="custom", notes=tuple(notes)),
+    Raw(train, test, names, where=f"csv set {path}", variant="custom", notes=tuple(notes)),
     config,
   )

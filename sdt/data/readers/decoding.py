@@ -1,6 +1,6 @@
 """Decodes one image file: every common kind becomes upright 8-bit RGB.
 
-The kinds are PNG, JPEG, BMP, WebP, PPM, TIFF and GIF.
+The kinds are PNG, JPEG, BMP, WebP, PPM, TIFF, GIF, AVIF and JPEG 2000.
 """
 
 import dataclasses
@@ -13,9 +13,8 @@ from PIL import ExifTags, Image
 
 from sdt.config.schema import DataConfig
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
 # Pillow's names; the content of a file decides what it is, not its name.
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF", "GIF", "AVIF", "JPEG2000")
 _MAX_PIXELS = 89_478_485  # beyond this Pillow suspects a decompression bomb
 _MAX_FILE_BYTES = 2**30
 LONGEST = 1.5  # length limit of the longer side, as a multiple of image_size
@@ -143,7 +142,7 @@ def decode(content: Path | bytes, config: DataConfig) -> Decoded:
   if not data:
     return Decoded(None, "the file is empty")
   try:
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
       if opened.width * opened.height > _MAX_PIXELS:
         size = f"{opened.width} x {opened.height}"
         return Decoded(None, f"{size} pixels, more than {_MAX_PIXELS}: a decompression bomb?")
@@ -155,7 +154,7 @@ def decode(content: Path | bytes, config: DataConfig) -> Decoded:
   except MemoryError:  # not the fault of the file
     raise
   except Image.UnidentifiedImageError:
-    kinds = ", ".join(_FORMATS)
+    kinds = ", ".join(FORMATS)
     return Decoded(None, f"no image of a known kind ({kinds}), or its beginning is damaged")
   except Exception as error:  # Pillow raises errors of many types on damaged files
     return Decoded(None, " ".join(str(error).split())[:200] or type(error).__name__)

@@ -84,11 +84,9 @@ def test_the_folder_its_parent_and_the_data_directory_are_the_same_set(tmp_path)
 def test_a_whole_set_passes_and_says_that_its_images_were_only_counted(tmp_path):
   data = _load(made.make_tiny_imagenet(tmp_path), verify="strict")
   assert data.variant == "complete"
-  assert data.notes == (
-    (
-      "data variant 'complete': all images are there; no checksum of them is registered to "
-      "compare them with"
-    ),
+  assert data.notes[0] == (
+    "data variant 'complete': all images are there; no checksum of them is registered to "
+    "compare them with"
   )
 
 
@@ -102,7 +100,7 @@ def test_a_part_of_the_set_is_refused_or_named_with_its_counts(tmp_path):
   assert "--config.data.verify=known" in str(caught.value)
   data = _load(folder, spec, verify="known")
   assert data.variant == "subset-3-classes"
-  assert data.notes == (f"data variant 'subset-3-classes': {counts}",)
+  assert data.notes[0] == f"data variant 'subset-3-classes': {counts}"
 
 
 @pytest.mark.parametrize("lacking", ["train", "test"])

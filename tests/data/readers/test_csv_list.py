@@ -54,7 +54,10 @@ def test_rows_are_examples_and_splits_are_as_written(root):
   for split in (data.train, data.test):
     for image, i in zip(split.inputs, split.example_ids, strict=True):
       np.testing.assert_array_equal(image, made.noise(seed=int(i)))
-  assert (data.variant, data.notes) == ("custom", ())
+  assert data.variant == "custom"
+  assert data.notes == (
+    "1 of 3 classes have no test example, so their accuracy is not measured: bee",
+  )
 
 
 def test_without_a_split_column_a_fraction_is_held_out(root):
@@ -84,11 +87,11 @@ def test_the_validation_split_is_the_test_split_where_there_is_no_other(root, wo
   [
     (["10", "9", "-1", "0"], ("-1", "0", "9", "10")),
     (["10", "9", "x", "0"], ("0", "10", "9", "x")),
-    (["1.5", "10", "9", "0"], ("0", "1.5", "10", "9")),
+    (["1.5", "10", "9", "0"], ("0", "1.5", "9", "10")),
     (["é", "Z", "a", "B"], ("B", "Z", "a", "é")),
   ],
 )
-def test_classes_are_ordered_by_number_if_all_labels_are_integers_else_as_text(root, labels, names):
+def test_classes_are_ordered_by_number_if_all_labels_are_numbers_else_as_text(root, labels, names):
   data = _load(_write(root, _rows(labels * 2, ["train"] * 4 + ["test"] * 4)))
   assert data.class_names == names
   assert [names[label] for label in data.train.labels] == labels
@@ -120,6 +123,33 @@ def test_columns_line_ends_marks_and_quotes_change_nothing(root, text):
     np.testing.assert_array_equal(split.labels, split.example_ids % 2)
     for image, i in zip(split.inputs, split.example_ids, strict=True):
       np.testing.assert_array_equal(image, made.noise(seed=int(i)))
+
+
+def test_lines_of_blanks_are_no_rows(root):
+  rows = [
+    "  ",
+    "path,label",
+    "images/0.png,a",
+    "   ",
+    "images/1.png,b",
+    ",",
+    " \t, ",
+    "images/2.png,a",
+  ]
+  text = "\n".join([*rows, "images/3.png,b", "", ","]) + "\n"
+  data = _load(_write(root, text), test_fraction=0.5)
+  assert sorted([*data.train.example_ids, *data.test.example_ids]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("Cat", "cat"), ("1", "1.0"), ("\u00e9", "e\u0301")])
+def test_a_test_label_that_differs_by_its_spelling_alone_is_refused(root, ours, theirs):
+  rows = _rows([ours, "b", theirs, "b"], ["train", "train", "test", "test"])
+  assert f"({theirs!a} for {ours!a}), which differ only in case" in _refused(_write(root, rows))
+
+
+def test_training_labels_that_differ_by_their_spelling_alone_are_told(root):
+  data = _load(_write(root, _rows(["Cat", "cat"] * 4)), test_fraction=0.25)
+  assert "the names of the classes 0 ('Cat'), 1 ('cat') differ only in case" in data.notes[0]
 
 
 def test_quoted_commas_and_absolute_paths_are_read(root):
@@ -225,10 +255,10 @@ def test_files_that_are_no_manifest_are_refused(root):
   with pytest.raises(DataError, match=r"needs the file: --config.data.path=FILE.csv"):
     sources.load(DataConfig(name="csv"))
   assert "no such file; expected a CSV file" in _refused(root / "none.csv")
-  assert "a folder; expected a CSV file" in _refused(root)
+  assert "a folder: give --config=configs/folder.py" in _refused(root)
   assert "not UTF-8 text at byte 11" in _refused(
     _write(root, "path,label\n\xe9.png,a\n", "latin-1")
   )
-  assert "not UTF-8 text" in _refused(root / "images" / "0.png")
+  assert "one image: give the folder or the list" in _refused(root / "images" / "0.png")
   (root / "long.csv").write_text("path,label\n" + "x" * 200_000 + ",a\n")
   assert "line 2: not CSV" in _refused(root / "long.csv")

@@ -142,7 +142,7 @@ def test_a_class_whose_images_were_all_skipped_is_an_empty_class(tmp_path):
   )
 
 
-def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path):
+def test_what_is_left_out_is_counted_by_reason(tmp_path):
   _fill(tmp_path, {"a": 4, "b": 2, ".cache": 3})
   (tmp_path / "a" / "notes.txt").write_text("x")
   (tmp_path / "a" / ".DS_Store").write_text("x")
@@ -152,8 +152,9 @@ def test_other_files_are_counted_and_hidden_ones_are_not(tmp_path):
   assert data.class_names == ("a", "b")
   assert data.notes == (
     (
-      f"2 files or folders in the class folders of {tmp_path.name}/ are no images; the first is "
-      "a/folder.png/"
+      "left out: 1 files that are no images (the first is a/notes.txt); 1 hidden files (the first "
+      "is a/.DS_Store); 1 images beside the class folders (the first is loose.png); 3 images in "
+      "system or hidden folders (the first is .cache/000.png)"
     ),
   )
 
@@ -178,10 +179,10 @@ def test_wrong_layouts_are_refused_with_the_right_one(tmp_path):
   assert "no such folder" in _refused(tmp_path / "none")
   assert "expected train/CLASS/*.png|jpg" in _refused(tmp_path, test_fraction=0.5)
   (tmp_path / "a").mkdir()
-  assert "no image (.png, .jpg" in _refused(tmp_path, test_fraction=0.5)
+  assert "no image in the class folders" in _refused(tmp_path, test_fraction=0.5)
   _fill(tmp_path / "train", {"a": 2})
   _fill(tmp_path / "test", {"a": 1, "z": 1})
-  assert "test/z is a class without a folder below train/" in _refused(tmp_path)
+  assert "test/z/ without a folder of the same name below train/" in _refused(tmp_path)
   with pytest.raises(DataError, match="needs the folder"):
     sources.load(DataConfig(name="folder"))
 

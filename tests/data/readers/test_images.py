@@ -13,6 +13,7 @@ from PIL import Image
 from sdt.config.schema import DataConfig
 from sdt.data import cache
 from sdt.data.readers import decoding, images
+from sdt.data.readers.image_kinds import has_image_suffix
 from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
 from tests.support import image_files as made
@@ -33,7 +34,7 @@ def test_every_kind_of_file_shows_its_colours(name, tmp_path):
   got = decode(tmp_path / file, CONFIG)
   np.testing.assert_array_equal(got, pixels)
   assert got.dtype == np.uint8
-  assert file.endswith(decoding.SUFFIXES)
+  assert has_image_suffix(file)
   np.testing.assert_array_equal(decode(content, CONFIG), pixels)
 
 
