@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from sdt.config.score_names import DYNAMICS, SCORES
+from sdt.config.score_names import DYNAMICS, SCORES, direction_of_column, is_column_of_file
 from sdt.errors import ConfigError
 
 # Every key by its dotted name; the type of a value depends on its key.
@@ -305,6 +305,24 @@ def _check_scores(values: Values) -> None:
     raise ConfigError(
       "score.name = 'grand' with score.grand = False: expected score.grand = True, or score.name "
       "= 'grand_last_layer'"
+    )
+  if values["score.path"] is not None:
+    _check_direction(values["score.column"], values["score.higher_is"])
+
+
+def _check_direction(column: str, higher_is: str | None) -> None:
+  """Raises a ConfigError where the hard end of a known score would be taken for the easy one."""
+  known = direction_of_column(column)
+  if known is not None and higher_is not in (None, known):
+    raise ConfigError(
+      f"score.higher_is = {higher_is!r}: expected {known!r}, or the key left out, as in "
+      f"score.column = {column!r} of sdt's tables higher is {known}; rename the column if it holds "
+      "another score"
+    )
+  if is_column_of_file(column) and higher_is is None:
+    raise ConfigError(
+      f"score.column = {column!r}: expected score.higher_is too, easier or harder, as in the run "
+      "that wrote this column"
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import types
 from collections.abc import Mapping
 
@@ -73,7 +74,33 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
     "aum": _easier(None, None, DYNAMICS),
     # Only beside out-of-fold scores: the confidence of the baseline, which has seen every example.
     "confidence_in_sample": _easier(0.0, 1.0, "in sample"),
-    # Harder where score.higher_is says so.
+    # Which end is easy depends on the file: see `direction_of_column`.
     "file": _easier(None, None, "file"),
   }
 )
+
+# What else a table of sdt holds about an example and may rank it: the truth, where it is known.
+_TRUTHS = {"difficulty": "harder", "wrong_label": "harder"}
+_OF_A_SEED = re.compile(r"_seed\d+$")
+
+
+def direction_of_column(name: str) -> str | None:
+  """Returns which end of a column of scores.csv or scores.npz is hard or easy, by its name.
+
+  "easier" or "harder": what a higher value means. None where the name says nothing, as that of a
+  user's own score. The column of one seed, such as el2n_seed0, is the score's; capitals do not
+  count.
+  """
+  name = _score_of(name)
+  if name == "file" or name not in SCORES:
+    return _TRUTHS.get(name)
+  return SCORES[name].direction.removeprefix("higher_is_")
+
+
+def is_column_of_file(name: str) -> bool:
+  """Returns whether a column holds the scores that an earlier run took from a file."""
+  return _score_of(name) == "file"
+
+
+def _score_of(column: str) -> str:
+  return _OF_A_SEED.sub("", column.strip().casefold())

@@ -164,7 +164,7 @@ def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
       if beside.scores.num_unused
       else ""
     )
-    end = f"higher is {config.score.higher_is}"
+    end = f"higher is {config.score.file_direction}"
     found.append(
       f"scores from {config.score.path} (SHA-256 {beside.scores.checksum}), column "
       f"{config.score.column}, {end}{unused}"

@@ -27,7 +27,9 @@ def described(config: Config) -> Mapping[str, Score]:
   """
   table = {
     **SCORES,
-    "file": dataclasses.replace(SCORES["file"], direction=f"higher_is_{config.score.higher_is}"),
+    "file": dataclasses.replace(
+      SCORES["file"], direction=f"higher_is_{config.score.file_direction}"
+    ),
   }
   is_early = config.score.at_round not in (None, config.rounds)
   told = [OUT_OF_FOLD] if config.score.folds is not None else []

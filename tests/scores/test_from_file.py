@@ -274,13 +274,15 @@ def test_one_runs_scores_rank_anothers_examples_from_either_of_its_files(
   earlier, tmp_path, monkeypatch
 ):
   whole.without_report(monkeypatch)
-  for number, (name, end) in enumerate((("scores.csv", "easier"), ("scores.npz", "harder"))):
+  # score.higher_is is left out: what a higher value of these columns means is known.
+  cases = (("scores.csv", "confidence", "easier"), ("scores.npz", "el2n", "harder"))
+  for number, (name, column, end) in enumerate(cases):
     workdir = tmp_path / str(number)
     config = config_of(
-      earlier / name, score__higher_is=end, split__source=("seed", "mean")[number % 2]
+      earlier / name, score__column=column, split__source=("seed", "mean")[number % 2]
     )
     assert whole.run(config, workdir) == 0
-    mean = files.read_npz(earlier / "scores.npz")["confidence"].mean(axis=0)
+    mean = files.read_npz(earlier / "scores.npz")[column].mean(axis=0)
     stored = files.read_npz(workdir / "scores.npz")
     assert (stored["file"].shape, stored["file"].dtype) == ((2, 70), np.float64)
     np.testing.assert_allclose(stored["file"], [mean, mean], rtol=1e-6)
@@ -318,8 +320,8 @@ def test_a_run_goes_on_with_the_same_scores_wherever_they_lie_and_with_no_others
     DataError, match=f"holds a run with another score.path .SHA-256 {checksum}, now "
   ):
     experiment.run(config_of(other), workdir, "tiny")
-  with pytest.raises(ConfigError, match=r"score.higher_is: 'easier' -> 'harder'"):
-    experiment.run(config_of(path, score__higher_is="harder"), workdir, "tiny")
+  with pytest.raises(ConfigError, match=r"score.higher_is: None -> 'easier'"):
+    experiment.run(config_of(path, score__higher_is="easier"), workdir, "tiny")
   assert whole.stamps(workdir) == stamps
   # A baseline that is taken over brings scores.npz of its run along, but not the file's scores.
   taken = dataclasses.replace(config_of(other), baseline_from=str(workdir))
@@ -342,8 +344,45 @@ def test_scores_that_do_not_fit_end_a_run_before_it_begins(earlier, tmp_path):
 
 def test_the_user_says_which_end_of_a_file_is_easy():
   for end in ("easier", "harder"):
-    table = score_files.described(config_of("a.csv", score__higher_is=end))
+    table = score_files.described(config_of("a.csv", score__column="mine", score__higher_is=end))
     assert table["file"].direction == f"higher_is_{end}"
     assert {name: table[name] for name in SCORES if name != "file"} == {
       name: SCORES[name] for name in SCORES if name != "file"
     }
+
+
+@pytest.mark.parametrize(
+  ("column", "end"),
+  [
+    ("el2n", "harder"),
+    ("loss", "harder"),
+    ("log_odds", "easier"),
+    ("forgetting_seed12", "harder"),
+    (" EL2N ", "harder"),
+    ("difficulty", "harder"),
+    ("mine", "easier"),
+    ("my_el2n", "easier"),
+  ],
+)
+def test_a_column_named_as_a_score_has_its_direction_and_any_other_is_easier(column, end):
+  assert config_of("a.csv", score__column=column).score.file_direction == end
+
+
+@pytest.mark.parametrize(
+  ("column", "end"),
+  [("el2n", "easier"), ("confidence_seed0", "harder"), ("wrong_label", "easier")],
+)
+def test_the_wrong_end_of_a_known_score_is_refused_and_the_advice_works(column, end):
+  with pytest.raises(ConfigError, match=f"^score.higher_is = '{end}': expected ") as caught:
+    config_of("a.csv", score__column=column, score__higher_is=end)
+  advised = str(caught.value).split("expected '")[1].partition("'")[0]
+  for higher_is in (advised, None):
+    config = config_of("a.csv", score__column=column, score__higher_is=higher_is)
+    assert config.score.file_direction == advised != end
+
+
+@pytest.mark.parametrize("column", ["file", "file_seed1"])
+def test_the_column_of_an_earlier_files_scores_needs_its_direction(column):
+  with pytest.raises(ConfigError, match=rf"^score.column = '{column}': expected score.higher_is "):
+    config_of("a.csv", score__column=column)
+  assert config_of("a.csv", score__column=column, score__higher_is="harder")

@@ -3,7 +3,7 @@
 import dataclasses
 
 from sdt.config.keys.declare import config_key
-from sdt.config.score_names import SCORES
+from sdt.config.score_names import SCORES, direction_of_column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +84,11 @@ class ScoreConfig:
     "example_id",
   )
   column: str = config_key("score", "file: the column, or array, that holds the scores")
-  higher_is: str = config_key(
-    "easier", "file: which end of these scores is easy", choices=("easier", "harder")
+  higher_is: str | None = config_key(
+    None,
+    "file: which end of these scores is easy; by default the end that is easy in the score of sdt "
+    "of the column's name, and the higher end in a column of another name",
+    choices=("easier", "harder"),
   )
   folds: int | None = config_key(
     None,
@@ -94,6 +97,11 @@ class ScoreConfig:
     low=2,
   )
   batch_size: int = config_key(512, "examples per scoring and evaluation batch", low=1, high=2**17)
+
+  @property
+  def file_direction(self) -> str:
+    """What a higher score of the file means: "easier" or "harder"."""
+    return self.higher_is or direction_of_column(self.column) or "easier"
 
 
 @dataclasses.dataclass(frozen=True)
