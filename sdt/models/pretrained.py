@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from sdt.errors import ConfigError, DataError
+from sdt.models import head_classes
 from sdt.models.family import HEAD
 from sdt.models.registry import NETWORKS
 from sdt.types import Variables
@@ -110,11 +111,13 @@ class Pretrained:
     leaves: float32 arrays by their path, such as params/stem_conv/kernel.
     checksum: the file's SHA-256, in hex.
     is_public: whether the file has public names; else an earlier run of sdt wrote it.
+    head: what a user should know of the head.
   """
 
   leaves: Mapping[str, Float32[np.ndarray, "..."]]
   checksum: str
   is_public: bool
+  head: str = "the head starts afresh"
 
   def put_into(self, variables: Variables) -> Variables:
     """Returns {"params": ..., "batch_stats": ...} with the file's values where it has them."""
@@ -124,7 +127,12 @@ class Pretrained:
 
 
 def load(
-  path: str | Path, naming: str | None, variables: Variables, *, with_head: bool
+  path: str | Path,
+  naming: str | None,
+  variables: Variables,
+  *,
+  with_head: bool,
+  class_names: Sequence[str] = (),
 ) -> Pretrained:
   """Returns the weights of a safetensors file for every variable of a network.
 
@@ -137,11 +145,13 @@ def load(
     naming: one of `NAMINGS`, or None if no public checkpoint fits the network. A model.safetensors
       that sdt wrote fits any network of the same names and shapes.
     variables: the network's {"params": ..., "batch_stats": ...}, for its names and shapes.
-    with_head: whether the head is to be the file's.
+    with_head: whether the head is to be the file's. Where the file names its classes, they are put
+      in the order of the data's.
+    class_names: [K] of the data, for that order; none where they are not known.
 
   Raises:
     DataError: no such file; not safetensors, or its header is wrong; tensors are missing, left over
-      or of another shape; values that no network can have.
+      or of another shape; values that no network can have; a head of other classes.
     ConfigError: the file has public names, and `naming` is None.
   """
   path = find(path)
@@ -166,7 +176,37 @@ def load(
     key: np.ascontiguousarray(value.transpose(np.argsort(axes[key])))
     for key, value in values.items()
   }
-  return Pretrained(leaves, hashlib.sha256(data).hexdigest(), is_public)
+  checksum = hashlib.sha256(data).hexdigest()
+  if not with_head:
+    return Pretrained(leaves, checksum, is_public)
+  leaves, head = _in_order(path, leaves, head_classes.named_in(data), class_names=class_names)
+  return Pretrained(leaves, checksum, is_public, head=head)
+
+
+def _in_order(
+  path: Path,
+  leaves: Mapping[str, np.ndarray],
+  named: Sequence[str] | None,
+  *,
+  class_names: Sequence[str],
+) -> tuple[dict[str, np.ndarray], str]:
+  """Returns the leaves with the head's classes in the order of the data, and what to say of it."""
+  if not class_names:
+    return dict(leaves), "the head too"
+  if named is None:
+    return dict(leaves), (
+      "the head too; the file does not name its classes: they must be in the order of the data"
+    )
+  order = head_classes.positions(path, named, class_names)
+  if (order == np.arange(len(order))).all():
+    return dict(leaves), "the head too, whose classes are those of the data"
+  moved = {
+    key: np.ascontiguousarray(leaf[..., order]) if key.startswith(f"params/{HEAD}/") else leaf
+    for key, leaf in leaves.items()
+  }
+  return moved, (
+    "the head too; its classes stood in another order in the file and were put in the data's"
+  )
 
 
 def _axes(rank: int, is_public: bool) -> tuple[int, ...]:

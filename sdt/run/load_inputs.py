@@ -118,7 +118,11 @@ def load_weights(config: Config, data: Data) -> Pretrained | None:
   )
   naming = network.weights_from if has_own_stem else None
   return pretrained.load(
-    config.model.pretrained, naming, variables, with_head=config.model.pretrained_head
+    config.model.pretrained,
+    naming,
+    variables,
+    with_head=config.model.pretrained_head,
+    class_names=data.class_names if data.checksum else (),  # a stand-in has made-up names
   )
 
 
@@ -146,8 +150,9 @@ def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
   """Returns what the user must be told before a run: of the data, the files, and idle arms."""
   found, weights = [*data.notes, *checks.notes(config)], beside.pretrained
   if weights is not None:
-    head = "the head too" if config.model.pretrained_head else "the head starts afresh"
-    found.append(f"weights from {config.model.pretrained} (SHA-256 {weights.checksum}), {head}")
+    found.append(
+      f"weights from {config.model.pretrained} (SHA-256 {weights.checksum}), {weights.head}"
+    )
     if weights.is_public and config.data.statistics != "imagenet":
       found.append(
         "public weights expect images normalised by ImageNet's mean and spread; "

@@ -3,6 +3,7 @@ what they refuse to go on with.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -131,6 +132,9 @@ def test_the_files_head_is_taken_on_request_if_the_classes_are_as_many(earlier, 
   start = Setup.make(config, data, pretrained=weights).fresh_start
   expected = [load_file(earlier)["params/head/kernel"]] * 2
   np.testing.assert_array_equal(start.state.params["head"]["kernel"], expected)
+  turned = dataclasses.replace(data, class_names=data.class_names[::-1])
+  weights = load_inputs.load_weights(config, turned)
+  np.testing.assert_array_equal(weights.leaves["params/head/kernel"][:, ::-1], expected[0])
   with pytest.raises(DataError, match=r"leave model\.pretrained_head off"):
     experiment.run(finetuning(earlier, model__pretrained_head=True), tmp_path / "run", "tiny")
   assert not (tmp_path / "run").exists()
