@@ -150,8 +150,8 @@ def load(
     class_names: [K] of the data, for that order; none where they are not known.
 
   Raises:
-    DataError: no such file; not safetensors, or its header is wrong; tensors are missing, left over
-      or of another shape; values that no network can have; a head of other classes.
+    DataError: no such file; not safetensors; tensors are missing, left over or of another shape;
+      values that no network can have; a head of other classes.
     ConfigError: the file has public names, and `naming` is None.
   """
   path = find(path)
@@ -176,11 +176,17 @@ def load(
     key: np.ascontiguousarray(value.transpose(np.argsort(axes[key])))
     for key, value in values.items()
   }
-  checksum = hashlib.sha256(data).hexdigest()
-  if not with_head:
-    return Pretrained(leaves, checksum, is_public)
-  leaves, head = _in_order(path, leaves, head_classes.named_in(data), class_names=class_names)
-  return Pretrained(leaves, checksum, is_public, head=head)
+  loaded = Pretrained(leaves, hashlib.sha256(data).hexdigest(), is_public)
+  return _with_head(path, loaded, data, class_names=class_names) if with_head else loaded
+
+
+def _with_head(
+  path: Path, loaded: Pretrained, data: bytes, *, class_names: Sequence[str]
+) -> Pretrained:
+  """Returns the weights with the file's head, its classes in the order of the data's."""
+  named = head_classes.named_in(data)
+  leaves, head = _in_order(path, loaded.leaves, named, class_names=class_names)
+  return dataclasses.replace(loaded, leaves=leaves, head=head)
 
 
 def _in_order(
