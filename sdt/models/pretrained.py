@@ -145,9 +145,7 @@ def load(
     naming: one of `NAMINGS`, or None if no public checkpoint fits the network. A model.safetensors
       that sdt wrote fits any network of the same names and shapes.
     variables: the network's {"params": ..., "batch_stats": ...}, for its names and shapes.
-    with_head: whether the head is to be the file's. Where the file names its classes, they are put
-      in the order of the data's.
-    class_names: [K] of the data, for that order; none where they are not known.
+    with_head: whether the head is to be the file's, its classes in the order of `class_names` [K].
 
   Raises:
     DataError: no such file; not safetensors; tensors are missing, left over or of another shape;

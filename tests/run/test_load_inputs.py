@@ -83,7 +83,7 @@ def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(
   monkeypatch.setattr(shared_workdir, "hold_workdir", held)
   with pytest.raises(LockedError):
     experiment.run(tiny.config(optim__milestones=(2, 9)), tmp_path / "run", "tiny")
-  machine, note = capsys.readouterr().err.splitlines()
+  machine, *_, note = capsys.readouterr().err.splitlines()
   assert machine == "sdt: tiny: 1 cpu device(s), float32, seeds 0, 1"
   assert note == "note: the learning rate never drops at round 9: the run has 4"
 
