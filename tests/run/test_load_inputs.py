@@ -74,7 +74,7 @@ def test_a_dry_run_tells_milestones_that_are_never_reached():
   assert told in list(dry_run.describe(tiny.config(optim__milestones=(2, 9))))
 
 
-def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(
+def test_the_machine_the_classes_and_the_notes_are_told_once_the_data_is_accepted(
   tmp_path, monkeypatch, capsys
 ):
   def held(workdir):
@@ -83,8 +83,12 @@ def test_the_machine_and_the_notes_are_told_once_the_data_is_accepted(
   monkeypatch.setattr(shared_workdir, "hold_workdir", held)
   with pytest.raises(LockedError):
     experiment.run(tiny.config(optim__milestones=(2, 9)), tmp_path / "run", "tiny")
-  machine, *_, note = capsys.readouterr().err.splitlines()
+  machine, classes, note = capsys.readouterr().err.splitlines()
   assert machine == "sdt: tiny: 1 cpu device(s), float32, seeds 0, 1"
+  assert classes == (
+    "data: 3 classes, training + test examples: disc red on black 24 + 10, square red on black 23 "
+    "+ 10, frame red on black 23 + 10"
+  )
   assert note == "note: the learning rate never drops at round 9: the run has 4"
 
 
