@@ -162,7 +162,8 @@ def test_scores_and_splits_on_disk_agree_with_each_other(reference_run):
   }
   with open(reference_run / "split.csv", newline="") as file:
     split = list(csv.DictReader(file))
-  assert list(split[0]) == ["example_id", "label", "subset", "subset_seed0", "subset_seed1"]
+  columns = ["example_id", "label", "class_name", "subset", "subset_seed0", "subset_seed1"]
+  assert list(split[0]) == columns
   ids = files.read_npz(reference_run / "arms" / "method.npz")
   for replica, seed in enumerate((0, 1)):
     in_easy = {int(row["example_id"]) for row in split if row[f"subset_seed{seed}"] == "A"}

@@ -34,8 +34,8 @@ engine
 models scores inputs
 data devices report
 config files
-losses stats
-errors types arrays
+losses stats named_files
+errors types arrays output
 """
 LEVELS = {
   name: level for level, line in enumerate(reversed(LAYERS.split("\n"))) for name in line.split()

@@ -141,6 +141,7 @@ def program():
 SWALLOWED = """
 import os, signal, sys
 import run
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 def resolve(*_):
   try:
     os.kill(os.getpid(), signal.{name})
@@ -153,7 +154,7 @@ sys.exit(run.main(["--config=configs/digits.py"]))
 """
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_before_the_training_ends_at_once_though_a_library_would_swallow_it(name, code):
   done = subprocess.run(
     [sys.executable, "-c", SWALLOWED.format(name=name)],

@@ -9,7 +9,7 @@ from typing import Any
 from sdt import experiment as experiments
 from sdt.config import Config
 from sdt.data.dataset import Data
-from sdt.files.workdir import disk_errors
+from sdt.files.workdir import disk_errors, refuse_others_folder
 from sdt.run import resume
 from sdt.run.identity import Identity
 from sdt.run.lifecycle import Experiment
@@ -49,13 +49,14 @@ def find_standing(
 
   Raises:
     ConfigError, DataError: another run lives there. CheckpointError: no checkpoint tells which.
-      WorkdirError: it is no directory.
+      WorkdirError: it is no directory, or somebody else's.
   """
-  if not workdir.exists():
-    return Standing("nothing there yet")
   with disk_errors(workdir):
+    if not workdir.exists():
+      return Standing("nothing there yet")
     if not workdir.is_dir():
       raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    refuse_others_folder(workdir)
   store = SharedStore(workdir / "checkpoints", config.checkpoint.keep, _silent, read_only=True)
   choices = resume.check_same_run(identity, workdir, store, log=_silent)
   lacking = resume.missing(workdir, experiment.outputs(config, data))

@@ -1,6 +1,7 @@
 """The command for sweeps: one experiment for each value of a key, then one table and figure."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -235,7 +236,8 @@ def _check_same_sweep(sweep: "_Sweep") -> None:
         f"{held} holds {what} of another config ({'; '.join(changes)}); use that config again or "
         "choose another --workdir"
       )
-  elif (held / "metrics.jsonl").exists() or (held / "checkpoints").exists():
+  # Unlike pathlib's, os.path's exists() says False of a path that is too long.
+  elif any(os.path.exists(held / name) for name in ("metrics.jsonl", "checkpoints")):
     raise ConfigError(f"{held} holds a run; choose another --workdir for the sweep")
   for point in sweep.points:
     own = held / point.folder

@@ -7,6 +7,7 @@ from sdt.config.command_line import Request
 from sdt.config.sweep_points import Point
 from sdt.data import sources
 from sdt.devices import processes
+from sdt.devices.start import find_devices
 from sdt.errors import ConfigError
 from sdt.run import lifecycle
 from sdt.toy import curve_experiment
@@ -29,13 +30,15 @@ def train(config: Config, points: list[Point], request: Request) -> int:
     )
   sources.check_workdir(config.data, request.workdir)
   kind = curve_experiment.EXPERIMENT if config.data.name == "curve" else experiment.EXPERIMENT
+  if not request.dry_run:
+    processes.join(config.distributed, request.launch)
+  find_devices()
   if request.dry_run:
     of_sweep = sweep.describe(config, points, request.workdir)
     of_run = dry_run.describe(config, request.workdir, experiment=kind)
     for line in of_sweep if points else of_run:
       print(line, flush=True)
     return 0
-  processes.join(config.distributed, request.launch)
   with processes.together(config):
     if points:
       return sweep.run(config, points, request.workdir, name=request.name)

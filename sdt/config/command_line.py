@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.machinery
 import os
+import re
 import textwrap
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,8 @@ from types import CodeType, ModuleType
 
 from ml_collections import ConfigDict
 
-from sdt.config.resolve import describe_keys, is_key
+from sdt import named_files
+from sdt.config.resolve import describe_keys, is_key, nearest_key, off_value
 from sdt.errors import ConfigError, nearest
 
 USAGE = (
@@ -21,6 +23,7 @@ USAGE = (
 _OF_LAUNCH = ("--coordinator", "--num_processes", "--process_id")
 _FLAGS = ("--config", "--workdir", *_OF_LAUNCH)
 _SWITCHES = ("--dry_run", "--profile")
+_NEGATION = re.compile(r"no[-_]?(config\.)?")
 CONFIGS = "configs"
 
 _FLAG_HELP = f"""\
@@ -112,11 +115,11 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
       values[flag] = text
   if "--config" not in values:
     raise _usage_error("--config is missing")
-  # The shell does not expand the ~ of --workdir=~/runs. Unlike pathlib's, os.path's expanduser
-  # accepts an unknown ~user.
-  config_path = Path(os.path.expanduser(values["--config"]))
+  config_path = named_files.expanded(
+    values["--config"]
+  )  # the shell does not expand --workdir=~/runs
   name = _run_name(config_path)
-  workdir = Path(os.path.expanduser(values.get("--workdir", f"runs/{name}")))
+  workdir = named_files.expanded(values.get("--workdir", f"runs/{name}"))
   return Request(
     config_path=config_path,
     name=name,
@@ -200,10 +203,7 @@ def load_config_file(path: Path) -> ConfigDict:
     ConfigError: no such file (with the nearest one), an error in the file (with its line), or a
       result that is no ConfigDict.
   """
-  if not path.is_file():
-    raise ConfigError(
-      f"--config={path}: {'not a file' if path.exists() else 'no such file'}{_nearest_file(path)}"
-    )
+  named_files.find("--config", path, _nearest_file(path), error=ConfigError)
   loader = _SourceOnly("sdt_config_file", str(path))
   module = ModuleType(loader.name)
   try:
@@ -250,9 +250,7 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     if flag not in (*_FLAGS, *_SWITCHES) and (
       not flag.startswith("--config.") or flag == "--config."
     ):
-      close = nearest(flag, [*_FLAGS, *_SWITCHES, "--help"], cutoff=0.5)
-      name = flag.lstrip("-")
-      meant = f"--config.{name}" if "." in name or is_key(name) else close
+      meant = _meant(flag)
       raise _usage_error(f"unknown flag {flag}" + (f"; did you mean {meant}?" if meant else ""))
     if flag in _SWITCHES:
       if has_value:
@@ -266,32 +264,50 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     yield flag, text
 
 
+def _meant(flag: str) -> str | None:
+  """Returns the flag that is most likely meant by an unknown one; None if none is alike.
+
+  `--noconfig.KEY` is how other programs turn a key off.
+  """
+  name = flag.lstrip("-")
+  negated = _NEGATION.match(name)
+  asked = name[negated.end() :] if negated else ""
+  if negated and (negated[1] or is_key(asked)):
+    key = nearest_key(asked)
+    return f"--config.{key}={off_value(key)}"
+  name = name.removeprefix("config.")
+  if "." in name or is_key(name):
+    return f"--config.{nearest_key(name)}"
+  return nearest(flag, [*_FLAGS, *_SWITCHES, "--help"], cutoff=0.5)
+
+
 def _usage_error(problem: str) -> ConfigError:
   return ConfigError(f"{problem}; usage: {USAGE}")
 
 
 def _nearest_file(path: Path) -> str:
-  """Returns "; did you mean FILE?" with the file whose name is nearest, else the files there are.
+  """Returns "did you mean FILE?" with the file whose name is nearest, else the files there are.
 
   It looks in the folder of `path`, and in and below configs/.
   """
-  shipped, folder = Path(CONFIGS), path if path.is_dir() else path.parent
+  is_folder = os.path.isdir(path)  # unlike pathlib's, it says False of a name that is too long
+  shipped, folder = Path(CONFIGS), path if is_folder else path.parent
   # Of two files of one name the last wins: the one in the folder of `path`, then the one nearer to
   # the top.
   files = [
     *sorted(shipped.rglob("*.py"), key=lambda file: (-len(file.parts), file)),
-    *sorted(folder.glob("*.py")),
+    *(sorted(folder.glob("*.py")) if os.path.isdir(folder) else []),
   ]
   names = {file.stem: file for file in files}
   if close := nearest(path.stem, names):
-    return f"; did you mean {names[close]}?"
-  where = folder if path.is_dir() and any(folder.glob("*.py")) else shipped
+    return f"did you mean {names[close]}?"
+  where = folder if is_folder and any(folder.glob("*.py")) else shipped
   below = {f"{file.parent.name}/" for file in shipped.glob("*/*.py") if where == shipped}
   there = [*(file.name for file in sorted(where.glob("*.py"))), *sorted(below)]
   return (
-    f"; {where.as_posix()}/ has {', '.join(there)}"
+    f"{where.as_posix()}/ has {', '.join(there)}"
     if there
-    else "; expected a config file such as configs/digits.py"
+    else "expected a config file such as configs/digits.py"
   )
 
 

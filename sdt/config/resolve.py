@@ -78,6 +78,17 @@ def is_key(name: str) -> bool:
   return name in _keys()
 
 
+def nearest_key(name: str) -> str:
+  """Returns `name` if there is such a key, else the key that is most likely meant."""
+  return name if is_key(name) else _nearest(name, _keys())
+
+
+def off_value(name: str) -> str:
+  """Returns what turns the key `name` off on the command line; VALUE if it cannot be off."""
+  key = _keys()[name]
+  return "False" if key.base is bool else "None" if key.optional else "VALUE"
+
+
 def describe_keys() -> str:
   """Returns a line for each key, grouped by section: name, type, default, range and meaning."""
   lines, section = [], None

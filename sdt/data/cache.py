@@ -27,7 +27,7 @@ from jaxtyping import Int32, UInt8
 
 from sdt import files
 from sdt.config.schema import DataConfig
-from sdt.errors import DataError, WorkdirError
+from sdt.errors import ConfigError, DataError, WorkdirError
 from sdt.files import sealed
 from sdt.files.workdir import TMP_PREFIX
 from sdt.types import Log
@@ -56,7 +56,12 @@ class Prepared:
 
 def data_directory() -> Path:
   """Returns where downloads go: $SDT_DATA_DIR, else ~/.cache/sdt/data."""
-  return Path(os.environ.get("SDT_DATA_DIR") or "~/.cache/sdt/data").expanduser()
+  try:
+    return Path(os.environ.get("SDT_DATA_DIR") or "~/.cache/sdt/data").expanduser()
+  except RuntimeError as error:  # a user without a home folder, as in some containers
+    raise ConfigError(
+      f"there is no place for data ({error}); set SDT_DATA_DIR to a folder that may be written"
+    ) from None
 
 
 def directory() -> Path:
@@ -169,8 +174,9 @@ def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
           f"what is free in {folder}"
         )
         return
-    files.write_bytes(array, header, memoryview(images).cast("B"))
-    files.write_text(described, files.json_text(content, indent=None))
+    files.write_bytes(array, header, memoryview(images).cast("B"), keep_others=False)
+    text = files.json_text(content, indent=None)
+    files.write_bytes(described, text.encode(), keep_others=False)
   except WorkdirError as error:
     reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
     log(

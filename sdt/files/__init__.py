@@ -14,12 +14,22 @@ from sdt.files.formats import (
   write_npz,
   write_text,
 )
-from sdt.files.sealed import is_intact, map_bytes_verified, read_bytes_verified, remove, write_bytes
+from sdt.files.sealed import (
+  is_intact,
+  keep_if_not_ours,
+  kept_files_told,
+  map_bytes_verified,
+  read_bytes_verified,
+  remove,
+  write_bytes,
+)
 
 __all__ = [
   "append_rows",
   "is_intact",
   "json_text",
+  "keep_if_not_ours",
+  "kept_files_told",
   "map_bytes_verified",
   "parse_json",
   "parse_npz",

@@ -5,23 +5,25 @@ import hashlib
 import itertools
 import mmap
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sdt.errors import DataError
-from sdt.files.workdir import TMP_PREFIX, disk_errors
-
-SEAL_DIR = ".sha256"
+from sdt.files.workdir import SEAL_DIR, TMP_PREFIX, disk_errors
 
 _TMP_NUMBERS = itertools.count()
 RESTORE = "restore it from a copy or start again in a new workdir"
 REDO = "remove the file and run the same command again"
 
 
-def write_bytes(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
+def write_bytes(
+  path: str | os.PathLike[str], *parts: bytes | memoryview, keep_others: bool = True
+) -> None:
   """Writes `parts` to `path` one after the other, atomically, and seals the file.
 
-  It makes missing parent directories.
+  It makes missing parent directories. A file that is there already and that no write of ours has
+  left so is kept aside, see `keep_if_not_ours`; without `keep_others` it is replaced.
 
   Raises:
     WorkdirError: any OSError; the old file is unchanged.
@@ -29,8 +31,56 @@ def write_bytes(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
   path = Path(path)
   with disk_errors(path, sum(map(len, parts))):
     (path.parent / SEAL_DIR).mkdir(parents=True, exist_ok=True)
+    before = keep_if_not_ours(path, *parts) if keep_others else None
     with replacing(path, *parts):
+      write_seal(path, *parts, before=before)
+    if before is not None:
       write_seal(path, *parts)
+
+
+_tell: list[Callable[[str], None]] = [lambda line: print(line, file=sys.stderr, flush=True)]
+
+
+@contextlib.contextmanager
+def kept_files_told(tell: Callable[[str], None]) -> Iterator[None]:
+  """Gives `tell` a line for every file that is kept aside within the block."""
+  _tell.append(tell)
+  try:
+    yield
+  finally:
+    _tell.pop()
+
+
+def keep_if_not_ours(path: Path, *parts: bytes | memoryview) -> str | None:
+  """Renames the file at `path` to NAME.kept-N if somebody else wrote it, and tells so.
+
+  Ours is what the seal says, what it said before a write that a kill has cut off, and what is to be
+  written now (`parts`).
+
+  Returns:
+    The line of the seal for a file that is still there and is to be replaced by another; else None.
+  """
+  try:
+    with path.open("rb") as file:
+      line = f"{hashlib.file_digest(file, 'sha256').hexdigest()} {file.tell()}"
+  except FileNotFoundError:
+    return None
+  if line == _seal_line(*parts):
+    return None
+  if line in _seal_lines(path):
+    return line
+  number = next(
+    number
+    for number in itertools.count(1)
+    if not os.path.lexists(path.with_name(f"{path.name}.kept-{number}"))
+  )
+  kept = path.with_name(f"{path.name}.kept-{number}")
+  path.rename(kept)
+  _tell[-1](
+    f"note: {path} was changed, or is of another program: it is kept as {kept.name}, and the run's "
+    "own file takes its place"
+  )
+  return None
 
 
 @contextlib.contextmanager
@@ -59,12 +109,33 @@ def seal_path(path: Path) -> Path:
   return path.parent / SEAL_DIR / path.name
 
 
-def write_seal(path: Path, *parts: bytes | memoryview) -> None:
+def write_seal(path: Path, *parts: bytes | memoryview, before: str | None = None) -> None:
+  """Writes the seal of what `path` is about to hold: a line "<SHA-256> <number of bytes>".
+
+  Args:
+    path: of the file.
+    parts: its content.
+    before: the line of the file that is there until then. A second line keeps it: after a kill in
+      between the old file is still known as ours.
+  """
+  line = _seal_line(*parts)
+  text = f"{line}\n" if before is None else f"{line}\n{before}\n"
+  with replacing(seal_path(path), text.encode()):
+    pass
+
+
+def _seal_line(*parts: bytes | memoryview) -> str:
   digest = hashlib.sha256()
   for part in parts:
     digest.update(part)
-  with replacing(seal_path(path), f"{digest.hexdigest()} {sum(map(len, parts))}\n".encode()):
-    pass
+  return f"{digest.hexdigest()} {sum(map(len, parts))}"
+
+
+def _seal_lines(path: Path) -> list[str]:
+  try:
+    return seal_path(path).read_text(encoding="ascii").splitlines()
+  except (OSError, ValueError):
+    return []
 
 
 def remove(path: str | os.PathLike[str]) -> None:
@@ -85,7 +156,7 @@ def _sync_dir(directory: Path) -> None:
 def read_seal(path: Path) -> tuple[str, int] | None:
   """Returns (sha256, number of bytes) of the seal; None if there is none.
 
-  A damaged seal gives ("", -1), which matches nothing.
+  A damaged seal gives ("", -1), which matches nothing. Of a seal of two lines the first counts.
   """
   try:
     words = seal_path(path).read_bytes().decode("ascii").split()

@@ -14,7 +14,12 @@ from sdt.errors import LockedError, WorkdirError
 
 LOCK_NAME = ".lock"
 TMP_PREFIX = ".sdt-tmp-"
+SEAL_DIR = ".sha256"
 _PROBE_BYTES = 2**16
+_NUM_SHOWN = 3
+# What a system leaves in folders, and what people print into a workdir: no reason to refuse one.
+_OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini", "lost+found", ".ipynb_checkpoints")
+_LOGS = (".log", ".out", ".err")
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ADVICE = {
@@ -65,12 +70,14 @@ def hold_workdir(path: str | os.PathLike[str]) -> Iterator[Path]:
   is a symbolic link followed. On a network file system the lock may not work between hosts.
 
   Raises:
-    WorkdirError: it is a file, cannot be made or written, or the disk is full.
+    WorkdirError: it is a file, cannot be made or written, the disk is full, or it holds files and
+      no run (`refuse_others_folder`).
     LockedError: another process holds it.
   """
   path = Path(path).absolute()
   with disk_errors(path, _PROBE_BYTES):
     path.mkdir(parents=True, exist_ok=True)
+    refuse_others_folder(path)
     handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
   try:
     _lock(handle, path)
@@ -83,6 +90,41 @@ def hold_workdir(path: str | os.PathLike[str]) -> Iterator[Path]:
     os.ftruncate(handle, 0)
   finally:
     os.close(handle)
+
+
+def refuse_others_folder(path: Path) -> None:
+  """Raises a WorkdirError if the folder is neither empty nor a workdir: its files are somebody's.
+
+  What a system leaves everywhere and the logs of a run do not count.
+  """
+  names = os.listdir(path)
+  if LOCK_NAME in names or SEAL_DIR in names:
+    return
+  foreign = sorted(
+    name
+    for name in names
+    if name not in _OF_THE_SYSTEM
+    and not name.startswith((TMP_PREFIX, ".nfs"))
+    and not name.endswith(_LOGS)
+    and not _is_redirected_to(path / name)
+  )
+  if foreign:
+    some = ", ".join(foreign[:_NUM_SHOWN]) + (", ..." if len(foreign) > _NUM_SHOWN else "")
+    is_a_copy = {"config.json", "environment.json"} <= set(foreign)
+    hint = f"; a copy of a run needs {SEAL_DIR} too, as cp -a copies it" if is_a_copy else ""
+    raise WorkdirError(
+      f"{path} is no workdir of a run, and not empty: it holds {some}; choose a folder that is "
+      f"empty or not there yet by --workdir{hint}"
+    )
+
+
+def _is_redirected_to(path: Path) -> bool:
+  """Returns whether this process prints to the file, as with `> run/log.txt`."""
+  for handle in (1, 2):
+    with contextlib.suppress(OSError):
+      if os.path.samestat(os.fstat(handle), os.stat(path)):
+        return True
+  return False
 
 
 def _lock(handle: int, path: Path) -> None:

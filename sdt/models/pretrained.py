@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
+from sdt import named_files
 from sdt.errors import ConfigError, DataError
 from sdt.models import head_classes
 from sdt.models.family import HEAD
@@ -24,6 +25,7 @@ from sdt.models.registry import NETWORKS
 from sdt.types import Variables
 
 MAX_BYTES = 4 * 2**30
+_KEY, _ADVICE = "model.pretrained", "expected a safetensors file of weights"
 _NUM_SHOWN = 3
 
 _TYPES = {
@@ -152,8 +154,8 @@ def load(
       values that no network can have; a head of other classes.
     ConfigError: the file has public names, and `naming` is None.
   """
-  path = find(path)
-  data = _read(path)
+  path = named_files.expanded(path)
+  data = named_files.read(_KEY, path, _ADVICE, max_bytes=MAX_BYTES)
   tensors = _tensors(path, data)
   is_public = not any(name.startswith(("params/", "batch_stats/")) for name in tensors)
   if is_public and naming is None:
@@ -238,27 +240,7 @@ def find(path: str | Path) -> Path:
   Raises:
     DataError: there is no such file.
   """
-  path = Path(path).expanduser()
-  if not path.is_file():
-    what = "not a file" if path.exists() else "no such file"
-    raise DataError(f"model.pretrained={path}: {what}; expected a safetensors file of weights")
-  return path
-
-
-def _read(path: Path) -> bytes:
-  try:
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-      raise DataError(
-        f"model.pretrained={path}: {size} bytes, at most {MAX_BYTES} are expected; is it the "
-        "right file?"
-      )
-    return path.read_bytes()
-  except OSError as error:
-    raise DataError(
-      f"model.pretrained={path}: cannot be read ({error.strerror or error}); expected a readable "
-      "file"
-    ) from error
+  return named_files.find(_KEY, path, _ADVICE)
 
 
 def _tensors(path: Path, data: bytes) -> dict[str, Mapping[str, Any]]:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from sdt.errors import SdtError
+from sdt.output import endure
 from sdt.report import build_report
 
 
@@ -28,4 +29,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+  endure()
   sys.exit(main())

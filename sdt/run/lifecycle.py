@@ -130,7 +130,7 @@ def complete(experiment: Experiment, job: Job) -> bool:
   finished = None
   if origin is not None and reused_baseline.is_needed(job.workdir):
     finished = reused_baseline.find(Path(origin), config, accepted.identity)
-  with shared_workdir.hold(job.workdir) as held:
+  with files.kept_files_told(display.log), shared_workdir.hold(job.workdir) as held:
     store = SharedStore(held / "checkpoints", config.checkpoint.keep, display.log)
     choices = resume.check_same_run(accepted.identity, held, store, log=display.log)
     outputs = experiment.outputs(config, accepted.data)

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from sdt import files
+from sdt import files, named_files
 from sdt.arms.catalogue import num_phases, scoring_arms
 from sdt.config import Config, from_dict
 from sdt.config.differences import changes_baseline, differences
@@ -53,9 +53,12 @@ class Finished:
 
 def is_needed(workdir: Path) -> bool:
   """Returns whether the run in `workdir` has no baseline yet, not even a part of one."""
-  return bool(
-    processes.by_first(lambda: not _has_steps(workdir) and not (workdir / "results.json").exists())
-  )
+
+  def look() -> bool:
+    with disk_errors(workdir):  # a name that is too long, a folder that may not be entered
+      return not _has_steps(workdir) and not (workdir / "results.json").exists()
+
+  return bool(processes.by_first(look))
 
 
 def is_there(workdir: Path) -> bool:
@@ -78,7 +81,9 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
     DataError: it ran on other data, started from other weights, or a file of it is damaged.
     CheckpointError: the end of its baseline, or what is scored of it, is missing or damaged.
   """
-  where, workdir = f"baseline_from={workdir}", shared_workdir.copied(workdir)
+  where, workdir = f"baseline_from={named_files.shown(workdir)}", named_files.expanded(workdir)
+  processes.by_first(lambda: _check_folder(workdir, where))
+  workdir = shared_workdir.copied(workdir)
   _refuse_unfinished(workdir, where)
   content = files.read_json(workdir / "config.json")
   described = files.read_json(workdir / "environment.json")
@@ -104,6 +109,12 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
     environment=described,
     origin=origin,
   )
+
+
+def _check_folder(workdir: Path, where: str) -> None:
+  advice = "name the workdir of a finished run"
+  if not named_files.is_folder("baseline_from", workdir, advice, error=ConfigError):
+    raise ConfigError(f"{where}: no finished run there, it is no folder; {advice}")
 
 
 def _refuse_unfinished(workdir: Path, where: str) -> None:
@@ -202,7 +213,8 @@ def take_over(
   rows = _rows_of(finished.workdir, arms, config)
   for name in _OF_SCORES:  # of an earlier start, whose checkpoints are gone
     with disk_errors(workdir / name):
-      (workdir / name).unlink(missing_ok=True)
+      if files.keep_if_not_ours(workdir / name) is not None:
+        (workdir / name).unlink()
   scores = finished.workdir / "scores.npz"
   has_scores = len(config.arms) > 1 and files.is_intact(scores)
   if has_scores:

@@ -1,4 +1,4 @@
-"""Handles SIGTERM and SIGINT: logs the signal at once, stops after the current dispatch."""
+"""Handles SIGTERM, SIGINT and SIGHUP: logs the signal at once, stops after the current dispatch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from types import FrameType
 
 from sdt.devices import processes
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
-  """Whether SIGTERM or SIGINT has asked the run to stop; asked again after every dispatch.
+  """Whether SIGTERM, SIGINT or SIGHUP has asked the run to stop; asked again after every dispatch.
 
   `name` is the signal that came to this process. What it means to the run is what all processes
   know of (`asked`).
@@ -34,7 +34,9 @@ class StopRequest:
 
   @contextmanager
   def listening(self, tell: Callable[[str], None]) -> Iterator[None]:
-    """Catches both signals inside the block; a second signal changes nothing.
+    """Catches the signals inside the block; a second signal changes nothing.
+
+    A SIGHUP that is ignored stays so: nohup starts a run that outlives its terminal.
 
     After it the handlers from before are back, but where these are for the start of a run
     (`is_for_the_start`): a process that has saved and is about to end is not to be hurried.
@@ -57,7 +59,9 @@ class StopRequest:
         sending, number
       )  # once more: an event loop may have had the wakeup descriptor for itself
 
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    caught = [number for number in _SIGNALS if not (number == signal.SIGHUP and is_nohup)]
+    before = {number: signal.signal(number, note) for number in caught}
     woken_before = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
     try:
       yield

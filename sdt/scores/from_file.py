@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from sdt import files
+from sdt import files, named_files
 from sdt.data import class_names, table
 from sdt.errors import DataError
 
@@ -21,6 +21,7 @@ LABEL = "label"
 CLASS_NAME = "class_name"
 SOUND = "sound"
 _FORM = f"with a column {ID} and one of scores, as scores.csv and scores.npz of a run have"
+_KEY, _ADVICE = "score.path", f"expected a CSV file or an npz {_FORM}"
 _NUM_SHOWN = 5
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -64,11 +65,7 @@ def find(path: str | Path) -> Path:
   Raises:
     DataError: there is no such file.
   """
-  path = Path(path).expanduser()
-  if not path.is_file():
-    what = "not a file" if path.exists() else "no such file"
-    raise DataError(f"score.path={path}: {what}; expected a CSV file or an npz {_FORM}")
-  return path
+  return named_files.find(_KEY, path, _ADVICE)
 
 
 def load(
@@ -99,9 +96,9 @@ def load(
       score, two scores, one that is not finite, or another label in the file; the message has the
       number of such examples and the first ids.
   """
-  path = find(path)
-  where = f"score.path={path}"
-  data = _read(path, where)
+  path = named_files.expanded(path)
+  where = f"{_KEY}={path}"
+  data = named_files.read(_KEY, path, _ADVICE, max_bytes=MAX_BYTES)
   rows = (_from_npz if data.startswith(b"PK\x03\x04") else _from_csv)(data, column, where)
   checksum = hashlib.sha256(data).hexdigest()
   if example_ids is None:
@@ -113,20 +110,6 @@ def load(
     of_rows = dataclasses.replace(rows, ids=example_ids, values=values, classes=theirs)
     _check_classes(of_rows, labels, names, where=where)
   return FileScores(values, checksum, int((~np.isin(rows.ids, example_ids)).sum()))
-
-
-def _read(path: Path, where: str) -> bytes:
-  try:
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-      raise DataError(
-        f"{where}: {size} bytes, at most {MAX_BYTES} are expected; is it the right file?"
-      )
-    return path.read_bytes()
-  except OSError as error:
-    raise DataError(
-      f"{where}: cannot be read ({error.strerror or error}); expected a readable file"
-    ) from error
 
 
 def _check_columns(names: Sequence[str], column: str, where: str) -> None:

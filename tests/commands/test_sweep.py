@@ -140,6 +140,8 @@ def test_a_sweep_that_is_stopped_inside_a_value_ends_as_one_that_was_left_alone(
 ):
   task, done, said, before = stop
   workdir = tmp_path / "sweep"
+  workdir.mkdir()
+  (workdir / ".lock").touch()  # a sweep was here
   for folder in before:
     shutil.copytree(finished / folder, workdir / folder)
   with monkeypatch.context() as patch:

@@ -14,6 +14,7 @@ def test_a_run_that_nothing_describes_any_more_is_not_taken_for_a_sweep(
   tmp_path, left, no_training
 ):
   (tmp_path / "run" / left).mkdir(parents=True)
+  (tmp_path / "run" / ".lock").touch()
   with pytest.raises(ConfigError, match="holds a run; choose another --workdir for the sweep"):
     sweep.run(swept(), expand(swept()), tmp_path / "run", "tiny")
 

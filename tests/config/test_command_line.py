@@ -115,6 +115,28 @@ def test_a_wrong_flag_is_refused_with_the_usage(arguments, part):
 
 
 @pytest.mark.parametrize(
+  ("flag", "advice"),
+  [
+    ("--noconfig.augment.flip", "--config.augment.flip=False"),
+    ("--no-config.augment.flip", "--config.augment.flip=False"),
+    ("--noaugment.flip", "--config.augment.flip=False"),
+    ("--noconfig.augment.flipp", "--config.augment.flip=False"),
+    ("--noconfig.data.num_train", "--config.data.num_train=None"),
+    ("--noconfig.optim.momentum", "--config.optim.momentum=VALUE"),
+    ("-config.rounds=3", "--config.rounds"),
+    ("--optim.momentm=0.5", "--config.optim.momentum"),
+  ],
+)
+def test_the_advice_on_a_wrong_flag_works(flag, advice):
+  with pytest.raises(ConfigError, match=f"unknown flag .*; did you mean {advice}.; usage") as seen:
+    parse_arguments(["--config=x.py", flag])
+  given = flag.partition("=")[2] or "0.5"
+  meant = str(seen.value).partition("did you mean ")[2].partition("?; usage")[0]
+  words = meant.replace("VALUE", "0.5") if "=" in meant else f"{meant}={given}"
+  resolve({}, parse_arguments(["--config=x.py", words]).overrides)
+
+
+@pytest.mark.parametrize(
   ("source", "part"),
   [
     ("def get_config():\n  return 1 / 0\n", "line 2: ZeroDivisionError: division by zero"),

@@ -52,7 +52,7 @@ def test_any_damage_to_file_or_seal_is_seen(tmp_path, damage):
 def test_kill_at_any_system_call_leaves_old_or_new_bytes_and_no_false_match(tmp_path, monkeypatch):
   path = tmp_path / "x"
   outcomes = set()
-  for kill_at in range(12):
+  for kill_at in range(20):
     files.write_bytes(path, b"old")
     calls = 0
 

@@ -70,6 +70,10 @@ def test_a_lost_or_damaged_artifact_is_made_again_without_training(
   before = (copy / "metrics.jsonl").read_bytes()
   assert whole.run(CONFIG, copy) == 0
   assert (copy / "metrics.jsonl").read_bytes() == before
+  for kept in copy.rglob("*.kept-*"):  # who knows who changed it
+    assert kept == copy / f"{name}.kept-1"
+    assert kept.read_bytes() == whole.HOSTILE
+    kept.unlink()
   whole.assert_same(CONFIG, reference_run, copy, report=False)
   assert not list(copy.parent.rglob("executed"))
 
@@ -167,6 +171,9 @@ def test_config_and_environment_are_known_from_a_checkpoint_too(halted, referenc
   assert whole.run(CONFIG, halted) == 0
   assert "config.json and environment.json: damaged or missing" in capsys.readouterr().err
   assert files.read_json(halted / "environment.json")["choices"] == choices
+  for kept in halted.glob("*.kept-1"):
+    assert kept.read_text() == "{}"
+    kept.unlink()
   assert whole.outputs(halted, report=False) == whole.outputs(reference_run, report=False)
 
 

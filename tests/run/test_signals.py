@@ -12,6 +12,16 @@ from sdt.run.progress import Display
 from sdt.run.signals import StopRequest
 
 
+@pytest.fixture(autouse=True)
+def handlers():
+  """The handlers of a plain process: not those of nohup, or that another test has left."""
+  numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+  before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+  yield
+  for number, handler in before.items():
+    signal.signal(number, handler)
+
+
 def busy():
   """Computes in one call that no handler of Python's can interrupt, as a compilation does.
 
@@ -21,7 +31,7 @@ def busy():
   return time.monotonic()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_is_told_at_once_and_once_though_one_call_takes_long(number):
   stop, told = StopRequest(), []
   before = signal.getsignal(number)
@@ -50,6 +60,19 @@ def test_a_block_without_a_signal_says_nothing_and_blocks_may_be_nested():
     pass
   assert len(told) == 1
   assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_run_under_nohup_goes_on_without_its_terminal():
+  told, stop = [], StopRequest()
+  before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+  try:
+    with stop.listening(told.append):
+      os.kill(os.getpid(), signal.SIGHUP)
+      time.sleep(0.05)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+  finally:
+    signal.signal(signal.SIGHUP, before)
+  assert (told, stop.asked()) == ([], None)
 
 
 def test_other_handlers_wake_nobody():
