@@ -41,6 +41,7 @@ NOT_READ_BY_BASELINE: Mapping[str, str] = types.MappingProxyType(
     "data.validation_fraction": (
       "a selection trains its own baseline; the run's is trained on the whole training set"
     ),
+    "data.near_duplicates": "it lists images that look alike, and trains on the same ones",
     "select": "a selection trains its own baseline, and chooses only what the method uses",
     "arms": "the baseline is trained first, whatever follows",
     "own_arms": "the baseline is one of the shipped arms",
@@ -64,6 +65,7 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "data.cache": "it changes no result",
     "data.download": "it changes no result",
     "data.download_timeout_secs": "it changes no result",
+    "data.near_duplicates": "it changes no result",
     "data.placement": "it changes no result",
     "data.path": (
       "it says where the data are, not which; choose them by data.name, or make a run for each path"

@@ -23,6 +23,10 @@ from sdt.types import Log
 # The sets for which some keys of the config mean something, or nothing.
 _WITHOUT_FILES = ("digits", "shapes", "curve")
 _WITH_TEST_SPLIT = ("cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "shapes", "curve")
+_OF_CLASSES = (
+  *("num_train", "num_test", "allow_empty_class", "statistics", "verify"),
+  *("on_duplicate_test", "near_duplicates"),
+)
 _OF_IMAGE_FILES = ("tiny_imagenet", "cub", "folder", "csv")
 
 
@@ -37,11 +41,11 @@ def _check_keys(config: DataConfig) -> None:
     "path": config.name in _WITHOUT_FILES,
     "test_fraction": config.name in _WITH_TEST_SPLIT,
     "labels": config.name != "cifar100",
+    "channels": config.name != "npz",
+    **dict.fromkeys(_OF_CLASSES, config.name == "curve"),
     **dict.fromkeys(
-      ("num_train", "num_test", "allow_empty_class", "statistics", "verify"), config.name == "curve"
-    ),
-    **dict.fromkeys(
-      ("image_size", "resize", "on_bad_image", "cache"), config.name not in _OF_IMAGE_FILES
+      ("image_size", "resize", "on_bad_image", "cache", "value_range"),
+      config.name not in _OF_IMAGE_FILES,
     ),
   }
   for key, is_ignored in ignored.items():
@@ -55,6 +59,12 @@ def _check_keys(config: DataConfig) -> None:
     raise ConfigError(
       f"data.crop_size={crop_size}: expected at most data.image_size={image_size}; it is cut out "
       "of the image"
+    )
+  value_range = config.value_range
+  if value_range is not None and not (len(value_range) == 2 and value_range[0] < value_range[1]):
+    raise ConfigError(
+      f"data.value_range={value_range}: expected two values, that of black and a larger one, that "
+      "of white, such as 0,4095"
     )
   if config.resize == "short_side" and crop_size is None:
     # 224 of 256, as usual for ImageNet.

@@ -58,6 +58,28 @@ class DataConfig:
     "an image that cannot be read: refuse the whole set, or skip the image and count it",
     choices=("refuse", "skip"),
   )
+  channels: int | None = config_key(
+    None, "npz: channels of the images, where they are neither 1 nor 3 nor 4", low=1, high=1024
+  )
+  value_range: tuple[float, ...] | None = config_key(
+    None,
+    "the values of deep grey image files (over 8 bits, or floats) that become black and white; "
+    "beyond them they are clipped; None: all values that the kind of file can hold",
+    min_length=2,
+  )
+  on_duplicate_test: str = config_key(
+    "warn",
+    "test examples that are in the training set too, pixel by pixel: refuse the set, warn, or drop "
+    "them from the test set",
+    choices=("refuse", "warn", "drop"),
+  )
+  near_duplicates: int | None = config_key(
+    None,
+    "also list images that look alike: those whose 64-bit perceptual hashes differ in at most so "
+    "many bits; 4 finds few and sure ones, 8 more and doubtful ones",
+    low=0,
+    high=8,
+  )
   allow_empty_class: bool = config_key(False, "accept a class without training examples")
   test_fraction: float | None = config_key(
     None,
