@@ -26,6 +26,8 @@ _MAX_RATIO = 100
 _RATIO_FREE_BYTES = 2**26
 _MAX_HEADER_BYTES = 10_000
 _MAX_CLASSES = 2**16
+_CHANNELS = (1, 3, 4)  # what images usually have: grey, RGB, RGB and another
+_FEW = 16  # the first size of images is taken for channels up to this, where the last is larger
 
 
 def _directory_bytes(path: Path) -> int:
@@ -148,17 +150,59 @@ def _read(path: Path) -> dict[str, AnyArray]:
     ) from error
 
 
-def _inputs(array: AnyArray, where: str) -> AnyArray:
-  """Returns the inputs with a channel for grey images [N, H, W], and other floats as float32."""
-  if array.dtype == np.uint8 and array.ndim == 3:
-    return array[..., None]
+def _inputs(array: AnyArray, where: str, channels: int | None) -> AnyArray:
+  """Returns the inputs with a channel for grey images [N, H, W], and other floats as float32.
+
+  Raises:
+    DataError: images that are no uint8, whose channels come first, or are of an odd number.
+  """
   if array.dtype.kind == "f" and array.ndim == 2:
     # A value beyond float32 becomes infinite; the check of the inputs refuses it.
     with np.errstate(over="ignore"):
       return array.astype(np.float32)
-  if array.dtype.kind == "f" and array.ndim in (3, 4):
-    raise DataError(f"{where} is {array.dtype} {list(array.shape)}; images must be uint8, 0 to 255")
-  return array
+  if array.ndim not in (3, 4) or array.dtype.kind not in "uif" or 0 in array.shape:
+    return array
+  images = array[..., None] if array.ndim == 3 else array
+  layout, advice = _layout(images.shape, channels)
+  if array.dtype != np.uint8:
+    largest = float(array.max())
+    white = largest if largest > 255 else 255.0 if largest > 1 else 1.0
+    raise DataError(
+      f"{where} is {array.dtype} {list(array.shape)} with values up to {largest:g}; images must be "
+      "uint8, 0 to 255, [N, height, width, channels]: write it anew, such as "
+      f"numpy.rint(255 / {white:g} * x).clip(0, 255).astype(numpy.uint8){layout}{advice}"
+    )
+  if layout or advice:
+    remedy = f": write it anew as x{layout}{advice}" if layout else advice
+    raise DataError(
+      f"{where} is {list(array.shape)}, expected [N, height, width, channels] with "
+      f"{channels or '1, 3 or 4'} channels{remedy}"
+    )
+  return images
+
+
+def _layout(shape: tuple[int, ...], channels: int | None) -> tuple[str, str]:
+  """Returns what is to be done about the channels of images of this shape: ("", "") for nothing.
+
+  That is (the call that brings them last, what else there is to do).
+  """
+  _, first, middle, last = shape
+  last_first = ".transpose(0, 2, 3, 1)"
+  if channels is not None:
+    if last == channels:
+      return "", ""
+    if first == channels:
+      return last_first, ""
+    return "", f"; data.channels={channels} is not one of its sizes, correct it"
+  if last not in _CHANNELS and first in _CHANNELS:
+    return last_first, ""
+  if last in _CHANNELS:
+    # Such as 3 channels of 4 x 4 pixels.
+    is_doubtful = first in _CHANNELS and middle == last != first
+    return (last_first, f", or give --config.data.channels={last}") if is_doubtful else ("", "")
+  if first <= _FEW < last:
+    return last_first, f", and give --config.data.channels={first}"
+  return "", f"; if it has {last}, say so: --config.data.channels={last}"
 
 
 def _class_names(arrays: dict[str, AnyArray], path: Path) -> tuple[str, ...]:
@@ -203,7 +247,7 @@ def load_npz(config: DataConfig) -> Data:
   splits = {}
   for split in ("train", "test"):
     if f"{split}_x" in arrays:
-      inputs = _inputs(arrays[f"{split}_x"], f"data.path={path}: {split}_x")
+      inputs = _inputs(arrays[f"{split}_x"], f"data.path={path}: {split}_x", config.channels)
       splits[split] = RawSplit(inputs, arrays[f"{split}_y"])
   for split, value in splits.items():
     if value.inputs.ndim == 0 or value.labels.ndim != 1:

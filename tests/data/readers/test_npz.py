@@ -68,7 +68,7 @@ def test_compressed_archives_read_the_same(tmp_path):
 
 def test_grey_images_get_a_channel_and_floats_are_vectors(tmp_path):
   grey = _load(
-    _write(tmp_path / "g.npz", **_arrays(train_x=np.zeros((40, 4, 5), np.uint8))),
+    _write(tmp_path / "g.npz", **_arrays(train_x=_arrays()["train_x"][..., 0])),
     test_fraction=0.25,
   )
   assert grey.train.inputs.shape == (30, 4, 5, 1)
@@ -107,7 +107,10 @@ _CASES = {
     "not finite in float32; the first is inf in example 4, column 0",
   ),
   "float images": (_arrays(train_x=np.zeros((40, 4, 5, 3))), "images must be uint8, 0 to 255"),
-  "int images": (_arrays(train_x=np.zeros((40, 4, 5, 3), np.int64)), "expected uint8"),
+  "int images": (
+    _arrays(train_x=np.zeros((40, 4, 5, 3), np.int64)),
+    "images must be uint8, 0 to 255",
+  ),
   "empty": (
     _arrays(train_x=np.zeros((0, 4, 5, 3), np.uint8), train_y=np.zeros(0, int)),
     "hold nothing",
