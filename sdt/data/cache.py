@@ -32,7 +32,7 @@ from sdt.files import sealed
 from sdt.files.workdir import TMP_PREFIX
 from sdt.types import Log
 
-_RULES = 2  # increased whenever the same files are decoded to other pixels
+_RULES = 3  # increased whenever the same files are decoded to other pixels
 _WRITES = contextvars.ContextVar("writes", default=True)
 _ABANDONED_SECS = 86_400  # an older temporary file was left by a killed writer
 
@@ -46,12 +46,14 @@ class Prepared:
     sizes: int32 [n, 2], or None where every image fills its H x W.
     skipped: place in the list -> why the file cannot be read.
     num_cut: number of images whose ends were cut off.
+    levels: (lowest value, highest value, white) of the deep grey images; None without such.
   """
 
   images: UInt8[np.ndarray, "n H W 3"]
   sizes: Int32[np.ndarray, "n 2"] | None
   skipped: dict[int, str]
   num_cut: int
+  levels: tuple[float, float, float] | None = None
 
 
 def data_directory() -> Path:
@@ -83,7 +85,8 @@ def key(root: Path, listed: tuple[str, ...], stored_in: tuple[str, ...], config:
     config: how they are decoded.
   """
   digest = hashlib.sha256()
-  how = [_RULES, PIL.__version__, str(root.absolute()), config.image_size, config.resize]
+  how = [_RULES, PIL.__version__, str(root.absolute())]
+  how += [config.image_size, config.resize, config.value_range]
   digest.update(json.dumps([how, listed]).encode())
   for file in stored_in:
     try:
@@ -127,7 +130,11 @@ def load(name: str, num_files: int, log: Log) -> Prepared | None:
     if data[: len(header)] != header or len(data) != len(header) + math.prod(shape):
       raise ValueError(f"{array} does not hold {shape}")
     images = np.frombuffer(data, np.uint8, offset=len(header)).reshape(shape)
-    return Prepared(images, sizes, skipped, num_cut=int(content["num_cut"]))
+    levels = content["levels"]
+    if levels is not None:
+      low, high, white = map(float, levels)
+      levels = (low, high, white)
+    return Prepared(images, sizes, skipped, num_cut=int(content["num_cut"]), levels=levels)
   except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
     log(f"the prepared images {described} are damaged ({error}); they are made again")
     return None
@@ -159,6 +166,7 @@ def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
     "root": str(root.absolute()).encode("utf-8", "replace").decode(),
     "shape": images.shape,
     "num_cut": prepared.num_cut,
+    "levels": prepared.levels,
     "skipped": prepared.skipped,
     "sizes": prepared.sizes,
   }

@@ -56,6 +56,16 @@ def constant_examples(dataset: Dataset) -> Int32[np.ndarray, "M"]:
   return dataset.example_ids[np.array(constant, np.int64)]
 
 
+def value_span(images: UInt8[np.ndarray, "N H W C"], *, enough: int) -> tuple[int, int]:
+  """Returns the lowest and the highest value; reads no further once they are `enough` apart."""
+  low, high = 255, 0
+  for part in _parts(images):
+    low, high = min(low, int(part.min())), max(high, int(part.max()))
+    if high - low >= enough:
+      break
+  return low, high
+
+
 def _histograms(images: UInt8[np.ndarray, "N H W C"]) -> Int64[np.ndarray, "C 256"]:
   """Returns how often each value occurs in each channel."""
   counts = np.zeros((images.shape[3], 256), np.int64)

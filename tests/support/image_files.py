@@ -305,7 +305,7 @@ DAMAGED = {
     saved(Image.fromarray(np.full((4, 4), 7.5, np.float32)), "TIFF"),
     "not within [0, 1]",
   ),
-  "NaN": (saved(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"), "not within [0, 1]"),
+  "NaN": (saved(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"), "not finite"),
   "numbers beyond 16 bits": (
     saved(Image.fromarray(np.full((4, 4), 70_000, np.int32)), "TIFF"),
     "not within [0, 65535]",

@@ -6,6 +6,7 @@ The kinds are PNG, JPEG, BMP, WebP, PPM, TIFF, GIF, AVIF and JPEG 2000.
 import dataclasses
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -30,6 +31,27 @@ _TURNS = {
 }
 
 
+class Levels(NamedTuple):
+  """The values that deep grey images hold, of more than 8 bits or floats.
+
+  Attributes:
+    low, high: the lowest and the highest value.
+    white: what becomes white unless `data.value_range` says otherwise; 0 becomes black.
+  """
+
+  low: float
+  high: float
+  white: float
+
+  def with_others(self, others: "Levels | None") -> "Levels":
+    """Returns the levels of these images and of others."""
+    if others is None:
+      return self
+    return Levels(
+      min(self.low, others.low), max(self.high, others.high), max(self.white, others.white)
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Decoded:
   """One decoded file.
@@ -39,12 +61,14 @@ class Decoded:
     reason: why it cannot be read.
     is_cut: whether its ends were cut off.
     may_pass: whether another attempt may succeed.
+    levels: of a deep grey image.
   """
 
   pixels: UInt8[np.ndarray, "h w 3"] | None
   reason: str = ""
   is_cut: bool = False
   may_pass: bool = False
+  levels: Levels | None = None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -54,33 +78,57 @@ def _orientation(image: Image.Image) -> int:
     return 1
 
 
-def _deep_to_rgb(image: Image.Image) -> Image.Image:
-  """Returns 8-bit RGB of grey pixels of 12 or 16 bits (the upper 8), or of floats in [0, 1].
+def _levels(image: Image.Image) -> Levels | None:
+  """Returns the levels of a grey image of more than 8 bits or of floats; None of another."""
+  if not image.mode.startswith(("I", "F")):
+    return None
+  values = np.asarray(image)
+  # Only TIFF has 12 bits; Pillow does not scale them.
+  has_12_bits = getattr(image, "tag_v2", {}).get(_BITS) == (12,)
+  white = 1.0 if image.mode == "F" else 4095.0 if has_12_bits else 65535.0
+  return Levels(float(values.min()), float(values.max()), white)
+
+
+def _deep_to_rgb(
+  image: Image.Image, levels: Levels, value_range: tuple[float, ...] | None
+) -> Image.Image:
+  """Returns 8-bit RGB of deep grey pixels.
+
+  Of integers the upper 8 bits count, and floats in [0, 1] are multiplied by 255, unless
+  `value_range` says which values are black and white; it clips.
 
   Raises:
-    ValueError: other values.
+    ValueError: values outside these ranges, or not finite.
   """
-  values, tags = np.asarray(image), getattr(image, "tag_v2", {})
-  if image.mode == "F":
-    if not (values.min() >= 0 and values.max() <= 1):  # refuses NaN too
-      raise ValueError("its floating-point pixels are not within [0, 1]")
+  values, low, high = np.asarray(image), levels.low, levels.high
+  if not (np.isfinite(low) and np.isfinite(high)):
+    raise ValueError("some of its pixels are not finite")
+  if value_range is not None:
+    black, white = value_range
+    shares = (values.astype(np.float64) - black) / (white - black)
+    grey = np.rint(255 * np.clip(shares, 0, 1)).astype(np.uint8)
+  elif low < 0 or high > levels.white:
+    example = f"--config.data.value_range={min(low, 0):g},{max(high, 0):g}"
+    raise ValueError(
+      f"its pixels are from {low:g} to {high:g}, not within [0, {levels.white:g}]; say which are "
+      f"black and white in the whole set, such as {example}"
+    )
+  elif image.mode == "F":
     grey = np.rint(values * 255).astype(np.uint8)
   else:
-    if values.min() < 0 or values.max() > 65535:
-      raise ValueError("its pixels are not within [0, 65535]")
-    # Only TIFF has 12 bits; Pillow does not scale them.
-    grey = (values >> (4 if tags.get(_BITS) == (12,) else 8)).astype(np.uint8)
-    if isinstance(image.info.get("transparency"), int):
-      grey[values == image.info["transparency"]] = 255
-  if tags.get(_PHOTOMETRIC) == 0:  # white is zero: Pillow applies this to 8 bits only
+    grey = (values >> (4 if levels.white == 4095 else 8)).astype(np.uint8)
+  if isinstance(image.info.get("transparency"), int):
+    grey[values == image.info["transparency"]] = 255
+  if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+    # White is zero: Pillow applies this to 8 bits only.
     grey = 255 - grey
   return Image.fromarray(grey).convert("RGB")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-  """Returns an 8-bit RGB image: 16-bit grey by its upper byte, transparency over white."""
-  if image.mode.startswith(("I", "F")):  # a plain conversion would clip at 255
-    return _deep_to_rgb(image)
+def _to_rgb(image: Image.Image, levels: Levels | None, config: DataConfig) -> Image.Image:
+  """Returns an 8-bit RGB image: deep grey by `_deep_to_rgb`, transparency over white."""
+  if levels is not None:  # a plain conversion would clip at 255
+    return _deep_to_rgb(image, levels, config.value_range)
   if image.has_transparency_data:
     layer = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -125,13 +173,13 @@ def _read_file(path: Path) -> bytes:
 def decode(content: Path | bytes, config: DataConfig) -> Decoded:
   """Returns the image as uint8 [h, w, 3], upright RGB, in the size that the config asks for.
 
-  Grey, palette, CMYK and YCCK become RGB; of 12 or 16 bits the upper 8 count; floats in [0, 1] are
-  multiplied by 255; transparent pixels are laid over white. Of several frames the first counts.
-  EXIF orientation is applied before the size.
+  Grey, palette, CMYK and YCCK become RGB; deep grey images as `data.value_range` says, else of 12
+  or 16 bits the upper 8 count, and floats in [0, 1] are multiplied by 255; transparent pixels are
+  laid over white. Of several frames the first counts. EXIF orientation is applied before the size.
 
   Args:
     content: a file, or the bytes of one.
-    config: `image_size` and `resize`.
+    config: `image_size`, `resize`, `value_range`.
   """
   try:
     data = _read_file(content) if isinstance(content, Path) else content
@@ -148,9 +196,10 @@ def decode(content: Path | bytes, config: DataConfig) -> Decoded:
         return Decoded(None, f"{size} pixels, more than {_MAX_PIXELS}: a decompression bomb?")
       opened.load()
       turn = _TURNS.get(_orientation(opened))
-      image = _to_rgb(opened)
+      levels = _levels(opened)
+      image = _to_rgb(opened, levels, config)
     image, is_cut = _resized(image if turn is None else image.transpose(turn), config)
-    return Decoded(np.asarray(image), is_cut=is_cut)
+    return Decoded(np.asarray(image), is_cut=is_cut, levels=levels)
   except MemoryError:  # not the fault of the file
     raise
   except Image.UnidentifiedImageError:

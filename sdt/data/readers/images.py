@@ -1,12 +1,13 @@
 """Reads the image files of a split: decodes them on all cores into one array, or maps the cache."""
 
 import collections
+import contextlib
 import dataclasses
 import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from sdt.config.schema import DataConfig
 from sdt.data import cache
 from sdt.data.cache import Prepared
 from sdt.data.dataset import RawSplit
-from sdt.data.readers.decoding import LONGEST, Decoded, decode
+from sdt.data.readers.decoding import LONGEST, Decoded, Levels, decode
 from sdt.errors import DataError
 from sdt.types import Log
 
 _IN_FLIGHT = 256  # images decoded ahead of the one that is stored
 _PROGRESS_SECS = 2.0
+# Deep grey images that use a smaller share of their values are told, or refused.
+_DARK, _BLACK = 1 / 8, 1 / 256
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -42,7 +45,9 @@ class Listing:
   contents: Callable[[int], bytes] | None = None
 
 
-def _decode_all(contents: Iterable[Path | bytes], config: DataConfig) -> Iterator[Decoded]:
+def _decode_all(
+  contents: Iterable[Path | bytes], config: DataConfig
+) -> Generator[Decoded, None, None]:
   """Yields the decoded images in order; they are decoded on all cores."""
   waiting: collections.deque[Future[Decoded]] = collections.deque()
   pool = ThreadPoolExecutor(os.cpu_count())  # Pillow releases the interpreter's lock
@@ -134,17 +139,19 @@ def _decode_files(
   """
   files, may_differ = listing.files, config.resize == "short_side"
   canvas, skipped, num_cut, all_read = _Canvas(len(files), root, config.cache), {}, 0, True
+  levels: Levels | None = None
   first: tuple[str, str] | None = None
-  with warnings.catch_warnings():
+  # One by one: together the contents of a set may not fit into memory.
+  contents = (
+    (root / file for file in files)
+    if listing.contents is None
+    else map(listing.contents, range(len(files)))
+  )
+  # Closed here, also after an error: the garbage collector may close it in a thread that it waits
+  # for.
+  with warnings.catch_warnings(), contextlib.closing(_decode_all(contents, config)) as results:
     # Pillow warns of oddities of single files. Set here, because filters are shared by all threads.
     warnings.simplefilter("ignore")
-    # One by one: together the contents of a set may not fit into memory.
-    contents = (
-      (root / file for file in files)
-      if listing.contents is None
-      else map(listing.contents, range(len(files)))
-    )
-    results = _decode_all(contents, config)
     for i, result in enumerate(_with_progress(results, len(files), where, log=log)):
       if result.pixels is None:
         skipped[i], all_read = result.reason, all_read and not result.may_pass
@@ -159,8 +166,9 @@ def _decode_files(
         )
       canvas.add(result.pixels)
       num_cut += result.is_cut
+      levels = levels if result.levels is None else result.levels.with_others(levels)
   images, sizes = canvas.contents()
-  return Prepared(images, sizes, skipped, num_cut=num_cut), all_read
+  return Prepared(images, sizes, skipped, num_cut=num_cut, levels=levels), all_read
 
 
 def _cache_key(root: Path, listing: Listing, config: DataConfig) -> str:
@@ -205,6 +213,35 @@ def _skipped(
   return [f"{num_bad} of {num} images of {where} were skipped; {first}"]
 
 
+def _level_notes(root: Path, decoded: Prepared, config: DataConfig, where: str) -> Iterator[str]:
+  """Yields what must be told of the values of deep grey images.
+
+  Raises:
+    DataError: they use less than one of the 256 values that are kept of them.
+  """
+  if decoded.levels is None:
+    if config.value_range is not None:
+      yield f"data.value_range changes nothing in {where}: no image there is deep grey"
+    return
+  low, high, _ = decoded.levels
+  black, white = config.value_range or (0.0, decoded.levels[2])
+  used = (min(high, white) - max(low, black)) / (white - black)
+  values = f"the deep grey images of {where} hold the values {low:g} to {high:g}"
+  remedy = f"--config.data.value_range={low:g},{high:g} makes these black and white"
+  if used < _BLACK and low < high:
+    raise DataError(
+      f"data.path={root}: {values}, and as {black:g} is black and {white:g} is white, nothing of "
+      f"them can be seen; {remedy}"
+    )
+  if used < _DARK and low < high:
+    yield (
+      f"{values}, {100 * used:.2g} % of what is between black, {black:g}, and white, {white:g}; "
+      f"{remedy}, {1 / used:.3g} times the contrast"
+    )
+  if config.value_range is not None and (low < black or high > white):
+    yield f"{values}; those beyond data.value_range={black:g},{white:g} are black or white"
+
+
 def read_images(
   root: Path, listing: Listing, config: DataConfig, where: str, log: Log
 ) -> tuple[RawSplit, list[str]]:
@@ -216,7 +253,7 @@ def read_images(
   Args:
     root: the folder that the files are relative to.
     listing: at least one file.
-    config: `image_size` and `resize` (see `decode`), `on_bad_image`, `cache`.
+    config: `image_size`, `resize` and `value_range` (see `decode`), `on_bad_image`, `cache`.
     where: what the notes and messages call these images, such as "train/".
     log: gets a line of progress every two seconds.
 
@@ -239,6 +276,7 @@ def read_images(
       f"{decoded.num_cut} of {len(files)} images of {where} are more than {LONGEST} times as long "
       "as wide; the middle of them is kept"
     )
+  notes += _level_notes(root, decoded, config, where=where)
   ids = np.delete(np.arange(len(files)), sorted(decoded.skipped))
   split = RawSplit(
     inputs=decoded.images,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import threading
 import warnings
 
 import numpy as np
@@ -363,3 +364,16 @@ def test_a_full_memory_is_no_fault_of_the_image(monkeypatch):
   monkeypatch.setattr(decoding.Image, "open", fail)
   with pytest.raises(MemoryError):
     decode(made.saved(made.noise(), "PNG"), CONFIG)
+
+
+def test_the_threads_that_decode_end_with_the_reading_also_where_it_fails(tmp_path):
+  for i, size in enumerate([(6, 4), (7, 4)]):
+    made.noise(size, seed=i).save(tmp_path / f"{i}.png")
+  before = threading.active_count()
+  with pytest.raises(DataError, match="images differ in size") as caught:
+    read_images(
+      tmp_path, Listing(("0.png", "1.png"), np.zeros(2, int)), CONFIG, "x", log=lambda line: None
+    )
+  # The error still holds the frames of the reading, and with them the iterator of the images.
+  assert caught.tb is not None
+  assert threading.active_count() == before
