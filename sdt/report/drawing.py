@@ -1,6 +1,6 @@
 """Which pictures the artifacts of a run allow: draws them all, each with its caption."""
 
-from sdt.report import curve_pictures, figures, forest, image_figures, score_pictures, tables
+from sdt.report import curve_pictures, figures, fonts, forest, image_figures, score_pictures, tables
 from sdt.report.picture import Picture
 from sdt.report.read import Artifacts
 from sdt.report.wording import class_names, mosaic_of_A, section, sentences
@@ -55,7 +55,7 @@ def _forest(artifacts: Artifacts) -> dict[str, Picture]:
 
 
 def _mosaics(artifacts: Artifacts) -> dict[str, Picture]:
-  names, pictures = class_names(artifacts.results), {}
+  names, pictures = fonts.drawn(class_names(artifacts.results)), {}
   end = "lowest" if section(artifacts, "split").get("policy") == "bottom" else "highest"
   kinds = {
     "easiest": (mosaic_of_A(artifacts), f"sorted, the {end} scores first"),
@@ -64,7 +64,7 @@ def _mosaics(artifacts: Artifacts) -> dict[str, Picture]:
   for kind, (alt, order) in kinds.items():
     parts = [artifacts.mosaics.get(f"{kind}_{part}") for part in ("images", "labels", "confidence")]
     if all(part is not None and len(part) for part in parts):
-      png = figures.render(image_figures.mosaic, *parts, names=names)
+      png = figures.render(image_figures.mosaic, *parts, names=names.texts, families=names.families)
       caption = (
         "Below each image: its label, and the confidence of the first seed's baseline in this "
         f"label. The images are {order}."
@@ -76,8 +76,11 @@ def _mosaics(artifacts: Artifacts) -> dict[str, Picture]:
 def _activation_maps(artifacts: Artifacts) -> dict[str, Picture]:
   if not artifacts.cam:
     return {}
-  names, arms = class_names(artifacts.results), [str(arm) for arm in artifacts.cam["arms"]]
-  png = figures.render(image_figures.class_activation_maps, artifacts.cam, names)
+  names = fonts.drawn(class_names(artifacts.results))
+  arms = [str(arm) for arm in artifacts.cam["arms"]]
+  png = figures.render(
+    image_figures.class_activation_maps, artifacts.cam, names.texts, families=names.families
+  )
   caption = (
     "Test images, drawn at random within each group. Beside each image: "
     f"{_CAM_ARMS[len(arms)].format(*arms)} of the class of its label (seed "

@@ -13,6 +13,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sdt.report.fonts import MAIN_FONT
+
 # A line style of matplotlib: a name, or (offset, lengths of dashes and gaps).
 type LineStyle = str | tuple[int, tuple[int, ...]]
 
@@ -48,7 +50,7 @@ _STYLE = {
   "axes.spines.right": False,
   "axes.spines.top": False,
   "axes.titlesize": 10,
-  "font.family": ["DejaVu Sans"],  # comes with matplotlib, so the same letters everywhere
+  "font.family": [MAIN_FONT],
   "font.size": 9,
   "grid.color": "#DDDDDD",
   "grid.linewidth": 0.6,
@@ -63,12 +65,20 @@ MAX_ARMS = 3
 MAIN_ARMS = ("baseline", "method")
 
 
-def render(draw: Callable[..., Figure], *args: object, **kwargs: object) -> bytes:
-  """Returns the PNG of `draw(*args, **kwargs)`; no setting of the user's matplotlib changes it."""
+def render(
+  draw: Callable[..., Figure],
+  *args: object,
+  families: Sequence[str] = (MAIN_FONT,),
+  **kwargs: object,
+) -> bytes:
+  """Returns the PNG of `draw(*args, **kwargs)`; no setting of the user's matplotlib changes it.
+
+  `families` are the fonts of its letters, see `fonts.drawn`.
+  """
   with matplotlib.rc_context(), warnings.catch_warnings():
     matplotlib.rcdefaults()
-    matplotlib.rcParams.update(_STYLE)
-    # A class name in a script that the font lacks is drawn as boxes; the HTML has the name itself.
+    matplotlib.rcParams.update(_STYLE | {"font.family": list(families)})
+    # An arm's question or a path may still have a letter that no font has: it is drawn as a box.
     warnings.filterwarnings("ignore", message="Glyph")
     figure = draw(*args, **kwargs)
     FigureCanvasAgg(figure)

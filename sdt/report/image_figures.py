@@ -128,7 +128,8 @@ def tile_of(image: UInt8[np.ndarray, "H W C"]) -> UInt8[np.ndarray, "h w 3"]:
 
   A small image is enlarged by a whole factor, another one is resampled.
   """
-  image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
+  # Of two channels the first is shown, of more than three the first three.
+  image = np.repeat(image[..., :1], 3, axis=2) if image.shape[2] < 3 else image[..., :3]
   longest = max(image.shape[:2])
   if 2 * longest <= TILE:
     return image.repeat(TILE // longest, axis=0).repeat(TILE // longest, axis=1)

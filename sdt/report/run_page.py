@@ -11,6 +11,7 @@ from sdt.report import (
   curve_pictures,
   drawing,
   figures,
+  fonts,
   page,
   selection_section,
   tables,
@@ -37,6 +38,7 @@ def html(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     page_kind="report",
     sentence=_sentence(results).replace("+-", "\u00b1"),
     power=results.get("power"),
+    leakage=results["data"].get("duplicates", {}).get("warning"),
     diverged=page.diverged(results["arms"]),
     selection=selection_section.describe(artifacts.selection),
     pictures=pictures,
@@ -98,6 +100,7 @@ def _examples_and_scores(
   return {
     "what_A": what_A(artifacts),
     "mosaic_of_A": mosaic_of_A(artifacts),
+    "by_number": fonts.drawn(class_names(results)).by_number,
     "num_mosaic": {kind: len(artifacts.mosaics.get(f"{kind}_images", ())) for kind in kinds},
     "truth": tables.truth_text(info.get("truth", {}), info.get("ranked_by", "")),
     "histograms": [name for name in pictures if name.startswith("histogram_")],

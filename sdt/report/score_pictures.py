@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from sdt.report import class_figures, figures, score_figures
+from sdt.report import class_figures, figures, fonts, score_figures
 from sdt.report.picture import Picture
 from sdt.report.read import Artifacts, cut, diverged
 from sdt.report.score_figures import Agreement, MapPoints, MapWords
@@ -95,8 +95,14 @@ def classes(artifacts: Artifacts) -> dict[str, Picture]:
   """Returns how many examples of each class are in A and in B."""
   if artifacts.split is None:
     return {}
-  names = class_names(artifacts.results)
-  png = figures.render(class_figures.class_counts, artifacts.split, names, what_A(artifacts))
+  names = fonts.drawn(class_names(artifacts.results))
+  png = figures.render(
+    class_figures.class_counts,
+    artifacts.split,
+    names.texts,
+    what_A(artifacts),
+    families=names.families,
+  )
   caption = (
     "Dashed line: what a draw that ignores the class would give. Where a bar is far from it, the "
     "score prefers or avoids this class."
@@ -181,6 +187,7 @@ def _border_words(
 def _class_histograms(artifacts: Artifacts, ranking: _Ranking) -> Picture:
   name, values, is_higher_easier = ranking
   labels, names = artifacts.scores["label"], class_names(artifacts.results)
+  drawn = fonts.drawn(names)
   shown = class_figures.shown_classes(values, labels, len(names), is_higher_easier=is_higher_easier)
   png = figures.render(
     class_figures.class_histograms,
@@ -188,8 +195,9 @@ def _class_histograms(artifacts: Artifacts, ranking: _Ranking) -> Picture:
     labels,
     _subset_a(artifacts, values.shape),
     classes=shown,
-    names=names,
+    names=drawn.texts,
     label=_label_of(name),
+    families=drawn.families,
   )
   few = len(shown) < sum(np.bincount(labels, minlength=len(names)) > 0)
   which = f"The five easiest and the five hardest of {len(names)} classes" if few else "Every class"

@@ -12,7 +12,7 @@ def drawn(monkeypatch):
   def draw(workdir):
     made = {}
 
-    def keep(function, *args, **kwargs):
+    def keep(function, *args, families=(), **kwargs):
       made.setdefault(function.__name__, []).append(function(*args, **kwargs))
       return b""
 

@@ -53,7 +53,7 @@ def test_scores_without_a_correlation_still_make_a_report(tmp_path, monkeypatch)
   monkeypatch.setattr(
     figures,
     "render",
-    lambda draw, *args, **kwargs: (
+    lambda draw, *args, families=(), **kwargs: (
       titles.append(draw(*args, **kwargs).axes[0].get_title(loc="left")) or b""
     ),
   )

@@ -152,6 +152,20 @@ def test_names_are_escaped(tmp_path):
   figures.render(class_figures.class_counts, split, names, "A")
 
 
+def test_a_test_set_that_was_trained_on_is_told_once_above_all_other_warnings(tmp_path):
+  workdir = small_run(tmp_path)
+  results = json.loads((workdir / "results.json").read_text())
+  warning = "9.1 % of the test examples are in the training set too"
+  results["data"]["notes"] = ["the first note", warning]
+  results["data"]["duplicates"] = {"test_in_train": 3, "warning": warning}
+  files.write_json(workdir / "results.json", results)
+  text = page_alone(workdir)
+  assert text.count(warning) == 1
+  first = text.index('class="warning"')
+  assert text[first:].startswith(f'class="warning"><strong>Leakage:</strong> {warning}.')
+  assert text.index('class="verdict"') < first < text.index("the first note")
+
+
 def test_one_seed_says_what_is_missing(tmp_path):
   text = build_report(small_run(tmp_path, seeds=(3,))).read_text(encoding="utf-8")
   assert "one seed: no verdict" in text
