@@ -57,6 +57,7 @@ def test_config_and_environment_say_what_the_run_was(reference_run):
     "variant": data.variant,
     "checksum": data.checksum,
     "notes": list(data.notes),
+    "duplicates": data.duplicates.counts,
   }
   assert set(environment["choices"]["dispatches"]) == {"baseline", "method"}
   assert {"versions", "platform", "devices", "host", "commit", "cpus"} <= environment.keys()

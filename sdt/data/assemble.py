@@ -7,13 +7,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from sdt.config.schema import DataConfig
-from sdt.data import seeded
+from sdt.data import duplicates, seeded
 from sdt.data.checks import some_of
 from sdt.data.class_names import alike_notes
 from sdt.data.dataset import Data, Dataset, RawSplit, checksum, make_dataset
-from sdt.data.statistics import constant_examples, mean_and_std
+from sdt.data.statistics import constant_examples, mean_and_std, value_span
 from sdt.errors import ConfigError, DataError
 
+_DARK = 32  # an eighth of the values of a pixel; images that span fewer are told
 # Mean and standard deviation that public pretrained weights were trained with.
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -61,12 +62,16 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   num_classes = len(raw.class_names)
   train_split, test_split = _splits(raw, config)
   drawn = _draw(train_split, config.num_train, config, name="train", where=raw.where)
+  given = np.asarray(drawn.labels)
   if config.wrong_label_fraction:
     drawn = _with_wrong_labels(drawn, num_classes, config)
   train = make_dataset(drawn, num_classes=num_classes, where=f"{raw.where}, training split")
+  test_split, dropped = _without_copies(train, test_split, raw, config=config)
   drawn = _draw(test_split, config.num_test, config, name="test", where=raw.where)
   test = make_dataset(drawn, num_classes=num_classes, where=f"{raw.where}, test split")
   _check_classes(train, raw, config)
+  _check_content(train, raw)
+  copies = duplicates.find(train, test, given, dropped=dropped, config=config)
   mean, std = _statistics(raw, train, config)
   return Data(
     train=train,
@@ -77,7 +82,12 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     checksum=checksum(train, test, raw.class_names),
     mean=mean,
     std=std,
-    notes=(*raw.notes, *_notes(raw, train, test, config=config)),
+    notes=(
+      *raw.notes,
+      *_notes(raw, train, test, config=config),
+      *duplicates.notes(copies, train, test, config=config),
+    ),
+    duplicates=copies,
   )
 
 
@@ -148,6 +158,27 @@ def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where
   return split.take(seeded.stratified(split.labels, num, config.split_seed, stream=f"{name} draw"))
 
 
+def _without_copies(
+  train: Dataset, test: RawSplit, raw: Raw, *, config: DataConfig
+) -> tuple[RawSplit, Dataset | None]:
+  """Returns (the test split, what was left out of it); see `data.on_duplicate_test`.
+
+  The examples that stay keep their ids.
+  """
+  if config.on_duplicate_test != "drop":
+    return test, None
+  is_copy = duplicates.is_in_training_set(train, test)
+  if is_copy.all():
+    raise DataError(
+      f"{raw.where}: all {len(is_copy)} test examples are in the training set too, so "
+      "data.on_duplicate_test=drop leaves no test split; give other test examples"
+    )
+  left_out = test.take(np.flatnonzero(is_copy))
+  where, num_classes = f"{raw.where}, test split", len(raw.class_names)
+  dropped = make_dataset(left_out, num_classes=num_classes, where=where) if is_copy.any() else None
+  return test.take(np.flatnonzero(~is_copy)), dropped
+
+
 def _with_wrong_labels(split: RawSplit, num_classes: int, config: DataConfig) -> RawSplit:
   """Returns the split with a share of wrong labels, and `wrong_label` to tell which.
 
@@ -199,6 +230,16 @@ def _check_classes(train: Dataset, raw: Raw, config: DataConfig) -> None:
     )
 
 
+def _check_content(train: Dataset, raw: Raw) -> None:
+  """Refuses images that are all constant: they show nothing but their brightness."""
+  if train.inputs.ndim == 4 and train.inputs.shape[1:3] != (1, 1):
+    if len(constant_examples(train)) == len(train):
+      raise DataError(
+        f"{raw.where}: all {len(train)} training images are constant, all pixels of each alike; "
+        "look at the files, and at how they were written"
+      )
+
+
 def _statistics(
   raw: Raw, train: Dataset, config: DataConfig
 ) -> tuple[Float32[np.ndarray, "D"], Float32[np.ndarray, "D"]]:
@@ -217,7 +258,7 @@ def _statistics(
 
 
 def _notes(raw: Raw, train: Dataset, test: Dataset, *, config: DataConfig) -> Iterator[str]:
-  """Yields what must be told of class names, classes, labels wrong on purpose, constant images."""
+  """Yields what must be told of class names, classes, labels wrong on purpose, dark images."""
   yield from alike_notes(raw.class_names)
   if test.labels.dtype.kind == "i":
     counts = np.bincount(test.labels, minlength=len(raw.class_names))
@@ -231,6 +272,13 @@ def _notes(raw: Raw, train: Dataset, test: Dataset, *, config: DataConfig) -> It
     yield (
       f"{int(train.wrong_label.sum())} of {len(train)} training labels are wrong on purpose "
       f"(data.wrong_label_fraction={config.wrong_label_fraction})"
+    )
+  levels = None if train.inputs.ndim != 4 else value_span(train.inputs, enough=_DARK)
+  if levels is not None and levels[1] - levels[0] < _DARK:
+    yield (
+      f"the training images hold only the values {levels[0]} to {levels[1]} of 0 to 255, less than "
+      "an eighth of them; if that is a mistake, write them anew over the whole range (for grey "
+      "files of more than 8 bits see data.value_range)"
     )
   for name, dataset in (("training", train), ("test", test)):
     constant = constant_examples(dataset)

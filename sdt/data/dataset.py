@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, UInt8
@@ -92,6 +94,41 @@ def _taken[Split: (RawSplit, Dataset)](split: Split, positions: Int[np.ndarray, 
   )
 
 
+class Copy(NamedTuple):
+  """An example that a set holds more than once; a row of duplicates.csv.
+
+  Attributes:
+    group: number of the examples that are alike, from 0.
+    kind: "exact" for equal inputs, "near" for images that look alike.
+    split: "train", "test", or "dropped" for one that was left out of the test split.
+    example_id: see `Dataset`.
+    source_file: see `Dataset`; "" where examples are no files.
+    label: the class that the set gives it.
+  """
+
+  group: int
+  kind: str
+  split: str
+  example_id: int
+  source_file: str
+  label: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Duplicates:
+  """The examples that a set holds more than once.
+
+  Attributes:
+    copies: all of them, by group.
+    counts: how many there are, by what they are; see docs/artifacts.md.
+    warning: what must be told where much of the test set was trained on, else None.
+  """
+
+  copies: tuple[Copy, ...] = ()
+  counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  warning: str | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class Data:
   """A data set as a run uses it.
@@ -110,6 +147,7 @@ class Data:
     std: float32 like `mean`: the standard deviation that the inputs are divided by (over N, not
       N - 1); 1 where it would be 0.
     notes: what the user must be told: constant images, skipped images, the variant.
+    duplicates: the examples that are there more than once.
   """
 
   train: Dataset
@@ -121,6 +159,7 @@ class Data:
   mean: Float32[np.ndarray, "D"]
   std: Float32[np.ndarray, "D"]
   notes: tuple[str, ...] = ()
+  duplicates: Duplicates = Duplicates()
 
 
 def make_dataset(split: RawSplit, *, num_classes: int, where: str) -> Dataset:

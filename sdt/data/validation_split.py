@@ -6,7 +6,7 @@ import numpy as np
 
 from sdt.config.schema import DataConfig
 from sdt.data import seeded
-from sdt.data.dataset import Data, checksum
+from sdt.data.dataset import Data, Duplicates, checksum
 from sdt.errors import ConfigError
 
 
@@ -18,8 +18,8 @@ def hold_out(data: Data, config: DataConfig) -> Data:
   example for training. The inputs are normalised as those of the whole training set.
 
   Args:
-    data: its training set and what describes it are read, not its test set, its checksum or its
-      notes.
+    data: its training set and what describes it are read, not its test set, its checksum, its
+      notes or its duplicates.
     config: `validation_fraction`, `split_seed`.
 
   Raises:
@@ -54,4 +54,5 @@ def hold_out(data: Data, config: DataConfig) -> Data:
     test=validation,
     checksum=checksum(rest, validation, data.class_names),
     notes=(note,),
+    duplicates=Duplicates(),
   )

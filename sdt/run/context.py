@@ -5,7 +5,8 @@ from pathlib import Path
 
 from sdt import files
 from sdt.config import Config, config_hash, to_dict
-from sdt.data.dataset import Data
+from sdt.data import duplicates
+from sdt.data.dataset import Copy, Data
 from sdt.errors import Interrupted
 from sdt.run import environment
 from sdt.run.identity import Identity
@@ -62,6 +63,15 @@ def write_config(workdir: Path, config: Config) -> None:
   )
 
 
+def write_duplicates(context: Context) -> None:
+  """Writes duplicates.csv, where an example is there more than once."""
+  data = context.data
+  if data.duplicates.copies:
+    header = [*Copy._fields, "class_name"]
+    rows = ((*copy, data.class_names[copy.label]) for copy in data.duplicates.copies)
+    files.write_csv(context.workdir / duplicates.FILE, header, rows)
+
+
 def write_environment(context: Context) -> None:
   """Writes environment.json, the choices made so far in it."""
   data = context.data
@@ -70,6 +80,7 @@ def write_environment(context: Context) -> None:
     "variant": data.variant,
     "checksum": data.checksum,
     "notes": data.notes,
+    "duplicates": data.duplicates.counts,
   }
   run = {
     "data": described,

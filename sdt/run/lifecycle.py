@@ -22,7 +22,7 @@ from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.report import build_report
 from sdt.run import environment, load_inputs, resume, reused_baseline, selection, shared_workdir
-from sdt.run.context import Context, write_config, write_environment
+from sdt.run.context import Context, write_config, write_duplicates, write_environment
 from sdt.run.identity import Identity
 from sdt.run.profiling import Profiler
 from sdt.run.programs import Setup, compute_dtype
@@ -345,4 +345,5 @@ def _begin(context: Context, config: Config) -> None:
     context.display.log(f"note: {note}")
   write_config(context.workdir, config)
   write_environment(context)
+  write_duplicates(context)
   context.write_timing()  # this start is counted, however soon it is killed

@@ -5,6 +5,7 @@ import numpy as np
 from sdt.arms.catalogue import trainings
 from sdt.arms.planning import Setting, make_plan
 from sdt.config import Config
+from sdt.data import duplicates
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.run import selection
@@ -38,6 +39,7 @@ def check(config: Config, data: Data) -> None:
 def outputs(config: Config, data: Data) -> list[str]:
   """Returns the names of the files that an experiment leaves beside those of every run."""
   names = [selection.FILE] if selection.is_on(config) else []
+  names += [duplicates.FILE] if data.duplicates.copies else []
   if has_split(config):
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
     names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []

@@ -163,6 +163,7 @@ def describe_data(data: Data) -> dict[str, Any]:
     "class_names": data.class_names,
     "normalisation": {"mean": data.mean, "std": data.std} if data.train.inputs.ndim == 4 else None,
     "notes": data.notes,
+    "duplicates": {**data.duplicates.counts, "warning": data.duplicates.warning},
   }
 
 

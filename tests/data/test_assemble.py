@@ -204,7 +204,7 @@ def test_constant_images_are_named_and_kept():
   raw.train.inputs[7] = 0
   raw.train.inputs[9] = [1, 2, 3]  # one colour: constant in every channel
   data = assemble(raw, DataConfig(name="npz"))
-  assert data.notes == ("2 training image(s) are constant, all pixels alike; example ids 7, 9",)
+  assert data.notes[0] == "2 training image(s) are constant, all pixels alike; example ids 7, 9"
   assert len(data.train) == 60
 
 

@@ -76,10 +76,13 @@ def _rows(path: Path) -> list[_Row]:
 
 
 def _check_files(rows: list[_Row], path: Path, config: DataConfig) -> None:
-  """Refuses a file that is listed twice and, unless bad images are skipped, a missing file."""
+  """Refuses a file that is listed twice in any spelling, and a missing file.
+
+  Missing files are accepted where bad images are skipped.
+  """
   lines: dict[str, int] = {}
   for row in rows:
-    place = os.path.normpath(path.parent / row.path)
+    place = os.path.realpath(path.parent / row.path)
     if place in lines:
       raise DataError(
         f"data.path={path}, line {row.line}: {row.path} is listed in line {lines[place]} already; "

@@ -262,3 +262,24 @@ def test_files_that_are_no_manifest_are_refused(root):
   assert "one image: give the folder or the list" in _refused(root / "images" / "0.png")
   (root / "long.csv").write_text("path,label\n" + "x" * 200_000 + ",a\n")
   assert "line 2: not CSV" in _refused(root / "long.csv")
+
+
+@pytest.mark.parametrize(
+  "spelling", ["relative", "absolute", "link to the file", "link to its folder"]
+)
+@pytest.mark.parametrize("where", ["beside", "elsewhere"])
+def test_a_file_is_listed_once_whatever_its_spelling_and_the_working_directory(
+  root, monkeypatch, spelling, where
+):
+  (root / "again.png").symlink_to(root / "images" / "1.png")
+  (root / "others").symlink_to(root / "images")
+  spelled = {
+    "relative": "images/../images/1.png",
+    "absolute": str(root / "images" / "1.png"),
+    "link to the file": "again.png",
+    "link to its folder": "others/1.png",
+  }[spelling]
+  _write(root, f"path,label,split\nimages/0.png,a,train\nimages/1.png,b,train\n{spelled},b,test\n")
+  monkeypatch.chdir(root if where == "beside" else root / "images")
+  path = "set.csv" if where == "beside" else "../set.csv"
+  assert f"line 4: {spelled} is listed in line 3 already" in _refused(path)

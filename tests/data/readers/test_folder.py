@@ -16,7 +16,8 @@ def _fill(root, counts, size=(6, 4)):
   for label, (name, num) in enumerate(counts.items()):
     (root / name).mkdir(parents=True, exist_ok=True)
     for i in range(num):
-      image_files.noise(size, 100 * label + i).save(root / name / f"{i:03d}.png")
+      seed = 100 * label + i + 10_000 * (root.name != "train")  # other images in other splits
+      image_files.noise(size, seed).save(root / name / f"{i:03d}.png")
   return root
 
 

@@ -21,7 +21,8 @@ def fill(root, *classes, num=4):
   for label, name in enumerate(classes):
     (root / name).mkdir(parents=True, exist_ok=True)
     for i in range(num):
-      image_files.noise(seed=100 * label + i).save(root / name / f"{i}.png")
+      seed = 100 * label + i + 10_000 * len(root.name)  # other images in other splits
+      image_files.noise(seed=seed).save(root / name / f"{i}.png")
   return root
 
 
@@ -148,8 +149,8 @@ def test_classes_that_are_numbers_are_in_their_order(tmp_path):
 )
 def test_what_pillow_opens_is_an_image_whatever_its_suffix(tmp_path, files):
   fill(tmp_path, "cat", "dog")
-  for file, kind in files.items():
-    image_files.noise((32, 32)).resize((6, 4)).save(tmp_path / "cat" / file, kind)
+  for seed, (file, kind) in enumerate(files.items()):
+    image_files.noise((32, 32), seed).resize((6, 4)).save(tmp_path / "cat" / file, kind)
   data = load(tmp_path, test_fraction=0.25)
   assert len(data.train) + len(data.test) == 8 + len(files)
   told = (
