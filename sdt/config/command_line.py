@@ -115,9 +115,8 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
       values[flag] = text
   if "--config" not in values:
     raise _usage_error("--config is missing")
-  config_path = named_files.expanded(
-    values["--config"]
-  )  # the shell does not expand --workdir=~/runs
+  # The shell does not expand the ~ of --workdir=~/runs.
+  config_path = named_files.expanded(values["--config"])
   name = _run_name(config_path)
   workdir = named_files.expanded(values.get("--workdir", f"runs/{name}"))
   return Request(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from sdt import named_files
 from sdt.config.schema import DataConfig
 from sdt.data.dataset import Data
 from sdt.data.published.catalogue import SETS
@@ -73,10 +74,6 @@ def _check_keys(config: DataConfig) -> None:
       "data.resize=short_side leaves images of differing sizes, and the network needs one: give "
       f"it, such as --config.data.crop_size={size}"
     )
-  try:
-    Path(config.path or "").expanduser()
-  except RuntimeError as error:
-    raise DataError(f"data.path={config.path}: {error}") from error
 
 
 def _read(config: DataConfig, log: Log, seeds: Sequence[int]) -> Data:
@@ -135,7 +132,7 @@ def check_workdir(config: DataConfig, workdir: Path) -> None:
   Raises:
     ConfigError: with a workdir that would do.
   """
-  root = Path(config.path or "").expanduser()
+  root = named_files.expanded(config.path or "")
   with contextlib.suppress(OSError):  # the reader will say so
     if config.name != "folder" or config.path is None or not root.is_dir():
       return

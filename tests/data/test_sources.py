@@ -84,6 +84,11 @@ def test_an_impossible_path_is_a_data_error(name, path, tmp_path, monkeypatch):
   assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b", "~nobody-of-that-name/x", "/dev/null/x"])
+def test_an_impossible_path_is_left_to_the_reader_where_the_workdir_is_checked(path, tmp_path):
+  sources.check_workdir(DataConfig(name="folder", path=path), tmp_path / "run")
+
+
 def _shapes(wrong=0.0, **keys):
   return sources.load(
     DataConfig(name="shapes", wrong_label_fraction=wrong, shapes=ShapesConfig(**keys))

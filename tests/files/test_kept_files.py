@@ -8,7 +8,7 @@ from sdt import experiment, files
 from sdt.errors import WorkdirError
 from sdt.files.workdir import hold_workdir
 from tests.support import whole
-from tests.support.on_disk import Killed, tree
+from tests.support.on_disk import Killed, killed_at, tree
 
 
 def without_seals(folder):
@@ -62,21 +62,7 @@ def test_after_a_kill_at_any_system_call_the_old_file_is_still_known_as_ours(tmp
   killed = 0
   for kill_at in range(20):
     files.write_bytes(path, b"old")
-    calls = 0
-
-    def killing(call):
-      def wrapper(*args, **kwargs):
-        nonlocal calls
-        calls += 1
-        if calls == kill_at + 1:  # noqa: B023 - called within this turn of the loop
-          raise Killed
-        return call(*args, **kwargs)
-
-      return wrapper
-
-    with monkeypatch.context() as patch:
-      for name in ("open", "fsync", "replace"):
-        patch.setattr(os, name, killing(getattr(os, name)))
+    with killed_at(kill_at, ("open", "fsync", "replace"), monkeypatch):
       try:
         files.write_bytes(path, b"new!")
       except Killed:

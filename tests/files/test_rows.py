@@ -10,7 +10,7 @@ import pytest
 
 from sdt import files
 from sdt.errors import DataError
-from tests.support.on_disk import Killed
+from tests.support.on_disk import Killed, killed_at
 
 
 def test_rows_come_back_in_order(tmp_path):
@@ -70,23 +70,9 @@ def test_rows_torn_anywhere_and_resumed_equal_rows_of_an_undisturbed_run(tmp_pat
 def test_kill_in_truncation_never_makes_rows_unreadable(tmp_path, monkeypatch, kill_at):
   path = tmp_path / "metrics.jsonl"
   files.append_rows(path, [{"round": number} for number in (1, 2, 3)])
-  calls = 0
-
-  def killing(call):
-    def wrapper(*args, **kwargs):
-      nonlocal calls
-      calls += 1
-      if calls > kill_at:
-        raise Killed
-      return call(*args, **kwargs)
-
-    return wrapper
-
-  with monkeypatch.context() as patch:
-    for name in ("fsync", "replace", "unlink"):
-      patch.setattr(os, name, killing(getattr(os, name)))
-    with pytest.raises(Killed):
-      files.truncate_rows(path, lambda row: row["round"] != 2)
+  names = ("fsync", "replace", "unlink")
+  with killed_at(kill_at, names, monkeypatch, for_good=True), pytest.raises(Killed):
+    files.truncate_rows(path, lambda row: row["round"] != 2)
   assert [row["round"] for row in files.read_rows(path)] in ([1, 2, 3], [1, 3])
   files.truncate_rows(path, lambda row: row["round"] != 2)
   assert [row["round"] for row in files.read_rows(path)] == [1, 3]

@@ -15,7 +15,7 @@ import pytest
 from sdt import files
 from sdt.errors import DataError, WorkdirError
 from sdt.files.workdir import TMP_PREFIX
-from tests.support.on_disk import Killed, tree
+from tests.support.on_disk import Killed, killed_at, tree
 
 
 def test_written_file_has_its_digest_beside_it_and_nothing_else(tmp_path):
@@ -54,21 +54,7 @@ def test_kill_at_any_system_call_leaves_old_or_new_bytes_and_no_false_match(tmp_
   outcomes = set()
   for kill_at in range(20):
     files.write_bytes(path, b"old")
-    calls = 0
-
-    def killing(call):
-      def wrapper(*args, **kwargs):
-        nonlocal calls
-        calls += 1
-        if calls == kill_at + 1:  # noqa: B023 - called within this turn of the loop
-          raise Killed
-        return call(*args, **kwargs)
-
-      return wrapper
-
-    with monkeypatch.context() as patch:
-      for name in ("open", "fsync", "replace"):
-        patch.setattr(os, name, killing(getattr(os, name)))
+    with killed_at(kill_at, ("open", "fsync", "replace"), monkeypatch):
       try:
         files.write_bytes(path, b"new!")
         killed = False

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from sdt import named_files
 from sdt.config.schema import DataConfig
 from sdt.data.assemble import Raw, assemble
 from sdt.data.cache import data_directory
@@ -172,7 +173,7 @@ def _locate(spec: RegisteredSet, config: DataConfig, log: Log) -> tuple[str, Pat
   It looks at `data.path` if given; else in the data directory, then in the one of tfds.
   """
   if config.path is not None:
-    root = Path(config.path).expanduser()
+    root = named_files.expanded(config.path)
     if not root.exists():
       raise MissingDataError(
         f"data.path={root}: no such file or folder; {_how_to_get(spec, _WITHOUT_PATH)}"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt import named_files
 from sdt.config.schema import DataConfig
 from sdt.data import class_names, table
 from sdt.data.assemble import Raw, assemble
@@ -148,7 +149,7 @@ def load_manifest(config: DataConfig, log: Log) -> Data:
   """
   if config.path is None:
     raise DataError("data.name=csv needs the file: --config.data.path=FILE.csv")
-  path = Path(config.path).expanduser()
+  path = named_files.expanded(config.path)
   rows = _rows(path)
   _check_files(rows, path, config)
   names = _class_names(rows, path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt import named_files
 from sdt.config.schema import DataConfig
 from sdt.data.assemble import Raw, assemble
 from sdt.data.dataset import Data, RawSplit
@@ -152,7 +153,7 @@ def load_folder(config: DataConfig, log: Log) -> Data:
   """
   if config.path is None:
     raise DataError("data.name=folder needs the folder: --config.data.path=DIR")
-  root = Path(config.path).expanduser()
+  root = named_files.expanded(config.path)
   splits: dict[Path, RawSplit] = {}
   notes: list[str] = []
   try:

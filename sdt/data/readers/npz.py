@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sdt import named_files
 from sdt.config.schema import DataConfig
 from sdt.data.assemble import Raw, assemble
 from sdt.data.checks import AnyArray
@@ -240,7 +241,7 @@ def load_npz(config: DataConfig) -> Data:
   """
   if config.path is None:
     raise DataError("data.name=npz needs the archive: --config.data.path=FILE.npz")
-  path = Path(config.path).expanduser()
+  path = named_files.expanded(config.path)
   arrays = _read(path)
   if ("test_x" in arrays) != ("test_y" in arrays):
     raise DataError(f"data.path={path}: one of test_x and test_y is missing; give both or none")

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 from pathlib import Path
 
+from sdt import named_files
 from sdt.config.schema import DataConfig
 from sdt.data.readers import csv_list, folder_layout
 from sdt.data.readers.image_kinds import is_image
@@ -84,7 +85,7 @@ def refuse_other_kind(config: DataConfig) -> None:
   """
   if config.name not in EXPECTED or config.path is None:
     return
-  path, name = Path(config.path).expanduser(), config.name
+  path, name = named_files.expanded(config.path), config.name
   if not path.exists() and not path.is_symlink():
     _refuse_missing(path, name)
   kind = _kind_of(path)
