@@ -103,6 +103,14 @@ def no_training(monkeypatch):
 
 
 @pytest.fixture
+def compiles_anew(monkeypatch):
+  """Compiles every program, also those that an earlier test has compiled."""
+  from sdt.devices import compile
+
+  monkeypatch.setattr(compile, "_compile", compile._compile.__wrapped__)
+
+
+@pytest.fixture
 def key():
   return jax.random.key(0)
 

@@ -1,8 +1,9 @@
 """Compiles a program for the devices of a layout, and maps a function over the replicas."""
 
 import concurrent.futures
+import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -26,36 +27,58 @@ class Executable(Protocol):
     """Returns what the program needs on a device, as far as the backend tells."""
 
 
+# So many programs stay in memory. A run has a handful, a sweep of other shapes some for each value.
+_KEPT = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class _Key:
+  """What a compiled program depends on: equal keys have the same executable.
+
+  Attributes:
+    layout, function, program: see `compile_program`.
+    structure, leaves: of the arguments; shape, dtype and sharding of each leaf.
+    replica_axes, donate: see `compile_program`.
+  """
+
+  layout: Layout
+  function: Callable[..., Any]
+  program: Hashable
+  structure: jax.tree_util.PyTreeDef
+  leaves: tuple[jax.ShapeDtypeStruct, ...]
+  replica_axes: int | tuple[int, ...]
+  donate: tuple[int, ...]
+
+
 def compile_program(
   layout: Layout,
   function: Callable[..., Any],
+  program: Hashable,
+  *,
   args: Sequence[PyTree],
   replica_axes: int | tuple[int, ...] = 0,
   donate: tuple[int, ...] = (),
 ) -> Executable:
-  """Returns the compiled program for placed arguments; it never recompiles.
+  """Returns the executable of `function(program, *args)` for placed arguments.
 
-  It raises on arguments of any other shape.
+  It never recompiles, and raises on arguments of any other shape. Equal programs for equal shapes
+  are compiled once in a process: a sweep over a number compiles for its first value alone.
 
   Args:
     layout: of the devices.
-    function: of `args`; where the seeds are divided it sees those of one device.
+    function: a function of a module; where the seeds are divided it sees those of one device.
+    program: what is static: hashable, and equal where the compiled code is.
     args: from `place`, and those whose leading axis is that of the replicas from `place_replicas`.
     replica_axes: which axis of the results is that of the replicas, a tree prefix of them.
-    donate: which arguments the results may take the memory of.
+    donate: which of `args` the results may take the memory of.
   """
+  leaves, structure = jax.tree.flatten(tuple(args))
+  shapes = tuple(
+    jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) for leaf in leaves
+  )
+  key = _Key(layout, function, program, structure, shapes, replica_axes, donate)
   try:
-    if layout.replica_parts > 1:
-      return _OnEachDevice(layout, function, args, replica_axes=replica_axes, donate=donate)
-    if layout.mode == "pmap":
-      lowered = jax.pmap(
-        function, AXIS, devices=list(layout.mesh.devices.flat), donate_argnums=donate
-      ).lower(*args)
-    else:
-      lowered = jax.jit(
-        function, donate_argnums=donate, out_shardings=NamedSharding(layout.mesh, PartitionSpec())
-      ).lower(*args)
-    return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
+    return _compile(key)
   except jax.errors.JaxRuntimeError as error:
     if not layout.compiler_options or is_out_of_memory(error):
       raise
@@ -64,6 +87,23 @@ def compile_program(
       f"parallel.compiler_options: a program cannot be compiled with them ({reason}); leave them "
       "out"
     ) from error
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _compile(key: _Key) -> Executable:
+  layout, function = key.layout, functools.partial(key.function, key.program)
+  args = jax.tree.unflatten(key.structure, key.leaves)
+  if layout.replica_parts > 1:
+    return _OnEachDevice(layout, function, args, replica_axes=key.replica_axes, donate=key.donate)
+  if layout.mode == "pmap":
+    lowered = jax.pmap(
+      function, AXIS, devices=list(layout.mesh.devices.flat), donate_argnums=key.donate
+    ).lower(*args)
+  else:
+    lowered = jax.jit(
+      function, donate_argnums=key.donate, out_shardings=NamedSharding(layout.mesh, PartitionSpec())
+    ).lower(*args)
+  return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
 
 
 class _OnEachDevice:

@@ -4,7 +4,6 @@ A network that was evaluated after B has the statistics of B alone.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -148,7 +147,7 @@ class Recalibrator:
   def _call(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
     if name not in self._compiled:
       self._compiled[name] = compile_program(
-        self._program.layout, functools.partial(function, self._program), args, replica_axes=0
+        self._program.layout, function, self._program, args=args
       )
     return self._compiled[name](*args)
 

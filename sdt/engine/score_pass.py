@@ -159,8 +159,9 @@ class ScoreRunner:
       for first in range(0, total, group):
         arguments = variables, next(dispatches), place(layout, np.int32(first))
         if self._compiled is None:
-          function = functools.partial(score_dispatch, program)
-          self._compiled = compile_program(layout, function, arguments, replica_axes=1)
+          self._compiled = compile_program(
+            layout, score_dispatch, program, args=arguments, replica_axes=1
+          )
         parts.append(fetch(layout, self._compiled(*arguments)))
         del arguments  # the inputs are not needed any more when the next are asked for
         after_dispatch(min(first + group, total), total)

@@ -1,7 +1,6 @@
 """Runs a plan: cuts it into dispatches, compiles the program and runs it. It touches no files."""
 
 import dataclasses
-import functools
 import time
 from collections.abc import Generator
 from typing import Any
@@ -145,13 +144,13 @@ class Trainer:
     if self._executables:
       return 0.0
     start, clock = time.perf_counter(), self._next(Position()).clock
-    function = functools.partial(scan.dispatch, self.program)
     for feed in self._feed_shapes():
       self.num_compilations += 1
       executable = compile_program(
         self._layout,
-        function,
-        self.arguments(clock, feed),
+        scan.dispatch,
+        self.program,
+        args=self.arguments(clock, feed),
         replica_axes=scan.REPLICA_AXES,
         donate=(0,),
       )

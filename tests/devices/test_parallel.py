@@ -113,7 +113,7 @@ def test_options_of_the_compiler_reach_every_program_and_change_no_other_run():
     with mock.patch.object(
       jax.stages.Lowered, "compile", autospec=True, side_effect=jax.stages.Lowered.compile
     ) as compiling:
-      compile_program(of, lambda x: x + 1.0, (x,))
+      compile_program(of, lambda more, x: x + more, 1.0, args=(x,))
     told[name] = compiling.call_args.kwargs["compiler_options"]
   assert told == {"fast": dict(layout.compiler_options), "plain": None}
 

@@ -162,7 +162,10 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs_and_waits_for_no_ot
   # What the search finds in a program that does wait:
   batch = make_layout(ParallelConfig(num_devices=2))
   waits = compile_program(
-    batch, lambda x: shard_batch(batch, x).sum(), (place(batch, np.ones(4, np.float32)),)
+    batch,
+    lambda layout, x: shard_batch(layout, x).sum(),
+    batch,
+    args=(place(batch, np.ones(4, np.float32)),),
   )
   assert COLLECTIVE.search(waits.as_text())
   trainer.set_state(real.fresh_start)

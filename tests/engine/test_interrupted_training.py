@@ -55,6 +55,7 @@ def test_a_training_cut_after_any_dispatch_and_saved_to_disk_ends_with_the_same_
     tiny.assert_equal(again.get_state().state, end.state)
 
 
+@pytest.mark.usefixtures("compiles_anew")
 @pytest.mark.parametrize("where", ["SIGTERM", "SIGINT"])
 def test_a_signal_during_a_compilation_stops_the_run_before_the_arm(
   tmp_path, monkeypatch, capsys, where
@@ -90,6 +91,7 @@ def bad_momentum(state, measured):
   return dataclasses.replace(state, opt_state=jax.tree.unflatten(structure, leaves)), measured
 
 
+@pytest.mark.usefixtures("compiles_anew")
 @pytest.mark.parametrize("harm", [bad_loss, bad_weight, bad_momentum])
 def test_one_number_that_is_none_freezes_the_replica_as_it_was_before(monkeypatch, harm):
   of = tiny.config(rounds=2, seeds=(0,), optim__milestones=(1,), parallel__steps_per_dispatch=1)
