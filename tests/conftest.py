@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,7 +21,11 @@ import hypothesis
 import jax
 import pytest
 
-import tests.support.typechecker  # noqa: F401  # the option --jaxtyping-packages names it
+import tests.support.typechecker  # noqa: F401  # before anything of sdt is imported
+
+# Where bytecode is switched off, every process of the tests would compile all of sdt again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -105,9 +110,9 @@ def no_training(monkeypatch):
 @pytest.fixture
 def compiles_anew(monkeypatch):
   """Compiles every program, also those that an earlier test has compiled."""
-  from sdt.devices import compile
+  import sdt.devices.compile as module
 
-  monkeypatch.setattr(compile, "_compile", compile._compile.__wrapped__)
+  monkeypatch.setattr(module, "_compile", module._compile.__wrapped__)
 
 
 @pytest.fixture

@@ -1,27 +1,28 @@
 """The tests check the shapes that sdt's annotations name, at every call."""
 
+import beartype
 import jax.numpy as jnp
 import jaxtyping
 import pytest
 from jaxtyping import Array, Float, Int
 
 import sdt.losses
-from tests.support.typechecker import check_arrays
+from tests.support.typechecker import jaxtyped
 
 type Logits = Float[Array, "B K"]
 
 
-@jaxtyping.jaxtyped(typechecker=check_arrays)
+@jaxtyped(typechecker=beartype.beartype)
 def of_label(logits: Logits, labels: Int[Array, "B"], *, scale: int = 1) -> Float[Array, "B"]:
   return scale * jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
 
 
-@jaxtyping.jaxtyped(typechecker=check_arrays)
+@jaxtyped(typechecker=beartype.beartype)
 def wrong(logits: Logits) -> Float[Array, "K"]:
   return logits[:, 0]
 
 
-@jaxtyping.jaxtyped(typechecker=check_arrays)
+@jaxtyped(typechecker=beartype.beartype)
 def name_of(network: jaxtyping.PyTree | int, name: str) -> str:
   return name
 

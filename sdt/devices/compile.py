@@ -76,7 +76,15 @@ def compile_program(
   shapes = tuple(
     jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding) for leaf in leaves
   )
-  key = _Key(layout, function, program, structure, shapes, replica_axes, donate)
+  key = _Key(
+    layout,
+    function,
+    program,
+    structure=structure,
+    leaves=shapes,
+    replica_axes=replica_axes,
+    donate=donate,
+  )
   try:
     return _compile(key)
   except jax.errors.JaxRuntimeError as error:
