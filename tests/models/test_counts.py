@@ -17,6 +17,7 @@ from sdt.config.schema import ModelConfig
 from sdt.models import count_params, init_variables, make_model
 from sdt.models.init import declared_variables
 from sdt.models.registry import MODEL_NAMES, multiply_adds
+from tests.support.networks import case
 from tests.support.places import ROOT
 
 SMALL_RESNET = ModelConfig(name="resnet", blocks=(1, 1), widths=(16, 32))
@@ -73,8 +74,7 @@ SIZES = [
 
 @pytest.mark.parametrize(
   ("name", "keys", "counts", "cost"),
-  SIZES,
-  ids=[f"{name}-{'-'.join(keys.values())}" for name, keys, _, _ in SIZES],
+  [case(*row, label="-".join([row[0], *row[1].values()])) for row in SIZES],
 )
 def test_networks_have_the_published_sizes(name, keys, counts, cost):
   size = 32 if cost is None else cost[0]

@@ -21,7 +21,7 @@ from sdt.models.registry import MODEL_NAMES
 from sdt.models.resnet import ResNet
 from tests.golden import drawn
 from tests.support.agreement import check_agreement
-from tests.support.networks import check_bfloat16, check_distributions, check_masked_rows
+from tests.support.networks import case, check_bfloat16, check_distributions, check_masked_rows
 
 CIFAR = (32, 32, 3)
 DIGITS = ModelConfig(name="resnet", blocks=(1, 1), widths=(16, 32))
@@ -123,7 +123,7 @@ def test_blocks_and_widths_override_the_registry():
   )
 
 
-@pytest.mark.parametrize("name", MODEL_NAMES)
+@pytest.mark.parametrize("name", [*map(case, MODEL_NAMES)])
 def test_every_network_takes_the_same_call(name):
   model = make_model(ModelConfig(name=name), 7)
   variables = init_variables(model, (8, 8, 1), 0)

@@ -47,7 +47,8 @@ def damage(step, older, rng):
   return f"{kind} {path.relative_to(step)} at {at}"
 
 
-def test_200_faults_never_give_a_wrong_state(tmp_path, figure):
+@pytest.mark.parametrize("num_faults", [40, pytest.param(200, marks=pytest.mark.chaos)])
+def test_faults_never_give_a_wrong_state(tmp_path, figure, num_faults):
   seed = 1_234
   rng = random.Random(seed)
   states = {10: make_state(10), 20: make_state(20)}
@@ -57,7 +58,7 @@ def test_200_faults_never_give_a_wrong_state(tmp_path, figure):
   for step, state in states.items():
     store.save(step, state, {"step": step})
   used = []
-  for trial in range(200):
+  for trial in range(num_faults):
     directory = tmp_path / "trial"
     shutil.copytree(template, directory)
     fault = damage(directory / "20", directory / "10", rng)
@@ -77,11 +78,10 @@ def test_200_faults_never_give_a_wrong_state(tmp_path, figure):
     used.append(step)
     shutil.rmtree(directory)
   figure(
-    f"200 faults in checkpoints: 0 wrong restores, {used.count(10)} of the step before (seed "
-    f"{seed})"
+    f"{num_faults} faults in checkpoints: 0 wrong restores, {used.count(10)} of the step before "
+    f"(seed {seed})"
   )
-  assert used.count(10) > 20
-  assert used.count(20) > 20
+  assert min(used.count(10), used.count(20)) > num_faults // 10
 
 
 def test_one_flipped_bit_in_the_arrays_is_found_by_the_leaf_digest(tmp_path):

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from _pytest.mark.structures import ParameterSet
 
 from sdt.arrays import AnyArray
 from sdt.models import init_variables
@@ -14,6 +16,18 @@ from sdt.types import PyTree
 from tests.support.agreement import flat
 
 SHAPE = (8, 8, 1)
+# Tracing one of these takes a second or more. `make slow` has all; the default suite has smaller
+# members of each family.
+DEEP = frozenset(
+  "resnet34 resnet50 resnet56 resnet110 paper_resnet110 preresnet56 preresnet110 paper_preresnet56 "
+  "paper_preresnet110 vgg19 densenet100 densenet_bc100 densenet121 wrn28_10".split()
+)
+
+
+def case(name: str, *values: Any, label: str | None = None) -> ParameterSet:
+  """Returns the parameters of a test of this network, which is slow where the network is deep."""
+  marks = pytest.mark.slow if name in DEEP else ()
+  return pytest.param(name, *values, id=label or name, marks=marks)
 
 
 def check_distributions(
