@@ -30,6 +30,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# No test can see what survives a power cut, and waiting for the disk would take a minute.
+os.fsync = lambda handle: None
+
 # Decoded images are kept in the data directory: not in that of whoever runs the tests.
 _DATA = tempfile.TemporaryDirectory(prefix="sdt-data-")
 # Where pytest has no cache of its own (-p no:cacheprovider), the programs of one worker lie here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -70,6 +71,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
   return [f"{name}: {old[name]} -> {new[name]}" for name in new if old[name] != new[name]]
 
 
+@functools.cache
 def _version(package: str) -> str | None:
   try:
     return importlib.metadata.version(package)
@@ -77,6 +79,7 @@ def _version(package: str) -> str | None:
     return None
 
 
+@functools.cache  # the code that runs is that of the start, whatever is checked out later
 def _commit() -> str | None:
   """Returns the checkout's commit, with "+" where tracked files differ from it."""
   root = Path(sdt.__file__).resolve().parent.parent
