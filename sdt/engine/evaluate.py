@@ -132,7 +132,7 @@ def test_batch(
   inputs = batch_inputs(program, data, data.test, positions=positions, offset=offset)
   positions, mask = shard_batch(layout, (positions, mask))
   logits = predict(program.model, variables, inputs)
-  return TestBatch(logits, labels[positions], mask, layout.axis_name)
+  return TestBatch(logits, labels[positions], mask, axis_name=layout.axis_name)
 
 
 def test_set_sums(

@@ -12,7 +12,7 @@ from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.plan import Phase, Plan
 from sdt.run.metrics import Row, diverged_seeds
-from sdt.stats.chance import chance, effective_classes
+from sdt.stats.chance import Chance, chance, effective_classes
 
 # Collapsed is what stays at chance for this share of its rounds, and for no fewer rounds than these
 # (the first rounds of a short training are at chance by right).
@@ -100,15 +100,12 @@ def stuck_seeds(
   for replica, seed in enumerate(seeds):
     level, first = chance(_counts(phase, labels, replica)), None
     for row in (row for row in own if row["seed"] == seed):
-      accuracy, loss = row["train_accuracy"], row.get("train_loss")
-      is_low = level is not None and accuracy is not None and level.explains(accuracy)
-      is_at_chance = is_low and loss is not None and loss >= _SHARE_OF_LOSS * level.loss
-      if not is_at_chance or row.get("diverged"):
+      if not _is_at_chance(row, level):
         first = None
         continue
       first = row["round"] if first is None else first
       if row["round"] - first + 1 >= least:
-        found[seed] = Stuck(first, row["round"], accuracy)
+        found[seed] = Stuck(first, row["round"], row["train_accuracy"])
   return found
 
 
@@ -132,7 +129,10 @@ def collapsed_seeds(
   if data.train.labels.ndim != 1:  # the labels are no classes
     return {}
   own = [row for row in rows if row["arm"] == plan.arm]
-  stuck, lost = stuck_seeds(own, plan, data.train.labels, seeds), diverged_seeds(own, plan.arm)
+  stuck, lost = (
+    stuck_seeds(own, plan, data.train.labels, seeds=seeds),
+    diverged_seeds(own, plan.arm),
+  )
   level = chance(np.bincount(data.test.labels))
   last = {row["seed"]: row["test_accuracy"] for row in own if row["last_phase"]}
   found = {}
@@ -143,6 +143,14 @@ def collapsed_seeds(
     if seed not in lost and (ended or seed in stuck):
       found[seed] = Collapse(stuck.get(seed), ended)
   return found
+
+
+def _is_at_chance(row: Row, level: Chance | None) -> bool:
+  """Returns whether a row tells of a training at chance; `level` is that of its phase."""
+  accuracy, loss = row["train_accuracy"], row.get("train_loss")
+  if level is None or accuracy is None or loss is None or row.get("diverged"):
+    return False
+  return level.explains(accuracy) and bool(loss >= _SHARE_OF_LOSS * level.loss)
 
 
 def likely_cause(
@@ -218,7 +226,7 @@ class Watch:
   def _stuck(self) -> Mapping[int, Stuck]:
     if self._labels.ndim != 1:  # the labels are no classes
       return {}
-    return stuck_seeds(self._rows, self._plan, self._labels, self._config.seeds)
+    return stuck_seeds(self._rows, self._plan, self._labels, seeds=self._config.seeds)
 
   def see(self, rows: Iterable[Row]) -> None:
     """Takes the rows of further rounds."""

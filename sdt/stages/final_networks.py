@@ -122,7 +122,7 @@ def _write_models(context: Context, plan: Plan, state: TrainState, ended: Ended)
       flaws=flaws,
       pretrained_checksum=None if pretrained is None else pretrained.checksum,
     )
-    write_model(context.workdir / file_of(plan.arm, seed), state, replica, about)
+    write_model(context.workdir / file_of(plan.arm, seed), state, replica, about=about)
 
 
 def write_recommended(context: Context, source: str | None) -> None:

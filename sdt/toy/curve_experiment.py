@@ -90,7 +90,7 @@ def _write_model(context: Context, state: TrainState) -> None:
   index = next((index for index, seed in enumerate(seeds) if seed not in lost), 0)
   flaws = ["diverged"] if seeds[index] in lost else []
   about = header(context.data, context.config, arm=arm, seed=seeds[index], flaws=flaws)
-  write_model(context.workdir / RECOMMENDED, state, index, about)
+  write_model(context.workdir / RECOMMENDED, state, index, about=about)
 
 
 def _write_points(context: Context, points: Points) -> None:
