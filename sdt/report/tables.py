@@ -231,13 +231,14 @@ def _recommended(results: Mapping[str, Any]) -> list[str]:
   entry = results.get("recommended")
   if entry is None:  # a run of an earlier version
     return []
-  which = "none" if entry["file"] is None else f"{entry['arm']}, seed {entry['seed']}"
-  return [f"Recommended (model.safetensors): {which}; {entry['why']}."]
+  if entry["file"] is None:
+    return [f"! There is no model.safetensors: {entry['why']}."]
+  return [f"Recommended (model.safetensors): {entry['arm']}, seed {entry['seed']}; {entry['why']}."]
 
 
 def _least_accurate_classes(results: Mapping[str, Any]) -> list[str]:
   """Returns a text on the three classes that are recognised least, for baseline and method."""
-  names = [str(name) for name in results["data"].get("class_names", ())]
+  names = [str(name) for name in results.get("data", {}).get("class_names", ())]
   parts = []
   for arm in ("baseline", "method"):
     mean = results["arms"].get(arm, {}).get("class_accuracy", {}).get("mean") or []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from sdt.config import Config
 from sdt.data.dataset import Data
@@ -14,12 +14,14 @@ from sdt.engine.plan import Phase, Plan
 from sdt.run.metrics import Row, diverged_seeds
 from sdt.stats.chance import Chance, chance, effective_classes
 
-# Collapsed is what stays at chance for this share of its rounds, and for no fewer rounds than these
-# (the first rounds of a short training are at chance by right).
-_SHARE, _LEAST_ROUNDS = 0.2, 3
+# Collapsed is what stays at chance for this share of its rounds, and for no fewer rounds and steps
+# than these: the first steps of every training are at chance by right.
+_SHARE, _LEAST_ROUNDS, _LEAST_STEPS = 0.2, 3, 50
 # A network that learns has a lower loss than this share of the loss of chance, also where nearly
 # all examples are of one class, and its accuracy no higher than that of chance.
 _SHARE_OF_LOSS = 0.95
+# With these the loss of a network that learns stays high.
+_KEEP_LOSS_UP = frozenset(("label_smoothing", "mixup_alpha", "loss_floor"))
 # A phase with less than this share of the training set's effective classes may be the cause.
 _FEW = 0.75
 
@@ -40,10 +42,12 @@ class Collapse:
   Attributes:
     stuck: the rounds at chance in training; None if these were too few.
     ended_at_chance: whether the final network is at chance on the test set.
+    fits_training_set: whether it was above chance in the last round of training.
   """
 
   stuck: Stuck | None
   ended_at_chance: bool
+  fits_training_set: bool = False
 
   def to_dict(self) -> dict[str, Any]:
     """Returns it as results.json has it."""
@@ -82,7 +86,7 @@ def effective_classes_of(plan: Plan, labels: Int[np.ndarray, "N"]) -> dict[str, 
 
 
 def stuck_seeds(
-  rows: Iterable[Row], plan: Plan, labels: Int[np.ndarray, "N"], seeds: Sequence[int]
+  rows: Sequence[Row], plan: Plan, labels: Int[np.ndarray, "N"], seeds: Sequence[int]
 ) -> dict[int, Stuck]:
   """Returns the seeds that stayed at chance for a fifth of the rounds of their arm, and when.
 
@@ -95,11 +99,11 @@ def stuck_seeds(
     seeds: of the run.
   """
   phase, found = largest_phase(plan), {}
-  least = max(_LEAST_ROUNDS, math.ceil(_SHARE * plan.rounds))
-  own = [row for row in rows if (row["arm"], row["phase"]) == (plan.arm, phase.name)]
+  in_rounds = math.ceil(_LEAST_STEPS / max(1, phase.num_steps))
+  least = max(_LEAST_ROUNDS, math.ceil(_SHARE * plan.rounds), in_rounds)
   for replica, seed in enumerate(seeds):
     level, first = chance(_counts(phase, labels, replica)), None
-    for row in (row for row in own if row["seed"] == seed):
+    for row in _rows_of(rows, plan, seed):
       if not _is_at_chance(row, level):
         first = None
         continue
@@ -107,6 +111,12 @@ def stuck_seeds(
       if row["round"] - first + 1 >= least:
         found[seed] = Stuck(first, row["round"], row["train_accuracy"])
   return found
+
+
+def _rows_of(rows: Iterable[Row], plan: Plan, seed: int) -> list[Row]:
+  """Returns the rows of a seed in the arm's largest phase."""
+  key = plan.arm, largest_phase(plan).name, seed
+  return [row for row in rows if (row["arm"], row["phase"], row["seed"]) == key]
 
 
 def collapsed_seeds(
@@ -119,6 +129,11 @@ def collapsed_seeds(
 ) -> dict[int, Collapse]:
   """Returns the seeds of an arm that collapsed, and how; those that diverged are not among them.
 
+  A few test examples cannot tell a weak network from one at chance. So a network *ended at chance*
+  only if its accuracy on the test set may be chance and either the last round of training was at
+  chance too, or so many examples show that what it learned is of no use there
+  (`Chance.rules_out`).
+
   Args:
     rows: of metrics.jsonl, of this arm and others.
     plan: of the arm.
@@ -128,21 +143,49 @@ def collapsed_seeds(
   """
   if data.train.labels.ndim != 1:  # the labels are no classes
     return {}
-  own = [row for row in rows if row["arm"] == plan.arm]
-  stuck, lost = (
-    stuck_seeds(own, plan, data.train.labels, seeds=seeds),
-    diverged_seeds(own, plan.arm),
-  )
-  level = chance(np.bincount(data.test.labels))
-  last = {row["seed"]: row["test_accuracy"] for row in own if row["last_phase"]}
-  found = {}
+  stuck = stuck_seeds(rows, plan, data.train.labels, seeds=seeds)
+  lost = diverged_seeds(rows, plan.arm)
+  level, found = chance(np.bincount(data.test.labels)), {}
   for index, seed in enumerate(seeds):
-    of_classes = None if recalls is None else recalls[index]
-    accuracy = last.get(seed)
-    ended = level is not None and accuracy is not None and level.explains(accuracy, of_classes)
-    if seed not in lost and (ended or seed in stuck):
-      found[seed] = Collapse(stuck.get(seed), ended)
+    own = _rows_of(rows, plan, seed)
+    if not own or seed in lost:
+      continue
+    of_phase = chance(_counts(largest_phase(plan), data.train.labels, index))
+    fits = not _is_at_chance(own[-1], of_phase)
+    ended = _ended_at_chance(
+      level,
+      _final_accuracy(rows, plan.arm, seed),
+      own[-1]["train_accuracy"] if fits else None,
+      recalls=None if recalls is None else recalls[index],
+    )
+    if ended or seed in stuck:
+      found[seed] = Collapse(stuck.get(seed), ended, fits)
   return found
+
+
+def _final_accuracy(rows: Iterable[Row], arm: str, seed: int) -> float | None:
+  """Returns the accuracy on the test set after the last round that has a row."""
+  own = [row for row in rows if (row["arm"], row["seed"], row["last_phase"]) == (arm, seed, True)]
+  return own[-1]["test_accuracy"] if own else None
+
+
+def _ended_at_chance(
+  level: Chance | None,
+  accuracy: float | None,
+  train_accuracy: float | None,
+  recalls: Float[np.ndarray, "K"] | None,
+) -> bool:
+  """Returns whether a final network is at chance on the test set; see `collapsed_seeds`.
+
+  Args:
+    level: chance on the test set.
+    accuracy: on the test set.
+    train_accuracy: of the last round; None if that was at chance.
+    recalls: [K] the accuracy by class.
+  """
+  if level is None or accuracy is None or not level.explains(accuracy, recalls):
+    return False
+  return train_accuracy is None or level.rules_out(accuracy, train_accuracy)
 
 
 def _is_at_chance(row: Row, level: Chance | None) -> bool:
@@ -150,17 +193,19 @@ def _is_at_chance(row: Row, level: Chance | None) -> bool:
   accuracy, loss = row["train_accuracy"], row.get("train_loss")
   if level is None or accuracy is None or loss is None or row.get("diverged"):
     return False
+  if level.accuracy > 0.5 and _KEEP_LOSS_UP & row.get("overrides", {}).keys():
+    return False  # neither the accuracy nor the loss can tell
   return level.explains(accuracy) and bool(loss >= _SHARE_OF_LOSS * level.loss)
 
 
 def likely_cause(
-  plan: Plan, labels: Int[np.ndarray, "N"], config: Config, *, learned: bool = False
+  plan: Plan, labels: Int[np.ndarray, "N"], config: Config, *, fits_training_set: bool = False
 ) -> Cause:
   """Returns what may have made an arm collapse, and which keys may help.
 
-  `learned`: in training it was not at chance, only on the test set.
+  `fits_training_set`: it was never at chance in training, only on the test set.
   """
-  if learned:
+  if fits_training_set:
     return Cause(
       "the network fits the training set and not the test set: are the two of the same classes, "
       "with the same labels?",
@@ -172,7 +217,9 @@ def likely_cause(
   whole, cures = effective_classes(np.bincount(labels)), []
   of_phases = effective_classes_of(plan, labels)
   poorest = min(of_phases, key=of_phases.__getitem__)
-  text = "no phase lacks classes, so the learning rate may be too high"
+  text = (
+    f"no phase lacks classes, so the learning rate may be too high, or {plan.rounds} rounds too few"
+  )
   if of_phases[poorest] < _FEW * whole:
     text = (
       f"{poorest} has {of_phases[poorest]:.1f} classes in effect, the training set {whole:.1f}: "
@@ -212,7 +259,7 @@ class Watch:
   def __init__(
     self,
     plan: Plan,
-    labels: Int[np.ndarray, "N"],
+    labels: Shaped[np.ndarray, "N ..."],
     config: Config,
     *,
     log: Callable[[str], None],

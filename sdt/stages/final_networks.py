@@ -75,7 +75,7 @@ def finish_arms(
     for index, (arm, plan) in enumerate(plans.items()):
       state = trainings.final_state(arm)
       ended[arm] = _evaluated(context, state)
-      _write_models(context, plan, state, ended[arm])
+      _write_models(context, plan, state, ended=ended[arm])
       task.advance(index + 1)
   return ended
 
@@ -105,11 +105,11 @@ def _evaluated(context: Context, state: TrainState) -> Ended:
 def _write_models(context: Context, plan: Plan, state: TrainState, ended: Ended) -> None:
   """Writes the weights of every seed of an arm, as far as they are missing."""
   config, pretrained = context.config, context.setup.pretrained
+  by_training_alone = "selected" in context.setup.choices  # the test set has no say then
   rows = files.read_rows(context.workdir / metrics.FILE)
   lost = metrics.diverged_seeds(rows, plan.arm)
-  collapsed = collapsed_seeds(
-    rows, plan, context.data, seeds=config.seeds, recalls=ended.of_classes
-  )
+  found = collapsed_seeds(rows, plan, context.data, seeds=config.seeds, recalls=ended.of_classes)
+  collapsed = {seed for seed, one in found.items() if one.stuck or not by_training_alone}
   for replica, seed in enumerate(config.seeds):
     flaws = [
       name for name, seeds in (("diverged", lost), ("collapsed", collapsed)) if seed in seeds

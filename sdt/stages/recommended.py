@@ -1,6 +1,6 @@
 """Which network of a run is recommended: model.safetensors is a copy of its file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sdt.stages.model_file import file_of
@@ -23,7 +23,8 @@ def recommend(
   """Returns the entry `recommended` of results.json: arm, seed and file, the rule, and why.
 
   Of the arm it is the first seed that is fit. If no network of the arm is, the next arm takes its
-  place, the baseline first; if none of any arm is, arm, seed and file are None.
+  place, the baseline first. If none of any arm is, arm, seed and file are None, and `why` names the
+  file of models/ that comes nearest.
 
   Args:
     arms: entries of results.json.
@@ -43,12 +44,25 @@ def recommend(
   arm = next((arm for arm in order if fit[arm] is not None), None)
   seed = None if arm is None else fit[arm]
   if arm is None:
-    why = "every network of every arm diverged or collapsed, so there is no model.safetensors"
+    why = f"all networks diverged or collapsed. {_nearest(arms, order)}"
   elif arm != first:
     why += f"; but no network of {first} is fit, all diverged or collapsed"
   file = None if arm is None or seed is None else file_of(arm, seed)
   rule = _BY_VALIDATION if by_validation else _BY_VERDICT
   return {"arm": arm, "seed": seed, "file": file, "rule": rule, "why": why}
+
+
+def _nearest(arms: Mapping[str, Mapping[str, Any]], order: Iterable[str]) -> str:
+  """Returns where the weights are of which none is fit, and which of them may be of use."""
+  for arm in order:
+    for seed, how in (arms[arm]["collapse"] or {"seeds": {}})["seeds"].items():
+      if not how["ended_at_chance"]:
+        first, last = how["stuck_in_rounds"]
+        return (
+          f"All weights are in models/; {file_of(arm, seed)} was at chance in rounds {first} to "
+          f"{last} and is not at its end: {100 * arms[arm]['accuracy'][seed]:.2f} % on the test set"
+        )
+  return "All weights are in models/, but each network diverged or is at chance at its end"
 
 
 def _by_verdict(contrasts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:

@@ -131,6 +131,10 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   controls = {arm: control for arm in arms if (control := specs[arm].control)}
   comparison = compare(accuracy, config.stats.margin, unequal, controls=controls)
   collapse = collapse_in_words(arms)
+  recommended = recommend(arms, comparison["contrasts"], outcome.validation)
+  warnings = [collapse] if collapse else []
+  if recommended["file"] is None:
+    warnings.append(f"There is no model.safetensors: {recommended['why']}.")
   return {
     "data": describe_data(data),
     "model": {"name": config.model.name, **outcome.network},
@@ -147,10 +151,10 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
       else {}
     ),
     "arms": arms,
-    "recommended": recommend(arms, comparison["contrasts"], outcome.validation),
+    "recommended": recommended,
     **({"collapse": collapse} if collapse else {}),
     **comparison,
-    "sentence": f"{collapse} {comparison['sentence']}" if collapse else comparison["sentence"],
+    "sentence": " ".join((*warnings, comparison["sentence"])),
   }
 
 
@@ -185,8 +189,8 @@ def _collapse_of(
   """Returns the entries of an arm on its collapsed seeds; `collapse` is None without any."""
   recalls = None if ended is None else ended.of_classes
   found = collapsed_seeds(rows, plan, data, seeds=config.seeds, recalls=recalls)
-  learned = all(one.stuck is None for one in found.values())
-  cause = likely_cause(plan, data.train.labels, config, learned=learned)
+  fits = all(one.fits_training_set and one.stuck is None for one in found.values())
+  cause = likely_cause(plan, data.train.labels, config, fits_training_set=fits)
   about = {
     "seeds": {seed: one.to_dict() for seed, one in found.items()},
     "likely_cause": cause.text,

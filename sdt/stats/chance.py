@@ -7,6 +7,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 _SDS = 2.0  # so many standard deviations above chance are still called chance
+# A network that fits its training set and reaches less than this share of it, above chance, on
+# other examples has learned nothing of use.
+_SHARE_KEPT = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +23,14 @@ class Chance:
     recall_ceiling: the same of the mean over the classes of the share that is right. This mean is
       1/K for any answer that ignores its input, also where one class has 99 % of the examples.
     loss: the least mean cross-entropy, nats: the entropy of the class frequencies.
+    num_examples: of the set.
   """
 
   accuracy: float
   ceiling: float
   recall_ceiling: float
   loss: float
+  num_examples: int
 
   def explains(self, accuracy: float, recalls: Float[np.ndarray, "K"] | None = None) -> bool:
     """Returns whether a network of this accuracy may know nothing about its inputs.
@@ -35,7 +40,24 @@ class Chance:
       recalls: [K] the same by class, NaN for a class without examples; None where it is not known.
     """
     is_low = recalls is None or float(np.nanmean(recalls)) <= self.recall_ceiling
-    return accuracy <= self.ceiling and is_low
+    return bool(accuracy <= self.ceiling) and is_low
+
+  def rules_out(self, accuracy: float, train_accuracy: float) -> bool:
+    """Returns whether these examples show that next to nothing of a training's success is left.
+
+    That is accuracy + 2 sqrt(t (1 - t) / n) < t, with t = chance + (train_accuracy - chance) / 4:
+    were the true accuracy t or more, so low a one would be found at most once in about 40 times.
+    A few examples cannot show it, nor can a training accuracy near chance.
+
+    Args:
+      accuracy: share of these examples that are right.
+      train_accuracy: the same of the training set.
+    """
+    if train_accuracy <= self.accuracy:
+      return False
+    least = self.accuracy + _SHARE_KEPT * (train_accuracy - self.accuracy)
+    sd = math.sqrt(least * (1 - least) / self.num_examples)
+    return bool(accuracy + _SDS * sd < least)
 
 
 def chance(counts: Int[np.ndarray, "K"]) -> Chance | None:
@@ -54,6 +76,7 @@ def chance(counts: Int[np.ndarray, "K"]) -> Chance | None:
     ceiling=accuracy + _SDS * math.sqrt(accuracy * (1 - accuracy) / total),
     recall_ceiling=guess + _SDS * recall_sd,
     loss=math.log(effective_classes(counts)),
+    num_examples=total,
   )
 
 

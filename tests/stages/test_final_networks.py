@@ -100,11 +100,14 @@ def test_where_no_network_is_fit_there_is_no_model_and_the_run_is_complete(
   (copy / "results.json").unlink()
   assert whole.run(CONFIG, copy) == 0
   assert not (copy / "model.safetensors").exists()
-  assert "Recommended (model.safetensors): none" in " ".join(capsys.readouterr().out.split())
+  said = " ".join(capsys.readouterr().out.split())
+  assert "! There is no model.safetensors: all networks diverged or collapsed. All weights" in said
   results = files.read_json(copy / "results.json")
   assert results["recommended"]["file"] is None
   assert results["sentence"].startswith(
     "Collapsed to chance: baseline, 2 of 2 seeds (0, 1); method"
   )
+  assert f"There is no model.safetensors: {results['recommended']['why']}." in results["sentence"]
+  assert len(list((copy / "models").glob("*.safetensors"))) == len(TRAININGS)
   assert whole.run(CONFIG, copy) == 0
   assert "complete: nothing to do" in capsys.readouterr().out

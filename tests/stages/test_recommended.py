@@ -67,9 +67,25 @@ def test_a_network_that_collapsed_or_diverged_is_never_recommended():
   bad = arm(3, 4, stuck=[3], ended=[4])
   other = recommended({"baseline": bad, "method": arm(3, 4, diverged=[3])})
   assert (other["arm"], other["seed"]) == ("method", 4)
+
+
+def test_where_no_network_is_fit_none_is_recommended_and_the_nearest_is_named():
+  bad = arm(3, 4, diverged=[3], ended=[4])
   none = recommended({"baseline": bad, "method": arm(3, diverged=[3])})
   assert (none["arm"], none["seed"], none["file"]) == (None, None, None)
-  assert "no model.safetensors" in none["why"]
+  assert none["why"] == (
+    "all networks diverged or collapsed. All weights are in models/, but each network diverged "
+    "or is at chance at its end"
+  )
+  recovered = recommended({"baseline": bad, "method": arm(3, 4, diverged=[3], stuck=[4])})
+  assert recovered["file"] is None
+  assert recovered["why"].endswith(
+    "models/method-seed4.safetensors was at chance in rounds 1 to 9 and is not at its end: 50.00 % "
+    "on the test set"
+  )
+  both = {"baseline": arm(3, stuck=[3]), "method": arm(3, stuck=[3])}
+  assert "models/method-seed3" in recommended(both, "better")["why"]
+  assert "models/baseline-seed3" in recommended(both, "worse")["why"]
 
 
 def test_after_a_selection_the_test_set_does_not_say_what_collapsed():

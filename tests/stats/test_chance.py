@@ -34,6 +34,27 @@ def test_a_constant_answer_and_a_guess_are_chance_and_a_network_that_knows_somet
   assert not level.explains(0.2, np.full(10, 0.2))
 
 
+def test_next_to_nothing_is_left_only_where_enough_examples_show_it():
+  few, many = chance(np.full(3, 10)), chance(np.full(4, 100))
+  assert not few.rules_out(0.45, 1.0)
+  assert not few.rules_out(1 / 3, 0.6)
+  # By hand: t = 0.25 + 0.7 / 4 = 0.425, and two of its standard deviations are 0.0494.
+  assert many.rules_out(0.3755, 0.95)
+  assert not many.rules_out(0.3757, 0.95)
+  assert not many.rules_out(0.25, 0.3)
+  assert not many.rules_out(0.0, 0.0)  # a training that is itself below chance
+
+
+@pytest.mark.parametrize(("num_classes", "num"), [(2, 50), (3, 30), (10, 40), (10, 2000)])
+def test_a_network_that_keeps_a_quarter_of_what_it_learned_is_hardly_ever_ruled_out(
+  num_classes, num
+):
+  level = chance(np.full(num_classes, num // num_classes))
+  kept = level.accuracy + 0.25 * (1.0 - level.accuracy)
+  reached = np.random.default_rng(0).binomial(num, kept, 4000) / num
+  assert np.mean([level.rules_out(float(one), 1.0) for one in reached]) < 0.035
+
+
 def test_where_one_class_has_nearly_all_examples_the_recalls_decide():
   level = chance(np.array([990, 10]))
   assert level.explains(0.99, np.array([1.0, 0.0]))
