@@ -233,7 +233,8 @@ def _recommended(results: Mapping[str, Any]) -> list[str]:
     return []
   if entry["file"] is None:
     return [f"! There is no model.safetensors: {entry['why']}."]
-  return [f"Recommended (model.safetensors): {entry['arm']}, seed {entry['seed']}; {entry['why']}."]
+  which = f"{entry['arm']}, seed {entry['seed']}"
+  return [f"Recommended (model.safetensors): {which}; {entry['why']}. The rule: {entry['rule']}."]
 
 
 def _least_accurate_classes(results: Mapping[str, Any]) -> list[str]:

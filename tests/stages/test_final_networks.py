@@ -44,7 +44,8 @@ def test_every_network_is_kept_and_has_the_accuracies_of_the_results(arm, seed, 
     for name, value in json.loads(header["normalisation"]).items()
   }
   inputs = normalise(data.test.inputs, *shift_and_scale(sizes["mean"], sizes["std"], np.uint8))
-  right = np.argmax(predict(make_model(CONFIG.model, 3), variables, inputs), -1) == data.test.labels
+  logits = np.asarray(predict(make_model(CONFIG.model, 3), variables, inputs))
+  right = np.argmax(logits, -1) == data.test.labels
   entry = results["arms"][arm]
   assert entry["accuracy"][str(seed)] == right.mean()
   by_class = [right[data.test.labels == label].mean() for label in range(3)]
