@@ -217,9 +217,6 @@ def likely_cause(
   whole, cures = effective_classes(np.bincount(labels)), []
   of_phases = effective_classes_of(plan, labels)
   poorest = min(of_phases, key=of_phases.__getitem__)
-  text = (
-    f"no phase lacks classes, so the learning rate may be too high, or {plan.rounds} rounds too few"
-  )
   if of_phases[poorest] < _FEW * whole:
     text = (
       f"{poorest} has {of_phases[poorest]:.1f} classes in effect, the training set {whole:.1f}: "
@@ -229,6 +226,12 @@ def likely_cause(
       cures.append("--config.split.class_balanced=True")
     if config.method.order == "easy_first" and len(plan.phases) > 1:
       cures.append("--config.method.order=hard_first (B first)")
+  else:
+    text = (
+      "no phase lacks classes, so the learning rate may be too high, or "
+      f"{config.rounds} rounds too few"
+    )
+    cures.append(f"--config.rounds above {config.rounds}")
   rate = config.optim.learning_rate
   return Cause(text, (*cures, f"--config.optim.learning_rate below {rate:g}"))
 
