@@ -8,6 +8,8 @@
 40 + 352 for the method. For a GPU or TPU: 2 CPU cores train about 370 images/s, so the two arms and
 two seeds would take two days there; see cifar10_small instead. Accuracy, and the time on a GPU or
 TPU: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

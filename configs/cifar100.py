@@ -7,6 +7,8 @@ under that name; He et al.'s basic-block network is `resnet56`. The paper's tabl
 the baseline and 74.66 % for the method at this lambda_A. For a GPU or TPU: an image costs three
 times as much as with ResNet-20, which would take days on 2 CPU cores. Time and accuracy here: not
 yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -6,6 +6,8 @@ It tests the bytes, the stages and the report; the training is far too short to 
 Measured on 2 busy CPU cores: 8 minutes; test accuracy 45.76 +- 1.03 % (baseline) and 42.06 +- 1.31
 % (method), mean and standard deviation of two seeds, on the test set with 20 re-encoded images
 (`data.verify=known`).
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

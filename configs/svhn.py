@@ -7,6 +7,8 @@ for the method. The paper's table has 95.76 % for the baseline and 96.81 % (its 
 %) for the method at this lambda_A. For a GPU or TPU: 2 CPU cores train about 370 images/s, so the
 two arms and two seeds would take almost three days there. Accuracy here, and the time on a GPU or
 TPU: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -33,7 +33,7 @@ def run_stages(context: Context, finished: Finished | None) -> None:
   after_split = arms[1:]  # all but the baseline
   plans = {arm: make_plan(arm, setting) for arm in scoring}
   rounds = {arm: catalogue.num_rounds_of(arm, config) for arm in catalogue.trainings(config)}
-  trainings = Trainings.resume(context, rounds, keep=outline.exported_arm(config))
+  trainings = Trainings.resume(context, rounds, keep=outline.kept_arm(config))
   trainings.take_over(finished, plans)
 
   # Train on all examples. Stored scores are read only if no network that scores trains now.

@@ -39,6 +39,7 @@ def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(reference_ru
     "results.json",
     "report.html",
     "model.safetensors",
+    *(f"models/{arm}-seed{seed}.safetensors" for arm in ("baseline", "method") for seed in (0, 1)),
     "figures/mosaics.npz",
     ".lock",
   }
@@ -108,6 +109,7 @@ def test_results_are_those_of_the_last_rounds(reference_run):
     "num_easy",
     "steps_per_round",
     "arms",
+    "recommended",
     "contrasts",
     "sentence",
   ]

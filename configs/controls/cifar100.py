@@ -5,6 +5,8 @@
 Arms as in configs/controls/digits.py. A stopped run continues with the same command. Time and
 accuracy: not yet measured; on 2 CPU cores it would take weeks, see
 configs/controls/cifar10_small.py instead.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -8,6 +8,8 @@ Arms as in configs/controls/digits.py. A stopped run continues with the same com
 set is used; it is twice as large as the training set, so only every fifth round evaluates it.
 Measured on two cores: baseline 63.8 +- 0.3 %, method 62.4 +- 1.5 %, no power; see
 docs/results/controls_cifar10_small.md.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -6,6 +6,8 @@
 The labels are wrong on purpose. The first command stops when the examples are scored, and prints
 how well each score finds the wrong labels. The second is the whole experiment, with the method. The
 results: docs/results/label_noise.md.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

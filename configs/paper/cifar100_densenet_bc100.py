@@ -12,6 +12,8 @@ Batches of 64, as DenseNet-BC is trained in the field; the time is that of batch
 800,032 parameters, 288.0 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704 for
 the method. Time for each arm and seed: at least 9.3 minutes on one H200, about 5 days on 2 CPU
 cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

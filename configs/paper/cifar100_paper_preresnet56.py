@@ -10,6 +10,8 @@ the row in one command
 891,764 parameters, 127.3 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352 for
 the method. Time for each arm and seed: at least 3.0 minutes on one H200, about 2 days on 2 CPU
 cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -5,6 +5,8 @@
 1,703,258 parameters, 247.6 M multiply-adds an image; 391 steps a round for the baseline, 40 + 352
 for the method. Time for each arm and seed: at least 5.7 minutes on one H200, about 4 days on 2 CPU
 cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -20,6 +20,8 @@ images are not.
 23,917,832 parameters, 4,088 M multiply-adds an image; 47 steps a round for the baseline, 5 + 43 for
 the method. Time for each arm and seed: at least 3 minutes on one H200, about 4 days on 2 CPU cores,
 both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -10,6 +10,8 @@ Its other values of lambda_A are 1e-3 (96.68 %) and 1.5e-3 (96.72 %): add
 869,530 parameters, 127.3 M multiply-adds an image; 573 steps a round for the baseline, 58 + 516 for
 the method. Time for each arm and seed: at least 4.4 minutes on one H200, about 3 days on 2 CPU
 cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -13,6 +13,8 @@ its best value.
 272,474 parameters, 40.8 M multiply-adds an image; 573 steps a round for the baseline, 58 + 516 for
 the method. Time for each arm and seed: at least 1.7 minutes on one H200, about 17 hours on 2 CPU
 cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

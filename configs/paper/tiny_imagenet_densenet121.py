@@ -5,6 +5,8 @@
 7,151,048 parameters, 3,554 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704
 for the method. Time for each arm and seed: at least 25 minutes on one H200, about 67 days on 2 CPU
 cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

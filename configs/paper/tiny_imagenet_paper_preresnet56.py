@@ -5,6 +5,8 @@
 917,464 parameters, 509 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704 for
 the method. Time for each arm and seed: at least 10 minutes on one H200, about 16 days on 2 CPU
 cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -5,6 +5,8 @@
 23,910,152 parameters, 5,192 M multiply-adds an image; 782 steps a round for the baseline, 79 + 704
 for the method. Time for each arm and seed: at least 36 minutes on one H200, about 80 days on 2 CPU
 cores, both estimated, not measured (docs/results/paper.md). Accuracy here: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -8,6 +8,8 @@ decay cannot be told apart here; configs/sweeps/fraction_constant_mean.py keeps 
 All values share one baseline: the first trains it, the others copy it. Time on a GPU or TPU, and
 accuracy here: not yet measured. configs/sweeps/lambda_A.py has the keys that put scikit-learn's
 digits in CIFAR's place, for a try on a CPU.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -7,6 +7,8 @@ grows, so that the mean over the optimiser steps of a round is that of 10 % at 1
 + 352 x 1e-4) / 392 = 2.43e-4, for every fraction: the amount of decay does not change along the
 axis. This holds at batch 128 on 50,000 training examples; for other data or batches the printed
 mean decay shows the deviation. Time on a GPU or TPU, and accuracy here: not yet measured.
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

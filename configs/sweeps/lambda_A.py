@@ -16,6 +16,8 @@ Every stage on 2 CPU cores in about a minute, with scikit-learn's digits
       --config.model.widths=16,32 --config.augment.pad_crop=1 --config.augment.flip=False \
       --config.batch_size=64 --config.rounds=10 --config.optim.milestones=5,7 \
       --config.sweep.values=1e-3,1e-2,1e-1
+
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict

@@ -97,7 +97,7 @@ def _check_control(arm: str, known: Mapping[str, ArmSpec], config: Config) -> No
 
 
 def notes(config: Config) -> list[str]:
-  """Returns notes for the user on arms that are defined but not trained, or lack their control."""
+  """Returns notes for the user on arms that are not trained or lack what they are compared with."""
   known = arm_specs(config)
   idle = [arm for arm in known if arm not in ARMS and arm not in config.arms]
   of_idle = [f"own_arms defines {', '.join(idle)}, which arms does not name: not trained"]
@@ -106,10 +106,18 @@ def notes(config: Config) -> list[str]:
     control = known[arm].control
     if control is not None and control not in config.arms:
       alone.setdefault(control, []).append(arm)
-  return of_idle * bool(idle) + [
-    f"{', '.join(arms)}: no difference from the control {control}, which is not in arms"
-    for control, arms in alone.items()
-  ]
+  only_baseline = (
+    "the baseline is the only arm, so no example is scored and there is no scores.csv; another "
+    "arm scores them, as in --config.arms=baseline,method"
+  )
+  return (
+    of_idle * bool(idle)
+    + [only_baseline] * (set(config.arms) == {"baseline"})
+    + [
+      f"{', '.join(arms)}: no difference from the control {control}, which is not in arms"
+      for control, arms in alone.items()
+    ]
+  )
 
 
 def _check_tuned(config: Config, arms: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from sdt.arms.catalogue import fold_arms
 from sdt.commands.estimates import (
   Log,
   compile_largest,
+  disk_line,
   memory_line,
   memory_parts,
   time_lines,
@@ -113,7 +114,9 @@ def describe(
   if standing is not None:
     yield f"workdir   {workdir}: {standing.text}"
   if standing is None or not standing.is_complete:
-    yield from _estimates(run, plans, log)
+    outputs = experiment.outputs(config, found.data)
+    num_models = 1 + sum(name.endswith(".safetensors") for name in outputs)
+    yield from _estimates(run, plans, log, num_models=num_models)
   if found.missing is not None:
     raise found.missing
 
@@ -157,8 +160,8 @@ def _lines(run: _Run, size: int, plans: list[Plan]) -> Iterator[str]:
   yield from (f"note      {note}" for note in setup.source.notes)
 
 
-def _estimates(run: _Run, plans: list[Plan], log: Log) -> Iterator[str]:
-  """Yields the lines on memory and time.
+def _estimates(run: _Run, plans: list[Plan], log: Log, *, num_models: int) -> Iterator[str]:
+  """Yields the lines on memory, disk and time.
 
   Without the data nothing is compiled: no run follows at once, and nobody should wait a minute for
   the message that the data are missing.
@@ -167,6 +170,7 @@ def _estimates(run: _Run, plans: list[Plan], log: Log) -> Iterator[str]:
   compiled = None if run.found.missing is not None else compile_largest(setup, plans, log)
   parts = memory_parts(setup, plans, compiled)
   yield memory_line(parts, compiled)
+  yield disk_line(setup, plans, num_models)
   lacks = sum(count for count, _ in parts) > setup.placement.device_bytes
   if lacks:
     has = f"{setup.placement.device_bytes / 1e6:.0f} MB"

@@ -1,6 +1,7 @@
 """What a run will take: the memory of a device, and the time, from a program compiled and tried."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 
 import jax
@@ -114,6 +115,31 @@ def memory_line(parts: list[tuple[int, str]], compiled: Compiled | None) -> str:
   return (
     f"device memory {about}: "
     f"{', '.join(f'{count / 1e6:.1f} {name}' for count, name in parts)}{beside}"
+  )
+
+
+def disk_line(setup: Setup, plans: list[Plan], num_models: int) -> str:
+  """Returns the line on the disk: the files of weights, and the checkpoints that stay.
+
+  Checkpoints may be smaller, as they are compressed.
+
+  Args:
+    setup: of the run.
+    plans: of all its trainings.
+    num_models: files of weights, each of one network.
+  """
+  config, state = setup.config, setup.state_shapes
+  weights, whole = (
+    sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    for tree in (state.variables, state)
+  )
+  models = weights // len(config.seeds) * num_models
+  # The end of every training, the network that is scored, and the newest steps.
+  kept = len(plans) + (config.score.at_round is not None) + config.checkpoint.keep
+  return (
+    f"disk      about {(models + kept * whole) / 1e6:.1f} MB: {models / 1e6:.1f} for the weights "
+    f"of {num_models} network(s), {kept * whole / 1e6:.1f} for checkpoints; scores and figures "
+    "come on top"
   )
 
 

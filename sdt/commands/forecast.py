@@ -111,15 +111,16 @@ def training_passes(setup: Setup, plans: Sequence[Plan]) -> int:
 
 
 def scoring_passes(setup: Setup, has_baseline: bool) -> int:
-  """Returns the passes of each seed that score the training set and evaluate every arm with
-  statistics of the whole of it.
+  """Returns the passes of each seed that score the training set and evaluate the final networks.
+
+  These are evaluated by class, and again with statistics of the whole training set.
 
   Args:
     setup: of the run.
     has_baseline: whether baseline and folds are taken over from another run, scored as they are.
   """
   config, num_train, num_test = setup.config, len(setup.data.train), len(setup.data.test)
-  passes = 0
+  passes = len(config.arms) * num_test
   if len(config.arms) > 1 and not has_baseline:
     passes += len(scoring_arms(config)) * num_train * (1 + TRAINED * config.score.grand)
   if jax.tree.leaves(setup.state_shapes.batch_stats) and not is_body_frozen(config.optim):

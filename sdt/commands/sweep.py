@@ -26,6 +26,7 @@ from sdt.stats import paired
 
 # What another start of a sweep may have otherwise: each value's run guards its own config.
 _MAY_DIFFER = (*SAFE_TO_CHANGE, "sweep.values", "sweep.also_values")
+_OF_ARM = ("accuracy", "mean", "sd", "n", "diverged", "collapsed")
 _REPORT = ("report.html", "figures/sweep.png")
 
 
@@ -313,7 +314,7 @@ def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, 
       steps, selection.frozen(point.config, results.get("selection", {}).get("chosen", {}))
     )
     own["arms"] = {
-      arm: {name: one[name] for name in ("accuracy", "mean", "sd", "n", "diverged")}
+      arm: {name: one[name] for name in _OF_ARM if name in one}
       for arm, one in results["arms"].items()
     }
     own |= {

@@ -17,6 +17,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from sdt.config.combinations import check_combinations
+from sdt.config.dependent import DEPENDENT, dependent_defaults
 from sdt.config.schema import Config
 from sdt.config.values import Key, Value, check, expected, key_of, parse, range_text, shown
 from sdt.errors import ConfigError, nearest
@@ -32,6 +33,8 @@ def resolve(
       place of tuples are fine).
     overrides: (dotted key, text) pairs of the command line, such as ("optim.milestones", "(15,
       22)").
+
+  A key whose default depends on other keys (`sdt.config.dependent`) has its value in the result.
 
   Raises:
     ConfigError: unknown key (with the nearest), section given as a value or the reverse, wrong
@@ -49,6 +52,8 @@ def resolve(
       raise _section_as_value(f"--config.{name}={text}", name)
     values[name] = parse(_known(name, "--config."), text)
   defaults = {name: key.default for name, key in _keys().items()}
+  defaults |= dependent_defaults(defaults | values)
+  values = {**values, **{name: defaults[name] for name in DEPENDENT if values.get(name) is None}}
   check_combinations(defaults | values, defaults)
   return _built(Config, "", values)
 

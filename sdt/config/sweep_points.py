@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from sdt.config import resolve
+from sdt.config.dependent import without_dependent
 from sdt.config.differences import NOT_SWEPT, changes_baseline, entry
 from sdt.config.resolve import to_dict
 from sdt.config.schema import Config, SweepConfig
@@ -44,7 +45,7 @@ def expand(config: Config) -> list[Point]:
   for name, key in (("key", rule.key), ("also_key", rule.also_key)):
     if key is not None and (why := entry(NOT_SWEPT, key)) is not None:
       raise ConfigError(f"sweep.{name} = {key!r}: this key cannot be swept; {why}")
-  base = to_dict(dataclasses.replace(config, sweep=SweepConfig()))
+  base = without_dependent(to_dict(dataclasses.replace(config, sweep=SweepConfig())))
   also_values: Sequence[str | None] = (
     rule.also_values if rule.also_key is not None else [None] * len(rule.values)
   )

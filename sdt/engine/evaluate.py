@@ -57,6 +57,18 @@ def batch_sums(
   return BatchSums(*sum_over(axis_name, sums))
 
 
+def correct_by_class(
+  logits: Float[Array, "B K"],
+  labels: Int[Array, "B"],
+  mask: Bool[Array, "B"],
+  axis_name: str | None,
+) -> Int[Array, "K"]:
+  """Returns how many valid examples of each class are right, int32 [K]; see `batch_sums`."""
+  correct = mask & is_correct(logits, labels)
+  counts = jnp.zeros(logits.shape[-1], jnp.int32).at[labels].add(correct.astype(jnp.int32))
+  return sum_over(axis_name, counts)
+
+
 def batch_positions(
   index: Int[Array, ""], batch_size: int, num_examples: int
 ) -> tuple[Int32[Array, "B"], Bool[Array, "B"]]:
@@ -90,16 +102,23 @@ def batch_inputs(
   return normalise(images, data.shift, data.scale)
 
 
-def test_set_sums(
+class TestBatch(NamedTuple):
+  """What a network says of an evaluation batch of the test set: `batch_sums` has the shapes."""
+
+  logits: Leaf
+  labels: Leaf
+  mask: Leaf
+  axis_name: str | None
+
+
+def test_batch(
   program: PassProgram,
   variables: Variables,
   data: DeviceData,
   first: Int[Array, ""],
   offset: Int[Array, ""],
-) -> BatchSums:
-  """Returns `batch_sums` of evaluation batch `first + offset` of the test set.
-
-  Batches beyond the end of the test set add nothing.
+) -> TestBatch:
+  """Returns evaluation batch `first + offset` of the test set; beyond its end nothing is valid.
 
   Args:
     program: the static part.
@@ -113,4 +132,15 @@ def test_set_sums(
   inputs = batch_inputs(program, data, data.test, positions=positions, offset=offset)
   positions, mask = shard_batch(layout, (positions, mask))
   logits = predict(program.model, variables, inputs)
-  return batch_sums(logits, labels[positions], mask, axis_name=layout.axis_name)
+  return TestBatch(logits, labels[positions], mask, axis_name=layout.axis_name)
+
+
+def test_set_sums(
+  program: PassProgram,
+  variables: Variables,
+  data: DeviceData,
+  first: Int[Array, ""],
+  offset: Int[Array, ""],
+) -> BatchSums:
+  """Returns `batch_sums` of a `test_batch`."""
+  return batch_sums(*test_batch(program, variables, data, first=first, offset=offset))

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from sdt.devices.compile import Executable, compile_program, map_replicas
 from sdt.devices.layout import fetch, place, place_replicas, shard_batch
 from sdt.engine.batch import pad_to
-from sdt.engine.evaluate import BatchSums, test_set_sums
+from sdt.engine.evaluate import BatchSums, batch_sums, correct_by_class, test_batch
 from sdt.engine.program import TrainingPassProgram
 from sdt.inputs.augment import augment, draw, normalise, output_size
 from sdt.inputs.device_data import DeviceData
@@ -114,21 +114,22 @@ def _statistics_dispatch(
 
 def _evaluate_dispatch(
   program: RecalibrateProgram, variables: Variables, data: DeviceData, first: Int[Array, ""]
-) -> BatchSums:
-  """Returns the test set's sums, [R] each, over batches [first, first + evals_per_dispatch)."""
+) -> tuple[BatchSums, Int[Array, "R K"]]:
+  """Returns the test set's sums over batches [first, first + evals_per_dispatch).
 
-  def body(total: BatchSums, offset: Int[Array, ""]) -> tuple[BatchSums, None]:
-    def one_replica(variables: Variables) -> BatchSums:
-      return test_set_sums(program, variables, data, first=first, offset=offset)
+  They are `batch_sums`, [R] each, and how many are right of each class, [R, K].
+  """
 
-    new = map_replicas(program.replicas, one_replica)(variables)
-    return jax.tree.map(jnp.add, total, new), None
+  def body(_: None, offset: Int[Array, ""]) -> tuple[None, tuple[BatchSums, Leaf]]:
+    def one_replica(variables: Variables) -> tuple[BatchSums, Leaf]:
+      batch = test_batch(program, variables, data, first=first, offset=offset)
+      return batch_sums(*batch), correct_by_class(*batch)
 
-  num_replicas = jax.tree.leaves(variables)[0].shape[0]
-  zero = BatchSums(
-    *(jnp.zeros(num_replicas, dtype) for dtype in (jnp.float32, jnp.int32, jnp.int32))
-  )
-  return jax.lax.scan(body, zero, jnp.arange(program.evals_per_dispatch, dtype=jnp.int32))[0]
+    return None, map_replicas(program.replicas, one_replica)(variables)
+
+  batches = jnp.arange(program.evals_per_dispatch, dtype=jnp.int32)
+  _, sums = jax.lax.scan(body, None, batches)
+  return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0, dtype=leaf.dtype), sums)
 
 
 class Recalibrator:
@@ -194,15 +195,34 @@ class Recalibrator:
 
     The leaves [R, ...] are on the host.
     """
+    sums, _ = self._test_sums(params, batch_stats, after_dispatch)
+    return sums.loss / sums.count, sums.correct / sums.count
+
+  def correct_by_class(
+    self,
+    params: Params,
+    batch_stats: BatchStats,
+    after_dispatch: Callable[[], None] = lambda: None,
+  ) -> Int[np.ndarray, "R K"]:
+    """Returns how many test examples of each class are right, [R, K]; see `evaluate`."""
+    return self._test_sums(params, batch_stats, after_dispatch)[1]
+
+  def _test_sums(
+    self, params: Params, batch_stats: BatchStats, after_dispatch: Callable[[], None]
+  ) -> tuple[BatchSums, Int[np.ndarray, "R K"]]:
+    """Returns what `_evaluate_dispatch` does, over the whole test set and on the host."""
     layout, group = self._program.layout, self._program.evals_per_dispatch
-    variables, sums = place_replicas(layout, {"params": params, "batch_stats": batch_stats}), []
+    variables = place_replicas(layout, {"params": params, "batch_stats": batch_stats})
+    parts: list[tuple[BatchSums, np.ndarray]] = []
     positions = ascending(self._program.padded_eval_batch_size)
     reading = self._source.pass_over("test", positions, self._num_evals, group=group)
     with reading as dispatches:
       for first in range(0, self._num_evals, group):
         args = variables, next(dispatches), place(layout, np.int32(first))
-        sums.append(fetch(layout, self._call("evaluate", _evaluate_dispatch, *args)))
+        parts.append(fetch(layout, self._call("evaluate", _evaluate_dispatch, *args)))
         del args
         after_dispatch()
-    loss, correct, count = (np.sum([part[index] for part in sums], axis=0) for index in range(3))
-    return loss / count, correct / count
+    total: tuple[BatchSums, np.ndarray] = jax.tree.map(
+      lambda *leaves: np.sum(leaves, axis=0), *parts
+    )
+    return total

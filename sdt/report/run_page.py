@@ -54,8 +54,13 @@ def _arms_and_differences(artifacts: Artifacts) -> dict[str, object]:
   """Returns what the tables of the arms and of their differences show."""
   results = artifacts.results
   differences = tables.contrasts_of(results)
+  arms = figures.main_arms(list(results["arms"]))
   return {
     "accuracy_rows": tables.accuracy_rows(results),
+    "class_arms": arms,
+    "class_rows": tables.class_rows(results, arms),
+    "recommended": results.get("recommended"),
+    "has_collapsed": "collapse" in results,
     "own_arms": [
       line
       for line in artifacts.config.get("config", {}).get("own_arms", ())

@@ -177,6 +177,8 @@ def _row(content: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]
   accuracies = {row["name"]: row for row in tables.accuracy_rows(results)}
   for row in accuracies.values():
     row["mean"] += "" if row["n"] == len(content["seeds"]) else f" (n = {row['n']})"
+    num_collapsed = len(entry["arms"][row["name"]].get("collapsed", ()))
+    row["mean"] += f" ({num_collapsed} collapsed)" if num_collapsed else ""
   return {
     "value": as_text(entry["value"]),
     "also": _number(entry["also_value"]),

@@ -8,6 +8,7 @@ from typing import Any
 
 MAX_WIDTH = 100
 MAX_SEEDS_PER_BLOCK = 5
+MAX_WORST = 3
 _OF_METHOD = (
   "method-arm, in points: the method minus the arm of that line; above 0 the method is more "
   "accurate."
@@ -96,17 +97,23 @@ def _short(value: float | None) -> str:
 
 
 def accuracy_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Returns a row for each arm: its name, a cell (text, diverged) for each seed, and its means."""
+  """Returns a row for each arm: its name, a cell (text, is bad) for each seed, and its means.
+
+  A seed that diverged has no accuracy; that of a seed that collapsed has the sign "!".
+  """
   rows = []
   for arm, entry in results["arms"].items():
     accuracy = by_seed(entry["accuracy"])
-    diverged = {int(seed) for seed in entry.get("diverged", [])}
+    diverged, collapsed = (
+      {int(seed) for seed in entry.get(flaw, [])} for flaw in ("diverged", "collapsed")
+    )
+    texts = {seed: percent(value) + "!" * (seed in collapsed) for seed, value in accuracy.items()}
+    texts |= dict.fromkeys(diverged, "diverged")
     rows.append(
       {
         "name": arm,
         "cells": [
-          ("diverged" if seed in diverged else percent(accuracy.get(seed)), seed in diverged)
-          for seed in results["seeds"]
+          (texts.get(seed, "-"), seed in diverged | collapsed) for seed in results["seeds"]
         ],
         "mean": mean_sd(entry),
         "n": entry["n"],
@@ -213,9 +220,45 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   ]
   if signs:
     blocks.append(", ".join(signs))
-  if "power" in results:
-    blocks.append(textwrap.fill(f"Positive control: {results['power']['says']}.", MAX_WIDTH))
+  said = [f"Positive control: {results['power']['says']}."] if "power" in results else []
+  said += [f"! {results['collapse']}"] if "collapse" in results else []
+  said += _least_accurate_classes(results) + _recommended(results)
+  blocks += [textwrap.fill(text, MAX_WIDTH, break_on_hyphens=False) for text in said]
   return "\n\n".join(blocks)
+
+
+def _recommended(results: Mapping[str, Any]) -> list[str]:
+  entry = results.get("recommended")
+  if entry is None:  # a run of an earlier version
+    return []
+  if entry["file"] is None:
+    return [f"! There is no model.safetensors: {entry['why']}."]
+  which = f"{entry['arm']}, seed {entry['seed']}"
+  return [f"Recommended (model.safetensors): {which}; {entry['why']}. The rule: {entry['rule']}."]
+
+
+def _least_accurate_classes(results: Mapping[str, Any]) -> list[str]:
+  """Returns a text on the three classes that are recognised least, for baseline and method."""
+  names = [str(name) for name in results.get("data", {}).get("class_names", ())]
+  parts = []
+  for arm in ("baseline", "method"):
+    mean = results["arms"].get(arm, {}).get("class_accuracy", {}).get("mean") or []
+    known = [(value, name) for value, name in zip(mean, names, strict=False) if value is not None]
+    worst = sorted(known, key=lambda one: one[0])[:MAX_WORST]
+    if len(known) > 1:
+      parts.append(f"{arm} " + ", ".join(f"{name} {percent(value)}" for value, name in worst))
+  return [f"Least accurate classes, %, mean over seeds: {'; '.join(parts)}."] if parts else []
+
+
+def class_rows(results: Mapping[str, Any], arms: Sequence[str]) -> list[tuple[str, list[str]]]:
+  """Returns (class, its accuracy for each arm, mean over seeds, in percent), or [] if not known."""
+  names = results["data"].get("class_names") or []
+  means = [results["arms"][arm].get("class_accuracy", {}).get("mean") for arm in arms]
+  return [
+    (str(name), [percent(mean[index] if mean else None) for mean in means])
+    for index, name in enumerate(names)
+    if any(means)
+  ]
 
 
 def _seed_blocks(results: Mapping[str, Any]) -> list[str]:

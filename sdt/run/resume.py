@@ -123,11 +123,26 @@ def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
   """
   seals = (workdir / "figures" / sealed.SEAL_DIR).glob("*")
   figures = sorted(f"figures/{path.name}" for path in seals if path.suffix in (".png", ".npz"))
-  return [
+  lacking = [
     workdir / name
     for name in dict.fromkeys([*_RESULTS, *outputs, *figures])
     if not files.is_intact(workdir / name)
   ]
+  return [path for path in lacking if not _is_excused(path, workdir)]
+
+
+def _is_excused(path: Path, workdir: Path) -> bool:
+  """Returns whether a finished run lacks a file of weights by right.
+
+  A run of an earlier version has no models/; one in which no network is fit recommends none.
+  """
+  results = workdir / "results.json"
+  if path.suffix != ".safetensors" or not files.is_intact(results):
+    return False
+  content = files.read_json(results)
+  if path.parent.name == "models":
+    return "recommended" not in content
+  return "recommended" in content and content["recommended"]["file"] is None
 
 
 def refuse_other_machine(setup: Setup, workdir: Path) -> None:

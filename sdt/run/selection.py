@@ -32,6 +32,7 @@ from sdt.scores.split import sizes
 from sdt.stats import paired
 
 FILE, FOLDER = "selection.json", "selection"
+_OF_ARM = ("accuracy", "mean", "sd", "n", "loss", "diverged")
 # Runs a config in a workdir, under a name, on data.
 Run = Callable[[Config, Path, str, Data], object]
 
@@ -226,6 +227,23 @@ def choose(
   return content
 
 
+def validation_means(workdir: Path) -> dict[str, float]:
+  """Returns the mean validation accuracy of the baseline and of every arm that was chosen for.
+
+  {} for a run without a selection, or with one of an earlier version, which did not keep the
+  baseline's.
+  """
+  path = workdir / FILE
+  content = files.read_json(path) if files.is_intact(path) else {}
+  if "baseline" not in content or content["baseline"]["diverged"]:
+    return {}
+  means = {"baseline": content["baseline"]["mean"]}
+  for of, choice in content["choices"].items():
+    of_values = {tuple(one["values"].items()): one["mean"] for one in choice["candidates"]}
+    means[of] = of_values[tuple(choice["chosen"].items())]
+  return means
+
+
 def _run_trials(runs: Sequence[TrialRun], cut: Data, folder: Path, run: Run) -> None:
   """Runs the trials that are left; those after the first take its baseline over."""
   first = folder / runs[0].folder
@@ -252,14 +270,14 @@ def _hash_of(runs: Sequence[TrialRun]) -> str:
 
 def _content(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any]:
   tried: dict[str, list[dict[str, Any]]] = {}
+  baseline: dict[str, Any] = {}
   for own in runs:
     arms = files.read_json(folder / own.folder / "results.json")["arms"]
+    of_arms = {arm: {name: one[name] for name in _OF_ARM} for arm, one in arms.items()}
+    baseline = baseline or of_arms["baseline"]
     for trial in own.trials:
       entry = {"values": dict(trial.values), "folder": own.folder, "arm": trial.arm}
-      entry |= {
-        name: arms[trial.arm][name] for name in ("accuracy", "mean", "sd", "n", "loss", "diverged")
-      }
-      tried.setdefault(trial.of, []).append(entry)
+      tried.setdefault(trial.of, []).append(entry | of_arms[trial.arm])
   choices = {of: decide(of, candidates, len(cut.test)) for of, candidates in tried.items()}
   first = runs[0].config
   return {
@@ -275,6 +293,7 @@ def _content(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any
       key: value for choice in choices.values() for key, value in choice["chosen"].items()
     },
     "choices": choices,
+    "baseline": baseline,
   }
 
 

@@ -1,6 +1,7 @@
-"""What is computed with the final networks: activation maps, recalibrated accuracies, weights."""
+"""What is done with the final networks: activation maps, accuracies of classes, weights."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -9,27 +10,29 @@ from jaxtyping import Float
 from sdt import files
 from sdt.engine import activation_maps
 from sdt.engine.optim import is_body_frozen
+from sdt.engine.plan import Plan
+from sdt.engine.state import TrainState
 from sdt.models import make_model
 from sdt.run import metrics
+from sdt.run.collapse import collapsed_seeds
 from sdt.run.context import Context
-from sdt.stages.model_file import write_model
-from sdt.stages.outline import exported_arm
+from sdt.stages.model_file import RECOMMENDED, file_of, header, write_model
 from sdt.stages.train import Trainings
 from sdt.types import Variables
 
 
-def write_final_model(context: Context, trainings: Trainings) -> None:
-  """Writes model.safetensors."""
-  arm = exported_arm(context.config)
-  pretrained = context.setup.pretrained
-  write_model(
-    context.workdir,
-    context.data,
-    context.config,
-    arm=arm,
-    state=trainings.final_state(arm),
-    pretrained_checksum=None if pretrained is None else pretrained.checksum,
-  )
+@dataclasses.dataclass(frozen=True)
+class Ended:
+  """What the final networks of an arm reach on the test set.
+
+  Attributes:
+    of_classes: the share of each class that is right, NaN for a class without test examples.
+    recalibrated: accuracy with BatchNorm's statistics of the whole training set; None without
+      BatchNorm.
+  """
+
+  of_classes: Float[np.ndarray, "R K"]
+  recalibrated: Float[np.ndarray, "R"] | None = None
 
 
 def write_activation_maps(context: Context, trainings: Trainings) -> None:
@@ -63,27 +66,69 @@ def write_activation_maps(context: Context, trainings: Trainings) -> None:
     files.write_npz(context.workdir / "figures" / "cam.npz", **content)
 
 
-def recalibrated_accuracies(
-  context: Context, trainings: Trainings, arms: Sequence[str]
-) -> dict[str, Float[np.ndarray, "R"]]:
-  """Returns each arm's test accuracy [R] with BatchNorm's statistics of the whole training set.
+def finish_arms(
+  context: Context, trainings: Trainings, plans: Mapping[str, Plan]
+) -> dict[str, Ended]:
+  """Writes what is missing of models/, and returns what the final networks of each arm reach."""
+  ended = {}
+  with context.display.task("final networks", len(plans), "arm") as task:
+    for index, (arm, plan) in enumerate(plans.items()):
+      state = trainings.final_state(arm)
+      ended[arm] = _evaluated(context, state)
+      _write_models(context, plan, state, ended=ended[arm])
+      task.advance(index + 1)
+  return ended
 
-  Every arm ends on some part of the set, and its network has the statistics of that part. With
-  those of the whole set the arms are compared like with like. {} without BatchNorm.
+
+def _evaluated(context: Context, state: TrainState) -> Ended:
+  """Returns what the networks of an arm reach at its end.
+
+  Every arm ends on some part of the training set, and BatchNorm has the statistics of that part.
+  With those of the whole set the arms are compared like with like.
   """
-  setup = context.setup
-  batch_stats = setup.fresh_start.state.batch_stats
-  if not jax.tree.leaves(batch_stats) or is_body_frozen(setup.config.optim):
-    return {}
-  accuracies = {}
+  setup, test = context.setup, context.data.test
 
   def after_dispatch() -> None:
     context.raise_if_stopped("before the results")
 
-  with context.display.task("recalibrated evaluation", len(arms), "arm") as task:
-    for index, arm in enumerate(arms):
-      params = trainings.final_state(arm).params
-      statistics = setup.recalibrator.statistics(params, batch_stats, after_dispatch)
-      accuracies[arm] = setup.recalibrator.evaluate(params, statistics, after_dispatch)[1]
-      task.advance(index + 1)
-  return accuracies
+  right = setup.recalibrator.correct_by_class(state.params, state.batch_stats, after_dispatch)
+  counts = np.bincount(test.labels, minlength=right.shape[1])
+  of_classes = np.where(counts, right / np.maximum(counts, 1), np.nan)
+  fresh = setup.fresh_start.state.batch_stats
+  if not jax.tree.leaves(fresh) or is_body_frozen(setup.config.optim):
+    return Ended(of_classes)
+  statistics = setup.recalibrator.statistics(state.params, fresh, after_dispatch)
+  _, recalibrated = setup.recalibrator.evaluate(state.params, statistics, after_dispatch)
+  return Ended(of_classes, recalibrated)
+
+
+def _write_models(context: Context, plan: Plan, state: TrainState, ended: Ended) -> None:
+  """Writes the weights of every seed of an arm, as far as they are missing."""
+  config, pretrained = context.config, context.setup.pretrained
+  by_training_alone = "selected" in context.setup.choices  # the test set has no say then
+  rows = files.read_rows(context.workdir / metrics.FILE)
+  lost = metrics.diverged_seeds(rows, plan.arm)
+  found = collapsed_seeds(rows, plan, context.data, seeds=config.seeds, recalls=ended.of_classes)
+  collapsed = {seed for seed, one in found.items() if one.stuck or not by_training_alone}
+  for replica, seed in enumerate(config.seeds):
+    flaws = [
+      name for name, seeds in (("diverged", lost), ("collapsed", collapsed)) if seed in seeds
+    ]
+    about = header(
+      context.data,
+      config,
+      arm=plan.arm,
+      seed=seed,
+      flaws=flaws,
+      pretrained_checksum=None if pretrained is None else pretrained.checksum,
+    )
+    write_model(context.workdir / file_of(plan.arm, seed), state, replica, about=about)
+
+
+def write_recommended(context: Context, source: str | None) -> None:
+  """Writes model.safetensors, the copy of a file of models/; None: no network is fit for it."""
+  path = context.workdir / RECOMMENDED
+  if source is not None:
+    files.write_bytes(path, files.read_bytes_verified(context.workdir / source))
+  elif files.is_intact(path):  # an earlier start has left it
+    files.remove(path)

@@ -1,7 +1,7 @@
-"""Writes model.safetensors: the weights of one network, with all that is needed to use them."""
+"""Writes files of weights: one network each, with all that is needed to use it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import jax
@@ -11,62 +11,78 @@ from sdt import files
 from sdt.config import Config, to_dict
 from sdt.data.dataset import Data
 from sdt.engine.state import TrainState
-from sdt.run import metrics
 from sdt.types import PyTree
 
+# The recommended network of a run.
+RECOMMENDED = "model.safetensors"
 
-def write_model(
-  workdir: Path,
+
+def file_of(arm: str, seed: int) -> str:
+  """Returns where the weights of a training stand in the workdir."""
+  return f"models/{arm}-seed{seed}.safetensors"
+
+
+def header(
   data: Data,
   config: Config,
   *,
   arm: str,
-  state: TrainState,
+  seed: int,
+  flaws: Collection[str] = (),
   pretrained_checksum: str | None = None,
-) -> None:
-  """Writes the weights of the arm's first seed that did not diverge; of the first, if all did.
-
-  Names are joined by "/". The header holds arm, seed, config, class names and normalisation, and
-  neither paths nor times.
+) -> dict[str, str]:
+  """Returns what a file of weights says of itself; neither paths nor times.
 
   Args:
-    workdir: of the run; its metrics.jsonl tells which seeds diverged.
     data: for the class names and the normalisation.
     config: of the run.
-    arm: whose network it is.
-    state: of the arm at its end, leaves [R, ...].
+    arm, seed: whose network it is.
+    flaws: "diverged", "collapsed", or both.
     pretrained_checksum: of the weights that the training began with. It stands in the header
       where the config has their path.
   """
-  from safetensors.numpy import save
-
-  lost = metrics.diverged_seeds(files.read_rows(workdir / metrics.FILE), arm)
-  index = next((index for index, seed in enumerate(config.seeds) if seed not in lost), 0)
-  params, batch_stats = jax.tree.map(lambda leaf: leaf[index], (state.params, state.batch_stats))
-  leaves = [*_leaves(params, ("params",)), *_leaves(batch_stats, ("batch_stats",))]
   # Where the data lay says nothing about a network; which sizes its images had does.
   plain = to_dict(config)
   plain["data"] = {key: plain["data"][key] for key in ("name", "image_size", "resize", "crop_size")}
   plain["model"]["pretrained"] = pretrained_checksum
   normalisation = {"mean": data.mean, "std": data.std}
-  header = {
+  return {
     "arm": arm,
-    "seed": str(config.seeds[index]),
-    "diverged": str(config.seeds[index] in lost).lower(),
+    "seed": str(seed),
+    "diverged": str("diverged" in flaws).lower(),
+    "collapsed": str("collapsed" in flaws).lower(),
     "config": files.json_text(plain, indent=None),
     "class_names": files.json_text(data.class_names, indent=None),
     "normalisation": files.json_text(normalisation, indent=None),
   }
-  content = save({"/".join(path): leaf for path, leaf in leaves}, header)
-  files.write_bytes(workdir / "model.safetensors", _canonical(content))
+
+
+def write_model(path: Path, state: TrainState, replica: int, about: Mapping[str, str]) -> None:
+  """Writes the weights and running statistics of a replica; names are joined by "/".
+
+  Nothing is written where the same file stands already.
+
+  Args:
+    path: of the file.
+    state: of an arm at its end, leaves [R, ...].
+    replica: which of them.
+    about: what `header` returned.
+  """
+  from safetensors.numpy import save
+
+  params, batch_stats = jax.tree.map(lambda leaf: leaf[replica], (state.params, state.batch_stats))
+  leaves = [*_leaves(params, ("params",)), *_leaves(batch_stats, ("batch_stats",))]
+  content = _canonical(save({"/".join(names): leaf for names, leaf in leaves}, dict(about)))
+  if not (files.is_intact(path) and path.read_bytes() == content):
+    files.write_bytes(path, content)
 
 
 def _canonical(safetensors: bytes) -> bytes:
   """Returns the file with its metadata in sorted order; the library's order changes by call."""
   end = 8 + int.from_bytes(safetensors[:8], "little")
-  header = json.loads(safetensors[8:end])
-  metadata = dict(sorted(header.pop("__metadata__").items()))
-  text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":")).encode()
+  content = json.loads(safetensors[8:end])
+  metadata = dict(sorted(content.pop("__metadata__").items()))
+  text = json.dumps({"__metadata__": metadata, **content}, separators=(",", ":")).encode()
   text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
   return len(text).to_bytes(8, "little") + text + safetensors[end:]
 

@@ -10,6 +10,7 @@ from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.run import selection
 from sdt.scores.split import Partition, Sizes, sizes
+from sdt.stages.model_file import file_of
 
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
 
@@ -19,8 +20,8 @@ def has_split(config: Config) -> bool:
   return len(config.arms) > 1
 
 
-def exported_arm(config: Config) -> str:
-  """Returns the arm whose network model.safetensors holds: the method, or else the baseline."""
+def kept_arm(config: Config) -> str:
+  """Returns the arm whose final networks stay in memory: the method, or else the baseline."""
   return "method" if "method" in config.arms else "baseline"
 
 
@@ -40,6 +41,7 @@ def outputs(config: Config, data: Data) -> list[str]:
   """Returns the names of the files that an experiment leaves beside those of every run."""
   names = [selection.FILE] if selection.is_on(config) else []
   names += [duplicates.FILE] if data.duplicates.copies else []
+  names += [file_of(arm, seed) for arm in config.arms for seed in config.seeds]
   if has_split(config):
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
     names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []

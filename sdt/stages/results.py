@@ -15,13 +15,21 @@ from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.models import count_params
-from sdt.run import metrics
+from sdt.run import metrics, selection
+from sdt.run.collapse import (
+  collapse_in_words,
+  collapsed_seeds,
+  effective_classes_of,
+  likely_cause,
+)
 from sdt.run.context import Context, write_environment
 from sdt.stages.final_networks import (
-  recalibrated_accuracies,
+  Ended,
+  finish_arms,
   write_activation_maps,
-  write_final_model,
+  write_recommended,
 )
+from sdt.stages.recommended import recommend
 from sdt.stages.train import Trainings
 from sdt.stats import paired
 from sdt.stats.comparison import compare
@@ -38,16 +46,17 @@ class Outcome:
     num_easy: size of A.
     network: `num_params`, and `layers`, the names of the kernels in the order of `weight_norms` in
       metrics.jsonl.
-    recalibrated: by arm, the test accuracy [R] with BatchNorm's statistics of the whole training
-      set; empty where there are none.
+    ended: by arm, what its final networks reach on the test set; empty where they were not asked.
     selected: what a selection chose, by key.
+    validation: by arm, the mean accuracy on the validation split of a selection.
   """
 
   plans: Mapping[str, Plan]
   num_easy: int
   network: Mapping[str, Any]
-  recalibrated: Mapping[str, np.ndarray] = types.MappingProxyType({})
+  ended: Mapping[str, Ended] = types.MappingProxyType({})
   selected: Mapping[str, float] | None = None
+  validation: Mapping[str, float] = types.MappingProxyType({})
 
 
 def write_arms(context: Context, plans: Mapping[str, Plan]) -> None:
@@ -80,7 +89,7 @@ def write_arms(context: Context, plans: Mapping[str, Plan]) -> None:
 def write_results(
   context: Context, trainings: Trainings, plans: Mapping[str, Plan], *, num_easy: int
 ) -> None:
-  """Writes the activation maps, model.safetensors and results.json; `plans` are those of the arms.
+  """Writes the activation maps, all weights and results.json; `plans` are those of the arms.
 
   `num_easy` is the size of A.
   """
@@ -88,7 +97,6 @@ def write_results(
   with context.timing.stage("class activation maps"):
     write_activation_maps(context, trainings)
   with context.timing.stage("results"):
-    write_final_model(context, trainings)
     network = {
       "num_params": count_params(setup.model, setup.input_shape),
       "layers": setup.layer_names,
@@ -97,10 +105,12 @@ def write_results(
       plans,
       num_easy,
       network,
-      recalibrated=recalibrated_accuracies(context, trainings, tuple(plans)),
+      ended=finish_arms(context, trainings, plans),
       selected=setup.choices.get("selected"),
+      validation=selection.validation_means(context.workdir),
     )
     content = results_of(context.workdir, context.data, context.config, outcome=outcome)
+    write_recommended(context, content["recommended"]["file"])
     files.write_json(context.workdir / "results.json", content)
 
 
@@ -111,15 +121,20 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   for arm in config.arms:
     sizes = {phase.name: phase.num_seen(config.batch_size) for phase in outcome.plans[arm].phases}
     arms[arm] = _arm_result([row for row in rows if row["arm"] == arm], config.seeds, sizes)
+    ended = outcome.ended.get(arm)
+    if ended is not None:
+      arms[arm] |= _of_final_networks(ended, config.seeds, arms[arm]["diverged"])
+    arms[arm] |= _collapse_of(rows, outcome.plans[arm], data, config=config, ended=ended)
     arms[arm] |= {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
-    if arm in outcome.recalibrated:
-      ended = zip(config.seeds, outcome.recalibrated[arm], strict=True)
-      arms[arm]["recalibrated"] = paired.per_seed(
-        {seed: None if seed in arms[arm]["diverged"] else float(one) for seed, one in ended}
-      )
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   unequal = {arm for arm in arms if not specs[arm].equal_work}
   controls = {arm: control for arm in arms if (control := specs[arm].control)}
+  comparison = compare(accuracy, config.stats.margin, unequal, controls=controls)
+  collapse = collapse_in_words(arms)
+  recommended = recommend(arms, comparison["contrasts"], outcome.validation)
+  warnings = [collapse] if collapse else []
+  if recommended["file"] is None:
+    warnings.append(f"There is no model.safetensors: {recommended['why']}.")
   return {
     "data": describe_data(data),
     "model": {"name": config.model.name, **outcome.network},
@@ -136,7 +151,55 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
       else {}
     ),
     "arms": arms,
-    **compare(accuracy, config.stats.margin, unequal, controls=controls),
+    "recommended": recommended,
+    **({"collapse": collapse} if collapse else {}),
+    **comparison,
+    "sentence": " ".join((*warnings, comparison["sentence"])),
+  }
+
+
+def _of_final_networks(
+  ended: Ended, seeds: Sequence[int], diverged: Sequence[int]
+) -> dict[str, Any]:
+  """Returns the entries of an arm that its final networks give, over seeds that did not diverge."""
+  sound = [index for index, seed in enumerate(seeds) if seed not in diverged]
+  by_class = {
+    seed: _or_null(ended.of_classes[index]) if index in sound else None
+    for index, seed in enumerate(seeds)
+  }
+  mean = _or_null(ended.of_classes[sound].mean(axis=0)) if sound else None
+  entries: dict[str, Any] = {"class_accuracy": {"per_seed": by_class, "mean": mean}}
+  if ended.recalibrated is not None:
+    entries["recalibrated"] = paired.per_seed(
+      {
+        seed: float(ended.recalibrated[index]) if index in sound else None
+        for index, seed in enumerate(seeds)
+      }
+    )
+  return entries
+
+
+def _or_null(values: np.ndarray) -> list[float | None]:
+  return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _collapse_of(
+  rows: Sequence[metrics.Row], plan: Plan, data: Data, *, config: Config, ended: Ended | None
+) -> dict[str, Any]:
+  """Returns the entries of an arm on its collapsed seeds; `collapse` is None without any."""
+  recalls = None if ended is None else ended.of_classes
+  found = collapsed_seeds(rows, plan, data, seeds=config.seeds, recalls=recalls)
+  fits = all(one.fits_training_set and one.stuck is None for one in found.values())
+  cause = likely_cause(plan, data.train.labels, config, fits_training_set=fits)
+  about = {
+    "seeds": {seed: one.to_dict() for seed, one in found.items()},
+    "likely_cause": cause.text,
+    "cures": cause.cures,
+  }
+  return {
+    "effective_classes": effective_classes_of(plan, data.train.labels),
+    "collapsed": list(found),
+    "collapse": about if found else None,
   }
 
 

@@ -19,6 +19,7 @@ from sdt.engine.trainer import Progress, Trainer
 from sdt.errors import DataError
 from sdt.losses import is_regression
 from sdt.run import metrics
+from sdt.run.collapse import Watch
 from sdt.run.context import Context
 from sdt.run.progress import Task
 from sdt.run.saved_states import save_state
@@ -53,6 +54,7 @@ def train_arm(
   saver = _Saver(context, plan, arm_index, trainer=trainer, start=start)
   steps = trainer.run(start.position, start.round_secs, saver.scored_round)
   done = start.position.round_index
+  watch = _watch(context, plan)
   with (
     context.display.task(plan.arm, plan.rounds, "round", done=done) as task,
     closing(steps) as running,  # readers of streamed inputs end with it
@@ -60,7 +62,8 @@ def train_arm(
     for progress in saver.watch(context.profiler.watch(running)):
       received, saved_secs = time.perf_counter(), context.timing.save_secs
       steps_done = trainer.snapshot.state.step
-      _account(context, plan, progress, rates=rates, steps_done=steps_done, task=task)
+      rows = _account(context, plan, progress, rates=rates, steps_done=steps_done, task=task)
+      watch.see(rows)
       saver.save_if_due(progress)
       saving = context.timing.save_secs - saved_secs
       idle = progress.waited_seconds + time.perf_counter() - received - saving
@@ -77,13 +80,18 @@ def _account(
   rates: np.ndarray,
   steps_done: jax.Array,
   task: Task,
-) -> None:
-  """Accounts for a dispatch: its time, the rows of the rounds that it finished, and the display."""
+) -> list[dict[str, Any]]:
+  """Accounts for a dispatch: its time, the rows of the rounds that it finished, and the display.
+
+  Returns these rows.
+  """
+  rows: list[dict[str, Any]] = []
   context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)
   if progress.finished:
     done = np.asarray(fetch(context.setup.layout, steps_done))
-    _write_rows(context, plan, progress, rates=rates, steps_done=done, task=task)
+    rows = _write_rows(context, plan, progress, rates=rates, steps_done=done, task=task)
   task.advance(progress.position.round_index + progress.position.step / plan.steps_per_round)
+  return rows
 
 
 def _write_rows(
@@ -94,8 +102,11 @@ def _write_rows(
   rates: np.ndarray,
   steps_done: np.ndarray,
   task: Task,
-) -> None:
-  """Appends the rows of the finished rounds to metrics.jsonl, and prints a line for each round."""
+) -> list[dict[str, Any]]:
+  """Appends the rows of the finished rounds to metrics.jsonl, and prints a line for each round.
+
+  Returns these rows.
+  """
   config, images = context.config, context.timing.images
   rows: list[dict[str, Any]] = []
   for ended in progress.finished:
@@ -114,6 +125,15 @@ def _write_rows(
     rows += new
     task.line(number, _news(new), progress.position.round_index)
   files.append_rows(context.workdir / metrics.FILE, rows)
+  return rows
+
+
+def _watch(context: Context, plan: Plan) -> Watch:
+  """Returns what tells of a collapse; of the rows that are there already, an earlier start told."""
+  path = context.workdir / metrics.FILE
+  earlier = files.read_rows(path) if path.exists() else []
+  labels, log = context.data.train.labels, context.display.log
+  return Watch(plan, labels, context.config, log=log, earlier=earlier)
 
 
 class _Saver:

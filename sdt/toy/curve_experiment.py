@@ -16,12 +16,13 @@ from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.evaluate import predict
 from sdt.engine.plan import Plan
+from sdt.engine.state import TrainState
 from sdt.models import count_params
 from sdt.report.toy_page import table_text
 from sdt.run import lifecycle, metrics
 from sdt.run.context import Context
 from sdt.run.reused_baseline import Finished
-from sdt.stages.model_file import write_model
+from sdt.stages.model_file import RECOMMENDED, header, write_model
 from sdt.stages.train import Trained, Trainings
 from sdt.stats import paired
 from sdt.toy import merits
@@ -76,10 +77,20 @@ def run_stages(context: Context, finished: Finished | None) -> None:
     fits[arm] = _fit(context, plans[arm], trainings.train(plans[arm]), points=points)
   with context.timing.stage("results"):
     state = trainings.final_state("differentiated")
-    write_model(context.workdir, context.data, config, arm="differentiated", state=state)
+    _write_model(context, state)
     content = _results(context, points, plans, fits=fits)
     files.write_json(context.workdir / "results.json", content)
   lifecycle.write_report(context)
+
+
+def _write_model(context: Context, state: TrainState) -> None:
+  """Writes model.safetensors: of the first seed that did not diverge, or of the first."""
+  arm, seeds = "differentiated", context.config.seeds
+  lost = metrics.diverged_seeds(files.read_rows(context.workdir / metrics.FILE), arm)
+  index = next((index for index, seed in enumerate(seeds) if seed not in lost), 0)
+  flaws = ["diverged"] if seeds[index] in lost else []
+  about = header(context.data, context.config, arm=arm, seed=seeds[index], flaws=flaws)
+  write_model(context.workdir / RECOMMENDED, state, index, about=about)
 
 
 def _write_points(context: Context, points: Points) -> None:

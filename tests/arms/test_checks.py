@@ -215,3 +215,10 @@ def test_an_arm_that_is_defined_and_not_trained_and_one_without_its_control_are_
     "mixup_easy, smooth_easy: no difference from the control alternate_only, which is not in arms",
   ]
   assert checks.notes(tiny.config(arms=("baseline", "alternate_only", "smooth_easy"))) == []
+
+
+def test_a_baseline_alone_says_why_it_leaves_no_scores():
+  (note,) = checks.notes(tiny.config(arms=("baseline",)))
+  assert "there is no scores.csv" in note
+  assert "--config.arms=baseline,method" in note
+  assert checks.notes(tiny.config(arms=("baseline", "method"))) == []

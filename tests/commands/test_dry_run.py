@@ -95,10 +95,12 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
   )
   # 100 images of 192 bytes, their labels and sizes; weights, gradients, momentum and a copy of
   # three networks.
-  memory, time = lines[-2:]
+  memory, disk, time = lines[-3:]
   assert memory.startswith("device memory about ")
   assert f"{(100 * (192 + 4 + 8)) / 1e6:.1f} data" in memory
   assert f"{4 * 4 * 3139 * 3 / 1e6:.1f} weights, gradients, momentum" in memory
+  num_networks = 3 * len(arms) + 1
+  assert f"{4 * 3139 * num_networks / 1e6:.1f} for the weights of {num_networks} network(s)" in disk
   assert re.fullmatch(
     r"time      roughly \d+ (s|minutes) on this machine, by dispatches that ran just now: "
     rf"\d+ s to train {len(arms)} arm\(s\) with 3 seed\(s\), "

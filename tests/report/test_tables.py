@@ -166,6 +166,62 @@ def test_text_table_of_the_demo():
   ]
 
 
+def result_with_a_collapse():
+  """Returns results of two arms, of whose networks one collapsed."""
+  fine = {"accuracy": {"0": 0.9, "1": 0.7}, "mean": 0.8, "sd": 0.1, "n": 2}
+  of_classes = {"per_seed": {}, "mean": [0.5, 0.9, 0.25, None, 1.0]}
+  return {
+    "data": {"class_names": ["ant", "bee", "cow", "dog", "eel"]},
+    "seeds": [0, 1],
+    "arms": {
+      "baseline": fine | {"class_accuracy": of_classes},
+      "method": fine | {"accuracy": {"0": 0.9, "1": 0.2}, "collapsed": [1]},
+    },
+    "contrasts": {},
+    "collapse": "Collapsed to chance: method, 1 of 2 seeds (1).",
+    "recommended": {
+      "arm": "baseline",
+      "seed": 0,
+      "file": "models/baseline-seed0.safetensors",
+      "rule": "the best",
+      "why": "not resolved",
+    },
+  }
+
+
+def test_a_collapsed_seed_has_a_sign_and_the_reason_follows_with_classes_and_recommendation():
+  results = result_with_a_collapse()
+  text = tables.result_table_text(results)
+  assert re.search(r"method +90.00 +20.00! ", text)
+  assert text.split("\n\n")[-3:] == [
+    "! Collapsed to chance: method, 1 of 2 seeds (1).",
+    "Least accurate classes, %, mean over seeds: baseline cow 25.00, ant 50.00, bee 90.00.",
+    "Recommended (model.safetensors): baseline, seed 0; not resolved. The rule: the best.",
+  ]
+  _, method = tables.accuracy_rows(results)
+  assert method["cells"] == [("90.00", False), ("20.00!", True)]
+
+
+def test_where_no_network_is_fit_the_end_of_the_text_says_so():
+  results = result_with_a_collapse()
+  results["recommended"] |= {"arm": None, "seed": None, "file": None, "why": "all collapsed"}
+  assert tables.result_table_text(results).endswith(
+    "\n\n! There is no model.safetensors: all collapsed."
+  )
+
+
+def test_every_class_has_its_accuracy_in_every_arm_or_a_dash():
+  results = result_with_a_collapse()
+  assert tables.class_rows(results, ["baseline", "method"]) == [
+    ("ant", ["50.00", "-"]),
+    ("bee", ["90.00", "-"]),
+    ("cow", ["25.00", "-"]),
+    ("dog", ["-", "-"]),
+    ("eel", ["100.00", "-"]),
+  ]
+  assert tables.class_rows(results, ["method"]) == []  # a run of an earlier version
+
+
 def test_arms_with_a_control_of_their_own_stand_in_the_text_and_in_the_report_after_the_methods():
   own = {
     "smooth_easy": {

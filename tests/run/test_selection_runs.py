@@ -177,7 +177,10 @@ def test_the_run_is_the_ordinary_one_of_the_chosen_values_byte_for_byte(
   }
   results = files.read_json(finished / "results.json")
   assert results.pop("selection") == {"chosen": content["chosen"], "file": "selection.json"}
-  assert results == files.read_json(tmp_path / "results.json")
+  ordinary = files.read_json(tmp_path / "results.json")
+  both = [entry.pop("recommended") for entry in (results, ordinary)]
+  assert results == ordinary
+  assert ["validation split" in entry["rule"] for entry in both] == [True, False]
   assert files.read_json(finished / "config.json")["config"] == to_dict(CONFIG)
   assert files.read_json(finished / "environment.json")["choices"]["selected"] == content["chosen"]
 

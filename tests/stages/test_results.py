@@ -16,7 +16,8 @@ from sdt.engine.trainer import FinishedRound
 from sdt.inputs.augment import normalise, shift_and_scale
 from sdt.models import make_model
 from sdt.run import metrics
-from sdt.stages.model_file import write_model
+from sdt.stages.final_networks import Ended
+from sdt.stages.model_file import header, write_model
 from sdt.stages.results import Outcome, results_of
 from tests.support import tiny, whole
 from tests.support.scored import CONFIG
@@ -129,33 +130,37 @@ def test_a_network_whose_test_loss_is_no_number_has_diverged():
   assert metrics.diverged_seeds(rows, "baseline") == ()
 
 
-def test_model_file_is_of_the_first_seed_that_did_not_diverge(tmp_path):
+def test_a_model_file_is_of_the_replica_and_says_whose_it_is_and_what_is_wrong_with_it(tmp_path):
   of = tiny.config(seeds=(3, 8))
-  data = tiny.data(of)
-  params = {"head": {"bias": np.array([[1.0], [2.0]], np.float32)}}
-  lost = {
-    "arm": "method",
-    "seed": 3,
-    "round": 1,
-    "phase": "B",
-    "last_phase": True,
-    "diverged": True,
-  }
-  for name, rows, seed, bias in (
-    ("sound", [], "3", 1.0),
-    ("lost", [lost], "8", 2.0),
-    ("other", [lost | {"arm": "baseline"}], "3", 1.0),
-  ):
-    (tmp_path / name).mkdir()
-    files.append_rows(tmp_path / name / "metrics.jsonl", rows)
-    write_model(tmp_path / name, data, of, arm="method", state=TrainState(0, params, {}, None))
-    with safe_open(tmp_path / name / "model.safetensors", "np") as stored:
-      assert {key: stored.metadata()[key] for key in ("arm", "seed", "diverged")} == {
+  state = TrainState(0, {"head": {"bias": np.array([[1.0], [2.0]], np.float32)}}, {}, None)
+  for replica, flaws in ((0, ()), (1, ("collapsed",)), (1, ("diverged", "collapsed"))):
+    about = header(tiny.data(of), of, arm="method", seed=of.seeds[replica], flaws=flaws)
+    path = tmp_path / "models" / f"{replica}{len(flaws)}.safetensors"
+    write_model(path, state, replica, about=about)
+    assert files.is_intact(path)
+    with safe_open(path, "np") as stored:
+      assert {key: stored.metadata()[key] for key in ("arm", "seed", "diverged", "collapsed")} == {
         "arm": "method",
-        "seed": seed,
-        "diverged": "false",
+        "seed": str(of.seeds[replica]),
+        "diverged": str("diverged" in flaws).lower(),
+        "collapsed": str("collapsed" in flaws).lower(),
       }
-      assert stored.get_tensor("params/head/bias").tolist() == [bias]
+      assert stored.get_tensor("params/head/bias").tolist() == [replica + 1.0]
+
+
+def test_a_model_file_that_stands_already_is_not_written_again_and_a_damaged_one_is(tmp_path):
+  of, path = tiny.config(seeds=(3,)), tmp_path / "m.safetensors"
+  state = TrainState(0, {"head": {"bias": np.array([[1.0]], np.float32)}}, {}, None)
+  about = header(tiny.data(of), of, arm="method", seed=3)
+  write_model(path, state, 0, about=about)
+  content, stamp = path.read_bytes(), path.stat()
+  write_model(path, state, 0, about=about)
+  assert (path.stat().st_mtime_ns, path.stat().st_ino) == (stamp.st_mtime_ns, stamp.st_ino)
+  path.write_bytes(b"damaged")
+  write_model(path, state, 0, about=about)
+  assert path.read_bytes() == content
+  write_model(path, state, 0, about=header(tiny.data(of), of, arm="method", seed=4))
+  assert path.read_bytes() != content
 
 
 def test_model_file_gives_the_network_back_with_the_accuracy_of_the_results(tmp_path):
@@ -171,21 +176,22 @@ def test_model_file_gives_the_network_back_with_the_accuracy_of_the_results(tmp_
   )[0]
   first = jax.tree.map(lambda leaf: leaf[0], (state.params, state.batch_stats))
   for name in ("one", "two"):
-    write_model(tmp_path / name, data, of, arm="method", state=state)
+    about = header(data, of, arm="method", seed=0)
+    write_model(tmp_path / name / "model.safetensors", state, 0, about=about)
   assert (tmp_path / "one" / "model.safetensors").read_bytes() == (
     tmp_path / "two" / "model.safetensors"
   ).read_bytes()
   variables = {}
   with safe_open(tmp_path / "one" / "model.safetensors", "np") as stored:
-    header = stored.metadata()
+    metadata = stored.metadata()
     for name in stored.keys():
       *path, last = name.split("/")
       section = variables
       for part in path:
         section = section.setdefault(part, {})
       section[last] = stored.get_tensor(name)
-  assert json.loads(header["class_names"]) == list(data.class_names)
-  assert json.loads(header["config"])["data"] == {
+  assert json.loads(metadata["class_names"]) == list(data.class_names)
+  assert json.loads(metadata["config"])["data"] == {
     "name": "shapes",
     "image_size": None,
     "resize": "stretch",
@@ -193,10 +199,10 @@ def test_model_file_gives_the_network_back_with_the_accuracy_of_the_results(tmp_
   }
   normalisation = {
     name: np.asarray(value, np.float32)
-    for name, value in json.loads(header["normalisation"]).items()
+    for name, value in json.loads(metadata["normalisation"]).items()
   }
   tiny.assert_equal(variables, {"params": first[0], "batch_stats": first[1]})
-  model = make_model(of.model, len(json.loads(header["class_names"])))
+  model = make_model(of.model, len(json.loads(metadata["class_names"])))
   inputs = normalise(
     data.test.inputs, *shift_and_scale(normalisation["mean"], normalisation["std"], np.uint8)
   )
@@ -231,13 +237,18 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
     append_round(tmp_path, plan, round_sums, index)
     append_round(tmp_path, alternating, sums(), index)
   plans = {"baseline": plan, "method": alternating}
-  again = {"method": np.array([0.75, 0.5])}
-  results = written(tmp_path, data, CONFIG, Outcome(plans, 7, NETWORK, recalibrated=again))
+  of_classes = np.array([[1.0, 0.8, np.nan], [0.5, 0.7, np.nan]])
+  ended = {"method": Ended(of_classes, np.array([0.75, 0.5])), "baseline": Ended(of_classes)}
+  results = written(tmp_path, data, CONFIG, Outcome(plans, 7, NETWORK, ended=ended))
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
   baseline, method = results["arms"]["baseline"], results["arms"]["method"]
   assert method["recalibrated"]["per_seed"] == {"3": 0.75, "8": 0.5}
   assert method["recalibrated"]["mean"] == 0.625
   assert "recalibrated" not in baseline
+  assert baseline["class_accuracy"] == {
+    "per_seed": {"3": [1.0, 0.8, None], "8": [0.5, 0.7, None]},
+    "mean": [0.75, 0.75, None],
+  }
   assert baseline["accuracy"] == {"3": 0.9, "8": 0.8}
   assert baseline["paper_protocol"] == {"3": 1.0, "8": 0.8}
   assert baseline["best_round"] == {"3": 1, "8": 1}
@@ -349,7 +360,7 @@ def test_results_know_the_curve_before_the_drop_the_positive_control_and_what_is
   assert [arm for arm, entry in results["contrasts"].items() if not entry["equal_work"]] == [
     "long_baseline"
   ]
-  assert set(list(results)[-3:]) == {"contrasts", "power", "sentence"}
+  assert set(list(results)[-4:]) == {"recommended", "contrasts", "power", "sentence"}
 
 
 def test_a_trained_network_finds_wrong_labels_and_hard_examples(tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ def config(**changes: Any) -> Config:
   plain["data"]["shapes"] |= {"num_train": 70, "num_test": 30, "num_classes": 3, "image_size": 8}
   plain["optim"] |= {"milestones": [2, 3], "learning_rate": 0.05}
   plain["score"]["batch_size"] = 32
+  plain["split"]["class_balanced"] = False  # the paper's A
   plain["parallel"]["num_devices"] = 1
   for key, value in changes.items():
     section = plain

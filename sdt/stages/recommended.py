@@ -1,0 +1,86 @@
+"""Which network of a run is recommended: model.safetensors is a copy of its file."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sdt.stages.model_file import file_of
+
+_BY_VALIDATION = (
+  "the arm with the highest mean accuracy on the validation split of the selection, of equal ones "
+  "the first; never a network that diverged or collapsed in training"
+)
+_BY_VERDICT = (
+  "the method only where its verdict against the baseline is 'better', else the baseline; never a "
+  "network that diverged or collapsed"
+)
+
+
+def recommend(
+  arms: Mapping[str, Mapping[str, Any]],
+  contrasts: Mapping[str, Mapping[str, Any]],
+  validation: Mapping[str, float],
+) -> dict[str, Any]:
+  """Returns the entry `recommended` of results.json: arm, seed and file, the rule, and why.
+
+  Of the arm it is the first seed that is fit. If no network of the arm is, the next arm takes its
+  place, the baseline first. If none of any arm is, arm, seed and file are None, and `why` names the
+  file of models/ that comes nearest.
+
+  Args:
+    arms: entries of results.json.
+    contrasts: the same, of the method.
+    validation: mean validation accuracy by arm; {} without a selection.
+  """
+  of_arms = {arm: mean for arm, mean in validation.items() if arm in arms}
+  by_validation = len(of_arms) > 1
+  if by_validation:
+    first = max(of_arms, key=of_arms.__getitem__)
+    why = ", ".join(f"{arm} {100 * mean:.2f} %" for arm, mean in of_arms.items())
+    why = f"mean validation accuracy: {why}"
+  else:
+    first, why = _by_verdict(contrasts)
+  order = dict.fromkeys((first, "baseline", *arms))
+  fit = {arm: _fit_seed(arms[arm], by_validation=by_validation) for arm in order}
+  arm = next((arm for arm in order if fit[arm] is not None), None)
+  seed = None if arm is None else fit[arm]
+  if arm is None:
+    why = f"all networks diverged or collapsed. {_nearest(arms, order)}"
+  elif arm != first:
+    why += f"; but no network of {first} is fit, all diverged or collapsed"
+  file = None if arm is None or seed is None else file_of(arm, seed)
+  rule = _BY_VALIDATION if by_validation else _BY_VERDICT
+  return {"arm": arm, "seed": seed, "file": file, "rule": rule, "why": why}
+
+
+def _nearest(arms: Mapping[str, Mapping[str, Any]], order: Iterable[str]) -> str:
+  """Returns where the weights are of which none is fit, and which of them may be of use."""
+  for arm in order:
+    for seed, how in (arms[arm]["collapse"] or {"seeds": {}})["seeds"].items():
+      if not how["ended_at_chance"]:
+        first, last = how["stuck_in_rounds"]
+        return (
+          f"All weights are in models/; {file_of(arm, seed)} was at chance in rounds {first} to "
+          f"{last} and is not at its end: {100 * arms[arm]['accuracy'][seed]:.2f} % on the test set"
+        )
+  return "All weights are in models/, but each network diverged or is at chance at its end"
+
+
+def _by_verdict(contrasts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
+  """Returns the arm by the verdict of the method against the baseline, and why."""
+  if "baseline" not in contrasts:
+    return "baseline", "no method was trained"
+  verdict = contrasts["baseline"]["verdict"]
+  arm = "method" if verdict == "better" else "baseline"
+  return arm, f"the verdict on the method against the baseline is: {verdict}"
+
+
+def _fit_seed(entry: Mapping[str, Any], *, by_validation: bool) -> int | None:
+  """Returns the first seed of an arm that neither diverged nor collapsed; None without one.
+
+  After a selection the test set has no say in any choice: only training tells of a collapse.
+  """
+  unfit = set(entry["diverged"])
+  for seed, how in (entry["collapse"] or {"seeds": {}})["seeds"].items():
+    if how["stuck_in_rounds"] is not None or not by_validation:
+      unfit.add(seed)
+  return next((seed for seed in entry["accuracy"] if seed not in unfit), None)

@@ -1,0 +1,96 @@
+"""Which network a run recommends."""
+
+import pytest
+
+from sdt.stages.recommended import recommend
+
+
+def arm(*seeds, diverged=(), stuck=(), ended=()):
+  """Returns an entry of results.json with what the rule reads."""
+  how = {seed: {"stuck_in_rounds": [1, 9], "ended_at_chance": False} for seed in stuck}
+  how |= {seed: {"stuck_in_rounds": None, "ended_at_chance": True} for seed in ended}
+  return {
+    "accuracy": dict.fromkeys(seeds, 0.5),
+    "diverged": list(diverged),
+    "collapse": {"seeds": how} if how else None,
+  }
+
+
+def recommended(arms, verdict=None, validation=()):
+  contrasts = {"baseline": {"verdict": verdict}} if verdict else {}
+  return recommend(arms, contrasts, dict(validation))
+
+
+SOUND = {"baseline": arm(3, 4), "method": arm(3, 4)}
+
+
+@pytest.mark.parametrize(
+  ("verdict", "expected"),
+  [
+    ("better", "method"),
+    ("worse", "baseline"),
+    ("not resolved", "baseline"),
+    ("equal within +-0.25 points", "baseline"),
+    ("two seeds: no verdict", "baseline"),
+    (None, "baseline"),
+  ],
+)
+def test_the_method_is_recommended_only_where_it_is_called_better(verdict, expected):
+  entry = recommended(SOUND, verdict)
+  assert entry["arm"] == expected
+  assert entry["seed"] == 3
+  assert entry["file"] == f"models/{expected}-seed3.safetensors"
+  assert "only where its verdict" in entry["rule"]
+  assert (verdict or "no method was trained") in entry["why"]
+
+
+@pytest.mark.parametrize(
+  ("validation", "expected"),
+  [
+    ({"baseline": 0.90, "method": 0.91, "uniform_tuned": 0.89}, "method"),
+    ({"baseline": 0.90, "method": 0.88, "uniform_tuned": 0.92}, "uniform_tuned"),
+    ({"baseline": 0.90, "method": 0.90}, "baseline"),
+    ({"baseline": 0.80, "unknown": 0.99}, "baseline"),  # an arm that was not trained
+  ],
+)
+def test_after_a_selection_the_validation_split_decides_and_not_the_verdict(validation, expected):
+  arms = SOUND | {"uniform_tuned": arm(3, 4)}
+  assert recommended(arms, "worse", validation)["arm"] == expected
+
+
+def test_a_network_that_collapsed_or_diverged_is_never_recommended():
+  other = recommended({"baseline": arm(3, 4, diverged=[3]), "method": arm(3, 4)})
+  assert (other["arm"], other["seed"]) == ("baseline", 4)
+  other = recommended({"baseline": arm(3, 4), "method": arm(3, 4, stuck=[3, 4])}, "better")
+  assert (other["arm"], other["seed"]) == ("baseline", 3)
+  assert "no network of method is fit" in other["why"]
+  bad = arm(3, 4, stuck=[3], ended=[4])
+  other = recommended({"baseline": bad, "method": arm(3, 4, diverged=[3])})
+  assert (other["arm"], other["seed"]) == ("method", 4)
+
+
+def test_where_no_network_is_fit_none_is_recommended_and_the_nearest_is_named():
+  bad = arm(3, 4, diverged=[3], ended=[4])
+  none = recommended({"baseline": bad, "method": arm(3, diverged=[3])})
+  assert (none["arm"], none["seed"], none["file"]) == (None, None, None)
+  assert none["why"] == (
+    "all networks diverged or collapsed. All weights are in models/, but each network diverged "
+    "or is at chance at its end"
+  )
+  recovered = recommended({"baseline": bad, "method": arm(3, 4, diverged=[3], stuck=[4])})
+  assert recovered["file"] is None
+  assert recovered["why"].endswith(
+    "models/method-seed4.safetensors was at chance in rounds 1 to 9 and is not at its end: 50.00 % "
+    "on the test set"
+  )
+  both = {"baseline": arm(3, stuck=[3]), "method": arm(3, stuck=[3])}
+  assert "models/method-seed3" in recommended(both, "better")["why"]
+  assert "models/baseline-seed3" in recommended(both, "worse")["why"]
+
+
+def test_after_a_selection_the_test_set_does_not_say_what_collapsed():
+  validation = {"baseline": 0.7, "method": 0.9}
+  at_the_end = {"baseline": arm(3), "method": arm(3, ended=[3])}
+  assert recommended(at_the_end, "worse", validation)["arm"] == "method"
+  in_training = {"baseline": arm(3), "method": arm(3, stuck=[3])}
+  assert recommended(in_training, "worse", validation)["arm"] == "baseline"
