@@ -58,7 +58,7 @@ def _of_classes(train: Dataset, test: Dataset, class_names: Sequence[str]) -> It
       f"{num_single} of {num} classes have a single training example; are the labels classes, and "
       "not numbers or names of images?"
     )
-  untested = [class_names[label] for label in np.flatnonzero(tested == 0)]
+  untested = [class_names[label] for label in np.flatnonzero(tested == 0).tolist()]
   if untested:
     yield (
       f"{len(untested)} of {num} classes have no test example, so their accuracy is not measured: "

@@ -1,4 +1,4 @@
-"""What is told of a whole set: splits that were prepared in two ways, labels that are no classes."""
+"""What is told of a whole set: splits that were prepared in two ways, labels that are none."""
 
 import numpy as np
 import pytest

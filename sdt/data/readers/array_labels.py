@@ -35,7 +35,7 @@ def check(
       raise DataError(f"{where}: {name} is {array.dtype} {list(array.shape)}; {_EXPECTED}{form}")
   used = np.unique(np.concatenate([array.astype(np.int64) for array in labels.values()]))
   if len(used) > 1:
-    _check_numbers(labels, used, names, where, may_lack=may_lack)
+    _check_numbers(labels, used, names, where=where, may_lack=may_lack)
   num_classes = int(max(used[-1], 0)) + 1 if len(used) else 1
   if num_classes > _MAX_CLASSES:
     raise DataError(
