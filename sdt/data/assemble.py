@@ -82,7 +82,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     std=std,
     notes=(
       *raw.notes,
-      *notes.of_set(train, test, raw.class_names, config=config),
+      *notes.of_set(train, test, raw.class_names, config=config, statistics=(mean, std)),
       *duplicates.notes(copies, train, test, config=config),
     ),
     duplicates=copies,

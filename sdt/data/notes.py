@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from sdt.config.schema import DataConfig
-from sdt.data.checks import some_of
+from sdt.data.checks import AnyArray, some_of
 from sdt.data.class_names import alike_notes, no_label_notes
 from sdt.data.dataset import Dataset
 from sdt.data.statistics import constant_examples, mean_and_std, value_span
@@ -19,13 +19,28 @@ _ENOUGH = 8  # test examples whose mean is compared
 
 
 def of_set(
-  train: Dataset, test: Dataset, class_names: Sequence[str], config: DataConfig
+  train: Dataset,
+  test: Dataset,
+  class_names: Sequence[str],
+  *,
+  config: DataConfig,
+  statistics: tuple[AnyArray, AnyArray],
 ) -> Iterator[str]:
-  """Yields what must be told of class names, classes, labels wrong on purpose, and inputs."""
+  """Yields what must be told of class names, classes, labels wrong on purpose, and inputs.
+
+  Args:
+    train, test, class_names: the set.
+    config: `name`, `wrong_label_fraction`, `statistics`.
+    statistics: what the inputs are normalised by, see `Data`.
+  """
   yield from alike_notes(class_names)
   if train.labels.dtype.kind == "i":
     yield from _of_classes(train, test, class_names)
-    yield from _of_the_difference(train, test, config)
+    # The published sets are known, and some of them are normalised by other statistics.
+    if config.name in ("folder", "csv", "npz"):
+      is_own = config.statistics == "own"
+      own = statistics if is_own else mean_and_std(train.inputs, train.sizes)
+      yield from _of_the_difference(*own, test)
   if config.wrong_label_fraction and train.wrong_label is not None:
     yield (
       f"{int(train.wrong_label.sum())} of {len(train)} training labels are wrong on purpose "
@@ -66,20 +81,23 @@ def _of_classes(train: Dataset, test: Dataset, class_names: Sequence[str]) -> It
     )
 
 
-def _of_the_difference(train: Dataset, test: Dataset, config: DataConfig) -> Iterator[str]:
+def _of_the_difference(mean: AnyArray, std: AnyArray, test: Dataset) -> Iterator[str]:
   """Yields a note where the inputs of the splits look as if they were prepared in two ways.
 
   As where one of them was scaled, or inverted, and the other was not. The median over channels or
   columns decides.
+
+  Args:
+    mean, std: of the training split.
+    test: the test split.
   """
-  if config.name not in ("folder", "csv", "npz") or len(test) < _ENOUGH:
+  if len(test) < _ENOUGH:
     return
-  mean, std = mean_and_std(train.inputs, train.sizes)
   test_mean, test_std = mean_and_std(test.inputs, test.sizes)
   apart, ratio = np.median(np.abs(test_mean - mean) / std), np.median(test_std / std)
   if apart <= _FAR and 1 / _FACTOR <= ratio <= _FACTOR:
     return
-  unit = 255 if train.inputs.ndim == 4 else 1
+  unit = 255 if test.inputs.ndim == 4 else 1
   middle, of_test = (
     unit * np.median(np.stack(pair), axis=1) for pair in ((mean, std), (test_mean, test_std))
   )

@@ -90,3 +90,12 @@ def test_classes_of_one_example_are_told_where_the_test_split_would_take_it(
   with pytest.raises(DataError, match=f"{single} of {num_classes} classes have a single") as caught:
     sources.load(config)
   assert remedy in str(caught.value)
+
+
+def test_the_splits_are_compared_by_themselves_also_where_others_numbers_normalise(tmp_path):
+  path = tmp_path / "set.npz"
+  labels = np.arange(NUM) % 2
+  for test, told in ((PHOTOS[1], 0), (PHOTOS[1] // 255, 1)):
+    np.savez(path, train_x=PHOTOS[0], train_y=labels, test_x=test, test_y=labels)
+    data = sources.load(DataConfig(name="npz", path=str(path), statistics="imagenet"))
+    assert sum("prepared in another way" in note for note in data.notes) == told
