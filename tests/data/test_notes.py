@@ -95,7 +95,7 @@ def test_classes_of_one_example_are_told_where_the_test_split_would_take_it(
 def test_the_splits_are_compared_by_themselves_also_where_others_numbers_normalise(tmp_path):
   path = tmp_path / "set.npz"
   labels = np.arange(NUM) % 2
-  for test, told in ((PHOTOS[1], 0), (PHOTOS[1] // 255, 1)):
-    np.savez(path, train_x=PHOTOS[0], train_y=labels, test_x=test, test_y=labels)
+  for test, told in ((PHOTOS[1] // 8, 0), (PHOTOS[1], 1)):
+    np.savez(path, train_x=PHOTOS[0] // 8, train_y=labels, test_x=test, test_y=labels)
     data = sources.load(DataConfig(name="npz", path=str(path), statistics="imagenet"))
     assert sum("prepared in another way" in note for note in data.notes) == told

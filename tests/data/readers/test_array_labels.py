@@ -69,6 +69,18 @@ def test_the_calls_give_numbers_and_names_also_of_a_test_split(tmp_path, values)
   np.testing.assert_array_equal(data.test.labels, [2, 1, 0, 1, 2])
 
 
+def test_the_calls_give_no_training_class_to_a_name_that_only_the_test_split_has(tmp_path):
+  arrays = {"train_y": _NAMES[CLASSES], "test_x": IMAGES[:2], "test_y": np.array(["dog", "doe"])}
+  calls = _advice(tmp_path / "bad.npz", **arrays).split("; ")
+  known = {"numpy": np} | arrays
+  for call in calls[:3]:
+    exec(call, known)
+  names = np.array(["cat", "doe", "dog", "eel"])
+  arrays |= {"train_y": known["train_y"], "test_y": known["test_y"], "class_names": names}
+  with pytest.raises(DataError, match=r"1 of 4 classes have no training example: 1 \(doe\)"):
+    _load(tmp_path / "good.npz", **arrays)
+
+
 @pytest.mark.parametrize(
   ("labels", "why"),
   [
