@@ -1,6 +1,7 @@
 """Makes the verified `Data` of what a reader returned; touches no files."""
 
 import dataclasses
+import math
 
 import numpy as np
 from jaxtyping import Float32
@@ -154,7 +155,8 @@ def _check_can_hold_out(raw: Raw, num_test: int, config: DataConfig) -> None:
   if num_test <= most or config.allow_empty_class:
     return
   num_single = int((counts == 1).sum())
-  remedy = f" --config.data.test_fraction={most / total:.2g} or less, or" if most else ""
+  fraction = math.floor(1e4 * most / total) / 1e4  # never more than would be left
+  remedy = f" --config.data.test_fraction={fraction:g} or less, or" if fraction else ""
   raise DataError(
     f"{raw.where}: {num_single} of {len(counts)} classes have a single example, so "
     f"data.test_fraction={config.test_fraction} of {total} examples would leave classes without a "

@@ -76,7 +76,7 @@ def test_labels_that_are_numbers_or_names_of_images_are_told_where_no_split_is_d
   ("num_classes", "num", "remedy"),
   [
     (20, 20, "give more examples"),
-    (20, 22, "--config.data.test_fraction=0.091 or less, or more examples"),
+    (20, 22, "--config.data.test_fraction=0.0909 or less, or more examples"),
     (2, 2, "give more examples"),
   ],
 )
