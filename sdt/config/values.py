@@ -23,6 +23,8 @@ _OPENING = {")": "(", "]": "["}
 # Not within brackets: 'mine = A@0[label_smoothing=0.2, dropout=0.3]' is one item.
 _COMMA = re.compile(r",(?![^\[\]]*\])")
 _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
+_POINT = "fractions are written with a point, such as 0.001"
+_LEADING_ZERO = re.compile(r"[+-]?0[0-9_]")
 _NOUNS = {bool: "True or False", int: "an integer", float: "a finite number", str: "a text"}
 _PLURALS = {
   bool: "of True or False",
@@ -198,12 +200,15 @@ def _parsed_scalar(base: type, text: str) -> Scalar:
     if text not in ("True", "False", "true", "false"):
       raise _WrongValueError
     return text in ("True", "true")
+  # Python refuses it too. 0,001 for 0.001 would be the two numbers 0 and 1.
+  if _LEADING_ZERO.match(text):
+    raise _WrongValueError(f"{text!r} begins with a zero; {_POINT}")
   try:
     if _INTEGER.fullmatch(text):
       return int(text)
     return float(text)
   except ValueError:
-    raise _WrongValueError from None
+    raise _WrongValueError(_POINT if "," in text else "") from None
 
 
 def _unquoted(text: str) -> str:

@@ -1,20 +1,19 @@
 """Makes the verified `Data` of what a reader returned; touches no files."""
 
 import dataclasses
-from collections.abc import Iterator
+import math
 
 import numpy as np
 from jaxtyping import Float32
 
 from sdt.config.schema import DataConfig
-from sdt.data import duplicates, seeded
+from sdt.data import duplicates, notes, seeded
 from sdt.data.checks import some_of
-from sdt.data.class_names import alike_notes
+from sdt.data.class_names import refuse_unwritable
 from sdt.data.dataset import Data, Dataset, RawSplit, checksum, make_dataset
-from sdt.data.statistics import constant_examples, mean_and_std, value_span
+from sdt.data.statistics import constant_examples, mean_and_std
 from sdt.errors import ConfigError, DataError
 
-_DARK = 32  # an eighth of the values of a pixel; images that span fewer are told
 # Mean and standard deviation that public pretrained weights were trained with.
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -84,7 +83,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     std=std,
     notes=(
       *raw.notes,
-      *_notes(raw, train, test, config=config),
+      *notes.of_set(train, test, raw.class_names, config=config, statistics=(mean, std)),
       *duplicates.notes(copies, train, test, config=config),
     ),
     duplicates=copies,
@@ -94,6 +93,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
 def _check_set(raw: Raw, config: DataConfig) -> None:
   """Refuses damaged examples, a single class, and a test_fraction beside a test split."""
   num_classes = len(raw.class_names)
+  refuse_unwritable(raw.class_names, raw.where)
   sides = {"train": raw.train} if raw.test is None else {"train": raw.train, "test": raw.test}
   for side, split in sides.items():
     make_dataset(split, num_classes=num_classes, where=f"{raw.where}, {side} split")
@@ -141,9 +141,28 @@ def _hold_out(raw: Raw, config: DataConfig) -> tuple[RawSplit, RawSplit]:
       "training or the test split empty"
     )
   labels, seed = raw.train.labels, config.split_seed
+  _check_can_hold_out(raw, num_test, config)
   chosen = np.zeros(total, dtype=bool)
   chosen[seeded.stratified(labels, num_test, seed, stream="test split", leave_one=True)] = True
   return raw.train.take(np.flatnonzero(~chosen)), raw.train.take(np.flatnonzero(chosen))
+
+
+def _check_can_hold_out(raw: Raw, num_test: int, config: DataConfig) -> None:
+  """Refuses a held-out split that would take the last example of a class."""
+  counts = np.bincount(raw.train.labels, minlength=len(raw.class_names))
+  counts = counts[counts > 0]
+  most, total = int((counts - 1).sum()), len(raw.train.labels)
+  if num_test <= most or config.allow_empty_class:
+    return
+  num_single = int((counts == 1).sum())
+  fraction = math.floor(1e4 * most / total) / 1e4  # never more than would be left
+  remedy = f" --config.data.test_fraction={fraction:g} or less, or" if fraction else ""
+  raise DataError(
+    f"{raw.where}: {num_single} of {len(counts)} classes have a single example, so "
+    f"data.test_fraction={config.test_fraction} of {total} examples would leave classes without a "
+    f"training example; are the labels classes, and not numbers or names of images? If they are, "
+    f"give{remedy} more examples of these classes"
+  )
 
 
 def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where: str) -> RawSplit:
@@ -255,35 +274,3 @@ def _statistics(
   if known is None:
     return mean_and_std(train.inputs, train.sizes)
   return np.array(known[0], np.float32), np.array(known[1], np.float32)
-
-
-def _notes(raw: Raw, train: Dataset, test: Dataset, *, config: DataConfig) -> Iterator[str]:
-  """Yields what must be told of class names, classes, labels wrong on purpose, dark images."""
-  yield from alike_notes(raw.class_names)
-  if test.labels.dtype.kind == "i":
-    counts = np.bincount(test.labels, minlength=len(raw.class_names))
-    untested = [raw.class_names[label] for label in np.flatnonzero(counts == 0)]
-    if untested:
-      yield (
-        f"{len(untested)} of {len(counts)} classes have no test example, so their accuracy is not "
-        f"measured: {some_of(untested)}"
-      )
-  if config.wrong_label_fraction and train.wrong_label is not None:
-    yield (
-      f"{int(train.wrong_label.sum())} of {len(train)} training labels are wrong on purpose "
-      f"(data.wrong_label_fraction={config.wrong_label_fraction})"
-    )
-  levels = None if train.inputs.ndim != 4 else value_span(train.inputs, enough=_DARK)
-  if levels is not None and levels[1] - levels[0] < _DARK:
-    yield (
-      f"the training images hold only the values {levels[0]} to {levels[1]} of 0 to 255, less than "
-      "an eighth of them; if that is a mistake, write them anew over the whole range (for grey "
-      "files of more than 8 bits see data.value_range)"
-    )
-  for name, dataset in (("training", train), ("test", test)):
-    constant = constant_examples(dataset)
-    if len(constant):
-      yield (
-        f"{len(constant)} {name} image(s) are constant, all pixels alike; example ids "
-        f"{some_of(constant)}"
-      )

@@ -32,7 +32,7 @@ from sdt.files import sealed
 from sdt.files.workdir import TMP_PREFIX
 from sdt.types import Log
 
-_RULES = 3  # increased whenever the same files are decoded to other pixels
+_RULES = 4  # increased whenever the same files are decoded to other pixels
 _WRITES = contextvars.ContextVar("writes", default=True)
 _ABANDONED_SECS = 86_400  # an older temporary file was left by a killed writer
 
@@ -45,14 +45,14 @@ class Prepared:
     images: uint8 [n, H, W, 3].
     sizes: int32 [n, 2], or None where every image fills its H x W.
     skipped: place in the list -> why the file cannot be read.
-    num_cut: number of images whose ends were cut off.
+    remarks: what must be told of some images -> (how many, place of the first in the list).
     levels: (lowest value, highest value, white) of the deep grey images; None without such.
   """
 
   images: UInt8[np.ndarray, "n H W 3"]
   sizes: Int32[np.ndarray, "n 2"] | None
   skipped: dict[int, str]
-  num_cut: int
+  remarks: dict[str, tuple[int, int]]
   levels: tuple[float, float, float] | None = None
 
 
@@ -134,7 +134,10 @@ def load(name: str, num_files: int, log: Log) -> Prepared | None:
     if levels is not None:
       low, high, white = map(float, levels)
       levels = (low, high, white)
-    return Prepared(images, sizes, skipped, num_cut=int(content["num_cut"]), levels=levels)
+    remarks = {
+      str(text): (int(num), int(first)) for text, (num, first) in content["remarks"].items()
+    }
+    return Prepared(images, sizes, skipped, remarks=remarks, levels=levels)
   except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
     log(f"the prepared images {described} are damaged ({error}); they are made again")
     return None
@@ -165,7 +168,7 @@ def store(name: str, root: Path, prepared: Prepared, log: Log) -> None:
   content = {
     "root": str(root.absolute()).encode("utf-8", "replace").decode(),
     "shape": images.shape,
-    "num_cut": prepared.num_cut,
+    "remarks": prepared.remarks,
     "levels": prepared.levels,
     "skipped": prepared.skipped,
     "sizes": prepared.sizes,

@@ -7,13 +7,19 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from sdt.data.dataset import Data
 from sdt.errors import DataError
 
-DIFFER_ONLY = "differ only in case, Unicode form, blanks or number format"
+DIFFER_ONLY = "differ only in case, Unicode form, blanks, invisible letters or number format"
 # Short enough for `decimal`, which would take a longer exponent for infinity.
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,4})?")
+# What tables have where there is no label, folded; a class of this name may be none.
+_NO_LABEL = {"nan", "<na>", "na", "n/a", "#n/a", "nat", "none", "null", "undefined", "?", "-"}
+_LONGEST = 255  # as of folders
+# Control characters, and halves of characters that UTF-8 cannot write.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUM_LISTED = 12
 _NUM_WARNED = 5
 
@@ -32,7 +38,8 @@ def ordered(names: Iterable[str]) -> tuple[str, ...]:
 
 def folded(name: str) -> str | decimal.Decimal:
   """Returns what names have in common that `DIFFER_ONLY`; "Cat " as "cat", "1.0" as 1."""
-  text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+  visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+  text = " ".join(unicodedata.normalize("NFKC", visible).casefold().split())
   number = as_number(text)
   return text if number is None else number
 
@@ -51,6 +58,47 @@ def alike_notes(names: Sequence[str]) -> Iterator[str]:
     yield f"the names of the classes {shown} {how}; are they one class?"
   if len(alike) > _NUM_WARNED:
     yield f"{len(alike) - _NUM_WARNED} more groups of classes have names that are alike"
+
+
+def refuse_unwritable(names: Iterable[str], where: str) -> None:
+  """Refuses class names that no table, figure or line can show.
+
+  Raises:
+    DataError: with the first and its label.
+  """
+  for label, name in enumerate(names):
+    problem = (
+      "is empty"
+      if not name.strip()
+      else "holds characters that cannot be written"
+      if _UNPRINTABLE.search(name)
+      else f"has {len(name):,} characters, at most {_LONGEST} are expected"
+      if len(name) > _LONGEST
+      else ""
+    )
+    if problem:
+      shown = f"{name[:20]!a}{'...' if len(name) > 20 else ''}"
+      raise DataError(f"{where}: the name of class {label}, {shown}, {problem}; give it another")
+
+
+def no_label_notes(names: Sequence[str], counts: Int[np.ndarray, "K"]) -> Iterator[str]:
+  """Yields a note on classes that may be examples without a label.
+
+  That are names such as "nan", and -1 where all other names are numbers from 0.
+  """
+  numbers = [as_number(name) for name in names]
+  others = [number for number in numbers if number != -1]
+  odd = [
+    f"{name!r} ({counts[label]} training examples)"
+    for label, name in enumerate(names)
+    if folded(name) in _NO_LABEL
+    or (numbers[label] == -1 and len(others) > 1 and all(n is not None and n >= 0 for n in others))
+  ]
+  if odd:
+    yield (
+      f"the class {', '.join(odd)} is trained as any other; if it marks examples without a label, "
+      "remove them"
+    )
 
 
 def refuse_nearly_known(theirs: Iterable[str], known: Iterable[str], where: str) -> None:

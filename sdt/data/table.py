@@ -8,6 +8,8 @@ from pathlib import Path
 from sdt.errors import DataError
 
 _MAX_BYTES = 2**30
+# What spreadsheets of some countries, and exports, write in place of commas.
+_MARKS = {";": "semicolons (;)", "\t": "tabs", "|": "bars (|)"}
 
 
 def read_text(path: Path, where: str, form: str) -> str:
@@ -57,7 +59,9 @@ def rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
     for cells in reader:
       if not any(cell.strip() for cell in cells):
         continue
-      width = len(cells) if width is None else width
+      if width is None:
+        width = len(cells)
+        _check_separator(cells, f"{where}, line {reader.line_num}")
       if len(cells) != width:
         raise DataError(
           f"{where}, line {reader.line_num}: {len(cells)} cells under a header of {width}; quote "
@@ -68,3 +72,12 @@ def rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
     raise DataError(
       f"{where}, line {reader.line_num}: not CSV: {error}; quote cells that hold commas or quotes"
     ) from error
+
+
+def _check_separator(header: list[str], where: str) -> None:
+  """Refuses a header whose columns are separated by something else than commas."""
+  used = [name for mark, name in _MARKS.items() if len(header) == 1 and mark in header[0]]
+  if used:
+    raise DataError(
+      f"{where}: the columns are separated by {used[0]}; save the table with commas between them"
+    )

@@ -163,6 +163,40 @@ def test_an_unbounded_number_must_be_finite_too():
       values.parse(key, text)
 
 
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [
+    ("select.lambda_A", "0,001"),
+    ("select.weight_decay", "1e-4, 0,0005"),
+    ("data.value_range", "(0,05, 1)"),
+    ("model.widths", "16,032"),
+    ("optim.learning_rate", "0,05"),
+    ("optim.learning_rate", "1,5e-3"),
+    ("rounds", "010"),
+    ("seeds", "00,01"),
+    ("method.lambda_A", "-00.1"),
+  ],
+)
+def test_a_comma_in_place_of_the_point_is_never_taken_for_two_numbers(name, text):
+  with pytest.raises(ConfigError, match=r"fractions are written with a point, such as 0\.001"):
+    values.parse(KEYS[name], text)
+
+
+@pytest.mark.parametrize(
+  ("name", "text", "value"),
+  [
+    ("select.lambda_A", "0,1", (0.0, 1.0)),
+    ("select.lambda_A", "0.001,0", (0.001, 0.0)),
+    ("optim.momentum", "0", 0.0),
+    ("optim.learning_rate", "0.05", 0.05),
+    ("optim.learning_rate", "1e-03 ", 0.001),
+    ("rounds", "100", 100),
+  ],
+)
+def test_other_zeros_are_zeros(name, text, value):
+  assert values.parse(KEYS[name], text) == value
+
+
 def test_a_comma_or_a_bracket_within_an_item_does_not_end_it():
   key = KEYS["own_arms"]
   one, two = "mine = A@0[label_smoothing=0.2, dropout] + B@0[dropout]", "other = B@0[loss_floor]"

@@ -220,7 +220,7 @@ _DAMAGE = {
   ),
   "more images than files": lambda array: files.write_json(
     array.with_suffix(".json"),
-    {"shape": [4, 8, 8, 3], "skipped": {"0": "x"}, "sizes": None, "num_cut": 0},
+    {"shape": [4, 8, 8, 3], "skipped": {"0": "x"}, "sizes": None, "remarks": {}},
   ),
 }
 

@@ -11,6 +11,7 @@ from sdt.config.schema import DataConfig
 from sdt.data import class_names, table
 from sdt.data.assemble import Raw, assemble
 from sdt.data.dataset import Data, RawSplit
+from sdt.data.readers import missing_files
 from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
 from sdt.types import Log
@@ -94,10 +95,12 @@ def _check_files(rows: list[_Row], path: Path, config: DataConfig) -> None:
     return
   missing = [row for row in rows if not os.path.exists(path.parent / row.path)]
   if missing:
+    skip = ", or leave them out with --config.data.on_bad_image=skip"
     raise DataError(
-      f"data.path={path}, line {missing[0].line}: no file {path.parent / missing[0].path}; "
-      f"{len(missing)} of {len(rows)} files are missing; paths are relative to the CSV file; mend "
-      "or remove the rows, or leave them out with --config.data.on_bad_image=skip"
+      f"data.path={path}, line {missing[0].line}: no file {path.parent / missing[0].path}"
+      f"{missing_files.meant(path.parent, missing[0].path)}; {len(missing)} of {len(rows)} files "
+      "are missing; paths are relative to the CSV file; mend or remove the rows"
+      f"{skip if len(missing) < len(rows) else ''}"
     )
 
 

@@ -13,12 +13,19 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image
 
 from sdt.config.schema import DataConfig
+from sdt.data.readers.damage import damage, ends_grey
 
 # Pillow's names; the content of a file decides what it is, not its name.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF", "GIF", "AVIF", "JPEG2000")
 _MAX_PIXELS = 89_478_485  # beyond this Pillow suspects a decompression bomb
 _MAX_FILE_BYTES = 2**30
 LONGEST = 1.5  # length limit of the longer side, as a multiple of image_size
+# What is told of images that are read, after "3 of 40 images of train/".
+CUT = f"are more than {LONGEST} times as long as wide; the middle of them is kept"
+SEVERAL = "hold several frames or pages, of which only one is read"
+GREY_BELOW = (
+  "are JPEG files that end in plain grey (128), as those do whose data end too early; look at them"
+)
 _BITS, _PHOTOMETRIC = ExifTags.Base.BitsPerSample, ExifTags.Base.PhotometricInterpretation
 _TURNS = {
   2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -59,14 +66,14 @@ class Decoded:
   Attributes:
     pixels: uint8 [h, w, 3], None where the file cannot be read.
     reason: why it cannot be read.
-    is_cut: whether its ends were cut off.
+    remarks: what must be told of it, of `CUT`, `SEVERAL` and `GREY_BELOW`.
     may_pass: whether another attempt may succeed.
     levels: of a deep grey image.
   """
 
   pixels: UInt8[np.ndarray, "h w 3"] | None
   reason: str = ""
-  is_cut: bool = False
+  remarks: tuple[str, ...] = ()
   may_pass: bool = False
   levels: Levels | None = None
 
@@ -158,6 +165,13 @@ def _resized(image: Image.Image, config: DataConfig) -> tuple[Image.Image, bool]
   return image.resize((kept[0], kept[1]), Image.Resampling.BILINEAR, box=box), kept != scaled
 
 
+def _remarks(image: Image.Image) -> tuple[str, ...]:
+  """Returns what must be told of an image as it is in its file, see `Decoded`."""
+  # The other pictures of a JPEG are previews and maps of depth.
+  has_several = image.format != "MPO" and getattr(image, "is_animated", False)
+  return ((SEVERAL,) if has_several else ()) + ((GREY_BELOW,) if ends_grey(image) else ())
+
+
 def _read_file(path: Path) -> bytes:
   """Returns the content; raises OSError or ValueError, also for a pipe, which could block."""
   if path.is_dir():
@@ -190,16 +204,22 @@ def decode(content: Path | bytes, config: DataConfig) -> Decoded:
   if not data:
     return Decoded(None, "the file is empty")
   try:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+    file = io.BytesIO(data)
+    with Image.open(file, formats=FORMATS) as opened:
       if opened.width * opened.height > _MAX_PIXELS:
         size = f"{opened.width} x {opened.height}"
         return Decoded(None, f"{size} pixels, more than {_MAX_PIXELS}: a decompression bomb?")
+      found = damage(data, opened.format, file.tell())
       opened.load()
+      if found:  # what Pillow sees for itself is told in its words
+        return Decoded(None, found)
+      remarks = _remarks(opened)
       turn = _TURNS.get(_orientation(opened))
       levels = _levels(opened)
       image = _to_rgb(opened, levels, config)
     image, is_cut = _resized(image if turn is None else image.transpose(turn), config)
-    return Decoded(np.asarray(image), is_cut=is_cut, levels=levels)
+    remarks += (CUT,) if is_cut else ()
+    return Decoded(np.asarray(image), remarks=remarks, levels=levels)
   except MemoryError:  # not the fault of the file
     raise
   except Image.UnidentifiedImageError:

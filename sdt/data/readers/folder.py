@@ -13,12 +13,13 @@ from sdt.data.assemble import Raw, assemble
 from sdt.data.dataset import Data, RawSplit
 from sdt.data.readers import folder_layout
 from sdt.data.readers.folder_layout import LeftOut, content, images_below, shown
-from sdt.data.readers.image_kinds import has_image_suffix, is_image
+from sdt.data.readers.image_kinds import has_image_suffix, is_image, must_be_converted
 from sdt.data.readers.images import Listing, read_images
 from sdt.errors import DataError
 from sdt.types import Log
 
 _NO_IMAGES = "files that are no images"
+_TO_CONVERT = "pictures to be converted to JPEG or PNG first"
 
 
 class _Lister:
@@ -50,7 +51,7 @@ class _Lister:
         found.append(place)
         self.odd.append(place)
       else:
-        self.left_out.add(_NO_IMAGES, place)
+        self.left_out.add(_TO_CONVERT if must_be_converted(name) else _NO_IMAGES, place)
     self.left_out.add("hidden files", *(self.path(folder / name) for name in inside.hidden))
     self._add_below("images deeper down", folder, inside.folders)
     self._add_below("images in system or hidden folders", folder, inside.system)

@@ -10,6 +10,10 @@ from PIL import Image
 from sdt.data.readers.decoding import FORMATS
 
 # Not TIFF: the raw files of cameras are TIFFs too, and Pillow would open their small preview.
+# Photographs that must be converted first: of phones, of cameras, and of programs that draw.
+_CONVERTIBLE = frozenset(
+  ".heic .heif .jxl .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .svg .psd .xcf .dcm".split()
+)
 _BY_CONTENT = tuple(kind for kind in FORMATS if kind != "TIFF")
 
 
@@ -23,6 +27,11 @@ def suffixes() -> frozenset[str]:
 def has_image_suffix(name: str) -> bool:
   """Returns whether a file of this name claims to be an image."""
   return os.path.splitext(name)[1].lower() in suffixes()
+
+
+def must_be_converted(name: str) -> bool:
+  """Returns whether a file of this name is a picture of a kind that is not read, such as HEIC."""
+  return os.path.splitext(name)[1].lower() in _CONVERTIBLE
 
 
 def is_image(path: Path) -> bool:

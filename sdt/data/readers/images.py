@@ -18,7 +18,7 @@ from sdt.config.schema import DataConfig
 from sdt.data import cache
 from sdt.data.cache import Prepared
 from sdt.data.dataset import RawSplit
-from sdt.data.readers.decoding import LONGEST, Decoded, Levels, decode
+from sdt.data.readers.decoding import Decoded, Levels, decode
 from sdt.errors import DataError
 from sdt.types import Log
 
@@ -138,7 +138,8 @@ def _decode_files(
     DataError: sizes differ and may not.
   """
   files, may_differ = listing.files, config.resize == "short_side"
-  canvas, skipped, num_cut, all_read = _Canvas(len(files), root, config.cache), {}, 0, True
+  canvas, skipped, all_read = _Canvas(len(files), root, config.cache), {}, True
+  remarks: dict[str, tuple[int, int]] = {}
   levels: Levels | None = None
   first: tuple[str, str] | None = None
   # One by one: together the contents of a set may not fit into memory.
@@ -165,10 +166,12 @@ def _decode_files(
           "--config.data.resize=short_side --config.data.crop_size=32"
         )
       canvas.add(result.pixels)
-      num_cut += result.is_cut
+      for remark in result.remarks:
+        num, place = remarks.get(remark, (0, i))
+        remarks[remark] = (num + 1, place)
       levels = levels if result.levels is None else result.levels.with_others(levels)
   images, sizes = canvas.contents()
-  return Prepared(images, sizes, skipped, num_cut=num_cut, levels=levels), all_read
+  return Prepared(images, sizes, skipped, remarks=remarks, levels=levels), all_read
 
 
 def _cache_key(root: Path, listing: Listing, config: DataConfig) -> str:
@@ -206,9 +209,10 @@ def _skipped(
   place = min(decoded.skipped)
   first = f"the first is {listing.files[place]}: {decoded.skipped[place]}"
   if config.on_bad_image == "refuse" or num_bad == num:
+    skip = ", or leave them out with --config.data.on_bad_image=skip" if num_bad < num else ""
     raise DataError(
       f"data.path={root}: {num_bad} of {num} images of {where} cannot be read; {first}; mend or "
-      "remove them, or leave them out with --config.data.on_bad_image=skip"
+      f"remove them{skip}"
     )
   return [f"{num_bad} of {num} images of {where} were skipped; {first}"]
 
@@ -271,11 +275,10 @@ def read_images(
   # Not if a file changed while it was read.
   if name and may_keep and _cache_key(root, listing, config) == name:
     cache.store(name, root, decoded, log=log)
-  if decoded.num_cut:
-    notes.append(
-      f"{decoded.num_cut} of {len(files)} images of {where} are more than {LONGEST} times as long "
-      "as wide; the middle of them is kept"
-    )
+  notes += [
+    f"{num} of {len(files)} images of {where} {remark} (the first is {files[first]})"
+    for remark, (num, first) in decoded.remarks.items()
+  ]
   notes += _level_notes(root, decoded, config, where=where)
   ids = np.delete(np.arange(len(files)), sorted(decoded.skipped))
   split = RawSplit(

@@ -8,6 +8,7 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from sdt.config.schema import DataConfig
 from sdt.data.assemble import Raw, assemble
 from sdt.data.checks import AnyArray
 from sdt.data.dataset import Data, RawSplit
+from sdt.data.readers import array_labels
 from sdt.errors import DataError
 
 _REQUIRED = ("train_x", "train_y")
@@ -26,8 +28,8 @@ _MAX_DIRECTORY_BYTES = 2**16  # of the archive's table of contents: some hundred
 _MAX_RATIO = 100
 _RATIO_FREE_BYTES = 2**26
 _MAX_HEADER_BYTES = 10_000
-_MAX_CLASSES = 2**16
 _CHANNELS = (1, 3, 4)  # what images usually have: grey, RGB, RGB and another
+type Span = tuple[float, float]
 _FEW = 16  # the first size of images is taken for channels up to this, where the last is larger
 
 
@@ -151,8 +153,14 @@ def _read(path: Path) -> dict[str, AnyArray]:
     ) from error
 
 
-def _inputs(array: AnyArray, where: str, channels: int | None) -> AnyArray:
+def _inputs(array: AnyArray, where: str, *, channels: int | None, span: Span) -> AnyArray:
   """Returns the inputs with a channel for grey images [N, H, W], and other floats as float32.
+
+  Args:
+    array: of one split.
+    where: what messages call it.
+    channels: `data.channels`.
+    span: the lowest and the highest value of the images of both splits.
 
   Raises:
     DataError: images that are no uint8, whose channels come first, or are of an odd number.
@@ -161,17 +169,18 @@ def _inputs(array: AnyArray, where: str, channels: int | None) -> AnyArray:
     # A value beyond float32 becomes infinite; the check of the inputs refuses it.
     with np.errstate(over="ignore"):
       return array.astype(np.float32)
-  if array.ndim not in (3, 4) or array.dtype.kind not in "uif" or 0 in array.shape:
+  if array.ndim == 2 and array.dtype.kind in "uib" and array.size:
+    raise DataError(
+      f"{where} is {array.dtype} {list(array.shape)}; rows of numbers must be floats: write it "
+      "anew as x.astype(numpy.float32), or images as x.reshape(-1, height, width, channels)"
+    )
+  if array.ndim not in (3, 4) or array.dtype.kind not in "uifb" or 0 in array.shape:
     return array
   images = array[..., None] if array.ndim == 3 else array
   layout, advice = _layout(images.shape, channels)
   if array.dtype != np.uint8:
-    largest = float(array.max())
-    white = largest if largest > 255 else 255.0 if largest > 1 else 1.0
     raise DataError(
-      f"{where} is {array.dtype} {list(array.shape)} with values up to {largest:g}; images must be "
-      "uint8, 0 to 255, [N, height, width, channels]: write it anew, such as "
-      f"numpy.rint(255 / {white:g} * x).clip(0, 255).astype(numpy.uint8){layout}{advice}"
+      f"{where} is {array.dtype} {list(array.shape)}{_to_bytes(array, span)}{layout}{advice}"
     )
   if layout or advice:
     remedy = f": write it anew as x{layout}{advice}" if layout else advice
@@ -180,6 +189,40 @@ def _inputs(array: AnyArray, where: str, channels: int | None) -> AnyArray:
       f"{channels or '1, 3 or 4'} channels{remedy}"
     )
   return images
+
+
+def _span(arrays: Iterable[AnyArray]) -> Span:
+  """Returns (lowest, highest) of the finite values of all images; (0, 0) without any."""
+  spans = []
+  for array in arrays:
+    values = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    if array.dtype.kind in "uifb" and values.size:
+      spans.append((float(values.min()), float(values.max())))
+  lows, highs = zip(*spans, strict=True) if spans else ((0.0,), (0.0,))
+  return min(lows), max(highs)
+
+
+def _to_bytes(array: AnyArray, span: Span) -> str:
+  """Returns what images of another type than uint8 hold, and the call that converts them.
+
+  The call is the same for both splits: it maps the whole range of the set, also below 0.
+  """
+  bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
+  if bad.any():
+    places = np.flatnonzero(bad.reshape(len(array), -1).any(axis=1))
+    return (
+      f"; {len(places)} of its {len(array)} images hold values that are not finite, the first is "
+      f"image {places[0]}: mend or remove them, and then write it anew as uint8, 0 to 255"
+    )
+  low, high = span
+  if low >= 0:
+    low, high = 0.0, high if high > 255 else 255.0 if high > 1 else 1.0
+  shifted = "x" if not low else f"(x + {float(f'{-low:.6g}')})"  # a float: 8 bits would overflow
+  return (
+    f" with values from {float(array.min()):g} to {float(array.max()):g}; images must be uint8, 0 "
+    f"to 255, [N, height, width, channels]: write it anew, such as numpy.rint(255 / {high - low:g} "
+    f"* {shifted}).clip(0, 255).astype(numpy.uint8)"
+  )
 
 
 def _layout(shape: tuple[int, ...], channels: int | None) -> tuple[str, str]:
@@ -206,28 +249,17 @@ def _layout(shape: tuple[int, ...], channels: int | None) -> tuple[str, str]:
   return "", f"; if it has {last}, say so: --config.data.channels={last}"
 
 
-def _class_names(arrays: dict[str, AnyArray], path: Path) -> tuple[str, ...]:
-  """Returns the given names, else "0", "1", ... up to the largest label."""
-  if "class_names" in arrays:
-    names = arrays["class_names"]
-    if names.ndim != 1 or names.dtype.kind != "U" or not len(names):
-      raise DataError(
-        f"data.path={path}: class_names is {names.dtype} {list(names.shape)}, expected text "
-        "[classes]"
-      )
-    return tuple(str(name) for name in names)
-  labels = [
-    arrays[key]
-    for key in ("train_y", "test_y")
-    if key in arrays and arrays[key].dtype.kind in "iu" and arrays[key].size
-  ]
-  largest = max((int(values.max()) for values in labels), default=0)
-  if largest >= _MAX_CLASSES:
+def _class_names(arrays: dict[str, AnyArray], path: Path) -> tuple[str, ...] | None:
+  """Returns the names that the archive gives, None where it gives none."""
+  if "class_names" not in arrays:
+    return None
+  names = arrays["class_names"]
+  if names.ndim != 1 or names.dtype.kind != "U" or not len(names):
     raise DataError(
-      f"data.path={path}: the largest label is {largest}; labels are class numbers 0, 1, ..., "
-      f"below {_MAX_CLASSES}"
+      f"data.path={path}: class_names is {names.dtype} {list(names.shape)}, expected text "
+      "[classes], such as numpy.array(['cat', 'dog'])"
     )
-  return tuple(str(label) for label in range(max(largest, 0) + 1))
+  return tuple(str(name) for name in names)
 
 
 def load_npz(config: DataConfig) -> Data:
@@ -245,20 +277,21 @@ def load_npz(config: DataConfig) -> Data:
   arrays = _read(path)
   if ("test_x" in arrays) != ("test_y" in arrays):
     raise DataError(f"data.path={path}: one of test_x and test_y is missing; give both or none")
+  where, names = f"data.path={path}", _class_names(arrays, path)
+  sides = [side for side in ("train", "test") if f"{side}_x" in arrays]
+  images = {side: arrays[f"{side}_x"] for side in sides if arrays[f"{side}_x"].ndim in (3, 4)}
+  is_right = all(array.dtype == np.uint8 for array in images.values())
+  span = (0.0, 255.0) if is_right else _span(images.values())
   splits = {}
-  for split in ("train", "test"):
-    if f"{split}_x" in arrays:
-      inputs = _inputs(arrays[f"{split}_x"], f"data.path={path}: {split}_x", config.channels)
-      splits[split] = RawSplit(inputs, arrays[f"{split}_y"])
-  for split, value in splits.items():
-    if value.inputs.ndim == 0 or value.labels.ndim != 1:
-      raise DataError(
-        f"data.path={path}: {split}_y has shape {list(value.labels.shape)}, expected integers [N]"
-      )
+  for side in sides:
+    inputs = arrays[f"{side}_x"]
+    inputs = _inputs(inputs, f"{where}: {side}_x", channels=config.channels, span=span)
+    splits[side] = RawSplit(inputs, arrays[f"{side}_y"])
+  labels = {f"{side}_y": split.labels for side, split in splits.items()}
   raw = Raw(
     train=splits["train"],
     test=splits.get("test"),
-    class_names=_class_names(arrays, path),
+    class_names=array_labels.check(labels, names, where, may_lack=config.allow_empty_class),
     where=f"npz set {path}",
     variant="custom",
   )

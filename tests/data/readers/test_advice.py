@@ -289,6 +289,47 @@ CASES = {
     CSV | HELD,
     {"quote cells that hold commas": rewrite(*(f'{row[:8]}"{row[8:]}, x"' for row in ALL))},
   ),
+  "semicolons": Case(
+    table(*(row.replace(",", ";") for row in ALL), header="path;label"),
+    CSV | HELD,
+    {"save the table with commas": rewrite(*ALL)},
+  ),
+  "paths of another system": Case(
+    table(*(row.replace("/", "\\") for row in ALL)),
+    CSV | HELD,
+    {"there is a/0.png: separate folders by /": rewrite(*ALL)},
+  ),
+  "one missing path of another system": Case(
+    table(*ALL[1:], ALL[0].upper().replace(",A", ",a")),
+    CSV | HELD,
+    {
+      "there is a/0.png: write it in the same case": rewrite(*ALL),
+      "--config.data.on_bad_image=skip": given,
+    },
+  ),
+  "classes of one example": Case(
+    lambda root: save_npz(root, train_y=np.array([0, 0, 0, 1, 2, 3, 4, 5])),
+    NPZ | {"test_fraction": 0.5},
+    {
+      "--config.data.test_fraction=0.25 or less": given,
+      "more examples of these classes": resaved(train_y=np.array([0, 0, 1, 1, 2, 2, 3, 3])),
+    },
+  ),
+  "labels from 1": Case(
+    lambda root: save_npz(root, train_y=np.arange(8) % 2 + 1),
+    NPZ | HELD,
+    {"write them anew as train_y - 1": resaved(train_y=np.arange(8) % 2)},
+  ),
+  "labels with gaps": Case(
+    lambda root: save_npz(root, train_y=np.arange(8) % 2 * 3),
+    NPZ | HELD,
+    {"--config.data.allow_empty_class=True": keys(allow_empty_class=True)},
+  ),
+  "a name with a line break": Case(
+    lambda root: save_npz(root, class_names=np.array(["a\nb", "c"])),
+    NPZ | HELD,
+    {"give it another": resaved(class_names=np.array(["a b", "c"]))},
+  ),
   "one test array": Case(
     lambda root: save_npz(root, test_x=X),
     NPZ,

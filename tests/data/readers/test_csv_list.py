@@ -178,8 +178,10 @@ _WRONG = {
   ),
   "semicolons": (
     "path;label\nimages/0.png;a\n",
-    "line 1: column 'path' is missing in the header 'path;label'",
+    "line 1: the columns are separated by semicolons (;); save the table with commas",
   ),
+  "tabs": ("path\tlabel\nimages/0.png\ta\n", "line 1: the columns are separated by tabs"),
+  "bars": ("path|label\nimages/0.png|a\n", "line 1: the columns are separated by bars (|)"),
   "a column twice": ("path,label,path\nx,y,z\n", "line 1: column 'path' occurs twice"),
   "no label column": ("path,class\nx,y\n", "line 1: column 'label' is missing"),
   "header only": ("path,label\n", "no rows below the header"),

@@ -165,7 +165,20 @@ def test_raw_files_of_cameras_and_texts_are_no_images(tmp_path):
   (tmp_path / "cat" / "empty").touch()
   (tmp_path / "dog" / "BM.txt").write_text("BM is how a bitmap begins")
   notes = load(tmp_path, test_fraction=0.25).notes
-  assert notes == ("left out: 3 files that are no images (the first is cat/empty)",)
+  assert notes == (
+    "left out: 2 files that are no images (the first is cat/empty); 1 pictures to be converted to "
+    "JPEG or PNG first (the first is cat/raw.NEF)",
+  )
+
+
+@pytest.mark.parametrize("name", ["a.heic", "A.HEIF", "b.dng", "c.svg"])
+def test_photographs_that_are_not_read_are_told_apart_from_other_files(tmp_path, name):
+  fill(tmp_path, "cat", "dog")
+  (tmp_path / "cat" / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+  (note,) = load(tmp_path, test_fraction=0.25).notes
+  assert note == (
+    f"left out: 1 pictures to be converted to JPEG or PNG first (the first is cat/{name})"
+  )
 
 
 def test_what_is_left_out_is_counted_by_each_reason(tmp_path):

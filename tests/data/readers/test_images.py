@@ -259,7 +259,8 @@ def test_images_that_lose_their_ends_are_counted(tmp_path):
   listing = _fill(tmp_path, [(60, 20), (30, 20), (20, 31), (20, 20)])
   split, notes = _read(tmp_path, listing, image_size=20, resize="short_side", crop_size=16)
   assert notes == [
-    "2 of 4 images of the split are more than 1.5 times as long as wide; the middle of them is kept"
+    "2 of 4 images of the split are more than 1.5 times as long as wide; the middle of them is "
+    "kept (the first is 0.png)"
   ]
   np.testing.assert_array_equal(split.sizes, [[20, 30], [20, 30], [30, 20], [20, 20]])
 

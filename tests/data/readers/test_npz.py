@@ -87,19 +87,23 @@ _HUGE[4, 0] = 1e300
 _CASES = {
   "label -1": (
     _arrays(train_y=np.arange(40) % 4 - 1),
-    "10 of 40 labels are outside [0, 3); the first is -1 at example 0",
+    "the labels are -1 to 2; expected class numbers 0, 1, ...: integers [N]: write them anew as "
+    "train_y + 1; or remove the examples of -1",
   ),
   "label beyond the names": (
     _arrays(class_names=np.array(["a", "b"])),
     "20 of 40 labels are outside [0, 2); the first is 2 at example 2",
   ),
   "label far out": (_arrays(train_y=np.full(40, 2**40)), "the largest label is 1099511627776"),
-  "float labels": (_arrays(train_y=np.zeros(40)), "labels are float64 [40], expected integers"),
+  "float labels": (
+    _arrays(train_y=np.zeros(40)),
+    "train_y is float64 [40]; expected class numbers",
+  ),
   "one-hot labels": (
     _arrays(train_y=np.eye(4, dtype=int)[np.arange(40) % 4]),
-    "train_y has shape [40, 4]",
+    "train_y is int64 [40, 4]; expected class numbers",
   ),
-  "scalar labels": (_arrays(train_y=np.array(3)), "train_y has shape []"),
+  "scalar labels": (_arrays(train_y=np.array(3)), "train_y is int64 []; expected class numbers"),
   "length": (_arrays(train_y=np.arange(39) % 4), "40 inputs but 39 labels"),
   "NaN": (_arrays(train_x=_NAN), "the first is nan in example 11, column 2"),
   "beyond float32": (
@@ -117,7 +121,7 @@ _CASES = {
   ),
   "empty class": (
     _arrays(train_y=np.arange(40) % 4 * 2),
-    "3 of 7 classes have no training example: 1 (1), 3 (3), 5 (5)",
+    "3 of the labels 0 to 6 have no example; expected class numbers",
   ),
   "no labels": ({"train_x": np.zeros((4, 2, 2, 3), np.uint8)}, "no array 'train_y'"),
   "half a test split": (
