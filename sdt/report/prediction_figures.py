@@ -13,13 +13,15 @@ from sdt.report.figures import BLACK, BLUE, GREY, PANEL, VERMILLION, WIDE, Look,
 
 MAX_CLASSES = 20
 OTHERS = "others"
-_FEW_CLASSES = 8  # of a matrix that takes half of the page
-_LETTERS = 18  # of a class name beside the matrix
+FEW_CLASSES = 8  # of a matrix with large cells
+_LETTERS = 22  # of a class name beside the matrix
 _WHITE_FROM = 0.55  # share of a colour's scale from which numbers on it are white
 _DOT = 150.0  # square points, of all examples in one bin
 # Right and wrong have a colour each: beside the diagonal no error would be seen on one scale.
 _RIGHT = LinearSegmentedColormap.from_list("right", ("#FFFFFF", "#7FB2DB", "#00406A"))
+_LEAST_SCALE = 0.1  # so that one error of a hundred examples is not dark
 _WRONG = LinearSegmentedColormap.from_list("wrong", ("#FFFFFF", "#F0A878", "#8E3B00"))
+_OTHER = LinearSegmentedColormap.from_list("other", ("#FFFFFF", "#8A8A8A", "#333333"))
 
 
 class Bins(NamedTuple):
@@ -50,17 +52,18 @@ def confusion(
     names: [k].
   """
   num, columns = counts.shape
-  side = 0.5 if num <= _FEW_CLASSES else 0.41
-  size = (max(PANEL[0], 2.4 + side * columns), max(PANEL[1], 1.9 + side * 0.9 * num))
-  if num > _FEW_CLASSES:
-    size = (WIDE[0], size[1])
+  width, height = (0.5, 0.44) if num <= FEW_CLASSES else (0.37, 0.34)
+  beside = 0.9 + 0.075 * min(_LETTERS, max(map(len, names)))
+  size = max(PANEL[0], beside + width * columns), max(PANEL[1], beside + height * num)
   figure = Figure(figsize=size, layout="constrained")
   axes = figure.add_subplot()
   shares = counts / np.maximum(totals, 1)[:, None]
-  is_right = np.eye(num, columns, dtype=bool)
-  scales = np.where(is_right, 1.0, max(float(shares[~is_right].max(initial=0.0)), 1e-9))
-  depth = shares / scales
+  is_right, is_other = np.eye(num, columns, dtype=bool), np.arange(columns) >= num
+  wrong = shares[:, :num][~is_right[:, :num]]
+  scale = max(float(wrong.max(initial=0.0)), _LEAST_SCALE)
+  depth = np.where(is_right | is_other, shares, shares / scale)
   colours = np.where(is_right[..., None], _RIGHT(depth), _WRONG(depth))
+  colours = np.where(is_other[None, :, None], _OTHER(depth), colours)
   axes.imshow(colours, aspect="auto", interpolation="nearest")
   for row, column in zip(*np.nonzero(counts), strict=True):
     look: Look = {"color": "white" if depth[row, column] > _WHITE_FROM else BLACK}
@@ -72,13 +75,13 @@ def confusion(
 
 def count_text(value: float) -> str:
   """Returns a mean number of examples, with a decimal where it is small and no integer."""
-  return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.1f}"
+  return f"{value:.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
 
 
 def _name_classes(axes: Axes, names: Sequence[str], columns: int) -> None:
   short = [shortened(name, _LETTERS) for name in names]
   below = short + [OTHERS] * (columns - len(short))
-  is_turned = max(map(len, below)) > (4 if len(below) > _FEW_CLASSES else 8)
+  is_turned = max(map(len, below)) > (4 if len(below) > FEW_CLASSES else 8)
   axes.set_xticks(range(columns), below, rotation=90 if is_turned else 0)
   axes.set_yticks(range(len(short)), short)
   axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
@@ -99,7 +102,7 @@ def reliability(arms: Sequence[ArmBins], colours: Mapping[str, str]) -> Figure:
     colours: of "seeds" and "ensemble".
   """
   width = PANEL[0] if len(arms) == 1 else WIDE[0]
-  figure = Figure(figsize=(width, 4.6), layout="constrained")
+  figure = Figure(figsize=(width, 4.8), layout="constrained")
   panels = figure.subplots(
     2, len(arms), squeeze=False, sharex=True, sharey="row", height_ratios=(3.2, 1.0)
   )
@@ -108,7 +111,7 @@ def reliability(arms: Sequence[ArmBins], colours: Mapping[str, str]) -> Figure:
     _draw_arm(upper, lower, arm, colours)
     lower.set_xlabel("confidence: probability of the predicted class")
   panels[0, 0].set_ylabel("share that is right")
-  panels[1, 0].set_ylabel("share of answers")
+  panels[1, 0].set_ylabel("answers")
   handles, texts = panels[0, 0].get_legend_handles_labels()
   figure.legend(handles, texts, loc="outside lower center", ncols=3)
   return figure
@@ -122,7 +125,7 @@ def _draw_arm(upper: Axes, lower: Axes, arm: ArmBins, colours: Mapping[str, str]
     full, share = bins.count > 0, bins.count / bins.count.sum()
     look: Look = {"color": colours[name], "linestyle": line, "zorder": 3}
     label = "the seeds together" if name == "seeds" else "the ensemble"
-    upper.plot(bins.confidence[full], bins.accuracy[full], linewidth=1.2, label=label, **look)
+    upper.plot(bins.confidence[full], bins.accuracy[full], linewidth=1.0, alpha=0.45, **look)
     sizes = np.maximum(_DOT * np.sqrt(share[full]), 8.0)
     upper.scatter(
       bins.confidence[full],
@@ -132,6 +135,7 @@ def _draw_arm(upper: Axes, lower: Axes, arm: ArmBins, colours: Mapping[str, str]
       edgecolors="white",
       linewidths=0.6,
       zorder=4,
+      label=label,
     )
     edges = np.linspace(0.0, 1.0, len(share) + 1)
     lower.stairs(share, edges, fill=name == "seeds", alpha=0.35 if name == "seeds" else 1.0, **look)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from sdt.report import figures, fonts, prediction_figures, tables
 from sdt.report.picture import Picture
-from sdt.report.prediction_figures import COLOURS, MAX_CLASSES, OTHERS, ArmBins, Bins
+from sdt.report.prediction_figures import COLOURS, FEW_CLASSES, MAX_CLASSES, OTHERS, ArmBins, Bins
 from sdt.report.read import Artifacts
 from sdt.report.wording import class_names, sentences
 from sdt.stats.classification import most_confused_classes
@@ -40,17 +40,18 @@ def _confusion(artifacts: Artifacts, content: Mapping[str, Any]) -> dict[str, Pi
   which = (
     ""
     if is_whole
-    else f"Shown are the {MAX_CLASSES} of {len(names)} classes with the most errors, as label or "
-    f'as prediction; "{OTHERS}" are the classes that are not shown.'
+    else f"Shown are those {MAX_CLASSES} of the {len(names)} classes that are confused most often; "
+    f'"{OTHERS}", in grey, are the classes that are not shown.'
   )
   caption = sentences(
     f"{arm}: each row has the test examples of one label, and says how many of them are predicted "
     f"as each class{', mean over the seeds' if number > 1 else ''}. Blue is right, orange is "
-    "wrong; darker is a larger share of the row. Each of the two colours has its own scale.",
+    "wrong; darker is a larger share of the row. Each colour has its own scale.",
     which,
   )
   alt = f"confusion matrix of {arm} on the test set"
-  kind = "wide" if len(classes) > 8 else ""
+  # A small one shrinks with the page, as its letters stay legible.
+  kind = "wide mosaic" if len(classes) > FEW_CLASSES else ""
   return {"confusion": Picture(png, alt, caption, kind=kind)}
 
 
@@ -63,8 +64,8 @@ def _reliability(content: Mapping[str, Any]) -> dict[str, Picture]:
   caption = (
     "A dot is a bin of the confidence: how sure the answers in it are, and how many of them are "
     "right. Larger dots have more answers. Below the grey line a network is surer than it is "
-    "right. Bars: how many answers are so sure. ECE: the mean distance of the dots from the grey "
-    "line, weighted by their answers."
+    "right. Bars: how many answers are so sure. ECE: the mean distance of a seed's dots from the "
+    "grey line, weighted by their answers; mean over the seeds."
   )
   kind = "wide" if len(drawn) > 1 else ""
   return {"reliability": Picture(png, "reliability diagrams", caption, kind=kind)}
@@ -75,10 +76,10 @@ def _arm_bins(arm: str, of_arm: Mapping[str, Any]) -> ArmBins | None:
   if not sound:
     return None
   eces = [one["ece"] for one in sound]
-  title = f"{arm}: ECE {tables.percent(sum(eces) / len(eces))} %"
+  title = f"{figures.shortened(arm, 34)}\nECE {tables.percent(sum(eces) / len(eces))} %"
   together = of_arm["ensemble"]
   if together:
-    title += f" (mean of the seeds), ensemble {tables.percent(together['ece'])} %"
+    title += f", ensemble {tables.percent(together['ece'])} %"
   parts = [_bins(one["reliability"]) for one in sound]
   count = np.sum([part.count for part in parts], axis=0)
   means = []

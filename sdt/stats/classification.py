@@ -273,9 +273,16 @@ def most_confused(
 def most_confused_classes(
   confusion: Shaped[np.ndarray, "K K"], limit: int
 ) -> Int64[np.ndarray, "k"]:
-  """Returns the `limit` classes with the most errors as label or as prediction, ascending."""
-  errors = confusion.sum(axis=0) + confusion.sum(axis=1) - 2 * np.diag(confusion)
-  return np.sort(np.argsort(-errors, kind="stable")[:limit])
+  """Returns `limit` classes, ascending: those of the pairs that are confused most often.
+
+  A pair counts in both directions. Where too few classes are in any confusion, those of the lowest
+  numbers are added.
+  """
+  both = np.triu(confusion + confusion.T, 1)
+  order = np.argsort(-both, axis=None, kind="stable")[: np.count_nonzero(both)]
+  chosen = dict.fromkeys(np.stack(np.divmod(order, len(both)), axis=1).ravel().tolist())
+  classes = list(dict.fromkeys([*chosen, *range(len(both))]))[:limit]
+  return np.sort(np.array(classes, np.int64))
 
 
 def to_plain(one: Figures) -> dict[str, Any]:

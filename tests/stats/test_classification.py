@@ -143,3 +143,5 @@ def test_the_most_frequent_confusions_and_the_classes_in_them():
   assert classification.most_confused(confusion, 3) == [(3, 1, 4), (0, 1, 2), (1, 0, 2)]
   assert len(classification.most_confused(confusion, 99)) == 4
   assert classification.most_confused_classes(confusion, 2).tolist() == [1, 3]
+  assert classification.most_confused_classes(confusion, 3).tolist() == [0, 1, 3]
+  assert classification.most_confused_classes(np.diag([5, 5, 5]), 2).tolist() == [0, 1]

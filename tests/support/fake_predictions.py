@@ -8,7 +8,7 @@ import numpy as np
 from sdt import files
 from sdt.engine.prediction_pass import Said
 from sdt.stages import predictions
-from sdt.stats import classification
+from sdt.stats import classification, paired
 
 
 def said_by(logits: np.ndarray, labels: np.ndarray, dtype: Any = np.float32) -> Said:
@@ -53,7 +53,9 @@ def add_predictions(workdir: Path, num_examples: int = 360, sure: float = 2.5) -
     archive.write("class_names", np.array(names))
   found = predictions.figures_of(path)
   for arm, of_arm in found.items():
-    results["arms"][arm] |= predictions.Predicted(**of_arm).entries(seeds, num)
+    of = predictions.Predicted(**of_arm)
+    accuracy = {"accuracy": of.accuracies, **paired.summary(of.accuracies.values())}
+    results["arms"][arm] |= accuracy | of.entries(seeds, num)
   results["predictions"] = {
     "file": path.name,
     "dtype": "float32",
