@@ -41,6 +41,8 @@ def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(reference_ru
     "model.safetensors",
     *(f"models/{arm}-seed{seed}.safetensors" for arm in ("baseline", "method") for seed in (0, 1)),
     "figures/mosaics.npz",
+    "predictions.npz",
+    "predictions.csv",
     ".lock",
   }
   assert names == expected

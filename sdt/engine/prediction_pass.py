@@ -68,7 +68,7 @@ def said_of(logits: Float[Array, "B K"], labels: Int[Array, "B"], dtype: str) ->
     probabilities.astype(dtype),
     predicted,
     jnp.sum(is_before, axis=-1, dtype=jnp.int32),
-    -cross_entropy(logits, labels).astype(jnp.float32),
+    label_log_probability=-cross_entropy(logits, labels).astype(jnp.float32),
   )
 
 

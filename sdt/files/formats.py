@@ -283,7 +283,7 @@ def read_header(file: IO[bytes], member: zipfile.ZipInfo) -> ArrayHeader:
       f"{member.filename}: header declares {declared} bytes, the file holds "
       f"{member.file_size - file.tell()}"
     )
-  return ArrayHeader(shape, is_fortran, dtype, declared, header_bytes=file.tell())
+  return ArrayHeader(shape, is_fortran, dtype, num_bytes=declared, header_bytes=file.tell())
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[np.ndarray, "..."]:

@@ -108,7 +108,7 @@ def reliability(arms: Sequence[ArmBins], colours: Mapping[str, str]) -> Figure:
   )
   for place, arm in enumerate(arms):
     upper, lower = panels[:, place]
-    _draw_arm(upper, lower, arm, colours)
+    _draw_arm(upper, lower, arm, colours=colours)
     lower.set_xlabel("confidence: probability of the predicted class")
   panels[0, 0].set_ylabel("share that is right")
   panels[1, 0].set_ylabel("answers")

@@ -82,7 +82,7 @@ def predict(context: Context, trainings: Trainings, arms: Sequence[str]) -> dict
     else:
       stretches = _ask(context, trainings, arms)
       if processes.is_first():
-        write_predictions(path, data, config, stretches, arms=arms)
+        write_predictions(path, data, config, stretches=stretches, arms=arms)
       else:  # every process runs the programs
         collections.deque(stretches, maxlen=0)
     found = processes.by_first(lambda: figures_of(path))
@@ -127,7 +127,7 @@ def _ask(context: Context, trainings: Trainings, arms: Sequence[str]) -> Iterato
 
 def without(said: Said, lost: Bool[np.ndarray, "R"]) -> Said:
   """Returns the answers, with NaN, or -1 for integers, for the networks that are lost."""
-  nothing = Said(np.nan, -1, -1, np.nan)
+  nothing = Said(np.nan, -1, -1, label_log_probability=np.nan)
   kept = [np.array(leaf) for leaf in said]
   for leaf, none in zip(kept, nothing, strict=True):
     leaf[lost] = none
@@ -194,7 +194,7 @@ def finish(
   if arm is None:
     arm, seed = next(iter(found)), config.seeds[0]
   if processes.is_first():
-    write_table(path, files.map_npz(context.workdir / FILE), data, arm, seed)
+    write_table(path, files.map_npz(context.workdir / FILE), data, arm=arm, seed=seed)
   return {
     "file": FILE,
     "dtype": dtype_of(config, data).name,

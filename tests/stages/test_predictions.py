@@ -13,6 +13,7 @@ from sdt.data.dataset import Data, RawSplit, make_dataset
 from sdt.engine.prediction_pass import Said
 from sdt.stages import prediction_files, predictions
 from sdt.stages.prediction_files import Stretch, write_predictions, write_table
+from sdt.stages.results import Outcome, results_of
 from sdt.stats import classification
 from tests.support import tiny, whole
 from tests.support.fake_predictions import said_by
@@ -257,6 +258,28 @@ def test_the_figures_of_a_run_are_those_of_scikit_learn_on_its_table(reference_r
   assert figures["nll"] == pytest.approx(metrics.log_loss(numbers, exact), rel=1e-5)
   brier = metrics.brier_score_loss(numbers, exact, scale_by_half=False)
   assert figures["brier"] == pytest.approx(brier, rel=1e-5)
+
+
+def test_where_the_evaluation_in_training_differs_the_accuracy_is_that_of_the_predictions(tmp_path):
+  of = tiny.config(seeds=(3, 8), arms=("baseline",), rounds=2)
+  rows = [
+    {
+      **{"arm": "baseline", "seed": seed, "round": number, "phase": "all", "last_phase": True},
+      **{"train_accuracy": 0.5, "train_loss": 0.9, "test_accuracy": 27 / 30, "test_loss": 0.4},
+    }
+    for number in (1, 2)
+    for seed in (3, 8)
+  ]
+  files.append_rows(tmp_path / "metrics.jsonl", rows)
+  scalars = dict.fromkeys(("balanced_accuracy", "nll", "brier", "ece"), 0.5)
+  figures = {"accuracy": 28 / 30, "recall": [0.9, 0.9, 1.0], **scalars}
+  predicted = {"baseline": predictions.Predicted({"3": figures, "8": figures}, None)}
+  plans = {"baseline": tiny.everything(of, 70)}
+  content = results_of(tmp_path, tiny.data(of), of, Outcome(plans, 0, {}, predicted=predicted))
+  entry = content["arms"]["baseline"]
+  assert entry["accuracy"] == {3: 28 / 30, 8: 28 / 30}
+  assert entry["gap"]["per_seed"]["3"] == pytest.approx(0.5 - 28 / 30)
+  assert (entry["best_round"][3], entry["paper_protocol"][3]) == (2, 28 / 30)
 
 
 def test_every_accuracy_of_a_run_is_that_of_its_predictions_exactly(reference_run):
