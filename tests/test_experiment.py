@@ -114,6 +114,7 @@ def test_results_are_those_of_the_last_rounds(reference_run):
     "recommended",
     "contrasts",
     "sentence",
+    "predictions",
   ]
   assert results["num_easy"] == 7
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
@@ -204,6 +205,7 @@ def test_timing_adds_up(reference_run):
     "score",
     "split",
     "train method",
+    "predictions",
     "class activation maps",
     "results",
     "report",

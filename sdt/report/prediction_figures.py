@@ -1,5 +1,6 @@
 """Figures of the predictions: which classes are taken for which, and how sure the networks are."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ _WRONG = LinearSegmentedColormap.from_list("wrong", ("#FFFFFF", "#F0A878", "#8E3
 _OTHER = LinearSegmentedColormap.from_list("other", ("#FFFFFF", "#8A8A8A", "#333333"))
 
 
-class Bins(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Bins:
   """A reliability diagram: [bins] each, NaN where a bin has no examples."""
 
   count: Float[np.ndarray, "bins"]

@@ -82,16 +82,16 @@ def _arm_bins(arm: str, of_arm: Mapping[str, Any]) -> ArmBins | None:
     title += f", ensemble {tables.percent(together['ece'])} %"
   parts = [_bins(one["reliability"]) for one in sound]
   count = np.sum([part.count for part in parts], axis=0)
-  means = []
+  means = {}
   for name in ("confidence", "accuracy"):
     total = np.sum([part.count * np.nan_to_num(getattr(part, name)) for part in parts], axis=0)
-    means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    means[name] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
   ensemble = _bins(together["reliability"]) if together else None
-  return ArmBins(Bins(count, *means), ensemble, title)
+  return ArmBins(Bins(count, **means), ensemble, title)
 
 
 def _bins(plain: Mapping[str, Any]) -> Bins:
-  return Bins(*(np.array(plain[name], np.float64) for name in Bins._fields))
+  return Bins(**{name: np.array(values, np.float64) for name, values in plain.items()})
 
 
 def mean_confusion(of_arm: Mapping[str, Any]) -> Float[np.ndarray, "k k"] | None:

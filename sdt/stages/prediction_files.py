@@ -95,7 +95,7 @@ def _copy(
   """
   _, num_examples, num_classes = shape
   others = []
-  with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=folder) as spool:
+  with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder)) as spool:
     for _, start, said in stretches:
       for replica, values in enumerate(said.probabilities):
         spool.seek((replica * num_examples + start) * num_classes * dtype.itemsize)
@@ -118,8 +118,8 @@ def write_table(path: Path, stored: files.Arrays, data: Data, arm: str, seed: in
   names = [str(name) for name in stored["class_names"]]
   header = ["example_id", "source_file", "label", "class_name", "predicted", "predicted_name"]
   header += ["right", "probability", "label_probability", "seeds_right"]
-  for place in range(1, min(TOP, len(names)) + 1):
-    header += [f"best_{place}", f"best_{place}_probability"]
+  for number in range(1, min(TOP, len(names)) + 1):
+    header += [f"best_{number}", f"best_{number}_probability"]
   header += [f"probability_of_{name}" for name in names] if len(names) <= _MOST_COLUMNS else []
   place = stored["arms"].tolist().index(arm), stored["seeds"].tolist().index(seed)
   rows = _rows(stored, data, names, place=place)

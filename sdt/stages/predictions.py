@@ -48,7 +48,7 @@ class Predicted:
   @property
   def accuracies(self) -> dict[str, float | None]:
     """The accuracy of every seed; None for one that diverged."""
-    return {seed: one and one["accuracy"] for seed, one in self.per_seed.items()}
+    return {seed: one["accuracy"] if one else None for seed, one in self.per_seed.items()}
 
   def recalls(self, num_classes: int) -> Float64[np.ndarray, "R K"]:
     """Returns the share of each class that is right, NaN where there is none."""
@@ -62,7 +62,7 @@ class Predicted:
     known = [row for row in self.recalls(num_classes) if not np.isnan(row).all()]
     mean = classification.or_none(np.mean(known, axis=0)) if known else None
     scalars = {
-      name: paired.per_seed({seed: one and one[name] for seed, one in of_seeds.items()})
+      name: paired.per_seed({seed: one[name] if one else None for seed, one in of_seeds.items()})
       for name in SCALARS
       if name != "top5_accuracy" or num_classes > TOP
     }
@@ -97,7 +97,7 @@ def _tell_other_accuracies(context: Context, predicted: Mapping[str, Predicted])
   evaluated = {(row["arm"], row["seed"]): row["test_accuracy"] for row in rows if row["last_phase"]}
   for (arm, seed), before in evaluated.items():
     now = predicted[arm].accuracies[str(seed)] if arm in predicted else None
-    if None not in (now, before) and now != before:
+    if now is not None and before is not None and now != before:
       context.display.log(
         f"note: {arm}, seed {seed}: test accuracy {100 * now:.3f} % by the predictions, which "
         f"count, and {100 * before:.3f} % by the evaluation at the end of the training: the last "
