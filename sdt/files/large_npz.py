@@ -28,7 +28,13 @@ class NpzWriter:
     self._archive = archive
 
   def write(self, name: str, array: Shaped[np.ndarray, "..."]) -> None:
-    """Writes a whole array."""
+    """Writes a whole array.
+
+    Raises:
+      ValueError: it holds Python objects.
+    """
+    if array.dtype.hasobject:
+      raise ValueError(f"array {name!r} holds Python objects; only numbers and texts are written")
     with self.stream(name, array.dtype, array.shape) as member:
       member.write(np.ascontiguousarray(array).tobytes())
 
