@@ -41,6 +41,8 @@ def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(reference_ru
     "model.safetensors",
     *(f"models/{arm}-seed{seed}.safetensors" for arm in ("baseline", "method") for seed in (0, 1)),
     "figures/mosaics.npz",
+    "predictions.npz",
+    "predictions.csv",
     ".lock",
   }
   assert names == expected
@@ -112,6 +114,7 @@ def test_results_are_those_of_the_last_rounds(reference_run):
     "recommended",
     "contrasts",
     "sentence",
+    "predictions",
   ]
   assert results["num_easy"] == 7
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
@@ -202,6 +205,7 @@ def test_timing_adds_up(reference_run):
     "score",
     "split",
     "train method",
+    "predictions",
     "class activation maps",
     "results",
     "report",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,7 @@ def describe(
     yield f"workdir   {workdir}: {standing.text}"
   if standing is None or not standing.is_complete:
     outputs = experiment.outputs(config, found.data)
-    num_models = 1 + sum(name.endswith(".safetensors") for name in outputs)
-    yield from _estimates(run, plans, log, num_models=num_models)
+    yield from _estimates(run, plans, log, outputs=outputs)
   if found.missing is not None:
     raise found.missing
 
@@ -160,7 +159,7 @@ def _lines(run: _Run, size: int, plans: list[Plan]) -> Iterator[str]:
   yield from (f"note      {note}" for note in setup.source.notes)
 
 
-def _estimates(run: _Run, plans: list[Plan], log: Log, *, num_models: int) -> Iterator[str]:
+def _estimates(run: _Run, plans: list[Plan], log: Log, *, outputs: Sequence[str]) -> Iterator[str]:
   """Yields the lines on memory, disk and time.
 
   Without the data nothing is compiled: no run follows at once, and nobody should wait a minute for
@@ -170,7 +169,7 @@ def _estimates(run: _Run, plans: list[Plan], log: Log, *, num_models: int) -> It
   compiled = None if run.found.missing is not None else compile_largest(setup, plans, log)
   parts = memory_parts(setup, plans, compiled)
   yield memory_line(parts, compiled)
-  yield disk_line(setup, plans, num_models)
+  yield disk_line(setup, plans, outputs)
   lacks = sum(count for count, _ in parts) > setup.placement.device_bytes
   if lacks:
     has = f"{setup.placement.device_bytes / 1e6:.0f} MB"

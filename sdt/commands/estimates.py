@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 
@@ -27,6 +27,7 @@ from sdt.run.environment import use_compilation_cache
 from sdt.run.lifecycle import device_memory_errors
 from sdt.run.programs import Setup
 from sdt.run.selection import is_on, prepare
+from sdt.stages import prediction_files
 
 Log = Callable[[str], None]
 
@@ -118,28 +119,34 @@ def memory_line(parts: list[tuple[int, str]], compiled: Compiled | None) -> str:
   )
 
 
-def disk_line(setup: Setup, plans: list[Plan], num_models: int) -> str:
-  """Returns the line on the disk: the files of weights, and the checkpoints that stay.
+def disk_line(setup: Setup, plans: list[Plan], outputs: Sequence[str]) -> str:
+  """Returns the line on the disk: the files of weights, the checkpoints that stay, predictions.
 
   Checkpoints may be smaller, as they are compressed.
 
   Args:
     setup: of the run.
     plans: of all its trainings.
-    num_models: files of weights, each of one network.
+    outputs: the names of the files that it leaves.
   """
   config, state = setup.config, setup.state_shapes
   weights, whole = (
     sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
     for tree in (state.variables, state)
   )
+  num_models = 1 + sum(name.endswith(".safetensors") for name in outputs)
   models = weights // len(config.seeds) * num_models
   # The end of every training, the network that is scored, and the newest steps.
   kept = len(plans) + (config.score.at_round is not None) + config.checkpoint.keep
+  parts = {
+    f"for the weights of {num_models} network(s)": models,
+    "for checkpoints": kept * whole,
+  }
+  if prediction_files.FILE in outputs:
+    parts["for predictions"] = prediction_files.num_bytes(config, setup.data)
+  named = ", ".join(f"{count / 1e6:.1f} {what}" for what, count in parts.items())
   return (
-    f"disk      about {(models + kept * whole) / 1e6:.1f} MB: {models / 1e6:.1f} for the weights "
-    f"of {num_models} network(s), {kept * whole / 1e6:.1f} for checkpoints; scores and figures "
-    "come on top"
+    f"disk      about {sum(parts.values()) / 1e6:.1f} MB: {named}; scores and figures come on top"
   )
 
 

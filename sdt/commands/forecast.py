@@ -111,9 +111,9 @@ def training_passes(setup: Setup, plans: Sequence[Plan]) -> int:
 
 
 def scoring_passes(setup: Setup, has_baseline: bool) -> int:
-  """Returns the passes of each seed that score the training set and evaluate the final networks.
+  """Returns the passes of each seed that score the training set and predict the test set.
 
-  These are evaluated by class, and again with statistics of the whole training set.
+  The final networks are evaluated again with statistics of the whole training set.
 
   Args:
     setup: of the run.

@@ -57,18 +57,6 @@ def batch_sums(
   return BatchSums(*sum_over(axis_name, sums))
 
 
-def correct_by_class(
-  logits: Float[Array, "B K"],
-  labels: Int[Array, "B"],
-  mask: Bool[Array, "B"],
-  axis_name: str | None,
-) -> Int[Array, "K"]:
-  """Returns how many valid examples of each class are right, int32 [K]; see `batch_sums`."""
-  correct = mask & is_correct(logits, labels)
-  counts = jnp.zeros(logits.shape[-1], jnp.int32).at[labels].add(correct.astype(jnp.int32))
-  return sum_over(axis_name, counts)
-
-
 def batch_positions(
   index: Int[Array, ""], batch_size: int, num_examples: int
 ) -> tuple[Int32[Array, "B"], Bool[Array, "B"]]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from sdt.devices.compile import Executable, compile_program, map_replicas
 from sdt.devices.layout import fetch, place, place_replicas, shard_batch
 from sdt.engine.batch import pad_to
-from sdt.engine.evaluate import BatchSums, batch_sums, correct_by_class, test_batch
+from sdt.engine.evaluate import BatchSums, test_set_sums
 from sdt.engine.program import TrainingPassProgram
 from sdt.inputs.augment import augment, draw, normalise, output_size
 from sdt.inputs.device_data import DeviceData
@@ -114,16 +114,12 @@ def _statistics_dispatch(
 
 def _evaluate_dispatch(
   program: RecalibrateProgram, variables: Variables, data: DeviceData, first: Int[Array, ""]
-) -> tuple[BatchSums, Int[Array, "R K"]]:
-  """Returns the test set's sums over batches [first, first + evals_per_dispatch).
+) -> BatchSums:
+  """Returns the test set's sums [R] over batches [first, first + evals_per_dispatch)."""
 
-  They are `batch_sums`, [R] each, and how many are right of each class, [R, K].
-  """
-
-  def body(_: None, offset: Int[Array, ""]) -> tuple[None, tuple[BatchSums, Leaf]]:
-    def one_replica(variables: Variables) -> tuple[BatchSums, Leaf]:
-      batch = test_batch(program, variables, data, first=first, offset=offset)
-      return batch_sums(*batch), correct_by_class(*batch)
+  def body(_: None, offset: Int[Array, ""]) -> tuple[None, BatchSums]:
+    def one_replica(variables: Variables) -> BatchSums:
+      return test_set_sums(program, variables, data, first=first, offset=offset)
 
     return None, map_replicas(program.replicas, one_replica)(variables)
 
@@ -195,25 +191,9 @@ class Recalibrator:
 
     The leaves [R, ...] are on the host.
     """
-    sums, _ = self._test_sums(params, batch_stats, after_dispatch)
-    return sums.loss / sums.count, sums.correct / sums.count
-
-  def correct_by_class(
-    self,
-    params: Params,
-    batch_stats: BatchStats,
-    after_dispatch: Callable[[], None] = lambda: None,
-  ) -> Int[np.ndarray, "R K"]:
-    """Returns how many test examples of each class are right, [R, K]; see `evaluate`."""
-    return self._test_sums(params, batch_stats, after_dispatch)[1]
-
-  def _test_sums(
-    self, params: Params, batch_stats: BatchStats, after_dispatch: Callable[[], None]
-  ) -> tuple[BatchSums, Int[np.ndarray, "R K"]]:
-    """Returns what `_evaluate_dispatch` does, over the whole test set and on the host."""
     layout, group = self._program.layout, self._program.evals_per_dispatch
     variables = place_replicas(layout, {"params": params, "batch_stats": batch_stats})
-    parts: list[tuple[BatchSums, np.ndarray]] = []
+    parts: list[BatchSums] = []
     positions = ascending(self._program.padded_eval_batch_size)
     reading = self._source.pass_over("test", positions, self._num_evals, group=group)
     with reading as dispatches:
@@ -222,7 +202,5 @@ class Recalibrator:
         parts.append(fetch(layout, self._call("evaluate", _evaluate_dispatch, *args)))
         del args
         after_dispatch()
-    total: tuple[BatchSums, np.ndarray] = jax.tree.map(
-      lambda *leaves: np.sum(leaves, axis=0), *parts
-    )
-    return total
+    sums: BatchSums = jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *parts)
+    return sums.loss / sums.count, sums.correct / sums.count

@@ -1,6 +1,7 @@
 """Small files of a run: written atomically, sealed with a digest, verified when read; no JAX."""
 
 from sdt.files.formats import (
+  Arrays,
   append_rows,
   json_text,
   parse_json,
@@ -14,6 +15,7 @@ from sdt.files.formats import (
   write_npz,
   write_text,
 )
+from sdt.files.large_npz import NpzWriter, map_npz, writing_npz
 from sdt.files.sealed import (
   is_intact,
   keep_if_not_ours,
@@ -25,12 +27,15 @@ from sdt.files.sealed import (
 )
 
 __all__ = [
+  "Arrays",
+  "NpzWriter",
   "append_rows",
   "is_intact",
   "json_text",
   "keep_if_not_ours",
   "kept_files_told",
   "map_bytes_verified",
+  "map_npz",
   "parse_json",
   "parse_npz",
   "read_bytes_verified",
@@ -44,4 +49,5 @@ __all__ = [
   "write_json",
   "write_npz",
   "write_text",
+  "writing_npz",
 ]

@@ -8,10 +8,11 @@ import io
 import json
 import math
 import os
+import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Buffer, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -34,6 +35,10 @@ from sdt.files.workdir import disk_errors
 MAX_JSON_BYTES = 256 * 2**20
 MAX_NPZ_BYTES = 8 * 2**30
 MAX_NPZ_MEMBERS = 4096
+
+# A list of nothing but numbers, null, true and false. Within a text a line break is an escape, so
+# that no text is taken for a list.
+_NUMBERS = re.compile(r"\[\n([^][{}\"]*)\]")
 
 # What a JSON file holds; whoever reads one knows its keys.
 type Json = Any
@@ -75,9 +80,12 @@ def json_text(value: object, indent: int | None = 1) -> str:
 
   Keys are in insertion order, integer keys become text, floats are the shortest exact ones, and
   there are no ASCII escapes. JSON has no NaN and no infinity: such a float becomes null. float32
-  values are written as the float64 of equal value.
+  values are written as the float64 of equal value. With an indent, a list of numbers is one line.
   """
-  return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+  text = json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+  if indent is None:
+    return text
+  return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:
@@ -169,13 +177,18 @@ def write_npz(path: str | os.PathLike[str], /, **arrays: object) -> None:
         raise ValueError(
           f"{path}: array {name!r} holds Python objects; only numbers and strings are written"
         )
-      member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-      member.create_system = 3
-      member.external_attr = 0o644 << 16
       content = io.BytesIO()
       np.lib.format.write_array(content, np.asarray(array, order="C"), allow_pickle=False)
-      archive.writestr(member, content.getbuffer())
+      archive.writestr(npz_member(name), content.getbuffer())
   write_bytes(path, buffer.getvalue())
+
+
+def npz_member(name: str) -> zipfile.ZipInfo:
+  """Returns the member of an npz for an array of this name, the same at any time."""
+  member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+  member.create_system = 3
+  member.external_attr = 0o644 << 16
+  return member
 
 
 def read_npz(path: str | os.PathLike[str], max_bytes: int = MAX_NPZ_BYTES) -> Arrays:
@@ -207,22 +220,23 @@ def parse_npz(
   try:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
       members = archive.infolist()
-      _check_members(members, max_bytes)
+      check_members(members, max_bytes)
       return {
         member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members
       }
-  except _NOT_AN_NPZ as error:
+  except NOT_AN_NPZ as error:
     raise DataError(f"{where}: not a sound npz ({error}); {advice}") from error
 
 
 # What `zipfile` and NumPy raise on damaged archives.
-_NOT_AN_NPZ = (
+NOT_AN_NPZ = (
   *(ValueError, EOFError, OSError),
   *(zipfile.BadZipFile, NotImplementedError, RuntimeError),
 )
 
 
-def _check_members(members: list[zipfile.ZipInfo], max_bytes: int) -> None:
+def check_members(members: list[zipfile.ZipInfo], max_bytes: int) -> None:
+  """Raises a ValueError where the members of an npz are too many, too large, or oddly named."""
   if len(members) > MAX_NPZ_MEMBERS:
     raise ValueError(f"{len(members)} members, at most {MAX_NPZ_MEMBERS} are expected")
   size = sum(member.file_size for member in members)
@@ -233,32 +247,52 @@ def _check_members(members: list[zipfile.ZipInfo], max_bytes: int) -> None:
     raise ValueError("two members have one name, or one is not an array")
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[np.ndarray, "..."]:
-  """Returns one array; its header must declare exactly the bytes that the member holds."""
-  with archive.open(member) as file:
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-      raise ValueError(f"{member.filename}: npy version {version} is not known")
-    read_header = (
-      np.lib.format.read_array_header_1_0
-      if version == (1, 0)
-      else np.lib.format.read_array_header_2_0
+class ArrayHeader(NamedTuple):
+  """What the header of an array in an npz says, and how long it is."""
+
+  shape: tuple[int, ...]
+  is_fortran: bool
+  dtype: np.dtype
+  num_bytes: int  # of the array
+  header_bytes: int
+
+  def array(self, content: Buffer, offset: int = 0) -> Shaped[np.ndarray, "..."]:
+    """Returns the array whose bytes begin at `offset` of `content`, which it shares."""
+    if self.num_bytes == 0:
+      return np.empty(self.shape, self.dtype)
+    flat = np.frombuffer(content, self.dtype, self.num_bytes // self.dtype.itemsize, offset)
+    return flat.reshape(self.shape, order="F" if self.is_fortran else "C")
+
+
+def read_header(file: IO[bytes], member: zipfile.ZipInfo) -> ArrayHeader:
+  """Returns the header of an array; it must declare exactly the bytes that the member holds."""
+  version = np.lib.format.read_magic(file)
+  if version not in ((1, 0), (2, 0)):
+    raise ValueError(f"{member.filename}: npy version {version} is not known")
+  read = (
+    np.lib.format.read_array_header_1_0
+    if version == (1, 0)
+    else np.lib.format.read_array_header_2_0
+  )
+  shape, is_fortran, dtype = read(file)
+  if dtype.hasobject:
+    raise ValueError(f"{member.filename}: holds Python objects")
+  declared = math.prod(shape) * dtype.itemsize
+  if min(shape, default=0) < 0 or declared != member.file_size - file.tell():
+    raise ValueError(
+      f"{member.filename}: header declares {declared} bytes, the file holds "
+      f"{member.file_size - file.tell()}"
     )
-    shape, is_fortran, dtype = read_header(file)
-    if dtype.hasobject:
-      raise ValueError(f"{member.filename}: holds Python objects")
-    declared = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or declared != member.file_size - file.tell():
-      raise ValueError(
-        f"{member.filename}: header declares {declared} bytes, the file holds "
-        f"{member.file_size - file.tell()}"
-      )
+  return ArrayHeader(shape, is_fortran, dtype, num_bytes=declared, header_bytes=file.tell())
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Shaped[np.ndarray, "..."]:
+  with archive.open(member) as file:
+    header = read_header(file, member)
     content = bytearray(file.read())
-  if len(content) != declared:
-    raise ValueError(f"{member.filename}: {len(content)} bytes, {declared} declared")
-  if declared == 0:
-    return np.empty(shape, dtype)
-  return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+  if len(content) != header.num_bytes:
+    raise ValueError(f"{member.filename}: {len(content)} bytes, {header.num_bytes} declared")
+  return header.array(content)
 
 
 def append_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from sdt.errors import DataError
 from sdt.files.workdir import SEAL_DIR, TMP_PREFIX, disk_errors
@@ -38,6 +39,33 @@ def write_bytes(
       write_seal(path, *parts)
 
 
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str], num_bytes: int = 0) -> Iterator[BinaryIO]:
+  """Gives an empty file to write and seek in; it replaces `path`, sealed, after the block.
+
+  For content that is too large for the memory; otherwise as `write_bytes`. After an error in the
+  block nothing is left of it.
+
+  Args:
+    path: of the file.
+    num_bytes: how large it will be, for messages.
+
+  Raises:
+    WorkdirError: any OSError; the old file is unchanged.
+  """
+  path = Path(path)
+  with disk_errors(path, num_bytes):
+    (path.parent / SEAL_DIR).mkdir(parents=True, exist_ok=True)
+    with _temporary(path) as (tmp, file):
+      yield file
+      _sync(file)
+      line = _line_of(tmp)
+      before = _keep_if_other(path, line)
+      _write_seal_line(path, line, before)
+    if before is not None:
+      _write_seal_line(path, line)
+
+
 _tell: list[Callable[[str], None]] = [lambda line: print(line, file=sys.stderr, flush=True)]
 
 
@@ -60,12 +88,16 @@ def keep_if_not_ours(path: Path, *parts: bytes | memoryview) -> str | None:
   Returns:
     The line of the seal for a file that is still there and is to be replaced by another; else None.
   """
+  return _keep_if_other(path, _seal_line(*parts))
+
+
+def _keep_if_other(path: Path, new: str) -> str | None:
+  """Does what `keep_if_not_ours` does; `new` is the line of the seal of what is to be written."""
   try:
-    with path.open("rb") as file:
-      line = f"{hashlib.file_digest(file, 'sha256').hexdigest()} {file.tell()}"
+    line = _line_of(path)
   except FileNotFoundError:
     return None
-  if line == _seal_line(*parts):
+  if line == new:
     return None
   if line in _seal_lines(path):
     return line
@@ -86,23 +118,32 @@ def keep_if_not_ours(path: Path, *parts: bytes | memoryview) -> str | None:
 @contextlib.contextmanager
 def replacing(path: Path, *parts: bytes | memoryview) -> Iterator[None]:
   """Writes `parts` to a temporary file, which replaces `path` after the block or is removed."""
+  with _temporary(path) as (_, file):
+    file.writelines(parts)
+    _sync(file)
+    yield
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+  """Gives a temporary file, which replaces `path` after the block or is removed."""
   tmp = path.parent / f"{TMP_PREFIX}{os.getpid()}-{next(_TMP_NUMBERS)}"
   try:
     # O_NOFOLLOW: a link that somebody planted under this name must not redirect the write.
-    handle = os.open(
-      tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
-    )
-    with os.fdopen(handle, "wb") as file:
-      file.writelines(parts)
-      file.flush()
-      os.fsync(file.fileno())
-    yield
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(tmp, flags, 0o666), "w+b") as file:
+      yield tmp, file
     os.replace(tmp, path)
   except BaseException:
     with contextlib.suppress(OSError):  # the first error is the one to report
       tmp.unlink(missing_ok=True)
     raise
   _sync_dir(path.parent)
+
+
+def _sync(file: BinaryIO) -> None:
+  file.flush()
+  os.fsync(file.fileno())
 
 
 def seal_path(path: Path) -> Path:
@@ -118,10 +159,25 @@ def write_seal(path: Path, *parts: bytes | memoryview, before: str | None = None
     before: the line of the file that is there until then. A second line keeps it: after a kill in
       between the old file is still known as ours.
   """
-  line = _seal_line(*parts)
+  _write_seal_line(path, _seal_line(*parts), before)
+
+
+def _write_seal_line(path: Path, line: str, before: str | None = None) -> None:
   text = f"{line}\n" if before is None else f"{line}\n{before}\n"
   with replacing(seal_path(path), text.encode()):
     pass
+
+
+def _line_of(path: Path) -> str:
+  """Returns the line of the seal of a file as it is."""
+  digest, size = _digest(path)
+  return f"{digest} {size}"
+
+
+def _digest(path: Path) -> tuple[str, int]:
+  """Returns SHA-256 and number of bytes of a file, which is not held in memory."""
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 def _seal_line(*parts: bytes | memoryview) -> str:
@@ -176,7 +232,7 @@ def is_intact(path: str | os.PathLike[str]) -> bool:
   path = Path(path)
   seal = read_seal(path)
   try:
-    return seal is not None and matches(path.read_bytes(), seal)
+    return seal is not None and _digest(path) == seal
   except OSError:
     return False
 

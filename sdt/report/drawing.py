@@ -1,6 +1,15 @@
 """Which pictures the artifacts of a run allow: draws them all, each with its caption."""
 
-from sdt.report import curve_pictures, figures, fonts, forest, image_figures, score_pictures, tables
+from sdt.report import (
+  curve_pictures,
+  figures,
+  fonts,
+  forest,
+  image_figures,
+  prediction_pictures,
+  score_pictures,
+  tables,
+)
 from sdt.report.picture import Picture
 from sdt.report.read import Artifacts
 from sdt.report.wording import class_names, mosaic_of_A, section, sentences
@@ -12,6 +21,7 @@ def draw(artifacts: Artifacts) -> dict[str, Picture]:
   """Returns name -> picture of every figure that the artifacts allow."""
   return (
     _forest(artifacts)
+    | prediction_pictures.pictures(artifacts)
     | curve_pictures.accuracies_and_costs(artifacts)
     | _mosaics(artifacts)
     | _activation_maps(artifacts)

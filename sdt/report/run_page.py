@@ -13,6 +13,7 @@ from sdt.report import (
   figures,
   fonts,
   page,
+  prediction_section,
   selection_section,
   tables,
 )
@@ -41,6 +42,7 @@ def html(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     leakage=results["data"].get("duplicates", {}).get("warning"),
     diverged=page.diverged(results["arms"]),
     selection=selection_section.describe(artifacts.selection),
+    predictions=prediction_section.describe(artifacts),
     pictures=pictures,
     percent=tables.percent,
     **_arms_and_differences(artifacts),

@@ -21,6 +21,7 @@ from sdt.devices.layout import Layout, make_layout, padded_batch_size
 from sdt.engine.dispatch_sizes import TRAINED, DispatchSizes, RoundWork, batches_within
 from sdt.engine.norms import layer_names
 from sdt.engine.plan import Plan, plan_arrays
+from sdt.engine.prediction_pass import PredictionProgram, Predictor
 from sdt.engine.program import Program
 from sdt.engine.recalibrate import RecalibrateProgram, Recalibrator
 from sdt.engine.schedule import learning_rates
@@ -48,6 +49,7 @@ from sdt.scores.dynamics import Dynamics, no_dynamics
 from sdt.types import Model
 
 _GRADIENT_NUMBERS = 2**26  # of all the gradients of single examples that are computed together
+_PROBABILITIES = 2**24  # of all networks that one dispatch returns at most
 
 
 def compute_dtype(config: Config) -> np.dtype:
@@ -265,6 +267,25 @@ class Setup:
   def scorer(self) -> ScoreRunner:
     """Returns what scores the training set under networks of this run."""
     return ScoreRunner(self.score_program(), self.source)
+
+  def predictor(self, dtype: str) -> Predictor:
+    """Returns what asks networks of this run about the test set, in the evaluation's arithmetic.
+
+    `dtype` is that of the probabilities.
+    """
+    size, source = self.eval_batch_size, self.source
+    numbers = size * len(self.config.seeds) * len(self.data.class_names)
+    most = min(self._eval_batches, source.most_batches("test", size), _PROBABILITIES // numbers)
+    program = PredictionProgram(
+      model=self.model,
+      layout=self.layout,
+      crop_size=self.config.data.crop_size,
+      replicas=self.choices["replicas"],
+      eval_batch_size=size,
+      batches_per_dispatch=_batches_within(self._multiply_adds(size), max(1, most)),
+      dtype=dtype,
+    )
+    return Predictor(program, source)
 
   def _gradients_at_once(self) -> int:
     """Returns of how many examples the gradients are few enough to be computed together.

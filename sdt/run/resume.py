@@ -132,16 +132,19 @@ def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
 
 
 def _is_excused(path: Path, workdir: Path) -> bool:
-  """Returns whether a finished run lacks a file of weights by right.
+  """Returns whether a finished run lacks a file by right.
 
-  A run of an earlier version has no models/; one in which no network is fit recommends none.
+  A run of an earlier version has no models/ and no predictions; one in which no network is fit
+  recommends none.
   """
   results = workdir / "results.json"
-  if path.suffix != ".safetensors" or not files.is_intact(results):
+  is_of_models, is_of_predictions = path.parent.name == "models", path.stem == "predictions"
+  is_known = is_of_models or is_of_predictions or path.suffix == ".safetensors"
+  if not is_known or not files.is_intact(results):
     return False
   content = files.read_json(results)
-  if path.parent.name == "models":
-    return "recommended" not in content
+  if is_of_predictions or is_of_models:
+    return ("predictions" if is_of_predictions else "recommended") not in content
   return "recommended" in content and content["recommended"]["file"] is None
 
 

@@ -1,6 +1,5 @@
-"""What is done with the final networks: activation maps, accuracies of classes, weights."""
+"""What is done with the final networks: activation maps, recalibrated accuracies, weights."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -17,22 +16,9 @@ from sdt.run import metrics
 from sdt.run.collapse import collapsed_seeds
 from sdt.run.context import Context
 from sdt.stages.model_file import RECOMMENDED, file_of, header, write_model
+from sdt.stages.predictions import Predicted
 from sdt.stages.train import Trainings
 from sdt.types import Variables
-
-
-@dataclasses.dataclass(frozen=True)
-class Ended:
-  """What the final networks of an arm reach on the test set.
-
-  Attributes:
-    of_classes: the share of each class that is right, NaN for a class without test examples.
-    recalibrated: accuracy with BatchNorm's statistics of the whole training set; None without
-      BatchNorm.
-  """
-
-  of_classes: Float[np.ndarray, "R K"]
-  recalibrated: Float[np.ndarray, "R"] | None = None
 
 
 def write_activation_maps(context: Context, trainings: Trainings) -> None:
@@ -67,48 +53,54 @@ def write_activation_maps(context: Context, trainings: Trainings) -> None:
 
 
 def finish_arms(
-  context: Context, trainings: Trainings, plans: Mapping[str, Plan]
-) -> dict[str, Ended]:
-  """Writes what is missing of models/, and returns what the final networks of each arm reach."""
-  ended = {}
+  context: Context,
+  trainings: Trainings,
+  plans: Mapping[str, Plan],
+  predicted: Mapping[str, Predicted],
+) -> dict[str, Float[np.ndarray, "R"]]:
+  """Writes what is missing of models/, and returns each arm's recalibrated accuracies.
+
+  There are none of networks without BatchNorm.
+  """
+  recalibrated = {}
   with context.display.task("final networks", len(plans), "arm") as task:
     for index, (arm, plan) in enumerate(plans.items()):
       state = trainings.final_state(arm)
-      ended[arm] = _evaluated(context, state)
-      _write_models(context, plan, state, ended=ended[arm])
+      accuracies = _recalibrated(context, state)
+      if accuracies is not None:
+        recalibrated[arm] = accuracies
+      _write_models(context, plan, state, predicted=predicted[arm])
       task.advance(index + 1)
-  return ended
+  return recalibrated
 
 
-def _evaluated(context: Context, state: TrainState) -> Ended:
-  """Returns what the networks of an arm reach at its end.
+def _recalibrated(context: Context, state: TrainState) -> Float[np.ndarray, "R"] | None:
+  """Returns the accuracies of an arm with BatchNorm's statistics of the whole training set.
 
   Every arm ends on some part of the training set, and BatchNorm has the statistics of that part.
   With those of the whole set the arms are compared like with like.
   """
-  setup, test = context.setup, context.data.test
+  setup = context.setup
 
   def after_dispatch() -> None:
     context.raise_if_stopped("before the results")
 
-  right = setup.recalibrator.correct_by_class(state.params, state.batch_stats, after_dispatch)
-  counts = np.bincount(test.labels, minlength=right.shape[1])
-  of_classes = np.where(counts, right / np.maximum(counts, 1), np.nan)
   fresh = setup.fresh_start.state.batch_stats
   if not jax.tree.leaves(fresh) or is_body_frozen(setup.config.optim):
-    return Ended(of_classes)
+    return None
   statistics = setup.recalibrator.statistics(state.params, fresh, after_dispatch)
-  _, recalibrated = setup.recalibrator.evaluate(state.params, statistics, after_dispatch)
-  return Ended(of_classes, recalibrated)
+  _, accuracies = setup.recalibrator.evaluate(state.params, statistics, after_dispatch)
+  return accuracies
 
 
-def _write_models(context: Context, plan: Plan, state: TrainState, ended: Ended) -> None:
+def _write_models(context: Context, plan: Plan, state: TrainState, predicted: Predicted) -> None:
   """Writes the weights of every seed of an arm, as far as they are missing."""
   config, pretrained = context.config, context.setup.pretrained
   by_training_alone = "selected" in context.setup.choices  # the test set has no say then
   rows = files.read_rows(context.workdir / metrics.FILE)
   lost = metrics.diverged_seeds(rows, plan.arm)
-  found = collapsed_seeds(rows, plan, context.data, seeds=config.seeds, recalls=ended.of_classes)
+  recalls = predicted.recalls(len(context.data.class_names))
+  found = collapsed_seeds(rows, plan, context.data, seeds=config.seeds, recalls=recalls)
   collapsed = {seed for seed, one in found.items() if one.stuck or not by_training_alone}
   for replica, seed in enumerate(config.seeds):
     flaws = [

@@ -10,6 +10,7 @@ from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.run import selection
 from sdt.scores.split import Partition, Sizes, sizes
+from sdt.stages import prediction_files
 from sdt.stages.model_file import file_of
 
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
@@ -42,6 +43,7 @@ def outputs(config: Config, data: Data) -> list[str]:
   names = [selection.FILE] if selection.is_on(config) else []
   names += [duplicates.FILE] if data.duplicates.copies else []
   names += [file_of(arm, seed) for arm in config.arms for seed in config.seeds]
+  names += [prediction_files.FILE, prediction_files.TABLE]
   if has_split(config):
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
     names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []

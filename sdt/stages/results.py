@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from sdt import files
 from sdt.arms.catalogue import arm_specs, fold_arms
@@ -23,12 +24,8 @@ from sdt.run.collapse import (
   likely_cause,
 )
 from sdt.run.context import Context, write_environment
-from sdt.stages.final_networks import (
-  Ended,
-  finish_arms,
-  write_activation_maps,
-  write_recommended,
-)
+from sdt.stages.final_networks import finish_arms, write_activation_maps, write_recommended
+from sdt.stages.predictions import Predicted, finish, predict
 from sdt.stages.recommended import recommend
 from sdt.stages.train import Trainings
 from sdt.stats import paired
@@ -46,7 +43,9 @@ class Outcome:
     num_easy: size of A.
     network: `num_params`, and `layers`, the names of the kernels in the order of `weight_norms` in
       metrics.jsonl.
-    ended: by arm, what its final networks reach on the test set; empty where they were not asked.
+    predicted: by arm, what its final networks say of the test set; empty where they were not asked.
+    recalibrated: by arm, accuracies with BatchNorm's statistics of the whole training set; without
+      those of networks that have none.
     selected: what a selection chose, by key.
     validation: by arm, the mean accuracy on the validation split of a selection.
   """
@@ -54,7 +53,8 @@ class Outcome:
   plans: Mapping[str, Plan]
   num_easy: int
   network: Mapping[str, Any]
-  ended: Mapping[str, Ended] = types.MappingProxyType({})
+  predicted: Mapping[str, Predicted] = types.MappingProxyType({})
+  recalibrated: Mapping[str, Float[np.ndarray, "R"]] = types.MappingProxyType({})
   selected: Mapping[str, float] | None = None
   validation: Mapping[str, float] = types.MappingProxyType({})
 
@@ -89,11 +89,12 @@ def write_arms(context: Context, plans: Mapping[str, Plan]) -> None:
 def write_results(
   context: Context, trainings: Trainings, plans: Mapping[str, Plan], *, num_easy: int
 ) -> None:
-  """Writes the activation maps, all weights and results.json; `plans` are those of the arms.
+  """Writes predictions, activation maps, weights and results.json; `plans` are those of the arms.
 
   `num_easy` is the size of A.
   """
   setup = context.setup
+  predicted = predict(context, trainings, list(plans))
   with context.timing.stage("class activation maps"):
     write_activation_maps(context, trainings)
   with context.timing.stage("results"):
@@ -105,26 +106,34 @@ def write_results(
       plans,
       num_easy,
       network,
-      ended=finish_arms(context, trainings, plans),
+      predicted=predicted,
+      recalibrated=finish_arms(context, trainings, plans, predicted=predicted),
       selected=setup.choices.get("selected"),
       validation=selection.validation_means(context.workdir),
     )
     content = results_of(context.workdir, context.data, context.config, outcome=outcome)
     write_recommended(context, content["recommended"]["file"])
+    content["predictions"] = finish(context, predicted, content["recommended"])
     files.write_json(context.workdir / "results.json", content)
 
 
 def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> dict[str, Any]:
   """Returns the content of results.json, from metrics.jsonl in `workdir` and the run's outcome."""
   rows, specs = files.read_rows(workdir / metrics.FILE), arm_specs(config)
-  arms = {}
+  arms: dict[str, dict[str, Any]] = {}
   for arm in config.arms:
     sizes = {phase.name: phase.num_seen(config.batch_size) for phase in outcome.plans[arm].phases}
-    arms[arm] = _arm_result([row for row in rows if row["arm"] == arm], config.seeds, sizes)
-    ended = outcome.ended.get(arm)
-    if ended is not None:
-      arms[arm] |= _of_final_networks(ended, config.seeds, arms[arm]["diverged"])
-    arms[arm] |= _collapse_of(rows, outcome.plans[arm], data, config=config, ended=ended)
+    predicted = outcome.predicted.get(arm)
+    own = _with_predictions([row for row in rows if row["arm"] == arm], predicted)
+    arms[arm] = _arm_result(own, config.seeds, sizes)
+    if predicted is not None:
+      arms[arm] |= predicted.entries(config.seeds, len(data.class_names))
+    if arm in outcome.recalibrated:
+      arms[arm]["recalibrated"] = _recalibrated(
+        outcome.recalibrated[arm], config.seeds, arms[arm]["diverged"]
+      )
+    recalls = None if predicted is None else predicted.recalls(len(data.class_names))
+    arms[arm] |= _collapse_of(rows, outcome.plans[arm], data, config=config, recalls=recalls)
     arms[arm] |= {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   unequal = {arm for arm in arms if not specs[arm].equal_work}
@@ -158,36 +167,43 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   }
 
 
-def _of_final_networks(
-  ended: Ended, seeds: Sequence[int], diverged: Sequence[int]
-) -> dict[str, Any]:
-  """Returns the entries of an arm that its final networks give, over seeds that did not diverge."""
-  sound = [index for index, seed in enumerate(seeds) if seed not in diverged]
-  by_class = {
-    seed: _or_null(ended.of_classes[index]) if index in sound else None
-    for index, seed in enumerate(seeds)
-  }
-  mean = _or_null(ended.of_classes[sound].mean(axis=0)) if sound else None
-  entries: dict[str, Any] = {"class_accuracy": {"per_seed": by_class, "mean": mean}}
-  if ended.recalibrated is not None:
-    entries["recalibrated"] = paired.per_seed(
-      {
-        seed: float(ended.recalibrated[index]) if index in sound else None
-        for index, seed in enumerate(seeds)
-      }
-    )
-  return entries
+def _with_predictions(
+  rows: Sequence[metrics.Row], predicted: Predicted | None
+) -> Sequence[metrics.Row]:
+  """Returns the rows of an arm, those of the last round with the accuracy of the predictions.
+
+  The training evaluates by another program. On a CPU both agree; on another device the last bits of
+  a logit may differ, and decide between two classes.
+  """
+  if predicted is None:
+    return rows
+  last, exact = rows[-1]["round"], predicted.accuracies
+  return [
+    {**row, "test_accuracy": exact[str(row["seed"])]}
+    if row["last_phase"] and row["round"] == last
+    else row
+    for row in rows
+  ]
 
 
-def _or_null(values: np.ndarray) -> list[float | None]:
-  return [None if np.isnan(value) else float(value) for value in values]
+def _recalibrated(
+  accuracies: Float[np.ndarray, "R"], seeds: Sequence[int], diverged: Sequence[int]
+) -> paired.PerSeed:
+  values = zip(seeds, accuracies, strict=True)
+  return paired.per_seed(
+    {seed: None if seed in diverged else float(value) for seed, value in values}
+  )
 
 
 def _collapse_of(
-  rows: Sequence[metrics.Row], plan: Plan, data: Data, *, config: Config, ended: Ended | None
+  rows: Sequence[metrics.Row],
+  plan: Plan,
+  data: Data,
+  *,
+  config: Config,
+  recalls: Float[np.ndarray, "R K"] | None,
 ) -> dict[str, Any]:
   """Returns the entries of an arm on its collapsed seeds; `collapse` is None without any."""
-  recalls = None if ended is None else ended.of_classes
   found = collapsed_seeds(rows, plan, data, seeds=config.seeds, recalls=recalls)
   fits = all(one.fits_training_set and one.stuck is None for one in found.values())
   cause = likely_cause(plan, data.train.labels, config, fits_training_set=fits)

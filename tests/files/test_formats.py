@@ -27,8 +27,7 @@ def test_json_is_canonical_and_takes_arrays(tmp_path):
   files.write_json(tmp_path / "x.json", value)
   text = (tmp_path / "x.json").read_text()
   assert text == (
-    '{\n "z": 0.1,\n "a": [\n  0,\n  1\n ],\n "3": [\n  1,\n  null,\n  true\n ],\n "ü": [\n  '
-    "null,\n  null,\n  0.5\n ]\n}\n"
+    '{\n "z": 0.1,\n "a": [0, 1],\n "3": [1, null, true],\n "ü": [null, null, 0.5]\n}\n'
   )
   assert files.read_json(tmp_path / "x.json") == {
     "z": 0.1,
@@ -36,6 +35,14 @@ def test_json_is_canonical_and_takes_arrays(tmp_path):
     "3": [1, None, True],
     "ü": [None, None, 0.5],
   }
+
+
+def test_only_lists_of_numbers_become_one_line():
+  value = {"rows": [[1, 2], [3, 4]], "texts": ["a", "[\n1\n]"], "mixed": [1, "b"], "none": []}
+  assert files.json_text(value) == (
+    '{\n "rows": [\n  [1, 2],\n  [3, 4]\n ],\n "texts": [\n  "a",\n  "[\\n1\\n]"\n ],\n '
+    '"mixed": [\n  1,\n  "b"\n ],\n "none": []\n}'
+  )
 
 
 json_values = st.recursive(

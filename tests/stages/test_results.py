@@ -16,8 +16,8 @@ from sdt.engine.trainer import FinishedRound
 from sdt.inputs.augment import normalise, shift_and_scale
 from sdt.models import make_model
 from sdt.run import metrics
-from sdt.stages.final_networks import Ended
 from sdt.stages.model_file import header, write_model
+from sdt.stages.predictions import Predicted
 from sdt.stages.results import Outcome, results_of
 from tests.support import tiny, whole
 from tests.support.scored import CONFIG
@@ -227,6 +227,9 @@ OF_ALL = {
   "train_count": np.array([[70, 0], [70, 0]], np.int32),
   "train_correct": np.array([[35, 0], [70, 0]], np.int32),
 }
+FIGURES = dict.fromkeys(("balanced_accuracy", "nll", "brier", "ece"), 0.2)
+FIRST = FIGURES | {"accuracy": 0.9, "recall": [1.0, 0.8, None]}
+SECOND = FIGURES | {"accuracy": 0.8, "recall": [0.5, 0.7, None]}
 
 
 def test_results_count_both_phases_and_the_best_round(tmp_path):
@@ -237,9 +240,10 @@ def test_results_count_both_phases_and_the_best_round(tmp_path):
     append_round(tmp_path, plan, round_sums, index)
     append_round(tmp_path, alternating, sums(), index)
   plans = {"baseline": plan, "method": alternating}
-  of_classes = np.array([[1.0, 0.8, np.nan], [0.5, 0.7, np.nan]])
-  ended = {"method": Ended(of_classes, np.array([0.75, 0.5])), "baseline": Ended(of_classes)}
-  results = written(tmp_path, data, CONFIG, Outcome(plans, 7, NETWORK, ended=ended))
+  predicted = {"baseline": Predicted({"3": FIRST, "8": SECOND}, None)}
+  again = {"method": np.array([0.75, 0.5])}
+  outcome = Outcome(plans, 7, NETWORK, predicted=predicted, recalibrated=again)
+  results = written(tmp_path, data, CONFIG, outcome)
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
   baseline, method = results["arms"]["baseline"], results["arms"]["method"]
   assert method["recalibrated"]["per_seed"] == {"3": 0.75, "8": 0.5}
