@@ -113,8 +113,9 @@ class Predictor:
       for first in range(0, total, group):
         arguments = variables, next(dispatches), place(layout, np.int32(first))
         if self._compiled is None:
-          function = functools.partial(predict_dispatch, program)
-          self._compiled = compile_program(layout, function, arguments, replica_axes=1)
+          self._compiled = compile_program(
+            layout, predict_dispatch, program, args=arguments, replica_axes=1
+          )
         said = fetch(layout, self._compiled(*arguments))
         del arguments  # the inputs are not needed any more when the next are asked for
         left = self._source.num_test - first * size
