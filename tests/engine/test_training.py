@@ -3,6 +3,7 @@ divergence.
 """
 
 import dataclasses
+import functools
 import itertools
 
 import jax
@@ -42,9 +43,19 @@ def perceptron_twin(params, inputs, labels):
   return -np.log(soft[np.arange(len(labels)), labels]).sum(), grads
 
 
-def inputs_by_hand(of, data, ids, key):
+jit_step = jax.jit(train_step, static_argnames="network")
+jit_batches = jax.jit(phase_batches, static_argnums=(1, 2), static_argnames="batch_size")
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def draws_of_step(number, clock, sizes, config):
+  """Returns what augmentation draws in a step of the seed 5."""
+  return draw(augment_key(5, number, clock), sizes, (8, 8), config=config)
+
+
+def inputs_by_hand(of, data, ids, step):
   """Returns the augmented and normalised inputs [B, D] of a step, float64."""
-  draws = draw(key, image_sizes(data.train)[ids], (8, 8), config=of.augment)
+  draws = draws_of_step(*step, image_sizes(data.train)[ids], config=of.augment)
   images = crop_and_flip_twin(
     data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 1
   )
@@ -60,10 +71,10 @@ def train_by_hand(of, data, plan, params):
     for number, phase in enumerate(plan.phases):
       decays = np.broadcast_to(phase.weight_decay.reshape(-1), phase.num_steps)
       size, key = phase.example_ids.shape[1], order_key(5, number, round_index)
-      order = phase_batches(key, size, phase.num_steps, batch_size=of.batch_size)
+      order = jit_batches(key, size, phase.num_steps, batch_size=of.batch_size)
       for picks, mask, decay in zip(*map(np.asarray, order), decays, strict=True):
         ids = phase.example_ids[0][picks]
-        inputs = inputs_by_hand(of, data, ids, augment_key(5, number, clock))
+        inputs = inputs_by_hand(of, data, ids, (number, np.int32(clock)))
         loss, grads = perceptron_twin(params, inputs[mask], data.train.labels[ids][mask])
         clock += 1
         losses[number] += loss
@@ -115,19 +126,24 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
   assert final.step.tolist() == [2 * plan.steps_per_round]
 
 
+def first_state(of):
+  """Returns the state of the first replica before its first step."""
+  start = Setup.make(of, tiny.data(of)).fresh_start.state
+  return jax.tree.map(lambda leaf: leaf[0], start)
+
+
 def test_padding_changes_neither_gradient_nor_statistics():
   of = tiny.resnet(seeds=(0,))
   model = make_model(of.model, 3)
-  state = jax.tree.map(
-    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state().state
-  )
+  state = first_state(of)
   rng = np.random.default_rng(0)
   inputs, labels = (
     rng.normal(size=(6, 8, 8, 3)).astype(np.float32),
     np.array([0, 1, 2, 0, 1, 2], np.int32),
   )
-  network, now = Network(model, OptimConfig()), one_step.now(jnp.float32(0.1), jnp.array([1e-3]))
-  step = jax.jit(lambda *batch: train_step(state, one_step.batch(*batch), now, network=network))
+  network = Network(model, OptimConfig())
+  now = one_step.now(np.float32(0.1), np.array([1e-3], np.float32))
+  step = lambda *batch: jit_step(state, one_step.batch(*batch), now, network=network)  # noqa: E731
   garbage = np.full((3, 8, 8, 3), 1e4, np.float32)
   alone, sums = step(inputs, labels, np.ones(6, bool))
   padded, padded_sums = step(
@@ -181,17 +197,15 @@ def test_weight_norms_are_those_of_the_kernels_at_the_end_of_a_phase(trained):
 def test_gradient_and_update_norms_are_those_of_the_loss_and_of_the_step():
   of = tiny.config(seeds=(0,), optim__momentum=0.0)
   model = make_model(of.model, 3)
-  state = jax.tree.map(
-    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state().state
-  )
+  state = first_state(of)
   rng = np.random.default_rng(0)
   inputs, labels = (
     rng.normal(size=(4, 8, 8, 3)).astype(np.float32),
     np.array([0, 1, 2, 0], np.int32),
   )
   batch = one_step.batch(inputs, labels, np.ones(4, bool))
-  now = one_step.now(jnp.float32(0.1), jnp.array([3e-2]))
-  after, measured = train_step(state, batch, now, network=Network(model, of.optim))
+  now = one_step.now(np.float32(0.1), np.array([3e-2], np.float32))
+  after, measured = jit_step(state, batch, now, network=Network(model, of.optim))
 
   def flat(tree):
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
