@@ -144,14 +144,14 @@ def test_max_pool_and_its_gradient_equal_numpy_also_under_vmap_and_in_a_scan(
     outputs, backward = jax.vjp(lambda x: max_pool(x, window, stride, padding=padding), x)
     return outputs, backward(weights)[0]
 
+  one = jax.jit(forward_and_back)
   alone = jax.tree.map(
-    lambda *leaves: jnp.stack(leaves),
-    *[forward_and_back(*replica) for replica in zip(x, weights, strict=True)],
+    lambda *leaves: np.stack(leaves), *[one(*replica) for replica in zip(x, weights, strict=True)]
   )
-  mapped = jax.vmap(forward_and_back)(x, weights)
-  scanned = jax.lax.scan(
-    lambda carry, replica: (carry, forward_and_back(*replica)), None, (x, weights)
-  )[1]
+  mapped = jax.jit(jax.vmap(forward_and_back))(x, weights)
+  scanned = jax.jit(lambda *both: jax.lax.map(lambda replica: forward_and_back(*replica), both))(
+    x, weights
+  )
   for results in (alone, mapped, scanned):
     for ours, numpys in zip(results, zip(*expected, strict=True), strict=True):
       np.testing.assert_allclose(ours, np.stack(numpys), rtol=1e-5, atol=1e-6)

@@ -53,6 +53,7 @@ def test_neither_norm_nor_activation_stands_behind_the_stem_or_on_the_shortcut()
     variables["params"][block]["conv2"]["kernel"][:] = 0.0
   x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
 
+  @jax.jit
   def read(x):
     _, kept = model.apply(variables, x, train=False, capture_intermediates=True)
     return kept["intermediates"]
