@@ -40,7 +40,8 @@ def test_full_resnets_evaluate_as_torch_does(name, stem, size):
 
 
 def test_initial_values_have_the_declared_distributions():
-  check_distributions(make_model(ModelConfig(name="resnet18"), 100), num_kernels=1 + 2 * 8 + 3)
+  model = make_model(ModelConfig(name="resnet18", blocks=(2,) * 4, widths=(16, 32, 64, 128)), 100)
+  check_distributions(model, num_kernels=1 + 2 * 8 + 3)
 
 
 def test_a_masked_example_changes_nothing():
