@@ -274,12 +274,15 @@ def test_seeds_under_vmap_agree_to_rounding_after_one_round(trained):
   program, so one round is compared.
   """
   of, plan, data, _, _ = trained
-  one = dataclasses.replace(plan, rounds=1)
-  mapped = dataclasses.replace(
-    of, rounds=1, parallel=dataclasses.replace(of.parallel, replicas="vmap")
-  )
-  expected = tiny.leaves(tiny.train(dataclasses.replace(of, rounds=1), one, data)[0])
-  for name, leaf in tiny.leaves(tiny.train(mapped, one, data)[0]).items():
+
+  def after_one_round(of):
+    made = tiny.trainer(of, plan, data)
+    assert len(next(made.run(Position())).finished) == 1
+    return tiny.leaves(made.get_state().state)
+
+  mapped = dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, replicas="vmap"))
+  expected = after_one_round(of)
+  for name, leaf in after_one_round(mapped).items():
     np.testing.assert_allclose(leaf, expected[name], rtol=0, atol=1e-4, err_msg=name)
 
 
