@@ -54,12 +54,6 @@ def with_overrides(plan, *overrides):
   )
 
 
-def first_state(of):
-  """Returns the state of the first replica before its first step."""
-  start = Setup.make(of, tiny.data(of)).fresh_start.state
-  return jax.tree.map(lambda leaf: leaf[0], start)
-
-
 jit_step = jax.jit(train_step, static_argnames="network")
 jit_weights = jax.jit(jax.vmap(mixing_weight, in_axes=(0, None)))
 
@@ -121,7 +115,7 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
   overrides, mixed, sign
 ):
   of = tiny.config(seeds=(0,), model__activation="tanh")
-  state = first_state(of)
+  state = tiny.first_state(of)
   rng = np.random.default_rng(0)
   inputs, labels = (
     rng.normal(size=(9, 8, 8, 3)).astype(np.float32),
@@ -157,7 +151,7 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
 
 def test_a_floor_that_equals_the_loss_goes_downhill():
   of = tiny.config(seeds=(0,))
-  state = first_state(of)
+  state = tiny.first_state(of)
   batch = one_step.batch(
     np.zeros((1, 8, 8, 3), np.float32), np.zeros(1, np.int32), np.ones(1, bool)
   )

@@ -126,16 +126,10 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
   assert final.step.tolist() == [2 * plan.steps_per_round]
 
 
-def first_state(of):
-  """Returns the state of the first replica before its first step."""
-  start = Setup.make(of, tiny.data(of)).fresh_start.state
-  return jax.tree.map(lambda leaf: leaf[0], start)
-
-
 def test_padding_changes_neither_gradient_nor_statistics():
   of = tiny.resnet(seeds=(0,))
   model = make_model(of.model, 3)
-  state = first_state(of)
+  state = tiny.first_state(of)
   rng = np.random.default_rng(0)
   inputs, labels = (
     rng.normal(size=(6, 8, 8, 3)).astype(np.float32),
@@ -197,7 +191,7 @@ def test_weight_norms_are_those_of_the_kernels_at_the_end_of_a_phase(trained):
 def test_gradient_and_update_norms_are_those_of_the_loss_and_of_the_step():
   of = tiny.config(seeds=(0,), optim__momentum=0.0)
   model = make_model(of.model, 3)
-  state = first_state(of)
+  state = tiny.first_state(of)
   rng = np.random.default_rng(0)
   inputs, labels = (
     rng.normal(size=(4, 8, 8, 3)).astype(np.float32),
