@@ -15,14 +15,14 @@ from sdt.config.schema import NEUTRAL, OptimConfig
 from sdt.data.dataset import image_sizes
 from sdt.engine.program import Network
 from sdt.engine.state import Position
-from sdt.engine.step import train_step
 from sdt.inputs.augment import draw
 from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
-from sdt.inputs.order import augment_key, mixup_key, order_key, phase_batches
+from sdt.inputs.order import augment_key, mixup_key, order_key
 from sdt.losses import smoothed_cross_entropy
 from sdt.models import make_model
 from sdt.run.programs import Setup
 from tests.inputs.test_augment import twin as crop_and_flip_twin
+from tests.inputs.test_order import jit_batches
 from tests.support import one_step, tiny
 from tests.support.places import GOLDEN
 
@@ -54,7 +54,6 @@ def with_overrides(plan, *overrides):
   )
 
 
-jit_step = jax.jit(train_step, static_argnames="network")
 jit_weights = jax.jit(jax.vmap(mixing_weight, in_axes=(0, None)))
 
 
@@ -127,7 +126,7 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
   mixture = Mixture(others, np.float32(weight)) if mixed else None
   batch = one_step.batch(inputs, labels, mask, mixture)
   now = one_step.now(np.float32(0.1), np.zeros(1, np.float32), overrides=scalars(**overrides))
-  after, measured = jit_step(state, batch, now, network=network)
+  after, measured = one_step.step(state, batch, now, network=network)
 
   params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state.params)
   valid = inputs[:6].reshape(6, -1).astype(np.float64)
@@ -160,7 +159,7 @@ def test_a_floor_that_equals_the_loss_goes_downhill():
   def step(floor):
     overrides = {"loss_floor": floor}
     now = one_step.now(np.float32(0.1), np.zeros(1, np.float32), overrides=overrides)
-    return jit_step(state, batch, now, network=network)
+    return one_step.step(state, batch, now, network=network)
 
   plain, measured = step(np.float32(0.0))
   loss = np.asarray(measured.loss)
@@ -291,9 +290,6 @@ def by_hand():
     rest,
   )
   return of, data, plan, *tiny.train(of, plan, data)
-
-
-jit_batches = jax.jit(phase_batches, static_argnums=(1, 2), static_argnames="batch_size")
 
 
 @functools.partial(jax.jit, static_argnames="config")

@@ -3,7 +3,6 @@ divergence.
 """
 
 import dataclasses
-import functools
 import itertools
 
 import jax
@@ -17,12 +16,13 @@ from sdt.engine.norms import layer_names
 from sdt.engine.optim import init_opt_state
 from sdt.engine.program import Network
 from sdt.engine.state import Position, TrainState
-from sdt.engine.step import is_finite, train_step
-from sdt.inputs.augment import draw
-from sdt.inputs.order import augment_key, order_key, phase_batches
+from sdt.engine.step import is_finite
+from sdt.inputs.order import augment_key, order_key
 from sdt.models import make_model
 from sdt.run.programs import Setup
+from tests.inputs.test_augment import draw
 from tests.inputs.test_augment import twin as crop_and_flip_twin
+from tests.inputs.test_order import jit_batches
 from tests.support import one_step, tiny
 
 
@@ -43,19 +43,9 @@ def perceptron_twin(params, inputs, labels):
   return -np.log(soft[np.arange(len(labels)), labels]).sum(), grads
 
 
-jit_step = jax.jit(train_step, static_argnames="network")
-jit_batches = jax.jit(phase_batches, static_argnums=(1, 2), static_argnames="batch_size")
-
-
-@functools.partial(jax.jit, static_argnames="config")
-def draws_of_step(number, clock, sizes, config):
-  """Returns what augmentation draws in a step of the seed 5."""
-  return draw(augment_key(5, number, clock), sizes, (8, 8), config=config)
-
-
-def inputs_by_hand(of, data, ids, step):
+def inputs_by_hand(of, data, ids, key):
   """Returns the augmented and normalised inputs [B, D] of a step, float64."""
-  draws = draws_of_step(*step, image_sizes(data.train)[ids], config=of.augment)
+  draws = draw(key, image_sizes(data.train)[ids], (8, 8), config=of.augment)
   images = crop_and_flip_twin(
     data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 1
   )
@@ -74,7 +64,7 @@ def train_by_hand(of, data, plan, params):
       order = jit_batches(key, size, phase.num_steps, batch_size=of.batch_size)
       for picks, mask, decay in zip(*map(np.asarray, order), decays, strict=True):
         ids = phase.example_ids[0][picks]
-        inputs = inputs_by_hand(of, data, ids, (number, np.int32(clock)))
+        inputs = inputs_by_hand(of, data, ids, augment_key(5, number, clock))
         loss, grads = perceptron_twin(params, inputs[mask], data.train.labels[ids][mask])
         clock += 1
         losses[number] += loss
@@ -137,7 +127,7 @@ def test_padding_changes_neither_gradient_nor_statistics():
   )
   network = Network(model, OptimConfig())
   now = one_step.now(np.float32(0.1), np.array([1e-3], np.float32))
-  step = lambda *batch: jit_step(state, one_step.batch(*batch), now, network=network)  # noqa: E731
+  step = lambda *batch: one_step.step(state, one_step.batch(*batch), now, network=network)  # noqa: E731
   garbage = np.full((3, 8, 8, 3), 1e4, np.float32)
   alone, sums = step(inputs, labels, np.ones(6, bool))
   padded, padded_sums = step(
@@ -199,7 +189,7 @@ def test_gradient_and_update_norms_are_those_of_the_loss_and_of_the_step():
   )
   batch = one_step.batch(inputs, labels, np.ones(4, bool))
   now = one_step.now(np.float32(0.1), np.array([3e-2], np.float32))
-  after, measured = jit_step(state, batch, now, network=Network(model, of.optim))
+  after, measured = one_step.step(state, batch, now, network=Network(model, of.optim))
 
   def flat(tree):
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])

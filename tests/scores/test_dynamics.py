@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sdt.config.score_names import DYNAMICS, SCORES
 from sdt.engine.state import Position
 from sdt.engine.step import train_step
-from sdt.inputs.order import order_key, phase_batches
+from sdt.inputs.order import order_key
 from sdt.scores.dynamics import Dynamics, Seen, dynamics_scores, no_dynamics, record, see
+from tests.inputs.test_order import jit_batches
 from tests.support import one_step, tiny
 
 NAMES = {"forgetting", "first_learned", "mean_confidence", "variability", "correctness", "aum"}
@@ -141,13 +142,12 @@ def replayed():
   rates = np.repeat(np.float32([0.2, 0.02]), [4, 1])
   step_fn = jax.jit(functools.partial(train_step, network=made.program.network))
   inputs = (np.float32(data.train.inputs) / 255 - np.float32(data.mean)) / np.float32(data.std)
-  batches = jax.jit(phase_batches, static_argnums=(1, 2), static_argnames="batch_size")
   histories = []
   for replica, seed in enumerate(OF.seeds):
     of_replica = jax.tree.map(lambda leaf, r=replica: leaf[r], state)
     history = np.zeros((OF.rounds, len(data.train), len(data.class_names)), np.float32)
     for index in range(OF.rounds):
-      positions, mask = batches(
+      positions, mask = jit_batches(
         order_key(np.uint32(seed), 0, np.int32(index)),
         len(data.train),
         plan.steps_per_round,
