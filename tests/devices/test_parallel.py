@@ -46,12 +46,18 @@ def test_two_devices_train_as_one(mode, replicas):
     assert collectives(made) == {"all-reduce": 2 + 2 * 3 + 2}
 
 
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
-def test_twenty_float64_steps_on_two_devices_equal_one(mode):
+@pytest.fixture(scope="module")
+def float64_alone():
+  """Returns the leaves of `float64_steps` without a mode of several devices."""
   with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-    expected = tiny.leaves(float64_steps(0, "jit"))
+    return tiny.leaves(float64_steps(0, "jit"))
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_twenty_float64_steps_on_two_devices_equal_one(mode, float64_alone):
+  with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
     ours = tiny.leaves(float64_steps(2, mode))
-  for name, leaf in expected.items():
+  for name, leaf in float64_alone.items():
     np.testing.assert_allclose(ours[name], leaf, rtol=1e-9, atol=1e-9, err_msg=name)
 
 

@@ -2,6 +2,7 @@
 leaves behind.
 """
 
+import functools
 import types
 
 import jax
@@ -33,6 +34,14 @@ SMALL = {
 }
 
 
+jit_maps = jax.jit(activation_maps.class_activation_maps, static_argnums=0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def logits_of(model, variables, inputs):
+  return model.apply(variables, inputs, train=False)
+
+
 def network(name, num_classes=5):
   """Returns a network with statistics and biases that are not at their start, and its variables."""
   model = make_model(SMALL[name], num_classes)
@@ -54,9 +63,7 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit_of_its_class(name):
   model, variables = network(name)
   inputs = np.random.default_rng(0).normal(size=(6, *SHAPE)).astype(np.float32)
   labels = np.arange(6, dtype=np.int32) % 5
-  logits, maps = jax.jit(activation_maps.class_activation_maps, static_argnums=0)(
-    model, variables, inputs, labels
-  )
+  logits, maps = jit_maps(model, variables, inputs, labels)
   assert maps.shape[0] == 6
   assert maps.shape[1] * maps.shape[2] > 1
   assert np.ptp(maps, axis=(1, 2)).min() > 1e-3
@@ -72,10 +79,9 @@ def test_a_map_equals_its_twin_in_numpy_at_every_place():
   model, variables = network("resnet")
   inputs = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
   labels = np.array([4, 0, 2, 2], np.int32)
-  maps = activation_maps.class_activation_maps(model, variables, inputs, labels=labels)[1]
-  _, kept = model.apply(
-    variables, inputs, train=False, capture_intermediates=True, mutable=["intermediates"]
-  )
+  maps = jit_maps(model, variables, inputs, labels)[1]
+  capture = {"capture_intermediates": True, "mutable": ["intermediates"]}
+  _, kept = jax.jit(functools.partial(model.apply, train=False, **capture))(variables, inputs)
   blocks = [name for name in kept["intermediates"] if name.startswith("stage")]
   (features,) = kept["intermediates"][max(blocks)]["__call__"]
   kernel = np.asarray(variables["params"]["head"]["kernel"], np.float64)
@@ -119,9 +125,8 @@ def test_groups_are_drawn_from_the_test_set_by_what_the_networks_say(tmp_path):
   np.testing.assert_array_equal(content["labels"], data.test.labels[positions])
   inputs = (data.test.inputs / 255.0 - data.mean) / data.std
   for number, variables in enumerate(networks.values()):
-    logits = np.asarray(model.apply(variables, inputs.astype(np.float32), train=False), np.float64)[
-      positions
-    ]
+    logits = np.asarray(logits_of(model, variables, inputs.astype(np.float32)), np.float64)
+    logits = logits[positions]
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_array_equal(content["predictions"][number], shares.argmax(axis=1))
     np.testing.assert_allclose(content["probabilities"][number], shares.max(axis=1), rtol=1e-4)
@@ -186,8 +191,8 @@ def test_the_stage_takes_the_final_networks_of_the_first_seed_that_diverged_in_n
   bias, data = np.asarray(state.params["head"]["bias"])[1], context.setup.data
   inputs = data.test.inputs[np.searchsorted(data.test.example_ids, content["ids"])] / 255.0
   variables = jax.tree.map(lambda leaf: leaf[1], state.variables)
-  logits = context.setup.model.apply(
-    variables, ((inputs - data.mean) / data.std).astype(np.float32), train=False
+  logits = logits_of(
+    context.setup.model, variables, ((inputs - data.mean) / data.std).astype(np.float32)
   )
   expected = np.asarray(logits)[np.arange(len(inputs)), content["labels"]]
   np.testing.assert_allclose(

@@ -61,30 +61,35 @@ def test_alternating_phases_share_one_momentum_buffer(config):
   np.testing.assert_allclose(params["w"], expected, rtol=0, atol=2e-6)
 
 
+one_update = jax.jit(apply_phase_chain, static_argnums=0)
+
+
+def rates_of(phase, rate, decays):
+  return PhaseRates(np.int32(phase), np.float32(rate), np.array(decays, np.float32))
+
+
 def test_decay_of_weights_only_leaves_vectors_alone():
-  params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+  params = {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}
   config = OptimConfig(decay_what="weights", momentum=0.0)
-  zeros = jax.tree.map(jnp.zeros_like, params)
+  zeros = jax.tree.map(np.zeros_like, params)
   state = init_opt_state(config, params)
-  rates = PhaseRates(jnp.int32(0), jnp.float32(1.0), jnp.array([0.25]))
-  new, _ = apply_phase_chain(config, rates, zeros, state, params=params)
+  new, _ = one_update(config, rates_of(0, 1.0, [0.25]), zeros, state, params=params)
   np.testing.assert_array_equal(new["kernel"], np.full((2, 2), 0.75))
   np.testing.assert_array_equal(new["bias"], np.ones(2))
 
 
 def test_adam_takes_a_first_step_of_the_learning_rate():
-  params = {"w": jnp.array([1.0, -2.0])}
+  params = {"w": np.array([1.0, -2.0], np.float32)}
   config = OptimConfig(name="adam")
   state = init_opt_state(config, params)
   with jax.numpy_dtype_promotion("standard"):  # optax's bias correction mixes float32 and int32
-    rates = PhaseRates(jnp.int32(0), jnp.float32(0.01), jnp.array([0.0]))
-    grads = {"w": jnp.array([3.0, -0.5])}
-    new, _ = apply_phase_chain(config, rates, grads, state, params=params)
+    grads = {"w": np.array([3.0, -0.5], np.float32)}
+    new, _ = one_update(config, rates_of(0, 0.01, [0.0]), grads, state, params=params)
   np.testing.assert_allclose(new["w"], [0.99, -1.99], atol=1e-6)
 
 
 def test_other_decays_and_rates_do_not_recompile():
-  config, params = OptimConfig(), {"w": jnp.ones(3)}
+  config, params = OptimConfig(), {"w": np.ones(3, np.float32)}
   state = init_opt_state(config, params)
   update = jax.jit(
     lambda rate, decays: apply_phase_chain(
@@ -175,8 +180,7 @@ def test_the_body_has_its_own_rate_in_every_optimiser(factor, name, decay_form, 
     grads, rate, decays = draw_tree(step + 1), (0.1, 0.02)[step // 2], [0.5, 0.01]
     twin.update(grads, rate, decays[step % 2])
     with jax.numpy_dtype_promotion("standard" if name == "adam" else "strict"):  # see above
-      rates = PhaseRates(jnp.int32(step % 2), jnp.float32(rate), jnp.array(decays))
-      params, state = update(rates, grads, state, params)
+      params, state = update(rates_of(step % 2, rate, decays), grads, state, params)
   assert jax.tree.structure(params) == jax.tree.structure(start)
   for path, leaf in tiny.leaves(params).items():
     np.testing.assert_allclose(leaf, twin.params[path], rtol=0, atol=5e-6, err_msg=path)
@@ -210,11 +214,13 @@ def test_an_unchanged_rate_keeps_the_states_structure_and_a_frozen_body_has_no_m
 def test_no_gradient_flows_to_a_frozen_body():
   params = draw_tree(0)
 
-  def loss(params, config):
+  @functools.partial(jax.jit, static_argnums=1)
+  @jax.grad
+  def gradient(params, config):
     return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(stop_frozen_gradients(config, params)))
 
   for factor, body in ((0.0, 0.0), (0.1, 2.0), (1.0, 2.0)):
-    grads = jax.grad(loss)(params, OptimConfig(body_rate_factor=factor))
+    grads = gradient(params, OptimConfig(body_rate_factor=factor))
     for path, grad in tiny.leaves(grads).items():
       np.testing.assert_allclose(
         grad,

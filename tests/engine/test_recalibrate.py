@@ -1,6 +1,7 @@
 """BatchNorm's statistics taken anew over the whole training set."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -25,7 +26,7 @@ def trained():
 
 def inputs_of(setup, split):
   data = setup.source.data
-  return np.asarray(normalise(getattr(data, split).inputs.inputs, data.shift, data.scale))
+  return np.asarray(jax.jit(normalise)(getattr(data, split).inputs.inputs, data.shift, data.scale))
 
 
 def one(tree, replica):
@@ -37,15 +38,13 @@ def test_the_statistics_are_the_mean_over_the_batches_of_the_whole_training_set(
   fresh = setup.recalibrator.statistics(state.params, state.batch_stats)
   order = np.random.default_rng(0x5AC).permutation(70)  # the one order of the room
   images = inputs_of(setup, "train")
+  apply = jax.jit(functools.partial(setup.model.apply, train=True, mutable=["batch_stats"]))
   for replica in range(2):
     mine = one(state, replica)
     expected = jax.tree.map(np.zeros_like, mine.batch_stats)
     for first in range(0, 70, 16):
       batch = images[order[first : first + 16]]
-      variables = mine.variables
-      _, updated = setup.model.apply(
-        variables, batch, train=True, mask=np.ones(len(batch), bool), mutable=["batch_stats"]
-      )
+      _, updated = apply(mine.variables, batch, mask=np.ones(len(batch), bool))
       # What the running statistics moved to tells the batch's: new = 0.9 old + 0.1 batch.
       of_batch = jax.tree.map(
         lambda new, old: (np.float64(new) - 0.9 * np.float64(old)) / 0.1,
@@ -90,17 +89,10 @@ def test_they_do_not_depend_on_the_statistics_before(trained):
 def test_the_evaluation_counts_every_test_example_once(trained):
   _, setup, state = trained
   loss, accuracy = setup.recalibrator.evaluate(state.params, state.batch_stats)
-  labels = setup.data.test.labels
+  labels, apply = setup.data.test.labels, jax.jit(functools.partial(predict, setup.model))
   for replica in range(2):
     mine = one(state, replica)
-    logits = np.asarray(
-      predict(
-        setup.model,
-        mine.variables,
-        inputs_of(setup, "test"),
-      ),
-      np.float64,
-    )
+    logits = np.asarray(apply(mine.variables, inputs_of(setup, "test")), np.float64)
     assert accuracy[replica] == pytest.approx(np.mean(logits.argmax(axis=1) == labels))
     own = logits[np.arange(len(labels)), labels]
     assert loss[replica] == pytest.approx(

@@ -27,8 +27,9 @@ def test_the_squared_error_of_an_example_is_the_mean_over_its_outputs():
     np.array([[1.0, 2.0], [0.0, -3.0]], np.float32),
     np.array([[1.0, 4.0], [1.0, 0.0]], np.float32),
   )
-  np.testing.assert_array_equal(squared_error(outputs, targets), [2.0, 5.0])
-  assert squared_error(jnp.bfloat16(outputs), targets).dtype == np.float32
+  error = jax.jit(squared_error)
+  np.testing.assert_array_equal(error(outputs, targets), [2.0, 5.0])
+  assert error(outputs.astype(jnp.bfloat16), targets).dtype == np.float32
 
 
 def test_integers_are_classes_and_floats_are_numbers_to_be_met():
@@ -37,11 +38,13 @@ def test_integers_are_classes_and_floats_are_numbers_to_be_met():
     np.int32([0, 0]),
     np.float32([[1.0], [0.5]]),
   )
-  np.testing.assert_array_equal(example_losses(logits, labels), cross_entropy(logits, labels))
-  np.testing.assert_array_equal(example_losses(logits, targets), squared_error(logits, targets))
-  assert not is_correct(targets, targets).any()
-  mask = jnp.array([True, False])
-  loss, correct, count = batch_sums(jnp.asarray(logits), jnp.asarray(targets), mask, axis_name=None)
+  losses, entropy, error = map(jax.jit, (example_losses, cross_entropy, squared_error))
+  np.testing.assert_array_equal(losses(logits, labels), entropy(logits, labels))
+  np.testing.assert_array_equal(losses(logits, targets), error(logits, targets))
+  assert not np.asarray(is_correct(targets, targets)).any()
+  mask = np.array([True, False])
+  sums = jax.jit(functools.partial(batch_sums, axis_name=None))
+  loss, correct, count = sums(logits, targets, mask)
   assert (float(loss), int(correct), int(count)) == (pytest.approx(0.49), 0, 1)
 
 
@@ -86,6 +89,7 @@ def test_alternating_steps_on_a_penalised_squared_error_equal_numpy():
     model, params = network()
     state = one_step.first_state({"params": params}, ADAM)
     step_fn = jax.jit(functools.partial(train_step, network=Network(model, ADAM)))
+    apply = jax.jit(functools.partial(model.apply, train=False))
     expected, moments = params, {}
     for step in range(1, 7):
       x, mask = rng.uniform(-1, 1, (6, 1)), np.arange(6) < 4 + step % 2
@@ -93,7 +97,7 @@ def test_alternating_steps_on_a_penalised_squared_error_equal_numpy():
       phase = step % 2
       now = one_step.now(np.float64(RATE), np.array(DECAYS), phase=phase)
       state, measured = step_fn(state, one_step.batch(x, y, mask), now)
-      outputs = np.asarray(model.apply({"params": expected}, x, train=False))
+      outputs = np.asarray(apply({"params": expected}, x))
       assert float(measured.loss) == pytest.approx(
         np.sum(((outputs - y)[:, 0] ** 2)[mask]), rel=1e-12
       )
@@ -126,10 +130,14 @@ def test_the_penalty_is_the_gradient_of_decay_times_the_sum_of_squares(name, dec
       leaves = [leaf for leaf in jax.tree.leaves(params) if decay_what == "all" or leaf.ndim > 1]
       return 0.07 * sum(jnp.sum(leaf**2) for leaf in leaves)
 
-    state = init_opt_state(optim, params)
-    ours, _ = make_chain(optim, 0.01, 0.07).update(data_gradient, state, params)
-    literal = jax.tree.map(jnp.add, data_gradient, jax.grad(penalty)(params))
-    theirs, _ = make_chain(optim, 0.01, 0.0).update(literal, state, params)
+    @functools.partial(jax.jit, static_argnums=0)
+    def updates(decay, gradient):
+      state = init_opt_state(optim, params)
+      return make_chain(optim, 0.01, decay).update(gradient, state, params)[0]
+
+    ours = updates(0.07, data_gradient)
+    literal = jax.tree.map(np.add, data_gradient, jax.jit(jax.grad(penalty))(params))
+    theirs = updates(0.0, literal)
   jax.tree.map(
     lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-14), ours, theirs
   )

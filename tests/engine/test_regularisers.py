@@ -15,14 +15,14 @@ from sdt.config.schema import NEUTRAL, OptimConfig
 from sdt.data.dataset import image_sizes
 from sdt.engine.program import Network
 from sdt.engine.state import Position
-from sdt.engine.step import train_step
 from sdt.inputs.augment import draw
 from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
-from sdt.inputs.order import augment_key, mixup_key, order_key, phase_batches
+from sdt.inputs.order import augment_key, mixup_key, order_key
 from sdt.losses import smoothed_cross_entropy
 from sdt.models import make_model
 from sdt.run.programs import Setup
 from tests.inputs.test_augment import twin as crop_and_flip_twin
+from tests.inputs.test_order import jit_batches
 from tests.support import one_step, tiny
 from tests.support.places import GOLDEN
 
@@ -43,7 +43,7 @@ WITHOUT_RATES = {
 
 
 def scalars(**overrides):
-  return {name: jnp.float32(value) for name, value in overrides.items()}
+  return {name: np.float32(value) for name, value in overrides.items()}
 
 
 def with_overrides(plan, *overrides):
@@ -54,21 +54,25 @@ def with_overrides(plan, *overrides):
   )
 
 
+jit_weights = jax.jit(jax.vmap(mixing_weight, in_axes=(0, None)))
+
+
 # ---- the loss
 
 
 def test_label_smoothing_equals_torch_in_values_and_gradients():
   golden = np.load(GOLDEN)
   logits, labels = golden["logits"].astype(np.float32), golden["labels"]
+
+  @jax.jit
+  def losses_and_gradient(smoothing):
+    of = functools.partial(smoothed_cross_entropy, labels=labels, smoothing=smoothing)
+    return of(logits), jax.grad(lambda x: of(x).mean())(logits)
+
   for index, smoothing in enumerate(golden["smoothing"]):
-    of = functools.partial(smoothed_cross_entropy, labels=labels, smoothing=jnp.float32(smoothing))
-    np.testing.assert_allclose(of(logits), golden[f"losses{index}"], rtol=2e-6, atol=1e-6)
-    np.testing.assert_allclose(
-      jax.grad(lambda x, of=of: of(x).mean())(logits),
-      golden[f"gradient{index}"],
-      rtol=1e-5,
-      atol=1e-7,
-    )
+    losses, gradient = losses_and_gradient(jnp.float32(smoothing))
+    np.testing.assert_allclose(losses, golden[f"losses{index}"], rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(gradient, golden[f"gradient{index}"], rtol=1e-5, atol=1e-7)
 
 
 def soft_twin(params, inputs, targets):
@@ -110,9 +114,7 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
   overrides, mixed, sign
 ):
   of = tiny.config(seeds=(0,), model__activation="tanh")
-  state = jax.tree.map(
-    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state().state
-  )
+  state = tiny.first_state(of)
   rng = np.random.default_rng(0)
   inputs, labels = (
     rng.normal(size=(9, 8, 8, 3)).astype(np.float32),
@@ -121,10 +123,10 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
   mask, others, weight = np.arange(9) < 6, np.roll(labels, 4), 0.8
   inputs[6:] = 1e4
   network = Network(make_model(of.model, 3), OptimConfig(momentum=0.0))
-  mixture = Mixture(others, jnp.float32(weight)) if mixed else None
+  mixture = Mixture(others, np.float32(weight)) if mixed else None
   batch = one_step.batch(inputs, labels, mask, mixture)
-  now = one_step.now(jnp.float32(0.1), jnp.zeros(1), overrides=scalars(**overrides))
-  after, measured = train_step(state, batch, now, network=network)
+  now = one_step.now(np.float32(0.1), np.zeros(1, np.float32), overrides=scalars(**overrides))
+  after, measured = one_step.step(state, batch, now, network=network)
 
   params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state.params)
   valid = inputs[:6].reshape(6, -1).astype(np.float64)
@@ -148,21 +150,21 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
 
 def test_a_floor_that_equals_the_loss_goes_downhill():
   of = tiny.config(seeds=(0,))
-  state = jax.tree.map(
-    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state().state
-  )
+  state = tiny.first_state(of)
   batch = one_step.batch(
     np.zeros((1, 8, 8, 3), np.float32), np.zeros(1, np.int32), np.ones(1, bool)
   )
   network = Network(make_model(of.model, 3), OptimConfig())
 
-  def step(overrides):
-    now = one_step.now(jnp.float32(0.1), jnp.zeros(1), overrides=overrides)
-    return train_step(state, batch, now, network=network)
+  def step(floor):
+    overrides = {"loss_floor": floor}
+    now = one_step.now(np.float32(0.1), np.zeros(1, np.float32), overrides=overrides)
+    return one_step.step(state, batch, now, network=network)
 
-  plain, measured = step({})
-  tiny.assert_equal(step({"loss_floor": measured.loss})[0], plain)
-  uphill = tiny.leaves(step({"loss_floor": jnp.nextafter(measured.loss, jnp.float32(9))})[0].params)
+  plain, measured = step(np.float32(0.0))
+  loss = np.asarray(measured.loss)
+  tiny.assert_equal(step(loss)[0], plain)
+  uphill = tiny.leaves(step(np.nextafter(loss, np.float32(9)))[0].params)
   assert any((leaf != tiny.leaves(plain.params)[name]).any() for name, leaf in uphill.items())
 
 
@@ -170,23 +172,23 @@ def test_a_floor_that_equals_the_loss_goes_downhill():
 
 
 def test_the_partner_is_the_next_valid_example_and_padding_never_mixes_in():
-  assert partners(np.array([True, True, True, False, False])).tolist() == [1, 2, 0, 3, 4]
-  assert partners(np.array([True, False])).tolist() == [0, 1]
-  assert partners(np.zeros(2, bool)).tolist() == [0, 1]
+  of_mask = jax.jit(partners)
+  assert of_mask(np.array([True, True, True, False, False])).tolist() == [1, 2, 0, 3, 4]
+  assert of_mask(np.array([True, False])).tolist() == [0, 1]
+  assert of_mask(np.zeros(2, bool)).tolist() == [0, 1]
   images = np.array([[1.0], [3.0], [7.0]], np.float32)
-  np.testing.assert_allclose(
-    mix(images, images[[1, 2, 0]], jnp.float32(0.75)), [[1.5], [4.0], [5.5]]
-  )
+  mixed = jax.jit(mix)(images, images[[1, 2, 0]], np.float32(0.75))
+  np.testing.assert_allclose(mixed, [[1.5], [4.0], [5.5]])
 
 
 @pytest.mark.parametrize("alpha", [0.4, 1.0, 5.0])
 def test_the_mixing_weight_is_drawn_from_the_symmetric_beta(alpha):
   keys = jax.random.split(jax.random.key(0), 4000)
-  drawn = np.asarray(jax.vmap(lambda key: mixing_weight(key, jnp.float32(alpha)))(keys))
+  drawn = np.asarray(jit_weights(keys, np.float32(alpha)))
   assert drawn.min() >= 0.0
   assert drawn.max() <= 1.0
   assert kstest(drawn, beta(alpha, alpha).cdf).pvalue > 1e-3
-  assert float(mixing_weight(keys[0], jnp.float32(0.0))) == 1.0
+  assert (np.asarray(jit_weights(keys, np.float32(0.0))) == 1.0).all()
 
 
 # ---- in the engine
@@ -290,17 +292,24 @@ def by_hand():
   return of, data, plan, *tiny.train(of, plan, data)
 
 
-def mixed_by_hand(of, data, ids, mask, keys, value):
+@functools.partial(jax.jit, static_argnames="config")
+def draws_and_weight(number, clock, sizes, value, config):
+  """Returns what augmentation and mixup draw in a step of the seed 5."""
+  strength, alpha = value["augment_strength"], value["mixup_alpha"]
+  draws = draw(augment_key(5, number, clock), sizes, (8, 8), config=config, strength=strength)
+  return draws, mixing_weight(mixup_key(5, number, clock), alpha)
+
+
+def mixed_by_hand(of, data, ids, mask, step, value):
   """Returns the augmented, normalised and mixed inputs of the valid examples, and the weight."""
-  drawn_from, weight_from = keys
-  sizes, strength = image_sizes(data.train)[ids], jnp.float32(value["augment_strength"])
-  draws = draw(drawn_from, sizes, (8, 8), config=of.augment, strength=strength)
+  sizes = image_sizes(data.train)[ids]
+  draws, weight = draws_and_weight(*step, sizes, scalars(**value), config=of.augment)
   images = crop_and_flip_twin(
     data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 2
   )
   normalised = (images / 255 - data.mean.astype(np.float64)) / data.std
   inputs = normalised.reshape(of.batch_size, -1)[mask]
-  weight = float(mixing_weight(weight_from, jnp.float32(value["mixup_alpha"])))
+  weight = float(weight)
   return weight * inputs + (1 - weight) * np.roll(inputs, -1, axis=0), weight
 
 
@@ -312,11 +321,11 @@ def train_by_hand(of, data, plan, params):
     for number, phase in enumerate(plan.phases):
       value, decay = NEUTRAL | phase.overrides, phase.weight_decay[0]
       size, key = phase.example_ids.shape[1], order_key(5, number, round_index)
-      order = phase_batches(key, size, phase.num_steps, batch_size=of.batch_size)
+      order = jit_batches(key, size, phase.num_steps, batch_size=of.batch_size)
       for picks, mask in zip(*map(np.asarray, order), strict=True):
         ids = phase.example_ids[0][picks]
-        keys = augment_key(5, number, clock), mixup_key(5, number, clock)
-        mixed, weight = mixed_by_hand(of, data, ids, mask, keys=keys, value=value)
+        step = number, np.int32(clock)
+        mixed, weight = mixed_by_hand(of, data, ids, mask, step=step, value=value)
         labels = data.train.labels[ids][mask]
         losses[number] += soft_twin(params, mixed, targets_of(labels, 3))[0] * len(labels)
         others, smoothing = np.roll(labels, -1), value["label_smoothing"]

@@ -3,9 +3,9 @@ devices.
 """
 
 import dataclasses
+import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,18 +24,15 @@ from tests.support import tiny
 from tests.support.places import GOLDEN
 
 
-def of(name, logits, labels, features=None):
-  """Returns the score `name` of [..., K] logits."""
-  features = jnp.zeros((*logits.shape[:-1], 1)) if features is None else features
-  return SCORERS[name](Outputs(jnp.asarray(logits), jnp.asarray(features)), jnp.asarray(labels))
+@functools.partial(jax.jit, static_argnums=0)
+def scores(names, logits, labels, features=None):
+  """Returns the scores `names` of [..., K] logits: one program for each shape."""
+  features = np.zeros((*logits.shape[:-1], 1), np.float32) if features is None else features
+  return {name: SCORERS[name](Outputs(logits, features), labels) for name in names}
 
 
-def log_odds(logits, labels):
-  return of("log_odds", logits, labels)
-
-
-def confidence(logits, labels):
-  return of("confidence", logits, labels)
+EVERY_SCORE = tuple(SCORERS)
+ODDS = ("log_odds", "confidence")
 
 
 def twin(logits, labels):
@@ -51,6 +48,9 @@ def twin(logits, labels):
   return odds, 1 / (1 + np.exp(-odds))
 
 
+one_by_one = jax.jit(jax.vmap(functools.partial(scores, ODDS)))
+
+
 @pytest.mark.parametrize("count", [1, 16_385, 32_769])
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_log_odds_and_confidence_equal_the_float64_twin_at_odd_sizes(count, scale):
@@ -58,35 +58,38 @@ def test_log_odds_and_confidence_equal_the_float64_twin_at_odd_sizes(count, scal
   logits = (scale * rng.normal(size=(count, 10))).astype(np.float32)
   labels = rng.integers(0, 10, count).astype(np.int32)
   odds, probability = twin(logits, labels)
-  one_by_one = jax.jit(jax.vmap(lambda z, y: (log_odds(z, y), confidence(z, y))))(logits, labels)
-  for ours in (one_by_one, (log_odds(logits, labels), confidence(logits, labels))):
-    np.testing.assert_allclose(ours[0], odds, rtol=1e-6, atol=1e-5 * scale)
-    np.testing.assert_allclose(ours[1], probability, rtol=1e-5 * scale, atol=1e-7)
+  for ours in (one_by_one(logits, labels), scores(ODDS, logits, labels)):
+    np.testing.assert_allclose(ours["log_odds"], odds, rtol=1e-6, atol=1e-5 * scale)
+    np.testing.assert_allclose(ours["confidence"], probability, rtol=1e-5 * scale, atol=1e-7)
 
 
 def test_log_odds_order_what_a_float32_softmax_ties():
   logits = np.array([[20.0, 0.0], [25.0, 0.0], [40.0, 0.0]], np.float32)
   labels = np.zeros(3, np.int32)
-  assert (np.asarray(jax.nn.softmax(logits)[:, 0]) == 1.0).all()
-  np.testing.assert_array_equal(log_odds(logits, labels), [20.0, 25.0, 40.0])
+  assert (np.asarray(jax.jit(jax.nn.softmax)(logits))[:, 0] == 1.0).all()
+  np.testing.assert_array_equal(scores(ODDS, logits, labels)["log_odds"], [20.0, 25.0, 40.0])
 
 
-@given(st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=6), st.data())
+@given(
+  st.sampled_from([2, 3, 6]).flatmap(
+    lambda size: st.lists(st.floats(-50, 50, width=32), min_size=size, max_size=size)
+  ),
+  st.data(),
+)
 def test_log_odds_are_the_logit_of_the_confidence(logits, draw):
   label = draw.draw(st.integers(0, len(logits) - 1))
-  odds, probability = twin(np.array([logits], np.float32), np.array([label]))
-  np.testing.assert_allclose(
-    log_odds(jnp.array(logits, jnp.float32), jnp.int32(label)), odds[0], rtol=1e-5, atol=1e-4
-  )
-  assert (
-    abs(float(confidence(jnp.array(logits, jnp.float32), jnp.int32(label))) - probability[0]) < 1e-5
-  )
+  logits = np.array(logits, np.float32)
+  odds, probability = twin(logits[None], np.array([label]))
+  ours = scores(ODDS, logits, np.int32(label))
+  np.testing.assert_allclose(ours["log_odds"], odds[0], rtol=1e-5, atol=1e-4)
+  assert abs(float(ours["confidence"]) - probability[0]) < 1e-5
 
 
 def test_a_larger_own_logit_is_easier_as_every_scorer_declares():
   low, high = np.array([1.0, 0.5, -1.0], np.float32), np.array([2.0, 0.5, -1.0], np.float32)
+  higher, lower = (scores(EVERY_SCORE, logits, np.int32(0)) for logits in (high, low))
   for name in SCORERS:
-    grows = bool(of(name, high, np.int32(0)) > of(name, low, np.int32(0)))
+    grows = float(higher[name]) > float(lower[name])
     assert grows == SCORES[name].is_higher_easier, name
     assert SCORES[name].direction == ("higher_is_easier" if grows else "higher_is_harder")
 
@@ -123,8 +126,9 @@ def test_scores_equal_the_float64_twin_and_stay_in_their_range():
     rng.integers(0, 6, 400).astype(np.int32),
     rng.normal(size=(400, 5)).astype(np.float32),
   )
+  of_name = scores(EVERY_SCORE, logits, labels, features)
   for name, expected in probability_twin(logits, labels, features).items():
-    ours = np.asarray(of(name, logits, labels, features))
+    ours = np.asarray(of_name[name])
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=2e-6, err_msg=name)
     low, high = SCORES[name].range
     assert low is None or ours.min() >= low, name
@@ -136,8 +140,8 @@ def test_harder_scores_tell_apart_what_a_float32_softmax_calls_certain():
     np.array([[30.0, 0.0, -5.0], [60.0, 0.0, -5.0]], np.float32),
     np.zeros(2, np.int32),
   )
-  for name in ("loss", "el2n"):
-    sure, surer = np.asarray(of(name, logits, labels))
+  for name, values in scores(("loss", "el2n"), logits, labels).items():
+    sure, surer = np.asarray(values)
     assert 0 < surer < sure < 1e-10, name
 
 
@@ -145,8 +149,9 @@ def test_confidence_and_normalised_margin_are_cleanlabs():
   golden = drawn.load(GOLDEN / "cleanlab.npz")
   logits = drawn.uniform("cleanlab/logits", (500, 7), -9.0, 9.0).astype(np.float32)
   labels = np.floor(drawn.uniform("cleanlab/labels", (500,), 0.0, 7)).astype(np.int32)
+  ours = scores(tuple(golden), logits, labels)
   for name, expected in golden.items():
-    np.testing.assert_allclose(of(name, logits, labels), expected, rtol=0, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(ours[name], expected, rtol=0, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("name", ["mlp", "resnet", "preresnet", "wrn", "vgg16", "densenet"])
@@ -154,7 +159,11 @@ def test_the_last_layers_grand_is_the_norm_of_the_gradient(name):
   """Against autodiff, which also shows that the features are what the head of every
   family reads.
   """
-  small = {"densenet": {"depth": 10, "growth_rate": 4}, "wrn": {"depth": 10, "widen_factor": 1}}
+  small = {
+    "densenet": {"depth": 10, "growth_rate": 4},
+    "vgg16": {"blocks": (1, 1), "widths": (4, 6)},
+    "wrn": {"depth": 10, "widen_factor": 1},
+  }
   model = make_model(ModelConfig(name=name, **small.get(name, {})), 3)
   variables = init_variables(model, (8, 8, 3), 0)
   images, labels = (
@@ -170,11 +179,14 @@ def test_the_last_layers_grand_is_the_norm_of_the_gradient(name):
   gradients = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0, 0)))(
     variables["params"]["head"], images, labels
   )
-  norms = jnp.sqrt(
-    sum(jnp.square(leaf).reshape(4, -1).sum(axis=1) for leaf in jax.tree.leaves(gradients))
+  norms = np.sqrt(
+    sum(
+      np.square(np.asarray(leaf)).reshape(4, -1).sum(axis=1) for leaf in jax.tree.leaves(gradients)
+    )
   )
   logits, features = jax.jit(lambda x: predict_with_features(model, variables, x))(images)
-  np.testing.assert_allclose(of("grand_last_layer", logits, labels, features), norms, rtol=1e-4)
+  ours = scores(("grand_last_layer",), logits, labels, features)["grand_last_layer"]
+  np.testing.assert_allclose(ours, norms, rtol=1e-4)
 
 
 def test_grand_of_a_network_with_batchnorm_is_the_norm_of_each_examples_own_gradient():
@@ -227,11 +239,10 @@ def scores_of(of, data, state, batches_per_dispatch=None):
 def test_scores_are_those_of_each_example_alone_in_the_order_of_the_dataset(network):
   of, data, state = network
   ours = scores_of(of, data, state)
-  model = Setup.make(of, data).model
+  apply = jax.jit(functools.partial(Setup.make(of, data).model.apply, train=False))
+  inputs = ((data.train.inputs / 255 - data.mean) / data.std).astype(np.float32)
   for index in range(2):
-    variables = jax.tree.map(lambda leaf, r=index: leaf[r], state.variables)
-    inputs = (data.train.inputs / 255 - data.mean) / data.std
-    logits = model.apply(variables, inputs.astype(np.float32), train=False)
+    logits = apply(jax.tree.map(lambda leaf, r=index: leaf[r], state.variables), inputs)
     odds, probability = twin(np.asarray(logits), data.train.labels)
     np.testing.assert_allclose(ours["log_odds"][index], odds, atol=1e-4)
     np.testing.assert_allclose(ours["confidence"][index], probability, atol=1e-5)

@@ -16,12 +16,13 @@ from sdt.engine.norms import layer_names
 from sdt.engine.optim import init_opt_state
 from sdt.engine.program import Network
 from sdt.engine.state import Position, TrainState
-from sdt.engine.step import is_finite, train_step
-from sdt.inputs.augment import draw
-from sdt.inputs.order import augment_key, order_key, phase_batches
+from sdt.engine.step import is_finite
+from sdt.inputs.order import augment_key, order_key
 from sdt.models import make_model
 from sdt.run.programs import Setup
+from tests.inputs.test_augment import draw
 from tests.inputs.test_augment import twin as crop_and_flip_twin
+from tests.inputs.test_order import jit_batches
 from tests.support import one_step, tiny
 
 
@@ -60,7 +61,7 @@ def train_by_hand(of, data, plan, params):
     for number, phase in enumerate(plan.phases):
       decays = np.broadcast_to(phase.weight_decay.reshape(-1), phase.num_steps)
       size, key = phase.example_ids.shape[1], order_key(5, number, round_index)
-      order = phase_batches(key, size, phase.num_steps, batch_size=of.batch_size)
+      order = jit_batches(key, size, phase.num_steps, batch_size=of.batch_size)
       for picks, mask, decay in zip(*map(np.asarray, order), decays, strict=True):
         ids = phase.example_ids[0][picks]
         inputs = inputs_by_hand(of, data, ids, augment_key(5, number, clock))
@@ -118,16 +119,15 @@ def test_a_training_of_alternating_phases_equals_a_numpy_twin():
 def test_padding_changes_neither_gradient_nor_statistics():
   of = tiny.resnet(seeds=(0,))
   model = make_model(of.model, 3)
-  state = jax.tree.map(
-    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state().state
-  )
+  state = tiny.first_state(of)
   rng = np.random.default_rng(0)
   inputs, labels = (
     rng.normal(size=(6, 8, 8, 3)).astype(np.float32),
     np.array([0, 1, 2, 0, 1, 2], np.int32),
   )
-  network, now = Network(model, OptimConfig()), one_step.now(jnp.float32(0.1), jnp.array([1e-3]))
-  step = jax.jit(lambda *batch: train_step(state, one_step.batch(*batch), now, network=network))
+  network = Network(model, OptimConfig())
+  now = one_step.now(np.float32(0.1), np.array([1e-3], np.float32))
+  step = lambda *batch: one_step.step(state, one_step.batch(*batch), now, network=network)  # noqa: E731
   garbage = np.full((3, 8, 8, 3), 1e4, np.float32)
   alone, sums = step(inputs, labels, np.ones(6, bool))
   padded, padded_sums = step(
@@ -181,17 +181,15 @@ def test_weight_norms_are_those_of_the_kernels_at_the_end_of_a_phase(trained):
 def test_gradient_and_update_norms_are_those_of_the_loss_and_of_the_step():
   of = tiny.config(seeds=(0,), optim__momentum=0.0)
   model = make_model(of.model, 3)
-  state = jax.tree.map(
-    lambda leaf: leaf[0], tiny.trainer(of, tiny.everything(of, 70)).get_state().state
-  )
+  state = tiny.first_state(of)
   rng = np.random.default_rng(0)
   inputs, labels = (
     rng.normal(size=(4, 8, 8, 3)).astype(np.float32),
     np.array([0, 1, 2, 0], np.int32),
   )
   batch = one_step.batch(inputs, labels, np.ones(4, bool))
-  now = one_step.now(jnp.float32(0.1), jnp.array([3e-2]))
-  after, measured = train_step(state, batch, now, network=Network(model, of.optim))
+  now = one_step.now(np.float32(0.1), np.array([3e-2], np.float32))
+  after, measured = one_step.step(state, batch, now, network=Network(model, of.optim))
 
   def flat(tree):
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
@@ -260,12 +258,15 @@ def test_seeds_under_vmap_agree_to_rounding_after_one_round(trained):
   program, so one round is compared.
   """
   of, plan, data, _, _ = trained
-  one = dataclasses.replace(plan, rounds=1)
-  mapped = dataclasses.replace(
-    of, rounds=1, parallel=dataclasses.replace(of.parallel, replicas="vmap")
-  )
-  expected = tiny.leaves(tiny.train(dataclasses.replace(of, rounds=1), one, data)[0])
-  for name, leaf in tiny.leaves(tiny.train(mapped, one, data)[0]).items():
+
+  def after_one_round(of):
+    made = tiny.trainer(of, plan, data)
+    assert len(next(made.run(Position())).finished) == 1
+    return tiny.leaves(made.get_state().state)
+
+  mapped = dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, replicas="vmap"))
+  expected = after_one_round(of)
+  for name, leaf in after_one_round(mapped).items():
     np.testing.assert_allclose(leaf, expected[name], rtol=0, atol=1e-4, err_msg=name)
 
 

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sdt.config.schema import AugmentConfig
-from sdt.inputs.augment import (
-  augment,
-  centre_crop,
-  crop_and_flip,
-  draw,
-  normalise,
-  output_size,
-  resize_boxes,
-  shift_and_scale,
-)
+from sdt.inputs import augment as module
+from sdt.inputs.augment import augment, centre_crop, output_size, shift_and_scale
+
+# One program for each shape and setting, where the functions themselves would be many small ones.
+augmented = jax.jit(augment, static_argnames=("output", "config"))
+crop_and_flip = jax.jit(module.crop_and_flip, static_argnames=("pad", "output"))
+cropped_to = jax.jit(centre_crop, static_argnames="crop_size")
+draw = jax.jit(module.draw, static_argnames=("output", "config"))
+normalise = jax.jit(module.normalise)
+resize_boxes = jax.jit(module.resize_boxes, static_argnames="output")
 
 
 def twin(images, offsets, flips, pad, output=None):
@@ -52,18 +52,15 @@ def test_crop_and_flip_equal_the_numpy_twin(shape, pad, output):
   room = np.array(shape[1:3]) + 2 * pad - np.array(output)
   offsets = rng.integers(0, room + 1, (shape[0], 2)).astype(np.int32)
   flips = rng.random(shape[0]) < 0.5
-  ours = jax.jit(crop_and_flip, static_argnums=(3, 4))(
-    images, jnp.asarray(offsets), jnp.asarray(flips), pad, output
-  )
+  ours = crop_and_flip(images, offsets, flips, pad, output)
   assert ours.dtype == jnp.uint8
   np.testing.assert_array_equal(ours, twin(images, offsets, flips, pad, output))
 
 
 def test_a_two_by_three_image_by_hand():
   image = np.arange(1, 7, dtype=np.uint8).reshape(1, 2, 3, 1)
-  ours = crop_and_flip(
-    image, jnp.array([[0, 2]], jnp.int32), jnp.array([True]), pad=1, output=(2, 3)
-  )[0, :, :, 0]
+  ours = crop_and_flip(image, np.int32([[0, 2]]), np.array([True]), pad=1, output=(2, 3))
+  ours = np.asarray(ours)[0, :, :, 0]
   np.testing.assert_array_equal(
     ours, [[0, 0, 0], [0, 3, 2]]
   )  # up by one, right by one, then mirrored
@@ -81,7 +78,7 @@ def test_images_of_differing_sizes_are_cropped_within_their_own_pixels():
     image[:height, :width, 0] = 1 + np.arange(height)[:, None] * 16 + np.arange(width)
   config = AugmentConfig(flip=True)
   draws = draw(jax.random.key(0), sizes, (4, 4), config=config)
-  cropped = np.asarray(augment(canvas, draws, (4, 4), config=config))
+  cropped = np.asarray(augmented(canvas, draws, (4, 4), config=config))
   assert cropped.shape == (200, 4, 4, 1)
   assert (cropped > 0).all()
   np.testing.assert_array_equal(
@@ -91,7 +88,7 @@ def test_images_of_differing_sizes_are_cropped_within_their_own_pixels():
   largest = np.asarray(draw(jax.random.key(1), sizes_of(3000, 9, 9), (4, 4), config=config).offsets)
   assert np.array_equal(np.unique(largest[:, 0]), np.arange(6))
   assert np.array_equal(np.unique(largest[:, 1]), np.arange(6))
-  centre = np.asarray(centre_crop(canvas, sizes, 4))
+  centre = np.asarray(cropped_to(canvas, sizes, 4))
   for image, (height, width), crop in zip(canvas, sizes, centre, strict=True):
     top, left = (height - 4) // 2, (width - 4) // 2
     np.testing.assert_array_equal(crop, image[top : top + 4, left : left + 4])
@@ -113,21 +110,17 @@ def test_draws_are_uniform_over_offsets_and_fair_over_flips():
     jax.random.key(0), sizes_of(5000, 8, 8), (8, 8), config=AugmentConfig(pad_crop=2, flip=True)
   )
   for axis in range(2):
-    counts = np.bincount(draws.offsets[:, axis], minlength=5)
+    counts = np.bincount(np.asarray(draws.offsets)[:, axis], minlength=5)
     assert len(counts) == 5
     assert ((counts - 1000) ** 2 / 1000).sum() < 18.5
-  assert abs(int(draws.flips.sum()) - 2500) < 150
+  assert abs(int(np.asarray(draws.flips).sum()) - 2500) < 150
 
 
 def test_offsets_and_flips_are_independent():
   draws = draw(
     jax.random.key(1), sizes_of(5000, 8, 8), (8, 8), config=AugmentConfig(pad_crop=2, flip=True)
   )
-  columns = [
-    np.asarray(draws.offsets[:, 0]),
-    np.asarray(draws.offsets[:, 1]),
-    np.asarray(draws.flips),
-  ]
+  columns = [*np.asarray(draws.offsets).T, np.asarray(draws.flips)]
   correlations = np.corrcoef(np.array(columns, float))[np.triu_indices(3, 1)]
   assert (np.abs(correlations) < 0.06).all()  # 4 standard errors
 
@@ -213,32 +206,28 @@ def test_boxes_are_scaled_as_pillow_scales_them(output):
   ).astype(np.int32)
   boxes[0], boxes[1] = (0, 0, 14, 11), (3, 4, 1, 1)
   flips = rng.random(12) < 0.5
-  ours = jax.jit(resize_boxes, static_argnums=3)(
-    images, jnp.asarray(boxes), jnp.asarray(flips), output
-  )
+  ours = resize_boxes(images, boxes, flips, output)
   assert ours.dtype == jnp.float32
   np.testing.assert_allclose(ours, pillow_boxes(images, boxes, flips, output), rtol=0, atol=2e-3)
 
 
 def test_a_box_of_a_two_by_three_image_by_hand():
   image = np.array([[10, 20, 30], [40, 50, 60]], np.uint8).reshape(1, 2, 3, 1)
-  halved = resize_boxes(
-    image, jnp.array([[0, 0, 2, 2]], jnp.int32), jnp.array([False]), output=(1, 1)
-  )
-  np.testing.assert_allclose(halved.reshape(-1), [30.0], rtol=1e-6)  # the mean of 10, 20, 40, 50
-  mirrored = resize_boxes(
-    image, jnp.array([[1, 0, 1, 3]], jnp.int32), jnp.array([True]), output=(1, 3)
-  )
-  np.testing.assert_allclose(mirrored.reshape(-1), [60.0, 50.0, 40.0], rtol=1e-6)
+  halved = resize_boxes(image, np.int32([[0, 0, 2, 2]]), np.array([False]), output=(1, 1))
+  # The mean of 10, 20, 40, 50.
+  np.testing.assert_allclose(np.ravel(halved), [30.0], rtol=1e-6)
+  mirrored = resize_boxes(image, np.int32([[1, 0, 1, 3]]), np.array([True]), output=(1, 3))
+  np.testing.assert_allclose(np.ravel(mirrored), [60.0, 50.0, 40.0], rtol=1e-6)
 
 
 @settings(max_examples=20)
 @given(
   st.integers(0, 2**31 - 1),
-  st.sampled_from([0.08, 0.3, 0.9, 1.0]),
-  st.sampled_from([1.0, 4 / 3, 3.0]),
+  # Each pair is a program of its own.
+  st.sampled_from([(0.08, 4 / 3), (0.3, 3.0), (0.9, 1.0), (1.0, 3.0), (1.0, 4 / 3)]),
 )
-def test_random_resized_crop_draws_the_boxes_of_the_loop_with_ten_tries(seed, least_area, aspect):
+def test_random_resized_crop_draws_the_boxes_of_the_loop_with_ten_tries(seed, setting):
+  least_area, aspect = setting
   sizes = np.random.default_rng(seed).integers(1, 40, (64, 2)).astype(np.int32)
   config = AugmentConfig(resized_crop_area=least_area, resized_crop_aspect=aspect)
   key = jax.random.key(seed)
@@ -276,13 +265,13 @@ def test_random_resized_crop_of_the_whole_area_scales_square_images_whole():
   images = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3), dtype=np.uint8)
   draws = draw(jax.random.key(0), sizes_of(3, 6, 6), (6, 6), config=config)
   np.testing.assert_allclose(
-    augment(images, draws, (6, 6), config=config), images, rtol=0, atol=1e-4
+    augmented(images, draws, (6, 6), config=config), images, rtol=0, atol=1e-4
   )
 
 
 def test_rows_of_padding_stay_finite():
   images = np.zeros((2, 4, 4, 1), np.uint8)
-  out = resize_boxes(images, jnp.zeros((2, 4), jnp.int32), jnp.zeros((2,), bool), output=(3, 3))
+  out = resize_boxes(images, np.zeros((2, 4), np.int32), np.zeros(2, bool), output=(3, 3))
   assert np.isfinite(out).all()
 
 
@@ -293,18 +282,16 @@ def test_normalise_equals_float64_numpy():
   rng = np.random.default_rng(1)
   images = rng.integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
   mean, std = np.array([0.4914, 0.4822, 0.4465]), np.array([0.2023, 0.1994, 0.2010])
-  ours = normalise(jnp.asarray(images), *shift_and_scale(mean, std, images.dtype))
+  ours = normalise(images, *shift_and_scale(mean, std, images.dtype))
   np.testing.assert_allclose(ours, (images / 255 - mean) / std, rtol=0, atol=2e-6)
   features = rng.normal(size=(7, 3)).astype(np.float32)
-  ours = normalise(jnp.asarray(features), *shift_and_scale(mean, std, features.dtype))
+  ours = normalise(features, *shift_and_scale(mean, std, features.dtype))
   np.testing.assert_allclose(ours, (features - mean) / std, rtol=0, atol=2e-5)
 
 
 def test_features_far_from_zero_keep_their_digits():
   features = (1e6 + np.random.default_rng(0).normal(size=(50, 1))).astype(np.float32)
-  ours = normalise(
-    jnp.asarray(features), *shift_and_scale(np.array([1e6]), np.array([1.0]), features.dtype)
-  )
+  ours = normalise(features, *shift_and_scale(np.array([1e6]), np.array([1.0]), features.dtype))
   np.testing.assert_allclose(ours, features.astype(np.float64) - 1e6, atol=1e-6)
 
 
@@ -321,19 +308,19 @@ def test_full_strength_draws_the_same_bits_and_none_shows_what_evaluation_shows(
   ):
     plain, full, none = (
       draw(jax.random.key(3), sizes, (6, 6), config, *strength)
-      for strength in ((), (jnp.float32(1),), (jnp.float32(0),))
+      for strength in ((), (np.float32(1),), (np.float32(0),))
     )
     for ours, theirs in zip(jax.tree.leaves(full), jax.tree.leaves(plain), strict=True):
       np.testing.assert_array_equal(ours, theirs)
-    assert not none.flips.any()
+    assert not np.asarray(none.flips).any()
     np.testing.assert_array_equal(
-      augment(images, none, (6, 6), config=config), centre_crop(images, sizes, 6)
+      augmented(images, none, (6, 6), config=config), cropped_to(images, sizes, 6)
     )
 
 
 @pytest.mark.parametrize("strength", [0.25, 0.5, 0.8])
 def test_the_strength_scales_the_distance_from_the_centre_the_flips_and_the_box(strength):
-  sizes, scale = sizes_of(5000, 12, 12), jnp.float32(strength)
+  sizes, scale = sizes_of(5000, 12, 12), np.float32(strength)
   config = AugmentConfig(pad_crop=4, flip=True)
   plain, weak = (
     draw(jax.random.key(0), sizes, (12, 12), config=config),
@@ -341,7 +328,7 @@ def test_the_strength_scales_the_distance_from_the_centre_the_flips_and_the_box(
   )
   distance, expected = np.asarray(weak.offsets) - 4, strength * (np.asarray(plain.offsets) - 4.0)
   assert np.abs(distance - expected).max() <= 0.5
-  assert abs(weak.flips.mean() - strength / 2) < 0.03
+  assert abs(np.asarray(weak.flips).mean() - strength / 2) < 0.03
   assert not (np.asarray(weak.flips) & ~np.asarray(plain.flips)).any()
   config = AugmentConfig(resized_crop_area=0.1)
   plain, weak = (

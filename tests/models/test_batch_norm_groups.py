@@ -89,6 +89,7 @@ def valid_sum(norm, params, batch_stats, x, mask, weights):
   )
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def run(norm, x, mask, weights, variables):
   value = jax.grad(
     lambda params, x: valid_sum(norm, params, variables["batch_stats"], x, mask, weights),
@@ -127,15 +128,19 @@ def test_every_group_is_normalised_by_its_own_valid_examples(num_groups, seed, d
   close((outputs, running), expected[:2], mask, "with NaNs")
 
 
+on_every_device = jax.pmap(
+  functools.partial(run, BatchNorm(num_groups=2, axis_name="data")),
+  "data",
+  in_axes=(0, 0, 0, None),
+)
+
+
 @pytest.mark.parametrize("kept", [(3, 3), (3, 2), (2, 0), (0, 3), (0, 0)])
 def test_under_pmap_every_device_is_a_group(kept):
   mask = np.concatenate([np.arange(3) < count for count in kept])
   x, weights, variables = drawn_case(mask, 2, seed=1)
-  norm = BatchNorm(num_groups=2, axis_name="data")
   parts = [array.reshape(2, 3, *array.shape[1:]) for array in (x, mask, weights)]
-  outputs, running, gradient = jax.pmap(
-    lambda x, mask, weights: run(norm, x, mask, weights, variables), "data"
-  )(*parts)
+  outputs, running, gradient = jax.tree.map(np.asarray, on_every_device(*parts, variables))
   ours = outputs.reshape(x.shape), {name: leaf[0] for name, leaf in running.items()}
   below = {
     "x": gradient["x"].reshape(x.shape),
@@ -153,7 +158,8 @@ def test_with_equal_parts_the_mean_is_the_batchs_and_the_variance_lacks_the_spre
   mask = np.ones(6, bool)
   x, weights, variables = drawn_case(mask, 2, seed=3)
   (_, whole, _), (_, parts, _) = (
-    run(BatchNorm(num_groups=groups), x, mask, weights, variables) for groups in (1, 2)
+    jax.tree.map(np.asarray, run(BatchNorm(num_groups=groups), x, mask, weights, variables))
+    for groups in (1, 2)
   )
   np.testing.assert_allclose(parts["mean"], whole["mean"], rtol=1e-5, atol=1e-6)
   means = x.reshape(2, -1, NUM_CHANNELS).mean(1)
@@ -171,7 +177,7 @@ def test_a_deep_network_survives_a_group_of_padding():
   inputs[2:] = inputs[0]
   batch = one_step.batch(inputs, np.array([0, 1, 0, 0], np.int32), np.arange(4) < 2)
   step = jax.jit(functools.partial(train_step, network=Network(model, optim)))
-  after, measured = step(state, batch, one_step.now(jnp.float32(0.1), jnp.full(1, 1e-4)))
+  after, measured = step(state, batch, one_step.now(np.float32(0.1), np.full(1, 1e-4, np.float32)))
   assert np.isfinite(measured.gradient_norm)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
 

@@ -1,5 +1,6 @@
 """The convolution against lax's: values, gradients, and the form in which they are compiled."""
 
+import functools
 import itertools
 import re
 
@@ -15,10 +16,18 @@ from sdt.models.conv import LAYOUT, MAX_UNROLLED, barrier, conv2d
 CANONICAL = "b01f_01io->b01f"
 
 
+# One program for each shape, where `conv2d` itself would be several small ones.
+_conv2d = jax.jit(conv2d, static_argnames=("stride", "padding"))
+_over_replicas = jax.jit(jax.vmap(conv2d))
+
+
 def _lax_conv(x, kernel, stride, padding):
   strides = (stride, stride) if isinstance(stride, int) else stride
   padding = ((padding, padding), (padding, padding)) if isinstance(padding, int) else padding
   return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
+
+
+_lax_conv2d = jax.jit(_lax_conv, static_argnames=("stride", "padding"))
 
 
 def _arrays(x_shape, kernel_shape, dtype=np.float32):
@@ -29,6 +38,10 @@ def _arrays(x_shape, kernel_shape, dtype=np.float32):
 
 def _loss(conv, stride, padding):
   return lambda x, kernel: jnp.sin(conv(x, kernel, stride, padding=padding)).sum()
+
+
+def _gradient(conv, stride, padding, argnums=(0, 1)):
+  return jax.grad(_loss(conv, stride, padding), argnums)
 
 
 def _num_convolutions(function, *args):
@@ -57,18 +70,16 @@ CASES = [
 @pytest.mark.parametrize(("stride", "size", "padding", "image"), CASES)
 def test_value_and_gradients_equal_lax(stride, size, padding, image):
   x, kernel = _arrays((3, *image, 4), (size, size, 4, 5))
+  expected = _lax_conv2d(x, kernel, stride, padding=padding)
   np.testing.assert_allclose(
-    conv2d(x, kernel, stride, padding=padding),
-    _lax_conv(x, kernel, stride, padding),
-    rtol=1e-5,
-    atol=1e-5,
+    _conv2d(x, kernel, stride, padding=padding), expected, rtol=1e-5, atol=1e-5
   )
   ours, theirs = (
-    jax.jit(jax.grad(_loss(conv, stride, padding), (0, 1)))(x, kernel)
+    map(np.asarray, jax.jit(_gradient(conv, stride, padding))(x, kernel))
     for conv in (conv2d, _lax_conv)
   )
   for our, their in zip(ours, theirs, strict=True):
-    np.testing.assert_allclose(our, their, rtol=1e-5, atol=1e-5 * float(jnp.abs(their).max()))
+    np.testing.assert_allclose(our, their, rtol=1e-5, atol=1e-5 * np.abs(their).max())
 
 
 def test_value_equals_the_definition():
@@ -77,16 +88,16 @@ def test_value_equals_the_definition():
   expected = [
     [np.sum(padded[i : i + 3, j : j + 3] * kernel[:, :, 0, 0]) for j in (0, 2)] for i in (0, 2)
   ]
-  np.testing.assert_allclose(conv2d(x, kernel, 2, padding=1)[0, :, :, 0], expected, rtol=1e-5)
+  value = np.asarray(_conv2d(x, kernel, 2, padding=1))
+  np.testing.assert_allclose(value[0, :, :, 0], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
 def test_types_are_kept_forward_and_backward(dtype):
-  x, kernel = (jnp.asarray(array).astype(dtype) for array in _arrays((2, 6, 6, 3), (3, 3, 3, 4)))
-  assert conv2d(x, kernel).dtype == dtype
-  assert {leaf.dtype for leaf in jax.grad(_loss(conv2d, 2, 1), (0, 1))(x, kernel)} == {
-    jnp.dtype(dtype)
-  }
+  x, kernel = _arrays((2, 6, 6, 3), (3, 3, 3, 4), dtype)
+  assert _conv2d(x, kernel).dtype == dtype
+  gradients = jax.jit(_gradient(conv2d, 2, 1))(x, kernel)
+  assert {leaf.dtype for leaf in gradients} == {jnp.dtype(dtype)}
 
 
 def test_wrong_shapes_types_and_pads_are_refused():
@@ -103,7 +114,7 @@ def test_small_images_are_matrix_products_on_a_cpu_only():
 
   A long image would make a large matrix.
   """
-  gradient = jax.jit(jax.grad(_loss(conv2d, 1, 1), (0, 1)))
+  gradient = jax.jit(_gradient(conv2d, 1, 1))
   for image, is_small in (((2, 2), True), ((2, 30), False), ((3, 3), False)):
     args = _arrays((2, *image, 4), (3, 3, 4, 5))
     counts = {
@@ -121,19 +132,17 @@ def test_vmap_over_examples_is_one_convolution():
   over_examples = jax.vmap(one, in_axes=(0, None))
   assert _num_convolutions(over_examples, x, kernel) == 1
   np.testing.assert_allclose(
-    over_examples(x, kernel), conv2d(x, kernel, 2, padding=1), rtol=1e-5, atol=1e-5
+    jax.jit(over_examples)(x, kernel), _conv2d(x, kernel, 2, padding=1), rtol=1e-5, atol=1e-5
   )
 
 
 def test_vmap_over_replicas_is_one_convolution_each_without_groups():
   x, kernel = _arrays((2, 3, 6, 6, 3), (2, 3, 3, 3, 4))
-  over_replicas = jax.vmap(conv2d)
-  assert _num_convolutions(over_replicas, x, kernel) == 2
-  assert "feature_group_count = 2" not in jax.jit(over_replicas).lower(x, kernel).as_text()
+  assert _num_convolutions(_over_replicas, x, kernel) == 2
+  assert "feature_group_count = 2" not in _over_replicas.lower(x, kernel).as_text()
+  together = np.asarray(_over_replicas(x, kernel))
   for replica in range(2):
-    np.testing.assert_array_equal(
-      over_replicas(x, kernel)[replica], conv2d(x[replica], kernel[replica])
-    )
+    np.testing.assert_array_equal(together[replica], _conv2d(x[replica], kernel[replica]))
   # Images shared by the replicas, as in scoring.
   assert _num_convolutions(jax.vmap(conv2d, in_axes=(None, 0)), x[0], kernel) == 2
 
@@ -141,54 +150,50 @@ def test_vmap_over_replicas_is_one_convolution_each_without_groups():
 def test_nested_vmap_over_replicas_and_examples_is_one_convolution_per_replica():
   x, kernel = _arrays((2, 32, 6, 6, 3), (2, 3, 3, 3, 4))
   one = lambda image, kernel: conv2d(image[None], kernel)[0]  # noqa: E731
-  nested = jax.vmap(jax.vmap(one, in_axes=(0, None)))
+  nested = jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None))))
   assert _num_convolutions(nested, x, kernel) == 2
-  np.testing.assert_allclose(nested(x, kernel), jax.vmap(conv2d)(x, kernel), rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(nested(x, kernel), _over_replicas(x, kernel), rtol=1e-5, atol=1e-5)
 
 
 def test_nested_vmap_over_kernels_is_one_convolution_per_kernel():
   x, kernel = _arrays((2, 3, 2, 6, 6, 3), (2, 3, 3, 3, 3, 4))
-  nested = jax.vmap(jax.vmap(conv2d))
+  nested = jax.jit(jax.vmap(jax.vmap(conv2d)))
   assert _num_convolutions(nested, x, kernel) == 6
-  np.testing.assert_array_equal(nested(x, kernel)[1, 2], conv2d(x[1, 2], kernel[1, 2]))
+  together = np.asarray(nested(x, kernel))
+  np.testing.assert_array_equal(together[1, 2], _conv2d(x[1, 2], kernel[1, 2]))
 
 
 def test_replicas_gradients_are_separate_convolutions_and_equal_lax():
   x, kernel = _arrays((2, 3, 6, 6, 3), (2, 3, 3, 3, 4))
   # Forward, dx and dw of two replicas.
-  gradient = jax.vmap(jax.grad(_loss(conv2d, 1, 1), (0, 1)))
-  exported = export.export(jax.jit(gradient), platforms=("cpu",))(x, kernel)
+  gradient, lax_gradient = (
+    jax.jit(jax.vmap(_gradient(conv, 1, 1))) for conv in (conv2d, _lax_conv)
+  )
+  exported = export.export(gradient, platforms=("cpu",))(x, kernel)
   assert exported.mlir_module().count("stablehlo.convolution") == 6
-  for our, their in zip(
-    gradient(x, kernel), jax.vmap(jax.grad(_loss(_lax_conv, 1, 1), (0, 1)))(x, kernel), strict=True
-  ):
+  for our, their in zip(gradient(x, kernel), lax_gradient(x, kernel), strict=True):
     np.testing.assert_allclose(our, their, rtol=1e-5, atol=1e-4)
 
 
 def test_image_gradients_of_single_examples_are_one_convolution():
   x, kernel = _arrays((5, 6, 6, 3), (3, 3, 3, 4))
-  gradient = jax.vmap(
-    lambda image: jax.grad(lambda image: _loss(conv2d, 2, 1)(image[None], kernel))(image)
+  gradient = jax.jit(
+    jax.vmap(lambda image: jax.grad(lambda image: _loss(conv2d, 2, 1)(image[None], kernel))(image))
   )
   # Forward and dx.
-  assert (
-    export.export(jax.jit(gradient), platforms=("cpu",))(x)
-    .mlir_module()
-    .count("stablehlo.convolution")
-    == 2
-  )
-  np.testing.assert_allclose(
-    gradient(x), jax.grad(_loss(_lax_conv, 2, 1))(x, kernel), rtol=1e-4, atol=1e-5
-  )
+  exported = export.export(gradient, platforms=("cpu",))(x)
+  assert exported.mlir_module().count("stablehlo.convolution") == 2
+  expected = jax.jit(_gradient(_lax_conv, 2, 1, argnums=0))(x, kernel)
+  np.testing.assert_allclose(gradient(x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_many_pairs_do_not_unroll():
   count = MAX_UNROLLED + 1
   x, kernel = _arrays((count, 2, 5, 5, 2), (count, 3, 3, 2, 3))
-  assert _num_convolutions(jax.vmap(conv2d), x, kernel) == 1
+  assert _num_convolutions(_over_replicas, x, kernel) == 1
   np.testing.assert_allclose(
-    jax.vmap(conv2d)(x, kernel),
-    np.stack([conv2d(a, b) for a, b in zip(x, kernel, strict=True)]),
+    _over_replicas(x, kernel),
+    np.stack([_conv2d(a, b) for a, b in zip(x, kernel, strict=True)]),
     rtol=1e-4,
     atol=1e-5,
   )
@@ -196,12 +201,9 @@ def test_many_pairs_do_not_unroll():
 
 def test_per_example_gradients_equal_lax():
   x, kernel = _arrays((20, 5, 5, 2), (3, 3, 2, 3))
+  of_kernel = lambda conv: _gradient(conv, 2, 1, argnums=1)  # noqa: E731
   ours, theirs = (
-    jax.vmap(
-      lambda image, conv=conv: jax.grad(lambda k: _loss(conv, 2, 1)(image[None], k))(
-        jnp.asarray(kernel)
-      )
-    )(x)
+    jax.jit(jax.vmap(lambda image, conv=conv: of_kernel(conv)(image[None], kernel)))(x)
     for conv in (conv2d, _lax_conv)
   )
   np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -237,25 +239,30 @@ def _train_in_loop(conv):
   return program, (kernels, x, np.bool_(True))
 
 
-def _convolution_orders(compiled_text):
-  return re.findall(r" convolution\(.*dim_labels=([^,\s]+)", compiled_text)
+@functools.cache
+def _compiled_loop(conv):
+  """Returns `_train_in_loop` of `conv` compiled, and its arguments."""
+  program, args = _train_in_loop(conv)
+  return jax.jit(program).lower(*args).compile(), args
+
+
+def _convolution_orders(conv):
+  return re.findall(r" convolution\(.*dim_labels=([^,\s]+)", _compiled_loop(conv)[0].as_text())
 
 
 def test_every_convolution_in_a_loop_is_canonical_on_a_cpu():
-  program, args = _train_in_loop(conv2d)
-  orders = _convolution_orders(jax.jit(program).lower(*args).compile().as_text())
+  orders = _convolution_orders(conv2d)
   # Forward of four layers, dx of three (the images need none), dw of three (a 1x1 kernel's is a
   # matrix product); the compiler may turn 1x1 convolutions into matrix products.
   assert 8 <= len(orders) <= 10
   assert set(orders) == {CANONICAL}
   # lax's own gradient is not: without the custom one the test above would fail.
-  plain, args = _train_in_loop(_lax_conv)
-  assert set(_convolution_orders(jax.jit(plain).lower(*args).compile().as_text())) - {CANONICAL}
+  assert set(_convolution_orders(_lax_conv)) - {CANONICAL}
 
 
 def test_loop_trains_to_the_same_kernels_as_lax():
-  (ours, args), (theirs, _) = _train_in_loop(conv2d), _train_in_loop(_lax_conv)
-  for our, their in zip(jax.jit(ours)(*args), jax.jit(theirs)(*args), strict=True):
+  (ours, args), (theirs, _) = _compiled_loop(conv2d), _compiled_loop(_lax_conv)
+  for our, their in zip(ours(*args), theirs(*args), strict=True):
     np.testing.assert_allclose(our, their, rtol=1e-4, atol=1e-5)
 
 
@@ -279,29 +286,29 @@ def test_other_platforms_get_laxs_own_gradient_and_no_barrier():
 def test_one_export_serves_all_platforms():
   program, args = _train_in_loop(conv2d)
   exported = export.export(jax.jit(program), platforms=("cpu", "cuda", "tpu"))(*args)
-  for our, direct in zip(exported.call(*args), jax.jit(program)(*args), strict=True):
+  for our, direct in zip(exported.call(*args), _compiled_loop(conv2d)[0](*args), strict=True):
     np.testing.assert_allclose(our, direct, rtol=1e-6, atol=1e-7)
 
 
 def test_barrier_changes_neither_value_nor_gradient():
   x = np.arange(6.0, dtype=np.float32).reshape(2, 3)
-  np.testing.assert_array_equal(barrier(x), x)
+  np.testing.assert_array_equal(jax.jit(barrier)(x), x)
   np.testing.assert_array_equal(jax.jit(jax.grad(lambda x: jnp.square(barrier(x)).sum()))(x), 2 * x)
-  np.testing.assert_array_equal(jax.vmap(barrier)(x), x)
+  np.testing.assert_array_equal(jax.jit(jax.vmap(barrier))(x), x)
 
 
 @pytest.mark.parametrize("form", ["sharded", "pmap"])
 def test_data_parallel_gradients_equal_one_device(form):
   x, kernel = _arrays((4, 6, 6, 3), (3, 3, 3, 4))
-  expected = jax.grad(_loss(conv2d, 2, 1), 1)(x, kernel)
+  of_kernel = _gradient(conv2d, 2, 1, argnums=1)
+  expected = jax.jit(of_kernel)(x, kernel)
   if form == "sharded":
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
     batch = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
-    gradient = jax.jit(jax.grad(_loss(conv2d, 2, 1), 1))(
+    gradient = jax.jit(of_kernel)(
       batch, jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
     )
   else:
-    gradient = jax.pmap(jax.grad(_loss(conv2d, 2, 1), 1), in_axes=(0, None))(
-      x.reshape(2, 2, 6, 6, 3), kernel
-    ).sum(0)
+    of_each = jax.pmap(of_kernel, in_axes=(0, None))(x.reshape(2, 2, 6, 6, 3), kernel)
+    gradient = np.asarray(of_each).sum(0)
   np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)

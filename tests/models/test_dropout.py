@@ -1,6 +1,7 @@
 """Dropout and stochastic depth: the layers, their rates by phase, and the engine on two devices."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +16,22 @@ from sdt.run.programs import Setup
 from tests.support import tiny
 
 
-def dropped(x, rate, seed=0, **options):
-  return Dropout(rate, **options).apply({}, x, train=True, rngs={"dropout": jax.random.key(seed)})
+# The key is an argument everywhere: XLA would draw from a constant one as it compiles, slowly.
+@functools.partial(jax.jit, static_argnums=1, static_argnames=("axis_name", "per_example"))
+def dropped(x, rate, key, **options):
+  return Dropout(rate, **options).apply({}, x, train=True, rngs={"dropout": key})
 
 
-def test_values_are_dropped_at_the_rate_and_the_mean_is_kept():
-  x = jnp.full((50, 8, 8, 10), 3.0)
-  y = np.asarray(dropped(x, 0.3))
+def dropped_on_two_devices(x, rate, key, **options):
+  halves = x.reshape(2, len(x) // 2, *x.shape[1:])
+  of_half = functools.partial(dropped, axis_name="data", **options)
+  drop = jax.pmap(of_half, "data", in_axes=(0, None, None), static_broadcasted_argnums=1)
+  return np.asarray(drop(halves, rate, key)).reshape(x.shape)
+
+
+def test_values_are_dropped_at_the_rate_and_the_mean_is_kept(key):
+  x = np.full((50, 8, 8, 10), 3.0, np.float32)
+  y = np.asarray(dropped(x, 0.3, key))
   assert set(np.unique(y)) == {np.float32(0.0), np.float32(3.0 / 0.7)}
   share = (y == 0).mean()
   assert abs(share - 0.3) < 5 * np.sqrt(0.3 * 0.7 / y.size)
@@ -29,51 +39,48 @@ def test_values_are_dropped_at_the_rate_and_the_mean_is_kept():
 
 
 def test_evaluation_and_rate_zero_change_nothing_and_need_no_key():
-  x = jnp.arange(6.0).reshape(2, 3)
+  x = jnp.asarray(np.arange(6.0, dtype=np.float32).reshape(2, 3))
   assert Dropout(0.5).apply({}, x, train=False) is x
   assert Dropout(0.0).apply({}, x, train=True) is x
 
 
-def test_the_gradient_passes_where_the_value_passed():
-  x = jnp.ones((4, 5))
-  y, gradient = jax.value_and_grad(lambda x: dropped(x, 0.5).sum())(x)
-  np.testing.assert_array_equal(gradient, dropped(x, 0.5))
-  assert float(y) == float(gradient.sum())
+def test_the_gradient_passes_where_the_value_passed(key):
+  x = np.ones((4, 5), np.float32)
+  y, gradient = jax.jit(jax.value_and_grad(lambda x, key: dropped(x, 0.5, key).sum()))(x, key)
+  np.testing.assert_array_equal(gradient, dropped(x, 0.5, key))
+  assert float(y) == float(np.asarray(gradient).sum())
 
 
-def test_two_devices_drop_what_one_drops():
-  x = jnp.ones((6, 5))
-  halves = jax.pmap(lambda x: dropped(x, 0.5, axis_name="data"), axis_name="data")(
-    x.reshape(2, 3, 5)
-  )
-  np.testing.assert_array_equal(halves.reshape(6, 5), dropped(x, 0.5))
+def test_two_devices_drop_what_one_drops(key):
+  x = np.ones((6, 5), np.float32)
+  np.testing.assert_array_equal(dropped_on_two_devices(x, 0.5, key), dropped(x, 0.5, key))
 
 
-def test_a_rate_of_the_call_takes_the_place_of_the_layers_own_and_may_be_traced():
-  x = jnp.arange(1.0, 61.0).reshape(6, 10)
-  keyed = {"train": True, "rngs": {"dropout": jax.random.key(0)}}
-  given = jax.jit(lambda rate: Dropout(0.9).apply({}, x, rate=rate, **keyed))
-  np.testing.assert_allclose(given(jnp.float32(0.3)), dropped(x, 0.3), rtol=1e-6)
-  np.testing.assert_array_equal(given(jnp.float32(0.0)), x)
+def test_a_rate_of_the_call_takes_the_place_of_the_layers_own_and_may_be_traced(key):
+  x = jnp.asarray(np.arange(1.0, 61.0, dtype=np.float32).reshape(6, 10))
+
+  @jax.jit
+  def given(rate, key):
+    return Dropout(0.9).apply({}, x, train=True, rate=rate, rngs={"dropout": key})
+
+  np.testing.assert_allclose(given(np.float32(0.3), key), dropped(x, 0.3, key), rtol=1e-6)
+  np.testing.assert_array_equal(given(np.float32(0.0), key), x)
   assert Dropout(0.9).apply({}, x, train=False, rate=jnp.float32(0.3)) is x
 
 
-def test_whole_examples_drop_together_the_same_on_two_devices():
-  x = jnp.ones((400, 2, 3, 5))
-  y = np.asarray(dropped(x, 0.25, per_example=True))
+def test_whole_examples_drop_together_the_same_on_two_devices(key):
+  x = np.ones((400, 2, 3, 5), np.float32)
+  y = np.asarray(dropped(x, 0.25, key, per_example=True))
   kept = y[:, 0, 0, 0] > 0
   np.testing.assert_allclose(
     y, np.broadcast_to(np.where(kept, 1 / 0.75, 0.0)[:, None, None, None], y.shape), rtol=1e-6
   )
   assert abs(kept.mean() - 0.75) < 0.1
-  halves = jax.pmap(
-    lambda x: dropped(x, 0.25, axis_name="data", per_example=True), axis_name="data"
-  )(x.reshape(2, 200, 2, 3, 5))
-  np.testing.assert_array_equal(halves.reshape(x.shape), y)
+  np.testing.assert_array_equal(dropped_on_two_devices(x, 0.25, key, per_example=True), y)
 
 
 @pytest.mark.parametrize("name", ["resnet", "preresnet", "wrn"])
-def test_branches_drop_more_often_the_deeper_they_are_and_evaluation_and_parameters_stay(name):
+def test_branches_drop_more_often_the_deeper_they_are_and_evaluation_and_parameters_stay(name, key):
   of = (
     ModelConfig(name, depth=10, widen_factor=1)
     if name == "wrn"
@@ -84,15 +91,14 @@ def test_branches_drop_more_often_the_deeper_they_are_and_evaluation_and_paramet
     np.random.default_rng(0).normal(size=(600, 4, 4, 3)).astype(np.float32),
   )
   variables = init_variables(model, (4, 4, 3), 0)
-  keyed = {"rngs": {"dropout": jax.random.key(0)}, "rates": {"stochastic_depth": jnp.float32(0.6)}}
-  np.testing.assert_array_equal(
-    model.apply(variables, inputs, train=False, **keyed),
-    model.apply(variables, inputs, train=False),
-  )
+  keyed = {"rngs": {"dropout": key}, "rates": {"stochastic_depth": np.float32(0.6)}}
+  evaluate = jax.jit(functools.partial(model.apply, train=False))
+  with_rates, without = (evaluate(variables, inputs, **more) for more in (keyed, {}))
+  np.testing.assert_array_equal(with_rates, without)
   assert "branch" not in "".join(tiny.leaves(variables))
 
   @jax.jit
-  def forward(variables):
+  def forward(variables, keyed):
     return model.apply(
       variables,
       inputs,
@@ -104,7 +110,7 @@ def test_branches_drop_more_often_the_deeper_they_are_and_evaluation_and_paramet
 
   seen = {
     name: group
-    for name, group in forward(variables)["intermediates"].items()
+    for name, group in forward(variables, keyed)["intermediates"].items()
     if name.startswith("stage")
   }
   assert len(seen) == 3
@@ -134,6 +140,7 @@ def wide(**changes):
   return tiny.config(seeds=(0,), parallel__steps_per_dispatch=3, **(network | changes))
 
 
+@functools.cache
 def first_steps(of, **overrides):
   plan = tiny.everything(of, 70)
   made = tiny.trainer(

@@ -40,7 +40,8 @@ def test_full_resnets_evaluate_as_torch_does(name, stem, size):
 
 
 def test_initial_values_have_the_declared_distributions():
-  check_distributions(make_model(ModelConfig(name="resnet18"), 100), num_kernels=1 + 2 * 8 + 3)
+  model = make_model(ModelConfig(name="resnet18", blocks=(2,) * 4, widths=(16, 32, 64, 128)), 100)
+  check_distributions(model, num_kernels=1 + 2 * 8 + 3)
 
 
 def test_a_masked_example_changes_nothing():
@@ -144,14 +145,14 @@ def test_max_pool_and_its_gradient_equal_numpy_also_under_vmap_and_in_a_scan(
     outputs, backward = jax.vjp(lambda x: max_pool(x, window, stride, padding=padding), x)
     return outputs, backward(weights)[0]
 
+  one = jax.jit(forward_and_back)
   alone = jax.tree.map(
-    lambda *leaves: jnp.stack(leaves),
-    *[forward_and_back(*replica) for replica in zip(x, weights, strict=True)],
+    lambda *leaves: np.stack(leaves), *[one(*replica) for replica in zip(x, weights, strict=True)]
   )
-  mapped = jax.vmap(forward_and_back)(x, weights)
-  scanned = jax.lax.scan(
-    lambda carry, replica: (carry, forward_and_back(*replica)), None, (x, weights)
-  )[1]
+  mapped = jax.jit(jax.vmap(forward_and_back))(x, weights)
+  scanned = jax.jit(lambda *both: jax.lax.map(lambda replica: forward_and_back(*replica), both))(
+    x, weights
+  )
   for results in (alone, mapped, scanned):
     for ours, numpys in zip(results, zip(*expected, strict=True), strict=True):
       np.testing.assert_allclose(ours, np.stack(numpys), rtol=1e-5, atol=1e-6)

@@ -1,6 +1,7 @@
 """The networks: initial values, BatchNorm, the registry, and the forward pass against torch."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -155,9 +156,8 @@ def test_activations_are_torchs(name):
     "leaky_relu": np.where(x > 0, x, 0.01 * x),
     "elu": np.where(x > 0, x, np.expm1(x)),
   }
-  np.testing.assert_allclose(
-    ACTIVATIONS[name](jnp.asarray(x, jnp.float32)), expected[name], rtol=1e-5, atol=1e-6
-  )
+  ours = jax.jit(ACTIVATIONS[name])(x.astype(np.float32))
+  np.testing.assert_allclose(ours, expected[name], rtol=1e-5, atol=1e-6)
 
 
 def test_mlp_equals_numpy():
@@ -169,9 +169,8 @@ def test_mlp_equals_numpy():
     layer = variables["params"][name]
     expected = expected @ layer["kernel"].astype(np.float64) + layer["bias"]
     expected = expected if name == "head" else np.tanh(expected)
-  np.testing.assert_allclose(
-    model.apply(variables, x.astype(np.float32), train=False), expected, rtol=1e-5, atol=1e-6
-  )
+  logits = jax.jit(functools.partial(model.apply, train=False))(variables, x.astype(np.float32))
+  np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_layers_give_float32_logits_and_statistics():
@@ -212,7 +211,12 @@ def _norm(x, mask=None, train=True, **options):
     c: {n: drawn.variable(f"{c}/norm/{n}", (x.shape[-1],)).astype(np.float32) for n in names}
     for c, names in NAMES.items()
   }
-  return norm.apply(variables, x, train=train, mask=mask, mutable=["batch_stats"]), variables
+  return _apply_norm(norm, variables, x, mask, train=train), variables
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames="train")
+def _apply_norm(norm, variables, x, mask, train):
+  return norm.apply(variables, x, train=train, mask=mask, mutable=["batch_stats"])
 
 
 NAMES = {"params": ("scale", "bias"), "batch_stats": ("mean", "var")}
@@ -235,9 +239,15 @@ def _numpy_norm(x, mask, variables, train):
   }
 
 
+# Of three sizes, so that three programs serve all examples.
+MASKS = st.sampled_from([1, 2, 9]).flatmap(
+  lambda size: st.lists(st.booleans(), min_size=size, max_size=size).filter(any)
+)
+
+
 @settings(max_examples=25)
 @given(
-  st.lists(st.booleans(), min_size=1, max_size=9).filter(any),
+  MASKS,
   st.integers(0, 2**31),
   st.floats(-4, 4),
 )
@@ -248,7 +258,7 @@ def test_batchnorm_equals_numpy_on_the_valid_examples(mask, seed, offset):
   x[~mask] = np.nan
   (outputs, updated), variables = _norm(x, mask)
   expected, statistics = _numpy_norm(x, mask, variables, train=True)
-  np.testing.assert_allclose(outputs[mask], expected[mask], rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(np.asarray(outputs)[mask], expected[mask], rtol=1e-3, atol=1e-3)
   for name in ("mean", "var"):
     np.testing.assert_allclose(updated["batch_stats"][name], statistics[name], rtol=1e-4, atol=1e-5)
 
@@ -271,8 +281,8 @@ def test_batchnorm_without_a_valid_example_changes_nothing_and_is_finite():
   assert np.isfinite(outputs).all()
   for name in ("mean", "var"):
     np.testing.assert_array_equal(updated["batch_stats"][name], variables["batch_stats"][name])
-  gradient = jax.grad(
-    lambda x: jnp.where(mask[:, None, None, None], _norm(x, mask)[0][0], 0.0).sum()
+  gradient = jax.jit(
+    jax.grad(lambda x: jnp.where(mask[:, None, None, None], _norm(x, mask)[0][0], 0.0).sum())
   )(x)
   np.testing.assert_array_equal(gradient, np.zeros_like(x))
 
@@ -283,32 +293,39 @@ def test_batchnorm_of_a_constant_channel_has_finite_gradients():
   np.testing.assert_allclose(
     outputs, np.broadcast_to(variables["params"]["bias"], outputs.shape), atol=1.0
   )
-  assert np.isfinite(jax.grad(lambda x: jnp.sin(_norm(x)[0][0]).sum())(x)).all()
+  assert np.isfinite(jax.jit(jax.grad(lambda x: jnp.sin(_norm(x)[0][0]).sum()))(x)).all()
+
+
+def _norm_and_gradient(x, mask, axis_name=None):
+  """Returns `_norm`'s outputs and statistics, and the gradient of a loss by x."""
+
+  def loss(x):
+    outputs, updated = _norm(x, mask, axis_name=axis_name)[0]
+    return jnp.where(mask[:, None, None, None], jnp.sin(outputs), 0.0).sum(), (outputs, updated)
+
+  gradient, (outputs, updated) = jax.grad(loss, has_aux=True)(x)
+  return outputs, updated["batch_stats"], gradient
+
+
+_on_one_device = jax.jit(_norm_and_gradient)
+_on_two_devices = jax.pmap(
+  functools.partial(_norm_and_gradient, axis_name="data"), axis_name="data"
+)
 
 
 @pytest.mark.parametrize("mask", [(1, 1, 1, 1, 1, 0), (1, 0, 1, 0, 0, 0), (0, 0, 0, 0, 1, 1)])
 def test_batchnorm_over_two_devices_equals_one(mask):
   mask = np.array(mask, bool)
   x = np.random.default_rng(1).normal(size=(6, 3, 2, 4)).astype(np.float32)
-  (outputs, updated), _ = _norm(x, mask)
-
-  def loss(x, mask, **options):
-    return jnp.where(mask[:, None, None, None], jnp.sin(_norm(x, mask, **options)[0][0]), 0.0).sum()
-
-  expected = jax.grad(loss)(x, mask)
-  shards = x.reshape(2, 3, 3, 2, 4), mask.reshape(2, 3)
-  options = {"axis_name": "data"}
-  sharded, statistics = jax.pmap(lambda x, mask: _norm(x, mask, **options)[0], axis_name="data")(
-    *shards
+  outputs, statistics, expected = jax.tree.map(np.asarray, _on_one_device(x, mask))
+  sharded, on_each, gradient = jax.tree.map(
+    np.asarray, _on_two_devices(x.reshape(2, 3, 3, 2, 4), mask.reshape(2, 3))
   )
-  gradient = jax.pmap(jax.grad(lambda x, mask: loss(x, mask, **options)), axis_name="data")(*shards)
   np.testing.assert_allclose(sharded.reshape(x.shape)[mask], outputs[mask], rtol=1e-5, atol=1e-5)
   np.testing.assert_allclose(gradient.reshape(x.shape), expected, rtol=1e-4, atol=1e-5)
   for name in ("mean", "var"):
     for device in range(2):
-      np.testing.assert_allclose(
-        statistics["batch_stats"][name][device], updated["batch_stats"][name], rtol=1e-5, atol=1e-6
-      )
+      np.testing.assert_allclose(on_each[name][device], statistics[name], rtol=1e-5, atol=1e-6)
 
 
 def test_masked_rows_of_a_network_change_neither_loss_nor_statistics():

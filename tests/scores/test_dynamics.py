@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sdt.config.score_names import DYNAMICS, SCORES
 from sdt.engine.state import Position
 from sdt.engine.step import train_step
-from sdt.inputs.order import order_key, phase_batches
+from sdt.inputs.order import order_key
 from sdt.scores.dynamics import Dynamics, Seen, dynamics_scores, no_dynamics, record, see
+from tests.inputs.test_order import jit_batches
 from tests.support import one_step, tiny
 
 NAMES = {"forgetting", "first_learned", "mean_confidence", "variability", "correctness", "aum"}
@@ -113,20 +114,15 @@ def test_the_spread_of_probabilities_that_are_1_in_float32_is_right():
 
 
 def test_examples_that_do_not_count_record_nothing():
-  dynamics = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), no_dynamics(1, 4))
-  seen = Seen(jnp.ones(3, bool), jnp.full(3, 0.5, jnp.float32), jnp.full(3, 2.0, jnp.float32))
+  dynamics = jax.tree.map(lambda leaf: leaf[0], no_dynamics(1, 4))
+  seen = Seen(np.ones(3, bool), np.full(3, 0.5, np.float32), np.full(3, 2.0, np.float32))
+  recorded = jax.jit(record)
   # Padding points at place 0, which counts once in the same batch.
-  after = record(
-    dynamics,
-    jnp.int32(1),
-    jnp.array([0, 2, 0], jnp.int32),
-    counts=jnp.array([True, True, False]),
-    seen=seen,
+  after = recorded(
+    dynamics, np.int32(1), np.int32([0, 2, 0]), counts=np.array([True, True, False]), seen=seen
   )
   assert after.num_seen.tolist() == [1, 0, 1, 0]
-  none = record(
-    dynamics, jnp.int32(1), jnp.array([3, 0, 0], jnp.int32), counts=jnp.zeros(3, bool), seen=seen
-  )
+  none = recorded(dynamics, np.int32(1), np.int32([3, 0, 0]), counts=np.zeros(3, bool), seen=seen)
   tiny.assert_equal(none, dynamics)
   actual = dynamics_scores(jax.tree.map(lambda leaf: np.asarray(leaf)[None], after), 5)
   assert np.isnan(actual["mean_confidence"][0]).tolist() == [False, True, False, True]
@@ -151,7 +147,7 @@ def replayed():
     of_replica = jax.tree.map(lambda leaf, r=replica: leaf[r], state)
     history = np.zeros((OF.rounds, len(data.train), len(data.class_names)), np.float32)
     for index in range(OF.rounds):
-      positions, mask = phase_batches(
+      positions, mask = jit_batches(
         order_key(np.uint32(seed), 0, np.int32(index)),
         len(data.train),
         plan.steps_per_round,

@@ -42,6 +42,7 @@ def two_phases(of: Config) -> Trainer:
   return tiny.trainer(of, tiny.alternating(of, len(data.train), 20), data)
 
 
+@functools.cache
 def first_steps(of: Config) -> Any:
   """Returns state and sums after the first dispatch of `two_phases`."""
   made = two_phases(of)

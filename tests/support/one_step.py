@@ -1,5 +1,6 @@
 """One training step on its own: its batch, its numbers and a state to begin with."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,15 +11,20 @@ import numpy as np
 from sdt.config.schema import OptimConfig
 from sdt.engine.optim import init_opt_state
 from sdt.engine.state import TrainState
-from sdt.engine.step import Batch, StepKeys, StepNow
+from sdt.engine.step import Batch, StepKeys, StepNow, train_step
 from sdt.inputs.mixup import Mixture
 from sdt.types import Variables
+
+# `train_step` of (state, batch, now, network=...): one program for each network and kind of batch.
+step = jax.jit(train_step, static_argnames="network")
 
 
 def first_state(variables: Variables, optim: OptimConfig) -> TrainState:
   """Returns the state of one replica before its first step."""
   params, batch_stats = variables["params"], variables.get("batch_stats", {})
-  return TrainState(np.int32(0), params, batch_stats, opt_state=init_opt_state(optim, params))
+  # One program, where each shape of a parameter would be one.
+  opt_state = jax.jit(functools.partial(init_opt_state, optim))(params)
+  return TrainState(np.int32(0), params, batch_stats, opt_state=opt_state)
 
 
 def batch(inputs: Any, labels: Any, mask: Any, mixture: Mixture | None = None) -> Batch:

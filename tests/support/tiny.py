@@ -109,6 +109,13 @@ def trainer(of: Config, plan: Plan, dataset: Data | None = None) -> Trainer:
   return made
 
 
+def first_state(of: Config) -> TrainState:
+  """Returns the state of the first replica before its first step."""
+  start = Setup.make(of, data(of)).fresh_start.state
+  state: TrainState = jax.tree.map(lambda leaf: leaf[0], start)
+  return state
+
+
 def train(of: Config, plan: Plan, dataset: Data | None = None) -> tuple[TrainState, list[Any]]:
   """Trains to the end; returns the final state on the host and the finished rounds."""
   made = trainer(of, plan, dataset)
