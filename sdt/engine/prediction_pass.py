@@ -1,7 +1,6 @@
 """The pass over the test set at the end: what every network says of every test example."""
 
 import dataclasses
-import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 

@@ -138,12 +138,9 @@ def init_state(
 
 def init_opt_states(optim: OptimConfig, params: Params) -> OptState:
   """Returns the optimiser state of every replica at the start, leaves [R, ...] on the host."""
-  num_replicas = jax.tree.leaves(params)[0].shape[0]
-  each = [
-    init_opt_state(optim, jax.tree.map(lambda leaf, r=replica: leaf[r], params))
-    for replica in range(num_replicas)
-  ]
-  return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *each)
+  # One program, where every leaf alone would be one.
+  init = jax.jit(jax.vmap(functools.partial(init_opt_state, optim)))
+  return jax.tree.map(np.asarray, init(params))
 
 
 def state_shapes(

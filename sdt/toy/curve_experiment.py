@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float
 
 from sdt import files
 from sdt.config import Config
@@ -125,12 +126,21 @@ def _fit(context: Context, plan: Plan, trained: Trained, *, points: Points) -> F
     "train": data.train.inputs[points.subsets["all"]],
     "validation": data.train.inputs[points.validation],
   }
-  forward = jax.jit(jax.vmap(functools.partial(predict, context.setup.model)))
-  variables = state.variables
-  fits = {name: np.asarray(forward(variables, values))[..., 0] for name, values in inputs.items()}
+  model, variables = context.setup.model, state.variables
+  fits = {
+    name: np.asarray(_forward(model, variables, values))[..., 0] for name, values in inputs.items()
+  }
   ids = {f"phase_{phase.name}": data.train.example_ids[phase.example_ids] for phase in plan.phases}
   files.write_npz(path, seeds=np.asarray(context.config.seeds, np.int64), **ids, **fits)
   return fits
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _forward(
+  model: Model, variables: Variables, inputs: Float[Array, "R n D"]
+) -> Float[Array, "R n K"]:
+  """Returns what every network says at its own points; compiled once for all arms."""
+  return jax.vmap(functools.partial(predict, model))(variables, inputs)
 
 
 def _diverged(context: Context) -> dict[str, tuple[int, ...]]:
