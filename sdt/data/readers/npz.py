@@ -165,6 +165,8 @@ def _inputs(array: AnyArray, where: str, *, channels: int | None, span: Span) ->
   Raises:
     DataError: images that are no uint8, whose channels come first, or are of an odd number.
   """
+  if array.ndim == 0:
+    raise DataError(f"{where} is one value; expected an array with a row or an image per example")
   if array.dtype.kind == "f" and array.ndim == 2:
     # A value beyond float32 becomes infinite; the check of the inputs refuses it.
     with np.errstate(over="ignore"):

@@ -104,6 +104,9 @@ _CASES = {
     "train_y is int64 [40, 4]; expected class numbers",
   ),
   "scalar labels": (_arrays(train_y=np.array(3)), "train_y is int64 []; expected class numbers"),
+  "one integer as inputs": (_arrays(train_x=np.uint8(3)), "train_x is one value"),
+  "one float as inputs": (_arrays(train_x=np.float64(3)), "train_x is one value"),
+  "one row of values": (_arrays(train_x=np.zeros(40, np.uint8)), "inputs are uint8 [40]"),
   "length": (_arrays(train_y=np.arange(39) % 4), "40 inputs but 39 labels"),
   "NaN": (_arrays(train_x=_NAN), "the first is nan in example 11, column 2"),
   "beyond float32": (
