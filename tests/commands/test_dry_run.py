@@ -101,6 +101,8 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
   assert f"{4 * 4 * 3139 * 3 / 1e6:.1f} weights, gradients, momentum" in memory
   num_networks = 3 * len(arms) + 1
   assert f"{4 * 3139 * num_networks / 1e6:.1f} for the weights of {num_networks} network(s)" in disk
+  of_predictions = 4 * len(arms) * 3 * len(tiny.data(config).test) * 3
+  assert f"{of_predictions / 1e6:.1f} for predictions;" in disk
   assert re.fullmatch(
     r"time      roughly \d+ (s|minutes) on this machine, by dispatches that ran just now: "
     rf"\d+ s to train {len(arms)} arm\(s\) with 3 seed\(s\), "

@@ -265,7 +265,8 @@ def test_where_the_evaluation_in_training_differs_the_accuracy_is_that_of_the_pr
   rows = [
     {
       **{"arm": "baseline", "seed": seed, "round": number, "phase": "all", "last_phase": True},
-      **{"train_accuracy": 0.5, "train_loss": 0.9, "test_accuracy": 27 / 30, "test_loss": 0.4},
+      **{"train_accuracy": 0.5, "train_loss": 0.9, "test_accuracy": 0.9, "test_loss": 0.4},
+      "learning_rate": 0.1,
     }
     for number in (1, 2)
     for seed in (3, 8)
