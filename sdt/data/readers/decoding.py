@@ -5,6 +5,7 @@ The kinds are PNG, JPEG, BMP, WebP, PPM, TIFF, GIF, AVIF and JPEG 2000.
 
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -189,8 +190,17 @@ def decode(content: Path | bytes, config: DataConfig) -> Decoded:
     return Decoded(None, str(error))
   if not data:
     return Decoded(None, "the file is empty")
+  return _decoded(lambda: Image.open(io.BytesIO(data), formats=FORMATS), config)
+
+
+def from_image(image: Image.Image, config: DataConfig) -> Decoded:
+  """Returns an image of Pillow's as `decode` returns the file that it was opened from."""
+  return _decoded(image.copy, config)
+
+
+def _decoded(open_image: Callable[[], Image.Image], config: DataConfig) -> Decoded:
   try:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+    with open_image() as opened:
       if opened.width * opened.height > _MAX_PIXELS:
         size = f"{opened.width} x {opened.height}"
         return Decoded(None, f"{size} pixels, more than {_MAX_PIXELS}: a decompression bomb?")
