@@ -12,9 +12,9 @@ from sdt.config.schema import DataConfig
 from sdt.data.readers.decoding import Decoded, decode, from_image
 from sdt.errors import DataError
 
-# A file, the bytes of one, an image of Pillow's, or an array [h, w], [h, w, 1], [h, w, 3] or
-# [h, w, 4] of uint8.
-type Picture = str | Path | bytes | Image.Image | UInt8[np.ndarray, "..."]
+# A file, the bytes of one, an image of Pillow's, or an array: uint8 [h, w], [h, w, 1], [h, w, 3] or
+# [h, w, 4], or numbers [D] where the network takes vectors.
+type Picture = str | Path | bytes | Image.Image | Shaped[np.ndarray, "..."]
 
 
 @dataclasses.dataclass(frozen=True)

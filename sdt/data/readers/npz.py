@@ -155,7 +155,7 @@ def _read(path: Path) -> dict[str, AnyArray]:
     ) from error
 
 
-def _inputs(array: AnyArray, where: str, channels: int | None) -> AnyArray:
+def inputs_of(array: AnyArray, where: str, channels: int | None) -> AnyArray:
   """Returns the inputs with a channel for grey images [N, H, W], and other floats as float32.
 
   Raises:
@@ -252,7 +252,7 @@ def load_npz(config: DataConfig) -> Data:
   splits = {}
   for split in ("train", "test"):
     if f"{split}_x" in arrays:
-      inputs = _inputs(arrays[f"{split}_x"], f"data.path={path}: {split}_x", config.channels)
+      inputs = inputs_of(arrays[f"{split}_x"], f"data.path={path}: {split}_x", config.channels)
       splits[split] = RawSplit(inputs, arrays[f"{split}_y"])
   for split, value in splits.items():
     if value.inputs.ndim == 0 or value.labels.ndim != 1:
