@@ -7,10 +7,11 @@ import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Shaped
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -76,7 +77,7 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     self.batch_size = batch_size
     self.verbose = verbose
 
-  def fit(self, X: Shaped[np.ndarray, "N ..."], y: Shaped[np.ndarray, "N"]) -> Self:
+  def fit(self, X: ArrayLike, y: ArrayLike) -> "SdtClassifier":
     """Trains on uint8 images [N, H, W, C] or [N, H, W], or numbers [N, D], with labels of any kind.
 
     Raises:
@@ -122,7 +123,7 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     plain["data"]["test_fraction"] = max(self.test_fraction, least)
     return from_dict(plain)
 
-  def predict_proba(self, X: Shaped[np.ndarray, "N ..."]) -> Float64[np.ndarray, "N K"]:
+  def predict_proba(self, X: ArrayLike) -> Float64[np.ndarray, "N K"]:
     """Returns the probability of every class, [N, K], in the order of `classes_`."""
     check_is_fitted(self)
     X = validate_data(self, X, reset=False, **_checks(X))
@@ -131,7 +132,7 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     except SdtError as error:
       raise ValueError(str(error)) from error
 
-  def predict(self, X: Shaped[np.ndarray, "N ..."]) -> Shaped[np.ndarray, "N"]:
+  def predict(self, X: ArrayLike) -> np.ndarray:
     """Returns the most probable label of every example, [N]."""
     return self.classes_[self.predict_proba(X).argmax(axis=1)]
 

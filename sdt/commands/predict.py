@@ -2,8 +2,8 @@
 
 import csv
 import dataclasses
+import functools
 import io
-import mmap
 import os
 import sys
 import tempfile
@@ -45,6 +45,7 @@ An image that cannot be read has a row with the reason, and the exit code is the
 FLAGS = ("--arm=", "--seeds=", "--output=", "--batch_size=", "--overwrite", "--help")
 _NUM_BEST = 5
 _TELL_SECS = 30.0
+_CHUNK = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,11 +264,8 @@ def _table(request: Request) -> Iterator[TextIO]:
       yield text
       text.flush()
       _refuse_output(request)  # somebody else's file may have come in between
-      with (
-        mmap.mmap(hidden.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        memoryview(content) as whole,
-        replacing(path, whole),
-      ):
+      hidden.seek(0)
+      with replacing(path, then=iter(functools.partial(hidden.read, _CHUNK), b"")):
         pass
       text.detach()
   except OSError as error:

@@ -6,7 +6,7 @@ import itertools
 import mmap
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from sdt.errors import DataError
@@ -84,8 +84,11 @@ def keep_if_not_ours(path: Path, *parts: bytes | memoryview) -> str | None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *parts: bytes | memoryview) -> Iterator[None]:
-  """Writes `parts` to a temporary file, which replaces `path` after the block or is removed."""
+def replacing(path: Path, *parts: bytes | memoryview, then: Iterable[bytes] = ()) -> Iterator[None]:
+  """Writes `parts` to a temporary file, which replaces `path` after the block or is removed.
+
+  What does not fit into memory is drawn from `then`.
+  """
   tmp = path.parent / f"{TMP_PREFIX}{os.getpid()}-{next(_TMP_NUMBERS)}"
   try:
     # O_NOFOLLOW: a link that somebody planted under this name must not redirect the write.
@@ -93,7 +96,7 @@ def replacing(path: Path, *parts: bytes | memoryview) -> Iterator[None]:
       tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
     )
     with os.fdopen(handle, "wb") as file:
-      file.writelines(parts)
+      file.writelines(itertools.chain(parts, then))
       file.flush()
       os.fsync(file.fileno())
     yield
