@@ -14,7 +14,7 @@ from jaxtyping import Float64, Shaped
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sdt import experiment
 from sdt.api.running import AnyConfig, finish, resolved_config
@@ -126,7 +126,10 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
   def predict_proba(self, X: ArrayLike) -> Float64[np.ndarray, "N K"]:
     """Returns the probability of every class, [N, K], in the order of `classes_`."""
     check_is_fitted(self)
-    X = validate_data(self, X, reset=False, **_checks(X))
+    if np.ndim(X) > 2:  # images may have any size
+      X = check_array(X, **_checks(X))
+    else:
+      X = validate_data(self, X, reset=False, **_checks(X))
     try:
       return self.networks_.predict_proba(X, batch_size=self.batch_size)
     except SdtError as error:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -50,7 +50,7 @@ def test_a_fitted_classifier_needs_no_files_and_survives_a_pickle(fitted):
   np.testing.assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
 
 
-def test_it_clones_and_works_in_a_pipeline_a_search_and_a_cross_validation(fitted, monkeypatch):
+def test_it_clones_and_works_in_a_pipeline_and_a_cross_validation(fitted):
   classifier, X, names = fitted
   assert clone(classifier).get_params() == classifier.get_params()
   assert clone(classifier).set_params(batch_size=7).batch_size == 7
@@ -58,8 +58,6 @@ def test_it_clones_and_works_in_a_pipeline_a_search_and_a_cross_validation(fitte
   scores = cross_val_score(make_pipeline(StandardScaler(), quick), X, names, cv=2)
   assert scores.shape == (2,)
   assert scores.mean() > 0.5
-  search = GridSearchCV(quick, {"config": [VERY_QUICK]}, cv=2, refit=False)
-  assert search.fit(X, names).best_score_ > 0.5
 
 
 def test_images_are_classified_and_a_workdir_keeps_every_fit(tmp_path, monkeypatch):
@@ -84,7 +82,7 @@ def test_what_cannot_be_trained_on_is_a_value_error(tmp_path):
   for inputs, labels, told in (
     (X[:50], y[:50], "only one class"),
     (X, y + 0.5, "continuous"),
-    (np.zeros((30, 4, 4)), y[:30], "images must be uint8"),
+    (np.zeros((30, 4, 4)), y[::5], "images must be uint8"),
     (X, list(y[:-1]), "inconsistent"),
   ):
     with pytest.raises(ValueError, match=told):

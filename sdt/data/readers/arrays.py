@@ -52,7 +52,7 @@ def load_arrays(arrays: Mapping[str, object], config: DataConfig) -> Data:
   )
 
 
-def _names(labels: Mapping[str, Shaped[np.ndarray, "N"]]) -> tuple[str, ...]:
+def _names(labels: Mapping[str, Shaped[np.ndarray, "..."]]) -> tuple[str, ...]:
   return class_names.ordered({str(value) for values in labels.values() for value in values.ravel()})
 
 
