@@ -63,7 +63,7 @@ def run_stages(context: Context, finished: Finished | None) -> None:
   lifecycle.write_report(context)
 
 
-EXPERIMENT = lifecycle.Experiment(
+EXPERIMENT: lifecycle.Experiment = lifecycle.Experiment(
   check=outline.check,
   outputs=outline.outputs,
   plans=outline.plans,
@@ -71,7 +71,7 @@ EXPERIMENT = lifecycle.Experiment(
   table=result_table_text,
 )
 # The same where nobody looks at a report.
-WITHOUT_REPORT = dataclasses.replace(EXPERIMENT, stages=train_and_judge)
+WITHOUT_REPORT: lifecycle.Experiment = dataclasses.replace(EXPERIMENT, stages=train_and_judge)
 
 
 def run(

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import io
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sdt import experiment
 from sdt.api.running import AnyConfig, finish, resolved_config
 from sdt.config import Config, from_dict, to_dict
+from sdt.config.dependent import without_dependent
 from sdt.errors import SdtError
-from sdt.trained.load import Seeds
+from sdt.trained.load import Run, Seeds
+from sdt.trained.networks import Networks
 
 # Of vectors [N, D] where no config is given: images have the defaults of every run.
 _FOR_VECTORS: Mapping[str, Any] = {
@@ -83,17 +87,18 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     Raises:
       ValueError: they cannot be trained on; also where sdt says so.
     """
-    X, y = validate_data(self, X, y, **_checks(X))
-    check_classification_targets(y)
-    self.classes_, labels = np.unique(y, return_inverse=True)
+    inputs, targets = validate_data(self, X, y, **_checks(X))
+    check_classification_targets(targets)
+    self.classes_, labels = np.unique(targets, return_inverse=True)
     if len(self.classes_) < 2:
       raise ValueError(f"y has only one class, {self.classes_[0]!r}; at least two are needed")
+    inputs = inputs if inputs.ndim > 2 else inputs.astype(np.float32)
     arrays = {
-      "train_x": X if X.ndim > 2 else X.astype(np.float32),
+      "train_x": inputs,
       "train_y": labels,
       "class_names": [str(label) for label in self.classes_],
     }
-    config = self._config(arrays["train_x"])
+    config = self._config(inputs)
     try:
       with contextlib.ExitStack() as stack:
         if not self.verbose:
@@ -104,11 +109,29 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
           folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sdt-"))
           kind = experiment.WITHOUT_REPORT
           finished = finish(config, Path(folder) / "run", arrays, kind=kind)
-        self.networks_ = finished.networks(self.arm, self.seeds)
+        self.networks_ = self._networks(finished)
         self.results_ = finished.results
     except SdtError as error:
       raise ValueError(str(error)) from error
     return self
+
+  def _networks(self, finished: Run) -> Networks:
+    """Returns what predicts; of an arm without a fit network all, with a warning.
+
+    Labels that do not depend on the examples leave every network at chance.
+    """
+    arm = self.arm or finished.recommended or finished.arms[0]
+    entry = finished.results["arms"].get(arm)
+    if self.seeds == "all" and entry is not None:
+      seeds = [int(seed) for seed in entry["accuracy"]]
+      if not set(seeds) - {*entry["diverged"], *entry["collapsed"]}:
+        warnings.warn(
+          f"{finished.results['sentence']} No network of {arm} is fit, and all of them predict",
+          ConvergenceWarning,
+          stacklevel=3,
+        )
+        return finished.networks(arm, seeds)
+    return finished.networks(arm, self.seeds)
 
   def _config(self, inputs: Shaped[np.ndarray, "N ..."]) -> Config:
     given = self.config
@@ -118,26 +141,27 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     if self.config is None and inputs.ndim == 2:
       config = dataclasses.replace(config, batch_size=min(config.batch_size, _batch(len(inputs))))
     least = min(0.5, max(_LEAST_TEST, len(self.classes_)) / len(inputs))
-    plain = to_dict(config)
-    plain["data"] |= {"name": "arrays", "path": None}
-    plain["data"]["test_fraction"] = max(self.test_fraction, least)
+    plain = without_dependent(to_dict(config))
+    changes = {"name": "arrays", "path": None, "test_fraction": max(self.test_fraction, least)}
+    plain["data"] = {**plain["data"], **changes}
     return from_dict(plain)
 
   def predict_proba(self, X: ArrayLike) -> Float64[np.ndarray, "N K"]:
     """Returns the probability of every class, [N, K], in the order of `classes_`."""
     check_is_fitted(self)
-    if np.ndim(X) > 2:  # images may have any size
-      X = check_array(X, **_checks(X))
+    if getattr(X, "ndim", 2) > 2:  # images may have any size
+      inputs = check_array(X, **_checks(X))
     else:
-      X = validate_data(self, X, reset=False, **_checks(X))
+      inputs = validate_data(self, X, reset=False, **_checks(X))
     try:
-      return self.networks_.predict_proba(X, batch_size=self.batch_size)
+      return self.networks_.predict_proba(inputs, batch_size=self.batch_size)
     except SdtError as error:
       raise ValueError(str(error)) from error
 
   def predict(self, X: ArrayLike) -> np.ndarray:
     """Returns the most probable label of every example, [N]."""
-    return self.classes_[self.predict_proba(X).argmax(axis=1)]
+    rows = self.predict_proba(X)
+    return self.classes_[rows.argmax(axis=1)]
 
 
 def _checks(X: Any) -> dict[str, Any]:

@@ -123,6 +123,8 @@ class Run:
           f"it predicts all the same: {', '.join(map(str, there))}"
         )
       return fit
+    if isinstance(seeds, str):
+      raise ConfigError(f"seeds={seeds!r}: expected 'all', a seed, or several, such as (0, 1)")
     given = [seeds] if isinstance(seeds, int) else list(seeds)
     lacking = [seed for seed in given if seed not in there]
     if lacking or not given:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -77,6 +78,15 @@ def test_images_are_classified_and_a_workdir_keeps_every_fit(tmp_path, monkeypat
   assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_classifier_that_learned_nothing_warns_and_predicts_all_the_same():
+  random = np.random.default_rng(0)
+  X, y = random.normal(size=(40, 3)), random.integers(0, 2, 40)
+  frozen = QUICK | {"optim": {"learning_rate": 1e-9, "milestones": []}}
+  with pytest.warns(ConvergenceWarning, match="No network of baseline is fit"):
+    classifier = SdtClassifier(frozen).fit(X, y)
+  assert classifier.predict_proba(X).shape == (40, 2)
+
+
 def test_what_cannot_be_trained_on_is_a_value_error(tmp_path):
   X, y = load_iris(return_X_y=True)
   for inputs, labels, told in (
@@ -95,6 +105,7 @@ EXPECTED_TO_FAIL: dict[str, str] = {}
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # labels at random
 @parametrize_with_checks(
   [SdtClassifier(QUICK)], expected_failed_checks=lambda estimator: EXPECTED_TO_FAIL
 )

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -258,6 +259,20 @@ def test_an_archive_is_read_in_parts_of_any_number(
   np.testing.assert_allclose(
     [float(row["probability"]) for row in rows], expected.max(axis=1), rtol=1e-5
   )
+
+
+def test_a_signal_ends_the_command_and_leaves_nothing(reference_run, tmp_path):
+  np.savez_compressed(tmp_path / "many.npz", x=np.zeros((400_000, 8, 8, 3), np.uint8))
+  command = [sys.executable, "run.py", "predict", str(reference_run), str(tmp_path / "many.npz")]
+  process = subprocess.Popen(
+    [*command, f"--output={tmp_path / 'out.csv'}"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+  )
+  assert "predict: 400,000 images" in process.stderr.readline()
+  process.send_signal(signal.SIGINT)
+  _, told = process.communicate(timeout=60)
+  assert process.returncode == 130
+  assert "stopped before there was anything to save" in told
+  assert [path.name for path in tmp_path.iterdir()] == ["many.npz"]
 
 
 def test_the_same_command_in_a_process_of_its_own_writes_the_same_bytes(

@@ -13,6 +13,7 @@ from sdt.engine.evaluate import predict
 from sdt.errors import DataError
 from sdt.inputs.augment import normalise, shift_and_scale
 from sdt.trained.load import load
+from sdt.trained.pictures import Pictures
 from sdt.trained.predicting import Guesses, Predictor, guessed, probabilities
 from tests.support import tiny, whole
 
@@ -131,6 +132,57 @@ def test_the_test_files_of_a_run_on_files_have_the_accuracy_of_the_results(
   for arm, seed in TRAININGS:
     right = np.mean(loaded.predict_proba(test, arm=arm, seeds=seed).argmax(axis=1) == labels)
     assert right == loaded.results["arms"][arm]["accuracy"][str(seed)]
+
+
+def test_grey_digits_have_their_accuracy_as_archive_as_arrays_and_as_files(tmp_path, monkeypatch):
+  keys = {"data__name": "digits", "data__num_train": 70, "data__num_test": 30}
+  config = whole.config(**keys, seeds=(0,), arms=("baseline",), rounds=2, optim__milestones=())
+  whole.without_report(monkeypatch)
+  whole.run(config, tmp_path / "run")
+  run, test = load(tmp_path / "run"), sources.load(config.data).test
+  np.savez(tmp_path / "digits.npz", test_x=test.inputs, test_y=test.labels)
+  paths = [tmp_path / f"{place}.png" for place in range(30)]
+  for path, image in zip(paths, test.inputs, strict=True):
+    Image.fromarray(image[..., 0]).save(path)
+  for images in (test.inputs, test.inputs[..., 0], tmp_path / "digits.npz", paths):
+    rows = run.predict_proba(images, arm="baseline", seeds=0)
+    right = np.mean(rows.argmax(axis=1) == test.labels)
+    assert right == run.results["arms"]["baseline"]["accuracy"]["0"]
+  coloured = np.stack([np.full((8, 8), value, np.uint8) for value in (9, 9, 8)], axis=-1)
+  with pytest.raises(DataError, match="a colour image, where the network takes grey ones"):
+    run.predict([Image.fromarray(coloured)])
+  with pytest.raises(DataError, match="has 3 channels, this network was trained on images of 1"):
+    run.predict(coloured[None])
+
+
+def test_the_networks_compute_in_the_precision_of_the_run(run, reference_run, test_split):
+  networks = run.networks("method", 1)
+  choices = files.read_json(reference_run / "environment.json")["choices"]
+  assert networks.precision == choices["precision"] == "float32"
+  (model,) = networks.models
+  inputs = normalise(test_split.inputs, *shift_and_scale(model.mean, model.std, np.uint8))
+  expected = predict(model.module.clone(dtype=jax.numpy.bfloat16), model.variables, inputs)
+  coarse = dataclasses.replace(networks, precision="bfloat16")
+  rows = coarse.predict_proba(test_split.inputs)
+  np.testing.assert_allclose(rows, jax.nn.softmax(expected.astype(np.float32)), atol=1e-6)
+  assert np.abs(rows - networks.predict_proba(test_split.inputs)).max() > 1e-4
+
+
+def test_only_some_pictures_are_read_ahead(run):
+  drawn = []
+
+  def draw():
+    for place in range(400):
+      drawn.append(place)
+      yield [str(place)], [np.full((8, 8, 3), place % 256, np.uint8)]
+
+  most, done = 0, 0
+  for part, _ in run.networks().answers([Pictures(400, draw)], batch_size=4):
+    assert list(part.names) == [str(done)]
+    done += 1
+    most = max(most, len(drawn) - done)
+  assert done == 400
+  assert most <= 40  # those that threads prepare, and three batches
 
 
 def test_equal_logits_never_hide_the_larger_one():
