@@ -5,8 +5,8 @@ r"""Times predictions against a run's own evaluation, and measures their memory.
 
 speed: images a second of the evaluation of a run, whose data are on the device, against predictions
 of the same images as one array and as a folder of PNG files, in turn (A/B/B/A). memory: the peak of
-the resident memory of the command `predict` for 1,000 images and for `--images`, as an npz and as a
-folder of links to a few files.
+the resident memory of the command `predict` for 10,000 images and for `--images`, as an npz and as
+a folder of links to a few files.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sdt.run.programs import Setup
 from sdt.trained import pictures
 from sdt.trained.networks import Networks
 
-_FEW, _NUM_FILES = 1000, 50
+_FEW, _NUM_FILES = 10_000, 50
 
 
 def trained(folder: Path, network: str, num_test: int, batch_size: int) -> tuple[Any, Networks]:

@@ -96,28 +96,29 @@ def _of_path(path: Path, preparing: Preparing) -> Pictures:
       return _of_archive(path, preparing)
     preparing.refuse_files()
     if kind == "folder":
-      return _of_files([(str(file), file) for file in _images_below(path, set())], path)
+      return _of_files(list(_images_below(path, set())), Path(), origin=path)
     if kind == "csv":
-      return _of_files(_listed(path), path)
+      return _of_files(_listed(path), path.parent, origin=path)
   except (OSError, ValueError) as error:  # a null character in a name is a ValueError
     raise DataError(f"{named_files.shown(path)}: {named_files.why(error)}; {_EXPECTED}") from error
   if kind in ("archive", "spreadsheet"):
     raise DataError(f"{path}: {OTHER_KINDS[kind]}; {_EXPECTED}")
-  return _of_files([(str(path), path)], path)
+  return _of_files([str(path)], Path(), origin=path)
 
 
-def _of_files(files: Sequence[tuple[str, Path]], origin: Path) -> Pictures:
+def _of_files(files: Sequence[str], folder: Path, *, origin: Path) -> Pictures:
+  """Returns the pictures of files, whose names are relative to a folder."""
   if not files:
     raise DataError(f"{origin}: no image in it; {_EXPECTED}")
 
   def draw() -> Iterator[Part]:
     for part in itertools.batched(files, _PART_FILES):
-      yield [name for name, _ in part], [file for _, file in part]
+      yield part, [folder / file for file in part]
 
   return Pictures(len(files), draw)
 
 
-def _images_below(folder: Path, seen: set[str]) -> Iterator[Path]:
+def _images_below(folder: Path, seen: set[str]) -> Iterator[str]:
   """Yields the images in a folder and in those below it, without what systems keep there.
 
   `seen` are the true paths of the folders so far: a link to one of them leads nowhere new.
@@ -129,13 +130,13 @@ def _images_below(folder: Path, seen: set[str]) -> Iterator[Path]:
   inside = content(folder)
   for name in inside.files:
     if has_image_suffix(name) or is_image(folder / name):
-      yield folder / name
+      yield str(folder / name)
   for name in inside.folders:
     yield from _images_below(folder / name, seen)
 
 
-def _listed(path: Path) -> list[tuple[str, Path]]:
-  """Returns (the path as written, the file) of every row of a CSV file."""
+def _listed(path: Path) -> list[str]:
+  """Returns the path of every row of a CSV file, as it is written."""
   where = str(path)
   lines = table.rows(table.read_text(path, where, _FORM), where)
   line, header = next(lines, (1, []))
@@ -146,7 +147,7 @@ def _listed(path: Path) -> list[tuple[str, Path]]:
       f"columns path; {_FORM}"
     )
   place = names.index("path")
-  return [(cells[place], path.parent / cells[place]) for _, cells in lines]
+  return [cells[place] for _, cells in lines]
 
 
 def _of_archive(path: Path, preparing: Preparing) -> Pictures:
