@@ -34,6 +34,8 @@ _FOR_VECTORS: Mapping[str, Any] = {
   "seeds": [0],
   "optim": {"milestones": [20, 30], "learning_rate": 0.05},
 }
+# Of predictions. It is fixed, so that what is said of an example depends on nothing else.
+_BATCH_SIZE = 64
 _LEAST_TEST = 2  # examples that are held out at least
 
 
@@ -50,8 +52,6 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     arm: whose networks predict; None: the one that the run recommends.
     seeds: of the networks that predict, see `sdt.load(...).networks`.
     test_fraction: share of the examples that are held out to compare the arms.
-    batch_size: examples a batch when it predicts. It is fixed, so that what is said of an example
-      depends on nothing else.
     verbose: whether `fit` shows its progress on stderr.
 
   Attributes:
@@ -69,7 +69,6 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     arm: str | None = None,
     seeds: Seeds = "all",
     test_fraction: float = 0.2,
-    batch_size: int = 64,
     verbose: bool = False,
   ):
     """Keeps the arguments as they are, as scikit-learn wants it; `fit` looks at them."""
@@ -78,7 +77,6 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     self.arm = arm
     self.seeds = seeds
     self.test_fraction = test_fraction
-    self.batch_size = batch_size
     self.verbose = verbose
 
   def fit(self, X: ArrayLike, y: ArrayLike) -> "SdtClassifier":
@@ -154,7 +152,7 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     else:
       inputs = validate_data(self, X, reset=False, **_checks(X))
     try:
-      return self.networks_.predict_proba(inputs, batch_size=self.batch_size)
+      return self.networks_.predict_proba(inputs, batch_size=_BATCH_SIZE)
     except SdtError as error:
       raise ValueError(str(error)) from error
 

@@ -83,7 +83,7 @@ def find(path: Path) -> StoredArray:
           f"{path}: array {name} lies in Fortran's order, which cannot be read row by row; write "
           "it anew with numpy.savez(FILE, x=numpy.ascontiguousarray(x))"
         )
-  return StoredArray(path, name, shape, dtype)
+  return StoredArray(path, name, shape, dtype=dtype)
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
