@@ -1,6 +1,7 @@
 """Runs one experiment from a config file.
 
     python run.py --config=configs/digits.py
+    python run.py predict runs/digits IMAGES
 
 `--help` lists the flags, the config files and every key. Exit codes: 0 done; 2 usage or config; 3
 data; 4 a replica diverged; 5 no usable checkpoint; 6 workdir locked; 7 workdir not writable; 75
@@ -74,6 +75,11 @@ def main(arguments: Sequence[str]) -> int:
       signal.signal(number, StopAtOnce())
   logging.set_verbosity(logging.ERROR)
   try:
+    if arguments[:1] == ["predict"]:
+      check_surroundings()
+      from sdt.commands import predict
+
+      return predict.main(arguments[1:])
     request = parse_arguments(arguments)
     if request is None:
       print(help_text(Path(__file__).parent / "configs"))

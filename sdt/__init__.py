@@ -6,7 +6,7 @@ decay on A. docs/architecture.md has the layers: a package imports only from tho
 
 From the paper to the code (docs/method.md says what to look at in each):
 
-  Algorithm 1, whole                   sdt.experiment.run_stages
+  Algorithm 1, whole                   sdt.experiment.train_and_judge
   step 1: train on D                   sdt.stages.train.Trainings
   the trainings as data                sdt.arms.catalogue.ARMS
   from an arm to its phases            sdt.arms.planning.make_plan
@@ -29,4 +29,26 @@ From the paper to the code (docs/method.md says what to look at in each):
 Source: Li et al., Journal of Software 33(12), 2022, Algorithm 1.
 """
 
+import importlib
+
 __version__ = "0.1.0"
+
+# What Python sees of a run: name -> its module, which is imported when it is first asked for. Until
+# then `import sdt` loads neither JAX nor NumPy. __init__.pyi tells type checkers the same.
+_FACES = {
+  "load": "sdt.trained.load",
+  "Run": "sdt.trained.load",
+  "SdtClassifier": "sdt.api.classifier",
+}
+
+
+def __getattr__(name: str) -> object:
+  if name == "run":  # the package, which can be called: see sdt/run/__init__.py
+    return importlib.import_module("sdt.run")
+  if name not in _FACES:
+    raise AttributeError(f"module 'sdt' has no attribute {name!r}")
+  return getattr(importlib.import_module(_FACES[name]), name)
+
+
+def __dir__() -> list[str]:
+  return sorted({*globals(), *_FACES, "run"})

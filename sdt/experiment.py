@@ -3,6 +3,7 @@
 Every stage leaves its files behind before the next begins, so a stopped run goes on where it was.
 """
 
+import dataclasses
 from pathlib import Path
 
 from sdt.arms import catalogue
@@ -20,8 +21,8 @@ from sdt.stages.score_and_split import score, split
 from sdt.stages.train import Trainings
 
 
-def run_stages(context: Context, finished: Finished | None) -> None:
-  """Runs the stages of an experiment, or what is left of them.
+def train_and_judge(context: Context, finished: Finished | None) -> None:
+  """Runs the stages of an experiment up to results.json, or what is left of them.
 
   `finished` is a run whose baseline is taken over; None if the baseline is trained here.
 
@@ -54,16 +55,23 @@ def run_stages(context: Context, finished: Finished | None) -> None:
 
   # Judge: what each arm comes to, and whether the method is better.
   write_results(context, trainings, {arm: plans[arm] for arm in arms}, num_easy=setting.num_easy)
+
+
+def run_stages(context: Context, finished: Finished | None) -> None:
+  """Runs all stages of an experiment, or what is left of them; see `train_and_judge`."""
+  train_and_judge(context, finished)
   lifecycle.write_report(context)
 
 
-EXPERIMENT = lifecycle.Experiment(
+EXPERIMENT: lifecycle.Experiment = lifecycle.Experiment(
   check=outline.check,
   outputs=outline.outputs,
   plans=outline.plans,
   stages=run_stages,
   table=result_table_text,
 )
+# The same where nobody looks at a report.
+WITHOUT_REPORT: lifecycle.Experiment = dataclasses.replace(EXPERIMENT, stages=train_and_judge)
 
 
 def run(

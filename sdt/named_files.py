@@ -78,8 +78,8 @@ def is_folder(
   """
   try:
     return stat.S_ISDIR(expanded(path).stat().st_mode)
-  except OSError as reason:
-    if reason.errno in _NO_SUCH_FILE:
+  except (OSError, ValueError) as reason:  # a null character in a name is a ValueError
+    if isinstance(reason, OSError) and reason.errno in _NO_SUCH_FILE:
       return False
     raise error(f"{key}={shown(path)}: {why(reason)}; {advice}") from None
 

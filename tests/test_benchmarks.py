@@ -15,6 +15,7 @@ SCRIPTS = {
   "devices": [*SMALL, "--steps=1", "--repeats=1", "--devices=1,2"],
   "dynamics": ["--rounds=2"],
   "gpu": ["--tiny"],
+  "predict": ["--network=resnet8", "--images=64", "--batch_size=16", "--repeats=1"],
   "memory": [*SMALL, "--num_train=8"],
   "replicas": ["--rounds=1", "--repeats=1"],
   "streaming": ["--what=linear", "--sizes", "100", "200", "--repeats=1"],

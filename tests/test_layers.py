@@ -24,7 +24,7 @@ PROGRAM = [ROOT / "run.py", *PACKAGE, *CONFIGS]
 # A package imports only from the lines below its own.
 LAYERS = """
 run
-commands
+commands api
 experiment toy
 stages
 trained

@@ -7,7 +7,7 @@ from typing import Any
 from sdt.config.differences import leaves
 
 # The sets that are the user's own, or drawn: nobody compares their results with the paper's.
-OWN_SETS = ("folder", "csv", "npz", "digits", "shapes")
+OWN_SETS = ("folder", "csv", "npz", "arrays", "digits", "shapes")
 
 
 def _is_balanced(values: Mapping[str, Any]) -> bool:

@@ -22,7 +22,7 @@ from sdt.errors import ConfigError, DataError
 from sdt.types import Log
 
 # The sets for which some keys of the config mean something, or nothing.
-_WITHOUT_FILES = ("digits", "shapes", "curve")
+_WITHOUT_FILES = ("digits", "arrays", "shapes", "curve")
 _WITH_TEST_SPLIT = ("cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "shapes", "curve")
 _OF_CLASSES = (
   *("num_train", "num_test", "allow_empty_class", "statistics", "verify"),
@@ -35,14 +35,14 @@ def _silent(line: str) -> None:
   """Drops the lines of progress."""
 
 
-def _check_keys(config: DataConfig) -> None:
+def check_keys(config: DataConfig) -> None:
   """Refuses keys that the chosen set would ignore, sizes that do not fit, and a wrong ~user."""
   defaults = DataConfig()
   ignored = {
     "path": config.name in _WITHOUT_FILES,
     "test_fraction": config.name in _WITH_TEST_SPLIT,
     "labels": config.name != "cifar100",
-    "channels": config.name != "npz",
+    "channels": config.name not in ("npz", "arrays"),
     **dict.fromkeys(_OF_CLASSES, config.name == "curve"),
     **dict.fromkeys(
       ("image_size", "resize", "on_bad_image", "cache", "value_range"),
@@ -86,6 +86,11 @@ def _read(config: DataConfig, log: Log, seeds: Sequence[int]) -> Data:
     return load_curve(config, seeds)
   if config.name == "npz":
     return load_npz(config)
+  if config.name == "arrays":
+    raise ConfigError(
+      "data.name=arrays: the data are given in Python, sdt.run(config, workdir, data=...); choose "
+      "another data.name, such as npz"
+    )
   if config.name == "folder":
     return load_folder(config, log)
   if config.name == "csv":
@@ -109,7 +114,7 @@ def load(config: DataConfig, log: Log = _silent, seeds: Sequence[int] = (0,)) ->
     ConfigError: a key is given that has no meaning for this set.
     DataError: the set is missing, damaged, badly labelled or not what the config says.
   """
-  _check_keys(config)
+  check_keys(config)
   try:
     path_kinds.refuse_other_kind(config)
     return _read(config, log, seeds)

@@ -6,7 +6,7 @@ import itertools
 import mmap
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -116,10 +116,13 @@ def _keep_if_other(path: Path, new: str) -> str | None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *parts: bytes | memoryview) -> Iterator[None]:
-  """Writes `parts` to a temporary file, which replaces `path` after the block or is removed."""
+def replacing(path: Path, *parts: bytes | memoryview, then: Iterable[bytes] = ()) -> Iterator[None]:
+  """Writes `parts` to a temporary file, which replaces `path` after the block or is removed.
+
+  What does not fit into memory is drawn from `then`.
+  """
   with _temporary(path) as (_, file):
-    file.writelines(parts)
+    file.writelines(itertools.chain(parts, then))
     _sync(file)
     yield
 

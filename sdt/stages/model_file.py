@@ -11,15 +11,17 @@ from sdt import files
 from sdt.config import Config, to_dict
 from sdt.data.dataset import Data
 from sdt.engine.state import TrainState
+from sdt.run.programs import input_shape
+from sdt.trained.model import FORMAT, RECOMMENDED, file_of
 from sdt.types import PyTree
 
-# The recommended network of a run.
-RECOMMENDED = "model.safetensors"
+__all__ = ["RECOMMENDED", "file_of", "header", "write_model"]
 
-
-def file_of(arm: str, seed: int) -> str:
-  """Returns where the weights of a training stand in the workdir."""
-  return f"models/{arm}-seed{seed}.safetensors"
+# Where the data lay and how they were handled says nothing about a network.
+_NOT_OF_THE_NETWORK = (
+  *("path", "verify", "download", "download_timeout_secs", "on_bad_image"),
+  *("on_duplicate_test", "near_duplicates", "cache", "placement"),
+)
 
 
 def header(
@@ -41,12 +43,13 @@ def header(
     pretrained_checksum: of the weights that the training began with. It stands in the header
       where the config has their path.
   """
-  # Where the data lay says nothing about a network; which sizes its images had does.
   plain = to_dict(config)
-  plain["data"] = {key: plain["data"][key] for key in ("name", "image_size", "resize", "crop_size")}
+  for key in _NOT_OF_THE_NETWORK:
+    del plain["data"][key]
   plain["model"]["pretrained"] = pretrained_checksum
   normalisation = {"mean": data.mean, "std": data.std}
   return {
+    "format": FORMAT,
     "arm": arm,
     "seed": str(seed),
     "diverged": str("diverged" in flaws).lower(),
@@ -54,6 +57,7 @@ def header(
     "config": files.json_text(plain, indent=None),
     "class_names": files.json_text(data.class_names, indent=None),
     "normalisation": files.json_text(normalisation, indent=None),
+    "input_shape": files.json_text(input_shape(config, data), indent=None),
   }
 
 

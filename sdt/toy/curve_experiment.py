@@ -37,6 +37,7 @@ from sdt.toy.curve_arms import (
   find_points,
   make_plan,
 )
+from sdt.types import Model, Variables
 
 # What an arm's networks say, by the name of the points: on the grid of the test set, and on every
 # seed's own.

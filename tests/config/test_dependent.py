@@ -11,7 +11,7 @@ from sdt.errors import ConfigError
 from sdt.run.identity import Identity
 from tests.support.places import ROOT
 
-OWN = ("folder", "csv", "npz", "digits", "shapes")
+OWN = ("folder", "csv", "npz", "arrays", "digits", "shapes")
 AS_MEASURED = {  # their results were measured with the paper's A
   "controls/digits.py",
   "controls/digits_regularisers.py",

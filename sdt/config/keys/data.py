@@ -6,7 +6,7 @@ from sdt.config.keys.declare import config_key
 
 _SETS = (
   *("digits", "cifar10", "cifar100", "svhn", "tiny_imagenet", "cub"),
-  *("folder", "csv", "npz", "shapes", "curve"),
+  *("folder", "csv", "npz", "arrays", "shapes", "curve"),
 )
 
 

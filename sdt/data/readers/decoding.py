@@ -5,6 +5,7 @@ The kinds are PNG, JPEG, BMP, WebP, PPM, TIFF, GIF, AVIF and JPEG 2000.
 
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -203,13 +204,30 @@ def decode(content: Path | bytes, config: DataConfig) -> Decoded:
     return Decoded(None, str(error))
   if not data:
     return Decoded(None, "the file is empty")
+  file = io.BytesIO(data)
+
+  def found(opened: Image.Image) -> str | None:
+    return damage(data, opened.format, file.tell())
+
+  return _decoded(lambda: Image.open(file, formats=FORMATS), config, found)
+
+
+def from_image(image: Image.Image, config: DataConfig) -> Decoded:
+  """Returns an image of Pillow's as `decode` returns the file that it was opened from."""
+  return _decoded(image.copy, config)
+
+
+def _decoded(
+  open_image: Callable[[], Image.Image],
+  config: DataConfig,
+  find_damage: Callable[[Image.Image], str | None] = lambda opened: None,
+) -> Decoded:
   try:
-    file = io.BytesIO(data)
-    with Image.open(file, formats=FORMATS) as opened:
+    with open_image() as opened:
       if opened.width * opened.height > _MAX_PIXELS:
         size = f"{opened.width} x {opened.height}"
         return Decoded(None, f"{size} pixels, more than {_MAX_PIXELS}: a decompression bomb?")
-      found = damage(data, opened.format, file.tell())
+      found = find_damage(opened)
       opened.load()
       if found:  # what Pillow sees for itself is told in its words
         return Decoded(None, found)

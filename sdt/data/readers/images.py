@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import functools
 import os
 import re
 import time
@@ -45,16 +46,16 @@ class Listing:
   contents: Callable[[int], bytes] | None = None
 
 
-def _decode_all(
-  contents: Iterable[Path | bytes], config: DataConfig
-) -> Generator[Decoded, None, None]:
-  """Yields the decoded images in order; they are decoded on all cores."""
-  waiting: collections.deque[Future[Decoded]] = collections.deque()
+def in_order[Item, Result](
+  work: Callable[[Item], Result], items: Iterable[Item], *, ahead: int = _IN_FLIGHT
+) -> Generator[Result, None, None]:
+  """Yields work(item) of all items in their order; threads on all cores work `ahead` of them."""
+  waiting: collections.deque[Future[Result]] = collections.deque()
   pool = ThreadPoolExecutor(os.cpu_count())  # Pillow releases the interpreter's lock
   try:
-    for content in contents:
-      waiting.append(pool.submit(decode, content, config))
-      if len(waiting) > _IN_FLIGHT:
+    for item in items:
+      waiting.append(pool.submit(work, item))
+      if len(waiting) > ahead:
         yield waiting.popleft().result()
     while waiting:
       yield waiting.popleft().result()
@@ -148,9 +149,10 @@ def _decode_files(
     if listing.contents is None
     else map(listing.contents, range(len(files)))
   )
+  decoded = functools.partial(decode, config=config)
   # Closed here, also after an error: the garbage collector may close it in a thread that it waits
   # for.
-  with warnings.catch_warnings(), contextlib.closing(_decode_all(contents, config)) as results:
+  with warnings.catch_warnings(), contextlib.closing(in_order(decoded, contents)) as results:
     # Pillow warns of oddities of single files. Set here, because filters are shared by all threads.
     warnings.simplefilter("ignore")
     for i, result in enumerate(_with_progress(results, len(files), where, log=log)):

@@ -8,7 +8,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +27,13 @@ _MAX_DIRECTORY_BYTES = 2**16  # of the archive's table of contents: some hundred
 # Uncompressed over compressed bytes, of archives that unpack to more than _RATIO_FREE_BYTES.
 _MAX_RATIO = 100
 _RATIO_FREE_BYTES = 2**26
-_MAX_HEADER_BYTES = 10_000
+MAX_HEADER_BYTES = 10_000
 _CHANNELS = (1, 3, 4)  # what images usually have: grey, RGB, RGB and another
 type Span = tuple[float, float]
 _FEW = 16  # the first size of images is taken for channels up to this, where the last is larger
 
 
-def _directory_bytes(path: Path) -> int:
+def _directory_bytes(path: Path, where: str) -> int:
   """Returns the declared size of the archive's table of contents, in bytes, without reading it."""
   with path.open("rb") as file:
     size = file.seek(0, os.SEEK_END)
@@ -41,9 +41,7 @@ def _directory_bytes(path: Path) -> int:
     tail = file.read()
   end = tail.rfind(b"PK\x05\x06")
   if end < 0 or len(tail) < end + 22:
-    raise DataError(
-      f"data.path={path}: not a .npz archive, or cut off: its table of contents is missing"
-    )
+    raise DataError(f"{where}: not a .npz archive, or cut off: its table of contents is missing")
   if (
     tail[end - 20 : end - 16] == b"PK\x06\x07"
     and end >= 76
@@ -51,6 +49,12 @@ def _directory_bytes(path: Path) -> int:
   ):
     return int(struct.unpack("<Q", tail[end - 36 : end - 28])[0])
   return int(struct.unpack("<I", tail[end + 12 : end + 16])[0])
+
+
+def check_directory(path: Path, where: str) -> None:
+  """Refuses a file that is no archive, and one with more entries than a data set can have."""
+  if _directory_bytes(path, where) > _MAX_DIRECTORY_BYTES:
+    raise DataError(f"{where}: the archive lists more entries than a data set can have")
 
 
 def _declared_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> int:
@@ -62,7 +66,7 @@ def _declared_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str)
       if version == (1, 0)
       else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read(file, max_header_size=_MAX_HEADER_BYTES)
+    shape, _, dtype = read(file, max_header_size=MAX_HEADER_BYTES)
     header_bytes = file.tell()
   if dtype.hasobject:
     raise DataError(
@@ -71,8 +75,9 @@ def _declared_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str)
   return header_bytes + math.prod(shape) * dtype.itemsize
 
 
-def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
-  where = f"data.path={path}: array {info.filename.removesuffix('.npy')}"
+def check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> None:
+  """Refuses an array whose header declares another size than the archive, or Python objects."""
+  where = f"{where}: array {info.filename.removesuffix('.npy')}"
   declared = _declared_bytes(archive, info, where)
   if declared != info.file_size:
     raise DataError(
@@ -116,7 +121,7 @@ def _check_archive(archive: zipfile.ZipFile, path: Path) -> None:
       "as much; if that is right, write it with numpy.savez, uncompressed"
     )
   for info in wanted:
-    _check_member(archive, info, path)
+    check_member(archive, info, f"data.path={path}")
 
 
 def _read(path: Path) -> dict[str, AnyArray]:
@@ -131,8 +136,7 @@ def _read(path: Path) -> dict[str, AnyArray]:
       "test_y, class_names"
     )
   try:
-    if _directory_bytes(path) > _MAX_DIRECTORY_BYTES:
-      raise DataError(f"data.path={path}: the archive lists more entries than a data set can have")
+    check_directory(path, f"data.path={path}")
     with zipfile.ZipFile(path) as archive:
       _check_archive(archive, path)
     with np.load(path, allow_pickle=False) as arrays:
@@ -151,6 +155,29 @@ def _read(path: Path) -> dict[str, AnyArray]:
       f"data.path={path}: cannot be read: "
       f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
     ) from error
+
+
+def inputs_of(
+  arrays: Mapping[str, AnyArray], where: str, channels: int | None
+) -> dict[str, AnyArray]:
+  """Returns the inputs of each split, from arrays train_x and perhaps test_x.
+
+  Args:
+    arrays: by name; others are left alone.
+    where: what messages call the set.
+    channels: `data.channels`.
+
+  Raises:
+    DataError: images that are no uint8, whose channels come first, or are of an odd number.
+  """
+  inputs = {side: arrays[f"{side}_x"] for side in ("train", "test") if f"{side}_x" in arrays}
+  images = [array for array in inputs.values() if array.ndim in (3, 4)]
+  is_right = all(array.dtype == np.uint8 for array in images)
+  span = (0.0, 255.0) if is_right else _span(images)
+  return {
+    side: _inputs(array, f"{where}: {side}_x", channels=channels, span=span)
+    for side, array in inputs.items()
+  }
 
 
 def _inputs(array: AnyArray, where: str, *, channels: int | None, span: Span) -> AnyArray:
@@ -280,15 +307,10 @@ def load_npz(config: DataConfig) -> Data:
   if ("test_x" in arrays) != ("test_y" in arrays):
     raise DataError(f"data.path={path}: one of test_x and test_y is missing; give both or none")
   where, names = f"data.path={path}", _class_names(arrays, path)
-  sides = [side for side in ("train", "test") if f"{side}_x" in arrays]
-  images = {side: arrays[f"{side}_x"] for side in sides if arrays[f"{side}_x"].ndim in (3, 4)}
-  is_right = all(array.dtype == np.uint8 for array in images.values())
-  span = (0.0, 255.0) if is_right else _span(images.values())
-  splits = {}
-  for side in sides:
-    inputs = arrays[f"{side}_x"]
-    inputs = _inputs(inputs, f"{where}: {side}_x", channels=config.channels, span=span)
-    splits[side] = RawSplit(inputs, arrays[f"{side}_y"])
+  splits = {
+    side: RawSplit(inputs, arrays[f"{side}_y"])
+    for side, inputs in inputs_of(arrays, where, config.channels).items()
+  }
   labels = {f"{side}_y": split.labels for side, split in splits.items()}
   raw = Raw(
     train=splits["train"],

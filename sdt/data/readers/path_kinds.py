@@ -21,7 +21,7 @@ _READ_BY = {
   "csv": "--config=configs/folder.py --config.data.name=csv",
   "npz": "--config=configs/npz.py",
 }
-_OTHER_KINDS = {
+OTHER_KINDS = {
   "archive": "an archive: unpack it, and give the folder or the file in it",
   "spreadsheet": "a spreadsheet: save it as CSV in UTF-8, and give that",
   "image": "one image: give the folder or the list of the images",
@@ -35,7 +35,7 @@ _DIRECTORY_BYTES = 2**16
 _NUM_SIBLINGS = 1000
 
 
-def _kind_of(path: Path) -> str:
+def kind_of(path: Path) -> str:
   """Returns "folder", "csv", "npz", "archive", "spreadsheet", "image" or "file"."""
   if path.is_dir():
     return "folder"
@@ -88,13 +88,13 @@ def refuse_other_kind(config: DataConfig) -> None:
   path, name = named_files.expanded(config.path), config.name
   if not path.exists() and not path.is_symlink():
     _refuse_missing(path, name)
-  kind = _kind_of(path)
+  kind = kind_of(path)
   is_left_to_reader = {"csv": ("file",), "npz": ("file", "archive"), "folder": ()}[name]
   if kind == name or kind in is_left_to_reader:
     return
   expected = f"data.name={name} reads {EXPECTED[name]}"
   if kind not in _READ_BY:
-    raise DataError(f"data.path={path}: {_OTHER_KINDS[kind]}; {expected}")
+    raise DataError(f"data.path={path}: {OTHER_KINDS[kind]}; {expected}")
   try:
     has_test, end = _has_test(kind, path), ""
   except DataError as error:

@@ -1,0 +1,6 @@
+from sdt.api.classifier import SdtClassifier as SdtClassifier
+from sdt.api.running import run as run
+from sdt.trained.load import Run as Run
+from sdt.trained.load import load as load
+
+__version__: str

@@ -1,0 +1,1 @@
+"""What a program in Python calls; `import sdt` has all of it."""
