@@ -13,9 +13,11 @@ Reverse mode only: `jax.jvp` and gradients of gradients raise. For those use
 `jax.lax.conv_general_dilated`.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +35,22 @@ type Op = Callable[[jax.Array, jax.Array], jax.Array]
 # So many (images, kernel) pairs become separate convolutions. More of them (gradients of single
 # examples) would make the program too long.
 MAX_UNROLLED = 16
+
+_IS_PLAIN = contextvars.ContextVar("is_plain", default=False)
+
+
+@contextlib.contextmanager
+def plain_convolutions() -> Iterator[None]:
+  """Within it a network is traced with lax's own convolutions and without barriers.
+
+  The program then is the same on all platforms and for any number of images: it is for exports. The
+  function that is traced must be a new one, as JAX keeps the traces of those that it has seen.
+  """
+  token = _IS_PLAIN.set(True)
+  try:
+    yield
+  finally:
+    _IS_PLAIN.reset(token)
 
 
 def conv2d(
@@ -70,7 +88,8 @@ def conv2d(
   strides = _pair(stride)
   sizes, kernel_sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
   pads = _explicit_pads(padding, sizes, kernel_sizes, strides=strides)
-  conv = _make_conv(_Geometry(sizes, kernel_sizes, strides, pads=pads))
+  geometry = _Geometry(sizes, kernel_sizes, strides, pads=pads)
+  conv = _lax_forward(geometry) if _IS_PLAIN.get() else _make_conv(geometry)
   return conv(jnp.asarray(x), jnp.asarray(kernel))
 
 
@@ -83,7 +102,6 @@ def precision_of(dtype: DTypeLike) -> lax.Precision | None:
   return lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
-@jax.custom_vjp
 def barrier(x: Shaped[AnyArray, "*shape"]) -> Shaped[Array, "*shape"]:
   """Returns x; on a CPU, XLA does not fuse operations across this point, forward or backward.
 
@@ -91,18 +109,23 @@ def barrier(x: Shaped[AnyArray, "*shape"]) -> Shaped[Array, "*shape"]:
   of the backward pass, and computes them several times: a third of a training step. Other platforms
   have no barrier.
   """
+  return jnp.asarray(x) if _IS_PLAIN.get() else _barrier(x)
+
+
+@jax.custom_vjp
+def _barrier(x: AnyArray) -> jax.Array:
   return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=_same)
 
 
 def _barrier_forward(x: jax.Array) -> tuple[jax.Array, None]:
-  return barrier(x), None
+  return _barrier(x), None
 
 
 def _barrier_backward(_: None, dy: jax.Array) -> tuple[jax.Array]:
-  return (barrier(dy),)
+  return (_barrier(dy),)
 
 
-barrier.defvjp(_barrier_forward, _barrier_backward)
+_barrier.defvjp(_barrier_forward, _barrier_backward)
 
 
 def _same(x: jax.Array) -> jax.Array:
@@ -169,15 +192,22 @@ def _make_conv(geometry: _Geometry) -> Op:
   return conv
 
 
+def _lax_forward(geometry: _Geometry) -> Op:
+  """Returns y(x, kernel) in lax's one operation."""
+
+  def forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    precision, of_geometry = precision_of(x.dtype), (geometry.strides, geometry.pads)
+    return lax.conv_general_dilated(
+      x, kernel, *of_geometry, dimension_numbers=LAYOUT, precision=precision
+    )
+
+  return forward
+
+
 def _plain_parts(geometry: _Geometry) -> tuple[Op, Op, Op]:
   """Returns y(x, kernel), dL/dx(dy, kernel) and dL/dkernel(x, dy), in the platform's fast form."""
-  strides, pads = geometry.strides, geometry.pads
+  strides, pads, lax_forward = geometry.strides, geometry.pads, _lax_forward(geometry)
   of_input, of_kernel = {"sizes": geometry.sizes}, {"kernel_sizes": geometry.kernel_sizes}
-
-  def lax_forward(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return lax.conv_general_dilated(
-      x, kernel, strides, pads, dimension_numbers=LAYOUT, precision=precision_of(x.dtype)
-    )
 
   def lax_input_gradient(dy: jax.Array, kernel: jax.Array) -> jax.Array:
     x = jax.ShapeDtypeStruct((dy.shape[0], *geometry.sizes, kernel.shape[2]), dy.dtype)

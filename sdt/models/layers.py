@@ -79,7 +79,8 @@ def average_pool(x: Float[Array, "B H W C"], window: int) -> Float[Array, "B h w
   Rows and columns that are left over drop out.
   """
   num, height, width, channels = x.shape[0], x.shape[1] // window, x.shape[2] // window, x.shape[3]
-  x = x[:, : height * window, : width * window]
+  # Not by an index, which is a gather where the number of images is a symbol (exports).
+  x = jax.lax.slice(x, (0,) * 4, (num, height * window, width * window, channels))
   return x.reshape(num, height, window, width, window, channels).mean((2, 4))
 
 

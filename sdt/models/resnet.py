@@ -16,6 +16,7 @@ import dataclasses
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from sdt.arrays import AnyArray
@@ -59,7 +60,9 @@ class ResidualBlock(FamilyModule):
         x = self.norm("shortcut_norm", x, train=train, mask=mask)
       else:
         added = (0, y.shape[-1] - x.shape[-1])
-        x = jnp.pad(x[:, :: self.stride, :: self.stride], ((0, 0), (0, 0), (0, 0), added))
+        # Not by an index, which is a gather where the number of images is a symbol (exports).
+        x = lax.slice(x, (0,) * 4, x.shape, (1, self.stride, self.stride, 1))
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), added))
     return barrier(self.act(y + x))
 
 
