@@ -10,6 +10,7 @@ anything to save.
 """
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import logging
 
+from sdt.commands.program import COMMANDS
 from sdt.config import resolve
 from sdt.config.command_line import help_text, load_config_file, parse_arguments
 from sdt.config.sweep_points import expand
@@ -75,11 +77,9 @@ def main(arguments: Sequence[str]) -> int:
       signal.signal(number, StopAtOnce())
   logging.set_verbosity(logging.ERROR)
   try:
-    if arguments[:1] == ["predict"]:
+    if arguments and arguments[0] in COMMANDS:
       check_surroundings()
-      from sdt.commands import predict
-
-      return predict.main(arguments[1:])
+      return int(importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments[1:]))
     request = parse_arguments(arguments)
     if request is None:
       print(help_text(Path(__file__).parent / "configs"))

@@ -23,8 +23,10 @@ from sdt.files.sealed import (
   map_bytes_verified,
   read_bytes_verified,
   remove,
+  replacing,
   write_bytes,
 )
+from sdt.files.tensors import safetensors_bytes
 
 __all__ = [
   "Arrays",
@@ -43,6 +45,8 @@ __all__ = [
   "read_npz",
   "read_rows",
   "remove",
+  "replacing",
+  "safetensors_bytes",
   "truncate_rows",
   "write_bytes",
   "write_csv",

@@ -128,6 +128,19 @@ class Pretrained:
     )
 
 
+def public_tensors(naming: str, variables: Variables) -> dict[str, Float32[np.ndarray, "..."]]:
+  """Returns the variables of a network as a public checkpoint has them; `load` reads them back.
+
+  Args:
+    naming: one of `NAMINGS`.
+    variables: {"params": ..., "batch_stats": ...}.
+  """
+  return {
+    NAMINGS[naming].public_name(_name(path)): np.asarray(leaf).transpose(_TO_TORCH[leaf.ndim])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables)
+  }
+
+
 def load(
   path: str | Path,
   naming: str | None,

@@ -1,6 +1,5 @@
 """Writes files of weights: one network each, with all that is needed to use it."""
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -72,23 +71,11 @@ def write_model(path: Path, state: TrainState, replica: int, about: Mapping[str,
     replica: which of them.
     about: what `header` returned.
   """
-  from safetensors.numpy import save
-
   params, batch_stats = jax.tree.map(lambda leaf: leaf[replica], (state.params, state.batch_stats))
   leaves = [*_leaves(params, ("params",)), *_leaves(batch_stats, ("batch_stats",))]
-  content = _canonical(save({"/".join(names): leaf for names, leaf in leaves}, dict(about)))
+  content = files.safetensors_bytes({"/".join(names): leaf for names, leaf in leaves}, about)
   if not (files.is_intact(path) and path.read_bytes() == content):
     files.write_bytes(path, content)
-
-
-def _canonical(safetensors: bytes) -> bytes:
-  """Returns the file with its metadata in sorted order; the library's order changes by call."""
-  end = 8 + int.from_bytes(safetensors[:8], "little")
-  content = json.loads(safetensors[8:end])
-  metadata = dict(sorted(content.pop("__metadata__").items()))
-  text = json.dumps({"__metadata__": metadata, **content}, separators=(",", ":")).encode()
-  text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
-  return len(text).to_bytes(8, "little") + text + safetensors[end:]
 
 
 def _leaves(tree: PyTree, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], np.ndarray]]:

@@ -15,6 +15,11 @@ from sdt.data.published.tiny_imagenet import TinyImageNetFormat
 
 _CIFAR_MEAN_STD = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
+_CIFAR_LICENCE = (
+  "none stated; its authors ask to cite Krizhevsky 2009, Learning Multiple Layers of Features from "
+  "Tiny Images"
+)
+
 # SHA-256 of data_batch_1.bin to data_batch_5.bin.
 _CIFAR10_TRAIN = (
   "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
@@ -32,6 +37,7 @@ _REENCODED = (
 
 CIFAR10 = RegisteredSet(
   name="cifar10",
+  licence=_CIFAR_LICENCE,
   sizes=PublishedSizes(50_000, 10_000, 10),
   tfds_name="cifar10",
   remotes=(
@@ -91,6 +97,7 @@ non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles
 
 CIFAR100 = RegisteredSet(
   name="cifar100",
+  licence=_CIFAR_LICENCE,
   sizes=PublishedSizes(50_000, 10_000, 100, num_coarse_classes=20),
   tfds_name="cifar100",
   remotes=(
@@ -121,6 +128,7 @@ CIFAR100 = RegisteredSet(
 
 SVHN = RegisteredSet(
   name="svhn",
+  licence="for non-commercial use only, as its authors write",
   sizes=PublishedSizes(73_257, 26_032, 10),
   tfds_name="svhn_cropped",
   remotes=(
@@ -143,6 +151,10 @@ SVHN = RegisteredSet(
 # Its test labels were never published: the validation set is the test set.
 TINY_IMAGENET = RegisteredSet(
   name="tiny_imagenet",
+  licence=(
+    "none stated; "
+    "the images are ImageNet's, whose terms are non-commercial research and education"
+  ),
   sizes=PublishedSizes(100_000, 10_000, 200, image_shape=(64, 64, 3)),
   form=TinyImageNetFormat(),
   by_hand=(
@@ -156,6 +168,10 @@ TINY_IMAGENET = RegisteredSet(
 
 CUB = RegisteredSet(
   name="cub",
+  licence=(
+    "none stated with the files; "
+    "the photographs are from Flickr and belong to their photographers"
+  ),
   sizes=PublishedSizes(5_994, 5_794, 200, image_shape=None),
   tfds_name="caltech_birds2011",
   remotes=(
@@ -174,3 +190,12 @@ CUB = RegisteredSet(
 SETS = {spec.name: spec for spec in (CIFAR10, CIFAR100, SVHN, TINY_IMAGENET, CUB)}
 
 SIZES = {spec.name: spec.sizes for spec in SETS.values()}
+
+# What may be done with a set, in its authors' words; of those alone that sdt knows.
+LICENCES = {
+  "digits": (
+    "CC BY 4.0: Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine "
+    "Learning Repository; the copy of scikit-learn"
+  ),
+  "shapes": "none needed: drawn by sdt",
+} | {spec.name: spec.licence for spec in SETS.values()}

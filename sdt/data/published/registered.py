@@ -84,6 +84,7 @@ class RegisteredSet:
     by_hand: commands for the user, to run after fetching `remotes`, or instead; {folder} stands for
       the data directory.
     mean_std: of the channels, where the field agreed on numbers; None: of the training split.
+    licence: what may be done with it, as far as its authors say.
   """
 
   name: str
@@ -94,6 +95,7 @@ class RegisteredSet:
   unpacks: str | None = None
   by_hand: tuple[str, ...] = ()
   mean_std: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+  licence: str = ""
 
 
 def refuse_unverified(folder: Path, spec: RegisteredSet, level: str) -> tuple[str, tuple[str, ...]]:

@@ -4,6 +4,7 @@ JAX traces a function to a jaxpr. In it some operations call others (`jit`, cust
 some depend on weights alone. What is left here is what must be computed for every batch.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -152,10 +153,18 @@ def _folded(operations: Sequence[Operation]) -> list[Operation]:
     for output in operation.outputs:
       output.name = _name(operation)
   # One program for all: to compile a program for every operation takes seconds.
-  with jax.default_device(jax.local_devices(backend="cpu")[0]):
+  with _on_cpu():
     for array, value in zip(results, jax.jit(compute)(), strict=True):
       array.value = np.asarray(value)
   return left
+
+
+def _on_cpu() -> contextlib.AbstractContextManager[Any]:
+  """Returns a block in which JAX computes on the CPU, where it may."""
+  try:
+    return jax.default_device(jax.local_devices(backend="cpu")[0])
+  except RuntimeError:  # JAX_PLATFORMS leaves it out
+    return contextlib.nullcontext()
 
 
 def _enlarges(operation: Operation) -> bool:

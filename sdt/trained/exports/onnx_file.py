@@ -1,6 +1,7 @@
 """The export to ONNX: the network for onnxruntime and all that reads ONNX."""
 
 import functools
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -26,20 +27,25 @@ _IR_VERSION = 8
 _MAX_BYTES = 2**31 - 1
 
 
+def check(model: Model) -> None:
+  """Raises a ConfigError unless the package onnx is installed."""
+  del model
+  if importlib.util.find_spec("onnx") is None:
+    raise ConfigError(
+      "--format=onnx needs the package onnx, which is not installed: pip install onnx, or use "
+      "--format=stablehlo"
+    )
+
+
 def content(model: Model) -> bytes:
   """Returns the ONNX file of a network: logits [batch, K] of inputs [batch, ...].
 
   Raises:
-    ConfigError: the package onnx is missing, the network has an operation that the writer does not
-      know, or the file would be larger than ONNX allows.
+    ConfigError: the network has an operation that the writer does not know, or the file would be
+      larger than ONNX allows.
   """
-  try:
-    import onnx
-  except ImportError as error:
-    raise ConfigError(
-      "--format=onnx needs the package onnx, which is not installed: pip install onnx, or use "
-      "--format=stablehlo"
-    ) from error
+  import onnx
+
   function = functools.partial(forward, model)
   proto = onnx_of(function, constants_of(model), batch_of(model))
   onnx.helper.set_model_props(proto, _metadata(model))

@@ -1,0 +1,123 @@
+"""The model card beside an export: what the network is, what it takes, how good it is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import sdt
+from sdt import files
+from sdt.config.schema import DataConfig
+from sdt.data.published.catalogue import LICENCES
+from sdt.trained.exports.formats import Format
+from sdt.trained.model import Model
+
+_OWN_DATA = "not known to sdt: the data are the user's own"
+
+
+def card(model: Model, results: Mapping[str, Any], kind: Format, file: str) -> str:
+  """Returns the model card, Markdown.
+
+  Args:
+    model: the network.
+    results: results.json of its run.
+    kind: of the export.
+    file: its name.
+  """
+  of_data = results["data"]
+  title = f"{model.config.model.name}, trained on {of_data['name']}"
+  sections = [
+    f"# {title}\n\nMade by sdt {sdt.__version__}: arm `{model.arm}`, seed {model.seed}, "
+    f"{results['model']['num_params']:,} parameters, {results['rounds']} rounds.",
+    f"## Use\n\n```python\n{kind.example_of(model, file)}\n```",
+    "## Input\n\n" + "\n".join(f"- {line}" for line in _input(model, kind)),
+    f"## Output\n\nlogits, float32 [batch, {len(model.class_names)}]; their softmax is the "
+    f"probability of each class. The classes in order:\n\n```json\n{_json(model.class_names)}\n```",
+    f"## Accuracy\n\n{_accuracy(model, results)}",
+    "## Data\n\n" + "\n".join(f"- {line}" for line in _data(of_data)),
+    f"## Origin\n\n- SHA-256 of the weights' file in the run: `{model.digest}`",
+  ]
+  return "\n\n".join(sections) + "\n"
+
+
+def _json(value: object) -> str:
+  return files.json_text(value, indent=None)
+
+
+def _input(model: Model, kind: Format) -> list[str]:
+  """Returns what the network takes: type and shape, the formula, and how images get that size."""
+  mean, std = (_numbers(values) for values in (model.mean, model.std))
+  if len(model.input_shape) != 3:
+    shape = ", ".join(map(str, model.input_shape))
+    return [
+      f"`inputs`, float32 [batch, {shape}]: vectors as they are in the data",
+      f"inside, the file computes (x - mean) / std with mean = {mean}, std = {std}",
+    ]
+  height, width, channels = model.input_shape
+  colours = "red, green, blue" if channels == 3 else f"{channels} channel(s) as in the data"
+  formula = f"(pixel / 255 - mean) / std with mean = {mean}, std = {std} of each channel"
+  if kind.takes_pixels:
+    first = [
+      f"`inputs`, uint8 [batch, {height}, {width}, {channels}]: rows from the top, {colours}, 0 to "
+      "255; any number of images",
+      f"inside, the file computes {formula}",
+    ]
+  else:
+    first = [
+      f"`inputs`, float32 [batch, {channels}, {height}, {width}]: rows from the top, {colours}",
+      f"each value is {formula}: the file does not do it",
+    ]
+  return [*first, *_sizes(model.config.data)]
+
+
+def _sizes(config: DataConfig) -> list[str]:
+  """Returns how an image file gets the size of the inputs; nothing where images are as they are."""
+  lines = []
+  if config.image_size is not None:
+    what = (
+      f"height and width become {config.image_size} pixels"
+      if config.resize == "stretch"
+      else f"the shorter side becomes {config.image_size} pixels, and the proportions stay"
+    )
+    lines.append(f"images are made upright and resized (bilinear, antialiased): {what}")
+  if config.crop_size is not None:
+    lines.append(f"then the middle {config.crop_size} x {config.crop_size} pixels are taken")
+  return lines
+
+
+def _numbers(values: Sequence[float] | np.ndarray) -> str:
+  """Returns float32 numbers in the fewest digits that are exact, and few of many."""
+  texts = [str(np.float32(value)) for value in values]
+  return f"[{', '.join(texts)}]" if len(texts) <= 16 else f"{len(texts)} numbers, in the file"
+
+
+def _accuracy(model: Model, results: Mapping[str, Any]) -> str:
+  """Returns the figures of the network and of the arms of its run, with n and spread."""
+  num_test, arms = results["data"]["num_test"], results["arms"]
+  own = arms[model.arm]["accuracy"].get(str(model.seed))
+  lines = [
+    f"This network: {_percent(own)} of {num_test:,} test examples, after the last round.",
+    "",
+    "| arm | test accuracy, % | standard deviation | n seeds |",
+    "|---|---|---|---|",
+  ]
+  for arm, entry in arms.items():
+    spread = "-" if entry["sd"] is None else f"{100 * entry['sd']:.2f}"
+    mean = "-" if entry["mean"] is None else f"{100 * entry['mean']:.2f}"
+    lines.append(f"| `{arm}` | {mean} | {spread} | {entry['n']} |")
+  if model.seed in (*arms[model.arm]["diverged"], *arms[model.arm]["collapsed"]):
+    lines += ["", "**This network diverged or collapsed in training: it is no better than chance.**"]
+  return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+  return "not known" if share is None else f"{100 * share:.2f} %"
+
+
+def _data(of_data: Mapping[str, Any]) -> list[str]:
+  return [
+    f"`{of_data['name']}`, variant {of_data['variant']}: {of_data['num_train']:,} training and "
+    f"{of_data['num_test']:,} test examples of {of_data['num_classes']} classes",
+    f"SHA-256 of the data: `{of_data['checksum']}`",
+    f"licence: {LICENCES.get(of_data['name'], _OWN_DATA)}",
+  ]
