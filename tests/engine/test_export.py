@@ -16,19 +16,11 @@ from sdt.inputs.device_data import Feed
 from sdt.models.registry import MODEL_NAMES
 from sdt.run.programs import Setup
 from tests.support import tiny
+from tests.support.networks import SMALLEST
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 # Lowering costs a deep network 10 to 20 seconds: the smallest member of every family is lowered by
 # default, all by `make slow`.
-SMALLEST = {
-  "densenet": {"depth": 10, "growth_rate": 4},
-  "mlp": {"hidden_sizes": (8,)},
-  "preresnet": {"blocks": (1, 1), "widths": (4, 8)},
-  "resnet": {"blocks": (1, 1), "widths": (4, 8)},
-  "resnet18": {"blocks": (1, 1), "widths": (4, 8)},
-  "vgg16": {"blocks": (1, 1), "widths": (4, 8)},
-  "wrn": {"depth": 10, "widen_factor": 1},
-}
 CASES = [
   *(pytest.param(name, keys, id=f"smallest {name}") for name, keys in SMALLEST.items()),
   *(pytest.param(name, {}, id=name, marks=pytest.mark.slow) for name in MODEL_NAMES),

@@ -22,6 +22,16 @@ DEEP = frozenset(
   "resnet34 resnet50 resnet56 resnet110 paper_resnet110 preresnet56 preresnet110 paper_preresnet56 "
   "paper_preresnet110 vgg19 densenet100 densenet_bc100 densenet121 wrn28_10".split()
 )
+# The smallest member of every family: a name of the registry, and the keys that make it small.
+SMALLEST: dict[str, dict[str, Any]] = {
+  "densenet": {"depth": 10, "growth_rate": 4},
+  "mlp": {"hidden_sizes": (8,)},
+  "preresnet": {"blocks": (1, 1), "widths": (4, 8)},
+  "resnet": {"blocks": (1, 1), "widths": (4, 8)},
+  "resnet18": {"blocks": (1, 1), "widths": (4, 8)},
+  "vgg16": {"blocks": (1, 1), "widths": (4, 8)},
+  "wrn": {"depth": 10, "widen_factor": 1},
+}
 
 
 def case(name: str, *values: Any, label: str | None = None) -> ParameterSet:

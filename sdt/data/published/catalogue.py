@@ -152,8 +152,7 @@ SVHN = RegisteredSet(
 TINY_IMAGENET = RegisteredSet(
   name="tiny_imagenet",
   licence=(
-    "none stated; "
-    "the images are ImageNet's, whose terms are non-commercial research and education"
+    "none stated; the images are ImageNet's, whose terms are non-commercial research and education"
   ),
   sizes=PublishedSizes(100_000, 10_000, 200, image_shape=(64, 64, 3)),
   form=TinyImageNetFormat(),
@@ -169,8 +168,7 @@ TINY_IMAGENET = RegisteredSet(
 CUB = RegisteredSet(
   name="cub",
   licence=(
-    "none stated with the files; "
-    "the photographs are from Flickr and belong to their photographers"
+    "none stated with the files; the photographs are from Flickr and belong to their photographers"
   ),
   sizes=PublishedSizes(5_994, 5_794, 200, image_shape=None),
   tfds_name="caltech_birds2011",

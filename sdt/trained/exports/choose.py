@@ -47,8 +47,7 @@ def choose(workdir: Path, arm: str | None, seed: int | None) -> Chosen:
     seed = recommended["seed"] if is_recommended else min(seeds, key=lambda one: one in unfit)
   if seed not in seeds:
     raise ConfigError(
-      f"--seed={seed}: the run in {workdir} has no such seed (seeds: "
-      f"{', '.join(map(str, seeds))})"
+      f"--seed={seed}: the run in {workdir} has no such seed (seeds: {', '.join(map(str, seeds))})"
     )
   return Chosen(read_model(workdir / file_of(arm, seed)), results)
 
@@ -65,6 +64,6 @@ def _results(workdir: Path) -> Mapping[str, Any]:
   results: Mapping[str, Any] = files.read_json(path)
   if not isinstance(results, Mapping) or not {"arms", "recommended", "data"} <= results.keys():
     raise DataError(
-      f"{path}: of a toy, a sweep, or another version of sdt: it has no networks to export; {advice}"
+      f"{path}: of a toy, a sweep or another version of sdt, without networks to export; {advice}"
     )
   return results

@@ -97,11 +97,13 @@ def _inline(
 ) -> list[Array]:
   """Appends the operations of a jaxpr with these arguments; returns its results."""
   jaxpr = closed.jaxpr
-  known = dict(zip(jaxpr.constvars, [_constant(np.asarray(one)) for one in closed.consts]))
+  known = dict(zip(jaxpr.constvars, map(_constant, map(np.asarray, closed.consts)), strict=True))
   known |= dict(zip(jaxpr.invars, arguments, strict=True))
 
-  def array(atom: Any) -> Array:
-    return _constant(np.asarray(atom.val)) if isinstance(atom, core.Literal) else known[atom]
+  def array(atom: core.Var | core.Literal) -> Array:
+    if isinstance(atom, core.Literal):  # a number of Python, or an array
+      return _constant(np.asarray(atom.val, _like(atom).dtype))
+    return known[atom]
 
   for equation in jaxpr.eqns:
     inputs, name = [array(atom) for atom in equation.invars], equation.primitive.name
@@ -110,11 +112,17 @@ def _inline(
       inner = equation.params[_CALLS[name]]
       results = _inline(inner, inputs, here, operations=operations)
     else:
-      results = [Array(getattr(v.aval, "shape", ()), v.aval.dtype) for v in equation.outvars]
+      results = [_like(one) for one in equation.outvars]
       parts = tuple(inputs), tuple(results)
       operations.append(Operation(equation.primitive, *parts, params=equation.params, layer=here))
     known |= dict(zip(equation.outvars, results, strict=True))
   return [array(atom) for atom in jaxpr.outvars]
+
+
+def _like(atom: core.Var | core.Literal) -> Array:
+  """Returns an array of the shape and type of one of the jaxpr; that of random keys is object."""
+  shape, dtype = getattr(atom.aval, "shape", ()), getattr(atom.aval, "dtype", None)
+  return Array(shape, dtype if isinstance(dtype, np.dtype) else np.dtype(object))
 
 
 def _needed(operations: Sequence[Operation], output: Array) -> list[Operation]:

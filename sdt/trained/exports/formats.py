@@ -50,7 +50,5 @@ class Format:
 FORMATS: Mapping[str, Format] = {
   "stablehlo": Format(".stablehlo", stablehlo.check, stablehlo.content, _STABLEHLO),
   "onnx": Format(".onnx", onnx_file.check, onnx_file.content, _ONNX),
-  "torch": Format(
-    ".safetensors", torch_file.check, torch_file.content, _TORCH, takes_pixels=False
-  ),
+  "torch": Format(".safetensors", torch_file.check, torch_file.content, _TORCH, takes_pixels=False),
 }

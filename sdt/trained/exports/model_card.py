@@ -106,7 +106,10 @@ def _accuracy(model: Model, results: Mapping[str, Any]) -> str:
     mean = "-" if entry["mean"] is None else f"{100 * entry['mean']:.2f}"
     lines.append(f"| `{arm}` | {mean} | {spread} | {entry['n']} |")
   if model.seed in (*arms[model.arm]["diverged"], *arms[model.arm]["collapsed"]):
-    lines += ["", "**This network diverged or collapsed in training: it is no better than chance.**"]
+    lines += [
+      "",
+      "**This network diverged or collapsed in training: it is no better than chance.**",
+    ]
   return "\n".join(lines)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import jax
-import numpy as np
 
 import sdt
 from sdt import files

@@ -54,7 +54,7 @@ class Graph:
   def __init__(self, name: str) -> None:
     self._input = name
     self.nodes: list[Any] = []
-    self.weights: dict[str, Shaped[np.ndarray, "..."]] = {}
+    self.weights: dict[str, Shaped[np.ndarray, ...]] = {}
     self._small: dict[Hashable, str] = {}
     self._turned: dict[tuple[str, Order], Tensor] = {}
     self._names: set[str] = set()

@@ -152,8 +152,6 @@ def _reshape(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Te
 def _reshaped(graph: Graph, name: str, shape: Sequence[Any]) -> str:
   """Returns the name of a tensor of this shape, of which one size may be a symbol."""
   sizes = [size if isinstance(size, int) else -1 for size in shape]
-  if sizes.count(-1) > 1:
-    raise NotTranslatedError(f"a reshape to {shape}, of which several sizes are not known")
   return graph.add("Reshape", [name, graph.number(*sizes)])
 
 
@@ -187,12 +185,14 @@ def _broadcast(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> 
 
 
 def _squeeze(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
-  return _without_axes(graph, operation, inputs, kind="Squeeze", axes=operation.params["dimensions"])
+  return _without_axes(
+    graph, operation, inputs, kind="Squeeze", axes=operation.params["dimensions"]
+  )
 
 
 def _reduce(kind: str) -> Translation:
   def translation(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
-      return _without_axes(graph, operation, inputs, kind=kind, axes=operation.params["axes"])
+    return _without_axes(graph, operation, inputs, kind=kind, axes=operation.params["axes"])
 
   return translation
 

@@ -1,0 +1,99 @@
+"""Weights in the names of torchvision and timm: what is written is what is read, to the bit."""
+
+import dataclasses
+import itertools
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from sdt.errors import ConfigError
+from sdt.models import pretrained
+from sdt.models.registry import NETWORKS
+from sdt.trained.exports import torch_file
+from tests.support import exported
+from tests.support.places import GOLDEN
+
+SHAPE = (64, 64, 3)
+PUBLIC = ("densenet121", "resnet18", "resnet34", "resnet50")
+
+
+def names(tree):
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+def public(name):
+  """Returns a public network whose weights count on from leaf to leaf, so that no two are equal."""
+  model = exported.described(name, {}, shape=SHAPE, class_names=tuple("abcdefghij"))
+  numbers = itertools.count(step=0.25)
+  variables = jax.tree.map(
+    lambda leaf: (
+      np.arange(math.prod(leaf.shape), dtype=np.float32).reshape(leaf.shape)
+      + np.float32(next(numbers))
+    ),
+    model.variables,
+  )
+  return dataclasses.replace(model, variables=variables)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_is_read_is_what_was_written_to_the_bit_and_under_torchvisions_names(name, tmp_path):
+  model, path = public(name), tmp_path / "weights.safetensors"
+  path.write_bytes(torch_file.content(model))
+  start = jax.tree.map(np.zeros_like, model.variables)
+  read = pretrained.load(path, NETWORKS[name].weights_from, start, with_head=True)
+  assert read.is_public
+  written, back = names(model.variables), names(read.put_into(start))
+  assert written.keys() == back.keys()
+  for key, leaf in written.items():
+    np.testing.assert_array_equal(back[key], leaf, err_msg=key)
+  # The names and shapes of torchvision's own state_dict, batch counters and all.
+  with np.load(GOLDEN / "pretrained.npz") as stored:
+    shapes = (tuple(map(int, filter(None, text.split("x")))) for text in stored[f"{name}:shapes"])
+    expected = dict(zip(stored[f"{name}:names"].tolist(), shapes, strict=True))
+  assert {key: tensor.shape for key, tensor in load_file(path).items()} == expected
+
+
+def test_the_file_is_torchs_and_names_network_and_classes(tmp_path):
+  path, content = tmp_path / "weights.safetensors", torch_file.content(public("resnet18"))
+  assert content == torch_file.content(public("resnet18"))
+  path.write_bytes(content)
+  with safe_open(path, "np") as file:
+    said = file.metadata()
+  assert (said["format"], said["architecture"]) == ("pt", "resnet18")
+  assert json.loads(said["class_names"]) == list("abcdefghij")
+
+
+@pytest.mark.parametrize("name", ["vgg16", "vgg19", "resnet20", "wrn", "preresnet", "mlp"])
+def test_a_network_without_a_public_name_is_refused_with_what_would_do(name):
+  model = exported.described(name, {"hidden_sizes": (8,)} if name == "mlp" else {})
+  with pytest.raises(ConfigError) as caught:
+    torch_file.check(model)
+  assert f"model.name={name!r}; they have densenet121, resnet18" in str(caught.value)
+  assert str(caught.value).endswith("--format=onnx or --format=stablehlo, which take any network")
+
+
+@pytest.mark.parametrize(
+  ("name", "keys"),
+  [
+    ("resnet18", {"stem": "small"}),
+    ("resnet18", {"activation": "gelu"}),
+    ("resnet34", {"shortcut": "zero_pad"}),
+    ("resnet50", {"blocks": (3, 4, 6, 2), "widths": (64, 128, 256, 512)}),
+    ("densenet121", {"growth_rate": 16}),
+  ],
+)
+def test_a_public_network_with_keys_of_its_own_is_refused(name, keys):
+  with pytest.raises(ConfigError, match="with other model keys than its own"):
+    torch_file.content(exported.described(name, keys))
+
+
+def test_keys_that_change_nothing_are_no_reason_to_refuse():
+  torch_file.check(exported.described("resnet18", {"stem": "imagenet", "activation": "relu"}))
