@@ -1,6 +1,7 @@
 """Compares the logits of exports with sdt's, network by network.
 
-    .venv/bin/python benchmarks/exports.py [--networks NAME ...] [--torch_python=PYTHON] [--out=FILE]
+    .venv/bin/python benchmarks/exports.py [--networks NAME ...] [--torch_python=PYTHON]
+      [--out=FILE]
 
 The weights are drawn, as are the images: 8 of 32x32 pixels, and of 64x64 for networks with
 ImageNet's stem. Each difference is the largest of any logit; `spread` is the standard deviation of

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from sdt import named_files
@@ -11,7 +10,7 @@ from sdt.errors import ConfigError
 
 FLAGS = (
   *("--format=stablehlo", "--format=onnx", "--format=torch"),
-  *("--arm=", "--seed=", "--output=", "--overwrite"),
+  *("--arm=", "--seed=", "--output=", "--overwrite", "--help"),
 )
 
 
@@ -36,7 +35,7 @@ def _parser() -> _Parser:
     "weights for torchvision and timm, of networks that they have",
   )
   parser.add_argument("--arm", help="by default that of the recommended network")
-  parser.add_argument("--seed", type=int, help="by default the recommended network, or the first")
+  parser.add_argument("--seed", type=int, help="by default the recommended one, or the first")
   parser.add_argument("--output", help="the file, by default WORKDIR/exports/ARM-seedK.SUFFIX")
   parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
   return parser
@@ -55,16 +54,17 @@ def main(arguments: Sequence[str]) -> int:
   workdir = named_files.expanded(given.workdir)
   load_jax()
   find_devices()
-  from sdt.trained.exports.choose import choose
   from sdt.trained.exports.export import default_output, export
+  from sdt.trained.load import load
 
-  chosen = choose(workdir, given.arm, given.seed)
-  output = (
-    default_output(workdir, chosen, given.format)
-    if given.output is None
-    else Path(named_files.expanded(given.output))
+  run = load(workdir)
+  model = run.network(given.arm, given.seed)
+  output = default_output(workdir, model, given.format)
+  if given.output is not None:
+    output = named_files.expanded(given.output)
+  card = export(model, run.results, given.format, output=output, overwrite=given.overwrite)
+  print(
+    f"{output}: arm {model.arm}, seed {model.seed}, {output.stat().st_size:,} bytes; model card: "
+    f"{card}"
   )
-  card = export(chosen, given.format, output, overwrite=given.overwrite)
-  network = f"arm {chosen.model.arm}, seed {chosen.model.seed}"
-  print(f"{output}: {network}, {output.stat().st_size:,} bytes; model card: {card}")
   return 0

@@ -13,7 +13,7 @@ from sdt import files, named_files
 from sdt.config import Config, from_dict
 from sdt.data import table
 from sdt.errors import ConfigError, DataError, did_you_mean
-from sdt.trained.model import file_of, read_model
+from sdt.trained.model import Model, file_of, read_model
 from sdt.trained.networks import Images, Networks
 
 _FILES = ("results.json", "config.json", "environment.json")
@@ -133,6 +133,49 @@ class Run:
         f"{', '.join(map(str, there))}"
       )
     return list(dict.fromkeys(map(int, given)))
+
+  def network(self, arm: str | None = None, seed: int | None = None) -> Model:
+    """Returns one network: the recommended one, or that of an arm, of a seed, or of both.
+
+    Without a seed it is the first of the arm that neither diverged nor collapsed.
+
+    Raises: as `networks`.
+    """
+    recommended, entry = self.results["recommended"], self.results["arms"].get(arm)
+    if seed is None and arm in (None, recommended["arm"]):
+      seed = recommended["seed"]
+    elif seed is None and entry is not None:
+      unfit = {*entry["diverged"], *entry["collapsed"]}
+      seed = min(map(int, entry["accuracy"]), key=lambda one: one in unfit)
+    return self.networks(arm, () if seed is None else seed).models[0]
+
+  def export(
+    self,
+    path: str | Path,
+    format: str | None = None,  # noqa: A002  # the name of the flag
+    *,
+    arm: str | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+  ) -> Path:
+    """Writes a network as a file for other programs, and PATH.md, its model card; returns PATH.
+
+    Args:
+      path: of the file.
+      format: stablehlo, onnx or torch; by default what the suffix of `path` says.
+      arm, seed: of the network, see `network`.
+      overwrite: whether files that are there are replaced.
+
+    Raises:
+      ConfigError: see `sdt.trained.exports.export.export`. WorkdirError: `path` cannot be written.
+    """
+    from sdt.trained.exports import export as exports
+
+    place = named_files.expanded(path)
+    name = exports.format_of(place) if format is None else format
+    model = self.network(arm, seed)
+    exports.export(model, self.results, name, output=place, overwrite=overwrite)
+    return place
 
   def predict_proba(
     self,

@@ -13,9 +13,9 @@ from sdt import files
 from sdt.commands.export import main
 from sdt.errors import ConfigError, DataError, WorkdirError
 from sdt.trained.exports import onnx_file
-from sdt.trained.exports.choose import choose
 from sdt.trained.exports.formats import FORMATS
 from sdt.trained.exports.model_card import card
+from sdt.trained.load import load
 from tests.support import exported
 from tests.support.places import ROOT
 
@@ -56,7 +56,7 @@ def test_by_default_the_recommended_network_goes_into_the_run(name, run, capsys)
   assert names_below(run / "exports") == {stem, f"{stem}.md"}
   assert f"exports/{stem}.md" in capsys.readouterr().out
   content = (run / "exports" / stem).read_bytes()
-  assert content == FORMATS[name].content(choose(run, None, None).model)
+  assert content == FORMATS[name].content(load(run).network())
 
 
 @pytest.mark.parametrize("which", ["x.onnx", "x.onnx.md"])
@@ -64,7 +64,9 @@ def test_a_file_that_is_there_is_replaced_only_with_overwrite(which, run, tmp_pa
   output = tmp_path / "x.onnx"
   (tmp_path / which).write_text("mine")
   command = [str(run), "--format=onnx", f"--output={output}"]
-  with pytest.raises(ConfigError, match=f"--output={tmp_path / which} exists; give --overwrite"):
+  with pytest.raises(
+    ConfigError, match=f"--output={tmp_path / which}: exists already; give --overwrite"
+  ):
     main(command)
   assert (tmp_path / which).read_text() == "mine"
   assert names_below(tmp_path) - names_below(tmp_path / "run") >= {which}
@@ -88,13 +90,11 @@ def test_an_export_that_fails_leaves_what_was_there(run, tmp_path, monkeypatch):
   [
     ([], "the following arguments are required: --format"),
     (["--format=onxx"], "--format=onxx is no format; did you mean 'onnx'?"),
-    (["--format=onnx", "--arm=metod"], "no such arm; did you mean 'method'? "),
-    (["--format=onnx", "--seed=7"], "no such seed (seeds: 0, 1)"),
+    (["--format=onnx", "--arm=metod"], "no arm 'metod'; did you mean 'method'?"),
+    (["--format=onnx", "--seed=7"], "no seed 7; expected all, or some of 0, 1"),
     (["--format=onnx", "--seed=x"], "argument --seed: invalid int value: 'x'"),
     (["--format=onnx", "--overwrit"], "unrecognized arguments: --overwrit"),
     (["--format=torch"], "torchvision and timm have no model.name='mlp'"),
-    (["--format=onnx", "--output={tmp}"], "exists; name a file"),
-    (["--format=onnx", "--output={tmp}", "--overwrite"], "exists; name a file"),
   ],
 )
 def test_what_cannot_be_is_refused_in_one_line_and_nothing_is_written(
@@ -112,19 +112,21 @@ def test_what_cannot_be_is_refused_in_one_line_and_nothing_is_written(
 @pytest.mark.parametrize("name", ["stablehlo", "onnx"])
 def test_a_place_that_cannot_be_written_is_a_matter_of_the_disk(name, reference_run, tmp_path):
   (tmp_path / "file").write_text("mine")
-  with pytest.raises(WorkdirError, match="cannot write"):
-    main([str(reference_run), f"--format={name}", f"--output={tmp_path / 'file/x'}"])
+  (tmp_path / "folder").mkdir()
+  for place, told in (("file/x", "cannot write"), ("folder", "a folder; name a file in it")):
+    command = [str(reference_run), f"--format={name}", f"--output={tmp_path / place}"]
+    with pytest.raises(WorkdirError, match=told):
+      main([*command, "--overwrite"])
   assert names_below(tmp_path) == {"file"}
 
 
 def test_a_folder_without_a_finished_run_is_refused(run, tmp_path):
-  with pytest.raises((ConfigError, DataError), match="no such folder|no folder"):
-    main([str(tmp_path / "none"), "--format=onnx"])
   (tmp_path / "empty").mkdir()
-  with pytest.raises((ConfigError, DataError), match="expected the workdir of a finished run"):
-    main([str(tmp_path / "empty"), "--format=onnx"])
+  for folder in (tmp_path / "none", tmp_path / "empty"):
+    with pytest.raises(ConfigError, match="name the workdir of a finished run"):
+      main([str(folder), "--format=onnx"])
   (run / "results.json").unlink()
-  with pytest.raises((ConfigError, DataError), match="not finished"):
+  with pytest.raises(ConfigError, match="not finished"):
     main([str(run), "--format=onnx"])
 
 
@@ -146,28 +148,37 @@ def test_without_the_package_onnx_it_says_what_to_install(reference_run, tmp_pat
   assert list(tmp_path.iterdir()) == []
 
 
-def with_recommended(results, **changes):
-  return {**results, "recommended": {**results["recommended"], **changes}}
-
-
 def test_an_arm_gives_its_first_seed_that_is_fit(run):
+  def network(*names, **changes):
+    results["recommended"] |= changes
+    files.write_json(run / "results.json", results)
+    model = load(run).network(*names)
+    return model.arm, model.seed
+
   results = files.read_json(run / "results.json")
-  assert choose(run, "method", None).model.seed == 0
+  assert network("method") == ("method", 0)
   results["arms"]["method"]["collapsed"] = [0]
-  results["recommended"] |= {"arm": "baseline", "seed": 1}
-  files.write_json(run / "results.json", results)
-  assert choose(run, "method", None).model.seed == 1
-  assert choose(run, "method", 0).model.seed == 0
-  chosen = choose(run, None, None).model
-  assert (chosen.arm, chosen.seed) == ("baseline", 1)
-  files.write_json(run / "results.json", with_recommended(results, arm=None, why="all diverged"))
-  with pytest.raises(ConfigError, match="all diverged; name a network with --arm and --seed"):
-    choose(run, None, None)
+  assert network("method", arm="baseline", seed=1) == ("method", 1)
+  assert network("method", 0) == ("method", 0)
+  assert network() == ("baseline", 1)
+  with pytest.raises(ConfigError, match="all diverged; name an arm and a seed"):
+    network(arm=None, seed=None, why="all diverged")
+
+
+def test_python_exports_by_the_suffix_as_the_command_does(run, tmp_path):
+  for name, suffix in (("onnx", ".onnx"), ("stablehlo", ".stablehlo")):
+    path = tmp_path / f"by python{suffix}"
+    assert load(run).export(path, arm="method") == path
+    assert main([str(run), f"--format={name}", "--arm=method"]) == 0
+    assert path.read_bytes() == (run / "exports" / f"method-seed0{suffix}").read_bytes()
+  with pytest.raises(ConfigError, match=r"end it in .stablehlo \(stablehlo\), .onnx"):
+    load(run).export(tmp_path / "by python.pb")
+  load(run).export(tmp_path / "by python.pb", "onnx")
 
 
 def test_the_model_card_has_the_figures_of_the_results_and_the_formula(reference_run):
-  chosen = choose(reference_run, "method", 1)
-  model, results = chosen.model, chosen.results
+  done = load(reference_run)
+  model, results = done.network("method", 1), done.results
   text = card(model, results, FORMATS["onnx"], file="net.onnx")
   entry = results["arms"]["method"]
   mean, sd = 100 * entry["mean"], 100 * entry["sd"]
@@ -182,13 +193,14 @@ def test_the_model_card_has_the_figures_of_the_results_and_the_formula(reference
 
 
 def test_the_example_of_a_model_card_runs(tmp_path, monkeypatch, reference_run):
-  chosen = choose(reference_run, None, None)
+  done = load(reference_run)
+  model = done.network()
   monkeypatch.chdir(tmp_path)
   inputs = np.zeros((2, 8, 8, 3), np.uint8)
   for name in ("stablehlo", "onnx"):
     kind = FORMATS[name]
-    (tmp_path / "net").write_bytes(kind.content(chosen.model))
-    text = card(chosen.model, chosen.results, kind, file="net")
+    (tmp_path / "net").write_bytes(kind.content(model))
+    text = card(model, done.results, kind, file="net")
     known = {"inputs": inputs}
     exec(text.partition("```python\n")[2].partition("```")[0], known)
     assert np.asarray(known["logits"]).shape == (2, 3)
@@ -197,12 +209,14 @@ def test_the_example_of_a_model_card_runs(tmp_path, monkeypatch, reference_run):
 def test_a_card_of_torch_says_that_the_file_does_not_normalise_and_how_images_are_read(
   reference_run,
 ):
-  results = choose(reference_run, None, None).results
+  results = load(reference_run).results
   model = exported.described("resnet18", {}, shape=(64, 64, 3))
   entry = {"accuracy": {"3": None}, "mean": None, "sd": None, "n": 0}
   arms = {"method": {**results["arms"]["method"], **entry, "diverged": [3]}}
   data = {**results["data"], "name": "folder"}
-  text = card(model, {**results, "arms": arms, "data": data}, FORMATS["torch"], file="r.safetensors")
+  text = card(
+    model, {**results, "arms": arms, "data": data}, FORMATS["torch"], file="r.safetensors"
+  )
   assert "torchvision.models.resnet18(num_classes=3)" in text
   assert "float32 [batch, 3, 64, 64]" in text
   assert "the file does not do it" in text

@@ -1,23 +1,31 @@
 """Exports a network of a run: the file, and its model card beside it."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sdt import files
-from sdt.errors import ConfigError, did_you_mean
+from sdt.errors import ConfigError, WorkdirError, did_you_mean
 from sdt.files.workdir import disk_errors
-from sdt.trained.exports.choose import Chosen
 from sdt.trained.exports.formats import FORMATS
 from sdt.trained.exports.model_card import card
-
-# Where exports go by default, in the workdir.
-FOLDER = "exports"
+from sdt.trained.model import Model
 
 
-def export(chosen: Chosen, format_name: str, output: Path, *, overwrite: bool = False) -> Path:
+def export(
+  model: Model,
+  results: Mapping[str, Any],
+  format_name: str,
+  *,
+  output: Path,
+  overwrite: bool = False,
+) -> Path:
   """Writes a network in one of `FORMATS`, and OUTPUT.md, its model card; returns the card's path.
 
   Args:
-    chosen: the network and its run.
+    model: the network.
+    results: results.json of its run.
     format_name: a name of `FORMATS`.
     output: the file; its folder is made where it lacks.
     overwrite: whether files that are there already are replaced.
@@ -32,15 +40,10 @@ def export(chosen: Chosen, format_name: str, output: Path, *, overwrite: bool = 
       f"{', '.join(FORMATS)})"
     )
   kind, beside = FORMATS[format_name], output.with_name(f"{output.name}.md")
-  for path in (output, beside):
-    with disk_errors(path):
-      is_there = path.is_symlink() or path.exists()
-    if is_there and (not overwrite or path.is_dir()):
-      advice = "give --overwrite or another --output" if not path.is_dir() else "name a file"
-      raise ConfigError(f"--output={path} exists; {advice}")
-  kind.check(chosen.model)
-  content = kind.content(chosen.model)
-  text = card(chosen.model, chosen.results, kind, file=output.name).encode()
+  _refuse_what_is_there(output, beside, overwrite=overwrite)
+  kind.check(model)
+  content = kind.content(model)
+  text = card(model, results, kind, file=output.name).encode()
   with disk_errors(output, len(content) + len(text)):
     output.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(output, content), files.replacing(beside, text):
@@ -48,7 +51,32 @@ def export(chosen: Chosen, format_name: str, output: Path, *, overwrite: bool = 
   return beside
 
 
-def default_output(workdir: Path, chosen: Chosen, format_name: str) -> Path:
+def _refuse_what_is_there(*paths: Path, overwrite: bool) -> None:
+  for path in paths:
+    with disk_errors(path):
+      is_there, is_folder = os.path.lexists(path), path.is_dir()
+    if is_folder:
+      raise WorkdirError(f"--output={path}: a folder; name a file in it")
+    if is_there and not overwrite:
+      raise ConfigError(
+        f"--output={path}: exists already; give --overwrite to replace it, or another name"
+      )
+
+
+def format_of(path: Path) -> str:
+  """Returns the format whose files have the suffix of the path.
+
+  Raises:
+    ConfigError: there is none.
+  """
+  for name, kind in FORMATS.items():
+    if path.suffix == kind.suffix:
+      return name
+  suffixes = ", ".join(f"{kind.suffix} ({name})" for name, kind in FORMATS.items())
+  raise ConfigError(f"{path}: no format has this suffix; name the format, or end it in {suffixes}")
+
+
+def default_output(workdir: Path, model: Model, format_name: str) -> Path:
   """Returns WORKDIR/exports/ARM-seedK with the format's suffix."""
   suffix = FORMATS[format_name].suffix if format_name in FORMATS else ""
-  return workdir / FOLDER / f"{chosen.model.arm}-seed{chosen.model.seed}{suffix}"
+  return workdir / "exports" / f"{model.arm}-seed{model.seed}{suffix}"

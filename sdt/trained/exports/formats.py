@@ -8,8 +8,8 @@ from sdt.trained.exports import onnx_file, stablehlo, torch_file
 from sdt.trained.model import Model
 
 _STABLEHLO = """\
-import jax.export
-network = jax.export.deserialize(open({file!r}, "rb").read())
+import pathlib, jax.export
+network = jax.export.deserialize(pathlib.Path({file!r}).read_bytes())
 logits = network.call(inputs)  # on a CPU, an NVIDIA GPU or a TPU"""
 _ONNX = """\
 import onnxruntime

@@ -16,7 +16,7 @@ from sdt.config.command_line import load_config_file
 from sdt.data.sources import load
 from sdt.models.registry import MODEL_NAMES
 from sdt.trained.exports import onnx_file, stablehlo
-from sdt.trained.exports.choose import choose
+from sdt.trained.load import load as load_run
 from tests.support import exported, tiny, whole
 from tests.support.networks import SMALLEST
 from tests.support.places import ROOT
@@ -85,6 +85,15 @@ def test_stablehlo_of_every_network_is_read_and_run_without_sdt(name, tmp_path):
   check_stablehlo([name], tmp_path)
 
 
+def test_a_stablehlo_file_has_the_same_bytes_for_every_caller_and_no_path():
+  model = exported.network("resnet", exported.SMALL)
+  first = stablehlo.content(model)
+  second = (lambda: stablehlo.content(model))()
+  assert first == second
+  assert b".py" not in first
+  assert b"sdt" not in first
+
+
 def test_the_stablehlo_program_has_the_plain_operations_of_all_platforms():
   model, _, _ = exported.case("images smaller than a kernel")
   text = jax.export.deserialize(stablehlo.content(model)).mlir_module()
@@ -133,7 +142,7 @@ def check_accuracies(workdir, test):
   results = files.read_json(workdir / "results.json")
   for arm, entry in results["arms"].items():
     for seed, accuracy in entry["accuracy"].items():
-      logits = run(onnx_file.content(choose(workdir, arm, int(seed)).model), test.inputs)
+      logits = run(onnx_file.content(load_run(workdir).network(arm, int(seed))), test.inputs)
       assert np.mean(logits.argmax(-1) == test.labels) == accuracy, (arm, seed)
 
 
