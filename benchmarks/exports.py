@@ -38,8 +38,11 @@ DEFAULT = (
   *("mlp", "resnet20", "paper_resnet56", "preresnet20", "wrn", "wrn28_10", "vgg16"),
   *("densenet", "densenet_bc100", "resnet18", "resnet34", "resnet50", "densenet121"),
 )
-# Of the deep networks the drawn weights would let the logits grow by many powers of ten.
-GAINS = {"paper_resnet56": 0.7, "preresnet20": 0.7, "vgg16": 1.4}
+# With them the logits of deep networks are as large as those of trained ones, 10 or so.
+GAINS = {
+  **{"paper_resnet56": 0.7, "preresnet20": 0.7, "vgg16": 1.4, "densenet": 0.85},
+  **{"densenet_bc100": 0.7, "resnet34": 0.8, "resnet50": 0.75, "densenet121": 0.7},
+}
 
 _TORCH = """
 import json, sys
