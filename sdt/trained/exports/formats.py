@@ -48,7 +48,13 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = {
-  "stablehlo": Format(".stablehlo", stablehlo.check, stablehlo.content, _STABLEHLO),
-  "onnx": Format(".onnx", onnx_file.check, onnx_file.content, _ONNX),
-  "torch": Format(".safetensors", torch_file.check, torch_file.content, _TORCH, takes_pixels=False),
+  "stablehlo": Format(".stablehlo", stablehlo.check, content=stablehlo.content, example=_STABLEHLO),
+  "onnx": Format(".onnx", onnx_file.check, content=onnx_file.content, example=_ONNX),
+  "torch": Format(
+    ".safetensors",
+    torch_file.check,
+    content=torch_file.content,
+    example=_TORCH,
+    takes_pixels=False,
+  ),
 }

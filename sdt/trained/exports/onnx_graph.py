@@ -91,7 +91,7 @@ class Graph:
 
   def constant(self, array: Array) -> Tensor:
     """Returns a constant of the program, which becomes a weight once a node reads it."""
-    return Tensor(array.shape, tuple(range(len(array.shape))), array.name, array.value)
+    return Tensor(array.shape, tuple(range(len(array.shape))), array.name, value=array.value)
 
   def read(self, tensor: Tensor, order: Order | None = None) -> str:
     """Returns the name of a tensor whose axes stand in this order, by default in JAX's."""

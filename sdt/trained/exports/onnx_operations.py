@@ -179,7 +179,7 @@ def _broadcast(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> 
     shape[place] = tensor.shape[axis]
   order = tuple(range(len(shape)))
   if tensor.value is not None:
-    return Tensor(tuple(shape), order, tensor.name, tensor.value.reshape(shape))
+    return Tensor(tuple(shape), order, tensor.name, value=tensor.value.reshape(shape))
   name = _reshaped(graph, graph.read(tensor), shape)
   return Tensor(tuple(shape), order, name)
 
