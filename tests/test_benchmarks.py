@@ -14,6 +14,7 @@ SCRIPTS = {
   "costs": [*SMALL, "--steps=2", "--repeats=1"],
   "devices": [*SMALL, "--steps=1", "--repeats=1", "--devices=1,2"],
   "dynamics": ["--rounds=2"],
+  "exports": ["--networks", "mlp"],
   "gpu": ["--tiny"],
   "predict": ["--network=resnet8", "--images=64", "--batch_size=16", "--repeats=1"],
   "memory": [*SMALL, "--num_train=8"],
