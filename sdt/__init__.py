@@ -29,4 +29,4 @@ From the paper to the code (docs/method.md says what to look at in each):
 Source: Li et al., Journal of Software 33(12), 2022, Algorithm 1.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

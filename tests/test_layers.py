@@ -23,7 +23,7 @@ PROGRAM = [ROOT / "run.py", *PACKAGE, *CONFIGS]
 
 # A package imports only from the lines below its own.
 LAYERS = """
-run
+run __main__
 commands
 experiment toy
 stages
@@ -82,7 +82,7 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
 
 def layer_of(module: str) -> str:
   """Returns the line of LAYERS that a module stands in: sdt.run.context is run/, run.py is run,
-  sdt.losses is losses.
+  sdt.losses is losses, sdt.__main__ is __main__.
   """
   if not module.startswith("sdt."):
     return module
