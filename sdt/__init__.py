@@ -4,7 +4,7 @@ It trains on all examples, scores how well the network fits each of them, splits
 easiest (A) and the rest (B), and trains again on A and B in alternation, with a stronger weight
 decay on A. docs/architecture.md has the layers: a package imports only from those below its own.
 
-From the paper to the code (docs/method.md says what to look at in each):
+From the paper to the code (docs/method.md says what to look at in each)::
 
   Algorithm 1, whole                   sdt.experiment.run_stages
   step 1: train on D                   sdt.stages.train.Trainings

@@ -251,7 +251,8 @@ def test_no_file_is_a_grab_bag():
 def test_the_lock_holds_every_dependency_with_hashes_and_names_no_index():
   lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
   project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-  wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+  extras = project["optional-dependencies"]
+  wanted = [*project["dependencies"], *extras["dev"], *extras["docs"]]
   names = {re.split(r"[<>=\[]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
   entries = re.findall(
     r"^([a-z0-9.-]+)==\S+(?: ;[^\n]*?)? \\\n    --hash=sha256:", lock, re.MULTILINE

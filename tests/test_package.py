@@ -149,3 +149,63 @@ def test_the_installed_program_trains_the_demo_elsewhere(environment, tmp_path):
   assert (tmp_path / "demo/report.html").is_file()
   assert os.listdir(tmp_path) == ["demo"]
   # Here follow `sdt predict demo IMAGE` and `sdt export demo --format=stablehlo`.
+
+
+NOTEBOOK = ROOT / "notebooks/colab.ipynb"
+# Cells with this tag are run where the wheel has `sdt.load`.
+NEEDS_LOAD = "needs-load"
+
+
+def executed(environment: Path, folder: Path, *, rounds: int):
+  """Runs the notebook in a folder by the Python of an environment; returns it with its outputs."""
+  import nbformat
+  from nbclient import NotebookClient
+
+  command = [environment / "bin/python", "-c", "import sdt; print(hasattr(sdt, 'load'))"]
+  done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+  notebook = nbformat.read(NOTEBOOK, as_version=4)
+  left_out = {NEEDS_LOAD} if done.stdout.strip() == "False" else set()
+  notebook.cells = [
+    cell for cell in notebook.cells if not left_out & set(cell.metadata.get("tags", ()))
+  ]
+  for cell in notebook.cells:
+    cell.source = cell.source.replace("ROUNDS, WORKDIR = 30,", f"ROUNDS, WORKDIR = {rounds},")
+  spec = folder / "jupyter/kernels/wheel/kernel.json"
+  spec.parent.mkdir(parents=True)
+  start = [str(environment / "bin/python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+  spec.write_text(json.dumps({"argv": start, "display_name": "wheel", "language": "python"}))
+  resources = {"metadata": {"path": str(folder)}}
+  client = NotebookClient(notebook, timeout=600, kernel_name="wheel", resources=resources)
+  return client.execute()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_notebook_runs_on_the_wheel(environment, tmp_path, monkeypatch):
+  monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+  monkeypatch.delenv("PYTHONPATH", raising=False)
+  notebook = executed(environment, tmp_path, rounds=2)
+  said = "".join(
+    output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ())
+  )
+  assert "sdt is installed already\n" in said
+  assert re.search(r"sdt runs on \d+ x cpu \(cpu\)", said)
+  assert re.search(r"method +test accuracy \d+\.\d\d %, mean of 2 seeds", said)
+  assert (tmp_path / "runs/digits/report.html").is_file()
+  if any(NEEDS_LOAD in cell.metadata.get("tags", ()) for cell in notebook.cells):
+    assert "one network says" in said
+
+
+def test_the_notebook_is_committed_without_outputs_and_refuses_an_address_that_is_not_set():
+  notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+  code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+  assert [cell["outputs"] for cell in code if cell["outputs"]] == []
+  first = "".join(code[0]["source"])
+  hidden = "import sys, importlib.util\nimportlib.util.find_spec = lambda name: None\n"
+  done = subprocess.run(
+    [sys.executable, "-c", hidden + first], capture_output=True, text=True, timeout=60
+  )
+  assert done.returncode == 1
+  assert done.stderr.splitlines()[-1] == (
+    "RuntimeError: sdt is not installed: set REPOSITORY in this cell, and run it again"
+  )
