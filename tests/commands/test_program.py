@@ -19,7 +19,7 @@ def test_every_command_is_a_module_with_main_and_answers_help(capsys):
     assert callable(importlib.import_module(module).main), name
     assert len(f"  {name}  {line}") <= 100
     assert program.main([name, "--help"]) == 0
-    assert f"sdt {name}" in capsys.readouterr().out.replace("python run.py --", "sdt train --")
+    assert name in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
