@@ -91,8 +91,7 @@ def describe(
     loaded: its data, if the caller has them already.
     log: gets a line of progress at a time; standard error by default.
     experiment: the kind of experiment.
-    is_full: whether the whole config is shown, as JSON, and not only what differs from the
-      defaults.
+    is_full: whether the config is shown whole, not only what differs from the defaults.
 
   Raises:
     ConfigError, DataError, CheckpointError, WorkdirError: before the first line, as the run would.
