@@ -1,7 +1,7 @@
 # `make help` lists the commands. Everything runs in .venv, which is built from requirements.lock when it is needed.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow chaos mutations lock clean
+.PHONY: help demo test slow chaos mutations docs package lock clean
 
 UV ?= $(shell command -v uv)
 BIN := .venv/bin
@@ -16,6 +16,8 @@ help:
 	@echo "make slow    the tests that take minutes"
 	@echo "make chaos   the tests that kill processes and fill disks"
 	@echo "make mutations  break lines of the source on purpose: does a test fail for each?"
+	@echo "make docs    build a site from the pages and the docstrings: site/index.html"
+	@echo "make package the wheel in an empty environment, and the notebook on it"
 	@echo "make lock    write requirements.lock anew from pyproject.toml (UPGRADE=--upgrade for the newest versions)"
 	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
 
@@ -58,12 +60,20 @@ slow chaos: .venv/.locked
 mutations: .venv/.locked
 	$(BIN)/python tests/mutations.py
 
+# A warning, such as a link that leads nowhere, ends the build.
+docs: .venv/.locked
+	@JAX_PLATFORMS=cpu $(BIN)/python -m sphinx -q -E -W --keep-going -b html -c docs . site
+	@echo "site: site/index.html"
+
+package: .venv/.locked
+	$(BIN)/python -m pytest -m slow tests/test_package.py
+
 # Universal: one file for Linux and macOS, Python 3.12 and newer; it names no index, so every user's own is asked.
-LOCK := pip compile pyproject.toml --extra dev --universal --python-version 3.12 --generate-hashes --no-header
+LOCK := pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.12 --generate-hashes --no-header
 lock: .venv/.locked
 	@test -n "$(UV)" || $(BIN)/python -m pip install -q uv
 	$(or $(UV),$(BIN)/uv) $(LOCK) $(UPGRADE) -q -o requirements.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

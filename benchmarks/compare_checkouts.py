@@ -121,7 +121,7 @@ OF_PACE = re.compile(
   r"of it done|images/s|font cache|^WARNING: All log|^\d{4}-\d\d-\d\d \d|^[EWIF]\d{4} "
 )
 MASKS = (
-  (re.compile(r"  left .*$"), ""),
+  (re.compile(r"  left:? .*$"), ""),
   (re.compile(r"^done in .*$"), "done in *"),
   (re.compile(r"\b\d[\d.,]* (?:s|min|minutes|h|hours|days|MB|GB)\b"), "* of time or memory"),
   (re.compile(r"\b\d+ free on this disk"), "* free on this disk"),

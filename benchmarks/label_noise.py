@@ -23,7 +23,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from sdt import experiment, files
 from sdt.config import resolve
-from sdt.config.command_line import load_config_file, parse_arguments
+from sdt.config.command_line import help_asked, load_config_file, parse_arguments
 from sdt.errors import Interrupted, SdtError
 from sdt.run.signals import StopRequest
 
@@ -91,10 +91,10 @@ def table(workdir: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-  request = parse_arguments(arguments)
-  if request is None:
+  if help_asked(arguments) is not None:
     print(__doc__)
     return 0
+  request = parse_arguments(arguments)
   config, workdir = (
     resolve(load_config_file(request.config_path), request.overrides),
     request.workdir,

@@ -4,7 +4,7 @@ It trains on all examples, scores how well the network fits each of them, splits
 easiest (A) and the rest (B), and trains again on A and B in alternation, with a stronger weight
 decay on A. docs/architecture.md has the layers: a package imports only from those below its own.
 
-From the paper to the code (docs/method.md says what to look at in each):
+From the paper to the code (docs/method.md says what to look at in each)::
 
   Algorithm 1, whole                   sdt.experiment.train_and_judge
   step 1: train on D                   sdt.stages.train.Trainings
@@ -31,7 +31,7 @@ Source: Li et al., Journal of Software 33(12), 2022, Algorithm 1.
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # What Python sees of a run: name -> its module, which is imported when it is first asked for. Until
 # then `import sdt` loads neither JAX nor NumPy. __init__.pyi tells type checkers the same.

@@ -23,7 +23,7 @@ PROGRAM = [ROOT / "run.py", *PACKAGE, *CONFIGS]
 
 # A package imports only from the lines below its own.
 LAYERS = """
-run
+run __main__
 commands api
 experiment toy
 stages
@@ -82,7 +82,7 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
 
 def layer_of(module: str) -> str:
   """Returns the line of LAYERS that a module stands in: sdt.run.context is run/, run.py is run,
-  sdt.losses is losses.
+  sdt.losses is losses, sdt.__main__ is __main__.
   """
   if not module.startswith("sdt."):
     return module
@@ -251,7 +251,8 @@ def test_no_file_is_a_grab_bag():
 def test_the_lock_holds_every_dependency_with_hashes_and_names_no_index():
   lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
   project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-  wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+  extras = project["optional-dependencies"]
+  wanted = [*project["dependencies"], *extras["dev"], *extras["docs"]]
   names = {re.split(r"[<>=\[]", requirement)[0].lower().replace("_", "-") for requirement in wanted}
   entries = re.findall(
     r"^([a-z0-9.-]+)==\S+(?: ;[^\n]*?)? \\\n    --hash=sha256:", lock, re.MULTILINE

@@ -177,13 +177,11 @@ def test_a_working_directory_that_is_gone_is_told_in_one_line(tmp_path):
 LIMITED = """
 import resource, sys
 import numpy
-sys.argv = ["run.py", *sys.argv[1:]]
-import run
-from sdt.commands import train
+from sdt.commands import program, run_config
 def beyond(*_):
   raise {error}
-train.train = beyond
-sys.exit(run.main(sys.argv[1:]))
+run_config.run_config = beyond
+sys.exit(program.main(sys.argv[1:]))
 """
 
 

@@ -1,7 +1,5 @@
 """The command line: exit codes, messages, and that a mistake writes nothing."""
 
-import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -9,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from sdt.config.command_line import help_text
+from sdt.commands import program
+from sdt.commands.help import help_text
 from tests.support.places import ROOT
 
 CONFIG = f"--config={ROOT}/configs/digits.py"
@@ -32,7 +31,7 @@ def run(arguments, folder):
   ("arguments", "part"),
   [
     ([], "--config is missing; usage: python run.py --config=configs/NAME.py"),
-    (["digits"], "unexpected argument 'digits'; usage: python run.py"),
+    (["digits"], "unexpected argument 'digits'; did you mean --config=digits?; usage: python"),
     (
       [CONFIG, "--config.optim.lr=1"],
       "--config.optim.lr: no such key; did you mean --config.optim.learning_rate?",
@@ -100,7 +99,10 @@ def test_a_dry_run_tells_config_parameters_steps_and_memory_and_writes_nothing(t
   done, errors, _ = run([f"--config={ROOT}/configs/shapes.py", *overrides, "--dry_run"], tmp_path)
   assert done.returncode == 0
   assert [line.split()[0] for line in errors] == ["compiling", "compiled", "running"]
-  assert json.JSONDecoder().raw_decode(done.stdout)[0]["data"]["shapes"]["num_train"] == 50
+  told = done.stdout.partition("\ndata  ")[0].splitlines()
+  assert told[0].startswith("config    what differs from the defaults; --dry_run=full shows")
+  assert "  data.shapes.num_train = 50" in told
+  assert not [line for line in told if line.startswith("  optim.momentum")]
   # 3x3x3x4 + 2 * 3x3x4x4 kernels, three BatchNorms of 4 + 4, and a head of 4x3 + 3.
   assert "435 parameters" in done.stdout
   assert "classes   3 classes, training + test examples: disc red on black 17 + 7," in done.stdout
@@ -115,12 +117,12 @@ def test_help_needs_no_config_and_names_flags_files_and_keys(tmp_path):
   done, errors, imported = run(["--help"], tmp_path)
   assert (done.returncode, errors) == (0, [])
   assert "jax" not in imported
-  assert done.stdout == help_text(ROOT / "configs") + "\n"
+  assert done.stdout == help_text("", {n: line for n, (_, line) in program.COMMANDS.items()}) + "\n"
   for part in (
     "usage: python run.py --config=",
     "--workdir=DIR",
     "--dry_run",
-    "configs/cifar10_small.py",
+    "  cifar10_small  ",
     "optim.learning_rate = 0.1",
   ):
     assert part in done.stdout
@@ -129,18 +131,9 @@ def test_help_needs_no_config_and_names_flags_files_and_keys(tmp_path):
   ] == []
 
 
-@pytest.fixture
-def program():
-  """run.py as a module of this process."""
-  spec = importlib.util.spec_from_file_location("sdt_run", ROOT / "run.py")
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
-
-
 SWALLOWED = """
 import os, signal, sys
-import run
+from sdt.commands import program, train
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 def resolve(*_):
   try:
@@ -149,8 +142,8 @@ def resolve(*_):
   except BaseException:
     pass
   return None
-run.resolve = resolve
-sys.exit(run.main(["--config=configs/digits.py"]))
+train.resolve = resolve
+sys.exit(program.main(["--config=configs/digits.py"]))
 """
 
 
@@ -170,7 +163,7 @@ def test_a_signal_before_the_training_ends_at_once_though_a_library_would_swallo
   )
 
 
-def test_an_error_is_one_line_whatever_the_user_wrote(program, capsys):
+def test_an_error_is_one_line_whatever_the_user_wrote(capsys):
   assert program.main([CONFIG, "--config.a\nb=1"]) == 2
   assert capsys.readouterr().err.startswith(
     "sdt: error: --config.a b: no such key; did you mean --config."

@@ -19,7 +19,7 @@ from tests.support.places import READS_CACHE_ONLY, ROOT
 OURS = re.compile(
   r"sdt: shapes: |data: 3 classes, |"
   r"\w+: compiling$|\w+  round \d/4  test \S+ %  train(?: \w+)? \S+ %  train(?: "
-  r"\w+)? loss \S+  lr \S+|score: |"
+  r"\w+)? loss \S+  lr \S+|score: |a line of a round has |"
   r"optimiser steps|done in "
 )
 
@@ -77,7 +77,7 @@ def test_a_clean_run_says_one_line_a_round_and_nothing_that_is_not_ours(clean):
   assert [line for line in lines if not OURS.match(line)] == []
   assert len([line for line in lines if "  round " in line]) == 8
   assert all(
-    "  left " in line for line in lines if "  round " in line and "  round 4/4" not in line
+    "  left: " in line for line in lines if "  round " in line and "  round 4/4" not in line
   )
   results = json.loads((workdir / "results.json").read_text())
   assert f"{100 * results['arms']['method']['mean']:.2f}" in done.stdout

@@ -20,6 +20,8 @@ from sdt.commands.estimates import (
 )
 from sdt.commands.standing import Standing, find_standing
 from sdt.config import Config, to_dict
+from sdt.config.differences import leaves
+from sdt.config.values import shown
 from sdt.data import cache
 from sdt.data.class_names import counts_line
 from sdt.data.dataset import Data
@@ -77,6 +79,7 @@ def describe(
   *,
   log: Log | None = None,
   experiment: Experiment = experiments.EXPERIMENT,
+  is_full: bool = False,
 ) -> Iterator[str]:
   """Yields what a run would do, line by line; writes nothing but the cache of compiled programs.
 
@@ -89,6 +92,7 @@ def describe(
     loaded: its data, if the caller has them already.
     log: gets a line of progress at a time; standard error by default.
     experiment: the kind of experiment.
+    is_full: whether the config is shown whole, not only what differs from the defaults.
 
   Raises:
     ConfigError, DataError, CheckpointError, WorkdirError: before the first line, as the run would.
@@ -110,6 +114,7 @@ def describe(
   if workdir is not None and run.choices is not None:
     resume.refuse_other_machine(setup, workdir)
   size, plans = experiment.plans(config, found.data)
+  yield from _config_lines(config, is_full)
   yield from _lines(run, size, plans)
   if standing is not None:
     yield f"workdir   {workdir}: {standing.text}"
@@ -145,12 +150,22 @@ class _Run:
     )
 
 
+def _config_lines(config: Config, is_full: bool) -> Iterator[str]:
+  """Yields the whole config as JSON, or a line for each key that is not at its default."""
+  if is_full:
+    yield from (files.json_text(to_dict(config)), "")
+    return
+  defaults = dict(leaves(to_dict(Config())))
+  yield "config    what differs from the defaults; --dry_run=full shows every key:"
+  for name, value in leaves(to_dict(config)):
+    if value != defaults[name]:
+      yield f"  {name} = {shown(value)}"
+
+
 def _lines(run: _Run, size: int, plans: list[Plan]) -> Iterator[str]:
-  """Yields config, data, network, notes and work; `size` is that of A."""
+  """Yields data, network, notes and work; `size` is that of A."""
   config, data, setup = run.config, run.found.data, run.setup
   selecting = list(_selection_lines(config, data)) if is_on(config) else []
-  yield files.json_text(to_dict(config))
-  yield ""
   yield from _data_lines(config, run.found, size)
   yield f"network   {config.model.name}: {_cost(setup)}"
   yield from (f"note      {note}" for note in notes(config, data, run.beside))

@@ -95,7 +95,9 @@ def _run_points(sweep: "_Sweep", name: str) -> list[str]:
   return diverged
 
 
-def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator[str]:
+def describe(
+  config: Config, points: Sequence[Point], workdir: Path, *, is_full: bool = False
+) -> Iterator[str]:
   """Yields what a sweep would do, line by line: what each value changes, then its first run as
   `dry_run.describe` has it. Writes nothing.
 
@@ -138,7 +140,7 @@ def describe(config: Config, points: Sequence[Point], workdir: Path) -> Iterator
   first = dataclasses.replace(points[0].config, baseline_from=config.baseline_from)
   yield from ("", f"the first, {points[0].folder}:", "")
   found = dry_run.Found(loader(points[0]), absent[0] if absent else None)
-  yield from dry_run.describe(first, workdir / points[0].folder, found, log=log)
+  yield from dry_run.describe(first, workdir / points[0].folder, found, log=log, is_full=is_full)
 
 
 def _mean_decay(steps_per_round: Mapping[str, Mapping[str, int]], config: Config) -> float | None:

@@ -1,46 +1,33 @@
-"""The command `train`: runs an experiment or a sweep, continues it, or says what it would do."""
+"""The command `train`: reads the command line and the config, then runs what it asks for."""
 
-from sdt import experiment
-from sdt.commands import dry_run, sweep
-from sdt.config import Config
-from sdt.config.command_line import Request
-from sdt.config.sweep_points import Point
-from sdt.data import sources
-from sdt.devices import processes
-from sdt.devices.start import find_devices
-from sdt.errors import ConfigError
-from sdt.run import lifecycle
-from sdt.toy import curve_experiment
+from collections.abc import Sequence
+
+from sdt.commands.help import help_text
+from sdt.commands.program import COMMANDS
+from sdt.config import resolve
+from sdt.config.command_line import FLAGS, help_asked, load_config_file, parse_arguments
+from sdt.config.sweep_points import expand
+from sdt.devices.start import load_jax
+
+__all__ = ["FLAGS", "main"]
 
 
-def train(config: Config, points: list[Point], request: Request) -> int:
-  """Runs the experiment of a config, or each point of a sweep; returns the exit code.
-
-  Args:
-    config: resolved.
-    points: of the sweep, none where the config has no sweep.
-    request: the command line; with `dry_run` nothing runs, and what would be done is printed.
+def main(arguments: Sequence[str]) -> int:
+  """Runs an experiment or a sweep, continues it, or describes it; returns the exit code.
 
   Raises:
     SdtError: see sdt/errors.py.
   """
-  if request.profile and points:
-    raise ConfigError(
-      "--profile traces one run, and sweep.key makes one of every value; leave one of the two out"
-    )
-  sources.check_workdir(config.data, request.workdir)
-  kind = curve_experiment.EXPERIMENT if config.data.name == "curve" else experiment.EXPERIMENT
-  if not request.dry_run:
-    processes.join(config.distributed, request.launch)
-  find_devices()
-  if request.dry_run:
-    of_sweep = sweep.describe(config, points, request.workdir)
-    of_run = dry_run.describe(config, request.workdir, experiment=kind)
-    for line in of_sweep if points else of_run:
-      print(line, flush=True)
+  asked = help_asked(arguments)
+  if asked is not None:
+    print(help_text(asked, {name: line for name, (_, line) in COMMANDS.items()}))
     return 0
-  with processes.together(config):
-    if points:
-      return sweep.run(config, points, request.workdir, name=request.name)
-    job = lifecycle.Job(config, request.workdir, request.name, profile=request.profile)
-    return lifecycle.run(kind, job)
+  request = parse_arguments(arguments)
+  config = resolve(load_config_file(request.config_path, request.argument), request.overrides)
+  points = expand(config)
+
+  # Imports JAX, so only now: the user learns of a mistake in the config at once.
+  load_jax()
+  from sdt.commands.run_config import run_config
+
+  return run_config(config, points, request)

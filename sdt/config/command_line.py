@@ -2,53 +2,35 @@
 
 import dataclasses
 import importlib.machinery
+import inspect
 import os
 import re
-import textwrap
+import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
+from urllib.parse import quote
 
 from ml_collections import ConfigDict
 
 from sdt import named_files
-from sdt.config.resolve import describe_keys, is_key, nearest_key, off_value
+from sdt.config import shipped
+from sdt.config.resolve import is_key, nearest_key, off_value
 from sdt.errors import ConfigError, nearest
 
-USAGE = (
-  "python run.py --config=configs/NAME.py [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run] "
-  "[--profile] [--help]"
-)
 _OF_LAUNCH = ("--coordinator", "--num_processes", "--process_id")
 _FLAGS = ("--config", "--workdir", *_OF_LAUNCH)
-_SWITCHES = ("--dry_run", "--profile")
+# Flags that take no value, but for those that stand here.
+_SWITCHES = {"--dry_run": ("full",), "--profile": ()}
+# For the completion: a flag that needs a value ends with "=", and one with a value is whole.
+FLAGS = (
+  *(f"{flag}=" for flag in _FLAGS),
+  *_SWITCHES,
+  *(f"{flag}={value}" for flag, values in _SWITCHES.items() for value in values),
+)
 _NEGATION = re.compile(r"no[-_]?(config\.)?")
 CONFIGS = "configs"
-
-_FLAG_HELP = f"""\
-usage: {USAGE}
-
-Trains, scores every training example, splits, trains again, and reports.
-
-  --config=FILE         a config file: Python whose get_config() returns what differs from the
-                        defaults
-  --workdir=DIR         the folder of the run, by default runs/NAME; the same command again
-                        continues the run
-  --config.KEY=VALUE    replaces one key, such as --config.optim.learning_rate=0.05 or
-                        --config.seeds=0,1,2
-  --dry_run             checks config and data, shows what would run, writes nothing
-  --profile             writes a trace of one dispatch to WORKDIR/profile, for Perfetto or
-                        TensorBoard
-  --coordinator=HOST:PORT --num_processes=N --process_id=I
-                        this is process I of N of one run, see docs/clusters.md; not needed under
-                        SLURM and on TPU slices
-
-Config files:"""
-_KEY_HELP = "Keys, with the defaults that a config file may replace (--dry_run shows the result):"
-
-# Of a folder with more config files than this the help lists only the names.
-_LISTED_WITH_TITLES = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +58,9 @@ class Request:
       is elsewhere, without its suffix.
     workdir: `runs/<name>` by default.
     overrides: (dotted key, text) pairs, in order.
+    argument: what `get_config` is called with; None for a call without.
     dry_run: whether to check and describe the run without starting it.
+    shows_all_keys: whether a dry run shows the keys at their defaults too.
     profile: whether to trace a dispatch.
     launch: None where the command line says nothing of several processes.
   """
@@ -86,12 +70,37 @@ class Request:
   workdir: Path
   overrides: tuple[tuple[str, str], ...]
   dry_run: bool
+  argument: str | None = None
+  shows_all_keys: bool = False
   profile: bool = False
   launch: Launch | None = None
 
 
-def parse_arguments(arguments: Sequence[str]) -> Request | None:
-  """Returns what `arguments` ask for; None where they ask for the help.
+def usage() -> str:
+  """Returns how the program is used, as it was called: `python run.py ...` or `sdt train ...`."""
+  path = Path(sys.argv[0])
+  start, config = "python run.py", "configs/NAME.py"
+  if path.stem == "sdt":
+    start, config = "sdt train", "NAME"
+  elif path.name == "__main__.py" and path.parent.name == "sdt":
+    start, config = "python -m sdt train", "NAME"
+  return (
+    f"{start} --config={config} [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run[=full]] "
+    "[--profile] [--help[=SECTION]]"
+  )
+
+
+def help_asked(arguments: Sequence[str]) -> str | None:
+  """Returns what stands behind `--help=`, "" for a bare `--help` or `-h`; None without them."""
+  for argument in arguments:
+    flag, _, asked = argument.partition("=")
+    if flag == "--help" or argument == "-h":
+      return asked
+  return None
+
+
+def parse_arguments(arguments: Sequence[str]) -> Request:
+  """Returns what `arguments` ask for, which is not the help.
 
   Args:
     arguments: those of the command line, without the program's name.
@@ -99,32 +108,31 @@ def parse_arguments(arguments: Sequence[str]) -> Request | None:
   Raises:
     ConfigError: unknown or repeated flag, missing value, stray argument, no --config.
   """
-  if any(argument in ("--help", "-h") for argument in arguments):
-    return None
   values: dict[str, str] = {}
   overrides = []
-  switches = set()
+  switches = {}
   for flag, text in _flags(arguments):
     if flag.startswith("--config."):
       overrides.append((flag.removeprefix("--config."), text))
     elif flag in _SWITCHES:
-      switches.add(flag)
+      switches[flag] = text
     elif flag in values:
       raise _usage_error(f"{flag} is given twice: {values[flag]!r} and {text!r}")
     else:
       values[flag] = text
   if "--config" not in values:
     raise _usage_error("--config is missing")
+  config_path, name, argument = _config_file(values["--config"])
   # The shell does not expand the ~ of --workdir=~/runs.
-  config_path = named_files.expanded(values["--config"])
-  name = _run_name(config_path)
   workdir = named_files.expanded(values.get("--workdir", f"runs/{name}"))
   return Request(
     config_path=config_path,
     name=name,
     workdir=workdir,
     overrides=tuple(overrides),
+    argument=argument,
     dry_run="--dry_run" in switches,
+    shows_all_keys=switches.get("--dry_run") == "full",
     profile="--profile" in switches,
     launch=_launch(values),
   )
@@ -159,6 +167,22 @@ def _launch(values: Mapping[str, str]) -> Launch | None:
   return Launch(values["--coordinator"], int(numbers[0]), int(numbers[1]))
 
 
+def _config_file(text: str) -> tuple[Path, str, str | None]:
+  """Returns the file that `--config` names, the name of its run, and the argument behind a colon.
+
+  A file at hand comes before a shipped one of that name, and its own name may have a colon.
+  """
+  place = named_files.expanded(text)
+  if os.path.isfile(place):  # unlike pathlib's, it says False of a name that is too long
+    return place, _run_name(place), None
+  given, colon, after = text.partition(":")
+  place, argument = named_files.expanded(given), after if colon else None
+  name, suffix = _run_name(place), f"-{quote(after, safe=',=')}" if after else ""
+  if not os.path.isfile(place) and given in (files := shipped.files_by_name()):
+    place, name = files[given], given
+  return place, name + suffix, argument
+
+
 def _run_name(config_path: Path) -> str:
   """Returns "paper/svhn_resnet20" of configs/paper/svhn_resnet20.py, "mine" of anywhere/mine.py."""
   path = Path(os.path.normpath(config_path))
@@ -167,42 +191,19 @@ def _run_name(config_path: Path) -> str:
   return "/".join([*below, path.stem])
 
 
-def help_text(configs: Path) -> str:
-  """Returns the help: the usage, the config files in the folder `configs`, and every key."""
-  folders = sorted({path.parent for path in configs.rglob("*.py")})
-  files = [
-    line
-    for folder in folders
-    for line in _listed(folder, f"  {folder.relative_to(configs.parent).as_posix()}/")
-  ]
-  return "\n".join([_FLAG_HELP, *files, "", _KEY_HELP, "", describe_keys()])
-
-
-def _listed(folder: Path, start: str) -> list[str]:
-  """Returns a line for each config file of a folder: its name and the first line of its docstring.
-
-  Of a folder below `configs` with many files it lists only the names.
-  """
-  paths = sorted(folder.glob("*.py"))
-  if folder.name != CONFIGS and len(paths) > _LISTED_WITH_TITLES:
-    names = textwrap.wrap(", ".join(path.stem for path in paths), 110)
-    return [f"{start}NAME.py, with NAME one of", *(f"      {line}" for line in names)]
-  width = max(len(path.name) for path in paths)
-  first_lines = [path.read_text(encoding="utf-8").partition("\n")[0] for path in paths]
-  titles = [line.removeprefix("r").strip('"') for line in first_lines]
-  return [
-    f"{start}{path.name:<{width}}  {title}" for path, title in zip(paths, titles, strict=True)
-  ]
-
-
-def load_config_file(path: Path) -> ConfigDict:
+def load_config_file(path: Path, argument: str | None = None) -> ConfigDict:
   """Runs the Python file `path` and returns what its `get_config()` returns.
 
+  Args:
+    path: of the file.
+    argument: `get_config` is called with it; None for a call without.
+
   Raises:
-    ConfigError: no such file (with the nearest one), an error in the file (with its line), or a
-      result that is no ConfigDict.
+    ConfigError: no such file (with the nearest one), an error in the file (with its line), a
+      `get_config` that does not take what is given, or a result that is no ConfigDict.
   """
   named_files.find("--config", path, _nearest_file(path), error=ConfigError)
+  given = () if argument is None else (argument,)
   loader = _SourceOnly("sdt_config_file", str(path))
   module = ModuleType(loader.name)
   try:
@@ -213,7 +214,8 @@ def load_config_file(path: Path) -> ConfigDict:
         f"--config={path}: expected a function get_config() that returns an "
         "ml_collections.ConfigDict; it has none"
       )
-    config = get_config()
+    _check_takes(get_config, path, given)
+    config = get_config(*given)
   except ConfigError:
     raise
   except (Exception, SystemExit) as error:
@@ -226,6 +228,25 @@ def load_config_file(path: Path) -> ConfigDict:
       "ml_collections.ConfigDict"
     )
   return config
+
+
+def _check_takes(get_config: Callable[..., object], path: Path, given: tuple[str, ...]) -> None:
+  """Refuses a `get_config` that lacks an argument, or that takes none and is given one."""
+  try:
+    signature = inspect.signature(get_config)
+    signature.bind(*given)
+  except ValueError:  # of something that has no signature: the call will tell
+    return
+  except TypeError:
+    start = f"--config={path}: get_config{signature}"
+    if given:
+      raise ConfigError(
+        f"{start} takes no single argument, and {given[0]!r} is given; leave out the colon and "
+        "what follows"
+      ) from None
+    raise ConfigError(
+      f"{start} needs an argument; give it behind a colon: --config={path}:TEXT"
+    ) from None
 
 
 class _SourceOnly(importlib.machinery.SourceFileLoader):
@@ -245,15 +266,16 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
   for argument in rest:
     flag, has_value, text = argument.partition("=")
     if not argument.startswith("-"):
-      raise _usage_error(f"unexpected argument {argument!r}")
+      raise _usage_error(f"unexpected argument {argument!r}{_as_config(argument)}")
     if flag not in (*_FLAGS, *_SWITCHES) and (
       not flag.startswith("--config.") or flag == "--config."
     ):
       meant = _meant(flag)
       raise _usage_error(f"unknown flag {flag}" + (f"; did you mean {meant}?" if meant else ""))
     if flag in _SWITCHES:
-      if has_value:
-        raise _usage_error(f"{flag} takes no value")
+      if has_value and text not in _SWITCHES[flag]:
+        allowed = "".join(f", or {value!r}" for value in _SWITCHES[flag])
+        raise _usage_error(f"{flag} takes no value{allowed}")
     elif not has_value:
       text = next(rest, "--")
       if text.startswith("--"):
@@ -277,37 +299,48 @@ def _meant(flag: str) -> str | None:
   name = name.removeprefix("config.")
   if "." in name or is_key(name):
     return f"--config.{nearest_key(name)}"
-  return nearest(flag, [*_FLAGS, *_SWITCHES, "--help"], cutoff=0.5)
+  return nearest(flag, [*_FLAGS, *_SWITCHES, "--help", "--version"], cutoff=0.5)
+
+
+def _as_config(word: str) -> str:
+  """Returns the advice for a stray word that is a config file or the name of one."""
+  is_one = os.path.isfile(word) or word in shipped.files_by_name()
+  return f"; did you mean --config={word}?" if is_one else ""
 
 
 def _usage_error(problem: str) -> ConfigError:
-  return ConfigError(f"{problem}; usage: {USAGE}")
+  return ConfigError(f"{problem}; usage: {usage()}")
 
 
 def _nearest_file(path: Path) -> str:
   """Returns "did you mean FILE?" with the file whose name is nearest, else the files there are.
 
-  It looks in the folder of `path`, and in and below configs/.
+  It looks in the folder of `path`, in and below configs/, and among the shipped files. Where there
+  is a name and no file, it suggests a name.
   """
   is_folder = os.path.isdir(path)  # unlike pathlib's, it says False of a name that is too long
-  shipped, folder = Path(CONFIGS), path if is_folder else path.parent
+  here, folder = Path(CONFIGS), path if is_folder else path.parent
+  names = list(shipped.files_by_name())
   # Of two files of one name the last wins: the one in the folder of `path`, then the one nearer to
   # the top.
-  files = [
-    *sorted(shipped.rglob("*.py"), key=lambda file: (-len(file.parts), file)),
-    *(sorted(folder.glob("*.py")) if os.path.isdir(folder) else []),
-  ]
-  names = {file.stem: file for file in files}
-  if close := nearest(path.stem, names):
-    return f"did you mean {names[close]}?"
-  where = folder if is_folder and any(folder.glob("*.py")) else shipped
-  below = {f"{file.parent.name}/" for file in shipped.glob("*/*.py") if where == shipped}
+  by_stem = {name.rpartition("/")[2]: name for name in reversed(names)} | {
+    file.stem: str(file)
+    for file in [
+      *sorted(here.rglob("*.py"), key=lambda file: (-len(file.parts), file)),
+      *(sorted(folder.glob("*.py")) if os.path.isdir(folder) else []),
+    ]
+  }
+  if not path.suffix and not is_folder and (close := nearest(path.as_posix(), names)):
+    return f"did you mean {close}?"
+  if close := nearest(path.stem, by_stem):
+    return f"did you mean {by_stem[close]}?"
+  where = folder if is_folder and any(folder.glob("*.py")) else here
+  below = {f"{file.parent.name}/" for file in here.glob("*/*.py") if where == here}
   there = [*(file.name for file in sorted(where.glob("*.py"))), *sorted(below)]
-  return (
-    f"{where.as_posix()}/ has {', '.join(there)}"
-    if there
-    else "expected a config file such as configs/digits.py"
-  )
+  if there:
+    return f"{where.as_posix()}/ has {', '.join(there)}"
+  tops = [name for name in names if "/" not in name]
+  return f"expected a config file, or a name: {', '.join(tops)}, ... (--help lists all)"
 
 
 def _where(error: BaseException, path: Path) -> str:

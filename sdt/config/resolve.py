@@ -94,10 +94,21 @@ def off_value(name: str) -> str:
   return "False" if key.base is bool else "None" if key.optional else "VALUE"
 
 
-def describe_keys() -> str:
-  """Returns a line for each key, grouped by section: name, type, default, range and meaning."""
+def key_names() -> list[str]:
+  """Returns the dotted names of all keys, in the order of `Config`."""
+  return list(_keys())
+
+
+def choices_of(name: str) -> Sequence[str]:
+  """Returns the values that the key `name` takes, where there are few; else nothing."""
+  key = _keys()[name]
+  return ("True", "False") if key.base is bool else key.rule.get("choices", ())
+
+
+def describe_keys(names: Iterable[str]) -> str:
+  """Returns lines for each of the keys, grouped by section: name, default, meaning, type, range."""
   lines, section = [], None
-  for key in _keys().values():
+  for key in (_keys()[name] for name in names):
     here = key.name.rpartition(".")[0]
     if here != section:
       section = here

@@ -1,17 +1,21 @@
-"""What a person sees while a run goes on: a bar with the time left on a terminal, one line a round
-elsewhere.
+"""What a person sees while a run goes on: a bar with the time left on a terminal, elsewhere lines.
+
+There a training has at most forty: with the one that it compiles, those of some rounds, and those
+that break a long silence.
 """
 
 import dataclasses
+import itertools
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sdt.devices import processes
 
-_SILENCE_SECS = 30.0
+_MOST_LINES, _LINES_OF_SILENCE = 39, 8
+_SILENCE_SECS = 30.0  # before the first line that breaks it; then twice as long, and so on
 
 
 def duration(seconds: float) -> str:
@@ -21,6 +25,33 @@ def duration(seconds: float) -> str:
     return f"{rest} s"
   hours, minutes = divmod(minutes, 60)
   return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def rounds_to_tell(rounds: Sequence[int], rates: Sequence[float]) -> frozenset[int]:
+  """Returns which rounds get a line: all, or where they are many the first, the last, the first at
+  each lower rate, and every 2nd, 5th, 10th, 20th, ... of them.
+
+  A rate that falls in more rounds than half of the lines has no such lines of its own.
+
+  Args:
+    rounds: those that have figures, ascending, from 1.
+    rates: the learning rate of every round, that of round n at n - 1.
+  """
+  most = _MOST_LINES - _LINES_OF_SILENCE
+  if len(rounds) <= most:
+    return frozenset(rounds)
+  kept = {rounds[0], rounds[-1]}
+  falls = [index + 1 for index in range(1, len(rates)) if rates[index] < rates[index - 1]]
+  lower = {next((number for number in rounds if number >= fall), rounds[-1]) for fall in falls}
+  if len(lower) <= most // 2:
+    kept |= lower
+  stride = next(
+    stride
+    for power in itertools.count()
+    for stride in (10**power, 2 * 10**power, 5 * 10**power)
+    if len(kept | set(rounds[stride - 1 :: stride])) <= most
+  )
+  return frozenset(kept | set(rounds[stride - 1 :: stride]))
 
 
 class Display:
@@ -35,6 +66,7 @@ class Display:
     )
     self._bar: Any = None
     self._expected: dict[str, int] = {}
+    self._said: set[str] = set()
     self.paces: dict[str, float] = {}  # seconds a unit, by its name, of the newest task
 
   def expect(self, totals: Mapping[str, int]) -> None:
@@ -54,13 +86,30 @@ class Display:
     else:
       print(text, file=sys.stderr, flush=True)
 
+  def log_once(self, text: str) -> None:
+    """Prints a line unless this display has printed it before."""
+    if text not in self._said:
+      self._said.add(text)
+      self.log(text)
+
   @contextmanager
-  def task(self, name: str, total: int, unit: str, done: int = 0) -> Iterator["Task"]:
-    """Gives a Task of `total` units, of which `done` are done already."""
+  def task(
+    self,
+    name: str,
+    total: int,
+    unit: str,
+    *,
+    done: int = 0,
+    told: Collection[int] | None = None,
+  ) -> Iterator["Task"]:
+    """Gives a Task of `total` units, of which `done` are done already.
+
+    Off a terminal only the units in `told` get a line; all by default.
+    """
     names = list(self._expected)
     later = names[names.index(name) + 1 :] if name in names else []
     ahead = sum(self._expected[other] for other in later)
-    work = Work(name, total, unit, done=done, ahead=ahead)
+    work = Work(name, total, unit, done=done, ahead=ahead, told=told)
     if not self._is_terminal:
       yield Task(self, work)
       return
@@ -78,7 +127,7 @@ class Display:
       MofNCompleteColumn(),
       TextColumn("{task.fields[unit]}"),
     )
-    columns = (*of_work, TextColumn("left {task.fields[left]}"), news)
+    columns = (*of_work, TextColumn("left: {task.fields[left]}"), news)
     with Progress(*columns, console=Console(stderr=True), expand=True) as self._bar:
       bar_task = self._bar.add_task(name, total=total, completed=done, unit=unit, left="?", news="")
       try:
@@ -98,6 +147,7 @@ class Work:
     unit: name of a unit.
     done: units that were done before.
     ahead: units of the tasks that follow in the run.
+    told: the units that get a line off a terminal; None for all.
   """
 
   name: str
@@ -105,6 +155,7 @@ class Work:
   unit: str
   done: int = 0
   ahead: int = 0
+  told: Collection[int] | None = None
 
 
 class Task:
@@ -119,14 +170,17 @@ class Task:
     self._since = self._last_line = time.perf_counter()
     self._from = self._done = float(work.done)
     self._is_first, self._pace = True, display.paces.get(work.unit)
+    num_told = work.total if work.told is None else len(work.told)
+    self._silences_left = max(_LINES_OF_SILENCE, _MOST_LINES - num_told)
+    self._silence_secs = _SILENCE_SECS
 
   def left(self) -> str:
-    """Returns the time left of the task and, in brackets, of the run if more tasks follow."""
+    """Returns the time left: of the task or, if others of its kind follow, of arm and run."""
     if self._pace is None:
       return "?"
     secs = self._pace * (self._work.total - self._done)
     ahead = self._pace * self._work.ahead
-    return duration(secs) + (f" (run {duration(secs + ahead)})" if ahead else "")
+    return f"arm {duration(secs)}, run {duration(secs + ahead)}" if ahead else duration(secs)
 
   def _reach(self, done: float) -> None:
     """Takes note of how far the work is by now, and of its pace, seconds a unit."""
@@ -146,12 +200,12 @@ class Task:
     self._reach(done)
     if self._bar is not None:
       self._bar[0].update(self._bar[1], completed=done, left=self.left())
-    elif done != int(done) and time.perf_counter() - self._last_line > _SILENCE_SECS:
-      self._last_line = time.perf_counter()
-      self._display.log(
-        f"{self._work.name}  {self._work.unit} {int(done) + 1}/{self._work.total}  "
-        f"{done % 1:.0%} of it done  left {self.left()}"
-      )
+      return
+    is_silent = time.perf_counter() - self._last_line > self._silence_secs
+    if done != int(done) and is_silent and self._silences_left:
+      self._silence_secs *= 2
+      self._silences_left -= 1
+      self._print(int(done) + 1, f"{done % 1:.0%} of it done  left: {self.left()}")
 
   def line(self, done: int, news: str, reached: float) -> None:
     """Says that unit `done` is done, with its news; the work has come to `reached` by now."""
@@ -159,8 +213,10 @@ class Task:
     if self._bar is not None:
       self._bar[0].update(self._bar[1], completed=done, news=news, left=self.left())
       return
+    if self._work.told is None or done in self._work.told:
+      left = f"  left: {self.left()}" if reached < self._work.total else ""
+      self._print(done, news + left)
+
+  def _print(self, number: int, news: str) -> None:
     self._last_line = time.perf_counter()
-    left = f"  left {self.left()}" if reached < self._work.total else ""
-    self._display.log(
-      f"{self._work.name}  {self._work.unit} {done}/{self._work.total}  {news}{left}"
-    )
+    self._display.log(f"{self._work.name}  {self._work.unit} {number}/{self._work.total}  {news}")

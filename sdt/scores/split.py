@@ -199,13 +199,13 @@ def split(
     examples: their labels and ids.
     size: sizes of the parts; a number is the size of A. A threshold ignores it.
     seed: of the hash that breaks ties, and of the random policy.
-    rule: these keys of `split`:
-      policy: "top": highest scores. "bottom": lowest. "random": any. "window": highest after the
-        skipped ones. "mislabel_cut": highest; the lowest are left out. "threshold": all above it.
-      class_balanced: A has each class's share of the training set. Of what A leaves, the skipped
-        and the left out have each class's share too.
-      threshold: on the scale of `scores`, where larger is easier.
+    rule: `policy` says which get into A. "top": highest scores. "bottom": lowest. "random": any.
+      "window": highest after the skipped ones. "mislabel_cut": highest; the lowest are left out.
+      "threshold": all above `threshold`, on the scale of `scores`, where larger is easier.
+      With `class_balanced` A has each class's share of the training set; of what A leaves, the
+      skipped and the left out have each class's share too.
     left_out: positions that are left out whatever their score; `size` then leaves none out.
+
   Source: the paper, Algorithm 1, step 3 (top, not class-balanced). Differs from source: ties, which
   the paper does not mention. Training without the examples whose labels a score suspects: Pleiss et
   al. 2020. Differs from source: the user names the share, no estimate does.

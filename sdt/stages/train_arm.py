@@ -21,7 +21,7 @@ from sdt.losses import is_regression
 from sdt.run import metrics
 from sdt.run.collapse import Watch
 from sdt.run.context import Context
-from sdt.run.progress import Task
+from sdt.run.progress import Task, rounds_to_tell
 from sdt.run.saved_states import save_state
 
 # At least this long lies between two saves, and 50 times what the last one took: saves may cost 2 %
@@ -46,6 +46,7 @@ def train_arm(
     (start, [phase.example_ids for phase in plan.phases]),
   )
   trainer.set_state(start)
+  context.display.log_once(_legend(context))
   if not trainer.num_compilations:  # arms of equal shapes share a program
     context.display.log(f"{plan.arm}: compiling")
   context.timing.compile_secs += trainer.compile()
@@ -55,8 +56,11 @@ def train_arm(
   steps = trainer.run(start.position, start.round_secs, saver.scored_round)
   done = start.position.round_index
   watch = _watch(context, plan)
+  numbers = range(done + 1, plan.rounds + 1)
+  due = [number for number in numbers if metrics.has_rows(number, plan.rounds, context.config)]
+  told = rounds_to_tell(due, rates.tolist())
   with (
-    context.display.task(plan.arm, plan.rounds, "round", done=done) as task,
+    context.display.task(plan.arm, plan.rounds, "round", done=done, told=told) as task,
     closing(steps) as running,  # readers of streamed inputs end with it
   ):
     for progress in saver.watch(context.profiler.watch(running)):
@@ -204,6 +208,18 @@ class _Saver:
     reached = dataclasses.replace(snapshot, position=at, round_secs=round_secs)
     save_state(self._context, self._plan, self._arm_index, reached=reached, pin=pin)
     self._next_save, self._saved = time.perf_counter() + self._interval(), at
+
+
+def _legend(context: Context) -> str:
+  """Returns the line that says what the figures of the others are."""
+  count = len(context.config.seeds)
+  mean = f", each a mean over the {count} seeds, without those that diverged" if count > 1 else ""
+  if is_regression(context.data.train.labels):
+    return f"a line of a round has the training loss over its last phase{mean}"
+  return (
+    "a line of a round has the test accuracy at its end, and training accuracy and loss over its "
+    f"last phase{mean}"
+  )
 
 
 def _news(rows: list[dict[str, Any]]) -> str:

@@ -3,7 +3,6 @@ alone, and the table is theirs.
 """
 
 import dataclasses
-import importlib.util
 import shutil
 import signal
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from sdt import experiment, files
-from sdt.commands import sweep
+from sdt.commands import program, sweep
 from sdt.config.sweep_points import expand
 from sdt.engine.trainer import Trainer
 from sdt.errors import ConfigError, DivergedError, Interrupted, SdtError
@@ -335,10 +334,7 @@ def test_a_value_whose_folder_holds_another_run_is_found_before_anything_is_trai
     sweep.run(swept(), expand(swept()), copy, "tiny")
 
 
-def test_run_py_runs_a_sweep_and_gives_its_exit_code(tmp_path, monkeypatch, capsys):
-  spec = importlib.util.spec_from_file_location("sdt_run", ROOT / "run.py")
-  program = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(program)
+def test_the_program_runs_a_sweep_and_gives_its_exit_code(tmp_path, monkeypatch, capsys):
   arguments = [
     f"--config={ROOT}/configs/shapes.py",
     f"--workdir={tmp_path / 'sweep'}",

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sdt.commands.train import train
+from sdt.commands.run_config import run_config
 from sdt.config import resolve
 from sdt.config.command_line import load_config_file, parse_arguments
 from sdt.errors import ConfigError
@@ -23,6 +23,6 @@ def test_a_run_inside_its_own_image_folder_is_refused_before_it_writes(tmp_path,
   request = parse_arguments(command)
   config = resolve(load_config_file(request.config_path), request.overrides)
   with pytest.raises(ConfigError, match=f"{request.workdir} lies inside data.path=., where every"):
-    train(config, [], request)
+    run_config(config, [], request)
   assert sorted(os.listdir(tmp_path)) == ["cat", "dog"]
   assert os.listdir(tmp_path / "cat") == ["0.png"]

@@ -44,8 +44,8 @@ def test_a_line_tells_the_time_left_from_the_work_done_by_now(clock, capsys):
     task.line(10, "test 70 %", 10)
   lines = capsys.readouterr().err.splitlines()
   assert lines == [
-    "method  round 3/10  test 50 %  left 8 s",
-    "method  round 6/10  test 60 %  left 8 s",
+    "method  round 3/10  test 50 %  left: 8 s",
+    "method  round 6/10  test 60 %  left: 8 s",
     "method  round 10/10  test 70 %",
   ]
 
@@ -81,26 +81,26 @@ def test_the_time_left_of_the_run_counts_the_trainings_to_come_at_the_pace_so_fa
     task.advance(1)
     assert task.left() == "9 s"
   with display.task("method", 5, "round") as task:
-    assert task.left() == "15 s (run 45 s)"
+    assert task.left() == "arm 15 s, run 45 s"
     clock[0] += 60.0  # its first dispatch: the pace of the training before is the better guess
     task.line(1, "lr 1", 1)
     clock[0] += 4.0
     task.line(2, "lr 1", 2)
   with display.task("long_baseline", 10, "round", done=8) as task:
     assert task.left() == "8 s"
-  ends = [line.partition("  left ")[2] for line in capsys.readouterr().err.splitlines()]
+  ends = [line.partition("  left: ")[2] for line in capsys.readouterr().err.splitlines()]
   assert ends == [
-    "4:00 (run 19:00)",
-    "9 s (run 54 s)",
-    "6 s (run 51 s)",
-    "3 s (run 48 s)",
+    "arm 4:00, run 19:00",
+    "arm 9 s, run 54 s",
+    "arm 6 s, run 51 s",
+    "arm 3 s, run 48 s",
     "",
-    "12 s (run 42 s)",
-    "12 s (run 52 s)",
+    "arm 12 s, run 42 s",
+    "arm 12 s, run 52 s",
   ]
 
 
-def test_a_long_round_is_heard_of_every_half_minute(clock, capsys):
+def test_a_long_round_is_heard_of_after_half_a_minute(clock, capsys):
   with Display(False).task("baseline", 4, "round") as task:
     clock[0] += 20.0
     task.advance(0.1)
@@ -109,7 +109,69 @@ def test_a_long_round_is_heard_of_every_half_minute(clock, capsys):
     clock[0] += 1.0
     task.advance(0.3)
     task.advance(1)
-  assert capsys.readouterr().err == "baseline  round 1/4  25% of it done  left 12:55\n"
+  assert capsys.readouterr().err == "baseline  round 1/4  25% of it done  left: 12:55\n"
+
+
+def test_each_silence_is_twice_as_long_as_the_one_before(clock, capsys):
+  heard = []
+  with Display(False).task("baseline", 1, "round") as task:
+    for second in range(1, 4001):
+      clock[0] += 1.0
+      task.advance(second / 4000)
+      heard += [second] if capsys.readouterr().err else []
+  assert heard == [31, 92, 213, 454, 935, 1896, 3817]
+
+
+@pytest.mark.parametrize(("told", "silences"), [(31, 8), (20, 19), (500, 8)])
+def test_lines_of_rounds_and_of_silences_come_to_forty_at_most(told, silences, clock, capsys):
+  with Display(False).task("baseline", 1000, "round", told=range(1, told + 1)) as task:
+    for number in range(900):
+      clock[0] += 2.0**number
+      task.advance(number + 0.5)
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == silences
+  assert told > 31 or len(lines) + told + 1 <= 40  # one says that it compiles
+
+
+def told(rounds, rates=(), every=1):
+  numbers = [number for number in range(1, rounds + 1) if number % every == 0 or number == rounds]
+  return sorted(progress.rounds_to_tell(numbers, rates or [0.1] * rounds))
+
+
+def test_few_rounds_have_a_line_each_and_of_many_every_so_many_with_the_first_and_the_last():
+  assert told(31) == list(range(1, 32))
+  assert told(32) == [1, *range(2, 33, 2)]
+  assert told(300) == [1, *range(10, 301, 10)]
+  assert told(299) == [1, *range(10, 291, 10), 299]
+  assert told(5000, every=10) == [10, *range(200, 5001, 200)]
+  assert progress.rounds_to_tell([], []) == frozenset()
+  for rounds in range(1, 700):
+    lines = told(rounds)
+    assert (lines[0], lines[-1], len(lines) <= 31) == (1, rounds, True)
+
+
+def test_each_drop_of_the_rate_has_a_line_and_a_rate_that_always_drops_has_no_more_lines():
+  rates = [0.1] * 149 + [0.01] * 76 + [0.001] * 75
+  assert told(300, rates) == sorted({1, *range(20, 301, 20), 150, 226})
+  # Only every seventh round has figures: the next that has them tells of the drop.
+  assert {154, 231} <= set(told(300, rates, every=7))
+  falling = [1.0 / number for number in range(1, 301)]
+  assert told(300, falling) == told(300)
+  rising = falling[::-1]
+  assert told(300, rising) == told(300)
+
+
+def test_off_a_terminal_only_the_told_rounds_have_a_line_and_a_line_is_said_once(clock, capsys):
+  display = Display(False)
+  with display.task("baseline", 4, "round", told={1, 4}) as task:
+    for number in range(1, 5):
+      display.log_once("what the figures are")
+      task.line(number, "lr 1", number)
+  assert capsys.readouterr().err.splitlines() == [
+    "what the figures are",
+    "baseline  round 1/4  lr 1  left: 0 s",
+    "baseline  round 4/4  lr 1",
+  ]
 
 
 def test_a_log_line_goes_to_stderr_as_it_is(capsys):

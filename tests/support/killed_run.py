@@ -94,8 +94,8 @@ def main(argv: list[str]) -> int:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(given["cores"])])
     # A program from the cache is cut for the cores for which it was compiled.
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-  import run
   from sdt import experiment
+  from sdt.commands import program
   from sdt.errors import SdtError
   from sdt.run import progress
   from tests.support import tiny
@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
     vars(progress)["Task"].line = tell_memory
 
   for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, run.StopAtOnce())
+    signal.signal(number, program.StopAtOnce())
   watch(workdir, given, events)
   if "file-limit" in given:
     limit = int(given["file-limit"])

@@ -1,0 +1,47 @@
+"""Runs what a config asks for, an experiment or a sweep; continues it, or says what it would do."""
+
+from sdt import experiment
+from sdt.commands import dry_run, sweep
+from sdt.config import Config
+from sdt.config.command_line import Request
+from sdt.config.sweep_points import Point
+from sdt.data import sources
+from sdt.devices import processes
+from sdt.devices.start import find_devices
+from sdt.errors import ConfigError
+from sdt.run import lifecycle
+from sdt.toy import curve_experiment
+
+
+def run_config(config: Config, points: list[Point], request: Request) -> int:
+  """Runs the experiment of a config, or each point of a sweep; returns the exit code.
+
+  Args:
+    config: resolved.
+    points: of the sweep, none where the config has no sweep.
+    request: the command line; with `dry_run` nothing runs, and what would be done is printed.
+
+  Raises:
+    SdtError: see sdt/errors.py.
+  """
+  if request.profile and points:
+    raise ConfigError(
+      "--profile traces one run, and sweep.key makes one of every value; leave one of the two out"
+    )
+  sources.check_workdir(config.data, request.workdir)
+  kind = curve_experiment.EXPERIMENT if config.data.name == "curve" else experiment.EXPERIMENT
+  if not request.dry_run:
+    processes.join(config.distributed, request.launch)
+  find_devices()
+  if request.dry_run:
+    is_full = request.shows_all_keys
+    of_sweep = sweep.describe(config, points, request.workdir, is_full=is_full)
+    of_run = dry_run.describe(config, request.workdir, experiment=kind, is_full=is_full)
+    for line in of_sweep if points else of_run:
+      print(line, flush=True)
+    return 0
+  with processes.together(config):
+    if points:
+      return sweep.run(config, points, request.workdir, name=request.name)
+    job = lifecycle.Job(config, request.workdir, request.name, profile=request.profile)
+    return lifecycle.run(kind, job)
