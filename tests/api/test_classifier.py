@@ -100,14 +100,8 @@ def test_what_cannot_be_trained_on_is_a_value_error(tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
-# What cannot hold, and why.
-EXPECTED_TO_FAIL: dict[str, str] = {}
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # labels at random
-@parametrize_with_checks(
-  [SdtClassifier(QUICK)], expected_failed_checks=lambda estimator: EXPECTED_TO_FAIL
-)
+@parametrize_with_checks([SdtClassifier(QUICK)])  # none is expected to fail
 def test_scikit_learns_own_checks(estimator, check):
   check(estimator)
