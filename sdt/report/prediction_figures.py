@@ -17,6 +17,7 @@ OTHERS = "others"
 FEW_CLASSES = 8  # of a matrix with large cells
 _LETTERS = 22  # of a class name beside the matrix
 _WHITE_FROM = 0.55  # share of a colour's scale from which numbers on it are white
+_MANY = 10  # answers of a dot that is filled, and joined with the next
 _DOT = 150.0  # square points, of all examples in one bin
 # Right and wrong have a colour each: beside the diagonal no error would be seen on one scale.
 _RIGHT = LinearSegmentedColormap.from_list("right", ("#FFFFFF", "#7FB2DB", "#00406A"))
@@ -127,18 +128,20 @@ def _draw_arm(upper: Axes, lower: Axes, arm: ArmBins, colours: Mapping[str, str]
     full, share = bins.count > 0, bins.count / bins.count.sum()
     look: Look = {"color": colours[name], "linestyle": line, "zorder": 3}
     label = "the seeds together" if name == "seeds" else "the ensemble"
-    upper.plot(bins.confidence[full], bins.accuracy[full], linewidth=1.0, alpha=0.45, **look)
-    sizes = np.maximum(_DOT * np.sqrt(share[full]), 8.0)
-    upper.scatter(
-      bins.confidence[full],
-      bins.accuracy[full],
-      s=sizes,
-      color=colours[name],
-      edgecolors="white",
-      linewidths=0.6,
-      zorder=4,
-      label=label,
-    )
+    many = bins.count >= _MANY
+    upper.plot(bins.confidence[many], bins.accuracy[many], linewidth=1.0, alpha=0.45, **look)
+    # Where answers are few, nothing is joined: two answers are right by 0, 50 or 100 %.
+    for of, face, named in ((full & many, colours[name], label), (full & ~many, "none", "_")):
+      upper.scatter(
+        bins.confidence[of],
+        bins.accuracy[of],
+        s=np.maximum(_DOT * np.sqrt(share[of]), 9.0),
+        facecolors=face,
+        edgecolors="white" if face != "none" else colours[name],
+        linewidths=0.7,
+        zorder=4,
+        label=named,
+      )
     edges = np.linspace(0.0, 1.0, len(share) + 1)
     lower.stairs(share, edges, fill=name == "seeds", alpha=0.35 if name == "seeds" else 1.0, **look)
   upper.set_title(arm.title, loc="left")

@@ -63,9 +63,9 @@ def _reliability(content: Mapping[str, Any]) -> dict[str, Picture]:
   png = figures.render(prediction_figures.reliability, drawn, COLOURS)
   caption = (
     "A dot is a bin of the confidence: how sure the answers in it are, and how many of them are "
-    "right. Larger dots have more answers. Below the grey line a network is surer than it is "
-    "right. Bars: how many answers are so sure. ECE: the mean distance of a seed's dots from the "
-    "grey line, weighted by their answers; mean over the seeds."
+    "right. Larger dots have more answers, hollow ones fewer than ten. Below the grey line a "
+    "network is surer than it is right. Bars: how many answers are so sure. ECE: the mean distance "
+    "of a seed's dots from the grey line, weighted by their answers; mean over the seeds."
   )
   kind = "wide" if len(drawn) > 1 else ""
   return {"reliability": Picture(png, "reliability diagrams", caption, kind=kind)}
