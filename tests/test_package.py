@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -110,7 +109,8 @@ def environment(wheel, tmp_path_factory):
   (site,) = folder.glob("lib/python*/site-packages")
   # A line of a .pth file is a folder whose own .pth files, such as that of our checkout, are not
   # read.
-  (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+  ours = [path for path in sys.path if Path(path).name == "site-packages"]
+  (site / "dependencies.pth").write_text("\n".join(ours) + "\n")
   options = ["-q", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheel)]
   command = [sys.executable, "-m", "pip", "--python", str(python), "install", *options]
   subprocess.run(command, check=True, timeout=120)
