@@ -28,7 +28,12 @@ exclude_patterns = [".*", "runs", "site", "sdt", "tests", "configs", "benchmarks
 # Links to headings have the names that a repository's web page gives them.
 myst_heading_anchors = 4
 
-autodoc_default_options = {"members": True, "imported-members": True}
+autodoc_default_options = {
+  "members": True,
+  "imported-members": True,
+  # What scikit-learn gives every estimator.
+  "exclude-members": "set_fit_request, set_score_request",
+}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
