@@ -54,7 +54,7 @@ class Run:
 
   @functools.cached_property
   def scores(self) -> dict[str, np.ndarray]:
-    """The columns of scores.csv by name, [N] each: ids, files, labels, and every score.
+    """The columns of scores.csv by name, [N] each, such as `example_id`, `label`, `log_odds`.
 
     Raises:
       DataError: the run has one arm and so no scores, or the file is damaged.
@@ -63,7 +63,7 @@ class Run:
 
   @functools.cached_property
   def split(self) -> dict[str, np.ndarray]:
-    """The columns of split.csv by name, [N] each: which examples are A and B.
+    """The columns of split.csv by name, [N] each; `subset` says which examples are A and B.
 
     Raises:
       DataError: as `scores`.
