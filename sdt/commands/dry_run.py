@@ -99,7 +99,7 @@ def describe(
     MissingDataError: after the last line, if the set is not on this machine; the lines are then
       of the published sizes.
   """
-  log = Display().log if log is None else log
+  log = log or Display().log
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
   found = find_data(config, log) if loaded is None else loaded
   beside = load_beside(config, found.data)
