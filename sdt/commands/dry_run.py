@@ -83,8 +83,7 @@ def describe(
 ) -> Iterator[str]:
   """Yields what a run would do, line by line; writes nothing but the cache of compiled programs.
 
-  If the data are there, a program is compiled for the line on memory, and runs for a second or two
-  for the line on time.
+  If the data are there, a program is compiled and runs for a second or two, for memory and time.
 
   Args:
     config: of the run.

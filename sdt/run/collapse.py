@@ -105,7 +105,8 @@ def stuck_seeds(
     level, first = chance(_counts(phase, labels, replica)), None
     for row in _rows_of(rows, plan, seed):
       if not _is_at_chance(row, level):
-        first = None
+        if not _may_be_luck(row, level):
+          first = None
         continue
       first = row["round"] if first is None else first
       if row["round"] - first + 1 >= least:
@@ -196,6 +197,15 @@ def _is_at_chance(row: Row, level: Chance | None) -> bool:
   if level.accuracy > 0.5 and _KEEP_LOSS_UP & row.get("overrides", {}).keys():
     return False  # neither the accuracy nor the loss can tell
   return level.explains(accuracy) and bool(loss >= _SHARE_OF_LOSS * level.loss)
+
+
+def _may_be_luck(row: Row, level: Chance | None) -> bool:
+  """Returns whether a row is so little above chance that it ends no stretch of rounds at chance.
+
+  Of many rounds at chance, some are above what a single one rarely exceeds.
+  """
+  near = None if level is None else dataclasses.replace(level, ceiling=level.lucky)
+  return _is_at_chance(row, near)
 
 
 def likely_cause(

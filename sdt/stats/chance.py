@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 _SDS = 2.0  # so many standard deviations above chance are still called chance
+_LUCKY_SDS = 4.0  # so many are reached once in 30,000 times
 # A network that fits its training set and reaches less than this share of it, above chance, on
 # other examples has learned nothing of use.
 _SHARE_KEPT = 0.25
@@ -20,6 +21,7 @@ class Chance:
     accuracy: by always naming the most frequent class.
     ceiling: the same with two standard deviations of the binomial: the share that is right of so
       many independent examples. A network at chance rarely has more.
+    lucky: the same with four: a network at chance has more once in 30,000 times.
     recall_ceiling: the same of the mean over the classes of the share that is right. This mean is
       1/K for any answer that ignores its input, also where one class has 99 % of the examples.
     loss: the least mean cross-entropy, nats: the entropy of the class frequencies.
@@ -28,6 +30,7 @@ class Chance:
 
   accuracy: float
   ceiling: float
+  lucky: float
   recall_ceiling: float
   loss: float
   num_examples: int
@@ -70,10 +73,12 @@ def chance(counts: Int[np.ndarray, "K"]) -> Chance | None:
   if num_classes < 2:
     return None
   accuracy, guess = float(counts.max()) / total, 1 / num_classes
+  sd = math.sqrt(accuracy * (1 - accuracy) / total)
   recall_sd = math.sqrt(guess * (1 - guess) * float(np.sum(1 / counts))) / num_classes
   return Chance(
     accuracy,
-    ceiling=accuracy + _SDS * math.sqrt(accuracy * (1 - accuracy) / total),
+    ceiling=accuracy + _SDS * sd,
+    lucky=accuracy + _LUCKY_SDS * sd,
     recall_ceiling=guess + _SDS * recall_sd,
     loss=math.log(effective_classes(counts)),
     num_examples=total,

@@ -63,6 +63,16 @@ def test_a_fifth_of_the_rounds_at_chance_is_a_collapse_and_fewer_are_none():
   assert stuck(rows([0.4] * 20, loss=1.3)) == {}
 
 
+def test_lucky_rounds_end_no_stretch_at_chance_and_rounds_that_are_clearly_above_do():
+  """B has 180 examples, 50 of them of one class: chance is 27.8 %, its sd 3.3 %."""
+  luck = np.random.default_rng(0).binomial(180, 50 / 180, (500, 20)) / 180
+  assert (luck.max(axis=1) > 0.345).mean() > 0.25  # two sds above
+  assert sum(0 in stuck(rows(some.tolist())) for some in luck) >= 498
+  assert stuck(rows([0.25, 0.38, 0.25, 0.25] + [0.9] * 16)) == {0: Stuck(1, 4, 0.25)}
+  assert stuck(rows([0.25, 0.45, 0.25, 0.25] + [0.9] * 16)) == {}
+  assert stuck(rows([0.25] * 3 + [0.38] + [0.9] * 16)) == {}
+
+
 def test_the_first_two_rounds_of_a_short_training_may_be_at_chance():
   plan = dataclasses.replace(plan_of(), rounds=5)
   assert stuck(rows([0.25, 0.25, 0.9, 0.9, 0.9]), plan) == {}
