@@ -17,15 +17,10 @@ from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.models import count_params
 from sdt.run import metrics, selection
-from sdt.run.collapse import (
-  collapse_in_words,
-  collapsed_seeds,
-  effective_classes_of,
-  likely_cause,
-)
+from sdt.run.collapse import Collapse, collapse_in_words, effective_classes_of, likely_cause
 from sdt.run.context import Context, write_environment
 from sdt.stages.final_networks import finish_arms, write_activation_maps, write_recommended
-from sdt.stages.predictions import Predicted, finish, predict
+from sdt.stages.predictions import Predicted, finish, fitness_of, predict
 from sdt.stages.recommended import recommend
 from sdt.stages.train import Trainings
 from sdt.stats import paired
@@ -94,7 +89,7 @@ def write_results(
   `num_easy` is the size of A.
   """
   setup = context.setup
-  predicted = predict(context, trainings, list(plans))
+  predicted = predict(context, trainings, plans)
   with context.timing.stage("class activation maps"):
     write_activation_maps(context, trainings)
   with context.timing.stage("results"):
@@ -124,7 +119,8 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   for arm in config.arms:
     sizes = {phase.name: phase.num_seen(config.batch_size) for phase in outcome.plans[arm].phases}
     predicted = outcome.predicted.get(arm)
-    own = _with_predictions([row for row in rows if row["arm"] == arm], predicted)
+    own: Sequence[metrics.Row] = [row for row in rows if row["arm"] == arm]
+    own = own if predicted is None else predicted.in_rows(own)
     arms[arm] = _arm_result(own, config.seeds, sizes)
     if predicted is not None:
       arms[arm] |= predicted.entries(config.seeds, len(data.class_names))
@@ -132,8 +128,16 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
       arms[arm]["recalibrated"] = _recalibrated(
         outcome.recalibrated[arm], config.seeds, arms[arm]["diverged"]
       )
-    recalls = None if predicted is None else predicted.recalls(len(data.class_names))
-    arms[arm] |= _collapse_of(rows, outcome.plans[arm], data, config=config, recalls=recalls)
+    fitness = fitness_of(
+      rows,
+      outcome.plans[arm],
+      data,
+      config=config,
+      predicted=predicted,
+      by_training_alone=outcome.selected is not None,
+    )
+    arms[arm] |= _collapse_of(fitness.collapsed, outcome.plans[arm], data, config)
+    arms[arm]["fit"] = fitness.fit
     arms[arm] |= {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   unequal = {arm for arm in arms if not specs[arm].equal_work}
@@ -167,25 +171,6 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   }
 
 
-def _with_predictions(
-  rows: Sequence[metrics.Row], predicted: Predicted | None
-) -> Sequence[metrics.Row]:
-  """Returns the rows of an arm, those of the last round with the accuracy of the predictions.
-
-  The training evaluates by another program. On a CPU both agree; on another device the last bits of
-  a logit may differ, and decide between two classes.
-  """
-  if predicted is None:
-    return rows
-  last, exact = rows[-1]["round"], predicted.accuracies
-  return [
-    {**row, "test_accuracy": exact[str(row["seed"])]}
-    if row["last_phase"] and row["round"] == last
-    else row
-    for row in rows
-  ]
-
-
 def _recalibrated(
   accuracies: Float[np.ndarray, "R"], seeds: Sequence[int], diverged: Sequence[int]
 ) -> paired.PerSeed:
@@ -196,15 +181,9 @@ def _recalibrated(
 
 
 def _collapse_of(
-  rows: Sequence[metrics.Row],
-  plan: Plan,
-  data: Data,
-  *,
-  config: Config,
-  recalls: Float[np.ndarray, "R K"] | None,
+  found: Mapping[int, Collapse], plan: Plan, data: Data, config: Config
 ) -> dict[str, Any]:
   """Returns the entries of an arm on its collapsed seeds; `collapse` is None without any."""
-  found = collapsed_seeds(rows, plan, data, seeds=config.seeds, recalls=recalls)
   fits = all(one.fits_training_set and one.stuck is None for one in found.values())
   cause = likely_cause(plan, data.train.labels, config, fits_training_set=fits)
   about = {
