@@ -231,7 +231,7 @@ def _ask(context: Context, trainings: Trainings, arms: Sequence[str]) -> Iterato
       variables = trainings.final_state(arm).variables
       weights = digest_of(variables)
       for start, done, said in predictor.predictions(variables):
-        yield Stretch(arm, start, without(said, lost), weights)
+        yield Stretch(arm, start, without(said, lost), weights=weights)
         task.advance(index * num + done)
         context.raise_if_stopped("while predicting the test set")
 

@@ -115,30 +115,11 @@ def write_results(
 def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> dict[str, Any]:
   """Returns the content of results.json, from metrics.jsonl in `workdir` and the run's outcome."""
   rows, specs = files.read_rows(workdir / metrics.FILE), arm_specs(config)
-  arms: dict[str, dict[str, Any]] = {}
-  for arm in config.arms:
-    sizes = {phase.name: phase.num_seen(config.batch_size) for phase in outcome.plans[arm].phases}
-    predicted = outcome.predicted.get(arm)
-    own: Sequence[metrics.Row] = [row for row in rows if row["arm"] == arm]
-    own = own if predicted is None else predicted.in_rows(own)
-    arms[arm] = _arm_result(own, config.seeds, sizes)
-    if predicted is not None:
-      arms[arm] |= predicted.entries(config.seeds, len(data.class_names))
-    if arm in outcome.recalibrated:
-      arms[arm]["recalibrated"] = _recalibrated(
-        outcome.recalibrated[arm], config.seeds, arms[arm]["diverged"]
-      )
-    fitness = fitness_of(
-      rows,
-      outcome.plans[arm],
-      data,
-      config=config,
-      predicted=predicted,
-      by_training_alone=outcome.selected is not None,
-    )
-    arms[arm] |= _collapse_of(fitness.collapsed, outcome.plans[arm], data, config)
-    arms[arm]["fit"] = fitness.fit
-    arms[arm] |= {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
+  arms = {
+    arm: _entry_of(rows, arm, data, config=config, outcome=outcome)
+    | {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
+    for arm in config.arms
+  }
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   unequal = {arm for arm in arms if not specs[arm].equal_work}
   controls = {arm: control for arm in arms if (control := specs[arm].control)}
@@ -171,6 +152,31 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   }
 
 
+def _entry_of(
+  rows: Sequence[metrics.Row], arm: str, data: Data, *, config: Config, outcome: Outcome
+) -> dict[str, Any]:
+  """Returns the entry of an arm, without what its name alone says; `rows` are of all arms."""
+  plan, predicted = outcome.plans[arm], outcome.predicted.get(arm)
+  sizes = {phase.name: phase.num_seen(config.batch_size) for phase in plan.phases}
+  own: Sequence[metrics.Row] = [row for row in rows if row["arm"] == arm]
+  own = own if predicted is None else predicted.in_rows(own)
+  entry = _arm_result(own, config.seeds, sizes)
+  if predicted is not None:
+    entry |= predicted.entries(config.seeds, len(data.class_names))
+  if arm in outcome.recalibrated:
+    accuracies = outcome.recalibrated[arm]
+    entry["recalibrated"] = _recalibrated(accuracies, config.seeds, entry["diverged"])
+  fitness = fitness_of(
+    rows,
+    plan,
+    data,
+    config=config,
+    predicted=predicted,
+    by_training_alone=outcome.selected is not None,
+  )
+  return entry | _collapse_of(fitness.collapsed, plan, data, config=config) | {"fit": fitness.fit}
+
+
 def _recalibrated(
   accuracies: Float[np.ndarray, "R"], seeds: Sequence[int], diverged: Sequence[int]
 ) -> paired.PerSeed:
@@ -181,7 +187,7 @@ def _recalibrated(
 
 
 def _collapse_of(
-  found: Mapping[int, Collapse], plan: Plan, data: Data, config: Config
+  found: Mapping[int, Collapse], plan: Plan, data: Data, *, config: Config
 ) -> dict[str, Any]:
   """Returns the entries of an arm on its collapsed seeds; `collapse` is None without any."""
   fits = all(one.fits_training_set and one.stuck is None for one in found.values())

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped
 
-from sdt.arrays import AnyArray
-
 # Bins of equal width of the confidence, for the calibration.
 NUM_BINS = 15
 # So many classes count in the top-5 accuracy.
@@ -244,8 +242,8 @@ def label_ranks(
 
 
 def comes_before(
-  values: Float[AnyArray, "n K"], own: Float[AnyArray, "n 1"], labels: Int[AnyArray, "n"]
-) -> Bool[AnyArray, "n K"]:
+  values: Float[Any, "n K"], own: Float[Any, "n 1"], labels: Int[Any, "n"]
+) -> Bool[Any, "n K"]:
   """Returns which classes come before the label; takes arrays of NumPy and of JAX.
 
   Those are the larger ones, the equal ones of a lower number, and where one of the two is NaN all
