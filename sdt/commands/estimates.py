@@ -144,6 +144,9 @@ def disk_line(setup: Setup, plans: list[Plan], outputs: Sequence[str]) -> str:
   }
   if prediction_files.FILE in outputs:
     parts["for predictions"] = prediction_files.num_bytes(config, setup.data)
+    temporary = prediction_files.temporary_bytes(config, setup.data)
+    if temporary:
+      parts["for a temporary file while they are written"] = temporary
   named = ", ".join(f"{count / 1e6:.1f} {what}" for what, count in parts.items())
   return (
     f"disk      about {sum(parts.values()) / 1e6:.1f} MB: {named}; scores and figures come on top"

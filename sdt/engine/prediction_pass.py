@@ -18,6 +18,7 @@ from sdt.inputs.order import num_batches
 from sdt.inputs.source import Source
 from sdt.inputs.stream import ascending
 from sdt.losses import accumulator_dtype, cross_entropy
+from sdt.stats.classification import comes_before
 from sdt.types import Leaf, Variables
 
 
@@ -30,7 +31,8 @@ class Said(NamedTuple):
     predicted: [R, m] int32, the class of the largest logit, of equal ones the lowest, as in the
       evaluation.
     label_rank: [R, m] int32, how many classes come before the label: those of a larger logit, and
-      those of an equal logit and a lower number. It is 0 where the answer is right.
+      those of an equal logit and a lower number. It is 0 where the answer is right. Where a logit
+      is NaN, see `stats.classification.comes_before`.
     label_log_probability: [R, m] float32, minus the loss of the example.
   """
 
@@ -55,16 +57,14 @@ class PredictionProgram(PassProgram):
 
 def said_of(logits: Float[Array, "B K"], labels: Int[Array, "B"], dtype: str) -> Said:
   """Returns what logits say, without the axis of the networks; `dtype` is of the probabilities."""
-  classes = jnp.arange(logits.shape[-1], dtype=jnp.int32)[None]
   own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
-  is_before = (logits > own) | ((logits == own) & (classes < labels[:, None]))
   predicted = jnp.argmax(logits, axis=-1).astype(jnp.int32)
   # That of the predicted class is exp(0) / sum, so that none is larger.
   probabilities = jax.nn.softmax(logits.astype(accumulator_dtype(logits.dtype)), axis=-1)
   return Said(
     probabilities.astype(dtype),
     predicted,
-    jnp.sum(is_before, axis=-1, dtype=jnp.int32),
+    jnp.sum(comes_before(logits, own, labels), axis=-1, dtype=jnp.int32),
     label_log_probability=-cross_entropy(logits, labels).astype(jnp.float32),
   )
 

@@ -75,8 +75,16 @@ def _plain_key(key: object) -> str:
   return str(key)
 
 
+def sealed_json_text(value: object) -> str:
+  """Returns the JSON of `value` of which digests are taken, see `json_text`.
+
+  Its layout may never change: it would make every stored digest wrong.
+  """
+  return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+
+
 def json_text(value: object, indent: int | None = 1) -> str:
-  """Returns the canonical JSON of `value`, which may hold numpy and JAX arrays.
+  """Returns the JSON of `value` as files have it; it may hold numpy and JAX arrays.
 
   Keys are in insertion order, integer keys become text, floats are the shortest exact ones, and
   there are no ASCII escapes. JSON has no NaN and no infinity: such a float becomes null. float32
@@ -89,7 +97,7 @@ def json_text(value: object, indent: int | None = 1) -> str:
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:
-  """Writes the canonical JSON of `value` (see `json_text`) and a newline, atomically and sealed."""
+  """Writes the JSON of `value` (see `json_text`) and a newline, atomically and sealed."""
   write_text(path, json_text(value) + "\n")
 
 

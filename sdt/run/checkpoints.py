@@ -24,7 +24,7 @@ import numpy as np
 from absl import logging as absl_logging
 
 from sdt.errors import CheckpointError, WorkdirError
-from sdt.files import json_text
+from sdt.files import sealed_json_text
 from sdt.files.workdir import describe_disk_error, disk_errors
 from sdt.run.checkpoint_seals import (
   Leaf,
@@ -219,7 +219,7 @@ class CheckpointStore:
     check_entries(path)
     ocp, checkpointer = _orbax()
     content = checkpointer.restore(path, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
-    if content.pop("sha256") != hashlib.sha256(json_text(content).encode()).hexdigest():
+    if content.pop("sha256") != hashlib.sha256(sealed_json_text(content).encode()).hexdigest():
       raise Unusable("its meta does not match its own digest")
     if content["step"] != step:
       raise Unusable(f"it was saved as step {content['step']}")
@@ -272,7 +272,7 @@ class CheckpointStore:
       ) from error
 
   def _write(self, path: Path, arrays: dict[str, np.ndarray], content: dict[str, Any]) -> None:
-    text = json_text(content)
+    text = sealed_json_text(content)
     sealed = {**json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
     ocp, checkpointer = _orbax()
     items = {"meta": ocp.args.JsonSave(sealed)}

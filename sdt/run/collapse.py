@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -53,6 +53,36 @@ class Collapse:
     """Returns it as results.json has it."""
     rounds = None if self.stuck is None else [self.stuck.first, self.stuck.last]
     return {"stuck_in_rounds": rounds, "ended_at_chance": self.ended_at_chance}
+
+
+class Fitness(NamedTuple):
+  """Which networks of an arm are of use.
+
+  Attributes:
+    diverged: seeds.
+    collapsed: how, by seed; those that diverged are not among them.
+    fit: seeds, see `fit_seeds`.
+  """
+
+  diverged: frozenset[int]
+  collapsed: Mapping[int, Collapse]
+  fit: Sequence[int]
+
+
+def fit_seeds(
+  seeds: Iterable[int],
+  diverged: Collection[int],
+  collapsed: Mapping[int, Collapse],
+  *,
+  by_training_alone: bool,
+) -> list[int]:
+  """Returns the seeds whose networks are fit for use: they neither diverged nor collapsed.
+
+  `by_training_alone`: after a selection the test set has no say in any choice, so a collapse that
+  only the test set tells does not count.
+  """
+  unfit = {seed for seed, one in collapsed.items() if one.stuck or not by_training_alone}
+  return [seed for seed in seeds if seed not in unfit and seed not in diverged]
 
 
 @dataclasses.dataclass(frozen=True)

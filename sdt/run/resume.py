@@ -134,8 +134,8 @@ def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
 def _is_excused(path: Path, workdir: Path) -> bool:
   """Returns whether a finished run lacks a file by right.
 
-  A run of an earlier version has no models/ and no predictions; one in which no network is fit
-  recommends none.
+  One in which no network is fit recommends none. One of an earlier version has no models/ and no
+  predictions: they are made from its checkpoints, and are no loss where these are gone.
   """
   results = workdir / "results.json"
   is_of_models, is_of_predictions = path.parent.name == "models", path.stem == "predictions"
@@ -144,7 +144,8 @@ def _is_excused(path: Path, workdir: Path) -> bool:
     return False
   content = files.read_json(results)
   if is_of_predictions or is_of_models:
-    return ("predictions" if is_of_predictions else "recommended") not in content
+    is_earlier = ("predictions" if is_of_predictions else "recommended") not in content
+    return is_earlier and not any((workdir / "checkpoints").glob("[0-9]*"))
   return "recommended" in content and content["recommended"]["file"] is None
 
 

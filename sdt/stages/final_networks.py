@@ -13,10 +13,9 @@ from sdt.engine.plan import Plan
 from sdt.engine.state import TrainState
 from sdt.models import make_model
 from sdt.run import metrics
-from sdt.run.collapse import collapsed_seeds
 from sdt.run.context import Context
 from sdt.stages.model_file import RECOMMENDED, file_of, header, write_model
-from sdt.stages.predictions import Predicted
+from sdt.stages.predictions import Predicted, fitness_of
 from sdt.stages.train import Trainings
 from sdt.types import Variables
 
@@ -96,16 +95,18 @@ def _recalibrated(context: Context, state: TrainState) -> Float[np.ndarray, "R"]
 def _write_models(context: Context, plan: Plan, state: TrainState, predicted: Predicted) -> None:
   """Writes the weights of every seed of an arm, as far as they are missing."""
   config, pretrained = context.config, context.setup.pretrained
-  by_training_alone = "selected" in context.setup.choices  # the test set has no say then
-  rows = files.read_rows(context.workdir / metrics.FILE)
-  lost = metrics.diverged_seeds(rows, plan.arm)
-  recalls = predicted.recalls(len(context.data.class_names))
-  found = collapsed_seeds(rows, plan, context.data, seeds=config.seeds, recalls=recalls)
-  collapsed = {seed for seed, one in found.items() if one.stuck or not by_training_alone}
+  fitness = fitness_of(
+    files.read_rows(context.workdir / metrics.FILE),
+    plan,
+    context.data,
+    config=config,
+    predicted=predicted,
+    by_training_alone="selected" in context.setup.choices,
+  )
   for replica, seed in enumerate(config.seeds):
-    flaws = [
-      name for name, seeds in (("diverged", lost), ("collapsed", collapsed)) if seed in seeds
-    ]
+    flaws = []
+    if seed not in fitness.fit:
+      flaws = ["diverged" if seed in fitness.diverged else "collapsed"]
     about = header(
       context.data,
       config,

@@ -1,6 +1,8 @@
 """predictions.npz, which may be larger than the memory, and predictions.csv, for people."""
 
+import io
 import itertools
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,11 +28,15 @@ _ROWS = 4096  # of the table, made at a time
 
 
 class Stretch(NamedTuple):
-  """What the networks of an arm say of some test examples in a row, from `start` on."""
+  """What the networks of an arm say of some test examples in a row, from `start` on.
+
+  `weights` is a digest of these networks.
+  """
 
   arm: str
   start: int
   said: Said
+  weights: str = ""
 
 
 def dtype_of(config: Config, data: Data) -> np.dtype:
@@ -41,6 +47,12 @@ def dtype_of(config: Config, data: Data) -> np.dtype:
 def num_bytes(config: Config, data: Data) -> int:
   """Returns the size of predictions.npz, without its small arrays."""
   return dtype_of(config, data).itemsize * _num_numbers(config, data)
+
+
+def temporary_bytes(config: Config, data: Data) -> int:
+  """Returns the size of the file that is there only while predictions.npz is written."""
+  of_arm = num_bytes(config, data) // len(config.arms)
+  return of_arm if of_arm > _IN_MEMORY else 0
 
 
 def _num_numbers(config: Config, data: Data) -> int:
@@ -61,15 +73,18 @@ def write_predictions(
   dtype = dtype_of(config, data)
   shape = len(config.seeds), len(data.test), len(data.class_names)
   with files.writing_npz(path, num_bytes(config, data)) as archive:
-    small = []
+    small, weights = [], []
     with archive.stream("probabilities", dtype, (len(arms), *shape)) as member:
       for _, of_arm in itertools.groupby(stretches, key=lambda stretch: stretch.arm):
-        small.append(_copy(of_arm, member, shape, dtype=dtype, folder=path.parent))
+        digest, others = _copy(of_arm, member, shape, dtype=dtype, folder=path.parent)
+        weights.append(digest)
+        small.append(others)
     for place, name in enumerate(Said._fields[1:]):
       archive.write(name, np.stack([arrays[place] for arrays in small]))
     archive.write("example_id", data.test.example_ids)
     archive.write("label", data.test.labels)
     archive.write("arms", np.array(arms))
+    archive.write("weights", np.array(weights))
     archive.write("seeds", np.array(config.seeds, np.int64))
     archive.write("class_names", np.array(data.class_names))
 
@@ -81,8 +96,10 @@ def _copy(
   *,
   dtype: np.dtype,
   folder: Path,
-) -> list[np.ndarray]:
-  """Writes the probabilities of an arm to `member`; returns the other answers, [R, n] each.
+) -> tuple[str, list[np.ndarray]]:
+  """Writes the probabilities of an arm to `member`.
+
+  Returns the digest of the networks, and the other answers, [R, n] each.
 
   The probabilities come by example, of all seeds at once, and are stored by seed.
 
@@ -94,16 +111,18 @@ def _copy(
     folder: of a temporary file for those that do not fit in memory.
   """
   _, num_examples, num_classes = shape
-  others = []
-  with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder)) as spool:
-    for _, start, said in stretches:
+  others, digest = [], ""
+  is_small = math.prod(shape) * dtype.itemsize <= _IN_MEMORY
+  # A spooled file would fill the gap before the second seed in memory.
+  with io.BytesIO() if is_small else tempfile.TemporaryFile(dir=folder) as spool:
+    for _, start, said, digest in stretches:  # noqa: B007 - the same in all
       for replica, values in enumerate(said.probabilities):
         spool.seek((replica * num_examples + start) * num_classes * dtype.itemsize)
         spool.write(np.ascontiguousarray(values, dtype).tobytes())
       others.append(said[1:])
     spool.seek(0)
     shutil.copyfileobj(spool, member, 2**20)
-  return [np.concatenate(arrays, axis=1) for arrays in zip(*others, strict=True)]
+  return digest, [np.concatenate(arrays, axis=1) for arrays in zip(*others, strict=True)]
 
 
 def write_table(path: Path, stored: files.Arrays, data: Data, arm: str, seed: int) -> None:

@@ -2,7 +2,8 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,14 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from sdt import files
+from sdt.config import Config
+from sdt.data.dataset import Data
 from sdt.devices import processes
+from sdt.engine.plan import Plan
 from sdt.engine.prediction_pass import Said
-from sdt.run import metrics
+from sdt.errors import DataError
+from sdt.run import checkpoint_seals, collapse, metrics
+from sdt.run.collapse import Fitness
 from sdt.run.context import Context
 from sdt.stages.prediction_files import (
   FILE,
@@ -25,9 +31,12 @@ from sdt.stages.prediction_files import (
 from sdt.stages.train import Trainings
 from sdt.stats import classification, paired
 from sdt.stats.classification import NUM_BINS, SCALARS, TOP, Figures
+from sdt.types import Variables
 
 # Up to so many classes results.json has the whole confusion matrix, else that of so many.
 MOST_CONFUSED = 100
+# Rounding does not make two programs differ in so many test examples, and this share of them.
+_MANY, _MANY_SHARE = 2, 0.005
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +45,8 @@ class Predicted:
 
   Attributes:
     per_seed: seed, as text -> its figures; None for one that diverged.
-    ensemble: of the mean of the probabilities of the seeds that did not diverge; None for fewer
-      than two.
+    ensemble: of the mean of the probabilities of the seeds that are fit (`collapse.fit_seeds`);
+      None for fewer than two.
     confusion_classes: the classes of the confusion matrices; None for all.
   """
 
@@ -55,6 +64,25 @@ class Predicted:
     nothing = [None] * num_classes
     return np.array([one["recall"] if one else nothing for one in self.per_seed.values()], float)
 
+  def in_rows(self, rows: Sequence[metrics.Row]) -> Sequence[metrics.Row]:
+    """Returns the rows of the arm, those of its end with accuracy and loss of the predictions.
+
+    The training evaluates by another program. On a CPU both agree; on another device the last bits
+    of a logit may differ, and decide between two classes.
+    """
+    last = rows[-1]["round"]
+    return [
+      {**row, **self._at_the_end(str(row["seed"]))}
+      if row["last_phase"] and row["round"] == last
+      else row
+      for row in rows
+    ]
+
+  def _at_the_end(self, seed: str) -> dict[str, float | None]:
+    one = self.per_seed[seed]
+    names = {"test_accuracy": "accuracy", "test_loss": "nll"}
+    return {name: one[of] if one else None for name, of in names.items()}
+
   def entries(self, seeds: Sequence[int], num_classes: int) -> dict[str, Any]:
     """Returns the entries of the arm in results.json, over seeds that did not diverge."""
     of_seeds = {seed: self.per_seed[str(seed)] for seed in seeds}
@@ -69,15 +97,32 @@ class Predicted:
     return {"class_accuracy": {"per_seed": recalls, "mean": mean}, **scalars}
 
 
-def predict(context: Context, trainings: Trainings, arms: Sequence[str]) -> dict[str, Predicted]:
+# Tells the seeds of an arm that are fit, by what they say of the test set.
+type FitOf = Callable[[str, Predicted], Collection[int]]
+
+
+def predict(
+  context: Context, trainings: Trainings, plans: Mapping[str, Plan]
+) -> dict[str, Predicted]:
   """Writes predictions.npz, and returns what the predictions of each arm come to.
 
-  A sound file stays if no network was trained in this start of the run.
+  A sound file of the same networks stays. `plans` are those of the arms.
   """
-  config, data, path = context.config, context.data, context.workdir / FILE
-  may_stay = all(trainings.was_done(arm) for arm in arms)
+  config, data, path, arms = context.config, context.data, context.workdir / FILE, list(plans)
+  rows = files.read_rows(context.workdir / metrics.FILE)
+
+  def fit_of(arm: str, predicted: Predicted) -> Collection[int]:
+    return fitness_of(
+      rows,
+      plans[arm],
+      data,
+      config=config,
+      predicted=predicted,
+      by_training_alone="selected" in context.setup.choices,
+    ).fit
+
   with context.timing.stage("predictions"):
-    if processes.by_first(lambda: may_stay and files.is_intact(path)):
+    if _are_there(path, trainings, arms):
       context.display.log(f"predictions: there already, in {FILE}")
     else:
       stretches = _ask(context, trainings, arms)
@@ -85,24 +130,89 @@ def predict(context: Context, trainings: Trainings, arms: Sequence[str]) -> dict
         write_predictions(path, data, config, stretches=stretches, arms=arms)
       else:  # every process runs the programs
         collections.deque(stretches, maxlen=0)
-    found = processes.by_first(lambda: figures_of(path))
+    found = processes.by_first(lambda: figures_of(path, fit_of))
   predicted = {str(arm): Predicted(**of_arm) for arm, of_arm in found.items()}
   _tell_other_accuracies(context, predicted)
   return predicted
 
 
+def fitness_of(
+  rows: Sequence[metrics.Row],
+  plan: Plan,
+  data: Data,
+  *,
+  config: Config,
+  predicted: Predicted | None,
+  by_training_alone: bool,
+) -> Fitness:
+  """Returns which networks of an arm are of use: the one rule for all that asks.
+
+  Args:
+    rows: of metrics.jsonl, of this arm and others.
+    plan: of the arm.
+    data, config: of the run.
+    predicted: of the arm; None where its networks were not asked.
+    by_training_alone: see `collapse.fit_seeds`.
+  """
+  own: Sequence[metrics.Row] = [row for row in rows if row["arm"] == plan.arm]
+  recalls = None
+  if predicted is not None:
+    own, recalls = predicted.in_rows(own), predicted.recalls(len(data.class_names))
+  diverged = metrics.diverged_seeds(own, plan.arm)
+  found = collapse.collapsed_seeds(own, plan, data, seeds=config.seeds, recalls=recalls)
+  fit = collapse.fit_seeds(config.seeds, diverged, found, by_training_alone=by_training_alone)
+  return Fitness(frozenset(diverged), found, fit)
+
+
+def _are_there(path: Path, trainings: Trainings, arms: Sequence[str]) -> bool:
+  """Returns whether predictions.npz is sound and of the networks that this run has."""
+  if not all(trainings.was_done(arm) for arm in arms):
+    return False
+  weights = {arm: digest_of(trainings.final_state(arm).variables) for arm in arms}
+
+  def is_of_them() -> bool:
+    try:
+      stored = files.map_npz(path)
+    except DataError:
+      return False
+    names, digests = (stored.get(name, np.array([])).tolist() for name in ("arms", "weights"))
+    return len(names) == len(digests) and dict(zip(names, digests, strict=True)) == weights
+
+  return bool(processes.by_first(is_of_them))
+
+
+def digest_of(variables: Variables) -> str:
+  """Returns a digest of the weights and statistics of networks, leaves [R, ...]."""
+  leaves = checkpoint_seals.named_leaves(variables)
+  lines = [f"{name} {checkpoint_seals.digest(np.asarray(leaf))}" for name, leaf in leaves.items()]
+  return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def _tell_other_accuracies(context: Context, predicted: Mapping[str, Predicted]) -> None:
-  """Says where the evaluation at the end of a training came to another accuracy."""
+  """Says where the evaluation at the end of a training came to another accuracy.
+
+  By the last bits of logits the two may differ in few examples.
+  """
+  num = len(context.data.test)
   rows = files.read_rows(context.workdir / metrics.FILE)
   evaluated = {(row["arm"], row["seed"]): row["test_accuracy"] for row in rows if row["last_phase"]}
   for (arm, seed), before in evaluated.items():
     now = predicted[arm].accuracies[str(seed)] if arm in predicted else None
-    if now is not None and before is not None and now != before:
-      context.display.log(
-        f"note: {arm}, seed {seed}: test accuracy {100 * now:.3f} % by the predictions, which "
-        f"count, and {100 * before:.3f} % by the evaluation at the end of the training: the last "
-        "bits of the two programs differ"
+    if now is None or before is None or now == before:
+      continue
+    differ = round(abs(now - before) * num)
+    is_many = differ >= _MANY and differ > _MANY_SHARE * num
+    context.display.log(
+      f"{'WARNING' if is_many else 'note'}: {arm}, seed {seed}: test accuracy {100 * now:.3f} % by "
+      f"the predictions, which count, and {100 * before:.3f} % by the evaluation at the end of the "
+      + (
+        f"training. {differ} of {num} test examples are too many for rounding: files of two runs "
+        f"may be mixed in this workdir; move {FILE} and results.json aside and give the same "
+        "command again, and if this line comes again, trust neither"
+        if is_many
+        else "training: the last bits of the two programs differ"
       )
+    )
 
 
 def _ask(context: Context, trainings: Trainings, arms: Sequence[str]) -> Iterator[Stretch]:
@@ -119,8 +229,9 @@ def _ask(context: Context, trainings: Trainings, arms: Sequence[str]) -> Iterato
       diverged = metrics.diverged_seeds(rows, arm)
       lost = np.array([seed in diverged for seed in config.seeds])
       variables = trainings.final_state(arm).variables
+      weights = digest_of(variables)
       for start, done, said in predictor.predictions(variables):
-        yield Stretch(arm, start, without(said, lost))
+        yield Stretch(arm, start, without(said, lost), weights=weights)
         task.advance(index * num + done)
         context.raise_if_stopped("while predicting the test set")
 
@@ -134,13 +245,18 @@ def without(said: Said, lost: Bool[np.ndarray, "R"]) -> Said:
   return Said(*kept)
 
 
-def figures_of(path: Path) -> dict[str, dict[str, Any]]:
-  """Returns the fields of `Predicted` by arm, in JSON's types, from predictions.npz alone."""
+def figures_of(path: Path, fit_of: FitOf | None = None) -> dict[str, dict[str, Any]]:
+  """Returns the fields of `Predicted` by arm, in JSON's types, from predictions.npz.
+
+  `fit_of` tells the seeds of the ensemble; without it they are those that did not diverge.
+  """
   stored = files.map_npz(path)
-  return {str(arm): _figures_of_arm(stored, index) for index, arm in enumerate(stored["arms"])}
+  return {
+    arm: _figures_of_arm(stored, index, fit_of) for index, arm in enumerate(stored["arms"].tolist())
+  }
 
 
-def _figures_of_arm(stored: files.Arrays, arm: int) -> dict[str, Any]:
+def _figures_of_arm(stored: files.Arrays, arm: int, fit_of: FitOf | None) -> dict[str, Any]:
   labels, num_classes, seeds = stored["label"], len(stored["class_names"]), stored["seeds"].tolist()
   probabilities, *others = (stored[name][arm] for name in Said._fields)
   sound = [place for place in range(len(seeds)) if (stored["predicted"][arm, place] >= 0).all()]
@@ -154,19 +270,19 @@ def _figures_of_arm(stored: files.Arrays, arm: int) -> dict[str, Any]:
     )
     for place in sound
   }
-  ensemble = None
-  if len(sound) > 1:
-    together = classification.ensemble_of(probabilities, labels, others[-1], networks=sound)
-    ensemble = figures(together)
   shown = None
   if num_classes > MOST_CONFUSED and found:
     total = np.sum([one.confusion for one in found.values()], axis=0)
     shown = classification.most_confused_classes(total, MOST_CONFUSED).tolist()
-  return {
-    "per_seed": {str(seed): _plain(found.get(str(seed)), shown) for seed in seeds},
-    "ensemble": _plain(ensemble, shown),
-    "confusion_classes": shown,
-  }
+  per_seed = {str(seed): _plain(found.get(str(seed)), shown) for seed in seeds}
+  if fit_of is not None:
+    fit = fit_of(str(stored["arms"][arm]), Predicted(per_seed, None))
+    sound = [place for place in sound if seeds[place] in fit]
+  ensemble = None
+  if len(sound) > 1:
+    together = classification.ensemble_of(probabilities, labels, others[-1], networks=sound)
+    ensemble = figures(together)
+  return {"per_seed": per_seed, "ensemble": _plain(ensemble, shown), "confusion_classes": shown}
 
 
 def _plain(figures: Figures | None, classes: Sequence[int] | None) -> dict[str, Any] | None:
@@ -187,12 +303,14 @@ def finish(
     context: of the run.
     found: by arm.
     recommended: the entry of results.json. If no network is recommended, the table is that of the
-      first arm and seed.
+      first that did not diverge.
   """
   config, data, path = context.config, context.data, context.workdir / TABLE
   arm, seed = recommended["arm"], recommended["seed"]
   if arm is None:
-    arm, seed = next(iter(found)), config.seeds[0]
+    all_of = [(arm, seed) for arm in found for seed in config.seeds]
+    sound = (one for one in all_of if found[one[0]].per_seed[str(one[1])] is not None)
+    arm, seed = next(sound, all_of[0])
   if processes.is_first():
     write_table(path, files.map_npz(context.workdir / FILE), data, arm=arm, seed=seed)
   return {
@@ -201,5 +319,5 @@ def finish(
     "table": {"file": TABLE, "arm": arm, "seed": seed},
     "bins": NUM_BINS,
     "class_counts": np.bincount(data.test.labels, minlength=len(data.class_names)),
-    "arms": {name: dataclasses.asdict(of_arm) for name, of_arm in found.items()},
+    "arms": {name: vars(of_arm) for name, of_arm in found.items()},
   }

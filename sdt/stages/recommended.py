@@ -27,7 +27,7 @@ def recommend(
   file of models/ that comes nearest.
 
   Args:
-    arms: entries of results.json.
+    arms: entries of results.json; `fit` says which seeds are.
     contrasts: the same, of the method.
     validation: mean validation accuracy by arm; {} without a selection.
   """
@@ -40,9 +40,8 @@ def recommend(
   else:
     first, why = _by_verdict(contrasts)
   order = dict.fromkeys((first, "baseline", *arms))
-  fit = {arm: _fit_seed(arms[arm], by_validation=by_validation) for arm in order}
-  arm = next((arm for arm in order if fit[arm] is not None), None)
-  seed = None if arm is None else fit[arm]
+  arm = next((arm for arm in order if arms[arm]["fit"]), None)
+  seed = None if arm is None else arms[arm]["fit"][0]
   if arm is None:
     why = f"all networks diverged or collapsed. {_nearest(arms, order)}"
   elif arm != first:
@@ -72,15 +71,3 @@ def _by_verdict(contrasts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
   verdict = contrasts["baseline"]["verdict"]
   arm = "method" if verdict == "better" else "baseline"
   return arm, f"the verdict on the method against the baseline is: {verdict}"
-
-
-def _fit_seed(entry: Mapping[str, Any], *, by_validation: bool) -> int | None:
-  """Returns the first seed of an arm that neither diverged nor collapsed; None without one.
-
-  After a selection the test set has no say in any choice: only training tells of a collapse.
-  """
-  unfit = set(entry["diverged"])
-  for seed, how in (entry["collapse"] or {"seeds": {}})["seeds"].items():
-    if how["stuck_in_rounds"] is not None or not by_validation:
-      unfit.add(seed)
-  return next((seed for seed in entry["accuracy"] if seed not in unfit), None)

@@ -17,15 +17,10 @@ from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.models import count_params
 from sdt.run import metrics, selection
-from sdt.run.collapse import (
-  collapse_in_words,
-  collapsed_seeds,
-  effective_classes_of,
-  likely_cause,
-)
+from sdt.run.collapse import Collapse, collapse_in_words, effective_classes_of, likely_cause
 from sdt.run.context import Context, write_environment
 from sdt.stages.final_networks import finish_arms, write_activation_maps, write_recommended
-from sdt.stages.predictions import Predicted, finish, predict
+from sdt.stages.predictions import Predicted, finish, fitness_of, predict
 from sdt.stages.recommended import recommend
 from sdt.stages.train import Trainings
 from sdt.stats import paired
@@ -94,7 +89,7 @@ def write_results(
   `num_easy` is the size of A.
   """
   setup = context.setup
-  predicted = predict(context, trainings, list(plans))
+  predicted = predict(context, trainings, plans)
   with context.timing.stage("class activation maps"):
     write_activation_maps(context, trainings)
   with context.timing.stage("results"):
@@ -120,21 +115,11 @@ def write_results(
 def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> dict[str, Any]:
   """Returns the content of results.json, from metrics.jsonl in `workdir` and the run's outcome."""
   rows, specs = files.read_rows(workdir / metrics.FILE), arm_specs(config)
-  arms: dict[str, dict[str, Any]] = {}
-  for arm in config.arms:
-    sizes = {phase.name: phase.num_seen(config.batch_size) for phase in outcome.plans[arm].phases}
-    predicted = outcome.predicted.get(arm)
-    own = _with_predictions([row for row in rows if row["arm"] == arm], predicted)
-    arms[arm] = _arm_result(own, config.seeds, sizes)
-    if predicted is not None:
-      arms[arm] |= predicted.entries(config.seeds, len(data.class_names))
-    if arm in outcome.recalibrated:
-      arms[arm]["recalibrated"] = _recalibrated(
-        outcome.recalibrated[arm], config.seeds, arms[arm]["diverged"]
-      )
-    recalls = None if predicted is None else predicted.recalls(len(data.class_names))
-    arms[arm] |= _collapse_of(rows, outcome.plans[arm], data, config=config, recalls=recalls)
-    arms[arm] |= {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
+  arms = {
+    arm: _entry_of(rows, arm, data, config=config, outcome=outcome)
+    | {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
+    for arm in config.arms
+  }
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   unequal = {arm for arm in arms if not specs[arm].equal_work}
   controls = {arm: control for arm in arms if (control := specs[arm].control)}
@@ -167,23 +152,29 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   }
 
 
-def _with_predictions(
-  rows: Sequence[metrics.Row], predicted: Predicted | None
-) -> Sequence[metrics.Row]:
-  """Returns the rows of an arm, those of the last round with the accuracy of the predictions.
-
-  The training evaluates by another program. On a CPU both agree; on another device the last bits of
-  a logit may differ, and decide between two classes.
-  """
-  if predicted is None:
-    return rows
-  last, exact = rows[-1]["round"], predicted.accuracies
-  return [
-    {**row, "test_accuracy": exact[str(row["seed"])]}
-    if row["last_phase"] and row["round"] == last
-    else row
-    for row in rows
-  ]
+def _entry_of(
+  rows: Sequence[metrics.Row], arm: str, data: Data, *, config: Config, outcome: Outcome
+) -> dict[str, Any]:
+  """Returns the entry of an arm, without what its name alone says; `rows` are of all arms."""
+  plan, predicted = outcome.plans[arm], outcome.predicted.get(arm)
+  sizes = {phase.name: phase.num_seen(config.batch_size) for phase in plan.phases}
+  own: Sequence[metrics.Row] = [row for row in rows if row["arm"] == arm]
+  own = own if predicted is None else predicted.in_rows(own)
+  entry = _arm_result(own, config.seeds, sizes)
+  if predicted is not None:
+    entry |= predicted.entries(config.seeds, len(data.class_names))
+  if arm in outcome.recalibrated:
+    accuracies = outcome.recalibrated[arm]
+    entry["recalibrated"] = _recalibrated(accuracies, config.seeds, entry["diverged"])
+  fitness = fitness_of(
+    rows,
+    plan,
+    data,
+    config=config,
+    predicted=predicted,
+    by_training_alone=outcome.selected is not None,
+  )
+  return entry | _collapse_of(fitness.collapsed, plan, data, config=config) | {"fit": fitness.fit}
 
 
 def _recalibrated(
@@ -196,15 +187,9 @@ def _recalibrated(
 
 
 def _collapse_of(
-  rows: Sequence[metrics.Row],
-  plan: Plan,
-  data: Data,
-  *,
-  config: Config,
-  recalls: Float[np.ndarray, "R K"] | None,
+  found: Mapping[int, Collapse], plan: Plan, data: Data, *, config: Config
 ) -> dict[str, Any]:
   """Returns the entries of an arm on its collapsed seeds; `collapse` is None without any."""
-  found = collapsed_seeds(rows, plan, data, seeds=config.seeds, recalls=recalls)
   fits = all(one.fits_training_set and one.stuck is None for one in found.values())
   cause = likely_cause(plan, data.train.labels, config, fits_training_set=fits)
   about = {

@@ -236,11 +236,27 @@ def ensemble_of(
 def label_ranks(
   values: Float[np.ndarray, "n K"], labels: Int[np.ndarray, "n"]
 ) -> Int64[np.ndarray, "n"]:
-  """Returns how many classes come before the label: larger ones, and equal ones of lower number."""
-  own, classes = values[np.arange(len(labels)), labels][:, None], np.arange(values.shape[1])
-  return np.count_nonzero(
-    (values > own) | ((values == own) & (classes[None] < labels[:, None])), axis=1
-  )
+  """Returns how many classes come before the label, see `comes_before`."""
+  own = values[np.arange(len(labels)), labels][:, None]
+  return np.count_nonzero(comes_before(values, own, labels), axis=1)
+
+
+def comes_before(
+  values: Float[Any, "n K"], own: Float[Any, "n 1"], labels: Int[Any, "n"]
+) -> Bool[Any, "n K"]:
+  """Returns which classes come before the label; takes arrays of NumPy and of JAX.
+
+  Those are the larger ones, the equal ones of a lower number, and where one of the two is NaN all
+  others: what cannot be compared is never called right.
+
+  Args:
+    values: [n, K].
+    own: [n, 1], those of the labels.
+    labels: [n].
+  """
+  classes = np.arange(values.shape[1], dtype=np.int32)[None]
+  is_lower, is_other = classes < labels[:, None], classes != labels[:, None]
+  return is_other & (~(own >= values) | (is_lower & ~(own > values)))
 
 
 def _squared_errors(
@@ -287,14 +303,10 @@ def most_confused_classes(
 
 def to_plain(one: Figures) -> dict[str, Any]:
   """Returns the figures without the confusion matrix, in JSON's types; None for NaN."""
-  plain = dataclasses.asdict(one)
-  del plain["confusion"]
-  bins = plain.pop("reliability")
-  lists = {name: plain.pop(name) for name in ("recall", "precision", "f1")}
   return {
-    **plain,
-    **{name: or_none(values) for name, values in lists.items()},
-    "reliability": {name: or_none(values) for name, values in bins.items()},
+    **{name: getattr(one, name) for name in ("accuracy", *SCALARS)},
+    **{name: or_none(getattr(one, name)) for name in ("recall", "precision", "f1")},
+    "reliability": {name: or_none(values) for name, values in vars(one.reliability).items()},
   }
 
 

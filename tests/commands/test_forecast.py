@@ -8,7 +8,9 @@ from sdt.commands import dry_run, estimates, forecast
 from sdt.engine.state import Position
 from sdt.engine.trainer import Passes, Progress
 from sdt.errors import MissingDataError
+from sdt.experiment import EXPERIMENT
 from sdt.run.programs import Setup
+from sdt.stages import prediction_files
 from tests.commands.test_dry_run import until_missing
 from tests.support import tiny
 
@@ -123,3 +125,15 @@ def test_what_does_not_fit_a_device_is_told_and_not_tried(monkeypatch):
 )
 def test_a_guess_has_no_more_digits_than_it_is_worth(seconds, text):
   assert estimates._rounded(seconds) == text
+
+
+def test_the_disk_has_room_for_the_temporary_file_of_an_arm(monkeypatch):
+  of = tiny.config(arms=("baseline", "method", "less_data"))
+  data = tiny.data(of)
+  setup, (_, plans) = Setup.make(of, data, is_abstract=True), EXPERIMENT.plans(of, data)
+  of_arm = prediction_files.num_bytes(of, data) // 3
+  for limit, expected in ((of_arm, 0), (of_arm - 1, of_arm)):
+    monkeypatch.setattr(prediction_files, "_IN_MEMORY", limit)
+    assert prediction_files.temporary_bytes(of, data) == expected
+    line = estimates.disk_line(setup, plans, EXPERIMENT.outputs(of, data))
+    assert ("for a temporary file while they are written" in line) == (expected > 0)

@@ -5,6 +5,7 @@ that it has alone on one device.
 import dataclasses
 import functools
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from sdt.devices.layout import (
 from sdt.engine.state import Position, Snapshot
 from sdt.errors import ConfigError
 from sdt.run.programs import Setup
+from sdt.stages.model_file import file_of
 from tests.support import one_of_several, several, tiny, whole
 
 TRAINED = {
@@ -200,9 +202,12 @@ def test_a_whole_run_leaves_what_it_leaves_on_one_device(tmp_path, monkeypatch):
     assert whole.run(of, tmp_path / name) == 0
   ours, theirs = (whole.outputs(tmp_path / name, report=False) for name in ("two", "one"))
   assert ours.keys() == theirs.keys()
-  of_config = {"config.json", "model.safetensors"}  # the latter tells the config's hash
+  # Files of weights have the config in their headers.
+  models = {file_of(arm, seed) for arm in one.arms for seed in one.seeds}
+  of_config = {"config.json", "model.safetensors"} | models
+  seals = {f"{place.parent}/.sha256/{place.name}" for place in map(Path, of_config)}
   differ = {name for name in ours if ours[name] != theirs[name]}
-  assert differ == of_config | {f".sha256/{name}" for name in of_config}
+  assert differ == of_config | {seal.removeprefix("./") for seal in seals}
   for left, right in zip(
     whole.final_states(one, tmp_path / "one"),
     whole.final_states(one, tmp_path / "two"),

@@ -11,6 +11,7 @@ from sdt.engine.prediction_pass import Said, said_of
 from sdt.inputs.augment import normalise
 from sdt.losses import is_correct
 from sdt.run.programs import Setup
+from sdt.stats.classification import label_ranks
 from tests.support import tiny
 
 
@@ -105,3 +106,16 @@ def test_of_a_network_in_bfloat16_the_answer_is_that_of_its_own_logits():
   said = said_of(logits, jnp.asarray([1], jnp.int32), "float32")
   assert (int(said.predicted[0]), int(said.label_rank[0])) == (0, 1)
   assert said.probabilities.dtype == np.float32
+
+
+def test_what_is_nan_is_never_called_right_by_its_rank():
+  nan = np.nan
+  logits = np.array([[nan, nan, nan], [nan, 1, 0], [1, nan, 0], [2, 1, 0]], np.float32)
+  for label in range(3):
+    labels = np.full(len(logits), label, np.int32)
+    said = said_of(jnp.asarray(logits), jnp.asarray(labels), "float32")
+    by_numpy = label_ranks(logits, labels)
+    np.testing.assert_array_equal(said.label_rank, by_numpy)
+    assert (by_numpy[:3] > 0).all()
+    assert by_numpy[3] == label
+  assert by_numpy[0] == 2  # every other class

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from sdt.errors import CheckpointError, WorkdirError
+from sdt.files import json_text, sealed_json_text
 from sdt.run.checkpoints import CheckpointStore
 from tests.support.checkpoint_states import State, bits, files_of, make_state, snapshot
 
@@ -325,3 +327,32 @@ def test_reading_changes_no_file(store, tmp_path):
   again.restore_latest(state)
   again.read_meta(1)
   assert snapshot(tmp_path) == before
+
+
+# The meta of a step as version 0.1 wrote it, and the digest that it took then.
+OF_AN_EARLIER_VERSION = {
+  "step": 3,
+  "pin": True,
+  "meta": {
+    **{"arm": "method", "rounds": [1, 2, 3], "rates": [0.1, 1e-05], "none": []},
+    "nested": [[1, 2], ["a", 3]],
+  },
+  "leaves": {"params/kernel": {"dtype": "float32", "shape": [2, 3, 4], "sha256": "ab" * 32}},
+}
+ITS_DIGEST = "d1168c91a2636246cd2d13b110c5592deb226a3988052ad2687f5dce6a6e977d"
+
+
+def test_the_seal_of_a_step_of_an_earlier_version_is_read(store, tmp_path):
+  store.save(3, make_state(3), {"round": 1})
+  (meta,) = (tmp_path / "checkpoints" / "3" / "meta").glob("metadata")
+  meta.write_text(json.dumps(OF_AN_EARLIER_VERSION | {"sha256": ITS_DIGEST}))
+  assert store.read_meta(3) == OF_AN_EARLIER_VERSION["meta"]
+  meta.write_text(json.dumps(OF_AN_EARLIER_VERSION | {"pin": False, "sha256": ITS_DIGEST}))
+  with pytest.raises(CheckpointError, match="does not match its own digest"):
+    store.read_meta(3)
+
+
+def test_the_digest_of_a_meta_does_not_depend_on_how_files_are_laid_out():
+  text = sealed_json_text(OF_AN_EARLIER_VERSION)
+  assert hashlib.sha256(text.encode()).hexdigest() == ITS_DIGEST
+  assert text != json_text(OF_AN_EARLIER_VERSION)

@@ -76,8 +76,8 @@ def test_a_lost_file_of_weights_alone_is_written_again(
   assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_finished_run_of_an_earlier_version_is_still_complete(
-  reference_run, tmp_path, no_training
+def test_a_finished_run_of_an_earlier_version_without_checkpoints_is_complete(
+  reference_run, tmp_path
 ):
   copy = shutil.copytree(reference_run, tmp_path / "run")
   shutil.rmtree(copy / "models")
@@ -86,6 +86,8 @@ def test_a_finished_run_of_an_earlier_version_is_still_complete(
   results = files.read_json(copy / "results.json")
   del results["recommended"]
   files.write_json(copy / "results.json", results)
+  assert len(resume.missing(copy, names)) == 4
+  shutil.rmtree(copy / "checkpoints")
   assert resume.missing(copy, names) == []
   (copy / "model.safetensors").unlink()
   assert [path.name for path in resume.missing(copy, names)] == ["model.safetensors"]
@@ -97,7 +99,7 @@ def test_where_no_network_is_fit_there_is_no_model_and_the_run_is_complete(
   copy = shutil.copytree(reference_run, tmp_path / "run")
   whole.quick_report(monkeypatch)
   everyone = {seed: Collapse(None, ended_at_chance=True) for seed in CONFIG.seeds}
-  monkeypatch.setattr("sdt.stages.results.collapsed_seeds", lambda *_, **__: everyone)
+  monkeypatch.setattr("sdt.run.collapse.collapsed_seeds", lambda *_, **__: everyone)
   (copy / "results.json").unlink()
   assert whole.run(CONFIG, copy) == 0
   assert not (copy / "model.safetensors").exists()

@@ -1,7 +1,6 @@
 """The predictions stage: its files, the figures that follow from them, what a run does with it."""
 
 import csv
-import shutil
 import tracemalloc
 
 import numpy as np
@@ -280,6 +279,7 @@ def test_where_the_evaluation_in_training_differs_the_accuracy_is_that_of_the_pr
   entry = content["arms"]["baseline"]
   assert entry["accuracy"] == {3: 28 / 30, 8: 28 / 30}
   assert entry["gap"]["per_seed"]["3"] == pytest.approx(0.5 - 28 / 30)
+  assert entry["loss"] == {3: 0.5, 8: 0.5}  # the negative log-likelihood of the predictions
   assert (entry["best_round"][3], entry["paper_protocol"][3]) == (2, 28 / 30)
 
 
@@ -302,48 +302,27 @@ def test_every_accuracy_of_a_run_is_that_of_its_predictions_exactly(reference_ru
     assert ensemble["accuracy"] == np.mean(mean.argmax(axis=1) == content["label"])
 
 
-@pytest.mark.parametrize("damage", ["predictions.npz", "predictions.csv", "results.json"])
-def test_a_file_that_is_not_intact_is_made_again_and_sound_predictions_stay(
-  damage, reference_run, tmp_path, monkeypatch, no_training
-):
-  copy = shutil.copytree(reference_run, tmp_path / "run")
-  whole.quick_report(monkeypatch)
-  before = whole.outputs(copy, report=False)
-  stamp = (copy / "predictions.npz").stat().st_mtime_ns
-  path = copy / damage
-  path.write_bytes(path.read_bytes()[:-3] + b"xyz")
-  assert whole.run(whole.CONFIG, copy) == 0
-  kept = copy / f"{damage}.kept-1"
-  kept.unlink()
-  assert whole.outputs(copy, report=False) == before
-  stayed = (copy / "predictions.npz").stat().st_mtime_ns == stamp
-  assert stayed == (damage != "predictions.npz")
+def test_the_ensemble_is_of_the_networks_that_are_fit(tmp_path):
+  _, said, content = stored(tmp_path / "predictions.npz", 4)
+  fit = {"baseline": [3, 9], "method": [8]}
+  found = predictions.figures_of(tmp_path / "predictions.npz", lambda arm, _: fit[arm])
+  mean = said["baseline"].probabilities[[0, 2]].astype(np.float64).mean(axis=0)
+  accuracy = found["baseline"]["ensemble"]["accuracy"]
+  assert accuracy == np.mean(mean.argmax(axis=1) == content["label"])
+  assert found["method"]["ensemble"] is None
+  assert all(found["method"]["per_seed"].values())
 
 
-def test_a_run_that_is_stopped_while_it_predicts_goes_on_to_the_same_files(
-  reference_run, tmp_path, monkeypatch
-):
-  copy = shutil.copytree(reference_run, tmp_path / "run")
-  whole.quick_report(monkeypatch)
-  before = whole.outputs(copy, report=False)
-  for name in ("predictions.npz", "results.json"):
-    files.remove(copy / name)
-  text = whole.stopped(whole.CONFIG, copy, monkeypatch, task="predictions", done=1)
-  assert "while predicting the test set" in text
-  assert not (copy / "predictions.npz").exists()
-  assert not [one for one in copy.iterdir() if one.name.startswith(".sdt-tmp")]
-  assert whole.run(whole.CONFIG, copy) == 0
-  assert whole.outputs(copy, report=False) == before
-
-
-def test_a_finished_run_of_an_earlier_version_needs_no_predictions(
-  reference_run, tmp_path, capsys, no_training
-):
-  copy = shutil.copytree(reference_run, tmp_path / "run")
-  results = files.read_json(copy / "results.json")
-  del results["predictions"]
-  files.write_json(copy / "results.json", results)
-  for name in ("predictions.npz", "predictions.csv"):
-    files.remove(copy / name)
-  assert whole.run(whole.CONFIG, copy) == 0
-  assert "complete: nothing to do" in capsys.readouterr().out
+def test_the_first_stretch_of_a_large_arm_takes_no_memory_for_the_others(tmp_path, monkeypatch):
+  monkeypatch.setattr(prediction_files, "_IN_MEMORY", 2**20)
+  labels, said = drawn(50, n=20_000)  # 4 MB a network
+  data = data_of(labels, 50)
+  stretches = list(stretches_of(said, range(100, 20_000, 100)))
+  assert prediction_files.temporary_bytes(CONFIG, data) == 4 * 3 * 20_000 * 50
+  tracemalloc.start()
+  try:
+    write_predictions(tmp_path / "predictions.npz", data, CONFIG, iter(stretches), ARMS)
+    peak = tracemalloc.get_traced_memory()[1]
+  finally:
+    tracemalloc.stop()
+  assert peak < 4e6  # the gap before the second network alone would be that

@@ -2,17 +2,20 @@
 
 import pytest
 
+from sdt.run.collapse import Collapse, Stuck, fit_seeds
 from sdt.stages.recommended import recommend
 
 
-def arm(*seeds, diverged=(), stuck=(), ended=()):
+def arm(*seeds, diverged=(), stuck=(), ended=(), by_training_alone=False):
   """Returns an entry of results.json with what the rule reads."""
-  how = {seed: {"stuck_in_rounds": [1, 9], "ended_at_chance": False} for seed in stuck}
-  how |= {seed: {"stuck_in_rounds": None, "ended_at_chance": True} for seed in ended}
+  found = {seed: Collapse(Stuck(1, 9, 0.1), ended_at_chance=False) for seed in stuck}
+  found |= {seed: Collapse(None, ended_at_chance=True) for seed in ended}
+  how = {seed: one.to_dict() for seed, one in found.items()}
   return {
     "accuracy": dict.fromkeys(seeds, 0.5),
     "diverged": list(diverged),
     "collapse": {"seeds": how} if how else None,
+    "fit": fit_seeds(seeds, diverged, found, by_training_alone=by_training_alone),
   }
 
 
@@ -90,7 +93,7 @@ def test_where_no_network_is_fit_none_is_recommended_and_the_nearest_is_named():
 
 def test_after_a_selection_the_test_set_does_not_say_what_collapsed():
   validation = {"baseline": 0.7, "method": 0.9}
-  at_the_end = {"baseline": arm(3), "method": arm(3, ended=[3])}
+  at_the_end = {"baseline": arm(3), "method": arm(3, ended=[3], by_training_alone=True)}
   assert recommended(at_the_end, "worse", validation)["arm"] == "method"
-  in_training = {"baseline": arm(3), "method": arm(3, stuck=[3])}
+  in_training = {"baseline": arm(3), "method": arm(3, stuck=[3], by_training_alone=True)}
   assert recommended(in_training, "worse", validation)["arm"] == "baseline"
