@@ -54,7 +54,7 @@ def content(model: Model) -> bytes:
       f"--format=onnx: the file would have {num_bytes} bytes, and ONNX allows {_MAX_BYTES}; use "
       "--format=stablehlo"
     )
-  onnx.checker.check_model(proto)
+  onnx.checker.check_model(proto, full_check=True)
   return proto.SerializeToString(deterministic=True)
 
 
@@ -80,7 +80,8 @@ def onnx_of(
   for operation in program.operations:
     inputs = [tensors.get(one) or graph.constant(one) for one in operation.inputs]
     tensors[operation.outputs[0]] = translate(graph, operation, inputs)
-  last = graph.read(tensors[program.output])
+  output = tensors.get(program.output) or graph.constant(program.output)
+  last = graph.read(graph.whole(output, program.output.shape))
   graph.nodes.append(helper.make_node("Identity", [last], [OUTPUT], OUTPUT))
   described = [
     helper.make_tensor_value_info(

@@ -80,6 +80,17 @@ def test_a_network_without_a_public_name_is_refused_with_what_would_do(name):
   assert str(caught.value).endswith("--format=onnx or --format=stablehlo, which take any network")
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+def test_a_public_network_for_images_of_other_channels_is_refused_with_what_would_do(
+  name, channels
+):
+  model = exported.described(name, {}, shape=(64, 64, channels))
+  with pytest.raises(ConfigError, match=rf"images of {channels} channel\(s\).*--format=stablehlo"):
+    torch_file.check(model)
+  torch_file.check(exported.described(name, {}, shape=SHAPE))
+
+
 @pytest.mark.parametrize(
   ("name", "keys"),
   [
