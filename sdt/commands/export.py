@@ -75,16 +75,14 @@ def main(arguments: Sequence[str]) -> int:
   from sdt.trained.exports import export as exports
   from sdt.trained.load import load
 
-  # All that can be refused is refused before a GPU is touched.
-  kind = exports.format_named(given.format)
+  # What the words themselves have wrong is told before a GPU is touched.
+  exports.format_named(given.format)
   if output is not None:
     exports.refuse_output(output, workdir, overwrite=given.overwrite)
   run = load(workdir)
+  find_devices()
   model = run.network(given.arm, given.seed)
   output = output or exports.default_output(workdir, model, given.format)
-  exports.refuse_output(output, workdir, overwrite=given.overwrite)
-  kind.check(model)
-  find_devices()
   card = exports.export(
     model, run.results, given.format, workdir=workdir, output=output, overwrite=given.overwrite
   )

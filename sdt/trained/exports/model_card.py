@@ -108,8 +108,8 @@ def _reading(config: DataConfig, shape: Sequence[int]) -> list[str]:
 def _deep_grey(config: DataConfig) -> str:
   if config.value_range is None:
     return (
-      "of grey images of 12 and 16 bits the upper 8 bits count, and floats in [0, 1] are multiplied "
-      "by 255"
+      "of grey images of 12 and 16 bits the upper 8 bits count; floats in [0, 1] are multiplied by "
+      "255"
     )
   black, white = config.value_range
   return (

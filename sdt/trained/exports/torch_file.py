@@ -10,7 +10,6 @@ from sdt.models.pretrained import public_tensors
 from sdt.models.registry import NETWORKS
 from sdt.trained.model import Model
 
-
 # Of the images that torchvision's and timm's networks are made for: red, green, blue.
 _CHANNELS = 3
 
