@@ -1,5 +1,6 @@
 """Networks of every family, exported: other programs compute what sdt computes."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -146,6 +147,21 @@ def check_accuracies(workdir, test):
 
 def test_the_accuracy_by_onnxruntime_is_that_of_the_results(reference_run):
   check_accuracies(reference_run, tiny.data(whole.CONFIG).test)
+
+
+def test_the_accuracy_by_onnxruntime_of_a_short_run_on_the_digits_is_that_of_the_results(tmp_path):
+  config = resolve(load_config_file(ROOT / "configs/digits.py"))
+  config = dataclasses.replace(
+    config,
+    model=whole.CONFIG.model,
+    optim=dataclasses.replace(config.optim, milestones=(1,)),
+    split=dataclasses.replace(config.split, class_balanced=False),
+    arms=("baseline",),
+    seeds=(0,),
+    rounds=2,
+  )
+  assert whole.run(config, tmp_path / "run") == 0
+  check_accuracies(tmp_path / "run", load(config.data).test)
 
 
 @pytest.mark.slow

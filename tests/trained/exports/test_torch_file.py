@@ -15,7 +15,6 @@ from sdt.errors import ConfigError
 from sdt.models import pretrained
 from sdt.models.registry import NETWORKS
 from sdt.trained.exports import torch_file
-from sdt.trained.model import logits_of
 from tests.golden import drawn
 from tests.support import exported
 from tests.support.places import GOLDEN
@@ -63,13 +62,10 @@ def test_what_is_read_is_what_was_written_to_the_bit_and_under_torchvisions_name
   assert {key: tensor.shape for key, tensor in load_file(path).items()} == expected
 
 
-# A small one of each naming; the other two are with the slow tests.
+# The others, which take long to compile, are with the slow tests.
 @pytest.mark.parametrize(
   "name",
-  [
-    pytest.param(name, marks=() if name in ("resnet18", "densenet121") else pytest.mark.slow)
-    for name in PUBLIC
-  ],
+  [pytest.param(name, marks=() if name == "resnet18" else pytest.mark.slow) for name in PUBLIC],
 )
 def test_the_weights_with_which_torch_has_our_logits_are_those_of_the_file(name, tmp_path):
   with np.load(GOLDEN / "pretrained.npz") as stored:
@@ -88,7 +84,7 @@ def test_the_weights_with_which_torch_has_our_logits_are_those_of_the_file(name,
   read = pretrained.load(path / "torch", NETWORKS[name].weights_from, start, with_head=True)
   model = dataclasses.replace(model, variables=read.put_into(start))
   images = drawn.images(name, 2, SHAPE).astype(np.float32)
-  found = jax.jit(lambda x: logits_of(model)(x))(images)
+  found = jax.jit(lambda v, x: model.module.apply(v, x, train=False))(model.variables, images)
   np.testing.assert_allclose(found, logits, rtol=0, atol=1e-4 * np.abs(logits).max())
   (path / "ours").write_bytes(torch_file.content(model))
   ours = load_file(path / "ours")
