@@ -168,6 +168,15 @@ def test_nothing_is_written_among_the_files_of_the_run_even_with_overwrite(name,
   assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_the_runs_own_folder_of_exports_is_made_however_it_is_written(run, monkeypatch):
+  monkeypatch.chdir(run)
+  assert main([".", "--format=onnx", f"--output={run}/exports/x.onnx"]) == 0
+  assert main([str(run), "--format=onnx", "--output=exports/y.onnx"]) == 0
+  assert names_below(run / "exports") == {"x.onnx", "x.onnx.md", "y.onnx", "y.onnx.md"}
+  with pytest.raises(WorkdirError, match=r"no folder exports/z; make it first"):
+    main([".", "--format=onnx", "--output=exports/z/x.onnx"])
+
+
 @pytest.mark.parametrize(("name", "file"), [("results.json", "results.json"), ("log", "log.md")])
 def test_a_file_of_another_run_is_never_replaced(name, file, reference_run, tmp_path):
   files.write_bytes(tmp_path / file, b"theirs")

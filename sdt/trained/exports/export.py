@@ -53,7 +53,7 @@ def export(
   text = card(model, results, kind, file=output.name, precision=precision).encode()
   refuse_output(output, workdir, overwrite=overwrite)  # a file may have come in between
   with _disk_errors(output, len(content) + len(text)):
-    if output.parent == workdir / FOLDER:
+    if _is_in_exports(output, workdir):
       output.parent.mkdir(exist_ok=True)
     with files.replacing(output, content), files.replacing(_card_of(output), text):
       pass
@@ -96,8 +96,13 @@ def refuse_output(output: Path, workdir: Path, *, overwrite: bool) -> None:
         raise ConfigError(
           f"{name} exists already; give --overwrite to replace it, or another --output"
         )
-    if output.parent != workdir / FOLDER and not output.parent.is_dir():
+    if not (_is_in_exports(output, workdir) or output.parent.is_dir()):
       raise WorkdirError(f"{shown(output)}: no folder {shown(output.parent)}; make it first")
+
+
+def _is_in_exports(output: Path, workdir: Path) -> bool:
+  """Returns whether a file stands in WORKDIR/exports itself, however the two are written."""
+  return os.path.realpath(output.parent) == os.path.realpath(workdir / FOLDER)
 
 
 def _refuse_place_in_run(output: Path, workdir: Path) -> None:
