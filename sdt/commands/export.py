@@ -1,12 +1,14 @@
 """The command `export`: a network of a finished run as a file for other programs."""
 
 import argparse
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from sdt import named_files
 from sdt.devices.start import find_devices, load_jax
-from sdt.errors import ConfigError
+from sdt.errors import ConfigError, WorkdirError
 
 FLAGS = (
   *("--format=stablehlo", "--format=onnx", "--format=torch"),
@@ -41,6 +43,21 @@ def _parser() -> _Parser:
   return parser
 
 
+def _output(text: str | None) -> Path | None:
+  """Returns the file that --output names, None without one.
+
+  Raises:
+    ConfigError: it is an empty text. WorkdirError: it can only be a folder.
+  """
+  if text is None:
+    return None
+  if not text:
+    raise ConfigError("export: --output= names no file; leave it out, or name one")
+  if os.path.basename(text) in ("", ".", ".."):
+    raise WorkdirError(f"--output={named_files.shown(text)}: a folder; name a file in it")
+  return named_files.expanded(text)
+
+
 def main(arguments: Sequence[str]) -> int:
   """Exports a network and says where; returns the exit code.
 
@@ -51,18 +68,24 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(list(arguments))
   except SystemExit as asked:  # --help, which argparse has printed
     return int(asked.code or 0)
-  workdir = named_files.expanded(given.workdir)
+  if not given.workdir:
+    raise ConfigError("export: the workdir is an empty text; name that of a finished run, or .")
+  workdir, output = named_files.expanded(given.workdir), _output(given.output)
   load_jax()
-  find_devices()
-  from sdt.trained.exports.export import default_output, export
+  from sdt.trained.exports import export as exports
   from sdt.trained.load import load
 
+  # What the words themselves have wrong is told before a GPU is touched.
+  exports.format_named(given.format)
+  if output is not None:
+    exports.refuse_output(output, workdir, overwrite=given.overwrite)
   run = load(workdir)
+  find_devices()
   model = run.network(given.arm, given.seed)
-  output = default_output(workdir, model, given.format)
-  if given.output is not None:
-    output = named_files.expanded(given.output)
-  card = export(model, run.results, given.format, output=output, overwrite=given.overwrite)
+  output = output or exports.default_output(workdir, model, given.format)
+  card = exports.export(
+    model, run.results, given.format, workdir=workdir, output=output, overwrite=given.overwrite
+  )
   print(
     f"{output}: arm {model.arm}, seed {model.seed}, {output.stat().st_size:,} bytes; model card: "
     f"{card}"

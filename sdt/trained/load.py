@@ -174,7 +174,9 @@ class Run:
     place = named_files.expanded(path)
     name = exports.format_of(place) if format is None else format
     model = self.network(arm, seed)
-    exports.export(model, self.results, name, output=place, overwrite=overwrite)
+    exports.export(
+      model, self.results, name, workdir=self.workdir, output=place, overwrite=overwrite
+    )
     return place
 
   def predict_proba(

@@ -1,11 +1,11 @@
 """The command `export`: what it writes, what it refuses, and that nothing of anybody's is lost."""
 
-import json
+import os
 import shutil
 import subprocess
 import sys
+import tomllib
 
-import numpy as np
 import onnx
 import pytest
 
@@ -14,9 +14,7 @@ from sdt.commands.export import main
 from sdt.errors import ConfigError, DataError, WorkdirError
 from sdt.trained.exports import onnx_file
 from sdt.trained.exports.formats import FORMATS
-from sdt.trained.exports.model_card import card
 from sdt.trained.load import load
-from tests.support import exported
 from tests.support.places import ROOT
 
 
@@ -31,7 +29,8 @@ def names_below(folder):
 
 
 def test_the_program_exports_a_network_that_is_asked_for_beside_its_model_card(run, tmp_path):
-  before, output = names_below(run), tmp_path / "made/here.onnx"
+  before, output = names_below(run), tmp_path / "mine/here.onnx"
+  output.parent.mkdir()
   command = [sys.executable, "run.py", "export", str(run), "--format=onnx", "--arm=method"]
   done = subprocess.run(
     [*command, "--seed=1", f"--output={output}"],
@@ -64,9 +63,7 @@ def test_a_file_that_is_there_is_replaced_only_with_overwrite(which, run, tmp_pa
   output = tmp_path / "x.onnx"
   (tmp_path / which).write_text("mine")
   command = [str(run), "--format=onnx", f"--output={output}"]
-  with pytest.raises(
-    ConfigError, match=f"--output={tmp_path / which}: exists already; give --overwrite"
-  ):
+  with pytest.raises(ConfigError, match=rf"^{tmp_path / which}\S* .*exists already; give --over"):
     main(command)
   assert (tmp_path / which).read_text() == "mine"
   assert names_below(tmp_path) - names_below(tmp_path / "run") >= {which}
@@ -120,6 +117,95 @@ def test_a_place_that_cannot_be_written_is_a_matter_of_the_disk(name, reference_
   assert names_below(tmp_path) == {"file"}
 
 
+@pytest.mark.parametrize("text", [".", "/", "x/", "..", "x/.", "{tmp}/x/"])
+def test_an_output_that_can_only_be_a_folder_is_refused(text, reference_run, tmp_path):
+  output = f"--output={text.replace('{tmp}', str(tmp_path))}"
+  with pytest.raises(WorkdirError, match="a folder; name a file in it"):
+    main([str(reference_run), "--format=stablehlo", output])
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_output_and_an_empty_workdir_are_refused(reference_run, monkeypatch):
+  with pytest.raises(ConfigError, match="--output= names no file"):
+    main([str(reference_run), "--format=stablehlo", "--output="])
+  monkeypatch.chdir(reference_run)  # an empty text is not the working directory
+  with pytest.raises(ConfigError, match="the workdir is an empty text"):
+    main(["", "--format=stablehlo"])
+
+
+def test_python_refuses_places_that_are_no_files_too(reference_run, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for place in (".", "/", "", ".."):
+    with pytest.raises(WorkdirError, match="a folder; name a file in it"):
+      load(reference_run).export(place, "stablehlo")
+  with pytest.raises(WorkdirError, match="null"):
+    load(reference_run).export("x\0.onnx")
+
+
+def test_a_folder_that_is_not_there_is_not_made_and_a_long_name_is_told_short(
+  reference_run, tmp_path
+):
+  for place, told in (
+    ("none/x.onnx", "no folder .*none; make it first"),
+    ("none/of/x.onnx", "no folder .*of; make it first"),
+    ("x" * 300, r"File name too long; name a file in a folder"),
+    ("x" * 254, r"File name too long; name a file in a folder"),  # of the card
+  ):
+    with pytest.raises(WorkdirError, match=told) as caught:
+      main([str(reference_run), "--format=onnx", f"--output={tmp_path / place}"])
+    assert str(tmp_path / place)[:150] in str(caught.value)
+    assert "workdir" not in str(caught.value)
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["results.json", "model.safetensors", "new.onnx", "models/x.onnx"])
+def test_nothing_is_written_among_the_files_of_the_run_even_with_overwrite(name, run, tmp_path):
+  before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+  (tmp_path / "link").symlink_to(run)
+  for place in (run / name, tmp_path / "link" / name, run / "exports/.." / name):
+    with pytest.raises(ConfigError, match=r"among the files of the run; name a file in .*exports"):
+      main([str(run), "--format=onnx", f"--output={place}", "--overwrite"])
+  assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_the_runs_own_folder_of_exports_is_made_however_it_is_written(run, monkeypatch):
+  monkeypatch.chdir(run)
+  assert main([".", "--format=onnx", f"--output={run}/exports/x.onnx"]) == 0
+  assert main([str(run), "--format=onnx", "--output=exports/y.onnx"]) == 0
+  assert names_below(run / "exports") == {"x.onnx", "x.onnx.md", "y.onnx", "y.onnx.md"}
+  with pytest.raises(WorkdirError, match=r"no folder exports/z; make it first"):
+    main([".", "--format=onnx", "--output=exports/z/x.onnx"])
+
+
+@pytest.mark.parametrize(("name", "file"), [("results.json", "results.json"), ("log", "log.md")])
+def test_a_file_of_another_run_is_never_replaced(name, file, reference_run, tmp_path):
+  files.write_bytes(tmp_path / file, b"theirs")
+  with pytest.raises(ConfigError, match="is a file of a run, which nothing replaces"):
+    main([str(reference_run), "--format=onnx", f"--output={tmp_path / name}", "--overwrite"])
+  assert (tmp_path / file).read_bytes() == b"theirs"
+
+
+def test_what_is_refused_is_refused_before_jax_looks_for_devices(reference_run, tmp_path):
+  (tmp_path / "x").write_text("mine")
+  program = (
+    "import sys\nfrom sdt.commands.export import main\nfrom sdt.errors import SdtError\n"
+    "for words in (['--format=onxx'], ['--format=onnx', f'--output={sys.argv[2]}'],"
+    " ['--format=onnx', '--output='], ['--format=onnx']):\n"
+    "  try: main([sys.argv[1], *words])\n  except SdtError as error: print(error)"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", program, str(reference_run), str(tmp_path / "x")],
+    cwd=ROOT,
+    env={**os.environ, "JAX_PLATFORMS": "none_such"},
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  told = ("is no format", "exists already", "names no file", "JAX finds no device")
+  for line, part in zip(done.stdout.splitlines(), told, strict=True):
+    assert part in line
+
+
 def test_a_folder_without_a_finished_run_is_refused(run, tmp_path):
   (tmp_path / "empty").mkdir()
   for folder in (tmp_path / "none", tmp_path / "empty"):
@@ -142,10 +228,38 @@ def test_damaged_files_of_a_run_are_refused(run):
 
 
 def test_without_the_package_onnx_it_says_what_to_install(reference_run, tmp_path, monkeypatch):
-  monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-  with pytest.raises(ConfigError, match="pip install onnx, or use --format=stablehlo"):
-    main([str(reference_run), "--format=onnx", f"--output={tmp_path / 'x'}"])
-  assert list(tmp_path.iterdir()) == []
+  model = load(reference_run).network()
+  (tmp_path / "onnx").mkdir()
+  (tmp_path / "onnx/__init__.py").write_text("")  # what can be imported need not be the package
+  monkeypatch.setattr(sys, "path", [str(tmp_path)])
+  with pytest.raises(ConfigError, match=r"is not installed: pip install 'onnx>=1.19', or use --fo"):
+    onnx_file.check(model)
+
+
+@pytest.mark.parametrize(
+  ("version", "is_enough"),
+  [("1.9.2", False), ("1.18.0", False), ("1.19.0rc1", True), ("1.20", True), ("2.0.0", True)],
+)
+def test_a_package_onnx_that_is_too_old_is_refused(
+  version, is_enough, reference_run, tmp_path, monkeypatch
+):
+  model = load(reference_run).network()
+  about = tmp_path / f"onnx-{version}.dist-info"
+  about.mkdir()
+  (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: onnx\nVersion: {version}\n")
+  monkeypatch.syspath_prepend(tmp_path)
+  if is_enough:
+    onnx_file.check(model)
+  else:
+    with pytest.raises(
+      ConfigError, match=f"1.19 or newer, which is installed in version {version}"
+    ):
+      onnx_file.check(model)
+
+
+def test_the_least_version_of_onnx_is_that_of_the_extra():
+  extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+  assert extras["onnx"] == [f"onnx>={'.'.join(map(str, onnx_file._LEAST))}"]
 
 
 def test_an_arm_gives_its_first_seed_that_is_fit(run):
@@ -174,59 +288,6 @@ def test_python_exports_by_the_suffix_as_the_command_does(run, tmp_path):
   with pytest.raises(ConfigError, match=r"end it in .stablehlo \(stablehlo\), .onnx"):
     load(run).export(tmp_path / "by python.pb")
   load(run).export(tmp_path / "by python.pb", "onnx")
-
-
-def test_the_model_card_has_the_figures_of_the_results_and_the_formula(reference_run):
-  done = load(reference_run)
-  model, results = done.network("method", 1), done.results
-  text = card(model, results, FORMATS["onnx"], file="net.onnx")
-  entry = results["arms"]["method"]
-  mean, sd = 100 * entry["mean"], 100 * entry["sd"]
-  assert f"| `method` | {mean:.2f} | {sd:.2f} | {entry['n']} |" in text
-  assert f"This network: {100 * entry['accuracy']['1']:.2f} % of 30 test examples" in text
-  assert "uint8 [batch, 8, 8, 3]" in text
-  numbers = (", ".join(map(str, values)) for values in (model.mean, model.std))
-  assert "(pixel / 255 - mean) / std with mean = [{}], std = [{}]".format(*numbers) in text
-  assert json.dumps(list(model.class_names)) in text
-  assert "licence: none needed: drawn by sdt" in text
-  assert results["data"]["checksum"] in text
-
-
-def test_the_example_of_a_model_card_runs(tmp_path, monkeypatch, reference_run):
-  done = load(reference_run)
-  model = done.network()
-  monkeypatch.chdir(tmp_path)
-  inputs = np.zeros((2, 8, 8, 3), np.uint8)
-  for name in ("stablehlo", "onnx"):
-    kind = FORMATS[name]
-    (tmp_path / "net").write_bytes(kind.content(model))
-    text = card(model, done.results, kind, file="net")
-    known = {"inputs": inputs}
-    exec(text.partition("```python\n")[2].partition("```")[0], known)
-    assert np.asarray(known["logits"]).shape == (2, 3)
-
-
-def test_a_card_of_torch_says_that_the_file_does_not_normalise_and_how_images_are_read(
-  reference_run,
-):
-  results = load(reference_run).results
-  model = exported.described("resnet18", {}, shape=(64, 64, 3))
-  entry = {"accuracy": {"3": None}, "mean": None, "sd": None, "n": 0}
-  arms = {"method": {**results["arms"]["method"], **entry, "diverged": [3]}}
-  data = {**results["data"], "name": "folder"}
-  text = card(
-    model, {**results, "arms": arms, "data": data}, FORMATS["torch"], file="r.safetensors"
-  )
-  assert "torchvision.models.resnet18(num_classes=3)" in text
-  assert "float32 [batch, 3, 64, 64]" in text
-  assert "the file does not do it" in text
-  assert "diverged or collapsed" in text
-  assert "This network: not known" in text
-  assert "licence: not known to sdt: the data are the user's own" in text
-  # Names with a line break and quotation marks stay one line of JSON.
-  assert json.loads(text.partition("```json\n")[2].partition("\n```")[0]) == list(
-    exported.CLASS_NAMES
-  )
 
 
 def test_all_formats_are_offered_to_the_shell():

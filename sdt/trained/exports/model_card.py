@@ -12,10 +12,18 @@ from sdt.data.published.catalogue import LICENCES
 from sdt.trained.exports.formats import Format
 from sdt.trained.model import Model
 
+# What becomes of colours, by the channels of the inputs.
+_COLOURS = {
+  1: "it must be grey",
+  3: "a grey one becomes RGB by giving its values to all three, and what is transparent lies on "
+  "white",
+}
 _OWN_DATA = "not known to sdt: the data are the user's own"
 
 
-def card(model: Model, results: Mapping[str, Any], kind: Format, file: str) -> str:
+def card(
+  model: Model, results: Mapping[str, Any], kind: Format, *, file: str, precision: str = "float32"
+) -> str:
   """Returns the model card, Markdown.
 
   Args:
@@ -23,6 +31,7 @@ def card(model: Model, results: Mapping[str, Any], kind: Format, file: str) -> s
     results: results.json of its run.
     kind: of the export.
     file: its name.
+    precision: in which the run computed: training and figures.
   """
   of_data = results["data"]
   title = f"{model.config.model.name}, trained on {of_data['name']}"
@@ -33,7 +42,7 @@ def card(model: Model, results: Mapping[str, Any], kind: Format, file: str) -> s
     "## Input\n\n" + "\n".join(f"- {line}" for line in _input(model, kind)),
     f"## Output\n\nlogits, float32 [batch, {len(model.class_names)}]; their softmax is the "
     f"probability of each class. The classes in order:\n\n```json\n{_json(model.class_names)}\n```",
-    f"## Accuracy\n\n{_accuracy(model, results)}",
+    f"## Accuracy\n\n{_accuracy(model, results, precision)}",
     "## Data\n\n" + "\n".join(f"- {line}" for line in _data(of_data)),
     f"## Origin\n\n- SHA-256 of the weights' file in the run: `{model.digest}`",
   ]
@@ -50,7 +59,7 @@ def _input(model: Model, kind: Format) -> list[str]:
   if len(model.input_shape) != 3:
     shape = ", ".join(map(str, model.input_shape))
     return [
-      f"`inputs`, float32 [batch, {shape}]: vectors as they are in the data",
+      f"`inputs`, float32 [batch, {shape}]: vectors as they are in the data; one or more",
       f"inside, the file computes (x - mean) / std with mean = {mean}, std = {std}",
     ]
   height, width, channels = model.input_shape
@@ -59,7 +68,7 @@ def _input(model: Model, kind: Format) -> list[str]:
   if kind.takes_pixels:
     first = [
       f"`inputs`, uint8 [batch, {height}, {width}, {channels}]: rows from the top, {colours}, 0 to "
-      "255; any number of images",
+      "255; one image or more",
       f"inside, the file computes {formula}",
     ]
   else:
@@ -67,22 +76,46 @@ def _input(model: Model, kind: Format) -> list[str]:
       f"`inputs`, float32 [batch, {channels}, {height}, {width}]: rows from the top, {colours}",
       f"each value is {formula}: the file does not do it",
     ]
-  return [*first, *_sizes(model.config.data)]
+  return [*first, *_reading(model.config.data, model.input_shape)]
 
 
-def _sizes(config: DataConfig) -> list[str]:
-  """Returns how an image file gets the size of the inputs; nothing where images are as they are."""
-  lines = []
+def _reading(config: DataConfig, shape: Sequence[int]) -> list[str]:
+  """Returns how an image file becomes an input [H, W, C], as `predict` reads it.
+
+  Nothing where no image file has so many channels.
+  """
+  height, width, channels = shape
+  if channels not in _COLOURS:
+    return []
+  lines = [f"an image file is made upright; {_COLOURS[channels]}", _deep_grey(config)]
   if config.image_size is not None:
     what = (
       f"height and width become {config.image_size} pixels"
       if config.resize == "stretch"
       else f"the shorter side becomes {config.image_size} pixels, and the proportions stay"
     )
-    lines.append(f"images are made upright and resized (bilinear, antialiased): {what}")
+    lines.append(f"it is resized (bilinear, antialiased): {what}")
   if config.crop_size is not None:
     lines.append(f"then the middle {config.crop_size} x {config.crop_size} pixels are taken")
+  elif config.image_size is None:
+    lines.append(
+      f"the run resized nothing: its images have {width} x {height} pixels. One of another size is "
+      "scaled to that (bilinear, antialiased), whatever its proportions"
+    )
   return lines
+
+
+def _deep_grey(config: DataConfig) -> str:
+  if config.value_range is None:
+    return (
+      "of grey images of 12 and 16 bits the upper 8 bits count; floats in [0, 1] are multiplied by "
+      "255"
+    )
+  black, white = config.value_range
+  return (
+    f"of grey images of over 8 bits, or of floats, {black:g} becomes 0, {white:g} becomes 255, and "
+    "what is beyond is clipped (data.value_range)"
+  )
 
 
 def _numbers(values: Sequence[float] | np.ndarray) -> str:
@@ -91,12 +124,18 @@ def _numbers(values: Sequence[float] | np.ndarray) -> str:
   return f"[{', '.join(texts)}]" if len(texts) <= 16 else f"{len(texts)} numbers, in the file"
 
 
-def _accuracy(model: Model, results: Mapping[str, Any]) -> str:
+def _accuracy(model: Model, results: Mapping[str, Any], precision: str) -> str:
   """Returns the figures of the network and of the arms of its run, with n and spread."""
   num_test, arms = results["data"]["num_test"], results["arms"]
   own = arms[model.arm]["accuracy"].get(str(model.seed))
+  same = (
+    ", as this file computes"
+    if precision == "float32"
+    else "; this file computes in float32, where a few answers may differ"
+  )
   lines = [
-    f"This network: {_percent(own)} of {num_test:,} test examples, after the last round.",
+    f"This network: {_percent(own)} of {num_test:,} test examples, after the last round. The "
+    f"figures were measured in {precision}{same}.",
     "",
     "| arm | test accuracy, % | standard deviation | n seeds |",
     "|---|---|---|---|",
@@ -105,12 +144,30 @@ def _accuracy(model: Model, results: Mapping[str, Any]) -> str:
     spread = "-" if entry["sd"] is None else f"{100 * entry['sd']:.2f}"
     mean = "-" if entry["mean"] is None else f"{100 * entry['mean']:.2f}"
     lines.append(f"| `{arm}` | {mean} | {spread} | {entry['n']} |")
-  if model.seed in (*arms[model.arm]["diverged"], *arms[model.arm]["collapsed"]):
-    lines += [
-      "",
-      "**This network diverged or collapsed in training: it is no better than chance.**",
-    ]
+  if flaw := _flaw(arms[model.arm], model.seed):
+    lines += ["", f"**{flaw}**"]
   return "\n".join(lines)
+
+
+def _flaw(entry: Mapping[str, Any], seed: int) -> str:
+  """Returns what was wrong with the training of a seed; "" for nothing."""
+  how = (entry["collapse"] or {"seeds": {}})["seeds"].get(str(seed))
+  unfit = {*entry["diverged"], *entry["collapsed"]}
+  is_fit = seed in entry["fit"] if "fit" in entry else seed not in unfit
+  told = []
+  if seed in entry["diverged"]:
+    told.append("This network diverged in training: its answers are of no use.")
+  elif how is not None and how["ended_at_chance"]:
+    told.append("This network ended at chance: it is no better than chance on the test set.")
+  elif how is not None and how["stuck_in_rounds"] is not None:
+    first, last = how["stuck_in_rounds"]
+    told.append(
+      f"This network was at chance in rounds {first} to {last} of its training, and is not at its "
+      "end."
+    )
+  if not is_fit:
+    told.append("The run does not recommend it.")
+  return " ".join(told)
 
 
 def _percent(share: float | None) -> str:

@@ -1,7 +1,8 @@
 """The export to ONNX: the network for onnxruntime and all that reads ONNX."""
 
 import functools
-import importlib.util
+import importlib.metadata
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -24,16 +25,29 @@ INPUT, OUTPUT = "inputs", "logits"
 # The version of the file's form that came with the opset.
 _IR_VERSION = 8
 _MAX_BYTES = 2**31 - 1
+# As in pyproject.toml.
+_LEAST = (1, 19)
 
 
 def check(model: Model) -> None:
-  """Raises a ConfigError unless the package onnx is installed."""
+  """Raises a ConfigError unless the package onnx is installed, and new enough.
+
+  We ask for its version: a folder of this name in the working directory can be imported too.
+  """
   del model
-  if importlib.util.find_spec("onnx") is None:
-    raise ConfigError(
-      "--format=onnx needs the package onnx, which is not installed: pip install onnx, or use "
-      "--format=stablehlo"
-    )
+  try:
+    version = importlib.metadata.version("onnx")
+  except importlib.metadata.PackageNotFoundError:
+    state = "is not installed"
+  else:
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) >= _LEAST:
+      return
+    state = f"is installed in version {version}"
+  least = ".".join(map(str, _LEAST))
+  raise ConfigError(
+    f"--format=onnx needs the package onnx {least} or newer, which {state}: pip install "
+    f"'onnx>={least}', or use --format=stablehlo"
+  )
 
 
 def content(model: Model) -> bytes:
@@ -54,7 +68,7 @@ def content(model: Model) -> bytes:
       f"--format=onnx: the file would have {num_bytes} bytes, and ONNX allows {_MAX_BYTES}; use "
       "--format=stablehlo"
     )
-  onnx.checker.check_model(proto)
+  onnx.checker.check_model(proto, full_check=True)
   return proto.SerializeToString(deterministic=True)
 
 
@@ -80,7 +94,8 @@ def onnx_of(
   for operation in program.operations:
     inputs = [tensors.get(one) or graph.constant(one) for one in operation.inputs]
     tensors[operation.outputs[0]] = translate(graph, operation, inputs)
-  last = graph.read(tensors[program.output])
+  output = tensors.get(program.output) or graph.constant(program.output)
+  last = graph.read(graph.whole(output, program.output.shape))
   graph.nodes.append(helper.make_node("Identity", [last], [OUTPUT], OUTPUT))
   described = [
     helper.make_tensor_value_info(

@@ -312,6 +312,7 @@ _OF_WHOLE = (
   "reduce_window_max",
   "reshape",
   "slice",
+  "squeeze",
 )
 
 # One line for each primitive of JAX.

@@ -10,21 +10,26 @@ from sdt.models.pretrained import public_tensors
 from sdt.models.registry import NETWORKS
 from sdt.trained.model import Model
 
+# Of the images that torchvision's and timm's networks are made for: red, green, blue.
+_CHANNELS = 3
+
 
 def check(model: Model) -> None:
   """Raises a ConfigError unless torchvision and timm have this very network."""
   name = model.config.model.name
   public = [other for other, network in NETWORKS.items() if network.weights_from]
-  if name in public and model.module == make_model(ModelConfig(name=name), len(model.class_names)):
+  if name not in public:
+    what = f"model.name={name!r}"
+  elif model.module != make_model(ModelConfig(name=name), len(model.class_names)):
+    what = f"model.name={name!r} with other model keys than its own (stem, widths, activation, ...)"
+  elif model.input_shape[-1] != _CHANNELS:
+    what = f"model.name={name!r} for images of {model.input_shape[-1]} channel(s)"
+  else:
     return
-  what = (
-    f"model.name={name!r} with other model keys than its own (stem, widths, activation, ...)"
-    if name in public
-    else f"model.name={name!r}"
-  )
   raise ConfigError(
-    f"--format=torch: torchvision and timm have no {what}; they have {', '.join(public)}. Use "
-    "--format=onnx or --format=stablehlo, which take any network"
+    f"--format=torch: torchvision and timm have no {what}; they have {', '.join(public)}, for "
+    f"images of {_CHANNELS} channels. Use --format=onnx or --format=stablehlo, which take any "
+    "network"
   )
 
 

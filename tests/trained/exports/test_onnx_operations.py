@@ -4,6 +4,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from jax import lax
@@ -21,6 +22,10 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 def conv(x, **options):
   options = {"window_strides": (1, 1), "padding": "SAME"} | options
   return lax.conv_general_dilated(x, KERNEL, dimension_numbers=LAYOUT, **options)
+
+
+def repeated(x):
+  return jnp.broadcast_to(x.mean((1, 2))[:, None, None, :], (x.shape[0], 1, 6, 3))
 
 
 # Each is a function of x [B, 4, 6, 3], with numbers between -3 and 3.
@@ -75,6 +80,18 @@ CASES = {
   "a part of the input repeated": lambda x: jnp.concatenate(
     [x, jnp.broadcast_to(x.mean((1, 2), keepdims=True), x.shape)], 1
   ),
+  "a repeated part without an axis": lambda x: jnp.squeeze(repeated(x), 1).sum(1),
+  "repeated parts without an axis side by side": lambda x: jnp.concatenate(
+    [jnp.squeeze(repeated(x), 1), jnp.squeeze(repeated(x * 2), 1)], 1
+  ),
+  "a repeated part, turned, without an axis": lambda x: jnp.squeeze(
+    repeated(x).transpose(0, 2, 3, 1), 3
+  ).sum(1),
+  "a repeated part at the end": lambda x: jnp.broadcast_to(
+    x.mean((1, 2), keepdims=True), (x.shape[0], 4, 6, 3)
+  ),
+  "a number for every example at the end": lambda x: jnp.full((x.shape[0], 2), 0.5, jnp.float32),
+  "a repeated part turned at the end": lambda x: repeated(x).transpose(0, 3, 2, 1),
   "a product of matrices": lambda x: lax.dot_general(x, KERNEL[0, 0], (((3,), (0,)), ((), ()))),
   "a product over the second axis": lambda x: lax.dot_general(
     conv(x), KERNEL[0, 0], (((3,), (1,)), ((), ()))
@@ -87,6 +104,7 @@ def test_onnxruntime_computes_what_jax_computes(case):
   (batch,) = jax.export.symbolic_shape("batch")
   like = jax.ShapeDtypeStruct((batch, *SHAPE), jnp.float32)
   proto = onnx_of(lambda constants, x: CASES[case](x), {}, like)
+  onnx.checker.check_model(proto, full_check=True)
   session = onnxruntime.InferenceSession(proto.SerializeToString())
   for num in (1, 4):  # four is the height too
     x = np.random.default_rng(num).uniform(-3, 3, (num, *SHAPE)).astype(np.float32)

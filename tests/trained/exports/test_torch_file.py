@@ -9,12 +9,13 @@ import jax
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
 from sdt.errors import ConfigError
 from sdt.models import pretrained
 from sdt.models.registry import NETWORKS
 from sdt.trained.exports import torch_file
+from tests.golden import drawn
 from tests.support import exported
 from tests.support.places import GOLDEN
 
@@ -61,6 +62,37 @@ def test_what_is_read_is_what_was_written_to_the_bit_and_under_torchvisions_name
   assert {key: tensor.shape for key, tensor in load_file(path).items()} == expected
 
 
+# The others, which take long to compile, are with the slow tests.
+@pytest.mark.parametrize(
+  "name",
+  [pytest.param(name, marks=() if name == "resnet18" else pytest.mark.slow) for name in PUBLIC],
+)
+def test_the_weights_with_which_torch_has_our_logits_are_those_of_the_file(name, tmp_path):
+  with np.load(GOLDEN / "pretrained.npz") as stored:
+    listed, logits = stored[f"{name}:names"].tolist(), stored[f"{name}:logits"]
+    shapes = [tuple(map(int, filter(None, text.split("x")))) for text in stored[f"{name}:shapes"]]
+  # The very numbers of torch's network, under its own names.
+  of_torch = {
+    key: np.zeros((), np.int64)
+    if key.endswith("num_batches_tracked")
+    else drawn.public_tensor(key, shape).astype(np.float32)
+    for key, shape in zip(listed, shapes, strict=True)
+  }
+  model, path = exported.described(name, {}, shape=SHAPE, class_names=tuple("abcdefghij")), tmp_path
+  (path / "torch").write_bytes(save(of_torch))
+  start = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), model.variables)
+  read = pretrained.load(path / "torch", NETWORKS[name].weights_from, start, with_head=True)
+  model = dataclasses.replace(model, variables=read.put_into(start))
+  images = drawn.images(name, 2, SHAPE).astype(np.float32)
+  found = jax.jit(lambda v, x: model.module.apply(v, x, train=False))(model.variables, images)
+  np.testing.assert_allclose(found, logits, rtol=0, atol=1e-4 * np.abs(logits).max())
+  (path / "ours").write_bytes(torch_file.content(model))
+  ours = load_file(path / "ours")
+  assert ours.keys() == of_torch.keys()
+  for key, tensor in of_torch.items():
+    np.testing.assert_array_equal(ours[key], tensor, err_msg=key, strict=True)
+
+
 def test_the_file_is_torchs_and_names_network_and_classes(tmp_path):
   path, content = tmp_path / "weights.safetensors", torch_file.content(public("resnet18"))
   assert content == torch_file.content(public("resnet18"))
@@ -78,6 +110,17 @@ def test_a_network_without_a_public_name_is_refused_with_what_would_do(name):
     torch_file.check(model)
   assert f"model.name={name!r}; they have densenet121, resnet18" in str(caught.value)
   assert str(caught.value).endswith("--format=onnx or --format=stablehlo, which take any network")
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+def test_a_public_network_for_images_of_other_channels_is_refused_with_what_would_do(
+  name, channels
+):
+  model = exported.described(name, {}, shape=(64, 64, channels))
+  with pytest.raises(ConfigError, match=rf"images of {channels} channel\(s\).*--format=stablehlo"):
+    torch_file.check(model)
+  torch_file.check(exported.described(name, {}, shape=SHAPE))
 
 
 @pytest.mark.parametrize(
