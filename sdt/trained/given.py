@@ -20,7 +20,7 @@ _EXPECTED = (
 type Images = np.ndarray | Iterable[Picture] | Picture
 
 
-def normalised(images: Images) -> Path | np.ndarray | Sequence[Picture]:
+def normalised(images: object) -> Path | np.ndarray | Sequence[Picture]:
   """Returns images as a path, an array [N, ...], or a list of pictures.
 
   Raises:
@@ -34,8 +34,8 @@ def normalised(images: Images) -> Path | np.ndarray | Sequence[Picture]:
     array = _array(images, "the array")
     if array.dtype.kind not in "OUS":
       return array
-    images = list(array) if array.ndim else [None]
-  if isinstance(images, Mapping | Set) or not isinstance(images, Iterable):
+    images = array.tolist()
+  if isinstance(images, Mapping | Set | str) or not isinstance(images, Iterable):
     raise DataError(f"the images are a {type(images).__name__}; {_EXPECTED}")
   return [_picture(image, f"image {place}") for place, image in enumerate(images)]
 
