@@ -42,15 +42,17 @@ _FACES = {
   "Run": "sdt.trained.load",
   "SdtClassifier": "sdt.api.classifier",
 }
+# Its modules that it sees too. The package `run` can be called: see sdt/run/__init__.py.
+_MODULES = ("errors", "run")
 
 
 def __getattr__(name: str) -> object:
-  if name == "run":  # the package, which can be called: see sdt/run/__init__.py
-    return importlib.import_module("sdt.run")
+  if name in _MODULES:
+    return importlib.import_module(f"sdt.{name}")
   if name not in _FACES:
     raise AttributeError(f"module 'sdt' has no attribute {name!r}")
   return getattr(importlib.import_module(_FACES[name]), name)
 
 
 def __dir__() -> list[str]:
-  return sorted({*globals(), *_FACES, "run"})
+  return sorted({*globals(), *_FACES, *_MODULES})

@@ -1,3 +1,4 @@
+from sdt import errors as errors
 from sdt.api.classifier import SdtClassifier as SdtClassifier
 from sdt.api.running import run as run
 from sdt.trained.load import Run as Run

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
-import io
+import numbers
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -22,8 +22,9 @@ from sdt import experiment
 from sdt.api.running import AnyConfig, finish, resolved_config
 from sdt.config import Config, from_dict, to_dict
 from sdt.config.dependent import without_dependent
-from sdt.errors import SdtError
-from sdt.trained.load import Run, Seeds
+from sdt.data import class_names
+from sdt.errors import ConfigError, DataError, Interrupted
+from sdt.trained.load import Run, Seeds, check_arm, seeds_among
 from sdt.trained.networks import Networks
 
 # Of vectors [N, D] where no config is given: images have the defaults of every run.
@@ -34,8 +35,6 @@ _FOR_VECTORS: Mapping[str, Any] = {
   "seeds": [0],
   "optim": {"milestones": [20, 30], "learning_rate": 0.05},
 }
-# Of predictions. It is fixed, so that what is said of an example depends on nothing else.
-_BATCH_SIZE = 64
 _LEAST_TEST = 2  # examples that are held out at least
 
 
@@ -83,35 +82,38 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     """Trains on uint8 images [N, H, W, C] or [N, H, W], or numbers [N, D], with labels of any kind.
 
     Raises:
-      ValueError: they cannot be trained on; also where sdt says so.
+      ValueError: they cannot be trained on, or an argument is wrong. KeyboardInterrupt: a signal
+        stopped it, as Ctrl-C does; with a workdir the same call continues.
     """
     inputs, targets = validate_data(self, X, y, **_checks(X))
     check_classification_targets(targets)
     self.classes_, labels = np.unique(targets, return_inverse=True)
     if len(self.classes_) < 2:
       raise ValueError(f"y has only one class, {self.classes_[0]!r}; at least two are needed")
-    inputs = inputs if inputs.ndim > 2 else inputs.astype(np.float32)
     arrays = {
-      "train_x": inputs,
+      "train_x": _as_trained(inputs if inputs.ndim > 2 else inputs.astype(np.float32)),
       "train_y": labels,
-      "class_names": [str(label) for label in self.classes_],
+      "class_names": _names(self.classes_),
     }
-    config = self._config(inputs)
     try:
-      with contextlib.ExitStack() as stack:
-        if not self.verbose:
-          stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        if self.workdir is not None:
-          finished = finish(config, Path(self.workdir) / _digest(config, arrays), arrays)
-        else:
-          folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sdt-"))
-          kind = experiment.WITHOUT_REPORT
-          finished = finish(config, Path(folder) / "run", arrays, kind=kind)
-        self.networks_ = self._networks(finished)
-        self.results_ = finished.results
-    except SdtError as error:
+      self._train(self._config(inputs), arrays)
+    except (ConfigError, DataError) as error:
       raise ValueError(str(error)) from error
+    except Interrupted as error:  # a search would take another error for a fit that failed
+      raise KeyboardInterrupt(str(error)) from error
     return self
+
+  def _train(self, config: Config, arrays: Mapping[str, Any]) -> None:
+    """Trains, in the workdir if there is one, and keeps what predicts in memory."""
+    with contextlib.ExitStack() as stack:
+      if self.workdir is not None:
+        kind, place = experiment.EXPERIMENT, Path(self.workdir) / _digest(config, arrays)
+      else:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sdt-"))
+        kind, place = experiment.WITHOUT_REPORT, Path(folder) / "run"
+      finished = finish(config, place, arrays, kind=kind, is_quiet=not self.verbose)
+      self.networks_ = self._networks(finished)
+      self.results_ = finished.results
 
   def _networks(self, finished: Run) -> Networks:
     """Returns what predicts; of an arm without a fit network all, with a warning.
@@ -119,28 +121,36 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     Labels that do not depend on the examples leave every network at chance.
     """
     arm = self.arm or finished.recommended or finished.arms[0]
-    entry = finished.results["arms"].get(arm)
-    if self.seeds == "all" and entry is not None:
-      seeds = [int(seed) for seed in entry["accuracy"]]
-      if not set(seeds) - {*entry["diverged"], *entry["collapsed"]}:
-        warnings.warn(
-          f"{finished.results['sentence']} No network of {arm} is fit, and all of them predict",
-          ConvergenceWarning,
-          stacklevel=3,
-        )
-        return finished.networks(arm, seeds)
-    return finished.networks(arm, self.seeds)
+    if not isinstance(self.seeds, str) or finished.fit_seeds(arm):
+      return finished.networks(arm, self.seeds)
+    warnings.warn(
+      f"{finished.results['sentence']} No network of {arm} is fit, and all of them predict",
+      ConvergenceWarning,
+      stacklevel=4,
+    )
+    return finished.networks(arm, finished.config.seeds)
 
   def _config(self, inputs: Shaped[np.ndarray, "N ..."]) -> Config:
+    """Returns the config of the run.
+
+    Raises:
+      ConfigError: it is wrong, or another argument is; before anything is trained.
+    """
+    share = self.test_fraction
+    if not isinstance(share, numbers.Real) or not 0 < share < 1:
+      raise ConfigError(f"test_fraction={share!r}: expected a number above 0 and below 1")
     given = self.config
     if given is None:
       given = {} if inputs.ndim > 2 else _FOR_VECTORS
     config = resolved_config(given)
     if self.config is None and inputs.ndim == 2:
       config = dataclasses.replace(config, batch_size=min(config.batch_size, _batch(len(inputs))))
+    if self.arm is not None:
+      check_arm(self.arm, config.arms, "arm")
+    seeds_among(self.seeds, config.seeds, "seeds")
     least = min(0.5, max(_LEAST_TEST, len(self.classes_)) / len(inputs))
     plain = without_dependent(to_dict(config))
-    changes = {"name": "arrays", "path": None, "test_fraction": max(self.test_fraction, least)}
+    changes = {"name": "arrays", "path": None, "test_fraction": float(max(share, least))}
     plain["data"] = {**plain["data"], **changes}
     return from_dict(plain)
 
@@ -152,8 +162,8 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     else:
       inputs = validate_data(self, X, reset=False, **_checks(X))
     try:
-      return self.networks_.predict_proba(inputs, batch_size=_BATCH_SIZE)
-    except SdtError as error:
+      return self.networks_.predict_proba(_as_trained(inputs))
+    except (ConfigError, DataError) as error:
       raise ValueError(str(error)) from error
 
   def predict(self, X: ArrayLike) -> np.ndarray:
@@ -166,6 +176,23 @@ def _checks(X: Any) -> dict[str, Any]:
   """Returns how scikit-learn checks examples: images as they are, all else as numbers."""
   are_images = getattr(X, "ndim", 2) > 2
   return {"allow_nd": are_images, "dtype": None if are_images else "numeric"}
+
+
+def _as_trained(inputs: Shaped[np.ndarray, "N ..."]) -> Shaped[np.ndarray, "N ..."]:
+  """Returns grey images [N, H, W] as [N, H, W, 1], and bools as numbers."""
+  if inputs.ndim == 3:
+    return inputs[..., None]
+  return inputs.astype(np.float32) if inputs.dtype == np.bool_ and inputs.ndim == 2 else inputs
+
+
+def _names(labels: Shaped[np.ndarray, "K"]) -> list[str]:
+  """Returns the names of classes: the labels, or their numbers where one can be no name."""
+  names = [str(label) for label in labels]
+  try:
+    class_names.refuse_unwritable(names, "y")
+  except DataError:
+    return [str(number) for number in range(len(names))]
+  return names if len(set(names)) == len(names) else [str(number) for number in range(len(names))]
 
 
 def _batch(number: int) -> int:

@@ -17,7 +17,7 @@ from sdt.data import sources
 from sdt.data.dataset import Data
 from sdt.data.readers.arrays import load_arrays
 from sdt.devices.start import find_devices
-from sdt.errors import ConfigError
+from sdt.errors import ConfigError, DataError
 from sdt.run import lifecycle
 from sdt.run.signals import StopRequest
 from sdt.trained.load import Run, load
@@ -58,8 +58,11 @@ def finish(
   data: AnyData | None = None,
   *,
   kind: lifecycle.Experiment = experiment.EXPERIMENT,
+  is_quiet: bool = False,
 ) -> Run:
-  """Does what `run` does, by the stages of an experiment with or without its report."""
+  """Does what `run` does, with or without the report (`kind`) and the lines on stderr."""
+  if not isinstance(workdir, str | Path):
+    raise ConfigError(f"workdir={workdir!r}: expected a path")
   workdir = named_files.expanded(workdir)
   resolved = resolved_config(config)
   if expand(resolved):
@@ -76,7 +79,7 @@ def finish(
   find_devices()
   is_main = threading.current_thread() is threading.main_thread()
   stop = None if is_main else _NoSignals()
-  job = lifecycle.Job(resolved, workdir, workdir.name, loaded=loaded, stop=stop)
+  job = lifecycle.Job(resolved, workdir, workdir.name, loaded=loaded, stop=stop, is_quiet=is_quiet)
   lifecycle.complete(kind, job)
   return load(workdir)
 
@@ -98,6 +101,11 @@ def _with_data(config: Config, data: AnyData) -> tuple[Config, Data]:
   """Returns (the config of a run on these data, the data)."""
   if isinstance(data, Data):
     return config, data
+  if not isinstance(data, Mapping):
+    raise DataError(
+      f"data is a {type(data).__name__}, expected a dict of arrays: "
+      '{"train_x": ..., "train_y": ...}'
+    )
   plain = without_dependent(to_dict(config))
   plain["data"] = {**plain["data"], "name": "arrays", "path": None}
   if "test_x" not in data and config.data.test_fraction is None:

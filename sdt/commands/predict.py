@@ -1,6 +1,6 @@
 """The command `predict`: classes for new images from a finished run, as a CSV table."""
 
-import csv
+import contextlib
 import dataclasses
 import functools
 import io
@@ -9,13 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from sdt import named_files
 from sdt.devices.start import find_devices, load_jax
 from sdt.errors import ConfigError, DataError, WorkdirError, nearest
+from sdt.files.csv_lines import CsvWriter
 from sdt.files.sealed import replacing
 from sdt.files.workdir import describe_disk_error
 
@@ -41,7 +41,8 @@ Predicts the class of every image by the networks of the finished run in WORKDIR
   --batch_size=N        images a batch: less needs less memory
   --overwrite           replaces FILE.csv where it exists
 
-An image that cannot be read has a row with the reason, and the exit code is then 3."""
+An image that cannot be read has a row with the reason, and so has a PATH that is not there beside
+others that are; the exit code is then 3."""
 FLAGS = ("--arm=", "--seeds=", "--output=", "--batch_size=", "--overwrite", "--help")
 _NUM_BEST = 5
 _TELL_SECS = 30.0
@@ -160,6 +161,7 @@ def _predict(request: Request) -> int:
   from sdt.run.progress import Display, duration
   from sdt.trained import pictures
   from sdt.trained.load import load
+  from sdt.trained.networks import without_warnings
 
   run, display = load(request.workdir), Display()
   networks = run.networks(request.arm, request.seeds)
@@ -172,14 +174,21 @@ def _predict(request: Request) -> int:
   display.log(f"predict: {total:,} images, arm {models[0].arm}, seed(s) {seeds}")
   for note in filter(None, (one.note for one in found)):
     display.log(f"note: {note}")
-  start, bad, scaled = time.perf_counter(), [], 0
-  with _table(request) as file, display.task("predict", total, "image") as task:
-    writer = csv.writer(file, lineterminator="\n")
+  start, bad, first, scaled = time.perf_counter(), 0, "", 0
+  with (
+    without_warnings(),
+    _table(request) as file,
+    display.task("predict", total, "image") as task,
+  ):
+    writer = CsvWriter(file)
     writer.writerow(header(len(networks.class_names)))
     progress = _Progress(total)
     for part, guesses in networks.answers(found, request.batch_size):
-      writer.writerows(rows(part, guesses, networks.class_names))
-      bad += [f"{part.names[place]}: {reason}" for place, reason in part.reasons.items()]
+      for row in rows(part, guesses, networks.class_names):
+        writer.writerow(row)
+      if part.reasons and not bad:
+        first = next(f"{part.names[place]}: {why}" for place, why in part.reasons.items())
+      bad += len(part.reasons)
       scaled += part.num_scaled
       task.advance(progress.done + len(part.names))
       if line := progress.add(len(part.names)):
@@ -190,12 +199,12 @@ def _predict(request: Request) -> int:
     display.log(f"note: {scaled:,} images of another size were scaled to {width} x {height} pixels")
   where = "" if request.output is None else f": {request.output}"
   display.log(
-    f"predicted {total:,} images in {duration(secs)}, {total / secs:,.0f} a second{where}"
+    f"predicted {total:,} images in {duration(secs)}, {total / secs:,.0f} a second with what it "
+    f"took to compile{where}"
   )
   if bad:
     raise DataError(
-      f"{len(bad)} of {total} images could not be predicted, as their rows say; the first is "
-      f"{bad[0]}"
+      f"{bad} of {total} images could not be predicted, as their rows say; the first is {first}"
     )
   return 0
 
@@ -248,7 +257,7 @@ def _short(number: float) -> str:
   return f"{number:.6g}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def _table(request: Request) -> Iterator[TextIO]:
   """Gives the file that the rows go to; a table on disk appears whole at the end, or not at all.
 

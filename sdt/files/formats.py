@@ -3,7 +3,6 @@
 Readers refuse what is damaged or too large.
 """
 
-import csv
 import io
 import json
 import math
@@ -18,6 +17,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from sdt.errors import DataError
+from sdt.files.csv_lines import CsvWriter
 from sdt.files.sealed import (
   REDO,
   RESTORE,
@@ -160,10 +160,11 @@ def write_csv(
 ) -> None:
   """Writes UTF-8 CSV, atomically and sealed.
 
-  Lines end as on Unix, floats are the shortest exact ones of their dtype, None is an empty cell.
+  Lines end as on Unix (see `CsvWriter`), floats are the shortest exact ones of their dtype, None is
+  an empty cell.
   """
   text = io.StringIO(newline="")
-  writer = csv.writer(text, lineterminator="\n")
+  writer = CsvWriter(text)
   writer.writerow(header)
   for row in rows:
     if len(row) != len(header):

@@ -64,6 +64,7 @@ class Job:
     loaded: its data, where the caller has them already.
     stop: asked as well whether the run shall stop.
     profile: whether a dispatch is traced, into `workdir`/profile.
+    is_quiet: whether nothing is told on stderr.
   """
 
   config: Config
@@ -72,6 +73,7 @@ class Job:
   loaded: Data | None = None
   stop: StopRequest | None = None
   profile: bool = False
+  is_quiet: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +125,7 @@ def complete(experiment: Experiment, job: Job) -> bool:
 
   Replicas that diverged are no error here.
   """
-  display, start = Display(), time.perf_counter()
+  display, start = Display(is_quiet=job.is_quiet), time.perf_counter()
   accepted = _accept(experiment, job, display)
   config, origin = accepted.config, job.config.baseline_from
   data_secs = time.perf_counter() - start

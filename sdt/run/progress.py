@@ -57,12 +57,15 @@ def rounds_to_tell(rounds: Sequence[int], rates: Sequence[float]) -> frozenset[i
 class Display:
   """Prints what a run does to stderr; results go to stdout.
 
-  `is_terminal` chooses rich's bar or plain lines.
+  `is_terminal` chooses rich's bar or plain lines; with `is_quiet` there is neither.
   """
 
-  def __init__(self, is_terminal: bool | None = None):
-    self._is_terminal = processes.is_first() and (
-      sys.stderr.isatty() if is_terminal is None else is_terminal
+  def __init__(self, is_terminal: bool | None = None, *, is_quiet: bool = False):
+    self._is_quiet = is_quiet
+    self._is_terminal = (
+      (not is_quiet)
+      and processes.is_first()
+      and (sys.stderr.isatty() if is_terminal is None else is_terminal)
     )
     self._bar: Any = None
     self._expected: dict[str, int] = {}
@@ -78,7 +81,7 @@ class Display:
 
   def log(self, text: str) -> None:
     """Prints one line, of several processes on the first alone."""
-    if not processes.is_first():
+    if self._is_quiet or not processes.is_first():
       return
     bar = self._bar  # read once: a signal is told by a thread of its own
     if bar is not None:

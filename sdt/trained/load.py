@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from jaxtyping import Float64
 
 from sdt import files, named_files
 from sdt.config import Config, from_dict
-from sdt.data import table
 from sdt.errors import ConfigError, DataError, did_you_mean
+from sdt.files.sealed import read_seal
+from sdt.trained import run_tables
 from sdt.trained.model import Model, file_of, read_model
 from sdt.trained.networks import Images, Networks
 
@@ -20,6 +21,7 @@ _FILES = ("results.json", "config.json", "environment.json")
 _ADVICE = "name the workdir of a finished run"
 # The seeds of an arm: all that are fit, one, or some.
 type Seeds = str | int | Sequence[int]
+_WHOLE = int | np.integer
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,10 +76,7 @@ class Run:
     path = self.workdir / name
     if len(self.arms) < 2:
       raise DataError(f"{path}: a run of the arm {self.arms[0]} alone has no scores and no split")
-    text = table.decoded(files.read_bytes_verified(path), str(path))
-    (_, header), *rows = table.rows(text, str(path))
-    columns = zip(*(cells for _, cells in rows), strict=True)
-    return {key: _column(list(cells)) for key, cells in zip(header, columns, strict=True)}
+    return run_tables.columns(_verified(path), str(path))
 
   def networks(self, arm: str | None = None, seeds: Seeds = "all") -> Networks:
     """Returns the networks of an arm.
@@ -92,9 +91,30 @@ class Run:
     """
     arm = self._arm(arm)
     chosen = self._seeds(arm, seeds)
-    precision = files.read_json(self.workdir / "environment.json")["choices"]["precision"]
-    models = [read_model(self.workdir / file_of(arm, seed)) for seed in chosen]
-    return Networks(tuple(models), precision)
+    models = tuple(self._model(arm, seed) for seed in chosen)
+    return Networks(models, self._precision())
+
+  def _model(self, arm: str, seed: int) -> Model:
+    path = self.workdir / file_of(arm, seed)
+    model = read_model(path)
+    if (model.arm, model.seed) != (arm, seed):
+      raise DataError(
+        f"{path}: holds the network of {model.arm}, seed {model.seed}; restore it from a copy of "
+        "the run"
+      )
+    return model
+
+  def _precision(self) -> str:
+    path = self.workdir / "environment.json"
+    content = files.read_json(path)
+    choices = content.get("choices") if isinstance(content, Mapping) else None
+    precision = choices.get("precision") if isinstance(choices, Mapping) else None
+    if not isinstance(precision, str):
+      raise DataError(
+        f"{path}: does not say the precision of the run (choices.precision); restore it from a "
+        "copy of the run"
+      )
+    return precision
 
   def _arm(self, arm: str | None) -> str:
     if arm is None:
@@ -104,35 +124,29 @@ class Run:
           "what they predict all the same"
         )
       return self.recommended
-    if arm not in self.arms:
-      raise ConfigError(
-        f"{self.workdir}: no arm {arm!r}{did_you_mean(arm, self.arms)}; the run has "
-        f"{', '.join(self.arms)}"
-      )
+    check_arm(arm, self.arms, str(self.workdir))
     return arm
 
-  def _seeds(self, arm: str, seeds: Seeds) -> list[int]:
+  def fit_seeds(self, arm: str) -> list[int]:
+    """Returns the seeds of an arm whose networks neither diverged nor collapsed, in order."""
     entry = self.results["arms"][arm]
-    there = [int(seed) for seed in entry["accuracy"]]
-    if seeds == "all":
-      unfit = {*entry["diverged"], *entry["collapsed"]}
-      fit = [seed for seed in there if seed not in unfit]
-      if not fit:
-        raise ConfigError(
-          f"{self.workdir}: all networks of {arm} diverged or collapsed; name a seed to see what "
-          f"it predicts all the same: {', '.join(map(str, there))}"
-        )
-      return fit
-    if isinstance(seeds, str):
-      raise ConfigError(f"seeds={seeds!r}: expected 'all', a seed, or several, such as (0, 1)")
-    given = [seeds] if isinstance(seeds, int) else list(seeds)
-    lacking = [seed for seed in given if seed not in there]
-    if lacking or not given:
+    if "fit" in entry:
+      return [int(seed) for seed in entry["fit"]]
+    unfit = {*entry["diverged"], *entry["collapsed"]}
+    return [seed for seed in map(int, entry["accuracy"]) if seed not in unfit]
+
+  def _seeds(self, arm: str, seeds: Seeds) -> list[int]:
+    there = [int(seed) for seed in self.results["arms"][arm]["accuracy"]]
+    chosen = seeds_among(seeds, there, str(self.workdir))
+    if chosen is not None:
+      return chosen
+    fit = self.fit_seeds(arm)
+    if not fit:
       raise ConfigError(
-        f"{self.workdir}: no seed {lacking[0] if lacking else 'given'}; expected all, or some of "
-        f"{', '.join(map(str, there))}"
+        f"{self.workdir}: all networks of {arm} diverged or collapsed; name a seed to see what "
+        f"it predicts all the same: {', '.join(map(str, there))}"
       )
-    return list(dict.fromkeys(map(int, given)))
+    return fit
 
   def network(self, arm: str | None = None, seed: int | None = None) -> Model:
     """Returns one network: the recommended one, or that of an arm, of a seed, or of both.
@@ -141,13 +155,10 @@ class Run:
 
     Raises: as `networks`.
     """
-    recommended, entry = self.results["recommended"], self.results["arms"].get(arm)
-    if seed is None and arm in (None, recommended["arm"]):
+    arm, recommended = self._arm(arm), self.results["recommended"]
+    if seed is None and arm == recommended["arm"]:
       seed = recommended["seed"]
-    elif seed is None and entry is not None:
-      unfit = {*entry["diverged"], *entry["collapsed"]}
-      seed = min(map(int, entry["accuracy"]), key=lambda one: one in unfit)
-    return self.networks(arm, () if seed is None else seed).models[0]
+    return self._model(arm, self._seeds(arm, "all" if seed is None else seed)[0])
 
   def export(
     self,
@@ -206,14 +217,34 @@ class Run:
     return self.networks(arm, seeds).predict(images, batch_size=batch_size)
 
 
-def _column(cells: Sequence[str]) -> np.ndarray:
-  """Returns whole numbers as int64, numbers as float64 with NaN for an empty cell, else text."""
-  for convert, dtype in ((int, np.int64), (lambda cell: float(cell or "nan"), np.float64)):
-    try:
-      return np.array([convert(cell) for cell in cells], dtype)
-    except ValueError:
-      continue
-  return np.array(cells)
+def check_arm(arm: str, arms: Iterable[str], where: str) -> None:
+  """Raises a ConfigError where `arm` is none of the trainings of a run, `arms`."""
+  arms = tuple(arms)
+  if arm not in arms:
+    near = did_you_mean(arm, arms) if isinstance(arm, str) else ""
+    raise ConfigError(f"{where}: no arm {arm!r}{near}; the run has {', '.join(arms)}")
+
+
+def seeds_among(seeds: Seeds, there: Sequence[int], where: str) -> list[int] | None:
+  """Returns the seeds that are asked for, each once; None for "all".
+
+  Raises:
+    ConfigError: no seeds, or one that is not `there`.
+  """
+  if isinstance(seeds, str) and seeds == "all":
+    return None
+  given = [seeds] if isinstance(seeds, _WHOLE) else seeds
+  is_list = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+  chosen: list[Any] = list(given) if is_list else [None]  # type: ignore[arg-type]
+  if not all(isinstance(seed, _WHOLE) and not isinstance(seed, bool) for seed in chosen):
+    raise ConfigError(f"seeds={seeds!r}: expected 'all', a seed, or several, such as (0, 1)")
+  lacking = [seed for seed in chosen if seed not in there]
+  if lacking or not chosen:
+    raise ConfigError(
+      f"{where}: no seed {lacking[0] if lacking else 'given'}; expected all, or some of "
+      f"{', '.join(map(str, there))}"
+    )
+  return list(dict.fromkeys(map(int, chosen)))
 
 
 def load(workdir: str | Path) -> Run:
@@ -223,6 +254,8 @@ def load(workdir: str | Path) -> Run:
     ConfigError: no run there, one that has not finished, one of an earlier version, or a toy.
     DataError: a file of the run is damaged.
   """
+  if not isinstance(workdir, str | Path):
+    raise ConfigError(f"workdir={workdir!r}: expected a path; {_ADVICE}")
   workdir = named_files.expanded(workdir)
   where = named_files.shown(workdir)
   if not named_files.is_folder("workdir", workdir, _ADVICE, error=ConfigError):
@@ -234,8 +267,9 @@ def load(workdir: str | Path) -> Run:
     raise ConfigError(f"{where}: a run of the toy, whose network has no classes; {_ADVICE}")
   if "recommended" not in results:
     raise ConfigError(
-      f"{where}: a run of an earlier version of sdt, which kept no network of each seed; delete "
-      "its results.json and run its command again, which trains nothing anew"
+      f"{where}: a run of an earlier version of sdt, which kept no network of each seed; move "
+      "results.json aside and give its command again, with --config.split.class_balanced=False if "
+      "the run had no such key; trainings are not repeated"
     )
   return Run(workdir, config, results)
 
@@ -249,13 +283,37 @@ def _config_of(content: Mapping[str, Any], where: str) -> Config:
 
 def _refuse_unfinished(workdir: Path, where: str) -> None:
   """Raises an error where a file that every finished run has is missing or damaged."""
+  missing = [name for name in _FILES if not (workdir / name).exists()]
+  if not missing and not _is_ours(workdir):
+    raise ConfigError(f"{where}: no run; its config.json is of another program; {_ADVICE}")
+  if missing:
+    hint = "no run; "
+    if (workdir / "sweep.json").exists():
+      hint = "the folder of a sweep, name that of one of its values; "
+    elif (workdir / ".lock").exists() or _is_ours(workdir):
+      hint = "a run that has not finished: give its command again; "
+    raise ConfigError(f"{where}: {hint}{missing[0]} is missing; {_ADVICE}")
   for name in _FILES:
-    if not (workdir / name).exists():
-      is_run = (workdir / "config.json").exists() or (workdir / ".lock").exists()
-      hint = "no run; "
-      if (workdir / "sweep.json").exists():
-        hint = "the folder of a sweep, name that of one of its values; "
-      elif is_run:
-        hint = "a run that has not finished: give its command again; "
-      raise ConfigError(f"{where}: {hint}{name} is missing; {_ADVICE}")
-    files.read_bytes_verified(workdir / name)
+    _verified(workdir / name)
+
+
+def _is_ours(workdir: Path) -> bool:
+  """Returns whether config.json is that of a run, or is sealed as one, whatever it holds now."""
+  path = workdir / "config.json"
+  if read_seal(path) is not None:
+    return True
+  try:
+    content = files.read_json(path)
+  except DataError:
+    return False
+  return isinstance(content, Mapping) and isinstance(content.get("config"), Mapping)
+
+
+def _verified(path: Path) -> bytes:
+  """Returns the content of a file of the run; raises a DataError where it is not as it was."""
+  if path.exists() and read_seal(path) is None:
+    raise DataError(
+      f"{path}: its digest is missing in the hidden folder .sha256, which a copy must have too; "
+      "copy the run again with it, as cp -a does"
+    )
+  return files.read_bytes_verified(path)

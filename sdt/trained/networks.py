@@ -3,26 +3,24 @@
 import contextlib
 import dataclasses
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
-from PIL import Image
 
 from sdt.data.readers.images import in_order
-from sdt.errors import DataError
-from sdt.trained import pictures
+from sdt.errors import ConfigError, DataError
+from sdt.trained import given, pictures
+from sdt.trained.given import Images
 from sdt.trained.model import Model
 from sdt.trained.pictures import Pictures
 from sdt.trained.predicting import Guesses, Predictor, guessed
-from sdt.trained.preparing import Picture, PreparedPart, Preparing
+from sdt.trained.preparing import PreparedPart, Preparing
 
 _PARTS_AHEAD = 16  # prepared before they are asked for
-
-# What `Networks.predict_proba` takes: an array [N, ...], a list of pictures and files, one picture,
-# or a path as the command takes it: of a file, a folder, a CSV file or an npz.
-type Images = np.ndarray | Sequence[Picture] | Image.Image | str | Path
+_BATCH_SIZE, _BATCH_PIXELS = 64, 2**22  # at most, so that a batch of large images fits into memory
+_LARGEST_BATCH = 2**17
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,34 +44,45 @@ class Networks:
     """How images become inputs of these networks."""
     return Preparing(self.models[0].config.data, self.models[0].input_shape)
 
+  @property
+  def batch_size(self) -> int:
+    """Examples a batch unless another size is asked for; it does not depend on their number.
+
+    So what is said of an example depends on nothing else, to the last bit.
+    """
+    shape = self.models[0].input_shape
+    fitting = _BATCH_PIXELS // (shape[0] * shape[1]) if len(shape) == 3 else _BATCH_SIZE
+    return max(1, min(_BATCH_SIZE, self.models[0].config.score.batch_size, fitting))
+
   def answers(
     self, found: Sequence[Pictures], batch_size: int | None = None
-  ) -> Iterator[tuple[PreparedPart, Guesses]]:
+  ) -> Generator[tuple[PreparedPart, Guesses]]:
     """Yields what is said of the pictures, some at a time, in order.
 
-    Threads prepare some pictures ahead. Memory does not grow with the number of pictures.
+    Threads prepare some pictures ahead. Memory does not grow with the number of pictures. Pillow
+    warns of oddities of single files: see `without_warnings`.
 
     Args:
       found: what `pictures` found.
-      batch_size: examples a batch; by default that of the run's evaluations, or for fewer pictures
-        the next power of two.
+      batch_size: examples a batch, see `Networks.batch_size`.
+
+    Raises:
+      ConfigError: no such batch size.
     """
-    total = sum(one.total for one in found)
-    size = batch_size or min(
-      self.models[0].config.score.batch_size, 2 ** max(0, total - 1).bit_length()
-    )
-    predictor = Predictor(self.models, batch_size=size, precision=self.precision)
+    size = self.batch_size if batch_size is None else batch_size
+    is_whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
+    if not is_whole or not 1 <= size <= _LARGEST_BATCH:
+      raise ConfigError(
+        f"batch_size={batch_size!r}: expected a whole number from 1 to {_LARGEST_BATCH}"
+      )
+    predictor = Predictor(self.models, batch_size=int(size), precision=self.precision)
     preparing = self.preparing
 
     def prepare(part: pictures.Part) -> PreparedPart:
       return preparing.part(*part)
 
     parts = (part for one in found for part in one.draw())
-    with (
-      warnings.catch_warnings(),
-      contextlib.closing(in_order(prepare, parts, ahead=_PARTS_AHEAD)) as prepared,
-    ):
-      warnings.simplefilter("ignore")  # Pillow warns of oddities of single files
+    with contextlib.closing(in_order(prepare, parts, ahead=_PARTS_AHEAD)) as prepared:
       yield from guessed(predictor, prepared, inputs=lambda part: part.inputs)
 
   def predict_proba(
@@ -85,26 +94,39 @@ class Networks:
       images: uint8 [N, H, W, C] or grey [N, H, W] of any size; a list of such single images, of
         Pillow's images, and of files; or a path as the command takes it. Of vectors: floats
         [N, D].
-      batch_size: see `answers`.
+      batch_size: see `Networks.batch_size`.
 
     Raises:
-      DataError: an image cannot be read, or this network cannot take it.
+      DataError: an image cannot be read, or this network cannot take it. ConfigError: no such batch
+        size.
     """
     found = self._found(images)
     rows = [np.zeros((0, len(self.class_names)))]
-    for part, guesses in self.answers(found, batch_size):
-      for place, reason in part.reasons.items():
-        raise DataError(f"{part.names[place]}: {reason}")
-      rows.append(guesses.probabilities)
+    with without_warnings(), contextlib.closing(self.answers(found, batch_size)) as answers:
+      for part, guesses in answers:
+        for place, reason in part.reasons.items():
+          raise DataError(f"{part.names[place]}: {reason}")
+        rows.append(guesses.probabilities)
     return np.concatenate(rows)
 
   def _found(self, images: Images) -> list[Pictures]:
-    if isinstance(images, str | Path):
-      return pictures.find([images], self.preparing)
-    several = [images] if isinstance(images, Image.Image) else images
+    several = given.normalised(images)
+    if isinstance(several, Path):
+      return pictures.find([several], self.preparing)
     return [pictures.of_arrays(several, self.preparing)]
 
   def predict(self, images: Images, *, batch_size: int | None = None) -> np.ndarray:
     """Returns the name of the most probable class of each image, [N]; see `predict_proba`."""
     best = self.predict_proba(images, batch_size=batch_size).argmax(axis=1)
     return np.array(self.class_names)[best]
+
+
+@contextlib.contextmanager
+def without_warnings() -> Generator[None]:
+  """Silences warnings in the block, such as those of Pillow on single files.
+
+  No generator may yield from within it: what its caller does meanwhile would be silenced too.
+  """
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    yield

@@ -46,10 +46,27 @@ class Pictures:
 def find(paths: Sequence[str | Path], preparing: Preparing) -> list[Pictures]:
   """Returns the pictures of all paths, in their order; no image is opened yet.
 
+  A path that is not there, beside others that are, is a picture that cannot be read.
+
   Raises:
     DataError: there is nothing, or nothing that can be predicted by this network.
   """
-  return [_of_path(named_files.expanded(path), preparing) for path in paths]
+  places = [named_files.expanded(path) for path in paths]
+  is_there = [_is_there(place) for place in places]
+  return [
+    _of_path(place, preparing)
+    if found or not any(is_there)
+    else _of_files([str(place)], Path(), origin=place)
+    for place, found in zip(places, is_there, strict=True)
+  ]
+
+
+def _is_there(path: Path) -> bool:
+  """Returns whether a path leads to something, be it a link to nothing."""
+  try:
+    return os.path.lexists(path)
+  except (OSError, ValueError):  # a null character in a name is a ValueError
+    return False
 
 
 def of_arrays(images: Sequence[Picture] | np.ndarray, preparing: Preparing) -> Pictures:

@@ -136,6 +136,12 @@ class Preparing:
     return shape == self.shape and not is_scaled
 
   def _of_vector(self, vector: Shaped[np.ndarray, "..."]) -> Prepared:
+    if vector.shape != self.shape or vector.dtype.kind not in "fiu":
+      return Prepared(
+        None,
+        f"an array of {vector.dtype} {list(vector.shape)}, where the network takes vectors of "
+        f"{self.shape[0]} numbers",
+      )
     with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite: refused here
       numbers = vector.astype(np.float32)
     if not np.isfinite(numbers).all():

@@ -13,6 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sdt import SdtClassifier
+from sdt.api import classifier as module
+from sdt.errors import ConfigError, DataError, Interrupted, WorkdirError
 from tests.support import whole
 
 # One training of one network, some seconds long: enough for scikit-learn's easy problems.
@@ -98,6 +100,81 @@ def test_what_cannot_be_trained_on_is_a_value_error(tmp_path):
     with pytest.raises(ValueError, match=told):
       SdtClassifier(QUICK, workdir=tmp_path).fit(inputs, labels)
   assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+  ("arguments", "told"),
+  [
+    ({"arm": "metod"}, "no arm 'metod'; the run has baseline"),
+    ({"arm": "method"}, "no arm 'method'; the run has baseline"),
+    ({"seeds": [7]}, "no seed 7; expected all, or some of 0"),
+    ({"seeds": None}, "seeds=None: expected 'all'"),
+    ({"config": "nofile.py"}, "nofile.py"),
+    ({"config": {"roudns": 3}}, "roudns"),
+    ({"config": 3}, "config is a int"),
+    ({"test_fraction": 0.0}, "test_fraction=0.0: expected a number above 0 and below 1"),
+    ({"test_fraction": -1}, "test_fraction=-1"),
+    ({"test_fraction": 1.5}, "test_fraction=1.5"),
+    ({"test_fraction": "a"}, "test_fraction='a'"),
+  ],
+)
+def test_a_wrong_argument_is_a_value_error_before_anything_is_trained(
+  arguments, told, tmp_path, no_training
+):
+  X, y = load_iris(return_X_y=True)
+  with pytest.raises(ValueError, match=told):
+    SdtClassifier(**{"config": QUICK, "workdir": tmp_path} | arguments).fit(X, y)
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+  ("raised", "expected"),
+  [
+    (Interrupted("stopped by SIGINT"), KeyboardInterrupt),
+    (DataError("bad"), ValueError),
+    (ConfigError("bad"), ValueError),
+    (WorkdirError("full"), WorkdirError),
+  ],
+)
+def test_a_signal_stops_a_cross_validation_and_other_errors_are_what_they_are(
+  raised, expected, monkeypatch
+):
+  calls = []
+
+  def finish(*arguments, **options):
+    calls.append(arguments)
+    raise raised
+
+  monkeypatch.setattr(module, "finish", finish)
+  X, y = load_iris(return_X_y=True)
+  with pytest.raises(expected, match=str(raised)):
+    SdtClassifier(QUICK).fit(X, y)
+  if expected is KeyboardInterrupt:
+    with pytest.raises(KeyboardInterrupt):
+      cross_val_score(SdtClassifier(QUICK), X, y, cv=3)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("bad", ["", "a\nb", "x" * 256, "\r", " "])
+def test_labels_that_can_be_no_class_name_are_numbered_and_the_others_keep_theirs(bad):
+  assert module._names(np.array([bad, "c"])) == ["0", "1"]
+  assert module._names(np.array(["x" * 255, "c "])) == ["x" * 255, "c "]
+
+
+def test_bools_grey_batches_and_labels_without_a_name_are_fitted_and_predicted_in_silence(capfd):
+  random = np.random.default_rng(0)
+  y = np.array(["", "c"])[np.arange(40) % 2]
+  tiny = VERY_QUICK | {"model": {"name": "mlp", "hidden_sizes": [4]}}
+  bools = random.integers(0, 2, (40, 3)).astype(bool)
+  bools[:, 0] = y == "c"
+  stripes = random.integers(0, 9, (40, 4, 3), dtype=np.uint8)
+  stripes[y == "c"] += 200
+  for inputs in (bools, stripes):
+    classifier = SdtClassifier(tiny).fit(inputs, y)
+    assert classifier.classes_.tolist() == ["", "c"]
+    assert classifier.predict_proba(inputs).shape == (40, 2)
+    assert set(classifier.predict(inputs)) <= {"", "c"}
+  assert "sdt:" not in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """`sdt.run` on files and on arrays in memory: the same as the command, and it can be continued."""
 
+import inspect
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import sdt
-from sdt.api.running import resolved_config
+from sdt.api.running import resolved_config, run
 from sdt.config import to_dict
 from sdt.data import sources
 from sdt.data.readers.arrays import load_arrays
@@ -30,8 +31,30 @@ def test_import_sdt_loads_nothing_until_something_is_asked_for():
     "assert callable(sdt.run) and sdt.load.__name__ == 'load'\n"
   )
   subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+  alone = "import sdt; assert issubclass(sdt.errors.DataError, sdt.errors.SdtError)"
+  subprocess.run([sys.executable, "-c", alone], cwd=ROOT, check=True)
   with pytest.raises(AttributeError, match="has no attribute 'lod'"):
     sdt.lod  # noqa: B018
+
+
+def test_the_package_has_the_signature_and_the_words_of_the_function():
+  called, function = inspect.signature(sdt.run), inspect.signature(run)
+  assert list(called.parameters) == list(function.parameters)
+  assert [one.default for one in called.parameters.values()] == [
+    one.default for one in function.parameters.values()
+  ]
+  assert "sdt.run(config, workdir, data=None)" in sdt.run.__doc__.splitlines()[0]
+  with pytest.raises(TypeError, match="wokdir"):
+    sdt.run(CONFIG, wokdir="x")
+
+
+@pytest.mark.parametrize("data", [(np.zeros((9, 2)), [0] * 9), np.zeros((9, 2)), [1], "x.npz"])
+def test_data_that_are_no_dict_are_refused_in_one_line(data, tmp_path):
+  with pytest.raises(DataError, match=r"data is a \w+, expected a dict of arrays"):
+    sdt.run({}, tmp_path / "run", data)
+  with pytest.raises(ConfigError, match="workdir=None: expected a path"):
+    sdt.run({}, None)
+  assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_run_is_returned_and_nothing_is_trained(reference_run, no_training):

@@ -114,6 +114,34 @@ def test_an_image_that_cannot_be_read_has_a_row_with_the_reason_and_the_code_is_
   assert "No such file" in bad["3 gone.png"]["error"]
 
 
+def test_a_path_that_is_not_there_beside_good_ones_has_a_row_and_the_code_is_3(
+  reference_run, pictures, tmp_path
+):
+  out, gone = tmp_path / "out.csv", str(tmp_path / "gone.png")
+  good = str(pictures / "0.png")
+  with pytest.raises(DataError, match=r"2 of 3 images could not.*gone\.png: No such file"):
+    main([str(reference_run), gone, good, "x" * 300, f"--output={out}"])
+  rows = table(out.read_text())
+  assert [row["path"] for row in rows] == [gone, good, "x" * 300]
+  assert [bool(row["error"]) for row in rows] == [True, False, True]
+  with pytest.raises(DataError, match="no such file or folder"):
+    main([str(reference_run), gone, gone, f"--output={tmp_path / 'other.csv'}"])
+  assert not (tmp_path / "other.csv").exists()
+
+
+def test_paths_with_line_breaks_of_any_kind_come_back_from_the_table(
+  reference_run, pictures, tmp_path
+):
+  names = ["a\rb.png", "c\nd.png", 'e\r\n,"f.png']
+  for name in names:
+    shutil.copy(pictures / "0.png", tmp_path / name)
+  out = tmp_path / "out.csv"
+  assert main([str(reference_run), *(str(tmp_path / n) for n in names), f"--output={out}"]) == 0
+  with out.open(newline="") as file:
+    rows = list(csv.DictReader(file))
+  assert [row["path"] for row in rows] == [str(tmp_path / name) for name in names]
+
+
 def test_class_names_with_commas_quotes_and_line_breaks_come_back_from_the_table(
   reference_run, pictures, tmp_path, monkeypatch
 ):

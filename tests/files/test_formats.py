@@ -209,6 +209,14 @@ def test_what_is_no_archive_is_refused(tmp_path, content):
     files.read_npz(tmp_path / "x.npz")
 
 
+@pytest.mark.parametrize("cell", ["a\rb", "\r", "a\nb", "a\r\nb", "b\r\n", 'a"\r', "", " a"])
+def test_cells_with_line_breaks_of_any_kind_come_back_from_csv(cell, tmp_path):
+  rows = [["1", cell], [cell, "2"], [cell, cell]]
+  files.write_csv(tmp_path / "x.csv", ["a", "b"], rows)
+  with open(tmp_path / "x.csv", newline="") as file:
+    assert list(csv.reader(file, strict=True)) == [["a", "b"], *rows]
+
+
 def test_csv_is_exact(tmp_path):
   rows = [(0, np.float32(0.1), "a,b"), (np.int32(1), 0.1 + 0.2, None)]
   files.write_csv(tmp_path / "x.csv", ["id", "score", "ü"], rows)

@@ -1,7 +1,9 @@
 """A workdir that is no finished run is refused in one line, and says what it is."""
 
+import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 
 from sdt import files
@@ -48,7 +50,12 @@ def collapse_all(content):
     (
       lambda run: changed(run, "results.json", lambda results: results.pop("recommended")),
       ConfigError,
-      "a run of an earlier version of sdt",
+      "a run of an earlier version of sdt.*move results.json aside and give its command again",
+    ),
+    (
+      lambda run: shutil.rmtree(run / ".sha256"),
+      DataError,
+      r"its digest is missing in the hidden folder \.sha256.*copy the run again",
     ),
     (
       lambda run: changed(run, "config.json", lambda one: one["config"].update(new_key=1)),
@@ -86,9 +93,14 @@ def test_arms_and_seeds_that_do_not_exist_are_refused(reference_run):
   run = load(reference_run)
   with pytest.raises(ConfigError, match=r"no arm 'methd'; did you mean 'method'\?"):
     run.networks("methd")
-  for seeds in (2, (0, 7), ()):
+  for seeds in (2, (0, 7), (), np.int64(2)):
     with pytest.raises(ConfigError, match="expected all, or some of 0, 1"):
       run.networks(seeds=seeds)
+  for seeds in (None, "0", 0.5, (0.0,), True, ["0"], b"0"):
+    with pytest.raises(ConfigError, match="expected 'all', a seed, or several"):
+      run.networks(seeds=seeds)
+  for same in (np.int64(1), [1, 1], np.array([1]), (one for one in [1])):
+    assert [model.seed for model in run.networks(seeds=same).models] == [1]
 
 
 @pytest.mark.parametrize(
@@ -118,3 +130,59 @@ def test_a_lost_or_damaged_network_and_table_is_a_data_error(reference_run, tmp_
   for lost in (lambda: run.networks(), lambda: run.scores):
     with pytest.raises(DataError, match="does not match its digest"):
       lost()
+
+
+def test_the_config_of_another_program_is_no_run(tmp_path):
+  (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+  with pytest.raises(ConfigError, match=r"no run; results\.json is missing"):
+    load(tmp_path)
+  for name in ("results.json", "environment.json"):
+    (tmp_path / name).write_text("{}")
+  for content in ('{"model_type": "vit"}', "[]", "{"):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"no run; its config\.json is of another program"):
+      load(tmp_path)
+  for workdir in (None, 3):
+    with pytest.raises(ConfigError, match="expected a path"):
+      load(workdir)
+
+
+def test_one_network_is_the_first_that_is_fit_and_an_unfit_one_only_where_its_seed_is_named(
+  reference_run,
+):
+  run = load(reference_run)
+
+  def with_fit(seeds):
+    arms = {arm: {**entry, "fit": seeds} for arm, entry in run.results["arms"].items()}
+    return dataclasses.replace(run, results={**run.results, "arms": arms})
+
+  assert with_fit([1]).network("method").seed == 1
+  assert with_fit([1]).network("method", 0).seed == 0
+  assert [model.seed for model in with_fit([1]).networks("method").models] == [1]
+  for take in (with_fit([]).network, with_fit([]).networks):
+    with pytest.raises(ConfigError, match="all networks of method diverged or collapsed"):
+      take("method")
+  assert with_fit([]).network("method", 0).seed == 0
+  recommended = run.results["recommended"]
+  assert (run.network().arm, run.network().seed) == (recommended["arm"], recommended["seed"])
+  with pytest.raises(ConfigError, match="all networks of method"):
+    with_fit([]).export("x.onnx", arm="method")
+
+
+def test_the_network_of_another_seed_under_a_name_is_refused(reference_run, tmp_path):
+  copy = shutil.copytree(reference_run, tmp_path / "run")
+  shutil.rmtree(copy / "models" / ".sha256")
+  for other, told in (("baseline-seed1", "baseline, seed 1"), ("method-seed0", "method, seed 0")):
+    shutil.copy(
+      copy / "models" / f"{other}.safetensors", copy / "models" / "baseline-seed0.safetensors"
+    )
+    with pytest.raises(DataError, match=f"holds the network of {told}; restore it"):
+      load(copy).networks("baseline", 0)
+
+
+@pytest.mark.parametrize("change", [dict.clear, lambda one: one.update(choices=[])])
+def test_an_environment_without_choices_is_a_data_error(change, reference_run, tmp_path):
+  copy = shutil.copytree(reference_run, tmp_path / "run")
+  changed(copy, "environment.json", change)
+  with pytest.raises(DataError, match=r"environment\.json: does not say the precision"):
+    load(copy).networks()

@@ -1,6 +1,7 @@
 """What a finished run predicts: its own accuracies, the mean of its seeds, any number of images."""
 
 import dataclasses
+import warnings
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from sdt import files
 from sdt.data import sources
 from sdt.engine.evaluate import predict
-from sdt.errors import DataError
+from sdt.errors import ConfigError, DataError
 from sdt.inputs.augment import normalise, shift_and_scale
 from sdt.trained.load import load
 from sdt.trained.pictures import Pictures
@@ -75,6 +76,47 @@ def test_what_is_said_of_an_image_depends_on_nothing_else(run, test_split):
   for place in (0, 29):
     alone = run.predict_proba(test_split.inputs[place : place + 1], batch_size=16)
     np.testing.assert_array_equal(alone[0], together[place])
+
+
+def test_by_default_too_the_number_of_images_changes_no_bit(run, test_split):
+  together = run.predict_proba(test_split.inputs)
+  for number in (1, 2, 29):
+    some = run.predict_proba(test_split.inputs[:number])
+    np.testing.assert_array_equal(some, together[:number])
+
+
+def test_the_batch_is_smaller_for_large_images_and_small_score_batches_alone(run):
+  networks = run.networks()
+  (model, *_), config = networks.models, networks.models[0].config
+  assert networks.batch_size == min(64, config.score.batch_size)
+
+  def batch_of(shape, score_batch):
+    score = dataclasses.replace(config.score, batch_size=score_batch)
+    changed = dataclasses.replace(config, score=score)
+    one = dataclasses.replace(model, input_shape=shape, config=changed)
+    return dataclasses.replace(networks, models=(one,)).batch_size
+
+  assert batch_of((224, 224, 3), 512) == 64
+  assert batch_of((1024, 1024, 3), 512) == 4
+  assert batch_of((9000, 9000, 3), 512) == 1
+  assert batch_of((32, 32, 3), 16) == 16
+  assert batch_of((10_000_000,), 512) == 64
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, True, 2**18])
+def test_a_batch_size_that_is_none_is_refused(batch_size, run, test_split):
+  with pytest.raises(ConfigError, match="expected a whole number from 1 to 131072"):
+    run.predict_proba(test_split.inputs, batch_size=batch_size)
+
+
+def test_the_callers_warnings_are_his_between_answers_and_after_an_error(run, test_split):
+  before = list(warnings.filters)
+  found = [Pictures(1, lambda: iter([(["a"], [test_split.inputs[0]])]))]
+  for _ in run.networks().answers(found):
+    assert list(warnings.filters) == before
+  with pytest.raises(DataError, match="No such file"):
+    run.predict_proba([test_split.inputs[0], "none.png"])
+  assert list(warnings.filters) == before
 
 
 def test_arrays_lists_pillows_images_and_files_are_predicted_alike(run, test_split, tmp_path):

@@ -147,3 +147,21 @@ def test_vectors_are_numbers_of_float32():
   assert part.reasons == {1: "some of its numbers are not finite in float32"}
   with pytest.raises(DataError, match="trained on vectors of 2 numbers"):
     prepare.refuse_files()
+  for vector in (np.zeros(3), np.zeros((1, 2)), np.array(["a", "b"]), np.zeros(())):
+    reason = prepare(vector).reason
+    assert "where the network takes vectors of 2 numbers" in reason
+
+
+@pytest.mark.parametrize("tags", [{262: 0}, {258: 12}, {}])
+def test_a_deep_tiff_opened_by_pillow_gives_the_bytes_of_its_path(tags, tmp_path):
+  pixels = np.random.default_rng(0).integers(0, 4096, (6, 10)).astype(np.uint16)
+  path = tmp_path / "deep.tif"
+  Image.fromarray(pixels).save(path, tiffinfo=tags)
+  prepare = Preparing(DataConfig(), (6, 10, 3))
+  expected = prepare(path)
+  for is_loaded in (False, True):
+    with Image.open(path) as opened:
+      if is_loaded:
+        opened.load()
+      np.testing.assert_array_equal(prepare(opened).inputs, expected.inputs)
+      np.testing.assert_array_equal(prepare(opened).inputs, expected.inputs)  # it stays open

@@ -3,6 +3,7 @@
 The kinds are PNG, JPEG, BMP, WebP, PPM, TIFF, GIF, AVIF and JPEG 2000.
 """
 
+import contextlib
 import dataclasses
 import io
 from collections.abc import Callable
@@ -213,12 +214,15 @@ def decode(content: Path | bytes, config: DataConfig) -> Decoded:
 
 
 def from_image(image: Image.Image, config: DataConfig) -> Decoded:
-  """Returns an image of Pillow's as `decode` returns the file that it was opened from."""
-  return _decoded(image.copy, config)
+  """Returns an image of Pillow's as `decode` returns the file that it was opened from.
+
+  The image stays open. A copy of it would not know what its file says of its bits.
+  """
+  return _decoded(lambda: contextlib.nullcontext(image), config)
 
 
 def _decoded(
-  open_image: Callable[[], Image.Image],
+  open_image: Callable[[], contextlib.AbstractContextManager[Image.Image]],
   config: DataConfig,
   find_damage: Callable[[Image.Image], str | None] = lambda opened: None,
 ) -> Decoded:
