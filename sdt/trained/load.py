@@ -233,7 +233,7 @@ def seeds_among(seeds: Seeds, there: Sequence[int], where: str) -> list[int] | N
     return None
   given = [seeds] if isinstance(seeds, _WHOLE) else seeds
   is_list = isinstance(given, Iterable) and not isinstance(given, str | bytes)
-  chosen: list[Any] = list(given) if is_list else [None]  # type: ignore[arg-type]
+  chosen: list[Any] = list(given) if is_list else [None]
   if not all(isinstance(seed, _WHOLE) and not isinstance(seed, bool) for seed in chosen):
     raise ConfigError(f"seeds={seeds!r}: expected 'all', a seed, or several, such as (0, 1)")
   lacking = [seed for seed in chosen if seed not in there]

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import run as program
-from sdt.commands import predict
+from sdt.commands import predict, program
 from sdt.commands.predict import main
 from sdt.errors import ConfigError, DataError, WorkdirError
 from sdt.trained import networks
