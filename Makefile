@@ -1,7 +1,7 @@
 # `make help` lists the commands. Everything runs in .venv, which is built from requirements.lock when it is needed.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow chaos mutations docs package lock clean
+.PHONY: help demo test slow chaos mutations docs wheel package lock clean
 
 UV ?= $(shell command -v uv)
 BIN := .venv/bin
@@ -17,9 +17,10 @@ help:
 	@echo "make chaos   the tests that kill processes and fill disks"
 	@echo "make mutations  break lines of the source on purpose: does a test fail for each?"
 	@echo "make docs    build a site from the pages and the docstrings: site/index.html"
+	@echo "make wheel   dist/sdt-VERSION-py3-none-any.whl, of what is committed"
 	@echo "make package the wheel in an empty environment, and the notebook on it"
 	@echo "make lock    write requirements.lock anew from pyproject.toml (UPGRADE=--upgrade for the newest versions)"
-	@echo "make clean   remove .venv and the tools' caches; runs/ stays"
+	@echo "make clean   remove .venv, build/, dist/, site/ and the caches; runs/ stays"
 
 # The stamp is written last, so that an interrupted installation starts again.
 .venv/.locked: requirements.lock
@@ -65,6 +66,14 @@ docs: .venv/.locked
 	@JAX_PLATFORMS=cpu $(BIN)/python -m sphinx -q -E -W --keep-going -b html -c docs . site
 	@echo "site: site/index.html"
 
+# From a copy of the newest commit: what else lies in the folder does not get into it.
+BUILD := import os, sys; from setuptools import build_meta; print(os.path.join('dist', build_meta.build_wheel(sys.argv[1])))
+wheel: .venv/.locked
+	@copy=`mktemp -d` && trap 'rm -rf "$$copy"' EXIT && mkdir -p dist && \
+	  git archive --format=tar -o "$$copy/source.tar" HEAD && tar -xf "$$copy/source.tar" -C "$$copy" && \
+	  python="$$PWD/$(BIN)/python" && dist="$$PWD/dist" && \
+	  cd "$$copy" && "$$python" -c "$(BUILD)" "$$dist"
+
 package: .venv/.locked
 	$(BIN)/python -m pytest -m slow tests/test_package.py
 
@@ -75,5 +84,5 @@ lock: .venv/.locked
 	$(or $(UV),$(BIN)/uv) $(LOCK) $(UPGRADE) -q -o requirements.lock
 
 clean:
-	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,8 +4,9 @@ r"""The command `completion`: prints a script that completes words of `sdt` in a
     sdt completion zsh > DIR/_sdt            # DIR is in fpath
     sdt completion fish > ~/.config/fish/completions/sdt.fish
 
-All words come from the tables of the program: commands, flags, keys with their choices, sections of
-the help, and names of config files. Paths are completed where no word fits.
+All words come from the tables of the program: commands, the flags of the command that is given,
+keys with their choices, sections of the help, and names of config files. Paths are completed where
+no word fits.
 """
 
 import importlib
@@ -13,25 +14,35 @@ import shlex
 from collections.abc import Sequence
 
 from sdt.commands.help import sections
-from sdt.commands.program import COMMANDS
+from sdt.commands.program import COMMANDS, DEFAULT
 from sdt.config import shipped
 from sdt.config.command_line import help_asked
 from sdt.config.resolve import choices_of, key_names
 from sdt.errors import ConfigError, did_you_mean
 
+# In each script `plain` are the words that have no value yet and `whole` those with one. A word
+# after a flag that needs a value, as in `--config digits`, is completed as behind "=".
 _BASH = """\
 # Completion of sdt for bash: source it, or put it into your folder of completions.
 _sdt() {
-  local words=@WORDS@ values=@VALUES@
-  local word="${COMP_LINE:0:COMP_POINT}"
-  word="${word##* }"
-  local IFS=$'\\n'
-  case "$word" in
-    *=*) COMPREPLY=($(compgen -W "$values" -- "$word")) ;;
-    *) COMPREPLY=($(compgen -W "$words" -- "$word")) ;;
+  local line="${COMP_LINE:0:COMP_POINT}" plain whole word given
+  word="${line##* }"
+  read -ra given <<< "${line%"$word"}"
+  case "${given[1]-}" in
+@CASES@
   esac
+  local IFS=$'\\n' some="$plain" before="" flag="${given[${#given[@]}-1]}="
+  case "$word" in
+    *=*) some="$whole" ;;
+    *)
+      case "$IFS$plain$IFS" in
+        *"$IFS$flag$IFS"*) some="$whole" before="$flag" ;;
+      esac ;;
+  esac
+  COMPREPLY=($(compgen -W "$some" -- "$before$word"))
   # bash breaks words at "=", and replaces only what follows the last one.
-  local before="${word%"${word##*=}"}"
+  before="$before$word"
+  before="${before%"${before##*=}"}"
   COMPREPLY=("${COMPREPLY[@]#"$before"}")
 }
 complete -o default -o nospace -F _sdt sdt
@@ -40,57 +51,88 @@ _ZSH = """\
 #compdef sdt
 # Completion of sdt for zsh: put it as _sdt into a folder of your fpath.
 _sdt() {
-  local -a words values
-  words=(${(f)"$(<<<@WORDS@)"})
-  values=(${(f)"$(<<<@VALUES@)"})
+  local plain whole name=""
+  (( CURRENT > 2 )) && name="$words[2]"
+  case "$name" in
+@CASES@
+  esac
+  local -a bare=("${(f)plain}") valued=("${(f)whole}")
+  local flag="$words[CURRENT-1]="
   if [[ $PREFIX == *=* ]]; then
-    compadd -- $values || { compset -P '*=' && _files; }
+    compadd -- $valued || { compset -P '*=' && _files; }
+  elif (( ${bare[(Ie)$flag]} )); then
+    compadd -- "${(@)${(@M)valued:#$flag*}#$flag}" || _files
   else
-    compadd -S '' -- $words || _files
+    compadd -S '' -- $bare || _files
   fi
 }
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _sdt "$@"; else compdef _sdt sdt; fi
 """
 _FISH = """\
 # Completion of sdt for fish: put it into your folder of completions as sdt.fish.
-set -g __sdt_words @WORDS@
-set -g __sdt_values @VALUES@
 function __sdt_complete
+  set -l given (commandline -opc)
+  set -l plain
+  set -l whole
+  switch "$given[2]"
+@CASES@
+  end
   if string match -q -- '*=*' (commandline -ct)
-    printf '%s\\n' $__sdt_values
+    printf '%s\\n' $whole
+  else if contains -- "$given[-1]=" $plain
+    string replace -f -- "$given[-1]=" '' $whole
   else
-    printf '%s\\n' $__sdt_words
+    printf '%s\\n' $plain
   end
 end
 complete -c sdt -a '(__sdt_complete)'
 """
-# Shell -> its script, and what separates the words in it.
-_SHELLS = {"bash": (_BASH, "\n"), "zsh": (_ZSH, "\n"), "fish": (_FISH, " ")}
+
+
+def _lines(words: Sequence[str]) -> str:
+  return shlex.quote("\n".join(words))
+
+
+def _posix_case(name: str, plain: Sequence[str], whole: Sequence[str]) -> str:
+  return f"    {name}) plain={_lines(plain)} whole={_lines(whole)} ;;"
+
+
+def _fish_case(name: str, plain: Sequence[str], whole: Sequence[str]) -> str:
+  words = [" ".join(map(shlex.quote, some)) for some in (plain, whole)]
+  return f"    case {shlex.quote(name)}\n      set plain {words[0]}\n      set whole {words[1]}"
+
+
+# Shell -> its script, and how it chooses the words of a command.
+_SHELLS = {
+  "bash": (_BASH, _posix_case),
+  "zsh": (_ZSH, _posix_case),
+  "fish": (_FISH, _fish_case),
+}
 FLAGS = tuple(_SHELLS)
 
 
-def words() -> list[str]:
-  """Returns what a word may be that has no value yet: commands, flags, `--config.KEY=`."""
-  keys = [f"--config.{name}=" for name in key_names()]
-  return [*COMMANDS, *(flag for flag in _flags() if "=" not in flag[:-1]), *keys]
+def words_of(command: str) -> tuple[list[str], list[str]]:
+  """Returns what a word after a command may be: (without a value yet, with one of few values).
 
-
-def values() -> list[str]:
-  """Returns the words with a value that is one of few: `--config=digits`, `--help=optim`, ..."""
-  known = {
-    "--config": shipped.files_by_name(),
-    "--help": sections(),
-    **{f"--config.{name}": choices_of(name) for name in key_names()},
-  }
-  whole = [flag for flag in _flags() if "=" in flag[:-1]]
-  return [*whole, *(f"{flag}={value}" for flag, choices in known.items() for value in choices)]
-
-
-def _flags() -> list[str]:
-  """Returns the flags of all commands, once each."""
-  modules = [importlib.import_module(module) for module, _ in COMMANDS.values()]
-  flags = [flag for module in modules for flag in getattr(module, "FLAGS", ())]
-  return list(dict.fromkeys([*flags, "--help", "--version"]))
+  The first are flags, `--config.KEY=` and what else the command takes; the second are such as
+  `--config=digits` and `--help=optim`.
+  """
+  module = importlib.import_module(COMMANDS[command][0])
+  flags = list(dict.fromkeys([*module.FLAGS, "--help"]))
+  whole = [flag for flag in flags if "=" in flag[:-1]]
+  plain = [flag for flag in flags if flag not in whole]
+  # A flag whose values all stand there needs one, unless it may also stand alone.
+  names = dict.fromkeys(flag.partition("=")[0] for flag in whole)
+  plain += [f"{name}=" for name in names if not {name, f"{name}="} & set(plain)]
+  if command == DEFAULT:
+    known = {
+      "--config": shipped.files_by_name(),
+      "--help": sections(),
+      **{f"--config.{name}": choices_of(name) for name in key_names()},
+    }
+    plain += [f"--config.{name}=" for name in key_names()]
+    whole += [f"{flag}={value}" for flag, choices in known.items() for value in choices]
+  return plain, whole
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -107,9 +149,9 @@ def main(arguments: Sequence[str]) -> int:
     raise ConfigError(
       f"completion {given}: expected one of {', '.join(_SHELLS)}{did_you_mean(given, _SHELLS)}"
     )
-  script, separator = _SHELLS[arguments[0]]
-  for name, some in (("@WORDS@", words()), ("@VALUES@", values())):
-    text = " ".join(map(shlex.quote, some)) if separator == " " else shlex.quote("\n".join(some))
-    script = script.replace(name, text)
-  print(script, end="")
+  script, case = _SHELLS[arguments[0]]
+  plain, whole = words_of(DEFAULT)
+  cases = [case(name, *words_of(name)) for name in COMMANDS]
+  cases.append(case("*", [*COMMANDS, *plain, "--version"], whole))  # no command yet, or none
+  print(script.replace("@CASES@", "\n".join(cases)), end="")
   return 0

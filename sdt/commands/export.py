@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sdt import named_files
+from sdt.config.command_line import program
 from sdt.devices.start import find_devices, load_jax
 from sdt.errors import ConfigError, WorkdirError
 
@@ -23,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> _Parser:
   parser = _Parser(
-    prog="export",
+    prog=f"{program()} export",
     description="Writes a network of a finished run as a file for other programs, and a model card "
     "beside it. docs/exports.md has the rest.",
     allow_abbrev=False,

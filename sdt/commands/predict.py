@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from sdt import named_files
+from sdt.config.command_line import program
 from sdt.devices.start import find_devices, load_jax
 from sdt.errors import ConfigError, DataError, WorkdirError, nearest
 from sdt.files.csv_lines import CsvWriter
@@ -27,9 +28,7 @@ USAGE = (
   "predict WORKDIR PATH... [--arm=ARM] [--seeds=all|0,1] [--output=FILE.csv] [--batch_size=N] "
   "[--overwrite]"
 )
-HELP = f"""\
-usage: {USAGE}
-
+HELP = """\
 Predicts the class of every image by the networks of the finished run in WORKDIR.
 
   PATH                  an image, a folder of images (with those below it), a CSV file with a
@@ -101,7 +100,7 @@ def parse(arguments: Sequence[str]) -> Request:
 
 
 def _usage(problem: str) -> ConfigError:
-  return ConfigError(f"{problem}; usage: {USAGE}")
+  return ConfigError(f"{problem}; usage: {program()} {USAGE}")
 
 
 def _seeds(text: str) -> str | tuple[int, ...]:
@@ -130,7 +129,7 @@ def main(arguments: Sequence[str]) -> int:
       WorkdirError: the table cannot be written.
   """
   if "--help" in arguments or "-h" in arguments:
-    print(HELP)
+    print(f"usage: {program()} {USAGE}\n\n{HELP}")
     return 0
   request = parse(arguments)
   _refuse_output(request)

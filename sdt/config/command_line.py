@@ -31,6 +31,8 @@ FLAGS = (
 )
 _NEGATION = re.compile(r"no[-_]?(config\.)?")
 CONFIGS = "configs"
+# Behind the colon of --config: a part of the workdir's name, which most systems let have 255 bytes.
+_LONGEST_ARGUMENT = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,14 +78,20 @@ class Request:
   launch: Launch | None = None
 
 
+def program() -> str:
+  """Returns the program as it was called: `python run.py`, `sdt` or `python -m sdt`."""
+  path = Path(sys.argv[0])
+  if path.stem == "sdt":
+    return "sdt"
+  is_module = path.name == "__main__.py" and path.parent.name == "sdt"
+  return "python -m sdt" if is_module else "python run.py"
+
+
 def usage() -> str:
   """Returns how the program is used, as it was called: `python run.py ...` or `sdt train ...`."""
-  path = Path(sys.argv[0])
-  start, config = "python run.py", "configs/NAME.py"
-  if path.stem == "sdt":
-    start, config = "sdt train", "NAME"
-  elif path.name == "__main__.py" and path.parent.name == "sdt":
-    start, config = "python -m sdt train", "NAME"
+  start, config = f"{program()} train", "NAME"
+  if program() == "python run.py":
+    start, config = program(), "configs/NAME.py"
   return (
     f"{start} --config={config} [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run[=full]] "
     "[--profile] [--help[=SECTION]]"
@@ -171,13 +179,27 @@ def _config_file(text: str) -> tuple[Path, str, str | None]:
   """Returns the file that `--config` names, the name of its run, and the argument behind a colon.
 
   A file at hand comes before a shipped one of that name, and its own name may have a colon.
+
+  Raises:
+    ConfigError: nothing stands behind the colon, or more than a folder can be named after.
   """
   place = named_files.expanded(text)
   if os.path.isfile(place):  # unlike pathlib's, it says False of a name that is too long
     return place, _run_name(place), None
   given, colon, after = text.partition(":")
   place, argument = named_files.expanded(given), after if colon else None
-  name, suffix = _run_name(place), f"-{quote(after, safe=',=')}" if after else ""
+  if colon and not after:
+    raise _usage_error(
+      f"--config={text}: nothing stands behind the colon; leave it out, or give the text that "
+      "get_config takes"
+    )
+  name, suffix = _run_name(place), f"-{quote(after, safe=',=')}" if colon else ""
+  if len(suffix) > _LONGEST_ARGUMENT:
+    raise ConfigError(
+      f"--config={named_files.shown(text)}: the text behind the colon names the run, and would be "
+      f"{len(suffix)} characters of its name, at most {_LONGEST_ARGUMENT} are taken; shorten it, "
+      "or write it into the file"
+    )
   if not os.path.isfile(place) and given in (files := shipped.files_by_name()):
     place, name = files[given], given
   return place, name + suffix, argument
@@ -203,7 +225,19 @@ def load_config_file(path: Path, argument: str | None = None) -> ConfigDict:
       `get_config` that does not take what is given, or a result that is no ConfigDict.
   """
   named_files.find("--config", path, _nearest_file(path), error=ConfigError)
-  given = () if argument is None else (argument,)
+  try:
+    return _loaded(path, () if argument is None else (argument,))
+  except ConfigError as error:
+    if (name := os.fspath(path)) not in shipped.files_by_name():
+      raise
+    raise ConfigError(
+      f"{error}; this is the file {name} of the working folder, which comes before the config "
+      f"{name} that sdt ships: for that one rename the file, or start in another folder"
+    ) from None
+
+
+def _loaded(path: Path, given: tuple[str, ...]) -> ConfigDict:
+  """Does what `load_config_file` does with a file that exists; `given` is for `get_config`."""
   loader = _SourceOnly("sdt_config_file", str(path))
   module = ModuleType(loader.name)
   try:

@@ -31,7 +31,8 @@ def rounds_to_tell(rounds: Sequence[int], rates: Sequence[float]) -> frozenset[i
   """Returns which rounds get a line: all, or where they are many the first, the last, the first at
   each lower rate, and every 2nd, 5th, 10th, 20th, ... of them.
 
-  A rate that falls in more rounds than half of the lines has no such lines of its own.
+  Where the rate falls more often than there are lines, as in every round, the falls have no lines
+  of their own.
 
   Args:
     rounds: those that have figures, ascending, from 1.
@@ -43,7 +44,7 @@ def rounds_to_tell(rounds: Sequence[int], rates: Sequence[float]) -> frozenset[i
   kept = {rounds[0], rounds[-1]}
   falls = [index + 1 for index in range(1, len(rates)) if rates[index] < rates[index - 1]]
   lower = {next((number for number in rounds if number >= fall), rounds[-1]) for fall in falls}
-  if len(lower) <= most // 2:
+  if len(kept | lower) <= most:
     kept |= lower
   stride = next(
     stride

@@ -249,7 +249,7 @@ def test_paths_without_an_image_that_can_be_predicted_are_refused_and_nothing_is
 def test_a_mistake_in_the_command_is_told_with_the_usage(arguments, told):
   with pytest.raises(ConfigError, match=told) as caught:
     main(arguments)
-  assert "usage: predict WORKDIR PATH..." in str(caught.value)
+  assert "usage: python run.py predict WORKDIR PATH..." in str(caught.value)
 
 
 def test_the_help_names_every_flag(capsys):

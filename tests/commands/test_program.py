@@ -69,6 +69,16 @@ def test_the_module_is_the_program_and_run_py_takes_the_command_too(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "sdt 0.2.0\n", "")
 
 
+def test_the_help_of_every_command_names_the_program_as_it_was_called(monkeypatch, capsys):
+  for called, start in (("/usr/bin/sdt", "sdt"), ("run.py", "python run.py")):
+    monkeypatch.setattr(sys, "argv", [called])
+    for name in ("predict", "export"):
+      assert program.main([name, "--help"]) == 0
+      assert capsys.readouterr().out.startswith(f"usage: {start} {name} ")
+      assert program.main([name, "--zzz"]) == 2
+      assert f"usage: {start} {name} " in capsys.readouterr().err
+
+
 def described(text):
   """Returns the keys that a page of the help describes, in its order."""
   lines = [line.split(" = ")[0].strip() for line in text.splitlines() if line.startswith("  ")]
@@ -133,6 +143,25 @@ COMPLETIONS = {
   "sdt --help=sc": ["--help=score"],
   "sdt --wo": ["--workdir="],
   "sdt zzz": [],
+  # Only what the command takes.
+  "sdt predict --ou": ["--output="],
+  "sdt predict --wo": [],
+  "sdt predict --config.r": [],
+  "sdt train --ou": [],
+  "sdt train pre": [],
+  "sdt export --fo": ["--format="],
+  "sdt export --format=on": ["--format=onnx"],
+  "sdt export --dr": [],
+  "sdt completion z": ["zsh"],
+  "sdt --vers": ["--version"],
+  # A value may follow after a blank, where the flag needs one.
+  "sdt train --config digit": ["digits"],
+  "sdt --config paper/cub_r": ["paper/cub_resnet50"],
+  "sdt --config.precision b": ["bfloat16"],
+  "sdt export runs/x --format st": ["stablehlo"],
+  "sdt export --format onnx --ov": ["--overwrite"],
+  "sdt --dry_run f": [],
+  "sdt --config=digits --workdir digit": [],
 }
 BASH = """
 source "$1"
@@ -153,6 +182,31 @@ def test_bash_completes_commands_flags_keys_values_and_config_names(tmp_path, ca
     assert done.stdout.split() == [word.rpartition("=")[2] or word for word in expected], line
 
 
+ZSH = """
+compdef() { :; }
+compset() { false; }
+_files() { :; }
+compadd() {  # prints what fits, as zsh would offer it
+  while [[ $1 != -- ]]; do shift; done
+  shift
+  print -rl -- "${(@M)@:#$PREFIX*}"
+}
+source "$1"
+words=("${(@s: :)2}") CURRENT=${#words} PREFIX="$words[-1]"
+_sdt
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_the_same(tmp_path, capsys):
+  script = script_of("zsh", tmp_path, capsys)
+  for line, expected in COMPLETIONS.items():
+    done = subprocess.run(
+      ["zsh", "-fc", ZSH, "zsh", str(script), line], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout.split(), done.stderr) == (expected, ""), line
+
+
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 def test_fish_completes_the_same(tmp_path, capsys):
   script = script_of("fish", tmp_path, capsys)
@@ -165,15 +219,16 @@ def test_fish_completes_the_same(tmp_path, capsys):
       text=True,
       timeout=60,
     )
-    assert done.stdout.split() == expected, line
+    # fish also offers words that only hold the letters in their order.
+    start = line.rpartition(" ")[2]
+    assert [word for word in done.stdout.split() if word.startswith(start)] == expected, line
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_word_of_the_tables_is_in_every_script(shell, tmp_path, capsys):
   text = script_of(shell, tmp_path, capsys).read_text()
   for word in (
-    *completion.words(),
-    *completion.values(),
+    *(word for name in program.COMMANDS for some in completion.words_of(name) for word in some),
     *program.COMMANDS,
     *(f"--config.{name}=" for name in key_names()),
     "--config=paper/cub_resnet50",

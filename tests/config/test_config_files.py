@@ -75,6 +75,34 @@ def test_an_argument_cannot_lead_the_workdir_elsewhere(tmp_path):
   assert str(request.workdir) == "runs/mine-..%2Fa%20b%3Ac,d=1"
 
 
+@pytest.mark.parametrize(
+  ("argument", "part"),
+  [
+    ("", "mine.py:: nothing stands behind the colon; leave it out, or give the text"),
+    ("x" * 300, "301 characters of its name, at most 120 are taken; shorten it"),
+    ("\u00e4" * 30, "181 characters of its name"),  # six for each, so that any system takes it
+  ],
+)
+def test_an_argument_that_names_no_run_is_refused_at_once(argument, part, tmp_path):
+  (tmp_path / "mine.py").write_text(TAKES)
+  for more in ([], ["--workdir=short"]):
+    with pytest.raises(ConfigError) as caught:
+      parse_arguments([f"--config={tmp_path}/mine.py:{argument}", *more])
+    assert part in str(caught.value)
+  assert len(parse_arguments(["--config=mine.py:" + "x" * 119]).workdir.name) == 124
+
+
+def test_a_broken_file_that_hides_a_shipped_config_is_told_as_such(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "controls").mkdir()
+  for name in ("digits", "controls/digits", "other"):
+    (tmp_path / name).write_text("some notes\n")
+    with pytest.raises(ConfigError, match=f"--config={name}: line 1: SyntaxError") as caught:
+      load(f"--config={name}")
+    hint = f"this is the file {name} of the working folder, which comes before the config {name} "
+    assert (hint in str(caught.value)) == (name != "other")
+
+
 def test_a_file_whose_own_name_has_a_colon_is_meant_whole(tmp_path):
   (tmp_path / "a:b.py").write_text(MAY_TAKE)
   request, config = load(f"--config={tmp_path}/a:b.py")

@@ -155,6 +155,15 @@ def test_each_drop_of_the_rate_has_a_line_and_a_rate_that_always_drops_has_no_mo
   assert told(300, rates) == sorted({1, *range(20, 301, 20), 150, 226})
   # Only every seventh round has figures: the next that has them tells of the drop.
   assert {154, 231} <= set(told(300, rates, every=7))
+  # The falls come before the regular lines, while there is room for them.
+  for falls in (16, 20, 29):
+    steps = [0.1 * 0.5 ** (number * (falls + 1) // 300) for number in range(300)]
+    first = {n + 1 for n in range(1, 300) if steps[n] < steps[n - 1]}
+    assert len(first) == falls
+    lines = told(300, steps)
+    assert ({1, 300} | first <= set(lines), len(lines) <= 31) == (True, True)
+  steps = [0.1 * 0.5 ** (number * 32 // 300) for number in range(300)]  # one more than fit
+  assert told(300, steps) == told(300)
   falling = [1.0 / number for number in range(1, 301)]
   assert told(300, falling) == told(300)
   rising = falling[::-1]
