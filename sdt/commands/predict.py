@@ -175,17 +175,13 @@ def _predict(request: Request) -> int:
   for note in filter(None, (one.note for one in found)):
     display.log(f"note: {note}")
   start, bad, first, scaled = time.perf_counter(), 0, "", 0
-  with (
-    without_warnings(),
-    _table(request) as file,
-    display.task("predict", total, "image") as task,
-  ):
+  named, task_of = networks.class_names, display.task("predict", total, "image")
+  with without_warnings(), _table(request) as file, task_of as task:
     writer = CsvWriter(file)
-    writer.writerow(header(len(networks.class_names)))
+    writer.writerow(header(len(named)))
     progress = _Progress(total)
     for part, guesses in networks.answers(found, request.batch_size):
-      for row in rows(part, guesses, networks.class_names):
-        writer.writerow(row)
+      writer.writerows(rows(part, guesses, named))
       if part.reasons and not bad:
         first = next(f"{part.names[place]}: {why}" for place, why in part.reasons.items())
       bad += len(part.reasons)
