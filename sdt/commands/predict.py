@@ -174,17 +174,13 @@ def _predict(request: Request) -> int:
   for note in filter(None, (one.note for one in found)):
     display.log(f"note: {note}")
   start, bad, first, scaled = time.perf_counter(), 0, "", 0
-  with (
-    without_warnings(),
-    _table(request) as file,
-    display.task("predict", total, "image") as task,
-  ):
+  named, task_of = networks.class_names, display.task("predict", total, "image")
+  with without_warnings(), _table(request) as file, task_of as task:
     writer = CsvWriter(file)
-    writer.writerow(header(len(networks.class_names)))
+    writer.writerow(header(len(named)))
     progress = _Progress(total)
     for part, guesses in networks.answers(found, request.batch_size):
-      for row in rows(part, guesses, networks.class_names):
-        writer.writerow(row)
+      writer.writerows(rows(part, guesses, named))
       if part.reasons and not bad:
         first = next(f"{part.names[place]}: {why}" for place, why in part.reasons.items())
       bad += len(part.reasons)
@@ -196,10 +192,9 @@ def _predict(request: Request) -> int:
   if scaled:
     height, width = models[0].input_shape[:2]
     display.log(f"note: {scaled:,} images of another size were scaled to {width} x {height} pixels")
-  where = "" if request.output is None else f": {request.output}"
   display.log(
     f"predicted {total:,} images in {duration(secs)}, {total / secs:,.0f} a second with what it "
-    f"took to compile{where}"
+    f"took to compile{f': {request.output}' if request.output else ''}"
   )
   if bad:
     raise DataError(

@@ -23,3 +23,7 @@ class CsvWriter:
   def writerow(self, cells: Iterable[object]) -> None:
     """Writes a row."""
     self._writer.writerow(cells)
+
+  def writerows(self, rows: Iterable[Iterable[object]]) -> None:
+    """Writes rows, each when it is drawn."""
+    self._writer.writerows(rows)
