@@ -267,9 +267,9 @@ def load(workdir: str | Path) -> Run:
     raise ConfigError(f"{where}: a run of the toy, whose network has no classes; {_ADVICE}")
   if "recommended" not in results:
     raise ConfigError(
-      f"{where}: a run of an earlier version of sdt, which kept no network of each seed; move "
-      "results.json aside and give its command again, with --config.split.class_balanced=False if "
-      "the run had no such key; trainings are not repeated"
+      f"{where}: a run of an earlier version of sdt, which kept no network of each seed; "
+      "give its command again, with --config.split.class_balanced=False if the run had no such "
+      "key: it makes what is missing from the checkpoints and trains nothing"
     )
   return Run(workdir, config, results)
 

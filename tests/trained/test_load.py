@@ -50,7 +50,7 @@ def collapse_all(content):
     (
       lambda run: changed(run, "results.json", lambda results: results.pop("recommended")),
       ConfigError,
-      "a run of an earlier version of sdt.*move results.json aside and give its command again",
+      "a run of an earlier version of sdt.*give its command again, with",
     ),
     (
       lambda run: shutil.rmtree(run / ".sha256"),
