@@ -10,7 +10,6 @@ from sdt.devices import processes
 from sdt.devices.start import find_devices
 from sdt.errors import ConfigError
 from sdt.run import lifecycle
-from sdt.run.progress import Display
 from sdt.toy import curve_experiment
 
 
@@ -41,7 +40,6 @@ def run_config(config: Config, points: list[Point], request: Request) -> int:
     for line in of_sweep if points else of_run:
       print(line, flush=True)
     return 0
-  Display().log(f"config: {request.config_path}")
   with processes.together(config):
     if points:
       return sweep.run(config, points, request.workdir, name=request.name)
