@@ -28,7 +28,16 @@ class Executable(Protocol):
 
 
 # So many programs stay in memory. A run has a handful, a sweep of other shapes some for each value.
-_KEPT = 64
+_KEPT = 32
+# What a program depends on beside its arguments: a caller in Python may have changed it.
+_SETTINGS = (
+  "jax_debug_nans",
+  "jax_default_matmul_precision",
+  "jax_default_prng_impl",
+  "jax_enable_x64",
+  "jax_numpy_dtype_promotion",
+  "jax_threefry_partitionable",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +48,8 @@ class _Key:
     layout, function, program: see `compile_program`.
     structure, leaves: of the arguments; shape, dtype and sharding of each leaf.
     replica_axes, donate: see `compile_program`.
+    text: of the program: 2 and 2.0 are equal and compile to different code.
+    settings: of JAX, those of `_SETTINGS`.
   """
 
   layout: Layout
@@ -48,6 +59,8 @@ class _Key:
   leaves: tuple[jax.ShapeDtypeStruct, ...]
   replica_axes: int | tuple[int, ...]
   donate: tuple[int, ...]
+  text: str
+  settings: tuple[object, ...]
 
 
 def compile_program(
@@ -84,6 +97,8 @@ def compile_program(
     leaves=shapes,
     replica_axes=replica_axes,
     donate=donate,
+    text=repr(program),
+    settings=tuple(getattr(jax.config, name) for name in _SETTINGS),
   )
   try:
     return _compile(key)

@@ -47,6 +47,19 @@ def test_only_another_program_shape_or_layout_compiles_again(mode, compilations)
   assert compilations.call_count == 5
 
 
+def test_settings_of_jax_and_the_types_of_a_program_count(compilations):
+  layout = make_layout(ParallelConfig(num_devices=1))
+  x = place(layout, np.arange(7, dtype=np.int32))
+  whole = compile_program(layout, scaled, 2, args=(x,))
+  with jax.numpy_dtype_promotion("standard"):
+    assert compile_program(layout, scaled, 2.0, args=(x,))(x).dtype == np.float32
+  assert whole(x).dtype == np.int32
+  with jax.default_prng_impl("rbg"):
+    assert compile_program(layout, scaled, 2, args=(x,)) is not whole
+  assert compile_program(layout, scaled, 2, args=(x,)) is whole
+  assert compilations.call_count == 3
+
+
 def test_trainings_that_differ_in_numbers_share_a_program_also_between_runs(compilations):
   of = tiny.config(rounds=1, optim__milestones=(), seeds=(0,), batch_size=13)
   data = tiny.data(of)
