@@ -19,7 +19,7 @@ FLAGS = (
 
 class _Parser(argparse.ArgumentParser):
   def error(self, message: str) -> NoReturn:
-    raise ConfigError(f"export: {message}; {self.format_usage().strip()}")
+    raise ConfigError(f"export: {message}; {' '.join(self.format_usage().split())}")
 
 
 def _parser() -> _Parser:

@@ -271,7 +271,7 @@ def test_an_arm_gives_its_first_seed_that_is_fit(run):
 
   results = files.read_json(run / "results.json")
   assert network("method") == ("method", 0)
-  results["arms"]["method"]["collapsed"] = [0]
+  results["arms"]["method"]["fit"] = [1]
   assert network("method", arm="baseline", seed=1) == ("method", 1)
   assert network("method", 0) == ("method", 0)
   assert network() == ("baseline", 1)
