@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from sdt.config.conflicts import check_conflicts
 from sdt.config.score_names import DYNAMICS, SCORES, direction_of_column, is_column_of_file
 from sdt.errors import ConfigError
 
@@ -199,6 +200,7 @@ def check_combinations(values: Values, defaults: Values) -> None:
       f"{values['rounds']}"
     )
   _check_idle(values, defaults)
+  check_conflicts(values)
   _check_training(values)
   for rule in _NEEDS:
     if values[rule.key] == rule.choice and values[rule.other] is None:

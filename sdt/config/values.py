@@ -8,6 +8,7 @@ import typing
 from typing import Any
 
 from sdt.config.keys.declare import Rule
+from sdt.config.toolbox.parse import parse_call, parse_calls
 from sdt.errors import ConfigError, nearest
 
 type Scalar = bool | int | float | str
@@ -100,7 +101,10 @@ def range_text(key: Key) -> str:
 
 def expected(key: Key) -> str:
   """Returns what the key takes, in words: type, bounds, choices, length."""
-  if choices := key.rule.get("choices"):
+  if blocks := key.rule.get("call") or key.rule.get("calls"):
+    forms = ", ".join(block.form(name) for name, block in blocks.items())
+    noun = f"{'one' if 'call' in key.rule else 'some'} of {forms}"
+  elif choices := key.rule.get("choices"):
     noun = "one of " + ", ".join(repr(choice) for choice in choices)
     if key.is_tuple:
       noun = "a tuple, each item " + noun
@@ -245,6 +249,7 @@ def _checked(key: Key, value: object) -> Value:
 def _checked_scalar(key: Key, value: object) -> Scalar:
   rule, checked = key.rule, _typed(key.base, value)
   if isinstance(checked, str):
+    _check_blocks(rule, checked)
     choices = rule.get("choices")
     if choices is not None and checked not in choices:
       near = nearest(checked, choices) if len(choices) > _FEW else None
@@ -257,6 +262,17 @@ def _checked_scalar(key: Key, value: object) -> Scalar:
   ):
     raise _WrongValueError
   return checked
+
+
+def _check_blocks(rule: Rule, text: str) -> None:
+  """Refuses a text that should name building blocks and does not."""
+  try:
+    if "calls" in rule:
+      parse_calls(text, rule["calls"])
+    elif "call" in rule:
+      parse_call(text, rule["call"])
+  except ValueError as error:
+    raise _WrongValueError(str(error)) from None
 
 
 def _typed(base: type, value: object) -> Scalar:

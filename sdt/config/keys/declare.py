@@ -3,6 +3,8 @@
 import dataclasses
 from typing import TypedDict, Unpack
 
+from sdt.config.toolbox.block import Table
+
 
 class Rule(TypedDict, total=False):
   """What a key accepts beyond its type; for a tuple the bounds hold for each item.
@@ -15,6 +17,8 @@ class Rule(TypedDict, total=False):
     unique: no item of a tuple stands in it twice.
     as_text: the items are texts, which a config file may write as numbers.
     neutral: the value of a regulariser that changes nothing.
+    calls: the blocks that a text may name, in order, with their numbers: "crop(4) flip".
+    call: the blocks of which a text names one.
   """
 
   low: float
@@ -26,6 +30,8 @@ class Rule(TypedDict, total=False):
   unique: bool
   as_text: bool
   neutral: float
+  calls: Table
+  call: Table
 
 
 def config_key[T](default: T, help: str, **rule: Unpack[Rule]) -> T:  # noqa: A002

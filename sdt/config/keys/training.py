@@ -5,6 +5,8 @@ import types
 from collections.abc import Mapping
 
 from sdt.config.keys.declare import config_key
+from sdt.config.toolbox.network_blocks import ACTIVATIONS
+from sdt.config.toolbox.training_blocks import OPTIMISERS, SCHEDULES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +24,7 @@ class ModelConfig:
   hidden_sizes: tuple[int, ...] | None = config_key(
     None, "MLP: hidden layer sizes", low=1, min_length=1
   )
-  activation: str | None = config_key(
-    None, "activation function", choices=("relu", "tanh", "gelu", "silu", "leaky_relu", "elu")
-  )
+  activation: str | None = config_key(None, "activation function", choices=tuple(ACTIVATIONS))
   stem: str | None = config_key(
     None, "imagenet: 7x7 stride 2 and max-pool; small: 3x3 stride 1", choices=("imagenet", "small")
   )
@@ -72,13 +72,11 @@ class AugmentConfig:
 class OptimConfig:
   """The optimiser and its schedule."""
 
-  name: str = config_key("sgd", "optimiser", choices=("sgd", "adam"))
+  name: str = config_key("sgd", "optimiser", choices=tuple(OPTIMISERS))
   learning_rate: float = config_key(0.1, "initial learning rate", above=0.0, high=1e6)
   momentum: float = config_key(0.9, "sgd: momentum", low=0.0, below=1.0)
   nesterov: bool = config_key(False, "sgd: Nesterov's form of momentum")
-  schedule: str = config_key(
-    "step", "learning rate over the rounds", choices=("step", "constant", "cosine")
-  )
+  schedule: str = config_key("step", "learning rate over the rounds", choices=tuple(SCHEDULES))
   milestones: tuple[int, ...] = config_key(
     (150, 225),
     "step: rounds after which the rate is multiplied by `decay_factor`",

@@ -1,0 +1,78 @@
+"""Reads blocks that a config names as a text: `"crop(4) flip rotate(15)"`."""
+
+import math
+import re
+from collections.abc import Iterator
+
+from sdt.config.toolbox.block import Block, Call, Table
+from sdt.errors import did_you_mean
+
+_CALL = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)(?:\s*\((?P<numbers>[^()]*)\)|(?!\w|\s*\())\s*,?")
+
+
+def parse_calls(text: str, table: Table) -> tuple[Call, ...]:
+  """Returns the blocks that a text names, in order; of an empty text none.
+
+  Args:
+    text: names with numbers in brackets, separated by spaces: `crop(4) flip`.
+    table: the blocks that may be named.
+
+  Raises:
+    ValueError: it cannot be read, a block is unknown (the message has the nearest), or a number is
+      missing, too many or out of range. The message is for the user.
+  """
+  return tuple(_calls(text, table))
+
+
+def parse_call(text: str, table: Table) -> Call:
+  """Returns the one block that a text names.
+
+  Raises:
+    ValueError: as `parse_calls`, and where it names none or several.
+  """
+  calls = parse_calls(text, table)
+  if len(calls) != 1:
+    raise ValueError(f"one name is expected, there are {len(calls)}")
+  return calls[0]
+
+
+def _calls(text: str, table: Table) -> Iterator[Call]:
+  at = 0
+  while text[at:].strip():
+    match = _CALL.match(text, at)
+    if match is None:
+      raise ValueError(
+        f"{text[at:].strip()!r} is not a name with numbers in brackets, such as {_sample(table)}"
+      )
+    name, at = match["name"], match.end()
+    if name not in table:
+      raise ValueError(f"there is no {name!r}{did_you_mean(name, table)}")
+    yield Call(name, _numbers(name, table[name], match["numbers"]))
+
+
+def _sample(table: Table) -> str:
+  with_numbers = [name for name, block in table.items() if block.numbers]
+  name = next(iter([*with_numbers, *table]))
+  return table[name].form(name)
+
+
+def _numbers(name: str, block: Block, text: str | None) -> tuple[float, ...]:
+  """Returns the numbers of a block, those that were left out with their defaults."""
+  parts = [part.strip() for part in text.split(",")] if text and text.strip() else []
+  form = block.form(name)
+  fewest = sum(number.default is None for number in block.numbers)
+  if not fewest <= len(parts) <= len(block.numbers):
+    raise ValueError(f"{name} has {len(parts)} numbers, it is written {form}")
+  numbers = []
+  for number, part in zip(block.numbers, parts, strict=False):
+    try:
+      value = float(part)
+    except ValueError:
+      value = math.nan
+    if not math.isfinite(value) or not number.takes(value):
+      kind = "a whole number" if number.whole else "a number"
+      bounds = f" {number.bounds}" if number.bounds else ""
+      raise ValueError(f"{number.name} = {part} of {form}: expected {kind}{bounds}")
+    numbers.append(value)
+  defaults = (number.default for number in block.numbers[len(parts) :])
+  return (*numbers, *(default for default in defaults if default is not None))
