@@ -129,11 +129,7 @@ class Run:
 
   def fit_seeds(self, arm: str) -> list[int]:
     """Returns the seeds of an arm whose networks neither diverged nor collapsed, in order."""
-    entry = self.results["arms"][arm]
-    if "fit" in entry:
-      return [int(seed) for seed in entry["fit"]]
-    unfit = {*entry["diverged"], *entry["collapsed"]}
-    return [seed for seed in map(int, entry["accuracy"]) if seed not in unfit]
+    return [int(seed) for seed in self.results["arms"][arm]["fit"]]
 
   def _seeds(self, arm: str, seeds: Seeds) -> list[int]:
     there = [int(seed) for seed in self.results["arms"][arm]["accuracy"]]

@@ -36,7 +36,7 @@ def flipped(name):
 
 def collapse_all(content):
   for entry in content["arms"].values():
-    entry["collapsed"] = [0, 1]
+    entry["fit"] = []
 
 
 @pytest.mark.parametrize(

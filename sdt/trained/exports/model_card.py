@@ -152,8 +152,7 @@ def _accuracy(model: Model, results: Mapping[str, Any], precision: str) -> str:
 def _flaw(entry: Mapping[str, Any], seed: int) -> str:
   """Returns what was wrong with the training of a seed; "" for nothing."""
   how = (entry["collapse"] or {"seeds": {}})["seeds"].get(str(seed))
-  unfit = {*entry["diverged"], *entry["collapsed"]}
-  is_fit = seed in entry["fit"] if "fit" in entry else seed not in unfit
+  is_fit = seed in entry["fit"]
   told = []
   if seed in entry["diverged"]:
     told.append("This network diverged in training: its answers are of no use.")
