@@ -60,8 +60,14 @@ def test_a_mistake_exits_with_2_and_one_line_before_jax_is_imported_and_writes_n
   ("labels", "part"),
   [
     (None, "set.npz: no such file; expected "),
-    ([0, 1, 2, -1], "the labels are -1 to 2; expected class numbers 0, 1, ...: integers [N]"),
-    ([0, 0, 0, 0], "there is only 1 class (0), at least 2 are needed"),
+    pytest.param(
+      [0, 1, 2, -1],
+      "the labels are -1 to 2; expected class numbers 0, 1, ...: integers [N]",
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      [0, 0, 0, 0], "there is only 1 class (0), at least 2 are needed", marks=pytest.mark.slow
+    ),
   ],
 )
 def test_bad_data_exits_with_3_and_exactly_one_line_and_writes_nothing(labels, part, tmp_path):
