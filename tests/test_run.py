@@ -27,6 +27,16 @@ def run(arguments, folder):
   return done, [line for line in lines if not line.startswith("import time:")], imported
 
 
+def test_a_python_without_the_packages_is_told_in_one_line_where_they_are(tmp_path):
+  bare = [sys.executable, "-S", str(ROOT / "run.py"), CONFIG]  # -S: without installed packages
+  done = subprocess.run(bare, cwd=tmp_path, capture_output=True, text=True, check=False)
+  assert done.returncode == 2
+  assert done.stdout == ""
+  assert "has no absl; `make demo` builds .venv" in done.stderr
+  assert ". .venv/bin/activate" in done.stderr
+  assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
   ("arguments", "part"),
   [

@@ -38,6 +38,13 @@ class Run:
   config: Config
   results: Mapping[str, Any]
 
+  def __repr__(self) -> str:
+    seeds = ", ".join(map(str, self.config.seeds))
+    return (
+      f"<sdt run {self.workdir}: {self.config.model.name} on {self.config.data.name}, arms "
+      f"{', '.join(self.arms)}, seeds {seeds}, recommended {self.recommended}>"
+    )
+
   @property
   def class_names(self) -> tuple[str, ...]:
     """The names of the classes, in the order of the probabilities."""

@@ -89,6 +89,14 @@ def test_other_folders_are_refused(tmp_path):
       load(tmp_path / name)
 
 
+def test_a_run_is_one_short_line_in_a_notebook(reference_run):
+  run = load(reference_run)
+  assert repr(run) == (
+    f"<sdt run {reference_run}: mlp on shapes, arms baseline, method, seeds 0, 1, recommended "
+    "baseline>"
+  )
+
+
 def test_arms_and_seeds_that_do_not_exist_are_refused(reference_run):
   run = load(reference_run)
   with pytest.raises(ConfigError, match=r"no arm 'methd'; did you mean 'method'\?"):
