@@ -94,8 +94,7 @@ def describe(
 
   Raises:
     ConfigError, DataError, CheckpointError, WorkdirError: before the first line, as the run would.
-    MissingDataError: after the last line, if the set is not on this machine; the lines are then
-      of the published sizes.
+    MissingDataError: after the last line, if the set is not here; the sizes are those published.
   """
   log = log or Display().log
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from

@@ -96,21 +96,18 @@ _OF_THE_SPLIT = (
 )
 
 
-def _reader(key: str) -> str:
-  """Returns the first optimiser that reads a key."""
-  return next(name for name, block in OPTIMISERS.items() if key in block.keys)
+def _of_optimiser(key: str) -> _Idle:
+  """Returns the rule that a key stands only beside the optimisers that read it."""
+  readers = [name for name, block in OPTIMISERS.items() if key in block.keys]
+  remedy = f"choose another optim.name, such as {readers[0]!r}"
+  return _Idle((key,), "optim.name", lambda name: name not in readers, remedy=remedy)
 
 
 # optim.milestones is absent: --config.optim.schedule=cosine must work on a config file that has
 # milestones.
 _IDLE = (
   *(
-    _Idle(
-      (key,),
-      "optim.name",
-      lambda name, key=key: key not in OPTIMISERS[name].keys,
-      remedy=f"choose another optim.name, such as {_reader(key)!r}",
-    )
+    _of_optimiser(key)
     for key in ("optim.momentum", "optim.nesterov", "optim.betas", "optim.epsilon")
   ),
   _Idle(

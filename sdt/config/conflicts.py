@@ -39,6 +39,15 @@ def _clips_twice(values: Mapping[str, Any]) -> bool:
   return len(set(names)) < len(names)
 
 
+def _beside_full_batch(key: str, only: object, reason: str, way_out: str) -> Conflict:
+  """Returns the conflict of L-BFGS and Newton's method with all values of a key but one."""
+
+  def when(values: Mapping[str, Any]) -> bool:
+    return values["optim.name"] in FULL_BATCH and values[key] != only
+
+  return Conflict(("optim.name", key), when, reason=reason, way_out=way_out)
+
+
 _DRAWN = "a loss that is drawn anew in every step has no curvature"
 # Of L-BFGS and Newton's method: a key, the one value that it may have, why, and what to do.
 _OF_FULL_BATCH = (
@@ -64,15 +73,7 @@ _OF_FULL_BATCH = (
 )
 
 _OPTIMISER: tuple[Conflict, ...] = (
-  *(
-    Conflict(
-      ("optim.name", key),
-      lambda values, key=key, only=only: values["optim.name"] in FULL_BATCH and values[key] != only,
-      reason=reason,
-      way_out=way_out,
-    )
-    for key, only, reason, way_out in _OF_FULL_BATCH
-  ),
+  *(_beside_full_batch(*row) for row in _OF_FULL_BATCH),
   Conflict(
     ("optim.name", "optim.decay_form"),
     lambda values: values["optim.name"] == "adamw" and values["optim.decay_form"] == "penalty",

@@ -61,8 +61,10 @@ def static_part(config: OptimConfig) -> OptimConfig:
   that differ in nothing else share their programs.
   """
   default = OptimConfig()
-  of_host = ("learning_rate", "schedule", "milestones", "decay_factor", "warmup_rounds", "floor")
-  of_host += ("cycle_rounds", "clock", "reference_batch", "weight_decay")
+  of_host = (
+    *("learning_rate", "schedule", "milestones", "decay_factor", "warmup_rounds", "floor"),
+    *("cycle_rounds", "clock", "reference_batch", "weight_decay"),
+  )
   return dataclasses.replace(
     config,
     betas=config.betas and (0.5,) * len(config.betas),

@@ -32,7 +32,7 @@ def _momentum(config: OptimConfig, numbers: Numbers) -> optax.GradientTransforma
 def _adagrad(config: OptimConfig, numbers: Numbers) -> optax.GradientTransformation:
   """Returns steps of g / (sqrt(sum of g^2) + epsilon).
 
-  optax adds epsilon under the root, which moves a gradient of 1e-3 by a 20,000th with torch's 1e-10.
+  optax adds epsilon under the root: with torch's 1e-10 that is another step where g is small.
   """
   del config
   epsilon = numbers.get("epsilon", 1e-10)

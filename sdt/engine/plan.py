@@ -7,14 +7,13 @@ Algorithm 1, step 4, has two phases: A with the decay lambda_A, then B with lamb
 import dataclasses
 import types
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from sdt.config.schema import NEUTRAL
-from sdt.types import Leaf
+from sdt.types import Leaf, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +92,11 @@ class PlanArrays:
   @property
   def of_replicas(self) -> "PlanArrays":
     """The numbers that differ between replicas; None for the others."""
-    return dataclasses.replace(self, **dict.fromkeys(self.shared))
+    nothing: dict[str, PyTree] = dict.fromkeys(self.shared)
+    return dataclasses.replace(self, **nothing)
 
   @property
-  def shared(self) -> dict[str, Any]:
+  def shared(self) -> dict[str, PyTree]:
     """The numbers that are the same for all replicas, by field."""
     names = ("learning_rates", "evaluates", "optim")
     return {name: getattr(self, name) for name in names}

@@ -76,7 +76,7 @@ class StepPlace(NamedTuple):
   step_in_phase: Leaf
   ends_phase: Leaf
   learning_rate: Leaf
-  optim: Mapping[str, Leaf]
+  optim: Mapping[str, Leaf] | None
 
 
 @jax.tree_util.register_dataclass
@@ -274,7 +274,7 @@ def _step_now(program: Program, place: StepPlace, plan: PlanArrays) -> StepNow:
     step,
     learning_rate=place.learning_rate,
     weight_decays=jnp.stack(decays),
-    optim=place.optim,
+    optim=place.optim or {},
     overrides=overrides,
     keys=StepKeys(augment_key(seed, phase, step), mixup, dropout_key(seed, phase, step)),
   )

@@ -91,7 +91,7 @@ class StepNow:
 
   @property
   def rates(self) -> PhaseRates:
-    return PhaseRates(self.phase, self.learning_rate, self.weight_decays, self.optim)
+    return PhaseRates(self.phase, self.learning_rate, self.weight_decays, optim=self.optim)
 
 
 class Measures(NamedTuple):

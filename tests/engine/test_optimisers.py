@@ -43,7 +43,7 @@ def trained(config, params, numbers, rate, decays):
   def step(carry, phase):
     params, state = carry
     grads = jax.grad(mean_loss)(params, inputs)
-    rates = PhaseRates(phase, rate, decays, numbers)
+    rates = PhaseRates(phase, rate, decays, optim=numbers)
     return apply_phase_chain(config, rates, grads, state, params=params), None
 
   phases = jnp.array(optimiser_cases.PHASES, jnp.int32)
@@ -75,7 +75,7 @@ def test_fifty_float64_steps_equal_torch(name):
 
 def update(config, params, grads, **numbers):
   """Returns the weights after one step at rate 1 without decay."""
-  rates = PhaseRates(np.int32(0), np.float32(1), np.zeros(1, np.float32), numbers)
+  rates = PhaseRates(np.int32(0), np.float32(1), np.zeros(1, np.float32), optim=numbers)
   state = init_opt_state(config, params)
   return one_update(static_part(config), rates, grads, state, params=params)[0]
 
@@ -135,7 +135,9 @@ def test_newton_solves_a_quadratic_in_one_step_and_descends_where_it_bends_down(
     hessian = signs @ np.diag(curvatures) @ signs.T
     grads, _ = quadratic(hessian, minimum)(start["w"].ravel())
     with jax.enable_x64(True):
-      rates = PhaseRates(np.int32(0), np.float64(1), np.zeros(1), {"epsilon": np.float64(1e-12)})
+      rates = PhaseRates(
+        np.int32(0), np.float64(1), np.zeros(1), optim={"epsilon": np.float64(1e-12)}
+      )
       state = init_opt_state(config, start)
       new, _ = one_update(
         static_part(config), rates, {"w": grads.reshape(2, 3)}, state, params=start, hessian=hessian
@@ -219,7 +221,7 @@ def test_other_numbers_of_an_optimiser_trace_nothing_again_and_change_the_step(n
       changed = {key: values[at] for key, values in changes.items()}
       config = OptimConfig(**kept, learning_rate=rate, weight_decay=decay, **changed)
       rates = PhaseRates(
-        np.int32(1), np.float32(rate), np.float32([0, decay]), to_float32(numbers_of(config))
+        np.int32(1), np.float32(rate), np.float32([0, decay]), optim=to_float32(numbers_of(config))
       )
       with jax.numpy_dtype_promotion("standard"):  # optax's bias correction mixes types
         results.append(step(static_part(config), rates, init_opt_state(config, params)))
@@ -251,7 +253,7 @@ def test_a_config_without_these_keys_compiles_to_the_plain_optax_chains(name):
     return apply_phase_chain(static_part(config), rates, grads, state, params=params)
 
   assert numbers_of(config) == {}
-  rates = PhaseRates(np.int32(0), np.float32(0.1), np.zeros(2, np.float32), {})
+  rates = PhaseRates(np.int32(0), np.float32(0.1), np.zeros(2, np.float32), optim={})
   arguments = (rates, GRADS, init_opt_state(config, GRADS), GRADS)
   with jax.numpy_dtype_promotion("standard"):
     texts = [jax.jit(function).lower(*arguments).as_text() for function in (plain, ours)]
