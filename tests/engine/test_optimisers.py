@@ -244,6 +244,14 @@ def test_other_numbers_of_an_optimiser_trace_nothing_again_and_change_the_step(n
   assert len({tuple(np.ravel(result["w"])) for result in results}) == len(results)
 
 
+def test_what_the_host_alone_reads_is_no_part_of_a_program():
+  of_host = {"learning_rate": 0.5, "schedule": "cosine", "floor": 0.1, "warmup_rounds": 3}
+  of_host |= {"clock": "step", "reference_batch": 8, "weight_decay": 0.1, "milestones": (1,)}
+  assert static_part(OptimConfig(**of_host)) == static_part(OptimConfig())
+  kept = OptimConfig(name="rmsprop", momentum=0.5, decay_form="penalty", body_rate_factor=0.5)
+  assert static_part(kept) == kept
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_a_config_without_these_keys_compiles_to_the_plain_optax_chains(name):
   config = OptimConfig(name=name)
