@@ -102,7 +102,9 @@ def key_names() -> list[str]:
 def choices_of(name: str) -> Sequence[str]:
   """Returns the values that the key `name` takes, where there are few; else nothing."""
   key = _keys()[name]
-  return ("True", "False") if key.base is bool else key.rule.get("choices", ())
+  if key.base is bool:
+    return ("True", "False")
+  return key.rule.get("choices") or tuple(key.rule.get("call", ()))
 
 
 def describe_keys(names: Iterable[str]) -> str:
@@ -115,7 +117,8 @@ def describe_keys(names: Iterable[str]) -> str:
       lines += ["", f"{section or 'the run'}:"]
     kind = key.base.__name__
     kind = (f"tuple of {kind}" if key.is_tuple else kind) + (" or None" if key.optional else "")
-    choices = "|".join(key.rule.get("choices", ()))
+    forms = (block.form(block_name) for block_name, block in key.rule.get("call", {}).items())
+    choices = "|".join(key.rule.get("choices") or forms)
     limits = "; ".join(text for text in (choices, range_text(key)) if text)
     lines.append(f"  {key.name} = {key.default!r}")
     lines.append(f"      {key.help} [{kind}{'; ' + limits if limits else ''}]")

@@ -24,7 +24,9 @@ DEEP = frozenset(
 )
 # The smallest member of every family: a name of the registry, and the keys that make it small.
 SMALLEST: dict[str, dict[str, Any]] = {
+  "alexnet": {"widths": (4,) * 5, "hidden_sizes": (8, 8), "stem": "small"},
   "densenet": {"depth": 10, "growth_rate": 4},
+  "lenet": {"widths": (2, 4), "hidden_sizes": (8, 8)},
   "mlp": {"hidden_sizes": (8,)},
   "preresnet": {"blocks": (1, 1), "widths": (4, 8)},
   "resnet": {"blocks": (1, 1), "widths": (4, 8)},

@@ -9,7 +9,11 @@ from sdt.config.schema import Config
 from sdt.config.toolbox.tables import CHAPTERS
 from sdt.engine.optim import _chain
 from sdt.engine.schedule import learning_rates
-from sdt.models.layers import ACTIVATIONS
+from sdt.models.activations import ACTIVATIONS
+from sdt.models.initialisation import INITS
+from sdt.models.norms import NORMS
+from sdt.models.pools import POOLS
+from sdt.models.starts import STARTS
 from tests.support.toolbox_page import PAGE, page
 
 
@@ -30,8 +34,18 @@ def test_keys_exist_and_every_row_says_what_and_from_where(title):
     assert list(choices) == list(chapter.table)
 
 
-def test_activations_have_a_function_each():
-  assert list(ACTIVATIONS) == list(CHAPTERS["Activations"].table)
+CODE = {
+  "Activations": ACTIVATIONS,
+  "Normalisation": NORMS,
+  "Pooling": POOLS,
+  "Initial weights": INITS,
+  "Starts": STARTS,
+}
+
+
+@pytest.mark.parametrize("title", CODE)
+def test_blocks_of_networks_have_a_function_each(title):
+  assert list(CODE[title]) == list(CHAPTERS[title].table)
 
 
 @pytest.mark.parametrize("name", CHAPTERS["Optimisers"].table)
