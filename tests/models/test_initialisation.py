@@ -11,8 +11,7 @@ from sdt.config.schema import ModelConfig
 from sdt.models import init_variables, make_model
 from sdt.models.init import Initial
 from sdt.models.initialisation import INITS
-from tests.support.networks import SMALLEST
-from tests.support.tiny import leaves
+from tests.support.networks import SMALLEST, named
 
 SHAPE = (3, 3, 24, 40)
 FAN_IN, FAN_OUT = 9 * 24, 9 * 40
@@ -49,8 +48,8 @@ def test_orthogonal_weights_are_orthonormal(shape):
 @pytest.mark.parametrize("name", SMALLEST)
 def test_a_name_draws_the_kernels_of_every_family_and_sets_biases(name):
   model = make_model(ModelConfig(name=name, **SMALLEST[name]), 3)
-  own = leaves(init_variables(model, (8, 8, 1), 0))
-  found = leaves(init_variables(model, (8, 8, 1), 0, Initial("constant(0.5)", 0.01, False)))
+  own = named(init_variables(model, (8, 8, 1), 0))
+  found = named(init_variables(model, (8, 8, 1), 0, Initial("constant(0.5)", 0.01, False)))
   assert own.keys() == found.keys()
   for path, leaf in found.items():
     if path.endswith("kernel"):
@@ -63,8 +62,8 @@ def test_a_name_draws_the_kernels_of_every_family_and_sets_biases(name):
 
 def test_a_bias_alone_leaves_the_weights_and_the_head_as_they_are():
   model = make_model(ModelConfig(name="mlp", hidden_sizes=(8, 8)), 3)
-  own = leaves(init_variables(model, (5,), 0))
-  found = leaves(init_variables(model, (5,), 0, dataclasses.replace(Initial(), bias=0.01)))
+  own = named(init_variables(model, (5,), 0))
+  found = named(init_variables(model, (5,), 0, dataclasses.replace(Initial(), bias=0.01)))
   for path, leaf in found.items():
     if path.endswith("bias") and "head" not in path:
       assert (leaf == np.float32(0.01)).all()

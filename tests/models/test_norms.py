@@ -12,8 +12,7 @@ from sdt.models import init_variables, make_model
 from sdt.models.layers import Conv, Linear
 from sdt.models.norms import NORMS, Place
 from tests.support import torch_blocks
-from tests.support.networks import SMALLEST, check_masked_rows
-from tests.support.tiny import leaves
+from tests.support.networks import SMALLEST, check_masked_rows, named
 
 X = torch_blocks.values("x", -3, 3)
 SCALE, BIAS = torch_blocks.values("scale", 0.5, 1.5), torch_blocks.values("bias")
@@ -97,7 +96,7 @@ def test_every_family_has_a_bias_but_no_statistics_without_batch_norm(family, na
   else:
     variables = init_variables(model, (8, 8, 1), 0)
   assert bool(jax.tree.leaves(variables["batch_stats"])) == (name == "batch")
-  names = leaves(variables["params"])
+  names = named(variables["params"])
   assert any("bias" in name for name in names if "head" not in name)
   lengths = {name for name in names if name.endswith(("conv1/scale", "hidden1/scale"))}
   assert bool(lengths) == (name == "weight")

@@ -36,6 +36,14 @@ SMALLEST: dict[str, dict[str, Any]] = {
 }
 
 
+def named(tree: PyTree) -> dict[str, np.ndarray]:
+  """Returns {"params/stem_conv/kernel": ..., ...} of NumPy arrays."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
 def case(name: str, *values: Any, label: str | None = None) -> ParameterSet:
   """Returns the parameters of a test of this network, which is slow where the network is deep."""
   marks = pytest.mark.slow if name in DEEP else ()
