@@ -1,8 +1,5 @@
 """DropConnect: weights that are 0 for one step."""
 
-import zlib
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
@@ -14,8 +11,7 @@ from sdt.types import Params
 def drop_weights(params: Params, rate: Float[Array, ""], key: Key[Array, ""]) -> Params:
   """Returns the parameters; weights of kernels are 0 with this probability, others / (1 - rate).
 
-  The head's stay. Each kernel's mask is a function of the key and of the kernel's path, so devices
-  agree.
+  The head's stay. The masks are a function of the key, so devices agree.
 
   Args:
     params: of one replica.
@@ -27,14 +23,18 @@ def drop_weights(params: Params, rate: Float[Array, ""], key: Key[Array, ""]) ->
   training; in evaluation the mean network, not a Gaussian one. With the norm `weight` the mask is
   on the direction.
   """
-
-  def masked(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
-    if not name.endswith("/kernel") or name.startswith(f"{HEAD}/"):
-      return leaf
-    of_kernel = jax.random.fold_in(key, zlib.crc32(name.encode()))
-    keep_rate = 1.0 - rate
-    keep = jax.random.bernoulli(of_kernel, keep_rate, leaf.shape)
-    return jnp.where(keep, leaf / keep_rate.astype(leaf.dtype), jnp.zeros_like(leaf))
-
-  return jax.tree_util.tree_map_with_path(masked, params)
+  leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+  names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+  is_dropped = [name.endswith("/kernel") and not name.startswith(f"{HEAD}/") for name in names]
+  keep_rate, first = 1.0 - rate, 0
+  total = sum(leaf.size for (_, leaf), dropped in zip(leaves, is_dropped, strict=True) if dropped)
+  # One drawing of one axis: every other would be one more program to compile, which takes seconds.
+  keep = jax.random.bernoulli(key, keep_rate, (total,))
+  found = []
+  for (_, leaf), dropped in zip(leaves, is_dropped, strict=True):
+    if dropped:
+      mask = keep[first : first + leaf.size].reshape(leaf.shape)
+      first += leaf.size
+      leaf = jnp.where(mask, leaf / keep_rate.astype(leaf.dtype), jnp.zeros_like(leaf))
+    found.append(leaf)
+  return jax.tree_util.tree_unflatten(structure, found)

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -43,7 +44,7 @@ class Initializer:
   offset: float = 0.0
 
   def __call__(
-    self, key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
+    self, key: Key[Array, ""], shape: Sequence[int], dtype: DTypeLike = jnp.float32
   ) -> "Declared":
     """Returns values drawn from `key` by JAX, in their box. Linen's `init` calls this."""
     size = math.prod(shape)

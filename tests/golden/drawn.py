@@ -122,7 +122,7 @@ CLASSIC_SHAPES = {
 # Arrays of single blocks, in torch's order of axes, and the places of fractional pooling: rows,
 # columns.
 BLOCK_SHAPES = {
-  "x": (3, 12, 9, 7),
+  "x": (2, 12, 7, 6),
   "slope": (12,),
   "scale": (12,),
   "bias": (12,),

@@ -68,7 +68,7 @@ def pools(arrays):
   places = torch.tensor(drawn.PLACES[::-1], dtype=torch.float64)
   samples = places.expand(*drawn.BLOCK_SHAPES["x"][:2], 2).contiguous()
   x = tensor("x")
-  outputs = functional.fractional_max_pool2d(x, 2, (6, 4), _random_samples=samples)
+  outputs = functional.fractional_max_pool2d(x, 2, (5, 4), _random_samples=samples)
   record(arrays, "fractional_max", outputs, x=x)
 
 

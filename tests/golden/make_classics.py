@@ -1,11 +1,12 @@
 """Writes classics.npz: what torch computes with LeNet and AlexNet, in float64 on the CPU.
 
-The published AlexNet is torchvision's own, in evaluation mode only, with weights drawn by
-torchvision's names: "alexnet:names" and "alexnet:shapes" (as text) of its state_dict and
-"alexnet:logits" of images of 64x64, "alexnet224:logits" of 224x224.
+The published AlexNet in evaluation mode only, with weights drawn by torchvision's names:
+"alexnet:names" and "alexnet:shapes" (as text) of its state_dict and "alexnet:logits" of images of
+64x64, "alexnet224:logits" of 224x224.
 
-Command (in this folder, Python with torch and torchvision; last run with torch 2.13.0 and
-torchvision 0.28.0): python make_classics.py
+The twin of torchvision_names.py has been compared with torchvision's alexnet: names, shapes and, in
+float64, logits are equal.
+Command (in this folder, Python with torch; last run with torch 2.13.0): python make_classics.py
 """
 
 from pathlib import Path
@@ -14,9 +15,9 @@ import drawn
 import numpy as np
 import torch
 import torch_network
-import torchvision
 from torch import nn
 from torch.nn import functional
+from torchvision_names import AlexNet as PublicAlexNet
 
 
 class LeNet(nn.Module):
@@ -68,7 +69,7 @@ for kind, forms in ((LeNet, drawn.LENETS), (AlexNet, drawn.ALEXNETS)):
     network = torch_network.with_drawn_variables(kind(**form))
     arrays |= torch_network.agreement(network, name, image_shape=drawn.CLASSIC_SHAPES[name])
 
-public = torchvision.models.alexnet(num_classes=10).double()
+public = PublicAlexNet(10).double()
 state = public.state_dict()
 for key, tensor in state.items():
   tensor.copy_(torch.from_numpy(drawn.public_tensor(key, tuple(tensor.shape))))

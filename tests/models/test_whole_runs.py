@@ -25,6 +25,6 @@ def test_a_run_finishes_and_its_exports_have_its_accuracies(name, tmp_path):
   arms = files.read_json(tmp_path / "run" / "results.json")["arms"]
   has_statistics = BLOCKS[name].get("model__norm", "batch") == "batch"
   for entry in arms.values():
-    assert bool(entry.get("recalibrated_accuracy")) == has_statistics
+    assert ("recalibrated" in entry) == has_statistics
     assert all(np.isfinite(list(entry["accuracy"].values())))
   check_accuracies(tmp_path / "run", tiny.data(config).test)

@@ -83,7 +83,7 @@ def check_agreement(
     ("statistics", flat("batch_stats", statistics)),
     ("gradients", flat("params", gradients)),
   ):
-    assert {leaf.dtype for leaf in ours.values()} == {np.dtype(np.float64)}
+    assert {leaf.dtype for leaf in ours.values()} <= {np.dtype(np.float64)}
     _check_digests(
       drawn.digests(ours), {key: golden[f"{name}:{kind}/{key}"] for key in ("paths", "digests")}
     )
@@ -104,7 +104,7 @@ def _train(
     return loss, (logits, updated.get("batch_stats", {}))
 
   (_, (logits, statistics)), gradients = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(
-    variables["params"], variables["batch_stats"]
+    variables["params"], variables.get("batch_stats", {})
   )
   return logits, statistics, gradients
 
