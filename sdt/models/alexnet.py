@@ -10,6 +10,7 @@ is ours: 5x5 of stride 1 in the first convolution, and 3x3 last maps.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -34,6 +35,8 @@ class AlexNet(FamilyModule):
   Dropout stands before each hidden layer.
   """
 
+  conv_bias: ClassVar[bool] = True
+
   num_classes: int
   widths: tuple[int, ...] = (64, 192, 384, 256, 256)
   hidden_sizes: tuple[int, ...] = (4096, 4096)
@@ -55,9 +58,9 @@ class AlexNet(FamilyModule):
     x = inputs
     for index, (width, form) in enumerate(zip(self.widths, forms, strict=True), start=1):
       size, step, pad = form
-      more = {"kernel_size": size, "stride": step, "padding": pad, "use_bias": True}
-      x = self.conv(f"conv{index}", x, width * self.pieces, **more)
-      x = self.normalise(f"norm{index}", x, train=train, mask=mask, has_bias=True)
+      sizes = {"kernel_size": size, "stride": step, "padding": pad}
+      x = self.conv(f"conv{index}", x, width * self.pieces, **sizes)
+      x = self.normalise(f"norm{index}", x, train=train, mask=mask)
       x = self.act(f"act{index}", x)
       if index in POOLED:
         x = self.shrink(f"pool{index}", x, 3, 2, train=train)

@@ -1,7 +1,7 @@
 """Layers shared by the families, and `FamilyModule`, in which every network finds them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -150,6 +150,7 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
     rates: of the step, by name (`Network.rates`); they replace the network's own.
 
   Attributes:
+    conv_bias: whether the convolutions of this class have biases.
     activation: a block of `ACTIVATIONS`.
     norm: a name of `NORMS`.
     groups: the most groups of channels of the norm `group`.
@@ -161,6 +162,8 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
     axis_name: the mapped axis over which BatchNorm sums its statistics.
     norm_groups: BatchNorm's `num_groups`.
   """
+
+  conv_bias: ClassVar[bool] = False
 
   activation: str = "relu"
   norm: str = "batch"
@@ -203,12 +206,11 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
     stride: int = 1,
     *,
     padding: int | None = None,
-    use_bias: bool = False,
   ) -> Float[Array, "B h w O"]:
     """Returns the convolution of x; with stride 1 an odd kernel keeps the size of the image."""
     padding = kernel_size // 2 if padding is None else padding
     form = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
-    form |= {"use_bias": use_bias, "weight_norm": self.norm == "weight"}
+    form |= {"use_bias": self.conv_bias, "weight_norm": self.norm == "weight"}
     return Conv(features, **form, name=name, **self._types)(self._shifted(f"{name}_shift", x))
 
   @nn.nowrap
@@ -224,9 +226,13 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
     *,
     train: bool,
     mask: Mask,
-    has_bias: bool = False,
+    has_bias: bool | None = None,
   ) -> Float[Array, "B *N C"]:
-    """Returns x normalised by the network's norm; `has_bias` as in `Place`."""
+    """Returns x normalised by the network's norm.
+
+    `has_bias` says whether the layer before it has a bias; by default, whether convolutions have.
+    """
+    has_bias = self.conv_bias if has_bias is None else has_bias
     over = {"axis_name": self.axis_name, "batch_groups": self.norm_groups}
     place = Place(name, self._types, self.groups, **over, has_bias=has_bias, is_scalar=self.fixup)
     return NORMS[self.norm](x, place, train=train, mask=mask)

@@ -9,6 +9,7 @@ frame of zeros, as the source's 28x28 digits do; of larger ones the last maps ar
 """
 
 import dataclasses
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -32,6 +33,8 @@ class LeNet(FamilyModule):
   Dropout stands before each linear layer but the first.
   """
 
+  conv_bias: ClassVar[bool] = True
+
   num_classes: int
   widths: tuple[int, ...] = (6, 16)
   hidden_sizes: tuple[int, ...] = (120, 84)
@@ -52,9 +55,8 @@ class LeNet(FamilyModule):
     frame = [(0, 0), *((total // 2, total - total // 2) for total in missing), (0, 0)]
     x = jnp.pad(jnp.asarray(inputs), frame) if any(missing) else inputs
     for index, width in enumerate(self.widths, start=1):
-      form = {"kernel_size": 5, "padding": 0, "use_bias": True}
-      x = self.conv(f"conv{index}", x, width * self.pieces, **form)
-      x = self.normalise(f"norm{index}", x, train=train, mask=mask, has_bias=True)
+      x = self.conv(f"conv{index}", x, width * self.pieces, kernel_size=5, padding=0)
+      x = self.normalise(f"norm{index}", x, train=train, mask=mask)
       x = self.shrink(f"pool{index}", self.act(f"act{index}", x), 2, 2, train=train)
     x = adaptive_average_pool(x, MAP_SIZE)
     # In torch's order, so that its weights fit.

@@ -195,8 +195,8 @@ def _in_groups(num_groups: Callable[[int, int], int]) -> Norm:
         "model.norm=layer, or fewer model.groups with model.norm=group"
       )
     types: dict[str, Any] = {**place.types, "dtype": accumulator_dtype(place.types["dtype"])}
-    starts = {"scale_init": init.ONES, "bias_init": init.ZEROS}
-    layer = nn.GroupNorm(groups, epsilon=EPSILON, name=place.name, **starts, **types)
+    types |= {"scale_init": init.ONES, "bias_init": init.ZEROS, "force_float32_reductions": False}
+    layer = nn.GroupNorm(groups, epsilon=EPSILON, name=place.name, **types)
     return layer(jnp.asarray(x).astype(types["dtype"])).astype(place.types["dtype"])
 
   return norm

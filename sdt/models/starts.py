@@ -49,7 +49,7 @@ def _measured_start(measure: Measure) -> Start:
   """
 
   def start(model: Model, variables: Variables, inputs: Float[AnyArray, "B ..."]) -> Variables:
-    found = jax.device_get(_measures(model, measure, variables, inputs))
+    found = jax.device_get(_measures(model, measure, variables, inputs=inputs))
     layers = traverse_util.flatten_dict(variables["params"])
     for text, (mean, spread) in found.items():
       path = tuple(text.split("/"))

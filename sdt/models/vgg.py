@@ -10,6 +10,8 @@ Differs from source, as public trainers run it on CIFAR:
 - An image with a single row or column left (fewer than 32 pixels a side) is not halved further.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 from jaxtyping import Array, Float
 
@@ -30,6 +32,8 @@ class VGG(FamilyModule):
   1 + sum(blocks). The number in the name counts the source's two further linear layers.
   """
 
+  conv_bias: ClassVar[bool] = True
+
   num_classes: int
   blocks: tuple[int, ...] = (2, 2, 3, 3, 3)
   widths: tuple[int, ...] = (64, 128, 256, 512, 512)
@@ -48,8 +52,8 @@ class VGG(FamilyModule):
     for stage, (num_layers, width) in enumerate(stages, start=1):
       for layer in range(1, num_layers + 1):
         name, features = f"stage{stage}_", width * self.pieces
-        x = self.conv(f"{name}conv{layer}", x, features, kernel_size=3, use_bias=True)
-        x = self.normalise(f"{name}norm{layer}", x, train=train, mask=mask, has_bias=True)
+        x = self.conv(f"{name}conv{layer}", x, features, kernel_size=3)
+        x = self.normalise(f"{name}norm{layer}", x, train=train, mask=mask)
         x = self.act(f"{name}act{layer}", x)
       x = self.shrink(f"stage{stage}_pool", x, 2, 2, train=train)
     x = self.drop("dropout", x, train=train, rates=rates)

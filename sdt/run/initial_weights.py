@@ -37,7 +37,7 @@ def initial_weights(
   Weights that `pretrained` has are the same for all seeds.
   """
   initial, start = initial_of(config.model), config.model.start
-  drawn = [init_variables(model, input_shape, seed, initial) for seed in config.seeds]
+  drawn = [init_variables(model, input_shape, seed, initial=initial) for seed in config.seeds]
   if pretrained is not None:
     return [pretrained.put_into(one) for one in drawn]
   if start is None:

@@ -10,7 +10,7 @@ from sdt.errors import ConfigError
 from sdt.models import init_variables, make_model
 from sdt.models.activations import ACTIVATIONS, PReLU, activation, maxout
 from tests.support import torch_blocks
-from tests.support.networks import SMALLEST, check_masked_rows
+from tests.support.networks import SMALLEST
 
 X = torch_blocks.values("x", -3, 3)
 PLAIN = sorted(ACTIVATIONS.keys() - {"prelu", "maxout"})
@@ -68,12 +68,6 @@ def test_prelu_learns_a_slope_at_every_activation_of_every_family(name):
   kernels = sum(leaf.ndim > 1 for leaf in jax.tree.leaves(relu))
   assert len(slopes) >= kernels - 3  # all but the head, shortcuts and, in some, the stem
   assert len(jax.tree.leaves(prelu)) == len(jax.tree.leaves(relu)) + len(slopes)
-
-
-def test_a_masked_example_moves_no_slope():
-  check_masked_rows(
-    make_model(ModelConfig(name="vgg16", activation="prelu", blocks=(1,), widths=(4,)), 3)
-  )
 
 
 def test_the_gradient_of_a_slope_is_the_sum_below_zero():

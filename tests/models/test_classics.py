@@ -19,7 +19,13 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=pytest.mark.slow if name == "alexnet_imagenet" else ())
+    for name in FORMS
+  ],
+)
 def test_the_classics_compute_what_torch_computes_on_the_same_weights(name):
   check_agreement(FORMS[name], "classics.npz", name, drawn.CLASSIC_SHAPES[name])
 
@@ -55,8 +61,17 @@ def init_shapes(model, shape):
   }
 
 
-@pytest.mark.parametrize("name", ["lenet", "alexnet"])
-@pytest.mark.parametrize("size", [1, 8, 28, 47])
+@pytest.mark.parametrize(
+  ("name", "size"),
+  [
+    ("lenet", 28),
+    ("alexnet", 1),
+    *[
+      pytest.param(name, size, marks=pytest.mark.slow)
+      for name, size in (("lenet", 1), ("lenet", 47), ("alexnet", 8), ("alexnet", 47))
+    ],
+  ],
+)
 def test_images_of_every_size_have_the_same_parameters_and_finite_logits(name, size):
   model = make_model(ModelConfig(name=name, **SMALLEST[name]), 10)
   assert count_params(model, (size, size, 1)) == count_params(model, (32, 32, 1))
@@ -67,7 +82,7 @@ def test_images_of_every_size_have_the_same_parameters_and_finite_logits(name, s
   assert np.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("name", ["lenet", "alexnet"])
+@pytest.mark.parametrize("name", ["lenet", pytest.param("alexnet", marks=pytest.mark.slow)])
 def test_a_masked_example_changes_nothing(name):
   keys = SMALLEST[name] | ({"dropout": 0.0} if name == "alexnet" else {})
   check_masked_rows(make_model(ModelConfig(name=name, **keys), 10))

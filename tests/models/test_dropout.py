@@ -132,9 +132,9 @@ def test_branches_drop_more_often_the_deeper_they_are_and_evaluation_and_paramet
 
 
 def trained(name, key, rates, **keys):
-  """Returns the logits of twenty examples in training mode, and in evaluation mode."""
+  """Returns the logits of four examples in training mode, and in evaluation mode."""
   model = make_model(ModelConfig(name, **keys, dropout=0.0), 3)
-  inputs = np.random.default_rng(0).normal(size=(20, 8, 8, 1)).astype(np.float32)
+  inputs = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)
   variables = init_variables(model, (8, 8, 1), 0)
 
   @jax.jit
@@ -147,7 +147,14 @@ def trained(name, key, rates, **keys):
   return [np.asarray(logits) for logits, _ in found], [np.asarray(logits) for _, logits in found]
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+# The others are with the slow tests: each is a program to compile.
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=() if name in ("alexnet", "mlp", "resnet") else pytest.mark.slow)
+    for name in SMALLEST
+  ],
+)
 def test_every_family_drops_values_in_training_alone_at_a_traced_rate(name, key):
   training, evaluation = trained(name, key, (0.0, 0.5), **SMALLEST[name])
   assert np.abs(training[0] - training[1]).max() > 1e-3

@@ -42,8 +42,19 @@ def outputs(model, variables):
   }
 
 
-@pytest.mark.parametrize("norm", ["none", "weight", "batch"])
-@pytest.mark.parametrize("name", ["resnet", "lenet"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+  ("name", "norm"),
+  [
+    ("resnet", "weight"),
+    ("lenet", "none"),
+    pytest.param("lenet", "weight", marks=SLOW),
+    pytest.param("resnet", "batch", marks=SLOW),
+    pytest.param("resnet", "none", marks=SLOW),
+  ],
+)
 def test_lsuv_gives_every_layer_outputs_of_spread_one(name, norm):
   model, drawn, after = started(name, "lsuv", norm=norm, bias=0.01, **SMALLEST[name])
   for path, values in outputs(model, after).items():
@@ -110,7 +121,7 @@ def test_fixup_is_refused_without_residual_branches(name):
     make_model(ModelConfig(name=name, start="fixup", norm="none"), 3)
 
 
-@pytest.mark.parametrize("name", ["preresnet", "wrn"])
+@pytest.mark.parametrize("name", ["preresnet", pytest.param("wrn", marks=SLOW)])
 def test_fixup_fits_every_family_with_branches(name):
   keys = {key: value for key, value in SMALLEST[name].items() if key != "norm"}
   model, _, after = started(name, "fixup", norm="none", **keys)

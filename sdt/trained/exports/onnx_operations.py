@@ -302,12 +302,12 @@ def _gather(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Ten
 
 
 def _max_pool(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
-  return _pool(graph, operation, inputs, "MaxPool")
+  return _pool(graph, operation, inputs, kind="MaxPool")
 
 
 def _window_sum(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
   """The mean over windows times their size."""
-  mean = _pool(graph, operation, inputs, "AveragePool", count_include_pad=1)
+  mean = _pool(graph, operation, inputs, kind="AveragePool", count_include_pad=1)
   size = np.array(math.prod(operation.params["window_dimensions"]), operation.outputs[0].dtype)
   name = graph.add("Mul", [mean.name, graph.weight(size, "window")])
   return dataclasses.replace(mean, name=name)
