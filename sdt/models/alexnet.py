@@ -13,6 +13,7 @@ import dataclasses
 from typing import ClassVar
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from sdt.arrays import AnyArray
@@ -55,7 +56,7 @@ class AlexNet(FamilyModule):
   ) -> Float[Array, "B K"]:
     kernel_size, stride, padding, map_size = STEMS[self.stem]
     forms = [(kernel_size, stride, padding), (5, 1, 2), *[(3, 1, 1)] * (len(self.widths) - 2)]
-    x = inputs
+    x = jnp.asarray(inputs)
     for index, (width, form) in enumerate(zip(self.widths, forms, strict=True), start=1):
       size, step, pad = form
       sizes = {"kernel_size": size, "stride": step, "padding": pad}

@@ -131,7 +131,7 @@ def _with_length(layer: nn.Module, kernel: jax.Array) -> jax.Array:
 
   Source: Salimans and Kingma 2016, "Weight Normalization", equation 2. Differs from source: none.
   """
-  types = layer.param_dtype  # type: ignore[attr-defined]
+  types = layer.param_dtype
   scale = layer.param("scale", init.KERNEL_LENGTH, (kernel.shape[-1],), types)
   length = jnp.sqrt(jnp.sum(jnp.square(kernel), range(kernel.ndim - 1)))
   return kernel * (scale / length).reshape((1,) * (kernel.ndim - 1) + (-1,))
@@ -233,8 +233,15 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
     `has_bias` says whether the layer before it has a bias; by default, whether convolutions have.
     """
     has_bias = self.conv_bias if has_bias is None else has_bias
-    over = {"axis_name": self.axis_name, "batch_groups": self.norm_groups}
-    place = Place(name, self._types, self.groups, **over, has_bias=has_bias, is_scalar=self.fixup)
+    place = Place(
+      name,
+      self._types,
+      self.groups,
+      axis_name=self.axis_name,
+      batch_groups=self.norm_groups,
+      has_bias=has_bias,
+      is_scalar=self.fixup,
+    )
     return NORMS[self.norm](x, place, train=train, mask=mask)
 
   @nn.nowrap

@@ -53,7 +53,7 @@ class LeNet(FamilyModule):
   ) -> Float[Array, "B K"]:
     missing = [max(0, IMAGE_SIZE - size) for size in inputs.shape[1:3]]
     frame = [(0, 0), *((total // 2, total - total // 2) for total in missing), (0, 0)]
-    x = jnp.pad(jnp.asarray(inputs), frame) if any(missing) else inputs
+    x = jnp.pad(jnp.asarray(inputs), frame) if any(missing) else jnp.asarray(inputs)
     for index, width in enumerate(self.widths, start=1):
       x = self.conv(f"conv{index}", x, width * self.pieces, kernel_size=5, padding=0)
       x = self.normalise(f"norm{index}", x, train=train, mask=mask)

@@ -333,8 +333,13 @@ class Setup:
 
     Every arm begins with the same weights of a seed.
     """
-    found = {"input_shape": self.input_shape, "pretrained": self.pretrained}
-    weights = initial_weights(self.config, self.data, self.model, **found)
+    weights = initial_weights(
+      self.config,
+      self.data,
+      self.model,
+      input_shape=self.input_shape,
+      pretrained=self.pretrained,
+    )
     return Snapshot(init_state(weights, self.config.optim), self.no_sums())
 
   def warm_start(self, trained: TrainState) -> Snapshot:

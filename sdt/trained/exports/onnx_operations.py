@@ -325,7 +325,11 @@ def _pool(
   first = (still[0], still[-1])
   order = (*first, *(axis for axis in range(tensor.rank) if axis not in first))
   sizes, strides, pads, dilations = zip(*(forms[axis] for axis in order[2:]), strict=True)
-  options = {"kernel_shape": sizes, "strides": strides, "dilations": dilations, **more}
+  options = {"kernel_shape": sizes, "strides": strides, **more}
+  if kind == "MaxPool":
+    options["dilations"] = dilations
+  elif set(dilations) != {1}:
+    raise NotTranslatedError("a sum over windows with holes")
   lows, highs = zip(*pads, strict=True)
   name = graph.add(kind, [graph.read(tensor, order)], pads=[*lows, *highs], **options)
   return _made(operation, name, order)
