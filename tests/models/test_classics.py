@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
@@ -50,6 +51,19 @@ def test_torchvisions_alexnet_has_our_logits(name, size):
   logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, images)
   expected = golden[f"{name}:logits"]
   np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_weights_under_torchvisions_names_are_read_back_to_the_bit(tmp_path):
+  model = make_model(ModelConfig(name="alexnet", **SMALLEST["alexnet"]), 10)
+  variables = init_variables(model, (32, 32, 3), 0)
+  written = pretrained.public_tensors("alexnet", variables)
+  assert {"features.10.bias", "classifier.6.weight"} < written.keys()
+  assert written["classifier.1.weight"].shape == (8, 4 * 9)
+  path = tmp_path / "weights.safetensors"
+  path.write_bytes(save({key: np.ascontiguousarray(leaf) for key, leaf in written.items()}))
+  start = jax.tree.map(np.zeros_like, variables)
+  read = pretrained.load(path, "alexnet", start, with_head=True)
+  jax.tree.map(np.testing.assert_array_equal, read.put_into(start), variables)
 
 
 def init_shapes(model, shape):

@@ -204,8 +204,7 @@ def first_steps(of, **overrides):
 
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_a_wide_resnet_with_dropout_and_stochastic_depth_trains_on_two_devices_as_on_one(mode):
-  one = wide(model__dropout=None)
-  rates = {"dropout": 0.4, "stochastic_depth": 0.5, "drop_connect": 0.2}
+  one, rates = wide(model__dropout=None), {"dropout": 0.4, "stochastic_depth": 0.5}
   expected = first_steps(one, **rates)
   ours = first_steps(
     dataclasses.replace(one, parallel=dataclasses.replace(one.parallel, mode=mode, num_devices=2)),
@@ -214,6 +213,20 @@ def test_a_wide_resnet_with_dropout_and_stochastic_depth_trains_on_two_devices_a
   without = first_steps(one)
   for name, leaf in expected.items():
     np.testing.assert_allclose(ours[name], leaf, rtol=1e-4, atol=1e-4, err_msg=name)
+  assert max(np.abs(without[name] - leaf).max() for name, leaf in expected.items()) > 1e-3
+
+
+def test_drop_connect_drops_the_same_weights_on_two_devices_as_on_one():
+  one = tiny.config(seeds=(0,), parallel__steps_per_dispatch=3)
+  two = dataclasses.replace(
+    one, parallel=dataclasses.replace(one.parallel, mode="pmap", num_devices=2)
+  )
+  expected, ours, without = (
+    first_steps(of, **rates)
+    for of, rates in ((one, {"drop_connect": 0.4}), (two, {"drop_connect": 0.4}), (one, {}))
+  )
+  for name, leaf in expected.items():
+    np.testing.assert_allclose(ours[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
   assert max(np.abs(without[name] - leaf).max() for name, leaf in expected.items()) > 1e-3
 
 

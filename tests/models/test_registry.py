@@ -130,7 +130,8 @@ def test_every_network_takes_the_same_call(name):
   variables = init_variables(model, (8, 8, 1), 0)
 
   def call(v, x, mask):
-    return model.apply(v, x, train=True, mask=mask, mutable=["batch_stats"])
+    rngs = {"dropout": jax.random.key(0)}
+    return model.apply(v, x, train=True, mask=mask, mutable=["batch_stats"], rngs=rngs)
 
   shapes = jax.eval_shape(
     call,
