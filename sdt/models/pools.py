@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 from sdt.arrays import AnyArray
 from sdt.config.toolbox import network_blocks
 from sdt.config.toolbox.parse import parse_call
-from sdt.models.conv import precision_of
 
 # From (x, window, stride, name, train) and the numbers of the config.
 type Pool = Callable[..., jax.Array]
@@ -61,13 +60,9 @@ def adaptive_average_pool(x: Float[Array, "B H W C"], size: int) -> Float[Array,
   for axis in (1, 2):
     pixels = x.shape[axis]
     if pixels != size:
-      weights = np.zeros((pixels, size))
-      for i in range(size):
-        first, end = i * pixels // size, -(-(i + 1) * pixels // size)
-        weights[first:end, i] = 1.0 / (end - first)
-      matrix = jnp.asarray(weights, x.dtype)
-      means = jnp.matmul(jnp.moveaxis(x, axis, -1), matrix, precision=precision_of(x.dtype))
-      x = jnp.moveaxis(means, -1, axis)
+      bounds = [(i * pixels // size, -(-(i + 1) * pixels // size)) for i in range(size)]
+      parts = [lax.slice_in_dim(x, *bound, axis=axis) for bound in bounds]
+      x = jnp.concatenate([part.mean(axis, keepdims=True) for part in parts], axis)
   return x
 
 

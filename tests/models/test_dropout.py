@@ -216,6 +216,7 @@ def test_a_wide_resnet_with_dropout_and_stochastic_depth_trains_on_two_devices_a
   assert max(np.abs(without[name] - leaf).max() for name, leaf in expected.items()) > 1e-3
 
 
+@pytest.mark.slow
 def test_drop_connect_drops_the_same_weights_on_two_devices_as_on_one():
   one = tiny.config(seeds=(0,), parallel__steps_per_dispatch=3)
   two = dataclasses.replace(
