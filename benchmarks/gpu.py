@@ -42,7 +42,7 @@ from sdt.data import sources
 from sdt.devices.layout import place
 from sdt.engine.score_pass import ScoreRunner
 from sdt.errors import ConfigError
-from sdt.models.layers import BatchNorm
+from sdt.models.norms import BatchNorm
 
 # XLA has no option that adds to its list (jax 0.12).
 USUAL = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION"

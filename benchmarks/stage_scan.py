@@ -26,7 +26,8 @@ import numpy as np
 from sdt.config.schema import ModelConfig
 from sdt.models import init_variables, make_model
 from sdt.models.conv import barrier
-from sdt.models.layers import BatchNorm, Conv, Linear, mean_over_pixels
+from sdt.models.layers import Conv, Linear, mean_over_pixels
+from sdt.models.norms import BatchNorm
 from sdt.models.resnet import ResidualBlock, ResNet
 
 IMAGE_SHAPE = (32, 32, 3)

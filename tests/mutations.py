@@ -97,14 +97,14 @@ MUTATIONS = {
     "tests/inputs/test_order.py",
   ),
   "padding counts in BatchNorm": Mutation(
-    "sdt/models/layers.py",
+    "sdt/models/norms.py",
     "count = valid.sum(-1, dtype=values.dtype) * math.prod(values.shape[valid.ndim : -1])",
     "count = jnp.full(valid.shape[:-1], math.prod(values.shape[valid.ndim - 1 : -1]), "
     "values.dtype)",
     "tests/models/test_registry.py",
   ),
   "a device with padding alone divides by a spread of zero": Mutation(
-    "sdt/models/layers.py",
+    "sdt/models/norms.py",
     "self._statistics(values, valid | ~valid.any(-1, keepdims=True))",
     "self._statistics(values, valid)",
     "tests/models/test_batch_norm_groups.py",

@@ -57,6 +57,7 @@ ARMS: Mapping[str, ArmSpec] = {
   "augment_easy": _on_easy("augment_strength", "weaker augmentation on A alone?"),
   "mixup_easy": _on_easy("mixup_alpha", "mixup on A alone?"),
   "dropout_easy": _on_easy("dropout", "dropout on A alone?"),
+  "connect_easy": _on_easy("drop_connect", "DropConnect on A alone?"),
   "depth_easy": _on_easy("stochastic_depth", "stochastic depth on A alone?"),
   "weight_easy": _on_easy("loss_weight", "a weaker loss on A alone?"),
   "floor_easy": _on_easy("loss_floor", "a floor under the loss on A alone?"),

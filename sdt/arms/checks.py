@@ -16,7 +16,7 @@ from sdt.engine.optim import is_body_frozen
 from sdt.errors import ConfigError, did_you_mean
 from sdt.models import make_model
 from sdt.models.family import RATES
-from sdt.models.registry import MODEL_NAMES, NETWORKS
+from sdt.models.registry import MODEL_NAMES, NETWORKS, own_dropout
 
 
 def check(config: Config) -> None:
@@ -190,8 +190,8 @@ def _obstacle(config: Config, name: str, asked: Mapping[str, float]) -> str | No
     return "and nothing is augmented; give augment.pad_crop or augment.flip, or leave the arm out"
   if name != "loss_weight" and asked.get("loss_weight") == 0.0:
     return "and with loss_weight = 0 beside it no loss moves the weights; leave one of the two out"
-  # A phase that does not ask for dropout has model.dropout: beside that, no dropout is a change.
-  without = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}[name]
+  # A phase that does not ask for dropout has the network's own; beside that, none is a change.
+  without = {**NEUTRAL, "dropout": own_dropout(config.model)}[name]
   if asked[name] == without:
     return (
       f"and {name} = {asked[name]!r} changes nothing; give it another value, or leave the arm out"

@@ -112,7 +112,9 @@ def key_names() -> list[str]:
 def choices_of(name: str) -> Sequence[str]:
   """Returns the values that the key `name` takes, where there are few; else nothing."""
   key = _keys()[name]
-  return ("True", "False") if key.base is bool else key.rule.get("choices", ())
+  if key.base is bool:
+    return ("True", "False")
+  return key.rule.get("choices") or tuple(key.rule.get("call", ()))
 
 
 def describe_keys(names: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from sdt.inputs.device_data import DeviceData
 from sdt.inputs.order import augment_key, dropout_key, num_batches
 from sdt.inputs.source import Source
 from sdt.inputs.stream import ascending
-from sdt.models.layers import BatchNorm
+from sdt.models.norms import BatchNorm
 from sdt.types import BatchStats, Leaf, Params, Variables
 
 # Seed of the order and of the augmentation. It is the same for every seed and arm, so that these

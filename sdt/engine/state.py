@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -9,8 +10,6 @@ import numpy as np
 from sdt.config.schema import OptimConfig
 from sdt.engine.evaluate import BatchSums
 from sdt.engine.optim import init_opt_state
-from sdt.models import init_variables
-from sdt.models.pretrained import Pretrained
 from sdt.models.registry import variable_shapes
 from sdt.scores.dynamics import Dynamics
 from sdt.types import BatchStats, Leaf, Model, OptState, Params, Variables
@@ -120,22 +119,14 @@ def zero_sums(
   )
 
 
-def init_state(
-  model: Model,
-  optim: OptimConfig,
-  input_shape: tuple[int, ...],
-  seeds: tuple[int, ...],
-  pretrained: Pretrained | None = None,
-) -> TrainState:
+def init_state(weights: Sequence[Variables], optim: OptimConfig) -> TrainState:
   """Returns the state before the first step on the host, leaves [R, ...].
 
-  The weights of a seed do not depend on the other seeds. Weights that `pretrained` has are the same
-  for all seeds; the others are drawn.
+  Args:
+    weights: the variables of every replica.
+    optim: the optimiser.
   """
-  variables = [init_variables(model, input_shape, seed) for seed in seeds]
-  if pretrained is not None:
-    variables = [pretrained.put_into(one) for one in variables]
-  stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *variables)
+  stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *weights)
   return start_state(optim, stacked["params"], stacked.get("batch_stats", {}))
 
 

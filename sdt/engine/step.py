@@ -25,6 +25,7 @@ from sdt.engine.program import Network
 from sdt.engine.state import TrainState
 from sdt.inputs.mixup import Mixture
 from sdt.losses import example_losses, smoothed_cross_entropy
+from sdt.models.drop_connect import drop_weights
 from sdt.models.family import RATES
 from sdt.types import BatchStats, Leaf, Params, PyTree, Variables
 
@@ -189,6 +190,9 @@ def _apply(
   """Returns the logits [B, K] in training mode and the updated running statistics."""
   dropout, options = now.keys.dropout, {}
   rates = {name: now.overrides[name] for name in RATES if name in now.overrides}
+  if "drop_connect" in rates:
+    params = drop_weights(variables["params"], rates.pop("drop_connect"), dropout)
+    variables = {**variables, "params": params}
   if rates:
     options["rates"] = rates
   return network.model.apply(

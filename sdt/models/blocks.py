@@ -72,6 +72,23 @@ def combine_stages(
   return {**arguments, "blocks": blocks, "widths": widths}
 
 
+def keep_number_of_widths(
+  arguments: dict[str, Any], changes: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+  """Returns the arguments with `widths` changed to as many others; a `combine` of `Network`.
+
+  Raises:
+    ConfigError: there are more or fewer.
+  """
+  widths, own = changes.get("widths", ()), arguments["widths"]
+  if widths and len(widths) != len(own):
+    raise ConfigError(
+      f"model.widths={tuple(widths)} of model.name={name!r}: expected {len(own)}, one for each "
+      f"convolution, such as {own}"
+    )
+  return {**arguments, **changes}
+
+
 def blocks_of_depth(depth: int, unit: int, others: int, name: str) -> int:
   """Returns n = 1, 2, ... of depth = unit * n + others.
 

@@ -7,6 +7,7 @@ in public trainers, not 16. The "small" stem of the ImageNet networks is that of
 networks for small images. An image with a single row or column left is not halved further.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,19 +20,21 @@ from sdt.arrays import AnyArray
 from sdt.models.blocks import blocks_of_depth
 from sdt.models.conv import barrier
 from sdt.models.family import Network
-from sdt.models.layers import FamilyModule, Mask, average_pool, max_pool
+from sdt.models.layers import FamilyModule, Rates
+from sdt.models.norms import Mask
+from sdt.models.pools import max_pool
 
 # A bottleneck gives the 3x3 convolution after it so many times the growth rate of channels.
 BOTTLENECK_FACTOR = 4
 # The networks for small images have so many dense blocks, all of one length.
 NUM_BLOCKS = 3
-_KEYS = ("growth_rate", "stem", "activation")
+_KEYS = ("growth_rate", "stem", "pool")
 
 
 class DenseLayer(FamilyModule):
   """Returns H(x), [B, H, W, growth_rate]: BatchNorm, act, 3x3 conv.
 
-  A bottleneck puts BatchNorm, act, 1x1 conv before them.
+  A bottleneck puts BatchNorm, act, 1x1 conv before them. Dropout stands after each conv.
   """
 
   growth_rate: int
@@ -39,31 +42,33 @@ class DenseLayer(FamilyModule):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "B H W C"], *, train: bool, mask: Mask
+    self, x: Float[Array, "B H W C"], *, train: bool, mask: Mask, rates: Rates | None = None
   ) -> Float[Array, "B h w O"]:
     bottleneck = ((BOTTLENECK_FACTOR * self.growth_rate, 1),) if self.bottleneck else ()
     layers = (*bottleneck, (self.growth_rate, 3))
     for index, (features, kernel_size) in enumerate(layers, start=1):
-      x = self.act(self.norm(f"norm{index}", x, train=train, mask=mask))
+      x = self.act(f"act{index}", self.normalise(f"norm{index}", x, train=train, mask=mask))
       x = self.conv(f"conv{index}", x, features, kernel_size=kernel_size)
+      x = self.drop(f"dropout{index}", x, train=train, rates=rates)
     return x
 
 
 class Transition(FamilyModule):
   """Returns x with `features` channels and half the pixels a side, if there are more than one.
 
-  BatchNorm, act, 1x1 conv, mean of 2x2 pixels.
+  BatchNorm, act, 1x1 conv, dropout, mean of 2x2 pixels.
   """
 
   features: int
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "B H W C"], *, train: bool, mask: Mask
+    self, x: Float[Array, "B H W C"], *, train: bool, mask: Mask, rates: Rates | None = None
   ) -> Float[Array, "B h w O"]:
-    x = self.act(self.norm("norm", x, train=train, mask=mask))
+    x = self.act("act", self.normalise("norm", x, train=train, mask=mask))
     x = self.conv("conv", x, self.features, kernel_size=1)
-    return average_pool(x, 2) if min(x.shape[1:3]) > 1 else x
+    x = self.drop("dropout", x, train=train, rates=rates)
+    return self.shrink("pool", x, 2, 2, train=train)
 
 
 class DenseNet(FamilyModule):
@@ -82,35 +87,42 @@ class DenseNet(FamilyModule):
   bottleneck: bool = True
   compression: float = 0.5
   stem: str = "small"
+  pool: str = dataclasses.field(default="average", kw_only=True)
 
   @nn.compact
   def __call__(
-    self, inputs: Float[AnyArray, "B H W C"], *, train: bool, mask: Mask = None
+    self,
+    inputs: Float[AnyArray, "B H W C"],
+    *,
+    train: bool,
+    mask: Mask = None,
+    rates: Rates | None = None,
   ) -> Float[Array, "B K"]:
+    now: dict[str, Any] = {"train": train, "mask": mask}
     if self.stem == "imagenet":
       x = self.conv("stem_conv", inputs, 2 * self.growth_rate, kernel_size=7, stride=2)
-      x = max_pool(self.act(self.norm("stem_norm", x, train=train, mask=mask)), 3, 2, padding=1)
+      x = max_pool(self.act("stem_act", self.normalise("stem_norm", x, **now)), 3, 2, padding=1)
     else:
       x = self.conv("stem_conv", inputs, 2 * self.growth_rate, kernel_size=3)
     for block, num_layers in enumerate(self.layers, start=1):
       names = [f"block{block}_layer{layer}" for layer in range(1, num_layers + 1)]
       form = (self.growth_rate, self.bottleneck)
       layers = [DenseLayer(*form, name=name, **self.in_common) for name in names]
-      x = _dense_block(x, layers, train, mask=mask)
+      x = _dense_block(x, layers, now | {"rates": rates})
       if block < len(self.layers):
         features = int(x.shape[-1] * self.compression)
         transition = Transition(features, name=f"transition{block}", **self.in_common)
-        x = transition(x, train=train, mask=mask)
-    x = self.act(self.norm("final_norm", x, train=train, mask=mask))
+        x = transition(x, **now, rates=rates)
+    x = self.act("final_act", self.normalise("final_norm", x, **now))
     return self.head(x, self.num_classes)
 
 
-def _dense_block(x: jax.Array, layers: list[DenseLayer], train: bool, mask: Mask) -> jax.Array:
+def _dense_block(x: jax.Array, layers: list[DenseLayer], now: Mapping[str, Any]) -> jax.Array:
   """Returns x_l = [x_0, H_1(x_0), H_2(x_0, x_1), ...] along the channels (equation 2)."""
   # Without the barrier, a training step of DenseNet-BC-100 takes 1.5 times as long on a CPU, and so
   # does its compilation.
   for layer in layers:
-    x = barrier(jnp.concatenate([x, layer(x, train=train, mask=mask)], axis=-1))
+    x = barrier(jnp.concatenate([x, layer(x, **now)], axis=-1))
   return x
 
 

@@ -7,7 +7,11 @@ from typing import Any
 import flax.linen as nn
 
 # The regularisers that act within a network in training.
-RATES = ("dropout", "stochastic_depth")
+RATES = ("dropout", "drop_connect", "stochastic_depth")
+# Those that every network has.
+OF_ALL = ("dropout", "drop_connect")
+# Keys of `config.ModelConfig` that every network has.
+KEYS = ("activation", "norm", "groups", "dropout")
 
 
 def _as_given(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -20,23 +24,35 @@ class Network:
   """A network of the registry.
 
   Attributes:
-    module: the Linen class. It takes num_classes, dtype, param_dtype, axis_name and norm_groups
-      beside `arguments`; its last layer is called `head`.
+    module: a `FamilyModule`; its last layer is called `head`.
     arguments: of the module, which make this network.
-    keys: keys of `config.ModelConfig` that may change the argument of the same name.
+    own_keys: keys of `config.ModelConfig`, beside `KEYS`, that may change the argument of the same
+      name.
     combine: (arguments, changes, name) -> arguments of the module, where replacing is not enough.
       Raises ConfigError if the changes make no network.
     weights_from: name in `sdt.models.pretrained.NAMINGS` of the public checkpoints whose weights
       fit, or None.
-    rates: names of `RATES` that a step may set.
+    has_branches: whether it has residual branches, for stochastic depth and Fixup.
+    takes_pieces: whether every activation has a layer of its own before it, for maxout.
   """
 
   module: Callable[..., nn.Module]
   arguments: dict[str, Any]
-  keys: tuple[str, ...]
+  own_keys: tuple[str, ...]
   combine: Callable[[dict[str, Any], Mapping[str, Any], str], dict[str, Any]] = _as_given
   weights_from: str | None = None
-  rates: tuple[str, ...] = ()
+  has_branches: bool = False
+  takes_pieces: bool = False
+
+  @property
+  def keys(self) -> tuple[str, ...]:
+    """Keys of `config.ModelConfig` that may change the network."""
+    return (*self.own_keys, *KEYS)
+
+  @property
+  def rates(self) -> tuple[str, ...]:
+    """The names of `RATES` that a step may set."""
+    return RATES if self.has_branches else OF_ALL
 
 
 # The name of the last layer of every network, in the tree of its parameters.

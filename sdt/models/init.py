@@ -2,14 +2,15 @@
 
 A module gives `self.param` an `Initializer`. Under `jax.eval_shape` nothing compiles; a `Declared`
 box, which Linen opens by itself, keeps the initializer beside the shape. `draw_variables` then
-draws the numbers with NumPy. This takes a fraction of a second; compiling the draws of a ResNet
-takes 10 to 120 seconds.
+draws the numbers with NumPy, by other distributions where a config names them (`Initial`). This
+takes a fraction of a second; compiling the draws of a ResNet takes 10 to 120 seconds.
 """
 
 import dataclasses
 import functools
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +21,10 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
+from sdt.config.toolbox import network_blocks
+from sdt.config.toolbox.parse import parse_call
+from sdt.models.family import HEAD
+from sdt.models.initialisation import INITS
 from sdt.types import Leaf, Variables
 
 
@@ -29,6 +34,7 @@ class Initializer:
 
   Attributes:
     kind: of the unit: "normal" is N(0, 1), "uniform" is uniform on [-1, 1], "constant" is 0.
+      "kernel_length" is no distribution: the lengths of the drawn kernel of the same layer.
     scale: factor of the unit.
     offset: added.
   """
@@ -38,7 +44,7 @@ class Initializer:
   offset: float = 0.0
 
   def __call__(
-    self, key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
+    self, key: Key[Array, ""], shape: Sequence[int], dtype: DTypeLike = jnp.float32
   ) -> "Declared":
     """Returns values drawn from `key` by JAX, in their box. Linen's `init` calls this."""
     size = math.prod(shape)
@@ -83,6 +89,25 @@ class Declared(flax.struct.PyTreeNode, nn.meta.AxisMetadata):
 
 ZEROS = Initializer("constant", offset=0.0)
 ONES = Initializer("constant", offset=1.0)
+KERNEL_LENGTH = Initializer("kernel_length", offset=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Initial:
+  """How a config wants the initial values, in place of those that the modules declare.
+
+  Attributes:
+    kernels: a block of `INITS`, for the kernels of all layers.
+    bias: where the biases of all layers but the head start, and those of norms.
+    own_biases: whether the modules' own biases stay where `bias` is 0.
+  """
+
+  kernels: str | None = None
+  bias: float = 0.0
+  own_biases: bool = True
+
+
+OWN = Initial()
 
 
 def normal_fan_out(kernel_shape: tuple[int, int, int, int]) -> Initializer:
@@ -121,18 +146,41 @@ def _traced_variables(model: nn.Module, input_shape: tuple[int, ...], x64: bool)
   return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
-def draw_variables(declared: Variables, seed: int) -> Variables:
+def draw_variables(declared: Variables, seed: int, initial: Initial = OWN) -> Variables:
   """Returns `declared` with NumPy values, each a function of (seed, path) alone.
 
   So no layer's values depend on the other layers.
   """
-
-  def draw(path: tuple[Any, ...], box: Declared) -> np.ndarray:
-    name = "/".join(str(entry.key) for entry in path)
+  boxes, structure = jax.tree_util.tree_flatten_with_path(
+    declared, is_leaf=lambda node: isinstance(node, Declared)
+  )
+  named = {"/".join(str(entry.key) for entry in path): box for path, box in boxes}
+  drawn = {}
+  for name, box in named.items():
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
-    return box.initializer.draw(generator, box.value.shape).astype(box.value.dtype)
+    drawn[name] = _draw(name, box, generator, initial=initial).astype(box.value.dtype)
+  for name, box in named.items():
+    if box.initializer == KERNEL_LENGTH:
+      drawn[name] = lengths(drawn[f"{name.rpartition('/')[0]}/kernel"])
+  return jax.tree_util.tree_unflatten(structure, drawn.values())
 
-  return jax.tree_util.tree_map_with_path(
-    draw, declared, is_leaf=lambda node: isinstance(node, Declared)
-  )
+
+def _draw(
+  name: str, box: Declared, generator: np.random.Generator, *, initial: Initial
+) -> Float[np.ndarray, "..."]:
+  """Returns float64 values of a variable."""
+  layer, _, leaf = name.rpartition("/")
+  shape, is_hidden = box.value.shape, layer != f"params/{HEAD}"
+  if leaf == "kernel" and initial.kernels is not None:
+    call = parse_call(initial.kernels, network_blocks.INITS)
+    return INITS[call.name](generator, shape, *call.numbers)
+  if leaf == "bias" and not (initial.own_biases and (initial.bias == 0.0 or not is_hidden)):
+    return np.full(shape, initial.bias if is_hidden else 0.0)
+  return box.initializer.draw(generator, shape)
+
+
+def lengths(kernel: Float[np.ndarray, "*shape K"]) -> Float[np.ndarray, "K"]:
+  """Returns the norm of the weights of each output of a kernel, in its type."""
+  squares = np.square(kernel.astype(np.float64)).sum(tuple(range(kernel.ndim - 1)))
+  return np.sqrt(squares).astype(kernel.dtype)

@@ -16,7 +16,8 @@ from sdt.arrays import AnyArray
 from sdt.models.blocks import block_convolutions, combine_stages, residual_blocks
 from sdt.models.conv import barrier
 from sdt.models.family import Network
-from sdt.models.layers import FamilyModule, Mask, Rates
+from sdt.models.layers import FamilyModule, Rates
+from sdt.models.norms import Mask
 
 
 class PreActivationBlock(FamilyModule):
@@ -24,7 +25,7 @@ class PreActivationBlock(FamilyModule):
 
   F of a basic block: BatchNorm, act, 3x3 conv (stride), BatchNorm, act, 3x3 conv.
   F of a bottleneck: BatchNorm, act, 1x1 conv, BatchNorm, act, 3x3 conv (stride), BatchNorm, act,
-  1x1 conv to 4 * width.
+  1x1 conv to 4 * width. Dropout stands before the last conv.
   The shortcut is x itself if shapes agree, otherwise a 1x1 conv of x.
   """
 
@@ -40,9 +41,11 @@ class PreActivationBlock(FamilyModule):
     y = x
     convolutions = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
     for index, (features, kernel_size, stride) in enumerate(convolutions, start=1):
-      y = self.act(self.norm(f"norm{index}", y, train=train, mask=mask))
+      y = self.act(f"act{index}", self.normalise(f"norm{index}", y, train=train, mask=mask))
+      if index == len(convolutions):
+        y = self.drop("dropout", y, train=train, rates=rates)
       y = self.conv(f"conv{index}", y, features, kernel_size=kernel_size, stride=stride)
-    y = self.drop_branch(y, self.depth, train=train, rates=rates)
+    y = self.branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
       x = self.conv("shortcut_conv", x, y.shape[-1], kernel_size=1, stride=self.stride)
     return barrier(y + x)
@@ -76,15 +79,15 @@ class PreResNet(FamilyModule):
         width, stride, self.bottleneck, depth=depth, name=name, **self.in_common
       )
       x = block(x, train=train, mask=mask, rates=rates)
-    x = self.act(self.norm("final_norm", x, train=train, mask=mask))
+    x = self.act("final_act", self.normalise("final_norm", x, train=train, mask=mask))
     return self.head(x, self.num_classes)
 
 
 def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
   blocks = None if num_blocks is None else (num_blocks,) * 3
   arguments = {"blocks": blocks, "widths": (16, 32, 64), "bottleneck": bottleneck}
-  keys, rates = ("blocks", "widths", "activation"), ("stochastic_depth",)
-  return Network(PreResNet, arguments, keys, combine=combine_stages, rates=rates)
+  keys = ("blocks", "widths")
+  return Network(PreResNet, arguments, keys, combine=combine_stages, has_branches=True)
 
 
 NETWORKS = {

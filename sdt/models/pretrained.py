@@ -78,6 +78,18 @@ class Naming:
 _BLOCK = r"stage(?P<stage>\d+)_block(?P<block>\d+)"
 _LAYER = r"block(?P<block>\d+)_layer(?P<layer>\d+)"
 NAMINGS = {
+  "alexnet": Naming(
+    (
+      ("conv1", "features.0"),
+      ("conv2", "features.3"),
+      ("conv3", "features.6"),
+      ("conv4", "features.8"),
+      ("conv5", "features.10"),
+      ("hidden1", "classifier.1"),
+      ("hidden2", "classifier.4"),
+      (HEAD, "classifier.6"),
+    )
+  ),
   "resnet": Naming(
     (
       ("stem_conv", "conv1"),

@@ -13,14 +13,17 @@ from jax.typing import DTypeLike
 
 from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError, did_you_mean
-from sdt.models import densenet, mlp, preresnet, resnet, vgg, wide_resnet
+from sdt.models import alexnet, densenet, lenet, mlp, preresnet, resnet, vgg, wide_resnet
+from sdt.models.activations import num_pieces
 from sdt.models.family import Network
-from sdt.models.init import declared_variables, draw_variables
+from sdt.models.init import OWN, Initial, declared_variables, draw_variables
 from sdt.types import Variables
 
 # One line for each family.
 NETWORKS = {
+  **alexnet.NETWORKS,
   **densenet.NETWORKS,
+  **lenet.NETWORKS,
   **mlp.NETWORKS,
   **resnet.NETWORKS,
   **preresnet.NETWORKS,
@@ -29,7 +32,7 @@ NETWORKS = {
 }
 
 # Keys of the model section that are not arguments of a module.
-_NOT_ARGUMENTS = ("name", "pretrained", "pretrained_head")
+_NOT_ARGUMENTS = ("name", "pretrained", "pretrained_head", "initialisation", "start", "bias_start")
 
 MODEL_NAMES = tuple(sorted(NETWORKS))
 
@@ -91,10 +94,39 @@ def _changes(config: ModelConfig, network: Network) -> dict[str, Any]:
         f"{', '.join(network.keys)}; leave it out, or where the config file has it give "
         f"--config.model.{key}=None"
       )
+  activation = config.activation or "relu"
+  if num_pieces(activation) > 1 and not network.takes_pieces:
+    raise ConfigError(
+      f"model.activation={activation!r} needs a layer of its own before every activation, which "
+      f"model.name={config.name!r} has not; networks that have: {_having('takes_pieces')}"
+    )
+  if config.start == "fixup":
+    if not network.has_branches:
+      raise ConfigError(
+        f"model.start='fixup' is for residual branches, which model.name={config.name!r} has not; "
+        f"networks that have: {_having('has_branches')}"
+      )
+    changes["fixup"] = True
   return changes
 
 
-def init_variables(model: nn.Module, input_shape: tuple[int, ...], seed: int) -> Variables:
+def _having(what: str) -> str:
+  return ", ".join(name for name in MODEL_NAMES if getattr(NETWORKS[name], what))
+
+
+def own_dropout(config: ModelConfig) -> float:
+  """Returns the share of values that the network of a config drops where no phase says otherwise.
+
+  Raises:
+    ConfigError: see `make_model`.
+  """
+  own: float = _network(config.name).arguments.get("dropout", 0.0)
+  return own if config.dropout is None else config.dropout
+
+
+def init_variables(
+  model: nn.Module, input_shape: tuple[int, ...], seed: int, initial: Initial = OWN
+) -> Variables:
   """Returns {"params": ..., "batch_stats": ...} of NumPy arrays, each drawn from (seed, its path).
 
   Nothing is compiled.
@@ -103,8 +135,9 @@ def init_variables(model: nn.Module, input_shape: tuple[int, ...], seed: int) ->
     model: from `make_model`.
     input_shape: (H, W, C), or (D,) for an MLP.
     seed: 0 or more.
+    initial: the values of a config, in place of the network's own.
   """
-  return draw_variables(declared_variables(model, input_shape), seed)
+  return draw_variables(declared_variables(model, input_shape), seed, initial)
 
 
 # Cached: tracing a network of 164 layers takes seconds, and a run asks several times.

@@ -23,7 +23,9 @@ from sdt.arrays import AnyArray
 from sdt.models.blocks import block_convolutions, combine_stages, residual_blocks
 from sdt.models.conv import barrier
 from sdt.models.family import Network
-from sdt.models.layers import FamilyModule, Mask, Rates, max_pool
+from sdt.models.layers import FamilyModule, Rates
+from sdt.models.norms import Mask
+from sdt.models.pools import max_pool
 
 
 class ResidualBlock(FamilyModule):
@@ -31,7 +33,7 @@ class ResidualBlock(FamilyModule):
 
   F of a basic block: 3x3 conv (stride), BatchNorm, act, 3x3 conv, BatchNorm.
   F of a bottleneck: 1x1 conv, BatchNorm, act, 3x3 conv (stride), BatchNorm, act, 1x1 conv to
-  4 * width, BatchNorm.
+  4 * width, BatchNorm. Dropout stands before the last conv.
   The shortcut is x itself if shapes agree. "projection" is a 1x1 conv and BatchNorm; "zero_pad"
   strides and adds channels of zeros.
   """
@@ -49,21 +51,23 @@ class ResidualBlock(FamilyModule):
     y = x
     convolutions = block_convolutions(self.width, self.stride, bottleneck=self.bottleneck)
     for index, (features, kernel_size, stride) in enumerate(convolutions, start=1):
+      if index == len(convolutions):
+        y = self.drop("dropout", y, train=train, rates=rates)
       y = self.conv(f"conv{index}", y, features, kernel_size=kernel_size, stride=stride)
-      y = self.norm(f"norm{index}", y, train=train, mask=mask)
+      y = self.normalise(f"norm{index}", y, train=train, mask=mask)
       if index < len(convolutions):
-        y = self.act(y)
-    y = self.drop_branch(y, self.depth, train=train, rates=rates)
+        y = self.act(f"act{index}", y)
+    y = self.branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
       if self.shortcut == "projection":
         x = self.conv("shortcut_conv", x, y.shape[-1], kernel_size=1, stride=self.stride)
-        x = self.norm("shortcut_norm", x, train=train, mask=mask)
+        x = self.normalise("shortcut_norm", x, train=train, mask=mask)
       else:
         added = (0, y.shape[-1] - x.shape[-1])
         # Not by an index, which is a gather where the number of images is a symbol (exports).
         x = lax.slice(x, (0,) * 4, x.shape, (1, self.stride, self.stride, 1))
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), added))
-    return barrier(self.act(y + x))
+    return barrier(self.act("act_out", y + x))
 
 
 class ResNet(FamilyModule):
@@ -95,7 +99,8 @@ class ResNet(FamilyModule):
   ) -> Float[Array, "B K"]:
     kernel_size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
     x = self.conv("stem_conv", inputs, self.widths[0], kernel_size=kernel_size, stride=stride)
-    x = barrier(self.act(self.norm("stem_norm", x, train=train, mask=mask)))
+    x = self.normalise("stem_norm", x, train=train, mask=mask)
+    x = barrier(self.act("stem_act", x))
     if self.stem == "imagenet":
       x = max_pool(x, 3, 2, padding=1)
     for name, depth, width, stride in residual_blocks(self.blocks, self.widths):
@@ -105,19 +110,19 @@ class ResNet(FamilyModule):
     return self.head(x, self.num_classes)
 
 
-_KEYS = ("blocks", "widths", "shortcut", "stem", "activation")
+_KEYS = ("blocks", "widths", "shortcut", "stem")
 
 
 def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
   blocks = None if num_blocks is None else (num_blocks,) * 3
   arguments = {"blocks": blocks, "widths": (16, 32, 64), "bottleneck": bottleneck, "stem": "small"}
-  return Network(ResNet, arguments, _KEYS, combine=combine_stages, rates=("stochastic_depth",))
+  return Network(ResNet, arguments, _KEYS, combine=combine_stages, has_branches=True)
 
 
 def _imagenet(blocks: tuple[int, ...], *, bottleneck: bool = False) -> Network:
   widths = (64, 128, 256, 512)
   arguments = {"blocks": blocks, "widths": widths, "bottleneck": bottleneck, "stem": "imagenet"}
-  network = Network(ResNet, arguments, _KEYS, combine=combine_stages, rates=("stochastic_depth",))
+  network = Network(ResNet, arguments, _KEYS, combine=combine_stages, has_branches=True)
   return dataclasses.replace(network, weights_from="resnet")
 
 

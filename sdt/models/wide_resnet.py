@@ -17,7 +17,8 @@ from sdt.arrays import AnyArray
 from sdt.models.blocks import blocks_of_depth, residual_blocks
 from sdt.models.conv import barrier
 from sdt.models.family import Network
-from sdt.models.layers import Dropout, FamilyModule, Mask, Rates
+from sdt.models.layers import FamilyModule, Rates
+from sdt.models.norms import Mask
 
 # The channels of the stem, and of the three stages before they are widened.
 STEM_WIDTH = 16
@@ -33,20 +34,18 @@ class WideBlock(FamilyModule):
 
   width: int
   stride: int
-  dropout: float
   depth: float
 
   @nn.compact
   def __call__(
     self, x: Float[Array, "B H W C"], *, train: bool, mask: Mask, rates: Rates | None = None
   ) -> Float[Array, "B h w O"]:
-    activated = self.act(self.norm("norm1", x, train=train, mask=mask))
+    activated = self.act("act1", self.normalise("norm1", x, train=train, mask=mask))
     y = self.conv("conv1", activated, self.width, kernel_size=3, stride=self.stride)
-    y = self.act(self.norm("norm2", y, train=train, mask=mask))
-    drop = Dropout(self.dropout, self.axis_name, name="dropout")
-    y = drop(y, train=train, rate=(rates or {}).get("dropout"))
+    y = self.act("act2", self.normalise("norm2", y, train=train, mask=mask))
+    y = self.drop("dropout", y, train=train, rates=rates)
     y = self.conv("conv2", y, self.width, kernel_size=3)
-    y = self.drop_branch(y, self.depth, train=train, rates=rates)
+    y = self.branch(y, self.depth, train=train, rates=rates)
     if x.shape != y.shape:
       x = self.conv("shortcut_conv", activated, self.width, kernel_size=1, stride=self.stride)
     return barrier(y + x)
@@ -63,7 +62,6 @@ class WideResNet(FamilyModule):
   num_classes: int
   num_blocks: int = 4
   widen_factor: int = 10
-  dropout: float = 0.0
 
   @nn.compact
   def __call__(
@@ -77,9 +75,9 @@ class WideResNet(FamilyModule):
     widths = tuple(width * self.widen_factor for width in STAGE_WIDTHS)
     x = barrier(self.conv("stem_conv", inputs, STEM_WIDTH, kernel_size=3))
     for name, depth, width, stride in residual_blocks((self.num_blocks,) * len(widths), widths):
-      block = WideBlock(width, stride, self.dropout, depth=depth, name=name, **self.in_common)
+      block = WideBlock(width, stride, depth, name=name, **self.in_common)
       x = block(x, train=train, mask=mask, rates=rates)
-    x = self.act(self.norm("final_norm", x, train=train, mask=mask))
+    x = self.act("final_act", self.normalise("final_norm", x, train=train, mask=mask))
     return self.head(x, self.num_classes)
 
 
@@ -92,8 +90,8 @@ def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) 
 
 def _wide(depth: int, widen_factor: int) -> Network:
   arguments = {"depth": depth, "widen_factor": widen_factor}
-  keys, rates = ("depth", "widen_factor", "dropout", "activation"), ("dropout", "stochastic_depth")
-  return Network(WideResNet, arguments, keys, combine=_by_depth, rates=rates)
+  keys = ("depth", "widen_factor")
+  return Network(WideResNet, arguments, keys, combine=_by_depth, has_branches=True)
 
 
 NETWORKS = {

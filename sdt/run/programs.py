@@ -44,8 +44,9 @@ from sdt.inputs.source import Source, make_source
 from sdt.losses import is_regression
 from sdt.models import count_params, make_model
 from sdt.models.pretrained import Pretrained
-from sdt.models.registry import multiply_adds, variable_shapes
+from sdt.models.registry import multiply_adds, own_dropout, variable_shapes
 from sdt.run.dispatches import arm_sizes
+from sdt.run.initial_weights import initial_weights
 from sdt.scores.dynamics import Dynamics, no_dynamics
 from sdt.types import Model
 
@@ -216,7 +217,7 @@ class Setup:
   def trainer(self, plan: Plan) -> Trainer:
     """Returns the trainer of a plan, compiled once for all plans of the same shapes."""
     config = self.config
-    neutral = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}
+    neutral = {**NEUTRAL, "dropout": own_dropout(config.model)}
     regularisers = plan.regularisers(neutral)
     program = self._program(plan, regularisers)
     key = program, plan.rounds  # the numbers of the rounds are arguments of the program too
@@ -350,14 +351,14 @@ class Setup:
 
     Every arm begins with the same weights of a seed.
     """
-    state = init_state(
+    weights = initial_weights(
+      self.config,
+      self.data,
       self.model,
-      self.config.optim,
-      self.input_shape,
-      seeds=self.config.seeds,
+      input_shape=self.input_shape,
       pretrained=self.pretrained,
     )
-    return Snapshot(state, self.no_sums())
+    return Snapshot(init_state(weights, self.config.optim), self.no_sums())
 
   def warm_start(self, trained: TrainState) -> Snapshot:
     """Returns the start from trained weights and statistics, with an empty momentum buffer."""

@@ -33,11 +33,8 @@ def test_an_unknown_arm_is_refused_with_the_nearest_and_the_list():
   [
     (
       "dropout_easy",
-      {},
-      (
-        r"'dropout_easy' asks for dropout, which model.name='mlp' has not; networks that have it: "
-        r"wrn, wrn28_10$"
-      ),
+      {"model__name": "alexnet", "model__hidden_sizes": None, "regularise__dropout": 0.5},
+      "'dropout_easy' asks for dropout, and dropout = 0.5 changes nothing",
     ),
     (
       "depth_easy",

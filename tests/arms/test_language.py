@@ -12,7 +12,8 @@ from tests.support import tiny
 @pytest.mark.parametrize(("name", "low", "high"), [
   ("label_smoothing", 0.0, 0.999), ("augment_strength", 0.0, 1.0),
   ("mixup_alpha", 0.0, 1e3), ("dropout", 0.0, 0.999),
-  ("stochastic_depth", 0.0, 0.999), ("loss_weight", 0.0, 1e3), ("loss_floor", 0.0, 1e3),
+  ("drop_connect", 0.0, 0.999), ("stochastic_depth", 0.0, 0.999),
+  ("loss_weight", 0.0, 1e3), ("loss_floor", 0.0, 1e3),
 ])  # fmt: skip
 def test_values_out_of_range_are_refused_in_the_config_and_in_a_phase(name, low, high):
   for value in (low, high):

@@ -318,6 +318,7 @@ EASY = {
   "augment_easy": {"augment_strength": 0.5},
   "mixup_easy": {"mixup_alpha": 0.2},
   "dropout_easy": {"dropout": 0.3},
+  "connect_easy": {"drop_connect": 0.3},
   "depth_easy": {"stochastic_depth": 0.2},
   "weight_easy": {"loss_weight": 0.5},
   "floor_easy": {"loss_floor": 0.05},

@@ -20,6 +20,7 @@ from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
 from sdt.inputs.order import augment_key, mixup_key, order_key
 from sdt.losses import smoothed_cross_entropy
 from sdt.models import make_model
+from sdt.models.family import RATES
 from sdt.run.programs import Setup
 from tests.inputs.test_augment import twin as crop_and_flip_twin
 from tests.inputs.test_order import jit_batches
@@ -30,6 +31,7 @@ GOLDEN = GOLDEN / "label_smoothing.npz"
 # One value of each that does something, and a second one.
 VALUES = {
   "augment_strength": (0.2, 0.7),
+  "drop_connect": (0.4, 0.1),
   "dropout": (0.4, 0.1),
   "label_smoothing": (0.3, 0.1),
   "loss_floor": (5.0, 1e-3),
@@ -37,9 +39,7 @@ VALUES = {
   "mixup_alpha": (0.4, 2.0),
   "stochastic_depth": (0.5, 0.2),
 }
-WITHOUT_RATES = {
-  name: values for name, values in VALUES.items() if name not in ("dropout", "stochastic_depth")
-}
+WITHOUT_RATES = {name: values for name, values in VALUES.items() if name not in RATES}
 
 
 def scalars(**overrides):

@@ -1,5 +1,6 @@
 """One training step of every network of the registry, at the size of its images."""
 
+import dataclasses
 import functools
 import time
 
@@ -9,7 +10,7 @@ import pytest
 
 from sdt.config.schema import ModelConfig, OptimConfig
 from sdt.engine.program import Network
-from sdt.engine.step import train_step
+from sdt.engine.step import StepKeys, train_step
 from sdt.models import init_variables, make_model
 from sdt.models.registry import MODEL_NAMES, NETWORKS
 from tests.support import one_step
@@ -40,6 +41,7 @@ def test_one_step_moves_every_kernel_and_statistic(name, stem, size, capsys):
   images = np.random.default_rng(0).normal(size=(BATCH_SIZE, size, size, 3)).astype(np.float32)
   batch = one_step.batch(images, np.array([3, 8], np.int32), np.ones(BATCH_SIZE, bool))
   now = one_step.now(np.float32(OPTIM.learning_rate), np.zeros(1, np.float32))
+  now = dataclasses.replace(now, keys=StepKeys(dropout=jax.random.key(0)))
   step_fn = jax.jit(functools.partial(train_step, network=Network(model, OPTIM)))
   seconds = []
   for _ in range(2):

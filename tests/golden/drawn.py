@@ -107,6 +107,29 @@ DENSENETS = {
     "stem": "imagenet",
   },
 }
+# Small forms of LeNet and AlexNet: widths, sizes of the hidden layers, the stem.
+LENETS = {"lenet": {"widths": (3, 5), "hidden_sizes": (9, 7)}}
+ALEXNETS = {
+  "alexnet_imagenet": {"widths": (4, 6, 8, 5, 3), "hidden_sizes": (9, 7), "stem": "imagenet"},
+  "alexnet_small": {"widths": (4, 6, 8, 5, 3), "hidden_sizes": (9, 7), "stem": "small"},
+}
+# Images of the first are averaged from 3x3 to 6x6 maps; those of the others are their own size.
+CLASSIC_SHAPES = {
+  "lenet": (32, 32, 3),
+  "alexnet_imagenet": (127, 127, 3),
+  "alexnet_small": (32, 32, 3),
+}
+# Arrays of single blocks, in torch's order of axes, and the places of fractional pooling: rows,
+# columns.
+BLOCK_SHAPES = {
+  "x": (2, 12, 7, 6),
+  "slope": (12,),
+  "scale": (12,),
+  "bias": (12,),
+  "kernel": (5, 12, 3, 3),
+  "lengths": (5,),
+}
+PLACES = (0.3, 0.8)
 # Networks at their full size: the images, and a gain of the convolutions with which logits are
 # moderate and differ between images.
 FULL_SHAPE = (32, 32, 3)

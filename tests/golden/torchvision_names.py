@@ -1,4 +1,4 @@
-"""ResNets and DenseNets in torch with torchvision's names, which timm shares.
+"""AlexNet, ResNets and DenseNets in torch with torchvision's names, which timm shares.
 
 Written from the papers' figures.
 """
@@ -102,3 +102,24 @@ class DenseNet(nn.Module):
 
   def forward(self, x):
     return self.classifier(functional.relu(self.features(x)).mean((2, 3)))
+
+
+class AlexNet(nn.Module):
+  def __init__(self, num_classes=1000):
+    super().__init__()
+    convolutions = [(3, 64, 11, 4, 2), (64, 192, 5, 1, 2)]
+    convolutions += [(192, 384, 3, 1, 1), (384, 256, 3, 1, 1), (256, 256, 3, 1, 1)]
+    features = []
+    for index, form in enumerate(convolutions, start=1):
+      features += [nn.Conv2d(*form), nn.ReLU()]
+      features += [nn.MaxPool2d(3, 2)] if index in (1, 2, 5) else []
+    self.features, self.avgpool = nn.Sequential(*features), nn.AdaptiveAvgPool2d(6)
+    hidden = [layer for size in (256 * 36, 4096) for layer in (nn.Dropout(), *self.hidden(size))]
+    self.classifier = nn.Sequential(*hidden, nn.Linear(4096, num_classes))
+
+  @staticmethod
+  def hidden(size):
+    return nn.Linear(size, 4096), nn.ReLU()
+
+  def forward(self, x):
+    return self.classifier(self.avgpool(self.features(x)).flatten(1))

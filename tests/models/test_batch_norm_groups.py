@@ -14,7 +14,7 @@ from sdt.engine.program import Network
 from sdt.engine.state import Position
 from sdt.engine.step import train_step
 from sdt.models import init_variables, make_model
-from sdt.models.layers import BatchNorm
+from sdt.models.norms import BatchNorm
 from sdt.run.programs import Setup
 from tests.support import one_step, tiny
 from tests.support.many_devices import ONE, collectives, first_steps, two_phases, with_parallel

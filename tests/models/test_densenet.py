@@ -10,7 +10,7 @@ from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
 from sdt.models import init_variables, make_model
 from sdt.models.densenet import DenseNet
-from sdt.models.layers import average_pool
+from sdt.models.pools import average_pool
 from tests.golden import drawn
 from tests.support.agreement import check_agreement, check_evaluation, load_golden
 from tests.support.networks import check_bfloat16, check_distributions, check_masked_rows

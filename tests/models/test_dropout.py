@@ -11,9 +11,11 @@ import pytest
 from sdt.config.schema import ModelConfig
 from sdt.engine.state import Position
 from sdt.models import init_variables, make_model
+from sdt.models.drop_connect import drop_weights
 from sdt.models.layers import Dropout
 from sdt.run.programs import Setup
 from tests.support import tiny
+from tests.support.networks import SMALLEST, named
 
 
 # The key is an argument everywhere: XLA would draw from a constant one as it compiles, slowly.
@@ -129,6 +131,55 @@ def test_branches_drop_more_often_the_deeper_they_are_and_evaluation_and_paramet
   np.testing.assert_array_equal(np.asarray(block["__call__"][0])[gone], shortcut[gone])
 
 
+def trained(name, key, rates, **keys):
+  """Returns the logits of four examples in training mode, and in evaluation mode."""
+  model = make_model(ModelConfig(name, **keys, dropout=0.0), 3)
+  inputs = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)
+  variables = init_variables(model, (8, 8, 1), 0)
+
+  @jax.jit
+  def both(variables, key, rates):
+    more = {"rngs": {"dropout": key}, "rates": rates}
+    logits, _ = model.apply(variables, inputs, train=True, mutable=["batch_stats"], **more)
+    return logits, model.apply(variables, inputs, train=False, **more)
+
+  found = [both(variables, key, {"dropout": np.float32(rate)}) for rate in rates]
+  return [np.asarray(logits) for logits, _ in found], [np.asarray(logits) for _, logits in found]
+
+
+# The others are with the slow tests: each is a program to compile.
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=() if name in ("alexnet", "mlp", "resnet") else pytest.mark.slow)
+    for name in SMALLEST
+  ],
+)
+def test_every_family_drops_values_in_training_alone_at_a_traced_rate(name, key):
+  training, evaluation = trained(name, key, (0.0, 0.5), **SMALLEST[name])
+  assert np.abs(training[0] - training[1]).max() > 1e-3
+  np.testing.assert_array_equal(*evaluation)
+
+
+def test_drop_connect_sets_weights_to_zero_at_the_rate_but_the_heads(key):
+  of = ModelConfig(name="vgg16", blocks=(1, 1), widths=(32, 32))
+  params = init_variables(make_model(of, 3), (8, 8, 1), 0)["params"]
+  drop = jax.jit(drop_weights)
+  found = drop(params, np.float32(0.3), key)
+  for path, leaf in named(found).items():
+    before = named(params)[path]
+    if not path.endswith("kernel") or path.startswith("head"):
+      np.testing.assert_array_equal(leaf, before)
+      continue
+    gone = leaf == 0
+    assert abs(gone.mean() - 0.3) < 5 * np.sqrt(0.21 / leaf.size)
+    np.testing.assert_allclose(leaf[~gone], before[~gone] / 0.7, rtol=1e-6)
+  kernels = [found[f"stage{stage}_conv1"]["kernel"] == 0 for stage in (1, 2)]
+  assert (kernels[0].ravel() != kernels[1].ravel()[: kernels[0].size]).any()
+  assert tiny.leaves(drop(params, np.float32(0.0), key)).keys() == tiny.leaves(params).keys()
+  tiny.assert_equal(drop(params, np.float32(0.0), key), params)
+
+
 def wide(**changes):
   network = {
     "model__name": "wrn",
@@ -163,6 +214,21 @@ def test_a_wide_resnet_with_dropout_and_stochastic_depth_trains_on_two_devices_a
   without = first_steps(one)
   for name, leaf in expected.items():
     np.testing.assert_allclose(ours[name], leaf, rtol=1e-4, atol=1e-4, err_msg=name)
+  assert max(np.abs(without[name] - leaf).max() for name, leaf in expected.items()) > 1e-3
+
+
+@pytest.mark.slow
+def test_drop_connect_drops_the_same_weights_on_two_devices_as_on_one():
+  one = tiny.config(seeds=(0,), parallel__steps_per_dispatch=3)
+  two = dataclasses.replace(
+    one, parallel=dataclasses.replace(one.parallel, mode="pmap", num_devices=2)
+  )
+  expected, ours, without = (
+    first_steps(of, **rates)
+    for of, rates in ((one, {"drop_connect": 0.4}), (two, {"drop_connect": 0.4}), (one, {}))
+  )
+  for name, leaf in expected.items():
+    np.testing.assert_allclose(ours[name], leaf, rtol=1e-4, atol=1e-5, err_msg=name)
   assert max(np.abs(without[name] - leaf).max() for name, leaf in expected.items()) > 1e-3
 
 

@@ -8,7 +8,7 @@ import pytest
 from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
 from sdt.models import init_variables, make_model
-from sdt.models.layers import max_pool
+from sdt.models.pools import max_pool
 from sdt.models.resnet import ResNet
 from tests.golden import drawn
 from tests.support.agreement import check_agreement, check_evaluation, load_golden

@@ -83,7 +83,7 @@ def check_agreement(
     ("statistics", flat("batch_stats", statistics)),
     ("gradients", flat("params", gradients)),
   ):
-    assert {leaf.dtype for leaf in ours.values()} == {np.dtype(np.float64)}
+    assert {leaf.dtype for leaf in ours.values()} <= {np.dtype(np.float64)}
     _check_digests(
       drawn.digests(ours), {key: golden[f"{name}:{kind}/{key}"] for key in ("paths", "digests")}
     )
@@ -101,16 +101,18 @@ def _train(
       {"params": params, "batch_stats": batch_stats}, images, train=True, mutable=["batch_stats"]
     )
     loss = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean()
-    return loss, (logits, updated["batch_stats"])
+    return loss, (logits, updated.get("batch_stats", {}))
 
   (_, (logits, statistics)), gradients = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(
-    variables["params"], variables["batch_stats"]
+    variables["params"], variables.get("batch_stats", {})
   )
   return logits, statistics, gradients
 
 
 def _check_digests(ours: Arrays, golden: Arrays) -> None:
   np.testing.assert_array_equal(ours["paths"], golden["paths"])
+  if not len(golden["paths"]):  # a network without running statistics
+    return
   largest = golden["digests"][:, 0]
   # What BatchNorm takes away again, the bias of a convolution before it, has a gradient of zero but
   # for rounding.

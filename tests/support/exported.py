@@ -9,7 +9,8 @@ import numpy as np
 
 from sdt.config.schema import ModelConfig
 from sdt.models import make_model
-from sdt.models.layers import ACTIVATIONS
+from sdt.models.activations import ACTIVATIONS
+from sdt.models.norms import NORMS
 from sdt.models.registry import variable_shapes
 from sdt.trained.model import Model, preprocess
 from tests.golden import drawn
@@ -42,8 +43,18 @@ FORMS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
   **{
     f"activation {name}": ("preresnet", {**SMALL, "activation": name}, (8, 8, 3))
     for name in ACTIVATIONS
-    if name != "relu"
+    if name not in ("relu", "maxout")
   },
+  "activation maxout": ("vgg16", {**SMALL, "activation": "maxout(3)"}, (8, 8, 3)),
+  **{
+    f"norm {name}": ("resnet", {**SMALL, "norm": name}, (8, 8, 3))
+    for name in NORMS
+    if name != "batch"
+  },
+  "pool average": ("vgg16", {**SMALL, "pool": "average"}, (8, 8, 3)),
+  "pool fractional_max": ("vgg16", {**SMALL, "pool": "fractional_max(1.5)"}, (8, 8, 3)),
+  "overlapping means": ("alexnet", {**SMALLEST["alexnet"], "pool": "average"}, (33, 35, 3)),
+  "fixup": ("resnet", {**SMALL, "norm": "none", "start": "fixup"}, (8, 8, 3)),
 }
 
 

@@ -25,7 +25,9 @@ DEEP = frozenset(
 )
 # The smallest member of every family: a name of the registry, and the keys that make it small.
 SMALLEST: dict[str, dict[str, Any]] = {
+  "alexnet": {"widths": (4,) * 5, "hidden_sizes": (8, 8), "stem": "small"},
   "densenet": {"depth": 10, "growth_rate": 4},
+  "lenet": {"widths": (2, 4), "hidden_sizes": (8, 8)},
   "mlp": {"hidden_sizes": (8,)},
   "preresnet": {"blocks": (1, 1), "widths": (4, 8)},
   "resnet": {"blocks": (1, 1), "widths": (4, 8)},
@@ -33,6 +35,14 @@ SMALLEST: dict[str, dict[str, Any]] = {
   "vgg16": {"blocks": (1, 1), "widths": (4, 8)},
   "wrn": {"depth": 10, "widen_factor": 1},
 }
+
+
+def named(tree: PyTree) -> dict[str, np.ndarray]:
+  """Returns {"params/stem_conv/kernel": ..., ...} of NumPy arrays."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
 
 
 def case(name: str, *values: Any, label: str | None = None) -> ParameterSet:

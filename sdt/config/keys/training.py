@@ -5,7 +5,7 @@ import types
 from collections.abc import Mapping
 
 from sdt.config.keys.declare import config_key
-from sdt.config.toolbox.network_blocks import ACTIVATIONS
+from sdt.config.toolbox.network_blocks import ACTIVATIONS, INITS, NORMS, POOLS, STARTS
 from sdt.config.toolbox.training_blocks import CLIPS, OPTIMISERS, SCHEDULES
 
 
@@ -17,14 +17,30 @@ class ModelConfig:
     "resnet20", "the network; the message about a wrong name lists all networks"
   )
   blocks: tuple[int, ...] | None = config_key(None, "blocks per stage", low=1, min_length=1)
-  widths: tuple[int, ...] | None = config_key(None, "channels per stage", low=1, min_length=1)
+  widths: tuple[int, ...] | None = config_key(
+    None, "channels per stage, or per convolution", low=1, min_length=1
+  )
   shortcut: str | None = config_key(
     None, "shortcut where the shape changes", choices=("projection", "zero_pad")
   )
   hidden_sizes: tuple[int, ...] | None = config_key(
-    None, "MLP: hidden layer sizes", low=1, min_length=1
+    None, "MLP, LeNet, AlexNet: hidden layer sizes", low=1, min_length=1
   )
-  activation: str | None = config_key(None, "activation function", choices=tuple(ACTIVATIONS))
+  activation: str | None = config_key(None, "activation function", call=ACTIVATIONS)
+  norm: str | None = config_key(None, "normalisation", call=NORMS)
+  groups: int | None = config_key(
+    None, "norm=group: the most groups of channels, 32 by default", low=1, high=10_000
+  )
+  pool: str | None = config_key(None, "how an image is made smaller, where it is", call=POOLS)
+  initialisation: str | None = config_key(
+    None, "distribution of the initial weights; None is the network's own", call=INITS
+  )
+  start: str | None = config_key(
+    None, "what becomes of the drawn weights before the first step", call=STARTS
+  )
+  bias_start: float = config_key(
+    0.0, "where the biases of hidden layers and norms start, such as 0.01", low=-100.0, high=100.0
+  )
   stem: str | None = config_key(
     None, "imagenet: 7x7 stride 2 and max-pool; small: 3x3 stride 1", choices=("imagenet", "small")
   )
@@ -33,7 +49,11 @@ class ModelConfig:
     None, "wide ResNets: factor on the channels of an ordinary ResNet", low=1, high=1000
   )
   dropout: float | None = config_key(
-    None, "wide ResNets: share of values dropped between a block's convolutions", low=0.0, below=1.0
+    None,
+    "share of values dropped in training: within residual blocks and dense layers, before linear "
+    "layers",
+    low=0.0,
+    below=1.0,
   )
   growth_rate: int | None = config_key(
     None, "DenseNets: channels that a layer adds", low=1, high=1000
@@ -177,7 +197,14 @@ class RegulariseConfig:
   )
   dropout: float = config_key(
     0.3,
-    "share of values dropped, in networks that have dropout; in place of model.dropout",
+    "share of values dropped, in place of model.dropout",
+    low=0.0,
+    below=1.0,
+    neutral=0.0,
+  )
+  drop_connect: float = config_key(
+    0.3,
+    "share of the weights set to 0 in a step, in all layers but the head",
     low=0.0,
     below=1.0,
     neutral=0.0,

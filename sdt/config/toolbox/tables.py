@@ -30,6 +30,29 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
       network_blocks.ACTIVATIONS,
       "The function after every layer but the last.",
     ),
+    "Normalisation": Chapter(
+      "model.norm",
+      network_blocks.NORMS,
+      "By default the network's own. Only `batch` mixes examples; examples that fill up a batch "
+      "are left out.",
+    ),
+    "Pooling": Chapter(
+      "model.pool",
+      network_blocks.POOLS,
+      "How VGG, DenseNet's transitions, LeNet and AlexNet shrink an image.",
+    ),
+    "Initial weights": Chapter(
+      "model.initialisation",
+      network_blocks.INITS,
+      "For the kernels of all layers, the head's too; biases start at 0 then, or at "
+      "`model.bias_start`. fan_in and fan_out are the numbers of weights of an output and of an "
+      "input.",
+    ),
+    "Starts": Chapter(
+      "model.start",
+      network_blocks.STARTS,
+      "What becomes of the drawn weights before the first step.",
+    ),
     "Optimisers": Chapter(
       "optim.name",
       training_blocks.OPTIMISERS,

@@ -285,19 +285,53 @@ def _product_of_matrices(graph: Graph, operation: Operation, inputs: Sequence[Te
   return _made(operation, graph.add("MatMul", [rows, columns]), tuple(range(left.rank)))
 
 
+def _gather(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
+  """The entries of one axis at constant places, as `jnp.take` has them."""
+  (tensor, places), numbers = inputs, operation.params["dimension_numbers"]
+  axes = numbers.start_index_map
+  others = tuple(axis for axis in range(tensor.rank) if axis not in axes)
+  is_one_axis = len(axes) == 1 and places.rank == 2 and numbers.collapsed_slice_dims == axes
+  if places.value is None or not is_one_axis or numbers.offset_dims != others:
+    raise NotTranslatedError("a choice of other than whole rows at constant places")
+  name = graph.add(
+    "Gather",
+    [graph.read(tensor, tensor.order), graph.number(*places.value[:, 0].tolist())],
+    axis=tensor.place_of(axes[0]),
+  )
+  return _made(operation, name, tensor.order)
+
+
 def _max_pool(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
+  return _pool(graph, operation, inputs, kind="MaxPool")
+
+
+def _window_sum(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
+  """The mean over windows times their size."""
+  mean = _pool(graph, operation, inputs, kind="AveragePool", count_include_pad=1)
+  size = np.array(math.prod(operation.params["window_dimensions"]), operation.outputs[0].dtype)
+  name = graph.add("Mul", [mean.name, graph.weight(size, "window")])
+  return dataclasses.replace(mean, name=name)
+
+
+def _pool(
+  graph: Graph, operation: Operation, inputs: Sequence[Tensor], kind: str, **more: int
+) -> Tensor:
   (tensor,), params = inputs, operation.params
   names = ("window_dimensions", "window_strides", "padding", "window_dilation")
   forms = list(zip(*(params[name] for name in names), strict=True))
   still = [axis for axis, form in enumerate(forms) if form == (1, 1, (0, 0), 1)]
   if len(still) < 2 or set(params["base_dilation"]) != {1}:
-    raise NotTranslatedError("a maximum over windows of examples or channels")
+    raise NotTranslatedError("windows of examples or channels")
   first = (still[0], still[-1])
   order = (*first, *(axis for axis in range(tensor.rank) if axis not in first))
   sizes, strides, pads, dilations = zip(*(forms[axis] for axis in order[2:]), strict=True)
-  options = {"kernel_shape": sizes, "strides": strides, "dilations": dilations}
+  options = {"kernel_shape": sizes, "strides": strides, **more}
+  if kind == "MaxPool":
+    options["dilations"] = dilations
+  elif set(dilations) != {1}:
+    raise NotTranslatedError("a sum over windows with holes")
   lows, highs = zip(*pads, strict=True)
-  name = graph.add("MaxPool", [graph.read(tensor, order)], pads=[*lows, *highs], **options)
+  name = graph.add(kind, [graph.read(tensor, order)], pads=[*lows, *highs], **options)
   return _made(operation, name, order)
 
 
@@ -306,10 +340,12 @@ _OF_WHOLE = (
   "concatenate",
   "conv_general_dilated",
   "dot_general",
+  "gather",
   "pad",
   "reduce_max",
   "reduce_sum",
   "reduce_window_max",
+  "reduce_window_sum",
   "reshape",
   "slice",
   "squeeze",
@@ -329,6 +365,7 @@ OPERATIONS: Mapping[str, Translation] = {
   "erfc": _erfc,
   "exp": _elementwise("Exp"),
   "expm1": _expm1,
+  "gather": _gather,
   "ge": _elementwise("GreaterOrEqual"),
   "gt": _elementwise("Greater"),
   "integer_pow": _power,
@@ -344,6 +381,7 @@ OPERATIONS: Mapping[str, Translation] = {
   "reduce_max": _reduce("ReduceMax"),
   "reduce_sum": _reduce("ReduceSum"),
   "reduce_window_max": _max_pool,
+  "reduce_window_sum": _window_sum,
   "reshape": _reshape,
   "rsqrt": _elementwise("Sqrt", "Reciprocal"),
   "select_n": _select,

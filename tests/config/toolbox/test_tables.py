@@ -7,7 +7,11 @@ from sdt.config.toolbox.tables import CHAPTERS
 from sdt.engine.clipping import CLIPS
 from sdt.engine.optimisers import OPTIMISERS
 from sdt.engine.schedule import SCHEDULES
-from sdt.models.layers import ACTIVATIONS
+from sdt.models.activations import ACTIVATIONS
+from sdt.models.initialisation import INITS
+from sdt.models.norms import NORMS
+from sdt.models.pools import POOLS
+from sdt.models.starts import STARTS
 from tests.support.toolbox_page import PAGE, page
 
 
@@ -30,6 +34,10 @@ def test_keys_exist_and_every_row_says_what_and_from_where(title):
 
 CODE = {
   "Activations": ACTIVATIONS,
+  "Normalisation": NORMS,
+  "Pooling": POOLS,
+  "Initial weights": INITS,
+  "Starts": STARTS,
   "Optimisers": OPTIMISERS,
   "Gradient clipping": CLIPS,
   "Schedules": SCHEDULES,

@@ -54,6 +54,12 @@ CASES = {
   "a maximum over windows": lambda x: lax.reduce_window(
     x, -jnp.inf, lax.max, (1, 3, 2, 1), (1, 2, 1, 1), ((0, 0), (1, 1), (0, 1), (0, 0))
   ),
+  "a sum over windows": lambda x: lax.reduce_window(
+    x, 0.0, lax.add, (1, 3, 2, 1), (1, 2, 1, 1), ((0, 0), (1, 1), (0, 1), (0, 0))
+  ),
+  "rows at constant places after a convolution": lambda x: jnp.take(
+    conv(x), np.array([0, 2, 3]), 1, mode="clip"
+  ),
   "a mean over windows after a convolution": lambda x: (
     conv(x).reshape(x.shape[0], 2, 2, 3, 2, 5).mean((2, 4))
   ),
@@ -132,6 +138,7 @@ def test_every_operation_of_the_table_is_in_one_of_the_cases():
     (lambda x: lax.pad(x, 0.0, ((0, 0, 0), (-1, 0, 0), (0, 0, 0), (0, 0, 0))), "negative"),
     (lambda x: conv(x, padding=((-1, 0), (0, 0))), "negative padding"),
     (lambda x: conv(x, lhs_dilation=(2, 2), padding=((1, 1), (1, 1))), "spread images"),
+    (lambda x: jnp.take(x, x[0, 0, 0].astype(int), 1, mode="clip"), "whole rows at constant"),
     (lambda x: jnp.einsum("bijc,bkjc->bik", x, x), "a product of other than matrices"),
   ],
 )
