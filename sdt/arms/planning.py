@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from sdt.arms.catalogue import arm_specs, num_rounds_of, spec_of
-from sdt.arms.language import PhaseSpec
+from sdt.arms.language import PhaseSpec, parse_everywhere
 from sdt.config import Config
 from sdt.config.schema import MethodConfig, SplitConfig
 from sdt.engine.plan import Phase, Plan
@@ -210,10 +210,7 @@ def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
     "round": lambda: sum(setting.steps_easy_rest),
   }
   num_steps = lengths[spec.steps]()
-  overrides = {
-    name: getattr(setting.config.regularise, name) if value is None else value
-    for name, value in spec.overrides
-  }
+  overrides = parse_everywhere(setting.config.everywhere) | spec.values(setting.config.regularise)
   weight_decay = _decay(setting, spec.decay, num_steps)
   return Phase(spec.name, ids, num_steps, weight_decay=weight_decay, overrides=overrides)
 

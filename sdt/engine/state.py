@@ -55,6 +55,7 @@ class Sums:
   update_norm: Leaf  # [P] float32
   num_steps: Leaf  # [P] int32
   weight_norms: Leaf  # [P, L] float32
+  step_losses: Leaf = None  # [S] float32, mean loss of each step of the round; None where not kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,16 +70,26 @@ class Position:
   eval_index: int = 0
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Best:
+  """Of early stopping: what each seed had after its best round, leaves [R, ...]."""
+
+  state: TrainState
+  dynamics: Dynamics | None = None
+
+
 @functools.partial(
   jax.tree_util.register_dataclass,
-  data_fields=("state", "sums", "dynamics"),
+  data_fields=("state", "sums", "dynamics", "best"),
   meta_fields=("position", "round_secs"),
 )
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
   """Where a training stands: all that is needed to continue it.
 
-  A pytree of `state`, `sums` and `dynamics`; programs know nothing of the position.
+  A pytree of `state`, `sums`, `dynamics` and `best`; programs know nothing of the position, and
+  have no `best`.
 
   Attributes:
     state: of every replica.
@@ -86,6 +97,7 @@ class Snapshot:
     dynamics: where they are recorded; None also stands for those before the first step.
     position: what comes next.
     round_secs: seconds spent on the round under way.
+    best: with early stopping, what may be the end of the training.
   """
 
   state: TrainState
@@ -93,10 +105,13 @@ class Snapshot:
   dynamics: Dynamics | None = None
   position: Position = Position()
   round_secs: float = 0.0
+  best: Best | None = None
 
 
-def zero_sums(num_replicas: int, num_phases: int, num_layers: int) -> Sums:
-  """Returns empty sums on the host, leading axis [R]."""
+def zero_sums(
+  num_replicas: int, num_phases: int, num_layers: int, *, num_steps: int | None = None
+) -> Sums:
+  """Returns empty sums on the host, leading axis [R]; with `num_steps` losses of steps too."""
   per_phase, scalar = (num_replicas, num_phases), (num_replicas,)
   return Sums(
     train_loss=np.zeros(per_phase, np.float32),
@@ -109,6 +124,7 @@ def zero_sums(num_replicas: int, num_phases: int, num_layers: int) -> Sums:
     update_norm=np.zeros(per_phase, np.float32),
     num_steps=np.zeros(per_phase, np.int32),
     weight_norms=np.zeros((*per_phase, num_layers), np.float32),
+    step_losses=None if num_steps is None else np.zeros((num_replicas, num_steps), np.float32),
   )
 
 

@@ -17,6 +17,7 @@ from sdt.losses import accumulator_dtype
 from sdt.models import init
 from sdt.models.conv import barrier, conv2d, precision_of
 from sdt.models.family import HEAD
+from sdt.models.recording import record
 
 # By name, the rates of a step that replace the network's own, each [] float in [0, 1).
 type Rates = Mapping[str, jax.Array]
@@ -299,7 +300,7 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
 
   @nn.nowrap
   def act(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    return ACTIVATIONS[self.activation](x)
+    return record(self, ACTIVATIONS[self.activation](x))
 
   @nn.nowrap
   def conv(

@@ -9,6 +9,7 @@ from sdt.arrays import AnyArray
 from sdt.losses import accumulator_dtype
 from sdt.models.family import HEAD, Network
 from sdt.models.layers import ACTIVATIONS, Linear, Mask
+from sdt.models.recording import record
 
 
 class MLP(nn.Module):
@@ -37,7 +38,8 @@ class MLP(nn.Module):
     x = inputs.reshape(inputs.shape[0], -1)
     for index, size in enumerate(self.hidden_sizes):
       types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-      x = ACTIVATIONS[self.activation](Linear(size, name=f"hidden{index + 1}", **types)(x))
+      x = Linear(size, name=f"hidden{index + 1}", **types)(x)
+      x = record(self, ACTIVATIONS[self.activation](x))
     types = {"dtype": accumulator_dtype(self.dtype), "param_dtype": self.param_dtype}
     return Linear(self.num_classes, name=HEAD, **types)(x)
 

@@ -21,7 +21,15 @@ from sdt.devices.memory import is_out_of_memory
 from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.report import build_report
-from sdt.run import environment, load_inputs, resume, reused_baseline, selection, shared_workdir
+from sdt.run import (
+  environment,
+  load_inputs,
+  preprocessing_file,
+  resume,
+  reused_baseline,
+  selection,
+  shared_workdir,
+)
 from sdt.run.context import Context, write_config, write_duplicates, write_environment
 from sdt.run.identity import Identity
 from sdt.run.profiling import Profiler
@@ -244,7 +252,7 @@ def _make_context(opened: _Opened, chosen: Mapping[str, float], *, profile: bool
   accepted = opened.accepted
   setup = Setup.make(
     selection.frozen(accepted.config, chosen),
-    accepted.data,
+    preprocessing_file.as_begun(opened.workdir, accepted.data),
     opened.choices,
     pretrained=accepted.beside.pretrained,
   )

@@ -302,9 +302,22 @@ class Setup:
 
     The statistics are those of whole batches, whatever the training does.
     """
-    config, source, eval_size = self.config, self.source, self.eval_batch_size
-    total = num_batches(len(self.data.train), config.batch_size)
-    total_evals = num_batches(len(self.data.test), eval_size)
+    return self._recalibrator(self.data, self.source)
+
+  @functools.cached_property
+  def validator(self) -> Recalibrator:
+    """The same for the validation split alone, of which only the evaluation is used."""
+    held_out = self.data.validation
+    if held_out is None:
+      raise ValueError("these data have no validation split")
+    data = dataclasses.replace(self.data, train=held_out, test=held_out)
+    source = make_source(self.config.data, data, self.layout, placement=self.placement)
+    return self._recalibrator(data, source)
+
+  def _recalibrator(self, data: Data, source: Source) -> Recalibrator:
+    config, eval_size = self.config, min(self.eval_batch_size, len(data.test))
+    total = num_batches(len(data.train), config.batch_size)
+    total_evals = num_batches(len(data.test), eval_size)
     most = min(total, source.most_batches("train", config.batch_size))
     most_evals = min(total_evals, source.most_batches("test", eval_size))
     program = RecalibrateProgram(
@@ -364,4 +377,7 @@ class Setup:
   def no_sums(self, phases: int | None = None) -> Sums:
     """Returns empty sums, of so many phases or of the most that any of the run's arms has."""
     phases = phases or num_phases(self.config)
-    return zero_sums(len(self.config.seeds), phases, len(self.layer_names))
+    # No phase has more steps than a round of A and B.
+    most = phases * (num_batches(len(self.data.train), self.config.batch_size) + 1)
+    num_steps = most if self.config.monitor.steps else None
+    return zero_sums(len(self.config.seeds), phases, len(self.layer_names), num_steps=num_steps)
