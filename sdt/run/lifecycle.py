@@ -23,6 +23,7 @@ from sdt.errors import ConfigError
 from sdt.report import build_report
 from sdt.run import (
   environment,
+  full_batch,
   load_inputs,
   preprocessing_file,
   resume,
@@ -176,6 +177,7 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
   config = dataclasses.replace(job.config, baseline_from=None)
   data = load_inputs.load_data(config, display.log, job.loaded)
   experiment.check(config, data)
+  full_batch.check(config, data, experiment.plans)
   beside = load_inputs.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
   display.log(f"sdt: {job.name}: {_machine(config)}")
