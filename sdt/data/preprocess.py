@@ -241,5 +241,6 @@ FITS: Mapping[str, Callable[[Call, Parts], Step]] = {
   **dict.fromkeys(_AFFINE, _fit_affine),
   "image": lambda call, parts: Step("image"),
   "dc": lambda call, parts: Step("dc"),
-  **dict.fromkeys(("pca", "zca"), _fit_whitening),
+  "pca": _fit_whitening,
+  "zca": _fit_whitening,
 }

@@ -31,6 +31,7 @@ def test_everywhere_is_the_plan_of_an_arm_with_the_values_written_into_every_pha
     np.testing.assert_array_equal(ours, twin)
 
 
+@pytest.mark.slow
 def test_everywhere_trains_the_baseline_to_the_bits_of_an_arm_that_names_the_values():
   text = "written = all@baseline[label_smoothing=0.1]"
   given = tiny.config(rounds=2, optim__milestones=(1,), everywhere=("label_smoothing=0.1",))

@@ -13,7 +13,7 @@ from tests.support import blocks, tiny
 
 # Of the sets of choices that hold all pairs, so many of those that the mlp takes are trained by
 # default, all by `make slow`.
-NUM_BY_DEFAULT = 2
+NUM_BY_DEFAULT = 1
 
 
 def test_every_block_of_the_tables_is_a_choice_that_some_network_takes():

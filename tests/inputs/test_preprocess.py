@@ -135,6 +135,7 @@ def test_a_run_goes_on_with_the_statistics_of_its_first_start(tmp_path):
   assert processes.count() == 1
 
 
+@pytest.mark.slow
 def test_a_network_trains_on_white_inputs_with_the_same_bits_resident_and_streamed():
   ends = []
   for placement in ("device", "stream"):
