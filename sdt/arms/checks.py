@@ -8,15 +8,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from sdt.arms.catalogue import ARMS, arm_specs
-from sdt.arms.language import ArmSpec
+from sdt.arms.language import ArmSpec, parse_everywhere
+from sdt.arms.planning import neutral_values
 from sdt.config import Config
-from sdt.config.schema import NEUTRAL
 from sdt.devices.layout import check_replicas, make_layout
 from sdt.engine.optim import is_body_frozen
 from sdt.errors import ConfigError, did_you_mean
 from sdt.models import make_model
 from sdt.models.family import RATES
-from sdt.models.registry import MODEL_NAMES, NETWORKS, own_dropout
+from sdt.models.registry import MODEL_NAMES, NETWORKS
 
 
 def check(config: Config) -> None:
@@ -143,13 +143,16 @@ def check_overrides(config: Config) -> None:
   """Raises a ConfigError if a regulariser of an arm would do nothing, or no arm reads a value."""
   specs = arm_specs(config)
   phases = [(arm, phase) for arm in config.arms for phase in specs[arm].phases]
+  neutral = neutral_values(config)
+  everywhere = parse_everywhere(config.everywhere)
+  for name in everywhere:
+    obstacle = _obstacle(config, name, everywhere, without=neutral)
+    if obstacle is not None:
+      raise ConfigError(f"everywhere asks for {name}, {obstacle.replace('the arm', 'it')}")
   for arm, phase in phases:
-    asked = {
-      name: getattr(config.regularise, name) if value is None else value
-      for name, value in phase.overrides
-    }
-    for name in asked:
-      obstacle = _obstacle(config, name, asked)
+    own = phase.values(config.regularise)
+    for name in own:
+      obstacle = _obstacle(config, name, everywhere | own, without=neutral | everywhere)
       if obstacle is not None:
         raise ConfigError(f"arms: {arm!r} asks for {name}, {obstacle}")
   read = {name for _, phase in phases for name, value in phase.overrides if value is None}
@@ -162,13 +165,16 @@ def check_overrides(config: Config) -> None:
       )
 
 
-def _obstacle(config: Config, name: str, asked: Mapping[str, float]) -> str | None:
+def _obstacle(
+  config: Config, name: str, asked: Mapping[str, float], without: Mapping[str, float]
+) -> str | None:
   """Returns why the regulariser `name` would do nothing, and what to do; None if it would act.
 
   Args:
     config: of the run.
     name: of the regulariser.
     asked: the regularisers of its phase, with their values.
+    without: the value of each where the phase does not ask for it.
   """
   augment = config.augment
   if name in RATES and name not in NETWORKS[config.model.name].rates:
@@ -190,9 +196,7 @@ def _obstacle(config: Config, name: str, asked: Mapping[str, float]) -> str | No
     return "and nothing is augmented; give augment.pad_crop or augment.flip, or leave the arm out"
   if name != "loss_weight" and asked.get("loss_weight") == 0.0:
     return "and with loss_weight = 0 beside it no loss moves the weights; leave one of the two out"
-  # A phase that does not ask for dropout has the network's own; beside that, none is a change.
-  without = {**NEUTRAL, "dropout": own_dropout(config.model)}[name]
-  if asked[name] == without:
+  if asked[name] == without[name]:
     return (
       f"and {name} = {asked[name]!r} changes nothing; give it another value, or leave the arm out"
     )

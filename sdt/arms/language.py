@@ -74,6 +74,12 @@ class PhaseSpec:
     """The name of the phase in metrics.jsonl: "all", "half", "A" or "B", whatever A is made of."""
     return self.subset.rpartition("_")[2]
 
+  def values(self, regularise: RegulariseConfig) -> dict[str, float]:
+    """Returns the numbers of the regularisers that the phase itself names."""
+    return {
+      name: getattr(regularise, name) if value is None else value for name, value in self.overrides
+    }
+
 
 @dataclasses.dataclass(frozen=True)
 class ArmSpec:
@@ -147,6 +153,29 @@ def _parse_override(text: str, where: str) -> tuple[str, float | None]:
   number = _number(given)
   key = key_of(f"{where}: {name}", _FIELDS[name], float)
   return name, cast(float, check(key, given if number is None else number))
+
+
+def parse_everywhere(texts: Iterable[str]) -> dict[str, float]:
+  """Returns the regularisers that `everywhere` gives to all phases, by name.
+
+  Args:
+    texts: each "REGULARISER=NUMBER".
+
+  Raises:
+    ConfigError: a text has no number, or one out of range; a regulariser is unknown (the message
+      has the nearest), or named twice.
+  """
+  values: dict[str, float] = {}
+  for text in texts:
+    name, number = _parse_override(text, "everywhere")
+    if number is None:
+      raise ConfigError(
+        f"everywhere: {text!r} has no number; expected REGULARISER=NUMBER, such as '{name}=0.1'"
+      )
+    if name in values:
+      raise ConfigError(f"everywhere: {name} is named more than once; give it once")
+    values[name] = number
+  return values
 
 
 def parse_own_arms(texts: Iterable[str], taken: Iterable[str]) -> dict[str, ArmSpec]:

@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from sdt.arms.catalogue import arm_specs, num_rounds_of, spec_of
-from sdt.arms.language import PhaseSpec
+from sdt.arms.language import PhaseSpec, parse_everywhere
 from sdt.config import Config
-from sdt.config.schema import MethodConfig, SplitConfig
+from sdt.config.schema import NEUTRAL, MethodConfig, SplitConfig
 from sdt.engine.plan import Phase, Plan
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
+from sdt.models.registry import own_dropout
 from sdt.scores.split import Partition, folds, random_scores, split
 
 
@@ -201,6 +202,11 @@ def _decay(setting: Setting, decay: str | float, num_steps: int) -> np.ndarray:
   return np.full(len(config.seeds), decay)
 
 
+def neutral_values(config: Config) -> dict[str, float]:
+  """Returns what a phase has of each regulariser that neither it nor `everywhere` names."""
+  return {**NEUTRAL, "dropout": own_dropout(config.model)}
+
+
 def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
   ids = _ids(setting, spec.subset)
   is_rest = spec.subset not in _WHOLE and spec.name == "B"
@@ -210,10 +216,7 @@ def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
     "round": lambda: sum(setting.steps_easy_rest),
   }
   num_steps = lengths[spec.steps]()
-  overrides = {
-    name: getattr(setting.config.regularise, name) if value is None else value
-    for name, value in spec.overrides
-  }
+  overrides = parse_everywhere(setting.config.everywhere) | spec.values(setting.config.regularise)
   weight_decay = _decay(setting, spec.decay, num_steps)
   return Phase(spec.name, ids, num_steps, weight_decay=weight_decay, overrides=overrides)
 

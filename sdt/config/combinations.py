@@ -73,6 +73,7 @@ class _Idle:
 
 # The toy knows its A without scores, has its own arms, and chooses its decays itself.
 _NOT_IN_THE_TOY = (
+  *("everywhere", "stop.patience"),
   *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from", "stats.margin"),
   *("score.name", "score.path", "score.at_round", "score.folds", "score.dynamics", "score.grand"),
   *("data.wrong_label_fraction", "method.fraction", "method.num_easy", "method.lambda_A"),
@@ -270,7 +271,8 @@ def _check_selection(values: Values, defaults: Values) -> None:
   """
   if not any(values[name] for name in SELECTED):
     for key in ("data.validation_fraction", "select.num_seeds"):
-      if values[key] != defaults[key]:
+      is_read = key == "data.validation_fraction" and values["stop.patience"]
+      if values[key] != defaults[key] and not is_read:
         raise ConfigError(
           f"{key} = {values[key]!r} has no meaning without candidates to choose among; leave it "
           f"at its default, {defaults[key]!r}, or give {', '.join(SELECTED)}"

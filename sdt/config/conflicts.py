@@ -6,6 +6,7 @@ from typing import Any
 
 from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.parse import parse_call, parse_calls
+from sdt.config.toolbox.preprocessing_blocks import NORMALISERS
 from sdt.config.toolbox.training_blocks import CLIPS, FULL_BATCH, SCHEDULES
 from sdt.errors import ConfigError
 
@@ -22,7 +23,7 @@ class Conflict:
   """
 
   keys: tuple[str, ...]
-  when: Callable[[Mapping[str, Any]], bool]
+  when: Callable[[Mapping[str, Any]], object]
   reason: str
   way_out: str
 
@@ -191,9 +192,114 @@ _OPTIMISER: tuple[Conflict, ...] = (
 
 _AUGMENTATION: tuple[Conflict, ...] = ()
 
-_PREPROCESSING: tuple[Conflict, ...] = ()
 
-CONFLICTS = (*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING)
+def _prepares(values: Mapping[str, Any]) -> list[str]:
+  """Returns the names of the blocks of `data.normalise`."""
+  return [call.name for call in parse_calls(values["data.normalise"], NORMALISERS)]
+
+
+# Blocks with a number for every place of an image.
+_OF_PLACE = frozenset({"image_mean", "pixel", "pca", "zca"})
+
+_PREPROCESSING: tuple[Conflict, ...] = (
+  Conflict(
+    ("data.normalise",),
+    lambda values: not _prepares(values),
+    "it names nothing",
+    way_out="choose unit for pixel / 255 alone",
+  ),
+  Conflict(
+    ("data.normalise",),
+    lambda values: len(set(_prepares(values))) < len(_prepares(values)),
+    "a block stands twice, and the second time it changes nothing",
+    way_out="name it once",
+  ),
+  Conflict(
+    ("data.normalise",),
+    lambda values: "unit" in _prepares(values) and len(_prepares(values)) > 1,
+    "every block begins with pixel / 255, so unit changes nothing beside another",
+    way_out="leave unit out",
+  ),
+  Conflict(
+    ("data.normalise",),
+    lambda values: {"pca", "zca"} <= set(_prepares(values)),
+    "white inputs stay what they are if they are whitened again",
+    way_out="choose one of pca and zca",
+  ),
+  Conflict(
+    ("data.normalise",),
+    lambda values: "pca" in _prepares(values)[:-1],
+    "after pca the numbers are components, and no pixels of an image",
+    way_out="name pca last",
+  ),
+  Conflict(
+    ("data.normalise", "model.name"),
+    lambda values: "pca" in _prepares(values) and values["model.name"] != "mlp",
+    "components have no places, and a convolution sees places",
+    way_out="choose zca, or model.name=mlp",
+  ),
+  Conflict(
+    ("data.normalise", "data.crop_size"),
+    lambda values: values["data.crop_size"] is not None and _OF_PLACE & set(_prepares(values)),
+    "a block has a number for every place of an image, and a crop comes from any place",
+    way_out="choose channel or mean, or leave data.crop_size out",
+  ),
+  Conflict(
+    ("data.normalise", "data.statistics"),
+    lambda values: (
+      values["data.statistics"] == "imagenet" and _prepares(values) not in (["channel"], ["mean"])
+    ),
+    "ImageNet's statistics are a mean and a spread of each channel, and no more",
+    way_out="choose data.normalise=channel or mean, or data.statistics=own",
+  ),
+)
+
+
+def _stops_beside(key: str, reason: str, way_out: str) -> Conflict:
+  """Returns the conflict of early stopping with any value of a key."""
+  return Conflict(
+    ("stop.patience", key),
+    lambda values: values["stop.patience"] and values[key],
+    reason,
+    way_out=way_out,
+  )
+
+
+def _stops_in_sweep(key: str) -> Conflict:
+  return Conflict(
+    ("stop.patience", key),
+    lambda values: values["stop.patience"] and values[key] == "data.validation_fraction",
+    "the runs of a sweep share a baseline, which this key changes with early stopping",
+    way_out="make a run for each value",
+  )
+
+
+_TWICE = "the validation split would choose twice, which of the values and which of the rounds"
+_FIRST = "select without stop.patience first, then give the chosen values"
+
+_STOPPING: tuple[Conflict, ...] = (
+  *(
+    _stops_beside(key, _TWICE, _FIRST)
+    for key in ("select.lambda_A", "select.fraction", "select.weight_decay")
+  ),
+  _stops_beside(
+    "score.at_round",
+    "the network that scores is that of the best round",
+    "leave score.at_round out",
+  ),
+  _stops_beside(
+    "baseline_from", "the other run may have held out other examples", "leave baseline_from out"
+  ),
+  Conflict(
+    ("stop.patience", "rounds"),
+    lambda values: values["stop.patience"] >= values["rounds"],
+    "no training would stop before its last round",
+    way_out="choose a patience below rounds, or more rounds",
+  ),
+  *(_stops_in_sweep(key) for key in ("sweep.key", "sweep.also_key")),
+)
+
+CONFLICTS = (*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING, *_STOPPING)
 
 
 def check_conflicts(values: Mapping[str, Any]) -> None:

@@ -18,8 +18,10 @@ from sdt.config.keys.training import (
   NEUTRAL,
   AugmentConfig,
   ModelConfig,
+  MonitorConfig,
   OptimConfig,
   RegulariseConfig,
+  StopConfig,
 )
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
   "DistributedConfig",
   "MethodConfig",
   "ModelConfig",
+  "MonitorConfig",
   "OptimConfig",
   "ParallelConfig",
   "RegulariseConfig",
@@ -40,6 +43,7 @@ __all__ = [
   "ShapesConfig",
   "SplitConfig",
   "StatsConfig",
+  "StopConfig",
   "SweepConfig",
   "ToyConfig",
 ]
@@ -69,6 +73,8 @@ class Config:
   method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
   select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
   regularise: RegulariseConfig = dataclasses.field(default_factory=RegulariseConfig)
+  stop: StopConfig = dataclasses.field(default_factory=StopConfig)
+  monitor: MonitorConfig = dataclasses.field(default_factory=MonitorConfig)
   score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
   split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
   toy: ToyConfig = dataclasses.field(default_factory=ToyConfig)
@@ -82,6 +88,12 @@ class Config:
     (),
     "further arms that `arms` may name: 'NAME = SUBSET@DECAY + SUBSET@DECAY [against ARM]', such "
     "as 'gentle = A@5e-4 + B@lambda_B'",
+    unique=True,
+  )
+  everywhere: tuple[str, ...] = config_key(
+    (),
+    "regularisers of all phases of all arms, the baseline too, such as 'dropout=0.3'; a value that "
+    "a phase itself names wins",
     unique=True,
   )
   precision: str = config_key(

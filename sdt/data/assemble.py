@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from sdt.config.schema import DataConfig
-from sdt.data import duplicates, notes, seeded
+from sdt.data import duplicates, notes, preprocess, seeded
 from sdt.data.checks import some_of
 from sdt.data.class_names import refuse_unwritable
 from sdt.data.dataset import Data, Dataset, RawSplit, checksum, make_dataset
@@ -50,10 +50,11 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   Args:
     raw: what a reader returned.
     config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `wrong_label_fraction`,
-      `allow_empty_class`, `resize`, `statistics`.
+      `allow_empty_class`, `resize`, `statistics`, `normalise`.
 
   Raises:
-    ConfigError: ImageNet's statistics for what is no RGB image.
+    ConfigError: ImageNet's statistics for what is no RGB image; a preprocessing that these inputs
+      cannot have.
     DataError: wrong dtype, shape, value, label or length; fewer than 2 classes; an empty class; a
       draw larger than the set; no way to a test split.
   """
@@ -71,7 +72,8 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   _check_classes(train, raw, config)
   _check_content(train, raw)
   copies = duplicates.find(train, test, given, dropped=dropped, config=config)
-  mean, std = _statistics(raw, train, config)
+  channels = _statistics(raw, train, config)
+  fitted = preprocess.fit(config.normalise, train, channels)
   return Data(
     train=train,
     test=test,
@@ -79,11 +81,12 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     name=config.name,
     variant=raw.variant,
     checksum=checksum(train, test, raw.class_names),
-    mean=mean,
-    std=std,
+    mean=fitted.mean,
+    std=fitted.std,
+    steps=fitted.steps,
     notes=(
       *raw.notes,
-      *notes.of_set(train, test, raw.class_names, config=config, statistics=(mean, std)),
+      *notes.of_set(train, test, raw.class_names, config=config, statistics=channels),
       *duplicates.notes(copies, train, test, config=config),
     ),
     duplicates=copies,
@@ -262,7 +265,7 @@ def _check_content(train: Dataset, raw: Raw) -> None:
 def _statistics(
   raw: Raw, train: Dataset, config: DataConfig
 ) -> tuple[Float32[np.ndarray, "D"], Float32[np.ndarray, "D"]]:
-  """Returns the (mean, std) to normalise by, float32 [C] or [D]."""
+  """Returns the (mean, std) of each channel or column, float32 [C] or [D]."""
   known = raw.mean_std
   if config.statistics == "imagenet":
     if train.inputs.ndim != 4 or train.inputs.shape[3] != 3:

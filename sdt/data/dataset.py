@@ -130,6 +130,20 @@ class Duplicates:
 
 
 @dataclasses.dataclass(frozen=True)
+class Step:
+  """A further step of the preprocessing.
+
+  Attributes:
+    kind: "affine": (x - shift) * scale; "image" and "dc": by the numbers of each example;
+      "whiten": (x - mean) M of the flat example.
+    arrays: float32; (shift, scale) like `Data.mean`, or (mean [D], M [D, D]); none of the others.
+  """
+
+  kind: str
+  arrays: tuple[Float32[np.ndarray, "..."], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Data:
   """A data set as a run uses it.
 
@@ -141,11 +155,13 @@ class Data:
     variant: "canonical", "procedural", "custom", or the name of a known variant such as
       "jpeg-test-20".
     checksum: see `checksum`; equal for equal content, however it was read.
-    mean: float32 [C] in units of pixel/255, or float32 [D] in the units of the vectors: what is
-      subtracted from the inputs. It is that of the training split, unless the set or the config
-      names another.
+    mean: float32 [C] or [H, W, C] in units of pixel/255, or float32 [D] in the units of the
+      vectors: what is subtracted from the inputs first. It is that of the training split, unless
+      the set or the config names another.
     std: float32 like `mean`: the standard deviation that the inputs are divided by (over N, not
-      N - 1); 1 where it would be 0.
+      N - 1); 1 where it would be 0. See `data.normalise` for other choices of both.
+    steps: of the preprocessing, after that.
+    validation: what is held out of the training split to stop by; None without early stopping.
     notes: what the user must be told: constant images, skipped images, the variant.
     duplicates: the examples that are there more than once.
   """
@@ -156,10 +172,12 @@ class Data:
   name: str
   variant: str
   checksum: str
-  mean: Float32[np.ndarray, "D"]
-  std: Float32[np.ndarray, "D"]
+  mean: Float32[np.ndarray, "*s"]
+  std: Float32[np.ndarray, "*s"]
   notes: tuple[str, ...] = ()
   duplicates: Duplicates = Duplicates()
+  steps: tuple[Step, ...] = ()
+  validation: Dataset | None = None
 
 
 def make_dataset(split: RawSplit, *, num_classes: int, where: str) -> Dataset:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sdt.config.schema import DataConfig
+from sdt.data import preprocess
 from sdt.data.dataset import Data, Dataset
 from sdt.data.published.catalogue import SIZES
 from sdt.data.readers.decoding import LONGEST
@@ -21,6 +22,7 @@ def stand_in(config: DataConfig) -> Data | None:
   num_classes = sizes.num_classes
   if config.labels == "coarse" and sizes.num_coarse_classes:
     num_classes = sizes.num_coarse_classes
+  fitted = preprocess.stand_in(config.normalise, shape)
   return Data(
     train=_empty(min(config.num_train or sizes.num_train, sizes.num_train), shape),
     test=_empty(min(config.num_test or sizes.num_test, sizes.num_test), shape),
@@ -28,8 +30,7 @@ def stand_in(config: DataConfig) -> Data | None:
     name=config.name,
     variant="not found",
     checksum="",
-    mean=np.zeros(shape[2], np.float32),
-    std=np.ones(shape[2], np.float32),
+    **fitted._asdict(),
   )
 
 

@@ -10,6 +10,22 @@ from sdt.data.dataset import Data, Duplicates, checksum
 from sdt.errors import ConfigError
 
 
+def with_validation(data: Data, config: DataConfig) -> Data:
+  """Returns the data with a part of the training split held out as `validation`, see `hold_out`.
+
+  The test set and the checksum, which is that of the whole set, stay.
+
+  Raises:
+    ConfigError: one of the two parts would be empty.
+  """
+  cut = hold_out(data, config)
+  note = (
+    f"{len(cut.test)} of the {len(data.train)} training examples are a validation split, by which "
+    "trainings are stopped; nothing trains on them"
+  )
+  return dataclasses.replace(data, train=cut.train, validation=cut.test, notes=(*data.notes, note))
+
+
 def hold_out(data: Data, config: DataConfig) -> Data:
   """Returns the training set cut in two: `test` is the validation split, `train` is the rest.
 

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from sdt.arrays import AnyArray
 from sdt.data.dataset import Data, Dataset, image_sizes
-from sdt.inputs.augment import centre_crop, normalise, shift_and_scale
+from sdt.inputs.augment import centre_crop
+from sdt.inputs.preprocess import Preparation, prepare
 from sdt.losses import accumulator_dtype
 from sdt.types import Model, PyTree, Variables
 
@@ -119,7 +120,7 @@ def maps_of_test_images(
   if images is None or not has_map(model, next(iter(networks.values())), images.shape[1:]):
     return None
   labels = test.labels[positions]
-  shift, scale = shift_and_scale(data.mean, data.std, test.inputs.dtype)
+  by = Preparation.of(data.mean, data.std, data.steps, dtype=test.inputs.dtype)
   program = jax.jit(functools.partial(_maps_of_images, model))
   said: dict[str, Maps] = {}
   for arm, variables in networks.items():
@@ -128,7 +129,7 @@ def maps_of_test_images(
       # The last batch is filled up with the first images, so that the program is compiled once.
       size = min(settings.batch_size, len(positions))
       batch = np.arange(first, first + size) % len(positions)
-      parts.append(jax.device_get(program(variables, images[batch], labels[batch], shift, scale)))
+      parts.append(jax.device_get(program(variables, images[batch], labels[batch], by)))
       after_batch()
     logits, maps = (np.concatenate(kind)[: len(positions)] for kind in zip(*parts, strict=True))
     said[arm] = Maps(logits, maps)
@@ -147,10 +148,9 @@ def _maps_of_images(
   variables: Variables,
   images: Shaped[Array, "B H W C"],
   labels: Int[Array, "B"],
-  shift: Float[Array, "C"],
-  scale: Float[Array, "C"],
+  by: Preparation,
 ) -> tuple[Float[Array, "B K"], Float[Array, "B h w"]]:
-  return class_activation_maps(model, variables, normalise(images, shift, scale), labels=labels)
+  return class_activation_maps(model, variables, prepare(images, by), labels=labels)
 
 
 def _content(

@@ -6,9 +6,10 @@ from jaxtyping import Array, Bool, Float, Int
 from sdt.devices.layout import pad_batch, shard_batch
 from sdt.engine.program import Program
 from sdt.engine.step import Batch, StepNow
-from sdt.inputs.augment import Draws, augment, draw, normalise, output_size
+from sdt.inputs.augment import Draws, augment, draw, output_size
 from sdt.inputs.device_data import DeviceData
 from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
+from sdt.inputs.preprocess import prepare
 from sdt.types import PyTree
 
 
@@ -39,7 +40,7 @@ def make_batch(
 
   def seen(rows: Int[Array, "b"], draws: Draws) -> Float[Array, "b ..."]:
     images = augment(inputs[rows], draws, output, config=program.augment)
-    return normalise(images, data.shift, data.scale)
+    return prepare(images, data.preparation)
 
   if "mixup_alpha" not in now.overrides:
     ids, rows, mask, draws = shard_batch(program.layout, whole)

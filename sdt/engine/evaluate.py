@@ -8,8 +8,9 @@ from jaxtyping import Array, Bool, Float, Int, Int32, Shaped
 from sdt.arrays import AnyArray
 from sdt.devices.layout import shard_batch, sum_over
 from sdt.engine.program import PassProgram
-from sdt.inputs.augment import centre_crop, normalise
+from sdt.inputs.augment import centre_crop
 from sdt.inputs.device_data import DeviceData, Split
+from sdt.inputs.preprocess import prepare
 from sdt.losses import example_losses, is_correct
 from sdt.types import Leaf, Model, Variables
 
@@ -87,7 +88,7 @@ def batch_inputs(
   inputs, rows = split.rows_of(positions, offset)
   positions, rows = shard_batch(program.layout, (positions, rows))
   images = centre_crop(inputs[rows], split.sizes[positions], program.crop_size)
-  return normalise(images, data.shift, data.scale)
+  return prepare(images, data.preparation)
 
 
 class TestBatch(NamedTuple):

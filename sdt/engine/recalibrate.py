@@ -17,9 +17,10 @@ from sdt.devices.layout import fetch, place, place_replicas, shard_batch
 from sdt.engine.batch import pad_to
 from sdt.engine.evaluate import BatchSums, test_set_sums
 from sdt.engine.program import TrainingPassProgram
-from sdt.inputs.augment import augment, draw, normalise, output_size
+from sdt.inputs.augment import augment, draw, output_size
 from sdt.inputs.device_data import DeviceData
 from sdt.inputs.order import augment_key, dropout_key, num_batches
+from sdt.inputs.preprocess import prepare
 from sdt.inputs.source import Source
 from sdt.inputs.stream import ascending
 from sdt.models.norms import BatchNorm
@@ -65,7 +66,7 @@ def _batch_statistics(
   whole = pad_to(program.padded_train_batch_size, (rows, mask, draws))
   rows, mask, draws = shard_batch(program.layout, whole)
   augmented = augment(images[rows], draws, output, config=program.augment)
-  inputs = normalise(augmented, data.shift, data.scale)
+  inputs = prepare(augmented, data.preparation)
 
   def one_replica(variables: Variables) -> BatchStats:
     zero = jax.tree.map(jnp.zeros_like, variables["batch_stats"])

@@ -251,6 +251,9 @@ def _replica_step(
     & is_finite((state.params, state.batch_stats, state.opt_state))
   )
   sums = _add_step(snapshot.sums, measures, place, params=state.params)
+  if sums.step_losses is not None:
+    in_round = place.step % np.int32(program.steps_per_round)
+    sums = _keep_loss(sums, measures, in_round)
   dynamics = snapshot.dynamics
   if dynamics is not None:
     dynamics = _record_step(program, dynamics, batch, measures=measures, now=now, alive=alive)
@@ -297,6 +300,13 @@ def _add_step(sums: Sums, measures: Measures, place: StepPlace, params: Params) 
       lambda: sums.weight_norms,
     ),
   )
+
+
+def _keep_loss(sums: Sums, measures: Measures, index: Int[Array, ""]) -> Sums:
+  """Returns the sums with the mean loss of step `index` of the round."""
+  count = jnp.maximum(measures.count, 1).astype(measures.loss.dtype)
+  loss = (measures.loss / count).astype(sums.step_losses.dtype)
+  return dataclasses.replace(sums, step_losses=sums.step_losses.at[index].set(loss))
 
 
 def _record_step(

@@ -57,6 +57,7 @@ class Sums:
   num_steps: Leaf  # [P] int32
   weight_norms: Leaf  # [P, L] float32
   average: BatchSums | None = None  # over the test set, under the average of the weights
+  step_losses: Leaf = None  # [S] float32, mean loss of each step of the round; None where not kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,16 +72,26 @@ class Position:
   eval_index: int = 0
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Best:
+  """Of early stopping: what each seed had after its best round, leaves [R, ...]."""
+
+  state: TrainState
+  dynamics: Dynamics | None = None
+
+
 @functools.partial(
   jax.tree_util.register_dataclass,
-  data_fields=("state", "sums", "dynamics"),
+  data_fields=("state", "sums", "dynamics", "best"),
   meta_fields=("position", "round_secs"),
 )
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
   """Where a training stands: all that is needed to continue it.
 
-  A pytree of `state`, `sums` and `dynamics`; programs know nothing of the position.
+  A pytree of `state`, `sums`, `dynamics` and `best`; programs know nothing of the position, and
+  have no `best`.
 
   Attributes:
     state: of every replica.
@@ -88,6 +99,7 @@ class Snapshot:
     dynamics: where they are recorded; None also stands for those before the first step.
     position: what comes next.
     round_secs: seconds spent on the round under way.
+    best: with early stopping, what may be the end of the training.
   """
 
   state: TrainState
@@ -95,12 +107,18 @@ class Snapshot:
   dynamics: Dynamics | None = None
   position: Position = Position()
   round_secs: float = 0.0
+  best: Best | None = None
 
 
 def zero_sums(
-  num_replicas: int, num_phases: int, num_layers: int, *, has_average: bool = False
+  num_replicas: int,
+  num_phases: int,
+  num_layers: int,
+  *,
+  has_average: bool = False,
+  num_steps: int | None = None,
 ) -> Sums:
-  """Returns empty sums on the host, leading axis [R]."""
+  """Returns empty sums on the host, leading axis [R]; with `num_steps` losses of steps too."""
   per_phase, scalar = (num_replicas, num_phases), (num_replicas,)
   return Sums(
     train_loss=np.zeros(per_phase, np.float32),
@@ -116,6 +134,7 @@ def zero_sums(
     average=BatchSums(*(np.zeros(scalar, dtype) for dtype in (np.float32, np.int32, np.int32)))
     if has_average
     else None,
+    step_losses=None if num_steps is None else np.zeros((num_replicas, num_steps), np.float32),
   )
 
 

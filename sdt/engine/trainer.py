@@ -116,6 +116,11 @@ class Trainer:
     arrays = Snapshot(snapshot.state, snapshot.sums, dynamics)
     self._snapshot = place_replicas(self._layout, arrays)
 
+  @property
+  def position(self) -> Position:
+    """What comes next."""
+    return self._position
+
   def get_state(self) -> Snapshot:
     """Returns the snapshot on the host, leaves [R, ...], with the position that was reached."""
     arrays = fetch(self._layout, self.snapshot)
@@ -202,7 +207,12 @@ class Trainer:
     return _Dispatch(clock, after, 0)
 
   def run(
-    self, start: Position, seconds_before: float = 0.0, halt_after: int | None = None
+    self,
+    start: Position,
+    seconds_before: float = 0.0,
+    halt_after: int | None = None,
+    *,
+    halts_every_round: bool = False,
   ) -> Generator[Progress]:
     """Trains from `start` to the end of the plan, yielding after every dispatch.
 
@@ -211,6 +221,7 @@ class Trainer:
       seconds_before: spent on the round of `start` so far, by an earlier process.
       halt_after: a round, from 1, at whose end a dispatch ends too, so that the state can be had
         there; no bit of the training changes.
+      halts_every_round: a dispatch ends with every round.
     """
     self.compile()
     self._position, self._round_secs = start, seconds_before
@@ -219,7 +230,7 @@ class Trainer:
       while self._position.round_index < self.rounds:
         at, begin = self._position, time.perf_counter()
         # One round first, so that a person soon sees that it works, and how fast.
-        at_most = 1 if at == start else None
+        at_most = 1 if at == start or halts_every_round else None
         if at_most is None and halt_after is not None and at.round_index < halt_after:
           at_most = halt_after - at.round_index
         work = self._next(at, at_most)

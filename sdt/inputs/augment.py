@@ -21,19 +21,19 @@ _BOX_TRIES = 10
 
 
 def shift_and_scale(
-  mean: Float[np.ndarray, "C"], std: Float[np.ndarray, "C"], dtype: DTypeLike
-) -> tuple[Float32[np.ndarray, "C"], Float32[np.ndarray, "C"]]:
+  mean: Float[np.ndarray, "*s"], std: Float[np.ndarray, "*s"], dtype: DTypeLike
+) -> tuple[Float32[np.ndarray, "*s"], Float32[np.ndarray, "*s"]]:
   """Returns (255 mean, 1 / (255 std)) for uint8 inputs, (mean, 1 / std) for features.
 
   Computed on the host: the compiler rewrites or hoists a division inside the program, depending on
   the loop around it, and the last bits differ.
 
   Args:
-    mean: [C] float, in units of pixel / 255, or in those of the features.
-    std: [C] float, likewise.
+    mean: [C] or [H, W, C] float, in units of pixel / 255, or in those of the features.
+    std: float like `mean`.
     dtype: of the inputs.
   Returns:
-    shift and scale for `normalise`, float32 [C] each.
+    shift and scale for `normalise`, float32 like `mean`.
   """
   unit = 255.0 if dtype == np.uint8 else 1.0
   shift, scale = mean.astype(np.float64) * unit, 1.0 / (std.astype(np.float64) * unit)
@@ -41,7 +41,9 @@ def shift_and_scale(
 
 
 def normalise(
-  inputs: Shaped[AnyArray, "*rest C"], shift: Float32[AnyArray, "C"], scale: Float32[AnyArray, "C"]
+  inputs: Shaped[AnyArray, "*rest C"],
+  shift: Float32[AnyArray, "*s"],
+  scale: Float32[AnyArray, "*s"],
 ) -> Float32[Array, "*rest C"]:
   """Returns (x - shift) * scale in float32: (x / 255 - mean) / std of images.
 
@@ -49,11 +51,11 @@ def normalise(
 
   Args:
     inputs: [..., C] uint8 in [0, 255], or float32 features.
-    shift: [C] float32, see `shift_and_scale`. It is subtracted first, because features may lie many
-      standard deviations from 0.
-    scale: [C] float32.
+    shift: [C] or [H, W, C] float32, see `shift_and_scale`. It is subtracted first, because features
+      may lie many standard deviations from 0.
+    scale: float32 like `shift`.
   """
-  broadcast = (1,) * (inputs.ndim - 1) + (-1,)
+  broadcast = (1,) * (inputs.ndim - shift.ndim) + shift.shape
   return (jnp.asarray(inputs).astype(jnp.float32) - shift.reshape(broadcast)) * scale.reshape(
     broadcast
   )

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Int32, Shaped
 
+from sdt.inputs.preprocess import Preparation
 from sdt.types import Leaf
 
 
@@ -68,12 +69,16 @@ class Split:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class DeviceData:
-  """The data set as programs see it. See `normalise` for shift and scale."""
+  """The data set as programs see it, and how its inputs are prepared."""
 
   train: Split
   test: Split
-  shift: Leaf  # [C] float32
-  scale: Leaf  # [C] float32
+  preparation: Preparation
+
+  @property
+  def shift(self) -> Leaf:
+    """What is subtracted from the inputs first, in units of pixels; see `normalise`."""
+    return self.preparation.shift
 
   def with_inputs(self, split: str, inputs: Leaf) -> "DeviceData":
     """Returns the data with the inputs [batches, B, ...] of one dispatch."""

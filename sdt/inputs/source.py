@@ -20,10 +20,10 @@ from sdt.config.schema import DataConfig
 from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.devices import processes
 from sdt.devices.layout import Layout, place, place_replicas
-from sdt.inputs.augment import shift_and_scale
 from sdt.inputs.device_data import DeviceData, Feed, Split, Steps, WholeSplit
 from sdt.inputs.order import num_batches
 from sdt.inputs.placement import Placement, most_batches
+from sdt.inputs.preprocess import Preparation
 from sdt.inputs.stream import HostInputs, read_ahead, rows_at
 
 # Numbers of batches [G] -> [G, B] positions of their examples in a split.
@@ -134,8 +134,8 @@ def _placed(data: Data, layout: Layout, *, is_whole: bool) -> DeviceData:
     inputs = WholeSplit(dataset.inputs) if is_whole else None
     return Split(inputs, image_sizes(dataset), dataset.labels)
 
-  shift, scale = shift_and_scale(data.mean, data.std, data.train.inputs.dtype)
-  return place(layout, DeviceData(split(data.train), split(data.test), shift, scale=scale))
+  by = Preparation.of(data.mean, data.std, data.steps, dtype=data.train.inputs.dtype)
+  return place(layout, DeviceData(split(data.train), split(data.test), by))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from sdt.models.conv import barrier, conv2d, precision_of
 from sdt.models.family import HEAD
 from sdt.models.norms import NORMS, Bias, Mask, Place
 from sdt.models.pools import pool
+from sdt.models.recording import record
 
 # The name of the multiplier of a residual branch, with Fixup.
 MULTIPLIER = "multiplier"
@@ -194,7 +195,7 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
   @nn.nowrap
   def act(self, name: str, x: Float[Array, "*shape D"]) -> Float[Array, "*shape C"]:
     """Returns the activation of x; `name` is that of its parameters, where it has any."""
-    return activation(self.activation, name, self.param_dtype)(x)
+    return record(self, activation(self.activation, name, self.param_dtype)(x))
 
   @nn.nowrap
   def conv(

@@ -6,6 +6,7 @@ from sdt.report import (
   fonts,
   forest,
   image_figures,
+  monitor_pictures,
   prediction_pictures,
   score_pictures,
   tables,
@@ -30,6 +31,7 @@ def draw(artifacts: Artifacts) -> dict[str, Picture]:
     | score_pictures.classes(artifacts)
     | score_pictures.stability(artifacts)
     | curve_pictures.norms(artifacts)
+    | monitor_pictures.pictures(artifacts)
   )
 
 

@@ -12,6 +12,7 @@ from sdt.report import (
   drawing,
   figures,
   fonts,
+  monitor_pictures,
   page,
   prediction_section,
   selection_section,
@@ -68,6 +69,8 @@ def _arms_and_differences(artifacts: Artifacts) -> dict[str, object]:
       for line in artifacts.config.get("config", {}).get("own_arms", ())
       if line.partition("=")[0].strip() in results["arms"]
     ],
+    "stops": tables.stop_rows(results),
+    "everywhere": artifacts.config.get("config", {}).get("everywhere", ()),
     "has_recalibrated": any("recalibrated" in entry for entry in results["arms"].values()),
     "contrast_rows": tables.contrast_rows(results),
     "has_own_controls": "against_control" in results,
@@ -90,7 +93,8 @@ def _curves(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> dict[str, 
   num_seeds = curve_figures.most_seeds(curves(artifacts.metrics, arms))
   spread = "their range" if num_seeds < figures.MIN_SEEDS_FOR_SD else "one sd above and below it"
   return {
-    "curves": [name for name in curve_pictures.MEASURES if name in pictures],
+    "curves": [name for name in (*curve_pictures.MEASURES, "step_losses") if name in pictures],
+    "unit_rows": monitor_pictures.unit_rows(artifacts),
     "norms": [name for name in NORMS if name in pictures],
     "has_many_arms": len(arms) > figures.MAX_ARMS,
     "has_metrics": bool(artifacts.metrics),

@@ -338,3 +338,17 @@ def _mean_without(diverged: set[int], values: Mapping[Any, float | None]) -> flo
 
 def _plain(value: float | None) -> str:
   return "-" if value is None else f"{value:.4f}"
+
+
+def stop_rows(results: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+  """Returns for every arm the round of each seed's network; [] without early stopping."""
+  rows = []
+  for arm, ends in results.get("early_stopping", {}).get("arms", {}).items():
+    best, stopped = ends["best_round"], ends["stopped_after"]
+    cells = [
+      f"{best[seed] or 'none measured'}"
+      + (f", stopped after {stopped[seed]}" if stopped[seed] is not None else ", not stopped")
+      for seed in best
+    ]
+    rows.append((arm, cells))
+  return rows

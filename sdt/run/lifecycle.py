@@ -25,6 +25,7 @@ from sdt.run import (
   environment,
   full_batch,
   load_inputs,
+  preprocessing_file,
   resume,
   reused_baseline,
   selection,
@@ -253,7 +254,7 @@ def _make_context(opened: _Opened, chosen: Mapping[str, float], *, profile: bool
   accepted = opened.accepted
   setup = Setup.make(
     selection.frozen(accepted.config, chosen),
-    accepted.data,
+    preprocessing_file.as_begun(opened.workdir, accepted.data),
     opened.choices,
     pretrained=accepted.beside.pretrained,
   )

@@ -15,6 +15,7 @@ from sdt.arms.checks import check
 from sdt.config import Config
 from sdt.data import sources
 from sdt.data.dataset import Data, image_sizes
+from sdt.data.validation_split import with_validation
 from sdt.devices import processes
 from sdt.engine.optim import is_body_frozen
 from sdt.errors import ConfigError
@@ -61,6 +62,8 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
     else loaded
   )
   _check_network_takes(config, data)
+  if config.stop.patience and data.validation is None:
+    data = with_validation(data, config.data)
   return data
 
 

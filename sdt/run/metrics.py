@@ -3,18 +3,20 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from sdt import files
 from sdt.config import Config
-from sdt.engine.plan import Plan
+from sdt.engine.plan import Phase, Plan
 from sdt.engine.state import Sums
 from sdt.engine.trainer import FinishedRound
 
 FILE = "metrics.jsonl"
+# More losses of single steps are not kept of a training.
+MOST_STEPS = 20_000
 
 type Row = Mapping[str, Any]
 
@@ -27,7 +29,9 @@ def has_rows(number: int, rounds: int, config: Config) -> bool:
 
   Every evaluated round has rows, so that no evaluation is lost.
   """
-  return number % config.log_every_rounds == 0 or is_evaluated(number, rounds, config)
+  is_measured = config.monitor.units and number == 1
+  is_due = number % config.log_every_rounds == 0 or is_measured
+  return is_due or is_evaluated(number, rounds, config)
 
 
 def is_evaluated(number: int, rounds: int, config: Config) -> bool:
@@ -66,11 +70,10 @@ def rows_of_round(
     config: for the seeds, and for the rounds that are evaluated.
     ended: the round, its sums with leaves [R, ...] and its seconds for all seeds together.
     learning_rate: of the round, or of each of its steps, [S]: a row has the mean over its phase.
-    steps_done: [R] optimiser steps done at the end of the round or later; fewer than the round asks
-      for where a replica was frozen.
+    steps_done: [R] optimiser steps done by then or later; fewer where a replica was frozen.
     is_regression: there are no classes, and so no accuracies.
   """
-  rows = []
+  rows, whole = [], _Whole(plan, ended.index, steps_done)
   rates = np.broadcast_to(learning_rate, plan.steps_per_round)
   evaluated = is_evaluated(ended.index + 1, plan.rounds, config)
   for replica, seed in enumerate(config.seeds):
@@ -95,11 +98,54 @@ def rows_of_round(
         "learning_rate": _short(rate),
         "weight_decay": _short(np.mean(phase.weight_decay[replica])),
         **figures,
+        **_step_losses(ended.sums, replica, step - phase.num_steps, phase=phase, place=whole),
         "seconds": round(ended.seconds / plan.steps_per_round * phase.num_steps, 6),
         **({"overrides": dict(phase.overrides)} if phase.overrides else {}),
       }
       rows.append(row | lost)
   return rows
+
+
+class _Whole(NamedTuple):
+  """Where a round is in its training.
+
+  Attributes:
+    plan: of the arm.
+    round_index: from 0.
+    steps_done: [R], see `rows_of_round`.
+  """
+
+  plan: Plan
+  round_index: int
+  steps_done: Int[np.ndarray, "R"]
+
+
+def _step_losses(
+  sums: Sums, replica: int, first: int, *, phase: Phase, place: _Whole
+) -> dict[str, list[float | None]]:
+  """Returns the losses of the steps of a phase, every k-th of the training; {} if none are kept.
+
+  `first` is the number of its first step, from 0 over all rounds. Steps that were not made, because
+  the seed had diverged, have None.
+  """
+  if sums.step_losses is None:
+    return {}
+  every = kept_every(place.plan.rounds * place.plan.steps_per_round)
+  begin = place.round_index * place.plan.steps_per_round
+  return {
+    "step_losses": [
+      _short(sums.step_losses[replica, number - begin], 6)
+      if number < place.steps_done[replica]
+      else None
+      for number in range(first, first + phase.num_steps)
+      if number % every == 0
+    ]
+  }
+
+
+def kept_every(num_steps: int) -> int:
+  """Returns k: of a training of so many steps the loss of every k-th is kept, 20,000 at most."""
+  return max(1, math.ceil(num_steps / MOST_STEPS))
 
 
 def _figures(

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from sdt.arms.catalogue import num_phases
+from sdt.arms.planning import neutral_values
 from sdt.config import Config
-from sdt.config.schema import NEUTRAL
 from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.devices.layout import Layout, make_layout, padded_batch_size
@@ -44,7 +44,7 @@ from sdt.inputs.source import Source, make_source
 from sdt.losses import is_regression
 from sdt.models import count_params, make_model
 from sdt.models.pretrained import Pretrained
-from sdt.models.registry import multiply_adds, own_dropout, variable_shapes
+from sdt.models.registry import multiply_adds, variable_shapes
 from sdt.run.dispatches import arm_sizes
 from sdt.run.initial_weights import initial_weights
 from sdt.scores.dynamics import Dynamics, no_dynamics
@@ -96,8 +96,7 @@ class Setup:
     placement: where the inputs are.
     choices: what sdt chose by itself; sealed with the run and kept on resume. `dispatches` grows as
       arms are prepared.
-    pretrained: the weights that a training from scratch begins with, where the config names a file
-      of them.
+    pretrained: the weights that a training begins with, where the config names a file of them.
   """
 
   config: Config
@@ -217,7 +216,7 @@ class Setup:
   def trainer(self, plan: Plan) -> Trainer:
     """Returns the trainer of a plan, compiled once for all plans of the same shapes."""
     config = self.config
-    neutral = {**NEUTRAL, "dropout": own_dropout(config.model)}
+    neutral = neutral_values(config)
     regularisers = plan.regularisers(neutral)
     program = self._program(plan, regularisers)
     key = program, plan.rounds  # the numbers of the rounds are arguments of the program too
@@ -321,9 +320,22 @@ class Setup:
 
     The statistics are those of whole batches, whatever the training does.
     """
-    config, source, eval_size = self.config, self.source, self.eval_batch_size
-    total = num_batches(len(self.data.train), config.batch_size)
-    total_evals = num_batches(len(self.data.test), eval_size)
+    return self._recalibrator(self.data, self.source)
+
+  @functools.cached_property
+  def validator(self) -> Recalibrator:
+    """The same for the validation split alone, of which only the evaluation is used."""
+    held_out = self.data.validation
+    if held_out is None:
+      raise ValueError("these data have no validation split")
+    data = dataclasses.replace(self.data, train=held_out, test=held_out)
+    source = make_source(self.config.data, data, self.layout, placement=self.placement)
+    return self._recalibrator(data, source)
+
+  def _recalibrator(self, data: Data, source: Source) -> Recalibrator:
+    config, eval_size = self.config, min(self.eval_batch_size, len(data.test))
+    total = num_batches(len(data.train), config.batch_size)
+    total_evals = num_batches(len(data.test), eval_size)
     most = min(total, source.most_batches("train", config.batch_size))
     most_evals = min(total_evals, source.most_batches("test", eval_size))
     program = RecalibrateProgram(
@@ -378,9 +390,11 @@ class Setup:
   def no_sums(self, phases: int | None = None) -> Sums:
     """Returns empty sums, of so many phases or of the most that any of the run's arms has."""
     phases = phases or num_phases(self.config)
+    most = num_batches(len(self.data.train), self.config.batch_size) + 1  # steps of a phase
     return zero_sums(
       len(self.config.seeds),
       phases,
       len(self.layer_names),
       has_average=self.config.optim.average > 0,
+      num_steps=phases * most if self.config.monitor.steps else None,
     )

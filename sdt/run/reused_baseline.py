@@ -19,7 +19,7 @@ from sdt.engine.plan import Plan
 from sdt.engine.state import Position, Snapshot
 from sdt.errors import CheckpointError, ConfigError, DataError
 from sdt.files.workdir import disk_errors
-from sdt.run import environment, metrics, shared_workdir
+from sdt.run import environment, metrics, shared_workdir, stopping
 from sdt.run.context import Context
 from sdt.run.identity import Identity
 from sdt.run.programs import compute_dtype
@@ -238,9 +238,12 @@ def take_over(
 def _rows_of(workdir: Path, arms: Sequence[str], config: Config) -> Sequence[metrics.Row]:
   """Returns the rows of these arms in the finished run; refuses it if there are not all of them."""
   rows = [row for row in files.read_rows(workdir / metrics.FILE) if row["arm"] in arms]
-  numbers = range(1, config.rounds + 1)
-  num_rounds = sum(metrics.has_rows(number, config.rounds, config) for number in numbers)
-  expected = num_rounds * len(config.seeds) * len(arms)
+  expected = 0
+  for arm in arms:
+    own = [row for row in rows if row["arm"] == arm]
+    numbers = range(1, stopping.num_rounds(own, config.rounds, config) + 1)
+    has_rows = [metrics.has_rows(number, config.rounds, config) for number in numbers]
+    expected += sum(has_rows) * len(config.seeds)
   if len(rows) != expected:
     raise DataError(
       f"baseline_from={workdir}: metrics.jsonl has {len(rows)} rows of the baseline, expected "

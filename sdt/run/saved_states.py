@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from sdt.arms.catalogue import trainings
 from sdt.engine.plan import Plan
-from sdt.engine.state import Position, Snapshot, TrainState
+from sdt.engine.state import Best, Position, Snapshot, TrainState
 from sdt.errors import CheckpointError
 from sdt.run.context import Context
 from sdt.run.programs import Setup
@@ -135,7 +135,8 @@ def step_after(store: SharedStore, round_number: int, arm_index: int = 0) -> int
 
 def saved_tree(reached: Snapshot) -> dict[str, Any]:
   """Returns what a checkpoint holds as a tree; the position stands in its meta."""
-  return {"state": reached.state, "sums": reached.sums, "dynamics": reached.dynamics}
+  tree = {"state": reached.state, "sums": reached.sums, "dynamics": reached.dynamics}
+  return tree | ({} if reached.best is None else {"best": reached.best})
 
 
 def saved_like(setup: Setup, arm_index: int, num_phases: int | None = None) -> dict[str, Any]:
@@ -148,8 +149,9 @@ def saved_like(setup: Setup, arm_index: int, num_phases: int | None = None) -> d
   """
   # Only the first arm, the baseline, records training dynamics.
   dynamics = setup.no_dynamics("baseline") if arm_index == 0 else None
-  sums = setup.no_sums(num_phases)
-  return saved_tree(dataclasses.replace(setup.fresh_start, sums=sums, dynamics=dynamics))
+  sums, fresh = setup.no_sums(num_phases), setup.fresh_start
+  best = Best(fresh.state, dynamics) if setup.config.stop.patience else None
+  return saved_tree(dataclasses.replace(fresh, sums=sums, dynamics=dynamics, best=best))
 
 
 def save_state(

@@ -14,6 +14,7 @@ from sdt.engine.state import TrainState
 from sdt.models import make_model
 from sdt.run import metrics
 from sdt.run.context import Context
+from sdt.run.stopping import read_judged
 from sdt.stages.model_file import RECOMMENDED, file_of, header, write_model
 from sdt.stages.predictions import Predicted, fitness_of
 from sdt.stages.train import Trainings
@@ -27,7 +28,7 @@ def write_activation_maps(context: Context, trainings: Trainings) -> None:
   """
   config, data = context.config, context.data
   arms = [arm for arm in ("baseline", "method") if arm in config.arms]
-  rows = files.read_rows(context.workdir / metrics.FILE)
+  rows = read_judged(context.workdir, context.config)
   lost = {seed for arm in arms for seed in metrics.diverged_seeds(rows, arm)}
   replica = next((index for index, seed in enumerate(config.seeds) if seed not in lost), None)
   if replica is None or data.test.inputs.ndim != 4:
@@ -96,7 +97,7 @@ def _write_models(context: Context, plan: Plan, state: TrainState, predicted: Pr
   """Writes the weights of every seed of an arm, as far as they are missing."""
   config, pretrained = context.config, context.setup.pretrained
   fitness = fitness_of(
-    files.read_rows(context.workdir / metrics.FILE),
+    read_judged(context.workdir, context.config),
     plan,
     context.data,
     config=config,
@@ -115,7 +116,8 @@ def _write_models(context: Context, plan: Plan, state: TrainState, predicted: Pr
       flaws=flaws,
       pretrained_checksum=None if pretrained is None else pretrained.checksum,
     )
-    write_model(context.workdir / file_of(plan.arm, seed), state, replica, about=about)
+    path, steps = context.workdir / file_of(plan.arm, seed), context.data.steps
+    write_model(path, state, replica, about=about, steps=steps)
 
 
 def write_recommended(context: Context, source: str | None) -> None:

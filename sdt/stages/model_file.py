@@ -1,17 +1,18 @@
 """Writes files of weights: one network each, with all that is needed to use it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from sdt import files
 from sdt.config import Config, to_dict
-from sdt.data.dataset import Data
+from sdt.data.dataset import Data, Step
 from sdt.engine.state import TrainState
 from sdt.run.programs import input_shape
-from sdt.trained.model import FORMAT, RECOMMENDED, file_of
+from sdt.trained.model import FORMAT, RECOMMENDED, file_of, step_tensors
 from sdt.types import PyTree
 
 __all__ = ["RECOMMENDED", "file_of", "header", "write_model"]
@@ -46,7 +47,9 @@ def header(
   for key in _NOT_OF_THE_NETWORK:
     del plain["data"][key]
   plain["model"]["pretrained"] = pretrained_checksum
-  normalisation = {"mean": data.mean, "std": data.std}
+  normalisation: dict[str, Any] = {"mean": data.mean, "std": data.std}
+  if data.steps:
+    normalisation["steps"] = [step.kind for step in data.steps]
   return {
     "format": FORMAT,
     "arm": arm,
@@ -60,7 +63,14 @@ def header(
   }
 
 
-def write_model(path: Path, state: TrainState, replica: int, about: Mapping[str, str]) -> None:
+def write_model(
+  path: Path,
+  state: TrainState,
+  replica: int,
+  *,
+  about: Mapping[str, str],
+  steps: Iterable[Step] = (),
+) -> None:
   """Writes the weights and running statistics of a replica; names are joined by "/".
 
   Nothing is written where the same file stands already.
@@ -70,10 +80,12 @@ def write_model(path: Path, state: TrainState, replica: int, about: Mapping[str,
     state: of an arm at its end, leaves [R, ...].
     replica: which of them.
     about: what `header` returned.
+    steps: of the preprocessing.
   """
   params, batch_stats = jax.tree.map(lambda leaf: leaf[replica], (state.params, state.batch_stats))
   leaves = [*_leaves(params, ("params",)), *_leaves(batch_stats, ("batch_stats",))]
-  content = files.safetensors_bytes({"/".join(names): leaf for names, leaf in leaves}, about)
+  tensors = {"/".join(names): leaf for names, leaf in leaves} | step_tensors(steps)
+  content = files.safetensors_bytes(tensors, about)
   if not (files.is_intact(path) and path.read_bytes() == content):
     files.write_bytes(path, content)
 

@@ -8,7 +8,7 @@ from sdt.config import Config
 from sdt.data import duplicates
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
-from sdt.run import selection
+from sdt.run import preprocessing_file, selection
 from sdt.scores.split import Partition, Sizes, sizes
 from sdt.stages import prediction_files
 from sdt.stages.model_file import file_of
@@ -42,6 +42,7 @@ def outputs(config: Config, data: Data) -> list[str]:
   """Returns the names of the files that an experiment leaves beside those of every run."""
   names = [selection.FILE] if selection.is_on(config) else []
   names += [duplicates.FILE] if data.duplicates.copies else []
+  names += [preprocessing_file.FILE] if preprocessing_file.is_written(data) else []
   names += [file_of(arm, seed) for arm in config.arms for seed in config.seeds]
   names += [prediction_files.FILE, prediction_files.TABLE]
   if has_split(config):

@@ -20,6 +20,7 @@ from sdt.errors import DataError
 from sdt.run import checkpoint_seals, collapse, metrics
 from sdt.run.collapse import Fitness
 from sdt.run.context import Context
+from sdt.run.stopping import read_judged
 from sdt.stages.prediction_files import (
   FILE,
   TABLE,
@@ -70,10 +71,10 @@ class Predicted:
     The training evaluates by another program. On a CPU both agree; on another device the last bits
     of a logit may differ, and decide between two classes.
     """
-    last = rows[-1]["round"]
+    last = {row["seed"]: row["round"] for row in rows}
     return [
       {**row, **self._at_the_end(str(row["seed"]))}
-      if row["last_phase"] and row["round"] == last
+      if row["last_phase"] and row["round"] == last[row["seed"]]
       else row
       for row in rows
     ]
@@ -109,7 +110,7 @@ def predict(
   A sound file of the same networks stays. `plans` are those of the arms.
   """
   config, data, path, arms = context.config, context.data, context.workdir / FILE, list(plans)
-  rows = files.read_rows(context.workdir / metrics.FILE)
+  rows = read_judged(context.workdir, context.config)
 
   def fit_of(arm: str, predicted: Predicted) -> Collection[int]:
     return fitness_of(
@@ -194,7 +195,7 @@ def _tell_other_accuracies(context: Context, predicted: Mapping[str, Predicted])
   By the last bits of logits the two may differ in few examples.
   """
   num = len(context.data.test)
-  rows = files.read_rows(context.workdir / metrics.FILE)
+  rows = read_judged(context.workdir, context.config)
   evaluated = {(row["arm"], row["seed"]): row["test_accuracy"] for row in rows if row["last_phase"]}
   for (arm, seed), before in evaluated.items():
     now = predicted[arm].accuracies[str(seed)] if arm in predicted else None
@@ -223,7 +224,7 @@ def _ask(context: Context, trainings: Trainings, arms: Sequence[str]) -> Iterato
   """
   config = context.config
   predictor = context.setup.predictor(dtype_of(config, context.data).name)
-  rows, num = files.read_rows(context.workdir / metrics.FILE), predictor.num_batches
+  rows, num = read_judged(context.workdir, context.config), predictor.num_batches
   with context.display.task("predictions", len(arms) * num, "batch") as task:
     for index, arm in enumerate(arms):
       diverged = metrics.diverged_seeds(rows, arm)

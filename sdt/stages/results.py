@@ -16,7 +16,7 @@ from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.models import count_params
-from sdt.run import metrics, selection
+from sdt.run import metrics, selection, stopping
 from sdt.run.collapse import Collapse, collapse_in_words, effective_classes_of, likely_cause
 from sdt.run.context import Context, write_environment
 from sdt.stages.final_networks import finish_arms, write_activation_maps, write_recommended
@@ -114,7 +114,8 @@ def write_results(
 
 def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> dict[str, Any]:
   """Returns the content of results.json, from metrics.jsonl in `workdir` and the run's outcome."""
-  rows, specs = files.read_rows(workdir / metrics.FILE), arm_specs(config)
+  all_rows, specs = files.read_rows(workdir / metrics.FILE), arm_specs(config)
+  rows = stopping.judged(all_rows, config)
   arms = {
     arm: _entry_of(rows, arm, data, config=config, outcome=outcome)
     | {"asks": specs[arm].asks, "equal_work": specs[arm].equal_work}
@@ -125,6 +126,8 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   controls = {arm: control for arm in arms if (control := specs[arm].control)}
   comparison = compare(accuracy, config.stats.margin, unequal, controls=controls)
   collapse = collapse_in_words(arms)
+  stopped = stopping.described(all_rows, config.arms, config)
+  remarks = [stopped["early_stopping"]["sentence"]] if stopped else []
   recommended = recommend(arms, comparison["contrasts"], outcome.validation)
   warnings = [collapse] if collapse else []
   if recommended["file"] is None:
@@ -147,8 +150,9 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
     "arms": arms,
     "recommended": recommended,
     **({"collapse": collapse} if collapse else {}),
+    **stopped,
     **comparison,
-    "sentence": " ".join((*warnings, comparison["sentence"])),
+    "sentence": " ".join((*warnings, comparison["sentence"], *remarks)),
   }
 
 
@@ -215,17 +219,20 @@ def write_arm_ids(workdir: Path, data: Data, config: Config, plan: Plan) -> None
 def describe_data(data: Data) -> dict[str, Any]:
   """Returns the `data` entry of results.json.
 
-  Vectors may have thousands of columns: their statistics are in model.safetensors alone.
+  Vectors may have thousands of columns, as the statistics of every pixel have: they are in
+  model.safetensors alone.
   """
+  has_few = data.train.inputs.ndim == 4 and data.mean.ndim == 1
   return {
     "name": data.name,
     "variant": data.variant,
     "checksum": data.checksum,
     "num_train": len(data.train),
     "num_test": len(data.test),
+    **({} if data.validation is None else {"num_validation": len(data.validation)}),
     "num_classes": len(data.class_names),
     "class_names": data.class_names,
-    "normalisation": {"mean": data.mean, "std": data.std} if data.train.inputs.ndim == 4 else None,
+    "normalisation": {"mean": data.mean, "std": data.std} if has_few else None,
     "notes": data.notes,
     "duplicates": {**data.duplicates.counts, "warning": data.duplicates.warning},
   }

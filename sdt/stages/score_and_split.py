@@ -19,6 +19,7 @@ from sdt.errors import ConfigError
 from sdt.run import metrics
 from sdt.run.context import Context
 from sdt.run.saved_states import restore_round
+from sdt.run.stopping import read_judged
 from sdt.scores import agreement
 from sdt.scores.dynamics import dynamics_scores
 from sdt.scores.split import Partition, Sizes, folds, sizes
@@ -173,7 +174,7 @@ def _sound_networks(context: Context, ranking: np.ndarray) -> np.ndarray:
   A network that diverged is scored as it was at its last finite step. Its scores that are no
   numbers rank as the hardest.
   """
-  rows = files.read_rows(context.workdir / metrics.FILE)
+  rows = read_judged(context.workdir, context.config)
   lost: dict[int, list[str]] = {}
   for arm in scoring_arms(context.config):
     for seed in metrics.diverged_seeds(rows, arm):
@@ -224,7 +225,7 @@ def _scores(context: Context) -> dict[str, np.ndarray]:
   without = f", each by one of {len(arms)} that has not seen it" if arms else ""
   context.display.log(
     f"score: {len(train)} training examples under {len(config.seeds)} network(s) of round "
-    f"{chosen}{without}"
+    f"{chosen}{' at most, the best of each' if config.stop.patience else ''}{without}"
   )
   note = score_files.described(config)[config.score.name].note
   if note is not None:

@@ -10,7 +10,7 @@ from sdt import files
 from sdt.engine.plan import Plan
 from sdt.engine.state import Snapshot, TrainState
 from sdt.errors import CheckpointError, DataError
-from sdt.run import metrics, reused_baseline
+from sdt.run import metrics, reused_baseline, stopping
 from sdt.run.context import Context, write_environment
 from sdt.run.saved_states import restore_final, restore_newest
 from sdt.stages.train_arm import train_arm
@@ -158,8 +158,8 @@ class Trainings:
         "step(s) are made again"
       )
     rows = [row for row in files.read_rows(path) if row["last_phase"]]
+    expected = self._expected_rows(rows)
     there = sorted((self._index_of(row["arm"]), row["round"], row["seed"]) for row in rows)
-    expected = self._expected_rows()
     if there != expected:
       raise DataError(
         f"{path}: {len(there)} rows of ended rounds, the checkpoint covers {len(expected)}; "
@@ -183,14 +183,18 @@ class Trainings:
       last[place] = max(row["step"], last.get(place, 0))
     return sum(last.values()) - (done if self.reached in last else 0)
 
-  def _expected_rows(self) -> list[tuple[int, int, int]]:
-    """Returns (place of the arm, round, seed) of every ended round that the checkpoint covers."""
-    config, totals = self.context.config, list(self.rounds.values())[: self.reached + 1]
-    covered = [*totals[:-1], self._rounds_covered]
+  def _expected_rows(self, rows: Sequence[metrics.Row]) -> list[tuple[int, int, int]]:
+    """Returns (place of the arm, round, seed) of every ended round that the checkpoint covers.
+
+    `rows` tell where early stopping ended an arm.
+    """
+    config, totals = self.context.config, list(self.rounds.items())[: self.reached + 1]
+    covered = [*(total for _, total in totals[:-1]), self._rounds_covered]
+    own = {arm: [row for row in rows if row["arm"] == arm] for arm, _ in totals}
     return [
       (place, number, seed)
-      for place, (count, total) in enumerate(zip(covered, totals, strict=True))
-      for number in range(1, count + 1)
+      for place, (count, (arm, total)) in enumerate(zip(covered, totals, strict=True))
+      for number in range(1, min(count, stopping.num_rounds(own[arm], total, config)) + 1)
       if metrics.has_rows(number, total, config)
       for seed in sorted(config.seeds)
     ]

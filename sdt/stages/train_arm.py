@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-import jax
 import numpy as np
 
 from sdt import files
@@ -24,6 +23,8 @@ from sdt.run.collapse import Watch
 from sdt.run.context import Context
 from sdt.run.progress import Task, rounds_to_tell
 from sdt.run.saved_states import save_state
+from sdt.run.stopping import Stopper
+from sdt.stages.round_extras import Extras, extras_of, with_extras
 
 # At least this long lies between two saves, and 50 times what the last one took: saves may cost 2 %
 # of the time.
@@ -52,85 +53,116 @@ def train_arm(
     context.display.log(f"{plan.arm}: compiling")
   context.timing.compile_secs += trainer.compile()
   context.raise_if_stopped(f"before arm {plan.arm}")
-  rates = context.setup.learning_rates(plan)
   saver = _Saver(context, plan, arm_index, trainer=trainer, start=start)
-  steps = trainer.run(start.position, start.round_secs, saver.scored_round)
-  done = start.position.round_index
-  watch = _watch(context, plan)
-  numbers = range(done + 1, plan.rounds + 1)
-  due = [number for number in numbers if metrics.has_rows(number, plan.rounds, context.config)]
+  stopper = saver.stopper
+  steps = trainer.run(
+    start.position,
+    start.round_secs,
+    saver.scored_round,
+    halts_every_round=stopper is not None,
+  )
+  watch, due = _watch(context, plan), _rounds_with_rows(context, plan, start)
+  rates, done = context.setup.learning_rates(plan), start.position.round_index
   told = rounds_to_tell(due, rates_of_rounds(rates).tolist())
   with (
     context.display.task(plan.arm, plan.rounds, "round", done=done, told=told) as task,
     closing(steps) as running,  # readers of streamed inputs end with it
   ):
+    books = _Books(context, plan, rates, task=task)
     for progress in saver.watch(context.profiler.watch(running)):
       received, saved_secs = time.perf_counter(), context.timing.save_secs
-      steps_done = trainer.snapshot.state.step
-      rows = _account(context, plan, progress, rates=rates, steps_done=steps_done, task=task)
+      rows = books.account(progress, trainer)
       watch.see(rows)
+      if stopper is not None:
+        stopper.see(rows, trainer.get_state)
       saver.save_if_due(progress)
       saving = context.timing.save_secs - saved_secs
       idle = progress.waited_seconds + time.perf_counter() - received - saving
       context.timing.idle_secs += idle
-  saver.save(Position(plan.rounds), 0.0, pin=True)
-  return trainer.get_state().state
+  _tell_stop(context, plan, trainer)
+  return saver.save(Position(plan.rounds), 0.0, pin=True).state
 
 
-def _account(
-  context: Context,
-  plan: Plan,
-  progress: Progress,
-  *,
-  rates: np.ndarray,
-  steps_done: jax.Array,
-  task: Task,
-) -> list[dict[str, Any]]:
-  """Accounts for a dispatch: its time, the rows of the rounds that it finished, and the display.
-
-  Returns these rows.
-  """
-  rows: list[dict[str, Any]] = []
-  context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)
-  if progress.finished:
-    done = np.asarray(fetch(context.setup.layout, steps_done))
-    rows = _write_rows(context, plan, progress, rates=rates, steps_done=done, task=task)
-  task.advance(progress.position.round_index + progress.position.step / plan.steps_per_round)
-  return rows
+def _rounds_with_rows(context: Context, plan: Plan, start: Snapshot) -> list[int]:
+  numbers = range(start.position.round_index + 1, plan.rounds + 1)
+  return [number for number in numbers if metrics.has_rows(number, plan.rounds, context.config)]
 
 
-def _write_rows(
-  context: Context,
-  plan: Plan,
-  progress: Progress,
-  *,
-  rates: np.ndarray,
-  steps_done: np.ndarray,
-  task: Task,
-) -> list[dict[str, Any]]:
-  """Appends the rows of the finished rounds to metrics.jsonl, and prints a line for each round.
+def _stopper(context: Context, plan: Plan, start: Snapshot) -> Stopper | None:
+  """Returns what stops the arm early; None where the config does not ask for it."""
+  if not context.config.stop.patience:
+    return None
+  path = context.workdir / metrics.FILE
+  earlier = files.read_rows(path) if path.exists() else []
+  return Stopper(context.config, plan.arm, start, earlier=earlier)
 
-  Returns these rows.
-  """
-  config, images = context.config, context.timing.images
-  rows: list[dict[str, Any]] = []
-  for ended in progress.finished:
-    number = ended.index + 1
-    images[plan.arm] = images.get(plan.arm, 0) + int(ended.sums.train_count.sum())
-    if not metrics.has_rows(number, plan.rounds, config):
-      continue
-    new = metrics.rows_of_round(
-      plan,
-      config,
-      ended,
-      learning_rate=rates[ended.index],
-      steps_done=steps_done,
-      is_regression=is_regression(context.data.train.labels),
+
+def _tell_stop(context: Context, plan: Plan, trainer: Trainer) -> None:
+  """Says that early stopping ended the arm before its last round."""
+  number = trainer.position.round_index
+  if number < plan.rounds:
+    context.display.log(
+      f"{plan.arm}: stopped early, after round {number} of {plan.rounds}: each seed had "
+      f"{context.config.stop.patience} rounds without a better validation accuracy"
     )
-    rows += new
-    task.line(number, _news(new), progress.position.round_index)
-  files.append_rows(context.workdir / metrics.FILE, rows)
-  return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class _Books:
+  """Accounts for the dispatches of an arm: their time, the rows of their rounds, and the display.
+
+  Attributes:
+    context: of the run.
+    plan: of the arm.
+    rates: [rounds], the learning rate of each.
+    task: of the arm, on the display.
+  """
+
+  context: Context
+  plan: Plan
+  rates: np.ndarray
+  task: Task
+
+  def account(self, progress: Progress, trainer: Trainer) -> list[dict[str, Any]]:
+    """Accounts for a dispatch; returns the rows of the rounds that it finished."""
+    context, plan = self.context, self.plan
+    rows: list[dict[str, Any]] = []
+    steps_done = trainer.snapshot.state.step
+    extras = extras_of(context, plan, progress, trainer=trainer)
+    context.timing.add_dispatch(plan.arm, progress.seconds, progress.evaluation_seconds)
+    if progress.finished:
+      done = np.asarray(fetch(context.setup.layout, steps_done))
+      rows = self._write_rows(progress, done, extras)
+    at = progress.position
+    self.task.advance(at.round_index + at.step / plan.steps_per_round)
+    return rows
+
+  def _write_rows(
+    self, progress: Progress, steps_done: np.ndarray, extras: Extras
+  ) -> list[dict[str, Any]]:
+    """Appends the rows of the finished rounds to metrics.jsonl, and prints a line for each round.
+
+    Returns these rows.
+    """
+    context, plan, config = self.context, self.plan, self.context.config
+    images, rows = context.timing.images, list[dict[str, Any]]()
+    for ended in progress.finished:
+      number = ended.index + 1
+      images[plan.arm] = images.get(plan.arm, 0) + int(ended.sums.train_count.sum())
+      if not metrics.has_rows(number, plan.rounds, config):
+        continue
+      new = metrics.rows_of_round(
+        plan,
+        config,
+        ended,
+        learning_rate=self.rates[ended.index],
+        steps_done=steps_done,
+        is_regression=is_regression(context.data.train.labels),
+      )
+      rows += with_extras(new, extras if ended is progress.finished[-1] else {})
+      self.task.line(number, _news(new), progress.position.round_index)
+    files.append_rows(context.workdir / metrics.FILE, rows)
+    return rows
 
 
 def _watch(context: Context, plan: Plan) -> Watch:
@@ -153,6 +185,8 @@ class _Saver:
     self._context, self._plan, self._arm_index, self._trainer = context, plan, arm_index, trainer
     self._at, self._round_secs, self._saved = start.position, start.round_secs, start.position
     self._next_save = time.perf_counter() + self._interval()
+    trained = dataclasses.replace(trainer.get_state(), best=start.best)
+    self.stopper = _stopper(context, plan, trained)
     config = context.setup.config
     self.scored_round = config.score.at_round if plan.arm in scoring_arms(config) else None
 
@@ -163,11 +197,12 @@ class _Saver:
     )
 
   def watch(self, running: Iterator[Progress]) -> Iterator[Progress]:
-    """Yields the progress. If the inputs cannot be read any more, what was done so far is saved.
+    """Yields the progress, up to where early stopping ends the arm.
 
-    The processes of a run see this error together.
+    If the inputs cannot be read any more, what was done so far is saved. The processes of a run see
+    this error together.
     """
-    while True:
+    while not (self.stopper is not None and self.stopper.is_over):
       try:
         progress = next(running)
       except StopIteration:
@@ -203,12 +238,19 @@ class _Saver:
     )
     self._context.raise_if_stopped(f"in arm {self._plan.arm}, {place}")
 
-  def save(self, at: Position, round_secs: float, *, pin: bool = False) -> None:
-    """Saves the state that the trainer has now, at this position."""
+  def save(self, at: Position, round_secs: float, *, pin: bool = False) -> Snapshot:
+    """Saves the state that the trainer has now, at this position, and returns it.
+
+    At the end of an arm that early stopping watches, these are the best states of its seeds.
+    """
     snapshot = self._trainer.get_state()
     reached = dataclasses.replace(snapshot, position=at, round_secs=round_secs)
+    if self.stopper is not None:
+      is_end = at.round_index == self._plan.rounds
+      reached = self.stopper.at_the_end(reached) if is_end else self.stopper.beside(reached)
     save_state(self._context, self._plan, self._arm_index, reached=reached, pin=pin)
     self._next_save, self._saved = time.perf_counter() + self._interval(), at
+    return reached
 
 
 def _legend(context: Context) -> str:

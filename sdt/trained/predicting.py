@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Float32, Float64, Int, Shaped
 from sdt.config.schema import ParallelConfig
 from sdt.devices.layout import AXIS, make_layout, padded_batch_size, place
 from sdt.engine.evaluate import predict
-from sdt.inputs.augment import normalise, shift_and_scale
+from sdt.inputs.preprocess import Preparation, prepare
 from sdt.trained.model import Model
 from sdt.types import Model as Network
 from sdt.types import Variables
@@ -41,10 +41,7 @@ class Predictor:
     self._layout = make_layout(ParallelConfig())
     self._batch_size = padded_batch_size(batch_size, self._layout)
     self._variables = [place(self._layout, model.variables) for model in models]
-    shift, scale = shift_and_scale(
-      self.model.mean, self.model.std, np.uint8 if len(self.model.input_shape) == 3 else np.float32
-    )
-    self._shift, self._scale = place(self._layout, (shift, scale))
+    self._preparation = place(self._layout, self.model.preparation())
     self._network = self.model.module.clone(dtype=np.dtype(jax.numpy.dtype(precision)))
 
   @property
@@ -92,7 +89,7 @@ class Predictor:
     divided = NamedSharding(self._layout.mesh, PartitionSpec(AXIS))
     inputs = jax.device_put(batch, divided)
     return [
-      _logits(self._network, variables, inputs, shift=self._shift, scale=self._scale)
+      _logits(self._network, variables, inputs, by=self._preparation)
       for variables in self._variables
     ]
 
@@ -103,11 +100,10 @@ def _logits(
   variables: Variables,
   inputs: Shaped[Array, "B ..."],
   *,
-  shift: Float32[Array, "C"],
-  scale: Float32[Array, "C"],
+  by: Preparation,
 ) -> Float[Array, "B K"]:
   """Returns the logits [B, K] of raw inputs, as an evaluation has them."""
-  return predict(network, variables, normalise(inputs, shift, scale))
+  return predict(network, variables, prepare(inputs, by))
 
 
 def _fetch(logits: list[jax.Array], count: int) -> Float32[np.ndarray, "R n K"]:

@@ -105,6 +105,40 @@ def test_a_regulariser_that_would_do_nothing_is_refused(arm, changes, message):
 
 
 @pytest.mark.parametrize(
+  ("texts", "message"),
+  [
+    (("drop_out=0.3",), "everywhere: 'drop_out' is not a regulariser; did you mean 'dropout'?"),
+    (("label_smoothing",), "everywhere: 'label_smoothing' has no number; expected REGULARISER="),
+    (("label_smoothing=1",), "everywhere: label_smoothing = 1.0: expected .* below 1"),
+    (("label_smoothing=x",), "everywhere: label_smoothing = 'x': expected"),
+    (("loss_floor=1", "loss_floor=2"), "everywhere: loss_floor is named more than once"),
+    (
+      ("loss_floor=0",),
+      "everywhere asks for loss_floor, and loss_floor = 0.0 changes nothing; .*leave it out$",
+    ),
+    (
+      ("stochastic_depth=0.3",),
+      "everywhere asks for stochastic_depth, which model.name='mlp' has not",
+    ),
+    (("loss_floor=1", "loss_weight=0"), "everywhere asks for loss_floor, and with loss_weight = 0"),
+  ],
+)
+def test_everywhere_is_checked_with_the_config(texts, message):
+  with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+    check_overrides(tiny.config(everywhere=texts))
+
+
+def test_beside_everywhere_a_phase_may_turn_a_regulariser_off_and_not_repeat_it():
+  off = {
+    "own_arms": ("mine = A@0[loss_floor=0] + B@0[loss_weight=0]",),
+    "arms": ("baseline", "mine"),
+  }
+  check_overrides(tiny.config(**off, everywhere=("loss_floor=0.1",)))
+  with pytest.raises(ConfigError, match="'floor_easy' asks for loss_floor, and loss_floor = "):
+    check_overrides(tiny.config(arms=("baseline", "floor_easy"), everywhere=("loss_floor=0.05",)))
+
+
+@pytest.mark.parametrize(
   "text", ["hardest_A@lambda_A + hardest_B@lambda_B", "A@lambda_A + hardest_B@0"]
 )
 def test_the_hardest_are_refused_in_any_arm_where_they_are_the_method_s_own(text):

@@ -56,6 +56,30 @@ BAD_OVERRIDES = [
   ("data.name=cifar", "'cifar10', 'cifar100'"),
   ("score.name=normalised_margin", "did you mean 'normalized_margin'?"),
   (
+    "data.normalise=chanel",
+    "there is no 'chanel'; did you mean 'channel'?",
+  ),
+  ("data.normalise=zca(-1)", "epsilon = -1 of zca(epsilon=0.1): expected a number at least 0"),
+  (
+    "data.normalise=dc dc",
+    "data.normalise = 'dc dc': a block stands twice, and the second time it changes nothing; name "
+    "it once",
+  ),
+  ("data.normalise=zca,pca model.name=mlp", "choose one of pca and zca"),
+  ("data.normalise=pca,dc model.name=mlp", "name pca last"),
+  (
+    "data.normalise=pca model.name=resnet20",
+    "data.normalise = 'pca' with model.name = 'resnet20': components have no places",
+  ),
+  (
+    "data.normalise=pixel data.crop_size=8",
+    "data.normalise = 'pixel' with data.crop_size = 8: a block has a number for every place",
+  ),
+  (
+    "data.normalise=zca data.statistics=imagenet",
+    "data.normalise = 'zca' with data.statistics = 'imagenet': ImageNet's statistics are a mean",
+  ),
+  (
     "split.policy=window",
     (
       "split.policy = 'window': expected split.window_start too, such as "

@@ -17,6 +17,7 @@ from sdt.config.command_line import load_config_file
 from sdt.config.differences import SAFE_TO_CHANGE, diff, leaves
 from sdt.config.resolve import _keys, describe_keys, key_names
 from sdt.errors import ConfigError
+from tests.support.blocks import written
 from tests.support.overrides import overrides_of
 from tests.support.places import ROOT
 
@@ -235,6 +236,8 @@ def samples(key: values.Key) -> st.SearchStrategy:
   rule = key.rule
   if "choices" in rule:
     items = st.sampled_from(rule["choices"])
+  elif table := rule.get("calls") or rule.get("call"):
+    items = st.sampled_from([written(name, block) for name, block in table.items()])
   elif key.base is bool:
     items = st.booleans()
   elif key.base is int:

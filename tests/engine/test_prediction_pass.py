@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 
 from sdt.engine.evaluate import predict
 from sdt.engine.prediction_pass import Said, said_of
-from sdt.inputs.augment import normalise
+from sdt.inputs.preprocess import prepare
 from sdt.losses import is_correct
 from sdt.run.programs import Setup
 from sdt.stats.classification import label_ranks
@@ -31,7 +31,7 @@ def asked():
   setup = Setup.make(of, tiny.data(of))
   state = setup.fresh_start.state
   data = setup.source.data
-  inputs = np.asarray(normalise(data.test.inputs.inputs, data.shift, data.scale))
+  inputs = np.asarray(prepare(data.test.inputs.inputs, data.preparation))
   networks = [jax.tree.map(lambda leaf, r=r: leaf[r], state.variables) for r in range(2)]
   logits = [np.asarray(predict(setup.model, network, inputs)) for network in networks]
   return setup, state, np.stack(logits)

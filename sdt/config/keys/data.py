@@ -3,6 +3,7 @@
 import dataclasses
 
 from sdt.config.keys.declare import config_key
+from sdt.config.toolbox.preprocessing_blocks import NORMALISERS
 
 _SETS = (
   *("digits", "cifar10", "cifar100", "svhn", "tiny_imagenet", "cub"),
@@ -121,6 +122,12 @@ class DataConfig:
     "or by ImageNet's, for pretrained weights",
     choices=("own", "imagenet"),
   )
+  normalise: str = config_key(
+    "channel",
+    "what becomes of the inputs, in order, by statistics of the training split: such as "
+    "'image_mean zca(0.1)'",
+    calls=NORMALISERS,
+  )
   cache: bool = config_key(
     True, "keep decoded image files as uint8 in the data directory, and reuse them"
   )
@@ -136,7 +143,8 @@ class DataConfig:
   num_test: int | None = config_key(None, "the same for the test set", low=1)
   validation_fraction: float = config_key(
     0.1,
-    "share of the training set that a selection holds out to choose on (stratified); see select",
+    "share of the training set that a selection holds out to choose on, or early stopping to stop "
+    "by (stratified); see select and stop",
     above=0.0,
     below=1.0,
   )

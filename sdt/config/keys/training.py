@@ -168,6 +168,32 @@ class OptimConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class StopConfig:
+  """Early stopping, on a part of the training set that is held out: data.validation_fraction."""
+
+  patience: int = config_key(
+    0,
+    "a seed of an arm ends after so many rounds without a higher validation accuracy, and its best "
+    "network counts; 0 is off",
+    low=0,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class MonitorConfig:
+  """What else is measured while the networks train."""
+
+  steps: bool = config_key(
+    False, "keep the loss of every optimiser step, at most 20,000 of a training, and draw them"
+  )
+  units: bool = config_key(
+    False,
+    "dead and saturated units and the spread of activations by layer, after the first and the last "
+    "round",
+  )
+
+
+@dataclasses.dataclass(frozen=True)
 class RegulariseConfig:
   """The value of each regulariser in the phases that name it, as in A@baseline[label_smoothing].
 

@@ -4,7 +4,7 @@ import dataclasses
 import types
 from collections.abc import Mapping
 
-from sdt.config.toolbox import network_blocks, training_blocks
+from sdt.config.toolbox import network_blocks, preprocessing_blocks, training_blocks
 from sdt.config.toolbox.block import Table
 
 
@@ -25,6 +25,12 @@ class Chapter:
 
 CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
   {
+    "Preprocessing": Chapter(
+      "data.normalise",
+      preprocessing_blocks.NORMALISERS,
+      "Blocks in order, such as `image_mean zca(0.1)`. x is pixel / 255 of images. Statistics are "
+      "those of the training split.",
+    ),
     "Activations": Chapter(
       "model.activation",
       network_blocks.ACTIVATIONS,

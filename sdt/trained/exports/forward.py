@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from sdt.arrays import AnyArray
-from sdt.inputs.augment import normalise, shift_and_scale
+from sdt.inputs.preprocess import prepare
 from sdt.models.conv import plain_convolutions
 from sdt.trained.model import Model
 from sdt.types import PyTree
@@ -26,9 +26,8 @@ def batch_of(model: Model) -> jax.ShapeDtypeStruct:
 
 
 def constants_of(model: Model) -> dict[str, Any]:
-  """Returns all numbers of the network: its variables, and "normalisation": shift and scale."""
-  shift, scale = shift_and_scale(model.mean, model.std, input_dtype(model))
-  return {**model.variables, "normalisation": {"shift": shift, "scale": scale}}
+  """Returns all numbers of the network: its variables, and "normalisation": a `Preparation`."""
+  return {**model.variables, "normalisation": model.preparation(input_dtype(model))}
 
 
 def forward(
@@ -45,5 +44,5 @@ def forward(
   """
   variables = {key: tree for key, tree in constants.items() if key != "normalisation"}
   with plain_convolutions():
-    normalised = normalise(inputs, **constants["normalisation"])
+    normalised = prepare(inputs, constants["normalisation"])
     return model.module.apply(variables, normalised, train=False)

@@ -8,6 +8,8 @@ import numpy as np
 import sdt
 from sdt import files
 from sdt.config.schema import DataConfig
+from sdt.config.toolbox.parse import parse_calls
+from sdt.config.toolbox.preprocessing_blocks import NORMALISERS
 from sdt.data.published.catalogue import LICENCES
 from sdt.trained.exports.formats import Format
 from sdt.trained.model import Model
@@ -56,16 +58,15 @@ def _json(value: object) -> str:
 
 def _input(model: Model, kind: Format) -> list[str]:
   """Returns what the network takes: type and shape, the formula, and how images get that size."""
-  mean, std = (_numbers(values) for values in (model.mean, model.std))
   if len(model.input_shape) != 3:
     shape = ", ".join(map(str, model.input_shape))
     return [
       f"`inputs`, float32 [batch, {shape}]: vectors as they are in the data; one or more",
-      f"inside, the file computes (x - mean) / std with mean = {mean}, std = {std}",
+      f"inside, the file computes {_formula(model, 'x')}",
     ]
   height, width, channels = model.input_shape
   colours = "red, green, blue" if channels == 3 else f"{channels} channel(s) as in the data"
-  formula = f"(pixel / 255 - mean) / std with mean = {mean}, std = {std} of each channel"
+  formula = _formula(model, "pixel / 255")
   if kind.takes_pixels:
     first = [
       f"`inputs`, uint8 [batch, {height}, {width}, {channels}]: rows from the top, {colours}, 0 to "
@@ -78,6 +79,17 @@ def _input(model: Model, kind: Format) -> list[str]:
       f"each value is {formula}: the file does not do it",
     ]
   return [*first, *_reading(model.config.data, model.input_shape)]
+
+
+def _formula(model: Model, x: str) -> str:
+  """Returns what becomes of the inputs, of which `x` is the first form."""
+  if model.is_plainly_normalised:
+    mean, std = (_numbers(values) for values in (model.mean, model.std))
+    which = " of each channel" if len(model.input_shape) == 3 else ""
+    return f"({x} - mean) / std with mean = {mean}, std = {std}{which}"
+  calls = parse_calls(model.config.data.normalise, NORMALISERS)
+  blocks = "; then ".join(f"`{call}`: {NORMALISERS[call.name].meaning}" for call in calls)
+  return f"of x = {x}, with numbers of the training set that are in the file, {blocks}"
 
 
 def _reading(config: DataConfig, shape: Sequence[int]) -> list[str]:

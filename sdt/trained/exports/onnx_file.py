@@ -120,7 +120,9 @@ def _metadata(model: Model) -> Mapping[str, str]:
   said = {
     "class_names": model.class_names,
     "input_shape": model.input_shape,
-    "normalisation": {"mean": model.mean, "std": model.std},
+    "normalisation": {"mean": model.mean, "std": model.std}
+    if model.is_plainly_normalised
+    else model.config.data.normalise,
     "seed": model.seed,
   }
   plain = {"arm": model.arm, "network": model.config.model.name, "sha256_of_weights": model.digest}

@@ -15,7 +15,17 @@ _CHANNELS = 3
 
 
 def check(model: Model) -> None:
-  """Raises a ConfigError unless torchvision and timm have this very network."""
+  """Raises a ConfigError unless torchvision and timm have this very network.
+
+  Also where the inputs need more than a mean and a spread of each channel, which the file, that is
+  of weights alone, cannot say.
+  """
+  if not model.is_plainly_normalised:
+    raise ConfigError(
+      "--format=torch: the file holds weights alone, and with data.normalise="
+      f"{model.config.data.normalise!r} the inputs need more numbers than a mean and a spread of "
+      "each channel. Use --format=onnx or --format=stablehlo, which hold them"
+    )
   name = model.config.model.name
   public = [other for other, network in NETWORKS.items() if network.weights_from]
   if name not in public:

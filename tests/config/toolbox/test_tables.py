@@ -4,6 +4,7 @@ import pytest
 
 from sdt.config.resolve import choices_of, is_key
 from sdt.config.toolbox.tables import CHAPTERS
+from sdt.data.preprocess import FITS
 from sdt.engine.clipping import CLIPS
 from sdt.engine.optimisers import OPTIMISERS
 from sdt.engine.schedule import SCHEDULES
@@ -33,6 +34,7 @@ def test_keys_exist_and_every_row_says_what_and_from_where(title):
 
 
 CODE = {
+  "Preprocessing": FITS,
   "Activations": ACTIVATIONS,
   "Normalisation": NORMS,
   "Pooling": POOLS,
