@@ -20,6 +20,7 @@ from sdt.devices import processes
 from sdt.devices.layout import Layout, make_layout, padded_batch_size
 from sdt.engine.dispatch_sizes import TRAINED, DispatchSizes, RoundWork, batches_within
 from sdt.engine.norms import layer_names
+from sdt.engine.optim import numbers_of, static_part
 from sdt.engine.plan import Plan, plan_arrays
 from sdt.engine.prediction_pass import PredictionProgram, Predictor
 from sdt.engine.program import Program
@@ -30,8 +31,8 @@ from sdt.engine.state import (
   Snapshot,
   Sums,
   TrainState,
-  init_opt_states,
   init_state,
+  start_state,
   state_shapes,
   zero_sums,
 )
@@ -198,10 +199,20 @@ class Setup:
     has_any = self.config.score.dynamics and arm == "baseline" and not is_regression(train.labels)
     return len(train) if has_any else 0
 
-  def learning_rates(self, plan: Plan) -> Float[np.ndarray, "rounds"]:
-    """Returns the rate of every round; an arm of twice as many rounds holds each twice as long."""
-    times = max(1, plan.rounds // self.config.rounds)
-    return np.repeat(learning_rates(self.config.optim, plan.rounds // times), times)
+  def learning_rates(self, plan: Plan) -> Float[np.ndarray, "rounds ..."]:
+    """Returns the rate of every round, [rounds], or of every step, [rounds, steps].
+
+    An arm of twice as many rounds has a schedule that is twice as slow.
+    """
+    config = self.config
+    stretch = max(1, plan.rounds // config.rounds)
+    return learning_rates(
+      config.optim,
+      plan.rounds // stretch,
+      batch_size=config.batch_size,
+      steps=plan.steps_per_round,
+      stretch=stretch,
+    )
 
   def trainer(self, plan: Plan) -> Trainer:
     """Returns the trainer of a plan, compiled once for all plans of the same shapes."""
@@ -214,7 +225,14 @@ class Setup:
       self._trainers[key] = Trainer(program, self.source, plan.rounds)
     trainer, rates = self._trainers[key], self.learning_rates(plan)
     every = config.eval_every_rounds
-    arrays = plan_arrays(plan, config.seeds, rates, eval_every_rounds=every, neutral=neutral)
+    arrays = plan_arrays(
+      plan,
+      config.seeds,
+      rates,
+      eval_every_rounds=every,
+      neutral=neutral,
+      optim=numbers_of(config.optim),
+    )
     trainer.use_plan(arrays)
     return trainer
 
@@ -222,7 +240,7 @@ class Setup:
     config, sizes = self.config, self._dispatch_sizes(plan)
     return Program(
       model=self.model,
-      optim=config.optim,
+      optim=static_part(config.optim),
       augment=config.augment,
       crop_size=config.data.crop_size,
       layout=self.layout,
@@ -344,12 +362,7 @@ class Setup:
 
   def warm_start(self, trained: TrainState) -> Snapshot:
     """Returns the start from trained weights and statistics, with an empty momentum buffer."""
-    state = TrainState(
-      np.zeros_like(trained.step),
-      trained.params,
-      trained.batch_stats,
-      opt_state=init_opt_states(self.config.optim, trained.params),
-    )
+    state = start_state(self.config.optim, trained.params, trained.batch_stats)
     return Snapshot(state, self.no_sums())
 
   @functools.cached_property
@@ -365,4 +378,9 @@ class Setup:
   def no_sums(self, phases: int | None = None) -> Sums:
     """Returns empty sums, of so many phases or of the most that any of the run's arms has."""
     phases = phases or num_phases(self.config)
-    return zero_sums(len(self.config.seeds), phases, len(self.layer_names))
+    return zero_sums(
+      len(self.config.seeds),
+      phases,
+      len(self.layer_names),
+      has_average=self.config.optim.average > 0,
+    )
