@@ -42,10 +42,10 @@ MUTATIONS = {
     "parts = [core, decay] if not is_decoupled",
     "tests/engine/test_optim.py tests/engine/test_step_torch.py",
   ),
-  "the global norm is that of the head alone": Mutation(
+  "the step is clipped, not the gradient": Mutation(
     "sdt/engine/optim.py",
-    "clips = clipping.clips_of(config.clip, numbers)",
-    "clips, chain = (), optax.chain(*clipping.clips_of(config.clip, numbers), chain)",
+    "optax.chain(*clips, chain) if clips",
+    "optax.chain(chain, *clips) if clips",
     "tests/engine/test_optimisers.py",
   ),
   "the average keeps what it should take": Mutation(

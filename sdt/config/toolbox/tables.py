@@ -56,7 +56,13 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
     "Optimisers": Chapter(
       "optim.name",
       training_blocks.OPTIMISERS,
-      "The two decay chains are the same with every optimiser: one state, decay as a number.",
+      "The two decay chains are the same with every optimiser: one state, decay as a number. "
+      "`optim.l1` adds the derivative of l1 sum |w| in every phase, with a decay the elastic net. "
+      "`optim.average` keeps an exponential average of weights and BatchNorm's statistics and "
+      "evaluates it beside them. `lbfgs` and `newton` take `optim.decay_form=decoupled`, a network "
+      "without BatchNorm and nothing that is drawn anew in every step; `lbfgs` takes arms of one "
+      "phase. `optim.betas` and `optim.epsilon` are numbers of the program where they are given; "
+      "left out, they are constants, and the last bits of a run may differ.",
     ),
     "Gradient clipping": Chapter(
       "optim.clip",
