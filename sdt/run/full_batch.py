@@ -11,11 +11,11 @@ from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.models import make_model
-from sdt.models.registry import variable_shapes
+from sdt.models.registry import own_dropout, variable_shapes
 from sdt.run.programs import input_shape
 
 # Regularisers of a phase that draw something anew in every step.
-_DRAWN = frozenset({"dropout", "mixup_alpha", "stochastic_depth"})
+_DRAWN = frozenset({"drop_connect", "dropout", "mixup_alpha", "stochastic_depth"})
 
 
 def check(
@@ -66,7 +66,12 @@ def _of_network(config: Config, data: Data) -> Iterator[str]:
   if jax.tree.leaves(variables["batch_stats"]):
     yield (
       f"model.name = {config.model.name!r} has BatchNorm, whose running statistics do not fit "
-      "steps that long; choose a network without it, such as mlp"
+      "steps that long; choose a network without it, such as mlp, or another model.norm"
+    )
+  if own_dropout(config.model) or (config.model.pool or "").startswith("fractional_max"):
+    yield (
+      f"model.name = {config.model.name!r} drops values or places of pooling anew in every step, "
+      "and such a loss has no curvature; give model.dropout=0 and leave model.pool out"
     )
   count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
   if config.optim.name == "newton" and count >= NEWTON_PARAMETERS:

@@ -22,6 +22,7 @@ from sdt.run import resume
 from sdt.run.programs import Setup
 from sdt.stages.final_networks import write_activation_maps
 from tests.support import tiny, whole
+from tests.support.networks import SMALLEST
 
 SHAPE = (16, 16, 3)
 # A small network of every family whose head reads a mean over pixels.
@@ -53,9 +54,9 @@ def network(name, num_classes=5):
   return model, shaken
 
 
-def test_every_family_but_the_fully_connected_one_is_tested_here():
+def test_every_family_whose_head_reads_a_mean_is_tested_here():
   families = {entry.module.__module__.rpartition(".")[2] for entry in NETWORKS.values()}
-  assert families == {*SMALL, "mlp"}
+  assert families == {*SMALL, "alexnet", "lenet", "mlp"}
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -92,8 +93,9 @@ def test_a_map_equals_its_twin_in_numpy_at_every_place():
 
 
 def test_networks_without_places_have_no_map():
-  mlp = make_model(ModelConfig(name="mlp", hidden_sizes=(4,)), 3)
-  assert not activation_maps.has_map(mlp, init_variables(mlp, SHAPE, 0), SHAPE)
+  for name in ("alexnet", "lenet", "mlp"):
+    model = make_model(ModelConfig(name=name, **SMALLEST[name]), 3)
+    assert not activation_maps.has_map(model, init_variables(model, SHAPE, 0), SHAPE)
   vgg = make_model(ModelConfig(name="vgg16", blocks=(1, 1, 1), widths=(4, 4, 4)), 3)
   assert activation_maps.has_map(vgg, init_variables(vgg, SHAPE, 0), SHAPE)
   assert not activation_maps.has_map(
