@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from sdt import files
 from sdt.config import Config
-from sdt.engine.plan import Phase, Plan
+from sdt.engine.plan import Plan
 from sdt.engine.state import Sums
 from sdt.engine.trainer import FinishedRound
 
@@ -73,7 +73,7 @@ def rows_of_round(
     steps_done: [R] optimiser steps done by then or later; fewer where a replica was frozen.
     is_regression: there are no classes, and so no accuracies.
   """
-  rows, whole = [], _Whole(plan, ended.index, steps_done)
+  rows = []
   rates = np.broadcast_to(learning_rate, plan.steps_per_round)
   evaluated = is_evaluated(ended.index + 1, plan.rounds, config)
   for replica, seed in enumerate(config.seeds):
@@ -98,49 +98,40 @@ def rows_of_round(
         "learning_rate": _short(rate),
         "weight_decay": _short(np.mean(phase.weight_decay[replica])),
         **figures,
-        **_step_losses(ended.sums, replica, step - phase.num_steps, phase=phase, place=whole),
         "seconds": round(ended.seconds / plan.steps_per_round * phase.num_steps, 6),
         **({"overrides": dict(phase.overrides)} if phase.overrides else {}),
       }
       rows.append(row | lost)
-  return rows
+  return _with_step_losses(rows, plan, ended, steps_done=steps_done)
 
 
-class _Whole(NamedTuple):
-  """Where a round is in its training.
+def _with_step_losses(
+  rows: list[dict[str, Any]],
+  plan: Plan,
+  ended: FinishedRound,
+  *,
+  steps_done: Int[np.ndarray, "R"],
+) -> list[dict[str, Any]]:
+  """Returns the rows of a round with the losses of their steps, every k-th of the training.
 
-  Attributes:
-    plan: of the arm.
-    round_index: from 0.
-    steps_done: [R], see `rows_of_round`.
+  Steps that were not made, because the seed had diverged, have None. The rows stay as they are
+  where no losses are kept.
   """
-
-  plan: Plan
-  round_index: int
-  steps_done: Int[np.ndarray, "R"]
-
-
-def _step_losses(
-  sums: Sums, replica: int, first: int, *, phase: Phase, place: _Whole
-) -> dict[str, list[float | None]]:
-  """Returns the losses of the steps of a phase, every k-th of the training; {} if none are kept.
-
-  `first` is the number of its first step, from 0 over all rounds. Steps that were not made, because
-  the seed had diverged, have None.
-  """
-  if sums.step_losses is None:
-    return {}
-  every = kept_every(place.plan.rounds * place.plan.steps_per_round)
-  begin = place.round_index * place.plan.steps_per_round
-  return {
-    "step_losses": [
-      _short(sums.step_losses[replica, number - begin], 6)
-      if number < place.steps_done[replica]
-      else None
-      for number in range(first, first + phase.num_steps)
-      if number % every == 0
+  if ended.sums.step_losses is None:
+    return rows
+  begin, every = plan.steps_per_round * ended.index, kept_every(plan.rounds * plan.steps_per_round)
+  ends = np.cumsum([phase.num_steps for phase in plan.phases])
+  with_losses = []
+  for number, row in enumerate(rows):
+    replica, phase = divmod(number, len(plan.phases))
+    losses, last = ended.sums.step_losses[replica], int(ends[phase])
+    kept = [
+      _short(losses[step], 6) if begin + step < steps_done[replica] else None
+      for step in range(last - plan.phases[phase].num_steps, last)
+      if (begin + step) % every == 0
     ]
-  }
+    with_losses.append({**row, "step_losses": kept})
+  return with_losses
 
 
 def kept_every(num_steps: int) -> int:
