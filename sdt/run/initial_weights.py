@@ -6,7 +6,8 @@ from jaxtyping import Float
 from sdt.config import Config
 from sdt.config.schema import ModelConfig
 from sdt.data.dataset import Data, image_sizes
-from sdt.inputs.augment import centre_crop, normalise, shift_and_scale
+from sdt.inputs.augment import centre_crop
+from sdt.inputs.preprocess import Preparation, prepare
 from sdt.models import init_variables
 from sdt.models.init import Initial
 from sdt.models.pretrained import Pretrained
@@ -55,4 +56,5 @@ def _examples(config: Config, data: Data, seed: int) -> Float[np.ndarray, "B ...
   inputs, sizes = train.inputs[order], image_sizes(train)[order]
   if crop_size is not None:
     inputs = np.asarray(centre_crop(inputs, sizes, crop_size))
-  return np.asarray(normalise(inputs, *shift_and_scale(data.mean, data.std, inputs.dtype)))
+  by = Preparation.of(data.mean, data.std, data.steps, dtype=inputs.dtype)
+  return np.asarray(prepare(inputs, by))
