@@ -10,7 +10,8 @@ from jaxtyping import Float, Int, Shaped
 from sdt.arms.catalogue import arm_specs, num_rounds_of, spec_of
 from sdt.arms.language import PhaseSpec
 from sdt.config import Config
-from sdt.config.schema import MethodConfig, SplitConfig
+from sdt.config.schema import NEUTRAL, MethodConfig, SplitConfig
+from sdt.config.toolbox.pipeline import pipeline_of
 from sdt.engine.plan import Phase, Plan
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
@@ -199,6 +200,15 @@ def _decay(setting: Setting, decay: str | float, num_steps: int) -> np.ndarray:
     }
     decay = named[decay]()
   return np.full(len(config.seeds), decay)
+
+
+def neutral_values(config: Config) -> dict[str, float]:
+  """Returns what a phase has of each regulariser that it does not name, in its brackets.
+
+  Of dropout and of the operations of `augment.ops` that is what the config says elsewhere.
+  """
+  dropout = config.model.dropout or NEUTRAL["dropout"]
+  return {**NEUTRAL, "dropout": dropout, **pipeline_of(config.augment).strengths}
 
 
 def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:

@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sdt.config.toolbox.block import Call
+from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
+from sdt.config.toolbox.parse import parse_calls
 from sdt.errors import ConfigError
 
 
@@ -28,7 +31,65 @@ _NETWORK: tuple[Conflict, ...] = ()
 
 _OPTIMISER: tuple[Conflict, ...] = ()
 
-_AUGMENTATION: tuple[Conflict, ...] = ()
+
+def _operations(values: Mapping[str, Any]) -> tuple[Call, ...]:
+  return parse_calls(values["augment.ops"] or "", OPS)
+
+
+def _names(values: Mapping[str, Any]) -> list[str]:
+  return [call.name for call in _operations(values)]
+
+
+def _with_ops(key: str, written: str) -> Conflict:
+  return Conflict(
+    ("augment.ops", key),
+    lambda values: values["augment.ops"] is not None and bool(values[key]),
+    "both say what becomes of the images",
+    f"write {written} into augment.ops and leave {key} out",
+  )
+
+
+_AUGMENTATION: tuple[Conflict, ...] = (
+  _with_ops("augment.pad_crop", "crop(pixels)"),
+  _with_ops("augment.flip", "flip"),
+  _with_ops("augment.resized_crop_area", "resized_crop(area)"),
+  Conflict(
+    ("augment.fill", "augment.ops"),
+    lambda values: values["augment.fill"] != "black" and values["augment.ops"] is None,
+    "no operation is named that fills anything",
+    "name one in augment.ops, such as 'crop(4) flip', or leave augment.fill out",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: set(CROPS) <= set(_names(values)),
+    "crop and resized_crop each choose the part of the image that is seen",
+    "keep one of them",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: len([name for name in _names(values) if name in MIXING]) > 1,
+    "a batch is mixed once, by one of " + ", ".join(MIXING),
+    "keep one of them",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: len(set(_names(values))) < len(_names(values)),
+    "an operation stands in it twice, and its strength has one name",
+    "name every operation once",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: any(name in CROPS for name in _names(values)[1:]),
+    "a crop sets the size of the images for what follows",
+    "write it first",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: any(name in MIXING for name in _names(values)[:-1]),
+    "whole batches are mixed after every example has been changed by itself",
+    "write " + " or ".join(MIXING) + " last",
+  ),
+)
 
 _PREPROCESSING: tuple[Conflict, ...] = ()
 

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from sdt.arms.catalogue import num_phases
+from sdt.arms.planning import neutral_values
 from sdt.config import Config
-from sdt.config.schema import NEUTRAL
+from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.devices.layout import Layout, make_layout, padded_batch_size
@@ -151,6 +152,11 @@ class Setup:
     return len(self.config.seeds) // self.layout.replica_parts
 
   @property
+  def pipeline(self) -> Pipeline:
+    """The operations of the augmentation."""
+    return pipeline_of(self.config.augment)
+
+  @property
   def input_shape(self) -> tuple[int, ...]:
     return input_shape(self.config, self.data)
 
@@ -205,15 +211,21 @@ class Setup:
   def trainer(self, plan: Plan) -> Trainer:
     """Returns the trainer of a plan, compiled once for all plans of the same shapes."""
     config = self.config
-    neutral = {**NEUTRAL, "dropout": config.model.dropout or NEUTRAL["dropout"]}
-    regularisers = plan.regularisers(neutral)
+    neutral = neutral_values(config)
+    regularisers = plan.regularisers(neutral, self.pipeline.traced)
     program = self._program(plan, regularisers)
     key = program, plan.rounds  # the numbers of the rounds are arguments of the program too
     if key not in self._trainers:
       self._trainers[key] = Trainer(program, self.source, plan.rounds)
     trainer, rates = self._trainers[key], self.learning_rates(plan)
     every = config.eval_every_rounds
-    arrays = plan_arrays(plan, config.seeds, rates, eval_every_rounds=every, neutral=neutral)
+    arrays = plan_arrays(
+      plan,
+      config.seeds,
+      rates,
+      eval_every_rounds=every,
+      regularisers={name: neutral[name] for name in regularisers},
+    )
     trainer.use_plan(arrays)
     return trainer
 
@@ -222,7 +234,7 @@ class Setup:
     return Program(
       model=self.model,
       optim=config.optim,
-      augment=config.augment,
+      augment=self.pipeline.without_traced,
       crop_size=config.data.crop_size,
       layout=self.layout,
       replicas=self.choices["replicas"],
@@ -310,7 +322,7 @@ class Setup:
     program = RecalibrateProgram(
       model=self.model.clone(norm_groups=1),
       layout=self.layout,
-      augment=config.augment,
+      augment=self.pipeline,
       crop_size=config.data.crop_size,
       replicas=self.choices["replicas"],
       batch_size=config.batch_size,

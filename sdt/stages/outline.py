@@ -44,6 +44,7 @@ def outputs(config: Config, data: Data) -> list[str]:
   names += [duplicates.FILE] if data.duplicates.copies else []
   names += [file_of(arm, seed) for arm in config.arms for seed in config.seeds]
   names += [prediction_files.FILE, prediction_files.TABLE]
+  names += [contact_sheet.FILE] if contact_sheet.is_drawn(config, data) else []
   if has_split(config):
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
     names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []

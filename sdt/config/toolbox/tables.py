@@ -4,7 +4,7 @@ import dataclasses
 import types
 from collections.abc import Mapping
 
-from sdt.config.toolbox import network_blocks, training_blocks
+from sdt.config.toolbox import network_blocks, operation_blocks, training_blocks
 from sdt.config.toolbox.block import Table
 
 
@@ -39,6 +39,13 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
       "optim.schedule",
       training_blocks.SCHEDULES,
       "The learning rate over the rounds.",
+    ),
+    "Augmentation": Chapter(
+      "augment.ops",
+      operation_blocks.OPS,
+      "Operations on training images, in order. The first number is the strength: "
+      "`A@baseline[rotate=30]` gives a phase another one. At strength 0 an operation changes "
+      "nothing.",
     ),
   }
 )
