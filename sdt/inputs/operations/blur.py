@@ -22,7 +22,7 @@ _EXCHANGES = (
 )
 
 
-def _padded(images: Images, radius: int) -> Images:
+def _padded(images: Images, radius: int) -> Float[Array, "B H W C"]:
   return jnp.pad(images, ((0, 0), (radius, radius), (radius, radius), (0, 0)), mode="reflect")
 
 

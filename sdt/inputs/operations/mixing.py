@@ -112,12 +112,12 @@ def cutmix_box(
     weight: [] float, the share of the image that stays, where nothing is clipped.
     middle: [1, 2] int32, row and column.
     size: (height, width).
-  Source: Yun et al. 2019, section 3.1. Differs from source: none; sides are cut to whole pixels and
-  halved as in the authors' code.
+  Source: Yun et al. 2019, section 3.1. Differs from source: the box has its odd pixel, as in timm;
+  the authors' code loses it.
   """
   share = jnp.sqrt(1.0 - weight)
   sides = jnp.floor(jnp.asarray(size, jnp.float32) * share).astype(jnp.int32)[None]
-  return around(middle, sides // 2, sides // 2, size=size)
+  return around(middle, sides // 2, sides - sides // 2, size=size)
 
 
 def _draw_cutmix(key: jax.Array, alpha: AnyArray, size: tuple[int, int]) -> Drawn:
@@ -145,13 +145,9 @@ def _cutmix_weights(drawn: Drawn, size: tuple[int, int]) -> tuple[jax.Array, ...
 
 
 def _draw_ricap(key: jax.Array, alpha: AnyArray, size: tuple[int, int]) -> Drawn:
-  height_key, width_key, place_key = jax.random.split(key, 3)
-  corner = jnp.stack(
-    [
-      jnp.rint(mixing_weight(one, alpha) * side).astype(jnp.int32)
-      for one, side in zip((height_key, width_key), size, strict=True)
-    ]
-  )
+  side_key, place_key = jax.random.split(key)
+  shares = jax.vmap(mixing_weight, in_axes=(0, None))(jax.random.split(side_key), alpha)
+  corner = jnp.rint(shares * jnp.asarray(size, jnp.float32)).astype(jnp.int32)
   rest = jnp.asarray(size, jnp.int32) - corner
   # Of the four parts: top left, top right, bottom left, bottom right; free places of each.
   sides = jnp.stack(
@@ -190,15 +186,10 @@ def ricap(batches: Sequence[Array], drawn: Drawn) -> Array:
 
 
 def _ricap_weights(drawn: Drawn, size: tuple[int, int]) -> tuple[jax.Array, ...]:
-  height, width = (
-    drawn["corner"][axis].astype(jnp.float32) * (1.0 / side) for axis, side in enumerate(size)
-  )
-  return (
-    height * width,
-    height * (1.0 - width),
-    (1.0 - height) * width,
-    (1.0 - height) * (1.0 - width),
-  )
+  (height, width), (below, right) = drawn["corner"], jnp.asarray(size) - drawn["corner"]
+  areas = (height * right, below * width, below * right)
+  others = [area.astype(jnp.float32) * (1.0 / (size[0] * size[1])) for area in areas]
+  return 1.0 - (others[0] + others[1] + others[2]), *others
 
 
 MIXERS: Mapping[str, Mixer] = {

@@ -337,6 +337,6 @@ def _warped(
 
 def _changed(images: jax.Array, name: str, drawn: Drawn, *, frame: Frame) -> jax.Array:
   """Returns the images after an operation on their pixels; those whose amount is 0 as they were."""
-  amount = drawn["amount"]
-  acts = amount != 0 if amount.ndim == 1 else (amount != 0).any(axis=1)
+  acts = drawn["amount"].astype(bool)
+  acts = acts if acts.ndim == 1 else acts.any(axis=1)
   return jnp.where(of_examples(acts), PIXELS[name].apply(images, drawn, frame), images)

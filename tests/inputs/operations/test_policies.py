@@ -83,36 +83,37 @@ def test_every_operation_that_changes_levels_equals_pillow_within_one():
   ours = np.asarray(one_choice(images.astype(np.float32), choice, magnitude, frame=FRAME))
   for mine, image, (name, value) in zip(ours, images, CASES, strict=True):
     theirs = np.asarray(with_pillow(name, Image.fromarray(image), value), float)
-    assert np.abs(mine - theirs).max() <= 1.0, (name, value)
+    assert np.abs(np.rint(mine) - theirs).max() <= 1, (name, value)
     if name in ("identity", "posterise", "solarise", "equalise", "invert"):
       np.testing.assert_array_equal(mine, theirs, err_msg=name)
-  constant = np.full((2, 32, 24, 3), 77.0, np.float32)
-  both = np.int32([number("autocontrast"), number("equalise")])
-  np.testing.assert_array_equal(
-    one_choice(constant, both, np.zeros(2, np.float32), frame=FRAME), constant
-  )
+  images[:] = 77  # whose contrast cannot be stretched, nor its levels made equal
+  constant = np.asarray(one_choice(images.astype(np.float32), choice, magnitude, frame=FRAME))
+  for mine, (name, _) in zip(constant, CASES, strict=True):
+    assert name not in ("autocontrast", "equalise") or (mine == 77).all()
 
 
-def test_images_of_one_channel_and_floats_go_through_all_of_them():
-  images = (smooth_bytes((15, 32, 24, 1)) / 255).astype(np.float32)
-  choice = np.arange(15, dtype=np.int32)
-  level = np.full(15, 0.5, np.float32)
+def test_images_of_one_channel_and_floats_are_as_grey_bytes_of_three():
+  images = smooth_bytes((len(CASES), 32, 24, 1), seed=1)
+  choice = np.int32([*range(1, 11), 11, 13, 14])
+  level = np.full(len(CASES), 0.5, np.float32)
   magnitude = np.asarray(magnitude_of(choice, level, ranges=NARROW, frame=FRAME))
-  ours = np.asarray(one_choice(images, choice, magnitude, frame=Frame(32, 24, unit=1.0)))
-  assert np.isfinite(ours).all()
-  assert ours.min() >= 0
-  assert ours.max() <= 1
-  of_bytes = np.asarray(one_choice(images * 255, choice, magnitude, frame=FRAME))
-  np.testing.assert_allclose(ours * 255, of_bytes, atol=1e-2)
+  floats = (images / 255).astype(np.float32)
+  ours = np.asarray(one_choice(floats, choice, magnitude, frame=Frame(32, 24, unit=1.0)))
+  assert ours.shape == images.shape
+  three = np.repeat(images, 3, axis=3).astype(np.float32)
+  of_bytes = np.asarray(one_choice(three, choice, magnitude, frame=FRAME))
+  np.testing.assert_allclose(255 * ours, of_bytes[..., :1], atol=0.05)
 
 
 def test_the_signs_of_shears_shifts_and_turns_are_those_of_the_operations():
   """A bright pixel right of and above the middle: a shift to the right, a clockwise turn."""
-  images = np.zeros((3, 32, 24, 1), np.float32)
+  images = np.zeros((len(CASES), 32, 24, 3), np.float32)
   images[:, 8, 16] = 255.0
-  choice = np.int32([number(name) for name in ("translate_x", "translate_y", "rotate")])
-  ours = np.asarray(one_choice(images, choice, np.float32([2, 3, 90]), frame=FRAME))
-  assert [np.unravel_index(image.argmax(), image.shape[:2]) for image in ours[..., 0]] == [
+  choice, magnitude = np.zeros(len(CASES), np.int32), np.zeros(len(CASES), np.float32)
+  choice[:3] = [number(name) for name in ("translate_x", "translate_y", "rotate")]
+  magnitude[:3] = 2, 3, 90
+  ours = np.asarray(one_choice(images, choice, magnitude, frame=FRAME))[:3, :, :, 0]
+  assert [np.unravel_index(image.argmax(), image.shape) for image in ours] == [
     (8, 18), (11, 16), (20, 19)
   ]  # fmt: skip
 
@@ -135,9 +136,9 @@ def test_policies_draw_their_operations_equally_often_and_stop_at_strength_zero(
   assert abs(half[0] - (num / 2 + num / 28)) < 300
   assert set(counts(trivial(jax.random.key(0), num, np.float32(0), frame=FRAME))) == {0}
 
-  random = jax.jit(lambda key, strength: policies.draw_random(key, num, (strength, 2), frame=FRAME))
+  random = jax.jit(lambda key, strength: policies.draw_random(key, num, (strength, 1), frame=FRAME))
   found = counts(random(jax.random.key(0), np.float32(9)))
-  assert all(abs(found[choice] - 2000) < 220 for choice in range(14))
+  assert all(abs(found[choice] - 1000) < 150 for choice in range(14))
   assert set(counts(random(jax.random.key(0), np.float32(0)))) == {0}
 
   auto = jax.jit(policies.draw_auto, static_argnames=("num", "frame"))
