@@ -45,7 +45,7 @@ def _with_ops(key: str, written: str) -> Conflict:
     ("augment.ops", key),
     lambda values: values["augment.ops"] is not None and bool(values[key]),
     "both say what becomes of the images",
-    f"write {written} into augment.ops and leave {key} out",
+    way_out=f"write {written} into augment.ops and leave {key} out",
   )
 
 
@@ -57,37 +57,37 @@ _AUGMENTATION: tuple[Conflict, ...] = (
     ("augment.fill", "augment.ops"),
     lambda values: values["augment.fill"] != "black" and values["augment.ops"] is None,
     "no operation is named that fills anything",
-    "name one in augment.ops, such as 'crop(4) flip', or leave augment.fill out",
+    way_out="name one in augment.ops, such as 'crop(4) flip', or leave augment.fill out",
   ),
   Conflict(
     ("augment.ops",),
     lambda values: set(CROPS) <= set(_names(values)),
     "crop and resized_crop each choose the part of the image that is seen",
-    "keep one of them",
+    way_out="keep one of them",
   ),
   Conflict(
     ("augment.ops",),
     lambda values: len([name for name in _names(values) if name in MIXING]) > 1,
     "a batch is mixed once, by one of " + ", ".join(MIXING),
-    "keep one of them",
+    way_out="keep one of them",
   ),
   Conflict(
     ("augment.ops",),
     lambda values: len(set(_names(values))) < len(_names(values)),
     "an operation stands in it twice, and its strength has one name",
-    "name every operation once",
+    way_out="name every operation once",
   ),
   Conflict(
     ("augment.ops",),
     lambda values: any(name in CROPS for name in _names(values)[1:]),
     "a crop sets the size of the images for what follows",
-    "write it first",
+    way_out="write it first",
   ),
   Conflict(
     ("augment.ops",),
     lambda values: any(name in MIXING for name in _names(values)[:-1]),
     "whole batches are mixed after every example has been changed by itself",
-    "write " + " or ".join(MIXING) + " last",
+    way_out="write " + " or ".join(MIXING) + " last",
   ),
 )
 

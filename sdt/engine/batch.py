@@ -37,11 +37,11 @@ def make_batch(
   inputs, rows = data.train.rows_of(ids, offset)
   output = output_size(inputs.shape[1:], program.crop_size)
   sizes, pipeline = data.train.sizes[ids], program.augment
-  draws = draw(now.keys.augment, sizes, output, pipeline, strengths=now.overrides)
+  draws = draw(now.keys.augment, sizes, output, pipeline=pipeline, strengths=now.overrides)
   whole = pad_to(program.padded_train_batch_size, (ids, rows, mask, draws))
 
   def seen(rows: Int[Array, "b"], draws: Draws) -> Float[Array, "b ..."]:
-    images = augment(inputs[rows], draws, output, pipeline, mean=data.shift)
+    images = augment(inputs[rows], draws, output, pipeline=pipeline, mean=data.shift)
     return normalise(images, data.shift, data.scale)
 
   if program.mixing is None:

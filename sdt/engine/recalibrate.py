@@ -61,11 +61,11 @@ def _batch_statistics(
   key, (ids, mask, index, offset) = jnp.uint32(_SEED), batch
   images, rows = data.train.rows_of(ids, offset)
   output, sizes = output_size(images.shape[1:], program.crop_size), data.train.sizes[ids]
-  draws = draw(augment_key(key, 0, index), sizes, output, program.augment)
+  draws = draw(augment_key(key, 0, index), sizes, output, pipeline=program.augment)
   count = jnp.sum(mask, dtype=jnp.int32)
   whole = pad_to(program.padded_train_batch_size, (rows, mask, draws))
   rows, mask, draws = shard_batch(program.layout, whole)
-  augmented = augment(images[rows], draws, output, program.augment, mean=data.shift)
+  augmented = augment(images[rows], draws, output, pipeline=program.augment, mean=data.shift)
   inputs = normalise(augmented, data.shift, data.scale)
 
   def one_replica(variables: Variables) -> BatchStats:

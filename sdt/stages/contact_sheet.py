@@ -72,8 +72,8 @@ def _shown(
 ) -> jax.Array:
   """Returns the images after a pipeline at an output size, uint8."""
   pipeline, output = of
-  draws = draw(augment_key(seed, 0, 0), sizes, output, pipeline)
-  shown = augment(images, draws, output, pipeline, mean=mean)
+  draws = draw(augment_key(seed, 0, 0), sizes, output, pipeline=pipeline)
+  shown = augment(images, draws, output, pipeline=pipeline, mean=mean)
   if pipeline.mixing is not None:
     mixer, alpha = MIXERS[pipeline.mixing], pipeline.calls[-1].numbers[0]
     drawn = mixer.draw(mixup_key(seed, 0, 0), jnp.float32(alpha), output)

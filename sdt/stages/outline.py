@@ -10,7 +10,7 @@ from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.run import selection
 from sdt.scores.split import Partition, Sizes, sizes
-from sdt.stages import prediction_files
+from sdt.stages import contact_sheet, prediction_files
 from sdt.stages.model_file import file_of
 
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")

@@ -47,12 +47,8 @@ def perceptron_twin(params, inputs, labels):
 def inputs_by_hand(of, data, ids, key):
   """Returns the augmented and normalised inputs [B, D] of a step, float64."""
   draws = draw(key, image_sizes(data.train)[ids], (8, 8), pipeline=pipeline_of(of.augment))
-  images = crop_and_flip_twin(
-    data.train.inputs[ids],
-    np.asarray(draws["crop"]["offsets"]),
-    np.asarray(draws["flip"]["is_on"]),
-    1,
-  )
+  offsets, flips = np.asarray(draws["crop"]["offsets"]), np.asarray(draws["flip"]["is_on"])
+  images = crop_and_flip_twin(data.train.inputs[ids], offsets, flips, 1)
   normalised = (images / 255 - data.mean.astype(np.float64)) / data.std
   return normalised.reshape(len(ids), -1)
 

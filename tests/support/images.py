@@ -1,5 +1,7 @@
 """Images and ready-made programs for the tests of operations on them."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -7,8 +9,10 @@ from sdt.config.schema import AugmentConfig
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.inputs.operations import pipeline as module
 
-augment = jax.jit(module.augment, static_argnames=("output", "pipeline"))
-draw = jax.jit(module.draw, static_argnames=("output", "pipeline"))
+# Compiled in half the time; what is tested with it does not depend on it.
+QUICK = {"xla_backend_optimization_level": 0}
+_jit = functools.partial(jax.jit, static_argnames=("output", "pipeline"), compiler_options=QUICK)
+augment, draw = _jit(module.augment), _jit(module.draw)
 
 
 def operations(text: str, fill: str = "black") -> Pipeline:

@@ -108,7 +108,8 @@ def augmented_inputs(num_devices: int, mode: str) -> np.ndarray:
   now = dataclasses.replace(one_step.now(np.float32(0), none, overrides=strengths), keys=keys)
 
   def make(source: DeviceData) -> Any:
-    return make_batch(program, source, now, ids, mask=mask, offset=np.int32(0)).inputs
+    places = jax.tree.map(jnp.asarray, (ids, mask, np.int32(0)))
+    return make_batch(program, source, now, places[0], mask=places[1], offset=places[2]).inputs
 
   source = setup.source.data
   if mode == "pmap":

@@ -31,8 +31,13 @@ def _separable(images: Images, weights: Float[Array, "B K"]) -> Images:
   size, (height, width) = weights.shape[1], images.shape[1:3]
   padded = _padded(images, size // 2)
   of = [of_examples(weights[:, index]) for index in range(size)]
-  rows = sum(of[i] * padded[:, i : i + height] for i in range(size))
-  return sum(of[i] * rows[:, :, i : i + width] for i in range(size))
+  rows = of[0] * padded[:, :height]
+  for i in range(1, size):
+    rows = rows + of[i] * padded[:, i : i + height]
+  filtered = of[0] * rows[:, :, :width]
+  for i in range(1, size):
+    filtered = filtered + of[i] * rows[:, :, i : i + width]
+  return filtered
 
 
 def _distances(radius: int) -> jax.Array:

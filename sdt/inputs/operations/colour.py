@@ -27,7 +27,8 @@ def grey_of(images: Images) -> Float[Array, "B h w 1"]:
   """Returns the grey of each pixel: 0.2989 R + 0.587 G + 0.114 B; of other channels their mean."""
   if images.shape[-1] != 3:
     return images.mean(axis=-1, keepdims=True)
-  return sum(weight * images[..., i : i + 1] for i, weight in enumerate(_GREY_OF_RGB))
+  red, green, blue = (images[..., i : i + 1] for i in range(3))
+  return _GREY_OF_RGB[0] * red + _GREY_OF_RGB[1] * green + _GREY_OF_RGB[2] * blue
 
 
 def mean_grey(images: Images) -> Float[Array, "B 1 1 1"]:
@@ -116,4 +117,5 @@ def pca_colour(images: Images, amounts: Float[Array, "B 3"], frame: Frame) -> Im
 def noise(images: Images, deviation: Amounts, seeds: Array, frame: Frame) -> Images:
   """Returns x + sd n within the range, n standard normal."""
   amount = of_examples(deviation * frame.unit)
-  return clipped(images + amount * normal_noise(seeds, images.shape[1:]), frame)
+  shape = (frame.height, frame.width, images.shape[-1])
+  return clipped(images + amount * normal_noise(seeds, shape), frame)

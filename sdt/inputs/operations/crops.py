@@ -72,12 +72,13 @@ def _pixels(output: tuple[int, int]) -> jax.Array:
   return jnp.asarray(output, jnp.int32)[None]
 
 
-def _scaled(drawn: AnyArray, middle: AnyArray, strength: AnyArray) -> AnyArray:
+def _scaled(drawn: AnyArray, middle: AnyArray, strength: AnyArray) -> jax.Array:
   """Returns middle + strength * (drawn - middle) in whole pixels, int32.
 
   Halves always go up, so no box shrinks to nothing.
   """
-  return middle + jnp.floor(strength * (drawn - middle).astype(jnp.float32) + 0.5).astype(jnp.int32)
+  moved = jnp.floor(strength * (drawn - middle).astype(jnp.float32) + 0.5).astype(jnp.int32)
+  return jnp.asarray(middle) + moved
 
 
 def _draw_boxes(

@@ -22,13 +22,13 @@ class Geometric(NamedTuple):
   """A geometric operation.
 
   Attributes:
-    count: how many numbers an example draws, each uniform in [-strength, strength].
-    matrix: from the numbers [B, count] and the frame to the nine entries of the matrices that map
-      a place of the output to one of the input, both (x, y, 1) in pixels from the middle of the
+    num_amounts: how many numbers an example draws, each uniform in [-strength, strength].
+    matrix: from the numbers [B, num_amounts] and the frame to the nine entries of the matrices that
+      map a place of the output to one of the input, both (x, y, 1) in pixels from the middle of the
       image, x to the right and y down. None of an operation that is no matrix.
   """
 
-  count: int
+  num_amounts: int
   matrix: Callable[[jax.Array, Frame], _Entries] | None
 
 
@@ -94,7 +94,7 @@ def matrices(name: str, drawn: Drawn, frame: Frame) -> Float[Array, "B 3 3"]:
 
   Args:
     name: of `GEOMETRY`, but lens; or of `MIRRORS`.
-    drawn: its numbers: `amount` [B, count] float, or `is_on` [B] bool of a mirror.
+    drawn: its numbers: `amount` [B, num_amounts] float, or `is_on` [B] bool of a mirror.
     frame: of the images.
   """
   if name in MIRRORS:
@@ -185,19 +185,20 @@ def bilinear(
   x, y = (jnp.broadcast_to(place, (num, *place.shape[1:])) for place in places)
   left, top = jnp.floor(x), jnp.floor(y)
   flat = jnp.asarray(images).reshape(num, height * width, num_channels)
-  shown, total = None, None
+  weights, parts = [], []
   for down in (0, 1):
     for right in (0, 1):
       column, row = left.astype(jnp.int32) + right, top.astype(jnp.int32) + down
       inside = (column >= 0) & (row >= 0)
       inside &= (row < sizes[:, 0][:, None, None]) & (column < sizes[:, 1][:, None, None])
       weight = jnp.abs((x - left) - (1 - right)) * jnp.abs((y - top) - (1 - down))
-      weight = jnp.where(inside, weight, 0.0)
+      weights.append(jnp.where(inside, weight, 0.0))
       index = jnp.clip(row, 0, height - 1) * width + jnp.clip(column, 0, width - 1)
-      part = weight[..., None] * _pixels(flat, index)
-      shown, total = (part, weight) if shown is None else (shown + part, total + weight)
+      parts.append(weights[-1][..., None] * _pixels(flat, index))
+  shown = parts[0] + parts[1] + parts[2] + parts[3]
   if filling is None:
     return shown
+  total = weights[0] + weights[1] + weights[2] + weights[3]
   return shown + (1.0 - total)[..., None] * filling
 
 

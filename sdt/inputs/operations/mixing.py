@@ -130,7 +130,7 @@ def _draw_cutmix(key: jax.Array, alpha: AnyArray, size: tuple[int, int]) -> Draw
 def cutmix(batches: Sequence[Array], drawn: Drawn) -> Array:
   """Returns the first of two batches [B, h, w, C] with the box of the second."""
   inputs, others = batches
-  is_pasted = inside(drawn["box"], inputs.shape[1:3])
+  is_pasted = inside(drawn["box"], (inputs.shape[1], inputs.shape[2]))
   return jnp.where(is_pasted[..., None], others, inputs)
 
 
@@ -193,7 +193,7 @@ def _ricap_weights(drawn: Drawn, size: tuple[int, int]) -> tuple[jax.Array, ...]
 
 
 MIXERS: Mapping[str, Mixer] = {
-  "mixup": Mixer(1, _draw_mixup, mixup, _mixup_weights),
-  "cutmix": Mixer(1, _draw_cutmix, cutmix, _cutmix_weights),
-  "ricap": Mixer(3, _draw_ricap, ricap, _ricap_weights),
+  "mixup": Mixer(1, _draw_mixup, mixup, weights=_mixup_weights),
+  "cutmix": Mixer(1, _draw_cutmix, cutmix, weights=_cutmix_weights),
+  "ricap": Mixer(3, _draw_ricap, ricap, weights=_ricap_weights),
 }

@@ -98,7 +98,7 @@ def _draw_erase(key: jax.Array, num: int, numbers: Sequence[Strength], frame: Fr
 
 
 def _fill_boxes(images: jax.Array, drawn: Drawn, frame: Frame) -> jax.Array:
-  is_filled = boxes.inside(drawn["amount"], images.shape[1:3])[..., None]
+  is_filled = boxes.inside(drawn["amount"], (frame.height, frame.width))[..., None]
   filling = frame.filling(drawn["seeds"], images.shape[-1])
   return jnp.where(is_filled, 0.0 if filling is None else filling, images)
 
@@ -109,9 +109,9 @@ def _of_amount(
   return lambda images, drawn, frame: function(images, drawn["amount"], frame)
 
 
-def _policy(draw: Callable[[jax.Array, int, Sequence[Strength], Frame], Drawn]) -> Pixels:
+def _policy(draw_choices: _Draw) -> Pixels:
   def with_amount(key: jax.Array, num: int, numbers: Sequence[Strength], frame: Frame) -> Drawn:
-    drawn = draw(key, num, numbers, frame)
+    drawn = draw_choices(key, num, numbers, frame)
     return {**drawn, "amount": drawn["choice"]}
 
   return Pixels(with_amount, policies.apply_choices)
@@ -230,7 +230,7 @@ def _draw_one(
     return PIXELS[name].draw(key, num, numbers, frame)
   amount_key, seed_key = jax.random.split(key)
   largest = jnp.log1p(jnp.asarray(numbers[0], jnp.float32)) if name in LOGARITHMIC else numbers[0]
-  amount = symmetric(amount_key, (num, GEOMETRY[name].count), largest)
+  amount = symmetric(amount_key, (num, GEOMETRY[name].num_amounts), largest)
   return {"amount": amount, "seeds": draw_seeds(seed_key, num)}
 
 

@@ -52,8 +52,8 @@ class Ranges(NamedTuple):
 
 
 # Of TrivialAugment, the wide ones; of RandAugment and AutoAugment.
-WIDE = Ranges(0.99, 32.0, 135.0, 0.99, 6.0, is_share=False)
-NARROW = Ranges(0.3, 150.0 / 331.0, 30.0, 0.9, 4.0)
+WIDE = Ranges(0.99, 32.0, 135.0, blend=0.99, bits=6.0, is_share=False)
+NARROW = Ranges(0.3, 150.0 / 331.0, 30.0, blend=0.9, bits=4.0)
 
 
 def magnitude_of(
@@ -238,7 +238,10 @@ def one_choice(
   steps, whole = of_examples(jnp.exp2(8.0 - magnitude)) * byte, jnp.rint(images / byte) * byte
   results = (
     (("shear_x", "shear_y", "translate_x", "translate_y", "rotate"), warped),
-    (blends, colour.blended(images, _faded(images, has), 1.0 + magnitude, frame=frame)),
+    (
+      blends,
+      colour.blended(images, _faded(images, has), jnp.asarray(1.0 + magnitude), frame=frame),
+    ),
     (("posterise",), jnp.floor(whole / steps) * steps),
     (("solarise",), jnp.where(whole >= of_examples(magnitude) * byte, frame.unit - images, images)),
     (("autocontrast",), _autocontrast(images, frame)),

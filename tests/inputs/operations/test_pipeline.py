@@ -14,9 +14,9 @@ from sdt.inputs.augment import centre_crop
 from sdt.inputs.operations.geometry import GEOMETRY, MIRRORS
 from sdt.inputs.operations.mixing import MIXERS
 from sdt.inputs.operations.pipeline import PIXELS, augment, draw
+from tests.support.images import QUICK, operations, random_bytes, sizes_of
 from tests.support.images import augment as jit_augment
 from tests.support.images import draw as jit_draw
-from tests.support.images import operations, random_bytes, sizes_of
 
 SIZE = (12, 10)
 IMAGES = random_bytes((6, *SIZE, 3))
@@ -41,7 +41,7 @@ def test_config_and_code_name_the_same_operations():
   assert set(TEXTS) == set(OPS) - set(MIXING)
 
 
-@functools.partial(jax.jit, static_argnames=("pipeline", "output"))
+@functools.partial(jax.jit, static_argnames=("pipeline", "output"), compiler_options=QUICK)
 def run(images, sizes, seed, strengths, pipeline, output=SIZE):
   draws = draw(jax.random.key(seed), sizes, output, pipeline, strengths=strengths)
   return augment(images, draws, output, pipeline)

@@ -1,12 +1,15 @@
 """Augmentations one by one on CIFAR-10: 5,000 training images, ResNet-8, 40 rounds, five seeds.
 
-    python run.py --config=configs/augmentations.py --config.data.path=FILE
+    python run.py --config=configs/controls/cifar10_augmentations.py --config.data.path=FILE
 
 Every arm is the baseline (crop and flip) with one change: without the crop, without the flip, or
 with one more operation. Each has the baseline as its control, on the same seeds, so report.html
 has an interval and a verdict for each. The operations that an arm does not have are at strength 0:
 other strengths need no other program, so thirteen of the fifteen arms share one. Time and accuracy:
 not yet measured.
+
+No arm trains on A alone. A is the paper's, not balanced by class; a method added here may collapse:
+docs/method.md, "A collapsed training".
 """
 
 from ml_collections import ConfigDict
