@@ -107,7 +107,8 @@ def _contact_sheet(artifacts: Artifacts) -> dict[str, Picture]:
   if not artifacts.augmentation:
     return {}
   content = artifacts.augmentation
-  png = figures.render(image_figures.contact_sheet, content["rows"], content["images"])
+  rows = [str(row) for row in content["rows"]]
+  png = figures.render(image_figures.contact_sheet, rows, content["images"])
   caption = (
     "The same training images under each operation of augment.ops alone, at the strength that it "
     "has there, and under all of them. Training draws new random numbers in every step. Can you "

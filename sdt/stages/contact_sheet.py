@@ -5,10 +5,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from sdt import files
+from sdt.arrays import AnyArray
 from sdt.config import Config
+from sdt.config.toolbox.operation_blocks import strength_of
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.data.dataset import Data, image_sizes
 from sdt.inputs.augment import centre_crop, output_size
@@ -46,13 +48,15 @@ def contact_sheet(config: Config, data: Data) -> dict[str, np.ndarray]:
   images, sizes = train.inputs[ids], image_sizes(train)[ids]
   crop = config.data.crop_size
   rows = {PLAIN: np.asarray(centre_crop(images, sizes, crop))}
-  alone = {str(call): Pipeline((call,), whole.fill) for call in whole.calls}
-  for name, pipeline in (alone | ({TOGETHER: whole} if len(alone) > 1 else {})).items():
-    output = output_size(images.shape[1:], crop)
-    mean = (255.0 * data.mean).astype(np.float32)
-    rows[name] = np.asarray(
-      _shown(images, sizes, mean, seed=config.seeds[0], of=(pipeline, output))
-    )
+  # One program: all strengths but one are 0, and of a box 1, which is all of the image.
+  off = {name: 1.0 if name == "resized_crop" else 0.0 for name in whole.strengths}
+  strengths = {str(call): off | Pipeline((call,)).strengths for call in whole.calls}
+  strengths |= {TOGETHER: whole.strengths} if len(whole.calls) > 1 else {}
+  mean = (255.0 * data.mean).astype(np.float32)
+  setting = whole, output_size(images.shape[1:], crop), config.seeds[0]
+  for name, values in strengths.items():
+    given = {key: np.float32(value) for key, value in values.items()}
+    rows[name] = np.asarray(_shown(setting, images, sizes, mean=mean, strengths=given))
   return {
     "rows": np.array(list(rows)),
     "images": np.stack(list(rows.values())),
@@ -61,24 +65,24 @@ def contact_sheet(config: Config, data: Data) -> dict[str, np.ndarray]:
   }
 
 
-@functools.partial(jax.jit, static_argnames=("seed", "of"))
+@functools.partial(jax.jit, static_argnames="setting")
 def _shown(
-  images: UInt8[np.ndarray, "n H W C"],
-  sizes: Int[np.ndarray, "n 2"],
-  mean: np.ndarray,
+  setting: tuple[Pipeline, tuple[int, int], int],
+  images: UInt8[AnyArray, "n H W C"],
+  sizes: Int[AnyArray, "n 2"],
   *,
-  seed: int,
-  of: tuple[Pipeline, tuple[int, int]],
-) -> jax.Array:
-  """Returns the images after a pipeline at an output size, uint8."""
-  pipeline, output = of
-  draws = draw(augment_key(seed, 0, 0), sizes, output, pipeline=pipeline)
-  shown = augment(images, draws, output, pipeline=pipeline, mean=mean)
+  mean: Float[AnyArray, "C"],
+  strengths: dict[str, AnyArray],
+) -> UInt8[Array, "n h w C"]:
+  """Returns the images after the operations at these strengths.
+
+  `setting`: the operations, the size of what the network sees, and the seed.
+  """
+  pipeline, output, seed = setting
+  draws = draw(augment_key(seed, 0, 0), sizes, output, pipeline=pipeline, strengths=strengths)
+  shown = augment(images, draws, output, pipeline=pipeline, mean=mean).astype(jnp.float32)
   if pipeline.mixing is not None:
-    mixer, alpha = MIXERS[pipeline.mixing], pipeline.calls[-1].numbers[0]
-    drawn = mixer.draw(mixup_key(seed, 0, 0), jnp.float32(alpha), output)
-    shown = shown.astype(jnp.float32)
+    mixer, alpha = MIXERS[pipeline.mixing], strengths[strength_of(pipeline.mixing)]
+    drawn = mixer.draw(mixup_key(seed, 0, 0), alpha, output)
     shown = mixer.mix([jnp.roll(shown, -at, axis=0) for at in range(mixer.partners + 1)], drawn)
-  if shown.dtype == jnp.uint8:
-    return shown
   return jnp.clip(jnp.rint(shown), 0.0, 255.0).astype(jnp.uint8)
