@@ -96,7 +96,7 @@ def float64_steps(num_devices: int, mode: str, num_steps: int = 20) -> TrainStat
 
 def augmented_inputs(num_devices: int, mode: str) -> np.ndarray:
   """Returns the inputs [15, 8, 8, 3] of a batch under many operations, made on several devices."""
-  ops = "crop(1) flip rotate(30) colour(0.3) noise(0.1) erase cutout(3) trivial_augment ricap(1)"
+  ops = "crop(1) flip rotate(30) noise(0.1) cutout(3) ricap(1)"
   of = tiny.resnet(augment__ops=ops, augment__fill="noise", batch_size=15)
   data = tiny.data(of)
   setup = Setup.make(with_parallel(of, mode=mode, num_devices=num_devices), data)
