@@ -34,7 +34,7 @@ ifneq ($(UV),)
 else
 	@for python in $(PYTHON) python3 python3.12 python3.13 python3.14 python; do \
 	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
-	    echo "building .venv with `$$python --version` and pip (about a minute, longer where the packages are still to be downloaded)"; \
+	    echo "building .venv with `$$python --version` and pip (one to six minutes without a word: most of it is downloading)"; \
 	    exec $$python -m venv .venv; \
 	  fi; \
 	done; \
@@ -56,7 +56,7 @@ test: .venv/.locked
 
 # pytest exits with 5 where no test has the mark.
 slow chaos: .venv/.locked
-	$(BIN)/python -m pytest -o faulthandler_timeout=3600 -m $@ $(if $(filter chaos,$@),-n $(PYTEST_WORKERS)) || { code=$$?; test $$code -eq 5 && echo "no test is marked $@" || exit $$code; }
+	$(BIN)/python -m pytest -o faulthandler_timeout=3600 -m $@ $(PARALLEL) || { code=$$?; test $$code -eq 5 && echo "no test is marked $@" || exit $$code; }
 
 mutations: .venv/.locked
 	$(BIN)/python tests/mutations.py

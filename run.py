@@ -8,7 +8,17 @@
 
 import sys
 
-from sdt.commands.program import run
+try:
+  from sdt.commands.program import run
+except ModuleNotFoundError as error:
+  if error.name is None or error.name.partition(".")[0] == "sdt":
+    raise
+  print(
+    f"sdt: error: this Python ({sys.executable}) has no {error.name}; `make demo` builds .venv "
+    "with all that is needed; then give `. .venv/bin/activate`, or use .venv/bin/python",
+    file=sys.stderr,
+  )
+  sys.exit(2)
 
 if __name__ == "__main__":
   sys.exit(run())

@@ -38,9 +38,33 @@ MUTATIONS = {
   ),
   "decay after the momentum where it should be before": Mutation(
     "sdt/engine/optim.py",
-    '(core, decay) if config.decay_form == "decoupled"',
-    '(core, decay) if config.decay_form != "decoupled"',
+    "parts = [core, decay] if is_decoupled",
+    "parts = [core, decay] if not is_decoupled",
     "tests/engine/test_optim.py tests/engine/test_step_torch.py",
+  ),
+  "the global norm is that of the head alone": Mutation(
+    "sdt/engine/optim.py",
+    "clips = clipping.clips_of(config.clip, numbers)",
+    "clips, chain = (), optax.chain(*clipping.clips_of(config.clip, numbers), chain)",
+    "tests/engine/test_optimisers.py",
+  ),
+  "the average keeps what it should take": Mutation(
+    "sdt/engine/optim.py",
+    "return kept * old + (1.0 - kept) * new",
+    "return (1.0 - kept) * old + kept * new",
+    "tests/engine/test_optimisers.py",
+  ),
+  "RMSProp adds epsilon under the root": Mutation(
+    "sdt/engine/optimisers.py",
+    "eps=epsilon, eps_in_sqrt=False",
+    "eps=epsilon, eps_in_sqrt=True",
+    "tests/engine/test_optimisers.py",
+  ),
+  "the warm-up begins at no rate": Mutation(
+    "sdt/engine/schedule.py",
+    "rising = peak * (clock + 1.0 / ticks)",
+    "rising = peak * clock",
+    "tests/engine/test_schedule.py",
   ),
   "the split takes the hardest": Mutation(
     "sdt/scores/split.py",

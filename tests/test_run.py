@@ -27,6 +27,16 @@ def run(arguments, folder):
   return done, [line for line in lines if not line.startswith("import time:")], imported
 
 
+def test_a_python_without_the_packages_is_told_in_one_line_where_they_are(tmp_path):
+  bare = [sys.executable, "-S", str(ROOT / "run.py"), CONFIG]  # -S: without installed packages
+  done = subprocess.run(bare, cwd=tmp_path, capture_output=True, text=True, check=False)
+  assert done.returncode == 2
+  assert done.stdout == ""
+  assert "has no absl; `make demo` builds .venv" in done.stderr
+  assert ". .venv/bin/activate" in done.stderr
+  assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
   ("arguments", "part"),
   [
@@ -60,8 +70,14 @@ def test_a_mistake_exits_with_2_and_one_line_before_jax_is_imported_and_writes_n
   ("labels", "part"),
   [
     (None, "set.npz: no such file; expected "),
-    ([0, 1, 2, -1], "the labels are -1 to 2; expected class numbers 0, 1, ...: integers [N]"),
-    ([0, 0, 0, 0], "there is only 1 class (0), at least 2 are needed"),
+    pytest.param(
+      [0, 1, 2, -1],
+      "the labels are -1 to 2; expected class numbers 0, 1, ...: integers [N]",
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      [0, 0, 0, 0], "there is only 1 class (0), at least 2 are needed", marks=pytest.mark.slow
+    ),
   ],
 )
 def test_bad_data_exits_with_3_and_exactly_one_line_and_writes_nothing(labels, part, tmp_path):

@@ -84,6 +84,7 @@ def test_a_clean_run_says_one_line_a_round_and_nothing_that_is_not_ours(clean):
   assert done.stdout.endswith(f"report: {workdir / 'report.html'}\n")
 
 
+@pytest.mark.chaos
 def test_kills_and_signals_change_no_byte_of_what_is_left(clean, tmp_path):
   often = "--config.checkpoint.every_secs=0.000001"
   code, _ = run_until(tmp_path, "baseline  round 2/4", signal.SIGKILL, often)
@@ -124,6 +125,7 @@ def test_the_same_command_again_is_complete_and_another_is_refused_with_2(clean)
   assert whole.stamps(workdir) == before
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_bar_shows_round_time_left_and_news_and_ends_cleanly(tmp_path):
   ours, theirs = pty.openpty()
   environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "110", "LINES": "30"}

@@ -28,12 +28,11 @@ from sdt.data.dataset import Data
 from sdt.data.published.catalogue import SETS
 from sdt.data.stand_in import stand_in
 from sdt.engine.plan import Plan
-from sdt.engine.schedule import learning_rates
 from sdt.errors import MissingDataError
 from sdt.losses import is_regression
 from sdt.models import count_params
 from sdt.models.registry import multiply_adds
-from sdt.run import resume, reused_baseline
+from sdt.run import full_batch, resume, reused_baseline
 from sdt.run.identity import Identity
 from sdt.run.lifecycle import Experiment
 from sdt.run.load_inputs import Beside, load_beside, load_data, notes
@@ -95,12 +94,12 @@ def describe(
 
   Raises:
     ConfigError, DataError, CheckpointError, WorkdirError: before the first line, as the run would.
-    MissingDataError: after the last line, if the set is not on this machine; the lines are then
-      of the published sizes.
+    MissingDataError: after the last line, if the set is not here; the sizes are those published.
   """
   log = log or Display().log
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
   found = find_data(config, log) if loaded is None else loaded
+  full_batch.check(config, found.data, experiment.plans)
   beside = load_beside(config, found.data)
   identity = Identity.of(config, found.data, beside)
   if origin is not None and (workdir is None or reused_baseline.is_needed(workdir)):
@@ -216,8 +215,9 @@ def _selection_lines(config: Config, data: Data) -> Iterator[str]:
 def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator[str]:
   """Yields rounds, optimiser steps and time; a baseline may come from the workdir `origin`."""
   config = setup.config
-  rates = learning_rates(config.optim, config.rounds)
-  yield f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}"
+  rates = setup.learning_rates(plans[0]).ravel()
+  highest = f", at most {rates.max():g}" if rates.max() > max(rates[0], rates[-1]) else ""
+  yield f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}{highest}"
   yield "optimiser steps a round:"
   for plan in plans:
     yield (

@@ -8,6 +8,8 @@ from typing import Any
 
 from sdt.config.conflicts import check_conflicts
 from sdt.config.score_names import DYNAMICS, SCORES, direction_of_column, is_column_of_file
+from sdt.config.toolbox.parse import parse_call
+from sdt.config.toolbox.training_blocks import OPTIMISERS, SCHEDULES
 from sdt.errors import ConfigError
 
 # Every key by its dotted name; the type of a value depends on its key.
@@ -93,14 +95,20 @@ _OF_THE_SPLIT = (
   *("split.class_balanced", "score.path"),
 )
 
+
+def _of_optimiser(key: str) -> _Idle:
+  """Returns the rule that a key stands only beside the optimisers that read it."""
+  readers = [name for name, block in OPTIMISERS.items() if key in block.keys]
+  remedy = f"choose another optim.name, such as {readers[0]!r}"
+  return _Idle((key,), "optim.name", lambda name: name not in readers, remedy=remedy)
+
+
 # optim.milestones is absent: --config.optim.schedule=cosine must work on a config file that has
 # milestones.
 _IDLE = (
-  _Idle(
-    ("optim.momentum", "optim.nesterov"),
-    "optim.name",
-    lambda name: name != "sgd",
-    remedy="choose optim.name='sgd'",
+  *(
+    _of_optimiser(key)
+    for key in ("optim.momentum", "optim.nesterov", "optim.betas", "optim.epsilon")
   ),
   _Idle(
     ("augment.resized_crop_aspect",),
@@ -123,7 +131,7 @@ _IDLE = (
   _Idle(
     ("optim.decay_factor",),
     "optim.schedule",
-    lambda name: name != "step",
+    lambda text: parse_call(text, SCHEDULES).name != "step",
     remedy="choose optim.schedule='step'",
   ),
   _Idle(

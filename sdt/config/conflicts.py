@@ -6,7 +6,8 @@ from typing import Any
 
 from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
-from sdt.config.toolbox.parse import parse_calls
+from sdt.config.toolbox.parse import parse_call, parse_calls
+from sdt.config.toolbox.training_blocks import CLIPS, FULL_BATCH, SCHEDULES
 from sdt.errors import ConfigError
 
 
@@ -29,7 +30,120 @@ class Conflict:
 
 _NETWORK: tuple[Conflict, ...] = ()
 
-_OPTIMISER: tuple[Conflict, ...] = ()
+
+def _schedule(values: Mapping[str, Any]) -> Call:
+  return parse_call(values["optim.schedule"], SCHEDULES)
+
+
+def _clips_twice(values: Mapping[str, Any]) -> bool:
+  names = [call.name for call in parse_calls(values["optim.clip"], CLIPS)]
+  return len(set(names)) < len(names)
+
+
+def _beside_full_batch(key: str, only: object, reason: str, way_out: str) -> Conflict:
+  """Returns the conflict of L-BFGS and Newton's method with all values of a key but one."""
+
+  def when(values: Mapping[str, Any]) -> bool:
+    return values["optim.name"] in FULL_BATCH and values[key] != only
+
+  return Conflict(("optim.name", key), when, reason=reason, way_out=way_out)
+
+
+_DRAWN = "a loss that is drawn anew in every step has no curvature"
+# Of L-BFGS and Newton's method: a key, the one value that it may have, why, and what to do.
+_OF_FULL_BATCH = (
+  (
+    "optim.decay_form",
+    "decoupled",
+    "the curvature would be that of a loss which the phase's decay changes",
+    "give optim.decay_form='decoupled'",
+  ),
+  ("optim.clip", "", "a clipped gradient is no gradient of a loss", "leave optim.clip out"),
+  ("optim.l1", 0.0, "the derivative of |w| has no curvature", "leave optim.l1 at 0"),
+  (
+    "optim.body_rate_factor",
+    1.0,
+    "the curvature is that of all parameters together",
+    "leave optim.body_rate_factor at 1",
+  ),
+  ("augment.ops", None, _DRAWN, "leave augmentation out"),
+  ("augment.flip", False, _DRAWN, "leave augmentation out"),
+  ("augment.pad_crop", 0, _DRAWN, "leave augmentation out"),
+  ("augment.resized_crop_area", None, _DRAWN, "leave augmentation out"),
+  ("data.crop_size", None, _DRAWN, "leave data.crop_size out"),
+  ("model.dropout", None, _DRAWN, "leave dropout out"),
+)
+
+_OPTIMISER: tuple[Conflict, ...] = (
+  *(_beside_full_batch(*row) for row in _OF_FULL_BATCH),
+  Conflict(
+    ("optim.name", "optim.decay_form"),
+    lambda values: values["optim.name"] == "adamw" and values["optim.decay_form"] == "penalty",
+    reason="the decay of adamw is decoupled",
+    way_out="choose optim.name='adam', or leave optim.decay_form out",
+  ),
+  Conflict(
+    ("optim.name", "optim.betas"),
+    lambda values: (
+      values["optim.betas"] is not None
+      and len(values["optim.betas"]) != (1 if values["optim.name"] == "rmsprop" else 2)
+    ),
+    reason="rmsprop has one number, adam and adamw have two",
+    way_out="give as many, such as 0.9,0.999",
+  ),
+  Conflict(
+    ("optim.clip",),
+    _clips_twice,
+    reason="the second of two clips of one kind does what the smaller does alone",
+    way_out="name it once",
+  ),
+  Conflict(
+    ("optim.schedule", "optim.floor"),
+    lambda values: values["optim.floor"] > 0 and _schedule(values).name in ("step", "constant"),
+    reason="this schedule falls to no floor",
+    way_out="leave optim.floor at 0, or choose another schedule, such as cosine",
+  ),
+  Conflict(
+    ("optim.floor", "optim.learning_rate"),
+    lambda values: 0 < values["optim.learning_rate"] <= values["optim.floor"],
+    reason="the lowest rate is not below the highest",
+    way_out="lower optim.floor",
+  ),
+  Conflict(
+    ("optim.schedule", "optim.floor"),
+    lambda values: (
+      _schedule(values).name == "triangular"
+      and values["optim.floor"] == 0
+      and values["optim.clock"] == "round"
+    ),
+    reason="every cycle would begin with a round at rate 0, in which nothing is learnt",
+    way_out="give optim.floor, such as a tenth of optim.learning_rate, or optim.clock='step'",
+  ),
+  Conflict(
+    ("optim.schedule", "optim.cycle_rounds"),
+    lambda values: (
+      values["optim.cycle_rounds"] is None
+      and "optim.cycle_rounds" in SCHEDULES[_schedule(values).name].keys
+    ),
+    reason="how long a cycle is must be said",
+    way_out="give optim.cycle_rounds, such as a quarter of rounds",
+  ),
+  Conflict(
+    ("optim.schedule", "optim.cycle_rounds"),
+    lambda values: (
+      values["optim.cycle_rounds"] is not None
+      and "optim.cycle_rounds" not in SCHEDULES[_schedule(values).name].keys
+    ),
+    reason="this schedule has no cycles",
+    way_out="leave optim.cycle_rounds out, or choose triangular or warm_restarts",
+  ),
+  Conflict(
+    ("optim.warmup_rounds", "rounds"),
+    lambda values: values["optim.warmup_rounds"] >= values["rounds"],
+    reason="no round is left after the warm-up",
+    way_out="lower optim.warmup_rounds",
+  ),
+)
 
 
 def _operations(values: Mapping[str, Any]) -> tuple[Call, ...]:

@@ -19,7 +19,17 @@ from ml_collections import ConfigDict
 from sdt.config.combinations import check_combinations
 from sdt.config.dependent import DEPENDENT, dependent_defaults
 from sdt.config.schema import Config
-from sdt.config.values import Key, Value, check, expected, key_of, parse, range_text, shown
+from sdt.config.values import (
+  Key,
+  Value,
+  blocks_of,
+  check,
+  expected,
+  key_of,
+  parse,
+  range_text,
+  shown,
+)
 from sdt.errors import ConfigError, nearest
 
 
@@ -115,7 +125,7 @@ def describe_keys(names: Iterable[str]) -> str:
       lines += ["", f"{section or 'the run'}:"]
     kind = key.base.__name__
     kind = (f"tuple of {kind}" if key.is_tuple else kind) + (" or None" if key.optional else "")
-    choices = "|".join(key.rule.get("choices", ()))
+    choices = "|".join(key.rule.get("choices", ()) or blocks_of(key))
     limits = "; ".join(text for text in (choices, range_text(key)) if text)
     lines.append(f"  {key.name} = {key.default!r}")
     lines.append(f"      {key.help} [{kind}{'; ' + limits if limits else ''}]")

@@ -100,10 +100,16 @@ def range_text(key: Key) -> str:
   return ", ".join(f"{word} {bound:.10g}" for word, bound in bounds.items() if bound is not None)
 
 
+def blocks_of(key: Key) -> list[str]:
+  """Returns the building blocks that a text may name, as they are written; else nothing."""
+  blocks = key.rule.get("call") or key.rule.get("calls") or {}
+  return [block.form(name) for name, block in blocks.items()]
+
+
 def expected(key: Key) -> str:
   """Returns what the key takes, in words: type, bounds, choices, length."""
-  if blocks := key.rule.get("call") or key.rule.get("calls"):
-    forms = ", ".join(block.form(name) for name, block in blocks.items())
+  if blocks := blocks_of(key):
+    forms = ", ".join(blocks)
     if len(blocks) > _MANY:
       forms = f"the {len(blocks)} blocks in docs/toolbox.md"
     noun = f"{'one' if 'call' in key.rule else 'some'} of {forms}"
@@ -250,7 +256,10 @@ def _checked(key: Key, value: object) -> Value:
 
 
 def _checked_scalar(key: Key, value: object) -> Scalar:
-  rule, checked = key.rule, _typed(key.base, value)
+  rule = key.rule
+  if value == "" and "calls" in rule:  # no block at all
+    return ""
+  checked = _typed(key.base, value)
   if isinstance(checked, str):
     _check_blocks(rule, checked)
     choices = rule.get("choices")

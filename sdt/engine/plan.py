@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from sdt.config.schema import NEUTRAL
-from sdt.types import Leaf
+from sdt.types import Leaf, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,26 +89,42 @@ class PlanArrays:
   example_ids: tuple[Leaf, ...]  # per phase [R, n] int32
   weight_decays: tuple[Leaf, ...]  # per phase [R, num_steps] float32
   overrides: dict[str, Leaf]  # [R, P] float32 for each of the plan's regularisers
-  learning_rates: Leaf  # [rounds] float32
+  learning_rates: Leaf  # [rounds] or [rounds, steps] float32
   evaluates: Leaf  # [rounds] bool
+  optim: Mapping[str, Leaf] | None = None  # [] float32 each, see `sdt.engine.optim.numbers_of`
 
   @property
   def of_replicas(self) -> "PlanArrays":
     """The numbers that differ between replicas; None for the others."""
-    return dataclasses.replace(self, learning_rates=None, evaluates=None)
+    nothing: dict[str, PyTree] = dict.fromkeys(self.shared)
+    return dataclasses.replace(self, **nothing)
+
+  @property
+  def shared(self) -> dict[str, PyTree]:
+    """The numbers that are the same for all replicas, by field."""
+    names = ("learning_rates", "evaluates", "optim")
+    return {name: getattr(self, name) for name in names}
 
 
 def plan_arrays(
   plan: Plan,
   seeds: tuple[int, ...],
-  learning_rates: Float[np.ndarray, "rounds"],
+  learning_rates: Float[np.ndarray, "rounds ..."],
   eval_every_rounds: int,
+  *,
   regularisers: Mapping[str, float] | None = None,
+  optim: Mapping[str, float] = types.MappingProxyType({}),
 ) -> PlanArrays:
   """Returns the plan's numbers as arrays; the last round is always evaluated.
 
-  `regularisers`: those of the program, each with its value in a phase that does not override it;
-  None for those that the plan overrides, and `NEUTRAL`.
+  Args:
+    plan: the plan.
+    seeds: of the replicas.
+    learning_rates: of every round, or of every step.
+    eval_every_rounds: how often the test set is evaluated.
+    regularisers: those of the program, each with its value in a phase that does not override it;
+      None for those that the plan overrides, and `NEUTRAL`.
+    optim: the numbers of the optimiser that the program takes as arguments.
   """
   if regularisers is None:
     regularisers = {name: NEUTRAL[name] for name in plan.regularisers()}
@@ -130,4 +146,5 @@ def plan_arrays(
     overrides={name: values(name, neutral) for name, neutral in regularisers.items()},
     learning_rates=np.asarray(learning_rates, np.float32),
     evaluates=(rounds % eval_every_rounds == 0) | (rounds == plan.rounds),
+    optim={name: np.asarray(value, np.float32) for name, value in optim.items()},
   )

@@ -8,7 +8,7 @@ method and every control are plans that `dispatch` runs.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -67,6 +67,7 @@ class StepPlace(NamedTuple):
     step_in_phase: [] int32, from 0.
     ends_phase: [] bool, whether it is the last of its phase.
     learning_rate: [] float32.
+    optim: further numbers of the optimiser by name, [] float32 each.
   """
 
   step: Leaf
@@ -75,6 +76,7 @@ class StepPlace(NamedTuple):
   step_in_phase: Leaf
   ends_phase: Leaf
   learning_rate: Leaf
+  optim: Mapping[str, Leaf] | None
 
 
 @jax.tree_util.register_dataclass
@@ -128,10 +130,9 @@ def dispatch(
   # are copied once per dispatch.
   def one_replica(replica: tuple) -> tuple[Snapshot, Sums]:
     of_one, own_plan, own_steps = jax.tree.map(lambda leaf: leaf[None], replica)
-    shared = {"learning_rates": plan.learning_rates, "evaluates": plan.evaluates}
     own = dataclasses.replace(
       work,
-      plan=dataclasses.replace(own_plan, **shared),
+      plan=dataclasses.replace(own_plan, **plan.shared),
       feed=dataclasses.replace(feed, steps=own_steps),
     )
     of_one, per_round = _run_rounds(own, of_one)
@@ -193,6 +194,7 @@ def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> S
   else:
     ids, masks = steps.ids, steps.masks
   phase_of_step, step_in_phase, ends_phase = map(jnp.asarray, _phases(program))
+  rates = work.plan.learning_rates
 
   def run(offset: Int[Array, ""], snapshot: Snapshot) -> Snapshot:
     index = clock.first_step + offset
@@ -202,7 +204,8 @@ def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> S
       phase_of_step[index],
       step_in_phase=step_in_phase[index],
       ends_phase=ends_phase[index],
-      learning_rate=work.plan.learning_rates[round_index],
+      learning_rate=rates[round_index] if rates.ndim == 1 else rates[round_index, index],
+      optim=work.plan.optim,
     )
     at, inputs = (index, None) if steps is None else (offset, DispatchBatches(steps.inputs))
     step_fn = functools.partial(_replica_step, work, place)
@@ -271,6 +274,7 @@ def _step_now(program: Program, place: StepPlace, plan: PlanArrays) -> StepNow:
     step,
     learning_rate=place.learning_rate,
     weight_decays=jnp.stack(decays),
+    optim=place.optim or {},
     overrides=overrides,
     keys=StepKeys(augment_key(seed, phase, step), mixup, dropout_key(seed, phase, step)),
   )
@@ -329,9 +333,14 @@ def _replica_eval(work: Work, offset: Int[Array, ""], state: TrainState, sums: S
   """
   data, first = work.feed.data, work.clock.first_eval
   new = test_set_sums(work.program, state.variables, data, first=first, offset=offset)
+  average = sums.average
+  if state.average is not None and average is not None:
+    of_average = test_set_sums(work.program, state.average, data, first=first, offset=offset)
+    average = jax.tree.map(jnp.add, average, of_average)
   return dataclasses.replace(
     sums,
     test_loss=sums.test_loss + new.loss,
     test_correct=sums.test_correct + new.correct,
     test_count=sums.test_count + new.count,
+    average=average,
   )

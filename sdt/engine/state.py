@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from sdt.config.schema import OptimConfig
+from sdt.engine.evaluate import BatchSums
 from sdt.engine.optim import init_opt_state
 from sdt.models import init_variables
 from sdt.models.pretrained import Pretrained
@@ -21,13 +22,14 @@ class TrainState:
   """All that training changes, on the devices or (NumPy) on the host.
 
   In programs the leaves lead with [R]. `step` counts optimiser steps; a replica that diverged stops
-  counting.
+  counting. `average` is the exponential average of `variables`; None where none is kept.
   """
 
   step: Leaf
   params: Params
   batch_stats: BatchStats
   opt_state: OptState
+  average: Variables | None = None
 
   @property
   def variables(self) -> Variables:
@@ -55,6 +57,7 @@ class Sums:
   update_norm: Leaf  # [P] float32
   num_steps: Leaf  # [P] int32
   weight_norms: Leaf  # [P, L] float32
+  average: BatchSums | None = None  # over the test set, under the average of the weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +98,9 @@ class Snapshot:
   round_secs: float = 0.0
 
 
-def zero_sums(num_replicas: int, num_phases: int, num_layers: int) -> Sums:
+def zero_sums(
+  num_replicas: int, num_phases: int, num_layers: int, *, has_average: bool = False
+) -> Sums:
   """Returns empty sums on the host, leading axis [R]."""
   per_phase, scalar = (num_replicas, num_phases), (num_replicas,)
   return Sums(
@@ -109,6 +114,9 @@ def zero_sums(num_replicas: int, num_phases: int, num_layers: int) -> Sums:
     update_norm=np.zeros(per_phase, np.float32),
     num_steps=np.zeros(per_phase, np.int32),
     weight_norms=np.zeros((*per_phase, num_layers), np.float32),
+    average=BatchSums(*(np.zeros(scalar, dtype) for dtype in (np.float32, np.int32, np.int32)))
+    if has_average
+    else None,
   )
 
 
@@ -128,12 +136,24 @@ def init_state(
   if pretrained is not None:
     variables = [pretrained.put_into(one) for one in variables]
   stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *variables)
+  return start_state(optim, stacked["params"], stacked.get("batch_stats", {}))
+
+
+def start_state(optim: OptimConfig, params: Params, batch_stats: BatchStats) -> TrainState:
+  """Returns the state before the first step from weights [R, ...] on the host."""
+  num_replicas = len(jax.tree.leaves(params)[0])
   return TrainState(
-    step=np.zeros(len(seeds), np.int32),
-    params=stacked["params"],
-    batch_stats=stacked.get("batch_stats", {}),
-    opt_state=init_opt_states(optim, stacked["params"]),
+    step=np.zeros(num_replicas, np.int32),
+    params=params,
+    batch_stats=batch_stats,
+    opt_state=init_opt_states(optim, params),
+    average=first_average(optim, params, batch_stats),
   )
+
+
+def first_average(optim: OptimConfig, params: Params, batch_stats: BatchStats) -> Variables | None:
+  """Returns the average of the weights before the first step; None where none is kept."""
+  return {"params": params, "batch_stats": batch_stats} if optim.average else None
 
 
 def init_opt_states(optim: OptimConfig, params: Params) -> OptState:
@@ -154,6 +174,7 @@ def state_shapes(
     variables["params"],
     variables["batch_stats"],
     opt_state=opt_state,
+    average=first_average(optim, variables["params"], variables["batch_stats"]),
   )
   return jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct((num_replicas, *leaf.shape), leaf.dtype), one

@@ -2,17 +2,25 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Shaped
 
 from sdt.devices.layout import sum_over
 from sdt.engine.evaluate import BatchSums, batch_sums
 from sdt.engine.norms import ONE_VECTOR, global_norm
-from sdt.engine.optim import PhaseRates, apply_phase_chain, is_body_frozen, stop_frozen_gradients
+from sdt.engine.optim import (
+  PhaseRates,
+  apply_phase_chain,
+  averaged,
+  is_body_frozen,
+  needs_hessian,
+  stop_frozen_gradients,
+)
 from sdt.engine.program import Network
 from sdt.engine.state import TrainState
 from sdt.inputs.operations.mixing import Mixture
@@ -66,6 +74,7 @@ class StepNow:
     step: [] int32, from 0 over all rounds.
     learning_rate: [] float, shared by the phases of a round.
     weight_decays: [P] float, of each phase.
+    optim: [] float each, what `numbers_of` of sdt/engine/optim.py names.
     overrides: [] float each, the regularisers of the phase by name (`RegulariseConfig`); what is
       not there is not computed.
     keys: of this step.
@@ -76,12 +85,13 @@ class StepNow:
   step: Leaf
   learning_rate: Leaf
   weight_decays: Leaf
+  optim: Mapping[str, Leaf] = dataclasses.field(default_factory=dict)
   overrides: Mapping[str, Leaf] = dataclasses.field(default_factory=dict)
   keys: StepKeys = dataclasses.field(default_factory=StepKeys)
 
   @property
   def rates(self) -> PhaseRates:
-    return PhaseRates(self.phase, self.learning_rate, self.weight_decays)
+    return PhaseRates(self.phase, self.learning_rate, self.weight_decays, optim=self.optim)
 
 
 class Measures(NamedTuple):
@@ -129,14 +139,33 @@ def train_step(
   objective = functools.partial(_objective, state.batch_stats, batch, now, network)
   grads, forward = jax.grad(objective, has_aux=True)(state.params)
   grads, sums = sum_over(network.axis_name, (grads, forward.sums))
+  hessian = None
+  if needs_hessian(network.optim):
+    hessian = sum_over(network.axis_name, _hessian(objective, state.params))
   params, opt_state = apply_phase_chain(
-    network.optim, now.rates, grads, opt_state=state.opt_state, params=state.params
+    network.optim,
+    now.rates,
+    grads,
+    opt_state=state.opt_state,
+    params=state.params,
+    hessian=hessian,
   )
   batch_stats = _new_statistics(state.batch_stats, forward.batch_stats, now.overrides)
+  average = state.average
+  if average is not None:
+    variables = {"params": params, "batch_stats": batch_stats}
+    average = averaged(average, variables, state.step, keep=now.optim["average"])
   update_norm = global_norm(jax.tree.map(jnp.subtract, params, state.params))
   norms = {"gradient_norm": global_norm(grads), "update_norm": update_norm}
   measures = Measures(**sums._asdict(), **norms, logits=forward.logits)
-  return TrainState(state.step + 1, params, batch_stats, opt_state=opt_state), measures
+  state = TrainState(state.step + 1, params, batch_stats, opt_state=opt_state, average=average)
+  return state, measures
+
+
+def _hessian(objective: Callable[..., tuple[Leaf, Forward]], params: Params) -> Float[Array, "D D"]:
+  """Returns this device's part of the Hessian of the objective, of all parameters as one vector."""
+  vector, unravel = ravel_pytree(params)
+  return jax.hessian(lambda flat: objective(unravel(flat))[0])(vector)
 
 
 def _objective(

@@ -126,9 +126,8 @@ class Trainer:
 
     A plan of other numbers and the same shapes may follow; the program stays as it is.
     """
-    of_rounds = {"learning_rates": plan.learning_rates, "evaluates": plan.evaluates}
     of_replicas = place_replicas(self._layout, plan.of_replicas)
-    self._plan = dataclasses.replace(of_replicas, **place(self._layout, of_rounds))
+    self._plan = dataclasses.replace(of_replicas, **place(self._layout, plan.shared))
     self._host_plan = plan
 
   def arguments(self, clock: Clock, feed: Feed) -> tuple[Snapshot, Feed, PlanArrays, Clock]:
@@ -261,7 +260,9 @@ class Trainer:
     num_evaluations = int(clock.evaluates) * int(np.sum(self._host_plan.evaluates[rounds]))
     evaluated = num_evaluations * min(program.evals_per_dispatch, self._num_evals)
     num_steps = int(clock.num_rounds * clock.num_steps)
-    return Passes(TRAINED * num_steps * program.batch_size, evaluated * program.eval_batch_size)
+    networks = 2 if program.optim.average else 1  # the average of the weights is one of its own
+    size = networks * program.eval_batch_size
+    return Passes(TRAINED * num_steps * program.batch_size, evaluated * size)
 
 
 def _clock(at: Position, num_rounds: int, num_steps: int, *, evaluates: bool) -> Clock:

@@ -118,7 +118,7 @@ def stability(
     _draw_matrix(panels[1], overlap, seeds)
     panels[1].set_title(f"Shared part of A {chance}", loc="left")
   else:
-    title += f"; shared part of A {overlap[place]:.2f} {chance}"
+    title += f"\nshared part of A {overlap[place]:.2f} {chance}"
   panels[0].set_title(title, loc="left")
   return figure
 

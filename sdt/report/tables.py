@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sdt.stats.paired import MORE_SEEDS
+
 MAX_WIDTH = 100
 MAX_SEEDS_PER_BLOCK = 5
 MAX_WORST = 3
@@ -210,6 +212,8 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   blocks = _seed_blocks(results)
   if contrasts:
     blocks[0] += f"\n{_OF_METHOD}"
+    if any(contrast["verdict"].endswith("no verdict") for contrast in contrasts.values()):
+      blocks[0] += f"\n{MORE_SEEDS}"
   if own:
     names = ["arm minus its own control", *(one["difference"] for one in own)]
     blocks.append(f"{block([names, *_brief_columns(own)])}\n{_OF_OWN}")
@@ -247,7 +251,8 @@ def _least_accurate_classes(results: Mapping[str, Any]) -> list[str]:
     worst = sorted(known, key=lambda one: one[0])[:MAX_WORST]
     if len(known) > 1:
       parts.append(f"{arm} " + ", ".join(f"{name} {percent(value)}" for value, name in worst))
-  return [f"Least accurate classes, %, mean over seeds: {'; '.join(parts)}."] if parts else []
+  start = "Classes, lowest accuracy first, %, mean over seeds"
+  return [f"{start}: {'; '.join(parts)}."] if parts else []
 
 
 def class_rows(results: Mapping[str, Any], arms: Sequence[str]) -> list[tuple[str, list[str]]]:

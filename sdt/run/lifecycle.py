@@ -21,7 +21,15 @@ from sdt.devices.memory import is_out_of_memory
 from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.report import build_report
-from sdt.run import environment, load_inputs, resume, reused_baseline, selection, shared_workdir
+from sdt.run import (
+  environment,
+  full_batch,
+  load_inputs,
+  resume,
+  reused_baseline,
+  selection,
+  shared_workdir,
+)
 from sdt.run.context import Context, write_config, write_duplicates, write_environment
 from sdt.run.identity import Identity
 from sdt.run.profiling import Profiler
@@ -168,6 +176,7 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
   config = dataclasses.replace(job.config, baseline_from=None)
   data = load_inputs.load_data(config, display.log, job.loaded)
   experiment.check(config, data)
+  full_batch.check(config, data, experiment.plans)
   beside = load_inputs.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
   display.log(f"sdt: {job.name}: {_machine(config)}")

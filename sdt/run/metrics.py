@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from sdt import files
 from sdt.config import Config
@@ -17,6 +17,9 @@ from sdt.engine.trainer import FinishedRound
 FILE = "metrics.jsonl"
 
 type Row = Mapping[str, Any]
+
+# What a seed that diverged has not.
+_TESTED = {"test_loss", "test_accuracy", "average_test_loss", "average_test_accuracy"}
 
 
 def has_rows(number: int, rounds: int, config: Config) -> bool:
@@ -52,7 +55,7 @@ def rows_of_round(
   config: Config,
   ended: FinishedRound,
   *,
-  learning_rate: float,
+  learning_rate: float | Float[np.ndarray, "..."],
   steps_done: Int[np.ndarray, "R"],
   is_regression: bool = False,
 ) -> list[dict[str, Any]]:
@@ -62,16 +65,18 @@ def rows_of_round(
     plan: the arm's plan.
     config: for the seeds, and for the rounds that are evaluated.
     ended: the round, its sums with leaves [R, ...] and its seconds for all seeds together.
-    learning_rate: of the round.
+    learning_rate: of the round, or of each of its steps, [S]: a row has the mean over its phase.
     steps_done: [R] optimiser steps done at the end of the round or later; fewer than the round asks
       for where a replica was frozen.
     is_regression: there are no classes, and so no accuracies.
   """
   rows = []
+  rates = np.broadcast_to(learning_rate, plan.steps_per_round)
   evaluated = is_evaluated(ended.index + 1, plan.rounds, config)
   for replica, seed in enumerate(config.seeds):
     step = ended.index * plan.steps_per_round
     for number, phase in enumerate(plan.phases):
+      rate = _mean(rates[step % plan.steps_per_round :][: phase.num_steps])
       step += phase.num_steps
       is_last = number == len(plan.phases) - 1
       figures = _figures(
@@ -79,7 +84,7 @@ def rows_of_round(
       )
       # A last update can be finite and still give a network whose outputs are not.
       diverged = int(steps_done[replica]) < step or not math.isfinite(figures["test_loss"] or 0.0)
-      lost = {"test_loss": None, "test_accuracy": None, "diverged": True} if diverged else {}
+      lost = {**dict.fromkeys(_TESTED & figures.keys()), "diverged": True} if diverged else {}
       row = {
         "arm": plan.arm,
         "seed": seed,
@@ -87,7 +92,7 @@ def rows_of_round(
         "phase": phase.name,
         "last_phase": is_last,
         "step": min(step, int(steps_done[replica])),
-        "learning_rate": _short(learning_rate),
+        "learning_rate": _short(rate),
         "weight_decay": _short(np.mean(phase.weight_decay[replica])),
         **figures,
         "seconds": round(ended.seconds / plan.steps_per_round * phase.num_steps, 6),
@@ -110,7 +115,26 @@ def _figures(
     **_norms(sums, place),
     "test_loss": float(sums.test_loss[place[0]]) / tests if tests else None,
     "test_accuracy": int(sums.test_correct[place[0]]) / tests if tests and has_classes else None,
+    **_of_average(sums, place[0], tests, has_classes=has_classes),
   }
+
+
+def _of_average(sums: Sums, replica: int, tests: int, *, has_classes: bool) -> dict[str, Any]:
+  """Returns what the average of the weights reaches on the test set; nothing without one."""
+  if sums.average is None:
+    return {}
+  loss, correct = sums.average.loss[replica], sums.average.correct[replica]
+  return {
+    "average_test_loss": float(loss) / tests if tests else None,
+    "average_test_accuracy": int(correct) / tests if tests and has_classes else None,
+  }
+
+
+def _mean(rates: Float[np.ndarray, "S"]) -> float:
+  """Returns the mean of rates; of equal ones exactly their value, and 0 of none."""
+  if not rates.size or np.all(rates == rates[0]):
+    return float(rates[0]) if rates.size else 0.0
+  return float(np.mean(rates))
 
 
 def _norms(sums: Sums, place: tuple[int, int]) -> dict[str, float | list[float] | None]:

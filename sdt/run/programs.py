@@ -21,6 +21,7 @@ from sdt.devices import processes
 from sdt.devices.layout import Layout, make_layout, padded_batch_size
 from sdt.engine.dispatch_sizes import TRAINED, DispatchSizes, RoundWork, batches_within
 from sdt.engine.norms import layer_names
+from sdt.engine.optim import numbers_of, static_part
 from sdt.engine.plan import Plan, plan_arrays
 from sdt.engine.prediction_pass import PredictionProgram, Predictor
 from sdt.engine.program import Program
@@ -31,8 +32,8 @@ from sdt.engine.state import (
   Snapshot,
   Sums,
   TrainState,
-  init_opt_states,
   init_state,
+  start_state,
   state_shapes,
   zero_sums,
 )
@@ -203,10 +204,20 @@ class Setup:
     has_any = self.config.score.dynamics and arm == "baseline" and not is_regression(train.labels)
     return len(train) if has_any else 0
 
-  def learning_rates(self, plan: Plan) -> Float[np.ndarray, "rounds"]:
-    """Returns the rate of every round; an arm of twice as many rounds holds each twice as long."""
-    times = max(1, plan.rounds // self.config.rounds)
-    return np.repeat(learning_rates(self.config.optim, plan.rounds // times), times)
+  def learning_rates(self, plan: Plan) -> Float[np.ndarray, "rounds ..."]:
+    """Returns the rate of every round, [rounds], or of every step, [rounds, steps].
+
+    An arm of twice as many rounds has a schedule that is twice as slow.
+    """
+    config = self.config
+    stretch = max(1, plan.rounds // config.rounds)
+    return learning_rates(
+      config.optim,
+      plan.rounds // stretch,
+      batch_size=config.batch_size,
+      steps=plan.steps_per_round,
+      stretch=stretch,
+    )
 
   def trainer(self, plan: Plan) -> Trainer:
     """Returns the trainer of a plan, compiled once for all plans of the same shapes."""
@@ -225,6 +236,7 @@ class Setup:
       rates,
       eval_every_rounds=every,
       regularisers={name: neutral[name] for name in regularisers},
+      optim=numbers_of(config.optim),
     )
     trainer.use_plan(arrays)
     return trainer
@@ -233,7 +245,7 @@ class Setup:
     config, sizes = self.config, self._dispatch_sizes(plan)
     return Program(
       model=self.model,
-      optim=config.optim,
+      optim=static_part(config.optim),
       augment=self.pipeline.without_traced,
       crop_size=config.data.crop_size,
       layout=self.layout,
@@ -355,12 +367,7 @@ class Setup:
 
   def warm_start(self, trained: TrainState) -> Snapshot:
     """Returns the start from trained weights and statistics, with an empty momentum buffer."""
-    state = TrainState(
-      np.zeros_like(trained.step),
-      trained.params,
-      trained.batch_stats,
-      opt_state=init_opt_states(self.config.optim, trained.params),
-    )
+    state = start_state(self.config.optim, trained.params, trained.batch_stats)
     return Snapshot(state, self.no_sums())
 
   @functools.cached_property
@@ -376,4 +383,9 @@ class Setup:
   def no_sums(self, phases: int | None = None) -> Sums:
     """Returns empty sums, of so many phases or of the most that any of the run's arms has."""
     phases = phases or num_phases(self.config)
-    return zero_sums(len(self.config.seeds), phases, len(self.layer_names))
+    return zero_sums(
+      len(self.config.seeds),
+      phases,
+      len(self.layer_names),
+      has_average=self.config.optim.average > 0,
+    )

@@ -278,4 +278,19 @@ def _arm_result(
     "gap": paired.per_seed(gap),
     "fluctuation": paired.per_seed(fluctuation),
     "diverged": [seed for seed in seeds if seed in diverged],
+    **_average_accuracy(rows, seeds, diverged),
   }
+
+
+def _average_accuracy(
+  rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], diverged: Sequence[int]
+) -> dict[str, paired.PerSeed]:
+  """Returns what the averages of the weights reach at the end; nothing where none are kept.
+
+  `rows` are those that end a round.
+  """
+  if "average_test_accuracy" not in rows[-1]:
+    return {}
+  last = {row["seed"]: row["average_test_accuracy"] for row in rows}  # later rows replace earlier
+  values = {seed: None if seed in diverged else last[seed] for seed in seeds}
+  return {"average_accuracy": paired.per_seed(values)}

@@ -14,6 +14,7 @@ from sdt.arms.catalogue import scoring_arms
 from sdt.devices import processes
 from sdt.devices.layout import fetch
 from sdt.engine.plan import Plan
+from sdt.engine.schedule import rates_of_rounds
 from sdt.engine.state import Position, Snapshot, TrainState
 from sdt.engine.trainer import Progress, Trainer
 from sdt.errors import DataError
@@ -58,7 +59,7 @@ def train_arm(
   watch = _watch(context, plan)
   numbers = range(done + 1, plan.rounds + 1)
   due = [number for number in numbers if metrics.has_rows(number, plan.rounds, context.config)]
-  told = rounds_to_tell(due, rates.tolist())
+  told = rounds_to_tell(due, rates_of_rounds(rates).tolist())
   with (
     context.display.task(plan.arm, plan.rounds, "round", done=done, told=told) as task,
     closing(steps) as running,  # readers of streamed inputs end with it

@@ -78,6 +78,8 @@ def compare(
     tested |= _family(accuracy, {arm: (METHOD, arm) for arm in apart}, margin, unequal=unequal)
     contrasts = {arm: tested[arm] for arm in others}
   result: Comparison = {"contrasts": contrasts, "sentence": f"{_of_method(accuracy, contrasts)}."}
+  if any(contrast["n"] < paired.MIN_PAIRS for contrast in contrasts.values()):
+    result["sentence"] += f" {paired.MORE_SEEDS}"
   pairs = {
     arm: (arm, control)
     for arm, control in (controls or {}).items()

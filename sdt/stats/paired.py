@@ -20,6 +20,8 @@ from scipy import special
 MIN_PAIRS = 3
 # Accuracies are counts over a test set: differences that agree to this are the same count, rounded.
 SAME = 1e-7
+# Said beside a comparison that has no verdict.
+MORE_SEEDS = f"A verdict needs at least {MIN_PAIRS} seeds, such as --config.seeds=0,1,2,3,4."
 _COUNT_WORDS = {0: "no pair of seeds", 1: "one seed", 2: "two seeds"}
 
 

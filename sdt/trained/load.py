@@ -38,6 +38,13 @@ class Run:
   config: Config
   results: Mapping[str, Any]
 
+  def __repr__(self) -> str:
+    seeds = ", ".join(map(str, self.config.seeds))
+    return (
+      f"<sdt run {self.workdir}: {self.config.model.name} on {self.config.data.name}, arms "
+      f"{', '.join(self.arms)}, seeds {seeds}, recommended {self.recommended}>"
+    )
+
   @property
   def class_names(self) -> tuple[str, ...]:
     """The names of the classes, in the order of the probabilities."""
@@ -129,11 +136,7 @@ class Run:
 
   def fit_seeds(self, arm: str) -> list[int]:
     """Returns the seeds of an arm whose networks neither diverged nor collapsed, in order."""
-    entry = self.results["arms"][arm]
-    if "fit" in entry:
-      return [int(seed) for seed in entry["fit"]]
-    unfit = {*entry["diverged"], *entry["collapsed"]}
-    return [seed for seed in map(int, entry["accuracy"]) if seed not in unfit]
+    return [int(seed) for seed in self.results["arms"][arm]["fit"]]
 
   def _seeds(self, arm: str, seeds: Seeds) -> list[int]:
     there = [int(seed) for seed in self.results["arms"][arm]["accuracy"]]

@@ -159,9 +159,9 @@ def _listed(path: Path) -> list[str]:
   line, header = next(lines, (1, []))
   names = [cell.strip() for cell in header]
   if names.count("path") != 1:
+    found = f"{names.count('path')} columns path" if "path" in names else "no column path"
     raise DataError(
-      f"{where}, line {line}: the header {','.join(names)[:200]!r} has {names.count('path')} "
-      f"columns path; {_FORM}"
+      f"{where}, line {line}: the header {','.join(names)[:200]!r} has {found}; {_FORM}"
     )
   place = names.index("path")
   return [cells[place] for _, cells in lines]

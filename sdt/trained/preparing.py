@@ -176,7 +176,9 @@ class Preparing:
       return self._cut(pixels)
     grey = pixels[..., :1]
     if self.shape[2] != 1 or (pixels != grey).any():
-      return Prepared(None, f"a colour image, where the network takes {_channels(self.shape[2])}")
+      way_out = "; convert it to grey first" if self.shape[2] == 1 else ""
+      takes = _channels(self.shape[2])
+      return Prepared(None, f"a colour image, where the network takes {takes}{way_out}")
     return self._cut(grey)
 
   def _cut(self, pixels: UInt8[np.ndarray, "h w C"]) -> Prepared:

@@ -206,6 +206,7 @@ def test_what_a_run_refuses_is_refused_before_the_first_line(changes, kind, part
   assert part in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_3_after_the_whole_description_and_writes_nothing(tmp_path):
   command = [
     sys.executable,

@@ -207,7 +207,7 @@ def bad_archive(path):
     (lambda path: path.mkdir(), "no image in it"),
     (lambda path: None, "no such file or folder"),
     (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(200)), "an archive: unpack it"),
-    (lambda path: path.with_suffix(".csv").write_text("a,b\n1,2\n"), "has 0 columns path"),
+    (lambda path: path.with_suffix(".csv").write_text("a,b\n1,2\n"), "has no column path"),
     (lambda path: path.with_suffix(".csv").write_text("path\n"), "no image in it"),
     (bad_archive, "cannot be read"),
     (lambda path: np.savez(path, a=np.zeros(3), b=np.zeros(3)), "expected the images as an array"),

@@ -129,8 +129,8 @@ def test_the_table_is_made_of_the_numbers_of_the_values_own_results(finished):
 @pytest.mark.parametrize(
   "stop",
   [
-    ("baseline", 1.4, "in arm baseline, round 2", ()),
-    ("score", 1.0, "while scoring", ()),
+    pytest.param(("baseline", 1.4, "in arm baseline, round 2", ()), marks=pytest.mark.slow),
+    pytest.param(("score", 1.0, "while scoring", ()), marks=pytest.mark.slow),
     ("method", 1.4, "in arm method, round 2", FOLDERS[:1]),
   ],
 )

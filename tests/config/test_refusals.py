@@ -52,7 +52,7 @@ BAD_OVERRIDES = [
   ("augment.flip=1", "expected True or False"),
   ("augment.flip=yes", "expected True or False"),
   ("augment.pad_crop=65", "at most 64"),
-  ("optim.schedule=steps", "expected one of 'step', 'constant', 'cosine'"),
+  ("optim.schedule=steps", "there is no 'steps'; did you mean 'step'?"),
   ("data.name=cifar", "'cifar10', 'cifar100'"),
   ("score.name=normalised_margin", "did you mean 'normalized_margin'?"),
   (

@@ -30,8 +30,15 @@ from tests.support.many_devices import (
 from tests.support.places import ROOT, SUPPORT
 
 
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
-@pytest.mark.parametrize("replicas", ["loop", "vmap"])
+@pytest.mark.parametrize(
+  ("mode", "replicas"),
+  [
+    ("jit", "loop"),
+    ("pmap", "vmap"),
+    pytest.param("jit", "vmap", marks=pytest.mark.slow),
+    pytest.param("pmap", "loop", marks=pytest.mark.slow),
+  ],
+)
 def test_two_devices_train_as_one(mode, replicas):
   expected, expected_sums = first_steps(ONE)
   made = two_phases(with_parallel(ONE, mode=mode, replicas=replicas, num_devices=2))

@@ -18,8 +18,10 @@ from tests.support import one_of_several, several, tiny, whole
 from tests.support.places import ROOT
 
 
-# BatchNorm's means go over all devices; its programs take long to compile.
-@pytest.fixture(scope="module", params=["mlp", pytest.param("resnet", marks=pytest.mark.slow)])
+# BatchNorm's means go over all devices. Slow: six processes start, and compile for themselves.
+@pytest.fixture(
+  scope="module", params=[pytest.param(name, marks=pytest.mark.slow) for name in ("mlp", "resnet")]
+)
 def taught(request, tmp_path_factory):
   """Returns what two processes said that went through `one_of_several.lesson` together, their
   workdir, and their network.

@@ -69,7 +69,7 @@ def trained(of):
 
 CASES = [
   (tiny.resnet, (0, 1), "unroll", "device"),
-  (tiny.config, (3, 0, 2, 1), "loop", "device"),
+  pytest.param(tiny.config, (3, 0, 2, 1), "loop", "device", marks=pytest.mark.slow),
   pytest.param(tiny.resnet, (1, 0), "unroll", "stream", marks=pytest.mark.slow),
   pytest.param(tiny.config, (3, 0, 2, 1), "loop", "stream", marks=pytest.mark.slow),
   pytest.param(tiny.config, (3, 0, 2, 1), "unroll", "stream", marks=pytest.mark.slow),

@@ -12,6 +12,7 @@ from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.state import Position
 from sdt.run.programs import Setup
 from tests.support import tiny
+from tests.support.quick import only
 
 
 def on_canvas(data, pixels, num_sizes):
@@ -52,7 +53,7 @@ def rounds_of(of, data, rounds=2):
   ], made.get_state().state
 
 
-@pytest.mark.parametrize("network", [tiny.config, tiny.resnet])
+@pytest.mark.parametrize("network", only([tiny.config], [tiny.config, tiny.resnet]))
 def test_scores_and_evaluation_see_the_middle_of_every_image(network):
   whole = network(rounds=1)
   cropped = dataclasses.replace(whole, data=dataclasses.replace(whole.data, crop_size=8))
@@ -79,15 +80,22 @@ def test_a_crop_of_the_whole_image_trains_as_no_crop():
   tiny.assert_equal(ours, expected)
 
 
+CROPS = (
+  {"data__crop_size": 6},
+  {"augment__resized_crop_area": 0.3},
+  {"data__crop_size": 6, "augment__resized_crop_area": 0.3},
+)
+
+
 @pytest.mark.parametrize(
-  "changes",
+  ("changes", "mode"),
   [
-    {"data__crop_size": 6},
-    {"augment__resized_crop_area": 0.3},
-    {"data__crop_size": 6, "augment__resized_crop_area": 0.3},
+    (CROPS[2], "jit"),
+    (CROPS[0], "pmap"),
+    *(pytest.param(CROPS[at], "jit", marks=pytest.mark.slow) for at in (0, 1)),
+    *(pytest.param(CROPS[at], "pmap", marks=pytest.mark.slow) for at in (1, 2)),
   ],
 )
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_two_devices_crop_as_one(changes, mode):
   """A round; the last batch of 70 = 4 * 16 + 6 leaves the second device without an example, and its
   padding must stay finite.

@@ -22,7 +22,15 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 # Lowering costs a deep network 10 to 20 seconds: the smallest member of every family is lowered by
 # default, all by `make slow`.
 CASES = [
-  *(pytest.param(name, keys, id=f"smallest {name}") for name, keys in SMALLEST.items()),
+  *(
+    pytest.param(
+      name,
+      keys,
+      id=f"smallest {name}",
+      marks=() if name in ("mlp", "densenet") else pytest.mark.slow,
+    )
+    for name, keys in SMALLEST.items()
+  ),
   *(pytest.param(name, {}, id=name, marks=pytest.mark.slow) for name in MODEL_NAMES),
 ]
 
@@ -58,8 +66,15 @@ def exports(of, overrides=None):
   return exported, start.state.params
 
 
-@pytest.mark.parametrize("replicas", ["loop", "vmap"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+  ("replicas", "precision"),
+  [
+    ("loop", "float32"),
+    ("vmap", "bfloat16"),
+    pytest.param("loop", "bfloat16", marks=pytest.mark.slow),
+    pytest.param("vmap", "float32", marks=pytest.mark.slow),
+  ],
+)
 def test_training_and_scoring_lower_for_cpu_cuda_and_tpu(replicas, precision):
   exported, _ = exports(
     tiny.resnet(precision=precision, parallel__replicas=replicas, augment__pad_crop=1)

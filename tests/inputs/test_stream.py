@@ -86,6 +86,7 @@ CUT = {
       {"parallel__num_devices": 2, "parallel__mode": "pmap", "score__batch_size": 7, "rounds": 3},
       MIXED,
       id="pmap",
+      marks=pytest.mark.slow,
     ),
     pytest.param(
       {"parallel__replicas": "vmap", "augment__resized_crop_area": 0.3},

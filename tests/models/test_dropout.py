@@ -151,6 +151,7 @@ def first_steps(of, **overrides):
   return tiny.leaves(made.get_state().state.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_a_wide_resnet_with_dropout_and_stochastic_depth_trains_on_two_devices_as_on_one(mode):
   one, rates = wide(model__dropout=None), {"dropout": 0.4, "stochastic_depth": 0.5}

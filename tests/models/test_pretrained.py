@@ -18,6 +18,7 @@ from sdt.models.pretrained import NAMINGS, load
 from sdt.models.registry import NETWORKS, variable_shapes
 from sdt.models.resnet import ResNet
 from tests.golden import drawn
+from tests.support.networks import case
 from tests.support.places import GOLDEN
 
 IMAGE_SHAPE = (64, 64, 3)
@@ -91,7 +92,7 @@ def test_the_published_networks_compute_what_torch_computes(network, tmp_path):
   check_logits(network, NETWORKS[network].weights_from, model, written(tmp_path, public(network)))
 
 
-@pytest.mark.parametrize("network", WHOLE)
+@pytest.mark.parametrize("network", [*map(case, WHOLE)])
 def test_the_names_and_shapes_that_are_expected_are_those_of_the_published_networks(network):
   naming = NAMINGS[NETWORKS[network].weights_from]
   shapes = {

@@ -11,6 +11,7 @@ from sdt.models.wide_resnet import WideResNet
 from tests.golden import drawn
 from tests.support.agreement import check_agreement, check_evaluation, load_golden
 from tests.support.networks import check_bfloat16, check_distributions, check_masked_rows
+from tests.support.quick import only
 
 SMALL = ModelConfig(name="wrn", depth=10, widen_factor=1)
 
@@ -19,7 +20,7 @@ def _named(name):
   return make_model(dataclasses.replace(SMALL, **drawn.WIDE_RESNETS[name]), 10)
 
 
-@pytest.mark.parametrize("name", sorted(drawn.WIDE_RESNETS))
+@pytest.mark.parametrize("name", only(["wrn10_2"], sorted(drawn.WIDE_RESNETS)))
 def test_wide_resnets_compute_what_torch_computes_on_the_same_weights(name):
   check_agreement(_named(name), "wide_resnet.npz", name)
 

@@ -7,10 +7,11 @@ from scipy.stats import spearmanr
 from sdt import files
 from sdt.report import drawing, figures, read, run_page
 from tests.support.fake_figures import add_dynamics, add_scores
+from tests.support.quick import only
 from tests.support.report_page import page_alone, small_run
 
 
-@pytest.mark.parametrize("num_train", [200, 4000])
+@pytest.mark.parametrize("num_train", only([200], [200, 4000]))
 def test_stability_draws_two_seeds_and_the_overlap_of_all(tmp_path, drawn, num_train):
   workdir = small_run(tmp_path, seeds=(3, 5, 8), num_train=num_train)
   scores, info = (

@@ -125,6 +125,7 @@ def test_table_shows_the_numbers_of_results_json(built):
   assert results["data"]["notes"][0] in built[1]
 
 
+@pytest.mark.slow
 def test_two_builds_give_the_same_bytes_outside_timing(built):
   workdir, first = built
   before = {path.name: path.read_bytes() for path in (workdir / "figures").glob("*.png")}
@@ -253,6 +254,7 @@ def test_titles_follow_the_policy_that_made_the_subset(
   assert panel.get_title(loc="left").startswith(f"Subset {subset}: ")
 
 
+@pytest.mark.slow
 def test_hundred_classes_and_large_colour_images(tmp_path):
   names = [f"a rather long class name {index}" for index in range(100)]
   make_fake_run(

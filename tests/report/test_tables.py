@@ -163,6 +163,7 @@ def test_text_table_of_the_demo():
       "method-arm, in points: the method minus the arm of that line; above 0 the method is more "
       "accurate."
     ),
+    "A verdict needs at least 3 seeds, such as --config.seeds=0,1,2,3,4.",
   ]
 
 
@@ -195,7 +196,7 @@ def test_a_collapsed_seed_has_a_sign_and_the_reason_follows_with_classes_and_rec
   assert re.search(r"method +90.00 +20.00! ", text)
   assert text.split("\n\n")[-3:] == [
     "! Collapsed to chance: method, 1 of 2 seeds (1).",
-    "Least accurate classes, %, mean over seeds: baseline cow 25.00, ant 50.00, bee 90.00.",
+    "Classes, lowest accuracy first, %, mean over seeds: baseline cow 25.00, ant 50.00, bee 90.00.",
     "Recommended (model.safetensors): baseline, seed 0; not resolved. The rule: the best.",
   ]
   _, method = tables.accuracy_rows(results)

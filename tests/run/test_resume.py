@@ -82,7 +82,10 @@ def test_a_lost_or_damaged_artifact_is_made_again_without_training(
   "stop",
   [
     ("baseline", 1.4, "in arm baseline, round 2, after step 2", signal.SIGTERM),
-    ("baseline", 4.0, "in arm baseline, round 4, after step 5", signal.SIGINT),
+    pytest.param(
+      ("baseline", 4.0, "in arm baseline, round 4, after step 5", signal.SIGINT),
+      marks=pytest.mark.slow,
+    ),
     ("score", 1.0, "while scoring", signal.SIGINT),
     ("method", 2.6, "in arm method, round 3, after step 3", signal.SIGTERM),
   ],

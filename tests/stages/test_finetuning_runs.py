@@ -211,6 +211,7 @@ def test_keys_that_would_do_nothing_are_refused():
     tiny.resnet(model__pretrained_head=True)
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_used_exit_with_3_and_one_line_and_write_nothing(tmp_path):
   (tmp_path / "resnet50.pth").write_bytes(b"PK\x03\x04")
   command = [

@@ -124,6 +124,7 @@ def by_id(folder):
   return ours, rows
 
 
+@pytest.mark.slow
 def test_every_score_stands_beside_its_id_and_batches_and_devices_move_it_by_less_than_1e_6(
   written, twin
 ):

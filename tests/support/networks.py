@@ -19,8 +19,9 @@ SHAPE = (8, 8, 1)
 # Tracing one of these takes a second or more. `make slow` has all; the default suite has smaller
 # members of each family.
 DEEP = frozenset(
-  "resnet34 resnet50 resnet56 resnet110 paper_resnet110 preresnet56 preresnet110 paper_preresnet56 "
-  "paper_preresnet110 vgg19 densenet100 densenet_bc100 densenet121 wrn28_10".split()
+  "resnet34 resnet50 resnet56 resnet110 paper_resnet56 paper_resnet110 preresnet56 preresnet110 "
+  "paper_preresnet56 paper_preresnet110 vgg19 densenet100 densenet_bc100 densenet121 "
+  "wrn28_10".split()
 )
 # The smallest member of every family: a name of the registry, and the keys that make it small.
 SMALLEST: dict[str, dict[str, Any]] = {

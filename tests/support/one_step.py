@@ -38,6 +38,8 @@ def now(
   weight_decays: Any,
   phase: int = 0,
   overrides: Mapping[str, Any] | None = None,
+  *,
+  optim: Mapping[str, Any] | None = None,
 ) -> StepNow:
   """Returns the numbers of a step without dropout; the rate and the decays [P] give the dtype."""
   made = StepNow(
@@ -46,6 +48,7 @@ def now(
     np.int32(0),
     learning_rate=learning_rate,
     weight_decays=weight_decays,
+    optim=optim or {},
     overrides=overrides or {},
     keys=StepKeys(),
   )

@@ -36,7 +36,7 @@ def flipped(name):
 
 def collapse_all(content):
   for entry in content["arms"].values():
-    entry["collapsed"] = [0, 1]
+    entry["fit"] = []
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,14 @@ def test_other_folders_are_refused(tmp_path):
   for name in ("x" * 300, "a\0b", "sweep.json"):
     with pytest.raises(ConfigError):
       load(tmp_path / name)
+
+
+def test_a_run_is_one_short_line_in_a_notebook(reference_run):
+  run = load(reference_run)
+  assert repr(run) == (
+    f"<sdt run {reference_run}: mlp on shapes, arms baseline, method, seeds 0, 1, recommended "
+    "baseline>"
+  )
 
 
 def test_arms_and_seeds_that_do_not_exist_are_refused(reference_run):

@@ -62,7 +62,7 @@ def test_by_default_the_recommended_arm_and_all_seeds_that_are_fit_predict(run, 
     rows, run.predict_proba(test_split.inputs, arm="baseline", seeds=(0, 1))
   )
   entry = run.results["arms"]["baseline"]
-  unfit = {**run.results["arms"], "baseline": {**entry, "collapsed": [0]}}
+  unfit = {**run.results["arms"], "baseline": {**entry, "fit": [1]}}
   lame = dataclasses.replace(run, results={**run.results, "arms": unfit})
   assert [model.seed for model in lame.networks().models] == [1]
   assert [model.seed for model in lame.networks(seeds=0).models] == [0]

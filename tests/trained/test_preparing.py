@@ -96,7 +96,9 @@ def test_a_network_of_grey_images_takes_grey_files_and_refuses_coloured_ones():
     np.testing.assert_array_equal(prepare(picture).inputs[..., 0], np.asarray(grey))
   coloured = prepare(image_files.saved(image_files.noise((4, 6)), "PNG"))
   assert coloured.inputs is None
-  assert coloured.reason == "a colour image, where the network takes grey ones"
+  assert coloured.reason == (
+    "a colour image, where the network takes grey ones; convert it to grey first"
+  )
 
 
 @pytest.mark.parametrize("shape", [(6, 4, 2), (6, 4, 5)])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sdt.config.keys.declare import config_key
 from sdt.config.toolbox.network_blocks import ACTIVATIONS
 from sdt.config.toolbox.operation_blocks import FILLS, OPS
-from sdt.config.toolbox.training_blocks import OPTIMISERS, SCHEDULES
+from sdt.config.toolbox.training_blocks import CLIPS, OPTIMISERS, SCHEDULES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +81,33 @@ class OptimConfig:
 
   name: str = config_key("sgd", "optimiser", choices=tuple(OPTIMISERS))
   learning_rate: float = config_key(0.1, "initial learning rate", above=0.0, high=1e6)
-  momentum: float = config_key(0.9, "sgd: momentum", low=0.0, below=1.0)
+  momentum: float = config_key(0.9, "sgd, rmsprop: momentum", low=0.0, below=1.0)
   nesterov: bool = config_key(False, "sgd: Nesterov's form of momentum")
-  schedule: str = config_key("step", "learning rate over the rounds", choices=tuple(SCHEDULES))
+  betas: tuple[float, ...] | None = config_key(
+    None,
+    "adam, adamw: how much of the mean gradient and of its mean square a step keeps; rmsprop: of "
+    "the mean square; None is the optimiser's own",
+    low=0.0,
+    below=1.0,
+    min_length=1,
+  )
+  epsilon: float | None = config_key(
+    None,
+    "adagrad, rmsprop, adam, adamw: what is added to the root; newton: to the eigenvalues; None is "
+    "the optimiser's own",
+    above=0.0,
+    high=1e6,
+  )
+  clip: str = config_key(
+    "", "clips the gradient, such as global_norm(1); empty is off", calls=CLIPS
+  )
+  l1: float = config_key(
+    0.0,
+    "l1 * sum |w| is added to the loss of every arm, its derivative to the gradient after clipping",
+    low=0.0,
+    high=1e3,
+  )
+  schedule: str = config_key("step", "learning rate over the rounds", call=SCHEDULES)
   milestones: tuple[int, ...] = config_key(
     (150, 225),
     "step: rounds after which the rate is multiplied by `decay_factor`",
@@ -91,6 +115,24 @@ class OptimConfig:
     unique=True,
   )
   decay_factor: float = config_key(0.1, "step: the factor", above=0.0, high=1.0)
+  warmup_rounds: int = config_key(
+    0, "rounds in which the rate grows to `learning_rate`, before the schedule", low=0
+  )
+  floor: float = config_key(0.0, "the lowest learning rate of a schedule", low=0.0, high=1e6)
+  cycle_rounds: int | None = config_key(None, "triangular, warm_restarts: rounds of a cycle", low=1)
+  clock: str = config_key(
+    "round", "when the rate changes: every round, or every step", choices=("round", "step")
+  )
+  reference_batch: int | None = config_key(
+    None, "the rates are times batch_size over this number; None: as they are", low=1
+  )
+  average: float = config_key(
+    0.0,
+    "share of its old value that an exponential average of the weights keeps in a step, such as "
+    "0.999; it is evaluated beside the weights; 0 is off",
+    low=0.0,
+    below=1.0,
+  )
   weight_decay: float = config_key(1e-4, "weight decay of the baseline", low=0.0, high=1e3)
   decay_form: str = config_key(
     "coupled",

@@ -35,10 +35,21 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
       training_blocks.OPTIMISERS,
       "The two decay chains are the same with every optimiser: one state, decay as a number.",
     ),
+    "Gradient clipping": Chapter(
+      "optim.clip",
+      training_blocks.CLIPS,
+      "One or several, in order, such as `value(1) global_norm(5)`. What is clipped is the "
+      "gradient of the mean loss and its regularisers; L1 and decay are added after it. Formulas: "
+      "tf's; torch adds 1e-6 to a norm.",
+    ),
     "Schedules": Chapter(
       "optim.schedule",
       training_blocks.SCHEDULES,
-      "The learning rate over the rounds.",
+      "The learning rate over the rounds: `floor` + (`learning_rate` - `floor`) times what the "
+      "table says, t rounds after the warm-up, of T that follow it. In `optim.warmup_rounds` the "
+      "rate grows in equal steps up to `learning_rate`. `optim.clock=step` has t grow with every "
+      "optimiser step. With `optim.reference_batch` the rate is `learning_rate` times `batch_size` "
+      "over it (Goyal et al. 2017).",
     ),
     "Augmentation": Chapter(
       "augment.ops",

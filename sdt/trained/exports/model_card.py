@@ -41,7 +41,8 @@ def card(
     f"## Use\n\n```python\n{kind.example_of(model, file)}\n```",
     "## Input\n\n" + "\n".join(f"- {line}" for line in _input(model, kind)),
     f"## Output\n\nlogits, float32 [batch, {len(model.class_names)}]; their softmax is the "
-    f"probability of each class. The classes in order:\n\n```json\n{_json(model.class_names)}\n```",
+    f"probability of each class, as `predict --arm={model.arm} --seeds={model.seed}` of sdt says. "
+    f"The classes in order:\n\n```json\n{_json(model.class_names)}\n```",
     f"## Accuracy\n\n{_accuracy(model, results, precision)}",
     "## Data\n\n" + "\n".join(f"- {line}" for line in _data(of_data)),
     f"## Origin\n\n- SHA-256 of the weights' file in the run: `{model.digest}`",
@@ -87,7 +88,11 @@ def _reading(config: DataConfig, shape: Sequence[int]) -> list[str]:
   height, width, channels = shape
   if channels not in _COLOURS:
     return []
-  lines = [f"an image file is made upright; {_COLOURS[channels]}", _deep_grey(config)]
+  lines = [
+    f"an image file is made upright; {_COLOURS[channels]}",
+    "palettes and CMYK become RGB as Pillow's `Image.convert` does it",
+    _deep_grey(config),
+  ]
   if config.image_size is not None:
     what = (
       f"height and width become {config.image_size} pixels"
@@ -152,8 +157,7 @@ def _accuracy(model: Model, results: Mapping[str, Any], precision: str) -> str:
 def _flaw(entry: Mapping[str, Any], seed: int) -> str:
   """Returns what was wrong with the training of a seed; "" for nothing."""
   how = (entry["collapse"] or {"seeds": {}})["seeds"].get(str(seed))
-  unfit = {*entry["diverged"], *entry["collapsed"]}
-  is_fit = seed in entry["fit"] if "fit" in entry else seed not in unfit
+  is_fit = seed in entry["fit"]
   told = []
   if seed in entry["diverged"]:
     told.append("This network diverged in training: its answers are of no use.")
