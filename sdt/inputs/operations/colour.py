@@ -117,5 +117,5 @@ def pca_colour(images: Images, amounts: Float[Array, "B 3"], frame: Frame) -> Im
 def noise(images: Images, deviation: Amounts, seeds: Array, frame: Frame) -> Images:
   """Returns x + sd n within the range, n standard normal."""
   amount = of_examples(deviation * frame.unit)
-  shape = (frame.height, frame.width, images.shape[-1])
+  shape = (images.shape[1], images.shape[2], images.shape[3])
   return clipped(images + amount * normal_noise(seeds, shape), frame)

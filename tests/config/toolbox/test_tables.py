@@ -3,10 +3,14 @@
 import pytest
 
 from sdt.config.resolve import choices_of, is_key
+from sdt.config.toolbox.operation_blocks import CROPS, OPS
 from sdt.config.toolbox.tables import CHAPTERS
 from sdt.engine.clipping import CLIPS
 from sdt.engine.optimisers import OPTIMISERS
 from sdt.engine.schedule import SCHEDULES
+from sdt.inputs.operations.geometry import GEOMETRY, MIRRORS
+from sdt.inputs.operations.mixing import MIXERS
+from sdt.inputs.operations.pipeline import PIXELS
 from sdt.models.layers import ACTIVATIONS
 from tests.support.toolbox_page import PAGE, page
 
@@ -33,6 +37,8 @@ CODE = {
   "Optimisers": OPTIMISERS,
   "Gradient clipping": CLIPS,
   "Schedules": SCHEDULES,
+  # Of several tables, one for each kind; test_pipeline.py holds that they have no other names.
+  "Augmentation": [name for name in OPS if name in {*CROPS, *MIRRORS, *GEOMETRY, *PIXELS, *MIXERS}],
 }
 
 
