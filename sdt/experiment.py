@@ -16,6 +16,7 @@ from sdt.run.context import Context
 from sdt.run.reused_baseline import Finished
 from sdt.run.signals import StopRequest
 from sdt.stages import outline
+from sdt.stages.contact_sheet import write_contact_sheet
 from sdt.stages.results import write_arms, write_results
 from sdt.stages.score_and_split import score, split
 from sdt.stages.train import Trainings
@@ -37,6 +38,7 @@ def train_and_judge(context: Context, finished: Finished | None) -> None:
   trainings = Trainings.resume(context, rounds, keep=outline.kept_arm(config))
   trainings.take_over(finished, plans)
 
+  write_contact_sheet(context)
   # Train on all examples. Stored scores are read only if no network that scores trains now.
   may_read_scores = all(trainings.was_done(arm) for arm in scoring)
   for arm in scoring:

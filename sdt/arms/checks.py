@@ -8,9 +8,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from sdt.arms.catalogue import ARMS, arm_specs
-from sdt.arms.language import ArmSpec, parse_everywhere
+from sdt.arms.language import STRENGTHS, ArmSpec, parse_everywhere
 from sdt.arms.planning import neutral_values
 from sdt.config import Config
+from sdt.config.toolbox.operation_blocks import OPS
+from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.devices.layout import check_replicas, make_layout
 from sdt.engine.optim import is_body_frozen
 from sdt.errors import ConfigError, did_you_mean
@@ -176,7 +178,11 @@ def _obstacle(
     asked: the regularisers of its phase, with their values.
     without: the value of each where the phase does not ask for it.
   """
-  augment = config.augment
+  pipeline = pipeline_of(config.augment)
+  if name in STRENGTHS and (text := _not_in_pipeline(pipeline, name, asked[name])):
+    return text
+  if name == "mixup_alpha" and pipeline.mixing not in (None, "mixup"):
+    return f"and augment.ops mixes by {pipeline.mixing} already; leave one of the two out"
   if name in RATES and name not in NETWORKS[config.model.name].rates:
     others = ", ".join(other for other in MODEL_NAMES if name in NETWORKS[other].rates)
     return f"which model.name={config.model.name!r} has not; networks that have it: {others}"
@@ -186,18 +192,27 @@ def _obstacle(
     )
   if name == "label_smoothing" and config.data.name == "curve":
     return "and the targets of data.name='curve' are numbers, not classes; leave the arm out"
-  is_augmented = (
-    augment.pad_crop
-    or augment.flip
-    or augment.resized_crop_area is not None
-    or config.data.crop_size is not None
-  )
+  is_augmented = pipeline.calls or config.data.crop_size is not None
   if name == "augment_strength" and not is_augmented:
-    return "and nothing is augmented; give augment.pad_crop or augment.flip, or leave the arm out"
+    return "and nothing is augmented; give augment.ops or augment.flip, or leave the arm out"
   if name != "loss_weight" and asked.get("loss_weight") == 0.0:
     return "and with loss_weight = 0 beside it no loss moves the weights; leave one of the two out"
   if asked[name] == without[name]:
     return (
       f"and {name} = {asked[name]!r} changes nothing; give it another value, or leave the arm out"
+    )
+  return None
+
+
+def _not_in_pipeline(pipeline: Pipeline, name: str, strength: float) -> str | None:
+  """Returns why no phase can have an operation at this strength; None if one can."""
+  call = pipeline.find(name)
+  if call is None:
+    form = OPS[name].form(name)
+    return f"which augment.ops has not; write {form} there too, the strength of all other phases"
+  if name == "crop" and strength > call.numbers[0]:
+    return (
+      f"and crop = {strength:g} is more than the crop({call.numbers[0]:g}) of augment.ops; write "
+      "the largest there, and less into the phases"
     )
   return None

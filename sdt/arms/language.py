@@ -9,11 +9,13 @@ language. A config defines more in `own_arms`: "NAME = PHASE + PHASE", or
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import cast
 
 from sdt.config.schema import RegulariseConfig
+from sdt.config.toolbox.operation_blocks import OPS, OWN_STRENGTHS
 from sdt.config.values import check, key_of
 from sdt.errors import ConfigError, did_you_mean
 
@@ -46,6 +48,8 @@ STEPS: Mapping[str, str] = {
 }
 _FIELDS = {field.name: field for field in dataclasses.fields(RegulariseConfig)}
 REGULARISERS: Mapping[str, str] = {name: field.metadata["help"] for name, field in _FIELDS.items()}
+# What may stand in the brackets of a phase besides: the strength of an operation of `augment.ops`.
+STRENGTHS: Mapping[str, str] = {name: OPS[name].meaning for name in OWN_STRENGTHS}
 
 _PHASE = re.compile(
   r"(?P<subset>\w+)@(?P<decay>[\w.+-]+)(?:\[(?P<overrides>[^\[\]]*)\])?(?::(?P<steps>\w+))?"
@@ -60,7 +64,8 @@ class PhaseSpec:
   Attributes:
     subset: a name of `SUBSETS`.
     decay: a name of `DECAYS`, or a number.
-    overrides: pairs of a name of `REGULARISERS` and a number, None for the config's.
+    overrides: pairs of a name of `REGULARISERS` or `STRENGTHS` and a number, None for the
+      config's.
     steps: a name of `STEPS`.
   """
 
@@ -147,12 +152,27 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
 def _parse_override(text: str, where: str) -> tuple[str, float | None]:
   """Returns the name and the number of "label_smoothing=0.2"; None if there is no number."""
   name, equals, given = (part.strip() for part in text.partition("="))
-  _known(name, REGULARISERS, "regulariser", where=where)
+  _known(name, {**REGULARISERS, **STRENGTHS}, "regulariser", where=where)
+  if name in STRENGTHS:
+    return name, _strength(name, given, where)
   if not equals:
     return name, None
   number = _number(given)
   key = key_of(f"{where}: {name}", _FIELDS[name], float)
   return name, cast(float, check(key, given if number is None else number))
+
+
+def _strength(name: str, given: str, where: str) -> float:
+  """Returns the number of "rotate=30"; a phase has no use for the operation's name alone."""
+  number, rule = _number(given), OPS[name].numbers[0]
+  if number is None or not math.isfinite(number) or not rule.takes(number):
+    kind = "a whole number" if rule.whole else "a number"
+    bounds = f" {rule.bounds}" if rule.bounds else ""
+    raise ConfigError(
+      f"{where}: {name} = {given or 'nothing'}: expected {kind}{bounds}, the {rule.name} of "
+      f"{OPS[name].form(name)}"
+    )
+  return number
 
 
 def parse_everywhere(texts: Iterable[str]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from sdt.arms.catalogue import arm_specs, num_rounds_of, spec_of
 from sdt.arms.language import PhaseSpec, parse_everywhere
 from sdt.config import Config
 from sdt.config.schema import NEUTRAL, MethodConfig, SplitConfig
+from sdt.config.toolbox.pipeline import pipeline_of
 from sdt.engine.plan import Phase, Plan
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
@@ -203,8 +204,12 @@ def _decay(setting: Setting, decay: str | float, num_steps: int) -> np.ndarray:
 
 
 def neutral_values(config: Config) -> dict[str, float]:
-  """Returns what a phase has of each regulariser that neither it nor `everywhere` names."""
-  return {**NEUTRAL, "dropout": own_dropout(config.model)}
+  """Returns what a phase has of each regulariser that neither it nor `everywhere` names.
+
+  Of dropout and of the operations of `augment.ops` that is what the config says elsewhere.
+  """
+  strengths = pipeline_of(config.augment).strengths
+  return {**NEUTRAL, "dropout": own_dropout(config.model), **strengths}
 
 
 def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sdt.config.toolbox.block import Call
+from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
 from sdt.config.toolbox.parse import parse_call, parse_calls
 from sdt.config.toolbox.preprocessing_blocks import NORMALISERS
 from sdt.config.toolbox.training_blocks import CLIPS, FULL_BATCH, SCHEDULES
@@ -112,6 +113,7 @@ _OF_FULL_BATCH = (
     "the curvature is that of all parameters together",
     "leave optim.body_rate_factor at 1",
   ),
+  ("augment.ops", None, _DRAWN, "leave augmentation out"),
   ("augment.flip", False, _DRAWN, "leave augmentation out"),
   ("augment.pad_crop", 0, _DRAWN, "leave augmentation out"),
   ("augment.resized_crop_area", None, _DRAWN, "leave augmentation out"),
@@ -190,7 +192,73 @@ _OPTIMISER: tuple[Conflict, ...] = (
   ),
 )
 
-_AUGMENTATION: tuple[Conflict, ...] = ()
+
+def _operations(values: Mapping[str, Any]) -> tuple[Call, ...]:
+  return parse_calls(values["augment.ops"] or "", OPS)
+
+
+def _names(values: Mapping[str, Any]) -> list[str]:
+  return [call.name for call in _operations(values)]
+
+
+def _with_ops(key: str, written: str) -> Conflict:
+  return Conflict(
+    ("augment.ops", key),
+    lambda values: values["augment.ops"] is not None and bool(values[key]),
+    "both say what becomes of the images",
+    way_out=f"write {written} into augment.ops and leave {key} out",
+  )
+
+
+_AUGMENTATION: tuple[Conflict, ...] = (
+  _with_ops("augment.pad_crop", "crop(pixels)"),
+  _with_ops("augment.flip", "flip"),
+  _with_ops("augment.resized_crop_area", "resized_crop(area)"),
+  Conflict(
+    ("augment.fill", "augment.ops"),
+    lambda values: values["augment.fill"] != "black" and values["augment.ops"] is None,
+    "no operation is named that fills anything",
+    way_out="name one in augment.ops, such as 'crop(4) flip', or leave augment.fill out",
+  ),
+  Conflict(
+    ("augment.fill", "data.normalise"),
+    lambda values: (
+      values["augment.fill"] == "mean" and _prepares(values)[:1] not in (["channel"], ["mean"])
+    ),
+    "the mean that fills is the one of each channel, which only the blocks channel and mean take",
+    way_out="choose augment.fill=black, or begin data.normalise with channel or mean",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: set(CROPS) <= set(_names(values)),
+    "crop and resized_crop each choose the part of the image that is seen",
+    way_out="keep one of them",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: len([name for name in _names(values) if name in MIXING]) > 1,
+    "a batch is mixed once, by one of " + ", ".join(MIXING),
+    way_out="keep one of them",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: len(set(_names(values))) < len(_names(values)),
+    "an operation stands in it twice, and its strength has one name",
+    way_out="name every operation once",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: any(name in CROPS for name in _names(values)[1:]),
+    "a crop sets the size of the images for what follows",
+    way_out="write it first",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: any(name in MIXING for name in _names(values)[:-1]),
+    "whole batches are mixed after every example has been changed by itself",
+    way_out="write " + " or ".join(MIXING) + " last",
+  ),
+)
 
 
 def _prepares(values: Mapping[str, Any]) -> list[str]:

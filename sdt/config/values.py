@@ -19,6 +19,7 @@ type Value = Scalar | tuple[Scalar, ...] | None
 LARGEST_INT = 2**31 - 1
 
 _FEW = 4  # up to so many choices are seen at a glance; of more, the message names the nearest
+_MANY = 20  # of more blocks the message names the page
 
 _OPENING = {")": "(", "]": "["}
 # Not within brackets: 'mine = A@0[label_smoothing=0.2, dropout=0.3]' is one item.
@@ -107,7 +108,10 @@ def blocks_of(key: Key) -> list[str]:
 
 def expected(key: Key) -> str:
   """Returns what the key takes, in words: type, bounds, choices, length."""
-  if forms := ", ".join(blocks_of(key)):
+  if blocks := blocks_of(key):
+    forms = ", ".join(blocks)
+    if len(blocks) > _MANY:
+      forms = f"the {len(blocks)} blocks in docs/toolbox.md"
     noun = f"{'one' if 'call' in key.rule else 'some'} of {forms}"
   elif choices := key.rule.get("choices"):
     noun = "one of " + ", ".join(repr(choice) for choice in choices)

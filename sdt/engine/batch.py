@@ -1,14 +1,18 @@
 """Makes the batch of a step in the compiled program: gathers, augments, normalises, mixes."""
 
+import operator
+
 import jax
 from jaxtyping import Array, Bool, Float, Int
 
+from sdt.config.toolbox.operation_blocks import strength_of
 from sdt.devices.layout import pad_batch, shard_batch
 from sdt.engine.program import Program
 from sdt.engine.step import Batch, StepNow
-from sdt.inputs.augment import Draws, augment, draw, output_size
+from sdt.inputs.augment import output_size
 from sdt.inputs.device_data import DeviceData
-from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
+from sdt.inputs.operations.mixing import MIXERS, Mixture, partners
+from sdt.inputs.operations.pipeline import Draws, augment, draw
 from sdt.inputs.preprocess import prepare
 from sdt.types import PyTree
 
@@ -26,34 +30,44 @@ def make_batch(
   Args:
     program: the static part.
     data: the data set, with the inputs of this replica where they are streamed.
-    now: for its keys and regularisers (`augment_strength`, `mixup_alpha`).
+    now: for its keys and regularisers (`augment_strength`, the strengths of the operations).
     ids: [B] int32, of the examples of the whole batch.
     mask: [B] bool, which of them count.
     offset: [] int32, number of the step in the dispatch.
   """
   inputs, rows = data.train.rows_of(ids, offset)
   output = output_size(inputs.shape[1:], program.crop_size)
-  strength = now.overrides.get("augment_strength")
-  sizes = data.train.sizes[ids]
-  draws = draw(now.keys.augment, sizes, output, config=program.augment, strength=strength)
+  sizes, pipeline = data.train.sizes[ids], program.augment
+  draws = draw(now.keys.augment, sizes, output, pipeline=pipeline, strengths=now.overrides)
   whole = pad_to(program.padded_train_batch_size, (ids, rows, mask, draws))
 
   def seen(rows: Int[Array, "b"], draws: Draws) -> Float[Array, "b ..."]:
-    images = augment(inputs[rows], draws, output, config=program.augment)
+    images = augment(inputs[rows], draws, output, pipeline=pipeline, mean=data.shift)
     return prepare(images, data.preparation)
 
-  if "mixup_alpha" not in now.overrides:
+  if program.mixing is None:
     ids, rows, mask, draws = shard_batch(program.layout, whole)
     return Batch(ids, seen(rows, draws), data.train.labels[ids], mask=mask)
+  mixer = MIXERS[program.mixing]
   # The partners are found before the batch is divided, and every device makes the inputs of its
   # partners itself: no device waits for another.
   ids, rows, mask, draws = whole
-  others = jax.tree.map(lambda array: array[partners(mask)], (ids, rows, draws))
+  places = [partners(mask, number + 1) for number in range(mixer.partners)]
+  others = [jax.tree.map(operator.itemgetter(at), (ids, rows, draws)) for at in places]
   ids, rows, mask, draws, others = shard_batch(program.layout, (ids, rows, mask, draws, others))
-  weight = mixing_weight(now.keys.mixup, now.overrides["mixup_alpha"])
-  mixture = Mixture(data.train.labels[others[0]], weight)
-  mixed = mix(seen(rows, draws), seen(*others[1:]), mixture.weight)
+  drawn = mixer.draw(now.keys.mixup, _mixing_strength(program, now), output)
+  mixed = mixer.mix([seen(rows, draws), *(seen(*other[1:]) for other in others)], drawn)
+  labels = tuple(data.train.labels[other[0]] for other in others)
+  mixture = Mixture(labels, mixer.weights(drawn, output))
   return Batch(ids, mixed, data.train.labels[ids], mask=mask, mixture=mixture)
+
+
+def _mixing_strength(program: Program, now: StepNow) -> Float[Array, ""]:
+  """Returns alpha of the mixing; `augment_strength` scales that of an operation in augment.ops."""
+  alpha: jax.Array = now.overrides[strength_of(program.mixing or "")]
+  if program.augment.mixing is None or "augment_strength" not in now.overrides:
+    return alpha
+  return alpha * now.overrides["augment_strength"]
 
 
 def pad_to(size: int, tree: PyTree) -> PyTree:

@@ -6,7 +6,7 @@ Algorithm 1, step 4, has two phases: A with the decay lambda_A, then B with lamb
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
@@ -64,13 +64,17 @@ class Plan:
   def steps_per_round(self) -> int:
     return sum(phase.num_steps for phase in self.phases)
 
-  def regularisers(self, neutral: Mapping[str, float] = NEUTRAL) -> tuple[str, ...]:
+  def regularisers(
+    self, neutral: Mapping[str, float] = NEUTRAL, always: Iterable[str] = ()
+  ) -> tuple[str, ...]:
     """Returns the names that have another value than the neutral one in any phase, sorted.
 
-    The program computes these regularisers and no others.
+    The program computes these regularisers and no others. `always`: names that it computes even if
+    no phase overrides them.
     """
     overrides = [item for phase in self.phases for item in phase.overrides.items()]
-    return tuple(sorted({name for name, value in overrides if value != neutral[name]}))
+    other = {name for name, value in overrides if value != neutral[name]}
+    return tuple(sorted(other.union(always)))
 
 
 @jax.tree_util.register_dataclass
@@ -108,7 +112,7 @@ def plan_arrays(
   learning_rates: Float[np.ndarray, "rounds ..."],
   eval_every_rounds: int,
   *,
-  neutral: Mapping[str, float] = NEUTRAL,
+  regularisers: Mapping[str, float] | None = None,
   optim: Mapping[str, float] = types.MappingProxyType({}),
 ) -> PlanArrays:
   """Returns the plan's numbers as arrays; the last round is always evaluated.
@@ -118,9 +122,12 @@ def plan_arrays(
     seeds: of the replicas.
     learning_rates: of every round, or of every step.
     eval_every_rounds: how often the test set is evaluated.
-    neutral: the value of a regulariser in a phase that does not override it.
+    regularisers: those of the program, each with its value in a phase that does not override it;
+      None for those that the plan overrides, and `NEUTRAL`.
     optim: the numbers of the optimiser that the program takes as arguments.
   """
+  if regularisers is None:
+    regularisers = {name: NEUTRAL[name] for name in plan.regularisers()}
   rounds, num_replicas = np.arange(1, plan.rounds + 1), len(seeds)
 
   def decays(phase: Phase) -> Float[np.ndarray, "R T"]:
@@ -128,15 +135,15 @@ def plan_arrays(
     of_steps = decay[:, None] if decay.ndim == 1 else decay
     return np.ascontiguousarray(np.broadcast_to(of_steps, (num_replicas, phase.num_steps)))
 
-  def values(name: str) -> Float[np.ndarray, "R P"]:
-    of_phases = [phase.overrides.get(name, neutral[name]) for phase in plan.phases]
+  def values(name: str, neutral: float) -> Float[np.ndarray, "R P"]:
+    of_phases = [phase.overrides.get(name, neutral) for phase in plan.phases]
     return np.tile(np.asarray(of_phases, np.float32), (num_replicas, 1))
 
   return PlanArrays(
     seeds=np.asarray(seeds, np.uint32),
     example_ids=tuple(np.asarray(phase.example_ids, np.int32) for phase in plan.phases),
     weight_decays=tuple(decays(phase) for phase in plan.phases),
-    overrides={name: values(name) for name in plan.regularisers(neutral)},
+    overrides={name: values(name, neutral) for name, neutral in regularisers.items()},
     learning_rates=np.asarray(learning_rates, np.float32),
     evaluates=(rounds % eval_every_rounds == 0) | (rounds == plan.rounds),
     optim={name: np.asarray(value, np.float32) for name, value in optim.items()},

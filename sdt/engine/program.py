@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from sdt.config.schema import AugmentConfig, OptimConfig
+from sdt.config.schema import OptimConfig
+from sdt.config.toolbox.pipeline import Pipeline
 from sdt.devices.layout import Layout, padded_batch_size
 from sdt.types import Model
 
@@ -36,12 +37,12 @@ class TrainingPassProgram(PassProgram):
   """What a program needs besides if it passes over batches in training mode.
 
   Attributes:
-    augment: the augmentation of the training set.
+    augment: the operations on training images; strengths that are arguments are 0 here.
     batch_size: training examples per batch, over all devices.
     evals_per_dispatch: evaluation batches of one dispatch.
   """
 
-  augment: AugmentConfig
+  augment: Pipeline
   batch_size: int
   evals_per_dispatch: int
 
@@ -95,6 +96,11 @@ class Program(TrainingPassProgram):
   @property
   def steps_per_round(self) -> int:
     return sum(self.phase_steps)
+
+  @property
+  def mixing(self) -> str | None:
+    """The operation that mixes the examples of a batch, or None."""
+    return self.augment.mixing or ("mixup" if "mixup_alpha" in self.regularisers else None)
 
   @property
   def network(self) -> Network:

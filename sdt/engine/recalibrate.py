@@ -17,8 +17,9 @@ from sdt.devices.layout import fetch, place, place_replicas, shard_batch
 from sdt.engine.batch import pad_to
 from sdt.engine.evaluate import BatchSums, test_set_sums
 from sdt.engine.program import TrainingPassProgram
-from sdt.inputs.augment import augment, draw, output_size
+from sdt.inputs.augment import output_size
 from sdt.inputs.device_data import DeviceData
+from sdt.inputs.operations.pipeline import augment, draw
 from sdt.inputs.order import augment_key, dropout_key, num_batches
 from sdt.inputs.preprocess import prepare
 from sdt.inputs.source import Source
@@ -61,11 +62,11 @@ def _batch_statistics(
   key, (ids, mask, index, offset) = jnp.uint32(_SEED), batch
   images, rows = data.train.rows_of(ids, offset)
   output, sizes = output_size(images.shape[1:], program.crop_size), data.train.sizes[ids]
-  draws = draw(augment_key(key, 0, index), sizes, output, config=program.augment)
+  draws = draw(augment_key(key, 0, index), sizes, output, pipeline=program.augment)
   count = jnp.sum(mask, dtype=jnp.int32)
   whole = pad_to(program.padded_train_batch_size, (rows, mask, draws))
   rows, mask, draws = shard_batch(program.layout, whole)
-  augmented = augment(images[rows], draws, output, config=program.augment)
+  augmented = augment(images[rows], draws, output, pipeline=program.augment, mean=data.shift)
   inputs = prepare(augmented, data.preparation)
 
   def one_replica(variables: Variables) -> BatchStats:

@@ -267,7 +267,7 @@ def _step_now(program: Program, place: StepPlace, plan: PlanArrays) -> StepNow:
   """Returns the numbers of a step of one replica; `plan` has no axis [R]."""
   seed, phase, step = plan.seeds, place.phase, place.step
   overrides = {name: plan.overrides[name][phase] for name in program.regularisers}
-  mixup = mixup_key(seed, phase, step) if "mixup_alpha" in overrides else None
+  mixup = None if program.mixing is None else mixup_key(seed, phase, step)
   decays = [
     decay[jnp.minimum(place.step_in_phase, decay.shape[0] - 1)] for decay in plan.weight_decays
   ]

@@ -23,7 +23,7 @@ from sdt.engine.optim import (
 )
 from sdt.engine.program import Network
 from sdt.engine.state import TrainState
-from sdt.inputs.mixup import Mixture
+from sdt.inputs.operations.mixing import Mixture
 from sdt.losses import example_losses, smoothed_cross_entropy
 from sdt.models.drop_connect import drop_weights
 from sdt.models.family import RATES
@@ -40,7 +40,7 @@ class Batch:
     inputs: [B, H, W, C] or [B, D] float, augmented, normalised and mixed.
     labels: [B] int32, or [B, D] float.
     mask: [B] bool, which examples count.
-    mixture: of mixed inputs, the partners' labels and the weight; None where nothing is mixed.
+    mixture: of mixed inputs, the partners' labels and the weights; None where nothing is mixed.
   """
 
   ids: Leaf
@@ -55,7 +55,7 @@ class StepKeys(NamedTuple):
 
   Attributes:
     augment: for the augmentation of the inputs.
-    mixup: for the weight of the mixture.
+    mixup: for what mixes the batch.
     dropout: for networks that drop values.
   """
 
@@ -219,7 +219,7 @@ def _new_statistics(
 def _regularised_sum(
   logits: Float[Array, "B K"], batch: Batch, overrides: Mapping[str, Float[Array, ""]]
 ) -> Float[Array, ""]:
-  """Returns the sum of the valid losses with smoothed labels or both labels of mixed examples."""
+  """Returns the sum of the valid losses with smoothed labels or all labels of mixed examples."""
 
   def losses_of(labels: Shaped[Array, "B ..."]) -> Float[Array, "B"]:
     if "label_smoothing" in overrides:
@@ -228,8 +228,10 @@ def _regularised_sum(
 
   losses = losses_of(batch.labels)
   if batch.mixture is not None:
-    weight = batch.mixture.weight.astype(losses.dtype)
-    losses = weight * losses + (1.0 - weight) * losses_of(batch.mixture.labels)
+    own, *others = (weight.astype(losses.dtype) for weight in batch.mixture.weights)
+    losses = own * losses
+    for weight, labels in zip(others, batch.mixture.labels, strict=True):
+      losses = losses + weight * losses_of(labels)
   return jnp.sum(jnp.where(batch.mask, losses, 0.0))
 
 

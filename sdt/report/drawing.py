@@ -26,6 +26,7 @@ def draw(artifacts: Artifacts) -> dict[str, Picture]:
     | curve_pictures.accuracies_and_costs(artifacts)
     | _mosaics(artifacts)
     | _activation_maps(artifacts)
+    | _contact_sheet(artifacts)
     | score_pictures.histograms(artifacts)
     | score_pictures.data_map(artifacts)
     | score_pictures.classes(artifacts)
@@ -102,3 +103,18 @@ def _activation_maps(artifacts: Artifacts) -> dict[str, Picture]:
   )
   alt = "class activation maps of test images"
   return {"cam": Picture(png, alt, caption, kind="wide mosaic")}
+
+
+def _contact_sheet(artifacts: Artifacts) -> dict[str, Picture]:
+  if not artifacts.augmentation:
+    return {}
+  content = artifacts.augmentation
+  rows = [str(row) for row in content["rows"]]
+  png = figures.render(image_figures.contact_sheet, rows, content["images"])
+  caption = (
+    "The same training images under each operation of augment.ops alone, at the strength that it "
+    "has there, and under all of them. Training draws new random numbers in every step. Can you "
+    "still tell the classes?"
+  )
+  alt = "training images under each operation of the augmentation"
+  return {"augmentation": Picture(png, alt, caption, kind="wide mosaic")}

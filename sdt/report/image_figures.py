@@ -55,6 +55,24 @@ def mosaic(
   return figure
 
 
+def contact_sheet(rows: Sequence[str], images: UInt8[np.ndarray, "k n H W C"]) -> Figure:
+  """Draws a row of images for each name, below the name.
+
+  Args:
+    rows: k names.
+    images: [k, n, H, W, C] uint8.
+  """
+  pitch_x, pitch_y = TILE + TILE_GAP, TILE + CAPTION
+  figure, axes, canvas = _canvas(len(rows) * pitch_y, images.shape[1] * pitch_x)
+  for row, (name, several) in enumerate(zip(rows, images, strict=True)):
+    top = row * pitch_y + CAPTION - 8
+    axes.text(TILE_GAP / 2, top - 5, str(name), ha="left", va="bottom", fontsize=9)
+    for column, image in enumerate(several):
+      _paste(canvas, tile_of(image), top, left=column * pitch_x + TILE_GAP // 2)
+  _show(axes, canvas)
+  return figure
+
+
 def percent_of_confidence(value: float) -> str:
   """Returns a confidence in percent; ">99.99 %" near 1, where float32 cannot tell values apart."""
   return ">99.99 %" if value > 0.9999 else f"{100 * value:.2f} %"

@@ -74,6 +74,7 @@ class Artifacts:
   scores: dict[str, Shaped[np.ndarray, "..."]]
   mosaics: dict[str, Shaped[np.ndarray, "..."]]
   cam: dict[str, Shaped[np.ndarray, "..."]]
+  augmentation: dict[str, Shaped[np.ndarray, "..."]]
   split: Split | None
   selection: dict[str, Any]
 
@@ -103,6 +104,7 @@ def load(workdir: Path) -> Artifacts:
     scores=_optional_npz(workdir / "scores.npz"),
     mosaics=_optional_npz(workdir / "figures" / "mosaics.npz"),
     cam=_optional_npz(workdir / "figures" / "cam.npz"),
+    augmentation=_optional_npz(workdir / "figures" / "augmentation.npz"),
     split=_split(workdir / "split.csv"),
     selection=_optional_json(workdir / "selection.json"),
   )

@@ -10,9 +10,9 @@ from sdt.config.toolbox.training_blocks import FULL_BATCH, NEWTON_PARAMETERS
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
+from sdt.inputs.augment import input_shape
 from sdt.models import make_model
 from sdt.models.registry import own_dropout, variable_shapes
-from sdt.run.programs import input_shape
 
 # Regularisers of a phase that draw something anew in every step.
 _DRAWN = frozenset({"drop_connect", "dropout", "mixup_alpha", "stochastic_depth"})

@@ -13,17 +13,18 @@ import numpy as np
 from sdt.arms import checks
 from sdt.arms.checks import check
 from sdt.config import Config
+from sdt.config.toolbox.operation_blocks import THREE_CHANNELS
+from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.data import sources
 from sdt.data.dataset import Data, image_sizes
 from sdt.data.validation_split import with_validation
 from sdt.devices import processes
 from sdt.engine.optim import is_body_frozen
 from sdt.errors import ConfigError
-from sdt.inputs.augment import output_size
+from sdt.inputs.augment import input_shape, output_size
 from sdt.models import make_model, pretrained
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import NETWORKS, variable_shapes
-from sdt.run.programs import input_shape
 from sdt.scores import from_file
 from sdt.scores.from_file import FileScores
 
@@ -69,19 +70,19 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
 
 def _check_network_takes(config: Config, data: Data) -> None:
   """Refuses a network, a crop or an augmentation that these examples cannot have."""
-  shape, augment, crop_size = data.train.inputs.shape[1:], config.augment, config.data.crop_size
-  is_on = augment.flip or augment.pad_crop or augment.resized_crop_area is not None
+  shape, crop_size = data.train.inputs.shape[1:], config.data.crop_size
+  pipeline = pipeline_of(config.augment)
   if len(shape) == 1:
     if config.model.name != "mlp":
       raise ConfigError(
         f"model.name={config.model.name!r}: the data are vectors of {shape[0]} numbers, this "
         "network wants images; use 'mlp'"
       )
-    if is_on or crop_size is not None:
+    if (pipeline.calls and pipeline.names != ("mixup",)) or crop_size is not None:
       raise ConfigError(
-        "augment: the data are vectors, which can be neither cropped nor mirrored; leave "
-        "augment.flip, augment.pad_crop, "
-        "augment.resized_crop_area and data.crop_size off"
+        "augment: the data are vectors, which can be neither cropped nor mirrored, only mixed by "
+        "mixup; leave augment.ops, augment.flip, augment.pad_crop, augment.resized_crop_area and "
+        "data.crop_size off"
       )
     return
   least = [int(image_sizes(split).min()) for split in (data.train, data.test)]
@@ -95,12 +96,25 @@ def _check_network_takes(config: Config, data: Data) -> None:
       f"the first that is too small is example {split.example_ids[first]} of the "
       f"{'training' if split is data.train else 'test'} set{file}"
     )
-  height, width = output_size(shape, crop_size)
-  if augment.pad_crop >= min(height, width):
+  _check_operations_take(config, pipeline, (*output_size(shape, crop_size), shape[2]))
+
+
+def _check_operations_take(config: Config, pipeline: Pipeline, shape: tuple[int, int, int]) -> None:
+  """Refuses a crop that could miss the image, and colours of images that have none."""
+  height, width, channels = shape
+  crop, of_colour = pipeline.find("crop"), [n for n in pipeline.names if n in THREE_CHANNELS]
+  if crop is not None and crop.numbers[0] >= min(height, width):
+    key = f"pad_crop={crop.numbers[0]:g}" if config.augment.ops is None else f"ops: {crop}"
     raise ConfigError(
-      f"augment.pad_crop={augment.pad_crop}: the images of data.name={config.data.name!r} are "
+      f"augment.{key}: the images of data.name={config.data.name!r} are "
       f"{height} x {width} pixels, so some crops "
       f"would hold nothing of them; expected less than {min(height, width)}"
+    )
+  if of_colour and channels != 3:
+    raise ConfigError(
+      f"augment.ops: {of_colour[0]} changes colours, and the images of data.name="
+      f"{config.data.name!r} have {channels} channel{'s' * (channels > 1)}; leave "
+      f"{', '.join(of_colour)} out (brightness and contrast take any image)"
     )
 
 

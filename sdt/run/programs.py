@@ -15,6 +15,7 @@ from jaxtyping import Float
 from sdt.arms.catalogue import num_phases
 from sdt.arms.planning import neutral_values
 from sdt.config import Config
+from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.devices.layout import Layout, make_layout, padded_batch_size
@@ -37,7 +38,7 @@ from sdt.engine.state import (
   zero_sums,
 )
 from sdt.engine.trainer import Trainer
-from sdt.inputs.augment import output_size
+from sdt.inputs.augment import input_shape
 from sdt.inputs.order import num_batches
 from sdt.inputs.placement import Placement, choose_placement
 from sdt.inputs.source import Source, make_source
@@ -79,12 +80,6 @@ def _replicas(config: Config, layout: Layout) -> str:
 def _batches_within(multiply_adds: float, total: int) -> int:
   """Returns how many batches a dispatch should run, for the processors of the first process."""
   return int(processes.agree(batches_within(multiply_adds, total)))
-
-
-def input_shape(config: Config, data: Data) -> tuple[int, ...]:
-  """Returns what the network sees of an example: (H, W, C), or (D,) of vectors."""
-  shape = data.train.inputs.shape[1:]
-  return shape if len(shape) == 1 else (*output_size(shape, config.data.crop_size), shape[2])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +147,11 @@ class Setup:
     return len(self.config.seeds) // self.layout.replica_parts
 
   @property
+  def pipeline(self) -> Pipeline:
+    """The operations of the augmentation."""
+    return pipeline_of(self.config.augment)
+
+  @property
   def input_shape(self) -> tuple[int, ...]:
     return input_shape(self.config, self.data)
 
@@ -217,7 +217,7 @@ class Setup:
     """Returns the trainer of a plan, compiled once for all plans of the same shapes."""
     config = self.config
     neutral = neutral_values(config)
-    regularisers = plan.regularisers(neutral)
+    regularisers = plan.regularisers(neutral, self.pipeline.traced)
     program = self._program(plan, regularisers)
     key = program, plan.rounds  # the numbers of the rounds are arguments of the program too
     if key not in self._trainers:
@@ -229,7 +229,7 @@ class Setup:
       config.seeds,
       rates,
       eval_every_rounds=every,
-      neutral=neutral,
+      regularisers={name: neutral[name] for name in regularisers},
       optim=numbers_of(config.optim),
     )
     trainer.use_plan(arrays)
@@ -240,7 +240,7 @@ class Setup:
     return Program(
       model=self.model,
       optim=static_part(config.optim),
-      augment=config.augment,
+      augment=self.pipeline.without_traced,
       crop_size=config.data.crop_size,
       layout=self.layout,
       replicas=self.choices["replicas"],
@@ -341,7 +341,7 @@ class Setup:
     program = RecalibrateProgram(
       model=self.model.clone(norm_groups=1),
       layout=self.layout,
-      augment=config.augment,
+      augment=self.pipeline,
       crop_size=config.data.crop_size,
       replicas=self.choices["replicas"],
       batch_size=config.batch_size,

@@ -11,7 +11,7 @@ from sdt import files
 from sdt.config import Config, to_dict
 from sdt.data.dataset import Data, Step
 from sdt.engine.state import TrainState
-from sdt.run.programs import input_shape
+from sdt.inputs.augment import input_shape
 from sdt.trained.model import FORMAT, RECOMMENDED, file_of, step_tensors
 from sdt.types import PyTree
 

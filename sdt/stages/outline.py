@@ -10,7 +10,7 @@ from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.run import preprocessing_file, selection
 from sdt.scores.split import Partition, Sizes, sizes
-from sdt.stages import prediction_files
+from sdt.stages import contact_sheet, prediction_files
 from sdt.stages.model_file import file_of
 
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
@@ -45,6 +45,7 @@ def outputs(config: Config, data: Data) -> list[str]:
   names += [preprocessing_file.FILE] if preprocessing_file.is_written(data) else []
   names += [file_of(arm, seed) for arm in config.arms for seed in config.seeds]
   names += [prediction_files.FILE, prediction_files.TABLE]
+  names += [contact_sheet.FILE] if contact_sheet.is_drawn(config, data) else []
   if has_split(config):
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
     names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []

@@ -47,7 +47,7 @@ def test_an_unknown_arm_is_refused_with_the_nearest_and_the_list():
     (
       "augment_easy",
       {},
-      "augment_strength, and nothing is augmented; give augment.pad_crop or augment.flip",
+      "augment_strength, and nothing is augmented; give augment.ops or augment.flip",
     ),
     (
       "depth_easy",
@@ -253,3 +253,38 @@ def test_a_baseline_alone_says_why_it_leaves_no_scores():
   assert "there is no scores.csv" in note
   assert "--config.arms=baseline,method" in note
   assert checks.notes(tiny.config(arms=("baseline", "method"))) == []
+
+
+@pytest.mark.parametrize(
+  ("ops", "phase", "message"),
+  [
+    ("flip rotate(15)", "cutout=8", "cutout, which augment.ops has not; write cutout"),
+    (None, "rotate=8", "rotate, which augment.ops has not; write rotate"),
+    ("rotate(15)", "rotate", "rotate = nothing: expected a number at least 0, at most 180"),
+    ("rotate(15)", "rotate=200", "rotate = 200: expected a number at least 0, at most 180"),
+    ("rotate(15)", "rotate=15", "rotate = 15.0 changes nothing"),
+    ("crop(4)", "crop=6", "crop = 6 is more than the crop.4. of augment.ops"),
+    ("crop(4)", "crop=2.5", "crop = 2.5: expected a whole number"),
+    ("cutmix(1)", "mixup_alpha=0.2", "augment.ops mixes by cutmix already"),
+    ("mixup(0.2)", "mixup_alpha=0.2", "mixup_alpha = 0.2 changes nothing"),
+    ("rotate(15)", "rotat=3", "'rotat' is not a regulariser; did you mean 'rotate'"),
+  ],
+)
+def test_a_strength_that_no_phase_can_have_is_refused(ops, phase, message):
+  with pytest.raises(ConfigError, match=message):
+    check_overrides(
+      tiny.config(
+        arms=("baseline", "mine"), own_arms=(f"mine = A@0[{phase}] + B@0",), augment__ops=ops
+      )
+    )
+
+
+def test_a_phase_may_have_another_strength_or_none():
+  for phase in ("rotate=30", "rotate=0", "crop=0", "mixup_alpha=1", "augment_strength=0.5"):
+    check_overrides(
+      tiny.config(
+        arms=("baseline", "mine"),
+        own_arms=(f"mine = A@0[{phase}] + B@0",),
+        augment__ops="crop(2) rotate(15) mixup(0.2)",
+      )
+    )

@@ -1,5 +1,6 @@
 """Both modes of data parallelism against one device."""
 
+import functools
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from sdt.errors import ConfigError
 from tests.support import tiny
 from tests.support.many_devices import (
   ONE,
+  augmented_inputs,
   collectives,
   first_steps,
   float64_steps,
@@ -53,6 +55,16 @@ def test_two_devices_train_as_one(mode, replicas):
     assert collectives(made) == {"all-reduce": 2 + 2 * 3 + 2}
 
 
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_operations_have_the_same_bits_on_two_devices(mode):
+  np.testing.assert_array_equal(augmented_inputs(2, mode), one_device_inputs())
+
+
+@functools.cache
+def one_device_inputs():
+  return augmented_inputs(1, "jit")
+
+
 @pytest.fixture(scope="module")
 def float64_alone():
   """Returns the leaves of `float64_steps` without a mode of several devices."""
@@ -76,7 +88,8 @@ def test_four_and_eight_devices_train_as_one(figure):
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=500, env=own).stdout
   )
   figure(f"largest relative difference from one device: {found}")
-  assert len(found) == 9
+  assert len(found) == 13
+  assert not any(found[name] for name in found if name.startswith("operations"))
   assert {
     name: value
     for name, value in found.items()

@@ -12,11 +12,12 @@ import pytest
 from scipy.stats import beta, kstest
 
 from sdt.config.schema import NEUTRAL, OptimConfig
+from sdt.config.toolbox.pipeline import pipeline_of
 from sdt.data.dataset import image_sizes
 from sdt.engine.program import Network
 from sdt.engine.state import Position
-from sdt.inputs.augment import draw
-from sdt.inputs.mixup import Mixture, mix, mixing_weight, partners
+from sdt.inputs.operations.mixing import Mixture, mixing_weight, mixup, partners
+from sdt.inputs.operations.pipeline import draw
 from sdt.inputs.order import augment_key, mixup_key, order_key
 from sdt.losses import smoothed_cross_entropy
 from sdt.models import make_model
@@ -123,7 +124,9 @@ def test_a_step_follows_the_gradient_of_the_regularised_loss_whatever_the_paddin
   mask, others, weight = np.arange(9) < 6, np.roll(labels, 4), 0.8
   inputs[6:] = 1e4
   network = Network(make_model(of.model, 3), OptimConfig(momentum=0.0))
-  mixture = Mixture(others, np.float32(weight)) if mixed else None
+  mixture = (
+    Mixture((others,), (np.float32(weight), np.float32(1) - np.float32(weight))) if mixed else None
+  )
   batch = one_step.batch(inputs, labels, mask, mixture)
   now = one_step.now(np.float32(0.1), np.zeros(1, np.float32), overrides=scalars(**overrides))
   after, measured = one_step.step(state, batch, now, network=network)
@@ -177,7 +180,7 @@ def test_the_partner_is_the_next_valid_example_and_padding_never_mixes_in():
   assert of_mask(np.array([True, False])).tolist() == [0, 1]
   assert of_mask(np.zeros(2, bool)).tolist() == [0, 1]
   images = np.array([[1.0], [3.0], [7.0]], np.float32)
-  mixed = jax.jit(mix)(images, images[[1, 2, 0]], np.float32(0.75))
+  mixed = jax.jit(mixup)((images, images[[1, 2, 0]]), {"weight": np.float32(0.75)})
   np.testing.assert_allclose(mixed, [[1.5], [4.0], [5.5]])
 
 
@@ -292,20 +295,22 @@ def by_hand():
   return of, data, plan, *tiny.train(of, plan, data)
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def draws_and_weight(number, clock, sizes, value, config):
+@functools.partial(jax.jit, static_argnames="pipeline")
+def draws_and_weight(number, clock, sizes, value, pipeline):
   """Returns what augmentation and mixup draw in a step of the seed 5."""
-  strength, alpha = value["augment_strength"], value["mixup_alpha"]
-  draws = draw(augment_key(5, number, clock), sizes, (8, 8), config=config, strength=strength)
-  return draws, mixing_weight(mixup_key(5, number, clock), alpha)
+  draws = draw(augment_key(5, number, clock), sizes, (8, 8), pipeline, strengths=value)
+  return draws, mixing_weight(mixup_key(5, number, clock), value["mixup_alpha"])
 
 
 def mixed_by_hand(of, data, ids, mask, step, value):
   """Returns the augmented, normalised and mixed inputs of the valid examples, and the weight."""
   sizes = image_sizes(data.train)[ids]
-  draws, weight = draws_and_weight(*step, sizes, scalars(**value), config=of.augment)
+  draws, weight = draws_and_weight(*step, sizes, scalars(**value), pipeline=pipeline_of(of.augment))
   images = crop_and_flip_twin(
-    data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 2
+    data.train.inputs[ids],
+    np.asarray(draws["crop"]["offsets"]),
+    np.asarray(draws["flip"]["is_on"]),
+    2,
   )
   normalised = (images / 255 - data.mean.astype(np.float64)) / data.std
   inputs = normalised.reshape(of.batch_size, -1)[mask]

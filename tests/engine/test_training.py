@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sdt.config.schema import OptimConfig
+from sdt.config.toolbox.pipeline import pipeline_of
 from sdt.data.dataset import image_sizes
 from sdt.engine.norms import layer_names
 from sdt.engine.optim import init_opt_state
@@ -45,10 +46,9 @@ def perceptron_twin(params, inputs, labels):
 
 def inputs_by_hand(of, data, ids, key):
   """Returns the augmented and normalised inputs [B, D] of a step, float64."""
-  draws = draw(key, image_sizes(data.train)[ids], (8, 8), config=of.augment)
-  images = crop_and_flip_twin(
-    data.train.inputs[ids], np.asarray(draws.offsets), np.asarray(draws.flips), 1
-  )
+  draws = draw(key, image_sizes(data.train)[ids], (8, 8), pipeline=pipeline_of(of.augment))
+  offsets, flips = np.asarray(draws["crop"]["offsets"]), np.asarray(draws["flip"]["is_on"])
+  images = crop_and_flip_twin(data.train.inputs[ids], offsets, flips, 1)
   normalised = (images / 255 - data.mean.astype(np.float64)) / data.std
   return normalised.reshape(len(ids), -1)
 

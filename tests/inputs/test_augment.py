@@ -9,16 +9,22 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sdt.config.schema import AugmentConfig
+from sdt.config.toolbox.pipeline import pipeline_of
 from sdt.inputs import augment as module
-from sdt.inputs.augment import augment, centre_crop, output_size, shift_and_scale
+from sdt.inputs.augment import centre_crop, output_size, shift_and_scale
+from sdt.inputs.operations import crops, pipeline
 
 # One program for each shape and setting, where the functions themselves would be many small ones.
-augmented = jax.jit(augment, static_argnames=("output", "config"))
-crop_and_flip = jax.jit(module.crop_and_flip, static_argnames=("pad", "output"))
+augmented = jax.jit(pipeline.augment, static_argnames=("output", "pipeline"))
+crop_and_flip = jax.jit(crops.crop_and_flip, static_argnames=("pad", "output"))
 cropped_to = jax.jit(centre_crop, static_argnames="crop_size")
-draw = jax.jit(module.draw, static_argnames=("output", "config"))
+draw = jax.jit(pipeline.draw, static_argnames=("output", "pipeline"))
 normalise = jax.jit(module.normalise)
-resize_boxes = jax.jit(module.resize_boxes, static_argnames="output")
+resize_boxes = jax.jit(crops.resize_boxes, static_argnames="output")
+
+
+def operations(**keys):
+  return pipeline_of(AugmentConfig(**keys))
 
 
 def twin(images, offsets, flips, pad, output=None):
@@ -52,7 +58,7 @@ def test_crop_and_flip_equal_the_numpy_twin(shape, pad, output):
   room = np.array(shape[1:3]) + 2 * pad - np.array(output)
   offsets = rng.integers(0, room + 1, (shape[0], 2)).astype(np.int32)
   flips = rng.random(shape[0]) < 0.5
-  ours = crop_and_flip(images, offsets, flips, pad, output)
+  ours = crop_and_flip(images, offsets, flips, pad=pad, output=output)
   assert ours.dtype == jnp.uint8
   np.testing.assert_array_equal(ours, twin(images, offsets, flips, pad, output))
 
@@ -76,16 +82,20 @@ def test_images_of_differing_sizes_are_cropped_within_their_own_pixels():
   canvas = np.zeros((200, 9, 9, 1), np.uint8)
   for image, (height, width) in zip(canvas, sizes, strict=True):
     image[:height, :width, 0] = 1 + np.arange(height)[:, None] * 16 + np.arange(width)
-  config = AugmentConfig(flip=True)
-  draws = draw(jax.random.key(0), sizes, (4, 4), config=config)
-  cropped = np.asarray(augmented(canvas, draws, (4, 4), config=config))
+  config = operations(flip=True)
+  draws = draw(jax.random.key(0), sizes, (4, 4), pipeline=config)
+  cropped = np.asarray(augmented(canvas, draws, (4, 4), pipeline=config))
   assert cropped.shape == (200, 4, 4, 1)
   assert (cropped > 0).all()
   np.testing.assert_array_equal(
-    cropped, twin(canvas, np.asarray(draws.offsets), np.asarray(draws.flips), 0, (4, 4))
+    cropped,
+    twin(
+      canvas, np.asarray(draws["crop"]["offsets"]), np.asarray(draws["flip"]["is_on"]), 0, (4, 4)
+    ),
   )
   # Every place of a 9 x 9 image is reached, the last row and column too.
-  largest = np.asarray(draw(jax.random.key(1), sizes_of(3000, 9, 9), (4, 4), config=config).offsets)
+  many = draw(jax.random.key(1), sizes_of(3000, 9, 9), (4, 4), pipeline=config)
+  largest = np.asarray(many["crop"]["offsets"])
   assert np.array_equal(np.unique(largest[:, 0]), np.arange(6))
   assert np.array_equal(np.unique(largest[:, 1]), np.arange(6))
   centre = np.asarray(cropped_to(canvas, sizes, 4))
@@ -107,43 +117,43 @@ def test_without_a_crop_size_evaluation_sees_the_whole_image_or_vector():
 
 def test_draws_are_uniform_over_offsets_and_fair_over_flips():
   draws = draw(
-    jax.random.key(0), sizes_of(5000, 8, 8), (8, 8), config=AugmentConfig(pad_crop=2, flip=True)
+    jax.random.key(0), sizes_of(5000, 8, 8), (8, 8), pipeline=operations(pad_crop=2, flip=True)
   )
   for axis in range(2):
-    counts = np.bincount(np.asarray(draws.offsets)[:, axis], minlength=5)
+    counts = np.bincount(np.asarray(draws["crop"]["offsets"])[:, axis], minlength=5)
     assert len(counts) == 5
     assert ((counts - 1000) ** 2 / 1000).sum() < 18.5
-  assert abs(int(np.asarray(draws.flips).sum()) - 2500) < 150
+  assert abs(int(np.asarray(draws["flip"]["is_on"]).sum()) - 2500) < 150
 
 
 def test_offsets_and_flips_are_independent():
   draws = draw(
-    jax.random.key(1), sizes_of(5000, 8, 8), (8, 8), config=AugmentConfig(pad_crop=2, flip=True)
+    jax.random.key(1), sizes_of(5000, 8, 8), (8, 8), pipeline=operations(pad_crop=2, flip=True)
   )
-  columns = [*np.asarray(draws.offsets).T, np.asarray(draws.flips)]
+  columns = [*np.asarray(draws["crop"]["offsets"]).T, np.asarray(draws["flip"]["is_on"])]
   correlations = np.corrcoef(np.array(columns, float))[np.triu_indices(3, 1)]
   assert (np.abs(correlations) < 0.06).all()  # 4 standard errors
 
 
 def test_switched_off_augmentation_returns_the_batch_and_features_pass_through():
   images = jnp.arange(48, dtype=jnp.uint8).reshape(1, 4, 4, 3)
-  config = AugmentConfig()
+  config = operations()
   assert (
-    augment(
+    pipeline.augment(
       images,
-      draw(jax.random.key(0), sizes_of(1, 4, 4), (4, 4), config=config),
+      draw(jax.random.key(0), sizes_of(1, 4, 4), (4, 4), pipeline=config),
       (4, 4),
-      config=config,
+      pipeline=config,
     )
     is images
   )
   features = jnp.ones((3, 5))
   assert (
-    augment(
+    pipeline.augment(
       features,
-      draw(jax.random.key(0), sizes_of(3, 1, 5), (1, 5), config=config),
+      draw(jax.random.key(0), sizes_of(3, 1, 5), (1, 5), pipeline=config),
       (1, 5),
-      config=config,
+      pipeline=config,
     )
     is features
   )
@@ -206,7 +216,7 @@ def test_boxes_are_scaled_as_pillow_scales_them(output):
   ).astype(np.int32)
   boxes[0], boxes[1] = (0, 0, 14, 11), (3, 4, 1, 1)
   flips = rng.random(12) < 0.5
-  ours = resize_boxes(images, boxes, flips, output)
+  ours = resize_boxes(images, boxes, flips, output=output)
   assert ours.dtype == jnp.float32
   np.testing.assert_allclose(ours, pillow_boxes(images, boxes, flips, output), rtol=0, atol=2e-3)
 
@@ -229,9 +239,9 @@ def test_a_box_of_a_two_by_three_image_by_hand():
 def test_random_resized_crop_draws_the_boxes_of_the_loop_with_ten_tries(seed, setting):
   least_area, aspect = setting
   sizes = np.random.default_rng(seed).integers(1, 40, (64, 2)).astype(np.int32)
-  config = AugmentConfig(resized_crop_area=least_area, resized_crop_aspect=aspect)
+  config = operations(resized_crop_area=least_area, resized_crop_aspect=aspect)
   key = jax.random.key(seed)
-  boxes = np.asarray(draw(key, sizes, (8, 8), config=config).boxes)
+  boxes = np.asarray(draw(key, sizes, (8, 8), pipeline=config)["resized_crop"]["boxes"])
   expected = boxes_twin(jax.random.split(key)[0], sizes, least_area, aspect)
   # Sides that float32 rounds the other way from a half, and areas that thereby just fit, are the
   # only ones to differ.
@@ -245,10 +255,9 @@ def test_random_resized_crop_draws_the_boxes_of_the_loop_with_ten_tries(seed, se
 
 
 def test_random_resized_crop_is_uniform_in_area_and_place():
-  config = AugmentConfig(resized_crop_area=0.25)
-  boxes = np.asarray(
-    draw(jax.random.key(0), sizes_of(4000, 400, 400), (8, 8), config=config).boxes
-  ).astype(np.float64)
+  config = operations(resized_crop_area=0.25)
+  draws = draw(jax.random.key(0), sizes_of(4000, 400, 400), (8, 8), pipeline=config)
+  boxes = np.asarray(draws["resized_crop"]["boxes"]).astype(np.float64)
   area, log_ratio = boxes[:, 2] * boxes[:, 3] / 400**2, np.log(boxes[:, 3] / boxes[:, 2])
   assert area.min() > 0.24
   assert abs(log_ratio.mean()) < 0.02
@@ -261,11 +270,11 @@ def test_random_resized_crop_is_uniform_in_area_and_place():
 
 
 def test_random_resized_crop_of_the_whole_area_scales_square_images_whole():
-  config = AugmentConfig(resized_crop_area=1.0, resized_crop_aspect=1.0)
+  config = operations(resized_crop_area=1.0, resized_crop_aspect=1.0)
   images = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3), dtype=np.uint8)
-  draws = draw(jax.random.key(0), sizes_of(3, 6, 6), (6, 6), config=config)
+  draws = draw(jax.random.key(0), sizes_of(3, 6, 6), (6, 6), pipeline=config)
   np.testing.assert_allclose(
-    augmented(images, draws, (6, 6), config=config), images, rtol=0, atol=1e-4
+    augmented(images, draws, (6, 6), pipeline=config), images, rtol=0, atol=1e-4
   )
 
 
@@ -298,42 +307,51 @@ def test_features_far_from_zero_keep_their_digits():
 # ---- strength
 
 
+def of_all(strength):
+  return {"augment_strength": np.float32(strength)}
+
+
 def test_full_strength_draws_the_same_bits_and_none_shows_what_evaluation_shows():
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (40, 9, 9, 1), dtype=np.uint8)
   sizes = rng.integers(6, 10, (40, 2)).astype(np.int32)
   for config in (
-    AugmentConfig(pad_crop=2, flip=True),
-    AugmentConfig(flip=True, resized_crop_area=0.2),
+    operations(pad_crop=2, flip=True),
+    operations(flip=True, resized_crop_area=0.2),
   ):
     plain, full, none = (
-      draw(jax.random.key(3), sizes, (6, 6), config, *strength)
-      for strength in ((), (np.float32(1),), (np.float32(0),))
+      draw(jax.random.key(3), sizes, (6, 6), config, strengths=strength)
+      for strength in ({}, of_all(1), of_all(0))
     )
     for ours, theirs in zip(jax.tree.leaves(full), jax.tree.leaves(plain), strict=True):
       np.testing.assert_array_equal(ours, theirs)
-    assert not np.asarray(none.flips).any()
+    assert not np.asarray(none["flip"]["is_on"]).any()
     np.testing.assert_array_equal(
-      augmented(images, none, (6, 6), config=config), cropped_to(images, sizes, 6)
+      augmented(images, none, (6, 6), pipeline=config), cropped_to(images, sizes, 6)
     )
 
 
 @pytest.mark.parametrize("strength", [0.25, 0.5, 0.8])
 def test_the_strength_scales_the_distance_from_the_centre_the_flips_and_the_box(strength):
-  sizes, scale = sizes_of(5000, 12, 12), np.float32(strength)
-  config = AugmentConfig(pad_crop=4, flip=True)
+  sizes, scale = sizes_of(5000, 12, 12), of_all(strength)
+  config = operations(pad_crop=4, flip=True)
   plain, weak = (
-    draw(jax.random.key(0), sizes, (12, 12), config=config),
-    draw(jax.random.key(0), sizes, (12, 12), config=config, strength=scale),
+    draw(jax.random.key(0), sizes, (12, 12), pipeline=config),
+    draw(jax.random.key(0), sizes, (12, 12), pipeline=config, strengths=scale),
   )
-  distance, expected = np.asarray(weak.offsets) - 4, strength * (np.asarray(plain.offsets) - 4.0)
+  distance, expected = (
+    np.asarray(weak["crop"]["offsets"]) - 4,
+    strength * (np.asarray(plain["crop"]["offsets"]) - 4.0),
+  )
   assert np.abs(distance - expected).max() <= 0.5
-  assert abs(np.asarray(weak.flips).mean() - strength / 2) < 0.03
-  assert not (np.asarray(weak.flips) & ~np.asarray(plain.flips)).any()
-  config = AugmentConfig(resized_crop_area=0.1)
+  assert abs(np.asarray(weak["flip"]["is_on"]).mean() - strength / 2) < 0.03
+  assert not (np.asarray(weak["flip"]["is_on"]) & ~np.asarray(plain["flip"]["is_on"])).any()
+  config = operations(resized_crop_area=0.1)
   plain, weak = (
-    np.asarray(draw(jax.random.key(0), sizes, (12, 12), config, *given).boxes)
-    for given in ((), (scale,))
+    np.asarray(
+      draw(jax.random.key(0), sizes, (12, 12), config, strengths=given)["resized_crop"]["boxes"]
+    )
+    for given in ({}, scale)
   )
   edges, full = (
     np.concatenate([weak[:, :2], weak[:, :2] + weak[:, 2:]], 1),

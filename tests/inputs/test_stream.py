@@ -73,6 +73,16 @@ CUT = {
   [
     pytest.param(CUT, None, id="dispatches that cut a phase"),
     pytest.param(
+      {
+        "parallel__replicas": "loop",
+        "augment__ops": "crop(1) rotate(20) noise(0.1) cutmix(1)",
+        "rounds": 2,
+        "optim__milestones": (1,),
+      },
+      {"rotate": 60.0, "cutmix": 0.0},
+      id="operations",
+    ),
+    pytest.param(
       {"parallel__num_devices": 2, "parallel__mode": "pmap", "score__batch_size": 7, "rounds": 3},
       MIXED,
       id="pmap",

@@ -1,6 +1,7 @@
 """What is checked and told before a run begins: `load_inputs.load_data` and `load_inputs.notes`."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -42,6 +43,33 @@ def test_a_crop_that_may_miss_the_whole_image_is_refused(tmp_path, pad_crop):
       "crops would hold nothing of them"
     )
     assert str(caught.value) == f"{text}; expected less than 6"
+
+
+@pytest.mark.parametrize(
+  ("ops", "message"),
+  [
+    ("crop(6) flip", "augment.ops: crop(6): the images of data.name='npz' are 12 x 6 pixels"),
+    ("flip hue(0.1) colour(0.2)", "have 1 channel; leave hue, colour out (brightness and contrast"),
+  ],
+)
+def test_operations_that_these_images_cannot_have_are_refused(tmp_path, ops, message):
+  config = tiny.config(augment__ops=ops, **_wide(tmp_path))
+  with pytest.raises(ConfigError, match=re.escape(message)):
+    load_inputs.load_data(config, print)
+
+
+@pytest.mark.parametrize("ops", ["rotate(15)", "flip", "cutmix(1)"])
+def test_operations_on_vectors_are_refused_but_mixup(tmp_path, ops):
+  inputs, labels = (
+    np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32),
+    np.arange(30) % 3,
+  )
+  path = tmp_path / "vectors.npz"
+  np.savez(path, train_x=inputs, train_y=labels, test_x=inputs[:6], test_y=labels[:6])
+  keys = {"data__name": "npz", "data__path": str(path)}
+  with pytest.raises(ConfigError, match="augment: the data are vectors"):
+    load_inputs.load_data(tiny.config(augment__ops=ops, **keys), print)
+  assert len(load_inputs.load_data(tiny.config(augment__ops="mixup(0.2)", **keys), print).train)
 
 
 def test_a_crop_that_keeps_a_pixel_of_every_image_is_accepted(tmp_path):

@@ -20,11 +20,15 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from sdt.config import Config
 from sdt.config.schema import ModelConfig, OptimConfig
+from sdt.engine.batch import make_batch
 from sdt.engine.program import Network
 from sdt.engine.state import Position, TrainState
-from sdt.engine.step import train_step
+from sdt.engine.step import StepKeys, train_step
 from sdt.engine.trainer import Trainer
+from sdt.inputs.device_data import DeviceData
+from sdt.inputs.order import augment_key, mixup_key
 from sdt.models import init_variables, make_model
+from sdt.run.programs import Setup
 from tests.support import one_step, tiny
 
 ONE = tiny.resnet(augment__pad_crop=1, augment__flip=True, parallel__steps_per_dispatch=3)
@@ -90,6 +94,30 @@ def float64_steps(num_devices: int, mode: str, num_steps: int = 20) -> TrainStat
   return jax.tree.map(lambda leaf: np.asarray(leaf)[0], state) if mode == "pmap" else state
 
 
+def augmented_inputs(num_devices: int, mode: str) -> np.ndarray:
+  """Returns the inputs [15, 8, 8, 3] of a batch under many operations, made on several devices."""
+  ops = "crop(1) flip rotate(30) noise(0.1) cutout(3) ricap(1)"
+  of = tiny.resnet(augment__ops=ops, augment__fill="noise", batch_size=15)
+  data = tiny.data(of)
+  setup = Setup.make(with_parallel(of, mode=mode, num_devices=num_devices), data)
+  program = setup.trainer(tiny.everything(of, len(data.train))).program
+  ids, mask = np.arange(15, dtype=np.int32), np.arange(15) < 13
+  keys = StepKeys(augment_key(0, 0, 0), mixup_key(0, 0, 0))
+  strengths = {name: np.float32(value) for name, value in setup.pipeline.strengths.items()}
+  none = np.zeros(1, np.float32)
+  now = dataclasses.replace(one_step.now(np.float32(0), none, overrides=strengths), keys=keys)
+
+  def make(source: DeviceData) -> Any:
+    places = jax.tree.map(jnp.asarray, (ids, mask, np.int32(0)))
+    return make_batch(program, source, now, places[0], mask=places[1], offset=places[2]).inputs
+
+  source = setup.source.data
+  if mode == "pmap":
+    inputs = jax.pmap(make, "data", devices=jax.devices()[:num_devices])(source)
+    return np.asarray(inputs).reshape(-1, *inputs.shape[2:])[:15]
+  return np.asarray(jax.jit(make)(source))[:15]
+
+
 def largest_difference(ours: Any, expected: Any) -> float:
   """Returns the largest |a - b| / (1 + |b|) of two trees."""
   pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True)
@@ -122,6 +150,12 @@ def main() -> None:
       )
       for count in counts
     }
+  inputs = augmented_inputs(1, "jit")
+  found |= {
+    f"operations {mode} {count}": float(np.abs(augmented_inputs(count, mode) - inputs).max())
+    for mode in ("jit", "pmap")
+    for count in (2, 4)
+  }
   by_jit, by_pmap = (
     first_steps(with_parallel(one, mode=mode, num_devices=4, batch_norm="device"))
     for mode in ("jit", "pmap")

@@ -12,7 +12,7 @@ from sdt.config.schema import OptimConfig
 from sdt.engine.optim import init_opt_state
 from sdt.engine.state import TrainState
 from sdt.engine.step import Batch, StepKeys, StepNow, train_step
-from sdt.inputs.mixup import Mixture
+from sdt.inputs.operations.mixing import Mixture
 from sdt.types import Variables
 
 # `train_step` of (state, batch, now, network=...): one program for each network and kind of batch.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sdt.config.keys.declare import config_key
 from sdt.config.toolbox.network_blocks import ACTIVATIONS, INITS, NORMS, POOLS, STARTS
+from sdt.config.toolbox.operation_blocks import FILLS, OPS
 from sdt.config.toolbox.training_blocks import CLIPS, OPTIMISERS, SCHEDULES
 
 
@@ -70,6 +71,12 @@ class ModelConfig:
 class AugmentConfig:
   """Training-time augmentation; scoring and evaluation never augment."""
 
+  ops: str | None = config_key(
+    None, "operations in order, such as 'crop(4) flip rotate(15) cutout(8)'", calls=OPS
+  )
+  fill: str = config_key(
+    "black", "what augment.ops shows where no image is; mean: that of the data", choices=FILLS
+  )
   pad_crop: int = config_key(
     0,
     "zero-pad each side by this many pixels, then crop at random to the old size; 0 is off",
@@ -209,7 +216,8 @@ class RegulariseConfig:
   )
   augment_strength: float = config_key(
     0.5,
-    "how far augmentation departs from the centre, unflipped: 0 not at all, 1 as `augment` says",
+    "factor of the strength of every augmentation: 0 none (the centre, unflipped), 1 as `augment` "
+    "says",
     low=0.0,
     high=1.0,
     neutral=1.0,

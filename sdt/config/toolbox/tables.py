@@ -4,7 +4,12 @@ import dataclasses
 import types
 from collections.abc import Mapping
 
-from sdt.config.toolbox import network_blocks, preprocessing_blocks, training_blocks
+from sdt.config.toolbox import (
+  network_blocks,
+  operation_blocks,
+  preprocessing_blocks,
+  training_blocks,
+)
 from sdt.config.toolbox.block import Table
 
 
@@ -85,6 +90,13 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
       "rate grows in equal steps up to `learning_rate`. `optim.clock=step` has t grow with every "
       "optimiser step. With `optim.reference_batch` the rate is `learning_rate` times `batch_size` "
       "over it (Goyal et al. 2017).",
+    ),
+    "Augmentation": Chapter(
+      "augment.ops",
+      operation_blocks.OPS,
+      "Operations on training images, in order. The first number is the strength: "
+      "`A@baseline[rotate=30]` gives a phase another one. At strength 0 an operation changes "
+      "nothing.",
     ),
   }
 )

@@ -3,11 +3,15 @@
 import pytest
 
 from sdt.config.resolve import choices_of, is_key
+from sdt.config.toolbox.operation_blocks import CROPS, OPS
 from sdt.config.toolbox.tables import CHAPTERS
 from sdt.data.preprocess import FITS
 from sdt.engine.clipping import CLIPS
 from sdt.engine.optimisers import OPTIMISERS
 from sdt.engine.schedule import SCHEDULES
+from sdt.inputs.operations.geometry import GEOMETRY, MIRRORS
+from sdt.inputs.operations.mixing import MIXERS
+from sdt.inputs.operations.pipeline import PIXELS
 from sdt.models.activations import ACTIVATIONS
 from sdt.models.initialisation import INITS
 from sdt.models.norms import NORMS
@@ -43,6 +47,8 @@ CODE = {
   "Optimisers": OPTIMISERS,
   "Gradient clipping": CLIPS,
   "Schedules": SCHEDULES,
+  # Of several tables, one for each kind; test_pipeline.py holds that they have no other names.
+  "Augmentation": [name for name in OPS if name in {*CROPS, *MIRRORS, *GEOMETRY, *PIXELS, *MIXERS}],
 }
 
 
