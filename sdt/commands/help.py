@@ -55,7 +55,7 @@ Flags:
   --version             prints the version"""
 
 # Of a folder with more config files than this the help lists only the names.
-_LISTED_WITH_TITLES = 6
+_LISTED_WITH_TITLES = 8
 
 
 def sections() -> list[str]:

@@ -207,7 +207,9 @@ def test_a_lost_or_damaged_output_is_made_again_without_training(copy, finished,
 def test_values_may_be_added_left_out_and_put_in_another_order(copy, monkeypatch, capsys):
   trained = []
   train = Trainer.run
-  monkeypatch.setattr(Trainer, "run", lambda self, *args: trained.append(1) or train(self, *args))
+  monkeypatch.setattr(
+    Trainer, "run", lambda self, *args, **more: trained.append(1) or train(self, *args, **more)
+  )
   before = whole.stamps(copy)
   assert run(swept(values=("0.1", "1e-3", "5e-2")), copy) == 0
   assert len(trained) == 1  # the new value's method

@@ -9,7 +9,7 @@ import pytest
 
 from sdt import files
 from sdt.engine.evaluate import predict
-from sdt.inputs.augment import normalise
+from sdt.inputs.preprocess import prepare
 from sdt.run.programs import Setup
 from tests.support import tiny, whole
 
@@ -26,7 +26,7 @@ def trained():
 
 def inputs_of(setup, split):
   data = setup.source.data
-  return np.asarray(jax.jit(normalise)(getattr(data, split).inputs.inputs, data.shift, data.scale))
+  return np.asarray(jax.jit(prepare)(getattr(data, split).inputs.inputs, data.preparation))
 
 
 def one(tree, replica):
