@@ -88,6 +88,7 @@ def arrays_of(data, **changes):
   } | changes
 
 
+@pytest.mark.slow
 def test_a_run_on_arrays_is_the_run_on_the_same_examples_and_knows_them_again(
   tmp_path, monkeypatch, reference_run
 ):

@@ -27,7 +27,7 @@ CASES = [
       name,
       keys,
       id=f"smallest {name}",
-      marks=() if name in ("mlp", "densenet") else pytest.mark.slow,
+      marks=() if name in ("mlp", "vgg16") else pytest.mark.slow,
     )
     for name, keys in SMALLEST.items()
   ),
@@ -103,6 +103,7 @@ def test_every_network_trains_and_scores_on_cpu_cuda_and_tpu(name, keys):
     assert train_module.count(op) >= 2 * count, op  # training has gradients beside
 
 
+@pytest.mark.slow
 def test_the_regularisers_lower_for_cpu_cuda_and_tpu():
   of = tiny.config(
     seeds=(0,),

@@ -63,6 +63,7 @@ def test_other_strengths_by_phase_or_for_all_need_no_other_program(problem):
     assert all((one != another).any() for another in kernels[index + 1 :])
 
 
+@pytest.mark.slow
 def test_a_strength_changes_its_own_phase_alone(problem):
   _, plan, setup = problem
   swapped = dataclasses.replace(plan, phases=plan.phases[::-1])

@@ -116,6 +116,7 @@ def test_two_devices_give_what_one_gives(trained, mode):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_reports_the_recalibrated_accuracy_of_every_arm(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
   of = whole.resnet()

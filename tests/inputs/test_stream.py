@@ -81,6 +81,7 @@ CUT = {
       },
       {"rotate": 60.0, "cutmix": 0.0},
       id="operations",
+      marks=pytest.mark.slow,
     ),
     pytest.param(
       {"parallel__num_devices": 2, "parallel__mode": "pmap", "score__batch_size": 7, "rounds": 3},

@@ -288,6 +288,7 @@ def test_damaged_or_missing_artifacts_are_named(tmp_path):
     build_report(tmp_path)
 
 
+@pytest.mark.slow
 def test_command_prints_the_path_or_one_line(built, tmp_path, capsys):
   shutil.copytree(built[0], tmp_path / "run")
   (tmp_path / "run" / "metrics.jsonl").unlink()

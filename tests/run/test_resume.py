@@ -21,6 +21,7 @@ def copy(reference_run, tmp_path):
   return shutil.copytree(reference_run, tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_only_the_report_is_made_again_where_only_a_figure_is_missing(
   copy, reference_run, no_training
 ):

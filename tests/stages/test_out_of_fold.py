@@ -142,6 +142,7 @@ def test_the_trainings_without_a_fold_have_rows_and_no_results_and_the_others_ar
   )
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_in_a_fold_or_while_scoring_ends_as_one_that_was_left_alone(
   finished, tmp_path, monkeypatch
 ):
