@@ -373,7 +373,8 @@ def test_a_paper_row_is_described_without_its_data(row, tmp_path):
   assert round(float(cost.split()[4]), 1 if row.millions < 500 else 0) == row.millions
   assert f"  baseline: all {every} = {every}" in lines
   assert f"  method: A {easy} + B {rest} = {easy + rest}" in lines
-  assert lines[-2].startswith("device memory about ")
+  assert lines[-3].startswith("device memory about ")
+  assert lines[-2].startswith("disk      about ")
   assert lines[-1].startswith("time      ")
   assert error.startswith(f"{row.data} is missing: ")
   assert list(tmp_path.iterdir()) == []
