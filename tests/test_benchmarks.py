@@ -16,7 +16,7 @@ SCRIPTS = {
   "dynamics": ["--rounds=2"],
   "exports": ["--networks", "mlp"],
   "gpu": ["--tiny"],
-  "operations": ["--rounds=2", "--num_train=8"],
+  "operations": ["--rounds=2", "--num_train=16"],
   "predict": ["--network=resnet8", "--images=64", "--batch_size=16", "--repeats=1"],
   "memory": [*SMALL, "--num_train=8"],
   "replicas": ["--rounds=1", "--repeats=1"],

@@ -101,6 +101,9 @@ def compile_program(
     settings=tuple(getattr(jax.config, name) for name in _SETTINGS),
   )
   try:
+    # Of several processes pmap takes shapes for those of one of them, and arrays for what they are.
+    if layout.mode == "pmap" and jax.process_count() > 1:
+      return _compiled(key, args)
     return _compile(key)
   except jax.errors.JaxRuntimeError as error:
     if not layout.compiler_options or is_out_of_memory(error):
@@ -114,8 +117,11 @@ def compile_program(
 
 @functools.lru_cache(maxsize=_KEPT)
 def _compile(key: _Key) -> Executable:
+  return _compiled(key, jax.tree.unflatten(key.structure, key.leaves))
+
+
+def _compiled(key: _Key, args: Sequence[PyTree]) -> Executable:
   layout, function = key.layout, functools.partial(key.function, key.program)
-  args = jax.tree.unflatten(key.structure, key.leaves)
   if layout.replica_parts > 1:
     return _OnEachDevice(layout, function, args, replica_axes=key.replica_axes, donate=key.donate)
   if layout.mode == "pmap":
