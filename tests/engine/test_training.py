@@ -1,6 +1,4 @@
-"""The engine: one step against a NumPy twin, plans as data, resuming, replicas, recompilation,
-divergence.
-"""
+"""The engine: a step against a NumPy twin, plans as data, resuming, replicas, divergence."""
 
 import dataclasses
 import itertools
