@@ -5,7 +5,7 @@
 The two-block ResNet of the demo, five seeds, the baseline alone. SGD and RMSProp have momentum 0.9;
 `--config.optim.momentum=0 --config.sweep.values=sgd,rmsprop --config.sweep.also_values=0.1,1e-3` is
 without. The rates are usual ones and not tuned, so the sweep compares recipes, not optimisers at
-their best; other rates: `--config.sweep.also_values`. Time and accuracy: not yet measured.
+their best; other rates: `--config.sweep.also_values`. docs/results/toolbox.md has what came of it.
 
 L-BFGS and Newton's method need the whole set in a batch and a network without BatchNorm, see
 docs/toolbox.md.
