@@ -42,7 +42,9 @@ def make_batch(
   whole = pad_to(program.padded_train_batch_size, (ids, rows, mask, draws))
 
   def seen(rows: Int[Array, "b"], draws: Draws) -> Float[Array, "b ..."]:
-    images = augment(inputs[rows], draws, output, pipeline=pipeline, mean=data.shift)
+    images = augment(
+      inputs[rows], draws, output, pipeline=pipeline, mean=data.preparation.mean_colour
+    )
     return prepare(images, data.preparation)
 
   if program.mixing is None:

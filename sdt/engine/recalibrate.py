@@ -66,7 +66,9 @@ def _batch_statistics(
   count = jnp.sum(mask, dtype=jnp.int32)
   whole = pad_to(program.padded_train_batch_size, (rows, mask, draws))
   rows, mask, draws = shard_batch(program.layout, whole)
-  augmented = augment(images[rows], draws, output, pipeline=program.augment, mean=data.shift)
+  augmented = augment(
+    images[rows], draws, output, pipeline=program.augment, mean=data.preparation.mean_colour
+  )
   inputs = prepare(augmented, data.preparation)
 
   def one_replica(variables: Variables) -> BatchStats:

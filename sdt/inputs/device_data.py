@@ -75,11 +75,6 @@ class DeviceData:
   test: Split
   preparation: Preparation
 
-  @property
-  def shift(self) -> Leaf:
-    """What is subtracted from the inputs first, in units of pixels; see `normalise`."""
-    return self.preparation.shift
-
   def with_inputs(self, split: str, inputs: Leaf) -> "DeviceData":
     """Returns the data with the inputs [batches, B, ...] of one dispatch."""
     one = dataclasses.replace(getattr(self, split), inputs=DispatchBatches(inputs))

@@ -43,6 +43,11 @@ class Preparation:
   scale: Leaf
   steps: tuple[Applied, ...] = ()
 
+  @property
+  def mean_colour(self) -> Leaf | None:
+    """[C], the mean of each channel in units of a pixel; None where places have their own."""
+    return self.shift if self.shift.ndim == 1 else None
+
   @classmethod
   def of(
     cls,

@@ -17,6 +17,7 @@ from sdt.inputs.augment import centre_crop, output_size
 from sdt.inputs.operations.mixing import MIXERS
 from sdt.inputs.operations.pipeline import augment, draw
 from sdt.inputs.order import augment_key, mixup_key
+from sdt.inputs.preprocess import Preparation
 from sdt.run.context import Context
 
 FILE = "figures/augmentation.npz"
@@ -52,7 +53,7 @@ def contact_sheet(config: Config, data: Data) -> dict[str, np.ndarray]:
   off = {name: 1.0 if name == "resized_crop" else 0.0 for name in whole.strengths}
   strengths = {str(call): off | Pipeline((call,)).strengths for call in whole.calls}
   strengths |= {TOGETHER: whole.strengths} if len(whole.calls) > 1 else {}
-  mean = (255.0 * data.mean).astype(np.float32)
+  mean = Preparation.of(data.mean, data.std, (), dtype=train.inputs.dtype).mean_colour
   setting = whole, output_size(images.shape[1:], crop), config.seeds[0]
   for name, values in strengths.items():
     given = {key: np.float32(value) for key, value in values.items()}
@@ -71,7 +72,7 @@ def _shown(
   images: UInt8[AnyArray, "n H W C"],
   sizes: Int[AnyArray, "n 2"],
   *,
-  mean: Float[AnyArray, "C"],
+  mean: Float[AnyArray, "C"] | None,
   strengths: dict[str, AnyArray],
 ) -> UInt8[Array, "n h w C"]:
   """Returns the images after the operations at these strengths.

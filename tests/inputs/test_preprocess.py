@@ -16,6 +16,7 @@ from sdt.inputs import preprocess
 from sdt.inputs.preprocess import Preparation, prepare
 from sdt.run import preprocessing_file
 from sdt.run.programs import Setup
+from sdt.stages.contact_sheet import contact_sheet
 from sdt.stages.model_file import header, write_model
 from sdt.trained.exports import model_card, torch_file
 from sdt.trained.exports.forward import constants_of, forward
@@ -133,6 +134,18 @@ def test_a_run_goes_on_with_the_statistics_of_its_first_start(tmp_path):
   _, plain = data_of("channel image")
   assert not preprocessing_file.is_written(plain)
   assert processes.count() == 1
+
+
+def test_a_mean_image_stands_beside_operations_in_training_and_on_their_sheet():
+  sheets = []
+  for text in ("image_mean", "channel"):
+    ops = {"augment__ops": "crop(1) flip rotate(20)", "rounds": 1, "optim__milestones": ()}
+    config = tiny.config(data__normalise=text, **ops)
+    data = tiny.data(config)
+    state, _ = tiny.train(config, tiny.everything(config, len(data.train)), data)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    sheets.append(contact_sheet(config, data)["images"])
+  np.testing.assert_array_equal(*sheets)  # the pixels, before anything is subtracted
 
 
 @pytest.mark.slow
