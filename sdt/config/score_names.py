@@ -79,6 +79,9 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
   }
 )
 
+# Beside the scores of a pass, under this name: the most probable class but the label's.
+OTHER_CLASS = "other_class"
+
 # What else a table of sdt holds about an example and may rank it: the truth, where it is known.
 _TRUTHS = {"difficulty": "harder", "wrong_label": "harder"}
 _OF_A_SEED = re.compile(r"_seed\d+$")

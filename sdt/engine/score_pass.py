@@ -7,8 +7,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
+from sdt.config.score_names import OTHER_CLASS
 from sdt.devices.compile import Executable, compile_program, map_replicas
 from sdt.devices.layout import fetch, gather_batch, place, place_replicas, shard_batch
 from sdt.engine.evaluate import batch_inputs, batch_positions, predict, predict_with_features
@@ -18,7 +19,7 @@ from sdt.inputs.device_data import DeviceData
 from sdt.inputs.order import num_batches
 from sdt.inputs.source import Source
 from sdt.inputs.stream import ascending
-from sdt.scores.formulas import SCORERS, Outputs, loss
+from sdt.scores.formulas import SCORERS, Outputs, loss, other_class
 from sdt.types import Model, Params, Variables
 
 
@@ -61,11 +62,15 @@ class ScoreProgram(PassProgram):
 
 def _example_scores(
   model: Model, variables: Variables, one_input: Shaped[Array, "..."], label: Int[Array, ""]
-) -> dict[str, Float[Array, ""]]:
-  """Returns every score of one example, [] each; one_input [H, W, C] or [D], normalised."""
+) -> dict[str, Shaped[Array, ""]]:
+  """Returns every score of one example and its `other_class`, [] each.
+
+  one_input: [H, W, C] or [D], normalised.
+  """
   logits, features = predict_with_features(model, variables, one_input[None])
   outputs = Outputs(logits[0], features[0])
-  return {name: scorer(outputs, label) for name, scorer in SCORERS.items()}
+  scores = {name: scorer(outputs, label) for name, scorer in SCORERS.items()}
+  return scores | {OTHER_CLASS: other_class(outputs, label)}
 
 
 def _score_batch(
@@ -74,7 +79,7 @@ def _score_batch(
   first: Int[Array, ""],
   offset: Int[Array, ""],
   variables: Variables,
-) -> dict[str, Float[Array, "B"]]:
+) -> dict[str, Shaped[Array, "B"]]:
   """Returns every score of batch `first + offset` of the training set, [B] each.
 
   `vmap` scores the examples of the batch side by side, each alone.
@@ -116,13 +121,13 @@ def _in_chunks(
 
 def score_dispatch(
   program: ScoreProgram, variables: Variables, data: DeviceData, first_batch: Int[Array, ""]
-) -> dict[str, Float[Array, "G R B"]]:
+) -> dict[str, Shaped[Array, "G R B"]]:
   """Returns the scores of batches `first_batch` to `+ batches_per_dispatch`, [G, R, B] each.
 
   Examples beyond the end of the training set are padding.
   """
 
-  def body(carry: None, offset: Int[Array, ""]) -> tuple[None, dict[str, Float[Array, "R B"]]]:
+  def body(carry: None, offset: Int[Array, ""]) -> tuple[None, dict[str, Shaped[Array, "R B"]]]:
     score_fn = functools.partial(_score_batch, program, data, first_batch, offset)
     return carry, map_replicas(program.replicas, score_fn)(variables)
 
@@ -141,7 +146,7 @@ class ScoreRunner:
     self,
     variables: Variables,
     after_dispatch: Callable[[int, int], None] = lambda done, total: None,
-  ) -> dict[str, Float32[np.ndarray, "R N"]]:
+  ) -> dict[str, Shaped[np.ndarray, "R N"]]:
     """Returns every score of every training example under every replica's network, [R, N] each.
 
     Args:
@@ -149,7 +154,7 @@ class ScoreRunner:
       after_dispatch: called with (batches done, batches in all); a place to show progress and to
         stop.
     Returns:
-      float32, in the order of the data set.
+      float32, and int32 for `other_class`, in the order of the data set.
     """
     program, parts, total = self._program, [], self.num_batches
     layout, group = program.layout, program.batches_per_dispatch
@@ -167,7 +172,7 @@ class ScoreRunner:
         after_dispatch(min(first + group, total), total)
     return {name: self._joined([part[name] for part in parts]) for name in parts[0]}
 
-  def _joined(self, parts: list[Float[np.ndarray, "G R B"]]) -> Float32[np.ndarray, "R N"]:
+  def _joined(self, parts: list[Shaped[np.ndarray, "G R B"]]) -> Shaped[np.ndarray, "R N"]:
     """Returns the scores of all dispatches in the order of the data set, without the padding."""
     batches = np.concatenate(parts)
     scores = batches.swapaxes(0, 1).reshape(batches.shape[1], -1)[:, : self._source.num_train]

@@ -15,19 +15,19 @@ _ZOOM_FROM = 0.5
 MEASURES = {
   "test_accuracy": (
     "Test accuracy",
-    "Share of the test set that is classified correctly at the end of a round{after}.",
+    "Share of the test set that is correctly classified at the end of a round{after}.",
   ),
   "test_loss": (
-    "Test cost",
+    "Test loss",
     "Mean cross-entropy on the test set at the end of a round{after}. Lower is better.",
   ),
   "train_accuracy": (
     "Training accuracy (in training mode)",
-    "Share of the examples of a phase that the network classifies correctly while it trains on "
+    "Share of the examples of a phase that are correctly classified while the network trains on "
     "them, with augmentation{phases}.",
   ),
   "train_loss": (
-    "Training cost (in training mode)",
+    "Training loss (in training mode)",
     "Mean cross-entropy of the examples of a phase while the network trains on them, without the "
     "weight decay{phases}.",
   ),
@@ -35,8 +35,8 @@ MEASURES = {
 _NORM_TEXTS = {
   "weight_norm": (
     "Weight norm",
-    "Norm of all kernels together at the end of a phase{phases}. With equal steps, a stronger "
-    "decay makes it smaller.",
+    "Norm of all kernels together at the end of a phase{phases}. The decay makes it smaller, the "
+    "steps of the gradient may make it larger: what is shown is both together.",
   ),
   "effective_rate": (
     "Effective learning rate",
@@ -56,8 +56,8 @@ _NORM_TEXTS = {
 }
 
 
-def accuracies_and_costs(artifacts: Artifacts) -> dict[str, Picture]:
-  """Returns the curves of accuracy and cost, and the later rounds of the test accuracy enlarged."""
+def accuracies_and_losses(artifacts: Artifacts) -> dict[str, Picture]:
+  """Returns the curves of accuracy and loss, and the later rounds of the test accuracy enlarged."""
   arms = list(artifacts.results["arms"])
   all_curves, drops = curves(artifacts.metrics, arms), learning_rate_drops(artifacts.metrics)
   late = _late_accuracy(artifacts, all_curves, drops)

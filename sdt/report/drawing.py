@@ -13,7 +13,7 @@ from sdt.report import (
 )
 from sdt.report.picture import Picture
 from sdt.report.read import Artifacts
-from sdt.report.wording import class_names, mosaic_of_A, section, sentences
+from sdt.report.wording import class_names, section, sentences
 
 _CAM_ARMS = {1: "the {0}'s map", 2: "the {0}'s and the {1}'s map"}
 
@@ -23,8 +23,7 @@ def draw(artifacts: Artifacts) -> dict[str, Picture]:
   return (
     _forest(artifacts)
     | prediction_pictures.pictures(artifacts)
-    | curve_pictures.accuracies_and_costs(artifacts)
-    | _mosaics(artifacts)
+    | curve_pictures.accuracies_and_losses(artifacts)
     | _activation_maps(artifacts)
     | _contact_sheet(artifacts)
     | score_pictures.histograms(artifacts)
@@ -65,25 +64,6 @@ def _forest(artifacts: Artifacts) -> dict[str, Picture]:
     "with intervals and verdicts"
   )
   return {"forest": Picture(png, alt, caption, kind="wide")}
-
-
-def _mosaics(artifacts: Artifacts) -> dict[str, Picture]:
-  names, pictures = fonts.drawn(class_names(artifacts.results)), {}
-  end = "lowest" if section(artifacts, "split").get("policy") == "bottom" else "highest"
-  kinds = {
-    "easiest": (mosaic_of_A(artifacts), f"sorted, the {end} scores first"),
-    "other": ("A random draw from B", "in random order"),
-  }
-  for kind, (alt, order) in kinds.items():
-    parts = [artifacts.mosaics.get(f"{kind}_{part}") for part in ("images", "labels", "confidence")]
-    if all(part is not None and len(part) for part in parts):
-      png = figures.render(image_figures.mosaic, *parts, names=names.texts, families=names.families)
-      caption = (
-        "Below each image: its label, and the confidence of the first seed's baseline in this "
-        f"label. The images are {order}."
-      )
-      pictures[f"mosaic_{kind}"] = Picture(png, alt, caption, kind="wide mosaic")
-  return pictures
 
 
 def _activation_maps(artifacts: Artifacts) -> dict[str, Picture]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -57,8 +58,10 @@ _STYLE = {
   "legend.fontsize": 8,
   "legend.framealpha": 0.85,
   "legend.title_fontsize": 8,
+  "svg.hashsalt": "sdt",  # the same figure gives the same bytes
   "text.parse_math": False,  # a class may be called "$x"
 }
+_MOST_MARKS = 2500  # of an SVG, which holds each of them
 MIN_SEEDS_FOR_SD = 5
 # Lines of more arms than this hide each other: panels then show baseline and method only.
 MAX_ARMS = 3
@@ -71,8 +74,9 @@ def render(
   families: Sequence[str] = (MAIN_FONT,),
   **kwargs: object,
 ) -> bytes:
-  """Returns the PNG of `draw(*args, **kwargs)`; no setting of the user's matplotlib changes it.
+  """Returns the picture of `draw(*args, **kwargs)`; no setting of the user's matplotlib changes it.
 
+  It is SVG, which stays crisp, where the figure has few marks, else PNG.
   `families` are the fonts of its letters, see `fonts.drawn`.
   """
   with matplotlib.rc_context(), warnings.catch_warnings():
@@ -83,27 +87,28 @@ def render(
     figure = draw(*args, **kwargs)
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    if num_marks(figure) <= _MOST_MARKS:
+      figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    else:
+      figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
   return buffer.getvalue()
+
+
+def num_marks(figure: Figure) -> float:
+  """Returns how many points, cells and pixels a figure draws."""
+  return sum(
+    sum(len(line.get_xdata()) for line in axes.lines)
+    + sum(max(len(one.get_offsets()), len(one.get_paths())) for one in axes.collections)
+    + sum(np.prod(image.get_size()) for image in axes.images)
+    + len(axes.patches)
+    for axes in figure.axes
+  )
 
 
 def shortened(text: str, length: int) -> str:
   """Returns `text` in at most `length` characters, on one line."""
   text = " ".join(text.split())
   return text if len(text) <= length else text[: length - 1] + "\u2026"
-
-
-def in_two_lines(text: str, length: int) -> str:
-  """Returns `text` in at most two lines of `length` characters.
-
-  It is broken at a space or behind an underscore, where the first line has one.
-  """
-  text = " ".join(text.split())
-  if len(text) <= length:
-    return text
-  part = max(text.rfind(" ", 0, length + 1), text.rfind("_", 0, length) + 1)
-  part = part if part > 0 else length
-  return f"{text[:part]}\n{shortened(text[part:], length)}"
 
 
 def arm_styles(arms: Sequence[str]) -> dict[str, tuple[str, LineStyle]]:

@@ -1,4 +1,4 @@
-"""Figures made of images: mosaics of examples, and class activation maps.
+"""Figures made of images: operations of the augmentation, and class activation maps.
 
 Each is one composed array, so an image of the data set is shown with its exact pixels.
 """
@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sdt.report.figures import DPI, in_two_lines, shortened
+from sdt.report.figures import DPI, shortened
 
-MOSAIC_COLUMNS = 10
 TILE, TILE_GAP, CAPTION = 96, 10, 38  # pixels; 8, 16 and 32 pixels fit by a whole factor
 CAPTION_LETTERS = 14  # in a line below a tile
 CAPTION_LINE = 12  # pixels of one more line
@@ -25,34 +24,6 @@ CAM_EXAMPLES_PER_ROW = 3
 # Pixels between the tiles of an example, above a row, and between examples.
 _CAM_GAP, _CAM_HEAD, _CAM_SPACE = 4, 30, 26
 _GREY_OF_RGB = (0.299, 0.587, 0.114)  # ITU-R BT.601
-
-
-def mosaic(
-  images: UInt8[np.ndarray, "n H W C"],
-  labels: Int[np.ndarray, "n"],
-  confidence: Float[np.ndarray, "n"],
-  names: Sequence[str],
-) -> Figure:
-  """Draws images, ten in a row, with class name and confidence below each.
-
-  Args:
-    images: [n, H, W, C] uint8.
-    labels: [n].
-    confidence: [n] in [0, 1].
-    names: [K], of the classes.
-  """
-  num_rows = max(-(-len(images) // MOSAIC_COLUMNS), 1)
-  captions = [in_two_lines(names[int(label)], CAPTION_LETTERS) for label in labels]
-  has_long_names = any("\n" in caption for caption in captions)
-  pitch_x, pitch_y = TILE + TILE_GAP, TILE + CAPTION + CAPTION_LINE * has_long_names
-  figure, axes, canvas = _canvas(num_rows * pitch_y, MOSAIC_COLUMNS * pitch_x)
-  for index, image in enumerate(images):
-    row, column = divmod(index, MOSAIC_COLUMNS)
-    _paste(canvas, tile_of(image), row * pitch_y, left=column * pitch_x + TILE_GAP // 2)
-    text = f"{captions[index]}\n{percent_of_confidence(float(confidence[index]))}"
-    _write(axes, (column + 0.5) * pitch_x, row * pitch_y + TILE + 2, text=text)
-  _show(axes, canvas)
-  return figure
 
 
 def contact_sheet(rows: Sequence[str], images: UInt8[np.ndarray, "k n H W C"]) -> Figure:

@@ -1,5 +1,7 @@
 """What every page shares: its templates, JSON values as text, and how its files are written."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,9 @@ _HERE = Path(__file__).parent
 
 
 def write(workdir: Path, pictures: Mapping[str, Picture], html: str) -> Path:
-  """Writes figures/*.png and report.html into `workdir`; returns the path of report.html."""
+  """Writes the figures and report.html into `workdir`; returns the path of report.html."""
   for name, picture in pictures.items():
-    files.write_bytes(workdir / "figures" / f"{name}.png", picture.png)
+    files.write_bytes(workdir / "figures" / f"{name}.{picture.suffix}", picture.content)
   path = workdir / "report.html"
   files.write_text(path, html)
   return path
@@ -22,7 +24,9 @@ def write(workdir: Path, pictures: Mapping[str, Picture], html: str) -> Path:
 
 def render(name: str, **values: object) -> str:
   """Returns the HTML of a template of this folder; escapes every value, refuses a missing one."""
-  import jinja2  # here, because a run that prints its table only should not pay for it
+  # Here, because a run that prints its table only should not pay for it.
+  import jinja2
+  import markupsafe
 
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_HERE),
@@ -31,7 +35,11 @@ def render(name: str, **values: object) -> str:
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  return environment.get_template(name).render(**values)
+  script = (_HERE / "sort.js").read_text()
+  digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+  return environment.get_template(name).render(
+    script=markupsafe.Markup(script), script_digest=digest, **values
+  )
 
 
 def text(value: Json) -> str:

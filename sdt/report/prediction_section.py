@@ -71,7 +71,8 @@ _KINDS = (
 def _spread(entry: Mapping[str, Any], name: str, scale: float) -> str:
   """Returns "mean ± sd" over the seeds; an arm's accuracy stands in its entry itself."""
   of = entry if name == "accuracy" else entry.get(name) or {"mean": None, "sd": None}
-  sd = "" if of["sd"] is None else f" \u00b1 {_text(of['sd'], scale)}"
+  has_sd = of["sd"] is not None and of["n"] >= tables.MIN_FOR_SD
+  sd = f" \u00b1 {_text(of['sd'], scale)}" if has_sd else ""
   return f"{_text(of['mean'], scale)}{sd}"
 
 

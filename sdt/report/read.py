@@ -23,6 +23,7 @@ NORMS = ("weight_norm", "effective_rate", "gradient_norm", "update_norm")
 # this, except at its end.
 DROP = 0.6
 MAX_DROPS = 8
+NUM_SUSPECTS = 40  # that the report shows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Artifacts:
   augmentation: dict[str, Shaped[np.ndarray, "..."]]
   split: Split | None
   selection: dict[str, Any]
+  suspects: dict[int, dict[str, str]]
+  review: dict[str, Shaped[np.ndarray, "..."]]
 
 
 def load(workdir: Path) -> Artifacts:
@@ -92,6 +95,11 @@ def load(workdir: Path) -> Artifacts:
     )
   results = _optional_json(workdir / "results.json")
   require_keys(results, _RESULT_KEYS, workdir / "results.json", remedy="run the training again")
+  mosaics = _optional_npz(workdir / "figures" / "mosaics.npz")
+  shown = frozenset(
+    int(number) for kind in ("easiest", "hardest") for number in mosaics.get(f"{kind}_ids", ())
+  )
+  suspects = workdir / "suspects.csv"
   return Artifacts(
     results=results,
     config=_optional_json(workdir / "config.json"),
@@ -102,11 +110,13 @@ def load(workdir: Path) -> Artifacts:
     if (workdir / "metrics.jsonl").exists()
     else [],
     scores=_optional_npz(workdir / "scores.npz"),
-    mosaics=_optional_npz(workdir / "figures" / "mosaics.npz"),
+    mosaics=mosaics,
     cam=_optional_npz(workdir / "figures" / "cam.npz"),
     augmentation=_optional_npz(workdir / "figures" / "augmentation.npz"),
     split=_split(workdir / "split.csv"),
     selection=_optional_json(workdir / "selection.json"),
+    suspects=_suspects(suspects, shown) if suspects.exists() else {},
+    review=_optional_npz(workdir / "figures" / "review.npz"),
   )
 
 
@@ -224,6 +234,18 @@ def _optional_json(path: Path) -> dict[str, Any]:
 
 def _optional_npz(path: Path) -> dict[str, np.ndarray]:
   return files.read_npz(path) if path.exists() else {}
+
+
+def _suspects(path: Path, ids: frozenset[int]) -> dict[int, dict[str, str]]:
+  """Returns the first rows of suspects.csv and those of `ids`, by example id, in the file's order.
+
+  The others of a large set are not kept in memory.
+  """
+  with open(path, encoding="utf-8", newline="") as file:
+    rows = csv.DictReader(file)
+    first = {int(row["example_id"]): row for row in itertools.islice(rows, NUM_SUSPECTS)}
+    others = {int(row["example_id"]): row for row in rows if int(row["example_id"]) in ids}
+  return first | others
 
 
 def _split(path: Path) -> Split | None:

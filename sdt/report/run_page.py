@@ -1,4 +1,4 @@
-"""The report.html of a run: one file, images inside, no script, no network, every value escaped."""
+"""The report.html of a run: one file, images inside, no network, every value escaped."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +12,7 @@ from sdt.report import (
   drawing,
   figures,
   fonts,
+  gallery,
   monitor_pictures,
   page,
   prediction_section,
@@ -20,7 +21,7 @@ from sdt.report import (
 )
 from sdt.report.picture import Picture
 from sdt.report.read import NORMS, Artifacts, curves
-from sdt.report.wording import class_names, mosaic_of_A, what_A
+from sdt.report.wording import class_names, of_test_set, what_A
 
 
 def write(workdir: Path, artifacts: Artifacts) -> Path:
@@ -42,6 +43,9 @@ def html(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     power=results.get("power"),
     leakage=results["data"].get("duplicates", {}).get("warning"),
     diverged=page.diverged(results["arms"]),
+    of_test_set=of_test_set(results),
+    gallery=gallery.describe(artifacts),
+    has_review=bool(artifacts.review),
     selection=selection_section.describe(artifacts.selection),
     predictions=prediction_section.describe(artifacts),
     pictures=pictures,
@@ -107,12 +111,9 @@ def _examples_and_scores(
 ) -> dict[str, object]:
   """Returns what the page says of A, of its examples and of the scores."""
   results, info = artifacts.results, artifacts.score_info
-  kinds = ("easiest", "other")
   return {
     "what_A": what_A(artifacts),
-    "mosaic_of_A": mosaic_of_A(artifacts),
     "by_number": fonts.drawn(class_names(results)).by_number,
-    "num_mosaic": {kind: len(artifacts.mosaics.get(f"{kind}_images", ())) for kind in kinds},
     "truth": tables.truth_text(info.get("truth", {}), info.get("ranked_by", "")),
     "histograms": [name for name in pictures if name.startswith("histogram_")],
     "score_info": info,

@@ -116,7 +116,7 @@ def stability(
     title = "Spearman's correlation is not defined"
   if has_matrix:
     _draw_matrix(panels[1], overlap, seeds)
-    panels[1].set_title(f"Shared part of A {chance}", loc="left")
+    panels[1].set_title(f"Shared part of A\n{chance}", loc="left")
   else:
     title += f"\nshared part of A {overlap[place]:.2f} {chance}"
   panels[0].set_title(title, loc="left")

@@ -11,6 +11,7 @@ from sdt.stats.paired import MORE_SEEDS
 MAX_WIDTH = 100
 MAX_SEEDS_PER_BLOCK = 5
 MAX_WORST = 3
+MIN_FOR_SD = 3
 _OF_METHOD = (
   "method-arm, in points: the method minus the arm of that line; above 0 the method is more "
   "accurate."
@@ -35,10 +36,9 @@ def p_text(value: float | None) -> str:
 
 
 def mean_sd(entry: Mapping[str, Any], signed: bool = False) -> str:
-  """Returns "mean ± sd" in percent, without the sd where there is none."""
-  return percent(entry["mean"], signed) + (
-    "" if entry["sd"] is None else f" \u00b1 {percent(entry['sd'])}"
-  )
+  """Returns "mean ± sd" in percent; without the sd of fewer than three values."""
+  has_sd = entry["sd"] is not None and entry["n"] >= MIN_FOR_SD
+  return percent(entry["mean"], signed) + (f" \u00b1 {percent(entry['sd'])}" if has_sd else "")
 
 
 def by_seed(values: Mapping[Any, float | None]) -> dict[int, float | None]:

@@ -1,29 +1,19 @@
 """What a page says of the parts of a run: its A, its classes, and its seeds that diverged."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from sdt.report.read import Artifacts, diverged
 
-# split.policy -> what A is, and which of its examples the mosaic shows. Without config.json nobody
-# knows.
+# split.policy -> what A is. Without config.json nobody knows.
 _OF_A = {
-  "": ("", "Examples of A"),
-  "top": ("the easiest examples", "The examples of A with the highest scores"),
-  "bottom": ("the hardest examples", "The examples of A with the lowest scores"),
-  "random": ("a random draw", "The examples of the random A with the highest scores"),
-  "window": (
-    "the easiest examples after the very easiest ones",
-    "The examples of A with the highest scores",
-  ),
-  "threshold": (
-    "the examples easier than a threshold",
-    "The examples of A with the highest scores",
-  ),
-  "mislabel_cut": (
-    "the easiest examples; the hardest ones are in neither A nor B",
-    "The examples of A with the highest scores",
-  ),
+  "top": "the easiest examples",
+  "bottom": "the hardest examples",
+  "random": "a random draw",
+  "window": "the easiest examples after the very easiest ones",
+  "threshold": "the examples easier than a threshold",
+  "mislabel_cut": "the easiest examples; the hardest ones are in neither A nor B",
 }
 
 
@@ -47,13 +37,23 @@ def class_names(results: Mapping[str, Any]) -> list[str]:
 def what_A(artifacts: Artifacts) -> str:  # noqa: N802 - the paper's name
   """Returns "A" and what it is by split.policy; "A" alone where no config tells it."""
   rule = section(artifacts, "split")
-  what = _OF_A.get(rule.get("policy", ""), _OF_A[""])[0]
+  what = _OF_A.get(rule.get("policy", ""))
   return f"A ({what}{' of each class' if rule.get('class_balanced') else ''})" if what else "A"
 
 
-def mosaic_of_A(artifacts: Artifacts) -> str:  # noqa: N802
-  """Returns which of A's examples its mosaic shows."""
-  return _OF_A.get(section(artifacts, "split").get("policy", ""), _OF_A[""])[1]
+def of_test_set(results: Mapping[str, Any]) -> str:
+  """Returns what one test image is worth, and how far another test set would move the numbers."""
+  num = results["data"]["num_test"]
+  means = [one["mean"] for one in results["arms"].values() if one["mean"] is not None]
+  if not num or not means:
+    return ""
+  best = max(means)
+  error = 100 * math.sqrt(best * (1 - best) / num)
+  return (
+    f"One of the {num:,} test images is worth {100 / num:.2g} points. The accuracies and verdicts "
+    f"hold for these images: another test set of this size would move an accuracy of "
+    f"{100 * best:.2f} % by about {error:.2g} points (binomial standard error)."
+  )
 
 
 def left_out(artifacts: Artifacts) -> str:

@@ -153,7 +153,7 @@ def complete(experiment: Experiment, job: Job) -> bool:
           "--workdir"
         )
       return False
-    if all(name.endswith((".html", ".png")) for name in lacking):
+    if all(name.endswith((".html", ".png", ".svg")) for name in lacking):
       display.log(f"only the report is missing ({lacking[0]}): it is made again")
       _build_report(held)
       return True

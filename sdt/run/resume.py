@@ -122,7 +122,9 @@ def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
   Looked at are the files of every run, its own `outputs`, and the figures that were made before.
   """
   seals = (workdir / "figures" / sealed.SEAL_DIR).glob("*")
-  figures = sorted(f"figures/{path.name}" for path in seals if path.suffix in (".png", ".npz"))
+  figures = sorted(
+    f"figures/{path.name}" for path in seals if path.suffix in (".png", ".svg", ".npz")
+  )
   lacking = [
     workdir / name
     for name in dict.fromkeys([*_RESULTS, *outputs, *figures])

@@ -14,7 +14,7 @@ from sdt.devices.processes import agree, count, index, is_first, send
 from sdt.files.workdir import TMP_PREFIX, disk_errors, hold_workdir
 
 # Checkpoints are sent when they are asked for; the rest is read by nobody but people.
-_NOT_COPIED = (".csv", ".png", ".html", ".safetensors")
+_NOT_COPIED = (".csv", ".png", ".svg", ".html", ".safetensors")
 _TOO_LARGE = ("predictions.npz",)
 _FOLDERS_NOT_COPIED = {"checkpoints", "profile"}
 

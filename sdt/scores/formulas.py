@@ -140,6 +140,15 @@ def grand_last_layer(outputs: Outputs, labels: Int[AnyArray, "*B"]) -> Float[Arr
   return el2n(outputs, labels) * jnp.sqrt(jnp.sum(jnp.square(features), axis=-1) + 1.0)
 
 
+def other_class(outputs: Outputs, labels: Int[AnyArray, "*B"]) -> Int[Array, "*B"]:
+  """Returns the most probable class but the label's of each example, int32; a tie: the lower.
+
+  Where the margin is below 0, it is the predicted class. Shapes as in `log_odds`.
+  """
+  _, others = _label_and_others(outputs.logits, labels)
+  return jnp.argmax(others, axis=-1).astype(jnp.int32)
+
+
 def _softmax(logits: AnyArray) -> jax.Array:
   return jax.nn.softmax(logits.astype(accumulator_dtype(logits.dtype)), axis=-1)
 

@@ -10,10 +10,10 @@ from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
 from sdt.run import preprocessing_file, selection
 from sdt.scores.split import Partition, Sizes, sizes
-from sdt.stages import contact_sheet, prediction_files
+from sdt.stages import contact_sheet, prediction_files, suspect_files
 from sdt.stages.model_file import file_of
 
-_OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv")
+_OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv", suspect_files.TABLE)
 
 
 def has_split(config: Config) -> bool:
@@ -48,7 +48,7 @@ def outputs(config: Config, data: Data) -> list[str]:
   names += [contact_sheet.FILE] if contact_sheet.is_drawn(config, data) else []
   if has_split(config):
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
-    names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []
+    names += ["figures/mosaics.npz", suspect_files.IMAGES] if data.train.inputs.ndim == 4 else []
   return names
 
 

@@ -19,6 +19,7 @@ from sdt.models import count_params
 from sdt.run import metrics, selection, stopping
 from sdt.run.collapse import Collapse, collapse_in_words, effective_classes_of, likely_cause
 from sdt.run.context import Context, write_environment
+from sdt.stages import outline
 from sdt.stages.final_networks import finish_arms, write_activation_maps, write_recommended
 from sdt.stages.predictions import Predicted, finish, fitness_of, predict
 from sdt.stages.recommended import recommend
@@ -109,6 +110,8 @@ def write_results(
     content = results_of(context.workdir, context.data, context.config, outcome=outcome)
     write_recommended(context, content["recommended"]["file"])
     content["predictions"] = finish(context, predicted, content["recommended"])
+    if outline.has_split(context.config):
+      content["suspects"] = files.read_json(context.workdir / "scores.json")["suspects"]
     files.write_json(context.workdir / "results.json", content)
 
 

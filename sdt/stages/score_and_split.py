@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from sdt import files
 from sdt.arms.catalogue import fold_arms, scoring_arms
 from sdt.arms.planning import Setting
 from sdt.config import Config
 from sdt.config.schema import SplitConfig
-from sdt.config.score_names import SCORES, Score
+from sdt.config.score_names import OTHER_CLASS, SCORES, Score
 from sdt.data.dataset import Data
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.state import TrainState
@@ -24,7 +24,9 @@ from sdt.scores import agreement
 from sdt.scores.dynamics import dynamics_scores
 from sdt.scores.split import Partition, Sizes, folds, sizes
 from sdt.scores.split import split as split_by_score
-from sdt.stages import score_files
+from sdt.scores.suspects import Suspects
+from sdt.scores.suspects import find as find_suspects
+from sdt.stages import score_files, suspect_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +35,12 @@ class Scores:
 
   Attributes:
     values: by name, [R, N] in the order of the data set.
+    other_class: int32 [R, N], the most probable class but the label's.
     were_stored: whether they were read from scores.npz.
   """
 
   values: Mapping[str, Shaped[np.ndarray, "R N"]]
+  other_class: Int[np.ndarray, "R N"]
   were_stored: bool
 
 
@@ -50,17 +54,16 @@ def score(context: Context, may_read: bool) -> Scores:
   """
   path = context.workdir / "scores.npz"
   with context.timing.stage("score"):
-    were_stored = may_read and files.is_intact(path)
+    stored = files.read_npz(path) if may_read and files.is_intact(path) else {}
+    were_stored = OTHER_CLASS in stored  # without it they are of an older version
     if were_stored:
       context.display.log("scores: there already, read from scores.npz")
-      stored = files.read_npz(path)
-      values = {key: value for key, value in stored.items() if key in SCORES and key != "file"}
-    else:
-      values = _scores(context)
+    found = stored if were_stored else _scores(context)
+    values = {key: value for key, value in found.items() if key in SCORES and key != "file"}
     # Always the file's own: those on disk may be of a run that this one has its baseline from.
     if context.beside.scores is not None:
       values["file"] = np.tile(context.beside.scores.values, (len(context.config.seeds), 1))
-  return Scores(values, were_stored)
+  return Scores(values, found[OTHER_CLASS], were_stored)
 
 
 def split(context: Context, setting: Setting, scores: Scores) -> Setting:
@@ -89,28 +92,49 @@ def split(context: Context, setting: Setting, scores: Scores) -> Setting:
     stability = agreement.score_stability(by_seed, steady, config.split, sound=sound)
     if stability is not None and stability["warning"]:
       context.display.log(f"warning: {stability['warning']}")
-    scored = score_files.Scored(values, sound, partitions, stability=stability)
-    _write(context, scored, by_mean=cut(by_mean, config.seeds[0]), were_stored=scores.were_stored)
-    score_files.write_mosaics(
-      context.workdir,
-      context.data,
-      config,
-      confidence=values["confidence"][0],
-      ranking=rankings[0],
-      partition=partitions[0],
+    suspects = find_suspects(
+      values, scores.other_class, sound, has_folds=config.score.folds is not None
+    )
+    scored = score_files.Scored(
+      values,
+      scores.other_class,
+      sound,
+      partitions=partitions,
+      suspects=suspects,
+      stability=stability,
+    )
+    _tell_suspects(context, suspects)
+    _write(context, scored, easiness=by_mean, were_stored=scores.were_stored)
+    by_mean_parts = cut(by_mean, config.seeds[0])
+    score_files.write_split(
+      context.workdir, context.data, config, partitions=partitions, by_mean=by_mean_parts
     )
   return dataclasses.replace(setting, scores=rankings, partitions=partitions)
 
 
 def _write(
-  context: Context, scored: score_files.Scored, *, by_mean: Partition, were_stored: bool
+  context: Context, scored: score_files.Scored, *, easiness: np.ndarray, were_stored: bool
 ) -> None:
-  """Writes the files of scores, unless they are the stored ones, and split.csv."""
+  """Writes the files of scores, unless they are the stored ones, and what is made of them.
+
+  easiness: [N], the mean over the seeds of the score that ranks.
+  """
   workdir, data, config = context.workdir, context.data, context.config
   names = ("scores.csv", "scores.json", "scores.npz")
   if not (were_stored and all(files.is_intact(workdir / name) for name in names)):
     score_files.write_scores(workdir, data, config, scored=scored)
-  score_files.write_split(workdir, data, config, partitions=scored.partitions, by_mean=by_mean)
+  confidence = agreement.mean_score(SCORES["confidence"], scored.values["confidence"], scored.sound)
+  score_files.write_mosaics(workdir, data, config, confidence=confidence, easiness=easiness)
+  suspect_files.write_suspects(workdir, data, config, scored.suspects)
+
+
+def _tell_suspects(context: Context, suspects: Suspects) -> None:
+  num, total = int(suspects.is_flagged.sum()), len(suspects.suspicion)
+  known = "; the networks know the set by heart" if suspects.has_memorised else ""
+  context.display.log(
+    f"suspects: {num:,} of {total:,} training labels look wrong to every seed "
+    f"({suspects.source.words}{known}): {suspect_files.TABLE}"
+  )
 
 
 def _tell_ties(context: Context, partitions: Sequence[Partition]) -> None:

@@ -1,4 +1,4 @@
-"""Writes scores.npz, scores.csv, scores.json, split.csv and the images of the mosaics."""
+"""Writes scores.npz, scores.csv, scores.json, split.csv and the easiest and hardest images."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from sdt import files
 from sdt.config import Config
-from sdt.config.score_names import LAST_ROUND, OUT_OF_FOLD, SCORES, Score
-from sdt.data.dataset import Data, image_sizes
-from sdt.inputs.augment import centre_crop
+from sdt.config.score_names import LAST_ROUND, OTHER_CLASS, OUT_OF_FOLD, SCORES, Score
+from sdt.data.dataset import Data
 from sdt.scores.agreement import mean_score, score_summary, score_truth, sd_over_seeds
 from sdt.scores.split import Partition, rank
+from sdt.scores.suspects import Suspects
+from sdt.stages import suspect_files
 
-_MOSAIC_TILES = 100
+_TILES = 20  # of each mosaic
 
 
 def described(config: Config) -> Mapping[str, Score]:
@@ -49,15 +50,19 @@ class Scored:
 
   Attributes:
     values: by score, [R, N].
+    other_class: [R, N], the most probable class but the label's.
     sound: [R] bool, False for a seed whose network diverged: its scores are listed, but no mean
       counts them.
     partitions: of every seed.
+    suspects: the examples as suspects.
     stability: what `agreement.score_stability` returned.
   """
 
   values: Mapping[str, np.ndarray]
+  other_class: Int[np.ndarray, "R N"]
   sound: Bool[np.ndarray, "R"]
   partitions: Sequence[Partition]
+  suspects: Suspects
   stability: Mapping[str, Any] | None
 
 
@@ -91,6 +96,7 @@ def write_scores(workdir: Path, data: Data, config: Config, scored: Scored) -> N
     "scorers": entries,
     "ties_at_cut": {seed: part.ties_at_cut for seed, part in zip(seeds, parts, strict=True)},
     "stability": scored.stability,
+    "suspects": scored.suspects.summary(train.labels, data.class_names, train.wrong_label),
   }
   truth = score_truth(train, scored.values, parts, seeds=seeds, sound=sound, table=table)
   if truth is not None:
@@ -103,6 +109,7 @@ def write_scores(workdir: Path, data: Data, config: Config, scored: Scored) -> N
     seeds=np.asarray(seeds, np.int64),
     sound=sound,
     **known,
+    **{OTHER_CLASS: scored.other_class},
     **scored.values,
   )
 
@@ -161,39 +168,25 @@ def write_mosaics(
   workdir: Path,
   data: Data,
   config: Config,
+  *,
   confidence: Float[np.ndarray, "N"],
-  ranking: Float[np.ndarray, "N"],
-  partition: Partition,
+  easiness: Float[np.ndarray, "N"],
 ) -> None:
-  """Writes figures/mosaics.npz: images of the easiest of A, and a random draw of B.
-
-  They are those of the first seed. For the policy "bottom" A has the lowest scores.
+  """Writes figures/mosaics.npz: the easiest and the hardest training images.
 
   Args:
     workdir: of the run.
     data: for images, ids and labels.
-    config: for the policy and the first seed.
-    confidence: [N] of the first seed.
-    ranking: [N], the scores that the first seed's A was split by.
-    partition: of the first seed.
+    config: for the crop and the first seed, which orders equal scores.
+    confidence: [N], mean over the seeds.
+    easiness: [N], mean over the seeds of the score that ranks; larger is easier.
   """
   if data.train.inputs.ndim != 4:
     return
-  order = rank(
-    -ranking if config.split.policy == "bottom" else ranking,
-    data.train.example_ids,
-    config.seeds[0],
-  )
-  easiest = order[np.isin(order, partition.easy)][:_MOSAIC_TILES]
-  draw = np.random.default_rng([config.seeds[0], 0x305A]).permutation(partition.rest)[
-    :_MOSAIC_TILES
-  ]
-  sizes = image_sizes(data.train)
+  order = rank(easiness, data.train.example_ids, config.seeds[0])
   content: dict[str, Any] = {}
-  for name, positions in (("easiest", easiest), ("other", draw)):
-    content[f"{name}_images"] = np.asarray(
-      centre_crop(data.train.inputs[positions], sizes[positions], config.data.crop_size)
-    )
+  for name, positions in (("easiest", order[:_TILES]), ("hardest", order[::-1][:_TILES])):
+    content[f"{name}_images"] = suspect_files.thumbnails(data, positions, config.data.crop_size)
     content[f"{name}_ids"] = data.train.example_ids[positions]
     content[f"{name}_labels"] = data.train.labels[positions]
     content[f"{name}_confidence"] = confidence[positions]

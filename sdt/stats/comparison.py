@@ -160,7 +160,8 @@ def _reached(arm: str, mean: paired.Summary) -> str:
   name = f"the {arm}" if arm in (METHOD, BASELINE) else arm
   if mean["mean"] is None:
     return f"{name} finished no seed"
-  spread = "" if mean["sd"] is None else f" +- {100 * mean['sd']:.2f}"
+  has_sd = mean["sd"] is not None and mean["n"] >= paired.MIN_PAIRS  # that of two says little
+  spread = f" +- {100 * mean['sd']:.2f}" if has_sd and mean["sd"] is not None else ""
   return f"{name} reached {100 * mean['mean']:.2f}{spread} % test accuracy (n = {mean['n']})"
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt.config.schema import ModelConfig, ScoreConfig
-from sdt.config.score_names import SCORES
+from sdt.config.score_names import OTHER_CLASS, SCORES
 from sdt.engine.evaluate import predict_with_features
 from sdt.engine.score_pass import ScoreRunner, grand
 from sdt.losses import cross_entropy
@@ -246,6 +246,9 @@ def test_scores_are_those_of_each_example_alone_in_the_order_of_the_dataset(netw
     odds, probability = twin(np.asarray(logits), data.train.labels)
     np.testing.assert_allclose(ours["log_odds"][index], odds, atol=1e-4)
     np.testing.assert_allclose(ours["confidence"][index], probability, atol=1e-5)
+    others = np.array(logits)
+    others[np.arange(70), data.train.labels] = -np.inf
+    np.testing.assert_array_equal(ours[OTHER_CLASS][index], others.argmax(axis=1))
 
 
 @pytest.mark.parametrize(("batch_size", "per_dispatch"), [(1, 70), (7, 3), (70, 1), (64, 1)])

@@ -32,7 +32,7 @@ def test_stability_draws_two_seeds_and_the_overlap_of_all(tmp_path, drawn, num_t
   assert numbers == {
     (i, j): f"{info['overlap_of_A'][i][j]:.2f}" for i in range(3) for j in range(3) if i != j
   }
-  assert right.get_title(loc="left") == "Shared part of A (chance: 0.10)"
+  assert right.get_title(loc="left") == "Shared part of A\n(chance: 0.10)"
   assert "0.10 by chance" in pictures["stability"].caption
 
 

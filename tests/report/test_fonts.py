@@ -86,11 +86,9 @@ def test_a_font_of_the_machine_that_has_the_letters_draws_them(tmp_path, monkeyp
   assert drawn.families == (fonts.MAIN_FONT, "Most")
 
   def ink(name, families):
-    images = np.full((1, 8, 8, 1), 255, np.uint8)
-    png = figures.render(
-      image_figures.mosaic, images, np.zeros(1, int), np.ones(1), [name], families=families
-    )
-    letters = np.asarray(Image.open(io.BytesIO(png)).convert("L"))[98:110]
+    images = np.full((1, 1, 8, 8, 1), 255, np.uint8)
+    png = figures.render(image_figures.contact_sheet, [name], images, families=families)
+    letters = np.asarray(Image.open(io.BytesIO(png)).convert("L"))[: image_figures.CAPTION - 8]
     return int((letters < 64).sum())
 
   # A full square has more ink than the box of a missing letter.
@@ -108,7 +106,8 @@ def test_the_page_says_which_class_has_which_number(tmp_path, without_fonts):
   names = ["cat", CAT, "dog"]
   page = Page(page_alone(small_run(tmp_path, num_classes=3, class_names=names)))
   assert ["#1", CAT] in page.rows
-  assert [row[0] for row in page.rows if row[0] in names] == names, "the tables have the names"
+  named = [row[0] for row in page.rows if row[0] in names and len(row) == 4]
+  assert named == names, "the tables have the names"
 
 
 def test_names_that_can_be_drawn_need_no_list(tmp_path, without_fonts):

@@ -3,7 +3,6 @@
 import io
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from sdt.report import figures, image_figures
@@ -11,46 +10,21 @@ from tests.support.fake_figures import add_cam
 from tests.support.report_page import small_run
 
 
-def test_mosaic_shows_exact_pixels():
-  images = np.zeros((11, 8, 8, 1), np.uint8)
-  images[10, 2, 5] = 200
-  png = figures.render(image_figures.mosaic, images, np.zeros(11, int), np.ones(11), ["zero"])
+def test_a_contact_sheet_shows_exact_pixels_below_the_name_of_its_row():
+  images = np.zeros((2, 3, 8, 8, 1), np.uint8)
+  images[1, 2, 2, 5] = 200
+  png = figures.render(image_figures.contact_sheet, ["plain", "flip"], images)
   pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-  scale = image_figures.TILE // 8
-  assert pixels.shape == (
-    2 * (image_figures.TILE + image_figures.CAPTION),
-    10 * (image_figures.TILE + image_figures.TILE_GAP),
-    3,
-  )
+  tile, gap, caption = image_figures.TILE, image_figures.TILE_GAP, image_figures.CAPTION
+  scale = tile // 8
+  assert pixels.shape == (2 * (tile + caption), 3 * (tile + gap), 3)
   bright = np.argwhere((pixels == 200).all(axis=2))
-  top = (
-    image_figures.TILE + image_figures.CAPTION + (image_figures.TILE - 8 * scale) // 2 + 2 * scale
-  )
-  left = (image_figures.TILE + image_figures.TILE_GAP - 8 * scale) // 2 + 5 * scale
+  top = tile + caption + caption - 8 + (tile - 8 * scale) // 2 + 2 * scale
+  left = 2 * (tile + gap) + gap // 2 + (tile - 8 * scale) // 2 + 5 * scale
   inside = [
     (row, column) for row in range(top, top + scale) for column in range(left, left + scale)
   ]
   assert set(inside) <= set(map(tuple, bright.tolist()))
-
-
-@pytest.mark.parametrize(
-  ("name", "lines"),
-  [
-    ("rocking chair", ["rocking chair"]),
-    ("Black_footed_Albatross", ["Black_footed_", "Albatross"]),
-    ("European fire salamander", ["European fire", "salamander"]),
-    ("fourteenlette rs", ["fourteenlette", "rs"]),
-    ("onelongwordwithoutend", ["onelongwordwit", "houtend"]),
-    ("Chuck_will_widow and_many_other_birds", ["Chuck_will_", "widow and_man…"]),
-  ],
-)
-def test_a_long_class_name_takes_two_lines_below_its_image(name, lines):
-  assert figures.in_two_lines(name, 14).split("\n") == lines
-  image = figures.render(
-    image_figures.mosaic, np.zeros((1, 8, 8, 1), np.uint8), np.zeros(1, int), np.ones(1), [name]
-  )
-  line = image_figures.CAPTION_LINE if len(lines) == 2 else 0
-  assert Image.open(io.BytesIO(image)).size[1] == image_figures.TILE + image_figures.CAPTION + line
 
 
 def test_confidence_of_one_is_only_bounded():

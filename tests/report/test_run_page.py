@@ -1,5 +1,8 @@
 """The report, from the artifacts of runs that never happened."""
 
+import base64
+import hashlib
+import html
 import json
 import re
 import shutil
@@ -27,7 +30,7 @@ from tests.support.fake_figures import add_cam, add_dynamics, add_norms
 from tests.support.fake_run import make_fake_run, write_environment_and_timing
 from tests.support.report_page import Page, page_alone, small_run
 
-NUM_PICTURES = 20
+NUM_FIGURES, NUM_TILES = 18, 80
 TIMING = re.compile(r'<section id="timing">.*?</section>', re.DOTALL)
 
 
@@ -40,15 +43,20 @@ def built(tmp_path_factory):
   return workdir, build_report(workdir).read_text(encoding="utf-8")
 
 
-def test_report_is_one_file_without_script_or_network(built):
+def test_report_is_one_file_without_network_and_with_one_script_of_its_own(built):
   page = Page(built[1])
   sections = {f"#{attrs['id']}" for tag, attrs in page.tags if tag == "section"}
   links = [source for source in page.sources if source.startswith("#")]
   assert links == list(dict.fromkeys(links))
   assert set(links) == sections
-  assert all(source.startswith("data:image/png;base64,") for source in page.pictures)
-  assert len(page.pictures) == NUM_PICTURES
-  assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+  addresses = [source for source in page.pictures if source != "review.html"]
+  kinds = ("data:image/png;base64,", "data:image/svg+xml;base64,")
+  assert all(source.startswith(kinds) for source in addresses)
+  assert len(addresses) == NUM_FIGURES + NUM_TILES
+  assert not {"link", "iframe", "object"} & {tag for tag, _ in page.tags}
+  (script,) = re.findall(r"<script>(.*?)</script>", built[1], re.DOTALL)
+  digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+  assert f"script-src 'sha256-{digest}'\"" in built[1]
   assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
   assert "http:" not in built[1]
   assert "https:" not in built[1]
@@ -58,7 +66,8 @@ def test_report_is_one_file_without_script_or_network(built):
 
 def test_every_image_is_a_file_too_and_has_a_text(built):
   page = Page(built[1])
-  assert len(list((built[0] / "figures").glob("*.png"))) == NUM_PICTURES
+  pictures = [*(built[0] / "figures").glob("*.png"), *(built[0] / "figures").glob("*.svg")]
+  assert len(pictures) == NUM_FIGURES
   assert all(attrs["alt"] for tag, attrs in page.tags if tag == "img")
 
 
@@ -74,8 +83,8 @@ def test_the_page_has_its_order_a_sentence_below_every_figure_and_a_sensible_siz
     for name in (
       "results",
       "differences",
+      "images",
       "curves",
-      "examples",
       "scores",
       "mechanism",
       "data",
@@ -84,7 +93,7 @@ def test_the_page_has_its_order_a_sentence_below_every_figure_and_a_sensible_siz
   ]
   assert order == sorted(order)
   assert built[1].index('class="verdict"') < built[1].index("<nav") < order[0]
-  assert built[1].count("<figcaption>") == built[1].count("<figure") == NUM_PICTURES
+  assert built[1].count("<figcaption>") == built[1].count("<figure") == NUM_FIGURES
   assert len(built[1]) < 3e6
 
 
@@ -128,10 +137,10 @@ def test_table_shows_the_numbers_of_results_json(built):
 @pytest.mark.slow
 def test_two_builds_give_the_same_bytes_outside_timing(built):
   workdir, first = built
-  before = {path.name: path.read_bytes() for path in (workdir / "figures").glob("*.png")}
+  before = {path.name: path.read_bytes() for path in (workdir / "figures").glob("*.svg")}
   write_environment_and_timing(workdir, 97.0)
   second = build_report(workdir).read_text(encoding="utf-8")
-  assert {path.name: path.read_bytes() for path in (workdir / "figures").glob("*.png")} == before
+  assert {path.name: path.read_bytes() for path in (workdir / "figures").glob("*.svg")} == before
   assert first != second
   assert TIMING.sub("", first) == TIMING.sub("", second)
   assert len(TIMING.findall(second)) == 1
@@ -142,12 +151,11 @@ def test_names_are_escaped(tmp_path):
   names = ["<script>alert(1)</script>", "a&b", "$x^$", '"q"', "猫"]
   text = page_alone(small_run(tmp_path, num_classes=5, class_names=names))
   page = Page(text)
-  assert not any(tag == "script" for tag, _ in page.tags)
-  assert names == [row[0] for row in page.rows if row[0] in names]
+  assert sum(tag == "script" for tag, _ in page.tags) == 1
+  assert names[0] in html.unescape(text[text.index('id="images"') : text.index('id="curves"')])
+  assert names == [row[0] for row in page.rows if row[0] in names and len(row) == 4]
   # Neither mathematics nor letters that the font lacks stop or warn in a figure.
-  figures.render(
-    image_figures.mosaic, np.zeros((5, 8, 8, 1), np.uint8), np.arange(5), np.ones(5), names
-  )
+  figures.render(image_figures.contact_sheet, names, np.zeros((5, 1, 8, 8, 1), np.uint8))
   in_A = np.eye(5, dtype=bool)[:1]
   split = Split([0], np.arange(5), in_A, in_B=~in_A)
   figures.render(class_figures.class_counts, split, names, "A")
@@ -171,7 +179,7 @@ def test_one_seed_says_what_is_missing(tmp_path):
   text = build_report(small_run(tmp_path, seeds=(3,))).read_text(encoding="utf-8")
   assert "one seed: no verdict" in text
   assert "a comparison needs at least two seeds" in text
-  assert not (tmp_path / "figures" / "stability.png").exists()
+  assert not list((tmp_path / "figures").glob("stability.*"))
 
 
 def test_two_seeds_have_no_verdict_and_no_interval(tmp_path):
@@ -188,6 +196,7 @@ def test_run_without_a_method_and_without_optional_files(tmp_path):
     "scores.npz",
     "scores.json",
     "split.csv",
+    "suspects.csv",
     "config.json",
     "environment.json",
     "timing.json",
@@ -200,7 +209,7 @@ def test_run_without_a_method_and_without_optional_files(tmp_path):
     "metrics.jsonl",
     "scores.npz",
     "split.csv",
-    "figures/mosaics.npz",
+    "suspects.csv",
     "timing.json",
     "environment.json",
   ):
@@ -217,22 +226,17 @@ def test_diverged_seed_is_flagged(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("policy", "balanced", "subset", "mosaic"),
+  ("policy", "balanced", "subset"),
   [
-    ("top", False, "A (the easiest examples)", "The examples of A with the highest scores"),
-    (
-      "top",
-      True,
-      "A (the easiest examples of each class)",
-      "The examples of A with the highest scores",
-    ),
-    ("bottom", False, "A (the hardest examples)", "The examples of A with the lowest scores"),
-    ("random", False, "A (a random draw)", "The examples of the random A with the highest scores"),
-    (None, False, "A", "Examples of A"),
+    ("top", False, "A (the easiest examples)"),
+    ("top", True, "A (the easiest examples of each class)"),
+    ("bottom", False, "A (the hardest examples)"),
+    ("random", False, "A (a random draw)"),
+    (None, False, "A"),
   ],
 )
 def test_titles_follow_the_policy_that_made_the_subset(
-  policy, balanced, subset, mosaic, tmp_path, monkeypatch
+  policy, balanced, subset, tmp_path, monkeypatch
 ):
   workdir = small_run(tmp_path)
   config = files.read_json(workdir / "config.json")
@@ -247,8 +251,7 @@ def test_titles_follow_the_policy_that_made_the_subset(
   )
   loaded = read.load(workdir)
   text = run_page.html(loaded, drawing.draw(loaded))
-  assert f"<h2>Examples of {subset} and of B</h2>" in text
-  assert f"<h3>{mosaic} (3)</h3>" in text
+  assert f"<h2>Scores, and the split into {subset} and B</h2>" in text
   (args,) = (args for draw, args in drawn if draw is class_figures.class_counts)
   panel = class_figures.class_counts(*args).axes[0]
   assert panel.get_title(loc="left").startswith(f"Subset {subset}: ")
@@ -316,7 +319,6 @@ def test_runs_without_norms_dynamics_or_maps_have_no_such_figures(tmp_path, draw
   assert set(made) == {
     "contrasts",
     "curve",
-    "mosaic",
     "histogram",
     "class_histograms",
     "class_counts",

@@ -25,7 +25,7 @@ def copy(reference_run, tmp_path):
 def test_only_the_report_is_made_again_where_only_a_figure_is_missing(
   copy, reference_run, no_training
 ):
-  lost = next(copy.glob("figures/*.png"))
+  lost = next(copy.glob("figures/*.svg"))
   lost.unlink()
   shutil.rmtree(copy / "checkpoints")  # not needed for a report
   before = whole.stamps(copy)

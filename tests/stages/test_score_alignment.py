@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from sdt import files
+from sdt.config.score_names import OTHER_CLASS
 from sdt.engine.score_pass import ScoreRunner
 from sdt.run.programs import Setup
 from sdt.scores.split import split
+from sdt.scores.suspects import find
 from sdt.stages import score_files
 from tests.support import tiny
 from tests.support.places import ROOT
@@ -62,7 +64,11 @@ def write_case(root, devices, mode, batch_size, order):
   scores = ScoreRunner(setup.score_program(), setup.source).scores(state.variables)
   parts = tuple(split(row, data.train, size=7, seed=0) for row in scores["log_odds"])
   folder = case_folder(root, devices, mode, batch_size, order)
-  scored = score_files.Scored(scores, np.ones(2, bool), parts, stability=None)
+  other = scores.pop(OTHER_CLASS)
+  suspects = find(scores, other, np.ones(2, bool))
+  scored = score_files.Scored(
+    scores, other, np.ones(2, bool), partitions=parts, suspects=suspects, stability=None
+  )
   score_files.write_scores(folder, data, config, scored)
 
 

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from sdt import files
 from sdt.arms.planning import Setting, make_plan
 from sdt.config.schema import SplitConfig
-from sdt.config.score_names import SCORES
+from sdt.config.score_names import OTHER_CLASS, SCORES
 from sdt.engine.score_pass import ScoreRunner
 from sdt.run.programs import Setup
 from sdt.scores import agreement
@@ -17,9 +17,8 @@ from sdt.scores.formulas import SCORERS
 from sdt.scores.split import Sizes, split
 from sdt.stages import score_files
 from sdt.stages.results import write_arm_ids
-from sdt.stages.score_files import Scored
 from tests.support import tiny
-from tests.support.scored import CONFIG, STABILITY, make_data, read_table, scored
+from tests.support.scored import CONFIG, STABILITY, make_data, read_table, scored, scored_of
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def data():
 
 def write(folder, data, scores, partitions, sound=(True, True), stability=STABILITY):
   """Writes the files of the scores; `scores` and `partitions` are those of `scored`."""
-  named = Scored(scores, np.array(sound), partitions, stability=stability)
+  named = scored_of(scores, partitions, sound=sound, stability=stability)
   score_files.write_scores(folder, data, CONFIG, named)
 
 
@@ -37,8 +36,8 @@ def test_scores_on_disk_are_the_scores(data, tmp_path):
   scores, parts = scored(data)
   write(tmp_path, data, scores, parts)
   stored = files.read_npz(tmp_path / "scores.npz")
-  names = "example_id label seeds sound difficulty wrong_label confidence log_odds"
-  assert list(stored) == names.split()
+  names = "example_id label seeds sound difficulty wrong_label other_class confidence log_odds"
+  assert list(stored) == [*names.split(), "margin"]
   np.testing.assert_array_equal(stored["example_id"], data.train.example_ids)
   np.testing.assert_array_equal(stored["seeds"], [3, 8])
   for name, values in scores.items():
@@ -59,7 +58,7 @@ def test_scores_are_described_with_their_direction_range_and_spread(data, tmp_pa
   scores, parts = scored(data)
   write(tmp_path, data, scores, parts)
   info = files.read_json(tmp_path / "scores.json")
-  assert list(info) == ["ranked_by", "scorers", "ties_at_cut", "stability", "truth"]
+  assert list(info) == ["ranked_by", "scorers", "ties_at_cut", "stability", "suspects", "truth"]
   assert info["scorers"]["confidence"]["range"] == [0.0, 1.0]
   entry, odds = info["scorers"]["log_odds"], scores["log_odds"].astype(np.float64)
   assert (entry["direction"], entry["source"]) == ("higher_is_easier", "last round")
@@ -99,8 +98,10 @@ def test_truth_is_written_beside_the_labels_where_it_is_known(data, tmp_path):
     "label",
     "seeds",
     "sound",
+    "other_class",
     "confidence",
     "log_odds",
+    "margin",
   ]
 
 
@@ -172,33 +173,16 @@ def test_ids_of_arms_and_mosaics_are_ids_and_not_positions(data, tmp_path):
     data,
     CONFIG,
     confidence=scores["confidence"][0],
-    ranking=scores["log_odds"][0],
-    partition=parts[0],
+    easiness=scores["log_odds"][0],
   )
   mosaics = files.read_npz(tmp_path / "figures" / "mosaics.npz")
-  best = np.argsort(-scores["log_odds"][0])[:7]
-  np.testing.assert_array_equal(mosaics["easiest_ids"], best * 3 + 5)
-  np.testing.assert_array_equal(mosaics["easiest_images"], data.train.inputs[best])
-  np.testing.assert_array_equal(mosaics["easiest_labels"], data.train.labels[best])
-  np.testing.assert_array_equal(mosaics["easiest_confidence"], scores["confidence"][0][best])
-  others = (mosaics["other_ids"] - 5) // 3
-  assert len(set(others.tolist())) == 63
-  assert set(others.tolist()) == set(parts[0].rest.tolist())
-  assert others.tolist() != parts[0].rest.tolist()  # drawn, not in order
-  np.testing.assert_array_equal(mosaics["other_images"], data.train.inputs[others])
+  order = np.argsort(-scores["log_odds"][0])
+  for name, best in (("easiest", order[:20]), ("hardest", order[::-1][:20])):
+    np.testing.assert_array_equal(mosaics[f"{name}_ids"], best * 3 + 5)
+    np.testing.assert_array_equal(mosaics[f"{name}_images"], data.train.inputs[best])
+    np.testing.assert_array_equal(mosaics[f"{name}_labels"], data.train.labels[best])
+    np.testing.assert_array_equal(mosaics[f"{name}_confidence"], scores["confidence"][0][best])
   assert mosaics["class_names"].tolist() == list(data.class_names)
-  bottom = tiny.config(seeds=(3, 8), split__policy="bottom")
-  hardest = split(scores["log_odds"][0], data.train, size=7, seed=3, rule=bottom.split)
-  score_files.write_mosaics(
-    tmp_path / "bottom",
-    data,
-    bottom,
-    confidence=scores["confidence"][0],
-    ranking=scores["log_odds"][0],
-    partition=hardest,
-  )
-  shown = files.read_npz(tmp_path / "bottom" / "figures" / "mosaics.npz")["easiest_ids"]
-  np.testing.assert_array_equal(shown, np.argsort(scores["log_odds"][0])[:7] * 3 + 5)
 
 
 def test_setup_scores_fit_the_artifacts():
@@ -206,6 +190,7 @@ def test_setup_scores_fit_the_artifacts():
   setup = Setup.make(CONFIG, tiny.data(CONFIG))
   state = setup.fresh_start.state
   got = ScoreRunner(setup.score_program(), setup.source).scores(state.variables)
-  assert {name: (value.shape, value.dtype.name) for name, value in got.items()} == dict.fromkeys(
-    SCORERS, ((2, 70), "float32")
-  )
+  assert {name: (value.shape, value.dtype.name) for name, value in got.items()} == {
+    **dict.fromkeys(SCORERS, ((2, 70), "float32")),
+    OTHER_CLASS: ((2, 70), "int32"),
+  }

@@ -55,7 +55,7 @@ class FakeRun:
   eval_every_rounds: int = 1
   diverged: dict[str, list[int]] | None = None
   class_names: list[str] | None = None
-  num_mosaic: int = 100
+  num_mosaic: int = 20
 
   @property
   def names(self) -> list[str]:
@@ -82,6 +82,7 @@ def make_fake_run(workdir: Path, **changes: Any) -> Path:
   scores = _write_scores(workdir, rng, labels, seeds=run.seeds)
   _write_split(workdir, run, labels, log_odds=scores["log_odds"])
   _write_mosaics(workdir, rng, run, labels=labels, scores=scores)
+  _write_suspects(workdir, rng, run, labels=labels, scores=scores)
   config = {
     "seeds": list(run.seeds),
     "rounds": run.rounds,
@@ -305,12 +306,12 @@ def _write_mosaics(
 ) -> None:
   order = np.argsort(-scores["log_odds"][0], kind="stable")
   chosen = {
-    "easiest": order[: min(run.num_mosaic, run.num_easy)],
-    "other": rng.permutation(order[run.num_easy :])[: run.num_mosaic],
+    "easiest": order[: run.num_mosaic],
+    "hardest": order[::-1][: run.num_mosaic],
   }
   arrays: dict[str, np.ndarray] = {}
   for kind, ids in chosen.items():
-    noise = 0.15 + 0.5 * (kind == "other")
+    noise = 0.15 + 0.5 * (kind == "hardest")
     size = (run.image_size, run.channels)
     arrays[f"{kind}_images"] = np.stack(
       [_image(rng, int(labels[i]), *size, noise=noise) for i in ids]
@@ -319,6 +320,47 @@ def _write_mosaics(
     arrays[f"{kind}_labels"] = labels[ids]
     arrays[f"{kind}_confidence"] = scores["confidence"][0][ids]
   files.write_npz(workdir / "figures" / "mosaics.npz", **arrays, class_names=np.array(run.names))
+
+
+def _write_suspects(
+  workdir: Path,
+  rng: np.random.Generator,
+  run: FakeRun,
+  labels: np.ndarray,
+  scores: dict[str, np.ndarray],
+) -> None:
+  """Writes suspects.csv and figures/review.npz, and their summary into results.json."""
+  order, names = np.argsort(scores["log_odds"].mean(axis=0), kind="stable"), run.names
+  agree = (scores["log_odds"] < 0).sum(axis=0)
+  header = "example_id source_file given suggested suspicion seeds_agree num_seeds reason".split()
+  rows = [
+    [
+      *(number, f"{names[labels[number]]}/{number}.png", names[labels[number]]),
+      *(names[(labels[number] + 1) % len(names)], f"{1 - place / len(order):.6f}"),
+      *(agree[number], len(run.seeds), "made up"),
+    ]
+    for place, number in enumerate(order.tolist())
+  ]
+  files.write_csv(workdir / "suspects.csv", header, rows)
+  first = order[:50]
+  images = [_image(rng, int(labels[i]), run.image_size, run.channels, noise=0.6) for i in first]
+  files.write_npz(
+    workdir / "figures" / "review.npz",
+    example_id=first.astype(np.int32),
+    images=np.stack(images),
+    labels=labels[first],
+  )
+  results = files.read_json(workdir / "results.json")
+  pair = {"given": names[0], "suggested": names[1 % len(names)]}
+  results["suspects"] = {
+    "source": "training dynamics",
+    "scores": ["aum"],
+    "has_memorised": False,
+    "share_right": 0.9,
+    "num": int((agree == len(run.seeds)).sum()),
+    "pairs": [{**pair, "num": 3}],
+  }
+  files.write_json(workdir / "results.json", results)
 
 
 def _image(

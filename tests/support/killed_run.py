@@ -50,7 +50,7 @@ def _path_of(event: str, args: tuple[Any, ...], workdir: str) -> str | None:
 
 def kind_of(line: str) -> str:
   """Returns the kind of a write: its line without numbers of steps and names of pictures."""
-  return re.sub(r"\d+", "N", re.sub(r"\w+\.png", "picture.png", line))
+  return re.sub(r"\d+", "N", re.sub(r"\w+\.(?:png|svg)", "picture.png", line))
 
 
 def watch(workdir: str, given: Mapping[str, str], events: int | None) -> None:

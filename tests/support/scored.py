@@ -2,12 +2,15 @@
 
 import csv
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sdt.data.dataset import Data
 from sdt.scores.split import Partition, split
+from sdt.scores.suspects import find
+from sdt.stages.score_files import Scored
 from tests.support import tiny
 
 CONFIG = tiny.config(seeds=(3, 8), rounds=2)
@@ -26,11 +29,25 @@ def make_data() -> Data:
 def scored(data: Data, seed: int = 0) -> tuple[dict[str, np.ndarray], tuple[Partition, ...]]:
   """Returns scores of two networks, [2, N] each, and their partitions with 7 examples in A."""
   odds = np.random.default_rng(seed).normal(size=(2, len(data.train))).astype(np.float32)
-  scores = {"confidence": (1 / (1 + np.exp(-odds))).astype(np.float32), "log_odds": odds}
+  confidence = (1 / (1 + np.exp(-odds))).astype(np.float32)
+  scores = {"confidence": confidence, "log_odds": odds, "margin": odds + np.float32(0.5)}
   parts = tuple(
     split(one, data.train, size=7, seed=seed) for one, seed in zip(odds, CONFIG.seeds, strict=True)
   )
   return scores, parts
+
+
+def scored_of(
+  scores: dict[str, np.ndarray],
+  partitions: tuple[Partition, ...],
+  *,
+  sound: Sequence[bool] = (True, True),
+  stability: dict[str, float] | None = STABILITY,
+) -> Scored:
+  """Returns what the stages come to whose networks have these scores; class 0 is always next."""
+  other, is_sound = np.zeros(scores["margin"].shape, np.int32), np.array(sound)
+  suspects = find(scores, other, is_sound)
+  return Scored(scores, other, is_sound, partitions, suspects=suspects, stability=stability)
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -91,7 +91,7 @@ def outputs(workdir: Path, *, report: bool = True) -> dict[str, Any]:
     content["report.html"] = without_times((workdir / "report.html").read_text())
   for path in sorted(workdir.rglob("*")):
     name = str(path.relative_to(workdir))
-    of_report = name.startswith("figures/") and path.suffix == ".png"
+    of_report = name.startswith("figures/") and path.suffix in (".png", ".svg")
     is_output = (
       path.is_file()
       and path.name not in (*timed, ".lock")
