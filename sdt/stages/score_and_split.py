@@ -125,7 +125,7 @@ def _write(
     score_files.write_scores(workdir, data, config, scored=scored)
   confidence = agreement.mean_score(SCORES["confidence"], scored.values["confidence"], scored.sound)
   score_files.write_mosaics(workdir, data, config, confidence=confidence, easiness=easiness)
-  suspect_files.write_suspects(workdir, data, config, scored.suspects)
+  suspect_files.write_suspects(workdir, data, config, suspects=scored.suspects)
 
 
 def _tell_suspects(context: Context, suspects: Suspects) -> None:
