@@ -74,7 +74,8 @@ class _Idle:
 # The toy knows its A without scores, has its own arms, and chooses its decays itself.
 _NOT_IN_THE_TOY = (
   *("everywhere", "stop.patience"),
-  *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from", "stats.margin"),
+  *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from"),
+  *("stats.margin", "stats.looks"),
   *("score.name", "score.path", "score.at_round", "score.folds", "score.dynamics", "score.grand"),
   *("data.wrong_label_fraction", "method.fraction", "method.num_easy", "method.lambda_A"),
   *("method.lambda_B", "method.init", "method.order"),
@@ -239,6 +240,12 @@ def _check_training(values: Values) -> None:
     raise ConfigError(
       f"optim.milestones = {milestones}: expected rounds in increasing order, "
       f"{tuple(sorted(milestones))}"
+    )
+  looks = values["stats.looks"]
+  if list(looks) != sorted(looks):
+    raise ConfigError(
+      f"stats.looks = {looks}: expected numbers of seeds in increasing order, "
+      f"{tuple(sorted(looks))}"
     )
   if values["optim.nesterov"] and values["optim.momentum"] == 0.0:
     raise ConfigError(

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import operator
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,9 +69,18 @@ def resolve(
   return _built(Config, "", values)
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-  """Returns the config as nested dicts of plain JSON values; tuples become lists."""
+def to_dict(config: Config, *, every_key: bool = False) -> dict[str, Any]:
+  """Returns the config as nested dicts of plain JSON values; tuples become lists.
+
+  Keys that came later (see `Rule`) are left out at their default, unless `every_key` is wanted.
+  """
   plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+  later = () if every_key else (key for key in _keys().values() if key.rule.get("later"))
+  for key in later:
+    *path, last = key.name.split(".")
+    section = functools.reduce(operator.getitem, path, plain)
+    if operator.attrgetter(key.name)(config) == key.default:
+      del section[last]
   return plain
 
 

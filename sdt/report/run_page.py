@@ -140,7 +140,7 @@ def _sentence(results: Mapping[str, Any]) -> str:
   power = results.get("power")
   sentence = results.get("sentence", "")
   return (
-    sentence.removesuffix(f" Positive control: {power['says']}.")
+    sentence.replace(f" Positive control: {power['says']}.", "")
     if power and power["called_worse"] is False
     else sentence
   )

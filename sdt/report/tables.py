@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sdt.stats.look_record import differences_of
 from sdt.stats.paired import MORE_SEEDS
 
 MAX_WIDTH = 100
@@ -18,7 +19,11 @@ _OF_METHOD = (
 )
 _OF_OWN = "points: the first arm minus the second, its control; above 0 the first is more accurate."
 # Sign in the plain table, key of a contrast, and what is said where it is false.
-_MARKS = (("*", "equal_work", "not equal work"), ("^", "in_family", "outside the family"))
+_MARKS = (
+  ("*", "equal_work", "not equal work"),
+  ("^", "in_family", "outside the family"),
+  ("~", "planned", "exploratory"),
+)
 
 
 def percent(value: float | None, signed: bool = False) -> str:
@@ -138,7 +143,8 @@ def contrast_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
   rows = [_contrast_row(results["seeds"], entry, _mark(entry)) for entry in _about_arms(results)]
   power = results.get("power")
   if power:
-    row = _contrast_row(results["seeds"], power["contrast"], " (positive control)")
+    label = "" if power["contrast"].get("planned", True) else ", exploratory"
+    row = _contrast_row(results["seeds"], power["contrast"], f" (positive control{label})")
     verdicts = {True: "found, as it must be", False: "not found: no power"}
     rows.append(row | {"verdict": verdicts.get(power["called_worse"], row["verdict"])})
   for place in family_starts(results):
@@ -148,8 +154,7 @@ def contrast_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def contrasts_of(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
   """Returns the contrasts: of the method, of arms with own controls, of the positive control."""
-  power = results.get("power")
-  return [*_about_arms(results), *([power["contrast"]] if power else [])]
+  return differences_of(results)
 
 
 def family_starts(results: Mapping[str, Any]) -> list[int]:
@@ -225,6 +230,7 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   if signs:
     blocks.append(", ".join(signs))
   said = [f"Positive control: {results['power']['says']}."] if "power" in results else []
+  said += [results["looks"]["sentence"]] if "looks" in results else []
   said += [f"! {results['collapse']}"] if "collapse" in results else []
   said += _least_accurate_classes(results) + _recommended(results)
   blocks += [textwrap.fill(text, MAX_WIDTH, break_on_hyphens=False) for text in said]

@@ -70,4 +70,5 @@ def _by_verdict(contrasts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
     return "baseline", "no method was trained"
   verdict = contrasts["baseline"]["verdict"]
   arm = "method" if verdict == "better" else "baseline"
-  return arm, f"the verdict on the method against the baseline is: {verdict}"
+  label = "" if contrasts["baseline"].get("planned", True) else ", exploratory"
+  return arm, f"the verdict on the method against the baseline is: {verdict}{label}"

@@ -26,6 +26,7 @@ from sdt.stages.recommended import recommend
 from sdt.stages.train import Trainings
 from sdt.stats import paired
 from sdt.stats.comparison import compare
+from sdt.stats.look_record import Made, Standing
 
 _UNEQUAL = 1.1  # optimiser steps of arms that differ by more than this factor are worth a warning
 
@@ -44,6 +45,7 @@ class Outcome:
       those of networks that have none.
     selected: what a selection chose, by key.
     validation: by arm, the mean accuracy on the validation split of a selection.
+    looks: at the results of this run, before it was extended.
   """
 
   plans: Mapping[str, Plan]
@@ -53,6 +55,7 @@ class Outcome:
   recalibrated: Mapping[str, Float[np.ndarray, "R"]] = types.MappingProxyType({})
   selected: Mapping[str, float] | None = None
   validation: Mapping[str, float] = types.MappingProxyType({})
+  looks: Sequence[Made] = ()
 
 
 def write_arms(context: Context, plans: Mapping[str, Plan]) -> None:
@@ -106,6 +109,7 @@ def write_results(
       recalibrated=finish_arms(context, trainings, plans, predicted=predicted),
       selected=setup.choices.get("selected"),
       validation=selection.validation_means(context.workdir),
+      looks=setup.choices.get("looks", ()),
     )
     content = results_of(context.workdir, context.data, context.config, outcome=outcome)
     write_recommended(context, content["recommended"]["file"])
@@ -127,10 +131,13 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   accuracy = {arm: entry["accuracy"] for arm, entry in arms.items()}
   unequal = {arm for arm in arms if not specs[arm].equal_work}
   controls = {arm: control for arm in arms if (control := specs[arm].control)}
-  comparison = compare(accuracy, config.stats.margin, unequal, controls=controls)
+  standing = Standing(config.stats.looks, config.seeds, config.arms, earlier=outcome.looks)
+  comparison = compare(accuracy, config.stats.margin, unequal, controls=controls, standing=standing)
+  looks = standing.described(comparison)
   collapse = collapse_in_words(arms)
   stopped = stopping.described(all_rows, config.arms, config)
   remarks = [stopped["early_stopping"]["sentence"]] if stopped else []
+  remarks += [looks["looks"]["sentence"]] if looks else []
   recommended = recommend(arms, comparison["contrasts"], outcome.validation)
   warnings = [collapse] if collapse else []
   if recommended["file"] is None:
@@ -155,6 +162,7 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
     **({"collapse": collapse} if collapse else {}),
     **stopped,
     **comparison,
+    **looks,
     "sentence": " ".join((*warnings, comparison["sentence"], *remarks)),
   }
 

@@ -5,24 +5,29 @@ own; such differences are a second family. The positive control is outside both.
 experiment of so many seeds finds a difference that is certainly there.
 """
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 from sdt.stats import descriptive, paired
+from sdt.stats.look_record import Standing
 
 METHOD, BASELINE, POSITIVE_CONTROL = "method", "baseline", "less_data"
 Accuracy = Mapping[str, Mapping[int, float | None]]
+_ALONE = Standing()
 
 
 class ArmContrast(paired.Contrast, descriptive.Shown):
   """A contrast in results.json: the decision, what is shown beside it, and the kind of contrast.
 
   in_family: whether it is no contrast with the positive control. equal_work: whether both arms have
-  equal numbers of optimiser steps.
+  equal numbers of optimiser steps. planned: False for an exploratory one, see
+  `sdt.stats.look_record`; else not there.
   """
 
   in_family: bool
   equal_work: bool
+  planned: NotRequired[bool]
 
 
 class Power(TypedDict):
@@ -54,6 +59,7 @@ def compare(
   margin: float,
   unequal: Collection[str] = (),
   controls: Mapping[str, str] | None = None,
+  standing: Standing = _ALONE,
 ) -> Comparison:
   """Returns the comparison of the arms: contrasts, the verdict on the positive control, a sentence.
 
@@ -68,14 +74,15 @@ def compare(
     unequal: arms of unequal work; their contrasts say so.
     controls: the control of an arm that has one. The pairs of which both were trained are a family
       of their own.
+    standing: of this look among the others. The level of every family is that of the look.
   """
+  family = functools.partial(_family, accuracy, margin=margin, unequal=unequal, standing=standing)
   contrasts: dict[str, ArmContrast] = {}
   if METHOD in accuracy:
     others = [arm for arm in accuracy if arm != METHOD]
-    family = [arm for arm in others if arm != POSITIVE_CONTROL]
     apart = [arm for arm in others if arm == POSITIVE_CONTROL]
-    tested = _family(accuracy, {arm: (METHOD, arm) for arm in family}, margin, unequal=unequal)
-    tested |= _family(accuracy, {arm: (METHOD, arm) for arm in apart}, margin, unequal=unequal)
+    tested = family({arm: (METHOD, arm) for arm in others if arm not in apart})
+    tested |= family({arm: (METHOD, arm) for arm in apart})
     contrasts = {arm: tested[arm] for arm in others}
   result: Comparison = {"contrasts": contrasts, "sentence": f"{_of_method(accuracy, contrasts)}."}
   if any(contrast["n"] < paired.MIN_PAIRS for contrast in contrasts.values()):
@@ -86,36 +93,43 @@ def compare(
     if arm in accuracy and control in accuracy
   }
   if pairs:
-    against = _family(accuracy, pairs, margin, unequal=unequal)
+    against = family(pairs)
     result["against_control"] = against
     result["sentence"] += (
       f" Arms with a control of their own: {', '.join(map(_in_short, against.values()))}."
     )
   if POSITIVE_CONTROL in accuracy:
-    pair = {POSITIVE_CONTROL: (BASELINE, POSITIVE_CONTROL)}
-    contrast = _family(accuracy, pair, margin, unequal=unequal)[POSITIVE_CONTROL]
+    contrast = family({POSITIVE_CONTROL: (BASELINE, POSITIVE_CONTROL)})[POSITIVE_CONTROL]
     result["power"] = _power(contrast)
     result["sentence"] += f" Positive control: {result['power']['says']}."
   return result
 
 
 def _family(
-  accuracy: Accuracy, pairs: Mapping[str, tuple[str, str]], margin: float, unequal: Collection[str]
+  accuracy: Accuracy,
+  pairs: Mapping[str, tuple[str, str]],
+  *,
+  margin: float,
+  unequal: Collection[str],
+  standing: Standing,
 ) -> dict[str, ArmContrast]:
   """Returns the first arm minus the second of every pair, by the pair's name, as one family."""
   decided = paired.contrasts(
     {name: paired.Pair(*arms, *(accuracy[arm] for arm in arms)) for name, arms in pairs.items()},
     margin,
+    look=standing.look,
   )
-  return {
-    name: {
+  result: dict[str, ArmContrast] = {}
+  for name, contrast in decided.items():
+    result[name] = {
       **contrast,
       **descriptive.shown(accuracy[pairs[name][0]], accuracy[pairs[name][1]]),
       "in_family": POSITIVE_CONTROL not in pairs[name],
       "equal_work": not set(pairs[name]) & set(unequal),
     }
-    for name, contrast in decided.items()
-  }
+    if not standing.is_planned(*pairs[name]):
+      result[name]["planned"] = False
+  return result
 
 
 def _power(contrast: ArmContrast) -> Power:
@@ -206,4 +220,8 @@ def _briefly(arm: str, contrast: ArmContrast) -> str:
 
 
 def _verdict(contrast: ArmContrast) -> str:
-  return contrast["verdict"] + ("" if contrast["equal_work"] else ", not equal work")
+  marks = (
+    "" if contrast["equal_work"] else ", not equal work",
+    "" if contrast.get("planned", True) else ", exploratory",
+  )
+  return contrast["verdict"] + "".join(marks)

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, TypedDict
 
 from scipy import special
 
+from sdt.stats.looks import ONLY, Look
+
 MIN_PAIRS = 3
 # Accuracies are counts over a test set: differences that agree to this are the same count, rounded.
 SAME = 1e-7
@@ -25,6 +27,8 @@ MORE_SEEDS = (
   "For a verdict give --config.seeds=0,1,2,3,4 and a new --workdir: it needs at least "
   f"{MIN_PAIRS} seeds."
 )
+# A first look may have next to no level: its interval says nothing.
+_NO_LEVEL = 1e-9
 _COUNT_WORDS = {0: "no pair of seeds", 1: "one seed", 2: "two seeds"}
 
 
@@ -175,7 +179,7 @@ def _noncentrality(n: int, alpha: float, power: float) -> float:
 
   The power is the probability to find a difference with the right sign.
   """
-  critical = float(special.stdtrit(n - 1, 1 - alpha / 2))
+  critical = _critical(n - 1, alpha)
 
   def power_at(noncentrality: float) -> float:
     return 1 - float(special.nctdtr(n - 1, noncentrality, critical))
@@ -201,8 +205,17 @@ class Pair(NamedTuple):
   of_second: Mapping[int, float | None]
 
 
+class _Rule(NamedTuple):
+  """How a family decides: see `contrasts`."""
+
+  margin: float
+  alpha: float
+  look: Look
+  family_size: int
+
+
 def contrasts(
-  pairs: Mapping[str, Pair], margin: float = 0.0025, alpha: float = 0.05
+  pairs: Mapping[str, Pair], margin: float = 0.0025, alpha: float = 0.05, *, look: Look = ONLY
 ) -> dict[str, Contrast]:
   """Returns the first arm minus the second of every pair, over the seeds that both finished.
 
@@ -216,38 +229,51 @@ def contrasts(
   stays in the family with p = 1, so it makes no other verdict easier. `smallest_detectable` is
   taken at alpha/m, the strictest level that Holm can ask for.
 
+  At one of several planned looks, every level is that which this look has of it (`Look.nominal`),
+  and Holm's test takes the p values for all looks (`Look.adjusted`). So the guarantees hold for all
+  looks together: this is Holm's test with a spending function in each of its steps.
+
   Args:
     pairs: by a name, which names the contrast too.
     margin: half-width of "equal", a fraction (0.0025 is 0.25 points).
-    alpha: level of the whole family.
+    alpha: level of the whole family, over all looks.
+    look: which of the planned looks this is.
+
+  Source: Maurer and Bretz 2013, "Multiple testing in group sequential trials using graphical
+  approaches", for looks. Differs from source: a difference that an earlier look has found must be
+  found again.
   """
   differences = {
     name: paired_differences(pair.of_first, pair.of_second) for name, pair in pairs.items()
   }
   family = [name for name, per_seed in differences.items() if len(per_seed) >= MIN_PAIRS]
   p_values = {name: _p_value(differences[name].values()) for name in family}
-  tested = [1.0 if p is None else p for p in p_values.values()]
-  adjusted = dict(zip(family, holm(tested), strict=True))
+  over_looks = {name: 1.0 if p is None else look.adjusted(p) for name, p in p_values.items()}
+  adjusted = dict(zip(family, holm(list(over_looks.values())), strict=True))
+  rule = _Rule(margin, alpha, look, family_size=len(family))
   result: dict[str, Contrast] = {}
   for name, per_seed in differences.items():
-    is_tested = len(per_seed) >= MIN_PAIRS
-    no_verdict = f"{_COUNT_WORDS.get(len(per_seed), '')}: no verdict"
-    entry: Contrast = {
-      "difference": f"{pairs[name].first} - {pairs[name].second}",
-      "per_seed": {str(seed): value for seed, value in per_seed.items()},
-      **summary(per_seed.values()),
-      "interval": None,
-      "p": None,
-      "p_holm": None,
-      "smallest_detectable": None,
-      "verdict": "not resolved" if is_tested else no_verdict,
-    }
+    entry = _undecided(f"{pairs[name].first} - {pairs[name].second}", per_seed)
     p = p_values.get(name)
     if p is not None:
       entry["p"], entry["p_holm"] = p, adjusted[name]
-      _decide(entry, p, adjusted[name], family_size=len(family), margin=margin, alpha=alpha)
+      _decide(entry, over_looks[name], adjusted[name], rule=rule)
     result[name] = entry
   return result
+
+
+def _undecided(difference: str, per_seed: Mapping[int, float]) -> Contrast:
+  no_verdict = f"{_COUNT_WORDS.get(len(per_seed), '')}: no verdict"
+  return {
+    "difference": difference,
+    "per_seed": {str(seed): value for seed, value in per_seed.items()},
+    **summary(per_seed.values()),
+    "interval": None,
+    "p": None,
+    "p_holm": None,
+    "smallest_detectable": None,
+    "verdict": "not resolved" if len(per_seed) >= MIN_PAIRS else no_verdict,
+  }
 
 
 def paired_differences(
@@ -277,24 +303,39 @@ def _standard_error(stats: Summary | Contrast) -> float:
   return (stats["sd"] or 0.0) / math.sqrt(stats["n"])
 
 
-def _decide(
-  entry: Contrast, p: float, p_holm: float, family_size: int, margin: float, alpha: float
-) -> None:
-  """Fills in interval, smallest detectable difference and verdict of a contrast with a test."""
+def _critical(freedom: int, level: float) -> float:
+  """Returns the t value of a two-sided test; 1 - level/2 has no digits left for a tiny level."""
+  upper = 1 - level / 2
+  return float(
+    special.stdtrit(freedom, upper) if level > 1e-6 else -special.stdtrit(freedom, level / 2)
+  )
+
+
+def _decide(entry: Contrast, p: float, p_holm: float, rule: _Rule) -> None:
+  """Fills in interval, smallest detectable difference and verdict of a contrast with a test.
+
+  `p` is the p value for all looks.
+  """
   mean, freedom, error = entry["mean"] or 0.0, entry["n"] - 1, _standard_error(entry)
-  level = alpha / family_size
-  half = float(special.stdtrit(freedom, 1 - level / 2)) * error
+  alpha, nominal = rule.alpha, rule.look.nominal
+  level = alpha / rule.family_size
+  half = _critical(freedom, nominal(level)) * error
+  if nominal(level) < _NO_LEVEL:
+    half = min(half, 1 + abs(mean))  # accuracies differ by 1 at most
   near, far = abs(mean) - half, abs(mean) + half
   if p_holm < alpha:
     if p >= level:
-      near = abs(mean) - float(special.stdtrit(freedom, 1 - alpha * p / p_holm / 2)) * error
+      near = abs(mean) - _critical(freedom, nominal(alpha * p / p_holm)) * error
     # Where p is a hair below the level, rounding must not let the interval include zero.
     near = max(near, math.ulp(0.0))
   else:
     near = min(near, 0.0)
   entry["interval"] = [near, far] if mean > 0 else [-far, -near]
-  entry["smallest_detectable"] = smallest_detectable(entry["sd"] or 0.0, entry["n"], level)
+  if nominal(level) >= _NO_LEVEL:
+    entry["smallest_detectable"] = smallest_detectable(
+      entry["sd"] or 0.0, entry["n"], nominal(level)
+    )
   if p_holm < alpha:
     entry["verdict"] = "better" if mean > 0 else "worse"
-  elif abs(mean) + float(special.stdtrit(freedom, 1 - level)) * error < margin:
-    entry["verdict"] = f"equal within +-{100 * margin:g} points"
+  elif abs(mean) + _critical(freedom, nominal(2 * level)) * error < rule.margin:
+    entry["verdict"] = f"equal within +-{100 * rule.margin:g} points"

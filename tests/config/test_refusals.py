@@ -115,6 +115,8 @@ BAD_OVERRIDES = [
   ("arms=baseline,method,baseline", "'baseline' occurs more than once"),
   ("optim.milestones=(20, 10)", "expected rounds in increasing order, (10, 20)"),
   ("optim.milestones=10,10", "10 occurs more than once"),
+  ("stats.looks=10,5", "expected numbers of seeds in increasing order, (5, 10)"),
+  ("stats.looks=2,5", "each at least 3"),
   ("rounds=5 eval_every_rounds=6", "eval_every_rounds = 6: expected at most rounds = 5"),
   ("rounds=5 rounds=5", "--config.rounds is given twice"),
   ("optim.nesterov=True optim.momentum=0", "optim.nesterov = True: expected"),

@@ -218,6 +218,20 @@ def test_the_hash_is_that_of_the_canonical_json():
   assert config_hash(from_dict(backwards)) == hashlib.sha256(text.encode()).hexdigest()
 
 
+def test_a_key_that_came_later_is_no_part_of_a_config_that_does_not_use_it():
+  """So older runs, which lack the key, can be continued, and keep their hash."""
+  config = resolve({})
+  later = [name for name, key in KEYS.items() if key.rule.get("later")]
+  assert "stats.looks" in later
+  assert not set(later) & dict(leaves(to_dict(config))).keys()
+  assert set(later) <= dict(leaves(to_dict(config, every_key=True))).keys()
+  used = resolve({}, [("stats.looks", "5,10")])
+  assert to_dict(used)["stats"]["looks"] == [5, 10]
+  assert from_dict(to_dict(used)) == used
+  assert config_hash(used) != config_hash(config)
+  assert diff(to_dict(config), to_dict(used)) == ["stats.looks: (absent) -> [5, 10]"]
+
+
 def test_the_hash_depends_on_values_only():
   assert config_hash(resolve({"optim": {"weight_decay": 1, "momentum": 0.5}})) == config_hash(
     resolve({"optim": {"momentum": 0.5, "weight_decay": 1.0}})

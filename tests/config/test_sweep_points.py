@@ -136,6 +136,7 @@ REFUSALS = [
       "parallel.replicas",
       "seeds",
       "stats.margin",
+      "stats.looks",
       "sweep.key",
       "sweep.values",
       "baseline_from",

@@ -19,6 +19,8 @@ class Rule(TypedDict, total=False):
     neutral: the value of a regulariser that changes nothing.
     calls: the blocks that a text may name, in order, with their numbers: "crop(4) flip".
     call: the blocks of which a text names one.
+    later: a key that came after the others. At its default it is no part of a config as plain
+      values, so older configs keep their hash, and older runs can be continued.
   """
 
   low: float
@@ -32,6 +34,7 @@ class Rule(TypedDict, total=False):
   neutral: float
   calls: Table
   call: Table
+  later: bool
 
 
 def config_key[T](default: T, help: str, **rule: Unpack[Rule]) -> T:  # noqa: A002

@@ -164,6 +164,15 @@ class StatsConfig:
   margin: float = config_key(
     0.0025, "differences within this are called equal, a fraction", above=0.0, below=1.0
   )
+  looks: tuple[int, ...] = config_key(
+    (),
+    "numbers of seeds at which the results will be looked at, such as 5,10,20: all looks together "
+    "keep the 5 %",
+    low=3,
+    high=1000,
+    unique=True,
+    later=True,
+  )
 
 
 @dataclasses.dataclass(frozen=True)
