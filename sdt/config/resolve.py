@@ -69,8 +69,17 @@ def resolve(
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-  """Returns the config as nested dicts of plain JSON values; tuples become lists."""
+  """Returns the config as nested dicts of plain JSON values; tuples become lists.
+
+  A key that is marked as `is_later` is left out while it has its default, so that a config that
+  does not use it stays what it was, its hash too.
+  """
   plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+  for name in (name for name, key in _keys().items() if key.rule.get("is_later")):
+    *path, last = name.split(".")
+    section = functools.reduce(dict.__getitem__, path, plain)
+    if json.dumps(section[last]) == json.dumps(_keys()[name].default):
+      del section[last]
   return plain
 
 
