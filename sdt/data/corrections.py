@@ -11,6 +11,7 @@ import hashlib
 import io
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -296,14 +297,15 @@ def _change(
       )
     ],
   }
+  file = Path(found.path).name
   head = "corrections" if side == "training" else "test labels corrected"
   text = (
     f"{head}: {len(relabelled)} relabelled, {len(dropped)} dropped (of {num_examples:,}), from "
-    f"{named_files.shown(found.path)}{_pairs_text(relabelled)}"
+    f"{file}{_pairs_text(relabelled)}"
   )
   if num_unused:
     text += f"; {num_unused} of its rows are of examples that are not in use"
-  return LabelChange(found.key, found.path, found.checksum, text=text, counts=counts)
+  return LabelChange(found.key, file, found.checksum, text=text, counts=counts)
 
 
 def _pairs_text(relabelled: Sequence[Row]) -> str:

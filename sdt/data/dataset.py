@@ -135,14 +135,14 @@ class LabelChange:
 
   Attributes:
     key: of the config, such as "data.corrections".
-    path: of the file, as the config has it.
+    file: its name, without the folder: results say nothing of where it lay.
     checksum: SHA-256 of the file, in hex.
     text: what the user must be told of it, such as "corrections: 14 relabelled, ...".
     counts: how many labels it changed, and how; see docs/artifacts.md.
   """
 
   key: str
-  path: str
+  file: str
   checksum: str
   text: str
   counts: Mapping[str, object]

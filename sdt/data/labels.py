@@ -8,11 +8,11 @@ but for those that it drops.
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
-from sdt import named_files
 from sdt.config.schema import DataConfig
 from sdt.data import corrections, labels_file, seeded
 from sdt.data.corrections import Examples, ids_of
@@ -127,6 +127,7 @@ def _from_file(
     lengths=_lengths(whole, config),
     class_names=whole.class_names,
   )
+  file = Path(path).name
   num_other, num = int((found.labels != drawn.labels).sum()), len(found.labels)
   counts = {
     "examples": num,
@@ -136,9 +137,9 @@ def _from_file(
   }
   text = (
     f"labels: {num_other:,} of {num:,} training labels differ from the set's own, which count as "
-    f"the truth, from {named_files.shown(path)} ({found.column})"
+    f"the truth, from {file} ({found.column})"
   )
-  change = LabelChange(labels_file.KEY, path, found.checksum, text=text, counts=counts)
+  change = LabelChange(labels_file.KEY, file, found.checksum, text=text, counts=counts)
   return dataclasses.replace(drawn, labels=found.labels), (change,)
 
 

@@ -126,8 +126,7 @@ def test_relabels_and_drops_give_the_set_that_was_written_with_these_labels(tmp_
     ],
   }
   assert _notes(data, "corrections: ") == [
-    f"corrections: 2 relabelled, 1 dropped (of 40), from {tmp_path / 'fixes.csv'} (dog to a, b 1, "
-    "cat to dog 1)"
+    "corrections: 2 relabelled, 1 dropped (of 40), from fixes.csv (dog to a, b 1, cat to dog 1)"
   ]
   assert data.notes[0] == change.text
 

@@ -1,6 +1,8 @@
 """Runs with corrected labels and labels from a file: what seals them, and where they are told."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,12 +10,14 @@ import pytest
 import sdt
 from sdt import files
 from sdt.config import from_dict, resolve, to_dict
+from sdt.config.command_line import load_config_file
 from sdt.data import corrections
 from sdt.data.corrections import Row
 from sdt.errors import ConfigError, DataError
 from sdt.report import tables
 from sdt.run import lifecycle
 from tests.support import tiny, whole
+from tests.support.places import ROOT, SHARED_DATA
 from tests.support.report_page import page_alone, small_run
 
 CONFIG = whole.config(seeds=(0,), rounds=1, optim__milestones=())
@@ -65,11 +69,11 @@ def corrected(tmp_path_factory):
 def test_a_corrected_run_says_at_the_top_of_every_result_what_was_changed(corrected):
   folder, _ = corrected
   results = files.read_json(folder / "run/results.json")
-  test_text = f"test labels corrected: 1 relabelled, 1 dropped (of 30), from {folder / 'test.csv'}"
+  test_text = "test labels corrected: 1 relabelled, 1 dropped (of 30), from test.csv"
   texts = (
     test_text,
     "labels: 18 of 70 training labels differ from the set's own",
-    f"corrections: 1 relabelled, 1 dropped (of 70), from {folder / 'fixes.csv'}",
+    "corrections: 1 relabelled, 1 dropped (of 70), from fixes.csv",
   )
   assert results["sentence"].startswith(f"T{test_text[1:]} (")
   assert tables.result_table_text(results).startswith(f"! {test_text}")
@@ -170,3 +174,32 @@ def test_a_set_in_memory_made_without_the_file_is_refused_and_one_made_with_it_i
   monkeypatch.setattr(lifecycle, "complete", reached)
   with pytest.raises(InterruptedError, match="69"):
     sdt.run(config, tmp_path / "run", tiny.data(config))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "share"), [("aggregate", 0.09), ("random1", 0.17)])
+def test_labels_that_people_gave_are_trained_on_and_graded_by_the_sets_own(tmp_path, kind, share):
+  if not (SHARED_DATA / "human_labels/cifar10n.npz").is_file():
+    pytest.skip("the labels of CIFAR-10N are not at ../shared/data/human_labels")
+  unpack = [SHARED_DATA / "unpack.py", SHARED_DATA / "cifar10", tmp_path / "set.npz"]
+  command = [sys.executable, *unpack, "--bin", tmp_path / "bin"]
+  subprocess.run(command, check=True, capture_output=True, timeout=600)
+  config = resolve(
+    load_config_file(ROOT / "configs/noise/cifar10n.py", kind),
+    [
+      ("data.path", str(tmp_path / "bin")),
+      ("data.labels_file", str(SHARED_DATA / "human_labels/cifar10n.npz")),
+      ("data.verify", "known"),
+      *((f"data.num_{side}", "600") for side in ("train", "test")),
+      *(("rounds", "1"), ("eval_every_rounds", "1"), ("optim.milestones", "()"), ("seeds", "0,")),
+    ],
+  )
+  run = sdt.run(config, tmp_path / "run")
+  with np.load(tmp_path / "set.npz") as own, np.load(config.data.labels_file) as given:
+    ids = run.scores["example_id"]
+    wrong = own["train_y"][ids] != given[kind][ids]
+  np.testing.assert_array_equal(run.scores["wrong_label"], wrong)
+  assert wrong.mean() == pytest.approx(share, abs=0.05)
+  truth = files.read_json(tmp_path / "run/scores.json")["truth"]
+  assert truth["wrong_label_rate"] == pytest.approx(wrong.mean())
+  assert set(truth["auroc_wrong_label"]) >= {"aum", "log_odds"}
