@@ -100,6 +100,7 @@ def resolved_config(config: AnyConfig) -> Config:
 def _with_data(config: Config, data: AnyData) -> tuple[Config, Data]:
   """Returns (the config of a run on these data, the data)."""
   if isinstance(data, Data):
+    _refuse_unread_labels(config, data)
     return config, data
   if not isinstance(data, Mapping):
     raise DataError(
@@ -112,6 +113,18 @@ def _with_data(config: Config, data: AnyData) -> tuple[Config, Data]:
     plain["data"]["test_fraction"] = _TEST_FRACTION
   config = from_dict(plain)
   return config, load_arrays(data, config.data)
+
+
+def _refuse_unread_labels(config: Config, data: Data) -> None:
+  """Refuses a config that names files of labels which a set in memory was made without."""
+  keys = ("data.labels_file", "data.corrections", "data.corrections_test")
+  named = [key for key in keys if getattr(config.data, key.removeprefix("data."))]
+  lacking = [key for key in named if key not in data.label_checksums]
+  if lacking:
+    raise ConfigError(
+      f"{lacking[0]}: the data are given as they are, made without this file; leave the key out, "
+      "or make them by sdt.data.sources.load(config.data)"
+    )
 
 
 class _NoSignals(StopRequest):

@@ -26,6 +26,10 @@ from sdt.stats import paired
 
 # What another start of a sweep may have otherwise: each value's run guards its own config.
 _MAY_DIFFER = (*SAFE_TO_CHANGE, "sweep.values", "sweep.also_values")
+_OF_DATA = (
+  *("name", "variant", "checksum", "num_train", "num_test", "num_classes", "notes"),
+  "label_changes",
+)
 _OF_ARM = ("accuracy", "mean", "sd", "n", "diverged", "collapsed")
 _REPORT = ("report.html", "figures/sweep.png")
 
@@ -307,10 +311,7 @@ def summarise(config: Config, points: Sequence[Point], held: Path) -> dict[str, 
       "also_value": point.also_value,
       "folder": point.folder,
     }
-    own["data"] = {
-      name: data[name]
-      for name in ("name", "variant", "checksum", "num_train", "num_test", "num_classes", "notes")
-    }
+    own["data"] = {name: data[name] for name in _OF_DATA if name in data}
     own |= {name: results[name] for name in ("model", "rounds", "num_easy", "steps_per_round")}
     own["mean_decay"] = _mean_decay(
       steps, selection.frozen(point.config, results.get("selection", {}).get("chosen", {}))

@@ -77,6 +77,7 @@ _NOT_IN_THE_TOY = (
   *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from"),
   *("stats.margin", "stats.looks"),
   *("score.name", "score.path", "score.at_round", "score.folds", "score.dynamics", "score.grand"),
+  *("data.corrections", "data.corrections_test", "data.labels_file"),
   *("data.wrong_label_fraction", "method.fraction", "method.num_easy", "method.lambda_A"),
   *("method.lambda_B", "method.init", "method.order"),
   *("split.policy", "split.source", "split.class_balanced", "model.pretrained"),
@@ -147,6 +148,12 @@ _IDLE = (
     "score.path",
     lambda path: path is None,
     remedy="give score.path too",
+  ),
+  _Idle(
+    ("data.labels_key",),
+    "data.labels_file",
+    lambda path: path is None,
+    remedy="give data.labels_file too",
   ),
   _Idle(
     _NOT_IN_THE_TOY, "data.name", lambda name: name == "curve", remedy="choose another data.name"

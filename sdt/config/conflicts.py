@@ -271,6 +271,12 @@ _OF_PLACE = frozenset({"image_mean", "pixel", "pca", "zca"})
 
 _PREPROCESSING: tuple[Conflict, ...] = (
   Conflict(
+    ("data.labels_file", "data.wrong_label_fraction"),
+    lambda values: values["data.labels_file"] is not None and values["data.wrong_label_fraction"],
+    "nobody could tell the mistakes of the file from those that are made on purpose",
+    way_out="leave one of the two out",
+  ),
+  Conflict(
     ("data.normalise",),
     lambda values: not _prepares(values),
     "it names nothing",

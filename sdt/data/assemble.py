@@ -1,4 +1,4 @@
-"""Makes the verified `Data` of what a reader returned; touches no files."""
+"""Makes the verified `Data` of what a reader returned; reads no files but those of labels."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from sdt.config.schema import DataConfig
-from sdt.data import duplicates, notes, preprocess, seeded
+from sdt.data import duplicates, labels, notes, preprocess, seeded
 from sdt.data.checks import some_of
 from sdt.data.class_names import refuse_unwritable
 from sdt.data.dataset import Data, Dataset, RawSplit, checksum, make_dataset
@@ -44,34 +44,32 @@ class Raw:
 def assemble(raw: Raw, config: DataConfig) -> Data:
   """Returns the verified Data of a set as read.
 
-  The whole set is verified before anything is drawn from it, so a damaged example is found with any
-  seed.
+  The whole set is verified before anything is drawn, so a damaged example is found with any seed.
 
   Args:
     raw: what a reader returned.
-    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `wrong_label_fraction`,
-      `allow_empty_class`, `resize`, `statistics`, `normalise`.
+    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `allow_empty_class`, `resize`,
+      `statistics`, `normalise`, and what `sdt.data.labels` reads.
 
   Raises:
     ConfigError: ImageNet's statistics for what is no RGB image; a preprocessing that these inputs
       cannot have.
     DataError: wrong dtype, shape, value, label or length; fewer than 2 classes; an empty class; a
-      draw larger than the set; no way to a test split.
+      draw larger than the set; no way to a test split; files of labels that are not of this set.
   """
   _check_set(raw, config)
   num_classes = len(raw.class_names)
-  train_split, test_split = _splits(raw, config)
-  drawn = _draw(train_split, config.num_train, config, name="train", where=raw.where)
-  given = np.asarray(drawn.labels)
-  if config.wrong_label_fraction:
-    drawn = _with_wrong_labels(drawn, num_classes, config)
-  train = make_dataset(drawn, num_classes=num_classes, where=f"{raw.where}, training split")
-  test_split, dropped = _without_copies(train, test_split, raw, config=config)
+  whole = labels.Whole(*_splits(raw, config), raw.class_names)
+  drawn = _draw(whole.train, config.num_train, config, name="train", where=raw.where)
+  trained = labels.of_training(drawn, whole, config)
+  train = make_dataset(trained.split, num_classes=num_classes, where=f"{raw.where}, training split")
+  test_split, dropped = _without_copies(drawn, whole.test, raw, config=config)
   drawn = _draw(test_split, config.num_test, config, name="test", where=raw.where)
-  test = make_dataset(drawn, num_classes=num_classes, where=f"{raw.where}, test split")
-  _check_classes(train, raw, config)
-  _check_content(train, raw)
-  copies = duplicates.find(train, test, given, dropped=dropped, config=config)
+  tested = labels.of_test(drawn, whole, config)
+  test = make_dataset(tested.split, num_classes=num_classes, where=f"{raw.where}, test split")
+  _check_training_set(train, raw, config)
+  copies = duplicates.find(train, test, trained.unplanted, dropped=dropped, config=config)
+  changes = (*tested.changes, *trained.changes)
   channels = _statistics(raw, train, config)
   fitted = preprocess.fit(config.normalise, train, channels)
   return Data(
@@ -85,11 +83,13 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     std=fitted.std,
     steps=fitted.steps,
     notes=(
+      *(change.text for change in changes),
       *raw.notes,
       *notes.of_set(train, test, raw.class_names, config=config, statistics=channels),
       *duplicates.notes(copies, train, test, config=config),
     ),
     duplicates=copies,
+    label_changes=changes,
   )
 
 
@@ -143,10 +143,10 @@ def _hold_out(raw: Raw, config: DataConfig) -> tuple[RawSplit, RawSplit]:
       f"{raw.where}: data.test_fraction={config.test_fraction} of {total} examples leaves the "
       "training or the test split empty"
     )
-  labels, seed = raw.train.labels, config.split_seed
+  given, seed = raw.train.labels, config.split_seed
   _check_can_hold_out(raw, num_test, config)
   chosen = np.zeros(total, dtype=bool)
-  chosen[seeded.stratified(labels, num_test, seed, stream="test split", leave_one=True)] = True
+  chosen[seeded.stratified(given, num_test, seed, stream="test split", leave_one=True)] = True
   return raw.train.take(np.flatnonzero(~chosen)), raw.train.take(np.flatnonzero(chosen))
 
 
@@ -181,11 +181,12 @@ def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where
 
 
 def _without_copies(
-  train: Dataset, test: RawSplit, raw: Raw, *, config: DataConfig
+  train: RawSplit, test: RawSplit, raw: Raw, *, config: DataConfig
 ) -> tuple[RawSplit, Dataset | None]:
   """Returns (the test split, what was left out of it); see `data.on_duplicate_test`.
 
-  The examples that stay keep their ids.
+  The examples that stay keep their ids. `train` is what was drawn: training examples that
+  corrections drop do not bring their copies back, so the test split stays the same.
   """
   if config.on_duplicate_test != "drop":
     return test, None
@@ -199,23 +200,6 @@ def _without_copies(
   where, num_classes = f"{raw.where}, test split", len(raw.class_names)
   dropped = make_dataset(left_out, num_classes=num_classes, where=where) if is_copy.any() else None
   return test.take(np.flatnonzero(~is_copy)), dropped
-
-
-def _with_wrong_labels(split: RawSplit, num_classes: int, config: DataConfig) -> RawSplit:
-  """Returns the split with a share of wrong labels, and `wrong_label` to tell which.
-
-  Exactly round(wrong_label_fraction * N) labels are replaced by another class, each other class
-  with the same probability. Which examples and which classes is a pure function of
-  `data.split_seed` and the example's id.
-  """
-  ids = np.arange(len(split.labels)) if split.example_ids is None else split.example_ids
-  num_wrong = round(config.wrong_label_fraction * len(ids))
-  order = np.argsort(seeded.bits(config.split_seed, "train wrong", ids), kind="stable")
-  wrong = np.zeros(len(ids), bool)
-  wrong[order[:num_wrong]] = True
-  steps = seeded.integers(config.split_seed, "train other class", ids, high=num_classes - 1)
-  other = (split.labels + 1 + steps) % num_classes
-  return dataclasses.replace(split, labels=np.where(wrong, other, split.labels), wrong_label=wrong)
 
 
 def _on_one_canvas(train: RawSplit, test: RawSplit) -> tuple[RawSplit, RawSplit]:
@@ -240,16 +224,18 @@ def _on_one_canvas(train: RawSplit, test: RawSplit) -> tuple[RawSplit, RawSplit]
   return padded(train), padded(test)
 
 
-def _check_classes(train: Dataset, raw: Raw, config: DataConfig) -> None:
-  """Refuses a class without training examples, unless `data.allow_empty_class`."""
+def _check_training_set(train: Dataset, raw: Raw, config: DataConfig) -> None:
+  """Refuses a class without examples, unless `data.allow_empty_class`, and what shows nothing."""
   num_classes = len(raw.class_names)
   empty = np.flatnonzero(np.bincount(train.labels, minlength=num_classes) == 0)
   if len(empty) and not config.allow_empty_class:
     names = [f"{label} ({raw.class_names[label]})" for label in empty]
+    remedy = "keep one in data.corrections" if config.corrections else "add examples"
     raise DataError(
       f"{raw.where}: {len(empty)} of {num_classes} classes have no training example: "
-      f"{some_of(names)}; add examples, or accept it with --config.data.allow_empty_class=True"
+      f"{some_of(names)}; {remedy}, or accept it with --config.data.allow_empty_class=True"
     )
+  _check_content(train, raw)
 
 
 def _check_content(train: Dataset, raw: Raw) -> None:

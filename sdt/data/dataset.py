@@ -130,6 +130,25 @@ class Duplicates:
 
 
 @dataclasses.dataclass(frozen=True)
+class LabelChange:
+  """What a file did to the labels of a set.
+
+  Attributes:
+    key: of the config, such as "data.corrections".
+    file: its name, without the folder: results say nothing of where it lay.
+    checksum: SHA-256 of the file, in hex.
+    text: what the user must be told of it, such as "corrections: 14 relabelled, ...".
+    counts: how many labels it changed, and how; see docs/artifacts.md.
+  """
+
+  key: str
+  file: str
+  checksum: str
+  text: str
+  counts: Mapping[str, object]
+
+
+@dataclasses.dataclass(frozen=True)
 class Step:
   """A further step of the preprocessing.
 
@@ -164,6 +183,7 @@ class Data:
     validation: what is held out of the training split to stop by; None without early stopping.
     notes: what the user must be told: constant images, skipped images, the variant.
     duplicates: the examples that are there more than once.
+    label_changes: what files did to the labels, in this order.
   """
 
   train: Dataset
@@ -178,6 +198,20 @@ class Data:
   duplicates: Duplicates = Duplicates()
   steps: tuple[Step, ...] = ()
   validation: Dataset | None = None
+  label_changes: tuple[LabelChange, ...] = ()
+
+  @property
+  def test_label_texts(self) -> list[str]:
+    """What every result says at its top of test labels that are not those of the set."""
+    return [change.text for change in self.label_changes if change.key.endswith("_test")]
+
+  @property
+  def label_checksums(self) -> dict[str, str]:
+    """The SHA-256 of the files that changed labels, by their config key; of several, one a file."""
+    found: dict[str, list[str]] = {}
+    for change in self.label_changes:
+      found.setdefault(change.key, []).append(change.checksum)
+    return {key: " ".join(checksums) for key, checksums in found.items()}
 
 
 def make_dataset(split: RawSplit, *, num_classes: int, where: str) -> Dataset:

@@ -21,7 +21,7 @@ _DIGEST_BYTES = 16
 type _Group = list[int]
 
 
-def is_in_training_set(train: Dataset, test: RawSplit) -> Bool[np.ndarray, "N"]:
+def is_in_training_set(train: RawSplit, test: RawSplit) -> Bool[np.ndarray, "N"]:
   """Returns which test examples equal a training example."""
   return np.isin(_digests(test.inputs, test.sizes), _digests(train.inputs, train.sizes))
 

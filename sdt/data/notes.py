@@ -44,7 +44,8 @@ def of_set(
   if config.wrong_label_fraction and train.wrong_label is not None:
     yield (
       f"{int(train.wrong_label.sum())} of {len(train)} training labels are wrong on purpose "
-      f"(data.wrong_label_fraction={config.wrong_label_fraction})"
+      f"(data.wrong_label_fraction={config.wrong_label_fraction}"
+      f"{', after data.corrections' if config.corrections else ''})"
     )
   levels = None if train.inputs.ndim != 4 else value_span(train.inputs, enough=_DARK)
   if levels is not None and levels[1] - levels[0] < _DARK:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sdt import named_files
 from sdt.config.schema import DataConfig
+from sdt.data import labels
 from sdt.data.dataset import Data
 from sdt.data.published.catalogue import SETS
 from sdt.data.published.registered import load_registered
@@ -115,6 +116,7 @@ def load(config: DataConfig, log: Log = _silent, seeds: Sequence[int] = (0,)) ->
     DataError: the set is missing, damaged, badly labelled or not what the config says.
   """
   check_keys(config)
+  labels.check_files(config)
   try:
     path_kinds.refuse_other_kind(config)
     return _read(config, log, seeds)

@@ -45,15 +45,16 @@ def decoded(data: bytes, where: str) -> str:
     ) from error
 
 
-def rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
+def rows(text: str, where: str, *, keeps_blanks: bool = False) -> Iterator[tuple[int, list[str]]]:
   """Yields (line, cells) of every row with something but blanks in it, the header first.
 
-  The line is the one on which the row ends.
+  The line is the one on which the row ends. Blanks after a comma are no part of a cell, unless
+  `keeps_blanks`: for files that a program wrote, whose names may begin with one.
 
   Raises:
     DataError: not CSV, or a row with another number of cells than the header.
   """
-  reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+  reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=not keeps_blanks)
   width = None
   try:
     for cells in reader:

@@ -71,4 +71,5 @@ def hold_out(data: Data, config: DataConfig) -> Data:
     checksum=checksum(rest, validation, data.class_names),
     notes=(note,),
     duplicates=Duplicates(),
+    label_changes=tuple(one for one in data.label_changes if not one.key.endswith("_test")),
   )

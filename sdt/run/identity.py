@@ -13,6 +13,9 @@ from sdt.data.dataset import Data
 from sdt.errors import ConfigError, DataError
 from sdt.run.load_inputs import Beside
 
+# Files whose checksums stand there only where a config names them: without one there is none.
+_OF_LABELS = ("data.labels_file", "data.corrections", "data.corrections_test")
+
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
@@ -22,7 +25,8 @@ class Identity:
     config: as plain values.
     data_checksum: of its data; empty where they are not there.
     file_checksums: SHA-256 of every file beside the data that the config may name, by its key,
-      "none" without one; a key that is not there is not known.
+      "none" without one; a key that is not there is not known, or is one of `_OF_LABELS` that the
+      config does not name.
   """
 
   config: dict[str, Any]
@@ -32,7 +36,7 @@ class Identity:
   @classmethod
   def of(cls, config: Config, data: Data, beside: Beside) -> Identity:
     """Returns the identity of a run, from what `sdt.run.load_inputs` accepted."""
-    return cls(to_dict(config), data.checksum, beside.checksums)
+    return cls(to_dict(config), data.checksum, {**beside.checksums, **data.label_checksums})
 
   def is_other_data(self, checksum: str | None) -> bool:
     """Returns whether `checksum` is of other data; an unknown checksum is not."""
@@ -58,25 +62,22 @@ class Identity:
         f"{where} holds a run of another config ({'; '.join(changes)}); use that config again or "
         "choose another --workdir"
       )
-    if self.is_other_data(data_checksum):
-      raise DataError(
-        f"{where} holds a run on other data (checksum {data_checksum}, now {self.data_checksum}); "
-        "restore that data or choose another --workdir"
-      )
-    others = self.other_files(file_checksums)
+    absent = dict.fromkeys(_OF_LABELS, "none") if file_checksums else {}
+    others = self.other_files({**absent, **file_checksums})
     if others:
       raise DataError(
         f"{where} holds a run with {'; '.join(others)}; restore that file or choose another "
         "--workdir"
       )
+    if self.is_other_data(data_checksum):
+      raise DataError(
+        f"{where} holds a run on other data (checksum {data_checksum}, now {self.data_checksum}); "
+        "restore that data or choose another --workdir"
+      )
 
   def other_files(self, checksums: Mapping[str, str]) -> list[str]:
     """Returns "another KEY (...)" for every file whose known checksums differ."""
-    both = [
-      key
-      for key in checksums
-      if key in self.file_checksums and checksums[key] != self.file_checksums[key]
-    ]
-    return [
-      f"another {key} (SHA-256 {checksums[key]}, now {self.file_checksums[key]})" for key in both
-    ]
+    absent = dict.fromkeys(_OF_LABELS, "none") if self.data_checksum else {}
+    now = {**absent, **self.file_checksums}
+    both = [key for key in checksums if key in now and checksums[key] != now[key]]
+    return [f"another {key} (SHA-256 {checksums[key]}, now {now[key]})" for key in both]

@@ -21,6 +21,7 @@ __all__ = ["RECOMMENDED", "file_of", "header", "write_model"]
 _NOT_OF_THE_NETWORK = (
   *("path", "verify", "download", "download_timeout_secs", "on_bad_image"),
   *("on_duplicate_test", "near_duplicates", "cache", "placement"),
+  *("corrections", "corrections_test", "labels_file", "labels_key"),
 )
 
 
@@ -45,7 +46,7 @@ def header(
   """
   plain = to_dict(config)
   for key in _NOT_OF_THE_NETWORK:
-    del plain["data"][key]
+    plain["data"].pop(key, None)
   plain["model"]["pretrained"] = pretrained_checksum
   normalisation: dict[str, Any] = {"mean": data.mean, "std": data.std}
   if data.steps:

@@ -139,7 +139,8 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   remarks = [stopped["early_stopping"]["sentence"]] if stopped else []
   remarks += [looks["looks"]["sentence"]] if looks else []
   recommended = recommend(arms, comparison["contrasts"], outcome.validation)
-  warnings = [collapse] if collapse else []
+  warnings = [f"{text[0].upper()}{text[1:]}." for text in data.test_label_texts]
+  warnings += [collapse] if collapse else []
   if recommended["file"] is None:
     warnings.append(f"There is no model.safetensors: {recommended['why']}.")
   return {
@@ -246,7 +247,16 @@ def describe_data(data: Data) -> dict[str, Any]:
     "normalisation": {"mean": data.mean, "std": data.std} if has_few else None,
     "notes": data.notes,
     "duplicates": {**data.duplicates.counts, "warning": data.duplicates.warning},
+    **({"label_changes": described_changes(data)} if data.label_changes else {}),
   }
+
+
+def described_changes(data: Data) -> list[dict[str, Any]]:
+  """Returns what files did to the labels, an entry for each."""
+  return [
+    {key: value for key, value in vars(change).items() if key != "counts"} | dict(change.counts)
+    for change in data.label_changes
+  ]
 
 
 def _train_accuracy(rows: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]) -> float:

@@ -176,6 +176,20 @@ BAD_OVERRIDES = [
     "arms=baseline score.name=file score.path=x.csv",
     "score.path = 'x.csv' has no meaning with arms = ('baseline',)",
   ),
+  (
+    "data.labels_key=random1",
+    "data.labels_key = 'random1' has no meaning with data.labels_file = None; leave it at its "
+    "default, None, or give data.labels_file too",
+  ),
+  (
+    "data.labels_file=x.npz data.wrong_label_fraction=0.1",
+    "nobody could tell the mistakes of the file from those that are made on purpose; leave one",
+  ),
+  (
+    "data.name=curve data.corrections=x.csv",
+    "data.corrections = ('x.csv',) has no meaning with data.name = 'curve'",
+  ),
+  ("data.corrections=x.csv,x.csv", "'x.csv' occurs more than once"),
   ("model.blocks=1,1 model.widths=16,32,64", "one width for each of the stages"),
   ("data.num_train=9", "expected at least 0.111111 with data.num_train = 9; A would be empty"),
   ("data.num_train=100 method.num_easy=100", "B would be empty"),

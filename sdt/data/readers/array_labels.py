@@ -30,7 +30,7 @@ def check(
       that writes them as they must be.
   """
   for name, array in labels.items():
-    form = _form(name, array, labels)
+    form = form_of(name, array, labels)
     if form:
       raise DataError(f"{where}: {name} is {array.dtype} {list(array.shape)}; {_EXPECTED}{form}")
   used = np.unique(np.concatenate([array.astype(np.int64) for array in labels.values()]))
@@ -72,8 +72,14 @@ def _check_numbers(
     )
 
 
-def _form(name: str, labels: AnyArray, all_names: Iterable[str]) -> str:
-  """Returns what is wrong with labels of another form than integers [N], and what to do; or ""."""
+def form_of(name: str, labels: AnyArray, all_names: Iterable[str] = ()) -> str:
+  """Returns what is wrong with labels of another form than integers [N], and what to do; or "".
+
+  Args:
+    name: of the array.
+    labels: the array.
+    all_names: the arrays that are numbered together, where texts are no labels.
+  """
   kind = labels.dtype.kind
   if labels.ndim == 2 and labels.shape[1] == 1:
     return f": write it anew as {name}.reshape(-1)"
