@@ -23,6 +23,8 @@ NORMS = ("weight_norm", "effective_rate", "gradient_norm", "update_norm")
 # this, except at its end.
 DROP = 0.6
 MAX_DROPS = 8
+# What review.html is made of. A run that lacks one of them has no such page.
+SUSPECTS, REVIEW_IMAGES = "suspects.csv", "figures/review.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +79,12 @@ class Artifacts:
   augmentation: dict[str, Shaped[np.ndarray, "..."]]
   split: Split | None
   selection: dict[str, Any]
+  has_review: bool
+
+
+def has_review(workdir: Path) -> bool:
+  """Returns whether a run has what review.html is made of."""
+  return all((workdir / name).exists() for name in (SUSPECTS, REVIEW_IMAGES))
 
 
 def load(workdir: Path) -> Artifacts:
@@ -107,6 +115,7 @@ def load(workdir: Path) -> Artifacts:
     augmentation=_optional_npz(workdir / "figures" / "augmentation.npz"),
     split=_split(workdir / "split.csv"),
     selection=_optional_json(workdir / "selection.json"),
+    has_review=has_review(workdir),
   )
 
 

@@ -38,6 +38,7 @@ def html(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     data=results["data"],
     title=f"{results['data']['name']}, {results['model']['name']}",
     page_kind="report",
+    has_review=artifacts.has_review,
     sentence=_sentence(results).replace("+-", "\u00b1"),
     power=results.get("power"),
     leakage=results["data"].get("duplicates", {}).get("warning"),

@@ -8,6 +8,7 @@ from sdt.config import Config
 from sdt.data import duplicates
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
+from sdt.report import read, review_page
 from sdt.run import preprocessing_file, selection
 from sdt.scores.split import Partition, Sizes, sizes
 from sdt.stages import contact_sheet, prediction_files
@@ -49,6 +50,7 @@ def outputs(config: Config, data: Data) -> list[str]:
   if has_split(config):
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
     names += ["figures/mosaics.npz"] if data.train.inputs.ndim == 4 else []
+  names += [review_page.FILE] if {read.SUSPECTS, read.REVIEW_IMAGES} <= set(names) else []
   return names
 
 
