@@ -7,8 +7,9 @@ from pathlib import Path
 def build_report(workdir: Path) -> Path:
   """Writes figures/*.png and report.html of the run, toy or sweep in `workdir`; returns its path.
 
-  The page is one file. The same artifacts give the same bytes; timing.json and environment.json
-  reach only the section with id "timing".
+  A run with suspects and their images gets review.html beside it. Each page is one file. The same
+  artifacts give the same bytes; timing.json and environment.json reach only the section of
+  report.html with id "timing".
 
   Raises:
     DataError: no results.json and no sweep.json, or an artifact is damaged.
@@ -19,10 +20,12 @@ def build_report(workdir: Path) -> Path:
   logging.getLogger("matplotlib").setLevel(logging.ERROR)
   # Imported here: matplotlib takes most of a second, too long for a command that only reports an
   # error.
-  from sdt.report import read, run_page, sweep_page, toy_page
+  from sdt.report import read, review_page, run_page, sweep_page, toy_page
 
   if (workdir / "sweep.json").exists():
     return sweep_page.write(workdir)
   if (workdir / "points.npz").exists():
     return toy_page.write(workdir)
-  return run_page.write(workdir, read.load(workdir))
+  artifacts = read.load(workdir)
+  review_page.write(workdir, artifacts)
+  return run_page.write(workdir, artifacts)

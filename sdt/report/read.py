@@ -24,6 +24,8 @@ NORMS = ("weight_norm", "effective_rate", "gradient_norm", "update_norm")
 DROP = 0.6
 MAX_DROPS = 8
 NUM_SUSPECTS = 40  # that the report shows
+# What review.html is made of. A run that lacks one of them has no such page.
+SUSPECTS, REVIEW_IMAGES = "suspects.csv", "figures/review.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,12 @@ class Artifacts:
   selection: dict[str, Any]
   suspects: dict[int, dict[str, str]]
   review: dict[str, Shaped[np.ndarray, "..."]]
+  has_review: bool
+
+
+def has_review(workdir: Path) -> bool:
+  """Returns whether a run has what review.html is made of."""
+  return all((workdir / name).exists() for name in (SUSPECTS, REVIEW_IMAGES))
 
 
 def load(workdir: Path) -> Artifacts:
@@ -99,7 +107,7 @@ def load(workdir: Path) -> Artifacts:
   shown = frozenset(
     int(number) for kind in ("easiest", "hardest") for number in mosaics.get(f"{kind}_ids", ())
   )
-  suspects = workdir / "suspects.csv"
+  suspects = workdir / SUSPECTS
   return Artifacts(
     results=results,
     config=_optional_json(workdir / "config.json"),
@@ -116,7 +124,8 @@ def load(workdir: Path) -> Artifacts:
     split=_split(workdir / "split.csv"),
     selection=_optional_json(workdir / "selection.json"),
     suspects=_suspects(suspects, shown) if suspects.exists() else {},
-    review=_optional_npz(workdir / "figures" / "review.npz"),
+    review=_optional_npz(workdir / REVIEW_IMAGES),
+    has_review=has_review(workdir),
   )
 
 

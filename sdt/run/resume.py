@@ -11,6 +11,8 @@ from sdt import files
 from sdt.devices import processes
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
 from sdt.files import sealed
+from sdt.report import review_page
+from sdt.report.read import has_review
 from sdt.run import environment
 from sdt.run.identity import Identity
 from sdt.run.programs import Setup, compute_dtype
@@ -136,9 +138,12 @@ def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
 def _is_excused(path: Path, workdir: Path) -> bool:
   """Returns whether a finished run lacks a file by right.
 
-  One in which no network is fit recommends none. One of an earlier version has no models/ and no
+  One without suspects or their images has no page to review them. One in which no network is fit
+  recommends none. One of an earlier version has no models/ and no
   predictions: they are made from its checkpoints, and are no loss where these are gone.
   """
+  if path.name == review_page.FILE:
+    return not has_review(workdir)
   results = workdir / "results.json"
   is_of_models, is_of_predictions = path.parent.name == "models", path.stem == "predictions"
   is_known = is_of_models or is_of_predictions or path.suffix == ".safetensors"

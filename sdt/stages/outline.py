@@ -8,6 +8,7 @@ from sdt.config import Config
 from sdt.data import duplicates
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
+from sdt.report import review_page
 from sdt.run import preprocessing_file, selection
 from sdt.scores.split import Partition, Sizes, sizes
 from sdt.stages import contact_sheet, prediction_files, suspect_files
@@ -48,7 +49,8 @@ def outputs(config: Config, data: Data) -> list[str]:
   names += [contact_sheet.FILE] if contact_sheet.is_drawn(config, data) else []
   if has_split(config):
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
-    names += ["figures/mosaics.npz", suspect_files.IMAGES] if data.train.inputs.ndim == 4 else []
+    of_images = ["figures/mosaics.npz", suspect_files.IMAGES, review_page.FILE]
+    names += of_images if data.train.inputs.ndim == 4 else []
   return names
 
 

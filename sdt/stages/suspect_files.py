@@ -12,9 +12,10 @@ from sdt import files
 from sdt.config import Config
 from sdt.data.dataset import Data, image_sizes
 from sdt.inputs.augment import centre_crop
+from sdt.report.read import REVIEW_IMAGES as IMAGES
+from sdt.report.read import SUSPECTS as TABLE
 from sdt.scores.suspects import Suspects
 
-TABLE, IMAGES = "suspects.csv", "figures/review.npz"
 _HEADER = (
   *("example_id", "source_file", "given", "suggested"),
   *("suspicion", "seeds_agree", "num_seeds", "reason"),

@@ -1,0 +1,290 @@
+"""The review.html of a run: its most suspicious training images, to keep, relabel or drop by hand.
+
+One file, with script and images inside. Nothing in it can reach a network, and no name is ever
+read as HTML: names stand in a block of JSON, and the script writes them as text.
+"""
+
+import base64
+import csv
+import hashlib
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped, UInt8
+
+from sdt import files
+from sdt.errors import DataError
+from sdt.files.sealed import read_bytes
+from sdt.report import page
+from sdt.report.read import REVIEW_IMAGES as IMAGES
+from sdt.report.read import SUSPECTS as TABLE
+from sdt.report.read import Artifacts
+from sdt.report.wording import class_names
+
+FILE = "review.html"
+MAX_BYTES = 30_000_000  # of the page, about
+SCRIPTS = ("review_rows.js", "review_state.js", "review_list.js", "review_view.js", "review.js")
+_STYLE = "review.css"
+# An image up to this many bytes is a PNG, which keeps every pixel.
+_MAX_EXACT = 4096
+_JPEG_QUALITY = 85
+_DIGITS = 4  # of a score
+_COLUMNS = (
+  *("example_id", "source_file", "given", "suggested"),
+  *("suspicion", "seeds_agree", "num_seeds", "reason"),
+)
+_REMEDY = "run the same command again"
+
+type Json = dict[str, Any]
+
+
+def write(workdir: Path, artifacts: Artifacts) -> Path | None:
+  """Writes review.html and returns its path; None for a run without suspects or their images.
+
+  Raises:
+    DataError: a file is damaged, or the files are not of one run.
+  """
+  if not artifacts.has_review:
+    return None
+  path = workdir / FILE
+  files.write_text(path, html(content(workdir, artifacts)))
+  return path
+
+
+def html(data: Mapping[str, object]) -> str:
+  """Returns the page with `data` in its block of JSON."""
+  from markupsafe import Markup
+
+  here = Path(__file__).parent
+  script = "".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
+  style = (here / _STYLE).read_text(encoding="utf-8")
+  return page.render(
+    "review.html",
+    data=escaped(data),
+    # Ours, and named by their digests in the page's policy: nothing else can run.
+    script=Markup(script),
+    style=Markup(style),
+    script_digest=_digest(script),
+    style_digest=_digest(style),
+  )
+
+
+def escaped(data: Mapping[str, object]) -> str:
+  """Returns `data` as JSON whose texts cannot end the script that holds it: no < is left."""
+  from jinja2.utils import htmlsafe_json_dumps
+
+  return htmlsafe_json_dumps(data, dumps=lambda value: files.json_text(value, indent=None))
+
+
+def content(workdir: Path, artifacts: Artifacts) -> Json:
+  """Returns what the page shows, in JSON's types: `run`, `scores` and, by columns, `examples`.
+
+  Raises:
+    DataError: a file is damaged, or the files are not of one run.
+  """
+  shown = _images_of(workdir / IMAGES)
+  ids = [int(number) for number in shown["example_id"]]
+  suspects, num_all = _suspects(workdir / TABLE, ids)
+  names = list(dict.fromkeys(class_names(artifacts.results)))
+  examples: Json = {
+    "id": ids,
+    "file": [row["source_file"] for row in suspects],
+    "given": _classes(suspects, "given", names, where=workdir / TABLE),
+    "suggested": _classes(suspects, "suggested", names, where=workdir / TABLE),
+    "suspicion": [float(row["suspicion"]) for row in suspects],
+    "agree": [int(row["seeds_agree"]) for row in suspects],
+    "reason": [row["reason"] for row in suspects],
+    "subset": _subsets(workdir / "split.csv", ids),
+  }
+  scores = _scores(artifacts, ids)
+  others = _other_classes(artifacts, ids)
+  run = _run(artifacts, names, num_all=num_all)
+  run["numSeeds"] = max((int(row["num_seeds"]) for row in suspects), default=0)
+  run["longest"] = max(shown["images"].shape[1:3])
+  rest = files.json_text([run, scores, examples, others], indent=None)
+  images = _within(shown["images"], MAX_BYTES - len(rest.encode()))
+  kept = len(images)
+  return {
+    "run": run,
+    "scores": [{**one, "values": one["values"][:kept]} for one in scores],
+    "examples": {name: column[:kept] for name, column in examples.items()}
+    | {"image": images, "others": others[:kept]},
+  }
+
+
+def _run(artifacts: Artifacts, names: Sequence[str], *, num_all: int) -> Json:
+  """Returns what the page says of the run, and the key under which a browser keeps the work."""
+  results, suspects = artifacts.results, artifacts.results.get("suspects", {})
+  key = [artifacts.config.get("hash") or "no config", results["data"].get("checksum") or "no data"]
+  return {
+    "title": f"{results['data']['name']}, {results['model']['name']}",
+    "key": ":".join(["sdt-review", *key]),
+    "classes": names,
+    "seeds": artifacts.scores["seeds"].tolist() if "seeds" in artifacts.scores else [],
+    "numAll": num_all,
+    "source": suspects.get("source"),
+    "numSuspects": suspects.get("num"),
+    "hasMemorised": suspects.get("has_memorised"),
+  }
+
+
+def _images_of(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
+  """Returns the arrays of review.npz: ids, labels, and images [n, h, w, C] uint8."""
+  arrays = files.read_npz(path)
+  images, ids = arrays.get("images"), arrays.get("example_id")
+  if (
+    images is None
+    or ids is None
+    or images.ndim != 4
+    or images.dtype != np.uint8
+    or ids.shape != images.shape[:1]
+  ):
+    raise DataError(
+      f"{path}: expected example_id [n] and images [n, h, w, C] of uint8; remove the file and "
+      f"{_REMEDY}"
+    )
+  return arrays
+
+
+def _suspects(path: Path, ids: Sequence[int]) -> tuple[list[dict[str, str]], int]:
+  """Returns the rows of suspects.csv of the examples `ids`, in this order, and how many it has."""
+  wanted = {str(number) for number in ids}
+  rows = _rows(path, _COLUMNS)
+  found = {row["example_id"]: row for row in rows if row["example_id"] in wanted}
+  lacking = [number for number in ids if str(number) not in found]
+  if lacking:
+    raise DataError(
+      f"{path}: no row for example {lacking[0]}, which {IMAGES} shows; remove both and {_REMEDY}"
+    )
+  return [found[str(number)] for number in ids], len(rows)
+
+
+def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+  """Returns the rows of a CSV file of the run, which must have these columns."""
+  text = io.StringIO(read_bytes(path).decode(), newline="")
+  rows = csv.DictReader(text, strict=True)
+  if not set(columns) <= set(rows.fieldnames or ()):
+    raise DataError(f"{path}: expected the columns {', '.join(columns)}; {_REMEDY}")
+  return list(rows)
+
+
+def _classes(
+  rows: Iterable[Mapping[str, str]], column: str, names: Sequence[str], *, where: Path
+) -> list[int]:
+  """Returns the numbers of the classes that stand in a column as names."""
+  numbers = {name: number for number, name in enumerate(names)}
+  found = [row[column] for row in rows]
+  strange = [name for name in found if name not in numbers]
+  if strange:
+    raise DataError(
+      f"{where}: {column} {strange[0]!r} is no class of results.json; remove {TABLE} and {_REMEDY}"
+    )
+  return [numbers[name] for name in found]
+
+
+def _subsets(path: Path, ids: Sequence[int]) -> list[str]:
+  """Returns "A", "B" or "cut" of each example by the mean score; "" where no file tells."""
+  if not path.exists():
+    return [""] * len(ids)
+  of = {row["example_id"]: row["subset"] for row in _rows(path, ("example_id", "subset"))}
+  return [of.get(str(number), "") for number in ids]
+
+
+def _scores(artifacts: Artifacts, ids: Sequence[int]) -> list[Json]:
+  """Returns each score: name, direction, source, and of each example its mean and every seed's.
+
+  The mean is over the seeds that did not diverge, or all where every seed did.
+  """
+  arrays = artifacts.scores
+  if "example_id" not in arrays:
+    return []
+  at = _positions(arrays["example_id"], ids)
+  entries = []
+  for name, described in artifacts.score_info.get("scorers", {}).items():
+    if name in arrays:
+      values = arrays[name][:, at].astype(np.float64)
+      columns = [_mean(values, arrays.get("sound")), *values]
+      entries.append(
+        {
+          "name": name,
+          "hardFirst": -1 if described["direction"] == "higher_is_harder" else 1,
+          "source": described["source"],
+          "values": [list(map(_short, row)) for row in zip(*columns, strict=True)],
+        }
+      )
+  return entries
+
+
+def _mean(
+  values: Float[np.ndarray, "R n"], sound: Bool[np.ndarray, "R"] | None
+) -> Float[np.ndarray, "n"]:
+  counted = values[sound] if sound is not None and sound.any() else values
+  with np.errstate(invalid="ignore", over="ignore"):  # a diverged network may give infinities
+    return counted.mean(axis=0)
+
+
+def _short(value: float) -> float | None:
+  """Returns a score with few digits; None where it is not finite."""
+  return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+
+
+def _other_classes(artifacts: Artifacts, ids: Sequence[int]) -> list[list[int]]:
+  """Returns, of each example, every seed's most probable class but the given one; [] if unknown."""
+  arrays = artifacts.scores
+  if "other_class" not in arrays:
+    return [[] for _ in ids]
+  return arrays["other_class"][:, _positions(arrays["example_id"], ids)].T.tolist()
+
+
+def _positions(example_ids: Shaped[np.ndarray, "N"], ids: Sequence[int]) -> list[int]:
+  """Returns where the examples `ids` stand in scores.npz."""
+  at = {number: position for position, number in enumerate(example_ids.tolist())}
+  lacking = [number for number in ids if number not in at]
+  if lacking:
+    raise DataError(
+      f"scores.npz: no example {lacking[0]}, which {IMAGES} shows; remove {IMAGES} and {_REMEDY}"
+    )
+  return [at[number] for number in ids]
+
+
+def _within(images: UInt8[np.ndarray, "n h w C"], num_bytes: int) -> list[str]:
+  """Returns the first images as addresses, as many as fit into `num_bytes` together."""
+  kept: list[str] = []
+  for image in images:
+    source = address(image)
+    num_bytes -= len(source) + 3  # quotes and a comma
+    if num_bytes < 0:
+      break
+    kept.append(source)
+  return kept
+
+
+def address(image: UInt8[np.ndarray, "h w C"]) -> str:
+  """Returns an image as a data address: a PNG where that is small, else the smaller of both kinds.
+
+  Of two channels the first is shown, of more than three the first three.
+  """
+  from PIL import Image
+
+  pixels = image[..., 0] if image.shape[-1] < 3 else image[..., :3]
+  picture = Image.fromarray(np.ascontiguousarray(pixels))
+  kind, data = "png", _saved(picture, "PNG")
+  if len(data) > _MAX_EXACT:
+    lossy = _saved(picture, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    kind, data = min((kind, data), ("jpeg", lossy), key=lambda one: len(one[1]))
+  return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _saved(picture: Any, kind: str, **options: int) -> bytes:
+  buffer = io.BytesIO()
+  picture.save(buffer, kind, **options)
+  return buffer.getvalue()
+
+
+def _digest(text: str) -> str:
+  """Returns the digest of a script or a style as a Content-Security-Policy names it."""
+  return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

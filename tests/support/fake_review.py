@@ -1,0 +1,74 @@
+"""Adds to a run of `fake_run` what a person reviews: suspects, their images, other classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sdt import files
+
+COLUMNS = (
+  *("example_id", "source_file", "given", "suggested"),
+  *("suspicion", "seeds_agree", "num_seeds", "reason"),
+)
+# What a name may hold and a page must show as text.
+HOSTILE = (
+  "</script><img src=x onerror=alert(1)>",
+  'a, "quoted" name',
+  "two\nlines\r\nand\ta tab",
+  "<!--<script>",
+  "خلفية ‏قطة",
+  "猫 🐈\u200d⬛ naïve",
+  "{{ 7 * 7 }} ${7 * 7} \u2028&amp;",
+  "=1+1; DROP TABLE",
+)
+
+
+def add_review(
+  workdir: Path,
+  *,
+  num_images: int = 60,
+  size: int | None = None,
+  source_files: Sequence[str] | None = None,
+) -> np.ndarray:
+  """Writes the files for a finished fake run; returns the ids, the most suspicious first.
+
+  Args:
+    workdir: of the run.
+    num_images: how many of the first suspects have an image.
+    size: of the images, pixels; None for 8.
+    source_files: by example; "" where there are fewer.
+  """
+  rng = np.random.default_rng(5)
+  names = files.read_json(workdir / "results.json")["data"]["class_names"]
+  scores = files.read_npz(workdir / "scores.npz")
+  log_odds, labels = scores["log_odds"], scores["label"]
+  others = rng.integers(1, len(names), log_odds.shape)
+  others[:, rng.random(len(labels)) < 0.7] = 1  # mostly, the seeds agree
+  other_class = ((labels + others) % len(names)).astype(np.int32)
+  files.write_npz(workdir / "scores.npz", **scores, other_class=other_class)
+  order = np.argsort(log_odds.mean(axis=0), kind="stable")
+  agree = (log_odds < 4.0).sum(axis=0)
+  paths = [*(source_files or ()), *[""] * len(labels)]
+  rows = []
+  for place, at in enumerate(order):
+    suggested = names[other_class[0, at]]
+    suspicion = 1 - place / (len(order) - 1)
+    reason = f"{agree[at]} of {len(log_odds)} seeds prefer {suggested} (a fake)"
+    cells = [at, paths[at], names[labels[at]], suggested]
+    rows.append([*cells, f"{suspicion:.6f}", agree[at], len(log_odds), reason])
+  files.write_csv(workdir / "suspects.csv", COLUMNS, rows)
+  first = order[:num_images].astype(np.int32)
+  images = np.stack([_picture(rng, int(labels[at]), size or 8) for at in first])
+  files.write_npz(
+    workdir / "figures" / "review.npz", example_id=first, images=images, labels=labels[first]
+  )
+  return first
+
+
+def _picture(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
+  """Returns stripes whose number and colour are the class's, [size, size, 3] uint8."""
+  rows = np.sin(np.arange(size) * (1 + label % 10) * np.pi / size)[:, None, None]
+  colour = np.array([[60 + 17 * label % 190, 200 - 31 * label % 150, 90 + 53 * label % 160]])
+  noise = rng.normal(0, 8, (size, size, 3))
+  return np.clip(128 + rows * (colour - 128) + noise, 0, 255).astype(np.uint8)
