@@ -156,7 +156,7 @@ def _config_lines(config: Config, is_full: bool) -> Iterator[str]:
   defaults = dict(leaves(to_dict(Config())))
   yield "config    what differs from the defaults; --dry_run=full shows every key:"
   for name, value in leaves(to_dict(config)):
-    if value != defaults[name]:
+    if name not in defaults or value != defaults[name]:
       yield f"  {name} = {shown(value)}"
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import operator
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,9 +70,26 @@ def resolve(
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-  """Returns the config as nested dicts of plain JSON values; tuples become lists."""
+  """Returns the config as nested dicts of plain JSON values; tuples become lists.
+
+  Keys that are declared `later` are left out where they are at their defaults.
+  """
   plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+  for key in _keys().values():
+    if key.rule.get("later") and operator.attrgetter(key.name)(config) == key.default:
+      _leave_out(plain, key.name)
   return plain
+
+
+def _leave_out(plain: dict[str, Any], name: str) -> None:
+  """Takes the key `name` out of nested dicts, and the sections that it leaves empty."""
+  part, _, rest = name.partition(".")
+  if not rest:
+    plain.pop(part, None)
+  elif part in plain:
+    _leave_out(plain[part], rest)
+    if not plain[part]:
+      del plain[part]
 
 
 def from_dict(plain: Mapping[str, Any]) -> Config:
@@ -82,9 +100,14 @@ def from_dict(plain: Mapping[str, Any]) -> Config:
 def config_hash(config: Config) -> str:
   """Returns the SHA-256 of the config's canonical JSON, in hex.
 
-  The JSON has sorted keys, no spaces, and the shortest exact floats.
+  The JSON has sorted keys, no spaces, and the shortest exact floats. Keys that are declared
+  `unhashed` are not in it.
   """
-  text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+  plain = to_dict(config)
+  for key in _keys().values():
+    if key.rule.get("unhashed"):
+      _leave_out(plain, key.name)
+  text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
   return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
