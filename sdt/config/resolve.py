@@ -72,11 +72,11 @@ def resolve(
 def to_dict(config: Config) -> dict[str, Any]:
   """Returns the config as nested dicts of plain JSON values; tuples become lists.
 
-  Keys that are declared `later` are left out where they are at their defaults.
+  Keys that are declared `is_later` are left out where they are at their defaults.
   """
   plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
   for key in _keys().values():
-    if key.rule.get("later") and operator.attrgetter(key.name)(config) == key.default:
+    if key.rule.get("is_later") and operator.attrgetter(key.name)(config) == key.default:
       _leave_out(plain, key.name)
   return plain
 
@@ -101,11 +101,11 @@ def config_hash(config: Config) -> str:
   """Returns the SHA-256 of the config's canonical JSON, in hex.
 
   The JSON has sorted keys, no spaces, and the shortest exact floats. Keys that are declared
-  `unhashed` are not in it.
+  `is_unhashed` are not in it.
   """
   plain = to_dict(config)
   for key in _keys().values():
-    if key.rule.get("unhashed"):
+    if key.rule.get("is_unhashed"):
       _leave_out(plain, key.name)
   text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
   return hashlib.sha256(text.encode("ascii")).hexdigest()

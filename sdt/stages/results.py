@@ -109,6 +109,7 @@ def write_results(
     content = results_of(context.workdir, context.data, context.config, outcome=outcome)
     write_recommended(context, content["recommended"]["file"])
     content["predictions"] = finish(context, predicted, content["recommended"])
+    context.loggers.finish(content)
     files.write_json(context.workdir / "results.json", content)
 
 

@@ -231,9 +231,9 @@ def test_the_hash_depends_on_values_only():
   assert config_hash(resolve({"seeds": [0, 1]})) == config_hash(resolve({}))
 
 
-# Of `resolve({})` before there was any key that is declared `later`.
+# Of `resolve({})` before there was any key that is declared `is_later`.
 HASH_OF_THE_DEFAULTS = "2adac0f28e71f2adb260e237196b16657157d78f2f57310c74299d363c47209a"
-LATER = [name for name, key in KEYS.items() if key.rule.get("later")]
+LATER = [name for name, key in KEYS.items() if key.rule.get("is_later")]
 
 
 def test_keys_that_came_later_leave_the_bytes_and_the_hash_of_a_config_without_them():
@@ -250,7 +250,7 @@ def test_a_key_that_changes_no_result_is_recorded_and_in_no_hash():
   assert to_dict(shown)["log"] == {"tensorboard": True}
   assert from_dict(to_dict(shown)) == shown != resolve({})
   assert config_hash(shown) == config_hash(resolve({}))
-  unhashed = {name for name, key in KEYS.items() if key.rule.get("unhashed")}
+  unhashed = {name for name, key in KEYS.items() if key.rule.get("is_unhashed")}
   assert unhashed <= SAFE_TO_CHANGE.keys()
 
 

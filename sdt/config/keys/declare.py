@@ -19,9 +19,9 @@ class Rule(TypedDict, total=False):
     neutral: the value of a regulariser that changes nothing.
     calls: the blocks that a text may name, in order, with their numbers: "crop(4) flip".
     call: the blocks of which a text names one.
-    later: at its default the key is left out of what is recorded of a config, so that a config
+    is_later: at its default the key is left out of what is recorded of a config, so that a config
       without it has the bytes and the hash that it had before there was this key.
-    unhashed: the key is in no hash, because it changes no result.
+    is_unhashed: the key is in no hash, because it changes no result.
   """
 
   low: float
@@ -35,8 +35,8 @@ class Rule(TypedDict, total=False):
   neutral: float
   calls: Table
   call: Table
-  later: bool
-  unhashed: bool
+  is_later: bool
+  is_unhashed: bool
 
 
 def config_key[T](default: T, help: str, **rule: Unpack[Rule]) -> T:  # noqa: A002

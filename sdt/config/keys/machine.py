@@ -70,19 +70,19 @@ class LogConfig:
     False,
     "write the figures of every round for TensorBoard too, into WORKDIR/tensorboard; needs the "
     "extra tensorboard",
-    later=True,
-    unhashed=True,
+    is_later=True,
+    is_unhashed=True,
   )
   wandb: bool = config_key(
     False,
     "send them to Weights & Biases too, as WANDB_MODE and WANDB_PROJECT say; needs the extra wandb",
-    later=True,
-    unhashed=True,
+    is_later=True,
+    is_unhashed=True,
   )
   mlflow: bool = config_key(
     False,
     "send them to MLflow too, where MLFLOW_TRACKING_URI says, by default into WORKDIR/mlruns; "
     "needs the extra mlflow",
-    later=True,
-    unhashed=True,
+    is_later=True,
+    is_unhashed=True,
   )
