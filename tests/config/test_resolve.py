@@ -140,6 +140,13 @@ def test_a_shipped_config_holds_only_what_differs_from_the_defaults_or_is_its_re
   assert {name for name in given if given[name] == KEYS[name].default} <= recipe
 
 
+def test_every_shipped_config_has_seeds_enough_for_a_verdict():
+  shipped = sorted((ROOT / "configs").rglob("*.py"))
+  assert len(shipped) > 30
+  few = [path for path in shipped if len(resolve(load_config_file(path)).seeds) < 3]
+  assert few == []
+
+
 def test_hashes_are_the_same_in_a_fresh_process():
   code = (
     "import sys; from pathlib import Path; from sdt.config.command_line import load_config_file\n"
