@@ -14,6 +14,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "folder", "image_size": 32}
   config.model = {"name": "resnet20"}
+  config.seeds = (0, 1, 2)
   config.rounds = 100
   config.augment = {"pad_crop": 4, "flip": True}
   config.optim = {"milestones": (50, 75)}

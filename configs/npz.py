@@ -13,6 +13,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "npz"}
   config.model = {"name": "resnet20"}
+  config.seeds = (0, 1, 2)
   config.rounds = 100
   config.optim = {"milestones": (50, 75)}
   config.method = {"lambda_A": 1e-3}

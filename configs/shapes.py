@@ -5,8 +5,8 @@ r"""Procedural shapes: any number and size, with known difficulty and a known sh
       --config.data.shapes.image_size=32
 
 On this set scores can be graded: a tenth of the training labels is wrong on purpose, and a good
-score ranks those examples last. Measured on 2 busy CPU cores on 2026-11-21: 2:32 minutes; 95.7 %
-(baseline) and 97.0 % (method), means of two seeds: too few for a verdict.
+score ranks those examples last. Measured with seeds 0 and 1 alone, on 2 busy CPU cores on
+2026-11-21: 2:32 minutes; 95.7 % (baseline) and 97.0 % (method), means.
 """
 
 from ml_collections import ConfigDict
@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "shapes", "wrong_label_fraction": 0.1}
   config.model = {"name": "resnet", "blocks": (1, 1), "widths": (16, 32), "shortcut": "projection"}
+  config.seeds = (0, 1, 2)
   config.rounds = 30
   config.batch_size = 64
   config.optim = {"milestones": (15, 22)}

@@ -35,7 +35,7 @@ engine
 models scores inputs
 data devices report
 config files
-losses stats named_files
+losses stats named_files packages
 errors types arrays output
 """
 LEVELS = {

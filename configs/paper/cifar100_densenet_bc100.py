@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "cifar100"}
   config.model = {"name": "densenet_bc100"}
+  config.seeds = (0, 1, 2)
   # DenseNet-BC is trained with batches of 64.
   config.batch_size = 64
   config.augment = {"pad_crop": 4, "flip": True}

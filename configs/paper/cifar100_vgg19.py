@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "cifar100"}
   config.model = {"name": "vgg19"}
+  config.seeds = (0, 1, 2)
   config.augment = {"pad_crop": 4, "flip": True}
   config.method = {"lambda_A": 1.5e-3}
   return config

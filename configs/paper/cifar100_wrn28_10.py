@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "cifar100"}
   config.model = {"name": "wrn28_10"}
+  config.seeds = (0, 1, 2)
   config.augment = {"pad_crop": 4, "flip": True}
   config.method = {"lambda_A": 2e-3}
   return config

@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
   config.data = {"name": "cifar10"}
   # Bottleneck blocks, 83 layers: what the paper's trainer built under this name.
   config.model = {"name": "paper_resnet56"}
+  config.seeds = (0, 1, 2)
   config.augment = {"pad_crop": 4, "flip": True}
   config.method = {"lambda_A": 1e-3}
   return config

@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "cub", "image_size": 256, "resize": "short_side", "crop_size": 224}
   config.model = {"name": "resnet50", "stem": "imagenet"}
+  config.seeds = (0, 1, 2)
   config.augment = {"flip": True}
   # The paper's 616 of 5,994 is no share that a rule would give (a tenth is 599), so the size itself
   # stands here.

@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
   config.data = {"name": "svhn"}
   # Bottleneck blocks, 83 layers: what the paper's trainer built under this name.
   config.model = {"name": "paper_resnet56"}
+  config.seeds = (0, 1, 2)
   # No flip: a mirrored digit is no digit.
   config.augment = {"pad_crop": 4}
   config.method = {"lambda_A": 2e-3}

@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "svhn"}
   config.model = {"name": "resnet20"}
+  config.seeds = (0, 1, 2)
   # No flip: a mirrored digit is no digit.
   config.augment = {"pad_crop": 4}
   config.method = {"lambda_A": 5e-4}

@@ -18,6 +18,7 @@ def get_config() -> ConfigDict:
   # 3x3, stride 1, no max-pool: the last map must be larger than 2x2 for the paper's class
   # activation maps.
   config.model = {"name": "densenet121", "stem": "small"}
+  config.seeds = (0, 1, 2)
   config.augment = {"pad_crop": 8, "flip": True}
   config.method = {"lambda_A": 2e-3}
   return config

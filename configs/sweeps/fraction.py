@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "cifar100"}
   config.model = {"name": "paper_resnet56"}
+  config.seeds = (0, 1, 2)
   config.augment = {"pad_crop": 4, "flip": True}
   config.method = {"lambda_A": 1.5e-3}
   config.sweep = {

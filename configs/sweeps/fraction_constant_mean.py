@@ -45,6 +45,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "cifar100"}
   config.model = {"name": "paper_resnet56"}
+  config.seeds = (0, 1, 2)
   config.batch_size = BATCH_SIZE
   config.augment = {"pad_crop": 4, "flip": True}
   config.method = {"lambda_A": 1.5e-3, "lambda_B": LAMBDA_B}

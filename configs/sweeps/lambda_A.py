@@ -15,7 +15,7 @@ Every stage on 2 CPU cores in about a minute, with scikit-learn's digits
       --config.data.name=digits --config.model.name=resnet --config.model.blocks=1,1 \
       --config.model.widths=16,32 --config.augment.pad_crop=1 --config.augment.flip=False \
       --config.batch_size=64 --config.rounds=10 --config.optim.milestones=5,7 \
-      --config.sweep.values=1e-3,1e-2,1e-1
+      --config.seeds=0,1 --config.sweep.values=1e-3,1e-2,1e-1
 
 A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
 """
@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "cifar100"}
   config.model = {"name": "paper_resnet56"}
+  config.seeds = (0, 1, 2)
   config.augment = {"pad_crop": 4, "flip": True}
   config.sweep = {"key": "method.lambda_A", "values": (5e-4, 1e-3, 1.5e-3, 2e-3, 2.5e-3)}
   return config

@@ -72,16 +72,25 @@ def resolve(
 def to_dict(config: Config, *, every_key: bool = False) -> dict[str, Any]:
   """Returns the config as nested dicts of plain JSON values; tuples become lists.
 
-  Keys that came later (see `Rule`) are left out at their default, unless `every_key` is wanted.
+  Keys that are declared `is_later` are left out at their default, unless `every_key` is wanted.
   """
   plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
-  later = () if every_key else (key for key in _keys().values() if key.rule.get("later"))
+  later = () if every_key else (key for key in _keys().values() if key.rule.get("is_later"))
   for key in later:
-    *path, last = key.name.split(".")
-    section = functools.reduce(operator.getitem, path, plain)
     if operator.attrgetter(key.name)(config) == key.default:
-      del section[last]
+      _leave_out(plain, key.name)
   return plain
+
+
+def _leave_out(plain: dict[str, Any], name: str) -> None:
+  """Takes the key `name` out of nested dicts, and the sections that it leaves empty."""
+  part, _, rest = name.partition(".")
+  if not rest:
+    plain.pop(part, None)
+  elif part in plain:
+    _leave_out(plain[part], rest)
+    if not plain[part]:
+      del plain[part]
 
 
 def from_dict(plain: Mapping[str, Any]) -> Config:
@@ -92,9 +101,14 @@ def from_dict(plain: Mapping[str, Any]) -> Config:
 def config_hash(config: Config) -> str:
   """Returns the SHA-256 of the config's canonical JSON, in hex.
 
-  The JSON has sorted keys, no spaces, and the shortest exact floats.
+  The JSON has sorted keys, no spaces, and the shortest exact floats. Keys that are declared
+  `is_unhashed` are not in it.
   """
-  text = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+  plain = to_dict(config)
+  for key in _keys().values():
+    if key.rule.get("is_unhashed"):
+      _leave_out(plain, key.name)
+  text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
   return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

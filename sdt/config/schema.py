@@ -4,7 +4,12 @@ import dataclasses
 
 from sdt.config.keys.data import CurveConfig, DataConfig, ShapesConfig
 from sdt.config.keys.declare import config_key
-from sdt.config.keys.machine import CheckpointConfig, DistributedConfig, ParallelConfig
+from sdt.config.keys.machine import (
+  CheckpointConfig,
+  DistributedConfig,
+  LogConfig,
+  ParallelConfig,
+)
 from sdt.config.keys.method import (
   MethodConfig,
   ScoreConfig,
@@ -32,6 +37,7 @@ __all__ = [
   "CurveConfig",
   "DataConfig",
   "DistributedConfig",
+  "LogConfig",
   "MethodConfig",
   "ModelConfig",
   "MonitorConfig",
@@ -105,6 +111,7 @@ class Config:
   parallel: ParallelConfig = dataclasses.field(default_factory=ParallelConfig)
   distributed: DistributedConfig = dataclasses.field(default_factory=DistributedConfig)
   checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+  log: LogConfig = dataclasses.field(default_factory=LogConfig)
   stats: StatsConfig = dataclasses.field(default_factory=StatsConfig)
   sweep: SweepConfig = dataclasses.field(default_factory=SweepConfig)
   baseline_from: str | None = config_key(

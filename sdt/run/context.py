@@ -11,6 +11,7 @@ from sdt.errors import Interrupted
 from sdt.run import environment
 from sdt.run.identity import Identity
 from sdt.run.load_inputs import Beside
+from sdt.run.loggers.feed import Feed
 from sdt.run.profiling import Profiler
 from sdt.run.programs import Setup
 from sdt.run.progress import Display
@@ -32,6 +33,7 @@ class Context:
   stop: StopRequest
   timing: Timing
   profiler: Profiler
+  loggers: Feed
 
   @property
   def config(self) -> Config:

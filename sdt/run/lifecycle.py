@@ -33,6 +33,8 @@ from sdt.run import (
 )
 from sdt.run.context import Context, write_config, write_duplicates, write_environment
 from sdt.run.identity import Identity
+from sdt.run.loggers.feed import Feed
+from sdt.run.loggers.table import require_packages
 from sdt.run.profiling import Profiler
 from sdt.run.programs import Setup, compute_dtype
 from sdt.run.progress import Display, duration
@@ -175,6 +177,7 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
     ConfigError, DataError: the config is wrong, alone or for these data, or the data are.
   """
   config = dataclasses.replace(job.config, baseline_from=None)
+  require_packages(config.log)
   data = load_inputs.load_data(config, display.log, job.loaded)
   experiment.check(config, data)
   full_batch.check(config, data, experiment.plans)
@@ -211,6 +214,7 @@ def _train(
   try:
     experiment.stages(context, finished)
   finally:
+    context.loggers.close()
     context.write_timing()
   secs = duration(time.perf_counter() - context.timing.since)
   context.display.log(f"done in {secs}{_of_all_starts(context.timing)}")
@@ -270,6 +274,7 @@ def _make_context(opened: _Opened, chosen: Mapping[str, float], *, profile: bool
     stop=opened.stop,
     timing=opened.timing,
     profiler=Profiler(trace, opened.display.log),
+    loggers=Feed.of(accepted.config, opened.workdir, opened.display.log),
   )
 
 

@@ -47,6 +47,7 @@ def header(
   plain = to_dict(config)
   for key in _NOT_OF_THE_NETWORK:
     plain["data"].pop(key, None)
+  plain.pop("log", None)  # who was shown the figures says nothing of the network
   plain["model"]["pretrained"] = pretrained_checksum
   normalisation: dict[str, Any] = {"mean": data.mean, "std": data.std}
   if data.steps:

@@ -116,6 +116,7 @@ def write_results(
     content["predictions"] = finish(context, predicted, content["recommended"])
     if outline.has_split(context.config):
       content["suspects"] = files.read_json(context.workdir / "scores.json")["suspects"]
+    context.loggers.finish(content)
     files.write_json(context.workdir / "results.json", content)
 
 

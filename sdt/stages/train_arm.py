@@ -162,6 +162,7 @@ class _Books:
       rows += with_extras(new, extras if ended is progress.finished[-1] else {})
       self.task.line(number, _news(new), progress.position.round_index)
     files.append_rows(context.workdir / metrics.FILE, rows)
+    context.loggers.add(rows)
     return rows
 
 

@@ -81,6 +81,7 @@ def run_stages(context: Context, finished: Finished | None) -> None:
     state = trainings.final_state("differentiated")
     _write_model(context, state)
     content = _results(context, points, plans, fits=fits)
+    context.loggers.finish(content)
     files.write_json(context.workdir / "results.json", content)
   lifecycle.write_report(context)
 

@@ -140,6 +140,13 @@ def test_a_shipped_config_holds_only_what_differs_from_the_defaults_or_is_its_re
   assert {name for name in given if given[name] == KEYS[name].default} <= recipe
 
 
+def test_every_shipped_config_has_seeds_enough_for_a_verdict():
+  shipped = sorted((ROOT / "configs").rglob("*.py"))
+  assert len(shipped) > 30
+  few = [path for path in shipped if len(resolve(load_config_file(path)).seeds) < 3]
+  assert few == []
+
+
 def test_hashes_are_the_same_in_a_fresh_process():
   code = (
     "import sys; from pathlib import Path; from sdt.config.command_line import load_config_file\n"
@@ -243,6 +250,29 @@ def test_the_hash_depends_on_values_only():
     resolve({"method": {"lambda_A": 0.3}})
   )
   assert config_hash(resolve({"seeds": [0, 1]})) == config_hash(resolve({}))
+
+
+# Of `resolve({})` before there was any key that is declared `is_later`.
+HASH_OF_THE_DEFAULTS = "2adac0f28e71f2adb260e237196b16657157d78f2f57310c74299d363c47209a"
+LATER = [name for name, key in KEYS.items() if key.rule.get("is_later")]
+
+
+def test_keys_that_came_later_leave_the_bytes_and_the_hash_of_a_config_without_them():
+  assert LATER
+  given = resolve({}, [(name, str(KEYS[name].default)) for name in LATER])
+  assert config_hash(given) == config_hash(resolve({})) == HASH_OF_THE_DEFAULTS
+  names = {name for name, _ in leaves(to_dict(given))}
+  assert names == KEYS.keys() - set(LATER)
+  assert from_dict(to_dict(given)) == given
+
+
+def test_a_key_that_changes_no_result_is_recorded_and_in_no_hash():
+  shown = resolve({}, [("log.tensorboard", "True")])
+  assert to_dict(shown)["log"] == {"tensorboard": True}
+  assert from_dict(to_dict(shown)) == shown != resolve({})
+  assert config_hash(shown) == config_hash(resolve({}))
+  unhashed = {name for name, key in KEYS.items() if key.rule.get("is_unhashed")}
+  assert unhashed <= SAFE_TO_CHANGE.keys()
 
 
 def samples(key: values.Key) -> st.SearchStrategy:

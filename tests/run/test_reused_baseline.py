@@ -8,15 +8,14 @@ import shutil
 import pytest
 
 from sdt import experiment, files
-from sdt.config import Config, to_dict
 from sdt.config.differences import (
   NOT_READ_BY_BASELINE,
   NOT_SWEPT,
   SAFE_TO_CHANGE,
   changes_baseline,
   entry,
-  leaves,
 )
+from sdt.config.resolve import key_names
 from sdt.errors import CheckpointError, ConfigError, DataError, WorkdirError
 from sdt.run import reused_baseline, saved_states
 from tests.support import tiny, whole
@@ -316,7 +315,7 @@ def test_a_run_that_has_a_baseline_keeps_it(origin, tmp_path, monkeypatch):
 
 
 def test_the_tables_of_differences_name_keys_that_exist_and_say_why():
-  keys = [name for name, _ in leaves(to_dict(Config()))]
+  keys = key_names()
   for table in (SAFE_TO_CHANGE, NOT_READ_BY_BASELINE, NOT_SWEPT):
     assert all(table.values())
     assert [

@@ -3,6 +3,7 @@ r"""A tiny run in a process of its own that dies, or is asked to stop, at a chos
     python tests/support/killed_run.py WORKDIR [--at=K | --kind=KIND] \
       [--signal=SIGKILL|SIGTERM|SIGINT|exit] [--delay=SECS] [--times=N]
                                [--events=FILE] [--file-limit=BYTES] [--cores=N] [--rounds=N]
+                               [--loggers=NAME,...]
 
 A *write* is anything that changes the workdir through Python: a file opened for writing, a rename,
 a removal, a new directory. Python tells of each before it is done. At the K-th (from 0), or at the
@@ -10,7 +11,7 @@ first of a kind (`kind_of`), the process gets the signal, after `delay` seconds 
 it, so that the run goes on meanwhile, and `times` times; `exit` ends it at once, before the write.
 `events` lists the writes of the run, a line each. No file may grow beyond `file-limit`: a full
 disk. `cores` limits the processors. `rounds` makes it a run of the baseline alone, with so many
-rounds, that tells its memory after every round.
+rounds, that tells its memory after every round. `loggers` are told its rows.
 """
 
 import os
@@ -104,6 +105,9 @@ def main(argv: list[str]) -> int:
   if "rounds" in given:
     changes |= {"rounds": int(given["rounds"]), "arms": ("baseline",)}
     vars(progress)["Task"].line = tell_memory
+
+  if "loggers" in given:
+    changes |= {f"log__{name}": True for name in given["loggers"].split(",")}
 
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, program.StopAtOnce())

@@ -40,7 +40,7 @@ def config(**changes: Any) -> Config:
     section = plain
     *path, last = key.split("__")
     for name in path:
-      section = section[name]
+      section = section.setdefault(name, {})  # keys that came later are not there by default
     section[last] = list(value) if isinstance(value, tuple) else value
   return from_dict(plain)
 

@@ -35,7 +35,7 @@ CONFIG = config()
 
 _OVERRIDES = """
 data.shapes.num_train=70 data.shapes.num_test=30 data.shapes.num_classes=3 data.shapes.image_size=8
-data.wrong_label_fraction=0.0 model.name=mlp model.hidden_sizes=16, model.blocks=None
+data.wrong_label_fraction=0.0 seeds=0,1 model.name=mlp model.hidden_sizes=16, model.blocks=None
 model.widths=None model.shortcut=None rounds=4 batch_size=16 optim.learning_rate=0.05
 optim.milestones=2,3 score.batch_size=32 parallel.num_devices=1 parallel.steps_per_dispatch=1
 compilation_cache=False split.class_balanced=False

@@ -19,8 +19,9 @@ class Rule(TypedDict, total=False):
     neutral: the value of a regulariser that changes nothing.
     calls: the blocks that a text may name, in order, with their numbers: "crop(4) flip".
     call: the blocks of which a text names one.
-    later: a key that came after the others. At its default it is no part of a config as plain
-      values, so older configs keep their hash, and older runs can be continued.
+    is_later: at its default the key is left out of what is recorded of a config, so that a config
+      without it has the bytes and the hash that it had before there was this key.
+    is_unhashed: the key is in no hash, because it changes no result.
   """
 
   low: float
@@ -34,7 +35,8 @@ class Rule(TypedDict, total=False):
   neutral: float
   calls: Table
   call: Table
-  later: bool
+  is_later: bool
+  is_unhashed: bool
 
 
 def config_key[T](default: T, help: str, **rule: Unpack[Rule]) -> T:  # noqa: A002

@@ -1,4 +1,4 @@
-"""The keys of the machine: devices, processes and checkpoints."""
+"""The keys of the machine: devices, processes, checkpoints, and programs that show a run."""
 
 import dataclasses
 
@@ -60,3 +60,29 @@ class CheckpointConfig:
     None, "seconds between saves; from the measured save cost by default", above=0.0, high=604_800.0
   )
   keep: int = config_key(2, "newest saves to keep", low=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+  """The programs that show the rows of metrics.jsonl beside the report, docs/usage.md."""
+
+  tensorboard: bool = config_key(
+    False,
+    "write the figures of every round for TensorBoard too, into WORKDIR/tensorboard; needs the "
+    "extra tensorboard",
+    is_later=True,
+    is_unhashed=True,
+  )
+  wandb: bool = config_key(
+    False,
+    "send them to Weights & Biases too, as WANDB_MODE and WANDB_PROJECT say; needs the extra wandb",
+    is_later=True,
+    is_unhashed=True,
+  )
+  mlflow: bool = config_key(
+    False,
+    "send them to MLflow too, where MLFLOW_TRACKING_URI says, by default into WORKDIR/mlruns; "
+    "needs the extra mlflow",
+    is_later=True,
+    is_unhashed=True,
+  )

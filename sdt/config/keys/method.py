@@ -171,7 +171,7 @@ class StatsConfig:
     low=3,
     high=1000,
     unique=True,
-    later=True,
+    is_later=True,
   )
 
 

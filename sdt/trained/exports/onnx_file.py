@@ -1,15 +1,13 @@
 """The export to ONNX: the network for onnxruntime and all that reads ONNX."""
 
 import functools
-import importlib.metadata
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import jax
 
 import sdt
-from sdt import files
+from sdt import files, packages
 from sdt.errors import ConfigError
 from sdt.trained.exports.flat import trace
 from sdt.trained.exports.forward import batch_of, constants_of, forward
@@ -30,24 +28,9 @@ _LEAST = (1, 19)
 
 
 def check(model: Model) -> None:
-  """Raises a ConfigError unless the package onnx is installed, and new enough.
-
-  We ask for its version: a folder of this name in the working directory can be imported too.
-  """
+  """Raises a ConfigError unless the package onnx is installed, and new enough."""
   del model
-  try:
-    version = importlib.metadata.version("onnx")
-  except importlib.metadata.PackageNotFoundError:
-    state = "is not installed"
-  else:
-    if tuple(map(int, re.findall(r"\d+", version)[:2])) >= _LEAST:
-      return
-    state = f"is installed in version {version}"
-  least = ".".join(map(str, _LEAST))
-  raise ConfigError(
-    f"--format=onnx needs the package onnx {least} or newer, which {state}: pip install "
-    f"'onnx>={least}', or use --format=stablehlo"
-  )
+  packages.require("onnx", _LEAST, "--format=onnx", instead="use --format=stablehlo")
 
 
 def content(model: Model) -> bytes:

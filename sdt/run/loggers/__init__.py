@@ -1,0 +1,1 @@
+"""Loggers: the rows of metrics.jsonl in TensorBoard, Weights & Biases and MLflow."""
