@@ -94,15 +94,15 @@ def render(
   return buffer.getvalue()
 
 
-def num_marks(figure: Figure) -> float:
+def num_marks(figure: Figure) -> int:
   """Returns how many points, cells and pixels a figure draws."""
-  return sum(
-    sum(len(line.get_xdata()) for line in axes.lines)
-    + sum(max(len(one.get_offsets()), len(one.get_paths())) for one in axes.collections)
-    + sum(np.prod(image.get_size()) for image in axes.images)
-    + len(axes.patches)
-    for axes in figure.axes
-  )
+  counts = []
+  for axes in figure.axes:
+    counts += [np.size(line.get_xdata()) for line in axes.lines]
+    counts += [max(len(one.get_offsets()), len(one.get_paths())) for one in axes.collections]
+    counts += [image.get_size()[0] * image.get_size()[1] for image in axes.images]
+    counts.append(len(axes.patches))
+  return sum(counts)
 
 
 def shortened(text: str, length: int) -> str:

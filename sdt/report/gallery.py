@@ -1,19 +1,16 @@
 """The images that a person should look at: suspects, the hardest, the easiest, as tiles of text."""
 
-import base64
 import dataclasses
-import io
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
 
 from sdt.report import tables
 from sdt.report.image_figures import percent_of_confidence
 from sdt.report.read import NUM_SUSPECTS, Artifacts
+from sdt.report.thumbnails import address
 from sdt.report.wording import class_names
 
 _MOST_PAIRS = 12
@@ -86,11 +83,3 @@ def _examples(artifacts: Artifacts, kind: str) -> Iterator[Tile]:
 def _which(number: int, row: Mapping[str, str]) -> str:
   file = row.get("source_file", "")
   return f"id {number}" + (f", {file}" if file else "")
-
-
-def address(image: UInt8[np.ndarray, "h w C"]) -> str:
-  """Returns an image as an address: the first channel of two, the first three of more."""
-  shown = np.repeat(image[..., :1], 3, axis=2) if image.shape[2] < 3 else image[..., :3]
-  file = io.BytesIO()
-  Image.fromarray(np.ascontiguousarray(shown)).save(file, "PNG")
-  return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

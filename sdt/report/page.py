@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,24 @@ def write(workdir: Path, pictures: Mapping[str, Picture], html: str) -> Path:
   return path
 
 
-def render(name: str, **values: object) -> str:
-  """Returns the HTML of a template of this folder; escapes every value, refuses a missing one."""
-  # Here, because a run that prints its table only should not pay for it.
-  import jinja2
-  import markupsafe
+def own(names: Sequence[str]) -> tuple[str, str]:
+  """Returns (files of this folder as one text that is not escaped, its digest for the policy).
+
+  They are scripts or styles. A page runs and shows only what its policy names by digest.
+  """
+  from markupsafe import Markup
+
+  whole = "".join((_HERE / name).read_text(encoding="utf-8") for name in names)
+  digest = "sha256-" + base64.b64encode(hashlib.sha256(whole.encode()).digest()).decode("ascii")
+  return Markup(whole), digest
+
+
+def render(name: str, *scripts: str, **values: object) -> str:
+  """Returns the HTML of a template of this folder; escapes every value, refuses a missing one.
+
+  `scripts` are the files that the page runs; without any its tables can be sorted.
+  """
+  import jinja2  # here, because a run that prints its table only should not pay for it
 
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_HERE),
@@ -35,11 +48,8 @@ def render(name: str, **values: object) -> str:
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  script = (_HERE / "sort.js").read_text()
-  digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-  return environment.get_template(name).render(
-    script=markupsafe.Markup(script), script_digest=digest, **values
-  )
+  script, digest = own(scripts or ("sort.js",))
+  return environment.get_template(name).render(script=script, script_digest=digest, **values)
 
 
 def text(value: Json) -> str:

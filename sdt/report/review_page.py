@@ -4,9 +4,7 @@ One file, with script and images inside. Nothing in it can reach a network, and 
 read as HTML: names stand in a block of JSON, and the script writes them as text.
 """
 
-import base64
 import csv
-import hashlib
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,15 +21,13 @@ from sdt.report import page
 from sdt.report.read import REVIEW_IMAGES as IMAGES
 from sdt.report.read import SUSPECTS as TABLE
 from sdt.report.read import Artifacts
+from sdt.report.thumbnails import address
 from sdt.report.wording import class_names
 
 FILE = "review.html"
 MAX_BYTES = 30_000_000  # of the page, about
 SCRIPTS = ("review_rows.js", "review_state.js", "review_list.js", "review_view.js", "review.js")
 _STYLE = "review.css"
-# An image up to this many bytes is a PNG, which keeps every pixel.
-_MAX_EXACT = 4096
-_JPEG_QUALITY = 85
 _DIGITS = 4  # of a score
 _COLUMNS = (
   *("example_id", "source_file", "given", "suggested"),
@@ -57,20 +53,8 @@ def write(workdir: Path, artifacts: Artifacts) -> Path | None:
 
 def html(data: Mapping[str, object]) -> str:
   """Returns the page with `data` in its block of JSON."""
-  from markupsafe import Markup
-
-  here = Path(__file__).parent
-  script = "".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
-  style = (here / _STYLE).read_text(encoding="utf-8")
-  return page.render(
-    "review.html",
-    data=escaped(data),
-    # Ours, and named by their digests in the page's policy: nothing else can run.
-    script=Markup(script),
-    style=Markup(style),
-    script_digest=_digest(script),
-    style_digest=_digest(style),
-  )
+  style, digest = page.own([_STYLE])
+  return page.render("review.html", *SCRIPTS, data=escaped(data), style=style, style_digest=digest)
 
 
 def escaped(data: Mapping[str, object]) -> str:
@@ -261,30 +245,3 @@ def _within(images: UInt8[np.ndarray, "n h w C"], num_bytes: int) -> list[str]:
       break
     kept.append(source)
   return kept
-
-
-def address(image: UInt8[np.ndarray, "h w C"]) -> str:
-  """Returns an image as a data address: a PNG where that is small, else the smaller of both kinds.
-
-  Of two channels the first is shown, of more than three the first three.
-  """
-  from PIL import Image
-
-  pixels = image[..., 0] if image.shape[-1] < 3 else image[..., :3]
-  picture = Image.fromarray(np.ascontiguousarray(pixels))
-  kind, data = "png", _saved(picture, "PNG")
-  if len(data) > _MAX_EXACT:
-    lossy = _saved(picture, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    kind, data = min((kind, data), ("jpeg", lossy), key=lambda one: len(one[1]))
-  return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _saved(picture: Any, kind: str, **options: int) -> bytes:
-  buffer = io.BytesIO()
-  picture.save(buffer, kind, **options)
-  return buffer.getvalue()
-
-
-def _digest(text: str) -> str:
-  """Returns the digest of a script or a style as a Content-Security-Policy names it."""
-  return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

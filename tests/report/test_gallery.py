@@ -8,7 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from sdt.report import gallery, read
+from sdt.report import gallery, read, thumbnails
 from tests.support.report_page import page_alone, small_run
 
 
@@ -35,14 +35,14 @@ def test_tiles_say_which_image_it_is_what_it_was_called_and_how_sure_that_is(tmp
 
 def test_the_picture_of_a_tile_has_the_exact_pixels():
   image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-  assert _decoded(gallery.address(image)).tolist() == image.tolist()
+  assert _decoded(thumbnails.address(image)).tolist() == image.tolist()
   # One and two channels are grey, of five the first three are shown.
   assert (
-    _decoded(gallery.address(image[..., :2])).tolist()
+    _decoded(thumbnails.address(image[..., :2])).tolist()
     == np.repeat(image[..., :1], 3, axis=2).tolist()
   )
   five = np.concatenate([image, image[..., :2]], axis=2)
-  assert _decoded(gallery.address(five)).tolist() == image.tolist()
+  assert _decoded(thumbnails.address(five)).tolist() == image.tolist()
 
 
 def _decoded(address):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sdt import files
 from sdt.errors import DataError
-from sdt.report import read, review_page, run_page
+from sdt.report import read, review_page, run_page, thumbnails
 from sdt.run import resume
 from tests.support.fake_review import HOSTILE, add_review
 from tests.support.fake_run import make_fake_run
@@ -176,7 +176,7 @@ def decoded(source):
 @pytest.mark.parametrize(("size", "channels"), [(8, 1), (32, 3), (20, 2), (16, 5)])
 def test_small_images_keep_every_pixel(size, channels):
   image = np.random.default_rng(0).integers(0, 256, (size, size, channels), np.uint8)
-  kind, found = decoded(review_page.address(image))
+  kind, found = decoded(thumbnails.address(image))
   assert kind == "png"
   np.testing.assert_array_equal(found, image[..., 0] if channels < 3 else image[..., :3])
 
@@ -185,11 +185,11 @@ def test_a_large_photo_is_a_jpeg_near_its_pixels_and_a_large_drawing_a_png():
   rng = np.random.default_rng(0)
   rows = np.linspace(0, 200, 96)[:, None, None] + np.linspace(0, 50, 96)[None, :, None]
   photo = np.clip(rows + rng.normal(0, 3, (96, 96, 3)), 0, 255).astype(np.uint8)
-  kind, found = decoded(review_page.address(photo))
+  kind, found = decoded(thumbnails.address(photo))
   assert kind == "jpeg"
   assert np.abs(found.astype(int) - photo).mean() < 4
   drawing = np.repeat(np.repeat(rng.integers(0, 256, (24, 24, 3), np.uint8), 4, 0), 4, 1)
-  kind, found = decoded(review_page.address(drawing))
+  kind, found = decoded(thumbnails.address(drawing))
   assert kind == "png"
   np.testing.assert_array_equal(found, drawing)
 
