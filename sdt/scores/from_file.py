@@ -250,7 +250,7 @@ def _check_classes(rows: _Rows, labels: np.ndarray, names: Sequence[str], *, whe
       f"{where}: {is_other.sum()} of {len(labels)} training examples have another {LABEL} there "
       f"(ids {_listed(rows.ids[is_other])}; the first has {str(theirs[first])!r} there, here "
       f"{label} ({names[label]!r}); expected scores of these data: are they another data set's, "
-      "or have labels been corrected, or made wrong, in one of the two? (Without the columns "
+      "or have wrong labels been planted, or mended, in one of the two? (Without the columns "
       f"{LABEL} and {CLASS_NAME} nothing is compared.)"
     )
 
