@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sdt.config.toolbox.block import Call
+from sdt.config.toolbox.network_blocks import INITS
 from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
 from sdt.config.toolbox.parse import parse_call, parse_calls
 from sdt.config.toolbox.preprocessing_blocks import NORMALISERS
@@ -61,6 +62,15 @@ _NETWORK: tuple[Conflict, ...] = (
       and (of["model.initialisation"] or "").startswith("constant")
     ),
     "the outputs of a layer would all be alike, and no factor gives them a spread",
+    way_out="choose another model.initialisation, such as orthogonal",
+  ),
+  Conflict(
+    ("model.initialisation", "model.norm"),
+    lambda of: (
+      of["model.norm"] == "weight"
+      and parse_calls(of["model.initialisation"] or "", INITS) == (Call("constant", (0.0,)),)
+    ),
+    "weight normalisation divides by the norm of the weights, which is 0",
     way_out="choose another model.initialisation, such as orthogonal",
   ),
   Conflict(
@@ -332,10 +342,7 @@ _PREPROCESSING: tuple[Conflict, ...] = (
 def _stops_beside(key: str, reason: str, way_out: str) -> Conflict:
   """Returns the conflict of early stopping with any value of a key."""
   return Conflict(
-    ("stop.patience", key),
-    lambda values: values["stop.patience"] and values[key],
-    reason,
-    way_out=way_out,
+    ("stop.patience", key), lambda of: of["stop.patience"] and of[key], reason, way_out=way_out
   )
 
 
