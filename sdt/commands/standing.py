@@ -62,7 +62,7 @@ def find_standing(
   lacking = resume.missing(workdir, experiment.outputs(config, data))
   if not lacking:
     return Standing("a complete run of this config; nothing would be done", is_complete=True)
-  if all(path.suffix in (".html", ".png") for path in lacking):
+  if all(path.suffix in (".html", ".png", ".svg") for path in lacking):
     return Standing("a run of this config, complete but for its report, which would be made again")
   if not store.steps():
     if not (is_on(config) and (workdir / FOLDER).exists()):

@@ -31,7 +31,7 @@ _OF_DATA = (
   "label_changes",
 )
 _OF_ARM = ("accuracy", "mean", "sd", "n", "diverged", "collapsed")
-_REPORT = ("report.html", "figures/sweep.png")
+_REPORT = ("report.html", "figures/sweep.svg")
 
 
 def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> int:

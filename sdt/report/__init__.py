@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def build_report(workdir: Path) -> Path:
-  """Writes figures/*.png and report.html of the run, toy or sweep in `workdir`; returns its path.
+  """Writes figures/ and report.html of the run, toy or sweep in `workdir`; returns its path.
 
   A run with suspects and their images gets review.html beside it. Each page is one file. The same
   artifacts give the same bytes; timing.json and environment.json reach only the section of

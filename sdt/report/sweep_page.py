@@ -16,7 +16,7 @@ _KEYS = ("key", "also_key", "seeds", "shared_baseline", "best_of", "values")
 
 
 def write(workdir: Path) -> Path:
-  """Writes figures/sweep.png and report.html from sweep.json; returns the path of the report.
+  """Writes figures/sweep.svg and report.html from sweep.json; returns the path of the report.
 
   Raises:
     DataError: sweep.json is damaged, or from another version.

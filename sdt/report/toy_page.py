@@ -46,7 +46,7 @@ _TITLES = {
 
 
 def write(workdir: Path) -> Path:
-  """Writes figures/*.png and report.html from the artifacts of a toy; returns the report's path.
+  """Writes figures/ and report.html from the artifacts of a toy; returns the report's path.
 
   Raises:
     DataError: an artifact is missing, damaged, or from another version.

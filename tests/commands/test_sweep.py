@@ -44,7 +44,7 @@ def outputs(workdir):
   }
   return content | {
     name: (workdir / name).read_bytes()
-    for name in ("config.json", "sweep.json", "report.html", "figures/sweep.png")
+    for name in ("config.json", "sweep.json", "report.html", "figures/sweep.svg")
   }
 
 
@@ -197,7 +197,7 @@ def test_a_complete_sweep_is_told_so_in_a_line_a_value_and_not_touched(
   assert after["config.json"][1] == before["config.json"][1]
 
 
-@pytest.mark.parametrize("name", ["sweep.json", "report.html", "figures/sweep.png", "config.json"])
+@pytest.mark.parametrize("name", ["sweep.json", "report.html", "figures/sweep.svg", "config.json"])
 def test_a_lost_or_damaged_output_is_made_again_without_training(copy, finished, name, no_training):
   (copy / name).write_bytes(b"rubbish")
   assert run(swept(), copy) == 0

@@ -143,7 +143,7 @@ def test_the_mosaics_show_the_files_upright_in_their_colours(run):
   with (workdir / "scores.csv").open() as file:
     files = {int(row["example_id"]): row["source_file"] for row in csv.DictReader(file)}
   with np.load(workdir / "figures" / "mosaics.npz") as mosaics:
-    for side in ("easiest", "other"):
+    for side in ("easiest", "hardest"):
       assert len(mosaics[f"{side}_images"])
       for image, example_id in zip(
         mosaics[f"{side}_images"], mosaics[f"{side}_ids"].tolist(), strict=True
