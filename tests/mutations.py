@@ -146,6 +146,12 @@ MUTATIONS = {
     "return (method.lambda_A + method.lambda_B) / 2",
     "tests/arms/test_planning.py",
   ),
+  "a class name can end the data of the review page": Mutation(
+    "sdt/report/review_page.py",
+    "return htmlsafe_json_dumps(data, dumps=lambda value: files.json_text(value, indent=None))",
+    "return __import__('markupsafe').Markup(files.json_text(data, indent=None))",
+    "tests/report/test_review_page.py",
+  ),
 }
 
 

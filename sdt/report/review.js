@@ -149,9 +149,12 @@ class Review {
   undo() {
     const [withFocus, ids] = [this.isInGrid(), this.decisions.undo()];
     if (!ids.length) return this.say("Nothing to undo");
-    const one = this.run.examples.get(ids.at(-1));
-    this.refresh();
-    if (one && this.list.shown.includes(one)) this.current = one;
+    const changed = ids.map((id) => this.run.examples.get(id)).filter(Boolean);
+    changed.forEach((one) => this.list.mark(one));
+    if ($("by-state").value !== "all") this.list.update();
+    const one = changed.at(-1);
+    if (this.list.shown.includes(one)) this.current = one;
+    else if (!this.list.shown.includes(this.current)) this.current = this.list.shown[0];
     this.show({ withFocus });
     const what = ids.length === 1 ? `Example ${ids[0]}` : `${ids.length} decisions`;
     this.say(`Undone: ${what}.`);

@@ -73,7 +73,7 @@ def content(workdir: Path, artifacts: Artifacts) -> Json:
   shown = _images_of(workdir / IMAGES)
   ids = [int(number) for number in shown["example_id"]]
   suspects, num_all = _suspects(workdir / TABLE, ids)
-  names = list(dict.fromkeys(class_names(artifacts.results)))
+  names = list(dict.fromkeys(class_names(artifacts.results)))  # two classes may have one name
   examples: Json = {
     "id": ids,
     "file": [row["source_file"] for row in suspects],
@@ -85,7 +85,7 @@ def content(workdir: Path, artifacts: Artifacts) -> Json:
     "subset": _subsets(workdir / "split.csv", ids),
   }
   scores = _scores(artifacts, ids)
-  others = _other_classes(artifacts, ids)
+  others = _other_classes(artifacts, ids, names)
   run = _run(artifacts, names, num_all=num_all)
   run["numSeeds"] = max((int(row["num_seeds"]) for row in suspects), default=0)
   run["longest"] = max(shown["images"].shape[1:3])
@@ -216,12 +216,18 @@ def _short(value: float) -> float | None:
   return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
 
 
-def _other_classes(artifacts: Artifacts, ids: Sequence[int]) -> list[list[int]]:
-  """Returns, of each example, every seed's most probable class but the given one; [] if unknown."""
+def _other_classes(
+  artifacts: Artifacts, ids: Sequence[int], names: Sequence[str]
+) -> list[list[int]]:
+  """Returns, of each example, every seed's most probable class but the given one; [] if unknown.
+
+  A class is its number in `names`.
+  """
   arrays = artifacts.scores
   if "other_class" not in arrays:
     return [[] for _ in ids]
-  return arrays["other_class"][:, _positions(arrays["example_id"], ids)].T.tolist()
+  numbers = np.array([names.index(name) for name in class_names(artifacts.results)])
+  return numbers[arrays["other_class"][:, _positions(arrays["example_id"], ids)].T].tolist()
 
 
 def _positions(example_ids: Shaped[np.ndarray, "N"], ids: Sequence[int]) -> list[int]:

@@ -168,6 +168,18 @@ def test_scores_means_seeds_subsets_and_other_classes_are_those_of_the_files(tmp
   assert data["run"]["key"] == f"sdt-review:{key}"
 
 
+def test_two_classes_of_one_name_are_one_and_do_not_shift_the_others(tmp_path):
+  names = ["cat", "cat", "dog", "eel"]
+  workdir = make_fake_run(tmp_path / "run", **FEW, num_classes=4, class_names=names)
+  ids = add_review(workdir, num_images=10)
+  data = data_of(page_of(workdir))
+  other = files.read_npz(workdir / "scores.npz")["other_class"]
+  classes = data["run"]["classes"]
+  assert classes == ["cat", "dog", "eel"]
+  found = [[classes[number] for number in row] for row in data["examples"]["others"]]
+  assert found == [[names[number] for number in row] for row in other[:, ids].T]
+
+
 def decoded(source):
   kind, _, content = source.removeprefix("data:image/").partition(";base64,")
   return kind, np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
