@@ -134,7 +134,7 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   collapse = collapse_in_words(arms)
   stopped = stopping.described(all_rows, config.arms, config)
   remarks = [stopped["early_stopping"]["sentence"]] if stopped else []
-  remarks += [looks["looks"]["sentence"]] if looks else []
+  remarks += [one["sentence"] for one in looks.values() if one["sentence"]]
   recommended = recommend(arms, comparison["contrasts"], outcome.validation)
   warnings = [collapse] if collapse else []
   if recommended["file"] is None:
