@@ -124,8 +124,8 @@ def settle(workdir: Path) -> None:
     publishing.finish(workdir)
   elif (workdir / FOLDER / publishing.READY).exists():
     raise ConfigError(
-      f"{workdir}: the files of an extension were not all put in place; run the same command on one "
-      "process first"
+      f"{workdir}: the files of an extension were not all put in place; run the same command on "
+      "one process first"
     )
 
 
@@ -250,10 +250,8 @@ class Together:
       context.store.save(step, tree, meta, pin=True)
       arm, end = meta["arm"], Snapshot(**tree, position=Position(meta["round"]))
     context.write_timing()
-    seeds = " and of ".join(
-      f"seeds {', '.join(map(str, part.config.seeds))}" for part in self.parts
-    )
-    context.display.log(f"the trainings of {seeds} are taken over, none is trained again")
+    seeds = ", ".join(str(seed) for part in self.parts for seed in part.config.seeds)
+    context.display.log(f"the trainings of seeds {seeds} are taken over, none is trained again")
     return arm, end
 
   def _rows(self, config: Config) -> list[dict[str, Any]]:
