@@ -133,7 +133,8 @@ def find(workdir: Path, identity: Identity, config: Config) -> Extension | None:
   """Returns what `config` adds to the run in a workdir; None if that is no question of more.
 
   Raises:
-    ConfigError: it adds something to a run that cannot be extended, or is not finished.
+    ConfigError: it adds something to a run that cannot be extended, or is not finished, or was made
+      on another kind of machine. DataError: that run was on other data.
   """
   if not files.is_intact(workdir / "config.json"):
     return None
@@ -152,10 +153,18 @@ def find(workdir: Path, identity: Identity, config: Config) -> Extension | None:
     return None
   found = Extension(workdir, before, config, seeds=tuple(new_seeds), arms=tuple(new_arms))
   _refuse(found)
+  described = files.read_json(workdir / "environment.json")
+  reused_baseline.refuse_other_machine(
+    described, config, f"{workdir}: {found.in_words} for the run there", way_out=_ELSEWHERE
+  )
+  same = dataclasses.replace(identity, config=held)  # but for the data and the files beside them
+  checksum = described.get("data", {}).get("checksum")
+  same.refuse_other(held, checksum, workdir, file_checksums=described.get("file_checksums", {}))
   return found
 
 
 def _refuse(found: Extension) -> None:
+  """Raises a ConfigError where the run cannot be extended, or is not finished."""
   what = f"{found.workdir}: {found.in_words} for the run there"
   old = trainings(found.before)
   if trainings(found.config)[: len(old)] != old or found.config.arms[0] != found.before.arms[0]:
@@ -173,8 +182,6 @@ def _refuse(found: Extension) -> None:
       f"{what} ({changes}): it is not finished, {lacking[0]} is missing or damaged; finish it with "
       f"the command that began it, or {_ELSEWHERE}"
     )
-  described = files.read_json(found.workdir / "environment.json")
-  reused_baseline.refuse_other_machine(described, found.config, what, way_out=_ELSEWHERE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +208,7 @@ class _Part:
       meta = self.store.read_meta(step)
       chosen = self.config.score.at_round if arm in scoring_arms(self.config) else None
       scored = step if chosen is None else step_after(self.store, chosen, index)
-      if scored is None or meta["round"] < meta["rounds"]:
+      if scored is None or meta["round"] < meta.get("rounds", self.config.rounds):
         what = "the end" if scored is not None else f"round {chosen}"
         raise CheckpointError(
           f"{self.workdir}: the checkpoint of {what} of {arm} is missing, so the run cannot be "

@@ -28,11 +28,7 @@ def publish(workdir: Path) -> None:
     WorkdirError: any OSError; the same command goes on.
   """
   new = [name for name in files.sealed_names(workdir / FOLDER / WHOLE) if _is_moved(name)]
-  old = [
-    name
-    for name in files.sealed_names(workdir)
-    if _is_moved(name) and not name.startswith(f"{FOLDER}/") and name not in new
-  ]
+  old = [name for name in files.sealed_names(workdir) if _may_go(name) and name not in new]
   moved = sorted(new, key=lambda name: (name == _LAST, name))
   files.write_json(workdir / FOLDER / READY, {"moved": moved, "removed": old})
   finish(workdir)
@@ -40,6 +36,13 @@ def publish(workdir: Path) -> None:
 
 def _is_moved(name: str) -> bool:
   return not name.startswith("checkpoints/") and Path(name).name != LOCK_NAME
+
+
+def _may_go(name: str) -> bool:
+  """Returns whether a larger run may lack a file by right. No other is removed: the workdir may
+  hold exports, predictions, or another run.
+  """
+  return name.startswith("figures/") or name == "model.safetensors"
 
 
 def finish(workdir: Path) -> bool:

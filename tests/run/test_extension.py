@@ -9,9 +9,10 @@ import pytest
 from sdt import experiment, files
 from sdt.commands import standing
 from sdt.config import to_dict
-from sdt.errors import CheckpointError, ConfigError
+from sdt.errors import CheckpointError, ConfigError, DataError
 from sdt.run import context, extension, publishing
 from sdt.run.identity import Identity
+from sdt.run.shared_checkpoints import SharedStore
 from tests.support import tiny, whole
 
 SMALL = whole.CONFIG  # seeds 0 and 1, of the reference run
@@ -67,6 +68,10 @@ def copy(reference_run, tmp_path):
   return shutil.copytree(reference_run, tmp_path / "run")
 
 
+def killed(*_):
+  raise KeyboardInterrupt
+
+
 def of_run(workdir):
   """Returns the stamps of a run without those of its extension."""
   of_all = whole.stamps(workdir).items()
@@ -83,6 +88,27 @@ def test_a_seed_and_an_arm_are_trained_alone_and_a_kill_anywhere_costs_nothing(
   assert of_run(copy) == before
   assert whole.run(SMALL, copy) == 0  # the old run is whole, and nothing is done to it
   assert of_run(copy) == before
+  with monkeypatch.context() as patch:
+    save = SharedStore.save
+
+    def killed_at_the_method(self, step, state, meta, pin=False):
+      if meta["arm"] == "method" and pin:
+        raise KeyboardInterrupt
+      save(self, step, state, meta, pin=pin)
+
+    # First at the end of the missing seed's method, then while both are taken over.
+    patch.setattr(SharedStore, "save", killed_at_the_method)
+    with pytest.raises(KeyboardInterrupt):
+      whole.run(LARGE, copy)
+  with monkeypatch.context() as patch:
+    patch.setattr(extension, "begin_whole", killed)
+    with pytest.raises(KeyboardInterrupt):
+      whole.run(LARGE, copy)
+  with monkeypatch.context() as patch:
+    patch.setattr(SharedStore, "save", killed_at_the_method)
+    with pytest.raises(KeyboardInterrupt):
+      whole.run(LARGE, copy)
+  assert of_run(copy) == before
   whole.stopped(LARGE, copy, monkeypatch, task="random_subset", done=2.0)
   assert of_run(copy) == before
   rows = files.read_rows(copy / publishing.FOLDER / publishing.WHOLE / "metrics.jsonl")
@@ -91,11 +117,6 @@ def test_a_seed_and_an_arm_are_trained_alone_and_a_kill_anywhere_costs_nothing(
   }
   capsys.readouterr()
   with monkeypatch.context() as patch:
-
-    def killed(source, target):
-      del source, target
-      raise KeyboardInterrupt
-
     patch.setattr(files, "move", killed)
     with pytest.raises(KeyboardInterrupt):
       whole.run(LARGE, copy)
@@ -266,6 +287,14 @@ def test_a_run_that_lost_its_checkpoints_cannot_grow_and_stays_as_it_is(
   with pytest.raises(CheckpointError, match="is not usable"):
     experiment.run(LARGE, copy, "tiny")
   assert of_run(copy) == before
+
+
+def test_other_data_are_refused_before_anything_is_trained(copy):
+  described = files.read_json(copy / "environment.json")
+  described["data"]["checksum"] = "another"
+  files.write_json(copy / "environment.json", described)
+  with pytest.raises(DataError, match="holds a run on other data"):
+    extension.find(copy, Identity(to_dict(LARGE), tiny.data(LARGE).checksum), LARGE)
 
 
 def test_an_extension_that_fails_leaves_the_run_usable_and_another_begins_anew(

@@ -11,6 +11,9 @@ from sdt.files.workdir import TMP_PREFIX
 from sdt.run import publishing
 
 OLD = {"results.json": "old", "config.json": "old", "figures/gone.png": "old", "same.csv": "same"}
+GONE = {"model.safetensors": "old"}  # no network is fit any more
+# Of the user, or of another command or run: with a seal, and no file of this run.
+OTHERS = {"export.onnx": "exported", "inner/results.json": "another run's"}
 NEW = {"results.json": "new", "config.json": "new", "figures/made.png": "new", "same.csv": "same"}
 
 
@@ -22,7 +25,7 @@ class Killed(BaseException):
 def workdir(tmp_path):
   """Returns a workdir with an old run and a new one in extension/whole."""
   whole = tmp_path / publishing.FOLDER / publishing.WHOLE
-  for folder, content in ((tmp_path, OLD), (whole, NEW)):
+  for folder, content in ((tmp_path, OLD | GONE | OTHERS), (whole, NEW)):
     for name, text in content.items():
       files.write_text(folder / name, text)
     (folder / "checkpoints" / "1").mkdir(parents=True)
@@ -48,10 +51,11 @@ def assert_new(workdir, kept=None):
   assert {name: found[name] for name in found.keys() - seals} == NEW | {
     "checkpoints/1/data": "new",
     "notes.txt": "the user's",
+    **OTHERS,
     **(kept or {}),
   }
   assert all(files.is_intact(workdir / name) for name in NEW)
-  assert len(seals) == len(NEW)
+  assert len(seals) == len(NEW | OTHERS)
 
 
 def test_the_new_files_replace_the_old_and_what_is_no_file_of_a_run_stays(workdir):
