@@ -13,8 +13,8 @@ from sdt.data.dataset import Data
 from sdt.report.tables import result_table_text
 from sdt.run import lifecycle
 from sdt.run.context import Context
-from sdt.run.reused_baseline import Finished
 from sdt.run.signals import StopRequest
+from sdt.run.taken_over import Taken
 from sdt.stages import outline
 from sdt.stages.contact_sheet import write_contact_sheet
 from sdt.stages.results import write_arms, write_results
@@ -22,10 +22,10 @@ from sdt.stages.score_and_split import score, split
 from sdt.stages.train import Trainings
 
 
-def train_and_judge(context: Context, finished: Finished | None) -> None:
+def train_and_judge(context: Context, finished: Taken | None) -> None:
   """Runs the stages of an experiment up to results.json, or what is left of them.
 
-  `finished` is a run whose baseline is taken over; None if the baseline is trained here.
+  `finished` has trainings of other runs that are taken over; None if all are trained here.
 
   Source: the paper, Algorithm 1. Differs from source: the controls, paired over seeds.
   """
@@ -59,7 +59,7 @@ def train_and_judge(context: Context, finished: Finished | None) -> None:
   write_results(context, trainings, {arm: plans[arm] for arm in arms}, num_easy=setting.num_easy)
 
 
-def run_stages(context: Context, finished: Finished | None) -> None:
+def run_stages(context: Context, finished: Taken | None) -> None:
   """Runs all stages of an experiment, or what is left of them; see `train_and_judge`."""
   train_and_judge(context, finished)
   lifecycle.write_report(context)
@@ -71,6 +71,7 @@ EXPERIMENT: lifecycle.Experiment = lifecycle.Experiment(
   plans=outline.plans,
   stages=run_stages,
   table=result_table_text,
+  part=train_and_judge,
 )
 # The same where nobody looks at a report.
 WITHOUT_REPORT: lifecycle.Experiment = dataclasses.replace(EXPERIMENT, stages=train_and_judge)

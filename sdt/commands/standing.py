@@ -10,7 +10,7 @@ from sdt import experiment as experiments
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.files.workdir import disk_errors, refuse_others_folder
-from sdt.run import resume
+from sdt.run import extension, resume
 from sdt.run.identity import Identity
 from sdt.run.lifecycle import Experiment
 from sdt.run.saved_states import place_in_words
@@ -57,6 +57,12 @@ def find_standing(
     if not workdir.is_dir():
       raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     refuse_others_folder(workdir)
+  found = extension.find(workdir, identity, config) if experiment.part else None
+  if found is not None:
+    return Standing(
+      f"a finished run that would be extended: {found.in_words}; what is there is not trained "
+      "again, so it takes less time and work than is told for all"
+    )
   store = SharedStore(workdir / "checkpoints", config.checkpoint.keep, _silent, read_only=True)
   choices = resume.check_same_run(identity, workdir, store, log=_silent)
   lacking = resume.missing(workdir, experiment.outputs(config, data))

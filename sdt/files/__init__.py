@@ -22,9 +22,11 @@ from sdt.files.sealed import (
   keep_if_not_ours,
   kept_files_told,
   map_bytes_verified,
+  move,
   read_bytes_verified,
   remove,
   replacing,
+  sealed_names,
   write_bytes,
 )
 from sdt.files.tensors import safetensors_bytes
@@ -39,6 +41,7 @@ __all__ = [
   "kept_files_told",
   "map_bytes_verified",
   "map_npz",
+  "move",
   "parse_json",
   "parse_npz",
   "read_bytes_verified",
@@ -49,6 +52,7 @@ __all__ = [
   "replacing",
   "safetensors_bytes",
   "sealed_json_text",
+  "sealed_names",
   "truncate_rows",
   "write_bytes",
   "write_csv",

@@ -144,6 +144,32 @@ def _temporary(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
   _sync_dir(path.parent)
 
 
+def move(source: Path, target: Path) -> None:
+  """Moves a file with its seal to where an older version may stand; the content is not read twice.
+
+  A file there that no write of ours has left so is kept aside. After a kill the same call goes on.
+
+  Raises:
+    WorkdirError: any OSError.
+  """
+  with disk_errors(target):
+    (target.parent / SEAL_DIR).mkdir(parents=True, exist_ok=True)
+    line = _line_of(source)
+    before = _keep_if_other(target, line)
+    _write_seal_line(target, line, before)
+    os.replace(source, target)
+    _sync_dir(target.parent)
+    if before is not None:
+      _write_seal_line(target, line)
+
+
+def sealed_names(folder: Path) -> list[str]:
+  """Returns the paths, from `folder` on, of the files in and below it that have a seal, sorted."""
+  seals = (path for path in folder.rglob(f"{SEAL_DIR}/*") if path.is_file())
+  own = (path.parent.parent / path.name for path in seals)
+  return sorted(path.relative_to(folder).as_posix() for path in own if path.is_file())
+
+
 def _sync(file: BinaryIO) -> None:
   file.flush()
   os.fsync(file.fileno())

@@ -231,7 +231,7 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   if signs:
     blocks.append(", ".join(signs))
   said = [f"Positive control: {results['power']['says']}."] if "power" in results else []
-  said += [results["looks"]["sentence"]] if "looks" in results else []
+  said += list(filter(None, [results.get("looks", {}).get("sentence")]))
   said += [f"! {results['collapse']}"] if "collapse" in results else []
   said += _least_accurate_classes(results) + _recommended(results)
   blocks += [textwrap.fill(text, MAX_WIDTH, break_on_hyphens=False) for text in said]

@@ -23,9 +23,11 @@ from sdt.errors import ConfigError
 from sdt.report import build_report
 from sdt.run import (
   environment,
+  extension,
   full_batch,
   load_inputs,
   preprocessing_file,
+  publishing,
   resume,
   reused_baseline,
   selection,
@@ -40,6 +42,7 @@ from sdt.run.programs import Setup, compute_dtype
 from sdt.run.progress import Display, duration
 from sdt.run.shared_checkpoints import SharedStore
 from sdt.run.signals import StopRequest
+from sdt.run.taken_over import Taken
 from sdt.run.timing import Timing
 
 
@@ -51,16 +54,18 @@ class Experiment:
     check: (config, data) refuses what cannot be run, before anything is written.
     outputs: (config, data) -> the names of the files that it leaves in the workdir.
     plans: (config, data) -> the size of A and every arm's plan, before it is known what A is.
-    stages: (context, a baseline to take over or None) runs what is left of it, writes results.json,
+    stages: (context, trainings to take over or None) runs what is left of it, writes results.json,
       and ends with `write_report`.
     table: results.json -> the text that is printed at the end.
+    part: the stages of a run that becomes a part of another; None where a run cannot be extended.
   """
 
   check: Callable[[Config, Data], None]
   outputs: Callable[[Config, Data], list[str]]
   plans: Callable[[Config, Data], tuple[int, list[Plan]]]
-  stages: Callable[[Context, reused_baseline.Finished | None], None]
+  stages: Callable[[Context, Taken | None], None]
   table: Callable[[Mapping[str, Any]], str]
+  part: Callable[[Context, Taken | None], None] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Job:
     stop: asked as well whether the run shall stop.
     profile: whether a dispatch is traced, into `workdir`/profile.
     is_quiet: whether nothing is told on stderr.
+    takes_over: trainings of other runs that are not trained again.
   """
 
   config: Config
@@ -85,6 +91,7 @@ class Job:
   stop: StopRequest | None = None
   profile: bool = False
   is_quiet: bool = False
+  takes_over: Taken | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,10 +147,15 @@ def complete(experiment: Experiment, job: Job) -> bool:
   accepted = _accept(experiment, job, display)
   config, origin = accepted.config, job.config.baseline_from
   data_secs = time.perf_counter() - start
-  finished = None
+  finished = job.takes_over
   if origin is not None and reused_baseline.is_needed(job.workdir):
     finished = reused_baseline.find(Path(origin), config, accepted.identity)
   with files.kept_files_told(display.log), shared_workdir.hold(job.workdir) as held:
+    extension.settle(held)
+    found = extension.find(held, accepted.identity, config) if experiment.part else None
+    if found is not None:
+      _extend(experiment, job, found, data=accepted.data, display=display)
+      return True
     store = SharedStore(held / "checkpoints", config.checkpoint.keep, display.log)
     choices = resume.check_same_run(accepted.identity, held, store, log=display.log)
     outputs = experiment.outputs(config, accepted.data)
@@ -168,6 +180,33 @@ def complete(experiment: Experiment, job: Job) -> bool:
       )
       _train(experiment, opened, finished, profile=job.profile)
   return True
+
+
+def _extend(
+  experiment: Experiment,
+  job: Job,
+  found: extension.Extension,
+  *,
+  data: Data,
+  display: Display,
+) -> None:
+  """Trains what a finished run lacks of its seeds and arms, then puts the new run in its place."""
+  stop = job.stop or StopRequest()
+  own = dataclasses.replace(job, loaded=data, stop=stop, profile=False)
+  with stop.listening(display.log):
+    for note in extension.notes(found):
+      display.log(note)
+    extension.prepare(found, display.log)
+    if not extension.is_trained(found):
+      part = dataclasses.replace(experiment, stages=experiment.part or experiment.stages)
+      folder, name = found.folder / extension.SEEDS, f"{job.name}, the seeds that are missing"
+      complete(part, dataclasses.replace(own, config=found.of_seeds, workdir=folder, name=name))
+    together, whole = extension.begin_whole(found), found.folder / publishing.WHOLE
+    complete(
+      experiment,
+      dataclasses.replace(own, config=found.config, workdir=whole, takes_over=together),
+    )
+    publishing.publish(found.workdir)
 
 
 def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
@@ -197,7 +236,7 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
 def _train(
   experiment: Experiment,
   opened: _Opened,
-  finished: reused_baseline.Finished | None,
+  finished: Taken | None,
   *,
   profile: bool,
 ) -> None:

@@ -65,7 +65,7 @@ def compute_dtype(config: Config) -> np.dtype:
   return jnp.dtype(config.precision)
 
 
-def _replicas(config: Config, layout: Layout) -> str:
+def choose_replicas(config: Config, layout: Layout) -> str:
   """Returns how replicas share a program; see `map_replicas`.
 
   On CPU one after the other, which compiles one step and is bit-equal to running each alone.
@@ -131,7 +131,7 @@ class Setup:
     where = choose_placement(config.data, data, layout, sealed=sealed.get("placement"))
     source = make_source(config.data, data, layout, placement=where)
     chosen = {
-      "replicas": _replicas(config, layout),
+      "replicas": choose_replicas(config, layout),
       "precision": dtype.name,
       "parallel_mode": layout.mode,
       "num_devices": layout.num_devices,

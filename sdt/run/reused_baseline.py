@@ -5,7 +5,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -49,6 +49,11 @@ class Finished:
   num_phases: int
   environment: dict[str, Any]
   origin: dict[str, Any]
+  what: ClassVar[str] = "baseline"
+
+  def take_over(self, context: Context, plans: Mapping[str, Plan]) -> tuple[str, Snapshot]:
+    """See `take_over`."""
+    return take_over(context, self, plans)
 
 
 def is_needed(workdir: Path) -> bool:
@@ -88,7 +93,7 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   content = files.read_json(workdir / "config.json")
   described = files.read_json(workdir / "environment.json")
   _refuse_other_baseline(content["config"], described, identity, where=where)
-  _refuse_other_machine(described, config, where)
+  refuse_other_machine(described, config, where, way_out="leave baseline_from out")
   store = SharedStore(workdir / "checkpoints", 2, read_only=True)
   steps = _steps_of(store, 0, config, where=where)
   for index in range(1, len(scoring_arms(config))):  # a run without arms has no folds
@@ -154,7 +159,9 @@ def _refuse_other_baseline(
     raise DataError(f"{where}: that run started from {other[0]}; leave baseline_from out")
 
 
-def _refuse_other_machine(described: dict[str, Any], config: Config, where: str) -> None:
+def refuse_other_machine(
+  described: dict[str, Any], config: Config, where: str, *, way_out: str
+) -> None:
   """Refuses a run on another kind of device, with another number of them or another precision."""
   before = described["choices"] | {"platform": described["platform"]}
   now = {
@@ -165,8 +172,7 @@ def _refuse_other_machine(described: dict[str, Any], config: Config, where: str)
   others = [f"{key} {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
   if others:
     raise ConfigError(
-      f"{where}: that run had {'; '.join(others)}; run on such a machine, or leave baseline_from "
-      "out"
+      f"{where}: that run had {'; '.join(others)}; run on such a machine, or {way_out}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,16 @@ class Timing:
     """Adds a dispatch of an arm: its seconds, of which some were for the evaluation."""
     self.train_secs[arm] = self.train_secs.get(arm, 0.0) + secs - evaluation_secs
     self.evaluation_secs[arm] = self.evaluation_secs.get(arm, 0.0) + evaluation_secs
+
+  def add(self, content: Mapping[str, Any]) -> None:
+    """Adds the account of another run, the content of its timing.json."""
+    for field in dataclasses.fields(self):
+      value, own = content.get(field.name), getattr(self, field.name)
+      if isinstance(value, Mapping):
+        for name, number in value.items():
+          own[name] = own.get(name, 0) + number
+      elif value is not None:
+        setattr(self, field.name, own + value)
 
   def to_dict(self) -> dict[str, Any]:
     """Returns the content of timing.json, with what follows from the account.

@@ -138,7 +138,7 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   collapse = collapse_in_words(arms)
   stopped = stopping.described(all_rows, config.arms, config)
   remarks = [stopped["early_stopping"]["sentence"]] if stopped else []
-  remarks += [looks["looks"]["sentence"]] if looks else []
+  remarks += [one["sentence"] for one in looks.values() if one["sentence"]]
   recommended = recommend(arms, comparison["contrasts"], outcome.validation)
   warnings = [f"{text[0].upper()}{text[1:]}." for text in data.test_label_texts]
   warnings += [collapse] if collapse else []

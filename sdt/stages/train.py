@@ -10,9 +10,10 @@ from sdt import files
 from sdt.engine.plan import Plan
 from sdt.engine.state import Snapshot, TrainState
 from sdt.errors import CheckpointError, DataError
-from sdt.run import metrics, reused_baseline, stopping
+from sdt.run import metrics, stopping
 from sdt.run.context import Context, write_environment
 from sdt.run.saved_states import restore_final, restore_newest
+from sdt.run.taken_over import Taken
 from sdt.stages.train_arm import train_arm
 
 
@@ -82,20 +83,20 @@ class Trainings:
   def _index_of(self, arm: str) -> int:
     return list(self.rounds).index(arm)
 
-  def take_over(self, finished: reused_baseline.Finished | None, plans: Mapping[str, Plan]) -> None:
-    """Takes the end of the baseline from another run, if this one has trained nothing yet.
+  def take_over(self, finished: Taken | None, plans: Mapping[str, Plan]) -> None:
+    """Takes the ends of trainings from other runs, if this one has trained nothing yet.
 
     Args:
-      finished: of the other run; None if the run is to train its own baseline.
+      finished: trainings of other runs; None if the run is to train all itself.
       plans: of the arms whose networks score.
 
     Raises:
-      CheckpointError, DataError, WorkdirError: see `reused_baseline.take_over`.
+      CheckpointError, DataError, WorkdirError: see `Taken.take_over`.
     """
     if finished is None or self.newest is not None:
       return
-    with self.context.timing.stage("take over baseline"):
-      self._set_newest(reused_baseline.take_over(self.context, finished, plans))
+    with self.context.timing.stage(f"take over {finished.what}"):
+      self._set_newest(finished.take_over(self.context, plans))
       write_environment(self.context)
 
   def was_done(self, arm: str) -> bool:

@@ -22,7 +22,7 @@ from sdt.models import count_params
 from sdt.report.toy_page import table_text
 from sdt.run import lifecycle, metrics
 from sdt.run.context import Context
-from sdt.run.reused_baseline import Finished
+from sdt.run.taken_over import Taken
 from sdt.stages.model_file import RECOMMENDED, header, write_model
 from sdt.stages.train import Trained, Trainings
 from sdt.stats import paired
@@ -62,7 +62,7 @@ def plans(config: Config, data: Data) -> tuple[int, list[Plan]]:
   ]
 
 
-def run_stages(context: Context, finished: Finished | None) -> None:
+def run_stages(context: Context, finished: Taken | None) -> None:
   """Runs the stages that are not done yet."""
   del finished  # a toy takes no baseline over
   config = context.config
