@@ -17,14 +17,13 @@ from sdt.commands.forecast import (
   training_passes,
 )
 from sdt.devices.layout import bytes_per_device
-from sdt.devices.memory import is_out_of_memory
+from sdt.devices.memory import device_memory_errors, is_out_of_memory
 from sdt.engine.plan import Plan
 from sdt.engine.state import Snapshot
 from sdt.engine.trainer import Trainer
 from sdt.models import count_params
 from sdt.models.pretrained import Pretrained
 from sdt.run.environment import use_compilation_cache
-from sdt.run.lifecycle import device_memory_errors
 from sdt.run.programs import Setup
 from sdt.run.selection import is_on, prepare
 from sdt.stages import prediction_files

@@ -3,10 +3,9 @@
 The stages themselves are those of an `Experiment`.
 """
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ import jax
 
 from sdt import files
 from sdt.config import Config
+from sdt.config.schema import LogConfig
 from sdt.data.class_names import counts_line
 from sdt.data.dataset import Data
 from sdt.devices import processes
-from sdt.devices.memory import is_out_of_memory
+from sdt.devices.memory import device_memory_errors
 from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.report import build_report
@@ -200,13 +200,23 @@ def _extend(
     if not extension.is_trained(found):
       part = dataclasses.replace(experiment, stages=experiment.part or experiment.stages)
       folder, name = found.folder / extension.SEEDS, f"{job.name}, the seeds that are missing"
-      complete(part, dataclasses.replace(own, config=found.of_seeds, workdir=folder, name=name))
+      seeds = _without_loggers(found.of_seeds)
+      complete(part, dataclasses.replace(own, config=seeds, workdir=folder, name=name))
     together, whole = extension.begin_whole(found), found.folder / publishing.WHOLE
     complete(
       experiment,
-      dataclasses.replace(own, config=found.config, workdir=whole, takes_over=together),
+      dataclasses.replace(
+        own, config=_without_loggers(found.config), workdir=whole, takes_over=together
+      ),
     )
     publishing.publish(found.workdir)
+  # Only now, so that they hear of one run, in its place.
+  feed = Feed.of(found.config, found.workdir, display.log)
+  feed.finish(files.read_json(found.workdir / "results.json"))
+
+
+def _without_loggers(config: Config) -> Config:
+  return dataclasses.replace(config, log=LogConfig())
 
 
 def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
@@ -348,22 +358,6 @@ def _build_report(workdir: Path) -> None:
     build_report(workdir)
 
   processes.by_first(build)
-
-
-@contextlib.contextmanager
-def device_memory_errors() -> Iterator[None]:
-  """Turns a device that is out of memory into a ConfigError that names the keys to change."""
-  try:
-    yield
-  except jax.errors.JaxRuntimeError as error:
-    if not is_out_of_memory(error):
-      raise
-    raise ConfigError(
-      f"the device is out of memory ({str(error).splitlines()[0][:200]}); lower batch_size or "
-      "score.batch_size, run fewer seeds at once, "
-      "choose parallel.replicas=loop, or keep the inputs on the host with data.placement=stream; "
-      "--dry_run estimates the memory"
-    ) from error
 
 
 def _machine(config: Config) -> str:

@@ -10,8 +10,9 @@ from sdt import experiment, files
 from sdt.commands import standing
 from sdt.config import to_dict
 from sdt.errors import CheckpointError, ConfigError, DataError
-from sdt.run import context, extension, publishing
+from sdt.run import context, extension, lifecycle, publishing
 from sdt.run.identity import Identity
+from sdt.run.loggers.feed import Feed
 from sdt.run.shared_checkpoints import SharedStore
 from tests.support import tiny, whole
 
@@ -28,14 +29,14 @@ def without_looks(outputs):
   sentence = results["sentence"].removesuffix(f" {told}").replace(", exploratory", "")
   page = outputs.get("report.html", "").replace(f" {told}", "").replace(", exploratory", "")
   page = re.sub(r"<li>(Looks|Seen before).*\n", "", page.replace(" (exploratory)", ""))
-  seal = {".sha256/results.json": None, "figures/.sha256/forest.png": None}
+  seal = {".sha256/results.json": None, "figures/.sha256/forest.svg": None}
   return (
     outputs
     | seal
     | {
       "results.json": results | {"sentence": sentence},
       "report.html": page,
-      "figures/forest.png": None,
+      "figures/forest.svg": None,
     }
   )
 
@@ -313,3 +314,20 @@ def test_an_extension_that_fails_leaves_the_run_usable_and_another_begins_anew(
     other, tiny.data(other), Identity(to_dict(other), ""), workdir=copy
   )
   assert found.text.startswith("a finished run that would be extended: 1 more seed (7); ")
+
+
+def test_loggers_hear_of_the_grown_run_alone_in_its_place(copy, monkeypatch):
+  whole.quick_report(monkeypatch)
+  heard = []
+
+  class Heard(Feed):
+    @classmethod
+    def of(cls, config, workdir, log):
+      heard.append((config.log.tensorboard, workdir, config.seeds))
+      return cls(workdir)
+
+  monkeypatch.setattr(lifecycle, "Feed", Heard)
+  monkeypatch.setattr(lifecycle, "require_packages", lambda config: None)
+  more = whole.config(seeds=(0, 1, 2), log__tensorboard=True)
+  assert whole.run(more, copy) == 0
+  assert [one for one in heard if one[0]] == [(True, copy, (0, 1, 2))]

@@ -11,8 +11,9 @@ from sdt import experiment
 from sdt.commands import dry_run
 from sdt.config import Config
 from sdt.config.schema import OptimConfig
+from sdt.devices import memory
 from sdt.errors import ConfigError, DataError, LockedError
-from sdt.run import lifecycle, load_inputs, shared_workdir
+from sdt.run import load_inputs, shared_workdir
 from tests.support import tiny
 
 
@@ -125,12 +126,12 @@ def test_a_device_out_of_memory_names_the_keys_to_change():
     pytest.raises(
       ConfigError, match=r"out of memory \(RESOURCE_EXHAUSTED: no room\); lower batch_size"
     ),
-    lifecycle.device_memory_errors(),
+    memory.device_memory_errors(),
   ):
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room\nmore")
   with (
     pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"),
-    lifecycle.device_memory_errors(),
+    memory.device_memory_errors(),
   ):
     raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
