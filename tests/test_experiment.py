@@ -22,7 +22,9 @@ def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(reference_ru
     if path.is_file() and ".sha256" not in path.parts
   }
   names = {
-    name for name in names if not name.startswith("checkpoints/") and not name.endswith(".png")
+    name
+    for name in names
+    if not name.startswith("checkpoints/") and not name.endswith((".png", ".svg"))
   }
   expected = {
     "config.json",
@@ -33,6 +35,7 @@ def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(reference_ru
     "scores.npz",
     "scores.json",
     "split.csv",
+    "suspects.csv",
   }
   expected |= {
     "arms/method.npz",
@@ -41,12 +44,14 @@ def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(reference_ru
     "model.safetensors",
     *(f"models/{arm}-seed{seed}.safetensors" for arm in ("baseline", "method") for seed in (0, 1)),
     "figures/mosaics.npz",
+    "figures/review.npz",
+    "review.html",
     "predictions.npz",
     "predictions.csv",
     ".lock",
   }
   assert names == expected
-  assert list((reference_run / "figures").glob("*.png"))
+  assert list((reference_run / "figures").glob("*.svg"))
   for name in expected - {".lock"}:
     assert files.is_intact(reference_run / name), name
 
@@ -115,6 +120,7 @@ def test_results_are_those_of_the_last_rounds(reference_run):
     "contrasts",
     "sentence",
     "predictions",
+    "suspects",
   ]
   assert results["num_easy"] == 7
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
@@ -162,6 +168,7 @@ def test_scores_and_splits_on_disk_agree_with_each_other(reference_run):
     "difficulty": ("float32", (70,)),
     "wrong_label": ("bool", (70,)),
     "sound": ("bool", (2,)),
+    "other_class": ("int32", (2, 70)),
     **{
       name: ("float32", (2, 70))
       for name in SCORES

@@ -266,7 +266,8 @@ def test_a_finished_run_is_told(copy):
     standing(CONFIG, copy)
     == "a run of this config, complete but for its report, which would be made again"
   )
-  files.write_text(copy / "report.html", "a report")
+  for page in ("report.html", "review.html"):
+    files.write_text(copy / page, "a report")
   assert standing(CONFIG, copy) == "a complete run of this config; nothing would be done"
   (copy / "scores.csv").unlink()
   assert (

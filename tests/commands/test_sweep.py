@@ -156,7 +156,8 @@ def test_a_sweep_that_is_stopped_inside_a_value_ends_as_one_that_was_left_alone(
 
 def test_a_signal_between_two_values_stops_the_sweep_there(finished, tmp_path, monkeypatch, capsys):
   def report_and_stop(workdir):
-    files.write_text(workdir / "report.html", "stands for the report")
+    for page in ("report.html", "review.html"):
+      files.write_text(workdir / page, "stands for the report")
     signal.raise_signal(signal.SIGINT)
 
   with monkeypatch.context() as patch:

@@ -32,7 +32,8 @@ def test_only_the_report_is_made_again_where_only_a_figure_is_missing(
   assert whole.run(CONFIG, copy) == 0
   made_again = {path for path, stamp in whole.stamps(copy).items() if before.get(path) != stamp}
   assert str(lost.relative_to(copy)) in made_again
-  assert all("report.html" in path or path.startswith("figures/") for path in made_again)
+  pages = ("report.html", "review.html")
+  assert all(path.endswith(pages) or path.startswith("figures/") for path in made_again)
   assert whole.outputs(copy) == whole.outputs(reference_run)
 
 
@@ -45,7 +46,8 @@ def test_only_the_report_is_made_again_where_only_its_page_is_missing(
   before = whole.stamps(copy)
   assert whole.run(CONFIG, copy) == 0
   made_again = {path for path, stamp in whole.stamps(copy).items() if before.get(path) != stamp}
-  assert made_again == {"report.html", ".sha256/report.html"}
+  pages = ("report.html", "review.html")
+  assert made_again == {*pages, *(f".sha256/{page}" for page in pages)}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,7 @@ def test_only_the_report_is_made_again_where_only_its_page_is_missing(
     "arms/method.npz",
     "model.safetensors",
     "figures/mosaics.npz",
+    "suspects.csv",
     "timing.json",
   ],
 )

@@ -91,7 +91,9 @@ def outputs(workdir: Path, *, report: bool = True) -> dict[str, Any]:
     content["report.html"] = without_times((workdir / "report.html").read_text())
   for path in sorted(workdir.rglob("*")):
     name = str(path.relative_to(workdir))
-    of_report = name.startswith("figures/") and path.suffix in (".png", ".svg")
+    of_report = path.name == "review.html" or (
+      name.startswith("figures/") and path.suffix in (".png", ".svg")
+    )
     is_output = (
       path.is_file()
       and path.name not in (*timed, ".lock")
@@ -179,9 +181,10 @@ def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def quick_report(monkeypatch: pytest.MonkeyPatch) -> None:
-  """Writes one line in place of each report, so that the run counts as complete."""
+  """Writes a line in place of each page of a report, so that the run counts as complete."""
 
   def build(workdir: Path) -> None:
-    files.write_text(workdir / "report.html", "stands for the report")
+    for name in ("report.html", "review.html"):
+      files.write_text(workdir / name, "stands for the report")
 
   monkeypatch.setattr(lifecycle, "build_report", build)
