@@ -79,6 +79,26 @@ def of_run(workdir):
   return {name: stamp for name, stamp in of_all if not name.startswith(publishing.FOLDER)}
 
 
+def killed_while_the_trainings_are_taken_over(copy, monkeypatch):
+  """Kills at the end of the missing seed's method, then before and between the joined states."""
+  save = SharedStore.save
+
+  def killed_at_the_method(self, step, state, meta, pin=False):
+    if meta["arm"] == "method" and pin:
+      raise KeyboardInterrupt
+    save(self, step, state, meta, pin=pin)
+
+  for place, name, act in (
+    (SharedStore, "save", killed_at_the_method),
+    (extension, "begin_whole", killed),
+    (SharedStore, "save", killed_at_the_method),
+  ):
+    with monkeypatch.context() as patch:
+      patch.setattr(place, name, act)
+      with pytest.raises(KeyboardInterrupt):
+        whole.run(LARGE, copy)
+
+
 def test_a_seed_and_an_arm_are_trained_alone_and_a_kill_anywhere_costs_nothing(
   copy, trained, tmp_path, monkeypatch, capsys
 ):
@@ -89,26 +109,7 @@ def test_a_seed_and_an_arm_are_trained_alone_and_a_kill_anywhere_costs_nothing(
   assert of_run(copy) == before
   assert whole.run(SMALL, copy) == 0  # the old run is whole, and nothing is done to it
   assert of_run(copy) == before
-  with monkeypatch.context() as patch:
-    save = SharedStore.save
-
-    def killed_at_the_method(self, step, state, meta, pin=False):
-      if meta["arm"] == "method" and pin:
-        raise KeyboardInterrupt
-      save(self, step, state, meta, pin=pin)
-
-    # First at the end of the missing seed's method, then while both are taken over.
-    patch.setattr(SharedStore, "save", killed_at_the_method)
-    with pytest.raises(KeyboardInterrupt):
-      whole.run(LARGE, copy)
-  with monkeypatch.context() as patch:
-    patch.setattr(extension, "begin_whole", killed)
-    with pytest.raises(KeyboardInterrupt):
-      whole.run(LARGE, copy)
-  with monkeypatch.context() as patch:
-    patch.setattr(SharedStore, "save", killed_at_the_method)
-    with pytest.raises(KeyboardInterrupt):
-      whole.run(LARGE, copy)
+  killed_while_the_trainings_are_taken_over(copy, monkeypatch)
   assert of_run(copy) == before
   whole.stopped(LARGE, copy, monkeypatch, task="random_subset", done=2.0)
   assert of_run(copy) == before
