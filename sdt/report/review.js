@@ -43,6 +43,7 @@ class Review {
       "not a verdict.";
     $("memorised").hidden = !run.hasMemorised;
     document.body.classList.toggle("pixels", run.longest <= 16);
+    $("details").open = matchMedia("(min-width: 900px)").matches; // the list is below it else
   }
 
   listen() {

@@ -29,8 +29,8 @@ class View {
     $("decision").dataset.action = decision?.action ?? "";
     $("decision").replaceChildren(...(one ? this.decisionParts(decision) : []));
     $("why").textContent = one ? `Suspicion ${one.suspicion.toFixed(3)}: ${one.reason}.` : "";
-    const subset = one?.subset ? `, in ${one.subset}` : "";
-    $("origin").textContent = one?.file ? `${isolated(one.file)}${subset}` : subset.slice(2);
+    const origin = [one?.file && isolated(one.file), one?.subset && `subset ${one.subset}`];
+    $("origin").textContent = origin.filter(Boolean).join(", ");
     for (const id of ["keep", "accept", "relabel", "drop"]) $(id).disabled = !one;
     $("undo").disabled = !this.decisions.steps.length;
     $("details").hidden = !one || !this.data.scores.length;
