@@ -99,7 +99,9 @@ def num_marks(figure: Figure) -> int:
   counts = []
   for axes in figure.axes:
     counts += [np.size(line.get_xdata()) for line in axes.lines]
-    counts += [max(len(one.get_offsets()), len(one.get_paths())) for one in axes.collections]
+    counts += [
+      max(np.size(one.get_offsets()) // 2, len(one.get_paths())) for one in axes.collections
+    ]
     counts += [image.get_size()[0] * image.get_size()[1] for image in axes.images]
     counts.append(len(axes.patches))
   return sum(counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sdt.run.loggers.protocol import About, Curve, Final, Point
 
@@ -29,7 +29,8 @@ class WandbRuns:
 
     self._about = about
     self._runs: dict[str, wandb.Run] = {}
-    self._mode = os.environ.get("WANDB_MODE") or (
+    # Any: W&B itself says which modes there are, also to those who set another.
+    self._mode: Any = os.environ.get("WANDB_MODE") or (
       "online" if wandb.login(prompt=False) else "offline"
     )
     for path in (about.workdir / FOLDER).glob(f"*run-*-{about.run_id}-*"):
