@@ -151,12 +151,12 @@ class _Run:
 def _config_lines(config: Config, is_full: bool) -> Iterator[str]:
   """Yields the whole config as JSON, or a line for each key that is not at its default."""
   if is_full:
-    yield from (files.json_text(to_dict(config)), "")
+    yield from (files.json_text(to_dict(config, every_key=True)), "")
     return
-  defaults = dict(leaves(to_dict(Config())))
+  defaults = dict(leaves(to_dict(Config(), every_key=True)))
   yield "config    what differs from the defaults; --dry_run=full shows every key:"
   for name, value in leaves(to_dict(config)):
-    if name not in defaults or value != defaults[name]:
+    if value != defaults[name]:
       yield f"  {name} = {shown(value)}"
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import operator
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,17 +69,17 @@ def resolve(
   return _built(Config, "", values)
 
 
-def to_dict(config: Config) -> dict[str, Any]:
+def to_dict(config: Config, *, every_key: bool = False) -> dict[str, Any]:
   """Returns the config as nested dicts of plain JSON values; tuples become lists.
 
-  A key that is marked as `is_later` is left out while it has its default, so that a config that
-  does not use it stays what it was, its hash too.
+  Keys that came later (see `Rule`) are left out at their default, unless `every_key` is wanted.
   """
   plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
-  for name in (name for name, key in _keys().items() if key.rule.get("is_later")):
-    *path, last = name.split(".")
-    section = functools.reduce(dict.__getitem__, path, plain)
-    if json.dumps(section[last]) == json.dumps(_keys()[name].default):
+  later = () if every_key else (key for key in _keys().values() if key.rule.get("later"))
+  for key in later:
+    *path, last = key.name.split(".")
+    section = functools.reduce(operator.getitem, path, plain)
+    if operator.attrgetter(key.name)(config) == key.default:
       del section[last]
   return plain
 

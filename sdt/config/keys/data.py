@@ -101,22 +101,22 @@ class DataConfig:
     None,
     "training labels from a file, in place of the set's own, which count as the truth: an npz with "
     "an array by example id, or a CSV file with example_id,label",
-    is_later=True,
+    later=True,
   )
   labels_key: str | None = config_key(
     None,
     "the array of the npz, or the column of the CSV file, that holds the labels",
-    is_later=True,
+    later=True,
   )
   corrections: tuple[str, ...] = config_key(
     (),
     "files of corrections (corrections.csv) that relabel and drop training examples, one after the "
     "other",
     unique=True,
-    is_later=True,
+    later=True,
   )
   corrections_test: tuple[str, ...] = config_key(
-    (), "the same for test examples; every result names them", unique=True, is_later=True
+    (), "the same for test examples; every result names them", unique=True, later=True
   )
   image_size: int | None = config_key(
     None, "size to which image files are resized, pixels; see data.resize", low=4, high=4096

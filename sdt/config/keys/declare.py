@@ -19,8 +19,8 @@ class Rule(TypedDict, total=False):
     neutral: the value of a regulariser that changes nothing.
     calls: the blocks that a text may name, in order, with their numbers: "crop(4) flip".
     call: the blocks of which a text names one.
-    is_later: the key came after runs had been made without it: config.json and the config's hash
-      have it only where it differs from its default.
+    later: a key that came after the others. At its default it is no part of a config as plain
+      values, so older configs keep their hash, and older runs can be continued.
   """
 
   low: float
@@ -34,7 +34,7 @@ class Rule(TypedDict, total=False):
   neutral: float
   calls: Table
   call: Table
-  is_later: bool
+  later: bool
 
 
 def config_key[T](default: T, help: str, **rule: Unpack[Rule]) -> T:  # noqa: A002
