@@ -153,8 +153,7 @@ def table_text(content: Mapping[str, Any]) -> str:
     "baseline, paired, points"
   )
   others = [arm for arm in arms if arm not in shown]
-  texts = (text for entry in content["values"] for text in tables.test_label_texts(entry))
-  title = "".join(f"! {text}\n" for text in dict.fromkeys(texts)) + title
+  title = tables.test_label_lines(content["values"]) + title
   more = [f"The report also has these arms: {', '.join(others)}."] if others else []
   told = [
     line

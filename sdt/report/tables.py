@@ -215,7 +215,7 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   """
   contrasts, own = results.get("contrasts", {}), list(results.get("against_control", {}).values())
   blocks = _seed_blocks(results)
-  blocks[0] = "".join(f"! {text}\n" for text in test_label_texts(results)) + blocks[0]
+  blocks[0] = test_label_lines([results]) + blocks[0]
   if contrasts:
     blocks[0] += f"\n{_OF_METHOD}"
     if any(contrast["verdict"].endswith("no verdict") for contrast in contrasts.values()):
@@ -238,10 +238,16 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   return "\n\n".join(blocks)
 
 
-def test_label_texts(results: Mapping[str, Any]) -> list[str]:
-  """Returns what is told of test labels that are not those of the set, a text for each file."""
-  changes = results.get("data", {}).get("label_changes", ())
-  return [change["text"] for change in changes if change["key"].endswith("_test")]
+def test_label_lines(all_results: Iterable[Mapping[str, Any]]) -> str:
+  """Returns lines on test labels that are not those of the set; "" where all are."""
+  changes = [
+    change
+    for results in all_results
+    for change in results.get("data", {}).get("label_changes", ())
+    if change["key"].endswith("_test")
+  ]
+  texts = dict.fromkeys(f"! {change['text']}" for change in changes)
+  return "".join(f"{textwrap.fill(text, MAX_WIDTH, break_on_hyphens=False)}\n" for text in texts)
 
 
 def _recommended(results: Mapping[str, Any]) -> list[str]:

@@ -235,6 +235,23 @@ def test_the_table_fits_the_screen_and_says_what_else_there_is(made):
   assert "The report also has these arms: uniform_mean." in lines
 
 
+def test_the_table_says_at_its_top_that_test_labels_were_changed(made):
+  content = copy.deepcopy(made[1])
+  assert not table_text(content).startswith("!")
+  change = {
+    "key": "data.corrections_test",
+    "text": "test labels corrected: " + "cat to dog 1, " * 9,
+  }
+  mine = change | {"key": "data.corrections", "text": "corrections: 1 dropped"}
+  for entry in content["values"]:
+    entry["data"]["label_changes"] = [change, mine]
+  lines = table_text(content).splitlines()
+  assert lines[0].startswith("! test labels corrected: cat to dog 1")
+  assert max(map(len, lines)) <= 110
+  assert sum("test labels corrected" in line for line in lines) == 1
+  assert not any("dropped" in line for line in lines)
+
+
 def test_a_sweep_of_baselines_alone_has_a_table_without_differences(tmp_path):
   content = make_fake_sweep(
     tmp_path / "sweep", "optim.learning_rate", (0.1, 0.2), arms=("baseline",)

@@ -1,5 +1,6 @@
 """Runs with corrected labels and labels from a file: what seals them, and where they are told."""
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 import sdt
 from sdt import files
+from sdt.commands import dry_run
 from sdt.config import from_dict, resolve, to_dict
 from sdt.config.command_line import load_config_file
 from sdt.data import corrections
@@ -159,6 +161,15 @@ def test_a_config_without_these_keys_is_what_it_was():
   plain = to_dict(resolve({}))
   assert not {"labels_file", "labels_key", "corrections", "corrections_test"} & plain["data"].keys()
   assert from_dict(to_dict(_with(CONFIG, corrections=["a.csv"]))).data.corrections == ("a.csv",)
+
+
+def test_a_dry_run_shows_the_files_and_refuses_what_the_run_would(tmp_path):
+  path = _write(tmp_path / "fixes.csv", _rows(CONFIG))
+  lines = dry_run.describe(_with(CONFIG, corrections=[path]))
+  assert any(path in line for line in itertools.islice(lines, 5))
+  (tmp_path / "fixes.csv").write_text("example_id\n")
+  with pytest.raises(DataError, match=r"fixes.csv, line 1: the header is 'example_id'"):
+    next(dry_run.describe(_with(CONFIG, corrections=[path])))
 
 
 def test_a_set_in_memory_made_without_the_file_is_refused_and_one_made_with_it_is_not(
