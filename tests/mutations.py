@@ -152,6 +152,24 @@ MUTATIONS = {
     "return __import__('markupsafe').Markup(files.json_text(data, indent=None))",
     "tests/report/test_review_page.py",
   ),
+  "the hash of a config has who is shown its figures": Mutation(
+    "sdt/config/resolve.py",
+    'if key.rule.get("is_unhashed"):',
+    'if not key.rule.get("is_unhashed", True):',
+    "tests/config/test_resolve.py",
+  ),
+  "a process tells its loggers only what it trains itself": Mutation(
+    "sdt/run/loggers/feed.py",
+    "new = rows if self._has_begun else",
+    "new = rows if rows else",
+    "tests/run/loggers/test_feed.py",
+  ),
+  "the error of a logger ends it without a word": Mutation(
+    "sdt/run/loggers/feed.py",
+    "except Exception as error:\n      self._tell(",
+    "except Exception as error:\n      str(",
+    "tests/run/loggers/test_feed.py",
+  ),
 }
 
 

@@ -299,7 +299,7 @@ def test_the_whole_notebook_runs_on_the_wheel(notebook_environment, tmp_path, mo
   )
   assert f"sdt {sdt.__version__} is installed already\n" in said
   assert re.search(r"sdt runs on \d+ x cpu \(cpu\)", said)
-  assert re.search(r"method +test accuracy \d+\.\d\d %, mean of 2 seeds", said)
+  assert re.search(r"method +test accuracy \d+\.\d\d %, mean of 5 seeds", said)
   assert (tmp_path / "runs/digits/report.html").is_file()
   assert re.search(r"the mean of the seeds is right in \d+\.\d\d% of the test set", said)
   assert re.search(r"array: .* probability: ", said, re.DOTALL)

@@ -2,7 +2,8 @@
 
     python run.py --config=configs/sweeps/optimisers.py
 
-The two-block ResNet of the demo, five seeds, the baseline alone. SGD and RMSProp have momentum 0.9;
+The network of configs/controls/digits.py, five seeds, the baseline alone. SGD and RMSProp have
+momentum 0.9;
 `--config.optim.momentum=0 --config.sweep.values=sgd,rmsprop --config.sweep.also_values=0.1,1e-3` is
 without. The rates are usual ones and not tuned, so the sweep compares recipes, not optimisers at
 their best; other rates: `--config.sweep.also_values`. docs/results/toolbox.md has what came of it.

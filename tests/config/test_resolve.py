@@ -228,7 +228,7 @@ def test_the_hash_is_that_of_the_canonical_json():
 def test_a_key_that_came_later_is_no_part_of_a_config_that_does_not_use_it():
   """So older runs, which lack the key, can be continued, and keep their hash."""
   config = resolve({})
-  later = [name for name, key in KEYS.items() if key.rule.get("later")]
+  later = [name for name, key in KEYS.items() if key.rule.get("is_later")]
   assert "stats.looks" in later
   assert not set(later) & dict(leaves(to_dict(config))).keys()
   assert set(later) <= dict(leaves(to_dict(config, every_key=True))).keys()

@@ -17,7 +17,7 @@ from sdt.scores.split import num_easy
 from tests.support import tiny
 from tests.support.places import ROOT
 
-DIGITS = ROOT / "configs/digits.py"
+DIGITS = ROOT / "configs/controls/digits.py"
 SEEDS = (0, 1, 2, 3, 4)
 
 

@@ -71,6 +71,16 @@ def test_a_seed_that_diverged_has_no_figures_in_the_end():
   )
 
 
+def test_the_toy_ends_with_its_errors_in_place_of_accuracies():
+  error = {"per_seed": {"0": 0.5, "1": 0.25}, "mean": 0.375, "sd": 0.1, "n": 2}
+  final = final_of({"arms": {"uniform": {"asks": "?", "error": error}}, "rounds": 9})
+  assert final.points == (
+    Point(Curve("uniform", 0), 9, {"error": 0.5}),
+    Point(Curve("uniform", 1), 9, {"error": 0.25}),
+  )
+  assert (final.sentence, dict(final.means)) == ("", {"error/uniform": 0.375})
+
+
 class Book:
   """A logger that keeps what it is told."""
 
