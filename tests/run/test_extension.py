@@ -17,6 +17,7 @@ from sdt.run.shared_checkpoints import SharedStore
 from tests.support import tiny, whole
 
 SMALL = whole.CONFIG  # seeds 0 and 1, of the reference run
+FIRST = whole.config(seeds=(1,))
 LARGE = whole.config(seeds=(0, 5, 1), arms=("baseline", "method", "random_subset"))
 
 
@@ -54,14 +55,12 @@ def assert_same(config, left, right, *, report=False):
       assert one[name].tobytes() == other[name].tobytes(), name
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-  """A run of LARGE at once, without its report."""
-  workdir = tmp_path_factory.mktemp("at_once") / "run"
-  with pytest.MonkeyPatch.context() as patch:
-    whole.without_report(patch)
-    assert whole.run(LARGE, workdir) == 0
-  return workdir
+@pytest.fixture
+def first(tmp_path, monkeypatch):
+  """A run of the reference run's second seed alone, without a report."""
+  whole.quick_report(monkeypatch)
+  assert whole.run(FIRST, tmp_path / "run") == 0
+  return tmp_path / "run"
 
 
 @pytest.fixture
@@ -79,15 +78,23 @@ def of_run(workdir):
   return {name: stamp for name, stamp in of_all if not name.startswith(publishing.FOLDER)}
 
 
-def killed_while_the_trainings_are_taken_over(copy, monkeypatch):
-  """Kills at the end of the missing seed's method, then before and between the joined states."""
-  save = SharedStore.save
+def test_a_missing_seed_is_trained_alone_and_a_kill_anywhere_costs_nothing(
+  first, reference_run, monkeypatch, capsys
+):
+  """The missing seed is the first of the two."""
+  before, save = of_run(first), SharedStore.save
 
   def killed_at_the_method(self, step, state, meta, pin=False):
     if meta["arm"] == "method" and pin:
       raise KeyboardInterrupt
     save(self, step, state, meta, pin=pin)
 
+  whole.stopped(SMALL, first, monkeypatch, task="method", done=1.4)
+  assert of_run(first) == before
+  assert whole.run(FIRST, first) == 0  # the old run is whole, and nothing is done to it
+  assert of_run(first) == before
+  capsys.readouterr()
+  # At the end of the missing seed's method, then before and between the joined states.
   for place, name, act in (
     (SharedStore, "save", killed_at_the_method),
     (extension, "begin_whole", killed),
@@ -96,48 +103,22 @@ def killed_while_the_trainings_are_taken_over(copy, monkeypatch):
     with monkeypatch.context() as patch:
       patch.setattr(place, name, act)
       with pytest.raises(KeyboardInterrupt):
-        whole.run(LARGE, copy)
-
-
-def test_a_seed_and_an_arm_are_trained_alone_and_a_kill_anywhere_costs_nothing(
-  copy, trained, tmp_path, monkeypatch, capsys
-):
-  """The order of the seeds changes too: 0, 5, 1."""
-  whole.without_report(monkeypatch)
-  before = of_run(copy)
-  whole.stopped(LARGE, copy, monkeypatch, task="method", done=1.4)
-  assert of_run(copy) == before
-  assert whole.run(SMALL, copy) == 0  # the old run is whole, and nothing is done to it
-  assert of_run(copy) == before
-  killed_while_the_trainings_are_taken_over(copy, monkeypatch)
-  assert of_run(copy) == before
-  whole.stopped(LARGE, copy, monkeypatch, task="random_subset", done=2.0)
-  assert of_run(copy) == before
-  rows = files.read_rows(copy / publishing.FOLDER / publishing.WHOLE / "metrics.jsonl")
-  assert {(row["arm"], row["seed"]) for row in rows if row["round"] == 4} == {
-    (arm, seed) for arm in ("baseline", "method") for seed in (0, 5, 1)
-  }
-  capsys.readouterr()
+        whole.run(SMALL, first)
+  assert of_run(first) == before
   with monkeypatch.context() as patch:
     patch.setattr(files, "move", killed)
     with pytest.raises(KeyboardInterrupt):
-      whole.run(LARGE, copy)
+      whole.run(SMALL, first)
   said = capsys.readouterr().err
-  assert "method  round" not in said
-  assert "random_subset  round 1/" not in said
-  whole.quick_report(monkeypatch)  # only the report is missing now
-  whole.run(LARGE, copy)
-  (copy / "report.html").unlink()
-  files.remove(copy / "report.html")
-  assert_same(LARGE, trained, copy)
-  assert not (copy / publishing.FOLDER).exists()
-  looks = files.read_json(copy / "results.json")["looks"]
-  assert [(one["seeds"], one["arms"]) for one in looks["made"]] == [
-    ([0, 1], ["baseline", "method"]),
-    ([0, 5, 1], ["baseline", "method", "random_subset"]),
-  ]
-  assert looks["made"][0]["verdicts"] == {"method - baseline": "two seeds: no verdict"}
-  assert looks["exploratory"] == ["method - random_subset"]
+  assert "baseline  round" not in said
+  assert "method  round 1/" not in said
+  assert whole.run(SMALL, first) == 0
+  assert_same(SMALL, reference_run, first)
+  assert not (first / publishing.FOLDER).exists()
+  looks = files.read_json(first / "results.json")["looks"]
+  assert [one["seeds"] for one in looks["made"]] == [[1], [0, 1]]
+  assert looks["made"][0]["verdicts"] == {"method - baseline": "one seed: no verdict"}
+  assert looks["exploratory"] == []
 
 
 def test_a_new_arm_alone_trains_nothing_else_and_the_report_is_that_of_one_run(
@@ -159,6 +140,7 @@ def test_a_new_arm_alone_trains_nothing_else_and_the_report_is_that_of_one_run(
 
 
 VARIANTS = {
+  "a seed and an arm": (SMALL, {"seeds": LARGE.seeds, "arms": LARGE.arms}),
   "folds and a scored round": (
     whole.config(score__folds=2, score__at_round=2, score__name="confidence"),
     {"seeds": (0, 1, 2)},
