@@ -109,18 +109,8 @@ def test_metrics_hold_one_row_per_arm_seed_round_and_phase(reference_run):
 def test_results_are_those_of_the_last_rounds(reference_run):
   results, rows = files.read_json(reference_run / "results.json"), whole.rows(reference_run)
   assert list(results) == [
-    "data",
-    "model",
-    "seeds",
-    "rounds",
-    "num_easy",
-    "steps_per_round",
-    "arms",
-    "recommended",
-    "contrasts",
-    "sentence",
-    "predictions",
-    "suspects",
+    *("data", "model", "seeds", "rounds", "num_easy", "steps_per_round", "arms"),
+    *("recommended", "contrasts", "sentence", "predictions", "suspects"),
   ]
   assert results["num_easy"] == 7
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}

@@ -67,6 +67,7 @@ def test_the_defaults_are_the_papers_protocol():
 def test_a_config_is_its_row_and_differs_from_the_protocol_in_nothing_else(row):
   wanted = {
     "data.name": row.data,
+    "seeds": [0, 1, 2],
     "model.name": row.network,
     "batch_size": row.batch_size,
     "method.lambda_A": float(row.best),

@@ -242,18 +242,11 @@ def check_combinations(values: Values, defaults: Values) -> None:
 
 def _check_training(values: Values) -> None:
   """Raises a ConfigError where the milestones, the momentum or the widths make no sense."""
-  milestones = values["optim.milestones"]
-  if list(milestones) != sorted(milestones):
-    raise ConfigError(
-      f"optim.milestones = {milestones}: expected rounds in increasing order, "
-      f"{tuple(sorted(milestones))}"
-    )
-  looks = values["stats.looks"]
-  if list(looks) != sorted(looks):
-    raise ConfigError(
-      f"stats.looks = {looks}: expected numbers of seeds in increasing order, "
-      f"{tuple(sorted(looks))}"
-    )
+  for key, what in (("optim.milestones", "rounds"), ("stats.looks", "numbers of seeds")):
+    if list(values[key]) != (ascending := sorted(values[key])):
+      raise ConfigError(
+        f"{key} = {values[key]}: expected {what} in increasing order, {tuple(ascending)}"
+      )
   if values["optim.nesterov"] and values["optim.momentum"] == 0.0:
     raise ConfigError(
       "optim.nesterov = True: expected optim.momentum above 0, not optim.momentum = 0.0; it is a "
