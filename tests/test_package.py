@@ -156,11 +156,19 @@ def imported(path: Path) -> set[str]:
 def test_every_package_that_sdt_imports_is_declared():
   project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
   needed = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
-  onnx = {Requirement(text).name for text in project["optional-dependencies"]["onnx"]}
+  of_folder = {"exports": ["onnx"], "loggers": ["tensorboard", "wandb", "mlflow"]}
+  extras = {
+    folder: {
+      canonicalize_name(Requirement(text).name)
+      for name in names
+      for text in project["optional-dependencies"][name]
+    }
+    for folder, names in of_folder.items()
+  }
   packages = importlib.metadata.packages_distributions()
   lacking = []
   for path in [*(ROOT / "sdt").rglob("*.py"), *(ROOT / "configs").rglob("*.py")]:
-    allowed = needed | (onnx if path.parent.name == "exports" else set())
+    allowed = needed | extras.get(path.parent.name, set())
     for name in imported(path) - set(sys.stdlib_module_names) - {"sdt"}:
       if not {canonicalize_name(package) for package in packages.get(name, ())} & allowed:
         lacking.append(f"{path.relative_to(ROOT)} imports {name}")

@@ -26,6 +26,10 @@ MAX_DROPS = 8
 NUM_SUSPECTS = 40  # that the report shows
 # What review.html is made of. A run that lacks one of them has no such page.
 SUSPECTS, REVIEW_IMAGES = "suspects.csv", "figures/review.npz"
+SUSPECT_COLUMNS = (
+  *("example_id", "source_file", "given", "suggested"),
+  *("suspicion", "seeds_agree", "num_seeds", "reason"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,6 +256,11 @@ def _suspects(path: Path, ids: frozenset[int]) -> dict[int, dict[str, str]]:
   """
   with open(path, encoding="utf-8", newline="") as file:
     rows = csv.DictReader(file)
+    if missing := [name for name in SUSPECT_COLUMNS if name not in (rows.fieldnames or ())]:
+      raise DataError(
+        f"{path}: expected the columns {', '.join(SUSPECT_COLUMNS)}, {missing[0]} is missing; run "
+        "the same command again"
+      )
     first = {int(row["example_id"]): row for row in itertools.islice(rows, NUM_SUSPECTS)}
     others = {int(row["example_id"]): row for row in rows if int(row["example_id"]) in ids}
   return first | others

@@ -19,8 +19,8 @@ from sdt.errors import DataError
 from sdt.files.sealed import read_bytes
 from sdt.report import page
 from sdt.report.read import REVIEW_IMAGES as IMAGES
+from sdt.report.read import SUSPECT_COLUMNS, Artifacts
 from sdt.report.read import SUSPECTS as TABLE
-from sdt.report.read import Artifacts
 from sdt.report.thumbnails import address
 from sdt.report.wording import class_names
 
@@ -29,10 +29,6 @@ MAX_BYTES = 30_000_000  # of the page, about
 SCRIPTS = ("review_rows.js", "review_state.js", "review_list.js", "review_view.js", "review.js")
 _STYLE = "review.css"
 _DIGITS = 4  # of a score
-_COLUMNS = (
-  *("example_id", "source_file", "given", "suggested"),
-  *("suspicion", "seeds_agree", "num_seeds", "reason"),
-)
 _REMEDY = "run the same command again"
 
 type Json = dict[str, Any]
@@ -137,7 +133,7 @@ def _images_of(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
 def _suspects(path: Path, ids: Sequence[int]) -> tuple[list[dict[str, str]], int]:
   """Returns the rows of suspects.csv of the examples `ids`, in this order, and how many it has."""
   wanted = {str(number) for number in ids}
-  rows = _rows(path, _COLUMNS)
+  rows = _rows(path, SUSPECT_COLUMNS)
   found = {row["example_id"]: row for row in rows if row["example_id"] in wanted}
   lacking = [number for number in ids if str(number) not in found]
   if lacking:

@@ -13,20 +13,17 @@ from sdt.config import Config
 from sdt.data.dataset import Data, image_sizes
 from sdt.inputs.augment import centre_crop
 from sdt.report.read import REVIEW_IMAGES as IMAGES
+from sdt.report.read import SUSPECT_COLUMNS
 from sdt.report.read import SUSPECTS as TABLE
 from sdt.scores.suspects import Suspects
 
-_HEADER = (
-  *("example_id", "source_file", "given", "suggested"),
-  *("suspicion", "seeds_agree", "num_seeds", "reason"),
-)
 _MOST_IMAGES, _MOST_BYTES, _LONGEST = 2_000, 30_000_000, 96
 _PART = 64  # images that are cut and scaled together
 
 
 def write_suspects(workdir: Path, data: Data, config: Config, suspects: Suspects) -> None:
   """Writes suspects.csv, a row for every training example, and the images of the first ones."""
-  files.write_csv(workdir / TABLE, _HEADER, _rows(data, suspects))
+  files.write_csv(workdir / TABLE, SUSPECT_COLUMNS, _rows(data, suspects))
   if data.train.inputs.ndim != 4:
     return
   first = suspects.order[:_MOST_IMAGES]

@@ -231,8 +231,14 @@ def test_the_same_files_give_the_same_bytes(hostile):
   assert page_of(hostile[0]) == page_of(hostile[0])
 
 
+def without_review(workdir):
+  for name in (read.SUSPECTS, read.REVIEW_IMAGES):
+    (workdir / name).unlink()
+  return workdir
+
+
 def test_a_run_without_suspects_has_no_page_and_no_link_to_one(tmp_path):
-  workdir = make_fake_run(tmp_path / "run", **FEW)
+  workdir = without_review(make_fake_run(tmp_path / "run", **FEW))
   loaded = read.load(workdir)
   assert review_page.write(workdir, loaded) is None
   assert not (workdir / "review.html").exists()
@@ -247,7 +253,7 @@ def test_a_run_lacks_its_page_only_where_it_has_what_the_page_is_made_of(hostile
   def lacks(workdir):
     return review_page.FILE in [path.name for path in resume.missing(workdir, [review_page.FILE])]
 
-  old = make_fake_run(tmp_path / "old", **FEW)
+  old = without_review(make_fake_run(tmp_path / "old", **FEW))
   assert not lacks(old)
   page_of(hostile[0])
   assert not lacks(hostile[0])

@@ -10,7 +10,7 @@ import pytest
 
 from sdt import experiment, files
 from sdt.config import from_dict, to_dict
-from sdt.config.score_names import DYNAMICS, SCORES
+from sdt.config.score_names import DYNAMICS, OTHER_CLASS, SCORES
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.state import Position
 from sdt.errors import CheckpointError, ConfigError
@@ -54,7 +54,7 @@ def test_scores_of_both_kinds_are_those_of_the_engine(finished):
   expected = ScoreRunner(setup.score_program(), setup.source).scores(variables)
   expected |= dynamics_scores(states[Position(4)].dynamics, 4)
   stored = files.read_npz(finished / "scores.npz")
-  assert set(expected) == {name for name in stored if name in SCORES}
+  assert set(expected) == {name for name in stored if name in (*SCORES, OTHER_CLASS)}
   for name, values in expected.items():
     np.testing.assert_array_equal(stored[name], values, err_msg=name)
   described = files.read_json(finished / "scores.json")["scorers"]

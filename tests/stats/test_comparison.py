@@ -112,9 +112,8 @@ def test_without_a_positive_control_nothing_is_said_about_power():
 def test_sentence_names_the_difference_and_the_verdict():
   accuracy = {"baseline": {0: 0.9833, 1: 0.9861}, "method": {0: 0.9861, 1: 0.9861}}
   assert compare(accuracy, 0.0025)["sentence"] == (
-    "The method reached 98.61 +- 0.00 % test accuracy (n = 2) and the baseline reached 98.47 +- "
-    "0.20 % test accuracy (n = 2); "
-    "method - baseline is +0.14 points (two seeds: no verdict). "
+    "The method reached 98.61 % test accuracy (n = 2) and the baseline reached 98.47 % test "
+    "accuracy (n = 2); method - baseline is +0.14 points (two seeds: no verdict). "
     "For a verdict give --config.seeds=0,1,2,3,4 and a new --workdir: it needs at least 3 seeds."
   )
 

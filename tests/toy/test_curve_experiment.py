@@ -155,7 +155,7 @@ def test_a_finished_toy_is_left_alone_and_its_report_is_made_again(finished, cap
   assert whole.stamps(finished) == before
   outputs = whole.outputs(finished)
   (finished / "report.html").unlink()
-  (finished / "figures" / "fits.svg").unlink()
+  (finished / "figures" / "fits.png").unlink()
   assert build_report(finished) == finished / "report.html"
   assert whole.outputs(finished) == outputs
 
