@@ -6,6 +6,8 @@ The kinds are PNG, JPEG, BMP, WebP, PPM, TIFF, GIF, AVIF and JPEG 2000.
 import contextlib
 import dataclasses
 import io
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -176,14 +178,15 @@ def _remarks(image: Image.Image) -> tuple[str, ...]:
 
 def _read_file(path: Path) -> bytes:
   """Returns the content; raises OSError or ValueError, also for a pipe, which could block."""
-  if path.is_dir():
+  status = os.stat(path)  # once: on small images every call of the system counts
+  if stat.S_ISDIR(status.st_mode):
     raise ValueError("it is a folder")
-  size = path.stat().st_size
-  if not path.is_file():
+  if not stat.S_ISREG(status.st_mode):
     raise ValueError("it is no ordinary file")
-  if size > _MAX_FILE_BYTES:
-    raise ValueError(f"{size} bytes, more than the {_MAX_FILE_BYTES} allowed")
-  return path.read_bytes()
+  if status.st_size > _MAX_FILE_BYTES:
+    raise ValueError(f"{status.st_size} bytes, more than the {_MAX_FILE_BYTES} allowed")
+  with open(path, "rb") as file:
+    return file.read()
 
 
 def decode(content: Path | bytes, config: DataConfig) -> Decoded:
