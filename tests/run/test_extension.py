@@ -24,11 +24,12 @@ LARGE = whole.config(seeds=(0, 5, 1), arms=("baseline", "method", "random_subset
 def without_looks(outputs):
   """Returns the artifacts without what only tells that the run was looked at before."""
   results = files.parse_json(outputs["results.json"], "results.json", "")
-  told = results.pop("looks", {"sentence": ""})["sentence"]
+  sentence = results.pop("looks", {"sentence": ""})["sentence"]
+  told = f" {sentence}" if sentence else ", exploratory"  # never a blank alone
   for contrast in results["contrasts"].values():
     contrast.pop("planned", None)
-  sentence = results["sentence"].removesuffix(f" {told}").replace(", exploratory", "")
-  page = outputs.get("report.html", "").replace(f" {told}", "").replace(", exploratory", "")
+  sentence = results["sentence"].removesuffix(told).replace(", exploratory", "")
+  page = outputs.get("report.html", "").replace(told, "").replace(", exploratory", "")
   page = re.sub(r"<li>(Looks|Seen before).*\n", "", page.replace(" (exploratory)", ""))
   seal = {".sha256/results.json": None, "figures/.sha256/forest.svg": None}
   return (
