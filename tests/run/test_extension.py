@@ -27,7 +27,8 @@ def without_looks(outputs):
   results = files.parse_json(outputs["results.json"], "results.json", "")
   sentence = results.pop("looks", {"sentence": ""})["sentence"]
   told = f" {sentence}" if sentence else ", exploratory"  # never a blank alone
-  for contrast in results["contrasts"].values():
+  control = results.get("power", {}).get("contrast", {})
+  for contrast in (*results["contrasts"].values(), control):
     contrast.pop("planned", None)
   sentence = results["sentence"].removesuffix(told).replace(", exploratory", "")
   page = outputs.get("report.html", "").replace(told, "").replace(", exploratory", "")
