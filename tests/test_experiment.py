@@ -183,6 +183,7 @@ def test_scores_and_splits_on_disk_agree_with_each_other(reference_run):
   )
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_command_leave_the_same_bytes(reference_run, tmp_path):
   assert whole.run(CONFIG, tmp_path / "again") == 0
   whole.assert_same(CONFIG, reference_run, tmp_path / "again")

@@ -100,6 +100,7 @@ def test_bad_data_exits_with_3_and_exactly_one_line_and_writes_nothing(labels, p
   assert os.listdir(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_config_parameters_steps_and_memory_and_writes_nothing(tmp_path):
   small = [
     "shapes.num_train=50",

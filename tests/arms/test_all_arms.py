@@ -67,8 +67,7 @@ def test_page_and_text_subtract_the_arm_from_the_method_and_the_control_from_its
   assert means["method"] != means["baseline"]
 
 
-def test_every_arm_runs_and_a_stop_in_the_long_one_changes_nothing(finished, tmp_path, monkeypatch):
-  whole.without_report(monkeypatch)
+def test_every_arm_runs_its_own_rounds_phases_and_rates(finished):
   results = json.loads((finished / "results.json").read_text())
   assert set(results["arms"]) == {*ARMS, "mine"}
   assert {
@@ -97,6 +96,10 @@ def test_every_arm_runs_and_a_stop_in_the_long_one_changes_nothing(finished, tmp
   assert list(rates) == [1, 2, 3, 4, 5, 6, 7, 8]
   assert rates[1] == rates[4] > rates[5] == rates[6] > rates[7] == rates[8]
 
+
+@pytest.mark.slow
+def test_a_stop_in_the_long_arm_changes_nothing(finished, tmp_path, monkeypatch):
+  whole.without_report(monkeypatch)
   with monkeypatch.context() as patch:
     whole.signal_at(patch, "long_baseline", 2.5)
     assert whole.run(CONFIG, tmp_path / "stopped") == 75

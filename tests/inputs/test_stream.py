@@ -125,6 +125,7 @@ def test_a_training_may_change_over_in_the_middle_of_a_round(middle):
     tiny.assert_equal(half[1] + rest[1], resident[1])
 
 
+@pytest.mark.slow
 def test_a_streamed_training_of_whole_rounds_may_go_on_with_its_evaluation_on_the_device():
   of = tiny.config(rounds=2)
   half = trained(placed(of, "stream"), plan_of(of), until=Position(0, 6))

@@ -24,6 +24,7 @@ from sdt.report import (
   norm_figures,
   read,
   run_page,
+  score_pictures,
 )
 from sdt.report.read import Split
 from tests.support.fake_figures import add_cam, add_dynamics, add_norms
@@ -176,10 +177,10 @@ def test_a_test_set_that_was_trained_on_is_told_once_above_all_other_warnings(tm
 
 
 def test_one_seed_says_what_is_missing(tmp_path):
-  text = build_report(small_run(tmp_path, seeds=(3,))).read_text(encoding="utf-8")
+  text = page_alone(small_run(tmp_path, seeds=(3,)))
   assert "one seed: no verdict" in text
   assert "a comparison needs at least two seeds" in text
-  assert not list((tmp_path / "figures").glob("stability.*"))
+  assert score_pictures.stability(read.load(tmp_path)) == {}
 
 
 def test_two_seeds_have_no_verdict_and_no_interval(tmp_path):

@@ -146,6 +146,7 @@ def damage_checkpoint(path):
   target.write_bytes(whole.HOSTILE)
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_passed_over_with_a_line(halted, reference_run, capsys):
   damage_checkpoint(max((halted / "checkpoints").iterdir(), key=lambda path: int(path.name)))
   capsys.readouterr()

@@ -39,6 +39,7 @@ def _rows(workdir):
     return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_run_that_drops_copies_says_so_and_continues_after_a_stop(archive, tmp_path, monkeypatch):
   config = _config(archive, "drop", seeds=(0, 1))
   whole.quick_report(monkeypatch)

@@ -149,6 +149,7 @@ def test_the_accuracy_by_onnxruntime_is_that_of_the_results(reference_run):
   check_accuracies(reference_run, tiny.data(whole.CONFIG).test)
 
 
+@pytest.mark.slow
 def test_the_accuracy_by_onnxruntime_of_a_short_run_on_the_digits_is_that_of_the_results(tmp_path):
   config = resolve(load_config_file(ROOT / "configs/digits.py"))
   config = dataclasses.replace(
