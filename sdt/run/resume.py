@@ -139,8 +139,8 @@ def _is_excused(path: Path, workdir: Path) -> bool:
   """Returns whether a finished run lacks a file by right.
 
   One without suspects or their images has no page to review them. One in which no network is fit
-  recommends none. One of an earlier version has no models/ and no
-  predictions: they are made from its checkpoints, and are no loss where these are gone.
+  recommends none. One of an earlier version has no models/ and no predictions: they are made from
+  its checkpoints, and are no loss where these are gone.
   """
   if path.name == review_page.FILE:
     return not has_review(workdir)

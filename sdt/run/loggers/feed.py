@@ -54,6 +54,7 @@ class Feed:
     """Sends what the run comes to, the content of results.json, and waits until it is received.
 
     It comes before results.json is written: once that is there, no process sends anything again.
+    Of a run that was extended it comes after: a kill in between leaves the loggers without.
     """
     self.add(())
     for logger in self._loggers:
