@@ -81,6 +81,8 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
 
 # Beside the scores of a pass, under this name: the most probable class but the label's.
 OTHER_CLASS = "other_class"
+# With `score.probabilities`: those of all classes, [R, N, K].
+PROBABILITIES = "probabilities"
 
 # What else a table of sdt holds about an example and may rank it: the truth, where it is known.
 _TRUTHS = {"difficulty": "harder", "wrong_label": "harder"}

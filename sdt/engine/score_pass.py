@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from sdt.config.score_names import OTHER_CLASS
+from sdt.config.score_names import OTHER_CLASS, PROBABILITIES
 from sdt.devices.compile import Executable, compile_program, map_replicas
 from sdt.devices.layout import fetch, gather_batch, place, place_replicas, shard_batch
 from sdt.engine.evaluate import batch_inputs, batch_positions, predict, predict_with_features
@@ -54,22 +54,29 @@ class ScoreProgram(PassProgram):
   Attributes:
     batches_per_dispatch: batches of one dispatch.
     gradients_at_once: of how many examples each device computes `grand` together, 0 for none.
+    has_probabilities: whether the probabilities of all classes come along.
   """
 
   batches_per_dispatch: int
   gradients_at_once: int = 0
+  has_probabilities: bool = False
 
 
 def _example_scores(
-  model: Model, variables: Variables, one_input: Shaped[Array, "..."], label: Int[Array, ""]
-) -> dict[str, Shaped[Array, ""]]:
+  program: ScoreProgram,
+  variables: Variables,
+  one_input: Shaped[Array, "..."],
+  label: Int[Array, ""],
+) -> dict[str, Shaped[Array, "..."]]:
   """Returns every score of one example and its `other_class`, [] each.
 
-  one_input: [H, W, C] or [D], normalised.
+  The program may ask for `probabilities` [K] too. one_input: [H, W, C] or [D], normalised.
   """
-  logits, features = predict_with_features(model, variables, one_input[None])
+  logits, features = predict_with_features(program.model, variables, one_input[None])
   outputs = Outputs(logits[0], features[0])
   scores = {name: scorer(outputs, label) for name, scorer in SCORERS.items()}
+  if program.has_probabilities:
+    scores[PROBABILITIES] = jax.nn.softmax(logits[0])
   return scores | {OTHER_CLASS: other_class(outputs, label)}
 
 
@@ -79,7 +86,7 @@ def _score_batch(
   first: Int[Array, ""],
   offset: Int[Array, ""],
   variables: Variables,
-) -> dict[str, Shaped[Array, "B"]]:
+) -> dict[str, Shaped[Array, "B ..."]]:
   """Returns every score of batch `first + offset` of the training set, [B] each.
 
   `vmap` scores the examples of the batch side by side, each alone.
@@ -89,7 +96,7 @@ def _score_batch(
   positions = batch_positions(first + offset, size, num_examples)[0]
   inputs = batch_inputs(program, data, data.train, positions=positions, offset=offset)
   labels = labels[shard_batch(layout, positions)]
-  scores = jax.vmap(functools.partial(_example_scores, program.model, variables))(inputs, labels)
+  scores = jax.vmap(functools.partial(_example_scores, program, variables))(inputs, labels)
   if program.gradients_at_once:
     # All at once would hold a gradient of every parameter for each example of the batch.
     of_one = functools.partial(grand, program.model, variables)
@@ -121,13 +128,13 @@ def _in_chunks(
 
 def score_dispatch(
   program: ScoreProgram, variables: Variables, data: DeviceData, first_batch: Int[Array, ""]
-) -> dict[str, Shaped[Array, "G R B"]]:
+) -> dict[str, Shaped[Array, "G R B ..."]]:
   """Returns the scores of batches `first_batch` to `+ batches_per_dispatch`, [G, R, B] each.
 
   Examples beyond the end of the training set are padding.
   """
 
-  def body(carry: None, offset: Int[Array, ""]) -> tuple[None, dict[str, Shaped[Array, "R B"]]]:
+  def body(carry: None, offset: Int[Array, ""]) -> tuple[None, dict[str, Shaped[Array, "R B ..."]]]:
     score_fn = functools.partial(_score_batch, program, data, first_batch, offset)
     return carry, map_replicas(program.replicas, score_fn)(variables)
 
@@ -146,7 +153,7 @@ class ScoreRunner:
     self,
     variables: Variables,
     after_dispatch: Callable[[int, int], None] = lambda done, total: None,
-  ) -> dict[str, Shaped[np.ndarray, "R N"]]:
+  ) -> dict[str, Shaped[np.ndarray, "R N ..."]]:
     """Returns every score of every training example under every replica's network, [R, N] each.
 
     Args:
@@ -154,7 +161,8 @@ class ScoreRunner:
       after_dispatch: called with (batches done, batches in all); a place to show progress and to
         stop.
     Returns:
-      float32, and int32 for `other_class`, in the order of the data set.
+      float32, and int32 for `other_class`, in the order of the data set. `probabilities` are
+      [R, N, K].
     """
     program, parts, total = self._program, [], self.num_batches
     layout, group = program.layout, program.batches_per_dispatch
@@ -172,8 +180,9 @@ class ScoreRunner:
         after_dispatch(min(first + group, total), total)
     return {name: self._joined([part[name] for part in parts]) for name in parts[0]}
 
-  def _joined(self, parts: list[Shaped[np.ndarray, "G R B"]]) -> Shaped[np.ndarray, "R N"]:
+  def _joined(self, parts: list[Shaped[np.ndarray, "G R B ..."]]) -> Shaped[np.ndarray, "R N ..."]:
     """Returns the scores of all dispatches in the order of the data set, without the padding."""
     batches = np.concatenate(parts)
-    scores = batches.swapaxes(0, 1).reshape(batches.shape[1], -1)[:, : self._source.num_train]
+    by_seed = batches.swapaxes(0, 1)
+    scores = by_seed.reshape(len(by_seed), -1, *batches.shape[3:])[:, : self._source.num_train]
     return np.ascontiguousarray(scores)

@@ -278,7 +278,7 @@ class Together:
     content = {}
     for name, first in stored[0].items():
       values = [one[name] for one in stored]
-      is_by_seed = first.ndim == 2 or name in ("seeds", "sound")
+      is_by_seed = first.ndim >= 2 or name in ("seeds", "sound")
       if is_by_seed and [len(value) for value in values] == counts:
         content[name] = np.concatenate(values)[list(order)]
       else:

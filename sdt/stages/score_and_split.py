@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from sdt import files
 from sdt.arms.catalogue import fold_arms, scoring_arms
 from sdt.arms.planning import Setting
 from sdt.config import Config
 from sdt.config.schema import SplitConfig
-from sdt.config.score_names import OTHER_CLASS, SCORES, Score
+from sdt.config.score_names import OTHER_CLASS, PROBABILITIES, SCORES, Score
 from sdt.data.dataset import Data
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.state import TrainState
@@ -36,11 +36,13 @@ class Scores:
   Attributes:
     values: by name, [R, N] in the order of the data set.
     other_class: int32 [R, N], the most probable class but the label's.
+    probabilities: float32 [R, N, K] of all classes; None unless they are asked for.
     were_stored: whether they were read from scores.npz.
   """
 
   values: Mapping[str, Shaped[np.ndarray, "R N"]]
   other_class: Int[np.ndarray, "R N"]
+  probabilities: Float[np.ndarray, "R N K"] | None
   were_stored: bool
 
 
@@ -55,7 +57,10 @@ def score(context: Context, may_read: bool) -> Scores:
   path = context.workdir / "scores.npz"
   with context.timing.stage("score"):
     stored = files.read_npz(path) if may_read and files.is_intact(path) else {}
-    were_stored = OTHER_CLASS in stored  # without it they are of an older version
+    # Those of an older version have no `other_class`.
+    were_stored = OTHER_CLASS in stored and (
+      PROBABILITIES in stored or not context.config.score.probabilities
+    )
     if were_stored:
       context.display.log("scores: there already, read from scores.npz")
     found = stored if were_stored else _scores(context)
@@ -63,7 +68,7 @@ def score(context: Context, may_read: bool) -> Scores:
     # Always the file's own: those on disk may be of a run that this one has its baseline from.
     if context.beside.scores is not None:
       values["file"] = np.tile(context.beside.scores.values, (len(context.config.seeds), 1))
-  return Scores(values, found[OTHER_CLASS], were_stored)
+  return Scores(values, found[OTHER_CLASS], found.get(PROBABILITIES), were_stored=were_stored)
 
 
 def split(context: Context, setting: Setting, scores: Scores) -> Setting:
@@ -102,6 +107,7 @@ def split(context: Context, setting: Setting, scores: Scores) -> Setting:
       partitions=partitions,
       suspects=suspects,
       stability=stability,
+      probabilities=scores.probabilities,
     )
     _tell_suspects(context, suspects)
     _write(context, scored, easiness=by_mean, were_stored=scores.were_stored)
@@ -260,7 +266,7 @@ def _scores(context: Context) -> dict[str, np.ndarray]:
 def _out_of_fold(context: Context, runner: ScoreRunner, chosen: int) -> dict[str, np.ndarray]:
   """Returns the scores of a single pass, [R, N], by networks that have not seen the example's fold.
 
-  They are the networks of round `chosen`.
+  They are the networks of round `chosen`. `probabilities` are [R, N, K].
   """
   config, train = context.config, context.data.train
   arms = fold_arms(config)
@@ -271,10 +277,15 @@ def _out_of_fold(context: Context, runner: ScoreRunner, chosen: int) -> dict[str
   for index in range(len(arms)):
     of_fold = _of_networks(context, runner, restore_round(context, chosen, index + 1).state)
     scores = {
-      name: np.where(fold_of == index, values, scores.get(name, values))
+      name: np.where(_widened(fold_of == index, values.ndim), values, scores.get(name, values))
       for name, values in of_fold.items()
     }
   return scores
+
+
+def _widened(mask: np.ndarray, ndim: int) -> np.ndarray:
+  """Returns a mask with axes of length 1 after its own, `ndim` in all."""
+  return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))
 
 
 def _of_networks(context: Context, runner: ScoreRunner, state: TrainState) -> dict[str, np.ndarray]:

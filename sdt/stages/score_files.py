@@ -10,7 +10,14 @@ from jaxtyping import Bool, Float, Int
 
 from sdt import files
 from sdt.config import Config
-from sdt.config.score_names import LAST_ROUND, OTHER_CLASS, OUT_OF_FOLD, SCORES, Score
+from sdt.config.score_names import (
+  LAST_ROUND,
+  OTHER_CLASS,
+  OUT_OF_FOLD,
+  PROBABILITIES,
+  SCORES,
+  Score,
+)
 from sdt.data.dataset import Data
 from sdt.scores.agreement import mean_score, score_summary, score_truth, sd_over_seeds
 from sdt.scores.split import Partition, rank
@@ -56,6 +63,7 @@ class Scored:
     partitions: of every seed.
     suspects: the examples as suspects.
     stability: what `agreement.score_stability` returned.
+    probabilities: [R, N, K] of all classes, or None.
   """
 
   values: Mapping[str, np.ndarray]
@@ -64,6 +72,7 @@ class Scored:
   partitions: Sequence[Partition]
   suspects: Suspects
   stability: Mapping[str, Any] | None
+  probabilities: Float[np.ndarray, "R N K"] | None = None
 
 
 def write_scores(workdir: Path, data: Data, config: Config, scored: Scored) -> None:
@@ -110,6 +119,7 @@ def write_scores(workdir: Path, data: Data, config: Config, scored: Scored) -> N
     sound=sound,
     **known,
     **{OTHER_CLASS: scored.other_class},
+    **({} if scored.probabilities is None else {PROBABILITIES: scored.probabilities}),
     **scored.values,
   )
 

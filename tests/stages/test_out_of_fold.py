@@ -18,7 +18,7 @@ from sdt.scores.split import folds
 from tests.support import tiny, whole
 
 NUM_FOLDS = 3
-CONFIG = whole.config(score__folds=NUM_FOLDS)
+CONFIG = whole.config(score__folds=NUM_FOLDS, score__probabilities=True)
 
 
 @given(
@@ -62,9 +62,10 @@ def finished(tmp_path_factory):
   return workdir
 
 
-def confidences(state, images, labels):
-  """Returns the softmax probability of the label, [R, N], of the network in a checkpoint: NumPy,
-  float64.
+def probabilities(state, images):
+  """Returns the softmax probabilities, [R, N, K], of the network in a checkpoint.
+
+  NumPy, float64.
   """
   leaf = {name: np.asarray(value, np.float64) for name, value in state.items() if ".params" in name}
   weights = [
@@ -76,8 +77,13 @@ def confidences(state, images, labels):
   for kernel, bias, head, head_bias in zip(*weights, strict=True):
     logits = np.maximum(images @ kernel + bias, 0) @ head + head_bias
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    rows.append(p[np.arange(len(labels)), labels] / p.sum(axis=1))
+    rows.append(p / p.sum(axis=1, keepdims=True))
   return np.stack(rows)
+
+
+def confidences(state, images, labels):
+  """Returns the probability of the label, [R, N], of the network in a checkpoint."""
+  return probabilities(state, images)[:, np.arange(len(labels)), labels]
 
 
 def test_every_example_is_scored_by_the_one_network_that_has_not_seen_it(finished):
@@ -97,6 +103,11 @@ def test_every_example_is_scored_by_the_one_network_that_has_not_seen_it(finishe
       unseen = ~np.isin(stored["example_id"], seen[replica])
       np.testing.assert_allclose(
         stored["confidence"][replica, unseen], expected[replica, unseen], rtol=1e-4
+      )
+      np.testing.assert_allclose(
+        stored["probabilities"][replica, unseen],
+        probabilities(states[arm], images)[replica, unseen],
+        rtol=1e-4,
       )
       num_scored[replica] += unseen
   assert (num_scored == 1).all()

@@ -96,6 +96,12 @@ class ScoreConfig:
     "folds but one",
     low=2,
   )
+  probabilities: bool = config_key(
+    False,
+    "also keep every class's probability for every training example, in scores.npz; with folds by "
+    "networks that have not seen it",
+    is_later=True,
+  )
   batch_size: int = config_key(512, "examples per scoring and evaluation batch", low=1, high=2**17)
 
   @property
