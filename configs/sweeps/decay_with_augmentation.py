@@ -4,10 +4,10 @@
 
 The report "Thinking Deeper about Cifar10" advises to lower the decay where data are augmented,
 because both regularise. Six decays from none to 3e-2, a two-block ResNet, 200 training images (with
-all 1,437 every decay reaches 99 %), 60 rounds, five seeds. The baseline is augmented (pad by one pixel and crop, turn by up to 10 degrees); `plain`
-is the same without. Its control is the baseline, so each value's report has the difference with an
-interval. Where the best decay of the baseline lies below that of `plain`, the advice holds here.
-docs/results/toolbox.md has what came out.
+all 1,437 every decay reaches 99 %), 60 rounds, five seeds. The baseline is augmented (crop by one
+pixel, turn by up to 10 degrees); `plain` is the same without. Its control is the baseline, so each
+value's report has the difference with an interval. Where the best decay of the baseline lies below
+that of `plain`, the advice holds here. docs/results/toolbox.md has what came out.
 
 No arm trains on A alone; the sweep chooses nothing.
 """
