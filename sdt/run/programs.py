@@ -307,10 +307,7 @@ class Setup:
     return Predictor(program, source)
 
   def _gradients_at_once(self) -> int:
-    """Returns of how many examples the gradients are few enough to be computed together.
-
-    They are gradients by all parameters, of all replicas that run side by side.
-    """
+    """Returns of how many examples the gradients, of all replicas side by side, fit together."""
     together = 1 if self.choices["replicas"] == "loop" else self.replicas_per_device
     numbers = together * count_params(self.model, self.input_shape)
     return max(1, min(self.eval_batch_size, _GRADIENT_NUMBERS // numbers))
