@@ -163,8 +163,7 @@ def test_text_table_of_the_demo():
       "method-arm, in points: the method minus the arm of that line; above 0 the method is more "
       "accurate."
     ),
-    "A verdict needs at least 3 seeds: the same command with --config.seeds=0,1,2,3,4 trains those "
-    "that are missing.",
+    "For a verdict give the same command at least 3 seeds: --config.seeds=0,1,2,3,4.",
   ]
 
 
