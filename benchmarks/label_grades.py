@@ -237,10 +237,10 @@ def difference_table(
     }
     pairs = {name: paired.Pair(name, best, by_seed[name], by_seed[best]) for name in ours}
     for entry in paired.contrasts(pairs, margin=0.005).values():
-      low, high = entry["interval"] or (float("nan"),) * 2
+      interval = " ({:+.4f} to {:+.4f})".format(*entry["interval"]) if entry["interval"] else ""
       lines.append(
-        f"| {measure} | `{entry['difference']}` | {entry['mean']:+.4f} ({low:+.4f} to {high:+.4f})"
-        f" | {entry['verdict'].replace('0.5 points', '0.005')} |"
+        f"| {measure} | `{entry['difference']}` | {entry['mean']:+.4f}{interval} | "
+        f"{entry['verdict'].replace('0.5 points', '0.005')} |"
       )
   return ["| measure | difference | mean (95 %, joint) | verdict |", "|---|---|---|---|", *lines]
 

@@ -124,13 +124,17 @@ def test_cleanlab_is_graded_by_the_same_probabilities(scripts, tmp_path):
       quality = rank.get_label_quality_scores(LABELS, row.astype(float), method=method)
       assert area == roc_auc_score(WRONG, -quality)
       assert precision == average_precision_score(WRONG, -quality)
+  issues = importlib.import_module("cleanlab.filter").find_label_issues
+  called = [issues(LABELS, row.astype(float), n_jobs=1) for row in given[:2]]
+  cuts = {cut.rule: cut.called for cut in grades.cuts_of_cleanlab(scored)}
+  np.testing.assert_array_equal(cuts["each seed alone"], called)
+  np.testing.assert_array_equal(cuts["every seed"], [called[0] & called[1]])
   text = script.report(tmp_path)
   for line in (
     "| `cleanlab self_confidence` | out of fold | 0.917 +- 0.118 | 0.875 +- 0.177 |",
     "| `cleanlab self_confidence` | 0.",
     # Of two classes both rank alike, and two seeds give no interval.
-    "| AUROC | `margin - cleanlab self_confidence` | +0.0000 (+nan to +nan) | two seeds: no",
-    "| cleanlab | each seed alone | 2 +- 1 |",
-    "| cleanlab | every seed | 1 | 1.000 | 0.500 |",
+    "| AUROC | `margin - cleanlab self_confidence` | +0.0000 | two seeds: no",
+    "| cleanlab | mean of the probabilities | 1 | 1.000 | 0.500 |",
   ):
     assert line in text, line
