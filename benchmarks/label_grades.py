@@ -24,6 +24,8 @@ from sdt.stats import paired
 QUALITY = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 # Means of ranks: of the training dynamics, and of them beside a pass by the networks of the end.
 COMBINED = (("aum", "mean_confidence"), ("margin", "aum"), ("margin", "aum", "mean_confidence"))
+# Rules by which a network calls a label wrong: a score below a number.
+VOTES = (("margin", 0.0), ("normalized_margin", 0.4), ("normalized_margin", 0.3), ("aum", 0.0))
 FIRST = (100, 250, 500, 1000)
 
 
@@ -149,33 +151,57 @@ def rankings_of_cleanlab(scored: Scored) -> dict[str, Ranking]:
   return found
 
 
-def votes(scored: Scored, name: str) -> np.ndarray:
-  """Returns [R, N]: whose margin is below 0 for the class that most seeds suggest."""
-  return (scored.values[name] < 0) & (scored.other_class == scored.default().suggested)
+def votes(scored: Scored) -> dict[str, np.ndarray]:
+  """Returns rules by which a network calls a label wrong, and whom they call, [R, N] each.
+
+  All ask that the class which the network prefers is the one that most seeds suggest.
+  """
+  found = {
+    f"{name} < {below:g}": scored.values[name] < below
+    for name, below in VOTES
+    if name in scored.values
+  }
+  if {"margin < 0", "aum < 0"} <= set(found):
+    found["margin and aum < 0"] = found["margin < 0"] & found["aum < 0"]
+  if "normalized_margin" in scored.values:
+    found["confident"] = confident(scored)
+  suggested = scored.default().suggested
+  return {name: called & (scored.other_class == suggested) for name, called in found.items()}
 
 
-def cuts(scored: Scored) -> Iterator[Cut]:
-  """Yields what votes call wrong: of each seed alone, of most seeds, and of every seed."""
-  found = {name: votes(scored, name) for name in ("margin", "aum") if name in scored.values}
-  if len(found) == 2:
-    found["margin and aum"] = found["margin"] & found["aum"]
-  for name, called in found.items():
-    if len(called) > 1:
-      yield Cut(name, "each seed alone", called)
-      yield Cut(name, "most seeds", (called.mean(axis=0) > 0.5)[None])
-    yield Cut(name, "every seed", called.all(axis=0)[None])
+def confident(scored: Scored) -> np.ndarray:
+  """Returns [R, N]: where another class is more probable than the label, and than that class is on
+  average in the examples which have it for a label.
+
+  Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", the threshold of section 3.1.
+  Differs from source: it asks of the most probable other class alone.
+  """
+  of_label, labels = scored.values["confidence"].astype(np.float64), scored.labels
+  of_other = of_label + 1 - 2 * scored.values["normalized_margin"]
+  counts = np.bincount(labels)
+  sums = np.stack([np.bincount(labels, row) for row in of_label])
+  # Nothing is as probable as 2: a class that no example has is never preferred.
+  means = np.where(counts > 0, sums / np.maximum(counts, 1), 2.0)
+  means = np.pad(means, ((0, 0), (0, int(scored.other_class.max()) + 1)), constant_values=2.0)
+  return (of_other > of_label) & (of_other >= np.take_along_axis(means, scored.other_class, axis=1))
+
+
+def cuts(of: str, called: np.ndarray) -> Iterator[Cut]:
+  """Yields what a rule calls wrong: by each seed alone, by most seeds, and by every seed."""
+  if len(called) > 1:
+    yield Cut(of, "each seed alone", called)
+    yield Cut(of, "most seeds", (called.mean(axis=0) > 0.5)[None])
+  yield Cut(of, "every seed", called.all(axis=0)[None])
 
 
 def cuts_of_cleanlab(scored: Scored) -> Iterator[Cut]:
   """Yields what `find_label_issues` calls wrong: likewise, and by the mean of the probabilities."""
-  of, labels, probabilities = "cleanlab", scored.labels, np.asarray(scored.probabilities)
-  called = cleanlab_issues.find(labels, probabilities, np.ones(len(probabilities), bool)).is_issue
-  if len(called) > 1:
-    yield Cut(of, "each seed alone", called)
-    yield Cut(of, "most seeds", (called.mean(axis=0) > 0.5)[None])
+  labels, probabilities = scored.labels, np.asarray(scored.probabilities)
+  found = cleanlab_issues.find(labels, probabilities, np.ones(len(probabilities), bool))
+  yield from cuts("cleanlab", found.is_issue)
+  if len(probabilities) > 1:
     mean = cleanlab_issues.issues_of(labels, probabilities.mean(axis=0))
-    yield Cut(of, "mean of the probabilities", mean[None])
-  yield Cut(of, "every seed", called.all(axis=0)[None])
+    yield Cut("cleanlab", "mean of the probabilities", mean[None])
 
 
 def measures(wrong: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -56,7 +56,9 @@ class UntilScored(StopRequest):
 def report(workdir: Path) -> str:
   """Returns the grades of a workdir as tables in Markdown."""
   scored = label_grades.Scored.read(workdir)
-  ours, cuts = label_grades.rankings(scored), list(label_grades.cuts(scored))
+  ours, cuts = label_grades.rankings(scored), []
+  for rule, called in label_grades.votes(scored).items():
+    cuts += label_grades.cuts(rule, called)
   default = " + ".join(scored.default().source.scores)
   theirs, lacking = {}, label_grades.why_no_cleanlab(scored)
   if lacking is None:

@@ -86,11 +86,13 @@ def test_all_seeds_together_rank_as_the_suspects_of_a_run_do(scripts, tmp_path):
 
 def test_cuts_are_counted_with_precision_and_recall(scripts, tmp_path):
   grades, _ = scripts
-  lines = grades.cut_table(WRONG, list(grades.cuts(grades.Scored.read(write(tmp_path)))))
+  votes = grades.votes(grades.Scored.read(write(tmp_path)))
+  assert list(votes) == ["margin < 0"]
+  lines = grades.cut_table(WRONG, list(grades.cuts("a margin", votes["margin < 0"])))
   assert lines[2:] == [
-    "| margin | each seed alone | 2 +- 1 | 0.833 +- 0.236 | 0.750 +- 0.354 |",
-    "| margin | most seeds | 1 | 1.000 | 0.500 |",
-    "| margin | every seed | 1 | 1.000 | 0.500 |",
+    "| a margin | each seed alone | 2 +- 1 | 0.833 +- 0.236 | 0.750 +- 0.354 |",
+    "| a margin | most seeds | 1 | 1.000 | 0.500 |",
+    "| a margin | every seed | 1 | 1.000 | 0.500 |",
   ]
   # A rule that calls nothing wrong is never right.
   nothing = grades.Cut("a", "b", np.zeros((1, 8), bool))
@@ -102,13 +104,29 @@ def test_what_is_missing_is_said_and_the_rest_is_graded(scripts, tmp_path):
   text = script.report(write(tmp_path))
   assert "cleanlab is not asked: scores.npz has no probabilities; give score.prob" in text
   assert "| `cleanlab " not in text
-  assert "| margin | every seed | 1 | 1.000 | 0.500 |" in text
+  assert "| margin < 0 | every seed | 1 | 1.000 | 0.500 |" in text
   assert text.endswith(
     "A, ranked by margin: 25.00 +- 0.00 %; in the training set 25.00 %. Chance is 0.5 and 0.250."
   )
   files.write_npz(tmp_path / "scores.npz", wrong_label=np.zeros(8, bool))
   with pytest.raises(SystemExit, match="no label is known to be wrong; choose a config with data"):
     script.report(tmp_path)
+
+
+def test_the_confident_are_those_above_the_mean_of_the_class_that_they_prefer(scripts, tmp_path):
+  grades, _ = scripts
+  # By hand: class 0 is believed 0.5 on average where it is the label, class 1 0.65.
+  of_label = np.array([[0.8, 0.8, 0.1, 0.3, 0.9, 0.9, 0.4, 0.4]] * 3, np.float32)
+  of_other = np.array([[0.1, 0.1, 0.6, 0.68, 0.1, 0.1, 0.55, 0.45]] * 3, np.float32)
+  nearest = (of_label - of_other + 1) / 2
+  write(tmp_path, confidence=of_label, normalized_margin=nearest)
+  info = files.read_json(tmp_path / "scores.json")
+  info["scorers"]["normalized_margin"] = info["scorers"]["confidence"]
+  files.write_json(tmp_path / "scores.json", info)
+  votes = grades.votes(grades.Scored.read(tmp_path))
+  # The third is unsure of the other class, the last of class 0.
+  np.testing.assert_array_equal(np.flatnonzero(votes["confident"][0]), [3, 6])
+  np.testing.assert_array_equal(np.flatnonzero(votes["normalized_margin < 0.4"][0]), [2, 3, 6])
 
 
 @pytest.mark.filterwarnings("default")
