@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from sdt.config.conflicts import check_conflicts
+from sdt.config.conflicts import CONFLICTS, check_conflicts
+from sdt.config.score_conflicts import SCORE_CONFLICTS
 from sdt.config.score_names import DYNAMICS, SCORES, direction_of_column, is_column_of_file
 from sdt.config.toolbox.parse import parse_call
 from sdt.config.toolbox.training_blocks import OPTIMISERS, SCHEDULES
@@ -77,7 +78,7 @@ _NOT_IN_THE_TOY = (
   *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from"),
   *("stats.margin", "stats.looks"),
   *("score.name", "score.path", "score.at_round", "score.folds", "score.dynamics", "score.grand"),
-  *("score.probabilities",),
+  *("score.probabilities", "score.cleanlab"),
   *("data.corrections", "data.corrections_test", "data.labels_file"),
   *("data.wrong_label_fraction", "method.fraction", "method.num_easy", "method.lambda_A"),
   *("method.lambda_B", "method.init", "method.order"),
@@ -218,7 +219,7 @@ def check_combinations(values: Values, defaults: Values) -> None:
       f"{values['rounds']}"
     )
   _check_idle(values, defaults)
-  check_conflicts(values)
+  check_conflicts(values, (*CONFLICTS, *SCORE_CONFLICTS))
   _check_training(values)
   for rule in _NEEDS:
     if values[rule.key] == rule.choice and values[rule.other] is None:

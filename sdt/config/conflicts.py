@@ -1,7 +1,7 @@
 """Building blocks that cannot stand together: one table, with the reason and the way out."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sdt.config.toolbox.block import Call
@@ -383,16 +383,17 @@ _STOPPING: tuple[Conflict, ...] = (
 CONFLICTS = (*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING, *_STOPPING)
 
 
-def check_conflicts(values: Mapping[str, Any]) -> None:
-  """Refuses the first conflict of the table.
+def check_conflicts(values: Mapping[str, Any], conflicts: Iterable[Conflict] = CONFLICTS) -> None:
+  """Refuses the first conflict of a table.
 
   Args:
     values: of every key, by its dotted name.
+    conflicts: the table.
 
   Raises:
     ConfigError: names the keys and their values, the reason and the way out.
   """
-  for conflict in CONFLICTS:
+  for conflict in conflicts:
     if conflict.when(values):
       shown = " with ".join(f"{key} = {values[key]!r}" for key in conflict.keys)
       raise ConfigError(f"{shown}: {conflict.reason}; {conflict.way_out}")

@@ -36,7 +36,7 @@ from sdt.run import (
 from sdt.run.context import Context, write_config, write_duplicates, write_environment
 from sdt.run.identity import Identity
 from sdt.run.loggers.feed import Feed
-from sdt.run.loggers.table import require_packages
+from sdt.run.needed_packages import require_packages
 from sdt.run.profiling import Profiler
 from sdt.run.programs import Setup, compute_dtype
 from sdt.run.progress import Display, duration
@@ -226,7 +226,7 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
     ConfigError, DataError: the config is wrong, alone or for these data, or the data are.
   """
   config = dataclasses.replace(job.config, baseline_from=None)
-  require_packages(config.log)
+  require_packages(config)
   data = load_inputs.load_data(config, display.log, job.loaded)
   experiment.check(config, data)
   full_batch.check(config, data, experiment.plans)

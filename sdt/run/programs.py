@@ -280,7 +280,7 @@ class Setup:
       eval_batch_size=size,
       batches_per_dispatch=_batches_within(passes * self._multiply_adds(size), most),
       gradients_at_once=at_once,
-      has_probabilities=self.config.score.probabilities,
+      has_probabilities=self.config.score.has_probabilities,
     )
 
   def scorer(self) -> ScoreRunner:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from sdt import files
 from sdt.arms.catalogue import fold_arms, scoring_arms
@@ -20,7 +20,7 @@ from sdt.run import metrics
 from sdt.run.context import Context
 from sdt.run.saved_states import restore_round
 from sdt.run.stopping import read_judged
-from sdt.scores import agreement
+from sdt.scores import agreement, cleanlab_issues
 from sdt.scores.dynamics import dynamics_scores
 from sdt.scores.split import Partition, Sizes, folds, sizes
 from sdt.scores.split import split as split_by_score
@@ -59,7 +59,7 @@ def score(context: Context, may_read: bool) -> Scores:
     stored = files.read_npz(path) if may_read and files.is_intact(path) else {}
     # Those of an older version have no `other_class`.
     were_stored = OTHER_CLASS in stored and (
-      PROBABILITIES in stored or not context.config.score.probabilities
+      PROBABILITIES in stored or not context.config.score.has_probabilities
     )
     if were_stored:
       context.display.log("scores: there already, read from scores.npz")
@@ -97,9 +97,7 @@ def split(context: Context, setting: Setting, scores: Scores) -> Setting:
     stability = agreement.score_stability(by_seed, steady, config.split, sound=sound)
     if stability is not None and stability["warning"]:
       context.display.log(f"warning: {stability['warning']}")
-    suspects = find_suspects(
-      values, scores.other_class, sound, has_folds=config.score.folds is not None
-    )
+    suspects = _suspects(context, scores, sound)
     scored = score_files.Scored(
       values,
       scores.other_class,
@@ -116,6 +114,18 @@ def split(context: Context, setting: Setting, scores: Scores) -> Setting:
       context.workdir, context.data, config, partitions=partitions, by_mean=by_mean_parts
     )
   return dataclasses.replace(setting, scores=rankings, partitions=partitions)
+
+
+def _suspects(context: Context, scores: Scores, sound: Bool[np.ndarray, "R"]) -> Suspects:
+  """Returns the training examples as suspects, with what cleanlab says of them if it is asked."""
+  config = context.config.score
+  found = find_suspects(
+    scores.values, scores.other_class, sound, has_folds=config.folds is not None
+  )
+  if not config.cleanlab or scores.probabilities is None:
+    return found
+  issues = cleanlab_issues.find(context.data.train.labels, scores.probabilities, sound)
+  return dataclasses.replace(found, cleanlab=issues)
 
 
 def _write(
@@ -141,6 +151,12 @@ def _tell_suspects(context: Context, suspects: Suspects) -> None:
     f"suspects: {num:,} of {total:,} training labels look wrong to every seed "
     f"({suspects.source.words}{known}): {suspect_files.TABLE}"
   )
+  if suspects.cleanlab is not None:
+    theirs = suspects.cleanlab.is_flagged
+    context.display.log(
+      f"suspects: cleanlab {suspects.cleanlab.version} calls {int(theirs.sum()):,} wrong by every "
+      f"seed; {int((theirs & suspects.is_flagged).sum()):,} of them are among ours"
+    )
 
 
 def _tell_ties(context: Context, partitions: Sequence[Partition]) -> None:
