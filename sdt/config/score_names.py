@@ -83,6 +83,10 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
 OTHER_CLASS = "other_class"
 # With `score.probabilities`: those of all classes, [R, N, K].
 PROBABILITIES = "probabilities"
+# With `score.course`: the label's in every round of the baseline, uint8 [R, N, rounds].
+COURSE = "course"
+# What is stored beside the scores where it is asked for, by the key `score.NAME`.
+ON_REQUEST = (PROBABILITIES, COURSE)
 
 # What else a table of sdt holds about an example and may rank it: the truth, where it is known.
 _TRUTHS = {"difficulty": "harder", "wrong_label": "harder"}
