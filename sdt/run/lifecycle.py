@@ -24,7 +24,6 @@ from sdt.report import build_report
 from sdt.run import (
   environment,
   extension,
-  full_batch,
   load_inputs,
   preprocessing_file,
   publishing,
@@ -229,7 +228,7 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
   require_packages(config)
   data = load_inputs.load_data(config, display.log, job.loaded)
   experiment.check(config, data)
-  full_batch.check(config, data, experiment.plans)
+  load_inputs.check_run(config, data, experiment.plans)
   beside = load_inputs.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
   display.log(f"sdt: {job.name}: {_machine(config)}")

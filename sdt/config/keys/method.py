@@ -108,6 +108,12 @@ class ScoreConfig:
     "score.folds and the extra cleanlab",
     is_later=True,
   )
+  course: bool = config_key(
+    False,
+    "also keep every training example's probability of its label in every round of the baseline, "
+    "in scores.npz; review.html draws it",
+    is_later=True,
+  )
   batch_size: int = config_key(512, "examples per scoring and evaluation batch", low=1, high=2**17)
 
   @property
