@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from sdt.config.schema import DataConfig
-from sdt.data import duplicates, labels, notes, preprocess, seeded
+from sdt.data import corrections, duplicates, imbalance, labels, notes, preprocess, seeded
 from sdt.data.checks import some_of
 from sdt.data.class_names import refuse_unwritable
 from sdt.data.dataset import Data, Dataset, RawSplit, checksum, make_dataset
@@ -48,8 +48,8 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
 
   Args:
     raw: what a reader returned.
-    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `allow_empty_class`, `resize`,
-      `statistics`, `normalise`, and what `sdt.data.labels` reads.
+    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `imbalance`,
+      `allow_empty_class`, `resize`, `statistics`, `normalise`, and what `sdt.data.labels` reads.
 
   Raises:
     ConfigError: ImageNet's statistics for what is no RGB image; a preprocessing that these inputs
@@ -61,6 +61,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   num_classes = len(raw.class_names)
   whole = labels.Whole(*_splits(raw, config), raw.class_names)
   drawn = _draw(whole.train, config.num_train, config, name="train", where=raw.where)
+  drawn = _imbalanced(drawn, raw, config)
   trained = labels.of_training(drawn, whole, config)
   train = make_dataset(trained.split, num_classes=num_classes, where=f"{raw.where}, training split")
   test_split, dropped = _without_copies(drawn, whole.test, raw, config=config)
@@ -178,6 +179,16 @@ def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where
       f"{where}: data.num_{name}={num} asks for more than the {total} examples that there are"
     )
   return split.take(seeded.stratified(split.labels, num, config.split_seed, stream=f"{name} draw"))
+
+
+def _imbalanced(split: RawSplit, raw: Raw, config: DataConfig) -> RawSplit:
+  """Returns the part of the training examples that `data.imbalance` keeps."""
+  if config.imbalance is None:
+    return split
+  ids = corrections.ids_of(split)
+  labels, num_classes = np.asarray(split.labels), len(raw.class_names)
+  kept = imbalance.positions(labels, ids, num_classes, config, where=raw.where)
+  return split.take(kept)
 
 
 def _without_copies(
