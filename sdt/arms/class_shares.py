@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float64, Int
 
+from sdt.engine.plan import Phase
+
 type Labels = Int[np.ndarray, "R n"]
 
 
@@ -65,3 +67,21 @@ def by_class(
     for name, function in BY_CLASS.items()
     if name in overrides
   }
+
+
+def learned_counts(phase: Phase, labels: Int[np.ndarray, "N"]) -> Float64[np.ndarray, "R K"]:
+  """Returns the examples of each class in a phase, as frequent as its regularisers make them.
+
+  A network that knows nothing but how frequent the classes are answers by these. With a strength t
+  against imbalance, n examples of a class count in proportion to n^(1 - t); the sum stays.
+
+  Args:
+    phase: of a plan.
+    labels: [N] of the training set.
+  """
+  num_classes = int(labels.max()) + 1
+  rows = [np.bincount(row, minlength=num_classes) for row in labels[phase.example_ids]]
+  counts = np.stack(rows).astype(np.float64)
+  strength = min(1.0, sum(phase.overrides.get(name, 0.0) for name in BY_CLASS))
+  shares = np.where(counts > 0, np.maximum(counts, 1.0) ** (1.0 - strength), 0.0)
+  return shares * (counts.sum(axis=1) / shares.sum(axis=1))[:, None] if strength else counts

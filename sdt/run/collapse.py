@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from sdt.arms.class_shares import learned_counts
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.plan import Phase, Plan
@@ -22,7 +23,6 @@ _SHARE, _LEAST_ROUNDS, _LEAST_STEPS = 0.2, 3, 50
 _SHARE_OF_LOSS = 0.95
 # With these the loss of a network that learns stays high.
 _KEEP_LOSS_UP = frozenset(("label_smoothing", "mixup_alpha", "loss_floor"))
-_AGAINST_IMBALANCE = ("class_balance", "class_weight", "logit_adjustment")
 # A phase with less than this share of the training set's effective classes may be the cause.
 _FEW = 0.75
 
@@ -103,17 +103,8 @@ def largest_phase(plan: Plan) -> Phase:
 
 
 def _counts(phase: Phase, labels: Int[np.ndarray, "N"], replica: int) -> Int[np.ndarray, "K"]:
-  """Returns the examples of each class in a phase, as frequent as its regularisers make them.
-
-  A network that knows nothing but how frequent the classes are answers by these. With a strength t
-  against imbalance, n examples of a class count in proportion to n^(1 - t).
-  """
-  counts = np.bincount(labels[phase.example_ids[replica]], minlength=int(labels.max()) + 1)
-  strength = sum(phase.overrides.get(name, 0.0) for name in _AGAINST_IMBALANCE)
-  if not strength:
-    return counts
-  shares = np.where(counts > 0, np.maximum(counts, 1) ** (1.0 - min(1.0, strength)), 0.0)
-  return np.rint(shares * (counts.sum() / shares.sum())).astype(np.int64)
+  """Returns the examples of each class in a phase, as its regularisers let them count."""
+  return np.rint(learned_counts(phase, labels)[replica]).astype(np.int64)
 
 
 def effective_classes_of(plan: Plan, labels: Int[np.ndarray, "N"]) -> dict[str, float]:

@@ -60,6 +60,8 @@ def compare(
   unequal: Collection[str] = (),
   controls: Mapping[str, str] | None = None,
   standing: Standing = _ALONE,
+  *,
+  measure: str = "test accuracy",
 ) -> Comparison:
   """Returns the comparison of the arms: contrasts, the verdict on the positive control, a sentence.
 
@@ -75,6 +77,7 @@ def compare(
     controls: the control of an arm that has one. The pairs of which both were trained are a family
       of their own.
     standing: of this look among the others. The level of every family is that of the look.
+    measure: what the accuracies are called.
   """
   family = functools.partial(_family, accuracy, margin=margin, unequal=unequal, standing=standing)
   contrasts: dict[str, ArmContrast] = {}
@@ -84,7 +87,8 @@ def compare(
     tested = family({arm: (METHOD, arm) for arm in others if arm not in apart})
     tested |= family({arm: (METHOD, arm) for arm in apart})
     contrasts = {arm: tested[arm] for arm in others}
-  result: Comparison = {"contrasts": contrasts, "sentence": f"{_of_method(accuracy, contrasts)}."}
+  sentence = f"{_of_method(accuracy, contrasts, measure)}."
+  result: Comparison = {"contrasts": contrasts, "sentence": sentence}
   if any(contrast["n"] < paired.MIN_PAIRS for contrast in contrasts.values()):
     result["sentence"] += f" {paired.MORE_SEEDS}"
   pairs = {
@@ -151,18 +155,18 @@ def _power(contrast: ArmContrast) -> Power:
   return {"called_worse": called_worse, "says": says, "contrast": contrast}
 
 
-def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast]) -> str:
+def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast], measure: str) -> str:
   """Returns the sentence on the method, without a full stop: accuracies, differences, verdicts."""
   means = {arm: paired.summary(values.values()) for arm, values in accuracy.items()}
   if METHOD not in means:
-    reached = ", ".join(_reached(arm, mean) for arm, mean in means.items())
+    reached = ", ".join(_reached(arm, mean, measure) for arm, mean in means.items())
     return f"No method arm was trained: {reached}"
   family = {arm: contrast for arm, contrast in contrasts.items() if contrast["in_family"]}
   if not family:
-    return f"Nothing to compare with: {_reached(METHOD, means[METHOD])}"
+    return f"Nothing to compare with: {_reached(METHOD, means[METHOD], measure)}"
   first = BASELINE if BASELINE in family else next(iter(family))
   head = (
-    f"{_reached(METHOD, means[METHOD])} and {_reached(first, means[first])}; "
+    f"{_reached(METHOD, means[METHOD], measure)} and {_reached(first, means[first], measure)}; "
     f"{_compared(family[first])}"
   )
   rest = [_briefly(arm, contrast) for arm, contrast in family.items() if arm != first]
@@ -170,13 +174,13 @@ def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast]) -> str:
   return head[0].upper() + head[1:] + tail
 
 
-def _reached(arm: str, mean: paired.Summary) -> str:
+def _reached(arm: str, mean: paired.Summary, measure: str) -> str:
   name = f"the {arm}" if arm in (METHOD, BASELINE) else arm
   if mean["mean"] is None:
     return f"{name} finished no seed"
   has_sd = mean["sd"] is not None and mean["n"] >= paired.MIN_PAIRS  # that of two says little
   spread = f" +- {100 * mean['sd']:.2f}" if has_sd and mean["sd"] is not None else ""
-  return f"{name} reached {100 * mean['mean']:.2f}{spread} % test accuracy (n = {mean['n']})"
+  return f"{name} reached {100 * mean['mean']:.2f}{spread} % {measure} (n = {mean['n']})"
 
 
 def _difference(contrast: ArmContrast) -> str:
