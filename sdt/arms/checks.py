@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from sdt.arms.catalogue import ARMS, arm_specs
 from sdt.arms.class_shares import BY_CLASS
-from sdt.arms.language import EQUAL, STRENGTHS, ArmSpec, parse_everywhere
+from sdt.arms.language import EQUAL, STRENGTHS, ArmSpec, PhaseSpec, parse_everywhere
 from sdt.arms.planning import neutral_values
 from sdt.config import Config
 from sdt.config.toolbox.operation_blocks import OPS
@@ -154,7 +154,7 @@ def check_overrides(config: Config) -> None:
       raise ConfigError(f"everywhere asks for {name}, {obstacle.replace('the arm', 'it')}")
   for arm, phase in phases:
     own = phase.values(config.regularise)
-    _check_of_classes(config, arm, phase.subset, own, everywhere=everywhere)
+    _check_of_classes(config, arm, phase, everywhere=everywhere)
     for name in own:
       obstacle = _obstacle(config, name, everywhere | own, without=neutral | everywhere)
       if obstacle is not None:
@@ -170,25 +170,21 @@ def check_overrides(config: Config) -> None:
 
 
 def _check_of_classes(
-  config: Config,
-  arm: str,
-  subset: str,
-  own: Mapping[str, float],
-  *,
-  everywhere: Mapping[str, float],
+  config: Config, arm: str, phase: PhaseSpec, everywhere: Mapping[str, float]
 ) -> None:
   """Refuses regularisers of the classes that correct twice, or what needs no correction."""
-  asked = {name: value for name, value in (everywhere | own).items() if name in BY_CLASS and value}
+  values = everywhere | phase.values(config.regularise)
+  asked = {name: value for name, value in values.items() if name in BY_CLASS and value}
   others = sorted(set(asked) - {"class_balance"})
   if "class_balance" in asked and others:
     raise ConfigError(
       f"arms: {arm!r} asks for class_balance beside {' and '.join(others)}: both make up for rare "
       "classes, and together they would do it twice; leave one of the two out"
     )
-  if asked and subset in EQUAL:
+  if asked and phase.subset in EQUAL:
     raise ConfigError(
-      f"arms: {arm!r} asks for {min(asked)} on {subset}, whose classes are equally frequent: it "
-      f"changes nothing; take it on all@..., or leave it out"
+      f"arms: {arm!r} asks for {min(asked)} on {phase.subset}, whose classes are equally frequent: "
+      "it changes nothing; take it on all@..., or leave it out"
     )
   if arm == "baseline" and "class_balance" in asked and config.score.dynamics:
     raise ConfigError(

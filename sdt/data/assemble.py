@@ -60,8 +60,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   _check_set(raw, config)
   num_classes = len(raw.class_names)
   whole = labels.Whole(*_splits(raw, config), raw.class_names)
-  drawn = _draw(whole.train, config.num_train, config, name="train", where=raw.where)
-  drawn = _imbalanced(drawn, raw, config)
+  drawn = _drawn_for_training(whole.train, raw, config)
   trained = labels.of_training(drawn, whole, config)
   train = make_dataset(trained.split, num_classes=num_classes, where=f"{raw.where}, training split")
   test_split, dropped = _without_copies(drawn, whole.test, raw, config=config)
@@ -181,13 +180,15 @@ def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where
   return split.take(seeded.stratified(split.labels, num, config.split_seed, stream=f"{name} draw"))
 
 
-def _imbalanced(split: RawSplit, raw: Raw, config: DataConfig) -> RawSplit:
-  """Returns the part of the training examples that `data.imbalance` keeps."""
+def _drawn_for_training(split: RawSplit, raw: Raw, config: DataConfig) -> RawSplit:
+  """Returns the draw that `data.num_train` asks for, and of it what `data.imbalance` keeps."""
+  split = _draw(split, config.num_train, config, name="train", where=raw.where)
   if config.imbalance is None:
     return split
-  ids = corrections.ids_of(split)
-  labels, num_classes = np.asarray(split.labels), len(raw.class_names)
-  kept = imbalance.positions(labels, ids, num_classes, config, where=raw.where)
+  ids, num_classes = corrections.ids_of(split), len(raw.class_names)
+  kept = imbalance.positions(
+    np.asarray(split.labels), ids, num_classes, config=config, where=raw.where
+  )
   return split.take(kept)
 
 

@@ -44,7 +44,7 @@ def _imbalanced(train: Dataset, num_classes: int, config: DataConfig) -> Dataset
   if config.imbalance is None:
     return train
   labels = np.arange(len(train), dtype=np.int32) % num_classes
-  kept = imbalance.positions(labels, train.example_ids, num_classes, config)
+  kept = imbalance.positions(labels, train.example_ids, num_classes, config=config)
   rest = _empty(len(kept), train.inputs.shape[1:])
   return dataclasses.replace(rest, labels=labels[kept], example_ids=train.example_ids[kept])
 

@@ -66,16 +66,14 @@ def compare(
   """Returns the comparison of the arms: contrasts, the verdict on the positive control, a sentence.
 
   The contrasts are the method minus every other arm. Their family is every arm but the positive
-  control; arms of unequal work belong to it, because their verdicts are claims about the method
-  like the others. The method minus the positive control is tested as a family of its own, and so is
-  the baseline minus it.
+  control, those of unequal work too: their verdicts are claims about the method like the others.
+  The method minus the positive control is a family of its own, and so is the baseline minus it.
 
   Args:
     accuracy: arm -> seed -> test accuracy in [0, 1], None or NaN for a diverged seed.
     margin: half-width of "equal", a fraction.
     unequal: arms of unequal work; their contrasts say so.
-    controls: the control of an arm that has one. The pairs of which both were trained are a family
-      of their own.
+    controls: the control of an arm that has one; pairs of which both were trained are a family.
     standing: of this look among the others. The level of every family is that of the look.
     measure: what the accuracies are called.
   """
@@ -87,10 +85,7 @@ def compare(
     tested = family({arm: (METHOD, arm) for arm in others if arm not in apart})
     tested |= family({arm: (METHOD, arm) for arm in apart})
     contrasts = {arm: tested[arm] for arm in others}
-  sentence = f"{_of_method(accuracy, contrasts, measure)}."
-  result: Comparison = {"contrasts": contrasts, "sentence": sentence}
-  if any(contrast["n"] < paired.MIN_PAIRS for contrast in contrasts.values()):
-    result["sentence"] += f" {paired.MORE_SEEDS}"
+  result: Comparison = {"contrasts": contrasts, "sentence": _said(accuracy, contrasts, measure)}
   pairs = {
     arm: (arm, control)
     for arm, control in (controls or {}).items()
@@ -153,6 +148,12 @@ def _power(contrast: ArmContrast) -> Power:
       "found here may be there all the same"
     )
   return {"called_worse": called_worse, "says": says, "contrast": contrast}
+
+
+def _said(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast], measure: str) -> str:
+  """Returns the sentence on the method, and that more seeds are needed where they are."""
+  has_few = any(contrast["n"] < paired.MIN_PAIRS for contrast in contrasts.values())
+  return f"{_of_method(accuracy, contrasts, measure)}." + f" {paired.MORE_SEEDS}" * has_few
 
 
 def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast], measure: str) -> str:
