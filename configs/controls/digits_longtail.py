@@ -1,13 +1,14 @@
-"""What helps against imbalance, on handwritten digits with a 50:1 long tail: five seeds.
+r"""What helps against imbalance, on handwritten digits with a 50:1 long tail: five seeds.
 
     python run.py --config=configs/controls/digits_longtail.py
-    python run.py --config=configs/controls/digits_longtail.py --config.data.imbalance="uniform(65,130)"
+    python run.py --config=configs/controls/digits_longtail.py --workdir=runs/two_to_one \
+      --config.data.imbalance="uniform(65,130)"
 
 The first has from 142 to 3 training images of a class, the second no more than 2:1, as document 003
 has it. Every remedy is an arm of as many optimiser steps as the baseline, which is its control; the
 table also has the baseline with moved thresholds. The paper's method stands beside them, with an A
-that has the easiest tenth of every class; `--config.split.class_balanced=False` gives it the easiest
-tenth of all, and with `--config.arms=baseline,method` nothing else is trained again.
+of the easiest tenth of every class; `--config.split.class_balanced=False` gives it the easiest
+tenth of all.
 
 Measured: see docs/results/imbalance.md.
 """
