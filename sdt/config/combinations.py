@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from sdt.config.conflicts import CONFLICTS, check_conflicts
-from sdt.config.score_conflicts import SCORE_CONFLICTS
+from sdt.config.conflicts import check_conflicts
 from sdt.config.score_names import DYNAMICS, SCORES, direction_of_column, is_column_of_file
 from sdt.config.toolbox.parse import parse_call
 from sdt.config.toolbox.training_blocks import OPTIMISERS, SCHEDULES
@@ -220,7 +219,7 @@ def check_combinations(values: Values, defaults: Values) -> None:
       f"{values['rounds']}"
     )
   _check_idle(values, defaults)
-  check_conflicts(values, (*CONFLICTS, *SCORE_CONFLICTS))
+  check_conflicts(values)
   _check_training(values)
   for rule in _NEEDS:
     if values[rule.key] == rule.choice and values[rule.other] is None:

@@ -1,8 +1,8 @@
 """Scores that cannot be had together: a part of the table of sdt/config/conflicts.py."""
 
-from sdt.config.conflicts import Conflict
+from sdt.config.conflict import Conflict
 
-SCORE_CONFLICTS: tuple[Conflict, ...] = (
+SCORES: tuple[Conflict, ...] = (
   Conflict(
     ("score.cleanlab", "score.folds"),
     lambda values: values["score.cleanlab"] and values["score.folds"] is None,
