@@ -9,6 +9,7 @@ from sdt.config.toolbox import (
   operation_blocks,
   preprocessing_blocks,
   training_blocks,
+  view_blocks,
 )
 from sdt.config.toolbox.block import Table
 
@@ -97,6 +98,13 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
       "Operations on training images, in order. The first number is the strength: "
       "`A@baseline[rotate=30]` gives a phase another one. At strength 0 an operation changes "
       "nothing.",
+    ),
+    "Test-time views": Chapter(
+      "evaluate.views",
+      view_blocks.VIEWS,
+      "How the networks are asked about a test image besides: the mean of their probabilities over "
+      "all views. Each block makes of every view so far one or several, so `flip shifts(1)` are "
+      "18 ([predictions.md](predictions.md#further-answers)).",
     ),
   }
 )
