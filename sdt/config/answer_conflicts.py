@@ -7,7 +7,8 @@ from sdt.config.conflict import Conflict
 from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.parse import parse_call, parse_calls
 from sdt.config.toolbox.training_blocks import SCHEDULES
-from sdt.config.toolbox.view_blocks import CROP_COUNTS, VIEWS, views_of
+from sdt.config.toolbox.view_blocks import CROP_COUNTS, VIEWS, View, views_of
+from sdt.errors import ConfigError
 
 _MOST_VIEWS = 256
 
@@ -106,3 +107,23 @@ ANSWERS: tuple[Conflict, ...] = (
     way_out="leave one of the two out",
   ),
 )
+
+
+def read_views(text: str, where: str) -> tuple[View, ...]:
+  """Returns the views of a text that stands in no config, such as that of a flag.
+
+  Args:
+    text: such as `flip shifts(1)`.
+    where: what the message calls it.
+
+  Raises:
+    ConfigError: it cannot be read, or says what no text of views may say.
+  """
+  try:
+    views = views_of(text)
+  except ValueError as error:
+    raise ConfigError(f"{where}={text!r}: {error}; the views are {', '.join(VIEWS)}") from error
+  for conflict in view_conflicts(where):
+    if conflict.when({where: text}):
+      raise ConfigError(f"{where}={text!r}: {conflict.reason}; {conflict.way_out}")
+  return views
