@@ -13,8 +13,8 @@ from sdt.errors import ConfigError
 _MOST_VIEWS = 256
 
 
-def _crops(values: Mapping[str, Any]) -> list[Call]:
-  return [call for call in parse_calls(values["evaluate.views"], VIEWS) if call.name == "crops"]
+def _crops(text: str) -> list[Call]:
+  return [call for call in parse_calls(text, VIEWS) if call.name == "crops"]
 
 
 def view_conflicts(key: str) -> tuple[Conflict, ...]:
@@ -25,6 +25,12 @@ def view_conflicts(key: str) -> tuple[Conflict, ...]:
     return len(set(views)) < len(views)
 
   return (
+    Conflict(  # the first: of other counts there are no views
+      (key,),
+      lambda of: any(call.numbers[0] not in CROP_COUNTS for call in _crops(of[key])),
+      "there are five crops, or nine",
+      way_out="write crops(5) or crops(9)",
+    ),
     Conflict(
       (key,),
       repeats,
@@ -54,15 +60,9 @@ ANSWERS: tuple[Conflict, ...] = (
   *view_conflicts("evaluate.views"),
   Conflict(
     ("evaluate.views", "data.crop_size"),
-    lambda of: _crops(of) and of["data.crop_size"] is None,
+    lambda of: _crops(of["evaluate.views"]) and of["data.crop_size"] is None,
     "the network sees whole images, which have no other part",
     way_out="give data.crop_size too, or choose shifts(1)",
-  ),
-  Conflict(
-    ("evaluate.views",),
-    lambda of: any(call.numbers[0] not in CROP_COUNTS for call in _crops(of)),
-    "there are five crops, or nine",
-    way_out="write crops(5) or crops(9)",
   ),
   Conflict(
     ("evaluate.dropout_samples", "model.dropout"),
