@@ -61,18 +61,19 @@ def _notes(
       yield f"{name[0].upper()}{name[1:]}: {way['in_words']}, in {way['file']}."
   seeds = max(row["accuracy"]["n"] for row in answers if not row["ensemble"])
   yield (
-    f"One network and what is asked of it: mean over {seeds} seed(s), with the 95 % t interval of "
-    "this mean over seeds (from three seeds on); differences are paired by seed. Each interval "
-    "stands for itself."
+    f"One network and what is asked of it: mean over {seeds} seed{'s' if seeds > 1 else ''}, with "
+    "the 95 % t interval of this mean (from three seeds on); differences are paired by seed. Each "
+    "interval stands for itself."
   )
   if any(row["ensemble"] for row in answers):
     yield (
       "An ensemble is one answer, so it has no spread over seeds: its 95 % intervals say how much "
       "other test examples would change it, with these very networks (Wilson's for the accuracy); "
-      "of its ECE there is none. Differences are to the mean of its networks, example by example."
+      "of its ECE there is none. Differences are to one network, the mean over these seeds, example "
+      "by example."
     )
     yield (
-      "That an ensemble's negative log-likelihood is below the mean of its networks' is no "
+      "That an ensemble's negative log-likelihood is not above the mean of its networks' is no "
       "finding: it follows from averaging probabilities (Jensen's inequality). By how much, and "
       "what becomes of the accuracy, is."
     )
