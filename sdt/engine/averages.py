@@ -144,6 +144,6 @@ def _log_mean_at_centre(
   if not average.samples:
     return log_mean_probabilities(lambda network: predict(model, network, inputs), variables)
   return log_mean_probabilities(
-    lambda sample: predict_dropping(model, variables, inputs, sample_key(sample, batch)),
+    lambda sample: predict_dropping(model, variables, inputs, key=sample_key(sample, batch)),
     jnp.arange(average.samples, dtype=jnp.int32),
   )

@@ -30,7 +30,7 @@ def numbers_of(views: Sequence[View]) -> ViewNumbers:
     np.array([view.flip for view in views], bool),
     np.array([view.place for view in views], np.int32),
     np.array([view.shift for view in views], np.int32),
-    np.array([view.scale for view in views], np.float32),
+    scale=np.array([view.scale for view in views], np.float32),
   )
 
 

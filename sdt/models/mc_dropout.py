@@ -12,7 +12,7 @@ from sdt.types import Model, Variables
 
 
 def predict_dropping(
-  model: Model, variables: Variables, inputs: Shaped[AnyArray, "B ..."], key: Key[Array, ""]
+  model: Model, variables: Variables, inputs: Shaped[AnyArray, "B ..."], *, key: Key[Array, ""]
 ) -> Float[Array, "B K"]:
   """Returns logits [B, K] in evaluation mode with dropout on: one sample of MC dropout.
 

@@ -69,8 +69,8 @@ def _notes(
     yield (
       "An ensemble is one answer, so it has no spread over seeds: its 95 % intervals say how much "
       "other test examples would change it, with these very networks (Wilson's for the accuracy); "
-      "of its ECE there is none. Differences are to one network, the mean over these seeds, example "
-      "by example."
+      "of its ECE there is none. Differences are to one network, the mean over these seeds, by "
+      "test example."
     )
     yield (
       "That an ensemble's negative log-likelihood is not above the mean of its networks' is no "

@@ -45,7 +45,7 @@ def further_answers(
   all_ways = (SINGLE, *ways)
   together = fit if config.evaluate.ensemble else {}
   rows = processes.by_first(
-    lambda: [*_of_seeds(found), *_of_ensembles(context.workdir, all_ways, found, together)]
+    lambda: [*_of_seeds(found), *_of_ensembles(context.workdir, all_ways, found, fit=together)]
   )
   order = [(arm, way.name) for arm in plans for way in all_ways]
   return {
@@ -82,7 +82,7 @@ def _of_seeds(found: Found) -> Iterator[dict[str, Any]]:
 
 
 def _of_ensembles(
-  workdir: Path, ways: Sequence[Way], found: Found, fit: Mapping[str, Collection[int]]
+  workdir: Path, ways: Sequence[Way], found: Found, *, fit: Mapping[str, Collection[int]]
 ) -> Iterator[dict[str, Any]]:
   """Yields a row for every way and arm of two or more seeds that are fit: their ensemble."""
   centre = files.map_npz(workdir / SINGLE.file)

@@ -186,7 +186,7 @@ def _are_there(context: Context, trainings: Trainings, arms: Sequence[str], *, w
   path = context.workdir / way.file
   if not all(trainings.was_done(arm) for arm in arms):
     return False
-  weights = {arm: digest_of(networks_of(context, trainings, arm, way)) for arm in arms}
+  weights = {arm: digest_of(networks_of(context, trainings, arm, way=way)) for arm in arms}
 
   def is_of_them() -> bool:
     try:
@@ -249,7 +249,7 @@ def _ask(
     for index, arm in enumerate(arms):
       diverged = metrics.diverged_seeds(rows, arm)
       lost = np.array([seed in diverged for seed in config.seeds])
-      variables = networks_of(context, trainings, arm, way)
+      variables = networks_of(context, trainings, arm, way=way)
       weights = digest_of(variables)
       for start, done, said in predictor.predictions(variables):
         yield Stretch(arm, start, without(said, lost), weights=weights)

@@ -38,7 +38,7 @@ class Way:
   in_words: str
 
 
-SINGLE = Way("single", FILE, None, "the final network, the centre")
+SINGLE = Way("single", FILE, None, in_words="the final network, the centre")
 
 
 def _views(config: EvaluateConfig) -> tuple[Average, str]:
@@ -66,14 +66,15 @@ _IS_ON: dict[str, tuple[Callable[[EvaluateConfig], object], Callable[..., tuple[
 def further_ways(config: Config) -> tuple[Way, ...]:
   """Returns the ways that a config adds to the centre, in the order of the table."""
   asked = config.evaluate
-  return tuple(
-    Way(name, f"predictions_{name}.npz", *make(asked))
-    for name, (is_on, make) in _IS_ON.items()
-    if is_on(asked)
-  )
+  ways = []
+  for name, (is_on, make) in _IS_ON.items():
+    if is_on(asked):
+      average, in_words = make(asked)
+      ways.append(Way(name, f"predictions_{name}.npz", average, in_words=in_words))
+  return tuple(ways)
 
 
-def networks_of(context: Context, runs: Trainings, arm: str, way: Way) -> Variables:
+def networks_of(context: Context, runs: Trainings, arm: str, *, way: Way) -> Variables:
   """Returns the networks of an arm that are asked, leaves [R, ...] on the host.
 
   Of several of one training the leaves are [R, networks, ...], in the order of the rounds.

@@ -102,7 +102,7 @@ class Predictor:
     divided = NamedSharding(self._layout.mesh, PartitionSpec(AXIS))
     inputs = jax.device_put(batch, divided)
     return [
-      _logits(self._network, self._views, variables, inputs, by=self._preparation)
+      _logits(self._network, self._views, variables, inputs=inputs, by=self._preparation)
       for variables in self._variables
     ]
 
@@ -112,8 +112,8 @@ def _logits(
   network: Network,
   views: tuple[View, ...],
   variables: Variables,
-  inputs: Shaped[Array, "B ..."],
   *,
+  inputs: Shaped[Array, "B ..."],
   by: Preparation,
 ) -> Float[Array, "B K"]:
   """Returns the logits [B, K] of raw inputs, as an evaluation has them; of the mean over views."""

@@ -97,7 +97,7 @@ def test_dropouts_samples_are_the_numpy_mean_over_masks_that_differ(asked):
 
   @jax.jit
   def drop(batch, sample):
-    return predict_dropping(setup.model, network, padded[batch], sample_key(sample, batch))
+    return predict_dropping(setup.model, network, padded[batch], key=sample_key(sample, batch))
 
   each = np.array([[drop(batch, sample) for batch in range(4)] for sample in range(5)])
   each = each.reshape(5, 4 * SIZE, -1)[:, :30]
@@ -113,7 +113,7 @@ def test_dropouts_samples_keep_the_running_statistics_of_the_norms(asked):
   network = of_seed(variables, 0)
   still = setup.model.clone(dropout=1e-7)  # drops nothing, and draws
   inputs = prepare(images, setup.source.data.preparation)
-  found = predict_dropping(still, network, inputs, jax.random.key(0))
+  found = predict_dropping(still, network, inputs, key=jax.random.key(0))
   np.testing.assert_allclose(found, predict(setup.model, network, inputs), atol=1e-5)
 
 

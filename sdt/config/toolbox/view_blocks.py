@@ -78,7 +78,7 @@ def _shifts(view: View, pixels: float) -> list[View]:
 
 
 # By the names of the table: (a view, the numbers) -> the views that become of it.
-_EXPAND: Mapping[str, Callable[..., list[View]]] = types.MappingProxyType(
+EXPAND: Mapping[str, Callable[..., list[View]]] = types.MappingProxyType(
   {
     "centre": lambda view: [view],
     "flip": lambda view: [view, dataclasses.replace(view, flip=not view.flip)],
@@ -101,5 +101,5 @@ def views_of(text: str) -> tuple[View, ...]:
   """
   views = [CENTRE]
   for call in parse_calls(text, VIEWS):
-    views = [new for view in views for new in _EXPAND[call.name](view, *call.numbers)]
+    views = [new for view in views for new in EXPAND[call.name](view, *call.numbers)]
   return tuple(views)

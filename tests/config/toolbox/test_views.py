@@ -9,13 +9,9 @@ from hypothesis import strategies as st
 from sdt.config import Config, resolve, to_dict
 from sdt.config.answer_conflicts import read_views
 from sdt.config.toolbox.parse import parse_calls
-from sdt.config.toolbox.view_blocks import _EXPAND, CENTRE, VIEWS, View, views_of
+from sdt.config.toolbox.view_blocks import CENTRE, VIEWS, View, views_of
 from sdt.errors import ConfigError
 from tests.support import tiny
-
-
-def test_every_block_of_the_table_says_what_becomes_of_a_view():
-  assert _EXPAND.keys() == VIEWS.keys()
 
 
 @pytest.mark.parametrize(
