@@ -82,11 +82,11 @@ def predict_dispatch(
 
   def body(carry: None, offset: Int[Array, ""]) -> tuple[None, Said]:
     def one_replica(variables: Variables) -> Said:
-      where = {"data": data, "first": first, "offset": offset}
-      if program.average is None:
-        batch = test_batch(program, variables, **where)
+      average = program.average
+      if average is None:
+        batch = test_batch(program, variables, data, first=first, offset=offset)
       else:
-        batch = average_batch(program, program.average, variables, **where)
+        batch = average_batch(program, average, variables, data=data, first=first, offset=offset)
       said = said_of(batch.logits, batch.labels, program.dtype)
       return Said(*(gather_batch(program.layout, leaf) for leaf in said))
 

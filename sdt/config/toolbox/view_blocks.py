@@ -63,7 +63,7 @@ CENTRE = View()
 _GRIDS: Mapping[int, tuple[tuple[int, int], ...]] = types.MappingProxyType(
   {
     5: ((1, 1), (0, 0), (0, 2), (2, 0), (2, 2)),
-    9: tuple(itertools.product((0, 1, 2), repeat=2)),
+    9: tuple((down, right) for down in range(3) for right in range(3)),
   }
 )
 CROP_COUNTS = tuple(_GRIDS)
