@@ -156,6 +156,7 @@ class Place(NamedTuple):
     axis_name, batch_groups: see `BatchNorm`.
     has_bias: whether the layer before it has a bias.
     is_scalar: whether a bias that takes the place of a norm is one for all channels.
+    epsilon: is added to the variance.
   """
 
   name: str
@@ -165,6 +166,7 @@ class Place(NamedTuple):
   batch_groups: int = 1
   has_bias: bool = False
   is_scalar: bool = False
+  epsilon: float = EPSILON
 
 
 # From (x, place, train, mask).
@@ -172,7 +174,8 @@ type Norm = Callable[..., jax.Array]
 
 
 def _batch(x: AnyArray, place: Place, *, train: bool, mask: Mask) -> jax.Array:
-  groups = {"axis_name": place.axis_name, "num_groups": place.batch_groups}
+  groups: dict[str, Any] = {"axis_name": place.axis_name, "num_groups": place.batch_groups}
+  groups["epsilon"] = place.epsilon
   return BatchNorm(**groups, name=place.name, **place.types)(x, train=train, mask=mask)
 
 
@@ -196,7 +199,7 @@ def _in_groups(num_groups: Callable[[int, int], int]) -> Norm:
       )
     types: dict[str, Any] = {**place.types, "dtype": accumulator_dtype(place.types["dtype"])}
     types |= {"scale_init": init.ONES, "bias_init": init.ZEROS, "force_float32_reductions": False}
-    layer = nn.GroupNorm(groups, epsilon=EPSILON, name=place.name, **types)
+    layer = nn.GroupNorm(groups, epsilon=place.epsilon, name=place.name, **types)
     return layer(jnp.asarray(x).astype(types["dtype"])).astype(place.types["dtype"])
 
   return norm
