@@ -30,7 +30,7 @@ class Network:
       name.
     combine: (arguments, changes, name) -> arguments of the module, where replacing is not enough.
       Raises ConfigError if the changes make no network.
-    weights_from: name in `sdt.models.pretrained.NAMINGS` of the public checkpoints whose weights
+    weights_from: name in `sdt.models.namings.NAMINGS` of the public checkpoints whose weights
       fit, or None.
     public_keys: those of `own_keys` that the public implementation takes too, for images of any
       number of channels; without any it has this network alone, for three channels.

@@ -129,7 +129,7 @@ TRANSFORMERS = {
   ),
   "cait": (
     "cait",
-    {"patch_size": 2, "depth": 2, "embed_dim": 12, "num_heads": 2, "mlp_ratio": 3.0},
+    {"patch_size": 2, "depth": 1, "embed_dim": 12, "num_heads": 2, "mlp_ratio": 3.0},
     (6, 4, 1),
   ),
 }
@@ -210,6 +210,12 @@ def public_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
   if len(shape) == 2 or name in ("fc.bias", "classifier.bias"):
     return uniform(name, shape, -0.125, 0.125)
   return uniform(name, shape, 0.5, 1.5) if leaf == "weight" else uniform(name, shape, -0.1, 0.1)
+
+
+def transformer_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Returns the tensor `name` of a transformer of timm, large enough that attention matters."""
+  is_factor = "norm" in name and name.endswith("weight")
+  return uniform(name, shape, 0.5, 1.5) if is_factor else uniform(name, shape, -0.7, 0.7)
 
 
 def positions(prefix: int, side: int) -> np.ndarray:

@@ -42,12 +42,13 @@ PUBLISHED = {
 
 
 def agreement(name, module, sizes, image_shape):
-  network = MODULES[module](
-    img_size=image_shape[:2], in_chans=image_shape[2], num_classes=10, **sizes
-  ).double()
+  images = {"img_size": image_shape[:2], "in_chans": image_shape[2]}
+  if module == "cait":  # ours has one ratio for both
+    sizes = {**sizes, "mlp_ratio_token_only": sizes["mlp_ratio"]}
+  network = MODULES[module](**images, num_classes=10, **sizes).double()
   state = network.state_dict()
   for key, tensor in state.items():
-    tensor.copy_(torch.from_numpy(drawn.public_tensor(key, tuple(tensor.shape))))
+    tensor.copy_(torch.from_numpy(drawn.transformer_tensor(key, tuple(tensor.shape))))
   arrays = {
     "names": np.array(list(state)),
     "shapes": np.array(["x".join(map(str, one.shape)) for one in state.values()]),

@@ -14,7 +14,8 @@ from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError, DataError
 from sdt.models import init_variables, make_model, pretrained
 from sdt.models.densenet import DenseNet
-from sdt.models.pretrained import NAMINGS, load
+from sdt.models.namings import NAMINGS
+from sdt.models.pretrained import load
 from sdt.models.registry import NETWORKS, variable_shapes
 from sdt.models.resnet import ResNet
 from tests.golden import drawn

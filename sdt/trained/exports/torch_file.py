@@ -6,7 +6,7 @@ from sdt import files
 from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
 from sdt.models import make_model
-from sdt.models.pretrained import public_tensors
+from sdt.models.namings import public_tensors
 from sdt.models.registry import NETWORKS
 from sdt.trained.model import Model
 
