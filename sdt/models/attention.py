@@ -69,6 +69,7 @@ class Tokens(FamilyModule):
 
   conv_bias: ClassVar[bool] = True
   norm_epsilon: ClassVar[float] = 1e-6
+  of_tokens: ClassVar[bool] = True
 
   activation: str = dataclasses.field(default="gelu", kw_only=True)
   norm: str = dataclasses.field(default="layer", kw_only=True)
@@ -78,15 +79,6 @@ class Tokens(FamilyModule):
     """Returns the product of every token with a matrix, and a bias."""
     form = {"kernel_scale": START_SCALE, "weight_norm": self.norm == "weight"}
     return Linear(features, **form, name=name, **self._types)(x)
-
-  @nn.nowrap
-  def each_normalised(
-    self, name: str, x: Float[Array, "B N D"], *, train: bool, mask: Mask
-  ) -> Float[Array, "B N D"]:
-    """Returns every token normalised by the network's norm."""
-    of_tokens = None if mask is None else jnp.repeat(jnp.asarray(mask), x.shape[1])
-    flat = x.reshape(-1, x.shape[-1])
-    return self.normalise(name, flat, train=train, mask=of_tokens).reshape(x.shape)
 
   @nn.nowrap
   def embedding(self, name: str, num: int, features: int) -> Float[Array, "1 N D"]:
@@ -144,6 +136,7 @@ class Attention(Tokens):
     read = self.dense("projection", read.reshape(*queries.shape[:2], -1), x.shape[-1])
     return self.drop("dropout", read, train=train, rates=rates)
 
+  @nn.nowrap
   def _projected(self, x: Float[Array, "B N D"]) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns queries, keys and values, [B, n, heads, d] each."""
     num, width = x.shape[1:]
@@ -189,9 +182,9 @@ class Block(Tokens):
     seen = x if patches is None else jnp.concatenate([x, patches], axis=1)
     form = (self.heads, self.talks, self.of_class)
     attention = Attention(*form, name="attention", **self.in_common)
-    read = attention(self.each_normalised("norm1", seen, train=train, mask=mask), **now)
+    read = attention(self.normalise("norm1", seen, train=train, mask=mask), **now)
     x = x + self._branch(1, read, now)
-    y = self.dense("fc1", self.each_normalised("norm2", x, train=train, mask=mask), self._hidden)
+    y = self.dense("fc1", self.normalise("norm2", x, train=train, mask=mask), self._hidden)
     y = self.drop("dropout1", self.act("act", y), **now)
     y = self.drop("dropout2", self.dense("fc2", y, x.shape[-1]), **now)
     return x + self._branch(2, y, now)
@@ -200,6 +193,7 @@ class Block(Tokens):
   def _hidden(self) -> int:
     return self.mlp_size * self.pieces
 
+  @nn.nowrap
   def _branch(self, number: int, x: jax.Array, now: Mapping[str, Any]) -> jax.Array:
     if self.layer_scale is not None:
       x = LayerScale(self.layer_scale, self.param_dtype, name=f"scale{number}")(x)

@@ -58,7 +58,7 @@ class CaiT(Tokens):
     for number in range(1, NUM_CLASS_BLOCKS + 1):
       name, more = f"class_block{number}", {"layer_scale": self.layer_scale, "of_class": True}
       token = Block(*form, 0.0, **more, name=name, **self.in_common)(token, x, **now)
-    token = self.each_normalised("final_norm", token, train=train, mask=mask)
+    token = self.normalise("final_norm", token, train=train, mask=mask)
     return self.logits(token.reshape(-1, self.width), self.num_classes, kernel_scale=START_SCALE)
 
 

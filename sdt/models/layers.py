@@ -172,6 +172,7 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
 
   conv_bias: ClassVar[bool] = False
   norm_epsilon: ClassVar[float] = EPSILON
+  of_tokens: ClassVar[bool] = False
 
   activation: str = "relu"
   norm: str = "batch"
@@ -250,6 +251,7 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
       has_bias=has_bias,
       is_scalar=self.fixup,
       epsilon=self.norm_epsilon,
+      of_tokens=self.of_tokens,
     )
     return NORMS[self.norm](x, place, train=train, mask=mask)
 

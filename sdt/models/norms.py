@@ -157,6 +157,7 @@ class Place(NamedTuple):
     has_bias: whether the layer before it has a bias.
     is_scalar: whether a bias that takes the place of a norm is one for all channels.
     epsilon: is added to the variance.
+    of_tokens: whether a norm of one example is one of each of its tokens, and not of all places.
   """
 
   name: str
@@ -167,6 +168,7 @@ class Place(NamedTuple):
   has_bias: bool = False
   is_scalar: bool = False
   epsilon: float = EPSILON
+  of_tokens: bool = False
 
 
 # From (x, place, train, mask).
@@ -191,7 +193,8 @@ def _in_groups(num_groups: Callable[[int, int], int]) -> Norm:
   def norm(x: AnyArray, place: Place, *, train: bool, mask: Mask) -> jax.Array:
     del train, mask
     groups = num_groups(x.shape[-1], place.groups)
-    if math.prod(x.shape[1:]) == groups:
+    axes = tuple(range(x.ndim - 1 if place.of_tokens else 1, x.ndim))
+    if math.prod(x.shape[axis] for axis in axes) == groups:
       raise ConfigError(
         f"model.norm: at {place.name!r} a group is a single number ({groups} groups of "
         f"{' x '.join(map(str, x.shape[1:]))}), which its own mean makes 0; choose "
@@ -199,6 +202,7 @@ def _in_groups(num_groups: Callable[[int, int], int]) -> Norm:
       )
     types: dict[str, Any] = {**place.types, "dtype": accumulator_dtype(place.types["dtype"])}
     types |= {"scale_init": init.ONES, "bias_init": init.ZEROS, "force_float32_reductions": False}
+    types["reduction_axes"] = axes
     layer = nn.GroupNorm(groups, epsilon=place.epsilon, name=place.name, **types)
     return layer(jnp.asarray(x).astype(types["dtype"])).astype(place.types["dtype"])
 

@@ -54,7 +54,7 @@ class VisionTransformer(Tokens):
       x = block(x, train=train, mask=mask, rates=rates)
     # The head reads the class token alone.
     x = jax.lax.slice_in_dim(x, 0, 1, axis=1)
-    x = self.each_normalised("final_norm", x, train=train, mask=mask)
+    x = self.normalise("final_norm", x, train=train, mask=mask)
     return self.logits(x.reshape(-1, self.width), self.num_classes, kernel_scale=START_SCALE)
 
 
