@@ -100,6 +100,8 @@ class Tokens(FamilyModule):
     form = {"use_bias": True, "weight_norm": self.norm == "weight", "starts_uniform": True}
     conv = Conv(features, patch_size, patch_size, **form, name="patch_embedding", **self._types)
     x = conv(x)
+    # Kept only if the caller asks: where the patches lie.
+    self.sow("intermediates", "patches", x)
     return x.reshape(x.shape[0], -1, features)
 
 

@@ -16,6 +16,7 @@ from sdt.models.registry import variable_shapes
 from tests.golden import drawn
 from tests.support.agreement import check_digests, load_golden
 from tests.support.networks import SMALLEST, check_bfloat16, check_masked_rows, named
+from tests.support.quick import only
 
 GOLDEN = load_golden("transformers.npz")
 SHAPE = (8, 8, 3)
@@ -40,7 +41,8 @@ def of_timm(name):
   return make_model(ModelConfig(name=name, **keys), 10), shape, tensors
 
 
-@pytest.mark.parametrize("name", drawn.TRANSFORMERS)
+# CaiT has all that ViT has but the place of its class token.
+@pytest.mark.parametrize("name", only(["cait"], drawn.TRANSFORMERS))
 def test_logits_and_gradients_are_timms_on_the_weights_of_its_file(name, tmp_path):
   model, shape, tensors = of_timm(name)
   path = tmp_path / "weights.safetensors"
@@ -70,9 +72,8 @@ def test_logits_and_gradients_are_timms_on_the_weights_of_its_file(name, tmp_pat
     np.testing.assert_array_equal(written[key], tensor, err_msg=key)
 
 
-@pytest.mark.parametrize(("name", "num"), [("vit_tiny", 5_717_416), ("cait_xxs24", 11_956_264)])
-def test_published_networks_have_the_published_parameters(name, num):
-  assert count_params(make_model(ModelConfig(name=name), 1000), (224, 224, 3)) == num
+def test_vit_tiny_has_the_published_parameters():
+  assert count_params(make_model(ModelConfig(name="vit_tiny"), 1000), (224, 224, 3)) == 5_717_416
 
 
 def test_every_size_is_free():
@@ -182,25 +183,27 @@ def test_positions_that_cannot_be_interpolated_are_refused(keys, shape, tmp_path
 def traced(model, monkeypatch):
   """Returns where values drop in training, and the depth of every branch in order."""
   dropped, depths, plain = [], [], FamilyModule.branch
+  variables = variable_shapes(model, SHAPE)
 
   def branch(self, x, depth, *, name="branch", **now):
     depths.append(depth)
     return plain(self, x, depth, name=name, **now)
 
   def interceptor(next_call, args, kwargs, context):
-    if isinstance(context.module, Dropout) and not context.module.per_example:
+    is_call = context.method_name == "__call__"
+    if is_call and isinstance(context.module, Dropout) and not context.module.per_example:
       dropped.append("/".join(context.module.path))
     return next_call(*args, **kwargs)
 
   monkeypatch.setattr(FamilyModule, "branch", nn.nowrap(branch))
-  rates = {"dropout": np.float32(0.1), "stochastic_depth": np.float32(0.2)}
 
-  def apply(variables, key):
+  def apply(variables, rates, key):
     with nn.intercept_methods(interceptor):
       inputs = np.zeros((2, *SHAPE), np.float32)
       return model.apply(variables, inputs, train=True, rates=rates, rngs={"dropout": key})
 
-  jax.eval_shape(apply, variable_shapes(model, SHAPE), jax.random.key(0))
+  rates = dict.fromkeys(("dropout", "stochastic_depth"), np.float32(0.1))
+  jax.eval_shape(apply, variables, rates, jax.random.key(0))
   return dropped, depths
 
 
@@ -257,14 +260,8 @@ def test_a_dropped_branch_leaves_the_token_as_it_was(name):
   @jax.jit
   def seen(rate):
     options = {"rates": {"stochastic_depth": rate}, "rngs": {"dropout": jax.random.key(1)}}
-    _, kept = model.apply(
-      variables,
-      images,
-      train=True,
-      mutable=["intermediates"],
-      capture_intermediates=True,
-      **options,
-    )
+    options |= {"mutable": ["intermediates"], "capture_intermediates": True}
+    _, kept = model.apply(variables, images, train=True, **options)
     return kept["intermediates"]["block1"]
 
   rate = 0.25

@@ -21,8 +21,8 @@ SHAPE = (8, 8, 1)
 DEEP = frozenset(
   "resnet34 resnet50 resnet56 resnet110 paper_resnet56 paper_resnet110 preresnet56 preresnet110 "
   "paper_preresnet56 paper_preresnet110 vgg19 densenet100 densenet_bc100 densenet121 "
-  "wrn28_10 vit_tiny vit_small vit_base vit_large cait_xxs24 cait_xxs36 cait_xs24 cait_s24 cait_s36 "
-  "cait_m36 cait_m48".split()
+  "wrn28_10 vit_tiny vit_small vit_base vit_large cait_xxs24 cait_xxs36 cait_xs24 cait_s24 "
+  "cait_s36 cait_m36 cait_m48".split()
 )
 # The smallest member of every family: a name of the registry, and the keys that make it small.
 SMALLEST: dict[str, dict[str, Any]] = {
