@@ -41,9 +41,9 @@ def check(model: Model) -> None:
   else:
     return
   raise ConfigError(
-    f"--format=torch: torchvision and timm have no {what}; they have {', '.join(public)}, "
-    f"convolutional ones for images of {_CHANNELS} channels. Use --format=onnx or --format=stablehlo, which take any "
-    "network"
+    f"--format=torch: torchvision and timm have no {what}; they have {', '.join(public)}, of which "
+    f"those with convolutions are for images of {_CHANNELS} channels. Use --format=onnx or "
+    "--format=stablehlo, which take any network"
   )
 
 
