@@ -104,8 +104,31 @@ def load(
   if not with_head:
     heads = {names.pop(key) for key in wanted if key.startswith(f"params/{HEAD}/")}
     tensors = {name: tensor for name, tensor in tensors.items() if name not in heads}
-  axes = {key: _axes(len(wanted[key]), is_public) for key in names}
-  shapes = {key: tuple(wanted[key][axis] for axis in axes[key]) for key in names}
+  both = {key: (name, wanted[key]) for key, name in names.items()}
+  leaves, told = _leaves(path, tensors, both, is_public=is_public)
+  checksum = hashlib.sha256(data).hexdigest()
+  loaded = Pretrained(leaves, checksum, is_public, positions=told)
+  return _with_head(path, loaded, data, class_names=class_names) if with_head else loaded
+
+
+def _leaves(
+  path: Path,
+  tensors: Mapping[str, Mapping[str, Any]],
+  wanted: Mapping[str, tuple[str, tuple[int, ...]]],
+  *,
+  is_public: bool,
+) -> tuple[dict[str, np.ndarray], str]:
+  """Returns the arrays of a file by path, in sdt's layout, and what to say of their positions.
+
+  Args:
+    path: of the file.
+    tensors: of the file, by name.
+    wanted: by path, the file's name and the shape that the network has.
+    is_public: whether the file has the public layout.
+  """
+  axes = {key: _axes(len(shape), is_public) for key, (_, shape) in wanted.items()}
+  shapes = {key: tuple(shape[axis] for axis in axes[key]) for key, (_, shape) in wanted.items()}
+  names = {key: name for key, (name, _) in wanted.items()}
   of_others = _of_other_images(tensors, names, shapes)
   _check_names(path, tensors, names, shapes=shapes | of_others)
   values = {key: _values(path, name, tensors[name]) for key, name in names.items()}
@@ -114,10 +137,8 @@ def load(
     key: np.ascontiguousarray(value.transpose(np.argsort(axes[key])))
     for key, value in values.items()
   }
-  told = "".join(positions.told(stored, shapes[key]) for key, stored in of_others.items())
-  checksum = hashlib.sha256(data).hexdigest()
-  loaded = Pretrained(leaves, checksum, is_public, positions=told)
-  return _with_head(path, loaded, data, class_names=class_names) if with_head else loaded
+  told = (positions.told(stored, shapes[key]) for key, stored in of_others.items())
+  return leaves, "".join(told)
 
 
 def _of_other_images(

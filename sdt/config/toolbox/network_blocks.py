@@ -40,8 +40,8 @@ NORMS: Table = types.MappingProxyType(
       keys=("parallel.batch_norm",),
     ),
     "layer": Block(
-      "each example by its mean and spread over all channels and pixels; in transformers each token "
-      "over its channels",
+      "each example by its mean and spread over all channels and pixels; in transformers each "
+      "token over its channels",
       "Ba et al. 2016; documents 002, 003 and 004",
       differs="in convolutional networks one factor and bias a channel, as in GroupNorm",
     ),
