@@ -195,8 +195,8 @@ def _no_naming(path: Path) -> ConfigError:
   fitting = ", ".join(name for name, network in NETWORKS.items() if network.weights_from)
   return ConfigError(
     f"model.pretrained={path}: the file is not one of sdt's, and public checkpoints fit none but "
-    f"these networks with their own stem, model.stem=imagenet: {fitting}; choose one of them, or "
-    "the model.safetensors of an earlier run of this network"
+    f"these networks, those that have a stem with model.stem=imagenet: {fitting}; choose "
+    "one of them, or the model.safetensors of an earlier run of this network"
   )
 
 
