@@ -207,6 +207,7 @@ def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
   if weights is not None:
     found.append(
       f"weights from {config.model.pretrained} (SHA-256 {weights.checksum}), {weights.head}"
+      f"{weights.positions}"
     )
     if weights.is_public and config.data.statistics != "imagenet":
       found.append(
