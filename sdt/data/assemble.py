@@ -57,9 +57,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
 
   Args:
     raw: what a reader returned.
-    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `imbalance`,
-      `allow_empty_class`, `resize`, `downsample`, `statistics`, `normalise`, and what
-      `sdt.data.labels` reads.
+    config: all of it but where the set lies and how it is read.
 
   Raises:
     ConfigError: ImageNet's statistics for what is no RGB image; a preprocessing that these inputs
