@@ -124,8 +124,8 @@ class Attention(Tokens):
     self, x: Float[Array, "B N D"], *, train: bool, rates: Rates | None
   ) -> Float[Array, "B n D"]:
     queries, keys, values = self._projected(x)
-    exact = {"precision": precision_of(x.dtype)}
-    scores = jnp.einsum("bqhd,bkhd->bqkh", queries / math.sqrt(queries.shape[-1]), keys, **exact)
+    queries, exact = queries / math.sqrt(queries.shape[-1]), precision_of(x.dtype)
+    scores = jnp.einsum("bqhd,bkhd->bqkh", queries, keys, precision=exact)
     if self.talks:
       scores = self.dense("talk1", scores, self.heads)
     shares = nn.softmax(scores.astype(accumulator_dtype(scores.dtype)), axis=2)
@@ -134,7 +134,7 @@ class Attention(Tokens):
     shares = shares.astype(x.dtype)
     if self.talks:
       shares = self.dense("talk2", shares, self.heads)
-    read = jnp.einsum("bqkh,bkhd->bqhd", shares, values, **exact)
+    read = jnp.einsum("bqkh,bkhd->bqhd", shares, values, precision=exact)
     read = self.dense("projection", read.reshape(*queries.shape[:2], -1), x.shape[-1])
     return self.drop("dropout", read, train=train, rates=rates)
 
