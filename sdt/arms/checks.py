@@ -11,6 +11,7 @@ from sdt.arms.catalogue import ARMS, arm_specs
 from sdt.arms.language import STRENGTHS, ArmSpec, parse_everywhere
 from sdt.arms.planning import neutral_values
 from sdt.config import Config
+from sdt.config.search_space import space_of
 from sdt.config.toolbox.operation_blocks import OPS
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.devices.layout import check_replicas, make_layout
@@ -127,6 +128,7 @@ def _check_tuned(config: Config, arms: Sequence[str]) -> None:
   given = {
     "method.lambda_tuned": config.method.lambda_tuned,
     "select.weight_decay": config.select.weight_decay or None,
+    "select.space": _searches_tuned(config) or None,
   }
   if arms and not any(value is not None for value in given.values()):
     raise ConfigError(
@@ -139,6 +141,10 @@ def _check_tuned(config: Config, arms: Sequence[str]) -> None:
       raise ConfigError(
         f"{key} = {value}: no arm reads it; add the arm 'uniform_tuned', or leave it out"
       )
+
+
+def _searches_tuned(config: Config) -> bool:
+  return any(one.key == "method.lambda_tuned" for one in space_of(config.select.space))
 
 
 def check_overrides(config: Config) -> None:

@@ -83,7 +83,7 @@ def measure_pace(setup: Setup, plan: Plan, compiled: Trainer, compile_secs: floa
     # The first is slower than the rest. A dispatch may have many rounds, which nobody can
     # interrupt: no more than the trial needs.
     halt, trial = at.round_index + math.ceil(_TRIAL_SECS / max(secs, 1e-3)), []
-    with closing(trainer.run(at, halt_after=halt)) as running:
+    with closing(trainer.run(at, halts=(halt,))) as running:
       for progress in running:
         trial.append(progress)
         if _seconds(trial) >= _TRIAL_SECS or progress.position.round_index >= halt:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 import jax
@@ -210,7 +210,7 @@ class Trainer:
     self,
     start: Position,
     seconds_before: float = 0.0,
-    halt_after: int | None = None,
+    halts: Collection[int] = (),
     *,
     halts_every_round: bool = False,
   ) -> Generator[Progress]:
@@ -219,8 +219,8 @@ class Trainer:
     Args:
       start: where the state stands.
       seconds_before: spent on the round of `start` so far, by an earlier process.
-      halt_after: a round, from 1, at whose end a dispatch ends too, so that the state can be had
-        there; no bit of the training changes.
+      halts: rounds, from 1, at whose end a dispatch ends too, so that the state can be had there;
+        no bit of the training changes.
       halts_every_round: a dispatch ends with every round.
     """
     self.compile()
@@ -231,8 +231,9 @@ class Trainer:
         at, begin = self._position, time.perf_counter()
         # One round first, so that a person soon sees that it works, and how fast.
         at_most = 1 if at == start or halts_every_round else None
-        if at_most is None and halt_after is not None and at.round_index < halt_after:
-          at_most = halt_after - at.round_index
+        ahead = [halt - at.round_index for halt in halts if halt > at.round_index]
+        if at_most is None and ahead:
+          at_most = min(ahead)
         work = self._next(at, at_most)
         feed = next_feed(bool(work.clock.num_steps > 0))
         fed = time.perf_counter()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sdt.config.search_space import values_text
 from sdt.report import tables
 
 
@@ -38,11 +39,6 @@ def _choice(of: str, choice: Mapping[str, Any], seeds: list[int]) -> dict[str, A
     "candidates": candidates,
     "luck": luck_text(choice["best_of"]),
   }
-
-
-def values_text(values: Mapping[str, float]) -> str:
-  """Returns "lambda_A = 0.001, fraction = 0.1"."""
-  return ", ".join(f"{key.rpartition('.')[2]} = {value:g}" for key, value in values.items())
 
 
 def luck_text(best_of: Mapping[str, Any]) -> str:
