@@ -189,7 +189,7 @@ def values_at(config: Config, space: Space) -> dict[str, Value]:
 
 
 def without_selection(config: Config) -> Config:
-  """Returns the config with nothing left to choose, and without the keys that only choosing reads."""
+  """Returns the config with nothing left to choose, and nothing held out for it."""
   whole = dataclasses.replace(config.data, validation_fraction=DataConfig().validation_fraction)
   return dataclasses.replace(config, data=whole, select=SelectConfig())
 

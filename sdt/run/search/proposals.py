@@ -131,7 +131,6 @@ def _expected_gains(
   candidates: Float64[np.ndarray, "m F"],
 ) -> Float64[np.ndarray, "m"]:
   """Returns E max(0, f - best) of each candidate under a Gaussian process fitted to the values."""
-  from scipy.stats import norm
   from sklearn.exceptions import ConvergenceWarning
   from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
@@ -148,6 +147,14 @@ def _expected_gains(
   mean, sd = model.predict(candidates, return_std=True)
   # The noise of one more measurement is no gain.
   noise = model.kernel_.k2.noise_level * float(np.std(values)) ** 2
-  sd = np.sqrt(np.maximum(sd**2 - noise, 1e-18))
+  return expected_gain(mean, np.sqrt(np.maximum(sd**2 - noise, 1e-18)), best)
+
+
+def expected_gain(
+  mean: Float64[np.ndarray, "m"], sd: Float64[np.ndarray, "m"], best: float
+) -> Float64[np.ndarray, "m"]:
+  """Returns E max(0, f - best) of normal f: (mean - best) Phi(z) + sd phi(z), z the lead in sds."""
+  from scipy.stats import norm
+
   z = (mean - best) / sd
   return np.asarray((mean - best) * norm.cdf(z) + sd * norm.pdf(z), np.float64)
