@@ -228,6 +228,14 @@ def _extend(
   feed.finish(files.read_json(found.workdir / "results.json"))
 
 
+def answer(experiment: Experiment, asked: Ask, stop: StopRequest) -> None:
+  """Runs what a selection asks for, or what is left of it, up to where it asks for a pause."""
+  job = Job(asked.config, asked.folder, asked.name, loaded=asked.data, stop=stop)
+  job = dataclasses.replace(job, pause=asked.pause, is_brief=asked.is_trial)
+  with contextlib.suppress(Paused):
+    complete(_without_report(experiment) if asked.is_trial else experiment, job)
+
+
 def _without_report(experiment: Experiment) -> Experiment:
   return dataclasses.replace(experiment, stages=experiment.part or experiment.stages)
 
@@ -299,16 +307,13 @@ def _select(experiment: Experiment, opened: _Opened) -> dict[str, Any]:
   if not files.is_intact(opened.workdir / "config.json"):
     write_config(opened.workdir, config)  # the selection belongs to it from its start
 
-  def run_trials(asked: Ask) -> None:
-    job = Job(asked.config, asked.folder, asked.name, loaded=asked.data, stop=opened.stop)
-    job = dataclasses.replace(job, pause=asked.pause, is_brief=asked.is_trial)
-    with contextlib.suppress(Paused):
-      complete(_without_report(experiment) if asked.is_trial else experiment, job)
+  def run_asked(asked: Ask) -> None:
+    answer(experiment, asked, opened.stop)
 
   try:
     with opened.timing.stage("select"):
       content = selection.choose(
-        config, data, opened.workdir, run=run_trials, log=opened.display.log
+        config, data, opened.workdir, run=run_asked, log=opened.display.log
       )
   finally:
     files.write_json(opened.workdir / "timing.json", opened.timing.to_dict())

@@ -138,7 +138,7 @@ def _expected_gains(
     length_scale=np.full(seen.shape[1], 0.5), length_scale_bounds=(0.05, 10.0), nu=2.5
   ) + kernels.WhiteKernel(1e-2, (1e-5, 1.0))
   model = GaussianProcessRegressor(
-    kernel, normalize_y=True, n_restarts_optimizer=1, random_state=len(values)
+    kernel, normalize_y=True, n_restarts_optimizer=0, random_state=len(values)
   )
   with warnings.catch_warnings():
     warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound is fine
