@@ -1,6 +1,6 @@
 """The selection of a run as text: what the report shows of selection.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdt.config.search_space import values_text
@@ -15,7 +15,34 @@ def describe(content: Mapping[str, Any]) -> dict[str, Any] | None:
   if not content:
     return None
   choices = [_choice(of, choice, content["seeds"]) for of, choice in content["choices"].items()]
-  return {**content["validation"], "num_seeds": len(content["seeds"]), "choices": choices}
+  return {
+    **content["validation"],
+    "num_seeds": len(content["seeds"]),
+    "choices": choices,
+    "search": _search_text(content),
+  }
+
+
+def _search_text(content: Mapping[str, Any]) -> str:
+  """Returns how the candidates of a search came about; "" without one."""
+  if "search" not in content:
+    return ""
+  search, rounds = content["search"], content["rounds"]
+  how = {
+    "grid": "The candidates are all points of the grid.",
+    "random": "The candidates were drawn at random.",
+    "bayes": "The first candidates are spread out evenly; each later one has the largest expected "
+    "improvement under a Gaussian process that is fitted to the accuracies so far.",
+    "halving": "The candidates were drawn at random, and only the best went on after each rung.",
+  }[search["method"]]
+  rungs = next(iter(search["parts"].values()))["rungs"]
+  if len(rungs) > 1:
+    told = ", ".join(f"{rung['num_trials']} up to round {rung['round']}" for rung in rungs)
+    how += f" For the first arm: {told}."
+  return (
+    f"{how} Keys that ordinary training reads were chosen by the baseline, before the others. A "
+    f"whole training has {rounds} rounds. Values have three digits."
+  )
 
 
 def _choice(of: str, choice: Mapping[str, Any], seeds: list[int]) -> dict[str, Any]:
@@ -28,8 +55,9 @@ def _choice(of: str, choice: Mapping[str, Any], seeds: list[int]) -> dict[str, A
       "n": candidate["n"],
       "loss": tables.mean_text(candidate["loss"].values()),
       "diverged": ", ".join(map(str, candidate["diverged"])),
+      "round": candidate.get("round"),
     }
-    for candidate in choice["candidates"]
+    for candidate in _best_first(choice["candidates"])
   ]
   return {
     "of": of,
@@ -38,7 +66,15 @@ def _choice(of: str, choice: Mapping[str, Any], seeds: list[int]) -> dict[str, A
     "seeds": seeds if len(seeds) <= tables.MAX_SEEDS_PER_BLOCK else [],
     "candidates": candidates,
     "luck": luck_text(choice["best_of"]),
+    "has_rounds": len({row["round"] for row in candidates}) > 1,
   }
+
+
+def _best_first(candidates: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+  """Returns the trials of a search by round and accuracy; other candidates as they are."""
+  if "round" not in candidates[0]:
+    return candidates
+  return sorted(candidates, key=lambda one: (-one["round"], -(one["mean"] or 0.0)))
 
 
 def luck_text(best_of: Mapping[str, Any]) -> str:
