@@ -254,6 +254,11 @@ def check(config: Config) -> None:
         "key out"
       )
     _check_size(rule, arm, part)
+  if config.score.folds and "method" in parts:
+    raise ConfigError(
+      f"score.folds = {config.score.folds}: every trial of {parts['method'][0].key} would train "
+      "the folds again; search without them, then give the chosen values"
+    )
   counts = {arm: num_points(part) for arm, part in parts.items() if arm != "baseline"}
   if rule.method == "grid" and len(set(counts.values())) > 1:
     told = " and ".join(f"{arm} has {count:g}" for arm, count in counts.items())

@@ -171,6 +171,11 @@ def test_without_a_search_a_config_is_recorded_as_it_was_before_there_was_one():
       {"baseline_from": "runs/other"},
       "select.space chooses optim.learning_rate, which the baseline reads; leave one",
     ),
+    (
+      ["method.lambda_A = log(1e-3, 1)"],
+      {"score__folds": 3},
+      "score.folds = 3: every trial of method.lambda_A would train the folds again",
+    ),
     # Points that are impossible, found among the corners.
     (
       ["optim.momentum = uniform(0.5, 1.5)"],
