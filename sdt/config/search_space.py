@@ -334,6 +334,6 @@ def _range(item: str, key: str, call: str, *, whole: bool) -> Dimension:
     raise ConfigError(f"select.space, {item!r}: expected the lower bound first, below the upper")
   if whole and not (low.is_integer() and high.is_integer()):
     raise ConfigError(f"select.space, {item!r}: expected whole bounds, as {key} is an integer")
-  free = Dimension(key, named.name, low, high, whole=whole)
+  free = Dimension(key, named.name, low, high=high, whole=whole)
   places = [index / (count - 1) for index in range(int(count))]
   return dataclasses.replace(free, values=tuple(dict.fromkeys(map(free._at, places))))

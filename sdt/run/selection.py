@@ -31,6 +31,7 @@ from sdt.run.search.trials import (
   Ask,
   Run,
   Search,
+  chosen_of,
   identity,
   parts_of,
   total_rounds,
@@ -264,11 +265,6 @@ def validation_means(workdir: Path) -> dict[str, float]:
   return means
 
 
-def chosen_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
-  """Returns the candidate that was chosen, of an entry of `choices`."""
-  return next(one for one in choice["candidates"] if one["values"] == choice["chosen"])
-
-
 def _run_trials(runs: Sequence[TrialRun], cut: Data, folder: Path, run: Run) -> None:
   """Runs the trials that are left; those after the first take its baseline over."""
   first = folder / runs[0].folder
@@ -276,7 +272,7 @@ def _run_trials(runs: Sequence[TrialRun], cut: Data, folder: Path, run: Run) -> 
     origin = str(first) if number > 1 and reused_baseline.is_there(first) else None
     name = f"selection, run {number} of {len(runs)}, {trial.folder}"
     own = dataclasses.replace(trial.config, baseline_from=origin)
-    run(Ask(own, folder / trial.folder, name, cut))
+    run(Ask(own, folder / trial.folder, name, data=cut))
 
 
 def _hash_of(configs: Sequence[Mapping[str, Any]]) -> str:

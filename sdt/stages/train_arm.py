@@ -55,11 +55,9 @@ def train_arm(
   context.raise_if_stopped(f"before arm {plan.arm}")
   saver = _Saver(context, plan, arm_index, trainer=trainer, start=start)
   stopper = saver.stopper
+  halts_every_round = stopper is not None
   steps = trainer.run(
-    start.position,
-    start.round_secs,
-    saver.halts,
-    halts_every_round=stopper is not None,
+    start.position, start.round_secs, saver.halts, halts_every_round=halts_every_round
   )
   watch, due = _watch(context, plan), _rounds_with_rows(context, plan, start)
   rates, done = context.setup.learning_rates(plan), start.position.round_index

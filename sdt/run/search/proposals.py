@@ -48,7 +48,7 @@ def propose(
     return _by_improvement(space, seed, num_trials=num_trials, earlier=earlier)
   return next(
     point
-    for point in (_drawn(space, seed, number, draw) for draw in range(_MOST_DRAWS))
+    for point in (_drawn(space, seed, number, draw=draw) for draw in range(_MOST_DRAWS))
     if _is_new(space, point, earlier)
   )
 

@@ -5,6 +5,7 @@ but these runs: what has been tried stands in their metrics.jsonl, and what come
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -113,7 +114,7 @@ def parts_of(config: Config) -> list[Part]:
     is_grid = rule.method == "grid"
     num_trials = int(search_space.num_points(space)) if is_grid else rule.trials
     rungs = rungs_of(rule, config.rounds, num_trials=num_trials, every=config.eval_every_rounds)
-    parts.append(Part(arm, space, num_trials, rungs))
+    parts.append(Part(arm, space, num_trials, rungs=rungs))
   return parts
 
 
@@ -158,12 +159,10 @@ class Search:
         baseline = self._train_baseline(config, choices.get(BASELINE))
       tried = self._try(part, on_the_rest(config, part.arm, self._share))
       choices[part.arm] = decide(
-        part.arm, tried, len(self._cut.test), edges=lambda one, of=part: _edges(of.space, one)
+        part.arm, tried, len(self._cut.test), edges=functools.partial(_edges, part.space)
       )
       config = search_space.with_values(config, choices[part.arm]["chosen"])
-    if baseline is None:
-      chosen = choices[BASELINE]
-      baseline = next(one for one in chosen["candidates"] if one["values"] == chosen["chosen"])
+    baseline = baseline or chosen_of(choices[BASELINE])
     return {"choices": choices, "baseline": baseline, "search": described(self._config)}
 
   def _train_baseline(self, config: Config, choice: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -171,19 +170,17 @@ class Search:
 
     Where its keys were searched it is the best trial, which only lacks its results.
     """
-    name, folder = "the baseline of the search", self._folder / BASELINE
-    own = on_the_rest(config, BASELINE, self._share)
+    folder = self._folder / BASELINE
+    own, rounds = on_the_rest(config, BASELINE, self._share), config.rounds
     if choice is not None:
-      best = next(one for one in choice["candidates"] if one["values"] == choice["chosen"])
-      folder = self._folder / best["folder"]
-      self._origin = folder
+      folder, rounds = self._folder / chosen_of(choice)["folder"], 0
     self._origin = folder
-    done = processes.by_first(lambda: files.is_intact(folder / "results.json"))
-    if not done:
-      with self._pace.of(config.rounds if choice is None else 0):
-        self._run(Ask(own, folder, name, self._cut, is_trial=True))
+    if processes.by_first(lambda: files.is_intact(folder / "results.json")):
+      self._pace.skip(rounds)
     else:
-      self._pace.skip(config.rounds if choice is None else 0)
+      with self._pace.of(rounds):
+        name = "the baseline of the search"
+        self._run(Ask(own, folder, name, data=self._cut, is_trial=True))
     entry = self._entry(folder, BASELINE, own)
     if entry is None:
       raise RuntimeError(f"{folder}: the baseline has ended without rows")
@@ -227,20 +224,20 @@ class Search:
     config = search_space.at_point(base, part.space, point)
     folder = self._folder / f"{part.arm}_{number + 1:03d}"
     rounds = rung.round - before
-    entry = self._entry(folder, part.arm, config, rung.round)
+    entry = self._entry(folder, part.arm, config, until=rung.round)
     if entry is None:
       origin = None if part.arm == BASELINE else str(self._origin)
       asked = Ask(
         dataclasses.replace(config, baseline_from=origin),
         folder,
         f"trial {number + 1} of {part.num_trials}",
-        self._cut,
+        data=self._cut,
         pause=Pause(part.arm, rung.round),
         is_trial=True,
       )
       with self._pace.of(rounds):
         self._run(asked)
-      entry = self._entry(folder, part.arm, config, rung.round)
+      entry = self._entry(folder, part.arm, config, until=rung.round)
     else:
       self._pace.skip(rounds)
     if entry is None:
@@ -254,7 +251,7 @@ class Search:
     """Returns what a run has reached at the end of a round; None where it has not come so far."""
     number = until or config.rounds
     entry: dict[str, Any] | None = processes.by_first(
-      lambda: reached(folder, arm, config.seeds, number)
+      lambda: reached(folder, arm, config.seeds, number=number)
     )
     return entry
 
@@ -318,6 +315,11 @@ def identity(config: Config) -> list[Mapping[str, Any]]:
   """Returns what the results of a search depend on, beside the data."""
   plain = to_dict(config)["select"]
   return [plain, *(to_dict(on_the_rest(config, part.arm, 1.0)) for part in parts_of(config))]
+
+
+def chosen_of(choice: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the candidate that was chosen, of an entry of `choices` in selection.json."""
+  return next(one for one in choice["candidates"] if one["values"] == choice["chosen"])
 
 
 def _rank(one: Candidate, cut: Data) -> tuple[float, ...]:
