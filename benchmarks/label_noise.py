@@ -1,13 +1,21 @@
-r"""Measures how well each score finds wrong labels, on a set whose labels are wrong on purpose.
+r"""Measures how well each score finds wrong labels, where it is known which labels are wrong.
 
     .venv/bin/python benchmarks/label_noise.py --config=configs/noise/shapes.py [--workdir=DIR] \
       [--config.KEY=VALUE ...]
 
 The script trains the baseline of the config, scores the training set, and stops. `run.py` with the
 same config and --workdir continues with the other arms. With a workdir that already has scores, the
-script only prints. It prints mean and standard deviation over the seeds of: the area under the ROC
-curve and the average precision of each score (the hard end predicts a wrong label; chance is 0.5,
-and the share of wrong labels); and the share of wrong labels in A and in the whole set.
+script only prints, from scores.npz and scores.json:
+
+- of each score, of means of ranks and, with probabilities, of cleanlab's quality scores: the area
+  under the ROC curve and the average precision (a suspicious label is a sign of a wrong one), as
+  mean and standard deviation over the seeds;
+- the same of the rankings of all seeds together, and the share of wrong labels among the first k;
+- our rankings minus the best of cleanlab's, paired over the seeds;
+- of rules that call labels wrong: how many, precision and recall;
+- the share of wrong labels in A and in the whole set.
+
+Chance is 0.5, and the share of wrong labels. The rows of the seeds that diverged are left out.
 """
 
 from __future__ import annotations
@@ -17,9 +25,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import label_grades
 import numpy as np
-from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from sdt import experiment, files
 from sdt.config import resolve
@@ -46,48 +53,41 @@ class UntilScored(StopRequest):
     self._signal = signal
 
 
-def grades(
-  workdir: Path,
-) -> tuple[list[tuple[str, str, np.ndarray, np.ndarray]], np.ndarray, float]:
-  """Returns (score, source, AUROC [R], average precision [R]) of each score, and wrong labels.
+def report(workdir: Path) -> str:
+  """Returns the grades of a workdir as tables in Markdown."""
+  scored = label_grades.Scored.read(workdir)
+  ours, cuts = label_grades.rankings(scored), []
+  for rule, called in label_grades.votes(scored).items():
+    cuts += label_grades.cuts(rule, called)
+  default = " + ".join(scored.default().source.scores)
+  theirs, lacking = {}, label_grades.why_no_cleanlab(scored)
+  if lacking is None:
+    theirs = label_grades.rankings_of_cleanlab(scored)
+    cuts += label_grades.cuts_of_cleanlab(scored)
+  both = {**ours, **theirs}
+  num = len(scored.seeds)
+  lines = [f"By seed, n = {num}:", "", *label_grades.ranking_table(scored.wrong, both)]
+  if num > 1:
+    lines += ["", "All seeds together, mean rank (cleanlab: its own rule for several networks):"]
+    lines += ["", *label_grades.together_table(scored.wrong, both)]
+  if theirs and num > 1:
+    names = (default, *map(" + ".join, label_grades.COMBINED))
+    compared = {name: ours[name] for name in names if name in ours}
+    lines += ["", f"Paired with the best of cleanlab's, n = {num}; our default is `{default}`:"]
+    lines += ["", *label_grades.difference_table(scored, compared, theirs)]
+  lines += ["", "What is called wrong:", "", *label_grades.cut_table(scored.wrong, cuts)]
+  lines += ["", *([lacking, ""] if lacking else []), in_easy(workdir, float(scored.wrong.mean()))]
+  return "\n".join(lines)
 
-  The best score comes first. Wrong labels: their share in A [R], and in the whole set.
-  """
-  scores, info = files.read_npz(workdir / "scores.npz"), files.read_json(workdir / "scores.json")
-  if "wrong_label" not in scores or not scores["wrong_label"].any():
-    raise SystemExit(
-      f"{workdir}: no label is known to be wrong; choose a config with data.wrong_label_fraction"
-    )
-  wrong, rows = scores["wrong_label"], []
-  for name, entry in info["scorers"].items():
-    hardness = scores[name] if entry["direction"] == "higher_is_harder" else -scores[name]
-    ranks = rankdata(hardness, axis=1)  # also infinities have a rank
-    by_seed = [(roc_auc_score(wrong, row), average_precision_score(wrong, row)) for row in ranks]
-    rows.append((name, entry["source"], *np.array(by_seed).T))
-  in_easy = np.array(list(info["truth"]["wrong_labels_in_A"].values()))
-  return sorted(rows, key=lambda row: -row[3].mean()), in_easy, float(wrong.mean())
 
-
-def shown(values: np.ndarray) -> str:
-  """Returns "mean +- sd" over the seeds (n - 1); of one seed, the value alone."""
-  return f"{values.mean():.3f}" + (f" +- {values.std(ddof=1):.3f}" if len(values) > 1 else "")
-
-
-def table(workdir: Path) -> str:
-  """Returns the grades of a workdir as a table in Markdown, and a line about A."""
-  rows, in_easy, rate = grades(workdir)
-  lines = ["| score | from | AUROC | average precision |", "|---|---|---|---|"]
-  lines += [
-    f"| `{name}` | {source} | {shown(area)} | {shown(precision)} |"
-    for name, source, area, precision in rows
-  ]
-  spread = f" +- {100 * in_easy.std(ddof=1):.2f}" if len(in_easy) > 1 else ""
-  ranked_by: Any = files.read_json(workdir / "scores.json")["ranked_by"]
-  end = (
-    f"Wrong labels in A, ranked by {ranked_by}: {100 * in_easy.mean():.2f}{spread} %; in the "
-    f"training set {100 * rate:.2f} %."
+def in_easy(workdir: Path, rate: float) -> str:
+  """Returns a line about the wrong labels in A, and in the whole set."""
+  info: Any = files.read_json(workdir / "scores.json")
+  shares = 100 * np.array(list(info["truth"]["wrong_labels_in_A"].values()))
+  return (
+    f"Wrong labels in A, ranked by {info['ranked_by']}: {label_grades.shown(shares, 2)} %; in the "
+    f"training set {100 * rate:.2f} %. Chance is 0.5 and {rate:.3f}."
   )
-  return "\n".join([*lines, "", f"{end} n = {len(in_easy)} seeds; chance is 0.5 and {rate:.3f}."])
 
 
 def main(arguments: list[str]) -> int:
@@ -96,13 +96,13 @@ def main(arguments: list[str]) -> int:
     return 0
   request = parse_arguments(arguments)
   config, workdir = (
-    resolve(load_config_file(request.config_path), request.overrides),
+    resolve(load_config_file(request.config_path, request.argument), request.overrides),
     request.workdir,
   )
   if not files.is_intact(workdir / "scores.npz"):
     with contextlib.suppress(Interrupted):
       experiment.run(config, workdir, request.name, stop=UntilScored(workdir))
-  print(table(workdir))
+  print(report(workdir))
   return 0
 
 

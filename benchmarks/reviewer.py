@@ -7,7 +7,9 @@ The run must have suspects.csv, and labels whose truth is known: data.labels_fil
 data.wrong_label_fraction. The reviewer sees the right class of every example that he looks at: of
 the first k of suspects.csv, or of k random ones (of --draws draws, with their sd). For each k the
 script prints how many labels he mends, in all and per hundred looked at, and what share of the
-labels stays wrong; and it writes corrections.csv into the folder, RUN-reviews by default.
+labels stays wrong; and it writes corrections.csv into the folder, RUN-reviews by default. Two more
+rows need no person: every suspect (all seeds prefer another class) gets the suggested class, or is
+dropped.
 
 It trains nothing by itself: `python run.py ... --config.data.corrections=FILE` does. With --train
 it trains the baseline of the run's config on each file, of random examples on the first draw, and
@@ -25,7 +27,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,21 +35,39 @@ import sdt
 from sdt import files
 from sdt.config import Config
 from sdt.data import corrections, seeded, sources
-from sdt.data.corrections import KEEP, RELABEL, Row
+from sdt.data.corrections import DROP, KEEP, RELABEL, Row
 from sdt.errors import DataError, SdtError
 from sdt.stats import paired
 
 SUSPECTS = "suspects.csv"
 
 
-def examples_of(workdir: Path) -> list[Row]:
-  """Returns every training example of a run as a row that keeps it, the most suspicious first."""
+class Example(NamedTuple):
+  """A training example of a run.
+
+  Attributes:
+    row: keeps its label.
+    suggested: the class that the run suggests.
+    is_suspect: whether every seed prefers it.
+  """
+
+  row: Row
+  suggested: str
+  is_suspect: bool
+
+
+def examples_of(workdir: Path) -> list[Example]:
+  """Returns every training example of a run, the most suspicious first."""
   path = workdir / SUSPECTS
   if not files.is_intact(path):
     raise DataError(f"{path}: missing or damaged; name a finished run that scored its examples")
   with path.open(encoding="utf-8", newline="") as file:
     return [
-      Row(int(row["example_id"]), row["source_file"], row["given"], KEEP)
+      Example(
+        Row(int(row["example_id"]), row["source_file"], row["given"], KEEP),
+        row["suggested"],
+        row["seeds_agree"] == row["num_seeds"],
+      )
       for row in csv.DictReader(file)
     ]
 
@@ -66,31 +86,54 @@ def truth_of(config: Config) -> dict[int, str]:
   return dict(zip(data.train.example_ids.tolist(), names, strict=True))
 
 
-def reviewed(examples: Sequence[Row], truth: Mapping[int, str]) -> list[Row]:
+def reviewed(examples: Sequence[Example], truth: Mapping[int, str]) -> list[Row]:
   """Returns what a perfect reviewer writes of these examples: keep, or relabel to the truth."""
   return [
     row
     if row.given == truth[row.example_id]
     else row._replace(action=RELABEL, label=truth[row.example_id])
-    for row in examples
+    for row, _, _ in examples
   ]
 
 
-def num_mended(rows: Sequence[Row]) -> int:
-  """Returns how many wrong labels the rows mend."""
-  return sum(row.action == RELABEL for row in rows)
+def unseen(examples: Sequence[Example]) -> dict[str, list[Row]]:
+  """Returns what a program could write without a person, of every suspect."""
+  suspects = [one for one in examples if one.is_suspect]
+  return {
+    "nobody, relabelled": [
+      one.row._replace(action=RELABEL, label=one.suggested) for one in suspects
+    ],
+    "nobody, dropped": [one.row._replace(action=DROP) for one in suspects],
+  }
 
 
-def drawn(examples: Sequence[Row], seed: int) -> list[Row]:
+def num_mended(rows: Sequence[Row], truth: Mapping[int, str]) -> int:
+  """Returns how many wrong labels the rows make right."""
+  return sum(row.action == RELABEL and row.label == truth[row.example_id] for row in rows)
+
+
+def share_wrong(rows: Sequence[Row], truth: Mapping[int, str], num_wrong: int, num: int) -> float:
+  """Returns the share of wrong labels after the rows, of `num` examples with `num_wrong` before."""
+  was_right = [row.given == truth[row.example_id] for row in rows]
+  dropped = [row.action == DROP for row in rows]
+  spoiled = sum(right and row.action == RELABEL for row, right in zip(rows, was_right, strict=True))
+  gone = sum(drop and not right for drop, right in zip(dropped, was_right, strict=True))
+  return (num_wrong - num_mended(rows, truth) - gone + spoiled) / (num - sum(dropped))
+
+
+def drawn(examples: Sequence[Example], seed: int) -> list[Example]:
   """Returns the examples in a random order, a pure function of (seed, their ids)."""
-  ids = np.array([row.example_id for row in examples])
+  ids = np.array([one.row.example_id for one in examples])
   return [examples[place] for place in np.argsort(seeded.bits(seed, "reviewer", ids))]
 
 
 def reviews(
-  examples: Sequence[Row], truth: Mapping[int, str], looks: Sequence[int], draws: int
+  examples: Sequence[Example], truth: Mapping[int, str], looks: Sequence[int], draws: int
 ) -> Iterator[tuple[str, int, list[list[Row]]]]:
-  """Yields (order, k, the rows of each draw): of the suspects one draw, of random examples many."""
+  """Yields (who looks at what, k, the rows of each draw).
+
+  Of the suspects there is one draw, of random examples many; k is 0 where nobody looks.
+  """
   orders = {
     "suspects": [list(examples)],
     "random": [drawn(examples, seed) for seed in range(draws)],
@@ -98,20 +141,24 @@ def reviews(
   for look in looks:
     for order, rankings in orders.items():
       yield order, look, [reviewed(ranking[:look], truth) for ranking in rankings]
+  for way, rows in unseen(examples).items():
+    yield way, 0, [rows]
 
 
 def summary(
-  order: str, look: int, of_draws: Sequence[Sequence[Row]], num_wrong: int, *, num: int
+  order: str, look: int, of_draws: Sequence[Sequence[Row]], truth: Mapping[int, str], *, wrong: int
 ) -> dict[str, Any]:
-  """Returns the figures of one order and one k; `num_wrong` of the `num` labels are wrong."""
-  mended = [num_mended(rows) for rows in of_draws]
+  """Returns the figures of one order and one k; `wrong` of all labels are wrong before."""
+  mended = [num_mended(rows, truth) for rows in of_draws]
+  left = [share_wrong(rows, truth, wrong, len(truth)) for rows in of_draws]
   return {
     "order": order,
     "looked_at": look,
+    "changed": statistics.fmean(sum(row.action != KEEP for row in rows) for rows in of_draws),
     "mended": statistics.fmean(mended),
     "mended_sd": statistics.stdev(mended) if len(mended) > 1 else None,
-    "per_hundred": 100 * statistics.fmean(mended) / look,
-    "left_wrong": (num_wrong - statistics.fmean(mended)) / num,
+    "per_hundred": 100 * statistics.fmean(mended) / look if look else None,
+    "left_wrong": statistics.fmean(left),
   }
 
 
@@ -132,9 +179,10 @@ def accuracy_of(results: Mapping[str, Any]) -> dict[int, float | None]:
 def line(entry: Mapping[str, Any]) -> str:
   """Returns a row of the table."""
   spread = "" if entry["mended_sd"] is None else f" +- {entry['mended_sd']:.1f}"
+  share = "" if entry["per_hundred"] is None else f"{entry['per_hundred']:.1f}"
   text = (
-    f"| {entry['order']} | {entry['looked_at']} | {entry['mended']:.1f}{spread} | "
-    f"{entry['per_hundred']:.1f} | {100 * entry['left_wrong']:.2f} % |"
+    f"| {entry['order']} | {entry['looked_at']} | {entry['changed']:.1f} | "
+    f"{entry['mended']:.1f}{spread} | {share} | {100 * entry['left_wrong']:.2f} % |"
   )
   if "against_nobody" in entry:
     contrast = entry["against_nobody"]
@@ -170,16 +218,16 @@ def review(arguments: argparse.Namespace) -> dict[str, Any]:
     data = dataclasses.replace(config.data, path=arguments.set)
     config = dataclasses.replace(config, data=data)
   examples, truth = examples_of(workdir), truth_of(config)
-  num_wrong = num_mended(reviewed(examples, truth))
+  num_wrong = num_mended(reviewed(examples, truth), truth)
   folder.mkdir(parents=True, exist_ok=True)
   entries, paths = [], []
   for order, look, of_draws in reviews(examples, truth, arguments.looks, arguments.draws):
     if look > len(examples):
       raise DataError(f"--looks={look}: the run has {len(examples)} training examples")
-    path = folder / f"{order}-{look}.csv"
+    path = folder / f"{order.replace(', ', '-')}-{look}.csv"
     path.write_text(corrections.csv_text(of_draws[0]), encoding="utf-8", newline="")
     paths.append(path)
-    entries.append(summary(order, look, of_draws, num_wrong, num=len(examples)))
+    entries.append(summary(order, look, of_draws, truth, wrong=num_wrong))
   if arguments.train:
     with_training(entries, paths, config, run.results)
   return {
@@ -210,8 +258,8 @@ def main(words: Sequence[str]) -> int:
   print(f"{found['wrong']} of {found['examples']} labels are wrong ({share:.2f} %).")
   print(f"Nobody looks: test accuracy {100 * nobody:.2f} %, n = {found['nobody']['n']} seeds.\n")
   more = " accuracy, % | minus nobody, points (95 %, joint) |" if arguments.train else ""
-  print(f"| who is looked at | looks | mended | per hundred | left wrong |{more}")
-  print("|---|---|---|---|---|" + "---|---|" * arguments.train)
+  print(f"| who is looked at | looks | changed | mended | per hundred looks | left wrong |{more}")
+  print("|---|---|---|---|---|---|" + "---|---|" * arguments.train)
   print("\n".join(map(line, found["reviews"])))
   print(f"\ncorrections: {found['folder']}/*.csv")
   if arguments.out is not None:

@@ -19,4 +19,5 @@ def get_config() -> ConfigDict:
   config.augment = {"pad_crop": 4, "flip": True}
   config.optim = {"milestones": (50, 75)}
   config.method = {"lambda_A": 1e-3}
+  config.score = {"course": True}  # review.html shows how each image was learnt
   return config

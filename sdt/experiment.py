@@ -11,7 +11,7 @@ from sdt.arms.planning import Setting, make_plan
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.report.tables import result_table_text
-from sdt.run import lifecycle
+from sdt.run import ahead, lifecycle
 from sdt.run.context import Context
 from sdt.run.signals import StopRequest
 from sdt.run.taken_over import Taken
@@ -29,8 +29,8 @@ def train_and_judge(context: Context, finished: Taken | None) -> None:
 
   Source: the paper, Algorithm 1. Differs from source: the controls, paired over seeds.
   """
-  config, train = context.config, context.data.train
-  setting = Setting(config, train.labels, train.example_ids)
+  config = context.config
+  setting = Setting.of(config, context.data)
   scoring, arms = catalogue.scoring_arms(config), catalogue.arm_order(config.arms)
   after_split = arms[1:]  # all but the baseline
   plans = {arm: make_plan(arm, setting) for arm in scoring}
@@ -38,22 +38,25 @@ def train_and_judge(context: Context, finished: Taken | None) -> None:
   trainings = Trainings.resume(context, rounds, keep=outline.kept_arm(config))
   trainings.take_over(finished, plans)
 
-  write_contact_sheet(context)
-  # Train on all examples. Stored scores are read only if no network that scores trains now.
-  may_read_scores = all(trainings.was_done(arm) for arm in scoring)
-  for arm in scoring:
-    trainings.train(plans[arm])
+  shapes = outline.plans(config, context.data)[1]
+  left = [plan for plan in shapes if not trainings.was_done(plan.arm)]
+  with ahead.beside(ahead.programs(context.setup, left[1:])):
+    write_contact_sheet(context)
+    # Train on all examples. Stored scores are read only if no network that scores trains now.
+    may_read_scores = all(trainings.was_done(arm) for arm in scoring)
+    for arm in scoring:
+      trainings.train(plans[arm])
 
-  # Score every example; the easiest are A, the rest B. Every arm is then a plan over A and B.
-  if outline.has_split(config):
-    scores = score(context, may_read_scores)
-    setting = split(context, setting, scores)
-    plans |= {arm: make_plan(arm, setting) for arm in after_split}
-    write_arms(context, plans)
+    # Score every example; the easiest are A, the rest B. Every arm is then a plan over A and B.
+    if outline.has_split(config):
+      scores = score(context, may_read_scores)
+      setting = split(context, setting, scores)
+      plans |= {arm: make_plan(arm, setting) for arm in after_split}
+      write_arms(context, plans)
 
-  # Train again, on A and B in alternation; then the controls.
-  for arm in after_split:
-    trainings.train(plans[arm])
+    # Train again, on A and B in alternation; then the controls.
+    for arm in after_split:
+      trainings.train(plans[arm])
 
   # Judge: what each arm comes to, and whether the method is better.
   write_results(context, trainings, {arm: plans[arm] for arm in arms}, num_easy=setting.num_easy)
@@ -61,7 +64,8 @@ def train_and_judge(context: Context, finished: Taken | None) -> None:
 
 def run_stages(context: Context, finished: Taken | None) -> None:
   """Runs all stages of an experiment, or what is left of them; see `train_and_judge`."""
-  train_and_judge(context, finished)
+  with ahead.beside(ahead.imports("sdt.report.run_page")):  # it takes seconds
+    train_and_judge(context, finished)
   lifecycle.write_report(context)
 
 

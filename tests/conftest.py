@@ -115,7 +115,7 @@ def compiles_anew(monkeypatch):
   """Compiles every program, also those that an earlier test has compiled."""
   import sdt.devices.compile as module
 
-  monkeypatch.setattr(module, "_compile", module._compile.__wrapped__)
+  monkeypatch.setattr(module, "_slot", module._slot.__wrapped__)
 
 
 @pytest.fixture

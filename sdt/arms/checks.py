@@ -8,7 +8,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from sdt.arms.catalogue import ARMS, arm_specs
-from sdt.arms.language import STRENGTHS, ArmSpec, parse_everywhere
+from sdt.arms.class_shares import BY_CLASS
+from sdt.arms.language import EQUAL, STRENGTHS, ArmSpec, PhaseSpec, parse_everywhere
 from sdt.arms.planning import neutral_values
 from sdt.config import Config
 from sdt.config.search_space import space_of
@@ -159,6 +160,7 @@ def check_overrides(config: Config) -> None:
       raise ConfigError(f"everywhere asks for {name}, {obstacle.replace('the arm', 'it')}")
   for arm, phase in phases:
     own = phase.values(config.regularise)
+    _check_of_classes(config, arm, phase, everywhere=everywhere)
     for name in own:
       obstacle = _obstacle(config, name, everywhere | own, without=neutral | everywhere)
       if obstacle is not None:
@@ -171,6 +173,30 @@ def check_overrides(config: Config) -> None:
         f"regularise.{field.name} = {value!r}: no arm of the run reads it; name one in arms with "
         f"a phase such as A@baseline[{field.name}], or leave it at its default, {field.default!r}"
       )
+
+
+def _check_of_classes(
+  config: Config, arm: str, phase: PhaseSpec, everywhere: Mapping[str, float]
+) -> None:
+  """Refuses regularisers of the classes that correct twice, or what needs no correction."""
+  values = everywhere | phase.values(config.regularise)
+  asked = {name: value for name, value in values.items() if name in BY_CLASS and value}
+  others = sorted(set(asked) - {"class_balance"})
+  if "class_balance" in asked and others:
+    raise ConfigError(
+      f"arms: {arm!r} asks for class_balance beside {' and '.join(others)}: both make up for rare "
+      "classes, and together they would do it twice; leave one of the two out"
+    )
+  if asked and phase.subset in EQUAL:
+    raise ConfigError(
+      f"arms: {arm!r} asks for {min(asked)} on {phase.subset}, whose classes are equally frequent: "
+      "it changes nothing; take it on all@..., or leave it out"
+    )
+  if arm == "baseline" and "class_balance" in asked and config.score.dynamics:
+    raise ConfigError(
+      "everywhere asks for class_balance: an example that is not drawn has no training dynamics; "
+      "give score.dynamics=False, or name class_balance in arms of your own instead"
+    )
 
 
 def _obstacle(
@@ -196,7 +222,7 @@ def _obstacle(
     return (
       "which a frozen body has not; choose optim.body_rate_factor above 0, or leave the arm out"
     )
-  if name == "label_smoothing" and config.data.name == "curve":
+  if name in ("label_smoothing", *BY_CLASS) and config.data.name == "curve":
     return "and the targets of data.name='curve' are numbers, not classes; leave the arm out"
   is_augmented = pipeline.calls or config.data.crop_size is not None
   if name == "augment_strength" and not is_augmented:

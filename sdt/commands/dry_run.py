@@ -32,10 +32,10 @@ from sdt.errors import MissingDataError
 from sdt.losses import is_regression
 from sdt.models import count_params
 from sdt.models.registry import multiply_adds
-from sdt.run import full_batch, resume, reused_baseline
+from sdt.run import resume, reused_baseline
 from sdt.run.identity import Identity
 from sdt.run.lifecycle import Experiment
-from sdt.run.load_inputs import Beside, load_beside, load_data, notes
+from sdt.run.load_inputs import Beside, check_run, load_beside, load_data, notes
 from sdt.run.programs import Setup
 from sdt.run.progress import Display
 from sdt.run.selection import cost, is_on, prepare
@@ -99,7 +99,7 @@ def describe(
   log = log or Display().log
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
   found = find_data(config, log) if loaded is None else loaded
-  full_batch.check(config, found.data, experiment.plans)
+  check_run(config, found.data, experiment.plans)
   beside = load_beside(config, found.data)
   identity = Identity.of(config, found.data, beside)
   if origin is not None and (workdir is None or reused_baseline.is_needed(workdir)):

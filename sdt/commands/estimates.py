@@ -24,6 +24,7 @@ from sdt.engine.state import Snapshot
 from sdt.engine.trainer import Trainer
 from sdt.models import count_params
 from sdt.models.pretrained import Pretrained
+from sdt.run import recorded
 from sdt.run.environment import use_compilation_cache
 from sdt.run.programs import Setup
 from sdt.run.search.trials import on_the_rest, rounds_of
@@ -94,7 +95,7 @@ def memory_parts(
     (bytes_per_device(setup.source.data), setup.source.device_name),
     (4 * len(setup.data.train) * replicas, "scores"),
   ]
-  dynamics = setup.no_dynamics("baseline")
+  dynamics = recorded.nothing_yet(setup.config, setup.data, "baseline")
   if dynamics is not None:
     total = sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics))
     parts.append((total // setup.layout.replica_parts, "training dynamics"))
@@ -143,6 +144,12 @@ def disk_line(setup: Setup, plans: list[Plan], outputs: Sequence[str]) -> str:
     f"for the weights of {num_models} network(s)": models,
     "for checkpoints": kept * whole,
   }
+  course = recorded.course_bytes(config, setup.data)
+  if course:  # in scores.npz and, with early stopping twice, in checkpoints of the baseline alone
+    copies = 1 + (config.score.at_round is not None) + config.checkpoint.keep
+    parts["for the course of the examples"] = course * (
+      1 + copies * (1 + bool(config.stop.patience))
+    )
   if prediction_files.FILE in outputs:
     parts["for predictions"] = prediction_files.num_bytes(config, setup.data)
     temporary = prediction_files.temporary_bytes(config, setup.data)

@@ -8,7 +8,7 @@ from sdt.config import resolve, search_space
 from sdt.config.command_line import FLAGS, help_asked, load_config_file, parse_arguments
 from sdt.config.sweep_points import expand
 from sdt.devices.start import load_jax
-from sdt.run.loggers.table import require_packages
+from sdt.run.needed_packages import require_packages
 
 __all__ = ["FLAGS", "main"]
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
   config = resolve(load_config_file(request.config_path, request.argument), request.overrides)
   points = expand(config)
   search_space.check(config)
-  require_packages(config.log)
+  require_packages(config)
 
   # Imports JAX, so only now: the user learns of a mistake in the config at once.
   load_jax()

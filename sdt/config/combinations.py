@@ -68,7 +68,7 @@ _NOT_IN_THE_TOY = (
   *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from"),
   *("stats.margin", "stats.looks"),
   *("score.name", "score.path", "score.at_round", "score.folds", "score.dynamics", "score.grand"),
-  *("score.probabilities",),
+  *("score.probabilities", "score.cleanlab", "score.course"),
   *("data.corrections", "data.corrections_test", "data.labels_file"),
   *("data.wrong_label_fraction", "method.fraction", "method.num_easy", "method.lambda_A"),
   *("method.lambda_B", "method.init", "method.order"),
@@ -142,6 +142,7 @@ _IDLE = (
     lambda path: path is None,
     remedy="give score.path too",
   ),
+  _Idle(("score.course",), "score.dynamics", lambda on: not on, remedy="give score.dynamics=True"),
   _Idle(
     ("data.labels_key",),
     "data.labels_file",

@@ -89,6 +89,8 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "score.batch_size": "it changes only the last bits of a result",
     "score.grand": "it only adds a score",
     "score.probabilities": "it only adds to the scores",
+    "score.cleanlab": "it only adds to the suspects",
+    "score.course": "it only adds to the scores",
     "score.path": "it says where the scores are, not which; make a run for each file",
     "data.corrections": "it says where the files are, not which; make a run for each file",
     "data.corrections_test": "it says where the files are, not which; make a run for each file",

@@ -83,6 +83,10 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
 OTHER_CLASS = "other_class"
 # With `score.probabilities`: those of all classes, [R, N, K].
 PROBABILITIES = "probabilities"
+# With `score.course`: the label's in every round of the baseline, uint8 [R, N, rounds].
+COURSE = "course"
+# Stored beside the scores where the attribute of `ScoreConfig` behind it asks for it.
+ON_REQUEST = types.MappingProxyType({PROBABILITIES: "has_probabilities", COURSE: "course"})
 
 # What else a table of sdt holds about an example and may rank it: the truth, where it is known.
 _TRUTHS = {"difficulty": "harder", "wrong_label": "harder"}

@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,6 +30,7 @@ class Executable(Protocol):
 
 # So many programs stay in memory. A run has a handful, a sweep of other shapes some for each value.
 _KEPT = 32
+_SLOTS = threading.Lock()
 # What a program depends on beside its arguments: a caller in Python may have changed it.
 _SETTINGS = (
   "jax_debug_nans",
@@ -115,9 +117,27 @@ def compile_program(
     ) from error
 
 
+class _Slot:
+  """The executable of a key, once it is compiled. Two threads that want it compile it once."""
+
+  def __init__(self) -> None:
+    self.lock = threading.Lock()
+    self.executable: Executable | None = None
+
+
 @functools.lru_cache(maxsize=_KEPT)
+def _slot(key: _Key) -> _Slot:
+  del key
+  return _Slot()
+
+
 def _compile(key: _Key) -> Executable:
-  return _compiled(key, jax.tree.unflatten(key.structure, key.leaves))
+  with _SLOTS:  # lru_cache alone may make two slots for two threads
+    slot = _slot(key)
+  with slot.lock:
+    if slot.executable is None:
+      slot.executable = _compiled(key, jax.tree.unflatten(key.structure, key.leaves))
+    return slot.executable
 
 
 def _compiled(key: _Key, args: Sequence[PyTree]) -> Executable:

@@ -28,14 +28,14 @@ class Layout:
     mesh: one-dimensional, over the axis `data`.
     divides: batch or seeds.
     is_abstract: `place` gives shapes instead of arrays: programs compile and nothing is allocated,
-      but nothing can run.
+      but nothing can run. Its programs are those of the layout that is not.
     compiler_options: names and values of XLA's options.
   """
 
   mode: str
   mesh: Mesh
   divides: str = "batch"
-  is_abstract: bool = False
+  is_abstract: bool = dataclasses.field(default=False, compare=False, repr=False)
   compiler_options: tuple[tuple[str, str | bool], ...] = ()
 
   @property

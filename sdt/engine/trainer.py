@@ -109,9 +109,10 @@ class Trainer:
   def set_state(self, snapshot: Snapshot) -> None:
     """Puts a snapshot [R, ...] from the host onto the devices."""
     self._position, self._round_secs = snapshot.position, snapshot.round_secs
-    dynamics, num_recorded = snapshot.dynamics, self.program.num_recorded
-    if dynamics is None and num_recorded:
-      dynamics = no_dynamics(snapshot.state.step.shape[0], num_recorded)
+    dynamics, program = snapshot.dynamics, self.program
+    if dynamics is None and program.num_recorded:
+      num_replicas = snapshot.state.step.shape[0]
+      dynamics = no_dynamics(num_replicas, program.num_recorded, program.course_rounds)
     # Programs know no position, so that one executable serves all.
     arrays = Snapshot(snapshot.state, snapshot.sums, dynamics)
     self._snapshot = place_replicas(self._layout, arrays)

@@ -53,8 +53,10 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def _plain(value: object) -> Json:
   """Returns `value` in JSON's types: arrays and tuples as lists, NaN and infinity as None."""
-  if value is None or isinstance(value, bool | str):
+  if value is None or isinstance(value, str | int):  # first what most values of a page are
     return value
+  if isinstance(value, float):
+    return value if math.isfinite(value) else None
   if isinstance(value, Mapping):
     plain = {_plain_key(key): _plain(item) for key, item in value.items()}
     if len(plain) != len(value):
@@ -64,8 +66,6 @@ def _plain(value: object) -> Json:
     return [_plain(item) for item in value]
   if isinstance(value, np.generic | np.ndarray) or hasattr(value, "__array__"):
     return _plain(np.asarray(value).tolist())
-  if isinstance(value, int | float):
-    return None if isinstance(value, float) and not math.isfinite(value) else value
   raise TypeError(f"{type(value).__name__} has no JSON form")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sdt.report import tables
 from sdt.report.image_figures import percent_of_confidence
-from sdt.report.read import NUM_SUSPECTS, Artifacts
+from sdt.report.read import CLEANLAB_COLUMN, NUM_SUSPECTS, Artifacts
 from sdt.report.thumbnails import address
 from sdt.report.wording import class_names
 
@@ -58,10 +58,11 @@ def _suspects(artifacts: Artifacts) -> Iterator[Tile]:
   )
   for number, row in itertools.islice(artifacts.suspects.items(), NUM_SUSPECTS):
     agree = f"{row['seeds_agree']} of {row['num_seeds']} seeds"
+    cleanlab = f", cleanlab {row[CLEANLAB_COLUMN]}" if CLEANLAB_COLUMN in row else ""
     yield Tile(
       address(images[number]) if number in images else "",
       f"{row['given']} \u2192 {row['suggested']}?",
-      (f"suspicion {float(row['suspicion']):.3f}, {agree}", _which(number, row)),
+      (f"suspicion {float(row['suspicion']):.3f}, {agree}{cleanlab}", _which(number, row)),
     )
 
 

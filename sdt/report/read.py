@@ -30,6 +30,7 @@ SUSPECT_COLUMNS = (
   *("example_id", "source_file", "given", "suggested"),
   *("suspicion", "seeds_agree", "num_seeds", "reason"),
 )
+CLEANLAB_COLUMN = "cleanlab_agree"  # behind them, with `score.cleanlab`
 
 
 @dataclasses.dataclass(frozen=True)

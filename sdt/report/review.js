@@ -4,10 +4,10 @@ class Review {
     this.data = data;
     const { classes } = data.run;
     this.examples = data.examples.id.map((id, place) => {
-      const of = (column) => data.examples[column][place];
+      const of = (column) => data.examples[column]?.[place];
       const [given, suggested] = [classes[of("given")], classes[of("suggested")]];
       const pair = `${of("given")} ${of("suggested")}`;
-      const rest = ["file", "suspicion", "agree", "reason", "subset", "image", "others"];
+      const rest = ["file", "suspicion", "agree", "reason", "subset", "image", "others", "course"];
       const known = Object.fromEntries(rest.map((column) => [column, of(column)]));
       return { id, place, given, suggested, pair, ...known };
     });

@@ -24,7 +24,6 @@ from sdt.run import (
   beginning,
   environment,
   extension,
-  full_batch,
   load_inputs,
   preprocessing_file,
   publishing,
@@ -41,7 +40,7 @@ from sdt.run.context import (
 )
 from sdt.run.identity import Identity
 from sdt.run.loggers.feed import Feed
-from sdt.run.loggers.table import require_packages
+from sdt.run.needed_packages import require_packages
 from sdt.run.profiling import Profiler
 from sdt.run.programs import Setup
 from sdt.run.progress import Display, duration
@@ -251,10 +250,10 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
     ConfigError, DataError: the config is wrong, alone or for these data, or the data are.
   """
   config = dataclasses.replace(job.config, baseline_from=None)
-  require_packages(config.log)
+  require_packages(config)
   data = load_inputs.load_data(config, display.log, job.loaded)
   experiment.check(config, data)
-  full_batch.check(config, data, experiment.plans)
+  load_inputs.check_run(config, data, experiment.plans)
   beside = load_inputs.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
   display.log(f"sdt: {job.name}: {beginning.machine(config)}")

@@ -20,11 +20,13 @@ from sdt.data.dataset import Data, image_sizes
 from sdt.data.validation_split import with_validation
 from sdt.devices import processes
 from sdt.engine.optim import is_body_frozen
+from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.inputs.augment import input_shape, output_size
 from sdt.models import make_model, pretrained
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import NETWORKS, variable_shapes
+from sdt.run import full_batch, recorded
 from sdt.scores import from_file
 from sdt.scores.from_file import FileScores
 
@@ -66,6 +68,23 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
   if config.stop.patience and data.validation is None:
     data = with_validation(data, config.data)
   return data
+
+
+def check_run(
+  config: Config, data: Data, plans_of: Callable[[Config, Data], tuple[int, list[Plan]]]
+) -> None:
+  """Refuses what config and data show to be wrong together, before anything is written.
+
+  Args:
+    config: of the run.
+    data: of the run.
+    plans_of: `Experiment.plans`.
+
+  Raises:
+    ConfigError: see `full_batch.check` and `recorded.check`.
+  """
+  full_batch.check(config, data, plans_of)
+  recorded.check(config, data)
 
 
 def _check_network_takes(config: Config, data: Data) -> None:

@@ -42,13 +42,12 @@ from sdt.inputs.augment import input_shape
 from sdt.inputs.order import num_batches
 from sdt.inputs.placement import Placement, choose_placement
 from sdt.inputs.source import Source, make_source
-from sdt.losses import is_regression
 from sdt.models import count_params, make_model
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import multiply_adds, variable_shapes
+from sdt.run import recorded
 from sdt.run.dispatches import arm_sizes
 from sdt.run.initial_weights import initial_weights
-from sdt.scores.dynamics import Dynamics, no_dynamics
 from sdt.types import Model
 
 _GRADIENT_NUMBERS = 2**26  # of all the gradients of single examples that are computed together
@@ -189,15 +188,6 @@ class Setup:
       most=most,
     )
 
-  def num_recorded(self, arm: str) -> int:
-    """Returns of how many examples an arm records the training dynamics.
-
-    The baseline records all, since they score them; another arm records none.
-    """
-    train = self.data.train
-    has_any = self.config.score.dynamics and arm == "baseline" and not is_regression(train.labels)
-    return len(train) if has_any else 0
-
   def learning_rates(self, plan: Plan) -> Float[np.ndarray, "rounds ..."]:
     """Returns the rate of every round, [rounds], or of every step, [rounds, steps].
 
@@ -253,7 +243,8 @@ class Setup:
       evals_per_dispatch=sizes.evals,
       regularisers=regularisers,
       num_phases=num_phases(config),
-      num_recorded=self.num_recorded(plan.arm),
+      num_recorded=recorded.num_recorded(config, self.data, plan.arm),
+      course_rounds=recorded.course_rounds(config, plan.arm),
     )
 
   def score_program(self) -> ScoreProgram:
@@ -280,7 +271,7 @@ class Setup:
       eval_batch_size=size,
       batches_per_dispatch=_batches_within(passes * self._multiply_adds(size), most),
       gradients_at_once=at_once,
-      has_probabilities=self.config.score.probabilities,
+      has_probabilities=self.config.score.has_probabilities,
     )
 
   def scorer(self) -> ScoreRunner:
@@ -307,10 +298,7 @@ class Setup:
     return Predictor(program, source)
 
   def _gradients_at_once(self) -> int:
-    """Returns of how many examples the gradients are few enough to be computed together.
-
-    They are gradients by all parameters, of all replicas that run side by side.
-    """
+    """Returns of how many examples the gradients, of all replicas side by side, fit together."""
     together = 1 if self.choices["replicas"] == "loop" else self.replicas_per_device
     numbers = together * count_params(self.model, self.input_shape)
     return max(1, min(self.eval_batch_size, _GRADIENT_NUMBERS // numbers))
@@ -382,11 +370,6 @@ class Setup:
   def layer_names(self) -> tuple[str, ...]:
     """The names of the network's kernels, whose norms are measured."""
     return layer_names(variable_shapes(self.model, self.input_shape)["params"])
-
-  def no_dynamics(self, arm: str) -> Dynamics | None:
-    """Returns the dynamics of an arm before its first step; None where none are recorded."""
-    num_recorded = self.num_recorded(arm)
-    return no_dynamics(len(self.config.seeds), num_recorded) if num_recorded else None
 
   def no_sums(self, phases: int | None = None) -> Sums:
     """Returns empty sums, of so many phases or of the most that any of the run's arms has."""

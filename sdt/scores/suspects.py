@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from sdt.config.score_names import SCORES, Score
 from sdt.scores.agreement import easiness
+from sdt.scores.cleanlab_issues import CleanlabIssues
 
 # A network that gives this share of the training labels back knows the wrong ones by heart too.
 _MEMORISED = 0.99
@@ -57,6 +58,7 @@ class Suspects:
     num_seeds: how many seeds there are that did not diverge.
     share_right: share of the training labels that the scored networks give back, in [0, 1].
     order: [N], positions, the most suspicious first.
+    cleanlab: what cleanlab says of the same labels; None where it was not asked.
   """
 
   source: Source
@@ -66,6 +68,7 @@ class Suspects:
   num_seeds: int
   share_right: float
   order: Int[np.ndarray, "N"]
+  cleanlab: CleanlabIssues | None = None
 
   @property
   def is_flagged(self) -> Bool[np.ndarray, "N"]:
@@ -104,6 +107,7 @@ class Suspects:
         {"given": names[pairs[at, 0]], "suggested": names[pairs[at, 1]], "num": int(counts[at])}
         for at in first
       ],
+      **({} if self.cleanlab is None else {"cleanlab": self.cleanlab.summary(flagged, wrong)}),
     }
 
 

@@ -1,5 +1,7 @@
 """What an experiment will do, before anything is trained: its plans, its files, its sizes."""
 
+import dataclasses
+
 import numpy as np
 
 from sdt.arms.catalogue import trainings
@@ -69,5 +71,5 @@ def plans(config: Config, data: Data) -> tuple[int, list[Plan]]:
   positions = np.arange(len(train), dtype=np.int32)
   easy, rest, out = np.split(positions, (size.easy, len(train) - size.left_out))
   partitions = (Partition(easy, rest, 0, left_out=out),) * len(config.seeds)
-  setting = Setting(config, train.labels, train.example_ids, scores=None, partitions=partitions)
+  setting = dataclasses.replace(Setting.of(config, data), partitions=partitions)
   return size.easy, [make_plan(arm, setting) for arm in trainings(config)]

@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from sdt import files
 from sdt.arms.catalogue import fold_arms, scoring_arms
 from sdt.arms.planning import Setting
 from sdt.config import Config
 from sdt.config.schema import SplitConfig
-from sdt.config.score_names import OTHER_CLASS, PROBABILITIES, SCORES, Score
+from sdt.config.score_names import COURSE, ON_REQUEST, OTHER_CLASS, PROBABILITIES, SCORES, Score
 from sdt.data.dataset import Data
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.state import TrainState
@@ -20,7 +20,7 @@ from sdt.run import metrics
 from sdt.run.context import Context
 from sdt.run.saved_states import restore_round
 from sdt.run.stopping import read_judged
-from sdt.scores import agreement
+from sdt.scores import agreement, cleanlab_issues
 from sdt.scores.dynamics import dynamics_scores
 from sdt.scores.split import Partition, Sizes, folds, sizes
 from sdt.scores.split import split as split_by_score
@@ -37,12 +37,14 @@ class Scores:
     values: by name, [R, N] in the order of the data set.
     other_class: int32 [R, N], the most probable class but the label's.
     probabilities: float32 [R, N, K] of all classes; None unless they are asked for.
+    course: uint8 [R, N, rounds], as in `Dynamics`; None unless it is asked for.
     were_stored: whether they were read from scores.npz.
   """
 
   values: Mapping[str, Shaped[np.ndarray, "R N"]]
   other_class: Int[np.ndarray, "R N"]
   probabilities: Float[np.ndarray, "R N K"] | None
+  course: UInt8[np.ndarray, "R N rounds"] | None
   were_stored: bool
 
 
@@ -57,10 +59,9 @@ def score(context: Context, may_read: bool) -> Scores:
   path = context.workdir / "scores.npz"
   with context.timing.stage("score"):
     stored = files.read_npz(path) if may_read and files.is_intact(path) else {}
+    asked = (name for name, key in ON_REQUEST.items() if getattr(context.config.score, key))
     # Those of an older version have no `other_class`.
-    were_stored = OTHER_CLASS in stored and (
-      PROBABILITIES in stored or not context.config.score.probabilities
-    )
+    were_stored = all(name in stored for name in (OTHER_CLASS, *asked))
     if were_stored:
       context.display.log("scores: there already, read from scores.npz")
     found = stored if were_stored else _scores(context)
@@ -68,7 +69,13 @@ def score(context: Context, may_read: bool) -> Scores:
     # Always the file's own: those on disk may be of a run that this one has its baseline from.
     if context.beside.scores is not None:
       values["file"] = np.tile(context.beside.scores.values, (len(context.config.seeds), 1))
-  return Scores(values, found[OTHER_CLASS], found.get(PROBABILITIES), were_stored=were_stored)
+  return Scores(
+    values,
+    found[OTHER_CLASS],
+    found.get(PROBABILITIES),
+    course=found.get(COURSE),
+    were_stored=were_stored,
+  )
 
 
 def split(context: Context, setting: Setting, scores: Scores) -> Setting:
@@ -97,9 +104,7 @@ def split(context: Context, setting: Setting, scores: Scores) -> Setting:
     stability = agreement.score_stability(by_seed, steady, config.split, sound=sound)
     if stability is not None and stability["warning"]:
       context.display.log(f"warning: {stability['warning']}")
-    suspects = find_suspects(
-      values, scores.other_class, sound, has_folds=config.score.folds is not None
-    )
+    suspects = _suspects(context, scores, sound)
     scored = score_files.Scored(
       values,
       scores.other_class,
@@ -108,6 +113,7 @@ def split(context: Context, setting: Setting, scores: Scores) -> Setting:
       suspects=suspects,
       stability=stability,
       probabilities=scores.probabilities,
+      course=scores.course,
     )
     _tell_suspects(context, suspects)
     _write(context, scored, easiness=by_mean, were_stored=scores.were_stored)
@@ -116,6 +122,18 @@ def split(context: Context, setting: Setting, scores: Scores) -> Setting:
       context.workdir, context.data, config, partitions=partitions, by_mean=by_mean_parts
     )
   return dataclasses.replace(setting, scores=rankings, partitions=partitions)
+
+
+def _suspects(context: Context, scores: Scores, sound: Bool[np.ndarray, "R"]) -> Suspects:
+  """Returns the training examples as suspects, with what cleanlab says of them if it is asked."""
+  config = context.config.score
+  found = find_suspects(
+    scores.values, scores.other_class, sound, has_folds=config.folds is not None
+  )
+  if not config.cleanlab or scores.probabilities is None:
+    return found
+  issues = cleanlab_issues.find(context.data.train.labels, scores.probabilities, sound)
+  return dataclasses.replace(found, cleanlab=issues)
 
 
 def _write(
@@ -141,6 +159,12 @@ def _tell_suspects(context: Context, suspects: Suspects) -> None:
     f"suspects: {num:,} of {total:,} training labels look wrong to every seed "
     f"({suspects.source.words}{known}): {suspect_files.TABLE}"
   )
+  if suspects.cleanlab is not None:
+    theirs = suspects.cleanlab.is_flagged
+    context.display.log(
+      f"suspects: cleanlab {suspects.cleanlab.version} calls {int(theirs.sum()):,} wrong by every "
+      f"seed; {int((theirs & suspects.is_flagged).sum()):,} of them are among ours"
+    )
 
 
 def _tell_ties(context: Context, partitions: Sequence[Partition]) -> None:
@@ -260,7 +284,10 @@ def _scores(context: Context) -> dict[str, np.ndarray]:
   note = score_files.described(config)[config.score.name].note
   if note is not None:
     context.display.log(f"note: score.name={config.score.name}: {note}")
-  return scores | ({} if end.dynamics is None else dynamics_scores(end.dynamics, config.rounds))
+  if end.dynamics is None:
+    return scores
+  course = {} if end.dynamics.course is None else {COURSE: end.dynamics.course}
+  return scores | dynamics_scores(end.dynamics, config.rounds) | course
 
 
 def _out_of_fold(context: Context, runner: ScoreRunner, chosen: int) -> dict[str, np.ndarray]:

@@ -24,8 +24,7 @@ MIN_PAIRS = 3
 SAME = 1e-7
 # Said beside a comparison that has no verdict.
 MORE_SEEDS = (
-  "For a verdict give --config.seeds=0,1,2,3,4 and a new --workdir: it needs at least "
-  f"{MIN_PAIRS} seeds."
+  f"For a verdict give the same command at least {MIN_PAIRS} seeds: --config.seeds=0,1,2,3,4."
 )
 # A first look may have next to no level: its interval says nothing.
 _NO_LEVEL = 1e-9

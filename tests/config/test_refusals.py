@@ -177,6 +177,16 @@ BAD_OVERRIDES = [
     "score.path = 'x.csv' has no meaning with arms = ('baseline',)",
   ),
   (
+    "score.cleanlab=True",
+    "score.cleanlab = True with score.folds = None: a network gives back the labels that it has "
+    "learned by heart, the wrong ones too, so that cleanlab needs networks that have not seen the "
+    "example; give score.folds too, such as --config.score.folds=4, or leave score.cleanlab out",
+  ),
+  (
+    "data.name=curve score.cleanlab=True score.folds=4",
+    "has no meaning with data.name = 'curve'",
+  ),
+  (
     "data.labels_key=random1",
     "data.labels_key = 'random1' has no meaning with data.labels_file = None; leave it at its "
     "default, None, or give data.labels_file too",

@@ -8,6 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from sdt import files
 from sdt.report import gallery, read, thumbnails
 from tests.support.report_page import page_alone, small_run
 
@@ -31,6 +32,20 @@ def test_tiles_say_which_image_it_is_what_it_was_called_and_how_sure_that_is(tmp
   assert hardest.notes[1] == f"id {number}, {label}/{number}.png"
   assert all("; or " not in one.title for one in described["easiest"])
   assert len(described["hardest"]) == len(described["easiest"]) == 3
+
+
+def test_what_cleanlab_says_is_on_the_tiles_and_in_a_sentence(tmp_path):
+  workdir = small_run(tmp_path)
+  assert "cleanlab" not in page_alone(workdir)
+  with open(workdir / "suspects.csv", newline="") as file:
+    rows = [row | {"cleanlab_agree": "2"} for row in csv.DictReader(file)]
+  files.write_csv(workdir / "suspects.csv", rows[0], [row.values() for row in rows])
+  results = files.read_json(workdir / "results.json")
+  results["suspects"]["cleanlab"] = {"version": "2.9.0", "num": 1234, "num_ours": 56}
+  files.write_json(workdir / "results.json", results)
+  assert gallery.describe(read.load(workdir))["tiles"][0].notes[0].endswith(" seeds, cleanlab 2")
+  text = page_alone(workdir)
+  assert "cleanlab 2.9.0 calls 1,234 labels wrong by the networks of every seed; 56 of them" in text
 
 
 def test_the_picture_of_a_tile_has_the_exact_pixels():

@@ -163,7 +163,7 @@ def test_text_table_of_the_demo():
       "method-arm, in points: the method minus the arm of that line; above 0 the method is more "
       "accurate."
     ),
-    "For a verdict give --config.seeds=0,1,2,3,4 and a new --workdir: it needs at least 3 seeds.",
+    "For a verdict give the same command at least 3 seeds: --config.seeds=0,1,2,3,4.",
   ]
 
 

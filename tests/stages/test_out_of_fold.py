@@ -2,7 +2,9 @@
 else is as in an ordinary run.
 """
 
+import csv
 import dataclasses
+import importlib.util
 
 import numpy as np
 import pytest
@@ -14,11 +16,15 @@ from sdt.arms.catalogue import fold_arms, trainings
 from sdt.arms.planning import Setting, make_plan
 from sdt.commands import dry_run
 from sdt.errors import ConfigError
+from sdt.scores import cleanlab_issues
 from sdt.scores.split import folds
 from tests.support import tiny, whole
 
 NUM_FOLDS = 3
-CONFIG = whole.config(score__folds=NUM_FOLDS, score__probabilities=True)
+HAS_CLEANLAB = importlib.util.find_spec("cleanlab") is not None
+CONFIG = whole.config(
+  score__folds=NUM_FOLDS, score__probabilities=not HAS_CLEANLAB, score__cleanlab=HAS_CLEANLAB
+)
 
 
 @given(
@@ -142,7 +148,8 @@ def test_the_trainings_without_a_fold_have_rows_and_no_results_and_the_others_ar
   assert list(results["arms"]) == list(results["steps_per_round"]) == ["baseline", "method"]
   assert list(results["contrasts"]) == ["baseline"]
   whole.without_report(monkeypatch)
-  plain = dataclasses.replace(CONFIG, score=dataclasses.replace(CONFIG.score, folds=None))
+  alone = dataclasses.replace(CONFIG.score, folds=None, cleanlab=False)
+  plain = dataclasses.replace(CONFIG, score=alone)
   assert whole.run(plain, tmp_path / "plain") == 0
   assert [row for row in whole.rows(tmp_path / "plain") if row["arm"] == "baseline"] == [
     row for row in rows if row["arm"] == "baseline"
@@ -151,6 +158,25 @@ def test_the_trainings_without_a_fold_have_rows_and_no_results_and_the_others_ar
   np.testing.assert_array_equal(
     files.read_npz(finished / "scores.npz")["confidence_in_sample"], in_sample
   )
+
+
+@pytest.mark.skipif(not HAS_CLEANLAB, reason="needs the package cleanlab")
+def test_cleanlab_is_asked_by_the_stored_probabilities_and_counted_in_table_and_results(finished):
+  stored = files.read_npz(finished / "scores.npz")
+  issues = cleanlab_issues.find(stored["label"], stored["probabilities"], stored["sound"])
+  with open(finished / "suspects.csv", newline="") as file:
+    rows = {int(row["example_id"]): row for row in csv.DictReader(file)}
+  agree = [int(rows[number]["cleanlab_agree"]) for number in stored["example_id"]]
+  assert agree == issues.seeds_agree.tolist()
+  flagged = np.array([int(rows[number]["seeds_agree"]) == 2 for number in stored["example_id"]])
+  summary = files.read_json(finished / "results.json")["suspects"]
+  assert summary["cleanlab"] == {
+    "version": issues.version,
+    "num": issues.is_flagged.sum(),
+    "num_ours": (issues.is_flagged & flagged).sum(),
+  }
+  assert summary["cleanlab"]["num"] > 0
+  assert files.read_json(finished / "scores.json")["suspects"] == summary
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import numpy as np
 
 from sdt import files
 from sdt.data.dataset import Data, Dataset
+from sdt.scores.cleanlab_issues import CleanlabIssues
 from sdt.scores.suspects import find
 from sdt.stages import suspect_files
 from tests.support.scored import CONFIG, make_data, read_table
@@ -42,6 +43,23 @@ def test_the_table_names_every_example_the_most_suspicious_first(tmp_path):
   np.testing.assert_array_equal(stored["example_id"], [int(row["example_id"]) for row in rows])
   np.testing.assert_array_equal(stored["images"], data.train.inputs[places])
   np.testing.assert_array_equal(stored["labels"], data.train.labels[places])
+
+
+def test_cleanlab_adds_the_last_column_and_changes_no_other_byte(tmp_path):
+  data = make_data()
+  found, _ = suspects_of(data)
+  called = np.random.default_rng(1).random((2, 70)) < 0.5
+  beside = dataclasses.replace(found, cleanlab=CleanlabIssues(called, "2.9.0"))
+  texts = []
+  for name, suspects in (("alone", found), ("beside", beside)):
+    (tmp_path / name).mkdir()
+    suspect_files.write_suspects(tmp_path / name, data, CONFIG, suspects)
+    texts.append((tmp_path / name / suspect_files.TABLE).read_bytes())
+  rows = read_table(tmp_path / "beside" / suspect_files.TABLE)
+  agree = {int(row["example_id"]): int(row["cleanlab_agree"]) for row in rows}
+  assert [agree[5 + 3 * place] for place in range(70)] == called.sum(axis=0).tolist()
+  cut = [line.rpartition(b",")[0] for line in texts[1].splitlines()]
+  assert b"".join(line + b"\n" for line in cut) == texts[0]
 
 
 def test_thumbnails_are_small_in_the_shape_of_the_image_and_within_the_limit(monkeypatch):

@@ -114,7 +114,7 @@ def test_sentence_names_the_difference_and_the_verdict():
   assert compare(accuracy, 0.0025)["sentence"] == (
     "The method reached 98.61 % test accuracy (n = 2) and the baseline reached 98.47 % test "
     "accuracy (n = 2); method - baseline is +0.14 points (two seeds: no verdict). "
-    "For a verdict give --config.seeds=0,1,2,3,4 and a new --workdir: it needs at least 3 seeds."
+    "For a verdict give the same command at least 3 seeds: --config.seeds=0,1,2,3,4."
   )
 
 

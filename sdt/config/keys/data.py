@@ -3,6 +3,7 @@
 import dataclasses
 
 from sdt.config.keys.declare import config_key
+from sdt.config.toolbox.imbalance_blocks import IMBALANCES
 from sdt.config.toolbox.preprocessing_blocks import NORMALISERS
 
 _SETS = (
@@ -162,6 +163,13 @@ class DataConfig:
     None, "use only this many training examples, drawn by split_seed (stratified)", low=1
   )
   num_test: int | None = config_key(None, "the same for the test set", low=1)
+  imbalance: str | None = config_key(
+    None,
+    "makes the training set imbalanced on purpose, after data.num_train: such as longtail(100); "
+    "which examples stay is drawn by split_seed",
+    call=IMBALANCES,
+    is_later=True,
+  )
   validation_fraction: float = config_key(
     0.1,
     "share of the training set that a selection holds out to choose on, or early stopping to stop "

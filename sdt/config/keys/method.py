@@ -126,7 +126,24 @@ class ScoreConfig:
     "networks that have not seen it",
     is_later=True,
   )
+  cleanlab: bool = config_key(
+    False,
+    "also ask cleanlab which labels are wrong, by those probabilities, which are kept then; needs "
+    "score.folds and the extra cleanlab",
+    is_later=True,
+  )
+  course: bool = config_key(
+    False,
+    "also keep every training example's probability of its label in every round of the baseline, "
+    "in scores.npz; review.html draws it",
+    is_later=True,
+  )
   batch_size: int = config_key(512, "examples per scoring and evaluation batch", low=1, high=2**17)
+
+  @property
+  def has_probabilities(self) -> bool:
+    """Whether scores.npz keeps the probabilities of all classes."""
+    return self.probabilities or self.cleanlab
 
   @property
   def file_direction(self) -> str:

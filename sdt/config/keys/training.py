@@ -265,6 +265,31 @@ class RegulariseConfig:
     high=1e3,
     neutral=0.0,
   )
+  class_balance: float = config_key(
+    1.0,
+    "t: examples are drawn with replacement, those of a class of n with weights n^-t; 1: all "
+    "classes equally often",
+    low=0.0,
+    high=1.0,
+    neutral=0.0,
+    is_later=True,
+  )
+  class_weight: float = config_key(
+    1.0,
+    "t: the loss of a class of n examples has a factor in proportion to n^-t, 1 on average",
+    low=0.0,
+    high=1.0,
+    neutral=0.0,
+    is_later=True,
+  )
+  logit_adjustment: float = config_key(
+    1.0,
+    "t: the loss adds t log(share of the class) to every logit; evaluation does not",
+    low=0.0,
+    high=10.0,
+    neutral=0.0,
+    is_later=True,
+  )
 
 
 # The value of each regulariser, by name, that changes nothing.

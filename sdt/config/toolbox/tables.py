@@ -5,6 +5,7 @@ import types
 from collections.abc import Mapping
 
 from sdt.config.toolbox import (
+  imbalance_blocks,
   network_blocks,
   operation_blocks,
   preprocessing_blocks,
@@ -97,6 +98,13 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
       "Operations on training images, in order. The first number is the strength: "
       "`A@baseline[rotate=30]` gives a phase another one. At strength 0 an operation changes "
       "nothing.",
+    ),
+    "Class imbalance": Chapter(
+      "data.imbalance",
+      imbalance_blocks.IMBALANCES,
+      "Makes the training set imbalanced on purpose, after `data.num_train`; the test set stays. "
+      "What helps against imbalance, in training and after it, is in "
+      "[method.md](method.md#class-imbalance).",
     ),
   }
 )
