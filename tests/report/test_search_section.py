@@ -2,7 +2,7 @@
 
 import pytest
 
-from sdt.report import figures, search_figures, selection_section
+from sdt.report import search_figures, selection_section
 
 SPACE = [
   {"key": "optim.learning_rate", "kind": "log", "low": 1e-3, "high": 1.0, "values": []},
@@ -101,6 +101,3 @@ def test_the_figure_has_the_trials_that_did_not_diverge_at_their_values():
   (best,) = [line for line in first.lines if len(line.get_xdata()) > 1]
   assert list(best.get_xdata()) == [2, 4]  # only trials to the end count as the best
   assert list(best.get_ydata()) == pytest.approx([0.8, 0.9])
-  assert figures.render(
-    search_figures.search, TRIALS, SPACE, TRIALS[3]["values"]
-  ) == figures.render(search_figures.search, TRIALS, SPACE, TRIALS[3]["values"])

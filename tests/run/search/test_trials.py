@@ -244,19 +244,24 @@ def test_a_search_that_trains_and_is_stopped_within_a_rung_comes_to_the_same_byt
 ):
   expected = search(HALVING, tmp_path / "alone", really)
   assert [one["round"] for one in expected["choices"]["baseline"]["candidates"]].count(4) == 1
-  best = next(one for one in expected["choices"]["baseline"]["candidates"] if one["round"] == 4)
   with monkeypatch.context() as patch:
     whole.signal_at(patch, "baseline", 2.4)
     with pytest.raises(Interrupted):
       search(HALVING, tmp_path / "stopped", really)
   assert search(HALVING, tmp_path / "stopped", really) == expected
   assert trial_files(tmp_path / "stopped") == trial_files(tmp_path / "alone")
-  # A trial that came to the last round has the rows of one that was never interrupted.
-  base = on_the_rest(HALVING, "baseline", 0.8)
+
+
+@pytest.mark.slow
+def test_a_trial_that_survived_every_rung_has_the_rows_of_a_run_that_was_never_interrupted(
+  tmp_path,
+):
+  found = search(HALVING, tmp_path / "search", really)["choices"]["baseline"]["candidates"]
+  best = next(one for one in found if one["round"] == 4)
   space = search_space.space_of(HALVING.select.space)
-  alone = search_space.at_point(base, space, best["point"])
-  experiment.run(alone, tmp_path / "whole", "tiny", loaded=CUT)
-  assert whole.rows(tmp_path / "whole") == whole.rows(tmp_path / "alone" / best["folder"])
+  alone = search_space.at_point(on_the_rest(HALVING, "baseline", 0.8), space, best["point"])
+  assert experiment.run(alone, tmp_path / "whole", "tiny", loaded=CUT) == 0
+  assert whole.rows(tmp_path / "whole") == whole.rows(tmp_path / "search" / best["folder"])
 
 
 @pytest.mark.slow
