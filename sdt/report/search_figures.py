@@ -1,4 +1,4 @@
-"""The figure of a search: the best so far over the work, and the accuracy against each key."""
+"""The figure of a search: the best so far, and the accuracy against each key."""
 
 import itertools
 import math
@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from sdt.config.search_space import value_text
 from sdt.report.figures import BLUE, GREY, VERMILLION, shortened
@@ -34,7 +34,7 @@ def search(
   figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
   panels = figure.subplots(rows, columns, squeeze=False).ravel()
   sound = [one for one in candidates if one["mean"] is not None and not one["diverged"]]
-  _draw_best_so_far(panels[0], candidates, chosen)
+  _draw_course(panels[0], candidates, chosen)
   for axes, dimension in zip(panels[1:], space, strict=False):
     _draw_slice(axes, sound, dimension, chosen=chosen)
   for axes in panels[num_panels:]:
@@ -46,20 +46,22 @@ def search(
   return figure
 
 
-def _draw_best_so_far(
+def _draw_course(
   axes: Axes, candidates: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]
 ) -> None:
-  """Draws each trial by its number; the line is the best of those that trained to the end."""
-  last = _last_round(candidates)
-  best, line = -math.inf, []
+  """Draws each trial by its number, and the best so far; of halving by its last round."""
+  last, best, line = _last_round(candidates), -math.inf, []
+  is_halving = any(one["round"] < last for one in candidates)
   for number, one in enumerate(candidates, start=1):
     if one["mean"] is None or one["diverged"]:
       continue
-    if one["round"] == last:
-      best = max(best, one["mean"])
-    _dot(axes, number, one, last=last, chosen=chosen)
-    if best > -math.inf:
-      line.append((number, best))
+    best = max(best, one["mean"])
+    line.append((number, best))
+    _dot(axes, one["round"] if is_halving else number, one, last=last, chosen=chosen)
+  if is_halving:
+    axes.set_xticks(sorted({one["round"] for one in candidates}))
+    axes.set_xlabel("last round of a trial")
+    return
   axes.step(*zip(*line, strict=True), where="post", color=BLUE, linewidth=1.5)
   axes.set_xlim(0.5, len(candidates) + 0.5)
   axes.set_xlabel("trial; line: best so far")
@@ -76,17 +78,36 @@ def _draw_slice(
   key, last = dimension["key"], _last_round(sound)
   values = [one["values"][key] for one in sound]
   is_range = dimension["kind"] != "choice"
-  texts = list(dict.fromkeys(value_text(value) for value in sorted(values, key=repr)))
+  texts = list(dict.fromkeys(value_text(value) for value in sorted(values, key=_order)))
   for one, value in zip(sound, values, strict=True):
     place = value if is_range else texts.index(value_text(value))
     _dot(axes, place, one, last=last, chosen=chosen)
-  if dimension["kind"] == "log":
-    axes.set_xscale("log")
-  if not is_range:
-    room = 24 if len(texts) < 4 else 10
-    axes.set_xticks(range(len(texts)), [shortened(text, room) for text in texts])
+  if is_range:
+    _set_range(axes, dimension)
+  else:
+    length = 24 if len(texts) < 4 else 10
+    axes.set_xticks(range(len(texts)), [shortened(text, length) for text in texts])
     axes.set_xlim(-0.5, len(texts) - 0.5)
   axes.set_xlabel(key)
+
+
+def _set_range(axes: Axes, dimension: Mapping[str, Any]) -> None:
+  """Makes the axis that of the whole range."""
+  low, high = dimension["low"], dimension["high"]
+  if dimension["kind"] == "log":
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(low / 1.15, high * 1.15)
+    return
+  margin = 0.04 * (high - low)
+  axes.set_xlim(low - margin, high + margin)
+
+
+def _order(value: object) -> tuple[float, str]:
+  """Returns by what choices are sorted: numbers by their size, others by their text."""
+  is_number = isinstance(value, int | float) and not isinstance(value, bool)
+  return (float(value) if is_number else math.inf, repr(value))  # type: ignore[arg-type]
 
 
 def _dot(

@@ -98,6 +98,14 @@ def test_the_figure_has_the_trials_that_did_not_diverge_at_their_values():
   assert rates.get_xscale() == "log"
   assert [label.get_text() for label in widths.get_xticklabels()] == ["16", "8,16"]
   assert sorted(dots[1]) == [(0, 0.8), (0, 0.9), (1, 0.7)]
-  (best,) = [line for line in first.lines if len(line.get_xdata()) > 1]
-  assert list(best.get_xdata()) == [2, 4]  # only trials to the end count as the best
-  assert list(best.get_ydata()) == pytest.approx([0.8, 0.9])
+  # Of halving by the last round.
+  of_first = [(*line.get_xdata(), *line.get_ydata()) for line in first.lines]
+  assert sorted(of_first) == [(2, 0.7), (4, 0.8), (4, 0.9)]
+
+
+def test_the_best_so_far_rises_from_trial_to_trial():
+  trials = [candidate(0.1, [16], mean) for mean in (0.7, 0.6, 0.9, 0.8)]
+  figure = search_figures.search(trials, SPACE[:1], trials[2]["values"])
+  (best,) = [line for line in figure.axes[0].lines if len(line.get_xdata()) > 1]
+  assert list(best.get_xdata()) == [1, 2, 3, 4]
+  assert list(best.get_ydata()) == pytest.approx([0.7, 0.7, 0.9, 0.9])
