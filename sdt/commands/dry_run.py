@@ -209,8 +209,10 @@ def _selection_lines(config: Config, data: Data) -> Iterator[str]:
     f"selection {cost(config, runs)} more, each with {num_seeds} seed(s), before those "
     f"below{trials}, on {len(cut.train)} examples; {len(cut.test)} are held out to choose on"
   )
-  of = "the first candidates" if runs else "the middle of the space"
-  yield f"          nothing is chosen yet: the sizes here are those of {of}"
+  of = "the sizes here are those of the first candidates"
+  if not runs:
+    of = "network and rates here are the config's own, the steps those of the middle of the space"
+  yield f"          nothing is chosen yet: {of}"
 
 
 def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator[str]:

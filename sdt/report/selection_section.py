@@ -6,6 +6,8 @@ from typing import Any
 from sdt.config.search_space import values_text
 from sdt.report import tables
 
+_ALONE = "Only one trial came to the last round, so how much of its lead is luck cannot be said."
+
 
 def describe(content: Mapping[str, Any]) -> dict[str, Any] | None:
   """Returns what the template shows: sizes, and the candidates of each choice; None without one.
@@ -59,14 +61,15 @@ def _choice(of: str, choice: Mapping[str, Any], seeds: list[int]) -> dict[str, A
     }
     for candidate in _best_first(choice["candidates"])
   ]
+  ended = sum(row["round"] == candidates[0]["round"] for row in candidates)
   return {
     "of": of,
     "chosen": values_text(choice["chosen"]),
     "at_edge": choice["at_edge"],
     "seeds": seeds if len(seeds) <= tables.MAX_SEEDS_PER_BLOCK else [],
     "candidates": candidates,
-    "luck": luck_text(choice["best_of"]),
-    "has_rounds": len({row["round"] for row in candidates}) > 1,
+    "luck": luck_text(choice["best_of"]) if ended > 1 or ended == len(candidates) else _ALONE,
+    "has_rounds": ended < len(candidates),
   }
 
 
