@@ -8,7 +8,7 @@ them are stopped after 4 or 10 of 30 rounds. With the best recipe the method the
 of lambda_A, and ordinary training nine values of its decay. Everything is trained on all training
 images in the end, with five paired seeds. The test images are looked at once.
 
-Measured: see docs/results/search_digits.md. 5 minutes of CPU time.
+Measured: see docs/results/search_digits.md.
 """
 
 from ml_collections import ConfigDict
