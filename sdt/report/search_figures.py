@@ -29,8 +29,7 @@ def search(
     chosen: the values of the best candidate.
   """
   num_panels = 1 + len(space)
-  columns = min(num_panels, _COLUMNS)
-  rows = math.ceil(num_panels / columns)
+  columns, rows = _COLUMNS, math.ceil(num_panels / _COLUMNS)
   figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
   panels = figure.subplots(rows, columns, squeeze=False).ravel()
   sound = [one for one in candidates if one["mean"] is not None and not one["diverged"]]
