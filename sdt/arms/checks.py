@@ -179,7 +179,7 @@ def _check_of_classes(
   config: Config, arm: str, phase: PhaseSpec, everywhere: Mapping[str, float]
 ) -> None:
   """Refuses regularisers of the classes that correct twice, or what needs no correction."""
-  values = everywhere | phase.values(config.regularise)
+  values = {**everywhere, **phase.values(config.regularise)}
   asked = {name: value for name, value in values.items() if name in BY_CLASS and value}
   others = sorted(set(asked) - {"class_balance"})
   if "class_balance" in asked and others:

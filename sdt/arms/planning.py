@@ -49,9 +49,10 @@ class Setting:
   @classmethod
   def of(cls, config: Config, data: Data) -> "Setting":
     """Returns the setting of a run on these data, before scoring."""
-    train = data.train
-    of_data = {"num_classes": len(data.class_names), "inputs": train.inputs}
-    return cls(config, train.labels, train.example_ids, **of_data)
+    train, num_classes = data.train, len(data.class_names)
+    return cls(
+      config, train.labels, train.example_ids, num_classes=num_classes, inputs=train.inputs
+    )
 
   @functools.cached_property
   def clusters(self) -> Int[np.ndarray, "N"]:

@@ -8,6 +8,7 @@ import jax
 
 from sdt import experiment
 from sdt.arms.catalogue import fold_arms, scoring_arms
+from sdt.arms.kept_rounds import kept_rounds
 from sdt.commands.forecast import (
   SECS_AROUND,
   Pace,
@@ -30,6 +31,7 @@ from sdt.run.programs import Setup
 from sdt.run.search.trials import on_the_rest, rounds_of
 from sdt.run.selection import is_on, prepare, provisional
 from sdt.stages import prediction_files
+from sdt.stages.ways import further_ways
 
 Log = Callable[[str], None]
 
@@ -138,8 +140,8 @@ def disk_line(setup: Setup, plans: list[Plan], outputs: Sequence[str]) -> str:
   )
   num_models = 1 + sum(name.endswith(".safetensors") for name in outputs)
   models = weights // len(config.seeds) * num_models
-  # The end of every training, the network that is scored, and the newest steps.
-  kept = len(plans) + (config.score.at_round is not None) + config.checkpoint.keep
+  # The end of every training, the networks that are needed later, and the newest steps.
+  kept = sum(1 + len(kept_rounds(plan.arm, config)) for plan in plans) + config.checkpoint.keep
   parts = {
     f"for the weights of {num_models} network(s)": models,
     "for checkpoints": kept * whole,
@@ -151,7 +153,8 @@ def disk_line(setup: Setup, plans: list[Plan], outputs: Sequence[str]) -> str:
       1 + copies * (1 + bool(config.stop.patience))
     )
   if prediction_files.FILE in outputs:
-    parts["for predictions"] = prediction_files.num_bytes(config, setup.data)
+    count = 1 + len(further_ways(config))
+    parts["for predictions"] = count * prediction_files.num_bytes(config, setup.data)
     temporary = prediction_files.temporary_bytes(config, setup.data)
     if temporary:
       parts["for a temporary file while they are written"] = temporary

@@ -1,4 +1,4 @@
-"""A row of the table of choices that cannot stand together."""
+"""Building blocks that cannot stand together: a row of the tables in `conflicts`."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

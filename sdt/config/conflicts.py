@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sdt.config.answer_conflicts import ANSWERS
 from sdt.config.conflict import Conflict
 from sdt.config.imbalance_conflicts import IMBALANCE
 from sdt.config.score_conflicts import SCORES
@@ -365,13 +366,8 @@ _STOPPING: tuple[Conflict, ...] = (
 )
 
 CONFLICTS = (
-  *_NETWORK,
-  *_OPTIMISER,
-  *_AUGMENTATION,
-  *_PREPROCESSING,
-  *_STOPPING,
-  *IMBALANCE,
-  *SCORES,
+  *(*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING, *_STOPPING),
+  *(*IMBALANCE, *SCORES, *ANSWERS),
 )
 
 

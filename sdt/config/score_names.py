@@ -39,6 +39,8 @@ class Score:
 # What scores are computed from: one pass with the networks of a round, or with networks that have
 # not seen the example, or all steps of the baseline.
 LAST_ROUND, OUT_OF_FOLD, DYNAMICS = "last round", "out of fold", "training dynamics"
+# What suspicions are taken from where nothing better is known, in the words of results.json.
+TRAINED_NETWORKS = "the trained networks"
 _EARLY = (
   "its source means a network early in training (20 of 200 epochs): of the last round it is "
   "another quantity; score.at_round"

@@ -54,8 +54,12 @@ def _image_shape(
 ) -> tuple[int, int, int] | None:
   """Returns (height, width, channels) as the network's inputs have them, None if not known."""
   if config.image_size is None:
-    return published
+    if published is None:
+      return None
+    height, width, channels = published
+    return height // config.downsample, width // config.downsample, channels
   longest = config.image_size if config.resize == "stretch" else int(LONGEST * config.image_size)
+  longest //= config.downsample
   return longest, longest, 3
 
 

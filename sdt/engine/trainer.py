@@ -211,7 +211,7 @@ class Trainer:
     self,
     start: Position,
     seconds_before: float = 0.0,
-    halts: Collection[int] = (),
+    halts_after: Collection[int] = (),
     *,
     halts_every_round: bool = False,
   ) -> Generator[Progress]:
@@ -220,8 +220,8 @@ class Trainer:
     Args:
       start: where the state stands.
       seconds_before: spent on the round of `start` so far, by an earlier process.
-      halts: rounds, from 1, at whose end a dispatch ends too, so that the state can be had there;
-        no bit of the training changes.
+      halts_after: rounds, from 1, at whose ends a dispatch ends too, so that the state can be had
+        there; no bit of the training changes.
       halts_every_round: a dispatch ends with every round.
     """
     self.compile()
@@ -232,9 +232,9 @@ class Trainer:
         at, begin = self._position, time.perf_counter()
         # One round first, so that a person soon sees that it works, and how fast.
         at_most = 1 if at == start or halts_every_round else None
-        ahead = [halt - at.round_index for halt in halts if halt > at.round_index]
-        if at_most is None and ahead:
-          at_most = min(ahead)
+        if at_most is None:
+          left = (number - at.round_index for number in halts_after)
+          at_most = min((count for count in left if count > 0), default=None)
         work = self._next(at, at_most)
         feed = next_feed(bool(work.clock.num_steps > 0))
         fed = time.perf_counter()

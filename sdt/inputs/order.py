@@ -18,6 +18,7 @@ from sdt.types import Leaf
 # Streams of random numbers. Every key is fold_in(fold_in(fold_in(key(seed), stream), phase),
 # clock), so that no two purposes share one.
 _ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 2, 3, 4
+_TEST_DROPOUT = 11
 
 # A number that a key depends on.
 type Scalar = Integer[Array, ""] | np.integer | int
@@ -52,6 +53,13 @@ def dropout_key(seed: Scalar, phase: Scalar, step: Scalar) -> Key[Array, ""]:
 def mixup_key(seed: Scalar, phase: Scalar, step: Scalar) -> Key[Array, ""]:
   """Returns the PRNG key for mixup's weight in optimiser step `step` (from 0, over all rounds)."""
   return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _MIXUP), phase), step)
+
+
+def sample_key(sample: Scalar, batch: Scalar) -> Key[Array, ""]:
+  """Returns the PRNG key for dropout in a test batch, in pass `sample` (from 0): of all seeds."""
+  return jax.random.fold_in(
+    jax.random.fold_in(jax.random.fold_in(_key(0), _TEST_DROPOUT), sample), batch
+  )
 
 
 def num_batches(num_examples: int, batch_size: int) -> int:

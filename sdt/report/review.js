@@ -41,7 +41,7 @@ class Review {
       `${rest ? `; the other ${number(rest)} are in suspects.csv` : ""}.${suspects} ` +
       `Suspicion${run.source ? `, by ${run.source},` : ""} is an order in which to look, ` +
       "not a verdict.";
-    $("memorised").hidden = !run.hasMemorised;
+    $("memorised").hidden = !run.saysLittle;
     document.body.classList.toggle("pixels", run.longest <= 16);
     $("details").open = matchMedia("(min-width: 900px)").matches; // the list is below it else
   }

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
 
 from sdt import files
-from sdt.config.score_names import COURSE
+from sdt.config.score_names import COURSE, TRAINED_NETWORKS
 from sdt.errors import DataError
 from sdt.files.sealed import read_bytes
 from sdt.report import course, page
@@ -105,6 +105,7 @@ def content(workdir: Path, artifacts: Artifacts) -> Json:
 def _run(artifacts: Artifacts, names: Sequence[str], *, num_all: int) -> Json:
   """Returns what the page says of the run, and the key under which a browser keeps the work."""
   results, suspects = artifacts.results, artifacts.results.get("suspects", {})
+  is_in_sample = suspects.get("source") == TRAINED_NETWORKS
   key = [artifacts.config.get("hash") or "no config", results["data"].get("checksum") or "no data"]
   return {
     "title": f"{results['data']['name']}, {results['model']['name']}",
@@ -114,7 +115,7 @@ def _run(artifacts: Artifacts, names: Sequence[str], *, num_all: int) -> Json:
     "numAll": num_all,
     "source": suspects.get("source"),
     "numSuspects": suspects.get("num"),
-    "hasMemorised": suspects.get("has_memorised"),
+    "saysLittle": bool(suspects.get("has_memorised")) and is_in_sample,
   }
 
 

@@ -31,7 +31,7 @@ def percent(value: float | None, signed: bool = False) -> str:
   """Returns a fraction in percent with two decimals, without "%"; "-" for None and NaN."""
   if value is None or not math.isfinite(value):
     return "-"
-  return f"{100 * value:+.2f}" if signed else f"{100 * value:.2f}"
+  return f"{100 * value:+z.2f}" if signed else f"{100 * value:z.2f}"  # z: never -0.00
 
 
 def p_text(value: float | None) -> str:

@@ -11,6 +11,7 @@ import jax
 
 from sdt import files, named_files
 from sdt.arms.catalogue import num_phases, scoring_arms
+from sdt.arms.kept_rounds import kept_rounds
 from sdt.config import Config, from_dict, search_space, to_dict
 from sdt.config.differences import changes_baseline, differences
 from sdt.devices import processes
@@ -185,8 +186,8 @@ def refuse_other_machine(
 
 
 def _steps_of(store: SharedStore, index: int, config: Config, where: str) -> list[tuple[int, int]]:
-  """Returns (index, step) of a training that scores: after the round whose network scores, and at
-  its end; once where they are one.
+  """Returns (index, step) of a training that scores: after the rounds that are kept, and at its
+  end.
   """
   step = last_step(store, index)
   meta = store.read_meta(step)
@@ -195,15 +196,16 @@ def _steps_of(store: SharedStore, index: int, config: Config, where: str) -> lis
       f"{where}: the checkpoint of the end of {meta['arm']} is missing, the last is of round "
       f"{meta['round']}; leave baseline_from out"
     )
-  scored = (
-    step if config.score.at_round is None else step_after(store, config.score.at_round, index)
-  )
-  if scored is None:
-    raise CheckpointError(
-      f"{where}: the checkpoint of {meta['arm']} after round {config.score.at_round}, which is "
-      "scored, is missing; leave baseline_from out"
-    )
-  return [(index, one) for one in sorted({scored, step})]
+  found = {step}
+  for number in kept_rounds(meta["arm"], config):
+    kept = step_after(store, number, index)
+    if kept is None:
+      raise CheckpointError(
+        f"{where}: the checkpoint of {meta['arm']} after round {number}, which is needed later, is "
+        "missing; leave baseline_from out"
+      )
+    found.add(kept)
+  return [(index, one) for one in sorted(found)]
 
 
 def take_over(

@@ -96,9 +96,9 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
 
 
 def restore_round(context: Context, round_number: int, arm_index: int = 0) -> Snapshot:
-  """Returns where an arm that scores stood after a round, from its pinned checkpoint.
+  """Returns where an arm stood after a round, from its pinned checkpoint.
 
-  The rounds that are pinned are `score.at_round` and the last.
+  The rounds that are pinned are those of `kept_rounds` and the last.
 
   Raises:
     CheckpointError: that checkpoint is missing or damaged; it cannot be made again here.

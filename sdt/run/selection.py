@@ -20,7 +20,7 @@ from sdt import files
 from sdt.arms.catalogue import scoring_arms
 from sdt.config import Config, search_space, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, entry, leaves
-from sdt.config.schema import LogConfig, RegulariseConfig
+from sdt.config.schema import EvaluateConfig, LogConfig, RegulariseConfig
 from sdt.data.dataset import Data
 from sdt.data.validation_split import hold_out
 from sdt.errors import ConfigError
@@ -135,6 +135,7 @@ def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
       arms=("baseline", *(trial.arm for trial in trials)),
       own_arms=tuple(f"{trial.arm} = {trial.phases}" for trial in trials),
       baseline_from=None,
+      evaluate=EvaluateConfig(),
       log=LogConfig(),
     )
     folder = (

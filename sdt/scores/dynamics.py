@@ -74,7 +74,7 @@ def no_dynamics(num_replicas: int, num_examples: int, course_rounds: int = 0) ->
   names = [field.name for field in dataclasses.fields(Dynamics) if field.name != "course"]
   shape = (num_replicas, num_examples)
   course = np.zeros((*shape, course_rounds), np.uint8) if course_rounds else None
-  leaves = {name: np.zeros(shape, types.get(name, np.int32)) for name in names}
+  leaves: dict[str, Leaf] = {name: np.zeros(shape, types.get(name, np.int32)) for name in names}
   return Dynamics(**leaves, course=course)
 
 

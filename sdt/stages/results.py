@@ -22,6 +22,7 @@ from sdt.run.collapse import Collapse, collapse_in_words, effective_classes_of, 
 from sdt.run.context import Context, write_environment
 from sdt.stages import imbalance, outline
 from sdt.stages.final_networks import finish_arms, write_activation_maps, write_recommended
+from sdt.stages.further_answers import further_answers
 from sdt.stages.predictions import Predicted, finish, fitness_of, predict
 from sdt.stages.recommended import recommend
 from sdt.stages.train import Trainings
@@ -95,6 +96,7 @@ def write_results(
   """
   setup = context.setup
   predicted = predict(context, trainings, plans)
+  further = further_answers(context, trainings, plans, predicted=predicted)
   with context.timing.stage("class activation maps"):
     write_activation_maps(context, trainings)
   with context.timing.stage("results"):
@@ -116,7 +118,7 @@ def write_results(
     if imbalance.is_imbalanced(context.config, context.data):
       content |= _of_imbalance(context, plans, content)
     write_recommended(context, content["recommended"]["file"])
-    content["predictions"] = finish(context, predicted, content["recommended"])
+    content["predictions"] = finish(context, predicted, content["recommended"]) | further
     if outline.has_split(context.config):
       content["suspects"] = files.read_json(context.workdir / "scores.json")["suspects"]
     context.loggers.finish(content)

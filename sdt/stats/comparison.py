@@ -189,19 +189,19 @@ def _difference(contrast: ArmContrast) -> str:
 
   The contrast must have three pairs or more.
   """
-  text = f"{contrast['difference']} is {100 * (contrast['mean'] or 0.0):+.2f} points"
+  text = f"{contrast['difference']} is {100 * (contrast['mean'] or 0.0):+z.2f} points"
   interval = "" if contrast["interval"] is None else f", interval {_interval(contrast['interval'])}"
   return f"{text}{interval}, n = {contrast['n']}"
 
 
 def _interval(interval: Sequence[float]) -> str:
-  return f"{100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}"
+  return f"{100 * interval[0]:+z.2f} to {100 * interval[1]:+z.2f}"
 
 
 def _compared(contrast: ArmContrast) -> str:
   if contrast["mean"] is None:
     return f"{contrast['difference']}: {_verdict(contrast)}"
-  text = f"{contrast['difference']} is {100 * contrast['mean']:+.2f} points"
+  text = f"{contrast['difference']} is {100 * contrast['mean']:+z.2f} points"
   if contrast["interval"] is None:
     return f"{text} ({_verdict(contrast)})"
   text += (
@@ -220,7 +220,7 @@ def _in_short(contrast: ArmContrast) -> str:
 
 
 def _briefly(arm: str, contrast: ArmContrast) -> str:
-  difference = "" if contrast["mean"] is None else f"{100 * contrast['mean']:+.2f}, "
+  difference = "" if contrast["mean"] is None else f"{100 * contrast['mean']:+z.2f}, "
   return f"{arm} ({difference}{_verdict(contrast)})"
 
 

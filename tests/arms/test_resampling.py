@@ -51,12 +51,12 @@ def test_under_sampling_repeats_nothing_and_does_not_depend_on_the_order(labels,
 
 
 def test_cluster_based_sampling_equals_the_clusters_of_each_class_and_then_the_classes():
-  """By hand: class 0 has clusters of 6 and 2, class 1 one of 3: both classes get 12."""
-  labels = np.array([0] * 8 + [1] * 3)
-  clusters = np.array([0] * 6 + [1] * 2 + [2] * 3)
-  positions = resampling.cluster_sampled(labels, clusters, np.arange(11), seed=0)
-  assert np.bincount(clusters[positions]).tolist() == [6, 6, 12]
-  assert set(positions.tolist()) == set(range(11))
+  """By hand: class 0 has clusters of 7 and 2, class 1 of 2, 1 and 1: both classes get 14."""
+  labels = np.array([0] * 9 + [1] * 4)
+  clusters = np.array([0] * 7 + [1] * 2 + [2] * 2 + [3, 4])
+  positions = resampling.cluster_sampled(labels, clusters, np.arange(13), seed=0)
+  assert np.bincount(clusters[positions]).tolist() == [7, 7, 5, 5, 4]
+  assert set(positions.tolist()) == set(range(13))
 
 
 def test_k_means_finds_groups_that_are_far_apart_whatever_their_order():

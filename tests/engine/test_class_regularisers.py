@@ -164,6 +164,7 @@ def states(setup, plan):
   return made, after
 
 
+@pytest.mark.slow
 def test_a_plan_draws_weighs_and_shifts_by_the_classes_of_its_phases_in_one_program(problem):
   setup, setting = problem
   plan, other = (make_plan(arm, setting) for arm in ("drawn", "other"))
@@ -173,6 +174,25 @@ def test_a_plan_draws_weighs_and_shifts_by_the_classes_of_its_phases_in_one_prog
   assert (used is made, made.num_compilations) == (True, 1)
   kernels = [[state.params["hidden1"]["kernel"] for state in one] for one in (after, changed)]
   assert all((one != two).any() for one, two in zip(*kernels, strict=True))
+
+
+def test_the_numbers_of_a_plan_are_neutral_in_the_phases_that_name_none(problem):
+  setup, setting = problem
+  plan = make_plan("drawn", setting)
+  arrays = setup.trainer(plan)._host_plan
+  labels = setting.labels[plan.phases[1].example_ids]
+  np.testing.assert_allclose(
+    arrays.overrides["class_weight"],
+    np.stack([np.ones((2, 3)), class_shares.loss_weights(labels, 3, 0.5)], axis=1),
+    rtol=1e-6,
+  )
+  np.testing.assert_allclose(
+    arrays.overrides["logit_adjustment"],
+    np.stack([np.zeros((2, 3)), class_shares.logit_offsets(labels, 3, 1.0)], axis=1),
+    rtol=1e-6,
+  )
+  assert arrays.overrides["class_balance"].tolist() == [[1.0, 0.0]] * 2
+  assert [draw.shape for draw in arrays.draws] == [p.example_ids.shape for p in plan.phases]
 
 
 def test_a_phase_that_draws_nothing_beside_one_that_does_sees_each_example_once(problem):

@@ -62,11 +62,12 @@ def test_a_seed_that_stopped_early_counts_up_to_its_best_round():
   stored = np.full((2, 3, 6), 51, np.uint8)
   stored[0, :, 2:] = 0
   stored[1, :, 5:] = 0
-  stored[1, 1] = [0, 153, 0, 255, 0, 0]  # in a round that was trained, 0 is a probability
+  stored[1, 1] = [0, 153, 0, 255, 0, 0]
+  stored[1, :, 3] = 0  # in a round that was trained, 0 is a probability
   described, lines = course.points(stored, [2, 1], sound=None, remedy="")
   assert described == {"rounds": [1, 2, 3, 4, 5], "numSeeds": 2}
-  assert lines[0] == [[20] * 5] * 3
-  assert lines[1] == [[10, 40, 0, 100, 0], [0, 20, 0, 100, 0], [20, 60, 0, 100, 0]]
+  assert lines[0] == [[20, 20, 20, 0, 20]] * 3
+  assert lines[1] == [[10, 40, 0, 0, 0], [0, 20, 0, 0, 0], [20, 60, 0, 0, 0]]
 
 
 def test_where_every_seed_diverged_all_count_and_an_empty_course_has_no_points():

@@ -287,7 +287,7 @@ def test_a_dispatch_that_ends_at_a_round_changes_no_bit(replayed):
   made = tiny.trainer(OF, tiny.everything(OF, len(data.train)), data)
   assert made.program.rounds_per_dispatch > 2
   ends, sums = [], []
-  for progress in made.run(Position(), halts=(3,)):
+  for progress in made.run(Position(), halts_after=(3,)):
     ends.append(progress.position)
     sums += [ended.sums for ended in progress.finished]
   assert ends == [Position(1), Position(3), Position(5)]

@@ -95,7 +95,7 @@ def test_a_baseline_trained_alone_hands_its_dynamics_and_its_scored_round_over(
     experiment.run(other, tmp_path / "other", "tiny")
   store = CheckpointStore(tmp_path / "alone" / "checkpoints", 2, read_only=True)
   shutil.rmtree(tmp_path / "alone" / "checkpoints" / str(step_after(store, 2)))
-  with pytest.raises(CheckpointError, match=r"after round 2, which is scored, is missing"):
+  with pytest.raises(CheckpointError, match=r"after round 2, which is needed later, is missing"):
     experiment.run(own, tmp_path / "late", "tiny")
   assert not (tmp_path / "late").exists()
 

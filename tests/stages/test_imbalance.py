@@ -166,7 +166,7 @@ def test_a_network_that_answers_evenly_on_a_long_tail_is_not_called_collapsed():
 
 
 @pytest.mark.slow
-def test_a_whole_run_on_an_imbalanced_set_has_the_section_and_goes_on_after_a_stop(tmp_path):
+def test_a_whole_run_on_an_imbalanced_set_has_the_section(tmp_path):
   of = whole.config(
     data__imbalance="longtail(6)",
     arms=("baseline", "method", "drawn", "over"),
@@ -175,5 +175,5 @@ def test_a_whole_run_on_an_imbalanced_set_has_the_section_and_goes_on_after_a_st
   assert whole.run(of, tmp_path) == 0
   results = files.read_json(tmp_path / "results.json")
   assert list(results["imbalance"]["arms"]) == list(of.arms)
-  assert "imbalance 5.8:1" in tables.result_table_text(results) or results["imbalance"]["ratio"]
+  assert f"imbalance {results['imbalance']['ratio']:.3g}:1" in tables.result_table_text(results)
   assert '<section id="imbalance">' in (tmp_path / "report.html").read_text(encoding="utf-8")

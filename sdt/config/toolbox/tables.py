@@ -10,6 +10,7 @@ from sdt.config.toolbox import (
   operation_blocks,
   preprocessing_blocks,
   training_blocks,
+  view_blocks,
 )
 from sdt.config.toolbox.block import Table
 
@@ -105,6 +106,13 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
       "Makes the training set imbalanced on purpose, after `data.num_train`; the test set stays. "
       "What helps against imbalance, in training and after it, is in "
       "[method.md](method.md#class-imbalance).",
+    ),
+    "Test-time views": Chapter(
+      "evaluate.views",
+      view_blocks.VIEWS,
+      "How the networks are asked about a test image besides: the mean of their probabilities over "
+      "all views. Each block makes of every view so far one or several, so `flip shifts(1)` are "
+      "18 ([predictions.md](predictions.md#further-answers)).",
     ),
   }
 )

@@ -14,6 +14,7 @@ from typing import Any
 from sdt import files
 from sdt.config import Config, search_space, to_dict
 from sdt.config.schema import (
+  EvaluateConfig,
   LogConfig,
   MethodConfig,
   RegulariseConfig,
@@ -70,6 +71,7 @@ def on_the_rest(config: Config, arm: str, share: float) -> Config:
     search_space.without_selection(config),
     seeds=config.seeds[: rule.num_seeds],
     method=method,
+    evaluate=EvaluateConfig(),
     regularise=RegulariseConfig(),  # no trial has a phase that would read it
     arms=(BASELINE,) if arm == BASELINE else (BASELINE, arm),
     own_arms=(),
