@@ -12,6 +12,7 @@ from sdt.arms.class_shares import BY_CLASS
 from sdt.arms.language import EQUAL, STRENGTHS, ArmSpec, PhaseSpec, parse_everywhere
 from sdt.arms.planning import neutral_values
 from sdt.config import Config
+from sdt.config.search_space import space_of
 from sdt.config.toolbox.operation_blocks import OPS
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.devices.layout import check_replicas, make_layout
@@ -128,6 +129,7 @@ def _check_tuned(config: Config, arms: Sequence[str]) -> None:
   given = {
     "method.lambda_tuned": config.method.lambda_tuned,
     "select.weight_decay": config.select.weight_decay or None,
+    "select.space": _searches_tuned(config) or None,
   }
   if arms and not any(value is not None for value in given.values()):
     raise ConfigError(
@@ -140,6 +142,10 @@ def _check_tuned(config: Config, arms: Sequence[str]) -> None:
       raise ConfigError(
         f"{key} = {value}: no arm reads it; add the arm 'uniform_tuned', or leave it out"
       )
+
+
+def _searches_tuned(config: Config) -> bool:
+  return any(one.key == "method.lambda_tuned" for one in space_of(config.select.space))
 
 
 def check_overrides(config: Config) -> None:

@@ -17,6 +17,7 @@ from sdt.commands.forecast import (
   measure_pace,
   training_passes,
 )
+from sdt.data.dataset import Data
 from sdt.devices.layout import bytes_per_device
 from sdt.devices.memory import device_memory_errors, is_out_of_memory
 from sdt.engine.plan import Plan
@@ -27,7 +28,8 @@ from sdt.models.pretrained import Pretrained
 from sdt.run import recorded
 from sdt.run.environment import use_compilation_cache
 from sdt.run.programs import Setup
-from sdt.run.selection import is_on, prepare
+from sdt.run.search.trials import on_the_rest, rounds_of
+from sdt.run.selection import is_on, prepare, provisional
 from sdt.stages import prediction_files
 from sdt.stages.ways import further_ways
 
@@ -204,12 +206,27 @@ def time_lines(
 def _selection_passes(setup: Setup) -> float:
   """Returns the passes of all trainings of a selection, in those of the run's seeds."""
   cut, runs = prepare(setup.config, setup.data)
+  if not runs:
+    return _search_passes(setup, cut)
   num_shared = len(scoring_arms(runs[0].config))
   passes = 0.0
   for index, trial_run in enumerate(runs):
     trial_setup = Setup.make(trial_run.config, cut, is_abstract=True)
     _, plans = experiment.EXPERIMENT.plans(trial_run.config, cut)
     num = training_passes(trial_setup, plans[0 if index == 0 else num_shared :])
+    passes += num * trial_setup.replicas_per_device / setup.replicas_per_device
+  return passes
+
+
+def _search_passes(setup: Setup, cut: Data) -> float:
+  """Returns the same of a search: each of its rounds as one in the middle of its space."""
+  config, share = provisional(setup.config), len(cut.train) / len(setup.data.train)
+  passes = 0.0
+  for arm, rounds in rounds_of(setup.config).items():
+    own = on_the_rest(dataclasses.replace(config, select=setup.config.select), arm, share)
+    trial_setup = Setup.make(own, cut, is_abstract=True)
+    _, plans = experiment.EXPERIMENT.plans(own, cut)
+    num = training_passes(trial_setup, plans[-1:]) * rounds / config.rounds
     passes += num * trial_setup.replicas_per_device / setup.replicas_per_device
   return passes
 

@@ -346,7 +346,7 @@ _FIRST = "select without stop.patience first, then give the chosen values"
 _STOPPING: tuple[Conflict, ...] = (
   *(
     _stops_beside(key, _TWICE, _FIRST)
-    for key in ("select.lambda_A", "select.fraction", "select.weight_decay")
+    for key in ("select.lambda_A", "select.fraction", "select.weight_decay", "select.space")
   ),
   _stops_beside(
     "score.at_round",

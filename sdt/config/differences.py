@@ -106,6 +106,24 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
   }
 )
 
+# Further keys and sections that a search cannot try, and why.
+NOT_SEARCHED: Mapping[str, str] = types.MappingProxyType(
+  {
+    "arms": "it says what is compared, not how it is trained",
+    "data": "every trial is judged on the same validation split",
+    "method.num_easy": "a trial has fewer examples than the run; search method.fraction",
+    "monitor": "it changes no result",
+    "precision": "it changes only the last bits of a result",
+    "regularise": "no phase of the method reads it; everywhere='dropout=0.3' reaches every phase",
+    "rounds": "all trials train equally long",
+    "score.at_round": "it changes the scores alone; make a run for each value",
+    "score.dynamics": "it only adds scores",
+    "score.folds": "it only adds scores",
+    "stop": "early stopping has the validation split for itself",
+    "toy": "the toy chooses its decays itself",
+  }
+)
+
 
 def entry(table: Mapping[str, str], name: str) -> str | None:
   """Returns what `table` says of the key `name` or of a section around it; None if nothing."""

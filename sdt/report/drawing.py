@@ -9,6 +9,7 @@ from sdt.report import (
   monitor_pictures,
   prediction_pictures,
   score_pictures,
+  search_pictures,
   tables,
 )
 from sdt.report.picture import Picture
@@ -43,6 +44,7 @@ def draw(artifacts: Artifacts) -> dict[str, Picture]:
     | score_pictures.stability(artifacts)
     | curve_pictures.norms(artifacts)
     | monitor_pictures.pictures(artifacts)
+    | search_pictures.pictures(artifacts)
   )
 
 

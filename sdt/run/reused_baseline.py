@@ -12,7 +12,7 @@ import jax
 from sdt import files, named_files
 from sdt.arms.catalogue import num_phases, scoring_arms
 from sdt.arms.kept_rounds import kept_rounds
-from sdt.config import Config, from_dict
+from sdt.config import Config, from_dict, search_space, to_dict
 from sdt.config.differences import changes_baseline, differences
 from sdt.devices import processes
 from sdt.devices.layout import make_layout
@@ -93,7 +93,8 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   _refuse_unfinished(workdir, where)
   content = files.read_json(workdir / "config.json")
   described = files.read_json(workdir / "environment.json")
-  _refuse_other_baseline(content["config"], described, identity, where=where)
+  trained = to_dict(_as_trained(workdir, from_dict(content["config"])))
+  _refuse_other_baseline(trained, described, identity, where=where)
   refuse_other_machine(described, config, where, way_out="leave baseline_from out")
   store = SharedStore(workdir / "checkpoints", 2, read_only=True)
   steps = _steps_of(store, 0, config, where=where)
@@ -132,6 +133,13 @@ def _refuse_unfinished(workdir: Path, where: str) -> None:
       f"{where}: no finished run there, {lacking[0]} is missing or damaged; "
       f"{hint if is_sweep else "name a run's workdir"}"
     )
+
+
+def _as_trained(workdir: Path, config: Config) -> Config:
+  """Returns the config with what a search of that run chose, and the baseline read."""
+  found = files.read_json(workdir / "results.json").get("selection", {}).get("chosen", {})
+  chosen = {key: value for key, value in found.items() if changes_baseline(key)}
+  return search_space.with_values(config, chosen) if chosen else config
 
 
 def _refuse_other_baseline(

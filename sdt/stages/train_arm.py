@@ -40,7 +40,7 @@ def train_arm(
   those after `kept_rounds`.
 
   Raises:
-    Interrupted: a signal came; the state is saved.
+    Interrupted: a signal came; the state is saved. Paused: see `Context.pause`.
   """
   context.raise_if_stopped(f"before arm {plan.arm}")
   processes.refuse_unequal(
@@ -55,11 +55,9 @@ def train_arm(
   context.raise_if_stopped(f"before arm {plan.arm}")
   saver = _Saver(context, plan, arm_index, trainer=trainer, start=start)
   stopper = saver.stopper
+  halts_every_round = stopper is not None
   steps = trainer.run(
-    start.position,
-    start.round_secs,
-    saver.kept_rounds,
-    halts_every_round=stopper is not None,
+    start.position, start.round_secs, saver.halts, halts_every_round=halts_every_round
   )
   watch, due = _watch(context, plan), _rounds_with_rows(context, plan, start)
   rates, done = context.setup.learning_rates(plan), start.position.round_index
@@ -80,7 +78,9 @@ def train_arm(
       idle = progress.waited_seconds + time.perf_counter() - received - saving
       context.timing.idle_secs += idle
   _tell_stop(context, plan, trainer)
-  return saver.save(Position(plan.rounds), 0.0, pin=True).state
+  ended = saver.save(Position(plan.rounds), 0.0, pin=True).state
+  context.pause_if_due(plan.arm, plan.rounds)
+  return ended
 
 
 def _rounds_with_rows(context: Context, plan: Plan, start: Snapshot) -> list[int]:
@@ -190,6 +190,13 @@ class _Saver:
     self.stopper = _stopper(context, plan, trained)
     config = context.setup.config
     self.kept_rounds = kept_rounds(plan.arm, config)
+    self._paused_round = context.pauses_after(plan.arm)
+
+  @property
+  def halts(self) -> tuple[int, ...]:
+    """The rounds at whose end the state is needed."""
+    paused = self._paused_round
+    return (*self.kept_rounds, *(() if paused is None else (paused,)))
 
   def _interval(self) -> float:
     chosen = self._context.setup.config.checkpoint.every_secs
@@ -219,7 +226,7 @@ class _Saver:
     """Saves after a dispatch if it is time, the state is needed later, or a signal has come.
 
     Raises:
-      Interrupted: a signal has come.
+      Interrupted: a signal has come. Paused: the run is to go no further.
     """
     spent = self._round_secs + progress.waited_seconds + progress.seconds
     at = self._at = progress.position
@@ -229,9 +236,12 @@ class _Saver:
     is_kept = at == Position(at.round_index) and at.round_index in self.kept_rounds
     asked = self._context.stop.asked()
     is_due = processes.agree(time.perf_counter() >= self._next_save)
-    if not (is_kept or is_due or asked):
+    is_paused = self._paused_round is not None and at == Position(self._paused_round)
+    if not (is_kept or is_due or is_paused or asked):
       return
     self.save(at, self._round_secs, pin=is_kept)
+    if is_paused:
+      self._context.pause_if_due(self._plan.arm, at.round_index)
     place = (
       f"round {at.round_index + 1}, after step {at.step}"
       if at.step

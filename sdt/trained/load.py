@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from sdt import files, named_files
-from sdt.config import Config, from_dict
+from sdt.config import Config, from_dict, search_space
 from sdt.errors import ConfigError, DataError, did_you_mean
 from sdt.files.sealed import read_seal
 from sdt.trained import run_tables
@@ -31,7 +31,7 @@ class Run:
 
   Attributes:
     workdir: where its files are.
-    config: of the run.
+    config: of the run; after a search with the values that it chose.
     results: the content of results.json.
   """
 
@@ -280,6 +280,9 @@ def load(workdir: str | Path) -> Run:
       "give its command again, with --config.split.class_balanced=False if the run had no such "
       "key: it makes what is missing from the checkpoints and trains nothing"
     )
+  if config.select.space:
+    chosen = results["selection"]["chosen"]
+    config = search_space.with_values(search_space.without_selection(config), chosen)
   return Run(workdir, config, results)
 
 

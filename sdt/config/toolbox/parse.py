@@ -36,6 +36,18 @@ def parse_call(text: str, table: Table) -> Call:
   return calls[0]
 
 
+def split_commas(text: str) -> list[str]:
+  """Returns the parts of a text between its commas, but for commas within brackets of any kind."""
+  parts, depth = [""], 0
+  for letter in text:
+    depth += (letter in "([") - (letter in ")]")
+    if letter == "," and depth <= 0:
+      parts.append("")
+    else:
+      parts[-1] += letter
+  return parts
+
+
 def _calls(text: str, table: Table) -> Iterator[Call]:
   at = 0
   while text[at:].strip():
