@@ -91,7 +91,7 @@ def unpacked(wheel, tmp_path_factory):
   ("words", "code", "part"),
   [
     (["--version"], 0, f"sdt {sdt.__version__}\n"),
-    (["train", "--help"], 0, "  controls/digits_tuned "),
+    (["train", "--help"], 0, "  noise/cifar10n  "),
     (["train", "--config=digit"], 2, "--config=digit: no such file; did you mean digits?"),
     (["train", "--config=configs/digits.py"], 2, "no such file; did you mean digits?"),
     (["--config=digits", "--config.rouns=2"], 2, "--config.rouns: no such key; did you mean"),

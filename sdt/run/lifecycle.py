@@ -142,10 +142,9 @@ def run(experiment: Experiment, job: Job) -> int:
   def tell() -> int:
     report = job.workdir / "report.html"
     print(experiment.table(files.read_json(job.workdir / "results.json")))
+    if (job.workdir / "review.html").exists():
+      print(f"images to look at: {job.workdir / 'review.html'}")
     print(f"report: {report}" if is_new else f"complete: nothing to do; the report is {report}")
-    review = job.workdir / "review.html"
-    if review.exists():
-      print(f"review: {review}")
     return resume.exit_code(job.workdir)
 
   return int(processes.by_first(tell))

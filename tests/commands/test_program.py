@@ -135,7 +135,7 @@ def script_of(shell, tmp_path, capsys):
 # What stands before the cursor -> what the word may become.
 COMPLETIONS = {
   "sdt tr": ["train"],
-  "sdt --config=digit": ["--config=digits"],
+  "sdt --config=shape": ["--config=shapes"],
   "sdt train --config=controls/cifar100": ["--config=controls/cifar100"],
   "sdt train --config.optim.le": ["--config.optim.learning_rate="],
   "sdt train --config.precision=b": ["--config.precision=bfloat16"],
@@ -155,7 +155,7 @@ COMPLETIONS = {
   "sdt completion z": ["zsh"],
   "sdt --vers": ["--version"],
   # A value may follow after a blank, where the flag needs one.
-  "sdt train --config digit": ["digits"],
+  "sdt train --config shape": ["shapes"],
   "sdt --config paper/cub_r": ["paper/cub_resnet50"],
   "sdt --config.precision b": ["bfloat16"],
   "sdt export runs/x --format st": ["stablehlo"],

@@ -148,10 +148,10 @@ def test_the_files_head_is_taken_on_request_if_the_classes_are_as_many(earlier, 
     (
       {"name": "resnet18", "stem": "small"},
       ConfigError,
-      "with their own stem, model.stem=imagenet",
+      "those that have a stem with model.stem=imagenet",
     ),
-    ({"name": "resnet20"}, ConfigError, "with their own stem, model.stem=imagenet"),
-    ({"name": "mlp"}, ConfigError, "with their own stem, model.stem=imagenet"),
+    ({"name": "resnet20"}, ConfigError, "those that have a stem with model.stem=imagenet"),
+    ({"name": "mlp"}, ConfigError, "those that have a stem with model.stem=imagenet"),
   ],
 )
 def test_public_names_are_for_the_networks_that_have_them(model, error, part, tmp_path):

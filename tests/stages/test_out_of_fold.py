@@ -174,6 +174,7 @@ def test_cleanlab_is_asked_by_the_stored_probabilities_and_counted_in_table_and_
     "version": issues.version,
     "num": issues.is_flagged.sum(),
     "num_ours": (issues.is_flagged & flagged).sum(),
+    "known_wrong": (issues.is_flagged & stored["wrong_label"]).sum(),
   }
   assert summary["cleanlab"]["num"] > 0
   assert files.read_json(finished / "scores.json")["suspects"] == summary

@@ -104,7 +104,9 @@ CASES = {
   ),
   "a product of each example": lambda x: jnp.einsum("bijc,bkjc->bik", x, 2 - x),
   "a product of each example in parts, after a convolution": lambda x: jnp.einsum(
-    "biqh,bikh->bhqki", conv(x), x[..., :1] * np.ones(5, np.float32).reshape(1, 1, 1, 5)
+    "biqh,bikh->bhqki",
+    conv(x),
+    jax.lax.slice_in_dim(x, 0, 1, axis=3) * np.ones(5, np.float32).reshape(1, 1, 1, 5),
   ),
   "a softmax": lambda x: jax.nn.softmax(x, axis=2),
 }

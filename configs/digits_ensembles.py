@@ -1,6 +1,6 @@
 """Ensembles and test time on handwritten digits: five seeds, each asked in four ways.
 
-    python run.py --config=configs/ensembles_digits.py
+    python run.py --config=configs/digits_ensembles.py
 
 One training for each seed, with dropout and three cosine cycles (warm restarts). The final networks
 are asked about the centre of the test images, about nine shifted views, and twenty times with
