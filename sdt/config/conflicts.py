@@ -1,34 +1,17 @@
 """Building blocks that cannot stand together: one table, with the reason and the way out."""
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sdt.config.conflict import Conflict
 from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.network_blocks import INITS
 from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
 from sdt.config.toolbox.parse import parse_call, parse_calls
 from sdt.config.toolbox.preprocessing_blocks import NORMALISERS
 from sdt.config.toolbox.training_blocks import CLIPS, FULL_BATCH, SCHEDULES
+from sdt.config.transfer_conflicts import TRANSFER
 from sdt.errors import ConfigError
-
-
-@dataclasses.dataclass(frozen=True)
-class Conflict:
-  """Choices that are right alone, and wrong together.
-
-  Attributes:
-    keys: the config keys whose values the message shows, at least one.
-    when: whether the values of a config, by their dotted names, are in this conflict.
-    reason: why it cannot be, a clause.
-    way_out: what the user can do, an imperative.
-  """
-
-  keys: tuple[str, ...]
-  when: Callable[[Mapping[str, Any]], object]
-  reason: str
-  way_out: str
-
 
 _NETWORK: tuple[Conflict, ...] = (
   Conflict(
@@ -122,6 +105,12 @@ _OF_FULL_BATCH = (
     1.0,
     "the curvature is that of all parameters together",
     "leave optim.body_rate_factor at 1",
+  ),
+  (
+    "optim.train_from",
+    None,
+    "the curvature is that of all parameters together",
+    "leave optim.train_from out",
   ),
   ("augment.ops", None, _DRAWN, "leave augmentation out"),
   ("augment.flip", False, _DRAWN, "leave augmentation out"),
@@ -380,7 +369,7 @@ _STOPPING: tuple[Conflict, ...] = (
   *(_stops_in_sweep(key) for key in ("sweep.key", "sweep.also_key")),
 )
 
-CONFLICTS = (*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING, *_STOPPING)
+CONFLICTS = (*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING, *_STOPPING, *TRANSFER)
 
 
 def check_conflicts(values: Mapping[str, Any], conflicts: Iterable[Conflict] = CONFLICTS) -> None:

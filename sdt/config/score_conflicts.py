@@ -1,6 +1,6 @@
 """Scores that cannot be had together: a part of the table of sdt/config/conflicts.py."""
 
-from sdt.config.conflicts import Conflict
+from sdt.config.conflict import Conflict
 
 SCORE_CONFLICTS: tuple[Conflict, ...] = (
   Conflict(
