@@ -4,8 +4,8 @@
 
 A source network for each seed, trained on half of the digits 0 to 4. Half of the digits 5 to 9,
 drawn by the seed, is the test set, and of the rest the seed draws 50 training images. On these:
-a linear classifier on every stage (`probe`), and trainings of the network from each stage on, the
-rate a tenth of that of training from scratch but for the head alone. Everything is in FOLDER; given
+a linear classifier on every stage (`probe`), and trainings of the network from each stage on, at a
+tenth of the rate of training from scratch (the head alone at that rate), two of them at both. Everything is in FOLDER; given
 again, the command goes on. It prints tables in Markdown, and the differences from training from
 scratch, paired by seed, with 95 % t intervals.
 """
@@ -36,6 +36,8 @@ WAYS = {
   "from stage2 on": ("stage2", RATE / 10),
   "from stage1 on": ("stage1", RATE / 10),
   "all": ("stem", RATE / 10),
+  "from stage2 on, at the full rate": ("stage2", RATE),
+  "all, at the full rate": ("stem", RATE),
 }
 
 
@@ -71,10 +73,10 @@ def source(out: Path, data: Path, seed: int) -> Path:
   name = f"source{seed}"
   changes = {
     "data": {"name": "npz", "path": str(data), "test_fraction": 0.5},
-    "rounds": 12,
+    "rounds": 40,
     "batch_size": 64,
-    "eval_every_rounds": 12,
-    "optim": {"learning_rate": RATE, "milestones": (6, 9)},
+    "eval_every_rounds": 40,
+    "optim": {"learning_rate": RATE, "milestones": (20, 30)},
   }
   print(f"source, seed {seed}: {accuracy(out, name, changes, seed):.2f} %", flush=True)
   return out / name / "model.safetensors"
@@ -96,7 +98,7 @@ def probed(out: Path, data: Path, weights: Path, seed: int) -> dict[str, float]:
     "from ml_collections import ConfigDict\n\n\ndef get_config():\n"
     f"  return ConfigDict({{'data': {section!r}, 'model': {model!r}, 'seeds': ({seed},)}})\n"
   )
-  with contextlib.redirect_stderr(io.StringIO()):
+  with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
     probe.main([f"--config={config}", f"--output={path}", "--overwrite"])
   stages = json.loads(path.read_text())["stages"]
   return {f"linear, {one['stage']}": 100 * one["accuracy"] for one in stages}
@@ -113,7 +115,7 @@ def trained(out: Path, data: Path, weights: Path, seed: int) -> dict[str, float]
     if first is not None:
       model["pretrained"] = str(weights)
       optim["train_from"] = first
-    folder = f"{first or 'scratch'}{seed}"
+    folder = f"{first or 'scratch'}-{rate:g}-{seed}"
     found[name] = accuracy(out, folder, common | {"model": model, "optim": optim}, seed)
   return found
 

@@ -44,7 +44,14 @@ def drawn(model, seed=0, shape=(8, 8, 3)):
   return jax.tree_util.tree_map_with_path(moved, init_variables(model, shape, seed))
 
 
-@pytest.mark.parametrize("name", list(EXPECTED))
+# The default suite has one of each kind of names.
+LATER = ("densenet", "lenet", "resnet18", "wrn")
+
+
+@pytest.mark.parametrize(
+  "name",
+  [pytest.param(name, marks=pytest.mark.slow if name in LATER else ()) for name in EXPECTED],
+)
 def test_stages_have_names_and_hand_on_what_they_have_in_the_order_of_the_forward_pass(name):
   model = small(name, dropout=0.2)
   variables = variable_shapes(model, (8, 8, 3))
