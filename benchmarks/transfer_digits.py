@@ -5,9 +5,9 @@
 A source network for each seed, trained on half of the digits 0 to 4. Half of the digits 5 to 9,
 drawn by the seed, is the test set, and of the rest the seed draws 50 training images. On these:
 a linear classifier on every stage (`probe`), and trainings of the network from each stage on, at a
-tenth of the rate of training from scratch (the head alone at that rate), two of them at both. Everything is in FOLDER; given
-again, the command goes on. It prints tables in Markdown, and the differences from training from
-scratch, paired by seed, with 95 % t intervals.
+tenth of the rate of training from scratch (the head alone at that rate), two of them at both.
+Everything is in FOLDER; given again, the command goes on. It prints a table in Markdown, with the
+differences from training from scratch, paired by seed, and 95 % t intervals.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def drawn(model, seed=0, shape=(8, 8, 3)):
 
 
 # The default suite has one of each kind of names.
-LATER = ("densenet", "lenet", "resnet18", "wrn")
+LATER = ("alexnet", "densenet", "lenet", "resnet18", "wrn")
 
 
 @pytest.mark.parametrize(

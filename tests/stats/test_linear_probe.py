@@ -65,6 +65,7 @@ def test_the_test_set_and_its_labels_choose_nothing():
   assert list(found.test) != list(other.test)
 
 
+@pytest.mark.slow
 def test_noise_without_classes_asks_for_the_strongest_penalty_and_clear_ones_for_a_weak_one():
   noise = drawn(60, 0)._replace(labels=np.random.default_rng(0).integers(0, 3, 60))
   assert probe(noise, drawn(9, 1), np.arange(60) % 5).strength == STRENGTHS[0]
