@@ -66,10 +66,10 @@ def advise(
     if scratch > reach:
       return Advice(
         tuple(reasons),
-        "That is more than its interval reaches: fine-tune all stages at a tenth of the learning "
-        "rate, and keep what is better, that or training from scratch",
+        "That is more than its interval reaches: fine-tune all stages at the rate of training from "
+        "scratch, and keep what is better, that or training from scratch",
         train_from=None,
-        is_slow=True,
+        is_slow=False,
       )
   return _advice(tuple(reasons), list(probes), best, is_much=is_much)
 

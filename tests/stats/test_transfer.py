@@ -54,7 +54,7 @@ def test_training_from_scratch_that_is_better_beyond_the_interval_asks_for_all_s
   one = probes(**LIKE)
   assert advise(one, 50, 10, scratch=0.82).train_from == "head"
   better = advise(one, 50, 10, scratch=0.9)
-  assert (better.train_from, better.is_slow) == (None, True)
+  assert (better.train_from, better.is_slow) == (None, False)
   assert (
     "is right on 90.0% of the test set, the best linear classifier (stage2) on 81.0%"
     in (better.reasons[-1])
