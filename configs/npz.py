@@ -17,4 +17,5 @@ def get_config() -> ConfigDict:
   config.rounds = 100
   config.optim = {"milestones": (50, 75)}
   config.method = {"lambda_A": 1e-3}
+  config.score = {"course": True}  # review.html shows how each image was learnt
   return config

@@ -29,8 +29,8 @@ def train_and_judge(context: Context, finished: Taken | None) -> None:
 
   Source: the paper, Algorithm 1. Differs from source: the controls, paired over seeds.
   """
-  config, train = context.config, context.data.train
-  setting = Setting(config, train.labels, train.example_ids)
+  config = context.config
+  setting = Setting.of(config, context.data)
   scoring, arms = catalogue.scoring_arms(config), catalogue.arm_order(config.arms)
   after_split = arms[1:]  # all but the baseline
   plans = {arm: make_plan(arm, setting) for arm in scoring}

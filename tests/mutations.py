@@ -152,6 +152,12 @@ MUTATIONS = {
     "return __import__('markupsafe').Markup(files.json_text(data, indent=None))",
     "tests/report/test_review_page.py",
   ),
+  "a probability of the course stands in the next round": Mutation(
+    "sdt/scores/dynamics.py",
+    "course = course.at[places, round_number - 1]",
+    "course = course.at[places, round_number]",
+    "tests/scores/test_course.py",
+  ),
   "the hash of a config has who is shown its figures": Mutation(
     "sdt/config/resolve.py",
     'if key.rule.get("is_unhashed"):',

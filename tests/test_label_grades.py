@@ -129,6 +129,24 @@ def test_the_confident_are_those_above_the_mean_of_the_class_that_they_prefer(sc
   np.testing.assert_array_equal(np.flatnonzero(votes["normalized_margin < 0.4"][0]), [2, 3])
 
 
+def test_one_seed_has_neither_a_spread_nor_seeds_to_agree_with(scripts, tmp_path):
+  grades, script = scripts
+  write(tmp_path, aum=MARGIN, mean_confidence=1 / (1 + np.exp(-MARGIN)))
+  arrays, info = files.read_npz(tmp_path / "scores.npz"), files.read_json(tmp_path / "scores.json")
+  del arrays["confidence_in_sample"]  # nor are there folds
+  alone = {name: value[:1] if len(value) == 3 else value for name, value in arrays.items()}
+  files.write_npz(tmp_path / "scores.npz", **alone)
+  for name in ("aum", "mean_confidence"):
+    info["scorers"][name] = {"direction": "higher_is_easier", "source": "training dynamics"}
+  files.write_json(tmp_path / "scores.json", info)
+  assert grades.Scored.read(tmp_path).default().source == suspects.DYNAMICS
+  text = script.report(tmp_path)
+  assert "| `aum + mean_confidence` | training dynamics | 1.000 | 1.000 |" in text
+  assert "| margin and aum < 0 | every seed | 3 | 0.667 | 1.000 |" in text
+  assert "together" not in text
+  assert "each seed alone" not in text
+
+
 @pytest.mark.filterwarnings("default")
 def test_cleanlab_is_graded_by_the_same_probabilities(scripts, tmp_path):
   rank = pytest.importorskip("cleanlab.rank", reason="needs the package cleanlab")

@@ -8,9 +8,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from sdt.arms.catalogue import ARMS, arm_specs
-from sdt.arms.language import STRENGTHS, ArmSpec, parse_everywhere
+from sdt.arms.class_shares import BY_CLASS
+from sdt.arms.language import EQUAL, STRENGTHS, ArmSpec, PhaseSpec, parse_everywhere
 from sdt.arms.planning import neutral_values
 from sdt.config import Config
+from sdt.config.search_space import space_of
 from sdt.config.toolbox.operation_blocks import OPS
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.devices.layout import check_replicas, make_layout
@@ -127,6 +129,7 @@ def _check_tuned(config: Config, arms: Sequence[str]) -> None:
   given = {
     "method.lambda_tuned": config.method.lambda_tuned,
     "select.weight_decay": config.select.weight_decay or None,
+    "select.space": _searches_tuned(config) or None,
   }
   if arms and not any(value is not None for value in given.values()):
     raise ConfigError(
@@ -141,6 +144,10 @@ def _check_tuned(config: Config, arms: Sequence[str]) -> None:
       )
 
 
+def _searches_tuned(config: Config) -> bool:
+  return any(one.key == "method.lambda_tuned" for one in space_of(config.select.space))
+
+
 def check_overrides(config: Config) -> None:
   """Raises a ConfigError if a regulariser of an arm would do nothing, or no arm reads a value."""
   specs = arm_specs(config)
@@ -153,6 +160,7 @@ def check_overrides(config: Config) -> None:
       raise ConfigError(f"everywhere asks for {name}, {obstacle.replace('the arm', 'it')}")
   for arm, phase in phases:
     own = phase.values(config.regularise)
+    _check_of_classes(config, arm, phase, everywhere=everywhere)
     for name in own:
       obstacle = _obstacle(config, name, everywhere | own, without=neutral | everywhere)
       if obstacle is not None:
@@ -165,6 +173,30 @@ def check_overrides(config: Config) -> None:
         f"regularise.{field.name} = {value!r}: no arm of the run reads it; name one in arms with "
         f"a phase such as A@baseline[{field.name}], or leave it at its default, {field.default!r}"
       )
+
+
+def _check_of_classes(
+  config: Config, arm: str, phase: PhaseSpec, everywhere: Mapping[str, float]
+) -> None:
+  """Refuses regularisers of the classes that correct twice, or what needs no correction."""
+  values = {**everywhere, **phase.values(config.regularise)}
+  asked = {name: value for name, value in values.items() if name in BY_CLASS and value}
+  others = sorted(set(asked) - {"class_balance"})
+  if "class_balance" in asked and others:
+    raise ConfigError(
+      f"arms: {arm!r} asks for class_balance beside {' and '.join(others)}: both make up for rare "
+      "classes, and together they would do it twice; leave one of the two out"
+    )
+  if asked and phase.subset in EQUAL:
+    raise ConfigError(
+      f"arms: {arm!r} asks for {min(asked)} on {phase.subset}, whose classes are equally frequent: "
+      "it changes nothing; take it on all@..., or leave it out"
+    )
+  if arm == "baseline" and "class_balance" in asked and config.score.dynamics:
+    raise ConfigError(
+      "everywhere asks for class_balance: an example that is not drawn has no training dynamics; "
+      "give score.dynamics=False, or name class_balance in arms of your own instead"
+    )
 
 
 def _obstacle(
@@ -190,7 +222,7 @@ def _obstacle(
     by_rate = config.optim.train_from is None
     remedy = "optim.body_rate_factor above 0" if by_rate else "an earlier optim.train_from"
     return f"which a frozen body has not; choose {remedy}, or leave the arm out"
-  if name == "label_smoothing" and config.data.name == "curve":
+  if name in ("label_smoothing", *BY_CLASS) and config.data.name == "curve":
     return "and the targets of data.name='curve' are numbers, not classes; leave the arm out"
   is_augmented = pipeline.calls or config.data.crop_size is not None
   if name == "augment_strength" and not is_augmented:

@@ -30,7 +30,12 @@ SUBSETS: Mapping[str, str] = {
   "hardest_A": "as many as A, from the other end of the ranking",
   "hardest_B": "the rest of them",
   "half": "a random half of the training set",
+  "over_all": "all, with examples of rare classes repeated until all classes are equally frequent",
+  "under_all": "of every class as many as the rarest has, drawn anew for every seed",
+  "cluster_all": "over_all, in which the clusters of each class are equally frequent too",
 }
+# The subsets in which all classes are equally frequent.
+EQUAL = ("over_all", "under_all", "cluster_all")
 DECAYS: Mapping[str, str] = {
   "baseline": "optim.weight_decay",
   "lambda_A": "method.lambda_A",

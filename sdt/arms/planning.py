@@ -1,17 +1,21 @@
 """From an arm to its plan: which examples, how many steps, which weight decay."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from sdt.arms import resampling
 from sdt.arms.catalogue import arm_specs, num_rounds_of, spec_of
+from sdt.arms.class_shares import by_class
 from sdt.arms.language import PhaseSpec, parse_everywhere
 from sdt.config import Config
 from sdt.config.schema import NEUTRAL, MethodConfig, SplitConfig
 from sdt.config.toolbox.pipeline import pipeline_of
+from sdt.data.dataset import Data
 from sdt.engine.plan import Phase, Plan
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
@@ -30,6 +34,8 @@ class Setting:
     scores: [R, N] float, larger is easier: each seed splits by its own row. None before scoring,
       when only the baseline can be planned.
     partitions: of each seed, by `split.policy`.
+    num_classes: K; 0 for as many as the labels name.
+    inputs: [N, ...] of the training set, which only `cluster_all` reads.
   """
 
   config: Config
@@ -37,6 +43,24 @@ class Setting:
   example_ids: Int[np.ndarray, "N"]
   scores: Float[np.ndarray, "R N"] | None = None
   partitions: tuple[Partition, ...] = ()
+  num_classes: int = 0
+  inputs: Shaped[np.ndarray, "N ..."] | None = None
+
+  @classmethod
+  def of(cls, config: Config, data: Data) -> "Setting":
+    """Returns the setting of a run on these data, before scoring."""
+    train, num_classes = data.train, len(data.class_names)
+    return cls(
+      config, train.labels, train.example_ids, num_classes=num_classes, inputs=train.inputs
+    )
+
+  @functools.cached_property
+  def clusters(self) -> Int[np.ndarray, "N"]:
+    """The cluster of every example, the same for all seeds."""
+    if self.inputs is None:
+      raise ValueError("the clusters of the classes are made from the inputs, and there are none")
+    seed = self.config.data.split_seed
+    return resampling.clusters_of(self.inputs, self.labels, self.example_ids, seed=seed)
 
   @property
   def num_easy(self) -> int:
@@ -68,6 +92,22 @@ def _half(setting: Setting) -> np.ndarray:
     for seed in setting.config.seeds
   ]
   return np.stack([np.sort(order[: max(1, len(order) // 2)]) for order in orders]).astype(np.int32)
+
+
+def _over(setting: Setting) -> np.ndarray:
+  seeds, ids = setting.config.seeds, setting.example_ids
+  return np.stack([resampling.over_sampled(setting.labels, ids, seed) for seed in seeds])
+
+
+def _under(setting: Setting) -> np.ndarray:
+  seeds, ids = setting.config.seeds, setting.example_ids
+  return np.stack([resampling.under_sampled(setting.labels, ids, seed) for seed in seeds])
+
+
+def _by_clusters(setting: Setting) -> np.ndarray:
+  labels, ids, of = setting.labels, setting.example_ids, setting.clusters
+  seeds = setting.config.seeds
+  return np.stack([resampling.cluster_sampled(labels, of, ids, seed=seed) for seed in seeds])
 
 
 def _by_score(setting: Setting) -> tuple[Partition, ...]:
@@ -129,7 +169,13 @@ def _but_fold(setting: Setting, index: int) -> np.ndarray:
   return np.stack([np.flatnonzero(row != index) for row in rows]).astype(np.int32)
 
 
-_WHOLE: Mapping[str, Callable[[Setting], np.ndarray]] = {"all": _everything, "half": _half}
+_WHOLE: Mapping[str, Callable[[Setting], np.ndarray]] = {
+  "all": _everything,
+  "half": _half,
+  "over_all": _over,
+  "under_all": _under,
+  "cluster_all": _by_clusters,
+}
 _PARTITIONS: Mapping[str, Callable[[Setting], tuple[Partition, ...]]] = {
   "": _by_score,
   "random": _random,
@@ -223,7 +269,24 @@ def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
   num_steps = lengths[spec.steps]()
   overrides = parse_everywhere(setting.config.everywhere) | spec.values(setting.config.regularise)
   weight_decay = _decay(setting, spec.decay, num_steps)
-  return Phase(spec.name, ids, num_steps, weight_decay=weight_decay, overrides=overrides)
+  return Phase(
+    spec.name,
+    ids,
+    num_steps,
+    weight_decay=weight_decay,
+    overrides=overrides,
+    by_class=_of_classes(setting, ids, overrides),
+  )
+
+
+def _of_classes(
+  setting: Setting, ids: np.ndarray, overrides: Mapping[str, float]
+) -> dict[str, np.ndarray]:
+  """Returns the numbers of the regularisers of the classes; none where labels are no classes."""
+  if setting.labels.ndim != 1:
+    return {}
+  num_classes = setting.num_classes or int(setting.labels.max()) + 1
+  return by_class(setting.labels[ids], num_classes, overrides)
 
 
 def _named_apart(phases: Iterable[Phase]) -> tuple[Phase, ...]:

@@ -32,13 +32,13 @@ from sdt.errors import MissingDataError
 from sdt.losses import is_regression
 from sdt.models import count_params
 from sdt.models.registry import multiply_adds
-from sdt.run import full_batch, resume, reused_baseline
+from sdt.run import resume, reused_baseline
 from sdt.run.identity import Identity
 from sdt.run.lifecycle import Experiment
-from sdt.run.load_inputs import Beside, load_beside, load_data, notes
+from sdt.run.load_inputs import Beside, check_run, load_beside, load_data, notes
 from sdt.run.programs import Setup
 from sdt.run.progress import Display
-from sdt.run.selection import is_on, num_trainings, prepare
+from sdt.run.selection import cost, is_on, prepare
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ def describe(
   log = log or Display().log
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
   found = find_data(config, log) if loaded is None else loaded
-  full_batch.check(config, found.data, experiment.plans)
+  check_run(config, found.data, experiment.plans)
   beside = load_beside(config, found.data)
   identity = Identity.of(config, found.data, beside)
   if origin is not None and (workdir is None or reused_baseline.is_needed(workdir)):
@@ -201,15 +201,18 @@ def _selection_lines(config: Config, data: Data) -> Iterator[str]:
   candidates.
   """
   cut, runs = prepare(config, data)
-  first, tried = runs[0].config, [trial.of for own in runs for trial in own.trials]
+  tried = [trial.of for own in runs for trial in own.trials]
   counts = ", ".join(f"{tried.count(of)} for {of}" for of in dict.fromkeys(tried))
+  trials = f": {len(tried)} trials ({counts}) and their baseline" if runs else ""
+  num_seeds = len(config.seeds[: config.select.num_seeds])
   yield (
-    f"selection {num_trainings(runs)} trainings more, each with {len(first.seeds)} seed(s), "
-    f"before those below: {len(tried)} trials "
-    f"({counts}) and their baseline, on {len(cut.train)} examples; {len(cut.test)} are held out "
-    "to choose on"
+    f"selection {cost(config, runs)} more, each with {num_seeds} seed(s), before those "
+    f"below{trials}, on {len(cut.train)} examples; {len(cut.test)} are held out to choose on"
   )
-  yield "          nothing is chosen yet: the sizes here are those of the first candidates"
+  of = "the sizes here are those of the first candidates"
+  if not runs:
+    of = "network and rates here are the config's own, the steps those of the middle of the space"
+  yield f"          nothing is chosen yet: {of}"
 
 
 def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator[str]:

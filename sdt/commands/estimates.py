@@ -8,6 +8,7 @@ import jax
 
 from sdt import experiment
 from sdt.arms.catalogue import fold_arms, scoring_arms
+from sdt.arms.kept_rounds import kept_rounds
 from sdt.commands.forecast import (
   SECS_AROUND,
   Pace,
@@ -16,6 +17,7 @@ from sdt.commands.forecast import (
   measure_pace,
   training_passes,
 )
+from sdt.data.dataset import Data
 from sdt.devices.layout import bytes_per_device
 from sdt.devices.memory import device_memory_errors, is_out_of_memory
 from sdt.engine.plan import Plan
@@ -23,10 +25,13 @@ from sdt.engine.state import Snapshot
 from sdt.engine.trainer import Trainer
 from sdt.models import count_params
 from sdt.models.pretrained import Pretrained
+from sdt.run import recorded
 from sdt.run.environment import use_compilation_cache
 from sdt.run.programs import Setup
-from sdt.run.selection import is_on, prepare
+from sdt.run.search.trials import on_the_rest, rounds_of
+from sdt.run.selection import is_on, prepare, provisional
 from sdt.stages import prediction_files
+from sdt.stages.ways import further_ways
 
 Log = Callable[[str], None]
 
@@ -92,7 +97,7 @@ def memory_parts(
     (bytes_per_device(setup.source.data), setup.source.device_name),
     (4 * len(setup.data.train) * replicas, "scores"),
   ]
-  dynamics = setup.no_dynamics("baseline")
+  dynamics = recorded.nothing_yet(setup.config, setup.data, "baseline")
   if dynamics is not None:
     total = sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics))
     parts.append((total // setup.layout.replica_parts, "training dynamics"))
@@ -135,14 +140,21 @@ def disk_line(setup: Setup, plans: list[Plan], outputs: Sequence[str]) -> str:
   )
   num_models = 1 + sum(name.endswith(".safetensors") for name in outputs)
   models = weights // len(config.seeds) * num_models
-  # The end of every training, the network that is scored, and the newest steps.
-  kept = len(plans) + (config.score.at_round is not None) + config.checkpoint.keep
+  # The end of every training, the networks that are needed later, and the newest steps.
+  kept = sum(1 + len(kept_rounds(plan.arm, config)) for plan in plans) + config.checkpoint.keep
   parts = {
     f"for the weights of {num_models} network(s)": models,
     "for checkpoints": kept * whole,
   }
+  course = recorded.course_bytes(config, setup.data)
+  if course:  # in scores.npz and, with early stopping twice, in checkpoints of the baseline alone
+    copies = 1 + (config.score.at_round is not None) + config.checkpoint.keep
+    parts["for the course of the examples"] = course * (
+      1 + copies * (1 + bool(config.stop.patience))
+    )
   if prediction_files.FILE in outputs:
-    parts["for predictions"] = prediction_files.num_bytes(config, setup.data)
+    count = 1 + len(further_ways(config))
+    parts["for predictions"] = count * prediction_files.num_bytes(config, setup.data)
     temporary = prediction_files.temporary_bytes(config, setup.data)
     if temporary:
       parts["for a temporary file while they are written"] = temporary
@@ -194,12 +206,27 @@ def time_lines(
 def _selection_passes(setup: Setup) -> float:
   """Returns the passes of all trainings of a selection, in those of the run's seeds."""
   cut, runs = prepare(setup.config, setup.data)
+  if not runs:
+    return _search_passes(setup, cut)
   num_shared = len(scoring_arms(runs[0].config))
   passes = 0.0
   for index, trial_run in enumerate(runs):
     trial_setup = Setup.make(trial_run.config, cut, is_abstract=True)
     _, plans = experiment.EXPERIMENT.plans(trial_run.config, cut)
     num = training_passes(trial_setup, plans[0 if index == 0 else num_shared :])
+    passes += num * trial_setup.replicas_per_device / setup.replicas_per_device
+  return passes
+
+
+def _search_passes(setup: Setup, cut: Data) -> float:
+  """Returns the same of a search: each of its rounds as one in the middle of its space."""
+  config, share = provisional(setup.config), len(cut.train) / len(setup.data.train)
+  passes = 0.0
+  for arm, rounds in rounds_of(setup.config).items():
+    own = on_the_rest(dataclasses.replace(config, select=setup.config.select), arm, share)
+    trial_setup = Setup.make(own, cut, is_abstract=True)
+    _, plans = experiment.EXPERIMENT.plans(own, cut)
+    num = training_passes(trial_setup, plans[-1:]) * rounds / config.rounds
     passes += num * trial_setup.replicas_per_device / setup.replicas_per_device
   return passes
 

@@ -18,6 +18,7 @@ from sdt.engine.trainer import Progress, Trainer
 from sdt.inputs.order import num_batches
 from sdt.models.registry import multiply_adds
 from sdt.run.programs import Setup
+from sdt.stages.ways import further_ways
 
 # A trial runs dispatches for so long after the first; where the first alone took longer than the
 # second number, it is the trial.
@@ -83,7 +84,7 @@ def measure_pace(setup: Setup, plan: Plan, compiled: Trainer, compile_secs: floa
     # The first is slower than the rest. A dispatch may have many rounds, which nobody can
     # interrupt: no more than the trial needs.
     halt, trial = at.round_index + math.ceil(_TRIAL_SECS / max(secs, 1e-3)), []
-    with closing(trainer.run(at, halt_after=halt)) as running:
+    with closing(trainer.run(at, halts_after=(halt,))) as running:
       for progress in running:
         trial.append(progress)
         if _seconds(trial) >= _TRIAL_SECS or progress.position.round_index >= halt:
@@ -120,7 +121,8 @@ def scoring_passes(setup: Setup, has_baseline: bool) -> int:
     has_baseline: whether baseline and folds are taken over from another run, scored as they are.
   """
   config, num_train, num_test = setup.config, len(setup.data.train), len(setup.data.test)
-  passes = len(config.arms) * num_test
+  answers = 1 + sum(way.average.num_members for way in further_ways(config) if way.average)
+  passes = len(config.arms) * num_test * answers
   if len(config.arms) > 1 and not has_baseline:
     passes += len(scoring_arms(config)) * num_train * (1 + TRAINED * config.score.grand)
   if jax.tree.leaves(setup.state_shapes.batch_stats) and not is_body_frozen(config.optim):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from sdt import named_files
 from sdt.commands import output_file
+from sdt.config.answer_conflicts import read_views
 from sdt.config.command_line import program
 from sdt.devices.start import find_devices, load_jax
 from sdt.errors import ConfigError, DataError, WorkdirError, nearest
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
   from sdt.trained.preparing import PreparedPart
 
 USAGE = (
-  "predict WORKDIR PATH... [--arm=ARM] [--seeds=all|0,1] [--output=FILE.csv] [--batch_size=N] "
-  "[--overwrite]"
+  "predict WORKDIR PATH... [--arm=ARM] [--seeds=all|0,1] [--views=VIEWS] [--output=FILE.csv] "
+  "[--batch_size=N] [--overwrite]"
 )
 HELP = """\
 Predicts the class of every image by the networks of the finished run in WORKDIR.
@@ -36,13 +37,16 @@ Predicts the class of every image by the networks of the finished run in WORKDIR
   --arm=ARM             whose networks: by default those of the arm that the run recommends
   --seeds=all|0,1       which of its networks; the probabilities are their mean. By default all
                         that neither diverged nor collapsed
+  --views=VIEWS         views of every image, such as 'flip shifts(1)'; the probabilities are their
+                        mean. By default the centre alone
   --output=FILE.csv     where the table goes; by default to stdout
   --batch_size=N        images a batch: less needs less memory
   --overwrite           replaces FILE.csv where it exists
 
 An image that cannot be read has a row with the reason, and so has a PATH that is not there beside
 others that are; the exit code is then 3."""
-FLAGS = ("--arm=", "--seeds=", "--output=", "--batch_size=", "--overwrite", "--help")
+_VALUES = ("--arm=", "--seeds=", "--views=", "--output=", "--batch_size=")
+FLAGS = (*_VALUES, "--overwrite", "--help")
 _NUM_BEST = 5
 _TELL_SECS = 30.0
 _CHUNK = 2**20
@@ -56,6 +60,7 @@ class Request:
   paths: tuple[str, ...]
   arm: str | None = None
   seeds: str | tuple[int, ...] = "all"
+  views: str = "centre"
   output: Path | None = None
   batch_size: int | None = None
   overwrite: bool = False
@@ -88,11 +93,14 @@ def parse(arguments: Sequence[str]) -> Request:
     values[flag] = text
   if len(places) < 2:
     raise _usage("expected a workdir and at least one path of images")
+  views = values.get("--views", "centre")
+  read_views(views, "--views")
   return Request(
     workdir=named_files.expanded(places[0]),
     paths=tuple(places[1:]),
     arm=values.get("--arm"),
     seeds=_seeds(values.get("--seeds", "all")),
+    views=views,
     output=named_files.expanded(values["--output"]) if "--output" in values else None,
     batch_size=_batch_size(values.get("--batch_size")),
     overwrite="--overwrite" in values,
@@ -151,14 +159,15 @@ def _predict(request: Request) -> int:
   from sdt.trained.networks import without_warnings
 
   run, display = load(request.workdir), Display()
-  networks = run.networks(request.arm, request.seeds)
+  networks = run.networks(request.arm, request.seeds, views=request.views)
   found = pictures.find(request.paths, networks.preparing)
   find_devices()
   if run.config.compilation_cache:
     use_compilation_cache()
   models, total = networks.models, sum(one.total for one in found)
   seeds = ", ".join(str(model.seed) for model in models)
-  display.log(f"predict: {total:,} images, arm {models[0].arm}, seed(s) {seeds}")
+  views = "" if len(networks.views) == 1 else f", {len(networks.views)} views of each"
+  display.log(f"predict: {total:,} images, arm {models[0].arm}, seed(s) {seeds}{views}")
   for note in filter(None, (one.note for one in found)):
     display.log(f"note: {note}")
   start, bad, first, scaled = time.perf_counter(), 0, "", 0

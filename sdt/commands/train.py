@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sdt.commands.help import help_text
 from sdt.commands.program import COMMANDS
-from sdt.config import resolve
+from sdt.config import resolve, search_space
 from sdt.config.command_line import FLAGS, help_asked, load_config_file, parse_arguments
 from sdt.config.sweep_points import expand
 from sdt.devices.start import load_jax
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
   request = parse_arguments(arguments)
   config = resolve(load_config_file(request.config_path, request.argument), request.overrides)
   points = expand(config)
+  search_space.check(config)
   require_packages(config)
 
   # Imports JAX, so only now: the user learns of a mistake in the config at once.

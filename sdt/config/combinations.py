@@ -1,29 +1,19 @@
 """Checks values together: each may be right alone, and wrong or meaningless beside another."""
 
 import dataclasses
-import types
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from sdt.config.conflicts import CONFLICTS, check_conflicts
-from sdt.config.score_conflicts import SCORE_CONFLICTS
+from sdt.config.conflicts import check_conflicts
 from sdt.config.score_names import DYNAMICS, SCORES, direction_of_column, is_column_of_file
+from sdt.config.selection_rules import check_selection
 from sdt.config.toolbox.parse import parse_call
 from sdt.config.toolbox.training_blocks import OPTIMISERS, SCHEDULES
 from sdt.errors import ConfigError
 
 # Every key by its dotted name; the type of a value depends on its key.
 type Values = Mapping[str, Any]
-
-# The lists of candidates, and the keys whose values a selection among them sets.
-SELECTED: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
-  {
-    "select.lambda_A": ("method.lambda_A",),
-    "select.fraction": ("method.fraction", "method.num_easy"),
-    "select.weight_decay": ("method.lambda_tuned",),
-  }
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +68,14 @@ _NOT_IN_THE_TOY = (
   *("arms", "own_arms", "optim.weight_decay", "sweep.key", "baseline_from"),
   *("stats.margin", "stats.looks"),
   *("score.name", "score.path", "score.at_round", "score.folds", "score.dynamics", "score.grand"),
-  *("score.probabilities", "score.cleanlab"),
+  *("score.probabilities", "score.cleanlab", "score.course"),
+  *("evaluate.views", "evaluate.dropout_samples", "evaluate.snapshots", "evaluate.ensemble"),
   *("data.corrections", "data.corrections_test", "data.labels_file"),
   *("data.wrong_label_fraction", "method.fraction", "method.num_easy", "method.lambda_A"),
   *("method.lambda_B", "method.init", "method.order"),
   *("split.policy", "split.source", "split.class_balanced", "model.pretrained"),
   *("select.lambda_A", "select.fraction", "select.weight_decay", "method.lambda_tuned"),
+  "select.space",
 )
 _ONLY_IN_THE_TOY = (
   *("data.curve.num_points", "data.curve.num_validation", "data.curve.noise"),
@@ -151,6 +143,7 @@ _IDLE = (
     lambda path: path is None,
     remedy="give score.path too",
   ),
+  _Idle(("score.course",), "score.dynamics", lambda on: not on, remedy="give score.dynamics=True"),
   _Idle(
     ("data.labels_key",),
     "data.labels_file",
@@ -219,7 +212,7 @@ def check_combinations(values: Values, defaults: Values) -> None:
       f"{values['rounds']}"
     )
   _check_idle(values, defaults)
-  check_conflicts(values, (*CONFLICTS, *SCORE_CONFLICTS))
+  check_conflicts(values)
   _check_training(values)
   for rule in _NEEDS:
     if values[rule.key] == rule.choice and values[rule.other] is None:
@@ -237,7 +230,7 @@ def check_combinations(values: Values, defaults: Values) -> None:
       "the seeds could not be compared; choose split.source='mean', or one seed"
     )
   _check_scores(values)
-  _check_selection(values, defaults)
+  check_selection(values, defaults)
   _check_sweep(values)
   _check_size_of_A(values)
 
@@ -270,43 +263,6 @@ def _check_idle(values: Values, defaults: Values) -> None:
         raise ConfigError(
           f"{key} = {values[key]!r} has no meaning with {rule.other} = {values[rule.other]!r}; "
           f"leave it at its default, {defaults[key]!r}, or {rule.remedy}"
-        )
-
-
-def _check_selection(values: Values, defaults: Values) -> None:
-  """Raises a ConfigError where the selection is unfair, impossible, or has no candidates.
-
-  It is unfair if the method and uniform_tuned have unequal numbers of trials.
-  """
-  if not any(values[name] for name in SELECTED):
-    for key in ("data.validation_fraction", "select.num_seeds"):
-      is_read = key == "data.validation_fraction" and values["stop.patience"]
-      if values[key] != defaults[key] and not is_read:
-        raise ConfigError(
-          f"{key} = {values[key]!r} has no meaning without candidates to choose among; leave it "
-          f"at its default, {defaults[key]!r}, or give {', '.join(SELECTED)}"
-        )
-    return
-  decays, fractions, tuned = (values[name] for name in SELECTED)
-  num_method = max(1, len(decays)) * max(1, len(fractions))
-  if (decays or fractions) and tuned and num_method != len(tuned):
-    raise ConfigError(
-      f"select: the method has {num_method} trials ({max(1, len(decays))} of lambda_A x "
-      f"{max(1, len(fractions))} of fraction), and uniform_tuned has {len(tuned)} "
-      "(select.weight_decay); more trials alone make one look better, give both equally many"
-    )
-  num_seeds = values["select.num_seeds"]
-  if num_seeds is not None and num_seeds > len(values["seeds"]):
-    raise ConfigError(
-      f"select.num_seeds = {num_seeds}: expected at most {len(values['seeds'])}, the number of "
-      "seeds"
-    )
-  for name, keys in SELECTED.items():
-    for key in keys:
-      if values[name] and key in (values["sweep.key"], values["sweep.also_key"]):
-        raise ConfigError(
-          f"sweep: {key} is chosen among {name} = {values[name]} in every run, so it cannot be "
-          "swept; leave one of the two out"
         )
 
 

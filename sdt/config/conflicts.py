@@ -1,9 +1,12 @@
 """Building blocks that cannot stand together: one table, with the reason and the way out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from sdt.config.answer_conflicts import ANSWERS
 from sdt.config.conflict import Conflict
+from sdt.config.imbalance_conflicts import IMBALANCE
+from sdt.config.score_conflicts import SCORES
 from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.network_blocks import INITS
 from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
@@ -350,7 +353,7 @@ _FIRST = "select without stop.patience first, then give the chosen values"
 _STOPPING: tuple[Conflict, ...] = (
   *(
     _stops_beside(key, _TWICE, _FIRST)
-    for key in ("select.lambda_A", "select.fraction", "select.weight_decay")
+    for key in ("select.lambda_A", "select.fraction", "select.weight_decay", "select.space")
   ),
   _stops_beside(
     "score.at_round",
@@ -369,20 +372,22 @@ _STOPPING: tuple[Conflict, ...] = (
   *(_stops_in_sweep(key) for key in ("sweep.key", "sweep.also_key")),
 )
 
-CONFLICTS = (*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING, *_STOPPING, *TRANSFER)
+CONFLICTS = (
+  *(*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING, *_STOPPING),
+  *(*IMBALANCE, *SCORES, *ANSWERS, *TRANSFER),
+)
 
 
-def check_conflicts(values: Mapping[str, Any], conflicts: Iterable[Conflict] = CONFLICTS) -> None:
-  """Refuses the first conflict of a table.
+def check_conflicts(values: Mapping[str, Any]) -> None:
+  """Refuses the first conflict of the table.
 
   Args:
     values: of every key, by its dotted name.
-    conflicts: the table.
 
   Raises:
     ConfigError: names the keys and their values, the reason and the way out.
   """
-  for conflict in conflicts:
+  for conflict in CONFLICTS:
     if conflict.when(values):
       shown = " with ".join(f"{key} = {values[key]!r}" for key in conflict.keys)
       raise ConfigError(f"{shown}: {conflict.reason}; {conflict.way_out}")

@@ -50,6 +50,9 @@ NOT_READ_BY_BASELINE: Mapping[str, str] = types.MappingProxyType(
     "data.near_duplicates": "it lists images that look alike, and trains on the same ones",
     "select": "a selection trains its own baseline, and chooses only what the method uses",
     "arms": "the baseline is trained first, whatever follows",
+    "evaluate.views": "the networks are asked when they are trained",
+    "evaluate.dropout_samples": "the networks are asked when they are trained",
+    "evaluate.ensemble": "the networks are asked when they are trained",
     "own_arms": "the baseline is one of the shipped arms",
     "method": "the second training begins when the baseline has ended",
     "regularise": "no phase of the baseline names a regulariser",
@@ -78,6 +81,7 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     ),
     "distributed": "it changes no result",
     "data.verify": "it says which variants of the data are accepted, not which they are",
+    "evaluate": "it changes no accuracy of an arm, it only adds answers",
     "eval_every_rounds": "it changes no result of the last round",
     "log": "it changes no result",
     "log_every_rounds": "it changes no result of the last round",
@@ -90,6 +94,7 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "score.grand": "it only adds a score",
     "score.probabilities": "it only adds to the scores",
     "score.cleanlab": "it only adds to the suspects",
+    "score.course": "it only adds to the scores",
     "score.path": "it says where the scores are, not which; make a run for each file",
     "data.corrections": "it says where the files are, not which; make a run for each file",
     "data.corrections_test": "it says where the files are, not which; make a run for each file",
@@ -98,6 +103,24 @@ NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
     "select": "a selection tries its candidates itself",
     "stats": "it changes no accuracy, only what a difference is called",
     "sweep": "a sweep has no sweep of its own",
+  }
+)
+
+# Further keys and sections that a search cannot try, and why.
+NOT_SEARCHED: Mapping[str, str] = types.MappingProxyType(
+  {
+    "arms": "it says what is compared, not how it is trained",
+    "data": "every trial is judged on the same validation split",
+    "method.num_easy": "a trial has fewer examples than the run; search method.fraction",
+    "monitor": "it changes no result",
+    "precision": "it changes only the last bits of a result",
+    "regularise": "no phase of the method reads it; everywhere='dropout=0.3' reaches every phase",
+    "rounds": "all trials train equally long",
+    "score.at_round": "it changes the scores alone; make a run for each value",
+    "score.dynamics": "it only adds scores",
+    "score.folds": "it only adds scores",
+    "stop": "early stopping has the validation split for itself",
+    "toy": "the toy chooses its decays itself",
   }
 )
 

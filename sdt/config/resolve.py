@@ -117,6 +117,11 @@ def is_key(name: str) -> bool:
   return name in _keys()
 
 
+def known_key(name: str) -> Key:
+  """Returns the key of this dotted name; where there is none, raises a ConfigError."""
+  return _known(name)
+
+
 def nearest_key(name: str) -> str:
   """Returns `name` if there is such a key, else the key that is most likely meant."""
   return name if is_key(name) else _nearest(name, _keys())

@@ -4,6 +4,7 @@ import dataclasses
 
 from sdt.config.keys.data import CurveConfig, DataConfig, ShapesConfig
 from sdt.config.keys.declare import config_key
+from sdt.config.keys.evaluate import EvaluateConfig
 from sdt.config.keys.machine import (
   CheckpointConfig,
   DistributedConfig,
@@ -37,6 +38,7 @@ __all__ = [
   "CurveConfig",
   "DataConfig",
   "DistributedConfig",
+  "EvaluateConfig",
   "LogConfig",
   "MethodConfig",
   "ModelConfig",
@@ -81,6 +83,7 @@ class Config:
   regularise: RegulariseConfig = dataclasses.field(default_factory=RegulariseConfig)
   stop: StopConfig = dataclasses.field(default_factory=StopConfig)
   monitor: MonitorConfig = dataclasses.field(default_factory=MonitorConfig)
+  evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)
   score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
   split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
   toy: ToyConfig = dataclasses.field(default_factory=ToyConfig)

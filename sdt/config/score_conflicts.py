@@ -2,7 +2,7 @@
 
 from sdt.config.conflict import Conflict
 
-SCORE_CONFLICTS: tuple[Conflict, ...] = (
+SCORES: tuple[Conflict, ...] = (
   Conflict(
     ("score.cleanlab", "score.folds"),
     lambda values: values["score.cleanlab"] and values["score.folds"] is None,

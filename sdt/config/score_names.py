@@ -39,6 +39,8 @@ class Score:
 # What scores are computed from: one pass with the networks of a round, or with networks that have
 # not seen the example, or all steps of the baseline.
 LAST_ROUND, OUT_OF_FOLD, DYNAMICS = "last round", "out of fold", "training dynamics"
+# What suspicions are taken from where nothing better is known, in the words of results.json.
+TRAINED_NETWORKS = "the trained networks"
 _EARLY = (
   "its source means a network early in training (20 of 200 epochs): of the last round it is "
   "another quantity; score.at_round"
@@ -83,6 +85,10 @@ SCORES: Mapping[str, Score] = types.MappingProxyType(
 OTHER_CLASS = "other_class"
 # With `score.probabilities`: those of all classes, [R, N, K].
 PROBABILITIES = "probabilities"
+# With `score.course`: the label's in every round of the baseline, uint8 [R, N, rounds].
+COURSE = "course"
+# Stored beside the scores where the attribute of `ScoreConfig` behind it asks for it.
+ON_REQUEST = types.MappingProxyType({PROBABILITIES: "has_probabilities", COURSE: "course"})
 
 # What else a table of sdt holds about an example and may rank it: the truth, where it is known.
 _TRUTHS = {"difficulty": "harder", "wrong_label": "harder"}

@@ -8,7 +8,7 @@ import typing
 from typing import Any
 
 from sdt.config.keys.declare import Rule
-from sdt.config.toolbox.parse import parse_call, parse_calls
+from sdt.config.toolbox.parse import parse_call, parse_calls, split_commas
 from sdt.errors import ConfigError, nearest
 
 type Scalar = bool | int | float | str
@@ -22,8 +22,6 @@ _FEW = 4  # up to so many choices are seen at a glance; of more, the message nam
 _MANY = 20  # of more blocks the message names the page
 
 _OPENING = {")": "(", "]": "["}
-# Not within brackets: 'mine = A@0[label_smoothing=0.2, dropout=0.3]' is one item.
-_COMMA = re.compile(r",(?![^\[\]]*\])")
 _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 _POINT = "fractions are written with a point, such as 0.001"
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9_]")
@@ -200,7 +198,8 @@ def _parsed_tuple(key: Key, text: str) -> tuple[Scalar, ...]:
     inner = text[1:-1]
   if not text:
     raise _WrongValueError("it is empty")
-  items = [item.strip() for item in _COMMA.split(inner)]
+  # 'mine = A@0[label_smoothing=0.2, dropout=0.3]' is one item.
+  items = [item.strip() for item in split_commas(inner)]
   if items[-1] == "":
     items.pop()  # `(1,)`, and `()`
   return tuple(_parsed_scalar(key.base, item) for item in items)

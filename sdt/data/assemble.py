@@ -7,7 +7,16 @@ import numpy as np
 from jaxtyping import Float32
 
 from sdt.config.schema import DataConfig
-from sdt.data import duplicates, labels, notes, preprocess, seeded
+from sdt.data import (
+  corrections,
+  downsample,
+  duplicates,
+  imbalance,
+  labels,
+  notes,
+  preprocess,
+  seeded,
+)
 from sdt.data.checks import some_of
 from sdt.data.class_names import refuse_unwritable
 from sdt.data.dataset import Data, Dataset, RawSplit, checksum, make_dataset
@@ -48,8 +57,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
 
   Args:
     raw: what a reader returned.
-    config: `split_seed`, `test_fraction`, `num_train`, `num_test`, `allow_empty_class`, `resize`,
-      `statistics`, `normalise`, and what `sdt.data.labels` reads.
+    config: all of it but where the set lies and how it is read.
 
   Raises:
     ConfigError: ImageNet's statistics for what is no RGB image; a preprocessing that these inputs
@@ -60,13 +68,13 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   _check_set(raw, config)
   num_classes = len(raw.class_names)
   whole = labels.Whole(*_splits(raw, config), raw.class_names)
-  drawn = _draw(whole.train, config.num_train, config, name="train", where=raw.where)
+  drawn = _drawn_for_training(whole.train, raw, config)
   trained = labels.of_training(drawn, whole, config)
-  train = make_dataset(trained.split, num_classes=num_classes, where=f"{raw.where}, training split")
+  train = _seen(trained.split, config, num_classes, where=f"{raw.where}, training split")
   test_split, dropped = _without_copies(drawn, whole.test, raw, config=config)
   drawn = _draw(test_split, config.num_test, config, name="test", where=raw.where)
   tested = labels.of_test(drawn, whole, config)
-  test = make_dataset(tested.split, num_classes=num_classes, where=f"{raw.where}, test split")
+  test = _seen(tested.split, config, num_classes, where=f"{raw.where}, test split")
   _check_training_set(train, raw, config)
   copies = duplicates.find(train, test, trained.unplanted, dropped=dropped, config=config)
   changes = (*tested.changes, *trained.changes)
@@ -91,6 +99,12 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     duplicates=copies,
     label_changes=changes,
   )
+
+
+def _seen(split: RawSplit, config: DataConfig, num_classes: int, *, where: str) -> Dataset:
+  """Returns a split as networks see it: in the size that `data.downsample` leaves."""
+  split = downsample.smaller(split, config.downsample, where)
+  return make_dataset(split, num_classes=num_classes, where=where)
 
 
 def _check_set(raw: Raw, config: DataConfig) -> None:
@@ -178,6 +192,18 @@ def _draw(split: RawSplit, num: int | None, config: DataConfig, name: str, where
       f"{where}: data.num_{name}={num} asks for more than the {total} examples that there are"
     )
   return split.take(seeded.stratified(split.labels, num, config.split_seed, stream=f"{name} draw"))
+
+
+def _drawn_for_training(split: RawSplit, raw: Raw, config: DataConfig) -> RawSplit:
+  """Returns the draw that `data.num_train` asks for, and of it what `data.imbalance` keeps."""
+  split = _draw(split, config.num_train, config, name="train", where=raw.where)
+  if config.imbalance is None:
+    return split
+  ids, num_classes = corrections.ids_of(split), len(raw.class_names)
+  kept = imbalance.positions(
+    np.asarray(split.labels), ids, num_classes, config=config, where=raw.where
+  )
+  return split.take(kept)
 
 
 def _without_copies(

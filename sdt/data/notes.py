@@ -30,7 +30,7 @@ def of_set(
 
   Args:
     train, test, class_names: the set.
-    config: `name`, `wrong_label_fraction`, `statistics`.
+    config: `name`, `imbalance`, `wrong_label_fraction`, `statistics`.
     statistics: what the inputs are normalised by, see `Data`.
   """
   yield from alike_notes(class_names)
@@ -41,6 +41,12 @@ def of_set(
       is_own = config.statistics == "own"
       own = statistics if is_own else mean_and_std(train.inputs, train.sizes)
       yield from _of_the_difference(*own, test)
+  if config.imbalance is not None:
+    counts = np.bincount(train.labels, minlength=len(class_names))
+    yield (
+      f"the training set is imbalanced on purpose (data.imbalance={config.imbalance}): "
+      f"{len(train)} examples, from {counts.max()} to {counts.min()} of a class"
+    )
   if config.wrong_label_fraction and train.wrong_label is not None:
     yield (
       f"{int(train.wrong_label.sum())} of {len(train)} training labels are wrong on purpose "

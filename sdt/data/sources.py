@@ -27,7 +27,7 @@ _WITHOUT_FILES = ("digits", "arrays", "shapes", "curve")
 _WITH_TEST_SPLIT = ("cifar10", "cifar100", "svhn", "tiny_imagenet", "cub", "shapes", "curve")
 _OF_CLASSES = (
   *("num_train", "num_test", "allow_empty_class", "statistics", "normalise", "verify"),
-  *("on_duplicate_test", "near_duplicates"),
+  *("on_duplicate_test", "near_duplicates", "imbalance", "downsample"),
 )
 _OF_IMAGE_FILES = ("tiny_imagenet", "cub", "folder", "csv")
 

@@ -1,6 +1,7 @@
 """Class activation maps: the places of an image that speak for a class.
 
-They are made of the head's weights and the last feature map before the pooling.
+They are made of the head's weights and the last feature map before the pooling. Of transformers,
+whose head reads one token and no map, attention rollout takes their place.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from sdt.arrays import AnyArray
 from sdt.data.dataset import Data, Dataset, image_sizes
+from sdt.engine.attention_rollout import attention_rollout
 from sdt.inputs.augment import centre_crop
 from sdt.inputs.preprocess import Preparation, prepare
 from sdt.losses import accumulator_dtype
@@ -22,25 +24,29 @@ from sdt.types import Model, PyTree, Variables
 # Of a large test set only so many images are looked at; so many of each group are shown.
 _POOL, _PER_GROUP = 512, 3
 _STREAM = 0xCA3
+# What a network keeps for a map: the last feature map, or the patches of a transformer.
+_FEATURES, _PATCHES = "feature_map", "patches"
 
 
 @dataclasses.dataclass(frozen=True)
 class Maps:
-  """What one network says of B images: its logits, and the activation map of one class of each."""
+  """What one network says of B images: its logits, and a map of each."""
 
   logits: Float[np.ndarray, "B K"]
   maps: Float[np.ndarray, "B h w"]
 
 
 def has_map(model: Model, variables: Variables, input_shape: tuple[int, ...]) -> bool:
-  """Returns whether the network pools a feature map of more than one place.
+  """Returns whether the network has more than one place: only then does a map say where."""
+  return _source(model, variables, input_shape) is not None
 
-  Only then does a map say where.
-  """
+
+def _source(model: Model, variables: Variables, input_shape: tuple[int, ...]) -> str | None:
+  """Returns which of `_FEATURES` and `_PATCHES` the network keeps at more than one place."""
   image = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
   _, kept = jax.eval_shape(functools.partial(_forward, model), variables, image)
-  feature_map = kept.get("feature_map")
-  return feature_map is not None and feature_map[0].shape[1] * feature_map[0].shape[2] > 1
+  found = [name for name in (_FEATURES, _PATCHES) if name in kept]
+  return next((name for name in found if kept[name][0].shape[1:3] != (1, 1)), None)
 
 
 def class_activation_maps(
@@ -117,11 +123,14 @@ def maps_of_test_images(
   test, crop_size = data.test, settings.crop_size
   positions = np.random.default_rng([settings.seed, _STREAM]).permutation(len(test))[:_POOL]
   images = np.asarray(_cropped(test, positions, crop_size)) if test.inputs.ndim == 4 else None
-  if images is None or not has_map(model, next(iter(networks.values())), images.shape[1:]):
+  if images is None:
+    return None
+  source = _source(model, next(iter(networks.values())), images.shape[1:])
+  if source is None:
     return None
   labels = test.labels[positions]
   by = Preparation.of(data.mean, data.std, data.steps, dtype=test.inputs.dtype)
-  program = jax.jit(functools.partial(_maps_of_images, model))
+  program = jax.jit(functools.partial(_maps_of_images, model, source))
   said: dict[str, Maps] = {}
   for arm, variables in networks.items():
     parts = []
@@ -133,7 +142,8 @@ def maps_of_test_images(
       after_batch()
     logits, maps = (np.concatenate(kind)[: len(positions)] for kind in zip(*parts, strict=True))
     said[arm] = Maps(logits, maps)
-  return _content(said, images, labels, ids=test.example_ids[positions], seed=settings.seed)
+  content = _content(said, images, labels, ids=test.example_ids[positions], seed=settings.seed)
+  return content if source == _FEATURES else {**content, "kind": np.asarray("attention_rollout")}
 
 
 def _cropped(
@@ -145,12 +155,17 @@ def _cropped(
 
 def _maps_of_images(
   model: Model,
+  source: str,
   variables: Variables,
   images: Shaped[Array, "B H W C"],
   labels: Int[Array, "B"],
   by: Preparation,
 ) -> tuple[Float[Array, "B K"], Float[Array, "B h w"]]:
-  return class_activation_maps(model, variables, prepare(images, by), labels=labels)
+  inputs = prepare(images, by)
+  if source == _FEATURES:
+    return class_activation_maps(model, variables, inputs, labels=labels)
+  logits, kept = _forward(model, variables, inputs)
+  return logits, attention_rollout(kept)
 
 
 def _content(

@@ -67,6 +67,15 @@ def batch_positions(
   return jnp.where(mask, positions, 0), mask
 
 
+def batch_images(
+  program: PassProgram, split: Split, positions: Int[Array, "B"], offset: Int[Array, ""]
+) -> tuple[Shaped[Array, "b ..."], Int[Array, "b 2"]]:
+  """Returns the inputs of a batch as they are stored, and their sizes; see `batch_inputs`."""
+  inputs, rows = split.rows_of(positions, offset)
+  positions, rows = shard_batch(program.layout, (positions, rows))
+  return inputs[rows], split.sizes[positions]
+
+
 def batch_inputs(
   program: PassProgram,
   data: DeviceData,
@@ -85,10 +94,8 @@ def batch_inputs(
   Returns:
     This device's part of the batch, [b, ...].
   """
-  inputs, rows = split.rows_of(positions, offset)
-  positions, rows = shard_batch(program.layout, (positions, rows))
-  images = centre_crop(inputs[rows], split.sizes[positions], program.crop_size)
-  return prepare(images, data.preparation)
+  images, sizes = batch_images(program, split, positions=positions, offset=offset)
+  return prepare(centre_crop(images, sizes, program.crop_size), data.preparation)
 
 
 class TestBatch(NamedTuple):

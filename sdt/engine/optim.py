@@ -7,7 +7,7 @@ optimiser state, so one momentum. `apply_phase_chain` chooses the chain of the s
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ from sdt.config.schema import OptimConfig
 from sdt.engine import clipping
 from sdt.engine.clipping import Rate
 from sdt.engine.optimisers import OPTIMISERS, Numbers
-from sdt.models.family import HEAD
+from sdt.models.family import EMBEDDING, HEAD
 from sdt.models.stages import frozen_modules
-from sdt.types import OptState, Params, PyTree, Variables
+from sdt.types import Leaf, OptState, Params, PyTree, Variables
 
 
 class PhaseRates(NamedTuple):
@@ -40,8 +40,15 @@ class PhaseRates(NamedTuple):
 
 
 def _decayed_leaves(params: Params) -> PyTree:
-  """Returns a tree of bools: True for matrices and kernels, False for biases and BatchNorm."""
-  return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+  """Returns a tree of bools: True for matrices and kernels.
+
+  False for biases, norms, and the learned tokens and positions of transformers.
+  """
+
+  def is_decayed(path: tuple[Any, ...], leaf: Leaf) -> bool:
+    return leaf.ndim > 1 and getattr(path[-1], "key", None) != EMBEDDING
+
+  return jax.tree_util.tree_map_with_path(is_decayed, params)
 
 
 def numbers_of(config: OptimConfig) -> dict[str, float]:

@@ -10,10 +10,16 @@ from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt32
 
 from sdt.config.schema import NEUTRAL
+from sdt.inputs.order import draw_thresholds
 from sdt.types import Leaf, PyTree
+
+# The regularisers with a number for each class, and the number that changes nothing.
+_NEUTRAL_OF_CLASS: Mapping[str, float] = {"class_weight": 1.0, "logit_adjustment": 0.0}
+# The regulariser that draws the examples of a phase by weights.
+_DRAWS = "class_balance"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +33,8 @@ class Phase:
     weight_decay: [R] or [R, num_steps] float.
     overrides: by name the values of the regularisers (`RegulariseConfig`) that this phase has;
       others have their neutral value.
+    by_class: by name what the regularisers of the classes read: [R, K], and of `class_balance`
+      [R, n], how often each example is drawn beside the others.
   """
 
   name: str
@@ -34,6 +42,7 @@ class Phase:
   num_steps: int
   weight_decay: Float[np.ndarray, "R"] | Float[np.ndarray, "R T"]
   overrides: Mapping[str, float] = types.MappingProxyType({})
+  by_class: Mapping[str, Float[np.ndarray, "R ..."]] = types.MappingProxyType({})
 
   @property
   def note(self) -> str:
@@ -88,10 +97,11 @@ class PlanArrays:
   seeds: Leaf  # [R] uint32
   example_ids: tuple[Leaf, ...]  # per phase [R, n] int32
   weight_decays: tuple[Leaf, ...]  # per phase [R, num_steps] float32
-  overrides: dict[str, Leaf]  # [R, P] float32 for each of the plan's regularisers
+  overrides: dict[str, Leaf]  # [R, P] or [R, P, K] float32 for each of the plan's regularisers
   learning_rates: Leaf  # [rounds] or [rounds, steps] float32
   evaluates: Leaf  # [rounds] bool
   optim: Mapping[str, Leaf] | None = None  # [] float32 each, see `sdt.engine.optim.numbers_of`
+  draws: tuple[Leaf, ...] | None = None  # per phase [R, n] uint32, see `sdt.inputs.order`
 
   @property
   def of_replicas(self) -> "PlanArrays":
@@ -135,7 +145,9 @@ def plan_arrays(
     of_steps = decay[:, None] if decay.ndim == 1 else decay
     return np.ascontiguousarray(np.broadcast_to(of_steps, (num_replicas, phase.num_steps)))
 
-  def values(name: str, neutral: float) -> Float[np.ndarray, "R P"]:
+  def values(name: str, neutral: float) -> Float[np.ndarray, "R P *K"]:
+    if name in _NEUTRAL_OF_CLASS:
+      return _by_class(plan, name)
     of_phases = [phase.overrides.get(name, neutral) for phase in plan.phases]
     return np.tile(np.asarray(of_phases, np.float32), (num_replicas, 1))
 
@@ -147,4 +159,26 @@ def plan_arrays(
     learning_rates=np.asarray(learning_rates, np.float32),
     evaluates=(rounds % eval_every_rounds == 0) | (rounds == plan.rounds),
     optim={name: np.asarray(value, np.float32) for name, value in optim.items()},
+    draws=_draws(plan, num_replicas) if _DRAWS in regularisers else None,
+  )
+
+
+def _by_class(plan: Plan, name: str) -> Float[np.ndarray, "R P K"]:
+  """Returns the numbers of a regulariser for each class in each phase."""
+  known = next(phase.by_class[name] for phase in plan.phases if name in phase.by_class)
+  neutral = np.full_like(known, _NEUTRAL_OF_CLASS[name])
+  of_phases = [phase.by_class.get(name, neutral) for phase in plan.phases]
+  return np.stack(of_phases, axis=1).astype(np.float32)
+
+
+def _draws(plan: Plan, num_replicas: int) -> tuple[UInt32[np.ndarray, "R n"], ...]:
+  """Returns the thresholds by which the examples of each phase are drawn.
+
+  A phase that draws none has those of equal weights, which it does not use.
+  """
+  return tuple(
+    np.stack([draw_thresholds(row) for row in phase.by_class[_DRAWS]])
+    if _DRAWS in phase.by_class
+    else np.tile(draw_thresholds(np.ones(phase.example_ids.shape[1])), (num_replicas, 1))
+    for phase in plan.phases
   )

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from sdt.devices.compile import Executable, compile_program, map_replicas
 from sdt.devices.layout import fetch, gather_batch, place, place_replicas
+from sdt.engine.averages import Average, average_batch
 from sdt.engine.evaluate import test_batch
 from sdt.engine.program import PassProgram
 from sdt.inputs.device_data import DeviceData
@@ -49,10 +50,12 @@ class PredictionProgram(PassProgram):
   Attributes:
     batches_per_dispatch: batches of one dispatch.
     dtype: of the probabilities that it returns, float32 or float16.
+    average: over what they are averaged; None for the final network's of the centre.
   """
 
   batches_per_dispatch: int
   dtype: str
+  average: Average | None = None
 
 
 def said_of(logits: Float[Array, "B K"], labels: Int[Array, "B"], dtype: str) -> Said:
@@ -79,7 +82,11 @@ def predict_dispatch(
 
   def body(carry: None, offset: Int[Array, ""]) -> tuple[None, Said]:
     def one_replica(variables: Variables) -> Said:
-      batch = test_batch(program, variables, data, first=first, offset=offset)
+      average = program.average
+      if average is None:
+        batch = test_batch(program, variables, data, first=first, offset=offset)
+      else:
+        batch = average_batch(program, average, variables, data=data, first=first, offset=offset)
       said = said_of(batch.logits, batch.labels, program.dtype)
       return Said(*(gather_batch(program.layout, leaf) for leaf in said))
 
@@ -102,7 +109,8 @@ class Predictor:
     The stretches follow each other and cover the test set; one is as long as a dispatch.
 
     Args:
-      variables: `params` and `batch_stats`, leaves [R, ...], on the host.
+      variables: `params` and `batch_stats`, leaves [R, ...], on the host; [R, networks, ...] where
+        the program averages over networks.
     """
     program, total = self._program, self.num_batches
     layout, group = program.layout, program.batches_per_dispatch

@@ -82,6 +82,7 @@ class Program(TrainingPassProgram):
     num_phases: of the sums. The most that any arm of the run has, so that all checkpoints have the
       same structure.
     num_recorded: examples whose training dynamics are recorded: the whole training set, or 0.
+    course_rounds: rounds of which their label's probability is kept; 0 where it is not.
   """
 
   optim: OptimConfig
@@ -92,6 +93,7 @@ class Program(TrainingPassProgram):
   regularisers: tuple[str, ...]
   num_phases: int
   num_recorded: int
+  course_rounds: int = 0
 
   @property
   def steps_per_round(self) -> int:

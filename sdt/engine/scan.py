@@ -26,7 +26,7 @@ from sdt.engine.program import Program
 from sdt.engine.state import Snapshot, Sums, TrainState
 from sdt.engine.step import Batch, Measures, StepKeys, StepNow, is_finite, train_step
 from sdt.inputs.device_data import DispatchBatches, Feed
-from sdt.inputs.order import augment_key, dropout_key, mixup_key, order_key, phase_batches
+from sdt.inputs.order import Draw, augment_key, dropout_key, mixup_key, order_key, phase_batches
 from sdt.scores.dynamics import Dynamics, record, see
 from sdt.types import Leaf, Params
 
@@ -99,7 +99,10 @@ def round_ids(
   ids, masks = [], []
   for phase, (size, steps) in enumerate(zip(program.phase_sizes, program.phase_steps, strict=True)):
     key = order_key(plan.seeds, phase, round_index)
-    positions, mask = phase_batches(key, size, steps, batch_size=program.batch_size)
+    draw = None
+    if plan.draws is not None:
+      draw = Draw(plan.draws[phase], plan.overrides["class_balance"][phase] != 0)
+    positions, mask = phase_batches(key, size, steps, batch_size=program.batch_size, draw=draw)
     ids.append(plan.example_ids[phase][positions])
     masks.append(mask)
   return jnp.concatenate(ids), jnp.concatenate(masks)

@@ -25,11 +25,14 @@ from sdt.engine.optim import (
 from sdt.engine.program import Network
 from sdt.engine.state import TrainState
 from sdt.inputs.operations.mixing import Mixture
-from sdt.losses import example_losses, smoothed_cross_entropy
+from sdt.losses import accumulator_dtype, example_losses, smoothed_cross_entropy
 from sdt.models.drop_connect import drop_weights
 from sdt.models.family import RATES
 from sdt.models.stages import in_evaluation_mode
 from sdt.types import BatchStats, Leaf, Params, PyTree, Variables
+
+# The regularisers that change the loss of an example.
+_OF_LOSS = frozenset({"class_weight", "label_smoothing", "logit_adjustment"})
 
 
 @jax.tree_util.register_dataclass
@@ -78,8 +81,8 @@ class StepNow:
     learning_rate: [] float, shared by the phases of a round.
     weight_decays: [P] float, of each phase.
     optim: [] float each, what `numbers_of` of sdt/engine/optim.py names.
-    overrides: [] float each, the regularisers of the phase by name (`RegulariseConfig`); what is
-      not there is not computed.
+    overrides: [] float each, or [K] of a number for each class, the regularisers of the phase by
+      name (`RegulariseConfig`); what is not there is not computed.
     keys: of this step.
   """
 
@@ -179,7 +182,7 @@ def _objective(
   variables = {"params": stop_frozen_gradients(network.optim, params), "batch_stats": batch_stats}
   logits, updated = _apply(network, variables, batch, now=now)
   sums = batch_sums(logits, batch.labels, batch.mask, axis_name=None)
-  is_plain = batch.mixture is None and "label_smoothing" not in now.overrides
+  is_plain = batch.mixture is None and not _OF_LOSS & now.overrides.keys()
   loss = sums.loss if is_plain else _regularised_sum(logits, batch, now.overrides)
   mean_loss = loss / jnp.maximum(count, 1).astype(loss.dtype)
   objective = _weighted(mean_loss, now.overrides, network.axis_name)
@@ -211,7 +214,7 @@ def _apply(
 
 
 def _new_statistics(
-  before: BatchStats, after: BatchStats, overrides: Mapping[str, Float[Array, ""]]
+  before: BatchStats, after: BatchStats, overrides: Mapping[str, Float[Array, "..."]]
 ) -> BatchStats:
   """Returns the running statistics after the step: those before it where `loss_weight` is 0."""
   if "loss_weight" not in overrides:
@@ -221,14 +224,24 @@ def _new_statistics(
 
 
 def _regularised_sum(
-  logits: Float[Array, "B K"], batch: Batch, overrides: Mapping[str, Float[Array, ""]]
+  logits: Float[Array, "B K"], batch: Batch, overrides: Mapping[str, Float[Array, "..."]]
 ) -> Float[Array, ""]:
-  """Returns the sum of the valid losses with smoothed labels or all labels of mixed examples."""
+  """Returns the sum of the valid losses with smoothed labels or all labels of mixed examples.
+
+  The logits are shifted, and the losses multiplied, by the numbers of the classes.
+  """
+  if "logit_adjustment" in overrides:
+    logits = logits.astype(accumulator_dtype(logits.dtype))
+    logits = logits + overrides["logit_adjustment"].astype(logits.dtype)[None]
 
   def losses_of(labels: Shaped[Array, "B ..."]) -> Float[Array, "B"]:
     if "label_smoothing" in overrides:
-      return smoothed_cross_entropy(logits, labels, overrides["label_smoothing"])
-    return example_losses(logits, labels)
+      losses = smoothed_cross_entropy(logits, labels, overrides["label_smoothing"])
+    else:
+      losses = example_losses(logits, labels)
+    if "class_weight" in overrides:
+      losses = losses * overrides["class_weight"].astype(losses.dtype)[labels]
+    return losses
 
   losses = losses_of(batch.labels)
   if batch.mixture is not None:
@@ -240,7 +253,7 @@ def _regularised_sum(
 
 
 def _weighted(
-  mean_loss: Float[Array, ""], overrides: Mapping[str, Float[Array, ""]], axis_name: str | None
+  mean_loss: Float[Array, ""], overrides: Mapping[str, Float[Array, "..."]], axis_name: str | None
 ) -> Float[Array, ""]:
   """Returns the mean loss L times `loss_weight`, with the sign of L - `loss_floor`, [].
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 import jax
@@ -109,9 +109,10 @@ class Trainer:
   def set_state(self, snapshot: Snapshot) -> None:
     """Puts a snapshot [R, ...] from the host onto the devices."""
     self._position, self._round_secs = snapshot.position, snapshot.round_secs
-    dynamics, num_recorded = snapshot.dynamics, self.program.num_recorded
-    if dynamics is None and num_recorded:
-      dynamics = no_dynamics(snapshot.state.step.shape[0], num_recorded)
+    dynamics, program = snapshot.dynamics, self.program
+    if dynamics is None and program.num_recorded:
+      num_replicas = snapshot.state.step.shape[0]
+      dynamics = no_dynamics(num_replicas, program.num_recorded, program.course_rounds)
     # Programs know no position, so that one executable serves all.
     arrays = Snapshot(snapshot.state, snapshot.sums, dynamics)
     self._snapshot = place_replicas(self._layout, arrays)
@@ -210,7 +211,7 @@ class Trainer:
     self,
     start: Position,
     seconds_before: float = 0.0,
-    halt_after: int | None = None,
+    halts_after: Collection[int] = (),
     *,
     halts_every_round: bool = False,
   ) -> Generator[Progress]:
@@ -219,7 +220,7 @@ class Trainer:
     Args:
       start: where the state stands.
       seconds_before: spent on the round of `start` so far, by an earlier process.
-      halt_after: a round, from 1, at whose end a dispatch ends too, so that the state can be had
+      halts_after: rounds, from 1, at whose ends a dispatch ends too, so that the state can be had
         there; no bit of the training changes.
       halts_every_round: a dispatch ends with every round.
     """
@@ -231,8 +232,9 @@ class Trainer:
         at, begin = self._position, time.perf_counter()
         # One round first, so that a person soon sees that it works, and how fast.
         at_most = 1 if at == start or halts_every_round else None
-        if at_most is None and halt_after is not None and at.round_index < halt_after:
-          at_most = halt_after - at.round_index
+        if at_most is None:
+          left = (number - at.round_index for number in halts_after)
+          at_most = min((count for count in left if count > 0), default=None)
         work = self._next(at, at_most)
         feed = next_feed(bool(work.clock.num_steps > 0))
         fed = time.perf_counter()

@@ -30,9 +30,12 @@ class Network:
       name.
     combine: (arguments, changes, name) -> arguments of the module, where replacing is not enough.
       Raises ConfigError if the changes make no network.
-    weights_from: name in `sdt.models.pretrained.NAMINGS` of the public checkpoints whose weights
+    weights_from: name in `sdt.models.namings.NAMINGS` of the public checkpoints whose weights
       fit, or None.
-    has_branches: whether it has residual branches, for stochastic depth and Fixup.
+    public_keys: those of `own_keys` that the public implementation takes too, for images of any
+      number of channels; without any it has this network alone, for three channels.
+    has_branches: whether it has residual branches, for stochastic depth.
+    takes_fixup: whether they end in convolutions, for Fixup.
     takes_pieces: whether every activation has a layer of its own before it, for maxout.
   """
 
@@ -41,7 +44,9 @@ class Network:
   own_keys: tuple[str, ...]
   combine: Callable[[dict[str, Any], Mapping[str, Any], str], dict[str, Any]] = _as_given
   weights_from: str | None = None
+  public_keys: tuple[str, ...] = ()
   has_branches: bool = False
+  takes_fixup: bool = False
   takes_pieces: bool = False
 
   @property
@@ -57,3 +62,5 @@ class Network:
 
 # The name of the last layer of every network, in the tree of its parameters.
 HEAD = "head"
+# The name of learned arrays that are added to or set beside the inputs, as no weights are.
+EMBEDDING = "embedding"

@@ -1,5 +1,6 @@
 """Layers shared by the families, and `FamilyModule`, in which every network finds them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from sdt.models import init
 from sdt.models.activations import activation, num_pieces
 from sdt.models.conv import barrier, conv2d, precision_of
 from sdt.models.family import HEAD
-from sdt.models.norms import NORMS, Bias, Mask, Place
+from sdt.models.norms import EPSILON, NORMS, Bias, Mask, Place
 from sdt.models.pools import pool
 from sdt.models.recording import record
 
@@ -29,7 +30,8 @@ type Rates = Mapping[str, jax.Array]
 class Conv(nn.Module):
   """A convolution with `padding` zeros on every side. No bias by default: BatchNorm has one.
 
-  With `weight_norm` the kernel of each output is a direction, and its length a parameter.
+  With `weight_norm` the kernel of each output is a direction, and its length a parameter. With
+  `starts_uniform` kernel and bias start uniform on +-1/sqrt(fan_in), as torch's do.
   """
 
   features: int
@@ -38,20 +40,24 @@ class Conv(nn.Module):
   padding: int = 0
   use_bias: bool = False
   weight_norm: bool = False
+  starts_uniform: bool = False
   dtype: DTypeLike = jnp.float32
   param_dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: Float[AnyArray, "B H W C"]) -> Float[Array, "B h w O"]:
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-    kernel = self.param("kernel", init.normal_fan_out(shape), shape, self.param_dtype)
+    start, bias_start = init.normal_fan_out(shape), init.ZEROS
+    if self.starts_uniform:
+      start = bias_start = init.uniform_fan_in(math.prod(shape[:-1]))
+    kernel = self.param("kernel", start, shape, self.param_dtype)
     if self.weight_norm:
       kernel = _with_length(self, kernel)
     x, kernel = barrier(jnp.asarray(x).astype(self.dtype)), kernel.astype(self.dtype)
     y = conv2d(x, kernel, self.stride, padding=self.padding)
     if not self.use_bias:
       return y
-    bias = self.param("bias", init.ZEROS, (self.features,), self.param_dtype)
+    bias = self.param("bias", bias_start, (self.features,), self.param_dtype)
     return y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 
@@ -97,7 +103,7 @@ class Dropout(nn.Module):
 
 
 class Linear(nn.Module):
-  """Returns inputs @ kernel + bias, [B, features], of inputs [B, D].
+  """Returns inputs @ kernel + bias, [..., features], of inputs [..., D].
 
   Both parameters start uniform on +-1/sqrt(D). With `kernel_scale` the kernel starts
   N(0, kernel_scale^2) and the bias at 0. `weight_norm` as in `Conv`.
@@ -110,7 +116,7 @@ class Linear(nn.Module):
   param_dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, inputs: Float[AnyArray, "B D"]) -> Float[Array, "B K"]:
+  def __call__(self, inputs: Float[AnyArray, "*N D"]) -> Float[Array, "*N K"]:
     # Kept only if the caller asks: the inputs of the head are the features of an example.
     self.sow("intermediates", "inputs", inputs)
     in_size = inputs.shape[-1]
@@ -124,7 +130,7 @@ class Linear(nn.Module):
     products = jnp.matmul(
       inputs.astype(self.dtype), kernel.astype(self.dtype), precision=precision_of(self.dtype)
     )
-    return products + bias.astype(self.dtype)[None]
+    return products + jnp.expand_dims(bias.astype(self.dtype), range(inputs.ndim - 1))
 
 
 def _with_length(layer: nn.Module, kernel: jax.Array) -> jax.Array:
@@ -165,6 +171,8 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
   """
 
   conv_bias: ClassVar[bool] = False
+  norm_epsilon: ClassVar[float] = EPSILON
+  of_tokens: ClassVar[bool] = False
 
   activation: str = "relu"
   norm: str = "batch"
@@ -242,6 +250,8 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
       batch_groups=self.norm_groups,
       has_bias=has_bias,
       is_scalar=self.fixup,
+      epsilon=self.norm_epsilon,
+      of_tokens=self.of_tokens,
     )
     return NORMS[self.norm](x, place, train=train, mask=mask)
 
@@ -257,19 +267,26 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
 
   @nn.nowrap
   def branch(
-    self, x: Float[Array, "B H W C"], depth: float, *, train: bool, rates: Rates | None
-  ) -> Float[Array, "B H W C"]:
+    self,
+    x: Float[Array, "B *N C"],
+    depth: float,
+    *,
+    train: bool,
+    rates: Rates | None,
+    name: str = "branch",
+  ) -> Float[Array, "B *N C"]:
     """Returns the residual branch x; in training it is 0 for random examples (stochastic depth).
 
     Without a rate of `stochastic_depth` nothing drops. With Fixup it is multiplied by a learned
     number.
 
     Args:
-      x: [B, H, W, C], what is added to the shortcut.
+      x: [B, ..., C], what is added to the shortcut.
       depth: of the block, l / L of the L residual blocks. Its rate is depth times the rate of the
         last block.
       train: whether this is training.
       rates: of the step; `stochastic_depth` is the rate of the last block.
+      name: of the layer that drops; each draws for itself.
 
     Source: Huang et al. 2016, "Deep Networks with Stochastic Depth", equations 2 and 4. Differs
     from source: drawn for each example, not for the batch; scaled in training, not in evaluation.
@@ -279,7 +296,7 @@ class FamilyModule(nn.Module, kw_only=True):  # type: ignore[call-arg]
       x = x * multiplier.astype(x.dtype).reshape((1,) * x.ndim)
     if rates is None or "stochastic_depth" not in rates:
       return x
-    drop = Dropout(0.0, self.axis_name, per_example=True, name="branch")
+    drop = Dropout(0.0, self.axis_name, per_example=True, name=name)
     return drop(x, train=train, rate=depth * rates["stochastic_depth"])
 
   @nn.nowrap

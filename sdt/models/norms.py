@@ -156,6 +156,8 @@ class Place(NamedTuple):
     axis_name, batch_groups: see `BatchNorm`.
     has_bias: whether the layer before it has a bias.
     is_scalar: whether a bias that takes the place of a norm is one for all channels.
+    epsilon: is added to the variance.
+    of_tokens: whether a norm of one example is one of each of its tokens, and not of all places.
   """
 
   name: str
@@ -165,6 +167,8 @@ class Place(NamedTuple):
   batch_groups: int = 1
   has_bias: bool = False
   is_scalar: bool = False
+  epsilon: float = EPSILON
+  of_tokens: bool = False
 
 
 # From (x, place, train, mask).
@@ -172,7 +176,8 @@ type Norm = Callable[..., jax.Array]
 
 
 def _batch(x: AnyArray, place: Place, *, train: bool, mask: Mask) -> jax.Array:
-  groups = {"axis_name": place.axis_name, "num_groups": place.batch_groups}
+  groups: dict[str, Any] = {"axis_name": place.axis_name, "num_groups": place.batch_groups}
+  groups["epsilon"] = place.epsilon
   return BatchNorm(**groups, name=place.name, **place.types)(x, train=train, mask=mask)
 
 
@@ -188,7 +193,8 @@ def _in_groups(num_groups: Callable[[int, int], int]) -> Norm:
   def norm(x: AnyArray, place: Place, *, train: bool, mask: Mask) -> jax.Array:
     del train, mask
     groups = num_groups(x.shape[-1], place.groups)
-    if math.prod(x.shape[1:]) == groups:
+    axes = tuple(range(x.ndim - 1 if place.of_tokens else 1, x.ndim))
+    if math.prod(x.shape[axis] for axis in axes) == groups:
       raise ConfigError(
         f"model.norm: at {place.name!r} a group is a single number ({groups} groups of "
         f"{' x '.join(map(str, x.shape[1:]))}), which its own mean makes 0; choose "
@@ -196,7 +202,8 @@ def _in_groups(num_groups: Callable[[int, int], int]) -> Norm:
       )
     types: dict[str, Any] = {**place.types, "dtype": accumulator_dtype(place.types["dtype"])}
     types |= {"scale_init": init.ONES, "bias_init": init.ZEROS, "force_float32_reductions": False}
-    layer = nn.GroupNorm(groups, epsilon=EPSILON, name=place.name, **types)
+    types["reduction_axes"] = axes
+    layer = nn.GroupNorm(groups, epsilon=place.epsilon, name=place.name, **types)
     return layer(jnp.asarray(x).astype(types["dtype"])).astype(place.types["dtype"])
 
   return norm

@@ -87,7 +87,9 @@ def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
   blocks = None if num_blocks is None else (num_blocks,) * 3
   arguments = {"blocks": blocks, "widths": (16, 32, 64), "bottleneck": bottleneck}
   keys = ("blocks", "widths")
-  return Network(PreResNet, arguments, keys, combine=combine_stages, has_branches=True)
+  return Network(
+    PreResNet, arguments, keys, combine=combine_stages, has_branches=True, takes_fixup=True
+  )
 
 
 NETWORKS = {

@@ -1,13 +1,12 @@
 """Pretrained weights from a safetensors file: a public checkpoint, or one that sdt wrote.
 
-Public checkpoints name their tensors as timm and torchvision do. A naming is data: it maps every
-module of sdt's network to the public module with its weights. Nothing is ever unpickled.
+Public checkpoints name their tensors as timm and torchvision do (`namings`). Nothing is ever
+unpickled.
 """
 
 import dataclasses
 import hashlib
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from jaxtyping import Float32
 
 from sdt import named_files
 from sdt.errors import ConfigError, DataError
-from sdt.models import head_classes
+from sdt.models import head_classes, positions
 from sdt.models.family import HEAD
+from sdt.models.namings import NAMINGS, TO_TORCH, path_of
 from sdt.models.registry import NETWORKS
 from sdt.types import Variables
 
@@ -35,86 +35,6 @@ _TYPES = {
 # The first bytes of torch's archives, and of a pickle of any protocol that torch has written.
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar")
-_PUBLIC_LEAVES = {
-  "kernel": "weight",
-  "scale": "weight",
-  "bias": "bias",
-  "mean": "running_mean",
-  "var": "running_var",
-}
-# From sdt's layout of an array of so many axes to torch's: HWIO -> OIHW, [D, K] -> [K, D].
-_TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
-
-
-@dataclasses.dataclass(frozen=True)
-class Naming:
-  """How the public checkpoints of a family name the modules of sdt.
-
-  Attributes:
-    modules: (pattern of sdt's module, the public module). The public name may hold the number of a
-      group of the pattern: `{name}` counts from 1, `{name_from_0}` from 0.
-    old_spellings: (pattern, replacement) of public names in older files.
-  """
-
-  modules: tuple[tuple[str, str], ...]
-  old_spellings: tuple[tuple[str, str], ...] = ()
-
-  def public_name(self, path: str) -> str:
-    """Returns the public name of the variable at `path`, such as params/stem_conv/kernel.
-
-    Raises:
-      ValueError: no module of the naming fits.
-    """
-    _, _, inner = path.partition("/")
-    module, _, leaf = inner.rpartition("/")
-    for pattern, public in self.modules:
-      if match := re.fullmatch(pattern, module):
-        numbers = {name: int(text) for name, text in match.groupdict().items()}
-        from_0 = {f"{name}_from_0": number - 1 for name, number in numbers.items()}
-        return f"{public.format(**numbers, **from_0)}.{_PUBLIC_LEAVES[leaf]}"
-    raise ValueError(f"the naming has no place for {path}")
-
-
-_BLOCK = r"stage(?P<stage>\d+)_block(?P<block>\d+)"
-_LAYER = r"block(?P<block>\d+)_layer(?P<layer>\d+)"
-NAMINGS = {
-  "alexnet": Naming(
-    (
-      ("conv1", "features.0"),
-      ("conv2", "features.3"),
-      ("conv3", "features.6"),
-      ("conv4", "features.8"),
-      ("conv5", "features.10"),
-      ("hidden1", "classifier.1"),
-      ("hidden2", "classifier.4"),
-      (HEAD, "classifier.6"),
-    )
-  ),
-  "resnet": Naming(
-    (
-      ("stem_conv", "conv1"),
-      ("stem_norm", "bn1"),
-      (_BLOCK + r"/conv(?P<part>\d)", "layer{stage}.{block_from_0}.conv{part}"),
-      (_BLOCK + r"/norm(?P<part>\d)", "layer{stage}.{block_from_0}.bn{part}"),
-      (_BLOCK + "/shortcut_conv", "layer{stage}.{block_from_0}.downsample.0"),
-      (_BLOCK + "/shortcut_norm", "layer{stage}.{block_from_0}.downsample.1"),
-      (HEAD, "fc"),
-    )
-  ),
-  "densenet": Naming(
-    (
-      ("stem_conv", "features.conv0"),
-      ("stem_norm", "features.norm0"),
-      (_LAYER + r"/conv(?P<part>\d)", "features.denseblock{block}.denselayer{layer}.conv{part}"),
-      (_LAYER + r"/norm(?P<part>\d)", "features.denseblock{block}.denselayer{layer}.norm{part}"),
-      (r"transition(?P<block>\d+)/norm", "features.transition{block}.norm"),
-      (r"transition(?P<block>\d+)/conv", "features.transition{block}.conv"),
-      ("final_norm", "features.norm5"),
-      (HEAD, "classifier"),
-    ),
-    old_spellings=((r"(\.denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),),
-  ),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,31 +46,20 @@ class Pretrained:
     checksum: the file's SHA-256, in hex.
     is_public: whether the file has public names; else an earlier run of sdt wrote it.
     head: what a user should know of the head.
+    positions: what a user should know of the positions of the tokens.
   """
 
   leaves: Mapping[str, Float32[np.ndarray, "..."]]
   checksum: str
   is_public: bool
   head: str = "the head starts afresh"
+  positions: str = ""
 
   def put_into(self, variables: Variables) -> Variables:
     """Returns {"params": ..., "batch_stats": ...} with the file's values where it has them."""
     return jax.tree_util.tree_map_with_path(
-      lambda path, leaf: self.leaves.get(_name(path), leaf), variables
+      lambda path, leaf: self.leaves.get(path_of(path), leaf), variables
     )
-
-
-def public_tensors(naming: str, variables: Variables) -> dict[str, Float32[np.ndarray, "..."]]:
-  """Returns the variables of a network as a public checkpoint has them; `load` reads them back.
-
-  Args:
-    naming: one of `NAMINGS`.
-    variables: {"params": ..., "batch_stats": ...}.
-  """
-  return {
-    NAMINGS[naming].public_name(_name(path)): np.asarray(leaf).transpose(_TO_TORCH[leaf.ndim])
-    for path, leaf in jax.tree_util.tree_leaves_with_path(variables)
-  }
 
 
 def load(
@@ -165,7 +74,7 @@ def load(
 
   Without `with_head` the variables of the head are left out, and so is the file's head. A name in
   the file may begin with "module."; "num_batches_tracked" is passed over. Numbers of 16 and 64 bits
-  become float32.
+  become float32. Positions of tokens in a square grid are interpolated for images of another size.
 
   Args:
     path: of the file.
@@ -185,24 +94,61 @@ def load(
   is_public = not any(name.startswith(("params/", "batch_stats/")) for name in tensors)
   if is_public and naming is None:
     raise _no_naming(path)
-  wanted = {_name(key): leaf.shape for key, leaf in jax.tree_util.tree_leaves_with_path(variables)}
+  wanted = {
+    path_of(key): leaf.shape for key, leaf in jax.tree_util.tree_leaves_with_path(variables)
+  }
   names = {key: key for key in wanted}
   if is_public:
     names = {key: NAMINGS[naming or ""].public_name(key) for key in wanted}
-    tensors = {_modern(name, NAMINGS[naming or ""]): tensor for name, tensor in tensors.items()}
+    tensors = {NAMINGS[naming or ""].modern(name): tensor for name, tensor in tensors.items()}
   if not with_head:
     heads = {names.pop(key) for key in wanted if key.startswith(f"params/{HEAD}/")}
     tensors = {name: tensor for name, tensor in tensors.items() if name not in heads}
-  axes = {key: _axes(len(wanted[key]), is_public) for key in names}
-  shapes = {key: tuple(wanted[key][axis] for axis in axes[key]) for key in names}
-  _check_names(path, tensors, names, shapes=shapes)
+  both = {key: (name, wanted[key]) for key, name in names.items()}
+  leaves, told = _leaves(path, tensors, both, is_public=is_public)
+  checksum = hashlib.sha256(data).hexdigest()
+  loaded = Pretrained(leaves, checksum, is_public, positions=told)
+  return _with_head(path, loaded, data, class_names=class_names) if with_head else loaded
+
+
+def _leaves(
+  path: Path,
+  tensors: Mapping[str, Mapping[str, Any]],
+  wanted: Mapping[str, tuple[str, tuple[int, ...]]],
+  *,
+  is_public: bool,
+) -> tuple[dict[str, np.ndarray], str]:
+  """Returns the arrays of a file by path, in sdt's layout, and what to say of their positions.
+
+  Args:
+    path: of the file.
+    tensors: of the file, by name.
+    wanted: by path, the file's name and the shape that the network has.
+    is_public: whether the file has the public layout.
+  """
+  axes = {key: _axes(len(shape), is_public) for key, (_, shape) in wanted.items()}
+  shapes = {key: tuple(shape[axis] for axis in axes[key]) for key, (_, shape) in wanted.items()}
+  names = {key: name for key, (name, _) in wanted.items()}
+  of_others = _of_other_images(tensors, names, shapes)
+  _check_names(path, tensors, names, shapes=shapes | of_others)
   values = {key: _values(path, name, tensors[name]) for key, name in names.items()}
+  values |= {key: positions.resized(values[key], shapes[key]) for key in of_others}
   leaves = {
     key: np.ascontiguousarray(value.transpose(np.argsort(axes[key])))
     for key, value in values.items()
   }
-  loaded = Pretrained(leaves, hashlib.sha256(data).hexdigest(), is_public)
-  return _with_head(path, loaded, data, class_names=class_names) if with_head else loaded
+  told = (positions.told(stored, shapes[key]) for key, stored in of_others.items())
+  return leaves, "".join(told)
+
+
+def _of_other_images(
+  tensors: Mapping[str, Mapping[str, Any]],
+  names: Mapping[str, str],
+  shapes: Mapping[str, tuple[int, ...]],
+) -> dict[str, tuple[int, ...]]:
+  """Returns the file's shape of positions that are to be interpolated, by path; else nothing."""
+  tensor = tensors.get(names.get(positions.PATH, ""))
+  return {} if tensor is None else positions.interpolated(tuple(tensor["shape"]), shapes)
 
 
 def _with_head(
@@ -242,21 +188,16 @@ def _in_order(
 
 def _axes(rank: int, is_public: bool) -> tuple[int, ...]:
   """Returns the axes of sdt's array in the order of the file's."""
-  return _TO_TORCH[rank] if is_public else tuple(range(rank))
+  return TO_TORCH[rank] if is_public else tuple(range(rank))
 
 
 def _no_naming(path: Path) -> ConfigError:
   fitting = ", ".join(name for name, network in NETWORKS.items() if network.weights_from)
   return ConfigError(
     f"model.pretrained={path}: the file is not one of sdt's, and public checkpoints fit none but "
-    f"these networks with their own stem, model.stem=imagenet: {fitting}; choose one of them, or "
-    "the model.safetensors of an earlier run of this network"
+    f"these networks, those that have a stem with model.stem=imagenet: {fitting}; choose "
+    "one of them, or the model.safetensors of an earlier run of this network"
   )
-
-
-def _name(path: tuple[Any, ...]) -> str:
-  """Returns "params/stem_conv/kernel" of a path of JAX keys."""
-  return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def find(path: str | Path) -> Path:
@@ -291,12 +232,6 @@ def _tensors(path: Path, data: bytes) -> dict[str, Mapping[str, Any]]:
     name: name.removeprefix(prefix) for name in tensors if not name.endswith("num_batches_tracked")
   }
   return {inner: tensors[name] for name, inner in names.items()}
-
-
-def _modern(name: str, naming: Naming) -> str:
-  for pattern, replacement in naming.old_spellings:
-    name = re.sub(pattern, replacement, name)
-  return name
 
 
 def _check_names(

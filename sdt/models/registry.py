@@ -13,7 +13,18 @@ from jax.typing import DTypeLike
 
 from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError, did_you_mean
-from sdt.models import alexnet, densenet, lenet, mlp, preresnet, resnet, vgg, wide_resnet
+from sdt.models import (
+  alexnet,
+  cait,
+  densenet,
+  lenet,
+  mlp,
+  preresnet,
+  resnet,
+  vgg,
+  vit,
+  wide_resnet,
+)
 from sdt.models.activations import num_pieces
 from sdt.models.family import Network
 from sdt.models.init import OWN, Initial, declared_variables, draw_variables
@@ -22,6 +33,7 @@ from sdt.types import Variables
 # One line for each family.
 NETWORKS = {
   **alexnet.NETWORKS,
+  **cait.NETWORKS,
   **densenet.NETWORKS,
   **lenet.NETWORKS,
   **mlp.NETWORKS,
@@ -29,6 +41,7 @@ NETWORKS = {
   **preresnet.NETWORKS,
   **wide_resnet.NETWORKS,
   **vgg.NETWORKS,
+  **vit.NETWORKS,
 }
 
 # Keys of the model section that are not arguments of a module.
@@ -101,10 +114,10 @@ def _changes(config: ModelConfig, network: Network) -> dict[str, Any]:
       f"model.name={config.name!r} has not; networks that have: {_having('takes_pieces')}"
     )
   if config.start == "fixup":
-    if not network.has_branches:
+    if not network.takes_fixup:
       raise ConfigError(
-        f"model.start='fixup' is for residual branches, which model.name={config.name!r} has not; "
-        f"networks that have: {_having('has_branches')}"
+        "model.start='fixup' is for residual branches of convolutions, which model.name="
+        f"{config.name!r} has not; networks that have: {_having('takes_fixup')}"
       )
     changes["fixup"] = True
   return changes

@@ -116,13 +116,17 @@ _KEYS = ("blocks", "widths", "shortcut", "stem")
 def _cifar(num_blocks: int | None, *, bottleneck: bool = False) -> Network:
   blocks = None if num_blocks is None else (num_blocks,) * 3
   arguments = {"blocks": blocks, "widths": (16, 32, 64), "bottleneck": bottleneck, "stem": "small"}
-  return Network(ResNet, arguments, _KEYS, combine=combine_stages, has_branches=True)
+  return Network(
+    ResNet, arguments, _KEYS, combine=combine_stages, has_branches=True, takes_fixup=True
+  )
 
 
 def _imagenet(blocks: tuple[int, ...], *, bottleneck: bool = False) -> Network:
   widths = (64, 128, 256, 512)
   arguments = {"blocks": blocks, "widths": widths, "bottleneck": bottleneck, "stem": "imagenet"}
-  network = Network(ResNet, arguments, _KEYS, combine=combine_stages, has_branches=True)
+  network = Network(
+    ResNet, arguments, _KEYS, combine=combine_stages, has_branches=True, takes_fixup=True
+  )
   return dataclasses.replace(network, weights_from="resnet")
 
 

@@ -91,7 +91,9 @@ def _by_depth(arguments: dict[str, Any], changes: Mapping[str, Any], name: str) 
 def _wide(depth: int, widen_factor: int) -> Network:
   arguments = {"depth": depth, "widen_factor": widen_factor}
   keys = ("depth", "widen_factor")
-  return Network(WideResNet, arguments, keys, combine=_by_depth, has_branches=True)
+  return Network(
+    WideResNet, arguments, keys, combine=_by_depth, has_branches=True, takes_fixup=True
+  )
 
 
 NETWORKS = {

@@ -9,6 +9,7 @@ from sdt.report import (
   monitor_pictures,
   prediction_pictures,
   score_pictures,
+  search_pictures,
   tables,
 )
 from sdt.report.picture import Picture
@@ -16,6 +17,17 @@ from sdt.report.read import Artifacts
 from sdt.report.wording import class_names, section, sentences
 
 _CAM_ARMS = {1: "the {0}'s map", 2: "the {0}'s and the {1}'s map"}
+# By the kind of a map: what it is of, what its colours say, and what is in the picture.
+_CLASS_MAPS = (
+  "of the class of its label",
+  "A dark place speaks least for that class, a yellow place speaks most",
+  "class activation maps of test images",
+)
+_ROLLOUT = (
+  "of the attention that reaches the class token through all blocks (attention rollout)",
+  "The network reads a dark place least and a yellow place most, whatever the class",
+  "attention rollout of test images",
+)
 
 
 def draw(artifacts: Artifacts) -> dict[str, Picture]:
@@ -32,6 +44,7 @@ def draw(artifacts: Artifacts) -> dict[str, Picture]:
     | score_pictures.stability(artifacts)
     | curve_pictures.norms(artifacts)
     | monitor_pictures.pictures(artifacts)
+    | search_pictures.pictures(artifacts)
   )
 
 
@@ -74,14 +87,13 @@ def _activation_maps(artifacts: Artifacts) -> dict[str, Picture]:
   png = figures.render(
     image_figures.class_activation_maps, artifacts.cam, names.texts, families=names.families
   )
+  what, colours, alt = _ROLLOUT if "kind" in artifacts.cam else _CLASS_MAPS
   caption = (
     "Test images, drawn at random within each group. Beside each image: "
-    f"{_CAM_ARMS[len(arms)].format(*arms)} of the class of its label (seed "
-    f"{int(artifacts.cam['seed'])}). A dark place speaks least for that class, a yellow place "
-    "speaks most. Each map has its own scale: compare places, not strengths. Below a map: the "
-    "class that the network predicts, and its probability."
+    f"{_CAM_ARMS[len(arms)].format(*arms)} {what} (seed {int(artifacts.cam['seed'])}). {colours}. "
+    "Each map has its own scale: compare places, not strengths. Below a map: the class that the "
+    "network predicts, and its probability."
   )
-  alt = "class activation maps of test images"
   return {"cam": Picture(png, alt, caption, kind="wide mosaic")}
 
 

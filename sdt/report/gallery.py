@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sdt.config.score_names import TRAINED_NETWORKS
 from sdt.report import tables
 from sdt.report.image_figures import percent_of_confidence
 from sdt.report.read import CLEANLAB_COLUMN, NUM_SUSPECTS, Artifacts
@@ -38,6 +39,7 @@ def describe(artifacts: Artifacts) -> dict[str, Any] | None:
     return None
   return {
     "summary": summary,
+    "is_in_sample": summary["source"] == TRAINED_NETWORKS,
     "tiles": list(_suspects(artifacts)),
     "pairs": summary["pairs"][:_MOST_PAIRS],
     "num_pairs": len(summary["pairs"]),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sdt.report import tables
+from sdt.report import answer_table, tables
 from sdt.report.prediction_figures import count_text
 from sdt.report.prediction_pictures import mean_confusion
 from sdt.report.read import Artifacts
@@ -31,6 +31,7 @@ def describe(artifacts: Artifacts) -> dict[str, Any] | None:
     "has_top5": len(names) > 5,
     "has_ensemble": any(one["ensemble"] for one in content["arms"].values()),
     "rows": _rows(artifacts.results),
+    "answers": answer_table.describe(content),
     "pairs": _pairs(content, names) if len(names) > _FEW_CLASSES else [],
     "classes": _classes(content, names),
     "num_classes": len(names),

@@ -4,10 +4,10 @@ class Review {
     this.data = data;
     const { classes } = data.run;
     this.examples = data.examples.id.map((id, place) => {
-      const of = (column) => data.examples[column][place];
+      const of = (column) => data.examples[column]?.[place];
       const [given, suggested] = [classes[of("given")], classes[of("suggested")]];
       const pair = `${of("given")} ${of("suggested")}`;
-      const rest = ["file", "suspicion", "agree", "reason", "subset", "image", "others"];
+      const rest = ["file", "suspicion", "agree", "reason", "subset", "image", "others", "course"];
       const known = Object.fromEntries(rest.map((column) => [column, of(column)]));
       return { id, place, given, suggested, pair, ...known };
     });
@@ -41,7 +41,7 @@ class Review {
       `${rest ? `; the other ${number(rest)} are in suspects.csv` : ""}.${suspects} ` +
       `Suspicion${run.source ? `, by ${run.source},` : ""} is an order in which to look, ` +
       "not a verdict.";
-    $("memorised").hidden = !run.hasMemorised;
+    $("memorised").hidden = !run.saysLittle;
     document.body.classList.toggle("pixels", run.longest <= 16);
     $("details").open = matchMedia("(min-width: 900px)").matches; // the list is below it else
   }

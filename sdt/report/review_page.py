@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
 
 from sdt import files
+from sdt.config.score_names import COURSE, TRAINED_NETWORKS
 from sdt.errors import DataError
 from sdt.files.sealed import read_bytes
-from sdt.report import page
+from sdt.report import course, page
 from sdt.report.read import REVIEW_IMAGES as IMAGES
 from sdt.report.read import SUSPECT_COLUMNS, Artifacts
 from sdt.report.read import SUSPECTS as TABLE
@@ -26,7 +27,10 @@ from sdt.report.wording import class_names
 
 FILE = "review.html"
 MAX_BYTES = 30_000_000  # of the page, about
-SCRIPTS = ("review_rows.js", "review_state.js", "review_list.js", "review_view.js", "review.js")
+SCRIPTS = (
+  *("review_rows.js", "review_state.js", "review_list.js"),
+  *("review_course.js", "review_view.js", "review.js"),
+)
 _STYLE = "review.css"
 _DIGITS = 4  # of a score
 _REMEDY = "run the same command again"
@@ -85,6 +89,8 @@ def content(workdir: Path, artifacts: Artifacts) -> Json:
   run = _run(artifacts, names, num_all=num_all)
   run["numSeeds"] = max((int(row["num_seeds"]) for row in suspects), default=0)
   run["longest"] = max(shown["images"].shape[1:3])
+  if COURSE in artifacts.scores:
+    run["course"], examples["course"] = _course(artifacts.scores, ids)
   rest = files.json_text([run, scores, examples, others], indent=None)
   images = _within(shown["images"], MAX_BYTES - len(rest.encode()))
   kept = len(images)
@@ -99,6 +105,7 @@ def content(workdir: Path, artifacts: Artifacts) -> Json:
 def _run(artifacts: Artifacts, names: Sequence[str], *, num_all: int) -> Json:
   """Returns what the page says of the run, and the key under which a browser keeps the work."""
   results, suspects = artifacts.results, artifacts.results.get("suspects", {})
+  is_in_sample = suspects.get("source") == TRAINED_NETWORKS
   key = [artifacts.config.get("hash") or "no config", results["data"].get("checksum") or "no data"]
   return {
     "title": f"{results['data']['name']}, {results['model']['name']}",
@@ -108,7 +115,7 @@ def _run(artifacts: Artifacts, names: Sequence[str], *, num_all: int) -> Json:
     "numAll": num_all,
     "source": suspects.get("source"),
     "numSuspects": suspects.get("num"),
-    "hasMemorised": suspects.get("has_memorised"),
+    "saysLittle": bool(suspects.get("has_memorised")) and is_in_sample,
   }
 
 
@@ -224,6 +231,14 @@ def _other_classes(
     return [[] for _ in ids]
   numbers = np.array([names.index(name) for name in class_names(artifacts.results)])
   return numbers[arrays["other_class"][:, _positions(arrays["example_id"], ids)].T].tolist()
+
+
+def _course(
+  arrays: Mapping[str, Shaped[np.ndarray, "..."]], ids: Sequence[int]
+) -> tuple[Json, list[list[list[int]]]]:
+  """Returns which rounds and seeds are drawn of the examples' course, and their values there."""
+  at = _positions(arrays["example_id"], ids)
+  return course.points(arrays[COURSE], at, sound=arrays.get("sound"), remedy=_REMEDY)
 
 
 def _positions(example_ids: Shaped[np.ndarray, "N"], ids: Sequence[int]) -> list[int]:

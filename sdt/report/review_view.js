@@ -10,7 +10,7 @@ function numberText(value) {
 /** One image large, with what is known of it and what was decided. */
 class View {
   constructor(data, decisions) {
-    Object.assign(this, { data, decisions });
+    Object.assign(this, { data, decisions, chart: new CourseChart(data.run.course) });
     const heads = ["score", "hard is", "mean", ...data.run.seeds.map((seed) => `seed ${seed}`)];
     $("seeds").append(...heads.map((text) => element("th", { scope: "col", text })));
   }
@@ -31,6 +31,7 @@ class View {
     $("why").textContent = one ? `Suspicion ${one.suspicion.toFixed(3)}: ${one.reason}.` : "";
     const origin = [one?.file && isolated(one.file), one?.subset && `subset ${one.subset}`];
     $("origin").textContent = origin.filter(Boolean).join(", ");
+    this.chart.show(one);
     for (const id of ["keep", "accept", "relabel", "drop"]) $(id).disabled = !one;
     $("undo").disabled = !this.decisions.steps.length;
     $("details").hidden = !one || !this.data.scores.length;

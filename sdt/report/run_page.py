@@ -13,6 +13,7 @@ from sdt.report import (
   figures,
   fonts,
   gallery,
+  imbalance_section,
   monitor_pictures,
   page,
   prediction_section,
@@ -48,6 +49,7 @@ def html(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     gallery=gallery.describe(artifacts),
     selection=selection_section.describe(artifacts.selection),
     predictions=prediction_section.describe(artifacts),
+    **_imbalance(results),
     pictures=pictures,
     percent=tables.percent,
     **_arms_and_differences(artifacts),
@@ -55,6 +57,13 @@ def html(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     **_examples_and_scores(artifacts, pictures),
     **_origin(artifacts),
   )
+
+
+def _imbalance(results: Mapping[str, Any]) -> dict[str, object]:
+  """Returns what the page says of frequent and rare classes; nothing of a balanced set."""
+  described = imbalance_section.describe(results)
+  rows = tables.contrast_rows(described["results"]) if described else []
+  return {"imbalance": described, "imbalance_rows": rows}
 
 
 def _arms_and_differences(artifacts: Artifacts) -> dict[str, object]:

@@ -1,9 +1,12 @@
 """The selection of a run as text: what the report shows of selection.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sdt.config.search_space import values_text
 from sdt.report import tables
+
+_ALONE = "Only one trial came to the last round, so how much of its lead is luck cannot be said."
 
 
 def describe(content: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -14,7 +17,34 @@ def describe(content: Mapping[str, Any]) -> dict[str, Any] | None:
   if not content:
     return None
   choices = [_choice(of, choice, content["seeds"]) for of, choice in content["choices"].items()]
-  return {**content["validation"], "num_seeds": len(content["seeds"]), "choices": choices}
+  return {
+    **content["validation"],
+    "num_seeds": len(content["seeds"]),
+    "choices": choices,
+    "search": _search_text(content),
+  }
+
+
+def _search_text(content: Mapping[str, Any]) -> str:
+  """Returns how the candidates of a search came about; "" without one."""
+  if "search" not in content:
+    return ""
+  search, rounds = content["search"], content["rounds"]
+  how = {
+    "grid": "The candidates are all points of the grid.",
+    "random": "The candidates were drawn at random.",
+    "bayes": "The first candidates are spread out evenly; each later one has the largest expected "
+    "improvement under a Gaussian process that is fitted to the accuracies so far.",
+    "halving": "The candidates were drawn at random, and only the best went on after each rung.",
+  }[search["method"]]
+  rungs = next(iter(search["parts"].values()))["rungs"]
+  if len(rungs) > 1:
+    told = ", ".join(f"{rung['num_trials']} up to round {rung['round']}" for rung in rungs)
+    how += f" For the first arm: {told}."
+  return (
+    f"{how} Keys that ordinary training reads were chosen by the baseline, before the others. A "
+    f"whole training has {rounds} rounds. Values have three digits."
+  )
 
 
 def _choice(of: str, choice: Mapping[str, Any], seeds: list[int]) -> dict[str, Any]:
@@ -27,22 +57,27 @@ def _choice(of: str, choice: Mapping[str, Any], seeds: list[int]) -> dict[str, A
       "n": candidate["n"],
       "loss": tables.mean_text(candidate["loss"].values()),
       "diverged": ", ".join(map(str, candidate["diverged"])),
+      "round": candidate.get("round"),
     }
-    for candidate in choice["candidates"]
+    for candidate in _best_first(choice["candidates"])
   ]
+  ended = sum(row["round"] == candidates[0]["round"] for row in candidates)
   return {
     "of": of,
     "chosen": values_text(choice["chosen"]),
     "at_edge": choice["at_edge"],
     "seeds": seeds if len(seeds) <= tables.MAX_SEEDS_PER_BLOCK else [],
     "candidates": candidates,
-    "luck": luck_text(choice["best_of"]),
+    "luck": luck_text(choice["best_of"]) if ended > 1 or ended == len(candidates) else _ALONE,
+    "has_rounds": ended < len(candidates),
   }
 
 
-def values_text(values: Mapping[str, float]) -> str:
-  """Returns "lambda_A = 0.001, fraction = 0.1"."""
-  return ", ".join(f"{key.rpartition('.')[2]} = {value:g}" for key, value in values.items())
+def _best_first(candidates: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+  """Returns the trials of a search by round and accuracy; other candidates as they are."""
+  if "round" not in candidates[0]:
+    return candidates
+  return sorted(candidates, key=lambda one: (-one["round"], -(one["mean"] or 0.0)))
 
 
 def luck_text(best_of: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sdt.report import imbalance_section
 from sdt.stats.look_record import differences_of
 from sdt.stats.paired import MORE_SEEDS
 
@@ -30,7 +31,7 @@ def percent(value: float | None, signed: bool = False) -> str:
   """Returns a fraction in percent with two decimals, without "%"; "-" for None and NaN."""
   if value is None or not math.isfinite(value):
     return "-"
-  return f"{100 * value:+.2f}" if signed else f"{100 * value:.2f}"
+  return f"{100 * value:+z.2f}" if signed else f"{100 * value:z.2f}"  # z: never -0.00
 
 
 def p_text(value: float | None) -> str:
@@ -223,6 +224,8 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   if own:
     names = ["arm minus its own control", *(one["difference"] for one in own)]
     blocks.append(f"{block([names, *_brief_columns(own)])}\n{_OF_OWN}")
+  if "imbalance" in results:
+    blocks.append(block(imbalance_section.columns(results)))
   signs = [
     f"{sign} {text}"
     for sign, key, text in _MARKS

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from sdt.arms.class_shares import learned_counts
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.plan import Phase, Plan
@@ -102,7 +103,8 @@ def largest_phase(plan: Plan) -> Phase:
 
 
 def _counts(phase: Phase, labels: Int[np.ndarray, "N"], replica: int) -> Int[np.ndarray, "K"]:
-  return np.bincount(labels[phase.example_ids[replica]], minlength=int(labels.max()) + 1)
+  """Returns the examples of each class in a phase, as its regularisers let them count."""
+  return np.rint(learned_counts(phase, labels)[replica]).astype(np.int64)
 
 
 def effective_classes_of(plan: Plan, labels: Int[np.ndarray, "N"]) -> dict[str, float]:

@@ -21,6 +21,18 @@ from sdt.run.timing import Timing
 
 
 @dataclasses.dataclass(frozen=True)
+class Pause:
+  """Where a run is interrupted on purpose: when this round of an arm, from 1, has ended."""
+
+  arm: str
+  round: int
+
+
+class Paused(Exception):  # noqa: N818 - nobody made an error
+  """A run has come to its `Pause`; everything is saved, and without it the run goes on."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Context:
   """What the stages of one run share: its programs, its workdir, and who is told what."""
 
@@ -34,6 +46,7 @@ class Context:
   timing: Timing
   profiler: Profiler
   loggers: Feed
+  pause: Pause | None = None
 
   @property
   def config(self) -> Config:
@@ -56,6 +69,16 @@ class Context:
         f"stopped by {name} {where}; everything done so far is saved: run the same command again "
         "to continue"
       )
+
+  def pauses_after(self, arm: str) -> int | None:
+    """Returns the round of an arm after which the run is interrupted; None for no such round."""
+    return self.pause.round if self.pause is not None and self.pause.arm == arm else None
+
+  def pause_if_due(self, arm: str, ended: int) -> None:
+    """Raises Paused if so many rounds of the arm, which are saved, are all that is asked for."""
+    due = self.pauses_after(arm)
+    if due is not None and ended >= due:
+      raise Paused(f"{arm}, round {ended}")
 
 
 def write_config(workdir: Path, config: Config) -> None:

@@ -3,8 +3,13 @@
 import dataclasses
 
 from sdt.devices import processes
-from sdt.engine.dispatch_sizes import DispatchSizes, RoundWork, choose_sizes
+from sdt.engine.dispatch_sizes import DispatchSizes, RoundWork, batches_within, choose_sizes
 from sdt.engine.plan import Plan
+
+
+def batches_of_pass(multiply_adds: float, total: int) -> int:
+  """Returns how many batches a dispatch should run, for the processors of the first process."""
+  return int(processes.agree(batches_within(multiply_adds, total)))
 
 
 def arm_sizes(

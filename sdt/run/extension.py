@@ -16,7 +16,8 @@ import jax
 import numpy as np
 
 from sdt import files
-from sdt.arms.catalogue import num_phases, scoring_arms, trainings
+from sdt.arms.catalogue import num_phases, trainings
+from sdt.arms.kept_rounds import kept_rounds
 from sdt.config import Config, from_dict, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, diff, differences
 from sdt.devices import processes
@@ -197,7 +198,7 @@ class _Part:
     return cls(workdir, config, SharedStore(workdir / "checkpoints", 2, read_only=True))
 
   def steps(self) -> list[int]:
-    """Returns the checkpoints at the end of every training, and those that are scored; ascending.
+    """Returns the checkpoints at the end of every training, and those of `kept_rounds`; ascending.
 
     Raises:
       CheckpointError: one is missing or damaged.
@@ -206,15 +207,17 @@ class _Part:
     for index, arm in enumerate(trainings(self.config)):
       step = last_step(self.store, index)
       meta = self.store.read_meta(step)
-      chosen = self.config.score.at_round if arm in scoring_arms(self.config) else None
-      scored = step if chosen is None else step_after(self.store, chosen, index)
-      if scored is None or meta["round"] < meta.get("rounds", self.config.rounds):
-        what = "the end" if scored is not None else f"round {chosen}"
+      kept = {
+        number: step_after(self.store, number, index) for number in kept_rounds(arm, self.config)
+      }
+      lost = [f"round {number}" for number, there in kept.items() if there is None]
+      lost += ["the end"] if meta["round"] < meta.get("rounds", self.config.rounds) else []
+      if lost:
         raise CheckpointError(
-          f"{self.workdir}: the checkpoint of {what} of {arm} is missing, so the run cannot be "
+          f"{self.workdir}: the checkpoint of {lost[0]} of {arm} is missing, so the run cannot be "
           f"extended; use a copy, or {_ELSEWHERE}"
         )
-      found |= {scored, step}
+      found |= {there for there in kept.values() if there is not None} | {step}
     return sorted(found)
 
   def rows(self) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from sdt.models import make_model
 from sdt.models.registry import own_dropout, variable_shapes
 
 # Regularisers of a phase that draw something anew in every step.
-_DRAWN = frozenset({"drop_connect", "dropout", "mixup_alpha", "stochastic_depth"})
+_DRAWN = frozenset({"class_balance", "drop_connect", "dropout", "mixup_alpha", "stochastic_depth"})
 
 
 def check(

@@ -3,13 +3,12 @@
 The stages themselves are those of an `Experiment`.
 """
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from sdt import files
 from sdt.config import Config
@@ -22,9 +21,9 @@ from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.report import build_report
 from sdt.run import (
+  beginning,
   environment,
   extension,
-  full_batch,
   load_inputs,
   preprocessing_file,
   publishing,
@@ -33,13 +32,19 @@ from sdt.run import (
   selection,
   shared_workdir,
 )
-from sdt.run.context import Context, write_config, write_duplicates, write_environment
+from sdt.run.context import (
+  Context,
+  Pause,
+  Paused,
+  write_config,
+)
 from sdt.run.identity import Identity
 from sdt.run.loggers.feed import Feed
 from sdt.run.needed_packages import require_packages
 from sdt.run.profiling import Profiler
-from sdt.run.programs import Setup, compute_dtype
+from sdt.run.programs import Setup
 from sdt.run.progress import Display, duration
+from sdt.run.search.trials import Ask
 from sdt.run.shared_checkpoints import SharedStore
 from sdt.run.signals import StopRequest
 from sdt.run.taken_over import Taken
@@ -82,6 +87,8 @@ class Job:
     profile: whether a dispatch is traced, into `workdir`/profile.
     is_quiet: whether nothing is told on stderr.
     takes_over: trainings of other runs that are not trained again.
+    pause: where the run is interrupted; `complete` then raises Paused.
+    is_brief: whether only a bar is shown, or a line now and then: it is one of many runs.
   """
 
   config: Config
@@ -92,6 +99,8 @@ class Job:
   profile: bool = False
   is_quiet: bool = False
   takes_over: Taken | None = None
+  pause: Pause | None = None
+  is_brief: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +128,7 @@ class _Opened:
   display: Display
   stop: StopRequest
   timing: Timing
+  pause: Pause | None = None
 
 
 def run(experiment: Experiment, job: Job) -> int:
@@ -133,6 +143,9 @@ def run(experiment: Experiment, job: Job) -> int:
     report = job.workdir / "report.html"
     print(experiment.table(files.read_json(job.workdir / "results.json")))
     print(f"report: {report}" if is_new else f"complete: nothing to do; the report is {report}")
+    review = job.workdir / "review.html"
+    if review.exists():
+      print(f"review: {review}")
     return resume.exit_code(job.workdir)
 
   return int(processes.by_first(tell))
@@ -143,7 +156,8 @@ def complete(experiment: Experiment, job: Job) -> bool:
 
   Replicas that diverged are no error here.
   """
-  display, start = Display(is_quiet=job.is_quiet), time.perf_counter()
+  brief = job.name if job.is_brief else ""
+  display, start = Display(is_quiet=job.is_quiet, brief=brief), time.perf_counter()
   accepted = _accept(experiment, job, display)
   config, origin = accepted.config, job.config.baseline_from
   data_secs = time.perf_counter() - start
@@ -178,6 +192,7 @@ def complete(experiment: Experiment, job: Job) -> bool:
       opened = _Opened(
         accepted, held, store, choices=choices, display=display, stop=stop, timing=timing
       )
+      opened = dataclasses.replace(opened, pause=job.pause)
       _train(experiment, opened, finished, profile=job.profile)
   return True
 
@@ -198,7 +213,7 @@ def _extend(
       display.log(note)
     extension.prepare(found, display.log)
     if not extension.is_trained(found):
-      part = dataclasses.replace(experiment, stages=experiment.part or experiment.stages)
+      part = _without_report(experiment)
       folder, name = found.folder / extension.SEEDS, f"{job.name}, the seeds that are missing"
       seeds = _without_loggers(found.of_seeds)
       complete(part, dataclasses.replace(own, config=seeds, workdir=folder, name=name))
@@ -215,6 +230,18 @@ def _extend(
   feed.finish(files.read_json(found.workdir / "results.json"))
 
 
+def answer(experiment: Experiment, asked: Ask, stop: StopRequest) -> None:
+  """Runs what a selection asks for, or what is left of it, up to where it asks for a pause."""
+  job = Job(asked.config, asked.folder, asked.name, loaded=asked.data, stop=stop)
+  job = dataclasses.replace(job, pause=asked.pause, is_brief=asked.is_trial)
+  with contextlib.suppress(Paused):
+    complete(_without_report(experiment) if asked.is_trial else experiment, job)
+
+
+def _without_report(experiment: Experiment) -> Experiment:
+  return dataclasses.replace(experiment, stages=experiment.part or experiment.stages)
+
+
 def _without_loggers(config: Config) -> Config:
   return dataclasses.replace(config, log=LogConfig())
 
@@ -229,10 +256,10 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
   require_packages(config)
   data = load_inputs.load_data(config, display.log, job.loaded)
   experiment.check(config, data)
-  full_batch.check(config, data, experiment.plans)
+  load_inputs.check_run(config, data, experiment.plans)
   beside = load_inputs.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
-  display.log(f"sdt: {job.name}: {_machine(config)}")
+  display.log(f"sdt: {job.name}: {beginning.machine(config)}")
   classes = counts_line(data)
   if classes is not None:
     display.log(f"data: {classes}")
@@ -259,17 +286,17 @@ def _train(
     environment.use_compilation_cache()
   chosen = _select(experiment, opened)
   context = _make_context(opened, chosen, profile=profile)
-  _begin(context, config)
+  beginning.begin(context, config)
   try:
     experiment.stages(context, finished)
   finally:
     context.loggers.close()
     context.write_timing()
   secs = duration(time.perf_counter() - context.timing.since)
-  context.display.log(f"done in {secs}{_of_all_starts(context.timing)}")
+  context.display.log(f"done in {secs}{beginning.of_all_starts(context.timing)}")
 
 
-def _select(experiment: Experiment, opened: _Opened) -> dict[str, float]:
+def _select(experiment: Experiment, opened: _Opened) -> dict[str, Any]:
   """Returns what a selection chose, by dotted key; {} without one. Runs what is left of it.
 
   Raises:
@@ -282,17 +309,17 @@ def _select(experiment: Experiment, opened: _Opened) -> dict[str, float]:
   if not files.is_intact(opened.workdir / "config.json"):
     write_config(opened.workdir, config)  # the selection belongs to it from its start
 
-  def run_trials(trial: Config, folder: Path, name: str, cut: Data) -> None:
-    complete(experiment, Job(trial, folder, name, loaded=cut, stop=opened.stop))
+  def run_asked(asked: Ask) -> None:
+    answer(experiment, asked, opened.stop)
 
   try:
     with opened.timing.stage("select"):
       content = selection.choose(
-        config, data, opened.workdir, run=run_trials, log=opened.display.log
+        config, data, opened.workdir, run=run_asked, log=opened.display.log
       )
   finally:
     files.write_json(opened.workdir / "timing.json", opened.timing.to_dict())
-  chosen: dict[str, float] = content["chosen"]
+  chosen: dict[str, Any] = content["chosen"]
   before = (opened.choices or {}).get("selected", chosen)
   if before != chosen:
     raise ConfigError(
@@ -302,7 +329,7 @@ def _select(experiment: Experiment, opened: _Opened) -> dict[str, float]:
   return chosen
 
 
-def _make_context(opened: _Opened, chosen: Mapping[str, float], *, profile: bool) -> Context:
+def _make_context(opened: _Opened, chosen: Mapping[str, Any], *, profile: bool) -> Context:
   """Returns the context of the stages: the run's programs for the config with the chosen values."""
   accepted = opened.accepted
   setup = Setup.make(
@@ -324,6 +351,7 @@ def _make_context(opened: _Opened, chosen: Mapping[str, float], *, profile: bool
     timing=opened.timing,
     profiler=Profiler(trace, opened.display.log),
     loggers=Feed.of(accepted.config, opened.workdir, opened.display.log),
+    pause=opened.pause,
   )
 
 
@@ -339,18 +367,6 @@ def write_report(context: Context) -> None:
     _build_report(context.workdir)
 
 
-def _of_all_starts(timing: Timing) -> str:
-  """Returns what a run that was stopped or killed came to in all, "" for one that was not."""
-  if timing.num_starts < 2:
-    return ""
-  content = timing.to_dict()
-  redone = f"{timing.steps_redone} optimiser step(s) made twice, " if timing.steps_redone else ""
-  return (
-    f", {duration(content['wall_secs'])} in {timing.num_starts} starts ({redone}goodput "
-    f"{content['goodput']:.0%})"
-  )
-
-
 def _build_report(workdir: Path) -> None:
   """Builds the report on the first process; the others wait for it."""
 
@@ -358,42 +374,3 @@ def _build_report(workdir: Path) -> None:
     build_report(workdir)
 
   processes.by_first(build)
-
-
-def _machine(config: Config) -> str:
-  devices = jax.devices()
-  seeds = ", ".join(map(str, config.seeds)) + (
-    ", divided over the devices" if config.parallel.divide == "seeds" else ""
-  )
-  return (
-    f"{config.parallel.num_devices or len(devices)} {devices[0].device_kind} device(s), "
-    f"{compute_dtype(config).name}, seeds {seeds}"
-  )
-
-
-def _begin(context: Context, config: Config) -> None:
-  """Writes what the run is and on what it runs; says what has changed since its last start.
-
-  Args:
-    context: of the run.
-    config: as the user gave it, before any selection.
-
-  Raises:
-    ConfigError: the machine cannot go on with what the run began with.
-  """
-  setup = context.setup
-  resume.refuse_other_machine(setup, context.workdir)
-  before = context.workdir / "environment.json"
-  if files.is_intact(before):
-    changes = environment.changes(files.read_json(before), environment.describe())
-    if changes:
-      context.display.log(
-        f"note: since the last start {'; '.join(changes)}: the last bits may differ from an "
-        "uninterrupted run"
-      )
-  for note in setup.source.notes:
-    context.display.log(f"note: {note}")
-  write_config(context.workdir, config)
-  write_environment(context)
-  write_duplicates(context)
-  context.write_timing()  # this start is counted, however soon it is killed

@@ -15,17 +15,21 @@ from sdt.arms.checks import check
 from sdt.config import Config
 from sdt.config.toolbox.operation_blocks import THREE_CHANNELS
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
+from sdt.config.toolbox.view_blocks import CENTRE, views_of
 from sdt.data import sources
 from sdt.data.dataset import Data, image_sizes
 from sdt.data.validation_split import with_validation
 from sdt.devices import processes
 from sdt.engine.optim import first_trained
+from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.inputs.augment import input_shape, output_size
+from sdt.inputs.views import farthest
 from sdt.models import make_model, pretrained
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import NETWORKS, variable_shapes
 from sdt.models.stages import check_stage
+from sdt.run import full_batch, recorded
 from sdt.scores import from_file
 from sdt.scores.from_file import FileScores
 
@@ -70,6 +74,23 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
   return data
 
 
+def check_run(
+  config: Config, data: Data, plans_of: Callable[[Config, Data], tuple[int, list[Plan]]]
+) -> None:
+  """Refuses what config and data show to be wrong together, before anything is written.
+
+  Args:
+    config: of the run.
+    data: of the run.
+    plans_of: `Experiment.plans`.
+
+  Raises:
+    ConfigError: see `full_batch.check` and `recorded.check`.
+  """
+  full_batch.check(config, data, plans_of)
+  recorded.check(config, data)
+
+
 def _check_network_takes(config: Config, data: Data) -> None:
   """Refuses a network, a crop or an augmentation that these examples cannot have."""
   shape, crop_size = data.train.inputs.shape[1:], config.data.crop_size
@@ -86,6 +107,11 @@ def _check_network_takes(config: Config, data: Data) -> None:
         "mixup; leave augment.ops, augment.flip, augment.pad_crop, augment.resized_crop_area and "
         "data.crop_size off"
       )
+    if views_of(config.evaluate.views) != (CENTRE,):
+      raise ConfigError(
+        f"evaluate.views={config.evaluate.views!r}: the data are vectors, which can be neither "
+        "moved nor mirrored; leave it out"
+      )
     return
   least = [int(image_sizes(split).min()) for split in (data.train, data.test)]
   if crop_size is not None and crop_size > min(least):
@@ -98,7 +124,19 @@ def _check_network_takes(config: Config, data: Data) -> None:
       f"the first that is too small is example {split.example_ids[first]} of the "
       f"{'training' if split is data.train else 'test'} set{file}"
     )
-  _check_operations_take(config, pipeline, (*output_size(shape, crop_size), shape[2]))
+  size = output_size(shape, crop_size)
+  _check_operations_take(config, pipeline, (*size, shape[2]))
+  _check_views_show(config, size)
+
+
+def _check_views_show(config: Config, size: tuple[int, int]) -> None:
+  """Refuses views that could miss the image."""
+  moved = farthest(views_of(config.evaluate.views))
+  if moved >= min(size):
+    raise ConfigError(
+      f"evaluate.views={config.evaluate.views!r}: a view is moved by {moved} pixels, and the "
+      f"network sees {size[0]} x {size[1]}, so it would miss the image; give shifts fewer pixels"
+    )
 
 
 def _check_stage(config: Config, data: Data) -> None:
@@ -191,6 +229,7 @@ def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
   if weights is not None:
     found.append(
       f"weights from {config.model.pretrained} (SHA-256 {weights.checksum}), {weights.head}"
+      f"{weights.positions}"
     )
     if weights.is_public and config.data.statistics != "imagenet":
       found.append(

@@ -17,9 +17,9 @@ from sdt.arms.planning import neutral_values
 from sdt.config import Config
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.data.dataset import Data
-from sdt.devices import processes
 from sdt.devices.layout import Layout, make_layout, padded_batch_size
-from sdt.engine.dispatch_sizes import TRAINED, DispatchSizes, RoundWork, batches_within
+from sdt.engine.averages import Average
+from sdt.engine.dispatch_sizes import TRAINED, DispatchSizes, RoundWork
 from sdt.engine.norms import layer_names
 from sdt.engine.optim import first_trained, numbers_of, static_part
 from sdt.engine.plan import Plan, plan_arrays
@@ -42,13 +42,12 @@ from sdt.inputs.augment import input_shape
 from sdt.inputs.order import num_batches
 from sdt.inputs.placement import Placement, choose_placement
 from sdt.inputs.source import Source, make_source
-from sdt.losses import is_regression
 from sdt.models import count_params, make_model
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import multiply_adds, variable_shapes
-from sdt.run.dispatches import arm_sizes
+from sdt.run import recorded
+from sdt.run.dispatches import arm_sizes, batches_of_pass
 from sdt.run.initial_weights import initial_weights
-from sdt.scores.dynamics import Dynamics, no_dynamics
 from sdt.types import Model
 
 _GRADIENT_NUMBERS = 2**26  # of all the gradients of single examples that are computed together
@@ -75,11 +74,6 @@ def choose_replicas(config: Config, layout: Layout) -> str:
   if config.parallel.replicas == "auto":
     return "loop" if jax.default_backend() == "cpu" else "vmap"
   return config.parallel.replicas
-
-
-def _batches_within(multiply_adds: float, total: int) -> int:
-  """Returns how many batches a dispatch should run, for the processors of the first process."""
-  return int(processes.agree(batches_within(multiply_adds, total)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,15 +183,6 @@ class Setup:
       most=most,
     )
 
-  def num_recorded(self, arm: str) -> int:
-    """Returns of how many examples an arm records the training dynamics.
-
-    The baseline records all, since they score them; another arm records none.
-    """
-    train = self.data.train
-    has_any = self.config.score.dynamics and arm == "baseline" and not is_regression(train.labels)
-    return len(train) if has_any else 0
-
   def learning_rates(self, plan: Plan) -> Float[np.ndarray, "rounds ..."]:
     """Returns the rate of every round, [rounds], or of every step, [rounds, steps].
 
@@ -253,7 +238,8 @@ class Setup:
       evals_per_dispatch=sizes.evals,
       regularisers=regularisers,
       num_phases=num_phases(config),
-      num_recorded=self.num_recorded(plan.arm),
+      num_recorded=recorded.num_recorded(config, self.data, plan.arm),
+      course_rounds=recorded.course_rounds(config, plan.arm),
     )
 
   def score_program(self) -> ScoreProgram:
@@ -278,7 +264,7 @@ class Setup:
       crop_size=self.config.data.crop_size,
       replicas=self.choices["replicas"],
       eval_batch_size=size,
-      batches_per_dispatch=_batches_within(passes * self._multiply_adds(size), most),
+      batches_per_dispatch=batches_of_pass(passes * self._multiply_adds(size), most),
       gradients_at_once=at_once,
       has_probabilities=self.config.score.has_probabilities,
     )
@@ -287,11 +273,12 @@ class Setup:
     """Returns what scores the training set under networks of this run."""
     return ScoreRunner(self.score_program(), self.source)
 
-  def predictor(self, dtype: str) -> Predictor:
+  def predictor(self, dtype: str, average: Average | None = None) -> Predictor:
     """Returns what asks networks of this run about the test set, in the evaluation's arithmetic.
 
-    `dtype` is that of the probabilities.
+    `dtype` is that of the probabilities; `average` as of `PredictionProgram`.
     """
+    passes = 1 if average is None else average.num_members
     size, source = self.eval_batch_size, self.source
     numbers = size * len(self.config.seeds) * len(self.data.class_names)
     most = min(self._eval_batches, source.most_batches("test", size), _PROBABILITIES // numbers)
@@ -301,8 +288,9 @@ class Setup:
       crop_size=self.config.data.crop_size,
       replicas=self.choices["replicas"],
       eval_batch_size=size,
-      batches_per_dispatch=_batches_within(self._multiply_adds(size), max(1, most)),
+      batches_per_dispatch=batches_of_pass(passes * self._multiply_adds(size), max(1, most)),
       dtype=dtype,
+      average=average,
     )
     return Predictor(program, source)
 
@@ -344,8 +332,8 @@ class Setup:
       replicas=self.choices["replicas"],
       batch_size=config.batch_size,
       eval_batch_size=eval_size,
-      batches_per_dispatch=_batches_within(self._multiply_adds(config.batch_size), most),
-      evals_per_dispatch=_batches_within(self._multiply_adds(eval_size), most_evals),
+      batches_per_dispatch=batches_of_pass(self._multiply_adds(config.batch_size), most),
+      evals_per_dispatch=batches_of_pass(self._multiply_adds(eval_size), most_evals),
       train_from=first_trained(config.optim),
     )
     return Recalibrator(program, source)
@@ -380,11 +368,6 @@ class Setup:
   def layer_names(self) -> tuple[str, ...]:
     """The names of the network's kernels, whose norms are measured."""
     return layer_names(variable_shapes(self.model, self.input_shape)["params"])
-
-  def no_dynamics(self, arm: str) -> Dynamics | None:
-    """Returns the dynamics of an arm before its first step; None where none are recorded."""
-    num_recorded = self.num_recorded(arm)
-    return no_dynamics(len(self.config.seeds), num_recorded) if num_recorded else None
 
   def no_sums(self, phases: int | None = None) -> Sums:
     """Returns empty sums, of so many phases or of the most that any of the run's arms has."""

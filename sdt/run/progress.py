@@ -58,11 +58,12 @@ def rounds_to_tell(rounds: Sequence[int], rates: Sequence[float]) -> frozenset[i
 class Display:
   """Prints what a run does to stderr; results go to stdout.
 
-  `is_terminal` chooses rich's bar or plain lines; with `is_quiet` there is neither.
+  `is_terminal` chooses rich's bar or plain lines; with `is_quiet` there is neither. With `brief`,
+  the name of the run, there are only the bars, or the lines that break a long silence.
   """
 
-  def __init__(self, is_terminal: bool | None = None, *, is_quiet: bool = False):
-    self._is_quiet = is_quiet
+  def __init__(self, is_terminal: bool | None = None, *, is_quiet: bool = False, brief: str = ""):
+    self._is_quiet, self._brief = is_quiet, brief
     self._is_terminal = (
       (not is_quiet)
       and processes.is_first()
@@ -73,6 +74,11 @@ class Display:
     self._said: set[str] = set()
     self.paces: dict[str, float] = {}  # seconds a unit, by its name, of the newest task
 
+  @property
+  def prefix(self) -> str:
+    """What stands before the name of a task."""
+    return f"{self._brief}: " if self._brief else ""
+
   def expect(self, totals: Mapping[str, int]) -> None:
     """Takes note of the tasks of a run that share a unit, in order: name -> number of units.
 
@@ -81,7 +87,12 @@ class Display:
     self._expected = dict(totals)
 
   def log(self, text: str) -> None:
-    """Prints one line, of several processes on the first alone."""
+    """Prints one line, of several processes on the first alone; nothing where it is brief."""
+    if not self._brief:
+      self.tell(text)
+
+  def tell(self, text: str) -> None:
+    """Prints one line where anything is printed at all."""
     if self._is_quiet or not processes.is_first():
       return
     bar = self._bar  # read once: a signal is told by a thread of its own
@@ -110,7 +121,7 @@ class Display:
 
     Off a terminal only the units in `told` get a line; all by default.
     """
-    names = list(self._expected)
+    told, names = (() if self._brief else told), list(self._expected)
     later = names[names.index(name) + 1 :] if name in names else []
     ahead = sum(self._expected[other] for other in later)
     work = Work(name, total, unit, done=done, ahead=ahead, told=told)
@@ -133,7 +144,10 @@ class Display:
     )
     columns = (*of_work, TextColumn("left: {task.fields[left]}"), news)
     with Progress(*columns, console=Console(stderr=True), expand=True) as self._bar:
-      bar_task = self._bar.add_task(name, total=total, completed=done, unit=unit, left="?", news="")
+      shown = f"{self.prefix}{name}"
+      bar_task = self._bar.add_task(
+        shown, total=total, completed=done, unit=unit, left="?", news=""
+      )
       try:
         yield Task(self, work, bar=(self._bar, bar_task))
       finally:
@@ -223,4 +237,7 @@ class Task:
 
   def _print(self, number: int, news: str) -> None:
     self._last_line = time.perf_counter()
-    self._display.log(f"{self._work.name}  {self._work.unit} {number}/{self._work.total}  {news}")
+    self._display.tell(
+      f"{self._display.prefix}{self._work.name}  {self._work.unit} {number}/{self._work.total}  "
+      f"{news}"
+    )

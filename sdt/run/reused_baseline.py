@@ -11,7 +11,8 @@ import jax
 
 from sdt import files, named_files
 from sdt.arms.catalogue import num_phases, scoring_arms
-from sdt.config import Config, from_dict
+from sdt.arms.kept_rounds import kept_rounds
+from sdt.config import Config, from_dict, search_space, to_dict
 from sdt.config.differences import changes_baseline, differences
 from sdt.devices import processes
 from sdt.devices.layout import make_layout
@@ -92,7 +93,8 @@ def find(workdir: Path, config: Config, identity: Identity) -> Finished:
   _refuse_unfinished(workdir, where)
   content = files.read_json(workdir / "config.json")
   described = files.read_json(workdir / "environment.json")
-  _refuse_other_baseline(content["config"], described, identity, where=where)
+  trained = to_dict(_as_trained(workdir, from_dict(content["config"])))
+  _refuse_other_baseline(trained, described, identity, where=where)
   refuse_other_machine(described, config, where, way_out="leave baseline_from out")
   store = SharedStore(workdir / "checkpoints", 2, read_only=True)
   steps = _steps_of(store, 0, config, where=where)
@@ -131,6 +133,13 @@ def _refuse_unfinished(workdir: Path, where: str) -> None:
       f"{where}: no finished run there, {lacking[0]} is missing or damaged; "
       f"{hint if is_sweep else "name a run's workdir"}"
     )
+
+
+def _as_trained(workdir: Path, config: Config) -> Config:
+  """Returns the config with what a search of that run chose, and the baseline read."""
+  found = files.read_json(workdir / "results.json").get("selection", {}).get("chosen", {})
+  chosen = {key: value for key, value in found.items() if changes_baseline(key)}
+  return search_space.with_values(config, chosen) if chosen else config
 
 
 def _refuse_other_baseline(
@@ -177,8 +186,8 @@ def refuse_other_machine(
 
 
 def _steps_of(store: SharedStore, index: int, config: Config, where: str) -> list[tuple[int, int]]:
-  """Returns (index, step) of a training that scores: after the round whose network scores, and at
-  its end; once where they are one.
+  """Returns (index, step) of a training that scores: after the rounds that are kept, and at its
+  end.
   """
   step = last_step(store, index)
   meta = store.read_meta(step)
@@ -187,15 +196,16 @@ def _steps_of(store: SharedStore, index: int, config: Config, where: str) -> lis
       f"{where}: the checkpoint of the end of {meta['arm']} is missing, the last is of round "
       f"{meta['round']}; leave baseline_from out"
     )
-  scored = (
-    step if config.score.at_round is None else step_after(store, config.score.at_round, index)
-  )
-  if scored is None:
-    raise CheckpointError(
-      f"{where}: the checkpoint of {meta['arm']} after round {config.score.at_round}, which is "
-      "scored, is missing; leave baseline_from out"
-    )
-  return [(index, one) for one in sorted({scored, step})]
+  found = {step}
+  for number in kept_rounds(meta["arm"], config):
+    kept = step_after(store, number, index)
+    if kept is None:
+      raise CheckpointError(
+        f"{where}: the checkpoint of {meta['arm']} after round {number}, which is needed later, is "
+        "missing; leave baseline_from out"
+      )
+    found.add(kept)
+  return [(index, one) for one in sorted(found)]
 
 
 def take_over(

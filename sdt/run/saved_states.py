@@ -9,6 +9,7 @@ from sdt.arms.catalogue import trainings
 from sdt.engine.plan import Plan
 from sdt.engine.state import Best, Position, Snapshot, TrainState
 from sdt.errors import CheckpointError
+from sdt.run import recorded
 from sdt.run.context import Context
 from sdt.run.programs import Setup
 from sdt.run.shared_checkpoints import SharedStore
@@ -95,9 +96,9 @@ def restore_final(context: Context, arm_index: int) -> TrainState:
 
 
 def restore_round(context: Context, round_number: int, arm_index: int = 0) -> Snapshot:
-  """Returns where an arm that scores stood after a round, from its pinned checkpoint.
+  """Returns where an arm stood after a round, from its pinned checkpoint.
 
-  The rounds that are pinned are `score.at_round` and the last.
+  The rounds that are pinned are those of `kept_rounds` and the last.
 
   Raises:
     CheckpointError: that checkpoint is missing or damaged; it cannot be made again here.
@@ -148,7 +149,7 @@ def saved_like(setup: Setup, arm_index: int, num_phases: int | None = None) -> d
     num_phases: of the sums, where the checkpoint is another run's.
   """
   # Only the first arm, the baseline, records training dynamics.
-  dynamics = setup.no_dynamics("baseline") if arm_index == 0 else None
+  dynamics = recorded.nothing_yet(setup.config, setup.data, "baseline") if arm_index == 0 else None
   sums, fresh = setup.no_sums(num_phases), setup.fresh_start
   best = Best(fresh.state, dynamics) if setup.config.stop.patience else None
   return saved_tree(dataclasses.replace(fresh, sums=sums, dynamics=dynamics, best=best))

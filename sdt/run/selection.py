@@ -12,29 +12,34 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sdt import files
 from sdt.arms.catalogue import scoring_arms
-from sdt.config import Config, to_dict
+from sdt.config import Config, search_space, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, entry, leaves
-from sdt.config.schema import DataConfig, LogConfig, RegulariseConfig, SelectConfig
+from sdt.config.schema import EvaluateConfig, LogConfig, RegulariseConfig
 from sdt.data.dataset import Data
 from sdt.data.validation_split import hold_out
-from sdt.errors import ConfigError, DivergedError
+from sdt.errors import ConfigError
 from sdt.run import reused_baseline
+from sdt.run.search import feasibility
+from sdt.run.search.deciding import decide
+from sdt.run.search.trials import (
+  Ask,
+  Run,
+  Search,
+  chosen_of,
+  identity,
+  parts_of,
+  total_rounds,
+)
 from sdt.scores.split import sizes
-from sdt.stats import paired
 
 FILE, FOLDER = "selection.json", "selection"
 _OF_ARM = ("accuracy", "mean", "sd", "n", "loss", "diverged")
-# Runs a config in a workdir, under a name, on data.
-Run = Callable[[Config, Path, str, Data], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,34 +73,31 @@ class TrialRun:
 
 def is_on(config: Config) -> bool:
   """Returns whether anything is to be chosen."""
-  return bool(config.select.lambda_A or config.select.fraction or config.select.weight_decay)
+  rule = config.select
+  return bool(rule.space or rule.lambda_A or rule.fraction or rule.weight_decay)
 
 
-def frozen(config: Config, chosen: Mapping[str, float]) -> Config:
+def frozen(config: Config, chosen: Mapping[str, Any]) -> Config:
   """Returns the config with the chosen values, by dotted name, and nothing left to choose."""
-  values: dict[str, Any] = {key.removeprefix("method."): value for key, value in chosen.items()}
-  method = dataclasses.replace(config.method, **values)
-  return dataclasses.replace(
-    config, method=method, select=SelectConfig(), data=_without_validation(config.data)
-  )
+  own = search_space.without_selection(config)
+  return search_space.with_values(own, chosen) if chosen else own
 
 
 def provisional(config: Config) -> Config:
   """Returns the config with the first candidates, before anything is chosen.
 
-  Without a selection that is `config` itself.
+  Of a search these are values in the middle of its space. Without a selection that is `config`
+  itself.
   """
   rule = config.select
+  if rule.space:
+    return frozen(config, search_space.middle(search_space.space_of(rule.space)))
   lists = {
     "method.lambda_A": rule.lambda_A,
     "method.fraction": rule.fraction,
     "method.lambda_tuned": rule.weight_decay,
   }
   return frozen(config, {key: candidates[0] for key, candidates in lists.items() if candidates})
-
-
-def _without_validation(data: DataConfig) -> DataConfig:
-  return dataclasses.replace(data, validation_fraction=DataConfig().validation_fraction)
 
 
 def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
@@ -126,15 +128,14 @@ def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
     trials = _of_method(config, fraction) if rule.lambda_A or rule.fraction else []
     trials += _of_uniform(rule.weight_decay) if index == 0 else []
     own = dataclasses.replace(
-      config,
-      data=_without_validation(config.data),
+      search_space.without_selection(config),
       seeds=config.seeds[: rule.num_seeds],
       method=method,
-      select=SelectConfig(),
       regularise=RegulariseConfig(),  # no trial has a phase that would read it
       arms=("baseline", *(trial.arm for trial in trials)),
       own_arms=tuple(f"{trial.arm} = {trial.phases}" for trial in trials),
       baseline_from=None,
+      evaluate=EvaluateConfig(),
       log=LogConfig(),
     )
     folder = (
@@ -168,21 +169,36 @@ def _of_uniform(decays: Sequence[float]) -> list[Trial]:
 
 
 def prepare(config: Config, data: Data) -> tuple[Data, list[TrialRun]]:
-  """Returns the training set cut in two and the runs of the selection.
+  """Returns the training set cut in two and the runs of the selection; of a search no runs.
+
+  What a search tries next depends on what it has found. Here the corners of its space are checked.
 
   Raises:
-    ConfigError: the validation split, or A or B of a trial, would be empty.
+    ConfigError: the validation split, or A or B of a trial, would be empty, or a trial of a search
+      is impossible.
   """
   cut = hold_out(data, config.data)
+  if config.select.space:
+    feasibility.check(config, cut, len(data.train))
+    return cut, []
   return cut, trial_runs(config, len(data.train), len(cut.train))
 
 
-def num_trainings(runs: Sequence[TrialRun]) -> int:
-  """Returns how many trainings the runs are, for each seed.
+def cost(config: Config, runs: Sequence[TrialRun]) -> str:
+  """Returns how much a selection trains for each seed, in words; `runs` are those of `prepare`.
 
   What scores, the baseline and the folds, is trained once for all runs.
   """
-  return len(scoring_arms(runs[0].config)) + sum(len(own.trials) for own in runs)
+  if not config.select.space:
+    num = len(scoring_arms(runs[0].config)) + sum(len(own.trials) for own in runs)
+    return f"{num} trainings"
+  parts = parts_of(config)
+  counts = ", ".join(f"{part.num_trials} trials for {part.arm}" for part in parts)
+  whole = sum(part.num_trials for part in parts) * config.rounds
+  rounds, less = total_rounds(config), ""
+  if config.select.method == "halving":
+    less = f" of the {whole} that all trials would have"
+  return f"a {config.select.method} search with {counts}, {rounds} rounds{less},"
 
 
 def choose(
@@ -201,24 +217,30 @@ def choose(
     ConfigError: the selection.json there was made by another selection.
     DivergedError: of every candidate for an arm a seed diverged. And what `run` raises.
   """
-  path = workdir / FILE
+  path, folder = workdir / FILE, workdir / FOLDER
   cut, runs = prepare(config, data)
+  identity_hash = _hash_of([to_dict(own.config) for own in runs] or identity(config))
   if not files.is_intact(path):
     log(
-      f"selection: {num_trainings(runs)} trainings on {len(cut.train)} examples, {len(cut.test)} "
-      "held out to choose on"
+      f"selection: {cost(config, runs)} on {len(cut.train)} examples, {len(cut.test)} held out to "
+      "choose on"
     )
     if config.score.path is not None:
       log(
         "note: the scores come from a file, and whether their network was trained on the held-out "
         "examples is not known"
       )
-    _run_trials(runs, cut, workdir / FOLDER, run=run)
-    files.write_json(path, _content(runs, cut, workdir / FOLDER))
+    if runs:
+      _run_trials(runs, cut, folder, run=run)
+      found = _compared(runs, cut, folder)
+    else:
+      share = len(cut.train) / len(data.train)
+      found = Search(config, cut, share=share, folder=folder, run=run, log=log).content()
+    files.write_json(path, _about(config, cut, identity_hash, choices=found["choices"]) | found)
     for line in told(files.read_json(path)):
       log(f"selection: {line}")
   content: dict[str, Any] = files.read_json(path)
-  is_same = content.get("config_hash") == _hash_of(runs)
+  is_same = content.get("config_hash") == identity_hash
   if not is_same or content["validation"]["checksum"] != cut.checksum:
     raise ConfigError(
       f"{path} tells of another selection: its candidates, config or data are not those of this "
@@ -240,8 +262,7 @@ def validation_means(workdir: Path) -> dict[str, float]:
     return {}
   means = {"baseline": content["baseline"]["mean"]}
   for of, choice in content["choices"].items():
-    of_values = {tuple(one["values"].items()): one["mean"] for one in choice["candidates"]}
-    means[of] = of_values[tuple(choice["chosen"].items())]
+    means[of] = chosen_of(choice)["mean"]
   return means
 
 
@@ -251,25 +272,23 @@ def _run_trials(runs: Sequence[TrialRun], cut: Data, folder: Path, run: Run) -> 
   for number, trial in enumerate(runs, start=1):
     origin = str(first) if number > 1 and reused_baseline.is_there(first) else None
     name = f"selection, run {number} of {len(runs)}, {trial.folder}"
-    run(dataclasses.replace(trial.config, baseline_from=origin), folder / trial.folder, name, cut)
+    own = dataclasses.replace(trial.config, baseline_from=origin)
+    run(Ask(own, folder / trial.folder, name, data=cut))
 
 
-def _hash_of(runs: Sequence[TrialRun]) -> str:
-  """Returns the SHA-256, in hex, of the runs: of all keys that may change a result."""
+def _hash_of(configs: Sequence[Mapping[str, Any]]) -> str:
+  """Returns the SHA-256, in hex, of plain configs: of all keys that may change a result."""
   plain = [
-    {
-      name: value
-      for name, value in leaves(to_dict(own.config))
-      if entry(SAFE_TO_CHANGE, name) is None
-    }
-    for own in runs
+    {name: value for name, value in leaves(own) if entry(SAFE_TO_CHANGE, name) is None}
+    for own in configs
   ]
   return hashlib.sha256(
     json.dumps(plain, sort_keys=True, allow_nan=False).encode("ascii")
   ).hexdigest()
 
 
-def _content(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any]:
+def _compared(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any]:
+  """Returns what the candidates of all runs came to, and which is chosen."""
   tried: dict[str, list[dict[str, Any]]] = {}
   baseline: dict[str, Any] = {}
   for own in runs:
@@ -280,87 +299,25 @@ def _content(runs: Sequence[TrialRun], cut: Data, folder: Path) -> dict[str, Any
       entry = {"values": dict(trial.values), "folder": own.folder, "arm": trial.arm}
       tried.setdefault(trial.of, []).append(entry | of_arms[trial.arm])
   choices = {of: decide(of, candidates, len(cut.test)) for of, candidates in tried.items()}
-  first = runs[0].config
+  return {"choices": choices, "baseline": baseline}
+
+
+def _about(
+  config: Config, cut: Data, identity_hash: str, *, choices: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns the first entries of selection.json: what was held out, and what is chosen."""
   return {
-    "config_hash": _hash_of(runs),
+    "config_hash": identity_hash,
     "validation": {
       "num_train": len(cut.train),
       "num_validation": len(cut.test),
       "checksum": cut.checksum,
     },
-    "seeds": first.seeds,
-    "rounds": first.rounds,
+    "seeds": config.seeds[: config.select.num_seeds],
+    "rounds": config.rounds,
     "chosen": {
       key: value for choice in choices.values() for key, value in choice["chosen"].items()
     },
-    "choices": choices,
-    "baseline": baseline,
-  }
-
-
-def decide(of: str, candidates: Sequence[Mapping[str, Any]], num_validation: int) -> dict[str, Any]:
-  """Returns one entry of `choices` in selection.json: the candidates and which is chosen.
-
-  The highest mean validation accuracy of the last round wins; of equal ones the lower mean loss,
-  then the smaller values. A candidate of which a seed diverged is not chosen.
-
-  Args:
-    of: the arm that they are candidates for.
-    candidates: "values", "accuracy" and "loss" by seed, "mean", "sd", "n", "diverged" each.
-    num_validation: examples of the validation split.
-
-  Raises:
-    DivergedError: there is none to choose.
-  """
-
-  def rank(candidate: Mapping[str, Any]) -> tuple[Any, ...]:
-    # Counts of right answers, because means of equal counts may differ in the last bit.
-    right = sum(round(accuracy * num_validation) for accuracy in candidate["accuracy"].values())
-    return (-right, math.fsum(candidate["loss"].values()), *candidate["values"].values())
-
-  sound = [candidate for candidate in candidates if not candidate["diverged"]]
-  if not sound:
-    raise DivergedError(
-      f"selection: nothing to choose for {of}, every one of {len(candidates)} candidates has a "
-      "seed that diverged; try a lower "
-      "optim.learning_rate in a new --workdir"
-    )
-  best = min(sound, key=rank)
-  lists = {
-    key: sorted({candidate["values"][key] for candidate in candidates}) for key in best["values"]
-  }
-  return {
-    "num_trials": len(candidates),
-    "chosen": best["values"],
-    "at_edge": [
-      key
-      for key, values in lists.items()
-      if len(values) > 1 and best["values"][key] in (values[0], values[-1])
-    ],
-    "best_of": _best_of(sound, best),
-    "candidates": candidates,
-  }
-
-
-def _best_of(sound: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns how much better the best looks than the mean, and how much of it luck explains.
-
-  The latter is `stats.expected_best_of` standard errors of one candidate's mean. The candidates are
-  paired by seed, and what a seed does to all of them alike favours none: the error is that of the
-  residuals from the means of seed and candidate, with (k - 1) (n - 1) degrees of freedom. What the
-  shared validation images do to the candidates alike in every seed is not removed.
-  """
-  sds, error = paired.expected_best_of(len(sound)), None
-  if best["n"] > 1 and len(sound) > 1:
-    table = np.array([list(candidate["accuracy"].values()) for candidate in sound])
-    residuals = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
-    num_free = (table.shape[0] - 1) * (table.shape[1] - 1)
-    error = math.sqrt(float((residuals**2).sum()) / num_free / table.shape[1])
-  return {
-    "num_values": len(sound),
-    "expected_gain_sds": sds,
-    "expected_gain": None if error is None else sds * error,
-    "gain": best["mean"] - math.fsum(candidate["mean"] for candidate in sound) / len(sound),
   }
 
 
@@ -368,15 +325,16 @@ def told(content: Mapping[str, Any]) -> list[str]:
   """Returns the lines about the choices; a choice at an edge of its candidates has one more."""
   lines = []
   for of, choice in content["choices"].items():
-    best = next(
-      candidate for candidate in choice["candidates"] if candidate["values"] == choice["chosen"]
+    best = chosen_of(choice)
+    values = ", ".join(
+      f"{key}={search_space.value_text(value)}" for key, value in choice["chosen"].items()
     )
-    values = ", ".join(f"{key}={value:g}" for key, value in choice["chosen"].items())
     spread = "" if best["sd"] is None else f" +- {100 * best['sd']:.2f}"
     accuracy = f"validation accuracy {100 * best['mean']:.2f}{spread} %, n = {best['n']}"
     lines.append(f"{of}: {values} ({accuracy}), the best of {choice['num_trials']}")
     lines += [f"note: {edge_note(key)}" for key in choice["at_edge"]]
-    lost = [candidate["arm"] for candidate in choice["candidates"] if candidate["diverged"]]
+    name = "folder" if "search" in content else "arm"
+    lost = [candidate[name] for candidate in choice["candidates"] if candidate["diverged"]]
     lines += (
       [f"note: {', '.join(lost)} diverged in some seed and could not be chosen"] if lost else []
     )

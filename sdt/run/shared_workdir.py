@@ -15,7 +15,7 @@ from sdt.files.workdir import TMP_PREFIX, disk_errors, hold_workdir
 
 # Checkpoints are sent when they are asked for; the rest is read by nobody but people.
 _NOT_COPIED = (".csv", ".png", ".svg", ".html", ".safetensors")
-_TOO_LARGE = ("predictions.npz",)
+_TOO_LARGE = "predictions*.npz"  # also of further answers
 _FOLDERS_NOT_COPIED = {"checkpoints", "profile"}
 
 
@@ -63,7 +63,7 @@ def _small_files(folder: Path) -> dict[str, bytes]:
     name = path.relative_to(folder)
     is_small = (
       path.suffix not in _NOT_COPIED
-      and path.name not in _TOO_LARGE
+      and not path.match(_TOO_LARGE)
       and not path.name.startswith(TMP_PREFIX)
       and not _FOLDERS_NOT_COPIED & set(name.parts)
     )

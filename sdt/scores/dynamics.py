@@ -1,5 +1,7 @@
 """Training dynamics: running summaries of every training example, and the scores made of them.
 
+Where it is asked for, the course is kept beside them: the label's probability in every round.
+
 The logits are those of the training step itself, before its update: augmented inputs, batch
 statistics, dropout. They cost no extra pass and are never stored. An example is presented once in a
 round if the plan passes through it once; every further pass counts as a presentation.
@@ -33,6 +35,8 @@ class Dynamics:
     mean_doubt: float32, mean of 1 - p, p the label's probability.
     sum_squares: float32, sum of the squared deviations of 1 - p from its mean.
     mean_margin: float32, mean of the label's logit less the largest other.
+    course: uint8 [R, N, rounds], the label's probability at the latest presentation of each round,
+      255 p rounded; 0 where the example was not presented. None where no course is kept.
   """
 
   num_seen: Leaf
@@ -43,6 +47,7 @@ class Dynamics:
   mean_doubt: Leaf
   sum_squares: Leaf
   mean_margin: Leaf
+  course: Leaf = None
 
 
 class Seen(NamedTuple):
@@ -59,13 +64,18 @@ class Seen(NamedTuple):
   margin: Leaf
 
 
-def no_dynamics(num_replicas: int, num_examples: int) -> Dynamics:
-  """Returns the summaries before the first presentation: zeros, [R, N], on the host."""
+def no_dynamics(num_replicas: int, num_examples: int, course_rounds: int = 0) -> Dynamics:
+  """Returns the summaries before the first presentation: zeros, [R, N], on the host.
+
+  With a course of so many rounds, unless they are 0.
+  """
   types: dict[str, type] = {"is_right": np.bool_}
   types |= dict.fromkeys(("mean_doubt", "sum_squares", "mean_margin"), np.float32)
-  names = [field.name for field in dataclasses.fields(Dynamics)]
+  names = [field.name for field in dataclasses.fields(Dynamics) if field.name != "course"]
   shape = (num_replicas, num_examples)
-  return Dynamics(**{name: np.zeros(shape, types.get(name, np.int32)) for name in names})
+  course = np.zeros((*shape, course_rounds), np.uint8) if course_rounds else None
+  leaves: dict[str, Leaf] = {name: np.zeros(shape, types.get(name, np.int32)) for name in names}
+  return Dynamics(**leaves, course=course)
 
 
 def see(logits: Float[AnyArray, "B K"], labels: Int[AnyArray, "B"]) -> Seen:
@@ -90,7 +100,7 @@ def record(
   """Returns the summaries after one more presentation of some examples, for one replica.
 
   Args:
-    dynamics: leaves [N].
+    dynamics: leaves [N], and [N, rounds] of the course.
     round_number: [] int32, from 1.
     ids: [B] int32 positions in the training set. Those that count are distinct.
     counts: [B] bool; examples that do not count change nothing.
@@ -98,7 +108,8 @@ def record(
   Source: Welford 1962, "Note on a method for calculating corrected sums of squares and products",
   for means and sums of squares.
   """
-  before = jax.tree.map(lambda leaf: leaf[ids], dynamics)
+  course, summaries = dynamics.course, dataclasses.replace(dynamics, course=None)
+  before = jax.tree.map(lambda leaf: leaf[ids], summaries)
   num_seen = before.num_seen + 1
   per_seen = 1.0 / num_seen.astype(seen.doubt.dtype)
   deviation = seen.doubt - before.mean_doubt
@@ -115,9 +126,14 @@ def record(
   )
   num_examples = dynamics.num_seen.shape[0]
   places = jnp.where(counts, ids, num_examples)  # past the end: dropped
-  return jax.tree.map(
-    lambda leaf, values: leaf.at[places].set(values, mode="drop"), dynamics, after
+  recorded = jax.tree.map(
+    lambda leaf, values: leaf.at[places].set(values, mode="drop"), summaries, after
   )
+  if course is None:
+    return recorded
+  now = jnp.round(255.0 * (1.0 - seen.doubt)).astype(jnp.uint8)
+  course = course.at[places, round_number - 1].set(now, mode="drop")
+  return dataclasses.replace(recorded, course=course)
 
 
 def dynamics_scores(dynamics: Dynamics, rounds: int) -> dict[str, Float[np.ndarray, "R N"]]:

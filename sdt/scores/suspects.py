@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from sdt.config.score_names import SCORES, Score
+from sdt.config.score_names import SCORES, TRAINED_NETWORKS, Score
 from sdt.scores.agreement import easiness
 from sdt.scores.cleanlab_issues import CleanlabIssues
 
@@ -33,7 +33,7 @@ class Source:
 
 OUT_OF_FOLD = Source("networks that have not seen the image", ("margin",), "margin")
 DYNAMICS = Source("training dynamics", ("aum", "mean_confidence"), "aum")
-IN_SAMPLE = Source("the trained networks", ("margin",), "margin")
+IN_SAMPLE = Source(TRAINED_NETWORKS, ("margin",), "margin")
 
 
 def source_of(names: Sequence[str], *, has_folds: bool) -> Source:

@@ -1,5 +1,7 @@
 """What an experiment will do, before anything is trained: its plans, its files, its sizes."""
 
+import dataclasses
+
 import numpy as np
 
 from sdt.arms.catalogue import trainings
@@ -13,6 +15,7 @@ from sdt.run import preprocessing_file, selection
 from sdt.scores.split import Partition, Sizes, sizes
 from sdt.stages import contact_sheet, prediction_files, suspect_files
 from sdt.stages.model_file import file_of
+from sdt.stages.ways import further_ways
 
 _OF_SCORES = ("scores.npz", "scores.csv", "scores.json", "split.csv", suspect_files.TABLE)
 
@@ -46,6 +49,7 @@ def outputs(config: Config, data: Data) -> list[str]:
   names += [preprocessing_file.FILE] if preprocessing_file.is_written(data) else []
   names += [file_of(arm, seed) for arm in config.arms for seed in config.seeds]
   names += [prediction_files.FILE, prediction_files.TABLE]
+  names += [way.file for way in further_ways(config)]
   names += [contact_sheet.FILE] if contact_sheet.is_drawn(config, data) else []
   if has_split(config):
     names += [*_OF_SCORES, *(f"arms/{arm}.npz" for arm in config.arms if arm != "baseline")]
@@ -69,5 +73,5 @@ def plans(config: Config, data: Data) -> tuple[int, list[Plan]]:
   positions = np.arange(len(train), dtype=np.int32)
   easy, rest, out = np.split(positions, (size.easy, len(train) - size.left_out))
   partitions = (Partition(easy, rest, 0, left_out=out),) * len(config.seeds)
-  setting = Setting(config, train.labels, train.example_ids, scores=None, partitions=partitions)
+  setting = dataclasses.replace(Setting.of(config, data), partitions=partitions)
   return size.easy, [make_plan(arm, setting) for arm in trainings(config)]

@@ -30,6 +30,7 @@ from sdt.stages.prediction_files import (
   write_table,
 )
 from sdt.stages.train import Trainings
+from sdt.stages.ways import SINGLE, Way, networks_of
 from sdt.stats import classification, paired
 from sdt.stats.classification import NUM_BINS, SCALARS, TOP, Figures
 from sdt.types import Variables
@@ -109,32 +110,47 @@ def predict(
 
   A sound file of the same networks stays. `plans` are those of the arms.
   """
-  config, data, path, arms = context.config, context.data, context.workdir / FILE, list(plans)
+  predicted = ask(context, trainings, list(plans), way=SINGLE, fit_of=fit_of(context, plans))
+  _tell_other_accuracies(context, predicted)
+  return predicted
+
+
+def fit_of(context: Context, plans: Mapping[str, Plan]) -> FitOf:
+  """Returns what tells the seeds of an arm that are fit; `plans` are those of the arms."""
   rows = read_judged(context.workdir, context.config)
 
-  def fit_of(arm: str, predicted: Predicted) -> Collection[int]:
+  def fit(arm: str, predicted: Predicted) -> Collection[int]:
     return fitness_of(
       rows,
       plans[arm],
-      data,
-      config=config,
+      context.data,
+      config=context.config,
       predicted=predicted,
       by_training_alone="selected" in context.setup.choices,
     ).fit
 
+  return fit
+
+
+def ask(
+  context: Context, trainings: Trainings, arms: Sequence[str], *, way: Way, fit_of: FitOf
+) -> dict[str, Predicted]:
+  """Writes the file of a way to ask, and returns what its answers come to, by arm.
+
+  A sound file of the same networks stays. `fit_of` tells the seeds of the ensembles.
+  """
+  path = context.workdir / way.file
   with context.timing.stage("predictions"):
-    if _are_there(path, trainings, arms):
-      context.display.log(f"predictions: there already, in {FILE}")
+    if _are_there(context, trainings, arms, way=way):
+      context.display.log(f"predictions: there already, in {way.file}")
     else:
-      stretches = _ask(context, trainings, arms)
+      stretches = _ask(context, trainings, arms, way=way)
       if processes.is_first():
-        write_predictions(path, data, config, stretches=stretches, arms=arms)
+        write_predictions(path, context.data, context.config, stretches=stretches, arms=arms)
       else:  # every process runs the programs
         collections.deque(stretches, maxlen=0)
     found = processes.by_first(lambda: figures_of(path, fit_of))
-  predicted = {str(arm): Predicted(**of_arm) for arm, of_arm in found.items()}
-  _tell_other_accuracies(context, predicted)
-  return predicted
+  return {str(arm): Predicted(**of_arm) for arm, of_arm in found.items()}
 
 
 def fitness_of(
@@ -165,11 +181,12 @@ def fitness_of(
   return Fitness(frozenset(diverged), found, fit)
 
 
-def _are_there(path: Path, trainings: Trainings, arms: Sequence[str]) -> bool:
-  """Returns whether predictions.npz is sound and of the networks that this run has."""
+def _are_there(context: Context, trainings: Trainings, arms: Sequence[str], *, way: Way) -> bool:
+  """Returns whether the file of a way is sound and of the networks that this run has."""
+  path = context.workdir / way.file
   if not all(trainings.was_done(arm) for arm in arms):
     return False
-  weights = {arm: digest_of(trainings.final_state(arm).variables) for arm in arms}
+  weights = {arm: digest_of(networks_of(context, trainings, arm, way=way)) for arm in arms}
 
   def is_of_them() -> bool:
     try:
@@ -216,20 +233,23 @@ def _tell_other_accuracies(context: Context, predicted: Mapping[str, Predicted])
     )
 
 
-def _ask(context: Context, trainings: Trainings, arms: Sequence[str]) -> Iterator[Stretch]:
-  """Yields what the final networks say of the test set, arm by arm; nothing of diverged ones.
+def _ask(
+  context: Context, trainings: Trainings, arms: Sequence[str], *, way: Way
+) -> Iterator[Stretch]:
+  """Yields what the networks say of the test set, arm by arm; nothing of diverged ones.
 
   Raises:
     Interrupted: a signal came.
   """
   config = context.config
-  predictor = context.setup.predictor(dtype_of(config, context.data).name)
+  predictor = context.setup.predictor(dtype_of(config, context.data).name, way.average)
   rows, num = read_judged(context.workdir, context.config), predictor.num_batches
-  with context.display.task("predictions", len(arms) * num, "batch") as task:
+  name = "predictions" if way is SINGLE else f"predictions, {way.name}"
+  with context.display.task(name, len(arms) * num, "batch") as task:
     for index, arm in enumerate(arms):
       diverged = metrics.diverged_seeds(rows, arm)
       lost = np.array([seed in diverged for seed in config.seeds])
-      variables = trainings.final_state(arm).variables
+      variables = networks_of(context, trainings, arm, way=way)
       weights = digest_of(variables)
       for start, done, said in predictor.predictions(variables):
         yield Stretch(arm, start, without(said, lost), weights=weights)

@@ -14,13 +14,15 @@ from sdt.arms.catalogue import arm_specs, fold_arms
 from sdt.arms.planning import check_equal_work
 from sdt.config import Config
 from sdt.data.dataset import Data
+from sdt.devices import processes
 from sdt.engine.plan import Plan
 from sdt.models import count_params
 from sdt.run import metrics, selection, stopping
 from sdt.run.collapse import Collapse, collapse_in_words, effective_classes_of, likely_cause
 from sdt.run.context import Context, write_environment
-from sdt.stages import outline
+from sdt.stages import imbalance, outline
 from sdt.stages.final_networks import finish_arms, write_activation_maps, write_recommended
+from sdt.stages.further_answers import further_answers
 from sdt.stages.predictions import Predicted, finish, fitness_of, predict
 from sdt.stages.recommended import recommend
 from sdt.stages.train import Trainings
@@ -94,6 +96,7 @@ def write_results(
   """
   setup = context.setup
   predicted = predict(context, trainings, plans)
+  further = further_answers(context, trainings, plans, predicted=predicted)
   with context.timing.stage("class activation maps"):
     write_activation_maps(context, trainings)
   with context.timing.stage("results"):
@@ -112,12 +115,23 @@ def write_results(
       looks=setup.choices.get("looks", ()),
     )
     content = results_of(context.workdir, context.data, context.config, outcome=outcome)
+    if imbalance.is_imbalanced(context.config, context.data):
+      content |= _of_imbalance(context, plans, content)
     write_recommended(context, content["recommended"]["file"])
-    content["predictions"] = finish(context, predicted, content["recommended"])
+    content["predictions"] = finish(context, predicted, content["recommended"]) | further
     if outline.has_split(context.config):
       content["suspects"] = files.read_json(context.workdir / "scores.json")["suspects"]
     context.loggers.finish(content)
     files.write_json(context.workdir / "results.json", content)
+
+
+def _of_imbalance(
+  context: Context, plans: Mapping[str, Plan], content: Mapping[str, Any]
+) -> dict[str, Any]:
+  config, data, workdir = context.config, context.data, context.workdir
+  moved = processes.by_first(lambda: imbalance.moved_of(workdir, plans, data))
+  looks = context.setup.choices.get("looks", ())
+  return imbalance.added(content, config, data, moved=moved, looks=looks)
 
 
 def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> dict[str, Any]:

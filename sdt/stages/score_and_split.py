@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from sdt import files
 from sdt.arms.catalogue import fold_arms, scoring_arms
 from sdt.arms.planning import Setting
 from sdt.config import Config
 from sdt.config.schema import SplitConfig
-from sdt.config.score_names import OTHER_CLASS, PROBABILITIES, SCORES, Score
+from sdt.config.score_names import COURSE, ON_REQUEST, OTHER_CLASS, PROBABILITIES, SCORES, Score
 from sdt.data.dataset import Data
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.state import TrainState
@@ -37,12 +37,14 @@ class Scores:
     values: by name, [R, N] in the order of the data set.
     other_class: int32 [R, N], the most probable class but the label's.
     probabilities: float32 [R, N, K] of all classes; None unless they are asked for.
+    course: uint8 [R, N, rounds], as in `Dynamics`; None unless it is asked for.
     were_stored: whether they were read from scores.npz.
   """
 
   values: Mapping[str, Shaped[np.ndarray, "R N"]]
   other_class: Int[np.ndarray, "R N"]
   probabilities: Float[np.ndarray, "R N K"] | None
+  course: UInt8[np.ndarray, "R N rounds"] | None
   were_stored: bool
 
 
@@ -57,10 +59,9 @@ def score(context: Context, may_read: bool) -> Scores:
   path = context.workdir / "scores.npz"
   with context.timing.stage("score"):
     stored = files.read_npz(path) if may_read and files.is_intact(path) else {}
+    asked = (name for name, key in ON_REQUEST.items() if getattr(context.config.score, key))
     # Those of an older version have no `other_class`.
-    were_stored = OTHER_CLASS in stored and (
-      PROBABILITIES in stored or not context.config.score.has_probabilities
-    )
+    were_stored = all(name in stored for name in (OTHER_CLASS, *asked))
     if were_stored:
       context.display.log("scores: there already, read from scores.npz")
     found = stored if were_stored else _scores(context)
@@ -68,7 +69,13 @@ def score(context: Context, may_read: bool) -> Scores:
     # Always the file's own: those on disk may be of a run that this one has its baseline from.
     if context.beside.scores is not None:
       values["file"] = np.tile(context.beside.scores.values, (len(context.config.seeds), 1))
-  return Scores(values, found[OTHER_CLASS], found.get(PROBABILITIES), were_stored=were_stored)
+  return Scores(
+    values,
+    found[OTHER_CLASS],
+    found.get(PROBABILITIES),
+    course=found.get(COURSE),
+    were_stored=were_stored,
+  )
 
 
 def split(context: Context, setting: Setting, scores: Scores) -> Setting:
@@ -106,6 +113,7 @@ def split(context: Context, setting: Setting, scores: Scores) -> Setting:
       suspects=suspects,
       stability=stability,
       probabilities=scores.probabilities,
+      course=scores.course,
     )
     _tell_suspects(context, suspects)
     _write(context, scored, easiness=by_mean, were_stored=scores.were_stored)
@@ -276,7 +284,10 @@ def _scores(context: Context) -> dict[str, np.ndarray]:
   note = score_files.described(config)[config.score.name].note
   if note is not None:
     context.display.log(f"note: score.name={config.score.name}: {note}")
-  return scores | ({} if end.dynamics is None else dynamics_scores(end.dynamics, config.rounds))
+  if end.dynamics is None:
+    return scores
+  course = {} if end.dynamics.course is None else {COURSE: end.dynamics.course}
+  return scores | dynamics_scores(end.dynamics, config.rounds) | course
 
 
 def _out_of_fold(context: Context, runner: ScoreRunner, chosen: int) -> dict[str, np.ndarray]:

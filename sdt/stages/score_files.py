@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from sdt import files
 from sdt.config import Config
 from sdt.config.score_names import (
+  COURSE,
   LAST_ROUND,
   OTHER_CLASS,
   OUT_OF_FOLD,
@@ -64,6 +65,7 @@ class Scored:
     suspects: the examples as suspects.
     stability: what `agreement.score_stability` returned.
     probabilities: [R, N, K] of all classes, or None.
+    course: [R, N, rounds] of the label in every round, 255 for certainty, or None.
   """
 
   values: Mapping[str, np.ndarray]
@@ -73,6 +75,7 @@ class Scored:
   suspects: Suspects
   stability: Mapping[str, Any] | None
   probabilities: Float[np.ndarray, "R N K"] | None = None
+  course: UInt8[np.ndarray, "R N rounds"] | None = None
 
 
 def write_scores(workdir: Path, data: Data, config: Config, scored: Scored) -> None:
@@ -111,6 +114,7 @@ def write_scores(workdir: Path, data: Data, config: Config, scored: Scored) -> N
   if truth is not None:
     content["truth"] = truth
   files.write_json(workdir / "scores.json", content)
+  on_request = {PROBABILITIES: scored.probabilities, COURSE: scored.course}
   files.write_npz(
     workdir / "scores.npz",
     example_id=train.example_ids,
@@ -119,7 +123,7 @@ def write_scores(workdir: Path, data: Data, config: Config, scored: Scored) -> N
     sound=sound,
     **known,
     **{OTHER_CLASS: scored.other_class},
-    **({} if scored.probabilities is None else {PROBABILITIES: scored.probabilities}),
+    **{name: value for name, value in on_request.items() if value is not None},
     **scored.values,
   )
 

@@ -116,6 +116,7 @@ class Trainings:
     place = self._index_of(plan.arm)
     start = self.newest if place == self.reached else None
     if self.was_done(plan.arm):
+      self.context.pause_if_due(plan.arm, plan.rounds)
       state = None if start is None else start.state
       return Trained(self.context, place, state)
     if start is None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sdt import files
-from sdt.arms.catalogue import scoring_arms
+from sdt.arms.kept_rounds import kept_rounds
 from sdt.devices import processes
 from sdt.devices.layout import fetch
 from sdt.engine.plan import Plan
@@ -36,11 +36,11 @@ def train_arm(
 ) -> TrainState:
   """Trains an arm from `start` to its end; returns its final state, leaves [R, ...], on the host.
 
-  Rows go to metrics.jsonl before the checkpoint that covers them. The final state is pinned, and of
-  the baseline the state that is scored.
+  Rows go to metrics.jsonl before the checkpoint that covers them. The final state is pinned, and
+  those after `kept_rounds`.
 
   Raises:
-    Interrupted: a signal came; the state is saved.
+    Interrupted: a signal came; the state is saved. Paused: see `Context.pause`.
   """
   context.raise_if_stopped(f"before arm {plan.arm}")
   processes.refuse_unequal(
@@ -55,11 +55,9 @@ def train_arm(
   context.raise_if_stopped(f"before arm {plan.arm}")
   saver = _Saver(context, plan, arm_index, trainer=trainer, start=start)
   stopper = saver.stopper
+  halts_every_round = stopper is not None
   steps = trainer.run(
-    start.position,
-    start.round_secs,
-    saver.scored_round,
-    halts_every_round=stopper is not None,
+    start.position, start.round_secs, saver.halts, halts_every_round=halts_every_round
   )
   watch, due = _watch(context, plan), _rounds_with_rows(context, plan, start)
   rates, done = context.setup.learning_rates(plan), start.position.round_index
@@ -80,7 +78,9 @@ def train_arm(
       idle = progress.waited_seconds + time.perf_counter() - received - saving
       context.timing.idle_secs += idle
   _tell_stop(context, plan, trainer)
-  return saver.save(Position(plan.rounds), 0.0, pin=True).state
+  ended = saver.save(Position(plan.rounds), 0.0, pin=True).state
+  context.pause_if_due(plan.arm, plan.rounds)
+  return ended
 
 
 def _rounds_with_rows(context: Context, plan: Plan, start: Snapshot) -> list[int]:
@@ -177,7 +177,7 @@ def _watch(context: Context, plan: Plan) -> Watch:
 class _Saver:
   """Saves the state of a training when it is time and when a signal has come.
 
-  The state after the round that is scored is pinned.
+  The states after the rounds that are needed later are pinned.
   """
 
   def __init__(
@@ -189,7 +189,14 @@ class _Saver:
     trained = dataclasses.replace(trainer.get_state(), best=start.best)
     self.stopper = _stopper(context, plan, trained)
     config = context.setup.config
-    self.scored_round = config.score.at_round if plan.arm in scoring_arms(config) else None
+    self.kept_rounds = kept_rounds(plan.arm, config)
+    self._paused_round = context.pauses_after(plan.arm)
+
+  @property
+  def halts(self) -> tuple[int, ...]:
+    """The rounds at whose end the state is needed."""
+    paused = self._paused_round
+    return (*self.kept_rounds, *(() if paused is None else (paused,)))
 
   def _interval(self) -> float:
     chosen = self._context.setup.config.checkpoint.every_secs
@@ -216,22 +223,25 @@ class _Saver:
       yield progress
 
   def save_if_due(self, progress: Progress) -> None:
-    """Saves after a dispatch if it is time, the state is scored, or a signal has come.
+    """Saves after a dispatch if it is time, the state is needed later, or a signal has come.
 
     Raises:
-      Interrupted: a signal has come.
+      Interrupted: a signal has come. Paused: the run is to go no further.
     """
     spent = self._round_secs + progress.waited_seconds + progress.seconds
     at = self._at = progress.position
     self._round_secs = 0.0 if progress.finished else spent
     if at.round_index == self._plan.rounds:
       return  # the end is saved by the training itself
-    is_scored = self.scored_round is not None and at == Position(self.scored_round)
+    is_kept = at == Position(at.round_index) and at.round_index in self.kept_rounds
     asked = self._context.stop.asked()
     is_due = processes.agree(time.perf_counter() >= self._next_save)
-    if not (is_scored or is_due or asked):
+    is_paused = self._paused_round is not None and at == Position(self._paused_round)
+    if not (is_kept or is_due or is_paused or asked):
       return
-    self.save(at, self._round_secs, pin=is_scored)
+    self.save(at, self._round_secs, pin=is_kept)
+    if is_paused:
+      self._context.pause_if_due(self._plan.arm, at.round_index)
     place = (
       f"round {at.round_index + 1}, after step {at.step}"
       if at.step

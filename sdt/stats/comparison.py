@@ -60,21 +60,22 @@ def compare(
   unequal: Collection[str] = (),
   controls: Mapping[str, str] | None = None,
   standing: Standing = _ALONE,
+  *,
+  measure: str = "test accuracy",
 ) -> Comparison:
   """Returns the comparison of the arms: contrasts, the verdict on the positive control, a sentence.
 
   The contrasts are the method minus every other arm. Their family is every arm but the positive
-  control; arms of unequal work belong to it, because their verdicts are claims about the method
-  like the others. The method minus the positive control is tested as a family of its own, and so is
-  the baseline minus it.
+  control, those of unequal work too: their verdicts are claims about the method like the others.
+  The method minus the positive control is a family of its own, and so is the baseline minus it.
 
   Args:
     accuracy: arm -> seed -> test accuracy in [0, 1], None or NaN for a diverged seed.
     margin: half-width of "equal", a fraction.
     unequal: arms of unequal work; their contrasts say so.
-    controls: the control of an arm that has one. The pairs of which both were trained are a family
-      of their own.
+    controls: the control of an arm that has one; pairs of which both were trained are a family.
     standing: of this look among the others. The level of every family is that of the look.
+    measure: what the accuracies are called.
   """
   family = functools.partial(_family, accuracy, margin=margin, unequal=unequal, standing=standing)
   contrasts: dict[str, ArmContrast] = {}
@@ -84,9 +85,7 @@ def compare(
     tested = family({arm: (METHOD, arm) for arm in others if arm not in apart})
     tested |= family({arm: (METHOD, arm) for arm in apart})
     contrasts = {arm: tested[arm] for arm in others}
-  result: Comparison = {"contrasts": contrasts, "sentence": f"{_of_method(accuracy, contrasts)}."}
-  if any(contrast["n"] < paired.MIN_PAIRS for contrast in contrasts.values()):
-    result["sentence"] += f" {paired.MORE_SEEDS}"
+  result: Comparison = {"contrasts": contrasts, "sentence": _said(accuracy, contrasts, measure)}
   pairs = {
     arm: (arm, control)
     for arm, control in (controls or {}).items()
@@ -151,18 +150,24 @@ def _power(contrast: ArmContrast) -> Power:
   return {"called_worse": called_worse, "says": says, "contrast": contrast}
 
 
-def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast]) -> str:
+def _said(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast], measure: str) -> str:
+  """Returns the sentence on the method, and that more seeds are needed where they are."""
+  has_few = any(contrast["n"] < paired.MIN_PAIRS for contrast in contrasts.values())
+  return f"{_of_method(accuracy, contrasts, measure)}." + f" {paired.MORE_SEEDS}" * has_few
+
+
+def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast], measure: str) -> str:
   """Returns the sentence on the method, without a full stop: accuracies, differences, verdicts."""
   means = {arm: paired.summary(values.values()) for arm, values in accuracy.items()}
   if METHOD not in means:
-    reached = ", ".join(_reached(arm, mean) for arm, mean in means.items())
+    reached = ", ".join(_reached(arm, mean, measure) for arm, mean in means.items())
     return f"No method arm was trained: {reached}"
   family = {arm: contrast for arm, contrast in contrasts.items() if contrast["in_family"]}
   if not family:
-    return f"Nothing to compare with: {_reached(METHOD, means[METHOD])}"
+    return f"Nothing to compare with: {_reached(METHOD, means[METHOD], measure)}"
   first = BASELINE if BASELINE in family else next(iter(family))
   head = (
-    f"{_reached(METHOD, means[METHOD])} and {_reached(first, means[first])}; "
+    f"{_reached(METHOD, means[METHOD], measure)} and {_reached(first, means[first], measure)}; "
     f"{_compared(family[first])}"
   )
   rest = [_briefly(arm, contrast) for arm, contrast in family.items() if arm != first]
@@ -170,13 +175,13 @@ def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast]) -> str:
   return head[0].upper() + head[1:] + tail
 
 
-def _reached(arm: str, mean: paired.Summary) -> str:
+def _reached(arm: str, mean: paired.Summary, measure: str) -> str:
   name = f"the {arm}" if arm in (METHOD, BASELINE) else arm
   if mean["mean"] is None:
     return f"{name} finished no seed"
   has_sd = mean["sd"] is not None and mean["n"] >= paired.MIN_PAIRS  # that of two says little
   spread = f" +- {100 * mean['sd']:.2f}" if has_sd and mean["sd"] is not None else ""
-  return f"{name} reached {100 * mean['mean']:.2f}{spread} % test accuracy (n = {mean['n']})"
+  return f"{name} reached {100 * mean['mean']:.2f}{spread} % {measure} (n = {mean['n']})"
 
 
 def _difference(contrast: ArmContrast) -> str:
@@ -184,19 +189,19 @@ def _difference(contrast: ArmContrast) -> str:
 
   The contrast must have three pairs or more.
   """
-  text = f"{contrast['difference']} is {100 * (contrast['mean'] or 0.0):+.2f} points"
+  text = f"{contrast['difference']} is {100 * (contrast['mean'] or 0.0):+z.2f} points"
   interval = "" if contrast["interval"] is None else f", interval {_interval(contrast['interval'])}"
   return f"{text}{interval}, n = {contrast['n']}"
 
 
 def _interval(interval: Sequence[float]) -> str:
-  return f"{100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}"
+  return f"{100 * interval[0]:+z.2f} to {100 * interval[1]:+z.2f}"
 
 
 def _compared(contrast: ArmContrast) -> str:
   if contrast["mean"] is None:
     return f"{contrast['difference']}: {_verdict(contrast)}"
-  text = f"{contrast['difference']} is {100 * contrast['mean']:+.2f} points"
+  text = f"{contrast['difference']} is {100 * contrast['mean']:+z.2f} points"
   if contrast["interval"] is None:
     return f"{text} ({_verdict(contrast)})"
   text += (
@@ -215,7 +220,7 @@ def _in_short(contrast: ArmContrast) -> str:
 
 
 def _briefly(arm: str, contrast: ArmContrast) -> str:
-  difference = "" if contrast["mean"] is None else f"{100 * contrast['mean']:+.2f}, "
+  difference = "" if contrast["mean"] is None else f"{100 * contrast['mean']:+z.2f}, "
   return f"{arm} ({difference}{_verdict(contrast)})"
 
 

@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Float64
 
 from sdt import files, named_files
-from sdt.config import Config, from_dict
+from sdt.config import Config, from_dict, search_space
 from sdt.errors import ConfigError, DataError, did_you_mean
 from sdt.files.sealed import read_seal
 from sdt.trained import run_tables
 from sdt.trained.model import Model, file_of, read_model
 from sdt.trained.networks import Images, Networks
+from sdt.trained.views import views_for
 
 _FILES = ("results.json", "config.json", "environment.json")
 _ADVICE = "name the workdir of a finished run"
@@ -30,7 +31,7 @@ class Run:
 
   Attributes:
     workdir: where its files are.
-    config: of the run.
+    config: of the run; after a search with the values that it chose.
     results: the content of results.json.
   """
 
@@ -85,21 +86,24 @@ class Run:
       raise DataError(f"{path}: a run of the arm {self.arms[0]} alone has no scores and no split")
     return run_tables.columns(_verified(path), str(path))
 
-  def networks(self, arm: str | None = None, seeds: Seeds = "all") -> Networks:
+  def networks(
+    self, arm: str | None = None, seeds: Seeds = "all", *, views: str = "centre"
+  ) -> Networks:
     """Returns the networks of an arm.
 
     Args:
       arm: the recommended one by default.
       seeds: "all" for those that neither diverged nor collapsed, or the seeds to take.
+      views: of every image, such as "flip shifts(1)", see docs/predicting.md.
 
     Raises:
-      ConfigError: no such arm or seed, or none that is fit.
+      ConfigError: no such arm, seed or views, or no network that is fit.
       DataError: a file of weights is missing or damaged.
     """
     arm = self._arm(arm)
     chosen = self._seeds(arm, seeds)
     models = tuple(self._model(arm, seed) for seed in chosen)
-    return Networks(models, self._precision())
+    return Networks(models, self._precision(), views_for(models[0], views))
 
   def _model(self, arm: str, seed: int) -> Model:
     path = self.workdir / file_of(arm, seed)
@@ -200,13 +204,14 @@ class Run:
     arm: str | None = None,
     seeds: Seeds = "all",
     batch_size: int | None = None,
+    views: str = "centre",
   ) -> Float64[np.ndarray, "N K"]:
     """Returns the probability of every class, [N, K], in the order of `class_names`.
 
-    It is the mean over the seeds. See `networks` for arm and seeds, `Networks.predict_proba` for
-    the images and the errors.
+    It is the mean over the seeds and views. See `networks` for arm, seeds and views,
+    `Networks.predict_proba` for the images and the errors.
     """
-    return self.networks(arm, seeds).predict_proba(images, batch_size=batch_size)
+    return self.networks(arm, seeds, views=views).predict_proba(images, batch_size=batch_size)
 
   def predict(
     self,
@@ -215,9 +220,10 @@ class Run:
     arm: str | None = None,
     seeds: Seeds = "all",
     batch_size: int | None = None,
+    views: str = "centre",
   ) -> np.ndarray:
     """Returns the name of the most probable class of each image, [N]; see `predict_proba`."""
-    return self.networks(arm, seeds).predict(images, batch_size=batch_size)
+    return self.networks(arm, seeds, views=views).predict(images, batch_size=batch_size)
 
 
 def check_arm(arm: str, arms: Iterable[str], where: str) -> None:
@@ -274,6 +280,9 @@ def load(workdir: str | Path) -> Run:
       "give its command again, with --config.split.class_balanced=False if the run had no such "
       "key: it makes what is missing from the checkpoints and trains nothing"
     )
+  if config.select.space:
+    chosen = results["selection"]["chosen"]
+    config = search_space.with_values(search_space.without_selection(config), chosen)
   return Run(workdir, config, results)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from sdt.config.toolbox.view_blocks import CENTRE, View
 from sdt.data.readers.images import in_order
 from sdt.errors import ConfigError, DataError
 from sdt.trained import given, pictures
@@ -30,10 +31,12 @@ class Networks:
   Attributes:
     models: at least one.
     precision: in which the layers compute: that of the run.
+    views: under which an image is seen; the probabilities are the mean over them.
   """
 
   models: tuple[Model, ...]
   precision: str = "float32"
+  views: tuple[View, ...] = (CENTRE,)
 
   @property
   def class_names(self) -> tuple[str, ...]:
@@ -75,7 +78,9 @@ class Networks:
       raise ConfigError(
         f"batch_size={batch_size!r}: expected a whole number from 1 to {_LARGEST_BATCH}"
       )
-    predictor = Predictor(self.models, batch_size=int(size), precision=self.precision)
+    predictor = Predictor(
+      self.models, batch_size=int(size), precision=self.precision, views=self.views
+    )
     preparing = self.preparing
 
     def prepare(part: pictures.Part) -> PreparedPart:

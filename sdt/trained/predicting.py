@@ -7,12 +7,15 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Float32, Float64, Int, Shaped
 
 from sdt.config.schema import ParallelConfig
+from sdt.config.toolbox.view_blocks import CENTRE, View
 from sdt.devices.layout import AXIS, make_layout, padded_batch_size, place
+from sdt.engine.averages import log_mean_over_views
 from sdt.engine.evaluate import predict
 from sdt.inputs.preprocess import Preparation, prepare
 from sdt.trained.model import Model
@@ -29,15 +32,23 @@ class Predictor:
   depend on the others.
   """
 
-  def __init__(self, models: Sequence[Model], *, batch_size: int, precision: str = "float32"):
+  def __init__(
+    self,
+    models: Sequence[Model],
+    *,
+    batch_size: int,
+    precision: str = "float32",
+    views: tuple[View, ...] = (CENTRE,),
+  ):
     """Places the networks on the devices.
 
     Args:
       models: of one arm, which differ in their weights only.
       batch_size: examples a batch.
       precision: in which the layers compute, such as that of the run.
+      views: of every image; its probabilities are the mean over them.
     """
-    self.model = models[0]
+    self.model, self._views = models[0], views
     self._layout = make_layout(ParallelConfig())
     self._batch_size = padded_batch_size(batch_size, self._layout)
     self._variables = [place(self._layout, model.variables) for model in models]
@@ -52,6 +63,8 @@ class Predictor:
     self, parts: Iterable[Shaped[np.ndarray, "m ..."]]
   ) -> Iterator[Float32[np.ndarray, "R n K"]]:
     """Yields the logits of the examples, [R, n, K] for n of them at a time, in their order.
+
+    Under several views they are logits of the mean probability.
 
     Args:
       parts: uint8 [m, H, W, C] or float32 [m, D], any number of examples in each, drawn as they are
@@ -89,21 +102,32 @@ class Predictor:
     divided = NamedSharding(self._layout.mesh, PartitionSpec(AXIS))
     inputs = jax.device_put(batch, divided)
     return [
-      _logits(self._network, variables, inputs, by=self._preparation)
+      _logits(self._network, self._views, variables, inputs=inputs, by=self._preparation)
       for variables in self._variables
     ]
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _logits(
   network: Network,
+  views: tuple[View, ...],
   variables: Variables,
-  inputs: Shaped[Array, "B ..."],
   *,
+  inputs: Shaped[Array, "B ..."],
   by: Preparation,
 ) -> Float[Array, "B K"]:
-  """Returns the logits [B, K] of raw inputs, as an evaluation has them."""
-  return predict(network, variables, prepare(inputs, by))
+  """Returns the logits [B, K] of raw inputs, as an evaluation has them; of the mean over views."""
+  if views == (CENTRE,):
+    return predict(network, variables, prepare(inputs, by))
+  sizes = jnp.broadcast_to(jnp.asarray(inputs.shape[1:3], jnp.int32), (inputs.shape[0], 2))
+  return log_mean_over_views(
+    views,
+    inputs,
+    sizes,
+    crop_size=None,
+    by=by,
+    logits_of=lambda seen: predict(network, variables, seen),
+  )
 
 
 def _fetch(logits: list[jax.Array], count: int) -> Float32[np.ndarray, "R n K"]:

@@ -9,6 +9,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 from sdt.config.schema import DataConfig
+from sdt.data import downsample
 from sdt.data.readers.decoding import Decoded, decode, from_image
 from sdt.errors import DataError
 
@@ -55,7 +56,7 @@ class Preparing:
   """How the images (or vectors) of a run become inputs of its networks.
 
   Attributes:
-    config: `image_size`, `resize`, `crop_size` and `value_range` of the run.
+    config: `image_size`, `resize`, `downsample`, `crop_size` and `value_range` of the run.
     shape: of what the network sees, (H, W, C), or (D,).
   """
 
@@ -184,8 +185,9 @@ class Preparing:
   def _cut(self, pixels: UInt8[np.ndarray, "h w C"]) -> Prepared:
     """Returns the middle of an image, or without a crop the whole image in the network's size."""
     height, width, channels = self.shape
-    here = pixels.shape[:2]
     size = self.config.crop_size
+    pixels = self._averaged(pixels)
+    here = pixels.shape[:2]
     if size is not None:
       if min(here) < size:
         return Prepared(
@@ -204,6 +206,13 @@ class Preparing:
     image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels))
     scaled = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     return Prepared(scaled.reshape(self.shape), is_scaled=True)
+
+  def _averaged(self, pixels: UInt8[np.ndarray, "h w C"]) -> UInt8[np.ndarray, "h2 w2 C"]:
+    """Returns an image in the size that `data.downsample` leaves, if it has that of the run's."""
+    factor, (high, wide) = self.config.downsample, pixels.shape[:2]
+    of_run = (high, wide) == (factor * self.shape[0], factor * self.shape[1])
+    is_cut = self.config.crop_size is not None and high % factor == 0 and wide % factor == 0
+    return downsample.averaged(pixels, factor) if of_run or is_cut else pixels
 
 
 def _channels(number: int) -> str:

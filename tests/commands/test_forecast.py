@@ -77,12 +77,12 @@ def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(
     def set_state(self, state):
       assert state == "fresh"
 
-    def run(self, start, halt_after=None):
-      at = start.round_index
+    def run(self, start, halts_after=()):
+      at, halt = start.round_index, next(iter(halts_after), 0)
       while at < 1000:
         number = min(
           1 if at == start.round_index else rounds,
-          1000 if halt_after is None or at >= halt_after else halt_after - at,
+          1000 if at >= halt else halt - at,
         )
         at += number
         ran.append(first_secs if not ran else number * secs)

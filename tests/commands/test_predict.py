@@ -238,7 +238,7 @@ def test_paths_without_an_image_that_can_be_predicted_are_refused_and_nothing_is
     ([], "expected a workdir and at least one path"),
     (["run"], "expected a workdir and at least one path"),
     (["run", "x", "--sed=1"], "unknown flag --sed; did you mean --seeds"),
-    (["run", "x", "--views=2"], "unknown flag --views"),
+    (["run", "x", "--folds=2"], "unknown flag --folds"),
     (["run", "x", "--seeds=a"], "--seeds=a: expected all, or seeds such as 0,1"),
     (["run", "x", "--batch_size=0"], "--batch_size=0: expected a whole number"),
     (["run", "x", "--arm"], "--arm needs a value"),

@@ -37,6 +37,7 @@ TRAINED = {
   "rounds": 2,
   "parallel__steps_per_dispatch": 4,
   "batch_size": 12,
+  "score__course": True,
 }
 
 

@@ -119,6 +119,22 @@ CLASSIC_SHAPES = {
   "alexnet_imagenet": (127, 127, 3),
   "alexnet_small": (32, 32, 3),
 }
+# Small forms of ViT and CaiT: timm's module and its arguments, and the images, of which the second
+# have more columns than rows.
+TRANSFORMERS = {
+  "vit": (
+    "vit",
+    {"patch_size": 4, "depth": 2, "embed_dim": 12, "num_heads": 3, "mlp_ratio": 2.5},
+    (8, 12, 3),
+  ),
+  "cait": (
+    "cait",
+    {"patch_size": 2, "depth": 1, "embed_dim": 12, "num_heads": 2, "mlp_ratio": 3.0},
+    (6, 4, 1),
+  ),
+}
+# Positions of another image size: tokens before the grid, its sides before and after.
+GRIDS = ((1, 3, 5), (1, 4, 2), (0, 3, 4))
 # Arrays of single blocks, in torch's order of axes, and the places of fractional pooling: rows,
 # columns.
 BLOCK_SHAPES = {
@@ -194,6 +210,17 @@ def public_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
   if len(shape) == 2 or name in ("fc.bias", "classifier.bias"):
     return uniform(name, shape, -0.125, 0.125)
   return uniform(name, shape, 0.5, 1.5) if leaf == "weight" else uniform(name, shape, -0.1, 0.1)
+
+
+def transformer_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
+  """Returns the tensor `name` of a transformer of timm, large enough that attention matters."""
+  is_factor = "norm" in name and name.endswith("weight")
+  return uniform(name, shape, 0.5, 1.5) if is_factor else uniform(name, shape, -0.7, 0.7)
+
+
+def positions(prefix: int, side: int) -> np.ndarray:
+  """Returns drawn positions [1, prefix + side^2, 3]."""
+  return uniform(f"positions/{prefix}/{side}", (1, prefix + side**2, 3), -1.0, 1.0)
 
 
 def images(name: str, num: int, image_shape: tuple[int, int, int] = IMAGE_SHAPE) -> np.ndarray:

@@ -50,7 +50,7 @@ def test_maxout_gives_hidden_layers_as_many_outputs_as_it_has_pieces(name):
 
 @pytest.mark.parametrize("name", ["resnet20", "preresnet20", "wrn", "densenet"])
 def test_maxout_is_refused_where_no_layer_stands_before_an_activation(name):
-  with pytest.raises(ConfigError, match=rf"'maxout\(2\)'.*{name}.*alexnet, lenet, mlp, vgg16"):
+  with pytest.raises(ConfigError, match=rf"'maxout\(2\)'.*{name}.*alexnet, cait.*vgg16.*vit"):
     make_model(ModelConfig(name=name, activation="maxout(2)"), 3)
 
 
@@ -66,7 +66,9 @@ def test_prelu_learns_a_slope_at_every_activation_of_every_family(name):
   ]
   assert all((leaf == 0.25).all() for leaf in slopes)
   kernels = sum(leaf.ndim > 1 for leaf in jax.tree.leaves(relu))
-  assert len(slopes) >= kernels - 3  # all but the head, shortcuts and, in some, the stem
+  blocks = sum("block" in layer for layer in prelu)
+  # All but the head, shortcuts and, in some, the stem; a block of a transformer has one.
+  assert len(slopes) >= (blocks if "positions" in prelu else kernels - 3)
   assert len(jax.tree.leaves(prelu)) == len(jax.tree.leaves(relu)) + len(slopes)
 
 

@@ -7,7 +7,7 @@ from safetensors.numpy import save
 
 from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
-from sdt.models import count_params, init_variables, make_model, pretrained
+from sdt.models import count_params, init_variables, make_model, namings, pretrained
 from sdt.models.alexnet import AlexNet
 from sdt.models.lenet import LeNet
 from tests.golden import drawn
@@ -36,14 +36,14 @@ def test_the_classics_compute_what_torch_computes_on_the_same_weights(name):
 def test_torchvisions_alexnet_has_our_logits(name, size):
   golden = load_golden("classics.npz")
   model = make_model(ModelConfig(name="alexnet"), 10)
-  naming = pretrained.NAMINGS["alexnet"]
+  naming = namings.NAMINGS["alexnet"]
   shapes = init_shapes(model, (size, size, 3))
   public = {key: naming.public_name(key) for key in shapes}
   assert sorted(public.values()) == sorted(golden["alexnet:names"].tolist())
   axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
   variables: dict = {"params": {}, "batch_stats": {}}
   for key, shape in shapes.items():
-    torchs = tuple(shape[axis] for axis in pretrained._TO_TORCH[len(shape)])
+    torchs = tuple(shape[axis] for axis in namings.TO_TORCH[len(shape)])
     _, layer, leaf = key.split("/")
     value = drawn.public_tensor(public[key], torchs).transpose(axes[len(shape)])
     variables["params"].setdefault(layer, {})[leaf] = value.astype(np.float32)
@@ -56,7 +56,7 @@ def test_torchvisions_alexnet_has_our_logits(name, size):
 def test_weights_under_torchvisions_names_are_read_back_to_the_bit(tmp_path):
   model = make_model(ModelConfig(name="alexnet", **SMALLEST["alexnet"]), 10)
   variables = init_variables(model, (32, 32, 3), 0)
-  written = pretrained.public_tensors("alexnet", variables)
+  written = namings.public_tensors("alexnet", variables)
   assert {"features.10.bias", "classifier.6.weight"} < written.keys()
   assert written["classifier.1.weight"].shape == (8, 4 * 9)
   path = tmp_path / "weights.safetensors"

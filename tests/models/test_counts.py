@@ -52,6 +52,22 @@ SIZES = [
   ("lenet", {}, {10: 62_006}, None),
   ("alexnet", IMAGENET, {10: 57_044_810, 1000: 61_100_840}, (224, 1000, 714, 0)),
   ("alexnet", SMALL, {10: 28_714_826}, None),
+  *(
+    (name, {}, {1000: num}, (size, 1000, *cost))
+    for name, size, num, *cost in (
+      ("vit_tiny", 224, 5_717_416, 1253.7, 1),
+      ("vit_small", 224, 22_050_664, 4598.9, 1),
+      ("vit_base", 224, 86_567_656, 17_563.8, 1),
+      ("vit_large", 224, 304_326_632, 61_554.7, 1),
+      ("cait_xxs24", 224, 11_956_264, 2523.5, 1),
+      ("cait_xxs36", 224, 17_299_720, 3755.7, 1),
+      ("cait_xs24", 384, 26_670_088, 19_240.6, 1),
+      ("cait_s24", 224, 46_916_200, 9327.3, 1),
+      ("cait_s36", 384, 68_366_632, 47_908.0, 1),
+      ("cait_m36", 384, 271_221_352, 172_943.7, 1),
+      ("cait_m48", 448, 356_460_520, 329_107.7, 1),
+    )
+  ),
   ("wrn", {}, {10: 2_748_890, 100: 2_772_020}, None),
   ("wrn28_10", {}, {10: 36_479_194, 100: 36_536_884, 200: 36_600_984}, (32, 10, 5243, 0)),
   ("resnet50", SMALL, {10: 23_520_842, 100: 23_705_252, 200: 23_910_152}, (64, 200, 5192, 0)),
@@ -113,7 +129,7 @@ def test_count_params_counts_the_drawn_numbers():
 
 
 def test_every_network_of_the_registry_has_a_counted_size():
-  assert set(MODEL_NAMES) == {name for name, *_ in SIZES} | {"densenet", "mlp"}
+  assert set(MODEL_NAMES) == {name for name, *_ in SIZES} | {"cait", "densenet", "mlp", "vit"}
 
 
 def _row(name, keys, counts, cost):

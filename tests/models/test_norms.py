@@ -14,6 +14,7 @@ from sdt.models.norms import NORMS, Place
 from sdt.models.registry import variable_shapes
 from tests.support import torch_blocks
 from tests.support.networks import SMALLEST, check_masked_rows
+from tests.support.quick import only
 
 X = torch_blocks.values("x", -3, 3)
 SCALE, BIAS = torch_blocks.values("scale", 0.5, 1.5), torch_blocks.values("bias")
@@ -92,17 +93,18 @@ def test_a_network_with_any_norm_leaves_excluded_examples_out(name):
 
 
 OF: dict = {name: {} for name in NORMS} | {"group": {"groups": 2}}
-# What a fully connected layer gives has no pixels.
-CONNECTED = ("alexnet", "lenet", "mlp")
+# What a fully connected layer gives has no pixels, and a token has one number of each channel.
+WITHOUT_PIXELS = {"alexnet": "hidden1_norm", "lenet": "hidden1_norm", "mlp": "hidden1_norm"}
+WITHOUT_PIXELS |= {"cait": "norm1", "vit": "norm1"}
 
 
 @pytest.mark.parametrize("name", NORMS)
-@pytest.mark.parametrize("family", SMALLEST)
+@pytest.mark.parametrize("family", only(SMALLEST.keys() - {"cait"}, SMALLEST))
 def test_every_family_has_a_bias_but_no_statistics_without_batch_norm(family, name):
   model = make_model(ModelConfig(name=family, norm=name, **SMALLEST[family], **OF[name]), 3)
   shape = (64, 64, 1) if name == "instance" else (8, 8, 1)
-  if name == "instance" and family in CONNECTED:
-    with pytest.raises(ConfigError, match="'hidden1_norm' a group is a single number"):
+  if name == "instance" and family in WITHOUT_PIXELS:
+    with pytest.raises(ConfigError, match=f"'{WITHOUT_PIXELS[family]}' a group is a single number"):
       variable_shapes(model, shape)
     return
   variables = variable_shapes(model, shape)
@@ -112,7 +114,7 @@ def test_every_family_has_a_bias_but_no_statistics_without_batch_norm(family, na
     for path, _ in jax.tree_util.tree_leaves_with_path(variables["params"])
   ]
   assert any("bias" in name for name in names if "head" not in name)
-  lengths = [name for name in names if name.endswith(("conv1/scale", "hidden1/scale"))]
+  lengths = [name for name in names if name.endswith(("conv1/scale", "fc1/scale", "hidden1/scale"))]
   assert bool(lengths) == (name == "weight")
 
 

@@ -14,7 +14,8 @@ from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError, DataError
 from sdt.models import init_variables, make_model, pretrained
 from sdt.models.densenet import DenseNet
-from sdt.models.pretrained import NAMINGS, load
+from sdt.models.namings import NAMINGS
+from sdt.models.pretrained import load
 from sdt.models.registry import NETWORKS, variable_shapes
 from sdt.models.resnet import ResNet
 from tests.golden import drawn
@@ -368,6 +369,6 @@ def test_public_names_are_refused_by_a_network_that_no_public_checkpoint_fits(tm
   start = init_variables(ResNet(10, blocks=(1,), widths=(4,)), IMAGE_SHAPE, 0)
   with pytest.raises(
     ConfigError,
-    match="imagenet: alexnet, densenet121, resnet18, resnet34, resnet50; ",
+    match=r"imagenet: alexnet, cait, .*, densenet121, resnet18, resnet34, resnet50, vit, .*; ",
   ):
     load(written(tmp_path, public("small_basic")), None, start, with_head=False)

@@ -322,6 +322,19 @@ def test_a_file_of_windows_and_rows_of_images_that_are_not_shown_are_taken_and_g
   assert watched.downloaded(lambda: watched.page.click("#download")) == content
 
 
+def test_a_relabelled_row_that_the_run_has_already_counts_as_kept(hostile, opened, tmp_path):
+  path, suspects = hostile
+  row = suspects[0]
+  before = next(name for name in HOSTILE if name != row["given"])
+  (tmp_path / "corrections.csv").write_bytes(
+    table([(row | {"given": before}, "relabel", row["given"])])
+  )
+  watched = opened(path)
+  watched.page.set_input_files("#upload", tmp_path / "corrections.csv")
+  watched.page.wait_for_selector('.tile[data-action="keep"]')
+  assert watched.downloaded(lambda: watched.page.click("#download")) == table([(row, "keep", "")])
+
+
 def test_the_scripts_csv_is_pythons_in_both_directions(hostile, opened):
   draw = random.Random(0)
   letters = "ab ,;\"\n\r\t'=é猫\u2028"

@@ -18,6 +18,7 @@ from sdt.data.dataset import RawSplit, make_dataset
 from sdt.data.validation_split import hold_out
 from sdt.errors import ConfigError, DivergedError
 from sdt.run import selection
+from sdt.run.search import deciding
 from sdt.scores.split import Partition
 from tests.support import tiny
 
@@ -168,7 +169,7 @@ def candidate(value, accuracy, loss, diverged=()):
 def test_the_highest_mean_wins_then_the_lower_loss_then_the_smaller_value(
   candidates, chosen, at_edge
 ):
-  found = selection.decide("method", [candidate(*one) for one in candidates], 10)
+  found = deciding.decide("method", [candidate(*one) for one in candidates], 10)
   assert found["chosen"] == {"method.lambda_A": chosen}
   assert found["at_edge"] == (["method.lambda_A"] if at_edge else [])
   assert found["num_trials"] == len(candidates)
@@ -176,7 +177,7 @@ def test_the_highest_mean_wins_then_the_lower_loss_then_the_smaller_value(
 
 def test_what_luck_alone_gives_is_the_expected_best_of_so_many_standard_errors():
   spread = [(1e-3, (0.80, 0.90), 1.0), (2e-3, (0.90, 0.94), 1.0), (3e-3, (0.70, 0.76), 1.0)]
-  found = selection.decide("method", [candidate(*one) for one in spread], 100)["best_of"]
+  found = deciding.decide("method", [candidate(*one) for one in spread], 100)["best_of"]
   gaps = [
     later - first for _, (first, later), _ in spread
   ]  # with two seeds the residuals are half of how these differ
@@ -186,7 +187,7 @@ def test_what_luck_alone_gives_is_the_expected_best_of_so_many_standard_errors()
   )  # known in closed form for three
   assert found["gain"] == pytest.approx(0.92 - np.mean([0.85, 0.92, 0.73]))
   assert (
-    selection.decide("method", [candidate(1e-3, (0.8,), 1.0), candidate(2e-3, (0.7,), 1.0)], 10)[
+    deciding.decide("method", [candidate(1e-3, (0.8,), 1.0), candidate(2e-3, (0.7,), 1.0)], 10)[
       "best_of"
     ]["expected_gain"]
     is None
@@ -199,7 +200,7 @@ def test_what_a_seed_does_to_all_candidates_alike_is_no_luck():
     (2e-3, (0.71, 0.81, 0.96), 1.0),
     (3e-3, (0.69, 0.79, 0.94), 1.0),
   ]
-  assert selection.decide("method", [candidate(*one) for one in alike], 100)["best_of"][
+  assert deciding.decide("method", [candidate(*one) for one in alike], 100)["best_of"][
     "expected_gain"
   ] == pytest.approx(0.0, abs=1e-12)
 
@@ -212,7 +213,7 @@ def test_the_luck_of_the_results_page_is_that_of_its_table():
     "98.61 97.22 98.61",
     "99.31 96.53 97.92",
   ]
-  found = selection.decide(
+  found = deciding.decide(
     "method",
     [candidate(i, [float(x) / 100 for x in row.split()], 1.0) for i, row in enumerate(method)],
     144,
@@ -225,7 +226,7 @@ def test_where_every_candidate_diverged_nothing_is_chosen():
     DivergedError,
     match=r"nothing to choose for method, every one of 1 candidates .* lower optim\.learning_rate",
   ):
-    selection.decide("method", [candidate(1e-3, (0.8,), 1.0, (1,))], 10)
+    deciding.decide("method", [candidate(1e-3, (0.8,), 1.0, (1,))], 10)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,11 @@ import pytest
 
 from sdt import experiment, files
 from sdt.commands import dry_run, sweep
-from sdt.config import from_dict, to_dict
+from sdt.config import from_dict, search_space, to_dict
 from sdt.config.sweep_points import expand
 from sdt.data.dataset import RawSplit, checksum, make_dataset
 from sdt.errors import ConfigError
 from sdt.report import read, run_page
-from sdt.report import selection_section as selection_report
 from sdt.run import selection
 from tests.support import tiny, whole
 
@@ -304,7 +303,7 @@ def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_no
   assert section.count(">chosen<") == 2
   assert section.count('<tr><th scope="row">') == 4
   for choice in content["choices"].values():
-    assert f": {selection_report.values_text(choice['chosen'])}, the best of 2</h3>" in section
+    assert f": {search_space.values_text(choice['chosen'])}, the best of 2</h3>" in section
     assert section.count("at an edge of its candidates") == sum(
       len(own["at_edge"]) for own in content["choices"].values()
     )

@@ -20,7 +20,9 @@ from sdt.trained.model import logits_of, preprocess, read_model
 from tests.support import tiny, whole
 
 FRACTION = {"data__validation_fraction": 0.3}
-CONFIG = whole.config(stop__patience=2, rounds=8, optim__milestones=(), **FRACTION)
+CONFIG = whole.config(
+  stop__patience=2, rounds=8, optim__milestones=(), score__course=True, **FRACTION
+)
 
 
 def rows_of(*accuracies, arm="a", every=1):
@@ -168,8 +170,13 @@ def test_results_and_networks_are_those_of_the_best_rounds(left_alone):
       assert np.mean(logits.argmax(axis=1) == data.validation.labels) == row["validation_accuracy"]
   trained = {arm: max(row["round"] for row in rows if row["arm"] == arm) for arm in told["arms"]}
   assert min(trained.values()) < CONFIG.rounds, "no arm of this test stops early"
-  scored = files.read_npz(left_alone / "scores.npz")["example_id"]
-  np.testing.assert_array_equal(scored, data.train.example_ids)
+  scored = files.read_npz(left_alone / "scores.npz")
+  np.testing.assert_array_equal(scored["example_id"], data.train.example_ids)
+  for seed, course in zip(CONFIG.seeds, scored["course"], strict=True):
+    best = told["arms"]["baseline"]["best_round"][str(seed)]
+    assert course.shape == (len(data.train), CONFIG.rounds)
+    assert course[:, :best].any(axis=0).all()
+    assert not course[:, best:].any()
 
 
 @pytest.mark.parametrize(("task", "done"), [("baseline", 2.0), ("method", 1.4)])

@@ -129,7 +129,14 @@ def test_examples_that_do_not_count_record_nothing():
   assert actual["forgetting"][0].tolist() == [0, 5, 0, 5]
 
 
-OF = tiny.config(rounds=5, optim__milestones=(4,), optim__learning_rate=0.2, augment__pad_crop=0)
+OF = tiny.config(
+  rounds=5,
+  optim__milestones=(4,),
+  optim__learning_rate=0.2,
+  augment__pad_crop=0,
+  score__course=True,
+)
+OFF = dataclasses.replace(OF, score=dataclasses.replace(OF.score, dynamics=False, course=False))
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +190,18 @@ def test_the_engine_records_what_a_replay_step_by_step_gives(replayed):
   assert {0, 1} <= set(actual["forgetting"].ravel())
 
 
+def test_the_course_is_the_probability_of_the_label_in_each_step_of_the_replay(replayed):
+  data, histories, snapshot, _ = replayed
+  course = snapshot.dynamics.course
+  assert (course.dtype, course.shape) == (np.uint8, (2, len(data.train), OF.rounds))
+  for replica, history in enumerate(histories):
+    for index, logits in enumerate(history.astype(np.float64)):
+      p = np.exp(logits - logits.max(axis=1, keepdims=True))
+      p = (p / p.sum(axis=1, keepdims=True))[np.arange(len(p)), data.train.labels]
+      # Half a step of the rounding, and what the engine's float32 differs by.
+      assert np.abs(course[replica, :, index] - 255 * p).max() < 0.5 + 0.05
+
+
 @pytest.mark.parametrize(
   ("mode", "replicas"),
   [
@@ -207,11 +226,12 @@ def test_two_devices_record_what_one_does(replayed, mode, replicas):
     pass
   for name, leaf in tiny.leaves(made.get_state().dynamics).items():
     whole = leaf.dtype != np.float32
+    atol = 1 if name == ".course" else 0 if whole else 1e-5  # a rounding may go the other way
     np.testing.assert_allclose(
-      leaf,
-      tiny.leaves(expected)[name],
+      leaf.astype(float),
+      tiny.leaves(expected)[name].astype(float),
       rtol=0 if whole else 1e-4,
-      atol=0 if whole else 1e-5,
+      atol=atol,
       err_msg=name,
     )
 
@@ -229,6 +249,9 @@ def test_a_frozen_replica_records_nothing_more_and_the_other_everything():
   state, dynamics = snapshot.state, snapshot.dynamics
   assert dynamics.num_seen[0].sum() == state.step[0] * OF.batch_size < len(data.train)
   assert (dynamics.num_seen[1] == OF.rounds).all()
+  assert not dynamics.course[0, :, 1:].any()
+  assert (dynamics.course[0, :, 0] > 0).sum() <= dynamics.num_seen[0].sum()
+  assert (dynamics.course[1] > 0).any(axis=0).all()
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(dynamics))
 
 
@@ -245,17 +268,16 @@ def test_every_further_pass_of_a_round_counts_as_a_presentation():
 
 def test_only_the_baseline_records_and_only_if_it_is_asked_to():
   data = tiny.data(OF)
-  off = dataclasses.replace(OF, score=dataclasses.replace(OF.score, dynamics=False))
-  trainer = tiny.trainer(off, tiny.everything(off, len(data.train)), data)
+  trainer = tiny.trainer(OFF, tiny.everything(OFF, len(data.train)), data)
   assert trainer.program.num_recorded == 0
   assert trainer.get_state().dynamics is None
-  assert tiny.trainer(OF, tiny.alternating(OF, len(data.train), 20), data).program.num_recorded == 0
+  program = tiny.trainer(OF, tiny.alternating(OF, len(data.train), 20), data).program
+  assert (program.num_recorded, program.course_rounds) == (0, 0)
 
 
 def test_recording_changes_no_bit_of_the_training(replayed):
   data, _, snapshot, finished = replayed
-  off = dataclasses.replace(OF, score=dataclasses.replace(OF.score, dynamics=False))
-  without, rounds = tiny.train(off, tiny.everything(off, len(data.train)), data)
+  without, rounds = tiny.train(OFF, tiny.everything(OFF, len(data.train)), data)
   tiny.assert_equal(without, snapshot.state)
   tiny.assert_equal([ended.sums for ended in rounds], finished)
 
@@ -265,7 +287,7 @@ def test_a_dispatch_that_ends_at_a_round_changes_no_bit(replayed):
   made = tiny.trainer(OF, tiny.everything(OF, len(data.train)), data)
   assert made.program.rounds_per_dispatch > 2
   ends, sums = [], []
-  for progress in made.run(Position(), halt_after=3):
+  for progress in made.run(Position(), halts_after=(3,)):
     ends.append(progress.position)
     sums += [ended.sums for ended in progress.finished]
   assert ends == [Position(1), Position(3), Position(5)]

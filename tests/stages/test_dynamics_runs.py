@@ -10,7 +10,7 @@ import pytest
 
 from sdt import experiment, files
 from sdt.config import from_dict, to_dict
-from sdt.config.score_names import DYNAMICS, OTHER_CLASS, SCORES
+from sdt.config.score_names import COURSE, DYNAMICS, OTHER_CLASS, SCORES
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.state import Position
 from sdt.errors import CheckpointError, ConfigError
@@ -23,7 +23,7 @@ from sdt.scores.formulas import SCORERS
 from sdt.scores.split import split
 from tests.support import tiny, whole
 
-CONFIG = whole.config(score__name="forgetting", score__at_round=2)
+CONFIG = whole.config(score__name="forgetting", score__at_round=2, score__course=True)
 ALONE = dataclasses.replace(CONFIG, arms=("baseline",))
 
 
@@ -53,8 +53,9 @@ def test_scores_of_both_kinds_are_those_of_the_engine(finished):
   variables = state.variables
   expected = ScoreRunner(setup.score_program(), setup.source).scores(variables)
   expected |= dynamics_scores(states[Position(4)].dynamics, 4)
+  expected |= {COURSE: states[Position(4)].dynamics.course}
   stored = files.read_npz(finished / "scores.npz")
-  assert set(expected) == {name for name in stored if name in (*SCORES, OTHER_CLASS)}
+  assert set(expected) == {name for name in stored if name in (*SCORES, OTHER_CLASS, COURSE)}
   for name, values in expected.items():
     np.testing.assert_array_equal(stored[name], values, err_msg=name)
   described = files.read_json(finished / "scores.json")["scorers"]
@@ -94,17 +95,41 @@ def test_a_baseline_trained_alone_hands_its_dynamics_and_its_scored_round_over(
     experiment.run(other, tmp_path / "other", "tiny")
   store = CheckpointStore(tmp_path / "alone" / "checkpoints", 2, read_only=True)
   shutil.rmtree(tmp_path / "alone" / "checkpoints" / str(step_after(store, 2)))
-  with pytest.raises(CheckpointError, match=r"after round 2, which is scored, is missing"):
+  with pytest.raises(CheckpointError, match=r"after round 2, which is needed later, is missing"):
     experiment.run(own, tmp_path / "late", "tiny")
   assert not (tmp_path / "late").exists()
 
 
-def test_a_finished_baseline_still_gives_its_scores(finished, tmp_path):
-  """From its pinned checkpoints, where the file of scores is lost."""
+@pytest.mark.parametrize("lost", ["file", COURSE])
+def test_a_finished_baseline_still_gives_its_scores(finished, tmp_path, lost):
+  """From its pinned checkpoints, where the file of scores is lost, or the course in it."""
   shutil.copytree(finished, tmp_path / "run")
-  (tmp_path / "run" / "scores.npz").unlink()
+  path = tmp_path / "run" / "scores.npz"
+  stored = files.read_npz(path)
+  path.unlink()
+  if lost == COURSE:
+    files.write_npz(path, **{name: value for name, value in stored.items() if name != COURSE})
+    (tmp_path / "run" / "results.json").unlink()
   assert whole.run(CONFIG, tmp_path / "run") == 0
   assert (tmp_path / "run" / "scores.npz").read_bytes() == (finished / "scores.npz").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_seed_that_is_trained_later_has_the_course_of_one_run_of_all(
+  finished, tmp_path, monkeypatch
+):
+  whole.quick_report(monkeypatch)
+  for seeds in ((1,), CONFIG.seeds):
+    assert whole.run(dataclasses.replace(CONFIG, seeds=seeds), tmp_path / "run") == 0
+  ours, theirs = (files.read_npz(one / "scores.npz") for one in (tmp_path / "run", finished))
+  tiny.assert_equal(ours, theirs)
+  assert ours[COURSE].shape == (2, 70, CONFIG.rounds)
+  for one, other in zip(
+    whole.final_states(CONFIG, tmp_path / "run"),
+    whole.final_states(CONFIG, finished),
+    strict=True,
+  ):
+    tiny.assert_equal(one, other)
 
 
 def test_keys_that_do_not_go_together_are_refused():

@@ -66,6 +66,23 @@ def add_review(
   return first
 
 
+def add_course(workdir: Path, *, rounds: int = 15) -> np.ndarray:
+  """Adds the course to scores.npz: every example is learned at some time, some late or never.
+
+  Returns it, uint8 [R, N, rounds].
+  """
+  rng = np.random.default_rng(6)
+  scores = files.read_npz(workdir / "scores.npz")
+  shape = scores["log_odds"].shape
+  ease = scores["log_odds"].mean(axis=0).argsort().argsort() / shape[1]  # 0 for the hardest
+  starts = rounds * (1.2 - 1.6 * ease) + rng.normal(0, 1, shape)
+  now = np.arange(1, rounds + 1) - starts[..., None]
+  p = 1 / (1 + np.exp(-8 * now / rounds)) + rng.normal(0, 0.02, (*shape, rounds))
+  course = np.clip(np.rint(255 * p), 1, 255).astype(np.uint8)
+  files.write_npz(workdir / "scores.npz", **scores, course=course)
+  return course
+
+
 def _picture(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
   """Returns stripes whose number and colour are the class's, [size, size, 3] uint8."""
   rows = np.sin(np.arange(size) * (1 + label % 10) * np.pi / size)[:, None, None]

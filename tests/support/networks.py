@@ -21,11 +21,13 @@ SHAPE = (8, 8, 1)
 DEEP = frozenset(
   "resnet34 resnet50 resnet56 resnet110 paper_resnet56 paper_resnet110 preresnet56 preresnet110 "
   "paper_preresnet56 paper_preresnet110 vgg19 densenet100 densenet_bc100 densenet121 "
-  "wrn28_10".split()
+  "wrn28_10 vit_tiny vit_small vit_base vit_large cait_xxs24 cait_xxs36 cait_xs24 cait_s24 "
+  "cait_s36 cait_m36 cait_m48".split()
 )
 # The smallest member of every family: a name of the registry, and the keys that make it small.
 SMALLEST: dict[str, dict[str, Any]] = {
   "alexnet": {"widths": (4,) * 5, "hidden_sizes": (8, 8), "stem": "small"},
+  "cait": {"depth": 1, "width": 8, "heads": 2, "mlp_ratio": 1.5},
   "densenet": {"depth": 10, "growth_rate": 4},
   "lenet": {"widths": (2, 4), "hidden_sizes": (8, 8)},
   "mlp": {"hidden_sizes": (8,)},
@@ -33,6 +35,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
   "resnet": {"blocks": (1, 1), "widths": (4, 8)},
   "resnet18": {"blocks": (1, 1), "widths": (4, 8)},
   "vgg16": {"blocks": (1, 1), "widths": (4, 8)},
+  "vit": {"depth": 1, "width": 8, "heads": 2, "mlp_ratio": 1.5},
   "wrn": {"depth": 10, "widen_factor": 1},
 }
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 from sdt.config.keys.declare import config_key
+from sdt.config.toolbox.imbalance_blocks import IMBALANCES
 from sdt.config.toolbox.preprocessing_blocks import NORMALISERS
 
 _SETS = (
@@ -127,6 +128,14 @@ class DataConfig:
     "proportions stay",
     choices=("stretch", "short_side"),
   )
+  downsample: int = config_key(
+    1,
+    "averages squares of so many by so many pixels: 2 makes 16 x 16 of 32 x 32, and a network four "
+    "times as fast",
+    low=1,
+    high=16,
+    is_later=True,
+  )
   crop_size: int | None = config_key(
     None,
     "side of the square that the network sees, pixels: cropped at random in training, from the "
@@ -162,6 +171,13 @@ class DataConfig:
     None, "use only this many training examples, drawn by split_seed (stratified)", low=1
   )
   num_test: int | None = config_key(None, "the same for the test set", low=1)
+  imbalance: str | None = config_key(
+    None,
+    "makes the training set imbalanced on purpose, after data.num_train: such as longtail(100); "
+    "which examples stay is drawn by split_seed",
+    call=IMBALANCES,
+    is_later=True,
+  )
   validation_fraction: float = config_key(
     0.1,
     "share of the training set that a selection holds out to choose on, or early stopping to stop "

@@ -57,6 +57,30 @@ class SelectConfig:
   num_seeds: int | None = config_key(
     None, "how many of the seeds the selection trains, the first ones; all by default", low=1
   )
+  space: tuple[str, ...] = config_key(
+    (),
+    "keys to search, in place of the candidates above: 'optim.learning_rate = log(1e-3, 1)', "
+    "'model.widths = choice((8, 16), (16, 32))', 'optim.momentum = uniform(0.8, 0.99)'",
+    unique=True,
+    is_later=True,
+  )
+  method: str = config_key(
+    "random",
+    "how space is searched: every point, drawn at random, by expected improvement, or at random "
+    "with most trials stopped early",
+    choices=("grid", "random", "bayes", "halving"),
+    is_later=True,
+  )
+  trials: int = config_key(
+    20,
+    "trials of each arm that is searched for; a grid has as many as points",
+    low=2,
+    is_later=True,
+  )
+  factor: int = config_key(
+    3, "halving: one of so many trials goes on, to so many times the rounds", low=2, is_later=True
+  )
+  min_rounds: int = config_key(1, "halving: no trial is judged before", low=1, is_later=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +130,12 @@ class ScoreConfig:
     False,
     "also ask cleanlab which labels are wrong, by those probabilities, which are kept then; needs "
     "score.folds and the extra cleanlab",
+    is_later=True,
+  )
+  course: bool = config_key(
+    False,
+    "also keep every training example's probability of its label in every round of the baseline, "
+    "in scores.npz; review.html draws it",
     is_later=True,
   )
   batch_size: int = config_key(512, "examples per scoring and evaluation batch", low=1, high=2**17)

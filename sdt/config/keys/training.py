@@ -45,7 +45,9 @@ class ModelConfig:
   stem: str | None = config_key(
     None, "imagenet: 7x7 stride 2 and max-pool; small: 3x3 stride 1", choices=("imagenet", "small")
   )
-  depth: int | None = config_key(None, "wide ResNets and DenseNets: layers", low=1, high=10_000)
+  depth: int | None = config_key(
+    None, "wide ResNets and DenseNets: layers; ViT and CaiT: blocks", low=1, high=10_000
+  )
   widen_factor: int | None = config_key(
     None, "wide ResNets: factor on the channels of an ordinary ResNet", low=1, high=1000
   )
@@ -58,6 +60,22 @@ class ModelConfig:
   )
   growth_rate: int | None = config_key(
     None, "DenseNets: channels that a layer adds", low=1, high=1000
+  )
+  patch_size: int | None = config_key(
+    None, "ViT, CaiT: pixels a side of a patch", low=1, high=1000, is_later=True
+  )
+  width: int | None = config_key(
+    None, "ViT, CaiT: channels of every token", low=1, high=100_000, is_later=True
+  )
+  heads: int | None = config_key(
+    None, "ViT, CaiT: heads of the attention", low=1, high=10_000, is_later=True
+  )
+  mlp_ratio: float | None = config_key(
+    None,
+    "ViT, CaiT: hidden units of a block's two layers, in widths",
+    above=0.0,
+    high=100.0,
+    is_later=True,
   )
   pretrained: str | None = config_key(
     None, "safetensors file of weights to start from, in timm's or torchvision's names"
@@ -270,6 +288,31 @@ class RegulariseConfig:
     low=0.0,
     high=1e3,
     neutral=0.0,
+  )
+  class_balance: float = config_key(
+    1.0,
+    "t: examples are drawn with replacement, those of a class of n with weights n^-t; 1: all "
+    "classes equally often",
+    low=0.0,
+    high=1.0,
+    neutral=0.0,
+    is_later=True,
+  )
+  class_weight: float = config_key(
+    1.0,
+    "t: the loss of a class of n examples has a factor in proportion to n^-t, 1 on average",
+    low=0.0,
+    high=1.0,
+    neutral=0.0,
+    is_later=True,
+  )
+  logit_adjustment: float = config_key(
+    1.0,
+    "t: the loss adds t log(share of the class) to every logit; evaluation does not",
+    low=0.0,
+    high=10.0,
+    neutral=0.0,
+    is_later=True,
   )
 
 

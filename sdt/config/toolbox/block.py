@@ -51,6 +51,7 @@ class Block:
     numbers: what stands in brackets behind its name, in order.
     keys: the config keys that it reads besides, by their dotted names.
     differs: what differs from the source; empty for nothing.
+    repeats: whether the last number may stand in the brackets several times.
   """
 
   meaning: str
@@ -58,6 +59,7 @@ class Block:
   numbers: tuple[Number, ...] = ()
   keys: tuple[str, ...] = ()
   differs: str = ""
+  repeats: bool = False
 
   def form(self, name: str) -> str:
     """Returns how it is written, such as `rotate(degrees)`."""
@@ -65,7 +67,13 @@ class Block:
       return name
     required = [number.name for number in self.numbers if number.default is None]
     optional = [f"{number.name}={number.default:g}" for number in self.numbers[len(required) :]]
-    return f"{name}({', '.join([*required, *optional])})"
+    more = ["..."] if self.repeats else []
+    return f"{name}({', '.join([*required, *optional, *more])})"
+
+  def numbers_for(self, count: int) -> tuple[Number, ...]:
+    """Returns what `count` numbers in the brackets stand for; all numbers where these are more."""
+    missing = max(0, count - len(self.numbers)) if self.repeats else 0
+    return self.numbers + self.numbers[-1:] * missing
 
 
 # Rows by the names that a config has for them.

@@ -23,8 +23,8 @@ ACTIVATIONS: Table = types.MappingProxyType(
       differs="a decays like every parameter where optim.decay_what is all",
     ),
     "maxout": Block(
-      "the largest of so many linear pieces, each a layer's output; in networks whose layers each "
-      "have an activation of their own: mlp, lenet, alexnet, vgg16 and vgg19",
+      "the largest of so many linear pieces, each a layer's output; in networks whose activations "
+      "each have a layer of their own: mlp, lenet, alexnet, vgg16 and vgg19, ViT and CaiT",
       "Goodfellow et al. 2013, equation 1; document 002",
       numbers=(Number("pieces", 2, low=2, high=16, whole=True),),
     ),
@@ -40,7 +40,8 @@ NORMS: Table = types.MappingProxyType(
       keys=("parallel.batch_norm",),
     ),
     "layer": Block(
-      "each example by its mean and spread over all channels and pixels",
+      "each example by its mean and spread over all channels and pixels; in transformers each "
+      "token over its channels",
       "Ba et al. 2016; documents 002, 003 and 004",
       differs="in convolutional networks one factor and bias a channel, as in GroupNorm",
     ),

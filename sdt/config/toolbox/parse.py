@@ -36,6 +36,18 @@ def parse_call(text: str, table: Table) -> Call:
   return calls[0]
 
 
+def split_commas(text: str) -> list[str]:
+  """Returns the parts of a text between its commas, but for commas within brackets of any kind."""
+  parts, depth = [""], 0
+  for letter in text:
+    depth += (letter in "([") - (letter in ")]")
+    if letter == "," and depth <= 0:
+      parts.append("")
+    else:
+      parts[-1] += letter
+  return parts
+
+
 def _calls(text: str, table: Table) -> Iterator[Call]:
   at = 0
   while text[at:].strip():
@@ -59,12 +71,12 @@ def _sample(table: Table) -> str:
 def _numbers(name: str, block: Block, text: str | None) -> tuple[float, ...]:
   """Returns the numbers of a block, those that were left out with their defaults."""
   parts = [part.strip() for part in text.split(",")] if text and text.strip() else []
-  form = block.form(name)
+  form, expected = block.form(name), block.numbers_for(len(parts))
   fewest = sum(number.default is None for number in block.numbers)
-  if not fewest <= len(parts) <= len(block.numbers):
+  if not fewest <= len(parts) <= len(expected):
     raise ValueError(f"{name} has {len(parts)} numbers, it is written {form}")
   numbers = []
-  for number, part in zip(block.numbers, parts, strict=False):
+  for number, part in zip(expected, parts, strict=False):
     try:
       value = float(part)
     except ValueError:
@@ -74,5 +86,5 @@ def _numbers(name: str, block: Block, text: str | None) -> tuple[float, ...]:
       bounds = f" {number.bounds}" if number.bounds else ""
       raise ValueError(f"{number.name} = {part} of {form}: expected {kind}{bounds}")
     numbers.append(value)
-  defaults = (number.default for number in block.numbers[len(parts) :])
+  defaults = (number.default for number in expected[len(parts) :])
   return (*numbers, *(default for default in defaults if default is not None))

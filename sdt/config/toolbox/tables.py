@@ -5,10 +5,12 @@ import types
 from collections.abc import Mapping
 
 from sdt.config.toolbox import (
+  imbalance_blocks,
   network_blocks,
   operation_blocks,
   preprocessing_blocks,
   training_blocks,
+  view_blocks,
 )
 from sdt.config.toolbox.block import Table
 
@@ -97,6 +99,20 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
       "Operations on training images, in order. The first number is the strength: "
       "`A@baseline[rotate=30]` gives a phase another one. At strength 0 an operation changes "
       "nothing.",
+    ),
+    "Class imbalance": Chapter(
+      "data.imbalance",
+      imbalance_blocks.IMBALANCES,
+      "Makes the training set imbalanced on purpose, after `data.num_train`; the test set stays. "
+      "What helps against imbalance, in training and after it, is in "
+      "[method.md](method.md#class-imbalance).",
+    ),
+    "Test-time views": Chapter(
+      "evaluate.views",
+      view_blocks.VIEWS,
+      "How the networks are asked about a test image besides: the mean of their probabilities over "
+      "all views. Each block makes of every view so far one or several, so `flip shifts(1)` are "
+      "18 ([predictions.md](predictions.md#further-answers)).",
     ),
   }
 )

@@ -1,9 +1,10 @@
 """The formats that a network can be exported to: a table."""
 
 import dataclasses
-import textwrap
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from sdt.models.registry import NETWORKS
 from sdt.trained.exports import onnx_file, stablehlo, torch_file
 from sdt.trained.model import Model
 
@@ -21,6 +22,20 @@ network = torchvision.models.{network}(num_classes={num_classes})
 network.load_state_dict(safetensors.torch.load_file({file!r}))
 network.eval()
 logits = network(inputs)  # timm.create_model("{network}", num_classes=...) takes the file too"""
+# By `weights_from` of networks that timm has in any size.
+_TIMM = """\
+import safetensors.torch, timm.models
+network = timm.models.{class_name}(
+  img_size={image_size}, in_chans={channels}, num_classes={num_classes}, patch_size={patch_size},
+  embed_dim={width}, depth={depth}, num_heads={heads}, mlp_ratio={mlp_ratio}{more}
+)
+network.load_state_dict(safetensors.torch.load_file({file!r}))
+network.eval()
+logits = network(inputs)"""
+_OF_TIMM = {
+  "vit": {"class_name": "VisionTransformer", "more": ""},
+  "cait": {"class_name": "Cait", "more": ", mlp_ratio_token_only={mlp_ratio}"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +47,7 @@ class Format:
     check: raises a ConfigError where a network cannot be exported to it, before work is done.
     content: the bytes of the file of a network.
     example: Python that gets logits from `file`.
+    example_of_sizes: the same for networks that timm has in any size.
     takes_pixels: whether inputs are pixels as they are read, and the file normalises them.
   """
 
@@ -39,12 +55,23 @@ class Format:
   check: Callable[[Model], None]
   content: Callable[[Model], bytes]
   example: str
+  example_of_sizes: str = ""
   takes_pixels: bool = True
 
   def example_of(self, model: Model, file: str) -> str:
     """Returns the Python that gets logits from the file, without an indent."""
-    names = {"network": model.config.model.name, "num_classes": len(model.class_names)}
-    return textwrap.dedent(self.example).format(file=file, **names)
+    name = model.config.model.name
+    names: dict[str, Any] = {"network": name, "num_classes": len(model.class_names), "file": file}
+    network, example = NETWORKS[name], self.example
+    if network.public_keys and self.example_of_sizes:
+      *size, channels = model.input_shape
+      names |= {key: getattr(model.module, key) for key in network.public_keys}
+      names |= {"image_size": tuple(size), "channels": channels}
+      names |= {
+        key: text.format(**names) for key, text in _OF_TIMM[network.weights_from or ""].items()
+      }
+      example = self.example_of_sizes
+    return example.format(**names)
 
 
 FORMATS: Mapping[str, Format] = {
@@ -55,6 +82,7 @@ FORMATS: Mapping[str, Format] = {
     torch_file.check,
     content=torch_file.content,
     example=_TORCH,
+    example_of_sizes=_TIMM,
     takes_pixels=False,
   ),
 }

@@ -112,12 +112,21 @@ def _reading(config: DataConfig, shape: Sequence[int]) -> list[str]:
       else f"the shorter side becomes {config.image_size} pixels, and the proportions stay"
     )
     lines.append(f"it is resized (bilinear, antialiased): {what}")
+  factor = config.downsample
+  if factor > 1 and config.image_size is not None:
+    lines.append(f"then squares of {factor} x {factor} pixels are averaged")
   if config.crop_size is not None:
     lines.append(f"then the middle {config.crop_size} x {config.crop_size} pixels are taken")
   elif config.image_size is None:
+    averaged = (
+      f", averages of {factor} x {factor} in the images of the set ({factor * width} x "
+      f"{factor * height})"
+      if factor > 1
+      else ""
+    )
     lines.append(
-      f"the run resized nothing: its images have {width} x {height} pixels. One of another size is "
-      "scaled to that (bilinear, antialiased), whatever its proportions"
+      f"the run resized nothing: its images have {width} x {height} pixels{averaged}. One of "
+      "another size is scaled to that (bilinear, antialiased), whatever its proportions"
     )
   return lines
 

@@ -13,6 +13,7 @@ import numpy as np
 from sdt.errors import ConfigError
 from sdt.trained.exports.flat import Operation
 from sdt.trained.exports.onnx_graph import Graph, Order, Tensor
+from sdt.trained.exports.onnx_products import product
 
 OPSET = 18
 
@@ -274,17 +275,6 @@ def _convolution(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -
   return _made(operation, name, tuple(numbers.out_spec))
 
 
-def _product_of_matrices(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
-  (left, right) = inputs
-  (of_left, of_right), batch = operation.params["dimension_numbers"]
-  if len(of_left) != 1 or any(batch) or right.rank != 2:
-    raise NotTranslatedError("a product of other than matrices")
-  kept = [axis for axis in range(left.rank) if axis != of_left[0]]
-  rows = graph.read(left, (*kept, of_left[0]))
-  columns = graph.read(right, (of_right[0], 1 - of_right[0]))
-  return _made(operation, graph.add("MatMul", [rows, columns]), tuple(range(left.rank)))
-
-
 def _gather(graph: Graph, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
   """The entries of one axis at constant places, as `jnp.take` has them."""
   (tensor, places), numbers = inputs, operation.params["dimension_numbers"]
@@ -360,7 +350,7 @@ OPERATIONS: Mapping[str, Translation] = {
   "convert_element_type": _cast,
   "copy": _same,
   "div": _elementwise("Div"),
-  "dot_general": _product_of_matrices,
+  "dot_general": product,
   "erf": _elementwise("Erf"),
   "erfc": _erfc,
   "exp": _elementwise("Exp"),
@@ -389,6 +379,7 @@ OPERATIONS: Mapping[str, Translation] = {
   "sqrt": _elementwise("Sqrt"),
   "square": _square,
   "squeeze": _squeeze,
+  "stop_gradient": _same,
   "sub": _elementwise("Sub"),
   "tanh": _elementwise("Tanh"),
   "transpose": _transpose,

@@ -6,7 +6,7 @@ from sdt import files
 from sdt.config.schema import ModelConfig
 from sdt.errors import ConfigError
 from sdt.models import make_model
-from sdt.models.pretrained import public_tensors
+from sdt.models.namings import public_tensors
 from sdt.models.registry import NETWORKS
 from sdt.trained.model import Model
 
@@ -28,18 +28,22 @@ def check(model: Model) -> None:
     )
   name = model.config.model.name
   public = [other for other, network in NETWORKS.items() if network.weights_from]
+  free = NETWORKS[name].public_keys
+  keys = {key: getattr(model.config.model, key) for key in free}
   if name not in public:
     what = f"model.name={name!r}"
-  elif model.module != make_model(ModelConfig(name=name), len(model.class_names)):
+  elif model.module != make_model(ModelConfig(name=name, **keys), len(model.class_names)):
     what = f"model.name={name!r} with other model keys than its own (stem, widths, activation, ...)"
-  elif model.input_shape[-1] != _CHANNELS:
+  elif not free and model.input_shape[-1] != _CHANNELS:
     what = f"model.name={name!r} for images of {model.input_shape[-1]} channel(s)"
+  elif any(size % getattr(model.module, "patch_size", 1) for size in model.input_shape[:2]):
+    what = f"model.name={name!r} for images whose last patches are not filled"
   else:
     return
   raise ConfigError(
-    f"--format=torch: torchvision and timm have no {what}; they have {', '.join(public)}, for "
-    f"images of {_CHANNELS} channels. Use --format=onnx or --format=stablehlo, which take any "
-    "network"
+    f"--format=torch: torchvision and timm have no {what}; they have {', '.join(public)}, of which "
+    f"those with convolutions are for images of {_CHANNELS} channels. Use --format=onnx or "
+    "--format=stablehlo, which take any network"
   )
 
 

@@ -5,6 +5,8 @@ import pytest
 from sdt.config.resolve import choices_of, is_key
 from sdt.config.toolbox.operation_blocks import CROPS, OPS
 from sdt.config.toolbox.tables import CHAPTERS
+from sdt.config.toolbox.view_blocks import EXPAND
+from sdt.data.imbalance import COUNTS
 from sdt.data.preprocess import FITS
 from sdt.engine.clipping import CLIPS
 from sdt.engine.optimisers import OPTIMISERS
@@ -38,6 +40,7 @@ def test_keys_exist_and_every_row_says_what_and_from_where(title):
 
 
 CODE = {
+  "Class imbalance": COUNTS,
   "Preprocessing": FITS,
   "Activations": ACTIVATIONS,
   "Normalisation": NORMS,
@@ -47,6 +50,7 @@ CODE = {
   "Optimisers": OPTIMISERS,
   "Gradient clipping": CLIPS,
   "Schedules": SCHEDULES,
+  "Test-time views": EXPAND,
   # Of several tables, one for each kind; test_pipeline.py holds that they have no other names.
   "Augmentation": [name for name in OPS if name in {*CROPS, *MIRRORS, *GEOMETRY, *PIXELS, *MIXERS}],
 }

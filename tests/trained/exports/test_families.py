@@ -21,6 +21,7 @@ from sdt.trained.load import load as load_run
 from tests.support import exported, tiny, whole
 from tests.support.networks import SMALLEST
 from tests.support.places import ROOT
+from tests.support.quick import only
 
 WHOLE = [
   pytest.param(name, id=name, marks=pytest.mark.slow) for name in MODEL_NAMES if name != "mlp"
@@ -32,7 +33,11 @@ def run(content, inputs):
   return session.run(["logits"], {"inputs": inputs})[0]
 
 
-@pytest.mark.parametrize("name", [*exported.FORMS, *WHOLE])
+# Of the transformers, which take long to compile, the default suite has one.
+SLOW = {"smallest cait"}
+
+
+@pytest.mark.parametrize("name", [*only(exported.FORMS.keys() - SLOW, exported.FORMS), *WHOLE])
 def test_onnxruntime_has_the_logits_of_sdt_for_one_example_and_for_seven(name):
   model, inputs, expected = exported.case(name)
   content = onnx_file.content(model)
@@ -74,8 +79,13 @@ def check_stablehlo(names, folder):
 
 
 def test_stablehlo_of_every_family_is_read_and_run_without_sdt(tmp_path):
-  names = [f"smallest {name}" for name in SMALLEST]
+  names = [f"smallest {name}" for name in SMALLEST if name not in ("cait", "vit")]
   check_stablehlo([*names, "images smaller than a kernel", "vectors"], tmp_path)
+
+
+@pytest.mark.slow
+def test_stablehlo_of_transformers_is_read_and_run_without_sdt(tmp_path):
+  check_stablehlo(["smallest cait", "smallest vit"], tmp_path)
 
 
 @pytest.mark.slow

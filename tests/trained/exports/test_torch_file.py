@@ -9,12 +9,14 @@ import jax
 import numpy as np
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import load as load_tensors
 from safetensors.numpy import load_file, save
 
 from sdt.errors import ConfigError
 from sdt.models import pretrained
 from sdt.models.registry import NETWORKS
 from sdt.trained.exports import torch_file
+from sdt.trained.exports.formats import FORMATS
 from tests.golden import drawn
 from tests.support import exported
 from tests.support.places import GOLDEN
@@ -109,7 +111,7 @@ def test_a_network_without_a_public_name_is_refused_with_what_would_do(name):
   model = exported.described(name, {"hidden_sizes": (8,)} if name == "mlp" else {})
   with pytest.raises(ConfigError) as caught:
     torch_file.check(model)
-  assert f"model.name={name!r}; they have alexnet, densenet121, resnet18" in str(caught.value)
+  assert f"model.name={name!r}; they have alexnet, cait, cait_xxs24" in str(caught.value)
   assert str(caught.value).endswith("--format=onnx or --format=stablehlo, which take any network")
 
 
@@ -145,3 +147,34 @@ def test_a_public_network_with_keys_of_its_own_is_refused(name, keys):
 
 def test_keys_that_change_nothing_are_no_reason_to_refuse():
   torch_file.check(exported.described("resnet18", {"stem": "imagenet", "activation": "relu"}))
+
+
+@pytest.mark.parametrize("name", drawn.TRANSFORMERS)
+def test_a_transformer_of_any_size_has_timms_names_and_its_card_says_how_to_load_it(name):
+  _, sizes, shape = drawn.TRANSFORMERS[name]
+  ours = {"embed_dim": "width", "num_heads": "heads"}
+  keys = {ours.get(key, key): value for key, value in sizes.items()}
+  model = exported.described(name, keys, shape=shape, class_names=tuple("abcdefghij"))
+  zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), model.variables)
+  tensors = load_tensors(torch_file.content(dataclasses.replace(model, variables=zeros)))
+  with np.load(GOLDEN / "transformers.npz") as stored:
+    shapes = (tuple(map(int, text.split("x"))) for text in stored[f"{name}:shapes"])
+    expected = dict(zip(stored[f"{name}:names"].tolist(), shapes, strict=True))
+  assert {key: tensor.shape for key, tensor in tensors.items()} == expected
+  example = FORMATS["torch"].example_of(model, "weights.safetensors")
+  assert f"img_size={shape[:2]}, in_chans={shape[2]}, num_classes=10" in example
+  assert f"embed_dim=12, depth={sizes['depth']}, num_heads={sizes['num_heads']}" in example
+  assert ("mlp_ratio_token_only=3.0" in example) == (name == "cait")
+
+
+@pytest.mark.parametrize(
+  ("keys", "shape", "what"),
+  [
+    ({"norm": "batch"}, (8, 8, 3), "with other model keys than its own"),
+    ({"activation": "relu"}, (8, 8, 3), "with other model keys than its own"),
+    ({}, (8, 6, 3), "for images whose last patches are not filled"),
+  ],
+)
+def test_a_transformer_that_timm_does_not_have_is_refused(keys, shape, what):
+  with pytest.raises(ConfigError, match=f"'vit' {what}.*; they have .*cait"):
+    torch_file.check(exported.described("vit", {"depth": 1, **keys}, shape=shape))

@@ -1,0 +1,79 @@
+"""The table of further answers: views, dropout, snapshots and ensembles beside one network."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_MINUS = "\u2212"
+# Figure, what it is multiplied by, its decimals.
+_KINDS = (("accuracy", 100.0, 2), ("nll", 1.0, 4), ("ece", 100.0, 2))
+_DIFFERENCES = _KINDS[:2]
+
+
+def describe(predictions: Mapping[str, Any]) -> dict[str, Any] | None:
+  """Returns what the template shows; None for a run without further answers.
+
+  `predictions` is that entry of results.json.
+  """
+  answers = predictions.get("answers")
+  if not answers:
+    return None
+  return {
+    "has_arms": len({row["arm"] for row in answers}) > 1,
+    "rows": [_row(row) for row in answers],
+    "notes": [*_notes(predictions["ways"], answers)],
+  }
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+  name = "one network" if row["way"] == "single" else row["way"]
+  if row["ensemble"]:
+    together = f"ensemble of {len(row['ensemble'])}"
+    name = together if row["way"] == "single" else f"{row['way']}, {together}"
+  difference = row["difference"] or {}
+  cells = [_cell(row[kind], scale, digits) for kind, scale, digits in _KINDS]
+  cells += [
+    _cell(difference.get(kind), scale, digits, signed=True) for kind, scale, digits in _DIFFERENCES
+  ]
+  return {"name": name, "arm": row["arm"], "is_ensemble": bool(row["ensemble"]), "cells": cells}
+
+
+def _cell(
+  entry: Mapping[str, Any] | None, scale: float, digits: int, *, signed: bool = False
+) -> str:
+  """Returns such as "99.06 (98.90 to 99.22)"; "-" for nothing."""
+  if entry is None or entry["mean"] is None:
+    return "-"
+
+  def text(value: float) -> str:
+    return f"{scale * value:{'+' if signed else ''}.{digits}f}".replace("-", _MINUS)
+
+  interval = entry["interval"]
+  return text(entry["mean"]) + (
+    f" ({text(interval[0])} to {text(interval[1])})" if interval else ""
+  )
+
+
+def _notes(
+  ways: Mapping[str, Mapping[str, str]], answers: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+  for name, way in ways.items():
+    if name != "single":
+      yield f"{name[0].upper()}{name[1:]}: {way['in_words']}, in {way['file']}."
+  seeds = max(row["accuracy"]["n"] for row in answers if not row["ensemble"])
+  yield (
+    f"One network and what is asked of it: mean over {seeds} seed{'s' if seeds > 1 else ''}, with "
+    "the 95 % t interval of this mean (from three seeds on); differences are paired by seed. Each "
+    "interval stands for itself."
+  )
+  if any(row["ensemble"] for row in answers):
+    yield (
+      "An ensemble is one answer, so it has no spread over seeds: its 95 % intervals say how much "
+      "other test examples would change it, with these very networks (Wilson's for the accuracy); "
+      "of its ECE there is none. Differences are to one network, the mean over these seeds, by "
+      "test example."
+    )
+    yield (
+      "That an ensemble's negative log-likelihood is not above the mean of its networks' is no "
+      "finding: it follows from averaging probabilities (Jensen's inequality). By how much, and "
+      "what becomes of the accuracy, is."
+    )

@@ -1,0 +1,52 @@
+"""What the baseline records of every training example: the summaries, and the course if asked for.
+
+They score the examples, so no other arm records any.
+"""
+
+from sdt.config import Config
+from sdt.data.dataset import Data
+from sdt.errors import ConfigError
+from sdt.losses import is_regression
+from sdt.scores.dynamics import Dynamics, no_dynamics
+
+MOST_BYTES = 2 * 10**9  # of the course of all seeds
+
+
+def num_recorded(config: Config, data: Data, arm: str) -> int:
+  """Returns of how many examples an arm records the training dynamics: of all, or of none."""
+  train = data.train
+  has_any = config.score.dynamics and arm == "baseline" and not is_regression(train.labels)
+  return len(train) if has_any else 0
+
+
+def course_rounds(config: Config, arm: str) -> int:
+  """Returns of how many rounds an arm keeps the label's probability; 0 where it keeps none."""
+  return config.rounds if config.score.course and arm == "baseline" else 0
+
+
+def nothing_yet(config: Config, data: Data, arm: str) -> Dynamics | None:
+  """Returns the dynamics of an arm before its first step; None where none are recorded."""
+  count = num_recorded(config, data, arm)
+  return no_dynamics(len(config.seeds), count, course_rounds(config, arm)) if count else None
+
+
+def course_bytes(config: Config, data: Data) -> int:
+  """Returns the bytes of the course of all seeds; 0 where none is kept."""
+  count = num_recorded(config, data, "baseline")
+  return len(config.seeds) * count * course_rounds(config, "baseline")
+
+
+def check(config: Config, data: Data) -> None:
+  """Refuses a course that is too large, before anything is compiled.
+
+  Raises:
+    ConfigError: it has more than `MOST_BYTES`.
+  """
+  needed = course_bytes(config, data)
+  if needed > MOST_BYTES:
+    raise ConfigError(
+      f"score.course = True: {len(config.seeds)} seed(s) x {len(data.train):,} examples x "
+      f"{config.rounds} rounds take {needed / 1e9:.1f} GB, in memory and in each checkpoint of the "
+      f"baseline; expected at most {MOST_BYTES / 1e9:.0f} GB; leave score.course out, or give "
+      "fewer seeds or rounds"
+    )
