@@ -18,12 +18,14 @@ CONVOLUTIONS = tuple(f"conv{number}" for number in range(1, 6))
 # By the smallest member of every family.
 EXPECTED = {
   "alexnet": (*CONVOLUTIONS, "hidden1", "hidden2", "head"),
+  "cait": ("stem", "block1", "class_block1", "class_block2", "final", "head"),
   "densenet": ("stem", "block1", "block2", "block3", "final", "head"),
   "lenet": ("conv1", "conv2", "hidden1", "hidden2", "head"),
   "mlp": ("hidden1", "head"),
   "preresnet": ("stem", "stage1", "stage2", "final", "head"),
   "resnet": ("stem", "stage1", "stage2", "head"),
   "resnet18": ("stem", "stage1", "stage2", "head"),
+  "vit": ("stem", "block1", "final", "head"),
   "vgg16": ("stage1", "stage2", "head"),
   "wrn": ("stem", "stage1", "stage2", "stage3", "final", "head"),
 }
@@ -45,7 +47,7 @@ def drawn(model, seed=0, shape=(8, 8, 3)):
 
 
 # The default suite has one of each kind of names.
-LATER = ("alexnet", "densenet", "lenet", "resnet18", "wrn")
+LATER = ("alexnet", "cait", "densenet", "lenet", "resnet18", "vit", "wrn")
 
 
 @pytest.mark.parametrize(
