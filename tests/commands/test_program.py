@@ -135,7 +135,7 @@ def script_of(shell, tmp_path, capsys):
 # What stands before the cursor -> what the word may become.
 COMPLETIONS = {
   "sdt tr": ["train"],
-  "sdt --config=digit": ["--config=digits"],
+  "sdt --config=shap": ["--config=shapes"],
   "sdt train --config=controls/cifar100": ["--config=controls/cifar100"],
   "sdt train --config.optim.le": ["--config.optim.learning_rate="],
   "sdt train --config.precision=b": ["--config.precision=bfloat16"],
@@ -151,7 +151,7 @@ COMPLETIONS = {
   "sdt train pre": [],
   "sdt probe --scr": ["--scratch="],
   "sdt probe --config.optim.le": ["--config.optim.learning_rate="],
-  "sdt probe --config digit": ["digits"],
+  "sdt probe --config shap": ["shapes"],
   "sdt probe --help=": [],
   "sdt export --fo": ["--format="],
   "sdt export --format=on": ["--format=onnx"],
@@ -159,7 +159,7 @@ COMPLETIONS = {
   "sdt completion z": ["zsh"],
   "sdt --vers": ["--version"],
   # A value may follow after a blank, where the flag needs one.
-  "sdt train --config digit": ["digits"],
+  "sdt train --config shap": ["shapes"],
   "sdt --config paper/cub_r": ["paper/cub_resnet50"],
   "sdt --config.precision b": ["bfloat16"],
   "sdt export runs/x --format st": ["stablehlo"],
