@@ -219,9 +219,9 @@ def _obstacle(
     others = ", ".join(other for other in MODEL_NAMES if name in NETWORKS[other].rates)
     return f"which model.name={config.model.name!r} has not; networks that have it: {others}"
   if name in RATES and is_body_frozen(config.optim):
-    return (
-      "which a frozen body has not; choose optim.body_rate_factor above 0, or leave the arm out"
-    )
+    by_rate = config.optim.train_from is None
+    remedy = "optim.body_rate_factor above 0" if by_rate else "an earlier optim.train_from"
+    return f"which a frozen body has not; choose {remedy}, or leave the arm out"
   if name in ("label_smoothing", *BY_CLASS) and config.data.name == "curve":
     return "and the targets of data.name='curve' are numbers, not classes; leave the arm out"
   is_augmented = pipeline.calls or config.data.crop_size is not None

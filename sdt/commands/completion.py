@@ -124,10 +124,10 @@ def words_of(command: str) -> tuple[list[str], list[str]]:
   # A flag whose values all stand there needs one, unless it may also stand alone.
   names = dict.fromkeys(flag.partition("=")[0] for flag in whole)
   plain += [f"{name}=" for name in names if not {name, f"{name}="} & set(plain)]
-  if command == DEFAULT:
+  if "--config=" in flags:  # the command takes keys too
     known = {
       "--config": shipped.files_by_name(),
-      "--help": sections(),
+      **({"--help": sections()} if command == DEFAULT else {}),
       **{f"--config.{name}": choices_of(name) for name in key_names()},
     }
     plain += [f"--config.{name}=" for name in key_names()]

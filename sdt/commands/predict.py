@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import io
-import os
 import sys
 import tempfile
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from sdt import named_files
+from sdt.commands import output_file
 from sdt.config.answer_conflicts import read_views
 from sdt.config.command_line import program
 from sdt.devices.start import find_devices, load_jax
@@ -147,20 +147,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _refuse_output(request: Request) -> None:
   """Raises a WorkdirError, or a ConfigError, where the table could not be written at the end."""
-  path = request.output
-  if path is None:
-    return
-  try:
-    if path.is_dir():
-      raise WorkdirError(f"--output={named_files.shown(path)}: a folder; name a file in it")
-    if os.path.lexists(path) and not request.overwrite:
-      raise ConfigError(
-        f"--output={path}: exists already; give --overwrite to replace it, or another name"
-      )
-    if not path.parent.is_dir():
-      raise WorkdirError(f"--output={path}: no folder {path.parent}; make it first")
-  except OSError as error:
-    raise WorkdirError(describe_disk_error(named_files.shown(path), error)) from error
+  if request.output is not None:
+    output_file.refuse(request.output, overwrite=request.overwrite)
 
 
 def _predict(request: Request) -> int:

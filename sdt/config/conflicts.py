@@ -13,6 +13,7 @@ from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
 from sdt.config.toolbox.parse import parse_call, parse_calls
 from sdt.config.toolbox.preprocessing_blocks import NORMALISERS
 from sdt.config.toolbox.training_blocks import CLIPS, FULL_BATCH, SCHEDULES
+from sdt.config.transfer_conflicts import TRANSFER
 from sdt.errors import ConfigError
 
 _NETWORK: tuple[Conflict, ...] = (
@@ -107,6 +108,12 @@ _OF_FULL_BATCH = (
     1.0,
     "the curvature is that of all parameters together",
     "leave optim.body_rate_factor at 1",
+  ),
+  (
+    "optim.train_from",
+    None,
+    "the curvature is that of all parameters together",
+    "leave optim.train_from out",
   ),
   ("augment.ops", None, _DRAWN, "leave augmentation out"),
   ("augment.flip", False, _DRAWN, "leave augmentation out"),
@@ -367,7 +374,7 @@ _STOPPING: tuple[Conflict, ...] = (
 
 CONFLICTS = (
   *(*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING, *_STOPPING),
-  *(*IMBALANCE, *SCORES, *ANSWERS),
+  *(*IMBALANCE, *SCORES, *ANSWERS, *TRANSFER),
 )
 
 

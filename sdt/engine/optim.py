@@ -5,6 +5,7 @@ optimiser state, so one momentum. `apply_phase_chain` chooses the chain of the s
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from sdt.engine import clipping
 from sdt.engine.clipping import Rate
 from sdt.engine.optimisers import OPTIMISERS, Numbers
 from sdt.models.family import EMBEDDING, HEAD
+from sdt.models.stages import frozen_modules
 from sdt.types import Leaf, OptState, Params, PyTree, Variables
 
 
@@ -119,7 +121,7 @@ def make_chain(
   decoupled adds it after. A penalty, lambda times the sum of squares added to the loss, adds
   2 lambda * w before the momentum buffer. L1 adds l1 * sign(w) there too, in every form of decay.
   What is clipped is the gradient before any of these. The body, all but the head, has
-  `config.body_rate_factor` times the rate; a frozen one neither decays nor has a momentum buffer.
+  `config.body_rate_factor` times the rate; what is frozen neither decays nor has a momentum buffer.
   The state's structure does not depend on the rates, so all phases share one state and the momentum
   carries over.
 
@@ -131,36 +133,53 @@ def make_chain(
   if numbers is None:
     numbers = dict.fromkeys(numbers_of(config), 0.0)
   chain = _chain(config, learning_rate, weight_decay, numbers=numbers)
-  if config.body_rate_factor != 1.0:
-    body = (
-      optax.set_to_zero()
-      if is_body_frozen(config)
-      else _chain(config, config.body_rate_factor * learning_rate, weight_decay, numbers=numbers)
+  if config.body_rate_factor != 1.0 or config.train_from is not None:
+    body = optax.set_to_zero()
+    if not is_body_frozen(config):
+      rate = config.body_rate_factor * learning_rate
+      body = _chain(config, rate, weight_decay, numbers=numbers)
+    # Without `train_from` there are two parts, as in the checkpoints of earlier runs.
+    frozen = {} if config.train_from is None else {"frozen": optax.set_to_zero()}
+    chain = optax.partition(
+      {"head": chain, "body": body, **frozen}, functools.partial(_parts, config)
     )
-    chain = optax.partition({"head": chain, "body": body}, _parts)
   clips = clipping.clips_of(config.clip, numbers)  # of the gradient of body and head together
   return optax.with_extra_args_support(optax.chain(*clips, chain) if clips else chain)
 
 
-def _parts(params: Mapping[str, Params]) -> dict[str, str]:
-  """Returns for each module of the network the part that it belongs to, "head" or "body"."""
-  return {module: "head" if module == HEAD else "body" for module in params}
+def _parts(config: OptimConfig, params: Mapping[str, Params]) -> dict[str, str]:
+  """Returns the part of each module of the network: "head", "body", or "frozen" by `train_from`."""
+  parts = {module: "head" if module == HEAD else "body" for module in params}
+  return parts | dict.fromkeys(frozen_modules(params, config.train_from), "frozen")
+
+
+def first_trained(config: OptimConfig) -> str | None:
+  """Returns the first stage of the network that is trained; None if all are.
+
+  Before it BatchNorm uses its running statistics, and keeps them.
+  """
+  return HEAD if config.body_rate_factor == 0.0 else config.train_from
 
 
 def is_body_frozen(config: OptimConfig) -> bool:
-  """Returns whether only the head is trained.
+  """Returns whether only the head is trained."""
+  return first_trained(config) == HEAD
 
-  Then BatchNorm in the body uses its running statistics, and keeps them.
-  """
-  return config.body_rate_factor == 0.0
+
+def trained(config: OptimConfig, params: Mapping[str, Params]) -> Params:
+  """Returns the parameters of the modules that are not frozen."""
+  frozen = frozen_modules(params, first_trained(config))
+  return {module: value for module, value in params.items() if module not in frozen}
 
 
 def stop_frozen_gradients(config: OptimConfig, params: Params) -> Params:
   """Returns the same parameters; the backward pass stops at those that are frozen."""
-  if not is_body_frozen(config):
+  first = first_trained(config)
+  if first is None:
     return params
+  frozen = frozen_modules(params, first)
   return {
-    module: value if module == HEAD else jax.lax.stop_gradient(value)
+    module: jax.lax.stop_gradient(value) if module in frozen else value
     for module, value in params.items()
   }
 

@@ -25,6 +25,7 @@ from sdt.inputs.preprocess import prepare
 from sdt.inputs.source import Source
 from sdt.inputs.stream import ascending
 from sdt.models.norms import BatchNorm
+from sdt.models.stages import frozen_modules, in_evaluation_mode
 from sdt.types import BatchStats, Leaf, Params, Variables
 
 # Seed of the order and of the augmentation. It is the same for every seed and arm, so that these
@@ -38,9 +39,11 @@ class RecalibrateProgram(TrainingPassProgram):
 
   Attributes:
     batches_per_dispatch: training batches of one dispatch.
+    train_from: the first stage whose statistics are taken anew, those before it stay; None for all.
   """
 
   batches_per_dispatch: int
+  train_from: str | None = None
 
 
 class _PassBatch(NamedTuple):
@@ -57,7 +60,7 @@ def _batch_statistics(
 ) -> BatchStats:
   """Returns the statistics of one batch times its number of valid examples, leaves [R, ...].
 
-  The values of `batch_stats` in `variables` [R, ...] are not read.
+  The values of `batch_stats` in `variables` [R, ...] are read of frozen stages alone.
   """
   key, (ids, mask, index, offset) = jnp.uint32(_SEED), batch
   images, rows = data.train.rows_of(ids, offset)
@@ -72,15 +75,17 @@ def _batch_statistics(
   inputs = prepare(augmented, data.preparation)
 
   def one_replica(variables: Variables) -> BatchStats:
-    zero = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
-    _, updated = program.model.apply(
-      {"params": variables["params"], "batch_stats": zero},
-      inputs,
-      train=True,
-      mask=mask,
-      mutable=["batch_stats"],
-      rngs={"dropout": dropout_key(key, 0, index)},
-    )
+    before = variables["batch_stats"]
+    start = {**jax.tree.map(jnp.zeros_like, before), **_kept(program, before)}
+    with in_evaluation_mode(program.train_from):
+      _, updated = program.model.apply(
+        {"params": variables["params"], "batch_stats": start},
+        inputs,
+        train=True,
+        mask=mask,
+        mutable=["batch_stats"],
+        rngs={"dropout": dropout_key(key, 0, index)},
+      )
     # From zero they moved to (1 - momentum) * batch.
     return jax.tree.map(
       lambda leaf: leaf * (count.astype(leaf.dtype) / (1.0 - BatchNorm.momentum)),
@@ -88,6 +93,12 @@ def _batch_statistics(
     )
 
   return map_replicas(program.replicas, one_replica)(variables)
+
+
+def _kept(program: RecalibrateProgram, batch_stats: BatchStats) -> dict[str, BatchStats]:
+  """Returns the statistics of the frozen stages, which are not taken anew."""
+  frozen = frozen_modules(batch_stats, program.train_from)
+  return {module: leaves for module, leaves in batch_stats.items() if module in frozen}
 
 
 def _statistics_dispatch(
@@ -166,12 +177,13 @@ class Recalibrator:
 
     Args:
       params: leaves [R, ...], on the host.
-      batch_stats: the same, for their shapes only.
+      batch_stats: the same, for their shapes, and for the values of frozen stages.
       after_dispatch: a place to stop.
     """
     layout, group = self._program.layout, self._program.batches_per_dispatch
     zero = jax.tree.map(np.zeros_like, batch_stats)
-    variables = place_replicas(layout, {"params": params, "batch_stats": zero})
+    kept = _kept(self._program, batch_stats)
+    variables = place_replicas(layout, {"params": params, "batch_stats": {**zero, **kept}})
     total, order = place_replicas(layout, zero), place(layout, (self._ids, self._masks))
     reading = self._source.pass_over("train", self._ids.__getitem__, len(self._ids), group=group)
     with reading as dispatches:
@@ -181,9 +193,10 @@ class Recalibrator:
         del args  # streamed inputs that are no longer used must not stay
         jax.block_until_ready(total)  # otherwise streamed inputs would pile up on the devices
         after_dispatch()
-    return jax.tree.map(
+    mean = jax.tree.map(
       lambda leaf: leaf / np.asarray(self._source.num_train, leaf.dtype), fetch(layout, total)
     )
+    return {**mean, **kept}
 
   def evaluate(
     self,

@@ -17,9 +17,10 @@ from sdt.engine.optim import (
   PhaseRates,
   apply_phase_chain,
   averaged,
-  is_body_frozen,
+  first_trained,
   needs_hessian,
   stop_frozen_gradients,
+  trained,
 )
 from sdt.engine.program import Network
 from sdt.engine.state import TrainState
@@ -27,6 +28,7 @@ from sdt.inputs.operations.mixing import Mixture
 from sdt.losses import accumulator_dtype, example_losses, smoothed_cross_entropy
 from sdt.models.drop_connect import drop_weights
 from sdt.models.family import RATES
+from sdt.models.stages import in_evaluation_mode
 from sdt.types import BatchStats, Leaf, Params, PyTree, Variables
 
 # The regularisers that change the loss of an example.
@@ -134,7 +136,7 @@ def train_step(
   """Returns the state after one optimiser step, and what the step measured.
 
   The state is of one replica. Examples outside the mask change nothing: neither loss nor gradient
-  nor BatchNorm statistics. Where the body is frozen, the network runs in evaluation mode.
+  nor BatchNorm statistics. Stages that are frozen run in evaluation mode.
 
   Source: the paper, Algorithm 1: in step 1 one step on D, in step 4 one on A with the decay
   lambda_A, or on B with lambda_B. The mean loss over the valid examples; momentum and decay as in
@@ -194,19 +196,21 @@ def _apply(
   dropout, options = now.keys.dropout, {}
   rates = {name: now.overrides[name] for name in RATES if name in now.overrides}
   if "drop_connect" in rates:
-    params = drop_weights(variables["params"], rates.pop("drop_connect"), dropout)
-    variables = {**variables, "params": params}
+    params = variables["params"]
+    dropped = drop_weights(trained(network.optim, params), rates.pop("drop_connect"), dropout)
+    variables = {**variables, "params": {**params, **dropped}}
   if rates:
     options["rates"] = rates
-  return network.model.apply(
-    variables,
-    batch.inputs,
-    train=not is_body_frozen(network.optim),
-    mask=batch.mask,
-    mutable=["batch_stats"],
-    rngs=None if dropout is None else {"dropout": dropout},
-    **options,
-  )
+  with in_evaluation_mode(first_trained(network.optim)):
+    return network.model.apply(
+      variables,
+      batch.inputs,
+      train=True,
+      mask=batch.mask,
+      mutable=["batch_stats"],
+      rngs=None if dropout is None else {"dropout": dropout},
+      **options,
+    )
 
 
 def _new_statistics(

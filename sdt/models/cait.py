@@ -48,7 +48,7 @@ class CaiT(Tokens):
     now: dict[str, Any] = {"train": train, "mask": mask, "rates": rates}
     x = self.patches(inputs, self.patch_size, self.width)
     x = x + self.embedding("positions", x.shape[1], self.width)
-    x = self.drop("dropout", x, train=train, rates=rates)
+    x = self.drop("stem_dropout", x, train=train, rates=rates)
     form = (self.heads, int(self.width * self.mlp_ratio))
     for number in range(1, self.depth + 1):
       name, more = f"block{number}", {"layer_scale": self.layer_scale, "talks": True}

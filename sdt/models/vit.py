@@ -47,7 +47,7 @@ class VisionTransformer(Tokens):
     token = self.embedding("class_token", 1, self.width)
     x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], 1, self.width)), x], axis=1)
     x = x + self.embedding("positions", x.shape[1], self.width)
-    x = self.drop("dropout", x, train=train, rates=rates)
+    x = self.drop("stem_dropout", x, train=train, rates=rates)
     form = (self.heads, int(self.width * self.mlp_ratio))
     for number in range(1, self.depth + 1):
       block = Block(*form, number / self.depth, name=f"block{number}", **self.in_common)

@@ -20,7 +20,7 @@ from sdt.data import sources
 from sdt.data.dataset import Data, image_sizes
 from sdt.data.validation_split import with_validation
 from sdt.devices import processes
-from sdt.engine.optim import is_body_frozen
+from sdt.engine.optim import first_trained
 from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.inputs.augment import input_shape, output_size
@@ -28,6 +28,7 @@ from sdt.inputs.views import farthest
 from sdt.models import make_model, pretrained
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import NETWORKS, variable_shapes
+from sdt.models.stages import check_stage
 from sdt.run import full_batch, recorded
 from sdt.scores import from_file
 from sdt.scores.from_file import FileScores
@@ -67,6 +68,7 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
     else loaded
   )
   _check_network_takes(config, data)
+  _check_stage(config, data)
   if config.stop.patience and data.validation is None:
     data = with_validation(data, config.data)
   return data
@@ -137,6 +139,14 @@ def _check_views_show(config: Config, size: tuple[int, int]) -> None:
     )
 
 
+def _check_stage(config: Config, data: Data) -> None:
+  """Refuses a stage to train from that the network has not."""
+  if config.optim.train_from is not None:
+    model = make_model(config.model, len(data.class_names))
+    modules = variable_shapes(model, input_shape(config, data))["params"]
+    check_stage(config.optim.train_from, modules, config.model.name)
+
+
 def _check_operations_take(config: Config, pipeline: Pipeline, shape: tuple[int, int, int]) -> None:
   """Refuses a crop that could miss the image, and colours of images that have none."""
   height, width, channels = shape
@@ -201,6 +211,18 @@ def load_beside(config: Config, data: Data) -> Beside:
   return Beside(weights, scores)
 
 
+def _frozen_as_drawn(config: Config) -> str:
+  """Returns what the user must be told where drawn weights are frozen."""
+  first = config.optim.train_from
+  what, key = ("the body", "body_rate_factor=0")
+  if first is not None:
+    what, key = (f"all before {first}", f"train_from={first}")
+  return (
+    f"{what} is frozen as it was drawn (optim.{key}): only what follows learns; model.pretrained "
+    "gives weights"
+  )
+
+
 def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
   """Returns what the user must be told before a run: of the data, the files, and idle arms."""
   found, weights = [*data.notes, *checks.notes(config)], beside.pretrained
@@ -214,11 +236,8 @@ def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
         "public weights expect images normalised by ImageNet's mean and spread; "
         "data.statistics=imagenet does that"
       )
-  if config.model.pretrained is None and is_body_frozen(config.optim):
-    found.append(
-      "the body is frozen as it was drawn (optim.body_rate_factor=0): only the head learns; "
-      "model.pretrained gives it weights"
-    )
+  if config.model.pretrained is None and first_trained(config.optim) is not None:
+    found.append(_frozen_as_drawn(config))
   if beside.scores is not None:
     unused = (
       f"; {beside.scores.num_unused} of its rows are of other ids and not used"

@@ -21,7 +21,7 @@ from sdt.devices.layout import Layout, make_layout, padded_batch_size
 from sdt.engine.averages import Average
 from sdt.engine.dispatch_sizes import TRAINED, DispatchSizes, RoundWork
 from sdt.engine.norms import layer_names
-from sdt.engine.optim import numbers_of, static_part
+from sdt.engine.optim import first_trained, numbers_of, static_part
 from sdt.engine.plan import Plan, plan_arrays
 from sdt.engine.prediction_pass import PredictionProgram, Predictor
 from sdt.engine.program import Program
@@ -334,6 +334,7 @@ class Setup:
       eval_batch_size=eval_size,
       batches_per_dispatch=batches_of_pass(self._multiply_adds(config.batch_size), most),
       evals_per_dispatch=batches_of_pass(self._multiply_adds(eval_size), most_evals),
+      train_from=first_trained(config.optim),
     )
     return Recalibrator(program, source)
 

@@ -210,7 +210,7 @@ def traced(model, monkeypatch):
 def test_vit_drops_behind_positions_and_linear_layers_and_branches_by_their_depth(monkeypatch):
   dropped, depths = traced(small("vit", depth=2), monkeypatch)
   of_block = ("attention/dropout", "dropout1", "dropout2")
-  assert dropped == ["dropout", *(f"block{at}/{name}" for at in (1, 2) for name in of_block)]
+  assert dropped == ["stem_dropout", *(f"block{at}/{name}" for at in (1, 2) for name in of_block)]
   assert depths == [0.5, 0.5, 1.0, 1.0]
 
 

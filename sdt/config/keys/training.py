@@ -185,6 +185,12 @@ class OptimConfig:
     low=0.0,
     high=1.0,
   )
+  train_from: str | None = config_key(
+    None,
+    "the first stage of the network that is trained, such as stage3 or head; those before it are "
+    "frozen with their running statistics; None trains all",
+    is_later=True,
+  )
   decay_what: str = config_key(
     "all",
     "which parameters decay: all, or only weights (no BatchNorm, no bias)",
