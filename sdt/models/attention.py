@@ -41,7 +41,7 @@ class Embedding(nn.Module):
   def __call__(self) -> Float[Array, "1 N D"]:
     start = init.Initializer("normal", scale=START_SCALE)
     values = self.param(EMBEDDING, start, (1, self.num, self.features), self.param_dtype)
-    return values.astype(self.dtype)
+    return jnp.asarray(values, self.dtype)
 
 
 class LayerScale(nn.Module):
