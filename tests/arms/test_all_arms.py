@@ -31,6 +31,7 @@ def finished(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_page_and_text_subtract_the_arm_from_the_method_and_the_control_from_its_arm(
   finished,
 ):
@@ -67,6 +68,7 @@ def test_page_and_text_subtract_the_arm_from_the_method_and_the_control_from_its
   assert means["method"] != means["baseline"]
 
 
+@pytest.mark.slow
 def test_every_arm_runs_its_own_rounds_phases_and_rates(finished):
   results = json.loads((finished / "results.json").read_text())
   assert set(results["arms"]) == {*ARMS, "mine"}

@@ -162,6 +162,7 @@ def test_inputs_that_cannot_be_read_end_the_training_with_one_line(monkeypatch):
     trained(of, plan_of(of))
 
 
+@pytest.mark.slow
 def test_what_was_done_before_a_read_that_fails_is_saved(tmp_path, monkeypatch):
   own = placed(
     dataclasses.replace(
@@ -210,6 +211,7 @@ def little_memory(monkeypatch):
   monkeypatch.setattr(placement, "_device_bytes", lambda layout: LITTLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [tiny.config, pytest.param(tiny.resnet, marks=pytest.mark.slow)])
 def test_a_run_whose_inputs_do_not_fit_streams_them_and_leaves_the_same_bytes(
   tmp_path, monkeypatch, little_memory, capsys, make

@@ -54,6 +54,7 @@ def runs(tmp_path_factory):
   return made
 
 
+@pytest.mark.slow
 def test_an_a_of_two_classes_collapses_and_the_default_of_own_data_does_not(runs):
   _, paper, _ = runs["paper"]
   assert paper["arms"]["method"]["effective_classes"]["A"] == pytest.approx(2.0, abs=0.01)
@@ -67,6 +68,7 @@ def test_an_a_of_two_classes_collapses_and_the_default_of_own_data_does_not(runs
   assert not default["sentence"].startswith("Collapsed")
 
 
+@pytest.mark.slow
 def test_the_collapse_is_told_while_it_happens_with_cause_and_cures_and_first_in_the_result(runs):
   _, results, log = runs["paper"]
   lines = log.splitlines()
@@ -83,6 +85,7 @@ def test_the_collapse_is_told_while_it_happens_with_cause_and_cures_and_first_in
   assert "collapsed" not in runs["default"][2]
 
 
+@pytest.mark.slow
 def test_the_network_that_collapsed_is_kept_and_marked_and_another_is_recommended(runs):
   workdir, results, _ = runs["paper"]
   assert results["recommended"]["file"] == "models/baseline-seed0.safetensors"

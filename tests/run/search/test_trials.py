@@ -239,6 +239,7 @@ def trial_files(folder):
   return {path.name: whole.rows(path) for path in sorted(folder.glob("baseline_*"))}
 
 
+@pytest.mark.slow
 def test_a_search_that_trains_and_is_stopped_within_a_rung_comes_to_the_same_bytes(
   tmp_path, monkeypatch
 ):

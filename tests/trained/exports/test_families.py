@@ -78,6 +78,7 @@ def check_stablehlo(names, folder):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_stablehlo_of_every_family_is_read_and_run_without_sdt(tmp_path):
   names = [f"smallest {name}" for name in SMALLEST if name not in ("cait", "vit")]
   check_stablehlo([*names, "images smaller than a kernel", "vectors"], tmp_path)
