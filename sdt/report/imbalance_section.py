@@ -1,8 +1,9 @@
 """What the report and the printed table show of an imbalanced training set."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from sdt.report.wording import percent
 
 GROUPS = ("frequent", "middle", "rare")
 
@@ -19,14 +20,14 @@ def columns(results: Mapping[str, Any]) -> list[list[str]]:
 
   def moved(name: str) -> list[str]:
     return [
-      _percent(one["moved"][name]["mean"] if "moved" in one else None) for one in of_arms.values()
+      percent(one["moved"][name]["mean"] if "moved" in one else None) for one in of_arms.values()
     ]
 
   return [
     [f"imbalance {entry['ratio']:.3g}:1, %", *arms],
-    ["accuracy", *(_percent(one["mean"]) for one in arms.values())],
-    ["balanced", *(_percent(one["balanced_accuracy"]["mean"]) for one in arms.values())],
-    *([name, *(_percent(one[name]) for one in of_arms.values())] for name in shown),
+    ["accuracy", *(percent(one["mean"]) for one in arms.values())],
+    ["balanced", *(percent(one["balanced_accuracy"]["mean"]) for one in arms.values())],
+    *([name, *(percent(one[name]) for one in of_arms.values())] for name in shown),
     ["moved", *moved("accuracy")],
     ["balanced", *moved("balanced_accuracy")],
   ]
@@ -52,7 +53,3 @@ def describe(results: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _rows(of: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
   return list(zip(*of, strict=True))
-
-
-def _percent(value: float | None) -> str:
-  return "-" if value is None or not math.isfinite(value) else f"{100 * value:.2f}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sdt.report import imbalance_section
+from sdt.report.wording import percent
 from sdt.stats.look_record import differences_of
 from sdt.stats.paired import MORE_SEEDS
 
@@ -25,13 +26,6 @@ _MARKS = (
   ("^", "in_family", "outside the family"),
   ("~", "planned", "exploratory"),
 )
-
-
-def percent(value: float | None, signed: bool = False) -> str:
-  """Returns a fraction in percent with two decimals, without "%"; "-" for None and NaN."""
-  if value is None or not math.isfinite(value):
-    return "-"
-  return f"{100 * value:+z.2f}" if signed else f"{100 * value:z.2f}"  # z: never -0.00
 
 
 def p_text(value: float | None) -> str:

@@ -65,3 +65,10 @@ def left_out(artifacts: Artifacts) -> str:
     if arm in artifacts.results["arms"]
   )
   return f"Seeds that diverged are left out of all rounds: {named}." if named else ""
+
+
+def percent(value: float | None, signed: bool = False) -> str:
+  """Returns a fraction in percent with two decimals, without "%"; "-" for None and NaN."""
+  if value is None or not math.isfinite(value):
+    return "-"
+  return f"{100 * value:+z.2f}" if signed else f"{100 * value:z.2f}"  # z: never -0.00
