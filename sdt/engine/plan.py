@@ -73,6 +73,11 @@ class Plan:
   def steps_per_round(self) -> int:
     return sum(phase.num_steps for phase in self.phases)
 
+  @property
+  def sizes(self) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """The rounds, and the examples and steps of each phase."""
+    return self.rounds, tuple((one.example_ids.shape[1], one.num_steps) for one in self.phases)
+
   def regularisers(
     self, neutral: Mapping[str, float] = NEUTRAL, always: Iterable[str] = ()
   ) -> tuple[str, ...]:

@@ -97,6 +97,7 @@ class Trainer:
     self._executables: dict[Any, Executable] = {}  # by the structure of what a dispatch is fed
     self.num_compilations = 0
     self._snapshot: Snapshot | None = None  # on the devices
+    self._keeps_dynamics = True
     self._position, self._round_secs = Position(), 0.0
 
   @property
@@ -123,15 +124,24 @@ class Trainer:
     return self._position
 
   def get_state(self) -> Snapshot:
-    """Returns the snapshot on the host, leaves [R, ...], with the position that was reached."""
-    arrays = fetch(self._layout, self.snapshot)
+    """Returns the snapshot on the host, leaves [R, ...], with the position that was reached.
+
+    Its dynamics are None unless the plan keeps them.
+    """
+    dynamics = self.snapshot.dynamics if self._keeps_dynamics else None
+    arrays = fetch(self._layout, dataclasses.replace(self.snapshot, dynamics=dynamics))
     return dataclasses.replace(arrays, position=self._position, round_secs=self._round_secs)
 
-  def use_plan(self, plan: PlanArrays) -> None:
+  def use_plan(self, plan: PlanArrays, *, keeps_dynamics: bool = True) -> None:
     """Sets the numbers of the plan: subsets, decays, rates.
 
     A plan of other numbers and the same shapes may follow; the program stays as it is.
+
+    Args:
+      plan: the numbers.
+      keeps_dynamics: whether its states have the training dynamics, where the program records any.
     """
+    self._keeps_dynamics = keeps_dynamics
     of_replicas = place_replicas(self._layout, plan.of_replicas)
     self._plan = dataclasses.replace(of_replicas, **place(self._layout, plan.shared))
     self._host_plan = plan

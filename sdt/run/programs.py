@@ -217,7 +217,7 @@ class Setup:
       regularisers={name: neutral[name] for name in regularisers},
       optim=numbers_of(config.optim),
     )
-    trainer.use_plan(arrays)
+    trainer.use_plan(arrays, keeps_dynamics=recorded.records(config, self.data, plan.arm))
     return trainer
 
   def _program(self, plan: Plan, regularisers: tuple[str, ...]) -> Program:
@@ -238,7 +238,7 @@ class Setup:
       evals_per_dispatch=sizes.evals,
       regularisers=regularisers,
       num_phases=num_phases(config),
-      num_recorded=recorded.num_recorded(config, self.data, plan.arm),
+      num_recorded=recorded.num_carried(config, self.data, plan),
       course_rounds=recorded.course_rounds(config, plan.arm),
     )
 

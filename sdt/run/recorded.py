@@ -3,8 +3,10 @@
 They score the examples, so no other arm records any.
 """
 
+from sdt.arms.planning import Setting, make_plan, neutral_values
 from sdt.config import Config
 from sdt.data.dataset import Data
+from sdt.engine.plan import Plan
 from sdt.errors import ConfigError
 from sdt.losses import is_regression
 from sdt.scores.dynamics import Dynamics, no_dynamics
@@ -12,11 +14,29 @@ from sdt.scores.dynamics import Dynamics, no_dynamics
 MOST_BYTES = 2 * 10**9  # of the course of all seeds
 
 
+def records(config: Config, data: Data, arm: str) -> bool:
+  """Returns whether an arm keeps the training dynamics of every example."""
+  return config.score.dynamics and arm == "baseline" and not is_regression(data.train.labels)
+
+
 def num_recorded(config: Config, data: Data, arm: str) -> int:
-  """Returns of how many examples an arm records the training dynamics: of all, or of none."""
-  train = data.train
-  has_any = config.score.dynamics and arm == "baseline" and not is_regression(train.labels)
-  return len(train) if has_any else 0
+  """Returns of how many examples an arm keeps the training dynamics: of all, or of none."""
+  return len(data.train) if records(config, data, arm) else 0
+
+
+def num_carried(config: Config, data: Data, plan: Plan) -> int:
+  """Returns of how many examples the program of a plan carries the dynamics: of all, or of none.
+
+  That of the baseline carries what it keeps. Plans of the same shapes share it, which costs less
+  than to compile another; not with the course, which would take too much memory.
+  """
+  count = num_recorded(config, data, "baseline")
+  if plan.arm == "baseline" or not count:
+    return count
+  baseline, neutral = make_plan("baseline", Setting.of(config, data)), neutral_values(config)
+  is_like_it = plan.sizes == baseline.sizes
+  is_like_it &= plan.regularisers(neutral) == baseline.regularisers(neutral)
+  return count if is_like_it and not config.score.course else 0
 
 
 def course_rounds(config: Config, arm: str) -> int:

@@ -1,4 +1,6 @@
-"""Programs and states that are known from their shapes alone."""
+"""Which plans share a program; programs and states that are known from their shapes alone."""
+
+import dataclasses
 
 import jax
 import pytest
@@ -40,3 +42,36 @@ def test_shapes_of_the_state_are_those_of_the_real_one(changes):
   real, shapes = setup.fresh_start.state, setup.state_shapes
   described = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), real)
   assert jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), shapes) == described
+
+
+def test_uniform_arms_share_the_program_of_the_baseline_and_keep_no_dynamics():
+  config = tiny.config(arms=("baseline", "method", "uniform_mean"))
+  data = tiny.data(config)
+  setup = Setup.make(config, data)
+  ends = {}
+  for arm in ("baseline", "uniform_mean"):
+    plan = dataclasses.replace(tiny.everything(config, len(data.train)), arm=arm)
+    trainer = setup.trainer(plan)
+    trainer.set_state(setup.fresh_start)
+    trainer.compile()
+    list(trainer.run(Position()))
+    ends[arm] = trainer.get_state()
+  assert trainer.num_compilations == 1
+  assert ends["baseline"].dynamics is not None
+  assert ends["uniform_mean"].dynamics is None
+  tiny.assert_equal(ends["uniform_mean"].state, ends["baseline"].state)
+
+
+@pytest.mark.parametrize(
+  ("changes", "of_plan"),
+  [
+    ({"score__course": True}, {}),  # it would take too much memory
+    ({}, {"rounds": 8}),
+    ({"score__dynamics": False}, {}),
+  ],
+)
+def test_other_arms_have_no_room_for_dynamics(changes, of_plan):
+  config = tiny.config(**changes)
+  data = tiny.data(config)
+  plan = dataclasses.replace(tiny.everything(config, len(data.train)), arm="uniform", **of_plan)
+  assert Setup.make(config, data).trainer(plan).program.num_recorded == 0
