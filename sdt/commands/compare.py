@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(list(arguments))
   except SystemExit as asked:  # --help, which argparse has printed
     return int(asked.code or 0)
-  workdirs = [_named(f"RUN_{name.upper()}", getattr(given, name)) for name in ("before", "after")]
+  before, after = _named("RUN_BEFORE", given.before), _named("RUN_AFTER", given.after)
   output = None if given.output is None else _named("--output", given.output)
   if output is not None:
     output_file.refuse(output, overwrite=given.overwrite)
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
   arms = None if given.arms is None else [arm.strip() for arm in given.arms.split(",") if arm]
   if arms == []:
     raise ConfigError("compare: --arms= names no arm; leave it out, or name some")
-  content = compare(*workdirs, arms)
+  content = compare(before, after, arms)
   print(text_of(content))
   if output is not None:
     output_file.write(output, f"{json_text(content)}\n".encode(), overwrite=given.overwrite)

@@ -60,16 +60,8 @@ def write(
   sums = {f"data.{key}": f"digest of {path}" for key, path in _named(config).items()}
   files.write_json(workdir / "environment.json", {"file_checksums": sums, "choices": {}})
   files.write_json(workdir / "scores.json", {})
-  ids = np.arange(len(labels)) if ids is None else np.array(ids)
-  with files.writing_npz(workdir / "predictions.npz") as archive:
-    archive.write("predicted", np.stack(list(predicted.values())).astype(np.int32))
-    archive.write("example_id", ids.astype(np.int32))
-    archive.write("label", labels.astype(np.int32))
-    archive.write("arms", np.array(list(predicted)))
-    archive.write("weights", np.array([f"{workdir}:{arm}" for arm in predicted]))
-    archive.write("seeds", np.array(config.seeds, np.int64))
-  sources = [[number, f"test/{number}.png"] for number in ids.tolist()]
-  files.write_csv(workdir / "predictions.csv", ["example_id", "source_file"], sources)
+  numbers = np.arange(len(labels)) if ids is None else np.array(ids)
+  _write_predictions(workdir, predicted, labels, ids=numbers, seeds=config.seeds)
   rows = [
     [number, f"train/{number}.png", name, "dog", 0.5, 1, 3, "made up"]
     for number, name in enumerate(given if given is not None else ["cat"] * 9)
@@ -77,6 +69,25 @@ def write(
   ]
   files.write_csv(workdir / "suspects.csv", _SUSPECTS, rows)
   return workdir
+
+
+def _write_predictions(
+  workdir: Path,
+  predicted: Mapping[str, np.ndarray],
+  labels: np.ndarray,
+  *,
+  ids: np.ndarray,
+  seeds: Sequence[int],
+) -> None:
+  with files.writing_npz(workdir / "predictions.npz") as archive:
+    archive.write("predicted", np.stack(list(predicted.values())).astype(np.int32))
+    archive.write("example_id", ids.astype(np.int32))
+    archive.write("label", labels.astype(np.int32))
+    archive.write("arms", np.array(list(predicted)))
+    archive.write("weights", np.array([f"{workdir}:{arm}" for arm in predicted]))
+    archive.write("seeds", np.array(seeds, np.int64))
+  sources = [[number, f"test/{number}.png"] for number in ids.tolist()]
+  files.write_csv(workdir / "predictions.csv", ["example_id", "source_file"], sources)
 
 
 def _named(config: Any) -> dict[str, Any]:
