@@ -31,6 +31,7 @@ SUSPECT_COLUMNS = (
   *("suspicion", "seeds_agree", "num_seeds", "reason"),
 )
 CLEANLAB_COLUMN = "cleanlab_agree"  # behind them, with `score.cleanlab`
+REVIEWED_COLUMN = "reviewed"  # behind these, with `data.corrections`
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,13 @@ class Review {
       const of = (column) => data.examples[column]?.[place];
       const [given, suggested] = [classes[of("given")], classes[of("suggested")]];
       const pair = `${of("given")} ${of("suggested")}`;
-      const rest = ["file", "suspicion", "agree", "reason", "subset", "image", "others", "course"];
+      const rest = [
+        ...["file", "suspicion", "agree", "reason", "subset"],
+        ...["image", "others", "course", "reviewed"],
+      ];
       const known = Object.fromEntries(rest.map((column) => [column, of(column)]));
-      return { id, place, given, suggested, pair, ...known };
+      const isSuspect = data.run.numSeeds > 0 && known.agree === data.run.numSeeds;
+      return { id, place, given, suggested, pair, isSuspect, ...known };
     });
     const run = {
       classes: new Set(classes),
@@ -56,10 +60,8 @@ class Review {
       previous: () => this.step(-1),
       next: () => this.step(1),
       download: () => this.download(),
-      unfilter: () => {
-        $("filters").reset();
-        this.refresh();
-      },
+      unfilter: () => this.unfilter(),
+      "unfilter-too": () => this.unfilter(),
     };
     for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
     $("filters").addEventListener("change", () => this.refresh());
@@ -74,6 +76,11 @@ class Review {
     addEventListener("beforeunload", (event) => {
       if (!this.decisions.isKept) event.preventDefault();
     });
+  }
+
+  unfilter() {
+    $("filters").reset();
+    this.refresh();
   }
 
   /** Shows all anew, after a change of decisions or filters. */
@@ -94,15 +101,27 @@ class Review {
   }
 
   count() {
-    const [counts, total] = [this.decisions.counts(), this.examples.length];
-    const done = this.examples.filter((one) => this.decisions.of(one.id)).length;
-    const elsewhere = this.decisions.decided.size - done;
+    const [counts, number] = [this.decisions.counts(), (count) => count.toLocaleString("en")];
+    const [total, own] = [this.examples.length, this.decisions.decided];
+    const done = this.examples.filter((one) => own.has(one.id)).length;
+    const elsewhere = own.size - done;
     const more = elsewhere ? `, ${elsewhere} of them of images that are not shown here` : "";
     $("counter").textContent =
-      `${done.toLocaleString("en")} of ${total.toLocaleString("en")} decided: ` +
+      `${number(done)} of ${number(total)} decided: ` +
       `${counts.keep} keep, ${counts.relabel} relabel, ${counts.drop} drop${more}`;
-    Object.assign($("progress"), { max: Math.max(total, 1), value: done });
-    $("download").disabled = !this.decisions.decided.size;
+    const isDone = (one) => Boolean(this.decisions.of(one.id));
+    const suspects = this.examples.filter((one) => one.isSuspect);
+    const [of, before] = [suspects.length, this.examples.filter((one) => one.reviewed).length];
+    const said = [
+      of ? `Suspects: ${number(suspects.filter(isDone).length)} of ${number(of)} done.` : "",
+      before ? `${number(before)} images were kept in an earlier review.` : "",
+    ];
+    $("suspects-done").textContent = said.filter(Boolean).join(" ");
+    const some = of ? suspects : this.examples;
+    const value = some.filter(isDone).length;
+    Object.assign($("progress"), { max: Math.max(some.length, 1), value });
+    $("progress").setAttribute("aria-labelledby", of ? "suspects-done" : "counter");
+    $("download").disabled = !own.size;
   }
 
   choose(one, { withFocus = false, withScroll = false } = {}) {

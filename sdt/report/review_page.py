@@ -20,7 +20,7 @@ from sdt.errors import DataError
 from sdt.files.sealed import read_bytes
 from sdt.report import course, page
 from sdt.report.read import REVIEW_IMAGES as IMAGES
-from sdt.report.read import SUSPECT_COLUMNS, Artifacts
+from sdt.report.read import REVIEWED_COLUMN, SUSPECT_COLUMNS, Artifacts
 from sdt.report.read import SUSPECTS as TABLE
 from sdt.report.thumbnails import address
 from sdt.report.wording import class_names
@@ -84,6 +84,8 @@ def content(workdir: Path, artifacts: Artifacts) -> Json:
     "reason": [row["reason"] for row in suspects],
     "subset": _subsets(workdir / "split.csv", ids),
   }
+  if any(row.get(REVIEWED_COLUMN) == "1" for row in suspects):
+    examples["reviewed"] = [row[REVIEWED_COLUMN] == "1" for row in suspects]
   scores = _scores(artifacts, ids)
   others = _other_classes(artifacts, ids, names)
   run = _run(artifacts, names, num_all=num_all)

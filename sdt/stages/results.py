@@ -269,7 +269,7 @@ def describe_data(data: Data) -> dict[str, Any]:
 def described_changes(data: Data) -> list[dict[str, Any]]:
   """Returns what files did to the labels, an entry for each."""
   return [
-    {key: value for key, value in vars(change).items() if key != "counts"} | dict(change.counts)
+    {key: getattr(change, key) for key in ("key", "file", "checksum", "text")} | dict(change.counts)
     for change in data.label_changes
   ]
 

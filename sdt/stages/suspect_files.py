@@ -12,7 +12,7 @@ from sdt import files
 from sdt.config import Config
 from sdt.data.dataset import Data, image_sizes
 from sdt.inputs.augment import centre_crop
-from sdt.report.read import CLEANLAB_COLUMN, SUSPECT_COLUMNS
+from sdt.report.read import CLEANLAB_COLUMN, REVIEWED_COLUMN, SUSPECT_COLUMNS
 from sdt.report.read import REVIEW_IMAGES as IMAGES
 from sdt.report.read import SUSPECTS as TABLE
 from sdt.scores.suspects import Suspects
@@ -23,7 +23,8 @@ _PART = 64  # images that are cut and scaled together
 
 def write_suspects(workdir: Path, data: Data, config: Config, suspects: Suspects) -> None:
   """Writes suspects.csv, a row for every training example, and the images of the first ones."""
-  header = (*SUSPECT_COLUMNS, *(() if suspects.cleanlab is None else (CLEANLAB_COLUMN,)))
+  header = [*SUSPECT_COLUMNS, *([] if suspects.cleanlab is None else [CLEANLAB_COLUMN])]
+  header += [REVIEWED_COLUMN] if data.reviewed_ids else []
   files.write_csv(workdir / TABLE, header, _rows(data, suspects))
   if data.train.inputs.ndim != 4:
     return
@@ -42,6 +43,7 @@ def _rows(data: Data, suspects: Suspects) -> Iterator[list[object]]:
   train, names = data.train, data.class_names
   of_files = train.source_files or [""] * len(train)
   of_cleanlab = None if suspects.cleanlab is None else suspects.cleanlab.seeds_agree
+  reviewed = data.reviewed_ids
   for at in suspects.order:
     other, agree = names[suspects.suggested[at]], int(suspects.seeds_agree[at])
     yield [
@@ -54,6 +56,7 @@ def _rows(data: Data, suspects: Suspects) -> Iterator[list[object]]:
       suspects.num_seeds,
       f"{agree} of {suspects.num_seeds} seeds prefer {other} ({suspects.source.words})",
       *(() if of_cleanlab is None else (of_cleanlab[at],)),
+      *((int(int(train.example_ids[at]) in reviewed),) if reviewed else ()),
     ]
 
 

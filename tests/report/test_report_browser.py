@@ -81,3 +81,16 @@ def test_headings_are_reached_and_pressed_by_keyboard(opened):
 def test_the_page_is_not_wider_than_the_window(opened, width):
   page = opened(width)
   assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_on_a_narrow_screen_figures_are_whole_and_a_tap_makes_them_larger(opened):
+  page = opened(400)
+  right = "all => all.map(one => one.getBoundingClientRect().right)"
+  assert max(page.eval_on_selector_all("figure img", right)) <= 400
+  wide = page.locator("figure.wide .scroll").first
+  before = wide.locator("img").bounding_box()["width"]
+  wide.click()
+  assert wide.locator("img").bounding_box()["width"] > 2 * before
+  assert page.evaluate("document.documentElement.scrollWidth") <= 400
+  page.locator("h1").click()
+  assert wide.locator("img").bounding_box()["width"] == before

@@ -168,6 +168,13 @@ def test_scores_means_seeds_subsets_and_other_classes_are_those_of_the_files(tmp
   assert data["run"]["key"] == f"sdt-review:{key}"
 
 
+def test_what_an_earlier_review_has_kept_stands_in_the_page(hostile, tmp_path):
+  workdir = make_fake_run(tmp_path / "run", **FEW)
+  add_review(workdir, num_images=5, reviewed={1, 4, 30})
+  assert data_of(page_of(workdir))["examples"]["reviewed"] == [False, True, False, False, True]
+  assert "reviewed" not in data_of(page_of(hostile[0]))["examples"]
+
+
 def test_two_classes_of_one_name_are_one_and_do_not_shift_the_others(tmp_path):
   names = ["cat", "cat", "dog", "eel"]
   workdir = make_fake_run(tmp_path / "run", **FEW, num_classes=4, class_names=names)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from sdt import files
-from sdt.data.dataset import Data, Dataset
+from sdt.data.dataset import Data, Dataset, LabelChange
 from sdt.scores.cleanlab_issues import CleanlabIssues
 from sdt.scores.suspects import find
 from sdt.stages import suspect_files
@@ -43,6 +43,21 @@ def test_the_table_names_every_example_the_most_suspicious_first(tmp_path):
   np.testing.assert_array_equal(stored["example_id"], [int(row["example_id"]) for row in rows])
   np.testing.assert_array_equal(stored["images"], data.train.inputs[places])
   np.testing.assert_array_equal(stored["labels"], data.train.labels[places])
+
+
+def test_what_a_file_of_corrections_kept_is_in_a_last_column_of_its_own(tmp_path):
+  data = make_data()
+  found, _ = suspects_of(data)
+  change = LabelChange("data.corrections", "a.csv", "", "", {}, reviewed=frozenset([8, 11, 999]))
+  of_test = dataclasses.replace(change, key="data.corrections_test", reviewed=frozenset([14]))
+  mended = dataclasses.replace(data, label_changes=(of_test, change))
+  suspect_files.write_suspects(tmp_path, mended, CONFIG, found)
+  rows = read_table(tmp_path / suspect_files.TABLE)
+  assert list(rows[0])[-1] == "reviewed"
+  assert {int(row["example_id"]) for row in rows if row["reviewed"] == "1"} == {8, 11}
+  untouched = dataclasses.replace(data, label_changes=(of_test,))
+  suspect_files.write_suspects(tmp_path, untouched, CONFIG, found)
+  assert "reviewed" not in read_table(tmp_path / suspect_files.TABLE)[0]
 
 
 def test_cleanlab_adds_the_last_column_and_changes_no_other_byte(tmp_path):

@@ -1,6 +1,6 @@
 """Adds to a run of `fake_run` what a person reviews: suspects, their images, other classes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ def add_review(
   num_images: int = 60,
   size: int | None = None,
   source_files: Sequence[str] | None = None,
+  reviewed: Collection[int] | None = None,
 ) -> np.ndarray:
   """Writes the files for a finished fake run; returns the ids, the most suspicious first.
 
@@ -38,6 +39,7 @@ def add_review(
     num_images: how many of the first suspects have an image.
     size: of the images, pixels; None for 8.
     source_files: by example; "" where there are fewer.
+    reviewed: places in the order of those that an earlier review has kept; None without one.
   """
   rng = np.random.default_rng(5)
   names = files.read_json(workdir / "results.json")["data"]["class_names"]
@@ -57,7 +59,9 @@ def add_review(
     reason = f"{agree[at]} of {len(log_odds)} seeds prefer {suggested} (a fake)"
     cells = [at, paths[at], names[labels[at]], suggested]
     rows.append([*cells, f"{suspicion:.6f}", agree[at], len(log_odds), reason])
-  files.write_csv(workdir / "suspects.csv", COLUMNS, rows)
+    rows[-1] += [] if reviewed is None else [int(place in reviewed)]
+  columns = COLUMNS if reviewed is None else (*COLUMNS, "reviewed")
+  files.write_csv(workdir / "suspects.csv", columns, rows)
   first = order[:num_images].astype(np.int32)
   images = np.stack([_picture(rng, int(labels[at]), size or 8) for at in first])
   files.write_npz(
