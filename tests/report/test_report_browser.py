@@ -2,8 +2,10 @@
 
 import pytest
 
+from sdt.report import read, run_page
+from sdt.report.picture import Picture
 from tests.support import browser
-from tests.support.report_page import page_alone, small_run
+from tests.support.report_page import small_run
 
 pytestmark = pytest.mark.slow
 
@@ -13,7 +15,11 @@ def report(tmp_path_factory):
   folder = tmp_path_factory.mktemp("report")
   names = ["cat", "<b>dog</b>", "a rather long name of a class", "猫", "e"]
   path = folder / "report.html"
-  path.write_text(page_alone(small_run(folder / "run", num_classes=5, class_names=names)))
+  run = read.load(small_run(folder / "run", num_classes=5, class_names=names))
+  svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="1166" height="500"></svg>'
+  kinds = {"forest": "wide", "cam": "wide mosaic", "test_loss": ""}
+  pictures = {name: Picture(svg, name, "A caption.", kind=kind) for name, kind in kinds.items()}
+  path.write_text(run_page.html(run, pictures))
   return path
 
 
