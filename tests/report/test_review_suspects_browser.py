@@ -10,7 +10,7 @@ from tests.support.fake_review import add_review
 from tests.support.fake_run import make_fake_run
 
 pytestmark = pytest.mark.slow
-NUM = 30
+NUM = 60
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def add_review(
   other_class = ((labels + others) % len(names)).astype(np.int32)
   files.write_npz(workdir / "scores.npz", **scores, other_class=other_class)
   order = np.argsort(log_odds.mean(axis=0), kind="stable")
-  agree = (log_odds < 4.0).sum(axis=0)
+  agree = (log_odds < 5.0).sum(axis=0)
   paths = [*(source_files or ()), *[""] * len(labels)]
   rows = []
   for place, at in enumerate(order):
