@@ -207,11 +207,10 @@ class Data:
     """What every result says at its top of test labels that are not those of the set."""
     return [change.text for change in self.label_changes if change.key.endswith("_test")]
 
-  @property
-  def reviewed_ids(self) -> frozenset[int]:
-    """The training examples that a file of corrections keeps or relabels."""
-    of_training = (one for one in self.label_changes if not one.key.endswith("_test"))
-    return frozenset().union(*(change.reviewed for change in of_training))
+  def reviewed_ids(self, *, of_test: bool = False) -> frozenset[int]:
+    """Returns the training (or test) examples that a file of corrections keeps or relabels."""
+    changes = (one for one in self.label_changes if one.key.endswith("_test") == of_test)
+    return frozenset().union(*(change.reviewed for change in changes))
 
   @property
   def label_checksums(self) -> dict[str, str]:

@@ -1,3 +1,5 @@
+const RANDOM = "random sample"; // the subset of test images that were drawn at random
+
 /** The page: what keys and buttons do, and what is said of it. */
 class Review {
   constructor(data, journal) {
@@ -41,10 +43,16 @@ class Review {
       ? ` ${number(run.numSuspects)} are suspects: every seed prefers another class.`
       : "";
     $("about").textContent =
-      `${number(shown)} of ${number(run.numAll)} training images, the most suspicious first` +
-      `${rest ? `; the other ${number(rest)} are in suspects.csv` : ""}.${suspects} ` +
+      `${number(shown)} of ${number(run.numAll)} ${run.side} images, the most suspicious first` +
+      `${rest ? `; the other ${number(rest)} are in ${run.table}` : ""}.${suspects} ` +
       `Suspicion${run.source ? `, by ${run.source},` : ""} is an order in which to look, ` +
       "not a verdict.";
+    const key = run.side === "test" ? "data.corrections_test" : "data.corrections";
+    $("file").textContent = run.file;
+    $("how").textContent = `--config.${key}=${run.file}`;
+    for (const one of document.querySelectorAll(".side")) one.textContent = run.side;
+    document.body.dataset.side = run.side;
+    $(`to-${run.side}`)?.setAttribute("aria-current", "page");
     $("memorised").hidden = !run.saysLittle;
     document.body.classList.toggle("pixels", run.longest <= 16);
     $("details").open = matchMedia("(min-width: 900px)").matches; // the list is below it else
@@ -115,6 +123,7 @@ class Review {
     const said = [
       of ? `Suspects: ${number(suspects.filter(isDone).length)} of ${number(of)} done.` : "",
       before ? `${number(before)} images were kept in an earlier review.` : "",
+      this.sampleInWords(),
     ];
     $("suspects-done").textContent = said.filter(Boolean).join(" ");
     const some = of ? suspects : this.examples;
@@ -122,6 +131,15 @@ class Review {
     Object.assign($("progress"), { max: Math.max(some.length, 1), value });
     $("progress").setAttribute("aria-labelledby", of ? "suspects-done" : "counter");
     $("download").disabled = !own.size;
+  }
+
+  /** Returns how far the random sample is, and what was wrong in it; "" without one. */
+  sampleInWords() {
+    const sample = this.examples.filter((one) => one.subset === RANDOM);
+    if (!sample.length || this.data.run.side !== "test") return "";
+    const found = sample.map((one) => this.decisions.of(one.id)).filter(Boolean);
+    const wrong = found.filter(({ action }) => action === "relabel" || action === "drop").length;
+    return `Random sample: ${found.length} of ${sample.length} done, ${wrong} of them mended.`;
   }
 
   choose(one, { withFocus = false, withScroll = false } = {}) {
@@ -227,9 +245,9 @@ class Review {
     if (!count) return this.say("Nothing to download: no image is decided");
     const blob = new Blob([this.decisions.csv()], { type: "text/csv;charset=utf-8" });
     const href = URL.createObjectURL(blob);
-    element("a", { href, download: "corrections.csv" }).click();
+    element("a", { href, download: this.data.run.file }).click();
     setTimeout(() => URL.revokeObjectURL(href), 60_000);
-    this.say(`corrections.csv with ${count} ${count === 1 ? "row" : "rows"} is downloaded`);
+    this.say(`${this.data.run.file} with ${count} ${count === 1 ? "row" : "rows"} is downloaded`);
   }
 
   async upload() {
@@ -289,7 +307,9 @@ class Review {
 }
 
 async function start() {
-  const data = JSON.parse($("data").textContent);
+  const block = (location.hash === "#test" && $("data-test")) || $("data");
+  const data = JSON.parse(block.textContent);
+  addEventListener("hashchange", () => location.reload());
   new Review(data, await Journal.open(data.run.key));
   document.body.dataset.ready = "yes";
 }

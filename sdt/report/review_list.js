@@ -82,7 +82,7 @@ class List {
         const { given, suggested } = suspects.find((one) => one.pair === pair);
         return [pair, `${isolated(given)} given, ${isolated(suggested)} suggested: ${count}`];
       }),
-      "by-subset": counted(examples.map((one) => one.subset))
+      "by-subset": counted(examples.map((one) => one.subset).filter(Boolean))
         .sort()
         .map(([subset, count]) => [subset, `${subset} (${count})`]),
       "by-seeds": Array.from({ length: data.run.numSeeds }, (_, index) => {

@@ -81,13 +81,13 @@ def test_thumbnails_are_small_in_the_shape_of_the_image_and_within_the_limit(mon
   rng = np.random.default_rng(0)
   data = make_data()
   large = rng.integers(0, 256, (70, 200, 300, 5), np.uint8)
-  shown = suspect_files.thumbnails(images(data, large), np.arange(70), None)
+  shown = suspect_files.thumbnails(images(data, large).train, np.arange(70), None)
   assert shown.shape == (70, 64, 96, 5)
   # Each channel is scaled alone.
-  grey = suspect_files.thumbnails(images(data, large[..., 2:3]), np.arange(70), None)
+  grey = suspect_files.thumbnails(images(data, large[..., 2:3]).train, np.arange(70), None)
   np.testing.assert_array_equal(shown[..., 2:3], grey)
   monkeypatch.setattr(suspect_files, "_MOST_BYTES", 10 * 64 * 96 * 5)
-  assert len(suspect_files.thumbnails(images(data, large), np.arange(70), None)) == 10
+  assert len(suspect_files.thumbnails(images(data, large).train, np.arange(70), None)) == 10
 
 
 def test_thumbnails_of_images_of_several_sizes_are_their_middles():
@@ -95,7 +95,7 @@ def test_thumbnails_of_images_of_several_sizes_are_their_middles():
   inputs[:, 2:6, 2:6] = 9
   sizes = np.full((70, 2), 8, np.int32)
   data = images(make_data(), inputs, sizes=sizes)
-  shown = suspect_files.thumbnails(data, np.array([3, 1]), 4)
+  shown = suspect_files.thumbnails(data.train, np.array([3, 1]), 4)
   np.testing.assert_array_equal(shown, np.full((2, 4, 4, 1), 9))
 
 
