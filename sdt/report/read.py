@@ -30,7 +30,7 @@ SUSPECTS, REVIEW_IMAGES = "suspects.csv", "figures/review.npz"
 TEST_SUSPECTS, TEST_REVIEW_IMAGES = "suspects_test.csv", "figures/review_test.npz"
 SUSPECT_COLUMNS = (
   *("example_id", "source_file", "given", "suggested"),
-  *("suspicion", "seeds_agree", "num_seeds", "reason"),
+  *("suspicion", "odds", "suspect", "seeds_agree", "num_seeds", "reason"),
 )
 CLEANLAB_COLUMN = "cleanlab_agree"  # behind them, with `score.cleanlab`
 REVIEWED_COLUMN = "reviewed"  # behind these, with `data.corrections`

@@ -164,6 +164,7 @@ def _columns(
     "given": _classes(suspects, "given", names, where=where),
     "suggested": _classes(suspects, "suggested", names, where=where),
     "suspicion": [float(row["suspicion"]) for row in suspects],
+    "suspect": [row["suspect"] == "1" for row in suspects],
     "agree": [int(row["seeds_agree"]) for row in suspects],
     "reason": [row["reason"] for row in suspects],
   }

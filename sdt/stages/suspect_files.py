@@ -80,6 +80,7 @@ def _rows(
   split: Dataset, names: Sequence[str], suspects: Suspects, *, further: Sequence[Column]
 ) -> Iterator[list[object]]:
   of_files = split.source_files or [""] * len(split)
+  is_flagged, odds = suspects.is_flagged, np.exp(suspects.log_odds)
   for at in suspects.order:
     other, agree = names[suspects.suggested[at]], int(suspects.seeds_agree[at])
     yield [
@@ -88,9 +89,12 @@ def _rows(
       names[split.labels[at]],
       other,
       f"{suspects.suspicion[at]:.6f}",
+      f"{odds[at]:.4g}",
+      int(is_flagged[at]),
       agree,
       suspects.num_seeds,
-      f"{agree} of {suspects.num_seeds} seeds prefer {other} ({suspects.source.words})",
+      f"odds of {odds[at]:.3g} to 1 against {names[split.labels[at]]}; {agree} of "
+      f"{suspects.num_seeds} seeds prefer {other} ({suspects.source.words})",
       *(values[at] for _, values in further),
     ]
 

@@ -21,6 +21,7 @@ from sdt.stages.prediction_files import FILE
 # Test images that are drawn at random: what is wrong among them says how many of all are.
 NUM_RANDOM = 100
 _ROWS = 4096  # of the probabilities, read at a time
+_LEAST = 1e-7  # a smaller probability may have been rounded to 0
 # What a network prefers by a hair may be equal once it is rounded.
 _HAIR = 1e-12
 
@@ -87,11 +88,11 @@ def suspects_of(stored: files.Arrays, arm: str, seeds: Sequence[int]) -> Suspect
 def _against_label(
   probabilities: np.ndarray, labels: Int[np.ndarray, "n"], predicted: Int[np.ndarray, "n"]
 ) -> tuple[Float64[np.ndarray, "n"], Int[np.ndarray, "n"]]:
-  """Returns p_label - p_other of each example, and the most probable other class."""
+  """Returns log(p_label / p_other) of each example, and the most probable other class."""
   margin, other = np.empty(len(labels)), np.empty(len(labels), np.int64)
   for start in range(0, len(labels), _ROWS):
     part = slice(start, start + _ROWS)
-    values = probabilities[part].astype(np.float64)
+    values = np.log(np.maximum(probabilities[part].astype(np.float64), _LEAST))
     rows = np.arange(len(values))
     own = values[rows, labels[part]]
     values[rows, labels[part]] = -np.inf

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from sdt import files
 from sdt.data.dataset import Data, Dataset, LabelChange
@@ -38,7 +39,11 @@ def test_the_table_names_every_example_the_most_suspicious_first(tmp_path):
     assert row["given"] == data.class_names[label]
     assert row["suggested"] == data.class_names[(label + 1) % 3]
     assert (int(row["seeds_agree"]), row["num_seeds"]) == (votes, "2")
-    assert row["reason"].startswith(f"{votes} of 2 seeds prefer {row['suggested']} (")
+    odds = np.exp(-margin[:, place].mean())
+    assert float(row["odds"]) == pytest.approx(odds, rel=1e-3)
+    assert row["suspect"] == str(int(odds > 12.2))
+    assert row["reason"].startswith(f"odds of {odds:.3g} to 1 against {row['given']}; ")
+    assert f"; {votes} of 2 seeds prefer {row['suggested']} (" in row["reason"]
   stored = files.read_npz(tmp_path / suspect_files.IMAGES)
   np.testing.assert_array_equal(stored["example_id"], [int(row["example_id"]) for row in rows])
   np.testing.assert_array_equal(stored["images"], data.train.inputs[places])

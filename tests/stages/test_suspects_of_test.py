@@ -22,25 +22,20 @@ def stored_of(probabilities, labels):
   }
 
 
-def test_suspicion_is_the_mean_rank_of_the_margin_and_all_seeds_must_prefer_another_class():
+def test_the_odds_are_the_geometric_mean_over_the_seeds_that_are_asked():
   rng = np.random.default_rng(1)
   labels = rng.integers(0, 4, 50)
   logits = rng.normal(size=(3, 50, 4))
+  logits *= 2
   logits[..., np.arange(50), labels] += 1.0
   probabilities = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
   found = suspects_of(stored_of(probabilities.astype(np.float32), labels), "baseline", [0, 2])
   for at in range(50):
     of_label = probabilities[[0, 2], at, labels[at]]
     others = np.delete(probabilities[[0, 2], at], labels[at], axis=1).max(axis=1)
-    margins = [
-      [one[at] - np.delete(one, at).max() for one, at in zip(probabilities[seed], labels)]  # noqa: B905
-      for seed in (0, 2)
-    ]
-    easier = [sum(other > seed[at] for other in seed) / 49 for seed in margins]
-    assert found.suspicion[at] == pytest.approx(np.mean(easier))
-    if found.is_flagged[at]:
-      assert (others > of_label).all()
-      assert set(probabilities[[0, 2], at].argmax(axis=1)) == {found.suggested[at]}
+    odds = np.sqrt(np.prod(others / of_label))
+    assert np.exp(found.log_odds[at]) == pytest.approx(odds, rel=1e-3)
+    assert found.is_flagged[at] == (odds > np.exp(2.5))
   assert 0 < found.is_flagged.sum() < 50
   assert not found.has_memorised
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from sdt import files
 from sdt.config import config_hash, to_dict
+from sdt.report.read import SUSPECT_COLUMNS
 from tests.support import tiny
 
 NAMES = ("cat", "dog", "eel")
 LABELS = np.arange(30) % 3
 SEEDS = (0, 1, 2)
-_SUSPECTS = "example_id source_file given suggested suspicion seeds_agree num_seeds reason".split()
 
 
 def answers(right: Sequence[int], labels: np.ndarray = LABELS) -> np.ndarray:
@@ -63,11 +63,11 @@ def write(
   numbers = np.arange(len(labels)) if ids is None else np.array(ids)
   _write_predictions(workdir, predicted, labels, ids=numbers, seeds=config.seeds)
   rows = [
-    [number, f"train/{number}.png", name, "dog", 0.5, 1, 3, "made up"]
+    [number, f"train/{number}.png", name, "dog", 0.5, 0.1, 0, 1, 3, "made up"]
     for number, name in enumerate(given if given is not None else ["cat"] * 9)
     if name
   ]
-  files.write_csv(workdir / "suspects.csv", _SUSPECTS, rows)
+  files.write_csv(workdir / "suspects.csv", SUSPECT_COLUMNS, rows)
   return workdir
 
 

@@ -6,11 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from sdt import files
+from sdt.report.read import REVIEWED_COLUMN, SUSPECT_COLUMNS
 
-COLUMNS = (
-  *("example_id", "source_file", "given", "suggested"),
-  *("suspicion", "seeds_agree", "num_seeds", "reason"),
-)
 # What a name may hold and a page must show as text.
 HOSTILE = (
   "</script><img src=x onerror=alert(1)>",
@@ -58,9 +55,11 @@ def add_review(
     suspicion = 1 - place / (len(order) - 1)
     reason = f"{agree[at]} of {len(log_odds)} seeds prefer {suggested} (a fake)"
     cells = [at, paths[at], names[labels[at]], suggested]
-    rows.append([*cells, f"{suspicion:.6f}", agree[at], len(log_odds), reason])
+    odds, is_suspect = np.exp(-log_odds[:, at].mean()), int(agree[at] == len(log_odds))
+    cells += [f"{suspicion:.6f}", f"{odds:.4g}", is_suspect]
+    rows.append([*cells, agree[at], len(log_odds), reason])
     rows[-1] += [] if reviewed is None else [int(place in reviewed)]
-  columns = COLUMNS if reviewed is None else (*COLUMNS, "reviewed")
+  columns = SUSPECT_COLUMNS if reviewed is None else (*SUSPECT_COLUMNS, REVIEWED_COLUMN)
   files.write_csv(workdir / "suspects.csv", columns, rows)
   first = order[:num_images].astype(np.int32)
   images = np.stack([_picture(rng, int(labels[at]), size or 8) for at in first])
