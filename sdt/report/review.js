@@ -1,4 +1,4 @@
-const RANDOM = "random sample"; // the subset of test images that were drawn at random
+const RANDOM = "random"; // the subset of test images that were drawn at random
 
 /** The page: what keys and buttons do, and what is said of it. */
 class Review {

@@ -33,7 +33,7 @@ SCRIPTS = (
   *("review_rows.js", "review_state.js", "review_list.js"),
   *("review_course.js", "review_view.js", "review.js"),
 )
-RANDOM_SUBSET = "random sample"
+RANDOM_SUBSET = "random"
 _STYLE = "review.css"
 _DIGITS = 4  # of a score
 _REMEDY = "run the same command again"

@@ -6,7 +6,7 @@ import pytest
 
 from sdt.report import read, review_page
 from tests.support import browser
-from tests.support.fake_review import add_review
+from tests.support.fake_review import add_review, add_test_review
 from tests.support.fake_run import make_fake_run
 
 pytestmark = pytest.mark.slow
@@ -24,13 +24,19 @@ def run(tmp_path_factory):
   return review_page.write(workdir, read.load(workdir)), rows
 
 
-@pytest.fixture
-def watched(run):
+@pytest.fixture(scope="module")
+def chromium():
   with browser.chromium() as one:
-    context = one.new_context(viewport={"width": 400, "height": 800})
-    page = browser.Watched(context, run[0])
-    yield page
-    page.assert_quiet()
+    yield one
+
+
+@pytest.fixture
+def watched(chromium, run):
+  context = chromium.new_context(viewport={"width": 400, "height": 800})
+  page = browser.Watched(context, run[0])
+  yield page
+  page.assert_quiet()
+  context.close()
 
 
 def shown(watched):
@@ -99,3 +105,42 @@ def test_filters_that_nothing_passes_are_named_with_a_way_out(watched):
   page.click("#unfilter-too")
   assert len(shown(watched)) == NUM
   assert page.is_hidden("#nothing")
+
+
+def test_test_images_are_a_part_of_their_own_with_their_own_work_and_file(chromium, tmp_path):
+  workdir = make_fake_run(tmp_path / "run", rounds=2, num_mosaic=2, num_train=60)
+  add_review(workdir, num_images=10)
+  add_test_review(workdir, num_images=20, reviewed=10)
+  path = review_page.write(workdir, read.load(workdir))
+  context = chromium.new_context(viewport={"width": 400, "height": 800})
+  watched = browser.Watched(context, path)
+  page = watched.page
+  page.keyboard.press("k")
+  assert page.is_hidden(".of-test")
+  with page.expect_navigation(wait_until="load"):
+    page.click("#to-test")
+  page.wait_for_selector('[data-side="test"][data-ready]')
+  assert page.is_visible(".of-test")
+  assert watched.text("#about").startswith("20 of 20 test images, the most suspicious first")
+  assert watched.text("#how") == "--config.data.corrections_test=corrections_test.csv"
+  assert shown(watched) == [str(number) for number in range(20)]
+  assert watched.text("#counter").startswith("0 of 20 decided")
+  page.select_option("#by-subset", "random")
+  assert shown(watched) == ["0", "5", "10", "15"]
+  page.keyboard.press("a")
+  page.keyboard.press("k")
+  said = watched.text("#suspects-done")
+  assert said.startswith("Suspects: 1 of 3 done. 1 images were kept")
+  assert said.endswith("Random sample: 3 of 4 done, 1 of them mended.")
+  content = watched.downloaded(lambda: page.keyboard.press("s"), "corrections_test.csv")
+  assert content.decode().splitlines()[1:] == [
+    "0,test/0.png,0,relabel,1",
+    "5,test/5.png,5,keep,",
+  ]
+  assert page.evaluate("document.documentElement.scrollWidth") <= 400
+  with page.expect_navigation(wait_until="load"):
+    page.click("#to-training")
+  page.wait_for_selector('[data-side="training"][data-ready]')
+  assert watched.text("#counter") == "1 of 10 decided: 1 keep, 0 relabel, 0 drop"
+  watched.assert_quiet()
+  context.close()

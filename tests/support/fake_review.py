@@ -69,6 +69,32 @@ def add_review(
   return first
 
 
+def add_test_review(workdir: Path, *, num_images: int = 20, reviewed: int | None = None) -> None:
+  """Adds test images: of class i % K, every fifth in the random sample, the first three disputed.
+
+  The example ids are those of training images too. `reviewed`: one that an earlier review kept.
+  """
+  rng = np.random.default_rng(8)
+  names = files.read_json(workdir / "results.json")["data"]["class_names"]
+  rows = [
+    [
+      *(number, f"test/{number}.png", names[number % len(names)], names[(number + 1) % len(names)]),
+      *(f"{1 - number / num_images:.6f}", 3 if number < 3 else 0, 3, "a fake"),
+      *(int(number % 5 == 0), *([] if reviewed is None else [int(number == reviewed)])),
+    ]
+    for number in range(num_images)
+  ]
+  columns = (*COLUMNS, "random", *(() if reviewed is None else ("reviewed",)))
+  files.write_csv(workdir / "suspects_test.csv", columns, rows)
+  ids = np.arange(num_images, dtype=np.int32)
+  files.write_npz(
+    workdir / "figures" / "review_test.npz",
+    example_id=ids,
+    images=np.stack([_picture(rng, number, 8) for number in range(num_images)]),
+    labels=ids % len(names),
+  )
+
+
 def add_course(workdir: Path, *, rounds: int = 15) -> np.ndarray:
   """Adds the course to scores.npz: every example is learned at some time, some late or never.
 
