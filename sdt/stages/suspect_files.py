@@ -26,7 +26,8 @@ def write_suspects(workdir: Path, data: Data, config: Config, suspects: Suspects
   write_table(
     workdir / TABLE, data.train, data, suspects=suspects, further=_further(data, suspects)
   )
-  write_images(workdir / IMAGES, data.train, suspects.order[:MOST_IMAGES], config.data.crop_size)
+  first = suspects.order[:MOST_IMAGES]
+  write_images(workdir / IMAGES, data.train, first, crop_size=config.data.crop_size)
 
 
 # A further column of the table: its name, and a value of each example.
@@ -64,7 +65,7 @@ def write_table(
 
 
 def write_images(
-  path: Path, split: Dataset, positions: Int[np.ndarray, "n"], crop_size: int | None
+  path: Path, split: Dataset, positions: Int[np.ndarray, "n"], *, crop_size: int | None
 ) -> None:
   """Writes the thumbnails of some examples; nothing where they are vectors."""
   if split.inputs.ndim != 4:

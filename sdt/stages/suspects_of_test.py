@@ -53,7 +53,7 @@ def write_test_suspects(context: Context, content: Mapping[str, Any]) -> None:
     workdir / IMAGES,
     data.test,
     shown[: suspect_files.MOST_IMAGES],
-    context.config.data.crop_size,
+    crop_size=context.config.data.crop_size,
   )
 
 
