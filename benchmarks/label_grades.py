@@ -24,6 +24,8 @@ from sdt.stats import paired
 QUALITY = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 # Means of ranks: of the training dynamics, and of them beside a pass by the networks of the end.
 COMBINED = (("aum", "mean_confidence"), ("margin", "aum"), ("margin", "aum", "mean_confidence"))
+DEFAULT = "odds"  # what a run does by default, see sdt/scores/suspects.py
+LOG_ODDS = (1.5, 2.0, 2.5, 3.0, 3.5)  # cuts of them
 # Rules by which a network calls a label wrong: a score below a number.
 VOTES = (("margin", 0.0), ("normalized_margin", 0.4), ("normalized_margin", 0.3), ("aum", 0.0))
 FIRST = (100, 250, 500, 1000)
@@ -121,17 +123,35 @@ def why_no_cleanlab(scored: Scored) -> str | None:
 
 
 def rankings(scored: Scored) -> dict[str, Ranking]:
-  """Returns every score as a ranking, and the means of ranks of some of them."""
+  """Returns every score as a ranking, the means of ranks of some of them, and the default's."""
   found = {
     name: Ranking(scored.sources[name], ranks := scored.hardness(name), ranks.mean(axis=0))
     for name in scored.values
   }
+  default = scored.default()
+  found[DEFAULT] = Ranking(default.source.words, log_odds_of(scored), default.log_odds)
   for names in COMBINED:
     if set(names) <= set(scored.values):
       ranks = np.mean([scored.hardness(name) for name in names], axis=0)
       sources = dict.fromkeys(scored.sources[name] for name in names)
       found[" + ".join(names)] = Ranking(" + ".join(sources), ranks, ranks.mean(axis=0))
   return found
+
+
+def log_odds_of(scored: Scored) -> np.ndarray:
+  """Returns the log-odds [R, N] against each label by each seed alone."""
+  seeds = range(len(scored.seeds))
+  return np.stack([scored.default(slice(at, at + 1)).log_odds for at in seeds])
+
+
+def cuts_of_odds(scored: Scored) -> Iterator[Cut]:
+  """Yields the labels against which the odds are so large, by each seed and by the mean of all."""
+  by_seed, together = log_odds_of(scored), scored.default().log_odds[None]
+  for least in LOG_ODDS:
+    rule = f"{DEFAULT} of {np.exp(least):.1f} to 1"
+    if len(by_seed) > 1:
+      yield Cut(rule, "each seed alone", by_seed >= least)
+    yield Cut(rule, "mean over the seeds", together >= least)
 
 
 def rankings_of_cleanlab(scored: Scored) -> dict[str, Ranking]:

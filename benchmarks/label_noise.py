@@ -56,10 +56,10 @@ class UntilScored(StopRequest):
 def report(workdir: Path) -> str:
   """Returns the grades of a workdir as tables in Markdown."""
   scored = label_grades.Scored.read(workdir)
-  ours, cuts = label_grades.rankings(scored), []
+  ours, cuts = label_grades.rankings(scored), [*label_grades.cuts_of_odds(scored)]
   for rule, called in label_grades.votes(scored).items():
     cuts += label_grades.cuts(rule, called)
-  default = " + ".join(scored.default().source.scores)
+  default = label_grades.DEFAULT
   theirs, lacking = {}, label_grades.why_no_cleanlab(scored)
   if lacking is None:
     theirs = label_grades.rankings_of_cleanlab(scored)
@@ -68,12 +68,16 @@ def report(workdir: Path) -> str:
   num = len(scored.seeds)
   lines = [f"By seed, n = {num}:", "", *label_grades.ranking_table(scored.wrong, both)]
   if num > 1:
-    lines += ["", "All seeds together, mean rank (cleanlab: its own rule for several networks):"]
+    lines += ["", "All seeds together, mean rank or odds (cleanlab: its own rule for networks):"]
     lines += ["", *label_grades.together_table(scored.wrong, both)]
   if theirs and num > 1:
     names = (default, *map(" + ".join, label_grades.COMBINED))
     compared = {name: ours[name] for name in names if name in ours}
-    lines += ["", f"Paired with the best of cleanlab's, n = {num}; our default is `{default}`:"]
+    lines += [
+      "",
+      f"Paired with the best of cleanlab's, n = {num}; our default is `{default}`, of "
+      f"{' and '.join(scored.default().source.scores)}:",
+    ]
     lines += ["", *label_grades.difference_table(scored, compared, theirs)]
   lines += ["", "What is called wrong:", "", *label_grades.cut_table(scored.wrong, cuts)]
   lines += ["", *([lacking, ""] if lacking else []), in_easy(workdir, float(scored.wrong.mean()))]

@@ -8,8 +8,8 @@ data.wrong_label_fraction. The reviewer sees the right class of every example th
 the first k of suspects.csv, or of k random ones (of --draws draws, with their sd). For each k the
 script prints how many labels he mends, in all and per hundred looked at, and what share of the
 labels stays wrong; and it writes corrections.csv into the folder, RUN-reviews by default. Two more
-rows need no person: every suspect (all seeds prefer another class) gets the suggested class, or is
-dropped.
+rows need no person: every suspect (another class is far more probable) gets the suggested class, or
+is dropped.
 
 It trains nothing by itself: `python run.py ... --config.data.corrections=FILE` does. With --train
 it trains the baseline of the run's config on each file, of random examples on the first draw, and
@@ -48,7 +48,7 @@ class Example(NamedTuple):
   Attributes:
     row: keeps its label.
     suggested: the class that the run suggests.
-    is_suspect: whether every seed prefers it.
+    is_suspect: whether another class is far more probable, see sdt/scores/suspects.py.
   """
 
   row: Row
@@ -66,7 +66,7 @@ def examples_of(workdir: Path) -> list[Example]:
       Example(
         Row(int(row["example_id"]), row["source_file"], row["given"], KEEP),
         row["suggested"],
-        row["seeds_agree"] == row["num_seeds"],
+        row["suspect"] == "1",
       )
       for row in csv.DictReader(file)
     ]

@@ -33,11 +33,12 @@ import importlib
 
 __version__ = "0.2.0"
 
-__all__ = ["Run", "SdtClassifier", "load", "run"]
+__all__ = ["Run", "SdtClassifier", "compare", "load", "run"]
 
 # What Python sees of a run: name -> its module, which is imported when it is first asked for. Until
 # then `import sdt` loads neither JAX nor NumPy. __init__.pyi tells type checkers the same.
 _FACES = {
+  "compare": "sdt.trained.comparing",
   "load": "sdt.trained.load",
   "Run": "sdt.trained.load",
   "SdtClassifier": "sdt.api.classifier",

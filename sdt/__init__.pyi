@@ -1,6 +1,7 @@
 from sdt import errors as errors
 from sdt.api.classifier import SdtClassifier as SdtClassifier
 from sdt.api.running import run as run
+from sdt.trained.comparing import compare as compare
 from sdt.trained.load import Run as Run
 from sdt.trained.load import load as load
 

@@ -45,6 +45,8 @@ def test_a_run_leaves_every_artifact_of_the_design_and_nothing_else(reference_ru
     *(f"models/{arm}-seed{seed}.safetensors" for arm in ("baseline", "method") for seed in (0, 1)),
     "figures/mosaics.npz",
     "figures/review.npz",
+    "figures/review_test.npz",
+    "suspects_test.csv",
     "review.html",
     "predictions.npz",
     "predictions.csv",

@@ -80,7 +80,7 @@ def test_all_seeds_together_rank_as_the_suspects_of_a_run_do(scripts, tmp_path):
   scored = grades.Scored.read(write(tmp_path))
   default = scored.default()
   assert default.source == suspects.OUT_OF_FOLD
-  together = grades.rankings(scored)[" + ".join(default.source.scores)].together
+  together = grades.rankings(scored)[grades.DEFAULT].together
   np.testing.assert_array_equal(np.argsort(-together, kind="stable"), default.order)
 
 
@@ -170,7 +170,7 @@ def test_cleanlab_is_graded_by_the_same_probabilities(scripts, tmp_path):
     "| `cleanlab self_confidence` | out of fold | 0.917 +- 0.118 | 0.875 +- 0.177 |",
     "| `cleanlab self_confidence` | 0.",
     # Of two classes both rank alike, and two seeds give no interval.
-    "| AUROC | `margin - cleanlab self_confidence` | +0.0000 | two seeds: no",
+    "| AUROC | `odds - cleanlab self_confidence` | +0.0000 | two seeds: no",
     "| cleanlab | mean of the probabilities | 1 | 1.000 | 0.500 |",
   ):
     assert line in text, line

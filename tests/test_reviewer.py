@@ -9,6 +9,7 @@ import pytest
 
 from sdt import files
 from sdt.errors import DataError
+from sdt.report.read import SUSPECT_COLUMNS
 from tests.support import tiny, whole
 from tests.support.places import ROOT
 
@@ -19,14 +20,12 @@ CONFIG = tiny.config(data__wrong_label_fraction=0.3)
 def _write_suspects(workdir, data, order, suspects=()):
   """Writes a suspects.csv that suggests the class after the given one, as that of `suspects`."""
   names = [data.class_names[label] for label in data.train.labels]
-  header = [
-    *("example_id", "source_file", "given", "suggested"),
-    *("suspicion", "seeds_agree", "num_seeds", "reason"),
-  ]
   after = dict(zip(data.class_names, data.class_names[1:] + data.class_names[:1], strict=True))
-  agree = {i: 2 for i in suspects}
-  rows = [[i, "", names[i], after[names[i]], 0.5, agree.get(i, 1), 2, "why, indeed"] for i in order]
-  files.write_csv(workdir / "suspects.csv", header, rows)
+  rows = [
+    [i, "", names[i], after[names[i]], 0.5, 3, int(i in suspects), 1, 2, "why, indeed"]
+    for i in order
+  ]
+  files.write_csv(workdir / "suspects.csv", SUSPECT_COLUMNS, rows)
 
 
 def test_a_perfect_reviewer_mends_what_is_wrong_among_what_he_looks_at(tmp_path):

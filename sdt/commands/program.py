@@ -28,6 +28,7 @@ from sdt.output import endure
 COMMANDS: Mapping[str, tuple[str, str]] = {
   "train": ("sdt.commands.train", "trains, scores, splits, trains again and reports; continues"),
   "predict": ("sdt.commands.predict", "a table of classes for new images from a finished run"),
+  "compare": ("sdt.commands.compare", "did a change help? two finished runs, paired by seed"),
   "probe": ("sdt.commands.probe", "a linear classifier on every stage of a network: what to train"),
   "export": ("sdt.commands.export", "writes a network for other programs: StableHLO, ONNX, torch"),
   "completion": ("sdt.commands.completion", "prints a script that completes commands and keys"),

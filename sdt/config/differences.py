@@ -124,6 +124,31 @@ NOT_SEARCHED: Mapping[str, str] = types.MappingProxyType(
   }
 )
 
+# Further keys and sections that cannot be why an arm is more accurate in one run than in another,
+# and why.
+NO_CAUSE: Mapping[str, str] = types.MappingProxyType(
+  {
+    "arms": "only the arms that both runs have are compared",
+    "data.near_duplicates": "it lists images that look alike, and trains on the same ones",
+    "data.verify": "it says which variants of the data are accepted, not which they are",
+    "eval_every_rounds": "it changes no result of the last round",
+    "evaluate": "it changes no accuracy of an arm, it only adds answers",
+    "log_every_rounds": "it changes no result of the last round",
+    "monitor": "it changes no result",
+    "score.cleanlab": "it only adds to the suspects",
+    "score.course": "it only adds to the scores",
+    "score.grand": "it only adds a score",
+    "score.probabilities": "it only adds to the scores",
+    "seeds": "only the seeds that both runs have are compared",
+    "stats": "it changes no accuracy, only what a difference is called",
+  }
+)
+# Keys that say which labels a run has.
+ABOUT_LABELS = (
+  *("data.corrections", "data.corrections_test"),
+  *("data.labels_file", "data.labels_key", "data.wrong_label_fraction"),
+)
+
 
 def entry(table: Mapping[str, str], name: str) -> str | None:
   """Returns what `table` says of the key `name` or of a section around it; None if nothing."""
@@ -137,6 +162,14 @@ def entry(table: Mapping[str, str], name: str) -> str | None:
 def changes_baseline(name: str) -> bool:
   """Returns whether another value of the key `name` may give another baseline, or other scores."""
   return entry(SAFE_TO_CHANGE, name) is None and entry(NOT_READ_BY_BASELINE, name) is None
+
+
+def may_be_cause(name: str) -> bool:
+  """Returns whether the key `name` may be why an arm is more accurate in one run than in another.
+
+  Of keys that name files the files' checksums decide.
+  """
+  return entry(SAFE_TO_CHANGE, name) is None and entry(NO_CAUSE, name) is None
 
 
 def diff(old: Plain, new: Plain, *, ignore: Container[str] = ()) -> list[str]:

@@ -305,7 +305,8 @@ def _change(
   )
   if num_unused:
     text += f"; {num_unused} of its rows are of examples that are not in use"
-  return LabelChange(found.key, file, found.checksum, text=text, counts=counts)
+  reviewed = frozenset(row.example_id for row in used if row.action != DROP)
+  return LabelChange(found.key, file, found.checksum, text=text, counts=counts, reviewed=reviewed)
 
 
 def _pairs_text(relabelled: Sequence[Row]) -> str:

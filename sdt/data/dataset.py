@@ -139,6 +139,7 @@ class LabelChange:
     checksum: SHA-256 of the file, in hex.
     text: what the user must be told of it, such as "corrections: 14 relabelled, ...".
     counts: how many labels it changed, and how; see docs/artifacts.md.
+    reviewed: ids of the examples that a person has looked at and that stay; in no result.
   """
 
   key: str
@@ -146,6 +147,7 @@ class LabelChange:
   checksum: str
   text: str
   counts: Mapping[str, object]
+  reviewed: frozenset[int] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +206,11 @@ class Data:
   def test_label_texts(self) -> list[str]:
     """What every result says at its top of test labels that are not those of the set."""
     return [change.text for change in self.label_changes if change.key.endswith("_test")]
+
+  def reviewed_ids(self, *, of_test: bool = False) -> frozenset[int]:
+    """Returns the training (or test) examples that a file of corrections keeps or relabels."""
+    changes = (one for one in self.label_changes if one.key.endswith("_test") == of_test)
+    return frozenset().union(*(change.reviewed for change in changes))
 
   @property
   def label_checksums(self) -> dict[str, str]:

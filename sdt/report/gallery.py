@@ -59,12 +59,12 @@ def _suspects(artifacts: Artifacts) -> Iterator[Tile]:
     )
   )
   for number, row in itertools.islice(artifacts.suspects.items(), NUM_SUSPECTS):
-    agree = f"{row['seeds_agree']} of {row['num_seeds']} seeds"
+    agree = f"{float(row['odds']):.3g} to 1, {row['seeds_agree']} of {row['num_seeds']} seeds"
     cleanlab = f", cleanlab {row[CLEANLAB_COLUMN]}" if CLEANLAB_COLUMN in row else ""
     yield Tile(
       address(images[number]) if number in images else "",
       f"{row['given']} \u2192 {row['suggested']}?",
-      (f"suspicion {float(row['suspicion']):.3f}, {agree}{cleanlab}", _which(number, row)),
+      (f"odds {agree}{cleanlab}", _which(number, row)),
     )
 
 

@@ -26,11 +26,15 @@ MAX_DROPS = 8
 NUM_SUSPECTS = 40  # that the report shows
 # What review.html is made of. A run that lacks one of them has no such page.
 SUSPECTS, REVIEW_IMAGES = "suspects.csv", "figures/review.npz"
+# The same of the test images; a page without them shows training images alone.
+TEST_SUSPECTS, TEST_REVIEW_IMAGES = "suspects_test.csv", "figures/review_test.npz"
 SUSPECT_COLUMNS = (
   *("example_id", "source_file", "given", "suggested"),
-  *("suspicion", "seeds_agree", "num_seeds", "reason"),
+  *("suspicion", "odds", "suspect", "seeds_agree", "num_seeds", "reason"),
 )
 CLEANLAB_COLUMN = "cleanlab_agree"  # behind them, with `score.cleanlab`
+REVIEWED_COLUMN = "reviewed"  # behind these, with `data.corrections`
+RANDOM_COLUMN = "random"  # of test images: whether one is in the random sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +92,19 @@ class Artifacts:
   suspects: dict[int, dict[str, str]]
   review: dict[str, Shaped[np.ndarray, "..."]]
   has_review: bool
+  has_test_review: bool = False
 
 
 def has_review(workdir: Path) -> bool:
   """Returns whether a run has what review.html is made of."""
   return all((workdir / name).exists() for name in (SUSPECTS, REVIEW_IMAGES))
+
+
+def has_test_review(workdir: Path) -> bool:
+  """Returns whether review.html also has test images."""
+  return has_review(workdir) and all(
+    (workdir / name).exists() for name in (TEST_SUSPECTS, TEST_REVIEW_IMAGES)
+  )
 
 
 def load(workdir: Path) -> Artifacts:
@@ -131,6 +143,7 @@ def load(workdir: Path) -> Artifacts:
     suspects=_suspects(suspects, shown) if suspects.exists() else {},
     review=_optional_npz(workdir / REVIEW_IMAGES),
     has_review=has_review(workdir),
+    has_test_review=has_test_review(workdir),
   )
 
 

@@ -1,3 +1,5 @@
+const RANDOM = "random"; // the subset of test images that were drawn at random
+
 /** The page: what keys and buttons do, and what is said of it. */
 class Review {
   constructor(data, journal) {
@@ -7,9 +9,12 @@ class Review {
       const of = (column) => data.examples[column]?.[place];
       const [given, suggested] = [classes[of("given")], classes[of("suggested")]];
       const pair = `${of("given")} ${of("suggested")}`;
-      const rest = ["file", "suspicion", "agree", "reason", "subset", "image", "others", "course"];
+      const rest = [
+        ...["file", "suspicion", "agree", "reason", "subset"],
+        ...["image", "others", "course", "reviewed"],
+      ];
       const known = Object.fromEntries(rest.map((column) => [column, of(column)]));
-      return { id, place, given, suggested, pair, ...known };
+      return { id, place, given, suggested, pair, isSuspect: of("suspect"), ...known };
     });
     const run = {
       classes: new Set(classes),
@@ -34,13 +39,19 @@ class Review {
     $("title").textContent = run.title;
     document.title = `Review of ${run.title} - sdt`;
     const suspects = Number.isInteger(run.numSuspects)
-      ? ` ${number(run.numSuspects)} are suspects: every seed prefers another class.`
+      ? ` ${number(run.numSuspects)} are suspects: another class is 12 times as probable.`
       : "";
     $("about").textContent =
-      `${number(shown)} of ${number(run.numAll)} training images, the most suspicious first` +
-      `${rest ? `; the other ${number(rest)} are in suspects.csv` : ""}.${suspects} ` +
+      `${number(shown)} of ${number(run.numAll)} ${run.side} images, the most suspicious first` +
+      `${rest ? `; the other ${number(rest)} are in ${run.table}` : ""}.${suspects} ` +
       `Suspicion${run.source ? `, by ${run.source},` : ""} is an order in which to look, ` +
       "not a verdict.";
+    const key = run.side === "test" ? "data.corrections_test" : "data.corrections";
+    $("file").textContent = run.file;
+    $("how").textContent = `--config.${key}=${run.file}`;
+    for (const one of document.querySelectorAll(".side")) one.textContent = run.side;
+    document.body.dataset.side = run.side;
+    $(`to-${run.side}`)?.setAttribute("aria-current", "page");
     $("memorised").hidden = !run.saysLittle;
     document.body.classList.toggle("pixels", run.longest <= 16);
     $("details").open = matchMedia("(min-width: 900px)").matches; // the list is below it else
@@ -56,10 +67,8 @@ class Review {
       previous: () => this.step(-1),
       next: () => this.step(1),
       download: () => this.download(),
-      unfilter: () => {
-        $("filters").reset();
-        this.refresh();
-      },
+      unfilter: () => this.unfilter(),
+      "unfilter-too": () => this.unfilter(),
     };
     for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
     $("filters").addEventListener("change", () => this.refresh());
@@ -74,6 +83,11 @@ class Review {
     addEventListener("beforeunload", (event) => {
       if (!this.decisions.isKept) event.preventDefault();
     });
+  }
+
+  unfilter() {
+    $("filters").reset();
+    this.refresh();
   }
 
   /** Shows all anew, after a change of decisions or filters. */
@@ -94,15 +108,37 @@ class Review {
   }
 
   count() {
-    const [counts, total] = [this.decisions.counts(), this.examples.length];
-    const done = this.examples.filter((one) => this.decisions.of(one.id)).length;
-    const elsewhere = this.decisions.decided.size - done;
+    const [counts, number] = [this.decisions.counts(), (count) => count.toLocaleString("en")];
+    const [total, own] = [this.examples.length, this.decisions.decided];
+    const done = this.examples.filter((one) => own.has(one.id)).length;
+    const elsewhere = own.size - done;
     const more = elsewhere ? `, ${elsewhere} of them of images that are not shown here` : "";
     $("counter").textContent =
-      `${done.toLocaleString("en")} of ${total.toLocaleString("en")} decided: ` +
+      `${number(done)} of ${number(total)} decided: ` +
       `${counts.keep} keep, ${counts.relabel} relabel, ${counts.drop} drop${more}`;
-    Object.assign($("progress"), { max: Math.max(total, 1), value: done });
-    $("download").disabled = !this.decisions.decided.size;
+    const isDone = (one) => Boolean(this.decisions.of(one.id));
+    const suspects = this.examples.filter((one) => one.isSuspect);
+    const [of, before] = [suspects.length, this.examples.filter((one) => one.reviewed).length];
+    const said = [
+      of ? `Suspects: ${number(suspects.filter(isDone).length)} of ${number(of)} done.` : "",
+      before ? `${number(before)} images were kept in an earlier review.` : "",
+      this.sampleInWords(),
+    ];
+    $("suspects-done").textContent = said.filter(Boolean).join(" ");
+    const some = of ? suspects : this.examples;
+    const value = some.filter(isDone).length;
+    Object.assign($("progress"), { max: Math.max(some.length, 1), value });
+    $("progress").setAttribute("aria-labelledby", of ? "suspects-done" : "counter");
+    $("download").disabled = !own.size;
+  }
+
+  /** Returns how far the random sample is, and what was wrong in it; "" without one. */
+  sampleInWords() {
+    const sample = this.examples.filter((one) => one.subset === RANDOM);
+    if (!sample.length || this.data.run.side !== "test") return "";
+    const found = sample.map((one) => this.decisions.of(one.id)).filter(Boolean);
+    const wrong = found.filter(({ action }) => action === "relabel" || action === "drop").length;
+    return `Random sample: ${found.length} of ${sample.length} done, ${wrong} of them mended.`;
   }
 
   choose(one, { withFocus = false, withScroll = false } = {}) {
@@ -208,9 +244,9 @@ class Review {
     if (!count) return this.say("Nothing to download: no image is decided");
     const blob = new Blob([this.decisions.csv()], { type: "text/csv;charset=utf-8" });
     const href = URL.createObjectURL(blob);
-    element("a", { href, download: "corrections.csv" }).click();
+    element("a", { href, download: this.data.run.file }).click();
     setTimeout(() => URL.revokeObjectURL(href), 60_000);
-    this.say(`corrections.csv with ${count} ${count === 1 ? "row" : "rows"} is downloaded`);
+    this.say(`${this.data.run.file} with ${count} ${count === 1 ? "row" : "rows"} is downloaded`);
   }
 
   async upload() {
@@ -270,7 +306,9 @@ class Review {
 }
 
 async function start() {
-  const data = JSON.parse($("data").textContent);
+  const block = (location.hash === "#test" && $("data-test")) || $("data");
+  const data = JSON.parse(block.textContent);
+  addEventListener("hashchange", () => location.reload());
   new Review(data, await Journal.open(data.run.key));
   document.body.dataset.ready = "yes";
 }

@@ -1,14 +1,16 @@
 const $ = (id) => document.getElementById(id);
-const FILTERS = ["by-class", "by-pair", "by-subset", "by-seeds", "by-state", "by-order"];
+const FILTERS = ["by-class", "by-pair", "by-subset", "by-seeds", "by-state", "by-order", "by-kind"];
+// An earlier decision is one that the run was trained with: see `Decisions`.
 const STATES = {
   all: ["all", () => true],
   todo: ["to do", (decision) => !decision],
-  done: ["decided", (decision) => Boolean(decision)],
+  done: ["decided", (decision) => Boolean(decision) && decision.action !== EARLIER],
   keep: ["keep", (decision) => decision?.action === "keep"],
   relabel: ["relabel", (decision) => decision?.action === "relabel"],
   drop: ["drop", (decision) => decision?.action === "drop"],
+  earlier: ["in an earlier review", (decision) => decision?.action === EARLIER],
 };
-const MARKS = { keep: "✓", relabel: "→", drop: "✕" };
+const MARKS = { keep: "✓", relabel: "→", drop: "✕", [EARLIER]: "✓" };
 
 /** Returns an element with classes, text and children; text is never read as HTML. */
 function element(tag, { text, children = [], ...properties } = {}) {
@@ -73,13 +75,14 @@ class List {
   /** Fills the lists of the filters with what there is. */
   fill() {
     const { examples, data } = this;
+    const suspects = examples.filter((one) => one.isSuspect);
     const options = {
       "by-class": this.classOptions(),
-      "by-pair": counted(examples.map((one) => one.pair)).map(([pair, count]) => {
-        const { given, suggested } = examples.find((one) => one.pair === pair);
+      "by-pair": counted(suspects.map((one) => one.pair)).map(([pair, count]) => {
+        const { given, suggested } = suspects.find((one) => one.pair === pair);
         return [pair, `${isolated(given)} given, ${isolated(suggested)} suggested: ${count}`];
       }),
-      "by-subset": counted(examples.map((one) => one.subset))
+      "by-subset": counted(examples.map((one) => one.subset).filter(Boolean))
         .sort()
         .map(([subset, count]) => [subset, `${subset} (${count})`]),
       "by-seeds": Array.from({ length: data.run.numSeeds }, (_, index) => {
@@ -91,8 +94,15 @@ class List {
       $(id).append(new Option("all", ""), ...some.map(([value, text]) => new Option(text, value)));
     }
     $("by-subset").closest("label").hidden = examples.every((one) => !one.subset);
-    const states = Object.entries(STATES).map(([state, [text]]) => new Option(text, state));
-    $("by-state").append(...states);
+    const number = (some) => some.length.toLocaleString("en");
+    $("by-kind").append(
+      new Option(`all: ${number(examples)}`, ""),
+      new Option(`suspects: ${number(suspects)}`, "suspects"),
+    );
+    const states = Object.entries(STATES).filter(
+      ([state]) => state !== EARLIER || examples.some((one) => one.reviewed),
+    );
+    $("by-state").append(...states.map(([state, [text]]) => new Option(text, state)));
     $("by-order").append(
       new Option("suspicion", "suspicion"),
       ...data.scores.map(({ name }) => new Option(`${name}, hardest first`, name)),
@@ -108,10 +118,11 @@ class List {
   }
 
   /** Returns whether the filters let an example through. */
-  passes(one, { name, pair, subset, seeds, state }) {
+  passes(one, { name, pair, subset, seeds, state, kind }) {
     return (
+      (!kind || one.isSuspect) &&
       (!name || one.given === name || one.suggested === name) &&
-      (!pair || one.pair === pair) &&
+      (!pair || (one.isSuspect && one.pair === pair)) &&
       (!subset || one.subset === subset) &&
       (!seeds || one.agree >= Number(seeds)) &&
       STATES[state][1](this.decisions.of(one.id))
@@ -137,13 +148,27 @@ class List {
 
   /** Shows what the filters let through, in order; the current example stays if it may. */
   update() {
-    const [name, pair, subset, seeds, state] = FILTERS.map((id) => $(id).value);
+    const [name, pair, subset, seeds, state, , kind] = FILTERS.map((id) => $(id).value);
     this.shown = this.examples
-      .filter((one) => this.passes(one, { name, pair, subset, seeds, state }))
+      .filter((one) => this.passes(one, { name, pair, subset, seeds, state, kind }))
       .sort(this.comparison());
     $("grid").replaceChildren(...this.shown.map((one) => this.tiles.get(one.id)));
     const what = this.shown.length === 1 ? "image matches" : "images match";
     $("matches").textContent = `${this.shown.length.toLocaleString("en")} ${what}`;
+    $("nothing").hidden = this.shown.length > 0;
+    $("nothing-why").textContent = this.shown.length ? "" : this.whyNothing();
+  }
+
+  /** Returns why no image is shown: the filters that are set, or that all is done. */
+  whyNothing() {
+    const set = FILTERS.map((id) => $(id)).filter((one) => one.id !== "by-order" && one.selectedIndex);
+    const isDone = $("by-state").value === "todo" && set.every(({ id }) => /state|kind/.test(id));
+    if (isDone) return "Nothing is left to do here.";
+    const named = set.map((one) => {
+      const label = one.closest("label").firstChild.textContent;
+      return `${label} – ${one.selectedOptions[0].textContent}`;
+    });
+    return `No image passes these filters together (${named.join("; ")}).`;
   }
 
   /** Marks the tile of the current example, and brings it into view. */
@@ -169,6 +194,7 @@ class List {
 
 /** Returns a decision in words. */
 function inWords({ action, label }) {
+  if (action === EARLIER) return "kept in an earlier review";
   return action === "relabel" ? `relabel to ${label}` : action;
 }
 

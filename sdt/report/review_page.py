@@ -19,9 +19,11 @@ from sdt.config.score_names import COURSE, TRAINED_NETWORKS
 from sdt.errors import DataError
 from sdt.files.sealed import read_bytes
 from sdt.report import course, page
+from sdt.report.read import RANDOM_COLUMN, REVIEWED_COLUMN, SUSPECT_COLUMNS, Artifacts
 from sdt.report.read import REVIEW_IMAGES as IMAGES
-from sdt.report.read import SUSPECT_COLUMNS, Artifacts
 from sdt.report.read import SUSPECTS as TABLE
+from sdt.report.read import TEST_REVIEW_IMAGES as TEST_IMAGES
+from sdt.report.read import TEST_SUSPECTS as TEST_TABLE
 from sdt.report.thumbnails import address
 from sdt.report.wording import class_names
 
@@ -31,6 +33,7 @@ SCRIPTS = (
   *("review_rows.js", "review_state.js", "review_list.js"),
   *("review_course.js", "review_view.js", "review.js"),
 )
+RANDOM_SUBSET = "random"
 _STYLE = "review.css"
 _DIGITS = 4  # of a score
 _REMEDY = "run the same command again"
@@ -47,14 +50,23 @@ def write(workdir: Path, artifacts: Artifacts) -> Path | None:
   if not artifacts.has_review:
     return None
   path = workdir / FILE
-  files.write_text(path, html(content(workdir, artifacts)))
+  test = content_of_test(workdir, artifacts) if artifacts.has_test_review else None
+  num_bytes = MAX_BYTES - (len(escaped(test)) if test else 0)
+  files.write_text(path, html(content(workdir, artifacts, num_bytes), test))
   return path
 
 
-def html(data: Mapping[str, object]) -> str:
-  """Returns the page with `data` in its block of JSON."""
+def html(data: Mapping[str, object], test: Mapping[str, object] | None = None) -> str:
+  """Returns the page with `data` in its block of JSON, and `test` in another."""
   style, digest = page.own([_STYLE])
-  return page.render("review.html", *SCRIPTS, data=escaped(data), style=style, style_digest=digest)
+  return page.render(
+    "review.html",
+    *SCRIPTS,
+    data=escaped(data),
+    data_test=None if test is None else escaped(test),
+    style=style,
+    style_digest=digest,
+  )
 
 
 def escaped(data: Mapping[str, object]) -> str:
@@ -64,26 +76,19 @@ def escaped(data: Mapping[str, object]) -> str:
   return htmlsafe_json_dumps(data, dumps=lambda value: files.json_text(value, indent=None))
 
 
-def content(workdir: Path, artifacts: Artifacts) -> Json:
+def content(workdir: Path, artifacts: Artifacts, num_bytes: int | None = None) -> Json:
   """Returns what the page shows, in JSON's types: `run`, `scores` and, by columns, `examples`.
+
+  `num_bytes`: of all of it, about; `MAX_BYTES` by default.
 
   Raises:
     DataError: a file is damaged, or the files are not of one run.
   """
-  shown = _images_of(workdir / IMAGES)
+  names = _names(artifacts)
+  shown, suspects, num_all = _rows_of(workdir, IMAGES, TABLE)
   ids = [int(number) for number in shown["example_id"]]
-  suspects, num_all = _suspects(workdir / TABLE, ids)
-  names = list(dict.fromkeys(class_names(artifacts.results)))  # two classes may have one name
-  examples: Json = {
-    "id": ids,
-    "file": [row["source_file"] for row in suspects],
-    "given": _classes(suspects, "given", names, where=workdir / TABLE),
-    "suggested": _classes(suspects, "suggested", names, where=workdir / TABLE),
-    "suspicion": [float(row["suspicion"]) for row in suspects],
-    "agree": [int(row["seeds_agree"]) for row in suspects],
-    "reason": [row["reason"] for row in suspects],
-    "subset": _subsets(workdir / "split.csv", ids),
-  }
+  examples = _columns(suspects, ids, names, where=workdir / TABLE)
+  examples["subset"] = _subsets(workdir / "split.csv", ids)
   scores = _scores(artifacts, ids)
   others = _other_classes(artifacts, ids, names)
   run = _run(artifacts, names, num_all=num_all)
@@ -92,7 +97,8 @@ def content(workdir: Path, artifacts: Artifacts) -> Json:
   if COURSE in artifacts.scores:
     run["course"], examples["course"] = _course(artifacts.scores, ids)
   rest = files.json_text([run, scores, examples, others], indent=None)
-  images = _within(shown["images"], MAX_BYTES - len(rest.encode()))
+  most = (MAX_BYTES if num_bytes is None else num_bytes) - len(rest.encode())
+  images = _within(shown["images"], most)
   kept = len(images)
   return {
     "run": run,
@@ -100,6 +106,71 @@ def content(workdir: Path, artifacts: Artifacts) -> Json:
     "examples": {name: column[:kept] for name, column in examples.items()}
     | {"image": images, "others": others[:kept]},
   }
+
+
+def content_of_test(workdir: Path, artifacts: Artifacts) -> Json:
+  """Returns the same of the test images, which have no scores of training.
+
+  They take a third of the page at most.
+
+  Raises:
+    DataError: a file is damaged, or the files are not of one run.
+  """
+  names = _names(artifacts)
+  shown, suspects, num_all = _rows_of(workdir, TEST_IMAGES, TEST_TABLE)
+  ids = [int(number) for number in shown["example_id"]]
+  examples = _columns(suspects, ids, names, where=workdir / TEST_TABLE)
+  examples["subset"] = [RANDOM_SUBSET if row[RANDOM_COLUMN] == "1" else "" for row in suspects]
+  run = _run(artifacts, names, num_all=num_all)
+  recommended = artifacts.results.get("recommended", {}).get("arm")
+  run |= {
+    **{"side": "test", "table": TEST_TABLE, "file": "corrections_test.csv"},
+    "key": run["key"].replace("sdt-review", "sdt-review-test", 1),
+    "seeds": [],
+    "numSuspects": None,
+    "saysLittle": False,
+    "source": f"the networks of {recommended}, which have not seen them",
+    "numSeeds": max((int(row["num_seeds"]) for row in suspects), default=0),
+    "longest": max(shown["images"].shape[1:3]),
+  }
+  rest = files.json_text([run, examples], indent=None)
+  images = _within(shown["images"], MAX_BYTES // 3 - len(rest.encode()))
+  kept: Json = {name: column[: len(images)] for name, column in examples.items()}
+  kept |= {"image": images, "others": [[] for _ in images]}
+  return {"run": run, "scores": [], "examples": kept}
+
+
+def _names(artifacts: Artifacts) -> list[str]:
+  """Returns the names of the classes, each once: two classes may have one name."""
+  return list(dict.fromkeys(class_names(artifacts.results)))
+
+
+def _rows_of(
+  workdir: Path, images: str, table: str
+) -> tuple[dict[str, Shaped[np.ndarray, "..."]], list[dict[str, str]], int]:
+  """Returns the arrays of the images, the rows of the table of these, and how many rows it has."""
+  shown = _images_of(workdir / images)
+  ids = [int(number) for number in shown["example_id"]]
+  return shown, *_suspects(workdir / table, ids, images=images)
+
+
+def _columns(
+  suspects: Sequence[Mapping[str, str]], ids: Sequence[int], names: Sequence[str], *, where: Path
+) -> Json:
+  """Returns what the table says of each example, by columns."""
+  examples: Json = {
+    "id": ids,
+    "file": [row["source_file"] for row in suspects],
+    "given": _classes(suspects, "given", names, where=where),
+    "suggested": _classes(suspects, "suggested", names, where=where),
+    "suspicion": [float(row["suspicion"]) for row in suspects],
+    "suspect": [row["suspect"] == "1" for row in suspects],
+    "agree": [int(row["seeds_agree"]) for row in suspects],
+    "reason": [row["reason"] for row in suspects],
+  }
+  if any(row.get(REVIEWED_COLUMN) == "1" for row in suspects):
+    examples["reviewed"] = [row[REVIEWED_COLUMN] == "1" for row in suspects]
+  return examples
 
 
 def _run(artifacts: Artifacts, names: Sequence[str], *, num_all: int) -> Json:
@@ -112,6 +183,7 @@ def _run(artifacts: Artifacts, names: Sequence[str], *, num_all: int) -> Json:
     "key": ":".join(["sdt-review", *key]),
     "classes": names,
     "seeds": artifacts.scores["seeds"].tolist() if "seeds" in artifacts.scores else [],
+    **{"side": "training", "table": TABLE, "file": "corrections.csv"},
     "numAll": num_all,
     "source": suspects.get("source"),
     "numSuspects": suspects.get("num"),
@@ -137,7 +209,7 @@ def _images_of(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
   return arrays
 
 
-def _suspects(path: Path, ids: Sequence[int]) -> tuple[list[dict[str, str]], int]:
+def _suspects(path: Path, ids: Sequence[int], *, images: str) -> tuple[list[dict[str, str]], int]:
   """Returns the rows of suspects.csv of the examples `ids`, in this order, and how many it has."""
   wanted = {str(number) for number in ids}
   rows = _rows(path, SUSPECT_COLUMNS)
@@ -145,7 +217,7 @@ def _suspects(path: Path, ids: Sequence[int]) -> tuple[list[dict[str, str]], int
   lacking = [number for number in ids if str(number) not in found]
   if lacking:
     raise DataError(
-      f"{path}: no row for example {lacking[0]}, which {IMAGES} shows; remove both and {_REMEDY}"
+      f"{path}: no row for example {lacking[0]}, which {images} shows; remove both and {_REMEDY}"
     )
   return [found[str(number)] for number in ids], len(rows)
 
@@ -168,7 +240,8 @@ def _classes(
   strange = [name for name in found if name not in numbers]
   if strange:
     raise DataError(
-      f"{where}: {column} {strange[0]!r} is no class of results.json; remove {TABLE} and {_REMEDY}"
+      f"{where}: {column} {strange[0]!r} is no class of results.json; remove "
+      f"{where.name} and {_REMEDY}"
     )
   return [numbers[name] for name in found]
 

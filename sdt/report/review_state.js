@@ -1,3 +1,4 @@
+const EARLIER = "earlier"; // the action of what was reviewed before the run
 const MOST_STEPS = 1000; // that can be undone
 const MOST_WAITING = 2000; // milliseconds, for the browser's database
 
@@ -39,7 +40,10 @@ class Journal {
   }
 }
 
-/** The decisions of a run: kept in the browser at every change, each of which can be undone. */
+/**
+ * The decisions of a run: kept in the browser at every change, each of which can be undone. Below
+ * them are earlier ones, which the run was trained with: they are in no file that is downloaded.
+ */
 class Decisions {
   /**
    * `run` is as in `decisionOf`; `tell` gets a text where the browser keeps nothing, or null once
@@ -137,7 +141,8 @@ class Decisions {
   }
 
   of(id) {
-    return this.decided.get(id);
+    const isEarlier = this.run.examples.get(id)?.reviewed;
+    return this.decided.get(id) ?? (isEarlier ? { action: EARLIER, label: "" } : undefined);
   }
 
   /** Returns how many decisions there are of each action. */

@@ -40,6 +40,7 @@ class View {
 
   decisionParts(decision) {
     if (!decision) return ["none yet"];
+    if (decision.action === EARLIER) return [`${MARKS[EARLIER]} ${inWords(decision)}`];
     if (decision.action !== "relabel") return [`${MARKS[decision.action]} ${decision.action}`];
     return ["→ relabel to ", element("bdi", { text: decision.label })];
   }

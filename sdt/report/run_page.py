@@ -41,6 +41,7 @@ def html(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     title=f"{results['data']['name']}, {results['model']['name']}",
     page_kind="report",
     has_review=artifacts.has_review,
+    has_test_review=artifacts.has_test_review,
     sentence=_sentence(results).replace("+-", "\u00b1"),
     power=results.get("power"),
     leakage=results["data"].get("duplicates", {}).get("warning"),

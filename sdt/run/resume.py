@@ -12,7 +12,7 @@ from sdt.devices import processes
 from sdt.errors import CheckpointError, ConfigError, DataError, DivergedError
 from sdt.files import sealed
 from sdt.report import review_page
-from sdt.report.read import has_review
+from sdt.report.read import TEST_SUSPECTS, has_review
 from sdt.run import environment
 from sdt.run.identity import Identity
 from sdt.run.programs import Setup, compute_dtype
@@ -127,6 +127,8 @@ def missing(workdir: Path, outputs: Iterable[str]) -> list[Path]:
   figures = sorted(
     f"figures/{path.name}" for path in seals if path.suffix in (".png", ".svg", ".npz")
   )
+  if sealed.read_seal(workdir / TEST_SUSPECTS) is not None:  # of earlier versions there is none
+    figures.append(TEST_SUSPECTS)
   lacking = [
     workdir / name
     for name in dict.fromkeys([*_RESULTS, *outputs, *figures])

@@ -12,6 +12,10 @@ from sdt.scores.cleanlab_issues import CleanlabIssues
 
 # A network that gives this share of the training labels back knows the wrong ones by heart too.
 _MEMORISED = 0.99
+# A label is called suspect where another class is e^2.5, 12 times as probable. Among labels that
+# people gave this calls a quarter of the wrong ones, and three of four that it calls are wrong
+# (docs/results/label_noise.md).
+LEAST_LOG_ODDS = 2.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,29 +24,31 @@ class Source:
 
   Attributes:
     words: its name in tables and on pages.
-    scores: their mean rank, over these scores and the seeds, is the suspicion.
-    vote: the score by which a network prefers another class than the given one.
-    votes_below: it does where that score is below this.
+    scores: each is the log of how many times as probable as the most probable other class a network
+      finds the given one, at the end or as a mean over the rounds. Their mean, over these scores
+      and the seeds, is the evidence for the label.
+    has_folds: whether it needs networks that have not seen the example.
   """
 
   words: str
   scores: tuple[str, ...]
-  vote: str
-  votes_below: float = 0.0
+  has_folds: bool = False
 
 
-OUT_OF_FOLD = Source("networks that have not seen the image", ("margin",), "margin")
-DYNAMICS = Source("training dynamics", ("aum", "mean_confidence"), "aum")
-IN_SAMPLE = Source(TRAINED_NETWORKS, ("margin",), "margin")
+UNSEEN = "networks that have not seen the image"
+DYNAMICS = Source("training dynamics", ("aum",))
+OUT_OF_FOLD = Source(UNSEEN, ("margin",), has_folds=True)
+BOTH = Source(f"{UNSEEN}, and {DYNAMICS.words}", ("margin", "aum"), has_folds=True)
+IN_SAMPLE = Source(TRAINED_NETWORKS, ("margin",))
+# The best first: what sees an example before it is learned by heart.
+SOURCES = (BOTH, OUT_OF_FOLD, DYNAMICS, IN_SAMPLE)
 
 
 def source_of(names: Sequence[str], *, has_folds: bool) -> Source:
-  """Returns the best source that a run with these scores has: what sees an example before it is
-  learned by heart.
-  """
-  if has_folds:
-    return OUT_OF_FOLD
-  return DYNAMICS if set(DYNAMICS.scores) <= set(names) else IN_SAMPLE
+  """Returns the best source that a run with these scores has."""
+  return next(
+    one for one in SOURCES if set(one.scores) <= set(names) and (has_folds or not one.has_folds)
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +57,9 @@ class Suspects:
 
   Attributes:
     source: what the suspicion is taken from.
-    suspicion: [N] in [0, 1]: the share of the training set that is less suspicious, a mean over
-      scores and seeds.
+    log_odds: [N], the log of how many times as probable as the given class another one is; a mean
+      over scores and seeds.
+    suspicion: [N] in [0, 1]: the share of the training set with smaller odds.
     suggested: [N], the class that most seeds' networks find most probable beside the given one.
     seeds_agree: [N], how many seeds' networks prefer the suggested class to the given one.
     num_seeds: how many seeds there are that did not diverge.
@@ -62,6 +69,7 @@ class Suspects:
   """
 
   source: Source
+  log_odds: Float[np.ndarray, "N"]
   suspicion: Float[np.ndarray, "N"]
   suggested: Int[np.ndarray, "N"]
   seeds_agree: Int[np.ndarray, "N"]
@@ -72,8 +80,8 @@ class Suspects:
 
   @property
   def is_flagged(self) -> Bool[np.ndarray, "N"]:
-    """Which examples are called suspects, [N]: every seed's network prefers the suggested class."""
-    return self.seeds_agree == self.num_seeds
+    """Which examples are called suspects, [N]: the odds against the label are 12 or more."""
+    return self.log_odds >= LEAST_LOG_ODDS
 
   @property
   def has_memorised(self) -> bool:
@@ -130,18 +138,21 @@ def find(
   """
   source = source_of(tuple(values), has_folds=has_folds)
   counted = sound if sound.any() else np.ones_like(sound)
-  easy = {name: easiness(table[name], values[name][counted]) for name in source.scores}
-  suspicion = np.mean([_share_easier(rows) for rows in easy.values()], axis=(0, 1))
-  classes = other_class[counted]
-  suggested = _most_frequent(classes)
+  for_label = [easiness(table[name], values[name][counted]) for name in source.scores]
   with np.errstate(invalid="ignore"):  # a diverged network may give NaN
-    prefers_other = values[source.vote][counted] < source.votes_below
+    against = -np.mean(for_label, axis=0, dtype=np.float64)  # [R, N]
+    prefers_other = against > 0
     if "confidence_in_sample" in values:
       is_right = values["confidence_in_sample"][counted] > 0.5
     else:
       is_right = values["margin"][counted] > 0
+  log_odds = np.nan_to_num(against.mean(axis=0))
+  classes = other_class[counted]
+  suggested = _most_frequent(classes)
+  suspicion = _share_smaller(log_odds)
   return Suspects(
     source,
+    log_odds,
     suspicion,
     suggested,
     seeds_agree=(prefers_other & (classes == suggested)).sum(axis=0),
@@ -151,11 +162,11 @@ def find(
   )
 
 
-def _share_easier(rows: Float[np.ndarray, "R N"]) -> Float[np.ndarray, "R N"]:
-  """Returns the share of the other examples of each row that are easier; equal ones count half."""
+def _share_smaller(values: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N"]:
+  """Returns the share of the other values that are smaller; equal ones count half."""
   from scipy.stats import rankdata
 
-  return (rows.shape[1] - rankdata(rows, axis=1)) / max(rows.shape[1] - 1, 1)
+  return (rankdata(values) - 1) / max(len(values) - 1, 1)
 
 
 def _most_frequent(classes: Int[np.ndarray, "R N"]) -> Int[np.ndarray, "N"]:

@@ -25,6 +25,7 @@ from sdt.stages.final_networks import finish_arms, write_activation_maps, write_
 from sdt.stages.further_answers import further_answers
 from sdt.stages.predictions import Predicted, finish, fitness_of, predict
 from sdt.stages.recommended import recommend
+from sdt.stages.suspects_of_test import write_test_suspects
 from sdt.stages.train import Trainings
 from sdt.stats import paired
 from sdt.stats.comparison import compare
@@ -119,6 +120,7 @@ def write_results(
       content |= _of_imbalance(context, plans, content)
     write_recommended(context, content["recommended"]["file"])
     content["predictions"] = finish(context, predicted, content["recommended"]) | further
+    write_test_suspects(context, content)
     if outline.has_split(context.config):
       content["suspects"] = files.read_json(context.workdir / "scores.json")["suspects"]
     context.loggers.finish(content)
@@ -269,7 +271,7 @@ def describe_data(data: Data) -> dict[str, Any]:
 def described_changes(data: Data) -> list[dict[str, Any]]:
   """Returns what files did to the labels, an entry for each."""
   return [
-    {key: value for key, value in vars(change).items() if key != "counts"} | dict(change.counts)
+    {key: getattr(change, key) for key in ("key", "file", "checksum", "text")} | dict(change.counts)
     for change in data.label_changes
   ]
 

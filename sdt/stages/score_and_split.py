@@ -156,7 +156,7 @@ def _tell_suspects(context: Context, suspects: Suspects) -> None:
   num, total = int(suspects.is_flagged.sum()), len(suspects.suspicion)
   known = "; the networks know the set by heart" if suspects.has_memorised else ""
   context.display.log(
-    f"suspects: {num:,} of {total:,} training labels look wrong to every seed "
+    f"suspects: {num:,} of {total:,} training labels are suspect, at odds of 12 to 1 or more "
     f"({suspects.source.words}{known}): {suspect_files.TABLE}"
   )
   if suspects.cleanlab is not None:

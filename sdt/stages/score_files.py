@@ -200,7 +200,9 @@ def write_mosaics(
   order = rank(easiness, data.train.example_ids, config.seeds[0])
   content: dict[str, Any] = {}
   for name, positions in (("easiest", order[:_TILES]), ("hardest", order[::-1][:_TILES])):
-    content[f"{name}_images"] = suspect_files.thumbnails(data, positions, config.data.crop_size)
+    content[f"{name}_images"] = suspect_files.thumbnails(
+      data.train, positions, config.data.crop_size
+    )
     content[f"{name}_ids"] = data.train.example_ids[positions]
     content[f"{name}_labels"] = data.train.labels[positions]
     content[f"{name}_confidence"] = confidence[positions]

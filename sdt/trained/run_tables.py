@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Shaped
@@ -35,6 +35,25 @@ def columns(content: bytes, where: str) -> dict[str, Shaped[np.ndarray, "N"]]:
     cells = list(zip(*rows, strict=True)) if rows else [()] * len(header)
     return {name: _column(name, one) for name, one in zip(header, cells, strict=True)}
   except (csv.Error, ValueError) as error:
+    raise DataError(f"{where}: not a table of a run ({error}); restore it from a copy") from error
+
+
+def texts(content: bytes, where: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+  """Yields the cells of some columns of a table, row by row, as text.
+
+  Args:
+    content: of the file.
+    where: what messages call it.
+    columns: names.
+
+  Raises:
+    DataError: not such a table, or a column is missing.
+  """
+  text = table.decoded(content, where)
+  try:
+    for row in csv.DictReader(io.StringIO(text, newline=""), strict=True):
+      yield tuple(row[name] for name in columns)
+  except (csv.Error, KeyError) as error:
     raise DataError(f"{where}: not a table of a run ({error}); restore it from a copy") from error
 
 

@@ -72,6 +72,7 @@ def test_relabels_and_drops_give_the_set_that_was_written_with_these_labels(tmp_
   np.testing.assert_array_equal(data.train.labels, twin.train.labels)
   np.testing.assert_array_equal(data.mean, twin.mean)
   assert data.train.wrong_label is None
+  assert data.reviewed_ids() == {4, 9, 30}
   (change,) = data.label_changes
   assert change.key == "data.corrections"
   assert change.counts == {

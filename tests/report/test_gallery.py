@@ -22,7 +22,7 @@ def test_tiles_say_which_image_it_is_what_it_was_called_and_how_sure_that_is(tmp
   tile = described["tiles"][0]
   assert tile.title == f"{first['given']} \u2192 {first['suggested']}?"
   assert tile.notes == (
-    f"suspicion {float(first['suspicion']):.3f}, {first['seeds_agree']} of 3 seeds",
+    f"odds {float(first['odds']):.3g} to 1, {first['seeds_agree']} of 3 seeds",
     f"id {first['example_id']}, {first['source_file']}",
   )
   mosaics = np.load(workdir / "figures" / "mosaics.npz")

@@ -2,8 +2,10 @@
 
 import pytest
 
+from sdt.report import read, run_page
+from sdt.report.picture import Picture
 from tests.support import browser
-from tests.support.report_page import page_alone, small_run
+from tests.support.report_page import small_run
 
 pytestmark = pytest.mark.slow
 
@@ -13,7 +15,11 @@ def report(tmp_path_factory):
   folder = tmp_path_factory.mktemp("report")
   names = ["cat", "<b>dog</b>", "a rather long name of a class", "猫", "e"]
   path = folder / "report.html"
-  path.write_text(page_alone(small_run(folder / "run", num_classes=5, class_names=names)))
+  run = read.load(small_run(folder / "run", num_classes=5, class_names=names))
+  svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="1166" height="500"></svg>'
+  kinds = {"forest": "wide", "cam": "wide mosaic", "test_loss": ""}
+  pictures = {name: Picture(svg, name, "A caption.", kind=kind) for name, kind in kinds.items()}
+  path.write_text(run_page.html(run, pictures))
   return path
 
 
@@ -81,3 +87,16 @@ def test_headings_are_reached_and_pressed_by_keyboard(opened):
 def test_the_page_is_not_wider_than_the_window(opened, width):
   page = opened(width)
   assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_on_a_narrow_screen_figures_are_whole_and_a_tap_makes_them_larger(opened):
+  page = opened(400)
+  right = "all => all.map(one => one.getBoundingClientRect().right)"
+  assert max(page.eval_on_selector_all("figure img", right)) <= 400
+  wide = page.locator("figure.wide .scroll").first
+  before = wide.locator("img").bounding_box()["width"]
+  wide.click()
+  assert wide.locator("img").bounding_box()["width"] > 2 * before
+  assert page.evaluate("document.documentElement.scrollWidth") <= 400
+  page.locator("h1").click()
+  assert wide.locator("img").bounding_box()["width"] == before

@@ -18,7 +18,7 @@ from sdt import files
 from sdt.errors import DataError
 from sdt.report import read, review_page, run_page, thumbnails
 from sdt.run import resume
-from tests.support.fake_review import HOSTILE, add_review
+from tests.support.fake_review import HOSTILE, add_review, add_test_review
 from tests.support.fake_run import make_fake_run
 
 FEW = {"num_train": 60, "rounds": 2, "num_mosaic": 2}
@@ -166,6 +166,30 @@ def test_scores_means_seeds_subsets_and_other_classes_are_those_of_the_files(tmp
   assert data["run"]["numSeeds"] == 3
   key = files.read_json(workdir / "config.json")["hash"] + ":" + "5f" * 32
   assert data["run"]["key"] == f"sdt-review:{key}"
+
+
+def test_what_an_earlier_review_has_kept_stands_in_the_page(hostile, tmp_path):
+  workdir = make_fake_run(tmp_path / "run", **FEW)
+  add_review(workdir, num_images=5, reviewed={1, 4, 30})
+  assert data_of(page_of(workdir))["examples"]["reviewed"] == [False, True, False, False, True]
+  assert "reviewed" not in data_of(page_of(hostile[0]))["examples"]
+
+
+def test_test_images_stand_in_a_block_of_their_own_under_another_key(tmp_path):
+  workdir = make_fake_run(tmp_path / "run", **FEW)
+  add_review(workdir, num_images=5)
+  add_test_review(workdir, num_images=8, reviewed=2)
+  page = page_of(workdir)
+  (text,) = [text for _, attrs, text in Scripts(page).texts if attrs.get("id") == "data-test"]
+  data, training = json.loads(text), data_of(page)
+  assert data["run"]["key"] == training["run"]["key"].replace("sdt-review", "sdt-review-test")
+  assert (data["run"]["side"], training["run"]["side"]) == ("test", "training")
+  assert data["examples"]["subset"] == ["random", "", "", "", "", "random", "", ""]
+  assert data["examples"]["reviewed"] == [False, False, True, *[False] * 5]
+  assert data["scores"] == []
+  assert 'href="review.html#test"' in run_page.html(read.load(workdir), {})
+  (workdir / read.TEST_SUSPECTS).unlink()
+  assert 'id="data-test"' not in page_of(workdir)
 
 
 def test_two_classes_of_one_name_are_one_and_do_not_shift_the_others(tmp_path):

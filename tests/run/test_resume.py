@@ -60,6 +60,7 @@ def test_only_the_report_is_made_again_where_only_its_page_is_missing(
     "model.safetensors",
     "figures/mosaics.npz",
     "suspects.csv",
+    "suspects_test.csv",
     "timing.json",
   ],
 )

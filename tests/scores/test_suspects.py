@@ -10,24 +10,33 @@ from sdt.scores import suspects
 
 # Two seeds, four examples. Example 2 is the one that both networks call something else.
 AUM = np.array([[3.0, 1.0, -2.0, -1.0], [2.0, 1.0, -3.0, 0.5]], np.float32)
-CONFIDENCE = np.array([[0.9, 0.6, 0.1, 0.3], [0.8, 0.7, 0.2, 0.4]], np.float32)
 MARGIN = np.array([[5.0, 4.0, 1.0, -1.0], [5.0, 4.0, -1.0, 1.0]], np.float32)
 OTHER = np.array([[1, 2, 0, 1], [2, 2, 0, 0]], np.int32)
-DYNAMICS = {"margin": MARGIN, "aum": AUM, "mean_confidence": CONFIDENCE}
-BOTH = np.array([True, True])
+DYNAMICS = {"margin": MARGIN, "aum": AUM}
+SOUND = np.array([True, True])
 
 
-def test_the_suspicion_is_the_mean_share_of_the_set_that_is_easier():
-  found = suspects.find(DYNAMICS, OTHER, BOTH)
+def test_the_odds_are_a_mean_over_seeds_and_scores_and_the_suspicion_their_share_of_the_set():
+  found = suspects.find(DYNAMICS, OTHER, SOUND)
   assert found.source == suspects.DYNAMICS
-  # By hand: the ranks of all four rows are (0, 1, 3, 2) thirds.
+  np.testing.assert_allclose(found.log_odds, [-2.5, -1, 2.5, 0.25])
   np.testing.assert_allclose(found.suspicion, [0, 1 / 3, 1, 2 / 3])
   np.testing.assert_array_equal(found.order, [2, 3, 1, 0])
+  folds = suspects.find(DYNAMICS, OTHER, SOUND, has_folds=True)
+  assert folds.source == suspects.BOTH
+  np.testing.assert_allclose(folds.log_odds, [-3.75, -2.5, 1.25, 0.125])
+
+
+def test_a_label_is_suspect_where_another_class_is_twelve_times_as_probable():
+  margin = np.log([[1 / 12, 1 / 12.5, 12.0, 0.01]]).astype(np.float32)
+  found = suspects.find({"margin": margin}, np.zeros((1, 4), np.int32), np.array([True]))
+  np.testing.assert_allclose(np.exp(found.log_odds), [12, 12.5, 1 / 12, 100], rtol=1e-6)
+  assert found.is_flagged.tolist() == [False, True, False, True]  # e^2.5 is 12.2
 
 
 def test_the_suggested_class_is_that_of_most_seeds_and_those_that_prefer_it_are_counted():
-  found = suspects.find(DYNAMICS, OTHER, BOTH)
-  # Of example 0 and 3 the seeds name two classes: that of the first counts.
+  found = suspects.find(DYNAMICS, OTHER, SOUND)
+  # Of examples 0 and 3 the seeds name two classes: that of the first counts.
   np.testing.assert_array_equal(found.suggested, [1, 2, 0, 1])
   # An area under the margin below 0 is a vote, if it is for that class.
   np.testing.assert_array_equal(found.seeds_agree, [0, 0, 2, 1])
@@ -43,7 +52,7 @@ def test_a_seed_that_diverged_has_no_say_unless_no_seed_is_sound():
   for values in broken.values():
     values[1] = np.nan
   alone = suspects.find(
-    {name: values[:1] for name, values in DYNAMICS.items()}, OTHER[:1], BOTH[:1]
+    {name: values[:1] for name, values in DYNAMICS.items()}, OTHER[:1], SOUND[:1]
   )
   found = suspects.find(broken, OTHER, np.array([True, False]))
   np.testing.assert_array_equal(found.suspicion, alone.suspicion)
@@ -57,8 +66,9 @@ def test_a_seed_that_diverged_has_no_say_unless_no_seed_is_sound():
 @pytest.mark.parametrize(
   ("names", "has_folds", "source"),
   [
-    (("margin", "aum", "mean_confidence"), True, suspects.OUT_OF_FOLD),
-    (("margin", "aum", "mean_confidence"), False, suspects.DYNAMICS),
+    (("margin", "aum"), True, suspects.BOTH),
+    (("margin",), True, suspects.OUT_OF_FOLD),
+    (("margin", "aum"), False, suspects.DYNAMICS),
     (("margin",), False, suspects.IN_SAMPLE),
   ],
 )
@@ -67,19 +77,19 @@ def test_the_source_is_the_one_that_saw_the_example_least(names, has_folds, sour
 
 
 def test_networks_that_give_all_labels_back_know_them_by_heart():
-  assert suspects.find(DYNAMICS, OTHER, BOTH).share_right == 6 / 8
-  assert not suspects.find(DYNAMICS, OTHER, BOTH).has_memorised
+  assert suspects.find(DYNAMICS, OTHER, SOUND).share_right == 6 / 8
+  assert not suspects.find(DYNAMICS, OTHER, SOUND).has_memorised
   by_heart = DYNAMICS | {"margin": np.abs(MARGIN)}
-  assert suspects.find(by_heart, OTHER, BOTH).has_memorised
+  assert suspects.find(by_heart, OTHER, SOUND).has_memorised
   # Out of fold, the margins are of networks that have not seen the example.
   folds = DYNAMICS | {"confidence_in_sample": np.full((2, 4), 0.9, np.float32)}
-  assert suspects.find(folds, OTHER, BOTH, has_folds=True).has_memorised
+  assert suspects.find(folds, OTHER, SOUND, has_folds=True).has_memorised
 
 
 def test_the_summary_counts_the_flagged_by_pair_of_classes_the_most_frequent_first():
-  aum = np.full((1, 6), -1, np.float32)
+  aum = np.full((1, 6), -3, np.float32)
   aum[0, 5] = 1
-  values = {"margin": aum, "aum": aum, "mean_confidence": aum}
+  values = {"margin": aum, "aum": aum}
   other = np.array([[1, 1, 2, 1, 0, 0]], np.int32)
   found = suspects.find(values, other, np.array([True]))
   wrong = np.array([True, False, True, True, False, True])

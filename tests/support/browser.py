@@ -54,11 +54,11 @@ class Watched:
     self.page.goto(self.path.as_uri())
     self.page.wait_for_selector("[data-ready]")
 
-  def downloaded(self, act: Any) -> bytes:
+  def downloaded(self, act: Any, name: str = "corrections.csv") -> bytes:
     """Returns the content of the file that `act()` downloads."""
     with self.page.expect_download() as download:
       act()
-    assert download.value.suggested_filename == "corrections.csv"
+    assert download.value.suggested_filename == name
     return Path(download.value.path()).read_bytes()
 
   def text(self, selector: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sdt import files
+from sdt.report.read import SUSPECT_COLUMNS
 from sdt.stats import paired
 from sdt.stats.comparison import compare
 
@@ -332,16 +333,17 @@ def _write_suspects(
   """Writes suspects.csv and figures/review.npz, and their summary into results.json."""
   order, names = np.argsort(scores["log_odds"].mean(axis=0), kind="stable"), run.names
   agree = (scores["log_odds"] < 0).sum(axis=0)
-  header = "example_id source_file given suggested suspicion seeds_agree num_seeds reason".split()
+  odds = np.exp(-scores["log_odds"].mean(axis=0))
+  is_suspect = agree == len(run.seeds)
   rows = [
     [
       *(number, f"{names[labels[number]]}/{number}.png", names[labels[number]]),
       *(names[(labels[number] + 1) % len(names)], f"{1 - place / len(order):.6f}"),
-      *(agree[number], len(run.seeds), "made up"),
+      *(f"{odds[number]:.4g}", int(is_suspect[number]), agree[number], len(run.seeds), "made up"),
     ]
     for place, number in enumerate(order.tolist())
   ]
-  files.write_csv(workdir / "suspects.csv", header, rows)
+  files.write_csv(workdir / "suspects.csv", SUSPECT_COLUMNS, rows)
   first = order[:50]
   images = [_image(rng, int(labels[i]), run.image_size, run.channels, noise=0.6) for i in first]
   files.write_npz(
@@ -357,7 +359,7 @@ def _write_suspects(
     "scores": ["aum"],
     "has_memorised": False,
     "share_right": 0.9,
-    "num": int((agree == len(run.seeds)).sum()),
+    "num": int(is_suspect.sum()),
     "pairs": [{**pair, "num": 3}],
   }
   files.write_json(workdir / "results.json", results)
