@@ -1,0 +1,166 @@
+"""The command `doctor`: examines a network in seven steps, and says in words what is wrong."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdt.commands import words
+from sdt.config import Config, resolve
+from sdt.config.command_line import Request, load_config_file, parse_arguments, program
+from sdt.config.toolbox.training_blocks import FULL_BATCH
+from sdt.devices.start import find_devices, load_jax
+from sdt.doctor.plan import CHEAP, PLAN, number_of, parse_steps
+from sdt.errors import ConfigError
+
+if TYPE_CHECKING:
+  from sdt.doctor.steps import Advice
+  from sdt.doctor.visit import Visit
+
+USAGE = "doctor --config=FILE [--steps=1-4] [--workdir=DIR] [--config.KEY=VALUE ...]"
+FAULT_FOUND = 8  # the exit code
+_NAMES = [f"  {number_of(name)} {row.title:<16} {row.line}" for name, row in PLAN.items()]
+HELP = f"""\
+Examines the network of a config before it is trained, and says what it finds and what to do:
+
+{chr(10).join(_NAMES)}
+
+  --config=FILE         a config file, or a name, as of train
+  --config.KEY=VALUE    replaces a key
+  --steps=STEPS         numbers or names, such as 1-4, 5-7, 3 or rates; by default the cheap ones,
+                        1-4, and what the others would take is told
+  --workdir=DIR         as of train; doctor.html and doctor.json go there, and doctor/ with the
+                        trials of the grids. The files of a run there stay as they are
+
+It ends with 0 where there is no fault, with {FAULT_FOUND} where there is one. docs/doctor.md has the rules."""
+FLAGS = ("--config=", "--steps=", "--workdir=", "--help")
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+  """What the command line asks for; `given` is what stands behind --config."""
+
+  request: Request
+  given: str
+  steps: tuple[str, ...] = CHEAP
+  workdir: str | None = None
+
+
+def parse(arguments: Sequence[str]) -> Asked:
+  """Returns what the arguments ask for.
+
+  Raises:
+    ConfigError: an unknown or repeated flag, a value that is missing, no --config, no such step.
+  """
+  own, of_config = words.read(arguments, FLAGS, USAGE)
+  workdir = own.get("workdir")
+  if workdir is not None:
+    of_config.append(f"--workdir={workdir}")
+  steps = parse_steps(own["steps"]) if "steps" in own else CHEAP
+  return Asked(parse_arguments(of_config), words.given_config(of_config) or "", steps, workdir)
+
+
+def main(arguments: Sequence[str]) -> int:
+  """Runs the command; returns 0, or `FAULT_FOUND` where it has found a fault.
+
+  Raises:
+    SdtError: see sdt/errors.py.
+  """
+  if "--help" in arguments or "-h" in arguments:
+    print(f"usage: {program()} {USAGE}\n\n{HELP}")
+    return 0
+  asked = parse(arguments)
+  request = asked.request
+  config = resolve(load_config_file(request.config_path, request.argument), request.overrides)
+  _refuse(config)
+  load_jax()
+  return _examine(asked, config)
+
+
+def _refuse(config: Config) -> None:
+  """Refuses a config that cannot be examined: no classes, several configs, no batches."""
+  if config.data.name == "curve":
+    raise ConfigError("data.name='curve': the toy has no classes to tell apart; give other data")
+  if config.sweep.key is not None:
+    raise ConfigError(
+      f"sweep.key={config.sweep.key!r}: doctor examines one config; leave the sweep out, with "
+      "--config.sweep.key=None --config.sweep.values="
+    )
+  if config.optim.name in FULL_BATCH:
+    raise ConfigError(
+      f"optim.name={config.optim.name!r}: doctor's steps are small batches at several learning "
+      "rates; examine the network with sgd or adam"
+    )
+
+
+def _examine(asked: Asked, config: Config) -> int:
+  """Takes the steps, prints what they find, and writes the page; returns the exit code."""
+  from sdt import experiment
+  from sdt.devices.memory import device_memory_errors
+  from sdt.doctor import record, steps
+  from sdt.doctor.visit import Visit
+  from sdt.report import doctor_page
+  from sdt.run import environment, lifecycle, load_inputs
+  from sdt.run.progress import Display
+  from sdt.run.signals import StopRequest
+  from sdt.stats.finding import FAULT, worst
+
+  workdir, display, stop = asked.request.workdir, Display(), StopRequest()
+  _refuse_workdir(workdir)
+  find_devices()
+  config = dataclasses.replace(config, baseline_from=None)
+  if config.compilation_cache:
+    environment.use_compilation_cache()
+  data = load_inputs.load_data(config, display.log)
+  visit = Visit(
+    config,
+    data,
+    load_inputs.load_beside(config, data),
+    folder=workdir / "doctor",
+    run=functools.partial(lifecycle.answer, experiment.EXPERIMENT, stop=stop),
+    log=display.log,
+  )
+  visit.outcomes.update(record.read(workdir, visit))
+  with device_memory_errors():
+    if set(asked.steps) <= set(CHEAP):
+      steps.examine(visit, asked.steps, tell=print)
+    else:
+      with stop.listening(display.log):
+        steps.examine(visit, asked.steps, tell=print)
+  advice = steps.advise(visit.outcomes)
+  command = next_command(asked, advice)
+  about = {"why": advice.why, "command": command, **_cost(visit, asked, advice)}
+  page = doctor_page.write(workdir, record.write(workdir, visit, about))
+  print(
+    "\n".join(["", f"next: {advice.why}{about.get('takes', '')}:", f"  {command}", f"page: {page}"])
+  )
+  return FAULT_FOUND if worst(steps.findings_of(visit.outcomes)) == FAULT else 0
+
+
+def _refuse_workdir(workdir: Path) -> None:
+  """Raises a WorkdirError where the page could not be written."""
+  from sdt.files.workdir import disk_errors, refuse_others_folder
+
+  with disk_errors(workdir):
+    workdir.mkdir(parents=True, exist_ok=True)
+    refuse_others_folder(workdir)
+
+
+def next_command(asked: Asked, advice: "Advice") -> str:
+  """Returns the command that does what is advised, with all keys that were given."""
+  flags = [] if asked.workdir is None else [f"--workdir={asked.workdir}"]
+  flags += [f"--steps={advice.steps}"] if advice.steps else []
+  overrides = asked.request.overrides
+  return words.written(advice.command, asked.given, overrides, changes=advice.changes, flags=flags)
+
+
+def _cost(visit: "Visit", asked: Asked, advice: "Advice") -> dict[str, Any]:
+  """Returns what the steps that are advised would take: seconds, and the same in words."""
+  from sdt.doctor.grids import cost
+  from sdt.run.progress import duration
+
+  if not advice.steps:
+    return {}
+  secs = cost(visit, parse_steps(advice.steps))
+  return {} if secs is None else {"seconds": secs, "takes": f" (about {duration(secs)})"}
