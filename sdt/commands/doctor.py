@@ -33,7 +33,7 @@ Examines the network of a config before it is trained, and says what it finds an
   --workdir=DIR         as of train; doctor.html and doctor.json go there, and doctor/ with the
                         trials of the grids. The files of a run there stay as they are
 
-It ends with 0 where there is no fault, with {FAULT_FOUND} where there is one. docs/doctor.md has the rules."""
+The exit code is {FAULT_FOUND} where a fault was found, else 0. docs/doctor.md has the rules."""
 FLAGS = ("--config=", "--steps=", "--workdir=", "--help")
 
 
@@ -130,11 +130,9 @@ def _examine(asked: Asked, config: Config) -> int:
         steps.examine(visit, asked.steps, tell=print)
   advice = steps.advise(visit.outcomes)
   command = next_command(asked, advice)
-  about = {"why": advice.why, "command": command, **_cost(visit, asked, advice)}
+  about = {"why": advice.why, "command": command, **_cost(visit, advice)}
   page = doctor_page.write(workdir, record.write(workdir, visit, about))
-  print(
-    "\n".join(["", f"next: {advice.why}{about.get('takes', '')}:", f"  {command}", f"page: {page}"])
-  )
+  print("\n".join(["", f"next: {advice.why}{about['takes']}:", f"  {command}", f"page: {page}"]))
   return FAULT_FOUND if worst(steps.findings_of(visit.outcomes)) == FAULT else 0
 
 
@@ -155,12 +153,11 @@ def next_command(asked: Asked, advice: "Advice") -> str:
   return words.written(advice.command, asked.given, overrides, changes=advice.changes, flags=flags)
 
 
-def _cost(visit: "Visit", asked: Asked, advice: "Advice") -> dict[str, Any]:
+def _cost(visit: "Visit", advice: "Advice") -> dict[str, Any]:
   """Returns what the steps that are advised would take: seconds, and the same in words."""
   from sdt.doctor.grids import cost
   from sdt.run.progress import duration
 
-  if not advice.steps:
-    return {}
-  secs = cost(visit, parse_steps(advice.steps))
-  return {} if secs is None else {"seconds": secs, "takes": f" (about {duration(secs)})"}
+  secs = cost(visit, parse_steps(advice.steps)) if advice.steps else None
+  takes = "" if secs is None else f" (the steps take about {duration(secs)})"
+  return {"seconds": secs, "takes": takes}

@@ -21,6 +21,7 @@ _DECAYS = (0.0, 1e-5, 1e-4)  # those of the slides
 _DECAY_FACTOR = 3.0
 _AROUND_SECS = 1.0
 _HASH = 8
+_MOST_FINE = 9
 RATE, DECAY = "optim.learning_rate", "optim.weight_decay"
 _CONSTANT = {
   "optim.schedule": "constant",
@@ -81,7 +82,7 @@ def grid_config(visit: Visit, name: str) -> Config:
 
 
 def space_of(visit: Visit, name: str) -> tuple[str, ...]:
-  """Returns `select.space` of a grid: around what the step before it found, else the config's own."""
+  """Returns `select.space` of a grid: around what the steps before found, else the config's own."""
   optim = visit.plain.optim
   before = visit.measured(COARSE, "chosen") if name == FINE else None
   if before is None:
@@ -115,8 +116,8 @@ def cost(visit: Visit, steps: Mapping[str, Any]) -> float | None:
     cut = hold_out(visit.data, config.data)
     size = config.batch_size
     passes = TRAINED * size * num_batches(len(cut.train), size) + len(cut.test)
-    # The fine grid's size does not depend on what the coarse one finds, but where that has no decay.
-    num_trials = 9 if name == FINE else _num_points(config)
+    # Until the coarse grid has chosen, the fine one is counted as if around a decay above 0.
+    num_trials = _MOST_FINE if name == FINE else _num_points(config)
     total += num_trials * (config.rounds * passes * pace + _AROUND_SECS) + compiling
   return total
 

@@ -80,19 +80,17 @@ def advise(outcomes: Mapping[str, Outcome]) -> Advice:
   findings = findings_of(outcomes)
   if worst(findings) == FAULT:
     first = next(one for one in findings if one.level == FAULT)
-    changes = {
-      key: value for one in findings if one.level == FAULT for key, value in one.changes.items()
-    }
-    mended = "with what is advised" if changes else "once it is mended"
-    return Advice(
-      f"mend the first fault ({first.code}); then examine again, {mended}", "doctor", changes
-    )
-  changes = {}
+    mended = "with what is advised" if first.changes else "once it is mended"
+    why = f"mend the first fault ({first.code}); then examine again, {mended}"
+    return Advice(why, "doctor", dict(first.changes))
+  changes: dict[str, Any] = {}
   for name in ("coarse", "fine", "curves"):
     for one in outcomes[name].findings if name in outcomes else ():
       changes |= one.changes
   left = [name for name in PLAN if name not in outcomes]
-  if [name for name in CHEAP if name in left] or not left:
+  if any(name in left for name in CHEAP):
+    return Advice("take the cheap steps, 1-4", "doctor", changes)
+  if not left:
     return Advice("train", "train", changes)
   numbers = [number_of(name) for name in left]
   steps = f"{numbers[0]}-{numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"

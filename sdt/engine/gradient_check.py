@@ -1,7 +1,7 @@
 """Compares the gradient of a training step with finite differences, in float64."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,9 +16,11 @@ from sdt.engine.program import Network
 from sdt.engine.state import TrainState
 from sdt.engine.step import Batch, StepKeys, StepNow, train_step
 from sdt.inputs.order import dropout_key
-from sdt.types import Model, Variables
+from sdt.types import BatchStats, Model, OptState, Params, Variables
 
 LENGTH = 1e-4  # of the step along a direction of length 1
+# The weights are moved by so much (standard deviation) before: zeros put a ReLU onto its kink.
+_MOVED = 0.01
 # With these a step subtracts the gradient from the weights.
 _PLAIN = OptimConfig(name="sgd", momentum=0.0, nesterov=False, weight_decay=0.0)
 
@@ -48,7 +50,7 @@ def slopes(
 
   Directions have length 1 over all weights, so that a step of `LENGTH` rarely crosses the kink of a
   ReLU. The gradient is that of `train_step`, with batch statistics and without regularisers; what
-  dropout draws is the same at every point.
+  dropout draws is the same at every point. It is checked a little beside the given weights.
 
   Args:
     model: computes in float64.
@@ -62,6 +64,7 @@ def slopes(
     start = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
     point, unravel = ravel_pytree(start["params"])
     point = np.asarray(point)
+    point = point + _MOVED * np.random.default_rng(1).standard_normal(len(point))
     measure = functools.partial(_loss_and_gradient, model, start["batch_stats"], unravel)
     batch = _batch(np.asarray(inputs, np.float64), labels)
     gradient = measure(point, batch)[1]
@@ -103,8 +106,8 @@ def _step(network: Network, state: TrainState, batch: Batch) -> tuple[TrainState
 
 def _loss_and_gradient(
   model: Model,
-  batch_stats: Variables,
-  unravel: jax.tree_util.Partial,
+  batch_stats: BatchStats,
+  unravel: Callable[..., Params],
   point: Float[np.ndarray, "D"],
   batch: Batch,
 ) -> tuple[float, Float[np.ndarray, "D"]]:
@@ -115,5 +118,5 @@ def _loss_and_gradient(
   return float(loss), point - np.asarray(ravel_pytree(after.params)[0])
 
 
-def _first_opt_state(params: Variables) -> jax.Array:
+def _first_opt_state(params: Params) -> OptState:
   return init_opt_state(_PLAIN, params)

@@ -136,18 +136,19 @@ def _layers(measured: Mapping[str, Any]) -> dict[str, Any]:
 _LAYERS = sentences(
   "Of up to 256 training examples, without augmentation, in training mode with the statistics of "
   "the batch; after 100 steps at the best rate of step 4.",
-  "A spread that falls from layer to layer vanishes, one that rises explodes. A dead unit gives the "
-  "same for every example; a saturated one is within 1 % of a limit of its function.",
+  "A spread that falls from layer to layer vanishes, one that rises explodes. A dead unit gives "
+  "the same for every example; a saturated one is within 1 % of a limit of its function.",
 )
 _OVERFIT = sentences(
-  "Loss of each step on the eight batches, moving average, without decay, augmentation and dropout.",
+  "Loss of each step on the eight batches, moving average, without decay, augmentation and "
+  "dropout.",
   "Rates other than the config's are tried only where it fails.",
 )
-_RATES = sentences(
-  "Loss of each step on new batches, moving average, with the decay and augmentation of the config,",
-  "at a constant rate from the same weights.",
+_RATES = (
+  "Loss of each step on new batches, moving average, with the decay and augmentation of the "
+  "config, at a constant rate, from the same weights."
 )
 _GRID = (
-  "Accuracy of each trial on the validation split, at a constant rate. The chosen one is orange. In "
-  "the other panels the same trials stand by their value of each key."
+  "Accuracy of each trial on the validation split, at a constant rate. The chosen one is orange. "
+  "In the other panels the same trials stand by their value of each key."
 )

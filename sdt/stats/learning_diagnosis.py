@@ -13,6 +13,7 @@ _SMOOTH = 0.1  # share of the steps whose mean loss stands for the start and for
 _FASTER = 0.7  # of the loss that the config's own rate ends at
 _NEARLY = 0.95  # of the examples right is nearly all
 _FEW_NAMES = 3
+_MOST_TOLD = 5
 
 # Code of an earlier finding -> what it explains where nothing can be learnt.
 _REASONS = {
@@ -152,11 +153,13 @@ def of_rates(
     earlier: codes of what was found before.
   """
   best, mine = best_of(courses), next(one for one in courses if one.rate == own)
-  text = f"after {max(one.num_steps for one in courses)} steps the loss is {told(courses)}"
-  if not best.learns:
-    return [_nothing_learnt(text, best, known, earlier)]
-  found = [_of_own(text, mine, best)]
+  text = f"after {best.num_steps} steps the loss is {told(courses, own)}"
   tested = best.test_accuracy
+  if "labels_unrelated" in earlier and (tested is None or known.explains(tested)):
+    return [_shuffled(best)]
+  if not best.learns:
+    return [_nothing_learnt(text, earlier)]
+  found = [_of_own(text, mine, best)]
   if tested is not None and known.rules_out(tested, best.accuracy):
     found.append(
       fault(
@@ -169,11 +172,14 @@ def of_rates(
   return found
 
 
-def told(courses: Sequence[Course]) -> str:
-  """Returns the end of every course: "0.41 at 0.1, 1.9 at 0.01"."""
-  return ", ".join(
-    f"{'not finite' if one.diverged else f'{one.last:.3g}'} at {one.rate:g}" for one in courses
-  )
+def told(courses: Sequence[Course], own: float) -> str:
+  """Returns the end of every course, "0.41 at 0.1, 1.9 at 0.01"; of many that of two."""
+  shown = sorted(courses, key=lambda one: -one.rate)
+  if len(shown) > _MOST_TOLD:
+    shown = [one for one in shown if one.rate in (own, best_of(courses).rate)]
+  ends = (f"{'not finite' if one.diverged else f'{one.last:.3g}'} at {one.rate:g}" for one in shown)
+  text = ", ".join(ends)
+  return text if len(shown) == len(courses) else f"{text} (best and config's of {len(courses)})"
 
 
 def _of_own(text: str, mine: Course, best: Course) -> Finding:
@@ -198,16 +204,18 @@ def _of_own(text: str, mine: Course, best: Course) -> Finding:
   return ok("rates", f"{text}; the config's rate, {mine.rate:g}, is good")
 
 
-def _nothing_learnt(text: str, best: Course, known: Chance, earlier: Collection[str]) -> Finding:
-  tested = best.test_accuracy
-  is_chance = tested is None or known.explains(tested)
-  if is_chance and "labels_unrelated" in earlier:
-    return fault(
-      "shuffled_labels",
-      f"no rate lowers the loss ({text}), and neighbours do not share labels: the labels have "
-      "nothing to do with the inputs, as if shuffled",
-      "look at images with their labels; check that both are read in the same order",
-    )
+def _shuffled(best: Course) -> Finding:
+  reached = "" if best.test_accuracy is None else f", {best.test_accuracy:.0%} of the test examples"
+  return fault(
+    "shuffled_labels",
+    f"the labels are as if shuffled: neighbours do not share them, and after {best.num_steps} "
+    f"steps at {best.rate:g} {best.accuracy:.0%} of the training examples are right{reached}: what "
+    "is learnt holds for no other example",
+    "look at images with their labels; check that both are read in the same order",
+  )
+
+
+def _nothing_learnt(text: str, earlier: Collection[str]) -> Finding:
   reasons = [words for code, words in _REASONS.items() if code in earlier]
   why = f"; the cause may be: {'; '.join(reasons)}" if reasons else ""
   return fault(

@@ -28,8 +28,8 @@ def of_gradient(errors: Sequence[float]) -> list[Finding]:
   """Returns what relative errors of slopes along unit directions mean."""
   middle, worst = float(np.median(errors)), max(errors)
   text = (
-    f"along {len(errors)} directions of length 1 the gradient is within {middle:.1e} (median; worst "
-    f"{worst:.1e}) of finite differences"
+    f"along {len(errors)} directions of length 1 the gradient is within {middle:.1e} (median; "
+    f"worst {worst:.1e}) of finite differences"
   )
   if middle > _GRADIENT_ERROR or not math.isfinite(middle):
     return [
@@ -86,7 +86,7 @@ def of_inputs(mean: Float[np.ndarray, "C"], sd: Float[np.ndarray, "C"]) -> list[
   """Returns what the mean and the spread of each channel mean, as the network sees them."""
   channel = int(np.argmax(np.maximum(np.abs(mean), np.abs(np.log(np.maximum(sd, 1e-12))))))
   at, spread = float(mean[channel]), float(sd[channel])
-  which = f"channel {channel + 1} of the inputs" if len(mean) > 1 else "the inputs"
+  which = f"the inputs (channel {channel + 1})" if len(mean) > 1 else "the inputs"
   text = f"{which} have mean {at:.3g} and standard deviation {spread:.3g}"
   advice = "normalise them: data.normalise=channel"
   if abs(at) > _FAR_MEAN or not _SMALL_SD <= spread <= _LARGE_SD:
@@ -146,9 +146,10 @@ def _of_other_labels(train: Agreement, test: Agreement, names: Sequence[str]) ->
     )
   changed = [index for index in range(len(renamed)) if renamed[index] != index]
   some = ", ".join(f"{names[i]} is {names[int(renamed[i])]}" for i in changed[:_FEW_NAMES])
+  some += ", ..." * (len(changed) > _FEW_NAMES)
   return fault(
     "labels_renamed",
-    f"{text}; the classes are called otherwise there ({some}{', ...' * (len(changed) > _FEW_NAMES)})",
+    f"{text}; the classes are called otherwise there ({some})",
     "use the same order of classes in both sets",
   )
 
@@ -181,8 +182,8 @@ def of_units(layers: Sequence[Mapping[str, Any]], activation: str) -> list[Findi
   if dead:
     most = max(dead, key=lambda one: one["dead"])
     text = (
-      f"{most['dead']:.0%} of the units of layer {most['layer']} are dead ({activation}): they give "
-      "the same for every example"
+      f"{most['dead']:.0%} of the units of layer {most['layer']} are dead ({activation}): they "
+      "give the same for every example"
     )
     advice = "model.bias_start=0.01, leaky_relu as model.activation, or a smaller learning rate"
     make = fault if most["dead"] >= 1.0 else note
@@ -203,7 +204,8 @@ def of_units(layers: Sequence[Mapping[str, Any]], activation: str) -> list[Findi
 
 def _of_spread(spread: Sequence[float], activation: str) -> list[Finding]:
   first, last = spread[0], spread[-1]
-  text = f"the spread of {len(spread)} layers of {activation} goes from {first:.2g} to {last:.2g}"
+  layers = f"{len(spread)} {activation} layer{'s' * (len(spread) != 1)}"
+  text = f"the spread of the activations goes from {first:.2g} to {last:.2g} over {layers}"
   advice = (
     "choose model.initialisation by the activation: he_fan_in for relu, xavier_glorot for tanh"
   )
