@@ -1,5 +1,6 @@
 """The command `doctor`: examines a network in seven steps, and says in words what is wrong."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from sdt.config.command_line import Request, load_config_file, parse_arguments, 
 from sdt.config.toolbox.training_blocks import FULL_BATCH
 from sdt.devices.start import find_devices, load_jax
 from sdt.doctor.plan import CHEAP, PLAN, number_of, parse_steps
-from sdt.errors import ConfigError
+from sdt.errors import ConfigError, SdtError
 
 if TYPE_CHECKING:
   from sdt.doctor.steps import Advice
   from sdt.doctor.visit import Visit
+  from sdt.run.signals import StopRequest
 
 USAGE = "doctor --config=FILE [--steps=1-4] [--workdir=DIR] [--config.KEY=VALUE ...]"
 FAULT_FOUND = 8  # the exit code
@@ -96,24 +98,46 @@ def _refuse(config: Config) -> None:
 
 def _examine(asked: Asked, config: Config) -> int:
   """Takes the steps, prints what they find, and writes the page; returns the exit code."""
-  from sdt import experiment
   from sdt.devices.memory import device_memory_errors
   from sdt.doctor import record, steps
-  from sdt.doctor.visit import Visit
-  from sdt.report import doctor_page
-  from sdt.run import environment, lifecycle, load_inputs
-  from sdt.run.progress import Display
+  from sdt.run import environment
   from sdt.run.signals import StopRequest
   from sdt.stats.finding import FAULT, worst
 
-  workdir, display, stop = asked.request.workdir, Display(), StopRequest()
+  workdir, stop = asked.request.workdir, StopRequest()
   _refuse_workdir(workdir)
   find_devices()
-  config = dataclasses.replace(config, baseline_from=None)
   if config.compilation_cache:
     environment.use_compilation_cache()
+  visit = _visit(dataclasses.replace(config, baseline_from=None), workdir, stop)
+  visit.outcomes.update(record.read(workdir, visit))
+  # Short steps are not worth saving: a signal ends them at once. A grid saves and goes on later.
+  listening = contextlib.nullcontext()
+  if not set(asked.steps) <= set(CHEAP):
+    listening = stop.listening(visit.log)
+  try:
+    with listening, device_memory_errors():
+      for lines in steps.examine(visit, asked.steps):
+        print(*lines, sep="\n", flush=True)
+        _record(asked, visit)
+  except SdtError:
+    if visit.outcomes:
+      _write(asked, visit)  # what was found before
+    raise
+  print(*_write(asked, visit), sep="\n")
+  return FAULT_FOUND if worst(steps.findings_of(visit.outcomes)) == FAULT else 0
+
+
+def _visit(config: Config, workdir: Path, stop: "StopRequest") -> "Visit":
+  """Returns an examination of a config and its data, before its first step."""
+  from sdt import experiment
+  from sdt.doctor.visit import Visit
+  from sdt.run import lifecycle, load_inputs
+  from sdt.run.progress import Display
+
+  display = Display()
   data = load_inputs.load_data(config, display.log)
-  visit = Visit(
+  return Visit(
     config,
     data,
     load_inputs.load_beside(config, data),
@@ -121,19 +145,24 @@ def _examine(asked: Asked, config: Config) -> int:
     run=functools.partial(lifecycle.answer, experiment.EXPERIMENT, stop=stop),
     log=display.log,
   )
-  visit.outcomes.update(record.read(workdir, visit))
-  with device_memory_errors():
-    if set(asked.steps) <= set(CHEAP):
-      steps.examine(visit, asked.steps, tell=print)
-    else:
-      with stop.listening(display.log):
-        steps.examine(visit, asked.steps, tell=print)
+
+
+def _record(asked: Asked, visit: "Visit") -> dict[str, Any]:
+  """Writes doctor.json and returns its content."""
+  from sdt.doctor import record, steps
+
   advice = steps.advise(visit.outcomes)
-  command = next_command(asked, advice)
-  about = {"why": advice.why, "command": command, **_cost(visit, advice)}
-  page = doctor_page.write(workdir, record.write(workdir, visit, about))
-  print("\n".join(["", f"next: {advice.why}{about['takes']}:", f"  {command}", f"page: {page}"]))
-  return FAULT_FOUND if worst(steps.findings_of(visit.outcomes)) == FAULT else 0
+  about = {"why": advice.why, "command": next_command(asked, advice), **_cost(visit, advice)}
+  return record.write(asked.request.workdir, visit, about)
+
+
+def _write(asked: Asked, visit: "Visit") -> list[str]:
+  """Writes doctor.json and doctor.html; returns the last lines that are printed."""
+  from sdt.report import doctor_page
+
+  content = _record(asked, visit)
+  page, then = doctor_page.write(asked.request.workdir, content), content["next"]
+  return ["", f"next: {then['why']}{then['takes']}:", f"  {then['command']}", f"page: {page}"]
 
 
 def _refuse_workdir(workdir: Path) -> None:

@@ -21,7 +21,6 @@ _DECAYS = (0.0, 1e-5, 1e-4)  # those of the slides
 _DECAY_FACTOR = 3.0
 _AROUND_SECS = 1.0
 _HASH = 8
-_MOST_FINE = 9
 RATE, DECAY = "optim.learning_rate", "optim.weight_decay"
 _CONSTANT = {
   "optim.schedule": "constant",
@@ -74,7 +73,7 @@ def grid_config(visit: Visit, name: str) -> Config:
   """Returns the config of a grid: its space, at a constant rate, for few rounds."""
   plain, data = visit.plain, visit.config.data
   rounds = min(_ROUNDS[name], plain.rounds)
-  values = {**_CONSTANT, "rounds": rounds, "eval_every_rounds": 1}
+  values = {**_CONSTANT, **_around(visit, name), "rounds": rounds, "eval_every_rounds": 1}
   own = search_space.with_values(plain, values)
   held_out = dataclasses.replace(own.data, validation_fraction=data.validation_fraction)
   rule = SelectConfig(space=space_of(visit, name), method="grid")
@@ -83,17 +82,25 @@ def grid_config(visit: Visit, name: str) -> Config:
 
 def space_of(visit: Visit, name: str) -> tuple[str, ...]:
   """Returns `select.space` of a grid: around what the steps before found, else the config's own."""
-  optim = visit.plain.optim
-  before = visit.measured(COARSE, "chosen") if name == FINE else None
-  if before is None:
-    rate = visit.measured("rates", "best") or optim.learning_rate
-    decays = sorted({*_DECAYS, optim.weight_decay})
+  rate, decay = _around(visit, name).values()
+  if name == FINE:
+    decays = {decay / _DECAY_FACTOR, decay, decay * _DECAY_FACTOR}
   else:
-    rate, decay = before[RATE], before[DECAY]
-    decays = sorted({decay / _DECAY_FACTOR, decay, decay * _DECAY_FACTOR})
+    decays = {*_DECAYS, decay}
   factor = _RATE_FACTOR[name]
-  rates = (rate / factor, rate, rate * factor)
-  return (f"{RATE} = {_choice(rates)}", f"{DECAY} = {_choice(decays)}")
+  rates = f"{RATE} = {_choice((rate / factor, rate, rate * factor))}"
+  # Around a decay of 0 there is nothing to try.
+  return (rates, f"{DECAY} = {_choice(sorted(decays))}") if len(decays) > 1 else (rates,)
+
+
+def _around(visit: Visit, name: str) -> dict[str, float]:
+  """Returns the rate and the decay in the middle of a grid."""
+  optim = visit.plain.optim
+  chosen = visit.measured(COARSE, "chosen") if name == FINE else None
+  if chosen is not None:
+    return {RATE: chosen[RATE], DECAY: chosen[DECAY]}
+  rate = visit.measured("rates", "best") or optim.learning_rate
+  return {RATE: rate, DECAY: optim.weight_decay}
 
 
 def _choice(values: Any) -> str:
@@ -116,8 +123,7 @@ def cost(visit: Visit, steps: Mapping[str, Any]) -> float | None:
     cut = hold_out(visit.data, config.data)
     size = config.batch_size
     passes = TRAINED * size * num_batches(len(cut.train), size) + len(cut.test)
-    # Until the coarse grid has chosen, the fine one is counted as if around a decay above 0.
-    num_trials = _MOST_FINE if name == FINE else _num_points(config)
+    num_trials = _num_points(config)
     total += num_trials * (config.rounds * passes * pace + _AROUND_SECS) + compiling
   return total
 

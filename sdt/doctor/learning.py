@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from sdt.doctor.before import drawn, spread
-from sdt.doctor.lesson import STEPS, Lesson, Task
+from sdt.doctor.lesson import STEPS, Task
 from sdt.doctor.visit import Outcome, Visit
+from sdt.engine.state import TrainState
 from sdt.stats import learning_diagnosis
 from sdt.stats.chance import Chance, chance
 from sdt.stats.learning_diagnosis import Course, best_of
@@ -27,14 +28,15 @@ def learn_by_heart(visit: Visit) -> Outcome:
 
   Source: the slides on training networks, step 2: five to ten batches to 100 %.
   """
-  config, lesson, num = visit.plain, visit.lesson, len(visit.data.train)
+  config, num = visit.plain, len(visit.data.train)
   positions = drawn(num, min(num, NUM_BATCHES * config.batch_size))
   own = config.optim.learning_rate
-  courses = [lesson.learn(Task(own, _MOST_ROUNDS, positions))[0]]
+  courses = [_learnt(visit, Task(own, _MOST_ROUNDS, positions))[0]]
   for factor in _OTHER_FACTORS:
     if courses[-1].accuracy == 1.0:
       break
-    courses.append(lesson.learn(Task(_rounded(own * factor), _FEW_ROUNDS, positions))[0])
+    rate = _rounded(own * factor)
+    courses.append(_learnt(visit, Task(rate, _FEW_ROUNDS, positions))[0])
   found = learning_diagnosis.of_overfit(courses, len(positions), visit.codes)
   measured = {"num_examples": len(positions), "courses": [as_json(one) for one in courses]}
   return Outcome(tuple(found), measured)
@@ -51,13 +53,13 @@ def try_rates(visit: Visit) -> Outcome:
   """
   lesson, data = visit.lesson, visit.data
   own = visit.plain.optim.learning_rate
-  courses, ends = _at_rates(lesson, own, _FACTORS)
+  courses, ends = _at_rates(visit, own, _FACTORS)
   best = best_of(courses)
   if not best.learns or best.rate == min(one.rate for one in courses):
-    more, others = _at_rates(lesson, own, _LOWER)
+    more, others = _at_rates(visit, own, _LOWER)
     courses, ends = courses + more, ends | others
   if not best_of(courses).learns:
-    more, others = _at_rates(lesson, own, _HIGHER)
+    more, others = _at_rates(visit, own, _HIGHER)
     courses, ends = courses + more, ends | others
   best = best_of(courses)
   counts = np.bincount(data.test.labels, minlength=len(data.class_names))
@@ -74,15 +76,23 @@ def try_rates(visit: Visit) -> Outcome:
 
 
 def _at_rates(
-  lesson: Lesson, own: float, factors: tuple[float, ...]
-) -> tuple[list[Course], dict[float, Any]]:
+  visit: Visit, own: float, factors: tuple[float, ...]
+) -> tuple[list[Course], dict[float, TrainState]]:
   """Returns the courses at so many times the rate, and the state at the end of each by its rate."""
   courses, ends = [], {}
   for factor in factors:
     rate = own if factor == 1.0 else _rounded(own * factor)
-    course, ends[rate] = lesson.learn(Task(rate, _NUM_STEPS // STEPS, is_tested=True))
+    course, ends[rate] = _learnt(visit, Task(rate, _NUM_STEPS // STEPS, is_tested=True))
     courses.append(course)
   return courses, ends
+
+
+def _learnt(visit: Visit, task: Task) -> tuple[Course, TrainState]:
+  """Returns what `Lesson.learn` does, and tells of it: a large network takes minutes."""
+  course, state = visit.lesson.learn(task)
+  end = "not finite" if course.diverged else f"loss {course.last:.3g}, {course.accuracy:.1%} right"
+  visit.log(f"  rate {task.rate:g}: {course.num_steps} steps, {end}")
+  return course, state
 
 
 def _rounded(rate: float) -> float:

@@ -49,12 +49,12 @@ PLAN: Mapping[str, Row] = {
   ),
   "coarse": Row(
     "coarse grid",
-    "rate and weight decay on a coarse grid, five rounds each",
+    "rate and weight decay on a coarse grid, at most five rounds each",
     f"{_SLIDES}, step 4",
   ),
   "fine": Row(
     "fine grid",
-    "the same around the best, fifteen rounds each",
+    "the same around the best, at most fifteen rounds each",
     f"{_SLIDES}, step 5",
   ),
   "curves": Row(

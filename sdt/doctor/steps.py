@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sdt.doctor.before import check_gradient, look_before
@@ -41,8 +41,8 @@ class Advice(NamedTuple):
   steps: str = ""
 
 
-def examine(visit: Visit, names: Sequence[str], tell: Callable[[str], None]) -> None:
-  """Takes the steps of these names in order; `tell` gets the lines of each as it ends."""
+def examine(visit: Visit, names: Sequence[str]) -> Iterator[list[str]]:
+  """Takes the steps of these names in order; yields the lines of each as it ends."""
   for name in names:
     visit.outcomes.pop(name, None)
   for name in names:
@@ -51,8 +51,7 @@ def examine(visit: Visit, names: Sequence[str], tell: Callable[[str], None]) -> 
     outcome = STEPS[name](visit)
     outcome = dataclasses.replace(outcome, seconds=time.perf_counter() - since)
     visit.outcomes[name] = outcome
-    for line in lines_of(name, outcome.findings):
-      tell(line)
+    yield lines_of(name, outcome.findings)
 
 
 def lines_of(name: str, findings: Sequence[Finding]) -> list[str]:

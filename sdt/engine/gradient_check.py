@@ -1,6 +1,7 @@
 """Compares the gradient of a training step with finite differences, in float64."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,10 @@ from sdt.engine.step import Batch, StepKeys, StepNow, train_step
 from sdt.inputs.order import dropout_key
 from sdt.types import BatchStats, Model, OptState, Params, Variables
 
-LENGTH = 1e-4  # of the step along a direction of length 1
+# Of the step along a direction of length 1. A shorter one is tried where the first has an error of
+# more than `_DOUBTFUL`: that of a kink shrinks with the step, that of a wrong gradient does not.
+LENGTHS = (1e-4, 1e-6)
+_DOUBTFUL = 1e-6
 # The weights are moved by so much (standard deviation) before: zeros put a ReLU onto its kink.
 _MOVED = 0.01
 # With these a step subtracts the gradient from the weights.
@@ -48,9 +52,10 @@ def slopes(
 ) -> list[Slope]:
   """Returns the slope of the mean loss along the gradient and along drawn directions.
 
-  Directions have length 1 over all weights, so that a step of `LENGTH` rarely crosses the kink of a
-  ReLU. The gradient is that of `train_step`, with batch statistics and without regularisers; what
-  dropout draws is the same at every point. It is checked a little beside the given weights.
+  Directions have length 1 over all weights, so that a step of 1e-4 rarely crosses the kink of a
+  ReLU; where the error is large, a shorter step is made too. The gradient is that of `train_step`,
+  with batch statistics and without regularisers; what dropout draws is the same at every point. It
+  is checked a little beside the given weights.
 
   Args:
     model: computes in float64.
@@ -70,8 +75,13 @@ def slopes(
     gradient = measure(point, batch)[1]
     found = []
     for direction in _directions(gradient, num_drawn):
-      above, below = (measure(point + side * LENGTH * direction, batch)[0] for side in (1, -1))
-      found.append(Slope(float(gradient @ direction), (above - below) / (2 * LENGTH)))
+      along = Slope(float(gradient @ direction), math.nan)
+      for length in LENGTHS:
+        above, below = (measure(point + side * length * direction, batch)[0] for side in (1, -1))
+        along = along._replace(difference=(above - below) / (2 * length))
+        if along.error <= _DOUBTFUL:
+          break
+      found.append(along)
   return found
 
 

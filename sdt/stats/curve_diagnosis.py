@@ -15,6 +15,7 @@ _RISING = 0.05  # share of what is still wrong that the last rounds have mended
 _WIDE, _NARROW = 0.05, 0.02
 _FITS = 0.98  # of the training examples right: a larger network has nothing to add
 _ROSE = 1.1
+_UNSTEADY = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,12 @@ def rise(values: Float[np.ndarray, "T"]) -> float:
   return end(values) - float(np.mean(values[-2 * width : -width])) if len(values) > width else 0.0
 
 
+def jumps(values: Float[np.ndarray, "T"]) -> float:
+  """Returns the standard deviation of the change from round to round in the last half; 0 of few."""
+  changes = np.diff(values[len(values) // 2 :])
+  return float(np.std(changes)) if len(changes) > 1 else 0.0
+
+
 def _width(values: Float[np.ndarray, "T"]) -> int:
   return max(1, round(_TAIL * len(values)))
 
@@ -79,7 +86,9 @@ def of_curves(curves: Curves, *, rounds: int, rate: float) -> list[Finding]:
         optim__learning_rate=float(f"{rate / 3:.2g}"),
       )
     ]
-  found = [one for one in (_of_rise(curves, rounds), _of_gap(curves)) if one is not None]
+  rising, unsteady = _of_rise(curves, rounds), _of_jumps(curves, rate)
+  gap = _of_gap(curves, is_rising=rising is not None)
+  found = [one for one in (unsteady, rising, gap) if one]
   return found or [
     ok(
       "curves",
@@ -95,7 +104,8 @@ def _went_up(losses: Float[np.ndarray, "T"]) -> bool:
 
 def _of_rise(curves: Curves, rounds: int) -> Finding | None:
   gain, left = rise(curves.accuracy), 1 - end(curves.accuracy)
-  if gain <= max(_RISING * left, 2 / max(1, curves.num_held_out)):
+  noise = jumps(curves.accuracy) / math.sqrt(_width(curves.accuracy))
+  if gain <= max(_RISING * left, 2 / max(1, curves.num_held_out), noise):
     return None
   return note(
     "still_rising",
@@ -106,7 +116,20 @@ def _of_rise(curves: Curves, rounds: int) -> Finding | None:
   )
 
 
-def _of_gap(curves: Curves) -> Finding | None:
+def _of_jumps(curves: Curves, rate: float) -> Finding | None:
+  size = jumps(curves.accuracy)
+  if size <= _UNSTEADY:
+    return None
+  return note(
+    "unsteady",
+    f"the accuracy of the {curves.held_out} jumps by {100 * size:.0f} points from round to round",
+    f"lower the rate, such as optim.learning_rate={rate / 3:.2g}, or let it fall: "
+    "optim.schedule=cosine",
+  )
+
+
+def _of_gap(curves: Curves, *, is_rising: bool) -> Finding | None:
+  """Returns what the gap means; that there is none means nothing while the network still learns."""
   train, held_out = end(curves.train_accuracy), end(curves.accuracy)
   text = f"{train:.1%} of the training and {held_out:.1%} of the {curves.held_out} are right"
   if curves.gap > _WIDE + 2 * curves.error:
@@ -115,7 +138,7 @@ def _of_gap(curves: Curves) -> Finding | None:
       f"a wide gap: {text}",
       "more regularisation (optim.weight_decay, augment.ops, model.dropout) or more data",
     )
-  if curves.gap < _NARROW and train < _FITS:
+  if curves.gap < _NARROW and train < _FITS and not is_rising:
     return note(
       "no_gap",
       f"no gap: {text}",

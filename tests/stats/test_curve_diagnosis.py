@@ -40,7 +40,15 @@ def test_each_shape_of_curve_is_named_with_what_to_do(code):
   assert found[code].level == level
   assert dict(found[code].changes) == changes
   assert WORDS.get(code, "") in found[code].advice
-  assert set(found) <= {code, "no_gap"}
+  assert set(found) == {code}
+
+
+def test_an_accuracy_that_jumps_is_unsteady_and_not_called_rising():
+  jumping = np.array([0.3, 0.7, 0.8, 0.9, 0.92, 0.9, 0.71, 0.62, 0.92, 0.9, 0.97, 0.99])
+  found = of_curves(Curves(FALLS[:12], jumping, jumping, 144), rounds=12, rate=1.0)
+  assert [one.code for one in found] == ["unsteady"]
+  assert "jumps by 1" in found[0].text
+  assert "optim.learning_rate=0.33" in found[0].advice
 
 
 def test_a_loss_that_is_not_finite_went_up():
