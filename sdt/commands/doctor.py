@@ -60,7 +60,9 @@ def parse(arguments: Sequence[str]) -> Asked:
   if workdir is not None:
     of_config.append(f"--workdir={workdir}")
   steps = parse_steps(own["steps"]) if "steps" in own else CHEAP
-  return Asked(parse_arguments(of_config), words.given_config(of_config) or "", steps, workdir)
+  return Asked(
+    parse_arguments(of_config), words.given_config(of_config) or "", steps, workdir=workdir
+  )
 
 
 def main(arguments: Sequence[str]) -> int:

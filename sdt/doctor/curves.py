@@ -41,7 +41,9 @@ def read_curves(visit: Visit) -> Outcome:
     return Outcome((note("no_curves", text, "give the steps 5 and 6 too, or train first"),))
   loss, accuracy, _, held_out = curves
   found = curve_diagnosis.of_curves(
-    Curves(loss, accuracy, held_out, training.num_held_out, training.held_out),
+    Curves(
+      loss, accuracy, held_out, num_held_out=training.num_held_out, held_out=training.held_out
+    ),
     rounds=visit.config.rounds,
     rate=training.rate,
   )
@@ -61,16 +63,21 @@ def _training(visit: Visit) -> _Training | None:
   """Returns the training to look at; None where there is none."""
   optim, workdir = visit.config.optim, visit.folder.parent
   if (workdir / metrics.FILE).exists():
-    num = len(visit.data.test)
-    return _Training(workdir, "the run in the workdir", "test examples", num, optim.learning_rate)
+    return _Training(
+      workdir,
+      "the run in the workdir",
+      "test examples",
+      num_held_out=len(visit.data.test),
+      rate=optim.learning_rate,
+    )
   for name in (FINE, COARSE):
     if (folder := visit.measured(name, "folder")) is not None:
       return _Training(
         visit.folder / folder,
         f"the best trial of the {name} grid",
         "held-out examples",
-        visit.measured(name, "num_validation"),
-        visit.measured(name, "chosen")[RATE],
+        num_held_out=visit.measured(name, "num_validation"),
+        rate=visit.measured(name, "chosen")[RATE],
       )
   return None
 

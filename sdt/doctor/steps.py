@@ -93,4 +93,6 @@ def advise(outcomes: Mapping[str, Outcome]) -> Advice:
     return Advice("train", "train", changes)
   numbers = [number_of(name) for name in left]
   steps = f"{numbers[0]}-{numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
-  return Advice(f"no fault so far: take the steps {steps} too, or train", "doctor", changes, steps)
+  return Advice(
+    f"no fault so far: take the steps {steps} too, or train", "doctor", changes, steps=steps
+  )

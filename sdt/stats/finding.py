@@ -33,12 +33,12 @@ def ok(code: str, text: str) -> Finding:
 
 def note(code: str, text: str, advice: str, **changes: Any) -> Finding:
   """Returns a finding of what may be improved; in `changes` a dot is written as "__"."""
-  return Finding(NOTE, code, text, advice, changes=_dotted(changes))
+  return Finding(NOTE, code, text, advice=advice, changes=_dotted(changes))
 
 
 def fault(code: str, text: str, advice: str, **changes: Any) -> Finding:
   """Returns a finding of what keeps a network from learning; see `note`."""
-  return Finding(FAULT, code, text, advice, changes=_dotted(changes))
+  return Finding(FAULT, code, text, advice=advice, changes=_dotted(changes))
 
 
 def worst(findings: Iterable[Finding]) -> str:

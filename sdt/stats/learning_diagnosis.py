@@ -86,11 +86,11 @@ def of_overfit(
   """Returns what it means whether eight batches could be learnt by heart.
 
   Args:
-    courses: at the config's own rate, then at others; the last one alone may have succeeded.
+    courses: at the config's own rate, then at others.
     num_examples: of the batches.
     earlier: codes of what was found before.
   """
-  own, last = courses[0], courses[-1]
+  own, best = courses[0], max(courses, key=lambda one: one.accuracy)
   examples = f"{num_examples} examples"
   if own.accuracy == 1.0:
     return [
@@ -98,23 +98,23 @@ def of_overfit(
     ]
   how = "the training diverged" if own.diverged else f"{own.accuracy:.1%} of them are right"
   text = f"{examples} are not learnt by heart at the learning rate {own.rate:g}: {how}"
-  if last.accuracy == 1.0:
-    is_lower = last.rate < own.rate
+  if best.accuracy == 1.0 or own.accuracy < _NEARLY <= best.accuracy:
+    is_lower = best.rate < own.rate
+    share = "all" if best.accuracy == 1.0 else f"{best.accuracy:.1%}"
     return [
       fault(
         "rate_too_high" if is_lower else "rate_too_low",
-        f"the learning rate is too {'high' if is_lower else 'low'}: {text}, and at {last.rate:g} "
-        f"all are, in {last.num_steps} steps",
-        f"{'lower' if is_lower else 'raise'} the rate: optim.learning_rate={last.rate:g}",
-        optim__learning_rate=last.rate,
+        f"the learning rate is too {'high' if is_lower else 'low'}: {text}, and at {best.rate:g} "
+        f"{share} are, in {best.num_steps} steps",
+        f"{'lower' if is_lower else 'raise'} the rate: optim.learning_rate={best.rate:g}",
+        optim__learning_rate=best.rate,
       )
     ]
-  best = max(courses, key=lambda one: one.accuracy)
-  if best.accuracy >= _NEARLY:
+  if own.accuracy >= _NEARLY:
     return [
       note(
         "overfit_slow",
-        f"{text} after {own.num_steps} steps, at most {best.accuracy:.1%} at {best.rate:g}",
+        f"{text} after {own.num_steps} steps",
         "a larger network or more steps would do; if not, look at the labels",
       )
     ]
