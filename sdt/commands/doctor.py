@@ -13,7 +13,7 @@ from sdt.config.command_line import Request, load_config_file, parse_arguments, 
 from sdt.config.toolbox.training_blocks import FULL_BATCH
 from sdt.devices.start import find_devices, load_jax
 from sdt.doctor.plan import CHEAP, PLAN, number_of, parse_steps
-from sdt.errors import ConfigError, SdtError
+from sdt.errors import ConfigError, Interrupted, SdtError
 
 if TYPE_CHECKING:
   from sdt.doctor.steps import Advice
@@ -113,21 +113,28 @@ def _examine(asked: Asked, config: Config) -> int:
     environment.use_compilation_cache()
   visit = _visit(dataclasses.replace(config, baseline_from=None), workdir, stop)
   visit.outcomes.update(record.read(workdir, visit))
-  # Short steps are not worth saving: a signal ends them at once. A grid saves and goes on later.
-  listening = contextlib.nullcontext()
-  if not set(asked.steps) <= set(CHEAP):
-    listening = stop.listening(visit.log)
   try:
-    with listening, device_memory_errors():
+    with contextlib.ExitStack() as around:
+      around.enter_context(device_memory_errors())
+      # A signal ends the cheap steps at once. A grid saves, and goes on later.
+      if not set(asked.steps) <= set(CHEAP):
+        around.enter_context(stop.listening(visit.log))
       for lines in steps.examine(visit, asked.steps):
         print(*lines, sep="\n", flush=True)
         _record(asked, visit)
+        _raise_if_stopped(stop)
   except SdtError:
     if visit.outcomes:
       _write(asked, visit)  # what was found before
     raise
   print(*_write(asked, visit), sep="\n")
   return FAULT_FOUND if worst(steps.findings_of(visit.outcomes)) == FAULT else 0
+
+
+def _raise_if_stopped(stop: "StopRequest") -> None:
+  """Raises Interrupted where a signal has come while a step was taken."""
+  if (name := stop.asked()) is not None:
+    raise Interrupted(f"stopped by {name}; what was found is kept, and --steps takes the others")
 
 
 def _visit(config: Config, workdir: Path, stop: "StopRequest") -> "Visit":

@@ -1,7 +1,7 @@
 """Steps 5 and 6: a coarse and a fine grid of rate and decay, by the search over any keys."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any
 
 from sdt.config import Config, config_hash, search_space
@@ -107,7 +107,7 @@ def _choice(values: Any) -> str:
   return f"choice({', '.join(f'{float(f"{value:.3g}")!r}' for value in values)})"
 
 
-def cost(visit: Visit, steps: Mapping[str, Any]) -> float | None:
+def cost(visit: Visit, steps: Collection[str]) -> float | None:
   """Returns about how many seconds the grids among these steps take; None if nothing is known.
 
   By the pace of step 4; of each trial the start and the end are counted as `_AROUND_SECS`.

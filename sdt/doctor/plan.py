@@ -82,8 +82,8 @@ def parse_steps(text: str) -> tuple[str, ...]:
   names = list(PLAN)
   for part in text.split(","):
     match = _RANGE.fullmatch(part.strip())
-    ends = [_index(end) for end in match.groups() if end is not None] if match else [None]
-    if None in ends or ends != sorted(ends):
+    ends = [_index(end) for end in match.groups() if end is not None] if match else []
+    if not ends or ends != sorted(ends) or min(ends) < 0:
       raise ConfigError(
         f"--steps={text}: {part.strip() or 'nothing'} is no step; expected numbers from 1 to "
         f"{len(names)} such as 1-4 or 5,7, or names ({', '.join(names)})"
@@ -92,8 +92,9 @@ def parse_steps(text: str) -> tuple[str, ...]:
   return tuple(name for name in names if name in chosen)
 
 
-def _index(text: str) -> int | None:
+def _index(text: str) -> int:
+  """Returns the place of a step in the table by its name or number; -1 for neither."""
   names = list(PLAN)
   if text in names:
     return names.index(text)
-  return int(text) - 1 if text.isdecimal() and 1 <= int(text) <= len(names) else None
+  return int(text) - 1 if text.isdecimal() and 1 <= int(text) <= len(names) else -1

@@ -67,9 +67,9 @@ def slopes(
   # Under x64 some of JAX's own functions mix types, hence the standard promotion.
   with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
     start = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
-    point, unravel = ravel_pytree(start["params"])
-    point = np.asarray(point)
-    point = point + _MOVED * np.random.default_rng(1).standard_normal(len(point))
+    vector, unravel = ravel_pytree(start["params"])
+    moved = _MOVED * np.random.default_rng(1).standard_normal(len(vector))
+    point = np.asarray(vector) + moved
     measure = functools.partial(_loss_and_gradient, model, start["batch_stats"], unravel)
     batch = _batch(np.asarray(inputs, np.float64), labels)
     gradient = measure(point, batch)[1]

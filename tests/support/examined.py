@@ -41,7 +41,9 @@ def examined(
   }
 
 
-def with_labels(data: Data, *, train: np.ndarray | None = None, test: np.ndarray | None = None):
+def with_labels(
+  data: Data, *, train: np.ndarray | None = None, test: np.ndarray | None = None
+) -> Data:
   """Returns the data with other labels."""
 
   def relabelled(split: Dataset, labels: np.ndarray | None) -> Dataset:
