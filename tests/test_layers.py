@@ -26,7 +26,7 @@ PROGRAM = [ROOT / "run.py", *PACKAGE, *CONFIGS]
 LAYERS = """
 run __main__
 commands api
-experiment toy
+experiment toy doctor
 stages
 trained
 run/

@@ -1,17 +1,16 @@
 """The command `probe`: a linear classifier on every stage of a network, and what to train of it."""
 
 import dataclasses
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdt import named_files
-from sdt.commands import output_file
+from sdt.commands import output_file, words
 from sdt.config import Config, resolve
 from sdt.config.command_line import Request, load_config_file, parse_arguments, program
 from sdt.devices.start import find_devices, load_jax
-from sdt.errors import ConfigError, nearest
+from sdt.errors import ConfigError
 from sdt.files.formats import json_text
 from sdt.stats.linear_probe import interval
 from sdt.stats.transfer import RATE_FACTOR, Advice, advise
@@ -56,46 +55,10 @@ def parse(arguments: Sequence[str]) -> Asked:
   Raises:
     ConfigError: an unknown or repeated flag, a value that is missing, no --config.
   """
-  own: dict[str, str] = {}
-  of_config: list[str] = []
-  for flag, text in _flags(arguments):
-    if flag.startswith("--config"):
-      of_config.append(f"{flag}={text}")
-    elif flag in own:
-      raise _usage(f"{flag} is given twice")
-    else:
-      own[flag] = text
-  given = [one.removeprefix("--config=") for one in of_config if one.startswith("--config=")]
-  if not given:
-    raise _usage("--config is missing")
-  paths = {
-    name: named_files.expanded(own[f"--{name}"])
-    for name in ("scratch", "output")
-    if f"--{name}" in own
-  }
-  return Asked(parse_arguments(of_config), given[0], **paths, overwrite="--overwrite" in own)
-
-
-def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-  """Yields (flag, value) of `--flag=value` and `--flag value`; that of --overwrite is empty."""
-  rest = iter(arguments)
-  for argument in rest:
-    flag, has_value, text = argument.partition("=")
-    is_key = flag.startswith("--config.") and flag != "--config."
-    if not is_key and flag not in [name.rstrip("=") for name in FLAGS]:
-      meant = nearest(flag, [name.rstrip("=") for name in FLAGS], cutoff=0.5)
-      raise _usage(f"unknown flag {flag}" + (f"; did you mean {meant}?" if meant else ""))
-    if flag == "--overwrite" and has_value:
-      raise _usage(f"{flag} takes no value")
-    if flag != "--overwrite" and not has_value:
-      text = next(rest, "")
-    if flag != "--overwrite" and not is_key and (not text or text.startswith("--")):
-      raise _usage(f"{flag} needs a value: {flag}=VALUE")
-    yield flag, text
-
-
-def _usage(problem: str) -> ConfigError:
-  return ConfigError(f"{problem}; usage: {program()} {USAGE}")
+  own, of_config = words.read(arguments, FLAGS, USAGE)
+  paths = {name: named_files.expanded(own[name]) for name in ("scratch", "output") if name in own}
+  given = words.given_config(of_config) or ""
+  return Asked(parse_arguments(of_config), given, **paths, overwrite="overwrite" in own)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -186,11 +149,7 @@ def next_command(asked: Asked, config: Config, advice: Advice) -> str:
     changes["optim.body_rate_factor"] = 1.0
   if advice.is_slow:
     changes["optim.learning_rate"] = float(f"{RATE_FACTOR * config.optim.learning_rate:g}")
-  kept = {key: text for key, text in asked.request.overrides if key not in changes}
-  start = program() if program() == "python run.py" else f"{program()} train"
-  words = [f"--config={asked.given}"]
-  words += [f"--config.{key}={value}" for key, value in (kept | changes).items()]
-  return " ".join([start, *map(shlex.quote, words)])
+  return words.written("train", asked.given, asked.request.overrides, changes=changes)
 
 
 def _content(task: "Task", stages: Mapping[str, "Probed"]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from sdt.output import endure
 # Name -> its module, which is imported when it is asked for, and what it does.
 COMMANDS: Mapping[str, tuple[str, str]] = {
   "train": ("sdt.commands.train", "trains, scores, splits, trains again and reports; continues"),
+  "doctor": ("sdt.commands.doctor", "examines a network in seven steps: what is wrong, what to do"),
   "predict": ("sdt.commands.predict", "a table of classes for new images from a finished run"),
   "compare": ("sdt.commands.compare", "did a change help? two finished runs, paired by seed"),
   "probe": ("sdt.commands.probe", "a linear classifier on every stage of a network: what to train"),
@@ -77,8 +78,8 @@ def main(arguments: Sequence[str]) -> int:
   """Runs the command that the arguments name and returns the exit code.
 
   Codes: 0 done; 2 usage or config; 3 data; 4 a replica diverged; 5 no usable checkpoint; 6 workdir
-  locked; 7 workdir not writable; 75 stopped after a clean save; 129 (SIGHUP), 130 (SIGINT) or 143
-  (SIGTERM) stopped before there was anything to save.
+  locked; 7 workdir not writable; 8 doctor has found a fault; 75 stopped after a clean save; 129
+  (SIGHUP), 130 (SIGINT) or 143 (SIGTERM) stopped before there was anything to save.
   """
   for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     if not (number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN):  # nohup

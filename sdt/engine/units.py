@@ -13,6 +13,7 @@ from sdt.data.dataset import Data, image_sizes
 from sdt.engine.evaluate import predict
 from sdt.engine.state import TrainState
 from sdt.inputs.augment import centre_crop
+from sdt.inputs.order import dropout_key
 from sdt.inputs.preprocess import Preparation, prepare
 from sdt.models.recording import recorded_activations
 from sdt.types import Model, Variables
@@ -57,13 +58,31 @@ def layer_units(outputs: Float[Array, "B *rest C"], activation: str) -> LayerUni
   return LayerUnits(dead, saturated, jnp.mean(values), sd=jnp.std(values))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1), static_argnames="in_training")
 def _units(
-  model: Model, activation: str, variables: Variables, inputs: Shaped[Array, "B ..."]
+  model: Model,
+  activation: str,
+  variables: Variables,
+  inputs: Shaped[Array, "B ..."],
+  *,
+  in_training: bool,
 ) -> list[LayerUnits]:
   with recorded_activations() as seen:
-    predict(model, variables, inputs)
+    _run(model, variables, inputs, in_training=in_training)
   return [layer_units(outputs, activation) for _, outputs in seen]
+
+
+def _run(
+  model: Model, variables: Variables, inputs: Shaped[Array, "B ..."], *, in_training: bool
+) -> Array:
+  """Returns the logits [B, K] in evaluation mode, or in training mode with batch statistics."""
+  if not in_training:
+    return predict(model, variables, inputs)
+  mask, keys = jnp.ones(len(inputs), bool), {"dropout": dropout_key(0, 0, 0)}
+  logits, _ = model.apply(
+    variables, inputs, train=True, mask=mask, mutable=["batch_stats"], rngs=keys
+  )
+  return logits
 
 
 def batch_of(data: Data, crop_size: int | None, size: int) -> Float32[np.ndarray, "B ..."]:
@@ -80,7 +99,12 @@ def batch_of(data: Data, crop_size: int | None, size: int) -> Float32[np.ndarray
 
 
 def units_of(
-  model: Model, activation: str, state: TrainState, *, inputs: Float32[np.ndarray, "B ..."]
+  model: Model,
+  activation: str,
+  state: TrainState,
+  *,
+  inputs: Float32[np.ndarray, "B ..."],
+  in_training: bool = False,
 ) -> list[list[dict[str, float | str]]]:
   """Returns for each network [R] its layers in the order of the calls, as metrics.jsonl has them.
 
@@ -89,12 +113,16 @@ def units_of(
     activation: the name of its function.
     state: leaves [R, ...], on the host.
     inputs: of `batch_of`.
+    in_training: whether the network runs in training mode, with the statistics of the batch, as a
+      network needs whose running statistics are those of no data.
   """
   names = _layer_names(model, state, inputs)
   networks: list[list[dict[str, float | str]]] = []
   for replica in range(len(state.step)):
     variables = jax.tree.map(lambda leaf, r=replica: leaf[r], state.variables)
-    layers = jax.device_get(_units(model, activation, variables, inputs=inputs))
+    layers = jax.device_get(
+      _units(model, activation, variables, inputs=inputs, in_training=in_training)
+    )
     figures = ({key: float(value) for key, value in one._asdict().items()} for one in layers)
     networks.append([{"layer": name, **of} for name, of in zip(names, figures, strict=True)])
   return networks

@@ -72,7 +72,7 @@ def test_the_module_is_the_program_and_run_py_takes_the_command_too(tmp_path):
 def test_the_help_of_every_command_names_the_program_as_it_was_called(monkeypatch, capsys):
   for called, start in (("/usr/bin/sdt", "sdt"), ("run.py", "python run.py")):
     monkeypatch.setattr(sys, "argv", [called])
-    for name in ("predict", "probe", "export", "compare"):
+    for name in ("doctor", "predict", "probe", "export", "compare"):
       assert program.main([name, "--help"]) == 0
       assert capsys.readouterr().out.startswith(f"usage: {start} {name} ")
       assert program.main([name, "--zzz"]) == 2
@@ -153,6 +153,9 @@ COMPLETIONS = {
   "sdt probe --config.optim.le": ["--config.optim.learning_rate="],
   "sdt probe --config shap": ["shapes"],
   "sdt probe --help=": [],
+  "sdt doctor --st": ["--steps="],
+  "sdt doctor --config.optim.le": ["--config.optim.learning_rate="],
+  "sdt doctor --wo": ["--workdir="],
   "sdt export --fo": ["--format="],
   "sdt export --format=on": ["--format=onnx"],
   "sdt export --dr": [],
