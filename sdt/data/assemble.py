@@ -11,6 +11,7 @@ from sdt.data import (
   corrections,
   downsample,
   duplicates,
+  hidden_labels,
   imbalance,
   labels,
   notes,
@@ -68,25 +69,27 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   _check_set(raw, config)
   num_classes = len(raw.class_names)
   whole = labels.Whole(*_splits(raw, config), raw.class_names)
-  drawn = _drawn_for_training(whole.train, raw, config)
+  in_use = _drawn_for_training(whole.train, raw, config)
+  drawn, unlabelled, inputs = _partly_labelled(in_use, raw, config)
   trained = labels.of_training(drawn, whole, config)
   train = _seen(trained.split, config, num_classes, where=f"{raw.where}, training split")
-  test_split, dropped = _without_copies(drawn, whole.test, raw, config=config)
+  test_split, dropped = _without_copies(in_use, whole.test, raw, config=config)
   drawn = _draw(test_split, config.num_test, config, name="test", where=raw.where)
   tested = labels.of_test(drawn, whole, config)
   test = _seen(tested.split, config, num_classes, where=f"{raw.where}, test split")
   _check_training_set(train, raw, config)
   copies = duplicates.find(train, test, trained.unplanted, dropped=dropped, config=config)
   changes = (*tested.changes, *trained.changes)
-  channels = _statistics(raw, train, config)
-  fitted = preprocess.fit(config.normalise, train, channels)
+  inputs = train if inputs is None else inputs
+  channels = _statistics(raw, inputs, config)
+  fitted = preprocess.fit(config.normalise, inputs, channels)
   return Data(
     train=train,
     test=test,
     class_names=raw.class_names,
     name=config.name,
     variant=raw.variant,
-    checksum=checksum(train, test, raw.class_names),
+    checksum=checksum(train, test, raw.class_names, unlabelled),
     mean=fitted.mean,
     std=fitted.std,
     steps=fitted.steps,
@@ -95,10 +98,28 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
       *raw.notes,
       *notes.of_set(train, test, raw.class_names, config=config, statistics=channels),
       *duplicates.notes(copies, train, test, config=config),
+      *([] if unlabelled is None else [hidden_labels.note(train, unlabelled)]),
     ),
     duplicates=copies,
     label_changes=changes,
+    unlabelled=unlabelled,
   )
+
+
+def _partly_labelled(
+  in_use: RawSplit, raw: Raw, config: DataConfig
+) -> tuple[RawSplit, Dataset | None, Dataset | None]:
+  """Returns what keeps its labels, the others without, and all examples without labels.
+
+  The last two are None where all labels are known. Nothing after this sees a hidden label.
+  """
+  if config.labelled is None:
+    return in_use, None, None
+  known = hidden_labels.labelled_positions(in_use, config, raw.where)
+  bare = hidden_labels.without_labels(in_use)
+  inputs = _seen(bare, config, len(raw.class_names), where=f"{raw.where}, training split")
+  hidden = np.setdiff1d(np.arange(len(inputs)), known)
+  return in_use.take(known), inputs.take(hidden), inputs
 
 
 def _seen(split: RawSplit, config: DataConfig, num_classes: int, *, where: str) -> Dataset:

@@ -28,13 +28,20 @@ def stand_in(config: DataConfig) -> Data | None:
     num_classes = sizes.num_coarse_classes
   fitted = preprocess.stand_in(config.normalise, shape)
   num_train = min(config.num_train or sizes.num_train, sizes.num_train)
+  train = _imbalanced(_empty(num_train, shape), num_classes, config)
+  unlabelled, known = None, config.labelled
+  if known is not None and known < len(train):
+    unlabelled = _empty(len(train) - known, shape)
+    kept = (train.inputs[:known], train.labels[:known], train.example_ids[:known])
+    train = Dataset(*kept)
   return Data(
-    train=_imbalanced(_empty(num_train, shape), num_classes, config),
+    train=train,
     test=_empty(min(config.num_test or sizes.num_test, sizes.num_test), shape),
     class_names=tuple(f"class {label}" for label in range(num_classes)),
     name=config.name,
     variant="not found",
     checksum="",
+    unlabelled=unlabelled,
     **fitted._asdict(),
   )
 

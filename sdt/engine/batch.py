@@ -3,11 +3,13 @@
 import operator
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from sdt.config.toolbox.operation_blocks import strength_of
-from sdt.devices.layout import pad_batch, shard_batch
+from sdt.devices.layout import pad_batch, padded_batch_size, shard_batch
 from sdt.engine.program import Program
+from sdt.engine.semi import Unlabelled
 from sdt.engine.step import Batch, StepNow
 from sdt.inputs.augment import output_size
 from sdt.inputs.device_data import DeviceData
@@ -62,6 +64,62 @@ def make_batch(
   labels = tuple(data.train.labels[other[0]] for other in others)
   mixture = Mixture(labels, mixer.weights(drawn, output))
   return Batch(ids, mixed, data.train.labels[ids], mask=mask, mixture=mixture)
+
+
+def make_unlabelled(
+  program: Program,
+  data: DeviceData,
+  now: StepNow,
+  ids: Int[Array, "U"],
+  mask: Bool[Array, "U"],
+  *,
+  at: Int[Array, ""],
+) -> Unlabelled:
+  """Returns this device's part of the unlabelled examples of a step, augmented twice.
+
+  Zeros where the step learns nothing from them. The arguments are those of `make_batch`, `at` is
+  the number of the step in the dispatch.
+  """
+
+  def make() -> Unlabelled:
+    return _augmented_twice(program, data, now, ids, mask, at=at)
+
+  nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(make))
+  return jax.lax.cond((now.semi or {})["acts"], make, lambda: nothing)
+
+
+def _augmented_twice(
+  program: Program,
+  data: DeviceData,
+  now: StepNow,
+  ids: Int[Array, "U"],
+  mask: Bool[Array, "U"],
+  *,
+  at: Int[Array, ""],
+) -> Unlabelled:
+  semi, split = program.semi, data.unlabelled
+  if semi is None or split is None:
+    raise ValueError("this program sees no unlabelled examples")
+  inputs, rows = split.rows_of(ids, at)
+  output, sizes = output_size(inputs.shape[1:], program.crop_size), split.sizes[ids]
+  scale = {name: now.overrides[name] for name in ("augment_strength",) if name in now.overrides}
+  # The operations of each time, and the numbers that a phase overrides.
+  times = ((program.augment, now.overrides), (semi.strong, scale))
+  keys = jax.random.split(now.keys.unlabelled, len(times))
+  drawn = [
+    draw(key, sizes, output, pipeline=pipeline, strengths=strengths)
+    for key, (pipeline, strengths) in zip(keys, times, strict=True)
+  ]
+  whole = pad_to(padded_batch_size(semi.batch_size, program.layout), (rows, mask, drawn))
+  rows, mask, drawn = shard_batch(program.layout, whole)
+  first, second = (
+    prepare(
+      augment(inputs[rows], draws, output, pipeline=pipeline, mean=data.preparation.mean_colour),
+      data.preparation,
+    )
+    for draws, (pipeline, _) in zip(drawn, times, strict=True)
+  )
+  return Unlabelled(first, second, mask)
 
 
 def _mixing_strength(program: Program, now: StepNow) -> Float[Array, ""]:

@@ -67,6 +67,27 @@ class Network:
   axis_name: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class SemiProgram:
+  """What is static about phases whose steps see unlabelled examples.
+
+  Attributes:
+    name: the regulariser that learns from them, of `SEMI` in sdt/engine/semi.py.
+    num_unlabelled: m, of the set.
+    batch_size: U, unlabelled examples of a step, over all devices.
+    strong: the operations of the strong augmentation.
+  """
+
+  name: str
+  num_unlabelled: int
+  batch_size: int
+  strong: Pipeline
+
+  def rows(self, batch_size: int) -> int:
+    """Returns how many images a step trains on beside so many labelled examples, all together."""
+    return batch_size + 2 * self.batch_size
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Program(TrainingPassProgram):
   """Everything static about a training program.
@@ -83,6 +104,7 @@ class Program(TrainingPassProgram):
       same structure.
     num_recorded: examples whose training dynamics are recorded: the whole training set, or 0.
     course_rounds: rounds of which their label's probability is kept; 0 where it is not.
+    semi: None where no phase sees unlabelled examples.
   """
 
   optim: OptimConfig
@@ -94,6 +116,7 @@ class Program(TrainingPassProgram):
   num_phases: int
   num_recorded: int
   course_rounds: int = 0
+  semi: SemiProgram | None = None
 
   @property
   def steps_per_round(self) -> int:

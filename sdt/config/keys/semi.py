@@ -1,0 +1,25 @@
+"""The keys of learning from unlabelled examples."""
+
+import dataclasses
+
+from sdt.config.keys.declare import config_key
+
+
+@dataclasses.dataclass(frozen=True)
+class SemiConfig:
+  """How phases with unlabelled examples, such as all&unlabelled@baseline[fixmatch=1], use them."""
+
+  ratio: int = config_key(
+    3,
+    "unlabelled examples of a step, as a multiple of batch_size",
+    low=1,
+    high=64,
+    is_later=True,
+  )
+  threshold: float = config_key(
+    0.95,
+    "fixmatch: a guess counts from this probability on",
+    low=0.0,
+    high=1.0,
+    is_later=True,
+  )
