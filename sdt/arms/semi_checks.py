@@ -4,13 +4,16 @@ import dataclasses
 from collections.abc import Mapping
 
 from sdt.arms.catalogue import arm_specs
-from sdt.arms.language import PhaseSpec, parse_everywhere
+from sdt.arms.language import ArmSpec, PhaseSpec, parse_everywhere
 from sdt.config import Config
 from sdt.config.schema import SemiConfig
 from sdt.config.toolbox.pipeline import pipeline_of
 from sdt.config.toolbox.training_blocks import FULL_BATCH
 from sdt.engine.semi import SEMI
 from sdt.errors import ConfigError
+
+# Regularisers that read the label of an example.
+_OF_HARD_LABELS = ("label_smoothing", "class_weight", "logit_adjustment")
 
 
 def check_semi(config: Config) -> None:
@@ -26,20 +29,22 @@ def check_semi(config: Config) -> None:
         f"everywhere asks for {name}, and the baseline sees no unlabelled examples; name it in an "
         f"arm of your own, such as all&unlabelled@baseline[{name}]"
       )
-  is_read, has_fixmatch = False, False
+  specs = arm_specs(config)
   for arm in config.arms:
-    names: set[str] = set()
-    for phase in arm_specs(config)[arm].phases:
-      asked = phase.values(config.regularise)
-      _check_phase(config, arm, phase, everywhere | asked)
-      names |= SEMI.keys() & asked.keys()
+    for phase in specs[arm].phases:
+      _check_phase(config, arm, phase, everywhere | phase.values(config.regularise))
+    names = _asked(specs[arm])
     if len(names) > 1:
       raise ConfigError(
         f"arms: {arm!r} asks for {' and '.join(sorted(names))}; an arm has one of them, make two "
         "arms"
       )
-    is_read, has_fixmatch = is_read or bool(names), has_fixmatch or "fixmatch" in names
-  _check_idle(config, is_read=is_read, has_fixmatch=has_fixmatch)
+  _check_idle(config, set().union(*map(_asked, specs.values())))
+
+
+def _asked(arm: ArmSpec) -> set[str]:
+  """Returns the regularisers of an arm that learn from unlabelled examples."""
+  return {name for phase in arm.phases for name, _ in phase.overrides if name in SEMI}
 
 
 def _check_phase(config: Config, arm: str, phase: PhaseSpec, values: Mapping[str, float]) -> None:
@@ -71,6 +76,12 @@ def _check_phase(config: Config, arm: str, phase: PhaseSpec, values: Mapping[str
     raise ConfigError(
       f"{where} beside mixup, cutmix or ricap: a batch is mixed once; leave one of the two out"
     )
+  clashing = [name for name in _OF_HARD_LABELS if values.get(name)]
+  if names[0] == "mixmatch" and clashing:
+    raise ConfigError(
+      f"{where} beside {clashing[0]}: its labels are mixtures, and {clashing[0]} is of single "
+      "ones; leave one of the two out"
+    )
   if config.optim.name in FULL_BATCH:
     raise ConfigError(
       f"{where}, and optim.name={config.optim.name!r} wants a loss that is not drawn anew in every "
@@ -83,20 +94,17 @@ def _check_phase(config: Config, arm: str, phase: PhaseSpec, values: Mapping[str
     )
 
 
-def _check_idle(config: Config, *, is_read: bool, has_fixmatch: bool) -> None:
-  """Raises a ConfigError where a key is given that no arm reads."""
+def _check_idle(config: Config, asked: set[str]) -> None:
+  """Raises a ConfigError where a key is given that no arm of the config reads."""
   given = [
     f"semi.{field.name}"
     for field in dataclasses.fields(SemiConfig)
-    if getattr(config.semi, field.name) != field.default
+    if getattr(config.semi, field.name) != field.default and not asked
   ]
-  if given and not is_read:
+  if config.augment.strong and "fixmatch" not in asked:
+    given.append("augment.strong")
+  if given:
     raise ConfigError(
-      f"{given[0]}: no arm of the run sees unlabelled examples; add one such as "
-      "all&unlabelled@baseline[fixmatch], or leave it out"
-    )
-  if config.augment.strong and not has_fixmatch:
-    raise ConfigError(
-      "augment.strong: no arm of the run reads it; add one such as "
-      "all&unlabelled@baseline[fixmatch], or leave it out"
+      f"{given[0]}: no arm reads it; define one in own_arms such as "
+      "'mine = all&unlabelled@baseline[fixmatch]', or leave it out"
     )

@@ -75,17 +75,16 @@ class SemiProgram:
     name: the regulariser that learns from them, of `SEMI` in sdt/engine/semi.py.
     num_unlabelled: m, of the set.
     batch_size: U, unlabelled examples of a step, over all devices.
-    strong: the operations of the strong augmentation.
+    strong: the operations of the strong augmentation; None where the weak ones come twice.
+    trained_rows: images of a step that a network trains on, all together; a pass without gradient
+      counts a third.
   """
 
   name: str
   num_unlabelled: int
   batch_size: int
-  strong: Pipeline
-
-  def rows(self, batch_size: int) -> int:
-    """Returns how many images a step trains on beside so many labelled examples, all together."""
-    return batch_size + 2 * self.batch_size
+  strong: Pipeline | None
+  trained_rows: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

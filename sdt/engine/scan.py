@@ -219,7 +219,7 @@ def _replica_step(
   batch = make_batch(program, data, now, ids=examples.ids, mask=examples.mask, offset=place.offset)
   if others is not None:
     data = dataclasses.replace(data, unlabelled=others.in_place_of(data.unlabelled))
-    made = make_unlabelled(program, data, now, ids=others.ids, mask=others.mask, at=place.offset)
+    made = make_unlabelled(program, data, now, examples, at=place.offset)
     batch = dataclasses.replace(batch, unlabelled=made)
   state, measures = train_step(snapshot.state, batch, now, network=program.network)
   alive = (
@@ -260,7 +260,7 @@ def _step_now(program: Program, place: StepPlace, plan: PlanArrays) -> StepNow:
     keys=StepKeys(
       augment_key(seed, phase, step), mixup, dropout_key(seed, phase, step), unlabelled=unlabelled
     ),
-    semi=None if place.semi is None else now_of(place.semi, phase),
+    semi=None if place.semi is None else now_of(place.semi, phase, step),
   )
 
 

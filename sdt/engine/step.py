@@ -228,6 +228,7 @@ def _with_unlabelled(apply: Apply, batch: Batch, now: StepNow, *, axis_name: str
     apply,
     labelled_sum,
     batch.inputs,
+    batch.labels,
     mask=batch.mask,
     unlabelled=batch.unlabelled,
     numbers=now.semi,
@@ -240,10 +241,9 @@ def _with_unlabelled(apply: Apply, batch: Batch, now: StepNow, *, axis_name: str
     return Learned(loss, jnp.zeros_like(loss), logits, batch_stats=statistics)
 
   def together() -> Learned:
-    learned = SEMI[name](seen)
-    return learned._replace(
-      others=now.overrides[name].astype(learned.others.dtype) * learned.others
-    )
+    learned = SEMI[name].learn(seen)
+    factor = (now.semi["ramp"] * now.overrides[name]).astype(learned.others.dtype)
+    return learned._replace(others=factor * learned.others)
 
   return jax.lax.cond(now.semi["acts"], together, alone)
 

@@ -276,7 +276,7 @@ class Trainer:
     networks = 2 if program.optim.average else 1  # the average of the weights is one of its own
     size = networks * program.eval_batch_size
     semi, trained = program.semi, program.batch_size
-    trained = trained if semi is None else semi.rows(trained)
+    trained = trained if semi is None else semi.trained_rows
     return Passes(TRAINED * num_steps * trained, evaluated * size)
 
 

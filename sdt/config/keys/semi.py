@@ -23,3 +23,23 @@ class SemiConfig:
     high=1.0,
     is_later=True,
   )
+  temperature: float = config_key(
+    0.5,
+    "mixmatch: T; guesses are sharpened to p^(1/T)",
+    above=0.0,
+    high=1.0,
+    is_later=True,
+  )
+  mixing_alpha: float = config_key(
+    0.75,
+    "mixmatch: examples are mixed with a weight max(w, 1 - w), w drawn from Beta(alpha, alpha)",
+    above=0.0,
+    high=1e3,
+    is_later=True,
+  )
+  ramp_rounds: int = config_key(
+    0,
+    "mixmatch: its factor grows from 0 in equal steps over so many rounds; 0: it is whole at once",
+    low=0,
+    is_later=True,
+  )

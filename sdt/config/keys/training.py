@@ -330,6 +330,15 @@ class RegulariseConfig:
     neutral=0.0,
     is_later=True,
   )
+  mixmatch: float = config_key(
+    75.0,
+    "factor of the loss of unlabelled examples: the squared error of sharpened guesses, in a batch "
+    "that mixes them with the labelled ones",
+    low=0.0,
+    high=1e6,
+    neutral=0.0,
+    is_later=True,
+  )
 
 
 # The value of each regulariser, by name, that changes nothing.
