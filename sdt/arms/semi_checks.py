@@ -32,7 +32,7 @@ def check_semi(config: Config) -> None:
   specs = arm_specs(config)
   for arm in config.arms:
     for phase in specs[arm].phases:
-      _check_phase(config, arm, phase, everywhere | phase.values(config.regularise))
+      _check_phase(config, arm, phase, values=everywhere | phase.values(config.regularise))
     names = _asked(specs[arm])
     if len(names) > 1:
       raise ConfigError(

@@ -73,23 +73,20 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   drawn, unlabelled, inputs = _partly_labelled(in_use, raw, config)
   trained = labels.of_training(drawn, whole, config)
   train = _seen(trained.split, config, num_classes, where=f"{raw.where}, training split")
-  test_split, dropped = _without_copies(in_use, whole.test, raw, config=config)
-  drawn = _draw(test_split, config.num_test, config, name="test", where=raw.where)
-  tested = labels.of_test(drawn, whole, config)
+  tested, dropped = _tested(in_use, whole, raw, config=config)
   test = _seen(tested.split, config, num_classes, where=f"{raw.where}, test split")
   _check_training_set(train, raw, config)
   copies = duplicates.find(train, test, trained.unplanted, dropped=dropped, config=config)
   changes = (*tested.changes, *trained.changes)
-  inputs = train if inputs is None else inputs
-  channels = _statistics(raw, inputs, config)
-  fitted = preprocess.fit(config.normalise, inputs, channels)
+  channels = _statistics(raw, inputs or train, config)
+  fitted = preprocess.fit(config.normalise, inputs or train, channels)
   return Data(
     train=train,
     test=test,
     class_names=raw.class_names,
     name=config.name,
     variant=raw.variant,
-    checksum=checksum(train, test, raw.class_names, unlabelled),
+    checksum=checksum(train, test, raw.class_names, unlabelled=unlabelled),
     mean=fitted.mean,
     std=fitted.std,
     steps=fitted.steps,
@@ -98,12 +95,21 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
       *raw.notes,
       *notes.of_set(train, test, raw.class_names, config=config, statistics=channels),
       *duplicates.notes(copies, train, test, config=config),
-      *([] if unlabelled is None else [hidden_labels.note(train, unlabelled)]),
+      *hidden_labels.notes(train, unlabelled),
     ),
     duplicates=copies,
     label_changes=changes,
     unlabelled=unlabelled,
   )
+
+
+def _tested(
+  in_use: RawSplit, whole: labels.Whole, raw: Raw, *, config: DataConfig
+) -> tuple[labels.Labelled, Dataset | None]:
+  """Returns the test examples in use, and those that were dropped as copies of training ones."""
+  split, dropped = _without_copies(in_use, whole.test, raw, config=config)
+  drawn = _draw(split, config.num_test, config, name="test", where=raw.where)
+  return labels.of_test(drawn, whole, config), dropped
 
 
 def _partly_labelled(

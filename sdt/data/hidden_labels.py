@@ -1,6 +1,7 @@
 """Partial labels: a few training examples keep their label, and the others are seen without."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int64
@@ -46,10 +47,12 @@ def without_labels(split: RawSplit) -> RawSplit:
   return dataclasses.replace(split, labels=zeros, difficulty=None, wrong_label=None)
 
 
-def note(labelled: Dataset, unlabelled: Dataset) -> str:
-  """Returns what the user must be told."""
+def notes(labelled: Dataset, unlabelled: Dataset | None) -> Iterator[str]:
+  """Yields what the user must be told where labels are hidden."""
+  if unlabelled is None:
+    return
   total = len(labelled) + len(unlabelled)
-  return (
+  yield (
     f"{len(labelled)} of {total} training examples have a label ({KEY}); the others are seen "
     "without, by phases with &unlabelled alone"
   )

@@ -83,7 +83,7 @@ def make_unlabelled(
   """
 
   def make() -> Unlabelled:
-    return _augmented_twice(program, data, now, examples, at=at)
+    return _augmented_twice(program, data, now, examples=examples, at=at)
 
   nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(make))
   return jax.lax.cond(given(now.semi)["acts"], make, lambda: nothing)
@@ -104,7 +104,7 @@ def _augmented_twice(
     draw(key, sizes, output, pipeline=pipeline, strengths=strengths)
     for key, (pipeline, strengths) in zip(keys, times, strict=True)
   ]
-  mixing = _draw_mixing(program, now, examples, mixing_key)
+  mixing = _draw_mixing(program, now, examples, key=mixing_key)
   whole = pad_to(padded_batch_size(semi.batch_size, program.layout), (rows, others.mask, drawn))
   rows, mask, drawn = shard_batch(program.layout, whole)
   first, second = (

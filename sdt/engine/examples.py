@@ -64,7 +64,7 @@ def round_unlabelled(
       plan.seeds,
       phase,
       round_index,
-      semi.num_unlabelled,
+      num_examples=semi.num_unlabelled,
       num_steps=steps,
       batch_size=semi.batch_size,
     )

@@ -166,7 +166,7 @@ def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> S
   """
   program, clock, steps = work.program, work.clock, work.feed.steps
   plan = work.plan.of_replicas
-  examples_of = examples_of_steps(program, work.feed, plan, round_index)
+  examples_of = examples_of_steps(program, work.feed, plan, round_index=round_index)
   phase_of_step, step_in_phase, ends_phase = map(jnp.asarray, _phases(program))
   rates = work.plan.learning_rates
 
@@ -219,7 +219,7 @@ def _replica_step(
   batch = make_batch(program, data, now, ids=examples.ids, mask=examples.mask, offset=place.offset)
   if others is not None:
     data = dataclasses.replace(data, unlabelled=others.in_place_of(data.unlabelled))
-    made = make_unlabelled(program, data, now, examples, at=place.offset)
+    made = make_unlabelled(program, data, now, examples=examples, at=place.offset)
     batch = dataclasses.replace(batch, unlabelled=made)
   state, measures = train_step(snapshot.state, batch, now, network=program.network)
   alive = (

@@ -228,7 +228,7 @@ def _with_unlabelled(apply: Apply, batch: Batch, now: StepNow, *, axis_name: str
     apply,
     labelled_sum,
     batch.inputs,
-    batch.labels,
+    labels=batch.labels,
     mask=batch.mask,
     unlabelled=batch.unlabelled,
     numbers=now.semi,
@@ -238,7 +238,7 @@ def _with_unlabelled(apply: Apply, batch: Batch, now: StepNow, *, axis_name: str
   def alone() -> Learned:
     logits, statistics = apply(batch.inputs, batch.mask)
     loss = labelled_sum(logits)
-    return Learned(loss, jnp.zeros_like(loss), logits, batch_stats=statistics)
+    return Learned(loss, jnp.zeros_like(loss), logits=logits, batch_stats=statistics)
 
   def together() -> Learned:
     learned = SEMI[name].learn(seen)
