@@ -13,7 +13,30 @@ def _strong(values: Mapping[str, Any]) -> list[str]:
   return [call.name for call in parse_calls(values["augment.strong"], OPS)]
 
 
+def _beside_pretext(key: str) -> Conflict:
+  """Returns the conflict of a pretext task with any value of a key about labels."""
+  return Conflict(
+    ("data.pretext", key),
+    lambda values: values["data.pretext"] is not None and values[key],
+    "a pretext task makes its labels from the images",
+    way_out=f"leave {key} out",
+  )
+
+
 SEMI: tuple[Conflict, ...] = (
+  *(
+    _beside_pretext(f"data.{name}")
+    for name in (
+      *("labelled", "labels_file", "wrong_label_fraction"),
+      *("corrections", "corrections_test"),
+    )
+  ),
+  Conflict(
+    ("data.pretext", "data.name"),
+    lambda values: values["data.pretext"] is not None and values["data.name"] == "curve",
+    "the curve has no images",
+    way_out="leave data.pretext out",
+  ),
   Conflict(
     ("data.labelled", "data.name"),
     lambda values: values["data.labelled"] is not None and values["data.name"] == "curve",

@@ -16,6 +16,7 @@ from sdt.data import (
   labels,
   notes,
   preprocess,
+  pretext,
   seeded,
 )
 from sdt.data.checks import some_of
@@ -66,8 +67,8 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     DataError: wrong dtype, shape, value, label or length; fewer than 2 classes; an empty class; a
       draw larger than the set; no way to a test split; files of labels that are not of this set.
   """
-  _check_set(raw, config)
-  num_classes = len(raw.class_names)
+  raw, config = _for_pretext(raw, config)
+  num_classes = _check_set(raw, config)
   whole = labels.Whole(*_splits(raw, config), raw.class_names)
   in_use = _drawn_for_training(whole.train, raw, config)
   drawn, unlabelled, inputs = _partly_labelled(in_use, raw, config)
@@ -103,6 +104,25 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
   )
 
 
+def _for_pretext(raw: Raw, config: DataConfig) -> tuple[Raw, DataConfig]:
+  """Returns the set of a pretext task, drawn from the set as read; both as they are without one."""
+  if config.pretext is None:
+    return raw, config
+  _check_set(raw, config)
+  train, test = _splits(raw, config)
+  train = _drawn_for_training(train, raw, config)
+  test = _draw(test, config.num_test, config, name="test", where=raw.where)
+  turned = dataclasses.replace(
+    raw,
+    train=pretext.rotated(train, raw.where),
+    test=pretext.rotated(test, raw.where),
+    class_names=pretext.ROTATIONS,
+    notes=(*raw.notes, pretext.note(len(train.labels))),
+  )
+  drawn = {"num_train": None, "num_test": None, "test_fraction": None, "imbalance": None}
+  return turned, dataclasses.replace(config, **drawn)
+
+
 def _tested(
   in_use: RawSplit, whole: labels.Whole, raw: Raw, *, config: DataConfig
 ) -> tuple[labels.Labelled, Dataset | None]:
@@ -134,8 +154,11 @@ def _seen(split: RawSplit, config: DataConfig, num_classes: int, *, where: str) 
   return make_dataset(split, num_classes=num_classes, where=where)
 
 
-def _check_set(raw: Raw, config: DataConfig) -> None:
-  """Refuses damaged examples, a single class, and a test_fraction beside a test split."""
+def _check_set(raw: Raw, config: DataConfig) -> int:
+  """Refuses damaged examples, a single class, and a test_fraction beside a test split.
+
+  Returns the number of classes.
+  """
   num_classes = len(raw.class_names)
   refuse_unwritable(raw.class_names, raw.where)
   sides = {"train": raw.train} if raw.test is None else {"train": raw.train, "test": raw.test}
@@ -151,6 +174,7 @@ def _check_set(raw: Raw, config: DataConfig) -> None:
       f"{raw.where}: the set has its own test split, so data.test_fraction={config.test_fraction} "
       "has no meaning; leave it out"
     )
+  return num_classes
 
 
 def _splits(raw: Raw, config: DataConfig) -> tuple[RawSplit, RawSplit]:

@@ -191,7 +191,7 @@ def _objective(
   if batch.unlabelled is None:
     logits, statistics = apply(batch.inputs, batch.mask)
     sums = batch_sums(logits, batch.labels, batch.mask, axis_name=None)
-    loss = _labelled_sum(batch, now.overrides, logits, sums)
+    loss = _labelled_sum(batch, now.overrides, logits, sums=sums)
     mean_loss = loss / jnp.maximum(count, 1).astype(loss.dtype)
   else:
     learned = _with_unlabelled(apply, batch, now, axis_name=network.axis_name)

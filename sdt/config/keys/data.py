@@ -185,6 +185,13 @@ class DataConfig:
     low=1,
     is_later=True,
   )
+  pretext: str | None = config_key(
+    None,
+    "rotation: every image four times, turned by quarters, which is what the network is to tell; "
+    "the weights are read by model.pretrained of another run",
+    choices=("rotation",),
+    is_later=True,
+  )
   validation_fraction: float = config_key(
     0.1,
     "share of the training set that a selection holds out to choose on, or early stopping to stop "
