@@ -11,6 +11,7 @@ from sdt.arms.catalogue import ARMS, arm_specs
 from sdt.arms.class_shares import BY_CLASS
 from sdt.arms.language import EQUAL, STRENGTHS, ArmSpec, PhaseSpec, parse_everywhere
 from sdt.arms.planning import neutral_values
+from sdt.arms.semi_checks import check_semi
 from sdt.config import Config
 from sdt.config.search_space import space_of
 from sdt.config.toolbox.operation_blocks import OPS
@@ -33,6 +34,7 @@ def check(config: Config) -> None:
   check_arms(config)
   make_model(config.model, 2)
   check_overrides(config)
+  check_semi(config)
   num_replicas = {"seeds": len(config.seeds)}
   if config.select.num_seeds is not None:
     num_replicas["select.num_seeds"] = min(config.select.num_seeds, len(config.seeds))

@@ -1,9 +1,10 @@
 """The language of arms: an arm is a line of text.
 
 "A@lambda_A + B@lambda_B" is a round that goes through A at decay lambda_A, then through B at
-lambda_B. A phase is SUBSET@DECAY. Two things may follow it. [REGULARISER, REGULARISER=NUMBER] adds
-regularisers to the phase, at the config's value or at that number. :STEPS sets how long it lasts,
-where that is not one pass over the subset. The arms of `catalogue.ARMS` are written in this
+lambda_B. A phase is SUBSET@DECAY, or SUBSET&PARTNER@DECAY, whose steps see examples of the partner
+as well. Two things may follow it. [REGULARISER, REGULARISER=NUMBER] adds regularisers to the phase,
+at the config's value or at that number. :STEPS sets how long it lasts, where that is not one pass
+over the subset. The arms of `catalogue.ARMS` are written in this
 language. A config defines more in `own_arms`: "NAME = PHASE + PHASE", or
 "NAME = PHASE + PHASE against ARM".
 """
@@ -34,6 +35,10 @@ SUBSETS: Mapping[str, str] = {
   "under_all": "of every class as many as the rarest has, drawn anew for every seed",
   "cluster_all": "over_all, in which the clusters of each class are equally frequent too",
 }
+# What the steps of a phase see besides, written after &.
+PARTNERS: Mapping[str, str] = {
+  "unlabelled": "training examples whose labels data.labelled hides, in an order of their own",
+}
 # The subsets in which all classes are equally frequent.
 EQUAL = ("over_all", "under_all", "cluster_all")
 DECAYS: Mapping[str, str] = {
@@ -57,7 +62,8 @@ REGULARISERS: Mapping[str, str] = {name: field.metadata["help"] for name, field 
 STRENGTHS: Mapping[str, str] = {name: OPS[name].meaning for name in OWN_STRENGTHS}
 
 _PHASE = re.compile(
-  r"(?P<subset>\w+)@(?P<decay>[\w.+-]+)(?:\[(?P<overrides>[^\[\]]*)\])?(?::(?P<steps>\w+))?"
+  r"(?P<subset>\w+)(?:&(?P<partner>\w+))?@(?P<decay>[\w.+-]+)"
+  r"(?:\[(?P<overrides>[^\[\]]*)\])?(?::(?P<steps>\w+))?"
 )
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
 
@@ -72,12 +78,14 @@ class PhaseSpec:
     overrides: pairs of a name of `REGULARISERS` or `STRENGTHS` and a number, None for the
       config's.
     steps: a name of `STEPS`.
+    partner: a name of `PARTNERS`, or None.
   """
 
   subset: str
   decay: str | float
   overrides: tuple[tuple[str, float | None], ...] = ()
   steps: str = "pass"
+  partner: str | None = None
 
   @property
   def name(self) -> str:
@@ -137,6 +145,9 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
       "SUBSET@DECAY:STEPS, as in A@lambda_A"
     )
   subset = _known(match["subset"], SUBSETS, "subset", where=where)
+  partner = match["partner"]
+  if partner is not None:
+    _known(partner, PARTNERS, "partner", where=where)
   steps = _known(match["steps"] or "pass", STEPS, "length", where=where)
   number = _number(match["decay"])
   decay = _known(match["decay"], DECAYS, "decay", where=where) if number is None else number
@@ -151,7 +162,7 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
     raise ConfigError(
       f"{where}: {text!r} names {max(names, key=names.count)} more than once; give it once"
     )
-  return PhaseSpec(subset, decay, overrides, steps=steps)
+  return PhaseSpec(subset, decay, overrides, steps=steps, partner=partner)
 
 
 def _parse_override(text: str, where: str) -> tuple[str, float | None]:

@@ -36,6 +36,7 @@ class Setting:
     partitions: of each seed, by `split.policy`.
     num_classes: K; 0 for as many as the labels name.
     inputs: [N, ...] of the training set, which only `cluster_all` reads.
+    num_unlabelled: m, the training examples without a label, which are not among the N.
   """
 
   config: Config
@@ -45,13 +46,19 @@ class Setting:
   partitions: tuple[Partition, ...] = ()
   num_classes: int = 0
   inputs: Shaped[np.ndarray, "N ..."] | None = None
+  num_unlabelled: int = 0
 
   @classmethod
   def of(cls, config: Config, data: Data) -> "Setting":
     """Returns the setting of a run on these data, before scoring."""
     train, num_classes = data.train, len(data.class_names)
     return cls(
-      config, train.labels, train.example_ids, num_classes=num_classes, inputs=train.inputs
+      config,
+      train.labels,
+      train.example_ids,
+      num_classes=num_classes,
+      inputs=train.inputs,
+      num_unlabelled=0 if data.unlabelled is None else len(data.unlabelled),
     )
 
   @functools.cached_property
@@ -276,6 +283,7 @@ def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
     weight_decay=weight_decay,
     overrides=overrides,
     by_class=_of_classes(setting, ids, overrides),
+    num_unlabelled=setting.num_unlabelled if spec.partner == "unlabelled" else 0,
   )
 
 

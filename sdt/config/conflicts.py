@@ -7,6 +7,7 @@ from sdt.config.answer_conflicts import ANSWERS
 from sdt.config.conflict import Conflict
 from sdt.config.imbalance_conflicts import IMBALANCE
 from sdt.config.score_conflicts import SCORES
+from sdt.config.semi_conflicts import SEMI
 from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.network_blocks import INITS
 from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
@@ -374,7 +375,7 @@ _STOPPING: tuple[Conflict, ...] = (
 
 CONFLICTS = (
   *(*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING, *_STOPPING),
-  *(*IMBALANCE, *SCORES, *ANSWERS, *TRANSFER),
+  *(*IMBALANCE, *SCORES, *ANSWERS, *TRANSFER, *SEMI),
 )
 
 

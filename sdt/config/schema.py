@@ -20,6 +20,7 @@ from sdt.config.keys.method import (
   SweepConfig,
   ToyConfig,
 )
+from sdt.config.keys.semi import SemiConfig
 from sdt.config.keys.training import (
   NEUTRAL,
   AugmentConfig,
@@ -48,6 +49,7 @@ __all__ = [
   "RegulariseConfig",
   "ScoreConfig",
   "SelectConfig",
+  "SemiConfig",
   "ShapesConfig",
   "SplitConfig",
   "StatsConfig",
@@ -81,6 +83,7 @@ class Config:
   method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
   select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
   regularise: RegulariseConfig = dataclasses.field(default_factory=RegulariseConfig)
+  semi: SemiConfig = dataclasses.field(default_factory=SemiConfig)
   stop: StopConfig = dataclasses.field(default_factory=StopConfig)
   monitor: MonitorConfig = dataclasses.field(default_factory=MonitorConfig)
   evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)

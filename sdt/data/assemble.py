@@ -11,10 +11,12 @@ from sdt.data import (
   corrections,
   downsample,
   duplicates,
+  hidden_labels,
   imbalance,
   labels,
   notes,
   preprocess,
+  pretext,
   seeded,
 )
 from sdt.data.checks import some_of
@@ -65,28 +67,27 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     DataError: wrong dtype, shape, value, label or length; fewer than 2 classes; an empty class; a
       draw larger than the set; no way to a test split; files of labels that are not of this set.
   """
-  _check_set(raw, config)
-  num_classes = len(raw.class_names)
+  raw, config = _for_pretext(raw, config)
+  num_classes = _check_set(raw, config)
   whole = labels.Whole(*_splits(raw, config), raw.class_names)
-  drawn = _drawn_for_training(whole.train, raw, config)
+  in_use = _drawn_for_training(whole.train, raw, config)
+  drawn, unlabelled, inputs = _partly_labelled(in_use, raw, config)
   trained = labels.of_training(drawn, whole, config)
   train = _seen(trained.split, config, num_classes, where=f"{raw.where}, training split")
-  test_split, dropped = _without_copies(drawn, whole.test, raw, config=config)
-  drawn = _draw(test_split, config.num_test, config, name="test", where=raw.where)
-  tested = labels.of_test(drawn, whole, config)
+  tested, dropped = _tested(in_use, whole, raw, config=config)
   test = _seen(tested.split, config, num_classes, where=f"{raw.where}, test split")
   _check_training_set(train, raw, config)
   copies = duplicates.find(train, test, trained.unplanted, dropped=dropped, config=config)
   changes = (*tested.changes, *trained.changes)
-  channels = _statistics(raw, train, config)
-  fitted = preprocess.fit(config.normalise, train, channels)
+  channels = _statistics(raw, inputs or train, config)
+  fitted = preprocess.fit(config.normalise, inputs or train, channels)
   return Data(
     train=train,
     test=test,
     class_names=raw.class_names,
     name=config.name,
     variant=raw.variant,
-    checksum=checksum(train, test, raw.class_names),
+    checksum=checksum(train, test, raw.class_names, unlabelled=unlabelled),
     mean=fitted.mean,
     std=fitted.std,
     steps=fitted.steps,
@@ -95,10 +96,56 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
       *raw.notes,
       *notes.of_set(train, test, raw.class_names, config=config, statistics=channels),
       *duplicates.notes(copies, train, test, config=config),
+      *hidden_labels.notes(train, unlabelled),
     ),
     duplicates=copies,
     label_changes=changes,
+    unlabelled=unlabelled,
   )
+
+
+def _for_pretext(raw: Raw, config: DataConfig) -> tuple[Raw, DataConfig]:
+  """Returns the set of a pretext task, drawn from the set as read; both as they are without one."""
+  if config.pretext is None:
+    return raw, config
+  _check_set(raw, config)
+  train, test = _splits(raw, config)
+  train = _drawn_for_training(train, raw, config)
+  test = _draw(test, config.num_test, config, name="test", where=raw.where)
+  turned = dataclasses.replace(
+    raw,
+    train=pretext.rotated(train, raw.where),
+    test=pretext.rotated(test, raw.where),
+    class_names=pretext.ROTATIONS,
+    notes=(*raw.notes, pretext.note(len(train.labels))),
+  )
+  drawn = {"num_train": None, "num_test": None, "test_fraction": None, "imbalance": None}
+  return turned, dataclasses.replace(config, **drawn)
+
+
+def _tested(
+  in_use: RawSplit, whole: labels.Whole, raw: Raw, *, config: DataConfig
+) -> tuple[labels.Labelled, Dataset | None]:
+  """Returns the test examples in use, and those that were dropped as copies of training ones."""
+  split, dropped = _without_copies(in_use, whole.test, raw, config=config)
+  drawn = _draw(split, config.num_test, config, name="test", where=raw.where)
+  return labels.of_test(drawn, whole, config), dropped
+
+
+def _partly_labelled(
+  in_use: RawSplit, raw: Raw, config: DataConfig
+) -> tuple[RawSplit, Dataset | None, Dataset | None]:
+  """Returns what keeps its labels, the others without, and all examples without labels.
+
+  The last two are None where all labels are known. Nothing after this sees a hidden label.
+  """
+  if config.labelled is None:
+    return in_use, None, None
+  known = hidden_labels.labelled_positions(in_use, config, raw.where)
+  bare = hidden_labels.without_labels(in_use)
+  inputs = _seen(bare, config, len(raw.class_names), where=f"{raw.where}, training split")
+  hidden = np.setdiff1d(np.arange(len(inputs)), known)
+  return in_use.take(known), inputs.take(hidden), inputs
 
 
 def _seen(split: RawSplit, config: DataConfig, num_classes: int, *, where: str) -> Dataset:
@@ -107,8 +154,11 @@ def _seen(split: RawSplit, config: DataConfig, num_classes: int, *, where: str) 
   return make_dataset(split, num_classes=num_classes, where=where)
 
 
-def _check_set(raw: Raw, config: DataConfig) -> None:
-  """Refuses damaged examples, a single class, and a test_fraction beside a test split."""
+def _check_set(raw: Raw, config: DataConfig) -> int:
+  """Refuses damaged examples, a single class, and a test_fraction beside a test split.
+
+  Returns the number of classes.
+  """
   num_classes = len(raw.class_names)
   refuse_unwritable(raw.class_names, raw.where)
   sides = {"train": raw.train} if raw.test is None else {"train": raw.train, "test": raw.test}
@@ -124,6 +174,7 @@ def _check_set(raw: Raw, config: DataConfig) -> None:
       f"{raw.where}: the set has its own test split, so data.test_fraction={config.test_fraction} "
       "has no meaning; leave it out"
     )
+  return num_classes
 
 
 def _splits(raw: Raw, config: DataConfig) -> tuple[RawSplit, RawSplit]:

@@ -186,6 +186,8 @@ class Data:
     notes: what the user must be told: constant images, skipped images, the variant.
     duplicates: the examples that are there more than once.
     label_changes: what files did to the labels, in this order.
+    unlabelled: the training examples whose labels are hidden, with zeros in their place; None where
+      all are known. No label of them reaches the run.
   """
 
   train: Dataset
@@ -201,6 +203,7 @@ class Data:
   steps: tuple[Step, ...] = ()
   validation: Dataset | None = None
   label_changes: tuple[LabelChange, ...] = ()
+  unlabelled: Dataset | None = None
 
   @property
   def test_label_texts(self) -> list[str]:
@@ -272,15 +275,23 @@ def _frozen(array: AnyArray, dtype: np.dtype | type) -> AnyArray:
   return array
 
 
-def checksum(train: Dataset, test: Dataset, class_names: tuple[str, ...]) -> str:
-  """Returns the SHA-256 (hex) of the arrays of both splits and the class names.
+def checksum(
+  train: Dataset,
+  test: Dataset,
+  class_names: tuple[str, ...],
+  unlabelled: Dataset | None = None,
+) -> str:
+  """Returns the SHA-256 (hex) of the arrays of the splits and the class names.
 
   It covers name, dtype, shape and bytes of the inputs, labels, example ids and, where images differ
   in size, the sizes. The names count because with other names the same labels mean something else:
   two class folders may have changed places.
   """
   digest = hashlib.sha256()
-  for split, dataset in (("train", train), ("test", test)):
+  splits = {"train": train, "test": test}
+  if unlabelled is not None:
+    splits["unlabelled"] = unlabelled
+  for split, dataset in splits.items():
     for field in ("inputs", "labels", "example_ids", "sizes"):
       array = getattr(dataset, field)
       if array is None:

@@ -7,6 +7,7 @@ import numpy as np
 from sdt.config.schema import DataConfig
 from sdt.data import imbalance, preprocess
 from sdt.data.dataset import Data, Dataset
+from sdt.data.pretext import ROTATIONS
 from sdt.data.published.catalogue import SIZES
 from sdt.data.readers.decoding import LONGEST
 
@@ -28,13 +29,23 @@ def stand_in(config: DataConfig) -> Data | None:
     num_classes = sizes.num_coarse_classes
   fitted = preprocess.stand_in(config.normalise, shape)
   num_train = min(config.num_train or sizes.num_train, sizes.num_train)
+  num_test = min(config.num_test or sizes.num_test, sizes.num_test)
+  if config.pretext is not None:
+    num_classes, num_train, num_test = len(ROTATIONS), 4 * num_train, 4 * num_test
+  train = _imbalanced(_empty(num_train, shape), num_classes, config)
+  unlabelled, known = None, config.labelled
+  if known is not None and known < len(train):
+    unlabelled = _empty(len(train) - known, shape)
+    kept = (train.inputs[:known], train.labels[:known], train.example_ids[:known])
+    train = Dataset(*kept)
   return Data(
-    train=_imbalanced(_empty(num_train, shape), num_classes, config),
-    test=_empty(min(config.num_test or sizes.num_test, sizes.num_test), shape),
+    train=train,
+    test=_empty(num_test, shape),
     class_names=tuple(f"class {label}" for label in range(num_classes)),
     name=config.name,
     variant="not found",
     checksum="",
+    unlabelled=unlabelled,
     **fitted._asdict(),
   )
 

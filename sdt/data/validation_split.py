@@ -68,7 +68,7 @@ def hold_out(data: Data, config: DataConfig) -> Data:
     data,
     train=rest,
     test=validation,
-    checksum=checksum(rest, validation, data.class_names),
+    checksum=checksum(rest, validation, data.class_names, unlabelled=data.unlabelled),
     notes=(note,),
     duplicates=Duplicates(),
     label_changes=tuple(one for one in data.label_changes if not one.key.endswith("_test")),

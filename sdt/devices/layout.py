@@ -185,6 +185,11 @@ def gather_batch(layout: Layout, array: Shaped[Array, "b ..."]) -> Shaped[Array,
   return jax.lax.with_sharding_constraint(array, NamedSharding(layout.mesh, PartitionSpec()))
 
 
+def gather_over(axis_name: str | None, array: Shaped[Array, "b ..."]) -> Shaped[Array, "B ..."]:
+  """Returns the parts of all devices of the named axis, one after the other; without one itself."""
+  return array if axis_name is None else jax.lax.all_gather(array, axis_name, tiled=True)
+
+
 def sum_over[Tree](axis_name: str | None, tree: Tree) -> Tree:
   """Returns the tree summed over the named axis; the tree itself without one."""
   return tree if axis_name is None else jax.lax.psum(tree, axis_name)

@@ -3,11 +3,14 @@
 import operator
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from sdt.config.toolbox.operation_blocks import strength_of
-from sdt.devices.layout import pad_batch, shard_batch
+from sdt.devices.layout import pad_batch, padded_batch_size, shard_batch
+from sdt.engine.examples import StepExamples
 from sdt.engine.program import Program
+from sdt.engine.semi import SEMI, Mixing, Unlabelled, draw_mixing
 from sdt.engine.step import Batch, StepNow
 from sdt.inputs.augment import output_size
 from sdt.inputs.device_data import DeviceData
@@ -62,6 +65,80 @@ def make_batch(
   labels = tuple(data.train.labels[other[0]] for other in others)
   mixture = Mixture(labels, mixer.weights(drawn, output))
   return Batch(ids, mixed, data.train.labels[ids], mask=mask, mixture=mixture)
+
+
+def make_unlabelled(
+  program: Program, data: DeviceData, now: StepNow, examples: StepExamples, *, at: Int[Array, ""]
+) -> Unlabelled:
+  """Returns this device's part of the unlabelled examples of a step, augmented twice.
+
+  Zeros where the step learns nothing from them.
+
+  Args:
+    program: the static part.
+    data: the data set, with the unlabelled inputs of this replica where they are streamed.
+    now: for its keys, regularisers and numbers.
+    examples: of the step, the labelled and the unlabelled ones.
+    at: [] int32, number of the step in the dispatch.
+  """
+
+  def make() -> Unlabelled:
+    return _augmented_twice(program, data, now, examples=examples, at=at)
+
+  nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(make))
+  return jax.lax.cond(given(now.semi)["acts"], make, lambda: nothing)
+
+
+def _augmented_twice(
+  program: Program, data: DeviceData, now: StepNow, examples: StepExamples, *, at: Int[Array, ""]
+) -> Unlabelled:
+  semi, split, others = given(program.semi), given(data.unlabelled), given(examples.unlabelled)
+  inputs, rows = split.rows_of(others.ids, at)
+  output, sizes = output_size(inputs.shape[1:], program.crop_size), split.sizes[others.ids]
+  # The operations of each time, and the numbers that a phase overrides.
+  weak, scale = (program.augment, now.overrides), now.overrides.get("augment_strength")
+  strong = (semi.strong, {} if scale is None else {"augment_strength": scale})
+  times = (weak, weak if semi.strong is None else strong)
+  *keys, mixing_key = jax.random.split(now.keys.unlabelled, len(times) + 1)
+  drawn = [
+    draw(key, sizes, output, pipeline=pipeline, strengths=strengths)
+    for key, (pipeline, strengths) in zip(keys, times, strict=True)
+  ]
+  mixing = _draw_mixing(program, now, examples, key=mixing_key)
+  whole = pad_to(padded_batch_size(semi.batch_size, program.layout), (rows, others.mask, drawn))
+  rows, mask, drawn = shard_batch(program.layout, whole)
+  first, second = (
+    prepare(
+      augment(inputs[rows], draws, output, pipeline=pipeline, mean=data.preparation.mean_colour),
+      data.preparation,
+    )
+    for draws, (pipeline, _) in zip(drawn, times, strict=True)
+  )
+  return Unlabelled(first, second, mask, mixing=mixing)
+
+
+def _draw_mixing(
+  program: Program, now: StepNow, examples: StepExamples, key: jax.Array
+) -> Mixing | None:
+  """Returns this device's part of how the batch of a step is mixed; None where it is not."""
+  semi, others = given(program.semi), given(examples.unlabelled)
+  if not SEMI[semi.name].mixes:
+    return None
+  padded = padded_batch_size(semi.batch_size, program.layout)
+  whole = draw_mixing(
+    key,
+    (examples.mask, others.mask, others.mask),
+    given(now.semi)["mixing_alpha"],
+    padded=(program.padded_train_batch_size, padded, padded),
+  )
+  return jax.tree.map(lambda array: shard_batch(program.layout, array), whole)
+
+
+def given[T](part: T | None) -> T:
+  """Returns what a program with unlabelled examples has; there is no step without it."""
+  if part is None:
+    raise ValueError("this program sees no unlabelled examples")
+  return part
 
 
 def _mixing_strength(program: Program, now: StepNow) -> Float[Array, ""]:

@@ -35,6 +35,7 @@ class Phase:
       others have their neutral value.
     by_class: by name what the regularisers of the classes read: [R, K], and of `class_balance`
       [R, n], how often each example is drawn beside the others.
+    num_unlabelled: m, unlabelled examples that its steps see as well, a few in each; 0 for none.
   """
 
   name: str
@@ -43,6 +44,7 @@ class Phase:
   weight_decay: Float[np.ndarray, "R"] | Float[np.ndarray, "R T"]
   overrides: Mapping[str, float] = types.MappingProxyType({})
   by_class: Mapping[str, Float[np.ndarray, "R ..."]] = types.MappingProxyType({})
+  num_unlabelled: int = 0
 
   @property
   def note(self) -> str:
@@ -78,6 +80,11 @@ class Plan:
     """The rounds, and the examples and steps of each phase."""
     return self.rounds, tuple((one.example_ids.shape[1], one.num_steps) for one in self.phases)
 
+  @property
+  def num_unlabelled(self) -> int:
+    """How many unlabelled examples its phases see; 0 where none sees any."""
+    return max(phase.num_unlabelled for phase in self.phases)
+
   def regularisers(
     self, neutral: Mapping[str, float] = NEUTRAL, always: Iterable[str] = ()
   ) -> tuple[str, ...]:
@@ -107,6 +114,7 @@ class PlanArrays:
   evaluates: Leaf  # [rounds] bool
   optim: Mapping[str, Leaf] | None = None  # [] float32 each, see `sdt.engine.optim.numbers_of`
   draws: tuple[Leaf, ...] | None = None  # per phase [R, n] uint32, see `sdt.inputs.order`
+  semi: Mapping[str, Leaf] | None = None  # see `sdt.engine.semi.numbers_of_semi`
 
   @property
   def of_replicas(self) -> "PlanArrays":
@@ -117,7 +125,7 @@ class PlanArrays:
   @property
   def shared(self) -> dict[str, PyTree]:
     """The numbers that are the same for all replicas, by field."""
-    names = ("learning_rates", "evaluates", "optim")
+    names = ("learning_rates", "evaluates", "optim", "semi")
     return {name: getattr(self, name) for name in names}
 
 

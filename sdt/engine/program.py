@@ -67,6 +67,26 @@ class Network:
   axis_name: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class SemiProgram:
+  """What is static about phases whose steps see unlabelled examples.
+
+  Attributes:
+    name: the regulariser that learns from them, of `SEMI` in sdt/engine/semi.py.
+    num_unlabelled: m, of the set.
+    batch_size: U, unlabelled examples of a step, over all devices.
+    strong: the operations of the strong augmentation; None where the weak ones come twice.
+    trained_rows: images of a step that a network trains on, all together; a pass without gradient
+      counts a third.
+  """
+
+  name: str
+  num_unlabelled: int
+  batch_size: int
+  strong: Pipeline | None
+  trained_rows: int
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Program(TrainingPassProgram):
   """Everything static about a training program.
@@ -83,6 +103,7 @@ class Program(TrainingPassProgram):
       same structure.
     num_recorded: examples whose training dynamics are recorded: the whole training set, or 0.
     course_rounds: rounds of which their label's probability is kept; 0 where it is not.
+    semi: None where no phase sees unlabelled examples.
   """
 
   optim: OptimConfig
@@ -94,6 +115,7 @@ class Program(TrainingPassProgram):
   num_phases: int
   num_recorded: int
   course_rounds: int = 0
+  semi: SemiProgram | None = None
 
   @property
   def steps_per_round(self) -> int:

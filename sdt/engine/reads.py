@@ -2,25 +2,28 @@
 
 import functools
 import threading
+from collections.abc import Callable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Int, Int32
+from jaxtyping import Array, Bool, Int
 
+from sdt.engine.examples import round_ids, round_unlabelled
 from sdt.engine.plan import PlanArrays
 from sdt.engine.program import Program
-from sdt.engine.scan import round_ids
 from sdt.engine.state import Position
 from sdt.inputs.order import num_batches
-from sdt.inputs.source import FeedShapes, Reads, Source
+from sdt.inputs.source import FeedShapes, Reads, Source, StepIds
 from sdt.inputs.stream import ascending
 
 
 def feed_shapes(program: Program, num_replicas: int) -> FeedShapes:
   """Returns the shapes of the steps and of the evaluation batches of one dispatch."""
+  semi, steps = program.semi, program.steps_per_dispatch
   return FeedShapes(
-    steps=(num_replicas, program.steps_per_dispatch, program.batch_size),
+    steps=(num_replicas, steps, program.batch_size),
     batches=(program.evals_per_dispatch, program.padded_eval_batch_size),
+    unlabelled=None if semi is None else (num_replicas, steps, semi.batch_size),
   )
 
 
@@ -28,7 +31,7 @@ def reads_from(start: Position, program: Program, plan: PlanArrays, source: Sour
   """Returns what the dispatches from `start` to the end of the plan read, `plan` on the host."""
   steps, evals = program.steps_per_dispatch, program.evals_per_dispatch
   per_round, eval_size = program.steps_per_round, program.padded_eval_batch_size
-  num_evals, order = num_batches(source.num_test, eval_size), _Order(program, plan)
+  num_evals = num_batches(source.num_test, eval_size)
   trained: list[tuple[int, int]] = []  # round and first step of every dispatch that trains
   evaluated: list[int] = []  # first evaluation batch of every dispatch that evaluates
   first_step, first_eval = start.step, start.eval_index
@@ -37,33 +40,34 @@ def reads_from(start: Position, program: Program, plan: PlanArrays, source: Sour
     evaluated += range(first_eval, num_evals, evals) if plan.evaluates[index] else ()
     first_step = first_eval = 0
 
-  def steps_of(dispatch: int) -> tuple[Int32[np.ndarray, "R T B"], Bool[np.ndarray, "R T B"]]:
+  def steps_of(order: _Order, dispatch: int) -> StepIds:
     round_index, at = trained[dispatch]
     return order.of_steps(round_index, np.minimum(at + np.arange(steps), per_round - 1))
 
   def batches_of(dispatch: int) -> Int[np.ndarray, "G B"]:
     return ascending(eval_size)(evaluated[dispatch] + np.arange(evals))
 
-  return Reads(len(trained), steps_of, len(evaluated), batches=batches_of)
+  of_labelled, unlabelled = functools.partial(steps_of, _Order(program, plan, round_ids)), None
+  if program.semi is not None:
+    unlabelled = functools.partial(steps_of, _Order(program, plan, round_unlabelled))
+  return Reads(len(trained), of_labelled, len(evaluated), batches=batches_of, unlabelled=unlabelled)
 
 
 class _Order:
   """Which examples the steps of a plan see, on the host; computed by the program's own function."""
 
-  def __init__(self, program: Program, plan: PlanArrays):
+  def __init__(self, program: Program, plan: PlanArrays, of_round: Callable[..., tuple]):
     def ids_of_round(
       plan: PlanArrays, round_index: Int[Array, ""]
     ) -> tuple[Int[Array, "R S B"], Bool[Array, "R S B"]]:
-      return jax.vmap(functools.partial(round_ids, program, round_index=round_index))(plan)
+      return jax.vmap(functools.partial(of_round, program, round_index=round_index))(plan)
 
     self._plan = plan.of_replicas
     self._ids_of_round, self._device = jax.jit(ids_of_round), _host_device()
     self._lock = threading.Lock()
     self._rounds: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
-  def of_steps(
-    self, round_index: int, steps: Int[np.ndarray, "T"]
-  ) -> tuple[Int32[np.ndarray, "R T B"], Bool[np.ndarray, "R T B"]]:
+  def of_steps(self, round_index: int, steps: Int[np.ndarray, "T"]) -> StepIds:
     """Returns the ids [R, T, B] of the examples of some steps [T] of a round, and which count."""
     with self._lock:  # the readers ask at the same time; one makes the order of the round
       if round_index not in self._rounds:

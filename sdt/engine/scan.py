@@ -18,15 +18,17 @@ from jaxtyping import Array, Bool, Int
 
 from sdt.devices.compile import map_replicas
 from sdt.devices.layout import gather_batch
-from sdt.engine.batch import make_batch
+from sdt.engine.batch import make_batch, make_unlabelled
 from sdt.engine.evaluate import test_set_sums
+from sdt.engine.examples import StepExamples, examples_of_steps
 from sdt.engine.norms import layer_norms
 from sdt.engine.plan import PlanArrays
 from sdt.engine.program import Program
+from sdt.engine.semi import now_of
 from sdt.engine.state import Snapshot, Sums, TrainState
 from sdt.engine.step import Batch, Measures, StepKeys, StepNow, is_finite, train_step
-from sdt.inputs.device_data import DispatchBatches, Feed
-from sdt.inputs.order import Draw, augment_key, dropout_key, mixup_key, order_key, phase_batches
+from sdt.inputs.device_data import Feed
+from sdt.inputs.order import augment_key, dropout_key, mixup_key, unlabelled_key
 from sdt.scores.dynamics import Dynamics, record, see
 from sdt.types import Leaf, Params
 
@@ -68,6 +70,7 @@ class StepPlace(NamedTuple):
     ends_phase: [] bool, whether it is the last of its phase.
     learning_rate: [] float32.
     optim: further numbers of the optimiser by name, [] float32 each.
+    semi: what `now_of` of sdt/engine/semi.py returns; None where no phase sees unlabelled examples.
   """
 
   step: Leaf
@@ -77,35 +80,7 @@ class StepPlace(NamedTuple):
   ends_phase: Leaf
   learning_rate: Leaf
   optim: Mapping[str, Leaf] | None
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class StepExamples:
-  """The examples of one step of each replica: ids and masks, [R, B], and streamed inputs."""
-
-  ids: Leaf
-  mask: Leaf
-  inputs: DispatchBatches | None  # of all steps of the dispatch, [R, T, B, ...]
-
-
-def round_ids(
-  program: Program, plan: PlanArrays, round_index: Int[Array, ""]
-) -> tuple[Int[Array, "S B"], Bool[Array, "S B"]]:
-  """Returns the ids [S, B] of the examples of every step of a round, and which of them count.
-
-  The steps of the first phase come first. `plan` is that of one replica, without the axis [R].
-  """
-  ids, masks = [], []
-  for phase, (size, steps) in enumerate(zip(program.phase_sizes, program.phase_steps, strict=True)):
-    key = order_key(plan.seeds, phase, round_index)
-    draw = None
-    if plan.draws is not None:
-      draw = Draw(plan.draws[phase], plan.overrides["class_balance"][phase] != 0)
-    positions, mask = phase_batches(key, size, steps, batch_size=program.batch_size, draw=draw)
-    ids.append(plan.example_ids[phase][positions])
-    masks.append(mask)
-  return jnp.concatenate(ids), jnp.concatenate(masks)
+  semi: Mapping[str, Leaf] | None = None
 
 
 def dispatch(
@@ -191,11 +166,7 @@ def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> S
   """
   program, clock, steps = work.program, work.clock, work.feed.steps
   plan = work.plan.of_replicas
-  if steps is None:
-    of_one = functools.partial(round_ids, program, round_index=round_index)
-    ids, masks = map_replicas(program.replicas, of_one)(plan)
-  else:
-    ids, masks = steps.ids, steps.masks
+  examples_of = examples_of_steps(program, work.feed, plan, round_index=round_index)
   phase_of_step, step_in_phase, ends_phase = map(jnp.asarray, _phases(program))
   rates = work.plan.learning_rates
 
@@ -209,10 +180,10 @@ def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> S
       ends_phase=ends_phase[index],
       learning_rate=rates[round_index] if rates.ndim == 1 else rates[round_index, index],
       optim=work.plan.optim,
+      semi=work.plan.semi,
     )
-    at, inputs = (index, None) if steps is None else (offset, DispatchBatches(steps.inputs))
     step_fn = functools.partial(_replica_step, work, place)
-    examples = StepExamples(ids[:, at], masks[:, at], inputs)
+    examples = examples_of(index if steps is None else offset)
     return map_replicas(program.replicas, step_fn)(snapshot, plan, examples)
 
   def body(snapshot: Snapshot, offset: Int[Array, ""]) -> tuple[Snapshot, None]:
@@ -242,11 +213,14 @@ def _replica_step(
 
   The replica stays as it is if the update is not finite, or was not in an earlier step.
   """
-  program, data = work.program, work.feed.data
-  if examples.inputs is not None:
-    data = dataclasses.replace(data, train=dataclasses.replace(data.train, inputs=examples.inputs))
+  program, data, others = work.program, work.feed.data, examples.unlabelled
+  data = dataclasses.replace(data, train=examples.in_place_of(data.train))
   now = _step_now(program, place, plan)
   batch = make_batch(program, data, now, ids=examples.ids, mask=examples.mask, offset=place.offset)
+  if others is not None:
+    data = dataclasses.replace(data, unlabelled=others.in_place_of(data.unlabelled))
+    made = make_unlabelled(program, data, now, examples=examples, at=place.offset)
+    batch = dataclasses.replace(batch, unlabelled=made)
   state, measures = train_step(snapshot.state, batch, now, network=program.network)
   alive = (
     (snapshot.state.step == now.step)
@@ -271,6 +245,7 @@ def _step_now(program: Program, place: StepPlace, plan: PlanArrays) -> StepNow:
   seed, phase, step = plan.seeds, place.phase, place.step
   overrides = {name: plan.overrides[name][phase] for name in program.regularisers}
   mixup = None if program.mixing is None else mixup_key(seed, phase, step)
+  unlabelled = None if program.semi is None else unlabelled_key(seed, phase, step)
   decays = [
     decay[jnp.minimum(place.step_in_phase, decay.shape[0] - 1)] for decay in plan.weight_decays
   ]
@@ -282,7 +257,10 @@ def _step_now(program: Program, place: StepPlace, plan: PlanArrays) -> StepNow:
     weight_decays=jnp.stack(decays),
     optim=place.optim or {},
     overrides=overrides,
-    keys=StepKeys(augment_key(seed, phase, step), mixup, dropout_key(seed, phase, step)),
+    keys=StepKeys(
+      augment_key(seed, phase, step), mixup, dropout_key(seed, phase, step), unlabelled=unlabelled
+    ),
+    semi=None if place.semi is None else now_of(place.semi, phase, step),
   )
 
 

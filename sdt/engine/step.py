@@ -23,6 +23,7 @@ from sdt.engine.optim import (
   trained,
 )
 from sdt.engine.program import Network
+from sdt.engine.semi import SEMI, Apply, Learned, Seen, Unlabelled
 from sdt.engine.state import TrainState
 from sdt.inputs.operations.mixing import Mixture
 from sdt.losses import accumulator_dtype, example_losses, smoothed_cross_entropy
@@ -46,6 +47,7 @@ class Batch:
     labels: [B] int32, or [B, D] float.
     mask: [B] bool, which examples count.
     mixture: of mixed inputs, the partners' labels and the weights; None where nothing is mixed.
+    unlabelled: what the step sees besides; None where no phase sees unlabelled examples.
   """
 
   ids: Leaf
@@ -53,6 +55,7 @@ class Batch:
   labels: Leaf
   mask: Leaf
   mixture: Mixture | None = None
+  unlabelled: Unlabelled | None = None
 
 
 class StepKeys(NamedTuple):
@@ -62,11 +65,13 @@ class StepKeys(NamedTuple):
     augment: for the augmentation of the inputs.
     mixup: for what mixes the batch.
     dropout: for networks that drop values.
+    unlabelled: for what becomes of the unlabelled examples.
   """
 
   augment: Leaf = None
   mixup: Leaf = None
   dropout: Leaf = None
+  unlabelled: Leaf = None
 
 
 @jax.tree_util.register_dataclass
@@ -84,6 +89,7 @@ class StepNow:
     overrides: [] float each, or [K] of a number for each class, the regularisers of the phase by
       name (`RegulariseConfig`); what is not there is not computed.
     keys: of this step.
+    semi: the numbers of phases with unlabelled examples, [] each; see `sdt.engine.semi.now_of`.
   """
 
   phase: Leaf
@@ -94,6 +100,7 @@ class StepNow:
   optim: Mapping[str, Leaf] = dataclasses.field(default_factory=dict)
   overrides: Mapping[str, Leaf] = dataclasses.field(default_factory=dict)
   keys: StepKeys = dataclasses.field(default_factory=StepKeys)
+  semi: Mapping[str, Leaf] | None = None
 
   @property
   def rates(self) -> PhaseRates:
@@ -180,18 +187,74 @@ def _objective(
   """Returns this device's part of the regularised mean loss, [], and the other results."""
   count = sum_over(network.axis_name, jnp.sum(batch.mask, dtype=jnp.int32))
   variables = {"params": stop_frozen_gradients(network.optim, params), "batch_stats": batch_stats}
-  logits, updated = _apply(network, variables, batch, now=now)
-  sums = batch_sums(logits, batch.labels, batch.mask, axis_name=None)
-  is_plain = batch.mixture is None and not _OF_LOSS & now.overrides.keys()
-  loss = sums.loss if is_plain else _regularised_sum(logits, batch, now.overrides)
-  mean_loss = loss / jnp.maximum(count, 1).astype(loss.dtype)
+  apply = functools.partial(_apply, network, variables, now)
+  if batch.unlabelled is None:
+    logits, statistics = apply(batch.inputs, batch.mask)
+    sums = batch_sums(logits, batch.labels, batch.mask, axis_name=None)
+    loss = _labelled_sum(batch, now.overrides, logits, sums=sums)
+    mean_loss = loss / jnp.maximum(count, 1).astype(loss.dtype)
+  else:
+    learned = _with_unlabelled(apply, batch, now, axis_name=network.axis_name)
+    logits, statistics = learned.logits, learned.batch_stats
+    sums = batch_sums(logits, batch.labels, batch.mask, axis_name=None)
+    mean_loss = learned.labelled / jnp.maximum(count, 1).astype(learned.labelled.dtype)
+    mean_loss = mean_loss + learned.others
   objective = _weighted(mean_loss, now.overrides, network.axis_name)
-  return objective, Forward(updated.get("batch_stats", {}), sums, logits)
+  return objective, Forward(statistics, sums, logits)
+
+
+def _labelled_sum(
+  batch: Batch,
+  overrides: Mapping[str, Float[Array, "..."]],
+  logits: Float[Array, "B K"],
+  sums: BatchSums | None = None,
+) -> Float[Array, ""]:
+  """Returns the sum of the losses of the labelled examples; `sums` are those of these logits."""
+  if batch.mixture is None and not _OF_LOSS & overrides.keys():
+    sums = sums or batch_sums(logits, batch.labels, batch.mask, axis_name=None)
+    return sums.loss
+  return _regularised_sum(logits, batch, overrides)
+
+
+def _with_unlabelled(apply: Apply, batch: Batch, now: StepNow, *, axis_name: str | None) -> Learned:
+  """Returns what the step learns, the loss of the others with its factor.
+
+  Where the phase sees no unlabelled example, or learns nothing from it, the step is the one without
+  them.
+  """
+  name = next(name for name in SEMI if name in now.overrides)
+  labelled_sum = functools.partial(_labelled_sum, batch, now.overrides)
+  seen = Seen(
+    apply,
+    labelled_sum,
+    batch.inputs,
+    labels=batch.labels,
+    mask=batch.mask,
+    unlabelled=batch.unlabelled,
+    numbers=now.semi,
+    axis_name=axis_name,
+  )
+
+  def alone() -> Learned:
+    logits, statistics = apply(batch.inputs, batch.mask)
+    loss = labelled_sum(logits)
+    return Learned(loss, jnp.zeros_like(loss), logits=logits, batch_stats=statistics)
+
+  def together() -> Learned:
+    learned = SEMI[name].learn(seen)
+    factor = (now.semi["ramp"] * now.overrides[name]).astype(learned.others.dtype)
+    return learned._replace(others=factor * learned.others)
+
+  return jax.lax.cond(now.semi["acts"], together, alone)
 
 
 def _apply(
-  network: Network, variables: Variables, batch: Batch, now: StepNow
-) -> tuple[Float[Array, "B K"], Variables]:
+  network: Network,
+  variables: Variables,
+  now: StepNow,
+  inputs: Float[Array, "B ..."],
+  mask: Bool[Array, "B"],
+) -> tuple[Float[Array, "B K"], BatchStats]:
   """Returns the logits [B, K] in training mode and the updated running statistics."""
   dropout, options = now.keys.dropout, {}
   rates = {name: now.overrides[name] for name in RATES if name in now.overrides}
@@ -202,15 +265,16 @@ def _apply(
   if rates:
     options["rates"] = rates
   with in_evaluation_mode(first_trained(network.optim)):
-    return network.model.apply(
+    logits, updated = network.model.apply(
       variables,
-      batch.inputs,
+      inputs,
       train=True,
-      mask=batch.mask,
+      mask=mask,
       mutable=["batch_stats"],
       rngs=None if dropout is None else {"dropout": dropout},
       **options,
     )
+  return logits, updated.get("batch_stats", {})
 
 
 def _new_statistics(

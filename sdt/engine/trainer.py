@@ -285,7 +285,9 @@ class Trainer:
     num_steps = int(clock.num_rounds * clock.num_steps)
     networks = 2 if program.optim.average else 1  # the average of the weights is one of its own
     size = networks * program.eval_batch_size
-    return Passes(TRAINED * num_steps * program.batch_size, evaluated * size)
+    semi, trained = program.semi, program.batch_size
+    trained = trained if semi is None else semi.trained_rows
+    return Passes(TRAINED * num_steps * trained, evaluated * size)
 
 
 def _clock(at: Position, num_rounds: int, num_steps: int, *, evaluates: bool) -> Clock:

@@ -74,6 +74,7 @@ class DeviceData:
   train: Split
   test: Split
   preparation: Preparation
+  unlabelled: Split | None = None  # whose labels are zeros
 
   def with_inputs(self, split: str, inputs: Leaf) -> "DeviceData":
     """Returns the data with the inputs [batches, B, ...] of one dispatch."""
@@ -89,6 +90,7 @@ class Steps:
   ids: Leaf  # [R, T, B] int32, of the examples
   masks: Leaf  # [R, T, B] bool, which examples count
   inputs: Leaf  # [R, T, B, ...]
+  unlabelled: "Steps | None" = None  # the same of the unlabelled examples, [R, T, U]
 
 
 @jax.tree_util.register_dataclass

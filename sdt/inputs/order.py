@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int32, Integer, Key, UInt32
+from jaxtyping import Array, Bool, Float, Int32, Integer, Key, Shaped, UInt32
 
 from sdt.types import Leaf
 
@@ -19,6 +19,7 @@ from sdt.types import Leaf
 # clock), so that no two purposes share one.
 _ORDER, _AUGMENT, _DROPOUT, _MIXUP = 1, 2, 3, 4
 _TEST_DROPOUT = 11
+_UNLABELLED_ORDER, _UNLABELLED = 12, 13
 
 # A number that a key depends on.
 type Scalar = Integer[Array, ""] | np.integer | int
@@ -53,6 +54,13 @@ def dropout_key(seed: Scalar, phase: Scalar, step: Scalar) -> Key[Array, ""]:
 def mixup_key(seed: Scalar, phase: Scalar, step: Scalar) -> Key[Array, ""]:
   """Returns the PRNG key for mixup's weight in optimiser step `step` (from 0, over all rounds)."""
   return jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(_key(seed), _MIXUP), phase), step)
+
+
+def unlabelled_key(seed: Scalar, phase: Scalar, step: Scalar) -> Key[Array, ""]:
+  """Returns the PRNG key for what becomes of the unlabelled examples of optimiser step `step`."""
+  return jax.random.fold_in(
+    jax.random.fold_in(jax.random.fold_in(_key(seed), _UNLABELLED), phase), step
+  )
 
 
 def sample_key(sample: Scalar, batch: Scalar) -> Key[Array, ""]:
@@ -143,3 +151,51 @@ def phase_batches(
     passes.append(jnp.pad(order, (0, padding)).reshape(steps_per_pass, batch_size))
   positions = jnp.concatenate(passes)[:num_steps]
   return positions, jnp.tile(mask, (len(passes), 1))[:num_steps]
+
+
+def unlabelled_batches(
+  seed: Scalar,
+  phase: Scalar,
+  round_index: Scalar,
+  num_examples: int,
+  *,
+  num_steps: int,
+  batch_size: int,
+) -> tuple[Int32[Array, "T U"], Bool[Array, "T U"]]:
+  """Returns the positions of the unlabelled examples that each step of a phase sees, and a mask.
+
+  They come in an order of their own: a phase goes on in a round where it stood after the round
+  before, so each of them is seen once before any is seen again. Pass p over them is in the order of
+  a permutation drawn from (seed, phase, p).
+
+  Args:
+    seed: of the replica.
+    phase: number of the phase.
+    round_index: [] int, from 0.
+    num_examples: m, at least 1.
+    num_steps: T, the steps of the phase in a round.
+    batch_size: U.
+  Returns:
+    positions [T, U] int32 in [0, m) and mask [T, U] bool; padding points at position 0.
+  """
+  per_pass = num_batches(num_examples, batch_size)
+  first = jnp.asarray(round_index, jnp.int32) * np.int32(num_steps)
+  first_pass, at = first // np.int32(per_pass), first % np.int32(per_pass)
+  stream = jax.random.fold_in(jax.random.fold_in(_key(seed), _UNLABELLED_ORDER), phase)
+  num_passes = num_batches(num_steps + per_pass - 1, per_pass)  # the most that a round touches
+  padding = per_pass * batch_size - num_examples
+  passes = [
+    jnp.pad(
+      permutation(jax.random.fold_in(stream, first_pass + np.int32(index)), num_examples),
+      (0, padding),
+    )
+    for index in range(num_passes)
+  ]
+  rows = jnp.concatenate(passes).reshape(-1, batch_size)
+  is_real = jnp.arange(per_pass * batch_size) < num_examples
+  masks = jnp.tile(is_real.reshape(per_pass, batch_size), (num_passes, 1))
+
+  def of_round(rows: Shaped[Array, "S U"]) -> Shaped[Array, "T U"]:
+    return jax.lax.dynamic_slice_in_dim(rows, at, num_steps)
+
+  return of_round(rows), of_round(masks)

@@ -24,7 +24,7 @@ class Placement:
 
   Attributes:
     name: "device" or "stream".
-    inputs_bytes: of both splits.
+    inputs_bytes: of all splits.
     device_bytes: memory of one device.
   """
 
@@ -58,7 +58,8 @@ def choose_placement(
     layout: of the devices.
     sealed: what an earlier start of the run chose; None for a new run.
   """
-  inputs_bytes = data.train.inputs.nbytes + data.test.inputs.nbytes
+  splits = [data.train, data.test, *([] if data.unlabelled is None else [data.unlabelled])]
+  inputs_bytes = sum(split.inputs.nbytes for split in splits)
   device_bytes = processes.agree(_device_bytes(layout))
   chosen = config.placement if config.placement != "auto" else sealed
   if chosen is None:

@@ -29,6 +29,9 @@ from sdt.inputs.stream import HostInputs, read_ahead, rows_at
 # Numbers of batches [G] -> [G, B] positions of their examples in a split.
 type Positions = Callable[[Int[np.ndarray, "G"]], Int[np.ndarray, "G B"]]
 
+# Ids [R, T, B] of the steps of a dispatch, and which of them count.
+type StepIds = tuple[Int32[np.ndarray, "R T B"], Bool[np.ndarray, "R T B"]]
+
 # Whether the next dispatch of a training trains, or else evaluates -> its feed.
 type NextFeed = Callable[[bool], Feed]
 
@@ -40,22 +43,28 @@ class Reads:
   Attributes:
     num_train: dispatches that train.
     steps: number of such a dispatch -> ids and masks of its steps, [R, T, B] each.
+    unlabelled: the same of the unlabelled examples; None where the steps see none.
     num_test: dispatches that evaluate.
     batches: number of such a dispatch -> positions [G, B] of its evaluation batches.
   """
 
   num_train: int
-  steps: Callable[[int], tuple[Int32[np.ndarray, "R T B"], Bool[np.ndarray, "R T B"]]]
+  steps: Callable[[int], StepIds]
   num_test: int
   batches: Callable[[int], Int[np.ndarray, "G B"]]
+  unlabelled: Callable[[int], StepIds] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class FeedShapes:
-  """The shapes of what a dispatch is fed: [R, T, B] of its steps, [G, B] of its evaluation."""
+  """The shapes of what a dispatch is fed: [R, T, B] of its steps, [G, B] of its evaluation.
+
+  `unlabelled` is [R, T, U] where the steps see unlabelled examples.
+  """
 
   steps: tuple[int, int, int]
   batches: tuple[int, int]
+  unlabelled: tuple[int, int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +130,11 @@ def make_source(config: DataConfig, data: Data, layout: Layout, placement: Place
     return Resident(data=_placed(data, layout, is_whole=True), **sizes)
   return Streamed(
     data=_placed(data, layout, is_whole=False),
-    host=HostInputs(data.train.inputs, data.test.inputs),
+    host=HostInputs(
+      data.train.inputs,
+      data.test.inputs,
+      None if data.unlabelled is None else data.unlabelled.inputs,
+    ),
     layout=layout,
     placement=placement,
     note=placement.note(config),
@@ -135,7 +148,8 @@ def _placed(data: Data, layout: Layout, *, is_whole: bool) -> DeviceData:
     return Split(inputs, image_sizes(dataset), dataset.labels)
 
   by = Preparation.of(data.mean, data.std, data.steps, dtype=data.train.inputs.dtype)
-  return place(layout, DeviceData(split(data.train), split(data.test), by))
+  unlabelled = None if data.unlabelled is None else split(data.unlabelled)
+  return place(layout, DeviceData(split(data.train), split(data.test), by, unlabelled=unlabelled))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,7 +226,12 @@ class Streamed(Source):
   def feeds(self, reads: Reads) -> Iterator[NextFeed]:
     def read_steps(dispatch: int) -> Steps:
       ids, masks = reads.steps(dispatch)
-      return Steps(ids, masks, rows_at(self.host.train, ids))
+      steps = Steps(ids, masks, rows_at(self.host.train, ids))
+      if reads.unlabelled is None or self.host.unlabelled is None:
+        return steps
+      ids, masks = reads.unlabelled(dispatch)
+      unlabelled = Steps(ids, masks, rows_at(self.host.unlabelled, ids))
+      return dataclasses.replace(steps, unlabelled=unlabelled)
 
     def read_test(dispatch: int) -> np.ndarray:
       return rows_at(self.host.test, reads.batches(dispatch))
@@ -232,11 +251,17 @@ class Streamed(Source):
   def feed_shapes(self, shapes: FeedShapes) -> list[Feed]:
     train, test = self.host.train, self.host.test
     layout = dataclasses.replace(self.layout, is_abstract=True)
-    steps = Steps(
-      jax.ShapeDtypeStruct(shapes.steps, np.int32),
-      jax.ShapeDtypeStruct(shapes.steps, np.bool_),
-      jax.ShapeDtypeStruct((*shapes.steps, *train.shape[1:]), train.dtype),
-    )
+
+    def steps_of(shape: tuple[int, int, int]) -> Steps:
+      return Steps(
+        jax.ShapeDtypeStruct(shape, np.int32),
+        jax.ShapeDtypeStruct(shape, np.bool_),
+        jax.ShapeDtypeStruct((*shape, *train.shape[1:]), train.dtype),
+      )
+
+    steps = steps_of(shapes.steps)
+    if shapes.unlabelled is not None:
+      steps = dataclasses.replace(steps, unlabelled=steps_of(shapes.unlabelled))
     inputs = jax.ShapeDtypeStruct((*shapes.batches, *test.shape[1:]), test.dtype)
     of_steps = Feed(self.data, place_replicas(layout, steps))
     return [of_steps, Feed(self.data.with_inputs("test", place(layout, inputs)))]

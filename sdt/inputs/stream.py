@@ -13,10 +13,11 @@ from sdt.errors import DataError, SdtError
 
 @dataclasses.dataclass(frozen=True)
 class HostInputs:
-  """Inputs in the host's memory or in a mapped file: train [N, ...] and test [M, ...]."""
+  """Inputs in the host's memory or in a mapped file: train [N, ...], test [M, ...], unlabelled."""
 
   train: Shaped[np.ndarray, "N ..."]
   test: Shaped[np.ndarray, "M ..."]
+  unlabelled: Shaped[np.ndarray, "m ..."] | None = None
 
 
 def ascending(size: int) -> Callable[[Int[np.ndarray, "G"]], Int[np.ndarray, "G B"]]:

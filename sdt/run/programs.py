@@ -48,6 +48,7 @@ from sdt.models.registry import multiply_adds, variable_shapes
 from sdt.run import recorded
 from sdt.run.dispatches import arm_sizes, batches_of_pass
 from sdt.run.initial_weights import initial_weights
+from sdt.run.semi_programs import rows_of_step, semi_program, with_semi
 from sdt.types import Model
 
 _GRADIENT_NUMBERS = 2**26  # of all the gradients of single examples that are computed together
@@ -165,15 +166,16 @@ class Setup:
   def _dispatch_sizes(self, plan: Plan) -> DispatchSizes:
     """Returns how the arm is cut into dispatches; see `arm_sizes`."""
     config, source = self.config, self.source
+    size = rows_of_step(plan, config)
     work = RoundWork(
       plan.steps_per_round,
       self._eval_batches,
-      TRAINED * self._multiply_adds(config.batch_size),
+      TRAINED * self._multiply_adds(size),
       eval_multiply_adds=self._multiply_adds(self.eval_batch_size),
     )
     most = None
     if not source.runs_whole_rounds:
-      steps = source.most_batches("train", config.batch_size * self.replicas_per_device)
+      steps = source.most_batches("train", size * self.replicas_per_device)
       most = steps, source.most_batches("test", self.eval_batch_size)
     return arm_sizes(
       self.choices["dispatches"],
@@ -217,7 +219,8 @@ class Setup:
       regularisers={name: neutral[name] for name in regularisers},
       optim=numbers_of(config.optim),
     )
-    trainer.use_plan(arrays, keeps_dynamics=recorded.records(config, self.data, plan.arm))
+    keeps = recorded.records(config, self.data, plan.arm)
+    trainer.use_plan(with_semi(arrays, plan, config), keeps_dynamics=keeps)
     return trainer
 
   def _program(self, plan: Plan, regularisers: tuple[str, ...]) -> Program:
@@ -240,6 +243,7 @@ class Setup:
       num_phases=num_phases(config),
       num_recorded=recorded.num_carried(config, self.data, plan),
       course_rounds=recorded.course_rounds(config, plan.arm),
+      semi=semi_program(plan, config),
     )
 
   def score_program(self) -> ScoreProgram:

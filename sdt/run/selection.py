@@ -20,7 +20,7 @@ from sdt import files
 from sdt.arms.catalogue import scoring_arms
 from sdt.config import Config, search_space, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, entry, leaves
-from sdt.config.schema import EvaluateConfig, LogConfig, RegulariseConfig
+from sdt.config.schema import EvaluateConfig, LogConfig, RegulariseConfig, SemiConfig
 from sdt.data.dataset import Data
 from sdt.data.validation_split import hold_out
 from sdt.errors import ConfigError
@@ -131,7 +131,10 @@ def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
       search_space.without_selection(config),
       seeds=config.seeds[: rule.num_seeds],
       method=method,
-      regularise=RegulariseConfig(),  # no trial has a phase that would read it
+      # No trial has a phase that would read these.
+      regularise=RegulariseConfig(),
+      semi=SemiConfig(),
+      augment=dataclasses.replace(config.augment, strong=""),
       arms=("baseline", *(trial.arm for trial in trials)),
       own_arms=tuple(f"{trial.arm} = {trial.phases}" for trial in trials),
       baseline_from=None,

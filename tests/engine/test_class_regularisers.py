@@ -13,8 +13,8 @@ from sdt.arms import class_shares
 from sdt.arms.checks import check_overrides
 from sdt.arms.planning import Setting, make_plan
 from sdt.config.schema import OptimConfig
+from sdt.engine.examples import round_ids
 from sdt.engine.program import Network
-from sdt.engine.scan import round_ids
 from sdt.engine.state import Position
 from sdt.errors import ConfigError
 from sdt.inputs.order import Draw, draw_thresholds

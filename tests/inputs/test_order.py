@@ -1,6 +1,7 @@
 """The ids of a step are a pure function of (seed, phase, round)."""
 
 import functools
+import itertools
 
 import jax
 import numpy as np
@@ -8,9 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdt.inputs.order import augment_key, num_batches, order_key, phase_batches
+from sdt.inputs.order import (
+  augment_key,
+  num_batches,
+  order_key,
+  phase_batches,
+  unlabelled_batches,
+)
 
 jit_batches = jax.jit(phase_batches, static_argnames=("num_examples", "num_steps", "batch_size"))
+
+jit_unlabelled = jax.jit(
+  unlabelled_batches, static_argnames=("num_examples", "num_steps", "batch_size")
+)
 
 # Examples, batch size and passes: every remainder of a batch that is an edge. Of few sizes, so that
 # a program serves many seeds.
@@ -90,3 +101,31 @@ def test_orders_are_uniform():
   firsts = np.asarray(of_seed(np.arange(400, dtype=np.int32)))
   counts = np.bincount(firsts, minlength=5)
   assert ((counts - 80) ** 2 / 80).sum() < 18.5  # chi-squared, 4 degrees of freedom, p = 0.001
+
+
+# Unlabelled examples, batch size, steps of a round.
+UNLABELLED = [(1, 4, 2), (10, 4, 1), (10, 4, 2), (10, 4, 7), (12, 4, 3), (13, 5, 4), (5, 8, 2)]
+
+
+@given(sizes=st.sampled_from(UNLABELLED), seed=st.integers(0, 2**31 - 1))
+def test_unlabelled_examples_are_each_seen_once_before_any_is_seen_again_whatever_a_round_is(
+  sizes, seed
+):
+  num, size, steps = sizes
+  rounds = [
+    jit_unlabelled(seed, 1, index, num, num_steps=steps, batch_size=size) for index in range(6)
+  ]
+  positions, masks = (np.concatenate([np.asarray(one[part]) for one in rounds]) for part in (0, 1))
+  per_pass = num_batches(num, size)
+  for start in range(0, len(positions) - per_pass + 1, per_pass):
+    window = slice(start, start + per_pass)
+    np.testing.assert_array_equal(np.sort(positions[window][masks[window]]), np.arange(num))
+
+
+def test_the_order_of_unlabelled_examples_is_its_own_and_another_in_every_phase_and_pass():
+  of = functools.partial(jit_unlabelled, num_examples=40, num_steps=1, batch_size=40)
+  orders = [np.asarray(of(seed, phase, index)[0])[0] for seed, phase, index in itertools.product(
+    (0, 1), (0, 1), (0, 1)
+  )]  # fmt: skip
+  labelled = np.asarray(jit_batches(order_key(0, 0, 0), 40, 1, batch_size=40)[0])[0]
+  assert len({tuple(order.tolist()) for order in [*orders, labelled]}) == 9

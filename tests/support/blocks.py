@@ -10,6 +10,7 @@ from sdt.config import Config
 from sdt.config.schema import RegulariseConfig
 from sdt.config.toolbox.block import Block, Number
 from sdt.config.toolbox.tables import CHAPTERS
+from sdt.engine.semi import SEMI
 from sdt.errors import ConfigError
 from tests.support import tiny
 
@@ -46,13 +47,13 @@ def written(name: str, block: Block) -> str:
 
 
 def choices() -> tuple[Choice, ...]:
-  """Returns a choice for every block of every chapter, and for every regulariser."""
+  """Returns a choice for every block of every chapter, and for every regulariser of any phase."""
   blocks = [
     Choice(chapter.key, written(name, block))
     for chapter in CHAPTERS.values()
     for name, block in chapter.table.items()
   ]
-  regularisers = vars(RegulariseConfig()).items()
+  regularisers = [item for item in vars(RegulariseConfig()).items() if item[0] not in SEMI]
   return (*blocks, *(Choice("everywhere", f"{name}={value}") for name, value in regularisers))
 
 

@@ -178,6 +178,20 @@ class DataConfig:
     call=IMBALANCES,
     is_later=True,
   )
+  labelled: int | None = config_key(
+    None,
+    "so many training examples keep their label, after data.num_train and data.imbalance, drawn by "
+    "split_seed (stratified); nothing sees the labels of the others",
+    low=1,
+    is_later=True,
+  )
+  pretext: str | None = config_key(
+    None,
+    "rotation: every image four times, turned by quarters, which is what the network is to tell; "
+    "the weights are read by model.pretrained of another run",
+    choices=("rotation",),
+    is_later=True,
+  )
   validation_fraction: float = config_key(
     0.1,
     "share of the training set that a selection holds out to choose on, or early stopping to stop "

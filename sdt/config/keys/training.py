@@ -92,6 +92,13 @@ class AugmentConfig:
   ops: str | None = config_key(
     None, "operations in order, such as 'crop(4) flip rotate(15) cutout(8)'", calls=OPS
   )
+  strong: str = config_key(
+    "",
+    "fixmatch: what becomes of the unlabelled images that are to follow a guess, in full, such as "
+    "'crop(4) flip rand_augment(10, 2) cutout(16)'; the guess is made under augment.ops",
+    calls=OPS,
+    is_later=True,
+  )
   fill: str = config_key(
     "black", "what augment.ops shows where no image is; mean: that of the data", choices=FILLS
   )
@@ -311,6 +318,24 @@ class RegulariseConfig:
     "t: the loss adds t log(share of the class) to every logit; evaluation does not",
     low=0.0,
     high=10.0,
+    neutral=0.0,
+    is_later=True,
+  )
+  fixmatch: float = config_key(
+    1.0,
+    "factor of the loss of unlabelled examples: of their strongly augmented images, against what "
+    "the network is sure of under weak augmentation",
+    low=0.0,
+    high=1e3,
+    neutral=0.0,
+    is_later=True,
+  )
+  mixmatch: float = config_key(
+    75.0,
+    "factor of the loss of unlabelled examples: the squared error of sharpened guesses, in a batch "
+    "that mixes them with the labelled ones",
+    low=0.0,
+    high=1e6,
     neutral=0.0,
     is_later=True,
   )

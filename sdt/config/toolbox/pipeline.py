@@ -14,6 +14,8 @@ class AugmentKeys(Protocol):
   @property
   def ops(self) -> str | None: ...
   @property
+  def strong(self) -> str: ...
+  @property
   def fill(self) -> str: ...
   @property
   def pad_crop(self) -> int: ...
@@ -91,3 +93,8 @@ def pipeline_of(keys: AugmentKeys) -> Pipeline:
   if keys.flip:
     calls.append(Call("flip", (0.5,)))
   return Pipeline(tuple(calls), keys.fill)
+
+
+def strong_pipeline_of(keys: AugmentKeys) -> Pipeline:
+  """Returns the operations of `augment.strong`, whose numbers no phase overrides."""
+  return Pipeline(parse_calls(keys.strong, OPS), keys.fill)

@@ -19,6 +19,7 @@ from sdt.config.schema import (
   MethodConfig,
   RegulariseConfig,
   ScoreConfig,
+  SemiConfig,
   SplitConfig,
 )
 from sdt.config.search_space import Space
@@ -72,7 +73,10 @@ def on_the_rest(config: Config, arm: str, share: float) -> Config:
     seeds=config.seeds[: rule.num_seeds],
     method=method,
     evaluate=EvaluateConfig(),
-    regularise=RegulariseConfig(),  # no trial has a phase that would read it
+    # No trial has a phase that would read these.
+    regularise=RegulariseConfig(),
+    semi=SemiConfig(),
+    augment=dataclasses.replace(config.augment, strong=""),
     arms=(BASELINE,) if arm == BASELINE else (BASELINE, arm),
     own_arms=(),
     baseline_from=None,

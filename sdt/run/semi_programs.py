@@ -1,0 +1,42 @@
+"""What the programs of plans with unlabelled examples have besides."""
+
+import dataclasses
+
+from sdt.config import Config
+from sdt.config.toolbox.pipeline import strong_pipeline_of
+from sdt.engine.dispatch_sizes import TRAINED
+from sdt.engine.plan import Plan, PlanArrays
+from sdt.engine.program import SemiProgram
+from sdt.engine.semi import SEMI, numbers_of_semi
+
+
+def semi_program(plan: Plan, config: Config) -> SemiProgram | None:
+  """Returns what is static about phases with unlabelled examples; None if no phase learns of any.
+
+  Then the program is the one that it was before there were such phases.
+  """
+  names = [name for name in plan.regularisers() if name in SEMI]
+  if not names or not plan.num_unlabelled:
+    return None
+  method, size = SEMI[names[0]], config.semi.ratio * config.batch_size
+  return SemiProgram(
+    names[0],
+    plan.num_unlabelled,
+    size,
+    strong=strong_pipeline_of(config.augment) if method.is_strong else None,
+    trained_rows=config.batch_size + 2 * size + 2 * size * method.guesses // TRAINED,
+  )
+
+
+def rows_of_step(plan: Plan, config: Config) -> int:
+  """Returns how many images a step of a plan trains on, all together."""
+  semi = semi_program(plan, config)
+  return config.batch_size if semi is None else semi.trained_rows
+
+
+def with_semi(arrays: PlanArrays, plan: Plan, config: Config) -> PlanArrays:
+  """Returns the numbers of a plan with those of its phases with unlabelled examples."""
+  semi = semi_program(plan, config)
+  if semi is None:
+    return arrays
+  return dataclasses.replace(arrays, semi=numbers_of_semi(plan, semi.name, config.semi))
