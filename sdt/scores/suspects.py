@@ -154,7 +154,7 @@ def find(
     source,
     log_odds,
     suspicion,
-    suggested,
+    suggested=suggested,
     seeds_agree=(prefers_other & (classes == suggested)).sum(axis=0),
     num_seeds=int(counted.sum()),
     share_right=float(is_right.mean()),
