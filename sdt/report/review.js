@@ -121,7 +121,7 @@ class Review {
     const [of, before] = [suspects.length, this.examples.filter((one) => one.reviewed).length];
     const said = [
       of ? `Suspects: ${number(suspects.filter(isDone).length)} of ${number(of)} done.` : "",
-      before ? `${number(before)} images were kept in an earlier review.` : "",
+      before ? `${number(before)} kept in an earlier review.` : "",
       this.sampleInWords(),
     ];
     $("suspects-done").textContent = said.filter(Boolean).join(" ");

@@ -223,17 +223,20 @@ def _notes(matched: Matched, content: Mapping[str, Any]) -> list[str]:
 
 
 def _on_test_labels(matched: Matched) -> str:
-  before, after = matched.num_only
-  left = (
-    f" {before + after} test images that one run dropped are left out." if before + after else ""
-  )
+  num = sum(matched.num_only)
+  left = f" {_test_images(num)} that one run dropped {'are' if num > 1 else 'is'} left out."
+  left = left if num else ""
   if not matched.num_relabelled:
     return left.strip()
   return (
-    f"The labels of {matched.num_relabelled} test images differ (data.corrections_test): the same "
+    f"The labels of {_test_images(matched.num_relabelled)} differ (data.corrections_test): the same "
     "answers are graded by the labels of each run. Labels that were mended after a look at the "
     f"predictions favour the networks that pointed at them.{left}"
   )
+
+
+def _test_images(num: int) -> str:
+  return f"{num} test image{'s' if num > 1 else ''}"
 
 
 def _on_seeds(matched: Matched) -> str:

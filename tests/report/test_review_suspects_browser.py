@@ -48,7 +48,7 @@ def test_suspects_have_a_filter_a_counter_and_the_pairs_for_themselves(run, watc
   suspects = [row for row in rows if row["suspect"] == "1"]
   assert 5 < len(suspects) < NUM
   done = sum(row["reviewed"] == "1" for row in suspects)
-  said = f"Suspects: {done} of {len(suspects)} done. 2 images were kept in an earlier review."
+  said = f"Suspects: {done} of {len(suspects)} done. 2 kept in an earlier review."
   assert watched.text("#suspects-done") == said
   page.select_option("#by-kind", "suspects")
   assert shown(watched) == [row["example_id"] for row in suspects]
@@ -130,7 +130,7 @@ def test_test_images_are_a_part_of_their_own_with_their_own_work_and_file(chromi
   page.keyboard.press("a")
   page.keyboard.press("k")
   said = watched.text("#suspects-done")
-  assert said.startswith("Suspects: 1 of 3 done. 1 images were kept")
+  assert said.startswith("Suspects: 1 of 3 done. 1 kept")
   assert said.endswith("Random sample: 3 of 4 done, 1 of them mended.")
   content = watched.downloaded(lambda: page.keyboard.press("s"), "corrections_test.csv")
   assert content.decode().splitlines()[1:] == [

@@ -154,7 +154,7 @@ def test_mended_test_labels_are_graded_both_ways_and_dropped_ones_left_out(pair)
       assert list(found[side]["per_seed"].values()) == pytest.approx(expected)
   notes = " ".join(content["notes"])
   assert "The labels of 2 test images differ" in notes
-  assert "1 test images that one run dropped are left out" in notes
+  assert "1 test image that one run dropped is left out" in notes
 
 
 def other_label():
