@@ -229,9 +229,9 @@ def _on_test_labels(matched: Matched) -> str:
   if not matched.num_relabelled:
     return left.strip()
   return (
-    f"The labels of {_test_images(matched.num_relabelled)} differ (data.corrections_test): the same "
-    "answers are graded by the labels of each run. Labels that were mended after a look at the "
-    f"predictions favour the networks that pointed at them.{left}"
+    f"The labels of {_test_images(matched.num_relabelled)} differ (data.corrections_test): the "
+    "same answers are graded by the labels of each run. Labels that were mended after a look at "
+    f"the predictions favour the networks that pointed at them.{left}"
   )
 
 
