@@ -83,8 +83,7 @@ def look_before(visit: Visit) -> Outcome:
   mean_loss = math.fsum(loss) / len(loss) if loss else math.nan
   names, is_drawn = data.class_names, visit.beside.pretrained is None
   inputs = _as_seen(data, visit.plain.data.crop_size, drawn(len(data.train), _NUM_LOOKED_AT))
-  axes = tuple(range(inputs.ndim - 1)) if inputs.ndim > 2 else None
-  mean, sd = np.atleast_1d(inputs.mean(axis=axes)), np.atleast_1d(inputs.std(axis=axes))
+  mean, sd = _scale_of(inputs)
   kernels = kernels_of(lesson.start)
   constant = [name for name, value in kernels if value.size > 1 and np.ptp(value) == 0.0]
   activation, layers = spread(visit, lesson.start)
@@ -106,6 +105,16 @@ def look_before(visit: Visit) -> Outcome:
     "layers": layers,
   }
   return Outcome(tuple(findings), measured)
+
+
+def _scale_of(
+  inputs: Float[np.ndarray, "B ..."],
+) -> tuple[Float[np.ndarray, "C"], Float[np.ndarray, "C"]]:
+  """Returns mean and standard deviation of every channel that varies, of vectors those of all."""
+  axes = tuple(range(inputs.ndim - 1)) if inputs.ndim > 2 else None
+  mean, sd = np.atleast_1d(inputs.mean(axis=axes)), np.atleast_1d(inputs.std(axis=axes))
+  varies = sd > 0 if np.any(sd > 0) else sd >= 0
+  return mean[varies], sd[varies]
 
 
 def spread(visit: Visit, state: TrainState) -> tuple[str, Layers]:

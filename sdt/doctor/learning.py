@@ -15,7 +15,7 @@ from sdt.stats.learning_diagnosis import Course, best_of
 
 NUM_BATCHES = 8
 _MOST_ROUNDS, _FEW_ROUNDS = 60, 20  # at the config's own rate, and at others
-_OTHER_FACTORS = (0.1, 0.01, 0.001, 10.0, 100.0)
+_LOWER_FACTORS, _HIGHER_FACTORS = (0.1, 0.01, 0.001), (10.0, 100.0)
 _FACTORS = (10.0, 1.0, 0.1, 0.01)
 _LOWER, _HIGHER = (1e-3, 1e-4, 1e-5, 1e-6), (100.0, 1e3)
 _NUM_STEPS = 100
@@ -32,8 +32,9 @@ def learn_by_heart(visit: Visit) -> Outcome:
   positions = drawn(num, min(num, NUM_BATCHES * config.batch_size))
   own = config.optim.learning_rate
   courses = [_learnt(visit, Task(own, _MOST_ROUNDS, positions))[0]]
-  for factor in _OTHER_FACTORS:
-    if courses[-1].accuracy == 1.0:
+  # Where the loss went up, no higher rate is better.
+  for factor in _LOWER_FACTORS if courses[0].rose else (*_LOWER_FACTORS, *_HIGHER_FACTORS):
+    if courses[-1].accuracy >= learning_diagnosis.NEARLY:
       break
     rate = _rounded(own * factor)
     courses.append(_learnt(visit, Task(rate, _FEW_ROUNDS, positions))[0])

@@ -12,6 +12,7 @@ from sdt.report.figures import BLACK, BLUE, GREY, OTHER_COLOURS, VERMILLION, WID
 from sdt.report.monitor_figures import moving_average
 
 _LOG_FROM = 10
+_MOST = 30.0  # times the loss of chance: higher losses leave the figure
 
 
 def losses(courses: Sequence[Mapping[str, Any]], chance: float, own: float) -> Figure:
@@ -39,10 +40,16 @@ def losses(courses: Sequence[Mapping[str, Any]], chance: float, own: float) -> F
     axes.plot(range(1, len(made) + 1), smooth, label=name, **look)
     if course["diverged"]:
       axes.plot(
-        [len(made)], [smooth[-1]], marker="x", markersize=8, linestyle="", color=look["color"]
+        [len(made)],
+        [min(smooth[-1], _MOST * chance)],
+        marker="x",
+        markersize=8,
+        linestyle="",
+        color=look["color"],
       )
   axes.axhline(chance, color=GREY, linewidth=1.0, linestyle=":", label="log K")
-  low, high = min(values), max(values)
+  low, high = min(values), min(max(values), _MOST * chance)
+  axes.set_ylim(0.0, 1.05 * high)
   axes.set_ylabel("cross-entropy, nats")
   if 0 < _LOG_FROM * low < high:
     log_axis(axes, low, high)

@@ -31,6 +31,7 @@ def html(content: Mapping[str, Any], drawn: Mapping[str, Picture]) -> str:
     page_kind="doctor",
     content=content,
     verdict=_verdict(levels),
+    has_fault="fault" in levels,
     words=_WORDS,
     steps=list(steps.items()),
     tables=tables(content),

@@ -11,7 +11,7 @@ _LEARNS = 0.95  # of the loss at the start; a rate that stays above it has not l
 _ROSE = 1.05
 _SMOOTH = 0.1  # share of the steps whose mean loss stands for the start and for the end
 _FASTER = 0.7  # of the loss that the config's own rate ends at
-_NEARLY = 0.95  # of the examples right is nearly all
+NEARLY = 0.95  # of the examples right is nearly all
 _FEW_NAMES = 3
 _MOST_TOLD = 5
 
@@ -98,7 +98,7 @@ def of_overfit(
     ]
   how = "the training diverged" if own.diverged else f"{own.accuracy:.1%} of them are right"
   text = f"{examples} are not learnt by heart at the learning rate {own.rate:g}: {how}"
-  if best.accuracy == 1.0 or own.accuracy < _NEARLY <= best.accuracy:
+  if best.accuracy == 1.0 or own.accuracy < NEARLY <= best.accuracy:
     is_lower = best.rate < own.rate
     share = "all" if best.accuracy == 1.0 else f"{best.accuracy:.1%}"
     return [
@@ -110,7 +110,7 @@ def of_overfit(
         optim__learning_rate=best.rate,
       )
     ]
-  if own.accuracy >= _NEARLY:
+  if own.accuracy >= NEARLY:
     return [
       note(
         "overfit_slow",

@@ -124,7 +124,10 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
 def test_all_steps_lead_to_a_command_that_trains_in_the_same_workdir(tmp_path, monkeypatch):
   monkeypatch.setattr("sys.argv", ["sdt"])
   workdir = tmp_path / "run"
-  words = [*COMMAND, f"--workdir={workdir}", "--config.rounds=2", "--config.optim.milestones=1"]
+  short = {"rounds": "2", "optim.milestones": "1"}
+  given = [word for word in COMMAND if word.partition("=")[0][9:] not in short]
+  words = [*given, f"--workdir={workdir}"]
+  words += [f"--config.{key}={value}" for key, value in short.items()]
   assert program.main(["doctor", *words, "--steps=1-7"]) in (0, FAULT_FOUND)
   content = json.loads((workdir / "doctor.json").read_text())
   assert list(content["steps"]) == [

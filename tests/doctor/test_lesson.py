@@ -1,0 +1,53 @@
+"""The short trainings: which examples they see, from where they start, and when they end."""
+
+import numpy as np
+import pytest
+
+from sdt.doctor.lesson import STEPS, Lesson, Task, kernels_of
+from tests.doctor.test_faults import config
+from tests.support import tiny
+from tests.support.examined import visit, with_labels
+
+FEW = np.array([3, 50, 51, 120, 300, 399], np.int32)
+
+
+@pytest.fixture(scope="module")
+def lesson() -> Lesson:
+  return visit(config()).lesson
+
+
+def test_learning_by_heart_sees_these_examples_alone_and_ends_when_all_are_right(lesson):
+  data = tiny.data(config())
+  others = (data.train.labels + 1) % 3
+  others[FEW] = data.train.labels[FEW]
+  changed = visit(config(), with_labels(data, train=others)).lesson
+  task = Task(0.05, 60, FEW)
+  course, state = lesson.learn(task)
+  again, other = changed.learn(task)
+  assert course == again
+  tiny.assert_equal(state.params, other.params)
+  assert course.accuracy == 1.0
+  assert course.unmoved == ()
+  assert 3 * STEPS <= course.num_steps < 60 * STEPS
+  assert course.test_accuracy is None
+
+
+def test_every_training_starts_from_the_same_weights(lesson):
+  task = Task(0.05, 2, is_tested=True)
+  first = lesson.learn(task)[0]
+  lesson.learn(Task(0.5, 1))
+  assert lesson.learn(task)[0] == first
+  assert len(first.losses) == 2 * STEPS
+  assert 0.0 <= first.test_accuracy <= 1.0
+  # Without a rate nothing moves, and the first batch has the same loss.
+  course, state = lesson.learn(Task(0.0, 2))
+  assert set(course.unmoved) == {name for name, _ in kernels_of(lesson.start)}
+  tiny.assert_equal(state.params, lesson.start.params)
+  assert course.losses[0] == first.losses[0]
+
+
+def test_a_training_that_diverges_ends_there(lesson):
+  course = lesson.learn(Task(1e30, 10))[0]
+  assert course.diverged
+  assert course.num_steps < 10 * STEPS
+  assert course.last == np.inf
