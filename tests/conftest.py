@@ -4,9 +4,11 @@ This file must not import sdt: the option --jaxtyping-packages checks what is im
 """
 
 import hashlib
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -90,6 +92,7 @@ def reference_run(tmp_path_factory):
   """Returns the workdir of a finished run of `whole.CONFIG`, report and all.
 
   One worker trains it, each has a copy. Tests must not change it: `shutil.copytree` it first.
+  It was a process of its own, in an odd place; `said` has what it wrote.
   """
   from tests.support import whole
 
@@ -97,9 +100,21 @@ def reference_run(tmp_path_factory):
   shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
   with filelock.FileLock(shared / "reference.lock"):
     if not (shared / "reference").exists():
-      assert whole.run(whole.CONFIG, shared / "trained") == 0
-      (shared / "trained").rename(shared / "reference")
-  return shutil.copytree(shared / "reference", tmp_path_factory.mktemp("reference") / "run")
+      odd = shared / "a rün" / ("long " * 40).strip()
+      done = subprocess.run(whole.command(odd), capture_output=True, text=True, timeout=600)
+      assert done.returncode == 0, done.stderr
+      told = {"workdir": str(odd), "stdout": done.stdout, "stderr": done.stderr}
+      (shared / "said.json").write_text(json.dumps(told))
+      odd.rename(shared / "reference")
+  folder = tmp_path_factory.mktemp("reference")
+  shutil.copy(shared / "said.json", folder)
+  return shutil.copytree(shared / "reference", folder / "run")
+
+
+@pytest.fixture(scope="session")
+def said(reference_run):
+  """Returns the `workdir` that the process of `reference_run` had, its `stdout` and `stderr`."""
+  return json.loads((reference_run.parent / "said.json").read_text())
 
 
 @pytest.fixture
