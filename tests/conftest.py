@@ -45,8 +45,10 @@ hypothesis.settings.register_profile("sdt", max_examples=50, deadline=None, dera
 hypothesis.settings.load_profile("sdt")
 
 # The files that train whole runs, which take longest, come first: two workers then end together.
-_LONGEST_FIRST = tuple(
-  f"tests/{name}" for name in "test_ stages run commands devices toy arms engine models".split()
+_WHOLE_RUNS = tuple(f"tests/{name}" for name in "test_ stages run commands api trained".split())
+_LONGEST_FIRST = (
+  *_WHOLE_RUNS,
+  *(f"tests/{name}" for name in "devices toy arms engine models".split()),
 )
 
 
@@ -74,6 +76,25 @@ def pytest_configure(config):
   for name, value in settings.items():
     jax.config.update(name, value)
     os.environ[name.upper()] = str(value)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+  """Compiles the programs of whole runs without the optimisations of LLVM, by default.
+
+  These tests are about files, words, stops and what a run is made of. To compile their programs is
+  half of their time, and a third of that goes to the optimisations. What a program computes is
+  tested in the other folders, by programs as users have them; so is everything in `make slow`.
+  """
+  is_default = "not slow" in item.config.option.markexpr
+  fast = is_default and item.nodeid.startswith(_WHOLE_RUNS)
+  if fast == jax.config.read("jax_disable_most_optimizations"):
+    return
+  jax.config.update("jax_disable_most_optimizations", fast)
+  os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(fast).lower()  # for child processes
+  jax.clear_caches()
+  if (module := sys.modules.get("sdt.devices.compile")) is not None:
+    module._slot.cache_clear()
 
 
 def pytest_collection_modifyitems(items):
