@@ -19,7 +19,9 @@ from sdt.engine.state import Position
 from sdt.errors import ConfigError
 from tests.support import tiny
 from tests.support.many_devices import (
+  ALL_OPS,
   ONE,
+  SOME_OPS,
   augmented_inputs,
   collectives,
   first_steps,
@@ -56,14 +58,23 @@ def test_two_devices_train_as_one(mode, replicas):
     assert collectives(made) == {"all-reduce": 2 + 2 * 3 + 2}
 
 
-@pytest.mark.parametrize("mode", only(["jit"], ["jit", "pmap"]))
-def test_operations_have_the_same_bits_on_two_devices(mode):
-  np.testing.assert_array_equal(augmented_inputs(2, mode), one_device_inputs())
+@pytest.mark.parametrize(
+  ("mode", "operations"),
+  [
+    ("jit", SOME_OPS),
+    pytest.param("jit", ALL_OPS, marks=pytest.mark.slow),
+    pytest.param("pmap", ALL_OPS, marks=pytest.mark.slow),
+  ],
+  ids=["jit", "jit-all", "pmap-all"],
+)
+def test_operations_have_the_same_bits_on_two_devices(mode, operations):
+  ours = augmented_inputs(2, mode, operations)
+  np.testing.assert_array_equal(ours, one_device_inputs(operations))
 
 
 @functools.cache
-def one_device_inputs():
-  return augmented_inputs(1, "jit")
+def one_device_inputs(operations):
+  return augmented_inputs(1, "jit", operations)
 
 
 @pytest.fixture(scope="module")

@@ -182,6 +182,8 @@ def test_a_deep_network_survives_a_group_of_padding():
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
 
 
+# Two ResNets for two devices; the groups themselves are tested above.
+@pytest.mark.slow
 def test_jit_and_pmap_train_alike_by_device_and_a_step_has_one_sum_beside_the_count():
   actual = {}
   for mode in ("jit", "pmap"):
