@@ -33,7 +33,8 @@ def test_a_training_cut_after_any_dispatch_and_saved_to_disk_ends_with_the_same_
     seeds=(0,),
     optim__milestones=(1,),
     parallel__steps_per_dispatch=1,
-    augment__pad_crop=1,
+    augment__pad_crop=2,
+    augment__flip=True,
   )
   data = tiny.data(of)
   plan = tiny.alternating(of, len(data.train), 20)

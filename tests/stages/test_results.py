@@ -366,18 +366,13 @@ def test_results_know_the_curve_before_the_drop_the_positive_control_and_what_is
 
 def test_a_trained_network_finds_wrong_labels_and_hard_examples(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
-  sizes = {
-    "data__shapes__num_train": 300,
-    "data__shapes__num_classes": 2,
-    "data__wrong_label_fraction": 0.1,
-  }
-  of = tiny.config(arms=("baseline", "method"), rounds=3, compilation_cache=False, **sizes)
+  of = whole.config(data__wrong_label_fraction=0.1)
   assert whole.run(of, tmp_path) == 0
   truth, scores = (
     files.read_json(tmp_path / "scores.json")["truth"],
     files.read_npz(tmp_path / "scores.npz"),
   )
-  assert scores["wrong_label"].sum() == 30
+  assert scores["wrong_label"].sum() == 7
   wrong = scores["wrong_label"]
   by_hand = [
     np.mean(row[wrong][:, None] < row[~wrong]) for row in scores["log_odds"].astype(np.float64)
