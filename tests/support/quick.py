@@ -1,10 +1,14 @@
-"""Some rows of a test for the default suite, all of them for `make slow`."""
+"""What keeps the default suite quick: some rows of a test, and programs that compile sooner."""
 
 from collections.abc import Container, Iterable
 from typing import Any
 
 import pytest
 from _pytest.mark.structures import ParameterSet
+
+# `jax.jit(..., compiler_options=QUICK)`, where values are compared to a tolerance: without LLVM's
+# optimisations a program compiles in two thirds of the time.
+QUICK = {"xla_backend_optimization_level": 0}
 
 
 def only(quick: Container[Any], rows: Iterable[Any]) -> list[ParameterSet]:
