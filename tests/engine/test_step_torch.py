@@ -38,8 +38,7 @@ def _ten_steps():
   model = make_model(ModelConfig(name="resnet20"), 10, dtype=jnp.float64, param_dtype=jnp.float64)
   variables = drawn_variables(model)
   state = one_step.first_state(variables, OPTIM)
-  update = functools.partial(train_step, network=Network(model, OPTIM))
-  step_fn = jax.jit(update, compiler_options=QUICK)
+  step_fn = jax.jit(functools.partial(train_step, network=Network(model, OPTIM)))
   losses = []
   for step, (phase, size) in enumerate(zip(drawn.STEP_PHASES, drawn.STEP_SIZES, strict=True)):
     mask = np.arange(drawn.BATCH_SIZE) < size

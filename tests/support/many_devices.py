@@ -30,7 +30,6 @@ from sdt.inputs.order import augment_key, mixup_key
 from sdt.models import init_variables, make_model
 from sdt.run.programs import Setup
 from tests.support import one_step, tiny
-from tests.support.quick import QUICK
 
 ONE = tiny.resnet(augment__pad_crop=1, augment__flip=True, parallel__steps_per_dispatch=3)
 
@@ -81,7 +80,7 @@ def float64_steps(num_devices: int, mode: str, num_steps: int = 20) -> TrainStat
     step_fn = jax.pmap(step, "data", in_axes=(0, 0, None), devices=devices)
     state = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (len(devices), *np.shape(leaf))), state)
   else:
-    step_fn = jax.jit(step, compiler_options=QUICK)
+    step_fn = jax.jit(step)
   for index in range(num_steps):
     images, labels = rng.normal(size=(8, 8, 8, 3)), rng.integers(0, 3, 8).astype(np.int32)
     batch = one_step.batch(images, labels, np.arange(8) < (3 if index % 3 == 2 else 8))

@@ -7,7 +7,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 # `jax.jit(..., compiler_options=QUICK)`, where values are compared to a tolerance: without LLVM's
-# optimisations a program compiles in two thirds of the time.
+# optimisations a program compiles in two thirds of the time. Convolutions in float64 are then slow.
 QUICK = {"xla_backend_optimization_level": 0}
 
 
