@@ -22,14 +22,7 @@ from tests.support import tiny, whole
 from tests.support.places import ROOT, SHARED_DATA
 from tests.support.report_page import page_alone, small_run
 
-# One program trains both arms.
-CONFIG = whole.config(
-  seeds=(0,),
-  rounds=1,
-  optim__milestones=(),
-  arms=("baseline", "uniform_mean"),
-  score__dynamics=False,
-)
+CONFIG = whole.config(seeds=(0,), rounds=1, optim__milestones=())
 OWN = tiny.data(CONFIG).train.labels
 GIVEN = np.where(np.arange(70) % 4 == 0, (OWN + 1) % 3, OWN)  # 18 are wrong
 
