@@ -4,9 +4,11 @@ This file must not import sdt: the option --jaxtyping-packages checks what is im
 """
 
 import hashlib
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -43,8 +45,10 @@ hypothesis.settings.register_profile("sdt", max_examples=50, deadline=None, dera
 hypothesis.settings.load_profile("sdt")
 
 # The files that train whole runs, which take longest, come first: two workers then end together.
-_LONGEST_FIRST = tuple(
-  f"tests/{name}" for name in "test_ stages run commands devices toy arms engine models".split()
+_WHOLE_RUNS = tuple(f"tests/{name}" for name in "test_ stages run commands api toy trained".split())
+_LONGEST_FIRST = (
+  *_WHOLE_RUNS,
+  *(f"tests/{name}" for name in "devices arms engine models".split()),
 )
 
 
@@ -74,6 +78,25 @@ def pytest_configure(config):
     os.environ[name.upper()] = str(value)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+  """Compiles the programs of whole runs without the optimisations of LLVM, by default.
+
+  These tests are about files, words, stops and what a run is made of. To compile their programs is
+  half of their time, and a third of that goes to the optimisations. What a program computes is
+  tested in the other folders, by programs as users have them; so is everything in `make slow`.
+  """
+  is_default = "not slow" in item.config.option.markexpr
+  fast = is_default and item.nodeid.startswith(_WHOLE_RUNS)
+  if fast == jax.config.read("jax_disable_most_optimizations"):
+    return
+  jax.config.update("jax_disable_most_optimizations", fast)
+  os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(fast).lower()  # for child processes
+  jax.clear_caches()
+  if (module := sys.modules.get("sdt.devices.compile")) is not None:
+    module._slot.cache_clear()
+
+
 def pytest_collection_modifyitems(items):
   def place(item):
     name = item.nodeid
@@ -90,6 +113,7 @@ def reference_run(tmp_path_factory):
   """Returns the workdir of a finished run of `whole.CONFIG`, report and all.
 
   One worker trains it, each has a copy. Tests must not change it: `shutil.copytree` it first.
+  It was a process of its own, in an odd place; `said` has what it wrote.
   """
   from tests.support import whole
 
@@ -97,9 +121,21 @@ def reference_run(tmp_path_factory):
   shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
   with filelock.FileLock(shared / "reference.lock"):
     if not (shared / "reference").exists():
-      assert whole.run(whole.CONFIG, shared / "trained") == 0
-      (shared / "trained").rename(shared / "reference")
-  return shutil.copytree(shared / "reference", tmp_path_factory.mktemp("reference") / "run")
+      odd = shared / "a rün" / ("long " * 40).strip()
+      done = subprocess.run(whole.command(odd), capture_output=True, text=True, timeout=600)
+      assert done.returncode == 0, done.stderr
+      told = {"workdir": str(odd), "stdout": done.stdout, "stderr": done.stderr}
+      (shared / "said.json").write_text(json.dumps(told))
+      odd.rename(shared / "reference")
+  folder = tmp_path_factory.mktemp("reference")
+  shutil.copy(shared / "said.json", folder)
+  return shutil.copytree(shared / "reference", folder / "run")
+
+
+@pytest.fixture(scope="session")
+def said(reference_run):
+  """Returns the `workdir` that the process of `reference_run` had, its `stdout` and `stderr`."""
+  return json.loads((reference_run.parent / "said.json").read_text())
 
 
 @pytest.fixture

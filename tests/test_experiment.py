@@ -1,7 +1,6 @@
 """Whole runs: what they write, what they say, and what a network that diverges changes."""
 
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -293,24 +292,10 @@ def test_warm_start_and_many_arms_run_and_their_orders_pair(tmp_path, monkeypatc
 
 def test_a_baseline_alone_needs_no_scores(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
-  config = whole.config(arms=("baseline",), seeds=(0,))
+  config = whole.config(arms=("baseline",))
   assert whole.run(config, tmp_path / "run") == 0
   assert not (tmp_path / "run" / "scores.npz").exists()
   (tmp_path / "run" / "report.html").write_text("stands for the report")
   files.write_text(tmp_path / "run" / "report.html", "stands for the report")
   whole.forbid_training(monkeypatch)
   assert whole.run(config, tmp_path / "run") == 0
-
-
-def test_the_story_is_one_line_a_round_with_the_time_left(tmp_path, capsys, monkeypatch):
-  whole.without_report(monkeypatch)
-  assert whole.run(tiny.config(compilation_cache=False), tmp_path / "run") == 0
-  lines = capsys.readouterr().err.splitlines()
-  rounds = [line for line in lines if line.startswith(("baseline  round", "method  round"))]
-  assert [line.split("  ")[1] for line in rounds] == [
-    f"round {number}/4" for number in (1, 2, 3, 4)
-  ] * 2
-  assert "optimiser steps a round: baseline 5, method 1 + 4" in lines
-  assert json.loads((tmp_path / "run" / "config.json").read_text())["hash"] == config_hash(
-    tiny.config(compilation_cache=False)
-  )

@@ -7,13 +7,12 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
 from tests.support import whole
-from tests.support.places import READS_CACHE_ONLY, ROOT
+from tests.support.places import READS_CACHE_ONLY
 
 # Every line that a clean run may write to stderr.
 OURS = re.compile(
@@ -24,29 +23,16 @@ OURS = re.compile(
 )
 
 
-def command(workdir, *more):
-  return [
-    sys.executable,
-    "-W",
-    "error",
-    str(ROOT / "run.py"),
-    f"--config={ROOT}/configs/shapes.py",
-    f"--workdir={workdir}",
-    *whole.overrides(),
-    *more,
-  ]
-
-
 def finish(workdir, *more):
   return subprocess.run(
-    command(workdir, *more), capture_output=True, text=True, timeout=300, check=False
+    whole.command(workdir, *more), capture_output=True, text=True, timeout=300, check=False
   )
 
 
 def run_until(workdir, line_start, number, *more):
   """Sends the run a signal at the first line that starts so; returns its exit code and lines."""
   process = subprocess.Popen(
-    command(workdir, *more),
+    whole.command(workdir, *more),
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
     text=True,
@@ -63,29 +49,22 @@ def run_until(workdir, line_start, number, *more):
   return process.returncode, lines
 
 
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory):
-  """A run that was left alone, in an odd place, and what it said."""
-  workdir = tmp_path_factory.mktemp("clean") / "a rün" / ("long " * 40).strip()
-  return workdir, finish(workdir)
-
-
-def test_a_clean_run_says_one_line_a_round_and_nothing_that_is_not_ours(clean):
-  workdir, done = clean
-  lines = done.stderr.splitlines()
-  assert done.returncode == 0
+def test_a_clean_run_says_one_line_a_round_and_nothing_that_is_not_ours(reference_run, said):
+  lines = said["stderr"].splitlines()
   assert [line for line in lines if not OURS.match(line)] == []
-  assert len([line for line in lines if "  round " in line]) == 8
-  assert all(
-    "  left: " in line for line in lines if "  round " in line and "  round 4/4" not in line
-  )
-  results = json.loads((workdir / "results.json").read_text())
-  assert f"{100 * results['arms']['method']['mean']:.2f}" in done.stdout
-  assert done.stdout.endswith(f"report: {workdir / 'report.html'}\n")
+  rounds = [line for line in lines if "  round " in line]
+  assert [line.split("  ")[:2] for line in rounds] == [
+    [arm, f"round {number}/4"] for arm in ("baseline", "method") for number in (1, 2, 3, 4)
+  ]
+  assert ["  left: " in line for line in rounds] == [True, True, True, False] * 2
+  assert "optimiser steps a round: baseline 5, method 1 + 4" in lines
+  results = json.loads((reference_run / "results.json").read_text())
+  assert f"{100 * results['arms']['method']['mean']:.2f}" in said["stdout"]
+  assert said["stdout"].endswith(f"report: {said['workdir']}/report.html\n")
 
 
 @pytest.mark.chaos
-def test_kills_and_signals_change_no_byte_of_what_is_left(clean, tmp_path):
+def test_kills_and_signals_change_no_byte_of_what_is_left(reference_run, tmp_path):
   often = "--config.checkpoint.every_secs=0.000001"
   code, _ = run_until(tmp_path, "baseline  round 2/4", signal.SIGKILL, often)
   assert code == -signal.SIGKILL
@@ -106,23 +85,22 @@ def test_kills_and_signals_change_no_byte_of_what_is_left(clean, tmp_path):
   assert re.fullmatch(
     rf"done in .*, \S+(?: s)? in 3 starts \({redone}goodput \d+%\)", last.stderr.splitlines()[-1]
   )
-  whole.assert_same(whole.CONFIG, clean[0], tmp_path)
+  whole.assert_same(whole.CONFIG, reference_run, tmp_path)
 
 
-def test_the_same_command_again_is_complete_and_another_is_refused_with_2(clean):
-  workdir, _ = clean
-  before = whole.stamps(workdir)
-  done = finish(workdir)
+def test_the_same_command_again_is_complete_and_another_is_refused_with_2(reference_run):
+  before = whole.stamps(reference_run)
+  done = finish(reference_run)
   assert done.returncode == 0
   assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["sdt", "data"]
   assert "complete: nothing to do" in done.stdout
-  done = finish(workdir, "--config.eval_every_rounds=2", "--config.method.order=hard_first")
+  done = finish(reference_run, "--config.eval_every_rounds=2", "--config.method.order=hard_first")
   assert done.returncode == 2
   assert (
     "eval_every_rounds: 1 -> 2; method.order: 'easy_first' -> 'hard_first'"
     in done.stderr.splitlines()[-1]
   )
-  assert whole.stamps(workdir) == before
+  assert whole.stamps(reference_run) == before
 
 
 @pytest.mark.slow
@@ -130,7 +108,12 @@ def test_on_a_terminal_a_bar_shows_round_time_left_and_news_and_ends_cleanly(tmp
   ours, theirs = pty.openpty()
   environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "110", "LINES": "30"}
   process = subprocess.Popen(
-    command(tmp_path), stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True
+    whole.command(tmp_path),
+    stdin=theirs,
+    stdout=theirs,
+    stderr=theirs,
+    env=environment,
+    close_fds=True,
   )
   os.close(theirs)
   screen, end = b"", time.monotonic() + 300

@@ -10,7 +10,6 @@ from sdt.devices import processes
 from sdt.devices.start import find_devices
 from sdt.errors import ConfigError
 from sdt.run import lifecycle
-from sdt.toy import curve_experiment
 
 
 def run_config(config: Config, points: list[Point], request: Request) -> int:
@@ -29,7 +28,11 @@ def run_config(config: Config, points: list[Point], request: Request) -> int:
       "--profile traces one run, and sweep.key makes one of every value; leave one of the two out"
     )
   sources.check_workdir(config.data, request.workdir)
-  kind = curve_experiment.EXPERIMENT if config.data.name == "curve" else experiment.EXPERIMENT
+  kind = experiment.EXPERIMENT
+  if config.data.name == "curve":
+    from sdt.toy import curve_experiment  # here, because it takes most of a second
+
+    kind = curve_experiment.EXPERIMENT
   if not request.dry_run:
     processes.join(config.distributed, request.launch)
   find_devices()

@@ -14,7 +14,7 @@ from sdt import experiment
 from sdt.arms.checks import check
 from sdt.commands import dry_run
 from sdt.config.schema import ParallelConfig
-from sdt.devices.compile import compile_program
+from sdt.devices import compile as compiler
 from sdt.devices.layout import (
   bytes_per_device,
   check_replicas,
@@ -69,7 +69,8 @@ def trained(of):
 
 
 CASES = [
-  (tiny.resnet, (0, 1), "unroll", "device"),
+  (tiny.config, (0, 1), "unroll", "device"),
+  pytest.param(tiny.resnet, (0, 1), "unroll", "device", marks=pytest.mark.slow),
   pytest.param(tiny.config, (3, 0, 2, 1), "loop", "device", marks=pytest.mark.slow),
   pytest.param(tiny.resnet, (1, 0), "unroll", "stream", marks=pytest.mark.slow),
   pytest.param(tiny.config, (3, 0, 2, 1), "loop", "stream", marks=pytest.mark.slow),
@@ -103,9 +104,16 @@ def scored(of):
   return scores, statistics, setup.recalibrator.evaluate(state.params, statistics)
 
 
-@pytest.mark.parametrize("placement", ["device", pytest.param("stream", marks=pytest.mark.slow)])
-def test_scores_and_recalibrated_networks_are_those_that_a_seed_has_alone(placement):
-  of = tiny.resnet(seeds=(0, 1), score__grand=True, score__batch_size=13)
+@pytest.mark.parametrize(
+  ("placement", "grand"),
+  [
+    ("device", False),
+    pytest.param("device", True, marks=pytest.mark.slow),
+    pytest.param("stream", True, marks=pytest.mark.slow),
+  ],
+)
+def test_scores_and_recalibrated_networks_are_those_that_a_seed_has_alone(placement, grand):
+  of = tiny.resnet(seeds=(0, 1), score__grand=grand, score__batch_size=13)
   ours = scored(
     divided(dataclasses.replace(of, data=dataclasses.replace(of.data, placement=placement)))
   )
@@ -154,8 +162,9 @@ COLLECTIVE = re.compile(
 
 
 def test_a_program_compiled_from_shapes_is_the_one_that_runs_and_waits_for_no_other_device():
-  of = divided(tiny.config())
-  data, plan = tiny.data(of), tiny.alternating(of, 70, 7)
+  compiler._slot.cache_clear()  # whatever earlier tests compiled
+  of = divided(tiny.config(seeds=(0, 1), data__placement="device", **TRAINED), replicas="unroll")
+  data, plan = tiny.data(of), plan_of(of)
   abstract, real = Setup.make(of, data, is_abstract=True), Setup.make(of, data)
   from_shapes, trainer = abstract.trainer(plan), real.trainer(plan)
   from_shapes.set_state(Snapshot(abstract.state_shapes, abstract.no_sums()))
@@ -164,7 +173,7 @@ def test_a_program_compiled_from_shapes_is_the_one_that_runs_and_waits_for_no_ot
   assert [COLLECTIVE.findall(one.as_text()) for one in program._executables] == [[], []]
   # What the search finds in a program that does wait:
   batch = make_layout(ParallelConfig(num_devices=2))
-  waits = compile_program(
+  waits = compiler.compile_program(
     batch,
     lambda layout, x: shard_batch(layout, x).sum(),
     batch,

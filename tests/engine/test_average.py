@@ -12,6 +12,7 @@ from sdt.engine.step import train_step
 from sdt.models import init_variables, make_model
 from sdt.run.programs import Setup
 from tests.support import one_step, tiny
+from tests.support.quick import QUICK
 
 KEEP = 0.3
 
@@ -25,7 +26,8 @@ def test_weights_and_running_statistics_are_averaged_by_tfs_formula():
     start.step, start.params, start.batch_stats, start.opt_state, average=start.variables
   )
   twin = jax.tree.map(np.float64, start.variables)
-  step_fn = jax.jit(functools.partial(train_step, network=Network(model, of.optim)))
+  update = functools.partial(train_step, network=Network(model, of.optim))
+  step_fn = jax.jit(update, compiler_options=QUICK)
   for time in range(6):
     inputs = rng.normal(size=(4, 8, 8, 3)).astype(np.float32)
     batch = one_step.batch(inputs, np.arange(4, dtype=np.int32) % 3, np.ones(4, bool))

@@ -89,18 +89,18 @@ CROPS = (
 
 
 @pytest.mark.parametrize(
-  ("changes", "mode"),
+  ("network", "changes", "mode"),
   [
-    (CROPS[2], "jit"),
-    *(pytest.param(CROPS[at], "jit", marks=pytest.mark.slow) for at in (0, 1)),
-    *(pytest.param(CROPS[at], "pmap", marks=pytest.mark.slow) for at in (0, 1, 2)),
+    (tiny.config, CROPS[0], "jit"),
+    *(pytest.param(tiny.resnet, one, "jit", marks=pytest.mark.slow) for one in CROPS),
+    *(pytest.param(tiny.resnet, one, "pmap", marks=pytest.mark.slow) for one in CROPS),
   ],
 )
-def test_two_devices_crop_as_one(changes, mode):
+def test_two_devices_crop_as_one(network, changes, mode):
   """A round; the last batch of 70 = 4 * 16 + 6 leaves the second device without an example, and its
   padding must stay finite.
   """
-  one = tiny.resnet(augment__flip=True, parallel__steps_per_dispatch=5, **changes)
+  one = network(augment__flip=True, parallel__steps_per_dispatch=5, **changes)
   two = dataclasses.replace(
     one, parallel=dataclasses.replace(one.parallel, mode=mode, num_devices=2)
   )

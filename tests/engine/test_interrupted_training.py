@@ -3,6 +3,7 @@ is frozen before it.
 """
 
 import dataclasses
+import functools
 import os
 import signal
 
@@ -32,7 +33,8 @@ def test_a_training_cut_after_any_dispatch_and_saved_to_disk_ends_with_the_same_
     seeds=(0,),
     optim__milestones=(1,),
     parallel__steps_per_dispatch=1,
-    augment__pad_crop=1,
+    augment__pad_crop=2,
+    augment__flip=True,
   )
   data = tiny.data(of)
   plan = tiny.alternating(of, len(data.train), 20)
@@ -92,23 +94,29 @@ def bad_momentum(state, measured):
 
 
 @pytest.mark.usefixtures("compiles_anew")
-@pytest.mark.parametrize("harm", [bad_loss, bad_weight, bad_momentum])
-def test_one_number_that_is_none_freezes_the_replica_as_it_was_before(monkeypatch, harm):
-  of = tiny.config(rounds=2, seeds=(0,), optim__milestones=(1,), parallel__steps_per_dispatch=1)
+def test_one_number_that_is_none_freezes_the_replica_as_it_was_before(monkeypatch):
+  """One program strikes each replica, known by its decay, in another place."""
+  harms = {1e-4: bad_loss, 2e-4: bad_weight, 3e-4: bad_momentum}
+  of = tiny.config(
+    rounds=2, seeds=(0, 1, 2), optim__milestones=(1,), parallel__steps_per_dispatch=1
+  )
   data = tiny.data(of)
   plan = tiny.everything(of, len(data.train), rounds=2)
+  phase = dataclasses.replace(plan.phases[0], weight_decay=np.array(list(harms)))
+  plan = dataclasses.replace(plan, phases=(phase,))
   sound, after = tiny.trainer(of, plan, data), {}
   for _ in sound.run(Position()):
     state = sound.get_state().state
     after[int(state.step[0])] = state
   step = scan.train_step
 
-  def struck(state, *args, **kwargs):
-    new, measured = step(state, *args, **kwargs)
-    bad = harm(new, measured)
-    return jax.tree.map(
-      lambda one, other: jnp.where(state.step == 7, one, other), bad, (new, measured)
-    )
+  def struck(state, batch, now, **kwargs):
+    sound = end = step(state, batch, now, **kwargs)
+    for decay, harm in harms.items():
+      is_struck = (state.step == 7) & (now.weight_decays[0] == np.float32(decay))
+      select = functools.partial(jnp.where, is_struck)
+      end = jax.tree.map(select, harm(*sound), end)
+    return end
 
   monkeypatch.setattr(scan, "train_step", struck)
   made = tiny.trainer(of, plan, data)

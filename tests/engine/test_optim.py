@@ -248,7 +248,15 @@ def test_a_frozen_body_costs_no_backward_pass():
   assert cost[1.0] > 2.5 * forward
 
 
-@pytest.mark.parametrize(("factor", "mode"), [(0.1, "jit"), (0.0, "jit"), (0.0, "pmap")])
+# A frozen body in a whole run: tests/stages/test_finetuning_runs.py.
+@pytest.mark.parametrize(
+  ("factor", "mode"),
+  [
+    (0.1, "jit"),
+    pytest.param(0.0, "jit", marks=pytest.mark.slow),
+    pytest.param(0.0, "pmap", marks=pytest.mark.slow),
+  ],
+)
 def test_a_training_moves_the_head_and_the_body_only_where_it_is_not_frozen(factor, mode):
   of = tiny.resnet(
     optim__body_rate_factor=factor,

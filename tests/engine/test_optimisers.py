@@ -24,6 +24,7 @@ from tests.golden import drawn, optimiser_cases
 from tests.golden.optimiser_cases import CASES
 from tests.support import one_step
 from tests.support.places import GOLDEN
+from tests.support.quick import QUICK
 
 INPUTS, LABELS = optimiser_cases.examples(drawn.uniform)
 
@@ -43,8 +44,6 @@ RARE = {
   *("rmsprop_momentum-penalty", "adam-coupled", "adam-decoupled", "adam_betas-decoupled"),
   "adam_betas-penalty",
 }
-# Not optimised: the steps take no time, and many of these are compiled.
-QUICK = {"xla_backend_optimization_level": 0}
 
 
 @functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)

@@ -16,12 +16,12 @@ from tests.support import tiny, whole
 
 @pytest.fixture(scope="module")
 def trained():
-  """A config, its setup and the state after two rounds of A and B, two seeds; 70 examples in
-  batches of 16, the last one of 6.
+  """A config, its setup and the state of two seeds, with statistics as of a training; 70 examples
+  in batches of 16, the last one of 6.
   """
   of = tiny.resnet(rounds=2)
-  data = tiny.data(of)
-  return of, Setup.make(of, data), tiny.train(of, tiny.alternating(of, 70, 20), data)[0]
+  setup = Setup.make(of, tiny.data(of))
+  return of, setup, tiny.with_statistics(setup.fresh_start.state)
 
 
 def inputs_of(setup, split):

@@ -4,6 +4,7 @@ devices.
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import numpy as np
@@ -22,6 +23,7 @@ from sdt.scores.formulas import SCORERS, Outputs
 from tests.golden import drawn
 from tests.support import tiny
 from tests.support.places import GOLDEN
+from tests.support.quick import only
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -221,10 +223,10 @@ def test_grand_of_a_network_with_batchnorm_is_the_norm_of_each_examples_own_grad
 
 @pytest.fixture(scope="module")
 def network():
-  """A config, its data and the state of two seeds after one round."""
+  """A config, its data and the state of two seeds, with statistics as of a training."""
   of = tiny.resnet(rounds=1)
   data = tiny.data(of)
-  return of, data, tiny.train(of, tiny.everything(of, len(data.train), rounds=1), data)[0]
+  return of, data, tiny.with_statistics(Setup.make(of, data).fresh_start.state)
 
 
 def scores_of(of, data, state, batches_per_dispatch=None):
@@ -251,7 +253,9 @@ def test_scores_are_those_of_each_example_alone_in_the_order_of_the_dataset(netw
     np.testing.assert_array_equal(ours[OTHER_CLASS][index], others.argmax(axis=1))
 
 
-@pytest.mark.parametrize(("batch_size", "per_dispatch"), [(1, 70), (7, 3), (70, 1), (64, 1)])
+@pytest.mark.parametrize(
+  ("batch_size", "per_dispatch"), only([(7, 3), (64, 1)], [(1, 70), (7, 3), (70, 1), (64, 1)])
+)
 def test_any_batch_size_and_dispatch_gives_the_same_scores(network, batch_size, per_dispatch):
   of, data, state = network
   other = dataclasses.replace(of, score=dataclasses.replace(of.score, batch_size=batch_size))
@@ -275,8 +279,13 @@ def test_another_order_of_the_examples_permutes_the_scores(network):
     np.testing.assert_allclose(ours[name], values[:, order], atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
-@pytest.mark.parametrize("replicas", ["unroll", "loop", "vmap"])
+@pytest.mark.parametrize(
+  ("mode", "replicas"),
+  only(
+    [("jit", "loop"), ("pmap", "vmap")],
+    itertools.product(("jit", "pmap"), ("unroll", "loop", "vmap")),
+  ),
+)
 def test_two_devices_and_every_replica_mode_give_the_same_scores(network, mode, replicas):
   of, data, state = network
   other = dataclasses.replace(
@@ -306,7 +315,9 @@ def grand_twin(data, params, replica):
   return np.sqrt(sum(squares))
 
 
-@pytest.mark.parametrize(("devices", "mode"), [(1, "jit"), (2, "jit"), (2, "pmap")])
+@pytest.mark.parametrize(
+  ("devices", "mode"), only([(2, "jit")], [(1, "jit"), (2, "jit"), (2, "pmap")])
+)
 def test_grand_is_the_norm_of_the_whole_gradient_whatever_the_batch_devices_and_replica_mode(
   devices, mode, monkeypatch
 ):

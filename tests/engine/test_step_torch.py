@@ -14,6 +14,7 @@ from sdt.models import make_model
 from tests.golden import drawn
 from tests.support import one_step
 from tests.support.agreement import GOLDEN, drawn_variables, flat
+from tests.support.quick import QUICK
 
 OPTIM = OptimConfig(learning_rate=drawn.LEARNING_RATE, momentum=drawn.MOMENTUM)
 
@@ -81,7 +82,8 @@ def test_float32_gradients_of_one_step_are_near_torch():
   ).astype(np.float32)
   labels = np.concatenate([drawn.labels("gradients", size), drawn.labels("padding", size // 2)])
   state = one_step.first_state(variables, OPTIM)
-  step_fn = jax.jit(functools.partial(train_step, network=Network(model, OPTIM)))
+  update = functools.partial(train_step, network=Network(model, OPTIM))
+  step_fn = jax.jit(update, compiler_options=QUICK)
   batch = one_step.batch(images, labels, np.arange(len(labels)) < size)
   state, _ = step_fn(state, batch, one_step.now(np.float32(0.1), np.zeros(1, np.float32)))
   (trace,) = (part.trace for part in state.opt_state if isinstance(part, optax.TraceState))

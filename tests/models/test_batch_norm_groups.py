@@ -18,6 +18,7 @@ from sdt.models.norms import BatchNorm
 from sdt.run.programs import Setup
 from tests.support import one_step, tiny
 from tests.support.many_devices import ONE, collectives, first_steps, two_phases, with_parallel
+from tests.support.quick import QUICK
 
 NUM_CHANNELS = 4
 
@@ -176,12 +177,15 @@ def test_a_deep_network_survives_a_group_of_padding():
   inputs = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype(np.float32)
   inputs[2:] = inputs[0]
   batch = one_step.batch(inputs, np.array([0, 1, 0, 0], np.int32), np.arange(4) < 2)
-  step = jax.jit(functools.partial(train_step, network=Network(model, optim)))
+  train = functools.partial(train_step, network=Network(model, optim))
+  step = jax.jit(train, compiler_options=QUICK)
   after, measured = step(state, batch, one_step.now(np.float32(0.1), np.full(1, 1e-4, np.float32)))
   assert np.isfinite(measured.gradient_norm)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
 
 
+# Two ResNets for two devices; the groups themselves are tested above.
+@pytest.mark.slow
 def test_jit_and_pmap_train_alike_by_device_and_a_step_has_one_sum_beside_the_count():
   actual = {}
   for mode in ("jit", "pmap"):

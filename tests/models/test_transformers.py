@@ -16,12 +16,10 @@ from sdt.models.registry import variable_shapes
 from tests.golden import drawn
 from tests.support.agreement import check_digests, load_golden
 from tests.support.networks import SMALLEST, check_bfloat16, check_masked_rows, named
-from tests.support.quick import only
+from tests.support.quick import QUICK, only
 
 GOLDEN = load_golden("transformers.npz")
 SHAPE = (8, 8, 3)
-# Programs of a transformer have many small loops, which take seconds to optimise.
-QUICK = {"xla_backend_optimization_level": "0"}
 
 
 def small(name, **keys):

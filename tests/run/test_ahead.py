@@ -12,6 +12,7 @@ from sdt.run import ahead
 from sdt.run.programs import Setup
 from sdt.stages import outline
 from tests.support import tiny, whole
+from tests.support.quick import only
 
 
 def doubled(program, x):
@@ -60,9 +61,10 @@ def test_a_task_that_fails_says_nothing_and_ends_the_thread():
   assert not done
 
 
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
+@pytest.mark.parametrize("mode", only(["jit"], ["jit", "pmap"]))
 def test_a_program_that_is_compiled_ahead_is_the_one_that_trains(mode, monkeypatch):
-  config = whole.config(rounds=3, batch_size=11, parallel__mode=mode, parallel__num_devices=2)
+  compiler._slot.cache_clear()  # whatever earlier tests compiled
+  config = whole.config(parallel__mode=mode, parallel__num_devices=2)
   data = tiny.data(config)
   setup = Setup.make(config, data)
   _, plans = outline.plans(config, data)

@@ -5,16 +5,18 @@ import dataclasses
 import jax
 import pytest
 
+from sdt.devices import compile as compiler
 from sdt.engine.state import Position, Snapshot
 from sdt.run.programs import Setup
-from tests.support import tiny
+from tests.support import tiny, whole
 from tests.support.quick import only
 
 
 @pytest.mark.parametrize("mode", only(["jit"], ["jit", "pmap"]))
 def test_a_program_compiled_from_shapes_is_the_one_that_runs(mode):
   """On two devices: the executable of an abstract setup trains the real state to the same bits."""
-  config = tiny.config(parallel__mode=mode, parallel__num_devices=2)
+  compiler._slot.cache_clear()  # whatever earlier tests compiled
+  config = whole.config(parallel__mode=mode, parallel__num_devices=2)
   data = tiny.data(config)
   plan = tiny.alternating(config, 70, 7)
   real, abstract = Setup.make(config, data), Setup.make(config, data, is_abstract=True)

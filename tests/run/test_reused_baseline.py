@@ -24,7 +24,7 @@ from tests.support.report_page import page_alone
 BASE = whole.CONFIG
 # Every kind of key that the baseline does not read, at once.
 OTHER = whole.config(
-  method__fraction=0.2,
+  method__fraction=0.33,  # 47, then 23: the program of tests/stages/test_score_and_split.py
   method__lambda_A=0.01,
   method__order="hard_first",
   method__init="warm",

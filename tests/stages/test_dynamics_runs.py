@@ -24,7 +24,9 @@ from sdt.scores.split import split
 from tests.support import tiny, whole
 
 CONFIG = whole.config(score__name="forgetting", score__at_round=2, score__course=True)
-ALONE = dataclasses.replace(CONFIG, arms=("baseline",))
+# Its second arm is trained by the method's program. A baseline alone has a program of its own: it
+# is taken over in tests/run/test_reused_baseline.py.
+WITHOUT_METHOD = dataclasses.replace(CONFIG, arms=("baseline", "random_subset"))
 
 
 @pytest.fixture(autouse=True)
@@ -82,19 +84,19 @@ def test_a_run_that_stops_inside_a_round_goes_on_to_the_same_bytes(
   whole.assert_same(CONFIG, finished, tmp_path / "run", report=False)
 
 
-def test_a_baseline_trained_alone_hands_its_dynamics_and_its_scored_round_over(
+def test_a_baseline_of_another_run_hands_its_dynamics_and_its_scored_round_over(
   finished, tmp_path, capsys
 ):
-  assert whole.run(ALONE, tmp_path / "alone") == 0
-  own = dataclasses.replace(CONFIG, baseline_from=str(tmp_path / "alone"))
+  assert whole.run(WITHOUT_METHOD, tmp_path / "first") == 0
+  own = dataclasses.replace(CONFIG, baseline_from=str(tmp_path / "first"))
   assert whole.run(own, tmp_path / "run") == 0
   whole.assert_same(CONFIG, finished, tmp_path / "run", report=False)
   assert "it is not trained again" in capsys.readouterr().err
   other = dataclasses.replace(own, score=dataclasses.replace(own.score, at_round=1))
   with pytest.raises(ConfigError, match=r"another baseline \(score\.at_round: 2 -> 1\)"):
     experiment.run(other, tmp_path / "other", "tiny")
-  store = CheckpointStore(tmp_path / "alone" / "checkpoints", 2, read_only=True)
-  shutil.rmtree(tmp_path / "alone" / "checkpoints" / str(step_after(store, 2)))
+  store = CheckpointStore(tmp_path / "first" / "checkpoints", 2, read_only=True)
+  shutil.rmtree(tmp_path / "first" / "checkpoints" / str(step_after(store, 2)))
   with pytest.raises(CheckpointError, match=r"after round 2, which is needed later, is missing"):
     experiment.run(own, tmp_path / "late", "tiny")
   assert not (tmp_path / "late").exists()

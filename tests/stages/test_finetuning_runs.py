@@ -28,8 +28,13 @@ from tests.support.places import ROOT
 
 
 def finetuning(path, **changes):
-  """Returns the config of a run on 5 classes that trains the head alone."""
+  """Returns the config of a run on 5 classes that trains the head alone.
+
+  One program trains both arms.
+  """
   return whole.resnet(
+    arms=("baseline", "uniform_mean"),
+    score__dynamics=False,
     model__pretrained=None if path is None else str(path),
     optim__body_rate_factor=0.0,
     data__shapes__num_classes=5,

@@ -164,13 +164,13 @@ def test_a_model_file_that_stands_already_is_not_written_again_and_a_damaged_one
 
 
 def test_model_file_gives_the_network_back_with_the_accuracy_of_the_results(tmp_path):
-  of = tiny.resnet(seeds=(0,), rounds=1)
+  of = whole.resnet(arms=("baseline",))
   data = tiny.data(of)
   state, ended = tiny.train(of, tiny.everything(of, 70), data)
   row = metrics.rows_of_round(
     tiny.everything(of, 70),
     of,
-    FinishedRound(0, ended[0].sums, 1.0),
+    FinishedRound(of.rounds - 1, ended[-1].sums, 1.0),
     learning_rate=1.0,
     steps_done=state.step,
   )[0]
@@ -366,18 +366,13 @@ def test_results_know_the_curve_before_the_drop_the_positive_control_and_what_is
 
 def test_a_trained_network_finds_wrong_labels_and_hard_examples(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
-  sizes = {
-    "data__shapes__num_train": 300,
-    "data__shapes__num_classes": 2,
-    "data__wrong_label_fraction": 0.1,
-  }
-  of = tiny.config(arms=("baseline", "method"), rounds=3, compilation_cache=False, **sizes)
+  of = whole.config(data__wrong_label_fraction=0.1)
   assert whole.run(of, tmp_path) == 0
   truth, scores = (
     files.read_json(tmp_path / "scores.json")["truth"],
     files.read_npz(tmp_path / "scores.npz"),
   )
-  assert scores["wrong_label"].sum() == 30
+  assert scores["wrong_label"].sum() == 7
   wrong = scores["wrong_label"]
   by_hand = [
     np.mean(row[wrong][:, None] < row[~wrong]) for row in scores["log_odds"].astype(np.float64)

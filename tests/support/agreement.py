@@ -10,6 +10,7 @@ from sdt.models import init_variables
 from sdt.types import PyTree, Variables
 from tests.golden import drawn
 from tests.support.places import GOLDEN
+from tests.support.quick import QUICK
 
 type Arrays = dict[str, np.ndarray]
 type Shape = tuple[int, int, int]
@@ -54,7 +55,7 @@ def check_evaluation(
   """Asserts that the logits in evaluation mode agree to `tolerance` of the largest."""
   expected = golden[f"{name}:eval"]
   images = drawn.images(name, len(expected), image_shape).astype(model.param_dtype)
-  logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(
+  logits = jax.jit(lambda v, x: model.apply(v, x, train=False), compiler_options=QUICK)(
     drawn_variables(model, image_shape, gain), images
   )
   assert logits.dtype == images.dtype
@@ -103,9 +104,8 @@ def _train(
     loss = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1).mean()
     return loss, (logits, updated.get("batch_stats", {}))
 
-  (_, (logits, statistics)), gradients = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(
-    variables["params"], variables.get("batch_stats", {})
-  )
+  step = jax.jit(jax.value_and_grad(loss_fn, has_aux=True), compiler_options=QUICK)
+  (_, (logits, statistics)), gradients = step(variables["params"], variables.get("batch_stats", {}))
   return logits, statistics, gradients
 
 

@@ -8,9 +8,8 @@ import numpy as np
 from sdt.config.schema import AugmentConfig
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.inputs.operations import pipeline as module
+from tests.support.quick import QUICK
 
-# Compiled in half the time; what is tested with it does not depend on it.
-QUICK = {"xla_backend_optimization_level": 0}
 _jit = functools.partial(jax.jit, static_argnames=("output", "pipeline"), compiler_options=QUICK)
 augment, draw = _jit(module.augment), _jit(module.draw)
 

@@ -14,6 +14,7 @@ from sdt.arrays import AnyArray
 from sdt.models import init_variables
 from sdt.types import PyTree
 from tests.support.agreement import flat
+from tests.support.quick import QUICK
 
 SHAPE = (8, 8, 1)
 # Tracing one of these takes a second or more. `make slow` has all; the default suite has smaller
@@ -109,7 +110,7 @@ def check_masked_rows(model: nn.Module) -> None:
     losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)[:, 0]
     return jnp.where(mask, losses, 0.0).sum(), (logits[:4], updated)
 
-  step = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
+  step = jax.jit(jax.value_and_grad(loss_fn, has_aux=True), compiler_options=QUICK)
   params, mask = variables["params"], np.arange(6) < 4
   padded = step(params, x, labels, mask)
   other = step(params, np.where(mask[:, None, None, None], x, 7.0), labels, mask)
@@ -128,7 +129,8 @@ def check_bfloat16(model: nn.Module) -> None:
     return model.clone(dtype=dtype).apply(variables, x, train=True, mutable=["batch_stats"])
 
   (logits, updated), (exact, _) = (
-    jax.jit(apply, static_argnums=0)(dtype) for dtype in (jnp.bfloat16, jnp.float32)
+    jax.jit(apply, static_argnums=0, compiler_options=QUICK)(dtype)
+    for dtype in (jnp.bfloat16, jnp.float32)
   )
   assert {leaf.dtype for leaf in jax.tree.leaves((logits, updated))} == {jnp.dtype(jnp.float32)}
   assert 0 < float(jnp.abs(logits - exact).max()) < 0.1

@@ -14,9 +14,10 @@ from sdt.engine.state import TrainState
 from sdt.engine.step import Batch, StepKeys, StepNow, train_step
 from sdt.inputs.operations.mixing import Mixture
 from sdt.types import Variables
+from tests.support.quick import QUICK
 
 # `train_step` of (state, batch, now, network=...): one program for each network and kind of batch.
-step = jax.jit(train_step, static_argnames="network")
+step = jax.jit(train_step, static_argnames="network", compiler_options=QUICK)
 
 
 def first_state(variables: Variables, optim: OptimConfig) -> TrainState:

@@ -116,6 +116,16 @@ def first_state(of: Config) -> TrainState:
   return state
 
 
+def with_statistics(state: TrainState) -> TrainState:
+  """Returns a state whose running statistics are others in every seed, as after a training."""
+  rng = np.random.default_rng(0)
+
+  def drawn(leaf: np.ndarray) -> np.ndarray:
+    return rng.uniform(0.5, 2.0, leaf.shape).astype(leaf.dtype)
+
+  return dataclasses.replace(state, batch_stats=jax.tree.map(drawn, state.batch_stats))
+
+
 def train(of: Config, plan: Plan, dataset: Data | None = None) -> tuple[TrainState, list[Any]]:
   """Trains to the end; returns the final state on the host and the finished rounds."""
   made = trainer(of, plan, dataset)

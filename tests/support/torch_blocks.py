@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.golden import drawn
 from tests.support.agreement import load_golden
+from tests.support.quick import QUICK
 
 # From torch's order of axes to ours.
 TO_OURS = {4: (0, 2, 3, 1), 1: (0,)}
@@ -45,7 +46,7 @@ def check(name: str, function: Callable[..., jax.Array], inputs: Mapping[str, np
   for dtype, tolerance in ((jnp.float64, 1e-9), (jnp.float32, 1e-5)):
     with jax.enable_x64(dtype == jnp.float64):
       cast = jax.tree.map(lambda leaf: leaf.astype(dtype), (weights, dict(inputs)))  # noqa: B023
-      found, gradients = jax.jit(both)(*cast)
+      found, gradients = jax.jit(both, compiler_options=QUICK)(*cast)
     assert found.dtype == dtype
     np.testing.assert_allclose(found, outputs, rtol=0, atol=tolerance * np.abs(outputs).max())
     assert {f"{name}:{key}" for key in gradients} == set(golden)

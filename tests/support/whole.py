@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sdt.run import lifecycle, progress, saved_states
 from sdt.run.checkpoints import CheckpointStore
 from sdt.run.programs import Setup
 from tests.support import tiny
+from tests.support.places import ROOT
 
 
 def config(**changes: Any) -> Config:
@@ -45,6 +47,12 @@ compilation_cache=False split.class_balanced=False
 def overrides() -> list[str]:
   """Returns the words on the command line that make `CONFIG` of configs/shapes.py."""
   return [f"--config.{word}" for word in _OVERRIDES.split()]
+
+
+def command(workdir: Path, *more: str) -> list[str]:
+  """Returns the words of a process that runs `CONFIG`, where a warning is an error."""
+  run = [sys.executable, "-W", "error", str(ROOT / "run.py"), f"--config={ROOT}/configs/shapes.py"]
+  return [*run, f"--workdir={workdir}", *overrides(), *more]
 
 
 def resnet(**changes: Any) -> Config:

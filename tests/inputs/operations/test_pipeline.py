@@ -14,9 +14,10 @@ from sdt.inputs.augment import centre_crop
 from sdt.inputs.operations.geometry import GEOMETRY, MIRRORS
 from sdt.inputs.operations.mixing import MIXERS
 from sdt.inputs.operations.pipeline import PIXELS, augment, draw
-from tests.support.images import QUICK, operations, random_bytes, sizes_of
 from tests.support.images import augment as jit_augment
 from tests.support.images import draw as jit_draw
+from tests.support.images import operations, random_bytes, sizes_of
+from tests.support.quick import QUICK
 
 SIZE = (12, 10)
 IMAGES = random_bytes((6, *SIZE, 3))
