@@ -91,7 +91,7 @@ def test_a_planted_fault_is_named_and_a_sound_network_has_none(planted):
 DIGITS: dict[str, tuple[list[str], Callable[[Data], Data], str]] = {
   "rate x 1000": (["optim.learning_rate=100"], as_it_is, "RATE_TOO_HIGH"),
   "zero weights": (["model.initialisation=constant(0)"], as_it_is, "CONSTANT_WEIGHTS"),
-  "dead ReLU": (["model.norm=none", "model.bias_start=-1000"], as_it_is, "DEAD_UNITS"),
+  "dead ReLU": (["model.norm=none", "model.bias_start=-100"], as_it_is, "DEAD_UNITS"),
   "unnormalised inputs": ([], unnormalised, "UNNORMALISED"),
   "shuffled labels": ([], shuffled, "SHUFFLED_LABELS"),
   "labels off by one": ([], off_by_one, "LABELS_OFF_BY_ONE"),
