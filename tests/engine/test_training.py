@@ -151,15 +151,14 @@ def trained():
   return of, plan, data, *tiny.train(of, plan, data)
 
 
-def two_steps_at_a_time(of):
-  return dataclasses.replace(of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=2))
+def cut(of, steps):
+  parallel = dataclasses.replace(of.parallel, steps_per_dispatch=steps)
+  return dataclasses.replace(of, parallel=parallel)
 
 
 def kernel_norms(params, replica):
-  named = {
-    "/".join(key.key for key in path): leaf
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-  }
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
   return {
     name: np.linalg.norm(leaf[replica].astype(np.float64))
     for name, leaf in named.items()
@@ -175,7 +174,7 @@ def test_weight_norms_are_those_of_the_kernels_at_the_end_of_a_phase(trained):
     expected = list(kernel_norms(final.params, replica).values())
     np.testing.assert_allclose(finished[-1].sums.weight_norms[replica, 1], expected, rtol=1e-6)
   # After A, in the middle of a round, they are those after its two steps, the first dispatch here.
-  made = tiny.trainer(two_steps_at_a_time(of), plan, data)
+  made = tiny.trainer(cut(of, 2), plan, data)
   next(made.run(Position()))
   expected = list(kernel_norms(made.get_state().state.params, 0).values())
   np.testing.assert_allclose(finished[0].sums.weight_norms[0, 0], expected, rtol=1e-5)
@@ -210,17 +209,14 @@ def test_gradient_and_update_norms_are_those_of_the_loss_and_of_the_step():
 @pytest.mark.parametrize("steps", only([4], [1, 4, 12]))
 def test_cutting_the_work_into_other_dispatches_changes_no_bit(trained, steps):
   of, plan, data, final, finished = trained
-  other = dataclasses.replace(
-    of, parallel=dataclasses.replace(of.parallel, steps_per_dispatch=steps)
-  )
-  again, again_finished = tiny.train(other, plan, data)
+  again, again_finished = tiny.train(cut(of, steps), plan, data)
   tiny.assert_equal(again, final)
   tiny.assert_equal([ended.sums for ended in again_finished], [ended.sums for ended in finished])
 
 
 def test_a_stopped_and_resumed_training_equals_an_uninterrupted_one(trained):
   of, plan, data, final, finished = trained
-  made = tiny.trainer(two_steps_at_a_time(of), plan, data)
+  made = tiny.trainer(cut(of, 2), plan, data)
   start = made.get_state()
   for stop_after in (1, 4, 9):
     made.set_state(start)
@@ -312,10 +308,8 @@ def test_a_loss_weight_of_zero_moves_by_decay_and_momentum_alone():
   plan = dataclasses.replace(
     plan, phases=(dataclasses.replace(plan.phases[0], overrides={"loss_weight": 0.0}),)
   )
-  made = tiny.trainer(of, plan, data)
-  start = made.get_state().state
-  list(made.run(Position()))
-  final = made.get_state().state
+  start = tiny.trainer(of, plan, data).get_state().state
+  final, _ = tiny.train(of, plan, data)
   for name, leaf in tiny.leaves(start.params).items():
     np.testing.assert_allclose(
       tiny.leaves(final.params)[name], leaf * (1 - 0.05 * 0.5), rtol=1e-6, atol=1e-7, err_msg=name
@@ -364,19 +358,18 @@ def test_a_diverged_replica_is_frozen_finite_and_the_other_is_untouched():
   assert finished[-1].sums.train_count[1, 0] == len(data.train)
 
 
-# A rest in the last batch, and a batch larger than the set.
-@pytest.mark.parametrize(
-  "sizes", [(7, 32), pytest.param((1, 7, 16, 30, 32), marks=pytest.mark.slow)]
-)
+FEW, MANY = (7, 32), (1, 7, 16, 30, 32)  # a rest in the last batch, a batch larger than the set
+
+
+@pytest.mark.parametrize("sizes", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_the_test_set_is_counted_exactly_whatever_the_batch(sizes):
   of = tiny.config()
   data = tiny.data(of)
   plan = tiny.everything(of, len(data.train))
   results = []
   for size in sizes:
-    sums = tiny.train(
-      dataclasses.replace(of, score=dataclasses.replace(of.score, batch_size=size)), plan, data
-    )[1][-1].sums
+    of_size = dataclasses.replace(of, score=dataclasses.replace(of.score, batch_size=size))
+    sums = tiny.train(of_size, plan, data)[1][-1].sums
     assert sums.test_count.tolist() == [30, 30]
     results.append((int(sums.test_correct[0]), float(sums.test_loss[0]) / 30))
   assert len({correct for correct, _ in results}) == 1
