@@ -167,6 +167,7 @@ def test_where_nothing_is_learned_of_them_the_step_is_the_one_without_them(probl
   tiny.assert_equal(measured, expected)
 
 
+@pytest.mark.slow
 def test_valid_rows_are_mixed_with_valid_rows_each_once_and_keep_the_larger_share():
   masks = (np.arange(5) < 3, np.arange(7) < 6, np.arange(7) < 6)
   draw = jax.jit(draw_mixing, static_argnames="padded")
