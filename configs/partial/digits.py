@@ -2,8 +2,8 @@
 
     python run.py --config=configs/partial/digits.py
 
-The baseline learns from the 50 alone, the other arms also from the 1,388 whose labels are hidden; as
-many optimiser steps each. Measured: docs/results/partial_labels.md.
+The baseline learns from the 50 alone, the other arms also from the 1,388 whose labels are hidden;
+as many optimiser steps each. Measured: docs/results/partial_labels.md.
 """
 
 from ml_collections import ConfigDict
