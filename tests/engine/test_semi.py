@@ -200,7 +200,7 @@ def test_what_two_devices_learn_of_their_halves_is_what_one_learns_of_all(name):
     first, second, np.arange(6) != 1, Mixing(tuple(cut(partner)), tuple(cut(share)))
   )
   batch = inputs, np.array([0, 1, 2, 0], np.int32), np.arange(4) < 3, others
-  numbers = {key: np.float32(value) for key, value in NUMBERS.items() if key != "acts"}
+  numbers = {key: jnp.float32(value) for key, value in NUMBERS.items() if key != "acts"}
 
   def learn(inputs, labels, mask, others, axis_name=None):
     def apply(rows, mask):
