@@ -10,8 +10,10 @@ import pytest
 
 from sdt.arms.planning import Setting, make_plan
 from sdt.config.schema import OptimConfig, SemiConfig
+from sdt.devices.layout import sum_over
 from sdt.engine.program import Network
-from sdt.engine.semi import Mixing, Unlabelled, draw_mixing, now_of, numbers_of_semi
+from sdt.engine.semi import SEMI, Mixing, Seen, Unlabelled, draw_mixing, now_of, numbers_of_semi
+from sdt.losses import cross_entropy
 from sdt.models import make_model
 from sdt.run.programs import Setup
 from sdt.scores.split import Partition
@@ -167,6 +169,7 @@ def test_where_nothing_is_learned_of_them_the_step_is_the_one_without_them(probl
   tiny.assert_equal(measured, expected)
 
 
+@pytest.mark.slow
 def test_valid_rows_are_mixed_with_valid_rows_each_once_and_keep_the_larger_share():
   masks = (np.arange(5) < 3, np.arange(7) < 6, np.arange(7) < 6)
   draw = jax.jit(draw_mixing, static_argnames="padded")
@@ -183,6 +186,37 @@ def test_valid_rows_are_mixed_with_valid_rows_each_once_and_keep_the_larger_shar
   assert found.tolist() != valid
   assert (kept >= 0.5).all()
   assert len(set(kept.tolist())) == len(valid)
+
+
+@pytest.mark.parametrize("name", list(SEMI))
+def test_what_two_devices_learn_of_their_halves_is_what_one_learns_of_all(name):
+  """The mean over the valid examples of both, whoever has more; partners lie on either device."""
+  rng = np.random.default_rng(2)
+  weights = rng.normal(size=(5, 3)).astype(np.float32)
+  inputs, first, second = (rng.normal(size=(n, 5)).astype(np.float32) for n in (4, 6, 6))
+  partner, share = rng.permutation(16).astype(np.int32), rng.uniform(0.5, 1, 16).astype(np.float32)
+  cut = functools.partial(np.split, indices_or_sections=[4, 10])
+  others = Unlabelled(
+    first, second, np.arange(6) != 1, Mixing(tuple(cut(partner)), tuple(cut(share)))
+  )
+  batch = inputs, np.array([0, 1, 2, 0], np.int32), np.arange(4) < 3, others
+  numbers = {key: jnp.float32(value) for key, value in NUMBERS.items() if key != "acts"}
+
+  def learn(inputs, labels, mask, others, axis_name=None):
+    def apply(rows, mask):
+      return rows @ weights, {}
+
+    def labelled_sum(logits):
+      return jnp.sum(jnp.where(mask, cross_entropy(logits, labels), 0.0))
+
+    seen = Seen(apply, labelled_sum, inputs, labels, mask, others, numbers, axis_name)
+    learned = SEMI[name].learn(seen)
+    return sum_over(axis_name, (learned.labelled, learned.others))
+
+  halves = jax.tree.map(lambda leaf: leaf.reshape(2, -1, *leaf.shape[1:]), batch)
+  by_two = jax.pmap(functools.partial(learn, axis_name="data"), "data", devices=jax.devices()[:2])
+  for ours, one in zip(by_two(*halves), jax.jit(learn)(*batch), strict=True):
+    np.testing.assert_allclose(ours, [one, one], rtol=1e-5)
 
 
 # ---- in the engine
