@@ -119,8 +119,10 @@ def _for_pretext(raw: Raw, config: DataConfig) -> tuple[Raw, DataConfig]:
     class_names=pretext.ROTATIONS,
     notes=(*raw.notes, pretext.note(len(train.labels))),
   )
-  drawn = {"num_train": None, "num_test": None, "test_fraction": None, "imbalance": None}
-  return turned, dataclasses.replace(config, **drawn)
+  drawn = dataclasses.replace(
+    config, num_train=None, num_test=None, test_fraction=None, imbalance=None
+  )
+  return turned, drawn
 
 
 def _tested(

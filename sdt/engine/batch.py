@@ -10,7 +10,7 @@ from sdt.config.toolbox.operation_blocks import strength_of
 from sdt.devices.layout import pad_batch, padded_batch_size, shard_batch
 from sdt.engine.examples import StepExamples
 from sdt.engine.program import Program
-from sdt.engine.semi import SEMI, Mixing, Unlabelled, draw_mixing
+from sdt.engine.semi import SEMI, Mixing, Unlabelled, draw_mixing, given
 from sdt.engine.step import Batch, StepNow
 from sdt.inputs.augment import output_size
 from sdt.inputs.device_data import DeviceData
@@ -97,8 +97,8 @@ def _augmented_twice(
   output, sizes = output_size(inputs.shape[1:], program.crop_size), split.sizes[others.ids]
   # The operations of each time, and the numbers that a phase overrides.
   weak, scale = (program.augment, now.overrides), now.overrides.get("augment_strength")
-  strong = (semi.strong, {} if scale is None else {"augment_strength": scale})
-  times = (weak, weak if semi.strong is None else strong)
+  strong = {} if scale is None else {"augment_strength": scale}
+  times = (weak, weak if semi.strong is None else (semi.strong, strong))
   *keys, mixing_key = jax.random.split(now.keys.unlabelled, len(times) + 1)
   drawn = [
     draw(key, sizes, output, pipeline=pipeline, strengths=strengths)
@@ -132,13 +132,6 @@ def _draw_mixing(
     padded=(program.padded_train_batch_size, padded, padded),
   )
   return jax.tree.map(lambda array: shard_batch(program.layout, array), whole)
-
-
-def given[T](part: T | None) -> T:
-  """Returns what a program with unlabelled examples has; there is no step without it."""
-  if part is None:
-    raise ValueError("this program sees no unlabelled examples")
-  return part
 
 
 def _mixing_strength(program: Program, now: StepNow) -> Float[Array, ""]:

@@ -26,9 +26,9 @@ class StepExamples:
   inputs: DispatchBatches | None  # of all steps of the dispatch, [R, T, B, ...]
   unlabelled: "StepExamples | None" = None  # [R, U]
 
-  def in_place_of(self, split: Split | None) -> Split | None:
+  def in_place_of(self, split: Split) -> Split:
     """Returns the split with the streamed inputs of these steps; as it is where there are none."""
-    if self.inputs is None or split is None:
+    if self.inputs is None:
       return split
     return dataclasses.replace(split, inputs=self.inputs)
 

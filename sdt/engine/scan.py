@@ -24,7 +24,7 @@ from sdt.engine.examples import StepExamples, examples_of_steps
 from sdt.engine.norms import layer_norms
 from sdt.engine.plan import PlanArrays
 from sdt.engine.program import Program
-from sdt.engine.semi import now_of
+from sdt.engine.semi import given, now_of
 from sdt.engine.state import Snapshot, Sums, TrainState
 from sdt.engine.step import Batch, Measures, StepKeys, StepNow, is_finite, train_step
 from sdt.inputs.device_data import Feed
@@ -218,7 +218,7 @@ def _replica_step(
   now = _step_now(program, place, plan)
   batch = make_batch(program, data, now, ids=examples.ids, mask=examples.mask, offset=place.offset)
   if others is not None:
-    data = dataclasses.replace(data, unlabelled=others.in_place_of(data.unlabelled))
+    data = dataclasses.replace(data, unlabelled=others.in_place_of(given(data.unlabelled)))
     made = make_unlabelled(program, data, now, examples=examples, at=place.offset)
     batch = dataclasses.replace(batch, unlabelled=made)
   state, measures = train_step(snapshot.state, batch, now, network=program.network)

@@ -94,6 +94,13 @@ class Learned(NamedTuple):
   batch_stats: BatchStats
 
 
+def given[T](part: T | None) -> T:
+  """Returns what a program with unlabelled examples has; there is no step without it."""
+  if part is None:
+    raise ValueError("this program sees no unlabelled examples")
+  return part
+
+
 def numbers_of_semi(plan: Plan, name: str, config: SemiConfig) -> dict[str, np.ndarray]:
   """Returns the numbers of a program whose phases see unlabelled examples, by name.
 

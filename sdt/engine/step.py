@@ -23,7 +23,7 @@ from sdt.engine.optim import (
   trained,
 )
 from sdt.engine.program import Network
-from sdt.engine.semi import SEMI, Apply, Learned, Seen, Unlabelled
+from sdt.engine.semi import SEMI, Apply, Learned, Seen, Unlabelled, given
 from sdt.engine.state import TrainState
 from sdt.inputs.operations.mixing import Mixture
 from sdt.losses import accumulator_dtype, example_losses, smoothed_cross_entropy
@@ -223,15 +223,15 @@ def _with_unlabelled(apply: Apply, batch: Batch, now: StepNow, *, axis_name: str
   them.
   """
   name = next(name for name in SEMI if name in now.overrides)
-  labelled_sum = functools.partial(_labelled_sum, batch, now.overrides)
+  labelled_sum, numbers = functools.partial(_labelled_sum, batch, now.overrides), given(now.semi)
   seen = Seen(
     apply,
     labelled_sum,
     batch.inputs,
     labels=batch.labels,
     mask=batch.mask,
-    unlabelled=batch.unlabelled,
-    numbers=now.semi,
+    unlabelled=given(batch.unlabelled),
+    numbers=numbers,
     axis_name=axis_name,
   )
 
@@ -242,10 +242,10 @@ def _with_unlabelled(apply: Apply, batch: Batch, now: StepNow, *, axis_name: str
 
   def together() -> Learned:
     learned = SEMI[name].learn(seen)
-    factor = (now.semi["ramp"] * now.overrides[name]).astype(learned.others.dtype)
+    factor = (numbers["ramp"] * now.overrides[name]).astype(learned.others.dtype)
     return learned._replace(others=factor * learned.others)
 
-  return jax.lax.cond(now.semi["acts"], together, alone)
+  return jax.lax.cond(numbers["acts"], together, alone)
 
 
 def _apply(

@@ -79,12 +79,13 @@ def add_test_review(workdir: Path, *, num_images: int = 20, reviewed: int | None
   rows = [
     [
       *(number, f"test/{number}.png", names[number % len(names)], names[(number + 1) % len(names)]),
-      *(f"{1 - number / num_images:.6f}", 3 if number < 3 else 0, 3, "a fake"),
+      *(f"{1 - number / num_images:.6f}", 20 if number < 3 else 0.1, int(number < 3)),
+      *(3 if number < 3 else 0, 3, "a fake"),
       *(int(number % 5 == 0), *([] if reviewed is None else [int(number == reviewed)])),
     ]
     for number in range(num_images)
   ]
-  columns = (*COLUMNS, "random", *(() if reviewed is None else ("reviewed",)))
+  columns = (*SUSPECT_COLUMNS, "random", *(() if reviewed is None else ("reviewed",)))
   files.write_csv(workdir / "suspects_test.csv", columns, rows)
   ids = np.arange(num_images, dtype=np.int32)
   files.write_npz(
