@@ -3,6 +3,7 @@
 import dataclasses
 
 from sdt.config import Config
+from sdt.config.schema import NEUTRAL
 from sdt.config.toolbox.pipeline import strong_pipeline_of
 from sdt.engine.dispatch_sizes import TRAINED
 from sdt.engine.plan import Plan, PlanArrays
@@ -15,7 +16,8 @@ def semi_program(plan: Plan, config: Config) -> SemiProgram | None:
 
   Then the program is the one that it was before there were such phases.
   """
-  names = [name for name in plan.regularisers() if name in SEMI]
+  overrides = [item for phase in plan.phases for item in phase.overrides.items()]
+  names = [name for name, value in overrides if name in SEMI and value != NEUTRAL[name]]
   if not names or not plan.num_unlabelled:
     return None
   method, size = SEMI[names[0]], config.semi.ratio * config.batch_size

@@ -81,7 +81,9 @@ def _rows(
   split: Dataset, names: Sequence[str], suspects: Suspects, *, further: Sequence[Column]
 ) -> Iterator[list[object]]:
   of_files = split.source_files or [""] * len(split)
-  is_flagged, odds = suspects.is_flagged, np.exp(suspects.log_odds)
+  is_flagged = suspects.is_flagged
+  with np.errstate(over="ignore"):  # of a network that diverged
+    odds = np.exp(suspects.log_odds)
   for at in suspects.order:
     other, agree = names[suspects.suggested[at]], int(suspects.seeds_agree[at])
     yield [

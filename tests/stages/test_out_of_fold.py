@@ -168,7 +168,7 @@ def test_cleanlab_is_asked_by_the_stored_probabilities_and_counted_in_table_and_
     rows = {int(row["example_id"]): row for row in csv.DictReader(file)}
   agree = [int(rows[number]["cleanlab_agree"]) for number in stored["example_id"]]
   assert agree == issues.seeds_agree.tolist()
-  flagged = np.array([int(rows[number]["seeds_agree"]) == 2 for number in stored["example_id"]])
+  flagged = np.array([rows[number]["suspect"] == "1" for number in stored["example_id"]])
   summary = files.read_json(finished / "results.json")["suspects"]
   assert summary["cleanlab"] == {
     "version": issues.version,
