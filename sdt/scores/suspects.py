@@ -13,8 +13,8 @@ from sdt.scores.cleanlab_issues import CleanlabIssues
 # A network that gives this share of the training labels back knows the wrong ones by heart too.
 _MEMORISED = 0.99
 # A label is called suspect where another class is e^2.5, 12 times as probable. Among labels that
-# people gave this calls a quarter of the wrong ones. Of those that it calls 74 % are wrong where 17 %
-# of all are, and 46 % where 9 % are (docs/results/label_noise.md).
+# people gave this calls a quarter of the wrong ones. Of those that it calls 74 % are wrong where
+# 17 % of all are, and 46 % where 9 % are (docs/results/label_noise.md).
 LEAST_LOG_ODDS = 2.5
 
 
