@@ -55,7 +55,7 @@ def test_the_weights_of_such_a_run_start_another_one(tmp_path):
   of = tiny.resnet(data__pretext="rotation", seeds=(0,), rounds=2, arms=("baseline",))
   of = dataclasses.replace(of, optim=dataclasses.replace(of.optim, milestones=(1,)))
   assert experiment.run(of, tmp_path / "turned", "turned") == 0
-  file = str(tmp_path / "turned" / "model.safetensors")
+  file = str(tmp_path / "turned" / "models" / "baseline-seed0.safetensors")  # at chance, so far
   then = tiny.resnet(model__pretrained=file, seeds=(0,))
   found = load_weights(then, tiny.data(then))
   kernel = tiny.first_state(then)  # drawn, without the file

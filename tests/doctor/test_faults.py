@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -112,5 +113,6 @@ def test_faults_planted_into_the_demo_are_named(planted):
 @pytest.mark.parametrize("name", ["digits", "digits_cait"])
 def test_the_shipped_configs_have_no_fault(name):
   of = resolve(load_config_file(files_by_name()[name]))
-  found = examined(of, load(of.data))
+  with jax.numpy_dtype_promotion("standard"):  # optax's Adam raises a float to an integer
+    found = examined(of, load(of.data))
   assert [one for codes in found.values() for one in codes if one.isupper()] == []
