@@ -39,7 +39,7 @@ class Review {
     $("title").textContent = run.title;
     document.title = `Review of ${run.title} - sdt`;
     const suspects = Number.isInteger(run.numSuspects)
-      ? ` ${number(run.numSuspects)} are suspects: another class is 12 times as probable.`
+      ? ` ${number(run.numSuspects)} are suspects, of which another class is 12 times as probable.`
       : "";
     $("about").textContent =
       `${number(shown)} of ${number(run.numAll)} ${run.side} images, the most suspicious first` +
