@@ -162,13 +162,21 @@ def summary(
   }
 
 
-def trained(config: Config, path: Path, workdir: Path) -> dict[int, float | None]:
-  """Returns the test accuracy by seed of the baseline, trained on the corrected labels."""
+def corrected(config: Config, path: Path) -> Config:
+  """Returns the config of the run's baseline alone, trained on the labels as the file mends them.
+
+  Nothing is scored or split after it, so the keys of that are at their defaults.
+  """
   data = dataclasses.replace(
     config.data, corrections=(*config.data.corrections, str(path.absolute()))
   )
-  config = dataclasses.replace(config, data=data, arms=("baseline",), own_arms=())
-  return accuracy_of(sdt.run(config, workdir).results)
+  later = {name: getattr(Config(), name) for name in ("method", "own_arms", "score", "split")}
+  return dataclasses.replace(config, data=data, arms=("baseline",), **later)
+
+
+def trained(config: Config, path: Path, workdir: Path) -> dict[int, float | None]:
+  """Returns the test accuracy by seed of the baseline, trained on the corrected labels."""
+  return accuracy_of(sdt.run(corrected(config, path), workdir).results)
 
 
 def accuracy_of(results: Mapping[str, Any]) -> dict[int, float | None]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sdt import files
+from sdt.api.running import resolved_config
 from sdt.errors import DataError
 from sdt.report.read import SUSPECT_COLUMNS
 from tests.support import tiny, whole
@@ -84,6 +85,14 @@ def test_a_run_without_a_known_truth_or_without_suspects_is_refused(tmp_path):
     reviewer.truth_of(tiny.config())
   with pytest.raises(DataError, match=r"suspects.csv: missing or damaged"):
     reviewer.examples_of(tmp_path)
+
+
+def test_a_run_with_folds_and_arms_of_its_own_is_trained_again_as_its_baseline_alone(tmp_path):
+  config = resolved_config(ROOT / "configs/noise/cifar10n.py")
+  mended = resolved_config(reviewer.corrected(config, tmp_path / "fixes.csv"))
+  assert mended.arms == ("baseline",)
+  assert mended.data.corrections == (str(tmp_path / "fixes.csv"),)
+  assert (mended.optim, mended.seeds) == (config.optim, config.seeds)
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def finish(
 def resolved_config(config: AnyConfig) -> Config:
   """Returns the config in the form of the program; raises a ConfigError if it is wrong."""
   if isinstance(config, Config):
-    return config
+    return from_dict(to_dict(config))  # checked again: `dataclasses.replace` checks nothing
   if isinstance(config, str | Path):
     return resolve(load_config_file(named_files.expanded(config)))
   if not isinstance(config, ConfigDict | Mapping):

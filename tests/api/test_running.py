@@ -1,5 +1,6 @@
 """`sdt.run` on files and on arrays in memory: the same as the command, and it can be continued."""
 
+import dataclasses
 import inspect
 import subprocess
 import sys
@@ -75,6 +76,12 @@ def test_a_config_may_be_a_file_a_dict_of_either_kind_or_a_config(tmp_path):
     assert resolved_config(same) == expected
   with pytest.raises(ConfigError, match="config is a int, expected a path"):
     resolved_config(7)
+
+
+def test_a_config_that_was_changed_by_hand_is_checked_before_anything_is_trained(tmp_path):
+  changed = dataclasses.replace(tiny.config(split__policy="bottom"), arms=("baseline",))
+  with pytest.raises(ConfigError, match=r"split\.policy = 'bottom' has no meaning with arms"):
+    sdt.run(changed, tmp_path / "run")
 
 
 def arrays_of(data, **changes):
