@@ -15,9 +15,9 @@ from sdt.stats.learning_curve import CONTROL
 FILE, FIGURE = "acquire.json", "figures/learning_curve.svg"
 _KEYS = ("strategies", "arm", "seeds", "labels", "curves", "areas", "primary", "at_labels")
 _CAPTION = (
-  "Left: the test accuracy over the number of labels, mean over the seeds, with its 95 % t interval "
-  "where there are three seeds or more. Dots are seeds, each with a start of its own. Right: each "
-  "strategy minus random, paired by seed; the intervals of this panel hold jointly."
+  "Left: the test accuracy over the number of labels, mean over the seeds with its 95 % t "
+  "interval. Dots are seeds, each with a start of its own. Right: each strategy minus random, "
+  "paired by seed; these intervals hold jointly. Fewer than three seeds have no intervals."
 )
 
 

@@ -128,9 +128,10 @@ def _refuse_unfinished(workdir: Path, where: str) -> None:
   lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]
   if lacking:
     hint = "name a run's workdir"
-    for name, what in (("sweep.json", "a sweep"), ("acquire.json", "active learning")):
-      if (workdir / name).exists():
-        hint = f"it is the folder of {what}, name that of one of its runs"
+    if (workdir / "sweep.json").exists():
+      hint = "it is the folder of a sweep, name that of one of its values"
+    elif (workdir / "acquire.json").exists():
+      hint = "it is the folder of active learning, name that of one of its runs"
     raise ConfigError(f"{where}: no finished run there, {lacking[0]} is missing or damaged; {hint}")
 
 
