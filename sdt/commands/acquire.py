@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int32
 
 from sdt import files
 from sdt.commands import dry_run
 from sdt.config import Config, config_hash, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, differences
 from sdt.config.schema import AcquireConfig
-from sdt.data import sources
+from sdt.data import cache, sources
 from sdt.data.dataset import Data
 from sdt.data.hidden_labels import revealed
 from sdt.devices import processes
@@ -76,7 +77,7 @@ class Course:
     return None in self.accuracies
 
   @property
-  def known(self) -> np.ndarray:
+  def known(self) -> Int32[np.ndarray, "n"]:
     """The ids whose labels are known."""
     return np.concatenate([one.example_ids for one in self.asked])
 
@@ -122,10 +123,13 @@ def describe(config: Config, workdir: Path, *, is_full: bool = False) -> Iterato
   `dry_run.describe` has it. Writes nothing.
 
   Raises:
-    ConfigError, DataError: before the first line, as the run would.
+    ConfigError, DataError: before the first line, as the run would. MissingDataError among them: a
+      set that is not on this machine has no stand-in here.
   """
   log = Display().log
-  pool = _accepted(config, log)
+  offline = dataclasses.replace(config, data=dataclasses.replace(config.data, download=False))
+  with cache.reading_only():
+    pool = _accepted(offline, log)
   yield _headline(config, pool)
   seed, num = config.seeds[0], config.acquire.start
   first = revealed(pool, Asked.at_start(pool.train.example_ids, num, seed).example_ids)
@@ -313,7 +317,7 @@ def _rows(pool: Data, courses: Sequence[Course]) -> Iterator[Sequence[object]]:
       for rank, example_id in enumerate(asked.example_ids.tolist()):
         at, said = place[example_id], int(asked.predicted[rank])
         file = "" if train.source_files is None else train.source_files[at]
-        guess = (None, None, None)
+        guess: tuple[object, ...] = (None, None, None)
         if said >= 0:
           guess = (names[said], asked.probability[rank], asked.worth[rank])
         yield (

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sdt.report.figures import BLACK, GREY, WIDE, LineStyle, Look, arm_styles
+from sdt.report.figures import BLACK, GREY, WIDE, Look, arm_styles
 from sdt.stats.learning_curve import CONTROL
 
 _MARKERS = ("o", "s", "^", "D")
@@ -22,7 +22,7 @@ def curves(content: Mapping[str, Any]) -> Figure:
   """Draws the learning curve of every strategy, and beside it the differences from random."""
   compared = list(content["primary"])
   figure = Figure(figsize=WIDE, layout="constrained")
-  axes = np.atleast_1d(figure.subplots(1, 2 if compared else 1))
+  axes = list(figure.subplots(1, 2 if compared else 1, squeeze=False)[0])
   labels, names = content["labels"], list(content["strategies"])
   step = min((right - left for left, right in itertools.pairwise(labels)), default=1)
   for index, name in enumerate(names):
@@ -47,8 +47,7 @@ def curves(content: Mapping[str, Any]) -> Figure:
 
 def _look(names: Sequence[str], name: str) -> Look:
   """Returns colour, line and marker of a strategy; random is grey."""
-  line: LineStyle
-  color, line = (GREY, "--") if name == CONTROL else arm_styles([*names])[name]
+  color, line = (GREY, "--") if name == CONTROL else (arm_styles(names)[name][0], "-")
   return {"color": color, "linestyle": line, "marker": _MARKERS[names.index(name) % len(_MARKERS)]}
 
 

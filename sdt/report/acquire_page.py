@@ -17,7 +17,8 @@ _KEYS = ("strategies", "arm", "seeds", "labels", "curves", "areas", "primary", "
 _CAPTION = (
   "Left: the test accuracy over the number of labels, mean over the seeds with its 95 % t "
   "interval. Dots are seeds, each with a start of its own. Right: each strategy minus random, "
-  "paired by seed; these intervals hold jointly. Fewer than three seeds have no intervals."
+  "paired by seed, with intervals that are corrected for their number. Fewer than three seeds have "
+  "no intervals."
 )
 
 
