@@ -170,7 +170,7 @@ def _headline(config: Config, pool: Data) -> str:
   return (
     f"active learning by {', '.join(rule.strategies)}: {num} runs with {labels[0]} to {labels[-1]} "
     f"labels of {len(pool.train)} training examples, {rule.add} more each time, "
-    f"{len(config.seeds)} seeds"
+    f"n = {len(config.seeds)}"
   )
 
 

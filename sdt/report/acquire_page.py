@@ -118,8 +118,8 @@ def table_text(content: Mapping[str, Any]) -> str:
   last += [_with_interval(content["primary"][name], signed=True) for name in compared]
   lines.append(["area", *last])
   title = (
-    f"test accuracy, %, and differences, points: mean over {len(content['seeds'])} seeds, with "
-    "95 % intervals"
+    "test accuracy, %, and differences, points: mean over the seeds, with 95 % intervals; n = "
+    f"{len(content['seeds'])}"
   )
   told = [
     line for sentence in sentences(content) for line in textwrap.wrap(sentence, tables.MAX_WIDTH)

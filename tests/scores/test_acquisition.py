@@ -34,6 +34,7 @@ def test_worths_of_two_examples_by_hand():
     np.testing.assert_allclose(worth(strategy, BY_HAND), values, rtol=0, atol=1e-15)
 
 
+@hypothesis.settings(max_examples=20)
 @hypothesis.given(
   arrays(
     np.float32, st.tuples(st.integers(1, 9), st.integers(2, 6)), elements=st.floats(0, 1, width=32)
@@ -56,6 +57,7 @@ def test_worths_equal_their_twins_within_their_ranges_in_any_order_of_examples_a
     np.testing.assert_allclose(worth(strategy, given[:, ::-1]), found, rtol=0, atol=1e-12)
 
 
+@hypothesis.settings(max_examples=20)
 @hypothesis.given(
   st.lists(st.sampled_from((0.0, 0.25, 1.0)), min_size=7, max_size=7), st.integers(0, 9)
 )
