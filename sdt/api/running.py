@@ -70,6 +70,11 @@ def finish(
       "sweep.key makes a run of every value, and sdt.run makes one; leave it out, or use the "
       "command line"
     )
+  if resolved.acquire.strategies:
+    raise ConfigError(
+      "acquire.strategies makes a run of every number of labels, and sdt.run makes one; leave it "
+      "out, or use the command line"
+    )
   loaded = None
   if data is not None:
     resolved, loaded = _with_data(resolved, data)

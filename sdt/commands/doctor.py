@@ -91,6 +91,11 @@ def _refuse(config: Config) -> None:
       f"sweep.key={config.sweep.key!r}: doctor examines one config; leave the sweep out, with "
       "--config.sweep.key=None --config.sweep.values="
     )
+  if config.acquire.strategies:
+    raise ConfigError(
+      f"acquire.strategies={config.acquire.strategies}: doctor examines one run; leave active "
+      "learning out, with --config.acquire.strategies="
+    )
   if config.optim.name in FULL_BATCH:
     raise ConfigError(
       f"optim.name={config.optim.name!r}: doctor's steps are small batches at several learning "

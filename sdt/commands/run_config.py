@@ -1,7 +1,7 @@
-"""Runs what a config asks for, an experiment or a sweep; continues it, or says what it would do."""
+"""Runs what a config asks for, an experiment or several; continues it, or says what it would do."""
 
 from sdt import experiment
-from sdt.commands import dry_run, sweep
+from sdt.commands import acquire, dry_run, sweep
 from sdt.config import Config
 from sdt.config.command_line import Request
 from sdt.config.sweep_points import Point
@@ -13,7 +13,7 @@ from sdt.run import lifecycle
 
 
 def run_config(config: Config, points: list[Point], request: Request) -> int:
-  """Runs the experiment of a config, or each point of a sweep; returns the exit code.
+  """Runs the experiment of a config, a sweep, or active learning; returns the exit code.
 
   Args:
     config: resolved.
@@ -26,6 +26,11 @@ def run_config(config: Config, points: list[Point], request: Request) -> int:
   if request.profile and points:
     raise ConfigError(
       "--profile traces one run, and sweep.key makes one of every value; leave one of the two out"
+    )
+  is_acquired = bool(config.acquire.strategies)
+  if request.profile and is_acquired:
+    raise ConfigError(
+      "--profile traces one run, and acquire.strategies makes many; leave one of the two out"
     )
   sources.check_workdir(config.data, request.workdir)
   kind = experiment.EXPERIMENT
@@ -40,11 +45,14 @@ def run_config(config: Config, points: list[Point], request: Request) -> int:
     is_full = request.shows_all_keys
     of_sweep = sweep.describe(config, points, request.workdir, is_full=is_full)
     of_run = dry_run.describe(config, request.workdir, experiment=kind, is_full=is_full)
-    for line in of_sweep if points else of_run:
+    of_acquired = acquire.describe(config, request.workdir, is_full=is_full)
+    for line in of_sweep if points else of_acquired if is_acquired else of_run:
       print(line, flush=True)
     return 0
   with processes.together(config):
     if points:
       return sweep.run(config, points, request.workdir, name=request.name)
+    if is_acquired:
+      return acquire.run(config, request.workdir, name=request.name)
     job = lifecycle.Job(config, request.workdir, request.name, profile=request.profile)
     return lifecycle.run(kind, job)

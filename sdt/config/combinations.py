@@ -151,6 +151,12 @@ _IDLE = (
     remedy="give data.labels_file too",
   ),
   _Idle(
+    ("acquire.start", "acquire.add", "acquire.times", "acquire.arm"),
+    "acquire.strategies",
+    lambda names: not names,
+    remedy="give acquire.strategies, such as ('margin', 'random')",
+  ),
+  _Idle(
     _NOT_IN_THE_TOY, "data.name", lambda name: name == "curve", remedy="choose another data.name"
   ),
   _Idle(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sdt.config.acquire_conflicts import ACQUIRE
 from sdt.config.answer_conflicts import ANSWERS
 from sdt.config.conflict import Conflict
 from sdt.config.imbalance_conflicts import IMBALANCE
@@ -375,7 +376,7 @@ _STOPPING: tuple[Conflict, ...] = (
 
 CONFLICTS = (
   *(*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING, *_STOPPING),
-  *(*IMBALANCE, *SCORES, *ANSWERS, *TRANSFER, *SEMI),
+  *(*IMBALANCE, *SCORES, *ANSWERS, *TRANSFER, *SEMI, *ACQUIRE),
 )
 
 

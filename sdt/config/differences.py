@@ -70,6 +70,7 @@ NOT_READ_BY_BASELINE: Mapping[str, str] = types.MappingProxyType(
 # Keys and sections that cannot be swept, and why.
 NOT_SWEPT: Mapping[str, str] = types.MappingProxyType(
   {
+    "acquire": "every acquisition is a whole run; give several acquire.strategies to compare them",
     "baseline_from": "it changes no result",
     "checkpoint": "it changes no result",
     "compilation_cache": "it changes no result",

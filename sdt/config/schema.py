@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from sdt.config.keys.acquire import AcquireConfig
 from sdt.config.keys.data import CurveConfig, DataConfig, ShapesConfig
 from sdt.config.keys.declare import config_key
 from sdt.config.keys.evaluate import EvaluateConfig
@@ -33,6 +34,7 @@ from sdt.config.keys.training import (
 
 __all__ = [
   "NEUTRAL",
+  "AcquireConfig",
   "AugmentConfig",
   "CheckpointConfig",
   "Config",
@@ -84,6 +86,7 @@ class Config:
   select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
   regularise: RegulariseConfig = dataclasses.field(default_factory=RegulariseConfig)
   semi: SemiConfig = dataclasses.field(default_factory=SemiConfig)
+  acquire: AcquireConfig = dataclasses.field(default_factory=AcquireConfig)
   stop: StopConfig = dataclasses.field(default_factory=StopConfig)
   monitor: MonitorConfig = dataclasses.field(default_factory=MonitorConfig)
   evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 
 from sdt.config.schema import DataConfig
 from sdt.data import seeded
 from sdt.data.corrections import ids_of
-from sdt.data.dataset import Dataset, RawSplit
+from sdt.data.dataset import Data, Dataset, Duplicates, RawSplit, checksum
 from sdt.errors import DataError
 
 KEY = "data.labelled"
@@ -41,10 +41,34 @@ def labelled_positions(
   return seeded.stratified(labels, number, config.split_seed, stream="labelled", ids=ids)
 
 
-def without_labels(split: RawSplit) -> RawSplit:
+def without_labels[Split: (RawSplit, Dataset)](split: Split) -> Split:
   """Returns the examples with zeros as labels, and nothing else that tells of them."""
   zeros = np.zeros(len(split.labels), np.int32)
   return dataclasses.replace(split, labels=zeros, difficulty=None, wrong_label=None)
+
+
+def revealed(pool: Data, ids: Int[np.ndarray, "n"]) -> Data:
+  """Returns the data of a run that knows the labels of some training examples alone.
+
+  Nothing in it tells of another label: neither an array, nor the checksum, nor a note. Inputs are
+  normalised as those of the pool.
+
+  Args:
+    pool: a set whose training labels are all there.
+    ids: of the examples that keep theirs, unique, in any order; some must be left without.
+  """
+  is_known = np.isin(pool.train.example_ids, ids)
+  known = pool.train.take(np.flatnonzero(is_known))
+  rest = without_labels(pool.train.take(np.flatnonzero(~is_known)))
+  return dataclasses.replace(
+    pool,
+    train=known,
+    unlabelled=rest,
+    checksum=checksum(known, pool.test, pool.class_names, unlabelled=rest),
+    notes=tuple(notes(known, rest)),
+    duplicates=Duplicates(),
+    label_changes=tuple(one for one in pool.label_changes if one.key.endswith("_test")),
+  )
 
 
 def notes(labelled: Dataset, unlabelled: Dataset | None) -> Iterator[str]:

@@ -1,18 +1,18 @@
-"""The report of a run, a toy or a sweep: figures, tables and HTML, from its artifacts alone."""
+"""The reports: figures, tables and HTML, from the artifacts of a workdir alone."""
 
 import logging
 from pathlib import Path
 
 
 def build_report(workdir: Path) -> Path:
-  """Writes figures/ and report.html of the run, toy or sweep in `workdir`; returns its path.
+  """Writes figures/ and report.html of what is in `workdir`; returns its path.
 
   A run with suspects and their images gets review.html beside it. Each page is one file. The same
   artifacts give the same bytes; timing.json and environment.json reach only the section of
   report.html with id "timing".
 
   Raises:
-    DataError: no results.json and no sweep.json, or an artifact is damaged.
+    DataError: no results.json, sweep.json or acquire.json, or an artifact is damaged.
     WorkdirError: the workdir cannot be written.
   """
   # On a new machine matplotlib logs that it builds a font cache, or that it cannot write one. Both
@@ -20,8 +20,10 @@ def build_report(workdir: Path) -> Path:
   logging.getLogger("matplotlib").setLevel(logging.ERROR)
   # Imported here: matplotlib takes most of a second, too long for a command that only reports an
   # error.
-  from sdt.report import read, review_page, run_page, sweep_page, toy_page
+  from sdt.report import acquire_page, read, review_page, run_page, sweep_page, toy_page
 
+  if (workdir / "acquire.json").exists():
+    return acquire_page.write(workdir)
   if (workdir / "sweep.json").exists():
     return sweep_page.write(workdir)
   if (workdir / "points.npz").exists():

@@ -127,12 +127,12 @@ def _check_folder(workdir: Path, where: str) -> None:
 def _refuse_unfinished(workdir: Path, where: str) -> None:
   lacking = [name for name in _OF_RUN if not files.is_intact(workdir / name)]
   if lacking:
-    is_sweep = (workdir / "sweep.json").exists()
-    hint = "it is the folder of a sweep, name that of one of its values"
-    raise ConfigError(
-      f"{where}: no finished run there, {lacking[0]} is missing or damaged; "
-      f"{hint if is_sweep else "name a run's workdir"}"
-    )
+    hint = "name a run's workdir"
+    if (workdir / "sweep.json").exists():
+      hint = "it is the folder of a sweep, name that of one of its values"
+    elif (workdir / "acquire.json").exists():
+      hint = "it is the folder of active learning, name that of one of its runs"
+    raise ConfigError(f"{where}: no finished run there, {lacking[0]} is missing or damaged; {hint}")
 
 
 def _as_trained(workdir: Path, config: Config) -> Config:

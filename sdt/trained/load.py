@@ -302,6 +302,8 @@ def _refuse_unfinished(workdir: Path, where: str) -> None:
     hint = "no run; "
     if (workdir / "sweep.json").exists():
       hint = "the folder of a sweep, name that of one of its values; "
+    elif (workdir / "acquire.json").exists():
+      hint = "the folder of active learning, name that of one of its runs; "
     elif (workdir / ".lock").exists() or _is_ours(workdir):
       hint = "a run that has not finished: give its command again; "
     raise ConfigError(f"{where}: {hint}{missing[0]} is missing; {_ADVICE}")

@@ -1,6 +1,7 @@
 """Partial labels: which examples keep theirs, and that nothing sees the others."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -91,3 +92,24 @@ def test_a_stand_in_has_as_many_of_both():
   found = stand_in(DataConfig(name="cifar10", labelled=250))
   assert (len(found.train), len(found.unlabelled)) == (250, 49_750)
   assert found.unlabelled.inputs.strides[0] == 0  # it takes no memory
+
+
+def test_revealed_data_know_the_asked_labels_and_no_byte_of_them_depends_on_another():
+  raw = raw_set()
+  pool = assemble(raw, dataclasses.replace(CONFIG, labelled=None))
+  ids = np.array([200, 7, 31])
+  found = hidden_labels.revealed(pool, ids)
+  assert found.train.example_ids.tolist() == [7, 31, 200]
+  assert found.train.labels.tolist() == raw.train.labels[[7, 31, 200]].tolist()
+  assert not found.unlabelled.labels.any()
+  assert len(found.unlabelled) == 267
+  is_hidden = ~np.isin(np.arange(270), ids)
+  labels = raw.train.labels.copy()
+  labels[is_hidden] = np.random.default_rng(2).permutation(labels[is_hidden])
+  turned = dataclasses.replace(raw, train=dataclasses.replace(raw.train, labels=labels))
+  other = hidden_labels.revealed(assemble(turned, dataclasses.replace(CONFIG, labelled=None)), ids)
+  assert pickle.dumps(found) == pickle.dumps(other)
+  labels[7] = (labels[7] + 1) % 3
+  turned = dataclasses.replace(raw, train=dataclasses.replace(raw.train, labels=labels))
+  third = hidden_labels.revealed(assemble(turned, dataclasses.replace(CONFIG, labelled=None)), ids)
+  assert third.checksum != found.checksum

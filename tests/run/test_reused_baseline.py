@@ -225,9 +225,12 @@ def _a_row_less(workdir):
   files.append_rows(workdir / "metrics.jsonl", rows[1:])
 
 
-def _sweep(workdir):
-  _lose("results.json")(workdir)
-  files.write_json(workdir / "sweep.json", {})
+def _folder_of(name):
+  def change(workdir):
+    _lose("results.json")(workdir)
+    files.write_json(workdir / name, {})
+
+  return change
 
 
 REFUSALS = [
@@ -243,7 +246,8 @@ REFUSALS = [
     ConfigError,
     "metrics.jsonl is missing or damaged",
   ),
-  (_sweep, {}, ConfigError, "it is the folder of a sweep, name that of one of its values"),
+  (_folder_of("sweep.json"), {}, ConfigError, "of a sweep, name that of one of its values"),
+  (_folder_of("acquire.json"), {}, ConfigError, "of active learning, name that of one of its runs"),
   (shutil.rmtree, {}, ConfigError, "no finished run there"),
   (
     None,

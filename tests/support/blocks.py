@@ -24,7 +24,7 @@ class Choice(NamedTuple):
   @property
   def change(self) -> dict[str, Any]:
     """The change of a config, for `tiny.config`."""
-    is_tuple = self.key == "everywhere"
+    is_tuple = self.key in ("everywhere", "acquire.strategies")
     return {self.key.replace(".", "__"): (self.value,) if is_tuple else self.value}
 
   def __str__(self) -> str:

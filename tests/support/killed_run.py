@@ -3,7 +3,7 @@ r"""A tiny run in a process of its own that dies, or is asked to stop, at a chos
     python tests/support/killed_run.py WORKDIR [--at=K | --kind=KIND] \
       [--signal=SIGKILL|SIGTERM|SIGINT|exit] [--delay=SECS] [--times=N]
                                [--events=FILE] [--file-limit=BYTES] [--cores=N] [--rounds=N]
-                               [--loggers=NAME,...]
+                               [--loggers=NAME,...] [--acquire=TIMES]
 
 A *write* is anything that changes the workdir through Python: a file opened for writing, a rename,
 a removal, a new directory. Python tells of each before it is done. At the K-th (from 0), or at the
@@ -11,7 +11,8 @@ first of a kind (`kind_of`), the process gets the signal, after `delay` seconds 
 it, so that the run goes on meanwhile, and `times` times; `exit` ends it at once, before the write.
 `events` lists the writes of the run, a line each. No file may grow beyond `file-limit`: a full
 disk. `cores` limits the processors. `rounds` makes it a run of the baseline alone, with so many
-rounds, that tells its memory after every round. `loggers` are told its rows.
+rounds, that tells its memory after every round. `loggers` are told its rows. `acquire` makes it
+active learning of the baseline with so many acquisitions.
 """
 
 import os
@@ -96,7 +97,7 @@ def main(argv: list[str]) -> int:
     # A program from the cache is cut for the cores for which it was compiled.
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
   from sdt import experiment
-  from sdt.commands import program
+  from sdt.commands import acquire, program
   from sdt.errors import SdtError
   from sdt.run import progress
   from tests.support import tiny
@@ -109,6 +110,10 @@ def main(argv: list[str]) -> int:
   if "loggers" in given:
     changes |= {f"log__{name}": True for name in given["loggers"].split(",")}
 
+  if "acquire" in given:
+    changes |= {"arms": ("baseline",), "acquire__times": int(given["acquire"]), "seeds": (0,)}
+    changes |= {"acquire__strategies": ("margin", "random"), "acquire__start": 8, "acquire__add": 5}
+
   for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, program.StopAtOnce())
   watch(workdir, given, events)
@@ -116,6 +121,8 @@ def main(argv: list[str]) -> int:
     limit = int(given["file-limit"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
   try:
+    if "acquire" in given:
+      return acquire.run(config(tiny, **changes), Path(workdir), "tiny")
     return experiment.run(config(tiny, **changes), Path(workdir), "tiny")
   except SdtError as error:
     print(f"sdt: error: {error}", file=sys.stderr)

@@ -84,7 +84,10 @@ def test_other_folders_are_refused(tmp_path):
   (tmp_path / "sweep.json").write_text("{}")
   with pytest.raises(ConfigError, match="the folder of a sweep, name that of one of its values"):
     load(tmp_path)
-  for name in ("x" * 300, "a\0b", "sweep.json"):
+  (tmp_path / "sweep.json").rename(tmp_path / "acquire.json")
+  with pytest.raises(ConfigError, match="folder of active learning, name that of one of its runs"):
+    load(tmp_path)
+  for name in ("x" * 300, "a\0b", "acquire.json"):
     with pytest.raises(ConfigError):
       load(tmp_path / name)
 

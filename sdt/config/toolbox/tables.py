@@ -5,6 +5,7 @@ import types
 from collections.abc import Mapping
 
 from sdt.config.toolbox import (
+  acquire_blocks,
   imbalance_blocks,
   network_blocks,
   operation_blocks,
@@ -113,6 +114,14 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
       "How the networks are asked about a test image besides: the mean of their probabilities over "
       "all views. Each block makes of every view so far one or several, so `flip shifts(1)` are "
       "18 ([predictions.md](predictions.md#further-answers)).",
+    ),
+    "Active learning": Chapter(
+      "acquire.strategies",
+      acquire_blocks.STRATEGIES,
+      "Which hidden examples are worth a label: those of the largest number. p1 and p2 are the two "
+      "largest of the K probabilities that the network of the run before gives an example, p_k "
+      "that of class k. A seeded hash of the ids breaks ties "
+      "([method.md](method.md#active-learning)).",
     ),
   }
 )

@@ -19,6 +19,7 @@ from sdt.models.initialisation import INITS
 from sdt.models.norms import NORMS
 from sdt.models.pools import POOLS
 from sdt.models.starts import STARTS
+from sdt.scores.acquisition import WORTHS
 from tests.support.toolbox_page import PAGE, page
 
 
@@ -51,6 +52,7 @@ CODE = {
   "Gradient clipping": CLIPS,
   "Schedules": SCHEDULES,
   "Test-time views": EXPAND,
+  "Active learning": WORTHS,
   # Of several tables, one for each kind; test_pipeline.py holds that they have no other names.
   "Augmentation": [name for name in OPS if name in {*CROPS, *MIRRORS, *GEOMETRY, *PIXELS, *MIXERS}],
 }
