@@ -69,7 +69,8 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
   )
   _check_network_takes(config, data)
   _check_stage(config, data)
-  if config.stop.patience and data.validation is None:
+  needs_validation = config.stop.patience or config.evaluate.prior_shift
+  if needs_validation and data.validation is None:
     data = with_validation(data, config.data)
   return data
 
