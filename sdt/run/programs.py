@@ -46,6 +46,7 @@ from sdt.models import count_params, make_model
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import multiply_adds, variable_shapes
 from sdt.run import recorded
+from sdt.run.class_neighbours import class_neighbours
 from sdt.run.dispatches import arm_sizes, batches_of_pass
 from sdt.run.initial_weights import initial_weights
 from sdt.run.semi_programs import rows_of_step, semi_program, with_semi
@@ -124,7 +125,8 @@ class Setup:
     )
     sealed = sealed_choices or {}
     where = choose_placement(config.data, data, layout, sealed=sealed.get("placement"))
-    source = make_source(config.data, data, layout, placement=where)
+    near = class_neighbours(config, data, where, is_abstract=is_abstract)
+    source = make_source(config.data, data, layout, placement=where, neighbours=near)
     chosen = {
       "replicas": choose_replicas(config, layout),
       "precision": dtype.name,
@@ -329,8 +331,7 @@ class Setup:
   @functools.cached_property
   def _validation_source(self) -> Source:
     """The validation split in the place of both others."""
-    held_out = self.data.validation
-    if held_out is None:
+    if (held_out := self.data.validation) is None:
       raise ValueError("these data have no validation split")
     data = dataclasses.replace(self.data, train=held_out, test=held_out)
     return make_source(self.config.data, data, self.layout, placement=self.placement)

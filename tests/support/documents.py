@@ -135,7 +135,7 @@ PLACES: dict[str, tuple[str, ...]] = {
   "over-sampling": ("random over-sampling",),
   "weighted sampler": ("weighted drawing (WeightedRandomSampler)",),
   "cluster-based over-sampling": ("cluster-based over-sampling",),
-  "SMOTE": ("SMOTE",),
+  "SMOTE": ("Augmentation: smote",),
   "under-sampling": ("random under-sampling",),
   "bagging of under-sampled sets": ("bagging of under-sampled sets",),
   "boosting of under-sampled sets": ("boosted under-sampled sets (EasyEnsemble, RUSBoost)",),

@@ -97,11 +97,6 @@ NOT_BUILT: Mapping[str, Absent] = types.MappingProxyType(
       "named only, and many things at once",
       "train on labels that may be wrong: `data.labels_file`, `data.corrections`",
     ),
-    "SMOTE": Absent(
-      "003",
-      "the neighbours of an example are no examples of its batch",
-      "take `over_all@baseline:all`, `cluster_all@baseline:all` or `mixup`",
-    ),
     # Leaves this list when there is a row for it in techniques.py.
     "active learning": Absent(
       "003",

@@ -115,6 +115,7 @@ CHAPTERS: Mapping[str, Chapter] = types.MappingProxyType(
         "tests/inputs/operations/test_geometry.py",
         "tests/inputs/operations/test_pixels.py",
         "tests/inputs/operations/test_mixing.py",
+        "tests/inputs/operations/test_smote.py",
         "tests/inputs/operations/test_policies.py",
       ),
     ),
