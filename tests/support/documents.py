@@ -135,11 +135,14 @@ PLACES: dict[str, tuple[str, ...]] = {
   "over-sampling": ("random over-sampling",),
   "weighted sampler": ("weighted drawing (WeightedRandomSampler)",),
   "cluster-based over-sampling": ("cluster-based over-sampling",),
-  "SMOTE": ("Augmentation: smote",),
+  "SMOTE": ("Augmentation: smote", "SMOTE on over-sampled classes"),
   "under-sampling": ("random under-sampling",),
   "bagging of under-sampled sets": ("bagging of under-sampled sets",),
   "boosting of under-sampled sets": ("boosted under-sampled sets (EasyEnsemble, RUSBoost)",),
-  "threshold moving": ("threshold moving",),
+  "threshold moving": (
+    "threshold moving",
+    "threshold moving, as far as a validation split says",
+  ),
   "cost weights": ("class weights",),
   # Partial labels.
   "MixMatch": ("MixMatch",),

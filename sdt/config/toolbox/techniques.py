@@ -166,7 +166,7 @@ TECHNIQUES: Mapping[str, tuple[Technique, ...]] = types.MappingProxyType(
         "the size is drawn as a share of the image, not in pixels",
       ),
     ),
-    "Class imbalance in training": (
+    "Against class imbalance": (
       Technique("random over-sampling", "003", ("over_all@baseline:all",), _RESAMPLING),
       Technique("random under-sampling", "003", ("under_all@baseline:all",), _RESAMPLING),
       Technique("cluster-based over-sampling", "003", ("cluster_all@baseline:all",), _RESAMPLING),
@@ -186,6 +186,18 @@ TECHNIQUES: Mapping[str, tuple[Technique, ...]] = types.MappingProxyType(
         ("data.imbalance",),
         "tests/stages/test_imbalance.py",
         "by the class shares, in the results of every imbalanced set",
+      ),
+      Technique(
+        "threshold moving, as far as a validation split says",
+        "003",
+        ("evaluate.prior_shift=2", "data.validation_fraction"),
+        "tests/stages/test_prior_shift.py",
+      ),
+      Technique(
+        "SMOTE on over-sampled classes",
+        "003",
+        ("augment.ops=smote", "over_all@baseline[smote=1]:all"),
+        "tests/engine/test_smote.py",
       ),
       Technique(
         "bagging of under-sampled sets",
