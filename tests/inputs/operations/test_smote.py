@@ -89,7 +89,7 @@ def test_the_neighbours_are_those_of_scikit_learn_within_each_class():
       np.testing.assert_array_equal(ours[:, :number], members[theirs])
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.permutations(range(20)), st.integers(1, 4))
 def test_the_neighbours_do_not_depend_on_the_order_of_the_examples(order, number):
   coarse, order = IMAGES // 128, np.array(order)  # with many equal distances
