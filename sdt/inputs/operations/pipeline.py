@@ -192,9 +192,9 @@ def draw(
     elif call.name not in CROPS:
       own = _key_of(call.name, key)
       draws[call.name] = _draw_one(own, len(sizes), call.name, numbers=numbers, frame=frame)
-  call = pipeline.find(SMOTE)
-  if call is not None:
-    strength = _number(call, given, scale)
+  synthetic = pipeline.find(SMOTE)
+  if synthetic is not None:
+    strength = _number(synthetic, given, scale)
     draws[SMOTE] = smote.draw(_key_of(SMOTE, key), len(sizes), strength)
   return draws
 
