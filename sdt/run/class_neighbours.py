@@ -39,7 +39,7 @@ def class_neighbours(
   chance = (1.0 - counts / counts.max()).astype(np.float32)
   if is_abstract:
     return Neighbours(np.zeros((len(train), number), np.int32), chance)
-  ids = nearest_of_class(train.inputs, train.labels, train.example_ids, number)
+  ids = nearest_of_class(train.inputs, train.labels, train.example_ids, number=number)
   return Neighbours(ids, chance)
 
 

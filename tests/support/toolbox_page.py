@@ -53,9 +53,9 @@ def _named(texts: Iterable[str]) -> str:
   return ", ".join(f"`{text}`" for text in texts)
 
 
-def _technique(row: Technique) -> str:
+def _technique(name: str, row: Technique) -> str:
   chosen = "; ".join(part for part in (_named(row.chosen_by), row.note) if part)
-  return f"| {row.name} | {row.documents} | {_cell(chosen)} | `{row.test}` |"
+  return f"| {name} | {row.documents} | {_cell(chosen)} | `{row.test}` |"
 
 
 def _absent() -> Iterator[str]:
@@ -77,7 +77,7 @@ def page() -> str:
       "| technique | documents | chosen by | shown by |",
       "|---|---|---|---|",
     ]
-    lines += [*map(_technique, rows), ""]
+    lines += [*(_technique(name, row) for name, row in rows.items()), ""]
   lines.append(ABSENT + "\n".join(_absent()))
   return "\n".join(lines) + "\n"
 

@@ -16,7 +16,7 @@ from tests.support.documents import PLACES
 from tests.support.toolbox_page import PAGE
 
 ROOT = Path(__file__).parents[3]
-ROWS = {row.name: row for rows in TECHNIQUES.values() for row in rows}
+ROWS = {name: row for rows in TECHNIQUES.values() for name, row in rows.items()}
 BLOCKS = {f"{title}: {name}" for title, of in CHAPTERS.items() for name in of.table}
 
 
