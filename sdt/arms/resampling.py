@@ -1,11 +1,12 @@
-"""Subsets in which all classes are equally frequent: over-, under- and cluster-based sampling.
+"""Subsets in which all classes are equally frequent: over-, under- and cluster-based sampling; and
+the nearest examples of a class.
 
 A position may be there several times. All seeds get the same numbers of examples; which ones are
 repeated, or left out, is drawn by the seed.
 """
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Int64, Shaped
+from jaxtyping import Float, Float64, Int, Int32, Int64, Shaped
 
 from sdt.data.seeded import tie_breaker
 
@@ -13,6 +14,9 @@ from sdt.data.seeded import tie_breaker
 _MOST_CLUSTERS, _LEAST_EXAMPLES = 4, 5
 _ITERATIONS = 30
 _MOST_PIXELS = 16  # a side, of the images that are clustered
+# Means of pixels are rounded to so small a part; distances of whole numbers have no rounding error.
+_EXACT = 256
+_ROWS = 1024  # of distances that are in memory at a time
 
 
 def over_sampled(groups: Int[np.ndarray, "N"], ids: Int[np.ndarray, "N"], seed: int) -> np.ndarray:
@@ -106,6 +110,39 @@ def clusters_of(
     clusters[members] = first + _k_means(points[members].astype(np.float64), number)
     first += number
   return np.unique(clusters, return_inverse=True)[1]
+
+
+def nearest_of_class(
+  inputs: Shaped[np.ndarray, "N ..."],
+  labels: Int[np.ndarray, "N"],
+  ids: Int[np.ndarray, "N"],
+  number: int,
+) -> Int32[np.ndarray, "N k"]:
+  """Returns the positions of the nearest examples of the same class, the nearest first.
+
+  Near is by the Euclidean distance of the inputs, large images as in `clusters_of`; of equally near
+  ones the lower id comes first. Distances of images are exact, so that every machine finds the
+  same. -1 stands where a class has too few examples.
+
+  Args:
+    inputs: [N, H, W, C] images or [N, D] vectors.
+    labels: [N].
+    ids: [N], unique.
+    number: k.
+  """
+  points = _points(inputs).astype(np.float64)
+  points = np.rint(points * _EXACT) if inputs.ndim == 4 else points
+  found = np.full((len(labels), number), -1, np.int32)
+  for one in np.unique(labels):
+    members = np.flatnonzero(labels == one)
+    members = members[np.argsort(ids[members], kind="stable")]
+    for start in range(0, len(members), _ROWS):
+      part = members[start : start + _ROWS]
+      distances = _squared_distances(points[part], points[members])
+      distances[np.arange(len(part)), start + np.arange(len(part))] = np.inf
+      nearest = np.argsort(distances, axis=1, kind="stable")[:, : min(number, len(members) - 1)]
+      found[part, : nearest.shape[1]] = members[nearest]
+  return found
 
 
 def _points(inputs: Shaped[np.ndarray, "N ..."]) -> Shaped[np.ndarray, "N D"]:

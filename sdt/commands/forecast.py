@@ -123,6 +123,8 @@ def scoring_passes(setup: Setup, has_baseline: bool) -> int:
   config, num_train, num_test = setup.config, len(setup.data.train), len(setup.data.test)
   answers = 1 + sum(way.average.num_members for way in further_ways(config) if way.average)
   passes = len(config.arms) * num_test * answers
+  if config.evaluate.prior_shift and setup.data.validation is not None:
+    passes += len(config.arms) * len(setup.data.validation)
   if len(config.arms) > 1 and not has_baseline:
     passes += len(scoring_arms(config)) * num_train * (1 + TRAINED * config.score.grand)
   if jax.tree.leaves(setup.state_shapes.batch_stats) and not is_body_frozen(config.optim):

@@ -1,9 +1,11 @@
-"""What the section `evaluate` cannot stand beside: views, dropout's samples, snapshots."""
+"""What the section `evaluate` cannot stand beside: views, dropout's samples, snapshots, shifts."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from sdt.config.conflict import Conflict
+from sdt.config.keys.evaluate import SHIFT_STEP
 from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.parse import parse_call, parse_calls
 from sdt.config.toolbox.training_blocks import SCHEDULES
@@ -56,6 +58,14 @@ def _has_cycles(values: Mapping[str, Any]) -> bool:
   return "optim.cycle_rounds" in SCHEDULES[schedule].keys and bool(values["optim.cycle_rounds"])
 
 
+def _both(key: str, other: str, values: Mapping[str, Any]) -> bool:
+  return bool(values[key] and values[other])
+
+
+def _is_swept(key: str, values: Mapping[str, Any]) -> bool:
+  return bool(values["evaluate.prior_shift"]) and values[key] == "data.validation_fraction"
+
+
 ANSWERS: tuple[Conflict, ...] = (
   *view_conflicts("evaluate.views"),
   Conflict(
@@ -105,6 +115,36 @@ ANSWERS: tuple[Conflict, ...] = (
     lambda of: of["evaluate.snapshots"] and of["stop.patience"],
     "with early stopping the network of the best round counts, and cycles may be cut off",
     way_out="leave one of the two out",
+  ),
+  Conflict(
+    ("evaluate.prior_shift",),
+    lambda of: 0 < of["evaluate.prior_shift"] < SHIFT_STEP,
+    f"strengths are tried in steps of {SHIFT_STEP}, and 0 is the answer as it is",
+    way_out="give the largest strength that is tried, such as 2, or leave it out",
+  ),
+  *(
+    Conflict(
+      ("evaluate.prior_shift", key),
+      functools.partial(_both, "evaluate.prior_shift", key),
+      "the validation split would choose twice, the values and the strengths",
+      way_out="select without evaluate.prior_shift first, then give the chosen values",
+    )
+    for key in ("select.lambda_A", "select.fraction", "select.weight_decay", "select.space")
+  ),
+  Conflict(
+    ("evaluate.prior_shift", "baseline_from"),
+    functools.partial(_both, "evaluate.prior_shift", "baseline_from"),
+    "the other run may have held out other examples",
+    way_out="leave baseline_from out",
+  ),
+  *(
+    Conflict(
+      ("evaluate.prior_shift", key),
+      functools.partial(_is_swept, key),
+      "the runs of a sweep share a baseline, which this key changes beside held-out examples",
+      way_out="make a run for each value",
+    )
+    for key in ("sweep.key", "sweep.also_key")
   ),
 )
 

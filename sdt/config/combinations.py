@@ -70,6 +70,7 @@ _NOT_IN_THE_TOY = (
   *("score.name", "score.path", "score.at_round", "score.folds", "score.dynamics", "score.grand"),
   *("score.probabilities", "score.cleanlab", "score.course"),
   *("evaluate.views", "evaluate.dropout_samples", "evaluate.snapshots", "evaluate.ensemble"),
+  "evaluate.prior_shift",
   *("data.corrections", "data.corrections_test", "data.labels_file"),
   *("data.wrong_label_fraction", "method.fraction", "method.num_easy", "method.lambda_A"),
   *("method.lambda_B", "method.init", "method.order"),

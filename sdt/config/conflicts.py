@@ -11,7 +11,7 @@ from sdt.config.score_conflicts import SCORES
 from sdt.config.semi_conflicts import SEMI
 from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.network_blocks import INITS
-from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
+from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS, SMOTE
 from sdt.config.toolbox.parse import parse_call, parse_calls
 from sdt.config.toolbox.preprocessing_blocks import NORMALISERS
 from sdt.config.toolbox.training_blocks import CLIPS, FULL_BATCH, SCHEDULES
@@ -252,9 +252,15 @@ _AUGMENTATION: tuple[Conflict, ...] = (
   ),
   Conflict(
     ("augment.ops",),
-    lambda values: any(name in CROPS for name in _names(values)[1:]),
+    lambda values: any(name in CROPS for name in [n for n in _names(values) if n != SMOTE][1:]),
     "a crop sets the size of the images for what follows",
     way_out="write it first",
+  ),
+  Conflict(
+    ("augment.ops",),
+    lambda values: SMOTE in _names(values)[1:],
+    "it reads images as they are stored, before anything changes them",
+    way_out=f"write {SMOTE} first",
   ),
   Conflict(
     ("augment.ops",),

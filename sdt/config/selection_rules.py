@@ -44,7 +44,9 @@ def check_selection(values: Values, defaults: Values) -> None:
       )
   if not any(values[name] for name in SELECTED):
     for key in ("data.validation_fraction", "select.num_seeds"):
-      is_read = key == "data.validation_fraction" and values["stop.patience"]
+      is_read = key == "data.validation_fraction" and (
+        values["stop.patience"] or values["evaluate.prior_shift"]
+      )
       if values[key] != defaults[key] and not is_read:
         raise ConfigError(
           f"{key} = {values[key]!r} has no meaning without candidates to choose among; leave it "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdt.config.conflict import Conflict
-from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
+from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS, SMOTE
 from sdt.config.toolbox.parse import parse_calls
 
 
@@ -45,8 +45,8 @@ SEMI: tuple[Conflict, ...] = (
   ),
   Conflict(
     ("augment.strong",),
-    lambda values: set(_strong(values)) & set(MIXING),
-    "a guess belongs to one image, and " + ", ".join(MIXING) + " make one of several",
+    lambda values: set(_strong(values)) & {*MIXING, SMOTE},
+    "a guess belongs to one image, and " + ", ".join((*MIXING, SMOTE)) + " make one of several",
     way_out="leave them out",
   ),
   Conflict(

@@ -20,8 +20,8 @@ def with_validation(data: Data, config: DataConfig) -> Data:
   """
   cut = hold_out(data, config)
   note = (
-    f"{len(cut.test)} of the {len(data.train)} training examples are a validation split, by which "
-    "trainings are stopped; nothing trains on them"
+    f"{len(cut.test)} of the {len(data.train)} training examples are a validation split: "
+    "nothing trains on them"
   )
   return dataclasses.replace(data, train=cut.train, validation=cut.test, notes=(*data.notes, note))
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from sdt.config.toolbox.operation_blocks import strength_of
+from sdt.config.toolbox.operation_blocks import SMOTE, strength_of
 from sdt.devices.layout import pad_batch, padded_batch_size, shard_batch
 from sdt.engine.examples import StepExamples
 from sdt.engine.program import Program
@@ -16,6 +16,7 @@ from sdt.inputs.augment import output_size
 from sdt.inputs.device_data import DeviceData
 from sdt.inputs.operations.mixing import MIXERS, Mixture, partners
 from sdt.inputs.operations.pipeline import Draws, augment, draw
+from sdt.inputs.operations.smote import between
 from sdt.inputs.preprocess import prepare
 from sdt.types import PyTree
 
@@ -45,9 +46,10 @@ def make_batch(
   whole = pad_to(program.padded_train_batch_size, (ids, rows, mask, draws))
 
   def seen(rows: Int[Array, "b"], draws: Draws) -> Float[Array, "b ..."]:
-    images = augment(
-      inputs[rows], draws, output, pipeline=pipeline, mean=data.preparation.mean_colour
-    )
+    near = data.train.neighbours
+    # The rows of inputs with neighbours are their ids: such inputs are whole.
+    own = inputs[rows] if near is None else between(inputs, rows, near, drawn=draws[SMOTE])
+    images = augment(own, draws, output, pipeline=pipeline, mean=data.preparation.mean_colour)
     return prepare(images, data.preparation)
 
   if program.mixing is None:

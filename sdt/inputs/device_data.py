@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Int32, Shaped
 
+from sdt.inputs.operations.smote import Neighbours
 from sdt.inputs.preprocess import Preparation
 from sdt.types import Leaf
 
@@ -51,6 +52,7 @@ class Split:
   inputs: WholeSplit | DispatchBatches | None
   sizes: Leaf  # [N, 2] int32, height and width of every image
   labels: Leaf  # [N] int32, or [N, D] float
+  neighbours: Neighbours | None = None  # of the training set, where `augment.ops` has smote
 
   def rows_of(
     self, ids: Int[Array, "B"], offset: Int[Array, ""]

@@ -21,6 +21,7 @@ from sdt.data.dataset import Data, Dataset, image_sizes
 from sdt.devices import processes
 from sdt.devices.layout import Layout, place, place_replicas
 from sdt.inputs.device_data import DeviceData, Feed, Split, Steps, WholeSplit
+from sdt.inputs.operations.smote import Neighbours
 from sdt.inputs.order import num_batches
 from sdt.inputs.placement import Placement, most_batches
 from sdt.inputs.preprocess import Preparation
@@ -116,7 +117,14 @@ class Source(abc.ABC):
     """Returns one feed of each kind, of shapes and dtypes: each has a compiled program."""
 
 
-def make_source(config: DataConfig, data: Data, layout: Layout, placement: Placement) -> Source:
+def make_source(
+  config: DataConfig,
+  data: Data,
+  layout: Layout,
+  *,
+  placement: Placement,
+  neighbours: Neighbours | None = None,
+) -> Source:
   """Returns the data set in the form that `placement` says, with the data on the devices.
 
   Args:
@@ -124,12 +132,13 @@ def make_source(config: DataConfig, data: Data, layout: Layout, placement: Place
     data: the data set on the host.
     layout: of the devices.
     placement: where the inputs are.
+    neighbours: of the training set, on the host; they are for inputs on the devices.
   """
   sizes = {"num_train": len(data.train), "num_test": len(data.test)}
   if placement.name == "device":
-    return Resident(data=_placed(data, layout, is_whole=True), **sizes)
+    return Resident(data=_placed(data, layout, neighbours, is_whole=True), **sizes)
   return Streamed(
-    data=_placed(data, layout, is_whole=False),
+    data=_placed(data, layout, None, is_whole=False),
     host=HostInputs(
       data.train.inputs,
       data.test.inputs,
@@ -142,14 +151,17 @@ def make_source(config: DataConfig, data: Data, layout: Layout, placement: Place
   )
 
 
-def _placed(data: Data, layout: Layout, *, is_whole: bool) -> DeviceData:
+def _placed(
+  data: Data, layout: Layout, neighbours: Neighbours | None, *, is_whole: bool
+) -> DeviceData:
   def split(dataset: Dataset) -> Split:
     inputs = WholeSplit(dataset.inputs) if is_whole else None
     return Split(inputs, image_sizes(dataset), dataset.labels)
 
   by = Preparation.of(data.mean, data.std, data.steps, dtype=data.train.inputs.dtype)
   unlabelled = None if data.unlabelled is None else split(data.unlabelled)
-  return place(layout, DeviceData(split(data.train), split(data.test), by, unlabelled=unlabelled))
+  train = dataclasses.replace(split(data.train), neighbours=neighbours)
+  return place(layout, DeviceData(train, split(data.test), by, unlabelled=unlabelled))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,12 @@ from typing import Any
 
 _MINUS = "\u2212"
 # Figure, what it is multiplied by, its decimals.
-_KINDS = (("accuracy", 100.0, 2), ("nll", 1.0, 4), ("ece", 100.0, 2))
-_DIFFERENCES = _KINDS[:2]
+_KINDS = (
+  *(("accuracy", 100.0, 2), ("balanced_accuracy", 100.0, 2)),
+  *(("nll", 1.0, 4), ("ece", 100.0, 2)),
+)
+_DIFFERENCES = (_KINDS[0], _KINDS[2])
+_WORDS = {"prior_shift": "thresholds moved"}
 
 
 def describe(predictions: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -25,10 +29,11 @@ def describe(predictions: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-  name = "one network" if row["way"] == "single" else row["way"]
+  way = _WORDS.get(row["way"], row["way"])
+  name = "one network" if way == "single" else way
   if row["ensemble"]:
     together = f"ensemble of {len(row['ensemble'])}"
-    name = together if row["way"] == "single" else f"{row['way']}, {together}"
+    name = together if way == "single" else f"{way}, {together}"
   difference = row["difference"] or {}
   cells = [_cell(row[kind], scale, digits) for kind, scale, digits in _KINDS]
   cells += [
@@ -58,7 +63,15 @@ def _notes(
 ) -> Iterator[str]:
   for name, way in ways.items():
     if name != "single":
-      yield f"{name[0].upper()}{name[1:]}: {way['in_words']}, in {way['file']}."
+      words = _WORDS.get(name, name)
+      yield f"{words[0].upper()}{words[1:]}: {way['in_words']}, in {way['file']}."
+  strengths = {row["arm"]: row["strength"]["mean"] for row in answers if "strength" in row}
+  if strengths:
+    told = ", ".join(f"{arm} {tau:.2f}" for arm, tau in strengths.items() if tau is not None)
+    yield (
+      f"Tau, mean over the seeds: {told}. An arm that was trained on equal classes keeps its "
+      "answers."
+    )
   seeds = max(row["accuracy"]["n"] for row in answers if not row["ensemble"])
   yield (
     f"One network and what is asked of it: mean over {seeds} seed{'s' if seeds > 1 else ''}, with "

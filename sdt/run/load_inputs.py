@@ -13,7 +13,7 @@ import numpy as np
 from sdt.arms import checks
 from sdt.arms.checks import check
 from sdt.config import Config
-from sdt.config.toolbox.operation_blocks import THREE_CHANNELS
+from sdt.config.toolbox.operation_blocks import SMOTE, THREE_CHANNELS
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.config.toolbox.view_blocks import CENTRE, views_of
 from sdt.data import sources
@@ -69,7 +69,8 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
   )
   _check_network_takes(config, data)
   _check_stage(config, data)
-  if config.stop.patience and data.validation is None:
+  needs_validation = config.stop.patience or config.evaluate.prior_shift
+  if needs_validation and data.validation is None:
     data = with_validation(data, config.data)
   return data
 
@@ -101,11 +102,11 @@ def _check_network_takes(config: Config, data: Data) -> None:
         f"model.name={config.model.name!r}: the data are vectors of {shape[0]} numbers, this "
         "network wants images; use 'mlp'"
       )
-    if (pipeline.calls and pipeline.names != ("mixup",)) or crop_size is not None:
+    if (pipeline.calls and not set(pipeline.names) <= {"mixup", SMOTE}) or crop_size is not None:
       raise ConfigError(
         "augment: the data are vectors, which can be neither cropped nor mirrored, only mixed by "
-        "mixup; leave augment.ops, augment.flip, augment.pad_crop, augment.resized_crop_area and "
-        "data.crop_size off"
+        "mixup and smote; leave augment.ops, augment.flip, augment.pad_crop, "
+        "augment.resized_crop_area and data.crop_size off"
       )
     if views_of(config.evaluate.views) != (CENTRE,):
       raise ConfigError(

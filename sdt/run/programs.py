@@ -46,6 +46,7 @@ from sdt.models import count_params, make_model
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import multiply_adds, variable_shapes
 from sdt.run import recorded
+from sdt.run.class_neighbours import class_neighbours
 from sdt.run.dispatches import arm_sizes, batches_of_pass
 from sdt.run.initial_weights import initial_weights
 from sdt.run.semi_programs import rows_of_step, semi_program, with_semi
@@ -124,7 +125,8 @@ class Setup:
     )
     sealed = sealed_choices or {}
     where = choose_placement(config.data, data, layout, sealed=sealed.get("placement"))
-    source = make_source(config.data, data, layout, placement=where)
+    near = class_neighbours(config, data, where, is_abstract=is_abstract)
+    source = make_source(config.data, data, layout, placement=where, neighbours=near)
     chosen = {
       "replicas": choose_replicas(config, layout),
       "precision": dtype.name,
@@ -282,10 +284,19 @@ class Setup:
 
     `dtype` is that of the probabilities; `average` as of `PredictionProgram`.
     """
+    return self._predictor(self.source, dtype, average)
+
+  @functools.cached_property
+  def validation_predictor(self) -> Predictor:
+    """The same about the validation split, the final networks alone."""
+    return self._predictor(self._validation_source, "float32", None)
+
+  def _predictor(self, source: Source, dtype: str, average: Average | None) -> Predictor:
     passes = 1 if average is None else average.num_members
-    size, source = self.eval_batch_size, self.source
+    size = self.eval_batch_size
     numbers = size * len(self.config.seeds) * len(self.data.class_names)
-    most = min(self._eval_batches, source.most_batches("test", size), _PROBABILITIES // numbers)
+    batches = num_batches(source.num_test, padded_batch_size(size, self.layout))
+    most = min(batches, source.most_batches("test", size), _PROBABILITIES // numbers)
     program = PredictionProgram(
       model=self.model,
       layout=self.layout,
@@ -310,22 +321,25 @@ class Setup:
 
     The statistics are those of whole batches, whatever the training does.
     """
-    return self._recalibrator(self.data, self.source)
+    return self._recalibrator(self.source)
 
   @functools.cached_property
   def validator(self) -> Recalibrator:
     """The same for the validation split alone, of which only the evaluation is used."""
-    held_out = self.data.validation
-    if held_out is None:
+    return self._recalibrator(self._validation_source)
+
+  @functools.cached_property
+  def _validation_source(self) -> Source:
+    """The validation split in the place of both others."""
+    if (held_out := self.data.validation) is None:
       raise ValueError("these data have no validation split")
     data = dataclasses.replace(self.data, train=held_out, test=held_out)
-    source = make_source(self.config.data, data, self.layout, placement=self.placement)
-    return self._recalibrator(data, source)
+    return make_source(self.config.data, data, self.layout, placement=self.placement)
 
-  def _recalibrator(self, data: Data, source: Source) -> Recalibrator:
-    config, eval_size = self.config, min(self.eval_batch_size, len(data.test))
-    total = num_batches(len(data.train), config.batch_size)
-    total_evals = num_batches(len(data.test), eval_size)
+  def _recalibrator(self, source: Source) -> Recalibrator:
+    config, eval_size = self.config, min(self.eval_batch_size, source.num_test)
+    total = num_batches(source.num_train, config.batch_size)
+    total_evals = num_batches(source.num_test, eval_size)
     most = min(total, source.most_batches("train", config.batch_size))
     most_evals = min(total_evals, source.most_batches("test", eval_size))
     program = RecalibrateProgram(

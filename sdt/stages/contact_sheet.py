@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from sdt import files
 from sdt.arrays import AnyArray
 from sdt.config import Config
-from sdt.config.toolbox.operation_blocks import strength_of
+from sdt.config.toolbox.operation_blocks import SMOTE, strength_of
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.data.dataset import Data, image_sizes
 from sdt.inputs.augment import centre_crop, output_size
@@ -51,8 +51,10 @@ def contact_sheet(config: Config, data: Data) -> dict[str, np.ndarray]:
   rows = {PLAIN: np.asarray(centre_crop(images, sizes, crop))}
   # One program: all strengths but one are 0, and of a box 1, which is all of the image.
   off = {name: 1.0 if name == "resized_crop" else 0.0 for name in whole.strengths}
-  strengths = {str(call): off | Pipeline((call,)).strengths for call in whole.calls}
-  strengths |= {TOGETHER: whole.strengths} if len(whole.calls) > 1 else {}
+  # SMOTE reads images that are not shown.
+  calls = [call for call in whole.calls if call.name != SMOTE]
+  strengths = {str(call): off | Pipeline((call,)).strengths for call in calls}
+  strengths |= {TOGETHER: whole.strengths} if len(calls) > 1 else {}
   mean = Preparation.of(data.mean, data.std, (), dtype=train.inputs.dtype).mean_colour
   setting = whole, output_size(images.shape[1:], crop), config.seeds[0]
   for name, values in strengths.items():

@@ -1,5 +1,8 @@
-"""Further answers of the trained networks: views, dropout, snapshots, ensembles, side by side."""
+"""Further answers of the trained networks, side by side: views, dropout, snapshots, thresholds,
+ensembles.
+"""
 
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,13 @@ from sdt.devices import processes
 from sdt.engine.plan import Plan
 from sdt.run.context import Context
 from sdt.stages.predictions import Predicted, ask, fit_of
+from sdt.stages.prior_shift import shifted_answers
 from sdt.stages.train import Trainings
-from sdt.stages.ways import SINGLE, Way, further_ways
-from sdt.stats import answers, classification
+from sdt.stages.ways import SHIFTED, SINGLE, Way, further_ways
+from sdt.stats import answers, classification, paired
 
 # What the rows have of every answer.
-FIGURES = ("accuracy", "nll", "brier", "ece")
+FIGURES = ("accuracy", "balanced_accuracy", "nll", "brier", "ece")
 
 # What the networks of every arm say, by way to ask and by arm.
 type Found = Mapping[str, Mapping[str, Predicted]]
@@ -41,11 +45,19 @@ def further_answers(
   fit = {arm: is_fit(arm, of_arm) for arm, of_arm in predicted.items()}
   found = {SINGLE.name: predicted}
   for way in ways:
-    found[way.name] = ask(context, trainings, list(plans), way=way, fit_of=lambda arm, _: fit[arm])
+    made = None
+    if way.name == SHIFTED:
+      made = functools.partial(shifted_answers, context, trainings, plans)
+    found[way.name] = ask(
+      context, trainings, list(plans), way=way, fit_of=lambda arm, _: fit[arm], made=made
+    )
   all_ways = (SINGLE, *ways)
   together = fit if config.evaluate.ensemble else {}
   rows = processes.by_first(
-    lambda: [*_of_seeds(found), *_of_ensembles(context.workdir, all_ways, found, fit=together)]
+    lambda: [
+      *_of_seeds(found, strengths_of(context.workdir, ways)),
+      *_of_ensembles(context.workdir, all_ways, found, fit=together),
+    ]
   )
   order = [(arm, way.name) for arm in plans for way in all_ways]
   return {
@@ -54,8 +66,25 @@ def further_answers(
   }
 
 
-def _of_seeds(found: Found) -> Iterator[dict[str, Any]]:
-  """Yields a row for every way and arm: figures by seed, and how far they are from the centre's."""
+def strengths_of(workdir: Path, ways: Sequence[Way]) -> dict[str, dict[int, float | None]]:
+  """Returns the strengths of shifted answers by arm and seed; None of a network that diverged."""
+  found = {}
+  for way in ways:
+    if way.name == SHIFTED:
+      stored = files.map_npz(workdir / way.file)
+      for arm, values in zip(stored["arms"].tolist(), stored["strengths"], strict=True):
+        by_seed = zip(stored["seeds"].tolist(), classification.or_none(values), strict=True)
+        found[arm] = dict(by_seed)
+  return found
+
+
+def _of_seeds(
+  found: Found, strengths: Mapping[str, Mapping[int, float | None]]
+) -> Iterator[dict[str, Any]]:
+  """Yields a row for every way and arm: figures by seed, and how far they are from the centre's.
+
+  `strengths` are those of shifted answers, by arm.
+  """
   for way, of_way in found.items():
     for arm, of_arm in of_way.items():
       base = found[SINGLE.name][arm].per_seed
@@ -78,6 +107,7 @@ def _of_seeds(found: Found) -> Iterator[dict[str, Any]]:
         "ensemble": None,
         **{name: answers.over_seeds(of_figure) for name, of_figure in values.items()},
         "difference": None if way == SINGLE.name else difference,
+        **({"strength": paired.per_seed(strengths[arm])} if way == SHIFTED else {}),
       }
 
 
@@ -99,6 +129,7 @@ def _of_ensembles(
         "way": way.name,
         "ensemble": [seeds[place] for place in chosen],
         **_of_one(stored, centre, index, chosen=chosen),
+        "balanced_accuracy": answers.OverExamples(mean=figures["balanced_accuracy"], interval=None),
         "ece": answers.OverExamples(mean=figures["ece"], interval=None),
       }
 

@@ -53,7 +53,7 @@ def moved_of(
   stored, found = files.map_npz(workdir / FILE), {}
   seeds, num_classes = stored["seeds"].tolist(), len(data.class_names)
   for index, arm in enumerate(stored["arms"].tolist()):
-    shares = _shares(plans[arm], data.train.labels, num_classes)
+    shares = class_shares(plans[arm], data.train.labels, num_classes)
     if np.ptp(shares, axis=1).max() < _SAME:
       continue
     of_seeds: dict[int, tuple[float, float] | None] = {}
@@ -71,10 +71,16 @@ def moved_of(
   return found
 
 
-def _shares(
+def class_shares(
   plan: Plan, labels: Int[np.ndarray, "N"], num_classes: int
 ) -> Float64[np.ndarray, "R K"]:
-  """Returns how frequent each class is in what an arm trains on; of an unseen class, the least."""
+  """Returns how frequent each class is in what an arm trains on; of an unseen class, the least.
+
+  Args:
+    plan: of the arm.
+    labels: of the training set.
+    num_classes: K.
+  """
   total = sum(
     learned_counts(phase, labels) * (phase.num_steps / max(1, phase.example_ids.shape[1]))
     for phase in plan.phases

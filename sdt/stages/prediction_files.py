@@ -30,13 +30,14 @@ _ROWS = 4096  # of the table, made at a time
 class Stretch(NamedTuple):
   """What the networks of an arm say of some test examples in a row, from `start` on.
 
-  `weights` is a digest of these networks.
+  `weights` is a digest of these networks; `strengths` [R] are those of shifted answers.
   """
 
   arm: str
   start: int
   said: Said
   weights: str = ""
+  strengths: np.ndarray | None = None
 
 
 def dtype_of(config: Config, data: Data) -> np.dtype:
@@ -73,11 +74,12 @@ def write_predictions(
   dtype = dtype_of(config, data)
   shape = len(config.seeds), len(data.test), len(data.class_names)
   with files.writing_npz(path, num_bytes(config, data)) as archive:
-    small, weights = [], []
+    small, weights, strengths = [], [], []
     with archive.stream("probabilities", dtype, (len(arms), *shape)) as member:
       for _, of_arm in itertools.groupby(stretches, key=lambda stretch: stretch.arm):
-        digest, others = _copy(of_arm, member, shape, dtype=dtype, folder=path.parent)
-        weights.append(digest)
+        last, others = _copy(of_arm, member, shape, dtype=dtype, folder=path.parent)
+        weights.append(last.weights)
+        strengths += [] if last.strengths is None else [last.strengths]
         small.append(others)
     for place, name in enumerate(Said._fields[1:]):
       archive.write(name, np.stack([arrays[place] for arrays in small]))
@@ -85,6 +87,8 @@ def write_predictions(
     archive.write("label", data.test.labels)
     archive.write("arms", np.array(arms))
     archive.write("weights", np.array(weights))
+    if strengths:
+      archive.write("strengths", np.stack(strengths))
     archive.write("seeds", np.array(config.seeds, np.int64))
     archive.write("class_names", np.array(data.class_names))
 
@@ -96,10 +100,10 @@ def _copy(
   *,
   dtype: np.dtype,
   folder: Path,
-) -> tuple[str, list[np.ndarray]]:
+) -> tuple[Stretch, list[np.ndarray]]:
   """Writes the probabilities of an arm to `member`.
 
-  Returns the digest of the networks, and the other answers, [R, n] each.
+  Returns the last stretch, for what is the same in all, and the other answers, [R, n] each.
 
   The probabilities come by example, of all seeds at once, and are stored by seed.
 
@@ -111,18 +115,18 @@ def _copy(
     folder: of a temporary file for those that do not fit in memory.
   """
   _, num_examples, num_classes = shape
-  others, digest = [], ""
+  others = []
   is_small = math.prod(shape) * dtype.itemsize <= _IN_MEMORY
   # A spooled file would fill the gap before the second seed in memory.
   with io.BytesIO() if is_small else tempfile.TemporaryFile(dir=folder) as spool:
-    for _, start, said, digest in stretches:  # noqa: B007 - the same in all
-      for replica, values in enumerate(said.probabilities):
-        spool.seek((replica * num_examples + start) * num_classes * dtype.itemsize)
+    for stretch in stretches:
+      for replica, values in enumerate(stretch.said.probabilities):
+        spool.seek((replica * num_examples + stretch.start) * num_classes * dtype.itemsize)
         spool.write(np.ascontiguousarray(values, dtype).tobytes())
-      others.append(said[1:])
+      others.append(stretch.said[1:])
     spool.seek(0)
     shutil.copyfileobj(spool, member, 2**20)
-  return digest, [np.concatenate(arrays, axis=1) for arrays in zip(*others, strict=True)]
+  return stretch, [np.concatenate(arrays, axis=1) for arrays in zip(*others, strict=True)]
 
 
 def write_table(path: Path, stored: files.Arrays, data: Data, arm: str, seed: int) -> None:

@@ -133,18 +133,32 @@ def fit_of(context: Context, plans: Mapping[str, Plan]) -> FitOf:
 
 
 def ask(
-  context: Context, trainings: Trainings, arms: Sequence[str], *, way: Way, fit_of: FitOf
+  context: Context,
+  trainings: Trainings,
+  arms: Sequence[str],
+  *,
+  way: Way,
+  fit_of: FitOf,
+  made: Callable[[], Iterator[Stretch]] | None = None,
 ) -> dict[str, Predicted]:
   """Writes the file of a way to ask, and returns what its answers come to, by arm.
 
-  A sound file of the same networks stays. `fit_of` tells the seeds of the ensembles.
+  A sound file of the same networks stays.
+
+  Args:
+    context: of the run.
+    trainings: of the run.
+    arms: whose networks are asked.
+    way: to ask.
+    fit_of: tells the seeds of the ensembles.
+    made: the answers, where they are made of others and no network is asked about the test set.
   """
   path = context.workdir / way.file
   with context.timing.stage("predictions"):
     if _are_there(context, trainings, arms, way=way):
       context.display.log(f"predictions: there already, in {way.file}")
     else:
-      stretches = _ask(context, trainings, arms, way=way)
+      stretches = made() if made else _ask(context, trainings, arms, way=way)
       if processes.is_first():
         write_predictions(path, context.data, context.config, stretches=stretches, arms=arms)
       else:  # every process runs the programs

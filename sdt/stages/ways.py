@@ -11,6 +11,7 @@ import numpy as np
 from sdt.arms.catalogue import trainings
 from sdt.arms.kept_rounds import snapshot_rounds
 from sdt.config import Config
+from sdt.config.keys.evaluate import SHIFT_STEP
 from sdt.config.schema import EvaluateConfig
 from sdt.config.toolbox.view_blocks import CENTRE, views_of
 from sdt.engine.averages import Average
@@ -28,7 +29,8 @@ class Way:
   Attributes:
     name: of the way, as results.json has it.
     file: of the answers; all have the fields of predictions.npz.
-    average: over what the probabilities of a network are averaged; None for the centre.
+    average: over what the probabilities of a network are averaged; None for the centre, and for
+      answers that are made of it.
     in_words: such as "18 views (flip shifts(1))".
   """
 
@@ -38,6 +40,7 @@ class Way:
   in_words: str
 
 
+SHIFTED = "prior_shift"  # answers of the centre with moved thresholds
 SINGLE = Way("single", FILE, None, in_words="the final network, the centre")
 
 
@@ -51,15 +54,25 @@ def _dropout(config: EvaluateConfig) -> tuple[Average, str]:
   return Average(samples=count), f"the mean of {count} passes with dropout on"
 
 
+def _prior_shift(config: EvaluateConfig) -> tuple[None, str]:
+  largest = config.prior_shift
+  return None, (
+    "log p - tau log(share of the class in training), tau of each network the best of 0, "
+    f"{SHIFT_STEP}, ... {largest:g} by balanced accuracy on the validation split"
+  )
+
+
 def _snapshots(config: EvaluateConfig) -> tuple[Average, str]:
   count = config.snapshots
   return Average(networks=count), f"the mean of the networks at the end of the last {count} cycles"
 
 
-_IS_ON: dict[str, tuple[Callable[[EvaluateConfig], object], Callable[..., tuple[Average, str]]]] = {
+type _Make = Callable[[EvaluateConfig], tuple[Average | None, str]]
+_IS_ON: dict[str, tuple[Callable[[EvaluateConfig], object], _Make]] = {
   "views": (lambda config: views_of(config.views) != (CENTRE,), _views),
   "dropout": (lambda config: config.dropout_samples, _dropout),
   "snapshots": (lambda config: config.snapshots, _snapshots),
+  SHIFTED: (lambda config: config.prior_shift, _prior_shift),
 }
 
 

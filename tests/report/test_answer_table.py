@@ -19,7 +19,11 @@ def one(mean, interval):
 def row(way, ensemble, difference, arm="baseline"):
   make = one if ensemble else seeds
   figures = {"accuracy": make(0.99, [0.98, 1.0]), "nll": make(0.03, [0.02, 0.04])}
-  figures |= {"brier": make(0.02, None), "ece": make(0.01, None)}
+  figures |= {
+    "balanced_accuracy": make(0.98, None),
+    "brier": make(0.02, None),
+    "ece": make(0.01, None),
+  }
   return {"arm": arm, "way": way, "ensemble": ensemble, **figures, "difference": difference}
 
 
@@ -47,16 +51,17 @@ def page(tmp_path_factory):
 
 
 def test_every_answer_has_a_row_with_its_intervals_and_its_difference(page):
-  rows = {cells[0]: cells[1:] for cells in Page(page).rows if len(cells) == 6}
+  rows = {cells[0]: cells[1:] for cells in Page(page).rows if len(cells) == 7}
   assert rows["one network"] == [
     "99.00 (98.00 to 100.00)",
+    "98.00",
     "0.0300 (0.0200 to 0.0400)",
     "1.00",
     "-",
     "-",
   ]
-  assert rows["ensemble of 3"][3:] == ["+0.40 (\u22120.10 to +0.90)", "\u22120.0100"]
-  assert rows["views"][3:] == ["\u22120.20 (\u22120.40 to +0.00)", "-"]
+  assert rows["ensemble of 3"][4:] == ["+0.40 (\u22120.10 to +0.90)", "\u22120.0100"]
+  assert rows["views"][4:] == ["\u22120.20 (\u22120.40 to +0.00)", "-"]
 
 
 def test_the_notes_say_what_an_interval_is_about_and_what_is_no_finding(page):

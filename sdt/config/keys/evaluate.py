@@ -5,6 +5,9 @@ import dataclasses
 from sdt.config.keys.declare import config_key
 from sdt.config.toolbox.view_blocks import VIEWS
 
+# The strengths of `prior_shift` that are tried lie so far apart.
+SHIFT_STEP = 0.1
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
@@ -29,6 +32,14 @@ class EvaluateConfig:
     "cycles; 0 is off",
     low=0,
     high=100,
+    is_later=True,
+  )
+  prior_shift: float = config_key(
+    0.0,
+    "the largest strength tau that is tried for answers by log p - tau log(share of the class), "
+    "chosen on a part of the training set that is held out: data.validation_fraction; 0 is off",
+    low=0.0,
+    high=10.0,
     is_later=True,
   )
   ensemble: bool = config_key(

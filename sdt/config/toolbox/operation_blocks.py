@@ -160,6 +160,18 @@ OPS: Table = types.MappingProxyType(
       keys=("augment.fill",),
       differs="shears about the middle; bilinear; the learned search is not there",
     ),
+    "smote": Block(
+      "replaces an example of a rare class by a random point between it and one of so many nearest "
+      "examples of its class; the chance is this probability times 1 - n / m, of the sizes of the "
+      "class and of the largest",
+      "Chawla et al. 2002, section 4.2; document 003",
+      (
+        Number("probability", 1.0, low=0.0, high=1.0),
+        Number("neighbours", 5.0, low=1.0, high=100.0, whole=True),
+      ),
+      differs="drawn anew in every step; together with `over_all@baseline:all` the set is as large "
+      "as the source's; near by pixels, of images averaged to at most 16 a side",
+    ),
     "mixup": Block(
       "blends pairs of examples and their losses, with a weight from Beta(alpha, alpha)",
       "Zhang et al. 2018, section 2; the paper; documents 002 and 003",
@@ -178,6 +190,8 @@ OPS: Table = types.MappingProxyType(
   }
 )
 
+# It reads other examples than those of the batch, as they are stored.
+SMOTE = "smote"
 # They set the size of the images, so they stand first; their numbers, and that of a flip, are
 # static as long as no phase has another.
 CROPS = ("crop", "resized_crop")

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Protocol
 
 from sdt.config.toolbox.block import Call
-from sdt.config.toolbox.operation_blocks import MIXING, OPS, STATIC, strength_of
+from sdt.config.toolbox.operation_blocks import MIXING, OPS, SMOTE, STATIC, strength_of
 from sdt.config.toolbox.parse import parse_calls
 
 
@@ -45,8 +45,8 @@ class Pipeline:
 
   @property
   def of_one(self) -> tuple[Call, ...]:
-    """The operations that change an example by itself: all but the mixing one."""
-    return tuple(call for call in self.calls if call.name not in MIXING)
+    """The operations that change an example by itself: those that read no other one."""
+    return tuple(call for call in self.calls if call.name not in (*MIXING, SMOTE))
 
   @property
   def mixing(self) -> str | None:

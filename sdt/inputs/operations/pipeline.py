@@ -14,9 +14,9 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 
 from sdt.arrays import AnyArray
 from sdt.config.toolbox.block import Call
-from sdt.config.toolbox.operation_blocks import CROPS, strength_of
+from sdt.config.toolbox.operation_blocks import CROPS, SMOTE, strength_of
 from sdt.config.toolbox.pipeline import Pipeline
-from sdt.inputs.operations import blur, boxes, colour, policies
+from sdt.inputs.operations import blur, boxes, colour, policies, smote
 from sdt.inputs.operations.crops import crop_and_flip, draw_boxes, draw_offsets, resize_boxes
 from sdt.inputs.operations.frame import Drawn, Frame, draw_seeds, of_examples, symmetric
 from sdt.inputs.operations.geometry import (
@@ -192,6 +192,10 @@ def draw(
     elif call.name not in CROPS:
       own = _key_of(call.name, key)
       draws[call.name] = _draw_one(own, len(sizes), call.name, numbers=numbers, frame=frame)
+  synthetic = pipeline.find(SMOTE)
+  if synthetic is not None:
+    strength = _number(synthetic, given, scale)
+    draws[SMOTE] = smote.draw(_key_of(SMOTE, key), len(sizes), strength)
   return draws
 
 

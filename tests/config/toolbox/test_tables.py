@@ -3,7 +3,7 @@
 import pytest
 
 from sdt.config.resolve import choices_of, is_key
-from sdt.config.toolbox.operation_blocks import CROPS, OPS
+from sdt.config.toolbox.operation_blocks import CROPS, OPS, SMOTE
 from sdt.config.toolbox.tables import CHAPTERS
 from sdt.config.toolbox.view_blocks import EXPAND
 from sdt.data.imbalance import COUNTS
@@ -54,7 +54,9 @@ CODE = {
   "Test-time views": EXPAND,
   "Active learning": WORTHS,
   # Of several tables, one for each kind; test_pipeline.py holds that they have no other names.
-  "Augmentation": [name for name in OPS if name in {*CROPS, *MIRRORS, *GEOMETRY, *PIXELS, *MIXERS}],
+  "Augmentation": [
+    name for name in OPS if name in {*CROPS, *MIRRORS, *GEOMETRY, *PIXELS, *MIXERS, SMOTE}
+  ],
 }
 
 

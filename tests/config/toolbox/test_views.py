@@ -81,6 +81,19 @@ CYCLES = "rounds=12; optim.schedule=warm_restarts; optim.cycle_rounds=4; "
     (CYCLES + "evaluate.snapshots=4", "there are fewer cycles than that"),
     (CYCLES + "evaluate.snapshots=2; optim.warmup_rounds=2", "the training would end within a"),
     (CYCLES + "evaluate.snapshots=2; stop.patience=2", "the network of the best round counts"),
+    ("evaluate.prior_shift=0.05", "strengths are tried in steps of 0.1"),
+    ("evaluate.prior_shift=-1", "expected"),
+    (
+      "evaluate.prior_shift=2; select.lambda_A=1e-3,2e-3; select.weight_decay=1e-4,2e-4",
+      "the validation split would choose twice, the values and the strengths; select without",
+    ),
+    ("evaluate.prior_shift=2; baseline_from=x", "the other run may have held out other examples"),
+    (
+      "evaluate.prior_shift=2; sweep.key=data.validation_fraction; sweep.values=0.1,0.2",
+      "which this key changes beside held-out examples; make a run for each value",
+    ),
+    ("data.validation_fraction=0.2", "no meaning without candidates to choose among"),
+    ("data.name=curve; evaluate.prior_shift=2", "evaluate.prior_shift = 2.0 has no meaning with"),
     ("data.name=curve; evaluate.views=flip", "evaluate.views = 'flip' has no meaning with data"),
   ],
 )
@@ -97,6 +110,11 @@ def test_what_cannot_be_is_refused_with_the_way_out(overrides, message):
 def test_a_config_without_these_keys_is_recorded_as_before_they_came():
   assert "evaluate" not in to_dict(Config())
   assert to_dict(tiny.config(evaluate__views="flip"))["evaluate"] == {"views": "flip"}
+
+
+def test_moved_thresholds_read_the_share_that_is_held_out():
+  overrides = [("evaluate.prior_shift", "2"), ("data.validation_fraction", "0.2")]
+  assert resolve({}, overrides).data.validation_fraction == 0.2
 
 
 def test_a_flag_refuses_the_same_texts_of_views():

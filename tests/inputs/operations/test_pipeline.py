@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sdt.config.schema import AugmentConfig
-from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS
+from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS, SMOTE
 from sdt.config.toolbox.pipeline import pipeline_of
 from sdt.inputs.augment import centre_crop
 from sdt.inputs.operations.geometry import GEOMETRY, MIRRORS
@@ -37,9 +37,9 @@ TEXTS = {
 
 
 def test_config_and_code_name_the_same_operations():
-  assert set(OPS) == {*CROPS, *MIRRORS, *GEOMETRY, *PIXELS, *MIXERS}
+  assert set(OPS) == {*CROPS, *MIRRORS, *GEOMETRY, *PIXELS, *MIXERS, SMOTE}
   assert set(MIXING) == set(MIXERS)
-  assert set(TEXTS) == set(OPS) - set(MIXING)
+  assert set(TEXTS) == set(OPS) - {*MIXING, SMOTE}
 
 
 @functools.partial(jax.jit, static_argnames=("pipeline", "output"), compiler_options=QUICK)
