@@ -38,7 +38,9 @@ def learn_by_heart(visit: Visit) -> Outcome:
       break
     rate = _rounded(own * factor)
     courses.append(_learnt(visit, Task(rate, _FEW_ROUNDS, positions))[0])
-  found = learning_diagnosis.of_overfit(courses, len(positions), visit.codes)
+  found = learning_diagnosis.of_overfit(
+    courses, len(positions), visit.codes, is_partly_frozen=bool(visit.lesson.frozen)
+  )
   measured = {"num_examples": len(positions), "courses": [as_json(one) for one in courses]}
   return Outcome(tuple(found), measured)
 

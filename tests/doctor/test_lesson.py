@@ -48,6 +48,12 @@ def test_every_training_starts_from_the_same_weights(lesson):
   assert course.losses[0] == first.losses[0]
 
 
+def test_frozen_kernels_are_not_among_those_that_never_moved():
+  frozen = visit(config(optim__train_from="head")).lesson
+  assert frozen.frozen == {"hidden1"}
+  assert frozen._unmoved(frozen.start) == ("head",)
+
+
 def test_a_training_that_diverges_ends_there(lesson):
   course = lesson.learn(Task(1e30, 10))[0]
   assert course.diverged
