@@ -67,8 +67,9 @@ ANSWERS: tuple[Conflict, ...] = (
   Conflict(
     ("evaluate.dropout_samples", "model.dropout"),
     lambda of: of["evaluate.dropout_samples"] and not of["model.dropout"],
-    "the network drops nothing, so all samples would be the same",
-    way_out="give model.dropout, such as 0.1, or leave evaluate.dropout_samples out",
+    "the samples need a rate of dropout: without one all would be the same",
+    way_out="give model.dropout, such as 0.1 (alexnet's own is 0.5), or leave "
+    "evaluate.dropout_samples out",
   ),
   Conflict(
     ("evaluate.ensemble", "seeds"),

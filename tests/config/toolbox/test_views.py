@@ -73,7 +73,7 @@ CYCLES = "rounds=12; optim.schedule=warm_restarts; optim.cycle_rounds=4; "
     ("evaluate.views=crops(5)", "whole images, which have no other part; give data.crop_size"),
     ("evaluate.views=crops(7); data.crop_size=4", "there are five crops, or nine"),
     ("evaluate.views=scales(5)", "at most 4"),
-    ("evaluate.dropout_samples=5", "the network drops nothing"),
+    ("evaluate.dropout_samples=5", "the samples need a rate of dropout"),
     ("evaluate.dropout_samples=5; model.dropout=0.0", "give model.dropout, such as 0.1"),
     ("evaluate.ensemble=True; seeds=3", "one network is no ensemble; give more seeds"),
     (CYCLES + "evaluate.snapshots=1", "one snapshot is the final network"),
