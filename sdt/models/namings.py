@@ -140,7 +140,7 @@ NAMINGS = {
   "vit": Naming(
     (*_AROUND_BLOCKS, *_of_blocks("block", "blocks")),
     statistics=types.MappingProxyType(
-      {"inception": "timm's weights named vit_*", "imagenet": "those named deit_*"}
+      {"inception": "timm's vit_*.augreg* weights", "imagenet": "DeiT's and most others"}
     ),
   ),
   "cait": Naming(
