@@ -121,10 +121,10 @@ def read_views(text: str, where: str) -> tuple[View, ...]:
     ConfigError: it cannot be read, or says what no text of views may say.
   """
   try:
-    views = views_of(text)
+    parse_calls(text, VIEWS)
   except ValueError as error:
     raise ConfigError(f"{where}={text!r}: {error}; the views are {', '.join(VIEWS)}") from error
   for conflict in view_conflicts(where):
     if conflict.when({where: text}):
       raise ConfigError(f"{where}={text!r}: {conflict.reason}; {conflict.way_out}")
-  return views
+  return views_of(text)

@@ -101,7 +101,12 @@ def test_a_config_without_these_keys_is_recorded_as_before_they_came():
 
 def test_a_flag_refuses_the_same_texts_of_views():
   assert read_views("flip", "--views") == views_of("flip")
-  for text, message in (("flp", "did you mean 'flip'?"), ("flip flip", "a view stands in it")):
+  refused = {
+    "flp": "did you mean 'flip'?",
+    "flip flip": "a view stands in it",
+    "crops(7)": "there are five crops, or nine",
+  }
+  for text, message in refused.items():
     with pytest.raises(ConfigError, match="--views=") as caught:
       read_views(text, "--views")
     assert message in str(caught.value)
