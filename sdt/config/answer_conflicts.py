@@ -7,7 +7,7 @@ from sdt.config.conflict import Conflict
 from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.parse import parse_call, parse_calls
 from sdt.config.toolbox.training_blocks import SCHEDULES
-from sdt.config.toolbox.view_blocks import CROP_COUNTS, VIEWS, View, views_of
+from sdt.config.toolbox.view_blocks import CENTRE, CROP_COUNTS, VIEWS, View, views_of
 from sdt.errors import ConfigError
 
 _MOST_VIEWS = 256
@@ -36,6 +36,12 @@ def view_conflicts(key: str) -> tuple[Conflict, ...]:
       repeats,
       "a view stands in it twice, and would count twice in the mean",
       way_out="name every block once, with different numbers",
+    ),
+    Conflict(
+      (key,),
+      lambda of: views_of(of[key]) == (CENTRE,) and of[key].strip() not in ("", "centre"),
+      "these blocks leave the centre as it is, so nothing would be averaged",
+      way_out="write centre, or other numbers",
     ),
     Conflict(
       (key,),

@@ -72,6 +72,7 @@ CYCLES = "rounds=12; optim.schedule=warm_restarts; optim.cycle_rounds=4; "
     ("evaluate.views=shifts(1) shifts(3) shifts(9) flip", "more than 256 views"),
     ("evaluate.views=crops(5)", "whole images, which have no other part; give data.crop_size"),
     ("evaluate.views=crops(7); data.crop_size=4", "there are five crops, or nine"),
+    ("evaluate.views=scales(1)", "leave the centre as it is"),
     ("evaluate.views=scales(5)", "at most 4"),
     ("evaluate.dropout_samples=5", "the samples need a rate of dropout"),
     ("evaluate.dropout_samples=5; model.dropout=0.0", "give model.dropout, such as 0.1"),
