@@ -189,6 +189,12 @@ def _check_of_classes(
       f"arms: {arm!r} asks for class_balance beside {' and '.join(others)}: both make up for rare "
       "classes, and together they would do it twice; leave one of the two out"
     )
+  if len(others) > 1 and sum(asked.values()) > 1.0:
+    raise ConfigError(
+      f"arms: {arm!r} asks for {' and '.join(f'{name}={asked[name]:g}' for name in others)}: both "
+      "make up for rare classes, and beyond 1 in all they would do it more than once; lower one, "
+      "or leave one of the two out"
+    )
   if asked and phase.subset in EQUAL:
     raise ConfigError(
       f"arms: {arm!r} asks for {min(asked)} on {phase.subset}, whose classes are equally frequent: "

@@ -119,8 +119,10 @@ def _reached(run: "Run", task: "Task") -> float:
     raise ConfigError(f"{where}: that run started from weights; name one from scratch")
   if run.results["data"]["checksum"] != task.data.checksum:
     raise ConfigError(f"{where}: a run on other data; name one with the same data keys")
-  values = [one for one in run.results["arms"][run.arms[0]]["accuracy"].values() if one is not None]
-  return float(sum(values) / len(values))
+  mean: float | None = run.results["arms"][run.arms[0]]["mean"]
+  if mean is None:
+    raise ConfigError(f"{where}: every seed of its {run.arms[0]} diverged; name another run")
+  return mean
 
 
 def table(task: "Task", stages: Mapping[str, "Probed"]) -> list[str]:

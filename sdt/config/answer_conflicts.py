@@ -9,7 +9,7 @@ from sdt.config.keys.evaluate import SHIFT_STEP
 from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.parse import parse_call, parse_calls
 from sdt.config.toolbox.training_blocks import SCHEDULES
-from sdt.config.toolbox.view_blocks import CROP_COUNTS, VIEWS, View, views_of
+from sdt.config.toolbox.view_blocks import CENTRE, CROP_COUNTS, VIEWS, View, views_of
 from sdt.errors import ConfigError
 
 _MOST_VIEWS = 256
@@ -38,6 +38,12 @@ def view_conflicts(key: str) -> tuple[Conflict, ...]:
       repeats,
       "a view stands in it twice, and would count twice in the mean",
       way_out="name every block once, with different numbers",
+    ),
+    Conflict(
+      (key,),
+      lambda of: views_of(of[key]) == (CENTRE,) and of[key].strip() not in ("", "centre"),
+      "these blocks leave the centre as it is, so nothing would be averaged",
+      way_out="write centre, or other numbers",
     ),
     Conflict(
       (key,),
@@ -77,8 +83,9 @@ ANSWERS: tuple[Conflict, ...] = (
   Conflict(
     ("evaluate.dropout_samples", "model.dropout"),
     lambda of: of["evaluate.dropout_samples"] and not of["model.dropout"],
-    "the network drops nothing, so all samples would be the same",
-    way_out="give model.dropout, such as 0.1, or leave evaluate.dropout_samples out",
+    "the samples need a rate of dropout: without one all would be the same",
+    way_out="give model.dropout, such as 0.1 (alexnet's own is 0.5), or leave "
+    "evaluate.dropout_samples out",
   ),
   Conflict(
     ("evaluate.ensemble", "seeds"),
@@ -160,10 +167,10 @@ def read_views(text: str, where: str) -> tuple[View, ...]:
     ConfigError: it cannot be read, or says what no text of views may say.
   """
   try:
-    views = views_of(text)
+    parse_calls(text, VIEWS)
   except ValueError as error:
     raise ConfigError(f"{where}={text!r}: {error}; the views are {', '.join(VIEWS)}") from error
   for conflict in view_conflicts(where):
     if conflict.when({where: text}):
       raise ConfigError(f"{where}={text!r}: {conflict.reason}; {conflict.way_out}")
-  return views
+  return views_of(text)

@@ -331,9 +331,9 @@ _PREPROCESSING: tuple[Conflict, ...] = (
   Conflict(
     ("data.normalise", "data.statistics"),
     lambda values: (
-      values["data.statistics"] == "imagenet" and _prepares(values) not in (["channel"], ["mean"])
+      values["data.statistics"] != "own" and _prepares(values) not in (["channel"], ["mean"])
     ),
-    "ImageNet's statistics are a mean and a spread of each channel, and no more",
+    "these statistics are a mean and a spread of each channel, and no more",
     way_out="choose data.normalise=channel or mean, or data.statistics=own",
   ),
 )

@@ -332,6 +332,8 @@ def _range(item: str, key: str, call: str, *, whole: bool) -> Dimension:
   low, high, count = named.numbers
   if not low < high:
     raise ConfigError(f"select.space, {item!r}: expected the lower bound first, below the upper")
+  if named.name == "log" and not math.isfinite(high / low):
+    raise ConfigError(f"select.space, {item!r}: the bounds are too far apart; bring them together")
   if whole and not (low.is_integer() and high.is_integer()):
     raise ConfigError(f"select.space, {item!r}: expected whole bounds, as {key} is an integer")
   free = Dimension(key, named.name, low, high=high, whole=whole)

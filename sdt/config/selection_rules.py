@@ -50,7 +50,7 @@ def check_selection(values: Values, defaults: Values) -> None:
       if values[key] != defaults[key] and not is_read:
         raise ConfigError(
           f"{key} = {values[key]!r} has no meaning without candidates to choose among; leave it "
-          f"at its default, {defaults[key]!r}, or give {', '.join(SELECTED)}"
+          f"at its default, {defaults[key]!r}, or give {', '.join(SELECTED)} or select.space"
         )
     return
   decays, fractions, tuned = (values[name] for name in SELECTED)

@@ -25,8 +25,11 @@ from sdt.data.dataset import Data, Dataset, RawSplit, checksum, make_dataset
 from sdt.data.statistics import constant_examples, mean_and_std
 from sdt.errors import ConfigError, DataError
 
-# Mean and standard deviation that public pretrained weights were trained with.
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# Mean and standard deviation that public pretrained weights were trained with, by data.statistics.
+_PUBLIC = {
+  "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+  "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -331,14 +334,12 @@ def _statistics(
   raw: Raw, train: Dataset, config: DataConfig
 ) -> tuple[Float32[np.ndarray, "D"], Float32[np.ndarray, "D"]]:
   """Returns the (mean, std) of each channel or column, float32 [C] or [D]."""
-  known = raw.mean_std
-  if config.statistics == "imagenet":
-    if train.inputs.ndim != 4 or train.inputs.shape[3] != 3:
-      raise ConfigError(
-        f"{raw.where}: data.statistics=imagenet is for RGB images, these inputs are "
-        f"{list(train.inputs.shape)}; leave it out"
-      )
-    known = _IMAGENET
+  known = _PUBLIC.get(config.statistics, raw.mean_std)
+  if config.statistics in _PUBLIC and (train.inputs.ndim != 4 or train.inputs.shape[3] != 3):
+    raise ConfigError(
+      f"{raw.where}: data.statistics={config.statistics} is for RGB images, these inputs are "
+      f"{list(train.inputs.shape)}; leave it out"
+    )
   if known is None:
     return mean_and_std(train.inputs, train.sizes)
   return np.array(known[0], np.float32), np.array(known[1], np.float32)

@@ -45,5 +45,5 @@ def note(num_images: int) -> str:
   """Returns what the user must be told."""
   return (
     f"a pretext task ({KEY}=rotation): the classes are how far an image is turned, of {num_images} "
-    "training images four each; no label of the set is used"
+    "training images four each; no label of the set is learned"
   )

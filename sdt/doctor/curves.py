@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sdt import files
+from sdt.config import from_dict
 from sdt.doctor.grids import COARSE, FINE, RATE
 from sdt.doctor.visit import Outcome, Visit
 from sdt.run import metrics
@@ -20,13 +21,14 @@ _KEYS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-  """A training whose curves are there: rows, what they are of, and its rate."""
+  """A training whose curves are there: rows, what they are of, its rate and its rounds."""
 
   workdir: Path
   what: str
   held_out: str
   num_held_out: int
   rate: float
+  rounds: int
 
 
 def read_curves(visit: Visit) -> Outcome:
@@ -44,7 +46,8 @@ def read_curves(visit: Visit) -> Outcome:
     Curves(
       loss, accuracy, held_out, num_held_out=training.num_held_out, held_out=training.held_out
     ),
-    rounds=visit.config.rounds,
+    rounds=training.rounds,
+    planned=visit.config.rounds,
     rate=training.rate,
   )
   measured = {
@@ -61,14 +64,16 @@ def _plain(values: np.ndarray) -> list[float | None]:
 
 def _training(visit: Visit) -> _Training | None:
   """Returns the training to look at; None where there is none."""
-  optim, workdir = visit.config.optim, visit.folder.parent
+  workdir = visit.folder.parent
   if (workdir / metrics.FILE).exists():
+    own = from_dict(files.read_json(workdir / "config.json")["config"])  # may be another config
     return _Training(
       workdir,
       "the run in the workdir",
       "test examples",
       num_held_out=len(visit.data.test),
-      rate=optim.learning_rate,
+      rate=own.optim.learning_rate,
+      rounds=own.rounds,
     )
   for name in (FINE, COARSE):
     if (folder := visit.measured(name, "folder")) is not None:
@@ -78,6 +83,7 @@ def _training(visit: Visit) -> _Training | None:
         "held-out examples",
         num_held_out=visit.measured(name, "num_validation"),
         rate=visit.measured(name, "chosen")[RATE],
+        rounds=visit.measured(name, "rounds"),
       )
   return None
 

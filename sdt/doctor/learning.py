@@ -38,7 +38,9 @@ def learn_by_heart(visit: Visit) -> Outcome:
       break
     rate = _rounded(own * factor)
     courses.append(_learnt(visit, Task(rate, _FEW_ROUNDS, positions))[0])
-  found = learning_diagnosis.of_overfit(courses, len(positions), visit.codes)
+  found = learning_diagnosis.of_overfit(
+    courses, len(positions), visit.codes, is_partly_frozen=bool(visit.lesson.frozen)
+  )
   measured = {"num_examples": len(positions), "courses": [as_json(one) for one in courses]}
   return Outcome(tuple(found), measured)
 
@@ -52,7 +54,7 @@ def try_rates(visit: Visit) -> Outcome:
   Source: the slides on training networks, step 3. Differs from source: the rates are around the
   config's own.
   """
-  lesson, data = visit.lesson, visit.data
+  lesson = visit.lesson
   own = visit.plain.optim.learning_rate
   courses, ends = _at_rates(visit, own, _FACTORS)
   best = best_of(courses)
@@ -63,7 +65,7 @@ def try_rates(visit: Visit) -> Outcome:
     more, others = _at_rates(visit, own, _HIGHER)
     courses, ends = courses + more, ends | others
   best = best_of(courses)
-  counts = np.bincount(data.test.labels, minlength=len(data.class_names))
+  counts = np.bincount(lesson.setup.data.test.labels)  # of the examples that were tested alone
   known = chance(counts) or Chance(1.0, 1.0, 1.0, recall_ceiling=1.0, loss=0.0, num_examples=1)
   found = learning_diagnosis.of_rates(courses, own, known, earlier=visit.codes)
   measured = {

@@ -12,11 +12,12 @@ from sdt.arms.planning import Setting, make_plan, neutral_values
 from sdt.config import Config, search_space
 from sdt.config.schema import MonitorConfig, ParallelConfig, StopConfig
 from sdt.data.dataset import Data
-from sdt.engine.optim import numbers_of
+from sdt.engine.optim import first_trained, numbers_of
 from sdt.engine.plan import Plan, plan_arrays
 from sdt.engine.state import Position, Snapshot, TrainState, zero_sums
 from sdt.engine.trainer import FinishedRound, Trainer
 from sdt.models.pretrained import Pretrained
+from sdt.models.stages import frozen_modules
 from sdt.run.programs import Setup
 from sdt.run.search.trials import BASELINE, on_the_rest
 from sdt.stats.learning_diagnosis import Course
@@ -123,6 +124,11 @@ class Lesson:
     """The state before the first step, leaves [1, ...], on the host."""
     return self._start.state
 
+  @property
+  def frozen(self) -> frozenset[str]:
+    """The modules of the network that the config does not train."""
+    return frozen_modules(self.start.params, first_trained(self._config.optim))
+
   def learn(self, task: Task) -> tuple[Course, TrainState]:
     """Returns the course of a short training, and the state at its end [1, ...], on the host.
 
@@ -181,9 +187,10 @@ class Lesson:
     trainer.use_plan(arrays)
 
   def _unmoved(self, state: TrainState) -> tuple[str, ...]:
-    """Returns the names of the kernels that are as they were at the start."""
+    """Returns the names of the kernels that are as they were at the start and are not frozen."""
     before, after = (dict(kernels_of(one)) for one in (self.start, state))
-    return tuple(name for name, value in before.items() if np.array_equal(value, after[name]))
+    learn = (name for name in before if name.partition("/")[0] not in self.frozen)
+    return tuple(name for name in learn if np.array_equal(before[name], after[name]))
 
 
 def kernels_of(state: TrainState) -> list[tuple[str, np.ndarray]]:

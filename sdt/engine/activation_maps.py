@@ -36,13 +36,11 @@ class Maps:
   maps: Float[np.ndarray, "B h w"]
 
 
-def has_map(model: Model, variables: Variables, input_shape: tuple[int, ...]) -> bool:
-  """Returns whether the network has more than one place: only then does a map say where."""
-  return _source(model, variables, input_shape) is not None
+def source_of_map(model: Model, variables: Variables, input_shape: tuple[int, ...]) -> str | None:
+  """Returns which of `_FEATURES` and `_PATCHES` the network keeps at more than one place.
 
-
-def _source(model: Model, variables: Variables, input_shape: tuple[int, ...]) -> str | None:
-  """Returns which of `_FEATURES` and `_PATCHES` the network keeps at more than one place."""
+  None where it has a single place: a map would not say where.
+  """
   image = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
   _, kept = jax.eval_shape(functools.partial(_forward, model), variables, image)
   found = [name for name in (_FEATURES, _PATCHES) if name in kept]
@@ -125,7 +123,7 @@ def maps_of_test_images(
   images = np.asarray(_cropped(test, positions, crop_size)) if test.inputs.ndim == 4 else None
   if images is None:
     return None
-  source = _source(model, next(iter(networks.values())), images.shape[1:])
+  source = source_of_map(model, next(iter(networks.values())), images.shape[1:])
   if source is None:
     return None
   labels = test.labels[positions]

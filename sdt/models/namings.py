@@ -5,6 +5,8 @@ A naming is data: it maps every module of sdt's network to the public module wit
 
 import dataclasses
 import re
+import types
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -28,6 +30,9 @@ _PUBLIC_LEAVES = {
 TO_TORCH = {4: (3, 2, 0, 1), 3: (0, 1, 2), 2: (1, 0), 1: (0,)}
 
 
+_BY_IMAGENET: Mapping[str, str] = types.MappingProxyType({"imagenet": "public weights"})
+
+
 @dataclasses.dataclass(frozen=True)
 class Naming:
   """How the public checkpoints of a family name the modules of sdt.
@@ -36,16 +41,18 @@ class Naming:
     modules: (pattern of sdt's module, the public module). The public name may hold the number of a
       group of the pattern: `{name}` counts from 1, `{name_from_0}` from 0.
     old_spellings: (pattern, replacement) of public names in older files.
+    statistics: by values of data.statistics, whose weights expect images that are normalised so.
   """
 
   modules: tuple[tuple[str, str], ...]
   old_spellings: tuple[tuple[str, str], ...] = ()
+  statistics: Mapping[str, str] = _BY_IMAGENET
 
   def public_name(self, path: str) -> str:
     """Returns the public name of the variable at `path`, such as params/stem_conv/kernel.
 
     Raises:
-      ValueError: no module of the naming fits.
+      ValueError: no module of the naming fits, or public modules have no such array.
     """
     _, _, inner = path.partition("/")
     module, _, leaf = inner.rpartition("/")
@@ -53,6 +60,8 @@ class Naming:
       if match := re.fullmatch(pattern, module):
         numbers = {name: int(text) for name, text in match.groupdict().items()}
         from_0 = {f"{name}_from_0": number - 1 for name, number in numbers.items()}
+        if leaf not in _PUBLIC_LEAVES:
+          break
         end = _PUBLIC_LEAVES[leaf]
         return public.format(**numbers, **from_0) + ("" if end is None else f".{end}")
     raise ValueError(f"the naming has no place for {path}")
@@ -128,7 +137,12 @@ NAMINGS = {
     ),
     old_spellings=((r"(\.denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),),
   ),
-  "vit": Naming((*_AROUND_BLOCKS, *_of_blocks("block", "blocks"))),
+  "vit": Naming(
+    (*_AROUND_BLOCKS, *_of_blocks("block", "blocks")),
+    statistics=types.MappingProxyType(
+      {"inception": "timm's vit_*.augreg* weights", "imagenet": "DeiT's and most others"}
+    ),
+  ),
   "cait": Naming(
     (
       *_AROUND_BLOCKS,

@@ -99,7 +99,7 @@ def load(
   }
   names = {key: key for key in wanted}
   if is_public:
-    names = {key: NAMINGS[naming or ""].public_name(key) for key in wanted}
+    names = {key: _public_name(path, naming or "", key) for key in wanted}
     tensors = {NAMINGS[naming or ""].modern(name): tensor for name, tensor in tensors.items()}
   if not with_head:
     heads = {names.pop(key) for key in wanted if key.startswith(f"params/{HEAD}/")}
@@ -189,6 +189,18 @@ def _in_order(
 def _axes(rank: int, is_public: bool) -> tuple[int, ...]:
   """Returns the axes of sdt's array in the order of the file's."""
   return TO_TORCH[rank] if is_public else tuple(range(rank))
+
+
+def _public_name(path: Path, naming: str, key: str) -> str:
+  """Returns the public name of a variable; raises a ConfigError where public networks have none."""
+  try:
+    return NAMINGS[naming].public_name(key)
+  except ValueError as error:
+    raise ConfigError(
+      f"model.pretrained={path}: public checkpoints have no {key}, which this network has by "
+      "model.activation, model.norm or another key; leave that key at its default, or take the "
+      "model.safetensors of an earlier run of this network"
+    ) from error
 
 
 def _no_naming(path: Path) -> ConfigError:

@@ -1,5 +1,6 @@
 """The figures of an examination: losses of short trainings, activations by layer, curves."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,8 +73,8 @@ def layers(spreads: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
   shades = (SHADES[-len(spreads) :]) if len(spreads) > 1 else SHADES[-1:]
   for (when, of), colour in zip(spreads.items(), shades, strict=True):
     places = range(1, len(of) + 1)
-    spread = [one["sd"] for one in of]
-    values += spread
+    spread = [math.nan if one["sd"] is None else one["sd"] for one in of]  # None: not finite
+    values += [one for one in spread if math.isfinite(one)]
     left.plot(places, spread, color=colour, marker="o", markersize=4, label=when)
     for key, line in (("dead", "-"), ("saturated", ":")):
       shares = [one[key] for one in of]
@@ -81,7 +82,7 @@ def layers(spreads: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
         right.plot(
           places, shares, line, color=colour, marker="o", markersize=4, label=f"{key}, {when}"
         )
-  if 0 < _LOG_FROM * min(values) < max(values):
+  if values and 0 < _LOG_FROM * min(values) < max(values):
     log_axis(left, min(values), max(values))
   else:
     left.set_ylim(bottom=0.0)

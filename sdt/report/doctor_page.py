@@ -55,7 +55,7 @@ def tables(content: Mapping[str, Any]) -> dict[str, tuple[list[str], list[list[s
     found["gradient"] = (
       ["direction", "by the gradient", "by differences", "relative error"],
       [
-        [str(number), f"{slope[0]:.8g}", f"{slope[1]:.8g}", f"{error:.1e}"]
+        [str(number), *(_number(one, ".8g") for one in slope), _number(error, ".1e")]
         for number, (slope, error) in enumerate(pairs, start=1)
       ],
     )
@@ -77,7 +77,12 @@ def tables(content: Mapping[str, Any]) -> dict[str, tuple[list[str], list[list[s
 
 
 def _digits(layer: Mapping[str, Any]) -> list[str]:
-  return [f"{layer['mean']:.3g}", f"{layer['sd']:.3g}"]
+  return [_number(layer[key], ".3g") for key in ("mean", "sd")]
+
+
+def _number(value: float | None, form: str) -> str:
+  """Returns a number of doctor.json, which has None for one that is not finite."""
+  return "not finite" if value is None else format(value, form)
 
 
 def _share(value: float | None) -> str:

@@ -26,6 +26,7 @@ from sdt.errors import ConfigError
 from sdt.inputs.augment import input_shape, output_size
 from sdt.inputs.views import farthest
 from sdt.models import make_model, pretrained
+from sdt.models.namings import NAMINGS
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import NETWORKS, variable_shapes
 from sdt.models.stages import check_stage
@@ -224,6 +225,16 @@ def _frozen_as_drawn(config: Config) -> str:
   )
 
 
+def _other_statistics(config: Config) -> list[str]:
+  """Returns what the user must be told where public weights expect another normalisation."""
+  naming = NETWORKS[config.model.name].weights_from
+  expected = {} if naming is None else NAMINGS[naming].statistics
+  if not expected or config.data.statistics in expected:
+    return []
+  ways = (f"{whose} by data.statistics={name}" for name, whose in expected.items())
+  return [f"the weights expect images that are normalised otherwise: {', '.join(ways)}"]
+
+
 def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
   """Returns what the user must be told before a run: of the data, the files, and idle arms."""
   found, weights = [*data.notes, *checks.notes(config)], beside.pretrained
@@ -232,11 +243,7 @@ def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
       f"weights from {config.model.pretrained} (SHA-256 {weights.checksum}), {weights.head}"
       f"{weights.positions}"
     )
-    if weights.is_public and config.data.statistics != "imagenet":
-      found.append(
-        "public weights expect images normalised by ImageNet's mean and spread; "
-        "data.statistics=imagenet does that"
-      )
+    found += _other_statistics(config) if weights.is_public else []
   if config.model.pretrained is None and first_trained(config.optim) is not None:
     found.append(_frozen_as_drawn(config))
   if beside.scores is not None:

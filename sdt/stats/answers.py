@@ -57,11 +57,17 @@ def over_examples(values: Float[np.ndarray, "n"]) -> OverExamples:
 
 
 def share(right: int, total: int) -> OverExamples:
-  """Returns the share of the examples that are right, with Wilson's interval.
+  """Returns the share of the examples that are right, with Wilson's interval."""
+  return OverExamples(mean=right / total, interval=[*wilson(right, total)])
 
-  Source: Wilson 1927; Brown, Cai and DasGupta 2001, equation 4. Differs from source: none.
+
+def wilson(right: int, total: int) -> tuple[float, float]:
+  """Returns Wilson's 95 % interval of a share, within [0, 1].
+
+  Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference";
+  Brown, Cai and DasGupta 2001, equation 4. Differs from source: none.
   """
   rate, squared = right / total, _NORMAL**2
   middle = (right + squared / 2) / (total + squared)
   half = _NORMAL * math.sqrt(total * rate * (1 - rate) + squared / 4) / (total + squared)
-  return OverExamples(mean=rate, interval=[max(0.0, middle - half), min(1.0, middle + half)])
+  return max(0.0, middle - half), min(1.0, middle + half)

@@ -68,12 +68,13 @@ def _width(values: Float[np.ndarray, "T"]) -> int:
   return max(1, round(_TAIL * len(values)))
 
 
-def of_curves(curves: Curves, *, rounds: int, rate: float) -> list[Finding]:
+def of_curves(curves: Curves, *, rounds: int, planned: int, rate: float) -> list[Finding]:
   """Returns what the curves of a training mean.
 
   Args:
     curves: of the training.
-    rounds: of the config, of which a longer training has twice as many.
+    rounds: that it had.
+    planned: rounds of the config. That a shorter training still rises asks for no longer ones.
     rate: the learning rate that it had.
   """
   if not np.all(np.isfinite(curves.train_loss)) or _went_up(curves.train_loss):
@@ -86,7 +87,7 @@ def of_curves(curves: Curves, *, rounds: int, rate: float) -> list[Finding]:
         optim__learning_rate=float(f"{rate / 3:.2g}"),
       )
     ]
-  rising, unsteady = _of_rise(curves, rounds), _of_jumps(curves, rate)
+  rising, unsteady = _of_rise(curves, rounds, planned), _of_jumps(curves, rate)
   gap = _of_gap(curves, is_rising=rising is not None)
   found = [one for one in (unsteady, rising, gap) if one]
   return found or [
@@ -102,15 +103,20 @@ def _went_up(losses: Float[np.ndarray, "T"]) -> bool:
   return len(losses) > 1 and end(losses) > _ROSE * float(losses.min()) and rise(losses) > 0
 
 
-def _of_rise(curves: Curves, rounds: int) -> Finding | None:
+def _of_rise(curves: Curves, rounds: int, planned: int) -> Finding | None:
   gain, left = rise(curves.accuracy), 1 - end(curves.accuracy)
   noise = jumps(curves.accuracy) / math.sqrt(_width(curves.accuracy))
   if gain <= max(_RISING * left, 2 / max(1, curves.num_held_out), noise):
     return None
+  text = (
+    f"the accuracy of the {curves.held_out} is still rising, by {100 * gain:.1f} points in the "
+    f"last fifth of {rounds} rounds"
+  )
+  if rounds < planned:
+    return ok("rising", f"{text}; the config has {planned}")
   return note(
     "still_rising",
-    f"the accuracy of the {curves.held_out} is still rising, by {100 * gain:.1f} points in the "
-    "last fifth of the rounds",
+    text,
     f"train longer: rounds={2 * rounds}",
     rounds=2 * rounds,
   )

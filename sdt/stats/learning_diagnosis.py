@@ -81,7 +81,11 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def of_overfit(
-  courses: Sequence[Course], num_examples: int, earlier: Collection[str]
+  courses: Sequence[Course],
+  num_examples: int,
+  earlier: Collection[str],
+  *,
+  is_partly_frozen: bool = False,
 ) -> list[Finding]:
   """Returns what it means whether eight batches could be learnt by heart.
 
@@ -89,6 +93,7 @@ def of_overfit(
     courses: at the config's own rate, then at others.
     num_examples: of the batches.
     earlier: codes of what was found before.
+    is_partly_frozen: whether only a part of the network is trained, which may be too little.
   """
   own, best = courses[0], max(courses, key=lambda one: one.accuracy)
   examples = f"{num_examples} examples"
@@ -118,18 +123,27 @@ def of_overfit(
         "a larger network or more steps would do; if not, look at the labels",
       )
     ]
-  return [_cannot(text, best, earlier)]
+  text += f", nor at other rates (at most {best.accuracy:.1%}, at {best.rate:g})"
+  return [_cannot(text, best, earlier, is_partly_frozen=is_partly_frozen)]
 
 
-def _cannot(text: str, best: Course, earlier: Collection[str]) -> Finding:
+def _cannot(
+  text: str, best: Course, earlier: Collection[str], *, is_partly_frozen: bool
+) -> Finding:
   reasons = [words for code, words in _REASONS.items() if code in earlier]
+  if is_partly_frozen and not best.unmoved and not reasons:
+    return note(
+      "cannot_overfit",
+      f"{text}; a part of the network is frozen, and the rest may be too little for that",
+      "train from an earlier stage (optim.train_from), if more is to be learnt",
+    )
   if best.unmoved and not reasons:
     some = ", ".join(best.unmoved[:_FEW_NAMES]) + ", ..." * (len(best.unmoved) > _FEW_NAMES)
     reasons.append(f"no gradient reaches {some}: they never moved")
   why = f"; the cause may be: {'; '.join(reasons)}" if reasons else ""
   return fault(
     "cannot_overfit",
-    f"{text}, nor at other rates (at most {best.accuracy:.1%}, at {best.rate:g}){why}",
+    f"{text}{why}",
     "mend that first: a network that cannot learn a few batches by heart learns nothing"
     if reasons
     else "a larger network, or look for a fault in the network, the loss or the labels",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
+from sdt.stats.answers import wilson
+
 if TYPE_CHECKING:
   from sklearn.pipeline import Pipeline
 
@@ -108,14 +110,8 @@ def _own_probabilities(fitted: "Pipeline", examples: Examples) -> Float64[np.nda
 
 
 def interval(is_right: Bool[np.ndarray, "m"]) -> tuple[float, float]:
-  """Returns Wilson's 95 % interval of the share of True.
-
-  Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-  """
-  from scipy.stats import binomtest
-
-  low, high = binomtest(int(is_right.sum()), len(is_right)).proportion_ci(method="wilson")
-  return float(low), float(high)
+  """Returns Wilson's 95 % interval of the share of True."""
+  return wilson(int(is_right.sum()), len(is_right))
 
 
 def sign_test(one: Bool[np.ndarray, "n"], other: Bool[np.ndarray, "n"]) -> float:

@@ -22,6 +22,9 @@ _MOST_DEAD, _MOST_SATURATED = 0.5, 0.5
 _SPREAD = 100.0  # factor between the first and the last layer
 _RENAMED = 0.75  # share of the agreement in training that new names must bring back
 _FEW_NAMES = 3
+_BY_ACTIVATION = (
+  "choose model.initialisation by the activation: he_fan_in for relu, xavier_glorot for tanh"
+)
 
 
 def of_gradient(errors: Sequence[float]) -> list[Finding]:
@@ -178,6 +181,16 @@ def of_units(layers: Sequence[Mapping[str, Any]], activation: str) -> list[Findi
   """
   if not layers:
     return []
+  lost = [one["layer"] for one in layers if not math.isfinite(one["sd"])]
+  if lost:
+    return [
+      fault(
+        "exploding",
+        f"the activations of {len(lost)} of {len(layers)} layers are not finite, the first is "
+        f"{lost[0]}: they explode from layer to layer",
+        f"{_BY_ACTIVATION}; look for inputs that are not normalised",
+      )
+    ]
   dead = [one for one in layers if one["dead"] > _MOST_DEAD]
   if dead:
     most = max(dead, key=lambda one: one["dead"])
@@ -206,11 +219,8 @@ def _of_spread(spread: Sequence[float], activation: str) -> list[Finding]:
   first, last = spread[0], spread[-1]
   layers = f"{len(spread)} {activation} layer{'s' * (len(spread) != 1)}"
   text = f"the spread of the activations goes from {first:.2g} to {last:.2g} over {layers}"
-  advice = (
-    "choose model.initialisation by the activation: he_fan_in for relu, xavier_glorot for tanh"
-  )
   if last * _SPREAD < first:
-    return [note("vanishing", f"{text}: activations vanish from layer to layer", advice)]
+    return [note("vanishing", f"{text}: activations vanish from layer to layer", _BY_ACTIVATION)]
   if last > _SPREAD * first:
-    return [note("exploding", f"{text}: activations explode from layer to layer", advice)]
+    return [note("exploding", f"{text}: activations explode from layer to layer", _BY_ACTIVATION)]
   return [ok("units", f"{text}; no layer is dead")]

@@ -11,6 +11,7 @@ from sdt.config import resolve
 from sdt.config.command_line import load_config_file
 from sdt.doctor.steps import Advice
 from sdt.errors import ConfigError, WorkdirError
+from sdt.stats import curve_diagnosis
 from tests.support import whole
 
 COMMAND = ["--config=shapes", *whole.overrides()]
@@ -53,12 +54,22 @@ def test_a_fault_ends_with_8_and_the_next_command_mends_it(tmp_path, capsys, mon
   assert f"  sdt doctor --config=shapes --workdir={tmp_path}/run --config.data" in printed
 
 
-def test_the_curves_of_a_finished_run_are_read_and_its_files_stay(reference_run, tmp_path, capsys):
+def test_the_curves_of_a_finished_run_are_read_and_its_files_stay(
+  reference_run, tmp_path, capsys, monkeypatch
+):
   import shutil
 
   workdir = tmp_path / "run"
   shutil.copytree(reference_run, workdir)
   before = whole.stamps(workdir)
+  # The rate and the rounds are those of the run, whatever this config has.
+  other = [word for word in COMMAND if "learning_rate" not in word]
+  other.append("--config.optim.learning_rate=9.0")
+  seen = []
+  monkeypatch.setattr(curve_diagnosis, "of_curves", lambda *_, **of: seen.append(of) or [])
+  assert main([*other, f"--workdir={workdir}", "--steps=7"]) == 0
+  assert seen == [{"rounds": 4, "planned": 4, "rate": 0.05}]
+  monkeypatch.undo()
   assert main([*COMMAND, f"--workdir={workdir}", "--steps=7"]) in (0, FAULT_FOUND)
   after = whole.stamps(workdir)
   assert {name: after[name] for name in before} == before

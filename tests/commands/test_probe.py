@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,6 +147,14 @@ def test_a_class_with_a_single_image_and_a_run_on_other_data_are_refused(command
     main(with_key(few, "data.shapes.num_classes", 7))
   with pytest.raises(ConfigError, match="a run on other data"):
     main([*with_key(command, "data.shapes.num_train", 60), f"--scratch={reference_run}"])
+
+
+def test_a_run_from_scratch_whose_seeds_all_diverged_is_refused():
+  results = {"data": {"checksum": "ab"}, "arms": {"baseline": {"mean": None}}}
+  config = SimpleNamespace(model=SimpleNamespace(pretrained=None))
+  run = SimpleNamespace(workdir="lost", config=config, results=results, arms=("baseline",))
+  with pytest.raises(ConfigError, match="--scratch=lost: every seed of its baseline diverged"):
+    probe._reached(run, SimpleNamespace(data=SimpleNamespace(checksum="ab")))
 
 
 def test_the_program_has_the_command_with_its_help(capsys):

@@ -77,7 +77,7 @@ BAD_OVERRIDES = [
   ),
   (
     "data.normalise=zca data.statistics=imagenet",
-    "data.normalise = 'zca' with data.statistics = 'imagenet': ImageNet's statistics are a mean",
+    "data.normalise = 'zca' with data.statistics = 'imagenet': these statistics are a mean",
   ),
   (
     "split.policy=window",

@@ -132,6 +132,7 @@ def test_without_a_search_a_config_is_recorded_as_it_was_before_there_was_one():
     (["optim.learning_rate = lag(1, 2)"], {}, "there is no 'lag'; did you mean 'log'"),
     (["optim.learning_rate = log(0, 2)"], {}, "low = 0 of log.*expected a number above 0"),
     (["optim.learning_rate = log(2, 1)"], {}, "the lower bound first"),
+    (["optim.learning_rate = log(1e-320, 1e300)"], {}, "the bounds are too far apart"),
     (["batch_size = log(1.5, 8)"], {}, "expected whole bounds, as batch_size is an integer"),
     (["model.widths = log(1, 8)"], {}, r"only numbers have a range; give choice\(A, B"),
     (["model.activation = choice(relu)"], {}, "two or more choices"),

@@ -144,6 +144,8 @@ def test_imagenets_statistics_are_used_where_they_are_asked_for():
   np.testing.assert_array_equal(theirs.mean, np.float32([0.485, 0.456, 0.406]))
   np.testing.assert_array_equal(theirs.std, np.float32([0.229, 0.224, 0.225]))
   assert own.checksum == theirs.checksum
+  halves = assemble(raw, DataConfig(name="npz", statistics="inception"))
+  np.testing.assert_array_equal([halves.mean, halves.std], np.full((2, 3), 0.5, np.float32))
   grey = dataclasses.replace(_raw(), train=RawSplit(made.images(60, channels=1), np.arange(60) % 3))
   grey = dataclasses.replace(grey, test=grey.train)
   for other in (grey, _vectors()):

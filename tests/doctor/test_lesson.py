@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from sdt.doctor import learning
 from sdt.doctor.lesson import STEPS, Lesson, Task, kernels_of
+from sdt.stats.learning_diagnosis import Course
 from tests.doctor.test_faults import config
 from tests.support import tiny
 from tests.support.examined import visit, with_labels
@@ -46,8 +48,28 @@ def test_every_training_starts_from_the_same_weights(lesson):
   assert course.losses[0] == first.losses[0]
 
 
+def test_frozen_kernels_are_not_among_those_that_never_moved():
+  frozen = visit(config(optim__train_from="head")).lesson
+  assert frozen.frozen == {"hidden1"}
+  assert frozen._unmoved(frozen.start) == ("head",)
+
+
 def test_a_training_that_diverges_ends_there(lesson):
   course = lesson.learn(Task(1e30, 10))[0]
   assert course.diverged
   assert course.num_steps < 10 * STEPS
   assert course.last == np.inf
+
+
+def test_chance_in_step_4_is_that_of_the_examples_that_were_tested(monkeypatch):
+  def course(_, own, __):
+    return [Course(own, (1.0,) * 20, 0.3, test_accuracy=0.3)], {own: None}
+
+  seen = []
+  monkeypatch.setattr("sdt.doctor.lesson._MOST_TESTED", 20)
+  monkeypatch.setattr(learning, "_at_rates", course)
+  monkeypatch.setattr(learning, "spread", lambda *_: ("relu", []))
+  of_rates = "sdt.stats.learning_diagnosis.of_rates"
+  monkeypatch.setattr(of_rates, lambda *given, **_: seen.append(given[2].num_examples) or [])
+  learning.try_rates(visit(config()))
+  assert seen == [20]  # of 200

@@ -95,12 +95,12 @@ def test_a_map_equals_its_twin_in_numpy_at_every_place():
 def test_networks_without_places_have_no_map():
   for name in ("alexnet", "lenet", "mlp"):
     model = make_model(ModelConfig(name=name, **SMALLEST[name]), 3)
-    assert not activation_maps.has_map(model, init_variables(model, SHAPE, 0), SHAPE)
+    assert activation_maps.source_of_map(model, init_variables(model, SHAPE, 0), SHAPE) is None
   vgg = make_model(ModelConfig(name="vgg16", blocks=(1, 1, 1), widths=(4, 4, 4)), 3)
-  assert activation_maps.has_map(vgg, init_variables(vgg, SHAPE, 0), SHAPE)
-  assert not activation_maps.has_map(
-    vgg, init_variables(vgg, (8, 8, 3), 0), (8, 8, 3)
-  )  # three halvings leave one place
+  variables = init_variables(vgg, SHAPE, 0)
+  assert activation_maps.source_of_map(vgg, variables, SHAPE) == "feature_map"
+  # Three halvings leave one place.
+  assert activation_maps.source_of_map(vgg, variables, (8, 8, 3)) is None
 
 
 def test_groups_are_drawn_from_the_test_set_by_what_the_networks_say(tmp_path):

@@ -55,7 +55,8 @@ def test_a_transformer_keeps_what_its_rollout_needs_and_has_a_map_of_more_than_o
   model = make_model(ModelConfig(name=name, **SMALLEST[name]), 3)
   for shape, has_map in (((8, 12, 1), True), ((4, 3, 1), False)):
     variables = variable_shapes(model, shape)
-    assert activation_maps.has_map(model, variables, shape) == has_map
+    source = activation_maps.source_of_map(model, variables, shape)
+    assert source == ("patches" if has_map else None)
     image = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
     _, kept = jax.eval_shape(
       lambda v, x: model.apply(v, x, train=False, mutable=["intermediates"]), variables, image

@@ -223,6 +223,10 @@ def test_a_phase_that_draws_nothing_beside_one_that_does_sees_each_example_once(
       "'mine' asks for class_balance beside logit_adjustment",
     ),
     (
+      {"own_arms": ("mine = all@0[class_weight, logit_adjustment=0.5]",)},
+      "'mine' asks for class_weight=1 and logit_adjustment=0.5: both make up for rare classes",
+    ),
+    (
       {"own_arms": ("mine = over_all@0[class_weight]:all",)},
       "'mine' asks for class_weight on over_all, whose classes are equally frequent",
     ),
@@ -235,6 +239,11 @@ def test_a_phase_that_draws_nothing_beside_one_that_does_sees_each_example_once(
 def test_what_corrects_twice_or_cannot_be_is_refused(changes, message):
   with pytest.raises(ConfigError, match=message):
     check_overrides(tiny.config(arms=("baseline", "mine"), **changes))
+
+
+def test_a_weighted_loss_and_adjusted_logits_may_share_one_correction():
+  own = ("mine = all@0[class_weight=0.5, logit_adjustment=0.5]",)
+  check_overrides(tiny.config(arms=("baseline", "mine"), own_arms=own))
 
 
 def test_weighted_drawing_of_all_arms_goes_without_training_dynamics():

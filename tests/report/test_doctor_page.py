@@ -96,6 +96,19 @@ def test_the_tables_have_the_numbers_of_the_file():
   ]
 
 
+def test_numbers_that_are_not_finite_are_said_so_and_stop_no_page():
+  lost = {"layer": "2", "dead": 0.0, "saturated": None, "mean": None, "sd": None}
+  steps = {
+    "gradient": step(1, "gradient check", {"slopes": [[None, 1.1]], "errors": [None]}),
+    "before": step(2, "before training", {"layers": [LAYERS[0], lost]}),
+    "rates": step(4, "learning rates", {"courses": COURSES, "layers": [lost]}),
+  }
+  tables = doctor_page.tables(content(**steps))
+  assert tables["gradient"][1] == [["1", "not finite", "1.1", "not finite"]]
+  assert tables["before"][1][1] == ["2", "0.0", "-", "not finite", "not finite"]
+  assert set(doctor_page.pictures(content(**steps))) == {"before", "rates", "curves"}
+
+
 def test_figures_are_drawn_of_the_steps_that_have_one_and_show_their_numbers():
   losses = doctor_figures.losses(COURSES, 2.3, 0.1)
   ends = {line.get_label(): len(line.get_xdata()) for line in losses.axes[0].lines}

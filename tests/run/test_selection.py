@@ -247,7 +247,7 @@ def test_where_every_candidate_diverged_nothing_is_chosen():
       "data.validation_fraction=0.2",
       (
         r"data.validation_fraction = 0.2 has no meaning without candidates .* or give "
-        r"select.lambda_A"
+        r"select.lambda_A, .* or select.space"
       ),
     ),
     ("select.num_seeds=1", "select.num_seeds = 1 has no meaning without candidates"),

@@ -36,16 +36,23 @@ WORDS = {
 @pytest.mark.parametrize("code", CASES)
 def test_each_shape_of_curve_is_named_with_what_to_do(code):
   of, level, changes = CASES[code]
-  found = {one.code: one for one in of_curves(of, rounds=30, rate=0.1)}
+  found = {one.code: one for one in of_curves(of, rounds=30, planned=30, rate=0.1)}
   assert found[code].level == level
   assert dict(found[code].changes) == changes
   assert WORDS.get(code, "") in found[code].advice
   assert set(found) == {code}
 
 
+def test_a_trial_shorter_than_the_training_to_come_asks_for_no_longer_one():
+  rising, _, _ = CASES["still_rising"]
+  (found,) = of_curves(rising, rounds=30, planned=300, rate=0.1)
+  assert (found.level, found.code, found.changes) == ("ok", "rising", {})
+  assert found.text.endswith("in the last fifth of 30 rounds; the config has 300")
+
+
 def test_an_accuracy_that_jumps_is_unsteady_and_not_called_rising():
   jumping = np.array([0.3, 0.7, 0.8, 0.9, 0.92, 0.9, 0.71, 0.62, 0.92, 0.9, 0.97, 0.99])
-  found = of_curves(Curves(FALLS[:12], jumping, jumping, 144), rounds=12, rate=1.0)
+  found = of_curves(Curves(FALLS[:12], jumping, jumping, 144), rounds=12, planned=12, rate=1.0)
   assert [one.code for one in found] == ["unsteady"]
   assert "jumps by 1" in found[0].text
   assert "optim.learning_rate=0.33" in found[0].advice
@@ -54,13 +61,13 @@ def test_an_accuracy_that_jumps_is_unsteady_and_not_called_rising():
 def test_a_loss_that_is_not_finite_went_up():
   losses = FALLS.copy()
   losses[-1] = np.nan
-  (found,) = of_curves(curves(FLAT, FLAT, losses), rounds=30, rate=0.1)
+  (found,) = of_curves(curves(FLAT, FLAT, losses), rounds=30, planned=30, rate=0.1)
   assert found.code == "loss_up"
 
 
 def test_a_loss_that_wobbles_on_its_way_down_did_not_go_up():
   wobble = FALLS + 0.02 * (-1.0) ** T
-  (found,) = of_curves(curves(0.99 * FLAT, 0.97 * FLAT, wobble), rounds=30, rate=0.1)
+  (found,) = of_curves(curves(0.99 * FLAT, 0.97 * FLAT, wobble), rounds=30, planned=30, rate=0.1)
   assert found.code == "curves"
 
 

@@ -48,6 +48,15 @@ def test_why_nothing_can_be_learnt_is_told_from_what_was_found_before():
   assert "cause" not in of_overfit([course(0.1, 2.3, 0.1)], 64, ())[0].text
 
 
+def test_frozen_stages_make_a_note_of_what_the_rest_cannot_learn_unless_there_is_another_reason():
+  frozen = {"is_partly_frozen": True}
+  (found,) = of_overfit([course(0.1, 2.3, 0.1)], 64, (), **frozen)
+  assert (found.level, found.code) == ("note", "cannot_overfit")
+  assert "frozen" in found.text
+  (found,) = of_overfit([course(0.1, 2.3, 0.1)], 64, {"constant_weights"}, **frozen)
+  assert found.level == "fault"
+
+
 @pytest.mark.parametrize(
   ("ends", "expected"),
   [

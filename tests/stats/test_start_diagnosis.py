@@ -136,6 +136,8 @@ def layer(sd: float, dead: float = 0.0, saturated: float = math.nan) -> dict:
     # Six layers of tanh with weights of 0.01: each multiplies the spread by 0.64.
     ([layer(0.5 * 0.3**place) for place in range(6)], [("note", "vanishing")]),
     ([layer(1.0 * 3.0**place) for place in range(6)], [("note", "exploding")]),
+    ([layer(1.0), layer(float("inf"))], [("fault", "exploding")]),
+    ([layer(float("nan")), layer(1.0)], [("fault", "exploding")]),
   ],
 )
 def test_dead_saturated_vanishing_and_exploding_layers_are_named(layers, expected):

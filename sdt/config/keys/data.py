@@ -149,8 +149,8 @@ class DataConfig:
   statistics: str = config_key(
     "own",
     "normalise by the set's own mean and standard deviation (published, or of its training split), "
-    "or by ImageNet's, for pretrained weights",
-    choices=("own", "imagenet"),
+    "or by those of pretrained weights: ImageNet's, or 0.5 and 0.5 of every channel (inception)",
+    choices=("own", "imagenet", "inception"),
   )
   normalise: str = config_key(
     "channel",

@@ -72,8 +72,9 @@ CYCLES = "rounds=12; optim.schedule=warm_restarts; optim.cycle_rounds=4; "
     ("evaluate.views=shifts(1) shifts(3) shifts(9) flip", "more than 256 views"),
     ("evaluate.views=crops(5)", "whole images, which have no other part; give data.crop_size"),
     ("evaluate.views=crops(7); data.crop_size=4", "there are five crops, or nine"),
+    ("evaluate.views=scales(1)", "leave the centre as it is"),
     ("evaluate.views=scales(5)", "at most 4"),
-    ("evaluate.dropout_samples=5", "the network drops nothing"),
+    ("evaluate.dropout_samples=5", "the samples need a rate of dropout"),
     ("evaluate.dropout_samples=5; model.dropout=0.0", "give model.dropout, such as 0.1"),
     ("evaluate.ensemble=True; seeds=3", "one network is no ensemble; give more seeds"),
     (CYCLES + "evaluate.snapshots=1", "one snapshot is the final network"),
@@ -119,7 +120,12 @@ def test_moved_thresholds_read_the_share_that_is_held_out():
 
 def test_a_flag_refuses_the_same_texts_of_views():
   assert read_views("flip", "--views") == views_of("flip")
-  for text, message in (("flp", "did you mean 'flip'?"), ("flip flip", "a view stands in it")):
+  refused = {
+    "flp": "did you mean 'flip'?",
+    "flip flip": "a view stands in it",
+    "crops(7)": "there are five crops, or nine",
+  }
+  for text, message in refused.items():
     with pytest.raises(ConfigError, match="--views=") as caught:
       read_views(text, "--views")
     assert message in str(caught.value)
