@@ -266,8 +266,10 @@ class _Loop:
       return Asked.read(path)
     self._raise_if_stopped(path)
     before = run_config(self._config, course.seed, len(course.known))
-    given = probabilities(before, self._pool, course.last, rule.arm)
-    asked = ask(course.strategy, given, examples, course.known, num=rule.add, seed=course.seed)
+    given = probabilities(before, self._pool, course.last, arm=rule.arm)
+    asked = ask(
+      course.strategy, given, examples, known=course.known, num=rule.add, seed=course.seed
+    )
     asked.write(path)
     return asked
 

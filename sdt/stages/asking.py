@@ -38,7 +38,7 @@ class Asked:
     """Returns the examples whose labels are known at the start, see `acquisition.first_ids`."""
     drawn = acquisition.first_ids(example_ids, num, seed).astype(np.int32)
     nothing = np.full(num, np.nan, np.float32)
-    return cls(drawn, np.zeros(num), np.full(num, -1, np.int32), nothing)
+    return cls(drawn, np.zeros(num), np.full(num, -1, np.int32), probability=nothing)
 
   @classmethod
   def read(cls, path: Path) -> "Asked":
@@ -96,11 +96,11 @@ def ask(
   """
   hidden = np.flatnonzero(~np.isin(examples.example_ids, known))
   worth, ids = acquisition.worth(strategy, given[hidden]), examples.example_ids[hidden]
-  places = acquisition.next_places(worth, ids, num, seed)
+  places = acquisition.next_places(worth, ids, num, seed=seed)
   of_asked = given[hidden[places]]
   return Asked(
     ids[places],
     worth[places],
     of_asked.argmax(axis=1).astype(np.int32),
-    of_asked.max(axis=1).astype(np.float32),
+    probability=of_asked.max(axis=1).astype(np.float32),
   )

@@ -70,7 +70,9 @@ def _against_control(
   if CONTROL not in values:
     return {}
   pairs = {
-    name: Pair(name, CONTROL, of, values[CONTROL]) for name, of in values.items() if name != CONTROL
+    name: Pair(name, CONTROL, of, of_second=values[CONTROL])
+    for name, of in values.items()
+    if name != CONTROL
   }
   return paired.contrasts(pairs, margin)
 
@@ -87,7 +89,7 @@ def _at_labels(
     return {seed: row[place] for seed, row in accuracies[name].items()}
 
   pairs = {
-    f"{name} at {labels[place]}": Pair(name, CONTROL, at(name, place), at(CONTROL, place))
+    f"{name} at {labels[place]}": Pair(name, CONTROL, at(name, place), of_second=at(CONTROL, place))
     for name in names
     for place in range(1, len(labels))
   }
