@@ -171,7 +171,7 @@ def _examples(request: Request, seed: int) -> _Examples:
     if labels is not None:
       raise ConfigError("labels: a folder has its labels in the names of its folders; leave it out")
     folder = _training_folder(named_files.expanded(given))
-    files_of = images_below(folder)
+    files_of = list(images_below(folder))
     config = DataConfig(name="folder", path=str(folder), image_size=_side(files_of))
     config = _held_out(config, len(files_of), seed)
     cut = sources.load(config, Display().log)

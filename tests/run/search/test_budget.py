@@ -1,5 +1,6 @@
 """From a time to a plan: what fits, what is cut, and that a fake clock is kept."""
 
+import itertools
 import math
 
 import pytest
@@ -56,7 +57,7 @@ def test_halving_shrinks_by_thirds_to_three_that_train_to_the_end(num_trials, ro
   assert rungs[-1] == Rung(min(3, num_trials), rounds)
   ends = [rung.round for rung in rungs]
   assert ends == sorted(set(ends))
-  for before, after in zip(rungs, rungs[1:-1], strict=False):
+  for before, after in itertools.pairwise(rungs[:-1]):
     assert after.num_trials == min(before.num_trials, max(3, math.ceil(before.num_trials / 3)))
 
 
