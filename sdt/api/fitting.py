@@ -5,6 +5,7 @@ import dataclasses
 import math
 import numbers
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -149,7 +150,13 @@ def fit_by(request: Request, clock: Callable[[], float]) -> Fitted:
     def secs_left() -> float:
       return 60 * float(request.minutes) - (clock() - start)
 
-    watch = timed.forecast(trials, secs_left, log) if plan is None else Repeat(plan.rungs)
+    try:
+      watch = timed.forecast(trials, secs_left, log) if plan is None else Repeat(plan.rungs)
+    except ConfigError:  # the time is too short, and what was measured is of no use
+      shutil.rmtree(place / _TRIALS, ignore_errors=True)
+      with contextlib.suppress(OSError):  # of a folder that is not empty
+        place.rmdir()
+      raise
     done, entries = timed.search(trials, watch, log)
     record = {"identity": identity, "plan": done.to_dict(), "trials": entries}
     fitted = _finished(examples, place, record)

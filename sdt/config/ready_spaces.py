@@ -31,6 +31,8 @@ class Kind:
     space: the items of `select.space`.
     least_secs: less time is refused before anything compiles; what is needed is measured after.
     pilot_examples: on how many examples the time of a round is measured.
+    compile_secs, step_secs: what the first recipe takes on two cores, roughly: by it the length of
+      the training is guessed that is measured, because another length is another program.
   """
 
   what: str
@@ -39,6 +41,8 @@ class Kind:
   space: tuple[str, ...]
   least_secs: float
   pilot_examples: int
+  compile_secs: float
+  step_secs: float
 
   @property
   def dimensions(self) -> Space:
@@ -50,22 +54,24 @@ _DECAY = "optim.weight_decay = log(1e-5, 1e-2)"
 KINDS: Mapping[str, Kind] = types.MappingProxyType(
   {
     "vectors": Kind(
-      "vectors",
-      0,
-      {"model": {"name": "mlp"}, "batch_size": 32},
-      (
+      what="vectors",
+      most_pixels=0,
+      base={"model": {"name": "mlp"}, "batch_size": 32},
+      space=(
         "model.hidden_sizes = choice((64,), (128,), (128, 128))",
         "optim.learning_rate = log(0.005, 0.5)",
         _DECAY,
       ),
       least_secs=3.0,
       pilot_examples=20_000,
+      compile_secs=3.0,
+      step_secs=0.002,
     ),
     "tiny_images": Kind(
-      "images of up to 16 pixels a side",
-      16,
-      {"model": {"name": "resnet"}, "batch_size": 64},
-      (
+      what="images of up to 16 pixels a side",
+      most_pixels=16,
+      base={"model": {"name": "resnet"}, "batch_size": 64},
+      space=(
         "model.widths = choice((16,), (16, 32), (32, 64))",
         "optim.learning_rate = log(0.02, 0.5)",
         _DECAY,
@@ -73,12 +79,14 @@ KINDS: Mapping[str, Kind] = types.MappingProxyType(
       ),
       least_secs=5.0,
       pilot_examples=5_000,
+      compile_secs=10.0,
+      step_secs=0.006,
     ),
     "small_images": Kind(
-      "images of 17 to 48 pixels a side",
-      48,
-      {"batch_size": 64},
-      (
+      what="images of 17 to 48 pixels a side",
+      most_pixels=48,
+      base={"batch_size": 64},
+      space=(
         "model.name = choice(resnet20, resnet8, preresnet20)",
         "optim.learning_rate = log(0.02, 0.5)",
         _DECAY,
@@ -87,12 +95,14 @@ KINDS: Mapping[str, Kind] = types.MappingProxyType(
       ),
       least_secs=10.0,
       pilot_examples=2_000,
+      compile_secs=20.0,
+      step_secs=0.08,
     ),
     "large_images": Kind(
-      "images of more than 48 pixels a side",
-      math.inf,
-      {"batch_size": 32},
-      (
+      what="images of more than 48 pixels a side",
+      most_pixels=math.inf,
+      base={"batch_size": 32},
+      space=(
         "model.name = choice(resnet20, resnet18, resnet34)",
         "optim.learning_rate = log(0.01, 0.3)",
         _DECAY,
@@ -101,6 +111,8 @@ KINDS: Mapping[str, Kind] = types.MappingProxyType(
       ),
       least_secs=15.0,
       pilot_examples=500,
+      compile_secs=40.0,
+      step_secs=1.0,
     ),
   }
 )

@@ -173,7 +173,7 @@ def plan_rungs(
     programs: of the first trials, where a whole training has so many rounds.
     costs, secs: see `widest`.
   """
-  found = [widest(rounds, programs(rounds), costs, secs) for rounds in reversed(lengths)]
+  found = [widest(one, programs(one), costs, secs=secs) for one in reversed(lengths)]
   for wanted in (_WANTED, MEMBERS, 1):
     for rungs in found:
       if rungs is not None and rungs[0].num_trials >= wanted:

@@ -173,7 +173,7 @@ class Trials:
       now - then for now, then in zip(_account(asked.folder), before, strict=True)
     )
     share = secs / whole if whole > 0 else 0.0
-    return Spent(secs, compiling * share, training * share, rounds)
+    return Spent(secs, compiling * share, training_secs=training * share, rounds=rounds)
 
 
 def _account(folder: Path) -> tuple[float, float, float]:
@@ -205,8 +205,8 @@ def forecast(trials: Trials, secs_left: Callable[[], float], log: Callable[[str]
     ConfigError: the time is too short for one trial; the message says what is enough.
   """
   lengths = ready_spaces.lengths(trials.task.steps_per_round)
-  trials.pilot(lengths[len(lengths) // 2])
-  rungs = plan_rungs(lengths, trials.programs, trials.costs, secs_left() * (1 - _KEPT))
+  trials.pilot(_guessed_length(trials, lengths, secs_left()))
+  rungs = plan_rungs(lengths, trials.programs, costs=trials.costs, secs=secs_left() * (1 - _KEPT))
   if rungs is None:
     program = trials.program(0, lengths[0])
     least = trials.costs.start(program) + lengths[0] * trials.costs.round(program)
@@ -223,6 +223,16 @@ def forecast(trials: Trials, secs_left: Callable[[], float], log: Callable[[str]
     trials.costs,
     secs_left=lambda: secs_left() * (1 - _KEPT),
   )
+
+
+def _guessed_length(trials: Trials, lengths: tuple[int, ...], secs: float) -> int:
+  """Returns how many rounds a training will have, if it takes what its kind says roughly."""
+  row, guess = trials.task.row, Costs()
+  of_round = row.step_secs * trials.task.steps_per_round
+  total = row.compile_secs + of_round
+  guess.add(("guess",), Spent(total, row.compile_secs, training_secs=of_round, rounds=1))
+  rungs = plan_rungs(lengths, trials.programs, costs=guess, secs=secs)
+  return rungs[-1].round if rungs is not None else lengths[0]
 
 
 def search(
@@ -257,7 +267,7 @@ def search(
     candidates = order()[: rungs[-1].num_trials] if rungs else range(MOST_TRIALS)
     done = 0
     for number in candidates:
-      if not watch.allows(level, done, trials.program(number, rounds), end - before):
+      if not watch.allows(level, done, trials.program(number, rounds), rounds=end - before):
         break
       entries[number] = trials.train(number, end, before=before, rounds=rounds)
       done += 1

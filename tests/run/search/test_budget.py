@@ -30,7 +30,8 @@ TRUE = {"small": (2.0, 0.1), "middle": (3.0, 0.2), "large": (5.0, 0.4)}
 def spent(program, rounds, *, is_first=False, factor=1.0):
   compiling, pace = TRUE[program[0]]
   compiling = factor * compiling * is_first
-  return Spent(1.0 + compiling + factor * pace * rounds, compiling, factor * pace * rounds, rounds)
+  training = factor * pace * rounds
+  return Spent(1.0 + compiling + training, compiling, training_secs=training, rounds=rounds)
 
 
 def measured():
@@ -73,7 +74,7 @@ def test_what_is_left_by_hand():
 
 def test_the_start_of_the_first_trial_which_loads_libraries_is_no_cost_of_the_others():
   costs = Costs()
-  costs.add(("small",), Spent(50.0, 2.0, 0.1, 1))
+  costs.add(("small",), Spent(50.0, 2.0, training_secs=0.1, rounds=1))
   costs.add(("small",), spent(("small",), 2))
   assert costs.start(("small",)) == pytest.approx(1.0)
   assert costs.start(("large",)) == pytest.approx(3.0)
@@ -83,12 +84,12 @@ def test_the_start_of_the_first_trial_which_loads_libraries_is_no_cost_of_the_ot
 @given(st.floats(1.0, 1e4))
 def test_a_plan_fits_into_its_time_and_more_time_never_means_a_shorter_training(secs):
   costs = measured()
-  rungs = plan_rungs(LENGTHS, lambda rounds: NAMES, costs, secs)
+  rungs = plan_rungs(LENGTHS, lambda rounds: NAMES, costs=costs, secs=secs)
   if rungs is None:
     assert left((Rung(1, LENGTHS[0]),), NAMES, costs) > secs
     return
   assert left(rungs, NAMES, costs) <= secs
-  longer = plan_rungs(LENGTHS, lambda rounds: NAMES, costs, 2 * secs)
+  longer = plan_rungs(LENGTHS, lambda rounds: NAMES, costs=costs, secs=2 * secs)
   enough = rungs[0].num_trials >= 9
   assert longer[-1].round >= rungs[-1].round or not enough
   assert work(longer) >= work(rungs) or longer[-1].round > rungs[-1].round
@@ -117,7 +118,7 @@ def followed(watch, train=lambda program, rounds: None):
   for level, rung in enumerate(watch.rungs):
     done = 0
     for number in range(rungs[-1].num_trials if rungs else len(NAMES)):
-      if not watch.allows(level, done, NAMES[number], rung.round - before):
+      if not watch.allows(level, done, NAMES[number], rounds=rung.round - before):
         break
       train(NAMES[number], rung.round - before)
       done += 1
@@ -133,7 +134,7 @@ def test_a_clock_is_kept_though_trials_cost_up_to_twice_what_was_measured(secs, 
   # Measured before the machine became slower or faster, and of the cheapest program alone.
   clock.costs.add(("small",), spent(("small",), 1, is_first=True))
   clock.costs.add(("small",), spent(("small",), 2))
-  rungs = plan_rungs(LENGTHS, lambda rounds: NAMES, clock.costs, secs)
+  rungs = plan_rungs(LENGTHS, lambda rounds: NAMES, costs=clock.costs, secs=secs)
   assert rungs is not None
   trained = followed(Watch(rungs, NAMES, clock.costs, secs_left=clock.left), clock.train)
   assert trained[-1].round == rungs[-1].round
