@@ -1,9 +1,9 @@
 """Ready-made spaces of a search, a row for each kind of data: what `sdt.fit` tries.
 
 The middle of a space is a recipe that was found by hand, and is tried first. Choices may need a
-program of their own, which takes seconds to compile; rates, decays and the strengths of operations
-are numbers of one program. So an augmentation names the same operations in all of its choices: at
-strength 0 one changes nothing.
+program of their own, which takes seconds to compile; rates, decays and most strengths of operations
+are numbers of one program. So an augmentation names the same operations in all of its choices (at
+strength 0 one changes nothing), with the same crops, which are a part of the program.
 """
 
 import dataclasses
@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdt.config.search_space import CHOICE, Space, space_of
+from sdt.config.toolbox.operation_blocks import OPS
+from sdt.config.toolbox.parse import parse_calls
+from sdt.config.toolbox.pipeline import Pipeline
 
 # Rounds of a whole training, of which the time allows the most.
 ROUNDS = (3, 9, 27, 81, 243)
@@ -75,7 +78,7 @@ KINDS: Mapping[str, Kind] = types.MappingProxyType(
         "model.widths = choice((16,), (16, 32), (32, 64))",
         "optim.learning_rate = log(0.02, 0.5)",
         _DECAY,
-        "augment.ops = choice(crop(0) rotate(0), crop(1) rotate(0), crop(1) rotate(10))",
+        "augment.ops = choice(crop(1) rotate(10), crop(1) rotate(0), crop(1) rotate(20))",
       ),
       least_secs=5.0,
       pilot_examples=5_000,
@@ -90,7 +93,7 @@ KINDS: Mapping[str, Kind] = types.MappingProxyType(
         "model.name = choice(resnet20, resnet8, preresnet20)",
         "optim.learning_rate = log(0.02, 0.5)",
         _DECAY,
-        "augment.ops = choice(crop(2) flip(0) cutout(0), crop(4) flip(0.5) cutout(0), "
+        "augment.ops = choice(crop(4) flip(0) cutout(0), crop(4) flip(0.5) cutout(0), "
         "crop(4) flip(0.5) cutout(8))",
       ),
       least_secs=10.0,
@@ -106,8 +109,8 @@ KINDS: Mapping[str, Kind] = types.MappingProxyType(
         "model.name = choice(resnet20, resnet18, resnet34)",
         "optim.learning_rate = log(0.01, 0.3)",
         _DECAY,
-        "augment.ops = choice(resized_crop(1) flip(0), resized_crop(0.5) flip(0.5), "
-        "resized_crop(0.2) flip(0.5))",
+        "augment.ops = choice(resized_crop(0.5) flip(0) brightness(0), "
+        "resized_crop(0.5) flip(0.5) brightness(0), resized_crop(0.5) flip(0.5) brightness(0.4))",
       ),
       least_secs=15.0,
       pilot_examples=500,
@@ -148,6 +151,13 @@ def lengths(steps_per_round: int) -> tuple[int, ...]:
 
 
 def program_of(space: Space, texts: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-  """Returns what of a point may need a program of its own: its choices, but of strengths."""
+  """Returns what of a point needs a program of its own: its choices, strengths being numbers."""
   chosen = zip(space, texts, strict=True)
-  return tuple(text for one, (key, text) in chosen if one.kind == CHOICE and key != "augment.ops")
+  return tuple(_static(key, text) for one, (key, text) in chosen if one.kind == CHOICE)
+
+
+def _static(key: str, text: str) -> str:
+  if key != "augment.ops":
+    return text
+  calls = Pipeline(parse_calls(text, OPS)).without_traced.calls
+  return " ".join(f"{call.name}{call.numbers}" for call in calls)

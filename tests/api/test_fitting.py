@@ -12,6 +12,8 @@ from sklearn.datasets import load_iris
 import sdt
 from sdt.api import fitting
 from sdt.api.fitting import Request, fit_by
+from sdt.devices import compile as compile_module
+from sdt.engine.program import Program
 from sdt.errors import ConfigError, DataError
 from sdt.trained.networks import Networks
 from tests.support import whole
@@ -170,3 +172,23 @@ def test_a_folder_of_images_is_learned(tmp_path):
   fitted = sdt.fit(tmp_path / "photos", plan=plan)
   light = fitted.predict(sorted((tmp_path / "photos" / "light").iterdir()))
   assert np.mean(light == "light") > 0.9
+
+
+@pytest.mark.slow
+def test_trials_that_differ_in_rates_decays_and_strengths_share_one_program(monkeypatch):
+  trained, compiled = [], compile_module._compiled
+
+  def noted(key, arguments):
+    trained.extend([key.program] if isinstance(key.program, Program) else [])
+    return compiled(key, arguments)
+
+  compile_module._slot.cache_clear()
+  monkeypatch.setattr(compile_module, "_compiled", noted)
+  stripes = np.random.default_rng(0).integers(0, 200, (100, 8, 8), np.uint8)
+  labels = np.arange(100) % 2
+  stripes[labels == 1, :, :4] += 50
+  plan = {"kind": "tiny_images", "seed": 0, "rungs": [[5, 3]]}
+  fitted = sdt.fit(stripes, labels, plan=plan)
+  networks = {tuple(one["values"]["model.widths"]) for one in fitted.trials}
+  assert len({one["values"]["augment.ops"] for one in fitted.trials}) > 1
+  assert len(trained) == len(networks) < 5

@@ -41,7 +41,12 @@ def test_a_training_has_at_least_150_steps_and_a_round_of_few_examples_several()
   ]
 
 
-def test_strengths_need_no_program_of_their_own_and_networks_do():
-  space = ready_spaces.KINDS["tiny_images"].dimensions
-  texts = search_space.texts(space, [0.5] * len(space))
-  assert ready_spaces.program_of(space, texts) == ("(16, 32)",)
+def test_strengths_need_no_program_of_their_own_and_networks_and_mirrors_do():
+  def programs(name):
+    space = ready_spaces.KINDS[name].dimensions
+    points = search_space.corners(space)
+    return {ready_spaces.program_of(space, search_space.texts(space, point)) for point in points}
+
+  assert programs("vectors") == {("(64,)",), ("(128,)",), ("(128, 128)",)}
+  assert len(programs("tiny_images")) == 3
+  assert len(programs("small_images")) == len(programs("large_images")) == 6
