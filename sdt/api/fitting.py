@@ -30,7 +30,7 @@ from sdt.data.dataset import Data
 from sdt.data.readers.arrays import load_arrays
 from sdt.data.readers.folder_layout import images_below
 from sdt.devices.start import find_devices
-from sdt.errors import ConfigError, DataError
+from sdt.errors import ConfigError, DataError, Interrupted
 from sdt.run import lifecycle
 from sdt.run.context import Paused
 from sdt.run.progress import Display, duration
@@ -142,29 +142,42 @@ def fit_by(request: Request, clock: Callable[[], float]) -> Fitted:
       place = named_files.expanded(request.workdir)
       kept = _kept(place, identity, may_continue=plan is not None)
       if kept is not None:
+        log(f"fit: {place} keeps it; nothing to do")
         return kept
     find_devices()
-    cut, network = examples.cut, file_of(BASELINE, config.seeds[0])
-    trials = Trials(Task(kind, config, cut, place / _TRIALS, network=network), _train, clock)
-
-    def secs_left() -> float:
-      return 60 * float(request.minutes) - (clock() - start)
-
-    try:
-      watch = timed.forecast(trials, secs_left, log) if plan is None else Repeat(plan.rungs)
-    except ConfigError:  # the time is too short, and what was measured is of no use
-      shutil.rmtree(place / _TRIALS, ignore_errors=True)
-      with contextlib.suppress(OSError):  # of a folder that is not empty
-        place.rmdir()
-      raise
-    done, entries = timed.search(trials, watch, log)
+    network = file_of(BASELINE, config.seeds[0])
+    task = Task(kind, config, examples.cut, folder=place / _TRIALS, network=network)
+    trials = Trials(task, _train, clock)
+    end = start + (0.0 if plan is not None else 60 * float(request.minutes))
+    done, entries = _searched(trials, plan, secs_left=lambda: end - clock())
     record = {"identity": identity, "plan": done.to_dict(), "trials": entries}
     fitted = _finished(examples, place, record)
-    text = [*_text(fitted, kind, cut), *_not_reached(done, trials.task)]
+    text = [*_text(fitted, kind, examples.cut), *_not_reached(done, task)]
     files.write_json(place / FILE, {**fitted.record, "text": text})
     for line in [*text, f"took {duration(clock() - start)}"]:
       log(f"fit: {line}")
     return Fitted.load(place)
+
+
+def _searched(
+  trials: Trials, plan: Plan | None, secs_left: Callable[[], float]
+) -> tuple[Plan, list[dict[str, Any]]]:
+  """Returns the plan that was trained, by the clock or as given, and what its trials reached."""
+  log = Display().log
+  if plan is not None:
+    return timed.search(trials, Repeat(plan.rungs), log)
+  try:
+    watch = timed.forecast(trials, secs_left, log)
+  except ConfigError:  # the time is too short, and what was measured is of no use
+    shutil.rmtree(trials.task.folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # of a folder that is not empty
+      trials.task.folder.parent.rmdir()
+    raise
+  try:
+    return timed.search(trials, watch, log)
+  except Interrupted as error:
+    told = str(error).partition(";")[0]
+    raise Interrupted(f"{told}; a fit by the clock does not go on, so begin again") from error
 
 
 def _examples(request: Request, seed: int) -> _Examples:

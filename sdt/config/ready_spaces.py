@@ -20,6 +20,7 @@ from sdt.config.toolbox.pipeline import Pipeline
 # Rounds of a whole training, of which the time allows the most.
 ROUNDS = (3, 9, 27, 81, 243)
 _LEAST_STEPS = 150  # of a whole training; with fewer a network has learned next to nothing
+_LEAST_JUDGED = 50  # steps before a recipe is compared with others
 _LEAST_BATCH = 4
 
 
@@ -148,6 +149,11 @@ def lengths(steps_per_round: int) -> tuple[int, ...]:
   """Returns the numbers of rounds that a training may have, of so many steps each; one at least."""
   long_enough = tuple(rounds for rounds in ROUNDS if rounds * steps_per_round >= _LEAST_STEPS)
   return long_enough or ROUNDS[-1:]
+
+
+def least_round(steps_per_round: int) -> int:
+  """Returns after how many rounds, of so many steps each, recipes may be compared."""
+  return math.ceil(_LEAST_JUDGED / steps_per_round)
 
 
 def program_of(space: Space, texts: tuple[tuple[str, str], ...]) -> tuple[str, ...]:

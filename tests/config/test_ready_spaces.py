@@ -35,6 +35,7 @@ def test_a_training_has_at_least_150_steps_and_a_round_of_few_examples_several()
   assert ready_spaces.lengths(1) == (243,)
   assert ready_spaces.lengths(20) == (9, 27, 81, 243)
   assert ready_spaces.lengths(400) == ready_spaces.ROUNDS
+  assert [ready_spaces.least_round(steps) for steps in (1, 24, 50, 400)] == [50, 3, 1, 1]
   kind = ready_spaces.KINDS["vectors"]
   assert [ready_spaces.recipe(kind, number)["batch_size"] for number in (20, 160, 9999)] == [
     *(4, 10, 32)

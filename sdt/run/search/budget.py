@@ -66,14 +66,14 @@ def sizes(num_trials: int, num_rungs: int) -> list[int]:
   return [*counts[:-1], min(counts[-1], MEMBERS)] if num_rungs > 1 else counts
 
 
-def halving(num_trials: int, rounds: int) -> tuple[Rung, ...]:
+def halving(num_trials: int, rounds: int, least: int = 1) -> tuple[Rung, ...]:
   """Returns the rungs of so many trials, of which the last three train `rounds`.
 
   From the end the rungs train rounds, rounds / 3, rounds / 9, ...; there are as many as it takes to
-  come from all trials to three by thirds.
+  come from all trials to three by thirds, none of them below `least` rounds.
   """
   ends, left_over = [rounds], num_trials
-  while left_over > MEMBERS and ends[0] > 1:
+  while left_over > MEMBERS and ends[0] > 1 and math.ceil(ends[0] / FACTOR) >= least:
     ends.insert(0, math.ceil(ends[0] / FACTOR))
     left_over = math.ceil(left_over / FACTOR)
   return tuple(map(Rung, sizes(num_trials, len(ends)), ends))
@@ -147,19 +147,21 @@ def left(
 
 
 def widest(
-  rounds: int, programs: Sequence[Program], costs: Costs, secs: float
+  rounds: int, least: int, programs: Sequence[Program], *, costs: Costs, secs: float
 ) -> tuple[Rung, ...] | None:
   """Returns the rungs of the most trials of `rounds` rounds in so many seconds; None for not one.
 
-  `programs` are those of the first `MOST_TRIALS` trials.
+  `programs` are those of the first `MOST_TRIALS` trials; `least` is as in `halving`.
   """
-  plans = (halving(number, rounds) for number in range(len(programs), 0, -1))
+  plans = (halving(number, rounds, least) for number in range(len(programs), 0, -1))
   return next((rungs for rungs in plans if left(rungs, programs, costs) <= secs), None)
 
 
 def plan_rungs(
   lengths: Sequence[int],
+  least: int,
   programs: Callable[[int], Sequence[Program]],
+  *,
   costs: Costs,
   secs: float,
 ) -> tuple[Rung, ...] | None:
@@ -170,10 +172,11 @@ def plan_rungs(
 
   Args:
     lengths: rounds that a training may have, ascending.
+    least: rounds before which no trial is judged.
     programs: of the first trials, where a whole training has so many rounds.
     costs, secs: see `widest`.
   """
-  found = [widest(one, programs(one), costs, secs=secs) for one in reversed(lengths)]
+  found = [widest(one, least, programs(one), costs=costs, secs=secs) for one in reversed(lengths)]
   for wanted in (_WANTED, MEMBERS, 1):
     for rungs in found:
       if rungs is not None and rungs[0].num_trials >= wanted:

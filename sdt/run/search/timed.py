@@ -204,16 +204,18 @@ def forecast(trials: Trials, secs_left: Callable[[], float], log: Callable[[str]
   Raises:
     ConfigError: the time is too short for one trial; the message says what is enough.
   """
-  lengths = ready_spaces.lengths(trials.task.steps_per_round)
-  trials.pilot(_guessed_length(trials, lengths, secs_left()))
-  rungs = plan_rungs(lengths, trials.programs, costs=trials.costs, secs=secs_left() * (1 - _KEPT))
+  steps = trials.task.steps_per_round
+  lengths, least = ready_spaces.lengths(steps), ready_spaces.least_round(steps)
+  trials.pilot(_guessed_length(trials, lengths, least, secs=secs_left()))
+  secs = secs_left() * (1 - _KEPT)
+  rungs = plan_rungs(lengths, least, trials.programs, costs=trials.costs, secs=secs)
   if rungs is None:
     program = trials.program(0, lengths[0])
-    least = trials.costs.start(program) + lengths[0] * trials.costs.round(program)
+    needed = trials.costs.start(program) + lengths[0] * trials.costs.round(program)
     raise ConfigError(
       f"minutes: one recipe of {lengths[0]} rounds, the fewest that are worth a try, takes about "
-      f"{least / 60:.2g} minutes here, and {max(0.0, secs_left()) / 60:.2g} are left after the "
-      f"measurement; give at least {1.3 * least / 60 + 0.1:.2g} more, or fewer examples"
+      f"{needed / 60:.2g} minutes here, and {max(0.0, secs_left()) / 60:.2g} are left after the "
+      f"measurement; give at least {1.3 * needed / 60 + 0.1:.2g} more, or fewer examples"
     )
   told = ", ".join(f"{rung.num_trials} up to round {rung.round}" for rung in rungs)
   log(f"fit: by the measurement the time allows about so many recipes: {told}")
@@ -225,13 +227,13 @@ def forecast(trials: Trials, secs_left: Callable[[], float], log: Callable[[str]
   )
 
 
-def _guessed_length(trials: Trials, lengths: tuple[int, ...], secs: float) -> int:
+def _guessed_length(trials: Trials, lengths: tuple[int, ...], least: int, *, secs: float) -> int:
   """Returns how many rounds a training will have, if it takes what its kind says roughly."""
   row, guess = trials.task.row, Costs()
   of_round = row.step_secs * trials.task.steps_per_round
   total = row.compile_secs + of_round
   guess.add(("guess",), Spent(total, row.compile_secs, training_secs=of_round, rounds=1))
-  rungs = plan_rungs(lengths, trials.programs, costs=guess, secs=secs)
+  rungs = plan_rungs(lengths, least, trials.programs, costs=guess, secs=secs)
   return rungs[-1].round if rungs is not None else lengths[0]
 
 

@@ -48,6 +48,7 @@ def test_halving_by_hand():
   assert halving(9, 27) == (Rung(9, 9), Rung(3, 27))
   assert halving(27, 81) == (Rung(27, 9), Rung(9, 27), Rung(3, 81))
   assert halving(81, 3) == (Rung(81, 1), Rung(3, 3))
+  assert halving(27, 81, least=10) == (Rung(27, 27), Rung(3, 81))
   assert sizes(6, 3) == [6, 3, 3]
 
 
@@ -84,12 +85,12 @@ def test_the_start_of_the_first_trial_which_loads_libraries_is_no_cost_of_the_ot
 @given(st.floats(1.0, 1e4))
 def test_a_plan_fits_into_its_time_and_more_time_never_means_a_shorter_training(secs):
   costs = measured()
-  rungs = plan_rungs(LENGTHS, lambda rounds: NAMES, costs=costs, secs=secs)
+  rungs = plan_rungs(LENGTHS, 1, lambda rounds: NAMES, costs=costs, secs=secs)
   if rungs is None:
     assert left((Rung(1, LENGTHS[0]),), NAMES, costs) > secs
     return
   assert left(rungs, NAMES, costs) <= secs
-  longer = plan_rungs(LENGTHS, lambda rounds: NAMES, costs=costs, secs=2 * secs)
+  longer = plan_rungs(LENGTHS, 1, lambda rounds: NAMES, costs=costs, secs=2 * secs)
   enough = rungs[0].num_trials >= 9
   assert longer[-1].round >= rungs[-1].round or not enough
   assert work(longer) >= work(rungs) or longer[-1].round > rungs[-1].round
@@ -134,7 +135,7 @@ def test_a_clock_is_kept_though_trials_cost_up_to_twice_what_was_measured(secs, 
   # Measured before the machine became slower or faster, and of the cheapest program alone.
   clock.costs.add(("small",), spent(("small",), 1, is_first=True))
   clock.costs.add(("small",), spent(("small",), 2))
-  rungs = plan_rungs(LENGTHS, lambda rounds: NAMES, costs=clock.costs, secs=secs)
+  rungs = plan_rungs(LENGTHS, 1, lambda rounds: NAMES, costs=clock.costs, secs=secs)
   assert rungs is not None
   trained = followed(Watch(rungs, NAMES, clock.costs, secs_left=clock.left), clock.train)
   assert trained[-1].round == rungs[-1].round
