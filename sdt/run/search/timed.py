@@ -189,13 +189,12 @@ def _account(folder: Path) -> tuple[float, float, float]:
 def _first_of(cut: Data, number: int) -> Data:
   """Returns evenly spaced training examples, so many, and as large a share of the validation."""
   share = number / len(cut.train)
-  parts = [
+  train, test = (
     one.take(np.unique(np.linspace(0, len(one) - 1, max(1, round(share * len(one)))).astype(int)))
     for one in (cut.train, cut.test)
-  ]
-  return dataclasses.replace(
-    cut, train=parts[0], test=parts[1], checksum=checksum(*parts, cut.class_names)
   )
+  own = checksum(train, test, cut.class_names)
+  return dataclasses.replace(cut, train=train, test=test, checksum=own)
 
 
 def forecast(trials: Trials, secs_left: Callable[[], float], log: Callable[[str], None]) -> Watch:
