@@ -33,12 +33,14 @@ import importlib
 
 __version__ = "0.2.0"
 
-__all__ = ["Run", "SdtClassifier", "compare", "load", "run"]
+__all__ = ["Fitted", "Run", "SdtClassifier", "compare", "fit", "load", "run"]
 
 # What Python sees of a run: name -> its module, which is imported when it is first asked for. Until
 # then `import sdt` loads neither JAX nor NumPy. __init__.pyi tells type checkers the same.
 _FACES = {
   "compare": "sdt.trained.comparing",
+  "fit": "sdt.api.fitting",
+  "Fitted": "sdt.trained.fitted",
   "load": "sdt.trained.load",
   "Run": "sdt.trained.load",
   "SdtClassifier": "sdt.api.classifier",

@@ -17,6 +17,7 @@ from sdt.run.signals import StopRequest
 from sdt.run.taken_over import Taken
 from sdt.stages import outline
 from sdt.stages.contact_sheet import write_contact_sheet
+from sdt.stages.final_networks import write_networks
 from sdt.stages.results import write_arms, write_results
 from sdt.stages.score_and_split import score, split
 from sdt.stages.train import Trainings
@@ -62,6 +63,14 @@ def train_and_judge(context: Context, finished: Taken | None) -> None:
   write_results(context, trainings, {arm: plans[arm] for arm in arms}, num_easy=setting.num_easy)
 
 
+def train_networks(context: Context, finished: Taken | None) -> None:
+  """Trains the baseline and writes its networks, and nothing else: what an ensemble needs."""
+  del finished
+  plan = make_plan("baseline", Setting.of(context.config, context.data))
+  trainings = Trainings.resume(context, {plan.arm: plan.rounds}, keep=plan.arm)
+  write_networks(context, plan, trainings.train(plan).state)
+
+
 def run_stages(context: Context, finished: Taken | None) -> None:
   """Runs all stages of an experiment, or what is left of them; see `train_and_judge`."""
   with ahead.beside(ahead.imports("sdt.report.run_page")):  # it takes seconds
@@ -77,7 +86,11 @@ EXPERIMENT: lifecycle.Experiment = lifecycle.Experiment(
   table=result_table_text,
   part=train_and_judge,
 )
-# The same where nobody looks at a report.
+# A training alone; `outline.outputs` are those of a run that is judged.
+NETWORKS: lifecycle.Experiment = dataclasses.replace(
+  EXPERIMENT, outputs=lambda config, data: [], stages=train_networks, part=None
+)
+# The same as `EXPERIMENT` where nobody looks at a report.
 WITHOUT_REPORT: lifecycle.Experiment = dataclasses.replace(EXPERIMENT, stages=train_and_judge)
 
 

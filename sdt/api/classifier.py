@@ -19,10 +19,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sdt import experiment
+from sdt.api.labelled import as_trained, names_of
 from sdt.api.running import AnyConfig, finish, resolved_config
 from sdt.config import Config, from_dict, to_dict
 from sdt.config.dependent import without_dependent
-from sdt.data import class_names
 from sdt.errors import ConfigError, DataError, Interrupted
 from sdt.trained.load import Run, Seeds, check_arm, seeds_among
 from sdt.trained.networks import Networks
@@ -91,9 +91,9 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     if len(self.classes_) < 2:
       raise ValueError(f"y has only one class, {self.classes_[0]!r}; at least two are needed")
     arrays = {
-      "train_x": _as_trained(inputs if inputs.ndim > 2 else inputs.astype(np.float32)),
+      "train_x": as_trained(inputs if inputs.ndim > 2 else inputs.astype(np.float32)),
       "train_y": labels,
-      "class_names": _names(self.classes_),
+      "class_names": names_of(self.classes_),
     }
     try:
       self._train(self._config(inputs), arrays)
@@ -162,7 +162,7 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     else:
       inputs = validate_data(self, X, reset=False, **_checks(X))
     try:
-      return self.networks_.predict_proba(_as_trained(inputs))
+      return self.networks_.predict_proba(as_trained(inputs))
     except (ConfigError, DataError) as error:
       raise ValueError(str(error)) from error
 
@@ -176,23 +176,6 @@ def _checks(X: Any) -> dict[str, Any]:
   """Returns how scikit-learn checks examples: images as they are, all else as numbers."""
   are_images = getattr(X, "ndim", 2) > 2
   return {"allow_nd": are_images, "dtype": None if are_images else "numeric"}
-
-
-def _as_trained(inputs: Shaped[np.ndarray, "N ..."]) -> Shaped[np.ndarray, "N ..."]:
-  """Returns grey images [N, H, W] as [N, H, W, 1], and bools as numbers."""
-  if inputs.ndim == 3:
-    return inputs[..., None]
-  return inputs.astype(np.float32) if inputs.dtype == np.bool_ and inputs.ndim == 2 else inputs
-
-
-def _names(labels: Shaped[np.ndarray, "K"]) -> list[str]:
-  """Returns the names of classes: the labels, or their numbers where one can be no name."""
-  names = [str(label) for label in labels]
-  try:
-    class_names.refuse_unwritable(names, "y")
-  except DataError:
-    return [str(number) for number in range(len(names))]
-  return names if len(set(names)) == len(names) else [str(number) for number in range(len(names))]
 
 
 def _batch(number: int) -> int:

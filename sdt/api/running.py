@@ -83,7 +83,7 @@ def finish(
   sources.check_workdir(resolved.data, workdir)
   find_devices()
   is_main = threading.current_thread() is threading.main_thread()
-  stop = None if is_main else _NoSignals()
+  stop = None if is_main else NoSignals()
   job = lifecycle.Job(resolved, workdir, workdir.name, loaded=loaded, stop=stop, is_quiet=is_quiet)
   lifecycle.complete(kind, job)
   return load(workdir)
@@ -132,7 +132,7 @@ def _refuse_unread_labels(config: Config, data: Data) -> None:
     )
 
 
-class _NoSignals(StopRequest):
+class NoSignals(StopRequest):
   """A run that no signal stops: only the main thread of a program may listen to them."""
 
   @contextlib.contextmanager

@@ -120,6 +120,16 @@ def _write_models(context: Context, plan: Plan, state: TrainState, predicted: Pr
     write_model(path, state, replica, about=about, steps=steps)
 
 
+def write_networks(context: Context, plan: Plan, state: TrainState) -> None:
+  """Writes the weights of every seed of an arm, of which nothing is known but its training."""
+  diverged = metrics.diverged_seeds(read_judged(context.workdir, context.config), plan.arm)
+  for replica, seed in enumerate(context.config.seeds):
+    flaws = ["diverged"] if seed in diverged else []
+    about = header(context.data, context.config, arm=plan.arm, seed=seed, flaws=flaws)
+    path = context.workdir / file_of(plan.arm, seed)
+    write_model(path, state, replica, about=about, steps=context.data.steps)
+
+
 def write_recommended(context: Context, source: str | None) -> None:
   """Writes model.safetensors, the copy of a file of models/; None: no network is fit for it."""
   path = context.workdir / RECOMMENDED

@@ -110,7 +110,11 @@ def read_model(path: Path) -> Model:
   Raises:
     DataError: no such file, a damaged one, one of another version or another program.
   """
-  content = read_bytes(path, _MAX_BYTES)
+  return model_of(read_bytes(path, _MAX_BYTES), path)
+
+
+def model_of(content: bytes, path: Path) -> Model:
+  """Returns the network in the bytes of such a file; see `read_model`. Messages name `path`."""
   header, tensors = _opened(content, path)
   try:
     stated = {key: json.loads(header[key]) for key in ("config", "class_names", "normalisation")}

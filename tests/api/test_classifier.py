@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sdt import SdtClassifier
 from sdt.api import classifier as module
+from sdt.api.labelled import names_of
 from sdt.errors import ConfigError, DataError, Interrupted, WorkdirError
 from tests.support import whole
 
@@ -157,8 +158,8 @@ def test_a_signal_stops_a_cross_validation_and_other_errors_are_what_they_are(
 
 @pytest.mark.parametrize("bad", ["", "a\nb", "x" * 256, "\r", " "])
 def test_labels_that_can_be_no_class_name_are_numbered_and_the_others_keep_theirs(bad):
-  assert module._names(np.array([bad, "c"])) == ["0", "1"]
-  assert module._names(np.array(["x" * 255, "c "])) == ["x" * 255, "c "]
+  assert names_of(np.array([bad, "c"])) == ["0", "1"]
+  assert names_of(np.array(["x" * 255, "c "])) == ["x" * 255, "c "]
 
 
 def test_bools_grey_batches_and_labels_without_a_name_are_fitted_and_predicted_in_silence(capfd):

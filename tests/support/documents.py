@@ -187,7 +187,7 @@ PLACES: dict[str, tuple[str, ...]] = {
   "cross-validation": ("cross-validation of hyper-parameters", "folds of the training set"),
   "command centre": ("many curves side by side (command centre)",),
   "seven steps": ("the recipe in seven steps",),
-  "AutoML in five lines": ("AutoGluon",),
+  "AutoML in five lines": ("AutoML in a few lines of Python", "AutoGluon"),
   "AdaBoost, bagging, random forests": ("AdaBoost, bagging of trees, random forests",),
   "LightGBM, CatBoost": ("LightGBM, CatBoost",),
   # Monitoring.

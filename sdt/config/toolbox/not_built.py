@@ -117,11 +117,10 @@ NOT_BUILT: Mapping[str, Absent] = types.MappingProxyType(
       "boosted trees, named as parts of AutoGluon; packages of their own",
       "run them on the same arrays",
     ),
-    # A search in a few lines of Python gets a row in techniques.py when it is there.
     "AutoGluon": Absent(
       "003",
       "a program of its own, on torch; document 003 uses it as it is",
-      "search with `select.space`",
+      "`sdt.fit(images, labels, minutes=10)` is as short",
     ),
     "layer-wise, adaptive or Bayesian weight decay": Absent(
       "000",

@@ -11,7 +11,7 @@ class Technique:
 
   Attributes:
     documents: that name it; 000 is the paper.
-    chosen_by: config keys with or without a value, phases of an arm, or commands; empty for what
+    chosen_by: config keys with or without a value, phases of an arm, commands, or functions; empty for what
       every run has.
     test: the test that shows it, a path from the root.
     note: what a user must know besides, a clause; empty for nothing.
@@ -250,6 +250,9 @@ TECHNIQUES: Mapping[str, Mapping[str, Technique]] = types.MappingProxyType(
       ),
       "successive halving": Technique(
         "004", ("select.method=halving",), "tests/run/search/test_rungs.py"
+      ),
+      "AutoML in a few lines of Python": Technique(
+        "003", ("sdt.fit(images, labels, minutes=10)",), "tests/api/test_fitting.py"
       ),
       "sizes of a network as hyper-parameters": Technique(
         "004",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import sdt
 from sdt.arms.language import parse_phases
 from sdt.commands.doctor import FLAGS as DOCTOR_FLAGS
 from sdt.commands.program import COMMANDS
@@ -21,9 +22,11 @@ BLOCKS = {f"{title}: {name}" for title, of in CHAPTERS.items() for name in of.ta
 
 
 def check_choice(text: str) -> None:
-  """Asserts that a command exists, a phase can be read, or a key takes the value."""
+  """Asserts that a function or command exists, a phase can be read, or a key takes the value."""
   words = text.split()
-  if words[0] == "run.py":
+  if text.startswith("sdt."):
+    assert hasattr(sdt, text.removeprefix("sdt.").partition("(")[0]), text
+  elif words[0] == "run.py":
     assert words[1] in COMMANDS, text
     for flag in words[2:]:
       assert words[1] == "doctor", text
@@ -47,7 +50,13 @@ def test_what_chooses_a_technique_exists_and_so_does_its_test(name):
 
 
 def test_what_does_not_exist_is_told():
-  for text in ("run.py nothing", "model.nothing", "select.method=luck", "run.py doctor --rate=1"):
+  for text in (
+    "sdt.nothing()",
+    "run.py nothing",
+    "model.nothing",
+    "select.method=luck",
+    "run.py doctor --rate=1",
+  ):
     with pytest.raises(AssertionError):
       check_choice(text)
 
