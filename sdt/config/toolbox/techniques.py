@@ -11,8 +11,8 @@ class Technique:
 
   Attributes:
     documents: that name it; 000 is the paper.
-    chosen_by: config keys with or without a value, phases of an arm, commands, or functions; empty for what
-      every run has.
+    chosen_by: config keys with or without a value, phases of an arm, commands, or functions; empty
+      for what every run has.
     test: the test that shows it, a path from the root.
     note: what a user must know besides, a clause; empty for nothing.
   """
