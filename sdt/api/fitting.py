@@ -38,6 +38,7 @@ from sdt.run.search import timed
 from sdt.run.search.budget import MEMBERS, MOST_TRIALS, Plan, Repeat
 from sdt.run.search.timed import Task, Trials
 from sdt.run.search.trials import BASELINE, Ask
+from sdt.run.signals import StopRequest
 from sdt.trained.fitted import FILE, Fitted, record_of
 from sdt.trained.model import file_of
 
@@ -302,12 +303,23 @@ def _kept(place: Path, identity: Mapping[str, Any], *, may_continue: bool) -> Fi
 
 
 def _train(asked: Ask) -> None:
-  """Trains a trial up to where it pauses."""
+  """Trains a trial up to where it pauses.
+
+  Raises:
+    Interrupted: by a signal, also one that came too late for this trial.
+  """
   is_main = threading.current_thread() is threading.main_thread()
+  stop = StopRequest() if is_main else NoSignals()
   job = lifecycle.Job(asked.config, asked.folder, asked.name, loaded=asked.data, is_quiet=True)
-  job = dataclasses.replace(job, stop=None if is_main else NoSignals(), pause=asked.pause)
+  job = dataclasses.replace(job, stop=stop, pause=asked.pause)
   with contextlib.suppress(Paused):
     lifecycle.complete(experiment.NETWORKS, job)
+  name = stop.asked()
+  if name is not None:
+    raise Interrupted(
+      f"stopped by {name} after a trial; everything done so far is saved: run the same again to "
+      "continue"
+    )
 
 
 def _finished(examples: _Examples, place: Path, record: Mapping[str, Any]) -> Fitted:
