@@ -232,8 +232,14 @@ def _held_out(config: DataConfig, number: int, seed: int) -> DataConfig:
 
 
 def _training_folder(folder: Path) -> Path:
-  """Returns the folder of the class folders: `train/` where there is one."""
-  named_files.is_folder("images", folder, "name a folder with a folder for each class")
+  """Returns the folder of the class folders: `train/` where there is one.
+
+  Raises:
+    DataError: there is no such folder.
+  """
+  advice = "name a folder with a folder for each class"
+  if not named_files.is_folder("images", folder, advice):
+    raise DataError(f"images={named_files.shown(folder)}: no such folder; {advice}")
   parts = sorted(one for one in folder.iterdir() if one.name.lower() in ("train", "training"))
   return parts[0] if parts and parts[0].is_dir() else folder
 

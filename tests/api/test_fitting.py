@@ -110,6 +110,7 @@ def test_the_same_fit_trains_nothing_and_another_in_its_place_is_refused(
     ({"images": X[:40], "labels": Y[:40]}, DataError, "40 examples are too few to hold 20"),
     ({"labels": np.arange(150)}, DataError, "150 of 150 classes have a single example"),
     ({"images": np.zeros((150, 4, 4)), "labels": Y}, DataError, "images must be uint8"),
+    ({"images": "/nowhere", "labels": None}, DataError, "images=/nowhere: no such folder; name a"),
   ],
 )
 def test_what_is_wrong_is_refused_before_anything_compiles(
