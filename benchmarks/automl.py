@@ -100,7 +100,7 @@ def fitted(data, folder, arguments, repeat):
 
 def hand_config(data, name, repeat, rounds):
   """Returns the config of the baseline made by hand, with so many rounds."""
-  plain = without_dependent(to_dict(resolved_config(load_config_file(HAND[name]))))
+  plain = without_dependent(to_dict(resolved_config(load_config_file(Path(HAND[name])))))
   plain["data"] = {"name": "arrays", "test_fraction": None}
   plain |= {"arms": ("baseline",), "seeds": [SEEDS * repeat + one for one in range(SEEDS)]}
   plain["rounds"] = rounds
