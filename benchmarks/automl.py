@@ -10,7 +10,8 @@ configs/digits.py or configs/cifar10_small.py, ordinary training on all training
 three seeds, as many as `sdt.fit` takes; its rounds are as many as fill the time, which a short run
 before it measures, and the rate falls after a half and three quarters of them. `folder` writes the
 digits as PNG files of 8 x 8 pixels. `--clock=cpu` counts the seconds of the processors, for a
-machine that others use as well. A line of JSON for each side of a repeat.
+machine that others use as well. A line of JSON for each side of a repeat. `--folder`, which keeps
+the runs, must be new: a run that is there already would take no time.
 """
 
 import argparse
@@ -158,6 +159,8 @@ def main():
   parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
   parser.add_argument("--folder", type=Path, default=Path("runs/automl"))
   arguments = parser.parse_args()
+  if arguments.folder.exists():
+    parser.error(f"{arguments.folder} is there; choose a new --folder, so that runs take time")
   for repeat in range(arguments.first, arguments.first + arguments.repeats):
     is_cifar = arguments.data == "cifar10"
     data = cifar10(repeat, arguments.path) if is_cifar else digits(repeat)
