@@ -320,12 +320,7 @@ def _train(asked: Ask) -> None:
   job = dataclasses.replace(job, stop=stop, pause=asked.pause)
   with contextlib.suppress(Paused):
     lifecycle.complete(experiment.NETWORKS, job)
-  name = stop.asked()
-  if name is not None:
-    raise Interrupted(
-      f"stopped by {name} after a trial; everything done so far is saved: run the same again to "
-      "continue"
-    )
+  stop.raise_if_asked("after a trial")
 
 
 def _finished(examples: _Examples, place: Path, record: Mapping[str, Any]) -> Fitted:

@@ -18,7 +18,7 @@ from sdt.data import cache, sources
 from sdt.data.dataset import Data
 from sdt.data.hidden_labels import revealed
 from sdt.devices import processes
-from sdt.errors import ConfigError, DivergedError, Interrupted
+from sdt.errors import ConfigError, DivergedError
 from sdt.experiment import EXPERIMENT
 from sdt.report import build_report
 from sdt.report.acquire_page import FIGURE, table_text
@@ -274,12 +274,7 @@ class _Loop:
     return asked
 
   def _raise_if_stopped(self, before: Path) -> None:
-    signal = self._stop.asked()
-    if signal is not None:
-      raise Interrupted(
-        f"stopped by {signal} before {before.relative_to(self._held)}; everything done so far is "
-        "saved: run the same command again to continue"
-      )
+    self._stop.raise_if_asked(f"before {before.relative_to(self._held)}")
 
   def _tell(self, courses: Sequence[Course], number: int, num_labels: int) -> None:
     """Logs the mean accuracy of every strategy after an acquisition."""

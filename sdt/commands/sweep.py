@@ -14,7 +14,7 @@ from sdt.config.differences import SAFE_TO_CHANGE, differences
 from sdt.config.sweep_points import Point, as_text, shares_baseline
 from sdt.data.dataset import Data
 from sdt.devices import processes
-from sdt.errors import ConfigError, DivergedError, Interrupted, MissingDataError
+from sdt.errors import ConfigError, DivergedError, MissingDataError
 from sdt.experiment import EXPERIMENT
 from sdt.report import build_report
 from sdt.report.sweep_page import table_text
@@ -85,12 +85,7 @@ def _run_points(sweep: "_Sweep", name: str) -> list[str]:
   """
   diverged = []
   for number, point in enumerate(sweep.points, start=1):
-    asked = sweep.stop.asked()
-    if asked is not None:
-      raise Interrupted(
-        f"stopped by {asked} before {point.folder}; everything done so far is saved: run the "
-        "same command again to continue"
-      )
+    sweep.stop.raise_if_asked(f"before {point.folder}")
     try:
       _run_point(sweep, point, f"{name}, value {number} of {len(sweep.points)}, {point.folder}")
     except DivergedError as error:

@@ -7,7 +7,6 @@ from sdt import files
 from sdt.config import Config, config_hash, to_dict
 from sdt.data import duplicates
 from sdt.data.dataset import Copy, Data
-from sdt.errors import Interrupted
 from sdt.run import environment
 from sdt.run.identity import Identity
 from sdt.run.load_inputs import Beside
@@ -63,12 +62,7 @@ class Context:
 
   def raise_if_stopped(self, where: str) -> None:
     """Raises Interrupted if a signal has asked the run to stop; `where` says what was going on."""
-    name = self.stop.asked()
-    if name is not None:
-      raise Interrupted(
-        f"stopped by {name} {where}; everything done so far is saved: run the same command again "
-        "to continue"
-      )
+    self.stop.raise_if_asked(where)
 
   def pauses_after(self, arm: str) -> int | None:
     """Returns the round of an arm after which the run is interrupted; None for no such round."""

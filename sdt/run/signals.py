@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from sdt.devices import processes
+from sdt.errors import Interrupted
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -31,6 +32,18 @@ class StopRequest:
     All processes must ask at the same point of their work.
     """
     return next((name for name in processes.gather(self.name) if name is not None), None)
+
+  def raise_if_asked(self, where: str) -> None:
+    """Raises Interrupted if a signal has asked to stop; `where` says what was going on.
+
+    For work that is saved and that the same command continues. As `asked`: by all processes.
+    """
+    name = self.asked()
+    if name is not None:
+      raise Interrupted(
+        f"stopped by {name} {where}; everything done so far is saved: run the same command again "
+        "to continue"
+      )
 
   @contextmanager
   def listening(self, tell: Callable[[str], None]) -> Iterator[None]:
