@@ -15,7 +15,7 @@ from sdt.run import ahead, lifecycle
 from sdt.run.context import Context
 from sdt.run.signals import StopRequest
 from sdt.run.taken_over import Taken
-from sdt.stages import outline
+from sdt.stages import designs, outline
 from sdt.stages.contact_sheet import write_contact_sheet
 from sdt.stages.final_networks import write_networks
 from sdt.stages.results import write_arms, write_results
@@ -43,6 +43,8 @@ def train_and_judge(context: Context, finished: Taken | None) -> None:
   left = [plan for plan in shapes if not trainings.was_done(plan.arm)]
   with ahead.beside(ahead.programs(context.setup, left[1:])):
     write_contact_sheet(context)
+    if not trainings.was_done("baseline"):
+      designs.tell(context, shapes)
     # Train on all examples. Stored scores are read only if no network that scores trains now.
     may_read_scores = all(trainings.was_done(arm) for arm in scoring)
     for arm in scoring:
@@ -54,6 +56,7 @@ def train_and_judge(context: Context, finished: Taken | None) -> None:
       setting = split(context, setting, scores)
       plans |= {arm: make_plan(arm, setting) for arm in after_split}
       write_arms(context, plans)
+      designs.tell_of_baseline(context)
 
     # Train again, on A and B in alternation; then the controls.
     for arm in after_split:

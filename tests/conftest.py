@@ -24,6 +24,7 @@ import jax
 import pytest
 
 import tests.support.typechecker  # noqa: F401  # before anything of sdt is imported
+from tests.support.programs import forget_programs
 
 # Where bytecode is switched off, every process of the tests would compile all of sdt again.
 sys.dont_write_bytecode = False
@@ -92,9 +93,7 @@ def pytest_runtest_setup(item):
     return
   jax.config.update("jax_disable_most_optimizations", fast)
   os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(fast).lower()  # for child processes
-  jax.clear_caches()
-  if (module := sys.modules.get("sdt.devices.compile")) is not None:
-    module._slot.cache_clear()
+  forget_programs()
 
 
 def pytest_collection_modifyitems(items):

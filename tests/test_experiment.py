@@ -111,8 +111,10 @@ def test_results_are_those_of_the_last_rounds(reference_run):
   results, rows = files.read_json(reference_run / "results.json"), whole.rows(reference_run)
   assert list(results) == [
     *("data", "model", "seeds", "rounds", "num_easy", "steps_per_round", "arms"),
-    *("recommended", "contrasts", "sentence", "predictions", "suspects"),
+    *("recommended", "contrasts", "sentence", "design", "predictions", "suspects"),
   ]
+  assert list(results["design"]["arms"]) == ["baseline", "method"]
+  assert any("cannot show what weight decay does" in text for text in results["design"]["warnings"])
   assert results["num_easy"] == 7
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
   assert results["model"] == {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from sdt.arms import resampling
 from sdt.arms.catalogue import arm_specs, num_rounds_of, spec_of
@@ -37,6 +37,7 @@ class Setting:
     num_classes: K; 0 for as many as the labels name.
     inputs: [N, ...] of the training set, which only `cluster_all` reads.
     num_unlabelled: m, the training examples without a label, which are not among the N.
+    wrong_label: [N] whether the label is not the true one; None where nobody knows.
   """
 
   config: Config
@@ -47,6 +48,7 @@ class Setting:
   num_classes: int = 0
   inputs: Shaped[np.ndarray, "N ..."] | None = None
   num_unlabelled: int = 0
+  wrong_label: Bool[np.ndarray, "N"] | None = None
 
   @classmethod
   def of(cls, config: Config, data: Data) -> "Setting":
@@ -59,6 +61,7 @@ class Setting:
       num_classes=num_classes,
       inputs=train.inputs,
       num_unlabelled=0 if data.unlabelled is None else len(data.unlabelled),
+      wrong_label=train.wrong_label,
     )
 
   @functools.cached_property
@@ -117,6 +120,20 @@ def _by_clusters(setting: Setting) -> np.ndarray:
   return np.stack([resampling.cluster_sampled(labels, of, ids, seed=seed) for seed in seeds])
 
 
+def _kept(setting: Setting) -> np.ndarray:
+  return np.stack([np.union1d(part.easy, part.rest) for part in setting.partitions])
+
+
+def _clean(setting: Setting) -> np.ndarray:
+  if setting.wrong_label is None:
+    raise ConfigError(
+      "arms: an arm trains on the subset clean, and these data do not say which labels are right; "
+      "data.wrong_label_fraction and data.labels_file give such data"
+    )
+  right = np.flatnonzero(~setting.wrong_label).astype(np.int32)
+  return np.tile(right, (len(setting.config.seeds), 1))
+
+
 def _by_score(setting: Setting) -> tuple[Partition, ...]:
   return setting.partitions
 
@@ -147,20 +164,34 @@ def _matched(setting: Setting) -> tuple[Partition, ...]:
 
 
 def _hardest(setting: Setting) -> tuple[Partition, ...]:
-  scores = setting.scores
-  if scores is None:  # a plan for its sizes alone
-    scores = np.zeros((len(setting.config.seeds), len(setting.labels)))
-  return _other_partitions(setting, scores, "bottom")
+  return _other_partitions(setting, _scores(setting), "bottom")
+
+
+def _balanced(setting: Setting) -> tuple[Partition, ...]:
+  return _other_partitions(setting, _scores(setting), "top", class_balanced=True)
+
+
+def _scores(setting: Setting) -> np.ndarray:
+  """Returns the scores [R, N]; zeros for a plan for its sizes alone."""
+  if setting.scores is None:
+    return np.zeros((len(setting.config.seeds), len(setting.labels)))
+  return setting.scores
 
 
 def _other_partitions(
-  setting: Setting, scores: Iterable[np.ndarray], policy: str
+  setting: Setting,
+  scores: Iterable[np.ndarray],
+  policy: str,
+  *,
+  class_balanced: bool | None = None,
 ) -> tuple[Partition, ...]:
   """Returns the partitions of the same sizes by other scores [R, N] or another policy.
 
-  What the method leaves out is left out here too.
+  What the method leaves out is left out here too. `class_balanced`: None for as the config says.
   """
-  rule = SplitConfig(policy=policy, class_balanced=setting.config.split.class_balanced)
+  own = setting.config.split.class_balanced
+  is_balanced = own if class_balanced is None else class_balanced
+  rule = SplitConfig(policy=policy, class_balanced=is_balanced)
   return tuple(
     split(one, setting, setting.num_easy, seed=seed, rule=rule, left_out=part.left_out)
     for one, seed, part in zip(scores, setting.config.seeds, setting.partitions, strict=True)
@@ -178,6 +209,8 @@ def _but_fold(setting: Setting, index: int) -> np.ndarray:
 
 _WHOLE: Mapping[str, Callable[[Setting], np.ndarray]] = {
   "all": _everything,
+  "kept": _kept,
+  "clean": _clean,
   "half": _half,
   "over_all": _over,
   "under_all": _under,
@@ -188,6 +221,7 @@ _PARTITIONS: Mapping[str, Callable[[Setting], tuple[Partition, ...]]] = {
   "random": _random,
   "matched": _matched,
   "hardest": _hardest,
+  "balanced": _balanced,
 }
 
 

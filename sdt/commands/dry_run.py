@@ -8,6 +8,7 @@ from typing import Any
 
 from sdt import experiment as experiments
 from sdt import files
+from sdt.arms import design
 from sdt.arms.catalogue import fold_arms
 from sdt.commands.estimates import (
   Log,
@@ -222,12 +223,16 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
   highest = f", at most {rates.max():g}" if rates.max() > max(rates[0], rates[-1]) else ""
   yield f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}{highest}"
   yield "optimiser steps a round:"
-  for plan in plans:
+  designs = design.of_arms(plans, config, setup.learning_rates)
+  for plan, of_arm in zip(plans, designs, strict=True):
     yield (
       f"  {plan.arm}: "
       f"{' + '.join(f'{phase.name} {phase.num_steps}{phase.note}' for phase in plan.phases)} "
-      f"= {plan.steps_per_round}"
+      f"= {plan.steps_per_round}; {of_arm}"
     )
+  compared = [plan for plan in plans if plan.arm in config.arms]
+  for text in design.described(compared, config, setup.learning_rates)["warnings"]:
+    yield f"warning   {text}"
   if config.split.policy == "threshold" and len(plans) > 1:
     yield (
       "note      how many examples A gets is known when they are scored; the figures here are not "

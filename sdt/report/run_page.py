@@ -94,11 +94,27 @@ def _arms_and_differences(artifacts: Artifacts) -> dict[str, object]:
       one.get("wilcoxon") or one.get("correlation") is not None for one in differences
     ),
     "has_bootstrap": any(one.get("bootstrap") for one in differences),
-    "phases": [
-      (arm, ", ".join(f"{phase} {steps}" for phase, steps in plan.items()))
-      for arm, plan in results["steps_per_round"].items()
-    ],
+    "phases": _phases(results),
+    "design": results.get("design"),
   }
+
+
+def _phases(results: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+  """Returns a row for each arm: steps by phase, smallest batch, time constants of the decay."""
+  of_arms = results.get("design", {}).get("arms", {})
+  rows = []
+  for arm, plan in results["steps_per_round"].items():
+    known = of_arms.get(arm, {})
+    constants = known.get("decay_constants")
+    rows.append(
+      (
+        arm,
+        ", ".join(f"{phase} {steps}" for phase, steps in plan.items()),
+        str(known.get("smallest_batch", "-")),
+        "-" if constants is None else f"{constants:.3g}",
+      )
+    )
+  return rows
 
 
 def _curves(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> dict[str, object]:

@@ -20,7 +20,7 @@ from sdt.models import count_params
 from sdt.run import metrics, selection, stopping
 from sdt.run.collapse import Collapse, collapse_in_words, effective_classes_of, likely_cause
 from sdt.run.context import Context, write_environment
-from sdt.stages import imbalance, outline
+from sdt.stages import designs, imbalance, outline
 from sdt.stages.final_networks import finish_arms, write_activation_maps, write_recommended
 from sdt.stages.further_answers import further_answers
 from sdt.stages.predictions import Predicted, finish, fitness_of, predict
@@ -119,6 +119,7 @@ def write_results(
     if imbalance.is_imbalanced(context.config, context.data):
       content |= _of_imbalance(context, plans, content)
     write_recommended(context, content["recommended"]["file"])
+    content["design"] = designs.described(context, plans)
     content["predictions"] = finish(context, predicted, content["recommended"]) | further
     write_test_suspects(context, content)
     if outline.has_split(context.config):

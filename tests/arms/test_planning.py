@@ -19,29 +19,9 @@ from sdt.config.schema import NEUTRAL
 from sdt.engine.plan import plan_arrays
 from sdt.engine.semi import SEMI
 from sdt.errors import ConfigError
-from sdt.scores.split import Partition, Sizes, split
+from sdt.scores.split import Partition
 from tests.support import tiny
-
-
-def setting(num_examples=70, seeds=(0, 1), size=20, left_out=0, **changes):
-  """Returns a setting with scores for each seed, and ids that differ from the positions."""
-  config = tiny.config(seeds=seeds, **({"method__lambda_tuned": 3e-4} | changes))
-  rng = np.random.default_rng(1)
-  scores = rng.normal(size=(len(seeds), num_examples))
-  labels = rng.integers(0, 3, num_examples).astype(np.int32)
-  of = Setting(
-    config,
-    labels,
-    np.arange(num_examples, dtype=np.int32) * 7,
-    scores=scores,
-    inputs=np.eye(num_examples, 3, dtype=np.float32),
-  )
-  size = Sizes(size, left_out=left_out)
-  parts = tuple(
-    split(one, of, size, seed=seed, rule=config.split)
-    for one, seed in zip(scores, seeds, strict=True)
-  )
-  return dataclasses.replace(of, partitions=parts)
+from tests.support.planned import phases, setting
 
 
 def cifar(num_easy=5000, **changes):
@@ -50,10 +30,6 @@ def cifar(num_easy=5000, **changes):
   ids = np.arange(50_000, dtype=np.int32)
   part = Partition(ids[:num_easy], ids[num_easy:], 0)
   return Setting(config, np.zeros(50_000, np.int32), ids, scores=None, partitions=(part,))
-
-
-def phases(arm, of):
-  return {phase.name: phase for phase in make_plan(arm, of).phases}
 
 
 def test_the_baseline_sees_everything_at_its_decay():

@@ -85,6 +85,13 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
     line.split(":")[0].strip(): line.partition(": ")[2] for line in lines[first : first + len(arms)]
   }
   assert tuple(steps) == arms
+  of_arms = {arm: text.partition("; ")[2] for arm, text in steps.items()}
+  steps = {arm: text.partition(";")[0] for arm, text in steps.items()}
+  assert of_arms["baseline"].startswith("smallest batch 6, decay ")
+  assert of_arms["less_data"].startswith("smallest batch 3, decay ")
+  (of_batches,) = (line for line in lines if line.startswith("warning   the smallest batch"))
+  assert "3 in arm less_data and 7 in arm " in of_batches
+  assert any(line.startswith("warning   this run cannot show what weight decay") for line in lines)
   assert steps["smooth_easy"] == "A 1 [label_smoothing=0.1] + B 4 = 5"
   assert (steps["baseline"], steps["method"], steps["less_data"]) == (
     "all 5 = 5",

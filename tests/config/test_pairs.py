@@ -10,6 +10,7 @@ from sdt.arms.planning import Setting, make_plan
 from sdt.errors import SdtError
 from sdt.run import load_inputs
 from tests.support import blocks, tiny
+from tests.support.programs import forget_programs
 
 # Of the sets of choices that hold all pairs, so many of those that the mlp takes are trained by
 # default, all by `make slow`.
@@ -72,3 +73,4 @@ def test_a_seeded_sample_of_pairs_trains_to_finite_numbers():
 def test_all_pairs_train_to_finite_numbers():
   for chosen, config in blocks.groups(seed=1):
     train([str(one) for one in chosen], config)
+    forget_programs()  # those of hundreds of networks would fill the memory
