@@ -29,7 +29,7 @@ def labelled_positions(
     where: what messages call the set.
 
   Raises:
-    DataError: no label would be hidden.
+    DataError: no label would be hidden, or there are fewer than classes.
   """
   number, total = config.labelled or 0, len(drawn.labels)
   if number >= total:
@@ -38,6 +38,12 @@ def labelled_positions(
       f"leave {KEY} out"
     )
   labels, ids = np.asarray(drawn.labels), ids_of(drawn)
+  num_classes = len(np.unique(labels))
+  if number < num_classes:
+    raise DataError(
+      f"{where}: {KEY}={number} leaves classes without a label; expected one for each of the "
+      f"{num_classes} classes, so {num_classes} or more"
+    )
   return seeded.stratified(labels, number, config.split_seed, stream="labelled", ids=ids)
 
 

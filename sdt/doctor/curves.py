@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from sdt import files
-from sdt.config import from_dict
+from sdt.config import Config, from_dict
 from sdt.doctor.grids import COARSE, FINE, RATE
 from sdt.doctor.visit import Outcome, Visit
-from sdt.run import metrics
+from sdt.run import metrics, selection
 from sdt.run.search.trials import BASELINE
 from sdt.stats import curve_diagnosis
 from sdt.stats.curve_diagnosis import Curves
@@ -66,7 +66,7 @@ def _training(visit: Visit) -> _Training | None:
   """Returns the training to look at; None where there is none."""
   workdir = visit.folder.parent
   if (workdir / metrics.FILE).exists():
-    own = from_dict(files.read_json(workdir / "config.json")["config"])  # may be another config
+    own = _config_of_run(workdir)  # may be another config
     return _Training(
       workdir,
       "the run in the workdir",
@@ -86,6 +86,14 @@ def _training(visit: Visit) -> _Training | None:
         rounds=visit.measured(name, "rounds"),
       )
   return None
+
+
+def _config_of_run(workdir: Path) -> Config:
+  """Returns the config of a run, with the values that a selection chose."""
+  own = from_dict(files.read_json(workdir / "config.json")["config"])
+  environment = workdir / "environment.json"
+  choices = files.read_json(environment)["choices"] if environment.exists() else {}
+  return selection.frozen(own, choices.get("selected") or {})
 
 
 def curves_of(workdir: Path) -> tuple[np.ndarray, ...] | None:

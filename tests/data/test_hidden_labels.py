@@ -88,6 +88,11 @@ def test_hiding_no_label_is_refused():
     assemble(raw_set(), dataclasses.replace(CONFIG, labelled=270))
 
 
+def test_fewer_labels_than_classes_are_refused():
+  with pytest.raises(DataError, match=r"data\.labelled=2 leaves classes without.* the 3 classes"):
+    assemble(raw_set(), dataclasses.replace(CONFIG, labelled=2))
+
+
 def test_a_stand_in_has_as_many_of_both():
   found = stand_in(DataConfig(name="cifar10", labelled=250))
   assert (len(found.train), len(found.unlabelled)) == (250, 49_750)
