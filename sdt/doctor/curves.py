@@ -66,7 +66,7 @@ def _training(visit: Visit) -> _Training | None:
   """Returns the training to look at; None where there is none."""
   workdir = visit.folder.parent
   if (workdir / metrics.FILE).exists():
-    own = _config_of_run(workdir)  # may be another config
+    own = config_of_run(workdir)  # may be another config
     return _Training(
       workdir,
       "the run in the workdir",
@@ -88,7 +88,7 @@ def _training(visit: Visit) -> _Training | None:
   return None
 
 
-def _config_of_run(workdir: Path) -> Config:
+def config_of_run(workdir: Path) -> Config:
   """Returns the config of a run, with the values that a selection chose."""
   own = from_dict(files.read_json(workdir / "config.json")["config"])
   environment = workdir / "environment.json"

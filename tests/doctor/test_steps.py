@@ -2,11 +2,15 @@
 
 import pytest
 
+from sdt import files
+from sdt.config import to_dict
+from sdt.doctor.curves import config_of_run
 from sdt.doctor.plan import CHEAP, PLAN, parse_steps
 from sdt.doctor.steps import STEPS, advise, lines_of
 from sdt.doctor.visit import Outcome
 from sdt.errors import ConfigError
 from sdt.stats.finding import Finding, fault, note, ok
+from tests.support import tiny
 
 EVERY = tuple(PLAN)
 
@@ -79,3 +83,12 @@ def test_a_step_is_told_with_its_number_once_and_with_what_to_do():
     "                  FAULT  bad",
     "                  do:    compare",
   ]
+
+
+def test_the_rate_of_a_run_with_a_selection_is_the_one_that_it_chose(tmp_path):
+  own = tiny.config(optim__learning_rate=0.1)
+  files.write_json(tmp_path / "config.json", {"config": to_dict(own)})
+  assert config_of_run(tmp_path).optim.learning_rate == 0.1
+  choices = {"selected": {"optim.learning_rate": 0.03}}
+  files.write_json(tmp_path / "environment.json", {"choices": choices})
+  assert config_of_run(tmp_path).optim.learning_rate == 0.03
