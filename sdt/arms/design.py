@@ -85,18 +85,19 @@ def decay_constants(plan: Plan, optim: OptimConfig, rates: Rates) -> float | Non
   factor = (optim.body_rate_factor or 1.0) * (2.0 if optim.decay_form == "penalty" else 1.0)
   if not is_decoupled:
     factor /= 1.0 - optim.momentum
-  of_phases = [_of_steps(phase) for phase in plan.phases]
-  of_steps = np.concatenate(of_phases)
   of_rounds = rates.reshape(len(rates), -1).astype(np.float64)
-  return factor * float(
-    np.sum(of_rounds * of_steps) if rates.ndim > 1 else np.sum(of_rounds) * np.sum(of_steps)
-  )
+  return factor * float(np.sum(of_rounds * _decays(plan)))
 
 
-def _of_steps(phase: Phase) -> Float[np.ndarray, "T"]:
-  """Returns the decay of every step of a phase, mean over the seeds."""
-  decay = np.asarray(phase.weight_decay, np.float64).mean(axis=0)
-  return np.broadcast_to(decay, (phase.num_steps,))
+def _decays(plan: Plan) -> Float[np.ndarray, "rounds S"]:
+  """Returns the decay of every step of every round, mean over the seeds."""
+  means = [np.asarray(phase.weight_decay, np.float64).mean(axis=0) for phase in plan.phases]
+  factors = np.stack([plan.factors_of(index) for index in range(plan.rounds)])
+  of_phases = [
+    factors[:, place, None] * np.broadcast_to(mean, (phase.num_steps,))
+    for place, (phase, mean) in enumerate(zip(plan.phases, means, strict=True))
+  ]
+  return np.concatenate(of_phases, axis=1)
 
 
 def smallest_batch(phase: Phase, batch_size: int) -> int:

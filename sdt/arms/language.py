@@ -2,10 +2,10 @@
 
 "A@lambda_A + B@lambda_B" is a round that goes through A at decay lambda_A, then through B at
 lambda_B. A phase is SUBSET@DECAY, or SUBSET&PARTNER@DECAY, whose steps see examples of the partner
-as well. Two things may follow it. [REGULARISER, REGULARISER=NUMBER] adds regularisers to the phase,
-at the config's value or at that number. :STEPS sets how long it lasts, where that is not one pass
-over the subset. The arms of `catalogue.ARMS` are written in this
-language. A config defines more in `own_arms`: "NAME = PHASE + PHASE", or
+as well. Three things may follow it. ~TREND lets the decay change over the rounds. [REGULARISER,
+REGULARISER=NUMBER] adds regularisers to the phase, at the config's value or at that number. :STEPS
+sets how long it lasts, where that is not one pass over the subset. The arms of `catalogue.ARMS` are
+written in this language. A config defines more in `own_arms`: "NAME = PHASE + PHASE", or
 "NAME = PHASE + PHASE against ARM".
 """
 
@@ -55,6 +55,11 @@ DECAYS: Mapping[str, str] = {
     "lambda_A on as many steps as A has, at random places of the round, lambda_B on the others"
   ),
 }
+# How a decay changes over the rounds, written after ~.
+TRENDS: Mapping[str, str] = {
+  "falling": "from twice the decay to none, in the clock of the learning rate, as much in all",
+  "rising": "from none to twice the decay, likewise",
+}
 STEPS: Mapping[str, str] = {
   "pass": "one pass over the subset",
   "all": "as many as a pass over the whole training set has",
@@ -66,7 +71,7 @@ REGULARISERS: Mapping[str, str] = {name: field.metadata["help"] for name, field 
 STRENGTHS: Mapping[str, str] = {name: OPS[name].meaning for name in OWN_STRENGTHS}
 
 _PHASE = re.compile(
-  r"(?P<subset>\w+)(?:&(?P<partner>\w+))?@(?P<decay>[\w.+-]+)"
+  r"(?P<subset>\w+)(?:&(?P<partner>\w+))?@(?P<decay>[\w.+-]+)(?:~(?P<trend>\w+))?"
   r"(?:\[(?P<overrides>[^\[\]]*)\])?(?::(?P<steps>\w+))?"
 )
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
@@ -83,6 +88,7 @@ class PhaseSpec:
       config's.
     steps: a name of `STEPS`.
     partner: a name of `PARTNERS`, or None.
+    trend: a name of `TRENDS`, or None.
   """
 
   subset: str
@@ -90,6 +96,7 @@ class PhaseSpec:
   overrides: tuple[tuple[str, float | None], ...] = ()
   steps: str = "pass"
   partner: str | None = None
+  trend: str | None = None
 
   @property
   def name(self) -> str:
@@ -145,13 +152,16 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
   match = _PHASE.fullmatch(text)
   if match is None:
     raise ConfigError(
-      f"{where}: {text!r} is not a phase; expected SUBSET@DECAY, SUBSET@DECAY[REGULARISER] or "
-      "SUBSET@DECAY:STEPS, as in A@lambda_A"
+      f"{where}: {text!r} is not a phase; expected SUBSET@DECAY, SUBSET@DECAY~TREND, "
+      "SUBSET@DECAY[REGULARISER] or SUBSET@DECAY:STEPS, as in A@lambda_A"
     )
   subset = _known(match["subset"], SUBSETS, "subset", where=where)
   partner = match["partner"]
   if partner is not None:
     _known(partner, PARTNERS, "partner", where=where)
+  trend = match["trend"]
+  if trend is not None:
+    _known(trend, TRENDS, "trend", where=where)
   steps = _known(match["steps"] or "pass", STEPS, "length", where=where)
   number = _number(match["decay"])
   decay = _known(match["decay"], DECAYS, "decay", where=where) if number is None else number
@@ -166,7 +176,7 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
     raise ConfigError(
       f"{where}: {text!r} names {max(names, key=names.count)} more than once; give it once"
     )
-  return PhaseSpec(subset, decay, overrides, steps=steps, partner=partner)
+  return PhaseSpec(subset, decay, overrides, steps=steps, partner=partner, trend=trend)
 
 
 def _parse_override(text: str, where: str) -> tuple[str, float | None]:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -17,6 +17,7 @@ from sdt.config.schema import NEUTRAL, MethodConfig, SplitConfig
 from sdt.config.toolbox.pipeline import pipeline_of
 from sdt.data.dataset import Data
 from sdt.engine.plan import Phase, Plan
+from sdt.engine.schedule import falling, rates_of_arm
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
 from sdt.models.registry import own_dropout
@@ -349,10 +350,23 @@ def make_plan(arm: str, setting: Setting) -> Plan:
   """
   config, spec = setting.config, spec_of(arm, setting.config)
   phases = _named_apart(_make_phase(setting, phase) for phase in spec.phases)
+  trends = [phase.trend for phase in spec.phases]
   if config.method.order == "hard_first":
-    phases = phases[::-1]
+    phases, trends = phases[::-1], trends[::-1]
   init = config.method.init if spec.start == "method" else spec.start
-  return Plan(arm, phases, num_rounds_of(arm, config), init=init)
+  plan = Plan(arm, phases, num_rounds_of(arm, config), init=init)
+  return dataclasses.replace(plan, decay_factors=_factors(plan, trends, config))
+
+
+def _factors(
+  plan: Plan, trends: Sequence[str | None], config: Config
+) -> Float[np.ndarray, "rounds P"] | None:
+  """Returns what the decay of each phase is multiplied by in each round; None without a trend."""
+  if not any(trends):
+    return None
+  falls = falling(rates_of_arm(config, plan.rounds, plan.steps_per_round))
+  of_trend = {None: np.ones_like(falls), "falling": falls, "rising": 2.0 - falls}
+  return np.stack([of_trend[trend] for trend in trends], axis=1)
 
 
 def check_equal_work(plans: Iterable[Plan], config: Config) -> None:

@@ -63,22 +63,30 @@ class Phase:
 class Plan:
   """The phases of one round in their order, how many rounds, and from which weights.
 
-  `init` is "scratch", or "warm" from the baseline's last weights.
+  `init` is "scratch", or "warm" from the baseline's last weights. `decay_factors` are [rounds, P]:
+  what the decay of each phase is multiplied by in each round; None for 1.
   """
 
   arm: str
   phases: tuple[Phase, ...]
   rounds: int
   init: str = "scratch"
+  decay_factors: Float[np.ndarray, "rounds P"] | None = None
 
   @property
   def steps_per_round(self) -> int:
     return sum(phase.num_steps for phase in self.phases)
 
   @property
-  def sizes(self) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """The rounds, and the examples and steps of each phase."""
-    return self.rounds, tuple((one.example_ids.shape[1], one.num_steps) for one in self.phases)
+  def sizes(self) -> tuple[int, bool, tuple[tuple[int, int], ...]]:
+    """The rounds, whether decays differ between them, and the examples and steps of each phase."""
+    of_phases = tuple((one.example_ids.shape[1], one.num_steps) for one in self.phases)
+    return self.rounds, self.decay_factors is not None, of_phases
+
+  def factors_of(self, round_index: int) -> Float[np.ndarray, "P"]:
+    """Returns what the decay of each phase is multiplied by in a round, from 0."""
+    by_round = self.decay_factors
+    return np.ones(len(self.phases)) if by_round is None else by_round[round_index]
 
   @property
   def num_unlabelled(self) -> int:
@@ -115,6 +123,7 @@ class PlanArrays:
   optim: Mapping[str, Leaf] | None = None  # [] float32 each, see `sdt.engine.optim.numbers_of`
   draws: tuple[Leaf, ...] | None = None  # per phase [R, n] uint32, see `sdt.inputs.order`
   semi: Mapping[str, Leaf] | None = None  # see `sdt.engine.semi.numbers_of_semi`
+  decay_factors: Leaf | None = None  # [rounds, P] float32
 
   @property
   def of_replicas(self) -> "PlanArrays":
@@ -125,7 +134,7 @@ class PlanArrays:
   @property
   def shared(self) -> dict[str, PyTree]:
     """The numbers that are the same for all replicas, by field."""
-    names = ("learning_rates", "evaluates", "optim", "semi")
+    names = ("learning_rates", "evaluates", "optim", "semi", "decay_factors")
     return {name: getattr(self, name) for name in names}
 
 
@@ -173,6 +182,7 @@ def plan_arrays(
     evaluates=(rounds % eval_every_rounds == 0) | (rounds == plan.rounds),
     optim={name: np.asarray(value, np.float32) for name, value in optim.items()},
     draws=_draws(plan, num_replicas) if _DRAWS in regularisers else None,
+    decay_factors=None if plan.decay_factors is None else plan.decay_factors.astype(np.float32),
   )
 
 

@@ -104,6 +104,7 @@ class Program(TrainingPassProgram):
     num_recorded: examples whose training dynamics are recorded: the whole training set, or 0.
     course_rounds: rounds of which their label's probability is kept; 0 where it is not.
     semi: None where no phase sees unlabelled examples.
+    decays_by_round: whether the decays of the plan differ between rounds.
   """
 
   optim: OptimConfig
@@ -116,6 +117,7 @@ class Program(TrainingPassProgram):
   num_recorded: int
   course_rounds: int = 0
   semi: SemiProgram | None = None
+  decays_by_round: bool = False
 
   @property
   def steps_per_round(self) -> int:

@@ -70,6 +70,7 @@ class StepPlace(NamedTuple):
     ends_phase: [] bool, whether it is the last of its phase.
     learning_rate: [] float32.
     optim: further numbers of the optimiser by name, [] float32 each.
+    decay_factors: [P] float32, of this round; None where the decays are those of every round.
     semi: what `now_of` of sdt/engine/semi.py returns; None where no phase sees unlabelled examples.
   """
 
@@ -80,6 +81,7 @@ class StepPlace(NamedTuple):
   ends_phase: Leaf
   learning_rate: Leaf
   optim: Mapping[str, Leaf] | None
+  decay_factors: Leaf | None = None
   semi: Mapping[str, Leaf] | None = None
 
 
@@ -168,7 +170,7 @@ def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> S
   plan = work.plan.of_replicas
   examples_of = examples_of_steps(program, work.feed, plan, round_index=round_index)
   phase_of_step, step_in_phase, ends_phase = map(jnp.asarray, _phases(program))
-  rates = work.plan.learning_rates
+  rates, factors = work.plan.learning_rates, work.plan.decay_factors
 
   def run(offset: Int[Array, ""], snapshot: Snapshot) -> Snapshot:
     index = clock.first_step + offset
@@ -180,6 +182,7 @@ def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> S
       ends_phase=ends_phase[index],
       learning_rate=rates[round_index] if rates.ndim == 1 else rates[round_index, index],
       optim=work.plan.optim,
+      decay_factors=None if factors is None else factors[round_index],
       semi=work.plan.semi,
     )
     step_fn = functools.partial(_replica_step, work, place)
@@ -249,12 +252,13 @@ def _step_now(program: Program, place: StepPlace, plan: PlanArrays) -> StepNow:
   decays = [
     decay[jnp.minimum(place.step_in_phase, decay.shape[0] - 1)] for decay in plan.weight_decays
   ]
+  stacked = jnp.stack(decays)
   return StepNow(
     phase,
     place.step_in_phase,
     step,
     learning_rate=place.learning_rate,
-    weight_decays=jnp.stack(decays),
+    weight_decays=stacked if place.decay_factors is None else stacked * place.decay_factors,
     optim=place.optim or {},
     overrides=overrides,
     keys=StepKeys(

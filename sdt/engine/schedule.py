@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
-from sdt.config.schema import OptimConfig
+from sdt.config.schema import Config, OptimConfig
 from sdt.config.toolbox.parse import parse_call
 from sdt.config.toolbox.training_blocks import SCHEDULES as TABLE
 
@@ -104,6 +104,32 @@ def learning_rates(
   if config.clock == "step":
     return rates.reshape(rounds * stretch, steps)
   return np.repeat(rates, stretch)
+
+
+def rates_of_arm(config: Config, rounds: int, steps: int) -> Float64[np.ndarray, "rounds ..."]:
+  """Returns the rates of an arm of so many rounds of so many steps, as `learning_rates` does.
+
+  An arm of twice the rounds of the config has a schedule that is twice as slow.
+  """
+  stretch = max(1, rounds // config.rounds)
+  return learning_rates(
+    config.optim,
+    rounds // stretch,
+    batch_size=config.batch_size,
+    steps=steps,
+    stretch=stretch,
+  )
+
+
+def falling(rates: Float[np.ndarray, "rounds ..."]) -> Float64[np.ndarray, "rounds"]:
+  """Returns factors of a decay that falls from 2 to 0, in the clock of the learning rate.
+
+  That clock is the share of the sum of all rates that has passed. The sum of rate x factor is that
+  of the rates: as much decay in all, but earlier. 2 minus it rises.
+  """
+  of_rounds = np.asarray(rates, np.float64).reshape(len(rates), -1).mean(axis=1)
+  passed = (np.cumsum(of_rounds) - 0.5 * of_rounds) / of_rounds.sum()
+  return 2.0 * (1.0 - passed)
 
 
 def _scale(config: OptimConfig, batch_size: int | None) -> float:

@@ -75,6 +75,7 @@ def rows_of_round(
   """
   rows = []
   rates = np.broadcast_to(learning_rate, plan.steps_per_round)
+  factors = plan.factors_of(ended.index)
   evaluated = is_evaluated(ended.index + 1, plan.rounds, config)
   for replica, seed in enumerate(config.seeds):
     step = ended.index * plan.steps_per_round
@@ -96,7 +97,7 @@ def rows_of_round(
         "last_phase": is_last,
         "step": min(step, int(steps_done[replica])),
         "learning_rate": _short(rate),
-        "weight_decay": _short(np.mean(phase.weight_decay[replica])),
+        "weight_decay": _short(np.mean(phase.weight_decay[replica]) * factors[number]),
         **figures,
         "seconds": round(ended.seconds / plan.steps_per_round * phase.num_steps, 6),
         **({"overrides": dict(phase.overrides)} if phase.overrides else {}),

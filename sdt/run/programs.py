@@ -26,7 +26,7 @@ from sdt.engine.plan import Plan, plan_arrays
 from sdt.engine.prediction_pass import PredictionProgram, Predictor
 from sdt.engine.program import Program
 from sdt.engine.recalibrate import RecalibrateProgram, Recalibrator
-from sdt.engine.schedule import learning_rates
+from sdt.engine.schedule import rates_of_arm
 from sdt.engine.score_pass import ScoreProgram, ScoreRunner
 from sdt.engine.state import (
   Snapshot,
@@ -192,15 +192,7 @@ class Setup:
 
     An arm of twice as many rounds has a schedule that is twice as slow.
     """
-    config = self.config
-    stretch = max(1, plan.rounds // config.rounds)
-    return learning_rates(
-      config.optim,
-      plan.rounds // stretch,
-      batch_size=config.batch_size,
-      steps=plan.steps_per_round,
-      stretch=stretch,
-    )
+    return rates_of_arm(self.config, plan.rounds, plan.steps_per_round)
 
   def trainer(self, plan: Plan) -> Trainer:
     """Returns the trainer of a plan, compiled once for all plans of the same shapes."""
@@ -246,6 +238,7 @@ class Setup:
       num_recorded=recorded.num_carried(config, self.data, plan),
       course_rounds=recorded.course_rounds(config, plan.arm),
       semi=semi_program(plan, config),
+      decays_by_round=plan.decay_factors is not None,
     )
 
   def score_program(self) -> ScoreProgram:
