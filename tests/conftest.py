@@ -24,7 +24,7 @@ import jax
 import pytest
 
 import tests.support.typechecker  # noqa: F401  # before anything of sdt is imported
-from tests.support.programs import forget_programs
+from tests.support.programs import forget_programs, resident_bytes
 
 # Where bytecode is switched off, every process of the tests would compile all of sdt again.
 sys.dont_write_bytecode = False
@@ -51,6 +51,8 @@ _LONGEST_FIRST = (
   *_WHOLE_RUNS,
   *(f"tests/{name}" for name in "devices arms engine models".split()),
 )
+
+_MOST_RESIDENT = 3 * 10**9  # bytes of a worker
 
 
 def _machine() -> str:
@@ -94,6 +96,16 @@ def pytest_runtest_setup(item):
   jax.config.update("jax_disable_most_optimizations", fast)
   os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(fast).lower()  # for child processes
   forget_programs()
+
+
+def pytest_runtest_teardown(item, nextitem):
+  """Frees the compiled programs of a file where they have come to much: files share few of them.
+
+  Without it two workers of `make slow` come to 15 GB.
+  """
+  is_last_of_file = nextitem is None or nextitem.path != item.path
+  if is_last_of_file and resident_bytes() > _MOST_RESIDENT:
+    forget_programs()
 
 
 def pytest_collection_modifyitems(items):
