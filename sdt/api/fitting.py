@@ -168,17 +168,17 @@ def _searched(
   if plan is not None:
     return timed.search(trials, Repeat(plan.rungs), log)
   try:
-    watch = timed.forecast(trials, secs_left, log)
-  except ConfigError:  # the time is too short, and what was measured is of no use
-    shutil.rmtree(trials.task.folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # of a folder that is not empty
-      trials.task.folder.parent.rmdir()
-    raise
-  try:
+    try:
+      watch = timed.forecast(trials, secs_left, log)
+    except ConfigError:  # the time is too short, and what was measured is of no use
+      shutil.rmtree(trials.task.folder, ignore_errors=True)
+      with contextlib.suppress(OSError):  # of a folder that is not empty
+        trials.task.folder.parent.rmdir()
+      raise
     return timed.search(trials, watch, log)
   except Interrupted as error:
     told = str(error).partition(";")[0]
-    raise Interrupted(f"{told}; a fit by the clock does not go on, so begin again") from error
+    raise Interrupted(f"{told}; a fit by the clock does not go on, so begin again") from None
 
 
 def _examples(request: Request, seed: int) -> _Examples:

@@ -86,6 +86,7 @@ def text_of(content: Mapping[str, Any]) -> str:
     title = "" if by == "both" else f"By the test labels of the run {by}:\n"
     blocks.append(title + table(graded, content["measure"]))
     blocks.append("\n".join(map(_filled, _details(*next(iter(graded.items()))))))
+    blocks.extend(_filled(line) for line in _next_step(graded))
   seeds, points = ", ".join(map(str, content["seeds"])), 100 / max(content["num_test"], 1)
   about = [
     _training(content["training_labels"]),
@@ -130,7 +131,8 @@ def _details(arm: str, entry: Mapping[str, Any]) -> Iterator[str]:
   always = [len(images[f"{name}_in_every_seed"]) for name in ("to_right", "to_wrong")]
   yield (
     f"Test images, {arm}: {counts[0]:.1f} from wrong to right and {counts[1]:.1f} from right to "
-    f"wrong, a mean over the seeds; {always[0]} and {always[1]} in every seed."
+    f"wrong, a mean over the seeds. In every seed the same {always[0]} became right, and "
+    f"{always[1]} wrong."
   )
   gained = [row for row in classes if row["difference"] > 0][:_NUM_CLASSES]
   lost = [row for row in reversed(classes) if row["difference"] < 0][:_NUM_CLASSES]
@@ -139,8 +141,24 @@ def _details(arm: str, entry: Mapping[str, Any]) -> Iterator[str]:
       yield f"Classes that {words}, {arm}, points (no test): {', '.join(map(_class, some))}."
 
 
+def _next_step(graded: Mapping[str, Any]) -> Iterator[str]:
+  """Yields what to do where differences are not resolved: how large they would have to be."""
+  found = {arm: entry["difference"] for arm, entry in graded.items()}
+  least = [
+    f"{arm} {percent(one['smallest_detectable'])}"
+    for arm, one in found.items()
+    if one["verdict"] == "not resolved" and one["smallest_detectable"] is not None
+  ]
+  if least:
+    yield (
+      f"Not resolved: {found[next(iter(found))]['n']} seeds find differences of no less than "
+      f"(points) {', '.join(least)}. More seeds in both runs find smaller ones; so does a recipe "
+      "whose seeds differ less."
+    )
+
+
 def _class(row: Mapping[str, Any]) -> str:
-  seeds = f"{row['seeds_up']} seeds up, {row['seeds_down']} down"
+  seeds = f"better in {row['seeds_up']} seed(s), worse in {row['seeds_down']}"
   return (
     f"{row['class']} {percent(row['difference'], signed=True)} ({row['num_test']} images, {seeds})"
   )
@@ -155,7 +173,7 @@ def _training(labels: Mapping[str, Any]) -> str:
   which = f" ({', '.join(pairs[:_NUM_PAIRS])}{more})" if pairs else ""
   text = (
     f"Training labels: of {labels['num'][0]:,}, {labels['relabelled']} are relabelled{which}, "
-    f"{labels['only_before']} dropped, {labels['only_after']} new."
+    f"{labels['only_before']} dropped, {labels['only_after']} only in the second run."
   )
   before, after = labels["known_wrong"]
   if before is not None and after is not None:

@@ -22,7 +22,7 @@ from sdt.report import (
 )
 from sdt.report.picture import Picture
 from sdt.report.read import NORMS, Artifacts, curves
-from sdt.report.wording import class_names, of_test_set, what_A
+from sdt.report.wording import class_names, of_test_set, of_use, what_A
 
 
 def write(workdir: Path, artifacts: Artifacts) -> Path:
@@ -47,6 +47,7 @@ def html(artifacts: Artifacts, pictures: Mapping[str, Picture]) -> str:
     leakage=results["data"].get("duplicates", {}).get("warning"),
     diverged=page.diverged(results["arms"]),
     of_test_set=of_test_set(results),
+    of_use=of_use(results),
     gallery=gallery.describe(artifacts),
     selection=selection_section.describe(artifacts.selection),
     predictions=prediction_section.describe(artifacts),

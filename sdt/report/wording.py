@@ -15,6 +15,7 @@ _OF_A = {
   "threshold": "the examples easier than a threshold",
   "mislabel_cut": "the easiest examples; the hardest ones are in neither A nor B",
 }
+_NUM_WEAKEST = 3
 
 
 def section(artifacts: Artifacts, name: str) -> Mapping[str, Any]:
@@ -54,6 +55,29 @@ def of_test_set(results: Mapping[str, Any]) -> str:
     f"hold for these images: another test set of this size would move an accuracy of "
     f"{100 * best:.2f} % by about {error:.2g} points (binomial standard error)."
   )
+
+
+def of_use(results: Mapping[str, Any]) -> str:
+  """Returns how good the networks are that a user gets, and for which classes least."""
+  chosen = results.get("recommended") or {}
+  entry = results.get("predictions", {}).get("arms", {}).get(chosen.get("arm"))
+  if not chosen.get("file") or entry is None:
+    return ""
+  alone, together = entry["per_seed"].get(str(chosen["seed"])), entry.get("ensemble")
+  best = together or alone
+  if best is None:
+    return ""
+  of_file = f"model.safetensors (seed {chosen['seed']})"
+  parts = [f"{of_file} alone on {100 * alone['accuracy']:.2f} %"] if alone else []
+  if together:
+    together_is = f"the networks of {chosen['arm']} together, which predict asks, are right on "
+    parts.insert(0, f"{together_is}{100 * together['accuracy']:.2f} % of the test images")
+  else:
+    parts = [f"{of_file} is right on {100 * best['accuracy']:.2f} % of the test images"]
+  recalls = zip(class_names(results), best["recall"], strict=True)
+  known = sorted((recall, name) for name, recall in recalls if recall is not None)
+  weakest = ", ".join(f"{name} {100 * recall:.0f} %" for recall, name in known[:_NUM_WEAKEST])
+  return f"To use: {'; '.join(parts)}. Weakest classes: {weakest}."
 
 
 def left_out(artifacts: Artifacts) -> str:

@@ -103,7 +103,8 @@ def of_overfit(
     ]
   how = "the training diverged" if own.diverged else f"{own.accuracy:.1%} of them are right"
   text = f"{examples} are not learnt by heart at the learning rate {own.rate:g}: {how}"
-  if best.accuracy == 1.0 or own.accuracy < NEARLY <= best.accuracy:
+  is_too_high = own.rose and best.rate < own.rate and best.learns
+  if best.accuracy == 1.0 or own.accuracy < NEARLY <= best.accuracy or is_too_high:
     is_lower = best.rate < own.rate
     share = "all" if best.accuracy == 1.0 else f"{best.accuracy:.1%}"
     return [

@@ -150,6 +150,16 @@ def test_the_images_of_a_folder_become_the_largest_size_that_they_fill(side, exp
     sdt.fit(tmp_path, Y)
 
 
+def test_a_fit_by_the_clock_that_is_stopped_while_it_measures_says_to_begin_again(monkeypatch):
+  def stopped(*_):
+    raise sdt.errors.Interrupted("stopped by SIGTERM before arm baseline; run the same command")
+
+  monkeypatch.setattr(fitting.timed, "forecast", stopped)
+  trials = fitting.Trials.__new__(fitting.Trials)
+  with pytest.raises(sdt.errors.Interrupted, match="before arm baseline; a fit by the clock does"):
+    fitting._searched(trials, None, secs_left=lambda: 60.0)
+
+
 @pytest.mark.slow
 def test_a_fit_by_the_clock_and_its_plan_come_to_the_same_bytes_though_it_was_killed(
   tmp_path, monkeypatch

@@ -27,7 +27,7 @@ def test_the_table_has_both_runs_and_the_file_all_that_python_gets(runs, tmp_pat
   assert row[:4] == ["method", "28.89", "64.44", "+35.56"]
   assert row[-2:] == ["3", "better"]
   assert "Test images, baseline: 10.7 from wrong to right and 0.0 from right to wrong" in printed
-  assert "10 and 0 in every seed" in printed
+  assert "In every seed the same 10 became right, and 0 wrong." in " ".join(printed.split())
   assert "30 test images of shapes: one is 3.33 points" in " ".join(printed.split())
   assert max(map(len, printed.splitlines())) <= max(100, len(f"before: {runs[0]};"))
   main([*runs, "--arms=method"])
@@ -67,9 +67,20 @@ def test_two_gradings_are_two_tables_and_notes_stand_at_the_end(runs):
   }
   text = " ".join(text_of(content).split())
   assert text.index("By the test labels of the run before:") < text.index("of the run after:")
-  assert "of 1,438, 3 are relabelled (3 to 8: 2, 1 to 7: 1), 5 dropped, 0 new" in text
+  assert "of 1,438, 3 are relabelled (3 to 8: 2, 1 to 7: 1), 5 dropped, 0 only in the" in text
   assert "Known to be wrong: 15.0 % before, 10.0 % after." in text
   assert text.endswith("! Mind this.")
+
+
+def test_what_is_not_resolved_says_how_large_a_difference_these_seeds_would_have_found(runs):
+  content = sdt.compare(*runs)
+  arm, entry = next(iter(content["graded"]["both"].items()))
+  found = {**entry["difference"], "verdict": "not resolved", "smallest_detectable": 0.0312, "n": 3}
+  content["graded"] = {"both": {arm: {**entry, "difference": found}}}
+  text = " ".join(text_of(content).split())
+  assert f"Not resolved: 3 seeds find differences of no less than (points) {arm} 3.12. More" in text
+  content["graded"]["both"][arm]["difference"] = {**found, "verdict": "better"}
+  assert "Not resolved" not in text_of(content)
 
 
 def test_an_arm_that_diverged_everywhere_has_no_numbers(tmp_path):

@@ -26,6 +26,8 @@ def course(rate: float, end: float, accuracy: float = 0.5, **more) -> Course:
     ([course(100.0, math.inf), course(0.1, 0.0, 1.0)], (), ("fault", "rate_too_high")),
     ([course(1e-5, 2.2, 0.2), course(0.01, 0.0, 1.0)], (), ("fault", "rate_too_low")),
     ([course(100.0, math.inf), course(1.0, 0.1, 0.998)], (), ("fault", "rate_too_high")),
+    ([course(100.0, math.inf), course(0.1, 0.5, 0.9)], (), ("fault", "rate_too_high")),
+    ([course(100.0, math.inf), course(0.1, 2.29, 0.1)], (), ("fault", "cannot_overfit")),
     ([course(0.1, 0.2, 0.97), course(0.01, 1.0, 0.98)], (), ("note", "overfit_slow")),
     ([course(0.1, 2.3, 0.1), course(0.01, 2.3, 0.1)], (), ("fault", "cannot_overfit")),
   ],

@@ -205,6 +205,7 @@ def forecast(trials: Trials, secs_left: Callable[[], float], log: Callable[[str]
   """
   steps = trials.task.steps_per_round
   lengths, least = ready_spaces.lengths(steps), ready_spaces.least_round(steps)
+  log("fit: compiles the first recipe and measures what a round costs")
   trials.pilot(_guessed_length(trials, lengths, least, secs=secs_left()))
   secs = secs_left() * (1 - _KEPT)
   rungs = plan_rungs(lengths, least, trials.programs, costs=trials.costs, secs=secs)
