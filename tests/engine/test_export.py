@@ -8,6 +8,7 @@ import jax.export
 import numpy as np
 import pytest
 
+from sdt.arms.class_shares import by_class
 from sdt.config.schema import RegulariseConfig
 from sdt.engine import scan
 from sdt.engine.score_pass import score_dispatch
@@ -42,9 +43,12 @@ def exports(of, overrides=None):
   data = tiny.data(of)
   setup = Setup.make(of, data)
   plan = tiny.alternating(of, len(data.train), 20)
-  plan = dataclasses.replace(
-    plan, phases=(dataclasses.replace(plan.phases[0], overrides=overrides or {}), *plan.phases[1:])
+  first = dataclasses.replace(
+    plan.phases[0],
+    overrides=overrides or {},
+    by_class=by_class(data.train.labels[plan.phases[0].example_ids], 3, overrides or {}),
   )
+  plan = dataclasses.replace(plan, phases=(first, *plan.phases[1:]))
   made = setup.trainer(plan)
   start = setup.fresh_start
   made.set_state(start)

@@ -273,7 +273,8 @@ def test_hundred_classes_and_large_colour_images(tmp_path):
     seeds=(0, 1, 2, 3, 4),
   )
   page = Page(build_report(tmp_path).read_text(encoding="utf-8"))
-  assert [row[0] for row in page.rows if row and row[0] in names] == names
+  named = [row[0] for row in page.rows if row and row[0] in names]
+  assert named[-len(names) :] == names  # above this table some classes stand in others
 
 
 def test_damaged_or_missing_artifacts_are_named(tmp_path):

@@ -16,7 +16,7 @@ from sdt import experiment, files
 from sdt.config import Config
 from sdt.engine.trainer import Trainer
 from sdt.errors import Interrupted, SdtError
-from sdt.run import lifecycle, progress, saved_states
+from sdt.run import lifecycle, load_inputs, progress, saved_states
 from sdt.run.checkpoints import CheckpointStore
 from sdt.run.programs import Setup
 from tests.support import tiny
@@ -122,7 +122,7 @@ def stamps(workdir: Path) -> dict[str, tuple[int, bytes]]:
 
 def final_states(config: Config, workdir: Path) -> list[dict[str, np.ndarray]]:
   """Returns the leaves of the last checkpoint of every arm."""
-  setup = Setup.make(config, tiny.data(config))
+  setup = Setup.make(config, load_inputs.load_data(config, lambda line: None))
   store = CheckpointStore(workdir / "checkpoints", 2)
   last = {saved_states.CheckpointKey.of(step).arm: step for step in store.steps()}
   restored = [
