@@ -76,7 +76,7 @@ def of_use(results: Mapping[str, Any]) -> str:
     parts = [f"{of_file} is right on {100 * best['accuracy']:.2f} % of the test images"]
   recalls = zip(class_names(results), best["recall"], strict=True)
   known = sorted((recall, name) for name, recall in recalls if recall is not None)
-  weakest = ", ".join(f"{name} {100 * recall:.0f} %" for recall, name in known[:_NUM_WEAKEST])
+  weakest = ", ".join(f"{name} ({100 * recall:.0f} %)" for recall, name in known[:_NUM_WEAKEST])
   return f"To use: {'; '.join(parts)}. Weakest classes: {weakest}."
 
 

@@ -20,8 +20,8 @@ RESULTS = {
 def test_it_says_how_good_all_networks_are_together_and_one_alone_and_the_weakest_classes():
   assert of_use(RESULTS) == (
     "To use: the networks of baseline together, which predict asks, are right on 90.86 % of the "
-    "test images; model.safetensors (seed 3) alone on 81.42 %. Weakest classes: one 75 %, three "
-    "76 %, four 99 %."
+    "test images; model.safetensors (seed 3) alone on 81.42 %. Weakest classes: one (75 %), "
+    "three (76 %), four (99 %)."
   )
 
 
@@ -30,7 +30,7 @@ def test_a_single_network_is_named_alone():
   single = {**RESULTS, "predictions": {"arms": {"baseline": entry}}}
   assert of_use(single) == (
     "To use: model.safetensors (seed 3) is right on 81.42 % of the test images. "
-    "Weakest classes: one 50 %, three 70 %, four 90 %."
+    "Weakest classes: one (50 %), three (70 %), four (90 %)."
   )
 
 
