@@ -3,7 +3,7 @@
     python run.py --config=configs/controls/digits_decay.py
 
 The data and the network of the demo. Its decays are so weak that they hardly change the weights in
-12 rounds (0.03 time constants, docs/method.md, "What a run can show"); here they run for 0.6 in the
+12 rounds (0.02 time constants, docs/method.md, "What a run can show"); here they run for 0.6 in the
 baseline and 1.2 in the method. A batch of 72 leaves no batch of a few examples: 70 are the fewest.
 
 Design and outcome: docs/results/decay_digits.md.

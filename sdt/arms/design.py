@@ -21,8 +21,8 @@ _UNLIKE = 2.0
 # A batch size fits where the last batch of every phase is at least this full.
 _FULL = 0.9
 _MOST_TOLD = 3
-# A network below this accuracy in training is judged by how fast it learns: pilots on CIFAR-10 had
-# no power at 69 %, and had it at 95 %.
+# A network below this accuracy in training is judged by how fast it learns: controls had no power
+# at 69 % (docs/results/controls_cifar10_small.md), and had it at 97 % (decay_digits.md).
 _FITS = 0.9
 
 type Rates = Float[np.ndarray, "rounds ..."]
