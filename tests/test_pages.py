@@ -65,6 +65,14 @@ def test_the_pages_list_every_arm_score_network_and_data_set():
   assert sets - named_in_tables(text_of(ROOT / "docs/data.md").split("\n## ")[0]) == set()
 
 
+def test_every_row_of_results_in_the_readme_is_one_of_the_page_of_all_results():
+  rows = re.findall(r"^(\| \[.*\]\(docs/results/.*) \|$", text_of(ROOT / "README.md"), re.MULTILINE)
+  assert len(rows) > 5
+  page = text_of(ROOT / "docs/results/README.md").splitlines()
+  known = [line.rpartition(" | ")[0] for line in page if line.startswith("| [")]
+  assert [row for row in rows if row.replace("docs/results/", "") not in known] == []
+
+
 def test_the_architecture_names_every_module():
   layers = section_of(ROOT / "docs/architecture.md", "Layers")
   rows = dict(re.findall(r"^\| \d+ \| ([^|]+) \| ([^|]*) \|$", layers, re.MULTILINE))
