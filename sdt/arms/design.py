@@ -1,5 +1,6 @@
 """What the plans of a run let it show, told before it trains: its decay, and its last batches."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -47,6 +48,11 @@ class ArmDesign(NamedTuple):
     if self.decay_constants is not None:
       words.append(f"decay {self.decay_constants:.3g} time constants")
     return ", ".join(words)
+
+
+def compared(plans: Iterable[Plan], config: Config) -> list[Plan]:
+  """Returns the plans of the arms that are compared: not those that train for the scores alone."""
+  return [plan for plan in plans if plan.arm in config.arms]
 
 
 def of_arms(
@@ -116,13 +122,52 @@ def fitting_batch_sizes(plans: Iterable[Plan], near: int, num: int = _MOST_TOLD)
   Such a size divides the examples of every phase, or leaves a last batch that is nine tenths full.
   Nearest first, by their ratio; the smaller of two that are equally near.
   """
-  sizes = {phase.example_ids.shape[1] for plan in plans for phase in plan.phases}
-  fit = [
-    one
-    for one in range(max(1, math.ceil(near / 2)), min(2 * near, max(sizes, default=1)) + 1)
-    if all(_last_batch(size, one) >= _FULL * one for size in sizes)
+  fullness = _fullness(plans)
+  return [one for one in _candidates(plans, near) if fullness(one) >= _FULL][:num]
+
+
+def _sizes(plans: Iterable[Plan]) -> set[int]:
+  """Returns the numbers of examples of all phases."""
+  return {phase.example_ids.shape[1] for plan in plans for phase in plan.phases}
+
+
+def _candidates(plans: Iterable[Plan], near: int) -> list[int]:
+  """Returns the batch sizes from a half of `near` to twice it, nearest first, by their ratio."""
+  largest = max(1, min(2 * near, max(_sizes(plans), default=1)))
+  sizes = range(min(max(1, math.ceil(near / 2)), largest), largest + 1)
+  return sorted(sizes, key=lambda one: (abs(math.log(one / near)), one))
+
+
+def _fullness(plans: Iterable[Plan]) -> Callable[[int], float]:
+  """Returns the function from a batch size to how full the smallest last batch is, in (0, 1]."""
+  sizes = _sizes(plans)
+  return lambda one: min((_last_batch(size, one) / one for size in sizes), default=1.0)
+
+
+def fitted(config: Config, plans: Sequence[Plan]) -> Config:
+  """Returns the config at the batch size nearest to its own that fits all parts.
+
+  Where none from a half to twice it fits, the one whose smallest last batch is fullest.
+
+  Args:
+    config: of the run; returned as it is unless its `fit_batch` is on, which the result's is not.
+    plans: of its arms.
+  """
+  if not config.fit_batch:
+    return config
+  near, plans = config.batch_size, compared(plans, config) or plans
+  fit = fitting_batch_sizes(plans, near, 1) or [max(_candidates(plans, near), key=_fullness(plans))]
+  return dataclasses.replace(config, batch_size=fit[0], fit_batch=False)
+
+
+def note_of_fit(asked: Config, config: Config) -> list[str]:
+  """Returns what a run says of the batch size that `fitted` chose; [] where the user chose it."""
+  if not asked.fit_batch:
+    return []
+  return [
+    f"batch_size=auto: {config.batch_size}, the nearest to {asked.batch_size} for the sizes of all "
+    "parts"
   ]
-  return sorted(fit, key=lambda one: (abs(math.log(one / near)), one))[:num]
 
 
 def warnings_of(

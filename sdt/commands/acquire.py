@@ -158,7 +158,7 @@ def _accepted(config: Config, log: Callable[[str], None]) -> Data:
   own = run_config(config, seed, rule.start)
   load_inputs.load_data(own, log, first)
   EXPERIMENT.check(own, first)
-  load_inputs.check_run(own, first, EXPERIMENT.plans)
+  load_inputs.settle(own, first, EXPERIMENT.plans)
   for note in pool.notes:
     log(f"note: {note}")
   return pool

@@ -151,6 +151,7 @@ def _visit(config: Config, workdir: Path, stop: "StopRequest") -> "Visit":
 
   display = Display()
   data = load_inputs.load_data(config, display.log)
+  config = load_inputs.settle(config, data, experiment.EXPERIMENT.plans)
   return Visit(
     config,
     data,

@@ -36,7 +36,7 @@ from sdt.models.registry import multiply_adds
 from sdt.run import resume, reused_baseline
 from sdt.run.identity import Identity
 from sdt.run.lifecycle import Experiment
-from sdt.run.load_inputs import Beside, check_run, load_beside, load_data, notes
+from sdt.run.load_inputs import Beside, load_beside, load_data, notes, settle
 from sdt.run.programs import Setup
 from sdt.run.progress import Display
 from sdt.run.selection import cost, is_on, prepare
@@ -100,7 +100,7 @@ def describe(
   log = log or Display().log
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
   found = find_data(config, log) if loaded is None else loaded
-  check_run(config, found.data, experiment.plans)
+  asked, config = config, settle(config, found.data, experiment.plans)
   beside = load_beside(config, found.data)
   identity = Identity.of(config, found.data, beside)
   if origin is not None and (workdir is None or reused_baseline.is_needed(workdir)):
@@ -108,7 +108,7 @@ def describe(
   standing = None
   if workdir is not None:
     standing = find_standing(config, found.data, identity, workdir=workdir, experiment=experiment)
-  run = _Run(config, found, beside, standing=standing, origin=origin)
+  run = _Run(config, found, beside, standing=standing, origin=origin, asked=asked)
   setup = run.setup
   if workdir is not None and run.choices is not None:
     resume.refuse_other_machine(setup, workdir)
@@ -126,13 +126,17 @@ def describe(
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
-  """What is known of a run before it starts; `origin` is the workdir of a baseline to take over."""
+  """What is known of a run before it starts.
+
+  `origin` is the workdir of a baseline to take over, `asked` the config before its data were known.
+  """
 
   config: Config
   found: Found
   beside: Beside
   standing: Standing | None
   origin: str | None
+  asked: Config
 
   @property
   def choices(self) -> dict[str, Any] | None:
@@ -167,7 +171,8 @@ def _lines(run: _Run, size: int, plans: list[Plan]) -> Iterator[str]:
   selecting = list(_selection_lines(config, data)) if is_on(config) else []
   yield from _data_lines(config, run.found, size)
   yield f"network   {config.model.name}: {_cost(setup)}"
-  yield from (f"note      {note}" for note in notes(config, data, run.beside))
+  fit = design.note_of_fit(run.asked, config)
+  yield from (f"note      {note}" for note in (*notes(config, data, run.beside), *fit))
   yield from selecting
   yield from _work_lines(setup, plans, run.origin)
   yield from (f"note      {note}" for note in setup.source.notes)
@@ -230,7 +235,7 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
       f"{' + '.join(f'{phase.name} {phase.num_steps}{phase.note}' for phase in plan.phases)} "
       f"= {plan.steps_per_round}; {of_arm}"
     )
-  compared = [plan for plan in plans if plan.arm in config.arms]
+  compared = design.compared(plans, config)
   for text in design.described(compared, config, setup.learning_rates)["warnings"]:
     yield f"warning   {text}"
   if config.split.policy == "threshold" and len(plans) > 1:

@@ -49,7 +49,7 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
   """
   display = Display()
   loader = _Loader(points, display.log)
-  _check_values(points, loader)
+  points = _settled(points, loader)
   display.log(f"sdt: {name}: {_headline(config, points)}")
   stop = StopRequest()
   with shared_workdir.hold(workdir) as held, stop.listening(display.log):
@@ -114,7 +114,7 @@ def describe(
 
   log = Display().log
   loader = _Loader(points, log, load)
-  _check_values(points, loader)
+  points = _settled(points, loader)
   _check_same_sweep(_Sweep(config, points, workdir, loader=loader, stop=StopRequest(), log=log))
   yield _headline(config, points)
   yield (
@@ -194,24 +194,30 @@ def _headline(config: Config, points: Sequence[Point]) -> str:
   )
 
 
-def _check_values(points: Sequence[Point], loader: "_Loader") -> None:
-  """Refuses the sweep if any of its runs would be refused, by its config or with its data.
+def _settled(points: Sequence[Point], loader: "_Loader") -> list[Point]:
+  """Returns the points with what their data decide.
 
   Raises:
-    ConfigError, DataError: as the run would; a ConfigError says which value.
+    ConfigError, DataError: as a run would, by its config or with its data, before the first of them
+      begins; a ConfigError says which value.
   """
+  settled = []
   for point in points:
     try:
       data = loader(point)
-      if selection.is_on(point.config):
-        selection.prepare(point.config, data)
-      if len(point.config.arms) > 1:
-        EXPERIMENT.plans(point.config, data)
-      identity = _identity(point, data)  # reads the files beside the data
-      if point.config.baseline_from is not None:
-        reused_baseline.find(Path(point.config.baseline_from), point.config, identity)
+      config = load_inputs.settle(point.config, data, EXPERIMENT.plans)
+      if selection.is_on(config):
+        selection.prepare(config, data)
+      if len(config.arms) > 1:
+        EXPERIMENT.plans(config, data)
+      own = dataclasses.replace(point, config=config)
+      identity = _identity(own, data)  # reads the files beside the data
+      if config.baseline_from is not None:
+        reused_baseline.find(Path(config.baseline_from), config, identity)
     except ConfigError as error:
       raise ConfigError(f"sweep, value {point.folder}: {error}") from error
+    settled.append(own)
+  return settled
 
 
 def _identity(point: Point, data: Data) -> Identity:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sdt.config.acquire_conflicts import ACQUIRE
 from sdt.config.answer_conflicts import ANSWERS
+from sdt.config.batch_conflicts import BATCH
 from sdt.config.conflict import Conflict
 from sdt.config.imbalance_conflicts import IMBALANCE
 from sdt.config.score_conflicts import SCORES
@@ -341,7 +342,7 @@ _PREPROCESSING: tuple[Conflict, ...] = (
 
 CONFLICTS = (
   *(*_NETWORK, *_OPTIMISER, *_AUGMENTATION, *_PREPROCESSING),
-  *(*IMBALANCE, *SCORES, *ANSWERS, *TRANSFER, *SEMI, *ACQUIRE, *STOPPING),
+  *(*IMBALANCE, *SCORES, *ANSWERS, *TRANSFER, *SEMI, *ACQUIRE, *STOPPING, *BATCH),
 )
 
 

@@ -12,7 +12,7 @@ import json
 import operator
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -61,7 +61,8 @@ def resolve(
     given[name] = text
     if name in _sections():
       raise _section_as_value(f"--config.{name}={text}", name)
-    values[name] = parse(_known(name, "--config."), text)
+    key = _known(name, "--config.")
+    values |= _set_by(key, text, dict(overrides), value=functools.partial(parse, key, text))
   defaults = {name: key.default for name, key in _keys().items()}
   defaults |= dependent_defaults(defaults | values)
   values = {**values, **{name: defaults[name] for name in DEPENDENT if values.get(name) is None}}
@@ -206,7 +207,27 @@ def _checked_items(
         f"{name}: a section is given, expected {expected(_keys()[name])} ({_keys()[name].help})"
       )
     else:
-      yield name, check(_known(name), value)
+      key, inside = _known(name), {f"{prefix}{other}" for other in section}
+      own = _set_by(key, value, inside, value=functools.partial(check, key, value))
+      yield from own.items()
+
+
+def _set_by(
+  key: Key, given: object, beside: Container[str], *, value: Callable[[], Value]
+) -> dict[str, Value]:
+  """Returns what a key sets: itself to its value, or by its word another key.
+
+  Args:
+    key: with the word, if there is one.
+    given: as the user wrote it.
+    beside: the keys that are given in the same place; their values stand.
+    value: returns the checked value.
+  """
+  word, switch = key.rule.get("word", (None, ""))
+  if word is not None and given == word:
+    return {switch: True}
+  own = {key.name: value()}
+  return own if word is None or switch in beside else {switch: False, **own}
 
 
 def _known(name: str, before: str = "") -> Key:

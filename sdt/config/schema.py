@@ -71,7 +71,20 @@ class Config:
     (0, 1), "one whole pipeline per seed", low=0, high=2**31 - 1, min_length=1, unique=True
   )
   rounds: int = config_key(300, "rounds of every training", low=1)
-  batch_size: int = config_key(128, "examples per optimiser step", low=1, high=2**17)
+  batch_size: int = config_key(
+    128,
+    "examples per optimiser step; auto: the nearest number at which no part of the training set "
+    "ends with a small batch",
+    low=1,
+    high=2**17,
+    word=("auto", "fit_batch"),
+  )
+  fit_batch: bool = config_key(
+    False,
+    "whether batch_size may be moved to the nearest number at which no part of the training set "
+    "ends with a small batch; what batch_size=auto means",
+    is_later=True,
+  )
   eval_every_rounds: int = config_key(
     1, "rounds between test evaluations; the last round is always evaluated", low=1
   )

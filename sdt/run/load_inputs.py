@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sdt.arms import checks
+from sdt.arms import checks, design
 from sdt.arms.checks import check
 from sdt.config import Config
 from sdt.config.toolbox.operation_blocks import SMOTE, THREE_CHANNELS
@@ -76,10 +76,12 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
   return data
 
 
-def check_run(
+def settle(
   config: Config, data: Data, plans_of: Callable[[Config, Data], tuple[int, list[Plan]]]
-) -> None:
-  """Refuses what config and data show to be wrong together, before anything is written.
+) -> Config:
+  """Returns the config with what its data decide, the batch size where it is "auto".
+
+  Refuses what config and data show to be wrong together, before anything is written.
 
   Args:
     config: of the run.
@@ -89,8 +91,11 @@ def check_run(
   Raises:
     ConfigError: see `full_batch.check` and `recorded.check`.
   """
+  if config.fit_batch:
+    config = design.fitted(config, plans_of(config, data)[1])
   full_batch.check(config, data, plans_of)
   recorded.check(config, data)
+  return config
 
 
 def _check_network_takes(config: Config, data: Data) -> None:

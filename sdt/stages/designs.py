@@ -15,8 +15,8 @@ from sdt.run.context import Context
 
 def tell(context: Context, plans: Sequence[Plan]) -> None:
   """Logs what the plans of a run keep it from showing; their sizes matter, not their examples."""
-  compared = [plan for plan in plans if plan.arm in context.config.arms]
-  content = design.described(compared, context.config, context.setup.learning_rates)
+  config = context.config
+  content = design.described(design.compared(plans, config), config, context.setup.learning_rates)
   for text in content["warnings"]:
     context.display.log(f"warning: {text}")
 

@@ -119,6 +119,26 @@ def test_the_batch_sizes_near_128_that_fit_5000_images_with_500_easy_ones_are_na
   assert design.fitting_batch_sizes(plans, 128) == [125, 100, 167]
 
 
+def test_a_batch_size_that_is_to_fit_is_the_nearest_that_divides_all_parts_of_compared_arms():
+  parts = (phase(5000),), (phase(500, name="A"), phase(4500, name="B"))
+  plans = [plan(*parts[0]), plan(*parts[1], arm="method"), plan(phase(3750), arm="but_fold1")]
+  cfg = dataclasses.replace(config(batch_size=128), fit_batch=True, arms=("baseline", "method"))
+  assert design.fitted(cfg, plans) == dataclasses.replace(cfg, batch_size=125, fit_batch=False)
+  asked = dataclasses.replace(cfg, batch_size=64)
+  assert design.fitted(asked, plans).batch_size == 50
+  given = dataclasses.replace(cfg, fit_batch=False)
+  assert design.fitted(given, plans) is given
+  assert design.note_of_fit(given, given) == []
+
+
+def test_where_no_batch_size_fits_the_smallest_last_batch_is_as_full_as_it_can_be():
+  plans = [plan(phase(70)), plan(phase(7, name="A"), phase(63, name="B"), arm="method")]
+  cfg = dataclasses.replace(config(batch_size=16), fit_batch=True)
+  least = {one: min((size % one or one) / one for size in (70, 7, 63)) for one in range(8, 33)}
+  assert max(least.values()) < 0.9
+  assert least[design.fitted(cfg, plans).batch_size] == max(least.values())
+
+
 def described(cfg, *plans):
   def rates_of(one):
     return learning_rates(cfg.optim, one.rounds, steps=one.steps_per_round)

@@ -1,6 +1,7 @@
 """What is checked and told before a run begins: `load_inputs.load_data` and `load_inputs.notes`."""
 
 import dataclasses
+import json
 import re
 
 import jax
@@ -8,13 +9,14 @@ import numpy as np
 import pytest
 
 from sdt import experiment
-from sdt.commands import dry_run
-from sdt.config import Config
+from sdt.commands import dry_run, sweep
+from sdt.config import Config, to_dict
 from sdt.config.schema import OptimConfig
+from sdt.config.sweep_points import expand
 from sdt.devices import memory
 from sdt.errors import ConfigError, DataError, LockedError
 from sdt.run import load_inputs, shared_workdir
-from tests.support import tiny
+from tests.support import tiny, whole
 
 
 def _wide(tmp_path):
@@ -27,6 +29,38 @@ def _wide(tmp_path):
     tmp_path / "wide.npz", train_x=images, train_y=labels, test_x=images[:6], test_y=labels[:6]
   )
   return {"data__name": "npz", "data__path": str(tmp_path / "wide.npz")}
+
+
+def test_a_run_with_batch_size_auto_is_the_run_with_the_number_that_it_finds(tmp_path, capsys):
+  changes = {"arms": ("baseline",), "rounds": 1, "seeds": (0,), "optim__milestones": ()}
+  auto = whole.config(batch_size="auto", **changes)
+  auto = dataclasses.replace(auto, batch_size=16)
+  assert whole.run(auto, tmp_path) == 0
+  note = "note: batch_size=auto: 14, the nearest to 16 for the sizes of all parts"  # 70 examples
+  assert note in capsys.readouterr().err
+  given = dataclasses.replace(auto, batch_size=14, fit_batch=False)
+  assert json.loads((tmp_path / "config.json").read_text())["config"] == to_dict(given)
+  for again in (auto, given):
+    before = whole.stamps(tmp_path)
+    assert whole.run(again, tmp_path) == 0
+    assert whole.stamps(tmp_path) == before
+  described = list(dry_run.describe(auto, tmp_path))
+  assert f"note      {note.removeprefix('note: ')}" in described
+  assert f"workdir   {tmp_path}: a complete run of this config; nothing would be done" in described
+  other = dataclasses.replace(given, batch_size=16)
+  assert whole.run(other, tmp_path) == 2
+
+
+def test_a_sweep_with_batch_size_auto_finds_it_before_its_first_run(tmp_path):
+  config = tiny.config(
+    batch_size="auto", sweep__key="optim.learning_rate", sweep__values=("0.1", "0.2")
+  )
+  lines = []
+  for line in sweep.describe(config, expand(config), tmp_path):
+    lines.append(line)
+    if line.startswith("workdir"):
+      break
+  assert "  batch_size = 70" in lines
 
 
 @pytest.mark.parametrize("pad_crop", [6, 7, 12, 64])

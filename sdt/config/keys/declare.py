@@ -22,6 +22,8 @@ class Rule(TypedDict, total=False):
     is_later: at its default the key is left out of what is recorded of a config, so that a config
       without it has the bytes and the hash that it had before there was this key.
     is_unhashed: the key is in no hash, because it changes no result.
+    word: a word that may stand in place of a value, and the key that it sets to True; a value sets
+      that key to False again.
   """
 
   low: float
@@ -37,6 +39,7 @@ class Rule(TypedDict, total=False):
   call: Table
   is_later: bool
   is_unhashed: bool
+  word: tuple[str, str]
 
 
 def config_key[T](default: T, help: str, **rule: Unpack[Rule]) -> T:  # noqa: A002
