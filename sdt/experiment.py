@@ -43,7 +43,8 @@ def train_and_judge(context: Context, finished: Taken | None) -> None:
   left = [plan for plan in shapes if not trainings.was_done(plan.arm)]
   with ahead.beside(ahead.programs(context.setup, left[1:])):
     write_contact_sheet(context)
-    if not trainings.was_done("baseline"):
+    is_sized = config.split.policy != "threshold"  # which gives A its size after the scores
+    if left and is_sized:
       designs.tell(context, shapes)
     # Train on all examples. Stored scores are read only if no network that scores trains now.
     may_read_scores = all(trainings.was_done(arm) for arm in scoring)
@@ -56,7 +57,10 @@ def train_and_judge(context: Context, finished: Taken | None) -> None:
       setting = split(context, setting, scores)
       plans |= {arm: make_plan(arm, setting) for arm in after_split}
       write_arms(context, plans)
-      designs.tell_of_baseline(context)
+      if not all(trainings.was_done(arm) for arm in after_split):
+        designs.tell_of_baseline(context)
+        if not is_sized:
+          designs.tell(context, list(plans.values()))
 
     # Train again, on A and B in alternation; then the controls.
     for arm in after_split:

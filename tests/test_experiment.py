@@ -114,7 +114,9 @@ def test_results_are_those_of_the_last_rounds(reference_run):
     *("recommended", "contrasts", "sentence", "design", "predictions", "suspects"),
   ]
   assert list(results["design"]["arms"]) == ["baseline", "method"]
-  assert any("cannot show what weight decay does" in text for text in results["design"]["warnings"])
+  assert any(
+    "what weight decay does can hardly be seen" in text for text in results["design"]["warnings"]
+  )
   assert results["num_easy"] == 7
   assert results["steps_per_round"] == {"baseline": {"all": 5}, "method": {"A": 1, "B": 4}}
   assert results["model"] == {

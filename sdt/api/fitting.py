@@ -320,7 +320,7 @@ def _train(asked: Ask) -> None:
   job = dataclasses.replace(job, stop=stop, pause=asked.pause)
   with contextlib.suppress(Paused):
     lifecycle.complete(experiment.NETWORKS, job)
-  stop.raise_if_asked("after a trial")
+  stop.raise_if_asked("after a trial", again="the same")
 
 
 def _finished(examples: _Examples, place: Path, record: Mapping[str, Any]) -> Fitted:

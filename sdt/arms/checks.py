@@ -13,6 +13,7 @@ from sdt.arms.language import EQUAL, STRENGTHS, ArmSpec, PhaseSpec, parse_everyw
 from sdt.arms.planning import neutral_values
 from sdt.arms.semi_checks import check_semi
 from sdt.config import Config
+from sdt.config.schema import SplitConfig
 from sdt.config.search_space import space_of
 from sdt.config.toolbox.operation_blocks import OPS
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
@@ -53,14 +54,30 @@ def check_arms(config: Config) -> None:
   for arm in config.arms:
     if arm not in ARMS and known[arm].control is not None:
       _check_control(arm, known, config)
-    hardest = [phase.subset for phase in known[arm].phases if phase.subset.startswith("hardest_")]
-    if hardest and config.split.policy == "bottom":
-      raise ConfigError(
-        f"arms: {arm!r} has the phase {hardest[0]}, which is the method's own {hardest[0][-1]} "
-        "with split.policy = 'bottom'; leave the arm out, or choose split.policy='top'"
-      )
+    for phase in known[arm].phases:
+      _check_subset(arm, phase.subset, config.split)
   decays = {arm: [phase.decay for phase in known[arm].phases] for arm in config.arms}
   _check_tuned(config, [arm for arm in config.arms if "tuned" in decays[arm]])
+
+
+def _check_subset(arm: str, subset: str, rule: SplitConfig) -> None:
+  """Raises a ConfigError if a subset is the same examples as another one, by another name."""
+  kind, _, part = subset.rpartition("_")
+  if kind == "hardest" and rule.policy == "bottom":
+    raise ConfigError(
+      f"arms: {arm!r} has the phase {subset}, which is the method's own {part} with split.policy = "
+      "'bottom'; leave the arm out, or choose split.policy='top'"
+    )
+  if kind == "balanced" and rule.class_balanced and rule.policy in ("top", "mislabel_cut"):
+    raise ConfigError(
+      f"arms: {arm!r} has the phase {subset}, which is the method's own {part} with "
+      f"split.class_balanced = True; write {part}, or choose split.class_balanced=False"
+    )
+  if subset == "kept" and rule.policy != "mislabel_cut":
+    raise ConfigError(
+      f"arms: {arm!r} has the phase kept, which is all examples with split.policy = "
+      f"{rule.policy!r}; write all, or choose split.policy='mislabel_cut'"
+    )
 
 
 def _check_name(arm: str, known: Mapping[str, ArmSpec], where: str) -> None:

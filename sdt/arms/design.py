@@ -8,12 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from sdt.arms.catalogue import arm_specs
+from sdt.arms.language import parse_everywhere
 from sdt.config import Config
 from sdt.config.schema import OptimConfig
+from sdt.config.toolbox.operation_blocks import MIXING, strength_of
+from sdt.config.toolbox.pipeline import pipeline_of
 from sdt.config.toolbox.training_blocks import FULL_BATCH
 from sdt.engine.plan import Phase, Plan
+from sdt.engine.schedule import rates_of_arm
+from sdt.errors import ConfigError
+from sdt.inputs.order import num_batches
+from sdt.models.registry import own_dropout
 
-# Below one time constant a decay has hardly changed the size of the weights.
+# Below one time constant a weight without a gradient keeps more than a third of its size. Where the
+# line is drawn is a rule of thumb, as are the two numbers below.
 _LEAST_CONSTANTS = 1.0
 # A batch below this share of the batch size is a noisy step at the full rate.
 _SMALL = 0.25
@@ -22,9 +31,13 @@ _UNLIKE = 2.0
 # A batch size fits where the last batch of every phase is at least this full.
 _FULL = 0.9
 _MOST_TOLD = 3
-# A network below this accuracy in training is judged by how fast it learns: controls had no power
-# at 69 % (docs/results/controls_cifar10_small.md), and had it at 97 % (decay_digits.md).
+# A network that is right on fewer of its training examples has not learned them, or cannot.
 _FITS = 0.9
+# With these, training accuracy is that of inputs or networks that evaluation does not see.
+_BLURRING = {
+  *(strength_of(name) for name in MIXING),
+  *("dropout", "drop_connect", "stochastic_depth"),
+}
 
 type Rates = Float[np.ndarray, "rounds ..."]
 
@@ -50,23 +63,21 @@ class ArmDesign(NamedTuple):
     return ", ".join(words)
 
 
-def compared(plans: Iterable[Plan], config: Config) -> list[Plan]:
-  """Returns the plans of the arms that are compared: not those that train for the scores alone."""
-  return [plan for plan in plans if plan.arm in config.arms]
-
-
-def of_arms(
-  plans: Iterable[Plan], config: Config, rates_of: Callable[[Plan], Rates]
-) -> tuple[ArmDesign, ...]:
-  """Returns the design of every arm; `rates_of` gives the learning rates of a plan."""
+def of_arms(plans: Iterable[Plan], config: Config) -> tuple[ArmDesign, ...]:
+  """Returns the design of every plan."""
   return tuple(
     ArmDesign(
       plan.arm,
-      decay_constants(plan, config.optim, rates_of(plan)),
+      decay_constants(plan, config.optim, rates_of_arm(config, plan.rounds, plan.steps_per_round)),
       min(smallest_batch(phase, config.batch_size) for phase in plan.phases),
     )
     for plan in plans
   )
+
+
+def compared(plans: Iterable[Plan], config: Config) -> list[Plan]:
+  """Returns the plans of the arms that are compared: not those that train for the scores alone."""
+  return [plan for plan in plans if plan.arm in config.arms]
 
 
 def decay_constants(plan: Plan, optim: OptimConfig, rates: Rates) -> float | None:
@@ -77,6 +88,8 @@ def decay_constants(plan: Plan, optim: OptimConfig, rates: Rates) -> float | Non
   is divided; a penalty counts twice. None for optimisers that divide a coupled decay by the size of
   the gradients: there is no such constant.
 
+  That is the sum of all planned rounds; a seed that stops early has less.
+
   Source: Li, Lyu and Arora 2020, "Reconciling modern deep learning with traditional optimization
   analyses", the intrinsic rate; Wang and Aitchison 2024, "How to set AdamW's weight decay".
 
@@ -85,14 +98,24 @@ def decay_constants(plan: Plan, optim: OptimConfig, rates: Rates) -> float | Non
     optim: of the run; the rate is that of the body, or of the head alone where the body is frozen.
     rates: of every round, [rounds], or of every step, [rounds, steps].
   """
-  is_decoupled = optim.decay_form == "decoupled" or optim.name == "adamw"
-  if optim.name != "sgd" and not is_decoupled:
+  if not _is_decoupled(optim) and optim.name != "sgd":
     return None
   factor = (optim.body_rate_factor or 1.0) * (2.0 if optim.decay_form == "penalty" else 1.0)
-  if not is_decoupled:
+  if not _is_decoupled(optim):
     factor /= 1.0 - optim.momentum
   of_rounds = rates.reshape(len(rates), -1).astype(np.float64)
   return factor * float(np.sum(of_rounds * _decays(plan)))
+
+
+def _is_decoupled(optim: OptimConfig) -> bool:
+  return optim.decay_form == "decoupled" or optim.name == "adamw"
+
+
+def formula(optim: OptimConfig) -> str:
+  """Returns in words what `decay_constants` sums over the steps."""
+  if _is_decoupled(optim):
+    return "rate x decay"
+  return f"{'2 x ' * (optim.decay_form == 'penalty')}rate x decay / (1 - momentum)"
 
 
 def _decays(plan: Plan) -> Float[np.ndarray, "rounds S"]:
@@ -109,7 +132,8 @@ def _decays(plan: Plan) -> Float[np.ndarray, "rounds S"]:
 def smallest_batch(phase: Phase, batch_size: int) -> int:
   """Returns the fewest examples in a step of a phase: of its last batch, if it comes to it."""
   size = phase.example_ids.shape[1]
-  return _last_batch(size, batch_size) if phase.num_steps >= -(-size // batch_size) else batch_size
+  whole = phase.num_steps >= num_batches(size, batch_size)
+  return _last_batch(size, batch_size) if whole else batch_size
 
 
 def _last_batch(size: int, batch_size: int) -> int:
@@ -134,7 +158,8 @@ def _sizes(plans: Iterable[Plan]) -> set[int]:
 def _candidates(plans: Iterable[Plan], near: int) -> list[int]:
   """Returns the batch sizes from a half of `near` to twice it, nearest first, by their ratio."""
   largest = max(1, min(2 * near, max(_sizes(plans), default=1)))
-  sizes = range(min(max(1, math.ceil(near / 2)), largest), largest + 1)
+  smallest = min(max(1, math.ceil(near / 2)), largest)
+  sizes = range(smallest, largest + 1)
   return sorted(sizes, key=lambda one: (abs(math.log(one / near)), one))
 
 
@@ -174,33 +199,47 @@ def warnings_of(
   designs: Sequence[ArmDesign], plans: Sequence[Plan], config: Config
 ) -> tuple[str, ...]:
   """Returns what the plans of a run will keep it from showing, a sentence each without its stop."""
-  return (*_of_decay(designs), *_of_batches(designs, plans, config))
+  return (*_of_decay(designs, plans, config), *_of_batches(designs, plans, config))
 
 
-def underfit_warning(train_accuracy: float | None) -> str | None:
+def underfit_warning(train_accuracy: float | None, config: Config) -> str | None:
   """Returns what a baseline that does not fit its training set keeps a run from showing.
 
-  Returns None where it fits. `train_accuracy`: in [0, 1], of the last round; None if not known.
+  Returns None where it fits, and where the accuracy in training does not tell: with mixed inputs,
+  and with networks that drop values.
+
+  Args:
+    train_accuracy: in [0, 1], of the last round or of the best; None if not known.
+    config: of the run.
   """
-  if train_accuracy is None or train_accuracy >= _FITS:
+  values = parse_everywhere(config.everywhere)
+  active = {name for name, value in values.items() if value != 0.0}
+  active |= {strength_of(name) for name in pipeline_of(config.augment).names}
+  active |= {"dropout"} if own_dropout(config.model) else set()
+  if train_accuracy is None or train_accuracy >= _FITS or active & _BLURRING:
     return None
   return (
-    f"the baseline is right on {100 * train_accuracy:.0f} % of its training examples in its last "
-    "round: it is underfit, or many labels are wrong. Arms then differ in how fast they learn, and "
-    "what a regulariser does to a network that fits cannot be seen; more rounds, a larger network "
-    "or weaker augmentation help"
+    f"the baseline is right on {100 * train_accuracy:.0f} % of its training examples at the end: "
+    "it is underfit, or many labels are wrong. Arms may then differ in how fast they learn, "
+    "and not in what a regulariser does to a network that fits; more rounds, a larger network or "
+    "weaker augmentation help"
   )
 
 
-def _of_decay(designs: Sequence[ArmDesign]) -> list[str]:
+def _of_decay(designs: Sequence[ArmDesign], plans: Sequence[Plan], config: Config) -> list[str]:
+  """Returns a sentence where two arms have different decays, and both run for too short a time."""
+  decays = {plan.arm: tuple(np.unique(np.round(_decays(plan), 12)).tolist()) for plan in plans}
   known = {one.arm: one.decay_constants for one in designs if one.decay_constants is not None}
-  most = max(known, key=known.__getitem__, default=None)
-  if most is None or len(known) < 2 or not 0.0 < known[most] < _LEAST_CONSTANTS:
+  short = {arm: value for arm, value in known.items() if value < _LEAST_CONSTANTS}
+  if len({decays[arm] for arm in short}) < 2:
     return []
+  most = max(short, key=short.__getitem__)
+  left = 100 * math.exp(-short[most])
   return [
-    "this run cannot show what weight decay does: rate x decay / (1 - momentum), summed over the "
-    f"steps, is {known[most]:.2g} at most (arm {most}), and below 1 the decay has hardly changed "
-    "the weights; more rounds, a higher learning rate or a stronger decay raise it"
+    f"what weight decay does can hardly be seen in {', '.join(short)}: {formula(config.optim)}, "
+    f"summed over the steps, is {short[most]:.2g} at most (arm {most}), so that a weight without a "
+    f"gradient keeps {left:.0f} % of its size; more rounds, a higher learning rate or a stronger "
+    "decay change that"
   ]
 
 
@@ -213,32 +252,57 @@ def _of_batches(designs: Sequence[ArmDesign], plans: Sequence[Plan], config: Con
     found = (
       f"the smallest batch of a round is {least.smallest_batch} in arm {least.arm} and "
       f"{most.smallest_batch} in arm {most.arm}, at batch_size={config.batch_size}: a step on few "
-      "examples at the full rate costs accuracy, so that these arms differ by it too"
+      "examples at the full rate is noise, and these arms differ by it too"
     )
   elif least.smallest_batch < _SMALL * config.batch_size:
     found = (
       f"the smallest batch of a round has {least.smallest_batch} examples (arm {least.arm}) at "
-      f"batch_size={config.batch_size}: a step on few examples at the full rate costs accuracy"
+      f"batch_size={config.batch_size}: a step on few examples at the full rate is noise"
     )
   else:
     return []
-  fit = fitting_batch_sizes(plans, config.batch_size)
-  sizes = ", ".join(map(str, fit))
+  sizes = ", ".join(map(str, fitting_batch_sizes(plans, config.batch_size)))
   cure = (
-    f"batch sizes that fit all parts: {sizes}" if fit else "no batch size near it fits all parts"
+    f"batch sizes that fit all parts: {sizes}"
+    if sizes
+    else ("no batch size near it fits all parts; a smaller one, or another size of A, may")
   )
   return [f"{found}; {cure}"]
 
 
-def described(
-  plans: Sequence[Plan], config: Config, rates_of: Callable[[Plan], Rates]
-) -> dict[str, Any]:
-  """Returns the `design` entry of results.json."""
-  designs = of_arms(plans, config, rates_of)
+def described(plans: Sequence[Plan], config: Config) -> dict[str, Any]:
+  """Returns the `design` entry of results.json, of the arms that are compared."""
+  plans = compared(plans, config)
+  designs = of_arms(plans, config)
   return {
+    "formula": formula(config.optim),
     "arms": {
       one.arm: {"decay_constants": one.decay_constants, "smallest_batch": one.smallest_batch}
       for one in designs
     },
     "warnings": list(warnings_of(designs, plans, config)),
   }
+
+
+def check_equal_work(plans: Iterable[Plan], config: Config) -> None:
+  """Raises a ConfigError if the rounds of two plans differ by more than one optimiser step.
+
+  Their comparison would be unfair. Arms that do more by design (`warm_start`, `long_baseline`) are
+  not checked; the results say so beside them.
+  """
+  specs = arm_specs(config)
+  equal = sorted(
+    (plan for plan in plans if specs[plan.arm].equal_work), key=lambda plan: plan.steps_per_round
+  )
+  if not equal:
+    return
+  fewest, most = equal[0], equal[-1]
+  if most.steps_per_round - fewest.steps_per_round > 1 or fewest.rounds != most.rounds:
+    work = ", ".join(
+      f"{plan.arm} {plan.rounds} rounds of {plan.steps_per_round}" for plan in (fewest, most)
+    )
+    raise ConfigError(
+      f"arms: unequal numbers of optimiser steps ({work}); rounds may differ by one step at most: "
+      "end a phase of your own arm with ':all' for as many steps as a pass over the whole training "
+      "set has, or leave one of the two out"
+    )

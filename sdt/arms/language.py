@@ -100,7 +100,7 @@ class PhaseSpec:
 
   @property
   def name(self) -> str:
-    """The name of the phase in metrics.jsonl: "all", "half", "A" or "B", whatever A is made of."""
+    """The name of the phase in metrics.jsonl: all, half, kept, clean, or A or B of any kind."""
     return self.subset.rpartition("_")[2]
 
   def values(self, regularise: RegulariseConfig) -> dict[str, float]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from sdt.arms import resampling
-from sdt.arms.catalogue import arm_specs, num_rounds_of, spec_of
+from sdt.arms.catalogue import num_rounds_of, spec_of
 from sdt.arms.class_shares import by_class
 from sdt.arms.language import PhaseSpec, parse_everywhere
 from sdt.config import Config
@@ -132,6 +132,10 @@ def _clean(setting: Setting) -> np.ndarray:
       "data.wrong_label_fraction and data.labels_file give such data"
     )
   right = np.flatnonzero(~setting.wrong_label).astype(np.int32)
+  if not len(right):
+    raise ConfigError(
+      "arms: an arm trains on the subset clean, and no label of these data is right; leave it out"
+    )
   return np.tile(right, (len(setting.config.seeds), 1))
 
 
@@ -358,33 +362,23 @@ def make_plan(arm: str, setting: Setting) -> Plan:
   return dataclasses.replace(plan, decay_factors=_factors(plan, trends, config))
 
 
+_TRENDS: Mapping[str | None, Callable[[np.ndarray], np.ndarray]] = {
+  None: np.ones_like,
+  "falling": lambda falls: falls,
+  "rising": lambda falls: 2.0 - falls,
+}
+
+
 def _factors(
   plan: Plan, trends: Sequence[str | None], config: Config
 ) -> Float[np.ndarray, "rounds P"] | None:
   """Returns what the decay of each phase is multiplied by in each round; None without a trend."""
   if not any(trends):
     return None
-  falls = falling(rates_of_arm(config, plan.rounds, plan.steps_per_round))
-  of_trend = {None: np.ones_like(falls), "falling": falls, "rising": 2.0 - falls}
-  return np.stack([of_trend[trend] for trend in trends], axis=1)
-
-
-def check_equal_work(plans: Iterable[Plan], config: Config) -> None:
-  """Raises a ConfigError if the rounds of two plans differ by more than one optimiser step.
-
-  Their comparison would be unfair. Arms that do more by design (`warm_start`, `long_baseline`) are
-  not checked; the results say so beside them.
-  """
-  specs = arm_specs(config)
-  equal = sorted(
-    (plan for plan in plans if specs[plan.arm].equal_work), key=lambda plan: plan.steps_per_round
+  rates = rates_of_arm(config, plan.rounds, plan.steps_per_round)
+  ends = np.cumsum([phase.num_steps for phase in plan.phases])[:-1]
+  # Each phase by the rates of its own steps: its sum of rate x decay stays what it is.
+  of_phases = [rates] * len(trends) if rates.ndim == 1 else np.split(rates, ends, axis=1)
+  return np.stack(
+    [_TRENDS[trend](falling(own)) for trend, own in zip(trends, of_phases, strict=True)], axis=1
   )
-  fewest, most = equal[0], equal[-1]
-  if most.steps_per_round - fewest.steps_per_round > 1 or fewest.rounds != most.rounds:
-    work = ", ".join(
-      f"{plan.arm} {plan.rounds} rounds of {plan.steps_per_round}" for plan in (fewest, most)
-    )
-    raise ConfigError(
-      f"arms: unequal numbers of optimiser steps ({work}); rounds may differ by one step at most, "
-      "leave one of the two out"
-    )

@@ -143,17 +143,16 @@ def _details(arm: str, entry: Mapping[str, Any]) -> Iterator[str]:
 
 def _next_step(graded: Mapping[str, Any]) -> Iterator[str]:
   """Yields what to do where differences are not resolved: how large they would have to be."""
-  found = {arm: entry["difference"] for arm, entry in graded.items()}
   least = [
-    f"{arm} {percent(one['smallest_detectable'])}"
-    for arm, one in found.items()
+    f"{arm} {percent(one['smallest_detectable'])} (n = {one['n']})"
+    for arm, one in ((arm, entry["difference"]) for arm, entry in graded.items())
     if one["verdict"] == "not resolved" and one["smallest_detectable"] is not None
   ]
   if least:
     yield (
-      f"Not resolved: {found[next(iter(found))]['n']} seeds find differences of no less than "
-      f"(points) {', '.join(least)}. More seeds in both runs find smaller ones; so does a recipe "
-      "whose seeds differ less."
+      "Not resolved. A true difference of so many points would be found four times out of five: "
+      f"{', '.join(least)}. More seeds in both runs find smaller ones; so does a recipe whose "
+      "seeds differ less."
     )
 
 

@@ -39,7 +39,7 @@ from sdt.run.lifecycle import Experiment
 from sdt.run.load_inputs import Beside, load_beside, load_data, notes, settle
 from sdt.run.programs import Setup
 from sdt.run.progress import Display
-from sdt.run.selection import cost, is_on, prepare
+from sdt.run.selection import cost, is_on, prepare, provisional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,15 +228,15 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
   highest = f", at most {rates.max():g}" if rates.max() > max(rates[0], rates[-1]) else ""
   yield f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}{highest}"
   yield "optimiser steps a round:"
-  designs = design.of_arms(plans, config, setup.learning_rates)
+  planned = provisional(config)  # of which the plans are
+  designs = design.of_arms(plans, planned)
   for plan, of_arm in zip(plans, designs, strict=True):
     yield (
       f"  {plan.arm}: "
       f"{' + '.join(f'{phase.name} {phase.num_steps}{phase.note}' for phase in plan.phases)} "
       f"= {plan.steps_per_round}; {of_arm}"
     )
-  compared = design.compared(plans, config)
-  for text in design.described(compared, config, setup.learning_rates)["warnings"]:
+  for text in design.described(plans, planned)["warnings"]:
     yield f"warning   {text}"
   if config.split.policy == "threshold" and len(plans) > 1:
     yield (

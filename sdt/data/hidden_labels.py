@@ -39,10 +39,10 @@ def labelled_positions(
     )
   labels, ids = np.asarray(drawn.labels), ids_of(drawn)
   num_classes = len(np.unique(labels))
-  if number < num_classes:
+  if number < num_classes and not config.allow_empty_class:
     raise DataError(
       f"{where}: {KEY}={number} leaves classes without a label; expected one for each of the "
-      f"{num_classes} classes, so {num_classes} or more"
+      f"{num_classes} classes, so {num_classes} or more, or data.allow_empty_class=True"
     )
   return seeded.stratified(labels, number, config.split_seed, stream="labelled", ids=ids)
 

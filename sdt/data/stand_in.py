@@ -32,7 +32,7 @@ def stand_in(config: DataConfig) -> Data | None:
   num_test = min(config.num_test or sizes.num_test, sizes.num_test)
   if config.pretext is not None:
     num_classes, num_train, num_test = len(ROTATIONS), 4 * num_train, 4 * num_test
-  train = _imbalanced(_empty(num_train, shape), num_classes, config)
+  train = _graded(_imbalanced(_empty(num_train, shape), num_classes, config), config)
   unlabelled, known = None, config.labelled
   if known is not None and known < len(train):
     unlabelled = _empty(len(train) - known, shape)
@@ -58,6 +58,18 @@ def _imbalanced(train: Dataset, num_classes: int, config: DataConfig) -> Dataset
   kept = imbalance.positions(labels, train.example_ids, num_classes, config=config)
   rest = _empty(len(kept), train.inputs.shape[1:])
   return dataclasses.replace(rest, labels=labels[kept], example_ids=train.example_ids[kept])
+
+
+def _graded(train: Dataset, config: DataConfig) -> Dataset:
+  """Returns the examples with as many wrong labels as are made, where the data say which they are.
+
+  Of a file of labels nobody knows how many; here it has none.
+  """
+  share = config.wrong_label_fraction
+  if not share and config.labels_file is None:
+    return train
+  wrong = np.arange(len(train)) < round(share * len(train))
+  return dataclasses.replace(train, wrong_label=wrong)
 
 
 def _image_shape(

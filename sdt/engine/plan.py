@@ -27,7 +27,7 @@ class Phase:
   """A stretch of optimiser steps of every round.
 
   Attributes:
-    name: "all", "A", "B", "half", or A2 for the second A of a round.
+    name: "all", "half", "kept", "clean", "A" or "B", or A2 for the second A of a round.
     example_ids: [R, n] int32 positions in the training set, a subset per replica.
     num_steps: optimiser steps, ceil(n / batch size) for one pass.
     weight_decay: [R] or [R, num_steps] float.

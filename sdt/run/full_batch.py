@@ -1,7 +1,7 @@
 """What L-BFGS and Newton's method ask of data, arms and network: the same loss in every step."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import jax
 
@@ -18,15 +18,13 @@ from sdt.models.registry import own_dropout, variable_shapes
 _DRAWN = frozenset({"class_balance", "drop_connect", "dropout", "mixup_alpha", "stochastic_depth"})
 
 
-def check(
-  config: Config, data: Data, plans_of: Callable[[Config, Data], tuple[int, list[Plan]]]
-) -> None:
+def check(config: Config, data: Data, plans: list[Plan]) -> None:
   """Refuses a run whose optimiser needs the whole training set in a batch and does not get it.
 
   Args:
     config: of the run.
     data: of the run.
-    plans_of: `Experiment.plans`; asked only where the optimiser is one of these.
+    plans: of its arms.
 
   Raises:
     ConfigError: a batch is a part of a phase, an arm alternates between losses or draws anew in
@@ -34,7 +32,7 @@ def check(
   """
   if config.optim.name not in FULL_BATCH:
     return
-  obstacles = (*_of_arms(config, plans_of(config, data)[1]), *_of_network(config, data))
+  obstacles = (*_of_arms(config, plans), *_of_network(config, data))
   if obstacles:
     raise ConfigError(f"optim.name = {config.optim.name!r}: {obstacles[0]}")
 

@@ -89,11 +89,15 @@ def settle(
     plans_of: `Experiment.plans`.
 
   Raises:
-    ConfigError: see `full_batch.check` and `recorded.check`.
+    ConfigError: see `check_equal_work`, `full_batch.check` and `recorded.check`.
   """
+  plans = plans_of(config, data)[1]
   if config.fit_batch:
-    config = design.fitted(config, plans_of(config, data)[1])
-  full_batch.check(config, data, plans_of)
+    config = design.fitted(config, plans)
+    plans = plans_of(config, data)[1]
+  if config.split.policy != "threshold":  # which gives A its size later
+    design.check_equal_work(design.compared(plans, config), config)
+  full_batch.check(config, data, plans)
   recorded.check(config, data)
   return config
 

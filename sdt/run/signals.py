@@ -33,16 +33,15 @@ class StopRequest:
     """
     return next((name for name in processes.gather(self.name) if name is not None), None)
 
-  def raise_if_asked(self, where: str) -> None:
+  def raise_if_asked(self, where: str, again: str = "the same command") -> None:
     """Raises Interrupted if a signal has asked to stop; `where` says what was going on.
 
-    For work that is saved and that the same command continues. As `asked`: by all processes.
+    For work that is saved and that `again` continues. As `asked`: by all processes.
     """
     name = self.asked()
     if name is not None:
       raise Interrupted(
-        f"stopped by {name} {where}; everything done so far is saved: run the same command again "
-        "to continue"
+        f"stopped by {name} {where}; everything done so far is saved: run {again} again to continue"
       )
 
   @contextmanager

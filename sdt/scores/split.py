@@ -175,13 +175,16 @@ def folds(
   return fold_of
 
 
-def class_quota(labels: Int[np.ndarray, "N"], size: int) -> Int[np.ndarray, "K"]:
+def class_quota(
+  labels: Int[np.ndarray, "N"], size: int, most: Int[np.ndarray, "K"] | None = None
+) -> Int[np.ndarray, "K"]:
   """Returns how many examples of A each class gets, int [K], in proportion to the class.
 
-  The sum is exactly `size` (largest remainder).
+  The sum is exactly `size` (largest remainder). `most`: how many of each class there are to take,
+  where some are left out; what a class lacks goes to the next.
   """
   counts = np.bincount(labels)
-  return largest_remainder(counts, size, counts)
+  return largest_remainder(counts, size, counts if most is None else most)
 
 
 def split(
@@ -237,8 +240,9 @@ def _groups(order: np.ndarray, labels: np.ndarray, size: Sizes) -> list[tuple[np
 
   Its part of A is by the whole training set.
   """
-  easy = class_quota(labels, size.easy)
-  free = np.bincount(labels[order], minlength=len(easy)) - easy
+  free = np.bincount(labels[order], minlength=int(labels.max()) + 1)
+  easy = class_quota(labels, size.easy, free)
+  free = free - easy
   skipped = largest_remainder(free, size.skipped, free)
   free = free - skipped
   left_out = largest_remainder(free, size.left_out, free)

@@ -15,23 +15,23 @@ from sdt.run.context import Context
 
 def tell(context: Context, plans: Sequence[Plan]) -> None:
   """Logs what the plans of a run keep it from showing; their sizes matter, not their examples."""
-  config = context.config
-  content = design.described(design.compared(plans, config), config, context.setup.learning_rates)
-  for text in content["warnings"]:
+  for text in design.described(plans, context.config)["warnings"]:
     context.display.log(f"warning: {text}")
 
 
 def tell_of_baseline(context: Context) -> None:
   """Logs what a baseline that does not fit its training set keeps the run from showing."""
-  text = design.underfit_warning(_train_accuracy(context))
+  text = design.underfit_warning(_train_accuracy(context), context.config)
   if text is not None:
     context.display.log(f"warning: {text}")
 
 
 def described(context: Context, plans: Mapping[str, Plan]) -> dict[str, Any]:
   """Returns the `design` entry of results.json; `plans` are those of the arms that are compared."""
-  content = design.described(list(plans.values()), context.config, context.setup.learning_rates)
-  underfit = design.underfit_warning(_train_accuracy(context)) if len(plans) > 1 else None
+  content = design.described(list(plans.values()), context.config)
+  underfit = None
+  if len(plans) > 1:
+    underfit = design.underfit_warning(_train_accuracy(context), context.config)
   content["warnings"] += [] if underfit is None else [underfit]
   return content
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from sdt import files
 from sdt.arms.catalogue import arm_specs, fold_arms
-from sdt.arms.planning import check_equal_work
+from sdt.arms.design import check_equal_work
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.devices import processes

@@ -39,6 +39,23 @@ def test_a_trend_decays_as_much_in_all_as_without_it(schedule):
   assert constants["late"] == pytest.approx(constants["plain"], rel=1e-12)
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda one: one["optim__schedule"])
+def test_a_trend_of_one_of_two_phases_decays_as_much_in_that_phase(schedule):
+  own = (
+    "plain = A@3e-2 + B@1e-2",
+    "early = A@3e-2~falling + B@1e-2",
+    "late = A@3e-2 + B@1e-2~rising",
+  )
+  of = setting(own_arms=own, arms=ARMS, rounds=6, **schedule)
+  constants = [
+    design.decay_constants(
+      plan, of.config.optim, rates_of_arm(of.config, plan.rounds, plan.steps_per_round)
+    )
+    for plan in (make_plan(arm, of) for arm in ARMS[1:])
+  ]
+  np.testing.assert_allclose(constants, constants[0], rtol=1e-12)
+
+
 def test_it_falls_from_twice_to_none_in_the_clock_of_the_rate_and_the_other_rises():
   rates = np.asarray([0.3, 0.3, 0.3, 0.1])
   # The rate has passed 15, 45, 75 and 95 % of its sum in the middle of each round.

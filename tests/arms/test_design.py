@@ -26,7 +26,8 @@ def plan(*phases, arm="baseline", rounds=3):
 
 
 def config(**changes):
-  return tiny.config(**({"batch_size": 10, "rounds": 3, "optim__milestones": (2,)} | changes))
+  base = {"batch_size": 10, "rounds": 3, "optim__milestones": (2,), "arms": ("baseline", "method")}
+  return tiny.config(**(base | changes))
 
 
 def constants(of, cfg):
@@ -139,30 +140,53 @@ def test_where_no_batch_size_fits_the_smallest_last_batch_is_as_full_as_it_can_b
   assert least[design.fitted(cfg, plans).batch_size] == max(least.values())
 
 
-def described(cfg, *plans):
-  def rates_of(one):
-    return learning_rates(cfg.optim, one.rounds, steps=one.steps_per_round)
-
-  return design.described(plans, cfg, rates_of)
-
-
-def test_a_run_whose_decay_hardly_acts_is_told_so_and_one_whose_decay_acts_is_not():
+def test_a_run_whose_decays_hardly_act_is_told_so_and_one_whose_decay_acts_is_not():
   baseline = plan(phase(100, decay=1e-4))
   method = plan(phase(10, name="A", decay=1e-2), phase(90, name="B", decay=1e-3), arm="method")
-  content = described(config(), baseline, method)
+  content = design.described([baseline, method], config())
   most = content["arms"]["method"]["decay_constants"]
   assert most < 1
   (text,) = content["warnings"]
-  assert "cannot show what weight decay does" in text
+  assert "what weight decay does can hardly be seen in baseline, method" in text
   assert f"is {most:.2g} at most (arm method)" in text
+  assert f"keeps {100 * math.exp(-most):.0f} % of its size" in text
   strong = dataclasses.replace(method, phases=(phase(10, name="A", decay=9.0), method.phases[1]))
-  assert described(config(), baseline, strong)["warnings"] == []
+  assert design.described([baseline, strong], config())["warnings"] == []
 
 
-def test_a_run_without_other_arms_or_without_any_decay_is_not_warned_of_decay():
-  assert described(config(), plan(phase(100)))["warnings"] == []
-  none = (plan(phase(100, decay=0.0)), plan(phase(100, decay=0.0), arm="mine"))
-  assert described(config(), *none)["warnings"] == []
+def test_arms_of_one_decay_or_of_none_are_not_warned_of_it_however_their_phases_are_cut():
+  assert design.described([plan(phase(100))], config())["warnings"] == []
+  for decay in (0.0, 1e-3):
+    apart = plan(phase(10, name="A", decay=decay), phase(90, name="B", decay=decay), arm="method")
+    content = design.described([plan(phase(100, decay=decay)), apart], config())
+    assert content["warnings"] == []
+
+
+def test_a_third_arm_with_a_strong_decay_does_not_silence_the_warning_of_two_weak_ones():
+  cfg = config(own_arms=("mine = all@9.0",), arms=("baseline", "method", "mine"))
+  weak = [plan(phase(100, decay=1e-4)), plan(phase(100, decay=2e-4), arm="method")]
+  (text,) = design.described([*weak, plan(phase(100, decay=9.0), arm="mine")], cfg)["warnings"]
+  assert "hardly be seen in baseline, method:" in text
+
+
+@pytest.mark.parametrize(
+  ("optim", "words"),
+  [
+    ({}, "rate x decay / (1 - momentum)"),
+    ({"decay_form": "penalty"}, "2 x rate x decay / (1 - momentum)"),
+    ({"decay_form": "decoupled"}, "rate x decay"),
+    ({"name": "adamw"}, "rate x decay"),
+    ({"name": "rmsprop", "decay_form": "decoupled"}, "rate x decay"),
+  ],
+)
+def test_the_formula_that_is_told_is_that_of_the_number(optim, words):
+  cfg = config(**{f"optim__{name}": value for name, value in optim.items()})
+  content = design.described([plan(phase(20, decay=5e-2))], cfg)
+  assert content["formula"] == words
+  momentum = 1.0 - cfg.optim.momentum if "momentum" in words else 1.0
+  total = sum(2 * rate * 5e-2 for rate in learning_rates(cfg.optim, 3))
+  by_hand = (2.0 if words.startswith("2") else 1.0) * total / momentum
+  assert content["arms"]["baseline"]["decay_constants"] == pytest.approx(by_hand, rel=1e-6)
 
 
 def test_arms_whose_smallest_batches_differ_are_named_with_sizes_that_fit():
@@ -173,26 +197,45 @@ def test_arms_whose_smallest_batches_differ_are_named_with_sizes_that_fit():
     phase(900, name="B", batch=64, decay=9.0),  # 4
     arm="method",
   )
-  (text,) = described(cfg, baseline, method)["warnings"]
+  (text,) = design.described([baseline, method], cfg)["warnings"]
   assert "4 in arm method and 40 in arm baseline, at batch_size=64" in text
   assert text.endswith("batch sizes that fit all parts: 50, 100, 101")
 
 
 def test_a_small_last_batch_is_named_also_where_all_arms_have_it():
   cfg = config(batch_size=64)
-  one, other = plan(phase(65, batch=64, decay=9.0)), plan(phase(65, batch=64), arm="mine")
-  (text,) = described(cfg, one, other)["warnings"]
+  one, other = plan(phase(65, batch=64, decay=9.0)), plan(phase(65, batch=64), arm="method")
+  (text,) = design.described([one, other], cfg)["warnings"]
   assert "has 1 examples (arm baseline)" in text
-  assert described(config(batch_size=65), one, other)["warnings"] == []
+  assert design.described([one, other], config(batch_size=65))["warnings"] == []
 
 
 def test_full_batches_of_an_optimiser_that_needs_them_are_no_reason_to_warn():
   cfg = config(batch_size=1000, optim__name="lbfgs", optim__decay_form="decoupled")
-  one, other = plan(phase(100, decay=99.0)), plan(phase(20, decay=99.0), arm="mine")
-  assert described(cfg, one, other)["warnings"] == []
+  one, other = plan(phase(100, decay=99.0)), plan(phase(20, decay=99.0), arm="method")
+  assert design.described([one, other], cfg)["warnings"] == []
+
+
+def test_of_few_examples_the_batch_size_that_fits_is_all_of_them():
+  plans = [plan(phase(20, batch=128)), plan(phase(20, batch=128), arm="method")]
+  assert design.fitting_batch_sizes(plans, 128) == [20]
 
 
 def test_a_baseline_that_does_not_fit_its_training_set_is_told():
-  assert "right on 69 %" in (design.underfit_warning(0.69) or "")
-  assert design.underfit_warning(0.95) is None
-  assert design.underfit_warning(None) is None
+  assert "right on 69 %" in (design.underfit_warning(0.69, config()) or "")
+  assert design.underfit_warning(0.95, config()) is None
+  assert design.underfit_warning(None, config()) is None
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"everywhere": ("mixup_alpha=1",)},
+    {"model__dropout": 0.5},
+    {"everywhere": ("dropout=0.2",)},
+    {"augment__ops": "cutmix(1)", "model__name": "resnet8", "model__hidden_sizes": None},
+  ],
+)
+def test_training_on_mixed_inputs_or_with_dropped_values_says_nothing_of_the_fit(changes):
+  assert design.underfit_warning(0.5, config(**changes)) is None
+  assert design.underfit_warning(0.5, config(everywhere=("dropout=0", "label_smoothing=0.1")))

@@ -7,13 +7,14 @@ import pytest
 
 from sdt.arms.catalogue import ARM_NAMES, ARMS, arm_order, num_phases
 from sdt.arms.class_shares import BY_CLASS
+from sdt.arms.design import check_equal_work
 from sdt.arms.language import (
   DECAYS,
   REGULARISERS,
   STEPS,
   SUBSETS,
 )
-from sdt.arms.planning import Setting, check_equal_work, make_plan
+from sdt.arms.planning import Setting, make_plan
 from sdt.config.combinations import OWN_START
 from sdt.config.schema import NEUTRAL
 from sdt.engine.plan import plan_arrays

@@ -78,7 +78,7 @@ def test_what_is_not_resolved_says_how_large_a_difference_these_seeds_would_have
   found = {**entry["difference"], "verdict": "not resolved", "smallest_detectable": 0.0312, "n": 3}
   content["graded"] = {"both": {arm: {**entry, "difference": found}}}
   text = " ".join(text_of(content).split())
-  assert f"Not resolved: 3 seeds find differences of no less than (points) {arm} 3.12. More" in text
+  assert f"would be found four times out of five: {arm} 3.12 (n = 3). More" in text
   content["graded"]["both"][arm]["difference"] = {**found, "verdict": "better"}
   assert "Not resolved" not in text_of(content)
 

@@ -91,7 +91,7 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
   assert of_arms["less_data"].startswith("smallest batch 3, decay ")
   (of_batches,) = (line for line in lines if line.startswith("warning   the smallest batch"))
   assert "3 in arm less_data and 15 in arm drop_subset" in of_batches
-  assert any(line.startswith("warning   this run cannot show what weight decay") for line in lines)
+  assert any(line.startswith("warning   what weight decay does can hardly") for line in lines)
   assert steps["smooth_easy"] == "A 1 [label_smoothing=0.1] + B 4 = 5"
   assert (steps["baseline"], steps["method"], steps["less_data"]) == (
     "all 5 = 5",
@@ -197,6 +197,16 @@ def test_after_the_description_of_a_missing_set_comes_how_to_get_it_and_no_image
     ),
     ({"data__name": "svhn", "data__test_fraction": 0.5}, ConfigError, "data.test_fraction"),
     (
+      {
+        "data__name": "svhn",
+        "data__wrong_label_fraction": 0.15,
+        "own_arms": ("oracle = clean@baseline",),
+        "arms": ("baseline", "oracle"),
+      },
+      ConfigError,
+      "end a phase of your own arm with ':all'",
+    ),
+    (
       {"data__name": "svhn", "method__num_easy": 73_257},
       ConfigError,
       "of 73257 training examples A would get 73257",
@@ -209,6 +219,15 @@ def test_what_a_run_refuses_is_refused_before_the_first_line(changes, kind, part
   with pytest.raises(kind) as caught:
     next(dry_run.describe(tiny.config(**changes), tmp_path / "run"))
   assert part in str(caught.value)
+
+
+def test_before_a_search_the_design_is_that_of_the_middle_of_the_space(tmp_path):
+  config = tiny.config(
+    select__space=("batch_size = choice(10, 20, 35)",), select__trials=2, stop__patience=0
+  )
+  lines = before_compiling(dry_run.describe(config, tmp_path / "run"))
+  (baseline,) = (line for line in lines if line.startswith("  baseline: "))
+  assert "all 4 = 4; smallest batch 10," in baseline  # 70 examples in batches of 20, not of 16
 
 
 @pytest.mark.slow

@@ -91,6 +91,8 @@ def test_hiding_no_label_is_refused():
 def test_fewer_labels_than_classes_are_refused():
   with pytest.raises(DataError, match=r"data\.labelled=2 leaves classes without.* the 3 classes"):
     assemble(raw_set(), dataclasses.replace(CONFIG, labelled=2))
+  of = assemble(raw_set(), dataclasses.replace(CONFIG, labelled=2, allow_empty_class=True))
+  assert len(of.train) == 2
 
 
 def test_a_stand_in_has_as_many_of_both():

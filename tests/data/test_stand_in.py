@@ -52,3 +52,11 @@ def test_without_published_sizes_there_is_no_stand_in(config):
 
 def test_every_published_set_has_its_sizes():
   assert SIZES.keys() == SETS.keys() == {"svhn", "cifar10", "cifar100", "tiny_imagenet", "cub"}
+
+
+def test_of_wrong_labels_made_on_purpose_there_are_as_many_and_of_a_file_none_are_known():
+  config = DataConfig(name="cifar10", num_train=1000, wrong_label_fraction=0.15)
+  assert stand_in(config).train.wrong_label.sum() == 150
+  of_file = DataConfig(name="cifar10", num_train=1000, labels_file="labels.npz")
+  assert stand_in(of_file).train.wrong_label.sum() == 0
+  assert stand_in(DataConfig(name="cifar10")).train.wrong_label is None

@@ -258,6 +258,29 @@ def test_titles_follow_the_policy_that_made_the_subset(
   assert panel.get_title(loc="left").startswith(f"Subset {subset}: ")
 
 
+def test_the_page_warns_at_its_top_and_shows_batches_and_decay_of_every_arm(tmp_path):
+  small_run(tmp_path)
+  results = files.read_json(tmp_path / "results.json")
+  design = {
+    "formula": "2 x rate x decay / (1 - momentum)",
+    "arms": {
+      "baseline": {"decay_constants": 0.25, "smallest_batch": 8},
+      "method": {"decay_constants": None, "smallest_batch": 64},
+    },
+    "warnings": ["the smallest batch of a round is 8 in arm baseline"],
+  }
+  files.write_json(tmp_path / "results.json", results | {"design": design})
+  text = page_alone(tmp_path)
+  assert "The smallest batch of a round is 8 in arm baseline." in text
+  assert text.index("The smallest batch of a round") < text.index('<section id="results"')
+  rows = {row[0]: row[2:] for row in Page(text).rows if row and len(row) == 4}
+  assert rows["baseline"] == ["8", "0.25"]
+  assert rows["method"] == ["64", "-"]
+  assert "2 x rate x decay / (1 - momentum), summed over all steps" in text
+  files.write_json(tmp_path / "results.json", results)  # of a run before there was this entry
+  assert "Steps, batches and decay" in page_alone(tmp_path)
+
+
 @pytest.mark.slow
 def test_hundred_classes_and_large_colour_images(tmp_path):
   names = [f"a rather long class name {index}" for index in range(100)]

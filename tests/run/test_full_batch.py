@@ -45,13 +45,13 @@ def test_what_gives_no_curvature_is_refused_before_anything_compiles(name):
   changes, message = REFUSED[name]
   of = tiny.config(**(FULL | changes))
   with pytest.raises(ConfigError) as refused:
-    full_batch.check(of, tiny.data(of), EXPERIMENT.plans)
+    full_batch.check(of, tiny.data(of), EXPERIMENT.plans(of, tiny.data(of))[1])
   assert message in str(refused.value)
 
 
 def test_other_optimisers_are_not_asked_for_their_plans():
   of = tiny.config()
-  full_batch.check(of, tiny.data(of), None)
+  full_batch.check(of, tiny.data(of), [])
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_training_in_one_batch_fits_its_examples(name, hidden, rounds):
     seeds=(0,),
   )
   data = tiny.data(of)
-  full_batch.check(of, data, EXPERIMENT.plans)
+  full_batch.check(of, data, EXPERIMENT.plans(of, data)[1])
   end, finished = tiny.train(of, tiny.everything(of, 70, decay=0.0), data)
   losses = [float(ended.sums.train_loss[0, 0]) / 70 for ended in finished]
   assert np.all(end.step == rounds)
