@@ -24,7 +24,8 @@ import jax
 import measure
 import numpy as np
 
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.config import Config, resolve
 from sdt.config.command_line import load_config_file
 from sdt.config.schema import DataConfig, ModelConfig

@@ -7,7 +7,8 @@ import dataclasses
 from pathlib import Path
 
 from sdt.arms import catalogue
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.report.tables import result_table_text

@@ -35,7 +35,7 @@ def cross_entropy(logits: Float[AnyArray, "B K"], labels: Int[AnyArray, "B"]) ->
 
 
 def smoothed_cross_entropy(
-  logits: Float[AnyArray, "B K"], labels: Int[AnyArray, "B"], smoothing: Float[Array, ""]
+  logits: Float[AnyArray, "B K"], labels: Int[AnyArray, "B"], smoothing: Float[Array, "*B"]
 ) -> Float[Array, "B"]:
   """Returns (1 - s) * cross-entropy of the label + s * mean cross-entropy of the K classes.
 
@@ -44,7 +44,7 @@ def smoothed_cross_entropy(
   Args:
     logits: [B, K] float, unnormalised; computed in float32 at least.
     labels: [B] int32 in [0, K).
-    smoothing: [] float, s in [0, 1).
+    smoothing: [] or [B] float, s in [0, 1).
   Returns:
     [B] float32 (float64 for float64 logits).
   Source: Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section

@@ -54,7 +54,7 @@ def check_arms(config: Config) -> None:
   for arm in config.arms:
     if arm not in ARMS and known[arm].control is not None:
       _check_control(arm, known, config)
-    for phase in known[arm].phases:
+    for phase in known[arm].leaves:
       _check_subset(arm, phase.subset, config.split)
   decays = {arm: [phase.decay for phase in known[arm].phases] for arm in config.arms}
   _check_tuned(config, [arm for arm in config.arms if "tuned" in decays[arm]])
@@ -170,7 +170,7 @@ def _searches_tuned(config: Config) -> bool:
 def check_overrides(config: Config) -> None:
   """Raises a ConfigError if a regulariser of an arm would do nothing, or no arm reads a value."""
   specs = arm_specs(config)
-  phases = [(arm, phase) for arm in config.arms for phase in specs[arm].phases]
+  phases = [(arm, phase) for arm in config.arms for phase in specs[arm].leaves]
   neutral = neutral_values(config)
   everywhere = parse_everywhere(config.everywhere)
   for name in everywhere:
@@ -184,6 +184,9 @@ def check_overrides(config: Config) -> None:
       obstacle = _obstacle(config, name, everywhere | own, without=neutral | everywhere)
       if obstacle is not None:
         raise ConfigError(f"arms: {arm!r} asks for {name}, {obstacle}")
+  for arm in config.arms:
+    for mixed in (phase for phase in specs[arm].phases if phase.parts):
+      _check_mixed(config, arm, mixed)
   read = {name for _, phase in phases for name, value in phase.overrides if value is None}
   for field in dataclasses.fields(config.regularise):
     value = getattr(config.regularise, field.name)
@@ -192,6 +195,17 @@ def check_overrides(config: Config) -> None:
         f"regularise.{field.name} = {value!r}: no arm of the run reads it; name one in arms with "
         f"a phase such as A@baseline[{field.name}], or leave it at its default, {field.default!r}"
       )
+
+
+def _check_mixed(config: Config, arm: str, phase: PhaseSpec) -> None:
+  """Refuses strengths of the augmentation that differ between examples which are then mixed."""
+  mixing = pipeline_of(config.augment).mixing
+  strengths = {dict(part.overrides).get("augment_strength", "") for part in phase.parts}
+  if mixing is not None and len(strengths) > 1:
+    raise ConfigError(
+      f"arms: {arm!r} has augment_strength by part, and {mixing} of augment.ops mixes the parts at "
+      "one strength; leave one of the two out"
+    )
 
 
 def _check_of_classes(

@@ -4,9 +4,14 @@
 lambda_B. A phase is SUBSET@DECAY, or SUBSET&PARTNER@DECAY, whose steps see examples of the partner
 as well. Three things may follow it. ~TREND lets the decay change over the rounds. [REGULARISER,
 REGULARISER=NUMBER] adds regularisers to the phase, at the config's value or at that number. :STEPS
-sets how long it lasts, where that is not one pass over the subset. The arms of `catalogue.ARMS` are
-written in this language. A config defines more in `own_arms`: "NAME = PHASE + PHASE", or
-"NAME = PHASE + PHASE against ARM".
+sets how long it lasts, where that is not one pass over the subset.
+
+"A@mean[label_smoothing=0.2] | B@mean" is one mixed phase: its batches come from all of its parts,
+and every example has the regularisers of its own part. shuffled(...) around it deals the parts out
+among the same examples at random.
+
+The arms of `catalogue.ARMS` are written in this language. A config defines more in `own_arms`:
+"NAME = PHASE + PHASE", or "NAME = PHASE + PHASE against ARM".
 """
 
 import dataclasses
@@ -16,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from sdt.config.schema import RegulariseConfig
-from sdt.config.toolbox.operation_blocks import OPS, OWN_STRENGTHS
+from sdt.config.toolbox.operation_blocks import MIXING, OPS, OWN_STRENGTHS, SMOTE
 from sdt.config.values import check, key_of
 from sdt.errors import ConfigError, did_you_mean
 
@@ -70,11 +75,20 @@ REGULARISERS: Mapping[str, str] = {name: field.metadata["help"] for name, field 
 # What may stand in the brackets of a phase besides: the strength of an operation of `augment.ops`.
 STRENGTHS: Mapping[str, str] = {name: OPS[name].meaning for name in OWN_STRENGTHS}
 
+# What may differ between the examples of a batch: it acts on one example at a time.
+BY_EXAMPLE = (
+  *("label_smoothing", "loss_weight", "dropout", "stochastic_depth", "augment_strength"),
+  *(name for name in OWN_STRENGTHS if name not in (*MIXING, SMOTE)),
+)
+MIXED = "mixed"
+
+_SHUFFLED = re.compile(r"shuffled\((?P<parts>.*)\)")
 _PHASE = re.compile(
   r"(?P<subset>\w+)(?:&(?P<partner>\w+))?@(?P<decay>[\w.+-]+)(?:~(?P<trend>\w+))?"
   r"(?:\[(?P<overrides>[^\[\]]*)\])?(?::(?P<steps>\w+))?"
 )
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
+_ABSENT = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +103,8 @@ class PhaseSpec:
     steps: a name of `STEPS`.
     partner: a name of `PARTNERS`, or None.
     trend: a name of `TRENDS`, or None.
+    parts: of a mixed phase, whose own `subset` is `MIXED`; its decay, trend and steps are its own.
+    is_shuffled: whether the parts are dealt out among its examples at random.
   """
 
   subset: str
@@ -97,10 +113,17 @@ class PhaseSpec:
   steps: str = "pass"
   partner: str | None = None
   trend: str | None = None
+  parts: "tuple[PhaseSpec, ...]" = ()
+  is_shuffled: bool = False
+
+  @property
+  def leaves(self) -> "tuple[PhaseSpec, ...]":
+    """The parts of a mixed phase; of another the phase itself."""
+    return self.parts or (self,)
 
   @property
   def name(self) -> str:
-    """The name of the phase in metrics.jsonl: all, half, kept, clean, or A or B of any kind."""
+    """Its name in metrics.jsonl: all, half, kept, clean, mixed, or A or B of any kind."""
     return self.subset.rpartition("_")[2]
 
   def values(self, regularise: RegulariseConfig) -> dict[str, float]:
@@ -131,6 +154,11 @@ class ArmSpec:
   equal_work: bool = True
   control: str | None = None
 
+  @property
+  def leaves(self) -> tuple[PhaseSpec, ...]:
+    """The phases, and in place of a mixed phase its parts."""
+    return tuple(leaf for phase in self.phases for leaf in phase.leaves)
+
 
 def parse_phases(text: str, where: str) -> tuple[PhaseSpec, ...]:
   """Returns the phases of "A@lambda_A + B@lambda_B".
@@ -149,11 +177,16 @@ def parse_phases(text: str, where: str) -> tuple[PhaseSpec, ...]:
 
 
 def _parse_phase(text: str, where: str) -> PhaseSpec:
+  shuffled = _SHUFFLED.fullmatch(text)
+  if shuffled or "|" in text:
+    parts = (shuffled["parts"] if shuffled else text).split("|")
+    specs = tuple(_parse_phase(part.strip(), where) for part in parts)
+    return _mixed(specs, bool(shuffled), text, where=where)
   match = _PHASE.fullmatch(text)
   if match is None:
     raise ConfigError(
       f"{where}: {text!r} is not a phase; expected SUBSET@DECAY, SUBSET@DECAY~TREND, "
-      "SUBSET@DECAY[REGULARISER] or SUBSET@DECAY:STEPS, as in A@lambda_A"
+      "SUBSET@DECAY[REGULARISER], SUBSET@DECAY:STEPS or PHASE | PHASE, as in A@lambda_A"
     )
   subset = _known(match["subset"], SUBSETS, "subset", where=where)
   partner = match["partner"]
@@ -177,6 +210,48 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
       f"{where}: {text!r} names {max(names, key=names.count)} more than once; give it once"
     )
   return PhaseSpec(subset, decay, overrides, steps=steps, partner=partner, trend=trend)
+
+
+def _mixed(parts: tuple[PhaseSpec, ...], is_shuffled: bool, text: str, *, where: str) -> PhaseSpec:
+  """Returns the mixed phase of some parts.
+
+  Raises:
+    ConfigError: the parts differ in what cannot differ between the examples of a batch, or in
+      nothing.
+  """
+  *before, last = parts
+  values = [dict(part.overrides) for part in parts]
+  names = dict.fromkeys(name for own in values for name in own)
+  differing = [name for name in names if len({own.get(name, _ABSENT) for own in values}) > 1]
+  shared = [name for name in differing if name not in BY_EXAMPLE]
+  own = f"{', '.join(BY_EXAMPLE[:5])}, strengths of operations"
+  refused = (
+    (not before, "a phase of one part is no mixture; write PART | PART"),
+    (any(part.parts for part in parts), "a mixed phase has no other inside"),
+    (
+      len({(part.decay, part.trend) for part in parts}) > 1,
+      "a decay acts on the weights, not on examples; give all parts the same",
+    ),
+    (any(part.partner for part in parts), "unlabelled examples are no part of a mixture"),
+    (
+      any(part.steps != "pass" for part in before),
+      "a mixed phase lasts as long as its last part says; give :STEPS there alone",
+    ),
+    (
+      shared,
+      f"{', '.join(shared)} acts on whole batches, weights or classes and cannot differ between "
+      f"examples; give all parts the same, or take what can: {own}",
+    ),
+    (not differing, "its parts have the same regularisers; write one phase"),
+  )
+  for is_so, reason in refused:
+    if is_so:
+      raise ConfigError(f"{where}: {text!r}: {reason}")
+  return dataclasses.replace(
+    PhaseSpec(MIXED, last.decay, steps=last.steps, trend=last.trend),
+    parts=parts,
+    is_shuffled=is_shuffled,
+  )
 
 
 def _parse_override(text: str, where: str) -> tuple[str, float | None]:

@@ -31,7 +31,7 @@ def check_semi(config: Config) -> None:
       )
   specs = arm_specs(config)
   for arm in config.arms:
-    for phase in specs[arm].phases:
+    for phase in specs[arm].leaves:
       _check_phase(config, arm, phase, values=everywhere | phase.values(config.regularise))
     names = _asked(specs[arm])
     if len(names) > 1:
@@ -44,7 +44,7 @@ def check_semi(config: Config) -> None:
 
 def _asked(arm: ArmSpec) -> set[str]:
   """Returns the regularisers of an arm that learn from unlabelled examples."""
-  return {name for phase in arm.phases for name, _ in phase.overrides if name in SEMI}
+  return {name for phase in arm.leaves for name, _ in phase.overrides if name in SEMI}
 
 
 def _check_phase(config: Config, arm: str, phase: PhaseSpec, values: Mapping[str, float]) -> None:

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import Int32
 
-from sdt.arms.planning import Setting, make_plan, neutral_values
+from sdt.arms.planning import make_plan, neutral_values
+from sdt.arms.setting import Setting
 from sdt.config import Config, search_space
 from sdt.config.schema import MonitorConfig, ParallelConfig, StopConfig
 from sdt.data.dataset import Data

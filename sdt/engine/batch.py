@@ -42,7 +42,8 @@ def make_batch(
   inputs, rows = data.train.rows_of(ids, offset)
   output = output_size(inputs.shape[1:], program.crop_size)
   sizes, pipeline = data.train.sizes[ids], program.augment
-  draws = draw(now.keys.augment, sizes, output, pipeline=pipeline, strengths=now.overrides)
+  strengths = {**now.overrides, **now.of_examples(program.by_part, ids)}
+  draws = draw(now.keys.augment, sizes, output, pipeline=pipeline, strengths=strengths)
   whole = pad_to(program.padded_train_batch_size, (ids, rows, mask, draws))
 
   def seen(rows: Int[Array, "b"], draws: Draws) -> Float[Array, "b ..."]:
@@ -54,7 +55,8 @@ def make_batch(
 
   if program.mixing is None:
     ids, rows, mask, draws = shard_batch(program.layout, whole)
-    return Batch(ids, seen(rows, draws), data.train.labels[ids], mask=mask)
+    own = now.of_examples(program.by_part, ids)
+    return Batch(ids, seen(rows, draws), data.train.labels[ids], mask=mask, by_example=own)
   mixer = MIXERS[program.mixing]
   # The partners are found before the batch is divided, and every device makes the inputs of its
   # partners itself: no device waits for another.
@@ -66,7 +68,9 @@ def make_batch(
   mixed = mixer.mix([seen(rows, draws), *(seen(*other[1:]) for other in others)], drawn)
   labels = tuple(data.train.labels[other[0]] for other in others)
   mixture = Mixture(labels, mixer.weights(drawn, output))
-  return Batch(ids, mixed, data.train.labels[ids], mask=mask, mixture=mixture)
+  own = now.of_examples(program.by_part, ids)
+  labels = data.train.labels[ids]
+  return Batch(ids, mixed, labels, mask=mask, mixture=mixture, by_example=own)
 
 
 def make_unlabelled(

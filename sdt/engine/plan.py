@@ -6,11 +6,11 @@ Algorithm 1, step 4, has two phases: A with the decay lambda_A, then B with lamb
 
 import dataclasses
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, UInt32
+from jaxtyping import Float, Int, UInt8, UInt32
 
 from sdt.config.schema import NEUTRAL
 from sdt.inputs.order import draw_thresholds
@@ -36,6 +36,9 @@ class Phase:
     by_class: by name what the regularisers of the classes read: [R, K], and of `class_balance`
       [R, n], how often each example is drawn beside the others.
     num_unlabelled: m, unlabelled examples that its steps see as well, a few in each; 0 for none.
+    by_part: by name the values of the regularisers that differ between the parts of a mixed phase,
+      one for each part.
+    parts: [R, n] of a mixed phase, the part of each of its examples; None of another phase.
   """
 
   name: str
@@ -45,11 +48,18 @@ class Phase:
   overrides: Mapping[str, float] = types.MappingProxyType({})
   by_class: Mapping[str, Float[np.ndarray, "R ..."]] = types.MappingProxyType({})
   num_unlabelled: int = 0
+  by_part: Mapping[str, tuple[float, ...]] = types.MappingProxyType({})
+  parts: Int[np.ndarray, "R n"] | None = None
 
   @property
   def note(self) -> str:
-    """The overrides for a line about the phase, such as " [dropout=0.3]"; empty without any."""
-    values = ", ".join(f"{name}={value:g}" for name, value in self.overrides.items())
+    """The overrides for a line about the phase, such as " [dropout=0.3]"; empty without any.
+
+    Those of the parts of a mixed phase stand beside each other, as in " [dropout=0.3|0]".
+    """
+    texts = {name: f"{value:g}" for name, value in self.overrides.items()}
+    texts |= {name: "|".join(f"{one:g}" for one in each) for name, each in self.by_part.items()}
+    values = ", ".join(f"{name}={text}" for name, text in texts.items())
     return f" [{values}]" if values else ""
 
   def num_seen(self, batch_size: int) -> int:
@@ -78,10 +88,17 @@ class Plan:
     return sum(phase.num_steps for phase in self.phases)
 
   @property
-  def sizes(self) -> tuple[int, bool, tuple[tuple[int, int], ...]]:
-    """The rounds, whether decays differ between them, and the examples and steps of each phase."""
+  def sizes(self) -> tuple[object, ...]:
+    """The rounds, the examples and steps of each phase, whether decays differ between rounds, and
+    what differs between examples.
+    """
     of_phases = tuple((one.example_ids.shape[1], one.num_steps) for one in self.phases)
-    return self.rounds, self.decay_factors is not None, of_phases
+    return self.rounds, of_phases, self.decay_factors is not None, self.by_part
+
+  @property
+  def by_part(self) -> tuple[str, ...]:
+    """The regularisers that differ between the parts of any phase, sorted."""
+    return tuple(sorted({name for phase in self.phases for name in phase.by_part}))
 
   def factors_of(self, round_index: int) -> Float[np.ndarray, "P"]:
     """Returns what the decay of each phase is multiplied by in a round, from 0."""
@@ -103,7 +120,7 @@ class Plan:
     """
     overrides = [item for phase in self.phases for item in phase.overrides.items()]
     other = {name for name, value in overrides if value != neutral[name]}
-    return tuple(sorted(other.union(always)))
+    return tuple(sorted(other.union(always, self.by_part)))
 
 
 @jax.tree_util.register_dataclass
@@ -117,13 +134,16 @@ class PlanArrays:
   seeds: Leaf  # [R] uint32
   example_ids: tuple[Leaf, ...]  # per phase [R, n] int32
   weight_decays: tuple[Leaf, ...]  # per phase [R, num_steps] float32
-  overrides: dict[str, Leaf]  # [R, P] or [R, P, K] float32 for each of the plan's regularisers
+  # [R, P] float32 for each of the plan's regularisers; [R, P, K] or [R, P, M] where it has a number
+  # for each class, or for each part of a mixed phase.
+  overrides: dict[str, Leaf]
   learning_rates: Leaf  # [rounds] or [rounds, steps] float32
   evaluates: Leaf  # [rounds] bool
   optim: Mapping[str, Leaf] | None = None  # [] float32 each, see `sdt.engine.optim.numbers_of`
   draws: tuple[Leaf, ...] | None = None  # per phase [R, n] uint32, see `sdt.inputs.order`
   semi: Mapping[str, Leaf] | None = None  # see `sdt.engine.semi.numbers_of_semi`
   decay_factors: Leaf | None = None  # [rounds, P] float32
+  parts: Leaf | None = None  # [R, P, N] uint8, the part of every training example
 
   @property
   def of_replicas(self) -> "PlanArrays":
@@ -146,6 +166,7 @@ def plan_arrays(
   *,
   regularisers: Mapping[str, float] | None = None,
   optim: Mapping[str, float] = types.MappingProxyType({}),
+  num_examples: int = 0,
 ) -> PlanArrays:
   """Returns the plan's numbers as arrays; the last round is always evaluated.
 
@@ -157,6 +178,7 @@ def plan_arrays(
     regularisers: those of the program, each with its value in a phase that does not override it;
       None for those that the plan overrides, and `NEUTRAL`.
     optim: the numbers of the optimiser that the program takes as arguments.
+    num_examples: N, of the training set; read where a phase is mixed.
   """
   if regularisers is None:
     regularisers = {name: NEUTRAL[name] for name in plan.regularisers()}
@@ -171,6 +193,9 @@ def plan_arrays(
     if name in _NEUTRAL_OF_CLASS:
       return _by_class(plan, name)
     of_phases = [phase.overrides.get(name, neutral) for phase in plan.phases]
+    if name in plan.by_part:
+      of_parts = np.asarray(_of_parts(plan, name, of_phases), np.float32)
+      return np.tile(of_parts, (num_replicas, 1, 1))
     return np.tile(np.asarray(of_phases, np.float32), (num_replicas, 1))
 
   return PlanArrays(
@@ -183,7 +208,27 @@ def plan_arrays(
     optim={name: np.asarray(value, np.float32) for name, value in optim.items()},
     draws=_draws(plan, num_replicas) if _DRAWS in regularisers else None,
     decay_factors=None if plan.decay_factors is None else plan.decay_factors.astype(np.float32),
+    parts=_parts(plan, num_replicas, num_examples) if plan.by_part else None,
   )
+
+
+def _of_parts(plan: Plan, name: str, of_phases: Sequence[float]) -> list[list[float]]:
+  """Returns the values of a regulariser for each phase and part, [P, M]."""
+  most = max(len(values) for phase in plan.phases for values in phase.by_part.values())
+  rows = []
+  for phase, value in zip(plan.phases, of_phases, strict=True):
+    values = phase.by_part.get(name, (value,) * most)
+    rows.append([*values, *[value] * (most - len(values))])
+  return rows
+
+
+def _parts(plan: Plan, num_replicas: int, num_examples: int) -> UInt8[np.ndarray, "R P N"]:
+  """Returns the part of every training example in each phase; 0 of what a phase has not."""
+  parts = np.zeros((num_replicas, len(plan.phases), num_examples), np.uint8)
+  for place, phase in enumerate(plan.phases):
+    if phase.parts is not None:
+      np.put_along_axis(parts[:, place], phase.example_ids, phase.parts.astype(np.uint8), axis=1)
+  return parts
 
 
 def _by_class(plan: Plan, name: str) -> Float[np.ndarray, "R P K"]:

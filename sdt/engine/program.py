@@ -105,6 +105,7 @@ class Program(TrainingPassProgram):
     course_rounds: rounds of which their label's probability is kept; 0 where it is not.
     semi: None where no phase sees unlabelled examples.
     decays_by_round: whether the decays of the plan differ between rounds.
+    by_part: the regularisers that differ between the examples of a mixed phase.
   """
 
   optim: OptimConfig
@@ -118,6 +119,7 @@ class Program(TrainingPassProgram):
   course_rounds: int = 0
   semi: SemiProgram | None = None
   decays_by_round: bool = False
+  by_part: tuple[str, ...] = ()
 
   @property
   def steps_per_round(self) -> int:

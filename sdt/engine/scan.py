@@ -265,6 +265,7 @@ def _step_now(program: Program, place: StepPlace, plan: PlanArrays) -> StepNow:
       augment_key(seed, phase, step), mixup, dropout_key(seed, phase, step), unlabelled=unlabelled
     ),
     semi=None if place.semi is None else now_of(place.semi, phase, step),
+    parts=None if plan.parts is None else plan.parts[phase],
   )
 
 

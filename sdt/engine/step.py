@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -48,6 +48,8 @@ class Batch:
     mask: [B] bool, which examples count.
     mixture: of mixed inputs, the partners' labels and the weights; None where nothing is mixed.
     unlabelled: what the step sees besides; None where no phase sees unlabelled examples.
+    by_example: [B] float each, regularisers that differ between examples, in place of those of the
+      phase.
   """
 
   ids: Leaf
@@ -56,6 +58,7 @@ class Batch:
   mask: Leaf
   mixture: Mixture | None = None
   unlabelled: Unlabelled | None = None
+  by_example: Mapping[str, Leaf] = dataclasses.field(default_factory=dict)
 
 
 class StepKeys(NamedTuple):
@@ -90,6 +93,7 @@ class StepNow:
       name (`RegulariseConfig`); what is not there is not computed.
     keys: of this step.
     semi: the numbers of phases with unlabelled examples, [] each; see `sdt.engine.semi.now_of`.
+    parts: [N] uint8, the part of every training example; None where no phase is mixed.
   """
 
   phase: Leaf
@@ -101,6 +105,11 @@ class StepNow:
   overrides: Mapping[str, Leaf] = dataclasses.field(default_factory=dict)
   keys: StepKeys = dataclasses.field(default_factory=StepKeys)
   semi: Mapping[str, Leaf] | None = None
+  parts: Leaf | None = None
+
+  def of_examples(self, names: Iterable[str], ids: Leaf) -> dict[str, Leaf]:
+    """Returns the values [B] of these regularisers, each of its example's part."""
+    return {name: self.overrides[name][given(self.parts)[ids]] for name in names}
 
   @property
   def rates(self) -> PhaseRates:
@@ -149,6 +158,7 @@ def train_step(
   lambda_A, or on B with lambda_B. The mean loss over the valid examples; momentum and decay as in
   torch's SGD.
   """
+  now = dataclasses.replace(now, overrides={**now.overrides, **batch.by_example})
   objective = functools.partial(_objective, state.batch_stats, batch, now, network)
   grads, forward = jax.grad(objective, has_aux=True)(state.params)
   grads, sums = sum_over(network.axis_name, (grads, forward.sums))
@@ -210,7 +220,8 @@ def _labelled_sum(
   sums: BatchSums | None = None,
 ) -> Float[Array, ""]:
   """Returns the sum of the losses of the labelled examples; `sums` are those of these logits."""
-  if batch.mixture is None and not _OF_LOSS & overrides.keys():
+  is_plain = batch.mixture is None and "loss_weight" not in batch.by_example
+  if is_plain and not _OF_LOSS & overrides.keys():
     sums = sums or batch_sums(logits, batch.labels, batch.mask, axis_name=None)
     return sums.loss
   return _regularised_sum(logits, batch, overrides)
@@ -280,8 +291,11 @@ def _apply(
 def _new_statistics(
   before: BatchStats, after: BatchStats, overrides: Mapping[str, Float[Array, "..."]]
 ) -> BatchStats:
-  """Returns the running statistics after the step: those before it where `loss_weight` is 0."""
-  if "loss_weight" not in overrides:
+  """Returns the running statistics after the step: those before it where `loss_weight` is 0.
+
+  Not where it differs between examples.
+  """
+  if "loss_weight" not in overrides or overrides["loss_weight"].ndim:
     return after
   has_data = overrides["loss_weight"] != 0
   return jax.tree.map(lambda new, old: jnp.where(has_data, new, old), after, before)
@@ -313,6 +327,8 @@ def _regularised_sum(
     losses = own * losses
     for weight, labels in zip(others, batch.mixture.labels, strict=True):
       losses = losses + weight * losses_of(labels)
+  if "loss_weight" in batch.by_example:
+    losses = losses * batch.by_example["loss_weight"].astype(losses.dtype)
   return jnp.sum(jnp.where(batch.mask, losses, 0.0))
 
 
@@ -331,7 +347,7 @@ def _weighted(
     # The sign is that of the whole batch, over all devices.
     loss = sum_over(axis_name, jax.lax.stop_gradient(mean_loss))
     mean_loss = jnp.where(loss < overrides["loss_floor"].astype(loss.dtype), -mean_loss, mean_loss)
-  if "loss_weight" in overrides:
+  if "loss_weight" in overrides and not overrides["loss_weight"].ndim:
     mean_loss = mean_loss * overrides["loss_weight"].astype(mean_loss.dtype)
   return mean_loss
 

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from sdt.arrays import AnyArray
 from sdt.losses import accumulator_dtype
@@ -23,7 +23,8 @@ from sdt.models.recording import record
 # The name of the multiplier of a residual branch, with Fixup.
 MULTIPLIER = "multiplier"
 
-# By name, the rates of a step that replace the network's own, each [] float in [0, 1).
+# By name, the rates of a step that replace the network's own, each [] float in [0, 1), or [B] where
+# examples differ.
 type Rates = Mapping[str, jax.Array]
 
 
@@ -73,9 +74,9 @@ class Dropout(nn.Module):
   """Returns x with values set to zero with probability `rate`, the others times 1 / (1 - rate).
 
   Only in training; in evaluation it returns x. A rate in the call replaces the module's and may be
-  traced. With `per_example` all values of an example drop together. The key is
-  `rngs={"dropout": key}` of `apply`, folded with the layer's path. Under `axis_name` every device
-  draws for the whole batch and takes its part, so the number of devices changes nothing.
+  traced, or [B], one for each example. With `per_example` all values of an example drop together.
+  The key is `rngs={"dropout": key}` of `apply`, folded with the layer's path. Under `axis_name`
+  every device draws for the whole batch and takes its part, so that their number changes nothing.
 
   Source: Srivastava et al. 2014, "Dropout", section 4. Differs from source: scaled in training, not
   in evaluation.
@@ -87,19 +88,28 @@ class Dropout(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Float[Array, "B *N"], *, train: bool, rate: Float[AnyArray, ""] | None = None
+    self, x: Float[Array, "B *N"], *, train: bool, rate: Float[AnyArray, "*B"] | None = None
   ) -> Float[Array, "B *N"]:
     if not train or (rate is None and self.rate == 0.0):
       return x
     keep_rate = 1.0 - (self.rate if rate is None else rate)
     shape = (1,) * (x.ndim - 1) if self.per_example else x.shape[1:]
     num_devices = 1 if self.axis_name is None else jax.lax.axis_size(self.axis_name)
-    key = self.make_rng("dropout")
-    keep = jax.random.bernoulli(key, keep_rate, (num_devices * x.shape[0], *shape))
-    if self.axis_name is not None:
-      first = jax.lax.axis_index(self.axis_name) * x.shape[0]
-      keep = jax.lax.dynamic_slice_in_dim(keep, first, x.shape[0])
+    key, whole = self.make_rng("dropout"), (num_devices * x.shape[0], *shape)
+    if jnp.ndim(keep_rate) == 0:
+      keep = self._own(jax.random.bernoulli(key, keep_rate, whole), x.shape[0])
+    else:  # the uniform numbers by which `bernoulli` decides, beside a rate for each example
+      keep_rate = jnp.asarray(keep_rate).reshape(-1, *[1] * (x.ndim - 1))
+      keep = self._own(jax.random.uniform(key, whole, keep_rate.dtype), x.shape[0]) < keep_rate
     return jnp.where(keep, x / jnp.asarray(keep_rate, x.dtype), jnp.zeros_like(x))
+
+  @nn.nowrap
+  def _own(self, drawn: Shaped[Array, "N *rest"], num: int) -> Shaped[Array, "B *rest"]:
+    """Returns this device's part of what is drawn for the whole batch."""
+    if self.axis_name is None:
+      return drawn
+    first = jax.lax.axis_index(self.axis_name) * num
+    return jax.lax.dynamic_slice_in_dim(drawn, first, num)
 
 
 class Linear(nn.Module):

@@ -100,7 +100,7 @@ def rows_of_round(
         "weight_decay": _short(np.mean(phase.weight_decay[replica]) * factors[number]),
         **figures,
         "seconds": round(ended.seconds / plan.steps_per_round * phase.num_steps, 6),
-        **({"overrides": dict(phase.overrides)} if phase.overrides else {}),
+        **({"overrides": values} if (values := {**phase.overrides, **phase.by_part}) else {}),
       }
       rows.append(row | lost)
   return _with_step_losses(rows, plan, ended, steps_done=steps_done)

@@ -212,6 +212,7 @@ class Setup:
       eval_every_rounds=every,
       regularisers={name: neutral[name] for name in regularisers},
       optim=numbers_of(config.optim),
+      num_examples=len(self.data.train),
     )
     keeps = recorded.records(config, self.data, plan.arm)
     trainer.use_plan(with_semi(arrays, plan, config), keeps_dynamics=keeps)
@@ -239,6 +240,7 @@ class Setup:
       course_rounds=recorded.course_rounds(config, plan.arm),
       semi=semi_program(plan, config),
       decays_by_round=plan.decay_factors is not None,
+      by_part=plan.by_part,
     )
 
   def score_program(self) -> ScoreProgram:

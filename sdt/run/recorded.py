@@ -3,7 +3,8 @@
 They score the examples, so no other arm records any.
 """
 
-from sdt.arms.planning import Setting, make_plan, neutral_values
+from sdt.arms.planning import make_plan, neutral_values
+from sdt.arms.setting import Setting
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from sdt.arms.catalogue import trainings
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.config import Config
 from sdt.data import duplicates
 from sdt.data.dataset import Data

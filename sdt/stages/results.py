@@ -239,8 +239,11 @@ def _collapse_of(
 
 
 def write_arm_ids(workdir: Path, data: Data, config: Config, plan: Plan) -> None:
-  """Writes arms/<arm>.npz: the example ids [R, n] of each phase of its plan."""
+  """Writes arms/<arm>.npz: the example ids [R, n] of each phase of its plan, and their parts, where
+  it is mixed.
+  """
   ids = {phase.name: data.train.example_ids[phase.example_ids] for phase in plan.phases}
+  ids |= {f"{one.name}_part": one.parts for one in plan.phases if one.parts is not None}
   files.write_npz(
     workdir / "arms" / f"{plan.arm}.npz", seeds=np.asarray(config.seeds, np.int64), **ids
   )

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from sdt import files
 from sdt.arms.catalogue import fold_arms, scoring_arms
-from sdt.arms.planning import Setting
+from sdt.arms.setting import Setting
 from sdt.config import Config
 from sdt.config.schema import SplitConfig
 from sdt.config.score_names import COURSE, ON_REQUEST, OTHER_CLASS, PROBABILITIES, SCORES, Score

@@ -5,7 +5,8 @@ import pytest
 
 from sdt.arms import design
 from sdt.arms.language import TRENDS, parse_own_arms
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.engine.schedule import falling, rates_of_arm
 from sdt.errors import ConfigError
 from sdt.run import metrics

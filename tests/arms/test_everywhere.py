@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sdt.arms.catalogue import ARM_NAMES
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.engine.plan import plan_arrays
 from tests.arms.test_planning import setting
 from tests.support import tiny

@@ -14,7 +14,8 @@ from sdt.arms.language import (
   STEPS,
   SUBSETS,
 )
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.config.combinations import OWN_START
 from sdt.config.schema import NEUTRAL
 from sdt.engine.plan import plan_arrays

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from sdt.arms import resampling
 from sdt.arms.language import EQUAL
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.data.sources import load
 from tests.support import tiny
 from tests.support.places import GOLDEN

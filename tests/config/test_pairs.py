@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.errors import SdtError
 from sdt.run import load_inputs
 from tests.support import blocks, tiny

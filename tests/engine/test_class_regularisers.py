@@ -11,7 +11,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from sdt.arms import class_shares
 from sdt.arms.checks import check_overrides
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.config.schema import OptimConfig
 from sdt.engine.examples import round_ids
 from sdt.engine.program import Network

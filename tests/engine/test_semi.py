@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.config.schema import OptimConfig, SemiConfig
 from sdt.devices.layout import sum_over
 from sdt.engine.program import Network

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt import experiment
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.commands import dry_run
 from sdt.config import from_dict, resolve, to_dict
 from sdt.config.schema import DataConfig

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sdt import files
 from sdt.arms.catalogue import fold_arms, trainings
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.commands import dry_run
 from sdt.errors import ConfigError
 from sdt.scores import cleanlab_issues

@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from sdt import files
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.config.schema import SplitConfig
 from sdt.config.score_names import OTHER_CLASS, SCORES
 from sdt.engine.score_pass import ScoreRunner

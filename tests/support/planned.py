@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from sdt.arms.planning import Setting, make_plan
+from sdt.arms.planning import make_plan
+from sdt.arms.setting import Setting
 from sdt.engine.plan import Phase
 from sdt.scores.split import Sizes, split
 from tests.support import tiny

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Int32, Key
 
 from sdt.arrays import AnyArray
+from sdt.inputs.operations.frame import beside
 
 # Of random erasing: tries, share of the area, ratio of the sides.
 _TRIES, _LEAST_AREA, _LARGEST_AREA, _ASPECT = 10, 0.02, 1 / 3, 1 / 0.3
@@ -44,11 +45,13 @@ def cutout_boxes(
 ) -> Int32[Array, "B 4"]:
   """Returns squares of `side` pixels (rounded), [B, 4], whose middle is uniform in the image.
 
+  `side` is [] or [B].
+
   Source: DeVries and Taylor 2017, section 3.2. Differs from source: none for even sides; the
   authors' code makes an odd one smaller by 1.
   """
   middles = jax.random.randint(key, (num, 2), 0, jnp.asarray(size, jnp.int32)[None], jnp.int32)
-  whole = jnp.rint(jnp.asarray(side, jnp.float32)).astype(jnp.int32)
+  whole = jnp.rint(jnp.asarray(beside(side, 2), jnp.float32)).astype(jnp.int32)
   return around(middles, whole // 2, whole - whole // 2, size=size)
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32, Key, Shaped
 
 from sdt.arrays import AnyArray
+from sdt.inputs.operations.frame import beside
 
 # Random-resized-crop tries so many boxes before it takes the largest one in the middle.
 _BOX_TRIES = 10
@@ -21,7 +22,7 @@ def draw_offsets(
   output: tuple[int, int],
   *,
   pad: int,
-  strength: Float[AnyArray, ""] | None = None,
+  strength: Float[AnyArray, "*B"] | None = None,
 ) -> Int32[Array, "B 2"]:
   """Returns the first row and column of each crop in the padded image, [B, 2] int32, uniform.
 
@@ -30,7 +31,8 @@ def draw_offsets(
     sizes: [B, 2] int32, height and width of every image.
     output: (height, width) of the crop; no larger than any padded image.
     pad: pixels on each side.
-    strength: [] float in [0, 1], None for 1. It scales the distance of the crop from the middle.
+    strength: [] or [B] float in [0, 1], None for 1. It scales the distance of the crop from the
+      middle.
   """
   num_places = sizes + (2 * pad + 1) - _pixels(output)
   offsets = jax.random.randint(key, (sizes.shape[0], 2), 0, num_places, jnp.int32)
@@ -44,8 +46,8 @@ def draw_boxes(
   sizes: Int[AnyArray, "B 2"],
   output: tuple[int, int],
   *,
-  setting: tuple[float | Float[AnyArray, ""], float],
-  strength: Float[AnyArray, ""] | None = None,
+  setting: tuple[float | Float[AnyArray, "*B"], float],
+  strength: Float[AnyArray, "*B"] | None = None,
 ) -> Int32[Array, "B 4"]:
   """Returns the boxes of random-resized-crop, [B, 4] int32: top, left, height, width.
 
@@ -53,9 +55,9 @@ def draw_boxes(
     key: PRNG key.
     sizes: [B, 2] int32.
     output: (height, width) after the crop.
-    setting: the least share of the area in (0, 1], and the largest ratio of the sides.
-    strength: [] float in [0, 1], None for 1. It scales the distance of each edge from its place in
-      evaluation, rounded to pixels.
+    setting: the least share of the area in (0, 1], [] or [B], and the largest ratio of the sides.
+    strength: [] or [B] float in [0, 1], None for 1. It scales the distance of each edge from its
+      place in evaluation, rounded to pixels.
   """
   least_area, aspect = setting
   boxes = _draw_boxes(key, sizes, least_area, aspect=aspect)
@@ -77,7 +79,9 @@ def _scaled(drawn: AnyArray, middle: AnyArray, strength: AnyArray) -> jax.Array:
 
   Halves always go up, so no box shrinks to nothing.
   """
-  moved = jnp.floor(strength * (drawn - middle).astype(jnp.float32) + 0.5).astype(jnp.int32)
+  moved = jnp.floor(beside(strength, 2) * (drawn - middle).astype(jnp.float32) + 0.5).astype(
+    jnp.int32
+  )
   return jnp.asarray(middle) + moved
 
 

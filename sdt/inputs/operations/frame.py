@@ -68,8 +68,15 @@ def normal_noise(
 def symmetric(
   key: Key[Array, ""], shape: tuple[int, ...], strength: float | AnyArray
 ) -> Float[Array, "..."]:
-  """Returns strength * u with u uniform in [-1, 1), float32."""
-  return jax.random.uniform(key, shape, jnp.float32, -1.0, 1.0) * strength
+  """Returns strength * u with u uniform in [-1, 1), float32; `strength` is [] or [B]."""
+  return jax.random.uniform(key, shape, jnp.float32, -1.0, 1.0) * beside(strength, len(shape))
+
+
+def beside(values: float | AnyArray, num_axes: int) -> float | AnyArray:
+  """Returns values [B] with further axes of length 1; what is no array of examples as it is."""
+  if not jnp.ndim(values):
+    return values
+  return jnp.asarray(values).reshape(-1, *[1] * (num_axes - 1))
 
 
 def of_examples(values: AnyArray) -> jax.Array:

@@ -18,7 +18,7 @@ from sdt.config.toolbox.operation_blocks import CROPS, SMOTE, strength_of
 from sdt.config.toolbox.pipeline import Pipeline
 from sdt.inputs.operations import blur, boxes, colour, policies, smote
 from sdt.inputs.operations.crops import crop_and_flip, draw_boxes, draw_offsets, resize_boxes
-from sdt.inputs.operations.frame import Drawn, Frame, draw_seeds, of_examples, symmetric
+from sdt.inputs.operations.frame import Drawn, Frame, beside, draw_seeds, of_examples, symmetric
 from sdt.inputs.operations.geometry import (
   GEOMETRY,
   LOGARITHMIC,
@@ -75,7 +75,7 @@ def _draw_chance(key: jax.Array, num: int, numbers: Sequence[Strength], frame: F
 
 def _draw_normal(key: jax.Array, num: int, numbers: Sequence[Strength], frame: Frame) -> Drawn:
   del frame
-  return {"amount": jax.random.normal(key, (num, 3), jnp.float32) * numbers[0]}
+  return {"amount": jax.random.normal(key, (num, 3), jnp.float32) * beside(numbers[0], 2)}
 
 
 def _draw_noise(key: jax.Array, num: int, numbers: Sequence[Strength], frame: Frame) -> Drawn:
@@ -169,7 +169,8 @@ def draw(
     sizes: [B, 2] int32, height and width of every image.
     output: (height, width) after the crop; no larger than any padded image.
     pipeline: the operations.
-    strengths: [] float each, in place of the numbers in the pipeline; by the regulariser's name.
+    strengths: [] float each, or [B] where examples differ, in place of the numbers in the pipeline;
+      by the regulariser's name.
       `augment_strength` in [0, 1] multiplies all. A mirror's strength is its probability; of a crop
       (or box) it scales the distance of each edge from its place in evaluation, in whole pixels.
   """

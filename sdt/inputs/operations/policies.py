@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from sdt.arrays import AnyArray
 from sdt.inputs.operations import colour
-from sdt.inputs.operations.frame import Drawn, Frame, draw_seeds, of_examples
+from sdt.inputs.operations.frame import Drawn, Frame, beside, draw_seeds, of_examples
 from sdt.inputs.operations.geometry import bilinear
 
 type Images = Float[Array, "B h w C"]
@@ -187,7 +187,7 @@ def draw_auto(key: Key[Array, ""], num: int, factor: float | AnyArray, frame: Fr
   names, probabilities, levels = map(jnp.asarray, cifar_policy())
   pair_key, chance_key, sign_key, seed_key = jax.random.split(key, 4)
   pair = jax.random.randint(pair_key, (num,), 0, len(names), jnp.int32)
-  chance = probabilities[pair] * factor
+  chance = probabilities[pair] * beside(factor, 2)
   acts = jax.random.uniform(chance_key, (num, 2), jnp.float32) < chance
   choices, magnitudes = [], []
   for index, key_of_sign in enumerate(jax.random.split(sign_key, 2)):
