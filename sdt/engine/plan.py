@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, UInt8, UInt32
+from jaxtyping import Float, Int, UInt32
 
 from sdt.config.schema import NEUTRAL
 from sdt.inputs.order import draw_thresholds
@@ -166,7 +166,6 @@ def plan_arrays(
   *,
   regularisers: Mapping[str, float] | None = None,
   optim: Mapping[str, float] = types.MappingProxyType({}),
-  num_examples: int = 0,
 ) -> PlanArrays:
   """Returns the plan's numbers as arrays; the last round is always evaluated.
 
@@ -178,7 +177,6 @@ def plan_arrays(
     regularisers: those of the program, each with its value in a phase that does not override it;
       None for those that the plan overrides, and `NEUTRAL`.
     optim: the numbers of the optimiser that the program takes as arguments.
-    num_examples: N, of the training set; read where a phase is mixed.
   """
   if regularisers is None:
     regularisers = {name: NEUTRAL[name] for name in plan.regularisers()}
@@ -208,7 +206,6 @@ def plan_arrays(
     optim={name: np.asarray(value, np.float32) for name, value in optim.items()},
     draws=_draws(plan, num_replicas) if _DRAWS in regularisers else None,
     decay_factors=None if plan.decay_factors is None else plan.decay_factors.astype(np.float32),
-    parts=_parts(plan, num_replicas, num_examples) if plan.by_part else None,
   )
 
 
@@ -222,13 +219,18 @@ def _of_parts(plan: Plan, name: str, of_phases: Sequence[float]) -> list[list[fl
   return rows
 
 
-def _parts(plan: Plan, num_replicas: int, num_examples: int) -> UInt8[np.ndarray, "R P N"]:
-  """Returns the part of every training example in each phase; 0 of what a phase has not."""
-  parts = np.zeros((num_replicas, len(plan.phases), num_examples), np.uint8)
+def with_parts(arrays: PlanArrays, plan: Plan, num_examples: int) -> PlanArrays:
+  """Returns the arrays with the part of each of the N training examples in every phase.
+
+  It is 0 of what a phase has not. Without a mixed phase the arrays stay as they are.
+  """
+  if not plan.by_part:
+    return arrays
+  parts = np.zeros((len(arrays.seeds), len(plan.phases), num_examples), np.uint8)
   for place, phase in enumerate(plan.phases):
     if phase.parts is not None:
       np.put_along_axis(parts[:, place], phase.example_ids, phase.parts.astype(np.uint8), axis=1)
-  return parts
+  return dataclasses.replace(arrays, parts=parts)
 
 
 def _by_class(plan: Plan, name: str) -> Float[np.ndarray, "R P K"]:

@@ -22,7 +22,7 @@ from sdt.engine.averages import Average
 from sdt.engine.dispatch_sizes import TRAINED, DispatchSizes, RoundWork
 from sdt.engine.norms import layer_names
 from sdt.engine.optim import first_trained, numbers_of, static_part
-from sdt.engine.plan import Plan, plan_arrays
+from sdt.engine.plan import Plan, plan_arrays, with_parts
 from sdt.engine.prediction_pass import PredictionProgram, Predictor
 from sdt.engine.program import Program
 from sdt.engine.recalibrate import RecalibrateProgram, Recalibrator
@@ -212,8 +212,8 @@ class Setup:
       eval_every_rounds=every,
       regularisers={name: neutral[name] for name in regularisers},
       optim=numbers_of(config.optim),
-      num_examples=len(self.data.train),
     )
+    arrays = with_parts(arrays, plan, len(self.data.train))
     keeps = recorded.records(config, self.data, plan.arm)
     trainer.use_plan(with_semi(arrays, plan, config), keeps_dynamics=keeps)
     return trainer

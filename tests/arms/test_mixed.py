@@ -6,7 +6,7 @@ import pytest
 from sdt.arms.checks import check_arms, check_overrides
 from sdt.arms.language import parse_phases
 from sdt.arms.planning import make_plan
-from sdt.engine.plan import plan_arrays
+from sdt.engine.plan import plan_arrays, with_parts
 from sdt.errors import ConfigError
 from tests.support import tiny
 from tests.support.planned import setting
@@ -57,7 +57,7 @@ def test_what_everywhere_gives_is_shared_and_a_part_may_have_its_own():
 
 def test_the_arrays_have_a_value_for_each_part_and_the_part_of_each_example():
   of, plan = plan_of(f"A@1e-3[loss_weight=0.5] + {SOFT}")
-  arrays = plan_arrays(plan, (0, 1), np.ones(4), eval_every_rounds=1, num_examples=70)
+  arrays = with_parts(plan_arrays(plan, (0, 1), np.ones(4), eval_every_rounds=1), plan, 70)
   np.testing.assert_array_equal(arrays.overrides["loss_weight"], [[0.5, 1.0]] * 2)
   of_parts = np.asarray([[[0.0, 0.0], [0.2, 0.0]]] * 2, np.float32)
   np.testing.assert_array_equal(arrays.overrides["label_smoothing"], of_parts)

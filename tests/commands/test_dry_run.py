@@ -221,15 +221,6 @@ def test_what_a_run_refuses_is_refused_before_the_first_line(changes, kind, part
   assert part in str(caught.value)
 
 
-def test_before_a_search_the_design_is_that_of_the_middle_of_the_space(tmp_path):
-  config = tiny.config(
-    select__space=("batch_size = choice(10, 20, 35)",), select__trials=2, stop__patience=0
-  )
-  lines = before_compiling(dry_run.describe(config, tmp_path / "run"))
-  (baseline,) = (line for line in lines if line.startswith("  baseline: "))
-  assert "all 4 = 4; smallest batch 10," in baseline  # 70 examples in batches of 20, not of 16
-
-
 @pytest.mark.slow
 def test_the_command_ends_with_3_after_the_whole_description_and_writes_nothing(tmp_path):
   command = [

@@ -25,6 +25,7 @@ from sdt.types import Log
 
 _IN_FLIGHT = 256  # images decoded ahead of the one that is stored
 _PROGRESS_SECS = 2.0
+_LONGEST_SILENCE = 60.0  # seconds
 # Deep grey images that use a smaller share of their values are told, or refused.
 _DARK, _BLACK = 1 / 8, 1 / 256
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -66,12 +67,15 @@ def in_order[Item, Result](
 def _with_progress(
   results: Iterator[Decoded], total: int, where: str, log: Log
 ) -> Iterator[Decoded]:
-  """Yields the results, and logs every two seconds how many are done and how long is left."""
+  """Yields the results, and logs how many are done and how long is left.
+
+  After two seconds first, then each time after half of the time that has passed, a minute at most.
+  """
   begin = last = time.monotonic()
   for done, result in enumerate(results, 1):
     yield result
     now = time.monotonic()
-    if now - last > _PROGRESS_SECS:
+    if now - last > max(_PROGRESS_SECS, min(_LONGEST_SILENCE, (now - begin) / 2)):
       last, rate = now, done / (now - begin)
       log(
         f"{where}: decoded {done:,} of {total:,} images, {rate:,.0f} images/s, "

@@ -1,6 +1,7 @@
 """Every kind of image file becomes upright RGB; sizes; damage; lists of files."""
 
 import dataclasses
+import itertools
 import os
 import threading
 import warnings
@@ -351,11 +352,23 @@ def test_images_beyond_half_of_the_memory_are_read_as_others_are(tmp_path, monke
 
 def test_progress_tells_how_many_how_fast_and_how_long(tmp_path, monkeypatch):
   monkeypatch.setattr(images, "_PROGRESS_SECS", 0.0)
+  monkeypatch.setattr(images, "_LONGEST_SILENCE", 0.0)
   lines = []
   _read(tmp_path, _fill(tmp_path, [(6, 4)] * 3), lines.append)
   assert len(lines) == 3
   assert lines[1].startswith("the split: decoded 2 of 3 images, ")
   assert lines[2].endswith("images/s, 0 s left")
+
+
+def test_the_lines_of_progress_grow_rarer(monkeypatch):
+  seconds = itertools.count()  # the clock is asked at the begin, then once for each image
+  monkeypatch.setattr(images.time, "monotonic", lambda: float(next(seconds)))
+  lines = []
+  for _ in images._with_progress(iter(range(600)), 600, "the split", lines.append):
+    pass
+  told = [int(line.split()[3]) for line in lines]
+  assert told[:6] == [3, 7, 15, 31, 63, 124]
+  assert np.diff(told).max() == 61
 
 
 def test_a_full_memory_is_no_fault_of_the_image(monkeypatch):
