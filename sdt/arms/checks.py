@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from sdt.arms.catalogue import ARMS, arm_specs
 from sdt.arms.class_shares import BY_CLASS
-from sdt.arms.language import EQUAL, STRENGTHS, ArmSpec, PhaseSpec, parse_everywhere
-from sdt.arms.planning import neutral_values
+from sdt.arms.language import BY_EXAMPLE, EQUAL, STRENGTHS, ArmSpec, PhaseSpec, parse_everywhere
+from sdt.arms.planning import neutral_values, values_of
 from sdt.arms.semi_checks import check_semi
 from sdt.config import Config
 from sdt.config.schema import SplitConfig
 from sdt.config.search_space import space_of
-from sdt.config.toolbox.operation_blocks import OPS
+from sdt.config.toolbox.operation_blocks import MIXING, OPS, SMOTE
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.devices.layout import check_replicas, make_layout
 from sdt.engine.optim import is_body_frozen
@@ -198,13 +198,31 @@ def check_overrides(config: Config) -> None:
 
 
 def _check_mixed(config: Config, arm: str, phase: PhaseSpec) -> None:
-  """Refuses strengths of the augmentation that differ between examples which are then mixed."""
-  mixing = pipeline_of(config.augment).mixing
-  strengths = {dict(part.overrides).get("augment_strength", "") for part in phase.parts}
-  if mixing is not None and len(strengths) > 1:
+  """Refuses parts that differ in nothing, or in what cannot differ between examples of a batch."""
+  first, second = values_of(config, phase)
+  differing = [name for name, value in first.items() if value != second[name]]
+  shared = [name for name in differing if name not in BY_EXAMPLE]
+  where = f"arms: {arm!r} has {' | '.join(part.subset for part in phase.parts)}"
+  if not differing:
+    raise ConfigError(f"{where}, whose parts have the same regularisers; write one phase")
+  if shared:
     raise ConfigError(
-      f"arms: {arm!r} has augment_strength by part, and {mixing} of augment.ops mixes the parts at "
-      "one strength; leave one of the two out"
+      f"{where}, which differ in {', '.join(shared)}: it acts on whole batches, weights or "
+      "classes; give both parts the same, or take what can differ: "
+      f"{', '.join(BY_EXAMPLE[:5])}, strengths of operations"
+    )
+  pipeline = pipeline_of(config.augment)
+  blends = [name for name in pipeline.names if name in (*MIXING, SMOTE)]
+  blends += ["mixup_alpha"] if first.get("mixup_alpha") else []
+  if blends:
+    raise ConfigError(
+      f"{where}, and {blends[0]} makes one example of several, which may be of both parts; leave "
+      "one of the two out"
+    )
+  if "loss_weight" in differing and first.get("loss_floor"):
+    raise ConfigError(
+      f"{where} with a loss_weight each, and loss_floor is of the loss of whole batches without "
+      "it; leave one of the two out"
     )
 
 

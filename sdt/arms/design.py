@@ -8,18 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from sdt.arms.catalogue import arm_specs
+from sdt.arms.catalogue import ARMS, arm_specs
 from sdt.arms.language import parse_everywhere
+from sdt.arms.planning import neutral_values
 from sdt.config import Config
 from sdt.config.schema import OptimConfig
 from sdt.config.toolbox.operation_blocks import MIXING, strength_of
-from sdt.config.toolbox.pipeline import pipeline_of
 from sdt.config.toolbox.training_blocks import FULL_BATCH
 from sdt.engine.plan import Phase, Plan
 from sdt.engine.schedule import rates_of_arm
 from sdt.errors import ConfigError
 from sdt.inputs.order import num_batches
-from sdt.models.registry import own_dropout
 
 # Below one time constant a weight without a gradient keeps more than a third of its size. Where the
 # line is drawn is a rule of thumb, as are the two numbers below.
@@ -169,30 +168,26 @@ def _fullness(plans: Iterable[Plan]) -> Callable[[int], float]:
   return lambda one: min((_last_batch(size, one) / one for size in sizes), default=1.0)
 
 
-def fitted(config: Config, plans: Sequence[Plan]) -> Config:
-  """Returns the config at the batch size nearest to its own that fits all parts.
+def fitted(config: Config, plans: Sequence[Plan]) -> tuple[Config, str]:
+  """Returns the config at the batch size nearest to its own that fits all parts, and what to tell.
 
   Where none from a half to twice it fits, the one whose smallest last batch is fullest.
 
   Args:
-    config: of the run; returned as it is unless its `fit_batch` is on, which the result's is not.
+    config: of a run whose `fit_batch` is on; that of the result is not.
     plans: of its arms.
   """
-  if not config.fit_batch:
-    return config
   near, plans = config.batch_size, compared(plans, config) or plans
-  fit = fitting_batch_sizes(plans, near, 1) or [max(_candidates(plans, near), key=_fullness(plans))]
-  return dataclasses.replace(config, batch_size=fit[0], fit_batch=False)
-
-
-def note_of_fit(asked: Config, config: Config) -> list[str]:
-  """Returns what a run says of the batch size that `fitted` chose; [] where the user chose it."""
-  if not asked.fit_batch:
-    return []
-  return [
-    f"batch_size=auto: {config.batch_size}, the nearest to {asked.batch_size} for the sizes of all "
-    "parts"
-  ]
+  fit, fullness = fitting_batch_sizes(plans, near, 1), _fullness(plans)
+  size = fit[0] if fit else max(_candidates(plans, near), key=fullness)
+  how = f"the nearest to {near} for the sizes of all parts"
+  if not fit:
+    how = (
+      f"no number from a half to twice {near} fits all parts; at this one the smallest last batch "
+      f"is fullest, {100 * fullness(size):.0f} %"
+    )
+  note = f"batch_size=auto: {size}, {how}"
+  return dataclasses.replace(config, batch_size=size, fit_batch=False), note
 
 
 def warnings_of(
@@ -212,11 +207,9 @@ def underfit_warning(train_accuracy: float | None, config: Config) -> str | None
     train_accuracy: in [0, 1], of the last round or of the best; None if not known.
     config: of the run.
   """
-  values = parse_everywhere(config.everywhere)
-  active = {name for name, value in values.items() if value != 0.0}
-  active |= {strength_of(name) for name in pipeline_of(config.augment).names}
-  active |= {"dropout"} if own_dropout(config.model) else set()
-  if train_accuracy is None or train_accuracy >= _FITS or active & _BLURRING:
+  values = neutral_values(config) | parse_everywhere(config.everywhere)
+  is_blurred = any(values.get(name) for name in _BLURRING)
+  if train_accuracy is None or train_accuracy >= _FITS or is_blurred:
     return None
   return (
     f"the baseline is right on {100 * train_accuracy:.0f} % of its training examples at the end: "
@@ -301,8 +294,13 @@ def check_equal_work(plans: Iterable[Plan], config: Config) -> None:
     work = ", ".join(
       f"{plan.arm} {plan.rounds} rounds of {plan.steps_per_round}" for plan in (fewest, most)
     )
+    cure = "leave one of the two out"
+    if fewest.arm not in ARMS and fewest.rounds == most.rounds:
+      cure = (
+        "end a phase of your arm with ':all' for as many steps as a pass over the whole training "
+        f"set has, or {cure}"
+      )
     raise ConfigError(
       f"arms: unequal numbers of optimiser steps ({work}); rounds may differ by one step at most: "
-      "end a phase of your own arm with ':all' for as many steps as a pass over the whole training "
-      "set has, or leave one of the two out"
+      f"{cure}"
     )

@@ -82,13 +82,12 @@ BY_EXAMPLE = (
 )
 MIXED = "mixed"
 
-_SHUFFLED = re.compile(r"shuffled\((?P<parts>.*)\)")
+_SHUFFLED = re.compile(r"shuffled\((?P<parts>.*)\)(?P<steps>:\w+)?")
 _PHASE = re.compile(
   r"(?P<subset>\w+)(?:&(?P<partner>\w+))?@(?P<decay>[\w.+-]+)(?:~(?P<trend>\w+))?"
   r"(?:\[(?P<overrides>[^\[\]]*)\])?(?::(?P<steps>\w+))?"
 )
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
-_ABSENT = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +102,8 @@ class PhaseSpec:
     steps: a name of `STEPS`.
     partner: a name of `PARTNERS`, or None.
     trend: a name of `TRENDS`, or None.
-    parts: of a mixed phase, whose own `subset` is `MIXED`; its decay, trend and steps are its own.
+    parts: two, of a mixed phase, whose own `subset` is `MIXED`; its decay, trend and steps are its
+      own.
     is_shuffled: whether the parts are dealt out among its examples at random.
   """
 
@@ -179,14 +179,16 @@ def parse_phases(text: str, where: str) -> tuple[PhaseSpec, ...]:
 def _parse_phase(text: str, where: str) -> PhaseSpec:
   shuffled = _SHUFFLED.fullmatch(text)
   if shuffled or "|" in text:
-    parts = (shuffled["parts"] if shuffled else text).split("|")
+    inside = text if shuffled is None else shuffled["parts"] + (shuffled["steps"] or "")
+    parts = inside.split("|")
     specs = tuple(_parse_phase(part.strip(), where) for part in parts)
     return _mixed(specs, bool(shuffled), text, where=where)
   match = _PHASE.fullmatch(text)
   if match is None:
     raise ConfigError(
       f"{where}: {text!r} is not a phase; expected SUBSET@DECAY, SUBSET@DECAY~TREND, "
-      "SUBSET@DECAY[REGULARISER], SUBSET@DECAY:STEPS or PHASE | PHASE, as in A@lambda_A"
+      "SUBSET@DECAY[REGULARISER], SUBSET@DECAY:STEPS, PHASE | PHASE or shuffled(PHASE | PHASE), as "
+      "in A@lambda_A"
     )
   subset = _known(match["subset"], SUBSETS, "subset", where=where)
   partner = match["partner"]
@@ -213,36 +215,24 @@ def _parse_phase(text: str, where: str) -> PhaseSpec:
 
 
 def _mixed(parts: tuple[PhaseSpec, ...], is_shuffled: bool, text: str, *, where: str) -> PhaseSpec:
-  """Returns the mixed phase of some parts.
+  """Returns the mixed phase of two parts.
 
   Raises:
-    ConfigError: the parts differ in what cannot differ between the examples of a batch, or in
-      nothing.
+    ConfigError: they are not two, or differ in what belongs to the phase.
   """
   *before, last = parts
-  values = [dict(part.overrides) for part in parts]
-  names = dict.fromkeys(name for own in values for name in own)
-  differing = [name for name in names if len({own.get(name, _ABSENT) for own in values}) > 1]
-  shared = [name for name in differing if name not in BY_EXAMPLE]
-  own = f"{', '.join(BY_EXAMPLE[:5])}, strengths of operations"
   refused = (
-    (not before, "a phase of one part is no mixture; write PART | PART"),
+    (len(parts) != 2, "a mixed phase has two parts; write PART | PART or shuffled(PART | PART)"),
     (any(part.parts for part in parts), "a mixed phase has no other inside"),
     (
       len({(part.decay, part.trend) for part in parts}) > 1,
-      "a decay acts on the weights, not on examples; give all parts the same",
+      "a decay acts on the weights, not on examples; give both parts the same",
     ),
     (any(part.partner for part in parts), "unlabelled examples are no part of a mixture"),
     (
       any(part.steps != "pass" for part in before),
       "a mixed phase lasts as long as its last part says; give :STEPS there alone",
     ),
-    (
-      shared,
-      f"{', '.join(shared)} acts on whole batches, weights or classes and cannot differ between "
-      f"examples; give all parts the same, or take what can: {own}",
-    ),
-    (not differing, "its parts have the same regularisers; write one phase"),
   )
   for is_so, reason in refused:
     if is_so:

@@ -108,18 +108,26 @@ def _make_phase(setting: Setting, spec: PhaseSpec) -> Phase:
   )
 
 
-def _values(
-  config: Config, spec: PhaseSpec
-) -> tuple[dict[str, float], dict[str, tuple[float, ...]]]:
-  """Returns the values of the regularisers of a phase, and of those that differ between its parts
-  a value for each.
-  """
+def values_of(config: Config, spec: PhaseSpec) -> list[dict[str, float]]:
+  """Returns the values of all regularisers that a phase names, or `everywhere`, for each part."""
   everywhere, neutral = parse_everywhere(config.everywhere), neutral_values(config)
   each = [everywhere | leaf.values(config.regularise) for leaf in spec.leaves]
   names = dict.fromkeys(name for values in each for name in values)
-  of_parts = {name: tuple(one.get(name, neutral[name]) for one in each) for name in names}
-  by_part = {name: values for name, values in of_parts.items() if len(set(values)) > 1}
-  return {name: of_parts[name][0] for name in names if name not in by_part}, by_part
+  return [{name: one.get(name, neutral[name]) for name in names} for one in each]
+
+
+def _values(
+  config: Config, spec: PhaseSpec
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+  """Returns the values that a phase has as a whole, and those that differ between its parts."""
+  first, *others = values_of(config, spec)
+  by_part = {
+    name: (value, other[name])
+    for other in others
+    for name, value in first.items()
+    if value != other[name]
+  }
+  return {name: value for name, value in first.items() if name not in by_part}, by_part
 
 
 def _of_classes(

@@ -33,6 +33,12 @@ def check_semi(config: Config) -> None:
   for arm in config.arms:
     for phase in specs[arm].leaves:
       _check_phase(config, arm, phase, values=everywhere | phase.values(config.regularise))
+    phases = specs[arm].phases
+    if any(phase.parts for phase in phases) and any(phase.partner for phase in phases):
+      raise ConfigError(
+        f"arms: {arm!r} has a mixed phase beside one with unlabelled examples, which belong to no "
+        "part; make two arms of it"
+      )
     names = _asked(specs[arm])
     if len(names) > 1:
       raise ConfigError(

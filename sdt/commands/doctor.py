@@ -151,7 +151,9 @@ def _visit(config: Config, workdir: Path, stop: "StopRequest") -> "Visit":
 
   display = Display()
   data = load_inputs.load_data(config, display.log)
-  config = load_inputs.settle(config, data, experiment.EXPERIMENT.plans)
+  config, notes = load_inputs.settle(config, data, experiment.EXPERIMENT.plans)
+  for note in notes:
+    display.log(f"note: {note}")
   return Visit(
     config,
     data,

@@ -29,6 +29,7 @@ from sdt.data.dataset import Data
 from sdt.data.published.catalogue import SETS
 from sdt.data.stand_in import stand_in
 from sdt.engine.plan import Plan
+from sdt.engine.schedule import rates_of_arm
 from sdt.errors import MissingDataError
 from sdt.losses import is_regression
 from sdt.models import count_params
@@ -100,7 +101,7 @@ def describe(
   log = log or Display().log
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
   found = find_data(config, log) if loaded is None else loaded
-  asked, config = config, settle(config, found.data, experiment.plans)
+  config, fit = settle(config, found.data, experiment.plans)
   beside = load_beside(config, found.data)
   identity = Identity.of(config, found.data, beside)
   if origin is not None and (workdir is None or reused_baseline.is_needed(workdir)):
@@ -108,7 +109,7 @@ def describe(
   standing = None
   if workdir is not None:
     standing = find_standing(config, found.data, identity, workdir=workdir, experiment=experiment)
-  run = _Run(config, found, beside, standing=standing, origin=origin, asked=asked)
+  run = _Run(config, found, beside, standing=standing, origin=origin, fit=fit)
   setup = run.setup
   if workdir is not None and run.choices is not None:
     resume.refuse_other_machine(setup, workdir)
@@ -128,7 +129,7 @@ def describe(
 class _Run:
   """What is known of a run before it starts.
 
-  `origin` is the workdir of a baseline to take over, `asked` the config before its data were known.
+  `origin` is the workdir of a baseline to take over, `fit` what is told of the batch size.
   """
 
   config: Config
@@ -136,7 +137,7 @@ class _Run:
   beside: Beside
   standing: Standing | None
   origin: str | None
-  asked: Config
+  fit: list[str]
 
   @property
   def choices(self) -> dict[str, Any] | None:
@@ -171,8 +172,7 @@ def _lines(run: _Run, size: int, plans: list[Plan]) -> Iterator[str]:
   selecting = list(_selection_lines(config, data)) if is_on(config) else []
   yield from _data_lines(config, run.found, size)
   yield f"network   {config.model.name}: {_cost(setup)}"
-  fit = design.note_of_fit(run.asked, config)
-  yield from (f"note      {note}" for note in (*notes(config, data, run.beside), *fit))
+  yield from (f"note      {note}" for note in (*notes(config, data, run.beside), *run.fit))
   yield from selecting
   yield from _work_lines(setup, plans, run.origin)
   yield from (f"note      {note}" for note in setup.source.notes)
@@ -217,18 +217,18 @@ def _selection_lines(config: Config, data: Data) -> Iterator[str]:
   )
   of = "the sizes here are those of the first candidates"
   if not runs:
-    of = "network and rates here are the config's own, the steps those of the middle of the space"
+    of = "the network here is the config's own; rates, steps and decays are the middle of the space"
   yield f"          nothing is chosen yet: {of}"
 
 
 def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator[str]:
   """Yields rounds, optimiser steps and time; a baseline may come from the workdir `origin`."""
   config = setup.config
-  rates = setup.learning_rates(plans[0]).ravel()
+  planned = provisional(config)  # of which the plans are
+  rates = rates_of_arm(planned, plans[0].rounds, plans[0].steps_per_round).ravel()
   highest = f", at most {rates.max():g}" if rates.max() > max(rates[0], rates[-1]) else ""
   yield f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}{highest}"
   yield "optimiser steps a round:"
-  planned = provisional(config)  # of which the plans are
   designs = design.of_arms(plans, planned)
   for plan, of_arm in zip(plans, designs, strict=True):
     yield (

@@ -49,7 +49,7 @@ def run(config: Config, points: Sequence[Point], workdir: Path, name: str) -> in
   """
   display = Display()
   loader = _Loader(points, display.log)
-  points = _settled(points, loader)
+  points = _settled(points, loader, display.log)
   display.log(f"sdt: {name}: {_headline(config, points)}")
   stop = StopRequest()
   with shared_workdir.hold(workdir) as held, stop.listening(display.log):
@@ -114,7 +114,7 @@ def describe(
 
   log = Display().log
   loader = _Loader(points, log, load)
-  points = _settled(points, loader)
+  points = _settled(points, loader, log)
   _check_same_sweep(_Sweep(config, points, workdir, loader=loader, stop=StopRequest(), log=log))
   yield _headline(config, points)
   yield (
@@ -194,8 +194,8 @@ def _headline(config: Config, points: Sequence[Point]) -> str:
   )
 
 
-def _settled(points: Sequence[Point], loader: "_Loader") -> list[Point]:
-  """Returns the points with what their data decide.
+def _settled(points: Sequence[Point], loader: "_Loader", log: Callable[[str], None]) -> list[Point]:
+  """Returns the points with what their data decide, which `log` is told.
 
   Raises:
     ConfigError, DataError: as a run would, by its config or with its data, before the first of them
@@ -205,11 +205,9 @@ def _settled(points: Sequence[Point], loader: "_Loader") -> list[Point]:
   for point in points:
     try:
       data = loader(point)
-      config = load_inputs.settle(point.config, data, EXPERIMENT.plans)
+      config, notes = load_inputs.settle(point.config, data, EXPERIMENT.plans)
       if selection.is_on(config):
         selection.prepare(config, data)
-      if len(config.arms) > 1:
-        EXPERIMENT.plans(config, data)
       own = dataclasses.replace(point, config=config)
       identity = _identity(own, data)  # reads the files beside the data
       if config.baseline_from is not None:
@@ -217,6 +215,8 @@ def _settled(points: Sequence[Point], loader: "_Loader") -> list[Point]:
     except ConfigError as error:
       raise ConfigError(f"sweep, value {point.folder}: {error}") from error
     settled.append(own)
+    for note in notes:
+      log(f"note: {point.folder}: {note}")
   return settled
 
 

@@ -12,6 +12,10 @@ _LATER = "how many examples A has is decided after the batch size"
 _GIVE = "give batch_size as a number"
 
 
+# What the sizes of the parts follow from.
+_SIZES = ("method.fraction", "method.num_easy", "arms", "own_arms")
+
+
 def _searched(values: Mapping[str, Any]) -> set[str]:
   return {text.partition("=")[0].strip() for text in values["select.space"]}
 
@@ -26,7 +30,7 @@ def _beside(key: str, when: Callable[[Mapping[str, Any]], object], reason: str) 
 def _in_sweep(key: str) -> Conflict:
   def when(values: Mapping[str, Any]) -> bool:
     swept = values[key] or ""
-    return swept.startswith("split.") or swept in ("batch_size", "fit_batch")
+    return swept.startswith("split.") or swept in ("batch_size", "fit_batch", *_SIZES)
 
   return _beside(key, when, "every value would have another batch size, its baseline too")
 
@@ -41,8 +45,13 @@ BATCH: tuple[Conflict, ...] = (
   _beside("select.fraction", lambda values: values["select.fraction"], _LATER),
   _beside(
     "select.space",
-    lambda values: {"batch_size", "split.fraction"} & _searched(values),
+    lambda values: {"batch_size", *_SIZES} & _searched(values),
     "the search chooses what the batch size follows from, or the batch size itself",
+  ),
+  _beside(
+    "acquire.strategies",
+    lambda values: values["acquire.strategies"],
+    "every number of labels would have another batch size",
   ),
   _in_sweep("sweep.key"),
   _in_sweep("sweep.also_key"),

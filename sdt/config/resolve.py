@@ -222,9 +222,16 @@ def _set_by(
     given: as the user wrote it.
     beside: the keys that are given in the same place; their values stand.
     value: returns the checked value.
+
+  Raises:
+    ConfigError: the word stands beside the key that it sets.
   """
   word, switch = key.rule.get("word", (None, ""))
   if word is not None and given == word:
+    if switch in beside:
+      raise ConfigError(
+        f"{key.name}={word} sets {switch}, and {switch} is given beside it; give one of the two"
+      )
     return {switch: True}
   own = {key.name: value()}
   return own if word is None or switch in beside else {switch: False, **own}

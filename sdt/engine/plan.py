@@ -6,7 +6,7 @@ Algorithm 1, step 4, has two phases: A with the decay lambda_A, then B with lamb
 
 import dataclasses
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
@@ -36,9 +36,9 @@ class Phase:
     by_class: by name what the regularisers of the classes read: [R, K], and of `class_balance`
       [R, n], how often each example is drawn beside the others.
     num_unlabelled: m, unlabelled examples that its steps see as well, a few in each; 0 for none.
-    by_part: by name the values of the regularisers that differ between the parts of a mixed phase,
-      one for each part.
-    parts: [R, n] of a mixed phase, the part of each of its examples; None of another phase.
+    by_part: by name the values of the regularisers that differ between the two parts of a mixed
+      phase.
+    parts: [R, n] of a mixed phase, the part of each of its examples, 0 or 1; None of another phase.
   """
 
   name: str
@@ -48,7 +48,7 @@ class Phase:
   overrides: Mapping[str, float] = types.MappingProxyType({})
   by_class: Mapping[str, Float[np.ndarray, "R ..."]] = types.MappingProxyType({})
   num_unlabelled: int = 0
-  by_part: Mapping[str, tuple[float, ...]] = types.MappingProxyType({})
+  by_part: Mapping[str, tuple[float, float]] = types.MappingProxyType({})
   parts: Int[np.ndarray, "R n"] | None = None
 
   @property
@@ -134,8 +134,8 @@ class PlanArrays:
   seeds: Leaf  # [R] uint32
   example_ids: tuple[Leaf, ...]  # per phase [R, n] int32
   weight_decays: tuple[Leaf, ...]  # per phase [R, num_steps] float32
-  # [R, P] float32 for each of the plan's regularisers; [R, P, K] or [R, P, M] where it has a number
-  # for each class, or for each part of a mixed phase.
+  # [R, P] float32 for each of the plan's regularisers; [R, P, K] where it has a number for each
+  # class, [R, P, 2] where it differs between the parts of a mixed phase.
   overrides: dict[str, Leaf]
   learning_rates: Leaf  # [rounds] or [rounds, steps] float32
   evaluates: Leaf  # [rounds] bool
@@ -187,20 +187,14 @@ def plan_arrays(
     of_steps = decay[:, None] if decay.ndim == 1 else decay
     return np.ascontiguousarray(np.broadcast_to(of_steps, (num_replicas, phase.num_steps)))
 
-  def values(name: str, neutral: float) -> Float[np.ndarray, "R P *K"]:
-    if name in _NEUTRAL_OF_CLASS:
-      return _by_class(plan, name)
-    of_phases = [phase.overrides.get(name, neutral) for phase in plan.phases]
-    if name in plan.by_part:
-      of_parts = np.asarray(_of_parts(plan, name, of_phases), np.float32)
-      return np.tile(of_parts, (num_replicas, 1, 1))
-    return np.tile(np.asarray(of_phases, np.float32), (num_replicas, 1))
-
   return PlanArrays(
     seeds=np.asarray(seeds, np.uint32),
     example_ids=tuple(np.asarray(phase.example_ids, np.int32) for phase in plan.phases),
     weight_decays=tuple(decays(phase) for phase in plan.phases),
-    overrides={name: values(name, neutral) for name, neutral in regularisers.items()},
+    overrides={
+      name: _values(plan, name, neutral, num_replicas=num_replicas)
+      for name, neutral in regularisers.items()
+    },
     learning_rates=np.asarray(learning_rates, np.float32),
     evaluates=(rounds % eval_every_rounds == 0) | (rounds == plan.rounds),
     optim={name: np.asarray(value, np.float32) for name, value in optim.items()},
@@ -209,14 +203,17 @@ def plan_arrays(
   )
 
 
-def _of_parts(plan: Plan, name: str, of_phases: Sequence[float]) -> list[list[float]]:
-  """Returns the values of a regulariser for each phase and part, [P, M]."""
-  most = max(len(values) for phase in plan.phases for values in phase.by_part.values())
-  rows = []
-  for phase, value in zip(plan.phases, of_phases, strict=True):
-    values = phase.by_part.get(name, (value,) * most)
-    rows.append([*values, *[value] * (most - len(values))])
-  return rows
+def _values(
+  plan: Plan, name: str, neutral: float, *, num_replicas: int
+) -> Float[np.ndarray, "R P *K"]:
+  """Returns the values of a regulariser as `PlanArrays.overrides` has them."""
+  if name in _NEUTRAL_OF_CLASS:
+    return _by_class(plan, name)
+  of_phases: list[object] = []
+  for phase in plan.phases:
+    value = phase.overrides.get(name, neutral)
+    of_phases.append(phase.by_part.get(name, (value, value)) if name in plan.by_part else value)
+  return np.stack([np.asarray(of_phases, np.float32)] * num_replicas)
 
 
 def with_parts(arrays: PlanArrays, plan: Plan, num_examples: int) -> PlanArrays:

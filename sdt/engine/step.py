@@ -89,8 +89,9 @@ class StepNow:
     learning_rate: [] float, shared by the phases of a round.
     weight_decays: [P] float, of each phase.
     optim: [] float each, what `numbers_of` of sdt/engine/optim.py names.
-    overrides: [] float each, or [K] of a number for each class, the regularisers of the phase by
-      name (`RegulariseConfig`); what is not there is not computed.
+    overrides: [] float each, or [K] of a number for each class, or [2] for the parts of a mixed
+      phase, the regularisers of the phase by name (`RegulariseConfig`); what is not there is not
+      computed.
     keys: of this step.
     semi: the numbers of phases with unlabelled examples, [] each; see `sdt.engine.semi.now_of`.
     parts: [N] uint8, the part of every training example; None where no phase is mixed.
@@ -109,7 +110,8 @@ class StepNow:
 
   def of_examples(self, names: Iterable[str], ids: Leaf) -> dict[str, Leaf]:
     """Returns the values [B] of these regularisers, each of its example's part."""
-    return {name: self.overrides[name][given(self.parts)[ids]] for name in names}
+    parts = self.parts
+    return {} if parts is None else {name: self.overrides[name][parts[ids]] for name in names}
 
   @property
   def rates(self) -> PhaseRates:
@@ -173,7 +175,12 @@ def train_step(
     params=state.params,
     hessian=hessian,
   )
-  batch_stats = _new_statistics(state.batch_stats, forward.batch_stats, now.overrides)
+  batch_stats = forward.batch_stats
+  if "loss_weight" in now.overrides:
+    learns = _learns(now.overrides["loss_weight"], batch.mask, network.axis_name)
+    batch_stats = jax.tree.map(
+      lambda new, old: jnp.where(learns, new, old), batch_stats, state.batch_stats
+    )
   average = state.average
   if average is not None:
     variables = {"params": params, "batch_stats": batch_stats}
@@ -288,17 +295,15 @@ def _apply(
   return logits, updated.get("batch_stats", {})
 
 
-def _new_statistics(
-  before: BatchStats, after: BatchStats, overrides: Mapping[str, Float[Array, "..."]]
-) -> BatchStats:
-  """Returns the running statistics after the step: those before it where `loss_weight` is 0.
-
-  Not where it differs between examples.
+def _learns(
+  weight: Float[Array, "*B"], mask: Bool[Array, "B"], axis_name: str | None
+) -> Bool[Array, ""]:
+  """Returns whether a step learns from any example: where `loss_weight` is 0 for all of them, the
+  running statistics stay.
   """
-  if "loss_weight" not in overrides or overrides["loss_weight"].ndim:
-    return after
-  has_data = overrides["loss_weight"] != 0
-  return jax.tree.map(lambda new, old: jnp.where(has_data, new, old), after, before)
+  if not weight.ndim:
+    return weight != 0
+  return sum_over(axis_name, jnp.sum(mask & (weight != 0), dtype=jnp.int32)) > 0
 
 
 def _regularised_sum(

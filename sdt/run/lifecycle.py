@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sdt import files
-from sdt.arms import design
 from sdt.config import Config
 from sdt.config.schema import LogConfig
 from sdt.data.class_names import counts_line
@@ -256,14 +255,14 @@ def _accept(experiment: Experiment, job: Job, display: Display) -> _Accepted:
   require_packages(config)
   data = load_inputs.load_data(config, display.log, job.loaded)
   experiment.check(config, data)
-  asked, config = config, load_inputs.settle(config, data, experiment.plans)
+  config, fit = load_inputs.settle(config, data, experiment.plans)
   beside = load_inputs.load_beside(config, data)
   # Only now, so that a mistake is told in one line.
   display.log(f"sdt: {job.name}: {beginning.machine(config)}")
   classes = counts_line(data)
   if classes is not None:
     display.log(f"data: {classes}")
-  for note in (*load_inputs.notes(config, data, beside), *design.note_of_fit(asked, config)):
+  for note in (*load_inputs.notes(config, data, beside), *fit):
     display.log(f"note: {note}")
   identity = Identity.of(config, data, beside)
   resume.refuse_other_processes(identity)

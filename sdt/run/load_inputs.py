@@ -78,8 +78,8 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
 
 def settle(
   config: Config, data: Data, plans_of: Callable[[Config, Data], tuple[int, list[Plan]]]
-) -> Config:
-  """Returns the config with what its data decide, the batch size where it is "auto".
+) -> tuple[Config, list[str]]:
+  """Returns the config with what its data decide, the batch size where it is "auto", and notes.
 
   Refuses what config and data show to be wrong together, before anything is written.
 
@@ -91,15 +91,15 @@ def settle(
   Raises:
     ConfigError: see `check_equal_work`, `full_batch.check` and `recorded.check`.
   """
-  plans = plans_of(config, data)[1]
+  plans, notes = plans_of(config, data)[1], []
   if config.fit_batch:
-    config = design.fitted(config, plans)
-    plans = plans_of(config, data)[1]
+    config, note = design.fitted(config, plans)
+    plans, notes = plans_of(config, data)[1], [note]
   if config.split.policy != "threshold":  # which gives A its size later
     design.check_equal_work(design.compared(plans, config), config)
   full_batch.check(config, data, plans)
   recorded.check(config, data)
-  return config
+  return config, notes
 
 
 def _check_network_takes(config: Config, data: Data) -> None:

@@ -124,12 +124,10 @@ def test_a_batch_size_that_is_to_fit_is_the_nearest_that_divides_all_parts_of_co
   parts = (phase(5000),), (phase(500, name="A"), phase(4500, name="B"))
   plans = [plan(*parts[0]), plan(*parts[1], arm="method"), plan(phase(3750), arm="but_fold1")]
   cfg = dataclasses.replace(config(batch_size=128), fit_batch=True, arms=("baseline", "method"))
-  assert design.fitted(cfg, plans) == dataclasses.replace(cfg, batch_size=125, fit_batch=False)
-  asked = dataclasses.replace(cfg, batch_size=64)
-  assert design.fitted(asked, plans).batch_size == 50
-  given = dataclasses.replace(cfg, fit_batch=False)
-  assert design.fitted(given, plans) is given
-  assert design.note_of_fit(given, given) == []
+  fitted, note = design.fitted(cfg, plans)
+  assert fitted == dataclasses.replace(cfg, batch_size=125, fit_batch=False)
+  assert note == "batch_size=auto: 125, the nearest to 128 for the sizes of all parts"
+  assert design.fitted(dataclasses.replace(cfg, batch_size=64), plans)[0].batch_size == 50
 
 
 def test_where_no_batch_size_fits_the_smallest_last_batch_is_as_full_as_it_can_be():
@@ -137,7 +135,10 @@ def test_where_no_batch_size_fits_the_smallest_last_batch_is_as_full_as_it_can_b
   cfg = dataclasses.replace(config(batch_size=16), fit_batch=True)
   least = {one: min((size % one or one) / one for size in (70, 7, 63)) for one in range(8, 33)}
   assert max(least.values()) < 0.9
-  assert least[design.fitted(cfg, plans).batch_size] == max(least.values())
+  fitted, note = design.fitted(cfg, plans)
+  assert least[fitted.batch_size] == max(least.values())
+  assert "no number from a half to twice 16 fits" in note
+  assert note.endswith(f"{100 * max(least.values()):.0f} %")
 
 
 def test_a_run_whose_decays_hardly_act_is_told_so_and_one_whose_decay_acts_is_not():
@@ -239,3 +240,5 @@ def test_a_baseline_that_does_not_fit_its_training_set_is_told():
 def test_training_on_mixed_inputs_or_with_dropped_values_says_nothing_of_the_fit(changes):
   assert design.underfit_warning(0.5, config(**changes)) is None
   assert design.underfit_warning(0.5, config(everywhere=("dropout=0", "label_smoothing=0.1")))
+  off = config(model__dropout=0.5, everywhere=("dropout=0",))
+  assert design.underfit_warning(0.5, off)

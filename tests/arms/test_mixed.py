@@ -1,11 +1,14 @@
 """Mixed phases in the language of arms, and their plans."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from sdt.arms.checks import check_arms, check_overrides
 from sdt.arms.language import parse_phases
 from sdt.arms.planning import make_plan
+from sdt.arms.semi_checks import check_semi
 from sdt.engine.plan import plan_arrays, with_parts
 from sdt.errors import ConfigError
 from tests.support import tiny
@@ -72,26 +75,64 @@ def test_the_arrays_have_a_value_for_each_part_and_the_part_of_each_example():
   [
     ("A@1e-3[dropout=0.2] | B@2e-3", "a decay acts on the weights, not on examples"),
     ("A@mean~falling[dropout=0.2] | B@mean", "a decay acts on the weights"),
-    ("A@mean[mixup_alpha=0.2] | B@mean", "mixup_alpha acts on whole batches"),
-    ("A@mean[loss_floor=0.2, dropout=0.1] | B@mean", "loss_floor acts on whole batches"),
-    ("A@mean[class_weight] | B@mean", "class_weight acts on whole batches, weights or classes"),
-    ("A@mean | B@mean", "its parts have the same regularisers; write one phase"),
     ("A@mean[dropout=0.1]:all | B@mean", "give :STEPS there alone"),
-    ("shuffled(A@mean[dropout=0.1])", "a phase of one part is no mixture"),
-    ("shuffled(shuffled(A@mean) | B@mean)", "a phase of one part is no mixture"),
+    ("shuffled(A@mean[dropout=0.1])", "a mixed phase has two parts"),
+    ("A@mean[dropout=0.1] | B@mean | half@mean", "a mixed phase has two parts"),
+    ("shuffled(shuffled(A@mean) | B@mean)", "a mixed phase has two parts"),
     ("A&unlabelled@mean[dropout=0.1] | B@mean", "unlabelled examples are no part"),
     ("A@mean[dropout=0.1] | C@mean", "'C' is not a subset"),
-    ("A@mean[dropout=0.1] |", "'' is not a phase"),
+    ("A@mean[dropout=0.1] |", "'' is not a phase; .* or shuffled\\(PHASE | PHASE"),
   ],
 )
-def test_what_cannot_differ_between_the_examples_of_a_batch_is_refused(text, message):
+def test_what_is_no_mixed_phase_is_refused(text, message):
   with pytest.raises(ConfigError, match=message):
     parse_phases(text, "own_arms: mine")
 
 
-def test_parts_with_common_examples_are_refused():
-  with pytest.raises(ConfigError, match=r"all \| A have examples in common"):
+def test_the_steps_of_a_shuffled_phase_may_stand_behind_it():
+  outside, inside = (
+    parse_phases(text, "mine") for text in (f"shuffled({SOFT}):all", f"shuffled({SOFT}:all)")
+  )
+  assert outside == inside
+  assert outside[0].steps == "all"
+
+
+@pytest.mark.parametrize(
+  ("text", "changes", "message"),
+  [
+    ("A@mean[mixup_alpha=0.2] | B@mean", {}, "differ in mixup_alpha: it acts on whole batches"),
+    ("A@mean[loss_floor=0.2, dropout=0.1] | B@mean", {}, "differ in loss_floor: it acts on whole"),
+    ("A@mean[class_weight] | B@mean", {}, "differ in class_weight: it acts on whole batches"),
+    ("A@mean | B@mean", {}, "whose parts have the same regularisers; write one phase"),
+    ("A@mean[label_smoothing] | B@mean[label_smoothing=0.1]", {}, "have the same regularisers"),
+    (
+      SOFT,
+      {"everywhere": ("mixup_alpha=0.2",)},
+      "mixup_alpha makes one example of several, which may be of both parts",
+    ),
+    (SOFT, {"augment__ops": "smote(1) flip"}, "smote makes one example of several"),
+    (
+      "A@mean[loss_weight=0.5] | B@mean",
+      {"everywhere": ("loss_floor=0.1",)},
+      "loss_floor is of the loss of whole batches",
+    ),
+    ("A@mean[stochastic_depth=0.1] | B@mean", {}, r"which model\.name='mlp' has not"),
+  ],
+)
+def test_what_cannot_differ_between_the_examples_of_a_batch_is_refused(text, changes, message):
+  config = tiny.config(own_arms=(f"mine = {text}",), arms=("baseline", "mine"), **changes)
+  with pytest.raises(ConfigError, match=message):
+    check_overrides(config)
+
+
+def test_parts_with_common_examples_are_refused_when_it_is_known_which_they_are():
+  with pytest.raises(ConfigError, match=r"two parts of all \| A have examples in common"):
     plan_of("all@mean[dropout=0.1] | A@mean")
+  ends = "A@mean[dropout=0.1] | hardest_A@mean:all"
+  of, plan = plan_of(ends)
+  assert plan.phases[0].example_ids.shape == (2, 40)
+  before = dataclasses.replace(of, scores=None)  # the examples of the parts are arbitrary
+  assert make_plan("mine", before).phases[0].example_ids.shape == (2, 40)
 
 
 def test_parts_are_checked_as_phases_are():
@@ -102,15 +143,11 @@ def test_parts_are_checked_as_phases_are():
   )
   with pytest.raises(ConfigError, match="has the phase hardest_A"):
     check_arms(wrong)
-  idle = tiny.config(
-    own_arms=("mine = A@mean[stochastic_depth=0.1] | B@mean",), arms=("baseline", "mine")
-  )
-  with pytest.raises(ConfigError, match=r"stochastic_depth, which model\.name='mlp' has not"):
-    check_overrides(idle)
-  mixing = tiny.resnet(
-    own_arms=("mine = A@mean[augment_strength=0.1] | B@mean",),
+  both = tiny.config(
+    own_arms=(f"mine = {SOFT} + A&unlabelled@mean[fixmatch=1]",),
     arms=("baseline", "mine"),
-    augment__ops="flip cutmix(1)",
+    augment__strong="flip",
+    data__labelled=30,
   )
-  with pytest.raises(ConfigError, match=r"cutmix of augment\.ops mixes the parts at one strength"):
-    check_overrides(mixing)
+  with pytest.raises(ConfigError, match="a mixed phase beside one with unlabelled examples"):
+    check_semi(both)

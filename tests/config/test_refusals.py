@@ -203,7 +203,19 @@ BAD_OVERRIDES = [
   ("batch_size=automatic", "expected an integer at least 1, at most 131072"),
   ("batch_size=auto split.policy=threshold split.threshold=0.9", "batch_size as a number"),
   ("batch_size=auto select.fraction=0.1,0.2", "how many examples A has is decided after"),
-  ("batch_size=auto sweep.key=split.fraction", "every value would have another batch size"),
+  (
+    "batch_size=auto sweep.key=method.fraction sweep.values=0.1,0.2",
+    "every value would have another batch size",
+  ),
+  (
+    "batch_size=auto select.space=method.fraction=choice(0.1,0.2)",
+    "the search chooses what the batch size follows from",
+  ),
+  (
+    "batch_size=auto acquire.strategies=margin arms=baseline",
+    "every number of labels would have another",
+  ),
+  ("batch_size=auto fit_batch=False", "fit_batch is given beside it; give one of the two"),
   ("batch_size=auto sweep.key=batch_size sweep.values=16,32", "every value would have another"),
   ("model.blocks=1,1 model.widths=16,32,64", "one width for each of the stages"),
   ("data.num_train=9", "expected at least 0.111111 with data.num_train = 9; A would be empty"),

@@ -51,16 +51,19 @@ def test_a_run_with_batch_size_auto_is_the_run_with_the_number_that_it_finds(tmp
   assert whole.run(other, tmp_path) == 2
 
 
-def test_a_sweep_with_batch_size_auto_finds_it_before_its_first_run(tmp_path):
+def test_a_sweep_with_batch_size_auto_finds_it_for_each_value_and_says_so(tmp_path, capsys):
   config = tiny.config(
-    batch_size="auto", sweep__key="optim.learning_rate", sweep__values=("0.1", "0.2")
+    batch_size="auto",
+    sweep__key="data.shapes.num_train",
+    sweep__values=("70", "128"),
+    arms=("baseline",),
   )
-  lines = []
-  for line in sweep.describe(config, expand(config), tmp_path):
-    lines.append(line)
-    if line.startswith("workdir"):
-      break
-  assert "  batch_size = 70" in lines
+  lines = sweep.describe(config, expand(config), tmp_path)
+  told = [next(lines) for _ in range(4)]
+  assert told[2].endswith("baseline all 1") or "all 1" in told[2]
+  said = capsys.readouterr().err
+  assert "note: data.shapes.num_train=70: batch_size=auto: 70, the nearest to 128" in said
+  assert "note: data.shapes.num_train=128: batch_size=auto: 128, the nearest to 128" in said
 
 
 @pytest.mark.parametrize("pad_crop", [6, 7, 12, 64])

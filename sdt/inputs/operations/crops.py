@@ -46,7 +46,7 @@ def draw_boxes(
   sizes: Int[AnyArray, "B 2"],
   output: tuple[int, int],
   *,
-  setting: tuple[float | Float[AnyArray, "*B"], float],
+  setting: tuple[float | Float[AnyArray, "*A"], float],
   strength: Float[AnyArray, "*B"] | None = None,
 ) -> Int32[Array, "B 4"]:
   """Returns the boxes of random-resized-crop, [B, 4] int32: top, left, height, width.
