@@ -19,7 +19,7 @@ OURS = re.compile(
   r"sdt: shapes: |data: 3 classes, |"
   r"\w+: compiling$|\w+  round \d/4  test \S+ %  train(?: \w+)? \S+ %  train(?: "
   r"\w+)? loss \S+  lr \S+|score: |suspects: |a line of a round has |"
-  r"optimiser steps|warning: this run cannot show what weight decay does|done in "
+  r"optimiser steps|warning: what weight decay does can hardly be seen|done in "
 )
 
 

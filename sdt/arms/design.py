@@ -227,11 +227,11 @@ def _of_decay(designs: Sequence[ArmDesign], plans: Sequence[Plan], config: Confi
   if len({decays[arm] for arm in short}) < 2:
     return []
   most = max(short, key=short.__getitem__)
-  left = 100 * math.exp(-short[most])
+  lost = -100 * math.expm1(-short[most])
   return [
     f"what weight decay does can hardly be seen in {', '.join(short)}: {formula(config.optim)}, "
     f"summed over the steps, is {short[most]:.2g} at most (arm {most}), so that a weight without a "
-    f"gradient keeps {left:.0f} % of its size; more rounds, a higher learning rate or a stronger "
+    f"gradient loses {lost:.2g} % of its size; more rounds, a higher learning rate or a stronger "
     "decay change that"
   ]
 

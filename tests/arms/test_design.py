@@ -150,7 +150,7 @@ def test_a_run_whose_decays_hardly_act_is_told_so_and_one_whose_decay_acts_is_no
   (text,) = content["warnings"]
   assert "what weight decay does can hardly be seen in baseline, method" in text
   assert f"is {most:.2g} at most (arm method)" in text
-  assert f"keeps {100 * math.exp(-most):.0f} % of its size" in text
+  assert f"loses {100 * (1 - math.exp(-most)):.2g} % of its size" in text
   strong = dataclasses.replace(method, phases=(phase(10, name="A", decay=9.0), method.phases[1]))
   assert design.described([baseline, strong], config())["warnings"] == []
 

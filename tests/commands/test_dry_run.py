@@ -204,7 +204,7 @@ def test_after_the_description_of_a_missing_set_comes_how_to_get_it_and_no_image
         "arms": ("baseline", "oracle"),
       },
       ConfigError,
-      "end a phase of your own arm with ':all'",
+      "end a phase of your arm with ':all'",
     ),
     (
       {"data__name": "svhn", "method__num_easy": 73_257},

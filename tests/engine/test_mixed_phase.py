@@ -83,11 +83,12 @@ def _strengths(names):
   return {name: (0.25 * value, value) for name, value in strong.items()}
 
 
-@pytest.mark.parametrize("case", only(["crop"], ["crop", "resized_crop", "augment_strength"]))
+@pytest.mark.parametrize("case", only(["few"], ["few", "crop", "resized_crop", "augment_strength"]))
 def test_an_example_with_a_strength_of_its_own_draws_what_the_batch_draws_at_that_strength(case):
   # Every operation draws by its own key, so all of them stand in one pipeline.
   first = "resized_crop" if case == "resized_crop" else "crop"
   others = [name for name in STRENGTHS if name not in ("crop", "resized_crop")]
+  others = ["flip", "rotate", "pca_colour", "cutout"] if case == "few" else others
   values = _strengths([first, *others])
   ops = " ".join(f"{name}({value[1]:g})" for name, value in values.items())
   pipeline = pipeline_of(dataclasses.replace(tiny.config().augment, ops=ops))
@@ -166,6 +167,7 @@ def test_a_phase_whose_parts_are_alike_trains_as_the_phase_of_all(alone):
   _assert_close(*states, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_residual_branches_and_feature_maps_drop_by_example_as_for_all():
   setting, data = _setting(
     model__name="resnet",
