@@ -223,7 +223,6 @@ def _mixed(parts: tuple[PhaseSpec, ...], is_shuffled: bool, text: str, *, where:
   *before, last = parts
   refused = (
     (len(parts) != 2, "a mixed phase has two parts; write PART | PART or shuffled(PART | PART)"),
-    (any(part.parts for part in parts), "a mixed phase has no other inside"),
     (
       len({(part.decay, part.trend) for part in parts}) > 1,
       "a decay acts on the weights, not on examples; give both parts the same",
