@@ -26,6 +26,7 @@ from sdt.engine.state import Position
 from sdt.engine.trainer import Trainer
 from sdt.run import environment
 from sdt.run.programs import Setup
+from sdt.run.rehearsal import rehearsal
 
 ROOT = Path(__file__).resolve().parent.parent
 type Seconds = dict[str, list[float]]
@@ -158,7 +159,7 @@ def config(**changes: Any) -> Config:
     section = plain
     *path, last = key.split("__")
     for name in path:
-      section = section[name]
+      section = section.setdefault(name, {})  # keys that came later are not there by default
     section[last] = list(value) if isinstance(value, tuple) else value
   return from_dict(plain)
 
@@ -188,7 +189,7 @@ class Training:
     data = sources.load(config.data) if data is None else data
     setup = Setup.make(config, data)
     plan = plan or make_plan("baseline", Setting(config, data.train.labels, data.train.example_ids))
-    trainer = setup.trainer(plan)
+    trainer = rehearsal(setup, plan)
     trainer.set_state(setup.fresh_start)
     return cls(trainer, setup, trainer.compile())
 

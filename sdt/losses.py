@@ -57,6 +57,28 @@ def smoothed_cross_entropy(
   return (1.0 - share) * cross_entropy(logits, labels) + share * uniform
 
 
+def taught_cross_entropy(
+  logits: Float[AnyArray, "B K"],
+  probabilities: Float[AnyArray, "B K"],
+  temperature: Float[Array, ""],
+) -> Float[Array, "B"]:
+  """Returns -T^2 sum_k q_k log softmax(logits / T)_k of each example, in nats.
+
+  Args:
+    logits: [B, K] float, unnormalised; computed in float32 at least.
+    probabilities: [B, K] float, q, the teacher's at the same temperature.
+    temperature: [] float, T above 0.
+  Returns:
+    [B] float32 (float64 for float64 logits).
+  Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", section 2, whose
+  factor T^2 keeps the gradient's size at any T. Differs from source: none.
+  """
+  logits = logits.astype(accumulator_dtype(logits.dtype))
+  scale = temperature.astype(logits.dtype)
+  log_softened = jax.nn.log_softmax(logits / scale, axis=-1)
+  return -jnp.square(scale) * jnp.sum(probabilities.astype(logits.dtype) * log_softened, axis=-1)
+
+
 def squared_error(
   outputs: Float[AnyArray, "B D"], targets: Float[AnyArray, "B D"]
 ) -> Float[Array, "B"]:

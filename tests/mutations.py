@@ -164,6 +164,19 @@ MUTATIONS = {
     'if not key.rule.get("is_unhashed", True):',
     "tests/config/test_resolve.py",
   ),
+  "a teacher is asked about another temperature than the student": Mutation(
+    "sdt/losses.py",
+    "log_softened = jax.nn.log_softmax(logits / scale, axis=-1)",
+    "log_softened = jax.nn.log_softmax(logits, axis=-1)",
+    "tests/engine/test_teacher.py",
+  ),
+  "the teacher of every seed is that of the first": Mutation(
+    "sdt/engine/teacher.py",
+    "dataclasses.replace(arrays, teacher=teacher.own, teaching=teaching)",
+    "dataclasses.replace(arrays, teacher=None, teaching=teaching | {'shared': jax.tree.map("
+    "lambda leaf: leaf[0], teacher.own)})",
+    "tests/engine/test_teacher.py",
+  ),
   "a process tells its loggers only what it trains itself": Mutation(
     "sdt/run/loggers/feed.py",
     "new = rows if self._has_begun else",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from sdt.arms.catalogue import ARMS, arm_specs
 from sdt.arms.class_shares import BY_CLASS
+from sdt.arms.distil_checks import check_distil
 from sdt.arms.language import BY_EXAMPLE, EQUAL, STRENGTHS, ArmSpec, PhaseSpec, parse_everywhere
 from sdt.arms.planning import neutral_values, values_of
 from sdt.arms.semi_checks import check_semi
@@ -36,6 +37,7 @@ def check(config: Config) -> None:
   make_model(config.model, 2)
   check_overrides(config)
   check_semi(config)
+  check_distil(config)
   num_replicas = {"seeds": len(config.seeds)}
   if config.select.num_seeds is not None:
     num_replicas["select.num_seeds"] = min(config.select.num_seeds, len(config.seeds))
@@ -209,7 +211,7 @@ def _check_mixed(config: Config, arm: str, phase: PhaseSpec) -> None:
     raise ConfigError(
       f"{where}, which differ in {', '.join(shared)}: it acts on whole batches, weights or "
       "classes; give both parts the same, or take what can differ: "
-      f"{', '.join(BY_EXAMPLE[:5])}, strengths of operations"
+      f"{', '.join(BY_EXAMPLE[:6])}, strengths of operations"
     )
   pipeline = pipeline_of(config.augment)
   blends = [name for name in pipeline.names if name in (*MIXING, SMOTE)]

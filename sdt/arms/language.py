@@ -77,7 +77,7 @@ STRENGTHS: Mapping[str, str] = {name: OPS[name].meaning for name in OWN_STRENGTH
 
 # What may differ between the examples of a batch: it acts on one example at a time.
 BY_EXAMPLE = (
-  *("label_smoothing", "loss_weight", "dropout", "stochastic_depth", "augment_strength"),
+  *("label_smoothing", "loss_weight", "dropout", "stochastic_depth", "augment_strength", "distil"),
   *(name for name in OWN_STRENGTHS if name not in (*MIXING, SMOTE)),
 )
 MIXED = "mixed"

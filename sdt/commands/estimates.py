@@ -22,12 +22,14 @@ from sdt.devices.layout import bytes_per_device
 from sdt.devices.memory import device_memory_errors, is_out_of_memory
 from sdt.engine.plan import Plan
 from sdt.engine.state import Snapshot
+from sdt.engine.teacher import is_taught
 from sdt.engine.trainer import Trainer
 from sdt.models import count_params
 from sdt.models.pretrained import Pretrained
 from sdt.run import recorded
 from sdt.run.environment import use_compilation_cache
 from sdt.run.programs import Setup
+from sdt.run.rehearsal import rehearsal, teacher_bytes
 from sdt.run.search.trials import on_the_rest, rounds_of
 from sdt.run.selection import is_on, prepare, provisional
 from sdt.stages import prediction_files
@@ -48,7 +50,7 @@ class Compiled:
 def compile_largest(setup: Setup, plans: list[Plan], log: Log) -> Compiled:
   """Returns the training program with the most phases, compiled."""
   plan = max(plans, key=lambda plan: len(plan.phases))
-  trainer = setup.trainer(plan)
+  trainer = rehearsal(setup, plan)
   trainer.set_state(Snapshot(setup.state_shapes, setup.no_sums()))
   log(
     "compiling the largest training program, to see the memory it needs (seconds for small "
@@ -102,8 +104,10 @@ def memory_parts(
     total = sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics))
     parts.append((total // setup.layout.replica_parts, "training dynamics"))
   parts.append((4 * weights, "weights, gradients, momentum"))
+  if any(map(is_taught, plans)):
+    parts.append((teacher_bytes(setup), "teacher"))
   if not setup.source.runs_whole_rounds:
-    parts.append((setup.trainer(plans[0]).streamed_bytes(), "streamed inputs"))
+    parts.append((rehearsal(setup, plans[0]).streamed_bytes(), "streamed inputs"))
   return parts if compiled is None else [*parts, (compiled.trainer.memory_bytes(), "program")]
 
 

@@ -18,6 +18,8 @@ from sdt.engine.trainer import Progress, Trainer
 from sdt.inputs.order import num_batches
 from sdt.models.registry import multiply_adds
 from sdt.run.programs import Setup
+from sdt.run.rehearsal import rehearsal
+from sdt.run.semi_programs import rows_of_step
 from sdt.stages.ways import further_ways
 
 # A trial runs dispatches for so long after the first; where the first alone took longer than the
@@ -74,7 +76,7 @@ def measure_pace(setup: Setup, plan: Plan, compiled: Trainer, compile_secs: floa
     compiled: a trainer of that plan with its program, of the same setup or of an abstract one.
     compile_secs: what compiling it took.
   """
-  trainer = setup.trainer(plan)
+  trainer = rehearsal(setup, plan)
   trainer.take_programs(compiled)
   trainer.set_state(setup.fresh_start)
   with closing(trainer.run(Position())) as running:
@@ -104,7 +106,7 @@ def training_passes(setup: Setup, plans: Sequence[Plan]) -> int:
   def of_plan(plan: Plan) -> int:
     num_evaluations = math.ceil(plan.rounds / config.eval_every_rounds)
     return (
-      plan.rounds * plan.steps_per_round * config.batch_size * TRAINED
+      plan.rounds * plan.steps_per_round * rows_of_step(plan, config) * TRAINED
       + num_evaluations * evaluation
     )
 
@@ -142,7 +144,7 @@ def forecast(setup: Setup, plans: Sequence[Plan], pace: Pace, has_baseline: bool
     has_baseline: whether baseline and folds are taken over from another run.
   """
   trained = plans[1 + len(fold_arms(setup.config)) :] if has_baseline else plans
-  num_programs = len({id(setup.trainer(plan)) for plan in trained})
+  num_programs = len({id(rehearsal(setup, plan)) for plan in trained})
   return Forecast(
     training=training_passes(setup, trained) * pace.pass_secs,
     scoring=scoring_passes(setup, has_baseline) * pace.pass_secs,

@@ -5,6 +5,7 @@ import dataclasses
 from sdt.config.keys.acquire import AcquireConfig
 from sdt.config.keys.data import CurveConfig, DataConfig, ShapesConfig
 from sdt.config.keys.declare import config_key
+from sdt.config.keys.distil import DistilConfig
 from sdt.config.keys.evaluate import EvaluateConfig
 from sdt.config.keys.machine import (
   CheckpointConfig,
@@ -40,6 +41,7 @@ __all__ = [
   "Config",
   "CurveConfig",
   "DataConfig",
+  "DistilConfig",
   "DistributedConfig",
   "EvaluateConfig",
   "LogConfig",
@@ -99,6 +101,7 @@ class Config:
   select: SelectConfig = dataclasses.field(default_factory=SelectConfig)
   regularise: RegulariseConfig = dataclasses.field(default_factory=RegulariseConfig)
   semi: SemiConfig = dataclasses.field(default_factory=SemiConfig)
+  distil: DistilConfig = dataclasses.field(default_factory=DistilConfig)
   acquire: AcquireConfig = dataclasses.field(default_factory=AcquireConfig)
   stop: StopConfig = dataclasses.field(default_factory=StopConfig)
   monitor: MonitorConfig = dataclasses.field(default_factory=MonitorConfig)

@@ -144,6 +144,8 @@ class PlanArrays:
   semi: Mapping[str, Leaf] | None = None  # see `sdt.engine.semi.numbers_of_semi`
   decay_factors: Leaf | None = None  # [rounds, P] float32
   parts: Leaf | None = None  # [R, P, N] uint8, the part of every training example
+  teacher: PyTree = None  # leaves [R, ...], and what all replicas share: `sdt.engine.teacher`
+  teaching: Mapping[str, PyTree] | None = None
 
   @property
   def of_replicas(self) -> "PlanArrays":
@@ -154,7 +156,7 @@ class PlanArrays:
   @property
   def shared(self) -> dict[str, PyTree]:
     """The numbers that are the same for all replicas, by field."""
-    names = ("learning_rates", "evaluates", "optim", "semi", "decay_factors")
+    names = ("learning_rates", "evaluates", "optim", "semi", "decay_factors", "teaching")
     return {name: getattr(self, name) for name in names}
 
 

@@ -76,15 +76,12 @@ class SemiProgram:
     num_unlabelled: m, of the set.
     batch_size: U, unlabelled examples of a step, over all devices.
     strong: the operations of the strong augmentation; None where the weak ones come twice.
-    trained_rows: images of a step that a network trains on, all together; a pass without gradient
-      counts a third.
   """
 
   name: str
   num_unlabelled: int
   batch_size: int
   strong: Pipeline | None
-  trained_rows: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,6 +103,9 @@ class Program(TrainingPassProgram):
     semi: None where no phase sees unlabelled examples.
     decays_by_round: whether the decays of the plan differ between rounds.
     by_part: the regularisers that differ between the examples of a mixed phase.
+    teacher: the kind of teacher that phases have, of `TEACHERS` in sdt/engine/teacher.py, or None.
+    trained_rows: images of a step that the network trains on, all together; a pass without gradient
+      counts a third.
   """
 
   optim: OptimConfig
@@ -120,6 +120,8 @@ class Program(TrainingPassProgram):
   semi: SemiProgram | None = None
   decays_by_round: bool = False
   by_part: tuple[str, ...] = ()
+  teacher: str | None = None
+  trained_rows: int
 
   @property
   def steps_per_round(self) -> int:

@@ -1,5 +1,6 @@
 """Which examples the dispatches of a training use: for inputs that are read ahead."""
 
+import dataclasses
 import functools
 import threading
 from collections.abc import Callable
@@ -62,7 +63,7 @@ class _Order:
     ) -> tuple[Int[Array, "R S B"], Bool[Array, "R S B"]]:
       return jax.vmap(functools.partial(of_round, program, round_index=round_index))(plan)
 
-    self._plan = plan.of_replicas
+    self._plan = dataclasses.replace(plan.of_replicas, teacher=None)  # large, and not asked here
     self._ids_of_round, self._device = jax.jit(ids_of_round), _host_device()
     self._lock = threading.Lock()
     self._rounds: dict[int, tuple[np.ndarray, np.ndarray]] = {}

@@ -27,10 +27,11 @@ from sdt.engine.program import Program
 from sdt.engine.semi import given, now_of
 from sdt.engine.state import Snapshot, Sums, TrainState
 from sdt.engine.step import Batch, Measures, StepKeys, StepNow, is_finite, train_step
+from sdt.engine.teacher import taught
 from sdt.inputs.device_data import Feed
 from sdt.inputs.order import augment_key, dropout_key, mixup_key, unlabelled_key
 from sdt.scores.dynamics import Dynamics, record, see
-from sdt.types import Leaf, Params
+from sdt.types import Leaf, Params, PyTree
 
 # Which axis of each result of `dispatch` is that of the replicas.
 REPLICA_AXES = (0, 1)
@@ -72,6 +73,7 @@ class StepPlace(NamedTuple):
     optim: further numbers of the optimiser by name, [] float32 each.
     decay_factors: [P] float32, of this round; None where the decays are those of every round.
     semi: what `now_of` of sdt/engine/semi.py returns; None where no phase sees unlabelled examples.
+    teaching: what `taught` of sdt/engine/teacher.py reads; None where no phase has a teacher.
   """
 
   step: Leaf
@@ -83,6 +85,7 @@ class StepPlace(NamedTuple):
   optim: Mapping[str, Leaf] | None
   decay_factors: Leaf | None = None
   semi: Mapping[str, Leaf] | None = None
+  teaching: Mapping[str, PyTree] | None = None
 
 
 def dispatch(
@@ -171,6 +174,7 @@ def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> S
   examples_of = examples_of_steps(program, work.feed, plan, round_index=round_index)
   phase_of_step, step_in_phase, ends_phase = map(jnp.asarray, _phases(program))
   rates, factors = work.plan.learning_rates, work.plan.decay_factors
+  teaching = work.plan.teaching
 
   def run(offset: Int[Array, ""], snapshot: Snapshot) -> Snapshot:
     index = clock.first_step + offset
@@ -184,6 +188,7 @@ def _run_steps(work: Work, round_index: Int[Array, ""], snapshot: Snapshot) -> S
       optim=work.plan.optim,
       decay_factors=None if factors is None else factors[round_index],
       semi=work.plan.semi,
+      teaching=teaching and {**teaching, "acts": teaching["acts"][phase_of_step[index]]},
     )
     step_fn = functools.partial(_replica_step, work, place)
     examples = examples_of(index if steps is None else offset)
@@ -224,6 +229,9 @@ def _replica_step(
     data = dataclasses.replace(data, unlabelled=others.in_place_of(given(data.unlabelled)))
     made = make_unlabelled(program, data, now, examples=examples, at=place.offset)
     batch = dataclasses.replace(batch, unlabelled=made)
+  if program.teacher is not None:
+    said = taught(program.teacher, program.model, batch, own=plan.teacher, teaching=place.teaching)
+    batch = dataclasses.replace(batch, taught=said)
   state, measures = train_step(snapshot.state, batch, now, network=program.network)
   alive = (
     (snapshot.state.step == now.step)

@@ -26,14 +26,26 @@ from sdt.engine.program import Network
 from sdt.engine.semi import SEMI, Apply, Learned, Seen, Unlabelled, given
 from sdt.engine.state import TrainState
 from sdt.inputs.operations.mixing import Mixture
-from sdt.losses import accumulator_dtype, example_losses, smoothed_cross_entropy
+from sdt.losses import (
+  accumulator_dtype,
+  example_losses,
+  smoothed_cross_entropy,
+  taught_cross_entropy,
+)
 from sdt.models.drop_connect import drop_weights
 from sdt.models.family import RATES
 from sdt.models.stages import in_evaluation_mode
 from sdt.types import BatchStats, Leaf, Params, PyTree, Variables
 
 # The regularisers that change the loss of an example.
-_OF_LOSS = frozenset({"class_weight", "label_smoothing", "logit_adjustment"})
+_OF_LOSS = frozenset({"class_weight", "distil", "label_smoothing", "logit_adjustment"})
+
+
+class Taught(NamedTuple):
+  """What a teacher says of a batch: probabilities [B, K] float at the temperature, []."""
+
+  probabilities: Leaf
+  temperature: Leaf
 
 
 @jax.tree_util.register_dataclass
@@ -50,6 +62,7 @@ class Batch:
     unlabelled: what the step sees besides; None where no phase sees unlabelled examples.
     by_example: [B] float each, regularisers that differ between examples, in place of those of the
       phase.
+    taught: what the teacher says of the inputs; None where no phase has a teacher.
   """
 
   ids: Leaf
@@ -59,6 +72,7 @@ class Batch:
   mixture: Mixture | None = None
   unlabelled: Unlabelled | None = None
   by_example: Mapping[str, Leaf] = dataclasses.field(default_factory=dict)
+  taught: Taught | None = None
 
 
 class StepKeys(NamedTuple):
@@ -311,7 +325,8 @@ def _regularised_sum(
 ) -> Float[Array, ""]:
   """Returns the sum of the valid losses with smoothed labels or all labels of mixed examples.
 
-  The logits are shifted, and the losses multiplied, by the numbers of the classes.
+  The logits are shifted, and the losses multiplied, by the numbers of the classes. A teacher's
+  probabilities stand in for a share of the labels.
   """
   if "logit_adjustment" in overrides:
     logits = logits.astype(accumulator_dtype(logits.dtype))
@@ -332,6 +347,9 @@ def _regularised_sum(
     losses = own * losses
     for weight, labels in zip(others, batch.mixture.labels, strict=True):
       losses = losses + weight * losses_of(labels)
+  if batch.taught is not None:
+    share = overrides["distil"].astype(losses.dtype)
+    losses = (1.0 - share) * losses + share * taught_cross_entropy(logits, *batch.taught)
   if "loss_weight" in batch.by_example:
     losses = losses * batch.by_example["loss_weight"].astype(losses.dtype)
   return jnp.sum(jnp.where(batch.mask, losses, 0.0))

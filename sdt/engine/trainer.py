@@ -285,9 +285,7 @@ class Trainer:
     num_steps = int(clock.num_rounds * clock.num_steps)
     networks = 2 if program.optim.average else 1  # the average of the weights is one of its own
     size = networks * program.eval_batch_size
-    semi, trained = program.semi, program.batch_size
-    trained = trained if semi is None else semi.trained_rows
-    return Passes(TRAINED * num_steps * trained, evaluated * size)
+    return Passes(TRAINED * num_steps * program.trained_rows, evaluated * size)
 
 
 def _clock(at: Position, num_rounds: int, num_steps: int, *, evaluates: bool) -> Clock:

@@ -12,6 +12,7 @@ import jax
 from sdt.engine.plan import Plan
 from sdt.engine.state import Snapshot
 from sdt.run.programs import Setup
+from sdt.run.rehearsal import rehearsal
 
 type Task = Callable[[], object]
 
@@ -64,7 +65,7 @@ def programs(setup: Setup, plans: Sequence[Plan]) -> Iterator[Task]:
 
 
 def _compile(shapes: Setup, plan: Plan) -> None:
-  trainer = shapes.trainer(plan)
+  trainer = rehearsal(shapes, plan)
   trainer.set_state(Snapshot(shapes.state_shapes, shapes.no_sums()))
   trainer.compile()
 

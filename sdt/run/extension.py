@@ -104,6 +104,12 @@ _REFUSALS = (
     f"{_ELSEWHERE}, or split.source='seed' there",
   ),
   _Refusal(
+    lambda of: of.seeds and of.config.distil.teacher == "mean",
+    "with distil.teacher='mean' the networks of all seeds teach, so more seeds change every arm "
+    "that learns from them",
+    f"{_ELSEWHERE}, or distil.teacher='own' there",
+  ),
+  _Refusal(
     lambda of: of.seeds and of.config.stop.patience,
     "with stop.patience a training lasts until its last seed stops, so more seeds change its rows",
   ),

@@ -37,6 +37,7 @@ from sdt.engine.state import (
   state_shapes,
   zero_sums,
 )
+from sdt.engine.teacher import Teacher, is_taught, with_teacher
 from sdt.engine.trainer import Trainer
 from sdt.inputs.augment import input_shape
 from sdt.inputs.order import num_batches
@@ -194,10 +195,12 @@ class Setup:
     """
     return rates_of_arm(self.config, plan.rounds, plan.steps_per_round)
 
-  def trainer(self, plan: Plan) -> Trainer:
-    """Returns the trainer of a plan, compiled once for all plans of the same shapes."""
-    config = self.config
-    neutral = neutral_values(config)
+  def trainer(self, plan: Plan, teacher: Teacher | None = None) -> Trainer:
+    """Returns the trainer of a plan, compiled once for all plans of the same shapes.
+
+    `teacher` is that of phases that learn from one.
+    """
+    config, neutral = self.config, neutral_values(self.config)
     regularisers = plan.regularisers(neutral, self.pipeline.traced)
     program = self._program(plan, regularisers)
     key = program, plan.rounds  # the numbers of the rounds are arguments of the program too
@@ -213,7 +216,7 @@ class Setup:
       regularisers={name: neutral[name] for name in regularisers},
       optim=numbers_of(config.optim),
     )
-    arrays = with_parts(arrays, plan, len(self.data.train))
+    arrays = with_teacher(with_parts(arrays, plan, len(self.data.train)), plan, teacher)
     keeps = recorded.records(config, self.data, plan.arm)
     trainer.use_plan(with_semi(arrays, plan, config), keeps_dynamics=keeps)
     return trainer
@@ -241,6 +244,8 @@ class Setup:
       semi=semi_program(plan, config),
       decays_by_round=plan.decay_factors is not None,
       by_part=plan.by_part,
+      teacher=config.distil.teacher if is_taught(plan) else None,
+      trained_rows=rows_of_step(plan, config),
     )
 
   def score_program(self) -> ScoreProgram:

@@ -20,7 +20,13 @@ from sdt import files
 from sdt.arms.catalogue import scoring_arms
 from sdt.config import Config, search_space, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, entry, leaves
-from sdt.config.schema import EvaluateConfig, LogConfig, RegulariseConfig, SemiConfig
+from sdt.config.schema import (
+  DistilConfig,
+  EvaluateConfig,
+  LogConfig,
+  RegulariseConfig,
+  SemiConfig,
+)
 from sdt.data.dataset import Data
 from sdt.data.validation_split import hold_out
 from sdt.errors import ConfigError
@@ -134,6 +140,7 @@ def trial_runs(config: Config, num_train: int, num_rest: int) -> list[TrialRun]:
       # No trial has a phase that would read these.
       regularise=RegulariseConfig(),
       semi=SemiConfig(),
+      distil=DistilConfig(),
       augment=dataclasses.replace(config.augment, strong=""),
       arms=("baseline", *(trial.arm for trial in trials)),
       own_arms=tuple(f"{trial.arm} = {trial.phases}" for trial in trials),

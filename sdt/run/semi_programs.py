@@ -1,4 +1,4 @@
-"""What the programs of plans with unlabelled examples have besides."""
+"""What the programs of plans with unlabelled examples have besides, and what a step costs."""
 
 import dataclasses
 
@@ -9,6 +9,7 @@ from sdt.engine.dispatch_sizes import TRAINED
 from sdt.engine.plan import Plan, PlanArrays
 from sdt.engine.program import SemiProgram
 from sdt.engine.semi import SEMI, numbers_of_semi
+from sdt.engine.teacher import TEACHERS, is_taught
 
 
 def semi_program(plan: Plan, config: Config) -> SemiProgram | None:
@@ -20,20 +21,26 @@ def semi_program(plan: Plan, config: Config) -> SemiProgram | None:
   names = [name for name, value in overrides if name in SEMI and value != NEUTRAL[name]]
   if not names or not plan.num_unlabelled:
     return None
-  method, size = SEMI[names[0]], config.semi.ratio * config.batch_size
   return SemiProgram(
     names[0],
     plan.num_unlabelled,
-    size,
-    strong=strong_pipeline_of(config.augment) if method.is_strong else None,
-    trained_rows=config.batch_size + 2 * size + 2 * size * method.guesses // TRAINED,
+    config.semi.ratio * config.batch_size,
+    strong=strong_pipeline_of(config.augment) if SEMI[names[0]].is_strong else None,
   )
 
 
 def rows_of_step(plan: Plan, config: Config) -> int:
-  """Returns how many images a step of a plan trains on, all together."""
-  semi = semi_program(plan, config)
-  return config.batch_size if semi is None else semi.trained_rows
+  """Returns how many images a step of a plan trains on, all together.
+
+  A pass without gradient counts a third.
+  """
+  semi, rows, passed = semi_program(plan, config), config.batch_size, 0
+  if semi is not None:
+    rows += 2 * semi.batch_size
+    passed += 2 * semi.batch_size * SEMI[semi.name].guesses
+  if is_taught(plan):
+    passed += config.batch_size * TEACHERS[config.distil.teacher].passes(len(config.seeds))
+  return rows + passed // TRAINED
 
 
 def with_semi(arrays: PlanArrays, plan: Plan, config: Config) -> PlanArrays:

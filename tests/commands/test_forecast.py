@@ -89,7 +89,9 @@ def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(
         yield Progress(Position(at), (), ran[-1], passes=Passes(90 * number, 10 * number))
 
   setup = SimpleNamespace(trainer=lambda plan: Slow(), fresh_start="fresh")
-  pace = forecast.measure_pace(setup, SimpleNamespace(rounds=1000), "compiled", compile_secs=4.0)
+  pace = forecast.measure_pace(
+    setup, SimpleNamespace(rounds=1000, regularisers=tuple), "compiled", compile_secs=4.0
+  )
   assert ran == pytest.approx(expected)
   assert pace.pass_secs == pytest.approx((first_secs if len(ran) == 1 else secs) / 100)
   assert pace.compile_secs == 4.0

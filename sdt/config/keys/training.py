@@ -339,6 +339,15 @@ class RegulariseConfig:
     neutral=0.0,
     is_later=True,
   )
+  distil: float = config_key(
+    0.5,
+    "share of the loss that is against the probabilities of the network that scored, in place of "
+    "the label; see distil.teacher",
+    low=0.0,
+    high=1.0,
+    neutral=0.0,
+    is_later=True,
+  )
 
 
 # The value of each regulariser, by name, that changes nothing.

@@ -102,6 +102,12 @@ TECHNIQUES: Mapping[str, Mapping[str, Technique]] = types.MappingProxyType(
         "tests/engine/test_regularisers.py",
         note="kept because users expect it",
       ),
+      "distillation from the network that scored": Technique(
+        "none of them",
+        ("regularise.distil", "distil.teacher"),
+        "tests/engine/test_teacher.py",
+        note="a candidate that may beat the best uniform decay",
+      ),
       "exponential average of the weights": Technique(
         "none of them", ("optim.average",), "tests/engine/test_averages.py"
       ),

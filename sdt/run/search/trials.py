@@ -14,6 +14,7 @@ from typing import Any
 from sdt import files
 from sdt.config import Config, search_space, to_dict
 from sdt.config.schema import (
+  DistilConfig,
   EvaluateConfig,
   LogConfig,
   MethodConfig,
@@ -76,6 +77,7 @@ def on_the_rest(config: Config, arm: str, share: float) -> Config:
     # No trial has a phase that would read these.
     regularise=RegulariseConfig(),
     semi=SemiConfig(),
+    distil=DistilConfig(),
     augment=dataclasses.replace(config.augment, strong=""),
     arms=(BASELINE,) if arm == BASELINE else (BASELINE, arm),
     own_arms=(),
