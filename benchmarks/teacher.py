@@ -1,8 +1,8 @@
 """Times a taught step: a round of the baseline with a teacher over the same one without.
 
-    .venv/bin/python benchmarks/teacher.py [--kind=own] [--network=resnet8] [--rounds=12]
+    .venv/bin/python benchmarks/teacher.py [--kind=distil] [--network=resnet8] [--rounds=12]
 
-Drawn figures of 32 x 32 in batches of 128, all phases with distil=0.5. The two programs take turns,
+Drawn figures of 32 x 32 in batches of 128, all phases with a share of 0.5. The two programs take turns,
 one round each (A/B/B/A), so a drift of the machine affects both alike. The script prints medians,
 and the median of the ratios of neighbours with its quartiles, for seconds and for processor
 seconds. Trust processor seconds if other programs run.
@@ -20,14 +20,13 @@ from sdt.data import sources
 
 
 def main() -> None:
-  parser = measure.parser(__doc__, rounds=12, seeds=1, kind="own", network="resnet8", steps=4)
+  parser = measure.parser(__doc__, rounds=12, seeds=1, kind="distil", network="resnet8", steps=4)
   options = parser.parse_args()
   seeds = tuple(range(options.seeds))
-  changes = {"seeds": seeds, "distil__teacher": options.kind}
-  config = measure.steps_config(options.network, 128, options.steps, **changes)
+  config = measure.steps_config(options.network, 128, options.steps, seeds=seeds)
   data = sources.load(config.data)
   plain = make_plan("baseline", Setting.of(config, data))
-  phases = tuple(dataclasses.replace(one, overrides={"distil": 0.5}) for one in plain.phases)
+  phases = tuple(dataclasses.replace(one, overrides={options.kind: 0.5}) for one in plain.phases)
   cases = {}
   for name, plan in (("plain", plain), ("taught", dataclasses.replace(plain, phases=phases))):
     training = measure.Training.make(config, data, plan)

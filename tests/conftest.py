@@ -73,7 +73,7 @@ def pytest_configure(config):
   cache = getattr(config, "cache", None)
   settings = {
     "jax_compilation_cache_dir": str(cache.mkdir(f"xla-{_machine()}") if cache else _PROGRAMS.name),
-    "jax_compilation_cache_max_size": 2**28,
+    "jax_compilation_cache_max_size": 2**31,
     "jax_persistent_cache_min_compile_time_secs": 0.2,
   }
   for name, value in settings.items():

@@ -211,7 +211,7 @@ def _check_mixed(config: Config, arm: str, phase: PhaseSpec) -> None:
     raise ConfigError(
       f"{where}, which differ in {', '.join(shared)}: it acts on whole batches, weights or "
       "classes; give both parts the same, or take what can differ: "
-      f"{', '.join(BY_EXAMPLE[:6])}, strengths of operations"
+      f"{', '.join(name for name in BY_EXAMPLE if name not in OPS)}, strengths of operations"
     )
   pipeline = pipeline_of(config.augment)
   blends = [name for name in pipeline.names if name in (*MIXING, SMOTE)]

@@ -1,16 +1,15 @@
 """What the config alone shows to be wrong about phases that learn from the baseline's network."""
 
-import dataclasses
-
 from sdt.arms.catalogue import arm_specs
 from sdt.arms.language import parse_everywhere
 from sdt.config import Config
-from sdt.config.schema import DistilConfig
+from sdt.config.schema import DISTIL, DistilConfig
 from sdt.engine.semi import SEMI
 from sdt.errors import ConfigError
 
-# What changes the loss of a label by its class, which the teacher's probabilities do not know.
-_OF_LABELS = ("class_weight", "logit_adjustment")
+# What changes the loss of a label by its class, which a teacher's probabilities do not know, and
+# what has no labels.
+_OTHERS = ("class_weight", "logit_adjustment", *SEMI)
 
 
 def check_distil(config: Config) -> None:
@@ -20,28 +19,38 @@ def check_distil(config: Config) -> None:
     ConfigError: names the arm, what was expected, and what to do.
   """
   everywhere = parse_everywhere(config.everywhere)
-  if "distil" in everywhere:
+  for name in DISTIL:
+    if name in everywhere:
+      raise ConfigError(
+        f"everywhere asks for {name}, and the baseline is the teacher, so it has none; name it in "
+        f"an arm of your own, such as 'taught = all@baseline[{name}]'"
+      )
+  named = _named(config)
+  for arm in config.arms:
+    own = [name for name in DISTIL if name in named[arm]]
+    others = [name for name in (*own[1:], *_OTHERS) if name in named[arm] | everywhere.keys()]
+    if own and others:
+      raise ConfigError(
+        f"arms: {arm!r} asks for {own[0]} beside {others[0]}: an arm has one teacher, whose "
+        f"probabilities stand in for plain labels; make two arms of it, or leave {others[0]} out"
+      )
+  is_asked = any(names.intersection(DISTIL) for names in named.values())
+  if config.distil != DistilConfig() and not is_asked:
     raise ConfigError(
-      "everywhere asks for distil, and the baseline is the teacher, so it has none; name it in an "
-      "arm of your own, such as 'taught = all@baseline[distil]'"
+      f"distil.temperature = {config.distil.temperature!r}: no arm has a teacher; define one in "
+      "own_arms such as 'taught = all@baseline[distil]', or leave it out"
     )
-  specs = arm_specs(config)
-  of_arms = {
-    arm: [everywhere | leaf.values(config.regularise) for leaf in spec.leaves]
-    for arm, spec in specs.items()
+
+
+def teachers_of(config: Config) -> dict[str, list[str]]:
+  """Returns by regulariser of `DISTIL` which of the arms to train name it."""
+  named = _named(config)
+  return {name: [arm for arm in config.arms if name in named[arm]] for name in DISTIL}
+
+
+def _named(config: Config) -> dict[str, set[str]]:
+  """Returns the regularisers that the phases of every arm name, of those not trained too."""
+  return {
+    arm: {name for leaf in spec.leaves for name in leaf.values(config.regularise)}
+    for arm, spec in arm_specs(config).items()
   }
-  taught = [arm for arm, values in of_arms.items() if any("distil" in one for one in values)]
-  for arm in taught:
-    others = [name for one in of_arms[arm] for name in (*_OF_LABELS, *SEMI) if one.get(name)]
-    if others:
-      raise ConfigError(
-        f"arms: {arm!r} asks for distil beside {others[0]}, and a teacher's probabilities stand in "
-        f"for plain labels of labelled examples; make two arms of it, or leave {others[0]} out"
-      )
-  for field in dataclasses.fields(DistilConfig):
-    value = getattr(config.distil, field.name)
-    if value != field.default and not taught:
-      raise ConfigError(
-        f"distil.{field.name} = {value!r}: no arm has a teacher; define one in own_arms "
-        "such as 'taught = all@baseline[distil]', or leave it out"
-      )

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from sdt.config.schema import RegulariseConfig
+from sdt.config.schema import DISTIL, RegulariseConfig
 from sdt.config.toolbox.operation_blocks import MIXING, OPS, OWN_STRENGTHS, SMOTE
 from sdt.config.values import check, key_of
 from sdt.errors import ConfigError, did_you_mean
@@ -77,7 +77,8 @@ STRENGTHS: Mapping[str, str] = {name: OPS[name].meaning for name in OWN_STRENGTH
 
 # What may differ between the examples of a batch: it acts on one example at a time.
 BY_EXAMPLE = (
-  *("label_smoothing", "loss_weight", "dropout", "stochastic_depth", "augment_strength", "distil"),
+  *("label_smoothing", "loss_weight", "dropout", "stochastic_depth", "augment_strength"),
+  *DISTIL,
   *(name for name in OWN_STRENGTHS if name not in (*MIXING, SMOTE)),
 )
 MIXED = "mixed"

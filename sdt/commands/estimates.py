@@ -22,7 +22,6 @@ from sdt.devices.layout import bytes_per_device
 from sdt.devices.memory import device_memory_errors, is_out_of_memory
 from sdt.engine.plan import Plan
 from sdt.engine.state import Snapshot
-from sdt.engine.teacher import is_taught
 from sdt.engine.trainer import Trainer
 from sdt.models import count_params
 from sdt.models.pretrained import Pretrained
@@ -104,8 +103,8 @@ def memory_parts(
     total = sum(leaf.nbytes for leaf in jax.tree.leaves(dynamics))
     parts.append((total // setup.layout.replica_parts, "training dynamics"))
   parts.append((4 * weights, "weights, gradients, momentum"))
-  if any(map(is_taught, plans)):
-    parts.append((teacher_bytes(setup), "teacher"))
+  if taught := teacher_bytes(setup, plans):
+    parts.append((taught, "teacher"))
   if not setup.source.runs_whole_rounds:
     parts.append((rehearsal(setup, plans[0]).streamed_bytes(), "streamed inputs"))
   return parts if compiled is None else [*parts, (compiled.trainer.memory_bytes(), "program")]

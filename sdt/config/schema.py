@@ -5,7 +5,7 @@ import dataclasses
 from sdt.config.keys.acquire import AcquireConfig
 from sdt.config.keys.data import CurveConfig, DataConfig, ShapesConfig
 from sdt.config.keys.declare import config_key
-from sdt.config.keys.distil import DistilConfig
+from sdt.config.keys.distil import DISTIL, DistilConfig
 from sdt.config.keys.evaluate import EvaluateConfig
 from sdt.config.keys.machine import (
   CheckpointConfig,
@@ -34,6 +34,7 @@ from sdt.config.keys.training import (
 )
 
 __all__ = [
+  "DISTIL",
   "NEUTRAL",
   "AcquireConfig",
   "AugmentConfig",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Shaped
 
+from sdt.config.schema import DISTIL
 from sdt.devices.layout import sum_over
 from sdt.engine.evaluate import BatchSums, batch_sums
 from sdt.engine.norms import ONE_VECTOR, global_norm
@@ -38,7 +39,7 @@ from sdt.models.stages import in_evaluation_mode
 from sdt.types import BatchStats, Leaf, Params, PyTree, Variables
 
 # The regularisers that change the loss of an example.
-_OF_LOSS = frozenset({"class_weight", "distil", "label_smoothing", "logit_adjustment"})
+_OF_LOSS = frozenset({"class_weight", "label_smoothing", "logit_adjustment", *DISTIL})
 
 
 class Taught(NamedTuple):
@@ -348,7 +349,7 @@ def _regularised_sum(
     for weight, labels in zip(others, batch.mixture.labels, strict=True):
       losses = losses + weight * losses_of(labels)
   if batch.taught is not None:
-    share = overrides["distil"].astype(losses.dtype)
+    share = next(overrides[name] for name in DISTIL if name in overrides).astype(losses.dtype)
     losses = (1.0 - share) * losses + share * taught_cross_entropy(logits, *batch.taught)
   if "loss_weight" in batch.by_example:
     losses = losses * batch.by_example["loss_weight"].astype(losses.dtype)

@@ -23,13 +23,11 @@ class Teacher(NamedTuple):
   """What teaches the phases of a plan, as arguments of its program.
 
   Attributes:
-    kind: of `TEACHERS`.
     own: what differs between replicas, leaves [R, ...]; None where all have the same.
     shared: what is the same for all; None where each has its own.
     temperature: T, above 0.
   """
 
-  kind: str
   own: PyTree
   shared: PyTree
   temperature: float
@@ -100,16 +98,19 @@ def _table_shape(variables: Variables, num_classes: int) -> tuple[PyTree, PyTree
   return np.full((count, num_classes, num_classes), 1.0 / num_classes, np.float32), None
 
 
+# By the regulariser that is the share of the loss.
 TEACHERS: Mapping[str, Kind] = {
-  "own": Kind(_of_network, lambda seeds: 1, lambda variables, num_classes: (variables, None)),
-  "mean": Kind(_of_networks, lambda seeds: seeds, lambda variables, num_classes: (None, variables)),
-  "classes": Kind(_of_classes, lambda seeds: 0, _table_shape),
+  "distil": Kind(_of_network, lambda seeds: 1, lambda variables, num_classes: (variables, None)),
+  "distil_mean": Kind(
+    _of_networks, lambda seeds: seeds, lambda variables, num_classes: (None, variables)
+  ),
+  "distil_classes": Kind(_of_classes, lambda seeds: 0, _table_shape),
 }
 
 
-def is_taught(plan: Plan) -> bool:
-  """Returns whether a phase of the plan learns from a teacher."""
-  return "distil" in plan.regularisers()
+def teacher_of(plan: Plan) -> str | None:
+  """Returns from which kind of teacher, of `TEACHERS`, phases of the plan learn; None for none."""
+  return next((name for name in plan.regularisers() if name in TEACHERS), None)
 
 
 def with_teacher(arrays: PlanArrays, plan: Plan, teacher: Teacher | None) -> PlanArrays:
@@ -118,13 +119,12 @@ def with_teacher(arrays: PlanArrays, plan: Plan, teacher: Teacher | None) -> Pla
   Raises:
     ValueError: a phase learns from a teacher, and there is none.
   """
-  if not is_taught(plan):
+  kind = teacher_of(plan)
+  if kind is None:
     return arrays
   if teacher is None:
     raise ValueError(f"the plan of {plan.arm} has phases with a teacher, and none was given")
-  acts = [
-    any(phase.by_part.get("distil", (phase.overrides.get("distil", 0.0),))) for phase in plan.phases
-  ]
+  acts = [any(phase.by_part.get(kind, (phase.overrides.get(kind, 0.0),))) for phase in plan.phases]
   teaching = {
     "acts": np.asarray(acts, np.bool_),
     "temperature": np.asarray(teacher.temperature, np.float32),

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Shaped
 
 from sdt.arms.class_shares import learned_counts
 from sdt.config import Config
+from sdt.config.schema import DISTIL
 from sdt.data.dataset import Data
 from sdt.engine.plan import Phase, Plan
 from sdt.run.metrics import Row, diverged_seeds
@@ -22,7 +23,7 @@ _SHARE, _LEAST_ROUNDS, _LEAST_STEPS = 0.2, 3, 50
 # all examples are of one class, and its accuracy no higher than that of chance.
 _SHARE_OF_LOSS = 0.95
 # With these the loss of a network that learns stays high.
-_KEEP_LOSS_UP = frozenset(("distil", "label_smoothing", "mixup_alpha", "loss_floor"))
+_KEEP_LOSS_UP = frozenset((*DISTIL, "label_smoothing", "mixup_alpha", "loss_floor"))
 # A phase with less than this share of the training set's effective classes may be the cause.
 _FEW = 0.75
 

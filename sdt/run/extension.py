@@ -17,6 +17,7 @@ import numpy as np
 
 from sdt import files
 from sdt.arms.catalogue import num_phases, trainings
+from sdt.arms.distil_checks import teachers_of
 from sdt.arms.kept_rounds import kept_rounds
 from sdt.config import Config, from_dict, to_dict
 from sdt.config.differences import SAFE_TO_CHANGE, diff, differences
@@ -104,10 +105,9 @@ _REFUSALS = (
     f"{_ELSEWHERE}, or split.source='seed' there",
   ),
   _Refusal(
-    lambda of: of.seeds and of.config.distil.teacher == "mean",
-    "with distil.teacher='mean' the networks of all seeds teach, so more seeds change every arm "
-    "that learns from them",
-    f"{_ELSEWHERE}, or distil.teacher='own' there",
+    lambda of: of.seeds and teachers_of(of.config).get("distil_mean"),
+    "with distil_mean the networks of all seeds teach, so more seeds change what an arm learns",
+    f"{_ELSEWHERE}, or distil there",
   ),
   _Refusal(
     lambda of: of.seeds and of.config.stop.patience,

@@ -37,7 +37,7 @@ from sdt.engine.state import (
   state_shapes,
   zero_sums,
 )
-from sdt.engine.teacher import Teacher, is_taught, with_teacher
+from sdt.engine.teacher import Teacher, teacher_of, with_teacher
 from sdt.engine.trainer import Trainer
 from sdt.inputs.augment import input_shape
 from sdt.inputs.order import num_batches
@@ -244,7 +244,7 @@ class Setup:
       semi=semi_program(plan, config),
       decays_by_round=plan.decay_factors is not None,
       by_part=plan.by_part,
-      teacher=config.distil.teacher if is_taught(plan) else None,
+      teacher=teacher_of(plan),
       trained_rows=rows_of_step(plan, config),
     )
 

@@ -9,7 +9,7 @@ from sdt.engine.dispatch_sizes import TRAINED
 from sdt.engine.plan import Plan, PlanArrays
 from sdt.engine.program import SemiProgram
 from sdt.engine.semi import SEMI, numbers_of_semi
-from sdt.engine.teacher import TEACHERS, is_taught
+from sdt.engine.teacher import TEACHERS, teacher_of
 
 
 def semi_program(plan: Plan, config: Config) -> SemiProgram | None:
@@ -38,8 +38,8 @@ def rows_of_step(plan: Plan, config: Config) -> int:
   if semi is not None:
     rows += 2 * semi.batch_size
     passed += 2 * semi.batch_size * SEMI[semi.name].guesses
-  if is_taught(plan):
-    passed += config.batch_size * TEACHERS[config.distil.teacher].passes(len(config.seeds))
+  if (kind := teacher_of(plan)) is not None:
+    passed += config.batch_size * TEACHERS[kind].passes(len(config.seeds))
   return rows + passed // TRAINED
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from sdt.engine.plan import Plan
 from sdt.engine.score_pass import ScoreRunner
-from sdt.engine.teacher import Teacher, is_taught
+from sdt.engine.teacher import Teacher, teacher_of
 from sdt.run import metrics
 from sdt.run.context import Context
 from sdt.run.saved_states import restore_round
@@ -17,23 +17,22 @@ from sdt.run.stopping import read_judged
 from sdt.types import PyTree, Variables
 
 
-def teacher_of(context: Context, plan: Plan) -> Teacher | None:
+def teacher_for(context: Context, plan: Plan) -> Teacher | None:
   """Returns what teaches the phases of a plan; None where no phase learns from a teacher.
 
   Raises:
     CheckpointError: the baseline's checkpoint is missing or damaged.
   """
-  if not is_taught(plan):
+  kind = teacher_of(plan)
+  if kind is None:
     return None
   config = context.config
-  scored, asked = config.score.at_round or config.rounds, config.distil
-  own, shared, who = _TEACHING[asked.teacher](
-    context, restore_round(context, scored).state.variables
-  )
+  scored, temperature = config.score.at_round or config.rounds, config.distil.temperature
+  own, shared, who = _TEACHING[kind](context, restore_round(context, scored).state.variables)
   context.display.log(
-    f"{plan.arm}: its teacher is {who} after round {scored}, at temperature {asked.temperature:g}"
+    f"{plan.arm}: its teacher is {who} after round {scored}, at temperature {temperature:g}"
   )
-  return Teacher(asked.teacher, own, shared, temperature=asked.temperature)
+  return Teacher(own, shared, temperature)
 
 
 def _own(context: Context, variables: Variables) -> tuple[PyTree, PyTree, str]:
@@ -83,9 +82,9 @@ def class_means(
   return table.astype(np.float32)
 
 
-# By `distil.teacher`: what teaches each seed, what teaches all, and who that is in words.
+# By the regulariser: what teaches each seed, what teaches all, and who that is in words.
 _TEACHING: Mapping[str, Callable[[Context, Variables], tuple[PyTree, PyTree, str]]] = {
-  "own": _own,
-  "mean": _mean,
-  "classes": _classes,
+  "distil": _own,
+  "distil_mean": _mean,
+  "distil_classes": _classes,
 }

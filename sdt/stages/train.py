@@ -14,7 +14,7 @@ from sdt.run import metrics, stopping
 from sdt.run.context import Context, write_environment
 from sdt.run.saved_states import restore_final, restore_newest
 from sdt.run.taken_over import Taken
-from sdt.stages.teachers import teacher_of
+from sdt.stages.teachers import teacher_for
 from sdt.stages.train_arm import train_arm
 
 
@@ -122,7 +122,7 @@ class Trainings:
       return Trained(self.context, place, state)
     if start is None:
       start = self._start_of(plan)
-    trainer = self.context.setup.trainer(plan, teacher_of(self.context, plan))
+    trainer = self.context.setup.trainer(plan, teacher_for(self.context, plan))
     write_environment(self.context)  # seals how the arm is cut into dispatches, before it trains
     with self.context.timing.stage(f"train {plan.arm}"):
       state = train_arm(self.context, plan, place, trainer=trainer, start=start)

@@ -17,7 +17,7 @@ from sdt.arms.language import (
 from sdt.arms.planning import make_plan
 from sdt.arms.setting import Setting
 from sdt.config.combinations import OWN_START
-from sdt.config.schema import NEUTRAL
+from sdt.config.schema import DISTIL, NEUTRAL
 from sdt.engine.plan import plan_arrays
 from sdt.engine.semi import SEMI
 from sdt.errors import ConfigError
@@ -315,8 +315,8 @@ def test_each_regulariser_has_an_arm_that_differs_from_plain_alternation_by_it_o
   of = setting()
   assert (
     {name for overrides in EASY.values() for name in overrides}
-    == set(REGULARISERS) - set(BY_CLASS) - set(SEMI) - {"distil"}
-    == set(NEUTRAL) - set(BY_CLASS) - set(SEMI) - {"distil"}
+    == set(REGULARISERS) - set(BY_CLASS) - set(SEMI) - set(DISTIL)
+    == set(NEUTRAL) - set(BY_CLASS) - set(SEMI) - set(DISTIL)
   )
   plain = make_plan("alternate_only", of).phases
   for arm, overrides in EASY.items():

@@ -9,11 +9,10 @@ import pytest
 
 from sdt.arms.planning import make_plan
 from sdt.arms.setting import Setting
-from sdt.config.keys import distil
-from sdt.config.schema import OptimConfig
+from sdt.config.schema import DISTIL, OptimConfig
 from sdt.engine.program import Network
 from sdt.engine.state import Position
-from sdt.engine.teacher import TEACHERS, Teacher, is_taught, taught
+from sdt.engine.teacher import TEACHERS, Teacher, taught, teacher_of
 from sdt.inputs.operations.mixing import Mixture
 from sdt.models import make_model
 from sdt.run.programs import Setup
@@ -49,7 +48,11 @@ def said_by(kind, problem, *, acts=True, mixture=None):
   """Returns the batch with what a kind of teacher says of it."""
   _, teachers, batch, network = problem
   first = jax.tree.map(lambda leaf: leaf[0], teachers)
-  own, shared = {"own": (first, None), "mean": (None, teachers), "classes": (TABLE, None)}[kind]
+  own, shared = {
+    "distil": (first, None),
+    "distil_mean": (None, teachers),
+    "distil_classes": (TABLE, None),
+  }[kind]
   teaching = {"acts": acts, "temperature": np.float32(TEMPERATURE), "shared": shared}
   batch = dataclasses.replace(batch, mixture=mixture)
   said = jax.jit(
@@ -70,12 +73,14 @@ def expected_of(kind, problem):
     for at in (0, 1)
   ]
   return {
-    "own": each[0], "mean": (each[0] + each[1]) / 2, "classes": TABLE[np.asarray(batch.labels[:6])],
-  }[kind]  # fmt: skip
+    "distil": each[0],
+    "distil_mean": (each[0] + each[1]) / 2,
+    "distil_classes": TABLE[np.asarray(batch.labels[:6])],
+  }[kind]
 
 
 def test_every_kind_that_a_config_may_name_is_there():
-  assert tuple(TEACHERS) == distil.TEACHERS
+  assert tuple(TEACHERS) == DISTIL
 
 
 @pytest.mark.parametrize("kind", TEACHERS)
@@ -95,10 +100,10 @@ def test_a_step_follows_the_gradient_of_the_labels_and_of_the_teacher(
   state, _, _, network = problem
   batch, overrides = said_by(kind, problem), {}
   if np.ndim(share):
-    batch = dataclasses.replace(batch, by_example={"distil": jnp.asarray(share)})
+    batch = dataclasses.replace(batch, by_example={kind: jnp.asarray(share)})
     share = share[:6, None].astype(np.float64)
   else:
-    overrides["distil"] = np.float32(share)
+    overrides[kind] = np.float32(share)
   if smoothing:
     overrides["label_smoothing"] = np.float32(smoothing)
   now = one_step.now(np.float32(RATE), np.zeros(1, np.float32), overrides=overrides)
@@ -119,7 +124,7 @@ def test_the_gradient_does_not_depend_on_what_no_teacher_reads(problem):
   """A teacher's weights are no part of what is trained: two that say the same teach the same."""
   state, _, _, network = problem
   now = one_step.now(np.float32(RATE), np.zeros(1, np.float32), overrides={"distil": np.float32(1)})
-  batch = said_by("own", problem)
+  batch = said_by("distil", problem)
   other = dataclasses.replace(batch, labels=(batch.labels + 1) % 3)
   one, two = (one_step.step(state, each, now, network=network)[0] for each in (batch, other))
   tiny.assert_equal(one.params, two.params)  # a share of 1 takes no notice of the labels
@@ -130,7 +135,7 @@ def test_at_a_share_of_zero_the_step_is_the_plain_one(problem):
   now = one_step.now(np.float32(RATE), np.zeros(1, np.float32))
   plain = one_step.step(state, batch, now, network=network)[0]
   now = one_step.now(np.float32(RATE), np.zeros(1, np.float32), overrides={"distil": np.float32(0)})
-  batch = said_by("own", problem, acts=False)
+  batch = said_by("distil", problem, acts=False)
   other = one_step.step(state, batch, now, network=network)[0]
   for name, leaf in tiny.leaves(plain.params).items():
     np.testing.assert_allclose(leaf, tiny.leaves(other.params)[name], rtol=0, atol=1e-7)
@@ -142,7 +147,7 @@ def test_classes_teach_a_mixed_example_the_mixture_of_their_rows(problem):
   others = (labels + 1) % 3
   weight = np.linspace(0, 1, 9, dtype=np.float32)
   mixture = Mixture((jnp.asarray(others),), (jnp.asarray(weight), jnp.asarray(1 - weight)))
-  said = said_by("classes", problem, mixture=mixture).taught.probabilities
+  said = said_by("distil_classes", problem, mixture=mixture).taught.probabilities
   expected = weight[:, None] * TABLE[labels] + (1 - weight)[:, None] * TABLE[others]
   np.testing.assert_allclose(said, expected, rtol=0, atol=1e-7)
 
@@ -150,8 +155,9 @@ def test_classes_teach_a_mixed_example_the_mixture_of_their_rows(problem):
 # ---- in the engine
 
 ARMS = (
-  "taught = A@1e-3[distil=0.6] + B@1e-3",
-  "mixed = A@1e-3 | B@1e-3[distil=0.6]",
+  "distil = A@1e-3[distil=0.6] + B@1e-3",
+  "distil_mean = A@1e-3[distil_mean=0.6] + B@1e-3",
+  "mixed = A@1e-3 | B@1e-3[distil_classes=0.6]",
   "none = A@1e-3[distil=0] + B@1e-3",
   "plain = A@1e-3 + B@1e-3",
 )
@@ -161,7 +167,7 @@ def _setting(**changes):
   of = tiny.config(
     model__norm="batch",
     own_arms=ARMS,
-    arms=("baseline", "method", "taught", "mixed", "plain"),
+    arms=("baseline", "method", "distil", "distil_mean", "mixed", "plain"),
     rounds=2,
     optim__milestones=(1,),
     augment__pad_crop=2,
@@ -180,17 +186,17 @@ def _teacher(setup, kind, scale=4.0):
   """Returns a teacher of a kind, of networks that nobody has trained."""
   state = tiny.with_statistics(setup.fresh_start.state)
   variables = jax.tree.map(lambda leaf: scale * leaf, state.variables)
-  if kind == "classes":
-    return Teacher(kind, np.stack([TABLE, TABLE[::-1, ::-1]]), None, TEMPERATURE)
+  if kind == "distil_classes":
+    return Teacher(np.stack([TABLE, TABLE[::-1, ::-1]]), None, TEMPERATURE)
   own, shared = TEACHERS[kind].of_variables(variables, 3)
-  return Teacher(kind, own, shared, TEMPERATURE)
+  return Teacher(own, shared, TEMPERATURE)
 
 
-def _trained(arm, kind, **changes):
-  """Returns the parameters at the end of an arm."""
-  setting, data = _setting(distil__teacher=kind, **changes)
+def _trained(kind, **changes):
+  """Returns the parameters at the end of the arm that has this kind of teacher."""
+  setting, data = _setting(**changes)
   setup = Setup.make(setting.config, data)
-  made = setup.trainer(make_plan(arm, setting), _teacher(setup, kind))
+  made = setup.trainer(make_plan(kind, setting), _teacher(setup, kind))
   made.set_state(setup.fresh_start)
   for _ in made.run(Position()):
     pass
@@ -199,36 +205,38 @@ def _trained(arm, kind, **changes):
 
 @pytest.fixture(scope="module")
 def alone():
-  return {kind: _trained("taught", kind) for kind in ("own", "mean")}
+  return {kind: _trained(kind) for kind in ("distil", "distil_mean")}
 
 
 @pytest.mark.parametrize(
   ("kind", "changes"),
   [
-    ("own", {"parallel__num_devices": 2, "parallel__mode": "pmap"}),
+    ("distil", {"parallel__num_devices": 2, "parallel__mode": "pmap"}),
     pytest.param(
-      "mean", {"parallel__num_devices": 2, "parallel__divide": "seeds"}, marks=pytest.mark.slow
+      "distil_mean",
+      {"parallel__num_devices": 2, "parallel__divide": "seeds"},
+      marks=pytest.mark.slow,
     ),
-    ("own", {"data__placement": "stream"}),
-    pytest.param("own", {"parallel__num_devices": 2}, marks=pytest.mark.slow),
-    pytest.param("mean", {"parallel__replicas": "vmap"}, marks=pytest.mark.slow),
+    ("distil", {"data__placement": "stream"}),
+    pytest.param("distil", {"parallel__num_devices": 2}, marks=pytest.mark.slow),
+    pytest.param("distil_mean", {"parallel__replicas": "vmap"}, marks=pytest.mark.slow),
     pytest.param(
-      "own", {"parallel__num_devices": 2, "parallel__divide": "seeds"}, marks=pytest.mark.slow
+      "distil", {"parallel__num_devices": 2, "parallel__divide": "seeds"}, marks=pytest.mark.slow
     ),
     pytest.param(
-      "mean", {"parallel__num_devices": 2, "parallel__mode": "pmap"}, marks=pytest.mark.slow
+      "distil_mean", {"parallel__num_devices": 2, "parallel__mode": "pmap"}, marks=pytest.mark.slow
     ),
   ],
   ids=str,
 )
 def test_devices_streams_and_replicas_learn_the_same_from_a_teacher(alone, kind, changes):
-  for name, leaf in _trained("taught", kind, **changes).items():
+  for name, leaf in _trained(kind, **changes).items():
     np.testing.assert_allclose(leaf, alone[kind][name], rtol=0, atol=2e-5, err_msg=name)
 
 
 def test_each_seed_learns_from_its_own_teacher_and_the_mean_teaches_both_the_same(alone):
-  for name, leaf in alone["own"].items():
-    assert (leaf != alone["mean"][name]).any(), name
+  for name, leaf in alone["distil"].items():
+    assert (leaf != alone["distil_mean"][name]).any(), name
 
 
 def test_without_a_share_the_program_is_the_plain_one_and_another_teacher_needs_no_other():
@@ -236,17 +244,17 @@ def test_without_a_share_the_program_is_the_plain_one_and_another_teacher_needs_
   setup = Setup.make(setting.config, data)
   plain = setup.trainer(make_plan("plain", setting))
   none = make_plan("none", setting)
-  assert not is_taught(none)
+  assert not teacher_of(none)
   assert setup.trainer(none) is plain
   assert plain.program.teacher is None
-  plan = make_plan("taught", setting)
+  plan = make_plan("distil", setting)
   with pytest.raises(ValueError, match="phases with a teacher, and none was given"):
     setup.trainer(plan)
-  made = setup.trainer(plan, _teacher(setup, "own"))
-  assert (made.program.teacher, made.program.trained_rows) == ("own", 16 + 16 // 3)
+  made = setup.trainer(plan, _teacher(setup, "distil"))
+  assert (made.program.teacher, made.program.trained_rows) == ("distil", 16 + 16 // 3)
   kernels = []
   for scale in (1.0, 4.0):
-    again = setup.trainer(plan, _teacher(setup, "own", scale))
+    again = setup.trainer(plan, _teacher(setup, "distil", scale))
     again.set_state(setup.fresh_start)
     for _ in again.run(Position()):
       pass
@@ -257,11 +265,11 @@ def test_without_a_share_the_program_is_the_plain_one_and_another_teacher_needs_
 
 def test_of_a_mixed_phase_the_part_without_a_share_learns_from_labels_alone():
   """Where the teacher is the labels themselves at T = 1, both parts learn the same."""
-  setting, data = _setting(distil__teacher="classes", seeds=(0,))
+  setting, data = _setting(seeds=(0,))
   setup = Setup.make(setting.config, data)
   ends = []
   for arm, table in (("mixed", np.eye(3)), ("mixed", TABLE)):
-    teacher = Teacher("classes", np.asarray(table[None], np.float32), None, 1.0)
+    teacher = Teacher(np.asarray(table[None], np.float32), None, 1.0)
     made = setup.trainer(make_plan(arm, setting), teacher)
     made.set_state(setup.fresh_start)
     for _ in made.run(Position()):

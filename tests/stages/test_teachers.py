@@ -6,12 +6,10 @@ import pytest
 from sdt.stages.teachers import class_means
 from tests.support import whole
 
-ARMS = ("soft = all@mean[distil=0.6]", "hard = A@mean | B@mean[distil=0.6]")
 
-
-def config(**changes):
+def config(kind="distil", **changes):
   return whole.config(
-    own_arms=ARMS,
+    own_arms=(f"soft = all@mean[{kind}=0.6]", f"hard = A@mean | B@mean[{kind}=0.6]"),
     arms=("baseline", "soft", "hard"),
     rounds=2,
     optim__milestones=(1,),
@@ -32,13 +30,15 @@ def test_the_mean_of_a_class_by_hand():
 @pytest.mark.parametrize(
   ("kind", "who"),
   [
-    ("own", "the baseline's network of the same seed after round 2"),
-    pytest.param("mean", "the mean of the baseline's networks of 2 seed", marks=pytest.mark.slow),
-    ("classes", "the mean of each class under the baseline's network of the same seed"),
+    ("distil", "the baseline's network of the same seed after round 2"),
+    pytest.param(
+      "distil_mean", "the mean of the baseline's networks of 2 seed", marks=pytest.mark.slow
+    ),
+    ("distil_classes", "the mean of each class under the baseline's network of the same seed"),
   ],
 )
 def test_a_stopped_run_learns_from_the_same_teacher(kind, who, tmp_path, monkeypatch, capsys):
-  of = config(distil__teacher=kind)
+  of = config(kind)
   whole.without_report(monkeypatch)
   assert whole.run(of, tmp_path / "whole") == 0
   said = capsys.readouterr()

@@ -1,25 +1,17 @@
-"""The keys of distillation: learning from the network that scored the examples."""
+"""The keys of distillation: learning from the networks that scored the examples."""
 
 import dataclasses
 
 from sdt.config.keys.declare import config_key
 
-# Which network teaches.
-TEACHERS = ("own", "mean", "classes")
+# The regularisers that have a teacher.
+DISTIL = ("distil", "distil_mean", "distil_classes")
 
 
 @dataclasses.dataclass(frozen=True)
 class DistilConfig:
-  """Who teaches phases such as all@baseline[distil=0.5]: the baseline, as it is when it scores."""
+  """How phases such as all@baseline[distil=0.5] compare themselves with their teacher."""
 
-  teacher: str = config_key(
-    "own",
-    "own: the network of the same seed; mean: the mean of the probabilities of all seeds' "
-    "networks; classes: of the same seed, the mean of the probabilities of each class, a control "
-    "that knows no single image",
-    choices=TEACHERS,
-    is_later=True,
-  )
   temperature: float = config_key(
     2.0,
     "T: teacher and student are compared at softmax(logits / T); above 1 the teacher's second "

@@ -231,6 +231,12 @@ class MonitorConfig:
   )
 
 
+def _taught(by: str) -> float:
+  """Returns the field of a regulariser whose teacher is named."""
+  meaning = f"share of the loss that is against the probabilities of a teacher, not the label: {by}"
+  return config_key(0.5, meaning, low=0.0, high=1.0, neutral=0.0, is_later=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class RegulariseConfig:
   """The value of each regulariser in the phases that name it, as in A@baseline[label_smoothing].
@@ -339,14 +345,11 @@ class RegulariseConfig:
     neutral=0.0,
     is_later=True,
   )
-  distil: float = config_key(
-    0.5,
-    "share of the loss that is against the probabilities of the network that scored, in place of "
-    "the label; see distil.teacher",
-    low=0.0,
-    high=1.0,
-    neutral=0.0,
-    is_later=True,
+  distil: float = _taught("the seed's own network that scored")
+  distil_mean: float = _taught("the mean of all seeds' networks that scored")
+  distil_classes: float = _taught(
+    "the mean of the label's class under the seed's own network, a control that knows no single "
+    "image"
   )
 
 

@@ -102,9 +102,9 @@ TECHNIQUES: Mapping[str, Mapping[str, Technique]] = types.MappingProxyType(
         "tests/engine/test_regularisers.py",
         note="kept because users expect it",
       ),
-      "distillation from the network that scored": Technique(
+      "distillation": Technique(
         "none of them",
-        ("regularise.distil", "distil.teacher"),
+        ("regularise.distil", "regularise.distil_mean", "regularise.distil_classes"),
         "tests/engine/test_teacher.py",
         note="a candidate that may beat the best uniform decay",
       ),
