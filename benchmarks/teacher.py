@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/teacher.py [--kind=distil] [--network=resnet8] [--rounds=12]
 
-Drawn figures of 32 x 32 in batches of 128, all phases with a share of 0.5. The two programs take turns,
+Drawn figures of 32 x 32 in batches of 128, with a share of 0.5 everywhere. The two take turns,
 one round each (A/B/B/A), so a drift of the machine affects both alike. The script prints medians,
 and the median of the ratios of neighbours with its quartiles, for seconds and for processor
 seconds. Trust processor seconds if other programs run.

@@ -173,8 +173,8 @@ MUTATIONS = {
   "the teacher of every seed is that of the first": Mutation(
     "sdt/engine/teacher.py",
     "dataclasses.replace(arrays, teacher=teacher.own, teaching=teaching)",
-    "dataclasses.replace(arrays, teacher=None, teaching=teaching | {'shared': jax.tree.map("
-    "lambda leaf: leaf[0], teacher.own)})",
+    "dataclasses.replace(arrays, teacher=jax.tree.map(lambda leaf: leaf[:1].repeat(len(leaf), 0), "
+    "teacher.own), teaching=teaching)",
     "tests/engine/test_teacher.py",
   ),
   "a process tells its loggers only what it trains itself": Mutation(

@@ -27,12 +27,14 @@ def check_distil(config: Config) -> None:
       )
   named = _named(config)
   for arm in config.arms:
+    values = [everywhere | leaf.values(config.regularise) for leaf in arm_specs(config)[arm].leaves]
     own = [name for name in DISTIL if name in named[arm]]
-    others = [name for name in (*own[1:], *_OTHERS) if name in named[arm] | everywhere.keys()]
-    if own and others:
+    others = [name for name in _OTHERS if any(one.get(name) for one in values)]
+    if own and (own[1:] or others):
+      other = (own[1:] + others)[0]
       raise ConfigError(
-        f"arms: {arm!r} asks for {own[0]} beside {others[0]}: an arm has one teacher, whose "
-        f"probabilities stand in for plain labels; make two arms of it, or leave {others[0]} out"
+        f"arms: {arm!r} asks for {own[0]} beside {other}: an arm has one teacher, whose "
+        f"probabilities stand in for plain labels; make two arms of it, or leave {other} out"
       )
   is_asked = any(names.intersection(DISTIL) for names in named.values())
   if config.distil != DistilConfig() and not is_asked:

@@ -31,6 +31,7 @@ from sdt.run.programs import Setup
 from sdt.run.rehearsal import rehearsal, teacher_bytes
 from sdt.run.search.trials import on_the_rest, rounds_of
 from sdt.run.selection import is_on, prepare, provisional
+from sdt.run.step_work import rows_of_step
 from sdt.stages import prediction_files
 from sdt.stages.ways import further_ways
 
@@ -47,15 +48,16 @@ class Compiled:
 
 
 def compile_largest(setup: Setup, plans: list[Plan], log: Log) -> Compiled:
-  """Returns the training program with the most phases, compiled."""
-  plan = max(plans, key=lambda plan: len(plan.phases))
+  """Returns the training program of the largest steps, of equal ones that of the most phases."""
+  config = setup.config
+  plan = max(plans, key=lambda plan: (rows_of_step(plan, config), len(plan.phases)))
   trainer = rehearsal(setup, plan)
   trainer.set_state(Snapshot(setup.state_shapes, setup.no_sums()))
   log(
     "compiling the largest training program, to see the memory it needs (seconds for small "
     "networks, a minute or two for deep ones)"
   )
-  if setup.config.compilation_cache:  # the run that follows finds the program there
+  if config.compilation_cache:  # the run that follows finds the program there
     use_compilation_cache()
   with device_memory_errors():
     seconds = trainer.compile()
@@ -106,7 +108,7 @@ def memory_parts(
   if taught := teacher_bytes(setup, plans):
     parts.append((taught, "teacher"))
   if not setup.source.runs_whole_rounds:
-    parts.append((rehearsal(setup, plans[0]).streamed_bytes(), "streamed inputs"))
+    parts.append((setup.trainer(plans[0]).streamed_bytes(), "streamed inputs"))
   return parts if compiled is None else [*parts, (compiled.trainer.memory_bytes(), "program")]
 
 

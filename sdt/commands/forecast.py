@@ -10,6 +10,7 @@ from contextlib import closing
 import jax
 
 from sdt.arms.catalogue import fold_arms, scoring_arms
+from sdt.arms.distil_checks import teachers_of
 from sdt.engine.dispatch_sizes import TRAINED, estimated_secs
 from sdt.engine.optim import is_body_frozen
 from sdt.engine.plan import Plan
@@ -19,7 +20,7 @@ from sdt.inputs.order import num_batches
 from sdt.models.registry import multiply_adds
 from sdt.run.programs import Setup
 from sdt.run.rehearsal import rehearsal
-from sdt.run.semi_programs import rows_of_step
+from sdt.run.step_work import rows_of_step
 from sdt.stages.ways import further_ways
 
 # A trial runs dispatches for so long after the first; where the first alone took longer than the
@@ -129,6 +130,7 @@ def scoring_passes(setup: Setup, has_baseline: bool) -> int:
     passes += len(config.arms) * len(setup.data.validation)
   if len(config.arms) > 1 and not has_baseline:
     passes += len(scoring_arms(config)) * num_train * (1 + TRAINED * config.score.grand)
+  passes += len(teachers_of(config)["distil_classes"]) * num_train
   if jax.tree.leaves(setup.state_shapes.batch_stats) and not is_body_frozen(config.optim):
     passes += len(config.arms) * (num_train + num_test)
   return passes

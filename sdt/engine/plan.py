@@ -144,8 +144,8 @@ class PlanArrays:
   semi: Mapping[str, Leaf] | None = None  # see `sdt.engine.semi.numbers_of_semi`
   decay_factors: Leaf | None = None  # [rounds, P] float32
   parts: Leaf | None = None  # [R, P, N] uint8, the part of every training example
-  teacher: PyTree = None  # leaves [R, ...], and what all replicas share: `sdt.engine.teacher`
-  teaching: Mapping[str, PyTree] | None = None
+  teacher: PyTree = None  # leaves [R, ...], what teaches each replica: `sdt.engine.teacher`
+  teaching: Mapping[str, PyTree] | None = None  # what all replicas share of their teachers
 
   @property
   def of_replicas(self) -> "PlanArrays":

@@ -104,7 +104,7 @@ class Program(TrainingPassProgram):
     decays_by_round: whether the decays of the plan differ between rounds.
     by_part: the regularisers that differ between the examples of a mixed phase.
     teacher: the kind of teacher that phases have, of `TEACHERS` in sdt/engine/teacher.py, or None.
-    trained_rows: images of a step that the network trains on, all together; a pass without gradient
+    trained_rows: images that a step trains on, on average over a round; a pass without gradient
       counts a third.
   """
 

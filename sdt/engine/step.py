@@ -350,7 +350,10 @@ def _regularised_sum(
       losses = losses + weight * losses_of(labels)
   if batch.taught is not None:
     share = next(overrides[name] for name in DISTIL if name in overrides).astype(losses.dtype)
-    losses = (1.0 - share) * losses + share * taught_cross_entropy(logits, *batch.taught)
+    said, temperature = batch.taught
+    # What a diverged teacher says must not reach an example that has none.
+    said = jnp.where(jnp.broadcast_to(share, losses.shape)[:, None] > 0, said, 0.0)
+    losses = (1.0 - share) * losses + share * taught_cross_entropy(logits, said, temperature)
   if "loss_weight" in batch.by_example:
     losses = losses * batch.by_example["loss_weight"].astype(losses.dtype)
   return jnp.sum(jnp.where(batch.mask, losses, 0.0))

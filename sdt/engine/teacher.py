@@ -47,12 +47,12 @@ class Kind(NamedTuple):
   Attributes:
     probabilities: what it says.
     passes: how often it goes forward through a network, from the number of seeds.
-    of_variables: what teaches, from the networks' variables [R, ...] and K, as far as shapes go.
+    stand_in: (own, shared) of the right shapes, from the networks' variables [R, ...] and K.
   """
 
   probabilities: Says
   passes: Callable[[int], int]
-  of_variables: Callable[[Variables, int], tuple[PyTree, PyTree]]
+  stand_in: Callable[[Variables, int], tuple[PyTree, PyTree]]
 
 
 def _softened(logits: Float[Array, "B K"], temperature: Float[Array, ""]) -> Float[Array, "B K"]:
@@ -148,9 +148,7 @@ def taught(kind: str, model: Model, batch: Batch, *, own: PyTree, teaching: PyTr
   what, temperature = teaching["shared"] if own is None else own, teaching["temperature"]
 
   def ask() -> Float[Array, "B K"]:
-    return jax.lax.stop_gradient(
-      TEACHERS[kind].probabilities(model, what, batch, temperature=temperature)
-    )
+    return TEACHERS[kind].probabilities(model, what, batch, temperature=temperature)
 
   like = jax.eval_shape(ask)
   nothing = jnp.zeros(like.shape, like.dtype)

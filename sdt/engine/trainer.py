@@ -146,6 +146,18 @@ class Trainer:
     self._plan = dataclasses.replace(of_replicas, **place(self._layout, plan.shared))
     self._host_plan = plan
 
+  @property
+  def teacher(self) -> tuple[object, object]:
+    """What teaches the plan, on the host; Nones where no phase has a teacher."""
+    return self._host_plan.teacher, self._host_plan.teaching
+
+  def release_teacher(self) -> None:
+    """Lets go of what teaches the plan, on the devices and on the host."""
+    self._plan, self._host_plan = (
+      dataclasses.replace(plan, teacher=None, teaching=None)
+      for plan in (self._plan, self._host_plan)
+    )
+
   def arguments(self, clock: Clock, feed: Feed) -> tuple[Snapshot, Feed, PlanArrays, Clock]:
     """Returns the arguments of `sdt.engine.scan.dispatch` after the program for a dispatch."""
     return self.snapshot, feed, self._plan, place(self._layout, clock)

@@ -105,7 +105,7 @@ _REFUSALS = (
     f"{_ELSEWHERE}, or split.source='seed' there",
   ),
   _Refusal(
-    lambda of: of.seeds and teachers_of(of.config).get("distil_mean"),
+    lambda of: of.seeds and set(teachers_of(of.config)["distil_mean"]) & set(of.before.arms),
     "with distil_mean the networks of all seeds teach, so more seeds change what an arm learns",
     f"{_ELSEWHERE}, or distil there",
   ),

@@ -50,7 +50,8 @@ from sdt.run import recorded
 from sdt.run.class_neighbours import class_neighbours
 from sdt.run.dispatches import arm_sizes, batches_of_pass
 from sdt.run.initial_weights import initial_weights
-from sdt.run.semi_programs import rows_of_step, semi_program, with_semi
+from sdt.run.semi_programs import semi_program, with_semi
+from sdt.run.step_work import images_of_step, rows_of_step
 from sdt.types import Model
 
 _GRADIENT_NUMBERS = 2**26  # of all the gradients of single examples that are computed together
@@ -169,16 +170,16 @@ class Setup:
   def _dispatch_sizes(self, plan: Plan) -> DispatchSizes:
     """Returns how the arm is cut into dispatches; see `arm_sizes`."""
     config, source = self.config, self.source
-    size = rows_of_step(plan, config)
     work = RoundWork(
       plan.steps_per_round,
       self._eval_batches,
-      TRAINED * self._multiply_adds(size),
+      TRAINED * self._multiply_adds(rows_of_step(plan, config)),
       eval_multiply_adds=self._multiply_adds(self.eval_batch_size),
     )
     most = None
     if not source.runs_whole_rounds:
-      steps = source.most_batches("train", size * self.replicas_per_device)
+      size = images_of_step(plan, config) * self.replicas_per_device
+      steps = source.most_batches("train", size)
       most = steps, source.most_batches("test", self.eval_batch_size)
     return arm_sizes(
       self.choices["dispatches"],
@@ -196,10 +197,7 @@ class Setup:
     return rates_of_arm(self.config, plan.rounds, plan.steps_per_round)
 
   def trainer(self, plan: Plan, teacher: Teacher | None = None) -> Trainer:
-    """Returns the trainer of a plan, compiled once for all plans of the same shapes.
-
-    `teacher` is that of phases that learn from one.
-    """
+    """Returns the trainer of a plan with its teacher, compiled once for plans of equal shapes."""
     config, neutral = self.config, neutral_values(self.config)
     regularisers = plan.regularisers(neutral, self.pipeline.traced)
     program = self._program(plan, regularisers)

@@ -22,7 +22,7 @@ def rehearsal(setup: Setup, plan: Plan) -> Trainer:
 
 
 def _stand_in(setup: Setup, kind: str, state: TrainState) -> Teacher:
-  own, shared = TEACHERS[kind].of_variables(state.variables, len(setup.data.class_names))
+  own, shared = TEACHERS[kind].stand_in(state.variables, len(setup.data.class_names))
   return Teacher(own, shared, setup.config.distil.temperature)
 
 

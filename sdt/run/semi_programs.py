@@ -1,15 +1,13 @@
-"""What the programs of plans with unlabelled examples have besides, and what a step costs."""
+"""What the programs of plans with unlabelled examples have besides."""
 
 import dataclasses
 
 from sdt.config import Config
 from sdt.config.schema import NEUTRAL
 from sdt.config.toolbox.pipeline import strong_pipeline_of
-from sdt.engine.dispatch_sizes import TRAINED
 from sdt.engine.plan import Plan, PlanArrays
 from sdt.engine.program import SemiProgram
 from sdt.engine.semi import SEMI, numbers_of_semi
-from sdt.engine.teacher import TEACHERS, teacher_of
 
 
 def semi_program(plan: Plan, config: Config) -> SemiProgram | None:
@@ -27,20 +25,6 @@ def semi_program(plan: Plan, config: Config) -> SemiProgram | None:
     config.semi.ratio * config.batch_size,
     strong=strong_pipeline_of(config.augment) if SEMI[names[0]].is_strong else None,
   )
-
-
-def rows_of_step(plan: Plan, config: Config) -> int:
-  """Returns how many images a step of a plan trains on, all together.
-
-  A pass without gradient counts a third.
-  """
-  semi, rows, passed = semi_program(plan, config), config.batch_size, 0
-  if semi is not None:
-    rows += 2 * semi.batch_size
-    passed += 2 * semi.batch_size * SEMI[semi.name].guesses
-  if (kind := teacher_of(plan)) is not None:
-    passed += config.batch_size * TEACHERS[kind].passes(len(config.seeds))
-  return rows + passed // TRAINED
 
 
 def with_semi(arrays: PlanArrays, plan: Plan, config: Config) -> PlanArrays:

@@ -122,10 +122,11 @@ class Trainings:
       return Trained(self.context, place, state)
     if start is None:
       start = self._start_of(plan)
-    trainer = self.context.setup.trainer(plan, teacher_for(self.context, plan))
-    write_environment(self.context)  # seals how the arm is cut into dispatches, before it trains
     with self.context.timing.stage(f"train {plan.arm}"):
+      trainer = self.context.setup.trainer(plan, teacher_for(self.context, plan))
+      write_environment(self.context)  # seals how the arm is cut into dispatches, before it trains
       state = train_arm(self.context, plan, place, trainer=trainer, start=start)
+      trainer.release_teacher()
     self._kept = state if plan.arm == self.keep else self._kept
     return Trained(self.context, place, state)
 

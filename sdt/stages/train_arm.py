@@ -45,7 +45,7 @@ def train_arm(
   context.raise_if_stopped(f"before arm {plan.arm}")
   processes.refuse_unequal(
     f"the start of arm {plan.arm}",
-    (start, [phase.example_ids for phase in plan.phases]),
+    (start, [phase.example_ids for phase in plan.phases], trainer.teacher),
   )
   trainer.set_state(start)
   context.display.log_once(_legend(context))

@@ -51,7 +51,7 @@ def test_what_would_do_nothing_or_cannot_be_is_refused(changes, message):
 @pytest.mark.parametrize(
   ("key", "value", "message"),
   [
-    ("distil__temperature", 0.0, r"distil.temperature = 0.0: expected .*above 0"),
+    ("distil__temperature", 0.0, r"distil.temperature = 0.0: expected .*0.1"),
     ("regularise__distil", 1.5, "regularise.distil"),
   ],
 )

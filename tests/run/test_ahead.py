@@ -10,6 +10,7 @@ from sdt.config.schema import ParallelConfig
 from sdt.devices.layout import make_layout, place
 from sdt.run import ahead
 from sdt.run.programs import Setup
+from sdt.run.rehearsal import rehearsal
 from sdt.stages import outline
 from tests.support import tiny, whole
 from tests.support.quick import only
@@ -64,7 +65,12 @@ def test_a_task_that_fails_says_nothing_and_ends_the_thread():
 @pytest.mark.parametrize("mode", only(["jit"], ["jit", "pmap"]))
 def test_a_program_that_is_compiled_ahead_is_the_one_that_trains(mode, monkeypatch):
   compiler._slot.cache_clear()  # whatever earlier tests compiled
-  config = whole.config(parallel__mode=mode, parallel__num_devices=2)
+  config = whole.config(
+    own_arms=("taught = all@mean[distil_mean]",),
+    arms=("baseline", "method", "taught"),
+    parallel__mode=mode,
+    parallel__num_devices=2,
+  )
   data = tiny.data(config)
   setup = Setup.make(config, data)
   _, plans = outline.plans(config, data)
@@ -78,7 +84,7 @@ def test_a_program_that_is_compiled_ahead_is_the_one_that_trains(mode, monkeypat
 
   monkeypatch.setattr(compiler, "_compiled", refuse)
   for plan in plans:
-    trainer = setup.trainer(plan)
+    trainer = rehearsal(setup, plan)
     trainer.set_state(setup.fresh_start)
     trainer.compile()
   first = next(trainer.run(setup.fresh_start.position))

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sdt.config.schema import DISTIL
 from sdt.data.dataset import RawSplit, make_dataset
 from sdt.run.collapse import (
   Stuck,
@@ -98,7 +99,7 @@ def test_a_network_that_learns_rare_classes_has_not_collapsed_though_its_accurac
   assert stuck(rows([at_chance] * 20, loss=0.12), plan, labels)[0].last == 20
 
 
-@pytest.mark.parametrize("name", ["label_smoothing", "mixup_alpha", "loss_floor"])
+@pytest.mark.parametrize("name", ["label_smoothing", "mixup_alpha", "loss_floor", *DISTIL])
 def test_a_loss_that_a_regulariser_keeps_up_is_no_sign_where_one_class_has_most_examples(name):
   labels = (np.arange(200) % 50 == 1).astype(np.int64)
   plan, at_chance = plan_of(easy=np.arange(2, 22)), float(np.mean(labels == 0))

@@ -234,6 +234,11 @@ REFUSED = {
     ARM,
     "a selection chose values",
   ),
+  "teachers": (
+    {"own_arms": ("t = all@0[distil_mean]",), "arms": ("baseline", "t")},
+    MORE,
+    "with distil_mean the networks of all seeds teach",
+  ),
   "divided": ({"parallel__divide": "seeds"}, MORE, "parallel.divide='seeds'"),
   "order": (
     {},

@@ -16,7 +16,7 @@ class DistilConfig:
     2.0,
     "T: teacher and student are compared at softmax(logits / T); above 1 the teacher's second "
     "choices weigh more",
-    above=0.0,
-    high=1e3,
+    low=0.1,
+    high=20.0,
     is_later=True,
   )
