@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.data = {"name": "digits", "num_train": 300}
   config.model = {"name": "resnet", "blocks": (1,), "widths": (16,), "shortcut": "projection"}
-  config.seeds = tuple(range(100, 120))  # 0 to 4 chose the decay
+  config.seeds = tuple(range(100, 120))  # 0 to 9 chose the decay
   config.rounds = 60
   config.batch_size = 60
   config.eval_every_rounds = 60
