@@ -13,7 +13,7 @@ PARALLEL := -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 help:
 	@echo "make demo    train on handwritten digits, every stage, and write runs/digits/report.html"
 	@echo "make test    lint, format, types and tests (the environment is built first)"
-	@echo "make slow    the tests that take minutes"
+	@echo "make slow    the tests that take minutes (a part of them: make slow TESTS=tests/trained)"
 	@echo "make chaos   the tests that kill processes and fill disks"
 	@echo "make mutations  break lines of the source on purpose: does a test fail for each?"
 	@echo "make docs    build a site from the pages and the docstrings: site/index.html"
@@ -56,7 +56,7 @@ test: .venv/.locked
 
 # pytest exits with 5 where no test has the mark.
 slow chaos: .venv/.locked
-	$(BIN)/python -m pytest -o faulthandler_timeout=3600 -m $@ $(PARALLEL) || { code=$$?; test $$code -eq 5 && echo "no test is marked $@" || exit $$code; }
+	$(BIN)/python -m pytest -o faulthandler_timeout=3600 -m $@ $(PARALLEL) $(TESTS) || { code=$$?; test $$code -eq 5 && echo "no test is marked $@" || exit $$code; }
 
 mutations: .venv/.locked
 	$(BIN)/python tests/mutations.py

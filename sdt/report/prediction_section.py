@@ -99,15 +99,19 @@ def _pairs(content: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, 
 
 
 def _classes(content: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, ...]]:
-  """Returns a row for each class: name, test examples, precision, recall, F1, in percent."""
+  """Returns a row for each class: name, test examples, precision, recall, F1, in percent.
+
+  The class of which the smallest share is right comes first, one without test examples last.
+  """
   of_arm = content["arms"][content["table"]["arm"]]
   sound = [one for one in of_arm["per_seed"].values() if one]
   if not sound:
     return []
   means = [_means([one[name] for one in sound]) for name in ("precision", "recall", "f1")]
+  recalls = [np.inf if recall is None else recall for recall in means[1]]
   return [
     (name, str(content["class_counts"][place]), *(tables.percent(mean[place]) for mean in means))
-    for place, name in enumerate(names)
+    for place, name in sorted(enumerate(names), key=lambda one: recalls[one[0]])
   ]
 
 

@@ -47,6 +47,14 @@ def test_top_5_has_a_column_where_there_are_more_classes(tmp_path, num_classes, 
   assert len(next(row for row in rows if "Brier score" in row)) == columns
 
 
+def test_the_classes_stand_in_the_order_of_their_recall_the_lowest_first(tmp_path):
+  rows = Page(page_alone(run_of(tmp_path, 6))).rows
+  start = next(at for at, row in enumerate(rows) if row[:2] == ["class", "test examples"])
+  recalls = [float(row[3]) for row in rows[start + 1 : start + 7]]
+  assert recalls == sorted(recalls)
+  assert len(set(recalls)) > 1
+
+
 def test_a_run_without_predictions_has_no_section(tmp_path):
   text = page_alone(small_run(tmp_path))
   assert "predictions" not in text.lower().replace("predictions of a class", "")
