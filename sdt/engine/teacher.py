@@ -110,7 +110,8 @@ TEACHERS: Mapping[str, Kind] = {
 
 def teacher_of(plan: Plan) -> str | None:
   """Returns from which kind of teacher, of `TEACHERS`, phases of the plan learn; None for none."""
-  return next((name for name in plan.regularisers() if name in TEACHERS), None)
+  asked = {name for phase in plan.phases for name, value in phase.overrides.items() if value}
+  return next((name for name in TEACHERS if name in asked.union(plan.by_part)), None)
 
 
 def with_teacher(arrays: PlanArrays, plan: Plan, teacher: Teacher | None) -> PlanArrays:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import jax
 
+from sdt.arms.planning import neutral_values
 from sdt.config import Config
 from sdt.config.toolbox.training_blocks import FULL_BATCH, NEWTON_PARAMETERS
 from sdt.data.dataset import Data
@@ -45,7 +46,7 @@ def _of_arms(config: Config, plans: list[Plan]) -> Iterator[str]:
       f"curvature is that of one loss; give batch_size={most}, or choose another optimiser"
     )
   for plan in plans:
-    drawn = _DRAWN.intersection(plan.regularisers())
+    drawn = _DRAWN.intersection(plan.regularisers(neutral_values(config)))
     if drawn:
       yield (
         f"the arm {plan.arm!r} draws its loss anew in every step ({', '.join(sorted(drawn))}), "
