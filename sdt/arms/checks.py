@@ -195,7 +195,8 @@ def check_overrides(config: Config) -> None:
     if value != field.default and field.name not in read:
       raise ConfigError(
         f"regularise.{field.name} = {value!r}: no arm of the run reads it; name one in arms with "
-        f"a phase such as A@baseline[{field.name}], or leave it at its default, {field.default!r}"
+        f"a phase such as A@baseline[{field.name}], give everywhere='{field.name}={value}' for all "
+        f"phases, or leave it at its default, {field.default!r}"
       )
 
 

@@ -207,19 +207,19 @@ def _names(values: Mapping[str, Any]) -> list[str]:
   return [call.name for call in _operations(values)]
 
 
-def _with_ops(key: str, written: str) -> Conflict:
+def _with_ops(key: str, written: str, off: str) -> Conflict:
   return Conflict(
     ("augment.ops", key),
     lambda values: values["augment.ops"] is not None and bool(values[key]),
     "both say what becomes of the images",
-    way_out=f"write {written} into augment.ops and leave {key} out",
+    way_out=f"write {written} into augment.ops, and give {key}={off} where the config file sets it",
   )
 
 
 _AUGMENTATION: tuple[Conflict, ...] = (
-  _with_ops("augment.pad_crop", "crop(pixels)"),
-  _with_ops("augment.flip", "flip"),
-  _with_ops("augment.resized_crop_area", "resized_crop(area)"),
+  _with_ops("augment.pad_crop", "crop(pixels)", "0"),
+  _with_ops("augment.flip", "flip", "False"),
+  _with_ops("augment.resized_crop_area", "resized_crop(area)", "None"),
   Conflict(
     ("augment.fill", "augment.ops"),
     lambda values: values["augment.fill"] != "black" and values["augment.ops"] is None,

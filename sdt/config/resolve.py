@@ -199,7 +199,7 @@ def _checked_items(
       yield from _checked_items(value, f"{name}.")
     elif is_section and name not in _keys():
       raise ConfigError(
-        f"{name}: no such section; did you mean {_nearest(name, _sections())}? (--help lists "
+        f"{name}: no such section; did you mean {_nearest(name, _sections())}? (--help=all lists "
         "every key)"
       )
     elif is_section:
@@ -247,8 +247,8 @@ def _known(name: str, before: str = "") -> Key:
         f"{before}{name}: no such key; {parent} is a value, not a section ({_keys()[parent].help})"
       )
   raise ConfigError(
-    f"{before}{name}: no such key; did you mean {before}{_nearest(name, _keys())}? (--help lists "
-    "every key)"
+    f"{before}{name}: no such key; did you mean {before}{_nearest(name, _keys())}? (--help=all "
+    "lists every key)"
   )
 
 
