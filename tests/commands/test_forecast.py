@@ -90,7 +90,7 @@ def test_a_trial_lasts_a_second_or_two_and_leaves_out_its_first_dispatch(
 
   setup = SimpleNamespace(trainer=lambda plan: Slow(), fresh_start="fresh")
   pace = forecast.measure_pace(
-    setup, SimpleNamespace(rounds=1000, regularisers=tuple), "compiled", compile_secs=4.0
+    setup, SimpleNamespace(rounds=1000, phases=(), by_part=()), "compiled", compile_secs=4.0
   )
   assert ran == pytest.approx(expected)
   assert pace.pass_secs == pytest.approx((first_secs if len(ran) == 1 else secs) / 100)
