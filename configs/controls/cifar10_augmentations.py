@@ -7,7 +7,7 @@ After the colon stands a group: geometry, colour, boxes or policy; a run of its 
 operations of a run are computed in every step, at strength 0 too. Every arm is the baseline (crop
 and flip) with one change: one more operation; in geometry also without the crop, or the flip. Each
 has the baseline as its control, on the same seeds, so report.html has an interval and a verdict for
-each. Pixels are averaged 2 x 2 for the sake of time: five to seven minutes an arm on two cores.
+each. Pixels are averaged 2 x 2 for the sake of time: seven to ten minutes an arm on busy cores.
 Measured: baseline 61.1 %, none of the operations tried above it; docs/results/augmentations.md.
 
 No arm trains on A alone. A is the paper's, not balanced by class; a method added here may collapse:
