@@ -28,7 +28,7 @@ from sdt import experiment, files
 from sdt.api.fitting import Request, fit_by
 from sdt.api.running import resolved_config
 from sdt.config import from_dict, to_dict
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.config.dependent import without_dependent
 from sdt.config.schema import DataConfig
 from sdt.data import sources

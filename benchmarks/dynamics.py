@@ -18,7 +18,7 @@ from pathlib import Path
 import measure
 
 from sdt.config import resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.data import sources
 
 

@@ -30,7 +30,8 @@ import numpy as np
 
 from sdt import experiment, files
 from sdt.config import resolve
-from sdt.config.command_line import help_asked, load_config_file, parse_arguments
+from sdt.config.command_line import help_asked, parse_arguments
+from sdt.config.config_file import load_config_file
 from sdt.errors import Interrupted, SdtError
 from sdt.run.signals import StopRequest
 

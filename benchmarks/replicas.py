@@ -17,7 +17,7 @@ from pathlib import Path
 import measure
 
 from sdt.config import Config, resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.data import sources
 from sdt.data.dataset import Data
 

@@ -27,7 +27,7 @@ import numpy as np
 from sdt.arms.planning import make_plan
 from sdt.arms.setting import Setting
 from sdt.config import Config, resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.config.schema import DataConfig, ModelConfig
 from sdt.data import sources
 from sdt.data.dataset import Data, RawSplit, make_dataset

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sdt import named_files
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.data import sources
 from sdt.data.sources import DataConfig
 from sdt.errors import ConfigError, DataError, SdtError, WorkdirError

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from sdt import experiment, named_files
 from sdt.config import Config, from_dict, resolve, to_dict
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.config.dependent import without_dependent
 from sdt.config.sweep_points import expand
 from sdt.data import sources

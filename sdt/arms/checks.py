@@ -5,7 +5,7 @@ together.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sdt.arms.catalogue import ARMS, arm_specs
 from sdt.arms.class_shares import BY_CLASS
@@ -189,15 +189,35 @@ def check_overrides(config: Config) -> None:
   for arm in config.arms:
     for mixed in (phase for phase in specs[arm].phases if phase.parts):
       _check_mixed(config, arm, mixed)
-  read = {name for _, phase in phases for name, value in phase.overrides if value is None}
   for field in dataclasses.fields(config.regularise):
-    value = getattr(config.regularise, field.name)
-    if value != field.default and field.name not in read:
-      raise ConfigError(
-        f"regularise.{field.name} = {value!r}: no arm of the run reads it; name one in arms with "
-        f"a phase such as A@baseline[{field.name}], give everywhere='{field.name}={value}' for all "
-        f"phases, or leave it at its default, {field.default!r}"
-      )
+    if getattr(config.regularise, field.name) != field.default:
+      _check_read(config, field.name, f"leave it at its default, {field.default!r}")
+
+
+def check_given(config: Config, names: Iterable[str]) -> None:
+  """Refuses a regulariser that the command line gives and no arm reads.
+
+  A value that equals the default is idle too, and the config alone does not show it.
+
+  Args:
+    config: of the run.
+    names: the keys of the command line.
+  """
+  for name in names:
+    if name.startswith("regularise."):
+      _check_read(config, name.removeprefix("regularise."), "leave it out")
+
+
+def _check_read(config: Config, name: str, way_out: str) -> None:
+  specs = arm_specs(config)
+  leaves = (phase for arm in config.arms for phase in specs[arm].leaves)
+  if (name, None) in (override for phase in leaves for override in phase.overrides):
+    return
+  value = getattr(config.regularise, name)
+  raise ConfigError(
+    f"regularise.{name} = {value!r}: no arm of the run reads it; name one in arms with a phase "
+    f"such as A@baseline[{name}], give everywhere='{name}={value}' for all phases, or {way_out}"
+  )
 
 
 def _check_mixed(config: Config, arm: str, phase: PhaseSpec) -> None:

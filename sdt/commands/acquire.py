@@ -118,9 +118,11 @@ def run(config: Config, workdir: Path, name: str) -> int:
   return 0
 
 
-def describe(config: Config, workdir: Path, *, is_full: bool = False) -> Iterator[str]:
+def describe(
+  config: Config, workdir: Path, *, detail: dry_run.Detail = dry_run.DEFAULT
+) -> Iterator[str]:
   """Yields what active learning would do, line by line, then its first run as
-  `dry_run.describe` has it. Writes nothing.
+  `dry_run.describe` has it, and writes what that writes.
 
   Raises:
     ConfigError, DataError: before the first line, as the run would. MissingDataError among them: a
@@ -136,7 +138,7 @@ def describe(config: Config, workdir: Path, *, is_full: bool = False) -> Iterato
   folder = workdir / START / f"seed_{seed}"
   yield from ("", f"the first, {folder.relative_to(workdir)}:", "")
   own = run_config(config, seed, num)
-  yield from dry_run.describe(own, folder, dry_run.Found(first), log=log, is_full=is_full)
+  yield from dry_run.describe(own, folder, dry_run.Found(first), log=log, detail=detail)
 
 
 def _accepted(config: Config, log: Callable[[str], None]) -> Data:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sdt.commands import words
 from sdt.config import Config, resolve
-from sdt.config.command_line import Request, load_config_file, parse_arguments, program
+from sdt.config.command_line import Request, parse_arguments, program
+from sdt.config.config_file import load_config_file
 from sdt.config.toolbox.training_blocks import FULL_BATCH
 from sdt.devices.start import find_devices, load_jax
 from sdt.doctor.plan import CHEAP, PLAN, number_of, parse_steps

@@ -10,6 +10,8 @@ from sdt import experiment as experiments
 from sdt import files
 from sdt.arms import design
 from sdt.arms.catalogue import fold_arms
+from sdt.arms.strengths import strongest
+from sdt.commands import sheet
 from sdt.commands.estimates import (
   Log,
   compile_largest,
@@ -56,6 +58,24 @@ class Found:
   missing: MissingDataError | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Detail:
+  """How much a dry run shows.
+
+  Attributes:
+    every_key: the config whole, not only what differs from the defaults.
+    sheet: a PNG file that gets images under the operations of augment.ops; None for no file.
+    overwrites: whether that file may replace one that is there.
+  """
+
+  every_key: bool = False
+  sheet: Path | None = None
+  overwrites: bool = False
+
+
+DEFAULT = Detail()
+
+
 def find_data(config: Config, log: Log, loaded: Data | None = None) -> Found:
   """Returns the data, checked against the config; downloads nothing and writes no cache.
 
@@ -80,9 +100,11 @@ def describe(
   *,
   log: Log | None = None,
   experiment: Experiment = experiments.EXPERIMENT,
-  is_full: bool = False,
+  detail: Detail = DEFAULT,
 ) -> Iterator[str]:
-  """Yields what a run would do, line by line; writes nothing but the cache of compiled programs.
+  """Yields what a run would do, line by line.
+
+  It writes nothing but the cache of compiled programs, and the file of `detail.sheet`.
 
   If the data are there, a program is compiled and runs for a second or two, for memory and time.
 
@@ -92,7 +114,7 @@ def describe(
     loaded: its data, if the caller has them already.
     log: gets a line of progress at a time; standard error by default.
     experiment: the kind of experiment.
-    is_full: whether the config is shown whole, not only what differs from the defaults.
+    detail: how much it shows.
 
   Raises:
     ConfigError, DataError, CheckpointError, WorkdirError: before the first line, as the run would.
@@ -101,23 +123,17 @@ def describe(
   log = log or Display().log
   config, origin = dataclasses.replace(config, baseline_from=None), config.baseline_from
   found = find_data(config, log) if loaded is None else loaded
-  config, fit = settle(config, found.data, experiment.plans)
-  beside = load_beside(config, found.data)
-  identity = Identity.of(config, found.data, beside)
-  if origin is not None and (workdir is None or reused_baseline.is_needed(workdir)):
-    reused_baseline.find(Path(origin), config, identity)
-  standing = None
-  if workdir is not None:
-    standing = find_standing(config, found.data, identity, workdir=workdir, experiment=experiment)
-  run = _Run(config, found, beside, standing=standing, origin=origin, fit=fit)
-  setup = run.setup
-  if workdir is not None and run.choices is not None:
-    resume.refuse_other_machine(setup, workdir)
+  run = _run(config, workdir, found, experiment=experiment, origin=origin)
+  config, standing = run.config, run.standing
+  sheet.check(config, found.data, detail.sheet, overwrite=detail.overwrites)
   size, plans = experiment.plans(config, found.data)
-  yield from _config_lines(config, is_full)
+  yield from _config_lines(config, every_key=detail.every_key)
   yield from _lines(run, size, plans)
   if standing is not None:
     yield f"workdir   {workdir}: {standing.text}"
+  if found.missing is None and detail.sheet is not None:
+    written = sheet.write(config, found.data, detail.sheet, overwrite=detail.overwrites)
+    yield f"sheet     {written}"
   if standing is None or not standing.is_complete:
     outputs = experiment.outputs(config, found.data)
     yield from _estimates(run, plans, log, outputs=outputs)
@@ -154,9 +170,32 @@ class _Run:
     )
 
 
-def _config_lines(config: Config, is_full: bool) -> Iterator[str]:
+def _run(
+  config: Config,
+  workdir: Path | None,
+  found: Found,
+  *,
+  experiment: Experiment,
+  origin: str | None,
+) -> _Run:
+  """Returns what is known of a run, checked as the run would; see `describe`."""
+  config, fit = settle(config, found.data, experiment.plans)
+  beside = load_beside(config, found.data)
+  identity = Identity.of(config, found.data, beside)
+  if origin is not None and (workdir is None or reused_baseline.is_needed(workdir)):
+    reused_baseline.find(Path(origin), config, identity)
+  standing = None
+  if workdir is not None:
+    standing = find_standing(config, found.data, identity, workdir=workdir, experiment=experiment)
+  run = _Run(config, found, beside, standing=standing, origin=origin, fit=fit)
+  if workdir is not None and run.choices is not None:
+    resume.refuse_other_machine(run.setup, workdir)
+  return run
+
+
+def _config_lines(config: Config, *, every_key: bool) -> Iterator[str]:
   """Yields the whole config as JSON, or a line for each key that is not at its default."""
-  if is_full:
+  if every_key:
     yield from (files.json_text(to_dict(config, every_key=True)), "")
     return
   defaults = dict(leaves(to_dict(Config(), every_key=True)))
@@ -172,6 +211,8 @@ def _lines(run: _Run, size: int, plans: list[Plan]) -> Iterator[str]:
   selecting = list(_selection_lines(config, data)) if is_on(config) else []
   yield from _data_lines(config, run.found, size)
   yield f"network   {config.model.name}: {_cost(setup)}"
+  if (operations := strongest(config).calls) and data.train.inputs.ndim == 4:
+    yield f"augment   {' '.join(map(str, operations))}; --sheet=FILE.png draws what it does"
   yield from (f"note      {note}" for note in (*notes(config, data, run.beside), *run.fit))
   yield from selecting
   yield from _work_lines(setup, plans, run.origin)
@@ -227,7 +268,10 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
   planned = provisional(config)  # of which the plans are
   rates = rates_of_arm(planned, plans[0].rounds, plans[0].steps_per_round).ravel()
   highest = f", at most {rates.max():g}" if rates.max() > max(rates[0], rates[-1]) else ""
-  yield f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}{highest}"
+  yield (
+    f"rounds    {config.rounds}, learning rate {rates[0]:g} to {rates[-1]:g}{highest}, by "
+    f"{_schedule(planned)}"
+  )
   yield "optimiser steps a round:"
   designs = design.of_arms(plans, planned)
   for plan, of_arm in zip(plans, designs, strict=True):
@@ -252,6 +296,15 @@ def _work_lines(setup: Setup, plans: list[Plan], origin: str | None) -> Iterator
     )
   if origin is not None:
     yield f"baseline  taken over from {origin}, not trained{', nor are the folds' if folds else ''}"
+
+
+def _schedule(config: Config) -> str:
+  """Returns what the learning rate follows, in words."""
+  optim = config.optim
+  drops = [milestone for milestone in optim.milestones if milestone < config.rounds]
+  when = f" at {', '.join(map(str, drops))}" if optim.schedule == "step" and drops else ""
+  warmup = f", after {optim.warmup_rounds} round(s) of warm-up" if optim.warmup_rounds else ""
+  return f"optim.schedule={optim.schedule}{when}{warmup}"
 
 
 def _data_lines(config: Config, found: Found, size: int) -> Iterator[str]:

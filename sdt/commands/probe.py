@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sdt import named_files
 from sdt.commands import output_file, words
 from sdt.config import Config, resolve
-from sdt.config.command_line import Request, load_config_file, parse_arguments, program
+from sdt.config.command_line import Request, parse_arguments, program
+from sdt.config.config_file import load_config_file
 from sdt.devices.start import find_devices, load_jax
 from sdt.errors import ConfigError
 from sdt.files.formats import json_text

@@ -1,6 +1,7 @@
 """Runs what a config asks for, an experiment or several; continues it, or says what it would do."""
 
 from sdt import experiment
+from sdt.arms.checks import check_arms, check_given
 from sdt.commands import acquire, dry_run, sweep
 from sdt.config import Config
 from sdt.config.command_line import Request
@@ -32,6 +33,8 @@ def run_config(config: Config, points: list[Point], request: Request) -> int:
     raise ConfigError(
       "--profile traces one run, and acquire.strategies makes many; leave one of the two out"
     )
+  check_arms(config)
+  check_given(config, dict(request.overrides))
   sources.check_workdir(config.data, request.workdir)
   kind = experiment.EXPERIMENT
   if config.data.name == "curve":
@@ -42,10 +45,10 @@ def run_config(config: Config, points: list[Point], request: Request) -> int:
     processes.join(config.distributed, request.launch)
   find_devices()
   if request.dry_run:
-    is_full = request.shows_all_keys
-    of_sweep = sweep.describe(config, points, request.workdir, is_full=is_full)
-    of_run = dry_run.describe(config, request.workdir, experiment=kind, is_full=is_full)
-    of_acquired = acquire.describe(config, request.workdir, is_full=is_full)
+    detail = dry_run.Detail(request.shows_all_keys, request.sheet, request.overwrites)
+    of_sweep = sweep.describe(config, points, request.workdir, detail=detail)
+    of_run = dry_run.describe(config, request.workdir, experiment=kind, detail=detail)
+    of_acquired = acquire.describe(config, request.workdir, detail=detail)
     for line in of_sweep if points else of_acquired if is_acquired else of_run:
       print(line, flush=True)
     return 0

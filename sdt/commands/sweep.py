@@ -95,10 +95,14 @@ def _run_points(sweep: "_Sweep", name: str) -> list[str]:
 
 
 def describe(
-  config: Config, points: Sequence[Point], workdir: Path, *, is_full: bool = False
+  config: Config,
+  points: Sequence[Point],
+  workdir: Path,
+  *,
+  detail: dry_run.Detail = dry_run.DEFAULT,
 ) -> Iterator[str]:
   """Yields what a sweep would do, line by line: what each value changes, then its first run as
-  `dry_run.describe` has it. Writes nothing.
+  `dry_run.describe` has it, and writes what that writes.
 
   Raises:
     ConfigError, DataError, CheckpointError: before the first line, as the sweep would.
@@ -139,7 +143,7 @@ def describe(
   first = dataclasses.replace(points[0].config, baseline_from=config.baseline_from)
   yield from ("", f"the first, {points[0].folder}:", "")
   found = dry_run.Found(loader(points[0]), absent[0] if absent else None)
-  yield from dry_run.describe(first, workdir / points[0].folder, found, log=log, is_full=is_full)
+  yield from dry_run.describe(first, workdir / points[0].folder, found, log=log, detail=detail)
 
 
 def _mean_decay(steps_per_round: Mapping[str, Mapping[str, int]], config: Config) -> float | None:

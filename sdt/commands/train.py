@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from sdt.commands.help import help_text
 from sdt.commands.program import COMMANDS
 from sdt.config import resolve, search_space
-from sdt.config.command_line import FLAGS, help_asked, load_config_file, parse_arguments
+from sdt.config.command_line import FLAGS, help_asked, parse_arguments
+from sdt.config.config_file import load_config_file
 from sdt.config.sweep_points import expand
 from sdt.devices.start import load_jax
 from sdt.run.needed_packages import require_packages

@@ -1,28 +1,23 @@
-"""Reads the command line and the config files, before anything else is loaded or written."""
+"""Reads the command line, before anything else is loaded or written."""
 
 import dataclasses
-import importlib.machinery
-import inspect
 import os
 import re
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import CodeType, ModuleType
 from urllib.parse import quote
-
-from ml_collections import ConfigDict
 
 from sdt import named_files
 from sdt.config import shipped
+from sdt.config.config_file import FOLDER
 from sdt.config.resolve import is_key, nearest_key, off_value
 from sdt.errors import ConfigError, nearest
 
 _OF_LAUNCH = ("--coordinator", "--num_processes", "--process_id")
-_FLAGS = ("--config", "--workdir", *_OF_LAUNCH)
+_FLAGS = ("--config", "--workdir", "--sheet", *_OF_LAUNCH)
 # Flags that take no value, but for those that stand here.
-_SWITCHES = {"--dry_run": ("full",), "--profile": ()}
+_SWITCHES = {"--dry_run": ("full",), "--overwrite": (), "--profile": ()}
 # For the completion: a flag that needs a value ends with "=", and one with a value is whole.
 FLAGS = (
   *(f"{flag}=" for flag in _FLAGS),
@@ -30,7 +25,6 @@ FLAGS = (
   *(f"{flag}={value}" for flag, values in _SWITCHES.items() for value in values),
 )
 _NEGATION = re.compile(r"no[-_]?(config\.)?")
-CONFIGS = "configs"
 # Behind the colon of --config: a part of the workdir's name, which most systems let have 255 bytes.
 _LONGEST_ARGUMENT = 120
 
@@ -63,6 +57,8 @@ class Request:
     argument: what `get_config` is called with; None for a call without.
     dry_run: whether to check and describe the run without starting it.
     shows_all_keys: whether a dry run shows the keys at their defaults too.
+    sheet: where a dry run draws images under the operations of augment.ops; None for no drawing.
+    overwrites: whether it may replace that file.
     profile: whether to trace a dispatch.
     launch: None where the command line says nothing of several processes.
   """
@@ -74,6 +70,8 @@ class Request:
   dry_run: bool
   argument: str | None = None
   shows_all_keys: bool = False
+  sheet: Path | None = None
+  overwrites: bool = False
   profile: bool = False
   launch: Launch | None = None
 
@@ -93,8 +91,8 @@ def usage() -> str:
   if program() == "python run.py":
     start, config = program(), "configs/NAME.py"
   return (
-    f"{start} --config={config} [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run[=full]] "
-    "[--profile] [--help[=SECTION]]"
+    f"{start} --config={config} [--workdir=DIR] [--config.KEY=VALUE ...] [--dry_run[=full] "
+    "[--sheet=FILE.png [--overwrite]]] [--profile] [--help[=SECTION]]"
   )
 
 
@@ -130,6 +128,7 @@ def parse_arguments(arguments: Sequence[str]) -> Request:
       values[flag] = text
   if "--config" not in values:
     raise _usage_error("--config is missing")
+  sheet = _sheet(values.get("--sheet"), switches)
   config_path, name, argument = _config_file(values["--config"])
   # The shell does not expand the ~ of --workdir=~/runs.
   workdir = named_files.expanded(values.get("--workdir", f"runs/{name}"))
@@ -141,9 +140,31 @@ def parse_arguments(arguments: Sequence[str]) -> Request:
     argument=argument,
     dry_run="--dry_run" in switches,
     shows_all_keys=switches.get("--dry_run") == "full",
+    sheet=sheet,
+    overwrites="--overwrite" in switches,
     profile="--profile" in switches,
     launch=_launch(values),
   )
+
+
+def _sheet(text: str | None, switches: Mapping[str, str]) -> Path | None:
+  """Returns the file that `--sheet` names.
+
+  Raises:
+    ConfigError: it is no PNG, or stands without the flag that it belongs to.
+  """
+  if text is None:
+    if "--overwrite" in switches:
+      raise _usage_error("--overwrite is for the file of --sheet, and there is none; leave it out")
+    return None
+  if "--dry_run" not in switches:
+    raise _usage_error(
+      f"--sheet={text} is drawn by --dry_run alone: add it, or leave --sheet out, because a run "
+      "has the drawing in its report"
+    )
+  if not text.lower().endswith(".png"):
+    raise _usage_error(f"--sheet={text}: expected the name of a PNG file, such as sheet.png")
+  return named_files.expanded(text)
 
 
 def _launch(values: Mapping[str, str]) -> Launch | None:
@@ -209,98 +230,17 @@ def _run_name(config_path: Path) -> str:
   """Returns "paper/svhn_resnet20" of configs/paper/svhn_resnet20.py, "mine" of anywhere/mine.py."""
   path = Path(os.path.normpath(config_path))
   parents = path.parent.parts
-  below = parents[len(parents) - parents[::-1].index(CONFIGS) :] if CONFIGS in parents else ()
+  below = parents[len(parents) - parents[::-1].index(FOLDER) :] if FOLDER in parents else ()
   return "/".join([*below, path.stem])
-
-
-def load_config_file(path: Path, argument: str | None = None) -> ConfigDict:
-  """Runs the Python file `path` and returns what its `get_config()` returns.
-
-  Args:
-    path: of the file.
-    argument: `get_config` is called with it; None for a call without.
-
-  Raises:
-    ConfigError: no such file (with the nearest one), an error in the file (with its line), a
-      `get_config` that does not take what is given, or a result that is no ConfigDict.
-  """
-  named_files.find("--config", path, _nearest_file(path), error=ConfigError)
-  try:
-    return _loaded(path, () if argument is None else (argument,))
-  except ConfigError as error:
-    if (name := os.fspath(path)) not in shipped.files_by_name():
-      raise
-    raise ConfigError(
-      f"{error}; this is the file {name} of the working folder, which comes before the config "
-      f"{name} that sdt ships: for that one rename the file, or start in another folder"
-    ) from None
-
-
-def _loaded(path: Path, given: tuple[str, ...]) -> ConfigDict:
-  """Does what `load_config_file` does with a file that exists; `given` is for `get_config`."""
-  loader = _SourceOnly("sdt_config_file", str(path))
-  module = ModuleType(loader.name)
-  try:
-    loader.exec_module(module)
-    get_config = getattr(module, "get_config", None)
-    if not callable(get_config):
-      raise ConfigError(
-        f"--config={path}: expected a function get_config() that returns an "
-        "ml_collections.ConfigDict; it has none"
-      )
-    _check_takes(get_config, path, given)
-    config = get_config(*given)
-  except ConfigError:
-    raise
-  except (Exception, SystemExit) as error:
-    raise ConfigError(
-      f"--config={path}: {_where(error, path)}: {type(error).__name__}: {_one_line(error)}"
-    ) from None
-  if not isinstance(config, ConfigDict):
-    raise ConfigError(
-      f"--config={path}: get_config() returns {type(config).__name__}, expected an "
-      "ml_collections.ConfigDict"
-    )
-  return config
-
-
-def _check_takes(get_config: Callable[..., object], path: Path, given: tuple[str, ...]) -> None:
-  """Refuses a `get_config` that lacks an argument, or that takes none and is given one."""
-  try:
-    signature = inspect.signature(get_config)
-    signature.bind(*given)
-  except ValueError:  # of something that has no signature: the call will tell
-    return
-  except TypeError:
-    start = f"--config={path}: get_config{signature}"
-    if given:
-      raise ConfigError(
-        f"{start} takes no single argument, and {given[0]!r} is given; leave out the colon and "
-        "what follows"
-      ) from None
-    raise ConfigError(
-      f"{start} needs an argument; give it behind a colon: --config={path}:TEXT"
-    ) from None
-
-
-class _SourceOnly(importlib.machinery.SourceFileLoader):
-  """Compiles the source every time.
-
-  Python's cache may miss an edit within a second, and it writes beside the file.
-  """
-
-  def get_code(self, fullname: str) -> CodeType:
-    path = self.get_filename(fullname)
-    return self.source_to_code(self.get_data(path), path)
 
 
 def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
   """Yields (flag, value) of `--flag=value` and `--flag value`; the value of a switch is empty."""
-  rest = iter(arguments)
+  rest, before = iter(arguments), ""
   for argument in rest:
     flag, has_value, text = argument.partition("=")
     if not argument.startswith("-"):
-      raise _usage_error(f"unexpected argument {argument!r}{_as_config(argument)}")
+      raise _usage_error(f"unexpected argument {argument!r}{_as_config(argument)}{_quoted(before)}")
     if flag not in (*_FLAGS, *_SWITCHES) and (
       not flag.startswith("--config.") or flag == "--config."
     ):
@@ -317,6 +257,13 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     if not text and flag in _FLAGS:
       raise _usage_error(f"{flag} needs a value: {flag}=VALUE")
     yield flag, text
+    before = f"{flag}={text}" if flag.startswith("--config.") else ""
+
+
+def _quoted(before: str) -> str:
+  """Returns the advice for a word behind the value of a key, which may belong to that value."""
+  flag, _, text = before.partition("=")
+  return f"; if it belongs to {flag}, quote the value: {flag}='{text} ...'" if before else ""
 
 
 def _meant(flag: str) -> str | None:
@@ -344,52 +291,3 @@ def _as_config(word: str) -> str:
 
 def _usage_error(problem: str) -> ConfigError:
   return ConfigError(f"{problem}; usage: {usage()}")
-
-
-def _nearest_file(path: Path) -> str:
-  """Returns "did you mean FILE?" with the file whose name is nearest, else the files there are.
-
-  It looks in the folder of `path`, in and below configs/, and among the shipped files. Where there
-  is a name and no file, it suggests a name.
-  """
-  is_folder = os.path.isdir(path)  # unlike pathlib's, it says False of a name that is too long
-  here, folder = Path(CONFIGS), path if is_folder else path.parent
-  names = list(shipped.files_by_name())
-  # Of two files of one name the last wins: the one in the folder of `path`, then the one nearer to
-  # the top.
-  by_stem = {name.rpartition("/")[2]: name for name in reversed(names)} | {
-    file.stem: str(file)
-    for file in [
-      *sorted(here.rglob("*.py"), key=lambda file: (-len(file.parts), file)),
-      *(sorted(folder.glob("*.py")) if os.path.isdir(folder) else []),
-    ]
-  }
-  if not path.suffix and not is_folder and (close := nearest(path.as_posix(), names)):
-    return f"did you mean {close}?"
-  if close := nearest(path.stem, by_stem):
-    return f"did you mean {by_stem[close]}?"
-  where = folder if is_folder and any(folder.glob("*.py")) else here
-  below = {f"{file.parent.name}/" for file in here.glob("*/*.py") if where == here}
-  there = [*(file.name for file in sorted(where.glob("*.py"))), *sorted(below)]
-  if there:
-    return f"{where.as_posix()}/ has {', '.join(there)}"
-  tops = [name for name in names if "/" not in name]
-  return f"expected a config file, or a name: {', '.join(tops)}, ... (--help lists all)"
-
-
-def _where(error: BaseException, path: Path) -> str:
-  """Returns "line n" of the config file, where `error` came from."""
-  if isinstance(error, SyntaxError) and error.filename == str(path):
-    return f"line {error.lineno}"
-  lines = [
-    frame.lineno
-    for frame in traceback.extract_tb(error.__traceback__)
-    if frame.filename == str(path)
-  ]
-  return f"line {lines[-1]}" if lines else "cannot be read"
-
-
-def _one_line(error: BaseException) -> str:
-  """Returns the error's text in one line, of a SyntaxError without its place."""
-  text = error.msg if isinstance(error, SyntaxError) else str(error)
-  return " ".join(text.split())[:300]

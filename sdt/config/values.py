@@ -8,7 +8,7 @@ import typing
 from typing import Any
 
 from sdt.config.keys.declare import Rule
-from sdt.config.toolbox.parse import parse_call, parse_calls, split_commas
+from sdt.config.toolbox.parse import UnknownBlockError, parse_call, parse_calls, split_commas
 from sdt.errors import ConfigError, nearest
 
 type Scalar = bool | int | float | str
@@ -83,7 +83,18 @@ def key_of(name: str, field: dataclasses.Field[Any], hint: object) -> Key:
 
 
 class _WrongValueError(ValueError):
-  """The value does not fit. The text says how to write it right; it may be empty."""
+  """The value does not fit. The text says how to write it right; it may be empty.
+
+  `says_all`: whether the text says what is expected.
+  """
+
+  says_all = False
+
+
+class _WrongBlockError(_WrongValueError):
+  """A block that is there is written wrong."""
+
+  says_all = True
 
 
 def range_text(key: Key) -> str:
@@ -128,7 +139,9 @@ def expected(key: Key) -> str:
     noun += ", no item twice"
   if key.is_tuple:
     noun += f", such as {_sample(key)}"
-  return noun + (", or None" if key.optional else "")
+  words = [f"or {key.rule['word'][0]}"] if "word" in key.rule else []
+  words += ["or None"] if key.optional else []
+  return ", ".join([noun, *words])
 
 
 def _sample(key: Key) -> str:
@@ -141,15 +154,17 @@ def shown(value: object) -> str:
   return text if len(text) <= 80 else text[:77] + "..."
 
 
-def refusal(key: Key, given: str, hint: str = "") -> ConfigError:
+def refusal(key: Key, given: str, hint: str = "", *, says_all: bool = False) -> ConfigError:
   """Returns the one-line error for a value that `key` does not take.
 
   Args:
     key: the key.
     given: the key and its value as the user wrote them.
     hint: how to write it right, or an empty text.
+    says_all: whether the hint says what is expected.
   """
-  return ConfigError(f"{given}: expected {expected(key)}{'; ' + hint if hint else ''} ({key.help})")
+  parts = [hint] if says_all else [f"expected {expected(key)}", *([hint] if hint else [])]
+  return ConfigError(f"{given}: {'; '.join(parts)} ({key.help})")
 
 
 def check(key: Key, value: object) -> Value:
@@ -163,7 +178,8 @@ def check(key: Key, value: object) -> Value:
   try:
     return _checked(key, value)
   except _WrongValueError as error:
-    raise refusal(key, f"{key.name} = {shown(value)}", str(error)) from None
+    given = f"{key.name} = {shown(value)}"
+    raise refusal(key, given, str(error), says_all=error.says_all) from None
 
 
 def parse(key: Key, text: str) -> Value:
@@ -179,7 +195,8 @@ def parse(key: Key, text: str) -> Value:
   try:
     return _checked(key, _parsed(key, text.strip()))
   except _WrongValueError as error:
-    raise refusal(key, f"--config.{key.name}={shown(text)[1:-1]}", str(error)) from None
+    given = f"--config.{key.name}={shown(text)[1:-1]}"
+    raise refusal(key, given, str(error), says_all=error.says_all) from None
 
 
 def _parsed(key: Key, text: str) -> Value:
@@ -282,8 +299,10 @@ def _check_blocks(rule: Rule, text: str) -> None:
       parse_calls(text, rule["calls"])
     elif "call" in rule:
       parse_call(text, rule["call"])
-  except ValueError as error:
+  except UnknownBlockError as error:
     raise _WrongValueError(str(error)) from None
+  except ValueError as error:
+    raise _WrongBlockError(str(error)) from None
 
 
 def _typed(base: type, value: object) -> Scalar:

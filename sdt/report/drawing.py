@@ -104,8 +104,8 @@ def _contact_sheet(artifacts: Artifacts) -> dict[str, Picture]:
   rows = [str(row) for row in content["rows"]]
   png = figures.render(image_figures.contact_sheet, rows, content["images"])
   caption = (
-    "The same training images under each operation of augment.ops alone, at the strength that it "
-    "has there, and under all of them. Training draws new random numbers in every step. Can you "
+    "The same training images under each operation of augment.ops alone, at its largest strength "
+    "in any arm, and under all of them. Training draws new random numbers in every step. Can you "
     "still tell the classes?"
   )
   alt = "training images under each operation of the augmentation"

@@ -6,15 +6,18 @@ It writes nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from sdt.arms import checks, design
 from sdt.arms.checks import check
+from sdt.arms.strengths import strongest
 from sdt.config import Config
+from sdt.config.schema import OptimConfig
 from sdt.config.toolbox.operation_blocks import SMOTE, THREE_CHANNELS
-from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
+from sdt.config.toolbox.pipeline import Pipeline
+from sdt.config.toolbox.training_blocks import USUAL_RATES
 from sdt.config.toolbox.view_blocks import CENTRE, views_of
 from sdt.data import sources
 from sdt.data.dataset import Data, image_sizes
@@ -105,7 +108,7 @@ def settle(
 def _check_network_takes(config: Config, data: Data) -> None:
   """Refuses a network, a crop or an augmentation that these examples cannot have."""
   shape, crop_size = data.train.inputs.shape[1:], config.data.crop_size
-  pipeline = pipeline_of(config.augment)
+  pipeline = strongest(config)
   if len(shape) == 1:
     if config.model.name != "mlp":
       raise ConfigError(
@@ -159,7 +162,7 @@ def _check_stage(config: Config, data: Data) -> None:
 
 
 def _check_operations_take(config: Config, pipeline: Pipeline, shape: tuple[int, int, int]) -> None:
-  """Refuses a crop that could miss the image, and colours of images that have none."""
+  """Refuses operations that could leave nothing of an image, and colours where there are none."""
   height, width, channels = shape
   crop, of_colour = pipeline.find("crop"), [n for n in pipeline.names if n in THREE_CHANNELS]
   if crop is not None and crop.numbers[0] >= min(height, width):
@@ -169,6 +172,13 @@ def _check_operations_take(config: Config, pipeline: Pipeline, shape: tuple[int,
       f"{height} x {width} pixels, so some crops "
       f"would hold nothing of them; expected less than {min(height, width)}"
     )
+  most = max(height, width)
+  for call in filter(None, map(pipeline.find, ("cutout", "translate"))):
+    if call.numbers[0] >= most:
+      raise ConfigError(
+        f"augment.ops: {call}: the images of data.name={config.data.name!r} are {height} x {width} "
+        f"pixels, so nothing would be left of some; expected less than {most}"
+      )
   if of_colour and channels != 3:
     raise ConfigError(
       f"augment.ops: {of_colour[0]} changes colours, and the images of data.name="
@@ -270,4 +280,19 @@ def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
   if config.optim.schedule == "step" and late:
     where = f"round {late[0]}" if len(late) == 1 else f"rounds {late}"
     found.append(f"the learning rate never drops at {where}: the run has {config.rounds}")
-  return found
+  return found + list(_idle_rates(config.optim))
+
+
+def _idle_rates(optim: OptimConfig) -> Iterator[str]:
+  """Yields what the user must be told of a rate that suits another optimiser or schedule."""
+  usual = USUAL_RATES.get(optim.name)
+  if usual is not None and optim.learning_rate > 10 * usual:
+    yield (
+      f"optim.learning_rate = {optim.learning_rate:g} is high for {optim.name}, whose steps do not "
+      f"shrink with the gradient: {usual:g} is usual"
+    )
+  if optim.schedule != "step" and optim.milestones != OptimConfig.milestones:
+    yield (
+      f"optim.milestones = {optim.milestones} does nothing: optim.schedule={optim.schedule} has no "
+      "milestones"
+    )

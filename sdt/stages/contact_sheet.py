@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from sdt import files
+from sdt.arms.strengths import off_strength, strongest
 from sdt.arrays import AnyArray
 from sdt.config import Config
 from sdt.config.toolbox.operation_blocks import SMOTE, strength_of
-from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
+from sdt.config.toolbox.pipeline import Pipeline
 from sdt.data.dataset import Data, image_sizes
 from sdt.inputs.augment import centre_crop, output_size
 from sdt.inputs.operations.mixing import MIXERS
@@ -40,17 +41,17 @@ def write_contact_sheet(context: Context) -> None:
 def contact_sheet(config: Config, data: Data) -> dict[str, np.ndarray]:
   """Returns the content of the file (docs/artifacts.md): rows of the same eight images.
 
-  The images are a seeded draw, and the random numbers those of the first seed. A mixing operation
-  mixes the eight among themselves.
+  The images are a seeded draw, and the random numbers those of the first seed. Each operation has
+  its largest strength in any phase of any arm. A mixing operation mixes the eight among themselves.
   """
-  train, whole = data.train, pipeline_of(config.augment)
+  train, whole = data.train, strongest(config)
   order = np.random.default_rng([config.seeds[0], 0x5EE7]).permutation(len(train))
   ids = np.sort(order[:_NUM_IMAGES])
   images, sizes = train.inputs[ids], image_sizes(train)[ids]
   crop = config.data.crop_size
   rows = {PLAIN: np.asarray(centre_crop(images, sizes, crop))}
-  # One program: all strengths but one are 0, and of a box 1, which is all of the image.
-  off = {name: 1.0 if name == "resized_crop" else 0.0 for name in whole.strengths}
+  # One program: all operations but one are off.
+  off = {strength_of(call.name): off_strength(call.name) for call in whole.calls}
   # SMOTE reads images that are not shown.
   calls = [call for call in whole.calls if call.name != SMOTE]
   strengths = {str(call): off | Pipeline((call,)).strengths for call in calls}

@@ -8,7 +8,7 @@ import pytest
 from sdt.commands import doctor, program
 from sdt.commands.doctor import FAULT_FOUND, main, next_command, parse
 from sdt.config import resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.doctor.steps import Advice
 from sdt.errors import ConfigError, WorkdirError
 from sdt.stats import curve_diagnosis

@@ -71,7 +71,7 @@ def test_a_dry_run_tells_what_every_arm_would_do_and_writes_nothing(tmp_path, mo
   monkeypatch.chdir(tmp_path)
   arms = tuple(arm for arm in ARM_NAMES if arm != "depth_easy")  # an MLP has no residual blocks
   config = tiny.config(arms=arms, method__lambda_tuned=3e-4, seeds=(0, 1, 2), augment__flip=True)
-  lines = list(dry_run.describe(config, tmp_path / "run", is_full=True))
+  lines = list(dry_run.describe(config, tmp_path / "run", detail=dry_run.Detail(every_key=True)))
   assert json.loads(lines[0]) == to_dict(config, every_key=True)
   for part in (
     "70 training and 30 test examples of shape [8, 8, 3], 3 classes; A gets 7",

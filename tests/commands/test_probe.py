@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sdt.commands import probe, program
 from sdt.commands.probe import main, next_command, parse
 from sdt.config import resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.engine.stage_features import View, features_by_stage
 from sdt.errors import ConfigError, DataError, WorkdirError
 from sdt.stats.transfer import Advice

@@ -6,7 +6,8 @@ import pytest
 
 from sdt.commands.run_config import run_config
 from sdt.config import resolve
-from sdt.config.command_line import load_config_file, parse_arguments
+from sdt.config.command_line import parse_arguments
+from sdt.config.config_file import load_config_file
 from sdt.errors import ConfigError
 from tests.support import image_files
 from tests.support.places import ROOT

@@ -10,7 +10,8 @@ import pytest
 
 from sdt.arms.checks import check
 from sdt.config import resolve, values
-from sdt.config.command_line import help_asked, load_config_file, parse_arguments
+from sdt.config.command_line import help_asked, parse_arguments
+from sdt.config.config_file import load_config_file
 from sdt.config.resolve import _keys
 from sdt.errors import ConfigError
 from tests.support.places import ROOT
@@ -108,6 +109,13 @@ def test_help_is_asked_for_anywhere_with_a_section_or_without():
     (["--config=x.py", "--config.=1"], "unknown flag --config."),
     (["--config=x.py", "-v"], "unknown flag -v"),
     (["--config=x.py", ""], "unexpected argument ''"),
+    (["--config=x.py", "--sheet=a.png"], "--sheet=a.png is drawn by --dry_run alone"),
+    (["--config=x.py", "--dry_run", "--sheet=a.jpg"], "expected the name of a PNG file"),
+    (["--config=x.py", "--dry_run", "--overwrite"], "--overwrite is for the file of --sheet"),
+    (
+      ["--config=x.py", "--config.augment.ops=rotate", "15"],
+      "quote the value: --config.augment.ops='rotate ...'; usage",
+    ),
   ],
 )
 def test_a_wrong_flag_is_refused_with_the_usage(arguments, part):

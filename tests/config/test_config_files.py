@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sdt.config import resolve, shipped
-from sdt.config.command_line import load_config_file, parse_arguments
+from sdt.config.command_line import parse_arguments
+from sdt.config.config_file import load_config_file
 from sdt.errors import ConfigError
 from tests.support.places import ROOT
 

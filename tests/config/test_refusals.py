@@ -137,7 +137,7 @@ BAD_OVERRIDES = [
     "augment.pad_crop = 4 has no meaning with augment.resized_crop_area = 0.1",
   ),
   ("augment.ops=rotat(15)", "there is no 'rotat'; did you mean 'rotate'?"),
-  ("augment.ops=rotate", "rotate has 0 numbers, it is written rotate(degrees)"),
+  ("augment.ops=rotate", "ops=rotate: rotate is written rotate(degrees), here with no number"),
   ("augment.ops=zoom(-1)", "zoom = -1 of zoom(zoom): expected a number at least 0, at most 9"),
   ("augment.ops=crop(2.5)", "pixels = 2.5 of crop(pixels): expected a whole number"),
   ("augment.ops=flip augment.flip=True", "both say what becomes of the images; write flip into"),

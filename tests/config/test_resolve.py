@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt.config import config_hash, from_dict, resolve, to_dict, values
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.config.differences import SAFE_TO_CHANGE, diff, leaves
 from sdt.config.resolve import _keys, describe_keys, key_names
 from sdt.errors import ConfigError
@@ -149,7 +149,7 @@ def test_every_shipped_config_has_seeds_enough_for_a_verdict():
 
 def test_hashes_are_the_same_in_a_fresh_process():
   code = (
-    "import sys; from pathlib import Path; from sdt.config.command_line import load_config_file\n"
+    "import sys; from pathlib import Path; from sdt.config.config_file import load_config_file\n"
     "from sdt.config import config_hash, resolve\n"
     "for path in sys.argv[1:]: print(config_hash(resolve(load_config_file(Path(path)))))"
   )

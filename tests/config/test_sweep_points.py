@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdt.config import resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.config.sweep_points import expand, shares_baseline
 from sdt.errors import ConfigError
 from tests.support.places import ROOT

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sdt.config import Config
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.config.resolve import resolve
 from sdt.config.shipped import files_by_name
 from sdt.data.dataset import Data

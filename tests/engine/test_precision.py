@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from sdt.config import resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.engine.score_pass import ScoreRunner
 from sdt.engine.state import Position
 from sdt.run.programs import Setup

@@ -12,7 +12,7 @@ import sdt
 from sdt import files
 from sdt.commands import dry_run
 from sdt.config import from_dict, resolve, to_dict
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.data import corrections
 from sdt.data.corrections import Row
 from sdt.errors import ConfigError, DataError

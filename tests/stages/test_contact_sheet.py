@@ -34,6 +34,22 @@ def test_rows_are_the_same_images_under_each_operation_alone_and_under_all():
   assert png[:4] == b"\x89PNG"
 
 
+def test_each_operation_is_shown_at_its_largest_strength_in_any_arm():
+  of = tiny.resnet(
+    augment__ops="resized_crop(1) rotate(0) noise(0.3)",
+    everywhere=("rotate=10",),
+    own_arms=(
+      "strong = A@0[rotate=40, resized_crop=0.4] + B@0[noise=0.1]",
+      "idle = all@0[rotate=90]",
+    ),
+    arms=("baseline", "strong"),
+  )
+  content = contact_sheet.contact_sheet(of, tiny.data(of))
+  rows = ["resized_crop(0.4, 1.33333)", "rotate(40)", "noise(0.3)"]
+  assert content["rows"].tolist() == ["as in evaluation", *rows, "all together"]
+  assert all((row != content["images"][0]).any() for row in content["images"][1:])
+
+
 def test_a_run_has_the_file_where_operations_are_named_and_the_dry_run_tells_it():
   of = tiny.resnet(augment__ops="flip")
   assert contact_sheet.FILE in outline.outputs(of, tiny.data(of))

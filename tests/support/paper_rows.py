@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pytest
 
 from sdt.config import Config, resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from tests.support.places import ROOT
 
 FOLDER = ROOT / "configs/paper"

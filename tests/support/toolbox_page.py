@@ -43,7 +43,9 @@ def _rows(table: Table) -> Iterator[str]:
   yield "| block | what it does | source | further keys |"
   yield "|---|---|---|---|"
   for name, block in table.items():
-    meaning = f"{block.meaning}." + (f" Differs: {block.differs}." if block.differs else "")
+    numbers = "; ".join(map(str, block.numbers))
+    meaning = block.meaning + (f" ({numbers})." if numbers else ".")
+    meaning += f" Differs: {block.differs}." if block.differs else ""
     keys = ", ".join(f"`{key}`" for key in block.keys)
     cells = (f"`{block.form(name)}`", _cell(meaning), _cell(block.source), keys)
     yield f"| {' | '.join(cells)} |"

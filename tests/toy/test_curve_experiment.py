@@ -9,7 +9,7 @@ import pytest
 from sdt import files
 from sdt.commands import dry_run
 from sdt.config import resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.data.readers.curve import truth
 from sdt.data.sources import load
 from sdt.errors import Interrupted

@@ -24,6 +24,15 @@ class Number:
   below: float | None = None
   whole: bool = False
 
+  def __str__(self) -> str:
+    """What it is and may be, such as "degrees: a number at least 0, at most 180"."""
+    return f"{self.name}: {self.expected}"
+
+  @property
+  def expected(self) -> str:
+    """What it may be, in words, such as "a whole number at least 1"."""
+    return f"{'a whole number' if self.whole else 'a number'} {self.bounds}".rstrip()
+
   @property
   def bounds(self) -> str:
     """The bounds in words, such as "at least 0, below 1"; empty where there are none."""
@@ -52,6 +61,7 @@ class Block:
     keys: the config keys that it reads besides, by their dotted names.
     differs: what differs from the source; empty for nothing.
     repeats: whether the last number may stand in the brackets several times.
+    also: what others call it; a refusal of such a name says the one of the table.
   """
 
   meaning: str
@@ -60,6 +70,7 @@ class Block:
   keys: tuple[str, ...] = ()
   differs: str = ""
   repeats: bool = False
+  also: tuple[str, ...] = ()
 
   def form(self, name: str) -> str:
     """Returns how it is written, such as `rotate(degrees)`."""

@@ -18,6 +18,7 @@ OPS: Table = types.MappingProxyType(
       "He et al. 2016, section 4.2; the paper; documents 002 and 003",
       (Number("pixels", low=0, high=64, whole=True),),
       keys=("data.crop_size", "augment.fill"),
+      also=("random_crop", "pad_crop"),
     ),
     "resized_crop": Block(
       "enlarges a random box, of at least this share of the area; 1 is off",
@@ -27,26 +28,37 @@ OPS: Table = types.MappingProxyType(
         Number("aspect", 1.3333333333333333, low=1.0, high=16.0),
       ),
       keys=("data.crop_size",),
+      also=("random_resized_crop",),
     ),
-    "flip": Block("mirrors left-right", "documents 002, 003 and 004", (_CHANCE,)),
-    "vertical_flip": Block("mirrors top-bottom", "documents 003 and 004", (_CHANCE,)),
+    "flip": Block(
+      "mirrors left-right",
+      "documents 002, 003 and 004",
+      (_CHANCE,),
+      also=("hflip", "horizontal_flip", "mirror"),
+    ),
+    "vertical_flip": Block(
+      "mirrors top-bottom", "documents 003 and 004", (_CHANCE,), also=("vflip",)
+    ),
     "translate": Block(
       "shifts by up to so many pixels, along each side",
       _VISION,
       (Number("pixels", low=0.0, high=512.0),),
       keys=("augment.fill",),
+      also=("shift",),
     ),
     "rotate": Block(
       "turns by up to so many degrees, either way",
       _VISION,
       (Number("degrees", low=0.0, high=180.0),),
       keys=("augment.fill",),
+      also=("rotation", "random_rotation"),
     ),
     "zoom": Block(
       "enlarges or shrinks by a factor of up to 1 + zoom",
       "documents 003 and 004",
       (Number("zoom", low=0.0, high=9.0),),
       keys=("augment.fill",),
+      also=("scale",),
     ),
     "shear": Block(
       "slants by up to so many degrees, along each side",
@@ -72,6 +84,7 @@ OPS: Table = types.MappingProxyType(
       "Hartley and Zisserman 2003, section 2.3; document 002",
       (Number("tilt", low=0.0, below=0.5),),
       keys=("augment.fill",),
+      also=("perspective",),
     ),
     "brightness": Block(
       "times 1 + u, |u| up to this", "documents 002 and 003", (Number("change", low=0.0, high=1.0),)
@@ -95,17 +108,20 @@ OPS: Table = types.MappingProxyType(
       "brightness, contrast and saturation, each by up to this; of three channels",
       "Krizhevsky et al. 2012; documents 002 and 003",
       (Number("change", low=0.0, high=1.0),),
+      also=("color", "jitter", "color_jitter"),
     ),
     "pca_colour": Block(
       "adds to all pixels a normal amount along the principal colours; of three channels",
       "Krizhevsky et al. 2012, section 4.1; document 002",
       (Number("deviation", 0.1, low=0.0, high=10.0),),
       differs="the principal colours are those published for ImageNet, not of the training set",
+      also=("pca_color", "lighting"),
     ),
     "noise": Block(
       "adds normal noise of this standard deviation, as a share of the range",
       "Bishop 1995; documents 003 and 004",
       (Number("deviation", low=0.0, high=1.0),),
+      also=("gaussian_noise",),
     ),
     "mean_blur": Block(
       "means over squares of 1 to so many pixels a side",
@@ -116,6 +132,7 @@ OPS: Table = types.MappingProxyType(
       "a Gaussian of up to this standard deviation, in pixels, over 7 x 7",
       "document 003",
       (Number("deviation", low=0.0, high=2.0),),
+      also=("blur",),
     ),
     "median_blur": Block("the median of 3 x 3 pixels", "Tukey 1977; document 003", (_CHANCE,)),
     "bilateral_blur": Block(
@@ -134,6 +151,7 @@ OPS: Table = types.MappingProxyType(
       "Zhong et al. 2020, algorithm 1; the paper",
       (_CHANCE,),
       keys=("augment.fill",),
+      also=("random_erase", "random_erasing"),
     ),
     "trivial_augment": Block(
       "one random operation of 14 at a random strength, with this probability",

@@ -5,7 +5,12 @@ import re
 from collections.abc import Iterator
 
 from sdt.config.toolbox.block import Block, Call, Table
-from sdt.errors import did_you_mean
+from sdt.errors import nearest
+
+
+class UnknownBlockError(ValueError):
+  """A text names a block that is not in its table."""
+
 
 _CALL = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)(?:\s*\((?P<numbers>[^()]*)\)|(?!\w|\s*\())\s*,?")
 
@@ -18,8 +23,9 @@ def parse_calls(text: str, table: Table) -> tuple[Call, ...]:
     table: the blocks that may be named.
 
   Raises:
-    ValueError: it cannot be read, a block is unknown (the message has the nearest), or a number is
-      missing, too many or out of range. The message is for the user.
+    UnknownBlockError: there is no such block; the message has the nearest.
+    ValueError: it cannot be read, or a number is missing, too many or out of range. The message is
+      for the user.
   """
   return tuple(_calls(text, table))
 
@@ -53,13 +59,30 @@ def _calls(text: str, table: Table) -> Iterator[Call]:
   while text[at:].strip():
     match = _CALL.match(text, at)
     if match is None:
+      rest = text[at:].strip()
       raise ValueError(
-        f"{text[at:].strip()!r} is not a name with numbers in brackets, such as {_sample(table)}"
+        f"{rest!r} is not a name with numbers in brackets, such as {_sample(table)}"
+        f"{_in_brackets(text[:at], rest)}"
       )
     name, at = match["name"], match.end()
     if name not in table:
-      raise ValueError(f"there is no {name!r}{did_you_mean(name, table)}")
+      raise UnknownBlockError(f"there is no {name!r}{_meant(name, table)}")
     yield Call(name, _numbers(name, table[name], match["numbers"]))
+
+
+def _in_brackets(before: str, rest: str) -> str:
+  """Returns the advice where a bare number follows a name: `rotate 15`."""
+  name, number = re.search(r"\w+$", before.strip()), re.match(r"[-+.\w]+", rest)
+  if name is None or number is None:
+    return ""
+  return f"; did you mean {name[0]}({number[0]})?"
+
+
+def _meant(name: str, table: Table) -> str:
+  """Returns "; did you mean 'NAME'?" with the block of that or a like name, or an empty text."""
+  own = {other: known for known, block in table.items() for other in (known, *block.also)}
+  near = own.get(name.lower()) or own.get(nearest(name, own) or "")
+  return f"; did you mean {near!r}?" if near else ""
 
 
 def _sample(table: Table) -> str:
@@ -74,7 +97,8 @@ def _numbers(name: str, block: Block, text: str | None) -> tuple[float, ...]:
   form, expected = block.form(name), block.numbers_for(len(parts))
   fewest = sum(number.default is None for number in block.numbers)
   if not fewest <= len(parts) <= len(expected):
-    raise ValueError(f"{name} has {len(parts)} numbers, it is written {form}")
+    given = {0: "no number", 1: "one number"}.get(len(parts), f"{len(parts)} numbers")
+    raise ValueError(f"{name} is written {form}, here with {given}")
   numbers = []
   for number, part in zip(expected, parts, strict=False):
     try:
@@ -82,9 +106,7 @@ def _numbers(name: str, block: Block, text: str | None) -> tuple[float, ...]:
     except ValueError:
       value = math.nan
     if not math.isfinite(value) or not number.takes(value):
-      kind = "a whole number" if number.whole else "a number"
-      bounds = f" {number.bounds}" if number.bounds else ""
-      raise ValueError(f"{number.name} = {part} of {form}: expected {kind}{bounds}")
+      raise ValueError(f"{number.name} = {part} of {form}: expected {number.expected}")
     numbers.append(value)
   defaults = (number.default for number in expected[len(parts) :])
   return (*numbers, *(default for default in defaults if default is not None))

@@ -86,7 +86,7 @@ TECHNIQUES: Mapping[str, Mapping[str, Technique]] = types.MappingProxyType(
       ),
       "dropout": Technique(
         "000, 002, 003, 004",
-        ("model.dropout", "regularise.dropout"),
+        ("model.dropout", "everywhere='dropout=0.3'", "A@lambda_A[dropout=0.3]"),
         "tests/models/test_dropout.py",
       ),
       "dropout as an ensemble (MC dropout)": Technique(

@@ -1,6 +1,7 @@
 """What a training is made of, by name: the optimiser, clipping and the schedule of its rate."""
 
 import types
+from collections.abc import Mapping
 
 from sdt.config.toolbox.block import Block, Number, Table
 
@@ -13,6 +14,7 @@ OPTIMISERS: Table = types.MappingProxyType(
       "v <- momentum v + g, w <- w - rate v",
       "Polyak 1964; Nesterov 1983; the paper, section 4; documents 002 and 004",
       keys=("optim.momentum", "optim.nesterov"),
+      also=("momentum", "nesterov"),
     ),
     "adagrad": Block(
       "steps of g over the root of the sum of all g^2, epsilon 1e-10",
@@ -54,6 +56,11 @@ OPTIMISERS: Table = types.MappingProxyType(
   }
 )
 
+# What is usual where steps do not shrink with the gradient: a tenth or more is too much.
+USUAL_RATES: Mapping[str, float] = types.MappingProxyType(
+  {"adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "adamw": 0.001}
+)
+
 # Those that compare gradients or curvatures of steps: every step must see the same loss.
 FULL_BATCH = ("lbfgs", "newton")
 # `newton` holds a matrix of as many rows and columns.
@@ -92,6 +99,7 @@ SCHEDULES: Table = types.MappingProxyType(
       "times decay_factor after each milestone, a round counted from the start of the run",
       "the paper, section 4; documents 002 and 004",
       keys=("optim.milestones", "optim.decay_factor"),
+      also=("multistep", "piecewise"),
     ),
     "constant": Block("the same in every round", "documents 002 and 004"),
     "cosine": Block(
@@ -130,6 +138,7 @@ SCHEDULES: Table = types.MappingProxyType(
       "Loshchilov and Hutter 2017, equation 5; documents 002 and 004",
       keys=_CYCLES,
       differs="all cycles are of one length",
+      also=("sgdr",),
     ),
   }
 )

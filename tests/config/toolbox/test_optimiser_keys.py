@@ -11,14 +11,14 @@ FULL = "optim.name=lbfgs optim.decay_form=decoupled"
 REFUSED = [
   ("optim.name=adagradd", "did you mean 'adagrad'?"),
   ("optim.clip=global_nrm(1)", "did you mean 'global_norm'?"),
-  ("optim.clip=norm", "norm has 0 numbers, it is written norm(x)"),
+  ("optim.clip=norm", "norm is written norm(x), here with no number"),
   ("optim.clip=norm(0)", "x = 0 of norm(x): expected a number above 0"),
-  ("optim.clip=norm(1,2)", "norm has 2 numbers, it is written norm(x)"),
+  ("optim.clip=norm(1,2)", "norm is written norm(x), here with 2 numbers"),
   ("optim.clip=norm(1)norm(2)", "the second of two clips of one kind"),
   ("optim.schedule=", "it is empty"),
-  ("optim.schedule=inverse_time", "inverse_time has 0 numbers, it is written inverse_time(k)"),
+  ("optim.schedule=inverse_time", "inverse_time is written inverse_time(k), here with no number"),
   ("optim.schedule=exponential(2)", "factor = 2 of exponential(factor): expected a number above 0"),
-  ("optim.schedule=linear(1)", "linear has 1 numbers, it is written linear"),
+  ("optim.schedule=linear(1)", "linear is written linear, here with one number"),
   ("optim.schedule=linear optim.decay_factor=0.5", "has no meaning with optim.schedule = 'linear'"),
   (
     "optim.schedule=triangular optim.cycle_rounds=4",

@@ -14,7 +14,10 @@ TABLE = {
   "crop": Block("", "", numbers=(Number("pixels", low=0, whole=True),)),
   "flip": Block("", ""),
   "rotate": Block(
-    "", "", numbers=(Number("degrees", low=0, high=180), Number("chance", 0.5, 0, 1))
+    "",
+    "",
+    numbers=(Number("degrees", low=0, high=180), Number("chance", 0.5, 0, 1)),
+    also=("turn",),
   ),
 }
 
@@ -34,9 +37,9 @@ def test_names_numbers_and_defaults_are_read_in_order():
   ("text", "told"),
   [
     ("rotat(15)", "there is no 'rotat'; did you mean 'rotate'?"),
-    ("crop", "crop has 0 numbers, it is written crop(pixels)"),
-    ("flip(1)", "flip has 1 numbers, it is written flip"),
-    ("rotate(1, 2, 3)", "rotate has 3 numbers, it is written rotate(degrees, chance=0.5)"),
+    ("crop", "crop is written crop(pixels), here with no number"),
+    ("flip(1)", "flip is written flip, here with one number"),
+    ("rotate(1, 2, 3)", "rotate is written rotate(degrees, chance=0.5), here with 3 numbers"),
     ("crop(4.5)", r"pixels = 4.5 of crop(pixels): expected a whole number at least 0"),
     (
       "rotate(200)",
@@ -45,7 +48,10 @@ def test_names_numbers_and_defaults_are_read_in_order():
     ("rotate(nan)", "degrees = nan"),
     ("rotate(ten)", "degrees = ten"),
     ("crop(4", "'crop(4' is not a name with numbers in brackets, such as crop(pixels)"),
-    ("crop(4) 15", "'15' is not a name"),
+    ("crop(4) 15", "'15' is not a name with numbers in brackets, such as crop(pixels)"),
+    ("flip 15", "such as crop(pixels); did you mean flip(15)?"),
+    ("turn(15)", "there is no 'turn'; did you mean 'rotate'?"),
+    ("Turns(15)", "there is no 'Turns'; did you mean 'rotate'?"),
   ],
 )
 def test_what_cannot_be_read_is_told(text, told):

@@ -55,7 +55,7 @@ def test_the_last_number_of_scales_stands_as_often_as_one_likes_and_is_checked_e
   (call,) = parse_calls("scales(0.5, 1, 2, 4)", VIEWS)
   assert call.numbers == (0.5, 1.0, 2.0, 4.0)
   for text in ("scales()", "scales(1, 5)", "scales(1, x)", "flip(0.5)", "shifts(1, 2)"):
-    with pytest.raises(ValueError, match=r"scales\(factor, \.\.\.\)|flip has|shifts has"):
+    with pytest.raises(ValueError, match=r"scales\(factor, \.\.\.\)|flip is|shifts is"):
       parse_calls(text, VIEWS)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sdt.config import resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.config.schema import DataConfig
 from sdt.data import sources
 from sdt.errors import ConfigError, DataError

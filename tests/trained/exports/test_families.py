@@ -13,7 +13,7 @@ import pytest
 
 from sdt import files
 from sdt.config import resolve
-from sdt.config.command_line import load_config_file
+from sdt.config.config_file import load_config_file
 from sdt.data.sources import load
 from sdt.models.registry import MODEL_NAMES
 from sdt.trained.exports import onnx_file, stablehlo
