@@ -190,33 +190,31 @@ def check_overrides(config: Config) -> None:
     for mixed in (phase for phase in specs[arm].phases if phase.parts):
       _check_mixed(config, arm, mixed)
   for field in dataclasses.fields(config.regularise):
-    if getattr(config.regularise, field.name) != field.default:
-      _check_read(config, field.name, f"leave it at its default, {field.default!r}")
+    if getattr(config.regularise, field.name) != field.default and (
+      idle := _idle(config, field.name)
+    ):
+      raise ConfigError(f"{idle}, or leave it at its default, {field.default!r}")
 
 
-def check_given(config: Config, names: Iterable[str]) -> None:
-  """Refuses a regulariser that the command line gives and no arm reads.
+def idle_of(config: Config, names: Iterable[str]) -> list[str]:
+  """Returns what to tell of the regularisers among the given keys that no arm reads.
 
-  A value that equals the default is idle too, and the config alone does not show it.
-
-  Args:
-    config: of the run.
-    names: the keys of the command line.
+  At its default such a key is no mistake of the config, but whoever gives it expects it to act.
   """
-  for name in names:
-    if name.startswith("regularise."):
-      _check_read(config, name.removeprefix("regularise."), "leave it out")
+  given = (name.removeprefix("regularise.") for name in names if name.startswith("regularise."))
+  return [idle for idle in (_idle(config, name) for name in given) if idle is not None]
 
 
-def _check_read(config: Config, name: str, way_out: str) -> None:
+def _idle(config: Config, name: str) -> str | None:
+  """Returns that no arm reads `regularise.NAME`, and what to do; None where one does."""
   specs = arm_specs(config)
-  leaves = (phase for arm in config.arms for phase in specs[arm].leaves)
+  leaves = (phase for arm in config.arms if arm in specs for phase in specs[arm].leaves)
   if (name, None) in (override for phase in leaves for override in phase.overrides):
-    return
+    return None
   value = getattr(config.regularise, name)
-  raise ConfigError(
+  return (
     f"regularise.{name} = {value!r}: no arm of the run reads it; name one in arms with a phase "
-    f"such as A@baseline[{name}], give everywhere='{name}={value}' for all phases, or {way_out}"
+    f"such as A@baseline[{name}], give everywhere='{name}={value}' for all phases"
   )
 
 

@@ -261,10 +261,8 @@ def _strength(name: str, given: str, where: str) -> float:
   """Returns the number of "rotate=30"; a phase has no use for the operation's name alone."""
   number, rule = _number(given), OPS[name].numbers[0]
   if number is None or not math.isfinite(number) or not rule.takes(number):
-    kind = "a whole number" if rule.whole else "a number"
-    bounds = f" {rule.bounds}" if rule.bounds else ""
     raise ConfigError(
-      f"{where}: {name} = {given or 'nothing'}: expected {kind}{bounds}, the {rule.name} of "
+      f"{where}: {name} = {given or 'nothing'}: expected {rule.expected}, the {rule.name} of "
       f"{OPS[name].form(name)}"
     )
   return number

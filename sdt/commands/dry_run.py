@@ -125,7 +125,8 @@ def describe(
   found = find_data(config, log) if loaded is None else loaded
   run = _run(config, workdir, found, experiment=experiment, origin=origin)
   config, standing = run.config, run.standing
-  sheet.check(config, found.data, detail.sheet, overwrite=detail.overwrites)
+  if detail.sheet is not None:
+    sheet.check_images(found.data, detail.sheet)
   size, plans = experiment.plans(config, found.data)
   yield from _config_lines(config, every_key=detail.every_key)
   yield from _lines(run, size, plans)
@@ -212,7 +213,10 @@ def _lines(run: _Run, size: int, plans: list[Plan]) -> Iterator[str]:
   yield from _data_lines(config, run.found, size)
   yield f"network   {config.model.name}: {_cost(setup)}"
   if (operations := strongest(config).calls) and data.train.inputs.ndim == 4:
-    yield f"augment   {' '.join(map(str, operations))}; --sheet=FILE.png draws what it does"
+    yield (
+      f"augment   {' '.join(map(str, operations))}, each at its largest in any arm; "
+      "--sheet=FILE.png draws it"
+    )
   yield from (f"note      {note}" for note in (*notes(config, data, run.beside), *run.fit))
   yield from selecting
   yield from _work_lines(setup, plans, run.origin)
@@ -302,7 +306,9 @@ def _schedule(config: Config) -> str:
   """Returns what the learning rate follows, in words."""
   optim = config.optim
   drops = [milestone for milestone in optim.milestones if milestone < config.rounds]
-  when = f" at {', '.join(map(str, drops))}" if optim.schedule == "step" and drops else ""
+  when = f" at {', '.join(map(str, drops))}" if drops else ""
+  if optim.schedule != "step":
+    when = " (optim.milestones is not read)" if drops else ""
   warmup = f", after {optim.warmup_rounds} round(s) of warm-up" if optim.warmup_rounds else ""
   return f"optim.schedule={optim.schedule}{when}{warmup}"
 

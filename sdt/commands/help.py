@@ -46,6 +46,8 @@ Flags:
                         --config.seeds=0,1,2
   --dry_run             checks config and data, shows what would run, writes nothing; --dry_run=full
                         shows every key too, not only those that differ from the defaults
+  --sheet=FILE.png      with --dry_run: draws training images under each operation of the
+                        augmentation; --overwrite replaces a file that is there
   --profile             writes a trace of one dispatch to WORKDIR/profile, for Perfetto or
                         TensorBoard
   --coordinator=HOST:PORT --num_processes=N --process_id=I

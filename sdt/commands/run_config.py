@@ -1,8 +1,8 @@
 """Runs what a config asks for, an experiment or several; continues it, or says what it would do."""
 
 from sdt import experiment
-from sdt.arms.checks import check_arms, check_given
-from sdt.commands import acquire, dry_run, sweep
+from sdt.arms.checks import idle_of
+from sdt.commands import acquire, dry_run, sheet, sweep
 from sdt.config import Config
 from sdt.config.command_line import Request
 from sdt.config.sweep_points import Point
@@ -11,6 +11,7 @@ from sdt.devices import processes
 from sdt.devices.start import find_devices
 from sdt.errors import ConfigError
 from sdt.run import lifecycle
+from sdt.run.progress import Display
 
 
 def run_config(config: Config, points: list[Point], request: Request) -> int:
@@ -33,8 +34,11 @@ def run_config(config: Config, points: list[Point], request: Request) -> int:
     raise ConfigError(
       "--profile traces one run, and acquire.strategies makes many; leave one of the two out"
     )
-  check_arms(config)
-  check_given(config, dict(request.overrides))
+  for idle in idle_of(config, dict(request.overrides)) if not points else ():
+    Display().log(f"note: {idle}")
+  if request.sheet is not None:
+    first = points[0].config if points else config
+    sheet.check(first, request.sheet, overwrite=request.overwrites)
   sources.check_workdir(config.data, request.workdir)
   kind = experiment.EXPERIMENT
   if config.data.name == "curve":

@@ -160,7 +160,7 @@ def _sheet(text: str | None, switches: Mapping[str, str]) -> Path | None:
   if "--dry_run" not in switches:
     raise _usage_error(
       f"--sheet={text} is drawn by --dry_run alone: add it, or leave --sheet out, because a run "
-      "has the drawing in its report"
+      "with augment.ops has the drawing in its report"
     )
   if not text.lower().endswith(".png"):
     raise _usage_error(f"--sheet={text}: expected the name of a PNG file, such as sheet.png")

@@ -105,8 +105,8 @@ def _contact_sheet(artifacts: Artifacts) -> dict[str, Picture]:
   png = figures.render(image_figures.contact_sheet, rows, content["images"])
   caption = (
     "The same training images under each operation of augment.ops alone, at its largest strength "
-    "in any arm, and under all of them. Training draws new random numbers in every step. Can you "
-    "still tell the classes?"
+    "in any arm before augment_strength scales it, and under all of them. Training draws new "
+    "random numbers in every step. Can you still tell the classes?"
   )
   alt = "training images under each operation of the augmentation"
   return {"augmentation": Picture(png, alt, caption, kind="wide mosaic")}

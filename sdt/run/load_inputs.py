@@ -6,7 +6,7 @@ It writes nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,9 +14,8 @@ from sdt.arms import checks, design
 from sdt.arms.checks import check
 from sdt.arms.strengths import strongest
 from sdt.config import Config
-from sdt.config.schema import OptimConfig
 from sdt.config.toolbox.operation_blocks import SMOTE, THREE_CHANNELS
-from sdt.config.toolbox.pipeline import Pipeline
+from sdt.config.toolbox.pipeline import Pipeline, strong_pipeline_of
 from sdt.config.toolbox.training_blocks import USUAL_RATES
 from sdt.config.toolbox.view_blocks import CENTRE, views_of
 from sdt.data import sources
@@ -139,7 +138,8 @@ def _check_network_takes(config: Config, data: Data) -> None:
       f"{'training' if split is data.train else 'test'} set{file}"
     )
   size = output_size(shape, crop_size)
-  _check_operations_take(config, pipeline, (*size, shape[2]))
+  for one in (pipeline, strong_pipeline_of(config.augment)):
+    _check_operations_take(config, one, (*size, shape[2]))
   _check_views_show(config, size)
 
 
@@ -172,12 +172,12 @@ def _check_operations_take(config: Config, pipeline: Pipeline, shape: tuple[int,
       f"{height} x {width} pixels, so some crops "
       f"would hold nothing of them; expected less than {min(height, width)}"
     )
-  most = max(height, width)
-  for call in filter(None, map(pipeline.find, ("cutout", "translate"))):
-    if call.numbers[0] >= most:
+  for name, most in (("cutout", max(height, width) - 1), ("translate", min(height, width))):
+    call = pipeline.find(name)
+    if call is not None and round(call.numbers[0]) > most:
       raise ConfigError(
-        f"augment.ops: {call}: the images of data.name={config.data.name!r} are {height} x {width} "
-        f"pixels, so nothing would be left of some; expected less than {most}"
+        f"augment (or an arm): {call}: the images of data.name={config.data.name!r} are {height} x "
+        f"{width} pixels, so nothing would be left of some; expected at most {most}"
       )
   if of_colour and channels != 3:
     raise ConfigError(
@@ -280,19 +280,10 @@ def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
   if config.optim.schedule == "step" and late:
     where = f"round {late[0]}" if len(late) == 1 else f"rounds {late}"
     found.append(f"the learning rate never drops at {where}: the run has {config.rounds}")
-  return found + list(_idle_rates(config.optim))
-
-
-def _idle_rates(optim: OptimConfig) -> Iterator[str]:
-  """Yields what the user must be told of a rate that suits another optimiser or schedule."""
-  usual = USUAL_RATES.get(optim.name)
-  if usual is not None and optim.learning_rate > 10 * usual:
-    yield (
-      f"optim.learning_rate = {optim.learning_rate:g} is high for {optim.name}, whose steps do not "
-      f"shrink with the gradient: {usual:g} is usual"
+  rate, usual = config.optim.learning_rate, USUAL_RATES.get(config.optim.name)
+  if usual is not None and rate > 10 * usual:
+    found.append(
+      f"optim.learning_rate = {rate:g} is high for {config.optim.name}, whose steps do not shrink "
+      f"with the gradient; {usual:g} is usual, so try that"
     )
-  if optim.schedule != "step" and optim.milestones != OptimConfig.milestones:
-    yield (
-      f"optim.milestones = {optim.milestones} does nothing: optim.schedule={optim.schedule} has no "
-      "milestones"
-    )
+  return found

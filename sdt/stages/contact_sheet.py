@@ -11,6 +11,7 @@ from sdt import files
 from sdt.arms.strengths import off_strength, strongest
 from sdt.arrays import AnyArray
 from sdt.config import Config
+from sdt.config.toolbox.block import Call
 from sdt.config.toolbox.operation_blocks import SMOTE, strength_of
 from sdt.config.toolbox.pipeline import Pipeline
 from sdt.data.dataset import Data, image_sizes
@@ -38,6 +39,11 @@ def write_contact_sheet(context: Context) -> None:
     files.write_npz(path, **contact_sheet(context.config, context.data))
 
 
+def shown_calls(pipeline: Pipeline) -> list[Call]:
+  """Returns the operations that have a row: SMOTE reads images that are not shown."""
+  return [call for call in pipeline.calls if call.name != SMOTE]
+
+
 def contact_sheet(config: Config, data: Data) -> dict[str, np.ndarray]:
   """Returns the content of the file (docs/artifacts.md): rows of the same eight images.
 
@@ -52,8 +58,7 @@ def contact_sheet(config: Config, data: Data) -> dict[str, np.ndarray]:
   rows = {PLAIN: np.asarray(centre_crop(images, sizes, crop))}
   # One program: all operations but one are off.
   off = {strength_of(call.name): off_strength(call.name) for call in whole.calls}
-  # SMOTE reads images that are not shown.
-  calls = [call for call in whole.calls if call.name != SMOTE]
+  calls = shown_calls(whole)
   strengths = {str(call): off | Pipeline((call,)).strengths for call in calls}
   strengths |= {TOGETHER: whole.strengths} if len(calls) > 1 else {}
   mean = Preparation.of(data.mean, data.std, (), dtype=train.inputs.dtype).mean_colour

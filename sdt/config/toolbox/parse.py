@@ -60,28 +60,17 @@ def _calls(text: str, table: Table) -> Iterator[Call]:
     match = _CALL.match(text, at)
     if match is None:
       rest = text[at:].strip()
-      raise ValueError(
-        f"{rest!r} is not a name with numbers in brackets, such as {_sample(table)}"
-        f"{_in_brackets(text[:at], rest)}"
-      )
+      raise ValueError(f"{rest!r} is not a name with numbers in brackets, such as {_sample(table)}")
     name, at = match["name"], match.end()
     if name not in table:
       raise UnknownBlockError(f"there is no {name!r}{_meant(name, table)}")
     yield Call(name, _numbers(name, table[name], match["numbers"]))
 
 
-def _in_brackets(before: str, rest: str) -> str:
-  """Returns the advice where a bare number follows a name: `rotate 15`."""
-  name, number = re.search(r"\w+$", before.strip()), re.match(r"[-+.\w]+", rest)
-  if name is None or number is None:
-    return ""
-  return f"; did you mean {name[0]}({number[0]})?"
-
-
 def _meant(name: str, table: Table) -> str:
   """Returns "; did you mean 'NAME'?" with the block of that or a like name, or an empty text."""
-  own = {other: known for known, block in table.items() for other in (known, *block.also)}
-  near = own.get(name.lower()) or own.get(nearest(name, own) or "")
+  others = {other: known for known, block in table.items() for other in block.also}
+  near = others.get(name.lower()) or nearest(name, table) or others.get(nearest(name, others) or "")
   return f"; did you mean {near!r}?" if near else ""
 
 

@@ -14,7 +14,6 @@ OPTIMISERS: Table = types.MappingProxyType(
       "v <- momentum v + g, w <- w - rate v",
       "Polyak 1964; Nesterov 1983; the paper, section 4; documents 002 and 004",
       keys=("optim.momentum", "optim.nesterov"),
-      also=("momentum", "nesterov"),
     ),
     "adagrad": Block(
       "steps of g over the root of the sum of all g^2, epsilon 1e-10",
@@ -56,7 +55,7 @@ OPTIMISERS: Table = types.MappingProxyType(
   }
 )
 
-# What is usual where steps do not shrink with the gradient: a tenth or more is too much.
+# What is usual where steps do not shrink with the gradient.
 USUAL_RATES: Mapping[str, float] = types.MappingProxyType(
   {"adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "adamw": 0.001}
 )
