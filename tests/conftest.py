@@ -108,7 +108,13 @@ def pytest_runtest_teardown(item, nextitem):
     forget_programs()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is marked as slow
 def pytest_collection_modifyitems(items):
+  for item in items:
+    for mark in item.iter_markers("slow_rows"):
+      if item.callspec.id in mark.args:
+        item.add_marker("slow")
+
   def place(item):
     name = item.nodeid
     return next(

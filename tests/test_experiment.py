@@ -277,6 +277,7 @@ def test_an_arm_that_diverges_does_not_touch_the_others(tmp_path, reference_run,
   assert steps[-2] == steps[-1] < 20  # a frozen replica counts no more steps
 
 
+@pytest.mark.slow
 def test_warm_start_and_many_arms_run_and_their_orders_pair(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
   arms = ("method", "random_subset", "less_data", "baseline")

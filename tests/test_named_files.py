@@ -79,6 +79,7 @@ except SdtError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_folder_that_may_not_be_entered_and_a_home_that_is_unknown_are_told_with_the_key(
   tmp_path,
 ):
@@ -143,6 +144,7 @@ def run(words, folder, **variables):
 DIGITS = f"--config={ROOT}/configs/digits.py"
 
 
+@pytest.mark.slow_rows("variables1-JAX_PLATFORMS=cuda asks for what is not there")
 @pytest.mark.parametrize(
   ("variables", "part"),
   [

@@ -122,6 +122,7 @@ def test_the_changelog_has_a_dated_section_for_the_version():
   assert project["dynamic"] == ["version"]
 
 
+@pytest.mark.slow
 def test_a_second_build_in_one_tree_has_no_module_that_was_deleted_since(tmp_path):
   source = copied(tmp_path / "source")
   (source / "sdt/report/gone.py").touch()

@@ -54,6 +54,7 @@ def test_a_fitted_classifier_needs_no_files_and_survives_a_pickle(fitted):
   np.testing.assert_array_equal(again.predict_proba(X), classifier.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_it_clones_and_works_in_a_pipeline_and_a_cross_validation(fitted):
   classifier, X, names = fitted
   assert clone(classifier).get_params() == classifier.get_params()
@@ -81,6 +82,7 @@ def test_images_are_classified_and_a_workdir_keeps_every_fit(tmp_path, monkeypat
   assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_classifier_that_learned_nothing_warns_and_predicts_all_the_same():
   random = np.random.default_rng(0)
   X, y = random.normal(size=(40, 3)), random.integers(0, 2, 40)

@@ -288,6 +288,7 @@ def test_an_archive_is_read_in_parts_of_any_number(
   )
 
 
+@pytest.mark.slow
 def test_a_signal_ends_the_command_and_leaves_nothing(reference_run, tmp_path):
   np.savez_compressed(tmp_path / "many.npz", x=np.zeros((400_000, 8, 8, 3), np.uint8))
   command = [sys.executable, "run.py", "predict", str(reference_run), str(tmp_path / "many.npz")]
@@ -302,6 +303,7 @@ def test_a_signal_ends_the_command_and_leaves_nothing(reference_run, tmp_path):
   assert [path.name for path in tmp_path.iterdir()] == ["many.npz"]
 
 
+@pytest.mark.slow
 def test_the_same_command_in_a_process_of_its_own_writes_the_same_bytes(
   reference_run, pictures, tmp_path
 ):

@@ -154,6 +154,7 @@ def test_a_sweep_that_is_stopped_inside_a_value_ends_as_one_that_was_left_alone(
   assert outputs(workdir) == outputs(finished)
 
 
+@pytest.mark.slow
 def test_a_signal_between_two_values_stops_the_sweep_there(finished, tmp_path, monkeypatch, capsys):
   def report_and_stop(workdir):
     for page in ("report.html", "review.html"):
@@ -205,6 +206,7 @@ def test_a_lost_or_damaged_output_is_made_again_without_training(copy, finished,
   assert outputs(copy) == outputs(finished)
 
 
+@pytest.mark.slow
 def test_values_may_be_added_left_out_and_put_in_another_order(copy, monkeypatch, capsys):
   trained = []
   train = Trainer.run
@@ -268,6 +270,7 @@ def test_values_that_the_baseline_reads_have_a_baseline_each_and_data_are_read_f
     )
 
 
+@pytest.mark.slow
 def test_a_baseline_from_elsewhere_serves_all_values(finished, tmp_path, no_training, monkeypatch):
   monkeypatch.undo()
   whole.quick_report(monkeypatch)
@@ -280,6 +283,7 @@ def test_a_baseline_from_elsewhere_serves_all_values(finished, tmp_path, no_trai
     )
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_lost_is_no_baseline_for_others(copy, monkeypatch):
   for folder in FOLDERS:
     shutil.rmtree(copy / folder / "checkpoints")

@@ -369,6 +369,7 @@ def _read_often(root, data, barrier, results):
       path.unlink(missing_ok=True)  # so that the next reading writes again
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_do_not_disturb_each_other(root, folder):
   context = multiprocessing.get_context("spawn")
   barrier, results = context.Barrier(2), context.Queue()

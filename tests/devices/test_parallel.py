@@ -33,6 +33,7 @@ from tests.support.places import ROOT, SUPPORT
 from tests.support.quick import only
 
 
+@pytest.mark.slow_rows("pmap-vmap")
 @pytest.mark.parametrize(
   ("mode", "replicas"),
   [
@@ -58,6 +59,7 @@ def test_two_devices_train_as_one(mode, replicas):
     assert collectives(made) == {"all-reduce": 2 + 2 * 3 + 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("mode", "operations"),
   [

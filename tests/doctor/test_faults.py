@@ -82,6 +82,7 @@ FAULTS: dict[str, Planted] = {
 }
 
 
+@pytest.mark.slow_rows("labels off by one", "shuffled labels", "zero weights")
 @pytest.mark.parametrize("planted", FAULTS)
 def test_a_planted_fault_is_named_and_a_sound_network_has_none(planted):
   changes, spoil, expected = FAULTS[planted]

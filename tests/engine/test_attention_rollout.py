@@ -50,6 +50,7 @@ def test_of_cait_the_class_token_reads_what_the_patches_have_read():
   np.testing.assert_allclose(found, read.reshape(1, HEIGHT, WIDTH), rtol=1e-5)
 
 
+@pytest.mark.slow_rows("cait")
 @pytest.mark.parametrize("name", ["cait", "vit"])
 def test_a_transformer_keeps_what_its_rollout_needs_and_has_a_map_of_more_than_one_patch(name):
   model = make_model(ModelConfig(name=name, **SMALLEST[name]), 3)

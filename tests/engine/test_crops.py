@@ -88,6 +88,7 @@ CROPS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("network", "changes", "mode"),
   [

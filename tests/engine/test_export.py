@@ -70,6 +70,7 @@ def exports(of, overrides=None):
   return exported, start.state.params
 
 
+@pytest.mark.slow_rows("vmap-bfloat16")
 @pytest.mark.parametrize(
   ("replicas", "precision"),
   [

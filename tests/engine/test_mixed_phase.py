@@ -218,6 +218,7 @@ def test_other_values_and_other_examples_need_no_other_program_and_the_parts_mat
     assert (kernel != moved).any()
 
 
+@pytest.mark.slow_rows("num_devices=2-mode=pmap")
 @pytest.mark.parametrize(
   "changes",
   [

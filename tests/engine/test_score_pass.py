@@ -156,6 +156,7 @@ def test_confidence_and_normalised_margin_are_cleanlabs():
     np.testing.assert_allclose(ours[name], expected, rtol=0, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow_rows("densenet", "preresnet", "resnet", "wrn")
 @pytest.mark.parametrize("name", ["mlp", "resnet", "preresnet", "wrn", "vgg16", "densenet"])
 def test_the_last_layers_grand_is_the_norm_of_the_gradient(name):
   """Against autodiff, which also shows that the features are what the head of every

@@ -220,6 +220,7 @@ def alone():
   return {kind: _trained(kind) for kind in ("distil", "distil_mean")}
 
 
+@pytest.mark.slow_rows("distil-{'parallel__num_devices': 2, 'parallel__mode': 'pmap'}")
 @pytest.mark.parametrize(
   ("kind", "changes"),
   [

@@ -111,6 +111,7 @@ def test_a_workdir_may_hold_the_file_that_the_run_prints_to(tmp_path, capfd):
       os.close(before)
 
 
+@pytest.mark.slow
 def test_a_column_added_to_the_scores_of_a_run_is_still_there_after_the_same_command(
   tmp_path, monkeypatch, capsys
 ):

@@ -39,6 +39,7 @@ def finish(child):
   return child.wait(timeout=30)
 
 
+@pytest.mark.slow
 def test_of_five_starts_at_once_one_holds_and_four_name_it(tmp_path):
   children = [start(tmp_path / "run") for _ in range(5)]
   lines = [child.stdout.readline().strip() for child in children]

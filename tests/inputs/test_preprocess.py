@@ -85,6 +85,7 @@ def test_a_file_of_weights_alone_prepares_as_the_run_did(written):
   np.testing.assert_allclose(exported, logits, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow_rows("channel", "pixel image")
 def test_onnx_and_stablehlo_hold_the_preprocessing_and_the_card_its_formula(written):
   onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
   del onnx
@@ -136,6 +137,7 @@ def test_a_run_goes_on_with_the_statistics_of_its_first_start(tmp_path):
   assert processes.count() == 1
 
 
+@pytest.mark.slow
 def test_a_mean_image_stands_beside_operations_in_training_and_on_their_sheet():
   sheets = []
   for text in ("image_mean", "channel"):

@@ -167,6 +167,7 @@ def test_with_equal_parts_the_mean_is_the_batchs_and_the_variance_lacks_the_spre
   np.testing.assert_allclose(whole["var"] - parts["var"], 0.1 * means.var(0), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_deep_network_survives_a_group_of_padding():
   # Normalised by a variance of zero, padding would grow three hundredfold in every layer: beyond
   # float32 after sixteen of them.

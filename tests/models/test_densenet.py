@@ -40,6 +40,7 @@ def test_initial_values_have_the_declared_distributions():
   check_distributions(model, num_kernels=1 + 2 * 18 + 2)
 
 
+@pytest.mark.slow
 def test_a_masked_example_changes_nothing():
   check_masked_rows(SMALL)
 
@@ -48,6 +49,7 @@ def test_bfloat16_layers_give_float32_logits_and_statistics():
   check_bfloat16(SMALL)
 
 
+@pytest.mark.slow
 def test_parameters_have_the_names_that_checkpoints_are_mapped_to():
   """Each layer reads the stem's 2 k channels, and k of every layer before it in its block."""
 

@@ -45,6 +45,7 @@ def test_initial_values_have_the_declared_distributions():
   check_distributions(model, num_kernels=1 + 2 * 8 + 3)
 
 
+@pytest.mark.slow
 def test_a_masked_example_changes_nothing():
   check_masked_rows(ResNet(10, blocks=(1,), widths=(8,), stem="imagenet"))
 

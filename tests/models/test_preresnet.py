@@ -37,6 +37,7 @@ def test_initial_values_have_the_declared_distributions():
   check_distributions(model, num_kernels=3 * 6 + 3 + 1)
 
 
+@pytest.mark.slow
 def test_a_masked_example_changes_nothing():
   check_masked_rows(make_model(ModelConfig(name="preresnet", widths=(8, 16)), 10))
 

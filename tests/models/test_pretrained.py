@@ -81,6 +81,7 @@ def check_logits(network, naming, model, path, tolerance=1e-4):
   np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
+@pytest.mark.slow_rows("small_basic", "small_dense")
 @pytest.mark.parametrize("network", SMALL)
 def test_a_network_with_weights_in_public_names_computes_what_torch_computes(network, tmp_path):
   check_logits(network, *SMALL[network], written(tmp_path, public(network)))

@@ -125,6 +125,7 @@ def test_blocks_and_widths_override_the_registry():
   )
 
 
+@pytest.mark.slow_rows("alexnet", "cait", "densenet", "resnet18")
 @pytest.mark.parametrize("name", [*map(case, MODEL_NAMES)])
 def test_every_network_takes_the_same_call(name):
   model = make_model(ModelConfig(name=name), 7)
@@ -321,6 +322,7 @@ def test_masked_rows_of_a_network_change_neither_loss_nor_statistics():
 # ---- torch
 
 
+@pytest.mark.slow_rows("bottleneck_zero_pad")
 @pytest.mark.parametrize(
   "name", only(["basic8_zero_pad", "bottleneck_zero_pad"], sorted(drawn.FORWARD_NETWORKS))
 )

@@ -45,6 +45,7 @@ def outputs(model, variables):
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow_rows("resnet-weight")
 @pytest.mark.parametrize(
   ("name", "norm"),
   [

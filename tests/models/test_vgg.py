@@ -15,6 +15,7 @@ from tests.support.networks import check_bfloat16, check_distributions, check_ma
 SMALL = ModelConfig(name="vgg16", blocks=(1, 1), widths=(8, 16))
 
 
+@pytest.mark.slow_rows("five_stages")
 @pytest.mark.parametrize("name", sorted(drawn.VGGS))
 def test_vggs_compute_what_torch_computes_on_the_same_weights(name):
   check_agreement(VGG(10, **drawn.VGGS[name]), "vgg.npz", name)

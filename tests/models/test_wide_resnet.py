@@ -42,6 +42,7 @@ def test_initial_values_have_the_declared_distributions():
   check_distributions(_named("wrn10_2").clone(num_classes=100), num_kernels=1 + 6 + 3)
 
 
+@pytest.mark.slow
 def test_a_masked_example_changes_nothing():
   check_masked_rows(make_model(SMALL, 10))
 

@@ -73,6 +73,7 @@ def test_a_run_with_fewer_than_two_sound_seeds_says_that_no_mean_compares_them(t
   assert "On average, two seeds share" not in text
 
 
+@pytest.mark.slow
 def test_the_map_of_the_data_is_of_the_dynamics_where_they_are_known(tmp_path, drawn):
   workdir = small_run(tmp_path, seeds=(0, 1, 2))
   scores, split = files.read_npz(workdir / "scores.npz"), read.load(workdir).split

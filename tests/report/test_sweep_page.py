@@ -184,6 +184,7 @@ def test_the_best_of_equals_is_expected_so_far_above_them(count, sds):
   assert paired.expected_best_of(count) == pytest.approx(draws.mean(), abs=0.01)
 
 
+@pytest.mark.slow
 def test_two_builds_give_the_same_bytes_and_the_module_builds_a_sweep_too(made):
   workdir, _, _ = made
   before = {name: (workdir / name).read_bytes() for name in ("report.html", "figures/sweep.svg")}

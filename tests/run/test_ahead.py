@@ -62,6 +62,7 @@ def test_a_task_that_fails_says_nothing_and_ends_the_thread():
   assert not done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", only(["jit"], ["jit", "pmap"]))
 def test_a_program_that_is_compiled_ahead_is_the_one_that_trains(mode, monkeypatch):
   compiler._slot.cache_clear()  # whatever earlier tests compiled

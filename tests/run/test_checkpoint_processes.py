@@ -34,6 +34,7 @@ assert store.restore_latest(state)[0] == 2
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
   resource.getrlimit(resource.RLIMIT_FSIZE)[1] != resource.RLIM_INFINITY,
   reason="the file-size limit is set already",

@@ -129,6 +129,7 @@ def test_a_missing_seed_is_trained_alone_and_a_kill_anywhere_costs_nothing(
   assert looks["exploratory"] == []
 
 
+@pytest.mark.slow
 def test_a_new_arm_alone_trains_nothing_else_and_the_report_is_that_of_one_run(
   copy, tmp_path, monkeypatch, capsys
 ):
@@ -312,6 +313,7 @@ def test_an_extension_that_fails_leaves_the_run_usable_and_another_begins_anew(
   assert found.text.startswith("a finished run that would be extended: 1 more seed (7); ")
 
 
+@pytest.mark.slow
 def test_loggers_hear_of_the_grown_run_alone_in_its_place(copy, monkeypatch):
   whole.quick_report(monkeypatch)
   heard = []

@@ -31,6 +31,7 @@ def _wide(tmp_path):
   return {"data__name": "npz", "data__path": str(tmp_path / "wide.npz")}
 
 
+@pytest.mark.slow
 def test_a_run_with_batch_size_auto_is_the_run_with_the_number_that_it_finds(tmp_path, capsys):
   changes = {"arms": ("baseline",), "rounds": 1, "seeds": (0,), "optim__milestones": ()}
   auto = whole.config(batch_size="auto", **changes)

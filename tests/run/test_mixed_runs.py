@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from sdt.commands import dry_run
 from tests.support import whole
@@ -10,6 +11,7 @@ from tests.support import whole
 SOFT = "A@mean[label_smoothing=0.2] | B@mean"
 
 
+@pytest.mark.slow
 def test_the_files_of_a_run_have_the_parts_and_their_values_and_the_control_has_a_verdict(tmp_path):
   config = whole.config(
     own_arms=(f"soft = {SOFT} against any", f"any = shuffled({SOFT})"),

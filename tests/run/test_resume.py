@@ -50,6 +50,14 @@ def test_only_the_report_is_made_again_where_only_its_page_is_missing(
   assert made_again == {*pages, *(f".sha256/{page}" for page in pages)}
 
 
+@pytest.mark.slow_rows(
+  "arms/method.npz",
+  "figures/mosaics.npz",
+  "scores.csv",
+  "suspects.csv",
+  "suspects_test.csv",
+  "timing.json",
+)
 @pytest.mark.parametrize(
   "name",
   [
@@ -83,6 +91,7 @@ def test_a_lost_or_damaged_artifact_is_made_again_without_training(
   assert not list(copy.parent.rglob("executed"))
 
 
+@pytest.mark.slow_rows("stop2", "stop3")
 @pytest.mark.parametrize(
   "stop",
   [
@@ -156,6 +165,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_with_a_line(halted, referenc
   assert whole.outputs(halted, report=False) == whole.outputs(reference_run, report=False)
 
 
+@pytest.mark.slow
 def test_no_usable_checkpoint_is_an_error_and_never_a_new_start(halted, no_training):
   for path in (halted / "checkpoints").iterdir():
     damage_checkpoint(path)

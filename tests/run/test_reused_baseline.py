@@ -56,6 +56,7 @@ def trained(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_a_baseline_whose_rounds_have_not_all_their_rows_is_taken_over(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
   rows = {"log_every_rounds": 3, "eval_every_rounds": 2}  # those of rounds 2, 3 and 4 of 4
@@ -102,6 +103,7 @@ def test_a_run_that_takes_its_baseline_over_leaves_the_bytes_of_one_that_trains_
   assert files.read_json(tmp_path / "run" / "config.json")["config"]["baseline_from"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [tiny.config, pytest.param(tiny.resnet, marks=pytest.mark.slow)])
 def test_a_baseline_that_was_trained_alone_may_be_taken_over(make, tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
@@ -113,6 +115,7 @@ def test_a_baseline_that_was_trained_alone_may_be_taken_over(make, tmp_path, mon
   whole.assert_same(config, tmp_path / "own", tmp_path / "taken", report=False)
 
 
+@pytest.mark.slow_rows("random_subset-4.0")
 @pytest.mark.parametrize(("task", "done"), [("method", 1.4), ("random_subset", 4.0)])
 def test_a_stopped_run_goes_on_without_the_one_that_it_took_its_baseline_from(
   origin, trained, tmp_path, monkeypatch, task, done
@@ -151,6 +154,7 @@ def test_an_error_while_it_is_taken_over_leaves_a_run_without_a_baseline(
   whole.assert_same(OTHER, trained, tmp_path / "run", report=False)
 
 
+@pytest.mark.slow
 def test_a_baseline_that_was_taken_over_can_be_taken_over_and_its_origin_stays_known(
   origin, trained, tmp_path, monkeypatch
 ):

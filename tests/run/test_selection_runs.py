@@ -77,6 +77,7 @@ def outputs(workdir):
   }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["labels", pytest.param("inputs", marks=pytest.mark.slow)])
 def test_permuting_the_test_set_leaves_every_choice_and_every_network_byte_equal(
   finished, tmp_path, field

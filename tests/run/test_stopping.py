@@ -179,6 +179,7 @@ def test_results_and_networks_are_those_of_the_best_rounds(left_alone):
     assert not course[:, best:].any()
 
 
+@pytest.mark.slow_rows("baseline-2.0")
 @pytest.mark.parametrize(("task", "done"), [("baseline", 2.0), ("method", 1.4)])
 def test_a_stopped_and_continued_run_ends_as_one_that_was_left_alone(
   left_alone, tmp_path, monkeypatch, task, done

@@ -202,6 +202,7 @@ def test_the_course_is_the_probability_of_the_label_in_each_step_of_the_replay(r
       assert np.abs(course[replica, :, index] - 255 * p).max() < 0.5 + 0.05
 
 
+@pytest.mark.slow_rows("jit-vmap")
 @pytest.mark.parametrize(
   ("mode", "replicas"),
   [

@@ -270,6 +270,7 @@ def earlier(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_one_runs_scores_rank_anothers_examples_from_either_of_its_files(
   earlier, tmp_path, monkeypatch
 ):
@@ -295,6 +296,7 @@ def test_one_runs_scores_rank_anothers_examples_from_either_of_its_files(
       assert {"file", "file_seed0", "file_seed1"} <= set(next(csv.reader(table)))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_same_scores_wherever_they_lie_and_with_no_others(
   earlier, tmp_path, monkeypatch, capsys
 ):

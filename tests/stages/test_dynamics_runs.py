@@ -72,6 +72,7 @@ def test_scores_of_both_kinds_are_those_of_the_engine(finished):
     )
 
 
+@pytest.mark.slow_rows("1.4")
 @pytest.mark.parametrize("done", [1.4, 2.4])
 def test_a_run_that_stops_inside_a_round_goes_on_to_the_same_bytes(
   finished, tmp_path, monkeypatch, done
@@ -84,6 +85,7 @@ def test_a_run_that_stops_inside_a_round_goes_on_to_the_same_bytes(
   whole.assert_same(CONFIG, finished, tmp_path / "run", report=False)
 
 
+@pytest.mark.slow
 def test_a_baseline_of_another_run_hands_its_dynamics_and_its_scored_round_over(
   finished, tmp_path, capsys
 ):
@@ -147,6 +149,7 @@ def test_keys_that_do_not_go_together_are_refused():
   refused(r"score\.at_round = 5: expected at most rounds = 4", at_round=5)
 
 
+@pytest.mark.slow
 def test_early_scores_of_the_last_round_come_with_a_note(tmp_path, capsys):
   config = whole.config(score__name="grand", score__grand=True, score__dynamics=False)
   assert whole.run(config, tmp_path / "run") == 0

@@ -78,6 +78,7 @@ def with_other_stem(path, to):
   return to
 
 
+@pytest.mark.slow
 def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_alone(earlier, finetuned):
   """Every arm begins with the body of the file and ends with it, running statistics and all."""
   workdir, _ = finetuned

@@ -36,6 +36,9 @@ def test_the_mean_of_a_class_by_hand():
     np.testing.assert_allclose(class_means(half, labels, extreme).sum(axis=1), 1, rtol=1e-6)
 
 
+@pytest.mark.slow_rows(
+  "distil_classes-the mean of each class under the baseline's network of the same seed"
+)
 @pytest.mark.parametrize(
   ("kind", "who"),
   [
@@ -77,6 +80,7 @@ def _watched(monkeypatch, of, workdir):
   return states, teachers
 
 
+@pytest.mark.slow_rows("distil_mean")
 @pytest.mark.parametrize("kind", DISTIL)
 def test_the_networks_that_teach_are_those_that_scored(kind, tmp_path, monkeypatch, capsys):
   whole.without_report(monkeypatch)
@@ -106,6 +110,7 @@ def test_the_networks_that_teach_are_those_that_scored(kind, tmp_path, monkeypat
     tiny.assert_equal(there, scored)
 
 
+@pytest.mark.slow
 def test_a_baseline_that_was_taken_over_teaches_the_same(tmp_path, monkeypatch):
   whole.without_report(monkeypatch)
   assert whole.run(config(), tmp_path / "first") == 0
@@ -118,6 +123,7 @@ def test_a_baseline_that_was_taken_over_teaches_the_same(tmp_path, monkeypatch):
   assert rows[0] == rows[1] != []
 
 
+@pytest.mark.slow
 def test_a_network_that_diverged_is_not_in_the_mean_and_is_told(tmp_path, monkeypatch, capsys):
   whole.without_report(monkeypatch)
   monkeypatch.setattr(teachers_of_runs, "_lost", lambda context: (1,))

@@ -61,6 +61,7 @@ def share_crossing(plan, nominal, experiments, seed):
   return crossed.mean()
 
 
+@pytest.mark.slow_rows("plan0-100000")
 @pytest.mark.parametrize(
   ("plan", "experiments"),
   [

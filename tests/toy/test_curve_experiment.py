@@ -109,6 +109,7 @@ def test_the_chosen_decay_has_the_smallest_validation_error_and_the_later_arms_u
   assert results["arms"]["uniform"]["decay"] == {"all": selection["chosen"]}
 
 
+@pytest.mark.slow
 def test_neither_the_true_curve_nor_the_training_points_have_a_say_in_the_choice(
   finished, tmp_path, monkeypatch
 ):
@@ -127,6 +128,7 @@ def test_neither_the_true_curve_nor_the_training_points_have_a_say_in_the_choice
   assert ours["arms"]["uniform"]["error"] != theirs["arms"]["uniform"]["error"]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_where_it_was_to_the_same_artifacts(
   finished, tmp_path, monkeypatch, capsys
 ):
@@ -148,6 +150,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was_to_the_same_artifacts(
   assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
+@pytest.mark.slow
 def test_a_finished_toy_is_left_alone_and_its_report_is_made_again(finished, capsys):
   before = whole.stamps(finished)
   assert run(finished) == 0

@@ -147,6 +147,7 @@ def test_images_that_cannot_be_predicted_are_errors_in_python(run, tmp_path):
     run.predict(np.zeros((2, 8, 8, 3)))
 
 
+@pytest.mark.slow_rows("csv")
 @pytest.mark.parametrize("kind", ["folder", "csv"])
 def test_the_test_files_of_a_run_on_files_have_the_accuracy_of_the_results(
   kind, tmp_path, monkeypatch

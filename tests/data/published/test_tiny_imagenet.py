@@ -264,6 +264,7 @@ def test_a_missing_set_is_never_fetched_and_the_commands_are_told(tmp_path, monk
   assert "\n" not in text
 
 
+@pytest.mark.slow
 def test_the_sample_of_the_real_set_is_read(tmp_path):
   sample = SHARED_DATA / "samples/tiny-imagenet-200-sample.tar"
   if not sample.is_file():

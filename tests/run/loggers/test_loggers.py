@@ -86,6 +86,7 @@ def assert_has_every_point_once(workdir, name):
   assert found.sentence == results["sentence"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_a_resumed_run_has_every_point_once_and_the_end(resumed, name):
   workdir, sent = resumed

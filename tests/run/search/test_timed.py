@@ -76,6 +76,7 @@ def fitted(folder, secs, world=None):
   return *timed.search(own, watch, lines.append), world
 
 
+@pytest.mark.slow_rows("300.0")
 @pytest.mark.parametrize("secs", [40.0, 300.0])
 def test_a_fit_keeps_its_time_and_its_plan_comes_to_the_same_without_a_clock(tmp_path, secs):
   plan, entries, world = fitted(tmp_path / "timed", secs)
@@ -133,6 +134,7 @@ def test_a_time_that_is_too_short_for_one_trial_is_refused_with_what_is_enough(t
     fitted(tmp_path, 7.0)
 
 
+@pytest.mark.slow
 def test_recipes_that_diverge_are_no_members_and_where_all_do_there_is_no_fit(tmp_path):
   wild = World(diverges=lambda config: config.optim.learning_rate > 0.1)
   _, entries, _ = fitted(tmp_path / "some", 200.0, wild)

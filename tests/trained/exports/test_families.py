@@ -37,6 +37,23 @@ def run(content, inputs):
 SLOW = {"smallest cait"}
 
 
+@pytest.mark.slow_rows(
+  "activation elu",
+  "activation gelu",
+  "activation leaky_relu",
+  "activation prelu",
+  "activation selu",
+  "activation sigmoid",
+  "activation tanh",
+  "norm group",
+  "norm instance",
+  "norm none",
+  "norm weight",
+  "smallest alexnet",
+  "smallest preresnet",
+  "smallest resnet",
+  "smallest resnet18",
+)
 @pytest.mark.parametrize("name", [*only(exported.FORMS.keys() - SLOW, exported.FORMS), *WHOLE])
 def test_onnxruntime_has_the_logits_of_sdt_for_one_example_and_for_seven(name):
   model, inputs, expected = exported.case(name)

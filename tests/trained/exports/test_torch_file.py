@@ -106,6 +106,7 @@ def test_the_file_is_torchs_and_names_network_and_classes(tmp_path):
   assert json.loads(said["class_names"]) == list("abcdefghij")
 
 
+@pytest.mark.slow_rows("resnet20", "vgg19", "wrn")
 @pytest.mark.parametrize("name", ["vgg16", "vgg19", "resnet20", "wrn", "preresnet", "mlp"])
 def test_a_network_without_a_public_name_is_refused_with_what_would_do(name):
   model = exported.described(name, {"hidden_sizes": (8,)} if name == "mlp" else {})
@@ -115,6 +116,7 @@ def test_a_network_without_a_public_name_is_refused_with_what_would_do(name):
   assert str(caught.value).endswith("--format=onnx or --format=stablehlo, which take any network")
 
 
+@pytest.mark.slow_rows("resnet18-1")
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("name", only(["resnet18"], ["resnet18", "resnet34"]))
 def test_a_public_network_for_images_of_other_channels_is_refused_with_what_would_do(
@@ -126,6 +128,7 @@ def test_a_public_network_for_images_of_other_channels_is_refused_with_what_woul
   torch_file.check(exported.described(name, {}, shape=SHAPE))
 
 
+@pytest.mark.slow_rows("resnet18-keys1", "resnet34-keys2")
 @pytest.mark.parametrize(
   ("name", "keys"),
   [
