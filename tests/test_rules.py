@@ -1,6 +1,7 @@
 """The rules of the code, read from the source: a broken one is named with its file and line."""
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -26,6 +27,11 @@ MOST_LINES, MOST_LINES_OF_FUNCTION, MOST_PARAMETERS, MOST_POSITIONAL, MOST_BARE_
 )
 
 
+@functools.cache
+def parsed(text: str) -> ast.Module:
+  return ast.parse(text)
+
+
 def functions_in(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
   return [
     node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -41,7 +47,7 @@ def parameters_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]
 def broken_lengths(text: str) -> list[str]:
   """Returns a line for each function that is too long or has too many parameters."""
   lines = []
-  for node in functions_in(ast.parse(text)):
+  for node in functions_in(parsed(text)):
     length, count = node.end_lineno - node.lineno + 1, len(parameters_of(node))
     if length > MOST_LINES_OF_FUNCTION:
       lines.append(f"line {node.lineno}: {node.name} has {length} lines")
@@ -89,7 +95,7 @@ def positional_calls(module: ModuleType, text: str) -> list[str]:
   Functions that take any number of arguments are left out.
   """
   lines = []
-  for node in ast.walk(ast.parse(text)):
+  for node in ast.walk(parsed(text)):
     if isinstance(node, ast.Call) and len(node.args) > MOST_POSITIONAL:
       called, has_star = called_by(module, node), any(isinstance(a, ast.Starred) for a in node.args)
       if not callable(called) or has_star:
@@ -120,7 +126,7 @@ def test_a_fourth_argument_by_position_is_found():
 def bare_any(text: str) -> int:
   """Returns how many annotations are `Any` alone."""
   annotations = []
-  for node in ast.walk(ast.parse(text)):
+  for node in ast.walk(parsed(text)):
     if isinstance(node, ast.FunctionDef):
       every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
       every += [one for one in (node.args.vararg, node.args.kwarg) if one]

@@ -126,6 +126,7 @@ def test_the_table_is_made_of_the_numbers_of_the_values_own_results(finished):
     ) == (7, 4, 70, 3139)
 
 
+@pytest.mark.slow_rows("stop2")
 @pytest.mark.parametrize(
   "stop",
   [
@@ -254,6 +255,7 @@ def test_a_value_that_diverges_does_not_stop_the_others_and_the_sweep_ends_with_
     sweep.run(config, points, tmp_path / "sweep", "tiny")
 
 
+@pytest.mark.slow
 def test_values_that_the_baseline_reads_have_a_baseline_each_and_data_are_read_for_each(tmp_path):
   config = swept("data.wrong_label_fraction", (0.0, 0.5))
   assert run(config, tmp_path / "sweep") == 0

@@ -11,6 +11,7 @@ from sdt.run.programs import Setup
 from tests.support import tiny
 
 
+@pytest.mark.slow
 def test_the_seconds_of_evaluating_are_those_of_its_own_dispatches_or_reckoned_from_the_products():
   of = tiny.config(seeds=(0,), rounds=2, eval_every_rounds=2)
   plan = tiny.everything(of, 70, rounds=2)  # 5 steps of 16, one evaluation batch of 32

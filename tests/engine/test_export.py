@@ -89,6 +89,7 @@ def test_training_and_scoring_lower_for_cpu_cuda_and_tpu(replicas, precision):
     assert "stablehlo.convolution" in program.mlir_module()
 
 
+@pytest.mark.slow_rows("smallest vgg16")
 @pytest.mark.parametrize(("name", "keys"), CASES)
 def test_every_network_trains_and_scores_on_cpu_cuda_and_tpu(name, keys):
   model = {f"model__{key}": value for key, value in ({"hidden_sizes": None} | keys).items()}

@@ -160,6 +160,7 @@ def _assert_close(one, other, atol):
     np.testing.assert_allclose(leaf, twin, rtol=0, atol=atol, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_phase_whose_parts_are_alike_trains_as_the_phase_of_all(alone):
   setting, data, plan, _ = alone
   values = {"label_smoothing": 0.3, "dropout": 0.4, "augment_strength": 0.5, "loss_weight": 0.5}

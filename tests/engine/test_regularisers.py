@@ -238,6 +238,7 @@ def test_neutral_values_are_not_computed_so_that_they_change_no_bit(problem):
   ).program.regularisers == ("loss_weight",)
 
 
+@pytest.mark.slow
 def test_each_regulariser_changes_its_own_phase_alone_and_other_values_need_no_other_program(
   problem,
 ):

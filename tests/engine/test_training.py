@@ -166,7 +166,6 @@ def kernel_norms(params, replica):
   }
 
 
-@pytest.mark.slow
 def test_weight_norms_are_those_of_the_kernels_at_the_end_of_a_phase(trained):
   of, plan, data, final, finished = trained
   names = layer_names(final.params)

@@ -20,6 +20,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow_rows("alexnet_small")
 @pytest.mark.parametrize(
   "name",
   [

@@ -135,6 +135,7 @@ def test_a_stopped_run_goes_on_without_the_one_that_it_took_its_baseline_from(
   ] == str(copy)
 
 
+@pytest.mark.slow
 def test_an_error_while_it_is_taken_over_leaves_a_run_without_a_baseline(
   origin, trained, tmp_path, monkeypatch
 ):

@@ -21,6 +21,9 @@ from sdt.report import read, run_page
 from sdt.run import selection
 from tests.support import tiny, whole
 
+# What a selection computes, without runs: tests/run/test_selection.py.
+pytestmark = pytest.mark.slow
+
 CONFIG = whole.config(
   arms=("baseline", "method", "uniform_tuned"),
   data__validation_fraction=0.2,
@@ -77,8 +80,7 @@ def outputs(workdir):
   }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("field", ["labels", pytest.param("inputs", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("field", ["labels", "inputs"])
 def test_permuting_the_test_set_leaves_every_choice_and_every_network_byte_equal(
   finished, tmp_path, field
 ):
@@ -148,7 +150,6 @@ def test_a_candidate_that_is_the_baseline_s_decay_is_the_baseline(finished):
   assert arms["weight_decay_0.0001"]["loss"] == arms["baseline"]["loss"]
 
 
-@pytest.mark.slow
 def test_the_baseline_of_the_selection_is_trained_once(finished_sizes):
   stages = [
     set(files.read_json(finished_sizes / "selection" / f"fraction={f}" / "timing.json")["stages"])
@@ -203,7 +204,6 @@ def test_a_finished_selection_is_not_done_again_even_if_its_runs_are_gone(
   }
 
 
-@pytest.mark.slow
 def test_stops_in_the_selection_and_after_it_change_nothing(finished_sizes, tmp_path, monkeypatch):
   run = tmp_path / "run"
   for task in ("lambda_A_0.01", "weight_decay_0.1", "method"):

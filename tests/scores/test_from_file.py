@@ -332,6 +332,7 @@ def test_a_run_goes_on_with_the_same_scores_wherever_they_lie_and_with_no_others
   whole.assert_same(config_of(other), tmp_path / "own", tmp_path / "taken", report=False)
 
 
+@pytest.mark.slow
 def test_scores_that_do_not_fit_end_a_run_before_it_begins(earlier, tmp_path):
   path = write(
     tmp_path / "a.csv", "".join((earlier / "scores.csv").read_text().splitlines(keepends=True)[:-2])

@@ -95,6 +95,7 @@ def test_a_run_from_an_earlier_runs_weights_trains_a_new_head_alone(earlier, fin
         np.testing.assert_array_equal(leaf[0], leaf[1])
 
 
+@pytest.mark.slow
 def test_the_weights_are_told_with_their_checksum(earlier, finetuned, tmp_path):
   (workdir, said), checksum = finetuned, digest(earlier)
   lines = dry_run.describe(finetuning(earlier), tmp_path / "run")
@@ -108,6 +109,7 @@ def test_the_weights_are_told_with_their_checksum(earlier, finetuned, tmp_path):
     assert json.loads(file.metadata()["config"])["model"]["pretrained"] == checksum
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_same_weights_wherever_they_lie_and_with_no_others(
   earlier, finetuned, tmp_path
 ):
@@ -129,6 +131,7 @@ def test_a_run_goes_on_with_the_same_weights_wherever_they_lie_and_with_no_other
     experiment.run(finetuning(other), workdir, "tiny")
 
 
+@pytest.mark.slow
 def test_the_files_head_is_taken_on_request_if_the_classes_are_as_many(earlier, tmp_path):
   config = whole.resnet(
     model__pretrained=str(earlier), model__pretrained_head=True, arms=("baseline",)

@@ -89,6 +89,7 @@ def test_levels_for_a_known_spread_would_let_more_than_5_percent_through():
   assert share_crossing(plan, looks.levels(plan, steps, 0.05), 100_000, seed=2) > 0.054
 
 
+@pytest.mark.slow_rows("300")
 @pytest.mark.parametrize("experiments", [300, pytest.param(4_000, marks=LONG)])
 def test_no_verdict_of_a_family_is_false_in_more_than_5_percent_over_all_planned_looks(experiments):
   """The verdicts are sdt's own, of three true nulls against one method."""
