@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sdt.arms.checks import check_arms
 from sdt.arms.strengths import strongest
 from sdt.commands import output_file
 from sdt.config import Config
@@ -16,8 +17,9 @@ def check(config: Config, path: Path, *, overwrite: bool) -> None:
   """Refuses a file that cannot be written, or a config that has nothing to draw.
 
   Raises:
-    ConfigError, WorkdirError: as above.
+    ConfigError, WorkdirError: as above, or an arm is unknown.
   """
+  check_arms(config)
   if not contact_sheet.shown_calls(strongest(config)):
     raise ConfigError(
       f"{_FLAG}={path}: the keys of augment name no operation that can be drawn; give some, such "

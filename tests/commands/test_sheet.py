@@ -60,6 +60,12 @@ def test_a_config_that_has_nothing_to_draw_is_refused(ops, tmp_path):
     sheet.check(tiny.config(augment__ops=ops), tmp_path / "sheet.png", overwrite=False)
 
 
+def test_an_arm_that_is_not_there_is_refused_as_without_a_sheet(tmp_path):
+  config = tiny.config(arms=("baseline", "methud"), **OF)
+  with pytest.raises(ConfigError, match="'methud' is not an arm; did you mean 'method'"):
+    sheet.check(config, tmp_path / "sheet.png", overwrite=False)
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
   with pytest.raises(WorkdirError, match="no folder"):
     sheet.check(tiny.config(**OF), tmp_path / "none" / "sheet.png", overwrite=False)
