@@ -12,9 +12,9 @@ adjusted logits. The paper's method is the eighth, with an A of the easiest tent
 With `:unbalanced` only the baseline and the method are trained, and A is the easiest tenth of all
 images, as in the paper: what becomes of the rare classes?
 
-Measured, in %: plain 29.8, under-sampled 30.8, weighted losses 32.3, moved thresholds 37.2, adjusted
-logits 38.4, weighted drawing 47.3, over-sampled 47.7; the method 29.3, and 24.8 with `:unbalanced`:
-docs/results/imbalance.md.
+Measured, in %: plain 29.8, under-sampled 30.8, weighted losses 32.3, moved thresholds 37.2,
+adjusted logits 38.4, weighted drawing 47.3, over-sampled 47.7; the method 29.3, and 24.8 with
+`:unbalanced`: docs/results/imbalance.md.
 """
 
 from ml_collections import ConfigDict
