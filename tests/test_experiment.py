@@ -228,6 +228,7 @@ def test_timing_adds_up(reference_run):
   assert (timing["num_saves"], timing["num_starts"]) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_diverged_baseline_ends_with_4_and_its_account_and_the_others_finish(
   tmp_path, monkeypatch, capsys
 ):

@@ -8,6 +8,8 @@ its own in every round. A batch of 125 divides all parts, so that no step is on 
 tenths: the easiest (the paper's A), as many of every class as that has but drawn at random, the
 easiest of every class, and any.
 
+A is the paper's, not balanced by class, and may collapse: docs/method.md, "A collapsed training".
+
 Design and outcome: docs/results/grouping_cifar10.md.
 """
 
