@@ -187,15 +187,12 @@ sys.exit(program.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("error", "part"),
   [
     ("OSError(24, 'Too many open files', '/data/1.png')", "/data/1.png: Too many open files; "),
-    pytest.param(
-      "MemoryError('Unable to allocate 7 TiB')",
-      "out of memory (Unable to allocate 7 TiB); ",
-      marks=pytest.mark.slow,
-    ),
+    ("MemoryError('Unable to allocate 7 TiB')", "out of memory (Unable to allocate 7 TiB); "),
   ],
 )
 def test_what_the_system_refuses_anywhere_is_one_line_and_no_traceback(error, part, tmp_path):

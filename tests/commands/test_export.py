@@ -185,6 +185,7 @@ def test_a_file_of_another_run_is_never_replaced(name, file, reference_run, tmp_
   assert (tmp_path / file).read_bytes() == b"theirs"
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_refused_before_jax_looks_for_devices(reference_run, tmp_path):
   (tmp_path / "x").write_text("mine")
   program = (

@@ -232,6 +232,7 @@ def test_values_may_be_added_left_out_and_put_in_another_order(copy, monkeypatch
     assert own == {name: stamp for name, stamp in after.items() if name.startswith(f"{folder}/")}
 
 
+@pytest.mark.slow
 def test_a_value_that_diverges_does_not_stop_the_others_and_the_sweep_ends_with_4(
   tmp_path, monkeypatch, capsys
 ):

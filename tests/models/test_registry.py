@@ -125,7 +125,7 @@ def test_blocks_and_widths_override_the_registry():
   )
 
 
-@pytest.mark.slow_rows("alexnet", "cait", "densenet", "resnet18")
+@pytest.mark.slow_rows("alexnet", "cait", "densenet", "preresnet20", "resnet18")
 @pytest.mark.parametrize("name", [*map(case, MODEL_NAMES)])
 def test_every_network_takes_the_same_call(name):
   model = make_model(ModelConfig(name=name), 7)

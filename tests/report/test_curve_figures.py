@@ -131,6 +131,7 @@ def test_captions_of_curves_name_the_seeds_left_out(tmp_path, captioned):
   assert "left out of all rounds" not in run_page.html(whole, captioned(whole))
 
 
+@pytest.mark.slow
 def test_panels_of_many_arms_keep_to_baseline_and_method_and_one_figure_has_all(tmp_path, drawn):
   made, _ = drawn(small_run(tmp_path, arms=MANY_ARMS, rounds=8))
   late, *panels = made["curve"]

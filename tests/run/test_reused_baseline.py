@@ -115,7 +115,7 @@ def test_a_baseline_that_was_trained_alone_may_be_taken_over(make, tmp_path, mon
   whole.assert_same(config, tmp_path / "own", tmp_path / "taken", report=False)
 
 
-@pytest.mark.slow_rows("random_subset-4.0")
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "done"), [("method", 1.4), ("random_subset", 4.0)])
 def test_a_stopped_run_goes_on_without_the_one_that_it_took_its_baseline_from(
   origin, trained, tmp_path, monkeypatch, task, done

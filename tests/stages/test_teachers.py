@@ -80,7 +80,7 @@ def _watched(monkeypatch, of, workdir):
   return states, teachers
 
 
-@pytest.mark.slow_rows("distil_mean")
+@pytest.mark.slow_rows("distil_classes", "distil_mean")
 @pytest.mark.parametrize("kind", DISTIL)
 def test_the_networks_that_teach_are_those_that_scored(kind, tmp_path, monkeypatch, capsys):
   whole.without_report(monkeypatch)

@@ -57,6 +57,7 @@ def test_strength_and_answers_are_those_of_a_search_by_hand_over_the_held_out_pa
   assert np.abs(gradient).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_the_test_set_and_its_labels_choose_nothing():
   train, test = drawn(60, 0), drawn(40, 1)
   found = probe(train, test, np.arange(60) // 3 % 5)

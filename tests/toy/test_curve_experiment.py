@@ -50,6 +50,7 @@ def finished(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_every_arm_has_its_merits_per_seed_and_they_are_those_of_its_curves(finished):
   results = files.read_json(finished / "results.json")
   assert list(results["arms"]) == list(ARM_NAMES)
@@ -74,6 +75,7 @@ def test_every_arm_has_its_merits_per_seed_and_they_are_those_of_its_curves(fini
   )
 
 
+@pytest.mark.slow
 def test_the_error_to_the_curve_is_the_engines_own_test_loss(finished):
   results, rows = files.read_json(finished / "results.json"), whole.rows(finished)
   for arm in ("no_decay", "differentiated"):
@@ -85,6 +87,7 @@ def test_the_error_to_the_curve_is_the_engines_own_test_loss(finished):
     assert results["arms"][arm]["error"]["per_seed"] == pytest.approx(last, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_rows_are_of_every_fourth_round_and_the_last_and_have_no_accuracies(finished):
   rows = whole.rows(finished)
   assert {row["round"] for row in rows} == {4, 6}
@@ -93,6 +96,7 @@ def test_rows_are_of_every_fourth_round_and_the_last_and_have_no_accuracies(fini
   assert len(rows) == 2 * 3 * (6 + 2 * 4)  # rounds, seeds, arms of one phase and of two
 
 
+@pytest.mark.slow
 def test_the_chosen_decay_has_the_smallest_validation_error_and_the_later_arms_use_it(finished):
   results = files.read_json(finished / "results.json")
   selection, data = results["selection"], load(CONFIG.data, seeds=CONFIG.seeds)
@@ -163,6 +167,7 @@ def test_a_finished_toy_is_left_alone_and_its_report_is_made_again(finished, cap
   assert whole.outputs(finished) == outputs
 
 
+@pytest.mark.slow
 def test_the_page_says_which_polarity_this_is_and_what_does_not_hold(finished):
   page = (finished / "report.html").read_text(encoding="utf-8")
   assert "Opposite polarity" in page
@@ -180,6 +185,7 @@ def test_a_dry_run_tells_the_sizes_of_every_arm_and_writes_nothing(tmp_path):
   assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_seed_that_diverged_counts_for_nothing(finished, monkeypatch):
   monkeypatch.setattr(
     metrics, "diverged_seeds", lambda rows, arm: (3,) if arm == "uniform_0.01" else ()
