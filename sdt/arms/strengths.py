@@ -4,13 +4,8 @@ from sdt.arms.catalogue import spec_of, trainings
 from sdt.arms.planning import values_of
 from sdt.config import Config
 from sdt.config.toolbox.block import Call
-from sdt.config.toolbox.operation_blocks import strength_of
+from sdt.config.toolbox.operation_blocks import off_strength, strength_of
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
-
-
-def off_strength(operation: str) -> float:
-  """Returns the strength at which an operation changes nothing: of a box 1, all of the image."""
-  return 1.0 if operation == "resized_crop" else 0.0
 
 
 def strongest(config: Config) -> Pipeline:

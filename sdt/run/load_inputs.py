@@ -138,8 +138,9 @@ def _check_network_takes(config: Config, data: Data) -> None:
       f"{'training' if split is data.train else 'test'} set{file}"
     )
   size = output_size(shape, crop_size)
-  for one in (pipeline, strong_pipeline_of(config.augment)):
-    _check_operations_take(config, one, (*size, shape[2]))
+  strong = strong_pipeline_of(config.augment)
+  for key, one in (("augment.ops", pipeline), ("augment.strong", strong)):
+    _check_operations_take(config, key, one, shape=(*size, shape[2]))
   _check_views_show(config, size)
 
 
@@ -161,27 +162,34 @@ def _check_stage(config: Config, data: Data) -> None:
     check_stage(config.optim.train_from, modules, config.model.name)
 
 
-def _check_operations_take(config: Config, pipeline: Pipeline, shape: tuple[int, int, int]) -> None:
-  """Refuses operations that could leave nothing of an image, and colours where there are none."""
+def _check_operations_take(
+  config: Config, key: str, pipeline: Pipeline, *, shape: tuple[int, int, int]
+) -> None:
+  """Refuses operations that could leave nothing of an image, and colours where there are none.
+
+  `key` names the operations; the strengths of `augment.ops` may be those of an arm.
+  """
   height, width, channels = shape
   crop, of_colour = pipeline.find("crop"), [n for n in pipeline.names if n in THREE_CHANNELS]
   if crop is not None and crop.numbers[0] >= min(height, width):
-    key = f"pad_crop={crop.numbers[0]:g}" if config.augment.ops is None else f"ops: {crop}"
+    is_older = key == "augment.ops" and config.augment.ops is None
+    where = f"augment.pad_crop={crop.numbers[0]:g}" if is_older else f"{key}: {crop}"
     raise ConfigError(
-      f"augment.{key}: the images of data.name={config.data.name!r} are "
+      f"{where}: the images of data.name={config.data.name!r} are "
       f"{height} x {width} pixels, so some crops "
       f"would hold nothing of them; expected less than {min(height, width)}"
     )
   for name, most in (("cutout", max(height, width) - 1), ("translate", min(height, width))):
     call = pipeline.find(name)
     if call is not None and round(call.numbers[0]) > most:
+      where = key if key == "augment.strong" else f"{key} or an arm"
       raise ConfigError(
-        f"augment (or an arm): {call}: the images of data.name={config.data.name!r} are {height} x "
-        f"{width} pixels, so nothing would be left of some; expected at most {most}"
+        f"{where}: {call}: the images of data.name={config.data.name!r} are {height} x {width} "
+        f"pixels, so nothing would be left of some; expected at most {most}"
       )
   if of_colour and channels != 3:
     raise ConfigError(
-      f"augment.ops: {of_colour[0]} changes colours, and the images of data.name="
+      f"{key}: {of_colour[0]} changes colours, and the images of data.name="
       f"{config.data.name!r} have {channels} channel{'s' * (channels > 1)}; leave "
       f"{', '.join(of_colour)} out (brightness and contrast take any image)"
     )

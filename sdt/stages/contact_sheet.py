@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from sdt import files
-from sdt.arms.strengths import off_strength, strongest
+from sdt.arms.strengths import strongest
 from sdt.arrays import AnyArray
 from sdt.config import Config
 from sdt.config.toolbox.block import Call
-from sdt.config.toolbox.operation_blocks import SMOTE, strength_of
+from sdt.config.toolbox.operation_blocks import SMOTE, off_strength, strength_of
 from sdt.config.toolbox.pipeline import Pipeline
 from sdt.data.dataset import Data, image_sizes
 from sdt.inputs.augment import centre_crop, output_size

@@ -167,7 +167,20 @@ def test_operations_that_could_leave_nothing_of_an_image_are_refused(ops, arms, 
   if most is None:
     load_inputs.load_data(config, print)
     return
-  with pytest.raises(ConfigError, match=f"are 8 x 8 pixels, .* expected at most {most}"):
+  told = rf"augment.ops or an arm: .* are 8 x 8 pixels, .* expected at most {most}"
+  with pytest.raises(ConfigError, match=told):
+    load_inputs.load_data(config, print)
+
+
+def test_the_operations_of_the_unlabelled_images_are_refused_by_their_own_key():
+  config = tiny.config(
+    data__labelled=30,
+    augment__ops="flip",
+    augment__strong="flip cutout(8)",
+    own_arms=("mine = all&unlabelled@baseline[fixmatch]",),
+    arms=("baseline", "mine"),
+  )
+  with pytest.raises(ConfigError, match=r"^augment.strong: cutout\(8\): .* expected at most 7"):
     load_inputs.load_data(config, print)
 
 

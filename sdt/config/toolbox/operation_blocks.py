@@ -226,6 +226,11 @@ def strength_of(operation: str) -> str:
   return _STRENGTHS.get(operation, operation)
 
 
+def off_strength(operation: str) -> float:
+  """Returns the strength at which an operation changes nothing: of a box 1, all of the image."""
+  return 1.0 if operation == "resized_crop" else 0.0
+
+
 # The operations whose strength is a regulariser of their own name.
 OWN_STRENGTHS = tuple(name for name in OPS if name not in _STRENGTHS)
 FILLS = ("black", "mean", "noise")
