@@ -4,42 +4,44 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sdt.stages.model_file import file_of
+from sdt.stats.comparison import ArmContrast, briefly
 
 _BY_VALIDATION = (
   "the arm with the highest mean accuracy on the validation split of the selection, of equal ones "
   "the first; never a network that diverged or collapsed in training"
 )
 _BY_VERDICT = (
-  "the method only where its verdict against the baseline is 'better', else the baseline; never a "
-  "network that diverged or collapsed"
+  "of the arms that are called 'better' than the baseline, the one with the largest mean "
+  "difference; the baseline where there is none; never a network that diverged or collapsed"
 )
 
 
 def recommend(
   arms: Mapping[str, Mapping[str, Any]],
-  contrasts: Mapping[str, Mapping[str, Any]],
+  against_baseline: Mapping[str, ArmContrast],
   validation: Mapping[str, float],
 ) -> dict[str, Any]:
   """Returns the entry `recommended` of results.json: arm, seed and file, the rule, and why.
 
   Of the arm it is the first seed that is fit. If no network of the arm is, the next arm takes its
-  place, the baseline first. If none of any arm is, arm, seed and file are None, and `why` names the
-  file of models/ that comes nearest.
+  place: without a selection the next best of those called better, then the baseline. If none of any
+  arm is, arm, seed and file are None, and `why` names the file of models/ that comes nearest.
 
   Args:
     arms: entries of results.json; `fit` says which seeds are.
-    contrasts: the same, of the method.
+    against_baseline: by arm, its contrast with the baseline, of the method and of each arm whose
+      control the baseline is.
     validation: mean validation accuracy by arm; {} without a selection.
   """
   of_arms = {arm: mean for arm, mean in validation.items() if arm in arms}
   by_validation = len(of_arms) > 1
   if by_validation:
-    first = max(of_arms, key=of_arms.__getitem__)
+    best = [max(of_arms, key=of_arms.__getitem__)]
     why = ", ".join(f"{arm} {100 * mean:.2f} %" for arm, mean in of_arms.items())
     why = f"mean validation accuracy: {why}"
   else:
-    first, why = _by_verdict(contrasts)
-  order = dict.fromkeys((first, "baseline", *arms))
+    best, why = _by_verdict(against_baseline)
+  first, *_ = order = list(dict.fromkeys((*best, "baseline", *arms)))
   arm = next((arm for arm in order if arms[arm]["fit"]), None)
   seed = None if arm is None else arms[arm]["fit"][0]
   if arm is None:
@@ -64,11 +66,11 @@ def _nearest(arms: Mapping[str, Mapping[str, Any]], order: Iterable[str]) -> str
   return "All weights are in models/, but each network diverged or is at chance at its end"
 
 
-def _by_verdict(contrasts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
-  """Returns the arm by the verdict of the method against the baseline, and why."""
-  if "baseline" not in contrasts:
-    return "baseline", "no method was trained"
-  verdict = contrasts["baseline"]["verdict"]
-  arm = "method" if verdict == "better" else "baseline"
-  label = "" if contrasts["baseline"].get("planned", True) else ", exploratory"
-  return arm, f"the verdict on the method against the baseline is: {verdict}{label}"
+def _by_verdict(against_baseline: Mapping[str, ArmContrast]) -> tuple[list[str], str]:
+  """Returns the arms that are called better than the baseline, the best first, and why."""
+  if not against_baseline:
+    return [], "no arm was compared with it"
+  better = [arm for arm, entry in against_baseline.items() if entry["verdict"] == "better"]
+  better.sort(key=lambda arm: -against_baseline[arm]["mean"])
+  said = ", ".join(briefly(arm, against_baseline[arm]) for arm in better or against_baseline)
+  return better, f"minus the baseline, in points: {said}"

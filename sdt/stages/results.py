@@ -28,7 +28,7 @@ from sdt.stages.recommended import recommend
 from sdt.stages.suspects_of_test import write_test_suspects
 from sdt.stages.train import Trainings
 from sdt.stats import paired
-from sdt.stats.comparison import compare
+from sdt.stats.comparison import against_baseline, compare
 from sdt.stats.look_record import Made, Standing
 
 _UNEQUAL = 1.1  # optimiser steps of arms that differ by more than this factor are worth a warning
@@ -156,7 +156,7 @@ def results_of(workdir: Path, data: Data, config: Config, outcome: Outcome) -> d
   stopped = stopping.described(all_rows, config.arms, config)
   remarks = [stopped["early_stopping"]["sentence"]] if stopped else []
   remarks += [one["sentence"] for one in looks.values() if one["sentence"]]
-  recommended = recommend(arms, comparison["contrasts"], outcome.validation)
+  recommended = recommend(arms, against_baseline(comparison, controls), outcome.validation)
   warnings = [f"{text[0].upper()}{text[1:]}." for text in data.test_label_texts]
   warnings += [collapse] if collapse else []
   if recommended["file"] is None:

@@ -104,6 +104,18 @@ def compare(
   return result
 
 
+def against_baseline(comparison: Comparison, controls: Mapping[str, str]) -> dict[str, ArmContrast]:
+  """Returns, by arm, what was decided about it against the baseline: method, arms it controls.
+
+  Args:
+    comparison: of these arms.
+    controls: the control of an arm that has one.
+  """
+  contrasts, against = comparison["contrasts"], comparison.get("against_control", {})
+  of_method = {METHOD: contrasts[BASELINE]} if BASELINE in contrasts else {}
+  return of_method | {arm: one for arm, one in against.items() if controls[arm] == BASELINE}
+
+
 def _family(
   accuracy: Accuracy,
   pairs: Mapping[str, tuple[str, str]],
@@ -170,7 +182,7 @@ def _of_method(accuracy: Accuracy, contrasts: Mapping[str, ArmContrast], measure
     f"{_reached(METHOD, means[METHOD], measure)} and {_reached(first, means[first], measure)}; "
     f"{_compared(family[first])}"
   )
-  rest = [_briefly(arm, contrast) for arm, contrast in family.items() if arm != first]
+  rest = [briefly(arm, contrast) for arm, contrast in family.items() if arm != first]
   tail = "; against " + ", ".join(rest) if rest else ""
   return head[0].upper() + head[1:] + tail
 
@@ -216,10 +228,11 @@ def _compared(contrast: ArmContrast) -> str:
 
 def _in_short(contrast: ArmContrast) -> str:
   """Returns "smooth_easy - alternate_only (+0.50, not resolved)"."""
-  return _briefly(contrast["difference"], contrast)
+  return briefly(contrast["difference"], contrast)
 
 
-def _briefly(arm: str, contrast: ArmContrast) -> str:
+def briefly(arm: str, contrast: ArmContrast) -> str:
+  """Returns "uniform_mean (+0.50, not resolved)": a name, a difference in points, its verdict."""
   difference = "" if contrast["mean"] is None else f"{100 * contrast['mean']:+z.2f}, "
   return f"{arm} ({difference}{_verdict(contrast)})"
 

@@ -4,6 +4,7 @@ import pytest
 
 from sdt.run.collapse import Collapse, Stuck, fit_seeds
 from sdt.stages.recommended import recommend
+from sdt.stats.comparison import against_baseline, compare
 
 
 def arm(*seeds, diverged=(), stuck=(), ended=(), by_training_alone=False):
@@ -19,12 +20,18 @@ def arm(*seeds, diverged=(), stuck=(), ended=(), by_training_alone=False):
   }
 
 
+def against(verdict, mean=0.0, **more):
+  """Returns what the rule reads of an arm's contrast with the baseline."""
+  return {"verdict": verdict, "mean": mean, "equal_work": True} | more
+
+
 def recommended(arms, verdict=None, validation=()):
-  contrasts = {"baseline": {"verdict": verdict}} if verdict else {}
+  contrasts = {"method": against(verdict)} if verdict else {}
   return recommend(arms, contrasts, dict(validation))
 
 
 SOUND = {"baseline": arm(3, 4), "method": arm(3, 4)}
+OWN = SOUND | {"weighted": arm(3, 4), "over": arm(3, 4)}
 
 
 @pytest.mark.parametrize(
@@ -43,8 +50,50 @@ def test_the_method_is_recommended_only_where_it_is_called_better(verdict, expec
   assert entry["arm"] == expected
   assert entry["seed"] == 3
   assert entry["file"] == f"models/{expected}-seed3.safetensors"
-  assert "only where its verdict" in entry["rule"]
-  assert (verdict or "no method was trained") in entry["why"]
+  assert "called 'better' than the baseline" in entry["rule"]
+  assert (verdict or "no arm was compared with it") in entry["why"]
+
+
+def test_of_all_arms_called_better_the_one_with_the_largest_difference_is_recommended():
+  contrasts = {
+    "method": against("worse", -0.005),
+    "weighted": against("better", 0.1748),
+    "over": against("better", 0.1790, planned=False),
+  }
+  entry = recommend(OWN, contrasts, {})
+  assert (entry["arm"], entry["file"]) == ("over", "models/over-seed3.safetensors")
+  assert entry["why"] == (
+    "minus the baseline, in points: over (+17.90, better, exploratory), weighted (+17.48, better)"
+  )
+  stuck = recommend(OWN | {"over": arm(3, stuck=[3])}, contrasts, {})
+  assert stuck["arm"] == "weighted"
+  assert stuck["why"].endswith("but no network of over is fit, all diverged or collapsed")
+  contrasts["weighted"] = contrasts["over"] = against("not resolved", 0.3)
+  entry = recommend(OWN, contrasts, {})
+  assert entry["arm"] == "baseline"
+  assert "method (-0.50, worse), weighted (+30.00, not resolved)" in entry["why"]
+
+
+def test_only_contrasts_with_the_baseline_say_what_is_recommended():
+  seeds = (0, 1, 2)
+  accuracy = {
+    name: {seed: mean + 0.001 * seed * spread for seed in seeds}
+    for name, mean, spread in (
+      ("baseline", 0.5, 1),
+      ("method", 0.6, 2),
+      ("own", 0.7, 3),
+      ("other", 0.9, 2),
+    )
+  }
+  controls = {"own": "baseline", "other": "own"}
+  comparison = compare(accuracy, 0.0025, controls=controls)
+  found = against_baseline(comparison, controls)
+  assert {name: entry["difference"] for name, entry in found.items()} == {
+    "method": "method - baseline",
+    "own": "own - baseline",
+  }
+  del accuracy["method"], accuracy["own"]
+  assert against_baseline(compare(accuracy, 0.0025, controls=controls), controls) == {}
 
 
 @pytest.mark.parametrize(
