@@ -7,9 +7,9 @@
 Arms as in configs/controls/digits.py. A stopped run continues with the same command. A batch of 50
 divides all parts; the decay runs for 2.1 time constants in the baseline and 4.0 in the method. The
 whole test set is used; it is five times as large as the training set, so only every 25th round
-evaluates it. A is balanced by class: the paper's has hardly a cat (docs/results/grouping_cifar10.md).
+evaluates it. A is balanced by class: the paper's has hardly a cat.
 
-Design and outcome: docs/results/controls_cifar10_small.md, with an earlier design that had no power.
+Design, outcome and an earlier design without power: docs/results/controls_cifar10_small.md.
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,9 @@
-"""The controls on handwritten digits: five seeds, seven arms that tell what helps, positive control.
+"""The controls on handwritten digits: five seeds, six controls, a positive control.
 
     python run.py --config=configs/controls/digits.py
 
-A larger network than the demo's, for more rounds. Arms: the baseline; the method; alternation at the
-step-mean (does the placing of the decay matter?); uniform decay at the step-mean (is it only more
+A larger network than the demo's, for more rounds. Arms: the baseline; the method; alternation at
+the step-mean (does the placing of the decay matter?); uniform decay at the step-mean (is it only more
 decay?); a random A (is the scoring needed?), and one with the class counts of A (easiness, or the
 classes?); alternation at one decay (what does the grouping do?); half of the data, which must come
 out worse, or the experiment has no power.
