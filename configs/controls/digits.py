@@ -3,10 +3,10 @@
     python run.py --config=configs/controls/digits.py
 
 A larger network than the demo's, for more rounds. Arms: the baseline; the method; alternation at
-the step-mean (does the placing of the decay matter?); uniform decay at the step-mean (is it only more
-decay?); a random A (is the scoring needed?), and one with the class counts of A (easiness, or the
-classes?); alternation at one decay (what does the grouping do?); half of the data, which must come
-out worse, or the experiment has no power.
+the step-mean (does the placing of the decay matter?); uniform decay at the step-mean (is it only
+more decay?); a random A (is the scoring needed?), and one with the class counts of A (easiness, or
+the classes?); alternation at one decay (what does the grouping do?); half of the data, which must
+come out worse, or the experiment has no power.
 
 The decay runs for 1.3 time constants in the baseline and 2.4 in the method, and no step is on fewer
 than 70 examples (docs/method.md, "What a run can show").
