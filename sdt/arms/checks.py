@@ -8,9 +8,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from sdt.arms.catalogue import ARMS, arm_specs
+from sdt.arms.class_checks import check_of_classes
 from sdt.arms.class_shares import BY_CLASS
 from sdt.arms.distil_checks import check_distil
-from sdt.arms.language import BY_EXAMPLE, EQUAL, STRENGTHS, ArmSpec, PhaseSpec, parse_everywhere
+from sdt.arms.language import BY_EXAMPLE, STRENGTHS, ArmSpec, PhaseSpec, parse_everywhere
 from sdt.arms.planning import neutral_values, values_of
 from sdt.arms.semi_checks import check_semi
 from sdt.config import Config
@@ -24,6 +25,9 @@ from sdt.errors import ConfigError, did_you_mean
 from sdt.models import make_model
 from sdt.models.family import RATES
 from sdt.models.registry import MODEL_NAMES, NETWORKS
+
+# They leave examples out on purpose.
+_APART = ("half", "kept", "clean", "under_all")
 
 
 def check(config: Config) -> None:
@@ -175,13 +179,26 @@ def check_overrides(config: Config) -> None:
   phases = [(arm, phase) for arm in config.arms for phase in specs[arm].leaves]
   neutral = neutral_values(config)
   everywhere = parse_everywhere(config.everywhere)
+  if config.score.folds and (neutral | everywhere).get(SMOTE):
+    raise ConfigError(
+      f"score.folds={config.score.folds} with {SMOTE} in all phases: a network would be trained on "
+      "mixtures with the examples that it is to score unseen; leave one of the two out, or write "
+      f"{SMOTE}(0, ...) in augment.ops and {SMOTE}=1 into phases of your own"
+    )
   for name in everywhere:
     obstacle = _obstacle(config, name, everywhere, without=neutral)
     if obstacle is not None:
       raise ConfigError(f"everywhere asks for {name}, {obstacle.replace('the arm', 'it')}")
   for arm, phase in phases:
     own = phase.values(config.regularise)
-    _check_of_classes(config, arm, phase, everywhere=everywhere)
+    values = neutral | everywhere | own
+    check_of_classes(config, arm, phase, values=everywhere | own)
+    if values.get(SMOTE) and phase.subset in _APART:
+      raise ConfigError(
+        f"arms: {arm!r} trains on {phase.subset} with {SMOTE}, whose neighbours are of the whole "
+        "training set: it would see examples that it is to go without; write "
+        f"{phase.subset}@...[{SMOTE}=0] in an arm of your own, or leave {SMOTE} out"
+      )
     for name in own:
       obstacle = _obstacle(config, name, everywhere | own, without=neutral | everywhere)
       if obstacle is not None:
@@ -244,36 +261,6 @@ def _check_mixed(config: Config, arm: str, phase: PhaseSpec) -> None:
     raise ConfigError(
       f"{where} with a loss_weight each, and loss_floor is of the loss of whole batches without "
       "it; leave one of the two out"
-    )
-
-
-def _check_of_classes(
-  config: Config, arm: str, phase: PhaseSpec, everywhere: Mapping[str, float]
-) -> None:
-  """Refuses regularisers of the classes that correct twice, or what needs no correction."""
-  values = {**everywhere, **phase.values(config.regularise)}
-  asked = {name: value for name, value in values.items() if name in BY_CLASS and value}
-  others = sorted(set(asked) - {"class_balance"})
-  if "class_balance" in asked and others:
-    raise ConfigError(
-      f"arms: {arm!r} asks for class_balance beside {' and '.join(others)}: both make up for rare "
-      "classes, and together they would do it twice; leave one of the two out"
-    )
-  if len(others) > 1 and sum(asked.values()) > 1.0:
-    raise ConfigError(
-      f"arms: {arm!r} asks for {' and '.join(f'{name}={asked[name]:g}' for name in others)}: both "
-      "make up for rare classes, and beyond 1 in all they would do it more than once; lower one, "
-      "or leave one of the two out"
-    )
-  if asked and phase.subset in EQUAL:
-    raise ConfigError(
-      f"arms: {arm!r} asks for {min(asked)} on {phase.subset}, whose classes are equally frequent: "
-      "it changes nothing; take it on all@..., or leave it out"
-    )
-  if arm == "baseline" and "class_balance" in asked and config.score.dynamics:
-    raise ConfigError(
-      "everywhere asks for class_balance: an example that is not drawn has no training dynamics; "
-      "give score.dynamics=False, or name class_balance in arms of your own instead"
     )
 
 

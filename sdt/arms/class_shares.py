@@ -82,6 +82,26 @@ def learned_counts(phase: Phase, labels: Int[np.ndarray, "N"]) -> Float64[np.nda
   num_classes = int(labels.max()) + 1
   rows = [np.bincount(row, minlength=num_classes) for row in labels[phase.example_ids]]
   counts = np.stack(rows).astype(np.float64)
-  strength = min(1.0, sum(phase.overrides.get(name, 0.0) for name in BY_CLASS))
+  strength = sum(phase.overrides.get(name, 0.0) for name in BY_CLASS)
   shares = np.where(counts > 0, np.maximum(counts, 1.0) ** (1.0 - strength), 0.0)
   return shares * (counts.sum(axis=1) / shares.sum(axis=1))[:, None] if strength else counts
+
+
+def loss_shares(phase: Phase, labels: Int[np.ndarray, "N"]) -> Float64[np.ndarray, "R K"]:
+  """Returns the factor `loss_weight` of each class in a phase, a mean over its examples; 0 of none.
+
+  It is one number for all, or differs between the parts of a mixed phase.
+
+  Args:
+    phase: of a plan.
+    labels: [N] of the training set.
+  """
+  own, num_classes = labels[phase.example_ids], int(labels.max()) + 1
+  if "loss_weight" in phase.by_part and phase.parts is not None:
+    weights = np.asarray(phase.by_part["loss_weight"])[phase.parts]
+  else:
+    weights = np.full(own.shape, phase.overrides.get("loss_weight", 1.0))
+  both = zip(own, weights, strict=True)
+  sums = np.stack([np.bincount(row, one, minlength=num_classes) for row, one in both])
+  counts = np.stack([np.bincount(row, minlength=num_classes) for row in own])
+  return np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)

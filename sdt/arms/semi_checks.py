@@ -12,6 +12,14 @@ from sdt.config.toolbox.training_blocks import FULL_BATCH
 from sdt.engine.semi import SEMI
 from sdt.errors import ConfigError
 
+# Key of `semi` -> the regularisers that read it.
+READ_BY: Mapping[str, tuple[str, ...]] = {
+  "ratio": ("fixmatch", "mixmatch"),
+  "threshold": ("fixmatch",),
+  "temperature": ("mixmatch",),
+  "mixing_alpha": ("mixmatch",),
+  "ramp_rounds": ("mixmatch",),
+}
 # Regularisers that read the label of an example.
 _OF_HARD_LABELS = ("label_smoothing", "class_weight", "logit_adjustment")
 
@@ -103,14 +111,14 @@ def _check_phase(config: Config, arm: str, phase: PhaseSpec, values: Mapping[str
 def _check_idle(config: Config, asked: set[str]) -> None:
   """Raises a ConfigError where a key is given that no arm of the config reads."""
   given = [
-    f"semi.{field.name}"
+    (f"semi.{field.name}", READ_BY[field.name])
     for field in dataclasses.fields(SemiConfig)
-    if getattr(config.semi, field.name) != field.default and not asked
+    if getattr(config.semi, field.name) != field.default
   ]
-  if config.augment.strong and "fixmatch" not in asked:
-    given.append("augment.strong")
-  if given:
-    raise ConfigError(
-      f"{given[0]}: no arm reads it; define one in own_arms such as "
-      "'mine = all&unlabelled@baseline[fixmatch]', or leave it out"
-    )
+  given += [("augment.strong", ("fixmatch",))] if config.augment.strong else []
+  for key, readers in given:
+    if not asked.intersection(readers):
+      raise ConfigError(
+        f"{key}: no arm reads it; define one in own_arms such as "
+        f"'mine = all&unlabelled@baseline[{readers[0]}]', or leave it out"
+      )

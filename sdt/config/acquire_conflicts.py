@@ -20,6 +20,7 @@ def _beside(key: str, reason: str, off: object = None) -> Conflict:
 _ONE_LAYER = "every acquisition is a whole run, and the other key makes many of each"
 _OWN_BASELINE = "every acquisition trains on labels of its own, so no baseline of another run fits"
 _TOO_FEW = "a validation split would be cut out of the few labels"
+_ONE_SEED = "every acquisition is a run of one seed, and one network is no ensemble"
 _MANY_RUNS = "active learning is many short runs, and each would be shown as one of its own"
 
 ACQUIRE: tuple[Conflict, ...] = (
@@ -31,6 +32,8 @@ ACQUIRE: tuple[Conflict, ...] = (
     for name in ("space", "lambda_A", "fraction", "weight_decay")
   ),
   _beside("stop.patience", _TOO_FEW),
+  _beside("evaluate.prior_shift", _TOO_FEW),
+  _beside("evaluate.ensemble", _ONE_SEED),
   _beside("baseline_from", _OWN_BASELINE),
   _beside("stats.looks", "the seeds of active learning are looked at once"),
   *(_beside(f"log.{name}", _MANY_RUNS) for name in ("tensorboard", "wandb", "mlflow")),

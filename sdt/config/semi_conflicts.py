@@ -38,6 +38,12 @@ SEMI: tuple[Conflict, ...] = (
     way_out="leave data.pretext out",
   ),
   Conflict(
+    ("data.pretext", "score.folds"),
+    lambda values: values["data.pretext"] is not None and values["score.folds"],
+    "the four turns of an image would lie in several folds",
+    way_out="leave score.folds out",
+  ),
+  Conflict(
     ("data.labelled", "data.name"),
     lambda values: values["data.labelled"] is not None and values["data.name"] == "curve",
     "the targets of the curve are numbers, and labels are hidden by class",

@@ -4,6 +4,7 @@ An ordinary run trains on such a set, and `model.pretrained` reads the weights t
 """
 
 import numpy as np
+from jaxtyping import Int
 
 from sdt.data.corrections import ids_of
 from sdt.data.dataset import RawSplit
@@ -39,6 +40,11 @@ def rotated(split: RawSplit, where: str) -> RawSplit:
     example_ids=np.repeat(4 * ids_of(split), 4) + np.tile(np.arange(4), number),
     source_files=None if files is None else tuple(file for file in files for _ in range(4)),
   )
+
+
+def images_of(example_ids: Int[np.ndarray, "N"]) -> Int[np.ndarray, "N"]:
+  """Returns the image, i, of each example id of `rotated`, 4 i + k."""
+  return example_ids // len(ROTATIONS)
 
 
 def note(num_images: int) -> str:

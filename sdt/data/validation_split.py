@@ -3,10 +3,11 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Bool
 
 from sdt.config.schema import DataConfig
-from sdt.data import seeded
-from sdt.data.dataset import Data, Duplicates, checksum
+from sdt.data import pretext, seeded
+from sdt.data.dataset import Data, Dataset, Duplicates, checksum
 from sdt.errors import ConfigError
 
 
@@ -31,12 +32,13 @@ def hold_out(data: Data, config: DataConfig) -> Data:
 
   Nothing of the test set is in it. The draw is stratified (largest remainder) and depends on
   `data.split_seed` and the example ids, not on their order. Where possible, every class keeps an
-  example for training. The inputs are normalised as those of the whole training set.
+  example for training. Of a pretext task an image is held out with all its turns. The inputs are
+  normalised as those of the whole training set.
 
   Args:
     data: its training set and what describes it are read, not its test set, its checksum, its
       notes or its duplicates.
-    config: `validation_fraction`, `split_seed`.
+    config: `validation_fraction`, `split_seed`, `pretext`.
 
   Raises:
     ConfigError: one of the two parts would be empty.
@@ -48,20 +50,11 @@ def hold_out(data: Data, config: DataConfig) -> Data:
       f"data.validation_fraction={fraction}: of {len(train)} training examples the validation "
       f"split would get {num_held_out}; both parts need at least one, choose another value"
     )
-  is_held_out = np.zeros(len(train), bool)
-  draw = seeded.stratified(
-    train.labels,
-    num_held_out,
-    config.split_seed,
-    stream="validation split",
-    leave_one=True,
-    ids=train.example_ids,
-  )
-  is_held_out[draw] = True
+  is_held_out = _drawn(train, num_held_out, config)
   rest = train.take(np.flatnonzero(~is_held_out))
   validation = train.take(np.flatnonzero(is_held_out))
   note = (
-    f"what is called test here is a validation split, {num_held_out} examples held out of the "
+    f"what is called test here is a validation split, {len(validation)} examples held out of the "
     f"{len(train)} of the training set"
   )
   return dataclasses.replace(
@@ -73,3 +66,18 @@ def hold_out(data: Data, config: DataConfig) -> Data:
     duplicates=Duplicates(),
     label_changes=tuple(one for one in data.label_changes if not one.key.endswith("_test")),
   )
+
+
+def _drawn(train: Dataset, num: int, config: DataConfig) -> Bool[np.ndarray, "N"]:
+  """Returns which examples are held out, about `num`."""
+  labels, ids = train.labels, train.example_ids
+  if config.pretext is not None:
+    ids = pretext.images_of(ids)  # every image has all labels
+    unique, first = np.unique(ids, return_index=True)
+    labels, num = np.zeros_like(labels[first]), max(1, round(num * len(unique) / len(ids)))
+  else:
+    unique = ids
+  draw = seeded.stratified(
+    labels, num, config.split_seed, stream="validation split", leave_one=True, ids=unique
+  )
+  return np.isin(ids, unique[draw])

@@ -104,7 +104,9 @@ def _around(visit: Visit, name: str) -> dict[str, float]:
 
 
 def _choice(values: Any) -> str:
-  return f"choice({', '.join(f'{float(f"{value:.3g}")!r}' for value in values)})"
+  """Returns the choice among these numbers, each to three digits and once."""
+  texts = dict.fromkeys(f"{float(f'{value:.3g}')!r}" for value in values)
+  return f"choice({', '.join(texts)})"
 
 
 def cost(visit: Visit, steps: Collection[str]) -> float | None:

@@ -167,7 +167,9 @@ class Lesson:
   def _use(self, trainer: Trainer, task: Task) -> None:
     """Gives the trainer the numbers of a task."""
     (phase,) = self._baseline.phases
+    optim = numbers_of(self._config.optim)
     if task.positions is not None:
+      optim |= {"l1": 0.0} if "l1" in optim else {}
       slots = np.resize(task.positions, phase.example_ids.shape[1]).astype(np.int32)
       phase = dataclasses.replace(
         phase,
@@ -183,7 +185,7 @@ class Lesson:
       np.full(ROUNDS, task.rate * self._scale),
       eval_every_rounds=every,
       regularisers={name: neutral[name] for name in trainer.program.regularisers},
-      optim=numbers_of(self._config.optim),
+      optim=optim,
     )
     trainer.use_plan(arrays)
 

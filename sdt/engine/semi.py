@@ -6,7 +6,7 @@ of the labelled examples is and what that of the others; a factor, traced, weigh
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,15 @@ from sdt.inputs.operations.mixing import mixing_weight
 from sdt.losses import accumulator_dtype, cross_entropy
 from sdt.types import BatchStats, Leaf
 
+
 # Inputs [B, ...] and a mask [B] -> the logits [B, K] in training mode, and the new statistics.
-type Apply = Callable[
-  [Float[Array, "B ..."], Bool[Array, "B"]], tuple[Float[Array, "B K"], BatchStats]
-]
+class Apply(Protocol):
+  """The network in training mode; a pass that makes guesses drops other values than the other."""
+
+  def __call__(
+    self, inputs: Float[Array, "B ..."], mask: Bool[Array, "B"], is_guess: bool = False
+  ) -> tuple[Float[Array, "B K"], BatchStats]:
+    """Returns the logits and the updated running statistics."""
 
 
 @jax.tree_util.register_dataclass
@@ -176,7 +181,8 @@ def mixmatch(seen: Seen) -> Learned:
   if mixing is None:
     raise ValueError("these unlabelled examples were made for another method")
   masks = (seen.mask, others.mask, others.mask)
-  logits, _ = seen.apply(jnp.concatenate([others.first, others.second]), jnp.concatenate(masks[1:]))
+  images = jnp.concatenate([others.first, others.second])
+  logits, _ = seen.apply(images, jnp.concatenate(masks[1:]), is_guess=True)
   guesses = sharpened(jax.lax.stop_gradient(logits), seen.numbers["temperature"])
   hot = jax.nn.one_hot(seen.labels, guesses.shape[-1], dtype=guesses.dtype)
   inputs, targets = (seen.inputs, others.first, others.second), (hot, guesses, guesses)

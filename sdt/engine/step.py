@@ -287,9 +287,15 @@ def _apply(
   now: StepNow,
   inputs: Float[Array, "B ..."],
   mask: Bool[Array, "B"],
+  is_guess: bool = False,
 ) -> tuple[Float[Array, "B K"], BatchStats]:
-  """Returns the logits [B, K] in training mode and the updated running statistics."""
+  """Returns the logits [B, K] in training mode and the updated running statistics.
+
+  A pass that makes guesses drops other values than the pass that learns from them.
+  """
   dropout, options = now.keys.dropout, {}
+  if is_guess and dropout is not None:
+    dropout = jax.random.fold_in(dropout, 1)
   rates = {name: now.overrides[name] for name in RATES if name in now.overrides}
   if "drop_connect" in rates:
     params = variables["params"]

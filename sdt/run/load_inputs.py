@@ -12,6 +12,7 @@ import numpy as np
 
 from sdt.arms import checks, design
 from sdt.arms.checks import check
+from sdt.arms.class_checks import check_is_imbalanced
 from sdt.arms.strengths import strongest
 from sdt.config import Config
 from sdt.config.toolbox.operation_blocks import SMOTE, THREE_CHANNELS
@@ -72,6 +73,7 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
   )
   _check_network_takes(config, data)
   _check_stage(config, data)
+  check_is_imbalanced(config, data.train.labels)
   needs_validation = config.stop.patience or config.evaluate.prior_shift
   if needs_validation and data.validation is None:
     data = with_validation(data, config.data)

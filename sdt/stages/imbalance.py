@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64, Int, Int64
 
 from sdt import files
 from sdt.arms.catalogue import arm_specs
-from sdt.arms.class_shares import learned_counts
+from sdt.arms.class_shares import learned_counts, loss_shares
 from sdt.config import Config
 from sdt.data.dataset import Data
 from sdt.engine.plan import Plan
@@ -76,13 +76,17 @@ def class_shares(
 ) -> Float64[np.ndarray, "R K"]:
   """Returns how frequent each class is in what an arm trains on; of an unseen class, the least.
 
+  A phase counts by the number of its steps and by the weight of its losses (`loss_weight`).
+
   Args:
     plan: of the arm.
     labels: of the training set.
     num_classes: K.
   """
   total = sum(
-    learned_counts(phase, labels) * (phase.num_steps / max(1, phase.example_ids.shape[1]))
+    learned_counts(phase, labels)
+    * loss_shares(phase, labels)
+    * (phase.num_steps / max(1, phase.example_ids.shape[1]))
     for phase in plan.phases
   )
   counts = np.pad(np.asarray(total), ((0, 0), (0, num_classes - int(labels.max()) - 1)))

@@ -71,6 +71,6 @@ def _by_verdict(against_baseline: Mapping[str, ArmContrast]) -> tuple[list[str],
   if not against_baseline:
     return [], "no arm was compared with it"
   better = [arm for arm, entry in against_baseline.items() if entry["verdict"] == "better"]
-  better.sort(key=lambda arm: -against_baseline[arm]["mean"])
+  better.sort(key=lambda arm: -(against_baseline[arm]["mean"] or 0.0))
   said = ", ".join(briefly(arm, against_baseline[arm]) for arm in better or against_baseline)
   return better, f"minus the baseline, in points: {said}"

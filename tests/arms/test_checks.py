@@ -296,3 +296,19 @@ def test_a_phase_may_have_another_strength_or_none():
         augment__ops="crop(2) rotate(15) mixup(0.2)",
       )
     )
+
+
+def smoting(**changes):
+  return tiny.config(augment__ops="smote(1, 3)", **changes)
+
+
+def test_smote_is_refused_where_a_network_is_to_go_without_examples():
+  with pytest.raises(ConfigError, match=r"score.folds=2 with smote .* it is to score unseen"):
+    check_overrides(smoting(score__folds=2, arms=("baseline", "method")))
+  for subset in ("half", "kept", "clean", "under_all"):
+    own = {"own_arms": (f"mine = {subset}@0",), "arms": ("baseline", "mine")}
+    with pytest.raises(ConfigError, match=rf"'mine' trains on {subset} with smote, whose neigh"):
+      check_overrides(smoting(**own))
+    off = {"own_arms": (f"mine = {subset}@0[smote=0]",), "arms": ("baseline", "mine")}
+    check_overrides(smoting(**off))
+  check_overrides(smoting(arms=("baseline", "method")))

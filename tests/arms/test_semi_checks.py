@@ -56,6 +56,10 @@ def test_what_goes_together_is_accepted():
     (MIX, STRONG, "augment.strong: no arm reads it; define one in own_arms"),
     (("mine = all@0",), {"semi__ratio": 2}, "semi.ratio: no arm reads it"),
     (("mine = all@0",), {"semi__ramp_rounds": 2}, "semi.ramp_rounds: no arm reads it"),
+    (MIX, {"semi__threshold": 0.5}, r"semi.threshold: no arm reads it; .*baseline\[fixmatch\]"),
+    (FIX, {**STRONG, "semi__temperature": 0.7}, r"semi.temperature: no arm .*\[mixmatch\]"),
+    (FIX, {**STRONG, "semi__mixing_alpha": 0.5}, "semi.mixing_alpha: no arm reads it"),
+    (FIX, {**STRONG, "semi__ramp_rounds": 2}, "semi.ramp_rounds: no arm reads it"),
   ],
 )
 def test_what_would_do_nothing_or_cannot_be_is_refused(own_arms, changes, message):

@@ -11,6 +11,7 @@ from sdt.data import pretext
 from sdt.data.assemble import assemble
 from sdt.data.dataset import RawSplit
 from sdt.data.stand_in import stand_in
+from sdt.data.validation_split import hold_out
 from sdt.errors import ConfigError, DataError
 from sdt.models import pretrained
 from sdt.run.load_inputs import load_weights
@@ -43,6 +44,19 @@ def test_what_cannot_be_turned_and_labels_beside_it_are_refused():
   for key, value in (("labelled", 20), ("wrong_label_fraction", 0.1), ("labels_file", "a.npz")):
     with pytest.raises(ConfigError, match=rf"data.pretext = 'rotation' with data.{key} = "):
       tiny.config(data__pretext="rotation", **{f"data__{key}": value})
+
+
+def test_an_image_is_held_out_with_all_its_turns():
+  data = assemble(raw_set(), dataclasses.replace(CONFIG, num_train=41))
+  cut = hold_out(data, CONFIG)
+  held_out, rest = (set((one.example_ids // 4).tolist()) for one in (cut.test, cut.train))
+  assert (len(held_out), len(rest)) == (4, 37)  # of 41 images a tenth
+  assert not held_out & rest
+  assert np.bincount(cut.test.labels).tolist() == [4] * 4
+  again = hold_out(dataclasses.replace(data, train=data.train.take(np.arange(164)[::-1])), CONFIG)
+  assert set((again.test.example_ids // 4).tolist()) == held_out
+  with pytest.raises(ConfigError, match="the four turns of an image would lie in several folds"):
+    tiny.config(data__pretext="rotation", score__folds=2)
 
 
 def test_a_stand_in_has_four_classes_of_turned_images():

@@ -34,6 +34,12 @@ def test_learning_by_heart_sees_these_examples_alone_and_ends_when_all_are_right
   assert course.test_accuracy is None
 
 
+def test_learning_by_heart_has_no_l1():
+  without, strong = (visit(config(optim__l1=l1)).lesson for l1 in (1e-30, 1e3))
+  assert strong.learn(Task(0.05, 60, FEW))[0] == without.learn(Task(0.05, 60, FEW))[0]
+  assert strong.learn(Task(0.05, 1))[0] != without.learn(Task(0.05, 1))[0]
+
+
 def test_every_training_starts_from_the_same_weights(lesson):
   task = Task(0.05, 2, is_tested=True)
   first = lesson.learn(task)[0]

@@ -4,6 +4,7 @@ import pytest
 
 from sdt import files
 from sdt.config import to_dict
+from sdt.doctor import grids
 from sdt.doctor.curves import config_of_run
 from sdt.doctor.plan import CHEAP, PLAN, parse_steps
 from sdt.doctor.steps import STEPS, advise, lines_of
@@ -13,6 +14,10 @@ from sdt.stats.finding import Finding, fault, note, ok
 from tests.support import tiny
 
 EVERY = tuple(PLAN)
+
+
+def test_a_grid_names_each_number_once():
+  assert grids._choice((0.0, 1e-5, 1e-4, 1.001e-4)) == "choice(0.0, 1e-05, 0.0001)"
 
 
 def test_every_step_has_its_code_and_its_row():

@@ -13,6 +13,7 @@ from sdt.engine.plan import Phase, Plan
 from sdt.report import imbalance_section, tables
 from sdt.run.collapse import stuck_seeds
 from sdt.stages import imbalance
+from sdt.stages.imbalance import class_shares
 from tests.support import tiny, whole
 
 LABELS = np.repeat(np.arange(3), (60, 30, 10)).astype(np.int32)
@@ -47,12 +48,23 @@ def data(labels=LABELS):
     ({}, [60, 30, 10]),
     ({"class_balance": 1.0}, [100 / 3] * 3),
     ({"class_weight": 0.5, "logit_adjustment": 0.5}, [100 / 3] * 3),
-    ({"logit_adjustment": 2.0}, [100 / 3] * 3),
+    ({"logit_adjustment": 1.0}, [100 / 3] * 3),
+    ({"logit_adjustment": 2.0}, 100 * np.array([1 / 6, 1 / 3, 1]) / 1.5),
     ({"class_weight": 0.5}, 100 * np.sqrt([6, 3, 1]) / np.sqrt([6, 3, 1]).sum()),
   ],
 )
 def test_a_strength_against_imbalance_lets_the_classes_count_so_much_less(overrides, expected):
   np.testing.assert_allclose(learned_counts(phase(overrides), LABELS)[1], expected)
+
+
+def test_a_class_counts_by_the_weight_of_its_losses():
+  halves = np.arange(0, 60), np.arange(60, 100)  # class 0 alone, and the others
+  weightless = plan("x", phase({"loss_weight": 0.0}, halves[0]), phase({}, halves[1]))
+  np.testing.assert_allclose(class_shares(weightless, LABELS, 3)[0], [0.2, 0.6, 0.2])
+  parts = np.tile((LABELS == 2).astype(np.int32), (2, 1))
+  mixed = dataclasses.replace(phase(), parts=parts, by_part={"loss_weight": (0.5, 1.0)})
+  expected = np.array([30, 15, 10]) / 55
+  np.testing.assert_allclose(class_shares(plan("x", mixed), LABELS, 3)[1], expected)
 
 
 def written(workdir, probabilities, labels, arms):
