@@ -19,11 +19,15 @@ _EXACT = 256
 _ROWS = 1024  # of distances that are in memory at a time
 
 
-def over_sampled(groups: Int[np.ndarray, "N"], ids: Int[np.ndarray, "N"], seed: int) -> np.ndarray:
+def over_sampled(
+  groups: Int[np.ndarray, "N"], ids: Int[np.ndarray, "N"], seed: int
+) -> Int32[np.ndarray, "M"]:
   """Returns positions with which every group is as frequent as the largest, ascending.
 
   Every example is there, and those of small groups several times: the numbers of times differ by
   at most one within a group.
+
+  Source: document 003, over-sampling. Differs from source: no example is left out by chance.
 
   Args:
     groups: [N], the group of every example, such as its class.
@@ -34,8 +38,13 @@ def over_sampled(groups: Int[np.ndarray, "N"], ids: Int[np.ndarray, "N"], seed: 
   return repeated(groups, ids, dict.fromkeys(present.tolist(), int(counts.max())), seed=seed)
 
 
-def under_sampled(groups: Int[np.ndarray, "N"], ids: Int[np.ndarray, "N"], seed: int) -> np.ndarray:
-  """Returns positions with which every group is as rare as the smallest, ascending; see above."""
+def under_sampled(
+  groups: Int[np.ndarray, "N"], ids: Int[np.ndarray, "N"], seed: int
+) -> Int32[np.ndarray, "M"]:
+  """Returns positions with which every group is as rare as the smallest, ascending; see above.
+
+  Source: document 003, under-sampling.
+  """
   present, counts = np.unique(groups, return_counts=True)
   return repeated(groups, ids, dict.fromkeys(present.tolist(), int(counts.min())), seed=seed)
 
@@ -46,7 +55,7 @@ def cluster_sampled(
   ids: Int[np.ndarray, "N"],
   *,
   seed: int,
-) -> np.ndarray:
+) -> Int32[np.ndarray, "M"]:
   """Returns positions with which all classes, and the clusters of each, are equally frequent.
 
   Every class gets the same number T, the smallest one that leaves no example out; it is divided
@@ -74,7 +83,7 @@ def cluster_sampled(
 
 def repeated(
   groups: Int[np.ndarray, "N"], ids: Int[np.ndarray, "N"], targets: dict[int, int], *, seed: int
-) -> np.ndarray:
+) -> Int32[np.ndarray, "M"]:
   """Returns positions with which each group has its target of examples, ascending, int32.
 
   A group is gone through in a seeded order, as often as it takes.

@@ -68,9 +68,21 @@ def _choice(of: str, choice: Mapping[str, Any], seeds: list[int]) -> dict[str, A
     "at_edge": choice["at_edge"],
     "seeds": seeds if len(seeds) <= tables.MAX_SEEDS_PER_BLOCK else [],
     "candidates": candidates,
-    "luck": luck_text(choice["best_of"]) if ended > 1 or ended == len(candidates) else _ALONE,
+    "luck": _luck(choice["best_of"], len(candidates) - ended),
     "has_rounds": ended < len(candidates),
   }
+
+
+def _luck(best_of: Mapping[str, Any], num_dropped: int) -> str:
+  """Returns what luck gives among the candidates that ended, and what that leaves out."""
+  if not num_dropped:
+    return luck_text(best_of)
+  if best_of["num_values"] < 2:
+    return _ALONE
+  return (
+    f"{luck_text(best_of)} Nor does it know of the {num_dropped} others that were dropped before "
+    "by the same images, so luck may give more."
+  )
 
 
 def _best_first(candidates: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

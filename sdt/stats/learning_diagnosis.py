@@ -52,11 +52,6 @@ class Course:
     return len(self.losses)
 
   @property
-  def first(self) -> float:
-    """The mean loss of the first steps."""
-    return _mean(self.losses[: self._window])
-
-  @property
   def last(self) -> float:
     """The mean loss of the last steps; infinity where it diverged."""
     return math.inf if self.diverged else _mean(self.losses[-self._window :])

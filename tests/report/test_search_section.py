@@ -75,6 +75,11 @@ def test_trials_stand_in_order_of_round_and_accuracy_with_the_chosen_one_first()
   assert [row["round"] for row in rows] == [4, 4, 2, 2]
   assert [row["is_chosen"] for row in rows] == [True, False, False, False]
   assert "4 up to round 2, 2 up to round 4" in found["search"]
+  # What was dropped on the way was chosen among, too.
+  assert found["choices"][0]["luck"].endswith(
+    "Nor does it know of the 2 others that were dropped before by the same images, so luck may "
+    "give more."
+  )
 
 
 def test_a_selection_of_listed_candidates_keeps_their_order_and_tells_of_no_search():
@@ -84,6 +89,7 @@ def test_a_selection_of_listed_candidates_keeps_their_order_and_tells_of_no_sear
   found = selection_section.describe(listed | {"choices": {"baseline": choice}})
   assert found["search"] == ""
   assert not found["choices"][0]["has_rounds"]
+  assert "dropped" not in found["choices"][0]["luck"]
   names = [row["name"].split(",")[0] for row in found["choices"][0]["candidates"]]
   assert names == [f"learning_rate = {rate}" for rate in ("0.1", "0.3", "1", "0.03")]
 

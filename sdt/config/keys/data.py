@@ -90,7 +90,10 @@ class DataConfig:
     below=1.0,
   )
   split_seed: int = config_key(
-    0, "seed of the held-out test split, of the procedural sets and of the wrong labels", low=0
+    0,
+    "seed of what is drawn once for all seeds: test and validation split, procedural sets, wrong "
+    "labels, what data.num_train, data.imbalance and data.labelled leave",
+    low=0,
   )
   wrong_label_fraction: float = config_key(
     0.0,
@@ -194,8 +197,8 @@ class DataConfig:
   )
   validation_fraction: float = config_key(
     0.1,
-    "share of the training set that a selection holds out to choose on, or early stopping to stop "
-    "by (stratified); see select and stop",
+    "share of the training set that is held out (stratified): a selection chooses on it, early "
+    "stopping stops by it, evaluate.prior_shift chooses by it",
     above=0.0,
     below=1.0,
   )
