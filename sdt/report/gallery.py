@@ -12,7 +12,7 @@ from sdt.report import tables
 from sdt.report.image_figures import percent_of_confidence
 from sdt.report.read import CLEANLAB_COLUMN, NUM_SUSPECTS, Artifacts
 from sdt.report.thumbnails import address
-from sdt.report.wording import class_names
+from sdt.report.wording import class_names, of_unlearned
 
 _MOST_PAIRS = 12
 
@@ -39,6 +39,7 @@ def describe(artifacts: Artifacts) -> dict[str, Any] | None:
     return None
   return {
     "summary": summary,
+    "unlearned": of_unlearned(artifacts.results),
     "is_in_sample": summary["source"] == TRAINED_NETWORKS,
     "tiles": list(_suspects(artifacts)),
     "pairs": summary["pairs"][:_MOST_PAIRS],

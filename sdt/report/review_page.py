@@ -25,7 +25,7 @@ from sdt.report.read import SUSPECTS as TABLE
 from sdt.report.read import TEST_REVIEW_IMAGES as TEST_IMAGES
 from sdt.report.read import TEST_SUSPECTS as TEST_TABLE
 from sdt.report.thumbnails import address
-from sdt.report.wording import class_names
+from sdt.report.wording import class_names, of_unlearned
 
 FILE = "review.html"
 MAX_BYTES = 30_000_000  # of the page, about
@@ -52,18 +52,22 @@ def write(workdir: Path, artifacts: Artifacts) -> Path | None:
   path = workdir / FILE
   test = content_of_test(workdir, artifacts) if artifacts.has_test_review else None
   num_bytes = MAX_BYTES - (len(escaped(test)) if test else 0)
-  files.write_text(path, html(content(workdir, artifacts, num_bytes), test))
+  text = html(content(workdir, artifacts, num_bytes), test, of_unlearned(artifacts.results))
+  files.write_text(path, text)
   return path
 
 
-def html(data: Mapping[str, object], test: Mapping[str, object] | None = None) -> str:
-  """Returns the page with `data` in its block of JSON, and `test` in another."""
+def html(
+  data: Mapping[str, object], test: Mapping[str, object] | None = None, unlearned: str = ""
+) -> str:
+  """Returns the page with `data` in its block of JSON, `test` in another, and a warning."""
   style, digest = page.own([_STYLE])
   return page.render(
     "review.html",
     *SCRIPTS,
     data=escaped(data),
     data_test=None if test is None else escaped(test),
+    unlearned=unlearned,
     style=style,
     style_digest=digest,
   )

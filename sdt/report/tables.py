@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sdt.report import imbalance_section
-from sdt.report.wording import percent
+from sdt.report.wording import of_unlearned, percent
 from sdt.stats.look_record import differences_of
 from sdt.stats.paired import MORE_SEEDS
 
@@ -230,6 +230,7 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   said = [f"Positive control: {results['power']['says']}."] if "power" in results else []
   said += list(filter(None, [results.get("looks", {}).get("sentence")]))
   said += [f"! {results['collapse']}"] if "collapse" in results else []
+  said += [f"! {text}"] if (text := of_unlearned(results)) else []
   said += _least_accurate_classes(results) + _recommended(results)
   blocks += [textwrap.fill(text, MAX_WIDTH, break_on_hyphens=False) for text in said]
   return "\n\n".join(blocks)

@@ -96,3 +96,16 @@ def percent(value: float | None, signed: bool = False) -> str:
   if value is None or not math.isfinite(value):
     return "-"
   return f"{100 * value:+z.2f}" if signed else f"{100 * value:z.2f}"  # z: never -0.00
+
+
+def of_unlearned(results: Mapping[str, Any]) -> str:
+  """Returns a warning about classes that the networks have not learned; "" where there are none."""
+  found = results.get("suspects", {}).get("unlearned", ())
+  if not found:
+    return ""
+  named = "; ".join(f"{one['class']}: {one['num']} of {one['of']}" for one in found)
+  return (
+    f"Of some classes more than half of the examples are suspects ({named}). As a rule such a "
+    "class is rare and the networks have not learned it, and their suspicions of it say nothing: "
+    "do not drop its examples unseen."
+  )

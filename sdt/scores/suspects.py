@@ -16,6 +16,8 @@ _MEMORISED = 0.99
 # people gave this calls a quarter of the wrong ones. Of those that it calls 74 % are wrong where
 # 17 % of all are, and 46 % where 9 % are (docs/results/label_noise.md).
 LEAST_LOG_ODDS = 2.5
+# Where a larger share of a class is suspect, the networks have hardly learned it: it is rare.
+_MOST_OF_CLASS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +113,22 @@ class Suspects:
       "share_right": self.share_right,
       "num": int(flagged.sum()),
       **found,
+      "unlearned": _unlearned(flagged, labels, names),
       "pairs": [
         {"given": names[pairs[at, 0]], "suggested": names[pairs[at, 1]], "num": int(counts[at])}
         for at in first
       ],
       **({} if self.cleanlab is None else {"cleanlab": self.cleanlab.summary(flagged, wrong)}),
     }
+
+
+def _unlearned(
+  flagged: Bool[np.ndarray, "N"], labels: Int[np.ndarray, "N"], names: Sequence[str]
+) -> list[dict[str, object]]:
+  """Returns the classes of which more than half of the examples are suspects, with both numbers."""
+  sizes, found = (np.bincount(of, minlength=len(names)) for of in (labels, labels[flagged]))
+  places = np.flatnonzero(found > _MOST_OF_CLASS * sizes)
+  return [{"class": names[at], "num": int(found[at]), "of": int(sizes[at])} for at in places]
 
 
 def find(

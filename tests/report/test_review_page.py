@@ -273,6 +273,18 @@ def test_a_run_without_suspects_has_no_page_and_no_link_to_one(tmp_path):
   assert review_page.write(workdir, read.load(workdir)) is None
 
 
+def test_a_class_that_the_networks_have_not_learned_is_told_on_page_and_report(tmp_path):
+  workdir = make_fake_run(tmp_path / "run", **FEW)
+  add_review(workdir)
+  results = files.read_json(workdir / "results.json")
+  results["suspects"] |= {"unlearned": [{"class": "<b>rare", "num": 3, "of": 3}]}
+  files.write_json(workdir / "results.json", results)
+  loaded = read.load(workdir)
+  for text in (review_page.write(workdir, loaded).read_text(), run_page.html(loaded, {})):
+    assert "(&lt;b&gt;rare: 3 of 3)" in text
+    assert "do not drop its examples" in text
+
+
 def test_a_run_lacks_its_page_only_where_it_has_what_the_page_is_made_of(hostile, tmp_path):
   def lacks(workdir):
     return review_page.FILE in [path.name for path in resume.missing(workdir, [review_page.FILE])]

@@ -1,6 +1,6 @@
 """What the top of the report says to who wants a model."""
 
-from sdt.report.wording import of_use
+from sdt.report.wording import of_unlearned, of_use
 
 TOGETHER = {"accuracy": 0.9086, "recall": [1.0, 0.75, None, 0.764, 0.99]}
 RESULTS = {
@@ -39,3 +39,13 @@ def test_nothing_is_said_where_there_is_no_network_to_use_or_nothing_is_known_of
   assert of_use(none) == ""
   assert of_use({**RESULTS, "predictions": {}}) == ""
   assert of_use({"data": RESULTS["data"]}) == ""
+
+
+def test_a_class_of_which_most_examples_are_suspects_is_named_with_a_warning():
+  found = [{"class": "nine", "num": 3, "of": 3}, {"class": "eight", "num": 4, "of": 5}]
+  text = of_unlearned({"suspects": {"unlearned": found}})
+  assert "are suspects (nine: 3 of 3; eight: 4 of 5)." in text
+  assert text.endswith("do not drop its examples unseen.")
+  assert of_unlearned({"suspects": {"unlearned": []}}) == ""
+  assert of_unlearned({"suspects": {"num": 3}}) == ""  # of an earlier version
+  assert of_unlearned({}) == ""

@@ -100,6 +100,7 @@ def test_the_summary_counts_the_flagged_by_pair_of_classes_the_most_frequent_fir
     {"given": "cat", "suggested": "cow", "num": 1},
     {"given": "dog", "suggested": "cat", "num": 1},
   ]
+  assert summary["unlearned"] == [{"class": "cat", "num": 4, "of": 4}]  # of dogs one of two
   assert "known_wrong" not in found.summary(np.zeros(6, int), ["a", "b", "c"], None)
 
 
