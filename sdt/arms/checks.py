@@ -17,7 +17,7 @@ from sdt.arms.semi_checks import check_semi
 from sdt.config import Config
 from sdt.config.schema import SplitConfig
 from sdt.config.search_space import space_of
-from sdt.config.toolbox.operation_blocks import MIXING, OPS, SMOTE
+from sdt.config.toolbox.operation_blocks import CROPS, MIXING, OPS, SMOTE
 from sdt.config.toolbox.pipeline import Pipeline, pipeline_of
 from sdt.devices.layout import check_replicas, make_layout
 from sdt.engine.optim import is_body_frozen
@@ -305,8 +305,11 @@ def _not_in_pipeline(pipeline: Pipeline, name: str, strength: float) -> str | No
   """Returns why no phase can have an operation at this strength; None if one can."""
   call = pipeline.find(name)
   if call is None:
-    form = OPS[name].form(name)
-    return f"which augment.ops has not; write {form} there too, the strength of all other phases"
+    if name in CROPS:
+      form = OPS[name].form(name)
+      return f"which augment.ops has not; write {form} there too, the largest of all phases"
+    place = "first " * (name == SMOTE)
+    return f"which augment.ops has not; write {name}(0) {place}there, off in all other phases"
   if name == "crop" and strength > call.numbers[0]:
     return (
       f"and crop = {strength:g} is more than the crop({call.numbers[0]:g}) of augment.ops; write "

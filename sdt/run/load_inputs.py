@@ -6,8 +6,11 @@ It writes nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+import jax
 import numpy as np
 
 from sdt.arms import checks, design
@@ -32,7 +35,7 @@ from sdt.models import make_model, pretrained
 from sdt.models.namings import NAMINGS
 from sdt.models.pretrained import Pretrained
 from sdt.models.registry import NETWORKS, variable_shapes
-from sdt.models.stages import check_stage
+from sdt.models.stages import check_stage, frozen_modules, stages_of
 from sdt.run import full_batch, recorded
 from sdt.scores import from_file
 from sdt.scores.from_file import FileScores
@@ -144,6 +147,7 @@ def _check_network_takes(config: Config, data: Data) -> None:
   for key, one in (("augment.ops", pipeline), ("augment.strong", strong)):
     _check_operations_take(config, key, one, shape=(*size, shape[2]))
   _check_views_show(config, size)
+  _check_patches(config, size)
 
 
 def _check_views_show(config: Config, size: tuple[int, int]) -> None:
@@ -153,6 +157,17 @@ def _check_views_show(config: Config, size: tuple[int, int]) -> None:
     raise ConfigError(
       f"evaluate.views={config.evaluate.views!r}: a view is moved by {moved} pixels, and the "
       f"network sees {size[0]} x {size[1]}, so it would miss the image; give shifts fewer pixels"
+    )
+
+
+def _check_patches(config: Config, size: tuple[int, int]) -> None:
+  """Refuses a transformer that would see an image as one patch, and have nothing to attend to."""
+  patch_size = getattr(make_model(config.model, 2), "patch_size", None)
+  if patch_size is not None and patch_size >= max(size):
+    raise ConfigError(
+      f"model.patch_size={patch_size} of model.name={config.model.name!r}: the network sees "
+      f"{size[0]} x {size[1]} pixels, which are one patch; expected less than {max(size)}, such as "
+      f"model.patch_size={max(1, max(size) // 8)}"
     )
 
 
@@ -242,16 +257,36 @@ def load_beside(config: Config, data: Data) -> Beside:
   return Beside(weights, scores)
 
 
-def _frozen_as_drawn(config: Config) -> str:
-  """Returns what the user must be told where drawn weights are frozen."""
-  first = config.optim.train_from
-  what, key = ("the body", "body_rate_factor=0")
-  if first is not None:
-    what, key = (f"all before {first}", f"train_from={first}")
-  return (
-    f"{what} is frozen as it was drawn (optim.{key}): only what follows learns; model.pretrained "
-    "gives weights"
-  )
+def _of_frozen(config: Config, data: Data) -> list[str]:
+  """Returns which stages learn and which are frozen, and whether those are as they were drawn."""
+  first = first_trained(config.optim)
+  if first is None:
+    return []
+  by_rate = config.optim.train_from is None
+  what = "the body" if by_rate else f"all before {first}"
+  key = "body_rate_factor=0" if by_rate else f"train_from={first}"
+  model = make_model(config.model, len(data.class_names))
+  shapes = variable_shapes(model, input_shape(config, data))["params"]
+  frozen = frozen_modules(shapes, first)
+  if not frozen:
+    return [f"optim.{key}: no stage comes before it, so none is frozen"]
+  learn = [module for module in shapes if module not in frozen]
+  count = f"{_size(shapes, learn):,} of {_size(shapes, shapes):,} parameters"
+  found = [
+    f"optim.{key}: {', '.join(stages_of(learn))} learn, {count}; frozen: "
+    f"{', '.join(stages_of(frozen))}"
+  ]
+  if config.model.pretrained is None:
+    found.append(
+      f"{what} is frozen as it was drawn (optim.{key}): only what follows learns; model.pretrained "
+      "gives weights"
+    )
+  return found
+
+
+def _size(shapes: Mapping[str, Any], modules: Iterable[str]) -> int:
+  """Returns how many parameters these modules have."""
+  return sum(math.prod(leaf.shape) for name in modules for leaf in jax.tree.leaves(shapes[name]))
 
 
 def _other_statistics(config: Config) -> list[str]:
@@ -273,8 +308,7 @@ def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
       f"{weights.positions}"
     )
     found += _other_statistics(config) if weights.is_public else []
-  if config.model.pretrained is None and first_trained(config.optim) is not None:
-    found.append(_frozen_as_drawn(config))
+  found += _of_frozen(config, data)
   if beside.scores is not None:
     unused = (
       f"; {beside.scores.num_unused} of its rows are of other ids and not used"

@@ -127,7 +127,7 @@ def _unlearned(
 ) -> list[dict[str, object]]:
   """Returns the classes of which more than half of the examples are suspects, with both numbers."""
   sizes, found = (np.bincount(of, minlength=len(names)) for of in (labels, labels[flagged]))
-  places = np.flatnonzero(found > _MOST_OF_CLASS * sizes)
+  places = np.flatnonzero(found > _MOST_OF_CLASS * sizes).tolist()
   return [{"class": names[at], "num": int(found[at]), "of": int(sizes[at])} for at in places]
 
 

@@ -266,8 +266,10 @@ def test_a_baseline_alone_says_why_it_leaves_no_scores():
 @pytest.mark.parametrize(
   ("ops", "phase", "message"),
   [
-    ("flip rotate(15)", "cutout=8", "cutout, which augment.ops has not; write cutout"),
-    (None, "rotate=8", "rotate, which augment.ops has not; write rotate"),
+    ("flip rotate(15)", "cutout=8", r"cutout, which augment.ops has not; write cutout\(0\) there"),
+    (None, "smote=1", r"smote, which augment.ops has not; write smote\(0\) first there, off"),
+    (None, "crop=1", r"crop, which augment.ops has not; write crop\(pixels\) there too"),
+    (None, "rotate=8", r"rotate, which augment.ops has not; write rotate\(0\) there"),
     ("rotate(15)", "rotate", "rotate = nothing: expected a number at least 0, at most 180"),
     ("rotate(15)", "rotate=200", "rotate = 200: expected a number at least 0, at most 180"),
     ("rotate(15)", "rotate=15", "rotate = 15.0 changes nothing"),

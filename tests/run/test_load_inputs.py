@@ -184,6 +184,19 @@ def test_the_operations_of_the_unlabelled_images_are_refused_by_their_own_key():
     load_inputs.load_data(config, print)
 
 
+@pytest.mark.parametrize("patch_size", [2, 7, 8, 16])
+def test_a_transformer_that_would_see_one_patch_alone_is_refused(patch_size):
+  config = tiny.config(
+    model__name="vit", model__hidden_sizes=None, model__patch_size=patch_size, model__width=12
+  )
+  if patch_size < 8:  # of images of 8 x 8
+    load_inputs.load_data(config, print, tiny.data(config))
+    return
+  said = f"model.patch_size={patch_size} of model.name='vit': the network sees 8 x 8 pixels, which"
+  with pytest.raises(ConfigError, match=rf"{said} are one patch; .* model.patch_size=1"):
+    load_inputs.load_data(config, print, tiny.data(config))
+
+
 def test_a_dry_run_tells_milestones_that_are_never_reached():
   told = "note      the learning rate never drops at round 9: the run has 4"
   assert told in list(dry_run.describe(tiny.config(optim__milestones=(2, 9))))

@@ -206,6 +206,31 @@ def test_a_frozen_body_without_weights_is_told():
   assert not told(tiny.resnet())
 
 
+@pytest.mark.parametrize(
+  ("optim", "said"),
+  [
+    (
+      {"optim__train_from": "stage1"},
+      "optim.train_from=stage1: stage1, head learn, {learn:,} of {all:,} parameters; frozen: stem",
+    ),
+    ({"optim__train_from": "stem"}, "optim.train_from=stem: no stage comes before it, so none is"),
+    ({"optim__body_rate_factor": 0.0}, "optim.body_rate_factor=0: head learn"),
+  ],
+)
+def test_which_stages_learn_and_which_are_frozen_is_told_with_their_sizes(optim, said):
+  config = tiny.resnet(**optim)
+  params = tiny.first_state(config).params
+  sizes = {name: sum(leaf.size for leaf in tiny.leaves(of).values()) for name, of in params.items()}
+  frozen = sum(size for name, size in sizes.items() if name.startswith("stem"))
+  total = sum(sizes.values())
+  (note, *_) = [
+    note
+    for note in load_inputs.notes(config, tiny.data(config), load_inputs.Beside())
+    if note.startswith("optim.")
+  ]
+  assert said.format(learn=total - frozen, all=total) in note
+
+
 def test_a_wrong_path_is_told_before_the_data_are_read(tmp_path):
   config = finetuning(
     tmp_path / "none.safetensors", data__name="npz", data__path=str(tmp_path / "none.npz")

@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from sdt.config.toolbox.block import Block, Call, Table
+from sdt.config.toolbox.block import Block, Call, Number, Table
 from sdt.errors import nearest
 
 
@@ -19,7 +19,8 @@ def parse_calls(text: str, table: Table) -> tuple[Call, ...]:
   """Returns the blocks that a text names, in order; of an empty text none.
 
   Args:
-    text: names with numbers in brackets, separated by spaces: `crop(4) flip`.
+    text: names with numbers in brackets, separated by spaces: `crop(4) flip`. A number may stand
+      behind its name: `smote(neighbours=3)`.
     table: the blocks that may be named.
 
   Raises:
@@ -84,18 +85,38 @@ def _numbers(name: str, block: Block, text: str | None) -> tuple[float, ...]:
   """Returns the numbers of a block, those that were left out with their defaults."""
   parts = [part.strip() for part in text.split(",")] if text and text.strip() else []
   form, expected = block.form(name), block.numbers_for(len(parts))
-  fewest = sum(number.default is None for number in block.numbers)
-  if not fewest <= len(parts) <= len(expected):
-    given = {0: "no number", 1: "one number"}.get(len(parts), f"{len(parts)} numbers")
-    raise ValueError(f"{name} is written {form}, here with {given}")
-  numbers = []
-  for number, part in zip(expected, parts, strict=False):
-    try:
-      value = float(part)
-    except ValueError:
-      value = math.nan
-    if not math.isfinite(value) or not number.takes(value):
-      raise ValueError(f"{number.name} = {part} of {form}: expected {number.expected}")
-    numbers.append(value)
-  defaults = (number.default for number in expected[len(parts) :])
-  return (*numbers, *(default for default in defaults if default is not None))
+  if len(parts) > len(expected):
+    raise ValueError(_miscounted(name, form, len(parts)))
+  values = {place: number.default for place, number in enumerate(expected)}
+  for place, part in enumerate(parts):
+    at, given = _placed(place, part, expected, form=form)
+    values[at] = _value(expected[at], given, form)
+  if None in values.values():
+    raise ValueError(_miscounted(name, form, len(parts)))
+  return tuple(value for value in values.values() if value is not None)
+
+
+def _miscounted(name: str, form: str, count: int) -> str:
+  given = {0: "no number", 1: "one number"}.get(count, f"{count} numbers")
+  return f"{name} is written {form}, here with {given}"
+
+
+def _placed(place: int, part: str, expected: Sequence[Number], *, form: str) -> tuple[int, str]:
+  """Returns which number a part between commas is, by its name or its place, and its text."""
+  key, is_named, given = (one.strip() for one in part.partition("="))
+  if not is_named:
+    return place, part
+  names = [number.name for number in expected]
+  if key not in names:
+    raise ValueError(f"{part} of {form}: expected the number alone, or one of {', '.join(names)}")
+  return names.index(key), given
+
+
+def _value(number: Number, text: str, form: str) -> float:
+  try:
+    value = float(text)
+  except ValueError:
+    value = math.nan
+  if not math.isfinite(value) or not (value == number.default or number.takes(value)):
+    raise ValueError(f"{number.name} = {text} of {form}: expected {number.expected}")
+  return value

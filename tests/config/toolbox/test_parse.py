@@ -33,6 +33,11 @@ def test_names_numbers_and_defaults_are_read_in_order():
   assert parse_calls(" ", TABLE) == ()
 
 
+def test_a_number_may_stand_behind_its_name_as_a_form_shows_it():
+  assert parse_calls("rotate(chance=1, degrees = 10)", TABLE) == (Call("rotate", (10.0, 1.0)),)
+  assert parse_calls("rotate(10, chance=0.25)", TABLE) == (Call("rotate", (10.0, 0.25)),)
+
+
 @pytest.mark.parametrize(
   ("text", "told"),
   [
@@ -47,6 +52,9 @@ def test_names_numbers_and_defaults_are_read_in_order():
     ),
     ("rotate(nan)", "degrees = nan"),
     ("rotate(ten)", "degrees = ten"),
+    ("rotate(10, odds=1)", "odds=1 of rotate(degrees, chance=0.5): expected the number alone, or"),
+    ("rotate(chance=1)", "rotate is written rotate(degrees, chance=0.5), here with one number"),
+    ("rotate(chance=2, degrees=1)", "chance = 2 of rotate(degrees, chance=0.5): expected a number"),
     ("crop(4", "'crop(4' is not a name with numbers in brackets, such as crop(pixels)"),
     ("crop(4) 15", "'15' is not a name with numbers in brackets, such as crop(pixels)"),
     ("turn(15)", "there is no 'turn'; did you mean 'rotate'?"),
