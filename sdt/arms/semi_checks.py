@@ -84,7 +84,7 @@ def _check_phase(config: Config, arm: str, phase: PhaseSpec, values: Mapping[str
   if names[0] == "fixmatch" and not config.augment.strong:
     raise ConfigError(
       f"{where}, which needs a second, strong augmentation; give augment.strong, such as "
-      "'crop(4) rand_augment(10) cutout(16)'"
+      "'crop(2) rotate(20) noise(0.1)'"
     )
   if pipeline_of(config.augment).mixing is not None or values.get("mixup_alpha"):
     raise ConfigError(
