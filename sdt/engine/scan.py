@@ -280,8 +280,12 @@ def _step_now(program: Program, place: StepPlace, plan: PlanArrays) -> StepNow:
 def _add_step(sums: Sums, measures: Measures, place: StepPlace, params: Params) -> Sums:
   """Returns the sums with what a step has measured, and the norms of its kernels after a phase."""
   phase = place.phase
+  guesses_used = sums.guesses_used
+  if measures.guesses_used is not None and guesses_used is not None:
+    guesses_used = guesses_used.at[phase].add(measures.guesses_used)
   return dataclasses.replace(
     sums,
+    guesses_used=guesses_used,
     train_loss=sums.train_loss.at[phase].add(measures.loss),
     train_correct=sums.train_correct.at[phase].add(measures.correct),
     train_count=sums.train_count.at[phase].add(measures.count),

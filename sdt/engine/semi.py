@@ -91,12 +91,15 @@ class Learned(NamedTuple):
     others: [] this device's part of the mean loss of the unlabelled ones.
     logits: [B, K] of the labelled examples.
     batch_stats: the new running statistics.
+    used: [] float32, this device's part of the share of the valid unlabelled examples whose guess
+      is learned from, in [0, 1].
   """
 
   labelled: Leaf
   others: Leaf
   logits: Leaf
   batch_stats: BatchStats
+  used: Leaf
 
 
 def given[T](part: T | None) -> T:
@@ -162,6 +165,7 @@ def fixmatch(seen: Seen) -> Learned:
     total / count_of(others.mask, seen.axis_name).astype(total.dtype),
     logits=labelled,
     batch_stats=batch_stats,
+    used=_share(is_sure & others.mask, others.mask, seen.axis_name),
   )
 
 
@@ -200,7 +204,15 @@ def mixmatch(seen: Seen) -> Learned:
     total / count_of(mask, seen.axis_name).astype(total.dtype),
     logits=logits[:size],
     batch_stats=batch_stats,
+    used=_share(mask, mask, seen.axis_name),
   )
+
+
+def _share(
+  used: Bool[Array, "U"], mask: Bool[Array, "U"], axis_name: str | None
+) -> Float[Array, ""]:
+  """Returns this device's part of the share of the valid examples that are used."""
+  return jnp.sum(used, dtype=jnp.float32) / count_of(mask, axis_name).astype(jnp.float32)
 
 
 def sharpened(logits: Float[Array, "V K"], temperature: Float[Array, ""]) -> Float[Array, "U K"]:

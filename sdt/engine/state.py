@@ -57,6 +57,7 @@ class Sums:
   num_steps: Leaf  # [P] int32
   weight_norms: Leaf  # [P, L] float32
   average: BatchSums | None = None  # over the test set, under the average of the weights
+  guesses_used: Leaf = None  # [P] float32, shares of unlabelled examples; None where none are seen
   step_losses: Leaf = None  # [S] float32, mean loss of each step of the round; None where not kept
 
 
@@ -116,9 +117,13 @@ def zero_sums(
   num_layers: int,
   *,
   has_average: bool = False,
+  has_guesses: bool = False,
   num_steps: int | None = None,
 ) -> Sums:
-  """Returns empty sums on the host, leading axis [R]; with `num_steps` losses of steps too."""
+  """Returns empty sums on the host, leading axis [R].
+
+  With `num_steps` there are losses of steps, with `has_guesses` shares of unlabelled examples.
+  """
   per_phase, scalar = (num_replicas, num_phases), (num_replicas,)
   return Sums(
     train_loss=np.zeros(per_phase, np.float32),
@@ -134,6 +139,7 @@ def zero_sums(
     average=BatchSums(*(np.zeros(scalar, dtype) for dtype in (np.float32, np.int32, np.int32)))
     if has_average
     else None,
+    guesses_used=np.zeros(per_phase, np.float32) if has_guesses else None,
     step_losses=None if num_steps is None else np.zeros((num_replicas, num_steps), np.float32),
   )
 

@@ -145,6 +145,7 @@ class Measures(NamedTuple):
       the decay.
     update_norm: [] of the change of all parameters.
     logits: [B, K], of this device's part of the batch; the other fields are over all devices.
+    guesses_used: [] share of the unlabelled examples whose guess is learned from; or None.
   """
 
   loss: Leaf
@@ -153,6 +154,7 @@ class Measures(NamedTuple):
   gradient_norm: Leaf
   update_norm: Leaf
   logits: Leaf
+  guesses_used: Leaf = None
 
 
 class Forward(NamedTuple):
@@ -161,6 +163,7 @@ class Forward(NamedTuple):
   batch_stats: BatchStats
   sums: BatchSums
   logits: Leaf  # [B, K]
+  guesses_used: Leaf = None  # []
 
 
 def train_step(
@@ -178,7 +181,7 @@ def train_step(
   now = dataclasses.replace(now, overrides={**now.overrides, **batch.by_example})
   objective = functools.partial(_objective, state.batch_stats, batch, now, network)
   grads, forward = jax.grad(objective, has_aux=True)(state.params)
-  grads, sums = sum_over(network.axis_name, (grads, forward.sums))
+  grads, sums, used = sum_over(network.axis_name, (grads, forward.sums, forward.guesses_used))
   hessian = None
   if needs_hessian(network.optim):
     hessian = sum_over(network.axis_name, _hessian(objective, state.params))
@@ -202,7 +205,7 @@ def train_step(
     average = averaged(average, variables, state.step, keep=now.optim["average"])
   update_norm = global_norm(jax.tree.map(jnp.subtract, params, state.params))
   norms = {"gradient_norm": global_norm(grads), "update_norm": update_norm}
-  measures = Measures(**sums._asdict(), **norms, logits=forward.logits)
+  measures = Measures(**sums._asdict(), **norms, logits=forward.logits, guesses_used=used)
   state = TrainState(state.step + 1, params, batch_stats, opt_state=opt_state, average=average)
   return state, measures
 
@@ -219,7 +222,7 @@ def _objective(
   """Returns this device's part of the regularised mean loss, [], and the other results."""
   count = sum_over(network.axis_name, jnp.sum(batch.mask, dtype=jnp.int32))
   variables = {"params": stop_frozen_gradients(network.optim, params), "batch_stats": batch_stats}
-  apply = functools.partial(_apply, network, variables, now)
+  apply, used = functools.partial(_apply, network, variables, now), None
   if batch.unlabelled is None:
     logits, statistics = apply(batch.inputs, batch.mask)
     sums = batch_sums(logits, batch.labels, batch.mask, axis_name=None)
@@ -227,12 +230,12 @@ def _objective(
     mean_loss = loss / jnp.maximum(count, 1).astype(loss.dtype)
   else:
     learned = _with_unlabelled(apply, batch, now, axis_name=network.axis_name)
-    logits, statistics = learned.logits, learned.batch_stats
+    logits, statistics, used = learned.logits, learned.batch_stats, learned.used
     sums = batch_sums(logits, batch.labels, batch.mask, axis_name=None)
     mean_loss = learned.labelled / jnp.maximum(count, 1).astype(learned.labelled.dtype)
     mean_loss = mean_loss + learned.others
   objective = _weighted(mean_loss, now.overrides, network.axis_name)
-  return objective, Forward(statistics, sums, logits)
+  return objective, Forward(statistics, sums, logits, guesses_used=used)
 
 
 def _labelled_sum(
@@ -270,8 +273,8 @@ def _with_unlabelled(apply: Apply, batch: Batch, now: StepNow, *, axis_name: str
 
   def alone() -> Learned:
     logits, statistics = apply(batch.inputs, batch.mask)
-    loss = labelled_sum(logits)
-    return Learned(loss, jnp.zeros_like(loss), logits=logits, batch_stats=statistics)
+    loss, none = labelled_sum(logits), jnp.float32(0.0)
+    return Learned(loss, jnp.zeros_like(loss), logits=logits, batch_stats=statistics, used=none)
 
   def together() -> Learned:
     learned = SEMI[name].learn(seen)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from sdt import files
 from sdt.config import Config
-from sdt.engine.plan import Plan
+from sdt.engine.plan import Phase, Plan
 from sdt.engine.state import Sums
 from sdt.engine.trainer import FinishedRound
 
@@ -99,6 +99,7 @@ def rows_of_round(
         "learning_rate": _short(rate),
         "weight_decay": _short(np.mean(phase.weight_decay[replica]) * factors[number]),
         **figures,
+        **_guesses(ended.sums, (replica, number), phase),
         "seconds": round(ended.seconds / plan.steps_per_round * phase.num_steps, 6),
         **({"overrides": values} if (values := {**phase.overrides, **phase.by_part}) else {}),
       }
@@ -155,6 +156,14 @@ def _figures(
     "test_accuracy": int(sums.test_correct[place[0]]) / tests if tests and has_classes else None,
     **_of_average(sums, place[0], tests, has_classes=has_classes),
   }
+
+
+def _guesses(sums: Sums, place: tuple[int, int], phase: Phase) -> dict[str, float | None]:
+  """Returns the share of the unlabelled examples whose guess was learned from; {} without any."""
+  if sums.guesses_used is None or not phase.num_unlabelled:
+    return {}
+  steps = int(sums.num_steps[place])
+  return {"guesses_used": _short(sums.guesses_used[place] / steps, 6) if steps else None}
 
 
 def _of_average(sums: Sums, replica: int, tests: int, *, has_classes: bool) -> dict[str, Any]:

@@ -394,5 +394,6 @@ class Setup:
       phases,
       len(self.layer_names),
       has_average=self.config.optim.average > 0,
+      has_guesses=self.config.data.labelled is not None,
       num_steps=phases * most if self.config.monitor.steps else None,
     )

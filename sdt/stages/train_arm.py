@@ -286,8 +286,9 @@ def _news(rows: list[dict[str, Any]]) -> str:
     ("test", "test_accuracy", 100.0, " %"),
     (train, "train_accuracy", 100.0, " %"),
     (f"{train} loss", "train_loss", 1.0, ""),
+    ("guesses used", "guesses_used", 100.0, " %"),
   ):
-    values = [row[key] for row in last if row[key] is not None and not row.get("diverged")]
+    values = [row[key] for row in last if row.get(key) is not None and not row.get("diverged")]
     if values:
       parts.append(f"{name} {scale * sum(values) / len(values):.{4 if scale == 1.0 else 2}f}{unit}")
   lost = [str(row["seed"]) for row in last if row.get("diverged")]

@@ -121,13 +121,15 @@ def test_a_step_of_fixmatch_equals_a_numpy_twin(problem):
   expected = -np.log(softmax(own)[np.arange(6), labels]).sum()
   np.testing.assert_allclose(measured.loss, expected, rtol=1e-5)
   assert (int(measured.count), measured.logits.shape) == (6, (9, 3))
+  assert float(measured.guesses_used) == is_sure.mean()
 
 
 def test_a_guess_below_the_threshold_teaches_nothing(problem):
   state, batch, _, network = problem
   now = one_step.now(np.float32(RATE), np.zeros(1, np.float32))
   plain, _ = one_step.step(state, batch, now, network=network)
-  after, _ = step(problem, "fixmatch", threshold=1.0)
+  after, measured = step(problem, "fixmatch", threshold=1.0)
+  assert float(measured.guesses_used) == 0.0
   for path, leaf in tiny.leaves(after.params).items():
     np.testing.assert_allclose(leaf, tiny.leaves(plain.params)[path], rtol=0, atol=1e-6)
 
@@ -140,7 +142,8 @@ def test_a_step_of_mixmatch_equals_a_numpy_twin(problem):
   partner[valid] = rng.permutation(valid)
   cut = functools.partial(np.split, indices_or_sections=[9, 16])
   mixing = Mixing(tuple(cut(partner.astype(np.int32))), tuple(cut(weight)))
-  after, _ = step(problem, "mixmatch", mixing)
+  after, measured = step(problem, "mixmatch", mixing)
+  assert float(measured.guesses_used) == 1.0
 
   twin = Twin(state.params)
   mean = (softmax(twin.logits(flat(first))) + softmax(twin.logits(flat(second)))) / 2
@@ -181,7 +184,8 @@ def test_where_nothing_is_learned_of_them_the_step_is_the_one_without_them(probl
   now = one_step.now(np.float32(RATE), np.zeros(1, np.float32))
   plain, expected = one_step.step(state, batch, now, network=network)
   tiny.assert_equal(ours, plain)
-  tiny.assert_equal(measured, expected)
+  tiny.assert_equal(measured._replace(guesses_used=None), expected)
+  assert float(measured.guesses_used) == 0.0
 
 
 @pytest.mark.slow
@@ -226,7 +230,7 @@ def test_what_two_devices_learn_of_their_halves_is_what_one_learns_of_all(name):
 
     seen = Seen(apply, labelled_sum, inputs, labels, mask, others, numbers, axis_name)
     learned = SEMI[name].learn(seen)
-    return sum_over(axis_name, (learned.labelled, learned.others))
+    return sum_over(axis_name, (learned.labelled, learned.others, learned.used))
 
   halves = jax.tree.map(lambda leaf: leaf.reshape(2, -1, *leaf.shape[1:]), batch)
   by_two = jax.pmap(functools.partial(learn, axis_name="data"), "data", devices=jax.devices()[:2])

@@ -2,6 +2,8 @@
 average of the weights.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,23 @@ def test_rows_and_results_have_the_accuracy_of_the_average_of_each_seed():
   assert entry["per_seed"] == {"3": None, "8": 0.8}
   lost = rows_of(0.1, average, steps_done=(9, 10))[1]
   assert (lost["diverged"], lost["average_test_accuracy"]) == (True, None)
+
+
+def test_a_phase_with_unlabelled_examples_has_the_share_of_guesses_that_taught():
+  first, second = tiny.alternating(OF, 70, 7).phases
+  plan = dataclasses.replace(
+    tiny.alternating(OF, 70, 7), phases=(dataclasses.replace(first, num_unlabelled=9), second)
+  )
+  sums = dataclasses.replace(
+    zero_sums(2, 2, 1, has_guesses=True),
+    guesses_used=np.array([[0.75, 0.0], [0.5, 0.0]], np.float32),
+    num_steps=np.array([[2, 4], [0, 0]], np.int32),
+  )
+  rows = metrics.rows_of_round(
+    plan, OF, FinishedRound(1, sums, 1.0), learning_rate=0.1, steps_done=np.array([10, 10])
+  )
+  assert [row.get("guesses_used", "none") for row in rows] == [0.375, "none", None, "none"]
+  assert not any("guesses_used" in row for row in rows_of(0.1))
 
 
 def test_without_an_average_nothing_is_said_of_one():
