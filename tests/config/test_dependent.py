@@ -17,7 +17,11 @@ AS_MEASURED = {  # their results were measured with the paper's A
   "controls/digits_regularisers.py",
   "controls/digits_tuned.py",
 }
-CHOSEN = {"controls/cifar10_longtail.py", "controls/cifar10_small.py"}  # balanced on purpose
+CHOSEN = {  # balanced on purpose
+  "controls/cifar10_longtail.py",
+  "controls/cifar10_mlp.py",
+  "controls/cifar10_small.py",
+}
 
 
 def balanced(**changes):
