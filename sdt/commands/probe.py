@@ -1,6 +1,8 @@
 """The command `probe`: a linear classifier on every stage of a network, and what to train of it."""
 
 import dataclasses
+import itertools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +92,8 @@ def main(arguments: Sequence[str]) -> int:
   probes = {stage: one.probe for stage, one in stages.items()}
   advice = advise(probes, len(data.train), len(data.class_names), scratch=scratch)
   command = next_command(asked, config, advice)
-  print("\n".join([*table(task, stages), "", *advice.reasons, f"{advice.action}:", f"  {command}"]))
+  lines = [*advice.reasons, *caution(config, advice), f"{advice.action}:", f"  {command}"]
+  print(*table(task, stages), "", *lines, sep="\n")
   if asked.output is not None:
     said = {"scratch": scratch, "advice": {**dataclasses.asdict(advice), "command": command}}
     text = json_text(_content(task, stages) | said).encode()
@@ -143,8 +146,19 @@ def table(task: "Task", stages: Mapping[str, "Probed"]) -> list[str]:
   return lines
 
 
+def caution(config: Config, advice: Advice) -> list[str]:
+  """Returns what keeps the training of a head alone from what the table has of it, in a line."""
+  if advice.train_from != "head":
+    return []
+  return [
+    "The classifiers of the table are fitted to their optimum, without augmentation: "
+    f"rounds={config.rounds} at optim.learning_rate={config.optim.learning_rate:g} may not reach "
+    "that. The run's last training accuracy tells: where it is low, raise both."
+  ]
+
+
 def next_command(asked: Asked, config: Config, advice: Advice) -> str:
-  """Returns the command of a training that does as advised."""
+  """Returns the command of a training that does as advised, in a workdir that is not there yet."""
   changes: dict[str, Any] = {}
   if advice.train_from != config.optim.train_from:
     changes["optim.train_from"] = advice.train_from
@@ -152,7 +166,10 @@ def next_command(asked: Asked, config: Config, advice: Advice) -> str:
     changes["optim.body_rate_factor"] = 1.0
   if advice.is_slow:
     changes["optim.learning_rate"] = float(f"{RATE_FACTOR * config.optim.learning_rate:g}")
-  return words.written("train", asked.given, asked.request.overrides, changes=changes)
+  place = f"{asked.request.workdir}-{advice.train_from or 'all'}"
+  names = itertools.chain([place], (f"{place}-{number}" for number in itertools.count(2)))
+  flag = f"--workdir={next(name for name in names if not os.path.lexists(name))}"
+  return words.written("train", asked.given, asked.request.overrides, changes=changes, flags=[flag])
 
 
 def _content(task: "Task", stages: Mapping[str, "Probed"]) -> dict[str, Any]:

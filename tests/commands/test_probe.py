@@ -68,6 +68,7 @@ def test_the_table_is_that_of_scikit_learn_on_features_by_hand(
   assert f"hidden1              16{stage['held_out_accuracy']:>10.1%}{accuracy:>9.1%}  " in printed
   assert printed.endswith(f"  {content['advice']['command']}\n")
   assert "70 training images of 3 classes are little data" in printed
+  assert "without augmentation: rounds=4 at optim.learning_rate=0.05 may not reach that" in printed
   # The same seed repeats it.
   other = tmp_path / "other.json"
   assert main([*words, "--output", str(other)]) == 0
@@ -87,8 +88,9 @@ def test_the_size_of_a_batch_changes_no_feature(weights):
     assert other["hidden1"].dtype == np.float32
 
 
-def test_the_next_command_keeps_what_was_asked_for_and_trains_as_advised(monkeypatch):
+def test_the_next_command_keeps_what_was_asked_for_and_trains_as_advised(monkeypatch, tmp_path):
   monkeypatch.setattr("sys.argv", ["sdt"])
+  monkeypatch.chdir(tmp_path)
   words = ["--config", "digits", "--config.model.pretrained=a b.safetensors"]
   words += ["--config.optim.learning_rate=0.2", "--config.optim.body_rate_factor=0.1"]
   asked = parse(words)
@@ -99,15 +101,21 @@ def test_the_next_command_keeps_what_was_asked_for_and_trains_as_advised(monkeyp
   assert (start, name) == ("sdt", "train")
   assert rest == [
     "--config=digits",
+    "--workdir=runs/digits-stage1",
     "--config.model.pretrained=a b.safetensors",
     "--config.optim.train_from=stage1",
     "--config.optim.body_rate_factor=1.0",
     "--config.optim.learning_rate=0.02",
   ]
+  for place in ("runs/digits", "runs/digits-head", "runs/digits-head-2"):
+    (tmp_path / place).mkdir(parents=True)
   head = next_command(asked, config, Advice((), "", "head", is_slow=False))
   assert "learning_rate=0.2" in head
+  assert "--workdir=runs/digits-head-3" in head
+  every = next_command(asked, config, Advice((), "", None, is_slow=True))
+  assert "--workdir=runs/digits-all" in every
   # What it prints is a config that can be run.
-  overrides = [tuple(word.removeprefix("--config.").split("=", 1)) for word in rest[1:]]
+  overrides = [tuple(word.removeprefix("--config.").split("=", 1)) for word in rest[2:]]
   assert resolve(load_config_file(request.config_path), overrides).optim.train_from == "stage1"
 
 
