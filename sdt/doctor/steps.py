@@ -74,13 +74,18 @@ def findings_of(outcomes: Mapping[str, Outcome]) -> list[Finding]:
 def advise(outcomes: Mapping[str, Outcome]) -> Advice:
   """Returns what to do next: mend the first fault, take the next steps, or train.
 
-  What a grid chose wins over the notes of the steps before it.
+  Shuffled labels explain what step 3 finds, so they come before it. What a grid chose wins over the
+  notes of the steps before it.
   """
   findings = findings_of(outcomes)
   if worst(findings) == FAULT:
-    first = next(one for one in findings if one.level == FAULT)
+    of_overfit = outcomes["overfit"].findings if "overfit" in outcomes else ()
+    faults = [one for one in findings if one.level == FAULT]
+    is_explained = any(one.code == "shuffled_labels" for one in faults)
+    first = next(one for one in faults if not (is_explained and one in of_overfit))
     mended = "with what is advised" if first.changes else "once it is mended"
-    why = f"mend the first fault ({first.code}); then examine again, {mended}"
+    which = "first fault" if first == faults[0] else "fault that explains the first"
+    why = f"mend the {which} ({first.code}); then examine again, {mended}"
     return Advice(why, "doctor", dict(first.changes))
   changes: dict[str, Any] = {}
   for name in ("coarse", "fine", "curves"):

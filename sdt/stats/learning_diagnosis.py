@@ -15,6 +15,11 @@ NEARLY = 0.95  # of the examples right is nearly all
 _FEW_NAMES = 3
 _MOST_TOLD = 5
 
+_LABELS = "labels_unrelated"
+_LABELS_FIRST = (
+  "look at images with their labels first: neighbours do not share them, see above; only if they "
+  "fit"
+)
 # Code of an earlier finding -> what it explains where nothing can be learnt.
 _REASONS = {
   "constant_weights": "all weights of a layer are equal (zero weights), see above",
@@ -116,7 +121,9 @@ def of_overfit(
       note(
         "overfit_slow",
         f"{text} after {own.num_steps} steps",
-        "a larger network or more steps would do; if not, look at the labels",
+        f"{_LABELS_FIRST}, a larger network or more steps"
+        if _LABELS in earlier
+        else "a larger network or more steps would do; if not, look at the labels",
       )
     ]
   text += f", nor at other rates (at most {best.accuracy:.1%}, at {best.rate:g})"
@@ -136,14 +143,14 @@ def _cannot(
   if best.unmoved and not reasons:
     some = ", ".join(best.unmoved[:_FEW_NAMES]) + ", ..." * (len(best.unmoved) > _FEW_NAMES)
     reasons.append(f"no gradient reaches {some}: they never moved")
+  advice = "mend that first: a network that cannot learn a few batches by heart learns nothing"
+  if not reasons and _LABELS in earlier:
+    reasons = ["the labels may have nothing to do with the inputs, see above"]
+    advice = f"{_LABELS_FIRST}, a larger network, or look for a fault in the network or the loss"
+  elif not reasons:
+    advice = "a larger network, or look for a fault in the network, the loss or the labels"
   why = f"; the cause may be: {'; '.join(reasons)}" if reasons else ""
-  return fault(
-    "cannot_overfit",
-    f"{text}{why}",
-    "mend that first: a network that cannot learn a few batches by heart learns nothing"
-    if reasons
-    else "a larger network, or look for a fault in the network, the loss or the labels",
-  )
+  return fault("cannot_overfit", f"{text}{why}", advice)
 
 
 def best_of(courses: Sequence[Course]) -> Course:
@@ -165,7 +172,7 @@ def of_rates(
   best, mine = best_of(courses), next(one for one in courses if one.rate == own)
   text = f"after {best.num_steps} steps the loss is {told(courses, own)}"
   tested = best.test_accuracy
-  if "labels_unrelated" in earlier and (tested is None or known.explains(tested)):
+  if _LABELS in earlier and (tested is None or known.explains(tested)):
     return [_shuffled(best)]
   if not best.learns:
     return [_nothing_learnt(text, earlier)]

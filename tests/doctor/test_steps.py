@@ -62,6 +62,14 @@ def test_a_fault_is_mended_first_and_only_its_keys_change():
   assert "unnormalised" in advice.why
 
 
+def test_shuffled_labels_are_mended_before_what_they_explain_and_after_what_came_before():
+  heart, labels = fault("cannot_overfit", "x", "y"), fault("shuffled_labels", "x", "y")
+  found = outcomes(overfit=heart, rates=labels)
+  assert advise(found).why.startswith("mend the fault that explains the first (shuffled_labels); ")
+  zero = fault("constant_weights", "x", "y")
+  assert "first fault (constant_weights)" in advise(found | {"before": Outcome((zero,))}).why
+
+
 def test_after_the_cheap_steps_the_others_follow_and_after_all_the_training():
   faster = note("other_rate", "x", "y", optim__learning_rate=1.0)
   advice = advise(outcomes(rates=faster))

@@ -19,6 +19,9 @@ def course(rate: float, end: float, accuracy: float = 0.5, **more) -> Course:
   return Course(rate, tuple(losses), accuracy, **more)
 
 
+SLOW = [course(0.1, 0.2, 0.97), course(0.01, 1.0, 0.98)]
+
+
 @pytest.mark.parametrize(
   ("courses", "earlier", "expected"),
   [
@@ -28,7 +31,7 @@ def course(rate: float, end: float, accuracy: float = 0.5, **more) -> Course:
     ([course(100.0, math.inf), course(1.0, 0.1, 0.998)], (), ("fault", "rate_too_high")),
     ([course(100.0, math.inf), course(0.1, 0.5, 0.9)], (), ("fault", "rate_too_high")),
     ([course(100.0, math.inf), course(0.1, 2.29, 0.1)], (), ("fault", "cannot_overfit")),
-    ([course(0.1, 0.2, 0.97), course(0.01, 1.0, 0.98)], (), ("note", "overfit_slow")),
+    (SLOW, (), ("note", "overfit_slow")),
     ([course(0.1, 2.3, 0.1), course(0.01, 2.3, 0.1)], (), ("fault", "cannot_overfit")),
   ],
 )
@@ -48,6 +51,17 @@ def test_why_nothing_can_be_learnt_is_told_from_what_was_found_before():
   (found,) = of_overfit(still, 64, ())
   assert "no gradient reaches hidden1, head: they never moved" in found.text
   assert "cause" not in of_overfit([course(0.1, 2.3, 0.1)], 64, ())[0].text
+
+
+def test_labels_that_neighbours_do_not_share_are_looked_at_before_the_network_is_changed():
+  for courses, code in (([course(0.1, 2.3, 0.1)], "cannot_overfit"), (SLOW, "overfit_slow")):
+    (found,) = of_overfit(courses, 512, {"labels_unrelated"})
+    assert found.code == code
+    assert found.advice.startswith("look at images with their labels first: ")
+    assert not of_overfit(courses, 512, ())[0].advice.startswith("look")
+  # What surely keeps a network from learning comes before them.
+  (found,) = of_overfit([course(0.1, 2.3, 0.1)], 512, {"labels_unrelated", "dead_units"})
+  assert found.advice.startswith("mend that first")
 
 
 def test_frozen_stages_make_a_note_of_what_the_rest_cannot_learn_unless_there_is_another_reason():
