@@ -44,7 +44,7 @@ PLAN: Mapping[str, Row] = {
   ),
   "rates": Row(
     "learning rates",
-    "four learning rates, a hundred steps each",
+    "four or more learning rates, a hundred steps each",
     f"{_SLIDES}, step 3",
   ),
   "coarse": Row(

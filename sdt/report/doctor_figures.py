@@ -4,20 +4,24 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sdt.report.curve_figures import log_axis
-from sdt.report.figures import BLACK, BLUE, GREY, OTHER_COLOURS, VERMILLION, WIDE, Look
+from sdt.report.figures import BLACK, BLUE, GREY, VERMILLION, WIDE, Look
 from sdt.report.monitor_figures import moving_average
 
 _LOG_FROM = 10
+_LIGHTEST = 0.9  # of the colour map: its yellow vanishes on white
 _MOST = 30.0  # times the loss of chance: higher losses leave the figure
 
 
 def losses(courses: Sequence[Mapping[str, Any]], chance: float, own: float) -> Figure:
-  """Draws the loss of every step at each rate; the config's own rate is black and thick.
+  """Draws the loss of every step at each rate, from dark to light as the rates fall.
+
+  The config's own rate is black and thick.
 
   Args:
     courses: "rate" and "losses" each, as doctor.json has them.
@@ -26,7 +30,8 @@ def losses(courses: Sequence[Mapping[str, Any]], chance: float, own: float) -> F
   """
   figure = Figure(figsize=WIDE, layout="constrained")
   axes = figure.add_subplot()
-  colours = iter([*OTHER_COLOURS, VERMILLION, GREY] * len(courses))
+  others = sum(course["rate"] != own for course in courses)
+  colours = iter(matplotlib.colormaps["plasma"](np.linspace(0.0, _LIGHTEST, others)))
   values = [chance]
   for course in sorted(courses, key=lambda one: -one["rate"]):
     made = np.array([loss for loss in course["losses"] if loss is not None], np.float64)

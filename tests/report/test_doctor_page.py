@@ -1,5 +1,6 @@
 """The page of an examination: what stands in doctor.json stands on it, escaped; its figures."""
 
+import matplotlib.colors
 import numpy as np
 
 from sdt.report import doctor_figures, doctor_page, figures
@@ -107,6 +108,13 @@ def test_numbers_that_are_not_finite_are_said_so_and_stop_no_page():
   assert tables["gradient"][1] == [["1", "not finite", "1.1", "not finite"]]
   assert tables["before"][1][1] == ["2", "0.0", "-", "not finite", "not finite"]
   assert set(doctor_page.pictures(content(**steps))) == {"before", "rates", "curves"}
+
+
+def test_each_of_many_rates_has_a_colour_of_its_own():
+  courses = [{**COURSES[0], "rate": 10.0**power} for power in range(-6, 4)]
+  lines = doctor_figures.losses(courses, 2.3, 0.1).axes[0].lines
+  colours = {matplotlib.colors.to_hex(line.get_color()) for line in lines}
+  assert len(colours) == len(lines) == 11  # ten rates, and chance
 
 
 def test_figures_are_drawn_of_the_steps_that_have_one_and_show_their_numbers():
