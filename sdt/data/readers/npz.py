@@ -246,12 +246,17 @@ def _to_bytes(array: AnyArray, span: Span) -> str:
   low, high = span
   if low >= 0:
     low, high = 0.0, high if high > 255 else 255.0 if high > 1 else 1.0
-  shifted = "x" if not low else f"(x + {float(f'{-low:.6g}')})"  # a float: 8 bits would overflow
   return (
     f" with values from {float(array.min()):g} to {float(array.max()):g}; images must be uint8, 0 "
-    f"to 255, [N, height, width, channels]: write it anew, such as numpy.rint(255 / {high - low:g} "
-    f"* {shifted}).clip(0, 255).astype(numpy.uint8)"
+    f"to 255, [N, height, width, channels]: write it anew, such as {call_to_bytes(low, high)}"
   )
+
+
+def call_to_bytes(low: float, high: float) -> str:
+  """Returns the call that makes bytes, 0 to 255, of numbers `x` from `low` to `high`."""
+  factor = {1.0: "255 * ", 255.0: ""}.get(high - low, f"255 / {high - low:g} * ")
+  shifted = "x" if not low else f"(x + {float(f'{-low:.6g}')})"  # a float: 8 bits would overflow
+  return f"numpy.rint({factor}{shifted}).clip(0, 255).astype(numpy.uint8)"
 
 
 def _layout(shape: tuple[int, ...], channels: int | None) -> tuple[str, str]:

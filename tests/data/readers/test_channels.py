@@ -64,8 +64,8 @@ def test_the_key_says_what_the_last_size_is_and_a_wrong_key_is_refused(tmp_path)
 @pytest.mark.parametrize(
   ("values", "recipe"),
   [
-    (np.float32([0, 0.5, 1.0]), "255 / 1 * x"),
-    (np.int64([0, 7, 255]), "255 / 255 * x"),
+    (np.float32([0, 0.5, 1.0]), "255 * x"),
+    (np.int64([0, 7, 255]), "x"),
     (np.uint16([0, 100, 4095]), "255 / 4095 * x"),
   ],
   ids=["floats to 1", "integers", "16 bits"],
