@@ -162,7 +162,8 @@ class SdtClassifier(ClassifierMixin, BaseEstimator):
     else:
       inputs = validate_data(self, X, reset=False, **_checks(X))
     try:
-      return self.networks_.predict_proba(as_trained(inputs))
+      # Of [N, H, W] the networks themselves tell what may be one image [H, W, C].
+      return self.networks_.predict_proba(inputs if inputs.ndim == 3 else as_trained(inputs))
     except (ConfigError, DataError) as error:
       raise ValueError(str(error)) from error
 

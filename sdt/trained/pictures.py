@@ -17,7 +17,7 @@ from sdt.data.readers.image_kinds import has_image_suffix, is_image
 from sdt.data.readers.npz_stream import StoredArray
 from sdt.data.readers.path_kinds import OTHER_KINDS, kind_of
 from sdt.errors import DataError
-from sdt.trained.preparing import Picture, Preparing
+from sdt.trained.preparing import Picture, Preparing, highest_of
 
 _FORM = "expected a header with a column path, and a row for every image"
 _EXPECTED = "expected image files, folders of them, a CSV file with a column path, or an npz"
@@ -76,13 +76,13 @@ def of_arrays(images: Sequence[Picture] | np.ndarray, preparing: Preparing) -> P
     DataError: an array that this network cannot take.
   """
   if isinstance(images, np.ndarray):
-    is_one = images.ndim == 3 and images.shape[2] in (3, 4) and len(preparing.shape) == 3
-    if is_one:
+    if _may_be_one(images.shape, preparing.shape):
       raise DataError(
         f"an array {list(images.shape)} may be one image or many grey ones; give one image as "
-        "[image], and grey ones as [N, height, width, 1]"
+        "x[None], and grey ones as [N, height, width, 1]"
       )
-    preparing.refuse_other_arrays(images.shape, images.dtype, "the array")
+    highest = None if images.dtype == np.uint8 else highest_of(images)
+    preparing.refuse_other_arrays(images.shape, images.dtype, "the array", highest=highest)
   elif any(not isinstance(image, np.ndarray) for image in images):
     preparing.refuse_files()
 
@@ -93,6 +93,15 @@ def of_arrays(images: Sequence[Picture] | np.ndarray, preparing: Preparing) -> P
       yield [_name(image, place) for place, image in enumerate(part, start)], part
 
   return Pictures(len(images), draw)
+
+
+def _may_be_one(shape: tuple[int, ...], of_network: tuple[int, ...]) -> bool:
+  """Returns whether an array of this shape may be one image [height, width, channels].
+
+  Grey images [N, height, width] of the network's own size are not.
+  """
+  is_grey = of_network == (*shape[1:], 1)
+  return len(shape) == len(of_network) == 3 and shape[2] in (1, 3, 4) and not is_grey
 
 
 def _name(image: Picture, place: int) -> str:

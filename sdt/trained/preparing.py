@@ -10,6 +10,7 @@ from PIL import Image
 
 from sdt.config.schema import DataConfig
 from sdt.data import downsample
+from sdt.data.readers import npz
 from sdt.data.readers.decoding import Decoded, decode, from_image
 from sdt.errors import DataError
 
@@ -76,10 +77,12 @@ class Preparing:
         "has; give an npz or an array of uint8 [N, H, W, C]"
       )
 
-  def refuse_other_arrays(self, shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
+  def refuse_other_arrays(
+    self, shape: tuple[int, ...], dtype: np.dtype, where: str, *, highest: float | None = None
+  ) -> None:
     """Raises a DataError where an array of this shape [N, ...] cannot hold inputs of the network.
 
-    `where` is what the message calls it.
+    `where` is what the message calls it; `highest` is its largest number, where that is known.
     """
     what = f"{where}: {dtype} {list(shape)}"
     if len(self.shape) == 1:
@@ -92,8 +95,8 @@ class Preparing:
     taken = {3: (1, 3, 4)}.get(wanted, (wanted,))
     if dtype != np.uint8 or len(shape) not in (3, 4):
       raise DataError(
-        f"{what}; expected uint8, 0 to 255, [N, height, width, {wanted}]; floats in [0, 1] become "
-        "that by numpy.rint(255 * x).astype(numpy.uint8)"
+        f"{what}; expected uint8, 0 to 255, [N, height, width, {wanted}]"
+        f"{'; one image is x[None]' if len(shape) == 2 else ''}{_to_bytes(dtype, highest)}"
       )
     if channels not in taken:
       is_first = len(shape) == 4 and shape[1] in taken
@@ -155,7 +158,7 @@ class Preparing:
       return Prepared(
         None,
         f"an array of {pixels.dtype} {list(pixels.shape)}; expected uint8, 0 to 255, [height, "
-        "width] or [height, width, channels]",
+        f"width] or [height, width, channels]{_to_bytes(pixels.dtype, highest_of(pixels))}",
       )
     image = pixels[..., None] if pixels.ndim == 2 else pixels
     channels = image.shape[2]
@@ -213,6 +216,23 @@ class Preparing:
     of_run = (high, wide) == (factor * self.shape[0], factor * self.shape[1])
     is_cut = self.config.crop_size is not None and high % factor == 0 and wide % factor == 0
     return downsample.averaged(pixels, factor) if of_run or is_cut else pixels
+
+
+def highest_of(array: Shaped[np.ndarray, "..."]) -> float | None:
+  """Returns the largest number of an array; None where it has none."""
+  return float(array.max()) if array.dtype.kind in "uifb" and array.size else None
+
+
+def _to_bytes(dtype: np.dtype, highest: float | None) -> str:
+  """Returns what makes bytes of numbers of another type, by the largest where it is known."""
+  if dtype == np.uint8 or dtype.kind not in "uifb":
+    return ""
+  unit, whole = (npz.call_to_bytes(0.0, top) for top in (1.0, 255.0))
+  if highest is None:
+    return f"; numbers up to 1 become that by {unit}, those up to 255 by {whole}"
+  if highest <= 255:
+    return f"; these become that by {unit if highest <= 1 else whole}"
+  return "; make of these what was made of the images that the network was trained on"
 
 
 def _channels(number: int) -> str:

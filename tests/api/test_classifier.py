@@ -73,6 +73,10 @@ def test_images_are_classified_and_a_workdir_keeps_every_fit(tmp_path, monkeypat
   rows = classifier.fit(images, digits.target[:300]).predict_proba(images)
   assert rows.shape == (300, 10)
   assert classifier.predict(images).dtype == digits.target.dtype
+  with pytest.raises(ValueError, match=r"may be one image or many grey ones"):
+    classifier.predict(images[0][..., None])
+  with pytest.raises(ValueError, match=r"one image is x\[None\]"):
+    classifier.predict(images[0])
   larger = np.kron(images[..., None], np.ones((1, 3, 3, 1), np.uint8))
   assert np.mean(classifier.predict(larger) == classifier.predict(images)) > 0.9
   with monkeypatch.context() as patch:

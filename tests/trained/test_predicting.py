@@ -141,10 +141,31 @@ def test_images_that_cannot_be_predicted_are_errors_in_python(run, tmp_path):
     run.predict([tmp_path / "none"])
   with pytest.raises(DataError, match="none: no such file or folder"):
     run.predict(tmp_path / "none")
-  with pytest.raises(DataError, match=r"may be one image or many grey ones"):
-    run.predict(np.zeros((8, 8, 3), np.uint8))
-  with pytest.raises(DataError, match="expected uint8"):
-    run.predict(np.zeros((2, 8, 8, 3)))
+  for channels in (1, 3, 4):
+    with pytest.raises(DataError, match=r"may be one image or many grey ones; .* as x\[None\]"):
+      run.predict(np.zeros((8, 8, channels), np.uint8))
+
+
+@pytest.mark.parametrize(
+  ("images", "end"),
+  [
+    (np.zeros((8, 8), np.uint8), "3]; one image is x[None]"),
+    (np.full((8, 8), 0.5), "3]; one image is x[None]; these become that by numpy.rint(255 * x)."),
+    (np.full((2, 8, 8, 3), 0.5), "3]; these become that by numpy.rint(255 * x).clip(0, 255)."),
+    (np.full((2, 8, 8, 3), 220.0), "3]; these become that by numpy.rint(x).clip(0, 255).astype("),
+    (np.full((2, 8, 8, 3), 4095), "3]; make of these what was made of the images that the network"),
+    (np.zeros((0, 8, 8, 3)), "3]; numbers up to 1 become that by numpy.rint(255 * x)."),
+    (np.zeros((2, 8, 8, 3), complex), "3]"),
+    ([np.full((8, 8), 0.5)], "channels]; these become that by numpy.rint(255 * x)."),
+  ],
+  ids=["flat", "flat floats", "unit", "floats", "deep", "none", "complex", "in a list"],
+)
+def test_arrays_that_are_no_images_are_told_what_makes_images_of_them(images, end, run):
+  with pytest.raises(DataError) as caught:
+    run.predict(images)
+  said = str(caught.value)
+  assert end in said
+  assert ("x[None]" in said, "255 * x" in said) == ("x[None]" in end, "255 * x" in end)
 
 
 @pytest.mark.slow_rows("csv")
