@@ -186,9 +186,8 @@ def _predict(request: Request) -> int:
       if line := progress.add(len(part.names)):
         display.log(line)
   secs = time.perf_counter() - start
-  if scaled:
-    height, width = models[0].input_shape[:2]
-    display.log(f"note: {scaled:,} images of another size were scaled to {width} x {height} pixels")
+  if note := networks.scaled_note(scaled):
+    display.log(f"note: {note}")
   display.log(
     f"predicted {total:,} images in {duration(secs)}, {total / secs:,.0f} a second with what it "
     f"took to compile{f': {request.output}' if request.output else ''}"

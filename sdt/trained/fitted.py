@@ -16,7 +16,7 @@ from sdt.errors import ConfigError, DataError
 from sdt.files.sealed import read_seal
 from sdt.trained.given import Images
 from sdt.trained.model import Model, model_of
-from sdt.trained.networks import Networks
+from sdt.trained.networks import Networks, warn
 
 FILE = "fit.json"
 _FORMAT = "sdt fit 1"
@@ -78,10 +78,11 @@ class Fitted:
     Raises:
       DataError: an image cannot be read, or these networks cannot take it.
     """
-    rows = [
-      Networks((model,), self.record["precision"]).predict_proba(images) for model in self.models
+    answers = [
+      Networks((model,), self.record["precision"]).answered(images) for model in self.models
     ]
-    return np.mean(rows, axis=0)
+    warn(answers[0][1])
+    return np.mean([rows for rows, _ in answers], axis=0)
 
   def predict(self, images: Images) -> np.ndarray:
     """Returns the most probable label of every example, [N]."""

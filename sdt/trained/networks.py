@@ -22,6 +22,7 @@ from sdt.trained.preparing import PreparedPart, Preparing
 _PARTS_AHEAD = 16  # prepared before they are asked for
 _BATCH_SIZE, _BATCH_PIXELS = 64, 2**22  # at most, so that a batch of large images fits into memory
 _LARGEST_BATCH = 2**17
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,18 +102,37 @@ class Networks:
         [N, D].
       batch_size: see `Networks.batch_size`.
 
+    It warns of images that it scales, see `scaled_note`.
+
     Raises:
       DataError: an image cannot be read, or this network cannot take it. ConfigError: no such batch
         size.
     """
-    found = self._found(images)
+    rows, note = self.answered(images, batch_size=batch_size)
+    warn(note)
+    return rows
+
+  def answered(
+    self, images: Images, *, batch_size: int | None = None
+  ) -> tuple[Float64[np.ndarray, "N K"], str]:
+    """Returns what `predict_proba` does, and the note on images that were scaled, or ""."""
+    found, num_scaled = self._found(images), 0
     rows = [np.zeros((0, len(self.class_names)))]
     with without_warnings(), contextlib.closing(self.answers(found, batch_size)) as answers:
       for part, guesses in answers:
         for place, reason in part.reasons.items():
           raise DataError(f"{part.names[place]}: {reason}")
         rows.append(guesses.probabilities)
-    return np.concatenate(rows)
+        num_scaled += part.num_scaled
+    return np.concatenate(rows), self.scaled_note(num_scaled)
+
+  def scaled_note(self, number: int) -> str:
+    """Returns what is told of so many images that had to be scaled; "" of none."""
+    if not number:
+      return ""
+    which, were = ("image", "was") if number == 1 else ("images", "were")
+    height, width = self.models[0].input_shape[:2]
+    return f"{number:,} {which} of another size {were} scaled to {width} x {height} pixels"
 
   def _found(self, images: Images) -> list[Pictures]:
     several = given.normalised(images)
@@ -124,6 +144,12 @@ class Networks:
     """Returns the name of the most probable class of each image, [N]; see `predict_proba`."""
     best = self.predict_proba(images, batch_size=batch_size).argmax(axis=1)
     return np.array(self.class_names)[best]
+
+
+def warn(note: str) -> None:
+  """Warns the program that has called sdt, unless the note is empty."""
+  if note:
+    warnings.warn(note, skip_file_prefixes=(_PACKAGE,), stacklevel=2)
 
 
 @contextlib.contextmanager

@@ -78,7 +78,8 @@ def test_images_are_classified_and_a_workdir_keeps_every_fit(tmp_path, monkeypat
   with pytest.raises(ValueError, match=r"one image is x\[None\]"):
     classifier.predict(images[0])
   larger = np.kron(images[..., None], np.ones((1, 3, 3, 1), np.uint8))
-  assert np.mean(classifier.predict(larger) == classifier.predict(images)) > 0.9
+  with pytest.warns(UserWarning, match="300 images of another size were scaled to 8 x 8 pixels"):
+    assert np.mean(classifier.predict(larger) == classifier.predict(images)) > 0.9
   with monkeypatch.context() as patch:
     whole.forbid_training(patch)
     again = SdtClassifier(VERY_QUICK, workdir=tmp_path).fit(images, digits.target[:300])

@@ -13,6 +13,7 @@ from sdt.data import sources
 from sdt.engine.evaluate import predict
 from sdt.errors import ConfigError, DataError
 from sdt.inputs.augment import normalise, shift_and_scale
+from sdt.trained.fitted import Fitted
 from sdt.trained.load import load
 from sdt.trained.pictures import Pictures
 from sdt.trained.predicting import Guesses, Predictor, guessed, probabilities
@@ -144,6 +145,18 @@ def test_images_that_cannot_be_predicted_are_errors_in_python(run, tmp_path):
   for channels in (1, 3, 4):
     with pytest.raises(DataError, match=r"may be one image or many grey ones; .* as x\[None\]"):
       run.predict(np.zeros((8, 8, channels), np.uint8))
+
+
+def test_the_program_is_warned_once_of_images_that_are_scaled(run, reference_run):
+  one, two = (np.zeros((number, 9, 9, 3), np.uint8) for number in (1, 2))
+  record = {"precision": "float32", "members": [{"file": "a"}, {"file": "b"}]}
+  fit = Fitted(record, ((reference_run / "model.safetensors").read_bytes(),) * 2)
+  for predict_proba in (run.predict_proba, fit.predict_proba):
+    for images, told in ((one, "1 image of another size was"), (two, "2 images of another size w")):
+      with pytest.warns(UserWarning, match=told) as caught:
+        predict_proba(images)
+      (warning,) = caught
+      assert str(warning.message).endswith(" scaled to 8 x 8 pixels")
 
 
 @pytest.mark.parametrize(
