@@ -4,6 +4,7 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -15,13 +16,18 @@ _NUM_SHOWN = 5
 
 def named_in(safetensors: bytes) -> list[str] | None:
   """Returns the class names in the header of a sound safetensors file; None if there are none."""
-  end = 8 + int.from_bytes(safetensors[:8], "little")
-  try:
-    names = json.loads(json.loads(safetensors[8:end])["__metadata__"]["class_names"])
-  except (KeyError, TypeError, ValueError, RecursionError):
-    return None
+  names = stated(safetensors, "class_names")
   is_a_list_of_text = isinstance(names, list) and all(isinstance(name, str) for name in names)
   return names if is_a_list_of_text else None
+
+
+def stated(safetensors: bytes, key: str) -> Any:
+  """Returns what the header of a sound safetensors file says, in JSON; None if it says nothing."""
+  end = 8 + int.from_bytes(safetensors[:8], "little")
+  try:
+    return json.loads(json.loads(safetensors[8:end])["__metadata__"][key])
+  except (KeyError, TypeError, ValueError, RecursionError):
+    return None
 
 
 def positions(path: Path, in_file: Sequence[str], of_data: Sequence[str]) -> Int[np.ndarray, "K"]:

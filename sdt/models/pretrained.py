@@ -105,7 +105,8 @@ def load(
     heads = {names.pop(key) for key in wanted if key.startswith(f"params/{HEAD}/")}
     tensors = {name: tensor for name, tensor in tensors.items() if name not in heads}
   both = {key: (name, wanted[key]) for key, name in names.items()}
-  leaves, told = _leaves(path, tensors, both, is_public=is_public)
+  network = _network_of(data)
+  leaves, told = _leaves(path, tensors, both, is_public=is_public, network=network)
   checksum = hashlib.sha256(data).hexdigest()
   loaded = Pretrained(leaves, checksum, is_public, positions=told)
   return _with_head(path, loaded, data, class_names=class_names) if with_head else loaded
@@ -117,6 +118,7 @@ def _leaves(
   wanted: Mapping[str, tuple[str, tuple[int, ...]]],
   *,
   is_public: bool,
+  network: str,
 ) -> tuple[dict[str, np.ndarray], str]:
   """Returns the arrays of a file by path, in sdt's layout, and what to say of their positions.
 
@@ -125,12 +127,13 @@ def _leaves(
     tensors: of the file, by name.
     wanted: by path, the file's name and the shape that the network has.
     is_public: whether the file has the public layout.
+    network: see `_network_of`.
   """
   axes = {key: _axes(len(shape), is_public) for key, (_, shape) in wanted.items()}
   shapes = {key: tuple(shape[axis] for axis in axes[key]) for key, (_, shape) in wanted.items()}
   names = {key: name for key, (name, _) in wanted.items()}
   of_others = _of_other_images(tensors, names, shapes)
-  _check_names(path, tensors, names, shapes=shapes | of_others)
+  _check_names(path, tensors, names, shapes=shapes | of_others, network=network)
   values = {key: _values(path, name, tensors[name]) for key, name in names.items()}
   values |= {key: positions.resized(values[key], shapes[key]) for key in of_others}
   leaves = {
@@ -246,11 +249,21 @@ def _tensors(path: Path, data: bytes) -> dict[str, Mapping[str, Any]]:
   return {inner: tensors[name] for name, inner in names.items()}
 
 
+def _network_of(data: bytes) -> str:
+  """Returns which network the header of a file of sdt's names, as a part of a message, or ""."""
+  config = head_classes.stated(data, "config")
+  model = config.get("model") if isinstance(config, Mapping) else None
+  name = model.get("name") if isinstance(model, Mapping) else None
+  return f"; the file is of model.name={name}" if name in tuple(NETWORKS) else ""
+
+
 def _check_names(
   path: Path,
   tensors: Mapping[str, Mapping[str, Any]],
   names: Mapping[str, str],
+  *,
   shapes: Mapping[str, tuple[int, ...]],
+  network: str,
 ) -> None:
   """Raises a DataError unless the file has exactly the tensors that the network needs.
 
@@ -259,11 +272,17 @@ def _check_names(
     tensors: of the file, by name.
     names: the file's name of each path of sdt.
     shapes: the expected shape of each path of sdt, in the file's layout.
+    network: see `_network_of`.
   """
-  missing = [f"{name} for {key}" for key, name in names.items() if name not in tensors]
+  missing = [
+    name if name == key else f"{name} for {key}"
+    for key, name in names.items()
+    if name not in tensors
+  ]
   left_over = sorted(tensors.keys() - set(names.values()))
   other_shape = [
-    f"{name} is {list(tensors[name]['shape'])}, {key} wants {list(shapes[key])}"
+    f"{name} is {list(tensors[name]['shape'])}, {'the network' if name == key else key} wants "
+    f"{list(shapes[key])}"
     for key, name in names.items()
     if name in tensors and tuple(tensors[name]["shape"]) != shapes[key]
   ]
@@ -279,7 +298,7 @@ def _check_names(
     )
   raise DataError(
     f"model.pretrained={path}: of the {len(names)} tensors that this network needs: "
-    f"{', '.join(problems)}; {advice}"
+    f"{', '.join(problems)}{network}; {advice}"
   )
 
 
