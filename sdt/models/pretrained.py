@@ -27,6 +27,13 @@ from sdt.types import Variables
 MAX_BYTES = 4 * 2**30
 _KEY, _ADVICE = "model.pretrained", "expected a safetensors file of weights"
 _NUM_SHOWN = 3
+# What to do where the file is of images with so many channels, and the data have so many.
+_TO_CHANNELS = {
+  (1, 3): "give yours as grey arrays [N, height, width] (data.name=npz), or train those weights "
+  "anew on image files (data.name=folder or csv), which are always read as RGB",
+  (3, 1): "give yours as image files (data.name=folder or csv), which are always read as RGB, or "
+  "grey arrays [N, height, width] as numpy.stack([x] * 3, axis=-1)",
+}
 
 _TYPES = {
   name: np.dtype(kind)
@@ -291,6 +298,8 @@ def _check_names(
   if not problems:
     return
   advice = "choose the model.name (and its keys) that the weights are of, or another file"
+  if not missing and not left_over and len(other_shape) == 1:
+    advice = _of_channels(tensors, names, shapes) or advice
   if not missing and not left_over and all(f"params/{HEAD}/" in line for line in other_shape):
     advice = (
       "it was trained on another number of classes: leave model.pretrained_head off, and the head "
@@ -300,6 +309,25 @@ def _check_names(
     f"model.pretrained={path}: of the {len(names)} tensors that this network needs: "
     f"{', '.join(problems)}{network}; {advice}"
   )
+
+
+def _of_channels(
+  tensors: Mapping[str, Mapping[str, Any]],
+  names: Mapping[str, str],
+  shapes: Mapping[str, tuple[int, ...]],
+) -> str:
+  """Returns what to do where the one kernel that differs does so in its input channels; else ""."""
+  for key, name in names.items():
+    stored, wanted = tuple(tensors[name]["shape"]), shapes[key]
+    axis = 2 if name == key else TO_TORCH[4].index(2)
+    if stored != wanted and len(stored) == len(wanted) == 4:
+      channels, own = stored[axis], wanted[axis]
+      if stored == (*wanted[:axis], channels, *wanted[axis + 1 :]):
+        return (
+          f"the file is of images with {channels} channel{'s' * (channels > 1)}, yours have {own}: "
+          f"{_TO_CHANNELS.get((channels, own), 'both must be arrays of the same channels')}"
+        )
+  return ""
 
 
 def _few(lines: Iterable[str]) -> str:

@@ -205,22 +205,6 @@ def test_a_file_of_sdts_fits_any_network_of_the_same_names_with_or_without_its_h
   np.testing.assert_array_equal(body["params/stem_conv/kernel"], earlier["params/stem_conv/kernel"])
 
 
-def test_a_file_of_another_network_of_sdts_is_told_with_the_network_that_its_header_names(tmp_path):
-  earlier = names(init_variables(ResNet(3, blocks=(1,), widths=(4,)), (8, 8, 3), 5))
-  start = init_variables(ResNet(3, blocks=(2,), widths=(4,)), (8, 8, 3), 0)
-  for config, told in (
-    ({"model": {"name": "resnet20"}}, "; the file is of model.name=resnet20; choose the "),
-    ({"model": {"name": ["resnet20"]}}, "; choose the "),
-    ([], "; choose the "),
-  ):
-    path = tmp_path / "a.safetensors"
-    path.write_bytes(save(earlier, {"config": json.dumps(config)}))
-    with pytest.raises(DataError) as caught:
-      load(path, None, start, with_head=False)
-    assert "(batch_stats/stage1_block2/norm1/mean, " in str(caught.value)
-    assert f", ...){told}" in str(caught.value)
-
-
 def header(content, body=b""):
   text = content if isinstance(content, bytes) else json.dumps(content).encode()
   return struct.pack("<Q", len(text)) + text + body
