@@ -43,7 +43,7 @@ from sdt.trained.fitted import FILE, Fitted, record_of
 from sdt.trained.model import file_of
 
 _SHARE, _MOST_SHARE, _LEAST_HELD_OUT = 0.15, 1 / 3, 20
-_TRIALS = "trials"
+_TRIALS, _MINUTES = "trials", 10.0
 _SIDES = (64, 32, 16, 8)  # of the images of a folder: the largest that half of them fill
 _MOST_OPENED = 64
 
@@ -52,7 +52,7 @@ def fit(
   images: ArrayLike | str | os.PathLike[str],
   labels: ArrayLike | None = None,
   *,
-  minutes: float = 10.0,
+  minutes: float | None = None,
   plan: Mapping[str, Any] | None = None,
   workdir: str | os.PathLike[str] | None = None,
   seed: int = 0,
@@ -74,19 +74,26 @@ def fit(
       has a folder of images for each class (of one with `train/` that part alone), which are made
       squares of 8, 16, 32 or 64 pixels, the largest that half of the images fill.
     labels: [N], of any kind; None for a folder.
-    minutes: of wall time, above 0. One trial comes to its end in any case. Not read with a plan.
-    plan: of an earlier fit.
+    minutes: of wall time, above 0, by default 10. One trial comes to its end in any case.
+    plan: of an earlier fit; it stands in place of the time.
     workdir: a new or empty folder, which keeps the trials and fit.json. The same fit there again
       returns what it keeps; one with a plan that was stopped goes on. None: nothing is kept.
     seed: of the held-out examples, the recipes and their networks. Not read with a plan.
 
   Raises:
-    ConfigError: an argument is wrong, the time is too short for one trial, or the workdir holds
-      something else. DataError: the examples cannot be learned from, or are too few to hold some
-      out. DivergedError: no recipe came to a sound network. Interrupted: by a signal.
+    ConfigError: an argument is wrong, the time is too short for one trial or stands beside a plan,
+      or the workdir holds something else. DataError: the examples cannot be learned from, or are
+      too few to hold some out. DivergedError: no recipe came to a sound network. Interrupted: by a
+      signal.
   """
+  if minutes is not None and plan is not None:
+    raise ConfigError(
+      f"minutes={minutes!r} beside a plan, which says itself what is trained and reads no clock; "
+      "give one of the two"
+    )
+  asked = _MINUTES if minutes is None else minutes
   return fit_by(
-    Request(images, labels, minutes=minutes, plan=plan, workdir=workdir, seed=seed),
+    Request(images, labels, minutes=asked, plan=plan, workdir=workdir, seed=seed),
     clock=time.perf_counter,
   )
 
@@ -340,15 +347,17 @@ def _text(fitted: Fitted, kind: str, cut: Data) -> list[str]:
   rungs = ", ".join(f"{number} up to round {end}" for number, end in fitted.plan["rungs"])
   members = fitted.record["members"]
   singles = ", ".join(f"{100 * one['mean']:.2f}" for one in members)
+  who, they = f"the mean of the best {len(members)}", f" (each alone: {singles}); they were"
+  if len(members) == 1:
+    who, they = "the best network", "; it was"
   best = values_text(members[0]["values"])
   chance = float(np.bincount(cut.test.labels).max()) / len(cut.test)
   lines = [
     f"{ready_spaces.KINDS[kind].what}: {len(cut.train)} examples to train on, {len(cut.test)} held "
     "out to choose on",
     f"recipes tried: {rungs}; the best: {best}",
-    f"the mean of the best {len(members)} has {100 * fitted.validation_accuracy:.2f} % of the "
-    f"held-out examples right (each alone: {singles}); they were chosen by these examples, so "
-    "expect somewhat less on new ones",
+    f"{who} has {100 * fitted.validation_accuracy:.2f} % of the held-out examples right{they} "
+    f"chosen by these examples, so expect somewhat less on new ones",
   ]
   if fitted.validation_accuracy <= chance:
     lines.append(f"that is no better than always the most frequent class ({100 * chance:.2f} %)")
@@ -359,8 +368,9 @@ def _not_reached(plan: Plan, task: Task) -> list[str]:
   """Returns in words what a longer time would have reached."""
   lengths = ready_spaces.lengths(task.steps_per_round)
   longer = [rounds for rounds in lengths if rounds > plan.rungs[-1].round]
-  left = [f"more than {plan.rungs[0].num_trials} recipes (up to {MOST_TRIALS})"]
-  if plan.rungs[0].num_trials >= MOST_TRIALS:
+  tried = plan.rungs[0].num_trials
+  left = [f"more than {tried} recipe{'s' * (tried > 1)} (up to {MOST_TRIALS})"]
+  if tried >= MOST_TRIALS:
     left = []
   if plan.rungs[-1].num_trials < MEMBERS:
     left.append(f"{MEMBERS} networks that are trained to the end")

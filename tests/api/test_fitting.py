@@ -1,8 +1,10 @@
 """`sdt.fit`: a whole tiny fit by a plan, what it keeps, and what it refuses."""
 
+import dataclasses
 import json
 import pickle
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +17,13 @@ from sdt.api.fitting import Request, fit_by
 from sdt.devices import compile as compile_module
 from sdt.engine.program import Program
 from sdt.errors import ConfigError, DataError
+from sdt.run.search.budget import Plan
 from sdt.trained.networks import Networks
-from tests.support import whole
+from tests.support import tiny, whole
 
 X, NUMBERS = load_iris(return_X_y=True)
 Y = np.array(["setosa", "versicolor", "virginica"])[NUMBERS]
+OF_PLAN = {"minutes": None}
 PLAN = {"kind": "vectors", "seed": 1, "rungs": [[2, 3], [2, 9]]}
 
 
@@ -59,6 +63,16 @@ def test_it_says_what_it_tried_what_it_chose_and_what_the_time_did_not_reach(fit
     "not reached: more than 2 recipes (up to 81); 3 networks that are trained to the end; "
     "trainings of 27 or 81 or 243 rounds"
   )
+
+
+def test_a_single_recipe_and_a_single_network_are_told_in_the_singular(fitted):
+  plan = PLAN | {"rungs": [[1, 9]]}
+  one = {**fitted.record, "plan": plan, "members": fitted.record["members"][:1]}
+  task, cut = SimpleNamespace(steps_per_round=8), tiny.data(tiny.config())
+  text = fitting._text(dataclasses.replace(fitted, record=one), "vectors", cut)
+  assert text[2].startswith("the best network has ")
+  assert "right; it was chosen by these examples" in text[2]
+  assert "more than 1 recipe (up to 81); " in fitting._not_reached(Plan.read(plan), task)[0]
 
 
 def test_it_pickles_saves_and_loads_to_the_same_bytes(fitted, place, tmp_path):
@@ -102,9 +116,10 @@ def test_the_same_fit_trains_nothing_and_another_in_its_place_is_refused(
     ({"minutes": "10"}, ConfigError, "minutes='10'"),
     ({"minutes": True}, ConfigError, "minutes=True"),
     ({"minutes": 0.01}, ConfigError, r"minutes=0.01: too short .* vectors; the least is 0.05"),
+    ({"plan": PLAN}, ConfigError, "minutes=1.0 beside a plan, .* reads no clock; give one"),
     ({"seed": -1}, ConfigError, "seed=-1"),
-    ({"plan": {"kind": "vectors"}}, ConfigError, "expected the `plan` of an earlier fit"),
-    ({"plan": PLAN | {"kind": "tiny_images"}}, ConfigError, r"plan: its kind is 'tiny_images'"),
+    (OF_PLAN | {"plan": {"kind": "vectors"}}, ConfigError, "expected the `plan` of an earlier fit"),
+    (OF_PLAN | {"plan": PLAN | {"kind": "tiny_images"}}, ConfigError, "its kind is 'tiny_images'"),
     ({"labels": None}, ConfigError, "labels: expected one for each"),
     ({"labels": Y[:-1]}, DataError, r"images have shape \[150, 4\] and labels \[149\]"),
     ({"images": X[:40], "labels": Y[:40]}, DataError, "40 examples are too few to hold 20"),
