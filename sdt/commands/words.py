@@ -1,14 +1,16 @@
 """The words of a command that takes a config and flags of its own: reads them, and writes them."""
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sdt.config.command_line import program
+from sdt.config.command_line import as_config, program
 from sdt.errors import ConfigError, nearest
 
 # A wrong flag is told with the flag that is at least so much alike.
 _ALIKE = 0.5
+_OF_FOLDERS = ("--workdir=", "--scratch=")
 
 
 def read(
@@ -48,6 +50,8 @@ def _flags(arguments: Sequence[str], flags: Sequence[str], usage: str) -> Iterat
     flag, has_value, text = argument.partition("=")
     is_key = flag.startswith("--config.") and flag != "--config."
     known = [name.rstrip("=") for name in flags]
+    if not argument.startswith("-"):
+      raise wrong(f"unexpected argument {argument!r}{_meant(argument, flags, usage)}", usage)
     if not is_key and flag not in known:
       meant = nearest(flag, known, cutoff=_ALIKE)
       raise wrong(f"unknown flag {flag}" + (f"; did you mean {meant}?" if meant else ""), usage)
@@ -59,6 +63,14 @@ def _flags(arguments: Sequence[str], flags: Sequence[str], usage: str) -> Iterat
     if not is_switch and not is_key and (not text or text.startswith("--")):
       raise wrong(f"{flag} needs a value: {flag}=VALUE", usage)
     yield flag, text
+
+
+def _meant(word: str, flags: Sequence[str], usage: str) -> str:
+  """Returns the advice for a stray word: a config, a folder, or neither."""
+  place = next((flag for flag in flags if flag in _OF_FOLDERS), "")
+  if (advice := as_config(word)) or not place or not ("/" in word or os.path.isdir(word)):
+    return advice
+  return f": {usage.split()[0]} takes no folder; give --config=FILE, and {place}{shlex.quote(word)}"
 
 
 def wrong(problem: str, usage: str) -> ConfigError:

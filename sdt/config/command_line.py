@@ -240,7 +240,7 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
   for argument in rest:
     flag, has_value, text = argument.partition("=")
     if not argument.startswith("-"):
-      raise _usage_error(f"unexpected argument {argument!r}{_as_config(argument)}{_quoted(before)}")
+      raise _usage_error(f"unexpected argument {argument!r}{as_config(argument)}{_quoted(before)}")
     if flag not in (*_FLAGS, *_SWITCHES) and (
       not flag.startswith("--config.") or flag == "--config."
     ):
@@ -283,7 +283,7 @@ def _meant(flag: str) -> str | None:
   return nearest(flag, [*_FLAGS, *_SWITCHES, "--help", "--version"], cutoff=0.5)
 
 
-def _as_config(word: str) -> str:
+def as_config(word: str) -> str:
   """Returns the advice for a stray word that is a config file or the name of one."""
   is_one = os.path.isfile(word) or word in shipped.files_by_name()
   return f"; did you mean --config={word}?" if is_one else ""

@@ -104,6 +104,12 @@ def test_the_next_command_keeps_what_was_given(monkeypatch):
   [
     ([], "--config is missing; usage: "),
     (["--config=digits", "--dry_run"], "unknown flag --dry_run"),
+    (
+      ["runs/t1"],
+      "unexpected argument 'runs/t1': doctor takes no folder; give --config=FILE, and "
+      "--workdir=runs/t1; usage: ",
+    ),
+    (["digits"], "unexpected argument 'digits'; did you mean --config=digits?; usage"),
     (["--config=digits", "--step=1"], "did you mean --steps?"),
     (["--config=digits", "--steps=9"], "--steps=9: 9 is no step; expected numbers from 1 to 7"),
     (["--config=digits", "--steps=1", "--steps=2"], "--steps is given twice"),
