@@ -96,17 +96,19 @@ def _network(name: str) -> Network:
 
 
 def _changes(config: ModelConfig, network: Network) -> dict[str, Any]:
-  """Returns the keys that the config gives; raises a ConfigError if one does not apply."""
+  """Returns the keys that the config gives; raises a ConfigError with all that do not apply."""
   names = [field.name for field in dataclasses.fields(config) if field.name not in _NOT_ARGUMENTS]
   given = {name: getattr(config, name) for name in names}
   changes = {key: value for key, value in given.items() if value is not None}
-  for key, value in changes.items():
-    if key not in network.keys:
-      raise ConfigError(
-        f"model.{key}={value!r} does not apply to model.name={config.name!r}, whose keys are "
-        f"{', '.join(network.keys)}; leave it out, or where the config file has it give "
-        f"--config.model.{key}=None"
-      )
+  others = [key for key in changes if key not in network.keys]
+  if others:
+    do, them = ("does", "it") if len(others) == 1 else ("do", "them")
+    raise ConfigError(
+      f"{', '.join(f'model.{key}={changes[key]!r}' for key in others)} {do} not apply to "
+      f"model.name={config.name!r}, whose keys are {', '.join(network.keys)}; leave {them} out, or "
+      f"where the config file has {them} give "
+      f"{' '.join(f'--config.model.{key}=None' for key in others)}"
+    )
   activation = config.activation or "relu"
   if num_pieces(activation) > 1 and not network.takes_pieces:
     raise ConfigError(

@@ -101,6 +101,11 @@ def test_variables_are_host_arrays_of_the_parameter_type():
     ),
     (ModelConfig(name="mlp", shortcut="zero_pad"), r"model.shortcut='zero_pad' does not apply"),
     (
+      ModelConfig(name="vit", blocks=(1,), widths=(5,), shortcut="zero_pad"),
+      r"model.blocks=\(1,\), model.widths=\(5,\), model.shortcut='zero_pad' do not apply to .*"
+      r" --config.model.blocks=None --config.model.widths=None --config.model.shortcut=None$",
+    ),
+    (
       ModelConfig(name="resnet20", widths=(8, 16)),
       r"model.blocks=\(3, 3, 3\) and model.widths=\(8, 16\).*give both",
     ),
