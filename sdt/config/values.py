@@ -145,7 +145,9 @@ def expected(key: Key) -> str:
 
 
 def _sample(key: Key) -> str:
-  return str(key.default) if key.default else _SAMPLES[key.base]
+  """Returns an example of a tuple: the default, or some of the choices, or any."""
+  some = key.default or key.rule.get("choices", ())[:2]
+  return str(some) if some else _SAMPLES[key.base]
 
 
 def shown(value: object) -> str:
@@ -280,8 +282,10 @@ def _checked_scalar(key: Key, value: object) -> Scalar:
     _check_blocks(rule, checked)
     choices = rule.get("choices")
     if choices is not None and checked not in choices:
-      near = nearest(checked, choices) if len(choices) > _FEW else None
-      raise _WrongValueError(f"did you mean {near!r}?" if near else "")
+      near = nearest(checked, choices) if key.is_tuple or len(choices) > _FEW else None
+      told = [f"{checked!r} is none of these"] if key.is_tuple else []
+      told += [f"did you mean {near!r}?"] if near else []
+      raise _WrongValueError("; ".join(told))
   elif (
     ("low" in rule and checked < rule["low"])
     or ("above" in rule and checked <= rule["above"])

@@ -54,6 +54,10 @@ BAD_OVERRIDES = [
   ("augment.pad_crop=65", "at most 64"),
   ("optim.schedule=steps", "there is no 'steps'; did you mean 'step'?"),
   ("data.name=cifar", "'cifar10', 'cifar100'"),
+  (
+    "acquire.strategies=random,margn",
+    "no item twice, such as ('random', 'margin'); 'margn' is none of these; did you mean 'margin'?",
+  ),
   ("score.name=normalised_margin", "did you mean 'normalized_margin'?"),
   (
     "data.normalise=chanel",
