@@ -324,7 +324,8 @@ def _of_channels(
       channels, own = stored[axis], wanted[axis]
       if stored == (*wanted[:axis], channels, *wanted[axis + 1 :]):
         return (
-          f"the file is of images with {channels} channel{'s' * (channels > 1)}, yours have {own}: "
+          f"the weights are of images with {channels} channel{'s' * (channels > 1)}, yours have "
+          f"{own}: "
           f"{_TO_CHANNELS.get((channels, own), 'both must be arrays of the same channels')}"
         )
   return ""

@@ -57,4 +57,4 @@ def test_weights_of_images_with_other_channels_are_told_so_with_a_remedy(
     start = init_variables(model, (64, 64, of_data), 0)
     with pytest.raises(DataError) as caught:
       load(path, name, start, with_head=True)
-    assert f"; the file is of images {told}" in str(caught.value)
+    assert f"; the weights are of images {told}" in str(caught.value)
