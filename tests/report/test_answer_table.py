@@ -62,6 +62,7 @@ def test_every_answer_has_a_row_with_its_intervals_and_its_difference(page):
   ]
   assert rows["ensemble of 3"][4:] == ["+0.40 (\u22120.10 to +0.90)", "\u22120.0100"]
   assert rows["views"][4:] == ["\u22120.20 (\u22120.40 to +0.00)", "-"]
+  assert "negative log-likelihood, minus one network's (below 0 is better)" in page
 
 
 def test_the_notes_say_what_an_interval_is_about_and_what_is_no_finding(page):
