@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +179,8 @@ def _headline(config: Config, pool: Data) -> str:
 def _check_same(config: Config, held: Path) -> None:
   """Refuses a workdir that holds a run, a sweep, or active learning of another config.
 
-  More strategies, seeds or acquisitions are fine.
+  More strategies, seeds or acquisitions are fine; fewer than a finished one has are not, as what
+  they have told would be lost.
   """
   if files.is_intact(held / "config.json"):
     before = files.read_json(held / "config.json")["config"]
@@ -194,6 +195,26 @@ def _check_same(config: Config, held: Path) -> None:
   # Unlike pathlib's, os.path's exists() says False of a path that is too long.
   elif any(os.path.exists(held / name) for name in ("metrics.jsonl", "checkpoints")):
     raise ConfigError(f"{held} holds a run; choose another --workdir for active learning")
+  if files.is_intact(held / FILE):
+    _refuse_fewer(config, files.read_json(held / FILE), held)
+
+
+def _refuse_fewer(config: Config, told: Mapping[str, Any], held: Path) -> None:
+  """Refuses fewer acquisitions, strategies or seeds than `told`, the content of acquire.json."""
+  rule, times = config.acquire, len(told["labels"]) - 1
+  lacking = []
+  if rule.times < times:
+    lacking.append((f"{times} acquisitions", f"acquire.times={times} or more"))
+  for key, before, now in (
+    ("acquire.strategies", told["strategies"], rule.strategies),
+    ("seeds", told["seeds"], config.seeds),
+  ):
+    if set(before) - set(now):
+      listed = ",".join(map(str, before))
+      lacking.append((f"the {key.rpartition('.')[2]} {listed}", f"all of {key}={listed}"))
+  if lacking:
+    has, give = (" and ".join(texts) for texts in zip(*lacking, strict=True))
+    raise ConfigError(f"{held} has {has}; give {give}, or another --workdir")
 
 
 class _Loop:

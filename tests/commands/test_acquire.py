@@ -216,6 +216,17 @@ def test_a_workdir_of_something_else_and_other_data_are_refused(copy, tmp_path, 
     acquire.run(CONFIG, copy, "tiny")
 
 
+def test_fewer_acquisitions_strategies_or_seeds_are_refused_and_nothing_is_written(copy):
+  before = whole.stamps(copy)
+  with pytest.raises(ConfigError, match=r"copy has 2 acquisitions; give acquire\.times=2 or more"):
+    acquire.run(config(acquire__times=1), copy, "tiny")
+  other = config(seeds=(1,), acquire__strategies=("random",))
+  said = "the strategies margin and the seeds 0; give all of acquire.strategies=margin and all of s"
+  with pytest.raises(ConfigError, match=said):
+    acquire.run(other, copy, "tiny")
+  assert whole.stamps(copy) == before
+
+
 @pytest.mark.parametrize(
   ("changes", "said"),
   [
