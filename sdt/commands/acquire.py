@@ -137,8 +137,8 @@ def describe(
   first = revealed(pool, Asked.at_start(pool.train.example_ids, num, seed).example_ids)
   folder = workdir / START / f"seed_{seed}"
   yield from ("", f"the first, {folder.relative_to(workdir)}:", "")
-  own = run_config(config, seed, num)
-  yield from dry_run.describe(own, folder, dry_run.Found(first), log=log, detail=detail)
+  own, all_runs = run_config(config, seed, num), dataclasses.replace(detail, num_runs=_num(config))
+  yield from dry_run.describe(own, folder, dry_run.Found(first), log=log, detail=all_runs)
 
 
 def _accepted(config: Config, log: Callable[[str], None]) -> Data:
@@ -166,12 +166,16 @@ def _accepted(config: Config, log: Callable[[str], None]) -> Data:
   return pool
 
 
+def _num(config: Config) -> int:
+  """Returns how many runs there are in all."""
+  return len(config.seeds) * (1 + config.acquire.times * len(config.acquire.strategies))
+
+
 def _headline(config: Config, pool: Data) -> str:
   rule, labels = config.acquire, labels_of(config.acquire)
-  num = len(config.seeds) * (1 + rule.times * len(rule.strategies))
   return (
-    f"active learning by {', '.join(rule.strategies)}: {num} runs with {labels[0]} to {labels[-1]} "
-    f"labels of {len(pool.train)} training examples, {rule.add} more each time, "
+    f"active learning by {', '.join(rule.strategies)}: {_num(config)} runs with {labels[0]} to "
+    f"{labels[-1]} labels of {len(pool.train)} training examples, {rule.add} more each time, "
     f"n = {len(config.seeds)}"
   )
 

@@ -66,11 +66,13 @@ class Detail:
     every_key: the config whole, not only what differs from the defaults.
     sheet: a PNG file that gets images under the operations of augment.ops; None for no file.
     overwrites: whether that file may replace one that is there.
+    num_runs: of how many runs this is the first and the shortest.
   """
 
   every_key: bool = False
   sheet: Path | None = None
   overwrites: bool = False
+  num_runs: int = 1
 
 
 DEFAULT = Detail()
@@ -137,7 +139,7 @@ def describe(
     yield f"sheet     {written}"
   if standing is None or not standing.is_complete:
     outputs = experiment.outputs(config, found.data)
-    yield from _estimates(run, plans, log, outputs=outputs)
+    yield from _estimates(run, plans, log, outputs=outputs, num_runs=detail.num_runs)
   if found.missing is not None:
     raise found.missing
 
@@ -223,7 +225,9 @@ def _lines(run: _Run, size: int, plans: list[Plan]) -> Iterator[str]:
   yield from (f"note      {note}" for note in setup.source.notes)
 
 
-def _estimates(run: _Run, plans: list[Plan], log: Log, *, outputs: Sequence[str]) -> Iterator[str]:
+def _estimates(
+  run: _Run, plans: list[Plan], log: Log, *, outputs: Sequence[str], num_runs: int
+) -> Iterator[str]:
   """Yields the lines on memory, disk and time.
 
   Without the data nothing is compiled: no run follows at once, and nobody should wait a minute for
@@ -244,7 +248,10 @@ def _estimates(run: _Run, plans: list[Plan], log: Log, *, outputs: Sequence[str]
   if compiled is not None and not lacks:
     pace = try_pace(setup, compiled, pretrained=run.beside.pretrained, log=log)
   since = "" if run.choices is None else " from its start"
-  yield from time_lines(setup, plans, pace, has_baseline=run.origin is not None, since=since)
+  has_baseline = run.origin is not None
+  yield from time_lines(
+    setup, plans, pace, has_baseline=has_baseline, since=since, num_runs=num_runs
+  )
 
 
 def _selection_lines(config: Config, data: Data) -> Iterator[str]:

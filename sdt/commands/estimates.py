@@ -170,7 +170,13 @@ def disk_line(setup: Setup, plans: list[Plan], outputs: Sequence[str]) -> str:
 
 
 def time_lines(
-  setup: Setup, plans: list[Plan], pace: Pace | None, *, has_baseline: bool, since: str
+  setup: Setup,
+  plans: list[Plan],
+  pace: Pace | None,
+  *,
+  has_baseline: bool,
+  since: str,
+  num_runs: int,
 ) -> Iterator[str]:
   """Yields how long the run takes: at a measured pace or, on CPUs, at a guessed one.
 
@@ -180,6 +186,7 @@ def time_lines(
     pace: measured; None if it was not.
     has_baseline: the baseline is taken over and not trained.
     since: what to say of a run that has begun.
+    num_runs: of how many runs this is the first; later ones train no less, by the same programs.
   """
   config, is_measured = setup.config, pace is not None
   if pace is None:
@@ -203,6 +210,9 @@ def time_lines(
       f"time      roughly {training}{since} on this machine, a guess from the multiply-adds, "
       "without compiling and scoring"
     )
+  if num_runs > 1:
+    secs = num_runs * expected.training + (expected.total - expected.training) * is_measured
+    yield f"          for one of {num_runs} runs; all together at least roughly {_rounded(secs)}"
   if is_on(config):
     secs = _selection_passes(setup) * pace.pass_secs
     yield (f"          and before it roughly {_rounded(secs)} for the trainings of the selection")

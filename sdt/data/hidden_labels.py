@@ -71,18 +71,18 @@ def revealed(pool: Data, ids: Int[np.ndarray, "n"]) -> Data:
     train=known,
     unlabelled=rest,
     checksum=checksum(known, pool.test, pool.class_names, unlabelled=rest),
-    notes=tuple(notes(known, rest)),
+    notes=tuple(notes(known, rest, "acquire.start, acquire.add")),
     duplicates=Duplicates(),
     label_changes=tuple(one for one in pool.label_changes if one.key.endswith("_test")),
   )
 
 
-def notes(labelled: Dataset, unlabelled: Dataset | None) -> Iterator[str]:
-  """Yields what the user must be told where labels are hidden."""
+def notes(labelled: Dataset, unlabelled: Dataset | None, keys: str = KEY) -> Iterator[str]:
+  """Yields what the user must be told where labels are hidden, by these keys."""
   if unlabelled is None:
     return
   total = len(labelled) + len(unlabelled)
   yield (
-    f"{len(labelled)} of {total} training examples have a label ({KEY}); the others are seen "
+    f"{len(labelled)} of {total} training examples have a label ({keys}); the others are seen "
     "without, by phases with &unlabelled alone"
   )

@@ -11,7 +11,7 @@ import pytest
 
 import sdt
 from sdt import files
-from sdt.commands import acquire
+from sdt.commands import acquire, estimates, forecast
 from sdt.data import sources
 from sdt.data.seeded import tie_breaker
 from sdt.errors import ConfigError, DataError, DivergedError, Interrupted, SdtError
@@ -253,9 +253,17 @@ def test_what_cannot_be_is_refused_before_anything_is_written(changes, said, tmp
   assert not (tmp_path / "new").exists()
 
 
-def test_dry_run_tells_how_many_runs_there_are_and_writes_nothing(tmp_path):
+def test_dry_run_tells_how_many_runs_there_are_and_their_time_and_writes_nothing(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(estimates, "measure_pace", lambda *_, compile_secs: forecast.Pace(1.0, 30.0))
   both = config(seeds=(0, 1), acquire__strategies=("margin", "random"))
   said = "\n".join(acquire.describe(both, tmp_path / "new"))
   assert "10 runs with 8 to 18 labels of 70 training examples, 5 more each time, n = 2" in said
   assert "the first, start/seed_0:" in said
+  assert "8 of 70 training examples have a label (acquire.start, acquire.add)" in said
+  training = 2 * (3 * 16 + 30)  # of two rounds of a step and the test set
+  whole = 10 * training + 2 * 30 + forecast.SECS_AROUND
+  assert f" {training / 60:.0f} minutes to train 1 arm(s) with 1 seed(s)" in said
+  assert f"for one of 10 runs; all together at least roughly {whole / 60:.0f} minutes" in said
   assert list(tmp_path.iterdir()) == []
