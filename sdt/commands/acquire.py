@@ -107,6 +107,7 @@ def run(config: Config, workdir: Path, name: str) -> int:
     is_new = _write_outputs(config, pool, courses, held=held)
     report = workdir / "report.html"
     print(table_text(files.read_json(held / FILE)))
+    print(f"\nthe examples that were asked for: {workdir / TABLE}")
     print(f"report: {report}" if is_new else f"complete: nothing to do; the report is {report}")
   lost = [f"{one.strategy}, seed {one.seed}" for one in courses if one.is_lost]
   if lost:
@@ -155,6 +156,12 @@ def _accepted(config: Config, log: Callable[[str], None]) -> Data:
       f"acquire: {rule.start} labels at the start and {rule.times} times {rule.add} more are "
       f"{most}, of {total} training examples; expected fewer, so that some stay hidden: lower "
       "acquire.start, acquire.add or acquire.times"
+    )
+  num_classes = len(np.unique(pool.train.labels))
+  if rule.start < num_classes and not config.data.allow_empty_class:
+    raise ConfigError(
+      f"acquire.start={rule.start} leaves classes without a label; expected one for each of the "
+      f"{num_classes} classes, so {num_classes} or more, or data.allow_empty_class=True"
     )
   first = revealed(pool, Asked.at_start(pool.train.example_ids, rule.start, seed).example_ids)
   own = run_config(config, seed, rule.start)

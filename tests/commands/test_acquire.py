@@ -116,7 +116,8 @@ def test_every_run_is_an_ordinary_one_and_the_curve_is_made_of_their_accuracies(
 def test_a_finished_one_is_left_as_it_is_and_what_is_lost_is_made_again(finished, copy, capsys):
   before = whole.stamps(copy)
   assert run(CONFIG, copy) == 0
-  assert "complete: nothing to do" in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert f"asked for: {copy / 'acquired.csv'}\ncomplete: nothing to do" in said
   assert whole.stamps(copy) == before | {
     name: stamp for name, stamp in whole.stamps(copy).items() if name.endswith("config.json")
   }
@@ -231,6 +232,7 @@ def test_fewer_acquisitions_strategies_or_seeds_are_refused_and_nothing_is_writt
   ("changes", "said"),
   [
     ({"acquire__times": 13}, "5 more are 73, of 70 training examples; expected fewer"),
+    ({"acquire__start": 2}, "acquire.start=2 leaves classes without a label; expected one"),
     ({"data__labelled": 20}, "data.labelled = 20: it hides labels by itself"),
     ({"arms": ("baseline", "method")}, "would train arms that nobody reads"),
     ({"acquire__arm": "method"}, "the arm that asks for labels is not trained"),
@@ -263,7 +265,7 @@ def test_dry_run_tells_how_many_runs_there_are_and_their_time_and_writes_nothing
   assert "the first, start/seed_0:" in said
   assert "8 of 70 training examples have a label (acquire.start, acquire.add)" in said
   training = 2 * (3 * 16 + 30)  # of two rounds of a step and the test set
-  whole = 10 * training + 2 * 30 + forecast.SECS_AROUND
+  whole = 10 * training + 30 + 2 * 30 + forecast.SECS_AROUND  # with predictions, and compiling
   assert f" {training / 60:.0f} minutes to train 1 arm(s) with 1 seed(s)" in said
   assert f"for one of 10 runs; all together at least roughly {whole / 60:.0f} minutes" in said
   assert list(tmp_path.iterdir()) == []
