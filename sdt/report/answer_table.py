@@ -10,6 +10,10 @@ _KINDS = (
   *(("nll", 1.0, 4), ("ece", 100.0, 2)),
 )
 _DIFFERENCES = (_KINDS[0], _KINDS[2])
+# Below the printed table, which `columns` makes.
+LEGEND = (
+  "NLL: negative log-likelihood, nats; ECE: calibration error. Lower is better. Intervals: report."
+)
 _WORDS = {"prior_shift": "thresholds moved"}
 
 
@@ -28,18 +32,35 @@ def describe(predictions: Mapping[str, Any]) -> dict[str, Any] | None:
   }
 
 
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+def columns(answers: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+  """Returns the columns of the printed table, means alone: arm and answer, accuracy, NLL, ECE."""
+  kinds = [_KINDS[0], *_KINDS[2:]]
+  named = ["further answers", *(f"{row['arm']}, {_name(row)}" for row in answers)]
+  cells = [
+    [_cell({**row[kind], "interval": None}, scale, digits) for row in answers]
+    for kind, scale, digits in kinds
+  ]
+  headers = ("accuracy, %", "NLL", "ECE, %")
+  return [named, *([header, *cell] for header, cell in zip(headers, cells, strict=True))]
+
+
+def _name(row: Mapping[str, Any]) -> str:
+  """Returns which answer a row is of: the way that networks were asked, how many together."""
   way = _WORDS.get(row["way"], row["way"])
-  name = "one network" if way == "single" else way
-  if row["ensemble"]:
-    together = f"ensemble of {len(row['ensemble'])}"
-    name = together if way == "single" else f"{way}, {together}"
+  if not row["ensemble"]:
+    return "one network" if way == "single" else way
+  together = f"ensemble of {len(row['ensemble'])}"
+  return together if way == "single" else f"{way}, {together}"
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
   difference = row["difference"] or {}
   cells = [_cell(row[kind], scale, digits) for kind, scale, digits in _KINDS]
   cells += [
     _cell(difference.get(kind), scale, digits, signed=True) for kind, scale, digits in _DIFFERENCES
   ]
-  return {"name": name, "arm": row["arm"], "is_ensemble": bool(row["ensemble"]), "cells": cells}
+  is_ensemble = bool(row["ensemble"])
+  return {"name": _name(row), "arm": row["arm"], "is_ensemble": is_ensemble, "cells": cells}
 
 
 def _cell(

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sdt.report import imbalance_section
+from sdt.report import answer_table, imbalance_section
 from sdt.report.wording import of_unlearned, percent
 from sdt.stats.look_record import differences_of
 from sdt.stats.paired import MORE_SEEDS
@@ -220,6 +220,8 @@ def result_table_text(results: Mapping[str, Any]) -> str:
     blocks.append(f"{block([names, *_brief_columns(own)])}\n{_OF_OWN}")
   if "imbalance" in results:
     blocks.append(block(imbalance_section.columns(results)))
+  if answers := results.get("predictions", {}).get("answers"):
+    blocks.append(f"{block(answer_table.columns(answers))}\n{answer_table.LEGEND}")
   signs = [
     f"{sign} {text}"
     for sign, key, text in _MARKS

@@ -3,7 +3,7 @@
 import pytest
 
 from sdt import files
-from sdt.report import answer_table
+from sdt.report import answer_table, tables
 from tests.support.fake_predictions import add_predictions
 from tests.support.report_page import Page, page_alone, small_run
 
@@ -79,3 +79,21 @@ def test_without_ensembles_nothing_is_said_of_them_and_arms_have_a_column_where_
   assert found["has_arms"]
   assert not any("nsemble" in note for note in found["notes"])
   assert answer_table.describe({"arms": {}}) is None
+
+
+def test_the_printed_table_has_a_line_for_every_answer_and_says_what_is_better():
+  results = {
+    "seeds": [0],
+    "arms": {"baseline": {"accuracy": {"0": 0.9}, "mean": 0.9, "sd": None, "n": 1}},
+  }
+  text = tables.result_table_text({**results, "predictions": ANSWERS})
+  rows = [line.split("  ") for line in text.splitlines()[-6:-1]]
+  assert [[cell.strip() for cell in row if cell] for row in rows if len(row) > 1] == [
+    ["further answers", "accuracy, %", "NLL", "ECE, %"],
+    ["baseline, one network", "99.00", "0.0300", "1.00"],
+    ["baseline, ensemble of 3", "99.00", "0.0300", "1.00"],
+    ["baseline, views", "99.00", "0.0300", "1.00"],
+  ]
+  assert "Lower is better." in text
+  assert max(map(len, text.splitlines())) <= tables.MAX_WIDTH
+  assert "NLL" not in tables.result_table_text(results)
