@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sdt.report.wording import percent
+from sdt.report.wording import class_names, percent
+from sdt.stats.paired import MORE_SEEDS
 
 GROUPS = ("frequent", "middle", "rare")
+_MOST_LISTED = 10
 
 
 def columns(results: Mapping[str, Any]) -> list[list[str]]:
@@ -29,7 +31,22 @@ def columns(results: Mapping[str, Any]) -> list[list[str]]:
     ["balanced", *(percent(one["balanced_accuracy"]["mean"]) for one in arms.values())],
     *([name, *(percent(one[name]) for one in of_arms.values())] for name in shown),
     ["moved", *moved("accuracy")],
-    ["balanced", *moved("balanced_accuracy")],
+    ["moved bal.", *moved("balanced_accuracy")],
+  ]
+
+
+def legend(results: Mapping[str, Any]) -> list[str]:
+  """Returns what stands below the printed table: what its columns are, and the balanced verdict."""
+  entry = results["imbalance"]
+  counted = zip(entry["class_counts"], class_names(results), entry["group_of_class"], strict=True)
+  rare = sorted((count, name) for count, name, group in counted if group == GROUPS[-1])
+  listed = ", ".join(f"{name} ({count:g})" for count, name in rare[:_MOST_LISTED])
+  more = f" and {len(rare) - _MOST_LISTED} more" if len(rare) > _MOST_LISTED else ""
+  return [
+    "Frequent, middle, rare: a third of the classes each, by their training examples. Rare are "
+    f"{listed}{more}. Balanced, bal.: the mean over the classes. Moved: if every probability is "
+    "divided by the share of its class in what the arm was trained on.",
+    entry["sentence"].replace(f" {MORE_SEEDS}", ""),  # that stands above already
   ]
 
 

@@ -219,7 +219,8 @@ def result_table_text(results: Mapping[str, Any]) -> str:
     names = ["arm minus its own control", *(one["difference"] for one in own)]
     blocks.append(f"{block([names, *_brief_columns(own)])}\n{_OF_OWN}")
   if "imbalance" in results:
-    blocks.append(block(imbalance_section.columns(results)))
+    told = [_filled(text) for text in imbalance_section.legend(results)]
+    blocks.append("\n".join([block(imbalance_section.columns(results)), *told]))
   if answers := results.get("predictions", {}).get("answers"):
     blocks.append(f"{block(answer_table.columns(answers))}\n{answer_table.LEGEND}")
   signs = [
@@ -234,7 +235,7 @@ def result_table_text(results: Mapping[str, Any]) -> str:
   said += [f"! {results['collapse']}"] if "collapse" in results else []
   said += [f"! {text}"] if (text := of_unlearned(results)) else []
   said += _least_accurate_classes(results) + _recommended(results)
-  blocks += [textwrap.fill(text, MAX_WIDTH, break_on_hyphens=False) for text in said]
+  blocks += [_filled(text) for text in said]
   return "\n\n".join(blocks)
 
 
@@ -247,7 +248,11 @@ def test_label_lines(all_results: Iterable[Mapping[str, Any]]) -> str:
     if change["key"].endswith("_test")
   ]
   texts = dict.fromkeys(f"! {change['text']}" for change in changes)
-  return "".join(f"{textwrap.fill(text, MAX_WIDTH, break_on_hyphens=False)}\n" for text in texts)
+  return "".join(f"{_filled(text)}\n" for text in texts)
+
+
+def _filled(text: str) -> str:
+  return textwrap.fill(text, MAX_WIDTH, break_on_hyphens=False)
 
 
 def _recommended(results: Mapping[str, Any]) -> list[str]:
@@ -261,10 +266,13 @@ def _recommended(results: Mapping[str, Any]) -> list[str]:
 
 
 def _least_accurate_classes(results: Mapping[str, Any]) -> list[str]:
-  """Returns a text on the three classes that are recognised least, for baseline and method."""
+  """Returns a text on the three classes that are recognised least, for the baseline and for the
+  method, or without one the recommended arm.
+  """
+  recommended = (results.get("recommended") or {}).get("arm", "baseline")
   names = [str(name) for name in results.get("data", {}).get("class_names", ())]
   parts = []
-  for arm in ("baseline", "method"):
+  for arm in dict.fromkeys(("baseline", "method" if "method" in results["arms"] else recommended)):
     mean = results["arms"].get(arm, {}).get("class_accuracy", {}).get("mean") or []
     known = [(value, name) for value, name in zip(mean, names, strict=False) if value is not None]
     worst = sorted(known, key=lambda one: one[0])[:MAX_WORST]

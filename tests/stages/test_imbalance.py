@@ -158,6 +158,12 @@ def test_the_entry_compares_by_balanced_accuracy_and_tells_where_it_is_accuracy(
   assert [column[1] for column in shown] == [
     "baseline", "75.00", "60.00", "90.00", "60.00", "30.00", "50.00", "60.00",
   ]  # fmt: skip
+  assert len({column[0] for column in shown}) == len(shown)
+  results = {"arms": arms, **added, "data": {"class_names": ["cow", "ant", "bee"]}}
+  columns, verdict = imbalance_section.legend(results)
+  assert "Rare are bee (10). Balanced, bal.: the mean over the classes. Moved: if every" in columns
+  assert verdict.startswith("By balanced accuracy: the method reached 80.00 % ")
+  assert "at least 3 seeds" not in verdict
   arms["baseline"]["accuracy"] = arms["method"]["accuracy"] = {}
   same = {
     arm: one | {"accuracy": {seed: np.mean(one["class_accuracy"]["mean"]) for seed in SEEDS}}
