@@ -30,8 +30,8 @@ def of_all_starts(timing: Timing) -> str:
   content = timing.to_dict()
   redone = f"{timing.steps_redone} optimiser step(s) made twice, " if timing.steps_redone else ""
   return (
-    f", {duration(content['wall_secs'])} in {timing.num_starts} starts ({redone}goodput "
-    f"{content['goodput']:.0%})"
+    f", {duration(content['wall_secs'])} in {timing.num_starts} starts ({redone}"
+    f"{content['goodput']:.0%} of it training)"
   )
 
 
@@ -55,6 +55,8 @@ def begin(context: Context, config: Config) -> None:
         f"note: since the last start {'; '.join(changes)}: the last bits may differ from an "
         "uninterrupted run"
       )
+    if context.timing.num_starts > 1 and not context.store.steps():
+      context.display.log("no checkpoint was saved by the last start: the training begins anew")
   for note in setup.source.notes:
     context.display.log(f"note: {note}")
   write_config(context.workdir, config)

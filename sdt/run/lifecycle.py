@@ -3,7 +3,6 @@
 The stages themselves are those of an `Experiment`.
 """
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from sdt.data.dataset import Data
 from sdt.devices import processes
 from sdt.devices.memory import device_memory_errors
 from sdt.engine.plan import Plan
-from sdt.errors import ConfigError
+from sdt.errors import ConfigError, Interrupted
 from sdt.report import build_report
 from sdt.run import (
   beginning,
@@ -230,11 +229,19 @@ def _extend(
 
 
 def answer(experiment: Experiment, asked: Ask, stop: StopRequest) -> None:
-  """Runs what a selection asks for, or what is left of it, up to where it asks for a pause."""
+  """Runs what a selection asks for, or what is left of it, up to where it asks for a pause.
+
+  Raises:
+    Interrupted: with the name of what was asked for. And what `complete` raises.
+  """
   job = Job(asked.config, asked.folder, asked.name, loaded=asked.data, stop=stop)
   job = dataclasses.replace(job, pause=asked.pause, is_brief=asked.is_trial)
-  with contextlib.suppress(Paused):
+  try:
     complete(_without_report(experiment) if asked.is_trial else experiment, job)
+  except Paused:
+    return
+  except Interrupted as error:
+    raise Interrupted(f"{asked.name}: {error}") from error
 
 
 def _without_report(experiment: Experiment) -> Experiment:

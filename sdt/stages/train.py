@@ -69,8 +69,6 @@ class Trainings:
     context.display.expect(rounds)
     with context.timing.stage("restore"):
       newest = restore_newest(context)
-    if newest is None and context.timing.num_starts > 1:
-      context.display.log("no checkpoint was saved by the last start: the training begins anew")
     trainings = cls(context, rounds, keep=keep)
     trainings._set_newest(newest)
     trainings._check_and_drop_rows()

@@ -204,18 +204,21 @@ def test_a_finished_selection_is_not_done_again_even_if_its_runs_are_gone(
   }
 
 
-def test_stops_in_the_selection_and_after_it_change_nothing(finished_sizes, tmp_path, monkeypatch):
+def test_stops_in_the_selection_and_after_it_change_nothing_and_are_told(
+  finished_sizes, tmp_path, monkeypatch, capsys
+):
   run = tmp_path / "run"
   for task in ("lambda_A_0.01", "weight_decay_0.1", "method"):
     with monkeypatch.context() as patch:
-      whole.signal_at(patch, task, 1.4, times=3)
-      assert whole.run(SIZES, run) == 75
+      said = whole.stopped(SIZES, run, patch, task=task, done=1.4, times=3)
+    assert said.startswith("stopped by" if task == "method" else "selection, run 1 of 2, fraction=")
     assert (run / "selection.json").exists() == (task == "method")
     lines = list(dry_run.describe(SIZES, run))
     if task != "method":
       assert f"workdir   {run}: a selection has begun, it would go on" in lines
   assert whole.run(SIZES, run) == 0
   assert outputs(run) == outputs(finished_sizes)
+  assert "no checkpoint was saved" not in capsys.readouterr().err  # by the starts that selected
   whole.forbid_training(monkeypatch)
   before = whole.stamps(run)
   assert whole.run(SIZES, run) == 0

@@ -238,7 +238,7 @@ class Search:
       asked = Ask(
         dataclasses.replace(config, baseline_from=origin),
         folder,
-        f"trial {number + 1} of {part.num_trials}",
+        f"selection, {part.arm}, trial {number + 1} of {part.num_trials}",
         data=self._cut,
         pause=Pause(part.arm, rung.round),
         is_trial=True,

@@ -247,7 +247,8 @@ def test_a_search_that_trains_and_is_stopped_within_a_rung_comes_to_the_same_byt
   assert [one["round"] for one in expected["choices"]["baseline"]["candidates"]].count(4) == 1
   with monkeypatch.context() as patch:
     whole.signal_at(patch, "baseline", 2.4)
-    with pytest.raises(Interrupted):
+    said = r"^selection, baseline, trial \d of \d: stopped by SIGTERM in arm baseline, round 3, "
+    with pytest.raises(Interrupted, match=said):
       search(HALVING, tmp_path / "stopped", really)
   assert search(HALVING, tmp_path / "stopped", really) == expected
   assert trial_files(tmp_path / "stopped") == trial_files(tmp_path / "alone")
