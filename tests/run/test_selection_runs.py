@@ -312,6 +312,8 @@ def test_the_report_shows_the_candidates_the_choice_and_that_the_test_set_was_no
   page = run_page.html(loaded, {})
   section = page[page.index('id="selection"') :].partition("</section>")[0]
   assert "The test set was not used" in section
+  assert "validation loss" in section
+  assert "the lower loss decides" in section
   assert section.count(">chosen<") == 2
   assert section.count('<tr><th scope="row">') == 4
   for choice in content["choices"].values():
