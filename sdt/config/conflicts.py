@@ -357,5 +357,6 @@ def check_conflicts(values: Mapping[str, Any]) -> None:
   """
   for conflict in CONFLICTS:
     if conflict.when(values):
-      shown = " with ".join(f"{key} = {values[key]!r}" for key in conflict.keys)
+      first, *others = (f"{key} = {values[key]!r}" for key in conflict.keys)
+      shown = f"{first} with {' and '.join(others)}" if others else first
       raise ConfigError(f"{shown}: {conflict.reason}; {conflict.way_out}")
