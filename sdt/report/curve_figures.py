@@ -1,7 +1,7 @@
 """Curves over the rounds, of all that metrics.jsonl measures."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool
@@ -75,13 +75,13 @@ class Panel:
 
   Attributes:
     title: of the figure.
-    drops: the rounds in which the learning rate drops.
+    turns: the rounds in which the learning rate drops or restarts, with the words for it.
     first_round: the first round that is drawn.
     size: width and height, inches.
   """
 
   title: str
-  drops: Sequence[int] = ()
+  turns: Mapping[int, str] = dataclasses.field(default_factory=dict)
   first_round: int = 1
   size: tuple[float, float] = PANEL
 
@@ -122,9 +122,9 @@ def curve(
         axes.fill_between(one.rounds[drawn], *edges, color=color, alpha=0.16, linewidth=0)
   margin = 0.02 * (last - panel.first_round + 1)
   axes.set_xlim(panel.first_round - margin, last + margin)
-  drops = [number for number in panel.drops if panel.first_round < number <= last]
+  turns = {at: word for at, word in panel.turns.items() if panel.first_round < at <= last}
   is_rising = measure.endswith("accuracy") or measure == "weight_norm"
-  _mark_drops(axes, drops, is_rising=is_rising)
+  _mark_turns(axes, turns, is_rising=is_rising)
   _finish(axes, measure, panel.title)
   columns = 2 if panel.size == PANEL else 4
   band = band_name(num_seeds, len(shown))
@@ -177,16 +177,16 @@ def _band(values: np.ma.MaskedArray, num_seeds: int) -> tuple[np.ndarray, np.nda
   return np.ma.where(mean - sd > 0, mean - sd, values.min(axis=0)), mean + sd
 
 
-def _mark_drops(axes: Axes, drops: Sequence[int], *, is_rising: bool) -> None:
-  """Marks the rounds in which the learning rate drops; its words avoid the end of the lines."""
+def _mark_turns(axes: Axes, turns: Mapping[int, str], *, is_rising: bool) -> None:
+  """Marks the rounds in which the learning rate turns; its words avoid the end of the lines."""
   at, where = (0.01, "bottom") if is_rising else (0.99, "top")
-  for number in drops:
+  for number, word in turns.items():
     axes.axvline(number, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)), zorder=1)
     place = axes.get_xaxis_transform()
     axes.text(
       number,
       at,
-      " rate drops ",
+      f" {word} ",
       transform=place,
       rotation=90,
       ha="right",

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from sdt.report import curve_figures, figures, norm_figures
 from sdt.report.curve_figures import Panel
 from sdt.report.picture import Picture
-from sdt.report.read import NORMS, Artifacts, Curve, curves, diverged, learning_rate_drops
+from sdt.report.read import NORMS, Artifacts, Curve, curves, diverged, learning_rate_turns
 from sdt.report.wording import left_out, sentences
 
-# Without a drop of the learning rate, the enlarged test curve begins at this share of the rounds.
+# Where the learning rate does not turn, the enlarged test curve begins at this share of the rounds.
 _ZOOM_FROM = 0.5
 # Measure -> title, and the caption of its curve.
 MEASURES = {
@@ -59,32 +59,33 @@ _NORM_TEXTS = {
 def accuracies_and_losses(artifacts: Artifacts) -> dict[str, Picture]:
   """Returns the curves of accuracy and loss, and the later rounds of the test accuracy enlarged."""
   arms = list(artifacts.results["arms"])
-  all_curves, drops = curves(artifacts.metrics, arms), learning_rate_drops(artifacts.metrics)
-  late = _late_accuracy(artifacts, all_curves, drops)
+  all_curves, turns = curves(artifacts.metrics, arms), learning_rate_turns(artifacts.metrics)
+  late = _late_accuracy(artifacts, all_curves, turns)
   shown = {measure: figures.main_arms(arms) for measure in MEASURES}
-  return late | _over_the_rounds(artifacts, all_curves, drops, texts=MEASURES, shown=shown)
+  return late | _over_the_rounds(artifacts, all_curves, turns, texts=MEASURES, shown=shown)
 
 
 def norms(artifacts: Artifacts) -> dict[str, Picture]:
   """Returns the curves of the norms and of the effective rate, and the norm of each layer."""
   arms = list(artifacts.results["arms"])
   rows = norm_figures.with_effective_rate(artifacts.metrics)
-  all_curves, drops = curves(rows, arms, NORMS), learning_rate_drops(rows)
+  all_curves, turns = curves(rows, arms, NORMS), learning_rate_turns(rows)
   shown = {measure: figures.main_arms(arms) for measure in NORMS} | {"weight_norm": arms}
-  pictures = _over_the_rounds(artifacts, all_curves, drops, texts=_NORM_TEXTS, shown=shown)
+  pictures = _over_the_rounds(artifacts, all_curves, turns, texts=_NORM_TEXTS, shown=shown)
   return pictures | _layer_norms(artifacts, all_curves)
 
 
 def _late_accuracy(
-  artifacts: Artifacts, all_curves: Sequence[Curve], drops: Sequence[int]
+  artifacts: Artifacts, all_curves: Sequence[Curve], turns: Mapping[int, str]
 ) -> dict[str, Picture]:
   last = max((int(one.rounds[-1]) for one in all_curves), default=0)
-  first = drops[0] if drops and drops[0] < last else max(1, math.ceil(last * _ZOOM_FROM))
+  turn = min(turns, default=last)
+  first = turn if turn < last else max(1, math.ceil(last * _ZOOM_FROM))
   if first < 2 or curve_figures.num_measured(all_curves, "test_accuracy", first) < 2:
     return {}
   arms = list(artifacts.results["arms"])
   title = f"Test accuracy from round {first} on, every arm"
-  panel = Panel(title, drops, first, size=figures.WIDE)
+  panel = Panel(title, turns, first, size=figures.WIDE)
   png = figures.render(
     curve_figures.curve, all_curves, "test_accuracy", arms, shown=arms, panel=panel
   )
@@ -99,7 +100,7 @@ def _late_accuracy(
 def _over_the_rounds(
   artifacts: Artifacts,
   all_curves: Sequence[Curve],
-  drops: Sequence[int],
+  turns: Mapping[int, str],
   texts: Mapping[str, tuple[str, str]],
   shown: Mapping[str, Sequence[str]],
 ) -> dict[str, Picture]:
@@ -115,7 +116,7 @@ def _over_the_rounds(
         measure,
         arms,
         shown=shown[measure],
-        panel=Panel(title, drops),
+        panel=Panel(title, turns),
       )
       text = sentences(caption.format(**words), left_out(artifacts))
       pictures[measure] = Picture(png, f"{title.lower()} over the rounds", text)

@@ -22,7 +22,7 @@ NORMS = ("weight_norm", "effective_rate", "gradient_norm", "update_norm")
 # A learning rate below this share of the one before is a sharp drop. A cosine falls slower than
 # this, except at its end.
 DROP = 0.6
-MAX_DROPS = 8
+MAX_TURNS = 8
 NUM_SUSPECTS = 40  # that the report shows
 # What review.html is made of. A run that lacks one of them has no such page.
 SUSPECTS, REVIEW_IMAGES = "suspects.csv", "figures/review.npz"
@@ -204,22 +204,31 @@ def diverged(rows: Iterable[dict[str, Any]]) -> dict[str, list[int]]:
   return {arm: sorted(seeds) for arm, seeds in lost.items()}
 
 
-def learning_rate_drops(rows: Sequence[dict[str, Any]]) -> list[int]:
-  """Returns the rounds in which the learning rate drops sharply; [] where there are too many."""
+def learning_rate_turns(rows: Sequence[dict[str, Any]]) -> dict[int, str]:
+  """Returns the rounds in which the learning rate drops sharply, with the words for it.
+
+  Where it goes back up, as at the start of each cycle, these rounds instead; {} where there are too
+  many.
+  """
   if not rows:
-    return []
+    return {}
   first = rows[0]
-  rates = {
+  by_round = {
     row["round"]: row["learning_rate"]
     for row in rows
     if (row["arm"], row["seed"]) == (first["arm"], first["seed"])
   }
-  drops = [
-    number
-    for before, number in itertools.pairwise(sorted(rates))
-    if rates[number] < DROP * rates[before]
+  numbers = sorted(by_round)
+  rates = [by_round[number] for number in numbers]
+  drops = [at for at in range(1, len(rates)) if rates[at] < DROP * rates[at - 1]]
+  # A warm-up goes up as well, but has not come down before.
+  restarts = [
+    at
+    for at in range(2, len(rates))
+    if rates[at - 1] <= rates[at - 2] and rates[at - 1] < DROP * min(rates[at], max(rates[:at]))
   ]
-  return drops if len(drops) <= MAX_DROPS else []
+  turns, word = (restarts, "rate restarts") if restarts else (drops, "rate drops")
+  return dict.fromkeys((numbers[at] for at in turns), word) if len(turns) <= MAX_TURNS else {}
 
 
 def cut(scores: Float[np.ndarray, "N"], in_A: Bool[np.ndarray, "N"]) -> float | None:

@@ -99,13 +99,26 @@ def test_phase_that_does_not_end_a_round_is_dotted_and_has_no_band():
   assert [line.get_label() for line in figure.axes[0].lines] == ["method, after B"]
 
 
+def turns(rates):
+  return read.learning_rate_turns(_rows("b", 0, "all", [0.1] * len(rates), rates=rates))
+
+
 def test_learning_rate_drops_are_the_rounds_that_begin_lower():
-  assert read.learning_rate_drops(
-    _rows("b", 0, "all", [0.1] * 5, rates=[0.1, 0.1, 0.01, 0.01, 0.001])
-  ) == [3, 5]
+  assert turns([0.1, 0.1, 0.01, 0.01, 0.001]) == {3: "rate drops", 5: "rate drops"}
   cosine = [0.05 * (1 + np.cos(np.pi * number / 50)) for number in range(50)]
-  assert len(read.learning_rate_drops(_rows("b", 0, "all", [0.1] * 50, rates=cosine))) <= 3
-  assert read.learning_rate_drops([]) == []
+  assert len(turns(cosine)) <= 3
+  assert read.learning_rate_turns([]) == {}
+
+
+def test_where_the_learning_rate_goes_back_up_its_restarts_are_marked_and_no_warm_up():
+  cycle = [0.05 * (1 + np.cos(np.pi * number / 10)) for number in range(10)]
+  expected = {13: "rate restarts", 23: "rate restarts"}
+  assert turns([0.01, 0.04, *cycle * 3]) == expected
+  assert turns([0.01, 0.04, 0.1, 0.08, 0.04, 0.02, 0.06, 0.1]) == {7: "rate restarts"}
+  curves = read.curves(_rows("b", 0, "all", [0.1] * 32), ["b"])
+  panel = Panel("t", expected)
+  figure = curve_figures.curve(curves, "test_accuracy", ["b"], shown=["b"], panel=panel)
+  assert [text.get_text() for text in figure.axes[0].texts] == [" rate restarts "] * 2
 
 
 def test_rounds_that_are_not_evaluated_leave_the_curves_whole(tmp_path):

@@ -80,7 +80,7 @@ CYCLES = "rounds=12; optim.schedule=warm_restarts; optim.cycle_rounds=4; "
     (CYCLES + "evaluate.snapshots=1", "one snapshot is the final network"),
     ("evaluate.snapshots=2", "at the end of a cycle, and this schedule has none; choose warm"),
     (CYCLES + "evaluate.snapshots=4", "there are fewer cycles than that"),
-    (CYCLES + "evaluate.snapshots=2; optim.warmup_rounds=2", "12 and optim.cycle_rounds = 4: the training would"),
+    (CYCLES + "evaluate.snapshots=2; optim.warmup_rounds=2", " = 12 and optim.cycle_rounds = 4: "),
     (CYCLES + "evaluate.snapshots=2; stop.patience=2", "the network of the best round counts"),
     ("evaluate.prior_shift=0.05", "strengths are tried in steps of 0.1"),
     ("evaluate.prior_shift=-1", "expected"),
