@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, PercentFormatter
 
 from sdt.report.figures import BLACK, GREY, WIDE, Look, arm_styles
 from sdt.stats.learning_curve import CONTROL
@@ -16,6 +16,7 @@ from sdt.stats.learning_curve import CONTROL
 _MARKERS = ("o", "s", "^", "D")
 # Of the distance of two numbers of labels: between two strategies, so that their bars stay apart.
 _DODGE = 0.08
+_MAX_TICKS = 10
 
 
 def curves(content: Mapping[str, Any]) -> Figure:
@@ -38,7 +39,7 @@ def curves(content: Mapping[str, Any]) -> Figure:
     axes[1].set_title(f"Strategy minus {CONTROL}, points", loc="left")
   for one in axes:
     one.set_xlabel("labels")
-    one.xaxis.set_major_locator(MaxNLocator(integer=True))
+    one.xaxis.set_major_locator(FixedLocator(labels, nbins=_MAX_TICKS))
     one.set_xlim(labels[0] - step / 2, labels[-1] + step / 2)
   handles, texts = axes[0].get_legend_handles_labels()
   figure.legend(handles, texts, loc="outside lower center", ncols=4)
