@@ -139,6 +139,7 @@ def _examples_and_scores(
   """Returns what the page says of A, of its examples and of the scores."""
   results, info = artifacts.results, artifacts.score_info
   return {
+    "has_split": len(results["arms"]) > 1,  # the baseline alone is neither scored nor split
     "what_A": what_A(artifacts),
     "by_number": fonts.drawn(class_names(results)).by_number,
     "truth": tables.truth_text(info.get("truth", {}), info.get("ranked_by", "")),

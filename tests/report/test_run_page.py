@@ -26,6 +26,7 @@ from sdt.report import (
   run_page,
   score_pictures,
 )
+from sdt.report import page as page_of
 from sdt.report.read import Split
 from tests.support.fake_figures import add_cam, add_dynamics, add_norms
 from tests.support.fake_run import make_fake_run, write_environment_and_timing
@@ -190,8 +191,19 @@ def test_two_seeds_have_no_verdict_and_no_interval(tmp_path):
   assert "which do not change the verdicts" not in text
 
 
+def test_a_run_of_the_baseline_alone_has_no_section_on_scores_that_it_never_made(tmp_path):
+  text = page_alone(small_run(tmp_path, arms=("baseline",)))
+  page = Page(text)
+  sections = [attrs["id"] for tag, attrs in page.tags if tag == "section"]
+  assert [f"#{name}" for name in sections] == [one for one in page.sources if one[0] == "#"]
+  assert sections == ["results", "differences", "curves", "mechanism", "data", "timing"]
+  assert not re.search("Missing: [^<]*(scores|split|suspects|two seeds)", text)
+  config = json.loads((tmp_path / "config.json").read_text())["config"]
+  assert f"{len(page_of.pairs(config))} keys of the config; all others are at their def" in text
+
+
 def test_run_without_a_method_and_without_optional_files(tmp_path):
-  small_run(tmp_path, arms=("baseline",))
+  small_run(tmp_path, seeds=(0, 1), arms=("baseline", "uniform_mean"))
   for name in (
     "metrics.jsonl",
     "scores.npz",
@@ -211,6 +223,7 @@ def test_run_without_a_method_and_without_optional_files(tmp_path):
     "scores.npz",
     "split.csv",
     "suspects.csv",
+    "scores.json, which says how far they agree",
     "timing.json",
     "environment.json",
   ):
