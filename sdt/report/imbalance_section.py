@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdt.report.wording import class_names, percent
+from sdt.stats.look_record import differences_of
 from sdt.stats.paired import MORE_SEEDS
 
 GROUPS = ("frequent", "middle", "rare")
@@ -36,18 +37,22 @@ def columns(results: Mapping[str, Any]) -> list[list[str]]:
 
 
 def legend(results: Mapping[str, Any]) -> list[str]:
-  """Returns what stands below the printed table: what its columns are, and the balanced verdict."""
+  """Returns what stands below the printed table: what its columns are, and, where arms are
+  compared, the verdict by balanced accuracy.
+  """
   entry = results["imbalance"]
   counted = zip(entry["class_counts"], class_names(results), entry["group_of_class"], strict=True)
   rare = sorted((count, name) for count, name, group in counted if group == GROUPS[-1])
   listed = ", ".join(f"{name} ({count:g})" for count, name in rare[:_MOST_LISTED])
   more = f" and {len(rare) - _MOST_LISTED} more" if len(rare) > _MOST_LISTED else ""
-  return [
+  found = [
     "Frequent, middle, rare: a third of the classes each, by their training examples. Rare are "
     f"{listed}{more}. Balanced, bal.: the mean over the classes. Moved: if every probability is "
-    "divided by the share of its class in what the arm was trained on.",
-    entry["sentence"].replace(f" {MORE_SEEDS}", ""),  # that stands above already
+    "divided by the share of its class in what the arm was trained on."
   ]
+  if differences_of(entry["by_balanced_accuracy"]):
+    found.append(entry["sentence"].replace(f" {MORE_SEEDS}", ""))  # that stands above already
+  return found
 
 
 def describe(results: Mapping[str, Any]) -> dict[str, Any] | None:

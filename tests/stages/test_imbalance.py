@@ -164,6 +164,8 @@ def test_the_entry_compares_by_balanced_accuracy_and_tells_where_it_is_accuracy(
   assert "Rare are bee (10). Balanced, bal.: the mean over the classes. Moved: if every" in columns
   assert verdict.startswith("By balanced accuracy: the method reached 80.00 % ")
   assert "at least 3 seeds" not in verdict
+  alone = {**found, "by_balanced_accuracy": {"contrasts": {}, "sentence": ""}}
+  assert imbalance_section.legend({**results, "imbalance": alone}) == [columns]
   arms["baseline"]["accuracy"] = arms["method"]["accuracy"] = {}
   same = {
     arm: one | {"accuracy": {seed: np.mean(one["class_accuracy"]["mean"]) for seed in SEEDS}}
