@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -78,6 +78,8 @@ class Fitted:
     Raises:
       DataError: an image cannot be read, or these networks cannot take it.
     """
+    if isinstance(images, Iterator):
+      images = list(images)  # each network goes through them
     answers = [
       Networks((model,), self.record["precision"]).answered(images) for model in self.models
     ]

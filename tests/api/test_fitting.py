@@ -44,6 +44,7 @@ def test_a_fit_is_the_mean_of_its_best_networks_and_predicts_labels(fitted):
   assert len(alone) == 2
   np.testing.assert_allclose(rows, (alone[0] + alone[1]) / 2, rtol=1e-12)
   assert list(fitted.predict(X)) == list(fitted.classes_[rows.argmax(axis=1)])
+  np.testing.assert_array_equal(fitted.predict_proba(iter(list(X[:5]))), rows[:5])
   assert fitted.score(X, Y) == np.mean(fitted.predict(X) == Y) > 0.6
   with pytest.raises(DataError, match="expected one each"):
     fitted.score(X, Y[:-1])
