@@ -306,8 +306,8 @@ def _not_in_pipeline(pipeline: Pipeline, name: str, strength: float) -> str | No
   call = pipeline.find(name)
   if call is None:
     if name in CROPS:
-      form = OPS[name].form(name)
-      return f"which augment.ops has not; write {form} there too, the largest of all phases"
+      form, what = OPS[name].form(name), "largest" if name == "crop" else "strongest"
+      return f"which augment.ops has not; write {form} there too, the {what} of all phases"
     place = "first " * (name == SMOTE)
     return f"which augment.ops has not; write {name}(0) {place}there, off in all other phases"
   if name == "crop" and strength > call.numbers[0]:

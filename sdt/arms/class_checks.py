@@ -1,4 +1,4 @@
-"""What cannot be right about making up for rare classes: by the config alone, and with its data."""
+"""What cannot be right about making up for rare classes, and what does nothing with these data."""
 
 from collections.abc import Mapping
 
@@ -11,6 +11,7 @@ from sdt.arms.language import EQUAL, PhaseSpec, parse_everywhere
 from sdt.config import Config
 from sdt.errors import ConfigError
 
+_OF_EQUAL = ("class_weight", "logit_adjustment")
 # They are `all` where the classes are equally frequent; clusters within a class still differ.
 _RESAMPLED = ("over_all", "under_all")
 
@@ -54,28 +55,25 @@ def check_of_classes(
     )
 
 
-def check_is_imbalanced(config: Config, labels: Shaped[np.ndarray, "N *rest"]) -> None:
-  """Refuses what makes up for rare classes where all classes are equally frequent.
+def idle_remedies(config: Config, labels: Shaped[np.ndarray, "N *rest"]) -> list[str]:
+  """Returns notes on what makes up for rare classes where all classes are equally frequent.
+
+  Nothing is said of `class_balance`, which draws examples anew in any case, and of phases whose
+  examples the scores choose.
 
   Args:
     config: of the run.
-    labels: of the training set; those of a regression are not looked at.
-
-  Raises:
-    ConfigError: names the arm or the key, and what to do.
+    labels: of its training set; those of a regression are not looked at.
   """
   if labels.ndim != 1 or len(np.unique(np.unique(labels, return_counts=True)[1])) > 1:
-    return
-  why = "all classes have equally many training examples, so it changes nothing"
-  if config.evaluate.prior_shift:
-    raise ConfigError(
-      f"evaluate.prior_shift = {config.evaluate.prior_shift!r}: {why}; leave it out"
-    )
+    return []
+  why = "all classes have equally many training examples, so it changes next to nothing"
+  found = [f"evaluate.prior_shift: {why}"] if config.evaluate.prior_shift else []
   everywhere, specs = parse_everywhere(config.everywhere), arm_specs(config)
   for arm in config.arms:
     for phase in specs[arm].leaves:
       values = everywhere | phase.values(config.regularise)
-      names = [name for name in BY_CLASS if values.get(name) and phase.subset == "all"]
+      names = [name for name in _OF_EQUAL if values.get(name) and phase.subset == "all"]
       names += [phase.subset] if phase.subset in _RESAMPLED else []
-      if names:
-        raise ConfigError(f"arms: {arm!r} has {names[0]}: {why}; leave it out")
+      found += [f"arm {arm}, {name}: {why}" for name in names]
+  return found

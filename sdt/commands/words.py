@@ -68,9 +68,13 @@ def _flags(arguments: Sequence[str], flags: Sequence[str], usage: str) -> Iterat
 def _meant(word: str, flags: Sequence[str], usage: str) -> str:
   """Returns the advice for a stray word: a config, a folder, or neither."""
   place = next((flag for flag in flags if flag in _OF_FOLDERS), "")
-  if (advice := as_config(word)) or not place or not ("/" in word or os.path.isdir(word)):
+  if (advice := as_config(word)) or not place or not _is_folder(word):
     return advice
   return f": {usage.split()[0]} takes no folder; give --config=FILE, and {place}{shlex.quote(word)}"
+
+
+def _is_folder(word: str) -> bool:
+  return os.path.isdir(word) or ("/" in word and not word.endswith(".py"))
 
 
 def wrong(problem: str, usage: str) -> ConfigError:

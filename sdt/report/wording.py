@@ -105,7 +105,7 @@ def of_unlearned(results: Mapping[str, Any]) -> str:
     return ""
   named = "; ".join(f"{one['class']}: {one['num']} of {one['of']}" for one in found)
   return (
-    f"Of some classes more than half of the examples are suspects ({named}). As a rule such a "
-    "class is rare and the networks have not learned it, and their suspicions of it say nothing: "
-    "do not drop its examples unseen."
+    f"Of some classes more than half of the examples are suspects ({named}). If such a class is "
+    "rare, the networks have not learned it, and their suspicions of it say nothing; if not, many "
+    "of its labels may be wrong. Do not drop its examples unseen."
   )

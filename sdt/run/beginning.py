@@ -31,7 +31,7 @@ def of_all_starts(timing: Timing) -> str:
   redone = f"{timing.steps_redone} optimiser step(s) made twice, " if timing.steps_redone else ""
   return (
     f", {duration(content['wall_secs'])} in {timing.num_starts} starts ({redone}"
-    f"{content['goodput']:.0%} of it training)"
+    f"training and evaluation {content['goodput']:.0%} of it, selections apart)"
   )
 
 

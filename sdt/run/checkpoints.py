@@ -44,6 +44,8 @@ _LOG = logging.getLogger(__name__)
 # What Orbax leaves when it is killed, and what retention leaves.
 _LEFTOVER = re.compile(r"(0|[1-9][0-9]*)(\.orbax-checkpoint-tmp(-[0-9]+)?|\.deleting)")
 _STEP = re.compile(r"0|[1-9][0-9]*")
+# Leaves that checkpoints of earlier versions do not have, and that begin with zeros.
+_ADDED = ("sums/guesses_used",)
 
 
 class CheckpointStore:
@@ -126,7 +128,7 @@ class CheckpointStore:
     Args:
       step: one of `steps()`.
       target_like: pytree of anything with `shape` and `dtype`; both must be those that were saved,
-        nothing is cast.
+        nothing is cast. A leaf of `_ADDED` that is not there is all zeros.
 
     Raises:
       CheckpointError: the step is missing, damaged or has other leaves.
@@ -199,14 +201,16 @@ class CheckpointStore:
     }
     seal = self._read_seal(step)
     saved = {name: (leaf.dtype, leaf.shape) for name, leaf in seal.leaves.items()}
+    new = {name for name in _ADDED if name in wanted and name not in saved}
     for name in [*wanted, *saved]:
-      if saved.get(name) != wanted.get(name):
+      if name not in new and saved.get(name) != wanted.get(name):
         there, expected = (
           f"{leaf[0]}{list(leaf[1])}" if leaf else "missing"
           for leaf in (saved.get(name), wanted.get(name))
         )
         raise Unusable(f"leaf {name} is {there} there, {expected} is expected")
     arrays = self._load(step, seal.leaves)
+    arrays |= {name: np.zeros(wanted[name][1], wanted[name][0]) for name in new}
     self._verified.add(step)
     self._pins[step] = seal.pin
     return jax.tree.unflatten(

@@ -15,7 +15,7 @@ import numpy as np
 
 from sdt.arms import checks, design
 from sdt.arms.checks import check
-from sdt.arms.class_checks import check_is_imbalanced
+from sdt.arms.class_checks import idle_remedies
 from sdt.arms.strengths import strongest
 from sdt.config import Config
 from sdt.config.toolbox.operation_blocks import SMOTE, THREE_CHANNELS
@@ -76,7 +76,6 @@ def load_data(config: Config, log: Callable[[str], None], loaded: Data | None = 
   )
   _check_network_takes(config, data)
   _check_stage(config, data)
-  check_is_imbalanced(config, data.train.labels)
   needs_validation = config.stop.patience or config.evaluate.prior_shift
   if needs_validation and data.validation is None:
     data = with_validation(data, config.data)
@@ -309,6 +308,7 @@ def notes(config: Config, data: Data, beside: Beside = Beside()) -> list[str]:
     )
     found += _other_statistics(config) if weights.is_public else []
   found += _of_frozen(config, data)
+  found += idle_remedies(config, data.train.labels) if data.checksum else []  # not of a stand-in
   if beside.scores is not None:
     unused = (
       f"; {beside.scores.num_unused} of its rows are of other ids and not used"

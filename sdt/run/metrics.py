@@ -83,9 +83,8 @@ def rows_of_round(
       rate = _mean(rates[step % plan.steps_per_round :][: phase.num_steps])
       step += phase.num_steps
       is_last = number == len(plan.phases) - 1
-      figures = _figures(
-        ended.sums, (replica, number), is_last and evaluated, is_regression=is_regression
-      )
+      place, is_tested = (replica, number), is_last and evaluated
+      figures = _figures(ended.sums, place, is_tested, is_regression=is_regression)
       # A last update can be finite and still give a network whose outputs are not.
       diverged = int(steps_done[replica]) < step or not math.isfinite(figures["test_loss"] or 0.0)
       lost = {**dict.fromkeys(_TESTED & figures.keys()), "diverged": True} if diverged else {}
@@ -99,7 +98,7 @@ def rows_of_round(
         "learning_rate": _short(rate),
         "weight_decay": _short(np.mean(phase.weight_decay[replica]) * factors[number]),
         **figures,
-        **_guesses(ended.sums, (replica, number), phase),
+        **_guesses(ended.sums, place, phase),
         "seconds": round(ended.seconds / plan.steps_per_round * phase.num_steps, 6),
         **({"overrides": values} if (values := {**phase.overrides, **phase.by_part}) else {}),
       }

@@ -83,12 +83,11 @@ def class_shares(
     labels: of the training set.
     num_classes: K.
   """
-  total = sum(
-    learned_counts(phase, labels)
-    * loss_shares(phase, labels)
-    * (phase.num_steps / max(1, phase.example_ids.shape[1]))
-    for phase in plan.phases
-  )
+  steps = [phase.num_steps / max(1, phase.example_ids.shape[1]) for phase in plan.phases]
+  seen = [learned_counts(phase, labels) * of for phase, of in zip(plan.phases, steps, strict=True)]
+  weights = [loss_shares(phase, labels) for phase in plan.phases]
+  total = sum(one * weight for one, weight in zip(seen, weights, strict=True))
+  total = total if np.any(total) else sum(seen)  # an arm that learns from nothing
   counts = np.pad(np.asarray(total), ((0, 0), (0, num_classes - int(labels.max()) - 1)))
   least = np.where(counts > 0, counts, np.inf).min(axis=1, keepdims=True)
   counts = np.maximum(counts, least)

@@ -17,7 +17,7 @@ from sdt.data.readers.image_kinds import has_image_suffix, is_image
 from sdt.data.readers.npz_stream import StoredArray
 from sdt.data.readers.path_kinds import OTHER_KINDS, kind_of
 from sdt.errors import DataError
-from sdt.trained.preparing import Picture, Preparing, highest_of
+from sdt.trained.preparing import Picture, Preparing, span_of
 
 _FORM = "expected a header with a column path, and a row for every image"
 _EXPECTED = "expected image files, folders of them, a CSV file with a column path, or an npz"
@@ -81,8 +81,8 @@ def of_arrays(images: Sequence[Picture] | np.ndarray, preparing: Preparing) -> P
         f"an array {list(images.shape)} may be one image or many grey ones; give one image as "
         "x[None], and grey ones as [N, height, width, 1]"
       )
-    highest = None if images.dtype == np.uint8 else highest_of(images)
-    preparing.refuse_other_arrays(images.shape, images.dtype, "the array", highest=highest)
+    span = None if images.dtype == np.uint8 else span_of(images)
+    preparing.refuse_other_arrays(images.shape, images.dtype, "the array", span=span)
   elif any(not isinstance(image, np.ndarray) for image in images):
     preparing.refuse_files()
 

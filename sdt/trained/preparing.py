@@ -78,11 +78,16 @@ class Preparing:
       )
 
   def refuse_other_arrays(
-    self, shape: tuple[int, ...], dtype: np.dtype, where: str, *, highest: float | None = None
+    self,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    where: str,
+    *,
+    span: tuple[float, float] | None = None,
   ) -> None:
     """Raises a DataError where an array of this shape [N, ...] cannot hold inputs of the network.
 
-    `where` is what the message calls it; `highest` is its largest number, where that is known.
+    `where` is what the message calls it; `span` its smallest and largest number, where known.
     """
     what = f"{where}: {dtype} {list(shape)}"
     if len(self.shape) == 1:
@@ -96,7 +101,7 @@ class Preparing:
     if dtype != np.uint8 or len(shape) not in (3, 4):
       raise DataError(
         f"{what}; expected uint8, 0 to 255, [N, height, width, {wanted}]"
-        f"{'; one image is x[None]' if len(shape) == 2 else ''}{_to_bytes(dtype, highest)}"
+        f"{'; one image is x[None]' if len(shape) == 2 else ''}{_to_bytes(dtype, span)}"
       )
     if channels not in taken:
       is_first = len(shape) == 4 and shape[1] in taken
@@ -158,7 +163,7 @@ class Preparing:
       return Prepared(
         None,
         f"an array of {pixels.dtype} {list(pixels.shape)}; expected uint8, 0 to 255, [height, "
-        f"width] or [height, width, channels]{_to_bytes(pixels.dtype, highest_of(pixels))}",
+        f"width] or [height, width, channels]{_to_bytes(pixels.dtype, span_of(pixels))}",
       )
     image = pixels[..., None] if pixels.ndim == 2 else pixels
     channels = image.shape[2]
@@ -218,20 +223,21 @@ class Preparing:
     return downsample.averaged(pixels, factor) if of_run or is_cut else pixels
 
 
-def highest_of(array: Shaped[np.ndarray, "..."]) -> float | None:
-  """Returns the largest number of an array; None where it has none."""
-  return float(array.max()) if array.dtype.kind in "uifb" and array.size else None
+def span_of(array: Shaped[np.ndarray, "..."]) -> tuple[float, float] | None:
+  """Returns the smallest and largest number of an array; None where it has none."""
+  has_numbers = array.dtype.kind in "uifb" and array.size
+  return (float(array.min()), float(array.max())) if has_numbers else None
 
 
-def _to_bytes(dtype: np.dtype, highest: float | None) -> str:
-  """Returns what makes bytes of numbers of another type, by the largest where it is known."""
+def _to_bytes(dtype: np.dtype, span: tuple[float, float] | None) -> str:
+  """Returns what makes bytes of numbers of another type, by their span where it is known."""
   if dtype == np.uint8 or dtype.kind not in "uifb":
     return ""
   unit, whole = (npz.call_to_bytes(0.0, top) for top in (1.0, 255.0))
-  if highest is None:
-    return f"; numbers up to 1 become that by {unit}, those up to 255 by {whole}"
-  if highest <= 255:
-    return f"; these become that by {unit if highest <= 1 else whole}"
+  if span is None:
+    return f"; numbers from 0 to 1 become that by {unit}, those from 0 to 255 by {whole}"
+  if span[0] >= 0 and span[1] <= 255:
+    return f"; these become that by {unit if span[1] <= 1 else whole}"
   return "; make of these what was made of the images that the network was trained on"
 
 

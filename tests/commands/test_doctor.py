@@ -110,6 +110,7 @@ def test_the_next_command_keeps_what_was_given(monkeypatch):
       "--workdir=runs/t1; usage: ",
     ),
     (["digits"], "unexpected argument 'digits'; did you mean --config=digits?; usage"),
+    (["configs/digit.py"], "unexpected argument 'configs/digit.py'; usage"),
     (["--config=digits", "--step=1"], "did you mean --steps?"),
     (["--config=digits", "--steps=9"], "--steps=9: 9 is no step; expected numbers from 1 to 7"),
     (["--config=digits", "--steps=1", "--steps=2"], "--steps is given twice"),

@@ -282,7 +282,7 @@ def test_a_class_that_the_networks_have_not_learned_is_told_on_page_and_report(t
   loaded = read.load(workdir)
   for text in (review_page.write(workdir, loaded).read_text(), run_page.html(loaded, {})):
     assert "(&lt;b&gt;rare: 3 of 3)" in text
-    assert "do not drop its examples" in text
+    assert "Do not drop its examples" in text
 
 
 def test_a_run_lacks_its_page_only_where_it_has_what_the_page_is_made_of(hostile, tmp_path):

@@ -45,7 +45,7 @@ def test_a_class_of_which_most_examples_are_suspects_is_named_with_a_warning():
   found = [{"class": "nine", "num": 3, "of": 3}, {"class": "eight", "num": 4, "of": 5}]
   text = of_unlearned({"suspects": {"unlearned": found}})
   assert "are suspects (nine: 3 of 3; eight: 4 of 5)." in text
-  assert text.endswith("do not drop its examples unseen.")
+  assert text.endswith("Do not drop its examples unseen.")
   assert of_unlearned({"suspects": {"unlearned": []}}) == ""
   assert of_unlearned({"suspects": {"num": 3}}) == ""  # of an earlier version
   assert of_unlearned({}) == ""

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sdt.engine.state import zero_sums
 from sdt.errors import CheckpointError, WorkdirError
 from sdt.files import json_text, sealed_json_text
 from sdt.run.checkpoints import CheckpointStore
@@ -143,6 +145,17 @@ def test_another_dtype_shape_or_leaf_is_never_cast_or_guessed(store, change, mes
     store.restore(1, change(state))
   with pytest.raises(CheckpointError, match=message):
     store.restore_latest(change(state))
+
+
+def test_sums_that_a_later_version_added_begin_with_zeros_in_checkpoints_of_an_earlier_one(store):
+  earlier, now = (zero_sums(2, 1, 3, has_guesses=later) for later in (False, True))
+  store.save(1, {"sums": dataclasses.replace(earlier, train_loss=np.ones((2, 1), np.float32))}, {})
+  for found, _ in (store.restore(1, {"sums": now}), store.restore_latest({"sums": now})[1:]):
+    np.testing.assert_array_equal(found["sums"].guesses_used, np.zeros((2, 1), np.float32))
+    np.testing.assert_array_equal(found["sums"].train_loss, np.ones((2, 1), np.float32))
+  store.save(2, {"sums": now}, {})
+  with pytest.raises(CheckpointError, match=r"leaf sums/guesses_used is float32.* missing is "):
+    store.restore(2, {"sums": earlier})
 
 
 def test_leftovers_go_at_the_start_and_look_alikes_stay(store, tmp_path):

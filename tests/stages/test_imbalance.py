@@ -64,6 +64,8 @@ def test_a_class_counts_by_the_weight_of_its_losses():
   parts = np.tile((LABELS == 2).astype(np.int32), (2, 1))
   mixed = dataclasses.replace(phase(), parts=parts, by_part={"loss_weight": (0.5, 1.0)})
   expected = np.array([30, 15, 10]) / 55
+  nothing = plan("x", phase({"loss_weight": 0.0}))  # then by its examples
+  np.testing.assert_allclose(class_shares(nothing, LABELS, 3)[0], [0.6, 0.3, 0.1])
   np.testing.assert_allclose(class_shares(plan("x", mixed), LABELS, 3)[1], expected)
 
 

@@ -167,11 +167,12 @@ def test_the_program_is_warned_once_of_images_that_are_scaled(run, reference_run
     (np.full((2, 8, 8, 3), 0.5), "3]; these become that by numpy.rint(255 * x).clip(0, 255)."),
     (np.full((2, 8, 8, 3), 220.0), "3]; these become that by numpy.rint(x).clip(0, 255).astype("),
     (np.full((2, 8, 8, 3), 4095), "3]; make of these what was made of the images that the network"),
-    (np.zeros((0, 8, 8, 3)), "3]; numbers up to 1 become that by numpy.rint(255 * x)."),
+    (np.full((2, 8, 8, 3), -0.5), "3]; make of these what was made of the images that the networ"),
+    (np.zeros((0, 8, 8, 3)), "3]; numbers from 0 to 1 become that by numpy.rint(255 * x)."),
     (np.zeros((2, 8, 8, 3), complex), "3]"),
     ([np.full((8, 8), 0.5)], "channels]; these become that by numpy.rint(255 * x)."),
   ],
-  ids=["flat", "flat floats", "unit", "floats", "deep", "none", "complex", "in a list"],
+  ids=["flat", "flat floats", "unit", "floats", "deep", "below 0", "none", "complex", "in a list"],
 )
 def test_arrays_that_are_no_images_are_told_what_makes_images_of_them(images, end, run):
   with pytest.raises(DataError) as caught:

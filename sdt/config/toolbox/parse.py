@@ -88,8 +88,15 @@ def _numbers(name: str, block: Block, text: str | None) -> tuple[float, ...]:
   if len(parts) > len(expected):
     raise ValueError(_miscounted(name, form, len(parts)))
   values = {place: number.default for place, number in enumerate(expected)}
+  placed: set[int] = set()
   for place, part in enumerate(parts):
     at, given = _placed(place, part, expected, form=form)
+    if at in placed or (part == given and any("=" in before for before in parts[:place])):
+      raise ValueError(
+        f"{part} of {form}: {expected[at].name} is given twice, or stands behind a number with a "
+        "name; write numbers without one first"
+      )
+    placed.add(at)
     values[at] = _value(expected[at], given, form)
   if None in values.values():
     raise ValueError(_miscounted(name, form, len(parts)))
