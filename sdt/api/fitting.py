@@ -357,7 +357,7 @@ def _text(fitted: Fitted, kind: str, cut: Data) -> list[str]:
     "out to choose on",
     f"recipes tried: {rungs}; the best: {best}",
     f"{who} has {100 * fitted.validation_accuracy:.2f} % of the held-out examples right{they} "
-    f"chosen by these examples, so expect somewhat less on new ones",
+    "chosen by these examples, so expect somewhat less on new ones",
   ]
   if fitted.validation_accuracy <= chance:
     lines.append(f"that is no better than always the most frequent class ({100 * chance:.2f} %)")

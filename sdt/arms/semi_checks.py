@@ -13,7 +13,7 @@ from sdt.engine.semi import SEMI
 from sdt.errors import ConfigError
 
 # Key of `semi` -> the regularisers that read it.
-READ_BY: Mapping[str, tuple[str, ...]] = {
+_READ_BY: Mapping[str, tuple[str, ...]] = {
   "ratio": ("fixmatch", "mixmatch"),
   "threshold": ("fixmatch",),
   "temperature": ("mixmatch",),
@@ -111,7 +111,7 @@ def _check_phase(config: Config, arm: str, phase: PhaseSpec, values: Mapping[str
 def _check_idle(config: Config, asked: set[str]) -> None:
   """Raises a ConfigError where a key is given that no arm of the config reads."""
   given = [
-    (f"semi.{field.name}", READ_BY[field.name])
+    (f"semi.{field.name}", _READ_BY[field.name])
     for field in dataclasses.fields(SemiConfig)
     if getattr(config.semi, field.name) != field.default
   ]

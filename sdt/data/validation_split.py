@@ -74,7 +74,8 @@ def _drawn(train: Dataset, num: int, config: DataConfig) -> Bool[np.ndarray, "N"
   if config.pretext is not None:
     ids = pretext.images_of(ids)  # every image has all labels
     unique, first = np.unique(ids, return_index=True)
-    labels, num = np.zeros_like(labels[first]), max(1, round(num * len(unique) / len(ids)))
+    labels, num = np.zeros_like(labels[first]), round(num * len(unique) / len(ids))
+    num = max(1, min(num, len(unique) - 1))
   else:
     unique = ids
   draw = seeded.stratified(
