@@ -20,6 +20,7 @@ SCRIPTS = {
   "predict": ["--network=resnet8", "--images=64", "--batch_size=16", "--repeats=1"],
   "memory": [*SMALL, "--num_train=8"],
   "replicas": ["--rounds=1", "--repeats=1"],
+  "step_profile": [*SMALL, "--steps=1"],
   "streaming": ["--what=linear", "--sizes", "100", "200", "--repeats=1"],
   "seeds": ["--seeds=1", "--repeats=1"],
 }

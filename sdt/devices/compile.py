@@ -1,6 +1,7 @@
 """Compiles a program for the devices of a layout, and maps a function over the replicas."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import threading
@@ -11,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from sdt.devices.layout import AXIS, Layout
+from sdt.devices import onednn
+from sdt.devices.layout import AXIS, Layout, tracing
 from sdt.devices.memory import is_out_of_memory
 from sdt.errors import ConfigError
 from sdt.types import Leaf, PyTree
@@ -144,15 +146,24 @@ def _compiled(key: _Key, args: Sequence[PyTree]) -> Executable:
   layout, function = key.layout, functools.partial(key.function, key.program)
   if layout.replica_parts > 1:
     return _OnEachDevice(layout, function, args, replica_axes=key.replica_axes, donate=key.donate)
-  if layout.mode == "pmap":
-    lowered = jax.pmap(
-      function, AXIS, devices=list(layout.mesh.devices.flat), donate_argnums=key.donate
-    ).lower(*args)
-  else:
-    lowered = jax.jit(
-      function, donate_argnums=key.donate, out_shardings=NamedSharding(layout.mesh, PartitionSpec())
-    ).lower(*args)
-  return lowered.compile(compiler_options=dict(layout.compiler_options) or None)
+  with tracing(layout):
+    if layout.mode == "pmap":
+      lowered = jax.pmap(
+        function, AXIS, devices=list(layout.mesh.devices.flat), donate_argnums=key.donate
+      ).lower(*args)
+    else:
+      whole = NamedSharding(layout.mesh, PartitionSpec())
+      lowered = jax.jit(function, donate_argnums=key.donate, out_shardings=whole).lower(*args)
+  return _finished(layout, lowered)
+
+
+def _finished(layout: Layout, lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+  """Returns the executable, with the user's options and those that sdt chooses beside them."""
+  options = dict(layout.compiler_options)
+  if layout.mesh.devices.flat[0].platform == "cpu" and onednn.SWITCH not in options:
+    options = onednn.options(lowered) | options
+  with onednn.not_kept() if options.get(onednn.SWITCH) else contextlib.nullcontext():
+    return lowered.compile(compiler_options=options or None)
 
 
 class _OnEachDevice:
@@ -181,9 +192,7 @@ class _OnEachDevice:
         *jax.tree.map(functools.partial(_shape_on, device), tuple(args))
       )
 
-    compile_one = functools.partial(
-      jax.stages.Lowered.compile, compiler_options=dict(layout.compiler_options) or None
-    )
+    compile_one = functools.partial(_finished, layout)
     first, *others = map(lowered, self._devices)
     # The first is compiled alone: the others take over what XLA finds by trying on a GPU.
     self._executables = [compile_one(first)]

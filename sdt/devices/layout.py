@@ -1,10 +1,12 @@
 """How a run is laid out over devices: the mesh, the shardings, transfers to and from devices."""
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ from sdt.errors import ConfigError
 from sdt.types import Leaf, PyTree
 
 AXIS = "data"
+_DIVIDES_BATCHES = contextvars.ContextVar("divides_batches", default=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +177,24 @@ def shard_batch(layout: Layout, tree: PyTree) -> PyTree:
     return tree
   sharding = NamedSharding(layout.mesh, PartitionSpec(AXIS))
   return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), tree)
+
+
+@contextlib.contextmanager
+def tracing(layout: Layout) -> Iterator[None]:
+  """Within it, a program for the layout is traced; what is traced must be new to JAX."""
+  token = _DIVIDES_BATCHES.set(layout.mode == "jit" and layout.batch_parts > 1)
+  try:
+    yield
+  finally:
+    _DIVIDES_BATCHES.reset(token)
+
+
+def divides_batches() -> bool:
+  """Returns whether the compiler will divide the batches of the program that is being traced.
+
+  A loop over parts of a batch then would send them around.
+  """
+  return _DIVIDES_BATCHES.get()
 
 
 def gather_batch(layout: Layout, array: Shaped[Array, "b ..."]) -> Shaped[Array, "B ..."]:

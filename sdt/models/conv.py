@@ -27,6 +27,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
 from sdt.arrays import AnyArray
+from sdt.devices.layout import divides_batches
 from sdt.models import conv_cpu
 from sdt.models.conv_cpu import LAYOUT, Pads, Pair
 
@@ -88,7 +89,7 @@ def conv2d(
   strides = _pair(stride)
   sizes, kernel_sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
   pads = _explicit_pads(padding, sizes, kernel_sizes, strides=strides)
-  geometry = _Geometry(sizes, kernel_sizes, strides, pads=pads)
+  geometry = _Geometry(sizes, kernel_sizes, strides, pads=pads, in_parts=not divides_batches())
   conv = _lax_forward(geometry) if _IS_PLAIN.get() else _make_conv(geometry)
   return conv(jnp.asarray(x), jnp.asarray(kernel))
 
@@ -157,12 +158,16 @@ def _explicit_pads(
 
 @dataclasses.dataclass(frozen=True)
 class _Geometry:
-  """The sizes of a convolution, each (rows, columns), and its padding."""
+  """The sizes of a convolution, each (rows, columns), and its padding.
+
+  `in_parts` says whether the kernel's gradient may go through a large batch in parts.
+  """
 
   sizes: Pair
   kernel_sizes: Pair
   strides: Pair
   pads: Pads
+  in_parts: bool
 
 
 @functools.cache
@@ -227,10 +232,11 @@ def _plain_parts(geometry: _Geometry) -> tuple[Op, Op, Op]:
       of_platform(conv_cpu.small_input_gradient, lax_input_gradient, **of_input),
       of_platform(conv_cpu.small_kernel_gradient, lax_kernel_gradient, **of_kernel),
     )
+  kernel_gradient = functools.partial(conv_cpu.kernel_gradient, in_parts=geometry.in_parts)
   return (
     lax_forward,
     of_platform(conv_cpu.input_gradient, lax_input_gradient, **of_input),
-    of_platform(conv_cpu.kernel_gradient, lax_kernel_gradient, **of_kernel),
+    of_platform(kernel_gradient, lax_kernel_gradient, **of_kernel),
   )
 
 

@@ -7,6 +7,7 @@ images runs at 1 GFLOP/s. Here such a convolution is a product with a matrix who
 kernel's taps.
 """
 
+import functools
 import math
 
 import jax
@@ -21,6 +22,10 @@ type Pair = tuple[int, int]
 type Taps = list[list[int | None]]
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
+# The parts of `kernel_gradient`: of this many bytes of images, and a multiple of so many examples,
+# which are the channels there and fill whole vectors.
+_PART_BYTES = 2**20
+_PART_EXAMPLES = 16
 
 
 def input_gradient(
@@ -62,6 +67,7 @@ def kernel_gradient(
   kernel_sizes: Pair,
   strides: Pair,
   pads: Pads,
+  in_parts: bool = True,
 ) -> Float[Array, "kh kw C O"]:
   """Returns dL/dkernel [kh, kw, C, O]: a convolution with channels as batch, examples as channels.
 
@@ -71,7 +77,30 @@ def kernel_gradient(
     kernel_sizes: (kh, kw).
     strides: (rows, columns).
     pads: ((top, bottom), (left, right)).
+    in_parts: whether large batches go through it in parts, whose gradients are added: these fit
+      into a core's cache.
   """
+  of_part = functools.partial(
+    _kernel_gradient, kernel_sizes=kernel_sizes, strides=strides, pads=pads
+  )
+  size = _part_size(x)
+  if size == len(x) or not in_parts:
+    return of_part(x, dy)
+  parts = tuple(batch.reshape(-1, size, *batch.shape[1:]) for batch in (x, dy))
+  start = jnp.zeros((*kernel_sizes, x.shape[3], dy.shape[3]), x.dtype)
+  return lax.scan(lambda total, part: (total + of_part(*part), None), start, parts)[0]
+
+
+def _part_size(x: Array) -> int:
+  """Returns how many examples of x make a part: a divisor of the batch, or all of it."""
+  most = max(_PART_BYTES * len(x) // (x.size * x.dtype.itemsize), _PART_EXAMPLES)
+  sizes = [size for size in range(_PART_EXAMPLES, most + 1, _PART_EXAMPLES) if len(x) % size == 0]
+  return max(sizes, default=len(x))
+
+
+def _kernel_gradient(
+  x: Array, dy: Array, *, kernel_sizes: Pair, strides: Pair, pads: Pads
+) -> jax.Array:
   if kernel_sizes == (1, 1) and pads == ((0, 0), (0, 0)):
     return jnp.einsum("bijc,bijo->co", x[:, :: strides[0], :: strides[1]], dy)[None, None]
   new_pads, stops = [], []

@@ -11,6 +11,10 @@ import pytest
 from jax import export, lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from sdt.config.schema import ParallelConfig
+from sdt.devices.compile import compile_program
+from sdt.devices.layout import make_layout, place, shard_batch
+from sdt.models import conv_cpu
 from sdt.models.conv import LAYOUT, MAX_UNROLLED, barrier, conv2d
 from tests.support.quick import only
 
@@ -313,3 +317,43 @@ def test_data_parallel_gradients_equal_one_device(form):
     of_each = jax.pmap(of_kernel, in_axes=(0, None))(x.reshape(2, 2, 6, 6, 3), kernel)
     gradient = np.asarray(of_each).sum(0)
   np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("shape", "size"),
+  [
+    ((128, 32, 32, 16), 16),  # 64 KiB an example
+    ((96, 8, 8, 16), 96),  # 4 KiB an example: less than a part has
+    ((1024, 8, 8, 16), 256),
+    ((384, 8, 8, 16), 192),  # 256 does not divide it
+    ((100, 32, 32, 16), 100),  # no multiple of 16 does
+    ((32, 64, 64, 160), 16),  # 2.5 MiB an example: never fewer than 16
+  ],
+)
+def test_large_batches_give_the_kernels_gradient_in_parts_of_a_mebibyte(shape, size):
+  assert conv_cpu._part_size(jax.ShapeDtypeStruct(shape, np.float32)) == size
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_parts_add_up_to_the_kernels_gradient(stride):
+  x, kernel = _arrays((64, 32, 32, 12), (3, 3, 12, 5))
+  assert conv_cpu._part_size(x) < len(x)
+  found, expected = (
+    jax.jit(_gradient(conv, stride, 1, argnums=1))(x, kernel) for conv in (conv2d, _lax_conv)
+  )
+  np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_batches_that_the_compiler_divides_are_not_sent_around():
+  """A loop over the parts would gather the batch, or sum over the devices once for each part."""
+  x, kernel = _arrays((64, 32, 32, 12), (3, 3, 12, 5))
+  layout = make_layout(ParallelConfig(num_devices=2))
+
+  def gradient(_, x, kernel):
+    return _gradient(conv2d, 1, 1, argnums=1)(shard_batch(layout, x), kernel)
+
+  program = compile_program(layout, gradient, 0, args=place(layout, (x, kernel)))
+  text = program.as_text()
+  assert text.count(" all-reduce(") == 1
+  assert "all-gather" not in text
+  assert "while" not in text
