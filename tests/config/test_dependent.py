@@ -20,6 +20,7 @@ AS_MEASURED = {  # their results were measured with the paper's A
 CHOSEN = {  # balanced on purpose
   "controls/cifar10_longtail.py",
   "controls/cifar10_mlp.py",
+  "controls/cifar10_pruning.py",
   "controls/cifar10_small.py",
 }
 
