@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -159,11 +159,11 @@ def _compiled(key: _Key, args: Sequence[PyTree]) -> Executable:
 
 def _finished(layout: Layout, lowered: jax.stages.Lowered) -> jax.stages.Compiled:
   """Returns the executable, with the user's options and those that sdt chooses beside them."""
-  options = dict(layout.compiler_options)
-  if layout.mesh.devices.flat[0].platform == "cpu" and onednn.SWITCH not in options:
-    options = onednn.options(lowered) | options
+  options: Mapping[str, str | bool] = dict(layout.compiler_options)
+  if layout.mesh.devices.flat[0].platform == "cpu":
+    options = onednn.options(lowered, options)
   with onednn.not_kept() if options.get(onednn.SWITCH) else contextlib.nullcontext():
-    return lowered.compile(compiler_options=options or None)
+    return lowered.compile(compiler_options=dict(options) or None)
 
 
 class _OnEachDevice:

@@ -1,8 +1,8 @@
 """oneDNN's convolutions on a CPU, which XLA can call and does not by default.
 
 Measured in docs/speed.md. They have a price: JAX cannot write a program that calls them to its
-cache on the disk (jax 0.12 reads foreign memory when it tries). So only programs with large
-convolutions call them: small ones would lose more in compiling than they win.
+cache on the disk, and jax 0.12 must not try. So only programs with large convolutions call them:
+small ones would lose more in compiling than they win.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import functools
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -35,11 +35,18 @@ _KEEPING = threading.Lock()
 _NOT_KEPT: list[float] = []
 
 
-def options(lowered: jax.stages.Lowered) -> dict[str, str | bool]:
-  """Returns the options of XLA with which to compile a program for CPUs; none without oneDNN."""
-  if largest_convolution(lowered.as_text() or "") < SMALLEST or not is_available():
-    return {}
-  return OPTIONS
+def options(
+  lowered: jax.stages.Lowered, given: Mapping[str, str | bool]
+) -> Mapping[str, str | bool]:
+  """Returns the options of XLA with which to compile a program for CPUs.
+
+  Args:
+    lowered: the program.
+    given: the user's options. They are kept, and whether one of them is `SWITCH` decides before the
+      size of the program does.
+  """
+  is_large = largest_convolution(lowered.as_text() or "") >= SMALLEST
+  return {**OPTIONS, **given} if given.get(SWITCH, is_large) and is_available() else given
 
 
 def largest_convolution(text: str) -> float:

@@ -85,7 +85,7 @@ def test_value_and_gradients_equal_float64_and_have_the_same_bits_every_time(
 
 
 @needs_onednn
-def test_large_convolutions_call_onednn_and_small_ones_and_switched_off_ones_do_not():
+def test_large_convolutions_call_onednn_and_small_ones_do_not_unless_the_user_says_otherwise():
   x, kernel, dy = drawn(96, 22, 16, 1)  # 2.1e8 operations
   small = drawn(80, 22, 16, 1)  # 1.8e8
   layout = make_layout(ParallelConfig(num_devices=1))
@@ -96,6 +96,9 @@ def test_large_convolutions_call_onednn_and_small_ones_and_switched_off_ones_do_
   off = make_layout(ParallelConfig(num_devices=1, compiler_options=f"{onednn.SWITCH}=false"))
   program, _ = compiled(off, value_and_gradients, 1, x, kernel, dy)
   assert onednn.CALL not in program.as_text()
+  on = make_layout(ParallelConfig(num_devices=1, compiler_options=f"{onednn.SWITCH}=true"))
+  program, _ = compiled(on, value_and_gradients, 1, *drawn(16, 6, 32, 1))
+  assert onednn.CALL in program.as_text()  # also where YNNPACK would come before it
 
 
 @needs_onednn
