@@ -96,7 +96,7 @@ def _kind(name: str, line: str, source: str) -> str:
   if source.endswith("conv_general_dilated") and "copy" not in name and "transpose" not in name:
     if "transpose(jvp" not in source:
       return "convolution, forward"
-    is_of_kernel = re.search(r"= \(?f32\[\d+,(\d),\1,\d+\]", line)
+    is_of_kernel = re.search(r"= \(?f32\[\d+,([1357]),\1,\d+\]", line)  # C, taps, taps, O
     return "convolution, kernel's gradient" if is_of_kernel else "convolution, images' gradient"
   if "copy" in name or "transpose" in name:
     return "changes of layout"

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from sdt.losses import accumulator_dtype
+
 type Pads = tuple[tuple[int, int], tuple[int, int]]
 type Pair = tuple[int, int]
 # For every pixel of the image, along one axis: the tap of the kernel that takes it to each pixel of
@@ -87,12 +89,19 @@ def kernel_gradient(
   if size == len(x) or not in_parts:
     return of_part(x, dy)
   parts = tuple(batch.reshape(-1, size, *batch.shape[1:]) for batch in (x, dy))
-  start = jnp.zeros((*kernel_sizes, x.shape[3], dy.shape[3]), x.dtype)
-  return lax.scan(lambda total, part: (total + of_part(*part), None), start, parts)[0]
+  sum_type = accumulator_dtype(x.dtype)
+
+  def add(total: jax.Array, part: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+    return total + of_part(*part).astype(sum_type), None
+
+  start = jnp.zeros((*kernel_sizes, x.shape[3], dy.shape[3]), sum_type)
+  return lax.scan(add, start, parts)[0].astype(x.dtype)
 
 
 def _part_size(x: Array) -> int:
   """Returns how many examples of x make a part: a divisor of the batch, or all of it."""
+  if x.size == 0:
+    return len(x)
   most = max(_PART_BYTES * len(x) // (x.size * x.dtype.itemsize), _PART_EXAMPLES)
   sizes = [size for size in range(_PART_EXAMPLES, most + 1, _PART_EXAMPLES) if len(x) % size == 0]
   return max(sizes, default=len(x))

@@ -328,6 +328,7 @@ def test_data_parallel_gradients_equal_one_device(form):
     ((384, 8, 8, 16), 192),  # 256 does not divide it
     ((100, 32, 32, 16), 100),  # no multiple of 16 does
     ((32, 64, 64, 160), 16),  # 2.5 MiB an example: never fewer than 16
+    ((0, 32, 32, 16), 0),
   ],
 )
 def test_large_batches_give_the_kernels_gradient_in_parts_of_a_mebibyte(shape, size):
@@ -337,11 +338,25 @@ def test_large_batches_give_the_kernels_gradient_in_parts_of_a_mebibyte(shape, s
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_parts_add_up_to_the_kernels_gradient(stride):
   x, kernel = _arrays((64, 32, 32, 12), (3, 3, 12, 5))
-  assert conv_cpu._part_size(x) < len(x)
-  found, expected = (
-    jax.jit(_gradient(conv, stride, 1, argnums=1))(x, kernel) for conv in (conv2d, _lax_conv)
+  in_parts, whole = (jax.jit(_gradient(conv, stride, 1, argnums=1)) for conv in (conv2d, _lax_conv))
+  assert "stablehlo.while" in in_parts.lower(x, kernel).as_text()
+  expected = whole(x, kernel)
+  np.testing.assert_allclose(
+    in_parts(x, kernel), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
   )
-  np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_the_parts_add_up_in_float32():
+  x, _ = _arrays((512, 32, 32, 16), (1, 1, 16, 4))
+  dy = np.ones((512, 32, 32, 4), jnp.bfloat16)
+  x = (np.abs(x) + 1).astype(jnp.bfloat16)  # sums that grow, so that bfloat16 would lose the last
+  sizes = {"kernel_sizes": (1, 1), "strides": (1, 1), "pads": ((0, 0), (0, 0))}
+  assert conv_cpu._part_size(x) < len(x)
+  found = conv_cpu.kernel_gradient(jnp.asarray(x), jnp.asarray(dy), **sizes)
+  expected = x.astype(np.float64).sum((0, 1, 2))[None, None, :, None]
+  assert found.dtype == jnp.bfloat16
+  found = np.asarray(found).astype(np.float64)
+  np.testing.assert_allclose(found, expected + np.zeros(4), rtol=0.004)
 
 
 def test_batches_that_the_compiler_divides_are_not_sent_around():
