@@ -3,9 +3,9 @@
     python run.py --config=configs/noise/cifar10_cleaning.py:planted20 --config.data.path=FILE
 
 After the colon stands which labels are wrong: planted10 and planted20 (that share, on purpose), or
-human (15 %, those that one person gave each image; `random1` of CIFAR-10N, in cifar10n.npz as
-configs/noise/cifar10n.py explains). A are the examples of the lowest area under the margin, as many
-as labels are planted, or 15 %. No arm has another decay than the baseline, and all take as many
+human (those that one person gave each image; `random1` of CIFAR-10N, in cifar10n.npz as
+configs/noise/cifar10n.py explains; about 17 %). A are the examples of the lowest area under the
+margin: as many as labels are planted, or 15 % of all. No arm has another decay than the baseline, and all take as many
 steps: `cleaned` leaves A out, `random_cut` as many at random, `weighted` counts A at 0.3 of its
 loss, and `oracle` leaves out what is wrong in truth.
 
@@ -31,7 +31,7 @@ def get_config(kind: str = "planted20") -> ConfigDict:
   config.model = {"name": "resnet8"}
   config.seeds = tuple(range(100, 110))
   config.rounds = 30
-  config.batch_size = 125  # divides what is left of the set
+  config.batch_size = 125  # divides what every arm but the human oracle has left
   config.eval_every_rounds = 10
   config.augment = {"pad_crop": 2, "flip": True}
   config.optim = {"milestones": (15, 22), "weight_decay": 1e-3}

@@ -57,7 +57,7 @@ def compile_largest(setup: Setup, plans: list[Plan], log: Log) -> Compiled:
     "compiling the largest training program, to see the memory it needs (seconds for small "
     "networks, a minute or two for deep ones)"
   )
-  if config.compilation_cache:  # the run that follows finds the program there
+  if config.compilation_cache:  # the run that follows finds it there, unless it calls oneDNN
     use_compilation_cache()
   with device_memory_errors():
     seconds = trainer.compile()
