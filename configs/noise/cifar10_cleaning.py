@@ -5,9 +5,9 @@
 After the colon stands which labels are wrong: planted10 and planted20 (that share, on purpose), or
 human (those that one person gave each image; `random1` of CIFAR-10N, in cifar10n.npz as
 configs/noise/cifar10n.py explains; about 17 %). A are the examples of the lowest area under the
-margin: as many as labels are planted, or 15 % of all. No arm has another decay than the baseline, and all take as many
-steps: `cleaned` leaves A out, `random_cut` as many at random, `weighted` counts A at 0.3 of its
-loss, and `oracle` leaves out what is wrong in truth.
+margin: as many as labels are planted, or 15 % of all. No arm has another decay than the baseline,
+and all take as many steps: `cleaned` leaves A out, `random_cut` as many at random, `weighted`
+counts A at 0.3 of its loss, and `oracle` leaves out what is wrong in truth.
 
 A is not balanced by class. It has no phase of its own here, in which a training may collapse:
 docs/method.md, "A collapsed training".
