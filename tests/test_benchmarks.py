@@ -1,5 +1,6 @@
 """The benchmarks run, each at the smallest size; their figures are looked at nowhere here."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -36,3 +37,18 @@ def test_a_benchmark_runs_and_keeps_its_figures_and_the_machine(tmp_path, name):
   assert kept.pop("benchmark") == name
   assert kept.pop("machine")["cpus"] >= 1
   assert kept
+
+
+@pytest.mark.parametrize(
+  ("shape", "source", "kind"),
+  [
+    ("128,32,32,16", "jvp(ResNet)/conv1/conv_general_dilated", "convolution, forward"),
+    ("16,3,3,16", "transpose(jvp(ResNet))/conv_general_dilated", "convolution, kernel's gradient"),
+    ("128,8,8,64", "transpose(jvp(ResNet))/conv_general_dilated", "convolution, images' gradient"),
+  ],
+)
+def test_the_profile_of_a_step_knows_the_parts_of_a_convolution(monkeypatch, shape, source, kind):
+  monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+  step_profile = importlib.import_module("step_profile")
+  line = f'  %call.1 = (f32[{shape}]{{3,2,1,0}}, u8[8]{{0}}) custom-call(), op_name="{source}"'
+  assert step_profile._kinds(line) == {"call.1": kind}
