@@ -70,7 +70,7 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     DataError: wrong dtype, shape, value, label or length; fewer than 2 classes; an empty class; a
       draw larger than the set; no way to a test split; files of labels that are not of this set.
   """
-  raw, config = _for_pretext(raw, config)
+  raw, config = _for_pretext(_without_own_test(raw, config), config)
   num_classes = _check_set(raw, config)
   whole = labels.Whole(*_splits(raw, config), raw.class_names)
   in_use = _drawn_for_training(whole.train, raw, config)
@@ -105,6 +105,22 @@ def assemble(raw: Raw, config: DataConfig) -> Data:
     label_changes=changes,
     unlabelled=unlabelled,
   )
+
+
+def _without_own_test(raw: Raw, config: DataConfig) -> Raw:
+  """Returns the set as one without a test split, where `data.test_split` is held_out."""
+  if config.test_split == "own":
+    return raw
+  if raw.test is None:
+    raise DataError(
+      f"{raw.where}: the set has no test split of its own, so one is held out in any case; leave "
+      "data.test_split out"
+    )
+  note = (
+    f"what is called test here is data.test_fraction={config.test_fraction} of the set's training "
+    f"examples; its own {len(raw.test.labels)} test examples are left alone"
+  )
+  return dataclasses.replace(raw, test=None, notes=(*raw.notes, note))
 
 
 def _for_pretext(raw: Raw, config: DataConfig) -> tuple[Raw, DataConfig]:

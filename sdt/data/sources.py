@@ -41,7 +41,8 @@ def check_keys(config: DataConfig) -> None:
   defaults = DataConfig()
   ignored = {
     "path": config.name in _WITHOUT_FILES,
-    "test_fraction": config.name in _WITH_TEST_SPLIT,
+    "test_split": config.name in ("digits", "curve"),
+    "test_fraction": config.name in _WITH_TEST_SPLIT and config.test_split == "own",
     "labels": config.name != "cifar100",
     "channels": config.name not in ("npz", "arrays"),
     **dict.fromkeys(_OF_CLASSES, config.name == "curve"),
@@ -56,6 +57,11 @@ def check_keys(config: DataConfig) -> None:
         f"data.{key}={getattr(config, key)} has no meaning for data.name={config.name}; leave it "
         "out, or choose another data.name"
       )
+  if config.test_split == "held_out" and config.test_fraction is None:
+    raise ConfigError(
+      "data.test_split=held_out: give the share of the training examples to hold out, such as "
+      "--config.data.test_fraction=0.2"
+    )
   crop_size, image_size = config.crop_size, config.image_size
   if crop_size is not None and image_size is not None and crop_size > image_size:
     raise ConfigError(

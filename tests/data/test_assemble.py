@@ -53,6 +53,21 @@ def test_held_out_examples_are_a_partition_and_do_not_depend_on_the_draw():
   assert set(drawn.train.example_ids) < set(whole.train.example_ids)
 
 
+def test_a_test_split_held_out_of_the_training_set_leaves_the_sets_own_alone():
+  keys = {"name": "npz", "test_fraction": 0.25, "num_train": 9, "num_test": 6}
+  held_out = assemble(_raw(), DataConfig(**keys, test_split="held_out"))
+  without = assemble(_raw(test=False), DataConfig(**keys))
+  for ours, theirs in ((held_out.train, without.train), (held_out.test, without.test)):
+    assert ours.example_ids.tolist() == theirs.example_ids.tolist()
+    np.testing.assert_array_equal(ours.inputs, theirs.inputs)
+  assert held_out.checksum == without.checksum
+  assert set(held_out.test.example_ids).isdisjoint(held_out.train.example_ids)
+  assert "its own 12 test examples are left alone" in held_out.notes[0]
+  changed = dataclasses.replace(_raw(), test=RawSplit(made.images(5), np.arange(5) % 3))
+  other = assemble(changed, DataConfig(**keys, test_split="held_out"))
+  assert other.checksum == held_out.checksum
+
+
 def test_holding_out_leaves_a_training_example_of_every_class():
   labels = np.array([0] * 9 + [1] * 2 + [2])
   data = assemble(
@@ -155,6 +170,11 @@ def test_imagenets_statistics_are_used_where_they_are_asked_for():
 
 _REFUSED = {
   "no way to a test split": (_raw(test=False), {}, "--config.data.test_fraction=0.2"),
+  "no test split to leave alone": (
+    _raw(test=False),
+    {"test_fraction": 0.5, "test_split": "held_out"},
+    "leave data.test_split out",
+  ),
   "two ways to a test split": (_raw(), {"test_fraction": 0.5}, "has its own test split"),
   "empty hold-out": (
     _raw(test=False),

@@ -44,6 +44,8 @@ def test_digits_are_the_same_in_every_call_and_another_split_under_another_seed(
     ({"name": "shapes", "test_fraction": 0.2}, "data.test_fraction"),
     ({"name": "tiny_imagenet", "test_fraction": 0.2}, "data.test_fraction"),
     ({"name": "cub", "test_fraction": 0.2}, "data.test_fraction"),
+    ({"test_split": "held_out", "test_fraction": 0.2}, "data.test_split"),
+    ({"name": "curve", "test_split": "held_out"}, "data.test_split"),
     ({"name": "npz", "resize": "short_side", "crop_size": 8}, "data.resize"),
     ({"name": "svhn", "cache": False}, "data.cache"),
     ({"name": "cifar10", "labels": "coarse"}, "data.labels"),
@@ -53,6 +55,11 @@ def test_digits_are_the_same_in_every_call_and_another_split_under_another_seed(
 def test_a_key_that_the_set_ignores_is_refused(keys, named):
   with pytest.raises(ConfigError, match=f"{named}=.* has no meaning"):
     sources.load(DataConfig(**keys))
+
+
+def test_a_held_out_test_split_of_no_given_size_is_refused_before_the_set_is_looked_for():
+  with pytest.raises(ConfigError, match=r"such as --config\.data\.test_fraction=0\.2"):
+    sources.load(DataConfig(name="cifar10", path="nowhere", test_split="held_out"))
 
 
 @pytest.mark.parametrize(

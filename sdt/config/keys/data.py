@@ -89,6 +89,13 @@ class DataConfig:
     above=0.0,
     below=1.0,
   )
+  test_split: str = config_key(
+    "own",
+    "own: the set's test split; held_out: data.test_fraction of its training examples, and its own "
+    "is left alone, so that arms and recipes are chosen without it",
+    choices=("own", "held_out"),
+    is_later=True,
+  )
   split_seed: int = config_key(
     0,
     "seed of what is drawn once for all seeds: test and validation split, procedural sets, wrong "

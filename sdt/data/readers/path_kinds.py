@@ -101,6 +101,7 @@ def refuse_other_kind(config: DataConfig) -> None:
     raise DataError(
       f"data.path={path}: a {kind}, which data.name={kind} cannot read either: {error}; {expected}"
     ) from error
+  has_test &= config.test_split == "own"
   if has_test == (config.test_fraction is not None):
     end = ", without data.test_fraction" if has_test else " --config.data.test_fraction=0.2"
   raise DataError(
