@@ -21,6 +21,7 @@ CHOSEN = {  # balanced on purpose
   "controls/cifar10_longtail.py",
   "controls/cifar10_mlp.py",
   "controls/cifar10_pruning.py",
+  "controls/cifar10_saturated.py",
   "controls/cifar10_small.py",
 }
 
